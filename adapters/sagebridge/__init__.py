@@ -1,0 +1,73 @@
+"""sagebridge: SageMaker pipelines to Airflow and Prefect, and back.
+
+>>> import sagebridge
+>>> pipeline, losses = sagebridge.read({"Version": "2020-12-01", "Steps": []})
+>>> pipeline.steps
+()
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from sagebridge import registry
+from sagebridge.errors import SagebridgeError
+from sagebridge.findings import Finding
+from sagebridge.model.losses import Loss
+from sagebridge.model.pipeline import Pipeline
+
+__version__ = "0.1.0"
+__all__ = [
+    "Finding",
+    "Loss",
+    "Pipeline",
+    "Reading",
+    "SagebridgeError",
+    "Writing",
+    "read",
+    "translate",
+    "validate",
+    "write",
+]
+
+
+class Reading(NamedTuple):
+    pipeline: Pipeline
+    losses: tuple[Loss, ...]
+
+
+class Writing(NamedTuple):
+    text: str
+    losses: tuple[Loss, ...]
+
+
+def read(source: Any, format: str | None = None, *, name: str | None = None) -> Reading:
+    """The pipeline of a source and what reading it lost.
+
+    ``source`` is a file name, JSON text, a definition or Create/DescribePipeline document as a
+    dict, a SageMaker SDK Pipeline, or ``module:attribute`` that is one (its module is imported).
+    ``name`` overrides the pipeline's name. Raises :class:`~sagebridge.errors.SourceError`.
+    """
+    form = registry.find(format) if format else registry.detect(source)
+    pipeline, losses = form.reader()(source)
+    return Reading(pipeline if name is None else replace(pipeline, name=name), losses)
+
+
+def write(pipeline: Pipeline, format: str) -> Writing:
+    """The text of a pipeline in a format and what that format cannot say."""
+    return Writing(*registry.find(format).writer()(pipeline))
+
+
+def translate(source: Any, to: str, format: str | None = None) -> Writing:
+    """``read`` and ``write`` in one; the losses of both."""
+    pipeline, lost = read(source, format)
+    text, more = write(pipeline, to)
+    return Writing(text, (*lost, *more))
+
+
+def validate(source: Any) -> tuple[Finding, ...]:
+    """All findings of a definition at once, errors and warnings; nothing of it is executed."""
+    from sagebridge.formats.sagemaker.validator import validate as validate_definition
+
+    return validate_definition(source)

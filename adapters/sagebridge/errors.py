@@ -1,0 +1,68 @@
+"""Every error that sagebridge raises for a cause that a user can mend.
+
+One base, one class per cause, each with the exit code of its kind: 1 findings or stale, 2 usage,
+3 the execution failed, 4 losses with ``--fail-on-loss``, 5 a source cannot be read, 6 a missing
+extra or service. The message is built here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+class SagebridgeError(Exception):
+    """The base: its text is the message that a user sees."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(SagebridgeError):
+    """Words of a command that do not fit together."""
+
+    exit_code = 2
+
+
+class ParameterError(SagebridgeError):
+    """Parameter values that the pipeline does not take; ``problems`` has one line each."""
+
+    exit_code = 2
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(self.problems))
+
+    def __reduce__(self) -> tuple[type[ParameterError], tuple[tuple[str, ...]]]:
+        return type(self), (self.problems,)
+
+
+class SourceError(SagebridgeError):
+    """A source that cannot be read as a pipeline."""
+
+    exit_code = 5
+
+    def __init__(self, source: str, problem: str, fix: str = "") -> None:
+        self.source, self.problem, self.fix = source, problem, fix
+        super().__init__(f"{source}: {problem}" + (f"; {fix}" if fix else ""))
+
+
+class MissingExtra(SagebridgeError):
+    """A package that only one extra of ours brings is not installed."""
+
+    exit_code = 6
+
+    def __init__(self, what: str, extra: str) -> None:
+        self.what, self.extra = what, extra
+        super().__init__(f"{what} needs the extra {extra!r}: pip install 'sagebridge[{extra}]'")
+
+
+class ServiceError(SagebridgeError):
+    """An engine or service that does not start or answer."""
+
+    exit_code = 6
+
+
+class FormatError(SagebridgeError):
+    """A pipeline that a format cannot be asked for, or an unknown format."""
+
+    exit_code = 2

@@ -1,0 +1,20 @@
+"""What validation says of a definition."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One fault. ``pointer`` is a JSON pointer (RFC 6901); ``line`` counts from 1."""
+
+    code: str
+    severity: Literal["error", "warning"]
+    pointer: str
+    line: int
+    message: str
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)

@@ -1,0 +1,1 @@
+"""SageMaker pipeline definitions, bare or inside a Create/DescribePipeline document."""

@@ -1,0 +1,209 @@
+"""A JSON document with the line of each of its values, and the definition inside it.
+
+A definition comes bare, or as a string inside a CreatePipeline request or a DescribePipeline
+response (``PipelineDefinition``).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from json.decoder import scanstring  # type: ignore[attr-defined]
+from typing import Any
+
+from sagebridge.errors import SourceError
+
+_SCALAR = re.compile(r"[^\s,\]}]+")
+_SPACE = re.compile(r"[ \t\n\r]*")
+
+
+class MalformedJson(SourceError):
+    """Text that is no JSON; ``line`` and ``column`` count from 1."""
+
+    def __init__(self, source: str, problem: str, line: int, column: int, fix: str = "") -> None:
+        self.line, self.column = line, column
+        super().__init__(source, f"line {line}, column {column}: {problem}", fix)
+
+
+class NotAPipeline(SourceError):
+    """JSON that is no pipeline definition."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """``value`` is plain JSON; ``duplicates`` are the names of members written twice."""
+
+    source: str
+    text: str
+    value: Any
+    duplicates: tuple[str, ...] = ()
+    envelope: dict[str, Any] = field(default_factory=dict)
+    outer: Document | None = None
+
+    @cached_property
+    def positions(self) -> dict[str, int]:
+        """The offset of each value (for a member: of its name), keyed by JSON pointer."""
+        return dict(_scan(self.text))
+
+    def line(self, pointer: str) -> int:
+        """The 1-based line of the value at a pointer, or of the nearest place that exists."""
+        if self.outer is not None:
+            return self.outer.line("/PipelineDefinition")
+        while pointer and pointer not in self.positions:
+            pointer = pointer.rpartition("/")[0]
+        return self.text.count("\n", 0, self.positions.get(pointer, 0)) + 1
+
+
+def escape(name: str) -> str:
+    """A member name as a token of a JSON pointer (RFC 6901)."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def parse(text: str, source: str) -> Document:
+    """JSON text to a document. Raises :class:`MalformedJson` or :class:`SourceError`."""
+    text = text.removeprefix("\ufeff")
+    duplicates: list[str] = []
+
+    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        result = dict(pairs)
+        if len(result) != len(pairs):
+            names = [name for name, _ in pairs]
+            duplicates.extend(sorted({name for name in names if names.count(name) > 1}))
+        return result
+
+    if not text.strip():
+        raise NotAPipeline(source, "the document is empty", "a pipeline definition is expected")
+    try:
+        value = json.loads(
+            text, object_pairs_hook=members, parse_constant=_refuse, parse_float=_finite
+        )
+    except json.JSONDecodeError as error:
+        cut = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string")
+        problem = f"not JSON: {error.msg}" + (" (the document is cut off here)" if cut else "")
+        if cut:
+            end = len(text.rstrip())
+            line, column = text.count("\n", 0, end) + 1, end - text.rfind("\n", 0, end)
+        else:
+            line, column = error.lineno, error.colno
+        raise MalformedJson(source, problem, line, column) from None
+    except RecursionError:
+        raise SourceError(source, "nested too deeply to be a pipeline definition") from None
+    except ValueError as error:
+        raise SourceError(source, f"not JSON: {error}") from None
+    return Document(source, text, value, tuple(duplicates))
+
+
+def open_document(text: str, source: str) -> Document:
+    """The definition inside a text, its envelope (Create/DescribePipeline) kept beside it."""
+    return unwrap(parse(text, source))
+
+
+def unwrap(document: Document) -> Document:
+    value = document.value
+    if not isinstance(value, dict):
+        kind = {list: "an array", str: "a string", type(None): "null"}.get(type(value), "a value")
+        raise NotAPipeline(
+            document.source,
+            f"{kind} is no pipeline",
+            "an object with Version and Steps is expected",
+        )
+    if "Steps" in value:
+        return document
+    inner = value.get("PipelineDefinition")
+    if isinstance(inner, str):
+        parsed = parse(inner, f"{document.source}#/PipelineDefinition")
+        if not isinstance(parsed.value, dict):
+            raise NotAPipeline(parsed.source, "the string is no pipeline definition")
+        envelope = {name: item for name, item in value.items() if name != "PipelineDefinition"}
+        return Document(
+            parsed.source, inner, parsed.value, parsed.duplicates, envelope, outer=document
+        )
+    if "PipelineDefinitionS3Location" in value:
+        raise NotAPipeline(
+            document.source,
+            "the definition lies in S3 (PipelineDefinitionS3Location), not in this document",
+            "fetch that object and name it instead",
+        )
+    found = ", ".join(list(value)[:5]) or "no members"
+    raise NotAPipeline(
+        document.source,
+        f"no pipeline definition: it has {found}",
+        "Steps, or PipelineDefinition of a Create/DescribePipeline document, is expected",
+    )
+
+
+def dump(value: Any) -> str:
+    """JSON text as this project writes it: two spaces, members in order, UTF-8 where legal."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = json.dumps(value, indent=2, allow_nan=False)
+    return text + "\n"
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"the number {text[:40]} is too large")
+    return number
+
+
+def _scan(text: str) -> Iterator[tuple[str, int]]:
+    """Pointer and offset of each value of a valid JSON text, without recursion."""
+    # frames: [pointer, position in an array or -1 in an object]
+    frames: list[tuple[str, int]] = []
+    pointer, at = "", _SPACE.match(text, 0).end()  # type: ignore[union-attr]
+    yield pointer, at
+    while True:
+        at = _SPACE.match(text, at).end()  # type: ignore[union-attr]
+        opener = text[at]
+        if opener in "[{":
+            after = _SPACE.match(text, at + 1).end()  # type: ignore[union-attr]
+            if text[after] not in "]}":
+                frames.append((pointer, 0 if opener == "[" else -1))
+                at = after
+                if opener == "[":
+                    pointer = f"{pointer}/0"
+                    yield pointer, at
+                else:
+                    pointer, name_at, at = _member(text, at, pointer)
+                    yield pointer, name_at
+                continue
+            at = after + 1
+        elif opener == '"':
+            at = scanstring(text, at + 1)[1]
+        else:
+            at = _SCALAR.match(text, at).end()  # type: ignore[union-attr]
+        while frames:
+            at = _SPACE.match(text, at).end()  # type: ignore[union-attr]
+            parent, position = frames.pop()
+            if text[at] in "]}":
+                at += 1
+                continue
+            at = _SPACE.match(text, at + 1).end()  # type: ignore[union-attr]
+            if position >= 0:
+                frames.append((parent, position + 1))
+                pointer = f"{parent}/{position + 1}"
+                yield pointer, at
+            else:
+                frames.append((parent, -1))
+                pointer, name_at, at = _member(text, at, parent)
+                yield pointer, name_at
+            break
+        else:
+            return
+
+
+def _member(text: str, at: int, parent: str) -> tuple[str, int, int]:
+    name, end = scanstring(text, at + 1)
+    colon = text.index(":", end)
+    return f"{parent}/{escape(name)}", at, colon + 1

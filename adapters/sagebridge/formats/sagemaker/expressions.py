@@ -1,0 +1,67 @@
+"""Expressions between definition JSON and the model, one rule a form, both directions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sagebridge.model.expressions import Get, Join, JsonGet
+from sagebridge.model.values import ABSENT, Object, Value
+
+
+def read_value(raw: Any, *, bare_joins: bool = False) -> Value:
+    """Plain JSON to a value with expressions in it. What is no exact expression stays an object."""
+    if isinstance(raw, Mapping):
+        if len(raw) == 1 or (bare_joins and "Values" in raw):
+            expression = _read_expression(raw, bare_joins)
+            if expression is not None:
+                return expression
+        return Object({name: read_value(item, bare_joins=bare_joins) for name, item in raw.items()})
+    if isinstance(raw, list | tuple):
+        return tuple(read_value(item, bare_joins=bare_joins) for item in raw)
+    return raw
+
+
+def _read_expression(raw: Mapping[str, Any], bare_joins: bool) -> Get | Join | JsonGet | None:
+    match dict(raw):
+        case {"Get": str(text)}:
+            return Get.parse(text)
+        case {"Std:Join": {"Values": list(values), **rest}}:
+            return _join(values, rest, bare=False)
+        case {"Std:JsonGet": {"Path": path, "PropertyFile": file, **rest}} if not rest:
+            reference = read_value(file)
+            if isinstance(reference, Get) and reference.property_file is not None:
+                return JsonGet(read_value(path), property_file=reference)
+        case {"Std:JsonGet": {"Path": path, "S3Uri": uri, **rest}} if not rest:
+            return JsonGet(read_value(path), s3_uri=read_value(uri))
+        case {"Values": list(values), **rest} if bare_joins:
+            return _join(values, rest, bare=True)
+    return None
+
+
+def _join(values: list[Any], rest: Mapping[Any, Any], *, bare: bool) -> Join | None:
+    parts = tuple(read_value(value) for value in values)
+    if not rest and not bare:
+        return Join(parts)
+    if set(rest) == {"On"} and isinstance(rest["On"], str):
+        return Join(parts, rest["On"], bare=bare)
+    return None
+
+
+def write_value(value: Value) -> Any:
+    """A value of the model to plain JSON."""
+    match value:
+        case Get():
+            return {"Get": value.text}
+        case Join(values=values, on=on, bare=bare):
+            body: dict[str, Any] = {} if on is ABSENT else {"On": on}
+            body["Values"] = [write_value(item) for item in values]
+            return body if bare else {"Std:Join": body}
+        case JsonGet(path=path, property_file=file, s3_uri=uri):
+            source = {"S3Uri": uri} if file is ABSENT else {"PropertyFile": file}
+            return {"Std:JsonGet": write_value({**source, "Path": path})}
+        case Mapping():
+            return {name: write_value(item) for name, item in value.items()}
+        case list() | tuple():
+            return [write_value(item) for item in value]
+    return value

@@ -1,0 +1,1 @@
+"""The pipeline model. It imports nothing else of ours but the errors."""

@@ -1,0 +1,118 @@
+"""Conditions of a Condition step, after "Conditions" in the SageMaker Pipelines guide.
+
+``spelling`` keeps the two forms that only the published schema knows (``NotEquals``/``NotIn``,
+``Value``/``In``), so that a definition comes back as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from sagebridge.model.expressions import plain
+from sagebridge.model.values import EMPTY, Object, Strict, Value
+
+ComparisonType = Literal[
+    "Equals", "GreaterThan", "GreaterThanOrEqualTo", "LessThan", "LessThanOrEqualTo"
+]
+COMPARISONS: tuple[ComparisonType, ...] = (
+    "Equals",
+    "GreaterThan",
+    "GreaterThanOrEqualTo",
+    "LessThan",
+    "LessThanOrEqualTo",
+)
+CONDITION_TYPES = (*COMPARISONS, "NotEquals", "In", "NotIn", "Not", "Or")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Comparison(Strict):
+    type: ComparisonType
+    left: Value
+    right: Value
+    extra: Object = EMPTY
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class In(Strict):
+    query: Value
+    values: tuple[Value, ...]
+    spelling: Literal["", "Value/In"] = ""
+    extra: Object = EMPTY
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Not(Strict):
+    condition: Condition
+    spelling: Literal["", "NotEquals", "NotIn"] = ""
+    extra: Object = EMPTY
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Or(Strict):
+    conditions: tuple[Condition, ...]
+    extra: Object = EMPTY
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class UnknownCondition(Strict):
+    """A condition of a type or shape that the guide does not have, kept as it came."""
+
+    raw: Value
+
+
+Condition: TypeAlias = Comparison | In | Not | Or | UnknownCondition
+
+
+def operands(condition: Condition) -> Iterator[Value]:
+    """Every value that a condition compares, nested ones included."""
+    match condition:
+        case Comparison(left=left, right=right):
+            yield from (left, right)
+        case In(query=query, values=values):
+            yield query
+            yield from values
+        case Not(condition=inner):
+            yield from operands(inner)
+        case Or(conditions=inner_conditions):
+            for one in inner_conditions:
+                yield from operands(one)
+        case UnknownCondition(raw=raw):
+            yield raw
+
+
+def equals(left: Value, right: Value) -> Comparison:
+    return _comparison("Equals", left, right)
+
+
+def greater_than(left: Value, right: Value) -> Comparison:
+    return _comparison("GreaterThan", left, right)
+
+
+def greater_than_or_equal_to(left: Value, right: Value) -> Comparison:
+    return _comparison("GreaterThanOrEqualTo", left, right)
+
+
+def less_than(left: Value, right: Value) -> Comparison:
+    return _comparison("LessThan", left, right)
+
+
+def less_than_or_equal_to(left: Value, right: Value) -> Comparison:
+    return _comparison("LessThanOrEqualTo", left, right)
+
+
+def is_in(query: Value, values: list[Value] | tuple[Value, ...]) -> In:
+    return In(plain(query), plain(tuple(values)))
+
+
+def not_(condition: Condition) -> Not:
+    return Not(condition)
+
+
+def or_(*conditions: Condition) -> Or:
+    return Or(conditions)
+
+
+def _comparison(type_: ComparisonType, left: Value, right: Value) -> Comparison:
+    return Comparison(type_, plain(left), plain(right))

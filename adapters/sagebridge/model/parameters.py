@@ -1,0 +1,111 @@
+"""Pipeline parameters: what a start of the pipeline may say, and how it is checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from sagebridge.errors import ParameterError
+from sagebridge.model.values import ABSENT, EMPTY, Absent, Object, Strict, Value
+
+PARAMETER_TYPES = ("String", "Integer", "Float", "Boolean")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parameter(Strict):
+    """A member of ``Parameters``. A type left out means String; no default means required."""
+
+    name: str
+    type: str | Absent = ABSENT
+    default: Value = ABSENT
+    enum_values: tuple[Value, ...] | Absent = ABSENT
+    description: str | Absent = ABSENT
+    extra: Object = EMPTY
+
+    @property
+    def value_type(self) -> str:
+        return "String" if self.type is ABSENT else self.type
+
+
+class WrongValue(ValueError):
+    """A value that a parameter does not take; the text says what it does take."""
+
+
+def coerce_one(parameter: Parameter, value: Value) -> str | int | float | bool:
+    """A value, or its text as SageMaker, events and the command line send it, in declared type.
+
+    Raises :class:`WrongValue`.
+    """
+    result = _typed(parameter.value_type, value)
+    choices = parameter.enum_values
+    if choices is not ABSENT and choices and result not in choices:
+        raise WrongValue(f"one of {', '.join(repr(choice) for choice in choices)}")
+    return result
+
+
+def _typed(declared: str, value: Value) -> str | int | float | bool:
+    match declared, value:
+        case "String", str():
+            return value
+        case "Integer", bool():
+            raise WrongValue("an Integer")
+        case "Integer", int():
+            return value
+        case "Integer", str():
+            try:
+                return int(value)
+            except ValueError:
+                raise WrongValue("an Integer") from None
+        case "Float", bool():
+            raise WrongValue("a Float")
+        case "Float", int() | float() | str():
+            try:
+                number = float(value)
+            except (ValueError, OverflowError):
+                raise WrongValue("a Float") from None
+            if not math.isfinite(number):
+                raise WrongValue("a finite Float")
+            return number
+        case "Boolean", bool():
+            return value
+        case "Boolean", str() if value.lower() in ("true", "false"):
+            return value.lower() == "true"
+        case "Boolean", _:
+            raise WrongValue("a Boolean (true or false)")
+        case (("String" | "Integer" | "Float"), _):
+            raise WrongValue(f"a {declared}" if declared != "Integer" else "an Integer")
+    raise WrongValue(f"a parameter type among {', '.join(PARAMETER_TYPES)} (it is {declared!r})")
+
+
+def coerce(parameters: Sequence[Parameter], given: Mapping[str, Value]) -> dict[str, Value]:
+    """The value of every parameter for one execution: those given, else the defaults.
+
+    Raises :class:`ParameterError` that names every unknown, wrong or missing one at once.
+    """
+    declared = {parameter.name: parameter for parameter in parameters}
+    problems: list[str] = []
+    for name in given:
+        if name not in declared:
+            problems.append(f"unknown parameter {name!r}{_hint(name, list(declared))}")
+    values: dict[str, Value] = {}
+    for name, parameter in declared.items():
+        value = given.get(name, parameter.default)
+        if value is ABSENT:
+            problems.append(f"parameter {name!r} has no default and was not given")
+            continue
+        try:
+            values[name] = coerce_one(parameter, value)
+        except WrongValue as wrong:
+            problems.append(f"parameter {name!r} is {value!r}, expected {wrong}")
+    if problems:
+        raise ParameterError(problems)
+    return values
+
+
+def _hint(name: str, known: Sequence[str]) -> str:
+    close = get_close_matches(name, known, n=1)
+    if close:
+        return f" (did you mean {close[0]!r}?)"
+    return f" (the pipeline has {', '.join(known)})" if known else " (the pipeline has none)"

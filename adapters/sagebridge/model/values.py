@@ -1,0 +1,128 @@
+"""JSON values as the model keeps them: read-only, hashable, and strictly equal.
+
+Python calls ``1 == 1.0 == True``; in a pipeline definition they are three values. Every class of
+the model compares through :func:`key_of`, so that a changed type is a changed pipeline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from typing import Any, Final, Literal, TypeAlias
+
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+Value: TypeAlias = Any
+"""Frozen JSON: None, bool, int, float, str, a tuple of values, an Object or an expression."""
+
+
+class Absent(Enum):
+    """The one value of a member that a document does not have (``null`` is a value)."""
+
+    ABSENT = "absent"
+
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+    def __bool__(self) -> Literal[False]:
+        return False
+
+
+ABSENT: Final = Absent.ABSENT
+
+
+class Object(Mapping[str, Value]):
+    """A JSON object: members in their written order, order ignored by equality."""
+
+    __slots__ = ("_hash", "_members")
+
+    def __init__(self, members: Mapping[str, Value] | Iterable[tuple[str, Value]] = ()) -> None:
+        self._members: dict[str, Value] = dict(members)
+        self._hash: int | None = None
+
+    def __getitem__(self, name: str) -> Value:
+        return self._members[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._members)
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        return key_of(self) == key_of(other)
+
+    def __hash__(self) -> int:
+        if self._hash is None:
+            self._hash = hash(key_of(self))
+        return self._hash
+
+    def __repr__(self) -> str:
+        return f"Object({self._members!r})"
+
+    def without(self, *names: str) -> Object:
+        return Object({k: v for k, v in self._members.items() if k not in names})
+
+
+EMPTY: Final = Object()
+
+
+class Strict:
+    """Mixin for the model's dataclasses (declared with ``eq=False``): strict equality and hash."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return NotImplemented
+        return key_of(self) == key_of(other)
+
+    def __hash__(self) -> int:
+        return hash(key_of(self))
+
+
+def key_of(value: Value) -> Hashable:
+    """A hashable stand-in that differs wherever two values differ as JSON."""
+    if value is None or isinstance(value, bool | str | Absent):
+        return value if not isinstance(value, bool) else ("bool", value)
+    if isinstance(value, int):
+        return ("int", value)
+    if isinstance(value, float):
+        return ("float", value)
+    if isinstance(value, list | tuple):
+        return ("array", tuple(key_of(item) for item in value))
+    if isinstance(value, Mapping):
+        return ("object", frozenset((name, key_of(item)) for name, item in value.items()))
+    if is_dataclass(value):
+        return (
+            type(value).__name__,
+            tuple(key_of(getattr(value, field.name)) for field in fields(value) if field.compare),
+        )
+    raise TypeError(f"{type(value).__name__} is no value of a pipeline definition: {value!r}")
+
+
+def same(left: Value, right: Value) -> bool:
+    """Whether two values are the same JSON: 1, 1.0 and True differ, member order does not count."""
+    return key_of(left) == key_of(right)
+
+
+def freeze(value: Any) -> Value:
+    """Plain JSON (dicts, lists) to a frozen value; frozen values and expressions pass through."""
+    if isinstance(value, Object):
+        return value
+    if isinstance(value, Mapping):
+        return Object({str(name): freeze(item) for name, item in value.items()})
+    if isinstance(value, list | tuple):
+        return tuple(freeze(item) for item in value)
+    return value
+
+
+def thaw(value: Value) -> Any:
+    """A frozen value without expressions to plain JSON."""
+    if isinstance(value, Mapping):
+        return {name: thaw(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [thaw(item) for item in value]
+    return value
