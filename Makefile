@@ -1,0 +1,57 @@
+# `make demo` and `make test` need git, make and python3 >= 3.11; all they install is in .venvs/.
+
+PYTHON ?= python3
+BOOTSTRAP = $(PYTHON) tools/bootstrap.py
+AIRFLOW = .venvs/airflow/bin
+RUN ?=
+
+# Without bytecode every process that Airflow starts compiles it anew.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo test check bench requirements clean airflow
+
+demo: airflow
+	$(AIRFLOW)/python pipelines/abalone/sample_data.py .sagebridge/abalone.csv
+	$(AIRFLOW)/sagebridge run pipelines/abalone/definition.json --on airflow --backend local \
+	    --upload .sagebridge/abalone.csv $(RUN)
+
+test:
+	$(BOOTSTRAP) airflow airflow-3.1 sagemaker sagemaker-3
+	.venvs/sagemaker/bin/pytest tests/sagemaker
+	.venvs/sagemaker-3/bin/pytest tests/sagemaker
+	.venvs/airflow-3.1/bin/pytest -m airflow31
+	$(AIRFLOW)/pytest
+
+check: airflow
+	$(AIRFLOW)/ruff check
+	$(AIRFLOW)/ruff format --check
+	$(AIRFLOW)/mypy
+
+bench: airflow
+	$(AIRFLOW)/python benchmarks/parse.py
+
+airflow:
+	@$(BOOTSTRAP) airflow
+
+# Keeps the pins that still fit; `make requirements UPGRADE=--upgrade` moves to the newest.
+# Airflow publishes no pins that reach here, so 3.1 gets what was current when 3.1.8 came out.
+UPGRADE ?=
+UV = $(or $(shell command -v uv),.venvs/uv/bin/uv)
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+    --custom-compile-command 'make requirements' $(UPGRADE)
+TOOLS = --group build --group test
+
+requirements:
+	@$(BOOTSTRAP) uv
+	$(COMPILE) --group bootstrap --output-file requirements/uv.txt
+	$(COMPILE) pyproject.toml --extra airflow --extra local $(TOOLS) --group cloud --group check \
+	    --output-file requirements/airflow.txt
+	$(COMPILE) pyproject.toml --extra airflow --extra local $(TOOLS) --group cloud --group airflow31 \
+	    --exclude-newer 2026-03-20 --output-file requirements/airflow-3.1.txt
+	$(COMPILE) pyproject.toml --extra sagemaker $(TOOLS) --group sagemaker2 \
+	    --output-file requirements/sagemaker.txt
+	$(COMPILE) pyproject.toml --extra sagemaker $(TOOLS) --group sagemaker3 \
+	    --output-file requirements/sagemaker-3.txt
+
+clean:
+	rm -rf .airflow .hypothesis .mypy_cache .pytest_cache .ruff_cache .sagebridge .venvs build dist

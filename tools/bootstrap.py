@@ -1,0 +1,238 @@
+"""Make this checkout's virtual environments, with the standard library only.
+
+`python3 tools/bootstrap.py airflow` makes `.venvs/airflow` from `requirements/airflow.txt`, every
+file checked against its hash, and installs this project into it, editable. Nothing is installed
+anywhere else. A second call returns at once; a changed requirements file is installed anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+PYTHONS = ("3.11", "3.12", "3.13")
+
+
+class Size(NamedTuple):
+    """What an environment takes on the disk, and to download and install at some 20 MB/s."""
+
+    megabytes: int
+    seconds: int
+
+
+SIZES = {
+    "airflow": Size(1300, 60),
+    "airflow-3.1": Size(1000, 60),
+    "sagemaker": Size(350, 30),
+    "sagemaker-3": Size(1100, 60),
+    "uv": Size(80, 15),
+}
+
+
+class BootstrapError(Exception):
+    """What is missing, and what to do about it."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make the environments named on the command line; 0, or 1 with the cause on stderr."""
+    parser = argparse.ArgumentParser(description="Make virtual environments for this checkout.")
+    parser.add_argument(
+        "environments", nargs="+", metavar="ENV", choices=SIZES, help=", ".join(SIZES)
+    )
+    parser.add_argument(
+        "--venvs",
+        type=Path,
+        default=CHECKOUT / ".venvs",
+        metavar="DIR",
+        help="the folder to make them in (default: .venvs in the checkout)",
+    )
+    parser.add_argument(
+        "--python", metavar="EXE", help="the interpreter (default: this one, else from PATH)"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        for name in options.environments:
+            ensure(name, options.venvs.resolve(), options.python)
+    except (BootstrapError, OSError) as error:
+        print(f"bootstrap: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("bootstrap: interrupted; run it again to go on", file=sys.stderr)
+        return 130
+    return 0
+
+
+def ensure(name: str, venvs: Path, python: str | None) -> None:
+    """Make the environment `name` in `venvs` unless it is there and up to date."""
+    venv = venvs / name
+    wanted = digest(name, venv)
+    if is_current(venv, wanted):
+        return
+    uv = find_uv(venvs, python) if name != "uv" else None
+    with lock(venvs):
+        if is_current(venv, wanted):
+            return
+        interpreter = find_python(python)
+        check_space(name, venvs)
+        size = SIZES[name]
+        say(f"{name}: making {venv} (about {size.megabytes} MB, {size.seconds} s)")
+        began = time.monotonic()
+        (venv / "stamp").unlink(missing_ok=True)
+        if uv:
+            make(name, venv, interpreter, uv)
+        else:
+            make_uv(venv, interpreter)
+        (venv / "stamp").write_text(wanted)
+        say(f"{name}: ready in {time.monotonic() - began:.0f} s")
+
+
+def digest(name: str, venv: Path) -> str:
+    """What the environment depends on: its pins, the project's metadata, and where both lie."""
+    parts = [requirements(name).read_bytes(), os.fsencode(venv), os.fsencode(CHECKOUT)]
+    if name != "uv":
+        parts.append((CHECKOUT / "pyproject.toml").read_bytes())
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def requirements(name: str) -> Path:
+    return CHECKOUT / "requirements" / f"{name}.txt"
+
+
+def is_current(venv: Path, wanted: str) -> bool:
+    """Whether the stamp, written last, is right, and the interpreter it stands on still there."""
+    try:
+        return (venv / "stamp").read_text() == wanted and (venv / "bin/python").exists()
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def lock(venvs: Path) -> Iterator[None]:
+    """Keep other bootstraps of the same folder waiting; the kernel frees it if we are killed."""
+    try:
+        import fcntl
+    except ImportError:
+        raise BootstrapError("needs Linux or macOS; on Windows, run it inside WSL") from None
+    venvs.mkdir(parents=True, exist_ok=True)
+    with (venvs / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"waiting for another bootstrap of {venvs}")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def find_python(asked: str | None) -> str:
+    """An interpreter of a supported version: the one asked for, this one, or one from PATH."""
+    candidates = [asked] if asked else [sys.executable, *(f"python{v}" for v in reversed(PYTHONS))]
+    seen = []
+    for candidate in candidates:
+        version = version_of(candidate)
+        if version in PYTHONS:
+            return shutil.which(candidate) or candidate
+        if version:
+            seen.append(f"{candidate} is {version}")
+    found = "; ".join(seen) or f"{asked} does not run"
+    raise BootstrapError(
+        f"needs Python {', '.join(PYTHONS[:-1])} or {PYTHONS[-1]}, and {found}. Install one of "
+        f"them (Debian, Ubuntu: apt install python3 python3-venv) and put it on PATH."
+    )
+
+
+def version_of(interpreter: str) -> str | None:
+    """Its "major.minor"; None if there is no such interpreter or it does not start."""
+    report = "import sys; print('%d.%d' % sys.version_info[:2])"
+    try:
+        result = subprocess.run(
+            [interpreter, "-c", report], check=False, capture_output=True, text=True
+        )
+    except OSError:
+        return None
+    return result.stdout.strip() or None
+
+
+def find_uv(venvs: Path, python: str | None) -> str:
+    """The uv on PATH, else one that pip puts beside the environments, pinned and hashed."""
+    found = shutil.which("uv")
+    if found:
+        return found
+    ensure("uv", venvs, python)
+    return str(venvs / "uv/bin/uv")
+
+
+def make_uv(venv: Path, interpreter: str) -> None:
+    """Put uv into a small environment of its own, by pip."""
+    if subprocess.run(
+        [interpreter, "-c", "import ensurepip, venv"], check=False, capture_output=True
+    ).returncode:
+        version = version_of(interpreter)
+        raise BootstrapError(
+            f"{interpreter} cannot make virtual environments: it has no venv or no ensurepip. "
+            f"Debian, Ubuntu: apt install python{version}-venv. Or put uv on PATH."
+        )
+    run([interpreter, "-m", "venv", "--clear", str(venv)], venv)
+    pip = [str(venv / "bin/python"), "-m", "pip", "install", "--quiet", "--only-binary=:all:"]
+    run([*pip, "--require-hashes", "--requirement", str(requirements("uv"))], venv)
+
+
+def make(name: str, venv: Path, interpreter: str, uv: str) -> None:
+    """Make one environment from nothing, the project installed last and from its own folder."""
+    install = [uv, "pip", "install", "--quiet", "--python", str(venv / "bin/python")]
+    run([uv, "venv", "--quiet", "--clear", "--python", interpreter, str(venv)], venv)
+    pins = ["--require-hashes", "--requirement", str(requirements(name))]
+    run([*install, "--compile-bytecode", *pins], venv)
+    project = ["--no-deps", "--no-build-isolation", "--editable", str(CHECKOUT)]
+    run([*install, *project], venv)
+
+
+def run(command: list[str], venv: Path) -> None:
+    """Run one step of the making of `venv`; what it complains of is seen above our own words."""
+    result = subprocess.run(command, check=False, env=environment(venv.parent), cwd=CHECKOUT)
+    if result.returncode:
+        free = shutil.disk_usage(venv.parent).free // 2**20
+        raise BootstrapError(
+            f"could not make {venv}: {Path(command[0]).name} ended with {result.returncode}, for "
+            f"the reason above. It needs the network and room ({free} MB are free there). Run it "
+            f"again when that is mended: what was downloaded is kept."
+        )
+
+
+def environment(venvs: Path) -> dict[str, str]:
+    """Ours for a child, with bytecode written, and caches kept where there is a place for them."""
+    unwanted = ("PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")
+    result = {key: value for key, value in os.environ.items() if key not in unwanted}
+    result["UV_PYTHON_DOWNLOADS"] = "never"
+    if not os.access(os.environ.get("HOME", ""), os.W_OK):
+        result.setdefault("UV_CACHE_DIR", str(venvs / ".cache"))
+    return result
+
+
+def check_space(name: str, venvs: Path) -> None:
+    """Say that the disk is too small before the download rather than after."""
+    free, needed = shutil.disk_usage(venvs).free // 2**20, SIZES[name].megabytes
+    if free < needed:
+        raise BootstrapError(
+            f"{name} takes about {needed} MB, and {venvs} has {free} MB free: make room, or "
+            f"choose another folder with --venvs DIR"
+        )
+
+
+def say(message: str) -> None:
+    print(f"bootstrap: {message}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
