@@ -1,0 +1,1 @@
+"""SageMaker pipeline steps as Airflow tasks."""
