@@ -1,0 +1,117 @@
+"""What all tests share: the corpus, the dataset, and that in CI nothing skips or stays behind."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import psutil
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+HERE = Path(__file__).parent
+SESSION = "SAGEBRIDGE_TEST_SESSION"
+
+collect_ignore = [] if find_spec("sagemaker") else ["sagemaker"]
+
+
+def corpus_root() -> Path:
+    """The folder with `definitions/` and `edges/`: SAGEBRIDGE_CORPUS, else our own."""
+    return Path(os.environ.get("SAGEBRIDGE_CORPUS") or HERE)
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    return corpus_root()
+
+
+@pytest.fixture(scope="session")
+def abalone_csv() -> Path:
+    """The real dataset, which is not ours to ship."""
+    path = os.environ.get("SAGEBRIDGE_ABALONE")
+    if not path:
+        pytest.skip("SAGEBRIDGE_ABALONE does not name the dataset")
+    return Path(path)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that asks for a `definition` once for each of the corpus."""
+    if "definition" in metafunc.fixturenames:
+        files = sorted((corpus_root() / "definitions").glob("*.json"))
+        metafunc.parametrize("definition", files, ids=[file.stem for file in files])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    refuse_skip(report, item.nodeid)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    refuse_skip(report, collector.nodeid)
+    return report
+
+
+def refuse_skip(report: pytest.TestReport | pytest.CollectReport, nodeid: str) -> None:
+    """In CI, where all that a test may ask for is installed, a skip hides a fault."""
+    if os.environ.get("CI") and report.skipped and not hasattr(report, "wasxfail"):
+        reason = cast("tuple[str, int, str]", report.longrepr)[-1]
+        report.outcome = "failed"
+        report.longrepr = f"{nodeid}: nothing may skip in CI, but: {reason}"
+
+
+def pytest_sessionstart() -> None:
+    """Mark the environment that every process begun by a test inherits."""
+    os.environ[SESSION] = uuid.uuid4().hex
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail when a process that a test began is still there, and name it."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    left = left_behind()
+    if left and reporter is not None:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        reporter.section("processes left behind", red=True)
+        for process in left:
+            reporter.line(describe(process))
+
+
+def left_behind(patience: float = 5.0) -> list[psutil.Process]:
+    """This session's processes, detached ones too, that do not end within `patience` seconds."""
+    deadline = time.monotonic() + patience
+    while left := [process for process in psutil.process_iter() if is_ours(process)]:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    return left
+
+
+def is_ours(process: psutil.Process) -> bool:
+    try:
+        return process.pid != os.getpid() and (
+            process.environ().get(SESSION) == os.environ[SESSION]
+            and process.status() != psutil.STATUS_ZOMBIE
+        )
+    except (psutil.Error, OSError):
+        return False
+
+
+def describe(process: psutil.Process) -> str:
+    try:
+        return f"{process.pid}: {' '.join(process.cmdline())}"
+    except psutil.Error:
+        return f"{process.pid}: ended just now"
