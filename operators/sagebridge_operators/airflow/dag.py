@@ -1,0 +1,126 @@
+"""Live DAGs of pipelines: of one, or of every definition in a folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import MutableMapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.common.compat.sdk import DAG, Param
+
+import sagebridge
+from sagebridge.errors import SagebridgeError
+from sagebridge.model.parameters import Parameter
+from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
+from sagebridge.model.values import ABSENT, thaw
+from sagebridge_operators.airflow.condition import ConditionOperator
+from sagebridge_operators.airflow.operators import OPERATORS, FailOperator, StepOperator
+
+_SCHEMA = {"String": "string", "Integer": "integer", "Float": "number", "Boolean": "boolean"}
+
+
+def build(pipeline: Pipeline, *, dag_id: str | None = None, **operator_args: Any) -> DAG:
+    """The DAG of a pipeline: one task a step, one Param a parameter.
+
+    ``operator_args`` go to every operator: ``backend``, ``aws_conn_id``, ``role_arn``, ….
+    """
+    name = pipeline.name or "pipeline"
+    steps = len(list(walk(pipeline)))
+    limit = pipeline.parallelism
+    with DAG(
+        dag_id=dag_id or legal_id(name),
+        schedule=None,
+        params={parameter.name: param(parameter) for parameter in pipeline.declared},
+        description=None if pipeline.description is ABSENT else pipeline.description,
+        max_active_tasks=max(steps, 1) if limit is ABSENT else limit.max_parallel_execution_steps,
+        default_args={
+            "pipeline_name": name,
+            "experiment_config": pipeline.experiment_config,
+            "role_arn": None if pipeline.role_arn is ABSENT else pipeline.role_arn,
+            **operator_args,
+        },
+        tags=["sagebridge"],
+        # A definition is data: no text of it is a template.
+        render_template_as_native_obj=False,
+    ) as dag:
+        _operators(pipeline.steps)
+    return dag
+
+
+def _operators(steps: Sequence[Step]) -> list[StepOperator]:
+    return [_operator(step) for step in steps]
+
+
+def _operator(step: Step) -> StepOperator:
+    common: dict[str, Any] = {
+        "task_id": legal_id(step.name),
+        "step_name": step.name,
+        "arguments": step.arguments,
+        "depends_on": step.depends_on,
+        "retry_policies": step.retry_policies,
+        "cache_config": step.cache,
+        "property_files": step.property_files,
+        "output_parameters": step.output_parameters,
+        "display_name": step.display_name,
+        "description": step.description,
+        "extra": step.extra,
+    }
+    if isinstance(step, ConditionStep):
+        return ConditionOperator(
+            conditions=step.conditions,
+            if_steps=ABSENT if step.if_steps is ABSENT else _operators(step.if_steps),
+            else_steps=ABSENT if step.else_steps is ABSENT else _operators(step.else_steps),
+            **common,
+        )
+    if step.type in OPERATORS:
+        return OPERATORS[step.type](**common)
+    return StepOperator(step_type=step.type, **common)
+
+
+def param(parameter: Parameter) -> Param:
+    """The Param of a pipeline parameter, as Airflow's trigger form shows it."""
+    schema: dict[str, Any] = {"type": _SCHEMA.get(parameter.value_type, "string")}
+    if parameter.enum_values is not ABSENT and parameter.enum_values:
+        schema["enum"] = thaw(parameter.enum_values)
+    if parameter.description is not ABSENT:
+        schema["description"] = parameter.description
+    if parameter.default is ABSENT:
+        return Param(**schema)
+    return Param(thaw(parameter.default), **schema)
+
+
+def legal_id(name: str) -> str:
+    """A name as a DAG or task id: letters, digits, ``_``, ``-``, ``.``, at most 250."""
+    return re.sub(r"[^\w.-]", "_", name, flags=re.ASCII)[:250] or "_"
+
+
+def load_folder(folder: str | Path, namespace: MutableMapping[str, Any], **args: Any) -> list[DAG]:
+    """A live DAG of every definition in a folder, put into a DAG file's ``globals()``.
+
+    Definitions are ``*.json`` and ``*/definition.json``, the latter named after their folder. One
+    that cannot be read becomes a DAG that says why, since an exception would hide the others.
+    """
+    folder = Path(folder)
+    dags: dict[str, DAG] = {}
+    for path in sorted((*folder.glob("*.json"), *folder.glob("*/definition.json"))):
+        name = path.parent.name if path.name == "definition.json" else path.stem
+        try:
+            pipeline = sagebridge.read(path).pipeline
+            named = pipeline.name if pipeline.name not in (None, path.stem) else name
+            dag = build(sagebridge.read(path, name=named).pipeline, **args)
+            if dag.dag_id in dags:
+                dag = _broken(f"{name}-{len(dags)}", f"a second definition called {dag.dag_id!r}")
+        except SagebridgeError as error:
+            dag = _broken(name, str(error))
+        dags[dag.dag_id] = dag
+    namespace.update({f"dag_{position}": dag for position, dag in enumerate(dags.values())})
+    return list(dags.values())
+
+
+def _broken(name: str, reason: str) -> DAG:
+    with DAG(
+        dag_id=legal_id(name), schedule=None, tags=["sagebridge", "broken"], doc_md=reason
+    ) as dag:
+        FailOperator(task_id="definition_cannot_be_read", error_message=reason)
+    return dag

@@ -1,0 +1,202 @@
+"""The operators of steps that run one job, make one resource or fail the execution.
+
+No argument is rendered by Jinja: a definition's text is data. References are resolved in
+``execute``, and what is sent is shown, with environment values masked, in the rendered view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator, Context
+
+from sagebridge.errors import SagebridgeError
+from sagebridge.model.expressions import Properties, plain, properties_of
+from sagebridge.model.pipeline import (
+    CacheConfig,
+    OutputParameter,
+    PropertyFile,
+    RetryPolicy,
+    Step,
+)
+from sagebridge.model.values import ABSENT, EMPTY, Absent, Value
+from sagebridge_operators.airflow import links, runtime
+from sagebridge_operators.lifecycle.run import StepRun
+
+
+class StepOperator(BaseOperator):
+    """One step of a SageMaker pipeline.
+
+    Args:
+        step_type: the ``Type`` of the definition; the subclasses say it themselves.
+        arguments: the step's ``Arguments``; may hold ``parameter("X")``, ``join(…)``,
+            ``json_get(…)``, ``other.properties.A.B["c"]``. Each reference makes the other step an
+            upstream task.
+        step_name: the step's name where it differs from the task id.
+        depends_on: names of steps, or their operators, that come first without handing data on.
+        backend: ``aws`` or ``local``; else what SAGEBRIDGE_BACKEND says, else ``aws``.
+        aws_conn_id, region_name, verify, botocore_config: as in the Amazon provider's operators.
+        role_arn: the role of jobs whose arguments name none.
+        pipeline_name: the pipeline's name where it differs from the DAG id.
+        experiment_config: ``PipelineExperimentConfig``.
+
+    A task has ``retries=2`` for lost workers only: a retry finds the job that the lost worker
+    started. Every verdict on the step (failed, stopped, unresolvable) ends the task at once.
+    """
+
+    step_type: ClassVar[str] = ""
+    template_fields: Sequence[str] = ("request",)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"request": "json"}
+    overwrite_rtif_after_execution = True
+    ui_color = "#e8f4f0"
+
+    def __init__(
+        self,
+        *,
+        arguments: Value = ABSENT,
+        step_type: str | None = None,
+        step_name: str | None = None,
+        depends_on: Sequence[str | StepOperator] | Absent = ABSENT,
+        retry_policies: Sequence[RetryPolicy] | Absent = ABSENT,
+        cache_config: CacheConfig | Absent = ABSENT,
+        property_files: Sequence[PropertyFile] | Absent = ABSENT,
+        output_parameters: Sequence[OutputParameter] | Absent = ABSENT,
+        display_name: str | Absent = ABSENT,
+        description: str | Absent = ABSENT,
+        extra: Mapping[str, Value] = EMPTY,
+        backend: str | None = None,
+        aws_conn_id: str | None = "aws_default",
+        region_name: str | None = None,
+        verify: bool | str | None = None,
+        botocore_config: dict[str, Any] | None = None,
+        role_arn: str | None = None,
+        pipeline_name: str | None = None,
+        experiment_config: Value = ABSENT,
+        **kwargs: Any,
+    ) -> None:
+        kwargs.setdefault("retries", 2)
+        kwargs.setdefault("retry_delay", timedelta(seconds=10))
+        if display_name is not ABSENT:
+            kwargs.setdefault("task_display_name", display_name)
+        if description is not ABSENT:
+            kwargs.setdefault("doc_md", description)
+        super().__init__(**kwargs)
+        self.backend = backend
+        self.aws_conn_id = aws_conn_id
+        self.region_name = region_name
+        self.verify = verify
+        self.botocore_config = botocore_config
+        self.role_arn = role_arn
+        self.pipeline_name = pipeline_name
+        self.experiment_config = plain(experiment_config)
+        self.request: Mapping[str, Any] | None = None
+        self._killed = False
+        self._run: StepRun | None = None
+        self._step = Step(
+            name=step_name or self.task_id.rpartition(".")[2],
+            type=step_type or self.step_type,
+            arguments=plain(arguments),
+            depends_on=_names(depends_on),
+            retry_policies=_tuple(retry_policies),
+            cache=cache_config,
+            property_files=_tuple(property_files),
+            output_parameters=_tuple(output_parameters),
+            display_name=display_name,
+            description=description,
+            extra=plain(extra),
+        )
+        links.connect(self)
+
+    @property
+    def step(self) -> Step:
+        """The step of the pipeline model that this task is."""
+        return self._step
+
+    @property
+    def properties(self) -> Properties:
+        """What the step makes known once it has run, as ``properties.A.B["c"]``."""
+        return properties_of(self._step.name)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """The step's outputs: job, status and the properties that this pipeline refers to."""
+        try:
+            self._run = runtime.prepare(self, context)
+            self._run.killed = self._killed
+            outputs = self._run.run()
+        except SagebridgeError as error:
+            context["ti"].xcom_push(key="failure_reason", value=str(error))
+            raise AirflowFailException(str(error)) from error
+        return outputs
+
+    def on_kill(self) -> None:
+        """Lets the lifecycle stop the job; it sees the flag within a fraction of a second."""
+        self._killed = True
+        if self._run is not None:
+            self._run.killed = True
+
+
+def _names(steps: Sequence[str | StepOperator] | Absent) -> tuple[str, ...] | Absent:
+    if steps is ABSENT:
+        return ABSENT
+    return tuple(step if isinstance(step, str) else step.step.name for step in steps)
+
+
+def _tuple(items: Any) -> Any:
+    return items if items is ABSENT else tuple(items)
+
+
+class ProcessingOperator(StepOperator):
+    """A Processing step: CreateProcessingJob."""
+
+    step_type = "Processing"
+
+
+class TrainingOperator(StepOperator):
+    """A Training step: CreateTrainingJob."""
+
+    step_type = "Training"
+
+
+class TransformOperator(StepOperator):
+    """A Transform step: CreateTransformJob."""
+
+    step_type = "Transform"
+
+
+class ModelOperator(StepOperator):
+    """A Model step: CreateModel."""
+
+    step_type = "Model"
+
+
+class RegisterModelOperator(StepOperator):
+    """A RegisterModel step: CreateModelPackage."""
+
+    step_type = "RegisterModel"
+
+
+class FailOperator(StepOperator):
+    """A Fail step: fails the execution with ``error_message``, and is never retried."""
+
+    step_type = "Fail"
+
+    def __init__(self, *, error_message: Value = ABSENT, **kwargs: Any) -> None:
+        if error_message is not ABSENT:
+            kwargs["arguments"] = {"ErrorMessage": error_message}
+        kwargs.setdefault("retries", 0)
+        super().__init__(**kwargs)
+
+
+OPERATORS: dict[str, type[StepOperator]] = {
+    operator.step_type: operator
+    for operator in (
+        ProcessingOperator,
+        TrainingOperator,
+        TransformOperator,
+        ModelOperator,
+        RegisterModelOperator,
+        FailOperator,
+    )
+}

@@ -1,0 +1,89 @@
+"""What can go wrong while steps run; the messages are built here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sagebridge.errors import SagebridgeError
+
+
+class StepFailed(SagebridgeError):
+    """A step that ended Failed; its text is the reason."""
+
+    exit_code = 3
+    state = "Failed"
+
+
+class StepStopped(StepFailed):
+    """A step whose job was stopped, which is not success."""
+
+    state = "Stopped"
+
+
+class NotRunnable(StepFailed):
+    """Something that sagebridge keeps and translates but does not run."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"sagebridge cannot run {what}")
+
+
+class IncomparableValues(StepFailed):
+    """Two values of a condition that have no common type."""
+
+    def __init__(self, type_: str, left: Any, right: Any) -> None:
+        super().__init__(
+            f"condition {type_} cannot compare {describe_value(left)} with {describe_value(right)}"
+        )
+
+
+class Unresolvable(StepFailed):
+    """An expression that has no value at run time."""
+
+    def __init__(self, expression: str, problem: str, there: Sequence[str] = ()) -> None:
+        found = f" (there is: {', '.join(there)})" if there else ""
+        super().__init__(f"{expression} has no value: {problem}{found}")
+
+
+class OutputsTooLarge(StepFailed):
+    """Referred outputs that no engine should carry between tasks."""
+
+    def __init__(self, step: str, size: int, limit: int) -> None:
+        super().__init__(
+            f"the outputs of step {step!r} that this pipeline refers to take {size} bytes; "
+            f"at most {limit} can be handed on: refer to an S3 URI instead"
+        )
+
+
+class ExecutionFailed(SagebridgeError):
+    """A pipeline execution that did not succeed."""
+
+    exit_code = 3
+
+
+class UnknownExecution(SagebridgeError):
+    """No execution of that id in the records."""
+
+    exit_code = 2
+
+    def __init__(self, execution_id: str, known: Sequence[str], where: str) -> None:
+        newest = f" (newest: {', '.join(known[:5])})" if known else " (there are none)"
+        super().__init__(f"no execution {execution_id!r} in {where}{newest}")
+
+
+class StoreError(SagebridgeError):
+    """A place for data that cannot be read or written; it names URI and path."""
+
+    exit_code = 6
+
+    def __init__(self, uri: str, where: str, problem: str) -> None:
+        self.uri, self.where, self.problem = uri, where, problem
+        super().__init__(f"{uri}: {problem} (in {where})")
+
+
+def describe_value(value: Any) -> str:
+    """A value with its type, as messages show it."""
+    if value is None:
+        return "a missing value"
+    kind = {bool: "Boolean", int: "Integer", float: "Float", str: "String"}.get(type(value))
+    return f"{value!r} ({kind or type(value).__name__})"

@@ -1,0 +1,1 @@
+"""What every step walks through: resolve, name, create, poll, outputs, records."""

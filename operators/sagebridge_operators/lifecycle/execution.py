@@ -1,0 +1,60 @@
+"""One execution of a pipeline and the names of the jobs that it starts.
+
+A job's name is a function of execution, generation, step and attempt only, so that a worker that
+comes back after a loss finds its own job instead of starting a second.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sagebridge.model.values import ABSENT, Value
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """``run`` is the engine's own name for it; ``parameters`` are coerced; ``started`` is aware."""
+
+    id: str
+    pipeline: str
+    engine: str
+    run: str
+    started: datetime
+    parameters: Mapping[str, Any]
+    experiment_config: Value = ABSENT
+
+
+def execution_id(*run: str) -> str:
+    """12 hex characters for a run of an engine, given as (engine, DAG or flow, run id)."""
+    return _digest(*run)
+
+
+def job_token(execution: str, generation: int, step: str) -> str:
+    """12 hex characters that set one generation of one step apart within all executions."""
+    return _digest(execution, str(generation), step)
+
+
+def job_name(execution: str, generation: int, step: str, attempt: int, *, limit: int = 63) -> str:
+    """``pipelines-<execution>-<step[:20]>-<token>-<attempt>`` in at most ``limit`` characters.
+
+    To fit, the step part is shortened, then the prefix; the token and the attempt never are.
+    """
+    token = job_token(execution, generation, step)
+    prefix, part = "pipelines", step[:20].replace("_", "-")
+
+    def built() -> str:
+        return "-".join(word for word in (prefix, execution, part, token, str(attempt)) if word)
+
+    if (over := len(built()) - limit) > 0:
+        part = part[: max(0, len(part) - over)]
+    if (over := len(built()) - limit) > 0:
+        prefix = prefix[: max(0, len(prefix) - over)]
+    return built()
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]

@@ -1,0 +1,144 @@
+"""What a step hands on: its job's identity and the properties that the pipeline refers to.
+
+Outputs travel through an engine's own channel (XCom, task result), so they are JSON, small, and
+hold nothing that no expression asks for: a job's environment stays where it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sagebridge.model.expressions import Get, Index, Key, Member, Token
+from sagebridge.model.pipeline import Step, step_references, walk
+from sagebridge_operators.errors import OutputsTooLarge, Unresolvable
+
+LIMIT = 48 * 1024
+
+LIST_KEYS = {
+    "Outputs": "OutputName",
+    "ProcessingInputs": "InputName",
+    "FinalMetricDataList": "MetricName",
+    "InputDataConfig": "ChannelName",
+    "ProductionVariants": "VariantName",
+    "Tags": "Key",
+}
+"""The member by which each list of a Describe response is looked up, as ``Outputs['train']``."""
+
+
+def references_to(name: str, steps: Iterable[Step]) -> tuple[Get, ...]:
+    """Every property of step ``name`` that any of the steps refers to, each once."""
+    found = {
+        reference.text: reference
+        for step in walk(tuple(steps))
+        for reference in step_references(step)
+        if reference.step == name and reference.property_file is None
+    }
+    return tuple(found.values())
+
+
+def outputs_of(
+    step: Step, description: Mapping[str, Any], references: Sequence[Get]
+) -> dict[str, Any]:
+    """``properties`` by the text of their path, ``missing`` likewise with the names there are."""
+    properties: dict[str, Any] = {}
+    missing: dict[str, list[str]] = {}
+    for reference in references:
+        path = path_text(reference)
+        try:
+            properties[path] = json_safe(look_up(description, reference.tokens[1:]))
+        except LookupError as absent:
+            missing[path] = list(absent.args[1]) if len(absent.args) > 1 else []
+    files = {
+        file.name: uri
+        for file in step.property_files or ()
+        if (uri := _file_uri(description, file.output_name, file.file_path)) is not None
+    }
+    result = {"properties": properties, "missing": missing, "property_files": files}
+    return {name: value for name, value in result.items() if value}
+
+
+def path_text(reference: Get) -> str:
+    """The path of a reference below its step, in canonical spelling."""
+    return "".join(str(token) for token in reference.tokens[1:]).removeprefix(".")
+
+
+def look_up(value: Any, tokens: Sequence[Token]) -> Any:
+    """The value at a path. Raises LookupError(text, names that are there)."""
+    parent = ""
+    for token in tokens:
+        value = _descend(value, token, parent)
+        parent = "" if isinstance(token, Index) else token.name
+    return value
+
+
+def _descend(value: Any, token: Token, parent: str) -> Any:
+    match value, token:
+        case Mapping(), Member(name) | Key(name):
+            if name in value:
+                return value[name]
+            raise LookupError(f"no {name!r}", list(value))
+        case list() | tuple(), Index(position):
+            if position < len(value):
+                return value[position]
+            raise LookupError(f"no item {position}", [f"{len(value)} items"])
+        case list() | tuple(), Member(name) | Key(name):
+            return _keyed(value, name, parent)
+    raise LookupError(f"nothing below {parent!r}", [type(value).__name__])
+
+
+def _keyed(items: Sequence[Any], name: str, parent: str) -> Any:
+    rows = [item for item in items if isinstance(item, Mapping)]
+    if parent in LIST_KEYS:
+        key = LIST_KEYS[parent]
+        found = [row for row in rows if row.get(key) == name]
+        there = [str(row.get(key)) for row in rows]
+    else:
+        found = [row for row in rows if name in [v for v in row.values() if isinstance(v, str)]]
+        there = [f"{len(items)} items"]
+    if len(found) != 1:
+        raise LookupError(f"{len(found)} items are called {name!r}", there)
+    return found[0]
+
+
+def _file_uri(description: Mapping[str, Any], output: str, path: str) -> str | None:
+    tokens = (Member("ProcessingOutputConfig"), Member("Outputs"), Key(output))
+    try:
+        uri = look_up(description, (*tokens, Member("S3Output"), Member("S3Uri")))
+    except LookupError:
+        return None
+    return f"{str(uri).rstrip('/')}/{path.lstrip('/')}"
+
+
+def json_safe(value: Any) -> Any:
+    """A value of a boto3 response as JSON: times in ISO 8601, bytes as text."""
+    match value:
+        case datetime():
+            return (value if value.tzinfo else value.replace(tzinfo=UTC)).isoformat()
+        case bytes():
+            return value.decode(errors="replace")
+        case Mapping():
+            return {str(name): json_safe(item) for name, item in value.items()}
+        case list() | tuple():
+            return [json_safe(item) for item in value]
+    return value
+
+
+def check_size(step: str, outputs: Mapping[str, Any]) -> None:
+    size = len(json.dumps(outputs).encode())
+    if size > LIMIT:
+        raise OutputsTooLarge(step, size, LIMIT)
+
+
+def property_of(reference: Get, outputs: Mapping[str, Any] | None) -> Any:
+    """A property from the outputs of its step. Raises :class:`Unresolvable`."""
+    if outputs is None:
+        raise Unresolvable(reference.text, f"step {reference.step!r} handed on no outputs")
+    path = path_text(reference)
+    properties = outputs.get("properties", {})
+    if path in properties:
+        return properties[path]
+    there = outputs.get("missing", {}).get(path, [])
+    raise Unresolvable(reference.text, f"step {reference.step!r} has no such property", there)

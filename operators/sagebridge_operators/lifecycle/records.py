@@ -1,0 +1,176 @@
+"""Execution records: what ran, a JSON object an execution and a step, in a folder or in S3.
+
+``<location>/<execution>/execution.json``, ``definition.json``, ``steps/<step>.json`` and, once a
+person has asked for it, ``stop.json``. Each object has one writer, so no lock is needed. No record
+holds a credential or a job's environment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from sagebridge_operators.errors import StoreError, UnknownExecution
+
+
+class Objects(Protocol):
+    """A place for small JSON objects, keyed by slashed names."""
+
+    @property
+    def location(self) -> str: ...
+
+    def put(self, key: str, body: Mapping[str, Any]) -> None: ...
+
+    def get(self, key: str) -> dict[str, Any] | None: ...
+
+    def keys(self, prefix: str) -> Iterator[str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """Objects in a folder of this machine, written whole or not at all."""
+
+    path: Path
+
+    @property
+    def location(self) -> str:
+        return str(self.path)
+
+    def put(self, key: str, body: Mapping[str, Any]) -> None:
+        target = self.path / key
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".")
+            try:
+                with os.fdopen(handle, "w", encoding="utf-8") as file:
+                    json.dump(body, file, indent=1)
+                Path(temporary).replace(target)
+            except BaseException:
+                Path(temporary).unlink(missing_ok=True)
+                raise
+        except OSError as error:
+            raise StoreError(key, str(self.path), error.strerror or str(error)) from error
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        try:
+            return dict(json.loads((self.path / key).read_text(encoding="utf-8")))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        for path in sorted(self.path.glob(f"{prefix}*")):
+            files = path.rglob("*.json") if path.is_dir() else iter([path])
+            yield from (str(file.relative_to(self.path)) for file in sorted(files))
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """Objects below an ``s3://bucket/prefix``, through a boto3 client that is made when used."""
+
+    location: str
+    client: Callable[[], Any]
+
+    def _place(self, key: str) -> dict[str, str]:
+        bucket, _, prefix = self.location.removeprefix("s3://").partition("/")
+        return {
+            "Bucket": bucket,
+            "Key": "/".join(part for part in (prefix.strip("/"), key) if part),
+        }
+
+    def put(self, key: str, body: Mapping[str, Any]) -> None:
+        self.client().put_object(**self._place(key), Body=json.dumps(body, indent=1).encode())
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        client = self.client()
+        try:
+            return dict(json.loads(client.get_object(**self._place(key))["Body"].read()))
+        except client.exceptions.NoSuchKey:
+            return None
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        place = self._place(prefix)
+        start = len(place["Key"]) - len(prefix)
+        pages = self.client().get_paginator("list_objects_v2")
+        for page in pages.paginate(Bucket=place["Bucket"], Prefix=place["Key"]):
+            yield from (item["Key"][start:] for item in page.get("Contents", ()))
+
+
+def open_objects(location: str, s3: Callable[[], Any]) -> Objects:
+    """``s3://bucket/prefix``, ``file://`` or a folder."""
+    if location.startswith("s3://"):
+        return Bucket(location, s3)
+    return Folder(Path(location.removeprefix("file://")))
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionRecords:
+    """Reads and writes what the executions of all pipelines did."""
+
+    objects: Objects
+
+    def begin(
+        self, execution: str, body: Mapping[str, Any], definition: Callable[[], Mapping[str, Any]]
+    ) -> None:
+        """Records that an execution exists; whichever of its steps comes first does it."""
+        if self.objects.get(f"{execution}/execution.json") is None:
+            self.objects.put(f"{execution}/definition.json", definition())
+            self.objects.put(f"{execution}/execution.json", body)
+
+    def step(self, execution: str, step: str, body: Mapping[str, Any]) -> None:
+        self.objects.put(f"{execution}/steps/{step}.json", body)
+
+    def finish(self, execution: str, status: str, reason: str = "") -> None:
+        """Records the end that an engine reported."""
+        end = {"status": status, "reason": reason, "ended": now()}
+        self.objects.put(f"{execution}/end.json", end)
+
+    def request_stop(self, execution: str) -> None:
+        self.objects.put(f"{execution}/stop.json", {"requested": now()})
+
+    def stop_requested(self, execution: str) -> bool:
+        return self.objects.get(f"{execution}/stop.json") is not None
+
+    def ids(self) -> list[str]:
+        """Every execution, the newest first."""
+        names = [key.partition("/")[0] for key in self.objects.keys("") if "/execution.json" in key]
+        started = {name: str((self.execution(name) or {}).get("started")) for name in names}
+        return sorted(started, key=started.__getitem__, reverse=True)
+
+    def execution(self, execution: str) -> dict[str, Any] | None:
+        return self.objects.get(f"{execution}/execution.json")
+
+    def end(self, execution: str) -> dict[str, Any] | None:
+        return self.objects.get(f"{execution}/end.json")
+
+    def definition(self, execution: str) -> dict[str, Any]:
+        return self.objects.get(f"{execution}/definition.json") or {"Steps": []}
+
+    def steps(self, execution: str) -> dict[str, dict[str, Any]]:
+        """The record of each step that began, by name."""
+        prefix = f"{execution}/steps/"
+        found = {}
+        for key in self.objects.keys(prefix):
+            record = self.objects.get(key)
+            if record is not None:
+                found[str(record["name"])] = record
+        return found
+
+    def resolve(self, text: str) -> str:
+        """An id, or the start of one. Raises :class:`UnknownExecution`."""
+        known = self.ids()
+        matching = [name for name in known if name.startswith(text)] if text else known[:1]
+        if text in known:
+            return text
+        if len(matching) != 1:
+            raise UnknownExecution(text, known, self.objects.location)
+        return matching[0]
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,149 @@
+"""Expressions to values at run time; types are kept, so "0123" and 1.0 stay what they are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sagebridge.model.expressions import (
+    Get,
+    Join,
+    JsonGet,
+    Token,
+    parse_tokens,
+)
+from sagebridge.model.values import ABSENT, Value
+from sagebridge_operators.errors import StepFailed, Unresolvable
+from sagebridge_operators.lifecycle.execution import Execution
+from sagebridge_operators.lifecycle.outputs import look_up, property_of
+
+Upstream = Callable[[str], Mapping[str, Any] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Resolver:
+    """``upstream`` gives a step's outputs, ``read`` the object at an S3 URI, ``arn`` an ARN.
+
+    ``job_name`` is what ``Execution.TrainingJobName`` and ``…ProcessingJobName`` mean here.
+    """
+
+    execution: Execution
+    upstream: Upstream
+    read: Callable[[str], bytes]
+    arn: Callable[[str], str]
+    job_name: str | None = None
+
+    def __call__(self, value: Value) -> Any:
+        """Plain JSON. Raises :class:`Unresolvable` that names expression, step and what is there."""
+        match value:
+            case Get():
+                return self._get(value)
+            case Join(values=values, on=on):
+                return ("" if on is ABSENT else on).join(self._text(item) for item in values)
+            case JsonGet():
+                return self._json_get(value)
+            case Mapping():
+                return {name: self(item) for name, item in value.items()}
+            case list() | tuple():
+                return [self(item) for item in value]
+        return value
+
+    def _get(self, reference: Get) -> Any:
+        match reference.root:
+            case "Parameters":
+                if reference.name in self.execution.parameters and len(reference.tokens) == 1:
+                    return self.execution.parameters[reference.name]
+                there = list(self.execution.parameters)
+                raise Unresolvable(reference.text, "the pipeline has no such parameter", there)
+            case "Steps":
+                return property_of(reference, self.upstream(reference.name))
+            case "PipelineExperimentConfig":
+                return self._experiment(reference)
+        return self._variable(reference)
+
+    def _variable(self, reference: Get) -> Any:
+        execution = self.execution
+        known: dict[str, Callable[[], str | None]] = {
+            "StartDateTime": lambda: _iso(execution.started),
+            "CurrentDateTime": lambda: _iso(datetime.now(UTC)),
+            "PipelineName": lambda: execution.pipeline,
+            "PipelineArn": lambda: self.arn(f"pipeline/{execution.pipeline}"),
+            "PipelineExecutionId": lambda: execution.id,
+            "PipelineExecutionArn": lambda: self.arn(
+                f"pipeline/{execution.pipeline}/execution/{execution.id}"
+            ),
+            "TrainingJobName": lambda: self.job_name,
+            "ProcessingJobName": lambda: self.job_name,
+        }
+        if reference.name not in known or len(reference.tokens) != 1:
+            raise Unresolvable(reference.text, "no such execution variable", list(known))
+        found = known[reference.name]()
+        if found is None:
+            raise Unresolvable(reference.text, "this step has no job")
+        return found
+
+    def _experiment(self, reference: Get) -> Any:
+        config = self.execution.experiment_config
+        defaults = {
+            "ExperimentName": self.execution.pipeline,
+            "TrialName": self.execution.id,
+        }
+        if reference.name not in defaults or config is None or config is ABSENT:
+            raise Unresolvable(reference.text, "the pipeline has no such experiment configuration")
+        return (
+            self(config[reference.name]) if reference.name in config else defaults[reference.name]
+        )
+
+    def _text(self, item: Value) -> str:
+        value = self(item)
+        match value:
+            case str():
+                return value
+            case bool():
+                return "true" if value else "false"
+            case int() | float():
+                return repr(value)
+            case None:
+                raise StepFailed("Std:Join cannot join null")
+        return json.dumps(value)
+
+    def _json_get(self, expression: JsonGet) -> Any:
+        path = self(expression.path)
+        uri = self._file_uri(expression)
+        name = f"Std:JsonGet of {path!r} in {uri}"
+        tokens = _json_path(str(path))
+        if tokens is None:
+            raise Unresolvable(name, "the path is no JSON path such as a.b[0]['c']")
+        try:
+            document = json.loads(self.read(uri))
+        except ValueError as error:
+            raise Unresolvable(name, f"the file is not JSON: {error}") from None
+        try:
+            return look_up(document, tokens)
+        except LookupError as absent:
+            there = absent.args[1] if len(absent.args) > 1 else []
+            raise Unresolvable(name, str(absent.args[0]), [str(item) for item in there]) from None
+
+    def _file_uri(self, expression: JsonGet) -> str:
+        file = expression.property_file
+        if file is ABSENT:
+            return str(self(expression.s3_uri))
+        outputs = self.upstream(file.name) or {}
+        files: Mapping[str, str] = outputs.get("property_files", {})
+        name = file.property_file or ""
+        if name not in files:
+            problem = f"step {file.name!r} has no such property file"
+            raise Unresolvable(file.text, problem, list(files))
+        return files[name]
+
+
+def _json_path(path: str) -> tuple[Token, ...] | None:
+    path = path.removeprefix("$")
+    return parse_tokens(path if path.startswith((".", "[")) or not path else f".{path}")
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,216 @@
+"""One step from its expressions to its outputs, the same under every engine and backend."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from sagebridge.model.expressions import Get
+from sagebridge.model.pipeline import ConditionStep, Step
+from sagebridge.model.values import ABSENT
+from sagebridge_operators.errors import NotRunnable, StepFailed, StepStopped
+from sagebridge_operators.lifecycle.backend import Backend
+from sagebridge_operators.lifecycle.execution import Execution, job_name, job_token
+from sagebridge_operators.lifecycle.masking import masked
+from sagebridge_operators.lifecycle.outputs import check_size, json_safe, outputs_of
+from sagebridge_operators.lifecycle.records import ExecutionRecords, now
+from sagebridge_operators.lifecycle.resolve import Resolver, Upstream
+from sagebridge_operators.steps import JOB_TYPES
+from sagebridge_operators.steps.condition import all_hold
+from sagebridge_operators.steps.job import JobType
+
+_SLICE = 0.2
+
+
+class Log(Protocol):
+    """A standard logger, or an engine's that takes the same calls."""
+
+    def info(self, event: str, /, *args: Any) -> Any: ...
+
+    def warning(self, event: str, /, *args: Any) -> Any: ...
+
+
+@dataclass(slots=True)
+class StepRun:
+    """A step about to run. ``references`` are all that the pipeline makes to it.
+
+    ``generation`` changes when a person asks for the step anew, not when a worker is lost.
+    ``killed`` is set by the engine, from a signal handler too, and seen within a fraction of a
+    second. ``on_request`` is shown the request, secrets masked; ``on_job`` the job once it exists.
+    """
+
+    step: Step
+    execution: Execution
+    backend: Backend
+    records: ExecutionRecords
+    upstream: Upstream
+    references: Sequence[Get] = ()
+    generation: int = 0
+    attempt: int = 0
+    role: str | None = None
+    log: Log = field(default_factory=lambda: logging.getLogger(__name__))
+    on_request: Callable[[Mapping[str, Any]], None] = lambda request: None
+    on_job: Callable[[Mapping[str, Any]], None] = lambda job: None
+    killed: bool = False
+    record: dict[str, Any] = field(default_factory=dict)
+
+    def run(self) -> dict[str, Any]:
+        """The step's outputs (JSON). Raises :class:`StepFailed` or :class:`StepStopped`.
+
+        Any other exception is no verdict on the step: the engine may try again, and finds the job.
+        """
+        self.record = {"name": self.step.name, "type": self.step.type, "started": now()}
+        self._save("Executing")
+        try:
+            if self.records.stop_requested(self.execution.id):
+                raise StepStopped("the execution was stopped before this step began")
+            outputs = self._body()
+            check_size(self.step.name, outputs)
+        except StepFailed as verdict:
+            self._save(verdict.state, reason=str(verdict), ended=now())
+            raise
+        except BaseException as error:
+            self.log.warning("step %s: %s: %s", self.step.name, type(error).__name__, error)
+            raise
+        self._save("Succeeded", outputs=outputs, ended=now())
+        return outputs
+
+    def _body(self) -> dict[str, Any]:
+        step = self.step
+        if isinstance(step, ConditionStep):
+            held = all_hold(step.conditions or (), self._resolver())
+            self.log.info("condition %s: %s", step.name, held)
+            return outputs_of(step, {"Outcome": str(held)}, self.references) | {"outcome": held}
+        if step.type == "Fail":
+            arguments = {} if step.arguments is ABSENT else step.arguments
+            raise StepFailed(str(self._resolver()(arguments.get("ErrorMessage", ""))))
+        job_type = JOB_TYPES.get(step.type)
+        if job_type is None:
+            raise NotRunnable(f"steps of type {step.type} yet (step {step.name!r})")
+        return self._job(job_type)
+
+    def _resolver(self, name: str | None = None) -> Resolver:
+        return Resolver(
+            self.execution, self.upstream, self.backend.read_object, self.backend.arn, name
+        )
+
+    def _job(self, job_type: JobType) -> dict[str, Any]:
+        execution, step = self.execution, self.step
+        if step.retry_policies:
+            self.log.warning("retry policies of %s are kept but not applied yet", step.name)
+        if step.cache:
+            self.log.warning("caching of %s is kept but not applied yet", step.name)
+        name = job_name(
+            execution.id, self.generation, step.name, self.attempt, limit=job_type.name_limit
+        )
+        client = self.backend.client(job_type.service)
+        description = job_type.find(client, name)
+        if description is None:
+            name = self._start(job_type, client, name)
+        else:
+            self.log.info("found %s %s, started before; not starting another", step.type, name)
+        description = self._wait(job_type, client, name)
+        job = {"name": name, "arn": description.get(job_type.arn_key)}
+        self.record["job"] = job
+        result = {
+            "step": step.name,
+            "type": step.type,
+            "status": job_type.status(description),
+            "job": job,
+            **outputs_of(step, description, self.references),
+        }
+        return dict(json_safe(result))
+
+    def _start(self, job_type: JobType, client: Any, name: str) -> str:
+        from botocore.exceptions import ClientError, ParamValidationError
+
+        arguments = self._resolver(name)(
+            {} if self.step.arguments is ABSENT else self.step.arguments
+        )
+        if not isinstance(arguments, Mapping):
+            raise StepFailed(f"Arguments of {self.step.name!r} are no object: {arguments!r}")
+        token = (
+            f"{self.execution.id}-{job_token(self.execution.id, self.generation, self.step.name)}"
+        )
+        request = job_type.request(
+            self.step,
+            arguments,
+            name=name,
+            token=f"{token}-{self.attempt}",
+            role=self.role or self.backend.default_role,
+        )
+        shown = masked(request)
+        self.on_request(shown)
+        self.log.info("%s.%s(%s)", job_type.service, job_type.create, shown)
+        self._stop_if_asked()
+        try:
+            return job_type.start(client, request, name)
+        except ParamValidationError as error:
+            raise StepFailed(f"{job_type.create}: {error}") from error
+        except ClientError as error:
+            if 400 <= error.response["ResponseMetadata"].get("HTTPStatusCode", 0) < 500:
+                raise StepFailed(str(error)) from error
+            raise
+
+    def _stop_if_asked(self) -> None:
+        if self.killed or self.records.stop_requested(self.execution.id):
+            raise StepStopped("stopped before its job was started")
+
+    def _wait(self, job_type: JobType, client: Any, name: str) -> dict[str, Any]:
+        """Polls until the job has ended; a stop asked for on the way is passed on to it."""
+        seen, position, stopping = "", 0, False
+        shortest, longest = self.backend.poll_seconds
+        pause = shortest
+        try:
+            while True:
+                found = job_type.find(client, name)
+                if found is None:
+                    raise StepFailed(f"{job_type.type} {name} has disappeared")
+                if not seen:
+                    self._announce(job_type, name, found)
+                lines, position = self.backend.job_log(job_type.type, name, position)
+                for line in lines:
+                    self.log.info("[%s] %s", self.step.name, line)
+                if (status := job_type.status(found)) != seen:
+                    seen = status
+                    self.log.info("%s %s: %s", job_type.type, name, status)
+                state = job_type.state(found)
+                if state == "Succeeded":
+                    return found
+                if state != "Executing":
+                    reason = job_type.reason(found) or f"its status is {status}"
+                    verdict = StepStopped if state == "Stopped" else StepFailed
+                    raise verdict(f"{job_type.type} job {name} {status}: {reason}")
+                asked = self.killed or self.records.stop_requested(self.execution.id)
+                if asked and not stopping:
+                    self.log.info("stopping %s %s", job_type.type, name)
+                    job_type.request_stop(client, name)
+                    self._save("Stopping")
+                    stopping, pause = True, shortest
+                self._sleep(pause * random.uniform(0.8, 1.2), stopping)
+                pause = min(pause * 1.5, longest)
+        except BaseException as error:
+            if not isinstance(error, Exception) and not stopping:
+                job_type.request_stop(client, name)
+                self._save("Stopped", reason=f"{type(error).__name__}: {error}", ended=now())
+            raise
+
+    def _announce(self, job_type: JobType, name: str, description: Mapping[str, Any]) -> None:
+        job = {"name": name, "arn": description.get(job_type.arn_key)}
+        self.record["job"] = job
+        self._save("Executing")
+        self.on_job(job)
+
+    def _sleep(self, seconds: float, stopping: bool) -> None:
+        """Sleeps in slices, so that a kill during it is seen at once."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and (stopping or not self.killed):
+            time.sleep(min(left, _SLICE))
+
+    def _save(self, status: str, **more: Any) -> None:
+        self.record = {**self.record, "status": status, **more}
+        self.records.step(self.execution.id, self.step.name, self.record)

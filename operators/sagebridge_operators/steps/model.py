@@ -1,0 +1,14 @@
+"""Model: CreateModel, which is synchronous and has no status."""
+
+from __future__ import annotations
+
+from sagebridge_operators.steps.job import JobType
+
+MODEL = JobType(
+    type="Model",
+    create="create_model",
+    describe="describe_model",
+    name_key="ModelName",
+    arn_key="ModelArn",
+    role_key="ExecutionRoleArn",
+)

@@ -1,0 +1,65 @@
+"""RegisterModel: CreateModelPackage, a new version in a model package group.
+
+A version has no name of ours, so a repeated call is kept apart by its ClientToken. The group is
+made when it is missing, as pipelines that name a new one expect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sagebridge.model.pipeline import Step
+from sagebridge_operators.steps.job import JobType, is_not_found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisterModel(JobType):
+    def request(
+        self, step: Step, arguments: Mapping[str, Any], *, name: str, token: str, role: str | None
+    ) -> dict[str, Any]:
+        del step, name, role
+        request = {k: v for k, v in arguments.items() if k not in self.dropped_arguments}
+        request["ClientToken"] = token
+        return request
+
+    def find(self, client: Any, name: str) -> dict[str, Any] | None:
+        """``name`` is an ARN here; before one is known there is nothing to find."""
+        return JobType.find(self, client, name) if name.startswith("arn:") else None
+
+    def start(self, client: Any, request: Mapping[str, Any], name: str) -> str:
+        del name
+        group = request.get("ModelPackageGroupName")
+        if isinstance(group, str) and not group.startswith("arn:"):
+            ensure_group(client, group)
+        return str(client.create_model_package(**request)["ModelPackageArn"])
+
+
+def ensure_group(client: Any, group: str) -> None:
+    """The model package group exists afterwards."""
+    from botocore.exceptions import ClientError
+
+    try:
+        client.describe_model_package_group(ModelPackageGroupName=group)
+    except ClientError as error:
+        if not is_not_found(error):
+            raise
+        try:
+            client.create_model_package_group(ModelPackageGroupName=group)
+        except ClientError as created:
+            if "already exists" not in str(created):
+                raise
+
+
+REGISTER_MODEL = RegisterModel(
+    type="RegisterModel",
+    create="create_model_package",
+    describe="describe_model_package",
+    name_key="ModelPackageName",
+    arn_key="ModelPackageArn",
+    role_key=None,
+    status_key="ModelPackageStatus",
+    reason_keys=("ModelPackageStatusDetails",),
+    dropped_arguments=("ModelPackageName", "CertifyForMarketplace", "Description"),
+)

@@ -1,0 +1,15 @@
+"""Training: CreateTrainingJob. Notebook jobs and @step functions are training jobs too."""
+
+from __future__ import annotations
+
+from sagebridge_operators.steps.job import JobType
+
+TRAINING = JobType(
+    type="Training",
+    create="create_training_job",
+    describe="describe_training_job",
+    stop="stop_training_job",
+    name_key="TrainingJobName",
+    arn_key="TrainingJobArn",
+    status_key="TrainingJobStatus",
+)

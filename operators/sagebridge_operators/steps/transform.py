@@ -1,0 +1,16 @@
+"""Transform: CreateTransformJob."""
+
+from __future__ import annotations
+
+from sagebridge_operators.steps.job import JobType
+
+TRANSFORM = JobType(
+    type="Transform",
+    create="create_transform_job",
+    describe="describe_transform_job",
+    stop="stop_transform_job",
+    name_key="TransformJobName",
+    arn_key="TransformJobArn",
+    role_key=None,
+    status_key="TransformJobStatus",
+)
