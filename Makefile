@@ -11,14 +11,14 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: demo test check bench requirements clean airflow
 
 demo: airflow
-	$(AIRFLOW)/python pipelines/abalone/sample_data.py .sagebridge/abalone.csv
+	$(AIRFLOW)/python pipelines/abalone/sample_data.py .sagebridge/sample
 	$(AIRFLOW)/sagebridge run pipelines/abalone/definition.json --on airflow --backend local \
-	    --upload .sagebridge/abalone.csv $(RUN)
+	    --upload .sagebridge/sample $(RUN)
 
 test:
 	$(BOOTSTRAP) airflow airflow-3.1 sagemaker sagemaker-3
-	.venvs/sagemaker/bin/pytest tests/sagemaker
-	.venvs/sagemaker-3/bin/pytest tests/sagemaker
+	.venvs/sagemaker/bin/pytest tests/sdk
+	.venvs/sagemaker-3/bin/pytest tests/sdk -m "not sagemaker2"
 	.venvs/airflow-3.1/bin/pytest -m airflow31
 	$(AIRFLOW)/pytest
 

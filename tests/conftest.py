@@ -18,17 +18,27 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 SESSION = "SAGEBRIDGE_TEST_SESSION"
 
-collect_ignore = [] if find_spec("sagemaker") else ["sagemaker"]
+collect_ignore = [] if find_spec("sagemaker") else ["sdk"]
 
 
-def corpus_root() -> Path:
-    """The folder with `definitions/` and `edges/`: SAGEBRIDGE_CORPUS, else our own."""
-    return Path(os.environ.get("SAGEBRIDGE_CORPUS") or HERE)
+def find_corpus() -> tuple[Path, Path]:
+    """The folders of definitions and of their edges: of SAGEBRIDGE_CORPUS, else our own."""
+    corpus = os.environ.get("SAGEBRIDGE_CORPUS")
+    if corpus:
+        return Path(corpus) / "definitions", Path(corpus) / "edges"
+    return HERE / "definitions", HERE / "definitions" / "edges"
 
 
 @pytest.fixture(scope="session")
 def corpus() -> Path:
-    return corpus_root()
+    """The folder of the corpus's definitions."""
+    return find_corpus()[0]
+
+
+@pytest.fixture
+def edges(definition: Path) -> Path:
+    """The file of the edges [from, to] that the graph of `definition` has."""
+    return find_corpus()[1] / definition.name
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +53,7 @@ def abalone_csv() -> Path:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test that asks for a `definition` once for each of the corpus."""
     if "definition" in metafunc.fixturenames:
-        files = sorted((corpus_root() / "definitions").glob("*.json"))
+        files = sorted(find_corpus()[0].glob("*.json"))
         metafunc.parametrize("definition", files, ids=[file.stem for file in files])
 
 

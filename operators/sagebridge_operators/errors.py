@@ -80,6 +80,30 @@ class StoreError(SagebridgeError):
         self.uri, self.where, self.problem = uri, where, problem
         super().__init__(f"{uri}: {problem} (in {where})")
 
+    def __reduce__(self) -> tuple[type[StoreError], tuple[str, str, str]]:
+        return type(self), (self.uri, self.where, self.problem)
+
+
+class ObjectNotFound(StoreError):
+    """An object that is not where its URI says."""
+
+
+class BadUri(StoreError):
+    """A URI that names no place: an unknown scheme, or a key that leads out of its bucket."""
+
+
+class RecordsError(SagebridgeError):
+    """The database of local jobs and models cannot be read or written."""
+
+    exit_code = 6
+
+    def __init__(self, path: str, problem: str) -> None:
+        self.path, self.problem = path, problem
+        super().__init__(f"the records of local jobs: {problem} (in {path})")
+
+    def __reduce__(self) -> tuple[type[RecordsError], tuple[str, str]]:
+        return type(self), (self.path, self.problem)
+
 
 def describe_value(value: Any) -> str:
     """A value with its type, as messages show it."""

@@ -37,7 +37,7 @@ class Resolver:
     job_name: str | None = None
 
     def __call__(self, value: Value) -> Any:
-        """Plain JSON. Raises :class:`Unresolvable` that names expression, step and what is there."""
+        """Plain JSON. Raises :class:`Unresolvable`: expression, step, what is there."""
         match value:
             case Get():
                 return self._get(value)
