@@ -1,0 +1,222 @@
+"""The store of the local backend: the objects of ``s3://`` are files in a folder.
+
+``s3://bucket/a/b`` is the file ``<root>/bucket/a/b``. Keys may have empty names (``a//b``, ``a/``),
+folders may not: an empty name becomes ``%``, and ``%`` becomes ``%%`` and so on, so that no two
+keys share a file. ``file://`` URIs and plain paths are taken as they are.
+"""
+
+from __future__ import annotations
+
+import builtins
+import errno
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+from urllib.parse import quote, unquote
+
+from sagebridge_operators.errors import BadUri, ObjectNotFound, StoreError
+
+BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+PARTIAL = ".sagebridge-partial-"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """One object of a listing: size in bytes, time of its last change in epoch seconds."""
+
+    uri: str
+    path: Path
+    size: int
+    modified: float
+
+
+class FolderStore:
+    """Objects under the folder ``root``; relative plain paths are taken from ``base``.
+
+    Objects appear whole or not at all, to other processes too. Every method raises StoreError
+    (BadUri, ObjectNotFound), which names the URI and the file, when it cannot do its work.
+    """
+
+    def __init__(self, root: Path, base: Path) -> None:
+        self.root = root.resolve()
+        self.base = base.resolve()
+
+    def path_of(self, uri: str) -> Path:
+        """The file of an object, or the folder of a bucket.
+
+        Raises:
+            BadUri: another scheme, no bucket, or a key that leads out of its bucket.
+        """
+        if not uri.startswith("s3://"):
+            return Path(self._plain(uri))
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        return self._inside(uri, bucket, key.split("/") if key else [])
+
+    def exists(self, uri: str) -> bool:
+        """Whether there is an object of this URI; a prefix of others is none."""
+        path = self.path_of(uri)
+        try:
+            return path.is_file()
+        except OSError as error:
+            raise _store_error(uri, path, error) from error
+
+    def open(self, uri: str) -> IO[bytes]:
+        """An object, opened for reading."""
+        path = self.path_of(uri)
+        try:
+            return path.open("rb")
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            raise ObjectNotFound(uri, str(path), "there is no such object") from None
+        except OSError as error:
+            raise _store_error(uri, path, error) from error
+
+    def read(self, uri: str) -> bytes:
+        """The content of an object."""
+        with self.open(uri) as content:
+            return content.read()
+
+    def fetch(self, uri: str, target: Path) -> None:
+        """Copy an object to a file, whose folder comes into being."""
+        with self.open(uri) as content:
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with target.open("wb") as file:
+                    shutil.copyfileobj(content, file)
+            except OSError as error:
+                raise _store_error(uri, target, error) from error
+
+    def write(self, uri: str, content: bytes) -> None:
+        """Make or replace an object."""
+        self.write_from(uri, lambda file: file.write(content))
+
+    def put(self, source: Path, uri: str) -> None:
+        """Make or replace an object with the content of a file."""
+        try:
+            content = source.open("rb")
+        except OSError as error:
+            raise _store_error(uri, source, error) from error
+        with content:
+            self.write_from(uri, lambda file: shutil.copyfileobj(content, file))
+
+    def write_from(self, uri: str, produce: Callable[[IO[bytes]], object]) -> None:
+        """Make or replace an object with what ``produce`` writes into a file."""
+        path = self.path_of(uri)
+        try:
+            partial, file = _partial(path.parent)
+            try:
+                with file:
+                    produce(file)
+                partial.replace(path)
+            except BaseException:
+                partial.unlink(missing_ok=True)
+                raise
+        except OSError as error:
+            raise _store_error(uri, path, error) from error
+
+    def delete(self, uri: str) -> None:
+        """Remove an object and the folders that it leaves empty; an absent one is no error."""
+        path = self.path_of(uri)
+        try:
+            path.unlink()
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            return
+        except OSError as error:
+            raise _store_error(uri, path, error) from error
+        if path.is_relative_to(self.root):
+            with suppress(OSError):
+                for depth in range(len(path.relative_to(self.root).parts) - 2):
+                    path.parents[depth].rmdir()
+
+    def list(self, prefix: str) -> builtins.list[StoredObject]:
+        """The objects whose URIs start, as text, with ``prefix``, in the order of their URIs."""
+        if prefix.startswith("s3://"):
+            found = self._list_bucket(prefix)
+        else:
+            found = self._list_plain(prefix)
+        return sorted(found, key=lambda stored: stored.uri.encode(errors="surrogateescape"))
+
+    def _list_bucket(self, prefix: str) -> Iterator[StoredObject]:
+        bucket, _, key = prefix.removeprefix("s3://").partition("/")
+        *folders, start = key.split("/")
+        top = self._inside(prefix, bucket, [])
+        for path, status in _files(self._inside(prefix, bucket, folders), start):
+            uri = f"s3://{bucket}/{_key(path.relative_to(top))}"
+            if uri.startswith(prefix) and path.resolve().is_relative_to(self.root):
+                yield StoredObject(uri, path, status.st_size, status.st_mtime)
+
+    def _list_plain(self, prefix: str) -> Iterator[StoredObject]:
+        folder, start = os.path.split(self._plain(prefix))
+        for path, status in _files(Path(folder), start):
+            rest = str(path.relative_to(folder))[len(start) :]
+            uri = prefix + (quote(rest) if prefix.startswith("file://") else rest)
+            yield StoredObject(uri, path, status.st_size, status.st_mtime)
+
+    def _inside(self, uri: str, bucket: str, names: builtins.list[str]) -> Path:
+        if not BUCKET.fullmatch(bucket):
+            raise BadUri(uri, str(self.root), f"{bucket!r} is not a bucket name")
+        path = self.root.joinpath(bucket, *map(_file_name, names))
+        if {".", ".."} & set(names) or "\0" in uri:
+            raise BadUri(uri, str(path), "a key may not have '.', '..' or NUL in its names")
+        if not path.resolve().is_relative_to(self.root):
+            raise BadUri(uri, str(path), "a symbolic link leads out of the store")
+        return path
+
+    def _plain(self, uri: str) -> str:
+        path = uri
+        if uri.startswith("file://"):
+            host, slash, rest = uri.removeprefix("file://").partition("/")
+            path = slash + unquote(rest) if host in ("", "localhost") else ""
+        if not path or "\0" in path or re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", path):
+            problem = "the local store has s3://bucket/key, file:///path and plain paths"
+            raise BadUri(uri, str(self.base), problem)
+        return path if path.startswith("/") else f"{self.base}/{path}"
+
+
+def _file_name(name: str) -> str:
+    return name if name.strip("%") else name + "%"
+
+
+def _key(path: Path) -> str:
+    return "/".join(part if part.strip("%") else part[:-1] for part in path.parts)
+
+
+def _files(folder: Path, start: str = "") -> Iterator[tuple[Path, os.stat_result]]:
+    """All files below a folder whose path in it begins with ``start``; links to folders are not."""
+    try:
+        entries = [entry for entry in os.scandir(folder) if entry.name.startswith(start)]
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise _store_error(str(folder), folder, error) from error
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files(Path(entry.path))
+        elif entry.is_file() and not entry.name.startswith(PARTIAL):
+            with suppress(FileNotFoundError):
+                yield Path(entry.path), entry.stat()
+
+
+def _partial(folder: Path) -> tuple[Path, IO[bytes]]:
+    """A new file in a folder that comes into being, also while others remove it as empty."""
+    path = folder / (PARTIAL + uuid.uuid4().hex)
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            return path, path.open("xb")
+
+
+def _store_error(uri: str, path: Path, error: OSError) -> StoreError:
+    problem = error.strerror or str(error)
+    if isinstance(error, IsADirectoryError):
+        problem = "a folder has this name: other objects' keys start with this one and '/'"
+    elif isinstance(error, NotADirectoryError | FileExistsError):
+        problem = "an object has the name of one of this one's folders"
+    elif error.errno == errno.ENOSPC:
+        problem = "the disk is full"
+    return StoreError(uri, str(path), problem)
