@@ -1,0 +1,389 @@
+"""The abalone pipeline as an Airflow DAG: the same steps as pipelines/abalone/definition.json."""
+
+from airflow.sdk import DAG, Param
+
+from sagebridge_operators.airflow import (
+    ConditionOperator,
+    FailOperator,
+    ModelOperator,
+    ProcessingOperator,
+    PropertyFile,
+    RegisterModelOperator,
+    TrainingOperator,
+    TransformOperator,
+    execution,
+    join,
+    json_get,
+    less_than_or_equal_to,
+    parameter,
+)
+
+with DAG(
+    dag_id="AbalonePipeline",
+    schedule=None,
+    params={
+        "ProcessingInstanceCount": Param(1, type="integer"),
+        "ModelApprovalStatus": Param("PendingManualApproval", type="string"),
+        "InputData": Param("s3://sagebridge-abalone/data/abalone-dataset.csv", type="string"),
+        "BatchData": Param("s3://sagebridge-abalone/data/abalone-dataset-batch.csv", type="string"),
+        "MseThreshold": Param(6.0, type="number"),
+    },
+    default_args={
+        "experiment_config": {
+            "ExperimentName": execution.pipeline_name,
+            "TrialName": execution.pipeline_execution_id,
+        },
+    },
+    tags=["sagebridge"],
+):
+    process = ProcessingOperator(
+        task_id="AbaloneProcess",
+        arguments={
+            "ProcessingResources": {
+                "ClusterConfig": {
+                    "InstanceType": "ml.m5.xlarge",
+                    "InstanceCount": parameter("ProcessingInstanceCount"),
+                    "VolumeSizeInGB": 30,
+                },
+            },
+            "AppSpecification": {
+                "ImageUri": "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.4-2-cpu-py3",
+                "ContainerArguments": [
+                    "--seed",
+                    "0",
+                ],
+                "ContainerEntrypoint": [
+                    "python3",
+                    "/opt/ml/processing/input/code/preprocessing.py",
+                ],
+            },
+            "RoleArn": "arn:aws:iam::111122223333:role/sagebridge-abalone",
+            "ProcessingInputs": [
+                {
+                    "InputName": "input-1",
+                    "AppManaged": False,
+                    "S3Input": {
+                        "S3Uri": parameter("InputData"),
+                        "LocalPath": "/opt/ml/processing/input",
+                        "S3DataType": "S3Prefix",
+                        "S3InputMode": "File",
+                        "S3DataDistributionType": "FullyReplicated",
+                        "S3CompressionType": "None",
+                    },
+                },
+                {
+                    "InputName": "code",
+                    "AppManaged": False,
+                    "S3Input": {
+                        "S3Uri": "s3://sagebridge-abalone/code/preprocessing.py",
+                        "LocalPath": "/opt/ml/processing/input/code",
+                        "S3DataType": "S3Prefix",
+                        "S3InputMode": "File",
+                        "S3DataDistributionType": "FullyReplicated",
+                        "S3CompressionType": "None",
+                    },
+                },
+            ],
+            "ProcessingOutputConfig": {
+                "Outputs": [
+                    {
+                        "OutputName": "train",
+                        "AppManaged": False,
+                        "S3Output": {
+                            "S3Uri": join(
+                                "/",
+                                "s3://sagebridge-abalone/executions",
+                                execution.pipeline_execution_id,
+                                "train",
+                            ),
+                            "LocalPath": "/opt/ml/processing/train",
+                            "S3UploadMode": "EndOfJob",
+                        },
+                    },
+                    {
+                        "OutputName": "validation",
+                        "AppManaged": False,
+                        "S3Output": {
+                            "S3Uri": join(
+                                "/",
+                                "s3://sagebridge-abalone/executions",
+                                execution.pipeline_execution_id,
+                                "validation",
+                            ),
+                            "LocalPath": "/opt/ml/processing/validation",
+                            "S3UploadMode": "EndOfJob",
+                        },
+                    },
+                    {
+                        "OutputName": "test",
+                        "AppManaged": False,
+                        "S3Output": {
+                            "S3Uri": join(
+                                "/",
+                                "s3://sagebridge-abalone/executions",
+                                execution.pipeline_execution_id,
+                                "test",
+                            ),
+                            "LocalPath": "/opt/ml/processing/test",
+                            "S3UploadMode": "EndOfJob",
+                        },
+                    },
+                ],
+            },
+        },
+    )
+
+    train = TrainingOperator(
+        task_id="AbaloneTrain",
+        arguments={
+            "AlgorithmSpecification": {
+                "TrainingInputMode": "File",
+                "TrainingImage": "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:3.0-5",
+            },
+            "OutputDataConfig": {
+                "S3OutputPath": join(
+                    "/",
+                    "s3://sagebridge-abalone/executions",
+                    execution.pipeline_execution_id,
+                    "model",
+                ),
+            },
+            "StoppingCondition": {
+                "MaxRuntimeInSeconds": 86400,
+            },
+            "ResourceConfig": {
+                "VolumeSizeInGB": 30,
+                "InstanceCount": 1,
+                "InstanceType": "ml.m5.xlarge",
+            },
+            "RoleArn": "arn:aws:iam::111122223333:role/sagebridge-abalone",
+            "InputDataConfig": [
+                {
+                    "DataSource": {
+                        "S3DataSource": {
+                            "S3DataType": "S3Prefix",
+                            "S3Uri": process.properties.ProcessingOutputConfig.Outputs[
+                                "train"
+                            ].S3Output.S3Uri,
+                            "S3DataDistributionType": "FullyReplicated",
+                        },
+                    },
+                    "ContentType": "text/csv",
+                    "ChannelName": "train",
+                },
+                {
+                    "DataSource": {
+                        "S3DataSource": {
+                            "S3DataType": "S3Prefix",
+                            "S3Uri": process.properties.ProcessingOutputConfig.Outputs[
+                                "validation"
+                            ].S3Output.S3Uri,
+                            "S3DataDistributionType": "FullyReplicated",
+                        },
+                    },
+                    "ContentType": "text/csv",
+                    "ChannelName": "validation",
+                },
+            ],
+            "HyperParameters": {
+                "objective": "reg:squarederror",
+                "num_round": "50",
+                "max_depth": "5",
+                "eta": "0.2",
+                "gamma": "4",
+                "min_child_weight": "6",
+                "subsample": "0.7",
+            },
+            "ProfilerConfig": {
+                "DisableProfiler": True,
+            },
+        },
+    )
+
+    evaluate = ProcessingOperator(
+        task_id="AbaloneEval",
+        arguments={
+            "ProcessingResources": {
+                "ClusterConfig": {
+                    "InstanceType": "ml.m5.xlarge",
+                    "InstanceCount": 1,
+                    "VolumeSizeInGB": 30,
+                },
+            },
+            "AppSpecification": {
+                "ImageUri": "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:3.0-5",
+                "ContainerEntrypoint": [
+                    "python3",
+                    "/opt/ml/processing/input/code/evaluation.py",
+                ],
+            },
+            "RoleArn": "arn:aws:iam::111122223333:role/sagebridge-abalone",
+            "ProcessingInputs": [
+                {
+                    "InputName": "input-1",
+                    "AppManaged": False,
+                    "S3Input": {
+                        "S3Uri": train.properties.ModelArtifacts.S3ModelArtifacts,
+                        "LocalPath": "/opt/ml/processing/model",
+                        "S3DataType": "S3Prefix",
+                        "S3InputMode": "File",
+                        "S3DataDistributionType": "FullyReplicated",
+                        "S3CompressionType": "None",
+                    },
+                },
+                {
+                    "InputName": "input-2",
+                    "AppManaged": False,
+                    "S3Input": {
+                        "S3Uri": process.properties.ProcessingOutputConfig.Outputs[
+                            "test"
+                        ].S3Output.S3Uri,
+                        "LocalPath": "/opt/ml/processing/test",
+                        "S3DataType": "S3Prefix",
+                        "S3InputMode": "File",
+                        "S3DataDistributionType": "FullyReplicated",
+                        "S3CompressionType": "None",
+                    },
+                },
+                {
+                    "InputName": "code",
+                    "AppManaged": False,
+                    "S3Input": {
+                        "S3Uri": "s3://sagebridge-abalone/code/evaluation.py",
+                        "LocalPath": "/opt/ml/processing/input/code",
+                        "S3DataType": "S3Prefix",
+                        "S3InputMode": "File",
+                        "S3DataDistributionType": "FullyReplicated",
+                        "S3CompressionType": "None",
+                    },
+                },
+            ],
+            "ProcessingOutputConfig": {
+                "Outputs": [
+                    {
+                        "OutputName": "evaluation",
+                        "AppManaged": False,
+                        "S3Output": {
+                            "S3Uri": join(
+                                "/",
+                                "s3://sagebridge-abalone/executions",
+                                execution.pipeline_execution_id,
+                                "evaluation",
+                            ),
+                            "LocalPath": "/opt/ml/processing/evaluation",
+                            "S3UploadMode": "EndOfJob",
+                        },
+                    },
+                ],
+            },
+        },
+        property_files=[
+            PropertyFile("EvaluationReport", output_name="evaluation", file_path="evaluation.json")
+        ],
+    )
+
+    register = RegisterModelOperator(
+        task_id="AbaloneRegisterModel-RegisterModel",
+        arguments={
+            "ModelPackageGroupName": "sagebridge-abalone",
+            "ModelMetrics": {
+                "ModelQuality": {
+                    "Statistics": {
+                        "ContentType": "application/json",
+                        "S3Uri": join(
+                            "/",
+                            evaluate.properties.ProcessingOutputConfig.Outputs[
+                                "evaluation"
+                            ].S3Output.S3Uri,
+                            "evaluation.json",
+                        ),
+                    },
+                },
+                "Bias": {},
+                "Explainability": {},
+            },
+            "InferenceSpecification": {
+                "Containers": [
+                    {
+                        "Image": "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:3.0-5",
+                        "Environment": {},
+                        "ModelDataUrl": train.properties.ModelArtifacts.S3ModelArtifacts,
+                    },
+                ],
+                "SupportedContentTypes": [
+                    "text/csv",
+                ],
+                "SupportedResponseMIMETypes": [
+                    "text/csv",
+                ],
+                "SupportedRealtimeInferenceInstanceTypes": [
+                    "ml.m5.xlarge",
+                ],
+                "SupportedTransformInstanceTypes": [
+                    "ml.m5.xlarge",
+                ],
+            },
+            "ModelApprovalStatus": parameter("ModelApprovalStatus"),
+            "SkipModelValidation": "None",
+        },
+    )
+
+    create_model = ModelOperator(
+        task_id="AbaloneCreateModel",
+        arguments={
+            "ExecutionRoleArn": "arn:aws:iam::111122223333:role/sagebridge-abalone",
+            "PrimaryContainer": {
+                "Image": "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:3.0-5",
+                "Environment": {},
+                "ModelDataUrl": train.properties.ModelArtifacts.S3ModelArtifacts,
+            },
+        },
+    )
+
+    transform = TransformOperator(
+        task_id="AbaloneTransform",
+        arguments={
+            "ModelName": create_model.properties.ModelName,
+            "TransformInput": {
+                "DataSource": {
+                    "S3DataSource": {
+                        "S3DataType": "S3Prefix",
+                        "S3Uri": parameter("BatchData"),
+                    },
+                },
+                "ContentType": "text/csv",
+                "SplitType": "Line",
+            },
+            "TransformOutput": {
+                "S3OutputPath": join(
+                    "/",
+                    "s3://sagebridge-abalone/executions",
+                    execution.pipeline_execution_id,
+                    "predictions",
+                ),
+                "AssembleWith": "Line",
+                "Accept": "text/csv",
+            },
+            "TransformResources": {
+                "InstanceCount": 1,
+                "InstanceType": "ml.m5.xlarge",
+            },
+        },
+    )
+
+    fail = FailOperator(
+        task_id="AbaloneMSEFail",
+        error_message=join(" ", "Execution failed due to MSE >", parameter("MseThreshold")),
+    )
+
+    check = ConditionOperator(
+        task_id="AbaloneMSECond",
+        conditions=[
+            less_than_or_equal_to(
+                json_get("AbaloneEval", "EvaluationReport", "regression_metrics.mse.value"),
+                parameter("MseThreshold"),
+            )
+        ],
+        if_steps=[register, create_model, transform],
+        else_steps=[fail],
+    )
