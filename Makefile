@@ -17,8 +17,8 @@ demo: airflow
 
 test:
 	$(BOOTSTRAP) airflow airflow-3.1 sagemaker sagemaker-3
-	.venvs/sagemaker/bin/pytest tests/sdk
-	.venvs/sagemaker-3/bin/pytest tests/sdk -m "not sagemaker2"
+	.venvs/sagemaker/bin/pytest tests/sagemaker
+	.venvs/sagemaker-3/bin/pytest tests/sagemaker
 	.venvs/airflow-3.1/bin/pytest -m airflow31
 	$(AIRFLOW)/pytest
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 SESSION = "SAGEBRIDGE_TEST_SESSION"
 
-collect_ignore = [] if find_spec("sagemaker") else ["sdk"]
+collect_ignore = [] if find_spec("sagemaker") else ["sagemaker"]
 
 
 def find_corpus() -> tuple[Path, Path]:

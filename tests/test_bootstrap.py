@@ -70,6 +70,15 @@ def test_says_size_and_time_once_and_then_does_nothing(path: Path) -> None:
     assert times_made(path) == 1
 
 
+def test_changed_metadata_installs_the_project_again_but_no_pins(path: Path) -> None:
+    command(path, "uv", UV)
+    bootstrap(path, "airflow")
+    (path.parent / "venvs/airflow/project").write_text("of an older pyproject.toml")
+    assert bootstrap(path, "airflow").returncode == 0
+    assert times_made(path) == 1
+    assert (path.parent / "venvs/airflow/project").read_text() != "of an older pyproject.toml"
+
+
 def test_two_at_once_make_it_once(path: Path) -> None:
     command(path, "uv", UV)
     with ThreadPoolExecutor() as pool:

@@ -75,47 +75,61 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def ensure(name: str, venvs: Path, python: str | None) -> None:
-    """Make the environment `name` in `venvs` unless it is there and up to date."""
+    """Make the environment `name` in `venvs`, or as much of it as is not up to date."""
     venv = venvs / name
-    wanted = digest(name, venv)
-    if is_current(venv, wanted):
+    if is_current(venv, name):
         return
     uv = find_uv(venvs, python) if name != "uv" else None
     with lock(venvs):
-        if is_current(venv, wanted):
+        if is_current(venv, name):
             return
-        interpreter = find_python(python)
-        check_space(name, venvs)
-        size = SIZES[name]
-        say(f"{name}: making {venv} (about {size.megabytes} MB, {size.seconds} s)")
-        began = time.monotonic()
-        (venv / "stamp").unlink(missing_ok=True)
+        if not is_stamped(venv, "pins", pins(name, venv)):
+            interpreter = find_python(python)
+            check_space(name, venvs)
+            size = SIZES[name]
+            say(f"{name}: making {venv} (about {size.megabytes} MB, {size.seconds} s)")
+            began = time.monotonic()
+            (venv / "pins").unlink(missing_ok=True)
+            if uv:
+                install_pins(name, venv, interpreter, uv)
+            else:
+                install_uv(venv, interpreter)
+            (venv / "pins").write_text(pins(name, venv))
+            say(f"{name}: ready in {time.monotonic() - began:.0f} s")
         if uv:
-            make(name, venv, interpreter, uv)
-        else:
-            make_uv(venv, interpreter)
-        (venv / "stamp").write_text(wanted)
-        say(f"{name}: ready in {time.monotonic() - began:.0f} s")
+            install_project(venv, uv)
+            (venv / "project").write_text(project())
 
 
-def digest(name: str, venv: Path) -> str:
-    """What the environment depends on: its pins, the project's metadata, and where both lie."""
-    parts = [requirements(name).read_bytes(), os.fsencode(venv), os.fsencode(CHECKOUT)]
-    if name != "uv":
-        parts.append((CHECKOUT / "pyproject.toml").read_bytes())
+def is_current(venv: Path, name: str) -> bool:
+    """Whether what the environment was made from is what lies here now."""
+    return is_stamped(venv, "pins", pins(name, venv)) and (
+        name == "uv" or is_stamped(venv, "project", project())
+    )
+
+
+def is_stamped(venv: Path, stamp: str, wanted: str) -> bool:
+    """Whether a stamp, which is written last, is right, and the interpreter there still runs."""
+    try:
+        return (venv / stamp).read_text() == wanted and (venv / "bin/python").exists()
+    except OSError:
+        return False
+
+
+def pins(name: str, venv: Path) -> str:
+    """The hash of the pins and of where they are installed: an environment cannot be moved."""
+    parts = (requirements(name).read_bytes(), os.fsencode(venv))
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def project() -> str:
+    """The hash of the project's metadata (its code is not copied) and of where it lies."""
+    parts = ((CHECKOUT / "pyproject.toml").read_bytes(), os.fsencode(CHECKOUT))
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
 def requirements(name: str) -> Path:
     return CHECKOUT / "requirements" / f"{name}.txt"
-
-
-def is_current(venv: Path, wanted: str) -> bool:
-    """Whether the stamp, written last, is right, and the interpreter it stands on still there."""
-    try:
-        return (venv / "stamp").read_text() == wanted and (venv / "bin/python").exists()
-    except OSError:
-        return False
 
 
 @contextlib.contextmanager
@@ -173,7 +187,7 @@ def find_uv(venvs: Path, python: str | None) -> str:
     return str(venvs / "uv/bin/uv")
 
 
-def make_uv(venv: Path, interpreter: str) -> None:
+def install_uv(venv: Path, interpreter: str) -> None:
     """Put uv into a small environment of its own, by pip."""
     if subprocess.run(
         [interpreter, "-c", "import ensurepip, venv"], check=False, capture_output=True
@@ -188,14 +202,21 @@ def make_uv(venv: Path, interpreter: str) -> None:
     run([*pip, "--require-hashes", "--requirement", str(requirements("uv"))], venv)
 
 
-def make(name: str, venv: Path, interpreter: str, uv: str) -> None:
-    """Make one environment from nothing, the project installed last and from its own folder."""
-    install = [uv, "pip", "install", "--quiet", "--python", str(venv / "bin/python")]
+def install_pins(name: str, venv: Path, interpreter: str, uv: str) -> None:
+    """Make an environment from nothing, with every file checked against its hash."""
     run([uv, "venv", "--quiet", "--clear", "--python", interpreter, str(venv)], venv)
-    pins = ["--require-hashes", "--requirement", str(requirements(name))]
-    run([*install, "--compile-bytecode", *pins], venv)
-    project = ["--no-deps", "--no-build-isolation", "--editable", str(CHECKOUT)]
-    run([*install, *project], venv)
+    hashed = ["--require-hashes", "--compile-bytecode", "--requirement", str(requirements(name))]
+    run([*uv_install(uv, venv), *hashed], venv)
+
+
+def install_project(venv: Path, uv: str) -> None:
+    """Install this checkout as it lies here, by the build backend that the pins brought."""
+    editable = ["--no-deps", "--no-build-isolation", "--editable", str(CHECKOUT)]
+    run([*uv_install(uv, venv), *editable], venv)
+
+
+def uv_install(uv: str, venv: Path) -> list[str]:
+    return [uv, "pip", "install", "--quiet", "--python", str(venv / "bin/python")]
 
 
 def run(command: list[str], venv: Path) -> None:
