@@ -1,0 +1,257 @@
+"""The built-in XGBoost algorithm, run as a job: ``python -m ... train pickle|save``.
+
+Follows the XGBoost images in algorithm mode: string hyperparameters, the label (and with
+csv_weights the weight after it) in the first columns of CSV without a header, or libsvm; an
+optional validation channel; the model as ``xgboost-model`` under /opt/ml/model.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import pickle
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xgboost
+from scipy.sparse import csr_matrix  # type: ignore[import-untyped, unused-ignore]
+
+from sagebridge_operators.backends.local.algorithms.failure import UserError, base, report
+
+MODEL = "xgboost-model"
+CSV = frozenset({"csv", "text/csv"})
+LIBSVM = frozenset({"libsvm", "text/libsvm", "text/x-libsvm"})
+# What the container reads itself.
+OURS = frozenset({"num_round", "early_stopping_rounds", "csv_weights", "silent", "eval_metric"})
+IGNORED = frozenset(
+    {"_tuning_objective_metric", "save_model_on_termination", "use_dask_gpu_training", "_kfold"}
+)
+
+
+def number(text: str) -> int | float | str:
+    """A hyperparameter's value: an integer or a number where it reads as one."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def parameters(given: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The booster's own parameters, and the arguments of ``xgboost.train``.
+
+    Raises:
+        UserError: num_round is missing, or a count is none.
+    """
+    texts = {name: str(text).strip().strip('"') for name, text in given.items()}
+    if "num_round" not in texts:
+        raise UserError("Hyperparameter num_round is required but was not given")
+    run: dict[str, Any] = {"num_boost_round": _count("num_round", texts["num_round"])}
+    if stopping := texts.get("early_stopping_rounds"):
+        run["early_stopping_rounds"] = _count("early_stopping_rounds", stopping)
+    booster: dict[str, Any] = {
+        name: number(text)
+        for name, text in texts.items()
+        if text and name not in OURS | IGNORED and not name.startswith("sagemaker_")
+    }
+    if booster.get("objective") == "reg:linear":
+        booster["objective"] = "reg:squarederror"
+    if "silent" in texts:
+        quiet = texts["silent"].lower() in {"1", "true"}
+        booster.setdefault("verbosity", 0 if quiet else 1)
+    if metrics := [name for name in texts.get("eval_metric", "").split(",") if name]:
+        booster["eval_metric"] = metrics
+    return booster, run
+
+
+def _count(name: str, text: str) -> int:
+    value = number(text)
+    if not isinstance(value, int) or value < 1:
+        raise UserError(f"Hyperparameter {name} must be a positive integer, not {text!r}")
+    return value
+
+
+def csv_rows(lines: Sequence[str], source: str) -> npt.NDArray[np.float32]:
+    """Rows of numbers (rows, columns); an empty field is a missing value, NaN.
+
+    Raises:
+        UserError: a field is no number, with its place, or rows differ in length.
+    """
+    rows = [line for line in lines if line.strip()]
+    try:
+        return np.loadtxt(rows, dtype=np.float32, delimiter=",", ndmin=2)
+    except ValueError:
+        pass
+    parsed: list[list[float]] = []
+    for place, line in enumerate(rows, 1):
+        fields = []
+        for column, field in enumerate(line.split(","), 1):
+            try:
+                fields.append(float(field) if field.strip() else math.nan)
+            except ValueError:
+                hint = "; CSV must have no header" if place == 1 else ""
+                raise UserError(
+                    f"{source}: row {place}, column {column}: {field.strip()!r} is not a "
+                    f"number{hint}"
+                ) from None
+        if parsed and len(fields) != len(parsed[0]):
+            raise UserError(
+                f"{source}: row {place} has {len(fields)} columns, row 1 has {len(parsed[0])}"
+            )
+        parsed.append(fields)
+    return np.array(parsed, dtype=np.float32)
+
+
+def load_channel(name: str, content_type: str, *, weights: bool) -> xgboost.DMatrix:
+    """The labelled rows of a channel's files, in the order of their names.
+
+    Raises:
+        UserError: no data, or data that cannot be read as its content type.
+    """
+    folder = base() / "input" / "data" / name
+    files = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.stat().st_size and not path.name.startswith((".", "_"))
+    ]
+    if not files:
+        raise UserError(f"Channel {name!r} has no data")
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind in LIBSVM:
+        return libsvm_rows([line for file in files for line in _lines(file)], f"channel {name!r}")
+    if kind not in CSV:
+        known = ", ".join(sorted(CSV | LIBSVM))
+        raise UserError(f"Channel {name!r}: content type {content_type!r} is none of {known}")
+    parts = [csv_rows(_lines(file), file.name) for file in files]
+    if len(widths := {part.shape[1] for part in parts}) > 1:
+        raise UserError(f"Channel {name!r}: files have {sorted(widths)} columns")
+    rows = np.concatenate(parts)
+    first = 2 if weights else 1
+    if rows.shape[1] <= first:
+        raise UserError(f"Channel {name!r}: {rows.shape[1]} columns leave no feature")
+    if np.isnan(rows[:, 0]).any():
+        raise UserError(f"Channel {name!r}: the label, which is the first column, is missing")
+    return xgboost.DMatrix(
+        rows[:, first:], label=rows[:, 0], weight=rows[:, 1] if weights else None
+    )
+
+
+def _lines(file: Path) -> list[str]:
+    return file.read_text(encoding="utf-8-sig").splitlines()
+
+
+def libsvm_rows(lines: Sequence[str], source: str) -> xgboost.DMatrix:
+    """Sparse rows ``label[:weight] index:value ...``; the index is the column, as in XGBoost.
+
+    Raises:
+        UserError: a row that does not read so.
+    """
+    labels: list[float] = []
+    weights: list[float] = []
+    values: list[float] = []
+    columns: list[int] = []
+    ends = [0]
+    for place, line in enumerate(filter(str.strip, lines), 1):
+        try:
+            label, *fields = line.split("#")[0].split()
+            labels.append(float(label.partition(":")[0]))
+            weights.append(float(label.partition(":")[2] or 1))
+            for field in fields:
+                column, _, value = field.partition(":")
+                columns.append(int(column))
+                values.append(float(value))
+        except ValueError:
+            raise UserError(f"{source}: row {place} is not libsvm: {line.strip()[:80]!r}") from None
+        ends.append(len(values))
+    rows = csr_matrix((np.array(values, dtype=np.float32), columns, ends))
+    return xgboost.DMatrix(rows, label=labels, weight=weights)
+
+
+def train(model_format: str) -> None:
+    """Train on the job's channels and write the model; metrics are printed round by round."""
+    config = base() / "input" / "config"
+    booster, run = parameters(given := json.loads((config / "hyperparameters.json").read_text()))
+    channels = json.loads((config / "inputdataconfig.json").read_text())
+    if "train" not in channels:
+        raise UserError(f"Channel 'train' is required; there are {sorted(channels)}")
+    weights = str(given.get("csv_weights", "0")).strip('"') == "1"
+    data = {
+        name: load_channel(name, channels[name].get("ContentType", "text/libsvm"), weights=weights)
+        for name in ("train", "validation")
+        if name in channels
+    }
+    if "early_stopping_rounds" in run and "validation" not in data:
+        raise UserError("early_stopping_rounds needs a validation channel")
+    for name, matrix in data.items():
+        print(f"XGBoost {xgboost.__version__}: {name} {matrix.num_row()}x{matrix.num_col()}")
+    watched = [(matrix, name) for name, matrix in data.items()]
+    try:
+        model = xgboost.train(booster, data["train"], evals=watched, **run)
+    except xgboost.core.XGBoostError as error:
+        raise UserError(str(error).strip().splitlines()[0]) from error
+    save(model, base() / "model" / MODEL, model_format)
+
+
+def save(model: xgboost.Booster, path: Path, model_format: str) -> None:
+    """Write a model as images of its time did: pickled up to 1.2, then in XGBoost's own format."""
+    if model_format == "pickle":
+        path.write_bytes(pickle.dumps(model))
+        return
+    path.write_bytes(model.save_raw("ubj"))
+
+
+def load(folder: Path) -> xgboost.Booster:
+    """The model in a model folder, in either form.
+
+    Raises:
+        UserError: there is none.
+    """
+    path = folder / MODEL
+    if not path.is_file():
+        found = sorted(entry.name for entry in folder.iterdir())
+        raise UserError(f"the model archive has no file {MODEL}; it has {found}")
+    content = path.read_bytes()
+    if content[:1] == b"\x80":
+        model = pickle.loads(content)  # noqa: S301 - in the job's own isolation, as the image does
+        if not isinstance(model, xgboost.Booster):
+            raise UserError(f"{MODEL} holds a {type(model).__name__}, not a Booster")
+        return model
+    model = xgboost.Booster()
+    try:
+        model.load_model(bytearray(content))
+    except xgboost.core.XGBoostError as error:
+        raise UserError(f"{MODEL} is no model: {str(error).strip().splitlines()[0]}") from error
+    return model
+
+
+def predict(model: xgboost.Booster, payload: bytes, content_type: str) -> list[Any]:
+    """One prediction a row of ``payload``, which has features only: (rows,) or (rows, classes).
+
+    Raises:
+        UserError: the payload cannot be read, or has another number of features.
+    """
+    kind = content_type.partition(";")[0].strip().lower()
+    lines = payload.decode("utf-8-sig").splitlines()
+    if kind in CSV:
+        rows = xgboost.DMatrix(csv_rows(lines, "the input"))
+    elif kind in LIBSVM:
+        rows = libsvm_rows(lines, "the input")
+    else:
+        known = ", ".join(sorted(CSV | LIBSVM))
+        raise UserError(f"content type {content_type!r} is none of {known}")
+    best = model.attr("best_iteration")
+    limit = (0, int(best) + 1) if best else (0, 0)
+    try:
+        predictions = model.predict(rows, iteration_range=limit, validate_features=kind in CSV)
+    except (xgboost.core.XGBoostError, ValueError) as error:
+        raise UserError(str(error).strip().splitlines()[0]) from error
+    return list(predictions.tolist())
+
+
+if __name__ == "__main__":
+    sys.exit(report(lambda: train(sys.argv[2])))

@@ -1,0 +1,153 @@
+"""Script mode: what SageMaker's framework images do with a user's training script.
+
+Follows sagemaker-training 5.1's contract (SM_* variables, hyperparameters as ``--name value``),
+without that package, which waits 15 minutes for a host named algo-1 and writes to /opt/ml.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sagebridge_operators.backends.local.job import Job, JobFailed
+from sagebridge_operators.backends.local.resources import HOST, INTERFACE
+from sagebridge_operators.backends.local.transfer import extract
+
+CODE = "/opt/ml/code"
+
+
+def decode(hyperparameters: Mapping[str, str]) -> dict[str, Any]:
+    """Hyperparameters as the toolkit reads them: JSON where it is JSON, else the text."""
+    decoded: dict[str, Any] = {}
+    for name, text in hyperparameters.items():
+        try:
+            decoded[name] = json.loads(text)
+        except ValueError:
+            decoded[name] = text
+    return decoded
+
+
+def own(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The hyperparameters that are the script's, not the toolkit's."""
+    return {
+        name: value
+        for name, value in sorted(hyperparameters.items())
+        if not name.startswith("sagemaker_")
+    }
+
+
+def fetch_code(job: Job, source: str) -> str:
+    """The folder under /opt/ml that holds a submit directory: a tar.gz of the store, or there.
+
+    Raises:
+        JobFailed: there is none, or it cannot be unpacked.
+    """
+    if source.startswith("/opt/ml/"):
+        return source.rstrip("/")
+    if not job.store.exists(source):
+        raise JobFailed(
+            f"ClientError: no source at {source} (sagemaker_submit_directory): "
+            f"looked for {job.store.path_of(source)}"
+        )
+    archive = job.tmp / "sourcedir.tar.gz"
+    job.store.fetch(source, archive)
+    extract(archive, job.place(CODE), source)
+    archive.unlink()
+    if (job.place(CODE) / "requirements.txt").exists():
+        job.note("WARNING: requirements.txt is not installed; scripts use this environment")
+    return CODE
+
+
+def command(program: str, hyperparameters: Mapping[str, Any]) -> list[str]:
+    """The command line of a script with its hyperparameters as arguments."""
+    start = ["/bin/sh", program] if program.endswith(".sh") else ["python", program]
+    return [*start, *arguments(hyperparameters)]
+
+
+def arguments(hyperparameters: Mapping[str, Any]) -> list[str]:
+    """``--name value`` for each; one letter gets one dash, a mapping becomes ``k=v,k=v``."""
+    words: list[str] = []
+    for name, value in own(hyperparameters).items():
+        words.append(f"--{name}" if len(name) > 1 else f"-{name}")
+        if isinstance(value, dict):
+            words.append(",".join(f"{key}={item}" for key, item in sorted(value.items())))
+        else:
+            words.append(str(value))
+    return words
+
+
+def environment(
+    hyperparameters: Mapping[str, Any],
+    channels: Mapping[str, Mapping[str, Any]],
+    resources: Mapping[str, Any],
+) -> dict[str, str]:
+    """The SM_* variables of a training container; ``channels`` is inputdataconfig.json's value."""
+    mine = own(hyperparameters)
+    framework = {name: value for name, value in hyperparameters.items() if name not in mine}
+    program = str(framework.get("sagemaker_program", ""))
+    kind = resources["current_instance_type"]
+    groups = resources["instance_groups"]
+    values: dict[str, Any] = {
+        "channels": sorted(channels),
+        "current_host": HOST,
+        "current_instance_group": resources["current_group_name"],
+        "current_instance_group_hosts": [HOST],
+        "current_instance_type": kind,
+        "distribution_instance_groups": [],
+        "framework_module": "",
+        "framework_params": framework,
+        "hosts": [HOST],
+        "hps": mine,
+        "input_config_dir": "/opt/ml/input/config",
+        "input_data_config": channels,
+        "input_dir": "/opt/ml/input",
+        "instance_groups": [group["instance_group_name"] for group in groups],
+        "instance_groups_dict": {group["instance_group_name"]: group for group in groups},
+        "is_hetero": False,
+        "is_master": True,
+        "is_modelparallel_enabled": None,
+        "is_smddpmprun_installed": False,
+        "log_level": framework.get("sagemaker_container_log_level", 20),
+        "master": HOST,
+        "model_dir": "/opt/ml/model",
+        "module_dir": framework.get("sagemaker_submit_directory", ""),
+        "module_name": Path(program).stem,
+        "network_interface_name": INTERFACE,
+        "num_cpus": os.cpu_count() or 1,
+        "num_gpus": 0,
+        "num_neurons": 0,
+        "output_data_dir": "/opt/ml/output/data",
+        "output_dir": "/opt/ml/output",
+        "output_intermediate_dir": "/opt/ml/output/intermediate",
+        "resource_config": resources,
+        "user_args": arguments(mine),
+        "user_entry_point": program,
+    }
+    for name in channels:
+        values[f"channel_{name}"] = f"/opt/ml/input/data/{name}"
+    for name, value in mine.items():
+        values[f"hp_{name}"] = value
+    training = {
+        "channel_input_dirs": {name: f"/opt/ml/input/data/{name}" for name in channels},
+        "hyperparameters": mine,
+        "job_name": framework.get("sagemaker_job_name", ""),
+    }
+    shared = (
+        *("current_host", "hosts", "input_config_dir", "input_data_config", "input_dir"),
+        *("is_master", "log_level", "model_dir", "module_dir", "module_name", "num_cpus"),
+        *("num_gpus", "output_data_dir", "output_dir", "output_intermediate_dir"),
+        *("resource_config", "user_entry_point", "network_interface_name"),
+    )
+    values["training_env"] = training | {name: values[name] for name in shared}
+    return {f"SM_{name.upper()}": _text(value) for name, value in values.items()}
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict | list | tuple):
+        return json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return "" if value is None else str(value)

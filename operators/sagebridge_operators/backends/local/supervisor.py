@@ -1,0 +1,198 @@
+"""One detached process a job: it starts the job, uploads what it made and records its end.
+
+The process that asks for a job may die; the job goes on, and whoever asks next finds its record.
+When the supervisor itself dies, its job dies with it and ``reap`` turns the record into a failure.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import sagebridge
+import sagebridge_operators
+from sagebridge.errors import SagebridgeError
+from sagebridge_operators.backends.local.job import (
+    TERMINAL,
+    Job,
+    JobFailed,
+    Outcome,
+    enter,
+    job_folder,
+)
+from sagebridge_operators.backends.local.records import Records
+
+# A record whose supervisor has not shown itself after this long belongs to a creator that died.
+UNBORN_SECONDS = 120.0
+KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
+
+
+def start(home: Path, kind: str, name: str, base: Path | None = None) -> None:
+    """Start the supervisor of a job that has its record, and return once it has recorded itself.
+
+    ``base`` is the folder that relative paths of the job are taken from (default SAGEBRIDGE_BASE,
+    else the working folder). A supervisor that cannot start leaves a failed job, not an error.
+    """
+    folder = job_folder(home, kind, name)
+    log = folder / "supervisor.log"
+    where = base or Path(os.environ.get("SAGEBRIDGE_BASE", "."))
+    command = [sys.executable, "-m", __name__, str(home.absolute()), kind, name]
+    command.append(str(where.absolute()))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as stream:
+            code = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,
+                env=_environment(os.environ),
+                check=False,
+            ).returncode
+        problem = f"exit code {code}, see {log}" if code else ""
+    except OSError as error:
+        problem = str(error)
+    if problem:
+        reason = f"InternalServerError: the job's supervisor did not start: {problem}"
+        _end(Records(home / "records.db"), kind, name, Outcome("Failed", {"FailureReason": reason}))
+
+
+def request_stop(home: Path, kind: str, name: str) -> dict[str, Any]:
+    """Ask a job's supervisor to stop it; the record's body, Stopping unless it had ended."""
+
+    def stopping(body: dict[str, Any]) -> None:
+        if body[f"{kind}JobStatus"] not in TERMINAL:
+            body.setdefault("_stop", time.time())
+            body[f"{kind}JobStatus"] = "Stopping"
+            body["LastModifiedTime"] = time.time()
+            if kind == "Training":
+                enter(body, "Stopping", "Stopping the training job", time.time())
+
+    return Records(home / "records.db").update(kind, name, stopping)
+
+
+def reap(records: Records, kind: str, name: str) -> dict[str, Any]:
+    """The body of a job's record, after a job whose supervisor is gone has become Failed.
+
+    Raises:
+        NoSuchRecord: there is no such job.
+    """
+    body = records.get(kind, name)
+    if body is None or not _orphaned(body, kind):
+        return body if body is not None else records.update(kind, name, lambda _: None)
+
+    def fail(current: dict[str, Any]) -> None:
+        if _orphaned(current, kind):
+            reason = "InternalServerError: the job's supervisor is gone, and the job with it"
+            Outcome("Failed", {"FailureReason": reason}).record(current, kind)
+
+    return records.update(kind, name, fail)
+
+
+def identity(pid: int) -> str | None:
+    """What tells a process from a later one of the same id; None when it does not run."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        if Path("/proc/self/stat").exists():
+            return None
+        shown = subprocess.run(
+            ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
+        )
+        return shown.stdout.strip() or None
+    state, *fields = stat.rpartition(")")[2].split()
+    return None if state in "ZX" else f"{boot} {fields[18]}"
+
+
+def _orphaned(body: Mapping[str, Any], kind: str) -> bool:
+    if body[f"{kind}JobStatus"] in TERMINAL:
+        return False
+    supervisor = body.get("_supervisor")
+    if supervisor is None:
+        return time.time() - float(body["CreationTime"]) > UNBORN_SECONDS
+    return bool(identity(supervisor["pid"]) != supervisor["started"])
+
+
+def _environment(outer: Mapping[str, str]) -> dict[str, str]:
+    kept = {
+        name: value
+        for name, value in outer.items()
+        if name in KEPT_VARIABLES or name.startswith("SAGEBRIDGE_")
+    }
+    roots = {
+        str(Path(package.__path__[0]).parent) for package in (sagebridge, sagebridge_operators)
+    }
+    return kept | {"PYTHONPATH": os.pathsep.join(sorted(roots))}
+
+
+def _end(records: Records, kind: str, name: str, outcome: Outcome) -> None:
+    def change(body: dict[str, Any]) -> None:
+        if body[f"{kind}JobStatus"] not in TERMINAL:
+            outcome.record(body, kind)
+
+    records.update(kind, name, change)
+
+
+def _claim(records: Records, kind: str, name: str) -> bool:
+    claimed = False
+
+    def change(body: dict[str, Any]) -> None:
+        nonlocal claimed
+        if body[f"{kind}JobStatus"] not in TERMINAL and "_supervisor" not in body:
+            body["_supervisor"] = {"pid": os.getpid(), "started": identity(os.getpid())}
+            claimed = True
+
+    records.update(kind, name, change)
+    return claimed
+
+
+def _supervise(job: Job) -> Outcome:
+    try:
+        if job.kind == "Processing":
+            from sagebridge_operators.backends.local.processing import run
+        elif job.kind == "Training":
+            from sagebridge_operators.backends.local.training import run
+        else:
+            from sagebridge_operators.backends.local.transform import run
+        return run(job)
+    except JobFailed as failure:
+        return failure.outcome
+    except (SagebridgeError, OSError) as error:
+        return Outcome("Failed", {"FailureReason": f"ClientError: {error}"})
+    except Exception as error:  # noqa: BLE001 - whatever it was, the job must not look alive
+        traceback.print_exc()
+        return Outcome("Failed", {"FailureReason": f"InternalServerError: {error!r}"})
+
+
+def main(home: str, kind: str, name: str, base: str) -> None:
+    """Fork; the parent leaves once the child has claimed the job, the child runs it."""
+    ready, tell = os.pipe()
+    if os.fork():
+        os.close(tell)
+        os._exit(0 if os.read(ready, 1) else 1)
+    os.close(ready)
+    records = Records(Path(home, "records.db"))
+    if claimed := _claim(records, kind, name):
+        os.chdir("/")
+    os.write(tell, b".")
+    os.close(tell)
+    if claimed:
+        job = Job(Path(home), kind, name, Path(base), records)
+        outcome = _supervise(job)
+        if outcome.fields.get("FailureReason"):
+            with suppress(OSError):
+                job.note(outcome.fields["FailureReason"])
+        _end(records, kind, name, outcome)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
