@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, cast
 
 from sagebridge.errors import FormatError
 from sagebridge.model.losses import Loss
+from sagebridge.model.names import did_you_mean
 from sagebridge.model.pipeline import Pipeline
 
 Reader = Callable[[Any], tuple[Pipeline, tuple[Loss, ...]]]
@@ -47,8 +47,7 @@ def find(name: str) -> Format:
     """The format of that name. Raises :class:`FormatError` that names those there are."""
     if name in FORMATS:
         return FORMATS[name]
-    close = get_close_matches(name, FORMATS, n=1)
-    hint = f" (did you mean {close[0]!r}?)" if close else f" (there are {', '.join(FORMATS)})"
+    hint = did_you_mean(name, FORMATS) or f" (there are {', '.join(FORMATS)})"
     raise FormatError(f"unknown format {name!r}{hint}")
 
 

@@ -45,7 +45,7 @@ Token: TypeAlias = Member | Key | Index
 
 _TOKEN = re.compile(
     r"""\.(?P<member>[^.\[\]'"\s]+) | \['(?P<single>[^']*)'\] | \["(?P<double>[^"]*)"\]
-      | \[(?P<index>\d+)\]""",
+      | \[(?P<index>[0-9]{1,18})\]""",
     re.VERBOSE,
 )
 _ROOT = re.compile(r"[A-Za-z]+")
@@ -125,7 +125,7 @@ class Get(Strict):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Join(Strict):
-    """``{"Std:Join": {"On": …, "Values": […]}}``; ``bare``: without ``Std:Join``, as one guide page."""
+    """``{"Std:Join": {"On": …, "Values": […]}}``; ``bare``: without the outer object."""
 
     values: tuple[Value, ...]
     on: str | Absent = ABSENT

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from sagebridge.errors import ParameterError
+from sagebridge.model.names import did_you_mean
 from sagebridge.model.values import ABSENT, EMPTY, Absent, Object, Strict, Value
 
 PARAMETER_TYPES = ("String", "Integer", "Float", "Boolean")
@@ -85,10 +85,11 @@ def coerce(parameters: Sequence[Parameter], given: Mapping[str, Value]) -> dict[
     Raises :class:`ParameterError` that names every unknown, wrong or missing one at once.
     """
     declared = {parameter.name: parameter for parameter in parameters}
-    problems: list[str] = []
-    for name in given:
-        if name not in declared:
-            problems.append(f"unknown parameter {name!r}{_hint(name, list(declared))}")
+    problems = [
+        f"unknown parameter {name!r}{_hint(name, list(declared))}"
+        for name in given
+        if name not in declared
+    ]
     values: dict[str, Value] = {}
     for name, parameter in declared.items():
         value = given.get(name, parameter.default)
@@ -105,7 +106,5 @@ def coerce(parameters: Sequence[Parameter], given: Mapping[str, Value]) -> dict[
 
 
 def _hint(name: str, known: Sequence[str]) -> str:
-    close = get_close_matches(name, known, n=1)
-    if close:
-        return f" (did you mean {close[0]!r}?)"
-    return f" (the pipeline has {', '.join(known)})" if known else " (the pipeline has none)"
+    there = f" (the pipeline has {', '.join(known)})" if known else " (the pipeline has none)"
+    return did_you_mean(name, known) or there

@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from json.decoder import scanstring  # type: ignore[attr-defined]
@@ -19,13 +20,16 @@ from sagebridge.errors import SourceError
 
 _SCALAR = re.compile(r"[^\s,\]}]+")
 _SPACE = re.compile(r"[ \t\n\r]*")
+_STRUCTURE = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
+MAX_DEPTH = 200
+"""Levels of nesting that are read; every walk over the model stays within Python's stack."""
 
 
 class MalformedJson(SourceError):
     """Text that is no JSON; ``line`` and ``column`` count from 1."""
 
     def __init__(self, source: str, problem: str, line: int, column: int, fix: str = "") -> None:
-        self.line, self.column = line, column
+        self.line, self.column, self.reason = line, column, problem
         super().__init__(source, f"line {line}, column {column}: {problem}", fix)
 
 
@@ -49,13 +53,51 @@ class Document:
         """The offset of each value (for a member: of its name), keyed by JSON pointer."""
         return dict(_scan(self.text))
 
-    def line(self, pointer: str) -> int:
-        """The 1-based line of the value at a pointer, or of the nearest place that exists."""
-        if self.outer is not None:
-            return self.outer.line("/PipelineDefinition")
+    @cached_property
+    def repeated(self) -> tuple[str, ...]:
+        """The pointers of members written again in one object, the outermost ones."""
+        if not self.duplicates:
+            return ()
+        seen: set[str] = set()
+        again: set[str] = set()
+        for pointer, _ in _scan(self.text):
+            if pointer in seen:
+                again.add(pointer)
+            seen.add(pointer)
+        return tuple(sorted(one for one in again if one.rpartition("/")[0] not in again))
+
+    def offset(self, pointer: str) -> int:
+        """The offset of the value at a pointer, or of the nearest place that exists."""
         while pointer and pointer not in self.positions:
             pointer = pointer.rpartition("/")[0]
-        return self.text.count("\n", 0, self.positions.get(pointer, 0)) + 1
+        return self.positions.get(pointer, 0)
+
+    def line(self, pointer: str) -> int:
+        """The 1-based line of that place, in the outer document where there is one."""
+        if self.outer is not None:
+            return self.outer.line("/PipelineDefinition")
+        return self.text.count("\n", 0, self.offset(pointer)) + 1
+
+
+def kind(raw: Any) -> str:
+    """A JSON value in words for a message."""
+    match raw:
+        case None:
+            return "null"
+        case bool():
+            return f"the boolean {str(raw).lower()}"
+        case int() | float():
+            return f"the number {str(raw)[:40]}"
+        case str():
+            return f"the string {shown(raw)}"
+        case list():
+            return "an array"
+    return "an object"
+
+
+def shown(text: str) -> str:
+    """A text of the document, quoted and cut to the length that a message bears."""
+    return repr(text if len(text) <= 60 else f"{text[:57]}...")
 
 
 def escape(name: str) -> str:
@@ -77,21 +119,22 @@ def parse(text: str, source: str) -> Document:
 
     if not text.strip():
         raise NotAPipeline(source, "the document is empty", "a pipeline definition is expected")
+    if _depth(text) > MAX_DEPTH:
+        raise NotAPipeline(source, f"nested too deeply (more than {MAX_DEPTH} levels)")
     try:
         value = json.loads(
             text, object_pairs_hook=members, parse_constant=_refuse, parse_float=_finite
         )
     except json.JSONDecodeError as error:
         cut = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string")
-        problem = f"not JSON: {error.msg}" + (" (the document is cut off here)" if cut else "")
+        problem = f"not JSON: {error.msg}"
         if cut:
+            problem = f"not JSON: the document is cut off{_where(text)}"
             end = len(text.rstrip())
             line, column = text.count("\n", 0, end) + 1, end - text.rfind("\n", 0, end)
         else:
             line, column = error.lineno, error.colno
         raise MalformedJson(source, problem, line, column) from None
-    except RecursionError:
-        raise SourceError(source, "nested too deeply to be a pipeline definition") from None
     except ValueError as error:
         raise SourceError(source, f"not JSON: {error}") from None
     return Document(source, text, value, tuple(duplicates))
@@ -105,10 +148,9 @@ def open_document(text: str, source: str) -> Document:
 def unwrap(document: Document) -> Document:
     value = document.value
     if not isinstance(value, dict):
-        kind = {list: "an array", str: "a string", type(None): "null"}.get(type(value), "a value")
         raise NotAPipeline(
             document.source,
-            f"{kind} is no pipeline",
+            f"{kind(value)} is no pipeline",
             "an object with Version and Steps is expected",
         )
     if "Steps" in value:
@@ -128,7 +170,7 @@ def unwrap(document: Document) -> Document:
             "the definition lies in S3 (PipelineDefinitionS3Location), not in this document",
             "fetch that object and name it instead",
         )
-    found = ", ".join(list(value)[:5]) or "no members"
+    found = ", ".join(shown(name) for name in list(value)[:5]) or "no members"
     raise NotAPipeline(
         document.source,
         f"no pipeline definition: it has {found}",
@@ -155,6 +197,26 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"the number {text[:40]} is too large")
     return number
+
+
+def _depth(text: str) -> int:
+    deepest = depth = 0
+    for match in _STRUCTURE.finditer(text):
+        if match[0] in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif match[0] in "]}":
+            depth -= 1
+    return deepest
+
+
+def _where(text: str) -> str:
+    """The last place that a text which is cut off comes to."""
+    pointer = ""
+    with suppress(IndexError, ValueError, AttributeError):
+        for place, _ in _scan(text):
+            pointer = place
+    return f" in {pointer}" if pointer else ""
 
 
 def _scan(text: str) -> Iterator[tuple[str, int]]:

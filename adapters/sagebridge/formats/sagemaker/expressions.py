@@ -12,17 +12,18 @@ from sagebridge.model.values import ABSENT, Object, Value
 def read_value(raw: Any, *, bare_joins: bool = False) -> Value:
     """Plain JSON to a value with expressions in it. What is no exact expression stays an object."""
     if isinstance(raw, Mapping):
-        if len(raw) == 1 or (bare_joins and "Values" in raw):
-            expression = _read_expression(raw, bare_joins)
-            if expression is not None:
-                return expression
+        expression = _read_expression(raw) if len(raw) == 1 else None
+        if bare_joins and set(raw) == {"On", "Values"} and isinstance(raw["Values"], list):
+            expression = _join(raw["Values"], {"On": raw["On"]}, bare=True)
+        if expression is not None:
+            return expression
         return Object({name: read_value(item, bare_joins=bare_joins) for name, item in raw.items()})
     if isinstance(raw, list | tuple):
         return tuple(read_value(item, bare_joins=bare_joins) for item in raw)
     return raw
 
 
-def _read_expression(raw: Mapping[str, Any], bare_joins: bool) -> Get | Join | JsonGet | None:
+def _read_expression(raw: Mapping[str, Any]) -> Get | Join | JsonGet | None:
     match dict(raw):
         case {"Get": str(text)}:
             return Get.parse(text)
@@ -34,14 +35,12 @@ def _read_expression(raw: Mapping[str, Any], bare_joins: bool) -> Get | Join | J
                 return JsonGet(read_value(path), property_file=reference)
         case {"Std:JsonGet": {"Path": path, "S3Uri": uri, **rest}} if not rest:
             return JsonGet(read_value(path), s3_uri=read_value(uri))
-        case {"Values": list(values), **rest} if bare_joins:
-            return _join(values, rest, bare=True)
     return None
 
 
 def _join(values: list[Any], rest: Mapping[Any, Any], *, bare: bool) -> Join | None:
     parts = tuple(read_value(value) for value in values)
-    if not rest and not bare:
+    if not rest:
         return Join(parts)
     if set(rest) == {"On"} and isinstance(rest["On"], str):
         return Join(parts, rest["On"], bare=bare)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
 from sagebridge.errors import SourceError
-from sagebridge.formats.sagemaker.document import Document
+from sagebridge.formats.sagemaker.document import Document, kind
 from sagebridge.formats.sagemaker.expressions import read_value
 from sagebridge.model.conditions import (
     COMPARISONS,
@@ -138,37 +138,22 @@ def read_definition(document: Document) -> tuple[Pipeline, tuple[Loss, ...]]:
 
 def _check_steps(raw: Any, pointer: str, problems: list[tuple[str, str]]) -> None:
     if not isinstance(raw, list):
-        problems.append((pointer, f"an array of steps is expected, found {_kind(raw)}"))
+        problems.append((pointer, f"an array of steps is expected, found {kind(raw)}"))
         return
     for position, step in enumerate(raw):
         here = f"{pointer}/{position}"
         if not isinstance(step, dict):
-            problems.append((here, f"a step is an object, found {_kind(step)}"))
+            problems.append((here, f"a step is an object, found {kind(step)}"))
             continue
         for name in ("Name", "Type"):
             if not isinstance(step.get(name), str):
-                found = _kind(step[name]) if name in step else "none"
+                found = kind(step[name]) if name in step else "none"
                 problems.append((here, f"a step has a {name} (a string), found {found}"))
         arguments = step.get("Arguments")
         if step.get("Type") == "Condition" and isinstance(arguments, dict):
             for branch in ("IfSteps", "ElseSteps"):
                 if isinstance(arguments.get(branch), list):
                     _check_steps(arguments[branch], f"{here}/Arguments/{branch}", problems)
-
-
-def _kind(raw: Any) -> str:
-    match raw:
-        case None:
-            return "null"
-        case bool():
-            return "a boolean"
-        case int() | float():
-            return "a number"
-        case str():
-            return f"the string {raw[:40]!r}"
-        case list():
-            return "an array"
-    return "an object"
 
 
 def _config(members: Members, name: str) -> Value:
@@ -184,10 +169,10 @@ def _envelope(raw: Mapping[str, Any]) -> dict[str, Any]:
         "description": text(raw.get("PipelineDescription")),
         "role_arn": text(raw.get("RoleArn")),
     }
-    limit = (raw.get("ParallelismConfiguration") or {}).get("MaxParallelExecutionSteps")
     result: dict[str, Any] = {name: value for name, value in found.items() if value is not None}
-    if isinstance(limit, int):
-        result["parallelism"] = Parallelism(limit)
+    match raw.get("ParallelismConfiguration"):
+        case {"MaxParallelExecutionSteps": int(limit)} if not isinstance(limit, bool):
+            result["parallelism"] = Parallelism(limit)
     if "Tags" in raw:
         result["tags"] = freeze(raw["Tags"])
     return result

@@ -11,18 +11,19 @@ import importlib.util
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from sagebridge.errors import SourceError
-from sagebridge.formats.sagemaker.document import Document, open_document, unwrap
+from sagebridge.formats.sagemaker.document import Document, open_document
 from sagebridge.formats.sagemaker.reader import read_definition
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
 
-_ATTRIBUTE = re.compile(r"(?P<module>[\w./\\-]+):(?P<attribute>[A-Za-z_][\w.]*)\Z")
+_ATTRIBUTE = re.compile(r"(?P<module>[\w./\\-]{1,200}):(?P<attribute>[A-Za-z_][\w.]*)\Z")
 
 
 def read(source: Any) -> tuple[Pipeline, tuple[Loss, ...]]:
@@ -32,12 +33,9 @@ def read(source: Any) -> tuple[Pipeline, tuple[Loss, ...]]:
 
 def pipeline_of(document: Document) -> tuple[Pipeline, tuple[Loss, ...]]:
     """The pipeline of an opened document, named by the document, else by its file's stem."""
-    try:
-        pipeline, losses = read_definition(document)
-    except RecursionError:
-        raise SourceError(document.source, "nested too deeply to be read") from None
+    pipeline, losses = read_definition(document)
     if pipeline.name is None:
-        stem = Path(document.source.partition("#")[0]).stem
+        stem = Path((document.outer or document).source).stem
         pipeline = replace(pipeline, name=stem if not stem.startswith("<") else None)
     return pipeline, losses
 
@@ -47,11 +45,11 @@ def open_source(source: Any) -> Document:
     if isinstance(source, Path):
         return open_document(_text_of(source), str(source))
     if isinstance(source, str):
-        if source.lstrip().startswith("{"):
-            return open_document(source, "<text>")
         if source == "-":
-            return open_document(sys.stdin.read(), "<stdin>")
-        if not Path(source).exists() and (match := _ATTRIBUTE.match(source)):
+            return open_document(_decode(sys.stdin.buffer.read(), "<stdin>"), "<stdin>")
+        if not source.strip() or source.lstrip()[0] in "{[":
+            return open_document(source, "<text>")
+        if (match := _ATTRIBUTE.match(source)) and not Path(source).exists():
             return _open_object(_load(source, match["module"], match["attribute"]), source)
         return open_document(_text_of(Path(source)), source)
     return _open_object(source, f"<{type(source).__name__}>")
@@ -60,18 +58,16 @@ def open_source(source: Any) -> Document:
 def _open_object(value: Any, source: str) -> Document:
     if isinstance(value, Mapping):
         try:
-            return unwrap(
-                Document(source, json.dumps(value, indent=2), json.loads(json.dumps(value)))
-            )
-        except (TypeError, ValueError) as error:
+            text = json.dumps(value, indent=2, allow_nan=False, default=_boto3_value)
+        except (TypeError, ValueError, RecursionError) as error:
             raise SourceError(source, f"no JSON: {error}") from None
+        return open_document(text, source)
     if callable(getattr(value, "definition", None)):
-        text = value.definition()
-        document = open_document(text, source)
+        document = _open_definition(_called(value.definition, "definition()", source), source)
         name = getattr(value, "name", None)
         return replace(document, envelope={"PipelineName": name, **document.envelope})
     if callable(value):
-        return _open_object(value(), source)
+        return _open_object(_called(value, "the call", source), source)
     raise SourceError(
         source,
         f"a {type(value).__name__} is no pipeline",
@@ -79,17 +75,41 @@ def _open_object(value: Any, source: str) -> Document:
     )
 
 
+def _open_definition(value: Any, source: str) -> Document:
+    return open_document(value, source) if isinstance(value, str) else _open_object(value, source)
+
+
+def _boto3_value(value: Any) -> str:
+    """The times of a DescribePipeline response, as the AWS CLI prints them."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"a {type(value).__name__} is no JSON value")
+
+
+def _called(function: Callable[[], Any], what: str, source: str) -> Any:
+    try:
+        return function()
+    except (Exception, SystemExit) as error:
+        raise SourceError(source, f"{what} raised {type(error).__name__}: {error}") from error
+
+
+def _decode(data: bytes, source: str) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SourceError(source, f"not UTF-8 text (byte {error.start})") from None
+
+
 def _text_of(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return _decode(path.read_bytes(), str(path))
     except FileNotFoundError:
         raise SourceError(str(path), f"no such file (looked in {Path.cwd()})") from None
     except IsADirectoryError:
         raise SourceError(str(path), "a folder, not a file") from None
-    except UnicodeDecodeError as error:
-        raise SourceError(str(path), f"not UTF-8 text (byte {error.start})") from None
-    except OSError as error:
-        raise SourceError(str(path), error.strerror or str(error)) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise SourceError(str(path), f"cannot be opened: {reason}") from None
 
 
 def _load(source: str, module: str, attribute: str) -> Any:
@@ -111,7 +131,7 @@ def _load(source: str, module: str, attribute: str) -> Any:
         ) from error
     except SourceError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise SourceError(source, f"raised on import: {type(error).__name__}: {error}") from error
     for name in attribute.split("."):
         try:
