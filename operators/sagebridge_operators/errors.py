@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sagebridge.errors import SagebridgeError
@@ -103,6 +103,24 @@ class RecordsError(SagebridgeError):
 
     def __reduce__(self) -> tuple[type[RecordsError], tuple[str, str]]:
         return type(self), (self.path, self.problem)
+
+
+class IsolationError(SagebridgeError):
+    """No way that may be used here gives a job its own /opt/ml; ``tried`` maps way to problem."""
+
+    exit_code = 6
+
+    def __init__(self, tried: Mapping[str, str]) -> None:
+        self.tried = dict(tried)
+        shown = "; ".join(f"{way}: {problem}" for way, problem in self.tried.items())
+        super().__init__(
+            f"no way to a private /opt/ml works here ({shown}). Install bubblewrap "
+            "(apt-get install bubblewrap), allow user namespaces, or set "
+            "SAGEBRIDGE_ISOLATION=rewrite, which replaces /opt/ml in a job's scripts"
+        )
+
+    def __reduce__(self) -> tuple[type[IsolationError], tuple[dict[str, str]]]:
+        return type(self), (self.tried,)
 
 
 def describe_value(value: Any) -> str:
