@@ -120,4 +120,4 @@ def test_children_write_bytecode_and_keep_their_cache_where_home_is_not(path: Pa
     assert result.returncode == 0, result.stderr
     seen = (path.parent / "count.env").read_text()
     assert "PYTHONDONTWRITEBYTECODE" not in seen
-    assert f"UV_CACHE_DIR={path.parent / 'venvs' / '.cache'}" in seen
+    assert f"UV_CACHE_DIR={path.parent / 'venvs/.cache/uv'}" in seen

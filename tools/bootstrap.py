@@ -237,7 +237,8 @@ def environment(venvs: Path) -> dict[str, str]:
     result = {key: value for key, value in os.environ.items() if key not in unwanted}
     result["UV_PYTHON_DOWNLOADS"] = "never"
     if not os.access(os.environ.get("HOME", ""), os.W_OK):
-        result.setdefault("UV_CACHE_DIR", str(venvs / ".cache"))
+        result.setdefault("UV_CACHE_DIR", str(venvs / ".cache/uv"))
+        result.setdefault("PIP_CACHE_DIR", str(venvs / ".cache/pip"))
     return result
 
 
