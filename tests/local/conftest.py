@@ -1,0 +1,154 @@
+"""A bench for jobs of the local backend: records as the API makes them, jobs run for real."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sagebridge_operators.backends.local import supervisor
+from sagebridge_operators.backends.local.job import TERMINAL, job_folder
+from sagebridge_operators.backends.local.records import Records
+from sagebridge_operators.backends.local.store import FolderStore
+
+
+class Bench:
+    """One home with its store and records."""
+
+    def __init__(self, root: Path) -> None:
+        self.home = root / "home"
+        self.base = root
+        self.store = FolderStore(self.home / "s3", root)
+        self.records = Records(self.home / "records.db")
+
+    def create(self, kind: str, name: str, request: dict[str, Any]) -> None:
+        arn = f"arn:aws:sagemaker:eu-west-1:000000000000:{kind.lower()}-job/{name}"
+        body = {
+            f"{kind}JobName": name,
+            f"{kind}JobArn": arn,
+            f"{kind}JobStatus": "InProgress",
+            "CreationTime": time.time(),
+            **request,
+        }
+        self.records.insert(kind, name, body)
+
+    def start(self, kind: str, name: str, request: dict[str, Any]) -> None:
+        self.create(kind, name, request)
+        supervisor.start(self.home, kind, name, self.base)
+
+    def wait(self, kind: str, name: str, seconds: float = 60) -> dict[str, Any]:
+        """The record of a job once it has ended."""
+        give_up = time.monotonic() + seconds
+        while time.monotonic() < give_up:
+            body = supervisor.reap(self.records, kind, name)
+            if body[f"{kind}JobStatus"] in TERMINAL:
+                return body
+            time.sleep(0.05)
+        raise AssertionError(f"{name} has not ended:\n{self.log(kind, name)}")
+
+    def run(self, kind: str, name: str, request: dict[str, Any]) -> dict[str, Any]:
+        self.start(kind, name, request)
+        return self.wait(kind, name)
+
+    def log(self, kind: str, name: str) -> str:
+        log = job_folder(self.home, kind, name) / "log"
+        return log.read_text() if log.exists() else ""
+
+    def wait_for_log(self, kind: str, name: str, text: str, seconds: float = 30) -> str:
+        """The log of a job once it has ``text``."""
+        give_up = time.monotonic() + seconds
+        while text not in (log := self.log(kind, name)):
+            assert time.monotonic() < give_up, f"no {text!r} in:\n{log}"
+            time.sleep(0.02)
+        return log
+
+    def text(self, uri: str) -> str:
+        return self.store.read(uri).decode()
+
+    @staticmethod
+    def processing(
+        script: str,
+        *arguments: str,
+        inputs: dict[str, tuple[str, str]] | None = None,
+        outputs: dict[str, tuple[str, str]] | None = None,
+        seconds: int | None = None,
+        entrypoint: list[str] | None = None,
+        **more: Any,
+    ) -> dict[str, Any]:
+        """A CreateProcessingJob request that runs the text of a script; inputs are (uri, path)."""
+        request: dict[str, Any] = {
+            "AppSpecification": {
+                "ImageUri": "0.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-scikit-learn:1.2-1",
+                "ContainerEntrypoint": entrypoint or ["python3", "-c", script],
+                "ContainerArguments": list(arguments),
+            },
+            "ProcessingResources": {
+                "ClusterConfig": {
+                    "InstanceCount": 1,
+                    "InstanceType": "ml.m5.large",
+                    "VolumeSizeInGB": 30,
+                }
+            },
+            "ProcessingInputs": [
+                {
+                    "InputName": name,
+                    "S3Input": {"S3Uri": uri, "LocalPath": path, "S3DataType": "S3Prefix"},
+                }
+                for name, (uri, path) in (inputs or {}).items()
+            ],
+            "ProcessingOutputConfig": {
+                "Outputs": [
+                    {
+                        "OutputName": name,
+                        "S3Output": {"S3Uri": uri, "LocalPath": path, "S3UploadMode": "EndOfJob"},
+                    }
+                    for name, (uri, path) in (outputs or {}).items()
+                ]
+            },
+            **more,
+        }
+        if seconds is not None:
+            request["StoppingCondition"] = {"MaxRuntimeInSeconds": seconds}
+        return request
+
+    @staticmethod
+    def training(
+        hyperparameters: dict[str, str],
+        channels: dict[str, str],
+        *,
+        image: str = "0.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-xgboost:1.0-1-cpu-py3",
+        content_type: str = "text/csv",
+        specification: dict[str, Any] | None = None,
+        **more: Any,
+    ) -> dict[str, Any]:
+        """A CreateTrainingJob request; channels map names to S3 prefixes."""
+        return {
+            "AlgorithmSpecification": {
+                "TrainingImage": image,
+                "TrainingInputMode": "File",
+                **(specification or {}),
+            },
+            "HyperParameters": hyperparameters,
+            "InputDataConfig": [
+                {
+                    "ChannelName": name,
+                    "ContentType": content_type,
+                    "DataSource": {"S3DataSource": {"S3Uri": uri, "S3DataType": "S3Prefix"}},
+                }
+                for name, uri in channels.items()
+            ],
+            "OutputDataConfig": {"S3OutputPath": "s3://bucket/models"},
+            "ResourceConfig": {
+                "InstanceCount": 1,
+                "InstanceType": "ml.m5.large",
+                "VolumeSizeInGB": 30,
+            },
+            **more,
+        }
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)

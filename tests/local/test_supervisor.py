@@ -1,0 +1,226 @@
+"""A job outlives its creator, dies with its supervisor, and stops when it is told to."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from sagebridge_operators.backends.local import isolation, supervisor
+
+if TYPE_CHECKING:
+    from tests.local.conftest import Bench
+
+SLEEPER = """
+import os, subprocess, sys
+marker = sys.argv[1]
+if len(sys.argv) == 2:
+    subprocess.Popen([sys.executable, "-c", SELF, marker, "grandchild"], start_new_session=True)
+print("ready", flush=True)
+import time; time.sleep(600)
+"""
+# The grandchild runs the same text, so that one marker finds both.
+NESTED = f"SELF = {SLEEPER!r}\n{SLEEPER}"
+
+
+def alive(marker: str) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if marker in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def gone(marker: str, seconds: float = 10) -> bool:
+    give_up = time.monotonic() + seconds
+    while alive(marker):
+        if time.monotonic() > give_up:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+@pytest.fixture
+def marker(tmp_path: Path) -> Iterator[str]:
+    name = f"marker-{tmp_path.name}-{os.getpid()}"
+    yield name
+    for process in alive(name):
+        process.kill()
+
+
+def ways() -> list[str]:
+    return list(isolation.WAYS)
+
+
+@pytest.fixture(params=ways())
+def way(request: pytest.FixtureRequest, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> str:
+    name = str(request.param)
+    if isolation.probe(isolation.WAYS[name], bench.home):
+        name = "rewrite"
+    monkeypatch.setenv("SAGEBRIDGE_ISOLATION", name)
+    return name
+
+
+def start_sleeper(bench: Bench, marker: str) -> None:
+    bench.start("Processing", "job", bench.processing(NESTED, marker))
+    give_up = time.monotonic() + 30
+    while bench.log("Processing", "job").count("ready") < 2:
+        assert time.monotonic() < give_up, bench.log("Processing", "job")
+        time.sleep(0.02)
+    assert len(alive(marker)) >= 2
+
+
+def test_stop_ends_a_script_and_its_detached_grandchildren(
+    bench: Bench, marker: str, way: str
+) -> None:
+    start_sleeper(bench, marker)
+    begun = time.monotonic()
+    body = supervisor.request_stop(bench.home, "Processing", "job")
+    assert body["ProcessingJobStatus"] == "Stopping"
+    body = bench.wait("Processing", "job")
+    assert body["ProcessingJobStatus"] == "Stopped"
+    assert "FailureReason" not in body
+    assert time.monotonic() - begun < 5
+    assert gone(marker)
+
+
+def test_killing_the_supervisor_kills_the_job(bench: Bench, marker: str, way: str) -> None:
+    start_sleeper(bench, marker)
+    record = bench.records.get("Processing", "job")
+    assert record
+    os.kill(record["_supervisor"]["pid"], signal.SIGKILL)
+    assert gone(marker)
+    body = bench.wait("Processing", "job")
+    assert body["ProcessingJobStatus"] == "Failed"
+    assert "supervisor is gone" in body["FailureReason"]
+
+
+def test_a_killed_process_is_named_with_its_signal(bench: Bench) -> None:
+    script = "import os, signal; print('about to', flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    body = bench.run("Processing", "job", bench.processing(script))
+    assert body["ProcessingJobStatus"] == "Failed"
+    assert "about to, killed by SIGKILL, exit code: 137" in body["FailureReason"]
+
+
+def test_a_job_outlives_the_process_that_asked_for_it(bench: Bench) -> None:
+    script = "import time; time.sleep(1.5); open('/opt/ml/processing/out/x', 'w').write('done')"
+    outputs = {"out": ("s3://bucket/out", "/opt/ml/processing/out")}
+    bench.create("Processing", "job", bench.processing(script, outputs=outputs))
+    asking = (
+        "import os, signal; from pathlib import Path;"
+        "from sagebridge_operators.backends.local import supervisor;"
+        f"supervisor.start(Path({str(bench.home)!r}), 'Processing', 'job');"
+        "os.killpg(0, signal.SIGKILL)"
+    )
+    asked = subprocess.run([sys.executable, "-c", asking], start_new_session=True, check=False)
+    assert asked.returncode == -signal.SIGKILL
+    assert bench.wait("Processing", "job")["ProcessingJobStatus"] == "Completed"
+    assert bench.text("s3://bucket/out/x") == "done"
+
+
+def test_a_handler_of_sigterm_may_save_what_it_has(bench: Bench) -> None:
+    script = """
+import signal, sys, time
+def save(*_):
+    open("/opt/ml/processing/out/saved", "w").write("yes")
+    sys.exit(0)
+signal.signal(signal.SIGTERM, save)
+print("ready", flush=True)
+time.sleep(600)
+"""
+    outputs = {"out": ("s3://bucket/out", "/opt/ml/processing/out")}
+    bench.start("Processing", "job", bench.processing(script, outputs=outputs))
+    bench.wait_for_log("Processing", "job", "ready")
+    supervisor.request_stop(bench.home, "Processing", "job")
+    assert bench.wait("Processing", "job")["ProcessingJobStatus"] == "Stopped"
+    assert bench.text("s3://bucket/out/saved") == "yes"
+
+
+def test_a_script_that_ignores_sigterm_is_killed_after_the_grace(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAGEBRIDGE_STOP_GRACE_SECONDS", "0.3")
+    script = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("ready", flush=True)
+time.sleep(600)
+"""
+    bench.start("Processing", "job", bench.processing(script))
+    bench.wait_for_log("Processing", "job", "ready")
+    supervisor.request_stop(bench.home, "Processing", "job")
+    assert bench.wait("Processing", "job", 10)["ProcessingJobStatus"] == "Stopped"
+
+
+def test_a_job_stopped_before_it_ran_never_runs(bench: Bench) -> None:
+    outputs = {"out": ("s3://bucket/out", "/opt/ml/processing/out")}
+    script = "open('/opt/ml/processing/out/x', 'w')"
+    bench.create("Processing", "job", bench.processing(script, outputs=outputs))
+    supervisor.request_stop(bench.home, "Processing", "job")
+    supervisor.start(bench.home, "Processing", "job")
+    assert bench.wait("Processing", "job")["ProcessingJobStatus"] == "Stopped"
+    assert not bench.store.exists("s3://bucket/out/x")
+
+
+def test_a_stop_after_the_end_changes_nothing(bench: Bench) -> None:
+    ended = bench.run("Processing", "job", bench.processing("print(1)"))
+    assert supervisor.request_stop(bench.home, "Processing", "job") == ended
+
+
+def test_a_supervisor_that_cannot_start_leaves_a_failed_job(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.create("Processing", "job", bench.processing("print(1)"))
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    supervisor.start(bench.home, "Processing", "job")
+    body = supervisor.reap(bench.records, "Processing", "job")
+    assert body["ProcessingJobStatus"] == "Failed"
+    assert "supervisor did not start" in body["FailureReason"]
+    assert "/no/such/python" in body["FailureReason"]
+
+
+def test_a_job_whose_creator_died_before_starting_it_fails_in_the_end(bench: Bench) -> None:
+    bench.create("Processing", "job", bench.processing("print(1)"))
+    body = supervisor.reap(bench.records, "Processing", "job")
+    assert body["ProcessingJobStatus"] == "InProgress"
+
+    def long_ago(record: dict[str, object]) -> None:
+        record["CreationTime"] = time.time() - 2 * supervisor.UNBORN_SECONDS
+
+    bench.records.update("Processing", "job", long_ago)
+    body = supervisor.reap(bench.records, "Processing", "job")
+    assert body["ProcessingJobStatus"] == "Failed"
+
+
+def test_a_second_supervisor_leaves_a_running_job_alone(bench: Bench) -> None:
+    script = "import time; print('begun', flush=True); time.sleep(1)"
+    bench.start("Processing", "job", bench.processing(script))
+    supervisor.start(bench.home, "Processing", "job")
+    assert bench.wait("Processing", "job")["ProcessingJobStatus"] == "Completed"
+    assert bench.log("Processing", "job").count("begun") == 1
+
+
+def test_a_job_sees_none_of_the_workers_secrets(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cr3t")
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    script = "import os; print(dict(os.environ)); import wave"
+    request = bench.processing(script, Environment={"MINE": "given"})
+    assert bench.run("Processing", "job", request)["ProcessingJobStatus"] == "Completed"
+    log = bench.log("Processing", "job")
+    assert "s3cr3t" not in log
+    assert "PYTHONDONTWRITEBYTECODE" not in log
+    assert "'MINE': 'given'" in log
+    assert list((bench.home / "pycache").rglob("wave*.pyc"))
