@@ -1,0 +1,106 @@
+"""The example and our own pipelines, on version 2 of the SageMaker SDK."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sagebridge
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+ABALONE = ROOT / "pipelines" / "abalone"
+PIPELINES = HERE / "pipelines" / "v2.py"
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **_: object) -> None:
+        raise AssertionError(f"compiling reached for the network: {arguments}")
+
+    # The SDK looks for the machine's credentials too, for a session that it does not use here.
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+def check(script: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(script), "--check"],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_abalone_definition_is_fresh() -> None:
+    result = check(ABALONE / "pipeline.py")
+    assert result.returncode == 0, result.stderr
+
+
+def test_abalone_compiles_the_same_whatever_the_machine_is_set_up_for(tmp_path: Path) -> None:
+    defaults = tmp_path / "config.yaml"
+    defaults.write_text(
+        "SchemaVersion: '1.0'\n"
+        "SageMaker:\n  TrainingJob:\n    EnableNetworkIsolation: true\n"
+        "  ProcessingJob:\n    RoleArn: arn:aws:iam::999999999999:role/elsewhere\n"
+    )
+    result = check(
+        ABALONE / "pipeline.py",
+        SAGEMAKER_USER_CONFIG_OVERRIDE=str(defaults),
+        AWS_DEFAULT_REGION="ap-south-1",
+        AWS_ACCESS_KEY_ID="other",
+        AWS_SECRET_ACCESS_KEY="other",
+        HOME=str(tmp_path),
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_stale_abalone_definition_is_told(tmp_path: Path) -> None:
+    script = Path(shutil.copy(ABALONE / "pipeline.py", tmp_path))
+    definition = (ABALONE / "definition.json").read_text()
+    (tmp_path / "definition.json").write_text(definition.replace("6.0", "7.0", 1))
+    result = check(script)
+    assert result.returncode == 1
+    assert "definition.json is stale" in result.stderr
+
+
+def test_abalone_for_another_account_keeps_nothing_of_ours() -> None:
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    spec = spec_from_file_location("abalone_pipeline", ABALONE / "pipeline.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    role = "arn:aws:iam::999999999999:role/mine"
+    text = module.get_pipeline(bucket="mine", role=role, region="eu-west-1").definition()
+    assert "s3://sagebridge-abalone" not in text
+    assert "111122223333" not in text
+    assert "us-east-1" not in text
+    assert '"s3://mine/data/abalone-dataset.csv"' in text
+
+
+def test_abalone_is_read_from_its_module_as_from_its_definition() -> None:
+    pipeline, losses = sagebridge.read(f"{ABALONE / 'pipeline.py'}:get_pipeline")
+    assert pipeline == sagebridge.read(ABALONE / "definition.json", name="abalone").pipeline
+    assert pipeline.name == "abalone"
+    assert losses == ()
+
+
+@pytest.mark.parametrize("name", ["conditions", "emr", "outputs", "retries", "tuning"])
+def test_sdk_pipeline_and_its_definition_are_one_pipeline(name: str) -> None:
+    pipeline, losses = sagebridge.read(f"{PIPELINES}:{name}")
+    committed = HERE.parent / "definitions" / f"sdk2-{name}.json"
+    assert pipeline == sagebridge.read(committed, name=name).pipeline
+    assert losses == ()
+    text = sagebridge.write(pipeline, "sagemaker").text
+    assert json.loads(text) == json.loads(committed.read_text())

@@ -1,0 +1,22 @@
+"""Our own pipelines on version 3 of the SageMaker SDK."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import sagebridge
+
+HERE = Path(__file__).parent
+
+
+@pytest.mark.parametrize("name", ["mixed", "serverless"])
+def test_sdk_pipeline_and_its_definition_are_one_pipeline(name: str) -> None:
+    pipeline, losses = sagebridge.read(f"{HERE / 'pipelines' / 'v3.py'}:{name}")
+    committed = HERE.parent / "definitions" / f"sdk3-{name}.json"
+    assert pipeline == sagebridge.read(committed, name=name).pipeline
+    assert losses == ()
+    text = sagebridge.write(pipeline, "sagemaker").text
+    assert json.loads(text) == json.loads(committed.read_text())
