@@ -1,0 +1,30 @@
+"""What a definition must be, after the SageMaker Pipelines guide: one module a subject.
+
+A rule takes the whole :class:`~.definition.Definition`, faulty as it may be, and yields every
+problem that it sees; no rule relies on another having found none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from sagebridge.formats.sagemaker.rules.conditions import check_conditions
+from sagebridge.formats.sagemaker.rules.definition import Definition, Problem
+from sagebridge.formats.sagemaker.rules.dependencies import check_dependencies
+from sagebridge.formats.sagemaker.rules.envelope import check_envelope, check_parameters
+from sagebridge.formats.sagemaker.rules.expressions import check_expressions
+from sagebridge.formats.sagemaker.rules.policies import check_caches, check_retries
+from sagebridge.formats.sagemaker.rules.references import check_references
+from sagebridge.formats.sagemaker.rules.steps import check_steps
+
+RULES: tuple[Callable[[Definition], Iterator[Problem]], ...] = (
+    check_envelope,
+    check_parameters,
+    check_steps,
+    check_retries,
+    check_caches,
+    check_conditions,
+    check_expressions,
+    check_references,
+    check_dependencies,
+)

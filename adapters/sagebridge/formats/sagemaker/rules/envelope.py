@@ -1,0 +1,159 @@
+"""The top level of a definition, and its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from sagebridge.formats.sagemaker.document import kind, shown
+from sagebridge.formats.sagemaker.rules.definition import (
+    NAME,
+    Definition,
+    Problem,
+    label,
+    wrong_type,
+)
+from sagebridge.formats.sagemaker.rules.members import DEFINITION, PARAMETER, unknown_members
+from sagebridge.model.names import did_you_mean
+from sagebridge.model.parameters import PARAMETER_TYPES, Parameter, WrongValue, coerce_one
+from sagebridge.model.pipeline import VERSION
+from sagebridge.model.values import same
+
+
+def check_envelope(definition: Definition) -> Iterator[Problem]:
+    raw = definition.raw
+    if "Version" not in raw:
+        yield Problem("missing-member", "", f"the definition has no Version ({VERSION} expected)")
+    elif raw["Version"] != VERSION:
+        yield Problem(
+            "unsupported-version",
+            "/Version",
+            f"unsupported Version {shown(str(raw['Version']))} (expected {VERSION})",
+        )
+    steps = raw.get("Steps")
+    if not isinstance(steps, list):
+        yield wrong_type("/Steps", "Steps", "an array", steps)
+    elif not steps:
+        yield Problem("no-steps", "/Steps", "Steps is empty: a pipeline needs at least one step")
+    if not isinstance(raw.get("Metadata", {}), dict):
+        yield wrong_type("/Metadata", "Metadata", "an object", raw["Metadata"])
+    for name in ("PipelineExperimentConfig", "MlflowConfig"):
+        if not isinstance(raw.get(name), dict | None):
+            yield wrong_type(f"/{name}", name, "an object or null", raw[name])
+    yield from unknown_members(raw, DEFINITION, "", "a definition")
+
+
+def check_parameters(definition: Definition) -> Iterator[Problem]:
+    parameters = definition.raw.get("Parameters", [])
+    if not isinstance(parameters, list):
+        yield wrong_type("/Parameters", "Parameters", "an array", parameters)
+        return
+    seen: set[str] = set()
+    for position, raw in enumerate(parameters):
+        pointer = f"/Parameters/{position}"
+        if not isinstance(raw, dict):
+            yield wrong_type(pointer, "a parameter", "an object", raw)
+            continue
+        name = raw.get("Name")
+        if "Name" not in raw:
+            yield Problem("missing-member", pointer, "a parameter has no Name")
+        elif not isinstance(name, str):
+            yield wrong_type(f"{pointer}/Name", "the Name of a parameter", "a string", name)
+        else:
+            yield from _check_name(name, pointer, seen)
+            seen.add(name)
+        yield from _check_parameter(raw, pointer)
+
+
+def _check_name(name: str, pointer: str, seen: set[str]) -> Iterator[Problem]:
+    if name in seen:
+        yield Problem(
+            "duplicate-parameter", f"{pointer}/Name", f"parameter name {shown(name)} defined twice"
+        )
+    if len(name) > 256 or not NAME.match(name[:64]):
+        yield Problem(
+            "parameter-name",
+            f"{pointer}/Name",
+            f"parameter name {shown(name)} "
+            "(1 to 256 letters, digits, hyphens and underscores expected)",
+        )
+
+
+def _check_parameter(raw: dict[str, Any], pointer: str) -> Iterator[Problem]:
+    name = raw.get("Name")
+    what = f"parameter {label(name) if isinstance(name, str) else 'without a name'}"
+    yield from unknown_members(raw, PARAMETER, pointer, what)
+    declared = raw.get("Type", "String")
+    if declared not in PARAMETER_TYPES:
+        near = did_you_mean(declared, PARAMETER_TYPES) if isinstance(declared, str) else ""
+        yield Problem(
+            "parameter-type",
+            f"{pointer}/Type",
+            f"unknown Type of {what}: {kind(declared)}{near or _among(PARAMETER_TYPES)}",
+        )
+        return
+    if not isinstance(raw.get("Description", ""), str):
+        yield wrong_type(
+            f"{pointer}/Description", f"the Description of {what}", "a string", raw["Description"]
+        )
+    yield from _check_enum(raw, declared, pointer, what)
+    if "DefaultValue" in raw:
+        yield from _check_default(raw, declared, pointer)
+
+
+def _check_enum(raw: dict[str, Any], declared: str, pointer: str, what: str) -> Iterator[Problem]:
+    choices = raw.get("EnumValues", [""])
+    if not isinstance(choices, list):
+        yield wrong_type(f"{pointer}/EnumValues", f"EnumValues of {what}", "an array", choices)
+        return
+    if not choices:
+        yield Problem(
+            "parameter-enum", f"{pointer}/EnumValues", f"EnumValues of {what} is empty", "warning"
+        )
+    for position, choice in enumerate(choices if "EnumValues" in raw else ()):
+        if not _is_typed(declared, choice):
+            yield Problem(
+                "parameter-enum",
+                f"{pointer}/EnumValues/{position}",
+                f"{declared} {what} allows {kind(choice)} among its EnumValues",
+            )
+
+
+def _check_default(raw: dict[str, Any], declared: str, pointer: str) -> Iterator[Problem]:
+    default, choices = raw["DefaultValue"], raw.get("EnumValues")
+    name = raw.get("Name")
+    what = f"default of {declared} parameter {label(name) if isinstance(name, str) else ''}"
+    pointer = f"{pointer}/DefaultValue"
+    try:
+        value = coerce_one(Parameter("", declared), default)
+    except WrongValue:
+        yield Problem("parameter-default", pointer, f"{what.rstrip()} is {kind(default)}")
+        return
+    if not _is_typed(declared, default):
+        yield Problem(
+            "parameter-default",
+            pointer,
+            f"{what.rstrip()} is {kind(default)}; write it without quotes",
+            "warning",
+        )
+    if isinstance(choices, list) and choices and not any(same(value, one) for one in choices):
+        yield Problem(
+            "parameter-default",
+            pointer,
+            f"{what.rstrip()} is {kind(default)}, which is not among its EnumValues",
+        )
+
+
+def _is_typed(declared: str, value: Any) -> bool:
+    """Whether a value has the declared type itself, not as text that becomes it."""
+    if declared != "String" and isinstance(value, str):
+        return False
+    try:
+        coerce_one(Parameter("", declared), value)
+    except WrongValue:
+        return False
+    return True
+
+
+def _among(words: tuple[str, ...]) -> str:
+    return f" ({', '.join(words[:-1])} or {words[-1]} expected)"

@@ -1,0 +1,52 @@
+"""All findings of a definition at once. The definition is looked at, never executed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from sagebridge.errors import SourceError
+from sagebridge.findings import Finding
+from sagebridge.formats.sagemaker.document import Document, MalformedJson, NotAPipeline, shown
+from sagebridge.formats.sagemaker.rules import RULES
+from sagebridge.formats.sagemaker.rules.definition import Definition, Problem
+from sagebridge.formats.sagemaker.source import open_source
+
+UNREADABLE = "unreadable-source"
+
+
+def validate(source: Any) -> tuple[Finding, ...]:
+    """The findings of a source, by place. A source that cannot be opened is a finding itself.
+
+    Pointers are those of the definition, also where a Create/DescribePipeline document holds it;
+    of malformed JSON the pointer is ``line 1, column 108``.
+    """
+    try:
+        document = open_source(source)
+    except MalformedJson as error:
+        place = f"line {error.line}, column {error.column}"
+        return (Finding("malformed-json", "error", place, error.line, error.reason),)
+    except SourceError as error:
+        code = "not-a-pipeline" if isinstance(error, NotAPipeline) else UNREADABLE
+        message = f"{error.problem}; {error.fix}" if error.fix else error.problem
+        return (Finding(code, "error", "", 1, message),)
+    problems = set(_problems(document))
+    ordered = sorted(problems, key=lambda one: (document.offset(one.pointer), *one))
+    return tuple(
+        Finding(one.code, one.severity, one.pointer, document.line(one.pointer), one.message)
+        for one in ordered
+    )
+
+
+def _problems(document: Document) -> Iterator[Problem]:
+    definition = Definition(document.value)
+    for pointer in document.repeated:
+        yield Problem(
+            "duplicate-member",
+            pointer,
+            f"the member {shown(pointer.rpartition('/')[2])} is written twice in one object; "
+            "the last one counts",
+            "warning",
+        )
+    for rule in RULES:
+        yield from rule(definition)
