@@ -1,0 +1,214 @@
+"""A SageMaker in memory, for tests of what a step does with an AWS that misbehaves.
+
+moto's jobs are complete at once and never fail; these walk through the states a test gives. Every
+request is checked against botocore's model of the API, as a real client checks it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from botocore import session, validate, xform_name
+from botocore.exceptions import ClientError, ParamValidationError
+from botocore.model import ServiceModel, StructureShape
+
+from sagebridge_operators.errors import ObjectNotFound
+from sagebridge_operators.steps import JOB_TYPES
+from sagebridge_operators.steps.job import JobType
+
+ARN = "arn:aws:sagemaker:eu-west-1:111122223333:"
+STARTED = datetime(2026, 11, 21, 5, 43, tzinfo=UTC)
+Happening = Callable[[], None]
+
+
+@cache
+def sagemaker_model() -> ServiceModel:
+    return session.get_session().get_service_model("sagemaker")
+
+
+@cache
+def operations() -> dict[str, str]:
+    """The API's operations by boto3's method: ``create_model`` is ``CreateModel``."""
+    return {xform_name(name): name for name in sagemaker_model().operation_names}
+
+
+def client_error(
+    operation: str, code: str, message: str = "as the test asked", status: int = 400
+) -> ClientError:
+    answer: Any = {
+        "Error": {"Code": code, "Message": message},
+        "ResponseMetadata": {"HTTPStatusCode": status},
+    }
+    return ClientError(answer, operation)
+
+
+def input_shape(method: str) -> StructureShape:
+    """What a boto3 method takes."""
+    shape = sagemaker_model().operation_model(operations()[method]).input_shape
+    assert shape is not None
+    return shape
+
+
+def raises(error: BaseException) -> Happening:
+    """Something that happens around a call: the error."""
+
+    def happen() -> None:
+        raise error
+
+    return happen
+
+
+@dataclass(slots=True)
+class Job:
+    """``coming`` are the states of the next looks; the last one stays."""
+
+    type: JobType
+    description: dict[str, Any]
+    coming: list[str]
+    stopping: list[str]
+    ending: Mapping[str, Any]
+    stops: int = 0
+
+
+@dataclass(slots=True)
+class Plan:
+    """What becomes of the jobs whose name holds a step's name."""
+
+    states: tuple[str, ...] = ("InProgress", "Completed")
+    stopping: tuple[str, ...] = ("Stopping", "Stopped")
+    ending: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class FakeSageMaker:
+    """``before`` and ``after`` hold what happens around the next calls of a method."""
+
+    plans: dict[str, Plan] = field(default_factory=dict)
+    jobs: dict[str, Job] = field(default_factory=dict)
+    groups: set[str] = field(default_factory=set)
+    calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    before: defaultdict[str, list[Happening]] = field(default_factory=lambda: defaultdict(list))
+    after: defaultdict[str, list[Happening]] = field(default_factory=lambda: defaultdict(list))
+
+    def __getattr__(self, method: str) -> Callable[..., dict[str, Any]]:
+        if method.startswith("_"):
+            raise AttributeError(method)
+
+        def call(**request: Any) -> dict[str, Any]:
+            report = validate.ParamValidator().validate(request, input_shape(method))
+            if report.has_errors():
+                raise ParamValidationError(report=report.generate_report())
+            self.calls.append((method, request))
+            _next(self.before[method])
+            answer = self._answer(method, request)
+            _next(self.after[method])
+            return answer
+
+        return call
+
+    def called(self, start: str) -> list[dict[str, Any]]:
+        """The requests of every method whose name starts so."""
+        return [request for method, request in self.calls if method.startswith(start)]
+
+    def _answer(self, method: str, request: dict[str, Any]) -> dict[str, Any]:
+        if method.endswith("_model_package_group"):
+            return self._group(method, request["ModelPackageGroupName"])
+        for type_ in JOB_TYPES.values():
+            match method:
+                case type_.create:
+                    return self._create(type_, request)
+                case type_.describe:
+                    return self._describe(type_, request)
+                case type_.stop:
+                    return self._stop(type_, request)
+        raise NotImplementedError(method)
+
+    def _group(self, method: str, name: str) -> dict[str, Any]:
+        if method.startswith("create"):
+            self.groups.add(name)
+        elif name not in self.groups:
+            text = f"ModelPackageGroup {ARN}model-package-group/{name} does not exist."
+            raise client_error("DescribeModelPackageGroup", "ValidationException", text)
+        return {"ModelPackageGroupArn": f"{ARN}model-package-group/{name}"}
+
+    def _create(self, type_: JobType, request: dict[str, Any]) -> dict[str, Any]:
+        kind = type_.create.removeprefix("create_").replace("_", "-")
+        name = request.get(type_.name_key, f"{ARN}model-package/{len(self.jobs) + 1}")
+        if name in self.jobs:
+            text = f"{kind} {name} already exists"
+            raise client_error(operations()[type_.create], "ResourceInUse", text)
+        if request.get("ModelPackageGroupName", "") not in {"", *self.groups}:
+            text = "ModelPackageGroup does not exist"
+            raise client_error("CreateModelPackage", "ValidationException", text)
+        arn = name if name.startswith("arn:") else f"{ARN}{kind}/{name}"
+        plan = next((plan for part, plan in self.plans.items() if part in name), Plan())
+        self.jobs[name] = Job(
+            type_,
+            {**request, type_.name_key: name, type_.arn_key: arn, "CreationTime": STARTED},
+            list(plan.states),
+            list(plan.stopping),
+            plan.ending,
+        )
+        return {type_.arn_key: arn}
+
+    def _job(self, type_: JobType, request: dict[str, Any]) -> Job:
+        job = self.jobs.get(request[type_.name_key])
+        if job is None:
+            text = "Requested resource not found."
+            raise client_error(operations()[type_.describe], "ValidationException", text)
+        return job
+
+    def _describe(self, type_: JobType, request: dict[str, Any]) -> dict[str, Any]:
+        job = self._job(type_, request)
+        if type_.status_key is None:
+            return job.description
+        job.description[type_.status_key] = job.coming[0]
+        if len(job.coming) > 1:
+            job.coming.pop(0)
+        else:
+            job.description.update(job.ending)
+        return job.description
+
+    def _stop(self, type_: JobType, request: dict[str, Any]) -> dict[str, Any]:
+        job = self._job(type_, request)
+        job.stops += 1
+        job.coming = job.stopping
+        return {}
+
+
+def _next(happenings: list[Happening]) -> None:
+    if happenings:
+        happenings.pop(0)()
+
+
+@dataclass(slots=True)
+class FakeBackend:
+    """A backend whose SageMaker is the fake one, and whose store is a dict."""
+
+    sagemaker: FakeSageMaker = field(default_factory=FakeSageMaker)
+    objects: dict[str, bytes] = field(default_factory=dict)
+    lines: list[str] = field(default_factory=list)
+    name: str = "fake"
+    poll_seconds: tuple[float, float] = (0.0005, 0.001)
+    default_role: str | None = None
+
+    def client(self, service: str) -> Any:
+        assert service == "sagemaker"
+        return self.sagemaker
+
+    def read_object(self, uri: str) -> bytes:
+        if uri not in self.objects:
+            raise ObjectNotFound(uri, "the fake store", "no such object")
+        return self.objects[uri]
+
+    def arn(self, resource: str) -> str:
+        return ARN + resource
+
+    def job_log(self, kind: str, name: str, position: int) -> tuple[list[str], int]:
+        del kind, name
+        return self.lines[position:], len(self.lines)

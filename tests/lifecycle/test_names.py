@@ -1,0 +1,71 @@
+"""Names of executions and jobs: the same for the same run, legal on AWS, never alike for two."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sagebridge_operators.lifecycle.execution import execution_id, job_name, job_token
+from sagebridge_operators.steps import JOB_TYPES
+from tests.fakes import input_shape
+
+STEPS = st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True)
+EXECUTIONS = st.builds(execution_id, st.just("airflow"), st.text(), st.text())
+COUNTS = st.integers(0, 99999)
+
+
+def test_an_execution_id_is_twelve_hex_characters_of_dag_and_run() -> None:
+    made = execution_id("airflow", "abalone", "manual__2026-11-21T00:00:00+00:00")
+    assert re.fullmatch("[0-9a-f]{12}", made)
+    assert made == execution_id("airflow", "abalone", "manual__2026-11-21T00:00:00+00:00")
+    assert made != execution_id("prefect", "abalone", "manual__2026-11-21T00:00:00+00:00")
+    assert execution_id("airflow", "a", "bc") != execution_id("airflow", "ab", "c")
+
+
+def test_a_job_is_named_after_execution_and_step() -> None:
+    name = job_name("0123456789ab", 0, "Abalone_Train", 0)
+    token = job_token("0123456789ab", 0, "Abalone_Train")
+    assert name == f"pipelines-0123456789ab-Abalone-Train-{token}-0"
+
+
+@cache
+def patterns_of_aws() -> set[str]:
+    """What the names of jobs and models must match; a model package's is not ours."""
+    shapes = [input_shape(job.create).members[job.name_key] for job in JOB_TYPES.values()]
+    return {shape.metadata["pattern"] for shape in shapes}
+
+
+@pytest.mark.parametrize("limit", [63, 32])
+@given(execution=EXECUTIONS, generation=COUNTS, step=STEPS, attempt=COUNTS)
+def test_a_name_is_legal_and_keeps_what_sets_it_apart(
+    limit: int, execution: str, generation: int, step: str, attempt: int
+) -> None:
+    name = job_name(execution, generation, step, attempt, limit=limit)
+    assert name == job_name(execution, generation, step, attempt, limit=limit)
+    assert len(name) <= limit
+    assert all(re.fullmatch(pattern, name) for pattern in patterns_of_aws())
+    assert execution in name
+    assert name.endswith(f"-{job_token(execution, generation, step)}-{attempt}")
+
+
+@given(
+    execution=EXECUTIONS,
+    one=st.tuples(COUNTS, STEPS, COUNTS),
+    other=st.tuples(COUNTS, STEPS, COUNTS),
+)
+def test_another_generation_step_or_attempt_is_another_job(
+    execution: str, one: tuple[int, str, int], other: tuple[int, str, int]
+) -> None:
+    for limit in (63, 32):
+        same = job_name(execution, *one, limit=limit) == job_name(execution, *other, limit=limit)
+        assert same == (one == other)
+
+
+@given(step=STEPS)
+def test_only_the_step_part_is_shortened_at_63_characters(step: str) -> None:
+    name = job_name("0123456789ab", 0, step, 0)
+    assert name.startswith(f"pipelines-0123456789ab-{step[:20].replace('_', '-')}"[:44])

@@ -1,0 +1,147 @@
+"""What a step hands on: what is referred to, looked up in AWS's lists by name, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sagebridge.model.conditions import equals
+from sagebridge.model.expressions import Get, Properties, join, json_get, plain, properties_of
+from sagebridge.model.pipeline import ConditionStep, PropertyFile, Step
+from sagebridge_operators.errors import OutputsTooLarge
+from sagebridge_operators.lifecycle.outputs import (
+    LIMIT,
+    check_size,
+    json_safe,
+    outputs_of,
+    references_to,
+)
+
+MAKE = properties_of("Make")
+URI = "s3://bucket/train"
+DESCRIPTION: dict[str, Any] = {
+    "ProcessingJobName": "job-1",
+    "CreationTime": datetime(2026, 11, 21, 5, 43, tzinfo=UTC),
+    "Environment": {"SECRET": "hunter2", "LEVEL": "1"},
+    "ProcessingOutputConfig": {
+        "Outputs": [
+            {"OutputName": "train", "S3Output": {"S3Uri": URI}},
+            {"OutputName": "odd.name:v1", "S3Output": {"S3Uri": "s3://bucket/odd/"}},
+        ]
+    },
+    "ProcessingInputs": [{"InputName": "code", "S3Input": {"S3Uri": "s3://bucket/code"}}],
+    "FinalMetricDataList": [{"MetricName": "validation:rmse", "Value": 2.1}],
+    "InputDataConfig": [{"ChannelName": "train", "ContentType": "text/csv"}],
+    "Tags": [{"Key": "team", "Value": "x"}],
+    "Unheard": [{"Label": "a", "V": 1}, {"Label": "b", "V": 2}],
+    "Config": {"a.b": {"c": True}, "Args": ["x", "y"]},
+}
+
+
+def outputs(*expressions: Any, files: tuple[PropertyFile, ...] = ()) -> dict[str, Any]:
+    step = Step("Make", "Processing", property_files=files)
+    reader = Step("Use", "Training", arguments=plain({"All": list(expressions)}))
+    return outputs_of(step, DESCRIPTION, references_to("Make", (step, reader)))
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        (MAKE.ProcessingJobName, "job-1"),
+        (MAKE.ProcessingOutputConfig.Outputs["train"].S3Output.S3Uri, URI),
+        (MAKE.ProcessingOutputConfig.Outputs[0].S3Output.S3Uri, URI),
+        (MAKE.ProcessingOutputConfig.Outputs["odd.name:v1"].S3Output.S3Uri, "s3://bucket/odd/"),
+        (MAKE.ProcessingInputs["code"].S3Input.S3Uri, "s3://bucket/code"),
+        (MAKE.FinalMetricDataList["validation:rmse"].Value, 2.1),
+        (MAKE.InputDataConfig["train"].ContentType, "text/csv"),
+        (MAKE.Tags["team"].Value, "x"),
+        (MAKE.Unheard["b"].V, 2),
+        (MAKE.Config["a.b"].c, True),
+        (MAKE.Config.Args[1], "y"),
+        (MAKE.CreationTime, "2026-11-21T05:43:00+00:00"),
+        (MAKE.Environment["LEVEL"], "1"),
+        (MAKE.Config, {"a.b": {"c": True}, "Args": ["x", "y"]}),
+    ],
+    ids=lambda item: plain(item).text if isinstance(item, Properties) else "",
+)
+def test_a_property_is_found_and_is_all_that_is_handed_on(expression: Any, value: Any) -> None:
+    found = outputs(expression)
+    assert list(found) == ["properties"]
+    assert list(found["properties"].values()) == [value]
+    json.dumps(found)
+
+
+def test_either_quoting_of_a_key_is_one_property() -> None:
+    text = 'Steps.Make.ProcessingOutputConfig.Outputs["train"].S3Output.S3Uri'
+    found = outputs(Get.parse(text), Get.parse(text.replace('"', "'")))
+    assert list(found["properties"].values()) == [URI]
+
+
+def test_the_environment_is_not_handed_on_unless_it_is_referred_to() -> None:
+    assert "hunter2" not in json.dumps(outputs(MAKE.Config, MAKE.Environment["LEVEL"]))
+    assert outputs() == {}
+
+
+@pytest.mark.parametrize(
+    ("expression", "there"),
+    [
+        (MAKE.Nothing, list(DESCRIPTION)),
+        (MAKE.ProcessingOutputConfig.Outputs["test"], ["train", "odd.name:v1"]),
+        (MAKE.Config.Args[2], ["2 items"]),
+        (MAKE.ProcessingJobName.Deeper, ["str"]),
+        (MAKE.Unheard["c"], ["2 items"]),
+    ],
+    ids=lambda item: plain(item).text if isinstance(item, Properties) else "",
+)
+def test_what_is_missing_is_noted_with_what_there_is(expression: Any, there: list[str]) -> None:
+    (names,) = outputs(expression)["missing"].values()
+    assert names == there
+
+
+def test_references_are_found_wherever_the_pipeline_makes_them() -> None:
+    make = Step("Make", "Processing", property_files=(PropertyFile("F", "train", "f.json"),))
+    inner = Step("In", "Model", arguments=plain({"X": join("/", MAKE.B, "x")}))
+    check = ConditionStep("If", "Condition", conditions=(equals(MAKE.A, 1),), if_steps=(inner,))
+    other = Step("Other", "Model", arguments=plain([json_get("Make", "F", "x"), MAKE.A]))
+    found = references_to("Make", (make, check, other))
+    assert [reference.text for reference in found] == ["Steps.Make.A", "Steps.Make.B"]
+
+
+@pytest.mark.parametrize("path", ["report.json", "/report.json"])
+def test_a_property_file_lies_below_its_output(path: str) -> None:
+    files = (PropertyFile("A", "train", path), PropertyFile("B", "odd.name:v1", path))
+    assert outputs(files=files) == {
+        "property_files": {"A": f"{URI}/report.json", "B": "s3://bucket/odd/report.json"}
+    }
+
+
+def test_a_property_file_of_an_output_that_is_not_there_is_left_out() -> None:
+    assert outputs(files=(PropertyFile("A", "nowhere", "a.json"),)) == {}
+
+
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text() | st.binary() | st.datetimes(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner) | st.tuples(inner),
+    max_leaves=10,
+)
+
+
+@given(ANY)
+def test_whatever_boto3_answers_becomes_json(value: Any) -> None:
+    safe = json_safe(value)
+    assert json.loads(json.dumps(safe)) == safe
+
+
+def test_a_time_without_zone_is_utc() -> None:
+    assert json_safe(datetime(2026, 1, 2)) == "2026-01-02T00:00:00+00:00"  # noqa: DTZ001
+
+
+def test_too_much_is_refused_and_says_what_to_do() -> None:
+    check_size("Make", {"a": "x" * (LIMIT - 9)})
+    with pytest.raises(OutputsTooLarge, match=r"'Make'.*49153 bytes.*at most 49152.*S3 URI"):
+        check_size("Make", {"a": "x" * (LIMIT - 8)})

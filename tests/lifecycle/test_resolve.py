@@ -1,0 +1,219 @@
+"""Expressions become values of their own type, or an error that says what there was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sagebridge.model.expressions import (
+    Get,
+    Join,
+    execution,
+    join,
+    json_get,
+    json_get_s3,
+    parameter,
+    plain,
+    properties_of,
+)
+from sagebridge.model.values import ABSENT, Object, Value, freeze, same
+from sagebridge_operators.errors import ObjectNotFound, StepFailed, Unresolvable
+from sagebridge_operators.lifecycle.execution import Execution
+from sagebridge_operators.lifecycle.resolve import Resolver
+from tests.fakes import ARN, STARTED, FakeBackend
+
+PARAMETERS = {"Text": "0123", "Whole": 6, "Real": 6.0, "Yes": True, "No": False}
+PROPERTIES = {"A.B": 1, "Outputs['x'].S3Uri": "s3://b/x", "Null": None}
+OUTPUTS: dict[str, dict[str, Any]] = {
+    "Make": {
+        "properties": PROPERTIES,
+        "missing": {"A.C": ["A.B"]},
+        "property_files": {"Report": "s3://b/report.json"},
+    },
+    "Plain": {},
+}
+REPORT = {"mse": {"value": 4.5}, "n": [1, {"odd.key": "v"}], "null": None, "text": "6"}
+
+
+def resolver(
+    experiment: Value = ABSENT, job: str | None = None, report: bytes | None = None
+) -> Resolver:
+    backend = FakeBackend()
+    backend.objects["s3://b/report.json"] = report or json.dumps(REPORT).encode()
+    run = Execution("0123456789ab", "abalone", "airflow", "r", STARTED, PARAMETERS, experiment)
+    return Resolver(run, OUTPUTS.get, backend.read_object, backend.arn, job)
+
+
+def resolved(value: Value, **how: Any) -> Any:
+    return resolver(**how)(plain(value))
+
+
+def refused(value: Value, **how: Any) -> str:
+    with pytest.raises(Unresolvable) as error:
+        resolved(value, **how)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(("name", "value"), PARAMETERS.items())
+def test_a_parameter_keeps_its_type(name: str, value: Any) -> None:
+    assert same(resolved(parameter(name)), value)
+    assert same(resolved({"deep": [parameter(name)]}), {"deep": [value]})
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(JSON)
+def test_what_is_no_expression_stays_as_it_is(value: Any) -> None:
+    assert same(resolved(freeze(value)), value)
+
+
+@pytest.mark.parametrize("text", ["Parameters.Text", "{{ 7 * 7 }}", "${Text}", "%(Text)s"])
+def test_text_that_looks_like_a_reference_is_text(text: str) -> None:
+    assert resolved(text) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (join("/", "a", "b"), "a/b"),
+        (join("", "a", 6, 6.0, True, False), "a66.0truefalse"),
+        (join(" ", "MSE >", parameter("Real")), "MSE > 6.0"),
+        (join("-", parameter("Text"), parameter("Whole"), parameter("Yes")), "0123-6-true"),
+        (join("/", "s3://b", join("-", 1, 2)), "s3://b/1-2"),
+        (Join(("a", "b")), "ab"),
+        (join(",", Object({"a": 1}), (1, 2)), '{"a": 1},[1, 2]'),
+        (join(","), ""),
+        (join("", json_get("Make", "Report", "mse.value")), "4.5"),
+    ],
+)
+def test_join(value: Join, text: str) -> None:
+    assert resolved(value) == text
+
+
+def test_null_joins_nothing() -> None:
+    with pytest.raises(StepFailed, match="cannot join null"):
+        resolved(join("", "a", None))
+
+
+def test_execution_variables() -> None:
+    assert resolved(execution.start_datetime) == "2026-11-21T05:43:00.000000Z"
+    assert resolved(execution.pipeline_name) == "abalone"
+    assert resolved(execution.pipeline_arn) == f"{ARN}pipeline/abalone"
+    assert resolved(execution.pipeline_execution_id) == "0123456789ab"
+    assert resolved(execution.pipeline_execution_arn) == (
+        f"{ARN}pipeline/abalone/execution/0123456789ab"
+    )
+    assert resolved(execution.training_job_name, job="job-1") == "job-1"
+    current = datetime.fromisoformat(resolved(execution.current_datetime))
+    assert abs((datetime.now(UTC) - current).total_seconds()) < 60
+
+
+def test_a_step_without_a_job_has_no_job_name() -> None:
+    assert refused(execution.processing_job_name) == (
+        "Execution.ProcessingJobName has no value: this step has no job"
+    )
+
+
+def test_an_unknown_variable_is_named_with_those_there_are() -> None:
+    assert "PipelineExecutionId" in refused(Get.parse("Execution.Id"))
+    assert refused(parameter("Txt")) == (
+        "Parameters.Txt has no value: the pipeline has no such parameter "
+        "(there is: Text, Whole, Real, Yes, No)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "experiment", "trial"),
+    [
+        ({}, "abalone", "0123456789ab"),
+        ({"ExperimentName": "mine"}, "mine", "0123456789ab"),
+        (
+            {"ExperimentName": parameter("Text"), "TrialName": join("-", "t", parameter("Whole"))},
+            "0123",
+            "t-6",
+        ),
+    ],
+)
+def test_experiment_variables(config: Mapping[str, Any], experiment: str, trial: str) -> None:
+    found = resolved(
+        [Get.parse(f"PipelineExperimentConfig.{name}") for name in ("ExperimentName", "TrialName")],
+        experiment=plain(config),
+    )
+    assert found == [experiment, trial]
+
+
+@pytest.mark.parametrize("config", [ABSENT, None])
+def test_experiments_that_are_off_have_no_names(config: Value) -> None:
+    assert "no such experiment" in refused(
+        Get.parse("PipelineExperimentConfig.TrialName"), experiment=config
+    )
+
+
+def test_properties_of_a_step() -> None:
+    make = properties_of("Make")
+    assert resolved(make.A.B) == 1
+    assert resolved(make.Outputs["x"].S3Uri) == "s3://b/x"
+    assert resolved(Get.parse('Steps.Make.Outputs["x"].S3Uri')) == "s3://b/x"
+    assert resolved(make.Null) is None
+
+
+def test_a_missing_property_names_expression_step_and_what_was_there() -> None:
+    assert refused(properties_of("Make").A.C) == (
+        "Steps.Make.A.C has no value: step 'Make' has no such property (there is: A.B)"
+    )
+    assert "step 'Nowhere' handed on no outputs" in refused(properties_of("Nowhere").A)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("mse.value", 4.5),
+        ("$.mse.value", 4.5),
+        ("$['mse']['value']", 4.5),
+        ("n[0]", 1),
+        ("n[1]['odd.key']", "v"),
+        ("text", "6"),
+        ("null", None),
+        ("$", REPORT),
+        ("mse", {"value": 4.5}),
+    ],
+)
+def test_json_get_reads_typed_values(path: str, value: Any) -> None:
+    assert same(resolved(json_get("Make", "Report", path)), value)
+    assert same(resolved(json_get_s3("s3://b/report.json", path)), value)
+    assert same(resolved(json_get_s3(join("/", "s3://b", "report.json"), path)), value)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (json_get("Make", "Report", "mse.rmse"), ["'mse.rmse'", "s3://b/report.json", "value"]),
+        (json_get("Make", "Report", "n[7]"), ["no item 7", "2 items"]),
+        (json_get("Make", "Report", "text.x"), ["nothing below 'text'", "str"]),
+        (json_get("Make", "Report", "a b!!["), ["no JSON path"]),
+        (json_get("Make", "Rapport", "x"), ["'Make'", "no such property file", "Report"]),
+        (json_get("Plain", "Report", "x"), ["'Plain'", "no such property file"]),
+        (json_get("Nowhere", "Report", "x"), ["'Nowhere'", "no such property file"]),
+    ],
+)
+def test_json_get_of_nothing_says_what_there_is(value: Value, words: list[str]) -> None:
+    text = refused(value)
+    assert [word for word in words if word not in text] == []
+
+
+def test_json_get_of_a_file_that_is_absent_or_no_json() -> None:
+    with pytest.raises(ObjectNotFound, match=r"s3://b/other\.json"):
+        resolved(json_get_s3("s3://b/other.json", "x"))
+    assert "is not JSON" in refused(json_get("Make", "Report", "x"), report=b"<html>")
+    assert "is not JSON" in refused(json_get("Make", "Report", "x"), report=b"\xff\xfe\x00")

@@ -1,0 +1,113 @@
+"""What we say of each step type is what AWS's own description of its API says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sagebridge.model.pipeline import Step
+from sagebridge_operators.steps import JOB_TYPES
+from sagebridge_operators.steps.job import JobType
+from tests.fakes import client_error, operations, sagemaker_model
+
+TYPES = [pytest.param(job, id=name) for name, job in JOB_TYPES.items()]
+# States in which a job goes on; every other value of the status ends it.
+GOING_ON = {"InProgress", "Pending", "Stopping", "Deleting"}
+
+
+def shape(method: str, side: str) -> dict[str, Any]:
+    model = sagemaker_model().operation_model(operations()[method])
+    found = model.input_shape if side == "input" else model.output_shape
+    members: dict[str, Any] = getattr(found, "members", {})
+    return members
+
+
+@pytest.mark.parametrize("job", TYPES)
+def test_a_job_is_made_and_found_under_its_name(job: JobType) -> None:
+    assert job.name_key in shape(job.create, "input")
+    assert job.name_key in shape(job.describe, "input")
+    assert job.name_key in shape(job.describe, "output")
+    assert job.arn_key in shape(job.describe, "output")
+    assert job.arn_key in shape(job.create, "output")
+
+
+@pytest.mark.parametrize("job", TYPES)
+def test_it_is_stopped_where_aws_can_stop_it(job: JobType) -> None:
+    stop = job.create.replace("create_", "stop_")
+    assert job.stop == (stop if stop in operations() else None)
+    if job.stop:
+        assert list(shape(job.stop, "input")) == [job.name_key]
+
+
+@pytest.mark.parametrize("job", TYPES)
+def test_every_state_that_aws_knows_ends_it_or_not(job: JobType) -> None:
+    described = shape(job.describe, "output")
+    if job.status_key is None:
+        assert not [name for name in described if name.endswith("Status")]
+        assert job.state({}) == "Succeeded"
+        return
+    known = set(described[job.status_key].enum)
+    assert {status for status in known if job.state({job.status_key: status}) != "Executing"} == (
+        known - GOING_ON
+    )
+    assert job.state({job.status_key: "Completed"}) == "Succeeded"
+    assert set(job.states) - known <= {"Stopped"}
+    assert set(job.reason_keys) <= set(described)
+
+
+@pytest.mark.parametrize("job", TYPES)
+def test_the_default_role_goes_where_the_api_has_one(job: JobType) -> None:
+    known = ("RoleArn", "ExecutionRoleArn")
+    roles = {name for name in known if name in shape(job.create, "input")}
+    assert roles == ({job.role_key} if job.role_key else set())
+    request = job.request(Step("A", job.type), {}, name="n", token="t", role="arn:aws:iam::1:r")
+    assert {key for key, value in request.items() if value == "arn:aws:iam::1:r"} == roles
+
+
+@pytest.mark.parametrize("job", TYPES)
+def test_a_role_that_the_arguments_name_stays(job: JobType) -> None:
+    arguments = {job.role_key: "theirs"} if job.role_key else {}
+    request = job.request(Step("A", job.type), arguments, name="n", token="t", role="ours")
+    assert request.get(job.role_key or "") == ("theirs" if job.role_key else None)
+
+
+@pytest.mark.parametrize("job", TYPES)
+def test_a_name_may_be_as_long_as_aws_allows(job: JobType) -> None:
+    longest = shape(job.create, "input")[job.name_key].metadata["max"]
+    assert job.name_limit <= longest
+
+
+def test_what_the_pipelines_service_drops_is_not_sent() -> None:
+    arguments = {
+        "ModelPackageGroupName": "g",
+        "ModelPackageName": "n",
+        "CertifyForMarketplace": True,
+        "Description": "d",
+        "ModelPackageDescription": "kept",
+    }
+    job = JOB_TYPES["RegisterModel"]
+    request = job.request(Step("A", job.type), arguments, name="n", token="a-token", role=None)
+    assert request == {
+        "ModelPackageGroupName": "g",
+        "ModelPackageDescription": "kept",
+        "ClientToken": "a-token",
+    }
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("ValidationException", "Requested resource not found."),
+        ("ValidationException", "Could not find requested job with name: x"),
+        ("ValidationException", 'Could not find model "arn:aws:sagemaker:eu-west-1:1:model/x".'),
+        ("ValidationException", "ModelPackageGroup arn:aws:… does not exist."),
+        ("ResourceNotFound", "x"),
+    ],
+)
+def test_an_absent_job_is_known_by_any_of_the_services_words(code: str, message: str) -> None:
+    class Client:
+        def describe_training_job(self, **request: str) -> None:
+            raise client_error("DescribeTrainingJob", code, message)
+
+    assert JOB_TYPES["Training"].find(Client(), "x") is None
