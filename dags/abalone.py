@@ -29,9 +29,12 @@ with DAG(
         "MseThreshold": Param(6.0, type="number"),
     },
     default_args={
-        "experiment_config": {
-            "ExperimentName": execution.pipeline_name,
-            "TrialName": execution.pipeline_execution_id,
+        "definition": {
+            "Metadata": {},
+            "PipelineExperimentConfig": {
+                "ExperimentName": execution.pipeline_name,
+                "TrialName": execution.pipeline_execution_id,
+            },
         },
     },
     tags=["sagebridge"],

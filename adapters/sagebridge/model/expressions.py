@@ -170,21 +170,29 @@ def parameter(name: str) -> Get:
     return Get("Parameters", (Member(name),))
 
 
-def join(on: str, *values: Value) -> Join:
+def get(text: str) -> Get:
+    """Any reference, by its text: ``get("Steps.Train.ModelArtifacts.S3ModelArtifacts")``."""
+    found = Get.parse(text)
+    if found is None:
+        raise ValueError(f"{text!r} is no reference (it starts with {', '.join(ROOTS)})")
+    return found
+
+
+def join(on: str | None, *values: Value, bare: bool = False) -> Join:
     """Values put together as one text, ``on`` between them."""
-    return Join(tuple(_plain(value) for value in values), on)
+    return Join(tuple(plain(value) for value in values), ABSENT if on is None else on, bare)
 
 
 def json_get(step: str, property_file: str, path: Value) -> JsonGet:
     """The value at ``path`` in a property file that ``step`` writes."""
     return JsonGet(
-        path, Get("Steps", (Member(step), Member("PropertyFiles"), Member(property_file)))
+        plain(path), Get("Steps", (Member(step), Member("PropertyFiles"), Member(property_file)))
     )
 
 
 def json_get_s3(s3_uri: Value, path: Value) -> JsonGet:
     """The value at ``path`` in the JSON object at ``s3_uri``."""
-    return JsonGet(path, s3_uri=_plain(s3_uri))
+    return JsonGet(plain(path), s3_uri=plain(s3_uri))
 
 
 class _Execution:

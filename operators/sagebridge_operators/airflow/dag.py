@@ -36,7 +36,7 @@ def build(pipeline: Pipeline, *, dag_id: str | None = None, **operator_args: Any
         max_active_tasks=max(steps, 1) if limit is ABSENT else limit.max_parallel_execution_steps,
         default_args={
             "pipeline_name": name,
-            "experiment_config": pipeline.experiment_config,
+            "definition": beside(pipeline),
             "role_arn": None if pipeline.role_arn is ABSENT else pipeline.role_arn,
             **operator_args,
         },
@@ -46,6 +46,18 @@ def build(pipeline: Pipeline, *, dag_id: str | None = None, **operator_args: Any
     ) as dag:
         _operators(pipeline.steps)
     return dag
+
+
+def beside(pipeline: Pipeline) -> dict[str, Any]:
+    """What a definition says beside its steps and parameters, by its own member names."""
+    members = {
+        "Version": pipeline.version,
+        "Metadata": pipeline.metadata,
+        "PipelineExperimentConfig": pipeline.experiment_config,
+        "MlflowConfig": pipeline.mlflow_config,
+        **pipeline.extra,
+    }
+    return {name: value for name, value in members.items() if value is not ABSENT}
 
 
 def _operators(steps: Sequence[Step]) -> list[StepOperator]:

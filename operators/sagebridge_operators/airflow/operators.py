@@ -39,8 +39,10 @@ class StepOperator(BaseOperator):
         backend: ``aws`` or ``local``; else what SAGEBRIDGE_BACKEND says, else ``aws``.
         aws_conn_id, region_name, verify, botocore_config: as in the Amazon provider's operators.
         role_arn: the role of jobs whose arguments name none.
-        pipeline_name: the pipeline's name where it differs from the DAG id.
-        experiment_config: ``PipelineExperimentConfig``.
+
+    What a definition says beside steps and parameters is a default argument of the DAG,
+    ``definition``: ``{"Metadata": {…}, "PipelineExperimentConfig": {…}}``; so is
+    ``pipeline_name`` where the name is no DAG id.
 
     A task has ``retries=2`` for lost workers only: a retry finds the job that the lost worker
     started. Every verdict on the step (failed, stopped, unresolvable) ends the task at once.
@@ -72,8 +74,6 @@ class StepOperator(BaseOperator):
         verify: bool | str | None = None,
         botocore_config: dict[str, Any] | None = None,
         role_arn: str | None = None,
-        pipeline_name: str | None = None,
-        experiment_config: Value = ABSENT,
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("retries", 2)
@@ -89,8 +89,6 @@ class StepOperator(BaseOperator):
         self.verify = verify
         self.botocore_config = botocore_config
         self.role_arn = role_arn
-        self.pipeline_name = pipeline_name
-        self.experiment_config = plain(experiment_config)
         self.request: Mapping[str, Any] | None = None
         self._killed = False
         self._run: StepRun | None = None

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from sagebridge.model.expressions import plain
 from sagebridge.model.parameters import Parameter, coerce
-from sagebridge.model.pipeline import Pipeline
-from sagebridge.model.values import ABSENT, freeze
+from sagebridge.model.pipeline import VERSION, Pipeline
+from sagebridge.model.values import ABSENT, EMPTY, Object, freeze
 from sagebridge_operators.airflow import links
 from sagebridge_operators.backends import default_name, open_backend, records_location
 from sagebridge_operators.lifecycle.backend import Backend
@@ -32,12 +33,12 @@ def prepare(operator: StepOperator, context: Context) -> StepRun:
     backend = backend_of(operator)
     execution = Execution(
         id=execution_id("airflow", dag.dag_id, dag_run.run_id),
-        pipeline=operator.pipeline_name or dag.dag_id,
+        pipeline=pipeline.name or dag.dag_id,
         engine="airflow",
         run=f"{dag.dag_id}/{dag_run.run_id}",
         started=dag_run.start_date or datetime.now(UTC),
         parameters=coerce(pipeline.declared, dict(context["params"])),
-        experiment_config=operator.experiment_config,
+        experiment_config=pipeline.experiment_config,
     )
     records = ExecutionRecords(open_objects(records_location(), lambda: backend.client("s3")))
     records.begin(execution.id, _describe(execution, backend), lambda: _definition(pipeline))
@@ -99,17 +100,25 @@ def pipeline_of(dag: DAG) -> Pipeline:
     operators = links.of(dag).operators
     steps = {name: operator.step for name, operator in operators.items()}
     inside = {inner.name for step in steps.values() for inner in getattr(step, "branches", ())}
-    first = next(iter(operators.values()), None)
+    beside = dict(plain(dag.default_args.get("definition", {})))
+    details = beside.pop("Parameters", EMPTY)
     return Pipeline(
         steps=tuple(step for name, step in steps.items() if name not in inside),
-        parameters=parameters_of(dag),
-        experiment_config=ABSENT if first is None else first.experiment_config,
-        name=dag.dag_id if first is None else first.pipeline_name or dag.dag_id,
+        parameters=parameters_of(dag, details),
+        version=beside.pop("Version", VERSION),
+        metadata=beside.pop("Metadata", ABSENT),
+        experiment_config=beside.pop("PipelineExperimentConfig", ABSENT),
+        mlflow_config=beside.pop("MlflowConfig", ABSENT),
+        extra=Object(beside),
+        name=dag.default_args.get("pipeline_name", dag.dag_id),
     )
 
 
-def parameters_of(dag: DAG) -> tuple[Parameter, ...]:
-    """The pipeline parameters that a DAG declares as Params of a JSON scalar type."""
+def parameters_of(dag: DAG, details: Mapping[str, Any] = EMPTY) -> tuple[Parameter, ...]:
+    """The pipeline parameters that a DAG declares as Params of a JSON scalar type.
+
+    ``details`` has, by name, what a Param cannot say.
+    """
     found = []
     for name in dag.params:
         param = dag.params.get_param(name)
