@@ -1,0 +1,35 @@
+"""The command line: words are parsed, the public API is called, its answer is printed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and give its exit code; ``argv`` defaults to the process's arguments.
+
+    A fault that a user can mend becomes one message on standard error. Anything else is a bug of
+    ours and keeps its traceback.
+    """
+    import click
+
+    from sagebridge.cli.app import app
+    from sagebridge.cli.output import prepare_streams
+    from sagebridge.errors import SagebridgeError
+
+    prepare_streams()
+    try:
+        result = app.main(
+            args=None if argv is None else list(argv), prog_name="sagebridge", standalone_mode=False
+        )
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except SagebridgeError as error:
+        click.echo(f"sagebridge: {error}", err=True)
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,84 @@
+"""``sagebridge validate``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import click
+from rich.text import Text
+
+import sagebridge
+from sagebridge.cli.output import console, print_json, printable
+from sagebridge.errors import SourceError
+from sagebridge.findings import Finding
+from sagebridge.formats.sagemaker.validator import UNREADABLE
+
+_STYLE = {"error": "bold red", "warning": "yellow"}
+
+
+@click.command(short_help="Say everything that is wrong with pipeline definitions.")
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
+@click.option("--format", "form", type=click.Choice(("text", "json")), default="text")
+def validate(sources: tuple[str, ...], form: str) -> int:
+    """Say everything that is wrong with pipeline definitions.
+
+    A SOURCE may be a folder, which stands for its *.json files. Nothing of a definition is
+    executed. Exit code: 0 without errors, 1 with errors, 5 when a source cannot be read.
+    """
+    found = [(source, sagebridge.validate(source)) for source in _expand(sources)]
+    if form == "json":
+        print_json(
+            [
+                {"source": source, "findings": [finding.as_json() for finding in findings]}
+                for source, findings in found
+            ]
+        )
+    else:
+        _print(found)
+    every = [finding for _, findings in found for finding in findings]
+    if any(finding.code == UNREADABLE for finding in every):
+        return SourceError.exit_code
+    return int(any(finding.severity == "error" for finding in every))
+
+
+def _expand(sources: tuple[str, ...]) -> list[str]:
+    expanded: list[str] = []
+    for source in sources:
+        if not Path(source).is_dir():
+            expanded.append(source)
+            continue
+        files = sorted(str(file) for file in Path(source).glob("*.json"))
+        if not files:
+            raise SourceError(source, "the folder has no *.json file")
+        expanded += files
+    return expanded
+
+
+def _print(found: list[tuple[str, tuple[Finding, ...]]]) -> None:
+    out = console()
+    for source, findings in found:
+        for finding in findings:
+            out.print(_line(source, finding), soft_wrap=True)
+    if out.is_terminal:
+        out.print(_summary(found))
+
+
+def _line(source: str, finding: Finding) -> Text:
+    """``file:12: error: step A … [unknown-step] /Steps/0/…``, as compilers write it."""
+    return Text.assemble(
+        (f"{printable(source)}:{finding.line}: ", "bold"),
+        (f"{finding.severity}: ", _STYLE[finding.severity]),
+        printable(finding.message),
+        (f" [{finding.code}] {printable(finding.pointer)}".rstrip(), "dim"),
+    )
+
+
+def _summary(found: list[tuple[str, tuple[Finding, ...]]]) -> Text:
+    counts = Counter(finding.severity for _, findings in found for finding in findings)
+    words = ", ".join(
+        f"{counts[severity]} {severity}{'s' if counts[severity] != 1 else ''}"
+        for severity in ("error", "warning")
+    )
+    style = "red" if counts["error"] else "yellow" if counts["warning"] else "green"
+    return Text(f"{len(found)} source{'s' if len(found) != 1 else ''}: {words}", style)
