@@ -126,6 +126,10 @@ class StepOperator(BaseOperator):
         except SagebridgeError as error:
             context["ti"].xcom_push(key="failure_reason", value=str(error))
             raise AirflowFailException(str(error)) from error
+        except Exception as error:
+            if self._run is not None and context["ti"].try_number > context["ti"].max_tries:
+                self._run.give_up(error)
+            raise
         return outputs
 
     def on_kill(self) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import quote
 
 from sagebridge_operators.errors import StoreError, UnknownExecution
 
@@ -123,7 +124,8 @@ class ExecutionRecords:
             self.objects.put(f"{execution}/execution.json", body)
 
     def step(self, execution: str, step: str, body: Mapping[str, Any]) -> None:
-        self.objects.put(f"{execution}/steps/{step}.json", body)
+        """The name is quoted: a definition may call a step ``../../x``."""
+        self.objects.put(f"{execution}/steps/{quote(step, safe='')}.json", body)
 
     def finish(self, execution: str, status: str, reason: str = "") -> None:
         """Records the end that an engine reported."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from sagebridge.errors import SagebridgeError
 from sagebridge.model.expressions import Get
 from sagebridge.model.pipeline import ConditionStep, Step
 from sagebridge.model.values import ABSENT
@@ -56,10 +57,11 @@ class StepRun:
     on_request: Callable[[Mapping[str, Any]], None] = lambda request: None
     on_job: Callable[[Mapping[str, Any]], None] = lambda job: None
     killed: bool = False
+    stopping: bool = False
     record: dict[str, Any] = field(default_factory=dict)
 
     def run(self) -> dict[str, Any]:
-        """The step's outputs (JSON). Raises :class:`StepFailed` or :class:`StepStopped`.
+        """The step's outputs (JSON). Raises a SagebridgeError, mostly :class:`StepFailed`.
 
         Any other exception is no verdict on the step: the engine may try again, and finds the job.
         """
@@ -70,14 +72,19 @@ class StepRun:
                 raise StepStopped("the execution was stopped before this step began")
             outputs = self._body()
             check_size(self.step.name, outputs)
-        except StepFailed as verdict:
-            self._save(verdict.state, reason=str(verdict), ended=now())
+        except SagebridgeError as verdict:
+            state = verdict.state if isinstance(verdict, StepFailed) else "Failed"
+            self._save(state, reason=str(verdict), ended=now())
             raise
         except BaseException as error:
             self.log.warning("step %s: %s: %s", self.step.name, type(error).__name__, error)
             raise
         self._save("Succeeded", outputs=outputs, ended=now())
         return outputs
+
+    def give_up(self, error: Exception) -> None:
+        """Records an error that the engine does not try again after."""
+        self._save("Failed", reason=f"{type(error).__name__}: {error}", ended=now())
 
     def _body(self) -> dict[str, Any]:
         step = self.step
@@ -108,12 +115,19 @@ class StepRun:
             execution.id, self.generation, step.name, self.attempt, limit=job_type.name_limit
         )
         client = self.backend.client(job_type.service)
-        description = job_type.find(client, name)
-        if description is None:
-            name = self._start(job_type, client, name)
-        else:
-            self.log.info("found %s %s, started before; not starting another", step.type, name)
-        description = self._wait(job_type, client, name)
+        try:
+            if job_type.find(client, name) is None:
+                name = self._start(job_type, client, name)
+            else:
+                self.log.info("found %s %s, started before; not starting another", step.type, name)
+            description = self._wait(job_type, client, name)
+        except Exception:
+            raise
+        except BaseException as limit:  # an engine's time limit
+            if not self.stopping:
+                job_type.request_stop(client, name)
+                self._save("Stopped", reason=f"{type(limit).__name__}: {limit}", ended=now())
+            raise
         job = {"name": name, "arn": description.get(job_type.arn_key)}
         self.record["job"] = job
         result = {
@@ -162,42 +176,36 @@ class StepRun:
 
     def _wait(self, job_type: JobType, client: Any, name: str) -> dict[str, Any]:
         """Polls until the job has ended; a stop asked for on the way is passed on to it."""
-        seen, position, stopping = "", 0, False
+        seen, position = "", 0
         shortest, longest = self.backend.poll_seconds
         pause = shortest
-        try:
-            while True:
-                found = job_type.find(client, name)
-                if found is None:
-                    raise StepFailed(f"{job_type.type} {name} has disappeared")
-                if not seen:
-                    self._announce(job_type, name, found)
-                lines, position = self.backend.job_log(job_type.type, name, position)
-                for line in lines:
-                    self.log.info("[%s] %s", self.step.name, line)
-                if (status := job_type.status(found)) != seen:
-                    seen = status
-                    self.log.info("%s %s: %s", job_type.type, name, status)
-                state = job_type.state(found)
-                if state == "Succeeded":
-                    return found
-                if state != "Executing":
-                    reason = job_type.reason(found) or f"its status is {status}"
-                    verdict = StepStopped if state == "Stopped" else StepFailed
-                    raise verdict(f"{job_type.type} job {name} {status}: {reason}")
-                asked = self.killed or self.records.stop_requested(self.execution.id)
-                if asked and not stopping:
-                    self.log.info("stopping %s %s", job_type.type, name)
-                    job_type.request_stop(client, name)
-                    self._save("Stopping")
-                    stopping, pause = True, shortest
-                self._sleep(pause * random.uniform(0.8, 1.2), stopping)
-                pause = min(pause * 1.5, longest)
-        except BaseException as error:
-            if not isinstance(error, Exception) and not stopping:
+        while True:
+            found = job_type.find(client, name)
+            if found is None:
+                raise StepFailed(f"{job_type.type} {name} has disappeared")
+            if not seen:
+                self._announce(job_type, name, found)
+            lines, position = self.backend.job_log(job_type.type, name, position)
+            for line in lines:
+                self.log.info("[%s] %s", self.step.name, line)
+            if (status := job_type.status(found)) != seen:
+                seen = status
+                self.log.info("%s %s: %s", job_type.type, name, status)
+            state = job_type.state(found)
+            if state == "Succeeded":
+                return found
+            if state != "Executing":
+                reason = job_type.reason(found) or f"its status is {status}"
+                verdict = StepStopped if state == "Stopped" else StepFailed
+                raise verdict(f"{job_type.type} job {name} {status}: {reason}")
+            asked = self.killed or self.records.stop_requested(self.execution.id)
+            if asked and not self.stopping:
+                self.log.info("stopping %s %s", job_type.type, name)
                 job_type.request_stop(client, name)
-                self._save("Stopped", reason=f"{type(error).__name__}: {error}", ended=now())
-            raise
+                self._save("Stopping")
+                self.stopping, pause = True, shortest
+            self._sleep(pause * random.uniform(0.8, 1.2))
+            pause = min(pause * 1.5, longest)
 
     def _announce(self, job_type: JobType, name: str, description: Mapping[str, Any]) -> None:
         job = {"name": name, "arn": description.get(job_type.arn_key)}
@@ -205,10 +213,10 @@ class StepRun:
         self._save("Executing")
         self.on_job(job)
 
-    def _sleep(self, seconds: float, stopping: bool) -> None:
+    def _sleep(self, seconds: float) -> None:
         """Sleeps in slices, so that a kill during it is seen at once."""
         until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0 and (stopping or not self.killed):
+        while (left := until - time.monotonic()) > 0 and (self.stopping or not self.killed):
             time.sleep(min(left, _SLICE))
 
     def _save(self, status: str, **more: Any) -> None:

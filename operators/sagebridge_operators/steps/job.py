@@ -80,7 +80,7 @@ class JobType:
         return name
 
     def state(self, description: Mapping[str, Any]) -> State:
-        """Raises :class:`KeyError`-free: an unknown status counts as still executing."""
+        """A status that is not known counts as still executing."""
         if self.status_key is None:
             return "Succeeded"
         return self.states.get(str(description.get(self.status_key)), "Executing")

@@ -1,0 +1,95 @@
+"""A step that runs against the fake SageMaker, and its record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sagebridge.model.expressions import (
+    plain,
+)
+from sagebridge.model.pipeline import Step
+from sagebridge_operators.lifecycle.execution import Execution
+from sagebridge_operators.lifecycle.records import ExecutionRecords, Folder
+from sagebridge_operators.lifecycle.run import StepRun
+from sagebridge_operators.steps import JOB_TYPES
+from tests.fakes import STARTED, FakeBackend, FakeSageMaker
+
+EXECUTION = Execution("0123456789ab", "abalone", "airflow", "dag/run", STARTED, {"Rate": 0.2})
+ROLE = "arn:aws:iam::111122223333:role/r"
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "Processing": {
+        "RoleArn": ROLE,
+        "AppSpecification": {"ImageUri": "image"},
+        "ProcessingResources": {
+            "ClusterConfig": {
+                "InstanceCount": 1,
+                "InstanceType": "ml.m5.large",
+                "VolumeSizeInGB": 1,
+            }
+        },
+    },
+    "Training": {
+        "RoleArn": ROLE,
+        "AlgorithmSpecification": {"TrainingImage": "image", "TrainingInputMode": "File"},
+        "OutputDataConfig": {"S3OutputPath": "s3://bucket/model"},
+        "ResourceConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+    },
+    "Transform": {
+        "ModelName": "model",
+        "TransformInput": {
+            "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://b/x"}}
+        },
+        "TransformOutput": {"S3OutputPath": "s3://b/y"},
+        "TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": 1},
+    },
+    "Model": {"ExecutionRoleArn": ROLE, "PrimaryContainer": {"Image": "image"}},
+    "RegisterModel": {"ModelPackageGroupName": "group"},
+}
+STOPPABLE = {name for name, job in JOB_TYPES.items() if job.stop}
+
+
+@pytest.fixture
+def backend() -> FakeBackend:
+    return FakeBackend()
+
+
+@pytest.fixture
+def aws(backend: FakeBackend) -> FakeSageMaker:
+    return backend.sagemaker
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> ExecutionRecords:
+    return ExecutionRecords(Folder(tmp_path))
+
+
+@pytest.fixture
+def record(records: ExecutionRecords) -> Callable[..., dict[str, Any]]:
+    def find(name: str = "Train") -> dict[str, Any]:
+        return records.steps(EXECUTION.id)[name]
+
+    return find
+
+
+Make = Callable[..., StepRun]
+Find = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def make(backend: FakeBackend, records: ExecutionRecords) -> Make:
+    def build(step: Step | str = "Training", upstream: Any = None, **more: Any) -> StepRun:
+        if isinstance(step, str):
+            step = Step("Train", step, arguments=plain(ARGUMENTS[step]))
+        given: Mapping[str, Any] = upstream or {}
+        return StepRun(step, EXECUTION, backend, records, given.get, **more)
+
+    return build
+
+
+def training(**arguments: Any) -> Step:
+    return Step("Train", "Training", arguments=plain({**ARGUMENTS["Training"], **arguments}))

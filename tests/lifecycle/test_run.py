@@ -1,0 +1,290 @@
+"""One step, from its expressions to its outputs, through what AWS and engines do to it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sagebridge.errors import SagebridgeError
+from sagebridge.model.conditions import equals, less_than
+from sagebridge.model.expressions import (
+    execution,
+    join,
+    json_get,
+    parameter,
+    plain,
+    properties_of,
+)
+from sagebridge.model.pipeline import ConditionStep, PropertyFile, Step
+from sagebridge_operators.errors import (
+    NotRunnable,
+    StepFailed,
+    StepStopped,
+    Unresolvable,
+)
+from sagebridge_operators.lifecycle.execution import job_name
+from sagebridge_operators.lifecycle.outputs import LIMIT, references_to
+from sagebridge_operators.lifecycle.records import ExecutionRecords
+from sagebridge_operators.steps import JOB_TYPES
+from tests.fakes import ARN, FakeBackend, FakeSageMaker, Plan, client_error, raises
+from tests.lifecycle.conftest import ARGUMENTS, EXECUTION, STOPPABLE, Find, Make, training
+
+
+@pytest.mark.parametrize("type_", JOB_TYPES)
+def test_a_job_is_made_watched_to_its_end_and_handed_on(
+    type_: str, make: Make, aws: FakeSageMaker, record: Find
+) -> None:
+    job_type = JOB_TYPES[type_]
+    outputs = make(type_).run()
+    request = aws.called(job_type.create)[-1]
+    name = next(iter(aws.jobs))
+    assert outputs["job"] == {"name": name, "arn": aws.jobs[name].description[job_type.arn_key]}
+    assert outputs["status"] == ("Created" if type_ == "Model" else "Completed")
+    assert json.loads(json.dumps(outputs)) == outputs
+    assert {"step": "Train", "type": type_}.items() <= outputs.items()
+    assert ARGUMENTS[type_].items() <= request.items()
+    saved = record("Train")
+    assert saved["status"] == "Succeeded"
+    assert saved["job"] == outputs["job"]
+    assert saved["outputs"] == outputs
+    assert saved["started"] <= saved["ended"]
+
+
+@pytest.mark.parametrize("type_", sorted({*STOPPABLE, "RegisterModel"}))
+def test_a_failed_job_fails_the_step_with_its_reason(
+    type_: str, make: Make, aws: FakeSageMaker, record: Find
+) -> None:
+    reason = JOB_TYPES[type_].reason_keys[0]
+    aws.plans[""] = Plan(("InProgress", "Failed"), ending={reason: "AlgorithmError: no data"})
+    with pytest.raises(StepFailed, match=r"Failed: AlgorithmError: no data") as failed:
+        make(type_).run()
+    assert not isinstance(failed.value, StepStopped)
+    assert record()["status"] == "Failed"
+    assert record()["reason"] == str(failed.value)
+    assert record()["job"]["name"] in str(failed.value)
+
+
+@pytest.mark.parametrize("type_", sorted(STOPPABLE))
+def test_a_stopped_job_is_no_success(
+    type_: str, make: Make, aws: FakeSageMaker, record: Find
+) -> None:
+    aws.plans["Train"] = Plan(("InProgress", "Stopping", "Stopped"))
+    with pytest.raises(StepStopped, match="its status is Stopped"):
+        make(type_).run()
+    assert record()["status"] == "Stopped"
+    assert not aws.called("stop_")
+
+
+def test_a_status_unheard_of_is_waited_out(make: Make, aws: FakeSageMaker) -> None:
+    aws.plans["Train"] = Plan(("Pondering", "Reconsidering", "Completed"))
+    assert make().run()["status"] == "Completed"
+
+
+def test_every_expression_of_the_arguments_is_resolved(make: Make, aws: FakeSageMaker) -> None:
+    step = training(
+        HyperParameters={"eta": join("", parameter("Rate"))},
+        OutputDataConfig={"S3OutputPath": join("/", "s3://b", execution.training_job_name)},
+        InputDataConfig=[
+            {
+                "ChannelName": "train",
+                "DataSource": {
+                    "S3DataSource": {
+                        "S3DataType": "S3Prefix",
+                        "S3Uri": properties_of("Make").Outputs["train"].S3Uri,
+                    }
+                },
+            }
+        ],
+    )
+    upstream = {"Make": {"properties": {"Outputs['train'].S3Uri": "s3://b/train"}}}
+    make(step, upstream).run()
+    (request,) = aws.called("create_training_job")
+    assert request["HyperParameters"] == {"eta": "0.2"}
+    assert request["OutputDataConfig"] == {"S3OutputPath": f"s3://b/{request['TrainingJobName']}"}
+    source = request["InputDataConfig"][0]["DataSource"]["S3DataSource"]
+    assert source["S3Uri"] == "s3://b/train"
+    assert request["TrainingJobName"] == job_name(EXECUTION.id, 0, "Train", 0)
+
+
+def test_a_missing_property_fails_the_step_before_anything_is_made(
+    make: Make, aws: FakeSageMaker, record: Find
+) -> None:
+    step = training(HyperParameters={"x": properties_of("Make").Nothing})
+    upstream = {"Make": {"missing": {"Nothing": ["Outputs"]}}}
+    with pytest.raises(Unresolvable, match=r"Steps\.Make\.Nothing.*'Make'.*there is: Outputs"):
+        make(step, upstream).run()
+    assert not aws.jobs
+    assert "Steps.Make.Nothing" in record()["reason"]
+    assert record()["status"] == "Failed"
+
+
+def test_an_object_that_is_not_there_fails_the_step(make: Make, record: Find) -> None:
+    check = ConditionStep(
+        "Train", "Condition", conditions=(less_than(json_get("Eval", "F", "mse"), 6),)
+    )
+    upstream = {"Eval": {"property_files": {"F": "s3://b/evaluation.json"}}}
+    with pytest.raises(SagebridgeError, match=r"s3://b/evaluation\.json"):
+        make(check, upstream).run()
+    assert record()["status"] == "Failed"
+    assert "s3://b/evaluation.json" in record()["reason"]
+
+
+def test_a_request_that_aws_would_not_understand_fails_with_botocores_words(
+    make: Make, aws: FakeSageMaker, record: Find
+) -> None:
+    with pytest.raises(StepFailed, match=r"(?s)create_training_job: .*Unknown parameter.*Typo"):
+        make(training(Typo=1)).run()
+    assert not aws.jobs
+    assert record()["status"] == "Failed"
+
+
+@pytest.mark.parametrize("arguments", ["text", (1, 2), None])
+def test_arguments_that_are_no_object_fail_the_step(arguments: Any, make: Make) -> None:
+    with pytest.raises(StepFailed, match="Arguments of 'Train' are no object"):
+        make(Step("Train", "Training", arguments=arguments)).run()
+
+
+def test_a_request_that_aws_refuses_fails_the_step(make: Make, aws: FakeSageMaker) -> None:
+    error = client_error("CreateTrainingJob", "ValidationException", "no such role")
+    aws.before["create_training_job"] = [raises(error)]
+    with pytest.raises(StepFailed, match="no such role"):
+        make().run()
+
+
+def test_a_group_of_models_is_made_where_it_is_missing(make: Make, aws: FakeSageMaker) -> None:
+    make("RegisterModel").run()
+    assert aws.groups == {"group"}
+    make("RegisterModel", generation=1).run()
+    assert len(aws.called("create_model_package_group")) == 1
+
+
+def test_the_environment_is_shown_nowhere(
+    make: Make, records: ExecutionRecords, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    shown: list[Any] = []
+    run = make(training(Environment={"TOKEN": "hunter2"}), on_request=shown.append)
+    outputs = run.run()
+    everything = [caplog.text, json.dumps([outputs, shown]), *stored(records)]
+    assert "hunter2" not in "".join(everything)
+    assert shown[0]["Environment"] == {"TOKEN": "***"}
+    assert "'TOKEN': '***'" in caplog.text
+
+
+def test_an_environment_value_that_is_referred_to_is_handed_on(make: Make) -> None:
+    step = training(Environment={"LEVEL": "7"})
+    reader = Step("Use", "Model", arguments=plain([properties_of("Train").Environment["LEVEL"]]))
+    outputs = make(step, references=references_to("Train", (step, reader))).run()
+    assert outputs["properties"] == {"Environment['LEVEL']": "7"}
+
+
+def stored(records: ExecutionRecords) -> list[str]:
+    return [json.dumps(records.objects.get(key)) for key in records.objects.keys("")]
+
+
+def test_the_job_is_announced_as_soon_as_it_exists(
+    make: Make, aws: FakeSageMaker, record: Find
+) -> None:
+    seen: list[Any] = []
+
+    def look(job: Mapping[str, Any]) -> None:
+        seen.append((dict(job), record()["status"], record()["job"]))
+
+    outputs = make(on_job=look).run()
+    assert seen == [(outputs["job"], "Executing", outputs["job"])]
+    assert outputs["job"]["arn"].startswith(f"{ARN}training-job/pipelines-0123456789ab-Train-")
+
+
+def test_the_lines_of_the_job_are_logged_once_each(
+    make: Make, backend: FakeBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    backend.lines = ["epoch 1", "epoch 2"]
+    make().run()
+    assert caplog.text.count("[Train] epoch 1") == caplog.text.count("[Train] epoch 2") == 1
+
+
+def test_outputs_that_are_too_large_fail_the_step(make: Make, record: Find) -> None:
+    step = training(HyperParameters={"x": "y" * LIMIT})
+    reader = Step("Use", "Model", arguments=plain([properties_of("Train").HyperParameters]))
+    with pytest.raises(StepFailed, match="refer to an S3 URI instead"):
+        make(step, references=references_to("Train", (step, reader))).run()
+    assert record()["status"] == "Failed"
+
+
+def test_property_files_are_handed_on_by_uri(make: Make) -> None:
+    arguments = ARGUMENTS["Processing"] | {
+        "ProcessingOutputConfig": {
+            "Outputs": [
+                {
+                    "OutputName": "evaluation",
+                    "S3Output": {
+                        "S3Uri": "s3://b/e",
+                        "LocalPath": "/opt/ml/processing/e",
+                        "S3UploadMode": "EndOfJob",
+                    },
+                }
+            ]
+        }
+    }
+    files = (PropertyFile("Report", "evaluation", "evaluation.json"),)
+    step = Step("Eval", "Processing", arguments=plain(arguments), property_files=files)
+    assert make(step).run()["property_files"] == {"Report": "s3://b/e/evaluation.json"}
+
+
+@pytest.mark.parametrize("rate", [0.2, 0.3])
+def test_a_condition_hands_on_its_outcome(rate: float, make: Make, record: Find) -> None:
+    check = ConditionStep("Check", "Condition", conditions=(equals(parameter("Rate"), rate),))
+    reader = Step("Use", "Model", arguments=plain([properties_of("Check").Outcome]))
+    outputs = make(check, references=references_to("Check", (check, reader))).run()
+    assert outputs == {"outcome": rate == 0.2, "properties": {"Outcome": str(rate == 0.2)}}
+    assert record("Check")["outputs"]["outcome"] is (rate == 0.2)
+
+
+def test_a_condition_without_conditions_holds(make: Make) -> None:
+    assert make(ConditionStep("Check", "Condition")).run() == {"outcome": True}
+
+
+def test_a_fail_step_fails_with_its_message(make: Make, record: Find) -> None:
+    message = join(" ", "Execution failed due to MSE >", parameter("Rate"))
+    with pytest.raises(StepFailed) as failed:
+        make(Step("Stop", "Fail", arguments=plain({"ErrorMessage": message}))).run()
+    assert str(failed.value) == record("Stop")["reason"] == "Execution failed due to MSE > 0.2"
+    with pytest.raises(StepFailed, match=r"^$"):
+        make(Step("Stop", "Fail")).run()
+
+
+def test_a_type_that_we_do_not_run_says_so(make: Make, record: Find) -> None:
+    with pytest.raises(NotRunnable, match="cannot run steps of type Lambda yet"):
+        make(Step("Call", "Lambda", arguments=plain({}))).run()
+    assert record("Call")["status"] == "Failed"
+
+
+def test_a_default_role_is_the_operators_else_the_backends(
+    make: Make, backend: FakeBackend, aws: FakeSageMaker
+) -> None:
+    arguments = {name: value for name, value in ARGUMENTS["Training"].items() if name != "RoleArn"}
+    step = Step("Train", "Training", arguments=plain(arguments))
+    backend.default_role = "arn:aws:iam::111122223333:role/backend"
+    make(step).run()
+    make(step, role="arn:aws:iam::111122223333:role/operator", generation=1).run()
+    make(training(), role="arn:aws:iam::111122223333:role/operator", generation=2).run()
+    roles = [request["RoleArn"].rpartition("/")[2] for request in aws.called("create_")]
+    assert roles == ["backend", "operator", "r"]
+
+
+def test_a_record_stays_in_its_folder_whatever_the_step_is_called(
+    make: Make, records: ExecutionRecords, tmp_path: Path
+) -> None:
+    for name in ("../../out", "..", "a/b", "ü", "%2F"):
+        step = Step(name, "Fail", arguments=plain({"ErrorMessage": name}))
+        with pytest.raises(StepFailed):
+            make(step).run()
+    assert set(records.steps(EXECUTION.id)) == {"../../out", "..", "a/b", "ü", "%2F"}
+    folders = {path.parent for path in tmp_path.rglob("*.json")}
+    assert folders == {tmp_path / EXECUTION.id / "steps"}
