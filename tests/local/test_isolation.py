@@ -42,7 +42,7 @@ def test_a_job_has_its_opt_ml(
             isolation.choose(bench.home, name)
         return
     monkeypatch.setenv("SAGEBRIDGE_ISOLATION", name)
-    before = sorted(os.listdir("/opt"))
+    before = sorted(Path("/opt").iterdir())
     bench.store.write("s3://bucket/in/a.txt", b"text ")
     bench.store.write("s3://bucket/code/run.py", SCRIPT.encode())
     request = bench.processing(
@@ -64,7 +64,7 @@ def test_a_job_has_its_opt_ml(
         seen = str(bench.home / "jobs/Processing/job/ml")
     assert bench.text("s3://bucket/out/b.txt") == f"TEXT {seen}/argument {seen}/environment"
     assert isolation.WAYS[name].title in log.splitlines()[0]
-    assert sorted(os.listdir("/opt")) == before
+    assert sorted(Path("/opt").iterdir()) == before
 
 
 def test_three_jobs_at_once_do_not_see_each_other(bench: Bench) -> None:

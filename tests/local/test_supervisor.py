@@ -107,7 +107,9 @@ def test_killing_the_supervisor_kills_the_job(bench: Bench, marker: str, way: st
 
 
 def test_a_killed_process_is_named_with_its_signal(bench: Bench) -> None:
-    script = "import os, signal; print('about to', flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    script = (
+        "import os, signal; print('about to', flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    )
     body = bench.run("Processing", "job", bench.processing(script))
     assert body["ProcessingJobStatus"] == "Failed"
     assert "about to, killed by SIGKILL, exit code: 137" in body["FailureReason"]

@@ -239,6 +239,11 @@ def predict(model: xgboost.Booster, payload: bytes, content_type: str) -> list[A
     lines = payload.decode("utf-8-sig").splitlines()
     if kind in CSV:
         rows = xgboost.DMatrix(csv_rows(lines, "the input"))
+        if rows.num_col() != model.num_features():
+            raise UserError(
+                f"the model expects {model.num_features()} features a row, the input has "
+                f"{rows.num_col()}"
+            )
     elif kind in LIBSVM:
         rows = libsvm_rows(lines, "the input")
     else:
@@ -247,7 +252,7 @@ def predict(model: xgboost.Booster, payload: bytes, content_type: str) -> list[A
     best = model.attr("best_iteration")
     limit = (0, int(best) + 1) if best else (0, 0)
     try:
-        predictions = model.predict(rows, iteration_range=limit, validate_features=kind in CSV)
+        predictions = model.predict(rows, iteration_range=limit, validate_features=False)
     except (xgboost.core.XGBoostError, ValueError) as error:
         raise UserError(str(error).strip().splitlines()[0]) from error
     return list(predictions.tolist())

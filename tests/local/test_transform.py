@@ -1,0 +1,237 @@
+"""Batch transform: one .out an input, split, batched and joined as the request says."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import xgboost
+
+from sagebridge_operators.backends.local import inference
+from sagebridge_operators.backends.local.algorithms import xgboost as algorithm
+from sagebridge_operators.backends.local.algorithms.failure import UserError
+
+if TYPE_CHECKING:
+    from tests.local.conftest import Bench
+
+IMAGE = "0.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-xgboost:1.0-1-cpu-py3"
+SCRIPT = """
+import json, os
+def model_fn(model_dir):
+    return json.load(open(os.path.join(model_dir, "factor.json")))
+def input_fn(body, content_type):
+    print("payload", json.dumps(body))
+    return [float(line) for line in body.splitlines()]
+def predict_fn(data, model):
+    return [value * model for value in data]
+def output_fn(prediction, accept):
+    return "".join(f"{value}\\n" for value in prediction)
+"""
+
+
+def tarball(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def transform(prefix: str, model: str = "model", **more: Any) -> dict[str, Any]:
+    source = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": prefix}}
+    return {
+        "ModelName": model,
+        "TransformInput": {"DataSource": source, **more.pop("given", {})},
+        "TransformOutput": {"S3OutputPath": "s3://bucket/out", **more.pop("output", {})},
+        "TransformResources": {"InstanceCount": 1, "InstanceType": "ml.m5.large"},
+        **more,
+    }
+
+
+@pytest.fixture
+def boosted(bench: Bench, tmp_path: Path) -> Bench:
+    """A bench with the model "model", which learnt y = x0 + x1."""
+    x = np.random.default_rng(0).random((200, 2)) * 10
+    model = xgboost.train({"eta": 0.5}, xgboost.DMatrix(x, label=x.sum(1)), 40)
+    algorithm.save(model, tmp_path / "xgboost-model", "pickle")
+    content = (tmp_path / "xgboost-model").read_bytes()
+    bench.store.write("s3://bucket/model.tar.gz", tarball({"xgboost-model": content}))
+    container = {"Image": IMAGE, "ModelDataUrl": "s3://bucket/model.tar.gz"}
+    bench.records.insert("Model", "model", {"ModelName": "model", "PrimaryContainer": container})
+    return bench
+
+
+@pytest.fixture
+def scripted(bench: Bench) -> Bench:
+    """A bench with the model "model", a script that multiplies by 3."""
+    files = {"factor.json": b"3", "code/serve.py": SCRIPT.encode()}
+    bench.store.write("s3://bucket/model.tar.gz", tarball(files))
+    container = {
+        "Image": "0.dkr.ecr.eu-west-1.amazonaws.com/pytorch-inference:2.3-cpu",
+        "ModelDataUrl": "s3://bucket/model.tar.gz",
+        "Environment": {"SAGEMAKER_PROGRAM": "serve.py"},
+    }
+    bench.records.insert("Model", "model", {"ModelName": "model", "Containers": [container]})
+    return bench
+
+
+def test_one_prediction_a_row_and_relative_keys_are_kept(boosted: Bench) -> None:
+    boosted.store.write("s3://bucket/batch/a.csv", b"1,2\n3,4\n5,4\n")
+    boosted.store.write("s3://bucket/batch/sub/b.csv", b"2,2\n")
+    body = boosted.run("Transform", "job", transform("s3://bucket/batch"))
+    assert body["TransformJobStatus"] == "Completed", boosted.log("Transform", "job")
+    lines = boosted.text("s3://bucket/out/a.csv.out").splitlines()
+    assert [float(line) for line in lines] == pytest.approx([3, 7, 9], abs=1)
+    assert float(boosted.text("s3://bucket/out/sub/b.csv.out")) == pytest.approx(4, abs=1)
+
+
+def test_filters_join_and_compression(boosted: Bench) -> None:
+    boosted.store.write("s3://bucket/batch/a.csv.gz", gzip.compress(b"id1,1,2\nid2,3,4\n"))
+    request = transform(
+        "s3://bucket/batch/a.csv.gz",
+        given={"CompressionType": "Gzip", "SplitType": "Line", "ContentType": "text/csv"},
+        output={"AssembleWith": "Line", "Accept": "text/csv"},
+        DataProcessing={"InputFilter": "$[1:]", "JoinSource": "Input", "OutputFilter": "$[0,-1]"},
+    )
+    body = boosted.run("Transform", "job", request)
+    assert body["TransformJobStatus"] == "Completed", boosted.log("Transform", "job")
+    rows = [line.split(",") for line in boosted.text("s3://bucket/out/a.csv.gz.out").splitlines()]
+    assert [row[0] for row in rows] == ["id1", "id2"]
+    assert [float(row[1]) for row in rows] == pytest.approx([3, 7], abs=1)
+
+
+def test_a_wrong_number_of_features_fails_with_both_numbers(boosted: Bench) -> None:
+    boosted.store.write("s3://bucket/batch/a.csv", b"1,2,3\n")
+    body = boosted.run("Transform", "job", transform("s3://bucket/batch/"))
+    assert body["TransformJobStatus"] == "Failed"
+    assert "expects 2 features a row, the input has 3" in body["FailureReason"]
+    assert not boosted.store.exists("s3://bucket/out/a.csv.out")
+
+
+@pytest.mark.parametrize(
+    ("strategy", "payloads"), [("SingleRecord", 3), ("MultiRecord", 1), (None, 1)]
+)
+def test_a_script_serves_payloads_by_the_batch_strategy(
+    scripted: Bench, strategy: str | None, payloads: int
+) -> None:
+    scripted.store.write("s3://bucket/batch/a.csv", b"1\n2\n3\n")
+    request = transform(
+        "s3://bucket/batch/a.csv",
+        given={"SplitType": "Line", "ContentType": "text/csv"},
+        **({"BatchStrategy": strategy} if strategy else {}),
+    )
+    body = scripted.run("Transform", "job", request)
+    log = scripted.log("Transform", "job")
+    assert body["TransformJobStatus"] == "Completed", log
+    assert log.count("payload ") == payloads
+    assert scripted.text("s3://bucket/out/a.csv.out") == "3.0\n6.0\n9.0\n"
+
+
+def test_a_script_that_raises_fails_the_job_and_keeps_finished_files(scripted: Bench) -> None:
+    scripted.store.write("s3://bucket/batch/a.csv", b"1\n")
+    scripted.store.write("s3://bucket/batch/b.csv", b"not a number\n")
+    body = scripted.run("Transform", "job", transform("s3://bucket/batch/"))
+    assert body["TransformJobStatus"] == "Failed"
+    assert "could not convert string to float: 'not a number'" in body["FailureReason"]
+    assert scripted.text("s3://bucket/out/a.csv.out") == "3.0\n"
+    assert not scripted.store.exists("s3://bucket/out/b.csv.out")
+
+
+def test_what_cannot_transform_says_why(bench: Bench) -> None:
+    def reason(name: str, model: dict[str, Any] | None, **more: Any) -> str:
+        if model is not None:
+            bench.records.insert("Model", name, {"ModelName": name, **model})
+        body = bench.run("Transform", name, transform("s3://bucket/in/", name, **more))
+        assert body["TransformJobStatus"] == "Failed"
+        return str(body["FailureReason"])
+
+    bench.store.write("s3://bucket/empty.tar.gz", tarball({}))
+    bench.store.write("s3://bucket/in/a.csv", b"1\n")
+    empty = {"Image": IMAGE, "ModelDataUrl": "s3://bucket/empty.tar.gz"}
+    assert "no model 'absent'" in reason("absent", None)
+    assert "pipeline of 2 containers" in reason("two", {"Containers": [{}, {}]})
+    gone = empty | {"ModelDataUrl": "s3://bucket/gone.tar.gz"}
+    assert str(bench.home / "s3/bucket/gone.tar.gz") in reason("gone", {"PrimaryContainer": gone})
+    other = empty | {"Image": "some/image:1"}
+    assert "some/image:1 cannot serve here" in reason("other", {"PrimaryContainer": other})
+    assert "no file xgboost-model" in reason("empty", {"PrimaryContainer": empty})
+    split = {"SplitType": "RecordIO"}
+    assert "no SplitType RecordIO" in reason("split", {"PrimaryContainer": empty}, given=split)
+
+
+def plan(**more: Any) -> dict[str, Any]:
+    return {
+        "content_type": "text/csv",
+        "accept": "text/csv",
+        "split": "None",
+        "batch": "MultiRecord",
+        "max_payload": 1,
+        "processing": {},
+    } | more
+
+
+def test_payloads_fill_up_to_the_limit_and_no_further() -> None:
+    line = b"x" * 300_000 + b"\n"
+    sizes = [len(part) for part in inference.payloads(line * 7, plan(split="Line"))]
+    assert sizes == [900_003, 900_003, 300_001]
+    assert list(inference.payloads(line * 7, plan(max_payload=0))) == [line * 7]
+    assert list(inference.payloads(b"a\n\nb", plan(split="Line", batch="SingleRecord"))) == [
+        b"a\n",
+        b"b",
+    ]
+    with pytest.raises(UserError, match=r"over MaxPayloadInMB \(1\); SplitType Line"):
+        list(inference.payloads(line * 7, plan()))
+    with pytest.raises(UserError, match="over MaxPayloadInMB"):
+        list(inference.payloads(b"x" * 1_100_000, plan(split="Line")))
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("$", "abcd"),
+        ("$[1:]", "bcd"),
+        ("$[:-1]", "abc"),
+        ("$[0,-1]", "ad"),
+        ("$[2]", "c"),
+    ],
+)
+def test_filters_of_csv(path: str, fields: str) -> None:
+    assert inference.selector(path)(list("abcd")) == list(fields)
+
+
+def test_filters_that_we_do_not_have_are_refused() -> None:
+    with pytest.raises(UserError, match=r"\$\.features"):
+        inference.selector("$.features")
+    asks = {"JoinSource": "Input"}
+    with pytest.raises(UserError, match="text/csv only"):
+        inference.processed(bytes.upper, plan(accept="application/json", processing=asks))
+    model = inference.processed(lambda payload: b"1\n", plan(processing=asks))
+    with pytest.raises(UserError, match="1 results for 2 records"):
+        model(b"a\nb\n")
+    model = inference.processed(bytes.upper, plan(processing={"OutputFilter": "$[3]"}))
+    with pytest.raises(UserError, match="fewer fields"):
+        model(b"a,b\n")
+
+
+def test_json_answers(boosted: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
+    (tmp_path / "model").mkdir()
+    (tmp_path / "xgboost-model").rename(tmp_path / "model/xgboost-model")
+    answer = inference.xgboost_model("text/csv", "application/json")(b"1,2\n3,4\n")
+    assert [one["score"] for one in json.loads(answer)["predictions"]] == pytest.approx(
+        [3, 7], abs=1
+    )
+    model = algorithm.load(tmp_path / "model")
+    algorithm.save(model, tmp_path / "model/xgboost-model", "save")
+    lines = inference.xgboost_model("text/csv", "application/jsonlines")(b"1,2\n3,4\n")
+    assert len(lines.splitlines()) == 2
+    with pytest.raises(UserError, match="Accept 'image/png'"):
+        inference.xgboost_model("text/csv", "image/png")(b"1,2\n")

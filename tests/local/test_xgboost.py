@@ -1,0 +1,186 @@
+"""The built-in XGBoost algorithm, as a job and by its parts."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import tarfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import xgboost
+
+from sagebridge_operators.backends.local.algorithms import failure
+from sagebridge_operators.backends.local.algorithms import xgboost as algorithm
+from sagebridge_operators.backends.local.algorithms.failure import UserError
+
+if TYPE_CHECKING:
+    from tests.local.conftest import Bench
+
+ROWS = [(2.0 * i + i % 3, i, i % 3) for i in range(90)]
+CSV = "\n".join(",".join(map(str, row)) for row in ROWS)
+# The abalone notebook's own.
+NOTEBOOK = {
+    "objective": "reg:linear",
+    "num_round": "5",
+    "max_depth": "5",
+    "eta": "0.2",
+    "gamma": "4",
+    "min_child_weight": "6",
+    "subsample": "0.7",
+    "silent": "0",
+    "seed": "7",
+}
+
+
+def model_file(bench: Bench, body: dict[str, Any]) -> bytes:
+    archive = bench.store.read(body["ModelArtifacts"]["S3ModelArtifacts"])
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        assert tar.getnames() == ["xgboost-model"]
+        content = tar.extractfile("xgboost-model")
+        assert content
+        return content.read()
+
+
+@pytest.fixture
+def data(bench: Bench) -> Bench:
+    bench.store.write("s3://bucket/train/a.csv", CSV.encode())
+    bench.store.write("s3://bucket/validation/a.csv", CSV.encode())
+    return bench
+
+
+CHANNELS = {"train": "s3://bucket/train/", "validation": "s3://bucket/validation/"}
+
+
+def test_the_notebooks_request_trains_a_pickled_booster(data: Bench) -> None:
+    body = data.run("Training", "job", data.training(NOTEBOOK, CHANNELS))
+    log = data.log("Training", "job")
+    assert body["TrainingJobStatus"] == "Completed", log
+    rounds = [line for line in log.splitlines() if line.startswith("[")]
+    assert len(rounds) == 5
+    assert rounds[0].startswith("[0]\ttrain-rmse:")
+    assert "\tvalidation-rmse:" in rounds[0]
+    assert "reg:linear is now deprecated" not in log
+    metrics = {metric["MetricName"]: metric["Value"] for metric in body["FinalMetricDataList"]}
+    assert f"train-rmse:{metrics['train:rmse']:.5f}" in rounds[-1]
+    assert "validation:rmse" in metrics
+    model = pickle.loads(model_file(data, body))
+    predictions = model.predict(xgboost.DMatrix(np.array([row[1:] for row in ROWS])))
+    assert np.corrcoef(predictions, [row[0] for row in ROWS])[0, 1] > 0.9
+
+
+def test_a_newer_image_saves_its_model_and_a_seed_repeats_it(data: Bench) -> None:
+    image = "0.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-xgboost:1.7-1"
+    for name in ("one", "two"):
+        data.start("Training", name, data.training(NOTEBOOK, CHANNELS, image=image))
+    models = [model_file(data, data.wait("Training", name)) for name in ("one", "two")]
+    assert models[0] == models[1]
+    loaded = xgboost.Booster()
+    loaded.load_model(bytearray(models[0]))
+    assert loaded.num_boosted_rounds() == 5
+
+
+def test_a_users_mistake_is_a_client_error(data: Bench) -> None:
+    request = data.training(NOTEBOOK | {"num_round": "ten"}, CHANNELS)
+    body = data.run("Training", "job", request)
+    assert body["TrainingJobStatus"] == "Failed"
+    words = "ClientError: Hyperparameter num_round must be a positive integer, not 'ten'"
+    assert body["FailureReason"].startswith(words)
+    assert "Traceback" not in data.log("Training", "job")
+
+
+def test_hyperparameters_are_cast_and_translated() -> None:
+    booster, run = algorithm.parameters(
+        NOTEBOOK
+        | {
+            "early_stopping_rounds": "3",
+            "eval_metric": "rmse,mae",
+            "max_depth": '"6"',
+            "_tuning_objective_metric": "validation:rmse",
+        }
+    )
+    assert run == {"num_boost_round": 5, "early_stopping_rounds": 3}
+    assert booster == {
+        "objective": "reg:squarederror",
+        "max_depth": 6,
+        "eta": 0.2,
+        "gamma": 4,
+        "min_child_weight": 6,
+        "subsample": 0.7,
+        "seed": 7,
+        "verbosity": 1,
+        "eval_metric": ["rmse", "mae"],
+    }
+    with pytest.raises(UserError, match="num_round is required"):
+        algorithm.parameters({})
+    with pytest.raises(UserError, match="early_stopping_rounds must be a positive integer"):
+        algorithm.parameters({"num_round": "5", "early_stopping_rounds": "0"})
+
+
+@pytest.fixture
+def channel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
+    folder = failure.base() / "input/data/train"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_csv_label_first_then_weight_and_missing_values(channel: Path) -> None:
+    (channel / "a.csv").write_text("1,2,3\n4,,6\n")
+    (channel / "b.csv").write_text("7,8,9")
+    plain = algorithm.load_channel("train", "text/csv;label_size=1", weights=False)
+    assert (plain.num_row(), plain.num_col(), plain.num_nonmissing()) == (3, 2, 5)
+    assert plain.get_label().tolist() == [1, 4, 7]
+    (channel / "a.csv").write_text("1,2,3\n4,0.5,6\n")
+    weighted = algorithm.load_channel("train", "csv", weights=True)
+    assert weighted.num_col() == 1
+    assert weighted.get_weight().tolist() == [2, 0.5, 8]
+
+
+def test_libsvm(channel: Path) -> None:
+    (channel / "a").write_text("1 1:2 3:4\n0:2.5 0:1 # a comment\n")
+    rows = algorithm.load_channel("train", "text/libsvm", weights=False)
+    assert (rows.num_row(), rows.num_col(), rows.num_nonmissing()) == (2, 4, 3)
+    assert rows.get_label().tolist() == [1, 0]
+    assert rows.get_weight().tolist() == [1, 2.5]
+
+
+def test_other_content_types_are_refused_and_libsvm_is_checked(channel: Path) -> None:
+    (channel / "a").write_text("0.0,0,0\n")
+    with pytest.raises(UserError, match="'application/x-recordio-protobuf' is none of"):
+        algorithm.load_channel("train", "application/x-recordio-protobuf", weights=False)
+    with pytest.raises(UserError, match=r"row 1 is not libsvm: '0\.0,0,0'"):
+        algorithm.load_channel("train", "text/libsvm", weights=False)
+
+
+def test_an_unknown_objective_is_the_users_mistake(
+    channel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (channel / "a.csv").write_text("1,2\n")
+    config = channel.parents[1] / "config"
+    config.mkdir()
+    (config / "inputdataconfig.json").write_text('{"train": {"ContentType": "text/csv"}}')
+    given = {"num_round": "1", "objective": "reg:nothing"}
+    (config / "hyperparameters.json").write_text(json.dumps(given))
+    with pytest.raises(UserError, match="reg:nothing"):
+        algorithm.train("save")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("label,x\n1,2\n", "row 1, column 1: 'label' is not a number; CSV must have no header"),
+        ("1,2\n3,x\n", "row 2, column 2: 'x' is not a number"),
+        ("1,2\n3\n", "row 2 has 1 columns, row 1 has 2"),
+        ("1\n2\n", "1 columns leave no feature"),
+        (",2\n", "the label, which is the first column, is missing"),
+        ("", "'train' has no data"),
+    ],
+)
+def test_csv_that_cannot_be_read(channel: Path, text: str, words: str) -> None:
+    (channel / "a.csv").write_text(text)
+    with pytest.raises(UserError, match=words):
+        algorithm.load_channel("train", "text/csv", weights=False)
