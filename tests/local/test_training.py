@@ -145,6 +145,16 @@ with open(os.path.join(os.environ["SM_MODEL_DIR"], "seen.json"), "w") as out:
     assert "requirements.txt is not installed" in bench.log("Training", "job")
 
 
+def test_scripts_of_equal_size_and_time_are_not_mistaken_for_one_another(bench: Bench) -> None:
+    script = "import helper; open('/opt/ml/model/name', 'w').write(helper.NAME)"
+    for name in ("one", "two"):
+        uri = f"s3://bucket/{name}/sourcedir.tar.gz"
+        bench.store.write(uri, archive(train_py=script, helper_py=f"NAME = '{name}'"))
+        code = {"sagemaker_program": "train.py", "sagemaker_submit_directory": uri}
+        body = bench.run("Training", name, bench.training(code, {}))
+        assert members(bench, body["ModelArtifacts"]["S3ModelArtifacts"]) == {"name": name}
+
+
 # Of sagemaker-training 5.1.4's Environment.to_env_vars, in a job with one channel.
 TOOLKIT_VARIABLES = """
 SM_CHANNELS SM_CHANNEL_TRAIN SM_CURRENT_HOST SM_CURRENT_INSTANCE_GROUP

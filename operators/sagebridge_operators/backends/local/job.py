@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -121,6 +122,11 @@ class Job:
         """What the job wrote to /opt/ml/output/failure or /opt/ml/output/message."""
         path = self.ml / "output" / name
         return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+    def clear(self) -> None:
+        """Remove the copies of data that the store has, once the job has completed."""
+        for part in (self.ml, self.cwd, self.tmp):
+            shutil.rmtree(part, ignore_errors=True)
 
     def stop_requested(self) -> bool:
         body = self.records.get(self.kind, self.name)

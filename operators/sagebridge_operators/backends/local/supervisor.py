@@ -192,6 +192,8 @@ def main(home: str, kind: str, name: str, base: str) -> None:
             with suppress(OSError):
                 job.note(outcome.fields["FailureReason"])
         _end(records, kind, name, outcome)
+        if outcome.status == "Completed":
+            job.clear()
 
 
 if __name__ == "__main__":
