@@ -48,7 +48,9 @@ class Outcome:
             enter(body, self.secondary_status or self.status, shorten(message), now)
             body["SecondaryStatusTransitions"][-1]["EndTime"] = now
             started = body.get("TrainingStartTime", now)
-            body["TrainingTimeInSeconds"] = body["BillableTimeInSeconds"] = round(now - started)
+            body["TrainingTimeInSeconds"] = body["BillableTimeInSeconds"] = max(
+                1, round(now - started)
+            )
 
 
 class JobFailed(SagebridgeError):

@@ -1,0 +1,119 @@
+"""boto3 clients whose requests are answered in this process, by the local backend.
+
+They are boto3's own, so validation, waiters, paginators, typed errors and shapes are too. No
+request leaves the process, and nobody's AWS configuration, profile or credentials are read.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from threading import Lock
+from typing import IO, Any
+from urllib.parse import parse_qsl, urlsplit
+
+from sagebridge_operators.backends.local.api import REGION, Answer, Request
+from sagebridge_operators.backends.local.s3 import S3
+from sagebridge_operators.backends.local.sagemaker import TARGET, SageMaker
+from sagebridge_operators.backends.local.store import FolderStore
+from sagebridge_operators.errors import NotRunnable
+
+SERVICES = ("sagemaker", "s3")
+_ENDPOINT = "https://sagebridge.invalid"
+_session_lock = Lock()
+
+
+class Endpoint:
+    """Both services of the local backend behind one address; it knows nothing of boto3."""
+
+    def __init__(self, home: Path, base: Path, region: str = REGION) -> None:
+        self._sagemaker = SageMaker(home, base, region)
+        self._s3 = S3(FolderStore(home / "s3", base), region)
+
+    def answer(self, method: str, url: str, headers: Mapping[str, str], body: IO[bytes]) -> Answer:
+        """The response to an HTTP request."""
+        parts = urlsplit(url)
+        request = Request(
+            method,
+            parts.path,
+            dict(parse_qsl(parts.query, keep_blank_values=True)),
+            {name.lower(): value for name, value in headers.items()},
+            body,
+        )
+        service = self._sagemaker if TARGET in request.headers else self._s3
+        return service.answer(request)
+
+
+def client(service: str, home: Path, base: Path, region: str = REGION) -> Any:
+    """A boto3 client of ``sagemaker`` or ``s3`` over the folder ``home``.
+
+    Raises:
+        NotRunnable: the local backend has no such service.
+    """
+    if service not in SERVICES:
+        raise NotRunnable(f"the AWS service {service!r} on this machine")
+    from botocore.awsrequest import AWSResponse
+    from botocore.config import Config
+    from urllib3.response import HTTPResponse
+
+    endpoint = Endpoint(home, base, region)
+
+    def answer(request: Any, **_: object) -> AWSResponse:
+        headers = {name: _str(value) for name, value in request.headers.items()}
+        answer = endpoint.answer(request.method, request.url, headers, _stream(request.body))
+        raw: Any = HTTPResponse(
+            answer.body,
+            headers=answer.headers,
+            status=answer.status,
+            preload_content=False,
+            request_method=request.method,
+        )
+        return AWSResponse(request.url, answer.status, raw.headers, raw)
+
+    config = Config(
+        retries={"total_max_attempts": 1},
+        s3={"addressing_style": "path"},
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+    )
+    with _session_lock:
+        made = _session().client(
+            service,
+            region_name=region,
+            endpoint_url=_ENDPOINT,
+            config=config,
+            aws_access_key_id="local",
+            aws_secret_access_key="local",  # noqa: S106 - signs what never leaves
+        )
+    made.meta.events.register(f"before-send.{service}", answer)
+    return made
+
+
+@cache
+def _session() -> Any:
+    """A session with the defaults of botocore alone: no files, no environment variables."""
+    import os
+
+    import boto3
+    import botocore.session
+    from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES
+
+    variables = {
+        name: (None, None, default, convert)
+        for name, (_, _, default, convert) in BOTOCORE_DEFAUT_SESSION_VARIABLES.items()
+    }
+    for name in ("config_file", "credentials_file"):
+        variables[name] = (None, None, os.devnull, None)
+    return boto3.Session(botocore_session=botocore.session.Session(variables))
+
+
+def _stream(body: Any) -> IO[bytes]:
+    if hasattr(body, "read"):
+        return body  # type: ignore[no-any-return]
+    return io.BytesIO(body.encode() if isinstance(body, str) else body or b"")
+
+
+def _str(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value

@@ -1,0 +1,415 @@
+"""The part of the S3 API that a folder can do, in REST-XML.
+
+A bucket comes into being with its first object. What a folder has no place for (user metadata,
+conditional writes, ACLs, versions) is refused, not dropped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import mimetypes
+import re
+import shutil
+import uuid
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import formatdate
+from functools import lru_cache
+from pathlib import Path
+from typing import IO
+from urllib.parse import quote, unquote
+
+from sagebridge_operators.backends.local.api import CANNOT_STORE, REGION, Answer, ApiError, Request
+from sagebridge_operators.backends.local.store import BUCKET, FolderStore, StoredObject
+from sagebridge_operators.errors import BadUri, ObjectNotFound, StoreError
+
+NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
+PAGE = 1000
+# Query parameters that change nothing here, or that the operation they go with reads.
+PLAIN = {
+    *("x-id", "list-type", "prefix", "delimiter", "max-keys", "encoding-type", "fetch-owner"),
+    *("continuation-token", "start-after", "marker", "location", "delete"),
+    *("uploads", "uploadId", "partNumber"),
+}
+_UPLOAD = re.compile(r"[0-9a-f]{32}")
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A line of a listing: an object, or a common prefix where ``stored`` is None."""
+
+    text: str
+    stored: StoredObject | None
+
+
+class S3:
+    """The service over the objects of ``store``."""
+
+    def __init__(self, store: FolderStore, region: str = REGION) -> None:
+        self.store, self.region = store, region
+
+    def answer(self, request: Request) -> Answer:
+        """The response to an HTTP request with the bucket in its path."""
+        bucket, _, key = unquote(request.path.removeprefix("/")).partition("/")
+        try:
+            self._check(request)
+            return self._operation(request, bucket, key)
+        except ApiError as error:
+            return _error(request, error)
+        except ObjectNotFound as missing:
+            if (self.store.root / bucket).is_dir():
+                return _error(request, ApiError("NoSuchKey", str(missing), 404))
+            return _error(request, _no_bucket(bucket))
+        except BadUri as bad:
+            return _error(request, ApiError("InvalidURI", str(bad)))
+        except (StoreError, OSError) as failed:
+            return _error(request, ApiError("InternalError", str(failed), CANNOT_STORE))
+
+    def _check(self, request: Request) -> None:
+        unknown = [
+            name
+            for name in request.query
+            if name not in PLAIN and not name.startswith(("response-", "X-Amz-"))
+        ]
+        metadata = [name for name in request.headers if name.startswith("x-amz-meta-")]
+        conditions = [name for name in ("if-match", "if-none-match") if name in request.headers] * (
+            request.method not in ("GET", "HEAD")
+        )
+        if refused := unknown + metadata + conditions:
+            what = ", ".join(refused)
+            raise ApiError("NotImplemented", f"the local store has no {what}", 501)
+
+    def _operation(self, request: Request, bucket: str, key: str) -> Answer:
+        query, method = request.query, request.method
+        uri = f"s3://{bucket}/{key}"
+        if not bucket:
+            return self._list_buckets()
+        if not key:
+            return self._bucket_operation(request, bucket)
+        if "uploads" in query and method == "POST":
+            return self._start_upload(bucket, key)
+        if "uploadId" in query:
+            return self._upload_operation(request, bucket, key)
+        if method == "PUT":
+            if source := request.headers.get("x-amz-copy-source"):
+                return self._copy(source, uri)
+            self.store.write_from(uri, lambda file: shutil.copyfileobj(request.body, file))
+            return Answer(headers={"ETag": self._etag(uri)})
+        if method in ("GET", "HEAD"):
+            return self._get(request, uri)
+        if method == "DELETE":
+            self.store.delete(uri)
+            return Answer(204)
+        raise ApiError("MethodNotAllowed", f"{method} {uri}", 405)
+
+    def _bucket_operation(self, request: Request, bucket: str) -> Answer:
+        query, method = request.query, request.method
+        folder = self.store.path_of(f"s3://{bucket}")
+        if method == "PUT" and not query:
+            folder.mkdir(parents=True, exist_ok=True)
+            return Answer(headers={"Location": f"/{bucket}"})
+        if not folder.is_dir():
+            raise _no_bucket(bucket)
+        if method == "HEAD":
+            return Answer(headers={"x-amz-bucket-region": self.region})
+        if method == "GET" and "location" in query:
+            return _xml(
+                _element("LocationConstraint", None if self.region == REGION else self.region)
+            )
+        if method == "GET":
+            return self._list(request, bucket)
+        if method == "POST" and "delete" in query:
+            return self._delete_many(request, bucket)
+        if method == "DELETE":
+            if self.store.list(f"s3://{bucket}/"):
+                raise ApiError("BucketNotEmpty", f"the bucket {bucket} is not empty", 409)
+            shutil.rmtree(folder)
+            return Answer(204)
+        raise ApiError("MethodNotAllowed", f"{method} s3://{bucket}", 405)
+
+    def _list_buckets(self) -> Answer:
+        root = _element("ListAllMyBucketsResult")
+        buckets = _element("Buckets", parent=root)
+        folders = self.store.root.iterdir() if self.store.root.is_dir() else ()
+        for folder in sorted(folders):
+            if folder.is_dir() and BUCKET.fullmatch(folder.name):
+                bucket = _element("Bucket", parent=buckets)
+                _element("Name", folder.name, bucket)
+                _element("CreationDate", _time(folder.stat().st_mtime), bucket)
+        return _xml(root)
+
+    def _list(self, request: Request, bucket: str) -> Answer:
+        query = request.query
+        second = query.get("list-type") == "2"
+        prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
+        start = "continuation-token" if "continuation-token" in query else "start-after"
+        after = query.get(start if second else "marker", "")
+        limit = min(int(query.get("max-keys", PAGE)), PAGE)
+        head = f"s3://{bucket}/"
+        entries = _entries(self.store.list(head + prefix), head, prefix, delimiter, after)
+        shown, more = entries[:limit], len(entries) > limit
+        encoded = quote if query.get("encoding-type") == "url" else str
+
+        root = _element("ListBucketResult")
+        _element("Name", bucket, root)
+        _element("Prefix", encoded(prefix), root)
+        _element("MaxKeys", str(limit), root)
+        _element("IsTruncated", str(more).lower(), root)
+        if "encoding-type" in query:
+            _element("EncodingType", query["encoding-type"], root)
+        if delimiter:
+            _element("Delimiter", encoded(delimiter), root)
+        if second:
+            _element("KeyCount", str(len(shown)), root)
+        if more and shown:
+            last = shown[-1].text
+            name, text = (
+                ("NextContinuationToken", last) if second else ("NextMarker", encoded(last))
+            )
+            _element(name, text, root)
+        for entry in shown:
+            if entry.stored is None:
+                common = _element("CommonPrefixes", parent=root)
+                _element("Prefix", encoded(entry.text), common)
+                continue
+            item = _element("Contents", parent=root)
+            _element("Key", encoded(entry.text), item)
+            _element("LastModified", _time(entry.stored.modified), item)
+            _element("ETag", _etag_of(entry.stored.path), item)
+            _element("Size", str(entry.stored.size), item)
+            _element("StorageClass", "STANDARD", item)
+        return _xml(root)
+
+    def _delete_many(self, request: Request, bucket: str) -> Answer:
+        asked = _parse(request.body)
+        quiet = _text(asked, "Quiet") == "true"
+        root = _element("DeleteResult")
+        for item in _children(asked, "Object"):
+            key = _text(item, "Key")
+            try:
+                self.store.delete(f"s3://{bucket}/{key}")
+            except StoreError as failed:
+                error = _element("Error", parent=root)
+                for name, text in (
+                    ("Key", key),
+                    ("Code", "InternalError"),
+                    ("Message", str(failed)),
+                ):
+                    _element(name, text, error)
+            else:
+                if not quiet:
+                    _element("Key", key, _element("Deleted", parent=root))
+        return _xml(root)
+
+    def _get(self, request: Request, uri: str) -> Answer:
+        file = self.store.open(uri)
+        path = self.store.path_of(uri)
+        try:
+            etag = _etag_of(path)
+            size = file.seek(0, io.SEEK_END)
+            headers = {
+                "ETag": etag,
+                "Last-Modified": formatdate(path.stat().st_mtime, usegmt=True),
+                "Accept-Ranges": "bytes",
+                "Content-Type": mimetypes.guess_type(path.name)[0] or "binary/octet-stream",
+            }
+            if request.headers.get("if-match", etag) not in (etag, etag.strip('"'), "*"):
+                raise ApiError("PreconditionFailed", f"{uri} has another ETag", 412)
+            if request.headers.get("if-none-match") in (etag, etag.strip('"'), "*"):
+                return Answer(304, headers)
+            if asked := _RANGE.fullmatch(request.headers.get("range", "")):
+                first, last = _range(asked, size, uri)
+                file.seek(first)
+                part = file.read(last - first + 1) if request.method == "GET" else b""
+                headers |= {
+                    "Content-Length": str(last - first + 1),
+                    "Content-Range": f"bytes {first}-{last}/{size}",
+                }
+                return Answer(206, headers, io.BytesIO(part))
+            headers["Content-Length"] = str(size)
+            file.seek(0)
+            if request.method == "HEAD":
+                return Answer(200, headers)
+            body, file = file, io.BytesIO()
+            return Answer(200, headers, body)
+        finally:
+            file.close()
+
+    def _copy(self, source: str, uri: str) -> Answer:
+        with self.store.open(_source_uri(source)) as content:
+            self.store.write_from(uri, lambda file: shutil.copyfileobj(content, file))
+        return self._copied("CopyObjectResult", self.store.path_of(uri))
+
+    def _copied(self, name: str, path: Path) -> Answer:
+        root = _element(name)
+        _element("ETag", _etag_of(path), root)
+        _element("LastModified", _time(path.stat().st_mtime), root)
+        return _xml(root)
+
+    def _start_upload(self, bucket: str, key: str) -> Answer:
+        upload = uuid.uuid4().hex
+        self._uploads.write(f"{upload}/for", f"s3://{bucket}/{key}".encode())
+        return _xml(_result("InitiateMultipartUploadResult", bucket, key, UploadId=upload))
+
+    @property
+    def _uploads(self) -> FolderStore:
+        """Parts of objects to be, out of reach of any key."""
+        return FolderStore(self.store.root / ".uploads", self.store.root / ".uploads")
+
+    def _upload_operation(self, request: Request, bucket: str, key: str) -> Answer:
+        upload, uri = request.query["uploadId"], f"s3://{bucket}/{key}"
+        uploads = self._uploads
+        if (
+            not _UPLOAD.fullmatch(upload)
+            or not uploads.exists(f"{upload}/for")
+            or uploads.read(f"{upload}/for").decode() != uri
+        ):
+            raise ApiError("NoSuchUpload", f"there is no upload {upload} of {uri}", 404)
+        if request.method == "PUT":
+            part = f"{upload}/{int(request.query['partNumber'])}"
+            return self._put_part(request, uploads, part)
+        if request.method == "POST":
+            return self._complete(request, uploads, upload, bucket, key)
+        if request.method == "DELETE":
+            shutil.rmtree(uploads.base / upload, ignore_errors=True)
+            return Answer(204)
+        raise ApiError("NotImplemented", f"the local store does not list parts of {uri}", 501)
+
+    def _put_part(self, request: Request, uploads: FolderStore, part: str) -> Answer:
+        if source := request.headers.get("x-amz-copy-source"):
+            copied = self.store.read(_source_uri(source))
+            if asked := _RANGE.fullmatch(request.headers.get("x-amz-copy-source-range", "")):
+                first, last = _range(asked, len(copied), source)
+                copied = copied[first : last + 1]
+            uploads.write(part, copied)
+            return self._copied("CopyPartResult", uploads.path_of(part))
+        uploads.write_from(part, lambda file: shutil.copyfileobj(request.body, file))
+        return Answer(headers={"ETag": _etag_of(uploads.path_of(part))})
+
+    def _complete(
+        self, request: Request, uploads: FolderStore, upload: str, bucket: str, key: str
+    ) -> Answer:
+        numbers = [
+            int(_text(part, "PartNumber")) for part in _children(_parse(request.body), "Part")
+        ]
+        parts = [f"{upload}/{number}" for number in numbers]
+        if numbers != sorted(set(numbers)) or not all(map(uploads.exists, parts)) or not parts:
+            raise ApiError("InvalidPart", "parts are missing, repeated or out of order")
+
+        def join(file: IO[bytes]) -> None:
+            for part in parts:
+                with uploads.open(part) as content:
+                    shutil.copyfileobj(content, file)
+
+        uri = f"s3://{bucket}/{key}"
+        self.store.write_from(uri, join)
+        shutil.rmtree(uploads.base / upload, ignore_errors=True)
+        return _xml(_result("CompleteMultipartUploadResult", bucket, key, ETag=self._etag(uri)))
+
+    def _etag(self, uri: str) -> str:
+        return _etag_of(self.store.path_of(uri))
+
+
+def _entries(
+    stored: list[StoredObject], head: str, prefix: str, delimiter: str, after: str
+) -> list[_Entry]:
+    entries: dict[str, _Entry] = {}
+    for found in stored:
+        key = found.uri.removeprefix(head)
+        name, cut, _ = key[len(prefix) :].partition(delimiter) if delimiter else (key, "", "")
+        text = prefix + name + cut if cut else key
+        if text.encode() > after.encode():
+            entries.setdefault(text, _Entry(text, None if cut else found))
+    return sorted(entries.values(), key=lambda entry: entry.text.encode())
+
+
+def _etag_of(path: Path) -> str:
+    status = path.stat()
+    return _md5(path, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _md5(path: Path, *version: int) -> str:
+    del version
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
+    return f'"{digest.hexdigest()}"'
+
+
+def _range(asked: re.Match[str], size: int, uri: str) -> tuple[int, int]:
+    """The first and last byte of a Range header."""
+    first, last = asked.groups()
+    if not first:
+        start, end = max(0, size - int(last or 0)), size - 1
+    else:
+        start, end = int(first), min(int(last or size - 1), size - 1)
+    if start > end:
+        raise ApiError("InvalidRange", f"{uri} has {size} bytes", 416)
+    return start, end
+
+
+def _source_uri(header: str) -> str:
+    path, _, version = header.partition("?")
+    if version:
+        raise ApiError("NotImplemented", "the local store has no versions", 501)
+    return f"s3://{unquote(path).removeprefix('/')}"
+
+
+def _no_bucket(bucket: str) -> ApiError:
+    return ApiError("NoSuchBucket", f"there is no bucket {bucket}", 404)
+
+
+def _time(epoch: float) -> str:
+    moment = datetime.fromtimestamp(epoch, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _element(name: str, text: str | None = None, parent: ET.Element | None = None) -> ET.Element:
+    element = ET.Element(name) if parent is None else ET.SubElement(parent, name)
+    element.text = text
+    return element
+
+
+def _result(name: str, bucket: str, key: str, **members: str) -> ET.Element:
+    root = _element(name)
+    for member, text in {"Bucket": bucket, "Key": key, **members}.items():
+        _element(member, text, root)
+    return root
+
+
+def _xml(root: ET.Element, status: int = 200) -> Answer:
+    if root.tag != "Error":
+        root.set("xmlns", NAMESPACE)
+    content = ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    headers = {"Content-Type": "application/xml", "Content-Length": str(len(content))}
+    return Answer(status, headers, io.BytesIO(content))
+
+
+def _error(request: Request, error: ApiError) -> Answer:
+    if request.method == "HEAD":
+        return Answer(error.status)
+    root = _element("Error")
+    _element("Code", error.code, root)
+    _element("Message", error.message, root)
+    return _xml(root, error.status)
+
+
+def _parse(body: IO[bytes]) -> ET.Element:
+    try:
+        root = ET.fromstring(body.read())  # noqa: S314 - expat itself bounds entities
+    except ET.ParseError as error:
+        raise ApiError("MalformedXML", str(error)) from error
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    return root
+
+
+def _children(parent: ET.Element, name: str) -> list[ET.Element]:
+    return parent.findall(name)
+
+
+def _text(parent: ET.Element, name: str) -> str:
+    return parent.findtext(name) or ""

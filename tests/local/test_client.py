@@ -1,0 +1,508 @@
+"""boto3's own SageMaker client over this machine, with no request leaving the process."""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, ParamValidationError, WaiterError
+from botocore.validate import ParamValidator
+
+from sagebridge_operators.backends.local import LocalBackend, supervisor
+from sagebridge_operators.backends.local.client import Endpoint
+from sagebridge_operators.backends.local.job import Outcome
+from sagebridge_operators.backends.local.records import Records
+from sagebridge_operators.errors import NotRunnable
+
+ROLE = "arn:aws:iam::000000000000:role/x"
+IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.0-1"
+INSTANCE = {"InstanceCount": 1, "InstanceType": "ml.m5.xlarge", "VolumeSizeInGB": 30}
+S3_INPUT = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://bucket/batch"}}
+
+PROCESSING: dict[str, Any] = {
+    "ProcessingJobName": "job",
+    "ProcessingResources": {"ClusterConfig": INSTANCE},
+    "AppSpecification": {"ImageUri": IMAGE, "ContainerEntrypoint": ["python3", "-c", "print(1)"]},
+    "Environment": {"A": "b"},
+    "RoleArn": ROLE,
+    "Tags": [{"Key": "k", "Value": "v"}],
+}
+TRAINING: dict[str, Any] = {
+    "TrainingJobName": "job",
+    "AlgorithmSpecification": {
+        "TrainingImage": IMAGE,
+        "TrainingInputMode": "File",
+        "ContainerEntrypoint": ["python3", "-c", "print(1)"],
+    },
+    "RoleArn": ROLE,
+    "OutputDataConfig": {"S3OutputPath": "s3://bucket/models"},
+    "ResourceConfig": INSTANCE,
+    "HyperParameters": {"num_round": "5"},
+}
+TRANSFORM: dict[str, Any] = {
+    "TransformJobName": "job",
+    "ModelName": "model",
+    "TransformInput": {"DataSource": S3_INPUT},
+    "TransformOutput": {"S3OutputPath": "s3://bucket/predictions"},
+    "TransformResources": {"InstanceCount": 1, "InstanceType": "ml.m5.xlarge"},
+}
+REQUESTS = {"Processing": PROCESSING, "Training": TRAINING, "Transform": TRANSFORM}
+MODEL: dict[str, Any] = {
+    "ModelName": "model",
+    "PrimaryContainer": {"Image": IMAGE, "ModelDataUrl": "s3://bucket/model.tar.gz"},
+    "ExecutionRoleArn": ROLE,
+}
+INFERENCE = {
+    "Containers": [{"Image": IMAGE, "ModelDataUrl": "s3://bucket/model.tar.gz"}],
+    "SupportedContentTypes": ["text/csv"],
+    "SupportedResponseMIMETypes": ["text/csv"],
+}
+
+
+@pytest.fixture
+def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalBackend:
+    """A backend that starts no process, on a machine where any connection is an error."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("the local backend opened a connection")
+
+    def start(home: Path, kind: str, name: str, base: Path | None = None) -> None:
+        del base
+        claimed = {"pid": 1, "started": supervisor.identity(1)}
+        Records(home / "records.db").update(
+            kind, name, lambda body: body.update(_supervisor=claimed)
+        )
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(supervisor, "start", start)
+    return LocalBackend(tmp_path / "home", tmp_path)
+
+
+@pytest.fixture
+def sagemaker(backend: LocalBackend) -> Any:
+    return backend.client("sagemaker")
+
+
+@pytest.fixture
+def end(backend: LocalBackend) -> Callable[..., None]:
+    """Ends a job as its supervisor does."""
+
+    def end(kind: str, name: str, status: str, **fields: Any) -> None:
+        records = Records(backend.home / "records.db")
+        records.update(kind, name, lambda body: Outcome(status, fields).record(body, kind))
+
+    return end
+
+
+def create(sagemaker: Any, kind: str, name: str = "job") -> dict[str, Any]:
+    if kind == "Transform" and not sagemaker.list_models()["Models"]:
+        sagemaker.create_model(**MODEL)
+    request = REQUESTS[kind] | {f"{kind}JobName": name}
+    return dict(getattr(sagemaker, f"create_{kind.lower()}_job")(**request))
+
+
+def call(sagemaker: Any, verb: str, kind: str, name: str = "job") -> dict[str, Any]:
+    method = getattr(sagemaker, f"{verb}_{kind.lower()}_job")
+    return dict(method(**{f"{kind}JobName": name}))
+
+
+def code(error: pytest.ExceptionInfo[ClientError]) -> str:
+    return str(error.value.response["Error"]["Code"])
+
+
+@pytest.fixture(params=list(REQUESTS))
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_a_job_is_described_as_it_was_asked_for(sagemaker: Any, kind: str) -> None:
+    arn = create(sagemaker, kind)[f"{kind}JobArn"]
+    assert arn == f"arn:aws:sagemaker:us-east-1:000000000000:{kind.lower()}-job/job"
+    described = call(sagemaker, "describe", kind)
+    asked = {member: value for member, value in REQUESTS[kind].items() if member != "Tags"}
+    assert described.items() >= asked.items()
+    assert described[f"{kind}JobArn"] == arn
+    assert described[f"{kind}JobStatus"] == "InProgress"
+    assert abs(described["CreationTime"].timestamp() - time.time()) < 60
+
+
+def test_a_training_job_tells_its_stages(sagemaker: Any) -> None:
+    create(sagemaker, "Training")
+    described = call(sagemaker, "describe", "Training")
+    assert described["SecondaryStatus"] == "Starting"
+    assert [stage["Status"] for stage in described["SecondaryStatusTransitions"]] == ["Starting"]
+    assert described["StoppingCondition"] == {"MaxRuntimeInSeconds": 86400}
+    place = "s3://bucket/models/job/output/model.tar.gz"
+    assert described["ModelArtifacts"] == {"S3ModelArtifacts": place}
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"), [("Completed", ""), ("Failed", "AlgorithmError: x"), ("Stopped", "")]
+)
+def test_descriptions_are_of_the_shape_that_boto3_documents(
+    backend: LocalBackend, end: Callable[..., None], kind: str, status: str, reason: str
+) -> None:
+    sagemaker = backend.client("sagemaker")
+    create(sagemaker, kind)
+    assert_shape(backend, f"Describe{kind}Job", {f"{kind}JobName": "job"})
+    end(kind, "job", status, **({"FailureReason": reason} if reason else {}))
+    assert_shape(backend, f"Describe{kind}Job", {f"{kind}JobName": "job"})
+    assert_shape(backend, f"List{kind}Jobs", {})
+
+
+def test_the_registry_is_of_the_shape_that_boto3_documents(
+    backend: LocalBackend, sagemaker: Any
+) -> None:
+    sagemaker.create_model(**MODEL)
+    sagemaker.create_model_package_group(ModelPackageGroupName="g")
+    sagemaker.create_model_package(
+        ModelPackageGroupName="g",
+        InferenceSpecification=INFERENCE,
+        Tags=[{"Key": "k", "Value": "v"}],
+    )
+    package = sagemaker.list_model_packages(ModelPackageGroupName="g")["ModelPackageSummaryList"][0]
+    for operation, request in {
+        "DescribeModel": {"ModelName": "model"},
+        "ListModels": {},
+        "DescribeModelPackageGroup": {"ModelPackageGroupName": "g"},
+        "ListModelPackageGroups": {},
+        "DescribeModelPackage": {"ModelPackageName": package["ModelPackageArn"]},
+        "ListModelPackages": {"ModelPackageGroupName": "g"},
+    }.items():
+        assert_shape(backend, operation, request)
+
+
+def assert_shape(backend: LocalBackend, operation: str, request: dict[str, Any]) -> None:
+    """Every member on the wire is one that botocore knows, of its type, and none is missing."""
+    model = backend.client("sagemaker").meta.service_model.operation_model(operation)
+    body = on_the_wire(backend, operation, request)
+    assert ParamValidator().validate(body, model.output_shape).generate_report() == ""
+
+
+def on_the_wire(backend: LocalBackend, operation: str, request: dict[str, Any]) -> Any:
+    answer = Endpoint(backend.home, backend.base).answer(
+        "POST",
+        "https://anywhere/",
+        {"X-Amz-Target": f"SageMaker.{operation}"},
+        io.BytesIO(json.dumps(request).encode()),
+    )
+    assert answer.status == 200
+    return json.loads(answer.body.read())
+
+
+def test_names_are_unique_and_unknown_names_are_errors(sagemaker: Any, kind: str) -> None:
+    with pytest.raises(ClientError, match="Could not find") as unknown:
+        call(sagemaker, "describe", kind)
+    assert code(unknown) == "ValidationException"
+    with pytest.raises(ClientError, match="Could not find"):
+        call(sagemaker, "stop", kind)
+    create(sagemaker, kind)
+    with pytest.raises(sagemaker.exceptions.ResourceInUse, match="must be unique"):
+        create(sagemaker, kind)
+
+
+@pytest.mark.parametrize("name", ["a_b", "-a", "a-", "../x", "a/b", "a" * 64, "a.b"])
+def test_names_fit_the_pattern_of_the_service(sagemaker: Any, kind: str, name: str) -> None:
+    with pytest.raises(ClientError, match="failed to satisfy constraint") as refused:
+        create(sagemaker, kind, name)
+    assert code(refused) == "ValidationException"
+
+
+def test_requests_are_checked_by_boto3(sagemaker: Any) -> None:
+    with pytest.raises(ParamValidationError, match="RoleArn"):
+        sagemaker.create_processing_job(ProcessingJobName="job")
+
+
+def test_a_transform_needs_its_model(sagemaker: Any) -> None:
+    with pytest.raises(ClientError, match=r"Could not find model .*model/model") as missing:
+        sagemaker.create_transform_job(**TRANSFORM)
+    assert code(missing) == "ValidationException"
+
+
+def test_waiters_wait_and_see_the_end(sagemaker: Any, end: Callable[..., None], kind: str) -> None:
+    create(sagemaker, kind)
+    waiter = sagemaker.get_waiter(f"{kind.lower()}_job_completed_or_stopped")
+    asked = {f"{kind}JobName": "job", "WaiterConfig": {"Delay": 0, "MaxAttempts": 2}}
+    with pytest.raises(WaiterError, match="Max attempts exceeded"):
+        waiter.wait(**asked)
+    end(kind, "job", "Completed")
+    waiter.wait(**asked)
+    create(sagemaker, kind, "other")
+    end(kind, "other", "Failed", FailureReason="AlgorithmError: exit code: 1")
+    with pytest.raises(WaiterError, match="terminal failure state"):
+        waiter.wait(**asked | {f"{kind}JobName": "other"})
+
+
+def test_a_stop_is_asked_for_and_an_ended_job_refuses_it(
+    sagemaker: Any, end: Callable[..., None], kind: str
+) -> None:
+    create(sagemaker, kind)
+    call(sagemaker, "stop", kind)
+    call(sagemaker, "stop", kind)
+    assert call(sagemaker, "describe", kind)[f"{kind}JobStatus"] == "Stopping"
+    end(kind, "job", "Stopped")
+    with pytest.raises(ClientError, match="is in status Stopped") as refused:
+        call(sagemaker, "stop", kind)
+    assert code(refused) == "ValidationException"
+
+
+def test_a_job_whose_supervisor_is_gone_has_failed(
+    backend: LocalBackend, sagemaker: Any, kind: str
+) -> None:
+    create(sagemaker, kind)
+    gone = {"pid": 1, "started": "another boot"}
+    Records(backend.home / "records.db").update(
+        kind, "job", lambda body: body.update(_supervisor=gone)
+    )
+    listed = getattr(sagemaker, f"list_{kind.lower()}_jobs")()[f"{kind}JobSummaries"]
+    assert [job[f"{kind}JobStatus"] for job in listed] == ["Failed"]
+    assert "supervisor" in call(sagemaker, "describe", kind)["FailureReason"]
+
+
+def test_lists_are_filtered_ordered_and_paged(
+    sagemaker: Any, end: Callable[..., None], kind: str
+) -> None:
+    names = ["b-1", "a-1", "b-2", "c-3"]
+    for name in names:
+        create(sagemaker, kind, name)
+    end(kind, "b-2", "Completed")
+
+    def listed(**arguments: Any) -> list[str]:
+        pages = sagemaker.get_paginator(f"list_{kind.lower()}_jobs").paginate(**arguments)
+        return [job[f"{kind}JobName"] for page in pages for job in page[f"{kind}JobSummaries"]]
+
+    assert listed() == names
+    assert listed(PaginationConfig={"PageSize": 1}) == names
+    assert listed(SortBy="Name", SortOrder="Descending") == ["c-3", "b-2", "b-1", "a-1"]
+    assert listed(NameContains="B-") == ["b-1", "b-2"]
+    assert listed(StatusEquals="Completed") == ["b-2"]
+    assert listed(CreationTimeAfter=time.time() + 60) == []
+    assert listed(CreationTimeBefore=time.time() + 60) == names
+    with pytest.raises(ClientError, match="Invalid pagination token"):
+        getattr(sagemaker, f"list_{kind.lower()}_jobs")(NextToken="x")
+
+
+def test_models(sagemaker: Any) -> None:
+    arn = sagemaker.create_model(**MODEL)["ModelArn"]
+    assert arn == "arn:aws:sagemaker:us-east-1:000000000000:model/model"
+    assert sagemaker.describe_model(ModelName="model").items() >= MODEL.items()
+    with pytest.raises(ClientError, match="already existing model"):
+        sagemaker.create_model(**MODEL)
+    sagemaker.delete_model(ModelName="model")
+    for method in (sagemaker.describe_model, sagemaker.delete_model):
+        with pytest.raises(ClientError, match="Could not find model") as missing:
+            method(ModelName="model")
+        assert code(missing) == "ValidationException"
+    with pytest.raises(ClientError, match="needs a PrimaryContainer"):
+        sagemaker.create_model(ModelName="model")
+
+
+def test_versions_of_a_group_are_counted_and_approved(sagemaker: Any) -> None:
+    with pytest.raises(ClientError, match="does not exist") as missing:
+        sagemaker.create_model_package(ModelPackageGroupName="g")
+    assert code(missing) == "ValidationException"
+    sagemaker.create_model_package_group(ModelPackageGroupName="g")
+    with pytest.raises(ClientError, match="already exists"):
+        sagemaker.create_model_package_group(ModelPackageGroupName="g")
+    first, second = (
+        sagemaker.create_model_package(
+            ModelPackageGroupName="g", InferenceSpecification=INFERENCE, **approval
+        )["ModelPackageArn"]
+        for approval in ({}, {"ModelApprovalStatus": "Approved"})
+    )
+    assert first == "arn:aws:sagemaker:us-east-1:000000000000:model-package/g/1"
+    described = sagemaker.describe_model_package(ModelPackageName=first)
+    assert described["ModelPackageVersion"] == 1
+    assert described["ModelPackageStatus"] == "Completed"
+    assert described["ModelApprovalStatus"] == "PendingManualApproval"
+    assert described["InferenceSpecification"] == INFERENCE
+
+    def listed(**arguments: Any) -> list[str]:
+        pages = sagemaker.get_paginator("list_model_packages").paginate(**arguments)
+        packages = [item for page in pages for item in page["ModelPackageSummaryList"]]
+        return [package["ModelPackageArn"] for package in packages]
+
+    assert listed(ModelPackageGroupName="g") == [first, second]
+    assert listed(ModelPackageGroupName="g", ModelApprovalStatus="Approved") == [second]
+    assert listed(ModelPackageType="Versioned") == [first, second]
+    assert listed() == []
+    sagemaker.update_model_package(
+        ModelPackageArn=first, ModelApprovalStatus="Rejected", ApprovalDescription="no"
+    )
+    described = sagemaker.describe_model_package(ModelPackageName=first)
+    assert (described["ModelApprovalStatus"], described["ApprovalDescription"]) == (
+        "Rejected",
+        "no",
+    )
+
+
+@pytest.mark.parametrize("approval", ["approved", ""])
+def test_an_approval_status_is_one_of_three(sagemaker: Any, approval: str) -> None:
+    sagemaker.create_model_package_group(ModelPackageGroupName="g")
+    with pytest.raises(ClientError, match=r"enum value set: .*PendingManualApproval"):
+        sagemaker.create_model_package(ModelPackageGroupName="g", ModelApprovalStatus=approval)
+
+
+def test_a_package_of_its_own_has_no_version(sagemaker: Any) -> None:
+    made = sagemaker.create_model_package(ModelPackageName="p", InferenceSpecification=INFERENCE)
+    described = sagemaker.describe_model_package(ModelPackageName="p")
+    assert described["ModelPackageArn"] == made["ModelPackageArn"]
+    assert "ModelPackageVersion" not in described
+    with pytest.raises(ClientError, match="already exists"):
+        sagemaker.create_model_package(ModelPackageName="p")
+    with pytest.raises(ClientError, match="Give either"):
+        sagemaker.create_model_package(ModelPackageName="p", ModelPackageGroupName="g")
+
+
+def test_a_repeated_call_registers_no_second_version(sagemaker: Any) -> None:
+    sagemaker.create_model_package_group(ModelPackageGroupName="g")
+    arns = {
+        sagemaker.create_model_package(ModelPackageGroupName="g", ClientToken="t")[
+            "ModelPackageArn"
+        ]
+        for _ in range(3)
+    }
+    assert len(arns) == 1
+    other = sagemaker.create_model_package(ModelPackageGroupName="g")["ModelPackageArn"]
+    assert other.endswith("/g/2")
+
+
+REGISTER = """
+import sys
+from pathlib import Path
+from sagebridge_operators.backends.local import LocalBackend
+
+sagemaker = LocalBackend(Path(sys.argv[1]), Path()).client("sagemaker")
+for _ in range(10):
+    print(sagemaker.create_model_package(ModelPackageGroupName="g")["ModelPackageArn"])
+"""
+
+
+def test_many_processes_register_a_version_each(backend: LocalBackend, sagemaker: Any) -> None:
+    sagemaker.create_model_package_group(ModelPackageGroupName="g")
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", REGISTER, str(backend.home)], stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(3)
+    ]
+    arns = [arn for process in processes for arn in process.communicate(timeout=120)[0].split()]
+    versions = sorted(int(arn.rpartition("/")[2]) for arn in arns)
+    assert versions == list(range(1, 31))
+
+
+def test_one_of_many_creators_of_a_name_wins(sagemaker: Any) -> None:
+    def won(_: int) -> bool:
+        try:
+            create(sagemaker, "Training")
+        except sagemaker.exceptions.ResourceInUse:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sorted(pool.map(won, range(16)))[-2:] == [False, True]
+
+
+def test_what_the_local_backend_has_not_is_named(backend: LocalBackend, sagemaker: Any) -> None:
+    with pytest.raises(ClientError, match=r"has no ListTags; it has .*CreateTrainingJob") as error:
+        sagemaker.list_tags(ResourceArn="arn")
+    assert code(error) == "UnknownOperationException"
+    with pytest.raises(NotRunnable, match="emr"):
+        backend.client("emr")
+
+
+def test_records_that_cannot_be_written_are_named(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("a file where the folder should be")
+    sagemaker = LocalBackend(tmp_path / "home", tmp_path).client("sagemaker")
+    with pytest.raises(ClientError, match=str(tmp_path / "home" / "records.db")):
+        sagemaker.create_model(**MODEL)
+
+
+def test_the_users_own_aws_settings_play_no_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config").write_text("[profile p]\nregion = eu-west-1\nendpoint_url = http://x\n")
+    for name, value in {
+        "AWS_CONFIG_FILE": str(tmp_path / "config"),
+        "AWS_PROFILE": "absent",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+        "AWS_REGION": "eu-west-1",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "AWS_MAX_ATTEMPTS": "9",
+        "AWS_USE_FIPS_ENDPOINT": "true",
+        "AWS_CA_BUNDLE": "/nowhere",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+    }.items():
+        monkeypatch.setenv(name, value)
+    code = (
+        "import sys; from pathlib import Path;"
+        "from sagebridge_operators.backends.local import LocalBackend;"
+        "b = LocalBackend(Path(sys.argv[1]), Path());"
+        "print(b.client('sagemaker').create_model(ModelName='m',"
+        " PrimaryContainer={'Image': 'i'})['ModelArn']);"
+        "b.client('s3').put_object(Bucket='bbb', Key='k', Body=b'')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "home")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "arn:aws:sagemaker:us-east-1:000000000000:model/m\n"
+
+
+def test_importing_the_backend_loads_no_boto3() -> None:
+    code = (
+        "import sys, sagebridge_operators.backends.local;"
+        "print(sorted({'boto3', 'botocore'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_a_jobs_log_is_read_as_it_grows(
+    backend: LocalBackend, sagemaker: Any, end: Callable[..., None]
+) -> None:
+    create(sagemaker, "Training")
+    assert backend.job_log("Training", "job", 0) == ([], 0)
+    log = backend.home / "jobs" / "Training" / "job" / "log"
+    log.parent.mkdir(parents=True)
+    log.write_bytes("first\nsecönd\nthi".encode())
+    lines, position = backend.job_log("Training", "job", 0)
+    assert lines == ["first", "secönd"]
+    assert backend.job_log("Training", "job", position) == ([], position)
+    with log.open("ab") as stream:
+        stream.write(b"rd")
+    end("Training", "job", "Completed")
+    lines, position = backend.job_log("Training", "job", position)
+    assert lines == ["third"]
+    assert backend.job_log("Training", "job", position) == ([], position)
+
+
+@pytest.fixture
+def real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalBackend:
+    monkeypatch.setenv("SAGEBRIDGE_ISOLATION", "rewrite")
+    return LocalBackend(tmp_path / "home", tmp_path)
+
+
+def test_a_job_runs_and_its_log_and_end_are_seen(real: LocalBackend) -> None:
+    sagemaker = real.client("sagemaker")
+    create(sagemaker, "Processing")
+    sagemaker.get_waiter("processing_job_completed_or_stopped").wait(
+        ProcessingJobName="job", WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+    )
+    described = call(sagemaker, "describe", "Processing")
+    assert described["ProcessingJobStatus"] == "Completed", described.get("FailureReason")
+    assert_shape(real, "DescribeProcessingJob", {"ProcessingJobName": "job"})
+    lines, _ = real.job_log("Processing", "job", 0)
+    assert "1" in lines
