@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -82,37 +82,59 @@ def operands(condition: Condition) -> Iterator[Value]:
             yield raw
 
 
-def equals(left: Value, right: Value) -> Comparison:
-    return _comparison("Equals", left, right)
+def equals(left: Value, right: Value, *, extra: Mapping[str, Value] = EMPTY) -> Comparison:
+    return _comparison("Equals", left, right, extra)
 
 
-def greater_than(left: Value, right: Value) -> Comparison:
-    return _comparison("GreaterThan", left, right)
+def greater_than(left: Value, right: Value, *, extra: Mapping[str, Value] = EMPTY) -> Comparison:
+    return _comparison("GreaterThan", left, right, extra)
 
 
-def greater_than_or_equal_to(left: Value, right: Value) -> Comparison:
-    return _comparison("GreaterThanOrEqualTo", left, right)
+def greater_than_or_equal_to(
+    left: Value, right: Value, *, extra: Mapping[str, Value] = EMPTY
+) -> Comparison:
+    return _comparison("GreaterThanOrEqualTo", left, right, extra)
 
 
-def less_than(left: Value, right: Value) -> Comparison:
-    return _comparison("LessThan", left, right)
+def less_than(left: Value, right: Value, *, extra: Mapping[str, Value] = EMPTY) -> Comparison:
+    return _comparison("LessThan", left, right, extra)
 
 
-def less_than_or_equal_to(left: Value, right: Value) -> Comparison:
-    return _comparison("LessThanOrEqualTo", left, right)
+def less_than_or_equal_to(
+    left: Value, right: Value, *, extra: Mapping[str, Value] = EMPTY
+) -> Comparison:
+    return _comparison("LessThanOrEqualTo", left, right, extra)
 
 
-def is_in(query: Value, values: list[Value] | tuple[Value, ...]) -> In:
-    return In(plain(query), plain(tuple(values)))
+def is_in(
+    query: Value,
+    values: list[Value] | tuple[Value, ...],
+    *,
+    spelling: Literal["", "Value/In"] = "",
+    extra: Mapping[str, Value] = EMPTY,
+) -> In:
+    return In(plain(query), plain(tuple(values)), spelling, plain(extra))
 
 
-def not_(condition: Condition) -> Not:
-    return Not(condition)
+def not_(
+    condition: Condition,
+    *,
+    spelling: Literal["", "NotEquals", "NotIn"] = "",
+    extra: Mapping[str, Value] = EMPTY,
+) -> Not:
+    return Not(condition, spelling, plain(extra))
 
 
-def or_(*conditions: Condition) -> Or:
-    return Or(conditions)
+def or_(*conditions: Condition, extra: Mapping[str, Value] = EMPTY) -> Or:
+    return Or(conditions, plain(extra))
 
 
-def _comparison(type_: ComparisonType, left: Value, right: Value) -> Comparison:
-    return Comparison(type_, plain(left), plain(right))
+def other_condition(raw: Mapping[str, Value]) -> UnknownCondition:
+    """A condition that the guide does not have, as its JSON."""
+    return UnknownCondition(plain(raw))
+
+
+def _comparison(
+    type_: ComparisonType, left: Value, right: Value, extra: Mapping[str, Value]
+) -> Comparison:
+    return Comparison(type_, plain(left), plain(right), plain(extra))

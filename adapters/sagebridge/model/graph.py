@@ -20,7 +20,7 @@ def edges(steps: Sequence[Step], condition: str | None = None) -> Iterator[tuple
     for step in steps:
         if condition is not None:
             yield condition, step.name, "branch"
-        for name in step.depends_on or ():
+        for name in step.dependencies:
             yield name, step.name, "depends_on"
         for reference in step_references(step):
             if reference.step is not None:

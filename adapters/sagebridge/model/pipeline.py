@@ -60,7 +60,7 @@ class Step(Strict):
     name: str
     type: str
     arguments: Value = ABSENT
-    depends_on: tuple[str, ...] | Absent = ABSENT
+    depends_on: tuple[str | Object, ...] | Absent = ABSENT
     retry_policies: tuple[RetryPolicy, ...] | Absent = ABSENT
     cache: CacheConfig | Absent = ABSENT
     property_files: tuple[PropertyFile, ...] | Absent = ABSENT
@@ -73,6 +73,12 @@ class Step(Strict):
         """Every value of the step that may hold expressions."""
         yield self.arguments
         yield self.extra
+
+    @property
+    def dependencies(self) -> tuple[str, ...]:
+        """The steps that DependsOn names, in either of its forms: a name, or {Step, Trigger}."""
+        items = self.depends_on or ()
+        return tuple(item if isinstance(item, str) else str(item["Step"]) for item in items)
 
     def property_file(self, name: str) -> PropertyFile | None:
         files = () if self.property_files is ABSENT else self.property_files

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
 from sagebridge.model.values import ABSENT, thaw
 from sagebridge_operators.airflow.condition import ConditionOperator
+from sagebridge_operators.airflow.ids import legal_id
 from sagebridge_operators.airflow.operators import OPERATORS, FailOperator, StepOperator
 
 _SCHEMA = {"String": "string", "Integer": "integer", "Float": "number", "Boolean": "boolean"}
@@ -102,11 +102,6 @@ def param(parameter: Parameter) -> Param:
     return Param(thaw(parameter.default), **schema)
 
 
-def legal_id(name: str) -> str:
-    """A name as a DAG or task id: letters, digits, ``_``, ``-``, ``.``, at most 250."""
-    return re.sub(r"[^\w.-]", "_", name, flags=re.ASCII)[:250] or "_"
-
-
 def load_folder(folder: str | Path, namespace: MutableMapping[str, Any], **args: Any) -> list[DAG]:
     """A live DAG of every definition in a folder, put into a DAG file's ``globals()``.
 
@@ -132,7 +127,7 @@ def load_folder(folder: str | Path, namespace: MutableMapping[str, Any], **args:
 
 def _broken(name: str, reason: str) -> DAG:
     with DAG(
-        dag_id=legal_id(name), schedule=None, tags=["sagebridge", "broken"], doc_md=reason
+        dag_id=legal_id(name), schedule=None, tags=["sagebridge", "broken"], doc_md=f"{reason}\n"
     ) as dag:
         FailOperator(task_id="definition_cannot_be_read", error_message=reason)
     return dag

@@ -39,7 +39,7 @@ def connect(operator: StepOperator) -> None:
     step = operator.step
     links.operators[step.name] = operator
     names = [reference.step for reference in step_references(step) if reference.step]
-    for name in dict.fromkeys((*names, *(step.depends_on or ()))):
+    for name in dict.fromkeys((*names, *step.dependencies)):
         if name == step.name:
             continue
         if name in links.operators:

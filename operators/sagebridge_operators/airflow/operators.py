@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator, Context
 
@@ -21,9 +21,11 @@ from sagebridge.model.pipeline import (
     RetryPolicy,
     Step,
 )
-from sagebridge.model.values import ABSENT, EMPTY, Absent, Value
+from sagebridge.model.values import ABSENT, EMPTY, Absent, Object, Value
 from sagebridge_operators.airflow import links, runtime
 from sagebridge_operators.lifecycle.run import StepRun
+
+Dependency: TypeAlias = "str | Mapping[str, Value] | StepOperator"
 
 
 class StepOperator(BaseOperator):
@@ -60,7 +62,7 @@ class StepOperator(BaseOperator):
         arguments: Value = ABSENT,
         step_type: str | None = None,
         step_name: str | None = None,
-        depends_on: Sequence[str | StepOperator] | Absent = ABSENT,
+        depends_on: Sequence[Dependency] | Absent = ABSENT,
         retry_policies: Sequence[RetryPolicy] | Absent = ABSENT,
         cache_config: CacheConfig | Absent = ABSENT,
         property_files: Sequence[PropertyFile] | Absent = ABSENT,
@@ -96,7 +98,7 @@ class StepOperator(BaseOperator):
             name=step_name or self.task_id.rpartition(".")[2],
             type=step_type or self.step_type,
             arguments=plain(arguments),
-            depends_on=_names(depends_on),
+            depends_on=_dependencies(depends_on),
             retry_policies=_tuple(retry_policies),
             cache=cache_config,
             property_files=_tuple(property_files),
@@ -139,10 +141,14 @@ class StepOperator(BaseOperator):
             self._run.killed = True
 
 
-def _names(steps: Sequence[str | StepOperator] | Absent) -> tuple[str, ...] | Absent:
+def _dependencies(
+    steps: Sequence[Dependency] | Absent,
+) -> tuple[str | Object, ...] | Absent:
     if steps is ABSENT:
         return ABSENT
-    return tuple(step if isinstance(step, str) else step.step.name for step in steps)
+    return tuple(
+        step.step.name if isinstance(step, StepOperator) else plain(step) for step in steps
+    )
 
 
 def _tuple(items: Any) -> Any:
@@ -191,6 +197,111 @@ class FailOperator(StepOperator):
         super().__init__(**kwargs)
 
 
+class TuningOperator(StepOperator):
+    """A Tuning step: CreateHyperParameterTuningJob."""
+
+    step_type = "Tuning"
+
+
+class AutoMLOperator(StepOperator):
+    """An AutoML step: CreateAutoMLJob."""
+
+    step_type = "AutoML"
+
+
+class EMROperator(StepOperator):
+    """An EMR step on a running cluster, or on one that lives as long as the step."""
+
+    step_type = "EMR"
+
+
+class EMRServerlessOperator(StepOperator):
+    """An EMR Serverless job run."""
+
+    step_type = "EMRServerless"
+
+
+class EndpointConfigOperator(StepOperator):
+    """An EndpointConfig step: CreateEndpointConfig."""
+
+    step_type = "EndpointConfig"
+
+
+class EndpointOperator(StepOperator):
+    """An Endpoint step: CreateEndpoint or UpdateEndpoint."""
+
+    step_type = "Endpoint"
+
+
+class InferenceComponentOperator(StepOperator):
+    """An InferenceComponent step: CreateInferenceComponent."""
+
+    step_type = "InferenceComponent"
+
+
+class LambdaOperator(StepOperator):
+    """A Lambda step: invokes ``function_arn`` with the arguments as its event."""
+
+    step_type = "Lambda"
+
+    def __init__(self, *, function_arn: Value = ABSENT, **kwargs: Any) -> None:
+        super().__init__(**_with_extra(kwargs, FunctionArn=function_arn))
+
+
+class CallbackOperator(StepOperator):
+    """A Callback step: a message to ``sqs_queue_url``, and a wait for its answer."""
+
+    step_type = "Callback"
+
+    def __init__(self, *, sqs_queue_url: Value = ABSENT, **kwargs: Any) -> None:
+        super().__init__(**_with_extra(kwargs, SqsQueueUrl=sqs_queue_url))
+
+
+class QualityCheckOperator(StepOperator):
+    """A QualityCheck step: data or model quality against a baseline."""
+
+    step_type = "QualityCheck"
+
+    def __init__(
+        self,
+        *,
+        check_type: Value = ABSENT,
+        skip_check: Value = ABSENT,
+        fail_on_violation: Value = ABSENT,
+        register_new_baseline: Value = ABSENT,
+        model_package_group_name: Value = ABSENT,
+        supplied_baseline_statistics: Value = ABSENT,
+        supplied_baseline_constraints: Value = ABSENT,
+        **kwargs: Any,
+    ) -> None:
+        members = _with_extra(
+            kwargs,
+            CheckType=check_type,
+            SkipCheck=skip_check,
+            FailOnViolation=fail_on_violation,
+            RegisterNewBaseline=register_new_baseline,
+            ModelPackageGroupName=model_package_group_name,
+            SuppliedBaselineStatistics=supplied_baseline_statistics,
+            SuppliedBaselineConstraints=supplied_baseline_constraints,
+        )
+        super().__init__(**members)
+
+
+class ClarifyCheckOperator(QualityCheckOperator):
+    """A ClarifyCheck step: bias of data or model, or explainability, against a baseline."""
+
+    step_type = "ClarifyCheck"
+
+    def __init__(self, *, model_name: Value = ABSENT, **kwargs: Any) -> None:
+        super().__init__(**_with_extra(kwargs, ModelName=model_name))
+
+
+def _with_extra(kwargs: dict[str, Any], **members: Value) -> dict[str, Any]:
+    """The arguments with members of one step type among the ``extra`` ones."""
+    given = {name: value for name, value in members.items() if value is not ABSENT}
+    return {**kwargs, "extra": {**kwargs.get("extra", EMPTY), **given}}
+
+
 OPERATORS: dict[str, type[StepOperator]] = {
     operator.step_type: operator
     for operator in (
@@ -200,5 +311,16 @@ OPERATORS: dict[str, type[StepOperator]] = {
         ModelOperator,
         RegisterModelOperator,
         FailOperator,
+        TuningOperator,
+        AutoMLOperator,
+        EMROperator,
+        EMRServerlessOperator,
+        EndpointConfigOperator,
+        EndpointOperator,
+        InferenceComponentOperator,
+        LambdaOperator,
+        CallbackOperator,
+        QualityCheckOperator,
+        ClarifyCheckOperator,
     )
 }

@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sagebridge.model.expressions import plain
-from sagebridge.model.parameters import Parameter, coerce
-from sagebridge.model.pipeline import VERSION, Pipeline
-from sagebridge.model.values import ABSENT, EMPTY, Object, freeze
-from sagebridge_operators.airflow import links
+from sagebridge.formats.airflow.live import pipeline_of, steps_of
+from sagebridge.model.parameters import coerce
+from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.backends import default_name, open_backend, records_location
 from sagebridge_operators.lifecycle.backend import Backend
 from sagebridge_operators.lifecycle.execution import Execution, execution_id
@@ -19,11 +17,9 @@ from sagebridge_operators.lifecycle.records import ExecutionRecords, open_object
 from sagebridge_operators.lifecycle.run import StepRun
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import DAG, Context
+    from airflow.providers.common.compat.sdk import Context
 
     from sagebridge_operators.airflow.operators import StepOperator
-
-_TYPES = {"string": "String", "integer": "Integer", "number": "Float", "boolean": "Boolean"}
 
 
 def prepare(operator: StepOperator, context: Context) -> StepRun:
@@ -42,7 +38,7 @@ def prepare(operator: StepOperator, context: Context) -> StepRun:
     )
     records = ExecutionRecords(open_objects(records_location(), lambda: backend.client("s3")))
     records.begin(execution.id, _describe(execution, backend), lambda: _definition(pipeline))
-    names = {step: task.task_id for step, task in links.of(dag).operators.items()}
+    names = {step: task.task_id for step, task in steps_of(dag).items()}
 
     def upstream(step: str) -> Mapping[str, Any] | None:
         outputs = ti.xcom_pull(task_ids=names.get(step, step))
@@ -93,49 +89,6 @@ def backend_of(operator: StepOperator) -> Backend:
         return hook.get_conn()
 
     return AwsBackend(client)
-
-
-def pipeline_of(dag: DAG) -> Pipeline:
-    """The pipeline that the steps and params of a DAG make, as the DAG is now."""
-    operators = links.of(dag).operators
-    steps = {name: operator.step for name, operator in operators.items()}
-    inside = {inner.name for step in steps.values() for inner in getattr(step, "branches", ())}
-    beside = dict(plain(dag.default_args.get("definition", {})))
-    details = beside.pop("Parameters", EMPTY)
-    return Pipeline(
-        steps=tuple(step for name, step in steps.items() if name not in inside),
-        parameters=parameters_of(dag, details),
-        version=beside.pop("Version", VERSION),
-        metadata=beside.pop("Metadata", ABSENT),
-        experiment_config=beside.pop("PipelineExperimentConfig", ABSENT),
-        mlflow_config=beside.pop("MlflowConfig", ABSENT),
-        extra=Object(beside),
-        name=dag.default_args.get("pipeline_name", dag.dag_id),
-    )
-
-
-def parameters_of(dag: DAG, details: Mapping[str, Any] = EMPTY) -> tuple[Parameter, ...]:
-    """The pipeline parameters that a DAG declares as Params of a JSON scalar type.
-
-    ``details`` has, by name, what a Param cannot say.
-    """
-    found = []
-    for name in dag.params:
-        param = dag.params.get_param(name)
-        declared = _TYPES.get(str(param.schema.get("type", "string")))
-        if declared is None:
-            continue
-        choices = param.schema.get("enum")
-        found.append(
-            Parameter(
-                name=name,
-                type=declared,
-                default=param.value if param.has_value else ABSENT,
-                enum_values=ABSENT if choices is None else freeze(choices),
-                description=param.description or ABSENT,
-            )
-        )
-    return tuple(found)
 
 
 def _describe(execution: Execution, backend: Backend) -> dict[str, Any]:

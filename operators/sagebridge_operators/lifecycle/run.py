@@ -20,7 +20,7 @@ from sagebridge_operators.lifecycle.masking import masked
 from sagebridge_operators.lifecycle.outputs import check_size, json_safe, outputs_of
 from sagebridge_operators.lifecycle.records import ExecutionRecords, now
 from sagebridge_operators.lifecycle.resolve import Resolver, Upstream
-from sagebridge_operators.steps import JOB_TYPES
+from sagebridge_operators.steps import JOB_TYPES, why_not_runnable
 from sagebridge_operators.steps.condition import all_hold
 from sagebridge_operators.steps.job import JobType
 
@@ -88,6 +88,8 @@ class StepRun:
 
     def _body(self) -> dict[str, Any]:
         step = self.step
+        if (what := why_not_runnable(step)) is not None:
+            raise NotRunnable(what)
         if isinstance(step, ConditionStep):
             held = all_hold(step.conditions or (), self._resolver())
             self.log.info("condition %s: %s", step.name, held)
@@ -95,10 +97,7 @@ class StepRun:
         if step.type == "Fail":
             arguments = {} if step.arguments is ABSENT else step.arguments
             raise StepFailed(str(self._resolver()(arguments.get("ErrorMessage", ""))))
-        job_type = JOB_TYPES.get(step.type)
-        if job_type is None:
-            raise NotRunnable(f"steps of type {step.type} yet (step {step.name!r})")
-        return self._job(job_type)
+        return self._job(JOB_TYPES[step.type])
 
     def _resolver(self, name: str | None = None) -> Resolver:
         return Resolver(

@@ -81,6 +81,13 @@ def text(raw: Any) -> str | None:
     return raw if isinstance(raw, str) else None
 
 
+def dependency(raw: Any) -> str | Object | None:
+    """A step's name, or an object that names it in Step beside a Trigger (SDK v3)."""
+    if isinstance(raw, dict) and isinstance(raw.get("Step"), str):
+        return Object(freeze(raw))
+    return text(raw)
+
+
 def names(raw: Any) -> tuple[str, ...] | None:
     if isinstance(raw, list | tuple) and all(isinstance(item, str) for item in raw):
         return tuple(raw)
@@ -199,7 +206,7 @@ def read_step(raw: Mapping[str, Any]) -> Step:
     common: dict[str, Any] = {
         "name": members.left.pop("Name"),
         "type": members.left.pop("Type"),
-        "depends_on": members.take("DependsOn", names),
+        "depends_on": members.take("DependsOn", each(dependency)),
         "retry_policies": members.take("RetryPolicies", each(read_retry_policy)),
         "cache": members.take("CacheConfig", read_cache),
         "property_files": members.take("PropertyFiles", each(read_property_file)),

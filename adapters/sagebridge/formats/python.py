@@ -1,0 +1,240 @@
+"""Python source as the Airflow and Prefect writers build it: from ``ast`` nodes, never from text.
+
+Whatever a definition says ends up inside a literal, quoted by Python itself; ruff's formatter lays
+the result out, so that a file is the same byte for byte each time.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import keyword
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sagebridge.errors import MissingExtra
+from sagebridge.model.conditions import Comparison, Condition, In, Not, Or
+from sagebridge.model.expressions import (
+    Get,
+    Index,
+    Join,
+    JsonGet,
+    Key,
+    Member,
+    Token,
+    execution,
+)
+from sagebridge.model.values import ABSENT, Absent, Value
+
+WIDTH = 100
+_VARIABLES = {
+    getattr(execution, name).text: name for name in vars(type(execution)) if name[0] != "_"
+}
+_COMPARISONS = {
+    "Equals": "equals",
+    "GreaterThan": "greater_than",
+    "GreaterThanOrEqualTo": "greater_than_or_equal_to",
+    "LessThan": "less_than",
+    "LessThanOrEqualTo": "less_than_or_equal_to",
+}
+
+
+@dataclass(slots=True)
+class Names:
+    """The identifiers of a file: those imported, and one variable a step."""
+
+    reserved: frozenset[str] = frozenset()
+    imported: set[str] = field(default_factory=set)
+    variables: dict[str, str] = field(default_factory=dict)
+    _taken: set[str] = field(default_factory=set)
+
+    def use(self, name: str) -> ast.Name:
+        """A name that the file has to import."""
+        self.imported.add(name)
+        return ast.Name(name, ast.Load())
+
+    def variable(self, step: str) -> str:
+        """The variable of a step, made from its name when first asked for."""
+        if step not in self.variables:
+            self.variables[step] = self._free(identifier(step))
+        return self.variables[step]
+
+    def _free(self, wanted: str) -> str:
+        name, number = wanted, 2
+        while name in self._taken or name in self.reserved or _shadows(name):
+            name = f"{wanted}_step" if name == wanted else f"{wanted}_{number}"
+            number += name != f"{wanted}_step"
+        self._taken.add(name)
+        return name
+
+
+def _shadows(name: str) -> bool:
+    return keyword.iskeyword(name) or keyword.issoftkeyword(name) or hasattr(builtins, name)
+
+
+def identifier(name: str) -> str:
+    """``AbaloneMSECond`` and ``abalone-mse.cond`` as snake case: ``abalone_mse_cond``."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name)
+    text = re.sub(r"\W+|_+", "_", words, flags=re.ASCII).strip("_").lower()
+    return f"step_{text}".rstrip("_") if not text or text[0].isdigit() else text
+
+
+def call(function: ast.expr, *args: ast.expr, **keywords: ast.expr) -> ast.Call:
+    return ast.Call(
+        func=function,
+        args=list(args),
+        keywords=[ast.keyword(arg=name, value=value) for name, value in keywords.items()],
+    )
+
+
+def attribute(base: ast.expr, name: str) -> ast.Attribute:
+    return ast.Attribute(value=base, attr=name, ctx=ast.Load())
+
+
+def array(items: Iterable[ast.expr]) -> ast.List:
+    return ast.List(elts=list(items), ctx=ast.Load())
+
+
+@dataclass(slots=True)
+class Expressions:
+    """Values of the model as Python expressions. ``defined`` are steps that have a variable yet."""
+
+    names: Names
+    defined: set[str] = field(default_factory=set)
+    properties: str = "properties"
+
+    def value(self, value: Value) -> ast.expr:
+        match value:
+            case Absent():
+                return self.names.use("ABSENT")
+            case Get():
+                return self.get(value)
+            case Join():
+                return self._join(value)
+            case JsonGet():
+                return self._json_get(value)
+            case Mapping():
+                return ast.Dict(
+                    keys=[ast.Constant(name) for name in value],
+                    values=[self.value(item) for item in value.values()],
+                )
+            case list() | tuple():
+                return array(self.value(item) for item in value)
+            case float() if value < 0 or str(value)[0] == "-":
+                return ast.UnaryOp(ast.USub(), ast.Constant(-value))
+            case bool() | str() | None:
+                return ast.Constant(value)
+            case int() if value < 0:
+                return ast.UnaryOp(ast.USub(), ast.Constant(-value))
+        return ast.Constant(value)
+
+    def get(self, reference: Get) -> ast.expr:
+        plain = reference.spelling is None
+        first, only = reference.tokens[0], len(reference.tokens) == 1
+        if plain and only and reference.root == "Parameters" and isinstance(first, Member):
+            return call(self.names.use("parameter"), ast.Constant(reference.name))
+        if plain and reference.text in _VARIABLES:
+            return attribute(self.names.use("execution"), _VARIABLES[reference.text])
+        if plain and reference.name in self.defined and self._sayable(reference.tokens):
+            variable = ast.Name(self.names.variable(reference.name), ast.Load())
+            return _path(attribute(variable, self.properties), reference.tokens[1:])
+        return call(self.names.use("get"), ast.Constant(reference.text))
+
+    @staticmethod
+    def _sayable(tokens: Sequence[Token]) -> bool:
+        return (
+            len(tokens) > 1
+            and isinstance(tokens[0], Member)
+            and all(
+                token.name.isidentifier()
+                and token.name.isascii()
+                and not token.name.startswith("_")
+                and not keyword.iskeyword(token.name)
+                for token in tokens[1:]
+                if isinstance(token, Member)
+            )
+        )
+
+    def _join(self, expression: Join) -> ast.expr:
+        on = None if expression.on is ABSENT else expression.on
+        bare = {"bare": ast.Constant(value=True)} if expression.bare else {}
+        parts = [self.value(value) for value in expression.values]
+        return call(self.names.use("join"), ast.Constant(on), *parts, **bare)
+
+    def _json_get(self, expression: JsonGet) -> ast.expr:
+        path, file = self.value(expression.path), expression.property_file
+        if file is ABSENT:
+            return call(self.names.use("json_get_s3"), self.value(expression.s3_uri), path)
+        name = file.property_file
+        if file.spelling is None and name is not None and isinstance(file.tokens[2], Member):
+            step = ast.Constant(file.name)
+            return call(self.names.use("json_get"), step, ast.Constant(name), path)
+        return call(
+            self.names.use("JsonGet"), path, call(self.names.use("get"), ast.Constant(file.text))
+        )
+
+    def condition(self, condition: Condition) -> ast.expr:
+        extra = getattr(condition, "extra", None)
+        more = {"extra": self.value(extra)} if extra else {}
+        match condition:
+            case Comparison(type=type_, left=left, right=right):
+                function = self.names.use(_COMPARISONS[type_])
+                return call(function, self.value(left), self.value(right), **more)
+            case In(query=query, values=values, spelling=spelling):
+                if spelling:
+                    more["spelling"] = ast.Constant(spelling)
+                return call(self.names.use("is_in"), self.value(query), self.value(values), **more)
+            case Not(condition=inner, spelling=spelling):
+                if spelling:
+                    more["spelling"] = ast.Constant(spelling)
+                return call(self.names.use("not_"), self.condition(inner), **more)
+            case Or(conditions=inner_all):
+                return call(
+                    self.names.use("or_"), *(self.condition(one) for one in inner_all), **more
+                )
+        return call(self.names.use("other_condition"), self.value(condition.raw))
+
+
+def _path(base: ast.expr, tokens: Sequence[Token]) -> ast.expr:
+    for token in tokens:
+        match token:
+            case Member(name):
+                base = attribute(base, name)
+            case Key(name):
+                base = ast.Subscript(base, ast.Constant(name), ast.Load())
+            case Index(position):
+                base = ast.Subscript(base, ast.Constant(position), ast.Load())
+    return base
+
+
+def source(node: ast.AST) -> str:
+    """The text of a node, unformatted."""
+    return ast.unparse(ast.fix_missing_locations(node))
+
+
+def layout(text: str) -> str:
+    """A file laid out by ruff's formatter, 100 columns wide."""
+    command = [sys.executable, "-m", "ruff", "format", "--isolated", "--line-length", str(WIDTH)]
+    try:
+        done = subprocess.run(
+            [*command, "--stdin-filename", "generated.py", "-"],
+            input=text,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            check=False,
+        )
+    except OSError as error:
+        raise MissingExtra("writing Python files (ruff)", "airflow") from error
+    if done.returncode:
+        raise MissingExtra(f"writing Python files: {done.stderr.strip()}", "airflow")
+    return done.stdout
+
+
+def literal(value: Any) -> ast.expr:
+    """A JSON value without expressions."""
+    return Expressions(Names()).value(value)

@@ -1,0 +1,101 @@
+"""The state of every step of an execution, and of the execution, from what the steps recorded.
+
+Steps that never began have no record: whether such a step is still to come, was skipped or can no
+longer run follows from the steps that it waits for, by the rule that Airflow calls all_success.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+from sagebridge.model.graph import graph
+from sagebridge.model.pipeline import ConditionStep, Pipeline, walk
+
+State = Literal[
+    "Pending", "Executing", "Stopping", "Succeeded", "Failed", "Stopped", "Skipped", "NotRun"
+]
+Records = Mapping[str, Mapping[str, Any]]
+End = Mapping[str, Any]
+
+RUNNING = frozenset(("Executing", "Stopping"))
+_UNSUCCESSFUL = frozenset(("Failed", "Stopped", "NotRun"))
+
+
+class Status(NamedTuple):
+    """Of an execution; ``reason`` is empty unless it failed or was stopped."""
+
+    status: Literal["Executing", "Succeeded", "Failed", "Stopped"]
+    reason: str = ""
+
+
+def states(pipeline: Pipeline, records: Records, end: End | None = None) -> dict[str, State]:
+    """The state of each step, in written order.
+
+    ``records`` are the step records by step name; ``end`` is the record of the execution's end,
+    after which no step begins. A step of the branch not taken is Skipped whatever else it waits
+    for; any other step is NotRun where one that it waits for did not succeed, Skipped where one
+    was skipped.
+    """
+    import networkx as nx
+
+    waits_for = graph(pipeline)
+    not_taken = _not_taken(pipeline, records)
+    found: dict[str, State] = {}
+    for name in _order(waits_for, nx):
+        upstream = {found.get(parent, "Pending") for parent in waits_for.predecessors(name)}
+        if name in records:
+            found[name] = records[name]["status"]
+        elif name in not_taken:
+            found[name] = "Skipped"
+        elif upstream & _UNSUCCESSFUL:
+            found[name] = "NotRun"
+        elif "Skipped" in upstream:
+            found[name] = "Skipped"
+        else:
+            found[name] = "NotRun" if end else "Pending"
+    return {step.name: found[step.name] for step in walk(pipeline)}
+
+
+def status(pipeline: Pipeline, records: Records, end: End | None = None) -> Status:
+    """The status of the execution: the recorded end, else what its steps add up to."""
+    if end is not None:
+        return Status(end["status"], end.get("reason") or "")
+    reached = states(pipeline, records).values()
+    if "Pending" in reached or RUNNING & set(reached):
+        return Status("Executing")
+    if "Failed" in reached:
+        return Status("Failed", failure_reason(records))
+    return Status("Stopped") if "Stopped" in reached else Status("Succeeded")
+
+
+def failure_reason(records: Records) -> str:
+    """The message of a Fail step that was reached, else the first failed step and its reason."""
+    failed = sorted(
+        (record for record in records.values() if record["status"] == "Failed"),
+        key=lambda record: (record["type"] != "Fail", record.get("ended") or ""),
+    )
+    if not failed:
+        return ""
+    first = failed[0]
+    reason = str(first.get("reason") or "no reason was given")
+    return reason if first["type"] == "Fail" else f"step {first['name']!r} failed: {reason}"
+
+
+def _not_taken(pipeline: Pipeline, records: Records) -> set[str]:
+    """The steps that stand directly in a branch which their condition did not take."""
+    names: set[str] = set()
+    for step in walk(pipeline):
+        outputs = records.get(step.name, {}).get("outputs") or {}
+        if isinstance(step, ConditionStep) and "outcome" in outputs:
+            branch = step.else_steps if outputs["outcome"] else step.if_steps
+            names.update(inner.name for inner in branch or ())
+    return names
+
+
+def _order(waits_for: Any, nx: Any) -> list[str]:
+    """Names in an order in which each comes after what it waits for; any order for a cycle."""
+    try:
+        return list(nx.topological_sort(waits_for))
+    except nx.NetworkXUnfeasible:
+        return list(waits_for)
