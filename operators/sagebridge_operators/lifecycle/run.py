@@ -184,9 +184,8 @@ class StepRun:
                 raise StepFailed(f"{job_type.type} {name} has disappeared")
             if not seen:
                 self._announce(job_type, name, found)
-            lines, position = self.backend.job_log(job_type.type, name, position)
-            for line in lines:
-                self.log.info("[%s] %s", self.step.name, line)
+            if job_type.stop is not None:
+                position = self._follow_log(job_type, name, position)
             if (status := job_type.status(found)) != seen:
                 seen = status
                 self.log.info("%s %s: %s", job_type.type, name, status)
@@ -205,6 +204,12 @@ class StepRun:
                 self.stopping, pause = True, shortest
             self._sleep(pause * random.uniform(0.8, 1.2))
             pause = min(pause * 1.5, longest)
+
+    def _follow_log(self, job_type: JobType, name: str, position: int) -> int:
+        lines, position = self.backend.job_log(job_type.type, name, position)
+        for line in lines:
+            self.log.info("[%s] %s", self.step.name, line)
+        return position
 
     def _announce(self, job_type: JobType, name: str, description: Mapping[str, Any]) -> None:
         job = {"name": name, "arn": description.get(job_type.arn_key)}
