@@ -95,6 +95,14 @@ def test_stop_ends_a_script_and_its_detached_grandchildren(
     assert gone(marker)
 
 
+def test_what_a_script_leaves_running_ends_with_it(bench: Bench, marker: str, way: str) -> None:
+    script = NESTED.removesuffix("time.sleep(600)\n") + "time.sleep(0.3)"
+    body = bench.run("Processing", "job", bench.processing(script, marker))
+    assert body["ProcessingJobStatus"] == "Completed", bench.log("Processing", "job")
+    assert bench.log("Processing", "job").count("ready") == 2
+    assert gone(marker, 0)
+
+
 def test_killing_the_supervisor_kills_the_job(bench: Bench, marker: str, way: str) -> None:
     start_sleeper(bench, marker)
     record = bench.records.get("Processing", "job")

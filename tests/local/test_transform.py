@@ -116,6 +116,23 @@ def test_a_wrong_number_of_features_fails_with_both_numbers(boosted: Bench) -> N
     assert not boosted.store.exists("s3://bucket/out/a.csv.out")
 
 
+def test_a_model_of_a_package_is_the_packages_container(scripted: Bench) -> None:
+    model = scripted.records.get("Model", "model")
+    assert model
+    package = {"InferenceSpecification": {"Containers": model["Containers"]}}
+    scripted.records.insert("ModelPackage", "group/1", package)
+    arn = "arn:aws:sagemaker:eu-west-1:000000000000:model-package/group/1"
+    for name, version in (("known", arn), ("unknown", arn + "1")):
+        container = {"ModelPackageName": version}
+        scripted.records.insert("Model", name, {"PrimaryContainer": container})
+    scripted.store.write("s3://bucket/batch/a.csv", b"2\n")
+    body = scripted.run("Transform", "one", transform("s3://bucket/batch/", "known"))
+    assert body["TransformJobStatus"] == "Completed", scripted.log("Transform", "one")
+    assert scripted.text("s3://bucket/out/a.csv.out") == "6.0\n"
+    body = scripted.run("Transform", "two", transform("s3://bucket/batch/", "unknown"))
+    assert "group/11 has 0 containers here" in body["FailureReason"]
+
+
 @pytest.mark.parametrize(
     ("strategy", "payloads"), [("SingleRecord", 3), ("MultiRecord", 1), (None, 1)]
 )

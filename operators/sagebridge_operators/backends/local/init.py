@@ -15,6 +15,7 @@ import os
 import select
 import signal
 import sys
+from pathlib import Path
 
 MS_BIND, MS_REC, MS_NOSUID, MS_NODEV = 4096, 16384, 2, 4
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
@@ -31,25 +32,26 @@ def mount(source: str, target: str, kind: str | None, flags: int, data: str | No
 
 def mount_ml(ml: str) -> None:
     """Bind ``ml`` to /opt/ml; a host without that folder gets a copy of /opt made of binds."""
-    if not os.path.isdir("/opt/ml") or os.path.islink("/opt/ml"):  # noqa: PTH112, PTH114
+    target = Path("/opt/ml")
+    if target.is_symlink() or not target.is_dir():
+        # Open descriptors reach what the new /opt hides.
         old = os.open("/opt", os.O_PATH)
-        source = os.open(ml, os.O_PATH)
+        ml = f"/proc/self/fd/{os.open(ml, os.O_PATH)}"
         mount("tmpfs", "/opt", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755")
-        for entry in os.scandir(f"/proc/self/fd/{old}"):
-            name = f"/opt/{entry.name}"
-            if entry.name == "ml":
+        for entry in Path(f"/proc/self/fd/{old}").iterdir():
+            copy = Path("/opt", entry.name)
+            if copy == target:
                 continue
             if entry.is_symlink():
-                os.symlink(os.readlink(entry.path), name)  # noqa: PTH115, PTH211
+                copy.symlink_to(entry.readlink())
                 continue
             if entry.is_dir():
-                os.mkdir(name)  # noqa: PTH102
+                copy.mkdir()
             else:
-                os.close(os.open(name, os.O_CREAT | os.O_WRONLY))
-            mount(entry.path, name, None, MS_BIND | MS_REC)
-        os.mkdir("/opt/ml")  # noqa: PTH102
-        ml = f"/proc/self/fd/{source}"
-    mount(ml, "/opt/ml", None, MS_BIND | MS_REC)
+                copy.touch()
+            mount(str(entry), str(copy), None, MS_BIND | MS_REC)
+        target.mkdir()
+    mount(ml, str(target), None, MS_BIND | MS_REC)
     # Some hosts mask parts of /proc and so forbid a fresh one; the old one serves too.
     with contextlib.suppress(OSError):
         mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV)
@@ -58,11 +60,12 @@ def mount_ml(ml: str) -> None:
 def descendants() -> list[int]:
     """The processes below this one, where there is no namespace to end them with."""
     parents: dict[int, list[int]] = {}
-    for name in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208
-        with contextlib.suppress(OSError), open(f"/proc/{name}/stat") as stat:  # noqa: PTH123
-            state, parent = stat.read().rpartition(")")[2].split()[:2]
-            if state not in "ZX":
-                parents.setdefault(int(parent), []).append(int(name))
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+                if state not in "ZX":
+                    parents.setdefault(int(parent), []).append(int(entry.name))
     found: list[int] = []
     waiting = [os.getpid()]
     while waiting:
@@ -73,9 +76,10 @@ def descendants() -> list[int]:
 
 
 def kill_all(group: int) -> None:
+    """Kill the job's process group, then whatever else is below this process."""
     with contextlib.suppress(OSError):
         os.killpg(group, signal.SIGKILL)
-    while os.path.isdir("/proc/self"):  # noqa: PTH112
+    while Path("/proc/self").exists():
         left = descendants()
         for pid in left:
             with contextlib.suppress(OSError):
@@ -109,8 +113,11 @@ def spawn(command: list[str], cwd: str) -> int:
         os._exit(126)
 
 
-def run(command: list[str], cwd: str, control: int) -> str:
-    """Run the job to its end or to the supervisor's; what to tell the supervisor."""
+def run(command: list[str], cwd: str, control: int, *, alone: bool) -> str:
+    """Run the job to its end or to the supervisor's; what to tell the supervisor.
+
+    ``alone``: in a process namespace, whose other processes the kernel kills when this one ends.
+    """
     wake, wakeup = os.pipe()
     os.set_blocking(wakeup, False)
     signal.set_wakeup_fd(wakeup)
@@ -126,14 +133,16 @@ def run(command: list[str], cwd: str, control: int) -> str:
                 with contextlib.suppress(OSError):
                     os.kill(job, signal.SIGTERM)
             else:
-                kill_all(job)
+                if not alone:
+                    kill_all(job)
                 return f"signal {signal.SIGKILL:d}"
         if wake in readable:
             os.read(wake, 4096)
             while True:
                 pid, status = os.waitpid(-1, os.WNOHANG)
                 if pid == job:
-                    kill_all(job)
+                    if not alone:
+                        kill_all(job)
                     code = os.waitstatus_to_exitcode(status)
                     return f"exit {code}" if code >= 0 else f"signal {-code}"
                 if not pid:
@@ -146,7 +155,7 @@ def main(way: str, ml: str, cwd: str, control: str, *command: str) -> None:
     try:
         if way == "mount":
             mount_ml(ml)
-        answer = run(list(command), cwd, channel)
+        answer = run(list(command), cwd, channel, alone=way != "rewrite")
     except OSError as error:
         answer = f"error {error.strerror or error}"
     with contextlib.suppress(OSError):

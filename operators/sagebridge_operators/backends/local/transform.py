@@ -77,7 +77,17 @@ def _container(job: Job) -> Mapping[str, Any]:
             f"ClientError: model {name!r} is a pipeline of {len(containers)} containers, of which "
             "the local backend runs one"
         )
-    return dict(containers[0])
+    container = dict(containers[0])
+    if package := container.get("ModelPackageName"):
+        found = job.records.get("ModelPackage", package.rpartition("model-package/")[2]) or {}
+        packaged = found.get("InferenceSpecification", {}).get("Containers", [])
+        if len(packaged) != 1:
+            raise JobFailed(
+                f"ClientError: model package {package} has {len(packaged)} containers here, of "
+                "which the local backend runs one"
+            )
+        container = packaged[0] | container
+    return container
 
 
 def _fetch_model(job: Job, container: Mapping[str, Any]) -> None:
