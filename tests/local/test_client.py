@@ -204,6 +204,7 @@ def test_names_are_unique_and_unknown_names_are_errors(sagemaker: Any, kind: str
     with pytest.raises(ClientError, match="Could not find") as unknown:
         call(sagemaker, "describe", kind)
     assert code(unknown) == "ValidationException"
+    assert str(unknown.value).endswith("with name: job")
     with pytest.raises(ClientError, match="Could not find"):
         call(sagemaker, "stop", kind)
     create(sagemaker, kind)

@@ -111,7 +111,9 @@ def test_links_out_of_the_store_are_neither_followed_nor_listed(
     store.write("s3://bucket/a", b"")
     (store.root / "bucket" / "link").symlink_to(tmp_path / "secret")
     (store.root / "bucket" / "folder").symlink_to(tmp_path)
-    for key in ("link", "folder/secret"):
+    (store.root / "bucket" / "loop").symlink_to("loop")
+    (store.root / "bucket" / "dangling").symlink_to("nowhere")
+    for key in ("link", "folder/secret", "loop"):
         with pytest.raises(BadUri, match="leads out of the store"):
             store.read(f"s3://bucket/{key}")
     assert uris(store, "s3://bucket/") == ["s3://bucket/a"]

@@ -12,6 +12,7 @@ import errno
 import os
 import re
 import shutil
+import stat
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -147,7 +148,7 @@ class FolderStore:
         top = self._inside(prefix, bucket, [])
         for path, status in _files(self._inside(prefix, bucket, folders), start):
             uri = f"s3://{bucket}/{_key(path.relative_to(top))}"
-            if uri.startswith(prefix) and path.resolve().is_relative_to(self.root):
+            if uri.startswith(prefix) and self._leads_inside(path):
                 yield StoredObject(uri, path, status.st_size, status.st_mtime)
 
     def _list_plain(self, prefix: str) -> Iterator[StoredObject]:
@@ -163,9 +164,15 @@ class FolderStore:
         path = self.root.joinpath(bucket, *map(_file_name, names))
         if {".", ".."} & set(names) or "\0" in uri:
             raise BadUri(uri, str(path), "a key may not have '.', '..' or NUL in its names")
-        if not path.resolve().is_relative_to(self.root):
+        if not self._leads_inside(path):
             raise BadUri(uri, str(path), "a symbolic link leads out of the store")
         return path
+
+    def _leads_inside(self, path: Path) -> bool:
+        try:
+            return path.resolve().is_relative_to(self.root)
+        except (OSError, RuntimeError):  # a loop of links: RuntimeError before Python 3.13
+            return False
 
     def _plain(self, uri: str) -> str:
         path = uri
@@ -197,9 +204,11 @@ def _files(folder: Path, start: str = "") -> Iterator[tuple[Path, os.stat_result
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
             yield from _files(Path(entry.path))
-        elif entry.is_file() and not entry.name.startswith(PARTIAL):
-            with suppress(FileNotFoundError):
-                yield Path(entry.path), entry.stat()
+        elif not entry.name.startswith(PARTIAL):
+            with suppress(OSError):
+                status = entry.stat()
+                if stat.S_ISREG(status.st_mode):
+                    yield Path(entry.path), status
 
 
 def _partial(folder: Path) -> tuple[Path, IO[bytes]]:
