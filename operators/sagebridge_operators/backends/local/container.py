@@ -154,11 +154,6 @@ def _wait(job: Job, control: socket.socket, seconds: float | None) -> Exit:
 def _environment(job: Job) -> dict[str, str]:
     """What a job sees of this machine's environment: none of the worker's secrets."""
     executables = str(Path(sys.executable).parent)
-    bytecode = job.home.absolute() / "pycache"
-    # Every job's scripts are at the same path, and a script of equal size and time would pass for
-    # another's: a file where their folder would be keeps scripts, not libraries, out of the cache.
-    (bytecode / "opt").mkdir(parents=True, exist_ok=True)
-    (bytecode / "opt/ml").touch()
     return {
         "PATH": f"{executables}:{SYSTEM_PATH}",
         "HOME": str(job.tmp),
@@ -166,7 +161,6 @@ def _environment(job: Job) -> dict[str, str]:
         "LANG": os.environ.get("LANG", "C.UTF-8"),
         "PYTHONUNBUFFERED": "1",
         "SAGEMAKER_BASE_DIR": "/opt/ml",
-        "PYTHONPYCACHEPREFIX": str(bytecode),
         "AWS_REGION": job.region,
         "AWS_DEFAULT_REGION": job.region,
     }
