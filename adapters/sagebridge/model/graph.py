@@ -7,6 +7,7 @@ Condition: its conditions only), and for the Condition in whose branch it stands
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, step_references, walk
@@ -45,3 +46,25 @@ def graph(pipeline: Pipeline) -> nx.DiGraph[str]:
         known: dict[str, Any] = result.get_edge_data(source, target, default={})
         result.add_edge(source, target, reasons=known.get("reasons", frozenset()) | {reason})
     return result
+
+
+def in_order(steps: Sequence[Step]) -> list[Step]:
+    """Steps so that each comes after those it waits for, else in their written order."""
+    owner = {inner.name: position for position, step in enumerate(steps) for inner in walk((step,))}
+    waits: list[set[int]] = [set() for _ in steps]
+    followers: list[set[int]] = [set() for _ in steps]
+    for before, after, _ in edges(steps):
+        first, second = owner.get(before), owner[after]
+        if first is not None and first != second:
+            waits[second].add(first)
+            followers[first].add(second)
+    ready = [position for position, before in enumerate(waits) if not before]
+    order: list[int] = []
+    while ready:
+        order.append(heappop(ready))
+        for follower in followers[order[-1]]:
+            waits[follower].discard(order[-1])
+            if not waits[follower]:
+                heappush(ready, follower)
+    in_a_cycle = sorted(set(range(len(steps))).difference(order))
+    return [steps[position] for position in (*order, *in_a_cycle)]

@@ -1,9 +1,17 @@
-"""Help for a name that is not known."""
+"""Names and values as messages show them."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from difflib import get_close_matches
+
+
+def shown(value: object) -> str:
+    """A value quoted, with control characters escaped, and cut to what a message bears."""
+    if isinstance(value, str):
+        return repr(value if len(value) <= 60 else f"{value[:57]}...")
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def did_you_mean(name: str, known: Collection[str]) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sagebridge.errors import ParameterError
-from sagebridge.model.names import did_you_mean
+from sagebridge.model.names import did_you_mean, shown
 from sagebridge.model.values import ABSENT, EMPTY, Absent, Object, Strict, Value
 
+_INTEGER = re.compile(r"\s*[+-]?[0-9]{1,4000}\s*")
+_FLOAT = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
 PARAMETER_TYPES = ("String", "Integer", "Float", "Boolean")
 
 
@@ -41,7 +44,7 @@ def coerce_one(parameter: Parameter, value: Value) -> str | int | float | bool:
     result = _typed(parameter.value_type, value)
     choices = parameter.enum_values
     if choices is not ABSENT and choices and result not in choices:
-        raise WrongValue(f"one of {', '.join(repr(choice) for choice in choices)}")
+        raise WrongValue(f"one of {', '.join(shown(choice) for choice in choices)}")
     return result
 
 
@@ -53,18 +56,17 @@ def _typed(declared: str, value: Value) -> str | int | float | bool:
             raise WrongValue("an Integer")
         case "Integer", int():
             return value
-        case "Integer", str():
-            try:
-                return int(value)
-            except ValueError:
-                raise WrongValue("an Integer") from None
+        case "Integer", str() if _INTEGER.fullmatch(value):
+            return int(value)
         case "Float", bool():
+            raise WrongValue("a Float")
+        case "Float", str() if not _FLOAT.fullmatch(value):
             raise WrongValue("a Float")
         case "Float", int() | float() | str():
             try:
                 number = float(value)
-            except (ValueError, OverflowError):
-                raise WrongValue("a Float") from None
+            except OverflowError:
+                number = math.inf
             if not math.isfinite(number):
                 raise WrongValue("a finite Float")
             return number
@@ -99,7 +101,7 @@ def coerce(parameters: Sequence[Parameter], given: Mapping[str, Value]) -> dict[
         try:
             values[name] = coerce_one(parameter, value)
         except WrongValue as wrong:
-            problems.append(f"parameter {name!r} is {value!r}, expected {wrong}")
+            problems.append(f"parameter {name!r} is {shown(value)}, expected {wrong}")
     if problems:
         raise ParameterError(problems)
     return values

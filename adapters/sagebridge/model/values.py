@@ -90,7 +90,7 @@ def key_of(value: Value) -> Hashable:
     if isinstance(value, int):
         return ("int", value)
     if isinstance(value, float):
-        return ("float", value)
+        return ("float", repr(value))
     if isinstance(value, list | tuple):
         return ("array", tuple(key_of(item) for item in value))
     if isinstance(value, Mapping):

@@ -17,6 +17,7 @@ from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
 
 from sagebridge.errors import SourceError
+from sagebridge.model.names import shown
 
 _SCALAR = re.compile(r"[^\s,\]}]+")
 _SPACE = re.compile(r"[ \t\n\r]*")
@@ -93,11 +94,6 @@ def kind(raw: Any) -> str:
         case list():
             return "an array"
     return "an object"
-
-
-def shown(text: str) -> str:
-    """A text of the document, quoted and cut to the length that a message bears."""
-    return repr(text if len(text) <= 60 else f"{text[:57]}...")
 
 
 def escape(name: str) -> str:

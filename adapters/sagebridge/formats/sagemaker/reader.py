@@ -127,7 +127,7 @@ def read_definition(document: Document) -> tuple[Pipeline, tuple[Loss, ...]]:
         experiment_config=_config(members, "PipelineExperimentConfig"),
         mlflow_config=_config(members, "MlflowConfig"),
         extra=members.extra(),
-        **_envelope(document.envelope),
+        **read_envelope(document.envelope),
     )
     losses = tuple(
         Loss(
@@ -169,7 +169,8 @@ def _config(members: Members, name: str) -> Value:
     return read_value(members.left.pop(name), bare_joins=name == "PipelineExperimentConfig")
 
 
-def _envelope(raw: Mapping[str, Any]) -> dict[str, Any]:
+def read_envelope(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """What a Create/DescribePipeline document says beside the definition, as Pipeline fields."""
     found = {
         "name": text(raw.get("PipelineName")),
         "display_name": text(raw.get("PipelineDisplayName")),

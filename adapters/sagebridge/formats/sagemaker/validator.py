@@ -7,10 +7,11 @@ from typing import Any
 
 from sagebridge.errors import SourceError
 from sagebridge.findings import Finding
-from sagebridge.formats.sagemaker.document import Document, MalformedJson, NotAPipeline, shown
+from sagebridge.formats.sagemaker.document import Document, MalformedJson, NotAPipeline
 from sagebridge.formats.sagemaker.rules import RULES
 from sagebridge.formats.sagemaker.rules.definition import Definition, Problem
 from sagebridge.formats.sagemaker.source import open_source
+from sagebridge.model.names import shown
 
 UNREADABLE = "unreadable-source"
 

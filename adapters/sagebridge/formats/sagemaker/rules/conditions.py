@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sagebridge.formats.sagemaker.document import kind, shown
+from sagebridge.formats.sagemaker.document import kind
 from sagebridge.formats.sagemaker.rules.definition import (
     BRANCHES,
     Definition,
@@ -13,12 +13,13 @@ from sagebridge.formats.sagemaker.rules.definition import (
     Problem,
     is_expression,
     is_number,
+    wrong_option,
     wrong_type,
 )
 from sagebridge.formats.sagemaker.rules.members import BRANCHING, unknown_members
 from sagebridge.model.conditions import COMPARISONS, CONDITION_TYPES
 from sagebridge.model.expressions import Get
-from sagebridge.model.names import did_you_mean
+from sagebridge.model.names import did_you_mean, shown
 
 _COMPARED = (*COMPARISONS, "NotEquals")
 _PARAMETER_KINDS = {"String": "text", "Integer": "number", "Float": "number", "Boolean": "boolean"}
@@ -33,7 +34,7 @@ def check_conditions(definition: Definition) -> Iterator[Problem]:
         for side in BRANCHES:
             if not isinstance(arguments.get(side, []), list):
                 what = f"{side} of {step.label}"
-                yield wrong_type(f"{pointer}/{side}", what, "an array of steps", arguments[side])
+                yield wrong_option(f"{pointer}/{side}", what, "an array of steps", arguments[side])
         if "Conditions" not in arguments:
             yield Problem("missing-member", pointer, f"step {step.label} has no Conditions")
         else:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
-from sagebridge.formats.sagemaker.document import escape, kind, shown
+from sagebridge.formats.sagemaker.document import escape, kind
 from sagebridge.model.expressions import Get
+from sagebridge.model.names import shown
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 BRANCHES = ("IfSteps", "ElseSteps")
@@ -191,6 +192,12 @@ def either(words: Sequence[str]) -> str:
 
 def wrong_type(pointer: str, what: str, expected: str, found: Any) -> Problem:
     return Problem("wrong-type", pointer, f"{what} is {kind(found)} ({expected} expected)")
+
+
+def wrong_option(pointer: str, what: str, expected: str, found: Any) -> Problem:
+    """As :func:`wrong_type`, of a member that may be left out: null does no harm there."""
+    problem = wrong_type(pointer, what, expected, found)
+    return problem._replace(severity="warning") if found is None else problem
 
 
 def is_number(value: Any) -> bool:

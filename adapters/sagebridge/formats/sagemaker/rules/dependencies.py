@@ -7,16 +7,16 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from sagebridge.formats.sagemaker.document import shown
 from sagebridge.formats.sagemaker.rules.definition import (
     BRANCHES,
     Branch,
     Definition,
     Problem,
     label,
+    wrong_option,
     wrong_type,
 )
-from sagebridge.model.names import did_you_mean
+from sagebridge.model.names import did_you_mean, shown
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -52,7 +52,7 @@ def _check_depends_on(definition: Definition) -> Iterator[Problem]:
         names = step.raw.get("DependsOn", [])
         if not isinstance(names, list):
             what = f"DependsOn of step {step.label}"
-            yield wrong_type(step.at("DependsOn"), what, "an array of step names", names)
+            yield wrong_option(step.at("DependsOn"), what, "an array of step names", names)
             continue
         for position, name in enumerate(names):
             pointer = step.at("DependsOn", position)

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sagebridge.formats.sagemaker.document import kind, shown
+from sagebridge.formats.sagemaker.document import kind
 from sagebridge.formats.sagemaker.rules.definition import (
     NAME,
     Definition,
     Problem,
     label,
+    wrong_option,
     wrong_type,
 )
 from sagebridge.formats.sagemaker.rules.members import DEFINITION, PARAMETER, unknown_members
-from sagebridge.model.names import did_you_mean
+from sagebridge.model.names import did_you_mean, shown
 from sagebridge.model.parameters import PARAMETER_TYPES, Parameter, WrongValue, coerce_one
 from sagebridge.model.pipeline import VERSION
-from sagebridge.model.values import same
 
 
 def check_envelope(definition: Definition) -> Iterator[Problem]:
@@ -36,7 +36,7 @@ def check_envelope(definition: Definition) -> Iterator[Problem]:
     elif not steps:
         yield Problem("no-steps", "/Steps", "Steps is empty: a pipeline needs at least one step")
     if not isinstance(raw.get("Metadata", {}), dict):
-        yield wrong_type("/Metadata", "Metadata", "an object", raw["Metadata"])
+        yield wrong_option("/Metadata", "Metadata", "an object", raw["Metadata"])
     for name in ("PipelineExperimentConfig", "MlflowConfig"):
         if not isinstance(raw.get(name), dict | None):
             yield wrong_type(f"/{name}", name, "an object or null", raw[name])
@@ -46,7 +46,7 @@ def check_envelope(definition: Definition) -> Iterator[Problem]:
 def check_parameters(definition: Definition) -> Iterator[Problem]:
     parameters = definition.raw.get("Parameters", [])
     if not isinstance(parameters, list):
-        yield wrong_type("/Parameters", "Parameters", "an array", parameters)
+        yield wrong_option("/Parameters", "Parameters", "an array", parameters)
         return
     seen: set[str] = set()
     for position, raw in enumerate(parameters):
@@ -93,7 +93,7 @@ def _check_parameter(raw: dict[str, Any], pointer: str) -> Iterator[Problem]:
         )
         return
     if not isinstance(raw.get("Description", ""), str):
-        yield wrong_type(
+        yield wrong_option(
             f"{pointer}/Description", f"the Description of {what}", "a string", raw["Description"]
         )
     yield from _check_enum(raw, declared, pointer, what)
@@ -104,7 +104,7 @@ def _check_parameter(raw: dict[str, Any], pointer: str) -> Iterator[Problem]:
 def _check_enum(raw: dict[str, Any], declared: str, pointer: str, what: str) -> Iterator[Problem]:
     choices = raw.get("EnumValues", [""])
     if not isinstance(choices, list):
-        yield wrong_type(f"{pointer}/EnumValues", f"EnumValues of {what}", "an array", choices)
+        yield wrong_option(f"{pointer}/EnumValues", f"EnumValues of {what}", "an array", choices)
         return
     if not choices:
         yield Problem(
@@ -136,7 +136,7 @@ def _check_default(raw: dict[str, Any], declared: str, pointer: str) -> Iterator
             f"{what.rstrip()} is {kind(default)}; write it without quotes",
             "warning",
         )
-    if isinstance(choices, list) and choices and not any(same(value, one) for one in choices):
+    if isinstance(choices, list) and choices and value not in choices:
         yield Problem(
             "parameter-default",
             pointer,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sagebridge.formats.sagemaker.document import kind, shown
+from sagebridge.formats.sagemaker.document import kind
 from sagebridge.formats.sagemaker.rules.definition import (
     Definition,
     Problem,
@@ -14,7 +14,7 @@ from sagebridge.formats.sagemaker.rules.definition import (
 )
 from sagebridge.formats.sagemaker.rules.members import unknown_members
 from sagebridge.model.expressions import ROOTS, Get, parse_tokens
-from sagebridge.model.names import did_you_mean
+from sagebridge.model.names import did_you_mean, shown
 
 _FUNCTIONS = ("Get", "Std:Join", "Std:JsonGet")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from sagebridge.formats.sagemaker.document import escape, shown
+from sagebridge.formats.sagemaker.document import escape
 from sagebridge.formats.sagemaker.rules.definition import Problem
-from sagebridge.model.names import did_you_mean
+from sagebridge.model.names import did_you_mean, shown
 
 DEFINITION = frozenset(
     ("Version", "Metadata", "Parameters", "PipelineExperimentConfig", "MlflowConfig", "Steps")

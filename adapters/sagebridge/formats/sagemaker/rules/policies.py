@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sagebridge.formats.sagemaker.document import kind, shown
+from sagebridge.formats.sagemaker.document import kind
 from sagebridge.formats.sagemaker.rules.definition import (
     Definition,
     Place,
     Problem,
     is_number,
+    wrong_option,
     wrong_type,
 )
 from sagebridge.formats.sagemaker.rules.members import CACHE, RETRY_POLICY, unknown_members
 from sagebridge.model.durations import parse_duration
-from sagebridge.model.names import did_you_mean
+from sagebridge.model.names import did_you_mean, shown
 
 EXCEPTION_TYPES = (
     "Step.SERVICE_FAULT",
@@ -39,7 +40,7 @@ def check_retries(definition: Definition) -> Iterator[Problem]:
         policies = step.raw.get("RetryPolicies", [])
         if not isinstance(policies, list):
             what = f"RetryPolicies of step {step.label}"
-            yield wrong_type(step.at("RetryPolicies"), what, "an array", policies)
+            yield wrong_option(step.at("RetryPolicies"), what, "an array", policies)
             continue
         for position, policy in enumerate(policies):
             pointer = step.at("RetryPolicies", position)
@@ -114,7 +115,7 @@ def check_caches(definition: Definition) -> Iterator[Problem]:
             continue
         raw, pointer = step.raw["CacheConfig"], step.at("CacheConfig")
         if not isinstance(raw, dict):
-            yield wrong_type(pointer, f"CacheConfig of step {step.label}", "an object", raw)
+            yield wrong_option(pointer, f"CacheConfig of step {step.label}", "an object", raw)
             continue
         yield from unknown_members(raw, CACHE, pointer, f"CacheConfig of step {step.label}")
         if "Enabled" not in raw:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sagebridge.formats.sagemaker.document import shown
 from sagebridge.formats.sagemaker.rules.definition import (
     Definition,
     Place,
@@ -16,7 +15,7 @@ from sagebridge.formats.sagemaker.rules.definition import (
 )
 from sagebridge.formats.sagemaker.rules.steps import processing_names, there
 from sagebridge.model.expressions import Get, Key, Member
-from sagebridge.model.names import did_you_mean
+from sagebridge.model.names import did_you_mean, shown
 
 EXECUTION_VARIABLES = (
     "StartDateTime",

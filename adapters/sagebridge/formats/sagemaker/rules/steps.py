@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from sagebridge.formats.sagemaker.document import kind, shown
+from sagebridge.formats.sagemaker.document import kind
 from sagebridge.formats.sagemaker.rules.definition import (
     BRANCHES,
     NAME,
@@ -15,6 +15,7 @@ from sagebridge.formats.sagemaker.rules.definition import (
     either,
     is_expression,
     objects,
+    wrong_option,
     wrong_type,
 )
 from sagebridge.formats.sagemaker.rules.members import (
@@ -25,7 +26,7 @@ from sagebridge.formats.sagemaker.rules.members import (
     STEP_TYPES,
     unknown_members,
 )
-from sagebridge.model.names import did_you_mean
+from sagebridge.model.names import did_you_mean, shown
 
 _CHECK_TYPES = {
     "QualityCheck": ("DATA_QUALITY", "MODEL_QUALITY"),
@@ -174,7 +175,7 @@ def _check_texts(step: Place) -> Iterator[Problem]:
         value = step.raw.get(name, "")
         what = f"{name} of step {step.label}"
         if not isinstance(value, str):
-            yield wrong_type(step.at(name), what, "a string", value)
+            yield wrong_option(step.at(name), what, "a string", value)
         elif len(value) > limit:
             yield Problem(
                 "text-too-long",
@@ -257,7 +258,7 @@ def _check_named(step: Place, member: str, key: str, duplicate: str) -> Iterator
     """A list of objects, each with a name of its own."""
     items, pointer = step.raw.get(member, []), step.at(member)
     if not isinstance(items, list):
-        yield wrong_type(pointer, f"{member} of step {step.label}", "an array", items)
+        yield wrong_option(pointer, f"{member} of step {step.label}", "an array", items)
         return
     seen: set[str] = set()
     for position, item in enumerate(items):

@@ -1,0 +1,123 @@
+"""What an execution may be started with, and how a refusal reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sagebridge.errors import ParameterError
+from sagebridge.model.parameters import Parameter, coerce, coerce_one
+from tests.strategies import SCALARS
+
+RIGHT: list[tuple[str, Any, Any]] = [
+    ("String", "x", "x"),
+    ("String", "", ""),
+    ("String", "0123", "0123"),
+    ("Integer", 3, 3),
+    ("Integer", "3", 3),
+    ("Integer", "-3", -3),
+    ("Integer", " 3 ", 3),
+    ("Integer", 10**30, 10**30),
+    ("Float", 6.5, 6.5),
+    ("Float", "6.5", 6.5),
+    ("Float", 6, 6.0),
+    ("Float", "1e-3", 0.001),
+    ("Boolean", True, True),
+    ("Boolean", "True", True),
+    ("Boolean", "false", False),
+    ("Boolean", "FALSE", False),
+]
+WRONG: list[tuple[str, Any, str]] = [
+    ("String", 3, "a String"),
+    ("String", None, "a String"),
+    ("String", True, "a String"),
+    ("Integer", "three", "an Integer"),
+    ("Integer", "", "an Integer"),
+    ("Integer", "3.0", "an Integer"),
+    ("Integer", "1_000", "an Integer"),
+    ("Integer", "٣", "an Integer"),
+    ("Integer", 3.0, "an Integer"),
+    ("Integer", True, "an Integer"),
+    ("Integer", "9" * 5000, "an Integer"),
+    ("Integer", None, "an Integer"),
+    ("Float", "six", "a Float"),
+    ("Float", "1_0.5", "a Float"),
+    ("Float", "nan", "a Float"),
+    ("Float", "inf", "a Float"),
+    ("Float", "1e999", "a finite Float"),
+    ("Float", 10**400, "a finite Float"),
+    ("Float", False, "a Float"),
+    ("Boolean", "yes", "a Boolean (true or false)"),
+    ("Boolean", 1, "a Boolean (true or false)"),
+    ("Boolean", "", "a Boolean (true or false)"),
+    ("Date", "2026-11-01", "a parameter type among String, Integer, Float, Boolean"),
+]
+
+
+@pytest.mark.parametrize(("declared", "given", "expected"), RIGHT)
+def test_values_in_the_declared_type(declared: str, given: Any, expected: Any) -> None:
+    value = coerce([Parameter("P", declared)], {"P": given})["P"]
+    assert (type(value), value) == (type(expected), expected)
+
+
+@pytest.mark.parametrize(("declared", "given", "expected"), WRONG)
+def test_values_of_another_type(declared: str, given: Any, expected: str) -> None:
+    with pytest.raises(ParameterError) as raised:
+        coerce([Parameter("P", declared)], {"P": given})
+    assert str(raised.value).startswith("parameter 'P' is ")
+    assert expected in str(raised.value)
+    assert len(str(raised.value)) < 200
+    assert raised.value.exit_code == 2
+
+
+def test_a_type_left_out_is_string() -> None:
+    assert coerce([Parameter("P")], {"P": "1"}) == {"P": "1"}
+
+
+def test_defaults_and_given_values() -> None:
+    parameters = [Parameter("A", "Integer", 1), Parameter("B", "Float", 2), Parameter("C")]
+    assert coerce(parameters, {"C": "c", "A": "7"}) == {"A": 7, "B": 2.0, "C": "c"}
+
+
+def test_choices() -> None:
+    mode = Parameter("Mode", "String", "dev", ("dev", "prod"))
+    assert coerce([mode], {}) == {"Mode": "dev"}
+    assert coerce([mode], {"Mode": "prod"}) == {"Mode": "prod"}
+    with pytest.raises(ParameterError, match="'Mode' is 'test', expected one of 'dev', 'prod'"):
+        coerce([mode], {"Mode": "test"})
+
+
+def test_choices_are_numbers_whatever_their_spelling() -> None:
+    assert coerce([Parameter("N", "Float", 1.0, (1, 2))], {}) == {"N": 1.0}
+
+
+def test_every_problem_is_told_at_once() -> None:
+    parameters = [Parameter("InputData", "String"), Parameter("Count", "Integer", 1)]
+    with pytest.raises(ParameterError) as raised:
+        coerce(parameters, {"Count": "many", "InputDate": "x", "Other": 1})
+    assert raised.value.problems == (
+        "unknown parameter 'InputDate' (did you mean 'InputData'?)",
+        "unknown parameter 'Other' (the pipeline has InputData, Count)",
+        "parameter 'InputData' has no default and was not given",
+        "parameter 'Count' is 'many', expected an Integer",
+    )
+
+
+def test_a_pipeline_without_parameters_says_so() -> None:
+    with pytest.raises(ParameterError, match="unknown parameter 'X' \\(the pipeline has none\\)"):
+        coerce([], {"X": 1})
+
+
+@given(st.sampled_from(("String", "Integer", "Float", "Boolean")), SCALARS)
+def test_a_value_that_is_taken_is_taken_again(declared: str, value: Any) -> None:
+    parameter = Parameter("P", declared)
+    try:
+        once = coerce_one(parameter, value)
+    except ValueError:
+        return
+    twice = coerce_one(parameter, once)
+    assert (type(twice), twice) == (type(once), once)
+    assert type(once) is {"String": str, "Integer": int, "Float": float, "Boolean": bool}[declared]
