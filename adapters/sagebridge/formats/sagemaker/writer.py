@@ -40,6 +40,25 @@ def definition(pipeline: Pipeline) -> dict[str, Any]:
     )
 
 
+def write_envelope(pipeline: Pipeline) -> dict[str, Any]:
+    """What a CreatePipeline request says beside the definition, where the pipeline says it."""
+    limit = pipeline.parallelism
+    parallelism = (
+        ABSENT
+        if limit is ABSENT
+        else {"MaxParallelExecutionSteps": limit.max_parallel_execution_steps}
+    )
+    return _object(
+        ("PipelineName", pipeline.name or ABSENT),
+        ("PipelineDisplayName", pipeline.display_name),
+        ("PipelineDescription", pipeline.description),
+        ("RoleArn", pipeline.role_arn),
+        ("Tags", pipeline.tags),
+        ("ParallelismConfiguration", parallelism),
+        extra={},
+    )
+
+
 def _object(*members: tuple[str, Value], extra: Value) -> dict[str, Any]:
     result = {name: write_value(value) for name, value in members if value is not ABSENT}
     result.update(write_value(extra))

@@ -192,9 +192,8 @@ def _check_target(step: Place) -> Iterator[Problem]:
         message = f"{step.type} step {step.label} has no {name}"
         yield Problem("missing-member", step.pointer, message)
     elif not isinstance(step.raw[name], str):
-        hint = "; expressions are not replaced there" if is_expression(step.raw[name]) else ""
         found = step.raw[name]
-        yield wrong_type(step.at(name), f"{name} of step {step.label}", f"a string{hint}", found)
+        yield wrong_type(step.at(name), f"{name} of step {step.label}", "a plain string", found)
 
 
 def _check_check(step: Place) -> Iterator[Problem]:

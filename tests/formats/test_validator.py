@@ -1,0 +1,266 @@
+"""Each finding: its code, where it points and what it says."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+import sagebridge
+from tests.definition import (
+    REPORT,
+    equals,
+    findings,
+    gate,
+    get,
+    only,
+    output_of,
+    processing,
+    step,
+    told,
+    uses,
+)
+from tests.strategies import definitions, json_values, mutated
+
+UNKNOWN_ON_PURPOSE = {"conditions-unknown", "unknown"}
+"""Our own definitions of what no service has yet, which translations must keep."""
+
+
+def test_the_corpus_has_no_errors(definition: Path) -> None:
+    found = [f for f in sagebridge.validate(definition) if f.severity == "error"]
+    assert bool(found) == (definition.stem in UNKNOWN_ON_PURPOSE), found
+
+
+def test_the_invalid_definitions_of_the_corpus() -> None:
+    """Each of them has one error, with the code and the place that its index says."""
+    folder = os.environ.get("SAGEBRIDGE_CORPUS")
+    if not folder:
+        pytest.skip("SAGEBRIDGE_CORPUS names no corpus")
+    with (Path(folder) / "invalid" / "INDEX.tsv").open(newline="") as index:
+        rows = list(csv.DictReader(index, delimiter="\t"))
+    assert len(rows) == 20
+    expected = {row["file"]: [(row["code"], row["pointer"].partition(" (")[0])] for row in rows}
+    found = {name: told(sagebridge.validate(Path(folder) / "invalid" / name)) for name in expected}
+    assert found == expected
+
+
+def test_a_sound_definition_has_no_findings() -> None:
+    assert (
+        findings(
+            processing("Eval", REPORT),
+            step("Wait", DependsOn=["Eval"]),
+            gate(
+                equals(
+                    {
+                        "Std:JsonGet": {
+                            "PropertyFile": get("Steps.Eval.PropertyFiles.Report"),
+                            "Path": "a.b[0]['c']",
+                        }
+                    },
+                    get("Parameters.Limit"),
+                    "LessThan",
+                ),
+                {"Type": "Not", "Condition": {"Type": "Or", "Conditions": []}},
+                {"Type": "In", "QueryValue": output_of("Wait"), "Values": ["a", "b"]},
+                then=[step("Then", Arguments={"x": {"Std:Join": {"On": "/", "Values": ["a", 1]}}})],
+                other=[step("Stop", "Fail", Arguments={"ErrorMessage": "too bad"})],
+            ),
+            Metadata={},
+            PipelineExperimentConfig={
+                "ExperimentName": get("Execution.PipelineName"),
+                "TrialName": {"On": "-", "Values": ["t", get("Execution.PipelineExecutionId")]},
+            },
+            MlflowConfig=None,
+            Parameters=[{"Name": "Limit", "Type": "Float", "DefaultValue": 6}],
+        )
+        == ()
+    )
+
+
+def test_a_step_after_the_branch_that_it_needs_is_sound() -> None:
+    branch = gate(then=[step("Then")], other=[step("Else")])
+    assert findings(branch, uses(output_of("Then"), "After")) == ()
+
+
+CYCLES: dict[str, tuple[Any, str, str]] = {
+    "DependsOn": (
+        [step("A", DependsOn=["C"]), step("B", DependsOn=["A"]), step("C", DependsOn=["B"])],
+        "/Steps/0/DependsOn/0",
+        "dependency cycle A -> B -> C -> A through DependsOn",
+    ),
+    "data": (
+        [uses(output_of("B"), "A"), uses(output_of("A"), "B")],
+        "/Steps/0/Arguments/x/Get",
+        "dependency cycle A -> B -> A through a reference",
+    ),
+    "both": (
+        [uses(output_of("B"), "A"), step("B", DependsOn=["A"])],
+        "/Steps/0/Arguments/x/Get",
+        "dependency cycle A -> B -> A through DependsOn and a reference",
+    ),
+    "branch and data": (
+        [gate(equals(output_of("A"), "x"), then=[step("A")])],
+        "/Steps/0/Arguments/Conditions/0/LeftValue/Get",
+        "dependency cycle Gate -> A -> Gate through a reference and the branch",
+    ),
+    "branch, a step outside, and DependsOn": (
+        [step("Out", DependsOn=["A"]), {**gate(then=[step("A")]), "DependsOn": ["Out"]}],
+        "/Steps/0/DependsOn/0",
+        "dependency cycle Out -> Gate -> A -> Out through DependsOn and the branch",
+    ),
+    "the step itself": (
+        [uses(output_of("A"))],
+        "/Steps/0/Arguments/x/Get",
+        "step A refers to itself",
+    ),
+    "the step itself in DependsOn": (
+        [step("A", DependsOn=["A"])],
+        "/Steps/0/DependsOn/0",
+        "step A DependsOn itself",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CYCLES)
+def test_cycles(case: str) -> None:
+    steps, pointer, message = CYCLES[case]
+    assert only(findings(*steps)) == ("error", "dependency-cycle", pointer, message)
+
+
+def test_every_cycle_is_told() -> None:
+    pairs = [("A", "B"), ("B", "A"), ("C", "D"), ("D", "C"), ("E", "E")]
+    found = findings(*(step(name, DependsOn=[other]) for name, other in pairs))
+    assert [f.code for f in found] == ["dependency-cycle"] * 3
+
+
+def test_a_long_chain_is_no_cycle() -> None:
+    names = [f"S{number}" for number in range(300)]
+    steps = [step("S0"), *(step(b, DependsOn=[a]) for a, b in itertools.pairwise(names))]
+    assert findings(*steps) == ()
+
+
+class TestNeverRuns:
+    def test_a_step_of_the_other_branch(self) -> None:
+        found = findings(gate(then=[step("A")], other=[uses(output_of("A"), "B")]))
+        assert only(found) == (
+            "warning",
+            "never-runs",
+            "/Steps/0/Arguments/ElseSteps/0/Arguments/x/Get",
+            (
+                "step B never runs: it waits for 'A', which runs only with IfSteps of Gate, "
+                "and itself needs ElseSteps"
+            ),
+        )
+
+    def test_a_step_that_waits_for_both(self) -> None:
+        found = findings(
+            gate(then=[step("A")], other=[step("B")]),
+            step("Join", DependsOn=["A", "B"]),
+            step("Later", DependsOn=["Join"]),
+        )
+        assert [(f.code, f.pointer) for f in found] == [("never-runs", "/Steps/1/DependsOn/1")]
+
+    def test_through_a_step_between(self) -> None:
+        found = findings(
+            gate(then=[step("A")], other=[step("B", DependsOn=["Between"])]),
+            step("Between", DependsOn=["A"]),
+        )
+        assert [f.code for f in found] == ["never-runs"]
+
+
+class TestDocuments:
+    def test_all_findings_at_once_by_place(self) -> None:
+        text = json.dumps(
+            {
+                "Version": "2021-01-01",
+                "Parameters": [{"Name": "N", "Type": "Integer", "DefaultValue": "x"}],
+                "Steps": [uses(get("Parameters.M"), "A"), step("A"), step("B", DependsOn=["C"])],
+            },
+            indent=1,
+        )
+        found = sagebridge.validate(text)
+        assert [f.code for f in found] == [
+            "unsupported-version",
+            "parameter-default",
+            "unknown-parameter",
+            "duplicate-step",
+            "unknown-step",
+        ]
+        for finding in found:
+            place = text.splitlines()[finding.line - 1]
+            assert finding.pointer.rpartition("/")[2] in place or place.strip() == '"C"'
+
+    def test_envelope(self) -> None:
+        definition = json.dumps({"Version": "2020-12-01", "Steps": []}, indent=1)
+        document = {"PipelineName": "p", "PipelineDefinition": definition}
+        (finding,) = sagebridge.validate(json.dumps(document, indent=1))
+        assert (finding.code, finding.pointer, finding.line) == ("no-steps", "/Steps", 3)
+
+    @pytest.mark.parametrize(
+        ("text", "code", "pointer"),
+        [
+            ('{"Version": "2020-12-01", "Steps": [{"Na', "malformed-json", "line 1, column 41"),
+            ('{\n"Steps": [,]}', "malformed-json", "line 2, column 11"),
+            ("", "not-a-pipeline", ""),
+            ("[]", "not-a-pipeline", ""),
+            ('{"x": 1}', "not-a-pipeline", ""),
+            ("[" * 1_000_000, "not-a-pipeline", ""),
+            ('{"Steps": [], "x": NaN}', "unreadable-source", ""),
+        ],
+        ids=["cut", "comma", "empty", "array", "other", "deep", "nan"],
+    )
+    def test_what_is_no_definition(
+        self, tmp_path: Path, text: str, code: str, pointer: str
+    ) -> None:
+        file = tmp_path / "d.json"
+        file.write_text(text)
+        found = sagebridge.validate(file)
+        assert told(found) == [(code, pointer)]
+        assert str(tmp_path) not in found[0].message
+
+    def test_no_file(self, tmp_path: Path) -> None:
+        assert told(sagebridge.validate(tmp_path / "absent.json")) == [("unreadable-source", "")]
+
+    @pytest.mark.parametrize(
+        ("members", "told_"),
+        [
+            ({"Steps": {}}, [("missing-member", ""), ("wrong-type", "/Steps")]),
+            ({"Steps": [], "Version": "2020-12-01"}, [("no-steps", "/Steps")]),
+        ],
+    )
+    def test_top_level(self, members: Any, told_: Any) -> None:
+        assert told(sagebridge.validate(members)) == told_
+
+    def test_a_member_written_twice(self) -> None:
+        text = '{"Version": "2020-12-01",\n"Steps": [{"Name": "A", "Type": "Lambda",\n"Name": "B",'
+        text += '\n"FunctionArn": "f", "x/y": {"a": 1},\n"x/y": {"a": 1}}]}'
+        found = [f for f in sagebridge.validate(text) if f.code == "duplicate-member"]
+        assert [(f.pointer, f.line) for f in found] == [("/Steps/0/Name", 3), ("/Steps/0/x~1y", 5)]
+
+    def test_an_experiment_cannot_wait_for_a_step(self) -> None:
+        config = {"ExperimentName": output_of("A")}
+        found = findings(step("A"), PipelineExperimentConfig=config)
+        assert told(found) == [("unknown-step", "/PipelineExperimentConfig/ExperimentName/Get")]
+
+    def test_names_that_are_terminal_commands_are_escaped(self) -> None:
+        for finding in findings(step("A\x1b[31m", DependsOn=["\x1b[2J"])):
+            assert finding.message.isprintable()
+
+
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(mutated(definitions()) | json_values())
+def test_nothing_makes_validation_fail(definition: Any) -> None:
+    text = json.dumps(definition)
+    for finding in sagebridge.validate(text):
+        assert finding.message
+        assert 1 <= finding.line <= text.count("\n") + 1
