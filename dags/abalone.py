@@ -1,4 +1,4 @@
-"""The abalone pipeline as an Airflow DAG: the same steps as pipelines/abalone/definition.json."""
+"""AbalonePipeline: an Airflow DAG that sagebridge wrote from a SageMaker pipeline definition."""
 
 from airflow.sdk import DAG, Param
 
@@ -35,11 +35,11 @@ with DAG(
                 "ExperimentName": execution.pipeline_name,
                 "TrialName": execution.pipeline_execution_id,
             },
-        },
+        }
     },
     tags=["sagebridge"],
 ):
-    process = ProcessingOperator(
+    abalone_process = ProcessingOperator(
         task_id="AbaloneProcess",
         arguments={
             "ProcessingResources": {
@@ -47,14 +47,11 @@ with DAG(
                     "InstanceType": "ml.m5.xlarge",
                     "InstanceCount": parameter("ProcessingInstanceCount"),
                     "VolumeSizeInGB": 30,
-                },
+                }
             },
             "AppSpecification": {
                 "ImageUri": "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.4-2-cpu-py3",
-                "ContainerArguments": [
-                    "--seed",
-                    "0",
-                ],
+                "ContainerArguments": ["--seed", "0"],
                 "ContainerEntrypoint": [
                     "python3",
                     "/opt/ml/processing/input/code/preprocessing.py",
@@ -131,12 +128,12 @@ with DAG(
                             "S3UploadMode": "EndOfJob",
                         },
                     },
-                ],
+                ]
             },
         },
     )
 
-    train = TrainingOperator(
+    abalone_train = TrainingOperator(
         task_id="AbaloneTrain",
         arguments={
             "AlgorithmSpecification": {
@@ -149,11 +146,9 @@ with DAG(
                     "s3://sagebridge-abalone/executions",
                     execution.pipeline_execution_id,
                     "model",
-                ),
+                )
             },
-            "StoppingCondition": {
-                "MaxRuntimeInSeconds": 86400,
-            },
+            "StoppingCondition": {"MaxRuntimeInSeconds": 86400},
             "ResourceConfig": {
                 "VolumeSizeInGB": 30,
                 "InstanceCount": 1,
@@ -165,11 +160,11 @@ with DAG(
                     "DataSource": {
                         "S3DataSource": {
                             "S3DataType": "S3Prefix",
-                            "S3Uri": process.properties.ProcessingOutputConfig.Outputs[
+                            "S3Uri": abalone_process.properties.ProcessingOutputConfig.Outputs[
                                 "train"
                             ].S3Output.S3Uri,
                             "S3DataDistributionType": "FullyReplicated",
-                        },
+                        }
                     },
                     "ContentType": "text/csv",
                     "ChannelName": "train",
@@ -178,11 +173,11 @@ with DAG(
                     "DataSource": {
                         "S3DataSource": {
                             "S3DataType": "S3Prefix",
-                            "S3Uri": process.properties.ProcessingOutputConfig.Outputs[
+                            "S3Uri": abalone_process.properties.ProcessingOutputConfig.Outputs[
                                 "validation"
                             ].S3Output.S3Uri,
                             "S3DataDistributionType": "FullyReplicated",
-                        },
+                        }
                     },
                     "ContentType": "text/csv",
                     "ChannelName": "validation",
@@ -197,13 +192,11 @@ with DAG(
                 "min_child_weight": "6",
                 "subsample": "0.7",
             },
-            "ProfilerConfig": {
-                "DisableProfiler": True,
-            },
+            "ProfilerConfig": {"DisableProfiler": True},
         },
     )
 
-    evaluate = ProcessingOperator(
+    abalone_eval = ProcessingOperator(
         task_id="AbaloneEval",
         arguments={
             "ProcessingResources": {
@@ -211,14 +204,11 @@ with DAG(
                     "InstanceType": "ml.m5.xlarge",
                     "InstanceCount": 1,
                     "VolumeSizeInGB": 30,
-                },
+                }
             },
             "AppSpecification": {
                 "ImageUri": "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:3.0-5",
-                "ContainerEntrypoint": [
-                    "python3",
-                    "/opt/ml/processing/input/code/evaluation.py",
-                ],
+                "ContainerEntrypoint": ["python3", "/opt/ml/processing/input/code/evaluation.py"],
             },
             "RoleArn": "arn:aws:iam::111122223333:role/sagebridge-abalone",
             "ProcessingInputs": [
@@ -226,7 +216,7 @@ with DAG(
                     "InputName": "input-1",
                     "AppManaged": False,
                     "S3Input": {
-                        "S3Uri": train.properties.ModelArtifacts.S3ModelArtifacts,
+                        "S3Uri": abalone_train.properties.ModelArtifacts.S3ModelArtifacts,
                         "LocalPath": "/opt/ml/processing/model",
                         "S3DataType": "S3Prefix",
                         "S3InputMode": "File",
@@ -238,7 +228,7 @@ with DAG(
                     "InputName": "input-2",
                     "AppManaged": False,
                     "S3Input": {
-                        "S3Uri": process.properties.ProcessingOutputConfig.Outputs[
+                        "S3Uri": abalone_process.properties.ProcessingOutputConfig.Outputs[
                             "test"
                         ].S3Output.S3Uri,
                         "LocalPath": "/opt/ml/processing/test",
@@ -276,16 +266,18 @@ with DAG(
                             "LocalPath": "/opt/ml/processing/evaluation",
                             "S3UploadMode": "EndOfJob",
                         },
-                    },
-                ],
+                    }
+                ]
             },
         },
         property_files=[
-            PropertyFile("EvaluationReport", output_name="evaluation", file_path="evaluation.json")
+            PropertyFile(
+                name="EvaluationReport", output_name="evaluation", file_path="evaluation.json"
+            )
         ],
     )
 
-    register = RegisterModelOperator(
+    abalone_register_model_register_model = RegisterModelOperator(
         task_id="AbaloneRegisterModel-RegisterModel",
         arguments={
             "ModelPackageGroupName": "sagebridge-abalone",
@@ -295,12 +287,12 @@ with DAG(
                         "ContentType": "application/json",
                         "S3Uri": join(
                             "/",
-                            evaluate.properties.ProcessingOutputConfig.Outputs[
+                            abalone_eval.properties.ProcessingOutputConfig.Outputs[
                                 "evaluation"
                             ].S3Output.S3Uri,
                             "evaluation.json",
                         ),
-                    },
+                    }
                 },
                 "Bias": {},
                 "Explainability": {},
@@ -310,49 +302,38 @@ with DAG(
                     {
                         "Image": "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:3.0-5",
                         "Environment": {},
-                        "ModelDataUrl": train.properties.ModelArtifacts.S3ModelArtifacts,
-                    },
+                        "ModelDataUrl": abalone_train.properties.ModelArtifacts.S3ModelArtifacts,
+                    }
                 ],
-                "SupportedContentTypes": [
-                    "text/csv",
-                ],
-                "SupportedResponseMIMETypes": [
-                    "text/csv",
-                ],
-                "SupportedRealtimeInferenceInstanceTypes": [
-                    "ml.m5.xlarge",
-                ],
-                "SupportedTransformInstanceTypes": [
-                    "ml.m5.xlarge",
-                ],
+                "SupportedContentTypes": ["text/csv"],
+                "SupportedResponseMIMETypes": ["text/csv"],
+                "SupportedRealtimeInferenceInstanceTypes": ["ml.m5.xlarge"],
+                "SupportedTransformInstanceTypes": ["ml.m5.xlarge"],
             },
             "ModelApprovalStatus": parameter("ModelApprovalStatus"),
             "SkipModelValidation": "None",
         },
     )
 
-    create_model = ModelOperator(
+    abalone_create_model = ModelOperator(
         task_id="AbaloneCreateModel",
         arguments={
             "ExecutionRoleArn": "arn:aws:iam::111122223333:role/sagebridge-abalone",
             "PrimaryContainer": {
                 "Image": "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:3.0-5",
                 "Environment": {},
-                "ModelDataUrl": train.properties.ModelArtifacts.S3ModelArtifacts,
+                "ModelDataUrl": abalone_train.properties.ModelArtifacts.S3ModelArtifacts,
             },
         },
     )
 
-    transform = TransformOperator(
+    abalone_transform = TransformOperator(
         task_id="AbaloneTransform",
         arguments={
-            "ModelName": create_model.properties.ModelName,
+            "ModelName": abalone_create_model.properties.ModelName,
             "TransformInput": {
                 "DataSource": {
-                    "S3DataSource": {
-                        "S3DataType": "S3Prefix",
-                        "S3Uri": parameter("BatchData"),
-                    },
+                    "S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": parameter("BatchData")}
                 },
                 "ContentType": "text/csv",
                 "SplitType": "Line",
@@ -367,19 +348,16 @@ with DAG(
                 "AssembleWith": "Line",
                 "Accept": "text/csv",
             },
-            "TransformResources": {
-                "InstanceCount": 1,
-                "InstanceType": "ml.m5.xlarge",
-            },
+            "TransformResources": {"InstanceCount": 1, "InstanceType": "ml.m5.xlarge"},
         },
     )
 
-    fail = FailOperator(
+    abalone_mse_fail = FailOperator(
         task_id="AbaloneMSEFail",
         error_message=join(" ", "Execution failed due to MSE >", parameter("MseThreshold")),
     )
 
-    check = ConditionOperator(
+    abalone_mse_cond = ConditionOperator(
         task_id="AbaloneMSECond",
         conditions=[
             less_than_or_equal_to(
@@ -387,6 +365,6 @@ with DAG(
                 parameter("MseThreshold"),
             )
         ],
-        if_steps=[register, create_model, transform],
-        else_steps=[fail],
+        if_steps=[abalone_register_model_register_model, abalone_create_model, abalone_transform],
+        else_steps=[abalone_mse_fail],
     )

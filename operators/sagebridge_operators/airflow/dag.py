@@ -10,14 +10,12 @@ from airflow.providers.common.compat.sdk import DAG, Param
 
 import sagebridge
 from sagebridge.errors import SagebridgeError
+from sagebridge.formats.airflow.live import beside, legal_id, schema_type
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
 from sagebridge.model.values import ABSENT, thaw
 from sagebridge_operators.airflow.condition import ConditionOperator
-from sagebridge_operators.airflow.ids import legal_id
 from sagebridge_operators.airflow.operators import OPERATORS, FailOperator, StepOperator
-
-_SCHEMA = {"String": "string", "Integer": "integer", "Float": "number", "Boolean": "boolean"}
 
 
 def build(pipeline: Pipeline, *, dag_id: str | None = None, **operator_args: Any) -> DAG:
@@ -25,39 +23,22 @@ def build(pipeline: Pipeline, *, dag_id: str | None = None, **operator_args: Any
 
     ``operator_args`` go to every operator: ``backend``, ``aws_conn_id``, ``role_arn``, ….
     """
-    name = pipeline.name or "pipeline"
+    dag_id = dag_id or legal_id(pipeline.name or "pipeline")
     steps = len(list(walk(pipeline)))
     limit = pipeline.parallelism
     with DAG(
-        dag_id=dag_id or legal_id(name),
+        dag_id=dag_id,
         schedule=None,
         params={parameter.name: param(parameter) for parameter in pipeline.declared},
         description=None if pipeline.description is ABSENT else pipeline.description,
         max_active_tasks=max(steps, 1) if limit is ABSENT else limit.max_parallel_execution_steps,
-        default_args={
-            "pipeline_name": name,
-            "definition": beside(pipeline),
-            "role_arn": None if pipeline.role_arn is ABSENT else pipeline.role_arn,
-            **operator_args,
-        },
+        default_args={**beside(pipeline, dag_id), **operator_args},
         tags=["sagebridge"],
         # A definition is data: no text of it is a template.
         render_template_as_native_obj=False,
     ) as dag:
         _operators(pipeline.steps)
     return dag
-
-
-def beside(pipeline: Pipeline) -> dict[str, Any]:
-    """What a definition says beside its steps and parameters, by its own member names."""
-    members = {
-        "Version": pipeline.version,
-        "Metadata": pipeline.metadata,
-        "PipelineExperimentConfig": pipeline.experiment_config,
-        "MlflowConfig": pipeline.mlflow_config,
-        **pipeline.extra,
-    }
-    return {name: value for name, value in members.items() if value is not ABSENT}
 
 
 def _operators(steps: Sequence[Step]) -> list[StepOperator]:
@@ -92,7 +73,7 @@ def _operator(step: Step) -> StepOperator:
 
 def param(parameter: Parameter) -> Param:
     """The Param of a pipeline parameter, as Airflow's trigger form shows it."""
-    schema: dict[str, Any] = {"type": _SCHEMA.get(parameter.value_type, "string")}
+    schema: dict[str, Any] = {"type": schema_type(parameter)}
     if parameter.enum_values is not ABSENT and parameter.enum_values:
         schema["enum"] = thaw(parameter.enum_values)
     if parameter.description is not ABSENT:

@@ -1,21 +1,26 @@
 """The pipeline that a live DAG of our operators makes. The DAG is only looked at, nothing imported.
 
-An operator of ours is known by the model step that it carries (``step``); what a definition says
-beside steps and parameters is the DAG's default argument ``definition``.
+An operator of ours is known by the model step that it carries (``step``). What a definition says
+beside steps and parameters is the DAG's default argument ``definition``, and what a CreatePipeline
+request says beside the definition is ``pipeline``, both by AWS's member names.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from sagebridge.formats.sagemaker.reader import read_parameter
+from sagebridge.formats.sagemaker.reader import read_envelope, read_parameter
+from sagebridge.formats.sagemaker.writer import write_envelope, write_parameter
 from sagebridge.model.expressions import plain
+from sagebridge.model.graph import in_order
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import VERSION, Pipeline, Step
-from sagebridge.model.values import ABSENT, EMPTY, Object, Value, thaw
+from sagebridge.model.values import ABSENT, EMPTY, Object, Value, same, thaw
 
 TYPES = {"string": "String", "integer": "Integer", "number": "Float", "boolean": "Boolean"}
+SCHEMA = {type_: schema for schema, type_ in TYPES.items()}
 
 
 def steps_of(dag: Any) -> dict[str, Any]:
@@ -36,7 +41,11 @@ def pipeline_of(dag: Any) -> Pipeline:
     order = {name: position for position, name in enumerate(beside.pop("Steps", ()))}
     outside = [step for name, step in steps.items() if name not in inside]
     parameters = parameters_of(dag, details or EMPTY)
-    role = dag.default_args.get("role_arn")
+    around = {"PipelineName": dag.dag_id, **thaw(plain(dag.default_args.get("pipeline", EMPTY)))}
+    if dag.description:
+        around["PipelineDescription"] = dag.description
+    if dag.default_args.get("role_arn"):
+        around["RoleArn"] = dag.default_args["role_arn"]
     return Pipeline(
         steps=tuple(sorted(outside, key=lambda step: order.get(step.name, len(order)))),
         parameters=ABSENT if details is ABSENT and not parameters else parameters,
@@ -45,9 +54,7 @@ def pipeline_of(dag: Any) -> Pipeline:
         experiment_config=beside.pop("PipelineExperimentConfig", ABSENT),
         mlflow_config=beside.pop("MlflowConfig", ABSENT),
         extra=Object(beside),
-        name=dag.default_args.get("pipeline_name", dag.dag_id),
-        description=dag.description or ABSENT,
-        role_arn=role or ABSENT,
+        **read_envelope(around),
     )
 
 
@@ -85,3 +92,64 @@ def members_of(
     if description:
         members["Description"] = description
     return members
+
+
+def legal_id(name: str) -> str:
+    """A name as a DAG or task id: letters, digits, ``_``, ``-``, ``.``, at most 250."""
+    return re.sub(r"[^\w.-]", "_", name, flags=re.ASCII)[:250] or "_"
+
+
+def beside(pipeline: Pipeline, dag_id: str) -> dict[str, Value]:
+    """The default arguments of a DAG for what its steps, Params and own words cannot say."""
+    envelope = write_envelope(pipeline)
+    for said in ("PipelineDescription", "RoleArn"):
+        envelope.pop(said, None)
+    if envelope.get("PipelineName") == dag_id:
+        del envelope["PipelineName"]
+    definition = _beside_steps(pipeline)
+    result: dict[str, Value] = {"pipeline": envelope} if envelope else {}
+    if definition:
+        result["definition"] = definition
+    if isinstance(pipeline.role_arn, str):
+        result["role_arn"] = pipeline.role_arn
+    return result
+
+
+def _beside_steps(pipeline: Pipeline) -> dict[str, Value]:
+    members = {
+        "Version": ABSENT if pipeline.version == VERSION else pipeline.version,
+        "Metadata": pipeline.metadata,
+        "PipelineExperimentConfig": pipeline.experiment_config,
+        "MlflowConfig": pipeline.mlflow_config,
+        **pipeline.extra,
+    }
+    result = {name: value for name, value in members.items() if value is not ABSENT}
+    details = {p.name: found for p in pipeline.declared if (found := _beside_param(p))}
+    if details or pipeline.parameters is ABSENT:
+        result["Parameters"] = details or ABSENT
+    if [step.name for step in in_order(pipeline.steps)] != [step.name for step in pipeline.steps]:
+        result["Steps"] = [step.name for step in pipeline.steps]
+    return result
+
+
+def schema_type(parameter: Parameter) -> str:
+    """The JSON schema type of a parameter's Param."""
+    return SCHEMA.get(parameter.value_type, "string")
+
+
+def _beside_param(parameter: Parameter) -> dict[str, Value]:
+    """The members of a parameter that its Param says otherwise or cannot say."""
+    said = members_of(
+        parameter.name,
+        schema_type(parameter),
+        parameter.default,
+        parameter.enum_values or None,
+        parameter.description or None,
+    )
+    meant = write_parameter(parameter)
+    names = {**said, **meant}
+    return {
+        name: meant.get(name, ABSENT)
+        for name in names
+        if not same(said.get(name, ABSENT), meant.get(name, ABSENT))
+    }

@@ -8,35 +8,26 @@ default argument ``definition``; so nothing of a definition is lost.
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, fields
-from heapq import heappop, heappush
 from typing import Any
 
-from sagebridge.formats.airflow.live import TYPES, members_of
+from sagebridge.formats.airflow.live import beside, legal_id, schema_type
 from sagebridge.formats.python import Expressions, Names, array, call, layout, source
-from sagebridge.formats.sagemaker.writer import write_parameter
 from sagebridge.formats.step_forms import FORMS
-from sagebridge.model.graph import edges
+from sagebridge.model.graph import in_order
 from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import Parameter
-from sagebridge.model.pipeline import VERSION, ConditionStep, Pipeline, Step, walk
-from sagebridge.model.values import ABSENT, EMPTY, Object, Value, key_of, same
+from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
+from sagebridge.model.values import ABSENT, EMPTY, Object, Value, key_of
 
 PACKAGE = "sagebridge_operators.airflow"
-SCHEMA = {type_: schema for schema, type_ in TYPES.items()}
 _DAG, _PARAM = "DAG", "Param"
 
 
 def write(pipeline: Pipeline) -> tuple[str, tuple[Loss, ...]]:
     """The text of a DAG file and what Airflow cannot say of the pipeline."""
     return layout(DagFile(pipeline).text()), ()
-
-
-def legal_id(name: str) -> str:
-    """A name as a DAG or task id: letters, digits, ``_``, ``-``, ``.``, at most 250."""
-    return re.sub(r"[^\w.-]", "_", name, flags=re.ASCII)[:250] or "_"
 
 
 class DagFile:
@@ -55,7 +46,7 @@ class DagFile:
         opening = source(ast.With([ast.withitem(self._dag())], [ast.Pass()]))
         imports = sorted(self.names.imported)
         parts = [
-            source(ast.Expr(ast.Constant(self._docstring()))),
+            source(ast.Module([ast.Expr(ast.Constant(self._docstring()))], [])),
             source(_import("airflow.sdk", sorted({_DAG, *self._sdk_names()}))),
             source(_import(PACKAGE, imports)) if imports else "",
             opening.removesuffix("pass") + "\n" + body if blocks else opening,
@@ -63,7 +54,8 @@ class DagFile:
         return "\n\n".join(part for part in parts if part) + "\n"
 
     def _docstring(self) -> str:
-        return "An Airflow DAG of a SageMaker pipeline, written by sagebridge; it may be edited."
+        name = self.pipeline.name or "pipeline"
+        return f"{name}: an Airflow DAG that sagebridge wrote from a SageMaker pipeline definition."
 
     def _sdk_names(self) -> Iterator[str]:
         if self.pipeline.declared:
@@ -71,7 +63,6 @@ class DagFile:
 
     def _dag(self) -> ast.expr:
         pipeline, name = self.pipeline, self.pipeline.name or "pipeline"
-        value = self.expressions.value
         keywords: dict[str, ast.expr] = {
             "dag_id": ast.Constant(legal_id(name)),
             "schedule": ast.Constant(None),
@@ -86,15 +77,9 @@ class DagFile:
         if pipeline.parallelism is not ABSENT:
             limit = pipeline.parallelism.max_parallel_execution_steps
             keywords["max_active_tasks"] = ast.Constant(limit)
-        arguments: dict[str, Value] = {}
-        if legal_id(name) != name:
-            arguments["pipeline_name"] = name
-        if beside := beside_steps(pipeline):
-            arguments["definition"] = beside
-        if isinstance(pipeline.role_arn, str):
-            arguments["role_arn"] = pipeline.role_arn
-        if arguments:
-            keywords["default_args"] = value(arguments)
+        if arguments := beside(pipeline, legal_id(name)):
+            keywords["default_args"] = self.expressions.value(arguments)
+        keywords["tags"] = array([ast.Constant("sagebridge")])
         return call(ast.Name(_DAG, ast.Load()), **keywords)
 
     def _param(self, parameter: Parameter) -> ast.expr:
@@ -220,69 +205,6 @@ _WORDS = (
     "or_",
     "parameter",
 )
-
-
-def beside_steps(pipeline: Pipeline) -> dict[str, Value]:
-    """What a definition says beside its steps and what a Param can say, by its member names."""
-    members = {
-        "Version": ABSENT if pipeline.version == VERSION else pipeline.version,
-        "Metadata": pipeline.metadata,
-        "PipelineExperimentConfig": pipeline.experiment_config,
-        "MlflowConfig": pipeline.mlflow_config,
-        **pipeline.extra,
-    }
-    result = {name: value for name, value in members.items() if value is not ABSENT}
-    details = {p.name: found for p in pipeline.declared if (found := _beside_param(p))}
-    if details or pipeline.parameters is ABSENT:
-        result["Parameters"] = details or ABSENT
-    if [step.name for step in in_order(pipeline.steps)] != [step.name for step in pipeline.steps]:
-        result["Steps"] = [step.name for step in pipeline.steps]
-    return result
-
-
-def schema_type(parameter: Parameter) -> str:
-    """The JSON schema type of a parameter's Param."""
-    return SCHEMA.get(parameter.value_type, "string")
-
-
-def _beside_param(parameter: Parameter) -> dict[str, Value]:
-    """The members of a parameter that its Param says otherwise or cannot say."""
-    said = members_of(
-        parameter.name,
-        schema_type(parameter),
-        parameter.default,
-        parameter.enum_values or None,
-        parameter.description or None,
-    )
-    meant = write_parameter(parameter)
-    names = {**said, **meant}
-    return {
-        name: meant.get(name, ABSENT)
-        for name in names
-        if not same(said.get(name, ABSENT), meant.get(name, ABSENT))
-    }
-
-
-def in_order(steps: Sequence[Step]) -> list[Step]:
-    """Steps so that each comes after those it waits for, else in their written order."""
-    owner = {inner.name: position for position, step in enumerate(steps) for inner in walk((step,))}
-    waits: list[set[int]] = [set() for _ in steps]
-    followers: list[set[int]] = [set() for _ in steps]
-    for before, after, _ in edges(steps):
-        first, second = owner.get(before), owner[after]
-        if first is not None and first != second:
-            waits[second].add(first)
-            followers[first].add(second)
-    ready = [position for position, before in enumerate(waits) if not before]
-    order: list[int] = []
-    while ready:
-        order.append(heappop(ready))
-        for follower in followers[order[-1]]:
-            waits[follower].discard(order[-1])
-            if not waits[follower]:
-                heappush(ready, follower)
-    in_a_cycle = sorted(set(range(len(steps))).difference(order))
-    return [steps[position] for position in (*order, *in_a_cycle)]
 
 
 def _import(module: str, names: Sequence[str]) -> ast.stmt:
