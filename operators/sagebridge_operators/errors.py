@@ -71,6 +71,15 @@ class UnknownExecution(SagebridgeError):
         super().__init__(f"no execution {execution_id!r} in {where}{newest}")
 
 
+class UnknownStep(SagebridgeError):
+    """No step of that name began in an execution."""
+
+    exit_code = 2
+
+    def __init__(self, step: str, known: Sequence[str]) -> None:
+        super().__init__(f"no step {step!r} began (there are {', '.join(known) or 'none'})")
+
+
 class StoreError(SagebridgeError):
     """A place for data that cannot be read or written; it names URI and path."""
 

@@ -59,12 +59,12 @@ def _print(found: list[tuple[str, tuple[Finding, ...]]]) -> None:
     out = console()
     for source, findings in found:
         for finding in findings:
-            out.print(_line(source, finding), soft_wrap=True)
+            out.print(finding_line(source, finding), soft_wrap=True)
     if out.is_terminal:
         out.print(_summary(found))
 
 
-def _line(source: str, finding: Finding) -> Text:
+def finding_line(source: str, finding: Finding) -> Text:
     """``file:12: error: step A … [unknown-step] /Steps/0/…``, as compilers write it."""
     return Text.assemble(
         (f"{printable(source)}:{finding.line}: ", "bold"),

@@ -1,0 +1,1 @@
+"""Starts an engine here and runs a pipeline on it."""

@@ -1,0 +1,95 @@
+"""Airflow's public REST API (version 2, Airflow 3.1 and later), as far as a run needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import httpx
+
+from sagebridge.errors import ServiceError
+
+
+class AirflowApi:
+    """A client of the Airflow at ``url``, which must let anyone in.
+
+    Raises:
+        ServiceError: it refuses a request. While it cannot be reached, ``httpx.TransportError``.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._http = httpx.Client(base_url=url, timeout=30, trust_env=False)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def scheduler_is_healthy(self) -> bool:
+        health = self._request("GET", "/api/v2/monitor/health")
+        return bool(health["scheduler"]["status"] == "healthy")
+
+    def dag_file(self, dag: str) -> str | None:
+        """The file of a DAG; None until Airflow has read it."""
+        answer = self._send("GET", f"/api/v2/dags/{dag}")
+        return str(answer.json()["fileloc"]) if answer.is_success else None
+
+    def import_errors(self) -> list[str]:
+        """The stack trace of each DAG file that cannot be imported."""
+        answer = self._request("GET", "/api/v2/importErrors")
+        return [str(error["stack_trace"]) for error in answer["import_errors"]]
+
+    def trigger(self, dag: str, run: str, conf: Mapping[str, Any]) -> None:
+        body = {"dag_run_id": run, "logical_date": None, "conf": conf}
+        self._request("POST", f"/api/v2/dags/{dag}/dagRuns", body)
+
+    def run_state(self, dag: str, run: str) -> str:
+        """``queued``, ``running``, ``success`` or ``failed``."""
+        return str(self._request("GET", f"/api/v2/dags/{dag}/dagRuns/{run}")["state"])
+
+    def fail_run(self, dag: str, run: str, note: str) -> None:
+        body = {"state": "failed", "note": note}
+        self._request("PATCH", f"/api/v2/dags/{dag}/dagRuns/{run}", body)
+
+    def task_instances(self, dag: str, run: str) -> dict[str, dict[str, Any]]:
+        """By task id; ``state``, ``try_number``, ``start_date``, ``end_date`` and more of each."""
+        found: dict[str, dict[str, Any]] = {}
+        while True:
+            page = self._request(
+                "GET",
+                f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances?limit=100&offset={len(found)}",
+            )
+            found |= {task["task_id"]: task for task in page["task_instances"]}
+            if not page["task_instances"] or len(found) >= page["total_entries"]:
+                return found
+
+    def _request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        answer = self._send(method, path, body)
+        if answer.is_error:
+            raise ServiceError(f"Airflow refuses {method} {path}: {_detail(answer)}")
+        return answer.json()
+
+    def _send(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None
+    ) -> httpx.Response:
+        if "Authorization" not in self._http.headers:
+            self._authorize()
+        answer = self._http.request(method, path, json=body)
+        if answer.status_code == httpx.codes.UNAUTHORIZED:
+            self._authorize()
+            answer = self._http.request(method, path, json=body)
+        return answer
+
+    def _authorize(self) -> None:
+        answer = self._http.get("/auth/token")
+        if answer.is_error:
+            raise ServiceError(f"Airflow at {self.url} gives no token: {_detail(answer)}")
+        self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+
+
+def _detail(answer: httpx.Response) -> str:
+    try:
+        body = answer.json()
+    except ValueError:
+        body = answer.text
+    detail = cast("Any", body).get("detail", body) if isinstance(body, dict) else body
+    return f"{answer.status_code} {detail}"

@@ -1,0 +1,156 @@
+"""Keeps the processes of a private engine, so that none outlives the command that started it.
+
+It runs as a process in a session of its own; what it starts belongs to that session. Its standard
+input is a pipe whose other end only the command holds: when that ends without a word, the command
+was killed, and the warden stops the execution's jobs before it ends the engine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+
+PATIENCE = 3.0
+"""Seconds that the processes of an engine get to end by themselves."""
+
+
+class Warden:
+    """The command's side: a session of processes that ends when the command does.
+
+    Args:
+        commands: what to run, by name; each writes ``<name>.log`` into ``logs``.
+        execution: whose jobs to stop if this process is killed.
+    """
+
+    def __init__(
+        self,
+        commands: Mapping[str, Sequence[str]],
+        *,
+        logs: Path,
+        cwd: Path,
+        env: Mapping[str, str],
+        execution: str,
+    ) -> None:
+        task = {"commands": commands, "logs": str(logs), "execution": execution}
+        with (logs / "warden.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", __name__, json.dumps(task)],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                cwd=cwd,
+                env=env,
+                start_new_session=True,
+            )
+
+    @property
+    def running(self) -> bool:
+        """Whether all that was started still runs."""
+        return self._process.poll() is None
+
+    def stop(self) -> None:
+        """Ends the session; nothing of it is left afterwards."""
+        if self.running:
+            self._process.terminate()
+            try:
+                self._process.wait(PATIENCE + 5)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+        self.kill()
+
+    def kill(self) -> None:
+        """Ends the session at once."""
+        end_session(self._process.pid, patience=0)
+        self._process.wait()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+
+
+def end_session(session: int, *, patience: float = PATIENCE) -> None:
+    """Ends every process of a session but the calling one: asked to, then killed."""
+    until = time.monotonic() + patience
+    if patience:
+        _signal(members(session), signal.SIGTERM)
+    while left := members(session):
+        if time.monotonic() > until:
+            _signal(left, signal.SIGKILL)
+        time.sleep(0.05)
+
+
+def members(session: int) -> list[int]:
+    """The processes of a session, but neither the calling one nor those that only await reaping."""
+    import psutil
+
+    found = []
+    for pid in psutil.pids():
+        try:
+            if (
+                pid != os.getpid()
+                and os.getsid(pid) == session
+                and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+            ):
+                found.append(pid)
+        except (OSError, psutil.Error):
+            continue
+    return found
+
+
+def _signal(pids: Sequence[int], number: signal.Signals) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            continue
+
+
+def main(words: Sequence[str]) -> int:
+    """The warden's side: 0 when asked to end, 1 when something that it keeps ended by itself."""
+    task = json.loads(words[0])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        logs = Path(task["logs"])
+        children = [
+            _start(command, logs / f"{name}.log") for name, command in task["commands"].items()
+        ]
+        while all(child.poll() is None for child in children):
+            if select.select([sys.stdin], [], [], 0.2)[0]:
+                _abandoned(task["execution"])
+                break
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        end_session(os.getsid(0))
+    return 1
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    del number, frame
+    sys.exit(0)
+
+
+def _start(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+        )
+
+
+def _abandoned(execution: str) -> None:
+    from sagebridge_operators.launch.stopping import abandon
+
+    try:
+        abandon(execution)
+    except Exception as error:  # noqa: BLE001 - whatever happens, the engine has to end
+        print(f"the jobs of {execution} could not be stopped: {error!r}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
