@@ -12,8 +12,11 @@ unexport PYTHONDONTWRITEBYTECODE
 
 demo: airflow
 	$(AIRFLOW)/python pipelines/abalone/sample_data.py .sagebridge/sample
-	$(AIRFLOW)/sagebridge run pipelines/abalone/definition.json --on airflow --backend local \
-	    --upload .sagebridge/sample $(RUN)
+	$(AIRFLOW)/sagebridge run pipelines/abalone/definition.json --name AbalonePipeline \
+	    --on airflow --backend local \
+	    --upload pipelines/abalone/preprocessing.py=s3://sagebridge-abalone/code/preprocessing.py \
+	    --upload pipelines/abalone/evaluation.py=s3://sagebridge-abalone/code/evaluation.py \
+	    --upload .sagebridge/sample=s3://sagebridge-abalone/data $(RUN)
 
 test:
 	$(BOOTSTRAP) airflow airflow-3.1 sagemaker sagemaker-3
