@@ -1,0 +1,134 @@
+"""How the command line ends: exit codes, interrupted, piped away, on a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import click
+import pytest
+
+from sagebridge.cli import app, main
+from sagebridge.errors import MissingExtra, ServiceError, UsageError
+
+
+@pytest.fixture
+def foreign(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
+    """Put a command named ``foreign`` into the group that other packages add to."""
+
+    def add(command: Any) -> None:
+        module = ModuleType("foreign_commands")
+        if command is not None:
+            module.__dict__["foreign"] = click.command("foreign", help="Do it.")(command)
+            monkeypatch.setitem(sys.modules, "foreign_commands", module)
+        point = EntryPoint("foreign", "foreign_commands:foreign", app.GROUP)
+        monkeypatch.setattr(app, "entry_points", lambda **_: [point])
+
+    return add
+
+
+def raises(error: BaseException) -> Callable[[], None]:
+    def command() -> None:
+        raise error
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (UsageError("these do not fit"), 2, "sagebridge: these do not fit\n"),
+        (ServiceError("no answer"), 6, "sagebridge: no answer\n"),
+        (
+            MissingExtra("run", "airflow"),
+            6,
+            "sagebridge: run needs the extra 'airflow': pip install 'sagebridge[airflow]'\n",
+        ),
+        (KeyboardInterrupt(), 130, "\n"),
+    ],
+)
+def test_errors_become_a_message_and_an_exit_code(
+    foreign: Callable[[Any], None],
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    code: int,
+    message: str,
+) -> None:
+    foreign(raises(error))
+    assert main(["foreign"]) == code
+    assert capsys.readouterr() == ("", message)
+
+
+def test_a_bug_keeps_its_traceback(foreign: Callable[[Any], None]) -> None:
+    foreign(raises(ZeroDivisionError()))
+    with pytest.raises(ZeroDivisionError):
+        main(["foreign"])
+
+
+@pytest.mark.parametrize(("result", "code"), [(None, 0), (3, 3)])
+def test_a_command_gives_the_exit_code(
+    foreign: Callable[[Any], None], result: int | None, code: int
+) -> None:
+    foreign(lambda: result)
+    assert main(["foreign"]) == code
+
+
+def test_help_lists_the_commands_of_others(
+    foreign: Callable[[Any], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    foreign(lambda: None)
+    assert main(["--help"]) == 0
+    assert "foreign   Do it." in capsys.readouterr().out
+
+
+def test_a_command_whose_extra_is_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "needs_prefect.py").write_text("import prefect")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(sys.modules, "prefect", None)
+    point = EntryPoint("serve", "needs_prefect:serve", app.GROUP)
+    monkeypatch.setattr(app, "entry_points", lambda **_: [point])
+    assert main(["serve"]) == 6
+    assert "the command 'serve' needs the extra 'prefect'" in capsys.readouterr().err
+    assert main(["--help"]) == 0
+    assert "(needs the extra 'prefect')" in capsys.readouterr().out
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    """A definition whose tree is larger than a pipe holds."""
+    steps = [{"Name": f"S{n}", "Type": "Training", "Arguments": {}} for n in range(5000)]
+    file = tmp_path / "large.json"
+    file.write_text(json.dumps({"Version": "2020-12-01", "Steps": steps}))
+    return file
+
+
+def test_a_reader_that_leaves_ends_it_quietly(large: Path) -> None:
+    command = f'"{sys.executable}" -m sagebridge.cli show "{large}" | head -1'
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert done.stdout == "large  5000 steps, 0 parameters\n"
+    assert done.stderr == ""
+
+
+def test_colour_on_a_terminal_only(large: Path) -> None:
+    command = [sys.executable, "-m", "sagebridge.cli", "validate", str(large.with_name("absent"))]
+    piped = subprocess.run(command, capture_output=True, check=False)
+    assert b"\x1b[" not in piped.stdout
+    leader, follower = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
+    environment.pop("NO_COLOR", None)
+    subprocess.run(command, stdout=follower, env=environment, check=False)
+    os.close(follower)
+    shown = os.read(leader, 100_000).decode()
+    os.close(leader)
+    assert "\x1b[" in shown
+    assert "1 source: 1 error, 0 warnings" in shown
