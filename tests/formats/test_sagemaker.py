@@ -93,6 +93,10 @@ def test_deepest_nesting_that_is_read_comes_back() -> None:
     value = json.loads("[" * depth + "]" * depth)
     source = {"Steps": [{"Name": "A", "Type": "Training", "Arguments": {"x": value}}]}
     assert canonical(there_and_back(source)) == canonical(source)
+    assert sagebridge.read(source) == sagebridge.read(source)
+    assert [f.code for f in sagebridge.validate(source)] == ["missing-member"]
+    with pytest.raises(SourceError, match="nested too deeply"):
+        sagebridge.read({**source, "Odd": json.loads("[" * MAX_DEPTH + "]" * MAX_DEPTH)})
 
 
 def test_deepest_branches_that_are_read_come_back() -> None:

@@ -1,0 +1,46 @@
+"""Durations in the forms of the guide and the loose ones of real definitions."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sagebridge.model.durations import parse_duration
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("30d", timedelta(days=30)),
+        ("p30d", timedelta(days=30)),
+        ("T12H", timedelta(hours=12)),
+        ("T16m", timedelta(minutes=16)),
+        ("PT30M", timedelta(minutes=30)),
+        ("P1M", timedelta(days=30)),
+        ("30dT5h", timedelta(days=30, hours=5)),
+        ("P1Y2M3W4DT5H6M7.5S", timedelta(days=365 + 60 + 21 + 4, hours=5, minutes=6, seconds=7.5)),
+        ("PT0S", timedelta()),
+    ],
+)
+def test_durations(text: str, expected: timedelta) -> None:
+    assert parse_duration(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "P", "T", "PT", "1", "1h", "d1", "-1d", "1D ", "1d1d", "P1DT"]
+)
+def test_what_is_none(text: str) -> None:
+    assert parse_duration(text) is None
+
+
+@given(st.text(alphabet="PpTtDdHhMmSsWwYy0123456789. "))
+def test_no_text_raises(text: str) -> None:
+    duration = parse_duration(text)
+    assert duration is None or duration >= timedelta()
+
+
+def test_longer_than_there_is_time() -> None:
+    assert parse_duration("9" * 400 + "d") is None

@@ -1,0 +1,62 @@
+"""What a step waits for, and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sagebridge
+from sagebridge.model.graph import graph
+from sagebridge.model.pipeline import walk
+from tests.definition import equals, gate, output_of, step, uses
+
+
+def reasons(*steps: Any) -> dict[tuple[str, str], set[str]]:
+    pipeline = sagebridge.read({"Steps": list(steps)}).pipeline
+    edges: Any = graph(pipeline).edges(data="reasons")
+    return {(source, target): set(why) for source, target, why in edges}
+
+
+def test_reasons() -> None:
+    assert reasons(
+        step("A"),
+        step("B", Arguments={"x": output_of("A")}, DependsOn=["A"]),
+        {**gate(equals(output_of("B"), "x"), then=[uses(output_of("A"), "C")]), "DependsOn": ["A"]},
+        step("D", DependsOn=["Gate"]),
+    ) == {
+        ("A", "B"): {"data", "depends_on"},
+        ("B", "Gate"): {"data"},
+        ("A", "Gate"): {"depends_on"},
+        ("A", "C"): {"data"},
+        ("Gate", "C"): {"branch"},
+        ("Gate", "D"): {"depends_on"},
+    }
+
+
+def test_references_of_members_beside_arguments_count() -> None:
+    model = {"Get": "Steps.Model.ModelName"}
+    check = step("Check", "ClarifyCheck", CheckType="MODEL_BIAS", ModelName=model)
+    assert reasons(step("Model", "Model"), check) == {("Model", "Check"): {"data"}}
+
+
+def test_what_a_branch_refers_to_is_no_dependency_of_the_condition() -> None:
+    found = reasons(step("A"), gate(then=[gate(name="Inner", other=[uses(output_of("A"), "B")])]))
+    assert found == {
+        ("Gate", "Inner"): {"branch"},
+        ("Inner", "B"): {"branch"},
+        ("A", "B"): {"data"},
+    }
+
+
+def test_an_edge_from_nowhere_is_left_out() -> None:
+    assert reasons(step("A", DependsOn=["Missing"])) == {}
+
+
+def test_steps_come_in_written_order_and_are_found_in_branches() -> None:
+    steps = [step("A"), gate(then=[step("B")], other=[gate(name="C", then=[step("D")])]), step("E")]
+    pipeline = sagebridge.read({"Steps": steps}).pipeline
+    assert [one.name for one in walk(pipeline)] == ["A", "Gate", "B", "C", "D", "E"]
+    assert list(graph(pipeline)) == ["A", "Gate", "B", "C", "D", "E"]
+    found = pipeline.step("D")
+    assert found is not None
+    assert found.type == "Lambda"
+    assert pipeline.step("Z") is None
