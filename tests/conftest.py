@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import time
 import uuid
 from importlib.util import find_spec
@@ -83,14 +85,35 @@ def refuse_skip(report: pytest.TestReport | pytest.CollectReport, nodeid: str) -
         report.longrepr = f"{nodeid}: nothing may skip in CI, but: {reason}"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-golden", action="store_true", help="write the golden files instead of comparing"
+    )
+
+
 def pytest_sessionstart() -> None:
     """Mark the environment that every process begun by a test inherits."""
     os.environ[SESSION] = uuid.uuid4().hex
 
 
+def airflow_of_its_own() -> None:
+    """Airflow reads these when it is imported: a new folder, and nothing of this machine's."""
+    for name in [name for name in os.environ if name.startswith("AIRFLOW_")]:
+        del os.environ[name]
+    os.environ |= {
+        "AIRFLOW_HOME": tempfile.mkdtemp(prefix="sagebridge-airflow-"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+    }
+
+
+airflow_of_its_own()
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail when a process that a test began is still there, and name it."""
+    shutil.rmtree(os.environ["AIRFLOW_HOME"], ignore_errors=True)
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     left = left_behind()
     if left and reporter is not None:

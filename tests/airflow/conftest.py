@@ -1,0 +1,68 @@
+"""Pipelines of a few steps that run as DAGs, on a SageMaker in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sagebridge.model.expressions import plain, properties_of
+from sagebridge.model.pipeline import Pipeline, Step
+from tests.dagtest import Played, new_id, play
+from tests.fakes import FakeBackend, FakeSageMaker
+
+pytest.importorskip("airflow")
+
+Run = Callable[..., Played]
+
+
+@pytest.fixture
+def backend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeBackend:
+    """The backend of every task of the test."""
+    from sagebridge_operators.airflow import runtime
+
+    fake = FakeBackend()
+    monkeypatch.setattr(runtime, "open_backend", lambda name: fake)
+    monkeypatch.setenv("SAGEBRIDGE_BACKEND", "fake")
+    monkeypatch.setenv("SAGEBRIDGE_RECORDS", str(tmp_path / "executions"))
+    return fake
+
+
+@pytest.fixture
+def aws(backend: FakeBackend) -> FakeSageMaker:
+    return backend.sagemaker
+
+
+@pytest.fixture
+def run(backend: FakeBackend) -> Run:
+    """Builds the DAG of a pipeline, or of its steps, and runs it."""
+    from sagebridge_operators.airflow import build
+
+    del backend
+
+    def runs(*steps: Step | Pipeline, conf: Any = None, **more: Any) -> Played:
+        if isinstance(steps[0], Pipeline):
+            (pipeline,) = steps
+        else:
+            pipeline = Pipeline(tuple(steps), name="shape", **more)  # type: ignore[arg-type]
+        assert isinstance(pipeline, Pipeline)
+        return play(build(pipeline, dag_id=new_id()), conf)
+
+    return runs
+
+
+def model(name: str, *needs: str, after: tuple[str, ...] = (), **arguments: Any) -> Step:
+    """A step that is done at once, with data from the steps that it ``needs``."""
+    containers: list[Any] = [{"Image": properties_of(need).ModelName} for need in needs]
+    request = {
+        "ExecutionRoleArn": "arn:aws:iam::111122223333:role/r",
+        "Containers": containers or [{"Image": "image"}],
+        **arguments,
+    }
+    return Step(name, "Model", arguments=plain(request), depends_on=after)
+
+
+def fail(name: str, message: Any = "no", **more: Any) -> Step:
+    return Step(name, "Fail", arguments=plain({"ErrorMessage": message}), **more)

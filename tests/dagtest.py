@@ -1,0 +1,124 @@
+"""DAG runs inside the test process, and what is in Airflow's database afterwards.
+
+Airflow has one database a process, so a test keeps to itself by its DAG's id.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sagebridge_operators.lifecycle.execution import execution_id
+from sagebridge_operators.lifecycle.records import ExecutionRecords, Folder
+
+if TYPE_CHECKING:
+    from airflow.sdk import DAG
+
+_count = itertools.count()
+
+
+def new_id(name: str = "dag") -> str:
+    """An id that no other DAG of this session has."""
+    return f"{name}-{next(_count)}"
+
+
+@cache
+def migrated() -> Path:
+    """The file of the metadata database, made when first asked for."""
+    from airflow.utils.db import initdb
+
+    initdb()
+    return Path(os.environ["AIRFLOW_HOME"]) / "airflow.db"
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """A DAG run that has ended."""
+
+    dag: DAG
+    run_id: str
+    state: str
+    records: ExecutionRecords
+
+    @property
+    def execution(self) -> str:
+        return execution_id("airflow", self.dag.dag_id, self.run_id)
+
+    @property
+    def states(self) -> dict[str, str]:
+        """The state of every task."""
+        return dict(self._rows("select task_id, state from task_instance where {run}"))
+
+    @property
+    def tries(self) -> dict[str, int]:
+        return dict(self._rows("select task_id, try_number from task_instance where {run}"))
+
+    @property
+    def steps(self) -> dict[str, dict[str, Any]]:
+        """The record of every step that began."""
+        return self.records.steps(self.execution)
+
+    def xcom(self, task_id: str, key: str = "return_value") -> Any:
+        query = "select value from xcom where {run} and task_id = ? and key = ?"
+        (found,) = self._rows(query, task_id, key) or [(None,)]
+        value = json.loads(found[0]) if found[0] else None
+        return json.loads(value) if isinstance(value, str) and value[:1] in '{["' else value
+
+    def everything(self) -> str:
+        """All XComs and rendered fields of the run, as text."""
+        xcoms = self._rows("select key, value from xcom where {run}")
+        return repr([*xcoms, *self._rendered()])
+
+    def rendered(self, task_id: str) -> Any:
+        """What the UI's rendered view shows of a task."""
+        return dict(self._rendered())[task_id]
+
+    def _rendered(self) -> list[tuple[str, Any]]:
+        query = "select task_id, rendered_fields from rendered_task_instance_fields where {run}"
+        return [(task, json.loads(fields)) for task, fields in self._rows(query)]
+
+    def _rows(self, query: str, *more: str) -> list[Any]:
+        text = query.format(run="dag_id = ? and run_id = ?")
+        with closing(sqlite3.connect(migrated())) as database:
+            return database.execute(text, (self.dag.dag_id, self.run_id, *more)).fetchall()
+
+
+def play(dag: DAG, conf: Mapping[str, Any] | None = None) -> Played:
+    """Runs a DAG to its end. Airflow's clients write to this process's folders only."""
+    migrated()
+    _store(dag)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        run = dag.test(run_conf=dict(conf) if conf is not None else None)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    records = ExecutionRecords(Folder(Path(os.environ["SAGEBRIDGE_RECORDS"])))
+    return Played(dag, run.run_id, str(run.state.value), records)
+
+
+def _store(dag: DAG) -> None:
+    """Writes a DAG of no file into the database, as the DAG processor would."""
+    manager: Any = import_module("airflow.dag_processing.bundles.manager")
+    manager.DagBundlesManager().sync_bundles_to_db()
+    bags = dagbags()
+    bag = bags.DagBag(dag_folder=os.devnull)
+    dag.fileloc, dag.relative_fileloc = __file__, Path(__file__).name
+    bag.bag_dag(dag)
+    bags.sync_bag_to_db(bag, "dags-folder", None)
+
+
+def dagbags() -> Any:
+    """The module of Airflow's DagBag, which moved in 3.2."""
+    new = find_spec("airflow.dag_processing.dagbag")
+    return import_module("airflow.dag_processing.dagbag" if new else "airflow.models.dagbag")
