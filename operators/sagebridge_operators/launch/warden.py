@@ -52,6 +52,10 @@ class Warden:
             )
 
     @property
+    def session(self) -> int:
+        return self._process.pid
+
+    @property
     def running(self) -> bool:
         """Whether all that was started still runs."""
         return self._process.poll() is None
@@ -68,7 +72,7 @@ class Warden:
 
     def kill(self) -> None:
         """Ends the session at once."""
-        end_session(self._process.pid, patience=0)
+        end_session(self.session, patience=0)
         self._process.wait()
         if self._process.stdin is not None:
             self._process.stdin.close()

@@ -1,0 +1,75 @@
+"""The folder and environment of a private Airflow."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import sagebridge
+from sagebridge_operators.launch import home
+
+DOCUMENT = {
+    "PipelineName": "rings",
+    "PipelineDisplayName": "Rings of shells",
+    "PipelineDescription": "counts them",
+    "RoleArn": "arn:aws:iam::111122223333:role/r",
+    "ParallelismConfiguration": {"MaxParallelExecutionSteps": 2},
+    "PipelineDefinition": json.dumps({"Version": "2020-12-01", "Steps": []}),
+}
+
+
+def test_the_definition_goes_along_with_what_lies_beside_it() -> None:
+    assert json.loads(home.document(sagebridge.read(DOCUMENT).pipeline)) == {
+        **DOCUMENT,
+        "PipelineDefinition": json.dumps({"Version": "2020-12-01", "Steps": []}, indent=2) + "\n",
+    }
+
+
+def test_no_text_of_a_definition_becomes_python(tmp_path: Path) -> None:
+    name = 'x"""\nimport os; os._exit(7)\n"""'
+    pipeline = sagebridge.read({"Version": "2020-12-01", "Steps": []}, name=name).pipeline
+    template = tmp_path / "template.db"
+    template.touch()
+
+    home.prepare(tmp_path / "home", template, pipeline, "dag")
+
+    loader = (tmp_path / "home" / "dags" / "dag.py").read_text()
+    assert "_exit" not in loader
+    assert "airflow" in loader  # Airflow passes over files without these words
+    assert "dag" in loader
+    assert sagebridge.read(tmp_path / "home" / "dags" / "dag.json").pipeline.name == name
+
+
+def test_the_users_airflow_stays_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AIRFLOW_HOME", "/users/airflow")
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
+    monkeypatch.setenv("AIRFLOW__CORE__SQL_ALCHEMY_CONN_CMD", "cat /etc/secret")
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", "aws://")
+    monkeypatch.setenv("AWS_PROFILE", "mine")
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("PYTHONPATH", "src")
+    monkeypatch.setenv("NO_PROXY", "intra.example")
+    monkeypatch.chdir(tmp_path)
+
+    made = home.environment(tmp_path, 8089, more={"SAGEBRIDGE_HOME": "/there"})
+
+    assert made["AIRFLOW_HOME"] == str(tmp_path)
+    assert made["AIRFLOW__CORE__EXECUTOR"] == "LocalExecutor"
+    assert "AIRFLOW__CORE__SQL_ALCHEMY_CONN_CMD" not in made
+    assert "PYTHONDONTWRITEBYTECODE" not in made
+    assert made["AIRFLOW_CONN_AWS_DEFAULT"] == "aws://"
+    assert made["AWS_PROFILE"] == "mine"
+    assert made["SAGEBRIDGE_HOME"] == "/there"
+    assert made["PYTHONPATH"] == str(tmp_path / "src")
+    assert made["NO_PROXY"] == "intra.example,127.0.0.1,localhost"
+
+
+def test_it_listens_on_loopback_alone_with_keys_of_its_own(tmp_path: Path) -> None:
+    first, second = (home.environment(tmp_path, 8089) for _ in range(2))
+
+    assert first["AIRFLOW__API__HOST"] == "127.0.0.1"
+    assert first["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == "http://127.0.0.1:8089/execution/"
+    for name in ("API_AUTH__JWT_SECRET", "API__SECRET_KEY", "CORE__FERNET_KEY"):
+        assert first[f"AIRFLOW__{name}"] != second[f"AIRFLOW__{name}"]

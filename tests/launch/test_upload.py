@@ -1,0 +1,66 @@
+"""Files put into the store before a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sagebridge.errors import UsageError
+from sagebridge_operators.backends.local import LocalBackend
+from sagebridge_operators.errors import StoreError
+from sagebridge_operators.launch.upload import Upload
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "data" / "deep").mkdir(parents=True)
+    (tmp_path / "data" / "a.csv").write_text("a")
+    (tmp_path / "data" / "deep" / "b=c.csv").write_text("b")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("data/a.csv=s3://bucket/x.csv", {"x.csv"}),
+        ("data/a.csv=s3://bucket/in/", {"in/a.csv"}),
+        ("data/a.csv=s3://bucket", {"a.csv"}),
+        ("data/deep/b=c.csv=s3://bucket/k=v.csv", {"k=v.csv"}),
+        ("data=s3://bucket/in", {"in/a.csv", "in/deep/b=c.csv"}),
+        ("data=s3://bucket/in/", {"in/a.csv", "in/deep/b=c.csv"}),
+        ("data=s3://bucket", {"a.csv", "deep/b=c.csv"}),
+    ],
+)
+def test_where_files_go(folder: Path, text: str, expected: set[str]) -> None:
+    s3 = LocalBackend(folder / "home", folder).client("s3")
+
+    Upload.parse(text).send(s3)
+
+    listed = s3.list_objects_v2(Bucket="bucket")["Contents"]
+    assert {item["Key"] for item in listed} == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("data", "LOCAL=s3://bucket/key is expected"),
+        ("data=bucket/key", "LOCAL=s3://bucket/key is expected"),
+        ("=s3://bucket/key", "LOCAL=s3://bucket/key is expected"),
+        ("data=s3:///key", "LOCAL=s3://bucket/key is expected"),
+        ("gone.csv=s3://bucket/key", "there is no "),
+    ],
+)
+def test_what_cannot_be_meant(folder: Path, text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Upload.parse(text)
+
+
+def test_a_store_that_cannot_be_written(folder: Path) -> None:
+    (folder / "home").mkdir()
+    (folder / "home" / "s3").write_text("a file where the store should be")
+    upload = Upload.parse("data/a.csv=s3://bucket/a.csv")
+
+    with pytest.raises(StoreError, match=r"s3://bucket/a\.csv"):
+        upload.send(LocalBackend(folder / "home", folder).client("s3"))

@@ -1,0 +1,128 @@
+"""What an engine started is gone when its command is, however that ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from sagebridge_operators.launch.warden import Warden, members
+
+
+def python(code: str) -> tuple[str, ...]:
+    return sys.executable, "-c", textwrap.dedent(code)
+
+
+SLEEP = python("import time; time.sleep(60)")
+# Starts a child in a process group of its own, as Airflow does for a task, and notes both.
+PARENT = python(
+    """
+    import os, subprocess, sys, time
+    code = "import time; time.sleep(60)"
+    child = subprocess.Popen([sys.executable, "-c", code], process_group=0)
+    with open("pids", "w") as file:
+        file.write(f"{os.getpid()} {child.pid}\\n")
+    time.sleep(60)
+    """
+)
+STUBBORN = python(
+    """
+    import signal, time
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    open("ready", "w").close()
+    time.sleep(60)
+    """
+)
+
+
+def eventually(what: Callable[[], bool], seconds: float = 15) -> None:
+    until = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def start(folder: Path, **commands: tuple[str, ...]) -> Warden:
+    return Warden(commands, logs=folder, cwd=folder, env=dict(os.environ), execution="0" * 12)
+
+
+def pids(folder: Path) -> list[int]:
+    file = folder / "pids"
+    eventually(lambda: file.exists() and file.read_text().endswith("\n"))
+    return [int(word) for word in file.read_text().split()]
+
+
+def test_stop_ends_everything(tmp_path: Path) -> None:
+    warden = start(tmp_path, parent=PARENT, other=SLEEP)
+    started = pids(tmp_path)
+    assert all(map(alive, [warden.session, *started]))
+
+    warden.stop()
+
+    assert not warden.running
+    assert not any(map(alive, started))
+
+
+def test_what_does_not_listen_is_killed(tmp_path: Path) -> None:
+    warden = start(tmp_path, stubborn=STUBBORN)
+    eventually((tmp_path / "ready").exists)
+
+    warden.stop()
+
+    assert members(warden.session) == []
+
+
+def test_everything_ends_when_a_part_does(tmp_path: Path) -> None:
+    warden = start(tmp_path, parent=PARENT, short=(sys.executable, "-c", "print('cannot bind')"))
+    eventually(lambda: not warden.running)
+
+    assert members(warden.session) == []
+    assert (tmp_path / "short.log").read_text() == "cannot bind\n"
+    warden.kill()
+
+
+def test_nothing_is_left_of_a_warden_that_was_killed(tmp_path: Path) -> None:
+    warden = start(tmp_path, parent=PARENT)
+    started = pids(tmp_path)
+    os.kill(warden.session, signal.SIGKILL)
+    eventually(lambda: not warden.running)
+
+    warden.stop()
+
+    assert not any(map(alive, started))
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_everything_ends_with_the_command(tmp_path: Path, end: signal.Signals) -> None:
+    code = f"""
+    import os, time
+    from pathlib import Path
+    from sagebridge_operators.launch.warden import Warden
+    here = Path({str(tmp_path)!r})
+    commands = {{"parent": {PARENT!r}}}
+    warden = Warden(commands, logs=here, cwd=here, env=dict(os.environ), execution="x")
+    time.sleep(60)
+    """
+    home = {"SAGEBRIDGE_HOME": str(tmp_path / "home"), "SAGEBRIDGE_BACKEND": "local"}
+    command = subprocess.Popen(python(code), env={**os.environ, **home})
+    started = pids(tmp_path)
+
+    command.send_signal(end)
+    command.wait(10)
+
+    eventually(lambda: not any(map(alive, started)))

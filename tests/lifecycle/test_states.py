@@ -1,0 +1,181 @@
+"""What became of each step, worked out from the records of those that began."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+import sagebridge
+from sagebridge.model.pipeline import Pipeline
+from sagebridge_operators.lifecycle.states import Status, states, status
+from tests.definition import gate, get, step
+
+# Gate's branches are A -> B and X; T waits for B, F for Gate itself, O for nothing.
+BRANCHES = [
+    step("P"),
+    gate(
+        name="Gate",
+        then=[step("A", DependsOn=["P"]), step("B", DependsOn=["A"])],
+        other=[step("X")],
+    ),
+    step("T", DependsOn=["B"]),
+    step("F", DependsOn=["Gate"]),
+    step("O"),
+]
+
+
+def pipeline(*steps: dict[str, Any]) -> Pipeline:
+    return sagebridge.read({"Version": "2020-12-01", "Steps": list(steps)}).pipeline
+
+
+def record(name: str, text: str) -> dict[str, Any]:
+    """``Succeeded``, ``Failed``, …; ``true`` or ``false`` for a condition that succeeded."""
+    if text in ("true", "false"):
+        outputs = {"outcome": text == "true"}
+        return {"name": name, "type": "Condition", "status": "Succeeded", "outputs": outputs}
+    return {"name": name, "type": "Lambda", "status": text}
+
+
+def told(reached: Mapping[str, str]) -> str:
+    """``A:Succeeded B:Pending`` in short, only what has no record of its own."""
+    return " ".join(f"{name}:{state}" for name, state in reached.items())
+
+
+def reached(steps: list[dict[str, Any]], records: Mapping[str, str], **more: Any) -> str:
+    written = {name: record(name, text) for name, text in records.items()}
+    found = states(pipeline(*steps), written, **more)
+    return told({name: state for name, state in found.items() if name not in records})
+
+
+@pytest.mark.parametrize(
+    ("records", "expected"),
+    [
+        ({}, "P:Pending Gate:Pending A:Pending B:Pending X:Pending T:Pending F:Pending O:Pending"),
+        ({"Gate": "true", "P": "Succeeded", "A": "Executing"}, "B X:Skipped T F O"),
+        ({"Gate": "false", "P": "Succeeded"}, "A:Skipped B:Skipped X T:Skipped F O"),
+        ({"Gate": "Failed"}, "P A:NotRun B:NotRun X:NotRun T:NotRun F:NotRun O"),
+        ({"Gate": "Stopped"}, "P A:NotRun B:NotRun X:NotRun T:NotRun F:NotRun O"),
+        ({"Gate": "true", "P": "Failed"}, "A:NotRun B:NotRun X:Skipped T:NotRun F O"),
+        # The branch not taken is skipped even where another step that it waits for failed.
+        ({"Gate": "false", "P": "Failed"}, "A:Skipped B:Skipped X T:Skipped F O"),
+        ({"Gate": "true", "P": "Succeeded", "A": "Stopping"}, "B X:Skipped T F O"),
+    ],
+)
+def test_steps_of_branches(records: dict[str, str], expected: str) -> None:
+    whole = " ".join(word if ":" in word else f"{word}:Pending" for word in expected.split())
+
+    assert reached(BRANCHES, records) == whole
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ("Succeeded", "Succeeded", "Pending"),
+        ("Succeeded", "Executing", "Pending"),
+        ("Succeeded", "Failed", "NotRun"),
+        ("Stopped", "Executing", "NotRun"),
+    ],
+)
+def test_a_step_that_waits_for_two(first: str, second: str, expected: str) -> None:
+    steps = [step("A"), step("B"), step("C", DependsOn=["A", "B"])]
+
+    assert reached(steps, {"A": first, "B": second}) == f"C:{expected}"
+
+
+def test_a_failed_step_counts_more_than_a_skipped_one() -> None:
+    steps = [gate(then=[step("A")]), step("B"), step("C", DependsOn=["A", "B"])]
+
+    assert reached(steps, {"Gate": "false", "B": "Failed"}) == "A:Skipped C:NotRun"
+    assert reached(steps, {"Gate": "false", "B": "Executing"}) == "A:Skipped C:Skipped"
+
+
+def test_nested_conditions() -> None:
+    inner = gate(name="Inner", then=[step("A")], other=[step("B")])
+    steps = [gate(name="Outer", then=[inner], other=[step("C")]), step("D", DependsOn=["A"])]
+
+    assert reached(steps, {"Outer": "false"}) == (
+        "Inner:Skipped A:Skipped B:Skipped C:Pending D:Skipped"
+    )
+    assert (
+        reached(steps, {"Outer": "true"}) == "Inner:Pending A:Pending B:Pending C:Skipped D:Pending"
+    )
+    assert reached(steps, {"Outer": "true", "Inner": "false"}) == (
+        "A:Skipped B:Pending C:Skipped D:Skipped"
+    )
+    assert reached(steps, {"Outer": "true", "Inner": "Failed"}) == (
+        "A:NotRun B:NotRun C:Skipped D:NotRun"
+    )
+
+
+def test_a_condition_refers_to_what_it_compares() -> None:
+    steps = [step("A"), gate({"Type": "Equals", "LeftValue": get("Steps.A.OutputParameters['o']"),
+                              "RightValue": "1"}, then=[step("B")])]  # fmt: skip
+
+    assert reached(steps, {"A": "Failed"}) == "Gate:NotRun B:NotRun"
+
+
+def test_after_the_end_nothing_is_pending() -> None:
+    end = {"status": "Stopped", "reason": "stopped by SIGINT"}
+
+    assert reached([step("A"), step("B")], {"A": "Succeeded"}, end=end) == "B:NotRun"
+
+
+@pytest.mark.parametrize(
+    ("records", "expected"),
+    [
+        ({}, "Executing"),
+        ({"A": "Succeeded", "B": "Executing"}, "Executing"),
+        ({"A": "Succeeded", "B": "Stopping"}, "Executing"),
+        ({"A": "Failed", "B": "Executing"}, "Executing"),
+        ({"A": "Succeeded", "B": "Succeeded", "C": "Succeeded"}, "Succeeded"),
+        ({"A": "Failed", "B": "Stopped"}, "Failed"),
+        ({"A": "Succeeded", "B": "Stopped"}, "Stopped"),
+    ],
+)
+def test_status(records: dict[str, str], expected: str) -> None:
+    steps = pipeline(step("A"), step("B"), step("C", DependsOn=["A", "B"]))
+    written = {name: record(name, text) for name, text in records.items()}
+
+    assert status(steps, written).status == expected
+
+
+def test_an_untaken_branch_is_success() -> None:
+    steps = pipeline(gate(then=[step("A")]))
+
+    assert status(steps, {"Gate": record("Gate", "false")}) == Status("Succeeded")
+
+
+def test_the_reason_is_the_fail_steps_message() -> None:
+    steps = pipeline(step("A"), step("No", "Fail"))
+    records = {
+        "A": {**record("A", "Failed"), "reason": "boom", "ended": "2026-11-21T05:00:00"},
+        "No": {
+            **record("No", "Failed"),
+            "type": "Fail",
+            "reason": "MSE > 1.0",
+            "ended": "2026-11-22",
+        },
+    }
+
+    assert status(steps, records) == Status("Failed", "MSE > 1.0")
+    assert status(steps, {"A": records["A"], "No": record("No", "NotRun")}) == Status(
+        "Failed", "step 'A' failed: boom"
+    )
+
+
+def test_the_first_failure_is_the_reason() -> None:
+    steps = pipeline(step("A"), step("B"))
+    records = {
+        "A": {**record("A", "Failed"), "reason": "late", "ended": "2026-11-21T05:00:02"},
+        "B": {**record("B", "Failed"), "reason": "early", "ended": "2026-11-21T05:00:01"},
+    }
+
+    assert status(steps, records).reason == "step 'B' failed: early"
+
+
+def test_a_recorded_end_is_the_status() -> None:
+    end = {"status": "Stopped", "reason": "stopped by SIGINT", "ended": "2026-11-21"}
+
+    assert status(pipeline(step("A")), {}, end) == Status("Stopped", "stopped by SIGINT")
