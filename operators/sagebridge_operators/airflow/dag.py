@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -87,23 +89,34 @@ def load_folder(folder: str | Path, namespace: MutableMapping[str, Any], **args:
     """A live DAG of every definition in a folder, put into a DAG file's ``globals()``.
 
     Definitions are ``*.json`` and ``*/definition.json``, the latter named after their folder. One
-    that cannot be read becomes a DAG that says why, since an exception would hide the others.
+    that cannot be read or does not validate becomes a DAG that says why, since an exception would
+    hide the others.
     """
     folder = Path(folder)
     dags: dict[str, DAG] = {}
     for path in sorted((*folder.glob("*.json"), *folder.glob("*/definition.json"))):
         name = path.parent.name if path.name == "definition.json" else path.stem
-        try:
-            pipeline = sagebridge.read(path).pipeline
-            named = pipeline.name if pipeline.name not in (None, path.stem) else name
-            dag = build(sagebridge.read(path, name=named).pipeline, **args)
-            if dag.dag_id in dags:
-                dag = _broken(f"{name}-{len(dags)}", f"a second definition called {dag.dag_id!r}")
-        except SagebridgeError as error:
-            dag = _broken(name, str(error))
+        dag = _load(path, name, args)
+        if dag.dag_id in dags:
+            free = next(one for n in count(2) if (one := f"{dag.dag_id}-{n}") not in dags)
+            dag = _broken(free, f"{path}: there is another definition called {dag.dag_id!r}")
         dags[dag.dag_id] = dag
     namespace.update({f"dag_{position}": dag for position, dag in enumerate(dags.values())})
     return list(dags.values())
+
+
+def _load(path: Path, name: str, args: Mapping[str, Any]) -> DAG:
+    try:
+        errors = [found for found in sagebridge.validate(path) if found.severity == "error"]
+        if errors:
+            places = (f"line {found.line}: {found.message} [{found.code}]" for found in errors)
+            return _broken(name, f"{path}: " + "; ".join(places))
+        pipeline = sagebridge.read(path).pipeline
+        if pipeline.name in (None, path.stem):
+            pipeline = replace(pipeline, name=name)
+        return build(pipeline, **args)
+    except SagebridgeError as error:
+        return _broken(name, str(error))
 
 
 def _broken(name: str, reason: str) -> DAG:

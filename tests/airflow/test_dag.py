@@ -1,0 +1,256 @@
+"""A pipeline as a DAG: its tasks, edges and Params; folders of definitions."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sagebridge
+from sagebridge.formats.airflow.live import pipeline_of
+from sagebridge.model.expressions import plain
+from sagebridge.model.parameters import Parameter
+from sagebridge.model.pipeline import ConditionStep, Parallelism, Pipeline, Step, walk
+from sagebridge.model.values import thaw
+from tests.airflow.conftest import fail, model
+from tests.dagtest import dagbags, migrated
+
+pytest.importorskip("airflow")
+
+from airflow.sdk import DAG, Label, Param
+
+from sagebridge_operators.airflow import StepOperator, build, load_folder
+from sagebridge_operators.airflow.operators import OPERATORS
+from sagebridge_operators.steps import RUNNABLE
+
+pytestmark = [pytest.mark.airflow, pytest.mark.airflow31]
+CHECKOUT = Path(__file__).parent.parent.parent
+
+
+def bag_of(folder: Path) -> Any:
+    migrated()
+    return dagbags().DagBag(dag_folder=str(folder))
+
+
+def served(dag: DAG) -> Any:
+    """The DAG as scheduler and UI have it, through the JSON of the database."""
+    module: Any = import_module("airflow.serialization.serialized_objects")
+    serialization = getattr(module, "DagSerialization", None) or module.SerializedDAG
+    return serialization.from_dict(json.loads(json.dumps(serialization.to_dict(dag))))
+
+
+def test_every_step_that_runs_has_its_operator() -> None:
+    assert set(OPERATORS) | {"Condition"} >= RUNNABLE
+
+
+def test_every_definition_becomes_a_dag_of_its_steps_and_edges(
+    definition: Path, edges: Path
+) -> None:
+    pipeline = sagebridge.read(definition).pipeline
+    dag = build(pipeline, dag_id="d")
+    assert set(dag.task_ids) == {step.name for step in walk(pipeline)}
+    found = {(task.task_id, down) for task in dag.tasks for down in task.downstream_task_ids}
+    assert found == {(source, target) for source, target in json.loads(edges.read_text())}
+    assert set(served(dag).task_ids) == set(dag.task_ids)
+    assert pipeline_of(dag) == pipeline
+
+
+def test_a_condition_labels_the_edges_to_its_branches() -> None:
+    check = ConditionStep(
+        "Check", "Condition", conditions=(), if_steps=(model("Yes"),), else_steps=(model("No"),)
+    )
+    dag = build(Pipeline((check,)), dag_id="d")
+    labels = {name: dag.get_edge_info("Check", name)["label"] for name in ("Yes", "No")}
+    assert labels == {"Yes": "If", "No": "Else"}
+
+
+PARAMETERS = (
+    Parameter("Text", "String", "0123", description="Any text"),
+    Parameter("Choice", "String", "b", ("a", "b")),
+    Parameter("Whole", "Integer", 3),
+    Parameter("Real", "Float", 6.0),
+    Parameter("Yes", "Boolean", True),
+    Parameter("Untyped", default="x"),
+    Parameter("Required", "Integer"),
+)
+
+
+def test_parameters_are_params_of_the_same_type_and_default() -> None:
+    params = build(Pipeline((), PARAMETERS), dag_id="d").params
+    schemas = {name: params.get_param(name).schema for name in params}
+    assert params.get_param("Text").description == "Any text"
+    assert schemas == {
+        "Text": {"type": "string"},
+        "Choice": {"type": "string", "enum": ["a", "b"]},
+        "Whole": {"type": "integer"},
+        "Real": {"type": "number"},
+        "Yes": {"type": "boolean"},
+        "Untyped": {"type": "string"},
+        "Required": {"type": "integer"},
+    }
+    values = {name: params.get_param(name).value for name in params if name != "Required"}
+    assert repr(values) == repr(
+        {"Text": "0123", "Choice": "b", "Whole": 3, "Real": 6.0, "Yes": True, "Untyped": "x"}
+    )
+    assert not params.get_param("Required").has_value
+
+
+def test_the_form_shows_description_choices_and_that_a_value_is_required() -> None:
+    params = served(build(Pipeline((), PARAMETERS), dag_id="d")).params
+    assert params.get_param("Text").description == "Any text"
+    assert params.get_param("Choice").schema["enum"] == ["a", "b"]
+    assert params.get_param("Required").schema == {"type": "integer"}
+
+
+@pytest.mark.parametrize(("limit", "active"), [(None, 3), (2, 2)])
+def test_as_many_tasks_at_once_as_the_pipeline_allows(limit: int | None, active: int) -> None:
+    steps = (model("A"), model("B"), model("C"))
+    more: dict[str, Any] = {"parallelism": Parallelism(limit)} if limit else {}
+    assert build(Pipeline(steps, **more), dag_id="d").max_active_tasks == active
+
+
+def test_names_and_texts_of_a_step_are_the_tasks() -> None:
+    step = Step("A", "Fail", arguments=plain({}), display_name="The A", description="**Why**")
+    (task,) = build(Pipeline((step,)), dag_id="d").tasks
+    assert (task.task_display_name, task.doc_md) == ("The A", "**Why**")
+
+
+def test_a_task_is_retried_for_lost_workers_and_a_fail_step_never() -> None:
+    dag = build(Pipeline((model("A"), fail("B"))), dag_id="d")
+    assert {task.task_id: task.retries for task in dag.tasks} == {"A": 2, "B": 0}
+
+
+def test_operators_of_a_hand_written_dag_are_linked_by_what_they_refer_to() -> None:
+    with DAG("d", schedule=None, params={"P": Param(1, type="integer")}) as dag:
+        late = StepOperator(
+            task_id="late", step_type="Model", arguments={}, depends_on=["early", "other"]
+        )
+        early = StepOperator(task_id="early", step_type="Model", arguments={})
+        other = StepOperator(task_id="other", step_type="Model", depends_on=[early])
+        StepOperator(task_id="last", step_type="Model", arguments={"x": [late.properties.A["b"]]})
+        other >> Label("kept") >> late
+    assert {task.task_id: task.upstream_task_ids for task in dag.tasks} == {
+        "late": {"early", "other"},
+        "early": set(),
+        "other": {"early"},
+        "last": {"late"},
+    }
+
+
+@pytest.mark.parametrize("file", ["pipelines.py", "abalone.py"])
+def test_the_dag_files_of_the_project_import(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SAGEBRIDGE_PIPELINES", raising=False)
+    bag = bag_of(CHECKOUT / "dags" / file)
+    assert bag.import_errors == {}
+    (dag,) = bag.dags.values()
+    source = sagebridge.read(CHECKOUT / "pipelines" / "abalone" / "definition.json").pipeline
+    assert pipeline_of(dag).steps == source.steps
+
+
+def minimal(**members: Any) -> str:
+    steps = [{"Name": "A", "Type": "Fail", "Arguments": {"ErrorMessage": "x"}}]
+    return json.dumps({"Version": "2020-12-01", "Steps": steps, **members})
+
+
+def loader(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What Airflow makes of a folder of definitions through dags/pipelines.py."""
+    monkeypatch.setenv("SAGEBRIDGE_PIPELINES", str(folder))
+    return bag_of(CHECKOUT / "dags" / "pipelines.py")
+
+
+def test_a_folder_becomes_a_dag_a_definition(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "one.json").write_text(minimal())
+    (tmp_path / "two").mkdir()
+    (tmp_path / "two" / "definition.json").write_text(minimal())
+    (tmp_path / "document.json").write_text(
+        json.dumps({"PipelineName": "named", "PipelineDefinition": minimal()})
+    )
+    bag = loader(tmp_path, monkeypatch)
+    assert bag.import_errors == {}
+    assert set(bag.dags) == {"one", "two", "named"}
+
+
+BROKEN = {
+    "cut-off": '{"Version": "2020-12-01", "Steps": [',
+    "empty": "",
+    "no-pipeline": "[1, 2]",
+    "binary": "\x00\x01",
+    "twice": minimal(Steps=[{"Name": "A", "Type": "Fail", "Arguments": {}}] * 2),
+    "alike": minimal(
+        Steps=[{"Name": name, "Type": "Fail", "Arguments": {}} for name in ("A b", "A/b")]
+    ),
+    "cycle": minimal(
+        Steps=[
+            {"Name": one, "Type": "Fail", "Arguments": {}, "DependsOn": [other]}
+            for one, other in (("A", "B"), ("B", "A"))
+        ]
+    ),
+    "default": minimal(Parameters=[{"Name": "N", "Type": "Integer", "DefaultValue": "x"}]),
+    "choice": minimal(
+        Parameters=[{"Name": "N", "Type": "String", "DefaultValue": "x", "EnumValues": ["a"]}]
+    ),
+    "parameters": minimal(Parameters=[{"Name": "N", "Type": "Integer", "DefaultValue": 1}] * 2),
+}
+
+
+def test_a_definition_that_cannot_be_read_says_so_and_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "good.json").write_text(minimal())
+    for name, text in BROKEN.items():
+        (tmp_path / f"{name}.json").write_text(text)
+    bag = loader(tmp_path, monkeypatch)
+    assert bag.import_errors == {}
+    assert set(bag.dags) == {"good", *BROKEN}
+    for name in BROKEN:
+        dag = bag.dags[name]
+        assert "broken" in dag.tags, name
+        (task,) = dag.tasks
+        assert len(task.step.arguments["ErrorMessage"]) > 20
+        assert dag.doc_md.strip() == task.step.arguments["ErrorMessage"]
+    assert "broken" not in bag.dags["good"].tags
+
+
+def test_two_definitions_of_one_name_are_both_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for file in ("a", "b", "c"):
+        document = {"PipelineName": "same", "PipelineDefinition": minimal()}
+        (tmp_path / f"{file}.json").write_text(json.dumps(document))
+    bag = loader(tmp_path, monkeypatch)
+    assert len(bag.dags) == 3
+    assert sum("broken" in dag.tags for dag in bag.dags.values()) == 2
+
+
+def test_nothing_of_a_definition_is_executed_when_its_dag_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evil = "{{ ''.__class__.__mro__ }}{% for x in range(9) %}x{% endfor %}\"\"\"'''\\"
+    members = {"Name": "A", "Type": "Fail", "Arguments": {"ErrorMessage": evil}}
+    texts = {"DisplayName": evil, "Description": f"{CHECKOUT}/README.md"}
+    (tmp_path / "evil.json").write_text(
+        minimal(
+            Steps=[{**members, **texts}],
+            Parameters=[{"Name": "P", "Type": "String", "DefaultValue": evil, "Description": evil}],
+        )
+    )
+    bag = loader(tmp_path, monkeypatch)
+    assert bag.import_errors == {}
+    (task,) = bag.dags["evil"].tasks
+    assert task.step.arguments["ErrorMessage"] == evil
+    assert task.doc_md == f"{CHECKOUT}/README.md"
+    assert bag.dags["evil"].params["P"] == evil
+
+
+def test_arguments_for_all_operators_are_passed_on(tmp_path: Path) -> None:
+    (tmp_path / "one.json").write_text(minimal())
+    (dag,) = load_folder(tmp_path, {}, backend="local", region_name="eu-west-1")
+    (task,) = dag.tasks
+    assert isinstance(task, StepOperator)
+    assert (task.backend, task.region_name) == ("local", "eu-west-1")
+    assert thaw(task.step.arguments) == {"ErrorMessage": "x"}
