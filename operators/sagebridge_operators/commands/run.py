@@ -96,6 +96,7 @@ def run(
     _warn(pipeline)
     place = Place.of(workdir, backend)
     place.check_writable()
+    place.check_isolation(pipeline)
     # With JSON on standard output, what happens is told on the other one.
     out = console(err=form == "json")
     with _interrupts():

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from sagebridge.errors import MissingExtra
+from sagebridge.model.pipeline import Pipeline, walk
 from sagebridge_operators.backends import open_backend
 from sagebridge_operators.errors import StoreError
 from sagebridge_operators.lifecycle.backend import Backend
 from sagebridge_operators.lifecycle.records import ExecutionRecords, open_objects
+from sagebridge_operators.steps import JOB_TYPES
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,14 @@ class Place:
                 probe.write(bytes(4096))
         except OSError as error:
             raise StoreError("s3://", str(store), error.strerror or str(error)) from error
+
+    def check_isolation(self, pipeline: Pipeline) -> None:
+        """Raises IsolationError where no job of the pipeline could have its own /opt/ml here."""
+        jobs = (step for step in walk(pipeline) if step.type in JOB_TYPES)
+        if self.backend_name == "local" and any(JOB_TYPES[step.type].stop for step in jobs):
+            from sagebridge_operators.backends.local.isolation import choose
+
+            choose(self.home)
 
     def path_of(self, uri: str) -> Path | None:
         """Where an object or prefix lies on this machine; None where it does not."""
