@@ -54,16 +54,35 @@ def read(source: Any, format: str | None = None, *, name: str | None = None) -> 
     return Reading(pipeline if name is None else replace(pipeline, name=name), losses)
 
 
-def write(pipeline: Pipeline, format: str) -> Writing:
-    """The text of a pipeline in a format and what that format cannot say."""
-    return Writing(*registry.find(format).writer()(pipeline))
+def write(pipeline: Pipeline, format: str, *, document: str | None = None) -> Writing:
+    """The text of a pipeline in a format and what that format cannot say.
+
+    ``document`` is another form of the format: of ``sagemaker`` ``create-pipeline``, a request, or
+    ``cloudformation``, a template.
+    """
+    return Writing(*registry.find(format).writer(document)(pipeline))
 
 
-def translate(source: Any, to: str, format: str | None = None) -> Writing:
-    """``read`` and ``write`` in one; the losses of both."""
-    pipeline, lost = read(source, format)
-    text, more = write(pipeline, to)
-    return Writing(text, (*lost, *more))
+def translate(
+    source: Any,
+    to: str,
+    format: str | None = None,
+    *,
+    name: str | None = None,
+    document: str | None = None,
+) -> Writing:
+    """``read``, ``validate`` and ``write`` in one; the losses of both ways.
+
+    Raises :class:`~sagebridge.errors.Untranslatable` where the pipeline has errors that no target
+    could carry, and :class:`~sagebridge.errors.SourceError` where the source cannot be read, or
+    holds several pipelines.
+    """
+    from sagebridge.examine import examine
+
+    (examined,) = examine(source, format)
+    pipeline = examined.pipeline if name is None else replace(examined.pipeline, name=name)
+    text, more = write(pipeline, to, document=document)
+    return Writing(text, (*examined.losses, *more))
 
 
 def validate(source: Any) -> tuple[Finding, ...]:

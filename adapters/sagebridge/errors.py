@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from sagebridge.findings import Finding
+
 
 class SagebridgeError(Exception):
     """The base: its text is the message that a user sees."""
@@ -44,6 +46,17 @@ class SourceError(SagebridgeError):
     def __init__(self, source: str, problem: str, fix: str = "") -> None:
         self.source, self.problem, self.fix = source, problem, fix
         super().__init__(f"{source}: {problem}" + (f"; {fix}" if fix else ""))
+
+
+class Untranslatable(SagebridgeError):
+    """A pipeline with errors that no target could carry; ``findings`` has them."""
+
+    def __init__(self, source: str, findings: Sequence[Finding]) -> None:
+        self.source, self.findings = source, tuple(findings)
+        super().__init__("\n".join(f"{source}:{finding}" for finding in self.findings))
+
+    def __reduce__(self) -> tuple[type[Untranslatable], tuple[str, tuple[Finding, ...]]]:
+        return type(self), (self.source, self.findings)
 
 
 class MissingExtra(SagebridgeError):

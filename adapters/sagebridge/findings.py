@@ -16,5 +16,10 @@ class Finding:
     line: int
     message: str
 
+    def __str__(self) -> str:
+        """``12: error: step A … [unknown-step] /Steps/0/…``, as compilers write it."""
+        text = f"{self.line}: {self.severity}: {self.message} [{self.code}] {self.pointer}"
+        return text.rstrip()
+
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -1,7 +1,7 @@
 """A JSON document with the line of each of its values, and the definition inside it.
 
-A definition comes bare, or as a string inside a CreatePipeline request or a DescribePipeline
-response (``PipelineDefinition``).
+A definition comes bare, or as a string inside a CreatePipeline request, a DescribePipeline
+response (``PipelineDefinition``) or a CloudFormation template.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ import math
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
 
 from sagebridge.errors import SourceError
+from sagebridge.formats.sagemaker.templates import NoPipeline, is_template, resource_of
+from sagebridge.model.losses import Loss
 from sagebridge.model.names import shown
 
 _SCALAR = re.compile(r"[^\s,\]}]+")
@@ -40,7 +42,11 @@ class NotAPipeline(SourceError):
 
 @dataclass(frozen=True)
 class Document:
-    """``value`` is plain JSON; ``duplicates`` are the names of members written twice."""
+    """``value`` is plain JSON; ``duplicates`` are the names of members written twice.
+
+    ``inside`` is the pointer of this definition in the ``outer`` document, and ``losses`` what
+    taking it from there lost.
+    """
 
     source: str
     text: str
@@ -48,6 +54,8 @@ class Document:
     duplicates: tuple[str, ...] = ()
     envelope: dict[str, Any] = field(default_factory=dict)
     outer: Document | None = None
+    inside: str = "/PipelineDefinition"
+    losses: tuple[Loss, ...] = ()
 
     @cached_property
     def positions(self) -> dict[str, int]:
@@ -76,7 +84,7 @@ class Document:
     def line(self, pointer: str) -> int:
         """The 1-based line of that place, in the outer document where there is one."""
         if self.outer is not None:
-            return self.outer.line("/PipelineDefinition")
+            return self.outer.line(self.inside)
         return self.text.count("\n", 0, self.offset(pointer)) + 1
 
 
@@ -136,12 +144,15 @@ def parse(text: str, source: str) -> Document:
     return Document(source, text, value, tuple(duplicates))
 
 
-def open_document(text: str, source: str) -> Document:
-    """The definition inside a text, its envelope (Create/DescribePipeline) kept beside it."""
-    return unwrap(parse(text, source))
+def open_document(text: str, source: str, resource: str = "") -> Document:
+    """The definition inside a text, its envelope (Create/DescribePipeline) kept beside it.
+
+    ``resource`` is the logical id of a pipeline in a CloudFormation template.
+    """
+    return unwrap(parse(text, source), resource)
 
 
-def unwrap(document: Document) -> Document:
+def unwrap(document: Document, resource: str = "") -> Document:
     value = document.value
     if not isinstance(value, dict):
         raise NotAPipeline(
@@ -151,27 +162,42 @@ def unwrap(document: Document) -> Document:
         )
     if "Steps" in value:
         return document
+    if is_template(value):
+        try:
+            found = resource_of(value, resource)
+        except NoPipeline as error:
+            raise NotAPipeline(document.source, str(error), error.fix) from None
+        return _inner(document, found.definition, found.pointer, found.envelope, found.losses)
     inner = value.get("PipelineDefinition")
     if isinstance(inner, str):
-        parsed = parse(inner, f"{document.source}#/PipelineDefinition")
-        if not isinstance(parsed.value, dict):
-            raise NotAPipeline(parsed.source, "the string is no pipeline definition")
         envelope = {name: item for name, item in value.items() if name != "PipelineDefinition"}
-        return Document(
-            parsed.source, inner, parsed.value, parsed.duplicates, envelope, outer=document
-        )
+        return _inner(document, inner, "/PipelineDefinition", envelope)
     if "PipelineDefinitionS3Location" in value:
         raise NotAPipeline(
             document.source,
             "the definition lies in S3 (PipelineDefinitionS3Location), not in this document",
             "fetch that object and name it instead",
         )
-    found = ", ".join(shown(name) for name in list(value)[:5]) or "no members"
+    there = ", ".join(shown(name) for name in list(value)[:5]) or "no members"
     raise NotAPipeline(
         document.source,
-        f"no pipeline definition: it has {found}",
+        f"no pipeline definition: it has {there}",
         "Steps, or PipelineDefinition of a Create/DescribePipeline document, is expected",
     )
+
+
+def _inner(
+    outer: Document,
+    text: str,
+    pointer: str,
+    envelope: dict[str, Any],
+    losses: tuple[Loss, ...] = (),
+) -> Document:
+    """The definition that a text in a document is."""
+    parsed = parse(text, f"{outer.source}#{pointer}")
+    if not isinstance(parsed.value, dict):
+        raise NotAPipeline(parsed.source, "the string is no pipeline definition")
+    return replace(parsed, envelope=envelope, outer=outer, inside=pointer, losses=losses)
 
 
 def dump(value: Any) -> str:

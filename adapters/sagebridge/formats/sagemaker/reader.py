@@ -140,7 +140,7 @@ def read_definition(document: Document) -> tuple[Pipeline, tuple[Loss, ...]]:
         )
         for name in document.duplicates
     )
-    return pipeline, losses
+    return pipeline, (*document.losses, *losses)
 
 
 def _check_steps(raw: Any, pointer: str, problems: list[tuple[str, str]]) -> None:

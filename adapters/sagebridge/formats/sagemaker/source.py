@@ -20,6 +20,7 @@ from typing import Any
 from sagebridge.errors import SourceError
 from sagebridge.formats.sagemaker.document import Document, open_document
 from sagebridge.formats.sagemaker.reader import read_definition
+from sagebridge.formats.sagemaker.yaml import json_of
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
 
@@ -43,7 +44,7 @@ def pipeline_of(document: Document) -> tuple[Pipeline, tuple[Loss, ...]]:
 def open_source(source: Any) -> Document:
     """A file name, ``module:attribute``, JSON text, document or SDK pipeline, opened."""
     if isinstance(source, Path):
-        return open_document(_text_of(source), str(source))
+        return _open_file(source)
     if isinstance(source, str):
         if source == "-":
             return open_document(_decode(sys.stdin.buffer.read(), "<stdin>"), "<stdin>")
@@ -51,8 +52,20 @@ def open_source(source: Any) -> Document:
             return open_document(source, "<text>")
         if (match := _ATTRIBUTE.match(source)) and not Path(source).exists():
             return _open_object(_load(source, match["module"], match["attribute"]), source)
-        return open_document(_text_of(Path(source)), source)
+        return _open_file(Path(source))
     return _open_object(source, f"<{type(source).__name__}>")
+
+
+def _open_file(path: Path) -> Document:
+    """A file; ``template.yaml#Nightly`` is the pipeline of that logical id in a template."""
+    resource = ""
+    if "#" in path.name and not path.exists():
+        name, _, resource = path.name.rpartition("#")
+        path = path.with_name(name)
+    text = _text_of(path)
+    if path.suffix in (".yaml", ".yml"):
+        text = json_of(text, str(path))
+    return open_document(text, str(path), resource)
 
 
 def _open_object(value: Any, source: str) -> Document:
@@ -132,7 +145,9 @@ def _load(source: str, module: str, attribute: str) -> Any:
     except SourceError:
         raise
     except (Exception, SystemExit) as error:
-        raise SourceError(source, f"raised on import: {type(error).__name__}: {error}") from error
+        fix = "set AWS_DEFAULT_REGION" if type(error).__name__ == "NoRegionError" else ""
+        problem = f"raised on import: {type(error).__name__}: {error}"
+        raise SourceError(source, problem, fix) from error
     for name in attribute.split("."):
         try:
             found = getattr(found, name)

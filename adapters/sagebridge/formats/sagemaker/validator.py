@@ -31,6 +31,11 @@ def validate(source: Any) -> tuple[Finding, ...]:
         code = "not-a-pipeline" if isinstance(error, NotAPipeline) else UNREADABLE
         message = f"{error.problem}; {error.fix}" if error.fix else error.problem
         return (Finding(code, "error", "", 1, message),)
+    return validate_document(document)
+
+
+def validate_document(document: Document) -> tuple[Finding, ...]:
+    """The findings of a document that has been opened."""
     problems = set(_problems(document))
     ordered = sorted(problems, key=lambda one: (document.offset(one.pointer), *one))
     return tuple(

@@ -23,8 +23,19 @@ from sagebridge.model.values import ABSENT, Value, thaw
 
 
 def write(pipeline: Pipeline) -> tuple[str, tuple[Loss, ...]]:
-    """Definition text, two-space JSON; it carries all of a pipeline, so there are no losses."""
-    return dump(definition(pipeline)), ()
+    """Definition text, two-space JSON. It carries all but what AWS keeps beside a definition."""
+    beside = [name for name in write_envelope(pipeline) if name != "PipelineName"]
+    losses = (
+        Loss(
+            "beside-definition",
+            "dropped",
+            "",
+            f"a definition has no place for {', '.join(beside)}",
+            "sagemaker",
+            "--as create-pipeline or --as cloudformation has",
+        ),
+    )
+    return dump(definition(pipeline)), losses if beside else ()
 
 
 def definition(pipeline: Pipeline) -> dict[str, Any]:
