@@ -19,10 +19,12 @@ demo: airflow
 	    --upload .sagebridge/sample=s3://sagebridge-abalone/data $(RUN)
 
 test:
-	$(BOOTSTRAP) airflow airflow-3.1 sagemaker sagemaker-3
+	$(BOOTSTRAP) airflow airflow-3.1 prefect prefect-3.7 sagemaker sagemaker-3
 	.venvs/sagemaker/bin/pytest tests/sagemaker
 	.venvs/sagemaker-3/bin/pytest tests/sagemaker
 	.venvs/airflow-3.1/bin/pytest -m airflow31
+	.venvs/prefect-3.7/bin/pytest -m prefect
+	.venvs/prefect/bin/pytest -m prefect
 	$(AIRFLOW)/pytest
 
 check: airflow
@@ -51,6 +53,10 @@ requirements:
 	    --output-file requirements/airflow.txt
 	$(COMPILE) pyproject.toml --extra airflow --extra local $(TOOLS) --group cloud --group airflow31 \
 	    --exclude-newer 2026-03-20 --output-file requirements/airflow-3.1.txt
+	$(COMPILE) pyproject.toml --extra prefect --extra local $(TOOLS) \
+	    --output-file requirements/prefect.txt
+	$(COMPILE) pyproject.toml --extra prefect --extra local $(TOOLS) --group prefect37 \
+	    --output-file requirements/prefect-3.7.txt
 	$(COMPILE) pyproject.toml --extra sagemaker $(TOOLS) --group sagemaker2 \
 	    --output-file requirements/sagemaker.txt
 	$(COMPILE) pyproject.toml --extra sagemaker $(TOOLS) --group sagemaker3 \
