@@ -70,12 +70,9 @@ def in_fork(path: Path) -> float:
 
 def parse(path: Path) -> float:
     """Seconds for reading the file into a DagBag and serializing its one DAG."""
+    from airflow.dag_processing.dagbag import DagBag
     from airflow.serialization.serialized_objects import DagSerialization
 
-    try:
-        from airflow.dag_processing.dagbag import DagBag
-    except ImportError:
-        from airflow.models.dagbag import DagBag
     start = time.perf_counter()
     bag = DagBag(dag_folder=str(path))
     if bag.import_errors or len(bag.dags) != 1:

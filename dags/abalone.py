@@ -1,7 +1,6 @@
 """AbalonePipeline: an Airflow DAG that sagebridge wrote from a SageMaker pipeline definition."""
 
 from airflow.sdk import DAG, Param
-
 from sagebridge_operators.airflow import (
     ConditionOperator,
     FailOperator,

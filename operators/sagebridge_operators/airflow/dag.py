@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import DAG, Param
 
 import sagebridge
 from sagebridge.errors import SagebridgeError
-from sagebridge.formats.airflow.live import beside, legal_id, schema_type
+from sagebridge.formats.airflow.live import beside, legal_id, schema_type, task_ids
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
 from sagebridge.model.values import ABSENT, thaw
@@ -39,17 +39,17 @@ def build(pipeline: Pipeline, *, dag_id: str | None = None, **operator_args: Any
         # A definition is data: no text of it is a template.
         render_template_as_native_obj=False,
     ) as dag:
-        _operators(pipeline.steps)
+        _operators(pipeline.steps, task_ids(pipeline))
     return dag
 
 
-def _operators(steps: Sequence[Step]) -> list[StepOperator]:
-    return [_operator(step) for step in steps]
+def _operators(steps: Sequence[Step], ids: Mapping[str, str]) -> list[StepOperator]:
+    return [_operator(step, ids) for step in steps]
 
 
-def _operator(step: Step) -> StepOperator:
+def _operator(step: Step, ids: Mapping[str, str]) -> StepOperator:
     common: dict[str, Any] = {
-        "task_id": legal_id(step.name),
+        "task_id": ids[step.name],
         "step_name": step.name,
         "arguments": step.arguments,
         "depends_on": step.depends_on,
@@ -64,8 +64,8 @@ def _operator(step: Step) -> StepOperator:
     if isinstance(step, ConditionStep):
         return ConditionOperator(
             conditions=step.conditions,
-            if_steps=ABSENT if step.if_steps is ABSENT else _operators(step.if_steps),
-            else_steps=ABSENT if step.else_steps is ABSENT else _operators(step.else_steps),
+            if_steps=ABSENT if step.if_steps is ABSENT else _operators(step.if_steps, ids),
+            else_steps=ABSENT if step.else_steps is ABSENT else _operators(step.else_steps, ids),
             **common,
         )
     if step.type in OPERATORS:

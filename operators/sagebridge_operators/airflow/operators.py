@@ -95,7 +95,7 @@ class StepOperator(BaseOperator):
         self._killed = False
         self._run: StepRun | None = None
         self._step = Step(
-            name=step_name or self.task_id.rpartition(".")[2],
+            name=self.task_id.rpartition(".")[2] if step_name is None else step_name,
             type=step_type or self.step_type,
             arguments=plain(arguments),
             depends_on=_dependencies(depends_on),

@@ -33,7 +33,7 @@ def prepare(operator: StepOperator, context: Context) -> StepRun:
         engine="airflow",
         run=f"{dag.dag_id}/{dag_run.run_id}",
         started=dag_run.start_date or datetime.now(UTC),
-        parameters=coerce(pipeline.declared, dict(context["params"])),
+        parameters=coerce(pipeline.declared, _given(pipeline, dag, context["params"])),
         experiment_config=pipeline.experiment_config,
     )
     records = ExecutionRecords(open_objects(records_location(), lambda: backend.client("s3")))
@@ -59,6 +59,14 @@ def prepare(operator: StepOperator, context: Context) -> StepRun:
         log=operator.log,
         on_request=show,
     )
+
+
+def _given(pipeline: Pipeline, dag: Any, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a run without those of Params that are no pipeline parameters, as a list is."""
+    declared = {parameter.name for parameter in pipeline.declared}
+    return {
+        name: value for name, value in params.items() if name in declared or name not in dag.params
+    }
 
 
 def generation(max_tries: int | None, retries: int | None) -> int:

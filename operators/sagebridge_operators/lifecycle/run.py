@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 import time
@@ -158,7 +159,7 @@ class StepRun:
         )
         shown = masked(request)
         self.on_request(shown)
-        self.log.info("%s.%s(%s)", job_type.service, job_type.create, shown)
+        self.log.info("%s.%s %s", job_type.service, job_type.create, json.dumps(shown))
         self._stop_if_asked()
         try:
             return job_type.start(client, request, name)

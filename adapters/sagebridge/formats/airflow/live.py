@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import count
 from typing import Any
 
 from sagebridge.formats.sagemaker.reader import read_envelope, read_parameter
@@ -16,8 +17,8 @@ from sagebridge.formats.sagemaker.writer import write_envelope, write_parameter
 from sagebridge.model.expressions import plain
 from sagebridge.model.graph import in_order
 from sagebridge.model.parameters import Parameter
-from sagebridge.model.pipeline import VERSION, Pipeline, Step
-from sagebridge.model.values import ABSENT, EMPTY, Object, Value, same, thaw
+from sagebridge.model.pipeline import VERSION, Pipeline, Step, walk
+from sagebridge.model.values import ABSENT, EMPTY, Value, same, thaw
 
 TYPES = {"string": "String", "integer": "Integer", "number": "Float", "boolean": "Boolean"}
 SCHEMA = {type_: schema for schema, type_ in TYPES.items()}
@@ -53,7 +54,7 @@ def pipeline_of(dag: Any) -> Pipeline:
         metadata=beside.pop("Metadata", ABSENT),
         experiment_config=beside.pop("PipelineExperimentConfig", ABSENT),
         mlflow_config=beside.pop("MlflowConfig", ABSENT),
-        extra=Object(beside),
+        extra=beside.pop("extra", EMPTY),
         **read_envelope(around),
     )
 
@@ -99,6 +100,23 @@ def legal_id(name: str) -> str:
     return re.sub(r"[^\w.-]", "_", name, flags=re.ASCII)[:250] or "_"
 
 
+def task_ids(pipeline: Pipeline) -> dict[str, str]:
+    """The task id of each step: its name where that is legal, else one like it that is free."""
+    names = [step.name for step in walk(pipeline)]
+    taken = {name for name in names if legal_id(name) == name}
+    ids = {}
+    for name in names:
+        wanted = legal_id(name)
+        free = wanted
+        for number in count(2):
+            if free == name or free not in taken:
+                break
+            free = f"{wanted[:240]}_{number}"
+        taken.add(free)
+        ids[name] = free
+    return ids
+
+
 def beside(pipeline: Pipeline, dag_id: str) -> dict[str, Value]:
     """The default arguments of a DAG for what its steps, Params and own words cannot say."""
     envelope = write_envelope(pipeline)
@@ -121,9 +139,11 @@ def _beside_steps(pipeline: Pipeline) -> dict[str, Value]:
         "Metadata": pipeline.metadata,
         "PipelineExperimentConfig": pipeline.experiment_config,
         "MlflowConfig": pipeline.mlflow_config,
-        **pipeline.extra,
+        "extra": pipeline.extra or ABSENT,
     }
     result = {name: value for name, value in members.items() if value is not ABSENT}
+    if pipeline.version is ABSENT:
+        result["Version"] = ABSENT
     details = {p.name: found for p in pipeline.declared if (found := _beside_param(p))}
     if details or pipeline.parameters is ABSENT:
         result["Parameters"] = details or ABSENT
@@ -142,7 +162,7 @@ def _beside_param(parameter: Parameter) -> dict[str, Value]:
     said = members_of(
         parameter.name,
         schema_type(parameter),
-        parameter.default,
+        ABSENT if parameter.default is None else parameter.default,
         parameter.enum_values or None,
         parameter.description or None,
     )

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, fields
 from typing import Any
 
-from sagebridge.formats.airflow.live import beside, legal_id, schema_type
+from sagebridge.formats.airflow.live import beside, legal_id, schema_type, task_ids
+from sagebridge.formats.orchestrators import MEANINGS, losses_by_step
 from sagebridge.formats.python import Expressions, Names, array, call, layout, source
 from sagebridge.formats.step_forms import FORMS
 from sagebridge.model.graph import in_order
@@ -27,7 +28,8 @@ _DAG, _PARAM = "DAG", "Param"
 
 def write(pipeline: Pipeline) -> tuple[str, tuple[Loss, ...]]:
     """The text of a DAG file and what Airflow cannot say of the pipeline."""
-    return layout(DagFile(pipeline).text()), ()
+    file = DagFile(pipeline)
+    return layout(file.text()), tuple(loss for lost in file.losses.values() for loss in lost)
 
 
 class DagFile:
@@ -35,23 +37,28 @@ class DagFile:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
+        self.losses = losses_by_step(pipeline, "airflow")
+        self.task_ids = task_ids(pipeline)
         operators = (form.operator for form in FORMS.values())
         self.names = Names(reserved=frozenset((*operators, *_WORDS)))
         self.expressions = Expressions(self.names)
 
     def text(self) -> str:
         """The file before it is laid out."""
-        blocks = [source(node) for node in self._steps(self.pipeline.steps)]
-        body = "\n\n".join(_indent(block) for block in blocks)
         opening = source(ast.With([ast.withitem(self._dag())], [ast.Pass()]))
-        imports = sorted(self.names.imported)
+        blocks = [self._commented(name, node) for name, node in self._steps(self.pipeline.steps)]
+        body = "\n\n".join(_indent(block) for block in blocks)
         parts = [
             source(ast.Module([ast.Expr(ast.Constant(self._docstring()))], [])),
-            source(_import("airflow.sdk", sorted({_DAG, *self._sdk_names()}))),
-            source(_import(PACKAGE, imports)) if imports else "",
+            "\n".join(source(node) for node in self._imports()),
             opening.removesuffix("pass") + "\n" + body if blocks else opening,
         ]
         return "\n\n".join(part for part in parts if part) + "\n"
+
+    def _imports(self) -> Iterator[ast.stmt]:
+        yield _import("airflow.sdk", sorted({_DAG, *self._sdk_names()}))
+        if self.names.imported:
+            yield _import(PACKAGE, sorted(self.names.imported, key=_import_order))
 
     def _docstring(self) -> str:
         name = self.pipeline.name or "pipeline"
@@ -94,24 +101,29 @@ class DagFile:
     def _literal(self, value: Value) -> ast.expr:
         return self.expressions.value(value)
 
-    def _steps(self, steps: Sequence[Step]) -> Iterator[ast.stmt]:
+    def _commented(self, step: str, node: ast.stmt) -> str:
+        codes = dict.fromkeys(loss.code for loss in self.losses.get(step, ()))
+        comments = [f"# sagebridge: {code}: {MEANINGS[code]}" for code in codes]
+        return "\n".join((*comments, source(node)))
+
+    def _steps(self, steps: Sequence[Step]) -> Iterator[tuple[str, ast.stmt]]:
         """One assignment a step, each after the steps that it refers to where that is possible."""
         for step in in_order(steps):
             yield from self._step(step)
 
-    def _step(self, step: Step) -> Iterator[ast.stmt]:
+    def _step(self, step: Step) -> Iterator[tuple[str, ast.stmt]]:
         if isinstance(step, ConditionStep):
             for branch in step.branches:
                 yield from self._step(branch)
         built = self._operator(step)
         variable = self.names.variable(step.name)
         self.expressions.defined.add(step.name)
-        yield ast.Assign([ast.Name(variable, ast.Store())], built, lineno=0)
+        yield step.name, ast.Assign([ast.Name(variable, ast.Store())], built, lineno=0)
 
     def _operator(self, step: Step) -> ast.expr:
         value = self.expressions.value
         form = FORMS.get(step.type)
-        task_id = legal_id(step.name)
+        task_id = self.task_ids[step.name]
         keywords: dict[str, ast.expr] = {"task_id": ast.Constant(task_id)}
         if task_id != step.name:
             keywords["step_name"] = ast.Constant(step.name)
@@ -205,6 +217,11 @@ _WORDS = (
     "or_",
     "parameter",
 )
+
+
+def _import_order(name: str) -> tuple[bool, bool, str]:
+    """As ruff sorts imported names: constants, classes, functions."""
+    return not name.isupper(), not name[0].isupper(), name
 
 
 def _import(module: str, names: Sequence[str]) -> ast.stmt:

@@ -1,0 +1,191 @@
+"""A definition written as a DAG file and read from the live DAG is the same JSON."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+
+import sagebridge
+from sagebridge.formats.airflow.live import pipeline_of
+from sagebridge.formats.airflow.writer import write
+from sagebridge.formats.sagemaker.writer import definition as to_json
+from sagebridge.model.pipeline import Pipeline, walk
+from sagebridge.model.values import same
+from tests import strategies
+
+if TYPE_CHECKING:
+    from airflow.sdk import DAG
+
+pytestmark = pytest.mark.airflow
+
+WORDS = (
+    "0123",
+    "true",
+    "1e5",
+    "{{ x }}",
+    "{% raw %}",
+    "'''",
+    '"""',
+    "\\N{BULLET}",
+    "a\nb\r\n\tc",
+    "\ud800",
+    "${X}",
+    "# sagebridge: no",
+    "é\u2028",
+    "",
+)
+NAMES = (
+    "class",
+    "a-b",
+    "a_b",
+    "A-b",
+    "join",
+    "print",
+    "1st",
+    "-",
+    "_",
+    "x" * 64,
+    "DAG",
+    "execution",
+)
+
+
+def live(text: str) -> DAG:
+    """The one DAG of a DAG file."""
+    from airflow.sdk import DAG
+
+    from sagebridge_operators.airflow import StepOperator
+
+    names: dict[str, Any] = {}
+    exec(compile(text, "generated.py", "exec"), names)
+    found = {id(n.dag): n.dag for n in names.values() if isinstance(n, StepOperator)}
+    (dag,) = found.values()
+    assert isinstance(dag, DAG)
+    return dag
+
+
+def test_comes_back(definition: Path) -> None:
+    pipeline = sagebridge.read(definition).pipeline
+    text, losses = write(pipeline)
+    assert same(to_json(pipeline_of(live(text))), json.loads(definition.read_text()))
+    known = sagebridge.validate(definition)
+    if not any(finding.code.startswith("unknown") for finding in known):
+        assert losses == ()
+
+
+def test_is_the_same_twice_and_clean(definition: Path, tmp_path: Path) -> None:
+    pipeline = sagebridge.read(definition).pipeline
+    text = write(pipeline)[0]
+    assert text == write(pipeline)[0]
+    file = tmp_path / "generated.py"
+    file.write_text(text)
+    ruff = [sys.executable, "-m", "ruff"]
+    options = ["--isolated", "--line-length=100", "--no-cache"]
+    rules = ["--select=E,F,I,B,UP", "--ignore=E501", "--target-version=py311"]
+    subprocess.run([*ruff, "check", *options, *rules, file], check=True)
+    subprocess.run([*ruff, "format", "--check", *options, file], check=True)
+
+
+def processing(name: str, text: str, **more: Any) -> dict[str, Any]:
+    arguments = {"Environment": {text: text}, "AppSpecification": {"ContainerArguments": [text]}}
+    return {"Name": name, "Type": "Processing", "Arguments": arguments, **more}
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_texts_stay_texts(word: str) -> None:
+    raw = {
+        "Version": "2020-12-01",
+        "Metadata": {word: word},
+        "Parameters": [
+            {"Name": "P", "Type": "String", "DefaultValue": word, "Description": word},
+            {"Name": "Q", "EnumValues": [word, "x"], "DefaultValue": word},
+        ],
+        "Steps": [
+            processing("A", word, Description=word, DisplayName=word),
+            {"Name": "F", "Type": "Fail", "Arguments": {"ErrorMessage": word}},
+            {
+                "Name": "T",
+                "Type": word or "x",
+                "Arguments": {word: {"Std:Join": {"Values": [word]}}},
+            },
+        ],
+    }
+    text = write(sagebridge.read(raw).pipeline)[0]
+    assert same(to_json(pipeline_of(live(text))), raw)
+    for line in text.splitlines():
+        assert not line.lstrip().startswith("#") or "sagebridge: " in line
+    strings = [n.value for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Constant)]
+    assert word in strings
+
+
+def test_odd_step_names_get_variables_of_their_own() -> None:
+    uses = {"Get": "Steps.a-b.ProcessingJobName"}
+    steps: list[dict[str, Any]] = [processing(name, "x") for name in NAMES]
+    steps[-1]["Arguments"]["Uses"] = uses
+    raw = {"Version": "2020-12-01", "Steps": steps}
+    dag = live(write(sagebridge.read(raw).pipeline)[0])
+    assert same(to_json(pipeline_of(dag)), raw)
+    assert set(dag.task_ids) == set(NAMES)
+    assert dag.get_task("execution").upstream_task_ids == {"a-b"}
+
+
+def test_steps_come_in_dependency_order_and_go_back_in_theirs() -> None:
+    late = processing("Late", "x")
+    late["Arguments"]["Uses"] = {"Get": "Steps.Early.ProcessingJobName"}
+    raw = {"Version": "2020-12-01", "Steps": [late, processing("Early", "x")]}
+    text = write(sagebridge.read(raw).pipeline)[0]
+    assert text.index("early =") < text.index("late =")
+    assert "early.properties.ProcessingJobName" in text
+    assert same(to_json(pipeline_of(live(text))), raw)
+
+
+def test_what_cannot_run_is_a_loss_with_its_place_and_a_comment() -> None:
+    raw = {"Version": "2020-12-01", "Steps": [{"Name": "Q", "Type": "Athena", "Arguments": {}}]}
+    text, losses = write(sagebridge.read(raw).pipeline)
+    assert [(loss.code, loss.place) for loss in losses] == [("unknown-step-type", "/Steps/0/Type")]
+    assert "    # sagebridge: unknown-step-type: " in text
+    assert same(to_json(pipeline_of(live(text))), raw)
+
+
+def test_what_lies_around_a_definition_goes_along() -> None:
+    request = {
+        "PipelineName": "a pipeline: mine",
+        "PipelineDescription": "what it does",
+        "PipelineDisplayName": "Mine",
+        "RoleArn": "arn:aws:iam::111122223333:role/r",
+        "Tags": [{"Key": "team", "Value": "{{ x }}"}],
+        "ParallelismConfiguration": {"MaxParallelExecutionSteps": 3},
+        "PipelineDefinition": json.dumps(
+            {"Version": "2020-12-01", "Steps": [processing("A", "x")]}
+        ),
+    }
+    pipeline = sagebridge.read(request).pipeline
+    dag = live(write(pipeline)[0])
+    back = pipeline_of(dag)
+    assert dag.dag_id == "a_pipeline__mine"
+    assert dag.max_active_tasks == 3
+    for field in ("name", "description", "display_name", "role_arn", "tags", "parallelism"):
+        assert getattr(back, field) == getattr(pipeline, field)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(strategies.definitions())
+def test_whatever_is_drawn_comes_back(raw: dict[str, Any]) -> None:
+    pipeline = sagebridge.read(raw).pipeline
+    assume(distinct(pipeline))
+    assert same(to_json(pipeline_of(live(write(pipeline)[0]))), raw)
+
+
+def distinct(pipeline: Pipeline) -> bool:
+    """Whether every step and parameter has a name of its own, as a pipeline must."""
+    steps = Counter(step.name for step in walk(pipeline))
+    parameters = Counter(parameter.name for parameter in pipeline.declared)
+    return bool(steps) and max((*steps.values(), *parameters.values())) == 1
