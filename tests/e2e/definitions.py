@@ -1,0 +1,65 @@
+"""Definitions of pipelines whose steps run one line of Python."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+ROLE = "arn:aws:iam::111122223333:role/r"
+IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.4-2-cpu-py3"
+RESOURCES = {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1}
+
+SLEEP = "import sys, time; time.sleep(float(sys.argv[1]))"
+# Until the file named by the argument is there; never for ever, should its test be killed.
+HOLD = (
+    "import os, sys, time\n"
+    "print('holding', flush=True)\n"
+    "until = time.monotonic() + 150\n"
+    "while not os.path.exists(sys.argv[1]) and time.monotonic() < until: time.sleep(0.1)\n"
+)
+FAIL = "import sys; print('reading the shells'); sys.exit('ValueError: a shell without rings')"
+
+
+def pipeline(*steps: dict[str, Any], **parameters: str) -> dict[str, Any]:
+    """A definition; ``parameters`` are types by name, none with a default."""
+    return {
+        "Version": "2020-12-01",
+        "Parameters": [{"Name": name, "Type": type_} for name, type_ in parameters.items()],
+        "Steps": list(steps),
+    }
+
+
+def processing(
+    name: str, code: str, *arguments: Any, after: Sequence[str] = (), source: str | None = None
+) -> dict[str, Any]:
+    """A Processing step of ``python3 -c code``; ``source`` is the URI of its input."""
+    request: dict[str, Any] = {
+        "RoleArn": ROLE,
+        "ProcessingResources": {"ClusterConfig": RESOURCES},
+        "AppSpecification": {
+            "ImageUri": IMAGE,
+            "ContainerEntrypoint": ["python3", "-c", code],
+            "ContainerArguments": list(arguments) or ["-"],
+        },
+    }
+    if source:
+        s3 = {"S3Uri": source, "S3DataType": "S3Prefix", "LocalPath": "/opt/ml/processing/input"}
+        request["ProcessingInputs"] = [{"InputName": "data", "S3Input": s3}]
+    return {"Name": name, "Type": "Processing", "Arguments": request, "DependsOn": list(after)}
+
+
+def training(name: str, code: str, *arguments: Any) -> dict[str, Any]:
+    """A Training step of ``python3 -c code``."""
+    request = {
+        "RoleArn": ROLE,
+        "AlgorithmSpecification": {
+            "TrainingImage": IMAGE,
+            "TrainingInputMode": "File",
+            "ContainerEntrypoint": ["python3", "-c", code],
+            "ContainerArguments": list(arguments),
+        },
+        "OutputDataConfig": {"S3OutputPath": "s3://bucket/models"},
+        "ResourceConfig": RESOURCES,
+        "StoppingCondition": {"MaxRuntimeInSeconds": 600},
+    }
+    return {"Name": name, "Type": "Training", "Arguments": request}

@@ -1,0 +1,188 @@
+"""The command line as a user types it, in a folder of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import psutil
+
+from sagebridge_operators.backends.local import LocalBackend
+from sagebridge_operators.lifecycle.records import ExecutionRecords, Folder
+
+REPOSITORY = Path(__file__).parents[2]
+SAGEBRIDGE = str(Path(sys.executable).with_name("sagebridge"))
+MARK = "SAGEBRIDGE_TEST_MARK"
+RUNS_WITHIN = 200.0
+"""Seconds; a run takes about 25 on a machine that has nothing else to do."""
+
+_T = TypeVar("_T")
+
+
+@dataclass
+class Running:
+    """A command that was started; ``mark`` is in the environment of all that it starts."""
+
+    process: subprocess.Popen[bytes]
+    file: Path
+    mark: str
+
+    @property
+    def output(self) -> str:
+        return self.file.read_text()
+
+    def says(self, pattern: str, seconds: float = RUNS_WITHIN) -> str:
+        """The first group of a pattern, once the command has written it."""
+
+        def found() -> str:
+            match = re.search(pattern, self.output)
+            assert match or self.process.poll() is None, f"ended:\n{self.output}"
+            return match[1] if match else ""
+
+        return eventually(found, seconds)
+
+    def wait(self, seconds: float = RUNS_WITHIN) -> int:
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still running:\n{self.output}") from None
+
+    def end(self) -> None:
+        """Leaves nothing of it, however its test ended."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        for left in marked(self.mark):
+            left.kill()
+
+
+@dataclass
+class Desk:
+    """A folder with commands run in it; their working folder is ``.sagebridge``."""
+
+    folder: Path
+    started: list[Running] = field(default_factory=list)
+
+    @property
+    def home(self) -> Path:
+        return self.folder / ".sagebridge"
+
+    @property
+    def records(self) -> ExecutionRecords:
+        return ExecutionRecords(Folder(self.home / "executions"))
+
+    @property
+    def sagemaker(self) -> Any:
+        return LocalBackend(self.home, self.folder).client("sagemaker")
+
+    def stored(self, uri: str) -> Path:
+        """Where an ``s3://`` URI lies."""
+        return self.home / "s3" / uri.removeprefix("s3://")
+
+    def start(self, *words: str | Path, env: Mapping[str, str] | None = None) -> Running:
+        mark = uuid.uuid4().hex
+        file = self.folder / f"{mark}.out"
+        with file.open("wb") as output:
+            process = subprocess.Popen(
+                [SAGEBRIDGE, *map(str, words)],
+                cwd=self.folder,
+                env=_environment() | {MARK: mark} | dict(env or {}),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        running = Running(process, file, mark)
+        self.started.append(running)
+        return running
+
+    def run(self, source: Path, *words: str | Path) -> Running:
+        """Starts ``sagebridge run`` on Airflow and on this machine."""
+        return self.start("run", source, "--on", "airflow", "--backend", "local", *words)
+
+    def type(
+        self, *words: str | Path, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs a command that is done soon."""
+        return subprocess.run(
+            [SAGEBRIDGE, *map(str, words)],
+            cwd=self.folder,
+            env=_environment() | dict(env or {}),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def show(self, execution: str) -> Any:
+        """What ``executions show`` says, with its steps by name."""
+        shown = self.type("executions", "show", execution, "--format", "json")
+        assert shown.returncode == 0, shown.stderr
+        view = json.loads(shown.stdout)
+        return view | {"steps": {step["name"]: step for step in view["steps"]}}
+
+    def write(self, name: str, content: object) -> Path:
+        path = self.folder / name
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+        return path
+
+
+def _environment() -> dict[str, str]:
+    """A shell's: without what these tests or their user's project set for themselves."""
+    own = ("SAGEBRIDGE_TEST_SESSION",)
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in own
+        or not (name.startswith(("AIRFLOW_", "SAGEBRIDGE_")) or name == "PYTHONDONTWRITEBYTECODE")
+    }
+
+
+def marked(mark: str) -> list[psutil.Process]:
+    """The processes with a mark in their environment or command line."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            known = process.environ().get(MARK) == mark or mark in " ".join(process.cmdline())
+            if known and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def eventually(ask: Callable[[], _T | None], seconds: float = 60.0) -> _T:
+    """The first true answer."""
+    until = time.monotonic() + seconds
+    while not (answer := ask()):
+        assert time.monotonic() < until, f"not within {seconds:g} s: {answer!r}"
+        time.sleep(0.2)
+    return answer
+
+
+def airflow_api(url: str) -> httpx.Client:
+    """A client of the REST API of the Airflow whose UI has this address."""
+    base = re.match(r"http://[^/]+", url)
+    assert base
+    with httpx.Client(base_url=base[0], trust_env=False) as stranger:
+        token = stranger.get("/auth/token").json()["access_token"]
+    return httpx.Client(
+        base_url=f"{base[0]}/api/v2",
+        headers={"Authorization": f"Bearer {token}"},
+        timeout=30,
+        trust_env=False,
+    )

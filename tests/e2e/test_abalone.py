@@ -1,0 +1,207 @@
+"""The example and the notebook's own definition, from raw data to predictions."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from tests.e2e.desk import REPOSITORY, Desk, Running, airflow_api
+
+EXAMPLE = REPOSITORY / "pipelines" / "abalone"
+SUCCEEDED = {
+    "AbaloneProcess": "Succeeded",
+    "AbaloneTrain": "Succeeded",
+    "AbaloneEval": "Succeeded",
+    "AbaloneMSECond": "Succeeded",
+    "AbaloneRegisterModel-RegisterModel": "Succeeded",
+    "AbaloneCreateModel": "Succeeded",
+    "AbaloneTransform": "Succeeded",
+    "AbaloneMSEFail": "Skipped",
+}
+MEASURED = r"measured AbaloneEval\.EvaluationReport\[.regression_metrics\.mse\.value.\]: ([\d.]+)"
+
+pytestmark = pytest.mark.slow
+
+
+def example(desk: Desk, *words: str | Path) -> Running:
+    """Starts the example as `make demo` does."""
+    code = [
+        f"--upload={EXAMPLE / script}=s3://sagebridge-abalone/code/{script}"
+        for script in ("preprocessing.py", "evaluation.py")
+    ]
+    return desk.run(EXAMPLE / "definition.json", "--name", "AbalonePipeline", *code, *words)
+
+
+def execution(running: Running) -> str:
+    return running.says(r"execution (\w{12})")
+
+
+def predictions(desk: Desk, shown: Any) -> pd.Series[float]:
+    """What the transform made, one value a line."""
+    files = list(desk.stored(shown["steps"]["AbaloneTransform"]["made"]["predictions"]).iterdir())
+    return pd.concat([pd.read_csv(file, header=None) for file in files])[0]
+
+
+def states(shown: Any) -> Mapping[str, str]:
+    return {name: step["state"] for name, step in shown["steps"].items()}
+
+
+@pytest.fixture(scope="module")
+def sample(desk: Desk) -> Path:
+    """The folder of the synthetic data."""
+    maker = [sys.executable, str(EXAMPLE / "sample_data.py"), "sample"]
+    subprocess.run(maker, cwd=desk.folder, check=True, capture_output=True)
+    return desk.folder / "sample"
+
+
+def encoded(dataset: Path, to: Path, *, scaled: bool) -> Path:
+    """A dataset as preprocessing encodes it, without label and header; the notebook scales."""
+    frame = pd.read_csv(dataset, header=None)
+    numbers = frame.iloc[:, 1:-1]
+    if scaled:
+        numbers = (numbers - numbers.mean()) / numbers.std(ddof=0)
+    features = pd.concat([numbers, pd.get_dummies(frame[0], dtype=float)], axis=1)
+    features.to_csv(to, header=False, index=False)
+    return to
+
+
+@pytest.fixture(scope="module")
+def demo(desk: Desk, sample: Path) -> Running:
+    return example(desk, f"--upload={sample}=s3://sagebridge-abalone/data")
+
+
+@pytest.fixture(scope="module")
+def threshold(desk: Desk, demo: Running, abalone_csv: Path) -> Running:
+    """A bound that no model keeps, beside the demo in the same folder."""
+    del demo
+    return example(desk, "-p", f"InputData={abalone_csv}", "-p", "MseThreshold=1.0")
+
+
+@pytest.fixture(scope="module")
+def real(desk: Desk, demo: Running, abalone_csv: Path) -> Running:
+    demo.wait()
+    batch = encoded(abalone_csv, desk.folder / "batch.csv", scaled=False)
+    return example(
+        desk,
+        *("-p", f"InputData={abalone_csv}", "-p", f"BatchData={batch.name}"),
+        *("-p", "ModelApprovalStatus=Approved"),
+    )
+
+
+@pytest.fixture(scope="module")
+def notebook(desk: Desk, real: Running, corpus: Path, abalone_csv: Path) -> Running:
+    """The notebook's definition with the notebook's scripts, while the example runs."""
+    del real
+    source = corpus / "seed-abalone.json"
+    page = os.environ.get("SAGEBRIDGE_NOTEBOOK")
+    if not page or not source.exists():
+        pytest.skip("SAGEBRIDGE_NOTEBOOK or SAGEBRIDGE_CORPUS does not name the notebook's files")
+    cells = re.findall(r"```python\n%%writefile (\S+)\n(.*?)```", Path(page).read_text(), re.DOTALL)
+    scripts = {
+        Path(name).name: desk.write(f"notebook-{Path(name).name}", code) for name, code in cells
+    }
+    bucket = "s3://sagemaker-us-east-1-167762637358"
+    batch = encoded(abalone_csv, desk.folder / "notebook-batch.csv", scaled=True)
+    text = source.read_text()
+    uploads = {batch: f"{bucket}/abalone/abalone-dataset-batch"} | {
+        scripts[uri.rpartition("/")[2]]: uri
+        for uri in re.findall(rf'"({bucket}/[^"]+/input/code/[^"]+\.py)"', text)
+    }
+    assert len(uploads) == 3
+    return desk.run(
+        source,
+        f"--upload={abalone_csv}={bucket}/abalone/abalone-dataset.csv",
+        *(f"--upload={local}={uri}" for local, uri in uploads.items()),
+    )
+
+
+def test_airflow_can_be_watched_while_it_runs(demo: Running) -> None:
+    address = demo.says(r"Airflow UI: (\S+)")
+    run = address.rpartition("/")[2]
+
+    with airflow_api(address) as api:
+        dag = api.get("/dags/AbalonePipeline/details").raise_for_status().json()
+        asked = api.get(f"/dags/AbalonePipeline/dagRuns/{run}").raise_for_status().json()
+    assert demo.process.poll() is None
+
+    assert dag["params"]["MseThreshold"]["value"] == 6.0
+    assert dag["params"]["MseThreshold"]["schema"]["type"] == "number"
+    assert asked["conf"] == {
+        "ProcessingInstanceCount": 1,
+        "ModelApprovalStatus": "PendingManualApproval",
+        "InputData": "s3://sagebridge-abalone/data/abalone-dataset.csv",
+        "BatchData": "s3://sagebridge-abalone/data/abalone-dataset-batch.csv",
+        "MseThreshold": 6.0,
+    }
+
+
+def test_the_else_branch_fails_the_execution(desk: Desk, threshold: Running) -> None:
+    assert threshold.wait() == 3
+
+    shown = desk.show(execution(threshold))
+    assert "\nreason: Execution failed due to MSE > 1.0\n" in threshold.output
+    assert shown["reason"] == "Execution failed due to MSE > 1.0"
+    assert states(shown) == SUCCEEDED | {
+        "AbaloneRegisterModel-RegisterModel": "Skipped",
+        "AbaloneCreateModel": "Skipped",
+        "AbaloneTransform": "Skipped",
+        "AbaloneMSEFail": "Failed",
+    }
+
+
+def test_the_demo_tells_all_that_came_of_it(desk: Desk, demo: Running, sample: Path) -> None:
+    assert demo.wait() == 0, demo.output
+
+    said = demo.output
+    changes = re.findall(r"^\d\d:\d\d:\d\d (\S+) (\w+)", said, re.MULTILINE)
+    assert dict(changes) == SUCCEEDED
+    assert ("AbaloneTrain", "Executing") in changes
+    for name, state in SUCCEEDED.items():
+        assert re.search(rf"^{name} +\w+ +{state}", said, re.MULTILINE)
+    assert float(re.findall(MEASURED, said)[0]) > 0
+    assert "condition AbaloneMSECond: true (if)" in said
+    assert re.search(r"arn:aws:sagemaker:\S+:model-package/\S+ \(PendingManualApproval\)", said)
+    assert said.rstrip().endswith("result: Succeeded")
+
+    shown = desk.show(execution(demo))
+    made = shown["steps"]["AbaloneTransform"]["made"]
+    assert made["predictions"] in said
+    assert made["path"] == str(desk.stored(made["predictions"]))
+    rows = (sample / "abalone-dataset-batch.csv").read_text().splitlines()
+    assert len(predictions(desk, shown)) == len(rows)
+
+
+def test_the_notebooks_own_definition(desk: Desk, notebook: Running, abalone_csv: Path) -> None:
+    assert notebook.wait() == 0, notebook.output
+
+    shown = desk.show(execution(notebook))
+    assert states(shown) == SUCCEEDED
+    assert 3.5 < float(re.findall(MEASURED, notebook.output)[0]) < 6.5
+    assert_plausible(predictions(desk, shown), abalone_csv)
+
+
+def test_on_the_real_dataset(desk: Desk, real: Running, abalone_csv: Path) -> None:
+    assert real.wait() == 0, real.output
+
+    shown = desk.show(execution(real))
+    assert states(shown) == SUCCEEDED
+    assert 3.5 < float(re.findall(MEASURED, real.output)[0]) < 6.5
+    package = shown["steps"]["AbaloneRegisterModel-RegisterModel"]["job"]
+    found = desk.sagemaker.describe_model_package(ModelPackageName=package)
+    assert found["ModelApprovalStatus"] == "Approved"
+    assert_plausible(predictions(desk, shown), abalone_csv)
+
+
+def assert_plausible(predicted: pd.Series[float], dataset: Path) -> None:
+    """One prediction a row, of that row: most rows were trained on."""
+    rings = pd.read_csv(dataset, header=None).iloc[:, -1]
+    assert len(predicted) == len(rings)
+    assert ((predicted.to_numpy() - rings.to_numpy()) ** 2).mean() < 6.5

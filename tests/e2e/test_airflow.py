@@ -1,0 +1,183 @@
+"""DAGs on an Airflow that is not a run's own: its workers are lost, its users click."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+import sagebridge
+from sagebridge_operators.launch.airflow import PrivateAirflow
+from sagebridge_operators.launch.place import Place
+from sagebridge_operators.lifecycle.execution import execution_id
+from tests.e2e.definitions import HOLD, pipeline, training
+from tests.e2e.desk import REPOSITORY, Desk, airflow_api, eventually, marked
+
+pytestmark = pytest.mark.slow
+DAG = "Hold"
+EXAMPLE = "AbalonePipeline"
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    return Desk(tmp_path_factory.mktemp("airflow"))
+
+
+@pytest.fixture(scope="module")
+def api(desk: Desk) -> Iterator[httpx.Client]:
+    """The REST API of an Airflow with the repository's DAGs, and one whose job waits."""
+    definition = pipeline(training("Train", HOLD, {"Get": "Parameters.Release"}), Release="String")
+    dags = [
+        {
+            "name": name,
+            "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+            "kwargs": {"path": str(path), "refresh_interval": 5},
+        }
+        for name, path in (
+            ("ours", desk.home / "airflow" / "lab" / "dags"),
+            ("example", REPOSITORY / "dags"),
+        )
+    ]
+    airflow = PrivateAirflow(
+        desk.home / "airflow",
+        sagebridge.read(definition, name=DAG).pipeline,
+        dag_id=DAG,
+        run_id="lab",
+        execution="lab",
+        parallelism=8,
+        variables={
+            **Place("local", desk.home, desk.folder, str(desk.home / "executions")).variables(),
+            "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(dags),
+            # A lost worker is noticed soon.
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
+        },
+    )
+    with airflow, airflow_api(airflow.ui) as api:
+        yield api
+
+
+@pytest.fixture(scope="module")
+def held(desk: Desk, api: httpx.Client) -> Iterator[dict[str, int]]:
+    """The process id of the task of each run, whose job waits for the file of the run's name."""
+    runs = ("runner", "worker", "button")
+    for run in runs:
+        trigger(api, DAG, run, {"Release": str(desk.folder / run)})
+    try:
+        yield {run: eventually(lambda run=run: working(desk, api, run), 90) for run in runs}  # type: ignore[misc]
+    finally:
+        for run in runs:
+            (desk.folder / run).touch()
+        eventually(lambda: not any(marked(str(desk.folder / run)) for run in runs))
+
+
+def trigger(api: httpx.Client, dag: str, run: str, conf: dict[str, Any]) -> None:
+    eventually(lambda: api.get(f"/dags/{dag}").is_success)
+    body = {"dag_run_id": run, "logical_date": None, "conf": conf}
+    api.post(f"/dags/{dag}/dagRuns", json=body).raise_for_status()
+
+
+def task(api: httpx.Client, run: str) -> Any:
+    return api.get(f"/dags/{DAG}/dagRuns/{run}/taskInstances/Train").raise_for_status().json()
+
+
+def working(desk: Desk, api: httpx.Client, run: str) -> int | None:
+    """The process of a task whose job has begun."""
+    return task(api, run)["pid"] if marked(str(desk.folder / run)) else None
+
+
+def ended(api: httpx.Client, dag: str, run: str) -> str:
+    """The state of a DAG run that has ended."""
+
+    def state() -> str:
+        found = api.get(f"/dags/{dag}/dagRuns/{run}").raise_for_status().json()["state"]
+        return str(found) if found in ("success", "failed") else ""
+
+    return eventually(state, 150)
+
+
+def jobs(desk: Desk, run: str) -> list[Any]:
+    """The training jobs of a run, as the service lists them."""
+    execution = execution_id("airflow", DAG, run)
+    listed = desk.sagemaker.list_training_jobs(NameContains=execution)["TrainingJobSummaries"]
+    return list(listed)
+
+
+@pytest.mark.parametrize("lost", ["runner", "worker"])
+def test_a_retry_finds_the_job_of_a_lost_worker(
+    desk: Desk, api: httpx.Client, held: dict[str, int], lost: str
+) -> None:
+    process = psutil.Process(held[lost])
+    (process if lost == "runner" else process.parent() or process).kill()
+
+    eventually(lambda: task(api, lost)["try_number"] == 2 and task(api, lost)["pid"], 120)
+    assert [job["TrainingJobStatus"] for job in jobs(desk, lost)] == ["InProgress"]
+    (desk.folder / lost).touch()
+
+    assert ended(api, DAG, lost) == "success"
+    assert [job["TrainingJobStatus"] for job in jobs(desk, lost)] == ["Completed"]
+    assert task(api, lost)["try_number"] == 2
+    assert desk.show(execution_id("airflow", DAG, lost))["status"] == "Succeeded"
+
+
+def test_a_task_marked_failed_stops_its_job(
+    desk: Desk, api: httpx.Client, held: dict[str, int]
+) -> None:
+    del held
+    path = f"/dags/{DAG}/dagRuns/button/taskInstances/Train"
+    api.patch(path, json={"new_state": "failed"}).raise_for_status()
+
+    eventually(lambda: not marked(str(desk.folder / "button")), 45)
+    assert [job["TrainingJobStatus"] for job in jobs(desk, "button")] == ["Stopped"]
+    assert ended(api, DAG, "button") == "failed"
+    shown = desk.show(execution_id("airflow", DAG, "button"))
+    assert shown["steps"]["Train"]["state"] == "Stopped"
+
+
+def test_every_definition_of_the_folder_is_a_dag(api: httpx.Client) -> None:
+    eventually(lambda: api.get("/dags/abalone").is_success)
+
+    tasks = api.get("/dags/abalone/tasks").raise_for_status().json()["tasks"]
+    assert "AbaloneTrain" in {one["task_id"] for one in tasks}
+    assert api.get("/importErrors").raise_for_status().json()["import_errors"] == []
+
+
+def test_the_examples_dag_runs_from_a_form(desk: Desk, api: httpx.Client) -> None:
+    pipelines = REPOSITORY / "pipelines" / "abalone"
+    maker = [sys.executable, str(pipelines / "sample_data.py"), str(desk.folder / "sample")]
+    subprocess.run(maker, check=True, capture_output=True)
+    code = desk.stored("s3://sagebridge-abalone/code")
+    code.mkdir(parents=True)
+    for script in ("preprocessing.py", "evaluation.py"):
+        (code / script).write_bytes((pipelines / script).read_bytes())
+
+    refused = api.post(
+        f"/dags/{EXAMPLE}/dagRuns",
+        json={"logical_date": None, "conf": {"ProcessingInstanceCount": "two"}},
+    )
+    trigger(
+        api,
+        EXAMPLE,
+        "form",
+        {
+            "InputData": "sample/abalone-dataset.csv",
+            "BatchData": "sample/abalone-dataset-batch.csv",
+            "ModelApprovalStatus": "Rejected",
+        },
+    )
+
+    assert refused.status_code == 400
+    assert ended(api, EXAMPLE, "form") == "success"
+    shown = desk.show(execution_id("airflow", EXAMPLE, "form"))
+    states = {name: step["state"] for name, step in shown["steps"].items()}
+    assert states.pop("AbaloneMSEFail") == "Skipped"
+    assert set(states.values()) == {"Succeeded"}
+    package = shown["steps"]["AbaloneRegisterModel-RegisterModel"]["job"]
+    found = desk.sagemaker.describe_model_package(ModelPackageName=package)
+    assert found["ModelApprovalStatus"] == "Rejected"
