@@ -59,6 +59,25 @@ class Untranslatable(SagebridgeError):
         return type(self), (self.source, self.findings)
 
 
+class Stale(SagebridgeError):
+    """A file on disk that is not what its source now gives."""
+
+    def __init__(self, path: str, *, missing: bool) -> None:
+        self.path, self.missing = path, missing
+        super().__init__(f"{path}: {'missing' if missing else 'stale'}")
+
+
+class LossesForbidden(SagebridgeError):
+    """Losses where none were allowed."""
+
+    exit_code = 4
+
+    def __init__(self, source: str, number: int) -> None:
+        self.source, self.number = source, number
+        losses = "1 loss" if number == 1 else f"{number} losses"
+        super().__init__(f"{source}: {losses}, so nothing is written (--fail-on-loss)")
+
+
 class MissingExtra(SagebridgeError):
     """A package that only one extra of ours brings is not installed."""
 
@@ -79,3 +98,16 @@ class FormatError(SagebridgeError):
     """A pipeline that a format cannot be asked for, or an unknown format."""
 
     exit_code = 2
+
+
+class FlowError(SagebridgeError):
+    """A Prefect flow whose steps make no pipeline."""
+
+    exit_code = 5
+
+    def __init__(self, flow: str, problem: str) -> None:
+        self.flow, self.problem = flow, problem
+        super().__init__(f"flow {flow!r}: {problem}")
+
+    def __reduce__(self) -> tuple[type[FlowError], tuple[str, str]]:
+        return type(self), (self.flow, self.problem)

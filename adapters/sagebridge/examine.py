@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sagebridge import registry
-from sagebridge.errors import Untranslatable
+from sagebridge.errors import MissingExtra, SagebridgeError, Untranslatable
 from sagebridge.findings import Finding
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
@@ -48,6 +49,19 @@ def examine(source: Any, format: str | None = None, *, every: bool = False) -> l
         _refuse(str(source), findings)
         examined.append(Examined(pipeline, losses, findings))
     return examined
+
+
+def examine_each(
+    sources: Sequence[str], format: str | None = None
+) -> Iterator[tuple[str, list[Examined] | SagebridgeError]]:
+    """Each source with all its pipelines, or with why it cannot be translated."""
+    for source in sources:
+        try:
+            yield source, examine(source, format, every=True)
+        except MissingExtra:
+            raise
+        except SagebridgeError as error:
+            yield source, error
 
 
 def _refuse(source: str, findings: tuple[Finding, ...]) -> None:

@@ -13,7 +13,12 @@ from sagebridge.errors import MissingExtra
 from sagebridge.model.names import did_you_mean
 
 GROUP = "sagebridge.commands"
-_OWN = {"show": "sagebridge.cli.show:show", "validate": "sagebridge.cli.validate:validate"}
+_OWN = {
+    "assess": "sagebridge.cli.assess:assess",
+    "show": "sagebridge.cli.show:show",
+    "translate": "sagebridge.cli.translate:translate",
+    "validate": "sagebridge.cli.validate:validate",
+}
 _EXTRAS = {
     "airflow": "airflow",
     "boto3": "aws",
@@ -83,13 +88,14 @@ def _load(point: EntryPoint) -> click.Command:
 @click.group(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 done; 1 findings; 2 usage; 3 the execution failed; 5 a source cannot be "
-    "read; 6 an extra or a service is missing.",
+    epilog="Exit codes: 0 done; 1 findings, or a stale file; 2 usage; 3 the execution failed; "
+    "4 losses with --fail-on-loss; 5 a source cannot be read; 6 an extra or a service is missing.",
 )
 @click.version_option(sagebridge.__version__, message="%(prog)s %(version)s")
 def app() -> None:
-    """Read, check and run SageMaker pipelines, on AWS or on this machine.
+    """Read, check, translate and run SageMaker pipelines, on AWS or on this machine.
 
-    A SOURCE is a definition file, a CreatePipeline or DescribePipeline document, - for standard
-    input, or module:attribute for a pipeline of the SageMaker SDK.
+    A SOURCE is a definition file, a CreatePipeline or DescribePipeline document, a CloudFormation
+    template (FILE#ID where it has several pipelines), an Airflow DAG file, - for standard input, or
+    module:attribute for a pipeline of the SageMaker SDK.
     """

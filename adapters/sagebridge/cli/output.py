@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
 from rich.console import Console
+from rich.text import Text
 
 WIDE = 10_000
 
@@ -26,8 +28,17 @@ def console(*, err: bool = False) -> Console:
     return Console(stderr=err, highlight=False, markup=False, emoji=False, width=width)
 
 
+def dump_json(value: Any) -> str:
+    return json.dumps(value, indent=2) + "\n"
+
+
 def print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2))
+    click.echo(dump_json(value), nl=False)
+
+
+def count(number: int, thing: str, things: str = "") -> str:
+    """``1 step``, ``2 steps``."""
+    return f"{number} {thing}" if number == 1 else f"{number} {things or f'{thing}s'}"
 
 
 def printable(text: str) -> str:
@@ -35,3 +46,20 @@ def printable(text: str) -> str:
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
     )
+
+
+def aligned(rows: Sequence[Sequence[Text]]) -> Iterator[Text]:
+    """Rows of cells as lines with their columns one under the other."""
+    widths = [max(cell.cell_len for cell in column) for column in zip(*rows, strict=True)]
+    for row in rows:
+        line = Text("  ").join(
+            _padded(cell, width) for cell, width in zip(row, widths, strict=True)
+        )
+        line.rstrip()
+        yield line
+
+
+def _padded(cell: Text, width: int) -> Text:
+    padded = cell.copy()
+    padded.pad_right(width - cell.cell_len)
+    return padded

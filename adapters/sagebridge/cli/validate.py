@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
 import click
 from rich.text import Text
 
 import sagebridge
+from sagebridge.cli.files import expand
 from sagebridge.cli.output import console, print_json, printable
 from sagebridge.errors import SourceError
 from sagebridge.findings import Finding
@@ -26,7 +26,7 @@ def validate(sources: tuple[str, ...], form: str) -> int:
     A SOURCE may be a folder, which stands for its *.json files. Nothing of a definition is
     executed. Exit code: 0 without errors, 1 with errors, 5 when a source cannot be read.
     """
-    found = [(source, sagebridge.validate(source)) for source in _expand(sources)]
+    found = [(source, sagebridge.validate(source)) for source in expand(sources, (".json",))]
     if form == "json":
         print_json(
             [
@@ -40,19 +40,6 @@ def validate(sources: tuple[str, ...], form: str) -> int:
     if any(finding.code == UNREADABLE for finding in every):
         return SourceError.exit_code
     return int(any(finding.severity == "error" for finding in every))
-
-
-def _expand(sources: tuple[str, ...]) -> list[str]:
-    expanded: list[str] = []
-    for source in sources:
-        if not Path(source).is_dir():
-            expanded.append(source)
-            continue
-        files = sorted(str(file) for file in Path(source).glob("*.json"))
-        if not files:
-            raise SourceError(source, "the folder has no *.json file")
-        expanded += files
-    return expanded
 
 
 def _print(found: list[tuple[str, tuple[Finding, ...]]]) -> None:

@@ -1,0 +1,93 @@
+"""What translating a fleet of pipelines would lose, before anybody translates it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from sagebridge import registry
+from sagebridge.errors import MissingExtra, SagebridgeError
+from sagebridge.examine import Examined, examine_each
+from sagebridge.model.losses import Loss
+from sagebridge.model.pipeline import walk
+
+Grade = Literal["exact", "changed", "needs a person"]
+GRADES: tuple[Grade, ...] = get_args(Grade)
+
+
+def grade(losses: Iterable[Loss]) -> Grade:
+    """``exact`` without losses but information, ``needs a person`` where something is dropped."""
+    severities = {loss.severity for loss in losses}
+    if "dropped" in severities:
+        return "needs a person"
+    return "changed" if "changed" in severities else "exact"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one pipeline comes to one target; ``error`` where it does not."""
+
+    grade: Grade
+    losses: tuple[Loss, ...] = ()
+    error: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        result: dict[str, Any] = {"grade": self.grade}
+        result["losses"] = [loss.as_json() for loss in self.losses]
+        return result | ({"error": self.error} if self.error else {})
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """One pipeline of a fleet; ``outcomes`` are by target, without the format it comes from."""
+
+    source: str
+    pipeline: str | None
+    format: str
+    steps: int
+    outcomes: Mapping[str, Outcome]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "source": self.source,
+            "pipeline": self.pipeline,
+            "format": self.format,
+            "steps": self.steps,
+            "targets": {name: one.as_json() for name, one in self.outcomes.items()},
+        }
+
+
+def assess(
+    sources: Sequence[str], targets: Sequence[str] = (), format: str | None = None
+) -> Iterator[Assessment]:
+    """Each pipeline of the sources against each target (all formats, if none are named)."""
+    for source, result in examine_each(sources, format):
+        own = format or _format_of(source)
+        wanted = [name for name in targets or registry.FORMATS if name != own]
+        if isinstance(result, SagebridgeError):
+            failed = Outcome("needs a person", error=str(result))
+            yield Assessment(source, None, own, 0, dict.fromkeys(wanted, failed))
+            continue
+        for one in result:
+            outcomes = {target: _outcome(one, target) for target in wanted}
+            steps = sum(1 for _ in walk(one.pipeline))
+            yield Assessment(source, one.pipeline.name, own, steps, outcomes)
+
+
+def _format_of(source: str) -> str:
+    try:
+        return registry.detect(source).name
+    except SagebridgeError:
+        return ""
+
+
+def _outcome(one: Examined, target: str) -> Outcome:
+    try:
+        _, lost = registry.find(target).writer()(one.pipeline)
+    except MissingExtra:
+        raise
+    except SagebridgeError as error:
+        return Outcome("needs a person", error=str(error))
+    losses = (*one.losses, *lost)
+    return Outcome(grade(losses), losses)

@@ -1,0 +1,134 @@
+"""``sagebridge assess``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import click
+from rich.progress import track
+from rich.text import Text
+
+from sagebridge.assess import GRADES, Assessment, Outcome
+from sagebridge.assess import assess as assess_all
+from sagebridge.cli.files import expand
+from sagebridge.cli.output import aligned, console, count, print_json, printable
+from sagebridge.registry import FORMATS
+
+_STYLE = {"exact": "green", "changed": "yellow", "needs a person": "red", "": "dim"}
+_SAME = "(its own format)"
+
+
+@click.command(short_help="Say what translating pipelines would lose, without doing it.")
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
+@click.option(
+    "--to", "targets", multiple=True, type=click.Choice(tuple(FORMATS)), help="Only these targets."
+)
+@click.option("--from", "from_", type=click.Choice(tuple(FORMATS)), help="The sources' format.")
+@click.option("--format", "form", type=click.Choice(("text", "json")), default="text")
+@click.option("--summary", is_flag=True, help="Print the summary alone.")
+def assess(
+    sources: tuple[str, ...],
+    targets: tuple[str, ...],
+    from_: str | None,
+    form: str,
+    summary: bool,
+) -> int:
+    """Say what translating pipelines would lose, without writing anything.
+
+    Each pipeline has a grade for each target: "exact" (nothing, at most information), "changed"
+    (something means another thing there, or cannot run there) or "needs a person" (something is
+    dropped, or the pipeline has errors or cannot be read). A SOURCE may be a folder, which stands
+    for its *.json, *.yaml and *.py files. Reading a Python file executes its code.
+    """
+    files = expand(sources)
+    screen = console(err=True)
+    found = list(
+        track(
+            assess_all(files, targets, from_),
+            description="Assessing",
+            total=len(files),
+            console=screen,
+            transient=True,
+            disable=not screen.is_terminal,
+        )
+    )
+    if form == "json":
+        print_json({"summary": _counts(found), "pipelines": [one.as_json() for one in found]})
+        return 0
+    if not summary:
+        _print(found)
+    for line in _summary(found):
+        click.echo(line)
+    return 0
+
+
+def _print(found: Sequence[Assessment]) -> None:
+    columns = _targets(found)
+    rows = [[Text(word, "bold") for word in ("pipeline", "steps", *columns)]]
+    for one in found:
+        name = printable(one.pipeline or one.source)
+        cells = (_cell(one, target) for target in columns)
+        rows.append([Text(name), Text(str(one.steps or "")), *cells])
+    out = console()
+    for row in aligned(rows):
+        out.print(row, soft_wrap=True)
+    for one in found:
+        for text, targets in _reasons(one).items():
+            line = f"{text} (to {', '.join(dict.fromkeys(targets))})"
+            out.print(Text(printable(line)), soft_wrap=True)
+
+
+def _cell(one: Assessment, target: str) -> Text:
+    if target not in one.outcomes:
+        return Text(_SAME, "dim")
+    outcome = one.outcomes[target]
+    codes = ", ".join(
+        dict.fromkeys(loss.code for loss in outcome.losses if loss.severity != "info")
+    )
+    return Text(f"{outcome.grade}" + (f" ({codes})" if codes else ""), _STYLE[outcome.grade])
+
+
+def _reasons(one: Assessment) -> dict[str, list[str]]:
+    """Each loss or error of a pipeline as a line, and the targets that it is one for."""
+    found: dict[str, list[str]] = {}
+    for target, outcome in one.outcomes.items():
+        for loss in outcome.losses:
+            prefix = "" if loss.place.startswith(one.source) else f"{one.source}: "
+            found.setdefault(f"{prefix}{loss}", []).append(target)
+        for line in outcome.error.splitlines():
+            found.setdefault(line, []).append(target)
+    return found
+
+
+def _targets(found: Sequence[Assessment]) -> list[str]:
+    there = {target for one in found for target in one.outcomes}
+    return [target for target in FORMATS if target in there]
+
+
+def _counts(found: Sequence[Assessment]) -> dict[str, Any]:
+    """For each target how many pipelines have each grade."""
+    counts = {target: Counter[str]() for target in _targets(found)}
+    for one in found:
+        for target, outcome in one.outcomes.items():
+            counts[target][outcome.grade] += 1
+    return {target: {name: seen[name] for name in GRADES} for target, seen in counts.items()}
+
+
+def _summary(found: Sequence[Assessment]) -> Iterator[str]:
+    steps = sum(one.steps for one in found)
+    yield f"{count(len(found), 'pipeline')}, {count(steps, 'step')}"
+    for target, grades in _counts(found).items():
+        words = ", ".join(f"{number} {name}" for name, number in grades.items())
+        codes = Counter(
+            loss.code
+            for one in found
+            for loss in one.outcomes.get(target, _NONE).losses
+            if loss.severity != "info"
+        )
+        why = ", ".join(f"{code} {number}" for code, number in codes.most_common())
+        yield f"to {target}: {words}" + (f" ({why})" if why else "")
+
+
+_NONE = Outcome("exact")
