@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import shutil
 import socket
 import subprocess
@@ -104,3 +105,12 @@ def test_sdk_pipeline_and_its_definition_are_one_pipeline(name: str) -> None:
     assert losses == ()
     text = sagebridge.write(pipeline, "sagemaker").text
     assert json.loads(text) == json.loads(committed.read_text())
+
+
+def test_a_pipeline_object_is_a_source() -> None:
+    made = runpy.run_path(str(HERE / "pipelines" / "v2.py"))["conditions"]
+    sdk_pipeline = made() if callable(made) else made
+    pipeline, losses = sagebridge.read(sdk_pipeline)
+    assert pipeline == sagebridge.read(sdk_pipeline.definition()).pipeline
+    assert pipeline.name == sdk_pipeline.name
+    assert losses == ()

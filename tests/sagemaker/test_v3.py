@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 from pathlib import Path
 
 import pytest
@@ -20,3 +21,12 @@ def test_sdk_pipeline_and_its_definition_are_one_pipeline(name: str) -> None:
     assert losses == ()
     text = sagebridge.write(pipeline, "sagemaker").text
     assert json.loads(text) == json.loads(committed.read_text())
+
+
+def test_a_pipeline_object_is_a_source() -> None:
+    made = runpy.run_path(str(HERE / "pipelines" / "v3.py"))["mixed"]
+    sdk_pipeline = made() if callable(made) else made
+    pipeline, losses = sagebridge.read(sdk_pipeline)
+    assert pipeline == sagebridge.read(sdk_pipeline.definition()).pipeline
+    assert pipeline.name == sdk_pipeline.name
+    assert losses == ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sagebridge.formats.sagemaker.rules.definition import (
     BRANCHES,
@@ -54,8 +54,14 @@ def _check_depends_on(definition: Definition) -> Iterator[Problem]:
             what = f"DependsOn of step {step.label}"
             yield wrong_option(step.at("DependsOn"), what, "an array of step names", names)
             continue
-        for position, name in enumerate(names):
+        for position, item in enumerate(names):
             pointer = step.at("DependsOn", position)
+            name = _name(item)
+            if name is not item and item.get("Trigger", "Succeeded") != "Succeeded":
+                trigger = shown(item["Trigger"])
+                message = f"step {step.label} waits for Trigger {trigger} of {shown(name)}"
+                advice = "; sagebridge keeps it, but runs steps after success only"
+                yield Problem("dependency-trigger", pointer, message + advice, "warning")
             if not isinstance(name, str):
                 what = f"a member of DependsOn of step {step.label}"
                 yield wrong_type(pointer, what, "a step name", name)
@@ -68,17 +74,26 @@ def _check_depends_on(definition: Definition) -> Iterator[Problem]:
                 yield Problem("depends-on-fail-step", pointer, message)
 
 
+def _name(item: object) -> Any:
+    """The step that a member of DependsOn names: by itself, or in Step beside a Trigger."""
+    if isinstance(item, dict) and isinstance(item.get("Step"), str):
+        return item["Step"]
+    return item
+
+
 def _edges(definition: Definition) -> Iterator[Edge]:
     """Every dependency between two steps; of two steps of one name, those of the first."""
     known = definition.by_name
+    by_pointer = {step.pointer: step for step in definition.steps}
     for step in known.values():
         if step.branches:
             pointer = step.branches[-1].condition
-            condition = next(one for one in definition.steps if one.pointer == pointer)
+            condition = by_pointer[pointer]
             if known.get(condition.name) is condition:
                 yield Edge(condition.name, step.name, _BRANCH, "")
         names = step.raw.get("DependsOn")
-        for position, name in enumerate(names if isinstance(names, list) else ()):
+        for position, item in enumerate(names if isinstance(names, list) else ()):
+            name = _name(item)
             if isinstance(name, str) and name in known:
                 yield Edge(name, step.name, _DEPENDS_ON, step.at("DependsOn", position))
         for pointer, get in step.references:
