@@ -73,7 +73,9 @@ class Names:
 
 
 def _shadows(name: str) -> bool:
-    return keyword.iskeyword(name) or keyword.issoftkeyword(name) or hasattr(builtins, name)
+    """Whether a variable of that name would be an error, hide a builtin or look like a 1."""
+    ruled_out = keyword.iskeyword(name) or keyword.issoftkeyword(name) or name == "l"
+    return ruled_out or hasattr(builtins, name)
 
 
 def identifier(name: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import keyword
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -19,11 +21,19 @@ _CHECK = {
 
 @dataclass(frozen=True, slots=True)
 class StepForm:
-    """``operator`` is Airflow's class, ``members`` the arguments for members that only it has."""
+    """``operator`` is Airflow's class, ``members`` the arguments for members that only it has.
+
+    ``function`` is Prefect's function.
+    """
 
     type: str
     operator: str
     members: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def function(self) -> str:
+        words = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", self.type).lower()
+        return f"{words}_" if keyword.iskeyword(words) else words
 
 
 FORMS: Mapping[str, StepForm] = MappingProxyType(
