@@ -27,6 +27,10 @@ MARK = "SAGEBRIDGE_TEST_MARK"
 RUNS_WITHIN = 200.0
 """Seconds; a run takes about 25 on a machine that has nothing else to do."""
 
+_ON_A_TERMINAL = """
+import os, pty, sys
+sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))
+"""
 _T = TypeVar("_T")
 
 
@@ -51,6 +55,12 @@ class Running:
             return match[1] if match else ""
 
         return eventually(found, seconds)
+
+    def type(self, keys: bytes) -> None:
+        """Types on the command's terminal."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(keys)
+        self.process.stdin.flush()
 
     def wait(self, seconds: float = RUNS_WITHIN) -> int:
         try:
@@ -93,15 +103,19 @@ class Desk:
         """Where an ``s3://`` URI lies."""
         return self.home / "s3" / uri.removeprefix("s3://")
 
-    def start(self, *words: str | Path, env: Mapping[str, str] | None = None) -> Running:
+    def start(
+        self, *words: str | Path, env: Mapping[str, str] | None = None, terminal: bool = False
+    ) -> Running:
+        """Starts a command; on a ``terminal`` of its own, what is typed there is its input."""
+        around = (sys.executable, "-c", _ON_A_TERMINAL) if terminal else ()
         mark = uuid.uuid4().hex
         file = self.folder / f"{mark}.out"
         with file.open("wb") as output:
             process = subprocess.Popen(
-                [SAGEBRIDGE, *map(str, words)],
+                [*around, SAGEBRIDGE, *map(str, words)],
                 cwd=self.folder,
                 env=_environment() | {MARK: mark} | dict(env or {}),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE if terminal else subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
@@ -109,9 +123,10 @@ class Desk:
         self.started.append(running)
         return running
 
-    def run(self, source: Path, *words: str | Path) -> Running:
+    def run(self, source: Path, *words: str | Path, terminal: bool = False) -> Running:
         """Starts ``sagebridge run`` on Airflow and on this machine."""
-        return self.start("run", source, "--on", "airflow", "--backend", "local", *words)
+        on = ("--on", "airflow", "--backend", "local")
+        return self.start("run", source, *on, *words, terminal=terminal)
 
     def type(
         self, *words: str | Path, env: Mapping[str, str] | None = None

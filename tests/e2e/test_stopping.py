@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
+from typing import Any
 
 import psutil
 import pytest
@@ -12,77 +12,92 @@ from tests.e2e.definitions import HOLD, SLEEP, pipeline, processing
 from tests.e2e.desk import Desk, Running, eventually, marked
 
 pytestmark = pytest.mark.slow
-WAYS = ("SIGINT", "SIGTERM", "SIGKILL", "stop")
+CTRL_C = b"\x03"
 
 
 @pytest.fixture(scope="module")
 def runs(desk: Desk) -> dict[str, Running]:
-    """Four runs in one folder, each of which has a job that waits for a file that never comes."""
+    """Runs in one folder, each of which has a job that waits for a file that never comes."""
     runs = {}
-    for way in WAYS:
-        release = f"{desk.folder}/never-{way}"
-        steps = processing("Hold", HOLD, release), processing("After", SLEEP, "0", after=["Hold"])
-        runs[way] = desk.run(desk.write(f"held-{way}.json", pipeline(*steps)))
-    for way, running in runs.items():
-        running.says(r"(Hold Executing)")
-        eventually(lambda way=way: jobs(desk, way))  # type: ignore[misc]
+    for name in ("terminal", "service", "broken"):
+        steps = [
+            processing("Hold", HOLD, release(desk, name)),
+            processing("After", SLEEP, "0", after=["Hold"]),
+        ]
+        source = desk.write(f"held-{name}.json", pipeline(*steps))
+        runs[name] = desk.run(source, terminal=name == "terminal")
+    for name in runs:
+        eventually(lambda name=name: marked(release(desk, name)), seconds=150)  # type: ignore[misc]
     return runs
 
 
-def jobs(desk: Desk, way: str) -> list[psutil.Process]:
-    return marked(f"{desk.folder}/never-{way}")
+def release(desk: Desk, name: str) -> str:
+    return f"{desk.folder}/never-{name}"
 
 
-def assert_stopped(desk: Desk, running: Running, way: str) -> None:
-    execution = running.says(r"execution (\w{12})")
-    eventually(lambda: not (marked(running.mark) or jobs(desk, way)), seconds=45)
-    shown = desk.show(execution)
-    assert shown["status"] == "Stopped", shown
-    assert shown["steps"]["Hold"]["state"] == "Stopped"
+def left(desk: Desk, runs: dict[str, Running], name: str) -> list[psutil.Process]:
+    """What still runs of a run and of its job."""
+    return marked(runs[name].mark) + marked(release(desk, name))
+
+
+def outcome(desk: Desk, running: Running) -> Any:
+    """The execution as it is recorded, whose job must have been stopped."""
+    shown = desk.show(running.says(r"execution (\w{12})"))
+    hold = shown["steps"]["Hold"]
+    job = desk.sagemaker.describe_processing_job(ProcessingJobName=hold["job"])
+    assert job["ProcessingJobStatus"] == hold["state"] == "Stopped"
     assert shown["steps"]["After"]["state"] == "NotRun"
-    job = desk.sagemaker.describe_processing_job(ProcessingJobName=shown["steps"]["Hold"]["job"])
-    assert job["ProcessingJobStatus"] == "Stopped"
+    return shown
 
 
-@pytest.mark.parametrize("way", ["SIGINT", "SIGTERM"])
-def test_by_a_signal(desk: Desk, runs: dict[str, Running], way: str) -> None:
-    number = signal.Signals[way]
-    runs[way].process.send_signal(number)
+def test_ctrl_c_at_a_terminal(desk: Desk, runs: dict[str, Running]) -> None:
+    running = runs["terminal"]
+    running.says(r"(Hold.*Executing)")
 
-    assert runs[way].wait(60) == 128 + number
-    assert not marked(runs[way].mark)
-    assert_stopped(desk, runs[way], way)
-    assert f"stopped by {way}" in runs[way].output
-    assert "Traceback" not in runs[way].output
+    running.type(CTRL_C)
 
-
-def test_by_another_command(desk: Desk, runs: dict[str, Running]) -> None:
-    running = runs["stop"]
-    execution = running.says(r"execution (\w{12})")
-
-    stopped = desk.type("executions", "stop", execution[:8])
-
-    assert stopped.returncode == 0, stopped.stdout + stopped.stderr
-    assert not jobs(desk, "stop")
-    assert running.wait(60) == 3
-    assert_stopped(desk, running, "stop")
+    assert running.wait(60) == 130
+    assert left(desk, runs, "terminal") == []
+    assert outcome(desk, running)["status"] == "Stopped"
+    assert "result: Stopped" in running.output
+    assert "reason: stopped by SIGINT" in running.output
+    assert "Traceback" not in running.output
 
 
-def test_by_a_kill_that_cannot_be_caught(desk: Desk, runs: dict[str, Running]) -> None:
-    running = runs["SIGKILL"]
-    os.kill(running.process.pid, signal.SIGKILL)
-    running.process.wait()
+def test_sigterm(desk: Desk, runs: dict[str, Running]) -> None:
+    running = runs["service"]
 
-    assert_stopped(desk, running, "SIGKILL")
+    running.process.terminate()
+
+    assert running.wait(60) == 128 + signal.SIGTERM
+    assert left(desk, runs, "service") == []
+    assert outcome(desk, running)["status"] == "Stopped"
+    assert "reason: stopped by SIGTERM" in running.output
 
 
-def test_during_the_start_of_airflow(desk: Desk) -> None:
-    source = desk.write("early.json", pipeline(processing("Never", SLEEP, "60")))
-    running = desk.run(source)
+def test_an_airflow_that_dies(desk: Desk, runs: dict[str, Running]) -> None:
+    running = runs["broken"]
+    (scheduler,) = (
+        process
+        for process in marked(running.mark)
+        if process.cmdline()[-2:] == ["scheduler", "--skip-serve-logs"]
+    )
+
+    scheduler.kill()
+
+    assert running.wait(60) == 6
+    eventually(lambda: left(desk, runs, "broken") == [])
+    assert outcome(desk, running)["status"] == "Failed"
+    assert "Airflow ended" in running.output
+    assert "Traceback" not in running.output
+
+
+def test_while_airflow_starts(desk: Desk) -> None:
+    running = desk.run(desk.write("early.json", pipeline(processing("Never", SLEEP, "60"))))
     running.says(r"(starting Airflow)")
 
     running.process.send_signal(signal.SIGINT)
 
     assert running.wait(30) == 130
-    assert not marked(running.mark)
+    assert marked(running.mark) == []
     assert desk.show(running.says(r"execution (\w{12})"))["status"] == "Stopped"
