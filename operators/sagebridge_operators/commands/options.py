@@ -16,7 +16,7 @@ _R = TypeVar("_R")
 
 workdir_option = click.option(
     "--workdir",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
     envvar="SAGEBRIDGE_HOME",
     default=".sagebridge",
     show_default=True,

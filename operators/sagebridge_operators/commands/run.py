@@ -88,7 +88,7 @@ def run(
     """
     del engine
     airflow_version()
-    pipeline = _read(sys.stdin.read() if source == "-" else source, name)
+    pipeline = _read(source, name)
     if pipeline is None:
         return 1
     parameters = coerce(pipeline.declared, dict(map(_pair, given)))
@@ -119,11 +119,12 @@ def _pair(text: str) -> tuple[str, str]:
 
 def _read(source: str, name: str | None) -> Pipeline | None:
     """The pipeline; None where the definition has errors, which are printed."""
-    pipeline, losses = sagebridge.read(source, name=name)
+    text = sys.stdin.read() if source == "-" else source
+    pipeline, losses = sagebridge.read(text, name=name)
     err = console(err=True)
     for loss in losses:
         err.print(printable(str(loss)), soft_wrap=True)
-    errors = [one for one in sagebridge.validate(source) if one.severity == "error"]
+    errors = [one for one in sagebridge.validate(text) if one.severity == "error"]
     for finding in errors:
         err.print(finding_line(source, finding), soft_wrap=True)
     return None if errors else pipeline

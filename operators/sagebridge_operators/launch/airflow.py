@@ -7,6 +7,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -166,25 +167,32 @@ class PrivateAirflow:
     def _wait_until_ready(self) -> bool:
         """Whether it came up; False where its port was taken. Raises ServiceError."""
         until = time.monotonic() + STARTS_WITHIN
-        while time.monotonic() < until:
-            if not self.running:
-                if _PORT_TAKEN in self._log("api-server"):
-                    return False
-                raise ServiceError(f"Airflow does not start:\n{self._last_words()}")
-            try:
-                # Another Airflow may have taken the port, and know a DAG of that name.
-                file = self.api.dag_file(self.dag_id)
-                if file and self.home in Path(file).parents and self.api.scheduler_is_healthy():
+        with closing(AirflowApi(self.api.url, timeout=5)) as api:
+            while time.monotonic() < until:
+                if not self.running:
+                    if _PORT_TAKEN in self._log("api-server"):
+                        return False
+                    raise ServiceError(f"Airflow does not start:\n{self._last_words()}")
+                if self._is_ready(api):
                     return True
-                if errors := self.api.import_errors():
-                    message = homes.last_lines(errors[0])
-                    raise ServiceError(f"Airflow cannot import the DAG:\n{message}")
-            except httpx.TransportError:
-                pass
-            time.sleep(0.2)
+                time.sleep(0.2)
         raise ServiceError(
             f"Airflow is not ready after {STARTS_WITHIN:.0f} s:\n{self._last_words()}"
         )
+
+    def _is_ready(self, api: AirflowApi) -> bool:
+        """Raises ServiceError for a DAG that cannot be imported."""
+        try:
+            # Something else may have taken the port, another Airflow with such a DAG even.
+            file = api.dag_file(self.dag_id)
+            if file and self.home in Path(file).parents:
+                return api.scheduler_is_healthy()
+            errors = api.import_errors()
+        except (httpx.TransportError, ServiceError, LookupError, TypeError, ValueError):
+            return False
+        if errors:
+            raise ServiceError(f"Airflow cannot import the DAG:\n{homes.last_lines(errors[0])}")
+        return False
 
     def _log(self, component: str) -> str:
         try:

@@ -11,15 +11,15 @@ from sagebridge.errors import ServiceError
 
 
 class AirflowApi:
-    """A client of the Airflow at ``url``, which must let anyone in.
+    """A client of the Airflow at ``url``, which must let anyone in; ``timeout`` in seconds.
 
     Raises:
         ServiceError: it refuses a request. While it cannot be reached, ``httpx.TransportError``.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, timeout: float = 30) -> None:
         self.url = url
-        self._http = httpx.Client(base_url=url, timeout=30, trust_env=False)
+        self._http = httpx.Client(base_url=url, timeout=timeout, trust_env=False)
 
     def close(self) -> None:
         self._http.close()

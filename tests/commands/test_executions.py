@@ -1,0 +1,140 @@
+"""``sagebridge executions`` on records that are there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sagebridge.cli import main
+from sagebridge_operators.lifecycle.records import ExecutionRecords, Folder
+from tests.definition import gate, step
+
+FIRST, SECOND = "aa11aa11aa11", "aa22bb22bb22"
+DEFINITION = {
+    "Version": "2020-12-01",
+    "Steps": [gate(then=[step("A")], other=[step("No", "Fail")])],
+}
+
+
+@pytest.fixture
+def records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ExecutionRecords:
+    """Two executions in a working folder: the first failed, the second is under way."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("SAGEBRIDGE_HOME", "SAGEBRIDGE_RECORDS", "SAGEBRIDGE_BACKEND"):
+        monkeypatch.delenv(name, raising=False)
+    found = ExecutionRecords(Folder(tmp_path / ".sagebridge" / "executions"))
+    for hour, execution in enumerate((FIRST, SECOND)):
+        body = {
+            "id": execution,
+            "pipeline": "rings",
+            "engine": "airflow",
+            "run": f"rings/{execution}",
+            "backend": "local",
+            "started": f"2026-11-21T0{hour}:00:00+00:00",
+            "parameters": {"Limit": 1.0},
+        }
+        found.begin(execution, body, lambda: DEFINITION)
+    times = {"started": "2026-11-21T00:00:01+00:00", "ended": "2026-11-21T00:00:03+00:00"}
+    condition = {"name": "Gate", "type": "Condition", **times}
+    outcome = {"status": "Succeeded", "outputs": {"outcome": False}}
+    found.step(FIRST, "Gate", {**condition, **outcome})
+    failed = {"name": "No", "type": "Fail", "status": "Failed", "reason": "MSE > \x1b[31m1.0"}
+    found.step(FIRST, "No", {**failed, **times})
+    found.finish(FIRST, "Failed", "MSE > \x1b[31m1.0")
+    return found
+
+
+@pytest.fixture
+def sagebridge(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    def call(*words: str) -> tuple[int, str, str]:
+        code = main(["executions", *words])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+def test_list(records: ExecutionRecords, sagebridge: Call) -> None:
+    code, out, _ = sagebridge("list")
+
+    rows = [line.split() for line in out.splitlines()]
+    assert code == 0
+    assert rows[0] == ["id", "pipeline", "engine", "backend", "started", "status"]
+    assert [(row[0], row[-1]) for row in rows[1:]] == [(SECOND, "Executing"), (FIRST, "Failed")]
+
+
+def test_list_as_json(records: ExecutionRecords, sagebridge: Call) -> None:
+    _, out, _ = sagebridge("list", "--format", "json")
+
+    assert [row["id"] for row in json.loads(out)] == [SECOND, FIRST]
+
+
+def test_an_empty_folder(sagebridge: Call, tmp_path: Path) -> None:
+    assert sagebridge("list", "--workdir", str(tmp_path)) == (0, "no executions\n", "")
+    code, _, err = sagebridge("show", "aa", "--workdir", str(tmp_path))
+    assert code == 2
+    assert "no execution 'aa'" in err
+
+
+def test_show(records: ExecutionRecords, sagebridge: Call) -> None:
+    code, out, _ = sagebridge("show", "aa1")
+
+    assert code == 0
+    lines = [line.rstrip() for line in out.splitlines()]
+    assert lines[0] == f"rings {FIRST}: airflow run rings/{FIRST}, backend local"
+    assert "  Limit = 1.0" in lines
+    told = [line.split(maxsplit=2) for line in lines]
+    assert ["Gate", "Condition", "Succeeded: false (else)  2.0 s"] in told
+    assert ["A", "Lambda", "Skipped"] in told
+    assert lines[-2:] == ["result: Failed", "reason: MSE > \\x1b[31m1.0"]
+
+
+def test_show_as_json(records: ExecutionRecords, sagebridge: Call) -> None:
+    _, out, _ = sagebridge("show", FIRST, "--format", "json")
+
+    view: dict[str, Any] = json.loads(out)
+    assert view["status"] == "Failed"
+    assert view["reason"] == "MSE > \x1b[31m1.0"
+    assert [step["state"] for step in view["steps"]] == ["Succeeded", "Skipped", "Failed"]
+
+
+@pytest.mark.parametrize("text", ["aa", "b", "aa11aa11aa11x"])
+def test_an_id_has_to_be_the_start_of_one(
+    records: ExecutionRecords, sagebridge: Call, text: str
+) -> None:
+    code, out, err = sagebridge("show", text)
+
+    assert (code, out) == (2, "")
+    assert f"no execution {text!r}" in err
+    assert SECOND in err
+
+
+def test_logs_of_a_step_that_did_not_begin(records: ExecutionRecords, sagebridge: Call) -> None:
+    code, _, err = sagebridge("logs", FIRST, "A")
+
+    assert code == 2
+    assert "no step 'A' began (there are Gate, No)" in err
+
+
+def test_stop_of_what_has_ended_asks_for_nothing(
+    records: ExecutionRecords, sagebridge: Call
+) -> None:
+    code, out, _ = sagebridge("stop", FIRST)
+
+    assert code == 0
+    assert out == f"{FIRST}: no job runs any more; the execution is Failed\n"
+    assert not records.stop_requested(FIRST)
+
+
+def test_stop_before_the_first_step(records: ExecutionRecords, sagebridge: Call) -> None:
+    code, _, _ = sagebridge("stop", SECOND)
+
+    assert code == 0
+    assert records.stop_requested(SECOND)

@@ -1,0 +1,169 @@
+"""What ``sagebridge run`` refuses before anything starts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sagebridge.cli import main
+from sagebridge_operators.commands import run as command
+from sagebridge_operators.launch import home
+from tests.commands.conftest import write
+from tests.definition import get, uses
+
+NOTHING = {"Name": "Nothing", "Type": "Fail", "Arguments": {"ErrorMessage": "no"}}
+PARAMETERS = [
+    {"Name": "Limit", "Type": "Float", "DefaultValue": 6.0},
+    {"Name": "Status", "Type": "String", "DefaultValue": "a", "EnumValues": ["a", "b"]},
+    {"Name": "Data", "Type": "String"},
+]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name in ("SAGEBRIDGE_HOME", "SAGEBRIDGE_RECORDS", "SAGEBRIDGE_BACKEND"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(home, "version", lambda name: "3.3.2")
+    return tmp_path
+
+
+@pytest.fixture
+def refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, str]]:
+    """Exit code and message of a run that must not get as far as an execution."""
+
+    def start(*given: Any) -> None:
+        raise AssertionError("it started")
+
+    monkeypatch.setattr(command, "AirflowExecution", start)
+
+    def call(source: str | Path, *words: str) -> tuple[int, str]:
+        code = main(["run", str(source), "--on", "airflow", *words])
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert not (folder / ".sagebridge" / "executions").exists()
+        return code, err
+
+    return call
+
+
+Refused = Callable[..., tuple[int, str]]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "parameter 'Data' has no default and was not given"),
+        (("-p", "Data=x", "-p", "Limit=big"), "parameter 'Limit' is 'big', expected a Float"),
+        (("-p", "Data=x", "-p", "Limt=1"), "unknown parameter 'Limt' (did you mean 'Limit'?)"),
+        (("-p", "Data=x", "-p", "Status=c"), "parameter 'Status' is 'c', expected one of 'a', 'b'"),
+        (("-p", "Data"), "-p Data: Name=Value is expected"),
+        (("-p", "Data=x", "--upload", "gone=s3://b/k"), "--upload gone=s3://b/k: there is no "),
+    ],
+)
+def test_parameters_and_uploads(
+    folder: Path, refused: Refused, words: tuple[str, ...], message: str
+) -> None:
+    code, err = refused(write(folder, "p", NOTHING, Parameters=PARAMETERS), *words)
+
+    assert code == 2
+    assert message in err
+
+
+def test_every_fault_of_the_parameters_at_once(folder: Path, refused: Refused) -> None:
+    source = write(folder, "p", NOTHING, Parameters=PARAMETERS)
+
+    _, err = refused(source, "-p", "Limit=big", "-p", "Nothing=1")
+
+    assert "'Nothing'" in err
+    assert "'Limit'" in err
+    assert "'Data'" in err
+
+
+def test_a_definition_with_errors(folder: Path, refused: Refused) -> None:
+    code, err = refused(write(folder, "p", uses(get("Parameters.Nowhere"))))
+
+    assert code == 1
+    assert "p.json:1: error: " in err
+    assert "Nowhere" in err
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"Version": "2020-12-01", "St', '{"Name": "x"}'])
+def test_what_is_no_pipeline(folder: Path, refused: Refused, text: str) -> None:
+    (folder / "cut.json").write_text(text)
+
+    code, err = refused("cut.json")
+
+    assert code == 5
+    assert err.startswith("sagebridge: cut.json: ")
+    assert len(err.splitlines()) == 1
+
+
+def test_without_airflow(folder: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(home, "version", absent)
+
+    code, err = refused(write(folder, "p", NOTHING))
+
+    assert code == 6
+    assert "pip install 'sagebridge[airflow]'" in err
+
+
+@pytest.mark.parametrize("place", [".sagebridge", ".sagebridge/s3"])
+def test_a_store_that_cannot_be_written(folder: Path, refused: Refused, place: str) -> None:
+    (folder / place).parent.mkdir(exist_ok=True)
+    (folder / place).write_text("a file where a folder should be")
+
+    code, err = refused(write(folder, "p", NOTHING))
+
+    assert code == 6
+    assert str(folder / ".sagebridge" / "s3") in err
+
+
+def test_a_store_that_is_full(
+    folder: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(**given: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tempfile.NamedTemporaryFile", full)
+
+    code, err = refused(write(folder, "p", NOTHING))
+
+    assert code == 6
+    assert "No space left on device" in err
+
+
+def test_a_step_that_cannot_run_is_named(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "AirflowExecution", lambda *given: pytest.skip)
+    monkeypatch.setattr(command, "_execute", lambda *given, **more: 0)
+
+    assert main(["run", str(write(folder, "p", uses(1))), "--on", "airflow"]) == 0
+    assert "warning: sagebridge cannot run steps of type Lambda yet (step 'A')" in (
+        capsys.readouterr().err
+    )
+
+
+def test_the_definition_may_come_from_a_pipe(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import io
+
+    given: list[Any] = []
+    monkeypatch.setattr(command, "AirflowExecution", lambda *all_: given.extend(all_))
+    monkeypatch.setattr(command, "_execute", lambda *given, **more: 0)
+    monkeypatch.setattr(
+        "sys.stdin", io.StringIO(json.dumps({"Version": "2020-12-01", "Steps": [NOTHING]}))
+    )
+
+    assert main(["run", "-", "--name", "piped", "--on", "airflow"]) == 0
+    assert given[0].name == "piped"

@@ -1,0 +1,134 @@
+"""A private Airflow that starts, and the ways in which one does not."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+import sagebridge
+from sagebridge.errors import ServiceError
+from sagebridge_operators.launch import airflow, home
+from sagebridge_operators.launch.airflow import PrivateAirflow
+from sagebridge_operators.launch.warden import members
+
+pytest.importorskip("airflow")
+pytestmark = pytest.mark.airflow
+
+NOTHING = {"Name": "Nothing", "Type": "Fail", "Arguments": {"ErrorMessage": "no"}}
+
+
+@pytest.fixture
+def private(tmp_path: Path) -> PrivateAirflow:
+    pipeline = sagebridge.read({"Version": "2020-12-01", "Steps": [NOTHING]}, name="p").pipeline
+    return PrivateAirflow(
+        tmp_path / "airflow",
+        pipeline,
+        dag_id="p",
+        run_id="p-1",
+        execution="0" * 12,
+        parallelism=2,
+        variables={},
+    )
+
+
+@pytest.fixture
+def no_database(private: PrivateAirflow) -> None:
+    """Spares the seconds that making one takes."""
+    folder = private.home.parent
+    folder.mkdir()
+    (folder / f"airflow-{home.airflow_version()}.db").touch()
+
+
+def failing(text: str) -> tuple[str, ...]:
+    return sys.executable, "-c", f"import sys; sys.exit({text!r})"
+
+
+@pytest.mark.slow
+def test_a_port_that_is_taken_meanwhile(
+    private: PrivateAirflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = airflow._free_port
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        ports = [taken.getsockname()[1], free()]
+        monkeypatch.setattr(airflow, "_free_port", lambda: ports.pop(0))
+
+        with private:
+            assert private.running
+            assert ports == []
+            assert private.ui.endswith("/dags/p/runs/p-1")
+    assert not private.running
+
+
+@pytest.mark.slow
+def test_a_dag_that_cannot_be_imported(
+    private: PrivateAirflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(home, "_LOADER", "# airflow dag\nraise RuntimeError('no such luck')\n")
+
+    with pytest.raises(ServiceError, match="no such luck"), private:
+        pass
+    assert not private.running
+
+
+def test_an_airflow_that_ends_tells_its_last_words(
+    private: PrivateAirflow, no_database: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(home, "AIRFLOW", failing("the disk is on fire"))
+
+    with pytest.raises(ServiceError, match="the disk is on fire") as raised, private:
+        pass
+    assert str(private.home / "logs" / "scheduler.log") in str(raised.value)
+    assert (private.home / "logs" / "scheduler.log").exists()
+
+
+def test_an_airflow_that_does_not_come_up_in_time(
+    private: PrivateAirflow, no_database: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(home, "AIRFLOW", (sys.executable, "-c", "import time; time.sleep(60)"))
+    monkeypatch.setattr(airflow, "STARTS_WITHIN", 0.5)
+
+    with pytest.raises(ServiceError, match="not ready"), private:
+        pass
+    assert private._warden is not None
+    assert members(private._warden.session) == []
+
+
+def test_a_database_that_cannot_be_made(
+    private: PrivateAirflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(home, "AIRFLOW", failing("no sqlite here"))
+
+    with pytest.raises(ServiceError, match="no sqlite here"), private:
+        pass
+    assert not list(private.home.parent.glob("airflow-*.db"))
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (
+            [
+                {"event": "Task failed", "level": "error",
+                 "error_detail": [{"exc_type": "ValueError", "exc_value": "bad"}]},
+                {"event": "done", "level": "info"},
+            ],
+            "ValueError: bad",
+        ),
+        ([{"event": "cannot parse", "level": "error"}], "cannot parse"),
+        ([{"event": "started", "level": "info"}], "its worker was lost"),
+    ],
+)  # fmt: skip
+def test_why_a_task_failed(
+    private: PrivateAirflow, lines: list[dict[str, object]], expected: str
+) -> None:
+    log = private.home / "logs" / "dag_id=p" / "run_id=p-1" / "task_id=Nothing" / "attempt=1.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    assert private.failure("Nothing").startswith(expected)

@@ -1,0 +1,120 @@
+"""Stopping an execution whose workers answer, are slow, or are gone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sagebridge_operators.launch import stopping
+from sagebridge_operators.lifecycle.records import ExecutionRecords, Folder
+from tests.fakes import FakeBackend, Plan
+
+ID = "0123456789ab"
+CLUSTER = {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}
+
+
+@pytest.fixture
+def backend() -> FakeBackend:
+    return FakeBackend()
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> ExecutionRecords:
+    return ExecutionRecords(Folder(tmp_path))
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stopping, "_PAUSE", 0.01)
+    monkeypatch.setattr(stopping, "_WORKER_ANSWERS", 0.1)
+
+
+def begin(
+    backend: FakeBackend, records: ExecutionRecords, name: str, *states: str, **record: Any
+) -> None:
+    """A step whose job goes through ``states``."""
+    backend.sagemaker.plans[name] = Plan(states, stopping=record.pop("stopping", ("Stopped",)))
+    backend.sagemaker.create_processing_job(
+        ProcessingJobName=name,
+        ProcessingResources={"ClusterConfig": CLUSTER},
+        AppSpecification={"ImageUri": "image"},
+        RoleArn="arn:aws:iam::111122223333:role/r",
+    )
+    job = {"name": name, "arn": "arn:…"}
+    body = {"name": name, "type": "Processing", "status": "Executing", "started": "2026-11-21"}
+    records.step(ID, name, {**body, "job": job, **record})
+
+
+def test_jobs_that_run_are_stopped(backend: FakeBackend, records: ExecutionRecords) -> None:
+    begin(backend, records, "Long", "InProgress")
+    begin(backend, records, "Done", "InProgress", status="Succeeded")
+
+    assert stopping.stop(records, backend, ID) == []
+
+    assert records.stop_requested(ID)
+    assert {name: job.stops for name, job in backend.sagemaker.jobs.items()} == {
+        "Long": 1,
+        "Done": 0,
+    }
+
+
+def test_what_does_not_stop_in_time_is_named(
+    backend: FakeBackend, records: ExecutionRecords
+) -> None:
+    begin(backend, records, "Slow", "InProgress", stopping=("Stopping",))
+
+    assert stopping.stop(records, backend, ID, patience=0.3) == ["Slow"]
+
+
+def test_a_step_that_is_about_to_make_its_job_is_waited_for(
+    backend: FakeBackend, records: ExecutionRecords
+) -> None:
+    body = {"name": "A", "type": "Processing", "status": "Executing"}
+    looks: list[int] = []
+
+    class Looked(ExecutionRecords):
+        def steps(self, execution: str) -> dict[str, dict[str, Any]]:
+            looks.append(1)
+            if len(looks) == 4:
+                records.step(ID, "A", {**body, "status": "Stopped"})
+            return ExecutionRecords.steps(self, execution)
+
+    records.step(ID, "A", body)
+
+    assert stopping.stop(Looked(records.objects), backend, ID) == []
+    assert len(looks) == 4
+
+
+def test_a_worker_that_is_gone_is_not_waited_for(
+    backend: FakeBackend, records: ExecutionRecords
+) -> None:
+    records.step(ID, "A", {"name": "A", "type": "Condition", "status": "Executing"})
+
+    assert stopping.stop(records, backend, ID) == []
+
+
+def test_records_are_settled_as_their_jobs_ended(
+    backend: FakeBackend, records: ExecutionRecords
+) -> None:
+    begin(backend, records, "Done", "Completed")
+    begin(backend, records, "Broken", "Failed")
+    backend.sagemaker.jobs["Broken"].description["FailureReason"] = "exit code 1"
+    begin(backend, records, "Ongoing", "InProgress")
+    records.step(ID, "Early", {"name": "Early", "type": "Processing", "status": "Executing"})
+    records.step(ID, "Old", {"name": "Old", "type": "Processing", "status": "Succeeded"})
+
+    stopping.settle(records, backend, ID, "Stopped", "stopped by SIGINT")
+
+    told = {
+        name: (record["status"], record.get("reason", ""))
+        for name, record in records.steps(ID).items()
+    }
+    assert told == {
+        "Done": ("Succeeded", ""),
+        "Broken": ("Failed", "exit code 1"),
+        "Ongoing": ("Stopped", "stopped by SIGINT"),
+        "Early": ("Stopped", "stopped by SIGINT"),
+        "Old": ("Succeeded", ""),
+    }
