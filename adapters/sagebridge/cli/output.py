@@ -11,6 +11,10 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from sagebridge.model.names import printable
+
+__all__ = ["aligned", "console", "count", "dump_json", "prepare_streams", "print_json", "printable"]
+
 WIDE = 10_000
 
 
@@ -39,13 +43,6 @@ def print_json(value: Any) -> None:
 def count(number: int, thing: str, things: str = "") -> str:
     """``1 step``, ``2 steps``."""
     return f"{number} {thing}" if number == 1 else f"{number} {things or f'{thing}s'}"
-
-
-def printable(text: str) -> str:
-    """A text of a source with every control character escaped: it may hold terminal commands."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )
 
 
 def aligned(rows: Sequence[Sequence[Text]]) -> Iterator[Text]:

@@ -13,10 +13,13 @@ from rich.tree import Tree
 from sagebridge.cli.output import printable
 from sagebridge.cli.wording import cache_words, condition_words, retry_words, value_words
 from sagebridge.model.graph import edges
+from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
 from sagebridge.model.values import ABSENT, thaw
 
+Marks = Mapping[str, Sequence[Loss]]
+"""The losses of each step that has any."""
 Waits = Mapping[str, Mapping[str, Sequence[str]]]
 """For each step what it waits for, and why: data or depends_on."""
 
@@ -31,7 +34,7 @@ def waits(pipeline: Pipeline) -> Waits:
     return found
 
 
-def as_tree(pipeline: Pipeline) -> RenderableType:
+def as_tree(pipeline: Pipeline, marks: Marks) -> RenderableType:
     steps = sum(1 for _ in walk(pipeline))
     title = Text.assemble(
         (printable(pipeline.name or "(no name)"), "bold"),
@@ -49,7 +52,7 @@ def as_tree(pipeline: Pipeline) -> RenderableType:
             parameters.add(_parameter_line(parameter))
         parts.append(parameters)
     tree = Tree("Steps", guide_style="dim")
-    _add_steps(tree, pipeline.steps, waits(pipeline))
+    _add_steps(tree, pipeline.steps, waits(pipeline), marks)
     return Group(*parts, tree)
 
 
@@ -81,17 +84,20 @@ def _parameter_line(parameter: Parameter) -> Text:
     return line
 
 
-def _add_steps(tree: Tree, steps: Sequence[Step], waiting: Waits) -> None:
+def _add_steps(tree: Tree, steps: Sequence[Step], waiting: Waits, marks: Marks) -> None:
     for step in steps:
         branch = tree.add(_step_line(step, waiting))
         for note in _notes(step):
             branch.add(Text(printable(note), "dim"))
+        for loss in marks.get(step.name, ()):
+            line = f"! {loss.severity} in {loss.target}: {loss.what} [{loss.code}]"
+            branch.add(Text(printable(line), "yellow"))
         if isinstance(step, ConditionStep):
             holds = " and ".join(condition_words(one) for one in step.conditions or ()) or "always"
             met = branch.add(Text.assemble(("if ", "green"), printable(holds)))
-            _add_steps(met, step.if_steps or (), waiting)
+            _add_steps(met, step.if_steps or (), waiting, marks)
             if step.else_steps:
-                _add_steps(branch.add(Text("else", "red")), step.else_steps, waiting)
+                _add_steps(branch.add(Text("else", "red")), step.else_steps, waiting, marks)
 
 
 def _step_line(step: Step, waiting: Waits) -> Text:
@@ -124,14 +130,14 @@ def _notes(step: Step) -> Iterator[str]:
         yield f"returns {output.name}" + ("" if output.type is ABSENT else f": {output.type}")
 
 
-def as_json(pipeline: Pipeline) -> dict[str, Any]:
+def as_json(pipeline: Pipeline, marks: Marks) -> dict[str, Any]:
     """The same as JSON; an expression is its text, as in the tree."""
     waiting = waits(pipeline)
     return {
         "name": pipeline.name,
         **dict(_tracking(pipeline)),
         "parameters": [_parameter_json(parameter) for parameter in pipeline.declared],
-        "steps": [_step_json(step, waiting) for step in pipeline.steps],
+        "steps": [_step_json(step, waiting, marks) for step in pipeline.steps],
     }
 
 
@@ -146,7 +152,7 @@ def _parameter_json(parameter: Parameter) -> dict[str, Any]:
     return result
 
 
-def _step_json(step: Step, waiting: Waits) -> dict[str, Any]:
+def _step_json(step: Step, waiting: Waits, marks: Marks) -> dict[str, Any]:
     result: dict[str, Any] = {
         "name": step.name,
         "type": step.type,
@@ -154,8 +160,10 @@ def _step_json(step: Step, waiting: Waits) -> dict[str, Any]:
     }
     if notes := list(_notes(step)):
         result["notes"] = notes
+    if step.name in marks:
+        result["losses"] = [loss.as_json() for loss in marks[step.name]]
     if isinstance(step, ConditionStep):
         result["conditions"] = [condition_words(one) for one in step.conditions or ()]
-        result["if"] = [_step_json(inner, waiting) for inner in step.if_steps or ()]
-        result["else"] = [_step_json(inner, waiting) for inner in step.else_steps or ()]
+        result["if"] = [_step_json(inner, waiting, marks) for inner in step.if_steps or ()]
+        result["else"] = [_step_json(inner, waiting, marks) for inner in step.else_steps or ()]
     return result

@@ -14,6 +14,13 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+def printable(text: str) -> str:
+    """A text of a source with every control character escaped: it may hold terminal commands."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
 def did_you_mean(name: str, known: Collection[str]) -> str:
     """`` (did you mean 'x'?)`` where a known name is near; nothing otherwise."""
     close = get_close_matches(name, known, n=1)

@@ -1,0 +1,1 @@
+"""A pipeline's graph as a picture: Mermaid, Graphviz's DOT, or SVG."""

@@ -1,0 +1,106 @@
+"""What a picture of a pipeline shows, whatever draws it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sagebridge.formats.orchestrators import places
+from sagebridge.model.graph import edges
+from sagebridge.model.losses import Loss
+from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, Steps, walk
+from sagebridge.model.values import Absent
+
+Kind = Literal["step", "condition", "fail"]
+Line = Literal["data", "depends_on", "if", "else"]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A step; ``marks`` are the codes of its losses."""
+
+    name: str
+    type: str
+    kind: Kind
+    marks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """From one node to another, by their positions."""
+
+    source: int
+    target: int
+    line: Line
+
+
+@dataclass(frozen=True, slots=True)
+class Diagram:
+    title: str
+    nodes: tuple[Node, ...]
+    edges: tuple[Edge, ...]
+
+
+def marks(pipeline: Pipeline, losses: Sequence[Loss]) -> dict[str, tuple[Loss, ...]]:
+    """The losses of each step: of those that hold a loss's place, the innermost."""
+    pointers = dict(places(pipeline.steps))
+    found: dict[str, tuple[Loss, ...]] = {}
+    for loss in losses:
+        place = loss.place
+        while place and place not in pointers:
+            place = place.rpartition("/")[0]
+        if place:
+            name = pointers[place].name
+            found[name] = (*found.get(name, ()), loss)
+    return found
+
+
+def diagram(pipeline: Pipeline, losses: Mapping[str, Sequence[Loss]]) -> Diagram:
+    """The steps of a pipeline and what each waits for.
+
+    A Condition leads to those steps of its branches that wait for no other of the branch.
+    """
+    nodes: dict[str, Node] = {}
+    for step in walk(pipeline):
+        codes = dict.fromkeys(loss.code for loss in losses.get(step.name, ()))
+        nodes.setdefault(step.name, Node(step.name, step.type, _kind(step), tuple(codes)))
+    number = {name: position for position, name in enumerate(nodes)}
+    lines: dict[tuple[str, str], Line] = {}
+    for source, target, line in _lines(pipeline):
+        if source in number and (lines.get((source, target)) != "data"):
+            lines[source, target] = line
+    drawn = (Edge(number[source], number[target], line) for (source, target), line in lines.items())
+    return Diagram(pipeline.name or "", tuple(nodes.values()), tuple(drawn))
+
+
+def _kind(step: Step) -> Kind:
+    if isinstance(step, ConditionStep):
+        return "condition"
+    return "fail" if step.type == "Fail" else "step"
+
+
+def _lines(pipeline: Pipeline) -> Iterator[tuple[str, str, Line]]:
+    for source, target, reason in edges(pipeline.steps):
+        if reason != "branch":
+            yield source, target, "data" if reason == "data" else "depends_on"
+    for step in walk(pipeline):
+        if isinstance(step, ConditionStep):
+            sides: tuple[tuple[Line, Steps | Absent], ...]
+            sides = (("if", step.if_steps), ("else", step.else_steps))
+            for line, branch in sides:
+                for name in _first(branch or ()):
+                    yield step.name, name, line
+
+
+def _first(branch: Steps) -> Iterator[str]:
+    """The steps of a branch that wait for none of its other steps."""
+    owner = {inner.name: step.name for step in branch for inner in walk((step,))}
+    waiting = {
+        owner[target]
+        for source, target, _ in edges(branch)
+        if source in owner and owner[source] != owner[target]
+    }
+    for step in branch:
+        if step.name not in waiting:
+            yield step.name

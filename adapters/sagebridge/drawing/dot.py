@@ -1,0 +1,41 @@
+"""DOT, the language of Graphviz."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sagebridge.drawing.diagram import Diagram, Node
+from sagebridge.model.names import printable
+
+_SHAPES = {
+    "step": 'shape=box, style="rounded,filled", fillcolor="#eef4fb"',
+    "condition": 'shape=hexagon, style=filled, fillcolor="#fff8e1"',
+    "fail": 'shape=box, style="rounded,filled", fillcolor="#fdecea"',
+}
+_LINES = {"data": "", "depends_on": " [style=dashed]", "if": ' [label="if"]'}
+_LINES["else"] = ' [label="else"]'
+
+
+def dot(diagram: Diagram) -> str:
+    lines = "\n".join(f"    {line}" for line in _lines(diagram))
+    return f'digraph "{_escaped(diagram.title)}" {{\n{lines}\n}}\n'
+
+
+def _lines(diagram: Diagram) -> Iterator[str]:
+    yield 'node [fontname="sans-serif", fontsize=11]'
+    yield 'edge [fontname="sans-serif", fontsize=10]'
+    for position, node in enumerate(diagram.nodes):
+        loss = ', color="#d84315", penwidth=3' if node.marks else ""
+        yield f"n{position} [label={_label(node)}, {_SHAPES[node.kind]}{loss}]"
+    for edge in diagram.edges:
+        yield f"n{edge.source} -> n{edge.target}{_LINES[edge.line]}"
+
+
+def _label(node: Node) -> str:
+    lines = (node.name, node.type, *(f"⚠ {mark}" for mark in node.marks))
+    text = "\\n".join(map(_escaped, lines))
+    return f'"{text}"'
+
+
+def _escaped(text: str) -> str:
+    return printable(text).replace("\\", "\\\\").replace('"', '\\"')
