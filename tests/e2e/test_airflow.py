@@ -22,6 +22,7 @@ from tests.e2e.desk import REPOSITORY, Desk, airflow_api, eventually, marked
 pytestmark = pytest.mark.slow
 DAG = "Hold"
 EXAMPLE = "AbalonePipeline"
+LOST = ("runner", "worker")
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def api(desk: Desk) -> Iterator[httpx.Client]:
 @pytest.fixture(scope="module")
 def held(desk: Desk, api: httpx.Client) -> Iterator[dict[str, int]]:
     """The process id of the task of each run, whose job waits for the file of the run's name."""
-    runs = ("runner", "worker", "button")
+    runs = (*LOST, "button")
     for run in runs:
         trigger(api, DAG, run, {"Release": str(desk.folder / run)})
     try:
@@ -75,6 +76,17 @@ def held(desk: Desk, api: httpx.Client) -> Iterator[dict[str, int]]:
         for run in runs:
             (desk.folder / run).touch()
         eventually(lambda: not any(marked(str(desk.folder / run)) for run in runs))
+
+
+@pytest.fixture(scope="module")
+def lost(held: dict[str, int]) -> None:
+    """Kills the process of one run's task, and the executor's worker above it of another's."""
+    for run in LOST:
+        runner = psutil.Process(held[run])
+        worker = runner.parent()
+        assert worker is not None
+        assert "LocalExecutor" in " ".join(worker.cmdline())
+        (runner if run == "runner" else worker).kill()
 
 
 def trigger(api: httpx.Client, dag: str, run: str, conf: dict[str, Any]) -> None:
@@ -109,26 +121,10 @@ def jobs(desk: Desk, run: str) -> list[Any]:
     return list(listed)
 
 
-@pytest.mark.parametrize("lost", ["runner", "worker"])
-def test_a_retry_finds_the_job_of_a_lost_worker(
-    desk: Desk, api: httpx.Client, held: dict[str, int], lost: str
-) -> None:
-    process = psutil.Process(held[lost])
-    (process if lost == "runner" else process.parent() or process).kill()
-
-    eventually(lambda: task(api, lost)["try_number"] == 2 and task(api, lost)["pid"], 120)
-    assert [job["TrainingJobStatus"] for job in jobs(desk, lost)] == ["InProgress"]
-    (desk.folder / lost).touch()
-
-    assert ended(api, DAG, lost) == "success"
-    assert [job["TrainingJobStatus"] for job in jobs(desk, lost)] == ["Completed"]
-    assert task(api, lost)["try_number"] == 2
-    assert desk.show(execution_id("airflow", DAG, lost))["status"] == "Succeeded"
-
-
 def test_a_task_marked_failed_stops_its_job(
-    desk: Desk, api: httpx.Client, held: dict[str, int]
+    desk: Desk, api: httpx.Client, held: dict[str, int], lost: None
 ) -> None:
+    """While the other runs' workers are being missed."""
     del held
     path = f"/dags/{DAG}/dagRuns/button/taskInstances/Train"
     api.patch(path, json={"new_state": "failed"}).raise_for_status()
@@ -181,3 +177,17 @@ def test_the_examples_dag_runs_from_a_form(desk: Desk, api: httpx.Client) -> Non
     package = shown["steps"]["AbaloneRegisterModel-RegisterModel"]["job"]
     found = desk.sagemaker.describe_model_package(ModelPackageName=package)
     assert found["ModelApprovalStatus"] == "Rejected"
+
+
+@pytest.mark.parametrize("run", LOST)
+def test_a_retry_finds_the_job_of_a_lost_worker(
+    desk: Desk, api: httpx.Client, lost: None, run: str
+) -> None:
+    eventually(lambda: task(api, run)["try_number"] == 2 and task(api, run)["pid"], 120)
+    assert [job["TrainingJobStatus"] for job in jobs(desk, run)] == ["InProgress"]
+    (desk.folder / run).touch()
+
+    assert ended(api, DAG, run) == "success"
+    assert [job["TrainingJobStatus"] for job in jobs(desk, run)] == ["Completed"]
+    assert task(api, run)["try_number"] == 2
+    assert desk.show(execution_id("airflow", DAG, run))["status"] == "Succeeded"
