@@ -95,11 +95,11 @@ class Bucket:
             return None
 
     def keys(self, prefix: str) -> Iterator[str]:
-        place = self._place(prefix)
-        start = len(place["Key"]) - len(prefix)
+        place = self._place("")
+        below = f"{place['Key']}/" if place["Key"] else ""
         pages = self.client().get_paginator("list_objects_v2")
-        for page in pages.paginate(Bucket=place["Bucket"], Prefix=place["Key"]):
-            yield from (item["Key"][start:] for item in page.get("Contents", ()))
+        for page in pages.paginate(Bucket=place["Bucket"], Prefix=f"{below}{prefix}"):
+            yield from (item["Key"].removeprefix(below) for item in page.get("Contents", ()))
 
 
 def open_objects(location: str, s3: Callable[[], Any]) -> Objects:
