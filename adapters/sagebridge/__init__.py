@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from sagebridge import registry
-from sagebridge.errors import SagebridgeError
+from sagebridge.errors import SagebridgeError, SourceError
 from sagebridge.findings import Finding
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
@@ -85,8 +85,15 @@ def translate(
     return Writing(text, (*examined.losses, *more))
 
 
-def validate(source: Any) -> tuple[Finding, ...]:
-    """All findings of a definition at once, errors and warnings; nothing of it is executed."""
-    from sagebridge.formats.sagemaker.validator import validate as validate_definition
+def validate(source: Any, format: str | None = None) -> tuple[Finding, ...]:
+    """All findings of a source at once, errors and warnings.
 
-    return validate_definition(source)
+    Nothing of a definition is executed; a DAG file is imported, as reading it does.
+    """
+    from sagebridge.formats.sagemaker.validator import unreadable
+
+    try:
+        form = registry.find(format) if format else registry.detect(source)
+    except SourceError as error:
+        return (unreadable(error),)
+    return form.validator()(source)

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import ast
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
 
-from sagebridge.errors import FormatError
+from sagebridge.errors import FormatError, SourceError
+from sagebridge.findings import Finding
 from sagebridge.model.losses import Loss
 from sagebridge.model.names import did_you_mean
 from sagebridge.model.pipeline import Pipeline
 
 Reader = Callable[[Any], tuple[Pipeline, tuple[Loss, ...]]]
+Validator = Callable[[Any], tuple[Finding, ...]]
 Writer = Callable[[Pipeline], tuple[str, tuple[Loss, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """``read``, ``read_all`` and ``write`` name a function as ``module:function``.
+    """``read``, ``read_all``, ``validate`` and ``write`` name a function as ``module:function``.
 
-    ``read_all`` reads a file that may hold several pipelines. ``documents`` are the writers of the
-    format's other forms; ``suffix`` is that of its files.
+    ``read_all`` reads a file that may hold several pipelines; ``validate`` gives findings at the
+    lines of its files. ``documents`` are the writers of the format's other forms; ``suffix`` is
+    that of its files.
     """
 
     name: str
@@ -30,10 +35,14 @@ class Format:
     write: str
     suffix: str
     read_all: str = ""
+    validate: str = "sagebridge.formats.sagemaker.validator:validate"
     documents: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def reader(self) -> Reader:
         return cast("Reader", _load(self.read))
+
+    def validator(self) -> Validator:
+        return cast("Validator", _load(self.validate))
 
     def readings(self, source: Any) -> list[tuple[Pipeline, tuple[Loss, ...]]]:
         """Every pipeline of a source, with the losses of reading it."""
@@ -72,6 +81,8 @@ FORMATS = {
             "sagebridge.formats.airflow.reader:read",
             "sagebridge.formats.airflow.writer:write",
             ".py",
+            read_all="sagebridge.formats.airflow.reader:read_all",
+            validate="sagebridge.formats.airflow.reader:validate",
         ),
     )
 }
@@ -86,9 +97,56 @@ def find(name: str) -> Format:
 
 
 def detect(source: Any) -> Format:
-    """The format that a source is in."""
-    del source
-    return FORMATS["sagemaker"]
+    """The format that a source is in: a Python file's is that of the orchestrator it imports.
+
+    Nothing is executed. Raises :class:`SourceError` for a Python file that is none of either.
+    """
+    file = _python_file(source)
+    return FORMATS["sagemaker"] if file is None else find(_orchestrator(file))
+
+
+def _python_file(source: Any) -> Path | None:
+    """The file of ``flow.py`` or ``dag.py#dag_id``; None for any other source."""
+    if not isinstance(source, str | Path):
+        return None
+    text = str(source)
+    if not text.endswith(".py"):
+        text = text.rpartition("#")[0]
+    return Path(text) if text.endswith(".py") and "\n" not in text else None
+
+
+def _orchestrator(file: Path) -> str:
+    try:
+        tree = ast.parse(file.read_bytes(), str(file))
+    except FileNotFoundError:
+        raise SourceError(str(file), f"no such file (looked in {Path.cwd()})") from None
+    except OSError as error:
+        raise SourceError(str(file), f"cannot be opened: {error.strerror}") from None
+    except SyntaxError as error:
+        raise SourceError(f"{file}:{error.lineno}", f"is no Python: {error.msg}") from None
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise SourceError(str(file), f"is no Python: {error}") from None
+    found = _imported(tree.body) or _imported(ast.walk(tree))
+    if len(found) != 1:
+        what = (
+            "imports both airflow and prefect" if found else "imports neither airflow nor prefect"
+        )
+        raise SourceError(str(file), what, "say with --from which it is")
+    return found.pop()
+
+
+def _imported(nodes: Iterable[ast.AST]) -> set[str]:
+    """The orchestrators that import statements name, themselves or as rooms of our operators."""
+    modules: list[str] = []
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            modules += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            modules.append(node.module)
+            if node.module == "sagebridge_operators":
+                modules += [alias.name for alias in node.names]
+    roots = {name.removeprefix("sagebridge_operators.").partition(".")[0] for name in modules}
+    return {name for name in ("airflow", "prefect") if name in roots}
 
 
 def _load(name: str) -> Any:

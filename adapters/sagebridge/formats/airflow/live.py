@@ -67,13 +67,11 @@ def parameters_of(dag: Any, details: Mapping[str, Value] = EMPTY) -> tuple[Param
     found = []
     for name in dag.params:
         param = dag.params.get_param(name)
-        schema = param.schema
-        if schema.get("type", "string") not in TYPES:
+        type_ = param_type(param)
+        if type_ is None:
             continue
         default = param.value if param.has_value else ABSENT
-        members = members_of(
-            name, schema.get("type", "string"), default, schema.get("enum"), param.description
-        )
+        members = members_of(name, type_, default, param.schema.get("enum"), param.description)
         members.update(details.get(name, EMPTY))
         parameter = read_parameter(
             {member: thaw(value) for member, value in members.items() if value is not ABSENT}
@@ -81,6 +79,17 @@ def parameters_of(dag: Any, details: Mapping[str, Value] = EMPTY) -> tuple[Param
         if parameter is not None:
             found.append(parameter)
     return tuple(found)
+
+
+def param_type(param: Any) -> str | None:
+    """The one JSON scalar type of a Param, by its schema, else its value; None where none."""
+    declared = param.schema.get("type")
+    if isinstance(declared, list):
+        declared = next((one for one in declared if one != "null"), None)
+    if declared is not None:
+        return declared if declared in TYPES else None
+    value = param.value if param.has_value else ""
+    return {bool: "boolean", int: "integer", float: "number", str: "string"}.get(type(value))
 
 
 def members_of(

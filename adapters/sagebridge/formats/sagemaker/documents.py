@@ -9,6 +9,7 @@ from typing import Any
 from sagebridge.formats.sagemaker.document import dump
 from sagebridge.formats.sagemaker.templates import RESOURCE
 from sagebridge.formats.sagemaker.writer import definition, write_envelope
+from sagebridge.model.carried import without_carried
 from sagebridge.model.losses import Loss
 from sagebridge.model.names import shown
 from sagebridge.model.pipeline import Pipeline
@@ -44,9 +45,10 @@ def write_template(pipeline: Pipeline) -> tuple[str, tuple[Loss, ...]]:
 
 
 def _request(pipeline: Pipeline) -> tuple[dict[str, Any], list[Loss]]:
+    pipeline, left_out = without_carried(pipeline)
     envelope = write_envelope(pipeline)
     name = re.sub(r"[^A-Za-z0-9]+", "-", pipeline.name or "pipeline")[:256].strip("-") or "pipeline"
-    losses = []
+    losses = list(left_out)
     if name != pipeline.name:
         found = f"the name {shown(pipeline.name)}" if pipeline.name else "no name"
         losses.append(

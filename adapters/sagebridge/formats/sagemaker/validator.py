@@ -28,10 +28,15 @@ def validate(source: Any) -> tuple[Finding, ...]:
         place = f"line {error.line}, column {error.column}"
         return (Finding("malformed-json", "error", place, error.line, error.reason),)
     except SourceError as error:
-        code = "not-a-pipeline" if isinstance(error, NotAPipeline) else UNREADABLE
-        message = f"{error.problem}; {error.fix}" if error.fix else error.problem
-        return (Finding(code, "error", "", 1, message),)
+        return (unreadable(error),)
     return validate_document(document)
+
+
+def unreadable(error: SourceError) -> Finding:
+    """A source that cannot be read, as the one finding that it gives."""
+    code = "not-a-pipeline" if isinstance(error, NotAPipeline) else UNREADABLE
+    message = f"{error.problem}; {error.fix}" if error.fix else error.problem
+    return Finding(code, "error", "", getattr(error, "line", None) or 1, message)
 
 
 def validate_document(document: Document) -> tuple[Finding, ...]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sagebridge.formats.sagemaker.document import dump
 from sagebridge.formats.sagemaker.expressions import write_value
+from sagebridge.model.carried import without_carried
 from sagebridge.model.conditions import Comparison, Condition, In, Not, Or
 from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import Parameter
@@ -23,7 +24,8 @@ from sagebridge.model.values import ABSENT, Value, thaw
 
 
 def write(pipeline: Pipeline) -> tuple[str, tuple[Loss, ...]]:
-    """Definition text, two-space JSON. It carries all but what AWS keeps beside a definition."""
+    """Definition text, two-space JSON, without what AWS keeps beside it and carried code."""
+    pipeline, left_out = without_carried(pipeline)
     beside = [name for name in write_envelope(pipeline) if name != "PipelineName"]
     losses = (
         Loss(
@@ -35,7 +37,7 @@ def write(pipeline: Pipeline) -> tuple[str, tuple[Loss, ...]]:
             "--as create-pipeline or --as cloudformation has",
         ),
     )
-    return dump(definition(pipeline)), losses if beside else ()
+    return dump(definition(pipeline)), (*left_out, *(losses if beside else ()))
 
 
 def definition(pipeline: Pipeline) -> dict[str, Any]:

@@ -1,0 +1,500 @@
+"""A live DAG as a pipeline: steps, branches and dependencies of whatever operators it has.
+
+Operators of ours carry their step. The Amazon provider's are read by what they would send
+(:mod:`~sagebridge.formats.airflow.provider`); self-contained Python and shell tasks are carried as
+source. What only Airflow knows at run time is asked for: it becomes a parameter without a default,
+so that no run starts on a guess. Everything else is a loss at its line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from sagebridge.formats.airflow import provider, settings
+from sagebridge.formats.airflow.code import NotSelfContained, python_step, shell_step
+from sagebridge.formats.airflow.conditions import condition_step
+from sagebridge.formats.airflow.live import TYPES, param_type, pipeline_of
+from sagebridge.formats.airflow.placing import Gate, Side, placed
+from sagebridge.formats.airflow.provider import Task, Undoable
+from sagebridge.formats.airflow.values import Unsayable, Values, identifier
+from sagebridge.model.conditions import equals
+from sagebridge.model.expressions import Get, parameter, references
+from sagebridge.model.losses import Loss, Severity
+from sagebridge.model.names import shown
+from sagebridge.model.parameters import Parameter
+from sagebridge.model.pipeline import (
+    ConditionStep,
+    Parallelism,
+    Pipeline,
+    Step,
+    step_references,
+    walk,
+)
+from sagebridge.model.values import ABSENT, EMPTY, Object, Value
+
+TARGET = "pipeline"
+_MAX_ACTIVE_TASKS = 16
+"""Airflow's own default."""
+_BRANCHES = frozenset(("BaseBranchOperator", "BranchMixIn", "ShortCircuitOperator"))
+_SENSED = {
+    "EmrStepSensor": "step_id",
+    "SageMakerAutoMLSensor": "job_name",
+    "SageMakerEndpointSensor": "endpoint_name",
+    "SageMakerTrainingSensor": "job_name",
+    "SageMakerTransformSensor": "job_name",
+    "SageMakerTuningSensor": "job_name",
+}
+"""Sensors that wait for a job, and the argument that names it."""
+
+
+class Places(Protocol):
+    file: str
+
+    def line(self, item: object) -> int: ...
+
+
+def read_dag(dag: Any, places: Places) -> tuple[Pipeline, tuple[Loss, ...], dict[str, int]]:
+    """The pipeline of a DAG, what reading it lost, and the line of each step."""
+    return _DagReader(dag, places).result()
+
+
+@dataclass(slots=True)
+class _Role:
+    """What a task becomes: ``steps`` (none where it is left out) and the ``gates`` it opens."""
+
+    operator: Any
+    steps: list[Step] = field(default_factory=list)
+    gates: list[Gate] = field(default_factory=list)
+    ours: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A parameter that stands for what only Airflow knows, and the loss that says so."""
+
+    parameter: Parameter
+    loss: Loss
+
+
+class _DagReader:
+    def __init__(self, dag: Any, places: Places) -> None:
+        self.dag, self.places = dag, places
+        self.tasks: dict[str, Any] = {task.task_id: task for task in dag.tasks}
+        self.losses: dict[Loss, None] = {}
+        self.asked: dict[tuple[str, str], _Asked] = {}
+        types = {
+            name: TYPES[type_]
+            for name in dag.params
+            if (type_ := param_type(dag.params.get_param(name))) is not None
+        }
+        self.values = Values(dag, types)
+        self.names = dict(self._names())
+        self.made: dict[tuple[str, str], Get] = {}
+        self.roles: dict[str, _Role] = {}
+
+    def result(self) -> tuple[Pipeline, tuple[Loss, ...], dict[str, int]]:
+        for lost in settings.of_dag(self.dag):
+            self._lose(self.dag, *lost)
+        self._outputs()
+        for task_id in _in_order(self.tasks):
+            self.roles[task_id] = self._role(self.tasks[task_id])
+        steps = self._tree()
+        pipeline = self._pipeline(steps)
+        lines = {
+            step.name: self.places.line(role.operator)
+            for role in self.roles.values()
+            for one in role.steps
+            for step in walk((one,))
+        }
+        ordered = sorted(self.losses, key=lambda loss: int(loss.place))
+        return pipeline, tuple(ordered), lines
+
+    def _pipeline(self, steps: Sequence[Step]) -> Pipeline:
+        base = pipeline_of(self.dag)
+        used = {one.name for step in walk(steps) for one in step_references(step)}
+        asked = [one for one in self.asked.values() if one.parameter.name in used]
+        self.losses.update(dict.fromkeys(one.loss for one in asked))
+        parameters = base.parameters
+        if asked:
+            parameters = (*base.declared, *(one.parameter for one in asked))
+        order = dict(self.dag.default_args.get("definition") or EMPTY).get("Steps", ())
+        rank = {name: position for position, name in enumerate(order)}
+        limit, count = self.dag.max_active_tasks, len(list(walk(steps)))
+        if limit not in (_MAX_ACTIVE_TASKS, count):
+            base = replace(base, parallelism=Parallelism(limit))
+        if base.description is ABSENT and self.dag.doc_md:
+            base = replace(base, description=self.dag.doc_md)
+        return replace(
+            base,
+            steps=tuple(sorted(steps, key=lambda step: rank.get(step.name, len(rank)))),
+            parameters=parameters,
+        )
+
+    # Names and what tasks hand on
+
+    def _names(self) -> Iterator[tuple[str, str]]:
+        """A step name for each task: the last part of its id where that is free."""
+        taken = {task.step.name for task in self.tasks.values() if _is_ours(task)}
+        lasts = [task_id.rpartition(".")[2] for task_id in self.tasks]
+        for task_id, task in self.tasks.items():
+            if _is_ours(task):
+                yield task_id, task.step.name
+                continue
+            last = task_id.rpartition(".")[2]
+            wanted = last if lasts.count(last) == 1 else task_id
+            name = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in wanted)
+            name, number = name[:64], 2
+            while name in taken:
+                name, number = f"{wanted[:60]}-{number}", number + 1
+            taken.add(name)
+            if name != last:
+                what = f"task {shown(task_id)} is step {shown(name)}"
+                self._lose(task, "step-name", "info", what)
+            yield task_id, name
+
+    def _outputs(self) -> None:
+        for task_id, task in self.tasks.items():
+            kind = _kind(task)
+            if kind is None:
+                continue
+            name = self.names[task_id]
+            if kind.outputs is not None:
+                self.values.outputs[task_id] = kind.outputs(task, name)
+            if kind.names is not None:
+                for member, text, get in kind.names(task, name):
+                    self.made.setdefault((member, text), get)
+
+    # Roles
+
+    def _role(self, task: Any) -> _Role:
+        reads: Iterable[str] = ()
+        role = _Role(task)
+        if _is_ours(task):
+            reads = settings.arguments_of_ours(task)
+            role = _Role(task, [task.step], list(self._own_gate(task)), ours=True)
+        elif hasattr(task, "partial_kwargs"):
+            what = "is mapped over what is known only when the DAG runs"
+            self._leave_out(task, "mapped-task", what, "make it a loop of the DAG file")
+        elif (kind := _kind(task)) is not None:
+            reads = kind.reads
+            self._build(role, kind.build)
+        elif _class_of(task, {provider.CONDITION}) is not None:
+            reads = ("conditions", "condition_type", "left_value", "right_value")
+            reads = (*reads, "if_task_ids", "else_task_ids")
+            self._build_condition(role)
+        else:
+            reads = ("python_callable", "op_args", "op_kwargs", "bash_command", "env")
+            self._own_code(role)
+        for lost in settings.of_task(task, frozenset(reads)):
+            self._lose(task, *lost)
+        rule = str(getattr(task.trigger_rule, "value", task.trigger_rule))
+        if rule != "all_success" and task.upstream_task_ids:
+            what = f"trigger rule {rule}: a step runs only after all that it waits for succeeded"
+            self._lose(task, "trigger-rule", "changed", what)
+        return role
+
+    def _build(self, role: _Role, build: provider.Builder) -> None:
+        task = role.operator
+        try:
+            role.steps = build(self._task(task))
+        except Undoable as why:
+            self._leave_out(task, "run-time-argument", str(why), "say it in the DAG file")
+            return
+        if task.doc_md:
+            role.steps[-1] = replace(role.steps[-1], description=task.doc_md)
+        if task.task_display_name != task.task_id:
+            role.steps[-1] = replace(role.steps[-1], display_name=task.task_display_name)
+
+    def _task(self, task: Any) -> Task:
+        def report(code: str, severity: Severity, what: str, advice: str = "") -> None:
+            self._lose(task, code, severity, what, advice)
+
+        def ask(unknown: Unsayable) -> Value:
+            return self._ask(task, unknown)
+
+        return Task(task, self.names[task.task_id], self.values, ask, report, self.made)
+
+    def _own_gate(self, task: Any) -> Iterator[Gate]:
+        if isinstance(task.step, ConditionStep):
+            yes, no = (
+                tuple(one.task_id for one in branch or ())
+                for branch in (task.if_steps, task.else_steps)
+            )
+            yield Gate(task.step.name, yes, no, fixed=True)
+
+    def _build_condition(self, role: _Role) -> None:
+        task = role.operator
+        try:
+            if not all(isinstance(one, str) for one in (*task.if_task_ids, *task.else_task_ids)):
+                raise Undoable("its branches are known only when the DAG runs")
+            step = condition_step(self._task(task))
+        except Undoable as why:
+            self._build_choice(role, f"a condition that cannot be read: {why}")
+            return
+        yes, no = (self._reached(task, ids) for ids in (task.if_task_ids, task.else_task_ids))
+        if not task.else_task_ids:
+            message = f"Condition check failed in task {task.task_id!r}"
+            arguments = Object({"ErrorMessage": message})
+            fail = Step(f"{step.name[:59]}-Fail", "Fail", arguments=arguments)
+            step = replace(step, else_steps=(fail,))
+        role.steps, role.gates = [step], [Gate(step.name, yes, no)]
+
+    def _reached(self, task: Any, chosen: Sequence[str]) -> tuple[str, ...]:
+        """The direct followers of a branch that run when those ids are chosen."""
+        kept, pending = set(chosen), [one for one in chosen if one in self.tasks]
+        while pending:
+            for after in self.tasks[pending.pop()].downstream_task_ids - kept:
+                kept.add(after)
+                pending.append(after)
+        return tuple(one for one in self.tasks if one in kept & task.downstream_task_ids)
+
+    def _build_choice(self, role: _Role, what: str) -> None:
+        """A branch that Python decides: a Condition for each way, on a parameter to be given."""
+        task, name = role.operator, self.names[role.operator.task_id]
+        ways = [one for one in self.tasks if one in task.downstream_task_ids]
+        single = "ShortCircuitOperator" in _classes(task)
+        asked = []
+        for way in [ways] if single else [[one] for one in ways]:
+            own = name if single else f"{name[:31]}-{self.names[way[0]][:32]}"
+            unknown = Unsayable("branch-callable", what, own)
+            unknown.type = "Boolean"
+            choice = self._ask(task, unknown, lost=False)
+            asked.append(choice.name)
+            role.steps.append(
+                ConditionStep(
+                    own,
+                    "Condition",
+                    arguments=EMPTY,
+                    conditions=(equals(choice, True),),
+                    if_steps=(),
+                    else_steps=(),
+                )
+            )
+            role.gates.append(Gate(own, tuple(way), ()))
+        text = f"{what}: parameters say which way to go ({', '.join(asked) or 'none'})"
+        self._lose(task, "branch-callable", "changed", text, "write a Condition")
+
+    def _own_code(self, role: _Role) -> None:
+        """Tasks that are no step of SageMaker's: carried, passed over or left out."""
+        task, classes = role.operator, _classes(role.operator)
+        name, kind = self.names[task.task_id], type(task).__name__
+        if "LatestOnlyOperator" in classes:
+            what = "it stands for nothing: a pipeline has no runs of the past"
+            self._lose(task, "empty-task", "info", what)
+        elif classes & _BRANCHES:
+            self._build_choice(role, f"{kind} decides in Python")
+        elif "EmptyOperator" in classes:
+            what = "it stands for nothing: what follows it waits for what it waits for"
+            self._lose(task, "empty-task", "info", what)
+        elif "BaseSensorOperator" in classes:
+            self._sensor(task)
+        elif kind in ("PythonOperator", "_PythonDecoratedOperator"):
+            self._carry(role, "python-task", python_step)
+            self.values.outputs[task.task_id] = provider.under(name, "return_value")
+            if not role.steps:
+                del self.values.outputs[task.task_id]
+        elif kind == "BashOperator":
+            self._carry(role, "shell-task", shell_step)
+        else:
+            code = "python-task" if "PythonOperator" in classes else "operator"
+            self._leave_out(task, code, f"{kind} is no step type of SageMaker's", "")
+
+    def _carry(self, role: _Role, code: str, build: Any) -> None:
+        task = role.operator
+        origin = f"{self.places.file.rpartition('/')[2]}:{self.places.line(task)}"
+        try:
+            role.steps = [build(task, self.names[task.task_id], self.values, origin)]
+        except NotSelfContained as why:
+            advice = "make it a Processing or Lambda step"
+            self._leave_out(task, code, f"it {why}, so its code cannot be carried", advice)
+
+    def _sensor(self, task: Any) -> None:
+        waits_for = getattr(task, _SENSED.get(type(task).__name__, ""), None)
+        if waits_for is not None and self._is_step_here(waits_for):
+            self._lose(
+                task, "sensor", "info", "it is not needed: the step itself waits for its job"
+            )
+            return
+        what = f"{type(task).__name__} waits for what a pipeline does not see"
+        advice = "start the pipeline by an event, or add a Callback step"
+        self._leave_out(task, "sensor", what, advice)
+
+    def _is_step_here(self, name: Any) -> bool:
+        configs = [getattr(task, "config", None) for task in self.tasks.values() if _kind(task)]
+        if isinstance(name, str) and any(name in _job_names(config) for config in configs):
+            return True
+        try:
+            return any(get.root == "Steps" for get in references(self.values.of(name)))
+        except Unsayable:
+            return False
+
+    # Losses
+
+    def _lose(self, item: Any, code: str, severity: Severity, what: str, advice: str = "") -> None:
+        self.losses[self._loss(item, code, severity, what, advice)] = None
+
+    def _loss(self, item: Any, code: str, severity: Severity, what: str, advice: str = "") -> Loss:
+        name = "the DAG" if item is self.dag else f"task {item.task_id}"
+        place = str(self.places.line(item))
+        return Loss(code, severity, place, f"{name}: {what}", TARGET, advice)
+
+    def _leave_out(self, task: Any, code: str, what: str, advice: str) -> None:
+        self._lose(task, code, "dropped", what, advice)
+
+    def _ask(self, task: Any, unknown: Unsayable, *, lost: bool = True) -> Get:
+        key = (unknown.text, unknown.type)
+        if key not in self.asked:
+            taken = {one.parameter.name for one in self.asked.values()} | set(self.values.types)
+            name, number = identifier(unknown.text), 2
+            while name in taken:
+                name, number = f"{identifier(unknown.text)[:60]}_{number}", number + 1
+            description = f"Asked for, since only Airflow knows {unknown.text}"
+            asked = Parameter(name, unknown.type, description=description)
+            what = f"{unknown.what} ({unknown.text}): the parameter {name} asks for it"
+            loss = self._loss(task, unknown.code, "changed", what, "give it at the start")
+            self.asked[key] = _Asked(asked, loss)
+        return parameter(self.asked[key].parameter.name)
+
+    # Steps in their branches, with what they wait for
+
+    def _tree(self) -> list[Step]:
+        upstream = {task_id: self._upstream(task) for task_id, task in self.tasks.items()}
+        gates = {task_id: role.gates for task_id, role in self.roles.items()}
+        where = placed(_in_order(self.tasks), upstream, gates)
+        for task_id in where.never:
+            role = self.roles[task_id]
+            if role.steps or role.gates:
+                what = "no way of the branch before it leads here"
+                self._leave_out(self.tasks[task_id], "never-chosen", what, "")
+            role.steps, role.gates = [], []
+        for task_id, count in where.several.items():
+            what = f"{count} branches decide on it: it stands in the first and waits for the others"
+            self._lose(self.tasks[task_id], "several-branches", "changed", what)
+        for task_id, role in self.roles.items():
+            self._wait(role, self._before(task_id, upstream), where.inside.get(task_id))
+        return self._listed(None, where.inside)
+
+    def _upstream(self, task: Any) -> list[str]:
+        return [one for one in self.tasks if one in task.upstream_task_ids]
+
+    def _before(self, task_id: str, upstream: Mapping[str, Sequence[str]]) -> list[str]:
+        """The steps that a task waits for, those of tasks that are left out passed on."""
+        found: dict[str, None] = {}
+        seen = {task_id}
+        pending = list(reversed(upstream[task_id]))
+        while pending:
+            one = pending.pop()
+            if one in seen:
+                continue
+            seen.add(one)
+            role = self.roles[one]
+            if role.gates:
+                found.update(dict.fromkeys(gate.step for gate in role.gates))
+            elif role.steps:
+                found[role.steps[-1].name] = None
+            else:
+                pending += reversed(upstream[one])
+        return list(found)
+
+    @staticmethod
+    def _wait(role: _Role, before: Sequence[str], inside: tuple[str, Side] | None) -> None:
+        count = len(role.steps) if role.gates else 1
+        for position, step in enumerate(role.steps[:count]):
+            known = {one.step for one in step_references(step)} | {*step.dependencies, step.name}
+            known.update(inside[:1] if inside else ())
+            added = [name for name in before if name not in known]
+            if added:
+                role.steps[position] = replace(step, depends_on=(*(step.depends_on or ()), *added))
+
+    def _listed(
+        self, gate: tuple[str, Side] | None, inside: Mapping[str, tuple[str, Side]]
+    ) -> list[Step]:
+        """The steps in one branch, or outside of all, in the order of their tasks."""
+        found = []
+        for task_id in self.tasks:
+            if inside.get(task_id) == gate:
+                found += [
+                    self._finished(task_id, step, inside) for step in self.roles[task_id].steps
+                ]
+        return found
+
+    def _finished(self, task_id: str, step: Step, inside: Mapping[str, tuple[str, Side]]) -> Step:
+        if not isinstance(step, ConditionStep):
+            return step
+        role = self.roles[task_id]
+        gate = next(one for one in role.gates if one.step == step.name)
+        branches: dict[str, Any] = {}
+        sides: tuple[tuple[Side, tuple[str, ...]], ...] = (
+            ("if", gate.if_ids),
+            ("else", gate.else_ids),
+        )
+        for side, ids in sides:
+            own = getattr(step, f"{side}_steps")
+            if role.ours:
+                listed = [
+                    self._finished(one, self.roles[one].steps[0], inside)
+                    for one in ids
+                    if self.roles[one].steps
+                ]
+                branches[f"{side}_steps"] = own if own is ABSENT else tuple(listed)
+            else:
+                branches[f"{side}_steps"] = (*self._listed((gate.step, side), inside), *own)
+        return replace(step, **branches)
+
+
+def _is_ours(task: Any) -> bool:
+    return isinstance(getattr(task, "step", None), Step)
+
+
+def _classes(task: Any) -> frozenset[str]:
+    cls = getattr(task, "operator_class", type(task))
+    return frozenset(one.__name__ for one in cls.__mro__)
+
+
+def _class_of(task: Any, names: Iterable[str]) -> str | None:
+    """The provider's class among ``names`` that a task is of, as long as it does what that does."""
+    for cls in type(task).__mro__:
+        known = cls.__module__.startswith(provider.PACKAGE) and cls.__name__ in names
+        if known and getattr(type(task), "execute", None) is getattr(cls, "execute", None):
+            return str(cls.__name__)
+    return None
+
+
+def _kind(task: Any) -> provider.Kind | None:
+    name = _class_of(task, provider.KINDS)
+    return None if name is None else provider.KINDS[name]
+
+
+def _job_names(config: Any) -> Iterator[str]:
+    if isinstance(config, Mapping):
+        for name, value in config.items():
+            if str(name).endswith(("JobName", "EndpointName")) and isinstance(value, str):
+                yield value
+            elif isinstance(value, Mapping):
+                yield from _job_names(value)
+
+
+def _in_order(tasks: Mapping[str, Any]) -> list[str]:
+    """Task ids so that each comes after those upstream of it, else in the order of the file."""
+    found: dict[str, None] = {}
+    path: set[str] = set()
+
+    def visit(task_id: str) -> None:
+        stack = [(task_id, iter(sorted(tasks[task_id].upstream_task_ids)))]
+        path.add(task_id)
+        while stack:
+            here, before = stack[-1]
+            following = next((one for one in before if one not in path and one in tasks), None)
+            if following is None:
+                found[here] = None
+                stack.pop()
+            else:
+                path.add(following)
+                stack.append((following, iter(sorted(tasks[following].upstream_task_ids))))
+
+    for task_id in tasks:
+        if task_id not in path:
+            visit(task_id)
+    return list(found)

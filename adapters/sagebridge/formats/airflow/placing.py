@@ -1,0 +1,89 @@
+"""Which branch of which condition each task of a DAG stands in.
+
+In Airflow a branch skips its direct followers that are not chosen, and what depends on them. A step
+stands in a branch where all that it depends on stands there, or outside the condition's reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+Side: TypeAlias = Literal["if", "else"]
+Branch: TypeAlias = "tuple[str, Side]"
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """A Condition step and the tasks that each outcome lets run.
+
+    ``fixed``: the file lists what stands in its branches, and nothing else does.
+    """
+
+    step: str
+    if_ids: tuple[str, ...]
+    else_ids: tuple[str, ...]
+    fixed: bool = False
+
+    def sides(self, task_id: str) -> list[Branch]:
+        """The branches that let a task run; none where both do."""
+        sides: list[Branch] = []
+        if task_id in self.if_ids:
+            sides.append((self.step, "if"))
+        if task_id in self.else_ids:
+            sides.append((self.step, "else"))
+        return sides if len(sides) == 1 else []
+
+
+@dataclass(slots=True)
+class Places:
+    """``inside`` has the branch of each task that stands in one; ``never`` those never chosen."""
+
+    inside: dict[str, Branch] = field(default_factory=dict)
+    never: set[str] = field(default_factory=set)
+    several: dict[str, int] = field(default_factory=dict)
+
+
+def placed(
+    order: Sequence[str],
+    upstream: Mapping[str, Sequence[str]],
+    gates: Mapping[str, Sequence[Gate]],
+) -> Places:
+    """The branch of each task. ``order`` has every task after those upstream of it."""
+    places = Places()
+    reach: dict[str, frozenset[Branch]] = {}
+    whole: dict[Branch, frozenset[Branch]] = {}
+    for task_id in order:
+        before = [one for one in upstream[task_id] if one in reach]
+        inherited = frozenset(branch for one in before for branch in reach[one])
+        free = [gate for one in before for gate in gates[one] if not gate.fixed]
+        listed = [gate for one in before for gate in gates[one] if gate.fixed]
+        fixed = [branch for gate in listed for branch in gate.sides(task_id)]
+        direct = [branch for gate in free for branch in gate.sides(task_id)]
+        unchosen = not fixed and _is_unchosen(task_id, before, gates)
+        if unchosen or places.never.intersection(before):
+            places.never.add(task_id)
+        if fixed or direct:
+            places.inside[task_id] = (fixed or direct)[0]
+        else:
+            outer = next((one for one in inherited if whole.get(one) == inherited), None)
+            if outer is not None:
+                places.inside[task_id] = outer
+        if len(direct) > 1:
+            places.several[task_id] = len(direct)
+        reach[task_id] = inherited | frozenset(direct)
+        for gate in gates[task_id]:
+            sides: tuple[Side, Side] = ("if", "else")
+            for side in sides:
+                whole[gate.step, side] = reach[task_id] | {(gate.step, side)}
+    return places
+
+
+def _is_unchosen(task_id: str, before: Sequence[str], gates: Mapping[str, Sequence[Gate]]) -> bool:
+    """Whether a branch before a task lets it run in no case."""
+    for one in before:
+        free = [gate for gate in gates[one] if not gate.fixed]
+        if free and not any(task_id in (*gate.if_ids, *gate.else_ids) for gate in free):
+            return True
+    return False
