@@ -136,6 +136,20 @@ def test_a_task_marked_failed_stops_its_job(
     assert shown["steps"]["Train"]["state"] == "Stopped"
 
 
+def test_a_task_that_is_cleared_gets_a_new_job(desk: Desk, api: httpx.Client, lost: None) -> None:
+    assert ended(api, DAG, "button") == "failed"
+    again = {"dry_run": False, "dag_run_id": "button", "task_ids": ["Train"]}
+    api.post(f"/dags/{DAG}/clearTaskInstances", json=again).raise_for_status()
+
+    eventually(lambda: len(jobs(desk, "button")) == 2)
+    (desk.folder / "button").touch()
+
+    assert ended(api, DAG, "button") == "success"
+    statuses = {job["TrainingJobStatus"] for job in jobs(desk, "button")}
+    assert statuses == {"Stopped", "Completed"}
+    assert desk.show(execution_id("airflow", DAG, "button"))["status"] == "Succeeded"
+
+
 def test_every_definition_of_the_folder_is_a_dag(api: httpx.Client) -> None:
     eventually(lambda: api.get("/dags/abalone").is_success)
 

@@ -36,7 +36,9 @@ def aws_errors(command: Callable[_P, _R]) -> Callable[_P, _R]:
             return command(*args, **kwargs)
         except Exception as error:
             if type(error).__module__.startswith("botocore."):
-                raise ServiceError(f"AWS: {error}") from error
+                # An operation that is refused is named, and may be one of the local backend.
+                head = "" if hasattr(error, "operation_name") else "AWS: "
+                raise ServiceError(f"{head}{error}") from error
             raise
 
     return telling
