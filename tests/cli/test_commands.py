@@ -52,5 +52,7 @@ def test_section(section: str, tmp_path: Path) -> None:
             assert run(command, tmp_path) == fence["body"]
             ran += 1
         else:
-            (tmp_path / fence["info"].split()[1]).write_text(fence["body"])
+            file = tmp_path / fence["info"].split()[1]
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(fence["body"])
     assert ran, "the section runs nothing"

@@ -180,7 +180,7 @@ class _Run:
             self._fail(source, SourceError(source, f"holds {len(result)} pipelines", fix))
             return
         for one in result:
-            own = one.pipeline.name or "pipeline"
+            own = self.name or one.pipeline.name or "pipeline"
             try:
                 self._translate(source, own if len(result) > 1 else _stem(source, own), one)
             except MissingExtra:
@@ -238,9 +238,10 @@ class _Run:
             self.report.append({"source": source, "target": self.to, "error": str(error)})
 
     def finish(self, losses_file: str | None, *, summary: bool) -> None:
+        translated = any("losses" in one for one in self.report)
         for old in self.mapping:
-            if old in self.unused and self.report:
-                click.echo(printable(f"warning: --map {old!r} is found nowhere"), err=True)
+            if translated and old in self.unused:
+                click.echo(printable(f"warning: --map {old!r} changes nothing"), err=True)
         if losses_file is not None:
             write_file(Path(losses_file), dump_json(self.report))
         if summary:

@@ -1,0 +1,194 @@
+"""translate on folders: what is written, what is kept, and what the exit code says."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sagebridge.cli import main
+from sagebridge.cli.files import safe_stem, write_file
+from sagebridge.errors import UsageError
+from tests.strategies import canonical
+
+SMALL: dict[str, Any] = {
+    "Version": "2020-12-01",
+    "Steps": [{"Name": "A", "Type": "Lambda", "FunctionArn": "f"}],
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder of two sound definitions, a README and a folder within."""
+    source = tmp_path / "in"
+    (source / "deeper").mkdir(parents=True)
+    for name in ("a.json", "b.c.json", "deeper/d.json"):
+        (source / name).write_text(json.dumps(SMALL))
+    (source / "README.md").write_text("no pipeline")
+    return source
+
+
+def written(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.iterdir())
+
+
+def test_a_folder_and_back(corpus: Path, tmp_path: Path, capsys: Any) -> None:
+    there, back = tmp_path / "there", tmp_path / "back"
+    sources = sorted(corpus.glob("*.json"))
+    arguments = [str(corpus), "--to", "sagemaker", "--as", "create-pipeline", "-o", str(there)]
+    assert main(["translate", *arguments]) == 0
+    assert f"{len(sources)} pipelines: {len(sources)} written" in capsys.readouterr().err
+    assert main(["translate", str(there), "--to", "sagemaker", "-o", str(back)]) == 0
+    for source in sources:
+        found = json.loads((back / source.name).read_text())
+        assert canonical(found) == canonical(json.loads(source.read_text()))
+
+
+def test_files_are_named_after_their_sources(folder: Path, tmp_path: Path, capsys: Any) -> None:
+    out = tmp_path / "out"
+    assert main(["translate", str(folder), "--to", "airflow", "-o", str(out)]) == 0
+    assert written(out) == ["a.py", "b.c.py"]
+    assert main(["translate", str(folder), "--to", "airflow", "-o", str(out)]) == 0
+    assert capsys.readouterr().err.splitlines()[-1] == "2 pipelines: 2 unchanged; 0 losses"
+
+
+def test_sources_of_one_name_do_not_overwrite_each_other(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    sources = [str(folder / "a.json"), str(folder), str(folder / "deeper")]
+    assert main(["translate", *sources, "--to", "sagemaker", "-o", str(out)]) == 0
+    assert written(out) == ["a-2.json", "a.json", "b.c.json", "d.json"]
+
+
+def test_one_source_into_a_folder(folder: Path, tmp_path: Path) -> None:
+    source = str(folder / "a.json")
+    assert main(["translate", source, "--to", "sagemaker", "-o", f"{tmp_path}/new/"]) == 0
+    assert main(["translate", source, "--to", "sagemaker", "-o", str(tmp_path / "b.txt")]) == 0
+    assert (tmp_path / "new" / "a.json").read_text() == (tmp_path / "b.txt").read_text()
+
+
+def test_standard_input(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sagebridge.cli", "translate", "-", "--to", "sagemaker"]
+    done = subprocess.run(
+        [*command, "--name", "../../etc", "-o", f"{tmp_path}/out/"],
+        input=json.dumps(SMALL),
+        text=True,
+        capture_output=True,
+        check=True,
+    )
+    assert done.stderr == ""
+    assert written(tmp_path) == ["out"]
+    assert written(tmp_path / "out") == ["_.._etc.json"]
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("../../etc/passwd", "_.._etc_passwd"),
+        (".bashrc", "bashrc"),
+        ("-rf", "rf"),
+        ("a b\n\0c", "a_b_c"),
+        ("...", "pipeline"),
+        ("", "pipeline"),
+        ("x" * 300, "x" * 200),
+    ],
+)
+def test_a_name_of_a_pipeline_stays_in_the_folder(name: str, stem: str) -> None:
+    assert safe_stem(name) == stem
+
+
+def test_the_worst_exit_code_is_given(folder: Path, tmp_path: Path) -> None:
+    out = ["--to", "airflow", "-o", str(tmp_path / "out")]
+    lossy, faulty, cut = (folder / name for name in ("lossy.json", "faulty.json", "cut.json"))
+    lossy.write_text(json.dumps({**SMALL, "Steps": [{"Name": "A", "Type": "X", "Arguments": {}}]}))
+    assert main(["translate", str(folder), *out]) == 0
+    assert main(["translate", str(folder), *out, "--fail-on-loss"]) == 4
+    faulty.write_text(json.dumps({**SMALL, "Steps": []}))
+    assert main(["translate", str(folder), *out, "--fail-on-loss"]) == 1
+    cut.write_text("{")
+    assert main(["translate", str(folder), *out, "--fail-on-loss"]) == 5
+    assert written(tmp_path / "out") == ["a.py", "b.c.py", "lossy.py"]
+
+
+def test_check_writes_nothing(folder: Path, tmp_path: Path, capsys: Any) -> None:
+    out = tmp_path / "out"
+    check = ["translate", str(folder), "--to", "airflow", "-o", str(out), "--check"]
+    assert main(check) == 1
+    assert not out.exists()
+    assert "2 pipelines: 2 stale" in capsys.readouterr().err
+    assert main(check[:-1]) == 0
+    assert main(check) == 0
+    (out / "a.py").write_text("edited")
+    assert main(check) == 1
+    assert (out / "a.py").read_text() == "edited"
+
+
+def test_diff_writes_nothing(folder: Path, tmp_path: Path, capsys: Any) -> None:
+    file = tmp_path / "a.json"
+    file.write_text("{}\n")
+    arguments = ["--to", "sagemaker", "-o", str(file), "--diff"]
+    assert main(["translate", str(folder / "a.json"), *arguments]) == 0
+    assert "-{}" in capsys.readouterr().out.splitlines()
+    assert file.read_text() == "{}\n"
+
+
+def test_losses_as_json_name_what_failed_too(folder: Path, tmp_path: Path) -> None:
+    (folder / "cut.json").write_text("{")
+    report = tmp_path / "losses.json"
+    arguments = ["--to", "airflow", "-o", str(tmp_path / "out"), "--losses", str(report)]
+    assert main(["translate", str(folder), *arguments]) == 5
+    told = json.loads(report.read_text())
+    assert [Path(one["source"]).name for one in told] == ["a.json", "b.c.json", "cut.json"]
+    assert [one.get("losses") for one in told] == [[], [], None]
+    assert "cut off" in told[2]["error"]
+
+
+class TestWriting:
+    def test_a_file_keeps_its_mode_and_a_new_one_has_the_usual(self, tmp_path: Path) -> None:
+        old, new = tmp_path / "old", tmp_path / "new"
+        old.write_text("x")
+        old.chmod(0o750)
+        mask = os.umask(0o027)
+        try:
+            write_file(old, "y")
+            write_file(new, "y")
+        finally:
+            os.umask(mask)
+        assert old.read_text() == "y"
+        assert [stat.S_IMODE(file.stat().st_mode) for file in (old, new)] == [0o750, 0o640]
+
+    def test_a_link_is_replaced_and_not_followed(self, tmp_path: Path) -> None:
+        target, link = tmp_path / "target", tmp_path / "link"
+        target.write_text("mine")
+        link.symlink_to(target)
+        write_file(link, "new")
+        assert target.read_text() == "mine"
+        assert link.read_text() == "new"
+
+    def test_what_cannot_be_written_leaves_nothing(self, tmp_path: Path) -> None:
+        (tmp_path / "folder").mkdir()
+        with pytest.raises(UsageError, match="cannot write"):
+            write_file(tmp_path / "folder", "x")
+        (tmp_path / "file").write_text("x")
+        with pytest.raises(UsageError, match="cannot write"):
+            write_file(tmp_path / "file" / "below", "x")
+        assert written(tmp_path) == ["file", "folder"]
+
+
+def test_progress_on_a_terminal_only(folder: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sagebridge.cli", "translate", str(folder)]
+    command += ["--to", "airflow", "-o", str(tmp_path / "out")]
+    leader, follower = pty.openpty()
+    subprocess.run(command, stderr=follower, env={**os.environ, "TERM": "xterm"}, check=True)
+    os.close(follower)
+    assert "Translating" in os.read(leader, 100_000).decode()
+    os.close(leader)
+    piped = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert piped.stdout == ""
+    assert piped.stderr == "2 pipelines: 2 unchanged; 0 losses\n"

@@ -1,0 +1,254 @@
+"""CreatePipeline requests and CloudFormation templates, written and read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sagebridge
+from sagebridge.errors import SourceError
+from sagebridge.model.pipeline import Parallelism, Pipeline
+from sagebridge.model.values import ABSENT
+from tests.strategies import canonical
+
+SMALL = {
+    "Version": "2020-12-01",
+    "Steps": [{"Name": "A", "Type": "Lambda", "FunctionArn": "f", "Arguments": {"x": "${Day}"}}],
+}
+FULL = {
+    "PipelineName": "nightly",
+    "PipelineDisplayName": "Nightly",
+    "PipelineDescription": "every night",
+    "RoleArn": "arn:aws:iam::111122223333:role/R",
+    "Tags": [{"Key": "team", "Value": "ml"}],
+    "ParallelismConfiguration": {"MaxParallelExecutionSteps": 3},
+}
+BESIDE = ("name", "display_name", "description", "role_arn", "tags", "parallelism")
+
+
+def pipeline(**envelope: Any) -> Pipeline:
+    return sagebridge.read({**envelope, "PipelineDefinition": json.dumps(SMALL)}).pipeline
+
+
+def template(**properties: Any) -> dict[str, Any]:
+    resource = {"Type": "AWS::SageMaker::Pipeline", "Properties": properties}
+    return {"Resources": {"Nightly": resource}}
+
+
+def body(value: Any) -> dict[str, Any]:
+    return {"PipelineDefinition": {"PipelineDefinitionBody": value}}
+
+
+def codes(source: Any) -> list[tuple[str, str]]:
+    return [(loss.code, loss.severity) for loss in sagebridge.read(source).losses]
+
+
+@pytest.mark.parametrize("document", ["create-pipeline", "cloudformation"])
+def test_all_that_lies_beside_a_definition_comes_back(document: str) -> None:
+    meant = pipeline(**FULL)
+    text, lost = sagebridge.write(meant, "sagemaker", document=document)
+    found, losses = sagebridge.read(text)
+    assert (lost, losses) == ((), ())
+    assert found == meant
+    assert [getattr(found, name) for name in BESIDE] == [getattr(meant, name) for name in BESIDE]
+
+
+@pytest.mark.parametrize("document", ["create-pipeline", "cloudformation"])
+def test_every_definition_comes_back(definition: Path, document: str) -> None:
+    written = sagebridge.write(
+        sagebridge.read(definition, name="p").pipeline, "sagemaker", document=document
+    )
+    found = sagebridge.write(sagebridge.read(written.text).pipeline, "sagemaker").text
+    assert canonical(json.loads(found)) == canonical(json.loads(definition.read_text()))
+    assert {loss.severity for loss in written.losses} <= {"info"}
+
+
+def test_a_request_is_one_that_botocore_takes() -> None:
+    boto3 = pytest.importorskip("boto3")
+    from botocore.validate import validate_parameters
+
+    request = json.loads(
+        sagebridge.write(pipeline(**FULL), "sagemaker", document="create-pipeline").text
+    )
+    client = boto3.client(
+        "sagemaker", region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="x"
+    )
+    shape = client.meta.service_model.operation_model("CreatePipeline").input_shape
+    validate_parameters({**request, "ClientRequestToken": "x" * 32}, shape)
+
+
+def test_a_definition_names_what_it_has_no_place_for() -> None:
+    (loss,) = sagebridge.write(pipeline(**FULL), "sagemaker").losses
+    assert (loss.code, loss.severity) == ("beside-definition", "dropped")
+    for member in FULL.keys() - {"PipelineName"}:
+        assert member in loss.what
+    assert sagebridge.write(pipeline(PipelineName="nightly"), "sagemaker").losses == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("my_pipeline", "my-pipeline"),
+        ("-x--y-", "x-y"),
+        ("é", "pipeline"),
+        ("x" * 300, "x" * 256),
+        (None, "pipeline"),
+    ],
+)
+def test_names_that_sagemaker_does_not_take(name: str | None, written: str) -> None:
+    one = Pipeline(steps=(), name=name)
+    text, losses = sagebridge.write(one, "sagemaker", document="create-pipeline")
+    assert json.loads(text)["PipelineName"] == written
+    assert "pipeline-name" in [loss.code for loss in losses]
+
+
+def test_a_template_without_a_role_asks_for_one() -> None:
+    one = pipeline(PipelineName="nightly")
+    text, (loss,) = sagebridge.write(one, "sagemaker", document="cloudformation")
+    written = json.loads(text)
+    assert written["Parameters"]["RoleArn"]["Type"] == "String"
+    assert written["Resources"]["Nightly"]["Properties"]["RoleArn"] == {"Ref": "RoleArn"}
+    assert (loss.code, loss.severity) == ("role-missing", "info")
+    found, losses = sagebridge.read(text)
+    assert found.role_arn is ABSENT
+    assert [(one.code, one.severity) for one in losses] == [("template-function", "info")]
+
+
+class TestTemplates:
+    def test_functions_in_the_definition_stay_as_text(self) -> None:
+        source = template(**body({"Fn::Sub": json.dumps(SMALL)}))
+        found, (loss,) = sagebridge.read(source)
+        assert found.steps[0].arguments["x"] == "${Day}"
+        assert (loss.code, loss.severity) == ("template-function", "changed")
+        assert "${Day}" in loss.what
+        assert "--map" in loss.advice
+
+    def test_text_that_sub_leaves_alone(self) -> None:
+        text = json.dumps(SMALL).replace("${Day}", "${!Day}")
+        found, losses = sagebridge.read(template(**body({"Fn::Sub": [text, {}]})))
+        assert found.steps[0].arguments["x"] == "${Day}"
+        assert losses == ()
+
+    def test_a_plain_body_has_no_variables(self) -> None:
+        assert codes(template(**body(json.dumps(SMALL)))) == []
+
+    def test_a_definition_as_an_object(self) -> None:
+        source = template(**body({"Fn::ToJsonString": SMALL}))
+        assert sagebridge.read(source).pipeline.steps[0].name == "A"
+
+    @pytest.mark.parametrize(
+        ("role", "found", "severity"),
+        [
+            ({"Ref": "Given"}, "arn:r", "changed"),
+            ({"Ref": "Asked"}, ABSENT, "info"),
+            ({"Fn::GetAtt": ["Role", "Arn"]}, ABSENT, "dropped"),
+            ({"Fn::Sub": "arn:${AWS::AccountId}"}, ABSENT, "dropped"),
+        ],
+    )
+    def test_functions_beside_the_definition(self, role: Any, found: Any, severity: str) -> None:
+        source = template(RoleArn=role, **body(json.dumps(SMALL)))
+        source["Parameters"] = {"Given": {"Type": "String", "Default": "arn:r"}, "Asked": {}}
+        assert sagebridge.read(source).pipeline.role_arn == found
+        assert codes(source) == [("template-function", severity)]
+
+    def test_the_rest_of_a_template_is_named(self) -> None:
+        source = template(**body(json.dumps(SMALL)))
+        source["Resources"]["Bucket"] = {"Type": "AWS::S3::Bucket"}
+        source["Resources"]["Nightly"]["DependsOn"] = "Bucket"
+        assert codes(source) == [("template-rest", "info")] * 2
+
+    def test_several_pipelines(self, tmp_path: Path) -> None:
+        source = template(**body(json.dumps(SMALL)))
+        source["Resources"]["Weekly"] = source["Resources"]["Nightly"]
+        file = tmp_path / "t.json"
+        file.write_text(json.dumps(source))
+        with pytest.raises(SourceError, match="several pipelines: Nightly, Weekly; put #NAME"):
+            sagebridge.read(file)
+        assert sagebridge.read(f"{file}#Weekly").pipeline.steps[0].name == "A"
+        with pytest.raises(SourceError, match="no AWS::SageMaker::Pipeline 'Monthly'"):
+            sagebridge.read(f"{file}#Monthly")
+
+    @pytest.mark.parametrize(
+        ("source", "message"),
+        [
+            ({"Resources": {"B": {"Type": "AWS::S3::Bucket"}}}, "no AWS::SageMaker::Pipeline"),
+            ({"Resources": {"P": {"Type": "AWS::SageMaker::Pipeline"}}}, "no Properties"),
+            (template(), "neither a text nor"),
+            (template(**body({"Fn::ImportValue": "x"})), "neither a text nor"),
+            (template(**body("{")), "not JSON"),
+            (template(**body("[]")), "no pipeline definition"),
+            (
+                template(PipelineDefinition={"PipelineDefinitionS3Location": {"Bucket": "b"}}),
+                "lies in S3",
+            ),
+        ],
+    )
+    def test_templates_without_a_pipeline(self, source: Any, message: str) -> None:
+        with pytest.raises(SourceError, match=message):
+            sagebridge.read(source)
+
+    def test_findings_point_into_the_definition_at_the_line_of_its_body(self) -> None:
+        text = json.dumps(template(**body(json.dumps({**SMALL, "Steps": []}))), indent=1)
+        (finding,) = sagebridge.validate(text)
+        assert (finding.code, finding.pointer) == ("no-steps", "/Steps")
+        assert "PipelineDefinitionBody" in text.splitlines()[finding.line - 1]
+
+
+YAML = """\
+AWSTemplateFormatVersion: 2010-09-09
+Resources:
+  Nightly:
+    Type: AWS::SageMaker::Pipeline
+    Properties:
+      PipelineName: nightly
+      RoleArn: !GetAtt Role.Arn
+      ParallelismConfiguration: {MaxParallelExecutionSteps: 3}
+      PipelineDefinition:
+        PipelineDefinitionBody: !Sub |
+          {"Version": "2020-12-01", "Steps": [
+            {"Name": "A", "Type": "Lambda", "FunctionArn": "arn:${AWS::Region}", "Arguments": {}}]}
+"""
+
+
+class TestYaml:
+    def read(self, folder: Path, text: str) -> sagebridge.Reading:
+        file = folder / "template.yaml"
+        file.write_text(text)
+        return sagebridge.read(file)
+
+    def test_a_template(self, tmp_path: Path) -> None:
+        found, losses = self.read(tmp_path, YAML)
+        assert found.name == "nightly"
+        assert found.parallelism == Parallelism(3)
+        assert [(loss.code, loss.severity) for loss in losses] == [
+            ("template-function", "changed"),
+            ("template-function", "dropped"),
+        ]
+
+    def test_scalars_are_those_of_json(self, tmp_path: Path) -> None:
+        found, _ = self.read(
+            tmp_path,
+            "Version: 2020-12-01\nSteps:\n- {Name: A, Type: Lambda, FunctionArn: f, Arguments:\n"
+            '    {x: {"Std:Join": {On: "-", Values: [yes, 1, 1.5, true, null, 2020-01-01]}}}}\n',
+        )
+        assert found.version == "2020-12-01"
+        assert found.steps[0].arguments["x"].values == ("yes", 1, 1.5, True, None, "2020-01-01")
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("a: &x [1]\nb: *x\n", "line 2, column 4: not YAML: CloudFormation has no aliases"),
+            ("a: [1", "not YAML"),
+            ("!!python/object/apply:os.system ['echo']", "not YAML"),
+            ("- 1", "an array is no pipeline"),
+            ("", "null is no pipeline"),
+            ("[" * 5000, "not YAML"),
+        ],
+        ids=["alias", "cut", "python", "array", "empty", "deep"],
+    )
+    def test_what_is_no_template(self, tmp_path: Path, text: str, message: str) -> None:
+        with pytest.raises(SourceError, match=message):
+            self.read(tmp_path, text)

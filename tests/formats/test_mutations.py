@@ -1,0 +1,39 @@
+"""Definitions with mistakes in them: findings, or a translation that comes back."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import sagebridge
+from sagebridge.errors import SourceError, Untranslatable
+from sagebridge.registry import FORMATS
+from tests.conftest import find_corpus
+from tests.strategies import canonical, mutated
+
+SOUND = [json.loads(file.read_text()) for file in sorted(find_corpus()[0].glob("*.json"))]
+
+
+@pytest.mark.slow
+@settings(
+    max_examples=1000,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(mutated(st.sampled_from(SOUND)))
+def test_findings_or_a_translation(definition: Any) -> None:
+    text = json.dumps(definition)
+    errors = [one for one in sagebridge.validate(text) if one.severity == "error"]
+    try:
+        written = {to: sagebridge.translate(text, to).text for to in FORMATS}
+    except (SourceError, Untranslatable):
+        assert errors
+        return
+    assert canonical(json.loads(written["sagemaker"])) == canonical(json.loads(text))
+    for to, file in written.items():
+        if FORMATS[to].suffix == ".py":
+            compile(file, to, "exec")
