@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sagebridge_operators.launch import stopping
+from sagebridge_operators.lifecycle import stopping
 from sagebridge_operators.lifecycle.records import ExecutionRecords, Folder
 from tests.fakes import FakeBackend, Plan
 

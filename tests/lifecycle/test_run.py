@@ -173,7 +173,7 @@ def test_the_environment_is_shown_nowhere(
     everything = [caplog.text, json.dumps([outputs, shown]), *stored(records)]
     assert "hunter2" not in "".join(everything)
     assert shown[0]["Environment"] == {"TOKEN": "***"}
-    assert "'TOKEN': '***'" in caplog.text
+    assert '"TOKEN": "***"' in caplog.text
 
 
 def test_an_environment_value_that_is_referred_to_is_handed_on(make: Make) -> None:

@@ -37,7 +37,7 @@ def prepare(operator: StepOperator, context: Context) -> StepRun:
         experiment_config=pipeline.experiment_config,
     )
     records = ExecutionRecords(open_objects(records_location(), lambda: backend.client("s3")))
-    records.begin(execution.id, _describe(execution, backend), lambda: _definition(pipeline))
+    records.begin(execution.id, execution.described(backend.name), lambda: _definition(pipeline))
     names = {step: task.task_id for step, task in steps_of(dag).items()}
 
     def upstream(step: str) -> Mapping[str, Any] | None:
@@ -97,18 +97,6 @@ def backend_of(operator: StepOperator) -> Backend:
         return hook.get_conn()
 
     return AwsBackend(client)
-
-
-def _describe(execution: Execution, backend: Backend) -> dict[str, Any]:
-    return {
-        "id": execution.id,
-        "pipeline": execution.pipeline,
-        "engine": execution.engine,
-        "run": execution.run,
-        "backend": backend.name,
-        "started": execution.started.isoformat(),
-        "parameters": dict(execution.parameters),
-    }
 
 
 def _definition(pipeline: Pipeline) -> dict[str, Any]:

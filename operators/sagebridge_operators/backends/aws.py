@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
+from threading import Lock
 from typing import Any
 
 from sagebridge_operators.errors import StoreError
@@ -21,11 +22,13 @@ class AwsBackend:
     def __init__(self, clients: ClientFactory | None = None) -> None:
         self._make = clients or _default_clients()
         self._clients: dict[str, Any] = {}
+        self._lock = Lock()
 
     def client(self, service: str) -> Any:
-        if service not in self._clients:
-            self._clients[service] = self._make(service)
-        return self._clients[service]
+        with self._lock:
+            if service not in self._clients:
+                self._clients[service] = self._make(service)
+            return self._clients[service]
 
     def read_object(self, uri: str) -> bytes:
         from botocore.exceptions import ClientError

@@ -14,8 +14,8 @@ from sagebridge_operators.commands.options import aws_errors, format_option, wor
 from sagebridge_operators.commands.printing import print_list, print_view
 from sagebridge_operators.commands.view import Reader
 from sagebridge_operators.errors import ExecutionFailed, UnknownStep
-from sagebridge_operators.launch import stopping
 from sagebridge_operators.launch.place import Place
+from sagebridge_operators.lifecycle import stopping
 from sagebridge_operators.lifecycle.states import status
 
 _EXECUTION = click.argument("execution", metavar="ID")

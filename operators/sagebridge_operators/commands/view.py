@@ -15,10 +15,10 @@ from sagebridge.model.expressions import Get, Join, JsonGet
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
 from sagebridge.model.values import Value
 from sagebridge_operators.launch.place import Place
-from sagebridge_operators.launch.stopping import refreshed
 from sagebridge_operators.lifecycle.execution import Execution
 from sagebridge_operators.lifecycle.resolve import Resolver
 from sagebridge_operators.lifecycle.states import RUNNING, State, states, status
+from sagebridge_operators.lifecycle.stopping import refreshed
 from sagebridge_operators.steps import JOB_TYPES
 
 

@@ -13,9 +13,9 @@ from sagebridge.errors import SagebridgeError, ServiceError
 from sagebridge.formats.airflow.live import legal_id
 from sagebridge.formats.sagemaker.writer import definition
 from sagebridge.model.pipeline import Pipeline, walk
-from sagebridge_operators.launch import stopping
 from sagebridge_operators.launch.airflow import PrivateAirflow
 from sagebridge_operators.launch.place import Place
+from sagebridge_operators.lifecycle import stopping
 from sagebridge_operators.lifecycle.execution import execution_id
 from sagebridge_operators.lifecycle.records import now
 from sagebridge_operators.lifecycle.states import Status, status

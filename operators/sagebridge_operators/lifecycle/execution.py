@@ -27,6 +27,18 @@ class Execution:
     parameters: Mapping[str, Any]
     experiment_config: Value = ABSENT
 
+    def described(self, backend: str) -> dict[str, Any]:
+        """Its record."""
+        return {
+            "id": self.id,
+            "pipeline": self.pipeline,
+            "engine": self.engine,
+            "run": self.run,
+            "backend": backend,
+            "started": self.started.isoformat(),
+            "parameters": dict(self.parameters),
+        }
+
 
 def execution_id(*run: str) -> str:
     """12 hex characters for a run of an engine, given as (engine, DAG or flow, run id)."""

@@ -32,6 +32,8 @@ class Objects(Protocol):
 
     def keys(self, prefix: str) -> Iterator[str]: ...
 
+    def remove(self, key: str) -> None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Folder:
@@ -69,6 +71,9 @@ class Folder:
             files = path.rglob("*.json") if path.is_dir() else iter([path])
             yield from (str(file.relative_to(self.path)) for file in sorted(files))
 
+    def remove(self, key: str) -> None:
+        (self.path / key).unlink(missing_ok=True)
+
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
@@ -100,6 +105,9 @@ class Bucket:
         pages = self.client().get_paginator("list_objects_v2")
         for page in pages.paginate(Bucket=place["Bucket"], Prefix=f"{below}{prefix}"):
             yield from (item["Key"].removeprefix(below) for item in page.get("Contents", ()))
+
+    def remove(self, key: str) -> None:
+        self.client().delete_object(**self._place(key))
 
 
 def open_objects(location: str, s3: Callable[[], Any]) -> Objects:
@@ -137,6 +145,11 @@ class ExecutionRecords:
 
     def stop_requested(self, execution: str) -> bool:
         return self.objects.get(f"{execution}/stop.json") is not None
+
+    def reopen(self, execution: str) -> None:
+        """An execution that goes on after its end: neither ended nor asked to stop any more."""
+        self.objects.remove(f"{execution}/end.json")
+        self.objects.remove(f"{execution}/stop.json")
 
     def ids(self) -> list[str]:
         """Every execution, the newest first."""

@@ -67,6 +67,8 @@ class StepRun:
         Any other exception is no verdict on the step: the engine may try again, and finds the job.
         """
         self.record = {"name": self.step.name, "type": self.step.type, "started": now()}
+        if self.generation:
+            self.record["generation"] = self.generation
         self._save("Executing")
         try:
             if self.records.stop_requested(self.execution.id):

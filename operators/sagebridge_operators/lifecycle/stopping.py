@@ -1,0 +1,97 @@
+"""Stops an execution: its jobs, and what its records say of them.
+
+A step's worker stops its own job and records it as soon as it sees the request. Workers may be gone
+or slow, so the jobs are asked directly as well.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from sagebridge_operators.lifecycle.backend import Backend
+from sagebridge_operators.lifecycle.execution import job_name
+from sagebridge_operators.lifecycle.records import ExecutionRecords, now
+from sagebridge_operators.lifecycle.states import RUNNING
+from sagebridge_operators.steps import JOB_TYPES
+
+PATIENCE = 60.0
+"""Seconds in which jobs are expected to have stopped; local ones are killed after 30."""
+
+_WORKER_ANSWERS = 15.0
+_PAUSE = 0.3
+
+
+def stop(
+    records: ExecutionRecords, backend: Backend, execution: str, patience: float = PATIENCE
+) -> list[str]:
+    """Asks for the end of an execution and waits for it; the steps that have not ended by then."""
+    records.request_stop(execution)
+    stop_jobs(records, backend, execution)
+    began = time.monotonic()
+    while True:
+        left = running(records, backend, execution)
+        waited = time.monotonic() - began
+        # A step without a job is about to make one, or its worker is gone.
+        if waited > patience or not (left if waited < _WORKER_ANSWERS else any(left.values())):
+            return [step for step, job in left.items() if job]
+        time.sleep(_PAUSE)
+
+
+def stop_jobs(records: ExecutionRecords, backend: Backend, execution: str) -> None:
+    """Asks the service to stop every job of an execution that still runs.
+
+    A worker that was killed between starting a job and recording it leaves no name, but the name
+    follows from the step.
+    """
+    for record in records.steps(execution).values():
+        job_type = JOB_TYPES.get(record["type"])
+        if job_type is None or record["status"] not in RUNNING:
+            continue
+        client = backend.client(job_type.service)
+        generation = record.get("generation", 0)
+        limit = job_type.name_limit
+        name = (record.get("job") or {}).get("name") or job_name(
+            execution, generation, record["name"], 0, limit=limit
+        )
+        if job_type.find(client, name) is not None:
+            job_type.request_stop(client, name)
+
+
+def running(records: ExecutionRecords, backend: Backend, execution: str) -> dict[str, str | None]:
+    """The steps that have not ended, with the names of their jobs where they have one."""
+    steps = {name: refreshed(record, backend) for name, record in records.steps(execution).items()}
+    return {
+        name: (record.get("job") or {}).get("name")
+        for name, record in steps.items()
+        if record["status"] in RUNNING
+    }
+
+
+def refreshed(record: Mapping[str, Any], backend: Backend) -> dict[str, Any]:
+    """A step's record with the state that its job has by now, whatever became of its worker."""
+    job = record.get("job")
+    if record["status"] not in RUNNING or not job:
+        return dict(record)
+    job_type = JOB_TYPES[record["type"]]
+    description = job_type.find(backend.client(job_type.service), job["name"])
+    if description is None or (state := job_type.state(description)) == "Executing":
+        return dict(record)
+    reason = {} if state == "Succeeded" else {"reason": job_type.reason(description)}
+    return {**record, "status": state, "ended": record.get("ended") or now(), **reason}
+
+
+def settle(
+    records: ExecutionRecords, backend: Backend, execution: str, status: str, reason: str
+) -> None:
+    """Ends the records of steps whose workers are gone: as their jobs ended, else with ``status``.
+
+    To be called only when no worker is left, since each record has one writer.
+    """
+    for step, record in records.steps(execution).items():
+        if record["status"] in RUNNING:
+            last = refreshed(record, backend)
+            if last["status"] in RUNNING:
+                last |= {"status": status, "reason": reason, "ended": now()}
+            records.step(execution, step, last)
