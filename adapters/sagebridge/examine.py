@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from sagebridge import registry
-from sagebridge.errors import MissingExtra, SagebridgeError, Untranslatable
+from sagebridge.errors import MissingExtra, SagebridgeError, SourceError, Untranslatable
 from sagebridge.findings import Finding
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
+from sagebridge.registry import Format
 
+AT_A_TIME = 25
+"""Files of a format whose reader takes many that it is given at once."""
 KEPT = frozenset(
     ("unknown-condition-type", "unknown-expression", "unknown-step-type", "unknown-variable")
 )
@@ -27,45 +32,97 @@ class Examined:
     findings: tuple[Finding, ...]
 
 
+Outcome = list[Examined] | SagebridgeError
+
+
 def examine(source: Any, format: str | None = None, *, every: bool = False) -> list[Examined]:
     """The one pipeline of a source, or ``every`` one.
 
     Raises :class:`~sagebridge.errors.SourceError` where it cannot be read, and
     :class:`~sagebridge.errors.Untranslatable` where it has errors that no target could carry.
     """
-    from sagebridge.formats.sagemaker.source import open_source, pipeline_of
-    from sagebridge.formats.sagemaker.validator import validate_document
-    from sagebridge.formats.sagemaker.writer import definition
-
     form = registry.find(format) if format else registry.detect(source)
     if form.name == "sagemaker":
-        document = open_source(source)
-        findings = validate_document(document)
-        _refuse((document.outer or document).source, findings)
-        return [Examined(*pipeline_of(document), findings)]
-    examined = []
-    for pipeline, losses in form.readings(source) if every else [form.reader()(source)]:
-        findings = validate_document(open_source(definition(pipeline)))
-        _refuse(str(source), findings)
-        examined.append(Examined(pipeline, losses, findings))
-    return examined
+        return [_definition(source)]
+    readings = form.readings(source) if every else [form.reader()(source)]
+    return _checked(form, source, readings)
 
 
 def examine_each(
     sources: Sequence[str], format: str | None = None
-) -> Iterator[tuple[str, list[Examined] | SagebridgeError]]:
+) -> Iterator[tuple[str, Outcome]]:
     """Each source with all its pipelines, or with why it cannot be translated."""
-    for source in sources:
-        try:
-            yield source, examine(source, format, every=True)
-        except MissingExtra:
-            raise
-        except SagebridgeError as error:
-            yield source, error
+    forms = [_form(source, format) for source in sources]
+    for form, group in groupby(zip(forms, sources, strict=True), key=itemgetter(0)):
+        files = [source for _, source in group]
+        if isinstance(form, Format) and form.read_each:
+            for start in range(0, len(files), AT_A_TIME):
+                yield from _examine_files(form, files[start : start + AT_A_TIME])
+            continue
+        for source in files:
+            yield source, form if isinstance(form, SagebridgeError) else _caught(source, form.name)
 
 
-def _refuse(source: str, findings: tuple[Finding, ...]) -> None:
-    """Raise :class:`~sagebridge.errors.Untranslatable` where a finding forbids translating."""
-    faults = [one for one in findings if one.severity == "error" and one.code not in KEPT]
-    if faults:
-        raise Untranslatable(source, faults)
+def _form(source: str, format: str | None) -> Format | SourceError:
+    try:
+        return registry.find(format) if format else registry.detect(source)
+    except SourceError as error:
+        return error
+
+
+def _examine_files(form: Format, files: list[str]) -> Iterator[tuple[str, Outcome]]:
+    plain = [file for file in files if "#" not in file]
+    read = dict(zip(plain, form.readings_of(plain), strict=True))
+    for file in files:
+        found = read.get(file)
+        if found is None:
+            yield file, _caught(file, form.name)
+        elif isinstance(found, SourceError):
+            yield file, found
+        else:
+            try:
+                yield file, _checked(form, file, found)
+            except Untranslatable as error:
+                yield file, error
+
+
+def _caught(source: str, format: str) -> Outcome:
+    try:
+        return examine(source, format, every=True)
+    except MissingExtra:
+        raise
+    except SagebridgeError as error:
+        return error
+
+
+def _definition(source: Any) -> Examined:
+    from sagebridge.formats.sagemaker.source import open_source, pipeline_of
+    from sagebridge.formats.sagemaker.validator import validate_document
+
+    document = open_source(source)
+    findings = validate_document(document)
+    if faults := _faults(findings):
+        raise Untranslatable((document.outer or document).source, faults)
+    return Examined(*pipeline_of(document), findings)
+
+
+def _checked(
+    form: Format, source: Any, readings: list[tuple[Pipeline, tuple[Loss, ...]]]
+) -> list[Examined]:
+    from sagebridge.formats.sagemaker.validator import validate
+    from sagebridge.formats.sagemaker.writer import write
+
+    examined = []
+    for pipeline, losses in readings:
+        findings = validate(write(pipeline)[0])
+        if faults := _faults(findings):
+            one = source if len(readings) == 1 else f"{source}#{pipeline.name}"
+            at_lines = _faults(form.validator()(one))
+            raise Untranslatable(str(source), at_lines or faults)
+        examined.append(Examined(pipeline, losses, findings))
+    return examined
+
+
+def _faults(findings: tuple[Finding, ...]) -> list[Finding]:
+    """The findings that forbid translating."""
+    return [one for one in findings if one.severity == "error" and one.code not in KEPT]

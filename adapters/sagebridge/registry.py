@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -25,9 +25,9 @@ Writer = Callable[[Pipeline], tuple[str, tuple[Loss, ...]]]
 class Format:
     """``read``, ``read_all``, ``validate`` and ``write`` name a function as ``module:function``.
 
-    ``read_all`` reads a file that may hold several pipelines; ``validate`` gives findings at the
-    lines of its files. ``documents`` are the writers of the format's other forms; ``suffix`` is
-    that of its files.
+    ``read_all`` reads a file that may hold several pipelines, ``read_each`` many such files at a
+    time; ``validate`` gives findings at the lines of its files. ``documents`` are the writers of
+    the format's other forms; ``suffix`` is that of its files.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Format:
     write: str
     suffix: str
     read_all: str = ""
+    read_each: str = ""
     validate: str = "sagebridge.formats.sagemaker.validator:validate"
     documents: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -50,6 +51,20 @@ class Format:
             return [self.reader()(source)]
         return list(_load(self.read_all)(source))
 
+    def readings_of(
+        self, files: Sequence[str]
+    ) -> list[list[tuple[Pipeline, tuple[Loss, ...]]] | SourceError]:
+        """As :meth:`readings`, of many files; an error stands for its file."""
+        if self.read_each:
+            return list(_load(self.read_each)(files))
+        result: list[list[tuple[Pipeline, tuple[Loss, ...]]] | SourceError] = []
+        for file in files:
+            try:
+                result.append(self.readings(file))
+            except SourceError as error:
+                result.append(error)
+        return result
+
     def writer(self, document: str | None = None) -> Writer:
         """The writer of the format, or of one of its documents. Raises :class:`FormatError`."""
         if document is None:
@@ -58,6 +73,10 @@ class Format:
             there = f"there are {', '.join(self.documents)}" if self.documents else "it has none"
             raise FormatError(f"{self.name} has no document {document!r} ({there})")
         return cast("Writer", _load(self.documents[document]))
+
+
+class NoOrchestrator(SourceError):
+    """A Python file that is neither a DAG file nor a flow file."""
 
 
 FORMATS = {
@@ -82,6 +101,7 @@ FORMATS = {
             "sagebridge.formats.airflow.writer:write",
             ".py",
             read_all="sagebridge.formats.airflow.reader:read_all",
+            read_each="sagebridge.formats.airflow.reader:read_each",
             validate="sagebridge.formats.airflow.reader:validate",
         ),
     )
@@ -127,11 +147,14 @@ def _orchestrator(file: Path) -> str:
     except (ValueError, RecursionError, MemoryError) as error:
         raise SourceError(str(file), f"is no Python: {error}") from None
     found = _imported(tree.body) or _imported(ast.walk(tree))
-    if len(found) != 1:
-        what = (
-            "imports both airflow and prefect" if found else "imports neither airflow nor prefect"
+    if not found:
+        raise NoOrchestrator(
+            str(file), "imports neither airflow nor prefect", "say with --from which it is"
         )
-        raise SourceError(str(file), what, "say with --from which it is")
+    if len(found) > 1:
+        raise SourceError(
+            str(file), "imports both airflow and prefect", "say with --from which it is"
+        )
     return found.pop()
 
 

@@ -95,7 +95,9 @@ def _reasons(one: Assessment) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for target, outcome in one.outcomes.items():
         for loss in outcome.losses:
-            prefix = "" if loss.place.startswith(one.source) else f"{one.source}: "
+            prefix = (
+                "" if loss.place.startswith(one.source.partition("#")[0]) else f"{one.source}: "
+            )
             found.setdefault(f"{prefix}{loss}", []).append(target)
         for line in outcome.error.splitlines():
             found.setdefault(line, []).append(target)

@@ -10,23 +10,38 @@ from contextlib import suppress
 from pathlib import Path
 
 from sagebridge.errors import SourceError, UsageError
+from sagebridge.registry import NoOrchestrator, detect
 
 SUFFIXES = (".json", ".py", ".yaml", ".yml")
 
 
 def expand(sources: Sequence[str], suffixes: Sequence[str] = SUFFIXES) -> list[str]:
-    """Sources with each folder replaced by its files of those suffixes, in order of their names."""
+    """Sources with each folder replaced by its files of those suffixes, in order of their names.
+
+    A Python file in a folder that imports no orchestrator is some module, no source.
+    """
     found: list[str] = []
     for source in sources:
         if not Path(source).is_dir():
             found.append(source)
             continue
-        files = sorted(file for file in Path(source).iterdir() if file.suffix in suffixes)
+        there = sorted(file for file in Path(source).iterdir() if file.suffix in suffixes)
+        files = [file for file in there if _is_source(file)]
         if not files:
             wanted = " or ".join(f"*{suffix}" for suffix in suffixes)
             raise SourceError(source, f"the folder has no {wanted} file")
         found += map(str, files)
     return found
+
+
+def _is_source(file: Path) -> bool:
+    try:
+        detect(file)
+    except NoOrchestrator:
+        return False
+    except SourceError:
+        return True
+    return True
 
 
 def safe_stem(name: str) -> str:

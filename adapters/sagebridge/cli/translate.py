@@ -223,7 +223,7 @@ class _Run:
 
     def _tell(self, source: str, name: str | None, losses: Sequence[Loss]) -> None:
         for loss in losses:
-            place = "" if loss.place.startswith(source) else f"{source}: "
+            place = "" if loss.place.startswith(source.partition("#")[0]) else f"{source}: "
             click.echo(printable(f"{place}{loss}"), err=True)
             self.done[loss.severity] += 1
         told = [loss.as_json() for loss in losses]
