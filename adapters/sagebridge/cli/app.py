@@ -96,6 +96,7 @@ def app() -> None:
     """Read, check, translate and run SageMaker pipelines, on AWS or on this machine.
 
     A SOURCE is a definition file, a CreatePipeline or DescribePipeline document, a CloudFormation
-    template (FILE#ID where it has several pipelines), an Airflow DAG file, - for standard input, or
-    module:attribute for a pipeline of the SageMaker SDK.
+    template, an Airflow DAG file (FILE#NAME where these have several pipelines), - for standard
+    input, or module:attribute for a pipeline of the SageMaker SDK. Reading Python executes it; of
+    JSON and YAML nothing is ever executed.
     """

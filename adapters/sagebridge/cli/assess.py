@@ -40,7 +40,7 @@ def assess(
     Each pipeline has a grade for each target: "exact" (nothing, at most information), "changed"
     (something means another thing there, or cannot run there) or "needs a person" (something is
     dropped, or the pipeline has errors or cannot be read). A SOURCE may be a folder, which stands
-    for its *.json, *.yaml and *.py files. Reading a Python file executes its code.
+    for its *.json, *.yaml and *.py files.
     """
     files = expand(sources)
     screen = console(err=True)

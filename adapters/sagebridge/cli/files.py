@@ -28,8 +28,8 @@ def expand(sources: Sequence[str], suffixes: Sequence[str] = SUFFIXES) -> list[s
         there = sorted(file for file in Path(source).iterdir() if file.suffix in suffixes)
         files = [file for file in there if _is_source(file)]
         if not files:
-            wanted = " or ".join(f"*{suffix}" for suffix in suffixes)
-            raise SourceError(source, f"the folder has no {wanted} file")
+            wanted = ", ".join(f"*{suffix}" for suffix in suffixes)
+            raise SourceError(source, f"the folder has no pipeline file ({wanted})")
         found += map(str, files)
     return found
 

@@ -84,7 +84,7 @@ def translate(
     """Translate pipelines into another format; what it cannot say is told, a line a loss.
 
     A SOURCE may be a folder, which stands for its *.json, *.yaml and *.py files. A file that fails
-    does not stop the others. Reading a Python file executes its code.
+    does not stop the others.
 
     A loss is "changed" (it means another thing there, or cannot run there), "dropped" (it is not
     there) or "info" (said in another way; does not count for --fail-on-loss). Of several exit codes

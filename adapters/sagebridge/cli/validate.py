@@ -13,20 +13,23 @@ from sagebridge.cli.output import console, print_json, printable
 from sagebridge.errors import SourceError
 from sagebridge.findings import Finding
 from sagebridge.formats.sagemaker.validator import UNREADABLE
+from sagebridge.registry import FORMATS
 
 _STYLE = {"error": "bold red", "warning": "yellow"}
 
 
 @click.command(short_help="Say everything that is wrong with pipeline definitions.")
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
+@click.option("--from", "from_", type=click.Choice(tuple(FORMATS)), help="The sources' format.")
 @click.option("--format", "form", type=click.Choice(("text", "json")), default="text")
-def validate(sources: tuple[str, ...], form: str) -> int:
+def validate(sources: tuple[str, ...], from_: str | None, form: str) -> int:
     """Say everything that is wrong with pipeline definitions.
 
-    A SOURCE may be a folder, which stands for its *.json files. Nothing of a definition is
-    executed. Exit code: 0 without errors, 1 with errors, 5 when a source cannot be read.
+    A SOURCE may be a folder, which stands for its *.json and *.yaml files. Exit code: 0 without
+    errors, 1 with errors, 5 when a source cannot be read.
     """
-    found = [(source, sagebridge.validate(source)) for source in expand(sources, (".json",))]
+    files = expand(sources, (".json", ".yaml", ".yml"))
+    found = [(source, sagebridge.validate(source, from_)) for source in files]
     if form == "json":
         print_json(
             [
