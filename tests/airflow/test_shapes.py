@@ -79,6 +79,7 @@ def test_what_depends_on_a_branch_not_taken_is_skipped_wherever_it_stands(run: R
         "NeedsNo": DONE,
         "AfterYes": SKIPPED,
         "Further": SKIPPED,
+        "watch_failures": SKIPPED,
     }
     assert played.state == "success"
 
@@ -230,3 +231,16 @@ def test_a_stopped_job_fails_the_run(run: Run, aws: FakeSageMaker) -> None:
     )
     assert played.states == {"Train": FAILED, "A": NEVER}
     assert played.steps["Train"]["status"] == "Stopped"
+
+
+def test_a_failure_behind_a_branch_not_taken_fails_the_run(run: Run) -> None:
+    played = run(fail("Broken"), branch("Check", FALSE, model("Yes", after=("Broken",))))
+    assert played.state == "failed"
+    assert played.states["Yes"] == SKIPPED
+    assert played.states["watch_failures"] == FAILED
+
+
+def test_what_watches_for_hidden_failures_is_skipped_where_there_is_none(run: Run) -> None:
+    played = run(model("Fine"), branch("Check", FALSE, model("Yes", "Fine")))
+    assert played.state == "success"
+    assert played.states["watch_failures"] == SKIPPED

@@ -68,3 +68,49 @@ def in_order(steps: Sequence[Step]) -> list[Step]:
                 heappush(ready, follower)
     in_a_cycle = sorted(set(range(len(steps))).difference(order))
     return [steps[position] for position in (*order, *in_a_cycle)]
+
+
+def hidden_failures(pipeline: Pipeline) -> tuple[str, ...]:
+    """Steps whose failure no last step is sure to show.
+
+    An engine that judges a run by its last steps would call it a success where all that wait for
+    the failed step were skipped, because they stand in a branch that was not taken for a reason
+    that does not depend on that step.
+    """
+    if not any(isinstance(step, ConditionStep) for step in walk(pipeline)):
+        return ()
+    import networkx as nx
+
+    steps = graph(pipeline)
+    if not nx.is_directed_acyclic_graph(steps):
+        return ()
+    order = list(nx.topological_sort(steps))
+    needs = _branches_needed(pipeline, steps, order)
+    shown: set[str] = set()
+    for name in reversed(order):
+        after = list(steps.successors(name))
+        met = needs[name] | {(name, True), (name, False)}
+        if not after or any(one in shown and needs[one] <= met for one in after):
+            shown.add(name)
+            continue
+        followers = nx.descendants(steps, name)
+        last = (one for one in followers if not steps.out_degree(one))
+        if any(all(need in met or need[0] in followers for need in needs[one]) for one in last):
+            shown.add(name)
+    return tuple(step.name for step in walk(pipeline) if step.name not in shown)
+
+
+def _branches_needed(
+    pipeline: Pipeline, steps: nx.DiGraph[str], order: Sequence[str]
+) -> dict[str, frozenset[tuple[str, bool]]]:
+    """The sides (condition, True for If) that must all be taken for each step to run."""
+    own: dict[str, tuple[str, bool]] = {}
+    for step in walk(pipeline):
+        if isinstance(step, ConditionStep):
+            own |= {inner.name: (step.name, True) for inner in step.if_steps or ()}
+            own |= {inner.name: (step.name, False) for inner in step.else_steps or ()}
+    needs: dict[str, frozenset[tuple[str, bool]]] = {}
+    for name in order:
+        before = (needs[one] for one in steps.predecessors(name))
+        needs[name] = frozenset().union(*before, [own[name]] if name in own else [])
+    return needs

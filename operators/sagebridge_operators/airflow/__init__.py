@@ -47,6 +47,7 @@ from sagebridge_operators.airflow.operators import (
     TransformOperator,
     TuningOperator,
 )
+from sagebridge_operators.airflow.watch import WatchOperator
 
 __all__ = [
     "ABSENT",
@@ -74,6 +75,7 @@ __all__ = [
     "TrainingOperator",
     "TransformOperator",
     "TuningOperator",
+    "WatchOperator",
     "build",
     "equals",
     "execution",

@@ -12,12 +12,21 @@ from airflow.providers.common.compat.sdk import DAG, Param
 
 import sagebridge
 from sagebridge.errors import SagebridgeError
-from sagebridge.formats.airflow.live import beside, legal_id, schema_type, task_ids
+from sagebridge.formats.airflow.live import (
+    beside,
+    legal_id,
+    schema_type,
+    steps_of,
+    task_ids,
+    watch_id,
+)
+from sagebridge.model.graph import hidden_failures
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
 from sagebridge.model.values import ABSENT, thaw
 from sagebridge_operators.airflow.condition import ConditionOperator
 from sagebridge_operators.airflow.operators import OPERATORS, FailOperator, StepOperator
+from sagebridge_operators.airflow.watch import WatchOperator
 
 
 def build(pipeline: Pipeline, *, dag_id: str | None = None, **operator_args: Any) -> DAG:
@@ -40,6 +49,10 @@ def build(pipeline: Pipeline, *, dag_id: str | None = None, **operator_args: Any
         render_template_as_native_obj=False,
     ) as dag:
         _operators(pipeline.steps, task_ids(pipeline))
+        if hidden := hidden_failures(pipeline):
+            by_name = steps_of(dag)
+            watched = [by_name[name] for name in hidden]
+            WatchOperator(task_id=watch_id(pipeline), watched=watched)
     return dag
 
 

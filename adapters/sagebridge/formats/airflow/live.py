@@ -8,7 +8,7 @@ request says beside the definition is ``pipeline``, both by AWS's member names.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import count
 from typing import Any
 
@@ -115,15 +115,21 @@ def task_ids(pipeline: Pipeline) -> dict[str, str]:
     taken = {name for name in names if legal_id(name) == name}
     ids = {}
     for name in names:
-        wanted = legal_id(name)
-        free = wanted
-        for number in count(2):
-            if free == name or free not in taken:
-                break
-            free = f"{wanted[:240]}_{number}"
+        free = next(one for one in _names(legal_id(name)) if one == name or one not in taken)
         taken.add(free)
         ids[name] = free
     return ids
+
+
+def watch_id(pipeline: Pipeline) -> str:
+    """The id of the task that shows hidden failures: no step's."""
+    taken = set(task_ids(pipeline).values())
+    return next(name for name in _names("watch_failures") if name not in taken)
+
+
+def _names(wanted: str) -> Iterator[str]:
+    yield wanted
+    yield from (f"{wanted[:240]}_{number}" for number in count(2))
 
 
 def beside(pipeline: Pipeline, dag_id: str) -> dict[str, Value]:

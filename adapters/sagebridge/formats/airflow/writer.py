@@ -10,12 +10,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Sequence
 
-from sagebridge.formats.airflow.live import beside, legal_id, schema_type, task_ids
+from sagebridge.formats.airflow.live import beside, legal_id, schema_type, task_ids, watch_id
 from sagebridge.formats.orchestrators import losses_by_step
 from sagebridge.formats.python import Names, array, call, layout, source
 from sagebridge.formats.step_forms import FORMS
 from sagebridge.formats.steps_source import WORDS, StepSource, commented, import_from, indented
-from sagebridge.model.graph import in_order
+from sagebridge.model.graph import hidden_failures, in_order
 from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
@@ -50,6 +50,7 @@ class DagFile:
             commented(node, self.losses.get(name, ()))
             for name, node in self._steps(self.pipeline.steps)
         ]
+        blocks += [source(node) for node in self._watch()]
         body = "\n\n".join(indented(block) for block in blocks)
         parts = [
             source(ast.Module([ast.Expr(ast.Constant(self._docstring()))], [])),
@@ -130,6 +131,14 @@ class DagFile:
         keywords.update(self.steps.arguments(step, branches))
         return call(self.names.use(form.operator if form else "StepOperator"), **keywords)
 
+    def _watch(self) -> Iterator[ast.stmt]:
+        """The task that fails where a step's failure would not show."""
+        if hidden := hidden_failures(self.pipeline):
+            watched = array(ast.Name(self.names.variable(name), ast.Load()) for name in hidden)
+            task_id = ast.Constant(watch_id(self.pipeline))
+            operator = self.names.use("WatchOperator")
+            yield ast.Expr(call(operator, task_id=task_id, watched=watched))
+
     def _branches(self, step: ConditionStep) -> Iterator[tuple[str, ast.expr]]:
         for argument, branch in (("if_steps", step.if_steps), ("else_steps", step.else_steps)):
             if branch is not ABSENT:
@@ -137,4 +146,4 @@ class DagFile:
                 yield argument, array(ast.Name(variable, ast.Load()) for variable in variables)
 
 
-_WORDS = ("DAG", "Param", "StepOperator", *WORDS)
+_WORDS = ("DAG", "Param", "StepOperator", "WatchOperator", *WORDS)

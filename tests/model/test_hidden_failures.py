@@ -1,0 +1,35 @@
+"""Which steps can fail without any last step showing it."""
+
+from __future__ import annotations
+
+import pytest
+
+import sagebridge
+from sagebridge.model.graph import hidden_failures
+
+
+def step(name: str, *after: str) -> dict[str, object]:
+    return {"Name": name, "Type": "Lambda", "Arguments": {}, "DependsOn": list(after)}
+
+
+def gate(name: str, if_steps: list[object], else_steps: list[object], *after: str) -> object:
+    arguments = {"Conditions": [], "IfSteps": if_steps, "ElseSteps": else_steps}
+    return {"Name": name, "Type": "Condition", "Arguments": arguments, "DependsOn": list(after)}
+
+
+@pytest.mark.parametrize(
+    ("steps", "hidden"),
+    [
+        ([step("A"), step("B", "A")], ()),
+        ([gate("G", [step("X")], [step("Y")])], ()),
+        ([step("A"), gate("G", [step("X", "A")], [], "A")], ()),
+        ([step("B"), gate("G", [step("X", "B")], [])], ("B",)),
+        ([step("B"), gate("G", [step("X", "B")], []), step("Last", "B")], ()),
+        ([step("A"), gate("G", [step("X"), step("Y", "X")], [], "A")], ()),
+        ([gate("G", [step("X")], [step("Y", "X")])], ("X",)),
+        ([step("B"), gate("G", [gate("H", [step("X")], [], "B")], [])], ("B",)),
+    ],
+)
+def test_failures_that_no_last_step_shows(steps: list[object], hidden: tuple[str, ...]) -> None:
+    pipeline = sagebridge.read({"Version": "2020-12-01", "Steps": steps}).pipeline
+    assert hidden_failures(pipeline) == hidden
