@@ -86,15 +86,14 @@ class _Without:
             arguments=_replaced(step.arguments, self._asked),
             extra=_replaced(step.extra, self._asked),
         )
-        if not through:
+        if before.union(step.dependencies).isdisjoint(self.carried):
             return step
         own = [
             one
-            for one in step.depends_on or ()
-            if (one if isinstance(one, str) else one["Step"]) not in self.carried
+            for one, name in zip(step.depends_on or (), step.dependencies, strict=True)
+            if name not in self.carried
         ]
-        implied = {one.step for one in step_references(step)}
-        implied |= {one if isinstance(one, str) else one["Step"] for one in own}
+        implied = {step.name, *step.dependencies, *(one.step for one in step_references(step))}
         added = [name for name in through if name not in implied]
         return replace(step, depends_on=(*own, *added) or ABSENT)
 
@@ -159,7 +158,9 @@ class _Without:
                 name = f"{name[:62]}_2"
             self.names.add(name)
             self.origins[text] = step
-            self.asked[text] = Parameter(name, type_, description=f"what {get.name} would return")
+            self.asked[text] = Parameter(
+                name, type_, description=f"Asked for: what {get.name} would return"
+            )
         return parameter(self.asked[text].name)
 
 

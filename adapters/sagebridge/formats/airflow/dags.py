@@ -8,16 +8,18 @@ so that no run starts on a guess. Everything else is a loss at its line.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from sagebridge.formats.airflow import provider, settings
 from sagebridge.formats.airflow.code import NotSelfContained, python_step, shell_step
-from sagebridge.formats.airflow.conditions import condition_step
 from sagebridge.formats.airflow.live import TYPES, param_type, pipeline_of
-from sagebridge.formats.airflow.placing import Gate, Side, placed
-from sagebridge.formats.airflow.provider import Task, Undoable
+from sagebridge.formats.airflow.placing import Gate
+from sagebridge.formats.airflow.provider.conditions import condition_step
+from sagebridge.formats.airflow.provider.task import Builder, Kind, Task, Undoable, under
+from sagebridge.formats.airflow.tree import Role, Tree, in_order
 from sagebridge.formats.airflow.values import Unsayable, Values, identifier
 from sagebridge.model.conditions import equals
 from sagebridge.model.expressions import Get, parameter, references
@@ -60,22 +62,12 @@ def read_dag(dag: Any, places: Places) -> tuple[Pipeline, tuple[Loss, ...], dict
     return _DagReader(dag, places).result()
 
 
-@dataclass(slots=True)
-class _Role:
-    """What a task becomes: ``steps`` (none where it is left out) and the ``gates`` it opens."""
-
-    operator: Any
-    steps: list[Step] = field(default_factory=list)
-    gates: list[Gate] = field(default_factory=list)
-    ours: bool = False
-
-
 @dataclass(frozen=True, slots=True)
 class _Asked:
     """A parameter that stands for what only Airflow knows, and the loss that says so."""
 
     parameter: Parameter
-    loss: Loss
+    loss: Loss | None
 
 
 class _DagReader:
@@ -92,15 +84,18 @@ class _DagReader:
         self.values = Values(dag, types)
         self.names = dict(self._names())
         self.made: dict[tuple[str, str], Get] = {}
-        self.roles: dict[str, _Role] = {}
+        self.roles: dict[str, Role] = {}
 
     def result(self) -> tuple[Pipeline, tuple[Loss, ...], dict[str, int]]:
         for lost in settings.of_dag(self.dag):
             self._lose(self.dag, *lost)
         self._outputs()
-        for task_id in _in_order(self.tasks):
+        for task_id in in_order(self.tasks):
             self.roles[task_id] = self._role(self.tasks[task_id])
-        steps = self._tree()
+        tree = Tree(self.tasks, self.roles)
+        for task_id, code, severity, what in tree.losses:
+            self._lose(self.tasks[task_id], code, severity, what)
+        steps = tree.steps()
         pipeline = self._pipeline(steps)
         lines = {
             step.name: self.places.line(role.operator)
@@ -115,7 +110,7 @@ class _DagReader:
         base = pipeline_of(self.dag)
         used = {one.name for step in walk(steps) for one in step_references(step)}
         asked = [one for one in self.asked.values() if one.parameter.name in used]
-        self.losses.update(dict.fromkeys(one.loss for one in asked))
+        self.losses.update(dict.fromkeys(one.loss for one in asked if one.loss is not None))
         parameters = base.parameters
         if asked:
             parameters = (*base.declared, *(one.parameter for one in asked))
@@ -135,22 +130,22 @@ class _DagReader:
     # Names and what tasks hand on
 
     def _names(self) -> Iterator[tuple[str, str]]:
-        """A step name for each task: the last part of its id where that is free."""
+        """A step name for each task: its id without its group where that is free."""
         taken = {task.step.name for task in self.tasks.values() if _is_ours(task)}
-        lasts = [task_id.rpartition(".")[2] for task_id in self.tasks]
+        counts = Counter(map(_label, self.tasks.values()))
         for task_id, task in self.tasks.items():
             if _is_ours(task):
                 yield task_id, task.step.name
                 continue
-            last = task_id.rpartition(".")[2]
-            wanted = last if lasts.count(last) == 1 else task_id
+            label = _label(task)
+            wanted = label if counts[label] == 1 else task_id
             name = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in wanted)
             name, number = name[:64], 2
             while name in taken:
                 name, number = f"{wanted[:60]}-{number}", number + 1
             taken.add(name)
-            if name != last:
-                what = f"task {shown(task_id)} is step {shown(name)}"
+            if name != label:
+                what = f"its step is called {shown(name)}"
                 self._lose(task, "step-name", "info", what)
             yield task_id, name
 
@@ -168,12 +163,14 @@ class _DagReader:
 
     # Roles
 
-    def _role(self, task: Any) -> _Role:
+    def _role(self, task: Any) -> Role:
         reads: Iterable[str] = ()
-        role = _Role(task)
+        role = Role(task)
+        if hasattr(task, "watched"):
+            return role
         if _is_ours(task):
             reads = settings.arguments_of_ours(task)
-            role = _Role(task, [task.step], list(self._own_gate(task)), ours=True)
+            role = Role(task, [task.step], list(self._own_gate(task)), ours=True)
         elif hasattr(task, "partial_kwargs"):
             what = "is mapped over what is known only when the DAG runs"
             self._leave_out(task, "mapped-task", what, "make it a loop of the DAG file")
@@ -187,15 +184,16 @@ class _DagReader:
         else:
             reads = ("python_callable", "op_args", "op_kwargs", "bash_command", "env")
             self._own_code(role)
-        for lost in settings.of_task(task, frozenset(reads)):
-            self._lose(task, *lost)
+        if role.steps:
+            for lost in settings.of_task(task, frozenset(reads)):
+                self._lose(task, *lost)
         rule = str(getattr(task.trigger_rule, "value", task.trigger_rule))
         if rule != "all_success" and task.upstream_task_ids:
             what = f"trigger rule {rule}: a step runs only after all that it waits for succeeded"
             self._lose(task, "trigger-rule", "changed", what)
         return role
 
-    def _build(self, role: _Role, build: provider.Builder) -> None:
+    def _build(self, role: Role, build: Builder) -> None:
         task = role.operator
         try:
             role.steps = build(self._task(task))
@@ -224,7 +222,7 @@ class _DagReader:
             )
             yield Gate(task.step.name, yes, no, fixed=True)
 
-    def _build_condition(self, role: _Role) -> None:
+    def _build_condition(self, role: Role) -> None:
         task = role.operator
         try:
             if not all(isinstance(one, str) for one in (*task.if_task_ids, *task.else_task_ids)):
@@ -250,7 +248,7 @@ class _DagReader:
                 pending.append(after)
         return tuple(one for one in self.tasks if one in kept & task.downstream_task_ids)
 
-    def _build_choice(self, role: _Role, what: str) -> None:
+    def _build_choice(self, role: Role, what: str) -> None:
         """A branch that Python decides: a Condition for each way, on a parameter to be given."""
         task, name = role.operator, self.names[role.operator.task_id]
         ways = [one for one in self.tasks if one in task.downstream_task_ids]
@@ -276,7 +274,7 @@ class _DagReader:
         text = f"{what}: parameters say which way to go ({', '.join(asked) or 'none'})"
         self._lose(task, "branch-callable", "changed", text, "write a Condition")
 
-    def _own_code(self, role: _Role) -> None:
+    def _own_code(self, role: Role) -> None:
         """Tasks that are no step of SageMaker's: carried, passed over or left out."""
         task, classes = role.operator, _classes(role.operator)
         name, kind = self.names[task.task_id], type(task).__name__
@@ -292,16 +290,17 @@ class _DagReader:
             self._sensor(task)
         elif kind in ("PythonOperator", "_PythonDecoratedOperator"):
             self._carry(role, "python-task", python_step)
-            self.values.outputs[task.task_id] = provider.under(name, "return_value")
-            if not role.steps:
-                del self.values.outputs[task.task_id]
+            if role.steps:
+                keys = bool(getattr(task, "multiple_outputs", False))
+                output = under(name, "return_value", keys=keys)
+                self.values.outputs[task.task_id] = output
         elif kind == "BashOperator":
             self._carry(role, "shell-task", shell_step)
         else:
             code = "python-task" if "PythonOperator" in classes else "operator"
             self._leave_out(task, code, f"{kind} is no step type of SageMaker's", "")
 
-    def _carry(self, role: _Role, code: str, build: Any) -> None:
+    def _carry(self, role: Role, code: str, build: Any) -> None:
         task = role.operator
         origin = f"{self.places.file.rpartition('/')[2]}:{self.places.line(task)}"
         try:
@@ -350,98 +349,18 @@ class _DagReader:
             name, number = identifier(unknown.text), 2
             while name in taken:
                 name, number = f"{identifier(unknown.text)[:60]}_{number}", number + 1
-            description = f"Asked for, since only Airflow knows {unknown.text}"
+            description = f"Asked for: {unknown.what} ({unknown.text})"
             asked = Parameter(name, unknown.type, description=description)
             what = f"{unknown.what} ({unknown.text}): the parameter {name} asks for it"
             loss = self._loss(task, unknown.code, "changed", what, "give it at the start")
-            self.asked[key] = _Asked(asked, loss)
+            self.asked[key] = _Asked(asked, loss if lost else None)
         return parameter(self.asked[key].parameter.name)
 
-    # Steps in their branches, with what they wait for
 
-    def _tree(self) -> list[Step]:
-        upstream = {task_id: self._upstream(task) for task_id, task in self.tasks.items()}
-        gates = {task_id: role.gates for task_id, role in self.roles.items()}
-        where = placed(_in_order(self.tasks), upstream, gates)
-        for task_id in where.never:
-            role = self.roles[task_id]
-            if role.steps or role.gates:
-                what = "no way of the branch before it leads here"
-                self._leave_out(self.tasks[task_id], "never-chosen", what, "")
-            role.steps, role.gates = [], []
-        for task_id, count in where.several.items():
-            what = f"{count} branches decide on it: it stands in the first and waits for the others"
-            self._lose(self.tasks[task_id], "several-branches", "changed", what)
-        for task_id, role in self.roles.items():
-            self._wait(role, self._before(task_id, upstream), where.inside.get(task_id))
-        return self._listed(None, where.inside)
-
-    def _upstream(self, task: Any) -> list[str]:
-        return [one for one in self.tasks if one in task.upstream_task_ids]
-
-    def _before(self, task_id: str, upstream: Mapping[str, Sequence[str]]) -> list[str]:
-        """The steps that a task waits for, those of tasks that are left out passed on."""
-        found: dict[str, None] = {}
-        seen = {task_id}
-        pending = list(reversed(upstream[task_id]))
-        while pending:
-            one = pending.pop()
-            if one in seen:
-                continue
-            seen.add(one)
-            role = self.roles[one]
-            if role.gates:
-                found.update(dict.fromkeys(gate.step for gate in role.gates))
-            elif role.steps:
-                found[role.steps[-1].name] = None
-            else:
-                pending += reversed(upstream[one])
-        return list(found)
-
-    @staticmethod
-    def _wait(role: _Role, before: Sequence[str], inside: tuple[str, Side] | None) -> None:
-        count = len(role.steps) if role.gates else 1
-        for position, step in enumerate(role.steps[:count]):
-            known = {one.step for one in step_references(step)} | {*step.dependencies, step.name}
-            known.update(inside[:1] if inside else ())
-            added = [name for name in before if name not in known]
-            if added:
-                role.steps[position] = replace(step, depends_on=(*(step.depends_on or ()), *added))
-
-    def _listed(
-        self, gate: tuple[str, Side] | None, inside: Mapping[str, tuple[str, Side]]
-    ) -> list[Step]:
-        """The steps in one branch, or outside of all, in the order of their tasks."""
-        found = []
-        for task_id in self.tasks:
-            if inside.get(task_id) == gate:
-                found += [
-                    self._finished(task_id, step, inside) for step in self.roles[task_id].steps
-                ]
-        return found
-
-    def _finished(self, task_id: str, step: Step, inside: Mapping[str, tuple[str, Side]]) -> Step:
-        if not isinstance(step, ConditionStep):
-            return step
-        role = self.roles[task_id]
-        gate = next(one for one in role.gates if one.step == step.name)
-        branches: dict[str, Any] = {}
-        sides: tuple[tuple[Side, tuple[str, ...]], ...] = (
-            ("if", gate.if_ids),
-            ("else", gate.else_ids),
-        )
-        for side, ids in sides:
-            own = getattr(step, f"{side}_steps")
-            if role.ours:
-                listed = [
-                    self._finished(one, self.roles[one].steps[0], inside)
-                    for one in ids
-                    if self.roles[one].steps
-                ]
-                branches[f"{side}_steps"] = own if own is ABSENT else tuple(listed)
-            else:
-                branches[f"{side}_steps"] = (*self._listed((gate.step, side), inside), *own)
-        return replace(step, **branches)
+def _label(task: Any) -> str:
+    """A task's id without that of its group."""
+    group = getattr(task.task_group, "node_id", None)
+    return str(task.task_id.removeprefix(f"{group}."))
 
 
 def _is_ours(task: Any) -> bool:
@@ -462,7 +381,7 @@ def _class_of(task: Any, names: Iterable[str]) -> str | None:
     return None
 
 
-def _kind(task: Any) -> provider.Kind | None:
+def _kind(task: Any) -> Kind | None:
     name = _class_of(task, provider.KINDS)
     return None if name is None else provider.KINDS[name]
 
@@ -474,27 +393,3 @@ def _job_names(config: Any) -> Iterator[str]:
                 yield value
             elif isinstance(value, Mapping):
                 yield from _job_names(value)
-
-
-def _in_order(tasks: Mapping[str, Any]) -> list[str]:
-    """Task ids so that each comes after those upstream of it, else in the order of the file."""
-    found: dict[str, None] = {}
-    path: set[str] = set()
-
-    def visit(task_id: str) -> None:
-        stack = [(task_id, iter(sorted(tasks[task_id].upstream_task_ids)))]
-        path.add(task_id)
-        while stack:
-            here, before = stack[-1]
-            following = next((one for one in before if one not in path and one in tasks), None)
-            if following is None:
-                found[here] = None
-                stack.pop()
-            else:
-                path.add(following)
-                stack.append((following, iter(sorted(tasks[following].upstream_task_ids))))
-
-    for task_id in tasks:
-        if task_id not in path:
-            visit(task_id)
-    return list(found)

@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 
 Side: TypeAlias = Literal["if", "else"]
 Branch: TypeAlias = "tuple[str, Side]"
+"""A Condition step's name and which of its branches."""
 
 
 @dataclass(frozen=True, slots=True)

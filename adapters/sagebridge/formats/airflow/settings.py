@@ -102,6 +102,7 @@ _SILENT = frozenset(
         "do_xcom_push",
         "doc",
         "doc_md",
+        "kwargs_to_upstream",
         "multiple_outputs",
         "owner",
         "start_date",

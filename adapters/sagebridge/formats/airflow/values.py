@@ -15,6 +15,7 @@ from pathlib import PurePath
 from typing import Any, NamedTuple, TypeAlias
 
 from sagebridge.model.expressions import (
+    Get,
     Index,
     Key,
     Member,
@@ -34,6 +35,7 @@ Part: TypeAlias = "str | int"
 Output: TypeAlias = "Callable[[str, tuple[Part, ...]], Value]"
 """What an XCom of a task is in the model, by its key and the path into it."""
 _MARKS = ("{{", "{%", "{#")
+_INTEGER = re.compile(r"\s*[+-]?[0-9]{1,18}\s*")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MAPS = frozenset(("Environment", "HyperParameters", "StaticHyperParameters", "return_value"))
 """Members whose own members are data, not members of AWS's response."""
@@ -126,11 +128,11 @@ class Values:
             if not hasattr(value, "iter_references"):
                 what = f"a {type(value).__name__}, which is no JSON value"
             raise Unsayable("value", what, type(value).__name__)
-        task, key = value.operator.task_id, value.key
-        text = task.rpartition(".")[2] if key == RETURN_VALUE else f"{task}_{key}"
-        return self._output(task, key, (), text)
+        return self._output(value.operator.task_id, value.key, ())
 
-    def _output(self, task: str, key: str, path: tuple[Part, ...], text: str) -> Value:
+    def _output(self, task: str, key: str, path: tuple[Part, ...]) -> Value:
+        parts = path if key == RETURN_VALUE else (key, *path)
+        text = ".".join(map(str, (task, *parts)))
         if task not in self.outputs:
             raise Unsayable("xcom", f"what task {shown(task)} hands on", text)
         try:
@@ -140,7 +142,7 @@ class Values:
 
     def _text(self, text: str, ask: Ask, integer: bool) -> Value:
         if not is_template(text):
-            return text
+            return int(text) if integer and _INTEGER.fullmatch(text) else text
         try:
             pieces = list(self.pieces(text, ask))
         except Unsayable as unknown:
@@ -163,8 +165,8 @@ class Values:
             return value
         if not is_expression(value):
             return str(value)
-        if getattr(value, "root", None) == "Parameters" and self.types.get(value.name) != "String":
-            return join("", value)
+        if isinstance(value, Get) and value.root == "Parameters":
+            return value if self.types.get(value.name, "String") == "String" else join("", value)
         return value
 
     @property
@@ -264,7 +266,7 @@ class Values:
         plain_path = all(isinstance(part, str) or part in range(10**6) for part in path)
         if not own or given or not isinstance(tasks, str) or not plain_path:
             raise Unsayable("xcom", "an XCom that is not one task's of this run", text)
-        return self._output(tasks, key, path, text)
+        return self._output(tasks, key, path)
 
 
 def _chain(node: Any, text: str) -> list[Any]:

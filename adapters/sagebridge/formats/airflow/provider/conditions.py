@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from sagebridge.formats.airflow.provider import Task, Undoable
+from sagebridge.formats.airflow.provider.task import Task, Undoable
 from sagebridge.formats.airflow.values import Unsayable
 from sagebridge.model.conditions import (
     COMPARISONS,

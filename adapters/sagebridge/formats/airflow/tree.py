@@ -1,0 +1,149 @@
+"""The steps of a DAG's tasks in their branches, each with what it waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sagebridge.formats.airflow.placing import Branch, Gate, Places, Side, placed
+from sagebridge.model.losses import Severity
+from sagebridge.model.pipeline import ConditionStep, Step, Steps, step_references
+from sagebridge.model.values import ABSENT, Absent
+
+
+@dataclass(slots=True)
+class Role:
+    """What a task becomes: ``steps`` (none where it is left out) and the ``gates`` it opens."""
+
+    operator: Any
+    steps: list[Step] = field(default_factory=list)
+    gates: list[Gate] = field(default_factory=list)
+    ours: bool = False
+
+
+class Tree:
+    """The tasks of a DAG, in its order, by what they become.
+
+    ``losses`` are (task id, code, severity, what) that only the whole shows.
+    """
+
+    def __init__(self, tasks: Mapping[str, Any], roles: Mapping[str, Role]) -> None:
+        self.roles, self.tasks = roles, tasks
+        self.losses: list[tuple[str, str, Severity, str]] = []
+        position = {task_id: at for at, task_id in enumerate(tasks)}
+        self.upstream = {
+            task_id: sorted(task.upstream_task_ids & position.keys(), key=position.__getitem__)
+            for task_id, task in tasks.items()
+        }
+        gates = {task_id: role.gates for task_id, role in roles.items()}
+        places = placed(in_order(tasks), self.upstream, gates)
+        self._leave_out(places)
+        self.inside = places.inside
+        self.members: dict[Branch | None, list[str]] = {}
+        for task_id in tasks:
+            self.members.setdefault(self.inside.get(task_id), []).append(task_id)
+
+    def steps(self) -> list[Step]:
+        """The steps outside of all branches, each with its branches and what it waits for."""
+        for task_id, role in self.roles.items():
+            self._wait(role, self._before(task_id))
+        return self._listed(None)
+
+    def _leave_out(self, places: Places) -> None:
+        for task_id in self.tasks:
+            role = self.roles[task_id]
+            if task_id in places.never and (role.steps or role.gates):
+                what = "no way of the branch before it leads here"
+                self.losses.append((task_id, "never-chosen", "dropped", what))
+                role.steps, role.gates = [], []
+        for task_id, count in places.several.items():
+            what = f"{count} branches decide on it: it stands in the first and waits for the others"
+            self.losses.append((task_id, "several-branches", "changed", what))
+
+    def _before(self, task_id: str) -> list[str]:
+        """The steps that a task waits for, those of tasks that are left out passed on.
+
+        The branch that it stands in says already that it waits for what decides on that.
+        """
+        inside = self.inside.get(task_id)
+        found: dict[str, None] = {}
+        seen = {task_id}
+        pending = list(reversed(self.upstream[task_id]))
+        while pending:
+            one = pending.pop()
+            if one in seen:
+                continue
+            seen.add(one)
+            role = self.roles[one]
+            if inside is not None and inside[0] in [gate.step for gate in role.gates]:
+                continue
+            if role.gates:
+                found.update(dict.fromkeys(gate.step for gate in role.gates))
+            elif role.steps:
+                found[role.steps[-1].name] = None
+            else:
+                pending += reversed(self.upstream[one])
+        return list(found)
+
+    @staticmethod
+    def _wait(role: Role, before: Sequence[str]) -> None:
+        """Names in DependsOn what a task's first step, or each of its Conditions, waits for."""
+        count = len(role.steps) if role.gates else 1
+        for position, step in enumerate(role.steps[:count]):
+            known = {one.step for one in step_references(step)} | {*step.dependencies, step.name}
+            added = [name for name in before if name not in known]
+            if added:
+                role.steps[position] = replace(step, depends_on=(*(step.depends_on or ()), *added))
+
+    def _listed(self, branch: Branch | None) -> list[Step]:
+        """The steps in one branch, or outside of all, in the order of their tasks."""
+        return [
+            self._finished(self.roles[task_id], step)
+            for task_id in self.members.get(branch, ())
+            for step in self.roles[task_id].steps
+        ]
+
+    def _finished(self, role: Role, step: Step) -> Step:
+        if not isinstance(step, ConditionStep):
+            return step
+        gate = next(one for one in role.gates if one.step == step.name)
+        return replace(
+            step,
+            if_steps=self._branch(role, step.if_steps, gate.step, "if", gate.if_ids),
+            else_steps=self._branch(role, step.else_steps, gate.step, "else", gate.else_ids),
+        )
+
+    def _branch(
+        self, role: Role, own: Steps | Absent, gate: str, side: Side, ids: Sequence[str]
+    ) -> Steps | Absent:
+        if not role.ours:
+            return (*self._listed((gate, side)), *(own or ()))
+        if own is ABSENT:
+            return ABSENT
+        listed = (self.roles[one] for one in ids)
+        return tuple(self._finished(one, one.steps[0]) for one in listed if one.steps)
+
+
+def in_order(tasks: Mapping[str, Any]) -> list[str]:
+    """Task ids so that each comes after those upstream of it, else in the order of the file."""
+    found: dict[str, None] = {}
+    path: set[str] = set()
+
+    def visit(task_id: str) -> None:
+        stack = [(task_id, iter(sorted(tasks[task_id].upstream_task_ids)))]
+        path.add(task_id)
+        while stack:
+            here, before = stack[-1]
+            following = next((one for one in before if one not in path and one in tasks), None)
+            if following is None:
+                found[here] = None
+                stack.pop()
+            else:
+                path.add(following)
+                stack.append((following, iter(sorted(tasks[following].upstream_task_ids))))
+
+    for task_id in tasks:
+        if task_id not in path:
+            visit(task_id)
+    return list(found)
