@@ -71,9 +71,8 @@ class Played:
 
     def xcom(self, task_id: str, key: str = "return_value") -> Any:
         query = "select value from xcom where {run} and task_id = ? and key = ?"
-        (found,) = self._rows(query, task_id, key) or [(None,)]
-        value = json.loads(found[0]) if found[0] else None
-        return json.loads(value) if isinstance(value, str) and value[:1] in '{["' else value
+        ((found,),) = self._rows(query, task_id, key) or [(None,)]
+        return json.loads(found) if found else None
 
     def everything(self) -> str:
         """All XComs and rendered fields of the run, as text."""

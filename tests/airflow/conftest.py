@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def run(backend: FakeBackend) -> Run:
         else:
             pipeline = Pipeline(tuple(steps), name="shape", **more)  # type: ignore[arg-type]
         assert isinstance(pipeline, Pipeline)
-        return play(build(pipeline, dag_id=new_id()), conf)
+        return play(build(pipeline, dag_id=new_id(), retry_delay=timedelta()), conf)
 
     return runs
 

@@ -76,15 +76,15 @@ class StepOperator(BaseOperator):
         verify: bool | str | None = None,
         botocore_config: dict[str, Any] | None = None,
         role_arn: str | None = None,
+        retries: int = 2,
+        retry_delay: timedelta | float = timedelta(seconds=10),
         **kwargs: Any,
     ) -> None:
-        kwargs.setdefault("retries", 2)
-        kwargs.setdefault("retry_delay", timedelta(seconds=10))
         if display_name is not ABSENT:
             kwargs.setdefault("task_display_name", display_name)
         if description is not ABSENT:
             kwargs.setdefault("doc_md", description)
-        super().__init__(**kwargs)
+        super().__init__(retries=retries, retry_delay=retry_delay, **kwargs)
         self.backend = backend
         self.aws_conn_id = aws_conn_id
         self.region_name = region_name

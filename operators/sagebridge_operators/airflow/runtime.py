@@ -33,7 +33,7 @@ def prepare(operator: StepOperator, context: Context) -> StepRun:
         engine="airflow",
         run=f"{dag.dag_id}/{dag_run.run_id}",
         started=dag_run.start_date or datetime.now(UTC),
-        parameters=coerce(pipeline.declared, _given(pipeline, dag, context["params"])),
+        parameters=_parameters(pipeline, dag, context["params"]),
         experiment_config=pipeline.experiment_config,
     )
     records = ExecutionRecords(open_objects(records_location(), lambda: backend.client("s3")))
@@ -61,12 +61,13 @@ def prepare(operator: StepOperator, context: Context) -> StepRun:
     )
 
 
-def _given(pipeline: Pipeline, dag: Any, params: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a run without those of Params that are no pipeline parameters, as a list is."""
-    declared = {parameter.name for parameter in pipeline.declared}
-    return {
-        name: value for name, value in params.items() if name in declared or name not in dag.params
-    }
+def _parameters(pipeline: Pipeline, dag: Any, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The pipeline's parameters among a run's params, which may be null or lists beside them."""
+    declared = [one for one in pipeline.declared if params.get(one.name, "") is not None]
+    names = {one.name for one in declared}
+    given = {name: value for name, value in params.items() if name in names}
+    unknown = {name: value for name, value in params.items() if name not in dag.params}
+    return coerce(declared, given | unknown)
 
 
 def generation(max_tries: int | None, retries: int | None) -> int:

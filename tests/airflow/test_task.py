@@ -1,0 +1,305 @@
+"""A task of ours in its DAG run: parameters, requests, errors, retries, and what others may see."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from typing import Any
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from sagebridge.model.conditions import equals
+from sagebridge.model.expressions import (
+    Get,
+    execution,
+    join,
+    json_get,
+    parameter,
+    plain,
+    properties_of,
+)
+from sagebridge.model.parameters import Parameter
+from sagebridge.model.pipeline import ConditionStep, Pipeline, PropertyFile, Step
+from tests.airflow.conftest import Run, fail, model
+from tests.dagtest import new_id, play
+from tests.fakes import FakeBackend, FakeSageMaker, Plan, raises
+
+pytest.importorskip("airflow")
+
+from airflow.sdk import DAG, Param
+
+from sagebridge_operators.airflow import ModelOperator, StepOperator, build
+from sagebridge_operators.airflow.runtime import generation
+
+pytestmark = [pytest.mark.airflow, pytest.mark.airflow31]
+ROLE = "arn:aws:iam::111122223333:role/r"
+PARAMETERS = (
+    Parameter("Text", "String", "0123"),
+    Parameter("Whole", "Integer", 3),
+    Parameter("Real", "Float", 6.0),
+    Parameter("Yes", "Boolean", True),
+    Parameter("Choice", "String", "b", ("a", "b")),
+)
+
+
+def processing(name: str, **arguments: Any) -> Step:
+    """A Processing step, whose request has room for every type of value."""
+    cluster = {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}
+    return Step(
+        name,
+        "Processing",
+        arguments=plain(
+            {
+                "RoleArn": ROLE,
+                "AppSpecification": {"ImageUri": "image"},
+                "ProcessingResources": {"ClusterConfig": cluster},
+                **arguments,
+            }
+        ),
+    )
+
+
+def said(played: Any, task: str) -> str:
+    return str(played.xcom(task, "failure_reason"))
+
+
+@pytest.mark.parametrize(
+    ("conf", "values"),
+    [
+        (None, ["0123", "3", "6.0", "true", "b"]),
+        ({"Text": "x", "Whole": 4, "Real": 1.5, "Yes": False}, ["x", "4", "1.5", "false", "b"]),
+        ({"Real": 1, "Choice": "a"}, ["0123", "3", "1.0", "true", "a"]),
+    ],
+)
+def test_parameters_reach_the_request_in_their_own_type(
+    conf: Any, values: list[str], run: Run, aws: FakeSageMaker
+) -> None:
+    texts = [join("", parameter(one.name)) for one in PARAMETERS]
+    step = processing("A", AppSpecification={"ImageUri": "i", "ContainerArguments": texts})
+    played = run(step, parameters=PARAMETERS, conf=conf)
+    assert played.state == "success"
+    (request,) = aws.called("create_processing_job")
+    assert request["AppSpecification"]["ContainerArguments"] == values
+
+
+@pytest.mark.parametrize(
+    ("conf", "words"),
+    [
+        ({"Rael": 1.0}, ["unknown parameter 'Rael'", "did you mean 'Real'?"]),
+        ({"Rael": 1.0, "Other": 1}, ["'Rael'", "'Other'"]),
+    ],
+)
+def test_what_airflow_lets_through_is_refused_before_any_job(
+    conf: Any, words: list[str], run: Run, aws: FakeSageMaker
+) -> None:
+    played = run(model("A"), model("B", "A"), parameters=PARAMETERS, conf=conf)
+    assert played.states == {"A": "failed", "B": "upstream_failed"}
+    assert [word for word in words if word not in said(played, "A")] == []
+    assert played.tries["A"] == 1
+    assert not aws.calls
+
+
+def test_a_required_parameter_is_asked_for(run: Run, aws: FakeSageMaker) -> None:
+    needed = (Parameter("Needed", "Integer"),)
+    with pytest.raises(Exception, match="Needed"):
+        run(model("A"), parameters=needed)
+    assert run(model("A"), parameters=needed, conf={"Needed": 1}).state == "success"
+    assert len(aws.jobs) == 1
+
+
+@pytest.mark.parametrize("conf", [{"Whole": "x"}, {"Choice": "c"}])
+def test_the_engine_refuses_in_its_own_words(conf: Any, run: Run, aws: FakeSageMaker) -> None:
+    try:
+        assert run(model("A"), parameters=PARAMETERS, conf=conf).state == "failed"
+    except Exception as refused:  # noqa: BLE001 - Airflow's class for it differs by version
+        assert next(iter(conf)) in str(refused)  # noqa: PT017
+    assert not aws.calls
+
+
+def test_params_of_a_dag_that_are_no_pipeline_parameters_are_left_alone(
+    backend: FakeBackend,
+) -> None:
+    params: Any = {
+        "Name": Param("x", type="string"),
+        "Days": Param(["mon"], type="array"),
+        "Maybe": Param(None, type=["null", "string"]),
+        "Plain": 5,
+    }
+    arguments = {"ExecutionRoleArn": ROLE, "Containers": [{"Image": parameter("Name")}]}
+    with DAG(new_id(), schedule=None, params=params) as dag:
+        ModelOperator(task_id="A", arguments=arguments)
+    assert play(dag, {"Days": ["tue"], "Plain": 6}).state == "success"
+    (request,) = backend.sagemaker.called("create_model")
+    assert request["Containers"][0]["Image"] == "x"
+
+
+def test_text_of_a_definition_is_no_template(run: Run, aws: FakeSageMaker) -> None:
+    text = "{{ 7 * 7 }} {{ params.Text }} {% raw %} ${Text}"
+    step = processing(
+        "A",
+        AppSpecification={
+            "ImageUri": "i",
+            "ContainerArguments": [text, join("", "{{ 7 * 7 }}", parameter("Text"))],
+        },
+        Environment={"T": text},
+    )
+    conf = {"Text": "{{ 7 * 7 }}"}
+    played = run(step, fail("B", text), parameters=PARAMETERS, conf=conf)
+    (request,) = aws.called("create_processing_job")
+    assert request["AppSpecification"]["ContainerArguments"] == [text, "{{ 7 * 7 }}{{ 7 * 7 }}"]
+    assert request["Environment"] == {"T": text}
+    assert said(played, "B") == text
+
+
+def test_the_rendered_view_shows_the_request_and_masks_the_environment(
+    run: Run, aws: FakeSageMaker, caplog: pytest.LogCaptureFixture, capfd: Any
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    step = processing(
+        "A",
+        Environment={"TOKEN": "hunter2"},
+        StoppingCondition={"MaxRuntimeInSeconds": parameter("Whole")},
+    )
+    played = run(step, parameters=PARAMETERS)
+    shown = played.rendered("A")["request"]
+    (request,) = aws.called("create_processing_job")
+    assert request["Environment"] == {"TOKEN": "hunter2"}
+    assert shown == {**request, "Environment": {"TOKEN": "***"}}
+    out = capfd.readouterr()
+    for text in (played.everything(), caplog.text, out.out, out.err, repr(played.steps)):
+        assert "hunter2" not in text
+    assert "TOKEN" in out.out + out.err + caplog.text
+
+
+def test_outputs_go_from_step_to_step(run: Run, aws: FakeSageMaker, backend: FakeBackend) -> None:
+    output = {"S3Uri": "s3://b/e", "LocalPath": "/opt/ml/processing/e", "S3UploadMode": "EndOfJob"}
+    outputs = {"Outputs": [{"OutputName": "report", "S3Output": output}]}
+    evaluate = processing("Eval", ProcessingOutputConfig=outputs)
+    evaluate = Step(
+        "Eval",
+        "Processing",
+        arguments=evaluate.arguments,
+        property_files=(PropertyFile("Report", "report", "evaluation.json"),),
+    )
+    uri = properties_of("Eval").ProcessingOutputConfig.Outputs["report"].S3Output.S3Uri
+    backend.objects["s3://b/e/evaluation.json"] = b'{"mse": 4.5, "again": "0123"}'
+    played = run(
+        evaluate,
+        ConditionStep(
+            "Check",
+            "Condition",
+            conditions=(equals(json_get("Eval", "Report", "mse"), 4.5),),
+            if_steps=(
+                model(
+                    "Use",
+                    Tags=[
+                        {"Key": "uri", "Value": uri},
+                        {"Key": "id", "Value": execution.pipeline_execution_id},
+                        {"Key": "again", "Value": json_get("Eval", "Report", "again")},
+                    ],
+                ),
+            ),
+        ),
+    )
+    assert played.state == "success"
+    (request,) = aws.called("create_model")
+    tags = {tag["Key"]: tag["Value"] for tag in request["Tags"]}
+    assert tags == {"uri": "s3://b/e", "id": played.execution, "again": "0123"}
+    assert played.xcom("Eval")["property_files"] == {"Report": "s3://b/e/evaluation.json"}
+    assert played.steps["Use"]["job"]["name"] == request["ModelName"]
+
+
+def test_experiment_variables(run: Run) -> None:
+    config = {"ExperimentName": join("-", "exp", parameter("Text"))}
+    names = [Get.parse(f"PipelineExperimentConfig.{one}Name") for one in ("Experiment", "Trial")]
+    message = join(" ", *names, execution.pipeline_name)
+    pipeline = Pipeline(
+        (fail("A", message),), PARAMETERS, experiment_config=plain(config), name="abalone"
+    )
+    played = run(pipeline)
+    assert said(played, "A") == f"exp-0123 {played.execution} abalone"
+
+
+def test_a_step_that_we_do_not_run_fails_with_one_clear_message(
+    run: Run, aws: FakeSageMaker
+) -> None:
+    call = Step("Call", "Lambda", arguments=plain({"x": 1}))
+    check = ConditionStep(
+        "Check", "Condition", conditions=(equals(1, 2),), if_steps=(Step("Not", "EMR"),)
+    )
+    played = run(call, model("A", after=("Call",)), check)
+    expected = {
+        "Call": "failed",
+        "A": "upstream_failed",
+        "Check": "success",
+        "Not": "skipped",
+    }
+    assert expected.items() <= played.states.items()
+    assert said(played, "Call") == ("sagebridge cannot run steps of type Lambda yet (step 'Call')")
+    assert played.tries["Call"] == 1
+    assert not aws.calls
+
+
+def test_a_lost_connection_is_tried_again_and_finds_the_job(run: Run, aws: FakeSageMaker) -> None:
+    lost = EndpointConnectionError(endpoint_url="http://127.0.0.1")
+    aws.plans["A"] = Plan(("InProgress", "InProgress", "Completed"))
+    aws.before["describe_processing_job"] = [lambda: None, lambda: None, raises(lost)]
+    played = run(processing("A"))
+    assert played.state == "success"
+    assert played.tries == {"A": 2}
+    assert len(aws.jobs) == 1
+
+
+def test_an_error_that_stays_is_recorded_when_airflow_gives_up(
+    run: Run, aws: FakeSageMaker
+) -> None:
+    lost = EndpointConnectionError(endpoint_url="http://127.0.0.1")
+    aws.before["describe_processing_job"] = [raises(lost)] * 3
+    played = run(processing("A"))
+    assert played.states == {"A": "failed"}
+    assert played.tries == {"A": 3}
+    assert played.steps["A"]["status"] == "Failed"
+    assert "Could not connect" in played.steps["A"]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("max_tries", "retries", "expected"),
+    [(2, 2, 0), (None, 2, 0), (3, 2, 1), (5, 2, 3), (0, 0, 0), (1, 0, 1), (0, 2, 0)],
+)
+def test_a_generation_begins_when_a_person_clears_the_task(
+    max_tries: int | None, retries: int, expected: int
+) -> None:
+    assert generation(max_tries, retries) == expected
+
+
+def test_killed_before_it_began_makes_nothing(backend: FakeBackend) -> None:
+    dag = build(Pipeline((processing("A"), model("B", after=("A",)))), dag_id=new_id())
+    task = dag.get_task("A")
+    assert isinstance(task, StepOperator)
+    task.on_kill()
+    played = play(dag)
+    assert played.states == {"A": "failed", "B": "upstream_failed"}
+    assert played.steps["A"]["status"] == "Stopped"
+    assert not backend.sagemaker.jobs
+
+
+def test_killed_while_it_waits_stops_the_job(backend: FakeBackend) -> None:
+    aws = backend.sagemaker
+    aws.plans["A"] = Plan(("InProgress",), ("Stopping", "Stopped"))
+    aws.before["describe_processing_job"] = [
+        lambda: None,
+        lambda: os.kill(os.getpid(), signal.SIGTERM),
+    ]
+    played = play(build(Pipeline((processing("A"),)), dag_id=new_id()))
+    assert played.states == {"A": "failed"}
+    assert len(aws.called("stop_processing_job")) == 1
+    assert played.steps["A"]["status"] == "Stopped"
+
+
+def test_a_step_with_the_same_id_in_two_runs_has_two_jobs(run: Run, aws: FakeSageMaker) -> None:
+    first, second = run(processing("A")), run(processing("A"))
+    assert first.execution != second.execution
+    assert len(aws.jobs) == 2
+    assert {first.steps["A"]["job"]["name"], second.steps["A"]["job"]["name"]} == set(aws.jobs)
