@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import shutil
+from pathlib import Path
 
 import pytest
 from botocore.exceptions import EndpointConnectionError, NoCredentialsError
@@ -10,6 +12,7 @@ from botocore.exceptions import EndpointConnectionError, NoCredentialsError
 from sagebridge_operators.errors import (
     StepFailed,
     StepStopped,
+    StoreError,
 )
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.steps import JOB_TYPES
@@ -195,6 +198,20 @@ def test_an_error_while_waiting_leaves_the_job_alone(make: Make, aws: FakeSageMa
     with pytest.raises(type(throttled)):
         make().run()
     assert not aws.called("stop_")
+
+
+def test_a_job_that_no_record_can_be_kept_of_is_stopped(
+    make: Make, aws: FakeSageMaker, tmp_path: Path
+) -> None:
+    def break_records() -> None:
+        steps = tmp_path / EXECUTION.id / "steps"
+        shutil.rmtree(steps)
+        steps.touch()
+
+    aws.after["create_training_job"] = [break_records]
+    with pytest.raises(StoreError):
+        make().run()
+    assert len(aws.called("stop_training_job")) == 1
 
 
 def test_a_job_that_vanishes_fails_the_step(make: Make, aws: FakeSageMaker) -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from sagebridge_operators.lifecycle.masking import masked
+from sagebridge_operators.lifecycle.masking import masked, masked_text
 
 
 def test_environments_keep_their_names_and_lose_their_values() -> None:
@@ -15,3 +15,11 @@ def test_environments_keep_their_names_and_lose_their_values() -> None:
         "HyperParameters": {"Environment": "a plain text"},
     }
     assert request["Environment"] == {"TOKEN": "hunter2", "N": 1}
+
+
+def test_a_message_on_a_request_does_not_quote_its_environments() -> None:
+    request = {"Containers": [{"Environment": {"PIN": 123456, "LEVEL": "1", "T": "1234567"}}]}
+    text = "1 error: value: 123456, type: int; Value '{T=1234567}' at 'environment'"
+    assert masked_text(text, request) == (
+        "1 error: value: ***, type: int; Value '{T=***}' at 'environment'"
+    )

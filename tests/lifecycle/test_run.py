@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,20 @@ def test_the_environment_is_shown_nowhere(
     assert "hunter2" not in "".join(everything)
     assert shown[0]["Environment"] == {"TOKEN": "***"}
     assert '"TOKEN": "***"' in caplog.text
+
+
+@pytest.mark.parametrize("value", [123456, "hunter2"])
+def test_no_error_quotes_the_environment(
+    value: Any, make: Make, aws: FakeSageMaker, record: Find, caplog: pytest.LogCaptureFixture
+) -> None:
+    refusal = f"Value '{{TOKEN={value}}}' at 'environment' failed to satisfy constraint"
+    error = client_error("CreateTrainingJob", "ValidationException", refusal)
+    aws.before["create_training_job"] = [raises(error)]
+    with pytest.raises(StepFailed) as failed:
+        make(training(Environment={"TOKEN": value})).run()
+    shown = "".join(traceback.format_exception(failed.value))
+    assert "***" in shown
+    assert str(value) not in shown + record()["reason"] + caplog.text
 
 
 def test_an_environment_value_that_is_referred_to_is_handed_on(make: Make) -> None:

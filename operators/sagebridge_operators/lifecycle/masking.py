@@ -1,11 +1,13 @@
-"""Requests as people may see them: environment values are masked."""
+"""Requests, and what a service says of them, as people may see them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 MASK = "***"
+_SHORT = 4
+"""Texts below this length are no secrets, and stand in messages for other reasons."""
 
 
 def masked(value: Any) -> Any:
@@ -21,3 +23,24 @@ def masked(value: Any) -> Any:
         case list() | tuple():
             return [masked(item) for item in value]
     return value
+
+
+def masked_text(text: str, request: Mapping[str, Any]) -> str:
+    """A message on a request, which may quote it, without the values of its environments."""
+    for value in sorted(set(_secrets(request)), key=len, reverse=True):
+        if len(value) >= _SHORT:
+            text = text.replace(value, MASK)
+    return text
+
+
+def _secrets(value: Any) -> Iterator[str]:
+    match value:
+        case Mapping():
+            for name, item in value.items():
+                if name == "Environment" and isinstance(item, Mapping):
+                    yield from map(str, item.values())
+                else:
+                    yield from _secrets(item)
+        case list() | tuple():
+            for item in value:
+                yield from _secrets(item)

@@ -1,8 +1,8 @@
 """Execution records: what ran, a JSON object an execution and a step, in a folder or in S3.
 
 ``<location>/<execution>/execution.json``, ``definition.json``, ``steps/<step>.json`` and, once a
-person has asked for it, ``stop.json``. Each object has one writer, so no lock is needed. No record
-holds a credential or a job's environment.
+person has asked for it, ``stop.json``. Each object has one writer, so no lock is needed. What is
+recorded of a step holds no job's environment; the definition is kept as it came.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from sagebridge.model.values import ABSENT
 from sagebridge_operators.errors import NotRunnable, StepFailed, StepStopped
 from sagebridge_operators.lifecycle.backend import Backend
 from sagebridge_operators.lifecycle.execution import Execution, job_name, job_token
-from sagebridge_operators.lifecycle.masking import masked
+from sagebridge_operators.lifecycle.masking import masked, masked_text
 from sagebridge_operators.lifecycle.outputs import check_size, json_safe, outputs_of
 from sagebridge_operators.lifecycle.records import ExecutionRecords, now
 from sagebridge_operators.lifecycle.resolve import Resolver, Upstream
@@ -123,6 +123,11 @@ class StepRun:
             else:
                 self.log.info("found %s %s, started before; not starting another", step.type, name)
             description = self._wait(job_type, client, name)
+        except StepFailed:
+            raise
+        except SagebridgeError:  # no record can be kept: nobody would watch the job
+            job_type.request_stop(client, name)
+            raise
         except Exception:
             raise
         except BaseException as limit:  # an engine's time limit
@@ -166,10 +171,12 @@ class StepRun:
         try:
             return job_type.start(client, request, name)
         except ParamValidationError as error:
-            raise StepFailed(f"{job_type.create}: {error}") from error
+            reason = masked_text(str(error), request)
+            # Botocore quotes what it does not understand, so its own text goes no further.
+            raise StepFailed(f"{job_type.create}: {reason}") from None
         except ClientError as error:
             if 400 <= error.response["ResponseMetadata"].get("HTTPStatusCode", 0) < 500:
-                raise StepFailed(str(error)) from error
+                raise StepFailed(masked_text(str(error), request)) from None
             raise
 
     def _stop_if_asked(self) -> None:
