@@ -173,6 +173,21 @@ def test_a_stop_that_comes_too_late_is_no_error(make: Make, aws: FakeSageMaker) 
     assert run.run()["status"] == "Completed"
 
 
+def test_a_stop_that_another_has_asked_for_is_no_error(make: Make, aws: FakeSageMaker) -> None:
+    aws.plans["Train"] = Plan(("InProgress",))
+    run = make()
+    aws.before["describe_training_job"] = [lambda: None, lambda: setattr(run, "killed", True)]
+
+    def stops() -> None:
+        (job,) = aws.jobs.values()
+        job.coming = ["Stopping", "Stopped"]
+        raise client_error("StopTrainingJob", "ValidationException", "the job is Stopping")
+
+    aws.before["stop_training_job"] = [stops]
+    with pytest.raises(StepStopped):
+        run.run()
+
+
 def test_a_time_limit_of_the_engine_stops_the_job(
     make: Make, aws: FakeSageMaker, record: Find
 ) -> None:

@@ -101,7 +101,8 @@ class AirflowExecution:
         found = status(self.pipeline, steps)
         if found.status == "Executing":
             found = Status("Failed", "the run was ended in Airflow before its steps were")
-        if found.status == "Failed" and any(step["status"] == "Stopped" for step in steps.values()):
+        stopped = any(step["status"] == "Stopped" for step in steps.values())
+        if found.status == "Failed" and stopped and records.stop_requested(self.id):
             found = Status("Stopped", "a stop was asked for")
         records.finish(self.id, found.status, found.reason)
         return found
@@ -118,12 +119,14 @@ class AirflowExecution:
                         lambda: airflow.api.fail_run(airflow.dag_id, airflow.run_id, reason),
                         patience=5,
                     )
-            else:
-                stopping.stop_jobs(place.records, place.backend, self.id)
         finally:
             airflow.kill()
-            stopping.settle(place.records, place.backend, self.id, end, reason)
-            place.records.finish(self.id, end, reason)
+            try:
+                # Until now a worker may have started one.
+                stopping.stop_jobs(place.records, place.backend, self.id)
+                stopping.settle(place.records, place.backend, self.id, end, reason)
+            finally:
+                place.records.finish(self.id, end, reason)
 
     def _record_lost_steps(self) -> None:
         """Airflow calls a task failed whose step recorded no failure: its worker was lost."""

@@ -94,7 +94,7 @@ class JobType:
         return "; ".join(str(text) for text in texts if text)
 
     def request_stop(self, client: Any, name: str) -> None:
-        """Asks the service to stop the job; one that has ended already is left alone."""
+        """Asks the service to stop the job; one that stops or has ended already is left alone."""
         from botocore.exceptions import ClientError
 
         if self.stop is None:
@@ -103,7 +103,9 @@ class JobType:
             getattr(client, self.stop)(**{self.name_key: name})
         except ClientError as error:
             found = self.find(client, name)
-            if found is not None and self.state(found) == "Executing":
+            if found is None or self.status(found) == "Stopping":
+                return
+            if self.state(found) == "Executing":
                 raise error from None
 
 

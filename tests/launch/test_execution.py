@@ -1,0 +1,97 @@
+"""What becomes of an execution and its jobs when its Airflow has ended, or is ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sagebridge
+from sagebridge_operators.launch.execution import AirflowExecution
+from sagebridge_operators.launch.place import Place
+from tests.fakes import FakeBackend, Plan
+
+CLUSTER = {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}
+STEPS: list[dict[str, Any]] = [
+    {"Name": name, "Type": "Processing", "Arguments": {}} for name in ("One", "Two")
+]
+
+
+class EndedAirflow:
+    """An Airflow that runs no more; ``dying`` happens while it is killed."""
+
+    running = False
+    dag_id = run_id = "p"
+
+    def __init__(self, dying: Callable[[], object] = lambda: None) -> None:
+        self.kill = dying
+        self.api = self
+
+    def patiently(self, ask: Callable[[], Any]) -> Any:
+        return ask()
+
+    def task_instances(self, dag: str, run: str) -> dict[str, Any]:
+        del dag, run
+        return {}
+
+    def __enter__(self) -> None:
+        raise KeyboardInterrupt("stopped by SIGINT")
+
+
+@pytest.fixture
+def backend() -> FakeBackend:
+    return FakeBackend()
+
+
+@pytest.fixture
+def execution(tmp_path: Path, backend: FakeBackend) -> AirflowExecution:
+    place = Place("local", tmp_path, tmp_path, str(tmp_path / "executions"))
+    vars(place)["backend"] = backend
+    pipeline = sagebridge.read({"Version": "2020-12-01", "Steps": STEPS}, name="p").pipeline
+    return AirflowExecution(pipeline, {}, place)
+
+
+def record(execution: AirflowExecution, name: str, status: str, **more: Any) -> None:
+    body = {"name": name, "type": "Processing", "status": status, "started": "2026-11-21"}
+    execution.place.records.step(execution.id, name, {**body, **more})
+
+
+@pytest.mark.parametrize(("asked", "status"), [(False, "Failed"), (True, "Stopped")])
+def test_a_failed_execution_is_stopped_only_where_a_stop_was_asked_for(
+    asked: bool, status: str, execution: AirflowExecution
+) -> None:
+    execution.airflow = EndedAirflow()  # type: ignore[assignment]
+    record(execution, "One", "Failed", reason="no disk")
+    record(execution, "Two", "Stopped", reason="longer than MaxRuntimeInSeconds")
+    if asked:
+        execution.place.records.request_stop(execution.id)
+
+    found = execution.finish()
+
+    assert found.status == status
+    assert ("no disk" in found.reason) is not asked
+
+
+def test_a_job_that_a_worker_started_at_the_last_moment_is_stopped(
+    execution: AirflowExecution, backend: FakeBackend
+) -> None:
+    backend.sagemaker.plans["One"] = Plan(("InProgress",))
+
+    def start() -> None:
+        backend.sagemaker.create_processing_job(
+            ProcessingJobName="One",
+            ProcessingResources={"ClusterConfig": CLUSTER},
+            AppSpecification={"ImageUri": "image"},
+            RoleArn="arn:aws:iam::111122223333:role/r",
+        )
+        record(execution, "One", "Executing", job={"name": "One", "arn": "arn:…"})
+
+    execution.airflow = EndedAirflow(start)  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt), execution:
+        pass
+
+    assert backend.sagemaker.jobs["One"].stops == 1
+    assert execution.place.records.steps(execution.id)["One"]["status"] == "Stopped"
+    assert (execution.place.records.end(execution.id) or {})["status"] == "Stopped"
