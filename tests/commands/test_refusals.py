@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError
@@ -156,8 +157,6 @@ def test_a_step_that_cannot_run_is_named(
 
 
 def test_the_definition_may_come_from_a_pipe(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import io
-
     given: list[Any] = []
     monkeypatch.setattr(command, "AirflowExecution", lambda *all_: given.extend(all_))
     monkeypatch.setattr(command, "_execute", lambda *given, **more: 0)
@@ -167,3 +166,17 @@ def test_the_definition_may_come_from_a_pipe(folder: Path, monkeypatch: pytest.M
 
     assert main(["run", "-", "--name", "piped", "--on", "airflow"]) == 0
     assert given[0].name == "piped"
+
+
+@pytest.mark.parametrize("text", ["evil.py:pipeline", "pipeline.json", ""])
+def test_a_pipe_brings_a_definition_and_names_nothing(
+    text: str, folder: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "evil.py").write_text("raise SystemExit('it was imported')")
+    write(folder, "pipeline", NOTHING)
+    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+
+    code, message = refused("-")
+
+    assert code == 5
+    assert "<stdin>: no JSON object" in message

@@ -17,7 +17,7 @@ from rich.console import Console
 import sagebridge
 from sagebridge.cli.output import console, print_json, printable
 from sagebridge.cli.validate import finding_line
-from sagebridge.errors import UsageError
+from sagebridge.errors import SourceError, UsageError
 from sagebridge.model.parameters import coerce
 from sagebridge.model.pipeline import Pipeline, walk
 from sagebridge_operators.backends import NAMES
@@ -119,7 +119,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 def _read(source: str, name: str | None) -> Pipeline | None:
     """The pipeline; None where the definition has errors, which are printed."""
-    text = sys.stdin.read() if source == "-" else source
+    text = _piped() if source == "-" else source
     pipeline, losses = sagebridge.read(text, name=name)
     err = console(err=True)
     for loss in losses:
@@ -128,6 +128,14 @@ def _read(source: str, name: str | None) -> Pipeline | None:
     for finding in errors:
         err.print(finding_line(source, finding), soft_wrap=True)
     return None if errors else pipeline
+
+
+def _piped() -> str:
+    """The document on standard input, which is text alone: it names no file and no module."""
+    text = sys.stdin.read().removeprefix("\ufeff")
+    if not text.lstrip().startswith("{"):
+        raise SourceError("<stdin>", "no JSON object", "a pipeline definition is expected")
+    return text
 
 
 def _warn(pipeline: Pipeline) -> None:
