@@ -215,9 +215,14 @@ def _partial(folder: Path) -> tuple[Path, IO[bytes]]:
     """A new file in a folder that comes into being, also while others remove it as empty."""
     path = folder / (PARTIAL + uuid.uuid4().hex)
     while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
             return path, path.open("xb")
+        except FileNotFoundError:
+            continue
+        except FileExistsError:
+            if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+                raise
 
 
 def _store_error(uri: str, path: Path, error: OSError) -> StoreError:
