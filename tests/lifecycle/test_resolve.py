@@ -201,6 +201,7 @@ def test_json_get_reads_typed_values(path: str, value: Any) -> None:
         (json_get("Make", "Report", "mse.rmse"), ["'mse.rmse'", "s3://b/report.json", "value"]),
         (json_get("Make", "Report", "n[7]"), ["no item 7", "2 items"]),
         (json_get("Make", "Report", "text.x"), ["nothing below 'text'", "str"]),
+        (json_get("Make", "Report", "n.v"), ["nothing below 'n'", "list"]),
         (json_get("Make", "Report", "a b!!["), ["no JSON path"]),
         (json_get("Make", "Rapport", "x"), ["'Make'", "no such property file", "Report"]),
         (json_get("Plain", "Report", "x"), ["'Plain'", "no such property file"]),

@@ -65,16 +65,19 @@ def path_text(reference: Get) -> str:
     return "".join(str(token) for token in reference.tokens[1:]).removeprefix(".")
 
 
-def look_up(value: Any, tokens: Sequence[Token]) -> Any:
-    """The value at a path. Raises LookupError(text, names that are there)."""
+def look_up(value: Any, tokens: Sequence[Token], *, by_name: bool = True) -> Any:
+    """The value at a path. Raises LookupError(text, names that are there).
+
+    ``by_name``: an item of a list may be named, as ``Outputs['train']`` is; not so in JSON files.
+    """
     parent = ""
     for token in tokens:
-        value = _descend(value, token, parent)
+        value = _descend(value, token, parent, by_name=by_name)
         parent = "" if isinstance(token, Index) else token.name
     return value
 
 
-def _descend(value: Any, token: Token, parent: str) -> Any:
+def _descend(value: Any, token: Token, parent: str, *, by_name: bool) -> Any:
     match value, token:
         case Mapping(), Member(name) | Key(name):
             if name in value:
@@ -84,7 +87,7 @@ def _descend(value: Any, token: Token, parent: str) -> Any:
             if position < len(value):
                 return value[position]
             raise LookupError(f"no item {position}", [f"{len(value)} items"])
-        case list() | tuple(), Member(name) | Key(name):
+        case list() | tuple(), Member(name) | Key(name) if by_name:
             return _keyed(value, name, parent)
     raise LookupError(f"nothing below {parent!r}", [type(value).__name__])
 

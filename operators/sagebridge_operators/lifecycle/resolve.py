@@ -122,7 +122,7 @@ class Resolver:
         except ValueError as error:
             raise Unresolvable(name, f"the file is not JSON: {error}") from None
         try:
-            return look_up(document, tokens)
+            return look_up(document, tokens, by_name=False)
         except LookupError as absent:
             there = absent.args[1] if len(absent.args) > 1 else []
             raise Unresolvable(name, str(absent.args[0]), [str(item) for item in there]) from None
