@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from sagebridge_operators.backends.local.api import ApiError, arn
+from sagebridge_operators.backends.local.job import TERMINAL
 from sagebridge_operators.backends.local.listing import page
 from sagebridge_operators.backends.local.records import AlreadyExists, NoSuchRecord, Records
 
-TERMINAL = ("Completed", "Failed", "Stopped")
 NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 DAY = 86400
 
