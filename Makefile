@@ -23,8 +23,8 @@ test:
 	.venvs/sagemaker/bin/pytest tests/sagemaker
 	.venvs/sagemaker-3/bin/pytest tests/sagemaker
 	.venvs/airflow-3.1/bin/pytest -m airflow31
-	.venvs/prefect-3.7/bin/pytest -m prefect
-	.venvs/prefect/bin/pytest -m prefect
+	.venvs/prefect-3.7/bin/pytest tests/prefect
+	.venvs/prefect/bin/pytest tests/prefect
 	$(AIRFLOW)/pytest
 
 check: airflow
@@ -33,6 +33,7 @@ check: airflow
 	$(AIRFLOW)/mypy
 
 bench: airflow
+	$(AIRFLOW)/python benchmarks/translate.py
 	$(AIRFLOW)/python benchmarks/parse.py
 
 airflow:

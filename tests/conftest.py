@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 SESSION = "SAGEBRIDGE_TEST_SESSION"
 
-collect_ignore = [] if find_spec("sagemaker") else ["sagemaker"]
+collect_ignore = [name for name in ("airflow", "prefect", "sagemaker") if not find_spec(name)]
 
 
 def find_corpus() -> tuple[Path, Path]:

@@ -1,0 +1,235 @@
+"""The model to a Prefect flow file that reads as if a person had written it.
+
+Parameters are the flow's arguments; then a call a step in dependency order, the branches of a
+condition as blocks that guard their steps. What Prefect has no word for is an argument of ours or,
+for the pipeline as a whole, of ``begin``; so nothing of a definition is lost.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+from sagebridge.formats.orchestrators import losses_by_step
+from sagebridge.formats.prefect.draft import legal_name
+from sagebridge.formats.prefect.signature import Argument, arguments_of, describe
+from sagebridge.formats.python import Names, call, layout, source
+from sagebridge.formats.sagemaker.writer import write_envelope
+from sagebridge.formats.step_forms import FORMS
+from sagebridge.formats.steps_source import WORDS, StepSource, commented, import_from, indented
+from sagebridge.model.graph import in_order
+from sagebridge.model.losses import Loss
+from sagebridge.model.pipeline import VERSION, ConditionStep, Pipeline, Step, walk
+from sagebridge.model.values import ABSENT, Value
+
+PACKAGE = "sagebridge_operators.prefect"
+_RUNNER = "ThreadPoolTaskRunner"
+_WORDS = ("Literal", "flow", "begin", "finish", "step", "stop_jobs", _RUNNER)
+
+
+def write(pipeline: Pipeline) -> tuple[str, tuple[Loss, ...]]:
+    """The text of a flow file and what Prefect cannot act on of the pipeline."""
+    file = FlowFile(pipeline)
+    return layout(file.text()), tuple(loss for lost in file.losses.values() for loss in lost)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A step's call, the variable for it, and the blocks that its conditions guard."""
+
+    variable: str
+    call: ast.Call
+    losses: Sequence[Loss]
+    branches: Mapping[str, Sequence[Block]]
+
+    def used(self) -> Iterator[str]:
+        """The variables that it needs."""
+        yield from (node.id for node in ast.walk(self.call) if isinstance(node, ast.Name))
+        if self.branches:
+            yield self.variable
+        for block in chain.from_iterable(self.branches.values()):
+            yield from block.used()
+
+    def text(self, used: Collection[str]) -> str:
+        """Unformatted source; a call that no other step needs is assigned to nothing."""
+        if self.variable in used:
+            target = ast.Name(self.variable, ast.Store())
+            text = commented(ast.Assign([target], self.call, lineno=0), self.losses)
+        else:
+            text = commented(ast.Expr(self.call), self.losses)
+        for guard, blocks in self.branches.items():
+            inside = "\n\n".join(indented(block.text(used)) for block in blocks)
+            text += f"\nwith {self.variable}.{guard}():\n{inside}"
+        return text
+
+
+class FlowFile:
+    """One flow file in the making."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.pipeline = pipeline
+        self.name = pipeline.name or "pipeline"
+        self.losses = losses_by_step(pipeline, "prefect")
+        functions = (form.function for form in FORMS.values())
+        reserved = frozenset((*functions, *_WORDS, *WORDS))
+        self.arguments, self.details = arguments_of(pipeline.declared, reserved)
+        own = (argument.name for argument in self.arguments)
+        self.names = Names(reserved=reserved.union(own))
+        self.function = Names(reserved=reserved).variable(self.name)
+        self.steps = StepSource(self.names)
+
+    def text(self) -> str:
+        """The file before it is laid out."""
+        begin, blocks = list(self._begin()), list(self._blocks(self.pipeline.steps))
+        used = {name for block in blocks for name in block.used()}
+        body = [*begin, *(block.text(used) for block in blocks), "return finish()"]
+        self.names.use("finish")
+        self.names.use("stop_jobs")
+        told = (
+            f"{self.name}: a Prefect flow that sagebridge wrote "
+            "from a SageMaker pipeline definition."
+        )
+        head = self._head()
+        parts = [
+            source(ast.Module([ast.Expr(ast.Constant(told))], [])),
+            "\n".join(self._imports()),
+            head + "\n" + "\n\n".join(indented(block) for block in body),
+        ]
+        return "\n\n".join(parts) + "\n"
+
+    def _imports(self) -> Iterator[str]:
+        if any(argument.choices for argument in self.arguments):
+            yield source(import_from("typing", ["Literal"])) + "\n"
+        yield source(import_from("prefect", ["flow"]))
+        if self.pipeline.parallelism is not ABSENT:
+            yield source(import_from("prefect.task_runners", [_RUNNER]))
+        yield source(import_from(PACKAGE, sorted(self.names.imported)))
+
+    def _head(self) -> str:
+        """The function down to its docstring."""
+        lines = describe(self.arguments)
+        docstring = "\n".join((f"{self.name}.", "", *lines, "")) if lines else f"{self.name}."
+        if not self.name.isprintable() or "\\" in self.name or '"' in self.name:
+            docstring = docstring.replace(self.name, self.function, 1)
+        function = ast.FunctionDef(
+            name=self.function,
+            args=self._signature(),
+            body=[
+                ast.Expr(ast.Constant(indented(docstring).strip() + ("\n    " if lines else "")))
+            ],
+            decorator_list=[self._decorator()],
+            returns=ast.Name("object", ast.Load()),
+            lineno=0,
+        )
+        return source(function)
+
+    def _signature(self) -> ast.arguments:
+        """Those without a default come first, or all are given by name where they do not."""
+        arguments = [
+            ast.arg(argument.name, annotation=_annotation(argument)) for argument in self.arguments
+        ]
+        defaults = [
+            None if one.default is ABSENT else self.steps.expressions.value(one.default)
+            for one in self.arguments
+        ]
+        asked = [default is None for default in defaults]
+        plain = asked == sorted(asked, reverse=True)
+        return ast.arguments(
+            posonlyargs=[],
+            args=arguments if plain else [],
+            defaults=[default for default in defaults if default is not None] if plain else [],
+            kwonlyargs=[] if plain else arguments,
+            kw_defaults=[] if plain else defaults,
+        )
+
+    def _decorator(self) -> ast.expr:
+        keywords: dict[str, ast.expr] = {"name": ast.Constant(legal_name(self.name))}
+        if isinstance(self.pipeline.description, str):
+            keywords["description"] = ast.Constant(self.pipeline.description)
+        if self.pipeline.parallelism is not ABSENT:
+            limit = ast.Constant(self.pipeline.parallelism.max_parallel_execution_steps)
+            keywords["task_runner"] = call(ast.Name(_RUNNER, ast.Load()), max_workers=limit)
+        keywords["on_cancellation"] = ast.List([self.names.use("stop_jobs")], ast.Load())
+        return call(ast.Name("flow", ast.Load()), **keywords)
+
+    def _begin(self) -> Iterator[str]:
+        """What a flow has no words for, where there is any."""
+        value = self.steps.expressions.value
+        envelope = write_envelope(self.pipeline)
+        for said in ("PipelineDescription", "RoleArn", "ParallelismConfiguration"):
+            envelope.pop(said, None)
+        if envelope.get("PipelineName") == legal_name(self.name):
+            del envelope["PipelineName"]
+        keywords = {}
+        if isinstance(self.pipeline.role_arn, str):
+            keywords["role_arn"] = value(self.pipeline.role_arn)
+        if envelope:
+            keywords["pipeline"] = value(envelope)
+        if definition := self._definition():
+            keywords["definition"] = value(definition)
+        if keywords:
+            yield source(ast.Expr(call(self.names.use("begin"), **keywords)))
+
+    def _definition(self) -> dict[str, Value]:
+        pipeline = self.pipeline
+        members = {
+            "Version": ABSENT if pipeline.version == VERSION else pipeline.version,
+            "Metadata": pipeline.metadata,
+            "PipelineExperimentConfig": pipeline.experiment_config,
+            "MlflowConfig": pipeline.mlflow_config,
+            **pipeline.extra,
+        }
+        result = {name: value for name, value in members.items() if value is not ABSENT}
+        if self.details or pipeline.parameters is ABSENT:
+            result["Parameters"] = self.details or ABSENT
+        written = [step.name for step in walk(pipeline)]
+        if [step.name for step in _walk_in_order(pipeline.steps)] != written:
+            result["Steps"] = written
+        return result
+
+    def _blocks(self, steps: Sequence[Step]) -> Iterator[Block]:
+        """A block a step, each after the steps that it refers to where that is possible."""
+        for step in in_order(steps):
+            yield self._block(step)
+
+    def _block(self, step: Step) -> Block:
+        form = FORMS.get(step.type)
+        built = call(
+            self.names.use(form.function if form else "step"),
+            *(() if form else (ast.Constant(step.type),)),
+            ast.Constant(step.name),
+            **self.steps.arguments(step, self._absent_branches(step)),
+        )
+        variable = self.names.variable(step.name)
+        self.steps.expressions.defined.add(step.name)
+        branches = {}
+        if isinstance(step, ConditionStep):
+            guarded = {"met": step.if_steps, "unmet": step.else_steps}
+            branches = {guard: list(self._blocks(b)) for guard, b in guarded.items() if b}
+        return Block(variable, built, self.losses.get(step.name, ()), branches)
+
+    def _absent_branches(self, step: Step) -> dict[str, ast.expr]:
+        if not isinstance(step, ConditionStep):
+            return {}
+        branches = {"if_steps": step.if_steps, "else_steps": step.else_steps}
+        return {
+            name: self.names.use("ABSENT") for name, branch in branches.items() if branch is ABSENT
+        }
+
+
+def _annotation(argument: Argument) -> ast.expr:
+    if not argument.choices:
+        return ast.Name(argument.type, ast.Load())
+    choices = [ast.Constant(choice) for choice in argument.choices]
+    inside = ast.Tuple(list(choices), ast.Load()) if len(choices) > 1 else choices[0]
+    return ast.Subscript(ast.Name("Literal", ast.Load()), inside, ast.Load())
+
+
+def _walk_in_order(steps: Sequence[Step]) -> Iterator[Step]:
+    for step in in_order(steps):
+        yield step
+        if isinstance(step, ConditionStep):
+            yield from _walk_in_order(step.if_steps or ())
+            yield from _walk_in_order(step.else_steps or ())

@@ -1,0 +1,98 @@
+"""SageMaker pipelines as Prefect flows: one function a step type, one task run a step.
+
+Everything that a flow file needs is importable from here. A step function says what a step is and
+returns at once; :func:`finish` runs all of them, each as soon as those that it waits for are done.
+"""
+
+from sagebridge.model.conditions import (
+    equals,
+    greater_than,
+    greater_than_or_equal_to,
+    is_in,
+    less_than,
+    less_than_or_equal_to,
+    not_,
+    or_,
+    other_condition,
+)
+from sagebridge.model.expressions import (
+    JsonGet,
+    execution,
+    get,
+    join,
+    json_get,
+    json_get_s3,
+    parameter,
+)
+from sagebridge.model.pipeline import CacheConfig, OutputParameter, PropertyFile, RetryPolicy
+from sagebridge.model.values import ABSENT
+from sagebridge_operators.prefect.functions import (
+    auto_ml,
+    begin,
+    callback,
+    clarify_check,
+    condition,
+    emr,
+    emr_serverless,
+    endpoint,
+    endpoint_config,
+    fail,
+    finish,
+    inference_component,
+    lambda_,
+    model,
+    processing,
+    quality_check,
+    register_model,
+    step,
+    training,
+    transform,
+    tuning,
+)
+from sagebridge_operators.prefect.hooks import stop_jobs
+
+__all__ = [
+    "ABSENT",
+    "CacheConfig",
+    "JsonGet",
+    "OutputParameter",
+    "PropertyFile",
+    "RetryPolicy",
+    "auto_ml",
+    "begin",
+    "callback",
+    "clarify_check",
+    "condition",
+    "emr",
+    "emr_serverless",
+    "endpoint",
+    "endpoint_config",
+    "equals",
+    "execution",
+    "fail",
+    "finish",
+    "get",
+    "greater_than",
+    "greater_than_or_equal_to",
+    "inference_component",
+    "is_in",
+    "join",
+    "json_get",
+    "json_get_s3",
+    "lambda_",
+    "less_than",
+    "less_than_or_equal_to",
+    "model",
+    "not_",
+    "or_",
+    "other_condition",
+    "parameter",
+    "processing",
+    "quality_check",
+    "register_model",
+    "step",
+    "stop_jobs",
+    "training",
+    "transform",
+    "tuning",
+]

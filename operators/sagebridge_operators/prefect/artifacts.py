@@ -1,0 +1,120 @@
+"""What a flow run leaves in Prefect's UI: a table of steps, a summary, a link to each job."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.logging import get_run_logger
+
+from sagebridge.errors import SagebridgeError
+from sagebridge.model.pipeline import Pipeline, Step, walk
+from sagebridge_operators.lifecycle.backend import Backend
+from sagebridge_operators.lifecycle.states import Status
+
+_PAGES = {
+    "Processing": "processing-jobs",
+    "Training": "jobs",
+    "Transform": "transform-jobs",
+    "Model": "models",
+}
+_LARGEST_FILE = 64 * 1024
+Records = Mapping[str, Mapping[str, Any]]
+
+
+def link_job(step: Step, backend: Backend, job: Mapping[str, Any]) -> None:
+    """A link from the step's task run to its job: a page of AWS's console, or a folder here."""
+    link = _page(step, backend, str(job["name"]))
+    if link:
+        text = f"{step.type} {job['name']}"
+        _made(create_link_artifact, key=_key(step.name, "job"), link=link, link_text=text)
+
+
+def _page(step: Step, backend: Backend, name: str) -> str | None:
+    if home := getattr(backend, "home", None):
+        folder = home / "jobs" / step.type / name
+        return folder.as_uri() if folder.is_dir() else None
+    if step.type not in _PAGES:
+        return None
+    region = backend.client("sagemaker").meta.region_name
+    console = f"https://{region}.console.aws.amazon.com/sagemaker/home?region={region}"
+    return f"{console}#/{_PAGES[step.type]}/{name}"
+
+
+def summarize(
+    pipeline: Pipeline,
+    found: Status,
+    reached: Mapping[str, str],
+    records: Records,
+    read: Callable[[str], bytes],
+) -> None:
+    """The table of steps, and the numbers of the property files that steps wrote."""
+    name = pipeline.name or "pipeline"
+    rows = [
+        {
+            "Step": step.name,
+            "Type": step.type,
+            "State": reached[step.name],
+            "Job": (records.get(step.name, {}).get("job") or {}).get("name") or "",
+            "Reason": records.get(step.name, {}).get("reason") or "",
+        }
+        for step in walk(pipeline)
+    ]
+    _made(create_table_artifact, key=_key(name, "steps"), table=rows, description="Steps")
+    lines = [f"# {_text(name)}: {found.status}", "", _text(found.reason), ""]
+    lines += _metrics(records, read)
+    _made(create_markdown_artifact, key=_key(name, "summary"), markdown="\n".join(lines))
+
+
+def _metrics(records: Records, read: Callable[[str], bytes]) -> Iterator[str]:
+    for step, record in records.items():
+        for file, uri in (record.get("outputs") or {}).get("property_files", {}).items():
+            numbers = dict(_numbers(_json(uri, read)))
+            if numbers:
+                yield from (f"## {_text(step)}: {_text(file)}", "")
+                yield from ("| metric | value |", "|---|---|")
+                yield from (f"| {_text(path)} | {value} |" for path, value in numbers.items())
+                yield ""
+
+
+def _json(uri: str, read: Callable[[str], bytes]) -> Any:
+    try:
+        content = read(uri)
+        return json.loads(content) if len(content) <= _LARGEST_FILE else None
+    except (SagebridgeError, ValueError):
+        return None
+
+
+def _numbers(value: Any, path: str = "") -> Iterator[tuple[str, int | float]]:
+    match value:
+        case bool():
+            return
+        case int() | float():
+            yield path or "value", value
+        case Mapping():
+            for name, item in value.items():
+                yield from _numbers(item, f"{path}.{name}" if path else str(name))
+        case list():
+            for position, item in enumerate(value):
+                yield from _numbers(item, f"{path}[{position}]")
+
+
+def _text(text: str) -> str:
+    """Text of a definition or job as Markdown shows it, never as markup."""
+    escaped = re.sub(r"([\\`*_{}\[\]()#+!|~])", r"\\\1", text)
+    return " ".join(escaped.split()).replace("<", "&lt;")
+
+
+def _key(name: str, what: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", f"{name}-{what}".lower()).strip("-")
+
+
+def _made(create: Callable[..., Any], **what: Any) -> None:
+    """An artifact tells of a run; one that cannot be made does not fail it."""
+    try:
+        create(**what)
+    except Exception as error:  # noqa: BLE001
+        get_run_logger().warning("no artifact %s: %s", what["key"], error)

@@ -1,0 +1,57 @@
+"""Where a flow's steps run, and as whom."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sagebridge_operators.backends import default_name, open_backend
+from sagebridge_operators.lifecycle.backend import Backend
+
+
+def backend_of(settings: Mapping[str, Any]) -> Backend:
+    """The backend of a step: on AWS through its AwsCredentials block, else boto3's own chain."""
+    name = settings.get("backend") or default_name()
+    credentials, region = settings.get("aws_credentials"), settings.get("region_name")
+    if name != "aws" or not (credentials or region):
+        return open_backend(name)
+    from sagebridge_operators.backends.aws import AwsBackend
+
+    if not credentials:
+        import boto3
+        from botocore.config import Config
+
+        session = boto3.Session(region_name=region)
+        config = Config(retries={"mode": "standard", "max_attempts": 8})
+        return AwsBackend(lambda service: session.client(service, config=config))  # type: ignore[call-overload]
+    block = _loaded(credentials)
+    own = block.get_boto3_session()
+    more = {"region_name": region} if region else {}
+    return AwsBackend(
+        lambda service: own.client(
+            service, **block.aws_client_parameters.get_params_override(), **more
+        )
+    )
+
+
+def described(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Settings as an execution's record may have them: by a block's name, never what is in it."""
+    result = {name: value for name, value in settings.items() if isinstance(value, str)}
+    block = settings.get("aws_credentials")
+    if name := getattr(block, "_block_document_name", None):
+        result["aws_credentials"] = name
+    return result
+
+
+def _loaded(credentials: Any) -> Any:
+    if not isinstance(credentials, str):
+        return credentials
+    from prefect_aws import AwsCredentials
+
+    return AwsCredentials.load(credentials)
+
+
+def place_of(backend: Backend) -> dict[str, str]:
+    """What an execution's record says of where a backend keeps its things."""
+    home, base = getattr(backend, "home", None), getattr(backend, "base", None)
+    return {"home": str(home), "base": str(base)} if home else {}

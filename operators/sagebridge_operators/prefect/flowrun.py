@@ -1,0 +1,225 @@
+"""A flow run of our steps: each is submitted when all that it waits for have ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple
+
+from prefect.context import FlowRunContext
+from prefect.logging import get_run_logger
+from prefect.states import Cancelled, Completed, Failed, State
+from prefect.utilities.annotations import allow_failure
+
+from sagebridge.errors import FlowError, ParameterError, UsageError
+from sagebridge.formats.prefect.draft import CURRENT, Draft
+from sagebridge.model.parameters import coerce
+from sagebridge.model.pipeline import Pipeline, walk
+from sagebridge_operators.errors import ExecutionFailed
+from sagebridge_operators.lifecycle.execution import Execution, execution_id
+from sagebridge_operators.lifecycle.outputs import references_to
+from sagebridge_operators.lifecycle.run import StepRun
+from sagebridge_operators.lifecycle.states import RUNNING, Status, states, status
+from sagebridge_operators.lifecycle.stopping import PATIENCE
+from sagebridge_operators.prefect import artifacts, ends, tasks
+from sagebridge_operators.prefect.backends import described
+from sagebridge_operators.prefect.scene import Scene, waits_for
+from sagebridge_operators.prefect.signature import arguments_of
+
+
+class _Attempt(NamedTuple):
+    """One run of a flow's body; Prefect makes a context for each."""
+
+    context: Any
+    flow: FlowRun
+
+
+_ATTEMPT: ContextVar[_Attempt | None] = ContextVar("sagebridge_flow_run", default=None)
+
+
+def current() -> Draft:
+    """What the flow that calls is: traced, or run. Raises UsageError outside of a flow."""
+    if (traced := CURRENT.get()) is not None:
+        return traced
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        raise UsageError("steps are made inside a flow: a function with Prefect's @flow")
+    attempt = _ATTEMPT.get()
+    if attempt is None or attempt.context is not context:
+        attempt = _Attempt(context, FlowRun(context))
+        _ATTEMPT.set(attempt)
+    return attempt.flow
+
+
+class FlowRun(Draft):
+    """The steps of one flow run. They run in ``finish``, so that all is known before the first.
+
+    One thread, the flow's, submits and settles; those of the task runner only run steps.
+    """
+
+    def __init__(self, context: Any) -> None:
+        flow = context.flow
+        super().__init__(flow.name, arguments_of(flow.fn))
+        self.log = get_run_logger(context)
+        self._given: dict[str, Any] = dict(context.parameters or {})
+        self._run_info = context.flow_run
+        self._pipeline = Pipeline(())
+        self._records: dict[str, dict[str, Any]] = {}
+        self._futures: dict[str, Any] = {}
+        self._active: dict[str, StepRun] = {}
+        self._waiting: set[str] = set()
+        self._ended: SimpleQueue[str] = SimpleQueue()
+        self._scene: Scene | None = None
+        ends.expect(flow, context.flow_run.id)
+
+    def finish(self) -> dict[str, Any] | State:
+        """Runs what is left, and says what the flow has to return."""
+        try:
+            self._run()
+        except (FlowError, ParameterError) as refused:
+            self.log.error(str(refused))  # noqa: TRY400 - a user's mistake
+            return self._return(Failed(message=str(refused), data=refused))
+        return self._return(self._end())
+
+    def decide(self, condition: str) -> bool:
+        """Runs what the flow says so far until the condition is decided."""
+        self._run(until=condition)
+        outputs = self._records.get(condition, {}).get("outputs")
+        if outputs is None:
+            self._run()
+            self._end()
+            raise ExecutionFailed(self._status().reason or f"{condition!r} was not decided")
+        return bool(outputs["outcome"])
+
+    def _return(self, result: dict[str, Any] | State) -> dict[str, Any] | State:
+        ends.know(self._run_info.id, result if isinstance(result, State) else None)
+        return result
+
+    def _run(self, until: str | None = None) -> None:
+        """Submits what is ready and waits, till the step ``until``, or every step, has ended."""
+        self._pipeline = self.pipeline()
+        before = waits_for(self.name, self._pipeline)
+        self._scene = self._scene or self._opened()
+        self._scene.describe(self._pipeline)
+        try:
+            while True:
+                reached = states(self._pipeline, self._records)
+                ended = self._futures.keys() - self._waiting
+                for name, upstream in before.items():
+                    if name not in self._futures and ended.issuperset(upstream):
+                        self._submit(name, reached, upstream)
+                if not self._waiting or (until is not None and until in ended):
+                    return
+                self._settle(self._ended.get())
+        except BaseException:
+            self._stop()
+            raise
+
+    def _submit(self, name: str, reached: Mapping[str, str], upstream: Sequence[str]) -> None:
+        futures = [self._futures[one] for one in upstream]
+        if reached[name] == "Pending":
+            self._active[name] = run = self._step_run(name)
+            task = tasks.run(run)
+        else:
+            because = ", ".join(f"{one} is {reached[one]}" for one in upstream)
+            ended = Completed if reached[name] == "Skipped" else Cancelled
+            task = tasks.end(name, partial(ended, name=reached[name], message=because))
+            # Prefect lets a task follow a failed one, but none that was cancelled.
+            followed = [one for one in upstream if reached[one] != "NotRun"]
+            futures = [allow_failure(self._futures[one]) for one in followed]
+        self._waiting.add(name)
+        future = self._futures[name] = task.submit(wait_for=futures)
+        future.add_done_callback(partial(self._over, name))
+
+    def _over(self, name: str, future: Any) -> None:
+        future.wait()  # takes over the final state, else the future asks the API
+        self._ended.put(name)
+
+    def _settle(self, name: str) -> None:
+        self._waiting.discard(name)
+        run = self._active.pop(name, None)
+        if run is None:
+            return
+        if run.record.get("status") in (*RUNNING, None):
+            run.give_up(tasks.error_of(self._futures[name].state))
+        self._records[name] = run.record
+
+    def _step_run(self, name: str) -> StepRun:
+        scene, step = self._scene, self._pipeline.step(name)
+        assert scene is not None
+        assert step is not None
+        backend = scene.backend(self._settings(name))
+        return StepRun(
+            step=step,
+            execution=scene.execution,
+            backend=backend,
+            records=scene.records,
+            upstream=lambda one: self._records.get(one, {}).get("outputs"),
+            references=references_to(name, self._pipeline.steps),
+            generation=scene.generation(name),
+            role=self._settings(name).get("role_arn"),
+            on_job=partial(artifacts.link_job, step, backend),
+        )
+
+    def _settings(self, name: str | None) -> dict[str, Any]:
+        merged = {**self.settings.get(None, {}), **self.settings.get(name, {})}
+        return {one: value for one, value in merged.items() if value is not None}
+
+    def _opened(self) -> Scene:
+        """The execution, recorded. Raises ParameterError before anything has begun."""
+        info, pipeline = self._run_info, self._pipeline
+        declared = self.parameters
+        given = {
+            parameter.name: self._given[name]
+            for name, parameter in declared.items()
+            if name in self._given
+        }
+        execution = Execution(
+            id=execution_id("prefect", self.name, str(info.id)),
+            pipeline=pipeline.name or self.name,
+            engine="prefect",
+            run=f"{self.name}/{info.id}",
+            started=info.start_time or datetime.now(UTC),
+            parameters=coerce(tuple(declared.values()), given),
+            experiment_config=pipeline.experiment_config,
+        )
+        settings = {step.name: described(self._settings(step.name)) for step in walk(pipeline)}
+        return Scene(execution, self._settings(None), settings, again=info.run_count > 1)
+
+    def _status(self) -> Status:
+        found = status(self._pipeline, self._records)
+        if any(record["status"] == "Stopped" for record in self._records.values()):
+            return Status("Stopped", found.reason or "a stop was asked for")
+        return found
+
+    def _end(self) -> dict[str, Any] | State:
+        scene, found = self._scene, self._status()
+        assert scene is not None
+        scene.records.finish(scene.execution.id, found.status, found.reason)
+        reached = states(self._pipeline, self._records)
+        artifacts.summarize(self._pipeline, found, reached, self._records, scene.read)
+        if found.status == "Succeeded":
+            return {"execution": scene.execution.id, "steps": dict(reached)}
+        failure = ExecutionFailed(found.reason)
+        if found.status == "Stopped":
+            return Cancelled(name="Stopped", message=found.reason, data=failure)
+        return Failed(message=found.reason, data=failure)
+
+    def _stop(self) -> None:
+        """The flow was interrupted: its steps stop their jobs, and are waited for."""
+        scene = self._scene
+        if scene is None:
+            return
+        scene.records.request_stop(scene.execution.id)
+        for run in self._active.values():
+            run.killed = True
+        until = time.monotonic() + PATIENCE
+        while self._active and (left := until - time.monotonic()) > 0:
+            with suppress(Empty):
+                self._settle(self._ended.get(timeout=left))
+        scene.records.finish(scene.execution.id, "Stopped", "the flow run was interrupted")

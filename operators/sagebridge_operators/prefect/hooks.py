@@ -1,0 +1,51 @@
+"""What Prefect calls when a flow run is cancelled, in a process that is not the flow's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sagebridge_operators.backends import records_location
+from sagebridge_operators.lifecycle import stopping
+from sagebridge_operators.lifecycle.execution import execution_id
+from sagebridge_operators.lifecycle.records import ExecutionRecords, open_objects
+from sagebridge_operators.prefect.backends import backend_of
+
+_REASON = "the flow run was cancelled"
+
+
+def stop_jobs(flow: Any, flow_run: Any, state: Any) -> None:
+    """Stops the jobs of a cancelled flow run and records their ends: ``on_cancellation=[…]``."""
+    del state
+    execution = execution_id("prefect", flow.name, str(flow_run.id))
+    backend = backend_of({})
+    records = ExecutionRecords(open_objects(records_location(), lambda: backend.client("s3")))
+    begun = records.execution(execution)
+    if begun is None:
+        return
+    parts = [_Part(records.objects, json.loads(one)) for one in _settings_of(begun)]
+    for part in parts:
+        stopping.stop(part, backend_of(part.settings), execution)
+        stopping.settle(part, backend_of(part.settings), execution, "Stopped", _REASON)
+    if records.end(execution) is None:
+        records.finish(execution, "Stopped", _REASON)
+
+
+def _settings_of(begun: Mapping[str, Any]) -> list[str]:
+    """The different settings of an execution's steps."""
+    return sorted({json.dumps(one) for one in (begun.get("settings") or {}).values()})
+
+
+@dataclass(frozen=True, slots=True)
+class _Part(ExecutionRecords):
+    """The records of an execution's steps that run with the same settings."""
+
+    settings: dict[str, Any]
+
+    def steps(self, execution: str) -> dict[str, dict[str, Any]]:
+        begun = self.execution(execution) or {}
+        settings = begun.get("settings") or {}
+        found = ExecutionRecords.steps(self, execution)
+        return {name: one for name, one in found.items() if settings.get(name) == self.settings}

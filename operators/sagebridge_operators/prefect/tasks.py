@@ -1,0 +1,74 @@
+"""The Prefect task of a step: one run of it, or its end where it does not run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
+from prefect.states import Failed, State
+from prefect.tasks import Task
+
+from sagebridge.errors import SagebridgeError
+from sagebridge_operators.errors import StepStopped
+from sagebridge_operators.lifecycle.run import StepRun
+
+_TRIES_AGAIN = 2
+_SECONDS_BETWEEN = 10.0
+
+
+def run(step: StepRun) -> Any:
+    """A task that runs a step. What is no verdict on it, as a lost connection, is tried again."""
+
+    def run_step() -> Any:
+        step.log = log = get_run_logger()
+        try:
+            return step.run()
+        except SagebridgeError as verdict:
+            log.error(str(verdict))  # noqa: TRY400 - no fault of the code
+            name = "Stopped" if isinstance(verdict, StepStopped) else "Failed"
+            return Failed(name=name, message=str(verdict), data=verdict)
+
+    return _task(
+        step.step.name,
+        run_step,
+        retries=_TRIES_AGAIN,
+        retry_delay_seconds=_SECONDS_BETWEEN,
+        retry_condition_fn=_is_no_verdict,
+    )
+
+
+def end(name: str, ended: Callable[[], State]) -> Any:
+    """A task for a step that does not run, which is at once in the state that says so."""
+
+    def end_step() -> State:
+        return ended()
+
+    return _task(name, end_step)
+
+
+def _task(name: str, function: Callable[[], Any], **options: Any) -> Any:
+    return Task(
+        function,
+        name=name,
+        task_run_name=lambda: name,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+        **options,
+    )
+
+
+def _is_no_verdict(task: Any, task_run: Any, state: State) -> bool:
+    del task, task_run
+    return not isinstance(_data(state), SagebridgeError)
+
+
+def error_of(state: State) -> Exception:
+    """What ended a task run that reached no verdict."""
+    data = _data(state)
+    return data if isinstance(data, Exception) else RuntimeError(state.message or state.name)
+
+
+def _data(state: State) -> Any:
+    return getattr(state.data, "result", state.data)
