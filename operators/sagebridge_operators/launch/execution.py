@@ -119,6 +119,8 @@ class AirflowExecution:
                         lambda: airflow.api.fail_run(airflow.dag_id, airflow.run_id, reason),
                         patience=5,
                     )
+            else:
+                stopping.stop_jobs(place.records, place.backend, self.id)
         finally:
             airflow.kill()
             try:
