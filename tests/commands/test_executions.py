@@ -134,7 +134,11 @@ def test_stop_of_what_has_ended_asks_for_nothing(
 
 
 def test_stop_before_the_first_step(records: ExecutionRecords, sagebridge: Call) -> None:
-    code, _, _ = sagebridge("stop", SECOND)
+    assert json.loads(sagebridge("list", "--format", "json")[1])[0]["status"] == "Executing"
+
+    code, out, _ = sagebridge("stop", SECOND)
 
     assert code == 0
     assert records.stop_requested(SECOND)
+    assert out == f"{SECOND}: no job runs any more; the execution is Stopped\n"
+    assert json.loads(sagebridge("list", "--format", "json")[1])[0]["status"] == "Stopped"

@@ -40,7 +40,12 @@ def list_executions(workdir: Path, form: str) -> None:
     for execution in records.ids():
         body = records.execution(execution) or {}
         pipeline = sagebridge.read(records.definition(execution)).pipeline
-        found = status(pipeline, records.steps(execution), records.end(execution))
+        found = status(
+            pipeline,
+            records.steps(execution),
+            records.end(execution),
+            stop_requested=records.stop_requested(execution),
+        )
         names = ("id", "pipeline", "engine", "backend", "started")
         rows.append({name: str(body.get(name, "")) for name in names} | {"status": found.status})
     if form == "json":

@@ -84,7 +84,8 @@ class Reader:
         }
         end = store.end(execution)
         reached = states(pipeline, records, end)
-        found = status(pipeline, records, end)
+        asked = store.stop_requested(execution)
+        found = status(pipeline, records, end, stop_requested=asked)
         return View(
             id=execution,
             pipeline=body["pipeline"],

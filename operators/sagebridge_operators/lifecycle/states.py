@@ -57,13 +57,20 @@ def states(pipeline: Pipeline, records: Records, end: End | None = None) -> dict
     return {step.name: found[step.name] for step in walk(pipeline)}
 
 
-def status(pipeline: Pipeline, records: Records, end: End | None = None) -> Status:
-    """The status of the execution: the recorded end, else what its steps add up to."""
+def status(
+    pipeline: Pipeline, records: Records, end: End | None = None, *, stop_requested: bool = False
+) -> Status:
+    """The status of the execution: the recorded end, else what its steps add up to.
+
+    After a stop was asked for no step begins, whether or not an engine is left to say so.
+    """
     if end is not None:
         return Status(end["status"], end.get("reason") or "")
     reached = states(pipeline, records).values()
-    if "Pending" in reached or RUNNING & set(reached):
+    if RUNNING & set(reached) or ("Pending" in reached and not stop_requested):
         return Status("Executing")
+    if "Pending" in reached:
+        return Status("Stopped", "a stop was asked for")
     if "Failed" in reached:
         return Status("Failed", failure_reason(records))
     return Status("Stopped") if "Stopped" in reached else Status("Succeeded")
