@@ -85,5 +85,6 @@ def _check(path: object, allowed: str) -> None:
         return
     name = os.fsdecode(path)
     real = os.path.realpath(name)
-    if real != os.devnull and name != ":memory:" and not real.startswith(f"{allowed}{os.sep}"):
+    inside = real == allowed or real.startswith(f"{allowed}{os.sep}")
+    if not inside and real != os.devnull and name != ":memory:":
         raise Refused(f"writes to {name}")

@@ -1,0 +1,214 @@
+"""The abalone DAG, as sagebridge wrote it and a person then edited it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sagebridge
+from sagebridge.formats.airflow.reader import DagReading, read_files
+from sagebridge.model.graph import graph
+from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
+
+pytestmark = pytest.mark.airflow
+
+WRITTEN = (Path(__file__).parents[3] / "dags" / "abalone.py").read_text()
+TAIL = "\n    from airflow.sdk import TaskGroup\n    from sagebridge_operators.airflow import *\n"
+MODEL = """
+    {name} = ModelOperator(task_id="{task}", arguments={{"PrimaryContainer": {{"Image": "i"}}}})
+"""
+
+
+def replaced(*changes: tuple[str, str]) -> str:
+    text = WRITTEN
+    for old, new in changes:
+        assert old in text, f"the written file has no {old!r}"
+        text = text.replace(old, new)
+    return text
+
+
+def without_step(text: str, variable: str) -> str:
+    """The file without one step's block and its place in a list of steps."""
+    start = text.index(f"    {variable} = ")
+    end = text.index("\n    )\n", start) + len("\n    )\n")
+    return (text[:start] + text[end:]).replace(f", {variable}", "")
+
+
+EDITS = {
+    "as written": WRITTEN,
+    "a value": replaced(('"num_round": "50"', '"num_round": "80"'), ("86400", "60 * 60")),
+    "another variable": replaced(("abalone_train", "fitted"), ("abalone_process", "p")),
+    "a step less": without_step(WRITTEN, "abalone_transform"),
+    "a step more": WRITTEN
+    + TAIL
+    + MODEL.format(name="extra", task="Extra")
+    + "    abalone_process >> extra >> abalone_train\n",
+    "set_upstream": WRITTEN
+    + TAIL
+    + MODEL.format(name="extra", task="Extra")
+    + "    extra.set_upstream([abalone_mse_cond, abalone_eval])\n",
+    "a loop": WRITTEN
+    + TAIL
+    + """
+    for region in ("eu", "us"):
+        ModelOperator(
+            task_id=f"Model-{region}",
+            arguments={
+                "PrimaryContainer": {
+                    "Image": f"{region}.example/xgboost",
+                    "ModelDataUrl": abalone_train.properties.ModelArtifacts.S3ModelArtifacts,
+                }
+            },
+        )
+""",
+    "a helper": replaced(
+        (
+            "with DAG(",
+            'def role(name):\n    return f"arn:aws:iam::444455556666:role/{name}"\n\nwith DAG(',
+        ),
+        (
+            '"RoleArn": "arn:aws:iam::111122223333:role/sagebridge-abalone"',
+            '"RoleArn": role("own")',
+        ),
+    ),
+    "a group": WRITTEN
+    + TAIL
+    + '    with TaskGroup("late"):'
+    + MODEL.format(name="grouped", task="Grouped").replace("\n    ", "\n        ")
+    + "    abalone_eval >> grouped\n",
+    "text like a template": replaced(
+        ("Execution failed due to MSE >", "{{ ds }} {% raw %} failed: MSE >")
+    ),
+    "a schedule": replaced(("schedule=None", 'schedule="0 6 * * *"')),
+    "parameters": replaced(
+        ('Param(6.0, type="number")', 'Param(5, type="number", description="At most")'),
+        (
+            'Param("PendingManualApproval", type="string")',
+            'Param("Approved", type="string", enum=["Approved", "Rejected"]), "Extra": True',
+        ),
+    ),
+    "limits": replaced(("schedule=None", 'schedule=None, max_active_tasks=2, description="Ages"')),
+}
+
+
+@pytest.fixture(scope="module")
+def readings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, DagReading]:
+    folder = tmp_path_factory.mktemp("edits")
+    files = {name: folder / f"{name.replace(' ', '_')}.py" for name in EDITS}
+    for name, file in files.items():
+        file.write_text(EDITS[name])
+    found = {}
+    for name, outcome in zip(files, read_files(list(files.values())), strict=True):
+        assert not isinstance(outcome, Exception), outcome
+        (found[name],) = outcome
+    return found
+
+
+@pytest.fixture(scope="module")
+def written(readings: dict[str, DagReading]) -> Pipeline:
+    return readings["as written"].pipeline
+
+
+def arguments(pipeline: Pipeline, step: str) -> Any:
+    found = pipeline.step(step)
+    assert found is not None
+    return found.arguments
+
+
+def names(steps: tuple[Step, ...] | Any) -> list[str]:
+    return [step.name for step in steps or ()]
+
+
+def test_as_written(written: Pipeline, readings: dict[str, DagReading]) -> None:
+    definition = Path(__file__).parents[3] / "pipelines" / "abalone" / "definition.json"
+    assert written == sagebridge.read(definition).pipeline
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_nothing_is_lost(name: str, readings: dict[str, DagReading]) -> None:
+    expected = ["schedule"] if name == "a schedule" else []
+    assert [loss.code for loss in readings[name].losses] == expected
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_every_edit_validates(name: str, readings: dict[str, DagReading]) -> None:
+    text = sagebridge.write(readings[name].pipeline, "sagemaker").text
+    assert [one for one in sagebridge.validate(text) if one.severity == "error"] == []
+
+
+def test_value(readings: dict[str, DagReading]) -> None:
+    train = arguments(readings["a value"].pipeline, "AbaloneTrain")
+    assert train["HyperParameters"]["num_round"] == "80"
+    assert train["StoppingCondition"]["MaxRuntimeInSeconds"] == 3600
+
+
+def test_another_variable(readings: dict[str, DagReading], written: Pipeline) -> None:
+    assert readings["another variable"].pipeline == written
+
+
+def test_step_less(readings: dict[str, DagReading], written: Pipeline) -> None:
+    left = readings["a step less"].pipeline
+    condition = left.step("AbaloneMSECond")
+    assert isinstance(condition, ConditionStep)
+    assert names(condition.if_steps) == [
+        "AbaloneRegisterModel-RegisterModel",
+        "AbaloneCreateModel",
+    ]
+    assert len(graph(left)) == len(graph(written)) - 1
+
+
+def test_step_more(readings: dict[str, DagReading]) -> None:
+    edges = graph(readings["a step more"].pipeline).edges
+    assert edges["AbaloneProcess", "Extra"]["reasons"] == {"depends_on"}
+    assert edges["Extra", "AbaloneTrain"]["reasons"] == {"depends_on"}
+    assert edges["AbaloneProcess", "AbaloneTrain"]["reasons"] == {"data"}
+
+
+def test_set_upstream(readings: dict[str, DagReading]) -> None:
+    extra = readings["set_upstream"].pipeline.step("Extra")
+    assert extra is not None
+    assert extra.depends_on == ("AbaloneEval", "AbaloneMSECond")
+
+
+def test_loop(readings: dict[str, DagReading]) -> None:
+    steps = readings["a loop"].pipeline.steps
+    assert names(steps)[-2:] == ["Model-eu", "Model-us"]
+    assert ("AbaloneTrain", "Model-us") in graph(readings["a loop"].pipeline).edges
+
+
+def test_helper(readings: dict[str, DagReading]) -> None:
+    process = arguments(readings["a helper"].pipeline, "AbaloneProcess")
+    assert process["RoleArn"] == "arn:aws:iam::444455556666:role/own"
+
+
+def test_group(readings: dict[str, DagReading]) -> None:
+    grouped = readings["a group"].pipeline.step("Grouped")
+    assert grouped is not None
+    assert grouped.depends_on == ("AbaloneEval",)
+
+
+def test_text_like_a_template(readings: dict[str, DagReading]) -> None:
+    message = arguments(readings["text like a template"].pipeline, "AbaloneMSEFail")["ErrorMessage"]
+    assert message.values[0] == "{{ ds }} {% raw %} failed: MSE >"
+
+
+def test_schedule(readings: dict[str, DagReading]) -> None:
+    (loss,) = readings["a schedule"].losses
+    assert "'0 6 * * *'" in loss.what
+    line = WRITTEN.splitlines().index("with DAG(") + 1
+    assert loss.place.endswith(f"a_schedule.py:{line}")
+
+
+def test_parameters(readings: dict[str, DagReading]) -> None:
+    found = {one.name: one for one in readings["parameters"].pipeline.declared}
+    assert (found["MseThreshold"].default, found["MseThreshold"].description) == (5, "At most")
+    assert found["ModelApprovalStatus"].enum_values == ("Approved", "Rejected")
+    assert (found["Extra"].type, found["Extra"].default) == ("Boolean", True)
+
+
+def test_limits(readings: dict[str, DagReading]) -> None:
+    pipeline = readings["limits"].pipeline
+    assert pipeline.parallelism.max_parallel_execution_steps == 2  # type: ignore[union-attr]
+    assert pipeline.description == "Ages"

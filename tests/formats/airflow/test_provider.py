@@ -1,0 +1,77 @@
+"""DAGs of the Amazon provider's operators: the definition of each, and exactly what is lost.
+
+``provider/`` has the DAG files, ``tests/golden/airflow`` what they become (``--update-golden``).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sagebridge
+from sagebridge.formats.airflow.reader import DagReading, read_files
+from sagebridge.formats.sagemaker.writer import write
+from sagebridge.model.losses import CODES
+from tests.strategies import canonical
+
+pytestmark = pytest.mark.airflow
+
+DAGS = sorted((Path(__file__).parent / "provider").glob("*.py"))
+GOLDEN = Path(__file__).parents[2] / "golden" / "airflow"
+
+
+@pytest.fixture(scope="module")
+def readings() -> dict[str, DagReading]:
+    found = {}
+    for file, outcome in zip(DAGS, read_files(DAGS), strict=True):
+        assert not isinstance(outcome, Exception), outcome
+        (found[file.stem],) = outcome
+    return found
+
+
+@pytest.mark.parametrize("name", [file.stem for file in DAGS])
+def test_golden(name: str, readings: dict[str, DagReading], request: pytest.FixtureRequest) -> None:
+    reading = readings[name]
+    text, left_out = write(reading.pipeline)
+    losses = [*reading.losses, *left_out]
+    found = {
+        "definition": json.loads(text),
+        "losses": [str(loss).replace(f"{Path(__file__).parent}/provider/", "") for loss in losses],
+    }
+    golden = GOLDEN / f"{name}.json"
+    if request.config.getoption("--update-golden"):
+        golden.write_text(json.dumps(found, indent=2) + "\n")
+    expected = json.loads(golden.read_text())
+    assert canonical(found["definition"]) == canonical(expected["definition"])
+    assert found["losses"] == expected["losses"]
+    assert {loss.code for loss in losses} <= CODES.keys()
+
+
+@pytest.mark.parametrize("name", [file.stem for file in DAGS])
+def test_validates(name: str, readings: dict[str, DagReading]) -> None:
+    findings = sagebridge.validate(write(readings[name].pipeline)[0])
+    assert [str(one) for one in findings if one.severity == "error"] == []
+
+
+def test_no_run_starts_on_a_guess(readings: dict[str, DagReading]) -> None:
+    """What only Airflow knows is a parameter that has no default."""
+    pipeline = readings["templates"].pipeline
+    asked = [one.name for one in pipeline.declared if "Asked for" in str(one.description)]
+    assert "ds" in asked
+    assert "conn_sagemaker_schema" in asked
+    required = [one.name for one in pipeline.declared if not one.default and one.name in asked]
+    assert required == asked
+
+
+def test_code_is_carried_to_another_orchestrator(readings: dict[str, DagReading]) -> None:
+    carried = readings["code"].pipeline.step("put")
+    assert carried is not None
+    assert carried.type == "sagebridge.PythonCallable"
+    names: dict[str, Any] = {}
+    exec(carried.extra["Source"], names)
+    assert callable(names[carried.extra["Callable"]])
+    again = sagebridge.write(readings["code"].pipeline, "airflow").text
+    assert "shutil.copy" in again
