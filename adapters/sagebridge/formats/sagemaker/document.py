@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -85,7 +86,11 @@ class Document:
         """The 1-based line of that place, in the outer document where there is one."""
         if self.outer is not None:
             return self.outer.line(self.inside)
-        return self.text.count("\n", 0, self.offset(pointer)) + 1
+        return bisect_left(self._line_ends, self.offset(pointer)) + 1
+
+    @cached_property
+    def _line_ends(self) -> list[int]:
+        return [match.start() for match in re.finditer("\n", self.text)]
 
 
 def kind(raw: Any) -> str:
