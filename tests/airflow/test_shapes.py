@@ -11,7 +11,7 @@ from sagebridge.model.pipeline import ConditionStep, Step
 from tests.airflow.conftest import Run, fail, model
 from tests.fakes import FakeSageMaker, Plan
 
-pytestmark = [pytest.mark.airflow, pytest.mark.airflow31]
+pytestmark = pytest.mark.airflow
 
 TRUE, FALSE = equals(1, 1), equals(1, 2)
 DONE, SKIPPED, FAILED, NEVER = "success", "skipped", "failed", "upstream_failed"
@@ -34,6 +34,7 @@ def branch(
     )
 
 
+@pytest.mark.airflow31
 @pytest.mark.parametrize("taken", [True, False])
 def test_one_branch_runs_and_the_other_is_skipped(taken: bool, run: Run) -> None:
     played = run(
@@ -59,6 +60,7 @@ def test_one_branch_runs_and_the_other_is_skipped(taken: bool, run: Run) -> None
     assert played.xcom("Check") == {"outcome": taken}
 
 
+@pytest.mark.airflow31
 def test_what_depends_on_a_branch_not_taken_is_skipped_wherever_it_stands(run: Run) -> None:
     played = run(
         model("Free"),
@@ -109,6 +111,7 @@ def test_what_depends_on_the_condition_itself_runs_after_either_outcome(
     )
 
 
+@pytest.mark.airflow31
 def test_a_condition_that_does_not_hold_and_has_no_else_is_no_failure(run: Run) -> None:
     played = run(branch("Check", FALSE, model("Yes")), model("After", after=("Check",)))
     assert played.states == {"Check": DONE, "Yes": SKIPPED, "After": DONE}
@@ -148,6 +151,7 @@ def test_conditions_in_conditions(
     assert played.state == "success"
 
 
+@pytest.mark.airflow31
 def test_a_fail_step_fails_the_run_with_its_message_and_is_not_retried(
     run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -233,6 +237,7 @@ def test_a_stopped_job_fails_the_run(run: Run, aws: FakeSageMaker) -> None:
     assert played.steps["Train"]["status"] == "Stopped"
 
 
+@pytest.mark.airflow31
 def test_a_failure_behind_a_branch_not_taken_fails_the_run(run: Run) -> None:
     played = run(fail("Broken"), branch("Check", FALSE, model("Yes", after=("Broken",))))
     assert played.state == "failed"

@@ -33,7 +33,7 @@ from airflow.sdk import DAG, Param
 from sagebridge_operators.airflow import ModelOperator, StepOperator, build
 from sagebridge_operators.airflow.runtime import generation
 
-pytestmark = [pytest.mark.airflow, pytest.mark.airflow31]
+pytestmark = pytest.mark.airflow
 ROLE = "arn:aws:iam::111122223333:role/r"
 PARAMETERS = (
     Parameter("Text", "String", "0123"),
@@ -65,6 +65,7 @@ def said(played: Any, task: str) -> str:
     return str(played.xcom(task, "failure_reason"))
 
 
+@pytest.mark.airflow31
 @pytest.mark.parametrize(
     ("conf", "values"),
     [
@@ -135,6 +136,7 @@ def test_params_of_a_dag_that_are_no_pipeline_parameters_are_left_alone(
     assert request["Containers"][0]["Image"] == "x"
 
 
+@pytest.mark.airflow31
 def test_text_of_a_definition_is_no_template(run: Run, aws: FakeSageMaker) -> None:
     text = "{{ 7 * 7 }} {{ params.Text }} {% raw %} ${Text}"
     step = processing(
@@ -153,6 +155,7 @@ def test_text_of_a_definition_is_no_template(run: Run, aws: FakeSageMaker) -> No
     assert said(played, "B") == text
 
 
+@pytest.mark.airflow31
 def test_the_rendered_view_shows_the_request_and_masks_the_environment(
     run: Run, aws: FakeSageMaker, caplog: pytest.LogCaptureFixture, capfd: Any
 ) -> None:
@@ -173,6 +176,7 @@ def test_the_rendered_view_shows_the_request_and_masks_the_environment(
     assert "TOKEN" in out.out + out.err + caplog.text
 
 
+@pytest.mark.airflow31
 def test_outputs_go_from_step_to_step(run: Run, aws: FakeSageMaker, backend: FakeBackend) -> None:
     output = {"S3Uri": "s3://b/e", "LocalPath": "/opt/ml/processing/e", "S3UploadMode": "EndOfJob"}
     outputs = {"Outputs": [{"OutputName": "report", "S3Output": output}]}
@@ -242,6 +246,7 @@ def test_a_step_that_we_do_not_run_fails_with_one_clear_message(
     assert not aws.calls
 
 
+@pytest.mark.airflow31
 def test_a_lost_connection_is_tried_again_and_finds_the_job(run: Run, aws: FakeSageMaker) -> None:
     lost = EndpointConnectionError(endpoint_url="http://127.0.0.1")
     aws.plans["A"] = Plan(("InProgress", "InProgress", "Completed"))
@@ -285,6 +290,7 @@ def test_killed_before_it_began_makes_nothing(backend: FakeBackend) -> None:
     assert not backend.sagemaker.jobs
 
 
+@pytest.mark.airflow31
 def test_killed_while_it_waits_stops_the_job(backend: FakeBackend) -> None:
     aws = backend.sagemaker
     aws.plans["A"] = Plan(("InProgress",), ("Stopping", "Stopped"))
