@@ -215,6 +215,13 @@ def test_a_store_that_cannot_be_written(bench: Bench) -> None:
     assert "s3://bucket/out/x" in body["FailureReason"]
 
 
+def test_links_that_lead_in_a_circle_end_the_job(bench: Bench) -> None:
+    script = f"import os; os.symlink('b', '{OUT}/a'); os.symlink('a', '{OUT}/b')"
+    body = bench.run("Processing", "job", bench.processing(script, outputs=OUTPUTS))
+    assert body["ProcessingJobStatus"] == "Failed"
+    assert "a is a link that leads back to itself" in body["FailureReason"]
+
+
 def test_a_link_into_the_jobs_own_opt_ml_is_uploaded_as_what_it_shows(bench: Bench) -> None:
     bench.store.write("s3://bucket/in/a.txt", b"shown")
     script = "import os; os.symlink('/opt/ml/processing/in/a.txt', '/opt/ml/processing/out/link')"

@@ -13,6 +13,9 @@ from typing import Any
 from sagebridge_operators.backends.local.job import CONTAINER_ROOT, Job, JobFailed
 from sagebridge_operators.errors import ObjectNotFound
 
+_LINKS = 40
+"""As many links does the kernel follow for one path."""
+
 
 def fetch_source(job: Job, name: str, source: Mapping[str, Any], target: Path) -> list[Path]:
     """Copy what an S3DataSource or S3Input names to ``target``; the files, in the keys' order.
@@ -145,8 +148,11 @@ def _files(folder: Path) -> list[Path]:
 
 def _real(job: Job, path: Path) -> Path:
     """The file behind a path, where a link may name the job's own /opt/ml."""
-    while path.is_symlink():
-        target = path.parent / path.readlink()
+    file = path
+    for _ in range(_LINKS):
+        if not file.is_symlink():
+            return file
+        target = file.parent / file.readlink()
         inside = target.is_relative_to(CONTAINER_ROOT)
-        path = job.ml / target.relative_to(CONTAINER_ROOT) if inside else target
-    return path
+        file = job.ml / target.relative_to(CONTAINER_ROOT) if inside else target
+    raise JobFailed(f"ClientError: {path.name} is a link that leads back to itself")
