@@ -147,7 +147,7 @@ def test_a_store_that_is_full(
 def test_a_step_that_cannot_run_is_named(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "AirflowExecution", lambda *given: pytest.skip)
+    monkeypatch.setattr(command, "AirflowExecution", lambda *given: None)
     monkeypatch.setattr(command, "_execute", lambda *given, **more: 0)
 
     assert main(["run", str(write(folder, "p", uses(1))), "--on", "airflow"]) == 0
