@@ -13,6 +13,7 @@ import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -93,13 +94,19 @@ class Played:
             return database.execute(text, (self.dag.dag_id, self.run_id, *more)).fetchall()
 
 
-def play(dag: DAG, conf: Mapping[str, Any] | None = None) -> Played:
+def run_id(at: datetime) -> str:
+    """The id of the run that ``play`` makes ``at`` a time."""
+    return f"manual__{at.isoformat()}"
+
+
+def play(dag: DAG, conf: Mapping[str, Any] | None = None, at: datetime | None = None) -> Played:
     """Runs a DAG to its end. Airflow's clients write to this process's folders only."""
     migrated()
     _store(dag)
     before = signal.getsignal(signal.SIGTERM)
     try:
-        run = dag.test(run_conf=dict(conf) if conf is not None else None)
+        when: dict[str, Any] = {"logical_date": at, "run_after": at} if at else {}
+        run = dag.test(run_conf=dict(conf) if conf is not None else None, **when)
     finally:
         signal.signal(signal.SIGTERM, before)
     records = ExecutionRecords(Folder(Path(os.environ["SAGEBRIDGE_RECORDS"])))

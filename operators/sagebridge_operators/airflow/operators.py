@@ -131,6 +131,8 @@ class StepOperator(BaseOperator):
         except Exception as error:
             if self._run is not None and context["ti"].try_number > context["ti"].max_tries:
                 self._run.give_up(error)
+                reason = f"{type(error).__name__}: {error}"
+                context["ti"].xcom_push(key="failure_reason", value=reason)
             raise
         return outputs
 
