@@ -202,6 +202,24 @@ class TestDocuments:
         (finding,) = sagebridge.validate(json.dumps(document, indent=1))
         assert (finding.code, finding.pointer, finding.line) == ("no-steps", "/Steps", 3)
 
+    def test_what_lies_beside_a_definition(self) -> None:
+        document = {
+            "PipelineName": "not_a_name",
+            "ParallelismConfiguration": {"MaxParallelExecutionSteps": 0},
+            "PipelineDefinition": json.dumps({"Version": "2020-12-01", "Steps": [step("A")]}),
+        }
+        assert told(sagebridge.validate(document)) == [
+            ("parallelism", "/ParallelismConfiguration/MaxParallelExecutionSteps"),
+            ("pipeline-name", "/PipelineName"),
+        ]
+
+    def test_limits_of_the_service(self) -> None:
+        parameters = [{"Name": f"P{number}", "DefaultValue": ""} for number in range(201)]
+        (finding,) = findings(step("A"), Parameters=parameters)
+        assert (finding.severity, finding.code) == ("warning", "too-many-parameters")
+        (finding,) = findings(step("A", Arguments={"x": "y" * 1_100_000}))
+        assert (finding.severity, finding.code) == ("warning", "definition-size")
+
     @pytest.mark.parametrize(
         ("text", "code", "pointer"),
         [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ from sagebridge.findings import Finding
 from sagebridge.formats.sagemaker.document import Document, MalformedJson, NotAPipeline
 from sagebridge.formats.sagemaker.rules import RULES
 from sagebridge.formats.sagemaker.rules.definition import Definition, Problem
+from sagebridge.formats.sagemaker.rules.envelope import MAX_SIZE, check_document
 from sagebridge.formats.sagemaker.source import open_source
 from sagebridge.model.names import shown
 
@@ -59,5 +61,13 @@ def _problems(document: Document) -> Iterator[Problem]:
             "the last one counts",
             "warning",
         )
+    yield from check_document(document.envelope, _size(document))
     for rule in RULES:
         yield from rule(definition)
+
+
+def _size(document: Document) -> int:
+    """Characters of the definition, without what only lays it out."""
+    if len(document.text) <= MAX_SIZE:
+        return len(document.text)
+    return len(json.dumps(document.value, ensure_ascii=False, separators=(",", ":")))

@@ -1,8 +1,9 @@
-"""The top level of a definition, and its parameters."""
+"""The top level of a definition, its parameters, and what a document says beside it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sagebridge.formats.sagemaker.document import kind
@@ -18,6 +19,38 @@ from sagebridge.formats.sagemaker.rules.members import DEFINITION, PARAMETER, un
 from sagebridge.model.names import did_you_mean, shown
 from sagebridge.model.parameters import PARAMETER_TYPES, Parameter, WrongValue, coerce_one
 from sagebridge.model.pipeline import VERSION
+
+MAX_SIZE = 1_048_576
+"""Characters of a definition that CreatePipeline takes."""
+MAX_PARAMETERS = 200
+_PIPELINE_NAME = re.compile(r"[A-Za-z0-9](-*[A-Za-z0-9]){0,255}\Z")
+
+
+def check_document(envelope: Mapping[str, Any], size: int) -> Iterator[Problem]:
+    """What a request, response or template says beside a definition of ``size`` characters."""
+    name = envelope.get("PipelineName")
+    if isinstance(name, str) and not _PIPELINE_NAME.match(name):
+        yield Problem(
+            "pipeline-name",
+            "/PipelineName",
+            f"pipeline name {shown(name)} (1 to 256 letters, digits and hyphens within expected)",
+            "warning",
+        )
+    match envelope.get("ParallelismConfiguration"):
+        case {"MaxParallelExecutionSteps": limit}:
+            if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
+                yield Problem(
+                    "parallelism",
+                    "/ParallelismConfiguration/MaxParallelExecutionSteps",
+                    f"MaxParallelExecutionSteps is {kind(limit)} (1 or more expected)",
+                )
+    if size > MAX_SIZE:
+        yield Problem(
+            "definition-size",
+            "",
+            f"the definition has {size} characters; SageMaker takes at most {MAX_SIZE}",
+            "warning",
+        )
 
 
 def check_envelope(definition: Definition) -> Iterator[Problem]:
@@ -48,6 +81,13 @@ def check_parameters(definition: Definition) -> Iterator[Problem]:
     if not isinstance(parameters, list):
         yield wrong_option("/Parameters", "Parameters", "an array", parameters)
         return
+    if len(parameters) > MAX_PARAMETERS:
+        yield Problem(
+            "too-many-parameters",
+            "/Parameters",
+            f"{len(parameters)} parameters; a start gives at most {MAX_PARAMETERS}",
+            "warning",
+        )
     seen: set[str] = set()
     for position, raw in enumerate(parameters):
         pointer = f"/Parameters/{position}"
