@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk import DAG, Label, Param
 
 import sagebridge
 from sagebridge.formats.airflow.live import pipeline_of
@@ -16,16 +17,11 @@ from sagebridge.model.graph import hidden_failures
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Parallelism, Pipeline, Step, walk
 from sagebridge.model.values import thaw
-from tests.airflow.conftest import fail, model
-from tests.dagtest import dagbags, migrated
-
-pytest.importorskip("airflow")
-
-from airflow.sdk import DAG, Label, Param
-
 from sagebridge_operators.airflow import StepOperator, build, load_folder
 from sagebridge_operators.airflow.operators import OPERATORS
 from sagebridge_operators.steps import RUNNABLE
+from tests.airflow.conftest import fail, model
+from tests.dagtest import dagbags, migrated
 
 pytestmark = [pytest.mark.airflow, pytest.mark.airflow31]
 CHECKOUT = Path(__file__).parent.parent.parent

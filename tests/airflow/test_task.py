@@ -8,6 +8,7 @@ import signal
 from typing import Any
 
 import pytest
+from airflow.sdk import DAG, Param
 from botocore.exceptions import EndpointConnectionError
 
 from sagebridge.model.conditions import equals
@@ -22,16 +23,11 @@ from sagebridge.model.expressions import (
 )
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, PropertyFile, Step
+from sagebridge_operators.airflow import ModelOperator, StepOperator, build
+from sagebridge_operators.airflow.runtime import generation
 from tests.airflow.conftest import Run, fail, model
 from tests.dagtest import new_id, play
 from tests.fakes import FakeBackend, FakeSageMaker, Plan, raises
-
-pytest.importorskip("airflow")
-
-from airflow.sdk import DAG, Param
-
-from sagebridge_operators.airflow import ModelOperator, StepOperator, build
-from sagebridge_operators.airflow.runtime import generation
 
 pytestmark = pytest.mark.airflow
 ROLE = "arn:aws:iam::111122223333:role/r"

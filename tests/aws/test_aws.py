@@ -14,13 +14,10 @@ import pytest
 import sagebridge
 from sagebridge.model.expressions import execution, join, plain
 from sagebridge.model.pipeline import Pipeline, Step
-from tests.aws.conftest import KEY, REGION, SECRET, Moto
-from tests.dagtest import Played, new_id, play, run_id
-
-pytest.importorskip("airflow")
-
 from sagebridge_operators.airflow import build
 from sagebridge_operators.lifecycle.execution import execution_id, job_name
+from tests.aws.conftest import KEY, REGION, SECRET, Moto
+from tests.dagtest import Played, new_id, play, run_id
 
 pytestmark = pytest.mark.airflow
 CHECKOUT = Path(__file__).parent.parent.parent

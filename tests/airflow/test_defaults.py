@@ -1,0 +1,39 @@
+"""Defaults that SageMaker takes as text, in Airflow's Params."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import sagebridge
+from sagebridge.formats.airflow.live import pipeline_of
+from sagebridge.formats.sagemaker.writer import definition
+from sagebridge.model.values import same
+from sagebridge_operators.airflow import build
+
+pytestmark = pytest.mark.airflow
+
+RAW: dict[str, Any] = {
+    "Version": "2020-12-01",
+    "Parameters": [
+        {"Name": "N", "Type": "Integer", "DefaultValue": "5"},
+        {"Name": "F", "Type": "Float", "DefaultValue": "0.5"},
+        {"Name": "B", "Type": "Boolean", "DefaultValue": "True"},
+        {"Name": "S", "Type": "String", "DefaultValue": "0123"},
+    ],
+    "Steps": [{"Name": "A", "Type": "Model", "Arguments": {}}],
+}
+
+
+def test_a_text_default_is_one_that_airflow_runs_with() -> None:
+    dag = build(sagebridge.read(RAW).pipeline, dag_id="d")
+    assert dag.params.dump() == {"N": 5, "F": 0.5, "B": True, "S": "0123"}
+    assert same(definition(pipeline_of(dag)), RAW)
+
+
+def test_a_default_that_a_person_changed_is_the_one_that_counts() -> None:
+    dag = build(sagebridge.read(RAW).pipeline, dag_id="d")
+    dag.params["N"] = 7
+    changed = {p.name: p.default for p in pipeline_of(dag).declared}
+    assert changed == {"N": 7, "F": "0.5", "B": "True", "S": "0123"}
