@@ -231,3 +231,17 @@ state.write_text(state.read_text() + "+1" if state.exists() else "1")
     for name in ("one", "two"):
         assert bench.run("Training", name, request)["TrainingJobStatus"] == "Completed"
     assert bench.text("s3://bucket/checkpoints/state") == "1+1"
+
+
+def test_a_metric_pattern_that_never_ends_is_left_out(bench: Bench) -> None:
+    metrics = [
+        {"Name": "endless", "Regex": "(a+)+$"},
+        {"Name": "broken", "Regex": "("},
+        {"Name": "loss", "Regex": "loss=(.*)"},
+    ]
+    script = "print('a' * 60 + 'b'); print('loss=1')"
+    body = bench.run("Training", "job", own(bench, script, spec={"MetricDefinitions": metrics}))
+    assert body["TrainingJobStatus"] == "Completed"
+    assert [m["MetricName"] for m in body["FinalMetricDataList"]] == ["loss"]
+    assert "'endless': '(a+)+$' took more than 5 s" in bench.log("Training", "job")
+    assert "no regular expression" in bench.log("Training", "job")

@@ -16,6 +16,7 @@ from sagebridge.formats.airflow.live import (
     beside,
     legal_id,
     schema_type,
+    shown_default,
     steps_of,
     task_ids,
     watch_id,
@@ -95,7 +96,7 @@ def param(parameter: Parameter) -> Param:
         schema["description"] = parameter.description
     if parameter.default is ABSENT:
         return Param(**schema)
-    return Param(thaw(parameter.default), **schema)
+    return Param(thaw(shown_default(parameter)), **schema)
 
 
 def load_folder(folder: str | Path, namespace: MutableMapping[str, Any], **args: Any) -> list[DAG]:

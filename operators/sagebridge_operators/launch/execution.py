@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from sagebridge.errors import SagebridgeError, ServiceError
-from sagebridge.formats.airflow.live import legal_id
+from sagebridge.formats.airflow.live import legal_id, task_ids
 from sagebridge.formats.sagemaker.writer import definition
 from sagebridge.model.pipeline import Pipeline, walk
 from sagebridge_operators.launch.airflow import PrivateAirflow
@@ -136,9 +136,9 @@ class AirflowExecution:
         tasks = airflow.patiently(
             lambda: airflow.api.task_instances(airflow.dag_id, airflow.run_id)
         )
-        recorded = records.steps(self.id)
+        recorded, ids = records.steps(self.id), task_ids(self.pipeline)
         for step in walk(self.pipeline):
-            task = tasks.get(legal_id(step.name))
+            task = tasks.get(ids[step.name])
             record = recorded.get(step.name, {"name": step.name, "type": step.type})
             if task and task["state"] == "failed" and record.get("status") not in _UNSUCCESSFUL:
                 ended = {

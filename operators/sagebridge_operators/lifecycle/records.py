@@ -132,8 +132,7 @@ class ExecutionRecords:
             self.objects.put(f"{execution}/execution.json", body)
 
     def step(self, execution: str, step: str, body: Mapping[str, Any]) -> None:
-        """The name is quoted: a definition may call a step ``../../x``."""
-        self.objects.put(f"{execution}/steps/{quote(step, safe='')}.json", body)
+        self.objects.put(_step_key(execution, step), body)
 
     def finish(self, execution: str, status: str, reason: str = "") -> None:
         """Records the end that an engine reported."""
@@ -166,6 +165,9 @@ class ExecutionRecords:
     def definition(self, execution: str) -> dict[str, Any]:
         return self.objects.get(f"{execution}/definition.json") or {"Steps": []}
 
+    def step_record(self, execution: str, step: str) -> dict[str, Any] | None:
+        return self.objects.get(_step_key(execution, step))
+
     def steps(self, execution: str) -> dict[str, dict[str, Any]]:
         """The record of each step that began, by name."""
         prefix = f"{execution}/steps/"
@@ -185,6 +187,11 @@ class ExecutionRecords:
         if len(matching) != 1:
             raise UnknownExecution(text, known, self.objects.location)
         return matching[0]
+
+
+def _step_key(execution: str, step: str) -> str:
+    """The name is quoted: a definition may call a step ``../../x``."""
+    return f"{execution}/steps/{quote(step, safe='')}.json"
 
 
 def now() -> str:

@@ -26,6 +26,15 @@ from sagebridge_operators.steps.condition import all_hold
 from sagebridge_operators.steps.job import JobType
 
 _SLICE = 0.2
+THROTTLED = frozenset(
+    (
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+        "RequestLimitExceeded",
+    )
+)
+"""Error codes that are no verdict on a request, though AWS answers them with HTTP 400."""
 
 
 class Log(Protocol):
@@ -69,6 +78,7 @@ class StepRun:
         self.record = {"name": self.step.name, "type": self.step.type, "started": now()}
         if self.generation:
             self.record["generation"] = self.generation
+        self.record |= self._begun()
         self._save("Executing")
         try:
             if self.records.stop_requested(self.execution.id):
@@ -84,6 +94,14 @@ class StepRun:
             raise
         self._save("Succeeded", outputs=outputs, ended=now())
         return outputs
+
+    def _begun(self) -> dict[str, Any]:
+        """What the record of a worker that was lost says, where it was doing this very step."""
+        found = self.records.step_record(self.execution.id, self.step.name) or {}
+        lost = found.get("status") in ("Executing", "Stopping")
+        if not lost or found.get("generation", 0) != self.generation:
+            return {}
+        return {name: found[name] for name in ("started", "job") if name in found}
 
     def give_up(self, error: Exception) -> None:
         """Records an error that the engine does not try again after."""
@@ -175,6 +193,8 @@ class StepRun:
             # Botocore quotes what it does not understand, so its own text goes no further.
             raise StepFailed(f"{job_type.create}: {reason}") from None
         except ClientError as error:
+            if error.response["Error"].get("Code") in THROTTLED:
+                raise
             if 400 <= error.response["ResponseMetadata"].get("HTTPStatusCode", 0) < 500:
                 raise StepFailed(masked_text(str(error), request)) from None
             raise

@@ -16,7 +16,7 @@ from sagebridge.formats.sagemaker.reader import read_envelope, read_parameter
 from sagebridge.formats.sagemaker.writer import write_envelope, write_parameter
 from sagebridge.model.expressions import plain
 from sagebridge.model.graph import in_order
-from sagebridge.model.parameters import Parameter
+from sagebridge.model.parameters import Parameter, WrongValue, coerce_one
 from sagebridge.model.pipeline import VERSION, Pipeline, Step, walk
 from sagebridge.model.values import ABSENT, EMPTY, Value, same, thaw
 
@@ -72,7 +72,11 @@ def parameters_of(dag: Any, details: Mapping[str, Value] = EMPTY) -> tuple[Param
             continue
         default = param.value if param.has_value else ABSENT
         members = members_of(name, type_, default, param.schema.get("enum"), param.description)
-        members.update(details.get(name, EMPTY))
+        beside = dict(details.get(name, EMPTY))
+        written = beside.get("DefaultValue")
+        if isinstance(written, str) and not same(_in_type(TYPES[type_], written), default):
+            del beside["DefaultValue"]
+        members.update(beside)
         parameter = read_parameter(
             {member: thaw(value) for member, value in members.items() if value is not ABSENT}
         )
@@ -172,12 +176,26 @@ def schema_type(parameter: Parameter) -> str:
     return SCHEMA.get(parameter.value_type, "string")
 
 
+def shown_default(parameter: Parameter) -> Value:
+    """A default as a Param has it: in its own type, as Airflow would refuse a text for it."""
+    if isinstance(parameter.default, str):
+        return _in_type(parameter.value_type, parameter.default)
+    return parameter.default
+
+
+def _in_type(type_: str, text: str) -> Value:
+    try:
+        return coerce_one(Parameter("", type_), text)
+    except WrongValue:
+        return text
+
+
 def _beside_param(parameter: Parameter) -> dict[str, Value]:
     """The members of a parameter that its Param says otherwise or cannot say."""
     said = members_of(
         parameter.name,
         schema_type(parameter),
-        ABSENT if parameter.default is None else parameter.default,
+        ABSENT if parameter.default is None else shown_default(parameter),
         parameter.enum_values or None,
         parameter.description or None,
     )

@@ -10,7 +10,14 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Sequence
 
-from sagebridge.formats.airflow.live import beside, legal_id, schema_type, task_ids, watch_id
+from sagebridge.formats.airflow.live import (
+    beside,
+    legal_id,
+    schema_type,
+    shown_default,
+    task_ids,
+    watch_id,
+)
 from sagebridge.formats.orchestrators import losses_by_step
 from sagebridge.formats.python import Names, array, call, layout, source
 from sagebridge.formats.step_forms import FORMS
@@ -99,7 +106,7 @@ class DagFile:
             keywords["enum"] = self.expressions.value(parameter.enum_values)
         if isinstance(parameter.description, str):
             keywords["description"] = ast.Constant(parameter.description)
-        default = () if parameter.default is ABSENT else (self._literal(parameter.default),)
+        default = () if parameter.default is ABSENT else (self._literal(shown_default(parameter)),)
         return call(ast.Name(_PARAM, ast.Load()), *default, **keywords)
 
     def _literal(self, value: Value) -> ast.expr:

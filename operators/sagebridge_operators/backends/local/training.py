@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +29,8 @@ from sagebridge_operators.backends.local.transfer import (
 XGBOOST = "sagebridge_operators.backends.local.algorithms.xgboost"
 NUMBER = r"([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)"
 CHECKPOINTS = "/opt/ml/checkpoints"
+SEARCH = Path(__file__).with_name("search.py")
+METRIC_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,22 +196,24 @@ def _metrics(job: Job, program: Program) -> list[dict[str, Any]]:
         ]
     metrics = []
     for definition in definitions:
+        name, regex = definition["Name"], definition["Regex"]
         try:
-            pattern = re.compile(definition["Regex"])
-        except re.error as error:
-            job.note(f"metric {definition['Name']!r}: {definition['Regex']!r}: {error}")
-            continue
-        last = None
-        for line in text.splitlines():
-            found = pattern.search(line) or pattern.search(line.replace("\t", "#011"))
-            if found and found.groups():
-                last = found.group(1)
-        try:
-            value = float(last or "")
+            found = subprocess.run(
+                [sys.executable, "-I", "-S", str(SEARCH), regex],
+                input=text,
+                capture_output=True,
+                text=True,
+                encoding="utf-8",
+                timeout=METRIC_SECONDS,
+                check=True,
+            ).stdout
+            metrics.append({"MetricName": name, "Value": float(found), "Timestamp": time.time()})
+        except subprocess.TimeoutExpired:
+            job.note(f"metric {name!r}: {regex!r} took more than {METRIC_SECONDS} s; left out")
+        except subprocess.CalledProcessError as error:
+            job.note(f"metric {name!r}: {regex!r}: {error.stderr.strip()}")
         except ValueError:
             continue
-        entry = {"MetricName": definition["Name"], "Value": value, "Timestamp": time.time()}
-        metrics.append(entry)
     return metrics
 
 
