@@ -175,7 +175,7 @@ class _DagReader:
             what = "is mapped over what is known only when the DAG runs"
             self._leave_out(task, "mapped-task", what, "make it a loop of the DAG file")
         elif (kind := _kind(task)) is not None:
-            reads = kind.reads
+            reads = (*kind.reads, *settings.own_arguments(task))
             self._build(role, kind.build)
         elif _class_of(task, {provider.CONDITION}) is not None:
             reads = ("conditions", "condition_type", "left_value", "right_value")
@@ -188,7 +188,8 @@ class _DagReader:
             for lost in settings.of_task(task, frozenset(reads)):
                 self._lose(task, *lost)
         rule = str(getattr(task.trigger_rule, "value", task.trigger_rule))
-        if rule != "all_success" and task.upstream_task_ids:
+        counts = role.steps or task.downstream_task_ids
+        if rule != "all_success" and task.upstream_task_ids and counts:
             what = f"trigger rule {rule}: a step runs only after all that it waits for succeeded"
             self._lose(task, "trigger-rule", "changed", what)
         return role
@@ -365,6 +366,11 @@ def _label(task: Any) -> str:
 
 def _is_ours(task: Any) -> bool:
     return isinstance(getattr(task, "step", None), Step)
+
+
+def _watches(task: Any) -> bool:
+    """Whether a task of ours is no step: it shows Airflow a failure that it would not see."""
+    return type(task).__module__.startswith("sagebridge_operators.") and not _is_ours(task)
 
 
 def _classes(task: Any) -> frozenset[str]:

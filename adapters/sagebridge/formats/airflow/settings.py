@@ -124,7 +124,12 @@ _OURS = frozenset(
 
 def arguments_of_ours(operator: Any) -> frozenset[str]:
     """The arguments of an operator of ours that its step has, or that say where and how it runs."""
-    names = set(_OURS)
+    return own_arguments(operator) | _OURS
+
+
+def own_arguments(operator: Any) -> frozenset[str]:
+    """The arguments that a class outside of Airflow takes, and has made its operator of."""
+    names: set[str] = set()
     for cls in type(operator).__mro__:
         if cls.__module__.startswith("airflow."):
             break

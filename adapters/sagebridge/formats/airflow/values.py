@@ -180,6 +180,7 @@ class Values:
         raw: list[str] | None = None
         try:
             tokens = list(self._jinja.lexer.tokeniter(text, None))
+            self._jinja.parse(text)
         except TemplateError as error:
             raise Unsayable("template", f"a template that Jinja refuses ({error})", text) from None
         for _, kind, part in tokens:
@@ -229,7 +230,7 @@ class Values:
             case "Filter":
                 raise Unsayable("filter", f"the Jinja filter {node.name!r}", text)
             case "Name" | "Getattr" | "Getitem" | "Call":
-                return self._lookup(_chain(node, text), text)
+                return self._lookup(_chain(node), text)
         raise Unsayable("template", "a Jinja expression that computes", text)
 
     def _lookup(self, chain: Sequence[Any], text: str) -> Value:
@@ -246,8 +247,10 @@ class Values:
                 raise Unsayable("variable", "an Airflow Variable", text)
             case ["conn", *_]:
                 raise Unsayable("connection", "an Airflow Connection", text)
-        if tuple(chain) in _RUN:
-            return _RUN[tuple(chain)]
+            case ["params" | "ti" | "task_instance" | None, *_]:
+                raise Unsayable("template", "a Jinja expression that computes", text)
+            case [*names] if tuple(names) in _RUN:
+                return _RUN[tuple(names)]
         raise Unsayable("macro", "what only Airflow knows of a run", text)
 
     def _parameter(self, name: str, text: str) -> Value:
@@ -269,27 +272,34 @@ class Values:
         return self._output(tasks, key, path)
 
 
-def _chain(node: Any, text: str) -> list[Any]:
-    """``a.b['c'](d)`` as ``["a", "b", "c", call]``."""
+def _chain(node: Any) -> list[Any]:
+    """``a.b['c'](d)`` as ``["a", "b", "c", call]``; None stands for what is no constant."""
     from jinja2 import nodes
 
     links: list[Any] = []
     while not isinstance(node, nodes.Name):
-        try:
-            match type(node).__name__:
-                case "Getattr":
-                    links.append(node.attr)
-                case "Getitem":
-                    links.append(node.arg.as_const())
-                case "Call" if node.dyn_args is None and node.dyn_kwargs is None:
-                    arguments = tuple(one.as_const() for one in node.args)
-                    links.append(_Call(arguments, {k.key: k.value.as_const() for k in node.kwargs}))
-                case _:
-                    raise Unsayable("template", "a Jinja expression that computes", text)
-        except nodes.Impossible:
-            raise Unsayable("template", "a Jinja expression that computes", text) from None
+        links.append(_link(node))
+        if not isinstance(node, nodes.Getattr | nodes.Getitem | nodes.Call):
+            return list(reversed(links))
         node = node.node
     return [node.name, *reversed(links)]
+
+
+def _link(node: Any) -> Any:
+    from jinja2 import nodes
+
+    try:
+        match type(node).__name__:
+            case "Getattr":
+                return node.attr
+            case "Getitem":
+                return node.arg.as_const()
+            case "Call" if node.dyn_args is None and node.dyn_kwargs is None:
+                arguments = tuple(one.as_const() for one in node.args)
+                return _Call(arguments, {one.key: one.value.as_const() for one in node.kwargs})
+    except nodes.Impossible:
+        pass
+    return None
 
 
 def tokens_of(config: Any, path: Sequence[Part]) -> tuple[Token, ...]:

@@ -1,0 +1,171 @@
+"""Templates as expressions: what Jinja would render, said without rendering."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sagebridge.formats.airflow.payload import arguments_of
+from sagebridge.formats.airflow.provider.task import described, under
+from sagebridge.formats.airflow.values import Unsayable, Values, json_path
+from sagebridge.formats.sagemaker.expressions import write_value
+
+jinja2 = pytest.importorskip("jinja2")
+
+REQUEST = {
+    "ProcessingOutputConfig": {"Outputs": [{"OutputName": "train"}, {"OutputName": "{{ ds }}"}]},
+}
+RUN_ID = {"Get": "Execution.PipelineExecutionId"}
+ROUNDS = {"Get": "Parameters.rounds"}
+
+
+class Dag:
+    dag_id = "ages"
+    render_template_as_native_obj = False
+
+    def get_template_env(self) -> Any:
+        return jinja2.sandbox.SandboxedEnvironment()
+
+
+def values(*, native: bool = False) -> Values:
+    dag = Dag()
+    dag.render_template_as_native_obj = native
+    outputs = {
+        "prepare": described(Processing=("Prepare", REQUEST)),
+        "group.fit": under("Fit", "ModelPackageArn", rest=False),
+        "code": under("Code", "return_value", keys=True),
+    }
+    return Values(dag, {"rounds": "Integer", "bucket": "String"}, outputs)
+
+
+def join(*parts: Any) -> Any:
+    return {"Std:Join": {"On": "", "Values": list(parts)}}
+
+
+SAID = {
+    "plain": "plain",
+    "": "",
+    "{ not } {a template}": "{ not } {a template}",
+    "{{ params.bucket }}": {"Get": "Parameters.bucket"},
+    "{{params['bucket']}}": {"Get": "Parameters.bucket"},
+    "{{ params.rounds }}": join(ROUNDS),
+    "{{ params.rounds }} {{ params.rounds }}": join(ROUNDS, " ", ROUNDS),
+    "s3://{{ params.bucket }}/{{ run_id }}": join(
+        "s3://", {"Get": "Parameters.bucket"}, "/", RUN_ID
+    ),
+    "a {{- ' b' -}} c": "a bc",
+    "{{ 'x' }}{{ 5 }}": "x5",
+    "{{ 5 }}": "5",
+    "a{# comment #}b": "ab",
+    "{% raw %}{{ x }}{% endraw %}": "{{ x }}",
+    "{{ dag_run.run_id }}": RUN_ID,
+    "{{ dag.dag_id }}": {"Get": "Execution.PipelineName"},
+    "{{ dag_run.conf['bucket'] }}": {"Get": "Parameters.bucket"},
+    "{{ dag_run.conf.get('bucket', 'b') }}": {"Get": "Parameters.bucket"},
+    "{{ ti.xcom_pull('group.fit') }}": {"Get": "Steps.Fit.ModelPackageArn"},
+    "{{ task_instance.xcom_pull(task_ids='code', key='a b') }}": {
+        "Get": "Steps.Code.return_value['a b']"
+    },
+    "{{ ti.xcom_pull('code')['x'][0] }}": {"Get": "Steps.Code.return_value['x'][0]"},
+    "{{ ti.xcom_pull('prepare').Processing.ProcessingJobArn }}": {
+        "Get": "Steps.Prepare.ProcessingJobArn"
+    },
+    "{{ ti.xcom_pull(['prepare'], key='Processing')[0]['Environment']['a.b'] }}": {
+        "Get": "Steps.Prepare.Environment['a.b']"
+    },
+    "{{ ti.xcom_pull('prepare', dag_id='ages')['Processing']['ProcessingOutputConfig']"
+    "['Outputs'][0]['S3Output'] }}": {
+        "Get": "Steps.Prepare.ProcessingOutputConfig.Outputs['train'].S3Output"
+    },
+    "{{ ti.xcom_pull('prepare')['Processing']['ProcessingOutputConfig']['Outputs'][1] }}": {
+        "Get": "Steps.Prepare.ProcessingOutputConfig.Outputs[1]"
+    },
+    "{{ 'a' ~ params.bucket ~ 1 }}": join("a", {"Get": "Parameters.bucket"}, 1),
+}
+
+UNSAYABLE = {
+    "{{ ds }}": "macro",
+    "{{ macros.ds_add(ds, 1) }}": "macro",
+    "{{ var.json.x.y }}": "variable",
+    "{{ conn.aws.password }}": "connection",
+    "{{ params.bucket | upper }}": "filter",
+    "{{ params.other }}": "parameter",
+    "{{ params.rounds + 1 }}": "template",
+    "{{ params[name] }}": "template",
+    "{% for x in y %}{{ x }}{% endfor %}": "template",
+    "{{ unclosed": "template",
+    "{{ }}": "template",
+    "{{ ti.xcom_pull('nobody') }}": "xcom",
+    "{{ ti.xcom_pull('prepare') }}": "xcom",
+    "{{ ti.xcom_pull('prepare')['Training']['x'] }}": "xcom",
+    "{{ ti.xcom_pull('prepare', dag_id='other') }}": "xcom",
+    "{{ ti.xcom_pull(['prepare', 'code']) }}": "xcom",
+    "{{ ti.xcom_pull('code', include_prior_dates=True) }}": "xcom",
+    "{{ ti.xcom_pull('code')[-1] }}": "xcom",
+    "{{ ti.xcom_pull('group.fit')['x'] }}": "xcom",
+}
+
+
+@pytest.mark.parametrize("text", SAID)
+def test_said(text: str) -> None:
+    assert write_value(values().of(text)) == SAID[text]
+
+
+@pytest.mark.parametrize("text", UNSAYABLE)
+def test_unsayable(text: str) -> None:
+    with pytest.raises(Unsayable) as raised:
+        values().of({"inside": [text]})
+    assert raised.value.code == UNSAYABLE[text]
+
+
+def test_native_rendering_keeps_types() -> None:
+    assert write_value(values(native=True).of("{{ params.rounds }}")) == ROUNDS
+    assert values(native=True).of("{{ 5 }}") == 5
+
+
+def test_fields_that_the_operator_makes_integers() -> None:
+    config = {"Resources": [{"Count": "{{ params.rounds }}"}], "Size": "30", "Name": "30"}
+    found = values().of(config, integers=frozenset(("Resources.Count", "Size")))
+    assert write_value(found) == {"Resources": [{"Count": ROUNDS}], "Size": 30, "Name": "30"}
+
+
+def test_keys_and_other_fields_are_no_templates() -> None:
+    assert values().of({"{{ ds }}": 1}) == {"{{ ds }}": 1}
+    assert values().of("{{ ds }}", templated=False) == "{{ ds }}"
+
+
+def test_what_is_no_json() -> None:
+    with pytest.raises(Unsayable, match="a set, which is no JSON value"):
+        values().of({"x": {1, 2}})
+
+
+EVENTS = {
+    '{"a": {{ params.rounds }}, "b": "{{ params.rounds }}", "c": "x{{ run_id }}"}': {
+        "a": ROUNDS,
+        "b": join(ROUNDS),
+        "c": join("x", RUN_ID),
+    },
+    '{"quote": "\\"{{ params.bucket }}\\"", "n": [1, {{ 2 }}, "{{ 3 }}"]}': {
+        "quote": join('"', {"Get": "Parameters.bucket"}, '"'),
+        "n": [1, 2, "3"],
+    },
+    "{}": {},
+    "[1]": None,
+    "text": None,
+    '{"{{ params.bucket }}": 1}': None,
+    '{"a": {{ params.bucket }}x}': None,
+}
+
+
+@pytest.mark.parametrize("text", EVENTS)
+def test_json_text_with_templates(text: str) -> None:
+    def ask(unknown: Unsayable) -> Any:
+        raise unknown
+
+    found = arguments_of(text, values(), ask)
+    assert (found if found is None else write_value(found)) == EVENTS[text]
+
+
+def test_json_path() -> None:
+    assert json_path(("a", "b-c", 0, "d")) == "a['b-c'][0].d"

@@ -1,0 +1,82 @@
+"""Carried code leaves a definition, and nothing that hung on it dangles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sagebridge
+from sagebridge.model.carried import PYTHON, SHELL, without_carried
+from sagebridge.model.conditions import equals, greater_than
+from sagebridge.model.expressions import Get, get, join, plain
+from sagebridge.model.graph import graph
+from sagebridge.model.parameters import Parameter
+from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
+from sagebridge.model.values import EMPTY, Object
+
+ROLE = "arn:aws:iam::111122223333:role/r"
+
+
+def model(name: str, image: Any = "i", after: tuple[str, ...] = ()) -> Step:
+    arguments = plain({"ExecutionRoleArn": ROLE, "PrimaryContainer": {"Image": image}})
+    return Step(name, "Model", arguments=arguments, depends_on=after)
+
+
+def code(name: str, value: Any = None, after: tuple[str, ...] = (), type_: str = PYTHON) -> Step:
+    extra = Object({"Callable": name, "Source": "…", "Origin": f"dag.py:{len(name)}"})
+    arguments = plain({"args": [value], "kwargs": {}})
+    return Step(name, type_, arguments=arguments, depends_on=after, extra=extra)
+
+
+def test_without_code_nothing_changes() -> None:
+    pipeline = Pipeline((model("A"), Step("B", "SomeNewType")))
+    assert without_carried(pipeline) == (pipeline, ())
+
+
+def test_dependencies_pass_through() -> None:
+    steps = (
+        model("A"),
+        code("one", get("Steps.A.ModelName")),
+        code("two", after=("one",), type_=SHELL),
+        model("B", after=("two", "A")),
+        model("C", after=("two",)),
+    )
+    left, losses = without_carried(Pipeline(steps))
+    assert sorted(graph(left).edges) == [("A", "B"), ("A", "C")]
+    assert [(loss.code, loss.severity, loss.place) for loss in losses] == [
+        ("python-task", "dropped", "dag.py:3"),
+        ("shell-task", "dropped", "dag.py:3"),
+    ]
+
+
+def test_a_value_becomes_a_parameter_without_a_default() -> None:
+    value = get("Steps.pick.return_value['image']")
+    pipeline = Pipeline(
+        (code("pick"), model("A", join("", value, ":3")), model("B", value)),
+        parameters=(Parameter("pick_image", default="taken"),),
+    )
+    left, losses = without_carried(pipeline)
+    asked = left.declared[-1]
+    assert (asked.name, asked.type, bool(asked.default)) == ("pick_image_2", "String", False)
+    assert left.step("B").arguments["PrimaryContainer"]["Image"] == Get.parse(  # type: ignore[union-attr]
+        "Parameters.pick_image_2"
+    )
+    assert [loss.code for loss in losses] == ["python-task", "asked-value"]
+    assert sagebridge.validate(sagebridge.write(pipeline, "sagemaker").text) == ()
+
+
+def test_conditions_ask_in_their_own_type() -> None:
+    number, flag = get("Steps.measure.return_value"), get("Steps.measure.return_value['ok']")
+    check = ConditionStep(
+        "Check",
+        "Condition",
+        arguments=EMPTY,
+        conditions=(greater_than(number, 0.5), equals(flag, True)),
+        if_steps=(model("Yes"), code("notify")),
+        else_steps=(),
+    )
+    left, _ = without_carried(Pipeline((code("measure"), check)))
+    types = {one.name: one.type for one in left.declared}
+    assert types == {"measure": "Float", "measure_ok": "Boolean"}
+    found = left.step("Check")
+    assert isinstance(found, ConditionStep)
+    assert [step.name for step in found.branches] == ["Yes"]
