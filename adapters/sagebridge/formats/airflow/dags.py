@@ -283,7 +283,7 @@ class _DagReader:
             what = "it stands for nothing: a pipeline has no runs of the past"
             self._lose(task, "empty-task", "info", what)
         elif classes & _BRANCHES:
-            self._build_choice(role, f"{kind} decides in Python")
+            self._build_choice(role, f"{task.operator_name} decides in Python")
         elif "EmptyOperator" in classes:
             what = "it stands for nothing: what follows it waits for what it waits for"
             self._lose(task, "empty-task", "info", what)
@@ -299,7 +299,7 @@ class _DagReader:
             self._carry(role, "shell-task", shell_step)
         else:
             code = "python-task" if "PythonOperator" in classes else "operator"
-            self._leave_out(task, code, f"{kind} is no step type of SageMaker's", "")
+            self._leave_out(task, code, f"{task.operator_name} is no step type of SageMaker's", "")
 
     def _carry(self, role: Role, code: str, build: Any) -> None:
         task = role.operator

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import cache
 from typing import Any, NamedTuple, TypeAlias
 
 from sagebridge.formats.airflow.live import param_type
@@ -129,8 +130,14 @@ def arguments_of_ours(operator: Any) -> frozenset[str]:
 
 def own_arguments(operator: Any) -> frozenset[str]:
     """The arguments that a class outside of Airflow takes, and has made its operator of."""
+    cls: Any = type(operator)
+    return _own_arguments(cls)
+
+
+@cache
+def _own_arguments(operator_class: Any) -> frozenset[str]:
     names: set[str] = set()
-    for cls in type(operator).__mro__:
+    for cls in operator_class.__mro__:
         if cls.__module__.startswith("airflow."):
             break
         names.update(inspect.signature(vars(cls).get("__init__", cls)).parameters)
