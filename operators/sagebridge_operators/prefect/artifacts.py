@@ -37,7 +37,7 @@ def _page(step: Step, backend: Backend, name: str) -> str | None:
     if home := getattr(backend, "home", None):
         folder = home / "jobs" / step.type / name
         return folder.as_uri() if folder.is_dir() else None
-    if step.type not in _PAGES:
+    if backend.name != "aws" or step.type not in _PAGES:
         return None
     region = backend.client("sagemaker").meta.region_name
     console = f"https://{region}.console.aws.amazon.com/sagemaker/home?region={region}"

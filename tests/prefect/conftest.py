@@ -1,0 +1,140 @@
+"""Pipelines written as flow files and run by Prefect, on a SageMaker in memory."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sagebridge.formats.prefect.writer import write
+from sagebridge.model.pipeline import Parallelism, Pipeline, Step
+from sagebridge_operators.lifecycle.execution import execution_id
+from sagebridge_operators.lifecycle.records import ExecutionRecords, Folder
+from tests.fakes import FakeBackend, FakeSageMaker
+
+os.environ |= {
+    "PREFECT_HOME": (_HOME := tempfile.mkdtemp(prefix="sagebridge-prefect-")),
+    "PREFECT_LOCAL_STORAGE_PATH": f"{_HOME}/storage",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+}
+_NUMBERS = count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """How a flow run ended; ``states`` and ``messages`` are those of its task runs, by name."""
+
+    state: Any
+    states: Mapping[str, str]
+    messages: Mapping[str, str]
+    run: Any
+    records: ExecutionRecords
+
+    @property
+    def id(self) -> str:
+        return execution_id("prefect", self.flow, str(self.run.id))
+
+    @property
+    def flow(self) -> str:
+        from prefect.client.orchestration import get_client
+
+        with get_client(sync_client=True) as client:
+            return str(client.read_flow(self.run.flow_id).name)
+
+    @property
+    def steps(self) -> dict[str, dict[str, Any]]:
+        return self.records.steps(self.id)
+
+
+Run = Callable[..., Played]
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[None]:
+    """A Prefect server that lives as long as the tests."""
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=180):
+        yield
+
+
+@pytest.fixture
+def records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ExecutionRecords:
+    folder = tmp_path / "executions"
+    monkeypatch.setenv("SAGEBRIDGE_RECORDS", str(folder))
+    return ExecutionRecords(Folder(folder))
+
+
+@pytest.fixture
+def backend(monkeypatch: pytest.MonkeyPatch, records: ExecutionRecords) -> FakeBackend:
+    """The backend of every step of the test."""
+    from sagebridge_operators.prefect import backends
+
+    fake = FakeBackend()
+    monkeypatch.setattr(backends, "open_backend", lambda name: fake)
+    monkeypatch.setenv("SAGEBRIDGE_BACKEND", "fake")
+    return fake
+
+
+@pytest.fixture
+def aws(backend: FakeBackend) -> FakeSageMaker:
+    return backend.sagemaker
+
+
+def flow_of(text: str) -> Any:
+    """The one flow of a flow file."""
+    from prefect import Flow
+
+    names: dict[str, Any] = {"__name__": f"written_{next(_NUMBERS)}"}
+    exec(compile(text, "generated.py", "exec"), names)
+    (flow,) = {id(found): found for found in names.values() if isinstance(found, Flow)}.values()
+    return flow
+
+
+@pytest.fixture
+def play(server: None, records: ExecutionRecords) -> Run:
+    """Runs a flow, and says what became of it and its tasks."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter
+
+    del server
+
+    def plays(flow: Any, parameters: Mapping[str, Any] | None = None) -> Played:
+        state = flow(**(parameters or {}), return_state=True)
+        run_id = state.state_details.flow_run_id
+        with get_client(sync_client=True) as client:
+            tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id={"any_": [run_id]}))
+            run = client.read_flow_run(run_id)
+        return Played(
+            state,
+            {task.name: task.state.name for task in tasks},
+            {task.name: task.state.message for task in tasks},
+            run,
+            records,
+        )
+
+    return plays
+
+
+@pytest.fixture
+def run(play: Run, backend: FakeBackend) -> Run:
+    """Writes the flow of steps, and runs it."""
+    del backend
+
+    def runs(
+        *steps: Step, given: Mapping[str, Any] | None = None, limit: int = 0, **more: Any
+    ) -> Played:
+        if limit:
+            more["parallelism"] = Parallelism(limit)
+        pipeline = Pipeline(steps, name=f"shape {next(_NUMBERS)}", **more)
+        return play(flow_of(write(pipeline)[0]), given)
+
+    return runs

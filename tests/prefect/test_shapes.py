@@ -1,0 +1,182 @@
+"""What runs, is skipped and fails, as a flow run's task runs tell it."""
+
+from __future__ import annotations
+
+import pytest
+
+from sagebridge.model.conditions import Condition, equals, greater_than
+from sagebridge.model.expressions import join, parameter, properties_of
+from sagebridge.model.parameters import Parameter
+from sagebridge.model.pipeline import Step
+from tests.fakes import FakeSageMaker, Plan
+from tests.prefect.conftest import Run
+from tests.shapes import FALSE, TRUE, branch, fail, model, training
+
+pytestmark = pytest.mark.prefect
+
+DONE, SKIPPED, FAILED, NEVER = "Completed", "Skipped", "Failed", "NotRun"
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_one_branch_runs_and_the_other_is_skipped(taken: bool, run: Run) -> None:
+    played = run(
+        model("Before"),
+        branch(
+            "Check",
+            greater_than(properties_of("Before").ModelName, "" if taken else "q"),
+            model("Yes"),
+            model("AfterYes", "Yes"),
+            otherwise=(model("No"), model("AfterNo", "No")),
+        ),
+    )
+    yes, no = (DONE, SKIPPED) if taken else (SKIPPED, DONE)
+    assert played.states == {
+        "Before": DONE,
+        "Check": DONE,
+        "Yes": yes,
+        "AfterYes": yes,
+        "No": no,
+        "AfterNo": no,
+    }
+    assert played.state.is_completed()
+    assert played.steps["Check"]["outputs"]["outcome"] is taken
+
+
+def test_what_depends_on_a_branch_not_taken_is_skipped_wherever_it_stands(run: Run) -> None:
+    played = run(
+        model("Free"),
+        branch("Check", FALSE, model("Yes"), otherwise=(model("No"),)),
+        model("NeedsYes", "Yes"),
+        model("NeedsBoth", "Yes", "No"),
+        model("NeedsNo", "No"),
+        model("AfterYes", after=("Yes", "Free")),
+        model("Further", after=("NeedsYes",)),
+    )
+    done = {name for name, state in played.states.items() if state == DONE}
+    assert done == {"Free", "Check", "No", "NeedsNo"}
+    assert set(played.states.values()) == {DONE, SKIPPED}
+    assert played.state.is_completed()
+
+
+@pytest.mark.parametrize("condition", [TRUE, FALSE])
+def test_what_depends_on_the_condition_itself_runs_after_either_outcome(
+    condition: Condition, run: Run
+) -> None:
+    played = run(
+        branch("Check", condition, model("Yes"), otherwise=(model("No"),)),
+        model("After", after=("Check",)),
+    )
+    assert played.states["After"] == DONE
+    assert {played.states["Yes"], played.states["No"]} == {DONE, SKIPPED}
+
+
+def test_a_condition_that_does_not_hold_and_has_no_else_is_no_failure(run: Run) -> None:
+    played = run(branch("Check", FALSE, model("Yes")), model("After", after=("Check",)))
+    assert played.states == {"Check": DONE, "Yes": SKIPPED, "After": DONE}
+    assert played.state.is_completed()
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner", "ran"),
+    [
+        (TRUE, TRUE, {"A", "Inner", "B", "AfterInner", "AfterB"}),
+        (TRUE, FALSE, {"A", "Inner", "C", "AfterInner"}),
+        (FALSE, TRUE, {"D"}),
+    ],
+)
+def test_conditions_in_conditions(
+    outer: Condition, inner: Condition, ran: set[str], run: Run
+) -> None:
+    nested = branch("Inner", inner, model("B"), otherwise=(model("C"),), after=("A",))
+    played = run(
+        branch("Outer", outer, model("A"), nested, otherwise=(model("D"),)),
+        model("AfterInner", after=("Inner",)),
+        model("AfterB", "B"),
+    )
+    done = {name for name, state in played.states.items() if state == DONE}
+    assert done == {*ran, "Outer"}
+    assert set(played.states.values()) <= {DONE, SKIPPED}
+    assert played.state.is_completed()
+
+
+def test_everything_at_once_ends_in_a_definite_state(run: Run, aws: FakeSageMaker) -> None:
+    aws.plans["Bad"] = Plan(("InProgress", "Failed"), ending={"FailureReason": "AlgorithmError: x"})
+    inner = branch("Inner", FALSE, model("B"), otherwise=(model("C"),))
+    played = run(
+        training("Bad"),
+        model("NeedsBad", after=("Bad",)),
+        branch("Blocked", TRUE, model("Inside"), after=("NeedsBad",)),
+        branch("Outer", TRUE, inner, otherwise=(model("D"),)),
+        model("AfterB", "B"),
+        model("AfterBoth", after=("B", "Bad")),
+        model("Free"),
+        model("NeedsFree", "Free"),
+    )
+    assert played.states == {
+        "Bad": FAILED,
+        "NeedsBad": NEVER,
+        "Blocked": NEVER,
+        "Inside": NEVER,
+        "Outer": DONE,
+        "Inner": DONE,
+        "B": SKIPPED,
+        "C": DONE,
+        "D": SKIPPED,
+        "AfterB": SKIPPED,
+        "AfterBoth": NEVER,
+        "Free": DONE,
+        "NeedsFree": DONE,
+    }
+    assert played.state.is_failed()
+    assert played.state.message.startswith("step 'Bad' failed: ")
+    assert played.messages["Bad"].endswith("Failed: AlgorithmError: x")
+    assert len(aws.called("create_training_job")) == 1, "a verdict is not retried"
+    assert played.records.end(played.id)["status"] == "Failed"  # type: ignore[index]
+
+
+def test_a_fail_steps_message_is_the_flow_runs(run: Run) -> None:
+    played = run(
+        model("Before"),
+        branch(
+            "Check",
+            FALSE,
+            model("Yes"),
+            otherwise=(fail("Stop", join(" ", "MSE >", parameter("Threshold"))),),
+        ),
+        model("Aside"),
+        parameters=(Parameter("Threshold", "Float", 1.0),),
+    )
+    assert played.states == {
+        "Before": DONE,
+        "Check": DONE,
+        "Yes": SKIPPED,
+        "Stop": FAILED,
+        "Aside": DONE,
+    }
+    assert played.run.state.name == "Failed"
+    assert played.run.state.message == "MSE > 1.0"
+    assert played.messages["Stop"] == "MSE > 1.0"
+    assert played.steps["Stop"]["reason"] == "MSE > 1.0"
+
+
+def test_a_condition_that_cannot_be_decided_fails(run: Run) -> None:
+    played = run(
+        branch("Check", equals("1", 1), model("Yes"), otherwise=(model("No"),)),
+        model("After", after=("Check",)),
+    )
+    assert played.states == {"Check": FAILED, "Yes": NEVER, "No": NEVER, "After": NEVER}
+    assert "'1' (String) with 1 (Integer)" in played.messages["Check"]
+
+
+def test_a_stopped_job_is_no_success(run: Run, aws: FakeSageMaker) -> None:
+    aws.plans["Train"] = Plan(("InProgress", "Stopped"))
+    played = run(training("Train"), model("After", after=("Train",)))
+    assert played.states == {"Train": "Stopped", "After": NEVER}
+    assert played.run.state.name == "Stopped"
+    assert played.records.end(played.id)["status"] == "Stopped"  # type: ignore[index]
+
+
+def test_what_cannot_run_fails_with_a_clear_error(run: Run) -> None:
+    played = run(Step("Q", "Athena"), model("Free"))
+    assert played.states == {"Q": FAILED, "Free": DONE}
+    assert "Athena" in played.state.message
