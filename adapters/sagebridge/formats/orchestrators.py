@@ -9,13 +9,6 @@ from sagebridge.model.conditions import Condition, Not, Or, UnknownCondition
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
 
-MEANINGS = {
-    "unknown-step-type": "a step type that sagebridge keeps but cannot run",
-    "unknown-condition": "a condition that sagebridge keeps but cannot ask",
-    "dependency-trigger": "a dependency that waits for another end than success",
-}
-"""What each code says, in words of ours, as comments in generated files have it."""
-
 
 def losses_by_step(pipeline: Pipeline, target: str) -> dict[str, tuple[Loss, ...]]:
     """The losses of each step that has any, by its name."""

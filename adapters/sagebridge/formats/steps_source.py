@@ -7,10 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any
 
-from sagebridge.formats.orchestrators import MEANINGS
 from sagebridge.formats.python import Expressions, Names, array, call, source
 from sagebridge.formats.step_forms import FORMS
-from sagebridge.model.losses import Loss
+from sagebridge.model.losses import CODES, Loss
 from sagebridge.model.pipeline import ConditionStep, Step
 from sagebridge.model.values import ABSENT, EMPTY, Object, key_of
 
@@ -105,7 +104,7 @@ class StepSource:
 def commented(node: ast.AST, losses: Sequence[Loss]) -> str:
     """A statement below a comment for each thing that its engine cannot say."""
     codes = dict.fromkeys(loss.code for loss in losses)
-    comments = [f"# sagebridge: {code}: {MEANINGS[code]}" for code in codes]
+    comments = [f"# sagebridge: {code}: {CODES[code]}" for code in codes]
     return "\n".join((*comments, source(node)))
 
 
