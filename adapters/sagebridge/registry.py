@@ -104,6 +104,14 @@ FORMATS = {
             read_each="sagebridge.formats.airflow.reader:read_each",
             validate="sagebridge.formats.airflow.reader:validate",
         ),
+        Format(
+            "prefect",
+            "sagebridge.formats.prefect.reader:read",
+            "sagebridge.formats.prefect.writer:write",
+            ".py",
+            read_all="sagebridge.formats.prefect.reader:read_all",
+            validate="sagebridge.formats.prefect.reader:validate",
+        ),
     )
 }
 

@@ -7,18 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from sagebridge.formats.airflow.reader import DagReading, read_files
+from sagebridge.formats.airflow.reader import read_files
+from sagebridge.formats.python_files import FileReading
 
 pytest.importorskip("airflow")
 
-Read = Callable[[str], DagReading]
+Read = Callable[[str], FileReading]
 
 
 @pytest.fixture
 def read(tmp_path: Path) -> Read:
     """Reads the one DAG of a file of that text."""
 
-    def reads(text: str) -> DagReading:
+    def reads(text: str) -> FileReading:
         file = tmp_path / "dag.py"
         file.write_text(text)
         (found,) = read_files([file])

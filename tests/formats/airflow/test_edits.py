@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 import sagebridge
-from sagebridge.formats.airflow.reader import DagReading, read_files
+from sagebridge.formats.airflow.reader import read_files
+from sagebridge.formats.python_files import FileReading
 from sagebridge.model.graph import graph
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
 
@@ -94,7 +95,7 @@ EDITS = {
 
 
 @pytest.fixture(scope="module")
-def readings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, DagReading]:
+def readings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, FileReading]:
     folder = tmp_path_factory.mktemp("edits")
     files = {name: folder / f"{name.replace(' ', '_')}.py" for name in EDITS}
     for name, file in files.items():
@@ -107,7 +108,7 @@ def readings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, DagReading]:
 
 
 @pytest.fixture(scope="module")
-def written(readings: dict[str, DagReading]) -> Pipeline:
+def written(readings: dict[str, FileReading]) -> Pipeline:
     return readings["as written"].pipeline
 
 
@@ -121,34 +122,34 @@ def names(steps: tuple[Step, ...] | Any) -> list[str]:
     return [step.name for step in steps or ()]
 
 
-def test_as_written(written: Pipeline, readings: dict[str, DagReading]) -> None:
+def test_as_written(written: Pipeline, readings: dict[str, FileReading]) -> None:
     definition = Path(__file__).parents[3] / "pipelines" / "abalone" / "definition.json"
     assert written == sagebridge.read(definition).pipeline
 
 
 @pytest.mark.parametrize("name", EDITS)
-def test_nothing_is_lost(name: str, readings: dict[str, DagReading]) -> None:
+def test_nothing_is_lost(name: str, readings: dict[str, FileReading]) -> None:
     expected = ["schedule"] if name == "a schedule" else []
     assert [loss.code for loss in readings[name].losses] == expected
 
 
 @pytest.mark.parametrize("name", EDITS)
-def test_every_edit_validates(name: str, readings: dict[str, DagReading]) -> None:
+def test_every_edit_validates(name: str, readings: dict[str, FileReading]) -> None:
     text = sagebridge.write(readings[name].pipeline, "sagemaker").text
     assert [one for one in sagebridge.validate(text) if one.severity == "error"] == []
 
 
-def test_value(readings: dict[str, DagReading]) -> None:
+def test_value(readings: dict[str, FileReading]) -> None:
     train = arguments(readings["a value"].pipeline, "AbaloneTrain")
     assert train["HyperParameters"]["num_round"] == "80"
     assert train["StoppingCondition"]["MaxRuntimeInSeconds"] == 3600
 
 
-def test_another_variable(readings: dict[str, DagReading], written: Pipeline) -> None:
+def test_another_variable(readings: dict[str, FileReading], written: Pipeline) -> None:
     assert readings["another variable"].pipeline == written
 
 
-def test_step_less(readings: dict[str, DagReading], written: Pipeline) -> None:
+def test_step_less(readings: dict[str, FileReading], written: Pipeline) -> None:
     left = readings["a step less"].pipeline
     condition = left.step("AbaloneMSECond")
     assert isinstance(condition, ConditionStep)
@@ -159,56 +160,56 @@ def test_step_less(readings: dict[str, DagReading], written: Pipeline) -> None:
     assert len(graph(left)) == len(graph(written)) - 1
 
 
-def test_step_more(readings: dict[str, DagReading]) -> None:
+def test_step_more(readings: dict[str, FileReading]) -> None:
     edges = graph(readings["a step more"].pipeline).edges
     assert edges["AbaloneProcess", "Extra"]["reasons"] == {"depends_on"}
     assert edges["Extra", "AbaloneTrain"]["reasons"] == {"depends_on"}
     assert edges["AbaloneProcess", "AbaloneTrain"]["reasons"] == {"data"}
 
 
-def test_set_upstream(readings: dict[str, DagReading]) -> None:
+def test_set_upstream(readings: dict[str, FileReading]) -> None:
     extra = readings["set_upstream"].pipeline.step("Extra")
     assert extra is not None
     assert extra.depends_on == ("AbaloneEval", "AbaloneMSECond")
 
 
-def test_loop(readings: dict[str, DagReading]) -> None:
+def test_loop(readings: dict[str, FileReading]) -> None:
     steps = readings["a loop"].pipeline.steps
     assert names(steps)[-2:] == ["Model-eu", "Model-us"]
     assert ("AbaloneTrain", "Model-us") in graph(readings["a loop"].pipeline).edges
 
 
-def test_helper(readings: dict[str, DagReading]) -> None:
+def test_helper(readings: dict[str, FileReading]) -> None:
     process = arguments(readings["a helper"].pipeline, "AbaloneProcess")
     assert process["RoleArn"] == "arn:aws:iam::444455556666:role/own"
 
 
-def test_group(readings: dict[str, DagReading]) -> None:
+def test_group(readings: dict[str, FileReading]) -> None:
     grouped = readings["a group"].pipeline.step("Grouped")
     assert grouped is not None
     assert grouped.depends_on == ("AbaloneEval",)
 
 
-def test_text_like_a_template(readings: dict[str, DagReading]) -> None:
+def test_text_like_a_template(readings: dict[str, FileReading]) -> None:
     message = arguments(readings["text like a template"].pipeline, "AbaloneMSEFail")["ErrorMessage"]
     assert message.values[0] == "{{ ds }} {% raw %} failed: MSE >"
 
 
-def test_schedule(readings: dict[str, DagReading]) -> None:
+def test_schedule(readings: dict[str, FileReading]) -> None:
     (loss,) = readings["a schedule"].losses
     assert "'0 6 * * *'" in loss.what
     line = WRITTEN.splitlines().index("with DAG(") + 1
     assert loss.place.endswith(f"a_schedule.py:{line}")
 
 
-def test_parameters(readings: dict[str, DagReading]) -> None:
+def test_parameters(readings: dict[str, FileReading]) -> None:
     found = {one.name: one for one in readings["parameters"].pipeline.declared}
     assert (found["MseThreshold"].default, found["MseThreshold"].description) == (5, "At most")
     assert found["ModelApprovalStatus"].enum_values == ("Approved", "Rejected")
     assert (found["Extra"].type, found["Extra"].default) == ("Boolean", True)
 
 
-def test_limits(readings: dict[str, DagReading]) -> None:
+def test_limits(readings: dict[str, FileReading]) -> None:
     pipeline = readings["limits"].pipeline
     assert pipeline.parallelism.max_parallel_execution_steps == 2  # type: ignore[union-attr]
     assert pipeline.description == "Ages"

@@ -70,7 +70,7 @@ def test_modules_beside_the_file(tmp_path: Path) -> None:
         (folder / "dag.py").write_text("import common\n" + text)
         files.append(folder / "dag.py")
     outcomes = read_files(files)
-    found = [one[0].dag_id for one in outcomes if not isinstance(one, SourceError)]
+    found = [one[0].name for one in outcomes if not isinstance(one, SourceError)]
     assert found == ["a", "b"]
     assert not list(tmp_path.rglob("__pycache__"))
 

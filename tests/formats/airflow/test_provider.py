@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 import sagebridge
-from sagebridge.formats.airflow.reader import DagReading, read_files
+from sagebridge.formats.airflow.reader import read_files
+from sagebridge.formats.python_files import FileReading
 from sagebridge.formats.sagemaker.writer import write
 from sagebridge.model.losses import CODES
 from tests.strategies import canonical
@@ -24,7 +25,7 @@ GOLDEN = Path(__file__).parents[2] / "golden" / "airflow"
 
 
 @pytest.fixture(scope="module")
-def readings() -> dict[str, DagReading]:
+def readings() -> dict[str, FileReading]:
     found = {}
     for file, outcome in zip(DAGS, read_files(DAGS), strict=True):
         assert not isinstance(outcome, Exception), outcome
@@ -33,7 +34,9 @@ def readings() -> dict[str, DagReading]:
 
 
 @pytest.mark.parametrize("name", [file.stem for file in DAGS])
-def test_golden(name: str, readings: dict[str, DagReading], request: pytest.FixtureRequest) -> None:
+def test_golden(
+    name: str, readings: dict[str, FileReading], request: pytest.FixtureRequest
+) -> None:
     reading = readings[name]
     text, left_out = write(reading.pipeline)
     losses = [*reading.losses, *left_out]
@@ -51,12 +54,12 @@ def test_golden(name: str, readings: dict[str, DagReading], request: pytest.Fixt
 
 
 @pytest.mark.parametrize("name", [file.stem for file in DAGS])
-def test_validates(name: str, readings: dict[str, DagReading]) -> None:
+def test_validates(name: str, readings: dict[str, FileReading]) -> None:
     findings = sagebridge.validate(write(readings[name].pipeline)[0])
     assert [str(one) for one in findings if one.severity == "error"] == []
 
 
-def test_no_run_starts_on_a_guess(readings: dict[str, DagReading]) -> None:
+def test_no_run_starts_on_a_guess(readings: dict[str, FileReading]) -> None:
     """What only Airflow knows is a parameter that has no default."""
     pipeline = readings["templates"].pipeline
     asked = [one.name for one in pipeline.declared if "Asked for" in str(one.description)]
@@ -66,7 +69,7 @@ def test_no_run_starts_on_a_guess(readings: dict[str, DagReading]) -> None:
     assert required == asked
 
 
-def test_code_is_carried_to_another_orchestrator(readings: dict[str, DagReading]) -> None:
+def test_code_is_carried_to_another_orchestrator(readings: dict[str, FileReading]) -> None:
     carried = readings["code"].pipeline.step("put")
     assert carried is not None
     assert carried.type == "sagebridge.PythonCallable"

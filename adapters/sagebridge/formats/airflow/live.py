@@ -12,12 +12,13 @@ from collections.abc import Iterator, Mapping
 from itertools import count
 from typing import Any
 
+from sagebridge.formats.beside import fields_beside, members_beside
 from sagebridge.formats.sagemaker.reader import read_envelope, read_parameter
 from sagebridge.formats.sagemaker.writer import write_envelope, write_parameter
 from sagebridge.model.expressions import plain
 from sagebridge.model.graph import in_order
 from sagebridge.model.parameters import Parameter, WrongValue, coerce_one
-from sagebridge.model.pipeline import VERSION, Pipeline, Step, walk
+from sagebridge.model.pipeline import Pipeline, Step, walk
 from sagebridge.model.values import ABSENT, EMPTY, Value, same, thaw
 
 TYPES = {"string": "String", "integer": "Integer", "number": "Float", "boolean": "Boolean"}
@@ -50,11 +51,7 @@ def pipeline_of(dag: Any) -> Pipeline:
     return Pipeline(
         steps=tuple(sorted(outside, key=lambda step: order.get(step.name, len(order)))),
         parameters=ABSENT if details is ABSENT and not parameters else parameters,
-        version=beside.pop("Version", VERSION),
-        metadata=beside.pop("Metadata", ABSENT),
-        experiment_config=beside.pop("PipelineExperimentConfig", ABSENT),
-        mlflow_config=beside.pop("MlflowConfig", ABSENT),
-        extra=beside.pop("extra", EMPTY),
+        **fields_beside(beside),
         **read_envelope(around),
     )
 
@@ -153,16 +150,7 @@ def beside(pipeline: Pipeline, dag_id: str) -> dict[str, Value]:
 
 
 def _beside_steps(pipeline: Pipeline) -> dict[str, Value]:
-    members = {
-        "Version": ABSENT if pipeline.version == VERSION else pipeline.version,
-        "Metadata": pipeline.metadata,
-        "PipelineExperimentConfig": pipeline.experiment_config,
-        "MlflowConfig": pipeline.mlflow_config,
-        "extra": pipeline.extra or ABSENT,
-    }
-    result = {name: value for name, value in members.items() if value is not ABSENT}
-    if pipeline.version is ABSENT:
-        result["Version"] = ABSENT
+    result = members_beside(pipeline)
     details = {p.name: found for p in pipeline.declared if (found := _beside_param(p))}
     if details or pipeline.parameters is ABSENT:
         result["Parameters"] = details or ABSENT

@@ -9,34 +9,30 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sagebridge.errors import MissingExtra, SourceError
 from sagebridge.findings import Finding
+from sagebridge.formats.python_files import (
+    FileReading,
+    PythonFileError,
+    chosen,
+    findings,
+    missing,
+    only,
+    split,
+)
 from sagebridge.formats.sagemaker.document import parse
 from sagebridge.formats.sagemaker.reader import read_definition
 from sagebridge.formats.sagemaker.validator import unreadable
-from sagebridge.formats.sagemaker.validator import validate as validate_definition
-from sagebridge.formats.sagemaker.writer import write
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
 
 LIMIT = 60.0
 """Seconds that one file may take to import."""
-
-
-@dataclass(frozen=True, slots=True)
-class DagReading:
-    """One DAG of a file: its pipeline, what reading lost, and each step's line of the file."""
-
-    dag_id: str
-    pipeline: Pipeline
-    losses: tuple[Loss, ...]
-    line: int
-    lines: Mapping[str, int]
 
 
 def read(source: Any) -> tuple[Pipeline, tuple[Loss, ...]]:
@@ -51,9 +47,9 @@ def read(source: Any) -> tuple[Pipeline, tuple[Loss, ...]]:
 
 def read_all(source: Any) -> list[tuple[Pipeline, tuple[Loss, ...]]]:
     """The pipelines of all DAGs of a file, in the order in which they are made."""
-    file, wanted = _split(source)
+    file, wanted = split(source)
     (outcome,) = read_files([file])
-    return [(dag.pipeline, dag.losses) for dag in _chosen(file, wanted, _raised(outcome))]
+    return [(dag.pipeline, dag.losses) for dag in chosen(file, wanted, _raised(outcome), "DAG")]
 
 
 def read_each(
@@ -70,15 +66,15 @@ def read_each(
 
 def read_files(
     files: Sequence[str | Path], limit: float = LIMIT
-) -> list[list[DagReading] | SourceError]:
+) -> list[list[FileReading] | SourceError]:
     """The DAGs of each file, or why it cannot be read; one subprocess reads them all."""
     names = [str(file) for file in files]
-    missing = [_missing(name) for name in names]
-    asked = [name for name, error in zip(names, missing, strict=True) if error is None]
+    absent = [missing(name) for name in names]
+    asked = [name for name, error in zip(names, absent, strict=True) if error is None]
     answers = _load(asked, limit) if asked else iter(())
     return [
         error if error is not None else _outcome(name, next(answers))
-        for name, error in zip(names, missing, strict=True)
+        for name, error in zip(names, absent, strict=True)
     ]
 
 
@@ -88,62 +84,19 @@ def validate(source: Any) -> tuple[Finding, ...]:
         found = _read_one(source)
     except SourceError as error:
         return (unreadable(error),)
-    text, _ = write(found.pipeline)
-    findings = validate_definition(text)
-    steps = json.loads(text).get("Steps", [])
-    return tuple(replace(one, line=_line(one.pointer, steps, found)) for one in findings)
+    return tuple(findings(found))
 
 
-class DagFileError(SourceError):
-    """A DAG file that cannot be read; ``line`` is where, None where it is no one line."""
-
-    def __init__(self, file: str, line: int | None, problem: str, fix: str = "") -> None:
-        self.line = line
-        super().__init__(file if line is None else f"{file}:{line}", problem, fix)
-
-
-def _read_one(source: Any) -> DagReading:
-    file, wanted = _split(source)
+def _read_one(source: Any) -> FileReading:
+    file, wanted = split(source)
     (outcome,) = read_files([file])
-    found = _chosen(file, wanted, _raised(outcome))
-    if len(found) > 1:
-        names = ", ".join(f"{file}#{dag.dag_id}" for dag in found)
-        raise DagFileError(file, None, f"holds {len(found)} DAGs", f"name one of them: {names}")
-    return found[0]
+    return only(file, chosen(file, wanted, _raised(outcome), "DAG"), "DAG")
 
 
-def _split(source: Any) -> tuple[str, str | None]:
-    """``file.py#dag_id`` to its parts; a file whose own name has ``#`` is found first."""
-    text = str(source)
-    if Path(text).exists() or "#" not in text:
-        return text, None
-    file, _, wanted = text.rpartition("#")
-    return file, wanted
-
-
-def _chosen(file: str, wanted: str | None, dags: list[DagReading]) -> list[DagReading]:
-    if wanted is None:
-        return dags
-    found = [dag for dag in dags if dag.dag_id == wanted]
-    if not found:
-        names = ", ".join(dag.dag_id for dag in dags)
-        raise DagFileError(file, None, f"holds no DAG {wanted!r}", f"there are {names}")
-    return found
-
-
-def _raised(outcome: list[DagReading] | SourceError) -> list[DagReading]:
+def _raised(outcome: list[FileReading] | SourceError) -> list[FileReading]:
     if isinstance(outcome, SourceError):
         raise outcome
     return outcome
-
-
-def _missing(file: str) -> SourceError | None:
-    path = Path(file)
-    if path.is_dir():
-        return DagFileError(file, None, "a folder, not a file")
-    if not path.is_file():
-        return DagFileError(file, None, f"no such file (looked in {Path.cwd()})")
-    return None
 
 
 def _load(files: list[str], limit: float) -> Iterator[dict[str, Any]]:
@@ -170,28 +123,14 @@ def _load(files: list[str], limit: float) -> Iterator[dict[str, Any]]:
     return iter(answers)
 
 
-def _outcome(file: str, answer: dict[str, Any]) -> list[DagReading] | SourceError:
+def _outcome(file: str, answer: dict[str, Any]) -> list[FileReading] | SourceError:
     if "error" in answer:
-        return DagFileError(file, **answer["error"])
+        return PythonFileError(file, **answer["error"])
     return [_reading(file, dag) for dag in answer["dags"]]
 
 
-def _reading(file: str, dag: dict[str, Any]) -> DagReading:
+def _reading(file: str, dag: dict[str, Any]) -> FileReading:
     document = parse(json.dumps(dag["definition"]), f"{file}#{dag['dag_id']}")
     pipeline, _ = read_definition(replace(document, envelope=dag["envelope"]))
     losses = (Loss(**{**loss, "place": f"{file}:{loss['place']}"}) for loss in dag["losses"])
-    return DagReading(dag["dag_id"], pipeline, tuple(losses), dag["line"], dag["lines"])
-
-
-def _line(pointer: str, steps: list[Any], dag: DagReading) -> int:
-    """The line of the innermost step that a pointer into the definition goes through."""
-    line, here = dag.line, {"Steps": steps}
-    node: Any = here
-    for token in pointer.split("/")[1:]:
-        try:
-            node = node[int(token)] if isinstance(node, list) else node[token]
-        except (LookupError, ValueError):
-            break
-        if isinstance(node, dict) and isinstance(node.get("Name"), str):
-            line = dag.lines.get(node["Name"], line)
-    return line
+    return FileReading(dag["dag_id"], pipeline, tuple(losses), dag["line"], dag["lines"])

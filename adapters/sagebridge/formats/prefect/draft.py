@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sagebridge.errors import FlowError
+from sagebridge.formats.beside import fields_beside
 from sagebridge.formats.prefect.signature import Argument, parameters_of
 from sagebridge.formats.sagemaker.reader import read_envelope
 from sagebridge.formats.step_forms import FORMS
 from sagebridge.model.expressions import Properties, plain, properties_of
 from sagebridge.model.parameters import Parameter
-from sagebridge.model.pipeline import VERSION, ConditionStep, Pipeline, Step
+from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
 from sagebridge.model.values import ABSENT, EMPTY, Absent, Object, Value, thaw
 
 CURRENT: ContextVar[Draft | None] = ContextVar("sagebridge_draft", default=None)
@@ -140,11 +141,7 @@ class Draft:
         return Pipeline(
             steps=self._built(self._top, order),
             parameters=ABSENT if details is ABSENT and not parameters else parameters,
-            version=beside.pop("Version", VERSION),
-            metadata=beside.pop("Metadata", ABSENT),
-            experiment_config=beside.pop("PipelineExperimentConfig", ABSENT),
-            mlflow_config=beside.pop("MlflowConfig", ABSENT),
-            extra=Object(beside),
+            **fields_beside(beside),
             **read_envelope(around),
         )
 

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+from sagebridge.formats.beside import members_beside
 from sagebridge.formats.orchestrators import losses_by_step
 from sagebridge.formats.prefect.draft import legal_name
 from sagebridge.formats.prefect.signature import Argument, arguments_of, describe
@@ -21,7 +22,7 @@ from sagebridge.formats.step_forms import FORMS
 from sagebridge.formats.steps_source import WORDS, StepSource, commented, import_from, indented
 from sagebridge.model.graph import in_order
 from sagebridge.model.losses import Loss
-from sagebridge.model.pipeline import VERSION, ConditionStep, Pipeline, Step, walk
+from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
 from sagebridge.model.values import ABSENT, Value
 
 PACKAGE = "sagebridge_operators.prefect"
@@ -174,14 +175,7 @@ class FlowFile:
 
     def _definition(self) -> dict[str, Value]:
         pipeline = self.pipeline
-        members = {
-            "Version": ABSENT if pipeline.version == VERSION else pipeline.version,
-            "Metadata": pipeline.metadata,
-            "PipelineExperimentConfig": pipeline.experiment_config,
-            "MlflowConfig": pipeline.mlflow_config,
-            **pipeline.extra,
-        }
-        result = {name: value for name, value in members.items() if value is not ABSENT}
+        result = members_beside(pipeline)
         if self.details or pipeline.parameters is ABSENT:
             result["Parameters"] = self.details or ABSENT
         written = [step.name for step in walk(pipeline)]

@@ -1,0 +1,127 @@
+"""A definition written as a flow file and read from its source is the same JSON."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+
+import sagebridge
+from sagebridge.formats.prefect.reader import read
+from sagebridge.formats.prefect.writer import write
+from sagebridge.formats.sagemaker.writer import definition as to_json
+from sagebridge.model.pipeline import Pipeline
+from sagebridge.model.values import same
+from tests import strategies
+from tests.formats.test_airflow_writer import NAMES, WORDS, distinct, processing
+
+
+def back(text: str, folder: Path) -> Pipeline:
+    """What reading a flow file gives; nothing is lost by it."""
+    file = folder / "written.py"
+    file.write_text(text, encoding="utf-8")
+    pipeline, losses = read(file)
+    assert losses == ()
+    return pipeline
+
+
+def test_comes_back(definition: Path, tmp_path: Path) -> None:
+    text, losses = write(sagebridge.read(definition).pipeline)
+    assert same(to_json(back(text, tmp_path)), json.loads(definition.read_text()))
+    known = sagebridge.validate(definition)
+    if not any(finding.code.startswith("unknown") for finding in known):
+        assert losses == ()
+
+
+def test_is_the_same_twice_and_clean(definition: Path, tmp_path: Path) -> None:
+    pipeline = sagebridge.read(definition).pipeline
+    text = write(pipeline)[0]
+    assert text == write(pipeline)[0]
+    file = tmp_path / "generated.py"
+    file.write_text(text)
+    ruff = [sys.executable, "-m", "ruff"]
+    options = ["--isolated", "--line-length=100", "--no-cache"]
+    rules = ["--select=E,F,I,B,UP", "--ignore=E501", "--target-version=py311"]
+    subprocess.run([*ruff, "check", *options, *rules, file], check=True)
+    subprocess.run([*ruff, "format", "--check", *options, file], check=True)
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_texts_stay_texts(word: str, tmp_path: Path) -> None:
+    raw = {
+        "Version": "2020-12-01",
+        "Metadata": {word: word},
+        "Parameters": [
+            {"Name": "P", "Type": "String", "DefaultValue": word, "Description": word},
+            {"Name": "Q", "EnumValues": [word, "x"], "DefaultValue": word},
+        ],
+        "Steps": [
+            processing("A", word, Description=word, DisplayName=word),
+            {"Name": "F", "Type": "Fail", "Arguments": {"ErrorMessage": word}},
+            {
+                "Name": "T",
+                "Type": word or "x",
+                "Arguments": {word: {"Std:Join": {"Values": [word]}}},
+            },
+        ],
+    }
+    text = write(sagebridge.read(raw, name=word or None).pipeline)[0]
+    pipeline = back(text, tmp_path)
+    assert same(to_json(pipeline), raw)
+    assert pipeline.name == (word or "pipeline")
+    for line in text.splitlines():
+        assert not line.lstrip().startswith("#") or "sagebridge: " in line
+    strings = [n.value for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Constant)]
+    assert word in strings
+
+
+def test_odd_names_get_names_of_their_own(tmp_path: Path) -> None:
+    steps: list[dict[str, Any]] = [processing(name, "x") for name in NAMES]
+    steps[-1]["Arguments"]["Uses"] = {"Get": "Steps.a-b.ProcessingJobName"}
+    names = (*NAMES, "l", "I", "return_state", "wait_for", "flow", "model_x", "step", "_x", "copy")
+    raw = {
+        "Version": "2020-12-01",
+        "Parameters": [{"Name": name, "Type": "String", "DefaultValue": "v"} for name in names],
+        "Steps": steps,
+    }
+    text = write(sagebridge.read(raw).pipeline)[0]
+    assert same(to_json(back(text, tmp_path)), raw)
+    (flow,) = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
+    arguments = {one.arg for one in (*flow.args.args, *flow.args.kwonlyargs)}
+    stored = {n.id for n in ast.walk(flow) if isinstance(n, ast.Name) and n.id in arguments}
+    assert len(arguments) == len(names)
+    assert not stored, "no variable hides an argument"
+
+
+def test_what_lies_around_a_definition_goes_along(tmp_path: Path) -> None:
+    request = {
+        "PipelineName": "a/pipeline: mine",
+        "PipelineDescription": "what it does",
+        "PipelineDisplayName": "Mine",
+        "RoleArn": "arn:aws:iam::111122223333:role/r",
+        "Tags": [{"Key": "team", "Value": "{{ x }}"}],
+        "ParallelismConfiguration": {"MaxParallelExecutionSteps": 3},
+        "PipelineDefinition": json.dumps(
+            {"Version": "2020-12-01", "Steps": [processing("A", "x")]}
+        ),
+    }
+    pipeline = sagebridge.read(request).pipeline
+    text = write(pipeline)[0]
+    read_back = back(text, tmp_path)
+    for field in ("name", "description", "display_name", "role_arn", "tags", "parallelism"):
+        assert getattr(read_back, field) == getattr(pipeline, field)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(strategies.definitions())
+def test_whatever_is_drawn_comes_back(tmp_path_factory: Any, raw: dict[str, Any]) -> None:
+    pipeline = sagebridge.read(raw).pipeline
+    assume(distinct(pipeline))
+    text = write(pipeline)[0]
+    assert same(to_json(back(text, tmp_path_factory.getbasetemp())), raw)
