@@ -96,7 +96,8 @@ def app() -> None:
     """Read, check, translate and run SageMaker pipelines, on AWS or on this machine.
 
     A SOURCE is a definition file, a CreatePipeline or DescribePipeline document, a CloudFormation
-    template, an Airflow DAG file (FILE#NAME where these have several pipelines), - for standard
-    input, or module:attribute for a pipeline of the SageMaker SDK. Reading Python executes it; of
-    JSON and YAML nothing is ever executed.
+    template, an Airflow DAG or Prefect flow file (FILE#NAME where these have several pipelines),
+    - for standard input, or module:attribute for a pipeline of the SageMaker SDK. Reading a DAG
+    file, or a flow that sagebridge did not write, executes its Python in a process of its own; of
+    JSON, YAML and flows as sagebridge writes them nothing is ever executed.
     """
