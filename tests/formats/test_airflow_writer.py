@@ -189,3 +189,11 @@ def distinct(pipeline: Pipeline) -> bool:
     steps = Counter(step.name for step in walk(pipeline))
     parameters = Counter(parameter.name for parameter in pipeline.declared)
     return bool(steps) and max((*steps.values(), *parameters.values())) == 1
+
+
+def test_airflow_takes_the_dag_up(definition: Path) -> None:
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    dag = live(write(sagebridge.read(definition).pipeline)[0])
+    served = DagSerialization.from_dict(DagSerialization.to_dict(dag))
+    assert set(served.task_dict) == set(dag.task_ids)
