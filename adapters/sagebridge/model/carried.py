@@ -43,10 +43,14 @@ def without_carried(pipeline: Pipeline) -> tuple[Pipeline, tuple[Loss, ...]]:
     What depended on such a step depends on what that depended on, and what referred to its value
     refers to a parameter without a default: a start of the pipeline has to say it.
     """
-    carried = {step.name: step for step in walk(pipeline) if step.type in _LOSS}
-    if not carried:
+    return without(pipeline, [step for step in walk(pipeline) if step.type in _LOSS])
+
+
+def without(pipeline: Pipeline, steps: Sequence[Step]) -> tuple[Pipeline, tuple[Loss, ...]]:
+    """The pipeline without those steps of carried code, as :func:`without_carried` does it."""
+    if not steps:
         return pipeline, ()
-    return _Without(pipeline, carried).result()
+    return _Without(pipeline, {step.name: step for step in steps}).result()
 
 
 class _Without:

@@ -19,7 +19,7 @@ from sagebridge.findings import Finding
 from sagebridge.formats.prefect.draft import Draft
 from sagebridge.formats.prefect.interpreter import Beyond, Fault, Interpreter, module_names
 from sagebridge.formats.prefect.signature import TYPES, Argument, read_descriptions
-from sagebridge.formats.prefect.tracer import trace
+from sagebridge.formats.prefect.tracer import trace_flows
 from sagebridge.formats.python_files import (
     FileReading,
     PythonFileError,
@@ -90,10 +90,7 @@ def _of_our_form(file: str, tree: ast.Module, function: Function) -> FileReading
 
 def _traced(file: str, found: Sequence[FileReading | None]) -> list[FileReading | None]:
     """The flows as tracing gives them; what was read from the source stays as it was read."""
-    traced = [
-        FileReading(pipeline.name or "flow", pipeline, losses, 1, {})
-        for pipeline, losses in trace(Path(file))
-    ]
+    traced = trace_flows(Path(file))
     if len(traced) != len(found):
         return list(traced)
     return [read or other for read, other in zip(found, traced, strict=True)]

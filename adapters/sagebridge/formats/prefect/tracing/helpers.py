@@ -1,0 +1,191 @@
+"""What a rewritten flow file calls; without a symbol each does as Python does."""
+
+from __future__ import annotations
+
+import builtins
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sagebridge.formats.prefect.tracing.symbols import (
+    Symbol,
+    Test,
+    Unsayable,
+    World,
+    holds_symbol,
+    is_symbolic,
+    said,
+)
+from sagebridge.formats.prefect.tracing.symbols import text as text_of
+from sagebridge.model.conditions import In, Or
+from sagebridge.model.expressions import Get, Join
+
+_WORLD: list[World] = []
+_NUMBERS = {"float": "Float", "int": "Integer", "len": "Integer", "round": "Float", "abs": "Float"}
+_COMPUTES = frozenset(
+    (
+        "abs",
+        "bool",
+        "bytes",
+        "divmod",
+        "float",
+        "format",
+        "int",
+        "len",
+        "max",
+        "min",
+        "pow",
+        "repr",
+        "round",
+        "sum",
+    )
+)
+_KEPT_MODULES = frozenset(
+    ("builtins", "contextlib", "dataclasses", "functools", "itertools", "logging", "typing")
+)
+
+
+@contextmanager
+def tracing(world: World) -> Iterator[None]:
+    """While this lasts, rewritten files ask ``world``."""
+    _WORLD.append(world)
+    try:
+        yield
+    finally:
+        _WORLD.pop()
+
+
+def loop(value: Any) -> Any:
+    if is_symbolic(value):
+        _WORLD[-1].refuse("run-time-loop", "while asks what is known only when the flow runs")
+    return value
+
+
+def match(value: Any) -> Any:
+    if is_symbolic(value):
+        what = "match looks into what is known only when the flow runs"
+        _WORLD[-1].refuse("run-time-type", what)
+    return value
+
+
+def attempt() -> None:
+    if _WORLD:
+        _WORLD[-1].assume("failure-handling", "try: what it does when a step fails is not read")
+
+
+def same(left: Any, right: Any) -> bool:
+    for value, other in ((left, right), (right, left)):
+        if type(value) is Symbol:
+            get = value._expression
+            if other is None and type(get) is Get and get.root == "Parameters":
+                return False
+            what = "`is` asks about what is known only when the flow runs"
+            value._world.refuse("run-time-type", what)
+    return left is right
+
+
+def other(left: Any, right: Any) -> bool:
+    return not same(left, right)
+
+
+def within(item: Any, items: Any) -> Any:
+    if type(items) in (list, tuple, set, frozenset) and (
+        type(item) is Symbol or any(type(one) is Symbol for one in items)
+    ):
+        world = _WORLD[-1]
+        return Test((In(item, tuple(items)),), world)
+    return item in items
+
+
+def without(item: Any, items: Any) -> Any:
+    return negated(within(item, items))
+
+
+def negated(value: Any) -> Any:
+    if type(value) in (Symbol, Test):
+        return value._test().negated()
+    return not value
+
+
+def every(*parts: Callable[[], Any]) -> Any:
+    asked: list[Test] = []
+    for part in parts:
+        value = part()
+        if type(value) in (Symbol, Test):
+            asked.append(value._test())
+        elif not value:
+            return False
+    if not asked:
+        return True
+    return Test([one for test in asked for one in test.conditions], _WORLD[-1])
+
+
+def some(*parts: Callable[[], Any]) -> Any:
+    asked: list[Test] = []
+    for part in parts:
+        value = part()
+        if type(value) in (Symbol, Test):
+            asked.append(value._test())
+        elif value:
+            return True
+    if len(asked) < 2:
+        return asked[0] if asked else False
+    return Test((Or(tuple(test.single() for test in asked)),), _WORLD[-1])
+
+
+def text(*parts: Any) -> Any:
+    """An f-string: its parts are texts, or (value, conversion, format)."""
+    if not any(holds_symbol(part) for part in parts):
+        return "".join(
+            part if isinstance(part, str) else format(_converted(part[0], part[1]), part[2])
+            for part in parts
+        )
+    world = _WORLD[-1]
+    pieces: list[Any] = []
+    for part in parts:
+        if isinstance(part, str):
+            pieces.append(part)
+        elif not holds_symbol(part):
+            pieces.append(format(_converted(part[0], part[1]), part[2]))
+        elif is_symbolic(part[0]) and part[1] in (-1, 115) and part[2] == "":
+            pieces.append(part[0])
+        else:
+            pieces.append(world.ask(f"a text of the form {part[2]!r}", "String", part[0]))
+    return Symbol(text_of(pieces, world), "String", world)
+
+
+def _converted(value: Any, conversion: int) -> Any:
+    conversions: dict[int, Callable[[Any], Any]] = {114: repr, 115: str, 97: ascii}
+    return conversions[conversion](value) if conversion in conversions else value
+
+
+def call(function: Any, *arguments: Any, **named: Any) -> Any:
+    """A call. What a library computes of symbols is asked for, as no definition computes."""
+    if not _WORLD or not (holds_symbol(list(arguments)) or holds_symbol(named)):
+        return function(*arguments, **named)
+    world = _WORLD[-1]
+    if function is str and len(arguments) == 1 and type(arguments[0]) is Symbol:
+        if arguments[0]._type == "String":
+            return arguments[0]
+        return Symbol(Join((said(arguments[0], world),), ""), "String", world)
+    owner = getattr(function, "__self__", None)
+    if type(owner) is str and function.__name__ == "join" and len(arguments) == 1:
+        try:
+            return Symbol(text_of(list(arguments[0]), world, owner), "String", world)
+        except Unsayable:
+            return world.ask("a text that is put together")
+    name = getattr(function, "__name__", type(function).__name__)
+    if _computes(function):
+        return world.ask(f"the result of {name}()", _NUMBERS.get(name, "String"), arguments, named)
+    return function(*arguments, **named)
+
+
+def _computes(function: Any) -> bool:
+    name, module = getattr(function, "__name__", ""), getattr(function, "__module__", None)
+    if getattr(builtins, name, None) is function:
+        return name in _COMPUTES
+    if isinstance(function, type) and issubclass(function, BaseException):
+        return False
+    root = (module or "builtins").partition(".")[0]
+    return root in sys.stdlib_module_names and root not in _KEPT_MODULES

@@ -1,0 +1,77 @@
+"""What a flow and its tasks say to Prefect alone: each such word is a loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from sagebridge.model.losses import Severity
+
+
+class Lost(NamedTuple):
+    code: str
+    severity: Severity
+    what: str
+    advice: str = ""
+
+
+_HOOKS = (
+    "on_cancellation_hooks",
+    "on_commit_hooks",
+    "on_completion_hooks",
+    "on_crashed_hooks",
+    "on_failure_hooks",
+    "on_rollback_hooks",
+    "on_running_hooks",
+)
+_ENGINE = (
+    "cache_expiration",
+    "cache_key_fn",
+    "flow_run_name",
+    "log_prints",
+    "persist_result",
+    "result_storage",
+    "result_storage_key",
+    "retry_condition_fn",
+    "tags",
+    "task_run_name",
+)
+
+
+def of(item: Any) -> Iterator[Lost]:
+    """What a Flow or Task says that a pipeline has no word for."""
+    if item.retries:
+        what = f"retries={item.retries}: Prefect starts it again after any failure, a pipeline only"
+        advice = "give the step RetryPolicies"
+        yield Lost(
+            "retries", "dropped", f"{what} after the faults that a RetryPolicy names", advice
+        )
+    if item.timeout_seconds:
+        what = f"timeout_seconds={item.timeout_seconds:g} does not end it"
+        yield Lost("timeout", "dropped", what, "set its StoppingCondition")
+    for name in _HOOKS:
+        hooks = [one for one in getattr(item, name, None) or () if not _is_ours(one)]
+        if hooks:
+            advice = "act on the pipeline's EventBridge events"
+            what = f"{name.removesuffix('_hooks')} is not called"
+            yield Lost("callback", "dropped", what, advice)
+    said = [name for name in _ENGINE if getattr(item, name, None)]
+    policy = getattr(item, "cache_policy", None)
+    if policy is not None and type(policy).__name__ not in ("DefaultPolicy", "_None"):
+        from prefect.cache_policies import DEFAULT
+
+        said += ["cache_policy"] if policy != DEFAULT else []
+    if said:
+        yield Lost(
+            "engine-option", "info", f"{', '.join(sorted(said))}: only Prefect has a use for it"
+        )
+
+
+def limit(flow: Any) -> int | None:
+    """How many tasks may run at a time; None where the flow does not say."""
+    workers = getattr(flow.task_runner, "_max_workers", None)
+    return workers if isinstance(workers, int) and 0 < workers <= 10_000 else None
+
+
+def _is_ours(hook: Any) -> bool:
+    return str(getattr(hook, "__module__", "")).startswith("sagebridge_operators.")

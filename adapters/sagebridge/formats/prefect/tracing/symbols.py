@@ -1,0 +1,307 @@
+"""What stands for a value that is known only when a flow runs, and how it is said in a pipeline."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any, NoReturn, Protocol
+
+from sagebridge.model.conditions import Comparison, ComparisonType, Condition, Not, Or, equals
+from sagebridge.model.expressions import Get, Index, Join, Key, Member, Properties
+from sagebridge.model.values import Absent, Object, Strict, Value
+
+_MARK = re.compile("\ue000([0-9]+)\ue001")
+EMPTIES: Mapping[str, Value] = {"String": "", "Integer": 0, "Float": 0.0}
+
+
+class Untraceable(BaseException):
+    """A place of a flow from which on it cannot be followed; no `except Exception` swallows it."""
+
+    def __init__(self, line: int, code: str, what: str) -> None:
+        self.line, self.code, self.what = line, code, what
+        super().__init__(what)
+
+
+class Unsayable(Exception):
+    """A value that no definition can have."""
+
+
+class World(Protocol):
+    """What symbols ask of the trace that they are part of."""
+
+    texts: list[Symbol]
+
+    def ask(self, what: str, type_: str = "String", *of: Any) -> Symbol: ...
+    def decide(self, test: Test) -> bool: ...
+    def refuse(self, code: str, what: str) -> NoReturn: ...
+    def finished(self, step: str) -> None: ...
+    def in_file(self) -> bool: ...
+    def assume(self, code: str, what: str) -> None: ...
+
+
+def _computed(sign: str) -> Callable[..., Any]:
+    def operation(self: Symbol, *others: Any) -> Symbol:
+        kinds = {getattr(one, "_type", type(one).__name__) for one in (self, *others)}
+        type_ = "Float" if sign in ("/", "**") or kinds & {"Float", "float", ""} else "Integer"
+        return self._world.ask(f"the result of {sign}", type_, self, *others)
+
+    return operation
+
+
+_plus: Callable[..., Symbol] = _computed("+")
+
+
+def _compared(type_: ComparisonType, *, negated: bool = False) -> Callable[[Symbol, Any], Any]:
+    def operation(self: Symbol, other: Any) -> Test:
+        made = Comparison(type_, self, other)
+        return Test((Not(made) if negated else made,), self._world)
+
+    return operation
+
+
+def _refused(code: str, what: str) -> Callable[..., Any]:
+    def operation(self: Symbol, *others: Any) -> NoReturn:
+        del others
+        self._world.refuse(code, what)
+
+    return operation
+
+
+_RUN_TIME = "of what is known only when the flow runs"
+
+
+class Symbol:
+    """A parameter, or what a task or step hands on. ``_expression`` is how a pipeline says it."""
+
+    __slots__ = ("_expression", "_part", "_type", "_world")
+
+    def __init__(self, expression: Value, type_: str, world: World, part: str = "") -> None:
+        self._expression, self._type, self._world = expression, type_, world
+        self._part = part
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        if self._world.in_file():
+            self._world.refuse("run-time-type", f"it asks for the type {_RUN_TIME}")
+        return Symbol
+
+    def __getattr__(self, name: str) -> Symbol:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self._under(Member(name), name)
+
+    def __getitem__(self, item: Any) -> Symbol:
+        if type(item) is int and item >= 0:
+            return self._under(Index(item))
+        if type(item) is str:
+            return self._under(Key(item))
+        return self._world.ask("a part of a value", "String", self)
+
+    def _under(self, token: Member | Key | Index, name: str = "") -> Symbol:
+        get = self._expression
+        if type(get) is Get and get.root == "Steps":
+            part = f".{name}" if name else ""
+            return Symbol(Get("Steps", (*get.tokens, token)), "", self._world, part)
+        return Symbol(get, "", self._world, f"{self._part}{token}")
+
+    def __call__(self, *arguments: Any, **named: Any) -> Symbol:
+        name = self._part.rpartition(".")[2]
+        test = name.startswith("is") or name in ("startswith", "endswith")
+        what = f"the result of .{name}()"
+        return self._world.ask(what, "Boolean" if test else "String", self, arguments, named)
+
+    def _said(self) -> Value:
+        """How a pipeline says it; a part of what is no step's is asked for."""
+        get = self._expression
+        if self._part and not (type(get) is Get and get.root == "Steps"):
+            whole = Symbol(get, "", self._world)
+            return self._world.ask(f"{self._part} of a value", "String", whole)._expression
+        return get
+
+    def __await__(self) -> Generator[None, None, Symbol]:
+        yield from ()
+        return self
+
+    def __bool__(self) -> bool:
+        return bool(self._test())
+
+    def _test(self) -> Test:
+        """Whether it is true, as Python has it for its type."""
+        if self._type in EMPTIES:
+            return Test((Not(equals(self, EMPTIES[self._type])),), self._world)
+        if self._type != "Boolean":
+            what = "whether it is true is asked as whether it equals true"
+            self._world.assume("truth-value", what)
+        return Test((equals(self, True),), self._world)
+
+    def __str__(self) -> str:
+        self._world.texts.append(self)
+        return f"\ue000{len(self._world.texts) - 1}\ue001"
+
+    __repr__ = __str__
+
+    def __format__(self, spec: str) -> str:
+        what = f"a text of the form {spec!r}"
+        return str(self._world.ask(what, "String", self) if spec else self)
+
+    def __add__(self, other: Any) -> Symbol:
+        if self._type == "String" or type(other) is str:
+            return Symbol(text((self, other), self._world), "String", self._world)
+        return _plus(self, other)
+
+    def __radd__(self, other: Any) -> Symbol:
+        if self._type == "String" or type(other) is str:
+            return Symbol(text((other, self), self._world), "String", self._world)
+        return _plus(other, self) if type(other) is Symbol else _plus(self, other)
+
+    __eq__ = _compared("Equals")
+    __ne__ = _compared("Equals", negated=True)
+    __lt__ = _compared("LessThan")
+    __le__ = _compared("LessThanOrEqualTo")
+    __gt__ = _compared("GreaterThan")
+    __ge__ = _compared("GreaterThanOrEqualTo")
+    __hash__ = object.__hash__
+    __sub__ = __rsub__ = _computed("-")
+    __mul__ = __rmul__ = _computed("*")
+    __truediv__ = __rtruediv__ = _computed("/")
+    __floordiv__ = __rfloordiv__ = _computed("//")
+    __mod__ = __rmod__ = _computed("%")
+    __pow__ = __rpow__ = _computed("**")
+    __neg__ = __abs__ = __round__ = _computed("a sign or rounding")
+    __iter__ = _refused("run-time-loop", f"it goes over the items {_RUN_TIME}")
+    __next__ = __iter__
+    __len__ = _refused("run-time-loop", f"it counts the items {_RUN_TIME}")
+    __index__ = _refused("run-time-loop", f"it counts to a number {_RUN_TIME}")
+    __int__ = __float__ = _refused("run-time-code", f"it computes with a number {_RUN_TIME}")
+    __contains__ = _refused("run-time-code", f"it looks into a value {_RUN_TIME}")
+
+
+class Test:
+    """What a comparison gives: ``conditions``, all of which have to hold."""
+
+    __slots__ = ("_world", "conditions")
+    __test__ = False
+
+    def __init__(self, conditions: Sequence[Condition], world: World) -> None:
+        self.conditions, self._world = tuple(conditions), world
+
+    def __bool__(self) -> bool:
+        return self._world.decide(self)
+
+    def _test(self) -> Test:
+        return self
+
+    def negated(self) -> Test:
+        found = [_opposite(one) for one in self.conditions]
+        return Test((found[0] if len(found) == 1 else Or(tuple(found)),), self._world)
+
+    def single(self) -> Condition:
+        if len(self.conditions) == 1:
+            return self.conditions[0]
+        return _opposite(self.negated().conditions[0])
+
+
+def _opposite(condition: Condition) -> Condition:
+    return condition.condition if isinstance(condition, Not) else Not(condition)
+
+
+class Future:
+    """What ``.submit()`` gives; what follows its ``result()`` waits for the task."""
+
+    __slots__ = ("_step", "_value", "_world")
+
+    def __init__(self, value: Symbol, step: str, world: World) -> None:
+        self._value, self._step, self._world = value, step, world
+
+    def result(self, timeout: Any = None, raise_on_failure: bool = True) -> Symbol:
+        del timeout
+        self._world.finished(self._step)
+        if not raise_on_failure:
+            self._world.refuse("task-state", "it goes on after a task that failed")
+        return self._value
+
+    def wait(self, timeout: Any = None) -> None:
+        del timeout
+        self._world.finished(self._step)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        self._world.refuse("task-state", f"it looks at {name} of a task as it runs")
+
+
+class Futures(list[Any]):
+    """What ``.map()`` gives."""
+
+    def result(self, timeout: Any = None, raise_on_failure: bool = True) -> list[Symbol]:
+        return [one.result(timeout, raise_on_failure) for one in self]
+
+    def wait(self, timeout: Any = None) -> None:
+        for one in self:
+            one.wait(timeout)
+
+
+def is_symbolic(value: object) -> bool:
+    return type(value) in (Symbol, Test, Future)
+
+
+def holds_symbol(value: object, depth: int = 4) -> bool:
+    """Whether a value is, or has in it, what is known only when the flow runs."""
+    if is_symbolic(value):
+        return True
+    if depth and type(value) in (list, tuple, set, frozenset, Futures):
+        return any(holds_symbol(item, depth - 1) for item in value)  # type: ignore[attr-defined]
+    if depth and type(value) is dict:
+        return any(holds_symbol(item, depth - 1) for item in value.values())
+    return type(value) is str and _MARK.search(value) is not None
+
+
+def text(parts: Sequence[Any], world: World, on: str = "") -> Value:
+    """The text that parts make, one after the other."""
+    values: list[Value] = []
+    for part in parts:
+        value = said(part, world)
+        if not on and isinstance(value, Join) and value.on == "":
+            values += value.values
+        elif value != "" or on:
+            values.append(value)
+    return Join(tuple(values), on)
+
+
+def said(value: Any, world: World) -> Value:
+    """A Python value as a definition has it. Raises :class:`Unsayable`."""
+    kind = type(value)
+    if kind is Symbol:
+        return value._said()
+    if kind is Future:
+        return value._value._said()
+    if kind is Test:
+        return world.ask("whether a condition holds", "Boolean")._expression
+    if kind is Properties:
+        return value._get
+    if value is None or kind in (bool, int, float) or isinstance(value, Absent):
+        return value
+    if isinstance(value, str):
+        return _marked(str(value), world)
+    if isinstance(value, Mapping):
+        if not all(isinstance(name, str) for name in value):
+            raise Unsayable("a mapping whose keys are no text")
+        if any(_MARK.search(name) for name in value):
+            raise Unsayable("a mapping with keys that are known only when the flow runs")
+        return Object({str(name): said(item, world) for name, item in value.items()})
+    if isinstance(value, list | tuple):
+        return tuple(said(item, world) for item in value)
+    if isinstance(value, Strict):
+        record: Any = value
+        changed = {one.name: said(getattr(value, one.name), world) for one in fields(record)}
+        return replace(record, **changed)
+    raise Unsayable(f"a value of type {kind.__name__}, which is no JSON")
+
+
+def _marked(marked: str, world: World) -> Value:
+    pieces = _MARK.split(marked)
+    if len(pieces) == 1:
+        return marked
+    parts = [world.texts[int(one)] if at % 2 else one for at, one in enumerate(pieces)]
+    return text(parts, world)
