@@ -1,0 +1,7 @@
+"""Tracing needs Prefect, and is tested where it is."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+collect_ignore = [] if find_spec("prefect") else ["test_tracer.py"]

@@ -1,0 +1,288 @@
+"""Flows of anybody's making, traced: what they become, what is lost, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sagebridge.errors import SourceError
+from sagebridge.formats.prefect.reader import read
+from sagebridge.formats.prefect.tracer import trace
+from sagebridge.formats.sagemaker.validator import validate
+from sagebridge.formats.sagemaker.writer import definition, write
+from sagebridge.model.losses import CODES, Loss
+from sagebridge.model.pipeline import ConditionStep, Pipeline, walk
+
+pytestmark = pytest.mark.prefect
+
+HERE = Path(__file__).parent
+FLOWS = sorted((HERE / "flows").glob("*.py"))
+GOLDEN = HERE.parent.parent / "golden" / "traced"
+IMPORTS = "from prefect import flow, task\n"
+TASKS = """
+@task
+def one(x): return x
+
+@task
+def two(x): return x
+
+@task
+def is_good(x) -> bool: return x
+
+"""
+Traced = Callable[..., tuple[Pipeline, tuple[Loss, ...]]]
+
+
+@pytest.fixture
+def traced(tmp_path: Path) -> Traced:
+    """Traces the one flow of a file: its arguments and its body."""
+
+    def traces(body: str, arguments: str = "x: str") -> tuple[Pipeline, tuple[Loss, ...]]:
+        file = tmp_path / "flow.py"
+        lines = "".join(f"    {line}\n" for line in body.splitlines())
+        file.write_text(f"{IMPORTS}{TASKS}@flow\ndef f({arguments}):\n{lines}")
+        (found,) = trace(file)
+        return found
+
+    return traces
+
+
+def refused(file: Path, text: str) -> str:
+    file.write_text(text)
+    with pytest.raises(SourceError) as error:
+        trace(file)
+    assert str(error.value).startswith(str(file))
+    return str(error.value).removeprefix(str(file))
+
+
+def shape(pipeline: Pipeline) -> Any:
+    """Names of steps; a Condition as [name, yes, no]."""
+
+    def of(steps: Any) -> list[Any]:
+        return [
+            [one.name, of(one.if_steps or ()), of(one.else_steps or ())]
+            if isinstance(one, ConditionStep)
+            else one.name
+            for one in steps
+        ]
+
+    return of(pipeline.steps)
+
+
+def codes(losses: tuple[Loss, ...]) -> list[str]:
+    return [f"{loss.severity} {loss.code}" for loss in losses]
+
+
+@pytest.mark.parametrize("file", FLOWS, ids=[file.stem for file in FLOWS])
+def test_flows_of_others(file: Path, pytestconfig: pytest.Config) -> None:
+    """Each comes out as expected, with exactly these losses, and SageMaker would take it."""
+    found = []
+    for pipeline, losses in trace(file):
+        text, left_out = write(pipeline)
+        errors = [one.code for one in validate(text) if one.severity == "error"]
+        # Where all that a flow has is Python or cannot be followed, the losses say so.
+        only_python = not json.loads(text)["Steps"] and (left_out or losses)
+        assert errors == (["no-steps"] if only_python else [])
+        assert all(loss.code in CODES for loss in losses)
+        found.append(
+            {
+                "name": pipeline.name,
+                "definition": definition(pipeline),
+                "losses": [str(loss).replace(str(file), file.name) for loss in losses],
+                "for SageMaker": [str(loss) for loss in left_out],
+            }
+        )
+    golden = GOLDEN / f"{file.stem}.json"
+    if pytestconfig.getoption("--update-golden"):
+        golden.parent.mkdir(exist_ok=True)
+        golden.write_text(json.dumps(found, indent=2) + "\n")
+    assert found == json.loads(golden.read_text())
+
+
+def test_the_reader_traces_what_is_not_of_our_form() -> None:
+    pipeline, losses = read(HERE / "flows" / "training.py")
+    assert [step.name for step in walk(pipeline)][:3] == ["prepare", "train", "evaluate"]
+    assert losses
+
+
+def test_what_follows_a_test_comes_once(traced: Traced) -> None:
+    pipeline, _ = traced("one(1)\nif x == 'a':\n    two(2)\nelse:\n    two(3)\nis_good(4)")
+    assert shape(pipeline) == ["one", ["Condition", ["two"], ["two-2"]], "is-good"]
+    last = pipeline.step("is-good")
+    assert last is not None
+    assert last.depends_on == ("Condition",)
+
+
+def test_what_both_branches_use_is_not_mixed_up(traced: Traced) -> None:
+    body = "a = one(1) if x == 'a' else one(2)\ntwo(a)"
+    pipeline, _ = traced(body)
+    (condition,) = pipeline.steps
+    assert isinstance(condition, ConditionStep)
+    for branch in (condition.if_steps, condition.else_steps):
+        assert branch
+        first, second = branch
+        assert f"Steps.{first.name}.return_value" in json.dumps(
+            definition(Pipeline((second,)))["Steps"]
+        )
+
+
+def test_a_return_and_a_raise_end_a_way(traced: Traced) -> None:
+    body = "if not is_good(x):\n    raise ValueError('bad ' + x)\nif x != '':\n    return\ntwo(x)"
+    pipeline, losses = traced(body)
+    assert shape(pipeline) == [
+        "is-good",
+        ["Condition", ["Fail"], [["Condition-2", [], ["two"]]]],
+    ]
+    assert codes(losses) == ["info raised"]
+
+
+def test_the_same_test_is_asked_once(traced: Traced) -> None:
+    pipeline, _ = traced("if x == 'a':\n    one(1)\ntwo(2)\nif x == 'a':\n    one(3)")
+    assert shape(pipeline) == [["Condition", ["one", "two", "one-2"], ["two-2"]]]
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ("for i in one(x): two(i)", "run-time-loop"),
+        ("[two(i) for i in one(x)]", "run-time-loop"),
+        ("for i in range(one(x)): two(i)", "run-time-loop"),
+        ("while is_good(x): two(x)", "run-time-loop"),
+        ("two(1) if isinstance(one(x), dict) else one(2)", "run-time-type"),
+        ("if one(x) is None: two(1)", "run-time-type"),
+        ("match one(x):\n    case {'a': a}: two(a)\n    case _: two(0)", "run-time-type"),
+        ("one.submit(x).state.is_failed()", "task-state"),
+        ("s = one(x, return_state=True)", "task-state"),
+        ("open('/no/such', 'w')", "run-time-code"),
+        ("import socket\nsocket.create_connection(('127.0.0.1', 9))", "run-time-code"),
+        ("{}['nothing']", "run-time-code"),
+        ("try:\n    for i in one(x): two(i)\nexcept BaseException:\n    two(3)", "run-time-loop"),
+    ],
+)
+def test_nothing_is_guessed(traced: Traced, body: str, code: str) -> None:
+    """The way ends where it cannot be followed, and that line says so."""
+    pipeline, losses = traced(f"{body}\ntwo('after')")
+    (loss,) = [loss for loss in losses if loss.code == code]
+    assert loss.severity == "dropped"
+    assert "what follows on this way is not read" in loss.what
+    assert int(loss.place.rpartition(":")[2]) > 13
+    assert "two" not in [step.name for step in walk(pipeline)]
+
+
+@pytest.mark.parametrize(
+    ("value", "type_"),
+    [
+        ("n + 1", "Integer"),
+        ("n / 2", "Float"),
+        ("float(one(n))", "Float"),
+        ("len(x)", "Integer"),
+        ("json.dumps(one(n))", "String"),
+        ("x.upper()", "String"),
+        ("x.startswith('a')", "Boolean"),
+        ("x[0]", "String"),
+        ("f'{n:03}'", "String"),
+    ],
+)
+def test_what_python_computes_is_asked_for(traced: Traced, value: str, type_: str) -> None:
+    pipeline, losses = traced(f"import json\ntwo({value})", "x: str, n: int = 1")
+    (asked,) = pipeline.declared[2:]
+    assert (asked.type, asked.value_type) == (type_, type_)
+    assert codes(losses) == ["changed computed-value"]
+    assert asked.name in json.dumps(definition(pipeline)["Steps"])
+
+
+@pytest.mark.parametrize(
+    "value", ["f'a/{x}/b'", "'a/' + x + '/b'", "'/'.join(['a', x, 'b'])", "'a/%s/b' % x", "str(x)"]
+)
+def test_texts_are_joined(traced: Traced, value: str) -> None:
+    pipeline, losses = traced(f"two({value})")
+    assert losses == ()
+    assert "Parameters.x" in json.dumps(definition(pipeline)["Steps"])
+    assert "\\ue000" not in json.dumps(definition(pipeline))
+
+
+def test_a_test_of_many_parts_is_one_condition(traced: Traced) -> None:
+    body = "if 1 < n <= 5 and not (x in ('a', 'b') or flag):\n    one(1)\nelse:\n    two(2)"
+    pipeline, losses = traced(body, "x: str, n: int = 1, flag: bool = False")
+    assert losses == ()
+    assert shape(pipeline) == [["Condition", ["one"], ["two"]]]
+
+
+def test_too_many_ways(tmp_path: Path) -> None:
+    tests = "".join(f"    if x == {n}:\n        one({n})\n" for n in range(7))
+    text = refused(tmp_path / "f.py", f"{IMPORTS}{TASKS}@flow\ndef f(x: int):\n{tests}")
+    assert text.startswith(":12: there are more than 64 ways through it; ")
+
+
+def test_files_that_cannot_be_traced(tmp_path: Path) -> None:
+    file = tmp_path / "f.py"
+    assert refused(file, "import nothing_like_it\n").startswith(
+        ":1: importing it needs the module 'nothing_like_it'; "
+    )
+    assert refused(file, "x = 1\n1 / 0\n").startswith(":2: raised on import: ZeroDivisionError")
+    assert "starts or signals a process while it is imported" in refused(
+        file, "import os\nos.system('true')\n"
+    )
+    run = f"{IMPORTS}@flow\ndef f(): ...\nf()\n"
+    assert refused(file, run).startswith(":4: runs a flow while it is imported")
+    assert "ends the program" in refused(file, "import sys\nsys.exit(3)\n")
+    assert "ended the process" in refused(file, "import os\nos._exit(3)\n")
+
+
+def test_blocks_in_another_test(tmp_path: Path) -> None:
+    text = """
+from sagebridge_operators.prefect import condition, equals, fail, finish
+@flow
+def f(x: str, y: str = ""):
+    check = condition("Check", conditions=[equals(x, "a")])
+    if y == "b":
+        with check.met():
+            fail("No", error_message=x)
+    return finish()
+"""
+    said = refused(tmp_path / "f.py", IMPORTS + text)
+    assert "a block of 'Check' stands in another test than that condition" in said
+
+
+def test_a_plain_if_on_a_condition_of_ours(tmp_path: Path) -> None:
+    file = tmp_path / "f.py"
+    file.write_text(
+        IMPORTS
+        + """
+from sagebridge_operators.prefect import condition, equals, fail, finish
+@flow
+def f(x: str):
+    check = condition("Check", conditions=[equals(x, "a")])
+    for name in "ab":
+        if check:
+            fail(f"Yes-{name}", error_message=f"{x}: {name}")
+        else:
+            fail("No" + name, error_message=x)
+    return finish()
+"""
+    )
+    ((pipeline, losses),) = trace(file)
+    assert losses == ()
+    assert shape(pipeline) == [["Check", ["Yes-a", "Yes-b"], ["Noa", "Nob"]]]
+
+
+def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No bytecode beside the file, no home of Prefect's, nothing in the temporary folder."""
+    scratch = tmp_path / "tmp"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    folder = tmp_path / "flows"
+    folder.mkdir()
+    (folder / "common.py").write_text("NAME = 'told'\n")
+    text = f"{IMPORTS}import common\nprint('noise')\n@flow(name=common.NAME)\ndef f(): ...\n"
+    (folder / "f.py").write_text(text)
+    ((pipeline, _),) = trace(folder / "f.py")
+    assert pipeline.name == "told"
+    assert sorted(one.name for one in folder.iterdir()) == ["common.py", "f.py"]
+    assert not (tmp_path / "home").exists()
+    assert list(scratch.iterdir()) == []
