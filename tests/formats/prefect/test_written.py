@@ -35,7 +35,7 @@ def test_comes_back(definition: Path, tmp_path: Path) -> None:
     text, losses = write(sagebridge.read(definition).pipeline)
     assert same(to_json(back(text, tmp_path)), json.loads(definition.read_text()))
     known = sagebridge.validate(definition)
-    if not any(finding.code.startswith("unknown") for finding in known):
+    if not any(f.code.startswith(("unknown", "dependency-trigger")) for f in known):
         assert losses == ()
 
 
