@@ -40,23 +40,34 @@ def stop(
 
 
 def stop_jobs(records: ExecutionRecords, backend: Backend, execution: str) -> None:
-    """Asks the service to stop every job of an execution that still runs.
-
-    A worker that was killed between starting a job and recording it leaves no name, but the name
-    follows from the step.
-    """
+    """Asks the service to stop every job of an execution that still runs."""
     for record in records.steps(execution).values():
-        job_type = JOB_TYPES.get(record["type"])
-        if job_type is None or record["status"] not in RUNNING:
+        if record["status"] in RUNNING and (job := record.get("job")):
+            job_type = JOB_TYPES[record["type"]]
+            job_type.request_stop(backend.client(job_type.service), job["name"])
+
+
+def adopt(records: ExecutionRecords, backend: Backend, execution: str, reason: str) -> None:
+    """Records the jobs of workers that were killed before they did; a step without one is Stopped.
+
+    A job's name follows from its step. To be called only when no worker is left.
+    """
+    for step, record in records.steps(execution).items():
+        if record["status"] not in RUNNING or record.get("job"):
             continue
-        client = backend.client(job_type.service)
-        generation = record.get("generation", 0)
-        limit = job_type.name_limit
-        name = (record.get("job") or {}).get("name") or job_name(
-            execution, generation, record["name"], 0, limit=limit
-        )
-        if job_type.find(client, name) is not None:
-            job_type.request_stop(client, name)
+        job_type = JOB_TYPES.get(record["type"])
+        found = None
+        if job_type is not None:
+            client = backend.client(job_type.service)
+            generation, attempt = record.get("generation", 0), record.get("attempt", 0)
+            name = job_name(execution, generation, step, attempt, limit=job_type.name_limit)
+            found = job_type.find(client, name)
+        if job_type is None or found is None:
+            end = {"status": "Stopped", "reason": reason, "ended": now()}
+            records.step(execution, step, {**record, **end})
+        else:
+            job = {"name": name, "arn": found.get(job_type.arn_key)}
+            records.step(execution, step, {**record, "job": job})
 
 
 def running(records: ExecutionRecords, backend: Backend, execution: str) -> dict[str, str | None]:

@@ -28,7 +28,7 @@ from sagebridge_operators.lifecycle.states import RUNNING, Status, states, statu
 from sagebridge_operators.lifecycle.stopping import PATIENCE
 from sagebridge_operators.prefect import artifacts, ends, tasks
 from sagebridge_operators.prefect.backends import described
-from sagebridge_operators.prefect.scene import Scene, waits_for
+from sagebridge_operators.prefect.scene import Scene, completed, waits_for
 from sagebridge_operators.prefect.signature import arguments_of
 
 
@@ -159,12 +159,20 @@ class FlowRun(Draft):
             execution=scene.execution,
             backend=backend,
             records=scene.records,
-            upstream=lambda one: self._records.get(one, {}).get("outputs"),
+            upstream=self._outputs,
             references=references_to(name, self._pipeline.steps),
             generation=scene.generation(name),
             role=self._settings(name).get("role_arn"),
             on_job=partial(artifacts.link_job, step, backend),
         )
+
+    def _outputs(self, name: str) -> dict[str, Any] | None:
+        outputs = self._records.get(name, {}).get("outputs")
+        step = self._pipeline.step(name)
+        if outputs is None or step is None or self._scene is None:
+            return outputs
+        references = references_to(name, self._pipeline.steps)
+        return completed(step, outputs, references, self._scene.backend(self._settings(name)))
 
     def _settings(self, name: str | None) -> dict[str, Any]:
         merged = {**self.settings.get(None, {}), **self.settings.get(name, {})}

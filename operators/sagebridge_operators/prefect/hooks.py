@@ -27,6 +27,7 @@ def stop_jobs(flow: Any, flow_run: Any, state: Any) -> None:
         return
     parts = [_Part(records.objects, json.loads(one)) for one in _settings_of(begun)]
     for part in parts:
+        stopping.adopt(part, backend_of(part.settings), execution, _REASON)
         stopping.stop(part, backend_of(part.settings), execution)
         stopping.settle(part, backend_of(part.settings), execution, "Stopped", _REASON)
     if records.end(execution) is None:

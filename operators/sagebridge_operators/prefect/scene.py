@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sagebridge.errors import FlowError
 from sagebridge.formats.sagemaker.writer import definition
+from sagebridge.model.expressions import Get
 from sagebridge.model.graph import graph
-from sagebridge.model.pipeline import Pipeline
+from sagebridge.model.pipeline import Pipeline, Step
 from sagebridge_operators.backends import records_location
 from sagebridge_operators.lifecycle.backend import Backend
 from sagebridge_operators.lifecycle.execution import Execution
+from sagebridge_operators.lifecycle.outputs import json_safe, outputs_of, path_text
 from sagebridge_operators.lifecycle.records import ExecutionRecords, open_objects
 from sagebridge_operators.prefect.backends import backend_of, described, place_of
+from sagebridge_operators.steps import JOB_TYPES
 
 
 class Scene:
@@ -67,6 +70,19 @@ class Scene:
         before = self._before.get(step, {})
         failed = before.get("status") in ("Failed", "Stopped")
         return int(before.get("generation", 0)) + failed
+
+
+def completed(
+    step: Step, outputs: dict[str, Any], references: Sequence[Get], backend: Backend
+) -> dict[str, Any]:
+    """Outputs with the properties that a plain ``if`` let steps refer to after the step ended."""
+    known = {**outputs.get("properties", {}), **outputs.get("missing", {})}
+    job_type = JOB_TYPES.get(step.type)
+    if job_type is None or all(path_text(reference) in known for reference in references):
+        return outputs
+    client = backend.client(job_type.service)
+    description = job_type.find(client, outputs["job"]["name"])
+    return {**outputs, **json_safe(outputs_of(step, description or {}, references))}
 
 
 def waits_for(flow: str, pipeline: Pipeline) -> dict[str, list[str]]:

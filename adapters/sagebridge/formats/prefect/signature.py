@@ -21,7 +21,14 @@ from sagebridge.model.values import ABSENT, EMPTY, Value, same, thaw
 
 TYPES = {"str": "String", "int": "Integer", "float": "Float", "bool": "Boolean"}
 ANNOTATIONS = {type_: annotation for annotation, type_ in TYPES.items()}
-_UNFIT = frozenset(("return_state", "wait_for", "self", "cls", "I", "O", "l"))
+_UNFIT = re.compile(
+    r"return_state|wait_for|self|cls|[IOl]"
+    r"|construct|copy|dict|from_orm|json|parse_(file|obj|raw)|schema(_json)?"
+    r"|update_forward_refs|validate"
+    r"|model_(computed_fields|config|construct|copy|dump(_json)?|extra|fields(_set)?|json_schema"
+    r"|parametrized_name|post_init|rebuild|validate(_json|_strings)?)"
+)
+"""Names that Prefect, pydantic (which checks a flow's arguments) or readers cannot tell apart."""
 _ARGUMENT = re.compile(r"    (?P<name>\w+)(?: \([^)]*\))?: (?P<text>\S.*)\Z")
 _MORE = re.compile(r"        \s*(?P<text>\S.*)\Z")
 _WIDTH = 90
@@ -113,7 +120,7 @@ def _free(name: str, taken: Collection[str]) -> str:
     wanted = re.sub(r"\W", "_", name, flags=re.ASCII).lstrip("_") or "parameter"
     wanted = f"p{wanted}" if wanted[0].isdigit() else wanted
     found, number = wanted, 2
-    while found in taken or found in _UNFIT or keyword.iskeyword(found):
+    while found in taken or _UNFIT.fullmatch(found) or keyword.iskeyword(found):
         found, number = f"{wanted}_{number}", number + 1
     return found
 

@@ -1,0 +1,317 @@
+"""How a flow run begins, goes on in parallel, is tried again, is cancelled, and what it leaves."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from sagebridge.formats.prefect.writer import write
+from sagebridge.model.expressions import join, parameter, plain
+from sagebridge.model.parameters import Parameter
+from sagebridge.model.pipeline import Pipeline, PropertyFile, Step
+from sagebridge.model.values import thaw
+from sagebridge_operators.lifecycle.execution import Execution, execution_id, job_name
+from sagebridge_operators.lifecycle.records import ExecutionRecords
+from tests.fakes import FakeBackend, FakeSageMaker, Plan, raises
+from tests.prefect.conftest import Played, Run, flow_of
+from tests.shapes import ROLE, TRUE, branch, fail, model, training
+
+pytestmark = pytest.mark.prefect
+
+STAGE = Parameter("Stage", "String", "dev", ("dev", "prod"))
+COUNT = Parameter("in-count", "Integer", 1)
+
+
+def test_parameters_reach_requests_in_their_type(run: Run, aws: FakeSageMaker) -> None:
+    step = training("Train")
+    step = Step(
+        "Train",
+        "Training",
+        arguments=plain(
+            {
+                **step.arguments,
+                "ResourceConfig": {
+                    "InstanceCount": parameter("in-count"),
+                    "InstanceType": "ml.m5.large",
+                    "VolumeSizeInGB": 1,
+                },
+                "OutputDataConfig": {"S3OutputPath": join("/", "s3://b", parameter("Stage"))},
+            }
+        ),
+    )
+    played = run(step, parameters=(STAGE, COUNT), given={"in_count": 2, "Stage": "prod"})
+    (request,) = aws.called("create_training_job")
+    assert request["ResourceConfig"]["InstanceCount"] == 2
+    assert request["OutputDataConfig"] == {"S3OutputPath": "s3://b/prod"}
+    body = played.records.execution(played.id)
+    assert body is not None
+    assert body["parameters"] == {"Stage": "prod", "in-count": 2}
+
+
+@pytest.mark.parametrize(
+    ("given", "name"), [({"Stage": "test"}, "Stage"), ({"in_count": "many"}, "in_count")]
+)
+def test_a_wrong_parameter_is_refused_before_any_job(
+    given: dict[str, Any], name: str, run: Run, aws: FakeSageMaker
+) -> None:
+    played = run(model("A"), parameters=(STAGE, COUNT), given=given)
+    assert played.run.state.name == "Failed"
+    assert name in played.run.state.message
+    assert not aws.calls
+    assert not played.states
+
+
+def test_what_prefect_lets_through_is_refused_in_our_words(run: Run, aws: FakeSageMaker) -> None:
+    odd = Parameter("Part", "Float", 0.5, (0.5, 1.0))
+    played = run(model("A"), parameters=(odd,), given={"Part": 2.0})
+    assert played.run.state.message == "parameter 'Part' is 2.0, expected one of 0.5, 1.0"
+    assert not aws.calls
+
+
+def test_independent_steps_run_at_the_same_time(run: Run, aws: FakeSageMaker) -> None:
+    together = threading.Barrier(3, timeout=20)
+    aws.before["create_training_job"] = [together.wait] * 3  # type: ignore[list-item]
+    played = run(training("A"), training("B"), training("C"))
+    assert set(played.states.values()) == {"Completed"}
+
+
+def test_the_limit_of_parallel_steps_holds(run: Run, aws: FakeSageMaker) -> None:
+    running, most = [0], [0]
+    lock = threading.Lock()
+
+    def begin() -> None:
+        with lock:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+        time.sleep(0.3)
+        with lock:
+            running[0] -= 1
+
+    aws.before["create_model"] = [begin] * 6
+    played = run(*(model(f"M{number}") for number in range(6)), limit=2)
+    assert set(played.states.values()) == {"Completed"}
+    assert most[0] == 2
+
+
+def test_a_lost_answer_is_asked_for_again_and_the_job_found(
+    run: Run, aws: FakeSageMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sagebridge_operators.prefect import tasks
+
+    monkeypatch.setattr(tasks, "_SECONDS_BETWEEN", 0)
+    aws.after["create_training_job"].append(raises(ConnectionError("lost")))
+    played = run(training("Train"))
+    assert played.states == {"Train": "Completed"}
+    assert len(aws.called("create_training_job")) == 1
+
+
+def test_a_fault_that_stays_fails_the_step_with_its_words(
+    run: Run, aws: FakeSageMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sagebridge_operators.prefect import tasks
+
+    monkeypatch.setattr(tasks, "_SECONDS_BETWEEN", 0)
+    aws.before["describe_training_job"] = [raises(ConnectionError("no route"))] * 9
+    played = run(training("Train"), model("After", after=("Train",)))
+    assert played.states == {"Train": "Failed", "After": "NotRun"}
+    assert played.run.state.message == "step 'Train' failed: ConnectionError: no route"
+    assert played.steps["Train"]["status"] == "Failed"
+
+
+def test_a_flow_run_tried_again_runs_what_failed_and_finds_the_rest(
+    server: None, backend: FakeBackend, records: ExecutionRecords
+) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.flow_engine import run_flow
+    from prefect.states import AwaitingRetry
+
+    del server
+    aws = backend.sagemaker
+    aws.plans["Bad"] = Plan(("InProgress", "Failed"))
+    pipeline = Pipeline((training("Good"), training("Bad")), name="again")
+    flow = flow_of(write(pipeline)[0])
+    state = flow(return_state=True)
+    assert state.is_failed()
+    del aws.plans["Bad"]
+    with get_client(sync_client=True) as client:
+        run_id = state.state_details.flow_run_id
+        client.set_flow_run_state(run_id, AwaitingRetry(), force=True)
+        again = client.read_flow_run(run_id)
+    state = run_flow(flow, again, return_type="state")
+    assert state.is_completed()
+    names = [request["TrainingJobName"] for request in aws.called("create_training_job")]
+    assert len([name for name in names if "Good" in name]) == 1
+    assert len({name for name in names if "Bad" in name}) == 2
+    (execution,) = records.ids()
+    end = records.end(execution)
+    assert end is not None
+    assert end["status"] == "Succeeded"
+
+
+def test_a_cancelled_flow_run_stops_its_jobs(
+    server: None, backend: FakeBackend, records: ExecutionRecords
+) -> None:
+    """As the runner does it: the flow's process is gone, the hook is called in another."""
+    from sagebridge_operators.prefect import stop_jobs
+    from sagebridge_operators.prefect.scene import Scene
+
+    del server
+    aws = backend.sagemaker
+    aws.plans["Train"] = Plan(("InProgress",))
+    flow, flow_run = SimpleNamespace(name="f"), SimpleNamespace(id="r")
+    execution_ = execution_id("prefect", "f", "r")
+    execution = Execution(execution_, "f", "prefect", "f/r", datetime.now(UTC), {})
+    scene = Scene(execution, {}, {"Train": {}, "Lost": {}, "Done": {}}, again=False)
+    for step in ("Train", "Lost"):
+        name = job_name(execution_, 0, step, 0)
+        aws.create_training_job(**thaw(training(step).arguments), TrainingJobName=name)
+        job = {"job": {"name": name}} if step == "Train" else {}
+        scene.records.step(
+            execution_, step, {"name": step, "type": "Training", "status": "Executing", **job}
+        )
+    scene.records.step(execution_, "Done", {"name": "Done", "type": "Model", "status": "Succeeded"})
+    stop_jobs(flow, flow_run, None)
+    assert len(aws.called("stop_training_job")) == 2
+    statuses = {name: one["status"] for name, one in records.steps(execution_).items()}
+    assert statuses == {"Train": "Stopped", "Lost": "Stopped", "Done": "Succeeded"}
+    end = records.end(execution_)
+    assert end is not None
+    assert end["status"] == "Stopped"
+
+
+def test_a_stop_that_is_asked_for_ends_the_flow_run(
+    run: Run, aws: FakeSageMaker, records: ExecutionRecords
+) -> None:
+    aws.plans["Train"] = Plan(("InProgress",))
+
+    def ask() -> None:
+        (execution,) = records.ids()
+        records.request_stop(execution)
+
+    aws.after["create_training_job"].append(ask)
+    played = run(training("Train"), model("After", after=("Train",)))
+    assert played.states == {"Train": "Stopped", "After": "NotRun"}
+    assert played.run.state.name == "Stopped"
+    assert len(aws.called("stop_training_job")) == 1
+
+
+def test_an_interrupted_flow_stops_its_jobs(
+    server: None, backend: FakeBackend, records: ExecutionRecords
+) -> None:
+    del server
+    aws = backend.sagemaker
+    aws.plans["Train"] = Plan(("InProgress",))
+    aws.after["create_training_job"].append(
+        lambda: threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    )
+    flow = flow_of(write(Pipeline((training("Train"),), name="interrupted"))[0])
+    with pytest.raises(KeyboardInterrupt):
+        flow()
+    assert len(aws.called("stop_training_job")) == 1
+    (execution,) = records.ids()
+    end = records.end(execution)
+    assert end is not None
+    assert end["status"] == "Stopped"
+    assert records.steps(execution)["Train"]["status"] == "Stopped"
+
+
+def test_artifacts_tell_of_steps_and_metrics(run: Run, backend: FakeBackend) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+
+    report = Step(
+        "Evaluate",
+        "Processing",
+        arguments=plain(
+            {
+                "RoleArn": ROLE,
+                "AppSpecification": {"ImageUri": "i"},
+                "ProcessingResources": {
+                    "ClusterConfig": {
+                        "InstanceCount": 1,
+                        "InstanceType": "ml.m5.large",
+                        "VolumeSizeInGB": 1,
+                    }
+                },
+                "ProcessingOutputConfig": {
+                    "Outputs": [
+                        {
+                            "OutputName": "o",
+                            "S3Output": {
+                                "S3Uri": "s3://b/o",
+                                "LocalPath": "/opt/ml/processing/o",
+                                "S3UploadMode": "EndOfJob",
+                            },
+                        }
+                    ]
+                },
+            }
+        ),
+        property_files=(PropertyFile("Report", "o", "r.json"),),
+    )
+    backend.objects["s3://b/o/r.json"] = b'{"regression_metrics": {"mse": {"value": 4.5}}}'
+    played = run(report, branch("Check", TRUE, model("Yes"), otherwise=(fail("No"),)))
+    found = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[played.run.id]))
+    with get_client(sync_client=True) as client:
+        artifacts = {one.type: one.data for one in client.read_artifacts(artifact_filter=found)}
+    assert '"Step": "No"' in artifacts["table"]
+    assert "Skipped" in artifacts["table"]
+    assert "| regression\\_metrics.mse.value | 4.5 |" in artifacts["markdown"]
+    assert "Succeeded" in artifacts["markdown"]
+
+
+def test_a_flow_without_its_last_line_does_not_end_well(play: Run, backend: FakeBackend) -> None:
+    text = write(Pipeline((fail("Stop", "no"),), name="lost return"))[0]
+    for lost in (text.replace("return finish()", "finish()"), text.replace("return finish()", "")):
+        played = play(flow_of(lost))
+        assert played.run.state.name == "Failed"
+    assert "return finish()" in played.run.state.message
+    assert not backend.sagemaker.calls
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_a_plain_if_is_decided_while_the_flow_runs(
+    taken: bool, play: Run, backend: FakeBackend
+) -> None:
+    text = f'''
+from prefect import flow
+from sagebridge_operators.prefect import condition, equals, finish, model
+
+ARGUMENTS = {{"ExecutionRoleArn": "{ROLE}", "PrimaryContainer": {{"Image": "i"}}}}
+
+@flow(name="plain-if-{taken}")
+def plain():
+    before = model("Before", arguments=ARGUMENTS)
+    check = condition("Check", conditions=[equals("{taken}", "True")], depends_on=[before])
+    if check:
+        model("Yes", arguments=ARGUMENTS)
+    else:
+        model("No", arguments=ARGUMENTS)
+    model("After", arguments={{**ARGUMENTS, "ModelName": before.properties.ModelName}})
+    return finish()
+'''
+    played = play(flow_of(text))
+    assert played.state.is_completed(), played.messages
+    assert set(played.states) == {"Before", "Check", "Yes" if taken else "No", "After"}
+    assert len(backend.sagemaker.called("create_model")) == 3
+
+
+def test_steps_outside_of_a_flow_are_refused_in_words() -> None:
+    from sagebridge.errors import UsageError
+    from sagebridge_operators.prefect import processing
+
+    with pytest.raises(UsageError, match="@flow"):
+        processing("A")
+
+
+def test_steps_that_wait_for_one_another_are_refused(run: Run, aws: FakeSageMaker) -> None:
+    played: Played = run(model("A", after=("B",)), model("B", after=("A",)))
+    assert "wait for one another" in played.run.state.message
+    assert not aws.calls
