@@ -23,8 +23,8 @@ test:
 	.venvs/sagemaker/bin/pytest tests/sagemaker
 	.venvs/sagemaker-3/bin/pytest tests/sagemaker
 	.venvs/airflow-3.1/bin/pytest -m airflow31
-	.venvs/prefect-3.7/bin/pytest tests/prefect tests/formats/prefect
-	.venvs/prefect/bin/pytest tests/prefect tests/formats/prefect
+	.venvs/prefect-3.7/bin/pytest tests/prefect
+	.venvs/prefect/bin/pytest tests/prefect tests/formats/prefect/test_tracer.py
 	$(AIRFLOW)/pytest
 
 check: airflow
