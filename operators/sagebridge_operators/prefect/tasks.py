@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,29 +15,34 @@ from sagebridge.errors import SagebridgeError
 from sagebridge_operators.errors import StepStopped
 from sagebridge_operators.lifecycle.run import StepRun
 
-_TRIES_AGAIN = 2
+_TRIES = 3
 _SECONDS_BETWEEN = 10.0
 
 
 def run(step: StepRun) -> Any:
-    """A task that runs a step. What is no verdict on it, as a lost connection, is tried again."""
+    """A task that runs a step. What is no verdict on it, as a lost connection, is tried again.
+
+    Not by Prefect's own retries, which 3.7 also applies to a state that a task returns.
+    """
 
     def run_step() -> Any:
         step.log = log = get_run_logger()
-        try:
-            return step.run()
-        except SagebridgeError as verdict:
-            log.error(str(verdict))  # noqa: TRY400 - no fault of the code
-            name = "Stopped" if isinstance(verdict, StepStopped) else "Failed"
-            return Failed(name=name, message=str(verdict), data=verdict)
+        left = _TRIES
+        while True:
+            left -= 1
+            try:
+                return step.run()
+            except SagebridgeError as verdict:
+                log.error(str(verdict))  # noqa: TRY400 - no fault of the code
+                name = "Stopped" if isinstance(verdict, StepStopped) else "Failed"
+                return Failed(name=name, message=str(verdict), data=verdict)
+            except Exception:
+                if not left:
+                    raise
+                log.warning("trying again in %s s", _SECONDS_BETWEEN)
+                time.sleep(_SECONDS_BETWEEN)
 
-    return _task(
-        step.step.name,
-        run_step,
-        retries=_TRIES_AGAIN,
-        retry_delay_seconds=_SECONDS_BETWEEN,
-        retry_condition_fn=_is_no_verdict,
-    )
+    return _task(step.step.name, run_step)
 
 
 def end(name: str, ended: Callable[[], State]) -> Any:
@@ -48,27 +54,18 @@ def end(name: str, ended: Callable[[], State]) -> Any:
     return _task(name, end_step)
 
 
-def _task(name: str, function: Callable[[], Any], **options: Any) -> Any:
+def _task(name: str, function: Callable[[], Any]) -> Any:
     return Task(
         function,
         name=name,
         task_run_name=lambda: name,
         cache_policy=NO_CACHE,
         persist_result=False,
-        **options,
+        retries=0,
     )
-
-
-def _is_no_verdict(task: Any, task_run: Any, state: State) -> bool:
-    del task, task_run
-    return not isinstance(_data(state), SagebridgeError)
 
 
 def error_of(state: State) -> Exception:
     """What ended a task run that reached no verdict."""
-    data = _data(state)
+    data = getattr(state.data, "result", state.data)
     return data if isinstance(data, Exception) else RuntimeError(state.message or state.name)
-
-
-def _data(state: State) -> Any:
-    return getattr(state.data, "result", state.data)

@@ -1,0 +1,253 @@
+"""The committed flow as a person edits it, read back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sagebridge
+from sagebridge.errors import SourceError
+from sagebridge.formats.prefect import reader
+from sagebridge.formats.sagemaker.writer import definition as to_json
+from sagebridge.model.graph import graph
+from sagebridge.model.pipeline import Pipeline, walk
+from sagebridge.model.values import same
+
+FLOW = Path(__file__).parent.parent.parent.parent / "flows" / "abalone.py"
+TEXT = FLOW.read_text()
+DESCRIBED = '''"""Abalone.
+
+    Args:
+        InputData: where the
+            animals are
+    """'''
+
+
+@pytest.fixture(autouse=True)
+def never_traced(monkeypatch: pytest.MonkeyPatch) -> None:
+    def trace(path: Path) -> Any:
+        raise AssertionError(f"{path} was traced, which executes it")
+
+    monkeypatch.setattr(reader, "trace_flows", trace)
+
+
+def edited(tmp_path: Path, *changes: tuple[str, str], more: str = "") -> Pipeline:
+    """The pipeline of the file with each text replaced by another."""
+    text = TEXT
+    for old, new in changes:
+        assert old in text, old
+        text = text.replace(old, new)
+    file = tmp_path / "abalone.py"
+    file.write_text(text + more)
+    pipeline, losses = sagebridge.read(file)
+    assert losses == ()
+    assert not [one for one in sagebridge.validate(file) if one.severity == "error"]
+    return pipeline
+
+
+def step(pipeline: Pipeline, name: str) -> Any:
+    found = pipeline.step(name)
+    assert found is not None
+    return found
+
+
+def test_as_written() -> None:
+    definition = FLOW.parent.parent / "pipelines" / "abalone" / "definition.json"
+    assert sagebridge.read(FLOW).pipeline == sagebridge.read(definition).pipeline
+
+
+def test_a_value(tmp_path: Path) -> None:
+    pipeline = edited(
+        tmp_path,
+        ('"num_round": "50"', '"num_round": "0075"'),
+        ("MseThreshold: float = 6.0", "MseThreshold: float = 5.5"),
+    )
+    assert step(pipeline, "AbaloneTrain").arguments["HyperParameters"]["num_round"] == "0075"
+    assert pipeline.declared[-1].default == 5.5
+
+
+def test_another_variable(tmp_path: Path) -> None:
+    pipeline = edited(tmp_path, ("abalone_train", "trained"), ("abalone_mse_cond", "good"))
+    assert same(to_json(pipeline), to_json(sagebridge.read(FLOW).pipeline))
+
+
+def test_a_step_less(tmp_path: Path) -> None:
+    start = TEXT.index("        transform(\n")
+    end = TEXT.index("    with abalone_mse_cond.unmet():")
+    pipeline = edited(tmp_path, (TEXT[start:end], ""))
+    assert [one.name for one in walk(pipeline)][-2:] == ["AbaloneCreateModel", "AbaloneMSEFail"]
+
+
+def test_a_step_more_that_waits_for_another(tmp_path: Path) -> None:
+    added = """
+    processing("Report", arguments=abalone_arguments(), depends_on=[abalone_eval, "AbaloneTrain"])
+
+    return finish()
+"""
+    helper = '''
+
+def abalone_arguments():
+    """A function of the file's own."""
+    resources = {"InstanceCount": 1, "InstanceType": SIZE, "VolumeSizeInGB": 2 * 15}
+    return {
+        "ProcessingResources": {"ClusterConfig": resources},
+        "AppSpecification": {"ImageUri": f"{ACCOUNT}.dkr.ecr/image:1"},
+        "RoleArn": "arn:aws:iam::111122223333:role/r",
+    }
+
+
+SIZE, ACCOUNT = "ml.t3.medium", 1234
+'''.replace('SIZE, ACCOUNT = "ml.t3.medium", 1234', 'SIZE = "ml.t3.medium"\nACCOUNT = 1234')
+    pipeline = edited(tmp_path, ("\n    return finish()\n", added), more=helper)
+    report = step(pipeline, "Report")
+    assert report.arguments["AppSpecification"] == {"ImageUri": "1234.dkr.ecr/image:1"}
+    assert report.arguments["ProcessingResources"]["ClusterConfig"]["VolumeSizeInGB"] == 30
+    assert set(graph(pipeline).predecessors("Report")) == {"AbaloneEval", "AbaloneTrain"}
+
+
+def test_a_loop_over_what_is_written_out(tmp_path: Path) -> None:
+    added = """
+    for size, count in [("small", 1), ("large", 4)]:
+        model(
+            f"Model-{size}",
+            arguments={
+                "ExecutionRoleArn": "arn:aws:iam::111122223333:role/r",
+                "PrimaryContainer": {
+                    "Image": "image",
+                    "ModelDataUrl": abalone_train.properties.ModelArtifacts.S3ModelArtifacts,
+                    "Environment": {"SIZE": size, "COUNT": f"{count}", "DATA": f"{InputData}/x"},
+                },
+            },
+        )
+
+    return finish()
+"""
+    pipeline = edited(tmp_path, ("\n    return finish()\n", added))
+    large = step(pipeline, "Model-large").arguments["PrimaryContainer"]["Environment"]
+    assert (large["SIZE"], large["COUNT"]) == ("large", "4")
+    assert to_json(pipeline)["Steps"][-1]["Arguments"]["PrimaryContainer"]["Environment"][
+        "DATA"
+    ] == {"Std:Join": {"On": "", "Values": [{"Get": "Parameters.InputData"}, "/x"]}}
+
+
+def test_a_plain_if(tmp_path: Path) -> None:
+    pipeline = edited(
+        tmp_path,
+        ("with abalone_mse_cond.met():", "if abalone_mse_cond:"),
+        ("with abalone_mse_cond.unmet():", "else:"),
+    )
+    assert same(to_json(pipeline), to_json(sagebridge.read(FLOW).pipeline))
+    pipeline = edited(
+        tmp_path,
+        ("with abalone_mse_cond.met():", "if abalone_mse_cond:"),
+        ("with abalone_mse_cond.unmet():", "if not abalone_mse_cond:"),
+    )
+    assert same(to_json(pipeline), to_json(sagebridge.read(FLOW).pipeline))
+
+
+def test_the_flows_own_arguments(tmp_path: Path) -> None:
+    pipeline = edited(
+        tmp_path,
+        ('parameter("InputData")', "InputData"),
+        (
+            '    InputData: str = "s3://sagebridge-abalone/data/abalone-dataset.csv",',
+            '    InputData: str = "s3://b/x",\n    Extra: int = 3,',
+        ),
+        (
+            '"""AbalonePipeline."""',
+            DESCRIBED,
+        ),
+    )
+    assert [one.name for one in pipeline.declared].count("Extra") == 1
+    data = next(one for one in pipeline.declared if one.name == "InputData")
+    assert (data.default, data.description) == ("s3://b/x", "where the animals are")
+    process = step(pipeline, "AbaloneProcess")
+    assert process.arguments == step(sagebridge.read(FLOW).pipeline, "AbaloneProcess").arguments
+
+
+def test_imports_by_another_name(tmp_path: Path) -> None:
+    pipeline = edited(
+        tmp_path,
+        ("from prefect import flow", "import prefect"),
+        ("@flow(", "@prefect.flow("),
+        ("    training,\n", "    training as train,\n"),
+        ("= training(", "= train("),
+    )
+    assert same(to_json(pipeline), to_json(sagebridge.read(FLOW).pipeline))
+
+
+def test_a_second_flow(tmp_path: Path) -> None:
+    second = """
+
+@flow(name="second", retries=2, log_prints=True)
+def other():
+    fail("Stop", error_message="no", backend="local")
+    return finish()
+"""
+    file = tmp_path / "two.py"
+    file.write_text(TEXT + second)
+    with pytest.raises(SourceError, match=r"two.py#AbalonePipeline, .*two.py#second"):
+        sagebridge.read(file)
+    pipeline, losses = sagebridge.read(f"{file}#second")
+    assert [one.name for one in walk(pipeline)] == ["Stop"]
+    line = len(TEXT.splitlines())
+    assert [(loss.code, loss.severity, loss.place) for loss in losses] == [
+        ("engine-option", "info", f"{file}:{line + 3}"),
+        ("engine-option", "info", f"{file}:{line + 3}"),
+        ("engine-option", "info", f"{file}:{line + 5}"),
+    ]
+    assert [one.name for one, _ in reader.read_all(str(file))] == ["AbalonePipeline", "second"]
+
+
+@pytest.mark.parametrize(
+    ("change", "line_of", "words"),
+    [
+        (
+            ("property_files=[", "property_file=["),
+            "abalone_eval = processing(",
+            "no argument 'property_file'",
+        ),
+        (
+            ('"AbaloneTrain",', '"AbaloneProcess",'),
+            "abalone_train = training(",
+            "two steps are called 'AbaloneProcess'",
+        ),
+        (('json_get("AbaloneEval", ', "json_get("), "json_get(", "missing 1 required"),
+        (
+            ("def abalone_pipeline(", "def abalone_pipeline(("),
+            "def abalone_pipeline",
+            "is no Python",
+        ),
+    ],
+)
+def test_a_mistake_is_told_with_its_line(
+    change: tuple[str, str], line_of: str, words: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "wrong.py"
+    file.write_text(TEXT.replace(*change, 1))
+    line = next(n for n, text in enumerate(TEXT.splitlines(), 1) if line_of in text)
+    with pytest.raises(SourceError) as raised:
+        sagebridge.read(file, "prefect")
+    assert str(raised.value).startswith(f"{file}:{line}: ")
+    assert words in str(raised.value)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="no such file"):
+        sagebridge.read(tmp_path / "none.py", "prefect")
+
+
+def test_validation_names_the_line_of_the_step(tmp_path: Path) -> None:
+    file = tmp_path / "wrong.py"
+    file.write_text(
+        TEXT.replace(
+            "abalone_create_model.properties.ModelName", 'get("Steps.Nope.ModelName")'
+        ).replace("    fail,", "    fail,\n    get,")
+    )
+    findings = [one for one in sagebridge.validate(file) if one.severity == "error"]
+    (line,) = [
+        n for n, text in enumerate(file.read_text().splitlines(), 1) if " transform(" in text
+    ]
+    assert [(one.line, "Nope" in one.message) for one in findings] == [(line, True)]

@@ -1,0 +1,99 @@
+"""As whom a step's client calls AWS, and that no record or file has a secret."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sagebridge_operators.backends.local import LocalBackend
+from sagebridge_operators.lifecycle.backend import Backend
+from sagebridge_operators.prefect.backends import backend_of, described
+from tests.prefect.conftest import Run, flow_of
+from tests.shapes import ROLE
+
+pytestmark = pytest.mark.prefect
+
+SECRET = "secretsecretsecret"
+
+
+@pytest.fixture
+def block(server: None) -> str:
+    """The name of a saved AwsCredentials block."""
+    from prefect_aws import AwsCredentials
+
+    del server
+    AwsCredentials(
+        aws_access_key_id="AKIDOFBLOCK",
+        aws_secret_access_key=SECRET,
+        region_name="eu-west-1",
+        aws_client_parameters={"endpoint_url": "http://127.0.0.1:9", "verify": False},
+    ).save("team", overwrite=True)
+    return "team"
+
+
+def signed_as(backend: Backend) -> tuple[str, str, str]:
+    """Access key, region and endpoint of a backend's client."""
+    client = backend.client("sagemaker")
+    key = client._request_signer._credentials.access_key
+    return key, client.meta.region_name, client.meta.endpoint_url
+
+
+def test_a_block_by_name_or_itself(block: str) -> None:
+    from prefect_aws import AwsCredentials
+
+    wanted = ("AKIDOFBLOCK", "eu-west-1", "http://127.0.0.1:9")
+    assert signed_as(backend_of({"backend": "aws", "aws_credentials": block})) == wanted
+    loaded = AwsCredentials.load(block)
+    assert signed_as(backend_of({"backend": "aws", "aws_credentials": loaded})) == wanted
+    region = backend_of({"aws_credentials": block, "region_name": "us-east-2"})
+    assert signed_as(region)[1] == "us-east-2"
+
+
+def test_the_default_chain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDOFENVIRONMENT")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    assert signed_as(backend_of({}))[:2] == ("AKIDOFENVIRONMENT", "eu-central-1")
+    assert signed_as(backend_of({"region_name": "us-east-2"}))[:2] == (
+        "AKIDOFENVIRONMENT",
+        "us-east-2",
+    )
+
+
+def test_the_local_backend_needs_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SAGEBRIDGE_HOME", str(tmp_path))
+    assert isinstance(backend_of({"backend": "local", "aws_credentials": "team"}), LocalBackend)
+
+
+def test_a_record_has_the_blocks_name_and_no_secret(block: str) -> None:
+    from prefect_aws import AwsCredentials
+
+    settings = {"aws_credentials": AwsCredentials.load(block), "role_arn": ROLE}
+    assert described(settings) == {"aws_credentials": "team", "role_arn": ROLE}
+
+
+def test_what_a_flow_says_reaches_its_steps(
+    play: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAGEBRIDGE_HOME", str(tmp_path))
+    text = f'''
+from prefect import flow
+from sagebridge_operators.prefect import begin, finish, model
+
+@flow(name="settings")
+def settings():
+    begin(backend="local", role_arn="{ROLE}")
+    model("A", arguments={{"PrimaryContainer": {{"Image": "i"}}}})
+    return finish()
+'''
+    played = play(flow_of(text))
+    assert played.state.is_completed(), played.messages
+    body = played.records.execution(played.id)
+    assert body is not None
+    assert body["backend"] == "local"
+    assert body["settings"] == {"A": {"backend": "local", "role_arn": ROLE}}
+    client = LocalBackend(tmp_path, tmp_path).client("sagemaker")
+    (found,) = client.list_models()["Models"]
+    described_ = client.describe_model(ModelName=found["ModelName"])
+    assert described_["ExecutionRoleArn"] == ROLE
