@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from sagebridge.model.expressions import plain, properties_of
 from sagebridge.model.pipeline import Pipeline, Step
 from tests.dagtest import Played, new_id, play
 from tests.fakes import FakeBackend, FakeSageMaker
@@ -53,18 +52,3 @@ def run(backend: FakeBackend) -> Run:
         return play(build(pipeline, dag_id=new_id(), retry_delay=timedelta()), conf)
 
     return runs
-
-
-def model(name: str, *needs: str, after: tuple[str, ...] = (), **arguments: Any) -> Step:
-    """A step that is done at once, with data from the steps that it ``needs``."""
-    containers: list[Any] = [{"Image": properties_of(need).ModelName} for need in needs]
-    request = {
-        "ExecutionRoleArn": "arn:aws:iam::111122223333:role/r",
-        "Containers": containers or [{"Image": "image"}],
-        **arguments,
-    }
-    return Step(name, "Model", arguments=plain(request), depends_on=after)
-
-
-def fail(name: str, message: Any = "no", **more: Any) -> Step:
-    return Step(name, "Fail", arguments=plain({"ErrorMessage": message}), **more)

@@ -20,8 +20,8 @@ from sagebridge.model.values import thaw
 from sagebridge_operators.airflow import StepOperator, build, load_folder
 from sagebridge_operators.airflow.operators import OPERATORS
 from sagebridge_operators.steps import RUNNABLE
-from tests.airflow.conftest import fail, model
 from tests.dagtest import dagbags, migrated
+from tests.shapes import fail, model
 
 pytestmark = [pytest.mark.airflow, pytest.mark.airflow31]
 CHECKOUT = Path(__file__).parent.parent.parent

@@ -7,31 +7,14 @@ import pytest
 from sagebridge.model.conditions import Condition, equals, greater_than
 from sagebridge.model.expressions import join, parameter, plain, properties_of
 from sagebridge.model.parameters import Parameter
-from sagebridge.model.pipeline import ConditionStep, Step
-from tests.airflow.conftest import Run, fail, model
+from sagebridge.model.pipeline import Step
+from tests.airflow.conftest import Run
 from tests.fakes import FakeSageMaker, Plan
+from tests.shapes import FALSE, TRUE, branch, fail, model
 
 pytestmark = pytest.mark.airflow
 
-TRUE, FALSE = equals(1, 1), equals(1, 2)
 DONE, SKIPPED, FAILED, NEVER = "success", "skipped", "failed", "upstream_failed"
-
-
-def branch(
-    name: str,
-    condition: Condition,
-    *if_steps: Step,
-    otherwise: tuple[Step, ...] = (),
-    after: tuple[str, ...] = (),
-) -> ConditionStep:
-    return ConditionStep(
-        name,
-        "Condition",
-        depends_on=after,
-        conditions=(condition,),
-        if_steps=if_steps,
-        else_steps=otherwise,
-    )
 
 
 @pytest.mark.airflow31

@@ -25,9 +25,10 @@ from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, PropertyFile, Step
 from sagebridge_operators.airflow import ModelOperator, StepOperator, build
 from sagebridge_operators.airflow.runtime import generation
-from tests.airflow.conftest import Run, fail, model
+from tests.airflow.conftest import Run
 from tests.dagtest import new_id, play
 from tests.fakes import FakeBackend, FakeSageMaker, Plan, raises
+from tests.shapes import fail, model
 
 pytestmark = pytest.mark.airflow
 ROLE = "arn:aws:iam::111122223333:role/r"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +18,7 @@ from sagebridge.formats.sagemaker.writer import definition as to_json
 from sagebridge.model.pipeline import Pipeline, walk
 from sagebridge.model.values import same
 from tests import strategies
+from tests.generated import check_clean
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG
@@ -85,13 +84,7 @@ def test_is_the_same_twice_and_clean(definition: Path, tmp_path: Path) -> None:
     pipeline = sagebridge.read(definition).pipeline
     text = write(pipeline)[0]
     assert text == write(pipeline)[0]
-    file = tmp_path / "generated.py"
-    file.write_text(text)
-    ruff = [sys.executable, "-m", "ruff"]
-    options = ["--isolated", "--line-length=100", "--no-cache"]
-    rules = ["--select=E,F,I,B,UP", "--ignore=E501", "--target-version=py311"]
-    subprocess.run([*ruff, "check", *options, *rules, file], check=True)
-    subprocess.run([*ruff, "format", "--check", *options, file], check=True)
+    check_clean(text, tmp_path)
 
 
 def processing(name: str, text: str, **more: Any) -> dict[str, Any]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from sagebridge.model.pipeline import Pipeline
 from sagebridge.model.values import same
 from tests import strategies
 from tests.formats.test_airflow_writer import NAMES, WORDS, distinct, processing
+from tests.generated import check_clean
 
 
 def back(text: str, folder: Path) -> Pipeline:
@@ -43,13 +42,7 @@ def test_is_the_same_twice_and_clean(definition: Path, tmp_path: Path) -> None:
     pipeline = sagebridge.read(definition).pipeline
     text = write(pipeline)[0]
     assert text == write(pipeline)[0]
-    file = tmp_path / "generated.py"
-    file.write_text(text)
-    ruff = [sys.executable, "-m", "ruff"]
-    options = ["--isolated", "--line-length=100", "--no-cache"]
-    rules = ["--select=E,F,I,B,UP", "--ignore=E501", "--target-version=py311"]
-    subprocess.run([*ruff, "check", *options, *rules, file], check=True)
-    subprocess.run([*ruff, "format", "--check", *options, file], check=True)
+    check_clean(text, tmp_path)
 
 
 @pytest.mark.parametrize("word", WORDS)

@@ -1,0 +1,18 @@
+"""What every generated Python file has to be."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+
+def check_clean(text: str, folder: Path) -> None:
+    """Fails where ruff finds anything in a generated file, or would lay it out otherwise."""
+    file = folder / "generated.py"
+    file.write_text(text)
+    ruff = [sys.executable, "-m", "ruff"]
+    options = ["--isolated", "--line-length=100", "--no-cache"]
+    rules = ["--select=E,F,I,B,UP", "--ignore=E501", "--target-version=py311"]
+    subprocess.run([*ruff, "check", *options, *rules, file], check=True)
+    subprocess.run([*ruff, "format", "--check", *options, file], check=True)
