@@ -8,8 +8,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,14 @@ INFERENCE = {
 
 
 @pytest.fixture
-def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalBackend:
+def living() -> Iterator[ExitStack]:
+    """Holds the locks of jobs' supervisors; close it, and the supervisors are gone."""
+    with ExitStack() as locks:
+        yield locks
+
+
+@pytest.fixture
+def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, living: ExitStack) -> LocalBackend:
     """A backend that starts no process, on a machine where any connection is an error."""
 
     def refuse(*_: object, **__: object) -> None:
@@ -77,9 +85,9 @@ def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalBackend:
 
     def start(home: Path, kind: str, name: str, base: Path | None = None) -> None:
         del base
-        claimed = {"pid": 1, "started": supervisor.identity(1)}
+        assert living.enter_context(supervisor.hold(home, kind, name))
         Records(home / "records.db").update(
-            kind, name, lambda body: body.update(_supervisor=claimed)
+            kind, name, lambda body: body.update(_supervisor={"pid": 1})
         )
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
@@ -258,13 +266,11 @@ def test_a_stop_is_asked_for_and_an_ended_job_refuses_it(
 
 
 def test_a_job_whose_supervisor_is_gone_has_failed(
-    backend: LocalBackend, sagemaker: Any, kind: str
+    sagemaker: Any, living: ExitStack, kind: str
 ) -> None:
     create(sagemaker, kind)
-    gone = {"pid": 1, "started": "another boot"}
-    Records(backend.home / "records.db").update(
-        kind, "job", lambda body: body.update(_supervisor=gone)
-    )
+    assert call(sagemaker, "describe", kind)[f"{kind}JobStatus"] == "InProgress"
+    living.close()
     listed = getattr(sagemaker, f"list_{kind.lower()}_jobs")()[f"{kind}JobSummaries"]
     assert [job[f"{kind}JobStatus"] for job in listed] == ["Failed"]
     assert "supervisor" in call(sagemaker, "describe", kind)["FailureReason"]
@@ -477,7 +483,7 @@ def test_a_jobs_log_is_read_as_it_grows(
     create(sagemaker, "Training")
     assert backend.job_log("Training", "job", 0) == ([], 0)
     log = backend.home / "jobs" / "Training" / "job" / "log"
-    log.parent.mkdir(parents=True)
+    log.parent.mkdir(parents=True, exist_ok=True)
     log.write_bytes("first\nsecönd\nthi".encode())
     lines, position = backend.job_log("Training", "job", 0)
     assert lines == ["first", "secönd"]

@@ -139,6 +139,27 @@ def test_a_job_outlives_the_process_that_asked_for_it(bench: Bench) -> None:
     assert bench.text("s3://bucket/out/x") == "done"
 
 
+def test_another_container_sees_that_a_job_runs(bench: Bench, marker: str) -> None:
+    start_sleeper(bench, marker)
+    asking = (
+        "from pathlib import Path;"
+        "from sagebridge_operators.backends.local import records, supervisor;"
+        f"known = records.Records(Path({str(bench.home / 'records.db')!r}));"
+        "print(supervisor.reap(known, 'Processing', 'job')['ProcessingJobStatus'])"
+    )
+    container = ["unshare", "--pid", "--fork", "--mount-proc"]
+    if os.geteuid():
+        container += ["--user", "--map-root-user"]
+    if subprocess.run([*container, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no PID namespace can be made here")
+    seen = subprocess.run(
+        [*container, sys.executable, "-c", asking], capture_output=True, text=True, check=False
+    )
+    assert seen.stdout == "InProgress\n", seen.stderr
+    supervisor.request_stop(bench.home, "Processing", "job")
+    assert bench.wait("Processing", "job")["ProcessingJobStatus"] == "Stopped"
+
+
 def test_a_handler_of_sigterm_may_save_what_it_has(bench: Bench) -> None:
     script = """
 import signal, sys, time

@@ -6,13 +6,14 @@ When the supervisor itself dies, its job dies with it and ``reap`` turns the rec
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,41 +86,43 @@ def reap(records: Records, kind: str, name: str) -> dict[str, Any]:
     Raises:
         NoSuchRecord: there is no such job.
     """
-    body = records.get(kind, name)
-    if body is None or not _orphaned(body, kind):
+    home, body = records.path.parent, records.get(kind, name)
+    if body is None or not _orphaned(home, body, kind, name):
         return body if body is not None else records.update(kind, name, lambda _: None)
 
     def fail(current: dict[str, Any]) -> None:
-        if _orphaned(current, kind):
+        if _orphaned(home, current, kind, name):
             reason = "InternalServerError: the job's supervisor is gone, and the job with it"
             Outcome("Failed", {"FailureReason": reason}).record(current, kind)
 
     return records.update(kind, name, fail)
 
 
-def identity(pid: int) -> str | None:
-    """What tells a process from a later one of the same id; None when it does not run."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        if Path("/proc/self/stat").exists():
-            return None
-        shown = subprocess.run(
-            ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
-        )
-        return shown.stdout.strip() or None
-    state, *fields = stat.rpartition(")")[2].split()
-    return None if state in "ZX" else f"{boot} {fields[18]}"
-
-
-def _orphaned(body: Mapping[str, Any], kind: str) -> bool:
+def _orphaned(home: Path, body: Mapping[str, Any], kind: str, name: str) -> bool:
     if body[f"{kind}JobStatus"] in TERMINAL:
         return False
-    supervisor = body.get("_supervisor")
-    if supervisor is None:
+    if "_supervisor" not in body:
         return time.time() - float(body["CreationTime"]) > UNBORN_SECONDS
-    return bool(identity(supervisor["pid"]) != supervisor["started"])
+    with hold(home, kind, name, fcntl.LOCK_SH) as is_free:
+        return is_free
+
+
+@contextmanager
+def hold(home: Path, kind: str, name: str, how: int = fcntl.LOCK_EX) -> Iterator[bool]:
+    """Hold the lock of a job's supervisor; False when somebody else does.
+
+    A supervisor has it for as long as it lives. Unlike a process id, it also tells in another
+    container that shares this home.
+    """
+    folder = job_folder(home, kind, name)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "supervisor.lock").open("a") as file:
+        try:
+            fcntl.flock(file, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
 
 
 def _environment(outer: Mapping[str, str]) -> dict[str, str]:
@@ -148,7 +151,7 @@ def _claim(records: Records, kind: str, name: str) -> bool:
     def change(body: dict[str, Any]) -> None:
         nonlocal claimed
         if body[f"{kind}JobStatus"] not in TERMINAL and "_supervisor" not in body:
-            body["_supervisor"] = {"pid": os.getpid(), "started": identity(os.getpid())}
+            body["_supervisor"] = {"pid": os.getpid()}
             claimed = True
 
     records.update(kind, name, change)
@@ -181,19 +184,24 @@ def main(home: str, kind: str, name: str, base: str) -> None:
         os._exit(0 if os.read(ready, 1) else 1)
     os.close(ready)
     records = Records(Path(home, "records.db"))
-    if claimed := _claim(records, kind, name):
-        os.chdir("/")
-    os.write(tell, b".")
-    os.close(tell)
-    if claimed:
-        job = Job(Path(home), kind, name, Path(base), records)
-        outcome = _supervise(job)
-        if outcome.fields.get("FailureReason"):
-            with suppress(OSError):
-                job.note(outcome.fields["FailureReason"])
-        _end(records, kind, name, outcome)
-        if outcome.status == "Completed":
-            job.clear()
+    with hold(Path(home), kind, name) as alone:
+        if claimed := alone and _claim(records, kind, name):
+            os.chdir("/")
+        os.write(tell, b".")
+        os.close(tell)
+        if claimed:
+            _see_through(Job(Path(home), kind, name, Path(base), records))
+
+
+def _see_through(job: Job) -> None:
+    """Run a job and record its end."""
+    outcome = _supervise(job)
+    if outcome.fields.get("FailureReason"):
+        with suppress(OSError):
+            job.note(outcome.fields["FailureReason"])
+    _end(job.records, job.kind, job.name, outcome)
+    if outcome.status == "Completed":
+        job.clear()
 
 
 if __name__ == "__main__":
