@@ -11,7 +11,7 @@ import pytest
 
 import sagebridge
 from sagebridge.errors import ServiceError
-from sagebridge_operators.launch import airflow, home
+from sagebridge_operators.launch import engine, home
 from sagebridge_operators.launch.airflow import PrivateAirflow
 from sagebridge_operators.launch.warden import members
 
@@ -51,12 +51,12 @@ def failing(text: str) -> tuple[str, ...]:
 def test_a_port_that_is_taken_meanwhile(
     private: PrivateAirflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    free = airflow._free_port
+    free = engine.free_port
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         ports = [taken.getsockname()[1], free()]
-        monkeypatch.setattr(airflow, "_free_port", lambda: ports.pop(0))
+        monkeypatch.setattr(engine, "free_port", lambda: ports.pop(0))
 
         with private:
             assert private.running
@@ -91,7 +91,7 @@ def test_an_airflow_that_does_not_come_up_in_time(
     private: PrivateAirflow, no_database: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(home, "AIRFLOW", (sys.executable, "-c", "import time; time.sleep(60)"))
-    monkeypatch.setattr(airflow, "STARTS_WITHIN", 0.5)
+    monkeypatch.setattr(PrivateAirflow, "starts_within", 0.5)
 
     with pytest.raises(ServiceError, match="not ready"), private:
         pass

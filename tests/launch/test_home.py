@@ -33,6 +33,7 @@ def test_no_text_of_a_definition_becomes_python(tmp_path: Path) -> None:
     template = tmp_path / "template.db"
     template.touch()
 
+    (tmp_path / "home").mkdir()
     home.prepare(tmp_path / "home", template, pipeline, "dag")
 
     loader = (tmp_path / "home" / "dags" / "dag.py").read_text()

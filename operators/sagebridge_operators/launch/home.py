@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import shutil
 import subprocess
@@ -17,6 +16,7 @@ from pathlib import Path
 from sagebridge.errors import MissingExtra, ServiceError
 from sagebridge.model.pipeline import Pipeline
 from sagebridge.model.values import ABSENT
+from sagebridge_operators.launch.engine import environment_without, last_lines
 
 # Run with the interpreter's -P: the folder that a command is started in is no place for modules.
 AIRFLOW = (sys.executable, "-P", "-m", "airflow")
@@ -46,7 +46,6 @@ def prepare(home: Path, template: Path, pipeline: Pipeline, dag_id: str) -> None
 
     Making the database takes seconds, so it is made once, in ``template``, and copied.
     """
-    (home / "logs").mkdir(parents=True)
     (home / "dags").mkdir()
     # Airflow writes a file of defaults, keys among them, where there is none.
     (home / "airflow.cfg").write_text("# All settings are in the environment.\n")
@@ -132,27 +131,9 @@ def environment(
         # Of Airflow 3.1; nothing is sent anywhere.
         "USAGE_DATA_COLLECTION__ENABLED": "False",
     }
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("AIRFLOW__", "_AIRFLOW", "AIRFLOW_HOME", "AIRFLOW_CONFIG"))
-        and name != "PYTHONDONTWRITEBYTECODE"
-    }
-    loopback = ",".join(filter(None, (kept.get("NO_PROXY"), "127.0.0.1,localhost")))
     return {
-        **kept,
+        **environment_without("AIRFLOW__", "_AIRFLOW", "AIRFLOW_HOME", "AIRFLOW_CONFIG"),
         **{f"AIRFLOW__{name}": value for name, value in settings.items()},
         "AIRFLOW_HOME": str(home),
-        "NO_PROXY": loopback,
-        "no_proxy": loopback,
-        "PYTHONPATH": os.pathsep.join(_absolute(kept.get("PYTHONPATH", ""))),
         **(more or {}),
     }
-
-
-def _absolute(path: str) -> list[str]:
-    return [str(Path(entry).absolute()) for entry in path.split(os.pathsep) if entry]
-
-
-def last_lines(text: str, count: int = 15) -> str:
-    return "\n".join(text.rstrip().splitlines()[-count:])

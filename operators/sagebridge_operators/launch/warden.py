@@ -27,7 +27,7 @@ class Warden:
 
     Args:
         commands: what to run, by name; each writes ``<name>.log`` into ``logs``.
-        execution: whose jobs to stop if this process is killed.
+        execution: whose jobs to stop if this process is killed; None where another warden does.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Warden:
         logs: Path,
         cwd: Path,
         env: Mapping[str, str],
-        execution: str,
+        execution: str | None,
     ) -> None:
         task = {"commands": commands, "logs": str(logs), "execution": execution}
         with (logs / "warden.log").open("ab") as log:
@@ -127,7 +127,8 @@ def main(words: Sequence[str]) -> int:
         ]
         while all(child.poll() is None for child in children):
             if select.select([sys.stdin], [], [], 0.2)[0]:
-                _abandoned(task["execution"])
+                if task["execution"]:
+                    _abandoned(task["execution"])
                 break
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -1,0 +1,63 @@
+"""``prefect.yaml``: the deployments that ``prefect deploy --all`` makes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+
+from sagebridge.cli.files import content
+from sagebridge.errors import SourceError
+
+FILE = Path("prefect.yaml")
+_HEAD = "# Kept by `sagebridge deploy`; `prefect deploy --all` deploys the same.\n"
+
+
+def updated(file: Path, entries: Sequence[Mapping[str, Any]]) -> str:
+    """The file's text with these deployments; all else in it stays as a person wrote it.
+
+    Raises SourceError where the file is no ``prefect.yaml``.
+    """
+    text = content(file)
+    yaml = YAML()
+    yaml.width = 100
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    document = {} if text is None else _read(yaml, file, text)
+    listed = document.get("deployments") or []
+    changed = False
+    for entry in entries:
+        found = next((one for one in listed if one.get("name") == entry["name"]), None)
+        if found is None:
+            listed.append(dict(entry))
+            changed = True
+        elif any(found.get(key) != value for key, value in entry.items()):
+            found.update(entry)
+            changed = True
+    if text is not None and not changed:
+        return text
+    document["deployments"] = listed
+    out = io.StringIO()
+    yaml.dump(document, out)
+    return out.getvalue() if text is not None else _HEAD + out.getvalue()
+
+
+def _read(yaml: YAML, file: Path, text: str) -> Any:
+    try:
+        document = yaml.load(text)
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise SourceError(f"{file}:{line}", f"is no YAML: {error.problem}") from None
+    if document is None:
+        return {}
+    listed = document.get("deployments") if isinstance(document, Mapping) else ""
+    if not (listed is None or isinstance(listed, list)) or not all(
+        isinstance(one, Mapping) for one in listed or ()
+    ):
+        raise SourceError(
+            str(file), "is no prefect.yaml: deployments have to be a list of mappings"
+        )
+    return document
