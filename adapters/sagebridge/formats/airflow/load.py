@@ -8,6 +8,7 @@ what a file prints goes to standard error.
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
 import os
@@ -17,10 +18,11 @@ import sys
 import tempfile
 import time
 import traceback
+from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType, ModuleType, TracebackType
+from types import CodeType, FrameType, ModuleType, TracebackType
 from typing import Any, NoReturn, TextIO
 
 from sagebridge.formats.airflow.guard import Refused, watch
@@ -45,25 +47,38 @@ class Places:
     def __init__(self, file: Path) -> None:
         self.file = str(file)
         self.made: list[Any] = []
-        self._lines: dict[int, int] = {}
+        self._instructions: dict[int, tuple[CodeType, int]] = {}
+        self._lines: dict[CodeType, tuple[list[int], list[int | None]]] = {}
 
     def line(self, item: object) -> int:
         """The innermost line of the file that made ``item``; 1 where it came from elsewhere."""
-        return self._lines.get(id(item), 1)
+        if id(item) not in self._instructions:
+            return 1
+        code, instruction = self._instructions[id(item)]
+        if code not in self._lines:
+            spans = [(start, line) for start, _, line in code.co_lines()]
+            self._lines[code] = [start for start, _ in spans], [line for _, line in spans]
+        starts, lines = self._lines[code]
+        return lines[bisect_right(starts, instruction) - 1] or 1
 
     def note(self, item: object) -> None:
+        """Keeps the instruction: a frame finds its line by a walk over all its code."""
         frame: FrameType | None = sys._getframe(1)
         while frame is not None and frame.f_code.co_filename != self.file:
             frame = frame.f_back
-        self._lines[id(item)] = frame.f_lineno if frame is not None else 1
+        if frame is not None:
+            self._instructions[id(item)] = frame.f_code, frame.f_lasti
 
     @contextmanager
     def noted(self) -> Iterator[None]:
-        """Has Airflow tell of each DAG and task that is made."""
+        """Has Airflow tell of each DAG and task that is made, in time that grows with their number.
+
+        Airflow's own hash of a DAG, taken at each edge, goes through all its tasks.
+        """
         from airflow import sdk
 
         DAG: Any = sdk.DAG  # noqa: N806 - a class
-        begin, add = DAG.__attrs_post_init__, DAG.add_task
+        begin, add, hashed = DAG.__attrs_post_init__, DAG.add_task, DAG.__hash__
 
         def begun(dag: Any) -> None:
             self.note(dag)
@@ -74,11 +89,11 @@ class Places:
             self.note(task)
             add(dag, task)
 
-        DAG.__attrs_post_init__, DAG.add_task = begun, added
+        DAG.__attrs_post_init__, DAG.add_task, DAG.__hash__ = begun, added, object.__hash__
         try:
             yield
         finally:
-            DAG.__attrs_post_init__, DAG.add_task = begin, add
+            DAG.__attrs_post_init__, DAG.add_task, DAG.__hash__ = begin, add, hashed
 
 
 def main() -> int:
@@ -93,6 +108,9 @@ def main() -> int:
         except ModuleNotFoundError as error:
             print(json.dumps({"missing": error.name}), file=answers, flush=True)
             return 0
+        # Going through what is imported by now, again and again, takes longer than a file does.
+        gc.freeze()
+        gc.set_threshold(100_000)
         for file in asked["files"]:
             outcome = _forked(Path(file), asked["limit"], Path(folder))
             print(json.dumps(outcome), file=answers, flush=True)
