@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sagebridge.errors import SagebridgeError
+from sagebridge.errors import SagebridgeError, ServiceError
 
 
 class StepFailed(SagebridgeError):
@@ -59,6 +59,32 @@ class ExecutionFailed(SagebridgeError):
     """A pipeline execution that did not succeed."""
 
     exit_code = 3
+
+
+class FileKept(SagebridgeError):
+    """A file that a command would write, and that a person may have edited."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        super().__init__(
+            f"{path} is not what its source gives, so it is kept: deploy it as it is, or replace "
+            "it with --overwrite"
+        )
+
+
+class NoPrefectServer(ServiceError):
+    """No Prefect server is named, or the one that is does not answer."""
+
+    def __init__(self, url: str | None, problem: str = "") -> None:
+        self.url, self.problem = url, problem
+        found = f"no Prefect server answers at {url} ({problem})" if url else "no Prefect server"
+        super().__init__(
+            f"{found}: start one (prefect server start) and set PREFECT_API_URL, or the profile's "
+            "(prefect config set PREFECT_API_URL=http://127.0.0.1:4200/api)"
+        )
+
+    def __reduce__(self) -> tuple[type[NoPrefectServer], tuple[str | None, str]]:
+        return type(self), (self.url, self.problem)
 
 
 class UnknownExecution(SagebridgeError):
