@@ -1,17 +1,22 @@
 """How translating grows: definitions of 10 to 10,000 steps, read, validated and written.
 
-Each definition repeats one block: a Processing, a Training that reads its output, a Condition on
-its report with a step in each branch. The times are medians of three, of CPU time with that of the
-formatter's process, so that what else the machine does hardly counts.
+What is written is read back, too: a flow file from its source, a DAG file by importing it, beside
+the time that Airflow takes to import it without us. Each definition repeats one block: a
+Processing, a Training that reads its output, a Condition on its report with a step in each branch.
+The times are medians of three, of CPU time with that of other processes that they need (the
+formatter, Airflow), so that what else the machine does counts less.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import statistics
+import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,31 +30,57 @@ FLOOR = 1_000
 """Steps a second for reading plus writing; a file of few is mostly the formatter's start."""
 
 
+IMPORT = "import runpy, sys; from airflow.sdk import DAG; runpy.run_path(sys.argv[1])"
+
+
 def main() -> int:
-    """Prints a table; 1 where 100 steps or more are read and written below FLOOR."""
+    """Prints two tables; 1 where 100 steps or more are read and written below FLOOR."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
-    targets = list(FORMATS)
-    head = "".join(f"{f'to {target}':>15}" for target in targets)
-    print(f"{'steps':>6}{'read':>11}{'validate':>11}{head}{'steps/s':>10}")
-    slow = False
-    for size in parser.parse_args().sizes:
-        text = json.dumps(definition(size))
-        reading = median(lambda text=text: sagebridge.read(text))  # type: ignore[misc]
-        checking = median(lambda text=text: sagebridge.validate(text))  # type: ignore[misc]
-        pipeline = sagebridge.read(text, name="bench").pipeline
-        writing = [
-            median(lambda target=target: sagebridge.write(pipeline, target))  # type: ignore[misc] # noqa: B023
-            for target in targets
-        ]
-        rate = size / (reading + max(writing))
-        slow |= rate < FLOOR and size >= 100
-        columns = "".join(f"{seconds * 1000:>12.1f} ms" for seconds in writing)
-        print(
-            f"{size:>6}{reading * 1000:>8.1f} ms{checking * 1000:>8.1f} ms{columns}{rate:>10,.0f}",
-            flush=True,
-        )
-    return int(slow)
+    sizes = parser.parse_args().sizes
+    with tempfile.TemporaryDirectory() as folder:
+        rates = [forth(size) for size in sizes]
+        for size in sizes:
+            back(size, Path(folder))
+    return int(any(rate < FLOOR for size, rate in zip(sizes, rates, strict=True) if size >= 100))
+
+
+def forth(size: int) -> float:
+    """A definition read, validated and written in every format; steps a second."""
+    text = json.dumps(definition(size))
+    pipeline = sagebridge.read(text, name="bench").pipeline
+    reading = median(lambda: sagebridge.read(text))
+    writing = {to: median(lambda to=to: sagebridge.write(pipeline, to)) for to in FORMATS}  # type: ignore[misc]
+    rate = size / (reading + max(writing.values()))
+    row(
+        size,
+        {
+            "read": reading,
+            "validate": median(lambda: sagebridge.validate(text)),
+            **{f"to {to}": seconds for to, seconds in writing.items()},
+        },
+        f"{rate:,.0f} steps/s",
+    )
+    return rate
+
+
+def back(size: int, folder: Path) -> None:
+    """The flow file and the DAG file of a definition, read."""
+    pipeline = sagebridge.read(json.dumps(definition(size)), name="bench").pipeline
+    files = {to: folder / f"{to}_{size}.py" for to in ("prefect", "airflow")}
+    for to, file in files.items():
+        file.write_text(sagebridge.write(pipeline, to).text)
+    reading = {f"from {to}": median(lambda: sagebridge.read(file)) for to, file in files.items()}  # noqa: B023
+    airflow = {"AIRFLOW_HOME": str(folder), "_AIRFLOW__AS_LIBRARY": "1"}
+    command = [sys.executable, "-c", IMPORT, str(files["airflow"])]
+    alone = median(lambda: subprocess.run(command, check=True, env=os.environ | airflow))
+    ratio = f"{reading['from airflow'] / alone:.2f} x import"
+    row(size, {**reading, "Airflow's import": alone}, ratio)
+
+
+def row(size: int, seconds: dict[str, float], last: str) -> None:
+    columns = "".join(f"  {name} {time * 1000:,.0f} ms" for name, time in seconds.items())
+    print(f"{size:>6} steps:{columns}  {last}", flush=True)
 
 
 def median(action: Callable[[], Any], rounds: int = 3) -> float:

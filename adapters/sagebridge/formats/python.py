@@ -214,7 +214,12 @@ def _path(base: ast.expr, tokens: Sequence[Token]) -> ast.expr:
 
 def source(node: ast.AST) -> str:
     """The text of a node, unformatted."""
-    return ast.unparse(ast.fix_missing_locations(node))
+    statements = [node]
+    while statements:
+        statement = statements.pop()
+        statement.lineno = 0  # type: ignore[attr-defined] # unparse asks for it, of statements only
+        statements += getattr(statement, "body", ())
+    return ast.unparse(node)
 
 
 def layout(text: str) -> str:

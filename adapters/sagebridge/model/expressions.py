@@ -153,6 +153,8 @@ def references(value: Value) -> Iterator[Get]:
     stack = [value]
     while stack:
         item = stack.pop()
+        if isinstance(item, str):
+            continue
         if isinstance(item, Get):
             yield item
         elif isinstance(item, Join):
