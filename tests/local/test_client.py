@@ -496,6 +496,11 @@ def test_a_jobs_log_is_read_as_it_grows(
     assert backend.job_log("Training", "job", position) == ([], position)
 
 
+def test_a_model_has_no_log(backend: LocalBackend, sagemaker: Any) -> None:
+    sagemaker.create_model(**MODEL)
+    assert backend.job_log("Model", "model", 0) == ([], 0)
+
+
 @pytest.fixture
 def real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalBackend:
     monkeypatch.setenv("SAGEBRIDGE_ISOLATION", "rewrite")

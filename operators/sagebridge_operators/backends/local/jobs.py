@@ -200,6 +200,6 @@ def _beginning(request: Mapping[str, Any], name: str, now: float) -> dict[str, A
 
 
 def ended(home: Path, kind: str, name: str) -> bool:
-    """Whether a job has its last status; one that nobody knows of has."""
-    body = Records(home / "records.db").get(kind, name)
-    return body is None or body[f"{kind}JobStatus"] in TERMINAL
+    """Whether nothing more comes of a job: also of one that nobody knows of, and of a model."""
+    body = Records(home / "records.db").get(kind, name) or {}
+    return body.get(f"{kind}JobStatus", TERMINAL[0]) in TERMINAL
