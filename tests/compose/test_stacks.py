@@ -1,0 +1,189 @@
+"""Both stacks of docker-compose.yml, run natively: started, used and ended as their users do."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.compose.stack import CHECKOUT, Stack, postgres_programs
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+ENDS_WITHIN = 300.0
+"""Seconds for a run of the example, on a busy machine."""
+
+
+@pytest.fixture
+def new_stack() -> Iterator[Callable[[], Stack]]:
+    """Makes stacks that never started; of what they start nothing may be left."""
+    if postgres_programs() is None:
+        pytest.skip("PostgreSQL is not installed: apt install postgresql")
+    if not (CHECKOUT / ".venvs" / "prefect").is_dir():
+        pytest.skip("there is no .venvs/prefect: python3 tools/bootstrap.py prefect")
+    made: list[Stack] = []
+
+    def make() -> Stack:
+        folder = Path(tempfile.mkdtemp(prefix="sagebridge-composed-"))
+        folder.chmod(0o755)  # PostgreSQL has a user of its own
+        made.append(Stack(folder))
+        return made[-1]
+
+    try:
+        yield make
+    finally:
+        for stack in made:
+            stack.down()
+            left = stack.leftovers()
+            shutil.rmtree(stack.root)
+            assert not left
+
+
+def secrets_of(stack: Stack) -> dict[str, str]:
+    """All that the secrets' volumes have, by file."""
+    return {
+        f"{volume}/{file.name}": file.read_text()
+        for volume in ("airflow-secrets", "prefect-secrets")
+        for file in stack.volume(volume).iterdir()
+    }
+
+
+def login_of(stack: Stack, volume: str) -> tuple[str, str]:
+    """The user and password where the documentation says that they are."""
+    user, _, password = (stack.volume(volume) / "login").read_text().partition(":")
+    return user, password
+
+
+def wait_for(what: Callable[[], Any]) -> Any:
+    """What a function returns as soon as that is something."""
+    deadline = time.monotonic() + ENDS_WITHIN
+    while not (found := what()):
+        assert time.monotonic() < deadline, f"{what.__name__}: {found}"
+        time.sleep(0.5)
+    return found
+
+
+def run_on_airflow(stack: Stack) -> None:
+    """Log in as the user does, trigger the DAG and see it succeed."""
+    user, password = login_of(stack, "airflow-secrets")
+    with httpx.Client(base_url=stack.url("airflow-api"), timeout=30, trust_env=False) as http:
+        for wrong in ("admin", "airflow", ""):
+            refused = http.post("/auth/token", json={"username": user, "password": wrong})
+            assert refused.is_client_error
+        assert http.get("/auth/token").is_client_error
+        assert http.get("/api/v2/dags").status_code == httpx.codes.UNAUTHORIZED
+        given = http.post("/auth/token", json={"username": user, "password": password})
+        http.headers["Authorization"] = f"Bearer {given.json()['access_token']}"
+
+        dag = "/api/v2/dags/AbalonePipeline"
+        wait_for(lambda: http.get(dag).is_success)
+        assert http.get("/api/v2/importErrors").json()["total_entries"] == 0
+        run = http.post(f"{dag}/dagRuns", json={"logical_date": None}).json()["dag_run_id"]
+
+        def ended() -> str | None:
+            state: str = http.get(f"{dag}/dagRuns/{run}").json()["state"]
+            return state if state in {"success", "failed"} else None
+
+        assert wait_for(ended) == "success"
+
+
+def run_on_prefect(stack: Stack) -> None:
+    """Run the deployment through the API, with the password, and see it complete."""
+    login = ":".join(login_of(stack, "prefect-secrets"))
+    api = f"{stack.url('prefect-server')}/api"
+    with httpx.Client(base_url=api, timeout=30, trust_env=False) as http:
+        deployment = "/deployments/name/AbalonePipeline/AbalonePipeline"
+        assert http.get(deployment).status_code == httpx.codes.UNAUTHORIZED
+        http.headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
+        found = http.get(deployment).json()["id"]
+        run = http.post(f"/deployments/{found}/create_flow_run", json={}).json()["id"]
+
+        def ended() -> str | None:
+            state: str = http.get(f"/flow_runs/{run}").json()["state"]["type"]
+            return state if state in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"} else None
+
+        assert wait_for(ended) == "COMPLETED"
+
+
+def executions(stack: Stack, service: str) -> list[dict[str, str]]:
+    listed = stack.run(service, "sagebridge", "executions", "list", "--format", "json")
+    return list(json.loads(listed))
+
+
+def test_each_stack_alone_runs_the_example_and_both_see_both_runs(
+    new_stack: Callable[[], Stack],
+) -> None:
+    stack = new_stack()
+    image = sorted(file.name for file in (stack.root / "image").iterdir())
+
+    stack.up("airflow")
+    assert not stack.volume("prefect-secrets").exists() or not any(
+        stack.volume("prefect-secrets").iterdir()
+    )
+    run_on_airflow(stack)
+    stack.down()
+    assert not stack.leftovers()
+
+    stack.up("prefect")
+    run_on_prefect(stack)
+    seen = executions(stack, "prefect-worker")
+    assert seen == executions(stack, "airflow-scheduler")
+    assert {(one["engine"], one["status"]) for one in seen} == {
+        ("airflow", "Succeeded"),
+        ("prefect", "Succeeded"),
+    }
+    states = [stepwise(stack, one["id"]) for one in seen]
+    assert states[0] == states[1]
+    # What a job gets for its /opt/ml in a container without privileges.
+    assert "rewriting" in stack.run(
+        "prefect-worker", "sagebridge", "executions", "logs", seen[0]["id"]
+    )
+    stack.down()
+    assert not stack.leftovers()
+
+    first = secrets_of(stack)
+    stack.start("prefect-init")
+    stack.finish("prefect-init")
+    stack.start("airflow-migrate")  # the database of before opens with the password of before
+    stack.finish("airflow-migrate")
+    assert secrets_of(stack) == first
+    assert sorted(file.name for file in (stack.root / "image").iterdir()) == image
+    logs = "".join(file.read_text(errors="replace") for file in (stack.root / "logs").iterdir())
+    assert "/login" in logs
+    for name, secret in first.items():
+        assert secret.rpartition(":")[2].strip() not in logs, name
+
+
+def stepwise(stack: Stack, execution: str) -> dict[str, str]:
+    shown = stack.run(
+        "prefect-worker", "sagebridge", "executions", "show", execution, "--format", "json"
+    )
+    return {step["name"]: step["state"] for step in json.loads(shown)["steps"]}
+
+
+def test_secrets_are_made_at_the_first_start_and_nobodys_default(
+    new_stack: Callable[[], Stack],
+) -> None:
+    one, other = new_stack(), new_stack()
+    for stack in (one, other):
+        for service in ("airflow-init", "prefect-init"):
+            stack.start(service)
+            stack.finish(service)
+    first, second = secrets_of(one), secrets_of(other)
+    assert set(first) == set(second)
+    assert len(first) == 9
+    for name, secret in first.items():
+        assert secret != second[name]
+        assert len(secret.rpartition(":")[2].strip()) >= 32, name
+    for volume in ("airflow-secrets", "prefect-secrets"):
+        for file in one.volume(volume).iterdir():
+            assert stat.S_IMODE(file.stat().st_mode) == 0o600
