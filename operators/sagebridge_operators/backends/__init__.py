@@ -3,32 +3,50 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from sagebridge.errors import UsageError
 from sagebridge_operators.lifecycle.backend import Backend
 
 NAMES = ("aws", "local")
+_VARIABLES: ContextVar[Mapping[str, str]] = ContextVar("sagebridge_variables", default=os.environ)
+
+
+@contextmanager
+def variables(more: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables that hold within, and not for what else this process does."""
+    token = _VARIABLES.set({**_VARIABLES.get(), **more})
+    try:
+        yield
+    finally:
+        _VARIABLES.reset(token)
+
+
+def _variable(name: str, default: str) -> str:
+    return _VARIABLES.get().get(name, default)
 
 
 def default_name() -> str:
     """The backend that SAGEBRIDGE_BACKEND names, else aws."""
-    return os.environ.get("SAGEBRIDGE_BACKEND", "aws")
+    return _variable("SAGEBRIDGE_BACKEND", "aws")
 
 
 def home() -> Path:
     """The local backend's folder: SAGEBRIDGE_HOME, else ``.sagebridge`` below this one."""
-    return Path(os.environ.get("SAGEBRIDGE_HOME", ".sagebridge")).absolute()
+    return Path(_variable("SAGEBRIDGE_HOME", ".sagebridge")).absolute()
 
 
 def base() -> Path:
     """The folder that relative plain paths are taken from: SAGEBRIDGE_BASE, else this one."""
-    return Path(os.environ.get("SAGEBRIDGE_BASE", ".")).absolute()
+    return Path(_variable("SAGEBRIDGE_BASE", ".")).absolute()
 
 
 def records_location() -> str:
     """Where execution records lie: SAGEBRIDGE_RECORDS, else below the local backend's folder."""
-    return os.environ.get("SAGEBRIDGE_RECORDS", str(home() / "executions"))
+    return _variable("SAGEBRIDGE_RECORDS", str(home() / "executions"))
 
 
 def open_backend(name: str | None = None) -> Backend:

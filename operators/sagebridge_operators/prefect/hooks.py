@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from sagebridge_operators.backends import records_location
+from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound
+
+from sagebridge_operators.backends import records_location, variables
 from sagebridge_operators.lifecycle import stopping
 from sagebridge_operators.lifecycle.execution import execution_id
 from sagebridge_operators.lifecycle.records import ExecutionRecords, open_objects
@@ -19,7 +23,21 @@ _REASON = "the flow run was cancelled"
 def stop_jobs(flow: Any, flow_run: Any, state: Any) -> None:
     """Stops the jobs of a cancelled flow run and records their ends: ``on_cancellation=[…]``."""
     del state
-    execution = execution_id("prefect", flow.name, str(flow_run.id))
+    with variables(_told(flow_run)):
+        _stop(execution_id("prefect", flow.name, str(flow_run.id)))
+
+
+def _told(flow_run: Any) -> dict[str, str]:
+    """What the run's own process was told by job variables; Prefect 3.7 tells the hook nothing."""
+    found = dict((flow_run.job_variables or {}).get("env") or {})
+    if flow_run.deployment_id is not None:
+        with get_client(sync_client=True) as client, suppress(ObjectNotFound):
+            deployment = client.read_deployment(flow_run.deployment_id)
+            found = {**(deployment.job_variables.get("env") or {}), **found}
+    return {name: str(value) for name, value in found.items() if name.startswith("SAGEBRIDGE_")}
+
+
+def _stop(execution: str) -> None:
     backend = backend_of({})
     records = ExecutionRecords(open_objects(records_location(), lambda: backend.client("s3")))
     begun = records.execution(execution)
