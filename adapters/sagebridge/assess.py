@@ -65,6 +65,8 @@ def assess(
     for source, result in examine_each(sources, format):
         own = format or _format_of(source)
         wanted = [name for name in targets or registry.FORMATS if name != own]
+        if isinstance(result, MissingExtra):
+            raise result
         if isinstance(result, SagebridgeError):
             failed = Outcome("needs a person", error=str(result))
             yield Assessment(source, None, own, 0, dict.fromkeys(wanted, failed))

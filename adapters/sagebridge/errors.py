@@ -83,9 +83,15 @@ class MissingExtra(SagebridgeError):
 
     exit_code = 6
 
-    def __init__(self, what: str, extra: str) -> None:
+    def __init__(self, what: str, extra: str, source: str = "") -> None:
         self.what, self.extra = what, extra
-        super().__init__(f"{what} needs the extra {extra!r}: pip install 'sagebridge[{extra}]'")
+        place = f"{source}: " if source else ""
+        fix = f"pip install 'sagebridge[{extra}]'"
+        super().__init__(f"{place}{what} needs the extra {extra!r}: {fix}")
+
+    def at(self, source: str) -> MissingExtra:
+        """The same of one source among others."""
+        return MissingExtra(self.what, self.extra, source)
 
 
 class ServiceError(SagebridgeError):

@@ -72,7 +72,11 @@ def _form(source: str, format: str | None) -> Format | SourceError:
 
 def _examine_files(form: Format, files: list[str]) -> Iterator[tuple[str, Outcome]]:
     plain = [file for file in files if "#" not in file]
-    read = dict(zip(plain, form.readings_of(plain), strict=True))
+    try:
+        read = dict(zip(plain, form.readings_of(plain), strict=True))
+    except MissingExtra as error:
+        yield from ((file, error.at(file)) for file in files)
+        return
     for file in files:
         found = read.get(file)
         if found is None:
@@ -89,8 +93,8 @@ def _examine_files(form: Format, files: list[str]) -> Iterator[tuple[str, Outcom
 def _caught(source: str, format: str) -> Outcome:
     try:
         return examine(source, format, every=True)
-    except MissingExtra:
-        raise
+    except MissingExtra as error:
+        return error.at(source)
     except SagebridgeError as error:
         return error
 

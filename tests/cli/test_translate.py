@@ -192,3 +192,22 @@ def test_progress_on_a_terminal_only(folder: Path, tmp_path: Path) -> None:
     piped = subprocess.run(command, capture_output=True, text=True, check=True)
     assert piped.stdout == ""
     assert piped.stderr == "2 pipelines: 2 unchanged; 0 losses\n"
+
+
+def test_a_file_whose_engine_is_not_installed_does_not_stop_the_others(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """A flow that another hand wrote needs Prefect, which is never where Airflow is."""
+    hidden = tmp_path / "hidden" / "prefect.py"
+    hidden.parent.mkdir()
+    hidden.write_text("raise ModuleNotFoundError(\"No module named 'prefect'\", name='prefect')\n")
+    paths = [str(hidden.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    foreign = folder / "aa.py"
+    foreign.write_text("from prefect import flow\n\n\n@flow\ndef mine():\n    print(open)\n")
+    out = tmp_path / "out"
+    assert main(["translate", str(folder), "--to", "sagemaker", "-o", str(out)]) == 6
+    assert written(out) == ["a.json", "b.c.json"]
+    told = capsys.readouterr().err.splitlines()
+    assert told[0].startswith(f"{foreign}: tracing a Prefect flow")
+    assert told[-1] == "2 pipelines: 2 written, 1 failed; 0 losses"

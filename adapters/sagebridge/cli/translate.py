@@ -18,7 +18,6 @@ from sagebridge.cli.files import content, expand, free_name, safe_stem, write_fi
 from sagebridge.cli.output import console, count, dump_json, printable
 from sagebridge.errors import (
     LossesForbidden,
-    MissingExtra,
     SagebridgeError,
     SourceError,
     Stale,
@@ -183,8 +182,6 @@ class _Run:
             own = self.name or one.pipeline.name or "pipeline"
             try:
                 self._translate(source, own if len(result) > 1 else _stem(source, own), one)
-            except MissingExtra:
-                raise
             except SagebridgeError as error:
                 self._fail(source, error)
 
