@@ -46,6 +46,7 @@ NAMES = (
     "a-b",
     "a_b",
     "A-b",
+    "a.b",
     "join",
     "print",
     "1st",

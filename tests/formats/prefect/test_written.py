@@ -111,6 +111,19 @@ def test_what_lies_around_a_definition_goes_along(tmp_path: Path) -> None:
         assert getattr(read_back, field) == getattr(pipeline, field)
 
 
+def test_a_default_that_is_null_is_none_until_somebody_gives_one(tmp_path: Path) -> None:
+    raw = {
+        "Version": "2020-12-01",
+        "Parameters": [{"Name": "Rate", "Type": "Float", "DefaultValue": None}],
+        "Steps": [processing("A", "x")],
+    }
+    text = write(sagebridge.read(raw).pipeline)[0]
+    assert "Rate: float)" in text
+    assert same(to_json(back(text, tmp_path)), raw)
+    given_one = back(text.replace("Rate: float)", "Rate: float = 0.5)"), tmp_path)
+    assert given_one.declared[0].default == 0.5
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(strategies.definitions())
 def test_whatever_is_drawn_comes_back(tmp_path_factory: Any, raw: dict[str, Any]) -> None:

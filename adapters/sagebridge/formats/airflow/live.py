@@ -44,9 +44,9 @@ def pipeline_of(dag: Any) -> Pipeline:
     outside = [step for name, step in steps.items() if name not in inside]
     parameters = parameters_of(dag, details or EMPTY)
     around = {"PipelineName": dag.dag_id, **thaw(plain(dag.default_args.get("pipeline", EMPTY)))}
-    if dag.description:
+    if dag.description is not None:
         around["PipelineDescription"] = dag.description
-    if dag.default_args.get("role_arn"):
+    if dag.default_args.get("role_arn") is not None:
         around["RoleArn"] = dag.default_args["role_arn"]
     return Pipeline(
         steps=tuple(sorted(outside, key=lambda step: order.get(step.name, len(order)))),

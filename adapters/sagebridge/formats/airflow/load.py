@@ -9,6 +9,7 @@ what a file prints goes to standard error.
 from __future__ import annotations
 
 import gc
+import importlib
 import importlib.util
 import json
 import os
@@ -20,7 +21,7 @@ import time
 import traceback
 from bisect import bisect_right
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import CodeType, FrameType, ModuleType, TracebackType
 from typing import Any, NoReturn, TextIO
@@ -103,8 +104,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="sagebridge-read-") as folder:
         _own_airflow(folder)
         try:
-            # Imported once, here, for all the forks.
-            from airflow.sdk import DAG  # noqa: F401
+            _warm()
         except ModuleNotFoundError as error:
             print(json.dumps({"missing": error.name}), file=answers, flush=True)
             return 0
@@ -115,6 +115,20 @@ def main() -> int:
             outcome = _forked(Path(file), asked["limit"], Path(folder))
             print(json.dumps(outcome), file=answers, flush=True)
     return 0
+
+
+def _warm() -> None:
+    """Imports, once for all the forks, what making and reading a DAG takes.
+
+    Raises ModuleNotFoundError where Airflow is not installed.
+    """
+    from airflow.sdk import DAG
+
+    from sagebridge.formats.airflow import dags  # noqa: F401
+
+    with suppress(ImportError):
+        importlib.import_module("sagebridge_operators.airflow")
+    DAG("warm", schedule=None)
 
 
 def _own_airflow(home: str) -> None:

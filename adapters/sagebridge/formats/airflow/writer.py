@@ -130,7 +130,7 @@ class DagFile:
         form = FORMS.get(step.type)
         task_id = self.task_ids[step.name]
         keywords: dict[str, ast.expr] = {"task_id": ast.Constant(task_id)}
-        if task_id != step.name:
+        if task_id != step.name or "." in task_id:
             keywords["step_name"] = ast.Constant(step.name)
         if form is None:
             keywords["step_type"] = ast.Constant(step.type)

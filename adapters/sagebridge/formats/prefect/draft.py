@@ -136,7 +136,7 @@ class Draft:
         around = {"PipelineName": self.name, **self.around}
         if self.description is not None:
             around["PipelineDescription"] = self.description
-        if role := self.settings.get(None, {}).get("role_arn"):
+        if (role := self.settings.get(None, {}).get("role_arn")) is not None:
             around["RoleArn"] = role
         return Pipeline(
             steps=self._built(self._top, order),

@@ -1,8 +1,8 @@
 """Pipeline parameters as the arguments of a flow: ``InputData: str = "s3://…"``.
 
 A type is an annotation, an enumeration a ``Literal``, a description a line below ``Args:`` of the
-docstring. What a signature cannot say (a name that is no identifier, a type left out) lies in
-``begin(definition={"Parameters": {…}})``, by argument.
+docstring. What a signature cannot say (a name that is no identifier, a type left out, a default
+that is null) lies in ``begin(definition={"Parameters": {…}})``, by argument.
 """
 
 from __future__ import annotations
@@ -64,6 +64,8 @@ def parameters_of(
     found = {}
     for argument in arguments:
         members = {**argument.said, **details.get(argument.name, EMPTY)}
+        if argument.default is not ABSENT:
+            members["DefaultValue"] = argument.default
         parameter = read_parameter(
             {name: thaw(value) for name, value in members.items() if value is not ABSENT}
         )
@@ -109,7 +111,7 @@ def _argument(parameter: Parameter, name: str) -> Argument:
     return Argument(
         name=name,
         type=annotation,
-        default=parameter.default,
+        default=parameter.default if isinstance(parameter.default, str | int | float) else ABSENT,
         choices=tuple(choices) if literal else (),
         description=description,
     )

@@ -1,0 +1,178 @@
+"""Whole pipelines, hundreds of them, through files of both orchestrators as a user has them.
+
+Each is written twice, checked by ruff, and read by the real readers: Airflow files by the loader in
+its subprocess, flow files from their source.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+
+import sagebridge
+from sagebridge.formats.airflow.reader import read_files
+from sagebridge.formats.prefect import reader as prefect_reader
+from sagebridge.formats.sagemaker.writer import definition as to_json
+from sagebridge.formats.sagemaker.writer import write_envelope
+from sagebridge.model.pipeline import Pipeline
+from tests import pipelines
+from tests.strategies import canonical
+
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(600)]
+COUNT = 300
+
+
+@pytest.fixture(scope="module")
+def drawn() -> list[Pipeline]:
+    """The same pipelines in every run."""
+    found: list[dict[str, Any]] = []
+
+    @settings(
+        max_examples=COUNT,
+        derandomize=True,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(pipelines.requests())
+    def draw(request: dict[str, Any]) -> None:
+        found.append(request)
+
+    draw()
+    return [sagebridge.read(request).pipeline for request in found]
+
+
+@pytest.fixture(scope="module")
+def airflow_files(drawn: list[Pipeline], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return written(drawn, "airflow", tmp_path_factory.mktemp("airflow"))
+
+
+@pytest.fixture(scope="module")
+def prefect_files(drawn: list[Pipeline], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return written(drawn, "prefect", tmp_path_factory.mktemp("prefect"))
+
+
+@pytest.fixture(scope="module")
+def airflow_readings(airflow_files: list[Path]) -> list[Pipeline]:
+    found = []
+    for outcome in read_files(airflow_files):
+        assert not isinstance(outcome, Exception), outcome
+        (dag,) = outcome
+        assert dag.losses == ()
+        found.append(dag.pipeline)
+    return found
+
+
+def written(drawn: list[Pipeline], target: str, folder: Path) -> list[Path]:
+    files = [folder / f"f{number}.py" for number in range(len(drawn))]
+    for pipeline, file in zip(drawn, files, strict=True):
+        file.write_text(sagebridge.write(pipeline, target).text, encoding="utf-8")
+    return files
+
+
+def read_flows(files: list[Path]) -> Iterator[Pipeline]:
+    for file in files:
+        pipeline, losses = prefect_reader.read(file)
+        assert losses == (), file
+        yield pipeline
+
+
+def everything(pipeline: Pipeline) -> str:
+    """All that a definition says, and what AWS keeps beside it."""
+    return canonical([to_json(pipeline), write_envelope(pipeline)])
+
+
+def check_same(found: list[Pipeline], drawn: list[Pipeline]) -> None:
+    for number, (back, pipeline) in enumerate(zip(found, drawn, strict=True)):
+        assert everything(back) == everything(pipeline), f"{number}: {everything(pipeline)}"
+
+
+@pytest.fixture
+def never_traced(monkeypatch: pytest.MonkeyPatch) -> None:
+    def trace(path: Path) -> Any:
+        raise AssertionError(f"{path} was traced, which executes it")
+
+    monkeypatch.setattr(prefect_reader, "trace_flows", trace)
+
+
+def test_what_is_drawn_has_every_construct(drawn: list[Pipeline]) -> None:
+    """So that the other tests cannot pass for want of something to fail on."""
+    text = json.dumps([to_json(pipeline) for pipeline in drawn])
+    assert [word for word in WORDS if f'"{word}"' not in text] == []
+    assert max(map(depth, (to_json(pipeline)["Steps"] for pipeline in drawn))) == 4
+
+
+WORDS = (
+    *("Processing", "Training", "Tuning", "AutoML", "Model", "RegisterModel", "Transform"),
+    *("Condition", "Fail", "Lambda", "Callback", "ClarifyCheck", "QualityCheck", "EMR"),
+    *("EMRServerless", "Endpoint", "EndpointConfig", "InferenceComponent", "Athena"),
+    *("Equals", "GreaterThan", "GreaterThanOrEqualTo", "LessThan", "LessThanOrEqualTo"),
+    *("NotEquals", "In", "NotIn", "Not", "Or", "Std:Join", "Std:JsonGet", "PropertyFile"),
+    *("DependsOn", "Trigger", "CacheConfig", "RetryPolicies", "PropertyFiles", "OutputParameters"),
+    *("DisplayName", "Description", "EnumValues", "DefaultValue", "MlflowConfig", "Odd"),
+)
+
+
+def depth(steps: Any) -> int:
+    """How deep Condition steps stand in each other."""
+    found = [0]
+    for step in steps if isinstance(steps, list) else ():
+        arguments = step.get("Arguments")
+        if step["Type"] == "Condition" and isinstance(arguments, dict):
+            branches = (arguments.get("IfSteps"), arguments.get("ElseSteps"))
+            found.append(1 + max(map(depth, branches)))
+    return max(found)
+
+
+def test_through_an_airflow_file(drawn: list[Pipeline], airflow_readings: list[Pipeline]) -> None:
+    check_same(airflow_readings, drawn)
+
+
+@pytest.mark.usefixtures("never_traced")
+def test_through_a_flow_file(drawn: list[Pipeline], prefect_files: list[Path]) -> None:
+    check_same(list(read_flows(prefect_files)), drawn)
+
+
+@pytest.mark.usefixtures("never_traced")
+def test_through_both(
+    drawn: list[Pipeline],
+    airflow_readings: list[Pipeline],
+    prefect_files: list[Path],
+    tmp_path: Path,
+) -> None:
+    """The flow file by way of Airflow is the very one that is written from the definition."""
+    files = written(airflow_readings, "prefect", tmp_path)
+    for there, direct in zip(files, prefect_files, strict=True):
+        assert there.read_bytes() == direct.read_bytes()
+    check_same(list(read_flows(files)), drawn)
+
+
+def test_files_are_the_same_twice(
+    drawn: list[Pipeline], airflow_files: list[Path], prefect_files: list[Path], tmp_path: Path
+) -> None:
+    for target, first in (("airflow", airflow_files), ("prefect", prefect_files)):
+        folder = tmp_path / target
+        folder.mkdir()
+        for again, file in zip(written(drawn, target, folder), first, strict=True):
+            assert again.read_bytes() == file.read_bytes()
+
+
+def test_ruff_finds_nothing(airflow_files: list[Path], prefect_files: list[Path]) -> None:
+    ruff = [sys.executable, "-m", "ruff"]
+    options = ["--isolated", "--line-length=100", "--no-cache"]
+    rules = [
+        "--select=E,F,W,I,B,UP,C4,PIE,RUF,SIM",
+        "--ignore=E501,RUF001",
+        "--target-version=py311",
+    ]
+    for folder in (airflow_files[0].parent, prefect_files[0].parent):
+        subprocess.run([*ruff, "check", *options, *rules, folder], check=True)
+        subprocess.run([*ruff, "format", "--check", "-q", *options, folder], check=True)
