@@ -3,17 +3,21 @@
 PYTHON ?= python3
 BOOTSTRAP = $(PYTHON) tools/bootstrap.py
 AIRFLOW = .venvs/airflow/bin
+# `make demo ENGINE=prefect` runs the demo on Prefect.
+ENGINE ?= airflow
+DEMO = .venvs/$(ENGINE)/bin
 RUN ?=
 
-# Without bytecode every process that Airflow starts compiles it anew.
+# Without bytecode every process that an engine starts compiles it anew.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test check bench requirements clean airflow
 
-demo: airflow
-	$(AIRFLOW)/python pipelines/abalone/sample_data.py .sagebridge/sample
-	$(AIRFLOW)/sagebridge run pipelines/abalone/definition.json --name AbalonePipeline \
-	    --on airflow --backend local \
+demo:
+	@$(BOOTSTRAP) $(ENGINE)
+	$(DEMO)/python pipelines/abalone/sample_data.py .sagebridge/sample
+	$(DEMO)/sagebridge run pipelines/abalone/definition.json --name AbalonePipeline \
+	    --on $(ENGINE) --backend local \
 	    --upload pipelines/abalone/preprocessing.py=s3://sagebridge-abalone/code/preprocessing.py \
 	    --upload pipelines/abalone/evaluation.py=s3://sagebridge-abalone/code/evaluation.py \
 	    --upload .sagebridge/sample=s3://sagebridge-abalone/data $(RUN)

@@ -13,7 +13,7 @@ import pytest
 
 from sagebridge.cli import main
 from sagebridge_operators.commands import run as command
-from sagebridge_operators.launch import home
+from sagebridge_operators.launch import versions
 from tests.commands.conftest import write
 from tests.definition import get, uses
 
@@ -30,7 +30,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for name in ("SAGEBRIDGE_HOME", "SAGEBRIDGE_RECORDS", "SAGEBRIDGE_BACKEND"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(home, "version", lambda name: "3.3.2")
+    monkeypatch.setattr(versions, "version", lambda name: "3.3.2")
     return tmp_path
 
 
@@ -43,7 +43,7 @@ def refused(
     def start(*given: Any) -> None:
         raise AssertionError("it started")
 
-    monkeypatch.setattr(command, "AirflowExecution", start)
+    monkeypatch.setattr(command, "_execution", start)
 
     def call(source: str | Path, *words: str) -> tuple[int, str]:
         code = main(["run", str(source), "--on", "airflow", *words])
@@ -111,7 +111,7 @@ def test_without_airflow(folder: Path, refused: Refused, monkeypatch: pytest.Mon
     def absent(name: str) -> str:
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr(home, "version", absent)
+    monkeypatch.setattr(versions, "version", absent)
 
     code, err = refused(write(folder, "p", NOTHING))
 
@@ -147,7 +147,7 @@ def test_a_store_that_is_full(
 def test_a_step_that_cannot_run_is_named(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "AirflowExecution", lambda *given: None)
+    monkeypatch.setattr(command, "_execution", lambda *given: None)
     monkeypatch.setattr(command, "_execute", lambda *given, **more: 0)
 
     assert main(["run", str(write(folder, "p", uses(1))), "--on", "airflow"]) == 0
@@ -158,7 +158,7 @@ def test_a_step_that_cannot_run_is_named(
 
 def test_the_definition_may_come_from_a_pipe(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Any] = []
-    monkeypatch.setattr(command, "AirflowExecution", lambda *all_: given.extend(all_))
+    monkeypatch.setattr(command, "_execution", lambda *all_: given.extend(all_))
     monkeypatch.setattr(command, "_execute", lambda *given, **more: 0)
     monkeypatch.setattr(
         "sys.stdin", io.StringIO(json.dumps({"Version": "2020-12-01", "Steps": [NOTHING]}))

@@ -13,6 +13,7 @@ import sagebridge
 from sagebridge.errors import ServiceError
 from sagebridge_operators.launch import engine, home
 from sagebridge_operators.launch.airflow import PrivateAirflow
+from sagebridge_operators.launch.versions import version_of
 from sagebridge_operators.launch.warden import members
 
 pytest.importorskip("airflow")
@@ -40,7 +41,7 @@ def no_database(private: PrivateAirflow) -> None:
     """Spares the seconds that making one takes."""
     folder = private.home.parent
     folder.mkdir()
-    (folder / f"airflow-{home.airflow_version()}.db").touch()
+    (folder / f"airflow-{version_of('airflow')}.db").touch()
 
 
 def failing(text: str) -> tuple[str, ...]:

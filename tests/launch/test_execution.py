@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import sagebridge
-from sagebridge_operators.launch.execution import AirflowExecution
+from sagebridge_operators.launch.airflow_execution import AirflowExecution
 from sagebridge_operators.launch.place import Place
 from tests.fakes import FakeBackend, Plan
 

@@ -26,13 +26,19 @@ class PythonFileError(SourceError):
 
 @dataclass(frozen=True, slots=True)
 class FileReading:
-    """One DAG or flow of a file: its pipeline, what reading lost, each step's line of the file."""
+    """One DAG or flow of a file: its pipeline, what reading lost, each step's line of the file.
+
+    ``entry`` is what the file calls a flow, and ``arguments`` are what it takes for the parameters
+    that the pipeline declares.
+    """
 
     name: str
     pipeline: Pipeline
     losses: tuple[Loss, ...]
     line: int
     lines: Mapping[str, int]
+    entry: str = ""
+    arguments: tuple[str, ...] = ()
 
 
 def split(source: Any) -> tuple[str, str | None]:

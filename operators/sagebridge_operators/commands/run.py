@@ -6,18 +6,22 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from types import FrameType
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 from rich.console import Console
 
 import sagebridge
+from sagebridge import registry
 from sagebridge.cli.output import console, print_json, printable
 from sagebridge.cli.validate import finding_line
-from sagebridge.errors import SourceError, UsageError
+from sagebridge.errors import SourceError, Untranslatable, UsageError
+from sagebridge.examine import examine
 from sagebridge.model.parameters import coerce
 from sagebridge.model.pipeline import Pipeline, walk
 from sagebridge_operators.backends import NAMES
@@ -25,11 +29,14 @@ from sagebridge_operators.commands.options import aws_errors, format_option, wor
 from sagebridge_operators.commands.printing import Progress, print_view
 from sagebridge_operators.commands.view import Reader
 from sagebridge_operators.errors import ExecutionFailed
-from sagebridge_operators.launch.execution import AirflowExecution
-from sagebridge_operators.launch.home import airflow_version
 from sagebridge_operators.launch.place import Place
 from sagebridge_operators.launch.upload import Upload
+from sagebridge_operators.launch.versions import ENGINES, version_of
 from sagebridge_operators.steps import why_not_runnable
+
+if TYPE_CHECKING:
+    from sagebridge_operators.launch.execution import EngineExecution
+    from sagebridge_operators.launch.flow import Flow
 
 
 class Interrupted(KeyboardInterrupt):
@@ -40,10 +47,38 @@ class Interrupted(KeyboardInterrupt):
         super().__init__(f"stopped by {signal.Signals(number).name}")
 
 
+class _Interrupts:
+    """While it is entered SIGINT and SIGTERM raise :class:`Interrupted`, each time they come."""
+
+    def __init__(self) -> None:
+        self.ended = False
+        """Whether the execution has ended, so that no job is left to stop."""
+
+    def __enter__(self) -> Self:
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        self._before = {number: signal.signal(number, self._interrupt) for number in numbers}
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        stopping = b"stopping the jobs (Ctrl-C again: without waiting for them)\n"
+        os.write(2, b"closing the UI\n" if self.ended else stopping)
+        raise Interrupted(number)
+
+
 @click.command(short_help="Run a pipeline to its end.")
 @click.argument("source")
 @click.option(
-    "--on", "engine", type=click.Choice(("airflow",)), required=True, help="What runs the steps."
+    "--on", "engine", type=click.Choice(tuple(ENGINES)), required=True, help="What runs the steps."
 )
 @click.option(
     "--backend",
@@ -65,7 +100,7 @@ class Interrupted(KeyboardInterrupt):
 )
 @click.option("--name", help="The pipeline's name; else the document's, else the file's.")
 @workdir_option
-@click.option("--keep-ui", is_flag=True, help="Keep the Airflow UI after the end, until Ctrl-C.")
+@click.option("--keep-ui", is_flag=True, help="Keep the engine's UI after the end, until Ctrl-C.")
 @format_option
 @aws_errors
 def run(
@@ -79,18 +114,22 @@ def run(
     keep_ui: bool,
     form: str,
 ) -> int:
-    """Run a pipeline to its end, on an Airflow that lives as long as the run.
+    """Run a pipeline to its end, on an engine that lives as long as the run.
+
+    On Prefect a flow file runs as it is; of any other source a flow is written, as translate does.
 
     Jobs, records and the local store are kept in the working folder. Ctrl-C stops the jobs and the
     execution; a second one does not wait for the jobs.
 
     Exit code: 0 when the execution succeeded, 3 when it did not, 130 after Ctrl-C.
     """
-    del engine
-    airflow_version()
+    version_of(engine)
+    source = _piped() if source == "-" else source
     pipeline = _read(source, name)
     if pipeline is None:
         return 1
+    flow = _flow(source, name, pipeline) if engine == "prefect" else None
+    pipeline = flow.pipeline if flow is not None else pipeline
     parameters = coerce(pipeline.declared, dict(map(_pair, given)))
     sending = [Upload.parse(upload) for upload in uploads]
     _warn(pipeline)
@@ -99,14 +138,15 @@ def run(
     place.check_isolation(pipeline)
     # With JSON on standard output, what happens is told on the other one.
     out = console(err=form == "json")
-    with _interrupts():
+    with _Interrupts() as interrupts:
         for upload in sending:
             upload.send(place.backend.client("s3"))
-        execution = AirflowExecution(pipeline, parameters, place)
+        execution = _execution(flow or pipeline, parameters, place)
         try:
-            return _execute(execution, out, form, keep_ui=keep_ui)
+            return _execute(execution, out, form, interrupts, keep_ui=keep_ui)
         except Interrupted as interrupted:
-            _report(execution, form)
+            if execution.id and not interrupts.ended:
+                _report(execution, form)
             raise SystemExit(128 + interrupted.number) from None
 
 
@@ -118,16 +158,40 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _read(source: str, name: str | None) -> Pipeline | None:
-    """The pipeline; None where the definition has errors, which are printed."""
-    text = _piped() if source == "-" else source
-    pipeline, losses = sagebridge.read(text, name=name)
+    """The pipeline; None where it has errors, which are printed."""
+    shown = source if source.lstrip()[:1] != "{" else "<stdin>"
     err = console(err=True)
-    for loss in losses:
-        err.print(printable(str(loss)), soft_wrap=True)
-    errors = [one for one in sagebridge.validate(text) if one.severity == "error"]
+    try:
+        (found,) = examine(source)
+    except Untranslatable as error:
+        errors = list(error.findings)
+    else:
+        for loss in found.losses:
+            err.print(printable(str(loss)), soft_wrap=True)
+        if any(one.severity == "error" for one in found.findings):
+            errors = [one for one in sagebridge.validate(source) if one.severity == "error"]
+        else:
+            pipeline = found.pipeline
+            return pipeline if name is None else replace(pipeline, name=name)
     for finding in errors:
-        err.print(finding_line(source, finding), soft_wrap=True)
-    return None if errors else pipeline
+        err.print(finding_line(shown, finding), soft_wrap=True)
+    return None
+
+
+def _flow(source: str, name: str | None, pipeline: Pipeline) -> Flow:
+    """What Prefect runs: a person's own flow, or one that is written."""
+    from sagebridge_operators.launch.flow import Flow
+
+    if registry.detect(source).name != "prefect":
+        return Flow.written(pipeline)
+    if name is not None:
+        raise SourceError(source, "a flow file says its flow's name", "leave --name out")
+    flow = Flow.of_file(source, pipeline)
+    if flow.own_tasks:
+        tasks = ", ".join(flow.own_tasks)
+        text = f"warning: {tasks} run as Prefect runs them, and are no steps of the execution"
+        click.echo(printable(text), err=True)
+    return flow
 
 
 def _piped() -> str:
@@ -145,13 +209,31 @@ def _warn(pipeline: Pipeline) -> None:
             click.echo(printable(text), err=True)
 
 
-def _execute(execution: AirflowExecution, out: Console, form: str, *, keep_ui: bool) -> int:
+def _execution(
+    what: Flow | Pipeline, parameters: Mapping[str, Any], place: Place
+) -> EngineExecution:
+    if isinstance(what, Pipeline):
+        from sagebridge_operators.launch.airflow_execution import AirflowExecution
+
+        return AirflowExecution(what, parameters, place)
+    from sagebridge_operators.launch.prefect_execution import PrefectExecution
+
+    return PrefectExecution(what, parameters, place)
+
+
+def _execute(
+    execution: EngineExecution, out: Console, form: str, interrupts: _Interrupts, *, keep_ui: bool
+) -> int:
     """Starts the execution, shows it until it has ended, and what came of it; the exit code."""
     reader = Reader(execution.place)
+    title = ENGINES[execution.engine]
     with Progress(out) as progress:
-        progress.waiting(f"execution {execution.id}: starting Airflow {airflow_version()}")
+        known = f"execution {execution.id}: " if execution.id else ""
+        progress.waiting(f"{known}starting {title} {version_of(execution.engine)}")
         with execution:
-            out.print(f"Airflow UI: {execution.airflow.ui}", soft_wrap=True)
+            if not known:
+                out.print(f"execution {execution.id}")
+            out.print(f"{title} UI: {execution.ui}", soft_wrap=True)
             while execution.running():
                 progress.steps(reader.progress(execution.id, execution.pipeline))
                 time.sleep(execution.place.look_seconds)
@@ -159,6 +241,7 @@ def _execute(execution: AirflowExecution, out: Console, form: str, *, keep_ui: b
             progress.steps(reader.progress(execution.id, execution.pipeline))
             progress.close()
             code = _report(execution, form)
+            interrupts.ended = True
             if keep_ui:
                 out.print("The UI stays until Ctrl-C.")
                 with suppress(Interrupted):
@@ -166,30 +249,11 @@ def _execute(execution: AirflowExecution, out: Console, form: str, *, keep_ui: b
     return code
 
 
-def _report(execution: AirflowExecution, form: str) -> int:
+def _report(execution: EngineExecution, form: str) -> int:
     """Shows the execution as it ended; the exit code."""
     view = Reader(execution.place).view(execution.id)
     if form == "json":
-        print_json({**view.as_json(), "ui": execution.airflow.ui})
+        print_json({**view.as_json(), "ui": execution.ui})
     else:
         print_view(console(), view)
     return 0 if view.status == "Succeeded" else ExecutionFailed.exit_code
-
-
-@contextmanager
-def _interrupts() -> Iterator[None]:
-    """SIGINT and SIGTERM raise :class:`Interrupted`, each time that they come."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        del frame
-        os.write(2, b"stopping the jobs (Ctrl-C again: without waiting for them)\n")
-        raise Interrupted(number)
-
-    before = {
-        number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

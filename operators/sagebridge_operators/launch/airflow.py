@@ -14,6 +14,7 @@ from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.launch import home as homes
 from sagebridge_operators.launch.engine import PrivateEngine, last_lines
 from sagebridge_operators.launch.rest import AirflowApi
+from sagebridge_operators.launch.versions import version_of
 
 # The worker waits for its job, so no triggerer; logs are read from files, so nobody serves them.
 _COMPONENTS = {
@@ -23,7 +24,7 @@ _COMPONENTS = {
 }
 
 
-class PrivateAirflow(PrivateEngine):
+class PrivateAirflow(PrivateEngine[AirflowApi]):
     """Airflow with the DAG of one pipeline, for one run of it.
 
     Args:
@@ -34,7 +35,7 @@ class PrivateAirflow(PrivateEngine):
         variables: environment variables for the workers.
     """
 
-    title = "Airflow"
+    client = AirflowApi
     port_taken = "address already in use"
 
     def __init__(
@@ -50,18 +51,10 @@ class PrivateAirflow(PrivateEngine):
     ) -> None:
         super().__init__(folder / run_id, execution)
         self.dag_id, self.run_id = dag_id, run_id
-        self._template = self.home.parent / f"airflow-{homes.airflow_version()}.db"
+        self._template = self.home.parent / f"airflow-{version_of('airflow')}.db"
         self._pipeline = pipeline
         self._parallelism = parallelism
         self._variables = variables
-        self._api: AirflowApi | None = None
-
-    @property
-    def api(self) -> AirflowApi:
-        if self._api is None or self._api.url != self.url:
-            self._close()
-            self._api = AirflowApi(self.url)
-        return self._api
 
     @property
     def ui(self) -> str:
@@ -79,10 +72,6 @@ class PrivateAirflow(PrivateEngine):
         return homes.environment(
             self.home, port, parallelism=self._parallelism, more=self._variables
         )
-
-    def kill(self) -> None:
-        super().kill()
-        self._close()
 
     def trigger(self, parameters: Mapping[str, object]) -> None:
         self.patiently(lambda: self.api.trigger(self.dag_id, self.run_id, parameters))
@@ -116,7 +105,3 @@ class PrivateAirflow(PrivateEngine):
         if errors:
             raise ServiceError(f"Airflow cannot import the DAG:\n{last_lines(errors[0])}")
         return False
-
-    def _close(self) -> None:
-        if self._api is not None:
-            self._api.close()

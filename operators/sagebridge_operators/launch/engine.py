@@ -10,18 +10,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, Self, TypeVar
+from typing import ClassVar, Generic, Self, TypeVar
 
 import httpx
 
 from sagebridge.errors import ServiceError
+from sagebridge_operators.launch.rest import Api
 from sagebridge_operators.launch.warden import Warden
 
 _PORT_TRIALS = 5
 _T = TypeVar("_T")
+_A = TypeVar("_A", bound=Api)
 
 
-class PrivateEngine(ABC):
+class PrivateEngine(ABC, Generic[_A]):
     """An engine that ``with`` starts and ends.
 
     Args:
@@ -32,7 +34,7 @@ class PrivateEngine(ABC):
         ServiceError: it does not start, or ends by itself.
     """
 
-    title: ClassVar[str]
+    client: type[_A]
     starts_within: ClassVar[float] = 180.0
     """Seconds; without bytecode a first start takes a minute."""
     port_taken: ClassVar[str]
@@ -42,6 +44,7 @@ class PrivateEngine(ABC):
         self.home = home.resolve()
         self.url = ""
         self._execution = execution
+        self._api: _A | None = None
         self._environment: dict[str, str] = {}
         self._warden: Warden | None = None
         self._added: list[Warden] = []
@@ -95,9 +98,21 @@ class PrivateEngine(ABC):
         """Ends it at once; of its home the logs stay."""
         for warden in self._wardens():
             warden.kill()
+        if self._api is not None:
+            self._api.close()
         for path in self.home.iterdir() if self.home.exists() else ():
             if path.name != "logs":
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    @property
+    def title(self) -> str:
+        return self.client.title
+
+    @property
+    def api(self) -> _A:
+        if self._api is None or self._api.url != self.url:
+            self._api = self.client(self.url)
+        return self._api
 
     @property
     def running(self) -> bool:
@@ -114,6 +129,7 @@ class PrivateEngine(ABC):
         *,
         execution: str | None = None,
         variables: Mapping[str, str] | None = None,
+        folder: Path | None = None,
     ) -> Warden:
         """Starts one more process, which ends before the engine does or by itself.
 
@@ -122,9 +138,15 @@ class PrivateEngine(ABC):
             command: the program and its arguments.
             execution: the execution whose jobs stop if this process is killed.
             variables: more of the environment.
+            folder: that it is started in, else the home.
         """
-        env = self.environment() | dict(variables or {})
-        warden = self._guarded({name: command}, env, execution)
+        warden = Warden(
+            {name: command},
+            logs=self.home / "logs",
+            cwd=folder or self.home,
+            env=self.environment() | dict(variables or {}),
+            execution=execution,
+        )
         self._added.append(warden)
         return warden
 
@@ -144,7 +166,7 @@ class PrivateEngine(ABC):
     def last_words(self, *components: str) -> str:
         """The end of the log of each component, else of all."""
         names = components or ("warden", *self.commands(0))
-        logs = {name: self._log(name) for name in names}
+        logs = {name: self.log(name) for name in names}
         return "\n".join(
             f"--- {name} ({self.home / 'logs' / name}.log)\n{last_lines(text)}"
             for name, text in logs.items()
@@ -155,17 +177,16 @@ class PrivateEngine(ABC):
         """The last first."""
         return [*reversed(self._added), *filter(None, (self._warden,))]
 
-    def _guarded(
-        self, commands: Mapping[str, Sequence[str]], env: Mapping[str, str], execution: str | None
-    ) -> Warden:
-        return Warden(
-            commands, logs=self.home / "logs", cwd=self.home, env=env, execution=execution
-        )
-
     def _start(self, port: int) -> Warden:
         self.url = f"http://127.0.0.1:{port}"
         self._environment = self.make_environment(port)
-        self._warden = self._guarded(self.commands(port), self._environment, self._execution)
+        self._warden = Warden(
+            self.commands(port),
+            logs=self.home / "logs",
+            cwd=self.home,
+            env=self._environment,
+            execution=self._execution,
+        )
         return self._warden
 
     def _wait_until_ready(self) -> bool:
@@ -173,7 +194,7 @@ class PrivateEngine(ABC):
         until = time.monotonic() + self.starts_within
         while time.monotonic() < until:
             if not self.running:
-                if any(self.port_taken in self._log(name) for name in self.commands(0)):
+                if any(self.port_taken in self.log(name) for name in self.commands(0)):
                     return False
                 raise ServiceError(f"{self.title} does not start:\n{self.last_words()}")
             if self.is_ready():
@@ -183,7 +204,8 @@ class PrivateEngine(ABC):
             f"{self.title} is not ready after {self.starts_within:.0f} s:\n{self.last_words()}"
         )
 
-    def _log(self, component: str) -> str:
+    def log(self, component: str) -> str:
+        """What a process has written so far."""
         try:
             return (self.home / "logs" / f"{component}.log").read_text(errors="replace")
         except FileNotFoundError:

@@ -10,10 +10,9 @@ import sys
 import tempfile
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from sagebridge.errors import MissingExtra, ServiceError
+from sagebridge.errors import ServiceError
 from sagebridge.model.pipeline import Pipeline
 from sagebridge.model.values import ABSENT
 from sagebridge_operators.launch.engine import environment_without, last_lines
@@ -31,14 +30,6 @@ from sagebridge_operators.airflow import build
 path = Path(__file__).with_suffix(".json")
 dag = build(sagebridge.read(path).pipeline, dag_id=path.stem)
 '''
-
-
-def airflow_version() -> str:
-    """Raises :class:`MissingExtra`."""
-    try:
-        return version("apache-airflow-core")
-    except PackageNotFoundError:
-        raise MissingExtra("running on Airflow", "airflow") from None
 
 
 def prepare(home: Path, template: Path, pipeline: Pipeline, dag_id: str) -> None:

@@ -8,13 +8,14 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import closing
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import httpx
 
-from sagebridge.errors import MissingExtra
+from sagebridge.errors import ServiceError
 from sagebridge_operators.launch.engine import PrivateEngine, environment_without
+from sagebridge_operators.launch.rest import PrefectApi
+from sagebridge_operators.launch.versions import version_of
 
 # Run with the interpreter's -P: the folder that a command is started in is no place for modules.
 PREFECT = (sys.executable, "-P", "-m", "prefect")
@@ -22,15 +23,7 @@ PREFECT = (sys.executable, "-P", "-m", "prefect")
 _DATABASE = "prefect.db"
 
 
-def prefect_version() -> str:
-    """Raises :class:`MissingExtra`."""
-    try:
-        return version("prefect")
-    except PackageNotFoundError:
-        raise MissingExtra("running on Prefect", "prefect") from None
-
-
-class PrefectServer(PrivateEngine):
+class PrefectServer(PrivateEngine[PrefectApi]):
     """``with PrefectServer(folder / name) as server:`` has ``server.url`` with UI and API.
 
     Args:
@@ -40,7 +33,7 @@ class PrefectServer(PrivateEngine):
         variables: environment variables for all that runs in it.
     """
 
-    title = "Prefect"
+    client = PrefectApi
     port_taken = "already in use"
 
     def __init__(
@@ -52,7 +45,7 @@ class PrefectServer(PrivateEngine):
     ) -> None:
         super().__init__(home, execution)
         self._variables = dict(variables or {})
-        self._template = self.home.parent / f"prefect-{prefect_version()}.db"
+        self._template = self.home.parent / f"prefect-{version_of('prefect')}.db"
 
     @property
     def api_url(self) -> str:
@@ -85,12 +78,11 @@ class PrefectServer(PrivateEngine):
 
     def is_ready(self) -> bool:
         try:
-            with httpx.Client(base_url=self.api_url, timeout=5, trust_env=False) as api:
+            with closing(PrefectApi(self.url, timeout=5)) as api:
                 # Something else may have taken the port, another Prefect even.
-                home = api.get("/admin/settings").raise_for_status().json()["home"]
-        except (httpx.HTTPError, LookupError, TypeError, ValueError):
-            return False
-        if home != str(self.home):
+                if api.home() != str(self.home):
+                    return False
+        except (httpx.TransportError, ServiceError, LookupError, TypeError, ValueError):
             return False
         if not self._template.exists():
             self._keep_database()

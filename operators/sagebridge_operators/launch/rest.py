@@ -1,21 +1,23 @@
-"""Airflow's public REST API (version 2, Airflow 3.1 and later), as far as a run needs it."""
+"""The engines' public REST APIs, as far as a run needs them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import httpx
 
 from sagebridge.errors import ServiceError
 
 
-class AirflowApi:
-    """A client of the Airflow at ``url``, which must let anyone in; ``timeout`` in seconds.
+class Api:
+    """A client of the engine at ``url``, which must let anyone in; ``timeout`` in seconds.
 
     Raises:
         ServiceError: it refuses a request. While it cannot be reached, ``httpx.TransportError``.
     """
+
+    title: ClassVar[str]
 
     def __init__(self, url: str, timeout: float = 30) -> None:
         self.url = url
@@ -23,6 +25,23 @@ class AirflowApi:
 
     def close(self) -> None:
         self._http.close()
+
+    def _request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        answer = self._send(method, path, body)
+        if answer.is_error:
+            raise ServiceError(f"{self.title} refuses {method} {path}: {_detail(answer)}")
+        return answer.json()
+
+    def _send(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None
+    ) -> httpx.Response:
+        return self._http.request(method, path, json=body)
+
+
+class AirflowApi(Api):
+    """Version 2, of Airflow 3.1 and later."""
+
+    title = "Airflow"
 
     def scheduler_is_healthy(self) -> bool:
         health = self._request("GET", "/api/v2/monitor/health")
@@ -62,21 +81,15 @@ class AirflowApi:
             if not page["task_instances"] or len(found) >= page["total_entries"]:
                 return found
 
-    def _request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        answer = self._send(method, path, body)
-        if answer.is_error:
-            raise ServiceError(f"Airflow refuses {method} {path}: {_detail(answer)}")
-        return answer.json()
-
     def _send(
         self, method: str, path: str, body: Mapping[str, Any] | None = None
     ) -> httpx.Response:
         if "Authorization" not in self._http.headers:
             self._authorize()
-        answer = self._http.request(method, path, json=body)
+        answer = super()._send(method, path, body)
         if answer.status_code == httpx.codes.UNAUTHORIZED:
             self._authorize()
-            answer = self._http.request(method, path, json=body)
+            answer = super()._send(method, path, body)
         return answer
 
     def _authorize(self) -> None:
@@ -84,6 +97,32 @@ class AirflowApi:
         if answer.is_error:
             raise ServiceError(f"Airflow at {self.url} gives no token: {_detail(answer)}")
         self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+
+
+class PrefectApi(Api):
+    """Of Prefect 3."""
+
+    title = "Prefect"
+
+    def home(self) -> str:
+        """The server's PREFECT_HOME."""
+        return str(self._request("GET", "/api/admin/settings")["home"])
+
+    def create_run(self, flow: str, name: str, parameters: Mapping[str, Any]) -> str:
+        """Makes a flow run, which somebody has to run, and says its id."""
+        flow_id = self._request("POST", "/api/flows/", {"name": flow})["id"]
+        body = {"flow_id": flow_id, "name": name, "parameters": parameters}
+        return str(self._request("POST", "/api/flow_runs/", body)["id"])
+
+    def run_state(self, run: str) -> dict[str, Any]:
+        """``type``, as ``RUNNING`` or ``COMPLETED``, ``name`` and ``message``."""
+        return dict(self._request("GET", f"/api/flow_runs/{run}")["state"])
+
+    def end_run(self, run: str, type_: str, message: str) -> None:
+        """Puts a flow run into a final state, whatever it is in."""
+        state = {"type": type_, "name": type_.title(), "message": message}
+        body = {"state": state, "force": True}
+        self._request("POST", f"/api/flow_runs/{run}/set_state", body)
 
 
 def _detail(answer: httpx.Response) -> str:

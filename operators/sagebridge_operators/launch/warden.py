@@ -60,6 +60,11 @@ class Warden:
         """Whether all that was started still runs."""
         return self._process.poll() is None
 
+    @property
+    def exit_code(self) -> int | None:
+        """Of what ended first, 128 and the signal's number where one ended it; None before."""
+        return self._process.poll()
+
     def stop(self) -> None:
         """Ends the session; nothing of it is left afterwards."""
         if self.running:
@@ -116,7 +121,7 @@ def _signal(pids: Sequence[int], number: signal.Signals) -> None:
 
 
 def main(words: Sequence[str]) -> int:
-    """The warden's side: 0 when asked to end, 1 when something that it keeps ended by itself."""
+    """The warden's side: 0 when asked to end, else the exit code of what ended by itself."""
     task = json.loads(words[0])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _leave)
@@ -125,15 +130,15 @@ def main(words: Sequence[str]) -> int:
         children = [
             _start(command, logs / f"{name}.log") for name, command in task["commands"].items()
         ]
-        while all(child.poll() is None for child in children):
+        while not (ended := [code for child in children if (code := child.poll()) is not None]):
             if select.select([sys.stdin], [], [], 0.2)[0]:
                 if task["execution"]:
                     _abandoned(task["execution"])
-                break
+                return 1
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         end_session(os.getsid(0))
-    return 1
+    return ended[0] if ended[0] >= 0 else 128 - ended[0]
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

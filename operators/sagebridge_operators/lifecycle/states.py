@@ -76,6 +76,15 @@ def status(
     return Status("Stopped") if "Stopped" in reached else Status("Succeeded")
 
 
+def verdict(pipeline: Pipeline, records: Records, *, stop_requested: bool) -> Status:
+    """The status of an execution whose engine says that it has ended."""
+    found = status(pipeline, records)
+    stopped = any(record["status"] == "Stopped" for record in records.values())
+    if stop_requested and stopped and found.status in ("Failed", "Stopped"):
+        return Status("Stopped", "a stop was asked for")
+    return found
+
+
 def failure_reason(records: Records) -> str:
     """The message of a Fail step that was reached, else the first failed step and its reason."""
     failed = sorted(

@@ -24,7 +24,7 @@ from sagebridge_operators.errors import ExecutionFailed
 from sagebridge_operators.lifecycle.execution import Execution, execution_id
 from sagebridge_operators.lifecycle.outputs import references_to
 from sagebridge_operators.lifecycle.run import StepRun
-from sagebridge_operators.lifecycle.states import RUNNING, Status, states, status
+from sagebridge_operators.lifecycle.states import RUNNING, Status, states, verdict
 from sagebridge_operators.lifecycle.stopping import PATIENCE
 from sagebridge_operators.prefect import artifacts, ends, tasks
 from sagebridge_operators.prefect.backends import described
@@ -200,10 +200,9 @@ class FlowRun(Draft):
         return Scene(execution, self._settings(None), settings, again=info.run_count > 1)
 
     def _status(self) -> Status:
-        found = status(self._pipeline, self._records)
-        if any(record["status"] == "Stopped" for record in self._records.values()):
-            return Status("Stopped", found.reason or "a stop was asked for")
-        return found
+        scene = self._scene
+        asked = scene is not None and scene.records.stop_requested(scene.execution.id)
+        return verdict(self._pipeline, self._records, stop_requested=asked)
 
     def _end(self) -> dict[str, Any] | State:
         scene, found = self._scene, self._status()

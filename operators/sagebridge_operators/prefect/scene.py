@@ -53,6 +53,9 @@ class Scene:
             "settings": {name: dict(one) for name, one in settings.items()},
         }
         self.records.begin(execution.id, body, dict)
+        begun = self.records.execution(execution.id) or {}
+        if "settings" not in begun:  # whoever started the flow run could not know them
+            self.records.objects.put(f"{execution.id}/execution.json", {**body, **begun})
 
     def describe(self, pipeline: Pipeline) -> None:
         """Records the definition, which a plain ``if`` lets grow while the flow runs."""

@@ -44,7 +44,7 @@ def read(source: Any) -> tuple[Pipeline, tuple[Loss, ...]]:
     Raises :class:`SourceError` that names the flows where there are several, or says why the file
     cannot be read.
     """
-    found = _read_one(source)
+    found = read_one(source)
     return found.pipeline, found.losses
 
 
@@ -57,13 +57,14 @@ def read_all(source: Any) -> list[tuple[Pipeline, tuple[Loss, ...]]]:
 def validate(source: Any) -> tuple[Finding, ...]:
     """The findings of the pipeline that a file makes, at the lines of its flow and steps."""
     try:
-        found = _read_one(source)
+        found = read_one(source)
     except SourceError as error:
         return (unreadable(error),)
     return tuple(findings(found))
 
 
-def _read_one(source: Any) -> FileReading:
+def read_one(source: Any) -> FileReading:
+    """As :func:`read`, with what the file calls the flow."""
     file, wanted = split(source)
     return only(file, _read(file, wanted), "flow")
 
@@ -162,7 +163,15 @@ def _reading(file: str, tree: ast.Module, function: Function) -> FileReading:
         Loss("engine-option", "info", f"{file}:{line}", what, "sagemaker")
         for line, what in (*_unsaid(options), *_settings(draft, interpreter, function))
     )
-    return FileReading(name, pipeline, tuple(losses), function.lineno, interpreter.lines)
+    return FileReading(
+        name,
+        pipeline,
+        tuple(losses),
+        function.lineno,
+        interpreter.lines,
+        entry=function.name,
+        arguments=tuple(draft.parameters),
+    )
 
 
 def _options(function: Function) -> dict[str, ast.expr]:

@@ -91,7 +91,10 @@ def _outcome(path: Path, scratch: Path) -> Outcome:
         tree = ast.parse(path.read_bytes(), str(path))
         file = File(str(path), raise_lines(tree))
         module = _imported(path, rewritten(tree))
-        flows = [_described(flow, file, traced) for flow in _flows(module, path)]
+        flows = [
+            _described(flow, file, traced) | {"entry": _entry(module, flow)}
+            for flow in _flows(module, path)
+        ]
     except TooLong as error:
         return _error(_line(error.__traceback__, path), f"takes more than {LIMIT:g} s to trace")
     except SyntaxError as error:
@@ -236,6 +239,11 @@ def _flows(module: ModuleType, path: Path) -> list[Any]:
     return sorted(own, key=lambda flow: int(flow.fn.__code__.co_firstlineno))
 
 
+def _entry(module: ModuleType, flow: Any) -> str:
+    """What the file calls the flow."""
+    return next(name for name, value in vars(module).items() if value is flow)
+
+
 def _described(flow: Any, file: File, traced: list[FlowTrace]) -> Outcome:
     trace = FlowTrace(flow, file)
     traced.append(trace)
@@ -256,6 +264,7 @@ def _described(flow: Any, file: File, traced: list[FlowTrace]) -> Outcome:
         "definition": definition(pipeline),
         "losses": [loss.as_json() for loss in losses],
         "lines": trace.lines,
+        "arguments": [one.name for one in trace.taken if one.argument is not None],
     }
 
 

@@ -76,4 +76,12 @@ def _reading(file: str, flow: dict[str, Any]) -> FileReading:
     document = parse(json.dumps(flow["definition"]), f"{file}#{flow['name']}")
     pipeline, _ = read_definition(replace(document, envelope=flow["envelope"]))
     losses = (Loss(**{**loss, "place": f"{file}:{loss['place']}"}) for loss in flow["losses"])
-    return FileReading(flow["name"], pipeline, tuple(losses), flow["line"], flow["lines"])
+    return FileReading(
+        flow["name"],
+        pipeline,
+        tuple(losses),
+        flow["line"],
+        flow["lines"],
+        entry=flow["entry"],
+        arguments=tuple(flow["arguments"]),
+    )

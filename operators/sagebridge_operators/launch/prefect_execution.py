@@ -1,0 +1,114 @@
+"""One execution of a flow on a private Prefect server, by a process of its own."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sagebridge_operators.launch.engine import last_lines
+from sagebridge_operators.launch.execution import EngineExecution
+from sagebridge_operators.launch.flow import Flow
+from sagebridge_operators.launch.place import Place
+from sagebridge_operators.launch.prefect import PrefectServer
+from sagebridge_operators.launch.warden import Warden
+from sagebridge_operators.lifecycle import stopping
+
+# What Prefect's own runner starts for a flow run.
+_ENGINE = (sys.executable, "-P", "-m", "prefect.engine")
+_UNSUCCESSFUL = ("FAILED", "CRASHED", "CANCELLED")
+_CANCELLED = ("CANCELLING", "CANCELLED")
+
+
+class PrefectExecution(EngineExecution):
+    """Its id follows from that of its flow run, which only a server that runs can give."""
+
+    engine = "prefect"
+
+    def __init__(self, flow: Flow, parameters: Mapping[str, Any], place: Place) -> None:
+        super().__init__(flow.pipeline, parameters, place)
+        self.flow = flow
+        self._name = self.run_name(flow.entry)
+        self._server = PrefectServer(
+            place.home / "prefect" / self._name, variables=place.variables()
+        )
+        self._flow_run = ""
+        self._process: Warden | None = None
+        place.check_writable()
+
+    @property
+    def server(self) -> PrefectServer:
+        return self._server
+
+    @property
+    def ui(self) -> str:
+        return f"{self.server.url}/runs/flow-run/{self._flow_run}" if self._flow_run else ""
+
+    def trigger(self) -> None:
+        server, flow = self.server, self.flow
+        given = flow.given(self.parameters)
+        self._flow_run = server.patiently(
+            lambda: server.api.create_run(flow.name, self._name, given)
+        )
+        self.identify(flow.name, self._flow_run)
+        # A person's own code finds the folder that the command was started in.
+        file, folder = (flow.file, Path.cwd()) if flow.file else (self._written(), server.home)
+        self._process = server.add(
+            "flow",
+            (*_ENGINE, self._flow_run),
+            execution=self.id,
+            variables={"PREFECT__FLOW_ENTRYPOINT": f"{file}:{flow.entry}"},
+            folder=folder,
+        )
+        self.begin()
+
+    def running(self) -> bool:
+        """A run that is cancelled in Prefect is stopped: no worker is there to do it."""
+        if self._state()["type"] in _CANCELLED and not self._stop_asked():
+            self.place.records.request_stop(self.id)
+        return self._process is not None and self._process.running
+
+    def end_run(self, reason: str) -> None:
+        self._set_state("CANCELLED", reason, patience=5)
+
+    def settle(self) -> str:
+        """A flow that ended by itself has recorded its end; any other ended too early."""
+        records, backend = self.place.records, self.place.backend
+        if records.end(self.id) is not None:
+            return ""
+        state = self._state()
+        if state["type"] in _UNSUCCESSFUL:
+            why = state["message"] or f"the flow run is {state['name']}"
+        else:
+            why = self._end_of_process()
+            self._set_state("CRASHED", why)
+        stopping.adopt(records, backend, self.id, why)
+        stopping.stop(records, backend, self.id)
+        stopping.settle(records, backend, self.id, "Failed", why)
+        return why
+
+    def _written(self) -> Path:
+        file = self.server.home / "flow.py"
+        file.write_text(self.flow.text, encoding="utf-8")
+        return file
+
+    def _stop_asked(self) -> bool:
+        records = self.place.records
+        return records.end(self.id) is not None or records.stop_requested(self.id)
+
+    def _state(self) -> dict[str, Any]:
+        return self.server.patiently(lambda: self.server.api.run_state(self._flow_run))
+
+    def _set_state(self, type_: str, message: str, patience: float = 60) -> None:
+        server = self.server
+        server.patiently(lambda: server.api.end_run(self._flow_run, type_, message), patience)
+
+    def _end_of_process(self) -> str:
+        code = self._process.exit_code if self._process is not None else None
+        log = self.server.home / "logs" / "flow.log"
+        if code is not None and code > 128:
+            return f"the flow's process was killed by {signal.Signals(code - 128).name}"
+        said = last_lines(self.server.log("flow"), 1)
+        return f"the flow's process ended before its steps did: {said} (its log is {log})"
