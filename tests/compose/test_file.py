@@ -6,6 +6,9 @@ import json
 import re
 import shutil
 import subprocess
+import sys
+import zipfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -96,25 +99,51 @@ def test_our_services_have_no_privileges(name: str) -> None:
     assert DOCKERFILE.rstrip().endswith("USER sagebridge")
 
 
+def copies() -> list[tuple[list[str], str]]:
+    """The sources and the target of each COPY of the Dockerfile."""
+    lines = [line.split() for line in re.findall(r"^COPY (.*)$", DOCKERFILE, re.MULTILINE)]
+    return [(words[:-1], words[-1]) for words in lines]
+
+
 def test_the_image_gets_all_that_it_is_made_from_and_starts() -> None:
-    sources = [
-        word
-        for line in re.findall(r"^COPY (.*)$", DOCKERFILE, re.MULTILINE)
-        for word in line.split()[:-1]
-    ]
-    for source in {*sources, "docker/init.py", "docker/health.py"} - {"."}:
+    copied = {source for sources, _ in copies() for source in sources} - {"."}
+    for source in copied | {"docker/init.py", "docker/health.py"}:
         assert (CHECKOUT / source).exists()
         assert source.split("/")[0] in shipped()
     assert f"WORKDIR {IMAGE}\n" in DOCKERFILE
-    mounted = {mount.split(":")[0] for one in SERVICES.values() for mount in one["volumes"]}
-    assert all((CHECKOUT / one).is_dir() for one in mounted if one.startswith("."))
-    assert {one for one in mounted if not one.startswith(".")} == set(DOCUMENT["volumes"])
+
+
+def test_the_project_is_installed_from_what_is_copied_first(tmp_path: Path) -> None:
+    (*first, everything) = copies()
+    assert everything == (["."], ".")
+    for sources, target in first:
+        for source in sources:
+            into = tmp_path / target / ("" if (CHECKOUT / source).is_dir() else Path(source).name)
+            into.parent.mkdir(parents=True, exist_ok=True)
+            if (CHECKOUT / source).is_dir():
+                shutil.copytree(CHECKOUT / source, into)
+            else:
+                shutil.copy(CHECKOUT / source, into)
+    build = "from hatchling.build import build_editable; print(build_editable('.'))"
+    built = subprocess.run(
+        [sys.executable, "-c", build], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    with zipfile.ZipFile(tmp_path / built.stdout.split()[-1]) as wheel:
+        (paths,) = (wheel.read(name) for name in wheel.namelist() if name.endswith(".pth"))
+    assert paths.decode().split() == [str(tmp_path / "adapters"), str(tmp_path / "operators")]
+
+
+def test_volumes_are_declared_and_belong_to_the_images_user() -> None:
+    mounts = [mount.split(":") for one in SERVICES.values() for mount in one["volumes"]]
+    assert all((CHECKOUT / source).is_dir() for source, *_ in mounts if source[0] == ".")
+    assert {source for source, *_ in mounts if source[0] != "."} == set(DOCUMENT["volumes"])
     # A new volume has the owner of the image's folder of that path.
-    for one in SERVICES.values():
-        for mount in one["volumes"]:
-            inside = mount.split(":")[1]
-            if one["image"].startswith("sagebridge-") and not mount.startswith("."):
-                assert re.search(rf"\s{inside}\s", DOCKERFILE), inside
+    ours = {inside for source, inside, *_ in mounts if source[0] != "."} - {
+        "/var/lib/postgresql/data"
+    }
+    made = re.search(r"install --directory --owner sagebridge[^&]*", DOCKERFILE)
+    assert made
+    assert ours <= set(made[0].split())
 
 
 def test_compose_reads_the_file() -> None:
@@ -122,7 +151,9 @@ def test_compose_reads_the_file() -> None:
     for client in (["docker", "compose"], ["docker-compose"]):
         if not shutil.which(client[0]):
             continue
-        if subprocess.run([*client, "version"], capture_output=True, check=False).returncode:
+        version = [*client, "version", "--short"]
+        told = subprocess.run(version, capture_output=True, text=True, check=False)
+        if told.returncode or told.stdout.startswith("1."):
             continue
         for profile in ("airflow", "prefect", "*"):
             command = [*client, "--file", str(FILE), "--profile", profile, "config", "--quiet"]
