@@ -27,8 +27,8 @@ test:
 	.venvs/sagemaker/bin/pytest tests/sagemaker
 	.venvs/sagemaker-3/bin/pytest tests/sagemaker
 	.venvs/airflow-3.1/bin/pytest -m airflow31
-	.venvs/prefect-3.7/bin/pytest tests/prefect
-	.venvs/prefect/bin/pytest tests/prefect tests/formats/prefect/test_tracer.py
+	.venvs/prefect-3.7/bin/pytest tests/prefect tests/deploy/test_runs.py
+	.venvs/prefect/bin/pytest tests/prefect tests/deploy tests/formats/prefect/test_tracer.py
 	$(AIRFLOW)/pytest
 
 check: airflow
@@ -36,9 +36,11 @@ check: airflow
 	$(AIRFLOW)/ruff format --check
 	$(AIRFLOW)/mypy
 
-bench: airflow
+bench: airflow prefect
 	$(AIRFLOW)/python benchmarks/translate.py
 	$(AIRFLOW)/python benchmarks/parse.py
+	$(AIRFLOW)/python benchmarks/overhead.py airflow
+	.venvs/prefect/bin/python benchmarks/overhead.py prefect
 
 airflow:
 	@$(BOOTSTRAP) airflow

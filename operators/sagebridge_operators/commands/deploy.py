@@ -136,7 +136,8 @@ class _Run:
     check: bool
     codes: set[int] = field(default_factory=set)
     done: list[dict[str, Any]] = field(default_factory=list)
-    deployed: dict[str, Deployment] = field(default_factory=dict)
+    claimed: dict[str, str] = field(default_factory=dict)
+    deployed: list[Deployment] = field(default_factory=list)
 
     def make_pool(self) -> None:
         if not self.server.has_pool(self.work_pool):
@@ -159,18 +160,16 @@ class _Run:
 
         for loss in file.losses:
             click.echo(printable(str(loss)), err=True)
+        if file.text is not None:
+            self._claim(str(file.path), source)
         if file.is_stale:
             outcome = "updated" if file.path.exists() else "created"
             if not self.check:
                 file.write(overwrite=self.overwrite)
             self._note(outcome, file=str(file.path))
         for one in deployments(file, work_pool=self.work_pool, variables=self.variables):
-            if one.full_name in self.deployed:
-                raise UsageError(
-                    f"{source}: {one.full_name} is also {self.deployed[one.full_name].entrypoint}; "
-                    "give one of the pipelines another name"
-                )
-            self.deployed[one.full_name] = one
+            self._claim(one.full_name, source)
+            self.deployed.append(one)
             result = self.server.compare(one) if self.check else self.server.apply(one)
             self._note(
                 result.outcome,
@@ -180,12 +179,18 @@ class _Run:
                 url=result.url,
             )
 
+    def _claim(self, thing: str, source: str) -> None:
+        """Raises UsageError where another source of this call has made it."""
+        if self.claimed.setdefault(thing, source) != source:
+            other = self.claimed[thing]
+            raise UsageError(f"{source}: {thing} is also that of {other}; rename one of the two")
+
     def keep(self) -> None:
         """Puts what is deployed into prefect.yaml."""
         from sagebridge_operators.launch import deploy_yaml
 
         file = deploy_yaml.FILE
-        entries = [one.entry() for one in self.deployed.values()]
+        entries = [one.entry() for one in self.deployed]
         try:
             text = deploy_yaml.updated(file, entries)
         except SagebridgeError as error:

@@ -27,12 +27,14 @@ from sagebridge_operators.errors import FileKept
 
 @dataclass(frozen=True, slots=True)
 class FlowFile:
-    """A file with flows. ``text`` is what it has to hold; None where it is a person's own.
+    """A file, and the pipelines of its flows in its order.
 
-    ``wanted`` is the flow that is meant of a file of several; None means all of them.
+    ``text`` is what it has to hold, None where it is a person's own; ``wanted`` is the flow that is
+    meant of a file of several, None where all are.
     """
 
     path: Path
+    pipelines: tuple[Pipeline, ...]
     text: str | None = None
     wanted: str | None = None
     losses: tuple[Loss, ...] = ()
@@ -77,14 +79,14 @@ def flow_files(
         file, wanted = split(source)
         if name is not None:
             raise SourceError(source, "a flow file says its flow's name", "leave --name out")
-        examine(source, "prefect", every=True)
-        yield FlowFile(Path(file), wanted=wanted)
+        examined = examine(source, "prefect", every=True)
+        yield FlowFile(Path(file), tuple(one.pipeline for one in examined), wanted=wanted)
         return
     for one in examine(source, format, every=True):
         pipeline = one.pipeline if name is None else replace(one.pipeline, name=name)
         text, lost = sagebridge.write(pipeline, "prefect")
         path = folder / f"{safe_stem(pipeline.name or 'pipeline')}.py"
-        yield FlowFile(path, text, losses=(*one.losses, *lost))
+        yield FlowFile(path, (pipeline,), text, losses=(*one.losses, *lost))
 
 
 @dataclass(frozen=True, slots=True)

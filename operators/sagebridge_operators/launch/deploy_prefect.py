@@ -26,7 +26,6 @@ from prefect.utilities.callables import parameter_schema
 from prefect.workers.process import ProcessWorker
 
 from sagebridge.errors import ServiceError, SourceError
-from sagebridge.examine import examine
 from sagebridge.model.pipeline import Pipeline
 from sagebridge.model.values import ABSENT, thaw
 from sagebridge_operators.errors import NoPrefectServer
@@ -64,23 +63,23 @@ def deployments(
     """A deployment for each flow of a file, whose code runs for it. Raises SourceError."""
     folder = Path.cwd()
     with file.readable() as path:
-        for function in file.functions():
-            flow = _loaded(path, function)
-            if file.wanted not in (None, flow.name):
-                continue
-            (one,) = examine(f"{path}#{flow.name}", "prefect")
-            yield Deployment(
-                flow=flow.name,
-                name=deployment_name(one.pipeline),
-                entrypoint=f"{relative(file.path, folder)}:{function}",
-                version=flow.version,
-                description=_description(flow, one.pipeline),
-                tags=tags_of(one.pipeline),
-                work_pool=work_pool,
-                job_variables={"env": dict(variables)} if variables else {},
-                parameters=schema(flow, one.pipeline),
-                folder=folder,
-            )
+        found = [(function, _loaded(path, function)) for function in file.functions()]
+    meant = [one for one in found if file.wanted in (None, one[1].name)]
+    if len(meant) != len(file.pipelines):
+        raise SourceError(str(file.path), "makes flows otherwise than by @flow on a function")
+    for (function, flow), pipeline in zip(meant, file.pipelines, strict=True):
+        yield Deployment(
+            flow=flow.name,
+            name=deployment_name(pipeline),
+            entrypoint=f"{relative(file.path, folder)}:{function}",
+            version=flow.version,
+            description=_description(flow, pipeline),
+            tags=tags_of(pipeline),
+            work_pool=work_pool,
+            job_variables={"env": dict(variables)} if variables else {},
+            parameters=schema(flow, pipeline),
+            folder=folder,
+        )
 
 
 def _loaded(path: Path, function: str) -> Any:

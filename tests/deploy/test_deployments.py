@@ -1,0 +1,248 @@
+"""What `sagebridge deploy` makes on a Prefect server, and in a project's folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.deploy.conftest import Project
+
+pytestmark = [pytest.mark.prefect, pytest.mark.slow]
+
+ROOT = Path(__file__).parent.parent.parent
+FAIL = {"Name": "Stop", "Type": "Fail", "Arguments": {"ErrorMessage": "no"}}
+PARAMETERS = [
+    {
+        "Name": "Stage",
+        "Type": "String",
+        "DefaultValue": "dev",
+        "EnumValues": ["dev", "prod"],
+        "Description": "Where it runs",
+    },
+    {"Name": "Count", "Type": "Integer", "DefaultValue": 3, "EnumValues": [1, 3]},
+    {"Name": "Rate", "Type": "Float", "DefaultValue": 0.5, "EnumValues": [0.5, 1.0]},
+    {"Name": "in-put", "Type": "String", "Description": 'A "quoted" \\ text'},
+    {"Name": "Sure", "Type": "Boolean", "DefaultValue": True},
+]
+
+
+def definition(**more: Any) -> dict[str, Any]:
+    return {"Version": "2020-12-01", "Steps": [FAIL], **more}
+
+
+def request(name: str, **more: Any) -> str:
+    """A CreatePipeline request."""
+    text = json.dumps(definition(Parameters=more.pop("parameters", [])))
+    return json.dumps({"PipelineName": name, "PipelineDefinition": text, **more})
+
+
+def untimed(deployment: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: value for key, value in deployment.items() if key not in ("id", "created", "updated")
+    }
+
+
+def test_everything_that_a_pipeline_says_is_in_the_deployment(project: Project) -> None:
+    tags = [{"Key": "team", "Value": "ml"}, {"Key": "nightly", "Value": ""}]
+    text = request("Said", parameters=PARAMETERS, Tags=tags, PipelineDescription="Says it all.")
+    (project.folder / "said.json").write_text(text)
+    project.deploy(
+        "said.json", "--work-pool", "of-its-own", "--backend", "local", "--workdir", "work"
+    )
+    made = project.deployment("Said")
+    properties = made["parameter_openapi_schema"]["properties"]
+    for place in properties.values():
+        del place["position"]
+    assert properties == {
+        "Stage": {
+            "title": "Stage",
+            "type": "string",
+            "default": "dev",
+            "enum": ["dev", "prod"],
+            "description": "Where it runs",
+        },
+        "Count": {"title": "Count", "type": "integer", "default": 3, "enum": [1, 3]},
+        "Rate": {"title": "Rate", "type": "number", "default": 0.5, "enum": [0.5, 1.0]},
+        "in_put": {"title": "in-put", "type": "string", "description": 'A "quoted" \\ text'},
+        "Sure": {"title": "Sure", "type": "boolean", "default": True},
+    }
+    assert made["parameter_openapi_schema"]["required"] == ["in_put"]
+    assert made["enforce_parameter_schema"] is True
+    assert sorted(made["tags"]) == ["nightly", "team:ml"]
+    assert made["description"] == "Says it all."
+    assert made["entrypoint"] == "flows/Said.py:said"
+    assert made["concurrency_limit"] is None
+    assert made["schedules"] == []
+    assert made["job_variables"]["env"] == {
+        "SAGEBRIDGE_BACKEND": "local",
+        "SAGEBRIDGE_HOME": str(project.folder / "work"),
+        "SAGEBRIDGE_BASE": str(project.folder),
+        "SAGEBRIDGE_RECORDS": str(project.folder / "work" / "executions"),
+    }
+    assert made["work_pool_name"] == "of-its-own"
+    assert project.api.get("work_pools/of-its-own").json()["type"] == "process"
+    assert "def said(" in (project.folder / "flows" / "Said.py").read_text()
+
+
+def test_deploying_twice_changes_nothing(project: Project) -> None:
+    shutil.copy(ROOT / "flows" / "abalone.py", project.folder)
+    first = project.deployed("abalone.py")
+    assert first[-2]["deployment"] == "AbalonePipeline/AbalonePipeline"
+    before = project.deployment("AbalonePipeline")
+    yaml = project.folder / "prefect.yaml"
+    text, written = yaml.read_text(), yaml.stat().st_mtime_ns
+    assert project.deployed("abalone.py") == [
+        {
+            "deployment": "AbalonePipeline/AbalonePipeline",
+            "entrypoint": "abalone.py:abalone_pipeline",
+            "changed": [],
+            "url": f"{project.server.url}/deployments/deployment/{before['id']}",
+            "outcome": "unchanged",
+        }
+    ]
+    assert project.deployment("AbalonePipeline") == before
+    assert (yaml.read_text(), yaml.stat().st_mtime_ns) == (text, written)
+    assert project.deploy("abalone.py", "--check").stdout.endswith(
+        f"unchanged  {project.server.url}/deployments/deployment/{before['id']}\n"
+    )
+
+
+def test_what_differs_is_changed_and_named(project: Project) -> None:
+    source = project.folder / "grows.json"
+    source.write_text(request("Grows"))
+    project.deploy("grows.json")
+    made = project.deployment("Grows")
+    schedule = {"schedule": {"cron": "0 6 * * *"}, "active": True}
+    project.api.post(f"deployments/{made['id']}/schedules", json=[schedule]).raise_for_status()
+    source.write_text(request("Grows", parameters=PARAMETERS[:1], PipelineDescription="New."))
+    project.deploy("grows.json", "--check", "--overwrite", code=1)
+    assert project.deployment("Grows")["description"] == "Grows."
+    *_, said, kept = project.deployed("grows.json", "--overwrite")
+    assert said["outcome"] == "updated"
+    assert set(said["changed"]) == {"version", "description", "parameters"}
+    assert kept == {"file": "prefect.yaml", "outcome": "updated"}
+    now = project.deployment("Grows")
+    assert now["id"] == made["id"]
+    assert list(now["parameter_openapi_schema"]["properties"]) == ["Stage"]
+    assert [one["schedule"]["cron"] for one in now["schedules"]] == ["0 6 * * *"]
+
+
+def test_a_flow_file_that_a_person_edited_is_kept(project: Project) -> None:
+    (project.folder / "kept.json").write_text(request("Kept"))
+    project.deploy("kept.json", "-o", "mine")
+    file = project.folder / "mine" / "Kept.py"
+    edited = file.read_text().replace('"no"', '"never"')
+    file.write_text(edited)
+    refused = project.deploy("kept.json", "-o", "mine", code=1)
+    assert "mine/Kept.py is not what its source gives" in refused.stderr
+    assert file.read_text() == edited
+    assert project.deployed("mine/Kept.py")[0]["changed"] == ["version"]
+    project.deploy("kept.json", "-o", "mine", "--overwrite")
+    assert '"never"' not in file.read_text()
+
+
+def test_a_folder_and_a_file_in_it_that_fails(project: Project) -> None:
+    folder = project.folder / "in"
+    folder.mkdir()
+    (folder / "one.json").write_text(request("FirstOfTwo"))
+    (folder / "two.json").write_text("{")
+    (folder / "three.json").write_text(request("SecondOfTwo"))
+    done = project.deploy("in", code=5)
+    assert "two.json" in done.stderr
+    assert {"FirstOfTwo", "SecondOfTwo"} <= set(project.names())
+    assert {one.name for one in (project.folder / "flows").glob("*.py")} == {
+        "FirstOfTwo.py",
+        "SecondOfTwo.py",
+    }
+
+
+def test_a_name_that_prefect_refuses(project: Project) -> None:
+    (project.folder / "odd.json").write_text(request("a/b {{ $HOME }} & <c> 100% ü?#"))
+    project.deploy("odd.json")
+    name = "a_b {{ $HOME }} _ _c_ 100_ ü?#"
+    made = project.deployment(name, name.replace("{", "_").replace("}", "_"))
+    assert made["entrypoint"].startswith("flows/a_b_HOME_c_100_")
+    again = project.deployed("odd.json")
+    assert [one["outcome"] for one in again] == ["unchanged"]
+
+
+def test_two_pipelines_that_would_be_one_deployment(project: Project) -> None:
+    (project.folder / "a.json").write_text(request("same/name"))
+    (project.folder / "b.json").write_text(request("same_name"))
+    done = project.deploy("a.json", "b.json", code=2)
+    assert "b.json: flows/same_name.py is also that of a.json" in done.stderr
+
+
+def test_an_airflow_file_and_a_flow_of_several(project: Project) -> None:
+    (project.folder / "both.py").write_text(
+        "from prefect import flow\n"
+        "from sagebridge_operators.prefect import fail, finish\n\n"
+        + "\n\n".join(
+            f"@flow(name='{name}')\ndef {name.lower()}() -> object:\n"
+            f"    fail('Stop', error_message='no')\n    return finish()\n"
+            for name in ("Left", "Right")
+        )
+    )
+    project.deploy("both.py#Right")
+    assert "Right" in project.names()
+    assert "Left" not in project.names()
+    project.deploy("both.py")
+    assert project.deployment("Left")["entrypoint"] == "both.py:left"
+
+
+def test_a_flow_file_that_cannot_be_imported(project: Project) -> None:
+    (project.folder / "broken.py").write_text(
+        "from prefect import flow\n"
+        "from sagebridge_operators.prefect import fail, finish\n\n"
+        "@flow\ndef broken() -> object:\n"
+        "    fail('Stop', error_message='no')\n    return finish()\n\n"
+        "raise RuntimeError('at the end')\n"
+    )
+    done = project.deploy("broken.py", code=5)
+    assert "broken.py:9" in done.stderr
+    assert "at the end" in done.stderr
+
+
+def test_what_a_person_wrote_into_prefect_yaml_stays(project: Project) -> None:
+    yaml = project.folder / "prefect.yaml"
+    yaml.write_text(
+        "# ours\nname: shop\npull: null\ndeployments:\n"
+        "  - name: Yaml # the one\n    schedules:\n      - cron: 0 6 * * *\n"
+        "  - name: other\n    entrypoint: x.py:x\n"
+    )
+    (project.folder / "yaml.json").write_text(request("Yaml"))
+    project.deploy("yaml.json")
+    text = yaml.read_text()
+    for kept in ("# ours", "name: shop", "- name: Yaml # the one", "cron: 0 6 * * *", "x.py:x"):
+        assert kept in text
+    assert "entrypoint: flows/Yaml.py:yaml" in text
+    yaml.write_text("deployments: {a: b}\n")
+    assert "no prefect.yaml" in project.deploy("yaml.json", code=5).stderr
+
+
+def test_the_examples_prefect_yaml_is_fresh_and_deploys_the_same(project: Project) -> None:
+    (project.folder / "flows").mkdir()
+    shutil.copy(ROOT / "flows" / "abalone.py", project.folder / "flows")
+    project.deploy("flows/abalone.py", "--backend", "local")
+    yaml = project.folder / "prefect.yaml"
+    assert yaml.read_text() == (ROOT / "prefect.yaml").read_text()
+    ours = project.deployment("AbalonePipeline")
+    project.api.delete(f"deployments/{ours['id']}").raise_for_status()
+    project.run("-m", "prefect", "--no-prompt", "deploy", "--all")
+    theirs = project.deployment("AbalonePipeline")
+    # A `prefect deploy` has no word for it: unknown parameters end a run instead of being refused.
+    assert ours["parameter_openapi_schema"].pop("additionalProperties") is False
+    assert untimed(theirs) == untimed(ours)
+
+
+def test_no_server(project: Project) -> None:
+    (project.folder / "any.json").write_text(request("Any"))
+    gone = project.deploy("any.json", code=6, env={"PREFECT_API_URL": "http://127.0.0.1:1/api"})
+    assert "no Prefect server answers at http://127.0.0.1:1/api" in gone.stderr
+    none = project.deploy("any.json", code=6, env={"PREFECT_API_URL": ""})
+    assert "set PREFECT_API_URL" in none.stderr
+    assert not (project.folder / "flows").exists()

@@ -1,0 +1,235 @@
+"""Runs of deployments, as Prefect's API starts them and a process worker takes them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from sagebridge.formats.prefect.writer import write
+from sagebridge.model.expressions import parameter, plain
+from sagebridge.model.parameters import Parameter
+from sagebridge.model.pipeline import Pipeline, Step
+from sagebridge_operators.backends.local import LocalBackend
+from sagebridge_operators.launch.prefect import PrefectServer
+from sagebridge_operators.lifecycle.execution import execution_id
+from sagebridge_operators.lifecycle.records import ExecutionRecords, Folder
+from tests.deploy.conftest import Project
+from tests.shapes import ROLE
+
+pytestmark = [pytest.mark.prefect, pytest.mark.slow, pytest.mark.usefixtures("worker")]
+
+ROOT = Path(__file__).parent.parent.parent
+EXAMPLE = ROOT / "pipelines" / "abalone"
+STORE = "s3://sagebridge-abalone"
+ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+
+
+def wait_for(look: Callable[[], Any], patience: float = 180.0) -> Any:
+    until = time.monotonic() + patience
+    while not (found := look()):
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.3)
+    return found
+
+
+class Deployed:
+    """A deployment of a project, its runs and what they leave."""
+
+    def __init__(self, project: Project, flow: str) -> None:
+        self.api, self.flow = project.api, flow
+        self.id = project.deployment(flow)["id"]
+        self.home = project.folder / "work"
+        self.records = ExecutionRecords(Folder(self.home / "executions"))
+        self.backend = LocalBackend(self.home, project.folder)
+
+    def start(self, **parameters: Any) -> httpx.Response:
+        body = {"parameters": parameters}
+        return self.api.post(f"deployments/{self.id}/create_flow_run", json=body)
+
+    def state(self, run: str) -> dict[str, Any]:
+        state: dict[str, Any] = self.api.get(f"flow_runs/{run}").json()["state"]
+        return state
+
+    def ended(self, run: str) -> dict[str, Any]:
+        wait_for(lambda: self.state(run)["type"] in ENDED)
+        return self.state(run)
+
+    def tasks(self, run: str) -> dict[str, str]:
+        body = {"flow_runs": {"id": {"any_": [run]}}}
+        found = self.api.post("task_runs/filter", json=body).json()
+        return {one["name"]: one["state"]["name"] for one in found}
+
+    def steps(self, run: str) -> dict[str, dict[str, Any]]:
+        return self.records.steps(execution_id("prefect", self.flow, run))
+
+    def description(self, run: str, step: str, kind: str) -> dict[str, Any]:
+        """What the service says of the job that a step made: the request that it got."""
+        name = self.steps(run)[step]["job"]["name"]
+        client = self.backend.client("sagemaker")
+        found: dict[str, Any] = getattr(client, f"describe_{kind}_job")(
+            **{f"{kind.capitalize()}JobName": name}
+        )
+        return found
+
+
+@pytest.fixture(scope="module")
+def abalone(
+    tmp_path_factory: pytest.TempPathFactory, server: PrefectServer, api: httpx.Client
+) -> Deployed:
+    """The example's definition with its scripts and sample data, deployed."""
+    folder = tmp_path_factory.mktemp("abalone")
+    project = Project(folder, server, api)
+    shutil.copy(EXAMPLE / "definition.json", folder)
+    subprocess.run([sys.executable, EXAMPLE / "sample_data.py", folder / "data"], check=True)
+    shutil.copytree(folder / "data", folder / "more")
+    uploads = {
+        f"{EXAMPLE}/preprocessing.py": f"{STORE}/code/preprocessing.py",
+        f"{EXAMPLE}/evaluation.py": f"{STORE}/code/evaluation.py",
+        "data": f"{STORE}/data",
+        "more": f"{STORE}/more",
+    }
+    words = [word for one in uploads.items() for word in ("--upload", "=".join(one))]
+    project.deploy(
+        "definition.json", "--name", "Abalone", "--backend", "local", "--workdir", "work", *words
+    )
+    return Deployed(project, "Abalone")
+
+
+def test_a_run_with_other_parameters_ends_completed(abalone: Deployed) -> None:
+    data = f"{STORE}/more/abalone-dataset.csv"
+    run = abalone.start(InputData=data, ModelApprovalStatus="Approved", MseThreshold=7).json()
+    assert run["parameters"]["InputData"] == data
+    ended = abalone.ended(run["id"])
+    assert (ended["type"], ended["name"]) == ("COMPLETED", "Completed"), ended
+    assert abalone.tasks(run["id"]) == {
+        "AbaloneProcess": "Completed",
+        "AbaloneTrain": "Completed",
+        "AbaloneEval": "Completed",
+        "AbaloneMSECond": "Completed",
+        "AbaloneRegisterModel-RegisterModel": "Completed",
+        "AbaloneCreateModel": "Completed",
+        "AbaloneTransform": "Completed",
+        "AbaloneMSEFail": "Skipped",
+    }
+    processed = abalone.description(run["id"], "AbaloneProcess", "processing")
+    assert processed["ProcessingInputs"][0]["S3Input"]["S3Uri"] == data
+    package = abalone.steps(run["id"])["AbaloneRegisterModel-RegisterModel"]["job"]["name"]
+    client = abalone.backend.client("sagemaker")
+    registered = client.describe_model_package(ModelPackageName=package)
+    assert registered["ModelApprovalStatus"] == "Approved"
+
+
+def test_a_fail_step_says_why_the_run_failed(abalone: Deployed) -> None:
+    run = abalone.start(MseThreshold=1.0).json()["id"]
+    ended = abalone.ended(run)
+    assert ended["type"] == "FAILED"
+    assert ended["message"] == "Execution failed due to MSE > 1.0"
+    assert abalone.tasks(run)["AbaloneMSEFail"] == "Failed"
+    assert abalone.tasks(run)["AbaloneTransform"] == "Skipped"
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"MseThreshold": "low"}, ("'MseThreshold'", "'low' is not of type 'number'")),
+        ({"ProcessingInstanceCount": 1.5}, ("'ProcessingInstanceCount'", "'integer'")),
+        ({"MseTreshold": 1.0}, ("'MseTreshold'",)),
+    ],
+    ids=["text for a number", "fraction for an integer", "unknown"],
+)
+def test_a_wrong_parameter_is_refused_before_there_is_a_run(
+    abalone: Deployed, given: dict[str, Any], told: tuple[str, ...]
+) -> None:
+    executions = list(abalone.records.ids())
+    refused = abalone.start(**given)
+    assert refused.status_code == httpx.codes.CONFLICT
+    for word in told:
+        assert word in refused.json()["detail"]
+    assert list(abalone.records.ids()) == executions
+
+
+def sleeping() -> Pipeline:
+    resources = {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}
+    arguments = {
+        "RoleArn": ROLE,
+        "AppSpecification": {
+            "ImageUri": "image",
+            "ContainerEntrypoint": ["sleep", parameter("Seconds")],
+        },
+        "ProcessingResources": {"ClusterConfig": resources},
+    }
+    return Pipeline(
+        (Step("Sleep", "Processing", arguments=plain(arguments)),),
+        parameters=(Parameter("Seconds", "String", "600", ("600", "601")),),
+        name="sleeper",
+    )
+
+
+@pytest.fixture
+def sleeper(project: Project) -> Deployed:
+    (project.folder / "sleeper.py").write_text(write(sleeping())[0])
+    project.deploy("sleeper.py", "--backend", "local", "--workdir", "work")
+    return Deployed(project, "sleeper")
+
+
+def jobs(home: Path) -> list[psutil.Process]:
+    """The processes of jobs of a working folder."""
+
+    def belongs(process: psutil.Process) -> bool:
+        try:
+            return str(home) in " ".join(process.cmdline())
+        except psutil.Error:
+            return False
+
+    return [process for process in psutil.process_iter() if belongs(process)]
+
+
+def flow_process(run: str) -> psutil.Process:
+    """The process that the worker started for a run."""
+
+    def of_run(process: psutil.Process) -> bool:
+        try:
+            return "prefect.engine" in " ".join(process.cmdline()) and process.environ().get(
+                "PREFECT__FLOW_RUN_ID", ""
+            ).replace("-", "") == run.replace("-", "")
+        except psutil.Error:
+            return False
+
+    return next(process for process in psutil.process_iter() if of_run(process))
+
+
+@pytest.mark.parametrize("frozen", [False, True], ids=["flow lives", "flow is frozen"])
+def test_a_cancelled_run_leaves_no_job_running(sleeper: Deployed, frozen: bool) -> None:
+    """Also where the flow's own process has to be killed, and only its hook can stop the job."""
+    run = sleeper.start().json()["id"]
+    wait_for(lambda: any("sleep" in process.cmdline() for process in jobs(sleeper.home)))
+    if frozen:
+        os.kill(flow_process(run).pid, signal.SIGSTOP)
+    cancelling = {"state": {"type": "CANCELLING"}}
+    sleeper.api.post(f"flow_runs/{run}/set_state", json=cancelling).raise_for_status()
+    assert sleeper.ended(run)["type"] == "CANCELLED"
+    wait_for(lambda: not jobs(sleeper.home))
+    wait_for(lambda: "ended" in sleeper.steps(run)["Sleep"])
+    assert sleeper.description(run, "Sleep", "processing")["ProcessingJobStatus"] == "Stopped"
+    assert sleeper.steps(run)["Sleep"]["status"] == "Stopped"
+    end = sleeper.records.end(execution_id("prefect", "sleeper", run))
+    assert (end or {})["status"] == "Stopped"
+
+
+def test_a_value_that_an_enumeration_lacks_is_refused(sleeper: Deployed) -> None:
+    refused = sleeper.start(Seconds="5")
+    assert refused.status_code == httpx.codes.CONFLICT
+    assert "'Seconds'" in refused.json()["detail"]
+    assert "'600', '601'" in refused.json()["detail"]
+    assert list(sleeper.records.ids()) == []
