@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-pytest.importorskip("airflow")
+if not find_spec("airflow"):
+    pytest.importorskip("prefect")
 pytest.importorskip("xgboost")
 
-from tests.e2e.desk import Desk
+from tests.e2e.desk import ENGINE, Desk
 
 HERE = Path(__file__).parent
+
+collect_ignore = [] if find_spec("airflow") else ["test_airflow.py", "test_same.py"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
-            item.add_marker(pytest.mark.airflow)
+            item.add_marker(getattr(pytest.mark, ENGINE))
             item.add_marker(pytest.mark.timeout(500))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,6 +47,40 @@ def processing(
         s3 = {"S3Uri": source, "S3DataType": "S3Prefix", "LocalPath": "/opt/ml/processing/input"}
         request["ProcessingInputs"] = [{"InputName": "data", "S3Input": s3}]
     return {"Name": name, "Type": "Processing", "Arguments": request, "DependsOn": list(after)}
+
+
+def evaluation(name: str, report: Any) -> dict[str, Any]:
+    """A Processing step that writes the property file ``Report``."""
+    code = "import sys; open('/opt/ml/processing/out/report.json', 'w').write(sys.argv[1])"
+    step = processing(name, code, json.dumps(report))
+    s3 = {"S3Uri": f"s3://bucket/{name}", "LocalPath": "/opt/ml/processing/out"}
+    output = {"OutputName": "evaluation", "S3Output": {**s3, "S3UploadMode": "EndOfJob"}}
+    step["Arguments"]["ProcessingOutputConfig"] = {"Outputs": [output]}
+    file = {"PropertyFileName": "Report", "OutputName": "evaluation", "FilePath": "report.json"}
+    return step | {"PropertyFiles": [file]}
+
+
+def reported(step: str, path: str) -> dict[str, Any]:
+    """A value of an evaluation's report."""
+    file = {"Get": f"Steps.{step}.PropertyFiles.Report"}
+    return {"Std:JsonGet": {"PropertyFile": file, "Path": path}}
+
+
+def at_most(
+    name: str,
+    left: Any,
+    right: Any,
+    then: Sequence[dict[str, Any]],
+    other: Sequence[dict[str, Any]] = (),
+) -> dict[str, Any]:
+    """A Condition."""
+    compared = {"Type": "LessThanOrEqualTo", "LeftValue": left, "RightValue": right}
+    arguments = {"Conditions": [compared], "IfSteps": list(then), "ElseSteps": list(other)}
+    return {"Name": name, "Type": "Condition", "Arguments": arguments}
+
+
+def fail(name: str, message: Any) -> dict[str, Any]:
+    return {"Name": name, "Type": "Fail", "Arguments": {"ErrorMessage": message}}
 
 
 def training(name: str, code: str, *arguments: Any) -> dict[str, Any]:

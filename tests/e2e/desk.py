@@ -12,17 +12,19 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
-import httpx
 import psutil
 
 from sagebridge_operators.backends.local import LocalBackend
 from sagebridge_operators.lifecycle.records import ExecutionRecords, Folder
 
 REPOSITORY = Path(__file__).parents[2]
-SAGEBRIDGE = str(Path(sys.executable).with_name("sagebridge"))
+BIN = Path(sys.executable).parent
+ENGINE = "airflow" if find_spec("airflow") else "prefect"
+"""What runs the steps in this environment; an environment has one."""
 MARK = "SAGEBRIDGE_TEST_MARK"
 RUNS_WITHIN = 200.0
 """Seconds; a run takes about 25 on a machine that has nothing else to do."""
@@ -56,6 +58,10 @@ class Running:
 
         return eventually(found, seconds)
 
+    @property
+    def execution(self) -> str:
+        return self.says(r"execution (\w{12})")
+
     def type(self, keys: bytes) -> None:
         """Types on the command's terminal."""
         assert self.process.stdin is not None
@@ -82,9 +88,14 @@ class Running:
 
 @dataclass
 class Desk:
-    """A folder with commands run in it; their working folder is ``.sagebridge``."""
+    """A folder with commands run in it; their working folder is ``.sagebridge``.
+
+    ``programs`` is the folder of ``sagebridge`` in an environment that has ``engine``.
+    """
 
     folder: Path
+    engine: str = ENGINE
+    programs: Path = BIN
     started: list[Running] = field(default_factory=list)
 
     @property
@@ -112,7 +123,7 @@ class Desk:
         file = self.folder / f"{mark}.out"
         with file.open("wb") as output:
             process = subprocess.Popen(
-                [*around, SAGEBRIDGE, *map(str, words)],
+                [*around, str(self.programs / "sagebridge"), *map(str, words)],
                 cwd=self.folder,
                 env=_environment() | {MARK: mark} | dict(env or {}),
                 stdin=subprocess.PIPE if terminal else subprocess.DEVNULL,
@@ -124,8 +135,8 @@ class Desk:
         return running
 
     def run(self, source: Path, *words: str | Path, terminal: bool = False) -> Running:
-        """Starts ``sagebridge run`` on Airflow and on this machine."""
-        on = ("--on", "airflow", "--backend", "local")
+        """Starts ``sagebridge run`` on the engine and on this machine."""
+        on = ("--on", self.engine, "--backend", "local")
         return self.start("run", source, *on, *words, terminal=terminal)
 
     def type(
@@ -133,7 +144,7 @@ class Desk:
     ) -> subprocess.CompletedProcess[str]:
         """Runs a command that is done soon."""
         return subprocess.run(
-            [SAGEBRIDGE, *map(str, words)],
+            [str(self.programs / "sagebridge"), *map(str, words)],
             cwd=self.folder,
             env=_environment() | dict(env or {}),
             stdin=subprocess.DEVNULL,
@@ -158,12 +169,11 @@ class Desk:
 
 def _environment() -> dict[str, str]:
     """A shell's: without what these tests or their user's project set for themselves."""
-    own = ("SAGEBRIDGE_TEST_SESSION",)
+    foreign = ("AIRFLOW_", "PREFECT_", "SAGEBRIDGE_", "PYTHONDONTWRITEBYTECODE")
     return {
         name: value
         for name, value in os.environ.items()
-        if name in own
-        or not (name.startswith(("AIRFLOW_", "SAGEBRIDGE_")) or name == "PYTHONDONTWRITEBYTECODE")
+        if name == "SAGEBRIDGE_TEST_SESSION" or not name.startswith(foreign)
     }
 
 
@@ -187,17 +197,3 @@ def eventually(ask: Callable[[], _T | None], seconds: float = 60.0) -> _T:
         assert time.monotonic() < until, f"not within {seconds:g} s: {answer!r}"
         time.sleep(0.2)
     return answer
-
-
-def airflow_api(url: str) -> httpx.Client:
-    """A client of the REST API of the Airflow whose UI has this address."""
-    base = re.match(r"http://[^/]+", url)
-    assert base
-    with httpx.Client(base_url=base[0], trust_env=False) as stranger:
-        token = stranger.get("/auth/token").json()["access_token"]
-    return httpx.Client(
-        base_url=f"{base[0]}/api/v2",
-        headers={"Authorization": f"Bearer {token}"},
-        timeout=30,
-        trust_env=False,
-    )

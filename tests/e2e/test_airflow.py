@@ -17,7 +17,8 @@ from sagebridge_operators.launch.airflow import PrivateAirflow
 from sagebridge_operators.launch.place import Place
 from sagebridge_operators.lifecycle.execution import execution_id
 from tests.e2e.definitions import HOLD, pipeline, training
-from tests.e2e.desk import REPOSITORY, Desk, airflow_api, eventually, marked
+from tests.e2e.desk import REPOSITORY, Desk, eventually, marked
+from tests.e2e.engines import airflow_api
 
 pytestmark = pytest.mark.slow
 DAG = "Hold"
@@ -182,6 +183,9 @@ def test_the_examples_dag_runs_from_a_form(desk: Desk, api: httpx.Client) -> Non
         },
     )
 
+    details = api.get(f"/dags/{EXAMPLE}/details").raise_for_status().json()
+    assert details["params"]["MseThreshold"]["value"] == 6.0
+    assert details["params"]["MseThreshold"]["schema"]["type"] == "number"
     assert refused.status_code == 400
     assert ended(api, EXAMPLE, "form") == "success"
     shown = desk.show(execution_id("airflow", EXAMPLE, "form"))
@@ -193,6 +197,7 @@ def test_the_examples_dag_runs_from_a_form(desk: Desk, api: httpx.Client) -> Non
     assert found["ModelApprovalStatus"] == "Rejected"
 
 
+@pytest.mark.airflow31
 @pytest.mark.parametrize("run", LOST)
 def test_a_retry_finds_the_job_of_a_lost_worker(
     desk: Desk, api: httpx.Client, lost: None, run: str

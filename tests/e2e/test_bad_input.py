@@ -1,4 +1,4 @@
-"""What cannot run is refused in words, before an Airflow is started or a job is made."""
+"""What cannot run is refused in words, before an engine is started or a job is made."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.definitions import SLEEP, pipeline, processing
-from tests.e2e.desk import REPOSITORY, Desk
+from tests.e2e.desk import ENGINE, REPOSITORY, Desk
 
-ON = ("--on", "airflow", "--backend", "local")
+ON = ("--on", ENGINE, "--backend", "local")
 EXAMPLE = REPOSITORY / "pipelines" / "abalone" / "definition.json"
 
 
@@ -29,12 +29,12 @@ def source(desk: Desk) -> Path:
 
 
 def refuse(desk: Desk, *words: str | Path, code: int, env: dict[str, str] | None = None) -> str:
-    """What ``sagebridge run`` says on standard error; nothing was recorded and no Airflow began."""
+    """What ``sagebridge run`` says on standard error; nothing was recorded and no engine began."""
     done = desk.type("run", *words, *ON, env=env)
 
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
-    assert not (desk.home / "airflow").exists()
+    assert not (desk.home / ENGINE).exists()
     assert not list((desk.home / "executions").glob("*"))
     return done.stderr
 

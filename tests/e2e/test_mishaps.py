@@ -1,24 +1,75 @@
-"""One run in which some steps run side by side and others go wrong, each in its own way."""
+"""One run in which some steps run side by side, some are passed over and others go wrong.
+
+Each in its own way; its engine is then asked what it made of them.
+"""
 
 from __future__ import annotations
 
+import json
+import signal
 from datetime import datetime
 from typing import Any
 
 import psutil
 import pytest
 
-from tests.e2e.definitions import FAIL, HOLD, SLEEP, pipeline, processing
-from tests.e2e.desk import Desk, Running, eventually, marked
+from tests.e2e.definitions import (
+    FAIL,
+    HOLD,
+    SLEEP,
+    at_most,
+    evaluation,
+    fail,
+    pipeline,
+    processing,
+    reported,
+)
+from tests.e2e.desk import ENGINE, Desk, Running, eventually, marked
+from tests.e2e.engines import TITLE, state, tasks
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.airflow31]
 SECONDS = 6
+STATES = {
+    "Sleep0": "Succeeded",
+    "Sleep1": "Succeeded",
+    "Sleep2": "Succeeded",
+    "Killed": "Failed",
+    "AfterKilled": "NotRun",
+    "AfterThat": "NotRun",
+    "AfterSleep": "Succeeded",
+    "Missing": "Failed",
+    "Broken": "Failed",
+    "Eval": "Succeeded",
+    "Gate": "Succeeded",
+    "Inner": "Succeeded",
+    "Worse": "Skipped",
+    "Better": "Succeeded",
+    "Bad": "Skipped",
+    "AfterInner": "Succeeded",
+    "AfterWorse": "Skipped",
+}
+WORDS = {
+    "airflow": {
+        "Succeeded": "success",
+        "Failed": "failed",
+        "Skipped": "skipped",
+        "NotRun": "upstream_failed",
+    },
+    "prefect": {"Succeeded": "Completed"},
+}[ENGINE]
+
+
+Made = dict[str, str]
 
 
 @pytest.fixture(scope="module")
-def run(desk: Desk) -> Running:
-    """The run, ended, whose step Killed was killed."""
+def kept(desk: Desk) -> tuple[Running, str, Made]:
+    """The run, ended, whose step Killed was killed; what its engine called it and its tasks."""
     release = desk.folder / "never"
+    mse = reported("Eval", "m.mse")
+    inner = at_most(
+        "Inner", mse, 1, [processing("Worse", SLEEP, "0")], [processing("Better", SLEEP, "0")]
+    )
     sleepers = [processing(f"Sleep{number}", SLEEP, str(SECONDS)) for number in range(3)]
     source = pipeline(
         *sleepers,
@@ -28,17 +79,31 @@ def run(desk: Desk) -> Running:
         processing("AfterSleep", SLEEP, "0", after=["Sleep0"]),
         processing("Missing", SLEEP, "0", source="s3://shells/2026/rings.csv"),
         processing("Broken", FAIL),
+        evaluation("Eval", {"m": {"mse": 4.5}}),
+        at_most("Gate", mse, {"Get": "Parameters.Limit"}, [inner], [fail("Bad", "too bad")]),
+        processing("AfterInner", SLEEP, "0", after=["Inner"]),
+        processing("AfterWorse", SLEEP, "0", after=["Worse"]),
+        Limit="Float",
     )
-    running = desk.run(desk.write("mishaps.json", source))
+    running = desk.run(desk.write("mishaps.json", source), "--keep-ui", "-p", "Limit=5")
     held = eventually(lambda: in_job(str(release)), seconds=120)
     held.kill()
+    running.says("(stays until Ctrl-C)")
+    ui = running.says(rf"{TITLE} UI: (\S+)")
+    made = state(ui), tasks(ui)
+    running.process.send_signal(signal.SIGINT)
     assert running.wait() == 3, running.output
-    return running
+    return running, *made
+
+
+@pytest.fixture(scope="module")
+def run(kept: tuple[Running, str, Made]) -> Running:
+    return kept[0]
 
 
 @pytest.fixture(scope="module")
 def shown(desk: Desk, run: Running) -> Any:
-    return desk.show(run.says(r"execution (\w{12})"))
+    return desk.show(run.execution)
 
 
 def in_job(word: str) -> psutil.Process | None:
@@ -46,8 +111,35 @@ def in_job(word: str) -> psutil.Process | None:
     return next((process for process in marked(word) if process.cmdline()[1] == "-c"), None)
 
 
+def test_every_step_ends_as_it_should(shown: Any) -> None:
+    assert shown["status"] == "Failed"
+    assert {name: step["state"] for name, step in shown["steps"].items()} == STATES
+    assert shown["steps"]["Gate"]["outcome"] is True
+    assert shown["steps"]["Inner"]["outcome"] is False
+
+
+def test_the_engine_leaves_no_task_open(kept: tuple[Running, str, Made]) -> None:
+    _, ended, made = kept
+
+    assert ended.lower() == "failed"
+    assert made == {name: WORDS.get(state, state) for name, state in STATES.items()}
+
+
+def test_a_ui_that_stays_is_closed_by_ctrl_c(run: Running) -> None:
+    assert "closing the UI" in run.output
+    assert "stopping" not in run.output
+    assert marked(run.mark) == []
+
+
+def test_an_engine_keeps_nothing_but_its_logs(desk: Desk, run: Running) -> None:
+    assert run.process.returncode is not None
+    homes = [path for path in (desk.home / ENGINE).iterdir() if path.is_dir()]
+
+    assert {path.name for home in homes for path in home.iterdir()} == {"logs"}
+
+
 def test_independent_steps_run_side_by_side(desk: Desk, run: Running) -> None:
-    steps = desk.records.steps(run.says(r"execution (\w{12})"))
+    steps = desk.records.steps(run.execution)
     times = [
         (datetime.fromisoformat(step["started"]), datetime.fromisoformat(step["ended"]))
         for name, step in steps.items()
@@ -65,13 +157,6 @@ def test_a_killed_process_fails_its_step(shown: Any) -> None:
 
     assert step["state"] == "Failed"
     assert "killed by SIGKILL" in step["reason"]
-    assert shown["steps"]["AfterKilled"]["state"] == "NotRun"
-    assert shown["steps"]["AfterThat"]["state"] == "NotRun"
-
-
-def test_unrelated_steps_go_on(shown: Any) -> None:
-    assert shown["steps"]["AfterSleep"]["state"] == "Succeeded"
-    assert shown["status"] == "Failed"
 
 
 def test_a_missing_input_is_named_with_where_it_was_looked_for(desk: Desk, shown: Any) -> None:
@@ -102,7 +187,21 @@ def test_the_command_tells_every_failure_without_a_traceback(run: Running) -> No
     assert "Traceback" not in said
 
 
-def test_the_logs_can_be_read_afterwards(desk: Desk, shown: Any) -> None:
-    logs = desk.type("executions", "logs", shown["id"], "Broken")
+def test_what_was_measured_and_decided_is_told(run: Running, shown: Any) -> None:
+    assert 'measured Eval.Report["m.mse"]: 4.5\n' in run.output
+    assert "condition Gate: true (if)\n" in run.output
+    assert "condition Inner: false (else)\n" in run.output
+    assert "\x1b" not in run.output  # no colours in a pipe
+    assert shown["metrics"] == {'Eval.Report["m.mse"]': 4.5}
+    assert json.loads(shown["property_files"]["Eval.Report"]["content"]) == {"m": {"mse": 4.5}}
+    for name in ("Sleep0", "Sleep1", "Sleep2"):
+        assert run.output.index(f" {name} Executing") < run.output.index(f" {name} Succeeded")
 
-    assert "reading the shells" in logs.stdout
+
+def test_the_logs_can_be_read_afterwards(desk: Desk, shown: Any) -> None:
+    one = desk.type("executions", "logs", shown["id"][:8], "Broken")
+    every = desk.type("executions", "logs", shown["id"])
+
+    assert "reading the shells" in one.stdout
+    assert "[Broken] reading the shells" in every.stdout
+    assert "[Killed] holding" in every.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from typing import Any
 
@@ -9,25 +10,28 @@ import psutil
 import pytest
 
 from tests.e2e.definitions import HOLD, SLEEP, pipeline, processing
-from tests.e2e.desk import Desk, Running, eventually, marked
+from tests.e2e.desk import ENGINE, Desk, Running, eventually, marked
+from tests.e2e.engines import TITLE, service
 
 pytestmark = pytest.mark.slow
 CTRL_C = b"\x03"
+WAYS = ("terminal", "service", "broken", "asked", "killed")
 
 
 @pytest.fixture(scope="module")
 def runs(desk: Desk) -> dict[str, Running]:
     """Runs in one folder, each of which has a job that waits for a file that never comes."""
     runs = {}
-    for name in ("terminal", "service", "broken"):
+    for name in WAYS:
         steps = [
             processing("Hold", HOLD, release(desk, name)),
             processing("After", SLEEP, "0", after=["Hold"]),
         ]
         source = desk.write(f"held-{name}.json", pipeline(*steps))
         runs[name] = desk.run(source, terminal=name == "terminal")
-    for name in runs:
-        eventually(lambda name=name: marked(release(desk, name)), seconds=150)  # type: ignore[misc]
+    for name, running in runs.items():
+        eventually(lambda name=name: marked(release(desk, name)), seconds=200)  # type: ignore[misc]
+        running.says("(Hold.*Executing)")
     return runs
 
 
@@ -42,7 +46,7 @@ def left(desk: Desk, runs: dict[str, Running], name: str) -> list[psutil.Process
 
 def outcome(desk: Desk, running: Running) -> Any:
     """The execution as it is recorded, whose job must have been stopped."""
-    shown = desk.show(running.says(r"execution (\w{12})"))
+    shown = desk.show(running.execution)
     hold = shown["steps"]["Hold"]
     job = desk.sagemaker.describe_processing_job(ProcessingJobName=hold["job"])
     assert job["ProcessingJobStatus"] == hold["state"] == "Stopped"
@@ -52,13 +56,13 @@ def outcome(desk: Desk, running: Running) -> Any:
 
 def test_ctrl_c_at_a_terminal(desk: Desk, runs: dict[str, Running]) -> None:
     running = runs["terminal"]
-    running.says(r"(Hold.*Executing)")
 
     running.type(CTRL_C)
 
     assert running.wait(60) == 130
     assert left(desk, runs, "terminal") == []
     assert outcome(desk, running)["status"] == "Stopped"
+    assert "stopping the jobs" in running.output
     assert "result: Stopped" in running.output
     assert "reason: stopped by SIGINT" in running.output
     assert "Traceback" not in running.output
@@ -75,29 +79,51 @@ def test_sigterm(desk: Desk, runs: dict[str, Running]) -> None:
     assert "reason: stopped by SIGTERM" in running.output
 
 
-def test_an_airflow_that_dies(desk: Desk, runs: dict[str, Running]) -> None:
+def test_an_engine_that_dies(desk: Desk, runs: dict[str, Running]) -> None:
     running = runs["broken"]
-    (scheduler,) = (
-        process
-        for process in marked(running.mark)
-        if process.cmdline()[-2:] == ["scheduler", "--skip-serve-logs"]
-    )
 
-    scheduler.kill()
+    service(running.mark).kill()
 
     assert running.wait(60) == 6
     eventually(lambda: left(desk, runs, "broken") == [])
     assert outcome(desk, running)["status"] == "Failed"
-    assert "Airflow ended" in running.output
+    assert f"{TITLE} ended" in running.output
     assert "Traceback" not in running.output
 
 
-def test_while_airflow_starts(desk: Desk) -> None:
+def test_a_stop_that_is_asked_for_elsewhere(desk: Desk, runs: dict[str, Running]) -> None:
+    running = runs["asked"]
+
+    stop = desk.type("executions", "stop", running.execution[:6])
+
+    assert stop.returncode == 0, stop.stderr
+    assert "no job runs any more; the execution is Stopped" in stop.stdout
+    assert running.wait(60) == 3
+    assert "result: Stopped" in running.output
+    assert outcome(desk, running)["reason"] == "a stop was asked for"
+
+
+def test_a_command_that_is_killed(desk: Desk, runs: dict[str, Running]) -> None:
+    """Last of all, since what ends its engine needs the processor as much as the others do."""
+    running = runs["killed"]
+
+    running.process.kill()
+
+    eventually(lambda: left(desk, runs, "killed") == [])
+    found = outcome(desk, running)
+    assert found["status"] == "Stopped"
+    assert found["reason"] == "the command that ran it was killed"
+
+
+def test_while_the_engine_starts(desk: Desk) -> None:
+    """On Prefect an execution begins with its flow run, which only a server can make."""
     running = desk.run(desk.write("early.json", pipeline(processing("Never", SLEEP, "60"))))
-    running.says(r"(starting Airflow)")
+    running.says("(starting)")
 
     running.process.send_signal(signal.SIGINT)
 
     assert running.wait(30) == 130
     assert marked(running.mark) == []
-    assert desk.show(running.says(r"execution (\w{12})"))["status"] == "Stopped"
+    begun = re.findall(r"execution (\w{12})", running.output)
+    ends = {desk.show(one)["status"] for one in begun}
+    assert ends == ({"Stopped"} if ENGINE == "airflow" else set())

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from sagebridge_operators.backends import open_backend, records_location
 from sagebridge_operators.lifecycle.backend import Backend
 from sagebridge_operators.lifecycle.records import ExecutionRecords, open_objects
-from sagebridge_operators.lifecycle.stopping import settle, stop
+from sagebridge_operators.lifecycle.stopping import settle, stop, stop_jobs
 
 
 def open_records(backend: Backend) -> ExecutionRecords:
@@ -13,12 +16,23 @@ def open_records(backend: Backend) -> ExecutionRecords:
     return ExecutionRecords(open_objects(records_location(), lambda: backend.client("s3")))
 
 
-def abandon(execution: str) -> None:
-    """Stops an execution whose command was killed, from the environment that it left."""
+@contextmanager
+def abandoning(execution: str) -> Iterator[None]:
+    """Around the end of the workers of an execution whose command was killed.
+
+    Its jobs are stopped while workers are there to record it; how it ended is recorded when none
+    is left. One that had ended stays as it is.
+    """
     backend = open_backend()
     records = open_records(backend)
+    if records.end(execution) is not None:
+        yield
+        return
     stop(records, backend, execution)
-    reason = "the command that ran it was killed"
-    settle(records, backend, execution, "Stopped", reason)
-    if records.end(execution) is None:
+    yield
+    end = records.end(execution)
+    if end is None or end["status"] == "Stopped":
+        reason = "the command that ran it was killed"
+        stop_jobs(records, backend, execution)
+        settle(records, backend, execution, "Stopped", reason)
         records.finish(execution, "Stopped", reason)

@@ -125,6 +125,7 @@ def main(words: Sequence[str]) -> int:
     task = json.loads(words[0])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _leave)
+    session = os.getsid(0)
     try:
         logs = Path(task["logs"])
         children = [
@@ -132,12 +133,11 @@ def main(words: Sequence[str]) -> int:
         ]
         while not (ended := [code for child in children if (code := child.poll()) is not None]):
             if select.select([sys.stdin], [], [], 0.2)[0]:
-                if task["execution"]:
-                    _abandoned(task["execution"])
+                _abandon(task["execution"], session)
                 return 1
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        end_session(os.getsid(0))
+        end_session(session)
     return ended[0] if ended[0] >= 0 else 128 - ended[0]
 
 
@@ -153,11 +153,14 @@ def _start(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
         )
 
 
-def _abandoned(execution: str) -> None:
-    from sagebridge_operators.launch.stopping import abandon
+def _abandon(execution: str | None, session: int) -> None:
+    from sagebridge_operators.launch.stopping import abandoning
 
+    if execution is None:
+        return
     try:
-        abandon(execution)
+        with abandoning(execution):
+            end_session(session)
     except Exception as error:  # noqa: BLE001 - whatever happens, the engine has to end
         print(f"the jobs of {execution} could not be stopped: {error!r}", file=sys.stderr)
 

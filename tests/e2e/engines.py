@@ -1,0 +1,87 @@
+"""The engines that runs go through, asked by their own APIs and found by their processes."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import httpx
+import psutil
+
+from tests.e2e.desk import ENGINE, marked
+
+TITLE = ENGINE.title()
+SERVICE = {"airflow": ["scheduler", "--skip-serve-logs"], "prefect": ["-m", "prefect", "server"]}
+"""Words of the command line of a process without which the engine is none."""
+
+
+def asked(ui: str) -> dict[str, Any]:
+    """The parameters of the run whose page this is."""
+    run = _run(ui)
+    return dict(run["conf" if ENGINE == "airflow" else "parameters"])
+
+
+def state(ui: str) -> str:
+    """How the run is, in the engine's words."""
+    run = _run(ui)
+    return str(run["state"] if ENGINE == "airflow" else run["state"]["name"])
+
+
+def tasks(ui: str) -> dict[str, str]:
+    """The state of each task of the run whose page this is, in the engine's words."""
+    if ENGINE == "airflow":
+        _, dag, run = _parts(ui)
+        with airflow_api(ui) as api:
+            found = api.get(f"/dags/{dag}/dagRuns/{run}/taskInstances").raise_for_status().json()
+        return {one["task_id"]: one["state"] for one in found["task_instances"]}
+    base, _, run = _parts(ui)
+    wanted = {"flow_runs": {"id": {"any_": [run]}}}
+    with httpx.Client(base_url=base, timeout=30, trust_env=False) as client:
+        answer = client.post("/api/task_runs/filter", json=wanted).raise_for_status()
+    return {one["name"]: one["state"]["name"] for one in answer.json()}
+
+
+def page(ui: str) -> str:
+    """What a browser gets."""
+    return httpx.get(ui, timeout=30, trust_env=False).raise_for_status().text
+
+
+def service(mark: str) -> psutil.Process:
+    """A process that the engine of a run cannot do without."""
+    words = SERVICE[ENGINE]
+    return next(
+        process
+        for process in marked(mark)
+        if any(process.cmdline()[at : at + len(words)] == words for at in range(9))
+        and "sagebridge_operators.launch.warden" not in process.cmdline()
+    )
+
+
+def airflow_api(url: str) -> httpx.Client:
+    """A client of the REST API of the Airflow whose UI has this address."""
+    base = re.match(r"http://[^/]+", url)
+    assert base
+    with httpx.Client(base_url=base[0], trust_env=False) as stranger:
+        token = stranger.get("/auth/token").json()["access_token"]
+    return httpx.Client(
+        base_url=f"{base[0]}/api/v2",
+        headers={"Authorization": f"Bearer {token}"},
+        timeout=30,
+        trust_env=False,
+    )
+
+
+def _run(ui: str) -> dict[str, Any]:
+    base, dag, run = _parts(ui)
+    if ENGINE == "airflow":
+        with airflow_api(ui) as api:
+            return dict(api.get(f"/dags/{dag}/dagRuns/{run}").raise_for_status().json())
+    answer = httpx.get(f"{base}/api/flow_runs/{run}", timeout=30, trust_env=False)
+    return dict(answer.raise_for_status().json())
+
+
+def _parts(ui: str) -> tuple[str, str, str]:
+    """Server, DAG and run of a page's address."""
+    found = re.fullmatch(r"(http://127\.0\.0\.1:\d+)/(?:dags/(.+)/runs|runs/flow-run)/(.+)", ui)
+    assert found, ui
+    return found[1], found[2] or "", found[3]
