@@ -36,7 +36,8 @@ check: airflow
 	$(AIRFLOW)/ruff format --check
 	$(AIRFLOW)/mypy
 
-bench: airflow prefect
+bench:
+	$(BOOTSTRAP) airflow prefect
 	$(AIRFLOW)/python benchmarks/translate.py
 	$(AIRFLOW)/python benchmarks/parse.py
 	$(AIRFLOW)/python benchmarks/overhead.py airflow
