@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 import sagebridge
 from sagebridge.formats.airflow.reader import read_files
 from sagebridge.formats.prefect import reader as prefect_reader
+from sagebridge.formats.sagemaker.document import MAX_DEPTH
 from sagebridge.formats.sagemaker.writer import definition as to_json
 from sagebridge.formats.sagemaker.writer import write_envelope
 from sagebridge.model.pipeline import Pipeline
@@ -163,6 +164,22 @@ def test_files_are_the_same_twice(
         folder.mkdir()
         for again, file in zip(written(drawn, target, folder), first, strict=True):
             assert again.read_bytes() == file.read_bytes()
+
+
+@pytest.mark.parametrize("target", ["airflow", "prefect"])
+def test_as_deep_and_long_as_a_definition_may_be(target: str, tmp_path: Path) -> None:
+    levels = MAX_DEPTH - 2
+    raw: dict[str, Any] = {
+        "Version": "2020-12-01",
+        "Odd": json.loads("[" * levels + "]" * levels),
+        "Steps": [
+            {"Name": "A", "Type": "Training", "Arguments": {}},
+            {"Name": "B", "Type": "Model", "Arguments": {"x": {"Get": "Steps.A" + ".b" * 2000}}},
+        ],
+    }
+    file = tmp_path / "deep.py"
+    file.write_text(sagebridge.write(sagebridge.read(raw).pipeline, target).text)
+    assert canonical(to_json(sagebridge.read(file).pipeline)) == canonical(raw)
 
 
 def test_ruff_finds_nothing(airflow_files: list[Path], prefect_files: list[Path]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
@@ -99,6 +100,18 @@ def flow_of(text: str) -> Any:
     return flow
 
 
+def settled(read: Callable[[], list[Any]], patience: float = 20.0) -> list[Any]:
+    """The task runs of a flow run that has ended; the server learns of them bit by bit."""
+    deadline, before = time.monotonic() + patience, None
+    while True:
+        tasks = read()
+        ended = all(task.state is not None and task.state.is_final() for task in tasks)
+        if (ended and len(tasks) == before) or time.monotonic() > deadline:
+            return tasks
+        before = len(tasks)
+        time.sleep(0.2)
+
+
 @pytest.fixture
 def play(server: None, records: ExecutionRecords) -> Run:
     """Runs a flow, and says what became of it and its tasks."""
@@ -111,7 +124,8 @@ def play(server: None, records: ExecutionRecords) -> Run:
         state = flow(**(parameters or {}), return_state=True)
         run_id = state.state_details.flow_run_id
         with get_client(sync_client=True) as client:
-            tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id={"any_": [run_id]}))
+            of_run = FlowRunFilter(id={"any_": [run_id]})
+            tasks = settled(lambda: client.read_task_runs(flow_run_filter=of_run))
             run = client.read_flow_run(run_id)
         return Played(
             state,

@@ -11,11 +11,13 @@ import builtins
 import keyword
 import re
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sagebridge.errors import MissingExtra
+from sagebridge.formats.sagemaker.document import MAX_DEPTH
 from sagebridge.model.conditions import Comparison, Condition, In, Not, Or
 from sagebridge.model.expressions import (
     Get,
@@ -30,6 +32,10 @@ from sagebridge.model.expressions import (
 from sagebridge.model.values import ABSENT, Absent, Value
 
 WIDTH = 100
+_CALLS_A_LEVEL = 8
+"""At most as many of its own as ``ast.unparse`` makes for one level of nesting."""
+_LONG = 50
+"""Parts from which on a reference is one text: nobody reads it, and Python nests each part."""
 _VARIABLES = {
     getattr(execution, name).text: name for name in vars(type(execution)) if name[0] != "_"
 }
@@ -148,7 +154,7 @@ class Expressions:
     @staticmethod
     def _sayable(tokens: Sequence[Token]) -> bool:
         return (
-            len(tokens) > 1
+            1 < len(tokens) < _LONG
             and isinstance(tokens[0], Member)
             and all(
                 token.name.isidentifier()
@@ -219,7 +225,12 @@ def source(node: ast.AST) -> str:
         statement = statements.pop()
         statement.lineno = 0  # type: ignore[attr-defined] # unparse asks for it, of statements only
         statements += getattr(statement, "body", ())
-    return ast.unparse(node)
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(limit + _CALLS_A_LEVEL * MAX_DEPTH)
+    try:
+        return ast.unparse(node)
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def layout(text: str) -> str:

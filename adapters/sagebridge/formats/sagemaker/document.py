@@ -25,8 +25,8 @@ from sagebridge.model.names import shown
 _SCALAR = re.compile(r"[^\s,\]}]+")
 _SPACE = re.compile(r"[ \t\n\r]*")
 _STRUCTURE = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
-MAX_DEPTH = 200
-"""Levels of nesting that are read; every walk over the model stays within Python's stack."""
+MAX_DEPTH = 190
+"""Levels of nesting that are read: Python has at most 200 in a file that it is written to."""
 
 
 class MalformedJson(SourceError):
