@@ -7,13 +7,11 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
-import httpx
-
 from sagebridge.errors import ServiceError
 from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.launch import home as homes
 from sagebridge_operators.launch.engine import PrivateEngine, last_lines
-from sagebridge_operators.launch.rest import AirflowApi
+from sagebridge_operators.launch.rest import NO_ANSWER, AirflowApi
 from sagebridge_operators.launch.versions import version_of
 
 # The worker waits for its job, so no triggerer; logs are read from files, so nobody serves them.
@@ -100,7 +98,7 @@ class PrivateAirflow(PrivateEngine[AirflowApi]):
                 if file and self.home in Path(file).parents:
                     return api.scheduler_is_healthy()
                 errors = api.import_errors()
-        except (httpx.TransportError, ServiceError, LookupError, TypeError, ValueError):
+        except (*NO_ANSWER, ServiceError, LookupError, TypeError, ValueError):
             return False
         if errors:
             raise ServiceError(f"Airflow cannot import the DAG:\n{last_lines(errors[0])}")

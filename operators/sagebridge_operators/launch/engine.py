@@ -12,10 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Generic, Self, TypeVar
 
-import httpx
-
 from sagebridge.errors import ServiceError
-from sagebridge_operators.launch.rest import Api
+from sagebridge_operators.launch.rest import NO_ANSWER, Api
 from sagebridge_operators.launch.warden import Warden
 
 _PORT_TRIALS = 5
@@ -156,7 +154,7 @@ class PrivateEngine(ABC, Generic[_A]):
         while True:
             try:
                 return ask()
-            except httpx.TransportError as error:
+            except NO_ANSWER as error:
                 if not self.running:
                     raise ServiceError(f"{self.title} ended:\n{self.last_words()}") from None
                 if time.monotonic() > until:

@@ -10,11 +10,9 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
-import httpx
-
 from sagebridge.errors import ServiceError
 from sagebridge_operators.launch.engine import PrivateEngine, environment_without
-from sagebridge_operators.launch.rest import PrefectApi
+from sagebridge_operators.launch.rest import NO_ANSWER, PrefectApi
 from sagebridge_operators.launch.versions import version_of
 
 # Run with the interpreter's -P: the folder that a command is started in is no place for modules.
@@ -82,7 +80,7 @@ class PrefectServer(PrivateEngine[PrefectApi]):
                 # Something else may have taken the port, another Prefect even.
                 if api.home() != str(self.home):
                     return False
-        except (httpx.TransportError, ServiceError, LookupError, TypeError, ValueError):
+        except (*NO_ANSWER, ServiceError, LookupError, TypeError, ValueError):
             return False
         if not self._template.exists():
             self._keep_database()

@@ -9,12 +9,23 @@ import httpx
 
 from sagebridge.errors import ServiceError
 
+# Prefect's answer while its database is locked.
+_BUSY = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
+
+
+class Busy(Exception):
+    """An engine that is to be asked again."""
+
+
+NO_ANSWER = (httpx.TransportError, Busy)
+
 
 class Api:
     """A client of the engine at ``url``, which must let anyone in; ``timeout`` in seconds.
 
     Raises:
-        ServiceError: it refuses a request. While it cannot be reached, ``httpx.TransportError``.
+        ServiceError: it refuses a request. While it cannot be reached, or has no time, one of
+            :data:`NO_ANSWER`.
     """
 
     title: ClassVar[str]
@@ -28,6 +39,8 @@ class Api:
 
     def _request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         answer = self._send(method, path, body)
+        if answer.status_code in _BUSY:
+            raise Busy(f"{answer.status_code} {answer.reason_phrase}")
         if answer.is_error:
             raise ServiceError(f"{self.title} refuses {method} {path}: {_detail(answer)}")
         return answer.json()
@@ -109,9 +122,14 @@ class PrefectApi(Api):
         return str(self._request("GET", "/api/admin/settings")["home"])
 
     def create_run(self, flow: str, name: str, parameters: Mapping[str, Any]) -> str:
-        """Makes a flow run, which somebody has to run, and says its id."""
+        """Makes a flow run, which somebody has to run, and says its id; one run a name."""
         flow_id = self._request("POST", "/api/flows/", {"name": flow})["id"]
-        body = {"flow_id": flow_id, "name": name, "parameters": parameters}
+        body = {
+            "flow_id": flow_id,
+            "name": name,
+            "parameters": parameters,
+            "idempotency_key": name,
+        }
         return str(self._request("POST", "/api/flow_runs/", body)["id"])
 
     def run_state(self, run: str) -> dict[str, Any]:
