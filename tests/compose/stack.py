@@ -67,7 +67,7 @@ class Stack:
         self._ports = {str(port): str(_free_port()) for port in _ports(self.services)}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._image = root / "image"
-        for folder in (self._image, root / "home", root / "logs", root / "volumes"):
+        for folder in (self._image, *(root / name for name in ("home", "logs", "tmp", "volumes"))):
             folder.mkdir(parents=True, exist_ok=True)
         for name in shipped():
             if not (self._image / name).is_symlink() and (CHECKOUT / name).exists():
@@ -169,11 +169,12 @@ class Stack:
         """All that a service's processes get."""
         built = self._built(name)
         programs = CHECKOUT / ".venvs" / built / "bin" if built else postgres_programs()
-        passed = ("LANG", "LC_ALL", "SAGEBRIDGE_TEST_SESSION", "TMPDIR")
+        passed = ("LANG", "LC_ALL", "SAGEBRIDGE_TEST_SESSION")
         return {
             **{key: os.environ[key] for key in passed if key in os.environ},
             "PATH": f"{programs}:/usr/local/bin:/usr/bin:/bin",
             "HOME": str(self.root / "home"),
+            "TMPDIR": str(self.root / "tmp"),
             "PGPORT": self._ports["5432"],
             MARK: self._mark(name),
             # What is left in a container without privileges.

@@ -101,6 +101,9 @@ def run_on_prefect(stack: Stack) -> None:
     login = ":".join(login_of(stack, "prefect-secrets"))
     api = f"{stack.url('prefect-server')}/api"
     with httpx.Client(base_url=api, timeout=30, trust_env=False) as http:
+        page = http.get(f"{stack.url('prefect-server')}/ui-settings").json()
+        assert page["available_uis"]
+        assert (page["auth"], page["api_url"]) == ("BASIC", api)
         deployment = "/deployments/name/AbalonePipeline/AbalonePipeline"
         assert http.get(deployment).status_code == httpx.codes.UNAUTHORIZED
         http.headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
