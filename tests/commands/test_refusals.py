@@ -14,6 +14,7 @@ import pytest
 from sagebridge.cli import main
 from sagebridge_operators.commands import run as command
 from sagebridge_operators.launch import versions
+from sagebridge_operators.launch.versions import ENGINES
 from tests.commands.conftest import write
 from tests.definition import get, uses
 
@@ -30,13 +31,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for name in ("SAGEBRIDGE_HOME", "SAGEBRIDGE_RECORDS", "SAGEBRIDGE_BACKEND"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(versions, "version", lambda name: "3.3.2")
+    monkeypatch.setattr(versions, "version", lambda name: "3")
     return tmp_path
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture
 def refused(
-    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    folder: Path, engine: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., tuple[int, str]]:
     """Exit code and message of a run that must not get as far as an execution."""
 
@@ -46,7 +52,7 @@ def refused(
     monkeypatch.setattr(command, "_execution", start)
 
     def call(source: str | Path, *words: str) -> tuple[int, str]:
-        code = main(["run", str(source), "--on", "airflow", *words])
+        code = main(["run", str(source), "--on", engine, *words])
         out, err = capsys.readouterr()
         assert out == ""
         assert not (folder / ".sagebridge" / "executions").exists()
@@ -107,7 +113,9 @@ def test_what_is_no_pipeline(folder: Path, refused: Refused, text: str) -> None:
     assert len(err.splitlines()) == 1
 
 
-def test_without_airflow(folder: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_engine(
+    folder: Path, engine: str, refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def absent(name: str) -> str:
         raise PackageNotFoundError(name)
 
@@ -116,7 +124,7 @@ def test_without_airflow(folder: Path, refused: Refused, monkeypatch: pytest.Mon
     code, err = refused(write(folder, "p", NOTHING))
 
     assert code == 6
-    assert "pip install 'sagebridge[airflow]'" in err
+    assert f"pip install 'sagebridge[{engine}]'" in err
 
 
 @pytest.mark.parametrize("place", [".sagebridge", ".sagebridge/s3"])
@@ -180,3 +188,34 @@ def test_a_pipe_brings_a_definition_and_names_nothing(
 
     assert code == 5
     assert "<stdin>: no JSON object" in message
+
+
+FLOW = """
+from prefect import flow
+from sagebridge_operators.prefect import fail, finish
+
+@flow(name="mine")
+def any_name(Limit: float = 6.0):
+    fail("Nothing", error_message="no")
+    return finish()
+"""
+
+
+def on_prefect(folder: Path, text: str, *words: str) -> int:
+    (folder / "own.py").write_text(text)
+    return main(["run", "own.py", "--on", "prefect", *words])
+
+
+def test_a_flow_file_has_its_own_name(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Any] = []
+    monkeypatch.setattr(command, "_execution", lambda *all_: given.extend(all_))
+    monkeypatch.setattr(command, "_execute", lambda *given, **more: 0)
+
+    assert on_prefect(folder, FLOW, "--name", "x") == 5
+    assert "own.py: a flow file says its flow's name; leave --name out" in capsys.readouterr().err
+    assert on_prefect(folder, FLOW, "-p", "Limit=1") == 0
+    flow, parameters, _ = given
+    assert (flow.name, flow.entry, flow.file) == ("mine", "any_name", folder / "own.py")
+    assert flow.given(parameters) == {"Limit": 1.0}

@@ -16,7 +16,9 @@ from tests.e2e.desk import ENGINE, Desk
 
 HERE = Path(__file__).parent
 
-collect_ignore = [] if find_spec("airflow") else ["test_airflow.py", "test_same.py"]
+collect_ignore = (
+    ["test_prefect.py"] if find_spec("airflow") else ["test_airflow.py", "test_same.py"]
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

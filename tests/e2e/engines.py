@@ -43,7 +43,8 @@ def tasks(ui: str) -> dict[str, str]:
 
 def page(ui: str) -> str:
     """What a browser gets."""
-    return httpx.get(ui, timeout=30, trust_env=False).raise_for_status().text
+    accept = {"Accept": "text/html"}
+    return httpx.get(ui, headers=accept, timeout=30, trust_env=False).raise_for_status().text
 
 
 def service(mark: str) -> psutil.Process:

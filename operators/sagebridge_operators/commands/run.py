@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,8 @@ from sagebridge import registry
 from sagebridge.cli.output import console, print_json, printable
 from sagebridge.cli.validate import finding_line
 from sagebridge.errors import SourceError, Untranslatable, UsageError
-from sagebridge.examine import examine
+from sagebridge.examine import Examined, examine
+from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import coerce
 from sagebridge.model.pipeline import Pipeline, walk
 from sagebridge_operators.backends import NAMES
@@ -125,10 +126,13 @@ def run(
     """
     version_of(engine)
     source = _piped() if source == "-" else source
-    pipeline = _read(source, name)
-    if pipeline is None:
+    found = _read(source)
+    if found is None:
         return 1
+    pipeline = found.pipeline if name is None else replace(found.pipeline, name=name)
     flow = _flow(source, name, pipeline) if engine == "prefect" else None
+    if flow is None or flow.file is None:
+        _tell(found.losses)
     pipeline = flow.pipeline if flow is not None else pipeline
     parameters = coerce(pipeline.declared, dict(map(_pair, given)))
     sending = [Upload.parse(upload) for upload in uploads]
@@ -157,25 +161,25 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _read(source: str, name: str | None) -> Pipeline | None:
-    """The pipeline; None where it has errors, which are printed."""
+def _read(source: str) -> Examined | None:
+    """What is to run; None where it has errors, which are printed."""
     shown = source if source.lstrip()[:1] != "{" else "<stdin>"
-    err = console(err=True)
     try:
         (found,) = examine(source)
     except Untranslatable as error:
         errors = list(error.findings)
     else:
-        for loss in found.losses:
-            err.print(printable(str(loss)), soft_wrap=True)
-        if any(one.severity == "error" for one in found.findings):
-            errors = [one for one in sagebridge.validate(source) if one.severity == "error"]
-        else:
-            pipeline = found.pipeline
-            return pipeline if name is None else replace(pipeline, name=name)
+        if all(one.severity != "error" for one in found.findings):
+            return found
+        errors = [one for one in sagebridge.validate(source) if one.severity == "error"]
     for finding in errors:
-        err.print(finding_line(shown, finding), soft_wrap=True)
+        console(err=True).print(finding_line(shown, finding), soft_wrap=True)
     return None
+
+
+def _tell(losses: Sequence[Loss]) -> None:
+    for loss in losses:
+        console(err=True).print(printable(str(loss)), soft_wrap=True)
 
 
 def _flow(source: str, name: str | None, pipeline: Pipeline) -> Flow:
@@ -189,7 +193,7 @@ def _flow(source: str, name: str | None, pipeline: Pipeline) -> Flow:
     flow = Flow.of_file(source, pipeline)
     if flow.own_tasks:
         tasks = ", ".join(flow.own_tasks)
-        text = f"warning: {tasks} run as Prefect runs them, and are no steps of the execution"
+        text = f"warning: the flow's own tasks run too, and are no steps of the execution: {tasks}"
         click.echo(printable(text), err=True)
     return flow
 

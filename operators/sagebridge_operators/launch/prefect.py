@@ -71,6 +71,8 @@ class PrefectServer(PrivateEngine[PrefectApi]):
             # Its pages ask port 4200 else.
             "PREFECT_SERVER_UI_API_URL": f"http://127.0.0.1:{port}/api",
             "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+            # Beside its own code else, where a user may not write.
+            "PREFECT_UI_STATIC_DIRECTORY": str(self.home / "ui"),
             **self._variables,
         }
 

@@ -1,0 +1,47 @@
+"""The flow that is run for a pipeline, and a person's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sagebridge
+from sagebridge.model.parameters import Parameter
+from sagebridge.model.pipeline import Pipeline
+from sagebridge_operators.launch.flow import Flow
+from tests.shapes import fail
+
+OWN = """
+from prefect import flow
+from sagebridge_operators.prefect import begin, fail, finish
+
+@flow
+def first():
+    fail("A", error_message="no")
+    return finish()
+
+@flow(name="The second")
+def second(in_put: str, count: int = 1):
+    begin(definition={"Parameters": {"in_put": {"Name": "in-put"}}})
+    fail("B", error_message="no")
+    return finish()
+"""
+
+
+def test_parameters_get_to_the_arguments_that_stand_for_them() -> None:
+    parameters = (Parameter("in-put", "String"), Parameter("validate", "Integer", 1))
+    flow = Flow.written(Pipeline((fail("A"),), name="a/b", parameters=parameters))
+
+    assert flow.name == "a_b"
+    assert f"def {flow.entry}(" in flow.text
+    assert flow.given({"in-put": "x", "validate": 2}) == {"in_put": "x", "validate_2": 2}
+
+
+def test_one_of_several_flows_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(OWN)
+    source = f"{file}#The second"
+
+    flow = Flow.of_file(source, sagebridge.read(source).pipeline)
+
+    assert (flow.name, flow.entry, flow.file, flow.text) == ("The second", "second", file, "")
+    assert flow.given({"in-put": "x", "count": 2}) == {"in_put": "x", "count": 2}
