@@ -25,6 +25,7 @@ marker = sys.argv[1]
 if len(sys.argv) == 2:
     subprocess.Popen([sys.executable, "-c", SELF, marker, "grandchild"], start_new_session=True)
 print("ready", flush=True)
+open(sys.argv[-1], "w").close()
 import time; time.sleep(600)
 """
 # The grandchild runs the same text, so that one marker finds both.
@@ -96,7 +97,8 @@ def test_stop_ends_a_script_and_its_detached_grandchildren(
 
 
 def test_what_a_script_leaves_running_ends_with_it(bench: Bench, marker: str, way: str) -> None:
-    script = NESTED.removesuffix("time.sleep(600)\n") + "time.sleep(0.3)"
+    until_ready = "while not os.path.exists('grandchild'): time.sleep(0.01)\n"
+    script = NESTED.removesuffix("time.sleep(600)\n") + f"\n{until_ready}"
     body = bench.run("Processing", "job", bench.processing(script, marker))
     assert body["ProcessingJobStatus"] == "Completed", bench.log("Processing", "job")
     assert bench.log("Processing", "job").count("ready") == 2
