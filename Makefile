@@ -11,7 +11,7 @@ RUN ?=
 # Without bytecode every process that an engine starts compiles it anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check bench requirements clean airflow
+.PHONY: demo test check bench screenshots requirements clean airflow
 
 demo:
 	@$(BOOTSTRAP) $(ENGINE)
@@ -27,8 +27,10 @@ test:
 	.venvs/sagemaker/bin/pytest tests/sagemaker
 	.venvs/sagemaker-3/bin/pytest tests/sagemaker
 	.venvs/airflow-3.1/bin/pytest -m airflow31
-	.venvs/prefect-3.7/bin/pytest tests/prefect tests/deploy/test_runs.py
-	.venvs/prefect/bin/pytest tests/prefect tests/deploy tests/formats/prefect/test_tracer.py
+	.venvs/prefect-3.7/bin/pytest tests/prefect tests/deploy/test_runs.py \
+	    tests/e2e/test_mishaps.py tests/e2e/test_prefect.py
+	.venvs/prefect/bin/pytest tests/prefect tests/deploy tests/formats/prefect/test_tracer.py \
+	    tests/commands tests/launch tests/e2e
 	$(AIRFLOW)/pytest
 
 check: airflow
@@ -42,6 +44,11 @@ bench:
 	$(AIRFLOW)/python benchmarks/parse.py
 	$(AIRFLOW)/python benchmarks/overhead.py airflow
 	.venvs/prefect/bin/python benchmarks/overhead.py prefect
+
+# Needs Debian's chromium.
+screenshots: airflow prefect
+	.venvs/prefect/bin/python tools/screenshots.py prefect
+	$(AIRFLOW)/python tools/screenshots.py airflow
 
 airflow:
 	@$(BOOTSTRAP) airflow

@@ -16,7 +16,6 @@ from sagebridge_operators.launch.airflow import PrivateAirflow
 from sagebridge_operators.launch.versions import version_of
 from sagebridge_operators.launch.warden import members
 
-pytest.importorskip("airflow")
 pytestmark = pytest.mark.airflow
 
 NOTHING = {"Name": "Nothing", "Type": "Fail", "Arguments": {"ErrorMessage": "no"}}

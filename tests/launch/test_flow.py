@@ -6,7 +6,7 @@ from pathlib import Path
 
 import sagebridge
 from sagebridge.model.parameters import Parameter
-from sagebridge.model.pipeline import Pipeline
+from sagebridge.model.pipeline import Parallelism, Pipeline
 from sagebridge_operators.launch.flow import Flow
 from tests.shapes import fail
 
@@ -34,6 +34,12 @@ def test_parameters_get_to_the_arguments_that_stand_for_them() -> None:
     assert flow.name == "a_b"
     assert f"def {flow.entry}(" in flow.text
     assert flow.given({"in-put": "x", "validate": 2}) == {"in_put": "x", "validate_2": 2}
+
+
+def test_the_limit_of_parallel_steps_goes_along() -> None:
+    flow = Flow.written(Pipeline((fail("A"),), name="p", parallelism=Parallelism(2)))
+
+    assert "task_runner=ThreadPoolTaskRunner(max_workers=2)" in flow.text
 
 
 def test_one_of_several_flows_of_a_file(tmp_path: Path) -> None:

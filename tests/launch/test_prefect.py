@@ -17,7 +17,6 @@ from sagebridge_operators.launch.prefect import PREFECT, PrefectServer
 from sagebridge_operators.launch.warden import members
 from tests.e2e.desk import eventually
 
-pytest.importorskip("prefect")
 pytestmark = pytest.mark.prefect
 
 
