@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -108,11 +108,13 @@ def less_than_or_equal_to(
 
 def is_in(
     query: Value,
-    values: list[Value] | tuple[Value, ...],
+    values: Sequence[Value],
     *,
     spelling: Literal["", "Value/In"] = "",
     extra: Mapping[str, Value] = EMPTY,
 ) -> In:
+    if isinstance(values, str):
+        raise TypeError("a list of values is expected, found a text")
     return In(plain(query), plain(tuple(values)), spelling, plain(extra))
 
 
@@ -122,11 +124,19 @@ def not_(
     spelling: Literal["", "NotEquals", "NotIn"] = "",
     extra: Mapping[str, Value] = EMPTY,
 ) -> Not:
-    return Not(condition, spelling, plain(extra))
+    return Not(checked(condition), spelling, plain(extra))
 
 
 def or_(*conditions: Condition, extra: Mapping[str, Value] = EMPTY) -> Or:
-    return Or(conditions, plain(extra))
+    return Or(tuple(map(checked, conditions)), plain(extra))
+
+
+def checked(condition: object) -> Condition:
+    """The condition itself. Raises TypeError for what is none, as Python's own ``a == b`` gives."""
+    if isinstance(condition, Comparison | In | Not | Or | UnknownCondition):
+        return condition
+    text = repr(condition)[:60]
+    raise TypeError(f"a condition is expected, such as equals(…) or greater_than(…), found {text}")
 
 
 def other_condition(raw: Mapping[str, Value]) -> UnknownCondition:

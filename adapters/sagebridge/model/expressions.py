@@ -7,10 +7,12 @@ dots, colons and brackets.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from sagebridge.model.values import ABSENT, Absent, Object, Strict, Value
 
@@ -42,6 +44,42 @@ class Index(Strict):
 
 
 Token: TypeAlias = Member | Key | Index
+
+
+class RunTime(Strict):
+    """What is known only when a pipeline runs: Python cannot make a text of it, test or compare it.
+
+    A file that did so would go on with the answer of the day it is read.
+    """
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, str | int | float):
+            raise TypeError(f"{_KNOWN_LATE}; compare it in a condition step, with equals(…)")
+        return Strict.__eq__(self, other)
+
+    __hash__ = Strict.__hash__
+
+    def __bool__(self) -> bool:
+        raise TypeError(f"{_KNOWN_LATE}; branch on it with a condition step")
+
+    def __format__(self, spec: str) -> str:
+        raise TypeError(f'{_KNOWN_LATE}; use join("", …) to build a text')
+
+
+@contextmanager
+def no_texts() -> Iterator[None]:
+    """Refuses ``str`` and ``%`` too, while a file is read: only Airflow's serializer needs them."""
+    with_texts = RunTime.__str__
+    RunTime.__str__ = lambda self: self.__format__("")  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        RunTime.__str__ = with_texts  # type: ignore[method-assign]
+
+
+_KNOWN_LATE = "what a parameter, an execution or a step has is known only at run time"
 
 _TOKEN = re.compile(
     r"""\.(?P<member>[^.\[\]'"\s]+) | \['(?P<single>[^']*)'\] | \["(?P<double>[^"]*)"\]
@@ -79,7 +117,7 @@ def parse_tokens(text: str) -> tuple[Token, ...] | None:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Get(Strict):
+class Get(RunTime):
     """``{"Get": "Steps.Train.ModelArtifacts.S3ModelArtifacts"}``.
 
     ``spelling`` is the text as it came where it differs from the canonical one; it is written back
@@ -124,7 +162,7 @@ class Get(Strict):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Join(Strict):
+class Join(RunTime):
     """``{"Std:Join": {"On": …, "Values": […]}}``; ``bare``: without the outer object."""
 
     values: tuple[Value, ...]
@@ -133,7 +171,7 @@ class Join(Strict):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class JsonGet(Strict):
+class JsonGet(RunTime):
     """``{"Std:JsonGet": …}``: a value at ``path`` in a property file, or in the object at a URI."""
 
     path: Value
@@ -185,11 +223,19 @@ def join(on: str | None, *values: Value, bare: bool = False) -> Join:
     return Join(tuple(plain(value) for value in values), ABSENT if on is None else on, bare)
 
 
-def json_get(step: str, property_file: str, path: Value) -> JsonGet:
-    """The value at ``path`` in a property file that ``step`` writes."""
+def json_get(step: str | HasProperties, property_file: str, path: Value) -> JsonGet:
+    """The value at ``path`` in a property file that ``step``, or the step of that name, writes."""
+    first = Member(step) if isinstance(step, str) else step.properties._tokens[0]
     return JsonGet(
-        plain(path), Get("Steps", (Member(step), Member("PropertyFiles"), Member(property_file)))
+        plain(path), Get("Steps", (first, Member("PropertyFiles"), Member(property_file)))
     )
+
+
+class HasProperties(Protocol):
+    """A step of an Airflow or Prefect file."""
+
+    @property
+    def properties(self) -> Properties: ...
 
 
 def json_get_s3(s3_uri: Value, path: Value) -> JsonGet:
@@ -214,7 +260,7 @@ execution = _Execution()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Properties(Strict):
+class Properties(RunTime):
     """``step.properties``: attributes and items build a reference, ``str`` of it is refused."""
 
     _tokens: tuple[Token, ...] = field(default=())
@@ -225,17 +271,18 @@ class Properties(Strict):
         return Properties((*self._tokens, Member(name)))
 
     def __getitem__(self, item: str | int) -> Properties:
-        token = Index(item) if isinstance(item, int) else Key(item)
-        return Properties((*self._tokens, token))
+        match item:
+            case str():
+                return Properties((*self._tokens, Key(item)))
+            case int() if item >= 0:
+                return Properties((*self._tokens, Index(item)))
+        raise TypeError(f"a property is picked by its name or its position from 0, not by {item!r}")
 
     def __iter__(self) -> Iterator[Properties]:
         raise TypeError("a property is known only at run time; it cannot be looped over")
 
-    def __bool__(self) -> bool:
-        raise TypeError("a property is known only at run time; use a ConditionStep to branch on it")
-
     def __str__(self) -> str:
-        raise TypeError('a property is known only at run time; use join("", …) to build a text')
+        return format(self)
 
     @property
     def _get(self) -> Get:
@@ -247,6 +294,32 @@ def properties_of(step: str) -> Properties:
     return Properties((Member(step),))
 
 
+def stated(value: Value) -> Value:
+    """As :func:`plain`, of what a file of Python says. Raises TypeError where it is no JSON."""
+    found = plain(value)
+    pending = [found]
+    while pending:
+        match pending.pop():
+            case tuple() as items:
+                pending += items
+            case Mapping() as members:
+                pending += members.values()
+            case Join(values=values):
+                pending += values
+            case JsonGet(path=path, s3_uri=uri):
+                pending += (path, uri)
+            case float() as number if not math.isfinite(number):
+                raise TypeError(f"{number} is no number of JSON")
+            case None | str() | int() | float() | Get() | Absent():
+                pass
+            case other:
+                raise TypeError(
+                    f"a {type(other).__name__} is no value of a pipeline; it takes texts, numbers, "
+                    "lists and dicts, and says what another step makes by step.properties…"
+                )
+    return found
+
+
 def _plain(value: Value) -> Value:
     return value._get if isinstance(value, Properties) else value
 
@@ -256,7 +329,10 @@ def plain(value: Value) -> Value:
     if isinstance(value, Properties):
         return _plain(value)
     if isinstance(value, Mapping):
-        return Object({str(name): plain(item) for name, item in value.items()})
+        if not all(isinstance(name, str) for name in value):
+            odd = next(name for name in value if not isinstance(name, str))
+            raise TypeError(f"a member is called by a text, not by {odd!r}")
+        return Object({name: plain(item) for name, item in value.items()})
     if isinstance(value, list | tuple):
         return tuple(plain(item) for item in value)
     return value

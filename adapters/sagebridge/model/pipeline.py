@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TypeAlias
 
-from sagebridge.model.conditions import Condition, operands
+from sagebridge.model.conditions import Condition, checked, operands
 from sagebridge.model.expressions import Get, references
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.values import ABSENT, EMPTY, Absent, Object, Strict, Value
@@ -69,6 +70,18 @@ class Step(Strict):
     description: str | Absent = ABSENT
     extra: Object = EMPTY
 
+    def __post_init__(self) -> None:
+        for name, kinds in _ITEMS.items():
+            for item in getattr(self, name) or ():
+                if not isinstance(item, kinds):
+                    raise self._unfit(name, kinds[-1].__name__, item)
+        if not isinstance(self.cache, CacheConfig | Absent):
+            raise self._unfit("cache_config", "CacheConfig", self.cache)
+
+    def _unfit(self, member: str, kind: str, found: object) -> TypeError:
+        text = repr(found)[:60]
+        return TypeError(f"{member} of step {self.name!r}: a {kind} is expected, found {text}")
+
     def values(self) -> Iterator[Value]:
         """Every value of the step that may hold expressions."""
         yield self.arguments
@@ -85,6 +98,15 @@ class Step(Strict):
         return next((file for file in files if file.name == name), None)
 
 
+_ITEMS: Mapping[str, tuple[type, ...]] = MappingProxyType(
+    {
+        "depends_on": (Object, str),
+        "retry_policies": (RetryPolicy,),
+        "property_files": (PropertyFile,),
+        "output_parameters": (OutputParameter,),
+    }
+)
+"""What the lists of a step hold."""
 Steps: TypeAlias = tuple[Step, ...]
 
 
@@ -95,6 +117,11 @@ class ConditionStep(Step):
     conditions: tuple[Condition, ...] | Absent = ABSENT
     if_steps: Steps | Absent = ABSENT
     else_steps: Steps | Absent = ABSENT
+
+    def __post_init__(self) -> None:
+        Step.__post_init__(self)
+        for condition in self.conditions or ():
+            checked(condition)
 
     def values(self) -> Iterator[Value]:
         yield from Step.values(self)

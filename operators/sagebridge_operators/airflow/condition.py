@@ -33,8 +33,7 @@ class ConditionOperator(StepOperator, SkipMixin):
         else_steps: Sequence[StepOperator] | Absent = ABSENT,
         **kwargs: Any,
     ) -> None:
-        self.if_steps = if_steps if if_steps is ABSENT else tuple(if_steps)
-        self.else_steps = else_steps if else_steps is ABSENT else tuple(else_steps)
+        self.if_steps, self.else_steps = _operators(if_steps), _operators(else_steps)
         self._conditions = conditions if conditions is ABSENT else tuple(conditions)
         kwargs.setdefault("arguments", EMPTY)
         super().__init__(**kwargs)
@@ -60,6 +59,17 @@ class ConditionOperator(StepOperator, SkipMixin):
         if not_taken:
             self.skip(context["ti"], not_taken)
         return outputs
+
+
+def _operators(
+    steps: Sequence[StepOperator] | Absent,
+) -> tuple[StepOperator, ...] | Absent:
+    if steps is ABSENT:
+        return ABSENT
+    for step in steps:
+        if not isinstance(step, StepOperator):
+            raise TypeError(f"a step is expected in a branch, found {step!r}")
+    return tuple(steps)
 
 
 def _steps(operators: tuple[StepOperator, ...] | Absent) -> tuple[Step, ...] | Absent:

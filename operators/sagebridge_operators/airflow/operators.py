@@ -13,7 +13,7 @@ from typing import Any, ClassVar, TypeAlias
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator, Context
 
 from sagebridge.errors import SagebridgeError
-from sagebridge.model.expressions import Properties, plain, properties_of
+from sagebridge.model.expressions import Properties, plain, properties_of, stated
 from sagebridge.model.pipeline import (
     CacheConfig,
     OutputParameter,
@@ -95,9 +95,9 @@ class StepOperator(BaseOperator):
         self._killed = False
         self._run: StepRun | None = None
         self._step = Step(
-            name=self.task_id.rpartition(".")[2] if step_name is None else step_name,
+            name=_own_id(self) if step_name is None else step_name,
             type=step_type or self.step_type,
-            arguments=plain(arguments),
+            arguments=stated(links.without_dag_params(arguments)),
             depends_on=_dependencies(depends_on),
             retry_policies=_tuple(retry_policies),
             cache=cache_config,
@@ -105,7 +105,7 @@ class StepOperator(BaseOperator):
             output_parameters=_tuple(output_parameters),
             display_name=display_name,
             description=description,
-            extra=plain(extra),
+            extra=stated(extra),
         )
         links.connect(self)
 
@@ -113,6 +113,11 @@ class StepOperator(BaseOperator):
     def step(self) -> Step:
         """The step of the pipeline model that this task is."""
         return self._step
+
+    @property
+    def arguments(self) -> Value:
+        """The step's arguments, which it is made with: they cannot be set afterwards."""
+        return self._step.arguments
 
     @property
     def properties(self) -> Properties:
@@ -143,11 +148,19 @@ class StepOperator(BaseOperator):
             self._run.killed = True
 
 
+def _own_id(operator: StepOperator) -> str:
+    """A task's id without that of its group."""
+    group = getattr(operator.task_group, "node_id", None)
+    return operator.task_id.removeprefix(f"{group}.") if group else operator.task_id
+
+
 def _dependencies(
     steps: Sequence[Dependency] | Absent,
 ) -> tuple[str | Object, ...] | Absent:
     if steps is ABSENT:
         return ABSENT
+    if isinstance(steps, str):
+        raise TypeError(f"depends_on is a list of steps, found {steps!r}")
     return tuple(
         step.step.name if isinstance(step, StepOperator) else plain(step) for step in steps
     )

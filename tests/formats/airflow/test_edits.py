@@ -90,6 +90,41 @@ EDITS = {
             'Param("Approved", type="string", enum=["Approved", "Rejected"]), "Extra": True',
         ),
     ),
+    "a constant spread": replaced(
+        ("with DAG(", 'COMMON = {"RoleArn": "arn:aws:iam::111122223333:role/own"}\n\nwith DAG('),
+        ('"RoleArn": "arn:aws:iam::111122223333:role/sagebridge-abalone"', "**COMMON"),
+    ),
+    "a comprehension": replaced(
+        (
+            '"ProfilerConfig": {"DisableProfiler": True},',
+            """"Tags": [
+                {"Key": key, "Value": abalone_process.properties.ProcessingOutputConfig.Outputs[
+                    key
+                ].S3Output.S3Uri}
+                for key in ("train", "test")
+            ],""",
+        )
+    ),
+    "another task id": replaced(
+        ('task_id="AbaloneEval"', 'task_id="Judge"'),
+        ('json_get("AbaloneEval", ', "json_get(abalone_eval, "),
+    ),
+    "a decorated function": replaced(
+        ("from airflow.sdk import DAG, Param", "from airflow.sdk import Param, dag"),
+        ("with DAG(", "@dag("),
+        ('tags=["sagebridge"],\n):', 'tags=["sagebridge"],\n)\ndef abalone(Rounds="50"):'),
+        ('"num_round": "50"', '"num_round": Rounds'),
+    )
+    + "\n\nabalone()\n",
+    "a chain": WRITTEN
+    + TAIL
+    + """
+    from airflow.sdk import chain
+    a, b, c, d = (
+        ModelOperator(task_id=x, arguments={"PrimaryContainer": {"Image": x}}) for x in "abcd"
+    )
+    chain(abalone_eval, [a, b], [c, d])
+""",
     "limits": replaced(("schedule=None", 'schedule=None, max_active_tasks=2, description="Ages"')),
 }
 
@@ -207,6 +242,42 @@ def test_parameters(readings: dict[str, FileReading]) -> None:
     assert (found["MseThreshold"].default, found["MseThreshold"].description) == (5, "At most")
     assert found["ModelApprovalStatus"].enum_values == ("Approved", "Rejected")
     assert (found["Extra"].type, found["Extra"].default) == ("Boolean", True)
+
+
+def test_constant_spread(readings: dict[str, FileReading]) -> None:
+    train = arguments(readings["a constant spread"].pipeline, "AbaloneTrain")
+    assert train["RoleArn"] == "arn:aws:iam::111122223333:role/own"
+
+
+def test_comprehension(readings: dict[str, FileReading]) -> None:
+    tags = arguments(readings["a comprehension"].pipeline, "AbaloneTrain")["Tags"]
+    assert [tag["Key"] for tag in tags] == ["train", "test"]
+    path = "Steps.AbaloneProcess.ProcessingOutputConfig.Outputs['test'].S3Output.S3Uri"
+    assert tags[1]["Value"].text == path
+
+
+def test_another_task_id(readings: dict[str, FileReading]) -> None:
+    edges = graph(readings["another task id"].pipeline).edges
+    assert ("Judge", "AbaloneMSECond") in edges
+    assert ("Judge", "AbaloneRegisterModel-RegisterModel") in edges
+
+
+def test_decorated_function(readings: dict[str, FileReading]) -> None:
+    pipeline = readings["a decorated function"].pipeline
+    (rounds,) = [one for one in pipeline.declared if one.name == "Rounds"]
+    assert (rounds.type, rounds.default) == ("String", "50")
+    used = arguments(pipeline, "AbaloneTrain")["HyperParameters"]["num_round"]
+    assert used.text == "Parameters.Rounds"
+
+
+def test_chain(readings: dict[str, FileReading]) -> None:
+    found = {name: readings["a chain"].pipeline.step(name) for name in "abcd"}
+    assert {name: step.depends_on for name, step in found.items() if step} == {
+        "a": ("AbaloneEval",),
+        "b": ("AbaloneEval",),
+        "c": ("a",),
+        "d": ("b",),
+    }
 
 
 def test_limits(readings: dict[str, FileReading]) -> None:

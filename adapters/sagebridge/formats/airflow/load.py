@@ -28,6 +28,7 @@ from typing import Any, NoReturn, TextIO
 
 from sagebridge.formats.airflow.guard import Refused, watch
 from sagebridge.formats.sagemaker.writer import definition, write_envelope
+from sagebridge.model.expressions import no_texts
 
 _GRACE = 5.0
 """Seconds past the limit after which a file that does not let itself be interrupted is killed."""
@@ -198,7 +199,7 @@ def _outcome(file: Path, limit: float, scratch: Path) -> Outcome:
     try:
         with _time_limit(limit):
             watch(scratch)
-            with places.noted():
+            with places.noted(), no_texts():
                 module, registered = _imported(file)
     except TooLong as error:
         return _error(_line(error.__traceback__, file), f"takes more than {limit:g} s to import")

@@ -68,4 +68,4 @@ class _Restored:
         if len(parts) == 1:
             return text
         pieces = [self.found[int(part)] if at % 2 else part for at, part in enumerate(parts)]
-        return join("", *(piece for piece in pieces if piece != ""))
+        return join("", *(piece for piece in pieces if not isinstance(piece, str) or piece))

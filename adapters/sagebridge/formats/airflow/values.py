@@ -153,7 +153,7 @@ class Values:
         for piece in pieces:
             if not is_expression(piece) and parts and isinstance(parts[-1], str):
                 parts[-1] += str(piece)
-            elif piece != "":
+            elif not isinstance(piece, str) or piece:
                 parts.append(piece if is_expression(piece) else str(piece))
         if all(isinstance(part, str) for part in parts):
             return "".join(parts)

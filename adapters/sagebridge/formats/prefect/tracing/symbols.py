@@ -264,7 +264,7 @@ def text(parts: Sequence[Any], world: World, on: str = "") -> Value:
         value = said(part, world)
         if not on and isinstance(value, Join) and value.on == "":
             values += value.values
-        elif value != "" or on:
+        elif on or not isinstance(value, str) or value:
             values.append(value)
     return Join(tuple(values), on)
 
