@@ -12,8 +12,9 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from sagebridge import registry
-from sagebridge.errors import SagebridgeError, SourceError
+from sagebridge.errors import OnlyCode, SagebridgeError, SourceError
 from sagebridge.findings import Finding
+from sagebridge.model.carried import only_code
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
 
@@ -60,7 +61,10 @@ def write(pipeline: Pipeline, format: str, *, document: str | None = None) -> Wr
     ``document`` is another form of the format: of ``sagemaker`` ``create-pipeline``, a request, or
     ``cloudformation``, a template.
     """
-    return Writing(*registry.find(format).writer(document)(pipeline))
+    form = registry.find(format)
+    if form.name == "sagemaker" and only_code(pipeline):
+        raise OnlyCode(pipeline.name)
+    return Writing(*form.writer(document)(pipeline))
 
 
 def translate(

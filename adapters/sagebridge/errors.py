@@ -106,6 +106,19 @@ class FormatError(SagebridgeError):
     exit_code = 2
 
 
+class OnlyCode(FormatError):
+    """A pipeline for SageMaker whose steps are all code of its orchestrator."""
+
+    exit_code = 1
+
+    def __init__(self, pipeline: str | None) -> None:
+        self.pipeline = pipeline
+        super().__init__(
+            f"all steps of {pipeline or 'the pipeline'} are Python functions and shell commands, "
+            "which no SageMaker step is: make them Processing or Lambda steps"
+        )
+
+
 class FlowError(SagebridgeError):
     """A Prefect flow whose steps make no pipeline."""
 

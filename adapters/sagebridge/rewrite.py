@@ -15,8 +15,10 @@ _NAMES = frozenset(
     (
         "cache",
         "depends_on",
+        "function",
         "name",
         "on",
+        "origin",
         "output_parameters",
         "path",
         "property_files",

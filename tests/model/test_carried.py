@@ -5,13 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import sagebridge
-from sagebridge.model.carried import PYTHON, SHELL, without_carried
+from sagebridge.model.carried import (
+    PYTHON,
+    SHELL,
+    CarriedStep,
+    Function,
+    PythonStep,
+    ShellStep,
+    without_carried,
+)
 from sagebridge.model.conditions import equals, greater_than
 from sagebridge.model.expressions import Get, get, join, plain
 from sagebridge.model.graph import graph
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
-from sagebridge.model.values import EMPTY, Object
+from sagebridge.model.values import EMPTY
 
 ROLE = "arn:aws:iam::111122223333:role/r"
 
@@ -21,14 +29,20 @@ def model(name: str, image: Any = "i", after: tuple[str, ...] = ()) -> Step:
     return Step(name, "Model", arguments=arguments, depends_on=after)
 
 
-def code(name: str, value: Any = None, after: tuple[str, ...] = (), type_: str = PYTHON) -> Step:
-    extra = Object({"Callable": name, "Source": "…", "Origin": f"dag.py:{len(name)}"})
-    arguments = plain({"args": [value], "kwargs": {}})
-    return Step(name, type_, arguments=arguments, depends_on=after, extra=extra)
+def code(
+    name: str, value: Any = None, after: tuple[str, ...] = (), type_: str = PYTHON
+) -> CarriedStep:
+    step = Step(name, type_, plain({"args": [value], "kwargs": {}}), depends_on=after)
+    place = f"dag.py:{len(name)}"
+    if type_ == SHELL:
+        return ShellStep.of(step, place)
+    return PythonStep.of(step, Function(name, f"def {name}(): ..."), place)
 
 
 def test_without_code_nothing_changes() -> None:
-    pipeline = Pipeline((model("A"), Step("B", "SomeNewType")))
+    said = {"Name": "C", "Type": PYTHON, "Source": "raise SystemExit", "Callable": "f"}
+    read = sagebridge.read({"Version": "2020-12-01", "Steps": [said]}).pipeline.steps
+    pipeline = Pipeline((model("A"), Step("B", "SomeNewType"), *read))
     assert without_carried(pipeline) == (pipeline, ())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from sagebridge.formats.step_forms import FORMS
+from sagebridge.model.carried import CarriedStep
 from sagebridge.model.conditions import Condition, Not, Or, UnknownCondition
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
@@ -30,7 +31,7 @@ def places(steps: Sequence[Step], parent: str = "/Steps") -> Iterator[tuple[str,
 
 
 def _losses(step: Step, pointer: str, target: str) -> Iterator[Loss]:
-    if step.type not in FORMS:
+    if step.type not in FORMS and not isinstance(step, CarriedStep):
         yield Loss(
             "unknown-step-type",
             "changed",

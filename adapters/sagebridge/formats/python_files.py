@@ -12,6 +12,7 @@ from sagebridge.errors import SourceError
 from sagebridge.findings import Finding
 from sagebridge.formats.sagemaker.validator import validate
 from sagebridge.formats.sagemaker.writer import write
+from sagebridge.model.carried import only_code
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
 
@@ -29,7 +30,7 @@ class FileReading:
     """One DAG or flow of a file: its pipeline, what reading lost, each step's line of the file.
 
     ``entry`` is what the file calls a flow, and ``arguments`` are what it takes for the parameters
-    that the pipeline declares.
+    that the pipeline declares; ``own_tasks`` are the steps that Prefect runs without our help.
     """
 
     name: str
@@ -39,6 +40,7 @@ class FileReading:
     lines: Mapping[str, int]
     entry: str = ""
     arguments: tuple[str, ...] = ()
+    own_tasks: tuple[str, ...] = ()
 
 
 def split(source: Any) -> tuple[str, str | None]:
@@ -87,6 +89,8 @@ def findings(reading: FileReading) -> Iterator[Finding]:
     text, _ = write(reading.pipeline)
     steps = json.loads(text).get("Steps", [])
     for one in validate(text):
+        if one.code == "no-steps" and only_code(reading.pipeline):
+            continue
         yield replace(one, line=_line(one.pointer, steps, reading))
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping, Sequence
+import builtins
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any
 
+from sagebridge.formats.functions import renamed
 from sagebridge.formats.python import Expressions, Names, array, call, source
 from sagebridge.formats.step_forms import FORMS
+from sagebridge.model.carried import CarriedStep, Function, PythonStep
 from sagebridge.model.losses import CODES, Loss
-from sagebridge.model.pipeline import ConditionStep, Step
+from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
 from sagebridge.model.values import ABSENT, EMPTY, Object, key_of
 
 WORDS = (
@@ -34,6 +37,64 @@ WORDS = (
 )
 """What a file may import to say expressions; no variable of it is called so."""
 
+AIRFLOW_WORDS = (
+    "DAG",
+    "Param",
+    "PythonStepOperator",
+    "ShellStepOperator",
+    "StepOperator",
+    "WatchOperator",
+    *WORDS,
+)
+PREFECT_WORDS = (
+    "Literal",
+    "ThreadPoolTaskRunner",
+    "begin",
+    "finish",
+    "flow",
+    "python",
+    "shell",
+    "step",
+    "stop_jobs",
+    *WORDS,
+)
+_IMPORTED = frozenset((*AIRFLOW_WORDS, *PREFECT_WORDS))
+
+
+class Functions:
+    """The functions of carried steps as a file has them: each once, by a name that is free.
+
+    It is free in files of both orchestrators, so that it stays the same from one to the other.
+    """
+
+    def __init__(self, pipeline: Pipeline, taken: Collection[str] = ()) -> None:
+        declared = (parameter.name for parameter in pipeline.declared)
+        forms = (word for form in FORMS.values() for word in (form.operator, form.function))
+        self._taken = {*taken, *declared, *forms, *_IMPORTED, *vars(builtins)}
+        self._functions: dict[str, Function] = {}
+        for step in walk(pipeline):
+            if isinstance(step, PythonStep) and step.function.code not in self._functions:
+                self._functions[step.function.code] = self._free(step.function)
+
+    def _free(self, function: Function) -> Function:
+        name, number = function.name, 2
+        while name in self._taken:
+            name, number = f"{function.name}_{number}", number + 1
+        self._taken.add(name)
+        return renamed(function, name)
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset(function.name for function in self._functions.values())
+
+    def name(self, function: Function) -> ast.Name:
+        return ast.Name(self._functions[function.code].name, ast.Load())
+
+    def texts(self) -> Iterator[str]:
+        """The source of each."""
+        for function in self._functions.values():
+            yield function.text or function.code
+
 
 class StepSource:
     """The calls of one file. ``expressions.defined`` grows as steps get their variables."""
@@ -41,6 +102,16 @@ class StepSource:
     def __init__(self, names: Names) -> None:
         self.names = names
         self.expressions = Expressions(names)
+
+    def carried(self, step: CarriedStep, functions: Functions) -> tuple[ast.expr, dict[str, Any]]:
+        """What a carried step runs, and what that is given: all that is not empty, by its name."""
+        given = dict(step.arguments)
+        if isinstance(step, PythonStep):
+            what: ast.expr = functions.name(step.function)
+            given = {name: value for name, value in given.items() if value}
+        else:
+            what = self.expressions.value(given.pop("command"))
+        return what, {name: self.expressions.value(value) for name, value in given.items()}
 
     def arguments(
         self, step: Step, branches: Mapping[str, ast.expr] | None = None
@@ -60,7 +131,7 @@ class StepSource:
                 keywords["arguments"] = value(step.arguments)
         elif step.type == "Fail" and key_of(list(step.arguments or ())) == key_of(["ErrorMessage"]):
             keywords["error_message"] = value(step.arguments["ErrorMessage"])
-        elif step.arguments is not ABSENT:
+        elif step.arguments is not ABSENT and not isinstance(step, CarriedStep):
             keywords["arguments"] = value(step.arguments)
         keywords.update(self._common(step))
         if extra:

@@ -1,22 +1,16 @@
 """Code of an orchestrator's own tasks, carried from one orchestrator to the other.
 
 A Python function or a shell command of a user's is no step of SageMaker's. Where it stands on its
-own it is kept as a step of a type of ours, with its source; a definition leaves it out, by name:
-
-``{"Name": …, "Type": "sagebridge.PythonCallable", "Arguments": {"args": […], "kwargs": {…}},
-"Callable": "clean", "Source": "def clean(…): …", "Origin": "dag.py:12"}``
-
-``{"Name": …, "Type": "sagebridge.ShellCommand", "Arguments": {"command": …, "env": {…}},
-"Origin": …}``
-
-What it returns is ``Steps.NAME.return_value``.
+own it is a step of a class of ours, which only the readers of Python files make: a definition is
+data, so no ``Type`` that one says makes code of it. What it returns is ``Steps.NAME.return_value``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 from sagebridge.model.conditions import Comparison, Condition, In, Not, Or, operands
 from sagebridge.model.expressions import Get, Join, JsonGet, parameter
@@ -30,11 +24,121 @@ from sagebridge.model.pipeline import (
     step_references,
     walk,
 )
-from sagebridge.model.values import ABSENT, Object, Value
+from sagebridge.model.values import ABSENT, Object, Strict, Value
 
 PYTHON, SHELL = "sagebridge.PythonCallable", "sagebridge.ShellCommand"
-_LOSS = {PYTHON: ("python-task", "a Python function"), SHELL: ("shell-task", "a shell command")}
+"""What people are shown as the type of such steps; it makes none of a step."""
+RETURN_VALUE = "return_value"
+_PYTHON_LOSS, _SHELL_LOSS = ("python-task", "a Python function"), ("shell-task", "a shell command")
 _TYPES = {bool: "Boolean", int: "Float", float: "Float"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Function(Strict):
+    """A function that needs nothing of its module: ``code`` is its source as Python spells it.
+
+    ``text`` is the same as a person wrote it, comments included; empty where that is not known.
+    """
+
+    name: str
+    code: str
+    text: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CarriedStep(Step):
+    """``origin`` is the place that it was read from."""
+
+    origin: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PythonStep(CarriedStep):
+    """A call of a function; its arguments are ``{"args": […], "kwargs": {…}}``."""
+
+    function: Function = field(kw_only=True)
+
+    @classmethod
+    def of(cls, step: Step, function: Function, origin: str = "") -> PythonStep:
+        """A step that has the arguments of a call, with what is called."""
+        return cls(**_common(step), function=function, origin=origin)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShellStep(CarriedStep):
+    """A command for bash; its arguments are ``command``, ``env`` and ``append_env``."""
+
+    @classmethod
+    def of(cls, step: Step, origin: str = "") -> ShellStep:
+        """A step that has a command as its arguments."""
+        return cls(**_common(step), origin=origin)
+
+
+def call_arguments(args: Iterable[Value], kwargs: Mapping[str, Value]) -> dict[str, Any]:
+    """The arguments of a Python step."""
+    return {"args": list(args), "kwargs": dict(kwargs)}
+
+
+def shell_arguments(
+    command: Value, env: Mapping[str, Value] | None, append_env: bool
+) -> dict[str, Any]:
+    """The arguments of a shell step: without ``env`` it has that of the worker.
+
+    ``append_env`` adds ``env`` to that; else the command has ``env`` alone.
+    """
+    arguments: dict[str, Any] = {"command": command}
+    if env is not None:
+        arguments["env"] = dict(env)
+        if append_env:
+            arguments["append_env"] = True
+    return arguments
+
+
+def _common(step: Step) -> dict[str, Any]:
+    return {one.name: getattr(step, one.name) for one in fields(Step)}
+
+
+def code_of(pipeline: Pipeline) -> list[dict[str, str] | None]:
+    """What a definition does not say of each step, in the order of ``walk``, as JSON."""
+    return [_code(step) for step in walk(pipeline)]
+
+
+def _code(step: Step) -> dict[str, str] | None:
+    if not isinstance(step, CarriedStep):
+        return None
+    function = step.function if isinstance(step, PythonStep) else None
+    called = {} if function is None else {one.name: getattr(function, one.name) for one in _PARTS}
+    return {"origin": step.origin, **called}
+
+
+_PARTS = fields(Function)
+
+
+def with_code(pipeline: Pipeline, parts: Iterable[Mapping[str, str] | None]) -> Pipeline:
+    """The pipeline with the code that :func:`code_of` took of it."""
+    following = iter(parts)
+
+    def of(steps: Any) -> Any:
+        return steps if steps is ABSENT else tuple(map(restored, steps))
+
+    def restored(step: Step) -> Step:
+        part = next(following)
+        if isinstance(step, ConditionStep):
+            if_steps = of(step.if_steps)
+            return replace(step, if_steps=if_steps, else_steps=of(step.else_steps))
+        if part is None:
+            return step
+        origin, called = part["origin"], {one: part[one] for one in part if one != "origin"}
+        if called:
+            return PythonStep.of(step, Function(**called), origin)
+        return ShellStep.of(step, origin)
+
+    return replace(pipeline, steps=of(pipeline.steps))
+
+
+def only_code(pipeline: Pipeline) -> bool:
+    """Whether SageMaker could have nothing of a pipeline, since all its steps are code."""
+    return bool(pipeline.steps) and all(isinstance(one, CarriedStep) for one in pipeline.steps)
 
 
 def without_carried(pipeline: Pipeline) -> tuple[Pipeline, tuple[Loss, ...]]:
@@ -43,7 +147,7 @@ def without_carried(pipeline: Pipeline) -> tuple[Pipeline, tuple[Loss, ...]]:
     What depended on such a step depends on what that depended on, and what referred to its value
     refers to a parameter without a default: a start of the pipeline has to say it.
     """
-    return without(pipeline, [step for step in walk(pipeline) if step.type in _LOSS])
+    return without(pipeline, [step for step in walk(pipeline) if isinstance(step, CarriedStep)])
 
 
 def without(pipeline: Pipeline, steps: Sequence[Step]) -> tuple[Pipeline, tuple[Loss, ...]]:
@@ -67,7 +171,8 @@ class _Without:
 
     def _losses(self) -> Iterator[Loss]:
         for step in self.carried.values():
-            code, what = _LOSS[step.type]
+            shell = isinstance(step, ShellStep)
+            code, what = _SHELL_LOSS if shell else _PYTHON_LOSS
             text = f"{step.name} is {what}, which no SageMaker step is"
             advice = "make it a Processing or Lambda step"
             yield Loss(code, "dropped", _origin(step), text, "sagemaker", advice)
@@ -169,7 +274,7 @@ class _Without:
 
 
 def _origin(step: Step) -> str:
-    return str(step.extra.get("Origin", step.name))
+    return (step.origin if isinstance(step, CarriedStep) else "") or step.name
 
 
 def _replaced(value: Value, change: Callable[[Get], Value]) -> Value:

@@ -25,6 +25,7 @@ from sagebridge.model.expressions import (
 )
 from sagebridge.model.pipeline import CacheConfig, OutputParameter, PropertyFile, RetryPolicy
 from sagebridge.model.values import ABSENT
+from sagebridge_operators.airflow.code import PythonStepOperator, ShellStepOperator
 from sagebridge_operators.airflow.condition import ConditionOperator
 from sagebridge_operators.airflow.dag import build, load_folder
 from sagebridge_operators.airflow.operators import (
@@ -68,9 +69,11 @@ __all__ = [
     "OutputParameter",
     "ProcessingOperator",
     "PropertyFile",
+    "PythonStepOperator",
     "QualityCheckOperator",
     "RegisterModelOperator",
     "RetryPolicy",
+    "ShellStepOperator",
     "StepOperator",
     "TrainingOperator",
     "TransformOperator",

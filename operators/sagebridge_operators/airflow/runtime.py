@@ -53,6 +53,7 @@ def prepare(operator: StepOperator, context: Context) -> StepRun:
         backend=backend,
         records=records,
         upstream=upstream,
+        function=getattr(operator, "python_callable", None),
         references=references_to(operator.step.name, pipeline.steps),
         generation=generation(ti.max_tries, operator.retries),
         role=operator.role_arn,

@@ -12,7 +12,7 @@ from sagebridge.formats.prefect.draft import legal_name
 from sagebridge.formats.prefect.reader import read_one
 from sagebridge.formats.prefect.writer import FlowFile, write
 from sagebridge.formats.python_files import split
-from sagebridge.model.carried import PYTHON, SHELL, without_carried
+from sagebridge.model.carried import without
 from sagebridge.model.pipeline import Pipeline, walk
 
 
@@ -48,8 +48,8 @@ class Flow:
         has no others.
         """
         found = read_one(source)
-        own = tuple(step.name for step in walk(pipeline) if step.type in (PYTHON, SHELL))
-        steps, _ = without_carried(pipeline)
+        own = found.own_tasks
+        steps, _ = without(pipeline, [step for step in walk(pipeline) if step.name in own])
         if own and not steps.steps:
             raise UsageError(
                 f"{source}: flow {found.name!r} has tasks of its own and no steps of sagebridge: "

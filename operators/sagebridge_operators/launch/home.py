@@ -10,10 +10,14 @@ import sys
 import tempfile
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from sagebridge.errors import ServiceError
-from sagebridge.model.pipeline import Pipeline
+from sagebridge.formats.airflow.live import legal_id
+from sagebridge.formats.airflow.writer import write
+from sagebridge.model.carried import CarriedStep
+from sagebridge.model.pipeline import Pipeline, walk
 from sagebridge.model.values import ABSENT
 from sagebridge_operators.launch.engine import environment_without, last_lines
 
@@ -43,6 +47,12 @@ def prepare(home: Path, template: Path, pipeline: Pipeline, dag_id: str) -> None
     if not template.exists():
         _make_database(template)
     shutil.copyfile(template, home / "airflow.db")
+    if any(isinstance(step, CarriedStep) for step in walk(pipeline)):
+        # A definition has no code: the DAG file of a Python file's pipeline does.
+        own = pipeline if legal_id(pipeline.name or "pipeline") == dag_id else None
+        text, _ = write(own or replace(pipeline, name=dag_id))
+        (home / "dags" / f"{dag_id}.py").write_text(text, encoding="utf-8")
+        return
     (home / "dags" / f"{dag_id}.json").write_text(document(pipeline), encoding="utf-8")
     (home / "dags" / f"{dag_id}.py").write_text(_LOADER, encoding="utf-8")
 

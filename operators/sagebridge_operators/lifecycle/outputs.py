@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from sagebridge.model.carried import RETURN_VALUE
 from sagebridge.model.expressions import Get, Index, Key, Member, Token
 from sagebridge.model.pipeline import Step, step_references, walk
 from sagebridge_operators.errors import OutputsTooLarge, Unresolvable
@@ -135,6 +136,17 @@ def check_size(step: str, outputs: Mapping[str, Any]) -> None:
         raise OutputsTooLarge(step, size, LIMIT)
 
 
+def _returned(reference: Get, value: Any) -> Any:
+    """What code returned, or a part of it."""
+    try:
+        return look_up({RETURN_VALUE: value}, reference.tokens[1:], by_name=False)
+    except LookupError as absent:
+        there = absent.args[1] if len(absent.args) > 1 else []
+        raise Unresolvable(
+            reference.text, str(absent.args[0]), [str(one) for one in there]
+        ) from None
+
+
 def property_of(reference: Get, outputs: Mapping[str, Any] | None) -> Any:
     """A property from the outputs of its step. Raises :class:`Unresolvable`."""
     if outputs is None:
@@ -143,5 +155,7 @@ def property_of(reference: Get, outputs: Mapping[str, Any] | None) -> Any:
     properties = outputs.get("properties", {})
     if path in properties:
         return properties[path]
+    if RETURN_VALUE in outputs:
+        return _returned(reference, outputs[RETURN_VALUE])
     there = outputs.get("missing", {}).get(path, [])
     raise Unresolvable(reference.text, f"step {reference.step!r} has no such property", there)

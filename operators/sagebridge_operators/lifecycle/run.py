@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from sagebridge.errors import SagebridgeError
+from sagebridge.model.carried import RETURN_VALUE, CarriedStep
 from sagebridge.model.expressions import Get
 from sagebridge.model.pipeline import ConditionStep, Step
 from sagebridge.model.values import ABSENT
 from sagebridge_operators.errors import NotRunnable, StepFailed, StepStopped
+from sagebridge_operators.lifecycle import code
 from sagebridge_operators.lifecycle.backend import Backend
 from sagebridge_operators.lifecycle.execution import Execution, job_name, job_token
 from sagebridge_operators.lifecycle.masking import masked, masked_text
@@ -49,9 +51,10 @@ class Log(Protocol):
 class StepRun:
     """A step about to run. ``references`` are all that the pipeline makes to it.
 
-    ``generation`` changes when a person asks for the step anew, not when a worker is lost.
-    ``killed`` is set by the engine, from a signal handler too, and seen within a fraction of a
-    second. ``on_request`` is shown the request, secrets masked; ``on_job`` the job once it exists.
+    ``function`` is what a step of carried Python calls. ``generation`` changes when a person asks
+    for the step anew, not when a worker is lost. ``killed`` is set by the engine, from a signal
+    handler too, and seen within a fraction of a second. ``on_request`` is shown the request,
+    secrets masked; ``on_job`` the job once it exists.
     """
 
     step: Step
@@ -59,6 +62,7 @@ class StepRun:
     backend: Backend
     records: ExecutionRecords
     upstream: Upstream
+    function: Callable[..., Any] | None = None
     references: Sequence[Get] = ()
     generation: int = 0
     attempt: int = 0
@@ -109,6 +113,10 @@ class StepRun:
 
     def _body(self) -> dict[str, Any]:
         step = self.step
+        if step.retry_policies:
+            self.log.warning("retry policies of %s are kept but not applied yet", step.name)
+        if step.cache:
+            self.log.warning("caching of %s is kept but not applied yet", step.name)
         if (what := why_not_runnable(step)) is not None:
             raise NotRunnable(what)
         if isinstance(step, ConditionStep):
@@ -118,6 +126,8 @@ class StepRun:
         if step.type == "Fail":
             arguments = {} if step.arguments is ABSENT else step.arguments
             raise StepFailed(str(self._resolver()(arguments.get("ErrorMessage", ""))))
+        if isinstance(step, CarriedStep):
+            return self._code(step)
         return self._job(JOB_TYPES[step.type])
 
     def _resolver(self, name: str | None = None) -> Resolver:
@@ -125,12 +135,28 @@ class StepRun:
             self.execution, self.upstream, self.backend.read_object, self.backend.arn, name
         )
 
+    def _code(self, step: CarriedStep) -> dict[str, Any]:
+        asked = code.StopAsked(
+            lambda: self.killed,
+            lambda: self.records.stop_requested(self.execution.id),
+            self.backend.poll_seconds[0],
+        )
+        try:
+            value = code.run(
+                step, self.function, self._resolver(), asked, self._print, self.on_request
+            )
+        except Exception:
+            raise
+        except BaseException as limit:  # an engine's time limit
+            self._save("Stopped", reason=f"{type(limit).__name__}: {limit}", ended=now())
+            raise
+        return {"step": step.name, "type": step.type, RETURN_VALUE: value}
+
+    def _print(self, text: str) -> None:
+        self.log.info("[%s] %s", self.step.name, text)
+
     def _job(self, job_type: JobType) -> dict[str, Any]:
         execution, step = self.execution, self.step
-        if step.retry_policies:
-            self.log.warning("retry policies of %s are kept but not applied yet", step.name)
-        if step.cache:
-            self.log.warning("caching of %s is kept but not applied yet", step.name)
         name = job_name(
             execution.id, self.generation, step.name, self.attempt, limit=job_type.name_limit
         )
@@ -238,7 +264,7 @@ class StepRun:
     def _follow_log(self, job_type: JobType, name: str, position: int) -> int:
         lines, position = self.backend.job_log(job_type.type, name, position)
         for line in lines:
-            self.log.info("[%s] %s", self.step.name, line)
+            self._print(line)
         return position
 
     def _announce(self, job_type: JobType, name: str, description: Mapping[str, Any]) -> None:

@@ -160,6 +160,7 @@ class FlowRun(Draft):
             backend=backend,
             records=scene.records,
             upstream=self._outputs,
+            function=self.functions.get(name),
             references=references_to(name, self._pipeline.steps),
             generation=scene.generation(name),
             role=self._settings(name).get("role_arn"),

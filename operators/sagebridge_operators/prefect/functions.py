@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,6 +91,38 @@ def condition(
 def step(type: str, name: str, **arguments: Any) -> Handle:
     """A step of a type that has no function of its own; it is kept, and fails when it is run."""
     return StepFunction(type)(name, **arguments)
+
+
+def python(
+    name: str,
+    function: Callable[..., Any],
+    *,
+    args: Sequence[Value] = (),
+    kwargs: Mapping[str, Value] = EMPTY,
+    **more: Any,
+) -> Handle:
+    """A step that calls a function of the file; ``.properties.return_value`` is what it returns.
+
+    ``args`` and ``kwargs`` may hold what the ``arguments`` of any step may, and are resolved when
+    the step runs. What it returns has to be JSON.
+    """
+    return current().python(name, function, args=args, kwargs=kwargs, **more)
+
+
+def shell(
+    name: str,
+    command: Value,
+    *,
+    env: Mapping[str, Value] | None = None,
+    append_env: bool = False,
+    **more: Any,
+) -> Handle:
+    """A step that runs a command with bash; ``.properties.return_value`` is its last line.
+
+    ``env`` is all the environment that it has, or with ``append_env`` comes on top of the worker's,
+    which it has where there is no ``env``.
+    """
+    return current().shell(name, command, env=env, append_env=append_env, **more)
 
 
 def begin(

@@ -6,6 +6,7 @@ Condition and Fail make nothing.
 
 from __future__ import annotations
 
+from sagebridge.model.carried import CarriedStep
 from sagebridge.model.pipeline import Step
 from sagebridge_operators.steps.job import JobType
 from sagebridge_operators.steps.model import MODEL
@@ -22,7 +23,7 @@ RUNNABLE = frozenset((*JOB_TYPES, "Condition", "Fail"))
 
 def why_not_runnable(step: Step) -> str | None:
     """What of a step sagebridge keeps and translates but cannot run yet; None where it can."""
-    if step.type not in RUNNABLE:
+    if step.type not in RUNNABLE and not isinstance(step, CarriedStep):
         return f"steps of type {step.type} yet (step {step.name!r})"
     for item in step.depends_on or ():
         trigger = "Succeeded" if isinstance(item, str) else item.get("Trigger", "Succeeded")

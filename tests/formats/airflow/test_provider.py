@@ -15,6 +15,7 @@ import sagebridge
 from sagebridge.formats.airflow.reader import read_files
 from sagebridge.formats.python_files import FileReading
 from sagebridge.formats.sagemaker.writer import write
+from sagebridge.model.carried import PythonStep
 from sagebridge.model.losses import CODES
 from tests.strategies import canonical
 
@@ -71,10 +72,9 @@ def test_no_run_starts_on_a_guess(readings: dict[str, FileReading]) -> None:
 
 def test_code_is_carried_to_another_orchestrator(readings: dict[str, FileReading]) -> None:
     carried = readings["code"].pipeline.step("put")
-    assert carried is not None
-    assert carried.type == "sagebridge.PythonCallable"
+    assert isinstance(carried, PythonStep)
     names: dict[str, Any] = {}
-    exec(carried.extra["Source"], names)
-    assert callable(names[carried.extra["Callable"]])
+    exec(carried.function.code, names)
+    assert callable(names[carried.function.name])
     again = sagebridge.write(readings["code"].pipeline, "airflow").text
     assert "shutil.copy" in again

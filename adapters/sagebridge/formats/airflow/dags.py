@@ -14,13 +14,15 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from sagebridge.formats.airflow import provider, settings
-from sagebridge.formats.airflow.code import NotSelfContained, python_step, shell_step
+from sagebridge.formats.airflow.code import own_step, python_step, shell_step
 from sagebridge.formats.airflow.live import TYPES, param_type, pipeline_of
 from sagebridge.formats.airflow.placing import Gate
 from sagebridge.formats.airflow.provider.conditions import condition_step
 from sagebridge.formats.airflow.provider.task import Builder, Kind, Task, Undoable, under
 from sagebridge.formats.airflow.tree import Role, Tree, in_order
 from sagebridge.formats.airflow.values import Unsayable, Values, identifier
+from sagebridge.formats.functions import NotSelfContained
+from sagebridge.model.carried import RETURN_VALUE, CarriedStep, without
 from sagebridge.model.conditions import equals
 from sagebridge.model.expressions import Get, parameter, references
 from sagebridge.model.losses import Loss, Severity
@@ -85,6 +87,7 @@ class _DagReader:
         self.names = dict(self._names())
         self.made: dict[tuple[str, str], Get] = {}
         self.roles: dict[str, Role] = {}
+        self.dropped: dict[str, str] = {}
 
     def result(self) -> tuple[Pipeline, tuple[Loss, ...], dict[str, int]]:
         for lost in settings.of_dag(self.dag):
@@ -97,6 +100,12 @@ class _DagReader:
             self._lose(self.tasks[task_id], code, severity, what)
         steps = tree.steps()
         pipeline = self._pipeline(steps)
+        dropped = [step for step in walk(pipeline) if step.name in self.dropped]
+        pipeline, asked = without(pipeline, dropped)
+        for one in asked:
+            if one.code == "asked-value":
+                place = self.dropped[one.place].rpartition(":")[2]
+                self.losses[replace(one, place=place)] = None
         lines = {
             step.name: self.places.line(role.operator)
             for role in self.roles.values()
@@ -171,6 +180,8 @@ class _DagReader:
         if _is_ours(task):
             reads = settings.arguments_of_ours(task)
             role = Role(task, [task.step], list(self._own_gate(task)), ours=True)
+            if isinstance(task.step, CarriedStep):
+                self._carry(role, "python-task", own_step)
         elif hasattr(task, "partial_kwargs"):
             what = "is mapped over what is known only when the DAG runs"
             self._leave_out(task, "mapped-task", what, "make it a loop of the DAG file")
@@ -182,7 +193,8 @@ class _DagReader:
             reads = (*reads, "if_task_ids", "else_task_ids")
             self._build_condition(role)
         else:
-            reads = ("python_callable", "op_args", "op_kwargs", "bash_command", "env")
+            reads = ("python_callable", "op_args", "op_kwargs")
+            reads = (*reads, "bash_command", "env", "append_env")
             self._own_code(role)
         if role.steps:
             for lost in settings.of_task(task, frozenset(reads)):
@@ -293,10 +305,12 @@ class _DagReader:
             self._carry(role, "python-task", python_step)
             if role.steps:
                 keys = bool(getattr(task, "multiple_outputs", False))
-                output = under(name, "return_value", keys=keys)
+                output = under(name, RETURN_VALUE, keys=keys)
                 self.values.outputs[task.task_id] = output
         elif kind == "BashOperator":
             self._carry(role, "shell-task", shell_step)
+            if role.steps:
+                self.values.outputs[task.task_id] = under(name, RETURN_VALUE)
         else:
             code = "python-task" if "PythonOperator" in classes else "operator"
             self._leave_out(task, code, f"{task.operator_name} is no step type of SageMaker's", "")
@@ -309,6 +323,7 @@ class _DagReader:
         except NotSelfContained as why:
             advice = "make it a Processing or Lambda step"
             self._leave_out(task, code, f"it {why}, so its code cannot be carried", advice)
+            self.dropped.update({step.name: origin for step in role.steps})
 
     def _sensor(self, task: Any) -> None:
         waits_for = getattr(task, _SENSED.get(type(task).__name__, ""), None)

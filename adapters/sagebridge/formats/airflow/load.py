@@ -28,6 +28,7 @@ from typing import Any, NoReturn, TextIO
 
 from sagebridge.formats.airflow.guard import Refused, watch
 from sagebridge.formats.sagemaker.writer import definition, write_envelope
+from sagebridge.model.carried import code_of
 from sagebridge.model.expressions import no_texts
 
 _GRACE = 5.0
@@ -239,6 +240,7 @@ def _described(dag: Any, places: Places) -> Outcome:
         "line": places.line(dag),
         "envelope": write_envelope(pipeline),
         "definition": definition(pipeline),
+        "code": code_of(pipeline),
         "losses": [loss.as_json() for loss in losses],
         "lines": lines,
     }

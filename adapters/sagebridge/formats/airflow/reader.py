@@ -28,6 +28,7 @@ from sagebridge.formats.python_files import (
 from sagebridge.formats.sagemaker.document import parse
 from sagebridge.formats.sagemaker.reader import read_definition
 from sagebridge.formats.sagemaker.validator import unreadable
+from sagebridge.model.carried import with_code
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
 
@@ -133,4 +134,5 @@ def _reading(file: str, dag: dict[str, Any]) -> FileReading:
     document = parse(json.dumps(dag["definition"]), f"{file}#{dag['dag_id']}")
     pipeline, _ = read_definition(replace(document, envelope=dag["envelope"]))
     losses = (Loss(**{**loss, "place": f"{file}:{loss['place']}"}) for loss in dag["losses"])
+    pipeline = with_code(pipeline, dag["code"])
     return FileReading(dag["dag_id"], pipeline, tuple(losses), dag["line"], dag["lines"])

@@ -21,7 +21,15 @@ from sagebridge.formats.airflow.live import (
 from sagebridge.formats.orchestrators import losses_by_step
 from sagebridge.formats.python import Names, array, call, layout, source
 from sagebridge.formats.step_forms import FORMS
-from sagebridge.formats.steps_source import WORDS, StepSource, commented, import_from, indented
+from sagebridge.formats.steps_source import (
+    AIRFLOW_WORDS,
+    Functions,
+    StepSource,
+    commented,
+    import_from,
+    indented,
+)
+from sagebridge.model.carried import CarriedStep, PythonStep
 from sagebridge.model.graph import hidden_failures, in_order
 from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import Parameter
@@ -46,7 +54,8 @@ class DagFile:
         self.losses = losses_by_step(pipeline, "airflow")
         self.task_ids = task_ids(pipeline)
         operators = (form.operator for form in FORMS.values())
-        self.names = Names(reserved=frozenset((*operators, *_WORDS)))
+        self.functions = Functions(pipeline)
+        self.names = Names(reserved=self.functions.names.union(operators, AIRFLOW_WORDS))
         self.steps = StepSource(self.names)
         self.expressions = self.steps.expressions
 
@@ -62,6 +71,7 @@ class DagFile:
         parts = [
             source(ast.Module([ast.Expr(ast.Constant(self._docstring()))], [])),
             "\n".join(source(node) for node in self._imports()),
+            *self.functions.texts(),
             opening.removesuffix("pass") + "\n" + body if blocks else opening,
         ]
         return "\n\n".join(part for part in parts if part) + "\n"
@@ -127,16 +137,27 @@ class DagFile:
         yield step.name, ast.Assign([ast.Name(variable, ast.Store())], built, lineno=0)
 
     def _operator(self, step: Step) -> ast.expr:
-        form = FORMS.get(step.type)
+        form = None if isinstance(step, CarriedStep) else FORMS.get(step.type)
         task_id = self.task_ids[step.name]
         keywords: dict[str, ast.expr] = {"task_id": ast.Constant(task_id)}
         if task_id != step.name or "." in task_id:
             keywords["step_name"] = ast.Constant(step.name)
-        if form is None:
+        name = form.operator if form else "StepOperator"
+        if isinstance(step, CarriedStep):
+            name = "PythonStepOperator" if isinstance(step, PythonStep) else "ShellStepOperator"
+            keywords.update(self._carried(step))
+        elif form is None:
             keywords["step_type"] = ast.Constant(step.type)
         branches = dict(self._branches(step)) if isinstance(step, ConditionStep) else {}
         keywords.update(self.steps.arguments(step, branches))
-        return call(self.names.use(form.operator if form else "StepOperator"), **keywords)
+        return call(self.names.use(name), **keywords)
+
+    def _carried(self, step: CarriedStep) -> dict[str, ast.expr]:
+        """By the words of Airflow's own operators."""
+        what, given = self.steps.carried(step, self.functions)
+        if isinstance(step, PythonStep):
+            return {"python_callable": what} | {f"op_{one}": given[one] for one in given}
+        return {"bash_command": what, **given}
 
     def _watch(self) -> Iterator[ast.stmt]:
         """The task that fails where a step's failure would not show."""
@@ -151,6 +172,3 @@ class DagFile:
             if branch is not ABSENT:
                 variables = (self.names.variable(inner.name) for inner in branch)
                 yield argument, array(ast.Name(variable, ast.Load()) for variable in variables)
-
-
-_WORDS = ("DAG", "Param", "StepOperator", "WatchOperator", *WORDS)

@@ -14,7 +14,16 @@ from sagebridge.formats.beside import fields_beside
 from sagebridge.formats.prefect.signature import Argument, parameters_of
 from sagebridge.formats.sagemaker.reader import read_envelope
 from sagebridge.formats.step_forms import FORMS
-from sagebridge.model.expressions import Properties, plain, properties_of
+from sagebridge.model.carried import (
+    PYTHON,
+    SHELL,
+    Function,
+    PythonStep,
+    ShellStep,
+    call_arguments,
+    shell_arguments,
+)
+from sagebridge.model.expressions import Properties, plain, properties_of, stated
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
 from sagebridge.model.values import ABSENT, EMPTY, Absent, Object, Value, thaw
@@ -77,6 +86,7 @@ class Draft:
         self.around: dict[str, Any] = {}
         self.settings: dict[str | None, dict[str, Any]] = {}
         self.steps: dict[str, Step] = {}
+        self.functions: dict[str, Any] = {}
         self.branches: dict[tuple[str, bool], list[str]] = {}
         self._top: list[str] = []
         self._open: list[list[str]] = [self._top]
@@ -95,9 +105,47 @@ class Draft:
 
     def step(self, type_: str, name: str, **arguments: Any) -> Handle:
         """Adds a step to the branch that is open. Raises :class:`FlowError`."""
+        return self.add(make_step(type_, name, **self._own(name, arguments)))
+
+    def python(
+        self,
+        name: str,
+        function: Any,
+        *,
+        args: Sequence[Value] = (),
+        kwargs: Mapping[str, Value] = EMPTY,
+        **more: Any,
+    ) -> Handle:
+        """Adds a call of a function, as its source or as it lives. Raises :class:`FlowError`."""
+        given = call_arguments(args, kwargs)
+        step = make_step(PYTHON, name, arguments=given, **self._own(name, more))
+        if not isinstance(function, Function):
+            if not callable(function):
+                raise TypeError(f"python() calls a function, which {function!r} is not")
+            self.functions[name] = function
+            function = Function(getattr(function, "__name__", ""), "")
+        return self.add(PythonStep.of(step, function))
+
+    def shell(
+        self,
+        name: str,
+        command: Value,
+        *,
+        env: Mapping[str, Value] | None = None,
+        append_env: bool = False,
+        **more: Any,
+    ) -> Handle:
+        """Adds a command for bash. Raises :class:`FlowError`."""
+        given = shell_arguments(command, env, append_env)
+        return self.add(
+            ShellStep.of(make_step(SHELL, name, arguments=given, **self._own(name, more)))
+        )
+
+    def _own(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The arguments without those that say where the step runs, which are noted."""
         own = {one: arguments.pop(one) for one in SETTINGS if one in arguments}
         self.settings[name] = own
-        return self.add(make_step(type_, name, **arguments))
+        return arguments
 
     def add(self, step: Step) -> Handle:
         if step.name in self.steps:
@@ -199,7 +247,7 @@ def make_step(
     if own:
         raise TypeError(f"a {type_} step has no argument {next(iter(own))!r}")
     class_ = ConditionStep if type_ == "Condition" else Step
-    return class_(arguments=plain(arguments), extra=plain({**extra, **more}), **common)
+    return class_(arguments=stated(arguments), extra=stated({**extra, **more}), **common)
 
 
 def _dependencies(
@@ -207,6 +255,8 @@ def _dependencies(
 ) -> tuple[str | Object, ...] | Absent:
     if steps is ABSENT:
         return ABSENT
+    if isinstance(steps, str):
+        raise TypeError(f"depends_on is a list of steps, found {steps!r}")
     return tuple(step.name if isinstance(step, Handle) else plain(step) for step in steps)
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sagebridge.errors import SagebridgeError
+from sagebridge.formats.functions import NotSelfContained, of_definition
 from sagebridge.formats.prefect.draft import Check, Draft, Handle
 from sagebridge.formats.step_forms import FORMS
 from sagebridge.model import conditions, expressions, pipeline, values
@@ -63,7 +64,7 @@ class _Branch:
     met: bool
 
 
-def words(draft: Draft) -> dict[str, Any]:
+def words(draft: Draft, source: str) -> dict[str, Any]:
     """What a flow file may import of ours, with step functions that add to ``draft``."""
 
     def function(type_: str) -> Callable[..., Handle]:
@@ -71,6 +72,9 @@ def words(draft: Draft) -> dict[str, Any]:
 
     def step(type: str, name: str, **arguments: Any) -> Handle:
         return draft.step(type, name, **arguments)
+
+    def python(name: str, function: Any, **arguments: Any) -> Handle:
+        return draft.python(name, of_definition(function, source), **arguments)
 
     plain = (
         *(getattr(conditions, name) for name in _CONDITIONS),
@@ -83,6 +87,8 @@ def words(draft: Draft) -> dict[str, Any]:
         "ABSENT": values.ABSENT,
         "execution": expressions.execution,
         "step": step,
+        "python": python,
+        "shell": draft.shell,
         "begin": draft.begin,
         "finish": draft.finish,
         "stop_jobs": None,
@@ -327,6 +333,8 @@ class Interpreter:
             raise Beyond(node, "a call of something that is no function of ours")
         try:
             result = function(*positional, **named)
+        except NotSelfContained as why:
+            raise Beyond(node, f"a function that {why}") from None
         except (TypeError, ValueError, AttributeError, SagebridgeError) as error:
             raise Fault(node, error) from error
         if isinstance(result, Handle):
@@ -389,9 +397,9 @@ class _Module:
     members: Mapping[str, Any]
 
 
-def module_names(tree: ast.Module, draft: Draft) -> dict[str, Any]:
+def module_names(tree: ast.Module, draft: Draft, source: str = "") -> dict[str, Any]:
     """The names of a file as its flows see them; what is not understood raises when it is used."""
-    ours = words(draft)
+    ours = words(draft, source)
     names: dict[str, Any] = {}
     interpreter = Interpreter(draft, names)
     for node in tree.body:

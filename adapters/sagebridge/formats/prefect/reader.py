@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tokenize
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from sagebridge.formats.python_files import (
     split,
 )
 from sagebridge.formats.sagemaker.validator import unreadable
+from sagebridge.model.carried import CarriedStep
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Parallelism, Pipeline
 from sagebridge.model.values import ABSENT, Value
@@ -110,6 +112,11 @@ def _parsed(file: str) -> ast.Module:
         raise PythonFileError(file, None, f"is no Python: {wrong}") from None
 
 
+def _text(file: str) -> str:
+    with tokenize.open(file) as source:
+        return source.read()
+
+
 def flows(tree: ast.Module) -> Iterator[Function]:
     """The functions of a file that Prefect's ``@flow`` decorates."""
     names = {
@@ -150,9 +157,12 @@ def _reading(file: str, tree: ast.Module, function: Function) -> FileReading:
     name = _constant(options.get("name"), function, re.sub("_", "-", function.name))
     description = _constant(options.get("description"), function, None)
     draft = Draft(name, _arguments(function), description)
-    interpreter = Interpreter(draft, module_names(tree, draft))
+    interpreter = Interpreter(draft, module_names(tree, draft, _text(file)))
     try:
         interpreter.flow(function)
+        for step, line in interpreter.lines.items():
+            if isinstance(made := draft.steps[step], CarriedStep):
+                draft.steps[step] = replace(made, origin=f"{Path(file).name}:{line}")
         pipeline = draft.pipeline()
     except Fault as fault:
         raise PythonFileError(file, fault.line, str(fault)) from None

@@ -29,6 +29,8 @@ from sagebridge.formats.prefect.tracing.merging import OutOfReach
 from sagebridge.formats.prefect.tracing.rewriting import HELPERS, raise_lines, rewritten
 from sagebridge.formats.prefect.tracing.world import WAYS, FlowTrace, TooManyWays
 from sagebridge.formats.sagemaker.writer import definition, write_envelope
+from sagebridge.model.expressions import no_texts
+from sagebridge.model.carried import code_of
 
 LIMIT = 60.0
 """Seconds that one file may take."""
@@ -91,10 +93,11 @@ def _outcome(path: Path, scratch: Path) -> Outcome:
         tree = ast.parse(path.read_bytes(), str(path))
         file = File(str(path), raise_lines(tree))
         module = _imported(path, rewritten(tree))
-        flows = [
-            _described(flow, file, traced) | {"entry": _entry(module, flow)}
-            for flow in _flows(module, path)
-        ]
+        with no_texts():
+            flows = [
+                _described(flow, file, traced) | {"entry": _entry(module, flow)}
+                for flow in _flows(module, path)
+            ]
     except TooLong as error:
         return _error(_line(error.__traceback__, path), f"takes more than {LIMIT:g} s to trace")
     except SyntaxError as error:
@@ -262,8 +265,10 @@ def _described(flow: Any, file: File, traced: list[FlowTrace]) -> Outcome:
         "line": line,
         "envelope": write_envelope(pipeline),
         "definition": definition(pipeline),
+        "code": code_of(pipeline),
         "losses": [loss.as_json() for loss in losses],
         "lines": trace.lines,
+        "own_tasks": trace.own_tasks,
         "arguments": [one.name for one in trace.taken if one.argument is not None],
     }
 

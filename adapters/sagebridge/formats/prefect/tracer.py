@@ -19,6 +19,7 @@ from sagebridge.errors import MissingExtra
 from sagebridge.formats.python_files import FileReading, PythonFileError, missing
 from sagebridge.formats.sagemaker.document import parse
 from sagebridge.formats.sagemaker.reader import read_definition
+from sagebridge.model.carried import with_code
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
 
@@ -78,10 +79,11 @@ def _reading(file: str, flow: dict[str, Any]) -> FileReading:
     losses = (Loss(**{**loss, "place": f"{file}:{loss['place']}"}) for loss in flow["losses"])
     return FileReading(
         flow["name"],
-        pipeline,
+        with_code(pipeline, flow["code"]),
         tuple(losses),
         flow["line"],
         flow["lines"],
         entry=flow["entry"],
         arguments=tuple(flow["arguments"]),
+        own_tasks=tuple(flow["own_tasks"]),
     )

@@ -19,7 +19,15 @@ from sagebridge.formats.prefect.signature import Argument, arguments_of, describ
 from sagebridge.formats.python import Names, call, layout, source
 from sagebridge.formats.sagemaker.writer import write_envelope
 from sagebridge.formats.step_forms import FORMS
-from sagebridge.formats.steps_source import WORDS, StepSource, commented, import_from, indented
+from sagebridge.formats.steps_source import (
+    PREFECT_WORDS,
+    Functions,
+    StepSource,
+    commented,
+    import_from,
+    indented,
+)
+from sagebridge.model.carried import CarriedStep, PythonStep
 from sagebridge.model.graph import in_order
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
@@ -27,7 +35,6 @@ from sagebridge.model.values import ABSENT, Value
 
 PACKAGE = "sagebridge_operators.prefect"
 _RUNNER = "ThreadPoolTaskRunner"
-_WORDS = ("Literal", "flow", "begin", "finish", "step", "stop_jobs", _RUNNER)
 
 
 def write(pipeline: Pipeline) -> tuple[str, tuple[Loss, ...]]:
@@ -74,9 +81,11 @@ class FlowFile:
         self.name = pipeline.name or "pipeline"
         self.losses = losses_by_step(pipeline, "prefect")
         functions = (form.function for form in FORMS.values())
-        reserved = frozenset((*functions, *_WORDS, *WORDS))
+        reserved = frozenset((*functions, *PREFECT_WORDS))
         self.arguments, self.details = arguments_of(pipeline.declared, reserved)
-        own = (argument.name for argument in self.arguments)
+        own = [argument.name for argument in self.arguments]
+        self.functions = Functions(pipeline, own)
+        reserved |= self.functions.names
         self.names = Names(reserved=reserved.union(own))
         self.function = Names(reserved=reserved).variable(self.name)
         self.steps = StepSource(self.names)
@@ -96,6 +105,7 @@ class FlowFile:
         parts = [
             source(ast.Module([ast.Expr(ast.Constant(told))], [])),
             "\n".join(self._imports()),
+            *self.functions.texts(),
             head + "\n" + "\n\n".join(indented(block) for block in body),
         ]
         return "\n\n".join(parts) + "\n"
@@ -189,13 +199,7 @@ class FlowFile:
             yield self._block(step)
 
     def _block(self, step: Step) -> Block:
-        form = FORMS.get(step.type)
-        built = call(
-            self.names.use(form.function if form else "step"),
-            *(() if form else (ast.Constant(step.type),)),
-            ast.Constant(step.name),
-            **self.steps.arguments(step, self._absent_branches(step)),
-        )
+        built = call(*self._called(step), **self._given(step))
         variable = self.names.variable(step.name)
         self.steps.expressions.defined.add(step.name)
         branches = {}
@@ -203,6 +207,24 @@ class FlowFile:
             guarded = {"met": step.if_steps, "unmet": step.else_steps}
             branches = {guard: list(self._blocks(b)) for guard, b in guarded.items() if b}
         return Block(variable, built, self.losses.get(step.name, ()), branches)
+
+    def _called(self, step: Step) -> Iterator[ast.expr]:
+        """The function of a step, and what it is given by position."""
+        name = ast.Constant(step.name)
+        if isinstance(step, CarriedStep):
+            what, _ = self.steps.carried(step, self.functions)
+            yield self.names.use("python" if isinstance(step, PythonStep) else "shell")
+            yield from (name, what)
+        elif (form := FORMS.get(step.type)) is not None:
+            yield from (self.names.use(form.function), name)
+        else:
+            yield from (self.names.use("step"), ast.Constant(step.type), name)
+
+    def _given(self, step: Step) -> dict[str, ast.expr]:
+        given = self.steps.arguments(step, self._absent_branches(step))
+        if isinstance(step, CarriedStep):
+            given = {**self.steps.carried(step, self.functions)[1], **given}
+        return given
 
     def _absent_branches(self, step: Step) -> dict[str, ast.expr]:
         if not isinstance(step, ConditionStep):

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 from sagebridge.errors import FlowError
-from sagebridge.formats.airflow.code import NotSelfContained, self_contained
 from sagebridge.formats.airflow.guard import Refused
+from sagebridge.formats.functions import NotSelfContained, of_function
 from sagebridge.formats.prefect.draft import CURRENT, Check, Draft, Handle
 from sagebridge.formats.prefect.signature import TYPES
 from sagebridge.formats.prefect.tracing import options
@@ -32,8 +32,16 @@ from sagebridge.formats.prefect.tracing.symbols import (
     holds_symbol,
     said,
 )
-from sagebridge.model.carried import PYTHON, without
-from sagebridge.model.expressions import Get, Member, parameter
+from sagebridge.model.carried import (
+    PYTHON,
+    RETURN_VALUE,
+    CarriedStep,
+    Function,
+    PythonStep,
+    call_arguments,
+    without,
+)
+from sagebridge.model.expressions import Get, Member, parameter, plain
 from sagebridge.model.losses import Loss, Severity
 from sagebridge.model.names import shown
 from sagebridge.model.parameters import Parameter
@@ -90,10 +98,24 @@ class _TracedDraft(Draft):
         super().begin(**{name: self._plain(value) for name, value in more.items()})
 
     def step(self, type_: str, name: str, **arguments: Any) -> Handle:
-        if type(name) is not str or holds_symbol(name):
-            self.world.refuse("run-time-code", "a step is named by what is known only at run time")
+        self._check(name)
         given = {one: self._plain(value) for one, value in arguments.items()}
         return super().step(type_, name, **given)
+
+    def python(self, name: str, function: Any, **more: Any) -> Handle:
+        self._check(name)
+        carried = self.world.carried(function, name)
+        given = {one: self._plain(value) for one, value in more.items()}
+        return super().python(name, carried, **given)
+
+    def shell(self, name: str, command: Value, **more: Any) -> Handle:
+        self._check(name)
+        given = {one: self._plain(value) for one, value in more.items()}
+        return super().shell(name, self._plain(command), **given)
+
+    def _check(self, name: Any) -> None:
+        if type(name) is not str or holds_symbol(name):
+            self.world.refuse("run-time-code", "a step is named by what is known only at run time")
 
     def _plain(self, value: Any) -> Any:
         if isinstance(value, list | tuple) and any(isinstance(one, Handle) for one in value):
@@ -106,6 +128,8 @@ class _TracedDraft(Draft):
             return value
 
     def add(self, step: Step) -> Handle:
+        if isinstance(step, CarriedStep):
+            step = replace(step, origin=self.world.here())
         handle = super().add(step)
         self.world.made(step, self.inside)
         return handle
@@ -134,6 +158,7 @@ class FlowTrace:
         self.losses: dict[Loss, None] = {}
         self.lines: dict[str, int] = {}
         self.taken = list(taken(flow.fn))
+        self.own_tasks: list[str] = []
         self._names: dict[Any, str] = {}
         self._asked: dict[Any, tuple[Parameter, Loss]] = {}
         self._dropped: dict[str, None] = {}
@@ -148,6 +173,7 @@ class FlowTrace:
                 severity: Severity = "dropped" if one.argument is None else "changed"
                 self._lose("param-type", severity, one.lost, line=self._first_line, who="the flow")
         steps, renamed = merged(self._ways())
+        self.own_tasks += [new for old, new in renamed if old in self.own_tasks]
         for old, new in renamed:
             self.lines[new] = self.lines.get(old, self._first_line)
             what = f"the step {shown(old)} is on another way too: there it is called {shown(new)}"
@@ -344,29 +370,42 @@ class FlowTrace:
         self.lines[name] = line
         values = [unwrapped(one, self) for one in arguments]
         keywords = {one: unwrapped(value, self) for one, value in named.items()}
-        extra = {"Callable": task.fn.__name__, "Origin": f"{self.file.name}:{line}"}
-        given: Value = Object({"args": (), "kwargs": Object()})
+        given = call_arguments((), {})
         try:
-            given = said({"args": values, "kwargs": keywords}, self)
+            given = said(call_arguments(values, keywords), self)
         except Unsayable as why:
             lost = lost or f"it is given {why}, so its code cannot be carried"
+        function = self.carried(task.fn, name, lost, decorated=True)
+        for one in options.of(task):
+            self._lose(*one, line=line, who=f"task {name}")
+        before = tuple(self._steps_of(wait_for))
+        made = Step(name, PYTHON, plain(given), before or ABSENT)
+        self.made(PythonStep.of(made, function, self.here()), self.path.draft.inside)
+        if name not in self.own_tasks:
+            self.own_tasks.append(name)
+        if blocks:
+            self.finished(name)
+        value = Get("Steps", (Member(name), Member(RETURN_VALUE)))
+        return Future(Symbol(value, returns(task.fn), self), name, self)
+
+    def carried(
+        self, function: Any, name: str, lost: str = "", *, decorated: bool = False
+    ) -> Function:
+        """A function as its source; where that is ``lost``, the step of that name is left out."""
+        found = Function("", "")
         try:
-            extra["Source"] = self_contained(task.fn, decorated=True)
+            found = of_function(function, decorated=decorated)
         except NotSelfContained as why:
             lost = lost or f"it {why}, so its code cannot be carried"
         if lost:
             code = "mapped-task" if lost.startswith("is mapped") else "python-task"
-            self._lose(code, "dropped", lost, _CARRY, line=line, who=f"task {name}")
+            self._lose(code, "dropped", lost, _CARRY, who=f"task {name}")
             self._dropped[name] = None
-        for one in options.of(task):
-            self._lose(*one, line=line, who=f"task {name}")
-        before = tuple(self._steps_of(wait_for))
-        step = Step(name, PYTHON, given, before or ABSENT, extra=Object(extra))
-        self.made(step, self.path.draft.inside)
-        if blocks:
-            self.finished(name)
-        value = Get("Steps", (Member(name), Member("return_value")))
-        return Future(Symbol(value, returns(task.fn), self), name, self)
+        return found
+
+    def here(self) -> str:
+        """The line that is running, as a place."""
+        return f"{self.file.name}:{self.file.line()}"
 
     def mapped(self, task: Any, arguments: Any, named: Any, wait_for: Any) -> Any:
         """``.map()``: a step an item where the items are written out."""

@@ -1,0 +1,126 @@
+"""A user's own functions and commands, run by Airflow from the file that is written for them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG
+
+import sagebridge
+from sagebridge.formats.airflow.live import pipeline_of
+from sagebridge.model.carried import PYTHON, SHELL
+from sagebridge.model.expressions import plain
+from sagebridge.model.pipeline import Step
+from sagebridge_operators.airflow import PythonStepOperator, ShellStepOperator
+from sagebridge_operators.lifecycle.states import states
+from tests.airflow.conftest import Run
+from tests.code import FLOW, PATH, REASON, STATES, VALUES
+from tests.dagtest import Played, new_id, play
+from tests.fakes import FakeSageMaker
+
+pytestmark = [pytest.mark.airflow, pytest.mark.airflow31, pytest.mark.usefixtures("backend")]
+Rows = Callable[..., Played]
+
+
+@pytest.fixture
+def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rows:
+    """Runs the flow file as the DAG file that it is translated to, with a number of rows."""
+
+    def runs(number: int = 10) -> Played:
+        name = new_id("code")
+        flow, file = tmp_path / "flow.py", tmp_path / f"{name}.py"
+        flow.write_text(FLOW.replace("NAME", name))
+        file.write_text(sagebridge.translate(flow, "airflow").text)
+        spec = spec_from_file_location(name, file)
+        assert spec is not None
+        assert spec.loader is not None
+        module = module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, name, module)
+        spec.loader.exec_module(module)
+        return play(module.prep.dag, {"rows": number})
+
+    return runs
+
+
+@pytest.mark.parametrize("number", STATES)
+def test_code_runs_is_skipped_and_fails_as_any_step(number: int, rows: Rows) -> None:
+    played = rows(number)
+    reached = states(pipeline_of(played.dag), played.steps)
+    assert {name: state for name, state in reached.items() if state != "Succeeded"} == STATES[
+        number
+    ]
+    assert played.state == ("failed" if number == 1 else "success")
+    assert set(played.tries.values()) <= {0, 1}
+    if number == 1:
+        assert played.xcom("checked", "failure_reason") == REASON
+        assert played.steps["checked"]["reason"] == REASON
+
+
+def test_what_code_returns_reaches_what_asks_for_it(rows: Rows, aws: FakeSageMaker) -> None:
+    played = rows()
+    assert {name: played.xcom(name)["return_value"] for name in VALUES} == VALUES
+    (request,) = aws.called("create_model")
+    assert request["PrimaryContainer"]["ModelDataUrl"] == PATH
+    assert played.rendered("few")["request"] == {
+        "command": 'echo "few: $WHERE"',
+        "env": {"WHERE": "***"},
+    }
+
+
+def test_prints_are_in_the_log_of_the_task(rows: Rows, capsys: pytest.CaptureFixture[str]) -> None:
+    rows()
+    assert "[prep] preparing 10 rows" in capsys.readouterr().out
+
+
+def test_what_is_no_function_is_refused_in_the_file() -> None:
+    with DAG(new_id(), schedule=None), pytest.raises(TypeError, match="python_callable"):
+        PythonStepOperator(task_id="a", python_callable="os.system")  # type: ignore[arg-type]
+
+
+def test_a_killed_function_is_stopped_where_it_waits() -> None:
+    def wait() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(600)
+
+    with DAG(new_id(), schedule=None) as dag:
+        operator = PythonStepOperator(task_id="a", python_callable=wait)
+
+    def killed(*_: Any) -> None:
+        operator.on_kill()
+
+    before = signal.signal(signal.SIGTERM, killed)
+    try:
+        played = play(dag)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert played.state == "failed"
+    assert played.steps["a"]["status"] == "Stopped"
+
+
+def test_a_definition_that_looks_like_code_does_not_run(run: Run, tmp_path: Path) -> None:
+    marker = tmp_path / "marker"
+    arguments = plain({"args": [str(marker)], "kwargs": {}, "command": f"touch {marker}"})
+    source = f"def f(*a):\n    open({str(marker)!r}, 'w')"
+    extra = plain({"Callable": "f", "Source": source, "function": {"name": "f", "code": source}})
+    steps = [Step(type_, type_, arguments, extra=extra) for type_ in (PYTHON, SHELL)]
+    played = run(*steps)
+    assert set(played.states.values()) == {"failed"}
+    assert {one["status"] for one in played.steps.values()} == {"Failed"}
+    assert not marker.exists()
+
+
+def test_the_scheduler_sees_the_tasks_without_their_code() -> None:
+    from tests.airflow.test_dag import served
+
+    with DAG(new_id(), schedule=None) as dag:
+        PythonStepOperator(task_id="a", python_callable=os.getcwd, op_args=["{{ ds }}"])
+        ShellStepOperator(task_id="b", bash_command="echo {{ ds }}")
+    assert set(served(dag).task_ids) == {"a", "b"}

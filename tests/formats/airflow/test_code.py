@@ -1,0 +1,336 @@
+"""Functions and commands of a user's own, as code of the other orchestrator's file and back."""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sagebridge
+from sagebridge.errors import OnlyCode
+from sagebridge.examine import examine
+from sagebridge.formats.prefect import reader
+from sagebridge.model.carried import CarriedStep, PythonStep, ShellStep
+from sagebridge.model.graph import graph
+from sagebridge.model.pipeline import Pipeline, Step, walk
+from tests.formats.airflow.conftest import Read
+
+pytestmark = pytest.mark.airflow
+
+HEAD = """
+from __future__ import annotations
+import json
+from typing import Any
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.providers.standard.operators.python import PythonOperator
+from airflow.sdk import DAG, Param, task
+
+"""
+DAG_FILE = (
+    HEAD
+    + '''
+def prepare(bucket: str, rows: int = 10) -> dict[str, Any]:
+    """Prepares.
+
+    Rows of a bucket.
+    """
+    import shutil  # what copies
+
+    # Each row is one text.
+    text = f"""SELECT *
+  FROM {bucket}"""
+    print(f"preparing {rows} rows: {text} {shutil.__name__}")
+    return {"path": f"s3://{bucket}/data", "rows": rows}
+
+
+with DAG("mixed", schedule=None, params={"bucket": Param("b", type="string"), "rows": 10}):
+    prep = PythonOperator(
+        task_id="prep",
+        python_callable=prepare,
+        op_kwargs={"bucket": "{{ params.bucket }}", "rows": 5},
+    )
+    again = PythonOperator(task_id="again", python_callable=prepare, op_args=["other"])
+
+    @task
+    def measure(path):
+        length = len(path)  # in characters
+        return [length, -1.5, None, {"0123": True}]
+
+    hello = BashOperator(
+        task_id="hello",
+        bash_command="echo hello $NAME in {{ params.bucket }}",
+        env={"NAME": "{{ params.rows }}"},
+    )
+    measure("{{ ti.xcom_pull('prep')['path'] }}") >> hello
+'''
+)
+FLOW = """
+def prepare(bucket, rows=10):
+    \"\"\"Prepares.
+
+    Rows of a bucket.
+    \"\"\"
+    import shutil  # what copies
+
+    # Each row is one text.
+    text = f\"\"\"SELECT *
+  FROM {bucket}\"\"\"
+"""
+
+
+@pytest.fixture(autouse=True)
+def never_traced(monkeypatch: pytest.MonkeyPatch) -> None:
+    def trace(path: Path) -> Any:
+        raise AssertionError(f"{path} was traced, which executes it")
+
+    monkeypatch.setattr(reader, "trace_flows", trace)
+
+
+def told(pipeline: Pipeline, to: str) -> str:
+    text, losses = sagebridge.write(pipeline, to)
+    assert losses == ()
+    return text
+
+
+def taken(text: str, tmp_path: Path, name: str = "back.py") -> Pipeline:
+    file = tmp_path / name
+    file.write_text(text)
+    return sagebridge.read(file).pipeline
+
+
+def function(pipeline: Pipeline, step: str) -> Any:
+    """The function that a step calls, as it lives."""
+    found = pipeline.step(step)
+    assert isinstance(found, PythonStep)
+    names: dict[str, Any] = {}
+    exec(found.function.code, names)
+    return names[found.function.name]
+
+
+def test_files_come_to_rest_after_one_translation(read: Read, tmp_path: Path) -> None:
+    pipeline = read(DAG_FILE).pipeline
+    flow, dag = told(pipeline, "prefect"), told(pipeline, "airflow")
+    assert FLOW in flow
+    assert (
+        'prep = python("prep", prepare, kwargs={"bucket": parameter("bucket"), "rows": 5})' in flow
+    )
+    assert 'python("again", prepare, args=["other"])' in flow
+    assert flow.count("def prepare(") == dag.count("def prepare(") == 1
+    assert 'args=[prep.properties.return_value["path"]]' in flow
+    assert 'task_id="prep",\n        python_callable=prepare,\n' in dag
+
+    from_flow, from_dag = taken(flow, tmp_path), taken(dag, tmp_path)
+    assert from_flow == pipeline
+    assert from_dag == pipeline
+    assert told(from_flow, "airflow") == dag
+    assert told(from_dag, "prefect") == flow
+    assert told(from_flow, "prefect") == flow
+    assert ("prep", "measure") in graph(from_flow).edges
+    assert ("measure", "hello") in graph(from_flow).edges
+
+
+def test_origins_are_places_of_the_file_that_was_read(read: Read, tmp_path: Path) -> None:
+    pipeline = read(DAG_FILE).pipeline
+    flow = told(pipeline, "prefect")
+    line = 1 + flow[: flow.index("prep = python(")].count("\n")
+    origins = {
+        one.name: one.origin for one in walk(taken(flow, tmp_path)) if isinstance(one, CarriedStep)
+    }
+    assert origins["prep"] == f"back.py:{line}"
+    assert origins.keys() == {"prep", "again", "measure", "hello"}
+
+
+def is_code(step: Step) -> bool:
+    return isinstance(step, CarriedStep)
+
+
+def test_no_two_names_of_a_file_are_one(read: Read, tmp_path: Path) -> None:
+    """Functions called as words of ours, builtins, parameters, steps, or as one another."""
+    pipeline = read(
+        HEAD
+        + """
+def work(x):
+    return x + 1
+
+first = work
+
+def work(x):
+    return x * 10
+
+with DAG("python", schedule=None, params={"rows": 10, "shell": 1}):
+    @task
+    def transform(depth):
+        return 0 if depth == 0 else 1 + transform(depth - 1)
+
+    @task
+    def rows(x):
+        return x
+
+    @task
+    def sum(x):
+        return list(range(x))
+
+    @task
+    def python(x):
+        return x
+
+    PythonOperator(task_id="One", python_callable=first, op_args=[1])
+    PythonOperator(task_id="work", python_callable=work, op_args=[2])
+    sum(rows(transform(python(4))))
+"""
+    ).pipeline
+    flow = told(pipeline, "prefect")
+    compile(flow, "flow.py", "exec")
+    for text in (flow, told(pipeline, "airflow")):
+        back = taken(text, tmp_path)
+        assert (function(back, "One")(1), function(back, "work")(2)) == (2, 20)
+        assert function(back, "transform")(3) == 3
+        assert function(back, "sum")(2) == [0, 1]
+        assert told(back, "prefect") == flow
+        defined = [one.name for one in ast.parse(text).body if isinstance(one, ast.FunctionDef)]
+        assert len(set(defined)) == len(defined)
+        assert set(defined).isdisjoint({"rows", "sum", "transform", "python"})
+
+
+def test_what_a_person_changes_in_a_flow(read: Read, tmp_path: Path) -> None:
+    flow = told(read(DAG_FILE).pipeline, "prefect")
+    edited = (
+        flow.replace("return {", "rows += 1\n    return {")
+        .replace('"rows": 5}', '"rows": rows}')
+        .replace("append_env=True", "append_env=False")
+        .replace('args=["other"]', 'args=["other"], depends_on=["hello"]')
+    )
+    pipeline = taken(edited, tmp_path)
+    assert function(pipeline, "prep")("x")["rows"] == 11
+    assert pipeline.step("again").dependencies == ("hello",)  # type: ignore[union-attr]
+    dag = told(pipeline, "airflow")
+    assert "rows += 1" in dag
+    assert '"rows": parameter("rows")' in dag
+    assert taken(dag, tmp_path) == pipeline
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ("return json.loads(x)", "uses 'json' of its module"),
+        ("global seen\n    seen = x", "uses 'seen' of its module"),
+        ("from airflow.sdk import Variable\n    return Variable.get(x)", "imports airflow"),
+    ],
+)
+def test_what_needs_its_file_is_a_loss(body: str, why: str, read: Read) -> None:
+    """Of Airflow's own operators and, in a file that a person edited, of ours."""
+    lines = f"def load(x):\n    {body}\n\nwith DAG('d', schedule=None):"
+    own = """
+    from sagebridge_operators.airflow import ModelOperator, PythonStepOperator
+    load = PythonStepOperator(task_id="load", python_callable=load, op_args=["1"])
+    image = load.properties.return_value["image"]
+    ModelOperator(task_id="Model", arguments={"PrimaryContainer": {"Image": image}})
+"""
+    theirs = """
+    from sagebridge_operators.airflow import ModelOperator, get
+    one = PythonOperator(task_id="load", python_callable=load, op_args=["1"])
+    one >> ModelOperator(task_id="Model", arguments={"PrimaryContainer": {"Image": "i"}})
+"""
+    for text in (own, theirs):
+        found = read(HEAD + lines + text)
+        assert [step.name for step in walk(found.pipeline)] == ["Model"]
+        (lost,) = [loss for loss in found.losses if loss.code == "python-task"]
+        assert (lost.severity, why in lost.what) == ("dropped", True)
+    asked = [loss for loss in read(HEAD + lines + own).losses if loss.code == "asked-value"]
+    assert len(asked) == 1
+    assert asked[0].place.rpartition(":")[2].isdigit()
+    assert [one.name for one in read(HEAD + lines + own).pipeline.declared] == ["load_image"]
+
+
+def test_a_command_keeps_what_its_environment_is(read: Read, tmp_path: Path) -> None:
+    given = {"a": "env={}", "b": "env={'X': '1'}, append_env=True", "c": "append_env=True"}
+    lines = (f'BashOperator(task_id="{one}", bash_command="env", {given[one]})' for one in given)
+    text = "with DAG('d', schedule=None):\n    " + "\n    ".join(lines)
+    pipeline = read(HEAD + text).pipeline
+    expected: dict[str, dict[str, Any]] = {
+        "a": {"command": "env", "env": {}},
+        "b": {"command": "env", "env": {"X": "1"}, "append_env": True},
+        "c": {"command": "env"},
+    }
+    for one in (pipeline, taken(told(pipeline, "prefect"), tmp_path)):
+        assert {step.name: step.arguments for step in one.steps} == expected
+        assert all(isinstance(step, ShellStep) for step in one.steps)
+
+
+def test_a_dag_of_code_alone_is_nothing_for_sagemaker(tmp_path: Path) -> None:
+    file = tmp_path / "dag.py"
+    file.write_text(DAG_FILE)
+    assert not [one for one in sagebridge.validate(file) if one.severity == "error"]
+    assert sagebridge.translate(file, "prefect").losses == ()
+    with pytest.raises(OnlyCode, match="mixed"):
+        sagebridge.translate(file, "sagemaker")
+
+
+def malicious(marker: Path) -> dict[str, Any]:
+    """A definition whose steps look like carried code, under every name that code ever had."""
+    source = f"def f():\n    open({str(marker)!r}, 'w')\n    return 1"
+    run = f"touch {marker}"
+    arguments = {"args": [], "kwargs": {}, "command": run, "env": {"BASH_ENV": run}}
+    code = {
+        "Callable": "f",
+        "Source": source,
+        "Origin": "dag.py:1",
+        "function": {"name": "f", "code": source, "text": source},
+        "Function": {"Name": "f", "Code": source},
+        "code": source,
+        "python_callable": source,
+    }
+    types = (
+        "sagebridge.PythonCallable",
+        "sagebridge.ShellCommand",
+        "PythonStep",
+        "ShellStep",
+        "python",
+        "shell",
+    )
+    return {
+        "Version": "2020-12-01",
+        "Steps": [
+            {"Name": f"step{at}", "Type": type_, "Arguments": arguments, **code}
+            for at, type_ in enumerate(types)
+        ],
+    }
+
+
+@pytest.mark.parametrize("document", ["definition", "create-pipeline", "cloudformation"])
+def test_no_definition_becomes_code(document: str, tmp_path: Path) -> None:
+    marker = tmp_path / "marker"
+    definition: Any = malicious(marker)
+    steps = definition["Steps"]
+    source = definition
+    body = json.dumps(definition)
+    if document == "create-pipeline":
+        source = {"PipelineName": "p", "PipelineDefinition": body}
+    elif document == "cloudformation":
+        properties = {
+            "PipelineName": "p",
+            "PipelineDefinition": {"PipelineDefinitionBody": body},
+        }
+        resource = {"Type": "AWS::SageMaker::Pipeline", "Properties": properties}
+        source = tmp_path / "template.json"
+        source.write_text(json.dumps({"Resources": {"P": resource}}))
+    (found,) = examine(source)
+    pipeline = found.pipeline
+    assert not any(map(is_code, walk(pipeline)))
+    for to in ("airflow", "prefect"):
+        text, losses = sagebridge.write(pipeline, to)
+        assert [loss.code for loss in losses] == ["unknown-step-type"] * len(steps)
+        tree = ast.parse(text)
+        defined = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+        assert len(defined) == (to == "prefect")
+        calls = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
+        called = {function.id for function in calls if isinstance(function, ast.Name)}
+        assert called.isdisjoint({"python", "shell", "PythonStepOperator", "ShellStepOperator"})
+        back = taken(text, tmp_path)
+        assert not any(map(is_code, walk(back)))
+        again = json.loads(sagebridge.write(back, "sagemaker").text)["Steps"]
+        assert again == steps
+    assert not marker.exists()

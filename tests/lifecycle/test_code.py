@@ -1,0 +1,267 @@
+"""Functions and commands of a user's own, from their arguments to what they hand on."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from sagebridge.model.carried import (
+    PYTHON,
+    SHELL,
+    Function,
+    PythonStep,
+    ShellStep,
+    call_arguments,
+    shell_arguments,
+)
+from sagebridge.model.expressions import join, parameter, plain, properties_of
+from sagebridge.model.pipeline import Step
+from sagebridge_operators.errors import NotRunnable, StepFailed, StepStopped, Unresolvable
+from sagebridge_operators.lifecycle.records import ExecutionRecords
+from tests.lifecycle.conftest import EXECUTION, Find, Make
+
+
+def python(*args: Any, **kwargs: Any) -> PythonStep:
+    step = Step("Train", PYTHON, plain(call_arguments(args, kwargs)))
+    return PythonStep.of(step, Function("f", ""))
+
+
+def shell(command: Any, env: Any = None, *, append_env: bool = False) -> ShellStep:
+    return ShellStep.of(Step("Train", SHELL, plain(shell_arguments(command, env, append_env))))
+
+
+def test_a_function_gets_values_and_hands_on_what_it_returns(make: Make, record: Find) -> None:
+    given: list[Any] = []
+
+    def function(*args: Any, **kwargs: Any) -> Any:
+        given.extend((args, kwargs))
+        return {"rows": [1, (2.5, None)], "ok": True}
+
+    before = properties_of("Prep").return_value
+    step = python(
+        parameter("Rate"), before["rows"][1], "{{ ds }}", path=join("/", "s3:/", before["b"])
+    )
+    upstream = {"Prep": {"return_value": {"rows": [1, 20], "b": "x"}}}
+    outputs = make(step, upstream, function=function).run()
+    assert given == [(0.2, 20, "{{ ds }}"), {"path": "s3://x"}]
+    assert outputs["return_value"] == {"rows": [1, [2.5, None]], "ok": True}
+    assert (record()["status"], record()["outputs"]) == ("Succeeded", outputs)
+
+
+def test_a_part_that_was_not_returned_is_named(make: Make) -> None:
+    step = python(properties_of("Prep").return_value["cols"])
+    with pytest.raises(Unresolvable, match=r"return_value\['cols'\].*no 'cols'.*rows"):
+        make(step, {"Prep": {"return_value": {"rows": 1}}}, function=print).run()
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ValueError("no rows"), "ValueError: no rows"),
+        (KeyError(), "KeyError"),
+        (SystemExit(3), "SystemExit: 3"),
+    ],
+)
+def test_what_a_function_raises_is_the_reason(
+    error: BaseException,
+    reason: str,
+    make: Make,
+    record: Find,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def function() -> None:
+        raise error
+
+    with caplog.at_level(logging.INFO), pytest.raises(StepFailed) as failed:
+        make(python(), function=function).run()
+    assert str(failed.value) == reason
+    assert (record()["status"], record()["reason"]) == ("Failed", reason)
+    assert f'File "{__file__}"' in caplog.text
+    assert "raise error" in caplog.text
+
+
+class Limit(BaseException):
+    """As an engine's time limit."""
+
+
+def test_a_time_limit_of_the_engine_stops_the_step(make: Make, record: Find) -> None:
+    def function() -> None:
+        raise Limit("too long")
+
+    with pytest.raises(Limit):
+        make(python(), function=function).run()
+    assert (record()["status"], record()["reason"]) == ("Stopped", "Limit: too long")
+
+
+@pytest.mark.parametrize(
+    ("value", "place"),
+    [
+        ({1, 2}, "return_value is a set"),
+        ({"a": [0, date(2026, 1, 1)]}, r"return_value\['a'\]\[1\] is a date"),
+        ({1: "x"}, "return_value has the key 1, which is no text"),
+        (float("nan"), "return_value is nan"),
+        (b"x", "return_value is a bytes"),
+    ],
+)
+def test_what_is_no_json_is_not_handed_on(value: Any, place: str, make: Make, record: Find) -> None:
+    with pytest.raises(StepFailed, match=f"step 'Train' returned .*{place}"):
+        make(python(), function=lambda: value).run()
+    assert record()["status"] == "Failed"
+
+
+def test_what_is_too_large_is_not_handed_on(make: Make) -> None:
+    with pytest.raises(StepFailed, match="at most 49152"):
+        make(python(), function=lambda: "x" * 50_000).run()
+    assert make(python(), function=lambda: "x" * 48_000).run()["return_value"] == "x" * 48_000
+
+
+def test_a_value_that_holds_itself(make: Make) -> None:
+    circle: list[Any] = []
+    circle.append(circle)
+    with pytest.raises(StepFailed, match="holds itself"):
+        make(python(), function=lambda: circle).run()
+
+
+class Lines:
+    """A log that keeps what it is told, and writes to standard output as some do."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def info(self, event: str, /, *args: Any) -> None:
+        print("log:", event % args)
+        self.told.append(event % args)
+
+    warning = info
+
+
+def test_what_functions_print_at_the_same_time_is_told_apart(make: Make) -> None:
+    both = threading.Barrier(2, timeout=20)
+    before = sys.stdout
+
+    def function(name: str) -> None:
+        for number in range(3):
+            both.wait()
+            print(name, end=" ")
+            sys.stdout.write(f"{number}\n")
+        print("end", end="")
+        both.wait()
+
+    logs = {name: Lines() for name in ("one", "two")}
+    runs = [make(python(name), function=function, log=log) for name, log in logs.items()]
+    threads = [threading.Thread(target=run.run) for run in runs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sys.stdout is before
+    for name, log in logs.items():
+        lines = [*(f"{name} {number}" for number in range(3)), "end"]
+        assert log.told == [f"[Train] {line}" for line in lines]
+
+
+def test_a_stop_interrupts_a_function(make: Make, records: ExecutionRecords, record: Find) -> None:
+    def function() -> None:
+        records.request_stop(EXECUTION.id)
+        while True:
+            try:
+                time.sleep(0.01)
+            except Exception:  # noqa: BLE001 - a user's code that swallows all
+                continue
+
+    with pytest.raises(StepStopped):
+        make(python(), function=function).run()
+    assert record()["status"] == "Stopped"
+
+
+def test_a_function_that_the_file_does_not_have(make: Make, record: Find) -> None:
+    with pytest.raises(NotRunnable, match="'Train'"):
+        make(python()).run()
+    assert record()["status"] == "Failed"
+
+
+def test_a_definition_that_looks_like_code_does_not_run(make: Make, tmp_path: Path) -> None:
+    marker = tmp_path / "marker"
+    for type_ in (PYTHON, SHELL):
+        step = Step(
+            "Train",
+            type_,
+            plain({"args": [str(marker)], "kwargs": {}, "command": f"touch {marker}"}),
+        )
+        with pytest.raises(NotRunnable, match=type_):
+            make(step, function=os.mkdir).run()
+    assert not marker.exists()
+
+
+def test_a_command_is_text_and_its_last_line_is_handed_on(
+    make: Make, record: Find, caplog: pytest.LogCaptureFixture
+) -> None:
+    step = shell(
+        join("", "echo rate ", parameter("Rate"), "; echo $NAME >&2; printf 'a\\nlast'"),
+        {"NAME": parameter("Rate"), "ODD": "$(exit 3) {{ x }}"},
+    )
+    with caplog.at_level(logging.INFO):
+        outputs = make(step).run()
+    assert outputs["return_value"] == "last"
+    for line in ("rate 0.2", "0.2", "a", "last"):
+        assert f"[Train] {line}" in caplog.messages
+    assert record()["status"] == "Succeeded"
+
+
+@pytest.mark.parametrize(
+    ("env", "append_env", "kept"),
+    [(None, False, True), ({"A": "1"}, False, False), ({"A": "1"}, True, True)],
+)
+def test_the_environment_of_a_command(
+    env: Any, append_env: bool, kept: bool, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OF_THE_WORKER", "yes")
+    step = shell("echo ${OF_THE_WORKER-no} ${A-none}", env, append_env=append_env)
+    found = make(step).run()["return_value"]
+    assert found == f"{'yes' if kept else 'no'} {'none' if env is None else '1'}"
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        ("echo why; exit 7", "exit code 7: why"),
+        ("kill -9 $$", "was ended by SIGKILL"),
+        ("no_such_command", "exit code 127: .*not found"),
+        ("echo \0", "cannot be started"),
+    ],
+)
+def test_a_command_that_fails(command: str, reason: str, make: Make, record: Find) -> None:
+    with pytest.raises(StepFailed, match=reason):
+        make(shell(command)).run()
+    assert record()["status"] == "Failed"
+
+
+def test_a_stop_ends_all_that_a_command_started(make: Make, record: Find, tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    run = make(shell(f"sleep 1000 & echo $! > {pid}.new; mv {pid}.new {pid}; wait"))
+    thread = threading.Thread(target=_swallowing(run.run))
+    thread.start()
+    while not pid.exists():
+        time.sleep(0.01)
+    run.killed = True
+    thread.join(60)
+    assert record()["status"] == "Stopped"
+    assert not psutil.pid_exists(int(pid.read_text()))
+
+
+def _swallowing(function: Callable[[], Any]) -> Callable[[], None]:
+    def run() -> None:
+        with pytest.raises(StepStopped):
+            function()
+
+    return run

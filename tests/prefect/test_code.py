@@ -1,0 +1,159 @@
+"""A user's own functions and commands, run by Prefect."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect import flow
+
+import sagebridge
+from sagebridge.formats.prefect.tracer import trace
+from sagebridge.model.carried import PYTHON, SHELL, PythonStep
+from sagebridge.model.expressions import plain
+from sagebridge.model.pipeline import Step, walk
+from sagebridge_operators.backends import records_location
+from sagebridge_operators.lifecycle.records import ExecutionRecords, open_objects
+from sagebridge_operators.prefect import finish, python
+from tests.code import FLOW, PATH, REASON, STATES, VALUES
+from tests.fakes import FakeBackend, FakeSageMaker
+from tests.prefect.conftest import Played, Run, flow_of
+
+pytestmark = pytest.mark.prefect
+
+
+@pytest.fixture
+def rows(play: Run, backend: FakeBackend, tmp_path: Path) -> Run:
+    """Runs the flow file with a number of rows, as it is written and as it is written anew."""
+    del backend
+
+    def runs(number: int = 10, *, anew: bool = False) -> Played:
+        text = FLOW.replace("NAME", "code")
+        if anew:
+            (tmp_path / "flow.py").write_text(text)
+            text = sagebridge.translate(tmp_path / "flow.py", "prefect").text
+        return play(flow_of(text), {"rows": number})
+
+    return runs
+
+
+@pytest.mark.parametrize("number", STATES)
+@pytest.mark.parametrize("anew", [False, True])
+def test_code_runs_is_skipped_and_fails_as_any_step(number: int, anew: bool, rows: Run) -> None:
+    played = rows(number, anew=anew)
+    ended = {name: state for name, state in played.states.items() if state != "Completed"}
+    assert ended == STATES[number]
+    if number == 1:
+        assert played.run.state.message == f"step 'checked' failed: {REASON}"
+        assert played.messages["checked"] == REASON
+    else:
+        assert played.state.is_completed()
+
+
+def test_what_code_returns_reaches_what_asks_for_it(rows: Run, aws: FakeSageMaker) -> None:
+    played = rows()
+    assert {name: played.steps[name]["outputs"]["return_value"] for name in VALUES} == VALUES
+    (request,) = aws.called("create_model")
+    assert request["PrimaryContainer"]["ModelDataUrl"] == PATH
+
+
+def test_prints_are_in_the_log_of_the_task(rows: Run, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "prefect.task_runs"):
+        rows()
+    assert "[prep] preparing 10 rows" in caplog.messages
+
+
+def test_functions_run_at_the_same_time(play: Run, backend: FakeBackend) -> None:
+    del backend
+    together = threading.Barrier(3, timeout=60)
+
+    def body() -> Any:
+        for name in ("a", "b", "c"):
+            python(name, lambda: together.wait() >= 0)
+        return finish()
+
+    assert play(flow(body)).state.is_completed()
+
+
+def test_a_step_that_failed_is_not_called_again(play: Run, backend: FakeBackend) -> None:
+    del backend
+    calls = []
+
+    def fail() -> None:
+        calls.append(1)
+        raise OSError("the disk is full")
+
+    def body() -> Any:
+        python("a", fail)
+        return finish()
+
+    played = play(flow(body))
+    assert (played.states, played.messages) == (
+        {"a": "Failed"},
+        {"a": "OSError: the disk is full"},
+    )
+    assert len(calls) == 1
+
+
+def test_a_stop_ends_a_function(play: Run, backend: FakeBackend) -> None:
+    del backend
+    store = ExecutionRecords(open_objects(records_location(), lambda: None))
+
+    def wait() -> None:
+        store.request_stop(store.ids()[0])
+        while True:
+            time.sleep(0.01)
+
+    def body() -> Any:
+        python("a", wait)
+        return finish()
+
+    played = play(flow(body))
+    assert played.states == {"a": "Stopped"}
+    assert played.run.state.type.value == "CANCELLED"
+
+
+def test_what_is_no_function_is_refused(play: Run, backend: FakeBackend) -> None:
+    del backend
+
+    def body() -> Any:
+        python("a", "os.system")  # type: ignore[arg-type]
+        return finish()
+
+    with pytest.raises(TypeError, match="python\\(\\) calls a function"):
+        flow(body)()
+
+
+def test_a_definition_that_looks_like_code_does_not_run(run: Run, tmp_path: Path) -> None:
+    marker = tmp_path / "marker"
+    arguments = plain({"args": [str(marker)], "kwargs": {}, "command": f"touch {marker}"})
+    source = f"def f(*a):\n    open({str(marker)!r}, 'w')"
+    extra = plain({"Callable": "f", "Source": source, "function": {"name": "f", "code": source}})
+    played = run(*(Step(type_, type_, arguments, extra=extra) for type_ in (PYTHON, SHELL)))
+    assert set(played.states.values()) == {"Failed"}
+    assert {one["status"] for one in played.steps.values()} == {"Failed"}
+    assert not marker.exists()
+
+
+def test_a_traced_flow_has_its_functions_too(tmp_path: Path) -> None:
+    """One that a person edited beyond our form; what needs its file is a loss."""
+    text = FLOW.replace("NAME", "code").replace(
+        "    return finish()", "    while False:\n        pass\n    return finish()"
+    )
+    file = tmp_path / "flow.py"
+    file.write_text(text)
+    ((pipeline, losses),) = trace(file)
+    assert losses == ()
+    (tmp_path / "plain.py").write_text(FLOW.replace("NAME", "code"))
+    assert pipeline == sagebridge.read(tmp_path / "plain.py").pipeline
+    assert {one.origin for one in walk(pipeline) if isinstance(one, PythonStep)} == {
+        f"flow.py:{line}" for line, said in enumerate(text.splitlines(), 1) if " python(" in said
+    }
+    file.write_text("import json\n" + text.replace("import json  # as it was", "pass"))
+    ((pipeline, losses),) = trace(file)
+    assert [loss.code for loss in losses].count("python-task") == 2
+    assert "prep" not in [step.name for step in walk(pipeline)]
