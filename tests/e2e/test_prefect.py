@@ -84,8 +84,9 @@ def held(desk: Desk) -> dict[str, Running]:
             processing("After", SLEEP, "0", after=["Hold"]),
         ]
         runs[name] = desk.run(desk.write(f"{name}.json", pipeline(*steps)))
-    for running in runs.values():
+    for name, running in runs.items():
         running.says("(Hold.*Executing)")
+        eventually(lambda name=name: marked(f"never-{name}"))  # type: ignore[misc]
     return runs
 
 

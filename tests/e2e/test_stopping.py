@@ -30,7 +30,7 @@ def runs(desk: Desk) -> dict[str, Running]:
         source = desk.write(f"held-{name}.json", pipeline(*steps))
         runs[name] = desk.run(source, terminal=name == "terminal")
     for name, running in runs.items():
-        eventually(lambda name=name: marked(release(desk, name)), seconds=200)  # type: ignore[misc]
+        eventually(lambda name=name: marked(release(desk, name)), seconds=300)  # type: ignore[misc]
         running.says("(Hold.*Executing)")
     return runs
 
