@@ -46,7 +46,8 @@ bench:
 	.venvs/prefect/bin/python benchmarks/overhead.py prefect
 
 # Needs Debian's chromium.
-screenshots: airflow prefect
+screenshots:
+	@$(BOOTSTRAP) airflow prefect
 	.venvs/prefect/bin/python tools/screenshots.py prefect
 	$(AIRFLOW)/python tools/screenshots.py airflow
 

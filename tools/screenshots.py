@@ -1,0 +1,264 @@
+"""Take the pictures of docs/images/: an engine with the example on it, seen by chromium.
+
+`make screenshots` runs it with each engine's environment. It needs Debian's chromium.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import itertools
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from websockets.sync.client import ClientConnection, connect
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+EXAMPLE = CHECKOUT / "pipelines" / "abalone"
+IMAGES = CHECKOUT / "docs" / "images"
+STORE = "s3://sagebridge-abalone"
+WIDTH, HEIGHT = 1280, 800
+PATIENCE = 120.0
+CHROMIUM = (
+    "chromium",
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+    "--remote-debugging-port=0",
+)
+
+
+class Browser:
+    """One page of a chromium, driven over its DevTools protocol."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket = socket
+        self._numbers = itertools.count(1)
+        self._call("Page.enable")
+        self._size(HEIGHT)
+
+    def open(self, url: str, *texts: str) -> None:
+        """Loads a page and waits until it shows the texts and has come to rest."""
+        self._call("Page.navigate", url=url)
+        self.wait(*texts)
+
+    def wait(self, *texts: str) -> None:
+        def shown() -> bool:
+            page = str(self.evaluate("document.body ? document.body.innerText : ''"))
+            return all(text in page for text in texts)
+
+        wait_for(shown, f"the page to show {texts}")
+        before = ""
+        while (now := str(self.evaluate("document.body.innerHTML"))) != before:
+            before = now
+            time.sleep(2)
+
+    def click(self, text: str) -> None:
+        """Clicks on the button, tab or link with that text, or without any and with that title."""
+        found = (
+            "[...document.querySelectorAll('button, a, li, [role=tab], label')]"
+            f".find(one => (one.innerText.trim() || one.title) === {json.dumps(text)})"
+        )
+        wait_for(lambda: self.evaluate(f"!!({found})"), f"{text!r} to click on")
+        self.evaluate(f"({found}).click()")
+
+    def shoot(self, name: str, height: int = HEIGHT) -> None:
+        self._size(height)
+        time.sleep(1)
+        picture = self._call("Page.captureScreenshot", format="png")["data"]
+        file = IMAGES / f"{name}.png"
+        file.write_bytes(base64.b64decode(picture))
+        print(f"{file.relative_to(CHECKOUT)}: {file.stat().st_size // 1000} kB", flush=True)
+        self._size(HEIGHT)
+
+    def evaluate(self, script: str) -> Any:
+        return self._call("Runtime.evaluate", expression=script)["result"].get("value")
+
+    def _size(self, height: int) -> None:
+        self._call(
+            "Emulation.setDeviceMetricsOverride",
+            width=WIDTH,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
+
+    def _call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        number = next(self._numbers)
+        self._socket.send(json.dumps({"id": number, "method": method, "params": parameters}))
+        while (answer := json.loads(self._socket.recv(timeout=60))).get("id") != number:
+            pass  # an event
+        if "error" in answer:
+            raise RuntimeError(f"{method}: {answer['error']['message']}")
+        result: dict[str, Any] = answer["result"]
+        return result
+
+
+@contextmanager
+def browser() -> Iterator[Browser]:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        chromium = subprocess.Popen(
+            [*CHROMIUM, f"--user-data-dir={folder}", "about:blank"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            file = Path(folder) / "DevToolsActivePort"
+            wait_for(lambda: file.exists() and "\n" in file.read_text(), "chromium")
+            port = file.read_text().split()[0]
+            pages = httpx.get(f"http://127.0.0.1:{port}/json", trust_env=False).json()
+            page = next(one for one in pages if one["type"] == "page")
+            with connect(page["webSocketDebuggerUrl"], max_size=None, proxy=None) as socket:
+                yield Browser(socket)
+        finally:
+            chromium.terminate()
+            chromium.wait()
+
+
+def wait_for(look: Callable[[], Any], what: str) -> Any:
+    until = time.monotonic() + PATIENCE
+    while not (found := look()):
+        if time.monotonic() > until:
+            raise SystemExit(f"waited in vain for {what}")
+        time.sleep(0.5)
+    return found
+
+
+def uploads(data: Path) -> list[str]:
+    """What the example needs in the store, as words of a command."""
+    subprocess.run([sys.executable, EXAMPLE / "sample_data.py", data], check=True)
+    files = {
+        EXAMPLE / "preprocessing.py": f"{STORE}/code/",
+        EXAMPLE / "evaluation.py": f"{STORE}/code/",
+        data: f"{STORE}/data",
+    }
+    return [word for file, uri in files.items() for word in ("--upload", f"{file}={uri}")]
+
+
+def prefect(folder: Path) -> None:
+    """A server with a worker and the example deployed to it, a good and a bad run of it."""
+    from sagebridge_operators.launch.prefect import PREFECT, PrefectServer
+
+    shutil.copytree(CHECKOUT / "flows", folder / "flows")
+    command = ["deploy", "flows/abalone.py", "--on", "prefect", "--backend", "local"]
+    with PrefectServer(folder / "server") as server, browser() as page:
+        server.add("worker", (*PREFECT, "worker", "start", "--pool", "sagebridge"))
+        subprocess.run(
+            [sys.executable, "-m", "sagebridge.cli", *command, *uploads(folder / "data")],
+            cwd=folder,
+            env=server.environment(),
+            check=True,
+        )
+        with httpx.Client(base_url=f"{server.url}/api/", timeout=60, trust_env=False) as api:
+            path = "AbalonePipeline/AbalonePipeline"
+            deployment = api.get(f"deployments/name/{path}").json()["id"]
+            good = prefect_run(api, deployment, {"ModelApprovalStatus": "Approved"}, "COMPLETED")
+            bad = prefect_run(api, deployment, {"MseThreshold": 1.0}, "FAILED")
+            keys = artifacts(api, good)
+        deployed = f"{server.url}/deployments/deployment/{deployment}"
+        page.open(deployed, "AbalonePipeline", "Completed")
+        page.shoot("prefect-deployment")
+        page.open(f"{deployed}/run", "MseThreshold")
+        page.shoot("prefect-run-form", 1100)
+        page.open(f"{server.url}/runs/flow-run/{good}", "Completed", "8 Task runs")
+        page.click("Task Runs")
+        page.wait("AbaloneTransform")
+        page.shoot("prefect-flow-run", 1000)
+        page.open(f"{server.url}/runs/flow-run/{bad}", "Failed", "8 Task runs")
+        page.click("Details")
+        page.wait("Execution failed due to MSE > 1.0")
+        page.shoot("prefect-failed-run", 1000)
+        page.open(f"{server.url}/artifacts/artifact/{keys['table']}", "AbaloneProcess")
+        page.shoot("prefect-steps", 700)
+        page.open(f"{server.url}/artifacts/artifact/{keys['markdown']}", "metric")
+        page.shoot("prefect-summary", 600)
+
+
+def prefect_run(api: httpx.Client, deployment: str, parameters: dict[str, Any], end: str) -> str:
+    body = {"parameters": parameters, "idempotency_key": end.lower()}
+
+    def started() -> str | None:
+        answer = api.post(f"deployments/{deployment}/create_flow_run", json=body)
+        return str(answer.json()["id"]) if answer.is_success else None
+
+    run = str(wait_for(started, "the server to take a run"))
+
+    def state() -> str:
+        return str(api.get(f"flow_runs/{run}").json()["state"]["type"])
+
+    wait_for(lambda: state() not in ("SCHEDULED", "PENDING", "RUNNING"), f"run {run}")
+    if state() != end:
+        raise SystemExit(f"the run with {parameters} ended {state()}")
+    return run
+
+
+def artifacts(api: httpx.Client, run: str) -> dict[str, str]:
+    """The table and the summary of a run."""
+    body = {"flow_runs": {"id": {"any_": [run]}}}
+    found = api.post("artifacts/filter", json=body).json()
+    return {one["type"]: one["id"] for one in found if one["type"] != "link"}
+
+
+def airflow(folder: Path) -> None:
+    """The example's run, and the form that starts another."""
+    command = ["run", str(EXAMPLE / "definition.json"), "--on", "airflow", "--keep-ui"]
+    words = ["--name", "AbalonePipeline", "--backend", "local", "--workdir", "work"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sagebridge.cli", *command, *words, *uploads(folder / "data")],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        url = ""
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            found = re.match(r"Airflow UI: (\S+)", line)
+            url = found[1] if found else url
+            if "stays until" in line:
+                break
+        with browser() as page:
+            page.open(url, "AbaloneProcess")
+            page.shoot("airflow-run")
+            page.click("Show Graph (Press g)")
+            page.wait("AbaloneTransform")
+            page.shoot("airflow-graph")
+            page.open(url.partition("/runs/")[0], "Trigger")
+            page.click("Trigger")
+            page.wait("MseThreshold")
+            page.shoot("airflow-trigger", 1100)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Take the pictures of docs/images/.")
+    engines = {"airflow": airflow, "prefect": prefect}
+    parser.add_argument("engine", choices=engines)
+    if shutil.which("chromium") is None:
+        raise SystemExit("chromium is missing: apt-get install chromium")
+    IMAGES.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="sagebridge-") as folder:
+        engines[parser.parse_args().engine](Path(folder))
+
+
+if __name__ == "__main__":
+    main()
