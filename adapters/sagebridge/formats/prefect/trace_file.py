@@ -29,8 +29,8 @@ from sagebridge.formats.prefect.tracing.merging import OutOfReach
 from sagebridge.formats.prefect.tracing.rewriting import HELPERS, raise_lines, rewritten
 from sagebridge.formats.prefect.tracing.world import WAYS, FlowTrace, TooManyWays
 from sagebridge.formats.sagemaker.writer import definition, write_envelope
-from sagebridge.model.expressions import no_texts
 from sagebridge.model.carried import code_of
+from sagebridge.model.expressions import no_texts
 
 LIMIT = 60.0
 """Seconds that one file may take."""
