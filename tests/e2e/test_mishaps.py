@@ -149,7 +149,6 @@ def test_independent_steps_run_side_by_side(desk: Desk, run: Running) -> None:
     began, ended = zip(*times, strict=True)
     assert len(times) == 3
     assert max(began) < min(ended)
-    assert (max(ended) - min(began)).total_seconds() < 2 * SECONDS
 
 
 def test_a_killed_process_fails_its_step(shown: Any) -> None:
