@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +14,7 @@ from sagebridge.cli.output import print_json, printable
 from sagebridge.errors import MissingExtra, SagebridgeError, UsageError
 from sagebridge.registry import FORMATS
 from sagebridge_operators.backends import NAMES, default_name
-from sagebridge_operators.commands.options import aws_errors, format_option
+from sagebridge_operators.commands.options import aws_errors, format_option, upload_option
 from sagebridge_operators.launch.deploy import Deployment, FlowFile, flow_files
 from sagebridge_operators.launch.place import Place
 from sagebridge_operators.launch.upload import Upload
@@ -57,13 +56,7 @@ _WORST_FIRST = (6, 5, 2, 1)
     type=click.Path(path_type=Path),
     help="The workers' folder of records, jobs and the local store; else as they say.",
 )
-@click.option(
-    "--upload",
-    "uploads",
-    multiple=True,
-    metavar="LOCAL=S3URI",
-    help="A file or folder to put into the store first; a URI that ends in / is a folder.",
-)
+@upload_option
 @click.option("--check", is_flag=True, help="Change nothing; exit with 1 where something would.")
 @format_option
 @aws_errors
@@ -230,11 +223,7 @@ def _line(one: dict[str, Any], *, check: bool) -> str:
     outcome = one["outcome"]
     if check and outcome != "unchanged":
         outcome = f"would be {outcome}"
-    if changed := _names(one.get("changed", ())):
-        outcome += f" ({changed})"
+    if changed := one.get("changed"):
+        outcome += f" ({', '.join(changed)})"
     url = f"  {one['url']}" if one.get("url") else ""
     return f"{kind}{thing}: {outcome}{url}"
-
-
-def _names(changed: Sequence[str]) -> str:
-    return ", ".join(changed)

@@ -22,6 +22,13 @@ workdir_option = click.option(
     show_default=True,
     help="The folder of records, jobs and the local store.",
 )
+upload_option = click.option(
+    "--upload",
+    "uploads",
+    multiple=True,
+    metavar="LOCAL=S3URI",
+    help="A file or folder to put into the store first; a URI that ends in / is a folder.",
+)
 format_option = click.option(
     "--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True
 )

@@ -26,7 +26,12 @@ from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import coerce
 from sagebridge.model.pipeline import Pipeline, walk
 from sagebridge_operators.backends import NAMES
-from sagebridge_operators.commands.options import aws_errors, format_option, workdir_option
+from sagebridge_operators.commands.options import (
+    aws_errors,
+    format_option,
+    upload_option,
+    workdir_option,
+)
 from sagebridge_operators.commands.printing import Progress, print_view
 from sagebridge_operators.commands.view import Reader
 from sagebridge_operators.errors import ExecutionFailed
@@ -92,13 +97,7 @@ class _Interrupts:
 @click.option(
     "-p", "--parameter", "given", multiple=True, metavar="NAME=VALUE", help="A parameter's value."
 )
-@click.option(
-    "--upload",
-    "uploads",
-    multiple=True,
-    metavar="LOCAL=S3URI",
-    help="A file or folder to put into the store first; a URI that ends in / is a folder.",
-)
+@upload_option
 @click.option("--name", help="The pipeline's name; else the document's, else the file's.")
 @workdir_option
 @click.option("--keep-ui", is_flag=True, help="Keep the engine's UI after the end, until Ctrl-C.")
