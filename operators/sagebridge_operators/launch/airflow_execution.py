@@ -8,11 +8,10 @@ from typing import Any
 from sagebridge.formats.airflow.live import legal_id, task_ids
 from sagebridge.model.pipeline import Pipeline, walk
 from sagebridge_operators.launch.airflow import PrivateAirflow
-from sagebridge_operators.launch.execution import EngineExecution
+from sagebridge_operators.launch.execution import MOST_TASKS, EngineExecution
 from sagebridge_operators.launch.place import Place
 from sagebridge_operators.lifecycle.records import now
 
-_MOST_TASKS = 16
 _ENDED = ("success", "failed")
 _UNSUCCESSFUL = ("Failed", "Stopped")
 
@@ -33,7 +32,7 @@ class AirflowExecution(EngineExecution):
             dag_id=dag_id,
             run_id=run_id,
             execution=self.id,
-            parallelism=min(_MOST_TASKS, max(2, sum(1 for _ in walk(pipeline)))),
+            parallelism=min(MOST_TASKS, max(2, sum(1 for _ in walk(pipeline)))),
             variables=place.variables(),
         )
         place.check_writable()

@@ -19,6 +19,9 @@ from sagebridge_operators.lifecycle import stopping
 from sagebridge_operators.lifecycle.execution import execution_id
 from sagebridge_operators.lifecycle.states import Status, verdict
 
+MOST_TASKS = 16
+"""Of one execution at a time, where the pipeline says no limit: they share this machine."""
+
 
 class EngineExecution(ABC):
     """``with`` starts the engine and the run, and ends them.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sagebridge_operators.launch.engine import last_lines
-from sagebridge_operators.launch.execution import EngineExecution
+from sagebridge_operators.launch.execution import MOST_TASKS, EngineExecution
 from sagebridge_operators.launch.flow import Flow
 from sagebridge_operators.launch.place import Place
 from sagebridge_operators.launch.prefect import PrefectServer
@@ -18,6 +18,7 @@ from sagebridge_operators.lifecycle import stopping
 
 # What Prefect's own runner starts for a flow run.
 _ENGINE = (sys.executable, "-P", "-m", "prefect.engine")
+_LIMIT = "PREFECT_TASKS_RUNNER_THREAD_POOL_MAX_WORKERS"
 _UNSUCCESSFUL = ("FAILED", "CRASHED", "CANCELLED")
 _CANCELLED = ("CANCELLING", "CANCELLED")
 
@@ -53,13 +54,15 @@ class PrefectExecution(EngineExecution):
             lambda: server.api.create_run(flow.name, self._name, given)
         )
         self.identify(flow.name, self._flow_run)
-        # A person's own code finds the folder that the command was started in.
-        file, folder = (flow.file, Path.cwd()) if flow.file else (self._written(), server.home)
+        if flow.file:  # a person's own code finds the folder that the command was started in
+            file, folder, limit = flow.file, Path.cwd(), {}
+        else:
+            file, folder, limit = self._written(), server.home, {_LIMIT: str(MOST_TASKS)}
         self._process = server.add(
             "flow",
             (*_ENGINE, self._flow_run),
             execution=self.id,
-            variables={"PREFECT__FLOW_ENTRYPOINT": f"{file}:{flow.entry}"},
+            variables={"PREFECT__FLOW_ENTRYPOINT": f"{file}:{flow.entry}", **limit},
             folder=folder,
         )
         self.begin()

@@ -1,0 +1,142 @@
+"""What an execution on Prefect makes of its flow run and of the process that runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sagebridge.model.pipeline import Pipeline
+from sagebridge_operators.launch import versions
+from sagebridge_operators.launch.flow import Flow
+from sagebridge_operators.launch.place import Place
+from sagebridge_operators.launch.prefect_execution import PrefectExecution
+from sagebridge_operators.lifecycle.execution import execution_id
+from tests.fakes import FakeBackend
+from tests.shapes import model
+
+LIMIT = "PREFECT_TASKS_RUNNER_THREAD_POOL_MAX_WORKERS"
+
+
+class Server:
+    """A server whose one flow run is in ``state``; its process ended with ``exit_code``."""
+
+    running = False
+    title = "Prefect"
+
+    def __init__(self, home: Path) -> None:
+        self.home, self.api = home, self
+        self.state = {"type": "RUNNING", "name": "Running", "message": None}
+        self.exit_code = 0
+        self.added: dict[str, Any] = {}
+
+    def patiently(self, ask: Callable[[], Any], patience: float = 60) -> Any:
+        del patience
+        return ask()
+
+    def create_run(self, flow: str, name: str, parameters: Any) -> str:
+        del name, parameters
+        return f"run-of-{flow}"
+
+    def add(self, name: str, command: Any, **more: Any) -> Server:
+        self.added[name] = {"command": command, **more}
+        return self
+
+    def run_state(self, run: str) -> dict[str, Any]:
+        del run
+        return dict(self.state)
+
+    def end_run(self, run: str, type_: str, message: str) -> None:
+        del run
+        self.state = {"type": type_, "name": type_.title(), "message": message}
+
+    def log(self, name: str) -> str:
+        return f"the log of the {name}\nImportError: no such thing\n"
+
+
+@pytest.fixture
+def execution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PrefectExecution:
+    """An execution of two steps, which has begun."""
+    monkeypatch.setattr(versions, "version", lambda name: "3")
+    place = Place("local", tmp_path, tmp_path, str(tmp_path / "executions"))
+    vars(place)["backend"] = FakeBackend()
+    flow = Flow.written(Pipeline((model("One"), model("Two")), name="p"))
+    execution = PrefectExecution(flow, {}, place)
+    execution._server = Server(tmp_path)  # type: ignore[assignment]
+    execution.trigger()
+    return execution
+
+
+def server(execution: PrefectExecution) -> Any:
+    return execution.server
+
+
+def test_a_written_flow_runs_in_the_servers_home_and_within_bounds(
+    execution: PrefectExecution, tmp_path: Path
+) -> None:
+    added = server(execution).added["flow"]
+
+    assert execution.id == execution_id("prefect", "p", "run-of-p")
+    assert added["command"][-2:] == ("prefect.engine", "run-of-p")
+    assert added["execution"] == execution.id
+    assert added["folder"] == tmp_path
+    assert added["variables"] == {"PREFECT__FLOW_ENTRYPOINT": f"{tmp_path}/flow.py:p", LIMIT: "16"}
+    assert "def p(" in (tmp_path / "flow.py").read_text()
+
+
+def test_a_persons_own_flow_runs_where_they_are_as_they_say(
+    execution: PrefectExecution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = Flow("mine", "main", (), Pipeline((model("One"),)), file=tmp_path / "own.py")
+    execution.flow = own
+
+    execution.trigger()
+
+    added = server(execution).added["flow"]
+    assert added["folder"] == tmp_path
+    assert added["variables"] == {"PREFECT__FLOW_ENTRYPOINT": f"{tmp_path}/own.py:main"}
+
+
+@pytest.mark.parametrize("type_", ["CANCELLING", "CANCELLED"])
+def test_a_run_that_is_cancelled_is_asked_to_stop(execution: PrefectExecution, type_: str) -> None:
+    assert not execution.running()
+    assert not execution.place.records.stop_requested(execution.id)
+
+    server(execution).state["type"] = type_
+    execution.running()
+
+    assert execution.place.records.stop_requested(execution.id)
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "state", "reason"),
+    [
+        (137, "RUNNING", "the flow's process was killed by SIGKILL"),
+        (1, "PENDING", "the flow's process ended before its steps did: ImportError: no such thing"),
+        (1, "FAILED", "Flow run encountered an exception: ValueError: x"),
+    ],
+)
+def test_a_flow_that_ends_before_its_steps_leaves_nothing_open(
+    execution: PrefectExecution, exit_code: int, state: str, reason: str
+) -> None:
+    begun = {"name": "One", "type": "Condition", "status": "Executing"}
+    execution.place.records.step(execution.id, "One", begun)
+    server(execution).exit_code = exit_code
+    message = "Flow run encountered an exception: ValueError: x" if state == "FAILED" else None
+    server(execution).state = {"type": state, "name": state.title(), "message": message}
+
+    found = execution.finish()
+
+    assert found.status == "Failed"
+    assert found.reason.startswith(reason)
+    assert execution.place.records.steps(execution.id)["One"]["status"] == "Stopped"
+    assert server(execution).state["type"] in ("CRASHED", "FAILED")
+
+
+def test_the_end_that_a_flow_recorded_stays(execution: PrefectExecution) -> None:
+    execution.place.records.finish(execution.id, "Succeeded")
+
+    assert execution.finish() == ("Succeeded", "")
