@@ -234,6 +234,86 @@ def test_a_mistake_is_told_with_its_line(
     assert words in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "ROUNDS['eta'] = '0.3'",
+        "ROUNDS.update(eta='0.3')",
+        "ROUNDS |= {'eta': '0.3'}",
+        "if len('x'):\n    ROUNDS = {}",
+        "for ROUNDS in ({}, {}): pass",
+        "change(ROUNDS)",
+        "changed = ROUNDS.pop('num_round')",
+        "def change():\n    global ROUNDS\n    ROUNDS = {}\n\nchange()",
+    ],
+)
+def test_what_may_change_a_constant_is_not_read_over(statement: str, tmp_path: Path) -> None:
+    constant = "\n\nROUNDS = {'num_round': '50'}\n"
+    use = ('"num_round": "50"', "**ROUNDS")
+    assert same(
+        to_json(edited(tmp_path, use, more=constant)), to_json(sagebridge.read(FLOW).pipeline)
+    )
+    with pytest.raises(AssertionError, match="was traced"):
+        edited(tmp_path, use, more=f"{constant}{statement}\n")
+
+
+def test_statements_that_change_no_constant(tmp_path: Path) -> None:
+    more = """
+
+import sys
+
+ROUNDS = {"num_round": "50"}
+sys.path.append("/opt/flows")
+
+if __name__ == "__main__":
+    ROUNDS["num_round"] = "1"
+    abalone_pipeline()
+"""
+    pipeline = edited(tmp_path, ('"num_round": "50"', "**ROUNDS"), more=more)
+    assert same(to_json(pipeline), to_json(sagebridge.read(FLOW).pipeline))
+
+
+VALUE = '"num_round": "50"'
+FIRST = '        "AbaloneTrain",\n'
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (VALUE, '"num_round": abalone_process', "Handle is no value of a pipeline"),
+        (VALUE, '"num_round": abalone_process.properties.A[-1]', "position from 0, not by -1"),
+        (VALUE, '"num_round": ...', "ellipsis is no value of a pipeline"),
+        (FIRST, FIRST + '        depends_on="AbaloneProcess",\n', "depends_on is a list"),
+        (FIRST, FIRST + "        retry_policies=[{}],\n", "a RetryPolicy is expected, found {}"),
+        (FIRST, FIRST + "        cache_config={},\n", "a CacheConfig is expected"),
+    ],
+)
+def test_what_no_pipeline_can_say(old: str, new: str, words: str, tmp_path: Path) -> None:
+    file = tmp_path / "wrong.py"
+    assert old in TEXT
+    file.write_text(TEXT.replace(old, new, 1))
+    with pytest.raises(SourceError, match=words) as raised:
+        sagebridge.read(file, "prefect")
+    assert str(raised.value).startswith(f"{file}:")
+
+
+def test_a_condition_that_python_decides(tmp_path: Path) -> None:
+    start = TEXT.index("less_than_or_equal_to(\n")
+    file = tmp_path / "wrong.py"
+    file.write_text(f"{TEXT[:start]}True, {TEXT[start:]}")
+    with pytest.raises(SourceError, match=r"a condition is expected, .* found True"):
+        sagebridge.read(file, "prefect")
+
+
+def test_a_step_that_is_renamed_where_it_is_made(tmp_path: Path) -> None:
+    pipeline = edited(
+        tmp_path,
+        ('        "AbaloneEval",\n', '        "Judge",\n'),
+        ('json_get("AbaloneEval", ', "json_get(abalone_eval, "),
+    )
+    assert ("Judge", "AbaloneMSECond") in graph(pipeline).edges
+
+
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no such file"):
         sagebridge.read(tmp_path / "none.py", "prefect")

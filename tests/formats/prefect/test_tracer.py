@@ -286,3 +286,39 @@ def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert sorted(one.name for one in folder.iterdir()) == ["common.py", "f.py"]
     assert not (tmp_path / "home").exists()
     assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "datetime.datetime.now().isoformat()",
+        "datetime.date.today()",
+        "time.time()",
+        "str(uuid.uuid4())",
+        "os.environ.get('STAGE')",
+        "os.getenv('STAGE', 'dev')",
+        "random.choice(['a', 'b'])",
+    ],
+)
+def test_what_belongs_to_the_moment_is_asked_for(value: str, traced: Traced) -> None:
+    body = f"import datetime, os, random, time, uuid\none({value})"
+    pipeline, losses = traced(body)
+    (asked,) = [one for one in pipeline.declared if one.name != "x"]
+    assert asked.name.startswith("value_of_line_")
+    assert codes(losses) == ["changed computed-value"]
+
+
+def test_parameters_of_ours_are_no_texts_either(tmp_path: Path) -> None:
+    file = tmp_path / "flow.py"
+    file.write_text(
+        "from prefect import flow\n"
+        "from sagebridge_operators.prefect import finish, model, parameter\n"
+        "@flow\n"
+        "def f(x: str):\n"
+        "    model('A', arguments={'x': '%s/y' % parameter('x')})\n"
+        "    return finish()\n"
+    )
+    ((pipeline, losses),) = trace(file)
+    assert codes(losses) == ["dropped run-time-code"]
+    assert losses[0].place == f"{file}:5"
+    assert pipeline.steps == ()

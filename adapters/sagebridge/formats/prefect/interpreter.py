@@ -30,6 +30,7 @@ _OPERATORS: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Div: operator.truediv,
 }
 _PLAIN = (str, int, float, bool, list, tuple, dict)
+_CHANGEABLE = (list, dict, ast.FunctionDef)
 _LONGEST = 100_000
 
 
@@ -314,9 +315,7 @@ class Interpreter:
         raise Beyond(node, f"the attribute {name!r}")
 
     def _item(self, node: ast.expr, base: Any, key: Any) -> Any:
-        if isinstance(base, Properties) and isinstance(key, str | int):
-            return base[key]
-        if isinstance(base, dict | list | tuple) and isinstance(key, str | int):
+        if isinstance(base, Properties | dict | list | tuple) and isinstance(key, str | int):
             try:
                 return base[key]  # type: ignore[index]
             except (LookupError, TypeError) as error:
@@ -426,8 +425,33 @@ def module_names(tree: ast.Module, draft: Draft, source: str = "") -> dict[str, 
                 try:
                     names[name] = interpreter.value(value, {})
                 except (Beyond, Fault) as error:
+                    if _may_change(value, names):
+                        _forget_constants(node, names)
                     names[name] = Beyond(node, str(error))
+            case ast.If(test=ast.Compare(left=ast.Name(id="__name__"))):
+                pass
+            case ast.Expr(value=value) if not _may_change(value, names):
+                pass
+            case _:
+                _forget_constants(node, names)
     return names
+
+
+def _may_change(node: ast.expr, names: Mapping[str, Any]) -> bool:
+    """Whether an expression calls a function of the file, or one that is given a list or dict."""
+    calls = any(isinstance(one, ast.Call) for one in ast.walk(node))
+    return calls and any(isinstance(names.get(one), _CHANGEABLE) for one in _mentioned(node))
+
+
+def _forget_constants(node: ast.stmt, names: dict[str, Any]) -> None:
+    """After a statement that is not followed no constant is known to be what it was."""
+    beyond = Beyond(node, "what a statement of the module makes of it")
+    constants = [name for name, value in names.items() if isinstance(value, _PLAIN)]
+    names.update(dict.fromkeys((*constants, *_mentioned(node)), beyond))
+
+
+def _mentioned(node: ast.AST) -> Iterator[str]:
+    return (one.id for one in ast.walk(node) if isinstance(one, ast.Name))
 
 
 def _defaults(arguments: ast.arguments) -> Iterator[tuple[str, ast.expr]]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import builtins
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 from sagebridge.formats.prefect.tracing.symbols import (
@@ -41,6 +43,15 @@ _COMPUTES = frozenset(
         "sum",
     )
 )
+_MOMENTS = {
+    "datetime": ("now", "today", "utcnow"),
+    "os": ("getenv",),
+    "random": ("choice", "choices", "randint", "random", "randrange", "sample", "uniform"),
+    "secrets": ("choice", "token_bytes", "token_hex", "token_urlsafe"),
+    "time": ("ctime", "gmtime", "localtime", "strftime", "time", "time_ns"),
+    "uuid": ("uuid1", "uuid4"),
+}
+"""Functions whose answer belongs to the moment in which a flow runs, by their modules."""
 _KEPT_MODULES = frozenset(
     ("builtins", "contextlib", "dataclasses", "functools", "itertools", "logging", "typing")
 )
@@ -161,7 +172,12 @@ def _converted(value: Any, conversion: int) -> Any:
 
 
 def call(function: Any, *arguments: Any, **named: Any) -> Any:
-    """A call. What a library computes of symbols is asked for, as no definition computes."""
+    """A call. What a library computes of symbols is asked for, as no definition computes.
+
+    So is what it knows of the moment: the time, the environment, what is random.
+    """
+    if _WORLD and _is_of_the_moment(function):
+        return _WORLD[-1].ask(f"what {function.__name__}() gives when it runs")
     if not _WORLD or not (holds_symbol(list(arguments)) or holds_symbol(named)):
         return function(*arguments, **named)
     world = _WORLD[-1]
@@ -179,6 +195,17 @@ def call(function: Any, *arguments: Any, **named: Any) -> Any:
     if _computes(function):
         return world.ask(f"the result of {name}()", _NUMBERS.get(name, "String"), arguments, named)
     return function(*arguments, **named)
+
+
+def _is_of_the_moment(function: Any) -> bool:
+    owner = getattr(function, "__self__", None)
+    if owner is os.environ:
+        return True
+    if owner is None or isinstance(owner, ModuleType):
+        place = getattr(function, "__module__", None)
+    else:
+        place = (owner if isinstance(owner, type) else type(owner)).__module__
+    return getattr(function, "__name__", "") in _MOMENTS.get(str(place), ())
 
 
 def _computes(function: Any) -> bool:
