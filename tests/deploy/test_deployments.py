@@ -131,6 +131,21 @@ def test_what_differs_is_changed_and_named(project: Project) -> None:
     assert [one["schedule"]["cron"] for one in now["schedules"]] == ["0 6 * * *"]
 
 
+def test_what_the_server_refuses_does_not_stop_the_others(project: Project) -> None:
+    source = project.folder / "refused.json"
+    source.write_text(request("Refused", parameters=PARAMETERS[1:2]))
+    project.deploy("refused.json")
+    made = project.deployment("Refused")
+    defaults = {"parameters": {"Count": 1}}
+    project.api.patch(f"deployments/{made['id']}", json=defaults).raise_for_status()
+    source.write_text(request("Refused"))
+    (project.folder / "taken.json").write_text(request("Taken"))
+    done = project.deploy("refused.json", "taken.json", "--overwrite", code=6)
+    assert "refuses Refused/Refused: 409" in done.stderr
+    assert "'Count'" in done.stderr
+    assert "Taken" in project.names()
+
+
 def test_a_flow_file_that_a_person_edited_is_kept(project: Project) -> None:
     (project.folder / "kept.json").write_text(request("Kept"))
     project.deploy("kept.json", "-o", "mine")

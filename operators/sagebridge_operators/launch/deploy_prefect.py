@@ -120,8 +120,8 @@ def schema(flow: Flow[..., Any], pipeline: Pipeline) -> dict[str, Any]:
 class Server:
     """The Prefect server that the profile or PREFECT_API_URL names."""
 
-    def __init__(self, client: Any) -> None:
-        self._client = client
+    def __init__(self, client: Any, url: str) -> None:
+        self._client, self._url = client, url
 
     def has_pool(self, name: str) -> bool:
         try:
@@ -149,18 +149,22 @@ class Server:
         )
 
     def apply(self, deployment: Deployment) -> Result:
-        """Makes the deployment what it has to be; one that is so already is not touched."""
-        found, result = self._found(deployment), self.compare(deployment)
-        if found is None:
-            flow_id = self._client.create_flow_from_name(deployment.flow)
-            made = self._client.create_deployment(
-                flow_id=flow_id, name=deployment.name, **deployment.body()
-            )
-            return Result("created", url=_page(made))
-        if changed := _changed(found, deployment):
-            # Only what differs, so that schedules and the like stay as a person set them.
-            self._client.update_deployment(found.id, DeploymentUpdate(**changed))
-        return result
+        """Makes the deployment what it has to be; one that is so already is not touched.
+
+        Raises ServiceError that says what the server refuses.
+        """
+        with _refusals(self._url, deployment.full_name):
+            found, result = self._found(deployment), self.compare(deployment)
+            if found is None:
+                flow_id = self._client.create_flow_from_name(deployment.flow)
+                made = self._client.create_deployment(
+                    flow_id=flow_id, name=deployment.name, **deployment.body()
+                )
+                return Result("created", url=_page(made))
+            if changed := _changed(found, deployment):
+                # Only what differs, so that schedules and the like stay as a person set them.
+                self._client.update_deployment(found.id, DeploymentUpdate(**changed))
+            return result
 
     def _found(self, deployment: Deployment) -> Any:
         found = self._client.read_deployments(
@@ -198,13 +202,18 @@ def connect() -> Iterator[Server]:
     url = PREFECT_API_URL.value()
     if not url:
         raise NoPrefectServer(None)
+    with _refusals(url), get_client(sync_client=True) as client:
+        if (problem := client.api_healthcheck()) is not None:
+            raise NoPrefectServer(url, str(problem) or type(problem).__name__)
+        yield Server(client, url)
+
+
+@contextmanager
+def _refusals(url: str, what: str = "this") -> Iterator[None]:
     try:
-        with get_client(sync_client=True) as client:
-            if (problem := client.api_healthcheck()) is not None:
-                raise NoPrefectServer(url, str(problem) or type(problem).__name__)
-            yield Server(client)
+        yield
     except PrefectHTTPStatusError as error:
-        raise ServiceError(f"Prefect at {url} refuses: {_detail(error)}") from error
+        raise ServiceError(f"Prefect at {url} refuses {what}: {_detail(error)}") from error
     except httpx.HTTPError as error:
         raise NoPrefectServer(url, str(error) or type(error).__name__) from error
 
