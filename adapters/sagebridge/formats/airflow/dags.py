@@ -180,6 +180,9 @@ class _DagReader:
         if _is_ours(task):
             reads = settings.arguments_of_ours(task)
             role = Role(task, [task.step], list(self._own_gate(task)), ours=True)
+            if not type(task).execute.__module__.startswith("sagebridge_operators."):
+                what = f"{type(task).__name__} runs code of its own, which its step does not"
+                self._lose(task, "operator", "changed", what, "make that a step")
             if isinstance(task.step, CarriedStep):
                 self._carry(role, "python-task", own_step)
         elif hasattr(task, "partial_kwargs"):

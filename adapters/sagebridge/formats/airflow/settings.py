@@ -118,14 +118,12 @@ _SILENT = frozenset(
 _RETRY_DETAILS = frozenset(("retry_delay", "retry_exponential_backoff", "max_retry_delay"))
 
 
-_OURS = frozenset(
-    ("aws_conn_id", "backend", "botocore_config", "region_name", "retries", "retry_delay", "verify")
-)
+_WHERE = frozenset(("aws_conn_id", "backend", "botocore_config", "region_name", "verify"))
 
 
 def arguments_of_ours(operator: Any) -> frozenset[str]:
-    """The arguments of an operator of ours that its step has, or that say where and how it runs."""
-    return own_arguments(operator) | _OURS
+    """The arguments of an operator of ours that its step has; retries are for lost workers."""
+    return (own_arguments(operator) | {"retries", "retry_delay"}) - _WHERE
 
 
 def own_arguments(operator: Any) -> frozenset[str]:
