@@ -10,7 +10,7 @@ import pytest
 from moto import mock_aws
 
 from sagebridge_operators.errors import UnknownExecution
-from sagebridge_operators.lifecycle.records import ExecutionRecords, open_objects
+from sagebridge_operators.lifecycle.records import ExecutionRecords, Folder, open_objects
 
 
 @pytest.fixture(params=["folder", "s3://bucket", "s3://bucket/deep/records", "s3://bucket/slash/"])
@@ -50,3 +50,11 @@ def test_what_was_written_is_found(records: ExecutionRecords) -> None:
 def test_an_id_that_is_not_there(records: ExecutionRecords) -> None:
     with pytest.raises(UnknownExecution, match="there are none"):
         records.resolve("aa")
+
+
+def test_what_is_being_written_is_not_read(tmp_path: Path) -> None:
+    records = ExecutionRecords(Folder(tmp_path))
+    records.step("aa11", "Train", {"name": "Train", "status": "Executing"})
+    (tmp_path / "aa11" / "steps" / ".half").touch()
+    assert list(records.steps("aa11")) == ["Train"]
+    assert records.ids() == []

@@ -68,8 +68,10 @@ class Folder:
 
     def keys(self, prefix: str) -> Iterator[str]:
         for path in sorted(self.path.glob(f"{prefix}*")):
-            files = path.rglob("*.json") if path.is_dir() else iter([path])
-            yield from (str(file.relative_to(self.path)) for file in sorted(files))
+            files = path.rglob("*") if path.is_dir() else [path]
+            # What is being written has a name of its own.
+            ready = sorted(file for file in files if file.suffix == ".json")
+            yield from (str(file.relative_to(self.path)) for file in ready)
 
     def remove(self, key: str) -> None:
         (self.path / key).unlink(missing_ok=True)
