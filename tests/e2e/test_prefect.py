@@ -70,22 +70,23 @@ def plain():
 
 
 @pytest.fixture(scope="module")
-def own(desk: Desk) -> Running:
-    return desk.run(desk.write("own.py", OWN), "-p", "Word=good day", "-p", "Loud=true")
+def own(held: dict[str, Running]) -> Running:
+    return held["own"]
 
 
 @pytest.fixture(scope="module")
 def held(desk: Desk) -> dict[str, Running]:
-    """Runs whose job waits for a file that never comes."""
-    runs = {}
+    """Runs whose job waits for a file that never comes, beside one of a person's own flow."""
+    source = desk.write("own.py", OWN)
+    runs = {"own": desk.run(source, "-p", "Word=good day", "-p", "Loud=true")}
     for name in ("cancelled", "lost"):
         steps = [
             processing("Hold", HOLD, f"{desk.folder}/never-{name}"),
             processing("After", SLEEP, "0", after=["Hold"]),
         ]
         runs[name] = desk.run(desk.write(f"{name}.json", pipeline(*steps)))
-    for name, running in runs.items():
-        running.says("(Hold.*Executing)")
+    for name in ("cancelled", "lost"):
+        runs[name].says("(Hold.*Executing)")
         eventually(lambda name=name: marked(f"never-{name}"))  # type: ignore[misc]
     return runs
 
