@@ -81,6 +81,7 @@ class Values:
     types: Mapping[str, str]
     outputs: dict[str, Output] = field(default_factory=dict)
     _environment: Any = None
+    _odd: list[Any] = field(default_factory=list)
 
     def of(
         self,
@@ -123,11 +124,16 @@ class Values:
             return ask(unknown)
 
     def _xcom(self, value: Any) -> Value:
-        if type(value).__name__ != "PlainXComArg":
+        kind = type(value).__name__
+        if kind == "DagParam":
+            return self._parameter(value._name, value._name)
+        if kind != "PlainXComArg":
             what = "an XCom that is mapped, zipped or joined"
             if not hasattr(value, "iter_references"):
-                what = f"a {type(value).__name__}, which is no JSON value"
-            raise Unsayable("value", what, type(value).__name__)
+                what = f"a {kind}, which is no JSON value"
+            number = next((at for at, one in enumerate(self._odd) if one is value), len(self._odd))
+            self._odd += [value] if number == len(self._odd) else []
+            raise Unsayable("value", what, f"{kind}_{number + 1}" if number else kind)
         return self._output(value.operator.task_id, value.key, ())
 
     def _output(self, task: str, key: str, path: tuple[Part, ...]) -> Value:
@@ -143,10 +149,15 @@ class Values:
     def _text(self, text: str, ask: Ask, integer: bool) -> Value:
         if not is_template(text):
             return int(text) if integer and _INTEGER.fullmatch(text) else text
-        try:
-            pieces = list(self.pieces(text, ask))
-        except Unsayable as unknown:
+
+        def asked(unknown: Unsayable) -> Value:
+            unknown.type = "Integer" if integer else unknown.type
             return ask(unknown)
+
+        try:
+            pieces = list(self.pieces(text, asked))
+        except Unsayable as unknown:
+            return asked(unknown)
         if len(pieces) == 1:
             return pieces[0] if integer else self.as_text(pieces[0])
         parts: list[Value] = []
