@@ -63,8 +63,8 @@ def c(image_tag="v1", rounds=50):
                     "DataSource": {
                         "S3DataSource": {
                             "S3DataType": "S3Prefix",
-                            "S3Uri": "{{ ti.xcom_pull(task_ids='proc')['Processing']['ProcessingOutputConfig']"
-                            "['Outputs'][0]['S3Output']['S3Uri'] }}",
+                            "S3Uri": "{{ ti.xcom_pull(task_ids='proc')['Processing']"
+                            "['ProcessingOutputConfig']['Outputs'][0]['S3Output']['S3Uri'] }}",
                         }
                     },
                 }
