@@ -98,7 +98,9 @@ def told(pipeline: Pipeline, to: str) -> str:
 def taken(text: str, tmp_path: Path, name: str = "back.py") -> Pipeline:
     file = tmp_path / name
     file.write_text(text)
-    return sagebridge.read(file).pipeline
+    pipeline, losses = sagebridge.read(file)
+    assert losses == ()
+    return pipeline
 
 
 def function(pipeline: Pipeline, step: str) -> Any:
