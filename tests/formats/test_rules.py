@@ -20,6 +20,7 @@ from tests.definition import (
     uses,
 )
 
+OUTPUTS = [{"OutputName": f"o{number}", "OutputType": "String"} for number in range(51)]
 ERRORS: dict[str, tuple[Any, str, str, str]] = {
     "unknown step": (
         [step("Train"), uses(output_of("Trian"), "Eval")],
@@ -44,6 +45,72 @@ ERRORS: dict[str, tuple[Any, str, str, str]] = {
         "unknown-variable",
         "/Steps/0/Arguments/x/Get",
         "step A uses unknown variable 'Execution.PipelineNme' (did you mean 'PipelineName'?)",
+    ),
+    "too many outputs": (
+        [step("A", OutputParameters=OUTPUTS)],
+        "too-many-outputs",
+        "/Steps/0/OutputParameters",
+        "step A has 51 output parameters (at most 50 expected)",
+    ),
+    "a flag that is a text": (
+        [step("A", "QualityCheck", CheckType="DATA_QUALITY", SkipCheck="no")],
+        "wrong-type",
+        "/Steps/0/SkipCheck",
+        "SkipCheck of step A is the string 'no' (true, false or a reference expected)",
+    ),
+    "a mode of AutoML": (
+        [step("A", "AutoML", Arguments={"AutoMLJobConfig": {"Mode": "HYPERPARAMETER_TUNING"}})],
+        "unsupported-argument",
+        "/Steps/0/Arguments/AutoMLJobConfig/Mode",
+        "AutoML step A has Mode 'HYPERPARAMETER_TUNING' (ENSEMBLING expected)",
+    ),
+    "a deployment by AutoML": (
+        [step("A", "AutoML", Arguments={"ModelDeployConfig": {}})],
+        "unsupported-argument",
+        "/Steps/0/Arguments/ModelDeployConfig",
+        "AutoML step A may not say ModelDeployConfig: the service does",
+    ),
+    "an EMR step of nothing": (
+        [step("A", "EMR", Arguments={"ClusterId": "j-1"})],
+        "missing-member",
+        "/Steps/0/Arguments",
+        "EMR step A has no StepConfig",
+    ),
+    "a cluster's name": (
+        [step("A", "EMR", Arguments={"ClusterConfig": {"Name": "x"}, "StepConfig": {}})],
+        "unsupported-argument",
+        "/Steps/0/Arguments/ClusterConfig/Name",
+        "EMR step A may not say Name: the service does",
+    ),
+    "a cluster's role": (
+        [
+            step(
+                "A",
+                "EMR",
+                Arguments={"ClusterConfig": {}, "ExecutionRoleArn": "r", "StepConfig": {}},
+            )
+        ],
+        "unsupported-argument",
+        "/Steps/0/Arguments/ExecutionRoleArn",
+        "EMR step A has ExecutionRoleArn, which goes with ClusterId only",
+    ),
+    "groups and fleets": (
+        [
+            step(
+                "A",
+                "EMR",
+                Arguments={
+                    "ClusterConfig": {"Instances": {"InstanceGroups": [], "InstanceFleets": []}},
+                    "StepConfig": {},
+                },
+            )
+        ],
+        "one-of-arguments",
+        "/Steps/0/Arguments/ClusterConfig/Instances",
+        (
+            "EMR step A has both InstanceGroups and InstanceFleets "
+            "(InstanceGroups or InstanceFleets expected)"
+        ),
     ),
     "unknown root": (
         [uses(get("Parameter.X"))],
@@ -182,7 +249,7 @@ ERRORS: dict[str, tuple[Any, str, str, str]] = {
         "Fail step A has no ErrorMessage",
     ),
     "both clusters": (
-        [step("A", "EMR", Arguments={"ClusterId": "j", "ClusterConfig": {}})],
+        [step("A", "EMR", Arguments={"ClusterId": "j", "ClusterConfig": {}, "StepConfig": {}})],
         "one-of-arguments",
         "/Steps/0/Arguments",
         "EMR step A has both ClusterId and ClusterConfig (exactly one expected)",

@@ -15,12 +15,14 @@ from sagebridge.formats.sagemaker.rules.envelope import check_envelope, check_pa
 from sagebridge.formats.sagemaker.rules.expressions import check_expressions
 from sagebridge.formats.sagemaker.rules.policies import check_caches, check_retries
 from sagebridge.formats.sagemaker.rules.references import check_references
+from sagebridge.formats.sagemaker.rules.requests import check_requests
 from sagebridge.formats.sagemaker.rules.steps import check_steps
 
 RULES: tuple[Callable[[Definition], Iterator[Problem]], ...] = (
     check_envelope,
     check_parameters,
     check_steps,
+    check_requests,
     check_retries,
     check_caches,
     check_conditions,

@@ -165,7 +165,8 @@ def _check_error_message(step: Place, arguments: dict[str, Any], pointer: str) -
         yield Problem("missing-member", pointer, message)
         return
     message = arguments["ErrorMessage"]
-    if not isinstance(message, str) and not is_expression(message):
+    of_json = isinstance(message, dict) and "Std:JsonGet" in message
+    if not isinstance(message, str) and (of_json or not is_expression(message)):
         what = f"ErrorMessage of step {step.label}"
         yield wrong_type(f"{pointer}/ErrorMessage", what, "a string, Get or Std:Join", message)
 
