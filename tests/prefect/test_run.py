@@ -165,7 +165,8 @@ def test_a_cancelled_flow_run_stops_its_jobs(
     del server
     aws = backend.sagemaker
     aws.plans["Train"] = Plan(("InProgress",))
-    flow, flow_run = SimpleNamespace(name="f"), SimpleNamespace(id="r")
+    flow = SimpleNamespace(name="f")
+    flow_run = SimpleNamespace(id="r", job_variables={}, deployment_id=None)
     execution_ = execution_id("prefect", "f", "r")
     execution = Execution(execution_, "f", "prefect", "f/r", datetime.now(UTC), {})
     scene = Scene(execution, {}, {"Train": {}, "Lost": {}, "Done": {}}, again=False)
