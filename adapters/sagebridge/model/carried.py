@@ -98,6 +98,9 @@ def _common(step: Step) -> dict[str, Any]:
     return {one.name: getattr(step, one.name) for one in fields(Step)}
 
 
+_PARTS = fields(Function)
+
+
 def code_of(pipeline: Pipeline) -> list[dict[str, str] | None]:
     """What a definition does not say of each step, in the order of ``walk``, as JSON."""
     return [_code(step) for step in walk(pipeline)]
@@ -109,9 +112,6 @@ def _code(step: Step) -> dict[str, str] | None:
     function = step.function if isinstance(step, PythonStep) else None
     called = {} if function is None else {one.name: getattr(function, one.name) for one in _PARTS}
     return {"origin": step.origin, **called}
-
-
-_PARTS = fields(Function)
 
 
 def with_code(pipeline: Pipeline, parts: Iterable[Mapping[str, str] | None]) -> Pipeline:

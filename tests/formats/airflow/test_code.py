@@ -13,10 +13,21 @@ import sagebridge
 from sagebridge.errors import OnlyCode
 from sagebridge.examine import examine
 from sagebridge.formats.prefect import reader
-from sagebridge.model.carried import CarriedStep, PythonStep, ShellStep
+from sagebridge.model.carried import (
+    PYTHON,
+    SHELL,
+    CarriedStep,
+    Function,
+    PythonStep,
+    ShellStep,
+    call_arguments,
+    shell_arguments,
+)
+from sagebridge.model.expressions import join, plain
 from sagebridge.model.graph import graph
 from sagebridge.model.pipeline import Pipeline, Step, walk
 from tests.formats.airflow.conftest import Read
+from tests.pipelines import NUMBERS, ODD_TEXTS, STEP_NAMES
 
 pytestmark = pytest.mark.airflow
 
@@ -260,6 +271,20 @@ def test_a_command_keeps_what_its_environment_is(read: Read, tmp_path: Path) -> 
     for one in (pipeline, taken(told(pipeline, "prefect"), tmp_path)):
         assert {step.name: step.arguments for step in one.steps} == expected
         assert all(isinstance(step, ShellStep) for step in one.steps)
+
+
+def test_odd_texts_and_names_stay_what_they_are(tmp_path: Path) -> None:
+    names = [one for one in STEP_NAMES if len(one) < 60]
+    values = (*ODD_TEXTS, *NUMBERS, None, [], {}, [[None]], {"{{ x }}": {"": ODD_TEXTS}})
+    code = Function("gather", "def gather(*a, **k):\n    return a")
+    given = call_arguments(values, {one: one for one in (*ODD_TEXTS, "name", "args", "function")})
+    env = {f"A{at}": one for at, one in enumerate(ODD_TEXTS)}
+    command = shell_arguments(join("", *ODD_TEXTS), env, True)
+    steps = [PythonStep.of(Step(one, PYTHON, plain(given)), code) for one in names[::2]]
+    more = [ShellStep.of(Step(one, SHELL, plain(command))) for one in names[1::2]]
+    pipeline = Pipeline((*steps, *more), name="odd")
+    for to in ("airflow", "prefect"):
+        assert taken(told(pipeline, to), tmp_path) == pipeline
 
 
 def test_a_dag_of_code_alone_is_nothing_for_sagemaker(tmp_path: Path) -> None:
