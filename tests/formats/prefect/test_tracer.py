@@ -14,6 +14,7 @@ from sagebridge.formats.prefect.reader import read
 from sagebridge.formats.prefect.tracer import trace
 from sagebridge.formats.sagemaker.validator import validate
 from sagebridge.formats.sagemaker.writer import definition, write
+from sagebridge.model.carried import PythonStep
 from sagebridge.model.losses import CODES, Loss
 from sagebridge.model.pipeline import ConditionStep, Pipeline, walk
 
@@ -92,6 +93,11 @@ def test_flows_of_others(file: Path, pytestconfig: pytest.Config) -> None:
             {
                 "name": pipeline.name,
                 "definition": definition(pipeline),
+                "code": {
+                    one.name: one.function.text.splitlines()
+                    for one in walk(pipeline)
+                    if isinstance(one, PythonStep)
+                },
                 "losses": [str(loss).replace(str(file), file.name) for loss in losses],
                 "for SageMaker": [str(loss) for loss in left_out],
             }
