@@ -218,3 +218,9 @@ def test_json_get_of_a_file_that_is_absent_or_no_json() -> None:
         resolved(json_get_s3("s3://b/other.json", "x"))
     assert "is not JSON" in refused(json_get("Make", "Report", "x"), report=b"<html>")
     assert "is not JSON" in refused(json_get("Make", "Report", "x"), report=b"\xff\xfe\x00")
+
+
+def test_a_function_that_is_not_known_is_refused_and_never_sent() -> None:
+    odd = {"path": {"Std:Reverse": {"Values": [1]}}}
+    assert refused(odd) == "Std:Reverse has no value: sagebridge knows no such function"
+    assert resolved({"Std:Reverse": 1, "beside": 2}) == {"Std:Reverse": 1, "beside": 2}

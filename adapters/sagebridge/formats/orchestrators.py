@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from sagebridge.formats.sagemaker.document import escape
 from sagebridge.formats.step_forms import FORMS
 from sagebridge.model.carried import CarriedStep
-from sagebridge.model.conditions import Condition, Not, Or, UnknownCondition
+from sagebridge.model.conditions import Condition, Not, Or, UnknownCondition, operands
+from sagebridge.model.expressions import VARIABLES, Get, Join, JsonGet, unknown_function
 from sagebridge.model.losses import Loss
+from sagebridge.model.names import shown
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
+from sagebridge.model.values import Object, Value
 
 
 def losses_by_step(pipeline: Pipeline, target: str) -> dict[str, tuple[Loss, ...]]:
@@ -50,6 +54,15 @@ def _losses(step: Step, pointer: str, target: str) -> Iterator[Loss]:
                 target,
                 "only success is waited for; running it fails with a clear error",
             )
+    for place, what in _unresolvable(step, pointer):
+        yield Loss(
+            "unknown-expression",
+            "changed",
+            place,
+            f"step {step.name!r} uses {what}, which has no meaning that sagebridge knows",
+            target,
+            "the file keeps it; running it fails with a clear error",
+        )
     if isinstance(step, ConditionStep):
         for position, condition in enumerate(step.conditions or ()):
             if _unknown(condition):
@@ -61,6 +74,45 @@ def _losses(step: Step, pointer: str, target: str) -> Iterator[Loss]:
                     target,
                     "the file keeps it; running it fails with a clear error",
                 )
+
+
+def _unresolvable(step: Step, pointer: str) -> Iterator[tuple[str, str]]:
+    """Functions and variables that we do not know, each with its place."""
+    yield from _unknown_parts(step.arguments, f"{pointer}/Arguments")
+    for name, value in step.extra.items():
+        yield from _unknown_parts(value, f"{pointer}/{escape(name)}")
+    if isinstance(step, ConditionStep):
+        for position, condition in enumerate(step.conditions or ()):
+            for value in operands(condition):
+                yield from _unknown_parts(
+                    value, f"{pointer}/Arguments/Conditions/{position}", inside=False
+                )
+
+
+def _unknown_parts(value: Value, pointer: str, *, inside: bool = True) -> Iterator[tuple[str, str]]:
+    """``inside`` tells whether the pointer goes on into the value, as a definition writes it."""
+
+    def below(name: str | int) -> str:
+        return f"{pointer}/{escape(str(name))}" if inside else pointer
+
+    match value:
+        case Get(root=root) if root in VARIABLES and value.name not in VARIABLES[root]:
+            yield pointer, f"the variable {shown(value.text)}"
+        case Join(values=values):
+            for item in values:
+                yield from _unknown_parts(item, pointer, inside=False)
+        case JsonGet(s3_uri=uri, path=path):
+            yield from _unknown_parts(uri, pointer, inside=False)
+            yield from _unknown_parts(path, pointer, inside=False)
+        case Object():
+            if (function := unknown_function(value)) is not None:
+                yield pointer, f"the function {shown(function)}"
+                return
+            for name, item in value.items():
+                yield from _unknown_parts(item, below(name), inside=inside)
+        case tuple():
+            for position, item in enumerate(value):
+                yield from _unknown_parts(item, below(position), inside=inside)
 
 
 def _unknown(condition: Condition) -> bool:

@@ -44,8 +44,13 @@ class FileReading:
 
 
 def split(source: Any) -> tuple[str, str | None]:
-    """``file.py#name`` to its parts; a file whose own name has ``#`` is found first."""
+    """``file.py#name`` to its parts; a file whose own name has ``#`` is found first.
+
+    Raises SourceError for a text of several lines, which names no file.
+    """
     text = str(source)
+    if "\n" in text:
+        raise SourceError("<text>", "is no file", "write Python source to a file first")
     if Path(text).exists() or "#" not in text:
         return text, None
     file, _, wanted = text.rpartition("#")

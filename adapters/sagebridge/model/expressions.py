@@ -186,6 +186,15 @@ def is_expression(value: Value) -> bool:
     return isinstance(value, Get | Join | JsonGet)
 
 
+def unknown_function(value: Value) -> str | None:
+    """The function of an object that would be an expression if its function were known."""
+    if isinstance(value, Mapping) and len(value) == 1:
+        name: str = next(iter(value))
+        if name == "Get" or name.startswith("Std:"):
+            return name
+    return None
+
+
 def references(value: Value) -> Iterator[Get]:
     """Every Get inside a value, at any depth, expressions' own parts included."""
     stack = [value]
@@ -257,6 +266,12 @@ class _Execution:
 
 
 execution = _Execution()
+
+VARIABLES: Mapping[str, tuple[str, ...]] = {
+    "Execution": tuple(get.name for get in vars(_Execution).values() if isinstance(get, Get)),
+    "PipelineExperimentConfig": ("ExperimentName", "TrialName"),
+}
+"""What there is below the roots that are neither parameters nor steps."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -77,6 +77,7 @@ CODES = MappingProxyType(
         "trigger-rule": "a trigger rule other than all_success",
         "truth-value": "a value of unknown type as a test; the condition asks if it equals true",
         "unknown-condition": "a condition that sagebridge keeps but cannot ask",
+        "unknown-expression": "a function or variable that sagebridge keeps but cannot resolve",
         "unknown-step-type": "a step type that sagebridge keeps but cannot run",
         "value": "a value that is no JSON; a parameter asks for it",
         "variable": "an Airflow Variable; a parameter asks for the value",

@@ -14,6 +14,7 @@ from sagebridge.model.expressions import (
     JsonGet,
     Token,
     parse_tokens,
+    unknown_function,
 )
 from sagebridge.model.values import ABSENT, Value
 from sagebridge_operators.errors import StepFailed, Unresolvable
@@ -46,6 +47,8 @@ class Resolver:
             case JsonGet():
                 return self._json_get(value)
             case Mapping():
+                if (function := unknown_function(value)) is not None:
+                    raise Unresolvable(function, "sagebridge knows no such function")
                 return {name: self(item) for name, item in value.items()}
             case list() | tuple():
                 return [self(item) for item in value]

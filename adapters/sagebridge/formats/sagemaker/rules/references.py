@@ -14,20 +14,8 @@ from sagebridge.formats.sagemaker.rules.definition import (
     objects,
 )
 from sagebridge.formats.sagemaker.rules.steps import processing_names, there
-from sagebridge.model.expressions import Get, Key, Member
+from sagebridge.model.expressions import VARIABLES, Get, Key, Member
 from sagebridge.model.names import did_you_mean, shown
-
-EXECUTION_VARIABLES = (
-    "StartDateTime",
-    "CurrentDateTime",
-    "PipelineName",
-    "PipelineArn",
-    "PipelineExecutionId",
-    "PipelineExecutionArn",
-    "TrainingJobName",
-    "ProcessingJobName",
-)
-EXPERIMENT_VARIABLES = ("ExperimentName", "TrialName")
 
 
 def check_references(definition: Definition) -> Iterator[Problem]:
@@ -61,7 +49,7 @@ def _check_variable(definition: Definition, owner: str, reference: Reference) ->
             )
             return
     else:
-        known = EXECUTION_VARIABLES if get.root == "Execution" else EXPERIMENT_VARIABLES
+        known = VARIABLES[get.root]
         if get.name not in known:
             yield Problem(
                 "unknown-variable",

@@ -1,0 +1,61 @@
+"""Functions and variables that we do not know: kept, and told as a loss at their place."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sagebridge
+from sagebridge.errors import SourceError
+from tests.strategies import canonical
+
+ARGUMENTS = {
+    "a/b": [{"Std:Reverse": {"Values": [1]}}],
+    "joined": {"Std:Join": {"On": "-", "Values": ["x", {"Get": "Execution.Nonsense"}]}},
+    "known": {"Get": "Execution.PipelineName"},
+}
+COMPARED = {
+    "Type": "Equals",
+    "LeftValue": {"Get": "PipelineExperimentConfig.Other"},
+    "RightValue": 1,
+}
+DEFINITION: dict[str, Any] = {
+    "Version": "2020-12-01",
+    "Steps": [
+        {"Name": "Use", "Type": "Lambda", "FunctionArn": "f", "Arguments": ARGUMENTS},
+        {
+            "Name": "Check",
+            "Type": "Condition",
+            "Arguments": {"Conditions": [COMPARED], "IfSteps": [], "ElseSteps": []},
+        },
+    ],
+}
+
+
+@pytest.mark.parametrize("target", ["airflow", "prefect"])
+def test_each_is_a_loss_at_its_place_and_stays(target: str) -> None:
+    pipeline = sagebridge.read(json.dumps(DEFINITION), name="odd").pipeline
+    text, losses = sagebridge.write(pipeline, target)
+    assert [(loss.code, loss.severity, loss.place) for loss in losses] == [
+        ("unknown-expression", "changed", "/Steps/0/Arguments/a~1b/0"),
+        ("unknown-expression", "changed", "/Steps/0/Arguments/joined"),
+        ("unknown-expression", "changed", "/Steps/1/Arguments/Conditions/0"),
+    ]
+    assert ["Std:Reverse" in str(losses[0]), "Execution.Nonsense" in str(losses[1])] == [True] * 2
+    assert text.count("# sagebridge: unknown-expression: ") == 2
+
+
+def test_a_flow_file_brings_them_back(tmp_path: Path) -> None:
+    pipeline = sagebridge.read(json.dumps(DEFINITION), name="odd").pipeline
+    file = tmp_path / "odd.py"
+    file.write_text(sagebridge.write(pipeline, "prefect").text)
+    back = sagebridge.write(sagebridge.read(file).pipeline, "sagemaker").text
+    assert canonical(json.loads(back)) == canonical(DEFINITION)
+
+
+def test_python_source_itself_is_no_source() -> None:
+    with pytest.raises(SourceError, match="write Python source to a file first"):
+        sagebridge.read("from prefect import flow\n" * 200, "prefect")
