@@ -275,7 +275,15 @@ def test_a_command_keeps_what_its_environment_is(read: Read, tmp_path: Path) -> 
 
 def test_odd_texts_and_names_stay_what_they_are(tmp_path: Path) -> None:
     names = [one for one in STEP_NAMES if len(one) < 60]
-    values = (*ODD_TEXTS, *NUMBERS, None, [], {}, [[None]], {"{{ x }}": {"": ODD_TEXTS}})
+    values: tuple[Any, ...] = (
+        *ODD_TEXTS,
+        *NUMBERS,
+        None,
+        [],
+        {},
+        [[None]],
+        {"{{ x }}": {"": ODD_TEXTS}},
+    )
     code = Function("gather", "def gather(*a, **k):\n    return a")
     given = call_arguments(values, {one: one for one in (*ODD_TEXTS, "name", "args", "function")})
     env = {f"A{at}": one for at, one in enumerate(ODD_TEXTS)}
