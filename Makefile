@@ -7,11 +7,13 @@ AIRFLOW = .venvs/airflow/bin
 ENGINE ?= airflow
 DEMO = .venvs/$(ENGINE)/bin
 RUN ?=
+# Two environments at a time, since much of a test's time is waiting; the longest come first.
+TESTS = test-airflow test-prefect test-prefect-3.7 test-airflow-3.1 test-sagemaker test-sagemaker-3
 
 # Without bytecode every process that an engine starts compiles it anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check bench screenshots requirements clean airflow
+.PHONY: demo test $(TESTS) check bench screenshots requirements clean airflow
 
 demo:
 	@$(BOOTSTRAP) $(ENGINE)
@@ -24,14 +26,25 @@ demo:
 
 test:
 	$(BOOTSTRAP) airflow airflow-3.1 prefect prefect-3.7 sagemaker sagemaker-3
-	.venvs/sagemaker/bin/pytest tests/sagemaker
-	.venvs/sagemaker-3/bin/pytest tests/sagemaker
+	@echo "six environments, two at a time: each prints its results when it is done"
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target --keep-going $(TESTS)
+
+test-airflow:
+	$(AIRFLOW)/pytest
+
+test-airflow-3.1:
 	.venvs/airflow-3.1/bin/pytest -m airflow31
-	.venvs/prefect-3.7/bin/pytest tests/prefect tests/deploy/test_runs.py \
-	    tests/e2e/test_mishaps.py tests/e2e/test_prefect.py
+
+test-prefect:
 	.venvs/prefect/bin/pytest tests/prefect tests/deploy tests/formats/prefect/test_tracer.py \
 	    tests/commands tests/launch tests/e2e
-	$(AIRFLOW)/pytest
+
+test-prefect-3.7:
+	.venvs/prefect-3.7/bin/pytest tests/prefect tests/deploy/test_runs.py \
+	    tests/e2e/test_mishaps.py tests/e2e/test_prefect.py
+
+test-sagemaker test-sagemaker-3: test-%:
+	.venvs/$*/bin/pytest tests/sagemaker
 
 check: airflow
 	$(AIRFLOW)/ruff check

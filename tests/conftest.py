@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 import time
 import uuid
@@ -92,8 +93,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_sessionstart() -> None:
-    """Mark the environment that every process begun by a test inherits."""
+    """Mark the environment that every process begun by a test inherits; let Ctrl-C reach it.
+
+    A shell has what it starts in the background ignore SIGINT, and so would all of these.
+    """
     os.environ[SESSION] = uuid.uuid4().hex
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def airflow_of_its_own() -> None:
