@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+from sagebridge.errors import NestedTooDeep
 from sagebridge.formats.beside import members_beside
 from sagebridge.formats.orchestrators import losses_by_step
 from sagebridge.formats.prefect.draft import legal_name
@@ -35,11 +36,18 @@ from sagebridge.model.values import ABSENT, Value
 
 PACKAGE = "sagebridge_operators.prefect"
 _RUNNER = "ThreadPoolTaskRunner"
+_DEEPEST = 20
+"""Blocks inside each other that Python compiles (its CO_MAXBLOCKS)."""
 
 
 def write(pipeline: Pipeline) -> tuple[str, tuple[Loss, ...]]:
-    """The text of a flow file and what Prefect cannot act on of the pipeline."""
+    """The text of a flow file and what Prefect cannot act on of the pipeline.
+
+    Raises :class:`~sagebridge.errors.NestedTooDeep`.
+    """
     file = FlowFile(pipeline)
+    if (depth := _guards(pipeline.steps)) > _DEEPEST:
+        raise NestedTooDeep(file.name, depth, _DEEPEST)
     return layout(file.text()), tuple(loss for lost in file.losses.values() for loss in lost)
 
 
@@ -249,3 +257,9 @@ def _walk_in_order(steps: Sequence[Step]) -> Iterator[Step]:
         if isinstance(step, ConditionStep):
             yield from _walk_in_order(step.if_steps or ())
             yield from _walk_in_order(step.else_steps or ())
+
+
+def _guards(steps: Sequence[Step]) -> int:
+    """How many conditions stand around the innermost step."""
+    branches = (step.branches for step in steps if isinstance(step, ConditionStep))
+    return max((1 + _guards(branch) for branch in branches if branch), default=0)
