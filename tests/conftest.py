@@ -93,12 +93,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_sessionstart() -> None:
-    """Mark the environment that every process begun by a test inherits; let Ctrl-C reach it.
+    """Mark the environment that every process begun by a test inherits; let signals reach it.
 
-    A shell has what it starts in the background ignore SIGINT, and so would all of these.
+    A shell has what it starts in the background ignore SIGINT, and nohup SIGHUP; so would these.
     """
     os.environ[SESSION] = uuid.uuid4().hex
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def airflow_of_its_own() -> None:

@@ -132,18 +132,21 @@ class EngineExecution(ABC):
         if not self.id:
             server.kill()
             return
+        alive = server.running
         try:
-            if server.running:
+            if alive:
                 stopping.stop(records, backend, self.id)
                 with suppress(ServiceError):
                     self.end_run(reason)
-            else:
-                stopping.stop_jobs(records, backend, self.id)
         finally:
             server.kill()
             try:
-                # Until now a worker may have started one.
-                stopping.stop_jobs(records, backend, self.id)
-                stopping.settle(records, backend, self.id, end, reason)
+                # Until now a worker may have started one; of an engine that died none is left
+                # to record how its job ended.
+                end_jobs = stopping.stop_jobs if alive else stopping.stop
+                end_jobs(records, backend, self.id)
             finally:
-                records.finish(self.id, end, reason)
+                try:
+                    stopping.settle(records, backend, self.id, end, reason)
+                finally:
+                    records.finish(self.id, end, reason)
