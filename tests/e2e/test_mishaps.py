@@ -87,6 +87,8 @@ def kept(desk: Desk) -> tuple[Running, str, Made]:
     )
     running = desk.run(desk.write("mishaps.json", source), "--keep-ui", "-p", "Limit=5")
     held = eventually(lambda: in_job(str(release)), seconds=120)
+    logs = ("executions", "logs", running.execution, "Killed")
+    eventually(lambda: "holding" in desk.type(*logs).stdout)
     held.kill()
     running.says("(stays until Ctrl-C)")
     ui = running.says(rf"{TITLE} UI: (\S+)")

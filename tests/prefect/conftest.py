@@ -100,32 +100,46 @@ def flow_of(text: str) -> Any:
     return flow
 
 
-def settled(read: Callable[[], list[Any]], patience: float = 20.0) -> list[Any]:
+def settled(read: Callable[[], list[Any]], least: int, patience: float = 30.0) -> list[Any]:
     """The task runs of a flow run that has ended; the server learns of them bit by bit."""
     deadline, before = time.monotonic() + patience, None
     while True:
         tasks = read()
         ended = all(task.state is not None and task.state.is_final() for task in tasks)
-        if (ended and len(tasks) == before) or time.monotonic() > deadline:
+        all_there = ended and len(tasks) == before and len(tasks) >= least
+        if all_there or time.monotonic() > deadline:
             return tasks
         before = len(tasks)
         time.sleep(0.2)
 
 
 @pytest.fixture
-def play(server: None, records: ExecutionRecords) -> Run:
+def play(server: None, records: ExecutionRecords, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs a flow, and says what became of it and its tasks."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter
 
+    from sagebridge_operators.prefect.flowrun import FlowRun
+
     del server
+    submitted: list[str] = []
+    submit = FlowRun._submit
+
+    def counted(flow: FlowRun, name: str, *more: Any) -> None:
+        submitted.append(name)
+        submit(flow, name, *more)
+
+    monkeypatch.setattr(FlowRun, "_submit", counted)
 
     def plays(flow: Any, parameters: Mapping[str, Any] | None = None) -> Played:
+        submitted.clear()
         state = flow(**(parameters or {}), return_state=True)
         run_id = state.state_details.flow_run_id
         with get_client(sync_client=True) as client:
             of_run = FlowRunFilter(id={"any_": [run_id]})
-            tasks = settled(lambda: client.read_task_runs(flow_run_filter=of_run))
+            tasks = settled(
+                lambda: client.read_task_runs(flow_run_filter=of_run), len(set(submitted))
+            )
             run = client.read_flow_run(run_id)
         return Played(
             state,
