@@ -210,7 +210,8 @@ def test_an_airflow_file_and_a_flow_of_several(project: Project) -> None:
 
 
 def test_a_flow_file_that_cannot_be_imported(project: Project) -> None:
-    (project.folder / "broken.py").write_text(
+    file = project.folder / "broken.py"
+    file.write_text(
         "from prefect import flow\n"
         "from sagebridge_operators.prefect import fail, finish\n\n"
         "@flow\ndef broken() -> object:\n"
@@ -220,6 +221,10 @@ def test_a_flow_file_that_cannot_be_imported(project: Project) -> None:
     done = project.deploy("broken.py", code=5)
     assert "broken.py:9" in done.stderr
     assert "at the end" in done.stderr
+    file.write_text(
+        file.read_text().replace("raise RuntimeError('at the end')", "raise SystemExit")
+    )
+    assert "ends the program while" in project.deploy("broken.py", code=5).stderr
 
 
 def test_what_a_person_wrote_into_prefect_yaml_stays(project: Project) -> None:
@@ -237,6 +242,14 @@ def test_what_a_person_wrote_into_prefect_yaml_stays(project: Project) -> None:
     assert "entrypoint: flows/Yaml.py:yaml" in text
     yaml.write_text("deployments: {a: b}\n")
     assert "no prefect.yaml" in project.deploy("yaml.json", code=5).stderr
+    yaml.write_bytes(b"# caf\xe9\ndeployments:\n  - name: own\n")
+    assert "no UTF-8 text" in project.deploy("yaml.json", code=5).stderr
+    assert b"name: own" in yaml.read_bytes()
+    another = "deployments:\n  - name: Yaml\n    entrypoint: nightly.py:report\n"
+    yaml.write_text(another)
+    told = project.deploy("yaml.json", code=5).stderr
+    assert "'Yaml' is the deployment of nightly.py:report there" in told
+    assert yaml.read_text() == another
 
 
 def test_the_examples_prefect_yaml_is_fresh_and_deploys_the_same(project: Project) -> None:
@@ -258,6 +271,10 @@ def test_no_server(project: Project) -> None:
     (project.folder / "any.json").write_text(request("Any"))
     gone = project.deploy("any.json", code=6, env={"PREFECT_API_URL": "http://127.0.0.1:1/api"})
     assert "no Prefect server answers at http://127.0.0.1:1/api" in gone.stderr
+    secret = "http://user:a-password@127.0.0.1:1/api"
+    told = project.deploy("any.json", code=6, env={"PREFECT_API_URL": secret}).stderr
+    assert "no Prefect server answers at http://127.0.0.1:1/api" in told
+    assert "a-password" not in told
     none = project.deploy("any.json", code=6, env={"PREFECT_API_URL": ""})
     assert "set PREFECT_API_URL" in none.stderr
     assert not (project.folder / "flows").exists()

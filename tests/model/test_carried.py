@@ -94,3 +94,12 @@ def test_conditions_ask_in_their_own_type() -> None:
     found = left.step("Check")
     assert isinstance(found, ConditionStep)
     assert [step.name for step in found.branches] == ["Yes"]
+
+
+def test_each_value_of_a_step_with_a_long_name_has_a_parameter_of_its_own() -> None:
+    long = "p" * 64
+    values = [get(f"Steps.{long}.return_value['{key}']") for key in "abc"]
+    left, _ = without_carried(Pipeline((code(long), model("A", join("-", *values)))))
+    names = [one.name for one in left.declared]
+    assert len(set(names)) == 3
+    assert all(len(name) <= 64 for name in names)

@@ -263,8 +263,9 @@ class _Without:
         if text not in self.asked:
             step = self.carried[get.name]
             name = re.sub(r"[^A-Za-z0-9]+", "_", text.replace(".return_value", "")).strip("_")[:64]
+            stem, number = name[:60], 2
             while name in self.names:
-                name = f"{name[:62]}_2"
+                name, number = f"{stem}_{number}", number + 1
             self.names.add(name)
             self.origins[text] = step
             self.asked[text] = Parameter(

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import httpx
 from prefect import Flow
@@ -93,6 +94,8 @@ def _loaded(path: Path, function: str) -> Any:
         lines = [frame.lineno for frame in frames if Path(frame.filename) == path.absolute()]
         where = f"{path}:{lines[-1]}" if lines else str(path)
         raise SourceError(where, f"cannot be imported: {type(cause).__name__}: {cause}") from None
+    except SystemExit:
+        raise SourceError(str(path), "ends the program while it is imported") from None
 
 
 def _description(flow: Flow[..., Any], pipeline: Pipeline) -> str:
@@ -202,10 +205,17 @@ def connect() -> Iterator[Server]:
     url = PREFECT_API_URL.value()
     if not url:
         raise NoPrefectServer(None)
-    with _refusals(url), get_client(sync_client=True) as client:
+    shown = _without_login(url)
+    with _refusals(shown), get_client(sync_client=True) as client:
         if (problem := client.api_healthcheck()) is not None:
-            raise NoPrefectServer(url, str(problem) or type(problem).__name__)
-        yield Server(client, url)
+            raise NoPrefectServer(shown, str(problem) or type(problem).__name__)
+        yield Server(client, shown)
+
+
+def _without_login(url: str) -> str:
+    """A URL as a message may have it."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 @contextmanager
