@@ -64,3 +64,12 @@ def test_ctrl_c_ends_a_command_and_all_that_it_started(desk: Desk) -> None:
     shown = desk.show(running.execution)
     states = {name: step["state"] for name, step in shown["steps"].items()}
     assert states == {"Wait": "Succeeded", "Hold": "Stopped", "After": "NotRun"}
+
+
+def test_a_killed_run_leaves_no_command(desk: Desk) -> None:
+    running = desk.run(desk.write("killed.py", HOLD.replace('"hold"', '"killed"')))
+    running.says("(Hold.*Executing)")
+    eventually(lambda: [one for one in marked(running.mark) if one.name() == "sleep"])
+    running.process.kill()
+    eventually(lambda: marked(running.mark) == [])
+    assert desk.show(running.execution)["steps"]["Hold"]["state"] == "Stopped"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -257,6 +258,53 @@ def test_a_stop_ends_all_that_a_command_started(make: Make, record: Find, tmp_pa
     thread.join(60)
     assert record()["status"] == "Stopped"
     assert not psutil.pid_exists(int(pid.read_text()))
+
+
+WORKER = """
+import os, sys
+from sagebridge_operators.lifecycle.shell import run_command
+
+run_command(sys.argv[1], os.environ, lambda: False, print)
+"""
+
+
+def test_a_command_is_of_its_workers_session_and_dies_with_it(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    command = f"trap '' TERM; sleep 1000 & echo $! > {pid}.new; mv {pid}.new {pid}; wait"
+    worker = subprocess.Popen([sys.executable, "-c", WORKER, command], start_new_session=True)
+    try:
+        while not pid.exists():
+            assert worker.poll() is None
+            time.sleep(0.01)
+        sleeping = psutil.Process(int(pid.read_text()))
+        assert os.getsid(sleeping.pid) == worker.pid
+        assert os.getpgid(sleeping.pid) != worker.pid
+        while len(psutil.Process(worker.pid).children()) < 2:  # its command and the guard of it
+            time.sleep(0.01)
+        worker.kill()
+        until = time.monotonic() + 30
+        while not _ended(sleeping):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+    finally:
+        worker.kill()
+        worker.wait()
+
+
+def _ended(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_what_a_command_leaves_in_the_background_goes_on(make: Make) -> None:
+    pid = int(make(shell("sleep 1000 > /dev/null 2>&1 & echo $!")).run()["return_value"])
+    left = psutil.Process(pid)
+    try:
+        assert left.is_running()
+    finally:
+        left.kill()
 
 
 def _swallowing(function: Callable[[], Any]) -> Callable[[], None]:

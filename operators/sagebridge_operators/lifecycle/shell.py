@@ -1,4 +1,7 @@
-"""Runs a shell command in a process group of its own, which a stop ends."""
+"""Runs a shell command in a process group of its own, which a stop ends.
+
+It stays in the session of its worker, for who ends an engine ends its session.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from sagebridge_operators.errors import StepFailed, StepStopped
@@ -33,32 +36,49 @@ def run_command(
     with its exit code, or StepStopped once a stop was asked for.
     """
     folder = tempfile.TemporaryDirectory(prefix="sagebridge-shell-", ignore_cleanup_errors=True)
-    with folder as here, _started(command, env, here) as process:
+    told = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL}
+    with folder as here, _guard() as guarded, _bash(command, cwd=here, env=env, **told) as process:
         try:
+            guarded(process.pid)
             last = _followed(process, stop_asked, line)
             code = process.wait()
         except BaseException:
             _end(process)
             raise
+    if code < 0 and stop_asked():  # who stops a worker may signal its whole session
+        raise StepStopped("stopped while its command ran")
     if code:
         ended = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         raise StepFailed(f"the command failed: {ended}" + (f": {last}" if last else ""))
     return last
 
 
-def _started(command: str, env: Mapping[str, str], folder: str) -> subprocess.Popen[bytes]:
+def _bash(script: str, **more: Any) -> subprocess.Popen[bytes]:
+    program = shutil.which("bash") or "bash"
     try:
-        return subprocess.Popen(
-            [shutil.which("bash") or "bash", "-c", command],
-            cwd=folder,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        return subprocess.Popen([program, "-c", script], process_group=0, **more)
     except (OSError, ValueError) as error:
         raise StepFailed(f"the command cannot be started with bash: {error}") from None
+
+
+@contextmanager
+def _guard() -> Iterator[Callable[[int], None]]:
+    """Kills the process group that it is given if this process is killed, which ends nothing then.
+
+    It reads a pipe that only this process holds: one line names the group, the next lets it go.
+    """
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    script = 'read -r group && { read -r || kill -KILL -- "-$group"; }'
+    with _bash(script, stdin=subprocess.PIPE, bufsize=0, **quiet) as guard:
+
+        def guarded(group: int) -> None:
+            assert guard.stdin is not None
+            guard.stdin.write(f"{group}\n".encode())
+
+        try:
+            yield guarded
+        finally:
+            guard.communicate(b"\n")
 
 
 def _followed(
