@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from sagebridge.cli import main
+from sagebridge.model.carried import PYTHON
+from sagebridge_operators.lifecycle import stopping
 from sagebridge_operators.lifecycle.records import ExecutionRecords, Folder
 from tests.definition import gate, step
 
@@ -121,6 +123,22 @@ def test_logs_of_a_step_that_did_not_begin(records: ExecutionRecords, sagebridge
 
     assert code == 2
     assert "no step 'A' began (there are Gate, No)" in err
+
+
+CODE = {"name": "A", "type": PYTHON, "status": "Executing", "started": "2026-11-21T01:00:01+00:00"}
+
+
+def test_a_function_that_goes_on_has_not_been_stopped(
+    records: ExecutionRecords, sagebridge: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stopping.stop, "__defaults__", (0.1,))
+    records.step(SECOND, "A", CODE)
+
+    code, out, _ = sagebridge("stop", SECOND)
+
+    assert code == 3
+    assert out == f"{SECOND}: these steps have not ended yet: A\n"
+    assert json.loads(sagebridge("stop", SECOND, "--format", "json")[1])["still_running"] == ["A"]
 
 
 def test_stop_of_what_has_ended_asks_for_nothing(

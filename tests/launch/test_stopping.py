@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sagebridge.model.carried import PYTHON, SHELL
 from sagebridge_operators.lifecycle import stopping
 from sagebridge_operators.lifecycle.records import ExecutionRecords, Folder
 from tests.fakes import FakeBackend, Plan
@@ -47,6 +49,23 @@ def begin(
     records.step(ID, name, {**body, "job": job, **record})
 
 
+@dataclass(frozen=True)
+class Looked(ExecutionRecords):
+    """Has one step, which runs until it is looked at for the fourth time."""
+
+    body: dict[str, Any]
+    looks: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.step(ID, self.body["name"], self.body)
+
+    def steps(self, execution: str) -> dict[str, dict[str, Any]]:
+        self.looks.append(1)
+        if len(self.looks) == 4:
+            self.step(ID, self.body["name"], {**self.body, "status": "Stopped"})
+        return ExecutionRecords.steps(self, execution)
+
+
 def test_jobs_that_run_are_stopped(backend: FakeBackend, records: ExecutionRecords) -> None:
     begin(backend, records, "Long", "InProgress")
     begin(backend, records, "Done", "InProgress", status="Succeeded")
@@ -72,19 +91,10 @@ def test_a_step_that_is_about_to_make_its_job_is_waited_for(
     backend: FakeBackend, records: ExecutionRecords
 ) -> None:
     body = {"name": "A", "type": "Processing", "status": "Executing"}
-    looks: list[int] = []
+    looked = Looked(records.objects, body)
 
-    class Looked(ExecutionRecords):
-        def steps(self, execution: str) -> dict[str, dict[str, Any]]:
-            looks.append(1)
-            if len(looks) == 4:
-                records.step(ID, "A", {**body, "status": "Stopped"})
-            return ExecutionRecords.steps(self, execution)
-
-    records.step(ID, "A", body)
-
-    assert stopping.stop(Looked(records.objects), backend, ID) == []
-    assert len(looks) == 4
+    assert stopping.stop(looked, backend, ID) == []
+    assert len(looked.looks) == 4
 
 
 def test_a_worker_that_is_gone_is_not_waited_for(
@@ -93,6 +103,28 @@ def test_a_worker_that_is_gone_is_not_waited_for(
     records.step(ID, "A", {"name": "A", "type": "Condition", "status": "Executing"})
 
     assert stopping.stop(records, backend, ID) == []
+
+
+@pytest.mark.parametrize("type_", [PYTHON, SHELL])
+def test_code_that_does_not_stop_in_time_is_named_where_its_worker_goes_on(
+    type_: str, backend: FakeBackend, records: ExecutionRecords
+) -> None:
+    records.step(ID, "Wait", {"name": "Wait", "type": type_, "status": "Executing"})
+    records.step(ID, "Gate", {"name": "Gate", "type": "Condition", "status": "Executing"})
+
+    assert stopping.stop(records, backend, ID, patience=0.3, code=True) == ["Wait"]
+    assert stopping.stop(records, backend, ID) == []
+
+
+def test_code_that_stops_late_is_waited_for(
+    backend: FakeBackend, records: ExecutionRecords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stopping, "_WORKER_ANSWERS", 0.0)
+    body = {"name": "Wait", "type": PYTHON, "status": "Executing"}
+    looked = Looked(records.objects, body)
+
+    assert stopping.stop(looked, backend, ID, code=True) == []
+    assert len(looked.looks) == 4
 
 
 def test_records_are_settled_as_their_jobs_ended(

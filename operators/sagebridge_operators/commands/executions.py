@@ -117,18 +117,18 @@ def logs(execution: str, step: str | None, workdir: Path, form: str) -> None:
 @format_option
 @aws_errors
 def stop(execution: str, workdir: Path, form: str) -> int:
-    """Stop an execution, and wait until its jobs have ended. Exit code 3 where one does not."""
+    """Stop an execution, and wait until its steps have ended. Exit code 3 where one does not."""
     place = _place(workdir)
     found = place.records.resolve(execution)
     backend = place.for_execution(place.records.execution(found) or {}).backend
     left: list[str] = []
     if place.records.end(found) is None:
-        left = stopping.stop(place.records, backend, found)
+        left = stopping.stop(place.records, backend, found, code=True)
     view = Reader(place).view(found)
     if form == "json":
         print_json({"id": found, "status": view.status, "still_running": left})
     elif left:
-        click.echo(f"{found}: jobs of these steps have not ended yet: {', '.join(left)}")
+        click.echo(f"{found}: these steps have not ended yet: {', '.join(left)}")
     else:
         click.echo(f"{found}: no job runs any more; the execution is {view.status}")
     return ExecutionFailed.exit_code if left else 0

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sagebridge.model.carried import RETURN_VALUE, CarriedStep, PythonStep
+from sagebridge.model.carried import PYTHON, RETURN_VALUE, SHELL, CarriedStep, PythonStep
 from sagebridge.model.expressions import Join
 from sagebridge.model.names import shown
 from sagebridge.model.values import Value
@@ -18,6 +18,9 @@ from sagebridge_operators.errors import NotRunnable, StepFailed
 from sagebridge_operators.lifecycle.calling import call
 from sagebridge_operators.lifecycle.masking import MASK
 from sagebridge_operators.lifecycle.shell import run_command
+
+CODE_TYPES = frozenset((PYTHON, SHELL))
+"""What the record of a step says that runs in its worker, without a job."""
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sagebridge_operators.lifecycle.backend import Backend
+from sagebridge_operators.lifecycle.code import CODE_TYPES
 from sagebridge_operators.lifecycle.execution import job_name
 from sagebridge_operators.lifecycle.records import ExecutionRecords, now
 from sagebridge_operators.lifecycle.states import RUNNING
@@ -24,18 +25,29 @@ _PAUSE = 0.3
 
 
 def stop(
-    records: ExecutionRecords, backend: Backend, execution: str, patience: float = PATIENCE
+    records: ExecutionRecords,
+    backend: Backend,
+    execution: str,
+    patience: float = PATIENCE,
+    *,
+    code: bool = False,
 ) -> list[str]:
-    """Asks for the end of an execution and waits for it; the steps that have not ended by then."""
+    """Asks for the end of an execution and waits for it; the steps that have not ended by then.
+
+    ``code`` that runs in a worker is waited for as jobs are: for who does not end the workers.
+    """
     records.request_stop(execution)
     stop_jobs(records, backend, execution)
     began = time.monotonic()
     while True:
         left = running(records, backend, execution)
+        known = [
+            one["name"] for one in left if one.get("job") or (code and one["type"] in CODE_TYPES)
+        ]
         waited = time.monotonic() - began
-        # A step without a job is about to make one, or its worker is gone.
-        if waited > patience or not (left if waited < _WORKER_ANSWERS else any(left.values())):
-            return [step for step, job in left.items() if job]
+        # Any other step is about to make a job, or its worker is gone.
+        if waited > patience or not (left if waited < _WORKER_ANSWERS else known):
+            return known
         time.sleep(_PAUSE)
 
 
@@ -70,14 +82,10 @@ def adopt(records: ExecutionRecords, backend: Backend, execution: str, reason: s
             records.step(execution, step, {**record, "job": job})
 
 
-def running(records: ExecutionRecords, backend: Backend, execution: str) -> dict[str, str | None]:
-    """The steps that have not ended, with the names of their jobs where they have one."""
-    steps = {name: refreshed(record, backend) for name, record in records.steps(execution).items()}
-    return {
-        name: (record.get("job") or {}).get("name")
-        for name, record in steps.items()
-        if record["status"] in RUNNING
-    }
+def running(records: ExecutionRecords, backend: Backend, execution: str) -> list[dict[str, Any]]:
+    """The records of the steps that have not ended."""
+    found = (refreshed(record, backend) for record in records.steps(execution).values())
+    return [record for record in found if record["status"] in RUNNING]
 
 
 def refreshed(record: Mapping[str, Any], backend: Backend) -> dict[str, Any]:
