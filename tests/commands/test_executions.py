@@ -128,6 +128,19 @@ def test_logs_of_a_step_that_did_not_begin(records: ExecutionRecords, sagebridge
 CODE = {"name": "A", "type": PYTHON, "status": "Executing", "started": "2026-11-21T01:00:01+00:00"}
 
 
+@pytest.mark.parametrize("words", [(), ("A",)])
+def test_the_log_of_code_is_the_engines(
+    records: ExecutionRecords, sagebridge: Call, words: tuple[str, ...]
+) -> None:
+    records.step(SECOND, "A", CODE)
+
+    code, out, err = sagebridge("logs", SECOND, *words)
+
+    assert (code, out) == (0, "")
+    where = f"its task in airflow run rings/{SECOND}"
+    assert err == f"step 'A' is code: its log is that of {where}\n"
+
+
 def test_a_function_that_goes_on_has_not_been_stopped(
     records: ExecutionRecords, sagebridge: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:

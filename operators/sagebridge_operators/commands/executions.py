@@ -16,6 +16,7 @@ from sagebridge_operators.commands.view import Reader
 from sagebridge_operators.errors import ExecutionFailed, UnknownStep
 from sagebridge_operators.launch.place import Place
 from sagebridge_operators.lifecycle import stopping
+from sagebridge_operators.lifecycle.code import CODE_TYPES
 from sagebridge_operators.lifecycle.states import status
 
 _EXECUTION = click.argument("execution", metavar="ID")
@@ -93,7 +94,8 @@ def logs(execution: str, step: str | None, workdir: Path, form: str) -> None:
     """What the jobs of an execution wrote, of all its steps or of one."""
     place = _place(workdir)
     found = place.records.resolve(execution)
-    backend = place.for_execution(place.records.execution(found) or {}).backend
+    body = place.records.execution(found) or {}
+    backend = place.for_execution(body).backend
     steps = place.records.steps(found)
     if step is not None and step not in steps:
         raise UnknownStep(step, list(steps))
@@ -101,6 +103,10 @@ def logs(execution: str, step: str | None, workdir: Path, form: str) -> None:
     for name in [step] if step is not None else steps:
         if job := steps[name].get("job"):
             written[name], _ = backend.job_log(steps[name]["type"], job["name"], 0)
+        elif steps[name]["type"] in CODE_TYPES:
+            where = f"{body.get('engine')} run {body.get('run')}"
+            note = f"step {name!r} is code: its log is that of its task in {where}"
+            click.echo(printable(note), err=True)
     if form == "json":
         print_json(written)
         return
