@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -281,7 +282,7 @@ def test_a_command_is_of_its_workers_session_and_dies_with_it(tmp_path: Path) ->
         assert os.getpgid(sleeping.pid) != worker.pid
         while len(psutil.Process(worker.pid).children()) < 2:  # its command and the guard of it
             time.sleep(0.01)
-        worker.kill()
+        os.killpg(worker.pid, signal.SIGKILL)  # as Airflow ends a task that does not listen
         until = time.monotonic() + 30
         while not _ended(sleeping):
             assert time.monotonic() < until
