@@ -257,6 +257,34 @@ def test_what_may_change_a_constant_is_not_read_over(statement: str, tmp_path: P
         edited(tmp_path, use, more=f"{constant}{statement}\n")
 
 
+GROWING = {
+    "number": ("9999", "{0}*{0}"),
+    "text": ("'x' + 'y'", "{0} + {0}"),
+    "f-string": ("'xy'", "f'{{{0}}}{{{0}}}'"),
+    "list": ("['x']", "[*{0}, *{0}]"),
+    "lists of one list": ("['x']", "[{0}, {0}]"),
+}
+
+
+@pytest.mark.parametrize("way", GROWING)
+def test_a_constant_that_grows_and_grows_is_not_followed(way: str, tmp_path: Path) -> None:
+    first, next_ = GROWING[way]
+    lines = [f"A0 = {first}", *(f"A{at + 1} = {next_.format(f'A{at}')}" for at in range(50))]
+    more = "\n".join(("", *lines, "ROUNDS = '50'", ""))
+    pipeline = edited(tmp_path, ('"num_round": "50"', '"num_round": ROUNDS'), more=more)
+    assert same(to_json(pipeline), to_json(sagebridge.read(FLOW).pipeline))
+    with pytest.raises(AssertionError, match="was traced"):
+        edited(tmp_path, ('"num_round": "50"', '"num_round": A50'), more=more)
+
+
+def test_loops_in_loops_without_end_are_not_followed(tmp_path: Path) -> None:
+    loops = "".join(f"{'    ' * at}for x{at} in range_:\n" for at in range(1, 13))
+    step = "    abalone_process = processing("
+    text = f"    range_ = ['x', 'y', 'z', 'u', 'v']\n{loops}{'    ' * 13}pass\n{step}"
+    with pytest.raises(AssertionError, match="was traced"):
+        edited(tmp_path, (step, text))
+
+
 def test_statements_that_change_no_constant(tmp_path: Path) -> None:
     more = """
 

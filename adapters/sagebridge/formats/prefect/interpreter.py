@@ -31,7 +31,12 @@ _OPERATORS: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
 }
 _PLAIN = (str, int, float, bool, list, tuple, dict)
 _CHANGEABLE = (list, dict, ast.FunctionDef)
-_LONGEST = 100_000
+_LONGEST = 1_000_000
+"""Characters, bits and members of what is computed."""
+_WIDEST = 10_000
+"""Bits of a whole number: Python writes no more than 4300 digits."""
+_MOST = 3_000_000
+"""What is followed of a flow or module: rounds of loops, calls, sizes of what has a name."""
 
 
 class Beyond(Exception):
@@ -119,6 +124,7 @@ class Interpreter:
     module: Mapping[str, Any]
     lines: dict[str, int] = field(default_factory=dict)
     _depth: int = 0
+    _followed: int = 0
 
     def flow(self, function: ast.FunctionDef) -> None:
         """The body of a flow. Raises :class:`Beyond` or :class:`Fault`."""
@@ -160,6 +166,7 @@ class Interpreter:
                 self._if(node, scope)
             case ast.For(target=target, iter=iterated, body=body, orelse=[]):
                 for item in self._items(iterated, scope):
+                    self._follow(node, 1)
                     self._bind(target, item, scope)
                     self._block(body, scope)
             case ast.Return(value=value):
@@ -237,8 +244,14 @@ class Interpreter:
             if name in names:
                 if isinstance(names[name], Beyond):
                     raise names[name]
+                self._follow(node, _size(names[name], _MOST - self._followed))
                 return names[name]
         raise Beyond(node, f"the name {name!r}")
+
+    def _follow(self, node: ast.AST, much: int) -> None:
+        self._followed += much
+        if self._followed > _MOST:
+            raise Beyond(node, "more than can be followed")
 
     def _members(
         self, keys: list[ast.expr | None], items: list[ast.expr], scope: dict[str, Any]
@@ -270,9 +283,12 @@ class Interpreter:
         if function is operator.mul and not all(isinstance(one, int | float) for one in operands):
             raise Beyond(node, "a repetition")
         try:
-            return function(*operands)
+            result = function(*operands)
         except (ArithmeticError, TypeError) as error:
             raise Fault(node, error) from error
+        if isinstance(result, int) and result.bit_length() > _WIDEST:
+            raise Beyond(node, "a number of too many digits")
+        return result
 
     def _text(self, node: ast.expr, parts: list[ast.expr], scope: dict[str, Any]) -> Any:
         """An f-string: a text where all is known, else the Join that it means."""
@@ -365,6 +381,7 @@ class Interpreter:
             raise Beyond(node, f"a call of {function.name}, whose signature is more than names")
         if self._depth > 50:
             raise Beyond(node, "a function that calls itself")
+        self._follow(node, 1)
         asked = [one.arg for one in arguments.args]
         scope = dict(zip(asked, positional, strict=False)) | named
         for name, default in _defaults(arguments):
@@ -467,5 +484,19 @@ def _leaves(body: list[ast.stmt]) -> bool:
     return any(isinstance(node, ast.Return) for one in body for node in ast.walk(one))
 
 
-def _size(value: Any) -> int:
-    return len(value) if isinstance(value, str | list | tuple | dict) else 1
+def _size(value: Any, most: int = _LONGEST) -> int:
+    """Characters, bits and members, those of members too; beyond ``most`` it is not counted on."""
+    size, pending = 0, [value]
+    while pending and size <= most:
+        match pending.pop():
+            case str() as text:
+                size += len(text)
+            case int() as number:
+                size += number.bit_length()
+            case list() | tuple() as items:
+                size += len(items)
+                pending += items
+            case dict() as members:
+                size += len(members)
+                pending += members.values()
+    return size
