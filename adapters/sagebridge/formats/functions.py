@@ -16,6 +16,7 @@ from sagebridge.model.carried import Function
 from sagebridge.model.names import shown
 
 _ENGINES = frozenset(("airflow", "prefect"))
+_DECORATED = "has a decorator of its own"
 
 
 class NotSelfContained(Exception):
@@ -29,8 +30,10 @@ def of_function(function: Any, *, decorated: bool = False) -> Function:
     """
     if not isinstance(function, FunctionType) or function.__name__ == "<lambda>":
         raise NotSelfContained("is no function with a name")
+    if hasattr(function, "__wrapped__"):
+        raise NotSelfContained(_DECORATED)
     try:
-        source = inspect.getsource(function)
+        source = inspect.getsource(function.__code__)
         if source[0].isspace():
             source = f"if True:\n{source}"
         (definition,) = ast.parse(source).body
@@ -38,7 +41,11 @@ def of_function(function: Any, *, decorated: bool = False) -> Function:
         raise NotSelfContained("has no source that can be read") from None
     if isinstance(definition, ast.If):
         definition = definition.body[0]
-    return of_definition(definition, source, decorated=decorated)
+    found = of_definition(definition, source, decorated=decorated)
+    assert isinstance(definition, ast.FunctionDef)
+    if not _has_its_defaults(function, definition):
+        raise NotSelfContained("has other defaults than its source says")
+    return found
 
 
 def of_definition(definition: Any, source: str, *, decorated: bool = False) -> Function:
@@ -46,7 +53,7 @@ def of_definition(definition: Any, source: str, *, decorated: bool = False) -> F
     if not isinstance(definition, ast.FunctionDef):
         raise NotSelfContained("is no plain function")
     if len(definition.decorator_list) > int(decorated):
-        raise NotSelfContained("has a decorator of its own")
+        raise NotSelfContained(_DECORATED)
     plain = _plain(definition)
     used = _needs(plain)
     if used and not _needs(bare := _without_annotations(plain)):
@@ -70,6 +77,31 @@ def renamed(function: Function, name: str) -> Function:
         if isinstance(node, ast.Name) and node.id == function.name:
             node.id = name
     return Function(name, ast.unparse(definition))
+
+
+def _has_its_defaults(function: FunctionType, definition: ast.FunctionDef) -> bool:
+    """Whether the defaults of a live function are those of its ``def``, where it has literals."""
+    said, live = definition.args.defaults, function.__defaults__ or ()
+    named = {
+        one.arg: default
+        for one, default in zip(
+            definition.args.kwonlyargs, definition.args.kw_defaults, strict=True
+        )
+        if default is not None
+    }
+    live_named = function.__kwdefaults__ or {}
+    if len(said) != len(live) or named.keys() != live_named.keys():
+        return False
+    pairs = (*zip(said, live, strict=True), *((named[one], live_named[one]) for one in named))
+    return all(_may_be(default, value) for default, value in pairs)
+
+
+def _may_be(default: ast.expr, value: object) -> bool:
+    try:
+        literal = ast.literal_eval(default)
+    except (ValueError, TypeError):
+        return True
+    return type(literal) is type(value) and repr(literal) == repr(value)
 
 
 def _plain(definition: ast.FunctionDef) -> ast.FunctionDef:

@@ -258,6 +258,108 @@ def test_what_needs_its_file_is_a_loss(body: str, why: str, read: Read) -> None:
     assert [one.name for one in read(HEAD + lines + own).pipeline.declared] == ["load_image"]
 
 
+DECORATING = """
+import functools
+
+def twice(function):
+    @functools.wraps(function)
+    def wrapper(*args):
+        return 2 * function(*args)
+    return wrapper
+
+def plain(x, y=1, *, z="a"):
+    return x
+
+def changed(x, y=1):
+    return x
+
+def named(x, *, y=1):
+    return x
+
+changed.__defaults__ = (True,)
+named.__kwdefaults__["y"] = 2
+"""
+
+
+def whys(read: Read, lines: list[str], code: str) -> dict[str, str]:
+    """Of the tasks of a DAG, each a line: why they are left out; empty for those that are not."""
+    head = HEAD + DECORATING + "from sagebridge_operators.airflow import PythonStepOperator\n"
+    body = "".join(f"    {line}\n" for line in lines)
+    found = read(f"{head}with DAG('d', schedule=None):\n{body}")
+    first = 2 + head.count("\n")
+    steps = {step.name: "" for step in walk(found.pipeline)}
+    lost = [loss for loss in found.losses if loss.code == code]
+    assert all(loss.severity == "dropped" for loss in lost)
+    named = {loss.what.removeprefix("task ").partition(":")[0]: loss for loss in lost}
+    assert [one.place.rpartition(":")[2] for one in named.values()] == [
+        str(first + at) for at, line in enumerate(lines) if any(f"'{one}'" in line for one in named)
+    ]
+    return steps | {name: loss.what for name, loss in named.items()}
+
+
+def test_a_function_that_is_not_its_source(read: Read) -> None:
+    expected = {
+        "plain": "",
+        "twice(plain)": "has a decorator of its own",
+        "changed": "has other defaults than its source says",
+        "named": "has other defaults than its source says",
+    }
+    makings = (
+        "PythonOperator(task_id='{}', python_callable={}, op_args=[1])",
+        "task(task_id='{}')({})(1)",
+        "PythonStepOperator(task_id='{}', python_callable={}, op_args=[1])",
+    )
+    lines = {
+        f"t{at}{n}": making.format(f"t{at}{n}", function)
+        for at, function in enumerate(expected)
+        for n, making in enumerate(makings)
+    }
+    found = whys(read, list(lines.values()), "python-task")
+    assert found.keys() == lines.keys()
+    for at, why in enumerate(expected.values()):
+        for n in range(len(makings)):
+            assert (why in found[f"t{at}{n}"]) if why else found[f"t{at}{n}"] == ""
+
+
+def test_airflows_context_is_known_in_full(read: Read) -> None:
+    expected = {
+        ("x, templates_dict=None", "op_args=[1]"): "templates_dict",
+        ("x", "op_args=[1], templates_dict={'day': '{{ ds }}'}"): "templates_dict",
+        ("inlets, x=1", ""): "inlets",
+        ("prev_start_date_success", ""): "prev_start_date_success",
+        ("ts_nodash_with_tz, try_number", "op_args=['x']"): "try_number",
+        ("triggering_asset_events, outlets", ""): "outlets, triggering_asset_events",
+        ("reason", "op_args=['late']"): "",
+        ("reason", "op_kwargs={'reason': 'late'}"): "",
+    }
+    lines = []
+    for at, (signature, given) in enumerate(expected):
+        lines += [f"def f{at}({signature}): return 1"]
+        lines += [f"PythonOperator(task_id='t{at}', python_callable=f{at}, {given})"]
+    found = whys(read, lines, "python-task")
+    for at, filled in enumerate(expected.values()):
+        why = found[f"t{at}"]
+        assert (f"takes Airflow's context ({filled})" in why) if filled else why == ""
+
+
+def test_what_else_a_command_does_is_a_loss(read: Read) -> None:
+    expected = {
+        "output_processor=len": "output_processor",
+        "skip_on_exit_code=3": "skip_on_exit_code",
+        "skip_on_exit_code=[99, 3]": "skip_on_exit_code",
+        "skip_on_exit_code=99": "",
+        "skip_on_exit_code=None": "",
+        "skip_on_exit_code=[]": "",
+    }
+    lines = [
+        f"BashOperator(task_id='t{at}', bash_command='true', {given})"
+        for at, given in enumerate(expected)
+    ]
+    found = whys(read, lines, "shell-task")
+    for at, why in enumerate(expected.values()):
+        assert (why in found[f"t{at}"]) if why else found[f"t{at}"] == ""
+
+
 def test_a_command_keeps_what_its_environment_is(read: Read, tmp_path: Path) -> None:
     given = {"a": "env={}", "b": "env={'X': '1'}, append_env=True", "c": "append_env=True"}
     lines = (f'BashOperator(task_id="{one}", bash_command="env", {given[one]})' for one in given)

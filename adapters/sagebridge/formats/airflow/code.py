@@ -5,8 +5,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
+from sagebridge.formats.airflow.settings import given
 from sagebridge.formats.airflow.values import Unsayable, Values
 from sagebridge.formats.functions import NotSelfContained, of_function
 from sagebridge.model.carried import (
@@ -42,7 +44,15 @@ _CONTEXT = frozenset(
         "var",
     )
 )
-"""Arguments that Airflow fills in when a function has them."""
+"""Arguments that every Airflow fills in when a function has them."""
+
+
+@cache
+def _context() -> frozenset[str]:
+    """The arguments that this Airflow fills in."""
+    from airflow.sdk.definitions import context
+
+    return _CONTEXT.union(getattr(context, "KNOWN_CONTEXT_KEYS", context.Context.__annotations__))
 
 
 def own_step(operator: Any, name: str, values: Values, origin: str) -> CarriedStep:
@@ -58,9 +68,12 @@ def python_step(operator: Any, name: str, values: Values, origin: str) -> Python
     """A PythonOperator or @task function with its source. Raises :class:`NotSelfContained`."""
     called = operator.python_callable
     function = of_function(called, decorated=hasattr(operator, "custom_operator_name"))
-    given = inspect.signature(called).parameters
-    filled = sorted(_CONTEXT.intersection(given).difference(operator.op_kwargs))
-    if filled or any(one.kind is one.VAR_KEYWORD for one in given.values()):
+    if operator.templates_dict:
+        raise NotSelfContained("takes Airflow's context (templates_dict)")
+    asked = inspect.signature(called).parameters
+    said = {*list(asked)[: len(operator.op_args)], *operator.op_kwargs}
+    filled = sorted(_context().intersection(asked) - said)
+    if filled or any(one.kind is one.VAR_KEYWORD for one in asked.values()):
         raise NotSelfContained(f"takes Airflow's context ({', '.join(filled) or '**kwargs'})")
     arguments = call_arguments(operator.op_args, operator.op_kwargs)
     return PythonStep(name, PYTHON, _sayable(arguments, values), function=function, origin=origin)
@@ -75,6 +88,10 @@ def shell_step(operator: Any, name: str, values: Values, origin: str) -> ShellSt
         raise NotSelfContained(f"runs a file beside it, {command.split()[-1]}")
     if operator.cwd:
         raise NotSelfContained("runs in a folder of its own (cwd)")
+    if given(operator).get("output_processor"):
+        raise NotSelfContained("has its output processed (output_processor)")
+    if operator.skip_on_exit_code not in ([99], (99,), {99}, [], (), set()):
+        raise NotSelfContained("skips what follows by its exit code (skip_on_exit_code)")
     arguments = shell_arguments(command, operator.env, operator.append_env)
     return ShellStep(name, SHELL, _sayable(arguments, values), origin=origin)
 
