@@ -115,9 +115,15 @@ def test_everything_ends_with_the_command(tmp_path: Path, end: signal.Signals) -
     from sagebridge_operators.launch.warden import Warden
     here = Path({str(tmp_path)!r})
     commands = {{"parent": {PARENT!r}}}
-    warden = Warden(commands, logs=here, cwd=here, env=dict(os.environ), execution="x")
+    env = dict(os.environ)
+    home = here / "engine"
+    warden = Warden(commands, logs=home / "logs", cwd=here, env=env, execution="x", home=home)
     time.sleep(60)
     """
+    engine = tmp_path / "engine"
+    (engine / "logs").mkdir(parents=True)
+    (engine / "storage" / "results").mkdir(parents=True)
+    (engine / "engine.db").touch()
     home = {"SAGEBRIDGE_HOME": str(tmp_path / "home"), "SAGEBRIDGE_BACKEND": "local"}
     command = subprocess.Popen(python(code), env={**os.environ, **home})
     started = pids(tmp_path)
@@ -126,3 +132,5 @@ def test_everything_ends_with_the_command(tmp_path: Path, end: signal.Signals) -
     command.wait(10)
 
     eventually(lambda: not any(map(alive, started)))
+    eventually(lambda: [path.name for path in engine.iterdir()] == ["logs"])
+    assert (engine / "logs" / "parent.log").exists()

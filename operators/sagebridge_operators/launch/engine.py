@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import time
 from abc import ABC, abstractmethod
@@ -14,7 +13,7 @@ from typing import ClassVar, Generic, Self, TypeVar
 
 from sagebridge.errors import ServiceError
 from sagebridge_operators.launch.rest import NO_ANSWER, Api
-from sagebridge_operators.launch.warden import Warden
+from sagebridge_operators.launch.warden import LOGS, Warden, clear
 
 _PORT_TRIALS = 5
 _T = TypeVar("_T")
@@ -46,6 +45,7 @@ class PrivateEngine(ABC, Generic[_A]):
         self._environment: dict[str, str] = {}
         self._warden: Warden | None = None
         self._added: list[Warden] = []
+        self._logs = self.home / LOGS
 
     @abstractmethod
     def prepare(self) -> None:
@@ -65,7 +65,7 @@ class PrivateEngine(ABC, Generic[_A]):
 
     def __enter__(self) -> Self:
         try:
-            (self.home / "logs").mkdir(parents=True)
+            self._logs.mkdir(parents=True)
             self.prepare()
             for _ in range(_PORT_TRIALS):
                 warden = self._start(free_port())
@@ -98,9 +98,7 @@ class PrivateEngine(ABC, Generic[_A]):
             warden.kill()
         if self._api is not None:
             self._api.close()
-        for path in self.home.iterdir() if self.home.exists() else ():
-            if path.name != "logs":
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        clear(self.home)
 
     @property
     def title(self) -> str:
@@ -140,10 +138,11 @@ class PrivateEngine(ABC, Generic[_A]):
         """
         warden = Warden(
             {name: command},
-            logs=self.home / "logs",
+            logs=self._logs,
             cwd=folder or self.home,
             env=self.environment() | dict(variables or {}),
             execution=execution,
+            home=self.home,
         )
         self._added.append(warden)
         return warden
@@ -180,10 +179,11 @@ class PrivateEngine(ABC, Generic[_A]):
         self._environment = self.make_environment(port)
         self._warden = Warden(
             self.commands(port),
-            logs=self.home / "logs",
+            logs=self._logs,
             cwd=self.home,
             env=self._environment,
             execution=self._execution,
+            home=self.home,
         )
         return self._warden
 
@@ -205,7 +205,7 @@ class PrivateEngine(ABC, Generic[_A]):
     def log(self, component: str) -> str:
         """What a process has written so far."""
         try:
-            return (self.home / "logs" / f"{component}.log").read_text(errors="replace")
+            return (self._logs / f"{component}.log").read_text(errors="replace")
         except FileNotFoundError:
             return ""
 

@@ -2,7 +2,7 @@
 
 It runs as a process in a session of its own; what it starts belongs to that session. Its standard
 input is a pipe whose other end only the command holds: when that ends without a word, the command
-was killed, and the warden stops the execution's jobs before it ends the engine.
+was killed, and the warden stops the execution's jobs before it ends the engine and clears its home.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
+LOGS = "logs"
+"""Of an engine's home, the folder that stays."""
 PATIENCE = 3.0
 """Seconds that the processes of an engine get to end by themselves."""
 
@@ -28,6 +31,7 @@ class Warden:
     Args:
         commands: what to run, by name; each writes ``<name>.log`` into ``logs``.
         execution: whose jobs to stop if this process is killed; None where another warden does.
+        home: a folder of which only the logs stay if this process is killed.
     """
 
     def __init__(
@@ -38,8 +42,14 @@ class Warden:
         cwd: Path,
         env: Mapping[str, str],
         execution: str | None,
+        home: Path | None = None,
     ) -> None:
-        task = {"commands": commands, "logs": str(logs), "execution": execution}
+        task = {
+            "commands": commands,
+            "logs": str(logs),
+            "execution": execution,
+            "home": home and str(home),
+        }
         with (logs / "warden.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", __name__, json.dumps(task)],
@@ -112,6 +122,17 @@ def members(session: int) -> list[int]:
     return found
 
 
+def clear(home: Path) -> None:
+    """Deletes all that an engine's home holds but its logs. Several may do it at once."""
+    for path in home.iterdir() if home.exists() else ():
+        if path.name == LOGS:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
 def _signal(pids: Sequence[int], number: signal.Signals) -> None:
     for pid in pids:
         try:
@@ -126,6 +147,7 @@ def main(words: Sequence[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _leave)
     session = os.getsid(0)
+    killed = False
     try:
         logs = Path(task["logs"])
         children = [
@@ -133,11 +155,14 @@ def main(words: Sequence[str]) -> int:
         ]
         while not (ended := [code for child in children if (code := child.poll()) is not None]):
             if select.select([sys.stdin], [], [], 0.2)[0]:
+                killed = True
                 _abandon(task["execution"], session)
                 return 1
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         end_session(session)
+        if killed and task["home"]:
+            clear(Path(task["home"]))
     return ended[0] if ended[0] >= 0 else 128 - ended[0]
 
 
