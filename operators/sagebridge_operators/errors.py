@@ -127,6 +127,40 @@ class BadUri(StoreError):
     """A URI that names no place: an unknown scheme, or a key that leads out of its bucket."""
 
 
+class WorkdirUnusable(SagebridgeError):
+    """A working folder in which nothing can be kept; ``path`` is the part that is at fault."""
+
+    exit_code = 6
+
+    def __init__(self, workdir: str, path: str, problem: str) -> None:
+        self.workdir, self.path, self.problem = workdir, path, problem
+        part = "" if path == workdir else f" ({path})"
+        super().__init__(
+            f"the working folder {workdir} cannot be used{part}: {problem}: make it writable, or "
+            "name another with --workdir or SAGEBRIDGE_HOME"
+        )
+
+    def __reduce__(self) -> tuple[type[WorkdirUnusable], tuple[str, str, str]]:
+        return type(self), (self.workdir, self.path, self.problem)
+
+
+class ExecutionRecordsError(SagebridgeError):
+    """A place for execution records that cannot be used, or a record that cannot be read."""
+
+    exit_code = 6
+
+    def __init__(self, key: str, location: str, problem: str) -> None:
+        self.key, self.location, self.problem = key, location, problem
+        one = f" ({key})" if key else ""
+        super().__init__(
+            f"the execution records in {location}: {problem}{one}; SAGEBRIDGE_RECORDS says where "
+            "records are, else --workdir or SAGEBRIDGE_HOME"
+        )
+
+    def __reduce__(self) -> tuple[type[ExecutionRecordsError], tuple[str, str, str]]:
+        return type(self), (self.key, self.location, self.problem)
+
+
 class RecordsError(SagebridgeError):
     """The database of local jobs and models cannot be read or written."""
 

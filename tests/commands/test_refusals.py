@@ -127,29 +127,62 @@ def test_without_the_engine(
     assert f"pip install 'sagebridge[{engine}]'" in err
 
 
-@pytest.mark.parametrize("place", [".sagebridge", ".sagebridge/s3"])
-def test_a_store_that_cannot_be_written(folder: Path, refused: Refused, place: str) -> None:
-    (folder / place).parent.mkdir(exist_ok=True)
-    (folder / place).write_text("a file where a folder should be")
-
-    code, err = refused(write(folder, "p", NOTHING))
-
-    assert code == 6
-    assert str(folder / ".sagebridge" / "s3") in err
-
-
-def test_a_store_that_is_full(
-    folder: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("backend", ["local", "aws"])
+@pytest.mark.parametrize("place", ["", "s3", "jobs"])
+def test_a_working_folder_that_is_none(
+    folder: Path, refused: Refused, place: str, backend: str
 ) -> None:
-    def full(**given: Any) -> None:
-        raise OSError(28, "No space left on device")
+    home = folder / ".sagebridge"
+    (home / place).parent.mkdir(exist_ok=True)
+    (home / place).write_text("a file where a folder should be")
 
-    monkeypatch.setattr("tempfile.NamedTemporaryFile", full)
+    code, err = refused(write(folder, "p", NOTHING), "--backend", backend)
+
+    part = f" ({home / place})" if place else ""
+    assert code == 6
+    assert err == (
+        f"sagebridge: the working folder {home} cannot be used{part}: it is no folder: make it "
+        "writable, or name another with --workdir or SAGEBRIDGE_HOME\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("problem", "said"),
+    [(13, "Permission denied"), (28, "No space left on device"), (30, "Read-only file system")],
+)
+def test_a_working_folder_that_cannot_be_written(
+    folder: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch, problem: int, said: str
+) -> None:
+    def refuse(**given: Any) -> None:
+        raise OSError(problem, said)
+
+    monkeypatch.setattr("tempfile.NamedTemporaryFile", refuse)
+    monkeypatch.setenv("SAGEBRIDGE_HOME", str(folder / "named"))
 
     code, err = refused(write(folder, "p", NOTHING))
 
     assert code == 6
-    assert "No space left on device" in err
+    assert f"the working folder {folder / 'named'} cannot be used: {said}: " in err
+    assert "s3://" not in err
+
+
+@pytest.mark.parametrize("words", [("list",), ("show", "aa"), ("stop", "aa")])
+def test_records_that_cannot_be_read(
+    folder: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    home = folder / ".sagebridge"
+    home.mkdir()
+    (home / "executions").touch()
+
+    assert main(["executions", *words]) == 6
+    err = capsys.readouterr().err
+    assert f"the execution records in {home / 'executions'}: Not a directory" in err
+
+    (home / "executions").unlink()
+    (home / "executions" / "aa").mkdir(parents=True)
+    (home / "executions" / "aa" / "execution.json").write_text("{")
+    assert main(["executions", *words]) == 6
+    assert "damaged" in capsys.readouterr().err
 
 
 def test_a_step_that_cannot_run_is_named(

@@ -10,9 +10,9 @@ import pytest
 from botocore.exceptions import EndpointConnectionError, NoCredentialsError
 
 from sagebridge_operators.errors import (
+    ExecutionRecordsError,
     StepFailed,
     StepStopped,
-    StoreError,
 )
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.steps import JOB_TYPES
@@ -224,7 +224,7 @@ def test_a_job_that_no_record_can_be_kept_of_is_stopped(
         steps.touch()
 
     aws.after["create_training_job"] = [break_records]
-    with pytest.raises(StoreError):
+    with pytest.raises(ExecutionRecordsError):
         make().run()
     assert len(aws.called("stop_training_job")) == 1
 

@@ -92,6 +92,8 @@ def deploy(
 
     place = Place.of(workdir or Path(".sagebridge"), backend or default_name())
     sending = [Upload.parse(upload) for upload in uploads]
+    if sending and place.backend_name == "local":
+        place.check_writable()
     with connect() as server:
         run = _Run(
             server=server,

@@ -34,7 +34,7 @@ class EngineExecution(ABC):
 
     Raises:
         MissingExtra: the engine is not installed.
-        StoreError: records or objects cannot be written.
+        WorkdirUnusable: nothing can be kept in the working folder.
         ServiceError: the engine does not start or refuses the run.
     """
 

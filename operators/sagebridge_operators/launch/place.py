@@ -14,10 +14,12 @@ from typing import Any
 from sagebridge.errors import MissingExtra
 from sagebridge.model.pipeline import Pipeline, walk
 from sagebridge_operators.backends import open_backend
-from sagebridge_operators.errors import StoreError
+from sagebridge_operators.errors import WorkdirUnusable
 from sagebridge_operators.lifecycle.backend import Backend
 from sagebridge_operators.lifecycle.records import ExecutionRecords, open_objects
 from sagebridge_operators.steps import JOB_TYPES
+
+_PARTS = ("s3", "jobs", "executions", "airflow", "prefect")
 
 
 @dataclass(frozen=True)
@@ -81,16 +83,21 @@ class Place:
         return {"backend": self.backend_name} | (where if self.backend_name == "local" else {})
 
     def check_writable(self) -> None:
-        """Raises StoreError where the local backend could keep no object."""
-        if self.backend_name != "local":
-            return
-        store = self.home / "s3"
+        """Raises WorkdirUnusable where an engine, the local backend or records could keep nothing.
+
+        A part of the folder may be another user's, as after a run in a container.
+        """
+        path = self.home
         try:
-            store.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=store, prefix=".") as probe:
-                probe.write(bytes(4096))
+            path.mkdir(parents=True, exist_ok=True)
+            for path in (self.home, *(self.home / part for part in _PARTS)):
+                if path == self.home or os.path.lexists(path):
+                    with tempfile.NamedTemporaryFile(dir=path, prefix=".") as probe:
+                        probe.write(bytes(4096))
         except OSError as error:
-            raise StoreError("s3://", str(store), error.strerror or str(error)) from error
+            other = os.path.lexists(path) and not path.is_dir()
+            problem = "it is no folder" if other else error.strerror or str(error)
+            raise WorkdirUnusable(str(self.home), str(path), problem) from error
 
     def check_isolation(self, pipeline: Pipeline) -> None:
         """Raises IsolationError where no job of the pipeline could have its own /opt/ml here."""

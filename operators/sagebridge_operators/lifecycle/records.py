@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from sagebridge_operators.errors import StoreError, UnknownExecution
+from sagebridge_operators.errors import ExecutionRecordsError, UnknownExecution
 
 
 class Objects(Protocol):
@@ -58,15 +58,23 @@ class Folder:
                 Path(temporary).unlink(missing_ok=True)
                 raise
         except OSError as error:
-            raise StoreError(key, str(self.path), error.strerror or str(error)) from error
+            raise self._error(key, error) from error
 
     def get(self, key: str) -> dict[str, Any] | None:
         try:
             return dict(json.loads((self.path / key).read_text(encoding="utf-8")))
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except (OSError, ValueError, TypeError) as error:
+            raise self._error(key, error) from error
 
     def keys(self, prefix: str) -> Iterator[str]:
+        try:
+            os.scandir(self.path).close()  # a glob finds nothing in what may not be read
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise self._error(prefix, error) from error
         for path in sorted(self.path.glob(f"{prefix}*")):
             files = path.rglob("*") if path.is_dir() else [path]
             # What is being written has a name of its own.
@@ -75,6 +83,11 @@ class Folder:
 
     def remove(self, key: str) -> None:
         (self.path / key).unlink(missing_ok=True)
+
+    def _error(self, key: str, error: Exception) -> ExecutionRecordsError:
+        damaged = isinstance(error, ValueError | TypeError)
+        problem = f"damaged ({error})" if damaged else getattr(error, "strerror", None)
+        return ExecutionRecordsError(key, str(self.path), problem or str(error))
 
 
 @dataclass(frozen=True, slots=True)
