@@ -25,25 +25,29 @@ demo:
 	    --upload .sagebridge/sample=s3://sagebridge-abalone/data $(RUN)
 
 test:
-	$(BOOTSTRAP) airflow airflow-3.1 prefect prefect-3.7 sagemaker sagemaker-3
 	@echo "six environments, two at a time: each prints its results when it is done"
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target --keep-going $(TESTS)
 
 test-airflow:
+	@$(BOOTSTRAP) airflow
 	$(AIRFLOW)/pytest
 
 test-airflow-3.1:
+	@$(BOOTSTRAP) airflow-3.1
 	.venvs/airflow-3.1/bin/pytest -m airflow31
 
 test-prefect:
+	@$(BOOTSTRAP) prefect
 	.venvs/prefect/bin/pytest tests/prefect tests/deploy tests/formats/prefect/test_tracer.py \
 	    tests/commands tests/launch tests/e2e
 
 test-prefect-3.7:
+	@$(BOOTSTRAP) prefect-3.7
 	.venvs/prefect-3.7/bin/pytest tests/prefect tests/deploy/test_runs.py \
 	    tests/e2e/test_mishaps.py tests/e2e/test_prefect.py
 
 test-sagemaker test-sagemaker-3: test-%:
+	@$(BOOTSTRAP) $*
 	.venvs/$*/bin/pytest tests/sagemaker
 
 check: airflow
