@@ -158,7 +158,7 @@ class FakeSageMaker:
 
     def _job(self, type_: JobType, request: dict[str, Any]) -> Job:
         job = self.jobs.get(request[type_.name_key])
-        if job is None:
+        if job is None or job.type is not type_:
             text = "Requested resource not found."
             raise client_error(operations()[type_.describe], "ValidationException", text)
         return job

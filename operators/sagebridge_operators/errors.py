@@ -21,6 +21,18 @@ class StepStopped(StepFailed):
     state = "Stopped"
 
 
+class ExecutionStopped(StepStopped):
+    """A step that was to begin in an execution that had been stopped."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the execution was stopped before this step began, and does not go on: start a new run"
+        )
+
+    def __reduce__(self) -> tuple[type[ExecutionStopped], tuple[()]]:
+        return type(self), ()
+
+
 class NotRunnable(StepFailed):
     """Something that sagebridge keeps and translates but does not run."""
 

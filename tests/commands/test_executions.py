@@ -147,11 +147,24 @@ def test_a_function_that_goes_on_has_not_been_stopped(
     monkeypatch.setattr(stopping.stop, "__defaults__", (0.1,))
     records.step(SECOND, "A", CODE)
 
-    code, out, _ = sagebridge("stop", SECOND)
+    with records.attend(SECOND, "A"):
+        code, out, _ = sagebridge("stop", SECOND)
+        as_json = sagebridge("stop", SECOND, "--format", "json")[1]
 
     assert code == 3
     assert out == f"{SECOND}: these steps have not ended yet: A\n"
-    assert json.loads(sagebridge("stop", SECOND, "--format", "json")[1])["still_running"] == ["A"]
+    assert json.loads(as_json)["still_running"] == ["A"]
+
+
+def test_a_function_whose_worker_is_lost_is_stopped(
+    records: ExecutionRecords, sagebridge: Call
+) -> None:
+    records.step(SECOND, "A", CODE)
+
+    code, out, _ = sagebridge("stop", SECOND)
+
+    assert (code, out) == (0, f"{SECOND}: no job runs any more; the execution is Stopped\n")
+    assert json.loads(sagebridge("list", "--format", "json")[1])[0]["status"] == "Stopped"
 
 
 def test_stop_of_what_has_ended_asks_for_nothing(
@@ -162,6 +175,19 @@ def test_stop_of_what_has_ended_asks_for_nothing(
     assert code == 0
     assert out == f"{FIRST}: no job runs any more; the execution is Failed\n"
     assert not records.stop_requested(FIRST)
+
+
+def test_stop_of_what_its_engine_has_not_called_ended(
+    records: ExecutionRecords, sagebridge: Call
+) -> None:
+    """An Airflow of one's own records steps alone; a stop would forbid to clear one of them."""
+    for name, body in records.steps(FIRST).items():
+        records.step(SECOND, name, body)
+
+    code, out, _ = sagebridge("stop", SECOND)
+
+    assert (code, out) == (0, f"{SECOND}: no job runs any more; the execution is Failed\n")
+    assert not records.stop_requested(SECOND)
 
 
 def test_stop_before_the_first_step(records: ExecutionRecords, sagebridge: Call) -> None:

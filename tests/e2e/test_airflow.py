@@ -68,7 +68,7 @@ def api(desk: Desk) -> Iterator[httpx.Client]:
 @pytest.fixture(scope="module")
 def held(desk: Desk, api: httpx.Client) -> Iterator[dict[str, int]]:
     """The process id of the task of each run, whose job waits for the file of the run's name."""
-    runs = (*LOST, "button")
+    runs = (*LOST, "button", "stopped")
     for run in runs:
         trigger(api, DAG, run, {"Release": str(desk.folder / run)})
     try:
@@ -149,6 +149,25 @@ def test_a_task_that_is_cleared_gets_a_new_job(desk: Desk, api: httpx.Client, lo
     statuses = {job["TrainingJobStatus"] for job in jobs(desk, "button")}
     assert statuses == {"Stopped", "Completed"}
     assert desk.show(execution_id("airflow", DAG, "button"))["status"] == "Succeeded"
+
+
+def test_a_task_that_is_cleared_after_a_stop_says_that_it_takes_a_new_run(
+    desk: Desk, api: httpx.Client, held: dict[str, int]
+) -> None:
+    del held
+    execution = execution_id("airflow", DAG, "stopped")
+    stop = desk.type("executions", "stop", execution)
+    assert stop.stdout == f"{execution}: no job runs any more; the execution is Stopped\n"
+    assert ended(api, DAG, "stopped") == "failed"
+
+    again = {"dry_run": False, "dag_run_id": "stopped", "task_ids": ["Train"]}
+    api.post(f"/dags/{DAG}/clearTaskInstances", json=again).raise_for_status()
+
+    said = f"/dags/{DAG}/dagRuns/stopped/taskInstances/Train/xcomEntries/failure_reason"
+    eventually(lambda: "start a new run" in api.get(said).text)
+    assert ended(api, DAG, "stopped") == "failed"
+    assert [job["TrainingJobStatus"] for job in jobs(desk, "stopped")] == ["Stopped"]
+    assert desk.show(execution)["status"] == "Stopped"
 
 
 def test_every_definition_of_the_folder_is_a_dag(api: httpx.Client) -> None:

@@ -10,8 +10,9 @@ import pytest
 
 from sagebridge.model.carried import PYTHON, SHELL
 from sagebridge_operators.lifecycle import stopping
-from sagebridge_operators.lifecycle.records import ExecutionRecords, Folder
-from tests.fakes import FakeBackend, Plan
+from sagebridge_operators.lifecycle.execution import job_name
+from sagebridge_operators.lifecycle.records import Bucket, ExecutionRecords, Folder
+from tests.fakes import FakeBackend, Plan, client_error, raises
 
 ID = "0123456789ab"
 CLUSTER = {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}
@@ -93,16 +94,78 @@ def test_a_step_that_is_about_to_make_its_job_is_waited_for(
     body = {"name": "A", "type": "Processing", "status": "Executing"}
     looked = Looked(records.objects, body)
 
-    assert stopping.stop(looked, backend, ID) == []
+    with records.attend(ID, "A"):
+        assert stopping.stop(looked, backend, ID) == []
     assert len(looked.looks) == 4
 
 
-def test_a_worker_that_is_gone_is_not_waited_for(
+@pytest.fixture
+def in_s3(records: ExecutionRecords, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records of which nobody can know whether a worker is at them."""
+    monkeypatch.setattr(Folder, "attended", Bucket("s3://b", lambda: None).attended)
+
+
+@pytest.mark.parametrize("type_", [PYTHON, SHELL, "Condition", "Processing"])
+def test_a_step_whose_worker_is_lost_is_stopped_at_once(
+    type_: str,
+    backend: FakeBackend,
+    records: ExecutionRecords,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not only once nobody waits any more."""
+    monkeypatch.setattr(stopping, "_WORKER_ANSWERS", 60.0)
+    with records.attend(ID, "Other"):
+        records.step(ID, "A", {"name": "A", "type": type_, "status": "Executing"})
+
+        assert stopping.stop(records, backend, ID, code=True) == []
+
+    ended = records.steps(ID)["A"]
+    assert ended["status"] == "Stopped"
+    assert ended["reason"] == "a stop was asked for after its worker was lost"
+
+
+@pytest.mark.usefixtures("in_s3")
+def test_a_worker_that_may_be_gone_is_not_waited_for_long(
     backend: FakeBackend, records: ExecutionRecords
 ) -> None:
     records.step(ID, "A", {"name": "A", "type": "Condition", "status": "Executing"})
 
     assert stopping.stop(records, backend, ID) == []
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_job_that_its_worker_could_not_record_is_stopped(
+    known: bool, backend: FakeBackend, records: ExecutionRecords, request: pytest.FixtureRequest
+) -> None:
+    if not known:
+        request.getfixturevalue("in_s3")
+    name = job_name(ID, 1, "A", 0)
+    begin(backend, records, name, "InProgress", stopping=("Stopping", "Stopping", "Stopped"))
+    (records.objects.path / ID / "steps" / f"{name}.json").unlink()  # type: ignore[attr-defined]
+    body = {"name": "A", "type": "Processing", "status": "Executing", "generation": 1}
+    records.step(ID, "A", body)
+
+    assert stopping.stop(records, backend, ID) == []
+
+    assert backend.sagemaker.jobs[name].stops == 1
+    assert backend.sagemaker.jobs[name].description["ProcessingJobStatus"] == "Stopped"
+    if known:
+        assert records.steps(ID)["A"]["status"] == "Stopped"
+        assert records.steps(ID)["A"]["job"]["name"] == name
+
+
+def test_a_job_that_may_not_be_stopped_keeps_no_other_from_it(
+    backend: FakeBackend, records: ExecutionRecords
+) -> None:
+    for name in ("A", "B", "C"):
+        begin(backend, records, name, "InProgress")
+    denied = client_error("StopProcessingJob", "AccessDeniedException")
+    backend.sagemaker.before["stop_processing_job"] = [raises(denied)]
+
+    with pytest.raises(type(denied)):
+        stopping.stop(records, backend, ID)
+
+    assert [job.stops for job in backend.sagemaker.jobs.values()] == [0, 1, 1]
 
 
 @pytest.mark.parametrize("type_", [PYTHON, SHELL])
@@ -112,8 +175,9 @@ def test_code_that_does_not_stop_in_time_is_named_where_its_worker_goes_on(
     records.step(ID, "Wait", {"name": "Wait", "type": type_, "status": "Executing"})
     records.step(ID, "Gate", {"name": "Gate", "type": "Condition", "status": "Executing"})
 
-    assert stopping.stop(records, backend, ID, patience=0.3, code=True) == ["Wait"]
-    assert stopping.stop(records, backend, ID) == []
+    with records.attend(ID, "Wait"), records.attend(ID, "Gate"):
+        assert stopping.stop(records, backend, ID, patience=0.3, code=True) == ["Wait"]
+        assert stopping.stop(records, backend, ID) == []
 
 
 def test_code_that_stops_late_is_waited_for(
@@ -123,7 +187,8 @@ def test_code_that_stops_late_is_waited_for(
     body = {"name": "Wait", "type": PYTHON, "status": "Executing"}
     looked = Looked(records.objects, body)
 
-    assert stopping.stop(looked, backend, ID, code=True) == []
+    with records.attend(ID, "Wait"):
+        assert stopping.stop(looked, backend, ID, code=True) == []
     assert len(looked.looks) == 4
 
 

@@ -29,7 +29,7 @@ from sagebridge.model.carried import (
 from sagebridge.model.expressions import join, parameter, plain, properties_of
 from sagebridge.model.pipeline import Step
 from sagebridge_operators.errors import NotRunnable, StepFailed, StepStopped, Unresolvable
-from sagebridge_operators.lifecycle.records import ExecutionRecords
+from sagebridge_operators.lifecycle.records import ExecutionRecords, Folder
 from tests.lifecycle.conftest import EXECUTION, Find, Make
 
 
@@ -263,16 +263,23 @@ def test_a_stop_ends_all_that_a_command_started(make: Make, record: Find, tmp_pa
 
 WORKER = """
 import os, sys
+from pathlib import Path
+from sagebridge_operators.lifecycle.records import ExecutionRecords, Folder
 from sagebridge_operators.lifecycle.shell import run_command
 
-run_command(sys.argv[1], os.environ, lambda: False, print)
+with ExecutionRecords(Folder(Path(sys.argv[2]))).attend("aa", "Run") as held:
+    run_command(sys.argv[1], os.environ, lambda: False, print, held)
 """
 
 
 def test_a_command_is_of_its_workers_session_and_dies_with_it(tmp_path: Path) -> None:
-    pid = tmp_path / "pid"
+    pid, records = tmp_path / "pid", ExecutionRecords(Folder(tmp_path / "records"))
+    assert records.attended("aa", "Run") is False
     command = f"trap '' TERM; sleep 1000 & echo $! > {pid}.new; mv {pid}.new {pid}; wait"
-    worker = subprocess.Popen([sys.executable, "-c", WORKER, command], start_new_session=True)
+    worker = subprocess.Popen(
+        [sys.executable, "-c", WORKER, command, str(records.objects.location)],
+        start_new_session=True,
+    )
     try:
         while not pid.exists():
             assert worker.poll() is None
@@ -282,9 +289,10 @@ def test_a_command_is_of_its_workers_session_and_dies_with_it(tmp_path: Path) ->
         assert os.getpgid(sleeping.pid) != worker.pid
         while len(psutil.Process(worker.pid).children()) < 2:  # its command and the guard of it
             time.sleep(0.01)
+        assert records.attended("aa", "Run") is True
         os.killpg(worker.pid, signal.SIGKILL)  # as Airflow ends a task that does not listen
         until = time.monotonic() + 30
-        while not _ended(sleeping):
+        while not _ended(sleeping) or records.attended("aa", "Run"):
             assert time.monotonic() < until
             time.sleep(0.01)
     finally:

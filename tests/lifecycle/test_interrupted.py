@@ -149,6 +149,33 @@ def test_a_stop_that_is_asked_for_in_the_records_stops_the_job(
     assert not aws.called("create_model")
 
 
+def test_a_worker_that_comes_back_after_a_stop_waits_for_the_end_of_its_job(
+    make: Make, aws: FakeSageMaker, records: ExecutionRecords, record: Find
+) -> None:
+    aws.plans["Train"] = Plan(("InProgress",), ("Stopping", "Stopping", "Stopped"))
+    lost = EndpointConnectionError(endpoint_url="http://127.0.0.1")
+    aws.before["describe_training_job"] = [lambda: None, lambda: None, raises(lost)]
+    with pytest.raises(EndpointConnectionError):
+        make().run()
+    records.request_stop(EXECUTION.id)
+    with pytest.raises(StepStopped, match=r"Training job .* Stopped"):
+        make().run()
+    assert [job.description["TrainingJobStatus"] for job in aws.jobs.values()] == ["Stopped"]
+    assert record()["job"]["name"] in aws.jobs
+
+
+def test_a_step_that_is_cleared_after_a_stop_says_what_to_do(
+    make: Make, aws: FakeSageMaker, records: ExecutionRecords, record: Find
+) -> None:
+    make().run()
+    records.request_stop(EXECUTION.id)
+    with pytest.raises(StepStopped) as refused:
+        make(generation=1).run()
+    assert str(refused.value) == record()["reason"]
+    assert record()["reason"].endswith("does not go on: start a new run")
+    assert len(aws.jobs) == 1
+
+
 def test_a_job_that_ends_while_it_is_being_stopped_keeps_its_end(
     make: Make, aws: FakeSageMaker
 ) -> None:

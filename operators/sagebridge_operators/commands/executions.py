@@ -127,10 +127,11 @@ def stop(execution: str, workdir: Path, form: str) -> int:
     place = _place(workdir)
     found = place.records.resolve(execution)
     backend = place.for_execution(place.records.execution(found) or {}).backend
+    reader = Reader(place)
     left: list[str] = []
-    if place.records.end(found) is None:
+    if reader.view(found).status == "Executing":
         left = stopping.stop(place.records, backend, found, code=True)
-    view = Reader(place).view(found)
+    view = reader.view(found)
     if form == "json":
         print_json({"id": found, "status": view.status, "still_running": left})
     elif left:

@@ -79,7 +79,9 @@ class Reader:
         place = self.place.for_execution(body)
         pipeline = sagebridge.read(store.definition(execution)).pipeline
         records = {
-            name: refreshed(record, place.backend) if record["status"] in RUNNING else record
+            name: refreshed(record, place.backend, execution)
+            if record["status"] in RUNNING
+            else record
             for name, record in store.steps(execution).items()
         }
         end = store.end(execution)

@@ -87,7 +87,7 @@ class PrefectExecution(EngineExecution):
         else:
             why = self._end_of_process()
             self._set_state("CRASHED", why)
-        stopping.adopt(records, backend, self.id, why)
+        stopping.bury(records, backend, self.id, why, no_worker=True)
         stopping.stop(records, backend, self.id)
         stopping.settle(records, backend, self.id, "Failed", why)
         return why

@@ -48,12 +48,13 @@ def run(
     stop_asked: Callable[[], bool],
     line: Callable[[str], Any],
     show: Callable[[Mapping[str, Any]], Any],
+    held: int | None = None,
 ) -> Any:
     """What the code of a step returns, as JSON. Raises StepFailed.
 
     ``function`` is what a Python step calls: it is the engine's file's, never a definition's.
     ``line`` is told what a command prints and what a function raises; ``show`` is shown what is
-    run, without values of the environment.
+    run, without values of the environment. ``held`` stays open as long as a command runs.
     """
     given = step.arguments
     if isinstance(step, PythonStep):
@@ -71,7 +72,7 @@ def run(
     show({"command": command, "env": dict.fromkeys(env, MASK)})
     if "env" not in given or given.get("append_env"):
         env = {**os.environ, **env}
-    return run_command(command, env, stop_asked, line)
+    return run_command(command, env, stop_asked, line, held)
 
 
 def json_value(step: str, value: Any) -> Any:

@@ -1,16 +1,19 @@
 """Execution records: what ran, a JSON object an execution and a step, in a folder or in S3.
 
 ``<location>/<execution>/execution.json``, ``definition.json``, ``steps/<step>.json`` and, once a
-person has asked for it, ``stop.json``. Each object has one writer, so no lock is needed. What is
-recorded of a step holds no job's environment; the definition is kept as it came.
+person has asked for it, ``stop.json``. Each object has one writer; in a folder it locks
+``steps/<step>.lock`` as long as it is at the step. What is recorded of a step holds no job's
+environment; the definition is kept as it came.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +21,7 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from sagebridge_operators.errors import ExecutionRecordsError, UnknownExecution
+from sagebridge_operators.lifecycle.locks import hold
 
 
 class Objects(Protocol):
@@ -33,6 +37,12 @@ class Objects(Protocol):
     def keys(self, prefix: str) -> Iterator[str]: ...
 
     def remove(self, key: str) -> None: ...
+
+    def attend(self, key: str) -> AbstractContextManager[int | None]:
+        """Shows others that this process is at something; the descriptor that shows it, if one."""
+
+    def attended(self, key: str) -> bool | None:
+        """Whether a process shows that it is at something; None where that cannot be known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +94,24 @@ class Folder:
     def remove(self, key: str) -> None:
         (self.path / key).unlink(missing_ok=True)
 
+    @contextmanager
+    def attend(self, key: str) -> Iterator[int | None]:
+        with ExitStack() as stack:
+            held = None
+            with suppress(OSError):
+                held = stack.enter_context(hold(self._lock(key), fcntl.LOCK_SH))
+            yield held
+
+    def attended(self, key: str) -> bool | None:
+        try:
+            with hold(self._lock(key)) as free:
+                return free is None
+        except OSError:
+            return None
+
+    def _lock(self, key: str) -> Path:
+        return (self.path / key).with_suffix(".lock")
+
     def _error(self, key: str, error: Exception) -> ExecutionRecordsError:
         damaged = isinstance(error, ValueError | TypeError)
         problem = f"damaged ({error})" if damaged else getattr(error, "strerror", None)
@@ -124,6 +152,14 @@ class Bucket:
     def remove(self, key: str) -> None:
         self.client().delete_object(**self._place(key))
 
+    def attend(self, key: str) -> AbstractContextManager[int | None]:
+        del key
+        return nullcontext()
+
+    def attended(self, key: str) -> bool | None:
+        del key
+        return None
+
 
 def open_objects(location: str, s3: Callable[[], Any]) -> Objects:
     """``s3://bucket/prefix``, ``file://`` or a folder."""
@@ -148,6 +184,14 @@ class ExecutionRecords:
 
     def step(self, execution: str, step: str, body: Mapping[str, Any]) -> None:
         self.objects.put(_step_key(execution, step), body)
+
+    def attend(self, execution: str, step: str) -> AbstractContextManager[int | None]:
+        """While it is entered this process is at the step; the descriptor that shows it, if one."""
+        return self.objects.attend(_step_key(execution, step))
+
+    def attended(self, execution: str, step: str) -> bool | None:
+        """Whether a worker is at the step; None where that cannot be known, as in S3."""
+        return self.objects.attended(_step_key(execution, step))
 
     def finish(self, execution: str, status: str, reason: str = "") -> None:
         """Records the end that an engine reported."""

@@ -15,7 +15,12 @@ from sagebridge.model.carried import RETURN_VALUE, CarriedStep
 from sagebridge.model.expressions import Get
 from sagebridge.model.pipeline import ConditionStep, Step
 from sagebridge.model.values import ABSENT
-from sagebridge_operators.errors import NotRunnable, StepFailed, StepStopped
+from sagebridge_operators.errors import (
+    ExecutionStopped,
+    NotRunnable,
+    StepFailed,
+    StepStopped,
+)
 from sagebridge_operators.lifecycle import code
 from sagebridge_operators.lifecycle.backend import Backend
 from sagebridge_operators.lifecycle.execution import Execution, job_name, job_token
@@ -54,7 +59,8 @@ class StepRun:
     ``function`` is what a step of carried Python calls. ``generation`` changes when a person asks
     for the step anew, not when a worker is lost. ``killed`` is set by the engine, from a signal
     handler too, and seen within a fraction of a second. ``on_request`` is shown the request,
-    secrets masked; ``on_job`` the job once it exists.
+    secrets masked; ``on_job`` the job once it exists. ``held`` is the descriptor that shows others
+    that a worker is at the step.
     """
 
     step: Step
@@ -72,6 +78,7 @@ class StepRun:
     on_job: Callable[[Mapping[str, Any]], None] = lambda job: None
     killed: bool = False
     stopping: bool = False
+    held: int | None = None
     record: dict[str, Any] = field(default_factory=dict)
 
     def run(self) -> dict[str, Any]:
@@ -79,14 +86,18 @@ class StepRun:
 
         Any other exception is no verdict on the step: the engine may try again, and finds the job.
         """
+        with self.records.attend(self.execution.id, self.step.name) as self.held:
+            return self._run()
+
+    def _run(self) -> dict[str, Any]:
         self.record = {"name": self.step.name, "type": self.step.type, "started": now()}
         if self.generation:
             self.record["generation"] = self.generation
         self.record |= self._begun()
         self._save("Executing")
         try:
-            if self.records.stop_requested(self.execution.id):
-                raise StepStopped("the execution was stopped before this step began")
+            if self.records.stop_requested(self.execution.id) and not self._has_job():
+                raise ExecutionStopped
             outputs = self._body()
             check_size(self.step.name, outputs)
         except SagebridgeError as verdict:
@@ -106,6 +117,19 @@ class StepRun:
         if not lost or found.get("generation", 0) != self.generation:
             return {}
         return {name: found[name] for name in ("started", "job") if name in found}
+
+    def _has_job(self) -> bool:
+        """Whether there is a job already, which a worker that was lost has made."""
+        job_type = JOB_TYPES.get(self.step.type)
+        if job_type is None:
+            return False
+        client = self.backend.client(job_type.service)
+        return job_type.find(client, self._job_name(job_type)) is not None
+
+    def _job_name(self, job_type: JobType) -> str:
+        limit = job_type.name_limit
+        name = self.step.name
+        return job_name(self.execution.id, self.generation, name, self.attempt, limit=limit)
 
     def give_up(self, error: Exception) -> None:
         """Records an error that the engine does not try again after."""
@@ -143,7 +167,13 @@ class StepRun:
         )
         try:
             value = code.run(
-                step, self.function, self._resolver(), asked, self._print, self.on_request
+                step,
+                self.function,
+                self._resolver(),
+                asked,
+                self._print,
+                self.on_request,
+                self.held,
             )
         except Exception:
             raise
@@ -156,10 +186,7 @@ class StepRun:
         self.log.info("[%s] %s", self.step.name, text)
 
     def _job(self, job_type: JobType) -> dict[str, Any]:
-        execution, step = self.execution, self.step
-        name = job_name(
-            execution.id, self.generation, step.name, self.attempt, limit=job_type.name_limit
-        )
+        step, name = self.step, self._job_name(job_type)
         client = self.backend.client(job_type.service)
         try:
             if job_type.find(client, name) is None:

@@ -29,15 +29,21 @@ def run_command(
     env: Mapping[str, str],
     stop_asked: Callable[[], bool],
     line: Callable[[str], Any],
+    held: int | None = None,
 ) -> str:
     """Runs a command with bash, in an empty folder; the last line that it prints.
 
-    ``env`` is its whole environment; ``line`` is told each line of its output. Raises StepFailed
-    with its exit code, or StepStopped once a stop was asked for.
+    ``env`` is its whole environment; ``line`` is told each line of its output. ``held`` is a
+    descriptor that is closed only when the command has ended, even where this process is killed.
+    Raises StepFailed with its exit code, or StepStopped once a stop was asked for.
     """
     folder = tempfile.TemporaryDirectory(prefix="sagebridge-shell-", ignore_cleanup_errors=True)
     told = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL}
-    with folder as here, _guard() as guarded, _bash(command, cwd=here, env=env, **told) as process:
+    with (
+        folder as here,
+        _guard(held) as guarded,
+        _bash(command, cwd=here, env=env, **told) as process,
+    ):
         try:
             guarded(process.pid)
             last = _followed(process, stop_asked, line)
@@ -62,14 +68,15 @@ def _bash(script: str, **more: Any) -> subprocess.Popen[bytes]:
 
 
 @contextmanager
-def _guard() -> Iterator[Callable[[int], None]]:
+def _guard(held: int | None) -> Iterator[Callable[[int], None]]:
     """Kills the process group that it is given if this process is killed, which ends nothing then.
 
     It reads a pipe that only this process holds: one line names the group, the next lets it go.
     """
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     script = 'read -r group && { read -r || kill -KILL -- "-$group"; }'
-    with _bash(script, stdin=subprocess.PIPE, bufsize=0, **quiet) as guard:
+    keeps = () if held is None else (held,)
+    with _bash(script, stdin=subprocess.PIPE, bufsize=0, pass_fds=keeps, **quiet) as guard:
 
         def guarded(group: int) -> None:
             assert guard.stdin is not None

@@ -45,7 +45,7 @@ def _stop(execution: str) -> None:
         return
     parts = [_Part(records.objects, json.loads(one)) for one in _settings_of(begun)]
     for part in parts:
-        stopping.adopt(part, backend_of(part.settings), execution, _REASON)
+        stopping.bury(part, backend_of(part.settings), execution, _REASON, no_worker=True)
         stopping.stop(part, backend_of(part.settings), execution)
         stopping.settle(part, backend_of(part.settings), execution, "Stopped", _REASON)
     if records.end(execution) is None:
