@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -83,9 +84,9 @@ def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, living: ExitStack) 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("the local backend opened a connection")
 
-    def start(home: Path, kind: str, name: str, base: Path | None = None) -> None:
+    def start(home: Path, kind: str, name: str, base: Path, lock: int) -> None:
         del base
-        assert living.enter_context(supervisor.hold(home, kind, name))
+        living.callback(os.close, os.dup(lock))
         Records(home / "records.db").update(
             kind, name, lambda body: body.update(_supervisor={"pid": 1})
         )

@@ -28,6 +28,7 @@ print("ready", flush=True)
 open(sys.argv[-1], "w").close()
 import time; time.sleep(600)
 """
+ROLE = "arn:aws:iam::111122223333:role/r"
 # The grandchild runs the same text, so that one marker finds both.
 NESTED = f"SELF = {SLEEPER!r}\n{SLEEPER}"
 
@@ -223,17 +224,46 @@ def test_a_supervisor_that_cannot_start_leaves_a_failed_job(
     assert "/no/such/python" in body["FailureReason"]
 
 
-def test_a_job_whose_creator_died_before_starting_it_fails_in_the_end(bench: Bench) -> None:
-    bench.create("Processing", "job", bench.processing("print(1)"))
-    body = supervisor.reap(bench.records, "Processing", "job")
-    assert body["ProcessingJobStatus"] == "InProgress"
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from sagebridge_operators.backends.local import LocalBackend, supervisor
 
-    def long_ago(record: dict[str, object]) -> None:
-        record["CreationTime"] = time.time() - 2 * supervisor.UNBORN_SECONDS
+when, home, request = sys.argv[1], Path(sys.argv[2]), eval(sys.argv[3])
+start = supervisor.start
 
-    bench.records.update("Processing", "job", long_ago)
+def killed(*given):
+    if when == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    slow = home / "slow"
+    slow.write_text(f"#!/bin/sh\\nkill -9 {os.getpid()}\\nsleep 1\\nexec {sys.executable} $*\\n")
+    slow.chmod(0o755)
+    sys.executable = str(slow)
+    start(*given)
+
+supervisor.start = killed
+LocalBackend(home, home).client("sagemaker").create_processing_job(**request)
+"""
+
+
+@pytest.mark.parametrize(("when", "ends"), [("before", "Failed"), ("while", "Completed")])
+def test_a_job_whose_creator_is_killed_around_the_start_of_its_supervisor(
+    bench: Bench, when: str, ends: str
+) -> None:
+    """Before it nobody will ever run the job; from then on the supervisor has it."""
+    request = bench.processing("print(1)", "-", ProcessingJobName="job", RoleArn=ROLE)
+    asking = [sys.executable, "-c", KILLED, when, str(bench.home), repr(request)]
+    asked = subprocess.run(asking, start_new_session=True, check=False)
+    assert asked.returncode == -signal.SIGKILL
+
     body = supervisor.reap(bench.records, "Processing", "job")
-    assert body["ProcessingJobStatus"] == "Failed"
+
+    if when == "while":
+        assert body["ProcessingJobStatus"] == "InProgress"
+        body = bench.wait("Processing", "job")
+    else:
+        assert "killed before it was started; run it again" in body["FailureReason"]
+    assert body["ProcessingJobStatus"] == ends
 
 
 def test_a_second_supervisor_leaves_a_running_job_alone(bench: Bench) -> None:

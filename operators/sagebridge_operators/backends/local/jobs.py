@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,15 +124,21 @@ class Jobs:
         }
         if job.kind == "Training":
             body |= _beginning(request, name, now)
-        try:
-            self.records.insert(job.kind, name, body)
-        except AlreadyExists:
-            raise ApiError(
-                "ResourceInUse",
-                f"{job.kind} job names must be unique within an AWS account and region, and a "
-                f"{job.kind.lower()} job with this name already exists ({job_arn})",
-            ) from None
-        supervisor.start(self.home, job.kind, name, self.base)
+        with ExitStack() as stack:
+            try:
+                with self.records.transaction() as transaction:
+                    transaction.insert(job.kind, name, body)
+                    # Before anybody sees the record: it is nobody's without the lock.
+                    lock = stack.enter_context(supervisor.hold(self.home, job.kind, name))
+                    if lock is None:  # of a job whose record is gone
+                        raise AlreadyExists(job.kind, name)
+            except AlreadyExists:
+                raise ApiError(
+                    "ResourceInUse",
+                    f"{job.kind} job names must be unique within an AWS account and region, and a "
+                    f"{job.kind.lower()} job with this name already exists ({job_arn})",
+                ) from None
+            supervisor.start(self.home, job.kind, name, self.base, lock)
         return {job.arn: job_arn}
 
     def describe(self, job: JobType, request: Mapping[str, Any]) -> dict[str, Any]:

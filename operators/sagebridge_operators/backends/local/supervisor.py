@@ -13,7 +13,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,23 +29,46 @@ from sagebridge_operators.backends.local.job import (
     job_folder,
 )
 from sagebridge_operators.backends.local.records import Records
+from sagebridge_operators.errors import RecordsError
+from sagebridge_operators.lifecycle import locks
 
-# A record whose supervisor has not shown itself after this long belongs to a creator that died.
-UNBORN_SECONDS = 120.0
+_SUPERVISOR_GONE = "the job's supervisor is gone, and the job with it"
+_CREATOR_GONE = "who asked for the job was killed before it was started; run it again"
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
 
 
-def start(home: Path, kind: str, name: str, base: Path | None = None) -> None:
+@contextmanager
+def hold(
+    home: Path, kind: str, name: str, how: int = fcntl.LOCK_EX | fcntl.LOCK_NB
+) -> Iterator[int | None]:
+    """Hold the lock of a job: a descriptor of it, None when somebody else does.
+
+    Who makes the job's record has it before anybody sees the record, its supervisor then for as
+    long as it lives: a job that runs and whose lock is free is nobody's any more.
+    """
+    path = job_folder(home, kind, name) / "supervisor.lock"
+    with ExitStack() as stack:
+        try:
+            lock = stack.enter_context(locks.hold(path, how))
+        except OSError as error:
+            raise RecordsError(str(path), error.strerror or str(error)) from error
+        yield lock
+
+
+def start(
+    home: Path, kind: str, name: str, base: Path | None = None, lock: int | None = None
+) -> None:
     """Start the supervisor of a job that has its record, and return once it has recorded itself.
 
     ``base`` is the folder that relative paths of the job are taken from (default SAGEBRIDGE_BASE,
-    else the working folder). A supervisor that cannot start leaves a failed job, not an error.
+    else the working folder); ``lock`` the descriptor of the job's lock, where this process has it.
+    A supervisor that cannot start leaves a failed job, not an error.
     """
     folder = job_folder(home, kind, name)
     log = folder / "supervisor.log"
     where = base or Path(os.environ.get("SAGEBRIDGE_BASE", "."))
     command = [sys.executable, "-m", __name__, str(home.absolute()), kind, name]
-    command.append(str(where.absolute()))
+    command += [str(where.absolute()), "" if lock is None else str(lock)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as stream:
@@ -56,6 +79,7 @@ def start(home: Path, kind: str, name: str, base: Path | None = None) -> None:
                 stderr=stream,
                 start_new_session=True,
                 env=_environment(os.environ),
+                pass_fds=() if lock is None else (lock,),
                 check=False,
             ).returncode
         problem = f"exit code {code}, see {log}" if code else ""
@@ -92,8 +116,11 @@ def reap(records: Records, kind: str, name: str) -> dict[str, Any]:
 
     def fail(current: dict[str, Any]) -> None:
         if _orphaned(home, current, kind, name):
-            reason = "InternalServerError: the job's supervisor is gone, and the job with it"
-            Outcome("Failed", {"FailureReason": reason}).record(current, kind)
+            begun = "_supervisor" in current
+            what = _SUPERVISOR_GONE if begun else _CREATOR_GONE
+            Outcome("Failed", {"FailureReason": f"InternalServerError: {what}"}).record(
+                current, kind
+            )
 
     return records.update(kind, name, fail)
 
@@ -101,28 +128,8 @@ def reap(records: Records, kind: str, name: str) -> dict[str, Any]:
 def _orphaned(home: Path, body: Mapping[str, Any], kind: str, name: str) -> bool:
     if body[f"{kind}JobStatus"] in TERMINAL:
         return False
-    if "_supervisor" not in body:
-        return time.time() - float(body["CreationTime"]) > UNBORN_SECONDS
-    with hold(home, kind, name, fcntl.LOCK_SH) as is_free:
-        return is_free
-
-
-@contextmanager
-def hold(home: Path, kind: str, name: str, how: int = fcntl.LOCK_EX) -> Iterator[bool]:
-    """Hold the lock of a job's supervisor; False when somebody else does.
-
-    A supervisor has it for as long as it lives. Unlike a process id, it also tells in another
-    container that shares this home.
-    """
-    folder = job_folder(home, kind, name)
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "supervisor.lock").open("a") as file:
-        try:
-            fcntl.flock(file, how | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+    with hold(home, kind, name, fcntl.LOCK_SH | fcntl.LOCK_NB) as free:
+        return free is not None
 
 
 def _environment(outer: Mapping[str, str]) -> dict[str, str]:
@@ -176,16 +183,19 @@ def _supervise(job: Job) -> Outcome:
         return Outcome("Failed", {"FailureReason": f"InternalServerError: {error!r}"})
 
 
-def main(home: str, kind: str, name: str, base: str) -> None:
-    """Fork; the parent leaves once the child has claimed the job, the child runs it."""
+def main(home: str, kind: str, name: str, base: str, lock: str) -> None:
+    """Fork; the parent leaves once the child has claimed the job, the child runs it.
+
+    ``lock`` is the number of a descriptor that has the job's lock, or nothing.
+    """
     ready, tell = os.pipe()
     if os.fork():
         os.close(tell)
         os._exit(0 if os.read(ready, 1) else 1)
     os.close(ready)
     records = Records(Path(home, "records.db"))
-    with hold(Path(home), kind, name) as alone:
-        if claimed := alone and _claim(records, kind, name):
+    with nullcontext(lock) if lock else hold(Path(home), kind, name) as alone:
+        if claimed := alone is not None and _claim(records, kind, name):
             os.chdir("/")
         os.write(tell, b".")
         os.close(tell)
