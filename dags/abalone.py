@@ -23,8 +23,12 @@ with DAG(
     params={
         "ProcessingInstanceCount": Param(1, type="integer"),
         "ModelApprovalStatus": Param("PendingManualApproval", type="string"),
-        "InputData": Param("s3://sagebridge-abalone/data/abalone-dataset.csv", type="string"),
-        "BatchData": Param("s3://sagebridge-abalone/data/abalone-dataset-batch.csv", type="string"),
+        "InputData": Param(
+            "s3://sagebridge-abalone/data/abalone-dataset.csv", type="string"
+        ),
+        "BatchData": Param(
+            "s3://sagebridge-abalone/data/abalone-dataset-batch.csv", type="string"
+        ),
         "MseThreshold": Param(6.0, type="number"),
     },
     default_args={
@@ -207,7 +211,10 @@ with DAG(
             },
             "AppSpecification": {
                 "ImageUri": "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:3.0-5",
-                "ContainerEntrypoint": ["python3", "/opt/ml/processing/input/code/evaluation.py"],
+                "ContainerEntrypoint": [
+                    "python3",
+                    "/opt/ml/processing/input/code/evaluation.py",
+                ],
             },
             "RoleArn": "arn:aws:iam::111122223333:role/sagebridge-abalone",
             "ProcessingInputs": [
@@ -271,7 +278,9 @@ with DAG(
         },
         property_files=[
             PropertyFile(
-                name="EvaluationReport", output_name="evaluation", file_path="evaluation.json"
+                name="EvaluationReport",
+                output_name="evaluation",
+                file_path="evaluation.json",
             )
         ],
     )
@@ -332,7 +341,10 @@ with DAG(
             "ModelName": abalone_create_model.properties.ModelName,
             "TransformInput": {
                 "DataSource": {
-                    "S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": parameter("BatchData")}
+                    "S3DataSource": {
+                        "S3DataType": "S3Prefix",
+                        "S3Uri": parameter("BatchData"),
+                    }
                 },
                 "ContentType": "text/csv",
                 "SplitType": "Line",
@@ -353,17 +365,25 @@ with DAG(
 
     abalone_mse_fail = FailOperator(
         task_id="AbaloneMSEFail",
-        error_message=join(" ", "Execution failed due to MSE >", parameter("MseThreshold")),
+        error_message=join(
+            " ", "Execution failed due to MSE >", parameter("MseThreshold")
+        ),
     )
 
     abalone_mse_cond = ConditionOperator(
         task_id="AbaloneMSECond",
         conditions=[
             less_than_or_equal_to(
-                json_get("AbaloneEval", "EvaluationReport", "regression_metrics.mse.value"),
+                json_get(
+                    "AbaloneEval", "EvaluationReport", "regression_metrics.mse.value"
+                ),
                 parameter("MseThreshold"),
             )
         ],
-        if_steps=[abalone_register_model_register_model, abalone_create_model, abalone_transform],
+        if_steps=[
+            abalone_register_model_register_model,
+            abalone_create_model,
+            abalone_transform,
+        ],
         else_steps=[abalone_mse_fail],
     )

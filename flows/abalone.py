@@ -209,7 +209,10 @@ def abalone_pipeline(
             },
             "AppSpecification": {
                 "ImageUri": "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:3.0-5",
-                "ContainerEntrypoint": ["python3", "/opt/ml/processing/input/code/evaluation.py"],
+                "ContainerEntrypoint": [
+                    "python3",
+                    "/opt/ml/processing/input/code/evaluation.py",
+                ],
             },
             "RoleArn": "arn:aws:iam::111122223333:role/sagebridge-abalone",
             "ProcessingInputs": [
@@ -273,7 +276,9 @@ def abalone_pipeline(
         },
         property_files=[
             PropertyFile(
-                name="EvaluationReport", output_name="evaluation", file_path="evaluation.json"
+                name="EvaluationReport",
+                output_name="evaluation",
+                file_path="evaluation.json",
             )
         ],
     )
@@ -282,7 +287,9 @@ def abalone_pipeline(
         "AbaloneMSECond",
         conditions=[
             less_than_or_equal_to(
-                json_get("AbaloneEval", "EvaluationReport", "regression_metrics.mse.value"),
+                json_get(
+                    "AbaloneEval", "EvaluationReport", "regression_metrics.mse.value"
+                ),
                 parameter("MseThreshold"),
             )
         ],
@@ -344,7 +351,10 @@ def abalone_pipeline(
                 "ModelName": abalone_create_model.properties.ModelName,
                 "TransformInput": {
                     "DataSource": {
-                        "S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": parameter("BatchData")}
+                        "S3DataSource": {
+                            "S3DataType": "S3Prefix",
+                            "S3Uri": parameter("BatchData"),
+                        }
                     },
                     "ContentType": "text/csv",
                     "SplitType": "Line",
@@ -359,13 +369,18 @@ def abalone_pipeline(
                     "AssembleWith": "Line",
                     "Accept": "text/csv",
                 },
-                "TransformResources": {"InstanceCount": 1, "InstanceType": "ml.m5.xlarge"},
+                "TransformResources": {
+                    "InstanceCount": 1,
+                    "InstanceType": "ml.m5.xlarge",
+                },
             },
         )
     with abalone_mse_cond.unmet():
         fail(
             "AbaloneMSEFail",
-            error_message=join(" ", "Execution failed due to MSE >", parameter("MseThreshold")),
+            error_message=join(
+                " ", "Execution failed due to MSE >", parameter("MseThreshold")
+            ),
         )
 
     return finish()

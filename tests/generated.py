@@ -12,7 +12,7 @@ def check_clean(text: str, folder: Path) -> None:
     file = folder / "generated.py"
     file.write_text(text)
     ruff = [sys.executable, "-m", "ruff"]
-    options = ["--isolated", "--line-length=100", "--no-cache"]
+    options = ["--isolated", "--no-cache"]
     rules = ["--select=E,F,I,B,UP", "--ignore=E501", "--target-version=py311"]
     subprocess.run([*ruff, "check", *options, *rules, file], check=True)
     subprocess.run([*ruff, "format", "--check", *options, file], check=True)

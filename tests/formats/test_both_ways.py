@@ -184,7 +184,7 @@ def test_as_deep_and_long_as_a_definition_may_be(target: str, tmp_path: Path) ->
 
 def test_ruff_finds_nothing(airflow_files: list[Path], prefect_files: list[Path]) -> None:
     ruff = [sys.executable, "-m", "ruff"]
-    options = ["--isolated", "--line-length=100", "--no-cache"]
+    options = ["--isolated", "--no-cache"]
     rules = [
         "--select=E,F,W,I,B,UP,C4,PIE,RUF,SIM",
         "--ignore=E501,RUF001",

@@ -31,7 +31,6 @@ from sagebridge.model.expressions import (
 )
 from sagebridge.model.values import ABSENT, Absent, Value
 
-WIDTH = 100
 _CALLS_A_LEVEL = 8
 """At most as many of its own as ``ast.unparse`` makes for one level of nesting."""
 _LONG = 50
@@ -234,14 +233,13 @@ def source(node: ast.AST) -> str:
 
 
 def layout(text: str) -> str:
-    """A file laid out by ruff's formatter, 100 columns wide."""
+    """A file laid out by ruff's formatter with its defaults, which most people have."""
     try:
         from ruff.__main__ import find_ruff_bin  # type: ignore[import-untyped]
 
         # Not `python -m ruff`: starting Python takes five times as long as formatting.
-        command = [find_ruff_bin(), "format", "--isolated", "--line-length", str(WIDTH)]
         done = subprocess.run(
-            [*command, "--stdin-filename", "generated.py", "-"],
+            [find_ruff_bin(), "format", "--isolated", "--stdin-filename", "generated.py", "-"],
             input=text,
             capture_output=True,
             text=True,

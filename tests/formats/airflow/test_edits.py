@@ -34,7 +34,7 @@ def without_step(text: str, variable: str) -> str:
     """The file without one step's block and its place in a list of steps."""
     start = text.index(f"    {variable} = ")
     end = text.index("\n    )\n", start) + len("\n    )\n")
-    return (text[:start] + text[end:]).replace(f", {variable}", "")
+    return (text[:start] + text[end:]).replace(f"            {variable},\n", "")
 
 
 EDITS = {
@@ -107,7 +107,7 @@ EDITS = {
     ),
     "another task id": replaced(
         ('task_id="AbaloneEval"', 'task_id="Judge"'),
-        ('json_get("AbaloneEval", ', "json_get(abalone_eval, "),
+        ('"AbaloneEval", "EvaluationReport"', 'abalone_eval, "EvaluationReport"'),
     ),
     "a decorated function": replaced(
         ("from airflow.sdk import DAG, Param", "from airflow.sdk import Param, dag"),

@@ -214,7 +214,11 @@ def other():
             "abalone_train = training(",
             "two steps are called 'AbaloneProcess'",
         ),
-        (('json_get("AbaloneEval", ', "json_get("), "json_get(", "missing 1 required"),
+        (
+            ('"AbaloneEval", "EvaluationReport"', '"EvaluationReport"'),
+            "json_get(",
+            "missing 1 required",
+        ),
         (
             ("def abalone_pipeline(", "def abalone_pipeline(("),
             "def abalone_pipeline",
@@ -337,7 +341,7 @@ def test_a_step_that_is_renamed_where_it_is_made(tmp_path: Path) -> None:
     pipeline = edited(
         tmp_path,
         ('        "AbaloneEval",\n', '        "Judge",\n'),
-        ('json_get("AbaloneEval", ', "json_get(abalone_eval, "),
+        ('"AbaloneEval", "EvaluationReport"', 'abalone_eval, "EvaluationReport"'),
     )
     assert ("Judge", "AbaloneMSECond") in graph(pipeline).edges
 

@@ -31,7 +31,7 @@ _UNFIT = re.compile(
 """Names that Prefect, pydantic (which checks a flow's arguments) or readers cannot tell apart."""
 _ARGUMENT = re.compile(r"    (?P<name>\w+)(?: \([^)]*\))?: (?P<text>\S.*)\Z")
 _MORE = re.compile(r"        \s*(?P<text>\S.*)\Z")
-_WIDTH = 90
+_WIDTH = 88
 
 
 @dataclass(frozen=True, slots=True)
