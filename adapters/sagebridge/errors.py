@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from sagebridge.findings import Finding
+from sagebridge.model.losses import Loss
 
 
 class SagebridgeError(Exception):
@@ -49,14 +50,22 @@ class SourceError(SagebridgeError):
 
 
 class Untranslatable(SagebridgeError):
-    """A pipeline with errors that no target could carry; ``findings`` has them."""
+    """A pipeline with errors that no target could carry; ``findings`` has them.
 
-    def __init__(self, source: str, findings: Sequence[Finding]) -> None:
-        self.source, self.findings = source, tuple(findings)
-        super().__init__("\n".join(f"{source}:{finding}" for finding in self.findings))
+    ``losses`` are those of reading it, which may say why: a DAG of sensors alone has no steps.
+    """
 
-    def __reduce__(self) -> tuple[type[Untranslatable], tuple[str, tuple[Finding, ...]]]:
-        return type(self), (self.source, self.findings)
+    def __init__(
+        self, source: str, findings: Sequence[Finding], losses: Sequence[Loss] = ()
+    ) -> None:
+        self.source, self.findings, self.losses = source, tuple(findings), tuple(losses)
+        lines = [f"{source}:{finding}" for finding in self.findings]
+        super().__init__("\n".join((*lines, *map(str, self.losses))))
+
+    def __reduce__(
+        self,
+    ) -> tuple[type[Untranslatable], tuple[str, tuple[Finding, ...], tuple[Loss, ...]]]:
+        return type(self), (self.source, self.findings, self.losses)
 
 
 class Stale(SagebridgeError):

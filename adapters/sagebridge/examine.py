@@ -125,7 +125,7 @@ def _checked(
         if faults := _faults(findings):
             one = source if len(readings) == 1 else f"{source}#{pipeline.name}"
             at_lines = _faults(form.validator()(one))
-            raise Untranslatable(str(source), at_lines or faults)
+            raise Untranslatable(str(source), at_lines or faults, losses)
         examined.append(Examined(pipeline, losses, findings))
     return examined
 

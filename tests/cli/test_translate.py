@@ -149,6 +149,29 @@ def test_losses_as_json_name_what_failed_too(folder: Path, tmp_path: Path) -> No
     assert "cut off" in told[2]["error"]
 
 
+@pytest.mark.airflow
+def test_what_reading_lost_says_why_there_are_no_steps(tmp_path: Path, capsys: Any) -> None:
+    file, report = tmp_path / "waits.py", tmp_path / "losses.json"
+    file.write_text(
+        "from airflow.sdk import DAG, task\n\n"
+        "with DAG('waits'):\n"
+        "    @task.sensor\n"
+        "    def landed():\n"
+        "        return True\n\n"
+        "    landed()\n"
+    )
+    assert main(["translate", str(file), "--to", "sagemaker", "--losses", str(report)]) == 1
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"{file}:3: error: Steps is empty")
+    assert second.startswith(f"{file}:8: dropped: task landed")
+    (told,) = json.loads(report.read_text())
+    assert [one["code"] for one in told["losses"]] == ["sensor"]
+    assert main(["validate", str(file)]) == 1
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.endswith("[no-steps] /Steps")
+    assert second.startswith(f"{file}:8: warning: task landed")
+
+
 class TestWriting:
     def test_a_file_keeps_its_mode_and_a_new_one_has_the_usual(self, tmp_path: Path) -> None:
         old, new = tmp_path / "old", tmp_path / "new"

@@ -145,6 +145,12 @@ ERRORS: dict[str, tuple[Any, str, str, str]] = {
         "/Steps/0/Arguments/x/Get",
         "Get in step A is the number 5 (a string such as Parameters.Name expected)",
     ),
+    "join of a text": (
+        [uses({"Std:Join": {"On": "", "Values": "ab"}})],
+        "expression-form",
+        "/Steps/0/Arguments/x/Std:Join/Values",
+        "Values of Std:Join in step A is the string 'ab' (an array expected)",
+    ),
     "a join of objects": (
         [uses({"Std:Join": {"On": "", "Values": [{"a": 1}]}})],
         "expression-form",
@@ -241,6 +247,12 @@ ERRORS: dict[str, tuple[Any, str, str, str]] = {
         "missing-arguments",
         "/Steps/0",
         "Training step A has no Arguments",
+    ),
+    "a cluster step without arguments": (
+        [{"Name": "A", "Type": "EMR"}],
+        "missing-arguments",
+        "/Steps/0",
+        "EMR step A has no Arguments",
     ),
     "no error message": (
         [step("A", "Fail")],

@@ -210,7 +210,7 @@ MALFORMED = [
     ('{"Steps": [{"Name": "A"}]}', "a step has a Type"),
     ('{"Steps": [], "x": NaN}', "NaN is no JSON number"),
     ('{"Steps": [], "x": 1e400}', "the number 1e400 is too large"),
-    ('{"Steps": [], "x": ' + "9" * 5000 + "}", "not JSON"),
+    ('{"Steps": [], "x": ' + "9" * 5000 + "}", "is too large"),
     ("[" * 1_000_000, "nested too deeply"),
     ('{"Steps": ' + "[" * 1000 + "]" * 1000 + "}", "nested too deeply"),
     ('{"PipelineDefinition": "{"}', "#/PipelineDefinition: line 1, column 2: not JSON"),

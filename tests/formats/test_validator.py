@@ -229,9 +229,12 @@ class TestDocuments:
             ("[]", "not-a-pipeline", ""),
             ('{"x": 1}', "not-a-pipeline", ""),
             ("[" * 1_000_000, "not-a-pipeline", ""),
-            ('{"Steps": [], "x": NaN}', "unreadable-source", ""),
+            ('{"Steps": [],\n "x": NaN}', "malformed-json", "line 2, column 7"),
+            ('{"Steps": ["NaN", -Infinity]}', "malformed-json", "line 1, column 19"),
+            ('{"Steps": ["1e400", 1.5,\n1e400]}', "malformed-json", "line 2, column 1"),
+            (f'{{"Steps": [{"9" * 5000}]}}', "malformed-json", "line 1, column 12"),
         ],
-        ids=["cut", "comma", "empty", "array", "other", "deep", "nan"],
+        ids=["cut", "comma", "empty", "array", "other", "deep", "nan", "inf", "float", "int"],
     )
     def test_what_is_no_definition(
         self, tmp_path: Path, text: str, code: str, pointer: str
@@ -250,6 +253,8 @@ class TestDocuments:
         [
             ({"Steps": {}}, [("missing-member", ""), ("wrong-type", "/Steps")]),
             ({"Steps": [], "Version": "2020-12-01"}, [("no-steps", "/Steps")]),
+            ({"Version": "2020-12-01", "Parameters": []}, [("no-steps", "")]),
+            ({"PipelineDefinition": '{"Version": "2020-12-01"}'}, [("no-steps", "")]),
         ],
     )
     def test_top_level(self, members: Any, told_: Any) -> None:

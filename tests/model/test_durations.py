@@ -23,6 +23,8 @@ from sagebridge.model.durations import parse_duration
         ("30dT5h", timedelta(days=30, hours=5)),
         ("P1Y2M3W4DT5H6M7.5S", timedelta(days=365 + 60 + 21 + 4, hours=5, minutes=6, seconds=7.5)),
         ("PT0S", timedelta()),
+        ("PT0.5H", timedelta(minutes=30)),
+        ("P1,5D", timedelta(days=1, hours=12)),
     ],
 )
 def test_durations(text: str, expected: timedelta) -> None:
@@ -30,7 +32,7 @@ def test_durations(text: str, expected: timedelta) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "P", "T", "PT", "1", "1h", "d1", "-1d", "1D ", "1d1d", "P1DT"]
+    "text", ["", "P", "T", "PT", "1", "1h", "d1", "-1d", "1D ", "1d1d", "P1DT", "P0.5DT1H", "P.5D"]
 )
 def test_what_is_none(text: str) -> None:
     assert parse_duration(text) is None

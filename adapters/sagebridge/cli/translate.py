@@ -21,6 +21,7 @@ from sagebridge.errors import (
     SagebridgeError,
     SourceError,
     Stale,
+    Untranslatable,
     UsageError,
 )
 from sagebridge.examine import Examined, examine_each
@@ -232,10 +233,13 @@ class _Run:
         self.codes.add(error.exit_code)
         if not isinstance(error, Stale | LossesForbidden):
             self.done["failed"] += 1
-            self.report.append({"source": source, "target": self.to, "error": str(error)})
+            told: dict[str, Any] = {"source": source, "target": self.to, "error": str(error)}
+            if isinstance(error, Untranslatable) and error.losses:
+                told["losses"] = [loss.as_json() for loss in error.losses]
+            self.report.append(told)
 
     def finish(self, losses_file: str | None, *, summary: bool) -> None:
-        translated = any("losses" in one for one in self.report)
+        translated = any("error" not in one for one in self.report)
         for old in self.mapping:
             if translated and old in self.unused:
                 click.echo(printable(f"warning: --map {old!r} changes nothing"), err=True)
@@ -245,7 +249,7 @@ class _Run:
             click.echo(self._summary(), err=True)
 
     def _summary(self) -> str:
-        pipelines = sum("losses" in one for one in self.report)
+        pipelines = sum("error" not in one for one in self.report)
         words = [
             f"{self.done[word]} {word}"
             for word in ("written", "unchanged", "stale", "failed")

@@ -90,13 +90,26 @@ def missing(file: str) -> PythonFileError | None:
 
 
 def findings(reading: FileReading) -> Iterator[Finding]:
-    """What validation says of the pipeline, at the lines of the file."""
+    """What validation says of the pipeline, at the lines of the file.
+
+    Where nothing of the file is a step, what reading it lost says why.
+    """
     text, _ = write(reading.pipeline)
     steps = json.loads(text).get("Steps", [])
     for one in validate(text):
         if one.code == "no-steps" and only_code(reading.pipeline):
             continue
         yield replace(one, line=_line(one.pointer, steps, reading))
+        if one.code == "no-steps":
+            yield from (_told(loss, reading) for loss in reading.losses)
+
+
+def _told(loss: Loss, reading: FileReading) -> Finding:
+    line = loss.place.rpartition(":")[2]
+    message = f"{loss.what}; {loss.advice}" if loss.advice else loss.what
+    return Finding(
+        loss.code, "warning", "", int(line) if line.isdecimal() else reading.line, message
+    )
 
 
 def _line(pointer: str, steps: list[Any], reading: FileReading) -> int:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
+_NUMBER = r"[0-9]+(?:[.,][0-9]+(?=[A-Z]\Z))?"
+"""ISO 8601 lets the last number of a duration have a fraction."""
 _DURATION = re.compile(
-    r"""P?(?=[0-9T])
-        (?:(?P<years>[0-9]+)Y)? (?:(?P<months>[0-9]+)M)?
-        (?:(?P<weeks>[0-9]+)W)? (?:(?P<days>[0-9]+)D)?
-        (?:T(?=[0-9]) (?:(?P<hours>[0-9]+)H)? (?:(?P<minutes>[0-9]+)M)?
-            (?:(?P<seconds>[0-9]+(?:\.[0-9]+)?)S)? )?""",
+    rf"""P?(?=[0-9T])
+        (?:(?P<years>{_NUMBER})Y)? (?:(?P<months>{_NUMBER})M)?
+        (?:(?P<weeks>{_NUMBER})W)? (?:(?P<days>{_NUMBER})D)?
+        (?:T(?=[0-9]) (?:(?P<hours>{_NUMBER})H)? (?:(?P<minutes>{_NUMBER})M)?
+            (?:(?P<seconds>{_NUMBER})S)? )?""",
     re.VERBOSE | re.IGNORECASE | re.ASCII,
 )
 
@@ -24,7 +26,8 @@ def parse_duration(text: str) -> timedelta | None:
     if match is None:
         return None
     try:
-        part = {name: float(value or 0) for name, value in match.groupdict().items()}
+        written = match.groupdict(default="0").items()
+        part = {name: float(number.replace(",", ".")) for name, number in written}
         return timedelta(
             days=part["days"] + 30 * part["months"] + 365 * part["years"],
             weeks=part["weeks"],

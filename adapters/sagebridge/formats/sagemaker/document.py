@@ -21,10 +21,13 @@ from sagebridge.errors import SourceError
 from sagebridge.formats.sagemaker.templates import NoPipeline, is_template, resource_of
 from sagebridge.model.losses import Loss
 from sagebridge.model.names import shown
+from sagebridge.model.pipeline import VERSION
 
 _SCALAR = re.compile(r"[^\s,\]}]+")
 _SPACE = re.compile(r"[ \t\n\r]*")
-_STRUCTURE = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
+_STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'
+_STRUCTURE = re.compile(rf"{_STRING}|[\[\]{{}}]", re.DOTALL)
+_NUMBER = re.compile(rf"{_STRING}|-?(?:NaN|Infinity|[0-9][0-9.eE+-]*)", re.DOTALL)
 MAX_DEPTH = 190
 """Levels of nesting that are read: Python has at most 200 in a file that it is written to."""
 
@@ -132,21 +135,19 @@ def parse(text: str, source: str) -> Document:
         raise NotAPipeline(source, f"nested too deeply (more than {MAX_DEPTH} levels)")
     try:
         value = json.loads(
-            text, object_pairs_hook=members, parse_constant=_refuse, parse_float=_finite
+            text, object_pairs_hook=members, parse_constant=_finite, parse_float=_finite
         )
     except json.JSONDecodeError as error:
-        cut = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string")
-        problem = f"not JSON: {error.msg}"
-        if cut:
+        problem, at = f"not JSON: {error.msg}", error.pos
+        if at >= len(text.rstrip()) or error.msg.startswith("Unterminated string"):
             problem = f"not JSON: the document is cut off{_where(text)}"
-            end = len(text.rstrip())
-            line, column = text.count("\n", 0, end) + 1, end - text.rfind("\n", 0, end)
-        else:
-            line, column = error.lineno, error.colno
-        raise MalformedJson(source, problem, line, column) from None
-    except ValueError as error:
-        raise SourceError(source, f"not JSON: {error}") from None
-    return Document(source, text, value, tuple(duplicates))
+            at = len(text.rstrip())
+    except ValueError:
+        problem, at = _unfit(text)
+    else:
+        return Document(source, text, value, tuple(duplicates))
+    line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
+    raise MalformedJson(source, problem, line, column)
 
 
 def open_document(text: str, source: str, resource: str = "") -> Document:
@@ -165,7 +166,7 @@ def unwrap(document: Document, resource: str = "") -> Document:
             f"{kind(value)} is no pipeline",
             "an object with Version and Steps is expected",
         )
-    if "Steps" in value:
+    if "Steps" in value or value.get("Version") == VERSION:
         return document
     if is_template(value):
         try:
@@ -215,15 +216,24 @@ def dump(value: Any) -> str:
     return text + "\n"
 
 
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no JSON number")
-
-
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"the number {text[:40]} is too large")
+        raise ValueError(text)
     return number
+
+
+def _unfit(text: str) -> tuple[str, int]:
+    """The first number of a text that no JSON value keeps, in words, and its offset."""
+    for match in _NUMBER.finditer(text):
+        number = match[0]
+        if number.lstrip("-") in ("NaN", "Infinity"):
+            return f"not JSON: {number} is no JSON number", match.start()
+        try:
+            json.loads(number, parse_float=_finite)
+        except ValueError:
+            return f"the number {number[:40]} is too large", match.start()
+    return "not JSON", 0
 
 
 def _depth(text: str) -> int:

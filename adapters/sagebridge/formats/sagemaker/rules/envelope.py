@@ -64,7 +64,9 @@ def check_envelope(definition: Definition) -> Iterator[Problem]:
             f"unsupported Version {shown(str(raw['Version']))} (expected {VERSION})",
         )
     steps = raw.get("Steps")
-    if not isinstance(steps, list):
+    if "Steps" not in raw:
+        yield Problem("no-steps", "", "the definition has no Steps: it needs at least one step")
+    elif not isinstance(steps, list):
         yield wrong_type("/Steps", "Steps", "an array", steps)
     elif not steps:
         yield Problem("no-steps", "/Steps", "Steps is empty: a pipeline needs at least one step")

@@ -83,13 +83,17 @@ def _check_get(text: Any, pointer: str, owner: str) -> Iterator[Problem]:
 
 def _check_join(raw: Any, pointer: str, owner: str) -> Iterator[Problem]:
     what = f"Std:Join in {owner}"
-    if not isinstance(raw, dict) or not isinstance(raw.get("Values"), list):
-        yield Problem("expression-form", pointer, f"{what} has no array of Values")
+    if not isinstance(raw, dict) or "Values" not in raw:
+        yield Problem("expression-form", pointer, f"{what} has no Values")
         return
     yield from _check_members(raw, ("On", "Values"), pointer, what)
     if not isinstance(raw.get("On", ""), str):
         message = f"On of {what} is {kind(raw['On'])} (a string expected)"
         yield Problem("expression-form", f"{pointer}/On", message)
+    if not isinstance(raw["Values"], list):
+        message = f"Values of {what} is {kind(raw['Values'])} (an array expected)"
+        yield Problem("expression-form", f"{pointer}/Values", message)
+        return
     for position, value in enumerate(raw["Values"]):
         if value is None or (isinstance(value, dict | list) and not is_expression(value)):
             yield Problem(

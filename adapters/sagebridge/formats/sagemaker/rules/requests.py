@@ -32,7 +32,7 @@ def check_requests(definition: Definition) -> Iterator[Problem]:
             yield from _check_flags(step)
         if step.type == "AutoML":
             yield from _check_auto_ml(step)
-        if step.type == "EMR":
+        if step.type == "EMR" and isinstance(step.raw.get("Arguments"), dict):
             yield from _check_emr(step)
 
 
