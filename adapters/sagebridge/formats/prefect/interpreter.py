@@ -16,21 +16,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sagebridge.errors import SagebridgeError
-from sagebridge.formats.functions import NotSelfContained, of_definition
+from sagebridge.formats.functions import NotSelfContained
 from sagebridge.formats.prefect.draft import Check, Draft, Handle
-from sagebridge.formats.step_forms import FORMS
-from sagebridge.model import conditions, expressions, pipeline, values
+from sagebridge.formats.prefect.words import Module
+from sagebridge.model import expressions
 from sagebridge.model.expressions import Join, Properties, is_expression
 
-PACKAGE = "sagebridge_operators.prefect"
 _OPERATORS: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
 }
-_PLAIN = (str, int, float, bool, list, tuple, dict)
-_CHANGEABLE = (list, dict, ast.FunctionDef)
+PLAIN = (str, int, float, bool, list, tuple, dict)
 _LONGEST = 1_000_000
 """Characters, bits and members of what is computed."""
 _WIDEST = 10_000
@@ -68,52 +66,6 @@ class _Branch:
 
     check: Check
     met: bool
-
-
-def words(draft: Draft, source: str) -> dict[str, Any]:
-    """What a flow file may import of ours, with step functions that add to ``draft``."""
-
-    def function(type_: str) -> Callable[..., Handle]:
-        return lambda name, **arguments: draft.step(type_, name, **arguments)
-
-    def step(type: str, name: str, **arguments: Any) -> Handle:
-        return draft.step(type, name, **arguments)
-
-    def python(name: str, function: Any, **arguments: Any) -> Handle:
-        return draft.python(name, of_definition(function, source), **arguments)
-
-    plain = (
-        *(getattr(conditions, name) for name in _CONDITIONS),
-        *(getattr(expressions, name) for name in _EXPRESSIONS),
-        *(getattr(pipeline, name) for name in _RECORDS),
-    )
-    return {
-        **{form.function: function(form.type) for form in FORMS.values()},
-        **{one.__name__: one for one in plain},
-        "ABSENT": values.ABSENT,
-        "execution": expressions.execution,
-        "step": step,
-        "python": python,
-        "shell": draft.shell,
-        "begin": draft.begin,
-        "finish": draft.finish,
-        "stop_jobs": None,
-    }
-
-
-_CONDITIONS = (
-    "equals",
-    "greater_than",
-    "greater_than_or_equal_to",
-    "is_in",
-    "less_than",
-    "less_than_or_equal_to",
-    "not_",
-    "or_",
-    "other_condition",
-)
-_EXPRESSIONS = ("JsonGet", "get", "join", "json_get", "json_get_s3", "parameter")
-_RECORDS = ("CacheConfig", "OutputParameter", "PropertyFile", "RetryPolicy")
 
 
 @dataclass(slots=True)
@@ -278,7 +230,7 @@ class Interpreter:
         return result
 
     def _computed(self, node: ast.expr, function: Callable[..., Any], *operands: Any) -> Any:
-        if not all(isinstance(one, _PLAIN) and _size(one) <= _LONGEST for one in operands):
+        if not all(isinstance(one, PLAIN) and _size(one) <= _LONGEST for one in operands):
             raise Beyond(node, "a computation with what is known only at run time")
         if function is operator.mul and not all(isinstance(one, int | float) for one in operands):
             raise Beyond(node, "a repetition")
@@ -324,7 +276,7 @@ class Interpreter:
                 return base.name
             case Properties() if not name.startswith("_"):
                 return getattr(base, name)
-            case _Module(members) if name in members:
+            case Module(members) if name in members:
                 return members[name]
         if base is expressions.execution and not name.startswith("_") and hasattr(base, name):
             return getattr(base, name)
@@ -404,71 +356,6 @@ class Interpreter:
             yield
         finally:
             self._depth -= 1
-
-
-@dataclass(frozen=True, slots=True)
-class _Module:
-    """A module that a file imports as a whole."""
-
-    members: Mapping[str, Any]
-
-
-def module_names(tree: ast.Module, draft: Draft, source: str = "") -> dict[str, Any]:
-    """The names of a file as its flows see them; what is not understood raises when it is used."""
-    ours = words(draft, source)
-    names: dict[str, Any] = {}
-    interpreter = Interpreter(draft, names)
-    for node in tree.body:
-        match node:
-            case ast.ImportFrom(module=module, names=aliases):
-                for alias in aliases:
-                    known = module == PACKAGE and alias.name in ours
-                    names[alias.asname or alias.name] = (
-                        ours[alias.name] if known else Beyond(node, f"{module}.{alias.name}")
-                    )
-            case ast.Import(names=aliases):
-                for alias in aliases:
-                    name = alias.asname or alias.name.partition(".")[0]
-                    known = alias.name == PACKAGE and alias.asname is not None
-                    names[name] = _Module(ours) if known else Beyond(node, f"module {alias.name}")
-            case ast.FunctionDef(name=name):
-                names[name] = node
-            case ast.ClassDef(name=name) | ast.AsyncFunctionDef(name=name):
-                names[name] = Beyond(node, f"the name {name!r}")
-            case (
-                ast.Assign(targets=[ast.Name(id=name)], value=value)
-                | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
-            ):
-                try:
-                    names[name] = interpreter.value(value, {})
-                except (Beyond, Fault) as error:
-                    if _may_change(value, names):
-                        _forget_constants(node, names)
-                    names[name] = Beyond(node, str(error))
-            case ast.If(test=ast.Compare(left=ast.Name(id="__name__"))):
-                pass
-            case ast.Expr(value=value) if not _may_change(value, names):
-                pass
-            case _:
-                _forget_constants(node, names)
-    return names
-
-
-def _may_change(node: ast.expr, names: Mapping[str, Any]) -> bool:
-    """Whether an expression calls a function of the file, or one that is given a list or dict."""
-    calls = any(isinstance(one, ast.Call) for one in ast.walk(node))
-    return calls and any(isinstance(names.get(one), _CHANGEABLE) for one in _mentioned(node))
-
-
-def _forget_constants(node: ast.stmt, names: dict[str, Any]) -> None:
-    """After a statement that is not followed no constant is known to be what it was."""
-    beyond = Beyond(node, "what a statement of the module makes of it")
-    constants = [name for name, value in names.items() if isinstance(value, _PLAIN)]
-    names.update(dict.fromkeys((*constants, *_mentioned(node)), beyond))
-
-
-def _mentioned(node: ast.AST) -> Iterator[str]:
-    return (one.id for one in ast.walk(node) if isinstance(one, ast.Name))
 
 
 def _defaults(arguments: ast.arguments) -> Iterator[tuple[str, ast.expr]]:

@@ -18,9 +18,10 @@ from typing import Any
 from sagebridge.errors import SourceError
 from sagebridge.findings import Finding
 from sagebridge.formats.prefect.draft import Draft
-from sagebridge.formats.prefect.interpreter import Beyond, Fault, Interpreter, module_names
+from sagebridge.formats.prefect.interpreter import Beyond, Fault, Interpreter
+from sagebridge.formats.prefect.module import module_names
 from sagebridge.formats.prefect.signature import TYPES, Argument, read_descriptions
-from sagebridge.formats.prefect.tracer import trace_flows
+from sagebridge.formats.prefect.tracer import ORIGIN, trace_flows
 from sagebridge.formats.python_files import (
     FileReading,
     PythonFileError,
@@ -163,7 +164,7 @@ def _reading(file: str, tree: ast.Module, function: Function) -> FileReading:
         for step, line in interpreter.lines.items():
             if isinstance(made := draft.steps[step], CarriedStep):
                 draft.steps[step] = replace(made, origin=f"{Path(file).name}:{line}")
-        pipeline = draft.pipeline()
+        pipeline = replace(draft.pipeline(), origin=ORIGIN)
     except Fault as fault:
         raise PythonFileError(file, fault.line, str(fault)) from None
     limit = options.get("task_runner")
