@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +24,13 @@ ROUNDS = {"Get": "Parameters.rounds"}
 class Dag:
     dag_id = "ages"
     render_template_as_native_obj = False
+
+    @property
+    def params(self) -> Any:
+        return self
+
+    def get_param(self, name: str) -> Any:
+        return SimpleNamespace(has_value=name == "bucket", value="b")
 
     def get_template_env(self) -> Any:
         return jinja2.sandbox.SandboxedEnvironment()
@@ -61,6 +69,8 @@ SAID = {
     "{% raw %}{{ x }}{% endraw %}": "{{ x }}",
     "{{ dag_run.run_id }}": RUN_ID,
     "{{ dag.dag_id }}": {"Get": "Execution.PipelineName"},
+    "{{ ti.run_id }}": RUN_ID,
+    "{{ task_instance.dag_id }}": {"Get": "Execution.PipelineName"},
     "{{ dag_run.conf['bucket'] }}": {"Get": "Parameters.bucket"},
     "{{ dag_run.conf.get('bucket', 'b') }}": {"Get": "Parameters.bucket"},
     "{{ ti.xcom_pull('group.fit') }}": {"Get": "Steps.Fit.ModelPackageArn"},
@@ -87,6 +97,12 @@ SAID = {
 UNSAYABLE = {
     "{{ ds }}": "macro",
     "{{ macros.ds_add(ds, 1) }}": "macro",
+    "{{ macros.datetime.now() }}": "macro",
+    "{{ mine('x', y=1) }}": "macro",
+    "{{ ti.try_number }}": "macro",
+    "{{ ti.xcom_pull(task_ids=ds) }}": "template",
+    "{{ dag_run.conf.get('bucket', 'c') }}": "parameter",
+    "{{ dag_run.conf.get('rounds', 5) }}": "parameter",
     "{{ var.json.x.y }}": "variable",
     "{{ conn.aws.password }}": "connection",
     "{{ params.bucket | upper }}": "filter",
@@ -133,6 +149,12 @@ def test_fields_that_the_operator_makes_integers() -> None:
 def test_keys_and_other_fields_are_no_templates() -> None:
     assert values().of({"{{ ds }}": 1}) == {"{{ ds }}": 1}
     assert values().of("{{ ds }}", templated=False) == "{{ ds }}"
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_no_number_of_json(number: float) -> None:
+    with pytest.raises(Unsayable, match="no number of JSON"):
+        values().of({"inside": [number]})
 
 
 def test_what_is_no_json() -> None:

@@ -7,6 +7,7 @@ filter): that raises :class:`Unsayable`, or is asked for at the start of the pip
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +29,7 @@ from sagebridge.model.expressions import (
     plain,
 )
 from sagebridge.model.names import shown
-from sagebridge.model.values import Object, Value
+from sagebridge.model.values import Object, Value, same
 
 RETURN_VALUE = "return_value"
 Part: TypeAlias = "str | int"
@@ -41,10 +42,14 @@ _MAPS = frozenset(("Environment", "HyperParameters", "StaticHyperParameters", "r
 """Members whose own members are data, not members of AWS's response."""
 _KEYED = {"Outputs": "OutputName", "ProcessingInputs": "InputName"}
 _RUN = {
-    ("run_id",): execution.pipeline_execution_id,
-    ("dag_run", "run_id"): execution.pipeline_execution_id,
-    ("dag", "dag_id"): execution.pipeline_name,
-    ("dag_run", "dag_id"): execution.pipeline_name,
+    **dict.fromkeys(
+        ("run_id", "dag_run.run_id", "ti.run_id", "task_instance.run_id"),
+        execution.pipeline_execution_id,
+    ),
+    **dict.fromkeys(
+        ("dag.dag_id", "dag_run.dag_id", "ti.dag_id", "task_instance.dag_id"),
+        execution.pipeline_name,
+    ),
 }
 
 
@@ -102,6 +107,8 @@ class Values:
             return self.of(item, ask, templated=templated, integers=integers, at=here)
 
         match value:
+            case float() if not math.isfinite(value):
+                return ask(Unsayable("value", f"{value}, which is no number of JSON", str(value)))
             case None | bool() | int() | float():
                 return value
             case str():
@@ -250,7 +257,8 @@ class Values:
                 return self._parameter(name, text)
             case ["dag_run", "conf", str(name)] if name != "get":
                 return self._parameter(name, text)
-            case ["dag_run", "conf", "get", _Call((str(name), *_), _)]:
+            case ["dag_run", "conf", "get", _Call((str(name), *default), _)]:
+                self._check_default(name, default, text)
                 return self._parameter(name, text)
             case ["ti" | "task_instance", "xcom_pull", _Call() as call, *path]:
                 return self._pulled(call, tuple(path), text)
@@ -258,10 +266,12 @@ class Values:
                 raise Unsayable("variable", "an Airflow Variable", text)
             case ["conn", *_]:
                 raise Unsayable("connection", "an Airflow Connection", text)
-            case ["params" | "ti" | "task_instance" | None, *_]:
+            case ["params" | None, *_]:
                 raise Unsayable("template", "a Jinja expression that computes", text)
-            case [*names] if tuple(names) in _RUN:
-                return _RUN[tuple(names)]
+            case ["ti" | "task_instance", *rest] if None in rest:
+                raise Unsayable("template", "a Jinja expression that computes", text)
+        if all(isinstance(one, str) for one in chain) and (known := ".".join(chain)) in _RUN:
+            return _RUN[known]
         raise Unsayable("macro", "what only Airflow knows of a run", text)
 
     def _parameter(self, name: str, text: str) -> Value:
@@ -269,6 +279,14 @@ class Values:
             what = f"the parameter {shown(name)}, which the DAG does not declare"
             raise Unsayable("parameter", what, name if _WORD.fullmatch(name) else text)
         return parameter(name)
+
+    def _check_default(self, name: str, default: Sequence[Any], text: str) -> None:
+        """``conf`` has what a run is started with: its default is not that of the DAG's param."""
+        if name in self.types and default:
+            param = self.dag.params.get_param(name)
+            if not (param.has_value and same(param.value, default[0])):
+                what = f"a default other than that of the param {shown(name)}"
+                raise Unsayable("parameter", what, text)
 
     def _pulled(self, call: _Call, path: tuple[Any, ...], text: str) -> Value:
         given = dict(zip(("task_ids", "dag_id", "key"), call.arguments, strict=False))
