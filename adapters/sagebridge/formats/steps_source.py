@@ -179,6 +179,12 @@ def commented(node: ast.AST, losses: Sequence[Loss]) -> str:
     return "\n".join((*comments, source(node)))
 
 
+def docstring(name: str, kind: str, pipeline: Pipeline) -> str:
+    """The first line of a file."""
+    origin = f" from {pipeline.origin}" if pipeline.origin else ""
+    return f"{name}: {kind} that sagebridge wrote{origin}."
+
+
 def import_from(module: str, names: Sequence[str]) -> ast.stmt:
     """Names in the order in which ruff sorts them: constants, classes, functions."""
     ordered = sorted(names, key=lambda name: (not name.isupper(), not name[0].isupper(), name))

@@ -140,7 +140,10 @@ class Parallelism(Strict):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pipeline(Strict):
-    """A pipeline definition and, as keyword fields at the end, what AWS keeps beside it."""
+    """A pipeline definition and, as keyword fields at the end, what AWS keeps beside it.
+
+    ``origin`` is what it was read from, in words; empty where it was made in Python.
+    """
 
     steps: Steps
     parameters: tuple[Parameter, ...] | Absent = ABSENT
@@ -155,6 +158,7 @@ class Pipeline(Strict):
     role_arn: str | Absent = field(default=ABSENT, compare=False)
     tags: Value = field(default=ABSENT, compare=False)
     parallelism: Parallelism | Absent = field(default=ABSENT, compare=False)
+    origin: str = field(default="", compare=False)
 
     @property
     def declared(self) -> tuple[Parameter, ...]:

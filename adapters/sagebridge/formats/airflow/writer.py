@@ -26,6 +26,7 @@ from sagebridge.formats.steps_source import (
     Functions,
     StepSource,
     commented,
+    docstring,
     import_from,
     indented,
 )
@@ -83,7 +84,7 @@ class DagFile:
 
     def _docstring(self) -> str:
         name = self.pipeline.name or "pipeline"
-        return f"{name}: an Airflow DAG that sagebridge wrote from a SageMaker pipeline definition."
+        return docstring(name, "an Airflow DAG", self.pipeline)
 
     def _sdk_names(self) -> Iterator[str]:
         if self.pipeline.declared:

@@ -23,6 +23,7 @@ from sagebridge.model.carried import with_code
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
 
+ORIGIN = "a Prefect flow"
 _LIMIT = 75.0
 """Seconds after which a file that does not let itself be interrupted is given up."""
 
@@ -79,7 +80,7 @@ def _reading(file: str, flow: dict[str, Any]) -> FileReading:
     losses = (Loss(**{**loss, "place": f"{file}:{loss['place']}"}) for loss in flow["losses"])
     return FileReading(
         flow["name"],
-        with_code(pipeline, flow["code"]),
+        replace(with_code(pipeline, flow["code"]), origin=ORIGIN),
         tuple(losses),
         flow["line"],
         flow["lines"],

@@ -25,6 +25,7 @@ from sagebridge.formats.steps_source import (
     Functions,
     StepSource,
     commented,
+    docstring,
     import_from,
     indented,
 )
@@ -105,10 +106,7 @@ class FlowFile:
         body = [*begin, *(block.text(used) for block in blocks), "return finish()"]
         self.names.use("finish")
         self.names.use("stop_jobs")
-        told = (
-            f"{self.name}: a Prefect flow that sagebridge wrote "
-            "from a SageMaker pipeline definition."
-        )
+        told = docstring(self.name, "a Prefect flow", self.pipeline)
         head = self._head()
         parts = [
             source(ast.Module([ast.Expr(ast.Constant(told))], [])),

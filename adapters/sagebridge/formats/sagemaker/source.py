@@ -35,6 +35,7 @@ def read(source: Any) -> tuple[Pipeline, tuple[Loss, ...]]:
 def pipeline_of(document: Document) -> tuple[Pipeline, tuple[Loss, ...]]:
     """The pipeline of an opened document, named by the document, else by its file's stem."""
     pipeline, losses = read_definition(document)
+    pipeline = replace(pipeline, origin="a SageMaker pipeline definition")
     if pipeline.name is None:
         stem = Path((document.outer or document).source).stem
         pipeline = replace(pipeline, name=stem if not stem.startswith("<") else None)
