@@ -328,11 +328,22 @@ def stated(value: Value) -> Value:
             case None | str() | int() | float() | Get() | Absent():
                 pass
             case other:
-                raise TypeError(
-                    f"a {type(other).__name__} is no value of a pipeline; it takes texts, numbers, "
-                    "lists and dicts, and says what another step makes by step.properties…"
-                )
+                raise TypeError(_no_value(other))
     return found
+
+
+def _no_value(found: object) -> str:
+    kind = type(found).__name__
+    if kind.endswith("XComArg"):
+        return (
+            f"a {kind} is no value of a pipeline: what a step of ours makes is step.properties…; "
+            "what a @task returns is .properties.return_value of a PythonStepOperator with its "
+            "function"
+        )
+    return (
+        f"a {kind} is no value of a pipeline; it takes texts, numbers, lists and dicts, and says "
+        "what another step makes by step.properties…"
+    )
 
 
 def _plain(value: Value) -> Value:

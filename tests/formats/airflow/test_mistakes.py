@@ -58,6 +58,13 @@ MISTAKES = {
 }
 AFTERWARDS = {
     "arguments afterwards": ('abalone_train.arguments = {"x": 1}', "has no setter"),
+    "what a function returns": (
+        (
+            "from airflow.sdk import task\n    @task\n    def made(): return 5\n    "
+            'ModelOperator(task_id="m", arguments={"x": made()})'
+        ),
+        "what a @task returns is .properties.return_value of a PythonStepOperator",
+    ),
     "a branch by name": (
         'ConditionOperator(task_id="c", conditions=[], if_steps=["AbaloneTrain"])',
         "a step is expected",
