@@ -33,6 +33,7 @@ CODES = MappingProxyType(
         "emr-steps": "EMR steps of one task, a step each",
         "endpoint-update": "an endpoint that is updated, as SageMaker does with one that exists",
         "engine-option": "words that only the orchestrator has a use for",
+        "exit-code": "an exit code by which Airflow skips a command",
         "failure-handling": "what a try statement does when a task fails",
         "filter": "a Jinja filter; a parameter asks for the value",
         "function-name": "a Lambda function named otherwise than by its ARN",

@@ -74,6 +74,7 @@ with DAG("mixed", schedule=None, params={"bucket": Param("b", type="string"), "r
         task_id="hello",
         bash_command="echo hello $NAME in {{ params.bucket }}",
         env={"NAME": "{{ params.rows }}"},
+        skip_on_exit_code=None,
     )
     measure("{{ ti.xcom_pull('prep')['path'] }}") >> hello
 '''
@@ -104,6 +105,11 @@ def told(pipeline: Pipeline, to: str) -> str:
     text, losses = sagebridge.write(pipeline, to)
     assert losses == ()
     return text
+
+
+def below(text: str) -> str:
+    """A file without its first line, which says what it was written from."""
+    return text.partition("\n")[2]
 
 
 def taken(text: str, tmp_path: Path, name: str = "back.py") -> Pipeline:
@@ -138,9 +144,9 @@ def test_files_come_to_rest_after_one_translation(read: Read, tmp_path: Path) ->
     from_flow, from_dag = taken(flow, tmp_path), taken(dag, tmp_path)
     assert from_flow == pipeline
     assert from_dag == pipeline
-    assert told(from_flow, "airflow") == dag
+    assert below(told(from_flow, "airflow")) == below(dag)
     assert told(from_dag, "prefect") == flow
-    assert told(from_flow, "prefect") == flow
+    assert below(told(from_flow, "prefect")) == below(flow)
     assert ("prep", "measure") in graph(from_flow).edges
     assert ("measure", "hello") in graph(from_flow).edges
 
@@ -202,7 +208,7 @@ with DAG("python", schedule=None, params={"rows": 10, "shell": 1}):
         assert (function(back, "One")(1), function(back, "work")(2)) == (2, 20)
         assert function(back, "transform")(3) == 3
         assert function(back, "sum")(2) == [0, 1]
-        assert told(back, "prefect") == flow
+        assert below(told(back, "prefect")) == below(flow)
         defined = [one.name for one in ast.parse(text).body if isinstance(one, ast.FunctionDef)]
         assert len(set(defined)) == len(defined)
         assert set(defined).isdisjoint({"rows", "sum", "transform", "python"})
@@ -325,6 +331,8 @@ def test_airflows_context_is_known_in_full(read: Read) -> None:
     expected = {
         ("x, templates_dict=None", "op_args=[1]"): "templates_dict",
         ("x", "op_args=[1], templates_dict={'day': '{{ ds }}'}"): "templates_dict",
+        ("x, templates_dict", "op_args=[1], op_kwargs={'templates_dict': {}}"): "templates_dict",
+        ("x", "op_kwargs={'x': 1, 'templates_dict': {}}"): "templates_dict",
         ("inlets, x=1", ""): "inlets",
         ("prev_start_date_success", ""): "prev_start_date_success",
         ("ts_nodash_with_tz, try_number", "op_args=['x']"): "try_number",
@@ -340,6 +348,66 @@ def test_airflows_context_is_known_in_full(read: Read) -> None:
     for at, filled in enumerate(expected.values()):
         why = found[f"t{at}"]
         assert (f"takes Airflow's context ({filled})" in why) if filled else why == ""
+
+
+def test_a_function_is_given_what_it_asks_for(read: Read) -> None:
+    """As Airflow does it, which passes over the other named arguments of an operator."""
+    lines = "def load(x, y=1): return x\n\nwith DAG('d', schedule=None):\n    "
+    call = "PythonOperator(task_id='t', python_callable=load, op_kwargs={'x': 1, 'other': 2})"
+    (step,) = read(f"{HEAD}{lines}{call}").pipeline.steps
+    assert step.arguments == {"args": (), "kwargs": {"x": 1}}
+
+
+@pytest.mark.parametrize(
+    ("task", "why"),
+    [
+        ("PythonOperator(task_id='t', python_callable=load, op_args=given())", "arguments"),
+        ("PythonOperator(task_id='t', python_callable=load, op_kwargs=given())", "arguments"),
+        ("BashOperator(task_id='t', bash_command='env', env=given())", "an environment"),
+        ("BashOperator(task_id='t', bash_command=given())", "a command"),
+    ],
+)
+def test_what_another_task_says_of_all_arguments(task: str, why: str, read: Read) -> None:
+    lines = "def load(x): return x\n\nwith DAG('d', schedule=None):\n"
+    given = "    @task\n    def given(): return {}\n    "
+    found = read(f"{HEAD}{lines}{given}{task}")
+    assert [step.name for step in found.pipeline.steps] == ["given"]
+    (lost,) = found.losses
+    assert lost.severity == "dropped"
+    assert f"task t: it has {why}" in lost.what
+    assert "known only when the DAG runs" in lost.what
+
+
+def test_exit_codes_that_skip_are_told(read: Read) -> None:
+    told = {
+        "'exit 99'": "changed",
+        "'true', skip_on_exit_code=99": "changed",
+        "'true'": "info",
+        "'exit 99', skip_on_exit_code=None": "",
+    }
+    lines = [
+        f"    BashOperator(task_id='t{at}', bash_command={given})\n"
+        for at, given in enumerate(told)
+    ]
+    found = read(f"{HEAD}with DAG('d', schedule=None):\n{''.join(lines)}")
+    first = 2 + HEAD.count("\n")
+    assert [(one.code, one.severity, one.place.rpartition(":")[2]) for one in found.losses] == [
+        ("exit-code", severity, str(first + at))
+        for at, severity in enumerate(told.values())
+        if severity
+    ]
+
+
+def test_files_say_what_they_were_written_from(read: Read, tmp_path: Path) -> None:
+    pipeline = read(
+        f"{HEAD}with DAG('d', schedule=None):\n    BashOperator(task_id='t', bash_command='true')"
+    ).pipeline
+    flow = told(pipeline, "prefect")
+    assert flow.startswith('"""d: a Prefect flow that sagebridge wrote from an Airflow DAG."""')
+    dag = told(taken(flow, tmp_path), "airflow")
+    assert dag.startswith('"""d: an Airflow DAG that sagebridge wrote from a Prefect flow."""')
+    made = told(Pipeline(pipeline.steps, name="d"), "airflow")
+    assert made.startswith('"""d: an Airflow DAG that sagebridge wrote."""')
 
 
 def test_what_else_a_command_does_is_a_loss(read: Read) -> None:

@@ -45,6 +45,8 @@ _CONTEXT = frozenset(
     )
 )
 """Arguments that every Airflow fills in when a function has them."""
+_TEMPLATES = "templates_dict"
+"""An argument that Airflow fills in whatever the operator's own arguments say."""
 
 
 @cache
@@ -65,17 +67,24 @@ def own_step(operator: Any, name: str, values: Values, origin: str) -> CarriedSt
 
 
 def python_step(operator: Any, name: str, values: Values, origin: str) -> PythonStep:
-    """A PythonOperator or @task function with its source. Raises :class:`NotSelfContained`."""
+    """A PythonOperator or @task function with its source. Raises :class:`NotSelfContained`.
+
+    Airflow gives a function those of the named arguments that it asks for.
+    """
     called = operator.python_callable
     function = of_function(called, decorated=hasattr(operator, "custom_operator_name"))
-    if operator.templates_dict:
-        raise NotSelfContained("takes Airflow's context (templates_dict)")
+    given_args, given_kwargs = operator.op_args, operator.op_kwargs
+    if not (isinstance(given_args, list | tuple) and isinstance(given_kwargs, Mapping)):
+        raise NotSelfContained("has arguments that are known only when the DAG runs")
     asked = inspect.signature(called).parameters
-    said = {*list(asked)[: len(operator.op_args)], *operator.op_kwargs}
+    if operator.templates_dict or _TEMPLATES in {*asked, *given_kwargs}:
+        raise NotSelfContained(f"takes Airflow's context ({_TEMPLATES})")
+    said = {*list(asked)[: len(given_args)], *given_kwargs}
     filled = sorted(_context().intersection(asked) - said)
     if filled or any(one.kind is one.VAR_KEYWORD for one in asked.values()):
         raise NotSelfContained(f"takes Airflow's context ({', '.join(filled) or '**kwargs'})")
-    arguments = call_arguments(operator.op_args, operator.op_kwargs)
+    kwargs = {name: value for name, value in given_kwargs.items() if name in asked}
+    arguments = call_arguments(given_args, kwargs)
     return PythonStep(name, PYTHON, _sayable(arguments, values), function=function, origin=origin)
 
 
@@ -86,6 +95,8 @@ def shell_step(operator: Any, name: str, values: Values, origin: str) -> ShellSt
         raise NotSelfContained("has a command that is known only when the DAG runs")
     if command.endswith((".sh", ".bash")):
         raise NotSelfContained(f"runs a file beside it, {command.split()[-1]}")
+    if not isinstance(operator.env, Mapping | None):
+        raise NotSelfContained("has an environment that is known only when the DAG runs")
     if operator.cwd:
         raise NotSelfContained("runs in a folder of its own (cwd)")
     if given(operator).get("output_processor"):
@@ -94,6 +105,11 @@ def shell_step(operator: Any, name: str, values: Values, origin: str) -> ShellSt
         raise NotSelfContained("skips what follows by its exit code (skip_on_exit_code)")
     arguments = shell_arguments(command, operator.env, operator.append_env)
     return ShellStep(name, SHELL, _sayable(arguments, values), origin=origin)
+
+
+def skipping(operator: Any) -> bool:
+    """Whether Airflow skips a command that ends with 99, and what follows it; a step fails."""
+    return 99 in operator.skip_on_exit_code
 
 
 def _sayable(arguments: Mapping[str, Any], values: Values) -> Object:

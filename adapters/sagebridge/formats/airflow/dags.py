@@ -9,17 +9,25 @@ so that no run starts on a guess. Everything else is a loss at its line.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from sagebridge.formats.airflow import provider, settings
-from sagebridge.formats.airflow.code import own_step, python_step, shell_step
+from sagebridge.formats.airflow.code import own_step, python_step, shell_step, skipping
+from sagebridge.formats.airflow.kinds import (
+    SENSED,
+    class_of,
+    classes,
+    job_names,
+    kind_of,
+    known,
+)
 from sagebridge.formats.airflow.live import TYPES, param_type, pipeline_of
-from sagebridge.formats.airflow.placing import Gate
+from sagebridge.formats.airflow.placing import AFTER_FAILURE, Gate
 from sagebridge.formats.airflow.provider.conditions import condition_step
-from sagebridge.formats.airflow.provider.task import Builder, Kind, Task, Undoable, under
-from sagebridge.formats.airflow.tree import Role, Tree, in_order
+from sagebridge.formats.airflow.provider.task import Builder, Task, Undoable, under
+from sagebridge.formats.airflow.tree import Role, Tree, in_order, trigger_rule
 from sagebridge.formats.airflow.values import Unsayable, Values, identifier
 from sagebridge.formats.functions import NotSelfContained
 from sagebridge.model.carried import RETURN_VALUE, CarriedStep, without
@@ -42,15 +50,6 @@ TARGET = "pipeline"
 _MAX_ACTIVE_TASKS = 16
 """Airflow's own default."""
 _BRANCHES = frozenset(("BaseBranchOperator", "BranchMixIn", "ShortCircuitOperator"))
-_SENSED = {
-    "EmrStepSensor": "step_id",
-    "SageMakerAutoMLSensor": "job_name",
-    "SageMakerEndpointSensor": "endpoint_name",
-    "SageMakerTrainingSensor": "job_name",
-    "SageMakerTransformSensor": "job_name",
-    "SageMakerTuningSensor": "job_name",
-}
-"""Sensors that wait for a job, and the argument that names it."""
 
 
 class Places(Protocol):
@@ -85,6 +84,8 @@ class _DagReader:
         }
         self.values = Values(dag, types)
         self.names = dict(self._names())
+        self.jobs: list[tuple[str, Any]] = []
+        self.owners: dict[str, str] = {}
         self.made: dict[tuple[str, str], Get] = {}
         self.roles: dict[str, Role] = {}
         self.dropped: dict[str, str] = {}
@@ -160,15 +161,23 @@ class _DagReader:
 
     def _outputs(self) -> None:
         for task_id, task in self.tasks.items():
-            kind = _kind(task)
-            if kind is None:
+            kind = kind_of(task)
+            if kind is None or _is_after_failure(task):
                 continue
             name = self.names[task_id]
+            self.jobs += [(task_id, job) for job in job_names(task)]
+            self.owners.update(dict.fromkeys(kind.steps(task, name), task_id))
             if kind.outputs is not None:
                 self.values.outputs[task_id] = kind.outputs(task, name)
             if kind.names is not None:
                 for member, text, get in kind.names(task, name):
                     self.made.setdefault((member, text), get)
+
+    def _forget(self, task: Any) -> None:
+        """What a task that is left out would hand on is known to Airflow alone."""
+        self.values.outputs.pop(task.task_id, None)
+        name = self.names[task.task_id]
+        self.made = {key: get for key, get in self.made.items() if get.name != name}
 
     # Roles
 
@@ -176,6 +185,12 @@ class _DagReader:
         reads: Iterable[str] = ()
         role = Role(task)
         if hasattr(task, "watched"):
+            return role
+        if _is_after_failure(task):
+            rule = trigger_rule(task)
+            what = f"trigger rule {rule}: a step never runs after what did not succeed"
+            advice = "act on the pipeline's EventBridge events"
+            self._leave_out(task, "trigger-rule", what, advice)
             return role
         if _is_ours(task):
             reads = settings.arguments_of_ours(task)
@@ -188,25 +203,21 @@ class _DagReader:
         elif hasattr(task, "partial_kwargs"):
             what = "is mapped over what is known only when the DAG runs"
             self._leave_out(task, "mapped-task", what, "make it a loop of the DAG file")
-        elif (kind := _kind(task)) is not None:
+        elif (kind := kind_of(task)) is not None:
             reads = (*kind.reads, *settings.own_arguments(task))
             self._build(role, kind.build)
-        elif _class_of(task, {provider.CONDITION}) is not None:
+        elif class_of(task, {provider.CONDITION}) is not None:
             reads = ("conditions", "condition_type", "left_value", "right_value")
             reads = (*reads, "if_task_ids", "else_task_ids")
             self._build_condition(role)
         else:
             reads = ("python_callable", "op_args", "op_kwargs")
-            reads = (*reads, "bash_command", "env", "append_env")
+            reads = (*reads, "bash_command", "env", "append_env", "skip_on_exit_code")
             self._own_code(role)
         if role.steps:
             for lost in settings.of_task(task, frozenset(reads)):
-                self._lose(task, *lost)
-        rule = str(getattr(task.trigger_rule, "value", task.trigger_rule))
-        counts = role.steps or task.downstream_task_ids
-        if rule != "all_success" and task.upstream_task_ids and counts:
-            what = f"trigger rule {rule}: a step runs only after all that it waits for succeeded"
-            self._lose(task, "trigger-rule", "changed", what)
+                if lost.code != "no-wait" or not self._is_awaited(task):
+                    self._lose(task, *lost)
         return role
 
     def _build(self, role: Role, build: Builder) -> None:
@@ -215,6 +226,7 @@ class _DagReader:
             role.steps = build(self._task(task))
         except Undoable as why:
             self._leave_out(task, "run-time-argument", str(why), "say it in the DAG file")
+            self._forget(task)
             return
         if task.doc_md:
             role.steps[-1] = replace(role.steps[-1], description=task.doc_md)
@@ -241,7 +253,7 @@ class _DagReader:
     def _build_condition(self, role: Role) -> None:
         task = role.operator
         try:
-            if not all(isinstance(one, str) for one in (*task.if_task_ids, *task.else_task_ids)):
+            if not all(map(_are_ids, (task.if_task_ids, task.else_task_ids))):
                 raise Undoable("its branches are known only when the DAG runs")
             step = condition_step(self._task(task))
         except Undoable as why:
@@ -268,7 +280,7 @@ class _DagReader:
         """A branch that Python decides: a Condition for each way, on a parameter to be given."""
         task, name = role.operator, self.names[role.operator.task_id]
         ways = [one for one in self.tasks if one in task.downstream_task_ids]
-        single = "ShortCircuitOperator" in _classes(task)
+        single = "ShortCircuitOperator" in classes(task)
         asked = []
         for way in [ways] if single else [[one] for one in ways]:
             own = name if single else f"{name[:31]}-{self.names[way[0]][:32]}"
@@ -292,17 +304,17 @@ class _DagReader:
 
     def _own_code(self, role: Role) -> None:
         """Tasks that are no step of SageMaker's: carried, passed over or left out."""
-        task, classes = role.operator, _classes(role.operator)
+        task, names = role.operator, classes(role.operator)
         name, kind = self.names[task.task_id], type(task).__name__
-        if "LatestOnlyOperator" in classes:
+        if "LatestOnlyOperator" in names:
             what = "it stands for nothing: a pipeline has no runs of the past"
             self._lose(task, "empty-task", "info", what)
-        elif classes & _BRANCHES:
+        elif names & _BRANCHES:
             self._build_choice(role, f"{task.operator_name} decides in Python")
-        elif "EmptyOperator" in classes:
+        elif "EmptyOperator" in names:
             what = "it stands for nothing: what follows it waits for what it waits for"
             self._lose(task, "empty-task", "info", what)
-        elif "BaseSensorOperator" in classes:
+        elif "BaseSensorOperator" in names:
             self._sensor(task)
         elif kind in ("PythonOperator", "_PythonDecoratedOperator"):
             self._carry(role, "python-task", python_step)
@@ -312,11 +324,21 @@ class _DagReader:
                 self.values.outputs[task.task_id] = output
         elif kind == "BashOperator":
             self._carry(role, "shell-task", shell_step)
+            if role.steps and skipping(task):
+                asked = "skip_on_exit_code" in settings.given(task) or "99" in task.bash_command
+                what = "a command that ends with 99 fails its step: Airflow skips it"
+                advice = "end it with 0 where what follows may run"
+                self._lose(task, "exit-code", "changed" if asked else "info", what, advice)
             if role.steps:
                 self.values.outputs[task.task_id] = under(name, RETURN_VALUE)
         else:
-            code = "python-task" if "PythonOperator" in classes else "operator"
-            self._leave_out(task, code, f"{task.operator_name} is no step type of SageMaker's", "")
+            code = "python-task" if "PythonOperator" in names else "operator"
+            what = f"{task.operator_name} is no step type of SageMaker's"
+            cls: Any = type(task)
+            whole, changed = known(cls)
+            if changed:
+                what = f"{task.operator_name} has its own {changed}, other than {whole}"
+            self._leave_out(task, code, what, "")
 
     def _carry(self, role: Role, code: str, build: Any) -> None:
         task = role.operator
@@ -329,8 +351,7 @@ class _DagReader:
             self.dropped.update({step.name: origin for step in role.steps})
 
     def _sensor(self, task: Any) -> None:
-        waits_for = getattr(task, _SENSED.get(type(task).__name__, ""), None)
-        if waits_for is not None and self._is_step_here(waits_for):
+        if self._sensed(task):
             self._lose(
                 task, "sensor", "info", "it is not needed: the step itself waits for its job"
             )
@@ -339,14 +360,22 @@ class _DagReader:
         advice = "start the pipeline by an event, or add a Callback step"
         self._leave_out(task, "sensor", what, advice)
 
-    def _is_step_here(self, name: Any) -> bool:
-        configs = [getattr(task, "config", None) for task in self.tasks.values() if _kind(task)]
-        if isinstance(name, str) and any(name in _job_names(config) for config in configs):
-            return True
+    def _sensed(self, sensor: Any) -> set[str]:
+        """The tasks whose job a sensor waits for."""
+        waits_for = getattr(sensor, SENSED.get(type(sensor).__name__, ""), None)
+        if waits_for is None:
+            return set()
+        found = {task_id for task_id, name in self.jobs if waits_for == name}
         try:
-            return any(get.root == "Steps" for get in references(self.values.of(name)))
+            steps = {get.name for get in references(self.values.of(waits_for)) if get.step}
         except Unsayable:
-            return False
+            return found
+        return found | {self.owners[step] for step in steps if step in self.owners}
+
+    def _is_awaited(self, task: Any) -> bool:
+        """Whether all that follows a task waits for its job, so that nobody misses a wait."""
+        after = [self.tasks[one] for one in task.downstream_task_ids]
+        return bool(after) and all(task.task_id in self._sensed(one) for one in after)
 
     # Losses
 
@@ -386,34 +415,10 @@ def _is_ours(task: Any) -> bool:
     return isinstance(getattr(task, "step", None), Step)
 
 
-def _watches(task: Any) -> bool:
-    """Whether a task of ours is no step: it shows Airflow a failure that it would not see."""
-    return type(task).__module__.startswith("sagebridge_operators.") and not _is_ours(task)
+def _are_ids(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(one, str) for one in value)
 
 
-def _classes(task: Any) -> frozenset[str]:
-    cls = getattr(task, "operator_class", type(task))
-    return frozenset(one.__name__ for one in cls.__mro__)
-
-
-def _class_of(task: Any, names: Iterable[str]) -> str | None:
-    """The provider's class among ``names`` that a task is of, as long as it does what that does."""
-    for cls in type(task).__mro__:
-        known = cls.__module__.startswith(provider.PACKAGE) and cls.__name__ in names
-        if known and getattr(type(task), "execute", None) is getattr(cls, "execute", None):
-            return str(cls.__name__)
-    return None
-
-
-def _kind(task: Any) -> Kind | None:
-    name = _class_of(task, provider.KINDS)
-    return None if name is None else provider.KINDS[name]
-
-
-def _job_names(config: Any) -> Iterator[str]:
-    if isinstance(config, Mapping):
-        for name, value in config.items():
-            if str(name).endswith(("JobName", "EndpointName")) and isinstance(value, str):
-                yield value
-            elif isinstance(value, Mapping):
-                yield from _job_names(value)
+def _is_after_failure(task: Any) -> bool:
+    """Whether a task runs only where one before it did not succeed."""
+    return bool(task.upstream_task_ids) and trigger_rule(task) in AFTER_FAILURE

@@ -68,7 +68,7 @@ def parameters_of(dag: Any, details: Mapping[str, Value] = EMPTY) -> tuple[Param
         if type_ is None:
             continue
         default = param.value if param.has_value else ABSENT
-        members = members_of(name, type_, default, param.schema.get("enum"), param.description)
+        members = members_of(name, type_, default, _choices(param), param.description)
         beside = dict(details.get(name, EMPTY))
         written = beside.get("DefaultValue")
         if isinstance(written, str) and not same(_in_type(TYPES[type_], written), default):
@@ -80,6 +80,13 @@ def parameters_of(dag: Any, details: Mapping[str, Value] = EMPTY) -> tuple[Param
         if parameter is not None:
             found.append(parameter)
     return tuple(found)
+
+
+def _choices(param: Any) -> list[Any]:
+    """The values of an enumeration; that a Param may be null too is no choice of a pipeline's."""
+    choices, declared = param.schema.get("enum") or [], param.schema.get("type")
+    may_be_null = isinstance(declared, list) and "null" in declared
+    return [one for one in choices if one is not None or not may_be_null]
 
 
 def param_type(param: Any) -> str | None:

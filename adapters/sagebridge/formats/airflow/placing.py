@@ -6,7 +6,7 @@ stands in a branch where all that it depends on stands there, or outside the con
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -39,19 +39,39 @@ class Gate:
 
 @dataclass(slots=True)
 class Places:
-    """``inside`` has the branch of each task that stands in one; ``never`` those never chosen."""
+    """``inside`` has the branch of each task that stands in one; ``never`` why one cannot run."""
 
     inside: dict[str, Branch] = field(default_factory=dict)
-    never: set[str] = field(default_factory=set)
+    never: dict[str, str] = field(default_factory=dict)
     several: dict[str, int] = field(default_factory=dict)
+
+
+AFTER_FAILURE = frozenset(("all_failed", "all_skipped", "one_failed"))
+"""Trigger rules that hold only where something did not succeed."""
+_AFTER_ALL = frozenset(("all_done", "all_done_setup_success", "always", "none_failed"))
+_AFTER_ONE = frozenset(("none_failed_min_one_success", "one_done", "one_success"))
+
+
+def _is_skipped(rule: str, before: Collection[str], never: Collection[str]) -> bool:
+    """Whether a task of that trigger rule does not run because of those before it that never do."""
+    if rule in AFTER_FAILURE:
+        return bool(before)
+    if rule in _AFTER_ALL:
+        return False
+    among = (one in never for one in before)
+    return bool(before) and (all(among) if rule in _AFTER_ONE else any(among))
 
 
 def placed(
     order: Sequence[str],
     upstream: Mapping[str, Sequence[str]],
     gates: Mapping[str, Sequence[Gate]],
+    rules: Mapping[str, str],
 ) -> Places:
-    """The branch of each task. ``order`` has every task after those upstream of it."""
+    """The branch of each task. ``order`` has every task after those upstream of it.
+
+    ``rules`` are their trigger rules.
+    """
     places = Places()
     reach: dict[str, frozenset[Branch]] = {}
     whole: dict[Branch, frozenset[Branch]] = {}
@@ -62,9 +82,10 @@ def placed(
         listed = [gate for one in before for gate in gates[one] if gate.fixed]
         fixed = [branch for gate in listed for branch in gate.sides(task_id)]
         direct = [branch for gate in free for branch in gate.sides(task_id)]
-        unchosen = not fixed and _is_unchosen(task_id, before, gates)
-        if unchosen or places.never.intersection(before):
-            places.never.add(task_id)
+        if not fixed and _is_unchosen(task_id, before, gates):
+            places.never[task_id] = "no way of the branch before it leads here"
+        elif _is_skipped(rules[task_id], before, places.never):
+            places.never[task_id] = "it runs only after a task that never runs in a pipeline"
         if fixed or direct:
             places.inside[task_id] = (fixed or direct)[0]
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping
+from datetime import timedelta
 from functools import cache
 from typing import Any, NamedTuple, TypeAlias
 
@@ -29,6 +30,11 @@ def _callback(name: str) -> Say:
         return Lost("callback", "dropped", what, advice) if value else None
 
     return say
+
+
+def _mail(name: str) -> Say:
+    advice = "act on the pipeline's EventBridge events"
+    return _plainly("callback", "dropped", f"{name}: no mail is sent", advice)
 
 
 def _plainly(code: str, severity: Severity, text: str, advice: str = "") -> Say:
@@ -59,20 +65,23 @@ _CALLBACKS = (
     "on_retry_callback",
     "on_skipped_callback",
     "on_success_callback",
-    "email_on_failure",
-    "email_on_retry",
 )
 _LIMIT = "it limits nothing: max_active_tis_per_dag={}"
+_TIME = "set its StoppingCondition"
 _PAST = "a run does not wait for the run before it"
 
 SAID: Mapping[str, Say] = {
     **{name: _callback(name) for name in _CALLBACKS},
+    **{name: _mail(name) for name in ("email_on_failure", "email_on_retry")},
     "depends_on_past": _plainly("past-runs", "dropped", _PAST),
     "wait_for_downstream": _plainly("past-runs", "dropped", _PAST),
     "execution_timeout": _plainly(
-        "timeout", "dropped", "execution_timeout={} does not end it", "set its StoppingCondition"
+        "timeout", "dropped", "execution_timeout={} does not end it", _TIME
     ),
     "dagrun_timeout": _plainly("timeout", "dropped", "dagrun_timeout={} does not end a run"),
+    "max_ingestion_time": _plainly(
+        "timeout", "dropped", "max_ingestion_time={} does not end it", _TIME
+    ),
     "inlets": _plainly("asset", "dropped", "its inlets are not told"),
     "max_active_tis_per_dag": _plainly("concurrency", "dropped", _LIMIT),
     "max_active_tis_per_dagrun": _plainly("concurrency", "dropped", _LIMIT),
@@ -94,6 +103,10 @@ SAID: Mapping[str, Say] = {
     ),
 }
 """What each argument of an operator or of ``default_args`` says, where it says it."""
+
+_DEFAULTED = {"email_on_failure", "email_on_retry", "max_ingestion_time", "params", "role_arn"}
+_LATER = SAID.keys() - _DEFAULTED
+"""What an operator may be told after it was made; where nobody does, it says nothing of it."""
 
 _SILENT = frozenset(
     (
@@ -146,7 +159,17 @@ def given(operator: Any) -> dict[str, Any]:
     """The arguments that an operator was given, those of ``default_args`` among them."""
     if hasattr(operator, "partial_kwargs"):
         return dict(operator.partial_kwargs)
-    return dict(getattr(operator, "_BaseOperator__init_kwargs", {}))
+    arguments = dict(getattr(operator, "_BaseOperator__init_kwargs", {}))
+    return arguments | dict(_told_later(operator, arguments))
+
+
+def _told_later(operator: Any, arguments: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What was set on an operator that was made without it, or with another plain value."""
+    for name in sorted(_LATER & vars(operator).keys()):
+        value = getattr(operator, name)
+        plain = isinstance(value, bool | int | str | timedelta)
+        if name not in arguments or (plain and not _equal(arguments[name], value)):
+            yield name, value
 
 
 def of_task(operator: Any, reads: Collection[str]) -> Iterator[Lost]:
@@ -231,8 +254,12 @@ def _of_params(dag: Any) -> Iterator[Lost]:
             yield Lost("param-type", "dropped", what)
             continue
         type_ = param.schema.get("type")
-        if isinstance(type_, list) and "null" in type_:
+        types = type_ if isinstance(type_, list) else []
+        if "null" in types:
             what = f"the param {shown(name)} may not be null in a pipeline"
+            yield Lost("param-type", "changed", what)
+        if others := [one for one in types if one not in ("null", param_type(param))]:
+            what = f"the param {shown(name)} may not be {' or '.join(others)} in a pipeline"
             yield Lost("param-type", "changed", what)
         rules = sorted(set(param.schema) - _SAID_OF_PARAM)
         if rules:
@@ -247,10 +274,22 @@ _SAID_OF_PARAM = frozenset(
 
 def schedule_text(dag: Any) -> str:
     """The schedule as a person says it; empty where the DAG has none."""
-    schedule = dag.schedule
-    if schedule is None:
-        return ""
-    if isinstance(schedule, str):
-        return shown(schedule)
-    summary = getattr(dag.timetable, "summary", None)
-    return f"{summary or type(schedule).__name__} ({type(schedule).__name__})"
+    return "" if dag.schedule is None else _schedule(dag.schedule)
+
+
+_PARTS = ("expression", "delta", "timetables", "timetable", "asset_condition", "objects", "uri")
+"""What the timetables and assets of Airflow's SDK are made of."""
+
+
+def _schedule(item: Any) -> str:
+    if isinstance(item, str):
+        return shown(item)
+    if isinstance(item, timedelta):
+        return f"every {item}"
+    if isinstance(item, list | tuple):
+        return ", ".join(map(_schedule, item))
+    parts = [getattr(item, name) for name in _PARTS if getattr(item, name, None)]
+    if (timezone := getattr(item, "timezone", None)) is not None:
+        parts.append(str(timezone))
+    inside = ", ".join(map(_schedule, parts)) or getattr(item, "summary", "")
+    return f"{type(item).__name__}({inside})" if inside else type(item).__name__

@@ -6,8 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sagebridge.formats.airflow.placing import Branch, Gate, Places, Side, placed
+from sagebridge.formats.airflow.placing import (
+    AFTER_FAILURE,
+    Branch,
+    Gate,
+    Places,
+    Side,
+    placed,
+)
 from sagebridge.model.losses import Severity
+from sagebridge.model.names import shown
 from sagebridge.model.pipeline import ConditionStep, Step, Steps, step_references
 from sagebridge.model.values import ABSENT, Absent
 
@@ -30,6 +38,7 @@ class Tree:
 
     def __init__(self, tasks: Mapping[str, Any], roles: Mapping[str, Role]) -> None:
         self.roles, self.tasks = roles, tasks
+        self.rules = {task_id: trigger_rule(task) for task_id, task in tasks.items()}
         self.losses: list[tuple[str, str, Severity, str]] = []
         position = {task_id: at for at, task_id in enumerate(tasks)}
         self.upstream = {
@@ -37,9 +46,11 @@ class Tree:
             for task_id, task in tasks.items()
         }
         gates = {task_id: role.gates for task_id, role in roles.items()}
-        places = placed(in_order(tasks), self.upstream, gates)
+        places = placed(in_order(tasks), self.upstream, gates, self.rules)
         self._leave_out(places)
         self.inside = places.inside
+        self.before = {task_id: self._before(task_id) for task_id in tasks}
+        self._tell_rules()
         self.members: dict[Branch | None, list[str]] = {}
         for task_id in tasks:
             self.members.setdefault(self.inside.get(task_id), []).append(task_id)
@@ -47,19 +58,47 @@ class Tree:
     def steps(self) -> list[Step]:
         """The steps outside of all branches, each with its branches and what it waits for."""
         for task_id, role in self.roles.items():
-            self._wait(role, self._before(task_id))
+            self._wait(role, self.before[task_id])
         return self._listed(None)
 
     def _leave_out(self, places: Places) -> None:
         for task_id in self.tasks:
             role = self.roles[task_id]
             if task_id in places.never and (role.steps or role.gates):
-                what = "no way of the branch before it leads here"
-                self.losses.append((task_id, "never-chosen", "dropped", what))
+                self.losses.append((task_id, "never-chosen", "dropped", places.never[task_id]))
                 role.steps, role.gates = [], []
         for task_id, count in places.several.items():
             what = f"{count} branches decide on it: it stands in the first and waits for the others"
             self.losses.append((task_id, "several-branches", "changed", what))
+
+    def _tell_rules(self) -> None:
+        needed: dict[str, frozenset[Branch]] | None = None
+        for task_id, rule in self.rules.items():
+            task = self.tasks[task_id]
+            counts = self.roles[task_id].steps or task.downstream_task_ids
+            if rule in (*AFTER_FAILURE, "all_success") or not (task.upstream_task_ids and counts):
+                continue
+            needed = self._needed() if needed is None else needed
+            what = f"trigger rule {rule}: a step runs only after all that it waits for succeeded"
+            ifs, elses = (
+                {step for step, way in needed[task_id] if way == side} for side in ("if", "else")
+            )
+            for step in sorted(ifs & elses)[:1]:
+                what = f"{what}, so it never runs: it waits for both ways of {shown(step)}"
+            self.losses.append((task_id, "trigger-rule", "changed", what))
+
+    def _needed(self) -> dict[str, frozenset[Branch]]:
+        """The branches that have to be taken for the steps of each task to run."""
+        owners = {step.name: task_id for task_id, one in self.roles.items() for step in one.steps}
+        needed: dict[str, frozenset[Branch]] = {}
+        for task_id in in_order(self.tasks):
+            branch, before = self.inside.get(task_id), list(self.before[task_id])
+            if branch is not None:
+                before.append(branch[0])
+            inherited = (needed.get(owners.get(name, ""), frozenset()) for name in before)
+            own = frozenset() if branch is None else frozenset((branch,))
+            needed[task_id] = own.union(*inherited)
+        return needed
 
     def _before(self, task_id: str) -> list[str]:
         """The steps that a task waits for, those of tasks that are left out passed on.
@@ -123,6 +162,10 @@ class Tree:
             return ABSENT
         listed = (self.roles[one] for one in ids)
         return tuple(self._finished(one, one.steps[0]) for one in listed if one.steps)
+
+
+def trigger_rule(task: Any) -> str:
+    return str(getattr(task.trigger_rule, "value", task.trigger_rule))
 
 
 def in_order(tasks: Mapping[str, Any]) -> list[str]:

@@ -75,6 +75,7 @@ KINDS: Mapping[str, Kind] = {
     "EmrAddStepsOperator": Kind(
         services.emr,
         ("job_flow_id", "job_flow_name", "steps", "execution_role_arn"),
+        steps=services.emr_names,
         outputs=services.emr_outputs,
     ),
     "SqsPublishOperator": Kind(

@@ -104,8 +104,9 @@ def processing(task: Task) -> list[Step]:
     if not files:
         return [step]
     found = []
-    for file in files:
-        parts = [file.get(name) for name in ("result_name", "output_name", "file_name")]
+    for file in files if isinstance(files, list | tuple) else [None]:
+        names = ("result_name", "output_name", "file_name")
+        parts = [file.get(name) for name in names] if isinstance(file, Mapping) else [None]
         if not all(isinstance(part, str) and not is_template(part) for part in parts):
             raise Undoable("its output_files_to_xcom are known only when the DAG runs")
         found.append(PropertyFile(*parts))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sagebridge.formats.airflow.payload import arguments_of
@@ -42,7 +43,7 @@ def register(task: Task) -> list[Step]:
     if operator.package_group_desc:
         what = "package_group_desc is not kept: the step makes no group with a description"
         task.report("group-description", "dropped", what, "make the group beforehand")
-    extras = task.values.of(operator.extras or {}, task.ask, templated=False)
+    extras = task.values.of(_extras(operator), task.ask, templated=False)
     return [
         Step(
             task.name,
@@ -50,6 +51,13 @@ def register(task: Task) -> list[Step]:
             arguments=Object({**task.request(request, None), **extras}),
         )
     ]
+
+
+def _extras(operator: Any) -> Mapping[str, Any]:
+    extras = operator.extras or {}
+    if not isinstance(extras, Mapping):
+        raise Undoable("its extras are known only when the DAG runs")
+    return extras
 
 
 def auto_ml(task: Task) -> list[Step]:
@@ -69,7 +77,7 @@ def auto_ml(task: Task) -> list[Step]:
     if operator.time_limit:
         limit = {"MaxAutoMLJobRuntimeInSeconds": operator.time_limit}
         request["AutoMLJobConfig"] = {"CompletionCriteria": limit}
-    request.update(operator.extras or {})
+    request.update(_extras(operator))
     deploys = request.pop("ModelDeployConfig", operator.autodeploy_endpoint_name)
     if deploys:
         what = "the best model is not deployed: an AutoML step does not deploy"
@@ -130,7 +138,8 @@ def _event(task: Task, text: Any, argument: str) -> Object:
 
 def emr(task: Task) -> list[Step]:
     operator = task.operator
-    if not isinstance(operator.steps, list) or not operator.steps:
+    listed = isinstance(operator.steps, list) and operator.steps
+    if not listed or not all(isinstance(one, Mapping) for one in operator.steps):
         raise Undoable("its steps are known only when the DAG runs")
     cluster = operator.job_flow_id
     if cluster is None:
@@ -138,7 +147,7 @@ def emr(task: Task) -> list[Step]:
         found = task.ask(Unsayable("cluster-name", what, f"{task.name}_cluster"))
     else:
         found = task.value(cluster)
-    names = _emr_names(operator, task.name)
+    names = emr_names(operator, task.name)
     if len(names) > 1:
         what = f"its {len(names)} EMR steps are a step each, one after the other"
         task.report("emr-steps", "info", what)
@@ -148,6 +157,12 @@ def emr(task: Task) -> list[Step]:
         arguments = {"ClusterId": found, "StepConfig": task.value(config)}
         if operator.execution_role_arn:
             arguments["ExecutionRoleArn"] = task.value(operator.execution_role_arn)
+        if others := sorted(raw.keys() - {"ActionOnFailure", "HadoopJarStep", "Name"}):
+            what = f"{', '.join(others)} of an EMR step has no place in a pipeline's"
+            task.report("emr-action", "dropped", what)
+        if "Name" in raw:
+            what = f"Name {shown(raw['Name'])} is not kept: SageMaker makes the name"
+            task.report("job-name", "info", what)
         action = raw.get("ActionOnFailure", "CONTINUE")
         if action not in ("CONTINUE", "CANCEL_AND_WAIT"):
             what = f"ActionOnFailure {shown(action)} has no place in an EMR step"
@@ -157,7 +172,7 @@ def emr(task: Task) -> list[Step]:
     return steps
 
 
-def _emr_names(operator: Any, name: str) -> list[str]:
+def emr_names(operator: Any, name: str) -> list[str]:
     count = len(operator.steps) if isinstance(operator.steps, list) else 1
     if count == 1:
         return [name]
@@ -165,7 +180,7 @@ def _emr_names(operator: Any, name: str) -> list[str]:
 
 
 def emr_outputs(operator: Any, name: str) -> Output:
-    names = _emr_names(operator, name)
+    names = emr_names(operator, name)
 
     def output(key: str, path: tuple[Part, ...]) -> Value:
         if key == "job_flow_id" and not path:

@@ -65,7 +65,9 @@ class Task:
             what = "S3Operations, which Airflow does before the job, are not done"
             self.report("s3-operations", "dropped", what, "make them a step")
         if job_name is not None and job_name in left:
-            what = f"{job_name} {shown(left.pop(job_name))} is not kept: SageMaker makes the name"
+            name = left.pop(job_name)
+            said = f" {shown(name)}" if isinstance(name, str) else ""
+            what = f"{job_name}{said} is not kept: SageMaker makes the name"
             self.report("job-name", "info", what)
         self._check_role(left)
         found = self.value(self._linked(left, step or self.name), integers)
@@ -108,10 +110,14 @@ Builder: TypeAlias = Callable[[Task], list[Step]]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """An operator class: how it is built, the arguments that are read, what its XCom wraps."""
+    """An operator class: how it is built, the arguments that are read, what its XCom wraps.
+
+    ``steps`` are the names of the steps that wait for its jobs.
+    """
 
     build: Builder
     reads: tuple[str, ...] = ("config",)
+    steps: Callable[[Any, str], Sequence[str]] = lambda _, name: (name,)
     outputs: Callable[[Any, str], Output] | None = None
     names: Callable[[Any, str], Iterator[tuple[str, str, Get]]] | None = None
 
