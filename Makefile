@@ -7,8 +7,9 @@ AIRFLOW = .venvs/airflow/bin
 ENGINE ?= airflow
 DEMO = .venvs/$(ENGINE)/bin
 RUN ?=
-# Two environments at a time, since much of a test's time is waiting; the longest come first.
-TESTS = test-airflow test-prefect test-prefect-3.7 test-airflow-3.1 test-sagemaker test-sagemaker-3
+# Three at a time, since much of a test's time is waiting; the longest come first.
+TESTS = test-airflow-slow test-prefect test-airflow test-prefect-3.7 test-airflow-3.1 \
+    test-sagemaker test-sagemaker-3
 
 # Without bytecode every process that an engine starts compiles it anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -25,12 +26,17 @@ demo:
 	    --upload .sagebridge/sample=s3://sagebridge-abalone/data $(RUN)
 
 test:
-	@echo "six environments, two at a time: each prints its results when it is done"
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target --keep-going $(TESTS)
+	@echo "six environments, three at a time: each prints its results when it is done"
+	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target --keep-going $(TESTS)
 
 test-airflow:
 	@$(BOOTSTRAP) airflow
-	$(AIRFLOW)/pytest
+	$(AIRFLOW)/pytest -m "not slow"
+
+# Some of them compare Airflow with Prefect.
+test-airflow-slow:
+	@$(BOOTSTRAP) airflow prefect
+	$(AIRFLOW)/pytest -m slow
 
 test-airflow-3.1:
 	@$(BOOTSTRAP) airflow-3.1
