@@ -45,8 +45,13 @@ class Running:
     mark: str
 
     @property
-    def output(self) -> str:
+    def stdout(self) -> str:
         return self.file.read_text()
+
+    @property
+    def output(self) -> str:
+        """What it wrote to standard error, then what it wrote to standard output."""
+        return self.file.with_suffix(".err").read_text() + self.stdout
 
     def says(self, pattern: str, seconds: float = RUNS_WITHIN) -> str:
         """The first group of a pattern, once the command has written it."""
@@ -121,14 +126,14 @@ class Desk:
         around = (sys.executable, "-c", _ON_A_TERMINAL) if terminal else ()
         mark = uuid.uuid4().hex
         file = self.folder / f"{mark}.out"
-        with file.open("wb") as output:
+        with file.open("wb") as output, file.with_suffix(".err").open("wb") as errors:
             process = subprocess.Popen(
                 [*around, str(self.programs / "sagebridge"), *map(str, words)],
                 cwd=self.folder,
                 env=_environment() | {MARK: mark} | dict(env or {}),
                 stdin=subprocess.PIPE if terminal else subprocess.DEVNULL,
                 stdout=output,
-                stderr=subprocess.STDOUT,
+                stderr=errors,
             )
         running = Running(process, file, mark)
         self.started.append(running)

@@ -38,7 +38,19 @@ def tasks(ui: str) -> dict[str, str]:
     wanted = {"flow_runs": {"id": {"any_": [run]}}}
     with httpx.Client(base_url=base, timeout=30, trust_env=False) as client:
         answer = client.post("/api/task_runs/filter", json=wanted).raise_for_status()
-    return {one["name"]: one["state"]["name"] for one in answer.json()}
+    last = sorted(answer.json(), key=lambda one: str(one["created"]))
+    assert all(one["end_time"] for one in last), last
+    return {one["name"]: one["state"]["name"] for one in last}
+
+
+def worker(ui: str, task: str, mark: str) -> psutil.Process:
+    """The process that runs a task: on Airflow its own, on Prefect that of the whole flow."""
+    _, dag, run = _parts(ui)
+    if ENGINE == "airflow":
+        with airflow_api(ui) as api:
+            found = api.get(f"/dags/{dag}/dagRuns/{run}/taskInstances/{task}").raise_for_status()
+        return psutil.Process(found.json()["pid"])
+    return next(one for one in marked(mark) if one.cmdline()[-2:] == ["prefect.engine", run])
 
 
 def page(ui: str) -> str:

@@ -186,7 +186,7 @@ def test_on_the_real_dataset(desk: Desk, real: Running, abalone_csv: Path) -> No
 
     shown = desk.show(real.execution)
     assert states(shown) == SUCCEEDED
-    told = json.loads(real.output[real.output.index("\n{") :])
+    told = json.loads(real.stdout)
     assert told.pop("ui").startswith("http://127.0.0.1:")
     assert told == {name: shown[name] for name in told} | {"steps": list(shown["steps"].values())}
     ((_, mse),) = told["metrics"].items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 
 import pytest
@@ -45,12 +46,18 @@ def test_code_runs_and_is_told_of_as_any_step(desk: Desk) -> None:
 
 
 def test_code_that_fails_fails_the_execution(desk: Desk) -> None:
-    running = desk.run(desk.write("few.py", FLOW.replace("NAME", "few")), "-p", "rows=1")
+    source = desk.write("few.py", FLOW.replace("NAME", "few"))
+    running = desk.run(source, "-p", "rows=1", "--format", "json")
     assert running.wait() == 3, running.output
     assert "Traceback" not in running.output
     shown = desk.show(running.execution)
     assert shown["reason"] == f"step 'checked' failed: {REASON}"
     assert shown["steps"]["last"]["state"] == "NotRun"
+    told = json.loads(running.stdout)
+    assert (told["status"], told["reason"]) == ("Failed", shown["reason"])
+    assert told["steps"] == list(shown["steps"].values())
+    (failed,) = (step for step in told["steps"] if step["state"] == "Failed")
+    assert (failed["name"], failed["reason"]) == ("checked", REASON)
 
 
 def test_ctrl_c_ends_a_command_and_all_that_it_started(desk: Desk) -> None:

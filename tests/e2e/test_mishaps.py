@@ -25,7 +25,7 @@ from tests.e2e.definitions import (
     reported,
 )
 from tests.e2e.desk import ENGINE, Desk, Running, eventually, marked
-from tests.e2e.engines import TITLE, state, tasks
+from tests.e2e.engines import TITLE, state, tasks, worker
 
 pytestmark = [pytest.mark.slow, pytest.mark.airflow31]
 SECONDS = 6
@@ -34,6 +34,7 @@ STATES = {
     "Sleep1": "Succeeded",
     "Sleep2": "Succeeded",
     "Killed": "Failed",
+    "Lost": "Succeeded",
     "AfterKilled": "NotRun",
     "AfterThat": "NotRun",
     "AfterSleep": "Succeeded",
@@ -65,7 +66,7 @@ Made = dict[str, str]
 @pytest.fixture(scope="module")
 def kept(desk: Desk) -> tuple[Running, str, Made]:
     """The run, ended, whose step Killed was killed; what its engine called it and its tasks."""
-    release = desk.folder / "never"
+    release, lost = desk.folder / "never", desk.folder / "lost"
     mse = reported("Eval", "m.mse")
     inner = at_most(
         "Inner", mse, 1, [processing("Worse", SLEEP, "0")], [processing("Better", SLEEP, "0")]
@@ -74,6 +75,7 @@ def kept(desk: Desk) -> tuple[Running, str, Made]:
     source = pipeline(
         *sleepers,
         processing("Killed", HOLD, str(release)),
+        processing("Lost", HOLD, str(lost)),
         processing("AfterKilled", SLEEP, "0", after=["Killed"]),
         processing("AfterThat", SLEEP, "0", after=["AfterKilled", "Sleep0"]),
         processing("AfterSleep", SLEEP, "0", after=["Sleep0"]),
@@ -89,9 +91,16 @@ def kept(desk: Desk) -> tuple[Running, str, Made]:
     held = eventually(lambda: in_job(str(release)), seconds=120)
     logs = ("executions", "logs", running.execution, "Killed")
     eventually(lambda: "holding" in desk.type(*logs).stdout)
-    held.kill()
-    running.says("(stays until Ctrl-C)")
     ui = running.says(rf"{TITLE} UI: (\S+)")
+    eventually(lambda: in_job(str(lost)))
+    running.says("(Lost Executing)")
+    held.kill()
+    running.says("(Killed Failed)")
+    before = worker(ui, "Lost", running.mark)
+    before.kill()
+    eventually(lambda: another(before, ui, running.mark))
+    lost.touch()
+    running.says("(stays until Ctrl-C)")
     made = state(ui), tasks(ui)
     running.process.send_signal(signal.SIGINT)
     assert running.wait() == 3, running.output
@@ -111,6 +120,14 @@ def shown(desk: Desk, run: Running) -> Any:
 def in_job(word: str) -> psutil.Process | None:
     """The job's own process, which has this word in its command line, not those around it."""
     return next((process for process in marked(word) if process.cmdline()[1] == "-c"), None)
+
+
+def another(before: psutil.Process, ui: str, mark: str) -> bool:
+    """Whether the task Lost is in another process, since its own was lost."""
+    try:
+        return worker(ui, "Lost", mark).pid != before.pid
+    except (StopIteration, psutil.NoSuchProcess, ValueError):
+        return False
 
 
 def test_every_step_ends_as_it_should(shown: Any) -> None:
@@ -158,6 +175,22 @@ def test_a_killed_process_fails_its_step(shown: Any) -> None:
 
     assert step["state"] == "Failed"
     assert "killed by SIGKILL" in step["reason"]
+
+
+def test_a_worker_that_was_lost_has_its_job_found_and_no_other_started(
+    desk: Desk, run: Running, shown: Any
+) -> None:
+    listed = desk.sagemaker.list_processing_jobs(NameContains=f"{run.execution}-Lost")
+    (job,) = listed["ProcessingJobSummaries"]
+    assert (job["ProcessingJobName"], job["ProcessingJobStatus"]) == (
+        shown["steps"]["Lost"]["job"],
+        "Completed",
+    )
+    logs = (path.read_text() for path in (desk.home / ENGINE).rglob("*.log"))
+    found = f"found Processing {job['ProcessingJobName']}, started before; not starting another"
+    assert any(found in log for log in logs)
+    if ENGINE == "prefect":
+        assert "the flow's process was killed by SIGKILL; another goes on (1 of 2)" in run.output
 
 
 def test_a_missing_input_is_named_with_where_it_was_looked_for(desk: Desk, shown: Any) -> None:

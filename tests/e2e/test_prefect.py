@@ -76,18 +76,16 @@ def own(held: dict[str, Running]) -> Running:
 
 @pytest.fixture(scope="module")
 def held(desk: Desk) -> dict[str, Running]:
-    """Runs whose job waits for a file that never comes, beside one of a person's own flow."""
+    """A run whose job waits for a file that never comes, beside one of a person's own flow."""
     source = desk.write("own.py", OWN)
     runs = {"own": desk.run(source, "-p", "Word=good day", "-p", "Loud=true")}
-    for name in ("cancelled", "lost"):
-        steps = [
-            processing("Hold", HOLD, f"{desk.folder}/never-{name}"),
-            processing("After", SLEEP, "0", after=["Hold"]),
-        ]
-        runs[name] = desk.run(desk.write(f"{name}.json", pipeline(*steps)))
-    for name in ("cancelled", "lost"):
-        runs[name].says("(Hold.*Executing)")
-        eventually(lambda name=name: marked(f"never-{name}"))  # type: ignore[misc]
+    steps = [
+        processing("Hold", HOLD, f"{desk.folder}/never-cancelled"),
+        processing("After", SLEEP, "0", after=["Hold"]),
+    ]
+    runs["cancelled"] = desk.run(desk.write("cancelled.json", pipeline(*steps)))
+    runs["cancelled"].says("(Hold.*Executing)")
+    eventually(lambda: marked(f"{desk.folder}/never-cancelled"))
     return runs
 
 
@@ -130,21 +128,6 @@ def test_a_run_that_is_cancelled_in_prefect(desk: Desk, held: dict[str, Running]
 
     assert shown["status"] == "Stopped"
     assert marked(running.mark) == []
-
-
-def test_a_flow_whose_process_is_lost(desk: Desk, held: dict[str, Running]) -> None:
-    running = held["lost"]
-    run = running.says(r"Prefect UI: \S+/(\S+)")
-    (process,) = (
-        one for one in marked(running.mark) if one.cmdline()[-2:] == ["prefect.engine", run]
-    )
-    process.kill()
-
-    shown = ended(desk, running)
-
-    assert shown["status"] == "Failed"
-    assert shown["reason"] == "the flow's process was killed by SIGKILL"
-    eventually(lambda: marked(running.mark) == [])
 
 
 def test_a_flow_of_nothing_but_its_own_tasks_is_prefects_alone(desk: Desk) -> None:

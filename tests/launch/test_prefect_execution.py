@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sagebridge.model.pipeline import Pipeline
+from sagebridge_operators.backends import RESUMED
 from sagebridge_operators.launch import versions
 from sagebridge_operators.launch.flow import Flow
 from sagebridge_operators.launch.place import Place
@@ -47,6 +48,9 @@ class Server:
     def run_state(self, run: str) -> dict[str, Any]:
         del run
         return dict(self.state)
+
+    def wait_again(self, run: str, message: str) -> None:
+        self.end_run(run, "PENDING", message)
 
     def end_run(self, run: str, type_: str, message: str) -> None:
         del run
@@ -109,6 +113,47 @@ def test_a_run_that_is_cancelled_is_asked_to_stop(execution: PrefectExecution, t
     execution.running()
 
     assert execution.place.records.stop_requested(execution.id)
+
+
+KILLED = "the flow's process was killed by SIGKILL"
+
+
+def test_a_flow_whose_process_is_killed_goes_on_in_another_but_not_for_ever(
+    execution: PrefectExecution,
+) -> None:
+    told: list[str] = []
+    execution.tell = told.append
+    first = server(execution).added["flow"]
+    server(execution).exit_code = 137
+
+    assert execution.running()
+    again = server(execution).added["flow"]
+    assert again["variables"] == {**first["variables"], RESUMED: "1"}
+    assert {**again, "variables": first["variables"]} == first
+    assert server(execution).state["type"] == "PENDING"
+    assert execution.running()
+    assert not execution.running()
+
+    assert told == [
+        f"{KILLED}; another goes on (1 of 2)",
+        f"{KILLED}, 2 times in all; another goes on (2 of 2)",
+    ]
+    assert execution.finish() == ("Failed", f"{KILLED}, 3 times in all")
+
+
+@pytest.mark.parametrize("why", ["exit code", "stop asked", "ended", "failed"])
+def test_a_flow_whose_process_has_ended_otherwise_does_not_go_on(
+    execution: PrefectExecution, why: str
+) -> None:
+    server(execution).exit_code = 1 if why == "exit code" else 137
+    if why == "stop asked":
+        execution.place.records.request_stop(execution.id)
+    elif why == "ended":
+        execution.place.records.finish(execution.id, "Stopped")
+    elif why == "failed":
+        server(execution).state["type"] = "FAILED"
+
+    assert not execution.running()
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +18,7 @@ from sagebridge.model.expressions import join, parameter, plain
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import Pipeline, PropertyFile, Step
 from sagebridge.model.values import thaw
+from sagebridge_operators.backends import RESUMED
 from sagebridge_operators.lifecycle.execution import Execution, execution_id, job_name
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from tests.fakes import FakeBackend, FakeSageMaker, Plan, raises
@@ -153,6 +155,67 @@ def test_a_flow_run_tried_again_runs_what_failed_and_finds_the_rest(
     end = records.end(execution)
     assert end is not None
     assert end["status"] == "Succeeded"
+
+
+COUNTING = """
+from prefect import flow
+from sagebridge_operators.prefect import fail, finish, model, python
+
+def count(path):
+    with open(path, "a") as file:
+        file.write("x")
+
+@flow(name="counting")
+def counting(path: str):
+    counted = python("Counted", count, args=[path])
+    model("Lost", arguments={"ExecutionRoleArn": "arn:aws:iam::111122223333:role/r"})
+    fail("Bad", error_message="no", depends_on=[counted])
+    return finish()
+"""
+
+
+def test_a_flow_run_whose_process_was_killed_goes_on(
+    server: None,
+    backend: FakeBackend,
+    records: ExecutionRecords,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What had ended stays as it is, a job that was begun is found, a stop counts."""
+    from prefect.client.orchestration import get_client
+    from prefect.flow_engine import run_flow
+    from prefect.states import Pending
+
+    del server
+    flow, file = flow_of(COUNTING), tmp_path / "counted"
+    state = flow(str(file), return_state=True)
+    (execution,) = records.ids()
+    before = records.steps(execution)
+    lost = {name: before["Lost"][name] for name in ("name", "type", "started", "job")}
+    monkeypatch.setenv(RESUMED, "1")
+
+    def go_on() -> Any:
+        records.step(execution, "Lost", {**lost, "status": "Executing"})
+        records.objects.remove(f"{execution}/end.json")
+        with get_client(sync_client=True) as client:
+            run_id = state.state_details.flow_run_id
+            client.set_flow_run_state(run_id, Pending(), force=True)
+            again = client.read_flow_run(run_id)
+        return run_flow(flow, again, parameters={"path": str(file)}, return_type="state")
+
+    assert go_on().message == "no"
+    assert file.read_text() == "x"
+    assert len(backend.sagemaker.called("create_model")) == 1
+    after = records.steps(execution)
+    assert {name: after[name] for name in ("Counted", "Bad")} == {
+        name: before[name] for name in ("Counted", "Bad")
+    }
+    assert after["Lost"]["outputs"] == before["Lost"]["outputs"]
+
+    records.request_stop(execution)
+    backend.sagemaker.jobs.clear()
+    assert go_on().name == "Stopped"
+    assert records.steps(execution)["Lost"]["status"] == "Stopped"
 
 
 def test_a_cancelled_flow_run_stops_its_jobs(

@@ -12,6 +12,8 @@ from sagebridge.errors import UsageError
 from sagebridge_operators.lifecycle.backend import Backend
 
 NAMES = ("aws", "local")
+RESUMED = "SAGEBRIDGE_RESUMED"
+"""The variable of a process that goes on with what another, which was killed, had begun."""
 _VARIABLES: ContextVar[Mapping[str, str]] = ContextVar("sagebridge_variables", default=os.environ)
 
 
@@ -27,6 +29,10 @@ def variables(more: Mapping[str, str]) -> Iterator[None]:
 
 def _variable(name: str, default: str) -> str:
     return _VARIABLES.get().get(name, default)
+
+
+def resumed() -> bool:
+    return bool(_variable(RESUMED, ""))
 
 
 def default_name() -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 from rich.console import Console
+from rich.text import Text
 
 import sagebridge
 from sagebridge import registry
@@ -141,9 +142,9 @@ def run(
     place.check_isolation(pipeline)
     # With JSON on standard output, what happens is told on the other one.
     out = console(err=form == "json")
+    for upload in sending:
+        upload.send(place.backend.client("s3"))
     with _Interrupts() as interrupts:
-        for upload in sending:
-            upload.send(place.backend.client("s3"))
         execution = _execution(flow or pipeline, parameters, place)
         try:
             return _execute(execution, out, form, interrupts, keep_ui=keep_ui)
@@ -230,6 +231,7 @@ def _execute(
     """Starts the execution, shows it until it has ended, and what came of it; the exit code."""
     reader = Reader(execution.place)
     title = ENGINES[execution.engine]
+    execution.tell = lambda text: out.print(Text(printable(text)), soft_wrap=True)
     with Progress(out) as progress:
         known = f"execution {execution.id}: " if execution.id else ""
         progress.waiting(f"{known}starting {title} {version_of(execution.engine)}")

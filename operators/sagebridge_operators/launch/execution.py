@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from types import TracebackType
@@ -43,6 +43,8 @@ class EngineExecution(ABC):
     def __init__(self, pipeline: Pipeline, parameters: Mapping[str, Any], place: Place) -> None:
         self.pipeline, self.parameters, self.place = pipeline, parameters, place
         self.id = self.run = ""
+        self.tell: Callable[[str], object] = lambda text: None
+        """Is told what a person who waits should know."""
         self._started = datetime.now(UTC)
 
     @property
@@ -93,10 +95,10 @@ class EngineExecution(ABC):
     def finish(self) -> Status:
         """Records how the run ended, where it did not do so itself."""
         records = self.place.records
+        asked = records.stop_requested(self.id)
         early = self.settle()
         if (end := records.end(self.id)) is not None:
             return Status(end["status"], end.get("reason") or "")
-        asked = records.stop_requested(self.id)
         found = verdict(self.pipeline, records.steps(self.id), stop_requested=asked)
         if early or found.status == "Executing":
             told = f"the run was ended in {self.server.title} before its steps were"

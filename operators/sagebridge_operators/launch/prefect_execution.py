@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sagebridge_operators.backends import RESUMED
 from sagebridge_operators.launch.engine import last_lines
 from sagebridge_operators.launch.execution import MOST_TASKS, EngineExecution
 from sagebridge_operators.launch.flow import Flow
@@ -21,6 +22,9 @@ _ENGINE = (sys.executable, "-P", "-m", "prefect.engine")
 _LIMIT = "PREFECT_TASKS_RUNNER_THREAD_POOL_MAX_WORKERS"
 _UNSUCCESSFUL = ("FAILED", "CRASHED", "CANCELLED")
 _CANCELLED = ("CANCELLING", "CANCELLED")
+_OPEN = ("PENDING", "RUNNING")
+_MOST_AGAIN = 2
+"""Times that a flow's process is started anew where one was killed."""
 
 
 class PrefectExecution(EngineExecution):
@@ -37,6 +41,9 @@ class PrefectExecution(EngineExecution):
         )
         self._flow_run = ""
         self._process: Warden | None = None
+        self._variables: dict[str, str] = {}
+        self._folder = place.home
+        self._again = 0
         place.check_writable()
 
     @property
@@ -55,23 +62,44 @@ class PrefectExecution(EngineExecution):
         )
         self.identify(flow.name, self._flow_run)
         if flow.file:  # a person's own code finds the folder that the command was started in
-            file, folder, limit = flow.file, Path.cwd(), {}
+            file, self._folder, limit = flow.file, Path.cwd(), {}
         else:
-            file, folder, limit = self._written(), server.home, {_LIMIT: str(MOST_TASKS)}
-        self._process = server.add(
-            "flow",
-            (*_ENGINE, self._flow_run),
-            execution=self.id,
-            variables={"PREFECT__FLOW_ENTRYPOINT": f"{file}:{flow.entry}", **limit},
-            folder=folder,
-        )
+            file, self._folder, limit = self._written(), server.home, {_LIMIT: str(MOST_TASKS)}
+        self._variables = {"PREFECT__FLOW_ENTRYPOINT": f"{file}:{flow.entry}", **limit}
+        self._start()
         self.begin()
 
     def running(self) -> bool:
-        """A run that is cancelled in Prefect is stopped: no worker is there to do it."""
-        if self._state()["type"] in _CANCELLED and not self._stop_asked():
+        """A run that is cancelled in Prefect is stopped: no worker is there to do it.
+
+        One whose process was killed goes on in another.
+        """
+        state = self._state()["type"]
+        if state in _CANCELLED and not self._stop_asked():
             self.place.records.request_stop(self.id)
-        return self._process is not None and self._process.running
+        if self._process is None:
+            return False
+        return self._process.running or (state in _OPEN and self._goes_on())
+
+    def _goes_on(self) -> bool:
+        """Starts another process for one that was killed, unless that has happened too often."""
+        if not self._killed or self._again == _MOST_AGAIN or self._stop_asked():
+            return False
+        why = self._end_of_process()
+        self._again += 1
+        self.tell(f"{why}; another goes on ({self._again} of {_MOST_AGAIN})")
+        self.server.patiently(lambda: self.server.api.wait_again(self._flow_run, why))
+        self._start({RESUMED: "1"})
+        return True
+
+    def _start(self, more: Mapping[str, str] | None = None) -> None:
+        self._process = self.server.add(
+            "flow",
+            (*_ENGINE, self._flow_run),
+            execution=self.id,
+            variables={**self._variables, **(more or {})},
+            folder=self._folder,
+        )
 
     def end_run(self, reason: str) -> None:
         self._set_state("CANCELLED", reason, patience=5)
@@ -108,10 +136,16 @@ class PrefectExecution(EngineExecution):
         server = self.server
         server.patiently(lambda: server.api.end_run(self._flow_run, type_, message), patience)
 
-    def _end_of_process(self) -> str:
+    @property
+    def _killed(self) -> int:
+        """The signal that ended the flow's process, else 0."""
         code = self._process.exit_code if self._process is not None else None
+        return max(0, (code or 0) - 128)
+
+    def _end_of_process(self) -> str:
         log = self.server.home / "logs" / "flow.log"
-        if code is not None and code > 128:
-            return f"the flow's process was killed by {signal.Signals(code - 128).name}"
+        if self._killed:
+            times = f", {self._again + 1} times in all" if self._again else ""
+            return f"the flow's process was killed by {signal.Signals(self._killed).name}{times}"
         said = last_lines(self.server.log("flow"), 1)
         return f"the flow's process ended before its steps did: {said} (its log is {log})"

@@ -38,11 +38,13 @@ class Api:
         self._http.close()
 
     def _request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        answer = self._send(method, path, body)
+        return self._content(self._send(method, path, body), f"{method} {path}")
+
+    def _content(self, answer: httpx.Response, asked: str) -> Any:
         if answer.status_code in _BUSY:
             raise Busy(f"{answer.status_code} {answer.reason_phrase}")
         if answer.is_error:
-            raise ServiceError(f"{self.title} refuses {method} {path}: {_detail(answer)}")
+            raise ServiceError(f"{self.title} refuses {asked}: {_detail(answer)}")
         return answer.json()
 
     def _send(
@@ -71,8 +73,12 @@ class AirflowApi(Api):
         return [str(error["stack_trace"]) for error in answer["import_errors"]]
 
     def trigger(self, dag: str, run: str, conf: Mapping[str, Any]) -> None:
+        """Starts a run; one of that name is ours, whose answer was lost."""
         body = {"dag_run_id": run, "logical_date": None, "conf": conf}
-        self._request("POST", f"/api/v2/dags/{dag}/dagRuns", body)
+        path = f"/api/v2/dags/{dag}/dagRuns"
+        answer = self._send("POST", path, body)
+        if answer.status_code != httpx.codes.CONFLICT:
+            self._content(answer, f"POST {path}")
 
     def run_state(self, dag: str, run: str) -> str:
         """``queued``, ``running``, ``success`` or ``failed``."""
@@ -138,9 +144,24 @@ class PrefectApi(Api):
 
     def end_run(self, run: str, type_: str, message: str) -> None:
         """Puts a flow run into a final state, whatever it is in."""
+        self._set_state(f"/api/flow_runs/{run}", type_, message)
+
+    def wait_again(self, run: str, message: str) -> None:
+        """Lets another process have a flow run; what the lost one left open of it has crashed."""
+        for task in self._open_tasks(run):
+            self._set_state(f"/api/task_runs/{task}", "CRASHED", message)
+        self._set_state(f"/api/flow_runs/{run}", "PENDING", message)
+
+    def _open_tasks(self, run: str) -> list[str]:
+        wanted = {
+            "flow_runs": {"id": {"any_": [run]}},
+            "task_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING"]}}},
+        }
+        return [str(task["id"]) for task in self._request("POST", "/api/task_runs/filter", wanted)]
+
+    def _set_state(self, path: str, type_: str, message: str) -> None:
         state = {"type": type_, "name": type_.title(), "message": message}
-        body = {"state": state, "force": True}
-        self._request("POST", f"/api/flow_runs/{run}/set_state", body)
+        self._request("POST", f"{path}/set_state", {"state": state, "force": True})
 
 
 def _detail(answer: httpx.Response) -> str:

@@ -20,6 +20,7 @@ from sagebridge.errors import FlowError, ParameterError, UsageError
 from sagebridge.formats.prefect.draft import CURRENT, Draft
 from sagebridge.model.parameters import coerce
 from sagebridge.model.pipeline import Pipeline, walk
+from sagebridge_operators.backends import resumed
 from sagebridge_operators.errors import ExecutionFailed
 from sagebridge_operators.lifecycle.execution import Execution, execution_id
 from sagebridge_operators.lifecycle.outputs import references_to
@@ -116,13 +117,18 @@ class FlowRun(Draft):
                 if not self._waiting or (until is not None and until in ended):
                     return
                 self._settle(self._ended.get())
-        except BaseException:
-            self._stop()
+        except BaseException as error:
+            self._stop(error)
             raise
 
     def _submit(self, name: str, reached: Mapping[str, str], upstream: Sequence[str]) -> None:
+        scene = self._scene
+        assert scene is not None
         futures = [self._futures[one] for one in upstream]
-        if reached[name] == "Pending":
+        if (before := scene.ended(name)) is not None:
+            self._records[name] = before
+            task = tasks.end(name, partial(tasks.state_of, before))
+        elif reached[name] == "Pending":
             self._active[name] = run = self._step_run(name)
             task = tasks.run(run)
         else:
@@ -198,7 +204,9 @@ class FlowRun(Draft):
             experiment_config=pipeline.experiment_config,
         )
         settings = {step.name: described(self._settings(step.name)) for step in walk(pipeline)}
-        return Scene(execution, self._settings(None), settings, again=info.run_count > 1)
+        return Scene(
+            execution, self._settings(None), settings, again=info.run_count > 1, resumed=resumed()
+        )
 
     def _status(self) -> Status:
         scene = self._scene
@@ -218,16 +226,19 @@ class FlowRun(Draft):
             return Cancelled(name="Stopped", message=found.reason, data=failure)
         return Failed(message=found.reason, data=failure)
 
-    def _stop(self) -> None:
-        """The flow was interrupted: its steps stop their jobs, and are waited for."""
+    def _stop(self, error: BaseException) -> None:
+        """The flow was interrupted, or cannot go on: its steps stop their jobs, and are awaited."""
         scene = self._scene
         if scene is None:
             return
-        scene.records.request_stop(scene.execution.id)
         for run in self._active.values():
             run.killed = True
+        scene.records.request_stop(scene.execution.id)
         until = time.monotonic() + PATIENCE
         while self._active and (left := until - time.monotonic()) > 0:
             with suppress(Empty):
                 self._settle(self._ended.get(timeout=left))
-        scene.records.finish(scene.execution.id, "Stopped", "the flow run was interrupted")
+        end, reason = "Stopped", "the flow run was interrupted"
+        if isinstance(error, Exception):
+            end, reason = "Failed", f"{type(error).__name__}: {error}"
+        scene.records.finish(scene.execution.id, end, reason)

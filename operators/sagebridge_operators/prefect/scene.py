@@ -16,6 +16,7 @@ from sagebridge_operators.lifecycle.backend import Backend
 from sagebridge_operators.lifecycle.execution import Execution
 from sagebridge_operators.lifecycle.outputs import json_safe, outputs_of, path_text
 from sagebridge_operators.lifecycle.records import ExecutionRecords, open_objects
+from sagebridge_operators.lifecycle.states import RUNNING
 from sagebridge_operators.prefect.backends import backend_of, described, place_of
 from sagebridge_operators.steps import JOB_TYPES
 
@@ -26,7 +27,8 @@ class Scene:
     Args:
         defaults: settings of steps that say none.
         settings: those of each step, as a record may have them.
-        again: whether the flow run ran before.
+        again: whether the flow run ran before, and is tried again.
+        resumed: whether it goes on, since its process was killed. What had ended stays so.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class Scene:
         settings: Mapping[str, Mapping[str, str]],
         *,
         again: bool,
+        resumed: bool = False,
     ) -> None:
         self.execution = execution
         self._backends: dict[str, Backend] = {}
@@ -44,8 +47,9 @@ class Scene:
         self.records = ExecutionRecords(
             open_objects(records_location(), lambda: backend.client("s3"))
         )
-        self._before = self.records.steps(execution.id) if again else {}
-        if again:
+        self._before = self.records.steps(execution.id) if again or resumed else {}
+        self._resumed = resumed
+        if again and not resumed:
             self.records.reopen(execution.id)
         body = {
             **execution.described(backend.name),
@@ -73,6 +77,12 @@ class Scene:
         before = self._before.get(step, {})
         failed = before.get("status") in ("Failed", "Stopped")
         return int(before.get("generation", 0)) + failed
+
+    def ended(self, step: str) -> dict[str, Any] | None:
+        """The record of a step that had ended before this process went on."""
+        before = self._before.get(step)
+        over = self._resumed and before is not None and before["status"] not in RUNNING
+        return before if over else None
 
 
 def completed(

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
-from prefect.states import Failed, State
+from prefect.states import Completed, Failed, State
 from prefect.tasks import Task
 
 from sagebridge.errors import SagebridgeError
-from sagebridge_operators.errors import StepStopped
+from sagebridge_operators.errors import StepFailed, StepStopped
 from sagebridge_operators.lifecycle.run import StepRun
 
 _TRIES = 3
@@ -52,6 +52,14 @@ def end(name: str, ended: Callable[[], State]) -> Any:
         return ended()
 
     return _task(name, end_step)
+
+
+def state_of(record: Mapping[str, Any]) -> State:
+    """The state of a step that had ended, by its record, before another process went on."""
+    if record["status"] == "Succeeded":
+        return Completed(message="it had succeeded before")
+    reason = str(record.get("reason") or "")
+    return Failed(name=record["status"], message=reason, data=StepFailed(reason))
 
 
 def _task(name: str, function: Callable[[], Any]) -> Any:
