@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +26,23 @@ class EndedAirflow:
     running = False
     dag_id = run_id = "p"
 
-    def __init__(self, dying: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, dying: Callable[[], object] = lambda: None, **tasks: str) -> None:
         self.kill = dying
         self.api = self
+        self.tasks = {
+            name: {"task_id": name, "state": state, "start_date": None, "end_date": None}
+            for name, state in tasks.items()
+        }
+
+    def failure(self, task: str) -> str:
+        return f"the worker of {task} was lost"
 
     def patiently(self, ask: Callable[[], Any]) -> Any:
         return ask()
 
     def task_instances(self, dag: str, run: str) -> dict[str, Any]:
         del dag, run
-        return {}
+        return self.tasks
 
     def __enter__(self) -> None:
         raise KeyboardInterrupt("stopped by SIGINT")
@@ -74,21 +82,65 @@ def test_a_failed_execution_is_stopped_only_where_a_stop_was_asked_for(
     assert ("no disk" in found.reason) is not asked
 
 
+def start(execution: AirflowExecution, backend: FakeBackend) -> None:
+    """The job of the step One runs, as its record says."""
+    backend.sagemaker.plans["One"] = Plan(("InProgress",))
+    backend.sagemaker.create_processing_job(
+        ProcessingJobName="One",
+        ProcessingResources={"ClusterConfig": CLUSTER},
+        AppSpecification={"ImageUri": "image"},
+        RoleArn="arn:aws:iam::111122223333:role/r",
+    )
+    record(execution, "One", "Executing", job={"name": "One", "arn": "arn:…"})
+
+
+def test_a_job_whose_workers_were_lost_too_often_is_stopped(
+    execution: AirflowExecution, backend: FakeBackend
+) -> None:
+    start(execution, backend)
+    record(execution, "Two", "Succeeded")
+    airflow: Any = EndedAirflow(One="failed", Two="success")
+    execution.airflow = airflow
+
+    found = execution.finish()
+
+    assert backend.sagemaker.jobs["One"].stops == 1
+    assert found == ("Failed", "step 'One' failed: the worker of One was lost")
+    assert execution.place.records.steps(execution.id)["One"]["status"] == "Failed"
+
+
+def test_a_worker_that_still_stops_its_job_when_the_run_has_ended_is_awaited(
+    execution: AirflowExecution, backend: FakeBackend
+) -> None:
+    """As where a person marks the task as failed just then."""
+    start(execution, backend)
+    record(execution, "Two", "Succeeded")
+    records, stopped = execution.place.records, {"status": "Stopped", "reason": "it was stopped"}
+    body = records.steps(execution.id)["One"]
+    airflow: Any = EndedAirflow(One="failed")
+    execution.airflow = airflow
+
+    with records.attend(execution.id, "One"):
+        ends = lambda: records.step(execution.id, "One", {**body, **stopped})  # noqa: E731
+        backend.sagemaker.before["stop_processing_job"] = [ends]
+        execution.finish()
+
+    assert records.steps(execution.id)["One"]["reason"] == "it was stopped"
+
+
+def test_a_run_that_is_stopped_before_any_step_is_stopped(execution: AirflowExecution) -> None:
+    airflow: Any = EndedAirflow()
+    execution.airflow = airflow
+    execution.place.records.request_stop(execution.id)
+
+    assert execution.finish().status == "Stopped"
+
+
 def test_a_job_that_a_worker_started_at_the_last_moment_is_stopped(
     execution: AirflowExecution, backend: FakeBackend
 ) -> None:
-    backend.sagemaker.plans["One"] = Plan(("InProgress",))
-
-    def start() -> None:
-        backend.sagemaker.create_processing_job(
-            ProcessingJobName="One",
-            ProcessingResources={"ClusterConfig": CLUSTER},
-            AppSpecification={"ImageUri": "image"},
-            RoleArn="arn:aws:iam::111122223333:role/r",
-        )
-        record(execution, "One", "Executing", job={"name": "One", "arn": "arn:…"})
-
-    execution.airflow = EndedAirflow(start)  # type: ignore[assignment]
+    dying = partial(start, execution, backend)
+    execution.airflow = EndedAirflow(dying)  # type: ignore[assignment]
     with pytest.raises(KeyboardInterrupt), execution:
         pass
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from sagebridge_operators.launch import warden
 from sagebridge_operators.launch.warden import Warden, members
 
 
@@ -105,6 +106,17 @@ def test_nothing_is_left_of_a_warden_that_was_killed(tmp_path: Path) -> None:
     warden.stop()
 
     assert not any(map(alive, started))
+
+
+def test_what_may_not_be_killed_is_let_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(pid: int, number: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(warden, "members", lambda session: [1])
+    monkeypatch.setattr(warden, "_DYING", 0.3)
+    monkeypatch.setattr(os, "kill", refuse)
+
+    warden.end_session(0, patience=0)
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])

@@ -48,6 +48,21 @@ def test_an_error_that_the_engine_gives_up_at_is_recorded(
     assert record()["reason"] == "NoCredentialsError: Unable to locate credentials"
 
 
+def test_a_job_that_the_engine_gives_up_is_stopped(
+    make: Make, aws: FakeSageMaker, record: Find
+) -> None:
+    aws.plans["Train"] = Plan(("InProgress",))
+    aws.before["describe_training_job"] = [lambda: None, lambda: None, raises(NoCredentialsError())]
+    aws.before["stop_training_job"] = [lambda: None, raises(NoCredentialsError())]
+    run = make()
+    with pytest.raises(NoCredentialsError) as error:
+        run.run()
+    for _ in range(2):  # whether it may be stopped or not
+        run.give_up(error.value)
+        assert record()["status"] == "Failed"
+    assert len(aws.called("stop_training_job")) == 2
+
+
 @pytest.mark.parametrize(
     "error",
     [

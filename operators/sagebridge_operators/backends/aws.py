@@ -37,9 +37,12 @@ class AwsBackend:
         try:
             return bytes(self.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
         except ClientError as error:
-            if error.response["Error"]["Code"] not in ("NoSuchKey", "NoSuchBucket", "404"):
-                raise
-            raise StoreError(uri, "Amazon S3", "no such object") from None
+            code = error.response["Error"]["Code"]
+            if code in ("NoSuchKey", "NoSuchBucket", "404"):
+                raise StoreError(uri, "Amazon S3", "no such object") from None
+            if code in ("AccessDenied", "403"):
+                raise StoreError(uri, "Amazon S3", str(error)) from None
+            raise
 
     @cached_property
     def _account(self) -> str:

@@ -10,7 +10,9 @@ from sagebridge.model.pipeline import Pipeline, walk
 from sagebridge_operators.launch.airflow import PrivateAirflow
 from sagebridge_operators.launch.execution import MOST_TASKS, EngineExecution
 from sagebridge_operators.launch.place import Place
+from sagebridge_operators.lifecycle import stopping
 from sagebridge_operators.lifecycle.records import now
+from sagebridge_operators.lifecycle.states import RUNNING
 
 _ENDED = ("success", "failed")
 _UNSUCCESSFUL = ("Failed", "Stopped")
@@ -61,21 +63,32 @@ class AirflowExecution(EngineExecution):
         )
 
     def settle(self) -> str:
-        """Airflow calls a task failed whose step recorded no failure: its worker was lost."""
+        """Airflow calls a task failed whose step recorded no failure: its worker was lost.
+
+        A worker that was lost too often has left its job, which nobody else would stop.
+        """
         airflow, records = self.airflow, self.place.records
         tasks = airflow.patiently(
             lambda: airflow.api.task_instances(airflow.dag_id, airflow.run_id)
         )
         recorded, ids = records.steps(self.id), task_ids(self.pipeline)
-        for step in walk(self.pipeline):
-            task = tasks.get(ids[step.name])
-            record = recorded.get(step.name, {"name": step.name, "type": step.type})
-            if task and task["state"] == "failed" and record.get("status") not in _UNSUCCESSFUL:
+        failed = {
+            step.name: (step.type, task)
+            for step in walk(self.pipeline)
+            if (task := tasks.get(ids[step.name])) and task["state"] == "failed"
+        }
+        left = [name for name, record in recorded.items() if record["status"] in RUNNING]
+        lost = [name for name in left if records.attended(self.id, name) is False]
+        if left:
+            stopping.stop(records, self.place.backend, self.id)
+        for name, (type_, task) in failed.items():
+            record = records.step_record(self.id, name) or {"name": name, "type": type_}
+            if name in lost or record.get("status") not in _UNSUCCESSFUL:
                 ended = {
                     "status": "Failed",
                     "reason": airflow.failure(task["task_id"]),
                     "ended": task["end_date"] or now(),
                 }
                 started = {"started": task["start_date"]}
-                records.step(self.id, step.name, {**started, **record, **ended})
+                records.step(self.id, name, {**started, **record, **ended})
         return ""

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -23,6 +24,8 @@ LOGS = "logs"
 """Of an engine's home, the folder that stays."""
 PATIENCE = 3.0
 """Seconds that the processes of an engine get to end by themselves."""
+_DYING = 30.0
+"""Seconds after which a process that was killed will not end."""
 
 
 class Warden:
@@ -88,17 +91,21 @@ class Warden:
     def kill(self) -> None:
         """Ends the session at once."""
         end_session(self.session, patience=0)
-        self._process.wait()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_DYING)
         if self._process.stdin is not None:
             self._process.stdin.close()
 
 
 def end_session(session: int, *, patience: float = PATIENCE) -> None:
-    """Ends every process of a session but the calling one: asked to, then killed."""
+    """Ends every process of a session but the calling one: asked to, then killed.
+
+    One that cannot be killed, as another user's or one that waits for a disk, is let be.
+    """
     until = time.monotonic() + patience
     if patience:
         _signal(members(session), signal.SIGTERM)
-    while left := members(session):
+    while (left := members(session)) and time.monotonic() < until + _DYING:
         if time.monotonic() > until:
             _signal(left, signal.SIGKILL)
         time.sleep(0.05)
@@ -137,7 +144,7 @@ def _signal(pids: Sequence[int], number: signal.Signals) -> None:
     for pid in pids:
         try:
             os.kill(pid, number)
-        except ProcessLookupError:
+        except (ProcessLookupError, PermissionError):
             continue
 
 

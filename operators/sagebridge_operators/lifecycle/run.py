@@ -7,6 +7,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -132,7 +133,11 @@ class StepRun:
         return job_name(self.execution.id, self.generation, name, self.attempt, limit=limit)
 
     def give_up(self, error: Exception) -> None:
-        """Records an error that the engine does not try again after."""
+        """Records an error after which the engine does not try again: its job is left to nobody."""
+        if job := self.record.get("job"):
+            job_type = JOB_TYPES[self.step.type]
+            with suppress(Exception):
+                job_type.request_stop(self.backend.client(job_type.service), job["name"])
         self._save("Failed", reason=f"{type(error).__name__}: {error}", ended=now())
 
     def _body(self) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def status(
 
 def verdict(pipeline: Pipeline, records: Records, *, stop_requested: bool) -> Status:
     """The status of an execution whose engine says that it has ended."""
-    found = status(pipeline, records)
+    found = status(pipeline, records, stop_requested=stop_requested)
     stopped = any(record["status"] == "Stopped" for record in records.values())
     if stop_requested and stopped and found.status in ("Failed", "Stopped"):
         return Status("Stopped", "a stop was asked for")

@@ -1,0 +1,30 @@
+"""Requests to an engine whose answers are lost."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from sagebridge.errors import ServiceError
+from sagebridge_operators.launch.rest import AirflowApi
+
+
+def airflow(status: int) -> AirflowApi:
+    """An Airflow that answers so to whoever triggers a run."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        token = request.url.path == "/auth/token"
+        return httpx.Response(200 if token else status, json={"access_token": "t", "detail": "why"})
+
+    api = AirflowApi("http://airflow")
+    api._http = httpx.Client(base_url=api.url, transport=httpx.MockTransport(answer))
+    return api
+
+
+def test_a_run_that_is_there_was_triggered_by_a_request_whose_answer_was_lost() -> None:
+    airflow(409).trigger("dag", "run", {})
+
+
+def test_a_run_that_is_refused() -> None:
+    with pytest.raises(ServiceError, match=r"refuses POST /api/v2/dags/dag/dagRuns: 400 why"):
+        airflow(400).trigger("dag", "run", {})
