@@ -78,11 +78,12 @@ class TestParameters:
         message = "parameter name 'E' defined twice"
         assert only(found) == ("error", "duplicate-parameter", "/Parameters/1/Name", message)
 
-    def test_a_number_in_quotes_is_a_warning(self) -> None:
+    def test_a_number_in_quotes_is_no_number(self) -> None:
         found = findings(
             step("A"), Parameters=[{"Name": "N", "Type": "Integer", "DefaultValue": "3"}]
         )
-        assert only(found)[:2] == ("warning", "parameter-default")
+        message = "default of Integer parameter N is the string '3'; write it without quotes"
+        assert only(found) == ("error", "parameter-default", "/Parameters/0/DefaultValue", message)
 
     def test_no_array(self) -> None:
         found = findings(step("A"), Parameters={"N": 1})

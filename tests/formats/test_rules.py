@@ -248,6 +248,12 @@ ERRORS: dict[str, tuple[Any, str, str, str]] = {
         "/Steps/0",
         "Training step A has no Arguments",
     ),
+    "a step type that is empty": (
+        [{"Name": "A", "Type": ""}],
+        "unknown-step-type",
+        "/Steps/0/Type",
+        "unknown step Type '' of step A",
+    ),
     "a cluster step without arguments": (
         [{"Name": "A", "Type": "EMR"}],
         "missing-arguments",

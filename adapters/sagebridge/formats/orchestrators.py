@@ -106,7 +106,10 @@ def _unknown_parts(value: Value, pointer: str, *, inside: bool = True) -> Iterat
             yield from _unknown_parts(path, pointer, inside=False)
         case Object():
             if (function := unknown_function(value)) is not None:
-                yield pointer, f"the function {shown(function)}"
+                text = value[function]
+                is_reference = function == "Get" and isinstance(text, str)
+                what = f"reference {shown(text)}" if is_reference else f"function {shown(function)}"
+                yield pointer, f"the {what}"
                 return
             for name, item in value.items():
                 yield from _unknown_parts(item, below(name), inside=inside)

@@ -18,7 +18,11 @@ from sagebridge.model.values import ABSENT, EMPTY, Object, key_of
 
 WORDS = (
     "ABSENT",
+    "CacheConfig",
     "JsonGet",
+    "OutputParameter",
+    "PropertyFile",
+    "RetryPolicy",
     "other_condition",
     "equals",
     "execution",
@@ -35,7 +39,7 @@ WORDS = (
     "or_",
     "parameter",
 )
-"""What a file may import to say expressions; no variable of it is called so."""
+"""What a file may import to say what a step has; no variable of it is called so."""
 
 AIRFLOW_WORDS = (
     "DAG",

@@ -75,6 +75,33 @@ def test_texts_stay_texts(word: str, tmp_path: Path) -> None:
     assert word in strings
 
 
+def test_no_argument_hides_what_a_file_may_import(tmp_path: Path) -> None:
+    room = Path(__file__).parents[3] / "operators" / "sagebridge_operators" / "prefect"
+    module = ast.parse((room / "__init__.py").read_text())
+    imported = [node for node in module.body if isinstance(node, ast.ImportFrom)]
+    names = {alias.name for node in imported for alias in node.names}
+    assert {"OutputParameter", "lambda_", "begin"} <= names
+    raw = {
+        "Version": "2020-12-01",
+        "Parameters": [{"Name": name, "DefaultValue": "v"} for name in sorted(names)],
+        "Steps": [
+            {
+                "Name": "A",
+                "Type": "Lambda",
+                "FunctionArn": "f",
+                "OutputParameters": [{"OutputName": "o"}],
+                "CacheConfig": {"Enabled": True},
+            },
+            {"Name": "B", "Type": "Processing", "Arguments": {}, "PropertyFiles": []},
+        ],
+    }
+    text = write(sagebridge.read(raw).pipeline)[0]
+    check_clean(text, tmp_path)
+    assert same(to_json(back(text, tmp_path)), raw)
+    (flow,) = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
+    assert not names & {one.arg for one in flow.args.args}
+
+
 def test_odd_names_get_names_of_their_own(tmp_path: Path) -> None:
     steps: list[dict[str, Any]] = [processing(name, "x") for name in NAMES]
     steps[-1]["Arguments"]["Uses"] = {"Get": "Steps.a-b.ProcessingJobName"}

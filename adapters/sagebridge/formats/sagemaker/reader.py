@@ -115,7 +115,10 @@ def read_definition(document: Document) -> tuple[Pipeline, tuple[Loss, ...]]:
     """The pipeline of an opened document and what reading it lost (members written twice)."""
     raw: dict[str, Any] = document.value
     problems: list[tuple[str, str]] = []
-    _check_steps(raw.get("Steps"), "/Steps", problems)
+    if "Steps" in raw:
+        _check_steps(raw["Steps"], "/Steps", problems)
+    else:
+        problems.append(("", "a definition has Steps (an array), found none"))
     if problems:
         raise InvalidDefinition(document, problems)
     members = Members(raw)

@@ -172,13 +172,9 @@ def _check_default(raw: dict[str, Any], declared: str, pointer: str) -> Iterator
         yield Problem("parameter-default", pointer, f"{what.rstrip()} is {kind(default)}")
         return
     if not _is_typed(declared, default):
-        yield Problem(
-            "parameter-default",
-            pointer,
-            f"{what.rstrip()} is {kind(default)}; write it without quotes",
-            "warning",
-        )
-    if isinstance(choices, list) and choices and value not in choices:
+        message = f"{what.rstrip()} is {kind(default)}; write it without quotes"
+        yield Problem("parameter-default", pointer, message)
+    elif isinstance(choices, list) and choices and value not in choices:
         yield Problem(
             "parameter-default",
             pointer,

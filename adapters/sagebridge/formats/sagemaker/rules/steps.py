@@ -99,7 +99,7 @@ def _check_name(definition: Definition, step: Place) -> Iterator[Problem]:
 def _check_type(step: Place) -> Iterator[Problem]:
     if "Type" not in step.raw:
         yield Problem("missing-member", step.pointer, f"step {step.label} has no Type")
-    elif not step.type:
+    elif not isinstance(step.raw["Type"], str):
         yield wrong_type(
             step.at("Type"), f"the Type of step {step.label}", "a string", step.raw["Type"]
         )
