@@ -77,13 +77,6 @@ def demo(desk: Desk, sample: Path) -> Running:
 
 
 @pytest.fixture(scope="module")
-def threshold(desk: Desk, demo: Running, abalone_csv: Path) -> Running:
-    """A bound that no model keeps, beside the demo in the same folder."""
-    del demo
-    return example(desk, "-p", f"InputData={abalone_csv}", "-p", "MseThreshold=1.0")
-
-
-@pytest.fixture(scope="module")
 def real(desk: Desk, demo: Running, abalone_csv: Path) -> Running:
     demo.wait()
     batch = encoded(abalone_csv, desk.folder / "batch.csv", scaled=False)
@@ -134,20 +127,6 @@ def test_it_can_be_watched_while_it_runs(demo: Running) -> None:
         "MseThreshold": 6.0,
     }
     assert demo.process.poll() is None
-
-
-def test_the_else_branch_fails_the_execution(desk: Desk, threshold: Running) -> None:
-    assert threshold.wait() == 3
-
-    shown = desk.show(threshold.execution)
-    assert "\nreason: Execution failed due to MSE > 1.0\n" in threshold.output
-    assert shown["reason"] == "Execution failed due to MSE > 1.0"
-    assert states(shown) == SUCCEEDED | {
-        "AbaloneRegisterModel-RegisterModel": "Skipped",
-        "AbaloneCreateModel": "Skipped",
-        "AbaloneTransform": "Skipped",
-        "AbaloneMSEFail": "Failed",
-    }
 
 
 def test_the_demo_tells_all_that_came_of_it(desk: Desk, demo: Running, sample: Path) -> None:

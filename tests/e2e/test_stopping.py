@@ -16,23 +16,49 @@ from tests.e2e.engines import TITLE, service
 pytestmark = pytest.mark.slow
 CTRL_C = b"\x03"
 WAYS = ("terminal", "service", "broken", "asked", "killed")
+FLOW = """
+from prefect import flow
+from sagebridge_operators.prefect import finish, processing, python, shell, stop_jobs
+
+
+def wait(seconds):
+    import time
+
+    print("waiting")
+    time.sleep(seconds)
+
+
+@flow(name={name!r}, on_cancellation=[stop_jobs])
+def held():
+    \"\"\"A job and a command that last longer than anybody waits.\"\"\"
+    hold = processing("Hold", arguments={hold!r})
+    processing("After", arguments={sleep!r}, depends_on=[hold])
+    waiting = python("Wait", wait, args=[0.1])
+    command = shell("Command", "sleep 1000 & sleep 1000", depends_on=[waiting])
+    python("AfterCommand", wait, args=[1000], depends_on=[command])
+    return finish()
+"""
 
 
 @pytest.fixture(scope="module")
 def runs(desk: Desk) -> dict[str, Running]:
-    """Runs in one folder, each of which has a job that waits for a file that never comes."""
+    """Runs in one folder; each has a job that waits for a file that never comes, and a command."""
     runs = {}
     for name in WAYS:
-        steps = [
-            processing("Hold", HOLD, release(desk, name)),
-            processing("After", SLEEP, "0", after=["Hold"]),
-        ]
-        source = desk.write(f"held-{name}.json", pipeline(*steps))
+        hold, sleep = processing("", HOLD, release(desk, name)), processing("", SLEEP, "0")
+        given = {"hold": hold["Arguments"], "sleep": sleep["Arguments"]}
+        source = desk.write(f"held_{name}.py", FLOW.format(name=f"held-{name}", **given))
         runs[name] = desk.run(source, terminal=name == "terminal")
     for name, running in runs.items():
         eventually(lambda name=name: marked(release(desk, name)), seconds=300)  # type: ignore[misc]
         running.says("(Hold.*Executing)")
+        eventually(lambda running=running: len(sleeping(running)) == 2)  # type: ignore[misc]
     return runs
+
+
+def sleeping(running: Running) -> list[psutil.Process]:
+    """The processes of the command of a run."""
+    return [one for one in marked(running.mark) if one.name() == "sleep"]
 
 
 def release(desk: Desk, name: str) -> str:
@@ -45,12 +71,19 @@ def left(desk: Desk, runs: dict[str, Running], name: str) -> list[psutil.Process
 
 
 def outcome(desk: Desk, running: Running) -> Any:
-    """The execution as it is recorded, whose job must have been stopped."""
+    """The execution as it is recorded, whose job and command must have been stopped."""
     shown = desk.show(running.execution)
     hold = shown["steps"]["Hold"]
     job = desk.sagemaker.describe_processing_job(ProcessingJobName=hold["job"])
     assert job["ProcessingJobStatus"] == hold["state"] == "Stopped"
-    assert shown["steps"]["After"]["state"] == "NotRun"
+    states = {name: step["state"] for name, step in shown["steps"].items()}
+    assert states.pop("Command") in ("Stopped", shown["status"])
+    assert states == {
+        "Hold": "Stopped",
+        "After": "NotRun",
+        "Wait": "Succeeded",
+        "AfterCommand": "NotRun",
+    }
     return shown
 
 
