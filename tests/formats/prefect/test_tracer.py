@@ -24,6 +24,16 @@ HERE = Path(__file__).parent
 FLOWS = sorted((HERE / "flows").glob("*.py"))
 GOLDEN = HERE.parent.parent / "golden" / "traced"
 IMPORTS = "from prefect import flow, task\n"
+ENGINE = """
+from prefect import pause_flow_run, runtime
+from prefect.blocks.system import Secret
+from prefect.concurrency import asyncio as later
+from prefect.concurrency.sync import concurrency, rate_limit
+from prefect.deployments import run_deployment
+from prefect.events import emit_event
+from prefect.states import Failed
+from prefect.variables import Variable
+"""
 TASKS = """
 @task
 def one(x): return x
@@ -35,6 +45,17 @@ def two(x): return x
 def is_good(x) -> bool: return x
 
 """
+ASKING = (
+    "Failed",
+    "Secret",
+    "Variable",
+    "concurrency",
+    "deployment",
+    "emit",
+    "limit",
+    "pause",
+    "runtime",
+)
 Traced = Callable[..., tuple[Pipeline, tuple[Loss, ...]]]
 
 
@@ -45,7 +66,8 @@ def traced(tmp_path: Path) -> Traced:
     def traces(body: str, arguments: str = "x: str") -> tuple[Pipeline, tuple[Loss, ...]]:
         file = tmp_path / "flow.py"
         lines = "".join(f"    {line}\n" for line in body.splitlines())
-        file.write_text(f"{IMPORTS}{TASKS}@flow\ndef f({arguments}):\n{lines}")
+        engine = ENGINE if any(word in body for word in ASKING) else ""
+        file.write_text(f"{IMPORTS}{engine}{TASKS}@flow\ndef f({arguments}):\n{lines}")
         (found,) = trace(file)
         return found
 
@@ -166,6 +188,9 @@ def test_the_same_test_is_asked_once(traced: Traced) -> None:
         ("open('/no/such', 'w')", "run-time-code"),
         ("import socket\nsocket.create_connection(('127.0.0.1', 9))", "run-time-code"),
         ("{}['nothing']", "run-time-code"),
+        ("Secret.load('token')", "run-time-code"),
+        ("run_deployment('other/one')", "run-time-code"),
+        ("pause_flow_run(timeout=1)", "run-time-code"),
         ("try:\n    for i in one(x): two(i)\nexcept BaseException:\n    two(3)", "run-time-loop"),
     ],
 )
@@ -304,6 +329,9 @@ def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         "os.environ.get('STAGE')",
         "os.getenv('STAGE', 'dev')",
         "random.choice(['a', 'b'])",
+        "Variable.get('stage', default='dev')",
+        "runtime.flow_run.name",
+        "runtime.flow_run.scheduled_start_time",
     ],
 )
 def test_what_belongs_to_the_moment_is_asked_for(value: str, traced: Traced) -> None:
@@ -312,6 +340,49 @@ def test_what_belongs_to_the_moment_is_asked_for(value: str, traced: Traced) -> 
     (asked,) = [one for one in pipeline.declared if one.name != "x"]
     assert asked.name.startswith("value_of_line_")
     assert codes(losses) == ["changed computed-value"]
+
+
+def test_what_a_run_is_called_is_known(traced: Traced) -> None:
+    pipeline, losses = traced("one(runtime.flow_run.id)\ntwo(runtime.flow_run.flow_name)")
+    steps = json.dumps(definition(pipeline)["Steps"])
+    assert "Execution.PipelineExecutionId" in steps
+    assert "Execution.PipelineName" in steps
+    assert losses == ()
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ("with concurrency('db', occupy=1):\n    one(x)", "concurrency"),
+        ("rate_limit('calls')\none(x)", "concurrency"),
+        ("emit_event('told', resource={})\none(x)", "engine-option"),
+        ("Variable.set('a', 'b')\none(x)", "engine-option"),
+    ],
+)
+def test_what_only_prefect_does_is_told_and_the_rest_read(
+    body: str, code: str, traced: Traced
+) -> None:
+    pipeline, losses = traced(body)
+    assert codes(losses) == [f"changed {code}"]
+    assert [step.name for step in pipeline.steps] == ["one"]
+
+
+def test_a_failed_state_may_say_what_is_known_only_at_run_time(traced: Traced) -> None:
+    pipeline, losses = traced("return Failed(message=f'bad {x}')")
+    (step,) = pipeline.steps
+    assert (step.type, losses) == ("Fail", ())
+    assert "Parameters.x" in json.dumps(definition(pipeline)["Steps"])
+
+
+def test_an_asynchronous_limit(tmp_path: Path) -> None:
+    file = tmp_path / "flow.py"
+    file.write_text(
+        f"{IMPORTS}{ENGINE}{TASKS}@flow\nasync def f(x: str):\n    await later.rate_limit('a')\n"
+        "    async with later.concurrency('a'):\n        one(x)\n"
+    )
+    ((pipeline, losses),) = trace(file)
+    assert codes(losses) == ["changed concurrency"] * 2
+    assert [step.name for step in pipeline.steps] == ["one"]
 
 
 def test_parameters_of_ours_are_no_texts_either(tmp_path: Path) -> None:

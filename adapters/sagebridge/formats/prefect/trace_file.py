@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import ast
 import json
-import logging
 import os
 import shutil
 import signal
 import sys
 import tempfile
-import time
 import traceback
 from pathlib import Path
 from types import FrameType, ModuleType, TracebackType
@@ -23,7 +21,7 @@ from typing import Any, NoReturn
 
 from sagebridge.errors import FlowError
 from sagebridge.formats.airflow.guard import Refused, watch
-from sagebridge.formats.prefect.tracing import helpers
+from sagebridge.formats.prefect.tracing import engine, helpers
 from sagebridge.formats.prefect.tracing.calls import File
 from sagebridge.formats.prefect.tracing.merging import OutOfReach
 from sagebridge.formats.prefect.tracing.rewriting import HELPERS, raise_lines, rewritten
@@ -84,7 +82,7 @@ def _outcome(path: Path, scratch: Path) -> Outcome:
     except ModuleNotFoundError as error:
         return {"missing": error.name}
     traced: list[FlowTrace] = []
-    _replace_prefect(traced)
+    engine.replace(traced)
     signal.signal(signal.SIGALRM, _over)
     signal.setitimer(signal.ITIMER_REAL, LIMIT)
     watch(scratch)
@@ -142,85 +140,6 @@ class _Ways(Exception):
 
 def _over(signum: int, frame: FrameType | None) -> None:
     raise TooLong
-
-
-def _replace_prefect(traced: list[FlowTrace]) -> None:
-    """Tasks and flows that are called tell the trace; what speaks to a server says nothing."""
-    import prefect
-    from prefect import Flow, Task, artifacts, futures
-    from prefect import logging as prefect_logging
-    from prefect.logging import loggers
-
-    def state(return_state: bool) -> None:
-        if return_state:
-            traced[-1].refuse("task-state", "it looks at the state of a task as it runs")
-
-    def call(
-        self: Any, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any
-    ) -> Any:
-        state(return_state)
-        return traced[-1].task(self, args, kwargs, wait_for, blocks=True)._value
-
-    def submit(
-        self: Any, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any
-    ) -> Any:
-        state(return_state)
-        return traced[-1].task(self, args, kwargs, wait_for, blocks=False)
-
-    def delay(self: Any, *args: Any, **kwargs: Any) -> Any:
-        traced[-1].refuse("task-state", "a task is left to another process")
-
-    def mapped(
-        self: Any,
-        *args: Any,
-        return_state: bool = False,
-        wait_for: Any = None,
-        deferred: bool = False,
-        **kwargs: Any,
-    ) -> Any:
-        state(return_state)
-        return traced[-1].mapped(self, args, kwargs, wait_for)
-
-    def called(
-        self: Any, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any
-    ) -> Any:
-        if not traced:
-            raise Refused("runs a flow")
-        state(return_state)
-        return traced[-1].subflow(self, args, kwargs)
-
-    def wait(waited: Any, timeout: Any = None) -> Any:
-        for one in waited:
-            one.wait()
-        return futures.DoneAndNotDoneFutures(set(waited), set())
-
-    def made(*args: Any, **kwargs: Any) -> None:
-        traced[-1].assume("engine-option", "an artifact is not made")
-
-    def pause(seconds: float) -> None:
-        if traced:
-            traced[-1].assume("engine-option", "it pauses: a pipeline does not")
-
-    def logger(*args: Any, **kwargs: Any) -> logging.Logger:
-        return logging.getLogger("flow")
-
-    for name, method in {
-        "__call__": call,
-        "submit": submit,
-        "map": mapped,
-        "delay": delay,
-        "apply_async": delay,
-    }.items():
-        setattr(Task, name, method)
-    Flow.__call__ = called
-    futures.wait = wait
-    futures.as_completed = lambda waited, timeout=None: iter(list(waited))
-    for name in dir(artifacts):
-        if name.startswith("create_"):
-            setattr(artifacts, name, made)
-    for module in (prefect, prefect_logging, loggers):
-        module.get_run_logger = logger
-    setattr(time, "sleep", pause)  # noqa: B010 - of another type
 
 
 def _imported(path: Path, tree: ast.Module) -> ModuleType:

@@ -162,7 +162,9 @@ def text(*parts: Any) -> Any:
         elif is_symbolic(part[0]) and part[1] in (-1, 115) and part[2] == "":
             pieces.append(part[0])
         else:
-            pieces.append(world.ask(f"a text of the form {part[2]!r}", "String", part[0]))
+            sign = {114: "!r", 97: "!a"}.get(part[1], "")
+            spec = f":{part[2]}" if part[2] else ""
+            pieces.append(world.ask(f"a text of the form {sign + spec!r}", "String", part[0]))
     return Symbol(text_of(pieces, world), "String", world)
 
 

@@ -56,6 +56,7 @@ def of(item: Any) -> Iterator[Lost]:
             what = f"{name.removesuffix('_hooks')} is not called"
             yield Lost("callback", "dropped", what, advice)
     said = [name for name in _ENGINE if getattr(item, name, None)]
+    said += [] if getattr(item, "should_validate_parameters", True) else ["validate_parameters"]
     policy = getattr(item, "cache_policy", None)
     if policy is not None and type(policy).__name__ not in ("DefaultPolicy", "_None"):
         from prefect.cache_policies import DEFAULT

@@ -142,7 +142,7 @@ class Symbol:
     __repr__ = __str__
 
     def __format__(self, spec: str) -> str:
-        what = f"a text of the form {spec!r}"
+        what = f"a text of the form {':' + spec!r}"
         return str(self._world.ask(what, "String", self) if spec else self)
 
     def __add__(self, other: Any) -> Symbol:
