@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sagebridge_operators.backends.local import supervisor
-from sagebridge_operators.backends.local.job import TERMINAL, job_folder
+from sagebridge_operators.backends.local import LocalBackend, supervisor
+from sagebridge_operators.backends.local.job import TERMINAL, Outcome, job_folder
 from sagebridge_operators.backends.local.records import Records
 from sagebridge_operators.backends.local.store import FolderStore
 
@@ -152,3 +156,46 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
+
+
+@pytest.fixture
+def living() -> Iterator[ExitStack]:
+    """Holds the locks of jobs' supervisors; close it, and the supervisors are gone."""
+    with ExitStack() as locks:
+        yield locks
+
+
+@pytest.fixture
+def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, living: ExitStack) -> LocalBackend:
+    """A backend that starts no process, on a machine where any connection is an error."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("the local backend opened a connection")
+
+    def start(home: Path, kind: str, name: str, base: Path, lock: int) -> None:
+        del base
+        living.callback(os.close, os.dup(lock))
+        Records(home / "records.db").update(
+            kind, name, lambda body: body.update(_supervisor={"pid": 1})
+        )
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(supervisor, "start", start)
+    return LocalBackend(tmp_path / "home", tmp_path)
+
+
+@pytest.fixture
+def sagemaker(backend: LocalBackend) -> Any:
+    return backend.client("sagemaker")
+
+
+@pytest.fixture
+def end(backend: LocalBackend) -> Callable[..., None]:
+    """Ends a job as its supervisor does."""
+
+    def end(kind: str, name: str, status: str, **fields: Any) -> None:
+        records = Records(backend.home / "records.db")
+        records.update(kind, name, lambda body: Outcome(status, fields).record(body, kind))
+
+    return end

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -19,114 +16,10 @@ import pytest
 from botocore.exceptions import ClientError, ParamValidationError, WaiterError
 from botocore.validate import ParamValidator
 
-from sagebridge_operators.backends.local import LocalBackend, supervisor
+from sagebridge_operators.backends.local import LocalBackend
 from sagebridge_operators.backends.local.client import Endpoint
-from sagebridge_operators.backends.local.job import Outcome
-from sagebridge_operators.backends.local.records import Records
 from sagebridge_operators.errors import NotRunnable
-
-ROLE = "arn:aws:iam::000000000000:role/x"
-IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.0-1"
-INSTANCE = {"InstanceCount": 1, "InstanceType": "ml.m5.xlarge", "VolumeSizeInGB": 30}
-S3_INPUT = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://bucket/batch"}}
-
-PROCESSING: dict[str, Any] = {
-    "ProcessingJobName": "job",
-    "ProcessingResources": {"ClusterConfig": INSTANCE},
-    "AppSpecification": {"ImageUri": IMAGE, "ContainerEntrypoint": ["python3", "-c", "print(1)"]},
-    "Environment": {"A": "b"},
-    "RoleArn": ROLE,
-    "Tags": [{"Key": "k", "Value": "v"}],
-}
-TRAINING: dict[str, Any] = {
-    "TrainingJobName": "job",
-    "AlgorithmSpecification": {
-        "TrainingImage": IMAGE,
-        "TrainingInputMode": "File",
-        "ContainerEntrypoint": ["python3", "-c", "print(1)"],
-    },
-    "RoleArn": ROLE,
-    "OutputDataConfig": {"S3OutputPath": "s3://bucket/models"},
-    "ResourceConfig": INSTANCE,
-    "HyperParameters": {"num_round": "5"},
-}
-TRANSFORM: dict[str, Any] = {
-    "TransformJobName": "job",
-    "ModelName": "model",
-    "TransformInput": {"DataSource": S3_INPUT},
-    "TransformOutput": {"S3OutputPath": "s3://bucket/predictions"},
-    "TransformResources": {"InstanceCount": 1, "InstanceType": "ml.m5.xlarge"},
-}
-REQUESTS = {"Processing": PROCESSING, "Training": TRAINING, "Transform": TRANSFORM}
-MODEL: dict[str, Any] = {
-    "ModelName": "model",
-    "PrimaryContainer": {"Image": IMAGE, "ModelDataUrl": "s3://bucket/model.tar.gz"},
-    "ExecutionRoleArn": ROLE,
-}
-INFERENCE = {
-    "Containers": [{"Image": IMAGE, "ModelDataUrl": "s3://bucket/model.tar.gz"}],
-    "SupportedContentTypes": ["text/csv"],
-    "SupportedResponseMIMETypes": ["text/csv"],
-}
-
-
-@pytest.fixture
-def living() -> Iterator[ExitStack]:
-    """Holds the locks of jobs' supervisors; close it, and the supervisors are gone."""
-    with ExitStack() as locks:
-        yield locks
-
-
-@pytest.fixture
-def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, living: ExitStack) -> LocalBackend:
-    """A backend that starts no process, on a machine where any connection is an error."""
-
-    def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("the local backend opened a connection")
-
-    def start(home: Path, kind: str, name: str, base: Path, lock: int) -> None:
-        del base
-        living.callback(os.close, os.dup(lock))
-        Records(home / "records.db").update(
-            kind, name, lambda body: body.update(_supervisor={"pid": 1})
-        )
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    monkeypatch.setattr(supervisor, "start", start)
-    return LocalBackend(tmp_path / "home", tmp_path)
-
-
-@pytest.fixture
-def sagemaker(backend: LocalBackend) -> Any:
-    return backend.client("sagemaker")
-
-
-@pytest.fixture
-def end(backend: LocalBackend) -> Callable[..., None]:
-    """Ends a job as its supervisor does."""
-
-    def end(kind: str, name: str, status: str, **fields: Any) -> None:
-        records = Records(backend.home / "records.db")
-        records.update(kind, name, lambda body: Outcome(status, fields).record(body, kind))
-
-    return end
-
-
-def create(sagemaker: Any, kind: str, name: str = "job") -> dict[str, Any]:
-    if kind == "Transform" and not sagemaker.list_models()["Models"]:
-        sagemaker.create_model(**MODEL)
-    request = REQUESTS[kind] | {f"{kind}JobName": name}
-    return dict(getattr(sagemaker, f"create_{kind.lower()}_job")(**request))
-
-
-def call(sagemaker: Any, verb: str, kind: str, name: str = "job") -> dict[str, Any]:
-    method = getattr(sagemaker, f"{verb}_{kind.lower()}_job")
-    return dict(method(**{f"{kind}JobName": name}))
-
-
-def code(error: pytest.ExceptionInfo[ClientError]) -> str:
-    return str(error.value.response["Error"]["Code"])
+from tests.local.asked import INFERENCE, MODEL, REQUESTS, TRANSFORM, call, code, create
 
 
 @pytest.fixture(params=list(REQUESTS))
@@ -298,127 +191,6 @@ def test_lists_are_filtered_ordered_and_paged(
     assert listed(CreationTimeBefore=time.time() + 60) == names
     with pytest.raises(ClientError, match="Invalid pagination token"):
         getattr(sagemaker, f"list_{kind.lower()}_jobs")(NextToken="x")
-
-
-def test_models(sagemaker: Any) -> None:
-    arn = sagemaker.create_model(**MODEL)["ModelArn"]
-    assert arn == "arn:aws:sagemaker:us-east-1:000000000000:model/model"
-    assert sagemaker.describe_model(ModelName="model").items() >= MODEL.items()
-    with pytest.raises(ClientError, match="already existing model"):
-        sagemaker.create_model(**MODEL)
-    sagemaker.delete_model(ModelName="model")
-    for method in (sagemaker.describe_model, sagemaker.delete_model):
-        with pytest.raises(ClientError, match="Could not find model") as missing:
-            method(ModelName="model")
-        assert code(missing) == "ValidationException"
-    with pytest.raises(ClientError, match="needs a PrimaryContainer"):
-        sagemaker.create_model(ModelName="model")
-
-
-def test_versions_of_a_group_are_counted_and_approved(sagemaker: Any) -> None:
-    with pytest.raises(ClientError, match="does not exist") as missing:
-        sagemaker.create_model_package(ModelPackageGroupName="g")
-    assert code(missing) == "ValidationException"
-    sagemaker.create_model_package_group(ModelPackageGroupName="g")
-    with pytest.raises(ClientError, match="already exists"):
-        sagemaker.create_model_package_group(ModelPackageGroupName="g")
-    first, second = (
-        sagemaker.create_model_package(
-            ModelPackageGroupName="g", InferenceSpecification=INFERENCE, **approval
-        )["ModelPackageArn"]
-        for approval in ({}, {"ModelApprovalStatus": "Approved"})
-    )
-    assert first == "arn:aws:sagemaker:us-east-1:000000000000:model-package/g/1"
-    described = sagemaker.describe_model_package(ModelPackageName=first)
-    assert described["ModelPackageVersion"] == 1
-    assert described["ModelPackageStatus"] == "Completed"
-    assert described["ModelApprovalStatus"] == "PendingManualApproval"
-    assert described["InferenceSpecification"] == INFERENCE
-
-    def listed(**arguments: Any) -> list[str]:
-        pages = sagemaker.get_paginator("list_model_packages").paginate(**arguments)
-        packages = [item for page in pages for item in page["ModelPackageSummaryList"]]
-        return [package["ModelPackageArn"] for package in packages]
-
-    assert listed(ModelPackageGroupName="g") == [first, second]
-    assert listed(ModelPackageGroupName="g", ModelApprovalStatus="Approved") == [second]
-    assert listed(ModelPackageType="Versioned") == [first, second]
-    assert listed() == []
-    sagemaker.update_model_package(
-        ModelPackageArn=first, ModelApprovalStatus="Rejected", ApprovalDescription="no"
-    )
-    described = sagemaker.describe_model_package(ModelPackageName=first)
-    assert (described["ModelApprovalStatus"], described["ApprovalDescription"]) == (
-        "Rejected",
-        "no",
-    )
-
-
-@pytest.mark.parametrize("approval", ["approved", ""])
-def test_an_approval_status_is_one_of_three(sagemaker: Any, approval: str) -> None:
-    sagemaker.create_model_package_group(ModelPackageGroupName="g")
-    with pytest.raises(ClientError, match=r"enum value set: .*PendingManualApproval"):
-        sagemaker.create_model_package(ModelPackageGroupName="g", ModelApprovalStatus=approval)
-
-
-def test_a_package_of_its_own_has_no_version(sagemaker: Any) -> None:
-    made = sagemaker.create_model_package(ModelPackageName="p", InferenceSpecification=INFERENCE)
-    described = sagemaker.describe_model_package(ModelPackageName="p")
-    assert described["ModelPackageArn"] == made["ModelPackageArn"]
-    assert "ModelPackageVersion" not in described
-    with pytest.raises(ClientError, match="already exists"):
-        sagemaker.create_model_package(ModelPackageName="p")
-    with pytest.raises(ClientError, match="Give either"):
-        sagemaker.create_model_package(ModelPackageName="p", ModelPackageGroupName="g")
-
-
-def test_a_repeated_call_registers_no_second_version(sagemaker: Any) -> None:
-    sagemaker.create_model_package_group(ModelPackageGroupName="g")
-    arns = {
-        sagemaker.create_model_package(ModelPackageGroupName="g", ClientToken="t")[
-            "ModelPackageArn"
-        ]
-        for _ in range(3)
-    }
-    assert len(arns) == 1
-    other = sagemaker.create_model_package(ModelPackageGroupName="g")["ModelPackageArn"]
-    assert other.endswith("/g/2")
-
-
-REGISTER = """
-import sys
-from pathlib import Path
-from sagebridge_operators.backends.local import LocalBackend
-
-sagemaker = LocalBackend(Path(sys.argv[1]), Path()).client("sagemaker")
-for _ in range(10):
-    print(sagemaker.create_model_package(ModelPackageGroupName="g")["ModelPackageArn"])
-"""
-
-
-def test_many_processes_register_a_version_each(backend: LocalBackend, sagemaker: Any) -> None:
-    sagemaker.create_model_package_group(ModelPackageGroupName="g")
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", REGISTER, str(backend.home)], stdout=subprocess.PIPE, text=True
-        )
-        for _ in range(3)
-    ]
-    arns = [arn for process in processes for arn in process.communicate(timeout=120)[0].split()]
-    versions = sorted(int(arn.rpartition("/")[2]) for arn in arns)
-    assert versions == list(range(1, 31))
-
-
-def test_one_of_many_creators_of_a_name_wins(sagemaker: Any) -> None:
-    def won(_: int) -> bool:
-        try:
-            create(sagemaker, "Training")
-        except sagemaker.exceptions.ResourceInUse:
-            return False
-        return True
-
-    with ThreadPoolExecutor(8) as pool:
-        assert sorted(pool.map(won, range(16)))[-2:] == [False, True]
 
 
 def test_what_the_local_backend_has_not_is_named(backend: LocalBackend, sagemaker: Any) -> None:
