@@ -115,6 +115,23 @@ def test_a_run_that_is_cancelled_is_asked_to_stop(execution: PrefectExecution, t
     assert execution.place.records.stop_requested(execution.id)
 
 
+def test_a_flow_that_cannot_be_started_has_a_record(
+    execution: PrefectExecution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else what is to be told of it then is not there."""
+
+    def refuse(*given: Any, **more: Any) -> Server:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Server, "add", refuse)
+    execution.place.records.objects.remove(f"{execution.id}/execution.json")
+
+    with pytest.raises(KeyboardInterrupt):
+        execution.trigger()
+
+    assert execution.place.records.execution(execution.id)
+
+
 KILLED = "the flow's process was killed by SIGKILL"
 
 

@@ -290,11 +290,14 @@ def test_a_command_is_of_its_workers_session_and_dies_with_it(tmp_path: Path) ->
         while len(psutil.Process(worker.pid).children()) < 2:  # its command and the guard of it
             time.sleep(0.01)
         assert records.attended("aa", "Run") is True
+        folder = Path(sleeping.cwd())
+        assert folder.exists()
         os.killpg(worker.pid, signal.SIGKILL)  # as Airflow ends a task that does not listen
         until = time.monotonic() + 30
         while not _ended(sleeping) or records.attended("aa", "Run"):
             assert time.monotonic() < until
             time.sleep(0.01)
+        assert not folder.exists()
     finally:
         worker.kill()
         worker.wait()

@@ -21,6 +21,7 @@ from sagebridge.model.values import thaw
 from sagebridge_operators.backends import RESUMED
 from sagebridge_operators.lifecycle.execution import Execution, execution_id, job_name
 from sagebridge_operators.lifecycle.records import ExecutionRecords
+from sagebridge_operators.prefect.flowrun import FlowRun
 from tests.fakes import FakeBackend, FakeSageMaker, Plan, raises
 from tests.prefect.conftest import Played, Run, flow_of
 from tests.shapes import ROLE, TRUE, branch, fail, model, training
@@ -157,6 +158,29 @@ def test_a_flow_run_tried_again_runs_what_failed_and_finds_the_rest(
     assert end["status"] == "Succeeded"
 
 
+def test_an_error_of_ours_fails_the_execution_and_leaves_no_job(
+    run: Run, aws: FakeSageMaker, records: ExecutionRecords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws.plans["Train"] = Plan(("InProgress",))
+    settle = FlowRun._settle
+
+    def fail(flow: FlowRun, name: str) -> None:
+        settle(flow, name)
+        if name == "Quick":
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(FlowRun, "_settle", fail)
+    played = run(training("Train"), model("Quick"))
+    assert played.state.is_failed()
+    assert len(aws.called("stop_training_job")) == 1
+    (execution,) = records.ids()
+    end = records.end(execution) or {}
+    assert (end["status"], end["reason"]) == (
+        "Failed",
+        "OSError: [Errno 28] No space left on device",
+    )
+
+
 COUNTING = """
 from prefect import flow
 from sagebridge_operators.prefect import fail, finish, model, python
@@ -227,7 +251,7 @@ def test_a_cancelled_flow_run_stops_its_jobs(
 
     del server
     aws = backend.sagemaker
-    aws.plans["Train"] = Plan(("InProgress",))
+    aws.plans |= {step: Plan(("InProgress",)) for step in ("Train", "Lost")}
     flow = SimpleNamespace(name="f")
     flow_run = SimpleNamespace(id="r", job_variables={}, deployment_id=None)
     execution_ = execution_id("prefect", "f", "r")

@@ -66,8 +66,8 @@ class PrefectExecution(EngineExecution):
         else:
             file, self._folder, limit = self._written(), server.home, {_LIMIT: str(MOST_TASKS)}
         self._variables = {"PREFECT__FLOW_ENTRYPOINT": f"{file}:{flow.entry}", **limit}
-        self._start()
         self.begin()
+        self._start()
 
     def running(self) -> bool:
         """A run that is cancelled in Prefect is stopped: no worker is there to do it.

@@ -41,7 +41,7 @@ def run_command(
     told = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL}
     with (
         folder as here,
-        _guard(held) as guarded,
+        _guard(here, held) as guarded,
         _bash(command, cwd=here, env=env, **told) as process,
     ):
         try:
@@ -59,24 +59,26 @@ def run_command(
     return last
 
 
-def _bash(script: str, **more: Any) -> subprocess.Popen[bytes]:
+def _bash(script: str, *words: str, **more: Any) -> subprocess.Popen[bytes]:
     program = shutil.which("bash") or "bash"
     try:
-        return subprocess.Popen([program, "-c", script], process_group=0, **more)
+        return subprocess.Popen([program, "-c", script, *words], process_group=0, **more)
     except (OSError, ValueError) as error:
         raise StepFailed(f"the command cannot be started with bash: {error}") from None
 
 
 @contextmanager
-def _guard(held: int | None) -> Iterator[Callable[[int], None]]:
+def _guard(folder: str, held: int | None) -> Iterator[Callable[[int], None]]:
     """Kills the process group that it is given if this process is killed, which ends nothing then.
 
-    It reads a pipe that only this process holds: one line names the group, the next lets it go.
+    The command's folder goes, too. It reads a pipe that only this process holds: one line names
+    the group, the next lets it go.
     """
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    script = 'read -r group && { read -r || kill -KILL -- "-$group"; }'
+    script = 'read -r group && { read -r || { kill -KILL -- "-$group"; rm -rf -- "$1"; }; }'
     keeps = () if held is None else (held,)
-    with _bash(script, stdin=subprocess.PIPE, bufsize=0, pass_fds=keeps, **quiet) as guard:
+    pipe = {"stdin": subprocess.PIPE, "bufsize": 0, "pass_fds": keeps}
+    with _bash(script, "guard", folder, **pipe, **quiet) as guard:
 
         def guarded(group: int) -> None:
             assert guard.stdin is not None

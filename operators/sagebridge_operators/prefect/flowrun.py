@@ -233,7 +233,8 @@ class FlowRun(Draft):
             return
         for run in self._active.values():
             run.killed = True
-        scene.records.request_stop(scene.execution.id)
+        with suppress(Exception):  # the error may be that records cannot be written
+            scene.records.request_stop(scene.execution.id)
         until = time.monotonic() + PATIENCE
         while self._active and (left := until - time.monotonic()) > 0:
             with suppress(Empty):
@@ -241,4 +242,5 @@ class FlowRun(Draft):
         end, reason = "Stopped", "the flow run was interrupted"
         if isinstance(error, Exception):
             end, reason = "Failed", f"{type(error).__name__}: {error}"
-        scene.records.finish(scene.execution.id, end, reason)
+        with suppress(Exception):
+            scene.records.finish(scene.execution.id, end, reason)
