@@ -34,7 +34,7 @@ CODES = MappingProxyType(
         "endpoint-update": "an endpoint that is updated, as SageMaker does with one that exists",
         "engine-option": "words that only the orchestrator has a use for",
         "exit-code": "an exit code by which Airflow skips a command",
-        "failure-handling": "what a try statement does when a task fails",
+        "failure-handling": "what is done when a task fails: by a try statement, or by fail_fast",
         "filter": "a Jinja filter; a parameter asks for the value",
         "function-name": "a Lambda function named otherwise than by its ARN",
         "group-description": "the description of a model package group",

@@ -378,6 +378,20 @@ def test_what_another_task_says_of_all_arguments(task: str, why: str, read: Read
     assert "known only when the DAG runs" in lost.what
 
 
+def test_code_keeps_its_documentation(read: Read, tmp_path: Path) -> None:
+    text = """with DAG('d', schedule=None):
+    a = BashOperator(task_id='a', bash_command='true', doc_md='Says.', skip_on_exit_code=None)
+    @task
+    def b():
+        'Works.'
+    b()
+"""
+    pipeline = read(HEAD + text).pipeline
+    for one in (pipeline, taken(told(pipeline, "prefect"), tmp_path)):
+        described = {step.name: step.description or "" for step in one.steps}
+        assert described == {"a": "Says.", "b": ""}
+
+
 def test_exit_codes_that_skip_are_told(read: Read) -> None:
     told = {
         "'exit 99'": "changed",

@@ -134,6 +134,13 @@ EDITS = {
 
     Own(task_id="Own", arguments={"PrimaryContainer": {"Image": "i"}}, region_name="eu-west-1")
 """,
+    "documentation": replaced(
+        (
+            'task_id="AbaloneTrain",',
+            'task_id="AbaloneTrain", doc_md="Fits.", task_display_name="Fit",',
+        )
+    ),
+    "fail fast": replaced(("schedule=None", "schedule=None, fail_fast=True")),
     "limits": replaced(("schedule=None", 'schedule=None, max_active_tasks=2, description="Ages"')),
 }
 
@@ -173,7 +180,11 @@ def test_as_written(written: Pipeline, readings: dict[str, FileReading]) -> None
 
 @pytest.mark.parametrize("name", EDITS)
 def test_nothing_is_lost(name: str, readings: dict[str, FileReading]) -> None:
-    expected = {"a schedule": ["schedule"], "a subclass": ["operator", "engine-option"]}
+    expected = {
+        "a schedule": ["schedule"],
+        "a subclass": ["operator", "engine-option"],
+        "fail fast": ["failure-handling"],
+    }
     assert [loss.code for loss in readings[name].losses] == expected.get(name, [])
 
 
@@ -287,6 +298,17 @@ def test_chain(readings: dict[str, FileReading]) -> None:
         "c": ("a",),
         "d": ("b",),
     }
+
+
+def test_documentation(readings: dict[str, FileReading]) -> None:
+    train = readings["documentation"].pipeline.step("AbaloneTrain")
+    assert train is not None
+    assert (train.description, train.display_name) == ("Fits.", "Fit")
+
+
+def test_fail_fast(readings: dict[str, FileReading]) -> None:
+    (loss,) = readings["fail fast"].losses
+    assert (loss.code, loss.severity) == ("failure-handling", "changed")
 
 
 def test_limits(readings: dict[str, FileReading]) -> None:

@@ -194,7 +194,8 @@ class _DagReader:
             return role
         if _is_ours(task):
             reads = settings.arguments_of_ours(task)
-            role = Role(task, [task.step], list(self._own_gate(task)), ours=True)
+            step = _documented(task.step, task)
+            role = Role(task, [step], list(self._own_gate(task)), ours=True)
             if not type(task).execute.__module__.startswith("sagebridge_operators."):
                 what = f"{type(task).__name__} runs code of its own, which its step does not"
                 self._lose(task, "operator", "changed", what, "make that a step")
@@ -228,10 +229,7 @@ class _DagReader:
             self._leave_out(task, "run-time-argument", str(why), "say it in the DAG file")
             self._forget(task)
             return
-        if task.doc_md:
-            role.steps[-1] = replace(role.steps[-1], description=task.doc_md)
-        if task.task_display_name != task.task_id:
-            role.steps[-1] = replace(role.steps[-1], display_name=task.task_display_name)
+        role.steps[-1] = _documented(role.steps[-1], task)
 
     def _task(self, task: Any) -> Task:
         def report(code: str, severity: Severity, what: str, advice: str = "") -> None:
@@ -344,7 +342,10 @@ class _DagReader:
         task = role.operator
         origin = f"{self.places.file.rpartition('/')[2]}:{self.places.line(task)}"
         try:
-            role.steps = [build(task, self.names[task.task_id], self.values, origin)]
+            step = build(task, self.names[task.task_id], self.values, origin)
+            # Airflow documents a @task by its docstring, which the function has.
+            decorated = hasattr(task, "custom_operator_name")
+            role.steps = [step if decorated else _documented(step, task)]
         except NotSelfContained as why:
             advice = "make it a Processing or Lambda step"
             self._leave_out(task, code, f"it {why}, so its code cannot be carried", advice)
@@ -413,6 +414,15 @@ def _label(task: Any) -> str:
 
 def _is_ours(task: Any) -> bool:
     return isinstance(getattr(task, "step", None), Step)
+
+
+def _documented(step: Step, task: Any) -> Step:
+    """The step with what Airflow shows of its task, where it does not say so itself."""
+    if task.doc_md and step.description is ABSENT:
+        step = replace(step, description=task.doc_md)
+    if task.task_display_name != task.task_id and step.display_name is ABSENT:
+        step = replace(step, display_name=task.task_display_name)
+    return step
 
 
 def _are_ids(value: Any) -> bool:

@@ -238,6 +238,9 @@ def of_dag(dag: Any) -> Iterator[Lost]:
             yield found
     if getattr(dag, "max_active_runs", 16) == 1:
         yield Lost("concurrency", "dropped", "max_active_runs=1: runs of a pipeline may overlap")
+    if getattr(dag, "fail_fast", False):
+        what = "fail_fast=True: steps that need nothing of what failed go on"
+        yield Lost("failure-handling", "changed", what)
     if dag.user_defined_macros or dag.user_defined_filters:
         yield Lost("engine-option", "info", "its own macros and filters: only templates use them")
     tags = sorted(set(dag.tags or ()) - {"sagebridge"})
