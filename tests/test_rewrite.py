@@ -102,3 +102,9 @@ def test_what_is_found_nowhere_is_told() -> None:
     pipeline = sagebridge.read(DEFINITION).pipeline
     assert rewrite(pipeline, {"prod": "x", "dev": "y", ".*": "z"})[1] == ("prod", ".*")
     assert rewrite(pipeline, {}) == (pipeline, ())
+
+
+def test_what_a_member_chooses_stays() -> None:
+    check = {"Name": "Q", "Type": "QualityCheck", "CheckType": "DATA_QUALITY", "Arguments": {}}
+    found = moved({"Version": "2020-12-01", "Steps": [check]}, DATA="x")
+    assert found["Steps"] == [check]

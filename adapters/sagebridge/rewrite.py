@@ -29,8 +29,8 @@ _NAMES = frozenset(
     )
 )
 """Fields of the model that name or choose something, whose text no mapping changes."""
-_KEYS = frozenset(("ChannelName", "InputName", "OutputName"))
-"""Members by whose values references find their way."""
+_KEYS = frozenset(("ChannelName", "CheckType", "InputName", "OutputName"))
+"""Members by whose values references find their way, and one that chooses."""
 
 
 def rewrite(pipeline: Pipeline, mapping: Mapping[str, str]) -> tuple[Pipeline, tuple[str, ...]]:

@@ -138,6 +138,25 @@ def test_diff_writes_nothing(folder: Path, tmp_path: Path, capsys: Any) -> None:
     assert file.read_text() == "{}\n"
 
 
+def test_diff_shows_what_changes_and_nothing_else(tmp_path: Path, capsys: Any) -> None:
+    """In a file of many steps, whose lines are the same again and again."""
+    texts = ["old 1", "kept", "old 2"]
+    steps = [
+        {"Name": f"S{n}", "Type": "Lambda", "FunctionArn": "f", "Arguments": {"a": texts}}
+        for n in range(40)
+    ]
+    file, source = tmp_path / "d.json", tmp_path / "source.json"
+    source.write_text(json.dumps({"Version": "2020-12-01", "Steps": steps}))
+    arguments = ["translate", str(source), "--to", "sagemaker", "-o", str(file)]
+    assert main(arguments) == 0
+    assert main([*arguments, "--map", "old=new", "--diff"]) == 0
+    told = capsys.readouterr().out.splitlines()[2:]
+    for sign, word in (("-", "old"), ("+", "new")):
+        lines = [line.strip(f'{sign}, "') for line in told if line[0] == sign]
+        assert lines == [f"{word} 1", f"{word} 2"] * 40
+    assert told[0] == "@@ -6,9 +6,9 @@"
+
+
 def test_losses_as_json_name_what_failed_too(folder: Path, tmp_path: Path) -> None:
     (folder / "cut.json").write_text("{")
     report = tmp_path / "losses.json"

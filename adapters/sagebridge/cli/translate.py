@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ from sagebridge.rewrite import rewrite
 
 _DOCUMENTS = tuple(name for form in FORMATS.values() for name in form.documents)
 _WORST_FIRST = (6, 5, 2, 1, 4)
+_LONG_DIFF = 1000
+"""Lines from which on a diff is made fast rather than small."""
 
 
 @click.command(short_help="Translate pipelines into another format.")
@@ -268,8 +270,32 @@ def _stem(source: str, own: str) -> str:
 
 
 def _print_diff(path: Path, old: str, new: str) -> None:
-    lines = difflib.unified_diff(
-        old.splitlines(), new.splitlines(), f"{path} (now)", f"{path} (translated)", lineterm=""
-    )
+    lines = (f"--- {path} (now)", f"+++ {path} (translated)", *_changes(old, new))
     for line in lines:
         sys.stdout.write(printable(line) + "\n")
+
+
+def _changes(old: str, new: str) -> Iterator[str]:
+    """The hunks of a unified diff.
+
+    Unlike those of ``difflib.unified_diff`` they do not show as changed what stays the same but
+    stands in a file many times, as ``},`` does; in long files that would take too long.
+    """
+    before, after = old.splitlines(), new.splitlines()
+    long = max(len(before), len(after)) > _LONG_DIFF
+    matcher = difflib.SequenceMatcher(None, before, after, autojunk=long)
+    for group in matcher.get_grouped_opcodes():
+        yield f"@@ -{_range(group, 1)} +{_range(group, 3)} @@"
+        for tag, start, end, at, to in group:
+            if tag == "equal":
+                yield from (f" {line}" for line in before[start:end])
+            else:
+                yield from (f"-{line}" for line in before[start:end])
+                yield from (f"+{line}" for line in after[at:to])
+
+
+def _range(group: Sequence[tuple[Any, ...]], side: int) -> str:
+    """``line,count`` of a hunk in one of the files; a count of 0 follows the line before it."""
+    start, end = group[0][side], group[-1][side + 1]
+    length = end - start
+    return f"{start + (length > 0)}" + (f",{length}" if length != 1 else "")
