@@ -178,6 +178,38 @@ def test_imports_by_another_name(tmp_path: Path) -> None:
     assert same(to_json(pipeline), to_json(sagebridge.read(FLOW).pipeline))
 
 
+@pytest.mark.parametrize(
+    ("option", "code", "severity"),
+    [
+        ("retries=3", "retries", "dropped"),
+        ("timeout_seconds=60 * 60", "timeout", "dropped"),
+        ("on_failure=[print]", "callback", "dropped"),
+        ("log_prints=True", "engine-option", "info"),
+        ("retries=0", "", ""),
+    ],
+)
+def test_what_a_flow_says_to_prefect_alone(
+    option: str, code: str, severity: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "abalone.py"
+    file.write_text(TEXT.replace("@flow(", f"@flow({option}, "))
+    line = 1 + TEXT[: TEXT.index("@flow(")].count("\n")
+    found = [(one.code, one.severity, one.place) for one in sagebridge.read(file).losses]
+    assert found == ([(code, severity, f"{file}:{line}")] if code else [])
+
+
+def test_a_hook_of_ones_own_when_a_flow_is_cancelled(tmp_path: Path) -> None:
+    file = tmp_path / "abalone.py"
+    file.write_text(TEXT.replace("[stop_jobs]", "[stop_jobs, print]"))
+    (lost,) = sagebridge.read(file).losses
+    assert (lost.code, lost.severity) == ("callback", "dropped")
+    other = TEXT.replace("[stop_jobs]", "[stop]").replace(
+        "    stop_jobs,", "    stop_jobs as stop,"
+    )
+    file.write_text(other)
+    assert sagebridge.read(file).losses == ()
+
+
 def test_a_second_flow(tmp_path: Path) -> None:
     second = """
 
@@ -194,7 +226,7 @@ def other():
     assert [one.name for one in walk(pipeline)] == ["Stop"]
     line = len(TEXT.splitlines())
     assert [(loss.code, loss.severity, loss.place) for loss in losses] == [
-        ("engine-option", "info", f"{file}:{line + 3}"),
+        ("retries", "dropped", f"{file}:{line + 3}"),
         ("engine-option", "info", f"{file}:{line + 3}"),
         ("engine-option", "info", f"{file}:{line + 5}"),
     ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import re
 import tokenize
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from sagebridge.formats.prefect.interpreter import Beyond, Fault, Interpreter
 from sagebridge.formats.prefect.module import module_names
 from sagebridge.formats.prefect.signature import TYPES, Argument, read_descriptions
 from sagebridge.formats.prefect.tracer import ORIGIN, trace_flows
+from sagebridge.formats.prefect.tracing.options import Lost, hooked, retried, timed
+from sagebridge.formats.prefect.words import STOP_JOBS
 from sagebridge.formats.python_files import (
     FileReading,
     PythonFileError,
@@ -37,7 +39,8 @@ from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Parallelism, Pipeline
 from sagebridge.model.values import ABSENT, Value
 
-_SAID = frozenset(("name", "description", "task_runner", "on_cancellation"))
+_SAID = frozenset(("name", "description", "task_runner"))
+_LOST = {"retries": retried, "timeout_seconds": timed}
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -158,7 +161,8 @@ def _reading(file: str, tree: ast.Module, function: Function) -> FileReading:
     name = _constant(options.get("name"), function, re.sub("_", "-", function.name))
     description = _constant(options.get("description"), function, None)
     draft = Draft(name, _arguments(function), description)
-    interpreter = Interpreter(draft, module_names(tree, draft, _text(file)))
+    names = module_names(tree, draft, _text(file))
+    interpreter = Interpreter(draft, names)
     try:
         interpreter.flow(function)
         for step, line in interpreter.lines.items():
@@ -171,8 +175,8 @@ def _reading(file: str, tree: ast.Module, function: Function) -> FileReading:
     if limit is not None:
         pipeline = replace(pipeline, parallelism=_parallelism(limit))
     losses = (
-        Loss("engine-option", "info", f"{file}:{line}", what, "sagemaker")
-        for line, what in (*_unsaid(options), *_settings(draft, interpreter, function))
+        Loss(lost.code, lost.severity, f"{file}:{line}", lost.what, "sagemaker", lost.advice)
+        for line, lost in (*_unsaid(options, names), *_settings(draft, interpreter, function))
     )
     return FileReading(
         name,
@@ -214,27 +218,38 @@ def _parallelism(node: ast.expr) -> Parallelism:
     raise Beyond(node, "a task runner other than ThreadPoolTaskRunner(max_workers=…)")
 
 
-def _unsaid(options: dict[str, ast.expr]) -> Iterator[tuple[int, str]]:
+def _unsaid(options: dict[str, ast.expr], names: Mapping[str, Any]) -> Iterator[tuple[int, Lost]]:
+    """What the decorator says to Prefect alone, in the words of a flow that is traced."""
     for name, node in options.items():
-        if name not in _SAID:
-            yield (
-                node.lineno,
-                f"flow option {name}={ast.unparse(node)}: only Prefect has a use for it",
-            )
+        text = ast.unparse(node)
+        if name in _SAID or text in ("None", "[]", "0") or _stops_jobs(node, names):
+            continue
+        if name.startswith("on_"):
+            lost = hooked(name)
+        elif name in _LOST:
+            lost = _LOST[name](text)
+        else:
+            lost = Lost("engine-option", "info", f"{name}={text}: only Prefect has a use for it")
+        yield node.lineno, lost._replace(what=f"the flow: {lost.what}")
+
+
+def _stops_jobs(node: ast.expr, names: Mapping[str, Any]) -> bool:
+    match node:
+        case ast.List(elts=[ast.Name(id=hook)]):
+            return names.get(hook) is STOP_JOBS
+    return False
 
 
 def _settings(
     draft: Draft, interpreter: Interpreter, function: Function
-) -> Iterator[tuple[int, str]]:
+) -> Iterator[tuple[int, Lost]]:
     """Where steps run, which a definition does not say."""
     for step, settings in draft.settings.items():
         line = function.lineno if step is None else interpreter.lines.get(step, function.lineno)
         for name, value in settings.items():
             if value is not None and not (step is None and name == "role_arn"):
-                yield (
-                    line,
-                    f"{name} of {step or 'all steps'}: a definition does not say where it runs",
-                )
+                what = f"{name} of {step or 'all steps'}: a definition does not say where it runs"
+                yield line, Lost("engine-option", "info", what)
 
 
 def _arguments(function: Function) -> tuple[Argument, ...]:

@@ -12,6 +12,8 @@ from sagebridge.formats.step_forms import FORMS
 from sagebridge.model import conditions, expressions, pipeline, values
 
 PACKAGE = "sagebridge_operators.prefect"
+STOP_JOBS = object()
+"""The hook of a flow that stops its jobs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ def words(draft: Draft, source: str) -> dict[str, Any]:
         "shell": draft.shell,
         "begin": draft.begin,
         "finish": draft.finish,
-        "stop_jobs": None,
+        "stop_jobs": STOP_JOBS,
     }
 
 

@@ -38,23 +38,31 @@ _ENGINE = (
 )
 
 
+def retried(count: object) -> Lost:
+    what = f"retries={count}: Prefect starts it again after any failure, a pipeline only after the "
+    advice = "give the step RetryPolicies"
+    return Lost("retries", "dropped", f"{what}faults that a RetryPolicy names", advice)
+
+
+def timed(seconds: object) -> Lost:
+    what = f"timeout_seconds={seconds} does not end it"
+    return Lost("timeout", "dropped", what, "set its StoppingCondition")
+
+
+def hooked(name: str) -> Lost:
+    advice = "act on the pipeline's EventBridge events"
+    return Lost("callback", "dropped", f"{name} is not called", advice)
+
+
 def of(item: Any) -> Iterator[Lost]:
     """What a Flow or Task says that a pipeline has no word for."""
     if item.retries:
-        what = f"retries={item.retries}: Prefect starts it again after any failure, a pipeline only"
-        advice = "give the step RetryPolicies"
-        yield Lost(
-            "retries", "dropped", f"{what} after the faults that a RetryPolicy names", advice
-        )
+        yield retried(item.retries)
     if item.timeout_seconds:
-        what = f"timeout_seconds={item.timeout_seconds:g} does not end it"
-        yield Lost("timeout", "dropped", what, "set its StoppingCondition")
+        yield timed(f"{item.timeout_seconds:g}")
     for name in _HOOKS:
-        hooks = [one for one in getattr(item, name, None) or () if not _is_ours(one)]
-        if hooks:
-            advice = "act on the pipeline's EventBridge events"
-            what = f"{name.removesuffix('_hooks')} is not called"
-            yield Lost("callback", "dropped", what, advice)
+        if any(not _is_ours(one) for one in getattr(item, name, None) or ()):
+            yield hooked(name.removesuffix("_hooks"))
     said = [name for name in _ENGINE if getattr(item, name, None)]
     said += [] if getattr(item, "should_validate_parameters", True) else ["validate_parameters"]
     policy = getattr(item, "cache_policy", None)
