@@ -202,7 +202,7 @@ class _DagReader:
             if isinstance(task.step, CarriedStep):
                 self._carry(role, "python-task", own_step)
         elif hasattr(task, "partial_kwargs"):
-            what = "is mapped over what is known only when the DAG runs"
+            what = "it is mapped: Airflow makes its tasks when the DAG runs"
             self._leave_out(task, "mapped-task", what, "make it a loop of the DAG file")
         elif (kind := kind_of(task)) is not None:
             reads = (*kind.reads, *settings.own_arguments(task))
