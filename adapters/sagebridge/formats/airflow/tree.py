@@ -72,13 +72,14 @@ class Tree:
             self.losses.append((task_id, "several-branches", "changed", what))
 
     def _tell_rules(self) -> None:
-        needed: dict[str, frozenset[Branch]] | None = None
+        special = {one for one, rule in self.rules.items() if rule != "all_success"}
+        if not special:
+            return
+        needed, counting = self._needed(), self._counting()
         for task_id, rule in self.rules.items():
-            task = self.tasks[task_id]
-            counts = self.roles[task_id].steps or task.downstream_task_ids
-            if rule in (*AFTER_FAILURE, "all_success") or not (task.upstream_task_ids and counts):
+            counts = task_id in special & counting and self.upstream[task_id]
+            if rule in AFTER_FAILURE or not counts:
                 continue
-            needed = self._needed() if needed is None else needed
             what = f"trigger rule {rule}: a step runs only after all that it waits for succeeded"
             ifs, elses = (
                 {step for step, way in needed[task_id] if way == side} for side in ("if", "else")
@@ -86,6 +87,15 @@ class Tree:
             for step in sorted(ifs & elses)[:1]:
                 what = f"{what}, so it never runs: it waits for both ways of {shown(step)}"
             self.losses.append((task_id, "trigger-rule", "changed", what))
+
+    def _counting(self) -> set[str]:
+        """The tasks that are steps, or that a step follows."""
+        counting: set[str] = set()
+        for task_id in reversed(in_order(self.tasks)):
+            after = self.tasks[task_id].downstream_task_ids
+            if self.roles[task_id].steps or not counting.isdisjoint(after):
+                counting.add(task_id)
+        return counting
 
     def _needed(self) -> dict[str, frozenset[Branch]]:
         """The branches that have to be taken for the steps of each task to run."""

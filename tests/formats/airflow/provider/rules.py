@@ -1,6 +1,7 @@
 """Trigger rules after failures, after both ways of a condition, and after what never runs."""
 
 from airflow.providers.amazon.aws.operators.lambda_function import LambdaInvokeFunctionOperator
+from airflow.providers.amazon.aws.operators.s3 import S3DeleteBucketOperator
 from airflow.providers.amazon.aws.operators.sagemaker import (
     SageMakerConditionOperator,
     SageMakerModelOperator,
@@ -44,3 +45,4 @@ with DAG("rules", schedule=None, params={"size": Param(3, type="integer")}):
     check >> [no_more, no_less] >> either
     [large, either] >> alarm >> alarmed
     [alarm, either] >> last
+    last >> S3DeleteBucketOperator(task_id="tidy", bucket_name="b", trigger_rule="all_done")
