@@ -21,6 +21,7 @@ from tests.definition import (
 )
 
 OUTPUTS = [{"OutputName": f"o{number}", "OutputType": "String"} for number in range(51)]
+JAR = {"HadoopJarStep": {"Jar": "j"}}
 ERRORS: dict[str, tuple[Any, str, str, str]] = {
     "unknown step": (
         [step("Train"), uses(output_of("Trian"), "Eval")],
@@ -77,7 +78,7 @@ ERRORS: dict[str, tuple[Any, str, str, str]] = {
         "EMR step A has no StepConfig",
     ),
     "a cluster's name": (
-        [step("A", "EMR", Arguments={"ClusterConfig": {"Name": "x"}, "StepConfig": {}})],
+        [step("A", "EMR", Arguments={"ClusterConfig": {"Name": "x"}, "StepConfig": JAR})],
         "unsupported-argument",
         "/Steps/0/Arguments/ClusterConfig/Name",
         "EMR step A may not say Name: the service does",
@@ -87,7 +88,7 @@ ERRORS: dict[str, tuple[Any, str, str, str]] = {
             step(
                 "A",
                 "EMR",
-                Arguments={"ClusterConfig": {}, "ExecutionRoleArn": "r", "StepConfig": {}},
+                Arguments={"ClusterConfig": {}, "ExecutionRoleArn": "r", "StepConfig": JAR},
             )
         ],
         "unsupported-argument",
@@ -101,7 +102,7 @@ ERRORS: dict[str, tuple[Any, str, str, str]] = {
                 "EMR",
                 Arguments={
                     "ClusterConfig": {"Instances": {"InstanceGroups": [], "InstanceFleets": []}},
-                    "StepConfig": {},
+                    "StepConfig": JAR,
                 },
             )
         ],
@@ -248,6 +249,27 @@ ERRORS: dict[str, tuple[Any, str, str, str]] = {
         "/Steps/0",
         "Training step A has no Arguments",
     ),
+    "a cluster step without a program": (
+        [step("A", "EMR", Arguments={"ClusterId": "j", "StepConfig": {"HadoopJarStep": {}}})],
+        "missing-member",
+        "/Steps/0/Arguments/StepConfig/HadoopJarStep",
+        "EMR step A has no Jar",
+    ),
+    "a serverless job without a job": (
+        [step("A", "EMRServerless", Arguments={"ApplicationId": "a"})],
+        "missing-member",
+        "/Steps/0/Arguments",
+        "EMRServerless step A has no JobConfig",
+    ),
+    "a cluster without instances": (
+        [step("A", "EMR", Arguments={"ClusterConfig": {"Instances": {}}, "StepConfig": JAR})],
+        "one-of-arguments",
+        "/Steps/0/Arguments/ClusterConfig/Instances",
+        (
+            "EMR step A has neither InstanceGroups and InstanceFleets "
+            "(InstanceGroups or InstanceFleets expected)"
+        ),
+    ),
     "a step type that is empty": (
         [{"Name": "A", "Type": ""}],
         "unknown-step-type",
@@ -267,7 +289,7 @@ ERRORS: dict[str, tuple[Any, str, str, str]] = {
         "Fail step A has no ErrorMessage",
     ),
     "both clusters": (
-        [step("A", "EMR", Arguments={"ClusterId": "j", "ClusterConfig": {}, "StepConfig": {}})],
+        [step("A", "EMR", Arguments={"ClusterId": "j", "ClusterConfig": {}, "StepConfig": JAR})],
         "one-of-arguments",
         "/Steps/0/Arguments",
         "EMR step A has both ClusterId and ClusterConfig (exactly one expected)",
@@ -396,6 +418,11 @@ WARNINGS: dict[str, tuple[Any, str, str]] = {
             "ClarifyCheck, EMR, EMRServerless, Lambda, Processing, QualityCheck, Training, "
             "Transform, Tuning)"
         ),
+    ),
+    "a Fail step that says more": (
+        [step("A", "Fail", Arguments={"ErrorMessage": "x", "Cause": "y"})],
+        "/Steps/0/Arguments/Cause",
+        "Fail step A has no member 'Cause'",
     ),
     "null for nothing": (
         [step("A", DependsOn=None)],

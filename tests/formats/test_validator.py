@@ -260,6 +260,22 @@ class TestDocuments:
     def test_top_level(self, members: Any, told_: Any) -> None:
         assert told(sagebridge.validate(members)) == told_
 
+    def test_the_members_of_configurations(self) -> None:
+        found = findings(
+            step("A"),
+            PipelineExperimentConfig={"ExperimentName": 5, "Trial": "t"},
+            MlflowConfig={
+                "MlflowResourceArn": None,
+                "MlflowExperimentName": {"Get": "Execution.X"},
+            },
+        )
+        assert [(f.severity, f.code, f.pointer) for f in found] == [
+            ("error", "wrong-type", "/PipelineExperimentConfig/ExperimentName"),
+            ("warning", "unknown-member", "/PipelineExperimentConfig/Trial"),
+            ("warning", "wrong-type", "/MlflowConfig/MlflowResourceArn"),
+            ("error", "unknown-variable", "/MlflowConfig/MlflowExperimentName/Get"),
+        ]
+
     def test_a_member_written_twice(self) -> None:
         text = '{"Version": "2020-12-01",\n"Steps": [{"Name": "A", "Type": "Lambda",\n"Name": "B",'
         text += '\n"FunctionArn": "f", "x/y": {"a": 1},\n"x/y": {"a": 1}}]}'

@@ -15,7 +15,12 @@ from sagebridge.formats.sagemaker.rules.definition import (
     wrong_option,
     wrong_type,
 )
-from sagebridge.formats.sagemaker.rules.members import DEFINITION, PARAMETER, unknown_members
+from sagebridge.formats.sagemaker.rules.members import (
+    CONFIGS,
+    DEFINITION,
+    PARAMETER,
+    unknown_members,
+)
 from sagebridge.model.names import did_you_mean, shown
 from sagebridge.model.parameters import PARAMETER_TYPES, Parameter, WrongValue, coerce_one
 from sagebridge.model.pipeline import VERSION
@@ -72,10 +77,21 @@ def check_envelope(definition: Definition) -> Iterator[Problem]:
         yield Problem("no-steps", "/Steps", "Steps is empty: a pipeline needs at least one step")
     if not isinstance(raw.get("Metadata", {}), dict):
         yield wrong_option("/Metadata", "Metadata", "an object", raw["Metadata"])
-    for name in ("PipelineExperimentConfig", "MlflowConfig"):
-        if not isinstance(raw.get(name), dict | None):
-            yield wrong_type(f"/{name}", name, "an object or null", raw[name])
+    for name, members in CONFIGS.items():
+        yield from _check_config(raw.get(name), name, members)
     yield from unknown_members(raw, DEFINITION, "", "a definition")
+
+
+def _check_config(config: Any, name: str, members: tuple[str, ...]) -> Iterator[Problem]:
+    if not isinstance(config, dict | None):
+        yield wrong_type(f"/{name}", name, "an object or null", config)
+        return
+    yield from unknown_members(config or {}, members, f"/{name}", name)
+    for member in members:
+        value = (config or {}).get(member, "")
+        if not isinstance(value, str | dict):
+            what = f"{member} of {name}"
+            yield wrong_option(f"/{name}/{member}", what, "a string or expression", value)
 
 
 def check_parameters(definition: Definition) -> Iterator[Problem]:

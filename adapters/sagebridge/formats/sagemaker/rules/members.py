@@ -12,6 +12,10 @@ from sagebridge.model.names import did_you_mean, shown
 DEFINITION = frozenset(
     ("Version", "Metadata", "Parameters", "PipelineExperimentConfig", "MlflowConfig", "Steps")
 )
+CONFIGS: Mapping[str, tuple[str, ...]] = {
+    "PipelineExperimentConfig": ("ExperimentName", "TrialName"),
+    "MlflowConfig": ("MlflowResourceArn", "MlflowExperimentName"),
+}
 PARAMETER = frozenset(("Name", "Type", "DefaultValue", "EnumValues", "Description"))
 RETRY_POLICY = frozenset(
     ("ExceptionType", "IntervalSeconds", "BackoffRate", "MaxAttempts", "ExpireAfterMin")

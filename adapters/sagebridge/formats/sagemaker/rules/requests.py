@@ -23,6 +23,7 @@ _REFUSED = {
     "instances": ("KeepJobFlowAliveWhenNoSteps", "TerminationProtected"),
 }
 """Members that the guide rules out: the service says them itself."""
+_REQUIRED = {"EMR": ("StepConfig", "HadoopJarStep", "Jar"), "EMRServerless": ("JobConfig",)}
 
 
 def check_requests(definition: Definition) -> Iterator[Problem]:
@@ -32,7 +33,9 @@ def check_requests(definition: Definition) -> Iterator[Problem]:
             yield from _check_flags(step)
         if step.type == "AutoML":
             yield from _check_auto_ml(step)
-        if step.type == "EMR" and isinstance(step.raw.get("Arguments"), dict):
+        if step.type in _REQUIRED and isinstance(step.raw.get("Arguments"), dict):
+            yield from _check_required(step)
+        if step.type == "EMR":
             yield from _check_emr(step)
 
 
@@ -67,10 +70,21 @@ def _check_auto_ml(step: Place) -> Iterator[Problem]:
         )
 
 
+def _check_required(step: Place) -> Iterator[Problem]:
+    """The members of one inside the other that the job cannot be without."""
+    inside: Any = step.arguments
+    pointer = step.at("Arguments")
+    for name in _REQUIRED[step.type]:
+        if not isinstance(inside, dict) or is_expression(inside):
+            return
+        if name not in inside:
+            yield Problem("missing-member", pointer, f"{step.type} step {step.label} has no {name}")
+            return
+        inside, pointer = inside[name], f"{pointer}/{name}"
+
+
 def _check_emr(step: Place) -> Iterator[Problem]:
     arguments, pointer = step.arguments, step.at("Arguments")
-    if "StepConfig" not in arguments:
-        yield Problem("missing-member", pointer, f"EMR step {step.label} has no StepConfig")
     config = arguments.get("ClusterConfig")
     if not isinstance(config, dict):
         return
@@ -87,11 +101,14 @@ def _check_emr(step: Place) -> Iterator[Problem]:
         pointer = f"{pointer}/Instances"
         yield from _refused(step, "instances", instances, pointer)
         kinds = ("InstanceGroups", "InstanceFleets")
-        if all(kind in instances for kind in kinds):
+        given = [kind for kind in kinds if kind in instances]
+        if len(given) == 2 or not (given or "MasterInstanceType" in instances):
+            found = "both" if given else "neither"
             yield Problem(
                 "one-of-arguments",
                 pointer,
-                f"EMR step {step.label} has both {' and '.join(kinds)} ({either(kinds)} expected)",
+                f"EMR step {step.label} has {found} {' and '.join(kinds)} "
+                f"({either(kinds)} expected)",
             )
 
 

@@ -160,6 +160,8 @@ def _check_arguments(step: Place) -> Iterator[Problem]:
 
 
 def _check_error_message(step: Place, arguments: dict[str, Any], pointer: str) -> Iterator[Problem]:
+    what = f"Fail step {step.label}"
+    yield from unknown_members(arguments, ("ErrorMessage",), pointer, what)
     if "ErrorMessage" not in arguments:
         message = f"Fail step {step.label} has no ErrorMessage"
         yield Problem("missing-member", pointer, message)
