@@ -202,6 +202,20 @@ class TestDocuments:
         (finding,) = sagebridge.validate(json.dumps(document, indent=1))
         assert (finding.code, finding.pointer, finding.line) == ("no-steps", "/Steps", 3)
 
+    @pytest.mark.parametrize(
+        ("inner", "code", "pointer"),
+        [
+            ('{"Steps":\n [}', "malformed-json", "line 2, column 3"),
+            ('{"Version": "2020-12-01",\n\n"Steps": [NaN]}', "malformed-json", "line 3, column 11"),
+            ("[]", "not-a-pipeline", ""),
+            ("", "not-a-pipeline", ""),
+        ],
+    )
+    def test_a_document_whose_definition_is_none(self, inner: str, code: str, pointer: str) -> None:
+        text = json.dumps({"PipelineName": "p", "PipelineDefinition": inner}, indent=1)
+        (finding,) = sagebridge.validate(text)
+        assert (finding.code, finding.pointer, finding.line) == (code, pointer, 3)
+
     def test_what_lies_beside_a_definition(self) -> None:
         document = {
             "PipelineName": "not_a_name",

@@ -33,7 +33,12 @@ MAX_DEPTH = 190
 
 
 class MalformedJson(SourceError):
-    """Text that is no JSON; ``line`` and ``column`` count from 1."""
+    """Text that is no JSON; ``line`` and ``column`` count from 1.
+
+    ``holder`` is the line of the document that holds the text, where one does.
+    """
+
+    holder: int | None = None
 
     def __init__(self, source: str, problem: str, line: int, column: int, fix: str = "") -> None:
         self.line, self.column, self.reason = line, column, problem
@@ -41,7 +46,9 @@ class MalformedJson(SourceError):
 
 
 class NotAPipeline(SourceError):
-    """JSON that is no pipeline definition."""
+    """JSON that is no pipeline definition; ``line`` is where it stands in a document."""
+
+    line: int | None = None
 
 
 @dataclass(frozen=True)
@@ -200,9 +207,17 @@ def _inner(
     losses: tuple[Loss, ...] = (),
 ) -> Document:
     """The definition that a text in a document is."""
-    parsed = parse(text, f"{outer.source}#{pointer}")
-    if not isinstance(parsed.value, dict):
-        raise NotAPipeline(parsed.source, "the string is no pipeline definition")
+    source = f"{outer.source}#{pointer}"
+    try:
+        parsed = parse(text, source)
+        if not isinstance(parsed.value, dict):
+            raise NotAPipeline(source, "the string is no pipeline definition")
+    except MalformedJson as error:
+        error.holder = outer.line(pointer)
+        raise
+    except NotAPipeline as error:
+        error.line = outer.line(pointer)
+        raise
     return replace(parsed, envelope=envelope, outer=outer, inside=pointer, losses=losses)
 
 

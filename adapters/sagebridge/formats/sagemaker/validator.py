@@ -22,13 +22,14 @@ def validate(source: Any) -> tuple[Finding, ...]:
     """The findings of a source, by place. A source that cannot be opened is a finding itself.
 
     Pointers are those of the definition, also where a Create/DescribePipeline document holds it;
-    of malformed JSON the pointer is ``line 1, column 108``.
+    of malformed JSON the pointer is ``line 1, column 108`` of its own text.
     """
     try:
         document = open_source(source)
     except MalformedJson as error:
         place = f"line {error.line}, column {error.column}"
-        return (Finding("malformed-json", "error", place, error.line, error.reason),)
+        line = error.holder or error.line
+        return (Finding("malformed-json", "error", place, line, error.reason),)
     except SourceError as error:
         return (unreadable(error),)
     return validate_document(document)
