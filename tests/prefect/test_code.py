@@ -151,7 +151,7 @@ def test_a_traced_flow_has_its_functions_too(tmp_path: Path) -> None:
     (tmp_path / "plain.py").write_text(FLOW.replace("NAME", "code"))
     assert pipeline == sagebridge.read(tmp_path / "plain.py").pipeline
     assert {one.origin for one in walk(pipeline) if isinstance(one, PythonStep)} == {
-        f"flow.py:{line}" for line, said in enumerate(text.splitlines(), 1) if " python(" in said
+        f"{file}:{line}" for line, said in enumerate(text.splitlines(), 1) if " python(" in said
     }
     file.write_text("import json\n" + text.replace("import json  # as it was", "pass"))
     ((pipeline, losses),) = trace(file)

@@ -114,8 +114,8 @@ def _code(step: Step) -> dict[str, str] | None:
     return {"origin": step.origin, **called}
 
 
-def with_code(pipeline: Pipeline, parts: Iterable[Mapping[str, str] | None]) -> Pipeline:
-    """The pipeline with the code that :func:`code_of` took of it."""
+def with_code(pipeline: Pipeline, parts: Iterable[Mapping[str, str] | None], file: str) -> Pipeline:
+    """The pipeline with the code that :func:`code_of` took of it, its origins lines of ``file``."""
     following = iter(parts)
 
     def of(steps: Any) -> Any:
@@ -128,7 +128,8 @@ def with_code(pipeline: Pipeline, parts: Iterable[Mapping[str, str] | None]) -> 
             return replace(step, if_steps=if_steps, else_steps=of(step.else_steps))
         if part is None:
             return step
-        origin, called = part["origin"], {one: part[one] for one in part if one != "origin"}
+        origin = f"{file}:{part['origin']}"
+        called = {one: part[one] for one in part if one != "origin"}
         if called:
             return PythonStep.of(step, Function(**called), origin)
         return ShellStep.of(step, origin)

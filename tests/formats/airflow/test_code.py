@@ -158,7 +158,16 @@ def test_origins_are_places_of_the_file_that_was_read(read: Read, tmp_path: Path
     origins = {
         one.name: one.origin for one in walk(taken(flow, tmp_path)) if isinstance(one, CarriedStep)
     }
-    assert origins["prep"] == f"back.py:{line}"
+    assert origins["prep"] == f"{tmp_path}/back.py:{line}"
+    file = tmp_path / "dag.py"
+    file.write_text(
+        DAG_FILE
+        + "    from sagebridge_operators.airflow import ModelOperator\n"
+        + "    ModelOperator(task_id='m', arguments={'PrimaryContainer': {'Image': 'i'}})\n"
+    )
+    lost = [one.place for one in sagebridge.translate(file, "sagemaker").losses]
+    assert lost
+    assert all(one.startswith(f"{file}:") for one in lost)
     assert origins.keys() == {"prep", "again", "measure", "hello"}
 
 

@@ -53,8 +53,6 @@ _BRANCHES = frozenset(("BaseBranchOperator", "BranchMixIn", "ShortCircuitOperato
 
 
 class Places(Protocol):
-    file: str
-
     def line(self, item: object) -> int: ...
 
 
@@ -105,8 +103,7 @@ class _DagReader:
         pipeline, asked = without(pipeline, dropped)
         for one in asked:
             if one.code == "asked-value":
-                place = self.dropped[one.place].rpartition(":")[2]
-                self.losses[replace(one, place=place)] = None
+                self.losses[replace(one, place=self.dropped[one.place])] = None
         lines = {
             step.name: self.places.line(role.operator)
             for role in self.roles.values()
@@ -340,7 +337,7 @@ class _DagReader:
 
     def _carry(self, role: Role, code: str, build: Any) -> None:
         task = role.operator
-        origin = f"{self.places.file.rpartition('/')[2]}:{self.places.line(task)}"
+        origin = str(self.places.line(task))
         try:
             step = build(task, self.names[task.task_id], self.values, origin)
             # Airflow documents a @task by its docstring, which the function has.

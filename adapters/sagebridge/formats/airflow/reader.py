@@ -134,5 +134,5 @@ def _reading(file: str, dag: dict[str, Any]) -> FileReading:
     document = parse(json.dumps(dag["definition"]), f"{file}#{dag['dag_id']}")
     pipeline, _ = read_definition(replace(document, envelope=dag["envelope"]))
     losses = (Loss(**{**loss, "place": f"{file}:{loss['place']}"}) for loss in dag["losses"])
-    pipeline = replace(with_code(pipeline, dag["code"]), origin="an Airflow DAG")
+    pipeline = replace(with_code(pipeline, dag["code"], file), origin="an Airflow DAG")
     return FileReading(dag["dag_id"], pipeline, tuple(losses), dag["line"], dag["lines"])

@@ -167,7 +167,7 @@ def _reading(file: str, tree: ast.Module, function: Function) -> FileReading:
         interpreter.flow(function)
         for step, line in interpreter.lines.items():
             if isinstance(made := draft.steps[step], CarriedStep):
-                draft.steps[step] = replace(made, origin=f"{Path(file).name}:{line}")
+                draft.steps[step] = replace(made, origin=f"{file}:{line}")
         pipeline = replace(draft.pipeline(), origin=ORIGIN)
     except Fault as fault:
         raise PythonFileError(file, fault.line, str(fault)) from None

@@ -80,7 +80,7 @@ def _reading(file: str, flow: dict[str, Any]) -> FileReading:
     losses = (Loss(**{**loss, "place": f"{file}:{loss['place']}"}) for loss in flow["losses"])
     return FileReading(
         flow["name"],
-        replace(with_code(pipeline, flow["code"]), origin=ORIGIN),
+        replace(with_code(pipeline, flow["code"], file), origin=ORIGIN),
         tuple(losses),
         flow["line"],
         flow["lines"],

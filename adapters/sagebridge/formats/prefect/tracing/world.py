@@ -404,8 +404,8 @@ class FlowTrace:
         return found
 
     def here(self) -> str:
-        """The line that is running, as a place."""
-        return f"{self.file.name}:{self.file.line()}"
+        """The line that is running, as the place that a step comes from."""
+        return str(self.file.line())
 
     def mapped(self, task: Any, arguments: Any, named: Any, wait_for: Any) -> Any:
         """``.map()``: a step an item where the items are written out."""
