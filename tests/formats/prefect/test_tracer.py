@@ -121,7 +121,7 @@ def test_flows_of_others(file: Path, pytestconfig: pytest.Config) -> None:
                     if isinstance(one, PythonStep)
                 },
                 "losses": [str(loss).replace(str(file), file.name) for loss in losses],
-                "for SageMaker": [str(loss) for loss in left_out],
+                "for SageMaker": [str(loss).replace(str(file), file.name) for loss in left_out],
             }
         )
     golden = GOLDEN / f"{file.stem}.json"
