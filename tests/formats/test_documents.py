@@ -237,17 +237,39 @@ class TestYaml:
         assert found.version == "2020-12-01"
         assert found.steps[0].arguments["x"].values == ("yes", 1, 1.5, True, None, "2020-01-01")
 
+    def test_findings_have_the_lines_of_the_file(self, tmp_path: Path) -> None:
+        file = tmp_path / "definition.yaml"
+        file.write_text(
+            "# nightly\n\nVersion: 2020-12-01\nParameters:\n  - {Name: N, Type: Integer,\n"
+            "     DefaultValue: three}\nSteps:\n  - Name: A\n\n    # of no service\n"
+            "    Type: Glue\n    Arguments: !Sub |\n      a\n      b\n    Name: B\n"
+        )
+        found = [(one.code, one.line) for one in sagebridge.validate(file)]
+        assert found == [
+            ("parameter-default", 6),
+            ("unknown-step-type", 11),
+            ("duplicate-member", 15),
+        ]
+
+    def test_a_folded_body_is_at_its_member(self, tmp_path: Path) -> None:
+        file = tmp_path / "template.yaml"
+        file.write_text(YAML.replace("2020-12-01", "2019-12-01"))
+        (line,) = {one.line for one in sagebridge.validate(file)}
+        assert "PipelineDefinitionBody" in file.read_text().splitlines()[line - 1]
+
     @pytest.mark.parametrize(
         ("text", "message"),
         [
             ("a: &x [1]\nb: *x\n", "line 2, column 4: not YAML: CloudFormation has no aliases"),
             ("a: [1", "not YAML"),
             ("!!python/object/apply:os.system ['echo']", "not YAML"),
+            ("!!timestamp 2020-01-01", "not YAML"),
+            ("[1]: 2", "not YAML: line 1: a member is called by a text"),
             ("- 1", "an array is no pipeline"),
             ("", "null is no pipeline"),
             ("[" * 5000, "not YAML"),
         ],
-        ids=["alias", "cut", "python", "array", "empty", "deep"],
+        ids=["alias", "cut", "python", "date", "key", "array", "empty", "deep"],
     )
     def test_what_is_no_template(self, tmp_path: Path, text: str, message: str) -> None:
         with pytest.raises(SourceError, match=message):

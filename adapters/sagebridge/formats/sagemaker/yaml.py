@@ -7,27 +7,34 @@ left out: ``2020-12-01`` and ``On`` are texts in a definition.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from sagebridge.errors import MissingExtra, SourceError
 
+_COLLECTIONS = ("tag:yaml.org,2002:seq", "tag:yaml.org,2002:map")
+
 
 def json_of(text: str, source: str) -> str:
-    """The JSON text of a YAML one. Raises :class:`SourceError` and :class:`MissingExtra`."""
+    """The JSON text of a YAML one, each value on the line that it has there.
+
+    Raises :class:`SourceError` and :class:`MissingExtra`.
+    """
     try:
         import yaml
     except ImportError as error:
         raise MissingExtra("reading YAML", "yaml") from error
     try:
-        value = yaml.load(text, _loader(yaml))  # noqa: S506 (a SafeLoader of our own)
+        loader = _loader(yaml)(text)
+        node = loader.get_single_node()
+        return "null" if node is None else "".join(_Writer(loader).value(node))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         problem = getattr(error, "problem", None) or getattr(error, "context", None) or error
         raise SourceError(source, f"{place}not YAML: {problem}") from None
-    except (RecursionError, ValueError) as error:
+    except (RecursionError, TypeError, ValueError) as error:
         raise SourceError(source, f"not YAML: {error}") from None
-    return json.dumps(value, indent=2)
 
 
 def _loader(yaml: Any) -> Any:
@@ -48,19 +55,58 @@ def _loader(yaml: Any) -> Any:
             for found, pattern in resolvers.get(start, ()):
                 if found == tag:
                     Loader.add_implicit_resolver(tag, pattern, [start])
-    Loader.add_multi_constructor("!", _function)
     return Loader
 
 
-def _function(loader: Any, suffix: str, node: Any) -> Any:
-    """A function in its short form: ``!Ref x``, ``!GetAtt a.b``, ``!Sub …``."""
-    match node.id:
-        case "scalar":
-            value: Any = loader.construct_scalar(node)
-        case "sequence":
-            value = loader.construct_sequence(node, deep=True)
-        case _:
-            value = loader.construct_mapping(node, deep=True)
-    if suffix == "GetAtt" and isinstance(value, str):
-        value = value.split(".", 1)
-    return {suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}": value}
+class _Writer:
+    """JSON of YAML's nodes. What stands on a line of the one stands on that line of the other."""
+
+    def __init__(self, loader: Any) -> None:
+        self.loader, self.line = loader, 0
+
+    def value(self, node: Any) -> Iterator[str]:
+        """A node; a function in its short form (``!Ref x``, ``!GetAtt a.b``) as an object."""
+        yield self._breaks(node)
+        if not node.tag.startswith("!"):
+            if node.id != "scalar" and node.tag not in _COLLECTIONS:
+                raise ValueError(f"line {node.start_mark.line + 1}: the tag {node.tag} is not read")
+            yield from self._plain(node)
+            return
+        function = node.tag[1:]
+        name = function if function in ("Ref", "Condition") else f"Fn::{function}"
+        yield f"{{{json.dumps(name)}: "
+        if node.id == "scalar":
+            text = self.loader.construct_scalar(node)
+            yield json.dumps(text.split(".", 1) if function == "GetAtt" else text)
+        else:
+            yield from self._plain(node)
+        yield "}"
+
+    def _plain(self, node: Any) -> Iterator[str]:
+        if node.id == "scalar":
+            yield json.dumps(self.loader.construct_object(node))
+        elif node.id == "sequence":
+            yield "["
+            for position, item in enumerate(node.value):
+                yield ", " if position else ""
+                yield from self.value(item)
+            yield "]"
+        else:
+            yield "{"
+            for position, (key, item) in enumerate(node.value):
+                yield ", " if position else ""
+                yield self._breaks(key)
+                yield f"{json.dumps(self._name(key))}: "
+                yield from self.value(item)
+            yield "}"
+
+    def _name(self, key: Any) -> str:
+        if key.id != "scalar":
+            raise ValueError(f"line {key.start_mark.line + 1}: a member is called by a text")
+        name = self.loader.construct_object(key)
+        return name if isinstance(name, str) else json.dumps(name)
+
+    def _breaks(self, node: Any) -> str:
+        """What leads to the line of a node."""
+        before, self.line = self.line, max(self.line, node.start_mark.line)
+        return "\n" * (self.line - before)
