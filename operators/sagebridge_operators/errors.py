@@ -148,7 +148,7 @@ class WorkdirUnusable(SagebridgeError):
         self.workdir, self.path, self.problem = workdir, path, problem
         part = "" if path == workdir else f" ({path})"
         super().__init__(
-            f"the working folder {workdir} cannot be used{part}: {problem}: make it writable, or "
+            f"the working folder {workdir} cannot be used{part}: {problem}: put that right, or "
             "name another with --workdir or SAGEBRIDGE_HOME"
         )
 

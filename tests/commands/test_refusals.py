@@ -141,8 +141,8 @@ def test_a_working_folder_that_is_none(
     part = f" ({home / place})" if place else ""
     assert code == 6
     assert err == (
-        f"sagebridge: the working folder {home} cannot be used{part}: it is no folder: make it "
-        "writable, or name another with --workdir or SAGEBRIDGE_HOME\n"
+        f"sagebridge: the working folder {home} cannot be used{part}: it is no folder: put that "
+        "right, or name another with --workdir or SAGEBRIDGE_HOME\n"
     )
 
 

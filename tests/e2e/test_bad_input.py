@@ -132,7 +132,7 @@ def full(desk: Desk) -> Iterator[Desk]:
 
 
 def test_a_store_without_room(full: Desk, source: Path) -> None:
-    assert str(full.home / "s3") in refuse(full, source, code=6)
+    assert f"the working folder {full.home} cannot be used" in refuse(full, source, code=6)
 
 
 def test_a_machine_where_no_job_gets_a_folder_of_its_own(desk: Desk, source: Path) -> None:

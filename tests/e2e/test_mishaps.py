@@ -88,7 +88,7 @@ def kept(desk: Desk) -> tuple[Running, str, Made]:
         Limit="Float",
     )
     running = desk.run(desk.write("mishaps.json", source), "--keep-ui", "-p", "Limit=5")
-    held = eventually(lambda: in_job(str(release)), seconds=120)
+    held = eventually(lambda: in_job(str(release)), seconds=300)
     logs = ("executions", "logs", running.execution, "Killed")
     eventually(lambda: "holding" in desk.type(*logs).stdout)
     ui = running.says(rf"{TITLE} UI: (\S+)")
