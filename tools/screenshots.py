@@ -184,9 +184,9 @@ def prefect(folder: Path) -> None:
         page.click("Details")
         page.wait("Execution failed due to MSE > 1.0")
         page.shoot("prefect-failed-run", 1000)
-        page.open(f"{server.url}/artifacts/artifact/{keys['table']}", "AbaloneProcess")
+        page.open(f"{server.url}/artifacts/artifact/{keys['steps']}", "AbaloneProcess")
         page.shoot("prefect-steps", 700)
-        page.open(f"{server.url}/artifacts/artifact/{keys['markdown']}", "metric")
+        page.open(f"{server.url}/artifacts/artifact/{keys['summary']}", "metric")
         page.shoot("prefect-summary", 600)
 
 
@@ -209,10 +209,10 @@ def prefect_run(api: httpx.Client, deployment: str, parameters: dict[str, Any], 
 
 
 def artifacts(api: httpx.Client, run: str) -> dict[str, str]:
-    """The table and the summary of a run."""
+    """The table ``steps`` and the ``summary`` of a run, beside the links to its jobs."""
     body = {"flow_runs": {"id": {"any_": [run]}}}
     found = api.post("artifacts/filter", json=body).json()
-    return {one["type"]: one["id"] for one in found if one["type"] != "link"}
+    return {one["key"].rpartition("-")[2]: one["id"] for one in found}
 
 
 def airflow(folder: Path) -> None:
