@@ -109,6 +109,19 @@ class UnknownExecution(SagebridgeError):
         super().__init__(f"no execution {execution_id!r} in {where}{newest}")
 
 
+class AmbiguousExecution(SagebridgeError):
+    """A beginning that the ids of several executions have."""
+
+    exit_code = 2
+
+    def __init__(self, text: str, matching: Sequence[str]) -> None:
+        named = ", ".join(matching[:5]) + (", …" if len(matching) > 5 else "")
+        super().__init__(
+            f"{len(matching)} executions have ids that begin with {text!r} ({named}): "
+            "give more of the one that is meant"
+        )
+
+
 class UnknownStep(SagebridgeError):
     """No step of that name began in an execution."""
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from sagebridge.cli import main
 from sagebridge.model.carried import PYTHON
+from sagebridge_operators.commands.printing import Progress, print_view
+from sagebridge_operators.commands.view import Reader, StepView
+from sagebridge_operators.launch.place import Place
 from sagebridge_operators.lifecycle import stopping
 from sagebridge_operators.lifecycle.records import ExecutionRecords, Folder
 from tests.definition import gate, step
@@ -36,7 +41,7 @@ def records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ExecutionRecords
             "engine": "airflow",
             "run": f"rings/{execution}",
             "backend": "local",
-            "started": f"2026-11-21T0{hour}:00:00+00:00",
+            "started": f"2026-11-21T0{hour}:00:00.123456+01:00",
             "parameters": {"Limit": 1.0},
         }
         found.begin(execution, body, lambda: DEFINITION)
@@ -68,7 +73,8 @@ def test_list(records: ExecutionRecords, sagebridge: Call) -> None:
 
     rows = [line.split() for line in out.splitlines()]
     assert code == 0
-    assert rows[0] == ["id", "pipeline", "engine", "backend", "started", "status"]
+    assert rows[0] == ["id", "pipeline", "engine", "backend", "started", "(UTC)", "status"]
+    assert rows[2][4:6] == ["2026-11-20", "23:00:00"]
     assert [(row[0], row[-1]) for row in rows[1:]] == [(SECOND, "Executing"), (FIRST, "Failed")]
 
 
@@ -79,7 +85,8 @@ def test_list_as_json(records: ExecutionRecords, sagebridge: Call) -> None:
 
 
 def test_an_empty_folder(sagebridge: Call, tmp_path: Path) -> None:
-    assert sagebridge("list", "--workdir", str(tmp_path)) == (0, "no executions\n", "")
+    told = f"no executions in {tmp_path / 'executions'}: --workdir names another working folder\n"
+    assert sagebridge("list", "--workdir", str(tmp_path)) == (0, told, "")
     code, _, err = sagebridge("show", "aa", "--workdir", str(tmp_path))
     assert code == 2
     assert "no execution 'aa'" in err
@@ -89,7 +96,8 @@ def test_show(records: ExecutionRecords, sagebridge: Call) -> None:
     code, out, _ = sagebridge("show", "aa1")
 
     assert code == 0
-    lines = [line.rstrip() for line in out.splitlines()]
+    lines = out.splitlines()
+    assert lines == [line.rstrip() for line in lines]
     assert lines[0] == f"rings {FIRST}: airflow run rings/{FIRST}, backend local"
     assert "  Limit = 1.0" in lines
     told = [line.split(maxsplit=2) for line in lines]
@@ -107,7 +115,7 @@ def test_show_as_json(records: ExecutionRecords, sagebridge: Call) -> None:
     assert [step["state"] for step in view["steps"]] == ["Succeeded", "Skipped", "Failed"]
 
 
-@pytest.mark.parametrize("text", ["aa", "b", "aa11aa11aa11x"])
+@pytest.mark.parametrize("text", ["b", "aa11aa11aa11x"])
 def test_an_id_has_to_be_the_start_of_one(
     records: ExecutionRecords, sagebridge: Call, text: str
 ) -> None:
@@ -116,6 +124,25 @@ def test_an_id_has_to_be_the_start_of_one(
     assert (code, out) == (2, "")
     assert f"no execution {text!r}" in err
     assert SECOND in err
+
+
+def test_a_start_of_two_ids(records: ExecutionRecords, sagebridge: Call) -> None:
+    code, out, err = sagebridge("show", "aa")
+
+    assert (code, out) == (2, "")
+    assert f"2 executions have ids that begin with 'aa' ({SECOND}, {FIRST})" in err
+
+
+def test_logs_of_steps_that_have_no_job(records: ExecutionRecords, sagebridge: Call) -> None:
+    times = {"started": "2026-11-21T01:00:01+00:00", "ended": "2026-11-21T01:00:01+00:00"}
+    refused = {"name": "Train", "type": "Training", "status": "Failed", "reason": "not allowed"}
+    records.step(FIRST, "Train", {**refused, **times})
+
+    of_all = sagebridge("logs", FIRST)
+    of_one = sagebridge("logs", FIRST, "Gate")
+
+    assert of_all == (0, "", "step 'Train' has no job: not allowed\n")
+    assert of_one == (0, "", "step 'Gate' has no log: a Condition step has no job\n")
 
 
 def test_logs_of_a_step_that_did_not_begin(records: ExecutionRecords, sagebridge: Call) -> None:
@@ -199,3 +226,30 @@ def test_stop_before_the_first_step(records: ExecutionRecords, sagebridge: Call)
     assert records.stop_requested(SECOND)
     assert out == f"{SECOND}: no job runs any more; the execution is Stopped\n"
     assert json.loads(sagebridge("list", "--format", "json")[1])[0]["status"] == "Stopped"
+
+
+LONG = "AbaloneRegisterModel-RegisterModel"
+JOB = "AbalonePipeline-aa22bb22bb22-AbaloneRegisterModel-RegisterModel"
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_names_are_whole_on_a_terminal(
+    records: ExecutionRecords, width: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    step_view = StepView(LONG, "RegisterModel", "Succeeded", 0.2, JOB, outcome=True)
+    view = Reader(Place.of(Path(".sagebridge"), "local")).view(FIRST)
+    terminal = Console(width=width, force_terminal=True, color_system=None)
+
+    print_view(terminal, replace(view, steps=(step_view,)))
+    plain = capsys.readouterr().out.splitlines()
+    print_view(terminal, replace(view, steps=(step_view,)), jobs=True)
+    with_jobs = capsys.readouterr().out.splitlines()
+    with Progress(terminal) as progress:
+        progress.steps([step_view])
+    live = capsys.readouterr().out
+
+    assert plain[1] == f"{LONG}  RegisterModel  Succeeded: true (if)  0.2 s"
+    assert max(map(len, plain[:2])) <= 80
+    assert with_jobs[1] == f"{plain[1]}  {JOB}"
+    assert LONG in live
+    assert "Succeeded" in live

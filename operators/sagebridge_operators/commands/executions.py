@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.text import Text
@@ -11,13 +13,14 @@ import sagebridge
 from sagebridge.cli.output import console, print_json, printable
 from sagebridge_operators.backends import default_name
 from sagebridge_operators.commands.options import aws_errors, format_option, workdir_option
-from sagebridge_operators.commands.printing import print_list, print_view
+from sagebridge_operators.commands.printing import print_list, print_view, second
 from sagebridge_operators.commands.view import Reader
 from sagebridge_operators.errors import ExecutionFailed, UnknownStep
 from sagebridge_operators.launch.place import Place
 from sagebridge_operators.lifecycle import stopping
 from sagebridge_operators.lifecycle.code import CODE_TYPES
 from sagebridge_operators.lifecycle.states import status
+from sagebridge_operators.steps import JOB_TYPES
 
 _EXECUTION = click.argument("execution", metavar="ID")
 
@@ -51,8 +54,11 @@ def list_executions(workdir: Path, form: str) -> None:
         rows.append({name: str(body.get(name, "")) for name in names} | {"status": found.status})
     if form == "json":
         print_json(rows)
-    else:
+    elif rows:
         print_list(console(), rows)
+    else:
+        where = records.objects.location
+        click.echo(printable(f"no executions in {where}: --workdir names another working folder"))
 
 
 @executions.command()
@@ -73,11 +79,11 @@ def show(execution: str, workdir: Path, form: str) -> None:
     out = console()
     run = f"{view.engine} run {view.run}, backend {view.backend}"
     out.print(Text(printable(f"{view.pipeline} {view.id}: {run}")), soft_wrap=True)
-    out.print(Text(f"started {view.started}, {view.seconds:.0f} s"))
+    out.print(Text(f"started {second(view.started)} UTC, {view.seconds:.0f} s"))
     for name, value in view.parameters.items():
         out.print(Text(printable(f"  {name} = {value!r}")), soft_wrap=True)
     out.print()
-    print_view(out, view)
+    print_view(out, view, jobs=True)
     for name, uri, text in files:
         out.print()
         out.print(Text(printable(f"{name} ({uri})"), "bold"), soft_wrap=True)
@@ -103,9 +109,7 @@ def logs(execution: str, step: str | None, workdir: Path, form: str) -> None:
     for name in [step] if step is not None else steps:
         if job := steps[name].get("job"):
             written[name], _ = backend.job_log(steps[name]["type"], job["name"], 0)
-        elif steps[name]["type"] in CODE_TYPES:
-            where = f"{body.get('engine')} run {body.get('run')}"
-            note = f"step {name!r} is code: its log is that of its task in {where}"
+        elif note := _no_log(steps[name], f"{body.get('engine')} run {body.get('run')}", step):
             click.echo(printable(note), err=True)
     if form == "json":
         print_json(written)
@@ -139,6 +143,17 @@ def stop(execution: str, workdir: Path, form: str) -> int:
     else:
         click.echo(f"{found}: no job runs any more; the execution is {view.status}")
     return ExecutionFailed.exit_code if left else 0
+
+
+def _no_log(record: Mapping[str, Any], run: str, asked: str | None) -> str:
+    """Why a step without a job has no log here; nothing of a type that never has one, unasked."""
+    kind, head = record["type"], f"step {record['name']!r}"
+    if kind in CODE_TYPES:
+        return f"{head} is code: its log is that of its task in {run}"
+    if kind in JOB_TYPES:
+        reason = record.get("reason")
+        return f"{head} has no job{f': {reason}' if reason else ' yet'}"
+    return f"{head} has no log: a {kind} step has no job" if asked is not None else ""
 
 
 def _place(workdir: Path) -> Place:

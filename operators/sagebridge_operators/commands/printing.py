@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from sagebridge.cli.output import printable
+from sagebridge.cli.output import aligned, printable
 from sagebridge_operators.commands.view import StepView, View
 from sagebridge_operators.lifecycle.states import RUNNING
 
@@ -64,7 +64,7 @@ class Progress:
 
     def steps(self, steps: Sequence[StepView]) -> None:
         if self._out.is_terminal:
-            self._live.update(Group(*(_live_line(step) for step in steps)))
+            self._live.update(_live(steps))
             return
         for step in steps:
             before = self._seen.get(step.name, "Pending")
@@ -81,22 +81,17 @@ def _change(step: StepView) -> str:
     return " ".join(words)
 
 
-def _live_line(step: StepView) -> Table:
+def _live(steps: Sequence[StepView]) -> Table:
     grid = Table.grid(padding=(0, 1))
     grid.add_column(width=2)
-    grid.add_column(min_width=30, no_wrap=True)
+    grid.add_column(no_wrap=True)
     grid.add_column(width=10)
     grid.add_column(width=9, justify="right")
-    grid.add_column(no_wrap=True)
-    mark = Spinner("dots") if step.state in RUNNING else Text(_mark(step.state))
-    style = _STYLES[step.state]
-    grid.add_row(
-        mark,
-        Text(printable(step.name), style),
-        Text(step.state, style),
-        _time(step),
-        Text(step.job or "", "dim"),
-    )
+    for step in steps:
+        mark = Spinner("dots") if step.state in RUNNING else Text(_mark(step.state))
+        style = _STYLES[step.state]
+        name, state = Text(printable(step.name), style), Text(step.state, style)
+        grid.add_row(mark, name, state, _time(step))
     return grid
 
 
@@ -108,18 +103,22 @@ def _time(step: StepView) -> str:
     return "" if step.seconds is None else f"{step.seconds:.1f} s"
 
 
-def print_view(out: Console, view: View) -> None:
-    """The table of steps, what they made and measured, and the result."""
-    table = Table("step", "type", "state", "time", "job", box=None, pad_edge=False)
-    for step in view.steps:
-        table.add_row(
+def print_view(out: Console, view: View, *, jobs: bool = False) -> None:
+    """The table of steps, with ``jobs`` their jobs, what they made and measured, and the result."""
+    rows = [
+        [
             Text(printable(step.name)),
-            step.type,
+            Text(printable(step.type)),
             Text(_state(step), _STYLES[step.state]),
-            _time(step),
-            Text(_job(step), overflow="fold"),
-        )
-    out.print(table)
+            Text(_time(step)),
+            Text(printable(_job(step))),
+        ]
+        for step in view.steps
+    ]
+    columns = 5 if jobs else 4
+    _print_table(
+        out, ("step", "type", "state", "time", "job")[:columns], [row[:columns] for row in rows]
+    )
     out.print()
     for label, value in _facts(view):
         out.print(Text(f"{label}: {value}"), soft_wrap=True)
@@ -164,7 +163,23 @@ def _facts(view: View) -> list[tuple[str, str]]:
 
 
 def print_list(out: Console, rows: Sequence[Mapping[str, str]]) -> None:
-    table = Table(*rows[0], box=None, pad_edge=False) if rows else Table(box=None)
-    for row in rows:
-        table.add_row(*(Text(printable(value)) for value in row.values()))
-    out.print(table if rows else "no executions")
+    names = ("id", "pipeline", "engine", "backend", "started (UTC)", "status")
+    cells = [
+        [Text(printable(second(text) if name == "started" else text)) for name, text in row.items()]
+        for row in rows
+    ]
+    _print_table(out, names, cells)
+
+
+def second(time: str) -> str:
+    """A recorded time to the second, in UTC; text that is none as it is."""
+    try:
+        return f"{datetime.fromisoformat(time).astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+    except ValueError:
+        return time
+
+
+def _print_table(out: Console, names: Sequence[str], rows: Sequence[Sequence[Text]]) -> None:
+    """Lines as long as they are: a name that is cut or wrapped could not be copied."""
+    for line in aligned([[Text(name, "bold") for name in names], *rows]):
+        out.print(line, soft_wrap=True)

@@ -20,7 +20,11 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from sagebridge_operators.errors import ExecutionRecordsError, UnknownExecution
+from sagebridge_operators.errors import (
+    AmbiguousExecution,
+    ExecutionRecordsError,
+    UnknownExecution,
+)
 from sagebridge_operators.lifecycle.locks import hold
 
 
@@ -238,13 +242,15 @@ class ExecutionRecords:
         return found
 
     def resolve(self, text: str) -> str:
-        """An id, or the start of one. Raises :class:`UnknownExecution`."""
+        """An id, or the start of one. Raises UnknownExecution and AmbiguousExecution."""
         known = self.ids()
         matching = [name for name in known if name.startswith(text)] if text else known[:1]
         if text in known:
             return text
-        if len(matching) != 1:
+        if not matching:
             raise UnknownExecution(text, known, self.objects.location)
+        if len(matching) > 1:
+            raise AmbiguousExecution(text, matching)
         return matching[0]
 
 
