@@ -82,7 +82,7 @@ def test_standard_input(tmp_path: Path) -> None:
         capture_output=True,
         check=True,
     )
-    assert done.stderr == ""
+    assert done.stderr == f"written {tmp_path}/out/_.._etc.json\n"
     assert written(tmp_path) == ["out"]
     assert written(tmp_path / "out") == ["_.._etc.json"]
 
@@ -127,6 +127,19 @@ def test_check_writes_nothing(folder: Path, tmp_path: Path, capsys: Any) -> None
     (out / "a.py").write_text("edited")
     assert main(check) == 1
     assert (out / "a.py").read_text() == "edited"
+
+
+def test_what_becomes_of_a_file_is_said(folder: Path, tmp_path: Path, capsys: Any) -> None:
+    file = tmp_path / "a.py"
+    arguments = ["translate", str(folder / "a.json"), "--to", "airflow", "-o", str(file)]
+    for word in ("written", "unchanged", "replaced"):
+        assert main(arguments) == 0
+        assert capsys.readouterr() == ("", f"{word} {file}\n")
+        if word == "unchanged":
+            file.write_text("edited")
+    (folder / "a.py").write_text("edited")
+    assert main(["translate", str(folder), "--to", "airflow", "-o", str(folder)]) == 0
+    assert "2 pipelines: 1 written, 1 replaced; 0 losses" in capsys.readouterr().err
 
 
 def test_diff_writes_nothing(folder: Path, tmp_path: Path, capsys: Any) -> None:

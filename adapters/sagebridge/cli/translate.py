@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -43,7 +44,8 @@ _LONG_DIFF = 1000
     "--output",
     metavar="PATH",
     help="The file to write; for several pipelines the folder, with a file each, named after its "
-    "source. Without it the text goes to standard output.",
+    "source. A file that is there is replaced, edits of yours included: --diff shows how, and "
+    "writes nothing. Without -o the text goes to standard output.",
 )
 @click.option("--from", "from_", type=click.Choice(tuple(FORMATS)), help="The sources' format.")
 @click.option("--name", help="Call the pipeline by this name instead of its own.")
@@ -106,6 +108,7 @@ def translate(
         mapping=_mapping(mappings),
         output=None if output is None else Path(output),
         into_folder=several or _is_folder(output),
+        several=several,
         fail_on_loss=fail_on_loss,
         write=not (check or diff),
         check=check,
@@ -115,7 +118,7 @@ def translate(
         raise UsageError("several sources need a folder to write to: name it with -o")
     for source, result in _progress(files, from_, several):
         run.take(source, result)
-    run.finish(losses_file, summary=several)
+    run.finish(losses_file)
     return next((code for code in _WORST_FIRST if code in run.codes), 0)
 
 
@@ -158,6 +161,7 @@ class _Run:
     mapping: Mapping[str, str]
     output: Path | None
     into_folder: bool
+    several: bool
     fail_on_loss: bool
     write: bool
     check: bool
@@ -211,15 +215,24 @@ class _Run:
     def _put(self, path: Path, text: str) -> None:
         old = content(path)
         if old == text:
-            self.done["unchanged"] += 1
+            self._did("unchanged", path)
             return
         if self.diff:
             _print_diff(path, old or "", text)
         if self.write:
+            word = "replaced" if os.path.lexists(path) else "written"
             write_file(path, text)
-        self.done["written" if self.write else "stale"] += 1
+            self._did(word, path)
+        else:
+            self.done["stale"] += 1
         if self.check:
             raise Stale(str(path), missing=old is None)
+
+    def _did(self, word: str, path: Path) -> None:
+        """Count what became of a file; of many files the summary tells it."""
+        self.done[word] += 1
+        if self.write and not self.several:
+            click.echo(printable(f"{word} {path}"), err=True)
 
     def _tell(self, source: str, name: str | None, losses: Sequence[Loss]) -> None:
         for loss in losses:
@@ -240,21 +253,21 @@ class _Run:
                 told["losses"] = [loss.as_json() for loss in error.losses]
             self.report.append(told)
 
-    def finish(self, losses_file: str | None, *, summary: bool) -> None:
+    def finish(self, losses_file: str | None) -> None:
         translated = any("error" not in one for one in self.report)
         for old in self.mapping:
             if translated and old in self.unused:
                 click.echo(printable(f"warning: --map {old!r} changes nothing"), err=True)
         if losses_file is not None:
             write_file(Path(losses_file), dump_json(self.report))
-        if summary:
+        if self.several:
             click.echo(self._summary(), err=True)
 
     def _summary(self) -> str:
         pipelines = sum("error" not in one for one in self.report)
         words = [
             f"{self.done[word]} {word}"
-            for word in ("written", "unchanged", "stale", "failed")
+            for word in ("written", "replaced", "unchanged", "stale", "failed")
             if self.done[word]
         ]
         losses = [f"{self.done[word]} {word}" for word in ("dropped", "changed", "info")]
