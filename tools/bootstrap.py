@@ -33,10 +33,10 @@ class Size(NamedTuple):
 
 
 SIZES = {
-    "airflow": Size(1300, 60),
+    "airflow": Size(1100, 60),
     "airflow-3.1": Size(1000, 60),
-    "prefect": Size(700, 45),
-    "prefect-3.7": Size(700, 45),
+    "prefect": Size(750, 45),
+    "prefect-3.7": Size(800, 45),
     "sagemaker": Size(350, 30),
     "sagemaker-3": Size(1100, 60),
     "uv": Size(80, 15),
