@@ -131,6 +131,27 @@ def test_what_differs_is_changed_and_named(project: Project) -> None:
     assert [one["schedule"]["cron"] for one in now["schedules"]] == ["0 6 * * *"]
 
 
+def test_a_step_that_cannot_run_is_named(project: Project) -> None:
+    text = json.dumps(
+        definition(Steps=[{"Name": "Call", "Type": "Lambda", "FunctionArn": "arn:x"}])
+    )
+    (project.folder / "calls.json").write_text(text)
+
+    said = project.deploy("calls.json").stderr
+
+    assert said == (
+        "warning: sagebridge cannot run steps of type Lambda yet (step 'Call'); the execution "
+        "fails if it is reached\n"
+    )
+
+
+def test_a_work_pool_without_a_name(project: Project) -> None:
+    (project.folder / "one.json").write_text(request("One"))
+
+    assert "--work-pool is empty" in project.deploy("one.json", "--work-pool", "", code=2).stderr
+    assert not (project.folder / "flows").exists()
+
+
 def test_what_the_server_refuses_does_not_stop_the_others(project: Project) -> None:
     source = project.folder / "refused.json"
     source.write_text(request("Refused", parameters=PARAMETERS[1:2]))

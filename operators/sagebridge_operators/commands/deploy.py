@@ -15,6 +15,7 @@ from sagebridge.errors import MissingExtra, SagebridgeError, UsageError
 from sagebridge.registry import FORMATS
 from sagebridge_operators.backends import NAMES, default_name
 from sagebridge_operators.commands.options import aws_errors, format_option, upload_option
+from sagebridge_operators.commands.printing import warn
 from sagebridge_operators.launch.deploy import Deployment, FlowFile, flow_files
 from sagebridge_operators.launch.place import Place
 from sagebridge_operators.launch.upload import Upload
@@ -86,6 +87,8 @@ def deploy(
     if find_spec("prefect") is None:
         raise MissingExtra("deploying to Prefect", "prefect")
     files = expand(sources)
+    if not work_pool:
+        raise UsageError("--work-pool is empty: name a pool, or leave it out")
     if name is not None and (len(files) > 1 or files != list(sources)):
         raise UsageError("--name is for one pipeline, and there are several sources")
     from sagebridge_operators.launch.deploy_prefect import connect
@@ -155,6 +158,8 @@ class _Run:
 
         for loss in file.losses:
             click.echo(printable(str(loss)), err=True)
+        for pipeline in file.pipelines:
+            warn(pipeline)
         if file.text is not None:
             self._claim(str(file.path), source)
         if file.is_stale:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
+import click
 from rich.console import Console
 from rich.live import Live
 from rich.spinner import Spinner
@@ -15,8 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 from sagebridge.cli.output import aligned, printable
+from sagebridge.model.pipeline import Pipeline, walk
 from sagebridge_operators.commands.view import StepView, View
 from sagebridge_operators.lifecycle.states import RUNNING
+from sagebridge_operators.steps import why_not_runnable
 
 _STYLES = {
     "Pending": "dim",
@@ -160,6 +163,14 @@ def _facts(view: View) -> list[tuple[str, str]]:
         more = ", ".join(value for _, value in others)
         facts.append((f"{step.name} {label}", f"{main} ({more})" if more else main))
     return [(printable(label), printable(value)) for label, value in facts]
+
+
+def warn(pipeline: Pipeline) -> None:
+    """Tells of the steps that cannot run, before anything starts or is deployed."""
+    for step in walk(pipeline):
+        if (what := why_not_runnable(step)) is not None:
+            text = f"warning: sagebridge cannot run {what}; the execution fails if it is reached"
+            click.echo(printable(text), err=True)
 
 
 def print_list(out: Console, rows: Sequence[Mapping[str, str]]) -> None:

@@ -25,7 +25,7 @@ from sagebridge.errors import SourceError, Untranslatable, UsageError
 from sagebridge.examine import Examined, examine
 from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import coerce
-from sagebridge.model.pipeline import Pipeline, walk
+from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.backends import NAMES
 from sagebridge_operators.commands.options import (
     aws_errors,
@@ -33,13 +33,12 @@ from sagebridge_operators.commands.options import (
     upload_option,
     workdir_option,
 )
-from sagebridge_operators.commands.printing import Progress, print_view
+from sagebridge_operators.commands.printing import Progress, print_view, warn
 from sagebridge_operators.commands.view import Reader
 from sagebridge_operators.errors import ExecutionFailed
 from sagebridge_operators.launch.place import Place
 from sagebridge_operators.launch.upload import Upload
 from sagebridge_operators.launch.versions import ENGINES, version_of
-from sagebridge_operators.steps import why_not_runnable
 
 if TYPE_CHECKING:
     from sagebridge_operators.launch.execution import EngineExecution
@@ -136,7 +135,7 @@ def run(
     pipeline = flow.pipeline if flow is not None else pipeline
     parameters = coerce(pipeline.declared, dict(map(_pair, given)))
     sending = [Upload.parse(upload) for upload in uploads]
-    _warn(pipeline)
+    warn(pipeline)
     place = Place.of(workdir, backend)
     place.check_writable()
     place.check_isolation(pipeline)
@@ -204,13 +203,6 @@ def _piped() -> str:
     if not text.lstrip().startswith("{"):
         raise SourceError("<stdin>", "no JSON object", "a pipeline definition is expected")
     return text
-
-
-def _warn(pipeline: Pipeline) -> None:
-    for step in walk(pipeline):
-        if (what := why_not_runnable(step)) is not None:
-            text = f"warning: sagebridge cannot run {what}; the execution fails if it is reached"
-            click.echo(printable(text), err=True)
 
 
 def _execution(
