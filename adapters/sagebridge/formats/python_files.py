@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -80,13 +82,25 @@ def only(file: str, found: Sequence[FileReading], kind: str) -> FileReading:
 
 
 def missing(file: str) -> PythonFileError | None:
-    """Why there is no such file; None where there is."""
+    """Why there is no such file of Python; None where there is."""
     path = Path(file)
     if path.is_dir():
         return PythonFileError(file, None, "a folder, not a file")
     if not path.is_file():
         return PythonFileError(file, None, f"no such file (looked in {Path.cwd()})")
+    if path.suffix != ".py":
+        problem = f"is no Python file{_looks(path)}"
+        return PythonFileError(file, None, problem, "leave --from out, or name another format")
     return None
+
+
+def _looks(path: Path) -> str:
+    if path.suffix in (".yaml", ".yml"):
+        return ": it looks like YAML"
+    with suppress(OSError), path.open("rb") as text:
+        if text.read(1000).removeprefix(BOM_UTF8).lstrip()[:1] in (b"{", b"["):
+            return ": it looks like JSON"
+    return ", as its name does not end in .py"
 
 
 def findings(reading: FileReading) -> Iterator[Finding]:
