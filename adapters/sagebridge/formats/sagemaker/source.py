@@ -20,6 +20,7 @@ from typing import Any
 from sagebridge.errors import SourceError
 from sagebridge.formats.sagemaker.document import Document, open_document
 from sagebridge.formats.sagemaker.reader import read_definition
+from sagebridge.formats.sagemaker.templates import is_template
 from sagebridge.formats.sagemaker.yaml import json_of
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
@@ -35,11 +36,13 @@ def read(source: Any) -> tuple[Pipeline, tuple[Loss, ...]]:
 def pipeline_of(document: Document) -> tuple[Pipeline, tuple[Loss, ...]]:
     """The pipeline of an opened document, named by the document, else by its file's stem."""
     pipeline, losses = read_definition(document)
-    pipeline = replace(pipeline, origin="a SageMaker pipeline definition")
-    if pipeline.name is None:
-        stem = Path((document.outer or document).source).stem
-        pipeline = replace(pipeline, name=stem if not stem.startswith("<") else None)
-    return pipeline, losses
+    name = _stem(document) if pipeline.name is None else pipeline.name
+    return replace(pipeline, name=name, origin="a SageMaker pipeline definition"), losses
+
+
+def _stem(document: Document) -> str | None:
+    stem = Path((document.outer or document).source).stem
+    return None if stem.startswith("<") else stem
 
 
 def open_source(source: Any) -> Document:
@@ -51,22 +54,37 @@ def open_source(source: Any) -> Document:
             return open_document(_decode(sys.stdin.buffer.read(), "<stdin>"), "<stdin>")
         if not source.strip() or source.lstrip()[0] in "{[":
             return open_document(source, "<text>")
-        if (match := _ATTRIBUTE.match(source)) and not Path(source).exists():
-            return _open_object(_load(source, match["module"], match["attribute"]), source)
+        head, sign, wanted = source.rpartition("#")
+        named = head if sign else source
+        if (match := _ATTRIBUTE.match(named)) and not Path(source).exists():
+            document = _open_object(_load(named, match["module"], match["attribute"]), named)
+            return _chosen(document, wanted) if sign else document
         return _open_file(Path(source))
     return _open_object(source, f"<{type(source).__name__}>")
 
 
 def _open_file(path: Path) -> Document:
-    """A file; ``template.yaml#Nightly`` is the pipeline of that logical id in a template."""
-    resource = ""
+    """A file; ``#NAME`` after it names its pipeline, in a template by the logical id."""
+    wanted = None
     if "#" in path.name and not path.exists():
-        name, _, resource = path.name.rpartition("#")
-        path = path.with_name(name)
+        name, _, wanted = path.name.rpartition("#")
+        path = path.with_name(name) if name else path
     text = _text_of(path)
     if path.suffix in (".yaml", ".yml"):
         text = json_of(text, str(path))
-    return open_document(text, str(path), resource)
+    document = open_document(text, str(path), wanted or "")
+    return document if wanted is None else _chosen(document, wanted)
+
+
+def _chosen(document: Document, wanted: str) -> Document:
+    """The document, whose one pipeline is called so, or has that logical id in its template."""
+    holder = document.outer or document
+    if is_template(holder.value) and wanted:
+        return document
+    own = document.envelope.get("PipelineName") or _stem(document)
+    if wanted != own:
+        raise SourceError(holder.source, f"holds no pipeline {wanted!r}", f"there is {own}")
+    return document
 
 
 def _open_object(value: Any, source: str) -> Document:
