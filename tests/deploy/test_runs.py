@@ -277,8 +277,9 @@ def test_a_cancelled_run_leaves_no_job_running(
     wait_for(lambda: "ended" in sleeper.steps(run)["Sleep"])
     assert sleeper.description(run, "Sleep", "processing")["ProcessingJobStatus"] == "Stopped"
     assert sleeper.steps(run)["Sleep"]["status"] == "Stopped"
-    end = sleeper.records.end(execution_id("prefect", "sleeper", run))
-    assert (end or {})["status"] == "Stopped"
+    execution = execution_id("prefect", "sleeper", run)
+    expected = {"status": "Stopped", "reason": "the flow run was cancelled"}
+    wait_for(lambda: expected.items() <= (sleeper.records.end(execution) or {}).items())
 
 
 def test_a_value_that_an_enumeration_lacks_is_refused(sleeper: Deployed) -> None:

@@ -265,13 +265,14 @@ def test_a_cancelled_flow_run_stops_its_jobs(
             execution_, step, {"name": step, "type": "Training", "status": "Executing", **job}
         )
     scene.records.step(execution_, "Done", {"name": "Done", "type": "Model", "status": "Succeeded"})
+    scene.records.finish(execution_, "Stopped", "the flow run was interrupted")
     stop_jobs(flow, flow_run, None)
     assert len(aws.called("stop_training_job")) == 2
     statuses = {name: one["status"] for name, one in records.steps(execution_).items()}
     assert statuses == {"Train": "Stopped", "Lost": "Stopped", "Done": "Succeeded"}
     end = records.end(execution_)
     assert end is not None
-    assert end["status"] == "Stopped"
+    assert (end["status"], end["reason"]) == ("Stopped", "the flow run was cancelled")
 
 
 def test_a_stop_that_is_asked_for_ends_the_flow_run(

@@ -127,7 +127,7 @@ def print_view(out: Console, view: View, *, jobs: bool = False) -> None:
         out.print(Text(f"{label}: {value}"), soft_wrap=True)
     for step in view.steps:
         if step.state in ("Failed", "Stopped") and step.reason not in ("", view.reason):
-            line = f"{step.name} {step.state}: {step.reason}"
+            line = f"{step.name}: {step.reason}"
             out.print(Text("\n".join(map(printable, line.splitlines()))), soft_wrap=True)
     out.print(Text(f"result: {view.status}", _STYLES[view.status]), soft_wrap=True)
     if view.reason:

@@ -281,9 +281,9 @@ class StepRun:
             if state == "Succeeded":
                 return found
             if state != "Executing":
-                reason = job_type.reason(found) or f"its status is {status}"
+                words = (f"{job_type.type} job {name} {status}", job_type.reason(found))
                 verdict = StepStopped if state == "Stopped" else StepFailed
-                raise verdict(f"{job_type.type} job {name} {status}: {reason}")
+                raise verdict(": ".join(filter(None, words)))
             asked = self.killed or self.records.stop_requested(self.execution.id)
             if asked and not self.stopping:
                 self.log.info("stopping %s %s", job_type.type, name)

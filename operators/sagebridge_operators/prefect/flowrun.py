@@ -29,6 +29,7 @@ from sagebridge_operators.lifecycle.states import RUNNING, Status, states, verdi
 from sagebridge_operators.lifecycle.stopping import PATIENCE
 from sagebridge_operators.prefect import artifacts, ends, tasks
 from sagebridge_operators.prefect.backends import described
+from sagebridge_operators.prefect.hooks import INTERRUPTED
 from sagebridge_operators.prefect.scene import Scene, completed, waits_for
 from sagebridge_operators.prefect.signature import arguments_of
 
@@ -239,7 +240,7 @@ class FlowRun(Draft):
         while self._active and (left := until - time.monotonic()) > 0:
             with suppress(Empty):
                 self._settle(self._ended.get(timeout=left))
-        end, reason = "Stopped", "the flow run was interrupted"
+        end, reason = "Stopped", INTERRUPTED
         if isinstance(error, Exception):
             end, reason = "Failed", f"{type(error).__name__}: {error}"
         with suppress(Exception):

@@ -17,6 +17,9 @@ from sagebridge_operators.lifecycle.execution import execution_id
 from sagebridge_operators.lifecycle.records import ExecutionRecords, open_objects
 from sagebridge_operators.prefect.backends import backend_of
 
+INTERRUPTED = "the flow run was interrupted"
+"""All that a flow's own process knows of what ends it."""
+
 _REASON = "the flow run was cancelled"
 
 
@@ -48,7 +51,8 @@ def _stop(execution: str) -> None:
         stopping.bury(part, backend_of(part.settings), execution, _REASON, no_worker=True)
         stopping.stop(part, backend_of(part.settings), execution)
         stopping.settle(part, backend_of(part.settings), execution, "Stopped", _REASON)
-    if records.end(execution) is None:
+    end = records.end(execution)
+    if end is None or end["reason"] == INTERRUPTED:
         records.finish(execution, "Stopped", _REASON)
 
 
