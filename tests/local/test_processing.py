@@ -67,6 +67,18 @@ def test_plain_paths_and_file_uris_are_inputs_and_outputs_too(bench: Bench) -> N
     assert (bench.base / "made/tree.json").exists()
 
 
+def test_an_input_that_is_not_there_says_how_to_put_it_there(bench: Bench) -> None:
+    inputs = {"data": ("s3://bucket/data.csv", f"{IN}/data")}
+
+    body = bench.run("Processing", "job", bench.processing(TREE, inputs=inputs, outputs=OUTPUTS))
+
+    assert (
+        "no objects under s3://bucket/data.csv, the source of input 'data'"
+        in (body["FailureReason"])
+    )
+    assert body["FailureReason"].endswith("put it there with --upload FILE=s3://bucket/data.csv")
+
+
 def test_manifests_and_gzip(bench: Bench) -> None:
     bench.store.write("s3://bucket/deep/er/a.csv", b"a")
     bench.store.write("s3://bucket/deep/b.csv", b"b")

@@ -37,9 +37,10 @@ def fetch_prefix(job: Job, name: str, prefix: str, target: Path) -> list[Path]:
     """Copy every object whose URI starts with ``prefix``; one that equals it keeps its name."""
     found = [object_ for object_ in job.store.list(prefix) if not object_.uri.endswith("/")]
     if not found:
+        how = f" with --upload FILE={prefix}" if prefix.startswith("s3://") else ""
         raise JobFailed(
             f"ClientError: no objects under {prefix}, the source of input {name!r}: "
-            f"looked in {job.store.path_of(prefix)}"
+            f"looked in {job.store.path_of(prefix)}; put it there{how}"
         )
     named = [(object_.uri, _relative(object_.uri, prefix)) for object_ in found]
     return _fetch(job, named, target)
