@@ -16,8 +16,8 @@ from sagebridge.model.expressions import plain
 from sagebridge.model.graph import hidden_failures
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Parallelism, Pipeline, Step, walk
-from sagebridge.model.values import thaw
-from sagebridge_operators.airflow import StepOperator, build, load_folder
+from sagebridge.model.values import EMPTY, thaw
+from sagebridge_operators.airflow import ConditionOperator, StepOperator, build, load_folder
 from sagebridge_operators.airflow.operators import OPERATORS
 from sagebridge_operators.steps import RUNNABLE
 from tests.dagtest import dagbags, migrated
@@ -41,6 +41,14 @@ def served(dag: DAG) -> Any:
 
 def test_every_step_that_runs_has_its_operator() -> None:
     assert set(OPERATORS) | {"Condition"} >= RUNNABLE
+
+
+def test_a_branch_that_is_none_is_not_there() -> None:
+    with DAG("d"):
+        gate = ConditionOperator(task_id="Gate", conditions=[], if_steps=None, else_steps=None)
+
+    assert not gate.downstream_task_ids
+    assert gate.step == ConditionStep("Gate", "Condition", arguments=EMPTY, conditions=())
 
 
 def test_every_definition_becomes_a_dag_of_its_steps_and_edges(

@@ -29,8 +29,8 @@ class ConditionOperator(StepOperator, SkipMixin):
         self,
         *,
         conditions: Sequence[Condition] | Absent = ABSENT,
-        if_steps: Sequence[StepOperator] | Absent = ABSENT,
-        else_steps: Sequence[StepOperator] | Absent = ABSENT,
+        if_steps: Sequence[StepOperator] | Absent | None = ABSENT,
+        else_steps: Sequence[StepOperator] | Absent | None = ABSENT,
         **kwargs: Any,
     ) -> None:
         self.if_steps, self.else_steps = _operators(if_steps), _operators(else_steps)
@@ -62,9 +62,9 @@ class ConditionOperator(StepOperator, SkipMixin):
 
 
 def _operators(
-    steps: Sequence[StepOperator] | Absent,
+    steps: Sequence[StepOperator] | Absent | None,
 ) -> tuple[StepOperator, ...] | Absent:
-    if steps is ABSENT:
+    if steps is ABSENT or steps is None:
         return ABSENT
     for step in steps:
         if not isinstance(step, StepOperator):
