@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from sagebridge import registry
-from sagebridge.errors import MissingExtra, SagebridgeError
+from sagebridge.errors import MissingExtra, SagebridgeError, SourceError, Untranslatable
 from sagebridge.examine import Examined, examine_each
-from sagebridge.model.losses import Loss
+from sagebridge.model.losses import Loss, counted
 from sagebridge.model.pipeline import walk
 
 Grade = Literal["exact", "changed", "needs a person"]
@@ -26,11 +26,28 @@ def grade(losses: Iterable[Loss]) -> Grade:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one pipeline comes to one target; ``error`` where it does not."""
+    """How one pipeline comes to one target; ``error`` where it does not, ``faults`` as codes."""
 
     grade: Grade
     losses: tuple[Loss, ...] = ()
     error: str = ""
+    faults: tuple[str, ...] = ()
+
+    @classmethod
+    def failed(cls, error: SagebridgeError) -> Outcome:
+        match error:
+            case Untranslatable(findings=findings):
+                faults = tuple(one.code for one in findings)
+            case SourceError():
+                faults = ("unreadable-source",)
+            case _:
+                faults = ("unwritable",)
+        return cls("needs a person", error=str(error), faults=faults)
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """Why it has its grade: the codes of faults, and of losses that are no information."""
+        return (*self.faults, *(loss.code for loss in counted(self.losses)))
 
     def as_json(self) -> dict[str, Any]:
         result: dict[str, Any] = {"grade": self.grade}
@@ -68,7 +85,7 @@ def assess(
         if isinstance(result, MissingExtra):
             raise result
         if isinstance(result, SagebridgeError):
-            failed = Outcome("needs a person", error=str(result))
+            failed = Outcome.failed(result)
             yield Assessment(source, None, own, 0, dict.fromkeys(wanted, failed))
             continue
         for one in result:
@@ -90,6 +107,6 @@ def _outcome(one: Examined, target: str) -> Outcome:
     except MissingExtra:
         raise
     except SagebridgeError as error:
-        return Outcome("needs a person", error=str(error))
+        return Outcome.failed(error)
     losses = (*one.losses, *lost)
     return Outcome(grade(losses), losses)

@@ -70,9 +70,17 @@ class Format:
         if document is None:
             return cast("Writer", _load(self.write))
         if document not in self.documents:
-            there = f"there are {', '.join(self.documents)}" if self.documents else "it has none"
-            raise FormatError(f"{self.name} has no document {document!r} ({there})")
+            raise FormatError(self._no_document(document))
         return cast("Writer", _load(self.documents[document]))
+
+    def _no_document(self, document: str) -> str:
+        owner = next((one.name for one in FORMATS.values() if document in one.documents), None)
+        if owner is not None:
+            return (
+                f"{document!r} is a document of {owner}'s, not of {self.name}'s: use --to {owner}"
+            )
+        there = f"there are {', '.join(self.documents)}" if self.documents else "it has none"
+        return f"{self.name} has no document {document!r} ({there})"
 
 
 class NoOrchestrator(SourceError):

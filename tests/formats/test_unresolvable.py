@@ -15,6 +15,7 @@ from tests.strategies import canonical
 ARGUMENTS = {
     "a/b": [{"Std:Reverse": {"Values": [1]}}],
     "joined": {"Std:Join": {"On": "-", "Values": ["x", {"Get": "Execution.Nonsense"}]}},
+    "item": {"Get": "Loop.Item"},
     "known": {"Get": "Execution.PipelineName"},
 }
 COMPARED = {
@@ -42,9 +43,13 @@ def test_each_is_a_loss_at_its_place_and_stays(target: str) -> None:
     assert [(loss.code, loss.severity, loss.place) for loss in losses] == [
         ("unknown-expression", "changed", "/Steps/0/Arguments/a~1b/0"),
         ("unknown-expression", "changed", "/Steps/0/Arguments/joined"),
+        ("unknown-expression", "changed", "/Steps/0/Arguments/item"),
         ("unknown-expression", "changed", "/Steps/1/Arguments/Conditions/0"),
     ]
-    assert ["Std:Reverse" in str(losses[0]), "Execution.Nonsense" in str(losses[1])] == [True] * 2
+    said = ("function 'Std:Reverse'", "variable 'Execution.Nonsense'", "reference 'Loop.Item'")
+    assert [
+        f"uses the {what}, " in str(loss) for what, loss in zip(said, losses, strict=False)
+    ] == [True] * 3
     assert text.count("# sagebridge: unknown-expression: ") == 2
 
 

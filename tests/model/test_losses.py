@@ -23,8 +23,11 @@ target, and what to do.
 | severity | means | `--fail-on-loss` | grade of `assess` |
 |---|---|---|---|
 | `info` | said in another way, or made anew; nothing is missing | does not count | exact |
-| `changed` | it means another thing in the target, or cannot run there | counts | changed |
+| `changed` | it means another thing there, or is kept without being known | counts | changed |
 | `dropped` | the target does not have it at all | counts | needs a person |
+
+A step type that sagebridge knows is no loss where it cannot run yet: the file says all of it, and
+its task fails with one clear error.
 
 Codes are stable; scripts may look for them. `pytest tests/model/test_losses.py --update-golden`
 makes this page.

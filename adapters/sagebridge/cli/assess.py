@@ -38,9 +38,9 @@ def assess(
     """Say what translating pipelines would lose, without writing anything.
 
     Each pipeline has a grade for each target: "exact" (nothing, at most information), "changed"
-    (something means another thing there, or cannot run there) or "needs a person" (something is
-    dropped, or the pipeline has errors or cannot be read). A SOURCE may be a folder, which stands
-    for its *.json, *.yaml and *.py files.
+    (something means another thing there, or is kept though sagebridge does not know it) or "needs a
+    person" (something is dropped, or the pipeline has errors or cannot be read). A SOURCE may be a
+    folder, which stands for its *.json, *.yaml and *.py files.
     """
     files = expand(sources)
     screen = console(err=True)
@@ -84,9 +84,7 @@ def _cell(one: Assessment, target: str) -> Text:
     if target not in one.outcomes:
         return Text(_SAME, "dim")
     outcome = one.outcomes[target]
-    codes = ", ".join(
-        dict.fromkeys(loss.code for loss in outcome.losses if loss.severity != "info")
-    )
+    codes = ", ".join(dict.fromkeys(outcome.codes))
     return Text(f"{outcome.grade}" + (f" ({codes})" if codes else ""), _STYLE[outcome.grade])
 
 
@@ -123,12 +121,7 @@ def _summary(found: Sequence[Assessment]) -> Iterator[str]:
     yield f"{count(len(found), 'pipeline')}, {count(steps, 'step')}"
     for target, grades in _counts(found).items():
         words = ", ".join(f"{number} {name}" for name, number in grades.items())
-        codes = Counter(
-            loss.code
-            for one in found
-            for loss in one.outcomes.get(target, _NONE).losses
-            if loss.severity != "info"
-        )
+        codes = Counter(code for one in found for code in one.outcomes.get(target, _NONE).codes)
         why = ", ".join(f"{code} {number}" for code, number in codes.most_common())
         yield f"to {target}: {words}" + (f" ({why})" if why else "")
 

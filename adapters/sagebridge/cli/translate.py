@@ -90,9 +90,9 @@ def translate(
     A SOURCE may be a folder, which stands for its *.json, *.yaml and *.py files. A file that fails
     does not stop the others.
 
-    A loss is "changed" (it means another thing there, or cannot run there), "dropped" (it is not
-    there) or "info" (said in another way; does not count for --fail-on-loss). Of several exit codes
-    the worst is given: 6 or 5, then 1, then 4.
+    A loss is "changed" (it means another thing there, or is kept though sagebridge does not know
+    it), "dropped" (it is not there) or "info" (said in another way; does not count for
+    --fail-on-loss). Of several exit codes the worst is given: 6 or 5, then 1, then 4.
     """
     find(to).writer(document)
     if output is None and (check or diff):
@@ -116,6 +116,8 @@ def translate(
     )
     if several and run.output is None:
         raise UsageError("several sources need a folder to write to: name it with -o")
+    if run.output is not None and run.into_folder and run.output.is_file():
+        raise UsageError(f"{run.output} is a file, and several sources need a folder: name one")
     for source, result in _progress(files, from_, several):
         run.take(source, result)
     run.finish(losses_file)

@@ -9,7 +9,8 @@ from typing import Literal
 
 Severity = Literal["info", "changed", "dropped"]
 """``info``: said in another way or made anew, so nothing is missing; ``changed``: it means another
-thing in the target, or cannot run there; ``dropped``: the target does not have it at all."""
+thing in the target, or is kept there though we do not know what it means; ``dropped``: the target
+does not have it at all. A step type that we know and cannot run yet is no loss."""
 
 CODES = MappingProxyType(
     {
