@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import sagebridge
@@ -59,6 +60,18 @@ def test_dependencies_pass_through() -> None:
     assert [(loss.code, loss.severity, loss.place) for loss in losses] == [
         ("python-task", "dropped", "dag.py:3"),
         ("shell-task", "dropped", "dag.py:3"),
+    ]
+
+
+def test_what_a_function_says_that_it_returns_is_the_type_of_the_parameter() -> None:
+    step = code("count")
+    assert isinstance(step, PythonStep)
+    step = replace(step, function=replace(step.function, returns="Integer"))
+    parts = {"whole": get("Steps.count.return_value"), "part": get("Steps.count.return_value[0]")}
+    left, _ = without_carried(Pipeline((step, model("A", plain(parts)))))
+    assert [(one.name, one.type) for one in left.declared] == [
+        ("count", "Integer"),
+        ("count_0", "String"),
     ]
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from sagebridge.model.carried import Function
 from sagebridge.model.names import shown
+from sagebridge.model.parameters import PYTHON_TYPES
 
 _ENGINES = frozenset(("airflow", "prefect"))
 _DECORATED = "has a decorator of its own"
@@ -55,6 +56,7 @@ def of_definition(definition: Any, source: str, *, decorated: bool = False) -> F
     if len(definition.decorator_list) > int(decorated):
         raise NotSelfContained(_DECORATED)
     plain = _plain(definition)
+    returns = _returns(definition.returns)
     used = _needs(plain)
     if used and not _needs(bare := _without_annotations(plain)):
         plain, used = bare, []
@@ -63,7 +65,16 @@ def of_definition(definition: Any, source: str, *, decorated: bool = False) -> F
         raise NotSelfContained(f"uses {', '.join(map(shown, used))} of its module")
     if engines := sorted(set(_imported(plain)) & _ENGINES):
         raise NotSelfContained(f"imports {engines[0]}, which is not everywhere")
-    return Function(plain.name, ast.unparse(plain), _text(definition, source, plain))
+    return Function(
+        plain.name, ast.unparse(plain), _text(definition, source, plain), returns=returns
+    )
+
+
+def _returns(annotation: ast.expr | None) -> str:
+    match annotation:
+        case ast.Name(id=name) | ast.Constant(value=str() as name):
+            return PYTHON_TYPES.get(name, "")
+    return ""
 
 
 def renamed(function: Function, name: str) -> Function:

@@ -37,12 +37,14 @@ _TYPES = {bool: "Boolean", int: "Float", float: "Float"}
 class Function(Strict):
     """A function that needs nothing of its module: ``code`` is its source as Python spells it.
 
-    ``text`` is the same as a person wrote it, comments included; empty where that is not known.
+    ``text`` is the same as a person wrote it, comments included; ``returns`` is the type of a
+    parameter that what it returns can be. Either is empty where that is not known.
     """
 
     name: str
     code: str
     text: str = field(default="", compare=False)
+    returns: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -269,6 +271,8 @@ class _Without:
                 name, number = f"{stem}_{number}", number + 1
             self.names.add(name)
             self.origins[text] = step
+            if isinstance(step, PythonStep) and text == f"{get.name}.{RETURN_VALUE}":
+                type_ = step.function.returns or type_
             self.asked[text] = Parameter(
                 name, type_, description=f"Asked for: what {get.name} would return"
             )

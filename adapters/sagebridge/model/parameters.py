@@ -14,6 +14,8 @@ from sagebridge.model.values import ABSENT, EMPTY, Absent, Object, Strict, Value
 _INTEGER = re.compile(r"\s*[+-]?[0-9]{1,4000}\s*")
 _FLOAT = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
 PARAMETER_TYPES = ("String", "Integer", "Float", "Boolean")
+PYTHON_TYPES = {"str": "String", "int": "Integer", "float": "Float", "bool": "Boolean"}
+"""The parameter type of each of Python's."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

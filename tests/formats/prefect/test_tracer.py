@@ -14,7 +14,7 @@ from sagebridge.formats.prefect.reader import read
 from sagebridge.formats.prefect.tracer import trace
 from sagebridge.formats.sagemaker.validator import validate
 from sagebridge.formats.sagemaker.writer import definition, write
-from sagebridge.model.carried import PythonStep
+from sagebridge.model.carried import PythonStep, without_carried
 from sagebridge.model.losses import CODES, Loss
 from sagebridge.model.pipeline import ConditionStep, Pipeline, walk
 
@@ -234,6 +234,25 @@ def test_texts_are_joined(traced: Traced, value: str) -> None:
     assert losses == ()
     assert "Parameters.x" in json.dumps(definition(pipeline)["Steps"])
     assert "\\ue000" not in json.dumps(definition(pipeline))
+
+
+@pytest.mark.parametrize("uses", ["", "\n    return PLACE"])
+@pytest.mark.parametrize(
+    ("annotation", "type_"),
+    [("int", "Integer"), ("float", "Float"), ("'bool'", "Boolean"), ("str", "String")],
+)
+def test_what_a_task_returns_is_asked_for_in_its_type(
+    uses: str, annotation: str, type_: str, tmp_path: Path
+) -> None:
+    """Whether its code is carried or not; else a Condition would compare texts with numbers."""
+    file = tmp_path / "flow.py"
+    head = f"from pathlib import Path\n{IMPORTS}{TASKS}PLACE = input\n"
+    task = f"@task\ndef load(path: Path) -> {annotation}:{uses or ' return 1'}\n"
+    body = "    rows = load('a')\n    if rows == two(rows):\n        one(rows)\n"
+    file.write_text(f"{head}{task}@flow\ndef f():\n{body}")
+    pipeline, _ = trace(file)[0]
+    asked = without_carried(pipeline)[0].declared
+    assert ("load", type_) in [(one.name, one.type) for one in asked]
 
 
 def test_a_test_of_many_parts_is_one_condition(traced: Traced) -> None:

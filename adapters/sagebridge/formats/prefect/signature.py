@@ -16,10 +16,10 @@ from dataclasses import dataclass
 
 from sagebridge.formats.sagemaker.reader import read_parameter
 from sagebridge.formats.sagemaker.writer import write_parameter
-from sagebridge.model.parameters import Parameter
+from sagebridge.model.parameters import PYTHON_TYPES, Parameter
 from sagebridge.model.values import ABSENT, EMPTY, Value, same, thaw
 
-TYPES = {"str": "String", "int": "Integer", "float": "Float", "bool": "Boolean"}
+TYPES = PYTHON_TYPES
 ANNOTATIONS = {type_: annotation for annotation, type_ in TYPES.items()}
 _UNFIT = re.compile(
     r"return_state|wait_for|self|cls|[IOl]"

@@ -148,7 +148,8 @@ def _imported(path: Path, tree: ast.Module) -> ModuleType:
     sys.modules[module.__name__] = module
     sys.path.append(str(path.parent))
     setattr(module, HELPERS, helpers)
-    exec(compile(tree, str(path), "exec"), vars(module))  # noqa: S102 - what importing does
+    code = compile(tree, str(path), "exec", dont_inherit=True)
+    exec(code, vars(module))  # noqa: S102 - what importing does
     return module
 
 

@@ -401,6 +401,7 @@ class FlowTrace:
             code = "mapped-task" if lost.startswith("is mapped") else "python-task"
             self._lose(code, "dropped", lost, _CARRY, who=f"task {name}")
             self._dropped[name] = None
+            found = Function("", "", returns="" if code == "mapped-task" else returns(function))
         return found
 
     def here(self) -> str:
