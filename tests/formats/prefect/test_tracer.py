@@ -145,6 +145,14 @@ def test_what_follows_a_test_comes_once(traced: Traced) -> None:
     assert last.depends_on == ("Condition",)
 
 
+def test_the_first_of_several_calls_has_the_name_of_the_task(traced: Traced) -> None:
+    """Though the way that is followed first does not come by it."""
+    pipeline, losses = traced("if is_good(x):\n    two(x)\nelse:\n    one(x)\nlast = one('z')\n")
+    assert shape(pipeline) == ["is-good", ["Condition", ["two"], ["one"]], "one-2"]
+    assert losses == ()
+    assert [step.depends_on for step in walk(pipeline) if step.name == "one-2"] == [("Condition",)]
+
+
 def test_what_both_branches_use_is_not_mixed_up(traced: Traced) -> None:
     body = "a = one(1) if x == 'a' else one(2)\ntwo(a)"
     pipeline, _ = traced(body)

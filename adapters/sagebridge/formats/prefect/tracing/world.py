@@ -21,6 +21,7 @@ from sagebridge.formats.prefect.tracing import options
 from sagebridge.formats.prefect.tracing.calls import File, called, returns, run, unwrapped
 from sagebridge.formats.prefect.tracing.helpers import tracing
 from sagebridge.formats.prefect.tracing.merging import Decided, Inside, Made, Way, merged
+from sagebridge.formats.prefect.tracing.naming import Names
 from sagebridge.formats.prefect.tracing.parameters import taken
 from sagebridge.formats.prefect.tracing.symbols import (
     Future,
@@ -154,25 +155,27 @@ class FlowTrace:
 
     def __init__(self, flow: Any, file: File) -> None:
         self.flow, self.file = flow, file
+        self.taken = list(taken(flow.fn))
+        self._forget(Names())
+
+    def _forget(self, names: Names) -> None:
+        """Begin anew, with these names of what is called where."""
         self.texts: list[Symbol] = []
         self.losses: dict[Loss, None] = {}
         self.lines: dict[str, int] = {}
-        self.taken = list(taken(flow.fn))
         self.own_tasks: list[str] = []
-        self._names: dict[Any, str] = {}
+        self.names = names
         self._asked: dict[Any, tuple[Parameter, Loss]] = {}
         self._dropped: dict[str, None] = {}
         self.path = self._path(())
+        self._lose_options()
 
     def result(self) -> tuple[Pipeline, tuple[Loss, ...]]:
         """The pipeline of all ways. Raises :class:`TooManyWays`, :class:`FlowError`."""
-        for lost in options.of(self.flow):
-            self._lose(*lost, line=self._first_line, who="the flow")
-        for one in self.taken:
-            if one.lost:
-                severity: Severity = "dropped" if one.argument is None else "changed"
-                self._lose("param-type", severity, one.lost, line=self._first_line, who="the flow")
         steps, renamed = merged(self._ways())
+        if (names := self.names.in_order(steps)) != self.names.given:
+            self._forget(Names(dict(names)))
+            steps, renamed = merged(self._ways())
         self.own_tasks += [new for old, new in renamed if old in self.own_tasks]
         for old, new in renamed:
             self.lines[new] = self.lines.get(old, self._first_line)
@@ -189,6 +192,14 @@ class FlowTrace:
             pipeline = replace(pipeline, parameters=declared)
         self.losses.update(dict.fromkeys(loss for _, loss in asked))
         return pipeline, tuple(sorted(self.losses, key=lambda loss: int(loss.place)))
+
+    def _lose_options(self) -> None:
+        for lost in options.of(self.flow):
+            self._lose(*lost, line=self._first_line, who="the flow")
+        for one in self.taken:
+            if one.lost:
+                severity: Severity = "dropped" if one.argument is None else "changed"
+                self._lose("param-type", severity, one.lost, line=self._first_line, who="the flow")
 
     @property
     def _first_line(self) -> int:
@@ -276,7 +287,7 @@ class FlowTrace:
         self._lose("run-time-code", "dropped", f"{what}; {_REST}", line=line)
 
     def _fail(self, line: int, message: Any) -> None:
-        name = self._name("Fail", ("fail", line))
+        name = self._name("Fail", "fail", ("fail", line))
         self.lines[name] = line
         try:
             text = said(message, self)
@@ -338,7 +349,7 @@ class FlowTrace:
         at = len(path.taken)
         met = path.decisions[at] if at < len(path.decisions) else True
         if name is None:
-            name = self._name("Condition", self._occurrence(("condition",)))
+            name = self._name("Condition", "condition", self._occurrence(("condition",)))
             self.lines[name] = self.file.line()
         path.known[known] = met
         path.taken.append(met)
@@ -366,7 +377,7 @@ class FlowTrace:
         """A call of a user's own task: a carried step, or one that is left out where it cannot."""
         line = self.file.line()
         wanted = called(task, arguments, named)
-        name = self._name(wanted, self._occurrence(("task", wanted)))
+        name = self._name(wanted, ("task", wanted), self._occurrence(("task", wanted)))
         self.lines[name] = line
         values = [unwrapped(one, self) for one in arguments]
         keywords = {one: unwrapped(value, self) for one, value in named.items()}
@@ -467,16 +478,8 @@ class FlowTrace:
         self.path.counts[key] += 1
         return (*key, self.path.counts[key])
 
-    def _name(self, wanted: str, key: Any) -> str:
-        if key not in self._names:
-            plain = "".join(c if c.isascii() and c.isalnum() else "-" for c in wanted).strip("-")
-            plain = plain[:64] or "step"
-            name, number = plain, 2
-            used = {*self._names.values(), *self.path.draft.steps}
-            while name in used:
-                name, number = f"{plain[:60]}-{number}", number + 1
-            self._names[key] = name
-        return self._names[key]
+    def _name(self, wanted: str, kind: Any, key: Any) -> str:
+        return self.names.of(wanted, kind, key, self.path.draft.steps)
 
     def _lose(
         self,
