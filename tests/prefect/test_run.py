@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -76,6 +77,15 @@ def test_what_prefect_lets_through_is_refused_in_our_words(run: Run, aws: FakeSa
     played = run(model("A"), parameters=(odd,), given={"Part": 2.0})
     assert played.run.state.message == "parameter 'Part' is 2.0, expected one of 0.5, 1.0"
     assert not aws.calls
+
+
+def test_a_failed_step_has_no_empty_traceback_in_the_log(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "prefect.task_runs"):
+        run(fail("Stop", "not good enough"))
+    assert "not good enough" in caplog.messages
+    assert "NoneType" not in caplog.text
 
 
 def test_independent_steps_run_at_the_same_time(run: Run, aws: FakeSageMaker) -> None:

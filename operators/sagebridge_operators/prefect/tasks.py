@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,6 +18,16 @@ from sagebridge_operators.lifecycle.run import StepRun
 
 _TRIES = 3
 _SECONDS_BETWEEN = 10.0
+
+
+def _without_empty_traceback(record: logging.LogRecord) -> bool:
+    """Prefect logs a state that a task returned as an exception, which there is none of."""
+    if record.exc_info == (None, None, None):
+        record.exc_info = None
+    return True
+
+
+logging.getLogger("prefect.task_runs").addFilter(_without_empty_traceback)
 
 
 def run(step: StepRun) -> Any:
