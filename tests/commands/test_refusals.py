@@ -102,6 +102,27 @@ def test_a_definition_with_errors(folder: Path, refused: Refused) -> None:
     assert "Nowhere" in err
 
 
+def test_a_flow_of_which_nothing_is_left(folder: Path, refused: Refused) -> None:
+    flow = '''\
+from prefect import flow
+from sagebridge_operators.prefect import begin, finish
+
+
+@flow(name="Empty", retries=3)
+def empty() -> object:
+    """Empty."""
+    begin()
+    return finish()
+'''
+    (folder / "empty.py").write_text(flow)
+
+    code, err = refused("empty.py")
+
+    assert code == 1
+    assert "[no-steps] /Steps" in err
+    assert "empty.py:5: " in err
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"Version": "2020-12-01", "St', '{"Name": "x"}'])
 def test_what_is_no_pipeline(folder: Path, refused: Refused, text: str) -> None:
     (folder / "cut.json").write_text(text)

@@ -166,13 +166,14 @@ def _read(source: str) -> Examined | None:
     try:
         (found,) = examine(source)
     except Untranslatable as error:
-        errors = list(error.findings)
+        errors, losses = list(error.findings), error.losses
     else:
         if all(one.severity != "error" for one in found.findings):
             return found
-        errors = [one for one in sagebridge.validate(source) if one.severity == "error"]
+        errors, losses = [one for one in sagebridge.validate(source) if one.severity == "error"], ()
     for finding in errors:
         console(err=True).print(finding_line(shown, finding), soft_wrap=True)
+    _tell(losses)
     return None
 
 
