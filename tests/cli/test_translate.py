@@ -181,6 +181,24 @@ def test_losses_as_json_name_what_failed_too(folder: Path, tmp_path: Path) -> No
     assert "cut off" in told[2]["error"]
 
 
+CHORES = """
+from prefect import flow
+from sagebridge_operators.prefect import finish, shell, stop_jobs
+
+@flow(name="chores", on_cancellation=[stop_jobs])
+def chores() -> object:
+    shell("Hello", "echo hello")
+    return finish()
+"""
+
+
+def test_what_a_format_refuses_names_the_file(tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "chores.py").write_text(CHORES)
+
+    assert main(["translate", str(tmp_path / "chores.py"), "--to", "sagemaker"]) == 1
+    assert f"{tmp_path / 'chores.py'}: all steps of chores are" in capsys.readouterr().err
+
+
 @pytest.mark.airflow
 def test_what_reading_lost_says_why_there_are_no_steps(tmp_path: Path, capsys: Any) -> None:
     file, report = tmp_path / "waits.py", tmp_path / "losses.json"

@@ -18,6 +18,7 @@ import sagebridge
 from sagebridge.cli.files import content, expand, free_name, safe_stem, write_file
 from sagebridge.cli.output import console, count, dump_json, printable
 from sagebridge.errors import (
+    FormatError,
     LossesForbidden,
     SagebridgeError,
     SourceError,
@@ -245,7 +246,8 @@ class _Run:
         self.report.append({"source": source, "pipeline": name, "target": self.to, "losses": told})
 
     def _fail(self, source: str, error: SagebridgeError) -> None:
-        for line in str(error).splitlines():
+        place = f"{source}: " if isinstance(error, FormatError) else ""
+        for line in f"{place}{error}".splitlines():
             click.echo(printable(line), err=True)
         self.codes.add(error.exit_code)
         if not isinstance(error, Stale | LossesForbidden):
