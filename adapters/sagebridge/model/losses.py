@@ -12,6 +12,10 @@ Severity = Literal["info", "changed", "dropped"]
 thing in the target, or is kept there though we do not know what it means; ``dropped``: the target
 does not have it at all. A step type that we know and cannot run yet is no loss."""
 
+AT_THE_END = "act on the end of a run instead, as by SageMaker's EventBridge events"
+ON_ITS_OWN = "let it stand on its own; for SageMaker make it a Processing or Lambda step"
+"""What to do about what no target has, said for every one."""
+
 CODES = MappingProxyType(
     {
         "asked-value": "what carried code would return; a parameter asks for it",
@@ -46,6 +50,7 @@ CODES = MappingProxyType(
         "never-chosen": "a task that no way of the branch before it leads to",
         "no-wait": "a task that does not wait for its job; the step does",
         "operator": "an operator that is no step type",
+        "output": "what a flow prints or logs itself, outside of its tasks",
         "output-file": "a missing output file fails the step that reads it, not only the value",
         "param-rule": "a rule of a Param other than type and enum",
         "param-type": "a Param that is no text, number or boolean, or may be null",

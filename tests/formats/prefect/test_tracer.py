@@ -412,6 +412,43 @@ def test_an_asynchronous_limit(tmp_path: Path) -> None:
     assert [step.name for step in pipeline.steps] == ["one"]
 
 
+def test_what_a_flow_does_itself_is_told_at_its_place(tmp_path: Path) -> None:
+    """What it prints is information, what another file's function does is lost."""
+    (tmp_path / "helping.py").write_text(
+        "def count(rows):\n    pass\n\ndef go(task, x):\n    task(x)\n"
+    )
+    file = tmp_path / "flow.py"
+    file.write_text(
+        f"import logging, sys\nfrom helping import count, go\n{IMPORTS}{TASKS}"
+        "def notify(rows):\n"
+        "    print('rows', rows)\n\n"
+        "@flow\n"
+        "def f(x: str):\n"
+        "    rows = one(x)\n"
+        "    if is_good(rows):\n"
+        "        notify(rows)\n"
+        "        count(rows)\n"
+        "    else:\n"
+        "        logging.getLogger().info('bad %s', rows)\n"
+        "        sys.stderr.write('bad')\n"
+        "    notify(x)\n"
+        "    go(two, x)\n"
+        "    [].append(rows)\n"
+    )
+    ((pipeline, losses),) = trace(file)
+    assert shape(pipeline) == ["one", "is-good", "two"]
+    lines = file.read_text().splitlines()
+    assert [
+        (loss.severity, loss.code, lines[int(loss.place.rpartition(":")[2]) - 1].strip())
+        for loss in losses
+    ] == [
+        ("info", "output", "print('rows', rows)"),
+        ("dropped", "run-time-code", "count(rows)"),
+        ("info", "output", "logging.getLogger().info('bad %s', rows)"),
+        ("info", "output", "sys.stderr.write('bad')"),
+    ]
+
+
 def test_parameters_of_ours_are_no_texts_either(tmp_path: Path) -> None:
     file = tmp_path / "flow.py"
     file.write_text(

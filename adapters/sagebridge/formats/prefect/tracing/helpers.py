@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import builtins
+import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
+from sagebridge.formats.prefect.tracing.rewriting import HELPERS
 from sagebridge.formats.prefect.tracing.symbols import (
     Symbol,
     Test,
@@ -52,6 +54,10 @@ _MOMENTS = {
     "uuid": ("uuid1", "uuid4"),
 }
 """Functions whose answer belongs to the moment in which a flow runs, by their modules."""
+_LOGS = frozenset(
+    ("critical", "debug", "error", "exception", "fatal", "info", "log", "warn", "warning")
+)
+_OF_ENGINES = frozenset(("prefect", "sagebridge", "sagebridge_operators"))
 _KEPT_MODULES = frozenset(
     ("builtins", "contextlib", "dataclasses", "functools", "itertools", "logging", "typing")
 )
@@ -180,6 +186,10 @@ def call(function: Any, *arguments: Any, **named: Any) -> Any:
     """
     if _WORLD and _is_of_the_moment(function):
         return _WORLD[-1].ask(f"what {function.__name__}() gives when it runs")
+    if _WORLD and (output := _output(function, named)):
+        what = f"{output}: no step says what the flow itself says"
+        _WORLD[-1].lose("output", "info", what)
+        return None
     if not _WORLD or not (holds_symbol(list(arguments)) or holds_symbol(named)):
         return function(*arguments, **named)
     world = _WORLD[-1]
@@ -197,6 +207,39 @@ def call(function: Any, *arguments: Any, **named: Any) -> Any:
     if _computes(function):
         return world.ask(f"the result of {name}()", _NUMBERS.get(name, "String"), arguments, named)
     return function(*arguments, **named)
+
+
+def act(function: Any, *arguments: Any, **named: Any) -> None:
+    """A call for what it does alone. What another file's function does is in no step."""
+    before = _WORLD[-1].progress() if _WORLD else 0
+    result = call(function, *arguments, **named)
+    if not _WORLD or result is not None or _WORLD[-1].progress() > before:
+        return
+    if _is_of_another_file(function):
+        what = f"{function.__name__}() is called by the flow itself: no step does what it does"
+        _WORLD[-1].lose("run-time-code", "dropped", what, "call it in a task")
+
+
+def _is_of_another_file(function: Any) -> bool:
+    """Whether somebody wrote it, elsewhere: what is called in this file is read in its place."""
+    if type(function) is not FunctionType or HELPERS in function.__globals__:
+        return False
+    root = (function.__module__ or "").partition(".")[0]
+    return root not in sys.stdlib_module_names and root not in _OF_ENGINES
+
+
+def _output(function: Any, named: Mapping[str, Any]) -> str:
+    """What a call prints or logs with; empty where it does neither."""
+    streams = (sys.stdout, sys.stderr)
+    owner, name = getattr(function, "__self__", None), getattr(function, "__name__", "")
+    if function is print:
+        file = named.get("file")
+        return "print" if file is None or any(file is one for one in streams) else ""
+    if isinstance(owner, logging.Logger | logging.LoggerAdapter) and name in _LOGS:
+        return f"the logger's {name}"
+    if getattr(function, "__module__", "") in ("_warnings", "warnings") and name == "warn":
+        return "warnings.warn"
+    return f"{name} to the terminal" if any(owner is one for one in streams) else ""
 
 
 def _is_of_the_moment(function: Any) -> bool:

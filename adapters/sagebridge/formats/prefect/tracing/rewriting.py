@@ -12,7 +12,7 @@ from typing import Any
 
 HELPERS = "__sagebridge_trace__"
 _IN_PLACE = frozenset(
-    ("super", "locals", "globals", "vars", "eval", "exec", "dir", "isinstance", "type", "print")
+    ("super", "locals", "globals", "vars", "eval", "exec", "dir", "isinstance", "type")
 )
 _BOUND = (ast.NamedExpr, ast.Await, ast.Yield, ast.YieldFrom)
 
@@ -96,6 +96,13 @@ class _Rewriter(ast.NodeTransformer):
             for one in patterns
         ):
             node.subject = self._call("match", node.subject, node.subject)
+        return node
+
+    def visit_Expr(self, node: ast.Expr) -> Any:
+        self.generic_visit(node)
+        match node.value:
+            case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="call") as helper):
+                helper.attr = "act" if name == HELPERS else helper.attr
         return node
 
     def visit_Compare(self, node: ast.Compare) -> Any:

@@ -9,6 +9,7 @@ from typing import Any, NoReturn, Protocol
 
 from sagebridge.model.conditions import Comparison, ComparisonType, Condition, Not, Or, equals
 from sagebridge.model.expressions import Get, Index, Join, Key, Member, Properties
+from sagebridge.model.losses import Severity
 from sagebridge.model.values import Absent, Object, Strict, Value
 
 _MARK = re.compile("\ue000([0-9]+)\ue001")
@@ -38,6 +39,8 @@ class World(Protocol):
     def finished(self, step: str) -> None: ...
     def in_file(self) -> bool: ...
     def assume(self, code: str, what: str) -> None: ...
+    def progress(self) -> int: ...
+    def lose(self, code: str, severity: Severity, what: str, advice: str = "") -> None: ...
 
 
 def _computed(sign: str) -> Callable[..., Any]:

@@ -43,7 +43,7 @@ from sagebridge.model.carried import (
     without,
 )
 from sagebridge.model.expressions import Get, Member, parameter, plain
-from sagebridge.model.losses import Loss, Severity
+from sagebridge.model.losses import ON_ITS_OWN, Loss, Severity
 from sagebridge.model.names import shown
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import (
@@ -60,7 +60,6 @@ WAYS = 64
 """Ways through a flow that are followed."""
 TARGET = "pipeline"
 _REST = "what follows on this way is not read"
-_CARRY = "make it a Processing or Lambda step"
 
 
 class TooManyWays(Exception):
@@ -180,7 +179,7 @@ class FlowTrace:
         for old, new in renamed:
             self.lines[new] = self.lines.get(old, self._first_line)
             what = f"the step {shown(old)} is on another way too: there it is called {shown(new)}"
-            self._lose("step-name", "info", what, line=self.lines[new])
+            self.lose("step-name", "info", what, line=self.lines[new])
         pipeline = replace(self.path.draft.pipeline(), steps=steps)
         if (limit := options.limit(self.flow)) is not None:
             pipeline = replace(pipeline, parallelism=Parallelism(limit))
@@ -195,11 +194,11 @@ class FlowTrace:
 
     def _lose_options(self) -> None:
         for lost in options.of(self.flow):
-            self._lose(*lost, line=self._first_line, who="the flow")
+            self.lose(*lost, line=self._first_line, who="the flow")
         for one in self.taken:
             if one.lost:
                 severity: Severity = "dropped" if one.argument is None else "changed"
-                self._lose("param-type", severity, one.lost, line=self._first_line, who="the flow")
+                self.lose("param-type", severity, one.lost, line=self._first_line, who="the flow")
 
     @property
     def _first_line(self) -> int:
@@ -211,7 +210,7 @@ class FlowTrace:
         for loss in losses:
             if loss.code == "asked-value":
                 line = int(loss.place.rpartition(":")[2])
-                self._lose(loss.code, loss.severity, loss.what, loss.advice, line=line)
+                self.lose(loss.code, loss.severity, loss.what, loss.advice, line=line)
         return kept
 
     # The ways through the flow
@@ -257,7 +256,7 @@ class FlowTrace:
             # An `except` of the flow may have swallowed it.
             del self.path.items[self.path.seen :]
             what = f"{stopped.what}; {_REST}"
-            self._lose(stopped.code, "dropped", what, line=stopped.line)
+            self.lose(stopped.code, "dropped", what, line=stopped.line)
 
     def _given(self, one: Any) -> Any:
         if one.argument is None:
@@ -278,13 +277,11 @@ class FlowTrace:
             message = error.args[0] if len(error.args) == 1 else str(error)
             self._fail(line, message)
             what = f"{type(error).__name__} is raised: a Fail step says it"
-            self._lose("raised", "info", what, line=line)
+            self.lose("raised", "info", what, line=line)
             return
-        what = str(error) if isinstance(error, Refused) else f"{type(error).__name__}: {error}"
-        if isinstance(error, Refused):
-            what = f"it {what}"
-        what = re.sub("\ue000[0-9]+\ue001", "…", what)
-        self._lose("run-time-code", "dropped", f"{what}; {_REST}", line=line)
+        who = "it" if isinstance(error, Refused) else f"{type(error).__name__}:"
+        what = re.sub("\ue000[0-9]+\ue001", "…", f"{who} {error}")
+        self.lose("run-time-code", "dropped", f"{what}; {_REST}", line=line)
 
     def _fail(self, line: int, message: Any) -> None:
         name = self._name("Fail", "fail", ("fail", line))
@@ -308,7 +305,11 @@ class FlowTrace:
         raise self.path.stopped
 
     def assume(self, code: str, what: str) -> None:
-        self._lose(code, "changed", what)
+        self.lose(code, "changed", what)
+
+    def progress(self) -> int:
+        """How many steps and decisions this way has so far."""
+        return len(self.path.items)
 
     def finished(self, step: str) -> None:
         self.path.ended[step] = None
@@ -388,7 +389,7 @@ class FlowTrace:
             lost = lost or f"it is given {why}, so its code cannot be carried"
         function = self.carried(task.fn, name, lost, decorated=True)
         for one in options.of(task):
-            self._lose(*one, line=line, who=f"task {name}")
+            self.lose(*one, line=line, who=f"task {name}")
         before = tuple(self._steps_of(wait_for))
         made = Step(name, PYTHON, plain(given), before or ABSENT)
         self.made(PythonStep.of(made, function, self.here()), self.path.draft.inside)
@@ -409,8 +410,10 @@ class FlowTrace:
         except NotSelfContained as why:
             lost = lost or f"it {why}, so its code cannot be carried"
         if lost:
-            code = "mapped-task" if lost.startswith("is mapped") else "python-task"
-            self._lose(code, "dropped", lost, _CARRY, who=f"task {name}")
+            code, advice = "python-task", ON_ITS_OWN
+            if lost.startswith("is mapped"):
+                code, advice = "mapped-task", "map it over a list that the flow writes out"
+            self.lose(code, "dropped", lost, advice, who=f"task {name}")
             self._dropped[name] = None
             found = Function("", "", returns="" if code == "mapped-task" else returns(function))
         return found
@@ -452,9 +455,9 @@ class FlowTrace:
 
     def subflow(self, flow: Any, arguments: Any, named: Any) -> Any:
         what = f"the flow {shown(flow.name)} is called: its steps stand in its place"
-        self._lose("subflow", "info", what)
+        self.lose("subflow", "info", what)
         for lost in options.of(flow):
-            self._lose(*lost, who=f"the flow {flow.name}")
+            self.lose(*lost, who=f"the flow {flow.name}")
         return flow.fn(*arguments, **named)
 
     def _steps_of(self, waited: Any) -> Iterator[str]:
@@ -481,7 +484,7 @@ class FlowTrace:
     def _name(self, wanted: str, kind: Any, key: Any) -> str:
         return self.names.of(wanted, kind, key, self.path.draft.steps)
 
-    def _lose(
+    def lose(
         self,
         code: str,
         severity: Severity,
