@@ -33,7 +33,7 @@ from sagebridge.formats.functions import NotSelfContained
 from sagebridge.model.carried import RETURN_VALUE, CarriedStep, without
 from sagebridge.model.conditions import equals
 from sagebridge.model.expressions import Get, parameter, references
-from sagebridge.model.losses import Loss, Severity
+from sagebridge.model.losses import AT_THE_END, ON_ITS_OWN, Loss, Severity
 from sagebridge.model.names import shown
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import (
@@ -186,7 +186,7 @@ class _DagReader:
         if _is_after_failure(task):
             rule = trigger_rule(task)
             what = f"trigger rule {rule}: a step never runs after what did not succeed"
-            advice = "act on the pipeline's EventBridge events"
+            advice = AT_THE_END
             self._leave_out(task, "trigger-rule", what, advice)
             return role
         if _is_ours(task):
@@ -344,7 +344,7 @@ class _DagReader:
             decorated = hasattr(task, "custom_operator_name")
             role.steps = [step if decorated else _documented(step, task)]
         except NotSelfContained as why:
-            advice = "make it a Processing or Lambda step"
+            advice = ON_ITS_OWN
             self._leave_out(task, code, f"it {why}, so its code cannot be carried", advice)
             self.dropped.update({step.name: origin for step in role.steps})
 
@@ -355,7 +355,7 @@ class _DagReader:
             )
             return
         what = f"{type(task).__name__} waits for what a pipeline does not see"
-        advice = "start the pipeline by an event, or add a Callback step"
+        advice = "start the pipeline when that is there"
         self._leave_out(task, "sensor", what, advice)
 
     def _sensed(self, sensor: Any) -> set[str]:

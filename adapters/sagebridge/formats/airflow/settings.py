@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any, NamedTuple, TypeAlias
 
 from sagebridge.formats.airflow.live import param_type
-from sagebridge.model.losses import Severity
+from sagebridge.model.losses import AT_THE_END, Severity
 from sagebridge.model.names import shown
 
 
@@ -26,14 +26,14 @@ Say: TypeAlias = "Callable[[Any], Lost | None]"
 def _callback(name: str) -> Say:
     def say(value: Any) -> Lost | None:
         what = f"{name} is not called"
-        advice = "act on the pipeline's EventBridge events"
+        advice = AT_THE_END
         return Lost("callback", "dropped", what, advice) if value else None
 
     return say
 
 
 def _mail(name: str) -> Say:
-    advice = "act on the pipeline's EventBridge events"
+    advice = AT_THE_END
     return _plainly("callback", "dropped", f"{name}: no mail is sent", advice)
 
 
@@ -231,7 +231,9 @@ def of_dag(dag: Any) -> Iterator[Lost]:
     yield from _said(dag.default_args, own)
     if text := schedule_text(dag):
         what = f"the schedule {text} is not in a pipeline definition"
-        yield Lost("schedule", "dropped", what, "make an EventBridge schedule of the pipeline")
+        yield Lost(
+            "schedule", "dropped", what, "schedule what is written, on SageMaker with EventBridge"
+        )
     for name in ("dagrun_timeout", "on_failure_callback", "on_success_callback"):
         found = SAID[name](getattr(dag, name, None))
         if found is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from sagebridge.model.losses import Severity
+from sagebridge.model.losses import AT_THE_END, Severity
 
 
 class Lost(NamedTuple):
@@ -50,8 +50,7 @@ def timed(seconds: object) -> Lost:
 
 
 def hooked(name: str) -> Lost:
-    advice = "act on the pipeline's EventBridge events"
-    return Lost("callback", "dropped", f"{name} is not called", advice)
+    return Lost("callback", "dropped", f"{name} is not called", AT_THE_END)
 
 
 def of(item: Any) -> Iterator[Lost]:
