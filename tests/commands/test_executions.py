@@ -228,6 +228,19 @@ def test_stop_before_the_first_step(records: ExecutionRecords, sagebridge: Call)
     assert json.loads(sagebridge("list", "--format", "json")[1])[0]["status"] == "Stopped"
 
 
+def test_stop_of_what_cannot_be_looked_at(records: ExecutionRecords, sagebridge: Call) -> None:
+    """Jobs cost money: that somebody wants them to stop is known whatever else is."""
+    definition = Path(".sagebridge", "executions", SECOND, "definition.json")
+    assert definition.exists()
+    definition.write_text("{")
+
+    code, _, err = sagebridge("stop", SECOND)
+
+    assert code == 6
+    assert "definition.json" in err
+    assert records.stop_requested(SECOND)
+
+
 LONG = "AbaloneRegisterModel-RegisterModel"
 JOB = "AbalonePipeline-aa22bb22bb22-AbaloneRegisterModel-RegisterModel"
 

@@ -109,7 +109,7 @@ ERRORS: dict[str, tuple[Any, str, str, str]] = {
         "one-of-arguments",
         "/Steps/0/Arguments/ClusterConfig/Instances",
         (
-            "EMR step A has both InstanceGroups and InstanceFleets "
+            "EMR step A has InstanceGroups and InstanceFleets "
             "(InstanceGroups or InstanceFleets expected)"
         ),
     ),
@@ -266,7 +266,7 @@ ERRORS: dict[str, tuple[Any, str, str, str]] = {
         "one-of-arguments",
         "/Steps/0/Arguments/ClusterConfig/Instances",
         (
-            "EMR step A has neither InstanceGroups and InstanceFleets "
+            "EMR step A has neither InstanceGroups nor InstanceFleets "
             "(InstanceGroups or InstanceFleets expected)"
         ),
     ),
@@ -461,3 +461,13 @@ def test_warnings(case: str) -> None:
     found = findings(*steps, Parameters=[{"Name": "Count", "Type": "Integer"}])
     severity, _, at, text = only(found)
     assert (severity, at, text) == ("warning", pointer, message)
+
+
+def test_instances_that_only_the_service_knows() -> None:
+    chosen = {"Instances": {"Get": "Steps.Make.OutputParameters['Instances']"}}
+    outputs = [{"OutputName": "Instances", "OutputType": "String"}]
+    making = {"FunctionArn": "arn:aws:lambda:us-east-1:111122223333:function:f"}
+    assert not findings(
+        step("Make", "Lambda", Arguments={}, OutputParameters=outputs, **making),
+        step("A", "EMR", Arguments={"ClusterConfig": chosen, "StepConfig": JAR}),
+    )

@@ -177,6 +177,7 @@ def test_a_flow_whose_process_has_ended_otherwise_does_not_go_on(
     ("exit_code", "state", "reason"),
     [
         (137, "RUNNING", "the flow's process was killed by SIGKILL"),
+        (255, "RUNNING", "the flow's process ended before its steps did: ImportError: no such"),
         (1, "PENDING", "the flow's process ended before its steps did: ImportError: no such thing"),
         (1, "FAILED", "Flow run encountered an exception: ValueError: x"),
     ],

@@ -236,7 +236,11 @@ def killed(*given):
     if when == "before":
         os.kill(os.getpid(), signal.SIGKILL)
     slow = home / "slow"
-    slow.write_text(f"#!/bin/sh\\nkill -9 {os.getpid()}\\nsleep 1\\nexec {sys.executable} $*\\n")
+    slow.write_text(f'''#!/bin/sh
+kill -9 {os.getpid()}
+until [ -e "{home}/looked" ]; do sleep 0.1; done
+exec {sys.executable} "$@"
+''')
     slow.chmod(0o755)
     sys.executable = str(slow)
     start(*given)
@@ -258,6 +262,7 @@ def test_a_job_whose_creator_is_killed_around_the_start_of_its_supervisor(
 
     body = supervisor.reap(bench.records, "Processing", "job")
 
+    (bench.home / "looked").touch()
     if when == "while":
         assert body["ProcessingJobStatus"] == "InProgress"
         body = bench.wait("Processing", "job")

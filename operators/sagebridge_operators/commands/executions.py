@@ -133,7 +133,7 @@ def stop(execution: str, workdir: Path, form: str) -> int:
     backend = place.for_execution(place.records.execution(found) or {}).backend
     reader = Reader(place)
     left: list[str] = []
-    if reader.view(found).status == "Executing":
+    if not _has_ended(reader, found):
         left = stopping.stop(place.records, backend, found, code=True)
     view = reader.view(found)
     if form == "json":
@@ -143,6 +143,14 @@ def stop(execution: str, workdir: Path, form: str) -> int:
     else:
         click.echo(f"{found}: no job runs any more; the execution is {view.status}")
     return ExecutionFailed.exit_code if left else 0
+
+
+def _has_ended(reader: Reader, execution: str) -> bool:
+    """Whether it is known to have: what cannot be looked at is stopped all the same."""
+    try:
+        return reader.view(execution).status != "Executing"
+    except Exception:  # noqa: BLE001 - told when it is looked at after the stop
+        return False
 
 
 def _no_log(record: Mapping[str, Any], run: str, asked: str | None) -> str:

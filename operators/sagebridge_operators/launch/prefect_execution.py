@@ -140,7 +140,8 @@ class PrefectExecution(EngineExecution):
     def _killed(self) -> int:
         """The signal that ended the flow's process, else 0."""
         code = self._process.exit_code if self._process is not None else None
-        return max(0, (code or 0) - 128)
+        number = (code or 0) - 128
+        return number if number in set(signal.Signals) else 0
 
     def _end_of_process(self) -> str:
         log = self.server.home / "logs" / "flow.log"

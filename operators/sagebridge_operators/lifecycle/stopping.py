@@ -89,8 +89,9 @@ def bury(
     ``no_worker``. None begins anew, since a stop was asked for or its engine is gone.
     """
     for step, record in records.steps(execution).items():
-        lost = no_worker or records.attended(execution, step) is False
-        if record["status"] in RUNNING and lost:
+        if record["status"] not in RUNNING:
+            continue
+        if no_worker or records.attended(execution, step) is False:
             last = refreshed(record, backend, execution)
             if not last.get("job"):
                 last |= {"status": "Stopped", "reason": reason, "ended": now()}

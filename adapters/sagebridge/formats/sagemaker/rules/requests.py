@@ -97,18 +97,17 @@ def _check_emr(step: Place) -> Iterator[Problem]:
     pointer = f"{pointer}/ClusterConfig"
     yield from _refused(step, "cluster", config, pointer)
     instances = config.get("Instances")
-    if isinstance(instances, dict):
+    if isinstance(instances, dict) and not is_expression(instances):
         pointer = f"{pointer}/Instances"
         yield from _refused(step, "instances", instances, pointer)
         kinds = ("InstanceGroups", "InstanceFleets")
         given = [kind for kind in kinds if kind in instances]
         if len(given) == 2 or not (given or "MasterInstanceType" in instances):
-            found = "both" if given else "neither"
+            found = " and ".join(kinds) if given else f"neither {' nor '.join(kinds)}"
             yield Problem(
                 "one-of-arguments",
                 pointer,
-                f"EMR step {step.label} has {found} {' and '.join(kinds)} "
-                f"({either(kinds)} expected)",
+                f"EMR step {step.label} has {found} ({either(kinds)} expected)",
             )
 
 
