@@ -47,7 +47,7 @@ CODES = MappingProxyType(
         "macro": "a value that only Airflow knows of a run; a parameter asks for it",
         "mapped-task": "a task that is mapped at run time",
         "message-attributes": "attributes of an SQS message",
-        "never-chosen": "a task that no way of the branch before it leads to",
+        "never-chosen": "a task to which no way of a branch leads, or only one that is left out",
         "no-wait": "a task that does not wait for its job; the step does",
         "operator": "an operator that is no step type",
         "output": "what a flow prints or logs itself, outside of its tasks",
