@@ -412,6 +412,29 @@ def test_an_asynchronous_limit(tmp_path: Path) -> None:
     assert [step.name for step in pipeline.steps] == ["one"]
 
 
+@pytest.mark.parametrize(
+    ("asked", "loss"),
+    [
+        ("artifacts.create_link_artifact(link='https://a.b')", "changed engine-option"),
+        ("artifacts.acreate_link_artifact(link='https://a.b')", "changed engine-option"),
+        ("Variable.aset('a', 'b')", "changed engine-option"),
+        ("one.submit(await Variable.get('a'))", "changed computed-value"),
+        ("one.submit(await Variable.aget('a'))", "changed computed-value"),
+        ("Secret.aload('a')", "dropped run-time-code"),
+    ],
+)
+def test_an_asynchronous_flow_asks_the_same(asked: str, loss: str, tmp_path: Path) -> None:
+    waits = "" if "submit" in asked else "await "
+    file = tmp_path / "flow.py"
+    file.write_text(
+        f"{IMPORTS}{ENGINE}from prefect import artifacts\n{TASKS}@flow\n"
+        f"async def f(x: str):\n    two(x)\n    {waits}{asked}\n"
+    )
+    ((pipeline, losses),) = trace(file)
+    assert codes(losses) == [loss]
+    assert pipeline.steps[0].name == "two"
+
+
 def test_what_a_flow_does_itself_is_told_at_its_place(tmp_path: Path) -> None:
     """What it prints is information, what another file's function does is lost."""
     (tmp_path / "helping.py").write_text(

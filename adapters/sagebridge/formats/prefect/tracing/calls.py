@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from string import Formatter
 from types import FrameType
@@ -30,13 +30,20 @@ class File:
         return self.stack()[0] if self.stack() else 1
 
     def stack(self) -> tuple[int, ...]:
+        return tuple(frame.f_lineno for frame in self._frames())
+
+    def is_asynchronous(self) -> bool:
+        """Whether the innermost function of the file that is running is a coroutine."""
+        frame = next(self._frames(), None)
+        return frame is not None and bool(frame.f_code.co_flags & inspect.CO_COROUTINE)
+
+    def _frames(self) -> Iterator[FrameType]:
+        """Those of the file, the innermost first."""
         frame: FrameType | None = sys._getframe(1)
-        lines = []
         while frame is not None:
             if frame.f_code.co_filename == self.path:
-                lines.append(frame.f_lineno)
+                yield frame
             frame = frame.f_back
-        return tuple(lines)
 
 
 def run(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from importlib import import_module
 from typing import Any
@@ -16,7 +16,10 @@ from sagebridge.model.expressions import execution
 
 _WAITS = "it waits for a person"
 _REFUSED = {
+    "prefect.deployments.arun_deployment": "it runs a deployment",
     "prefect.deployments.run_deployment": "it runs a deployment",
+    "prefect.flow_runs.apause_flow_run": _WAITS,
+    "prefect.flow_runs.asuspend_flow_run": _WAITS,
     "prefect.flow_runs.pause_flow_run": _WAITS,
     "prefect.flow_runs.suspend_flow_run": _WAITS,
     "prefect.pause_flow_run": _WAITS,
@@ -136,10 +139,12 @@ def _replace_server(traced: list[FlowTrace]) -> None:
             raise Refused(f"asks for {what}")
         return traced[-1].ask(what)
 
-    def missing(what: str) -> Callable[..., Any]:
-        def said(*args: Any, **kwargs: Any) -> None:
-            if traced:
-                traced[-1].assume("engine-option", what)
+    def missing(what: str, *, waits: bool = True) -> Callable[..., Any]:
+        def said(*args: Any, **kwargs: Any) -> Any:
+            if not traced:
+                return None
+            traced[-1].assume("engine-option", what)
+            return _Later() if waits and traced[-1].file.is_asynchronous() else None
 
         return said
 
@@ -155,19 +160,29 @@ def _replace_server(traced: list[FlowTrace]) -> None:
         return logging.getLogger("flow")
 
     for name in dir(artifacts):
-        if name.startswith("create_"):
+        if name.removeprefix("a").startswith("create_"):
             setattr(artifacts, name, missing("an artifact is not made"))
     for name in ("prefect.events.emit_event", "prefect.events.utilities.emit_event"):
-        _set(name, missing("an event is not sent"))
+        _set(name, missing("an event is not sent", waits=False))
     for name, what in _REFUSED.items():
         _set(name, refused(what))
     for place in ("prefect", "prefect.logging", "prefect.logging.loggers"):
         _set(f"{place}.get_run_logger", logger)
     owner: Any = Variable
-    owner.get = staticmethod(lambda name, *args, **kwargs: ask(f"the Prefect variable {name!r}"))
-    owner.set = owner.unset = staticmethod(missing("a Prefect variable is not set"))
+    get = staticmethod(lambda name, *args, **kwargs: ask(f"the Prefect variable {name!r}"))
+    owner.get = owner.aget = get
+    change = staticmethod(missing("a Prefect variable is not set"))
+    owner.set = owner.aset = owner.unset = owner.aunset = change
     block: Any = Block
-    block.load = classmethod(lambda cls, name, *args, **kwargs: refused(f"it loads {name!r}")())
+    load = classmethod(lambda cls, name, *args, **kwargs: refused(f"it loads {name!r}")())
+    block.load = block.aload = load
+
+
+class _Later:
+    """None for an asynchronous flow, which awaits it as it awaits Prefect's own functions."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield from ()
 
 
 def _replace_runtime(traced: list[FlowTrace]) -> None:
