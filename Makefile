@@ -7,7 +7,7 @@ AIRFLOW = .venvs/airflow/bin
 ENGINE ?= airflow
 DEMO = .venvs/$(ENGINE)/bin
 RUN ?=
-# Three at a time, since much of a test's time is waiting; the longest come first.
+# Two at a time, since much of a test's time is waiting; the longest come first.
 TESTS = test-airflow-slow test-prefect test-airflow test-prefect-3.7 test-airflow-3.1 \
     test-sagemaker test-sagemaker-3
 
@@ -26,8 +26,8 @@ demo:
 	    --upload .sagebridge/sample=s3://sagebridge-abalone/data $(RUN)
 
 test:
-	@echo "six environments, three at a time: each prints its results when it is done"
-	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target --keep-going $(TESTS)
+	@echo "six environments, two at a time: each prints its results when it is done"
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target --keep-going $(TESTS)
 
 test-airflow:
 	@$(BOOTSTRAP) airflow

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
 from sagebridge.cli import main
 from sagebridge_operators.commands import run as command
 from sagebridge_operators.launch import versions
+from sagebridge_operators.launch.engine import PrivateEngine
+from sagebridge_operators.launch.execution import EngineExecution
 from sagebridge_operators.launch.versions import ENGINES
 from tests.commands.conftest import write
 from tests.definition import get, uses
@@ -216,6 +221,49 @@ def test_a_step_that_cannot_run_is_named(
     assert "warning: sagebridge cannot run steps of type Lambda yet (step 'A')" in (
         capsys.readouterr().err
     )
+
+
+def test_an_interrupt_that_is_swallowed_comes_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Deaf(EngineExecution):
+        engine = "airflow"
+        ui = ""
+        looks = 0
+        stopped = ""
+
+        @property
+        def server(self) -> PrivateEngine[Any]:
+            raise AssertionError("it has none")
+
+        def __enter__(self) -> Self:
+            with suppress(BaseException):
+                os.kill(os.getpid(), signal.SIGINT)
+            return self
+
+        def __exit__(self, *raised: object) -> None:
+            type(self).stopped = str(raised[1])
+
+        def running(self) -> bool:
+            type(self).looks += 1
+            assert self.looks == 1, "it goes on"
+            return True
+
+        def trigger(self) -> None: ...
+
+        def end_run(self, reason: str) -> None: ...
+
+        def settle(self) -> str:
+            return ""
+
+    monkeypatch.setattr(command, "_execution", Deaf)
+    monkeypatch.setattr(command, "_report", lambda *given: 0)
+
+    with pytest.raises(SystemExit) as end:
+        main(["run", str(write(folder, "p", NOTHING)), "--on", "airflow"])
+
+    assert end.value.code == 130
+    assert Deaf.stopped == "stopped by SIGINT"
 
 
 def test_the_definition_may_come_from_a_pipe(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

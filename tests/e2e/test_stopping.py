@@ -155,7 +155,7 @@ def test_while_the_engine_starts(desk: Desk) -> None:
 
     running.process.send_signal(signal.SIGINT)
 
-    assert running.wait(30) == 130
+    assert running.wait() == 130
     assert marked(running.mark) == []
     begun = re.findall(r"execution (\w{12})", running.output)
     ends = {desk.show(one)["status"] for one in begun}

@@ -59,6 +59,7 @@ class _Interrupts:
     def __init__(self) -> None:
         self.ended = False
         """Whether the execution has ended, so that no job is left to stop."""
+        self._raised: Interrupted | None = None
 
     def __enter__(self) -> Self:
         numbers = (signal.SIGINT, signal.SIGTERM)
@@ -78,7 +79,13 @@ class _Interrupts:
         del frame
         stopping = b"stopping the jobs (Ctrl-C again: without waiting for them)\n"
         os.write(2, b"closing the UI\n" if self.ended else stopping)
-        raise Interrupted(number)
+        self._raised = Interrupted(number)
+        raise self._raised
+
+    def repeat(self) -> None:
+        """Raises again what code that was interrupted kept to itself, as a callback may."""
+        if self._raised is not None:
+            raise self._raised
 
 
 @click.command(short_help="Run a pipeline to its end.")
@@ -233,6 +240,7 @@ def _execute(
                 out.print(f"execution {execution.id}")
             out.print(f"{title} UI: {execution.ui}", soft_wrap=True)
             while execution.running():
+                interrupts.repeat()
                 progress.steps(reader.progress(execution.id, execution.pipeline))
                 time.sleep(execution.place.look_seconds)
             execution.finish()
