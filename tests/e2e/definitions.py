@@ -15,7 +15,7 @@ SLEEP = "import sys, time; time.sleep(float(sys.argv[1]))"
 HOLD = (
     "import os, sys, time\n"
     "print('holding', flush=True)\n"
-    "until = time.monotonic() + 150\n"
+    "until = time.monotonic() + 600\n"
     "while not os.path.exists(sys.argv[1]) and time.monotonic() < until: time.sleep(0.1)\n"
 )
 FAIL = "import sys; print('reading the shells'); sys.exit('ValueError: a shell without rings')"
