@@ -10,6 +10,7 @@ formatter, Airflow), so that what else the machine does counts less.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import resource
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import sagebridge
+from sagebridge.cli import GC_THRESHOLD
 from sagebridge.registry import FORMATS
 
 ABALONE = Path(__file__).parent.parent / "pipelines" / "abalone" / "definition.json"
@@ -38,6 +40,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     sizes = parser.parse_args().sizes
+    gc.set_threshold(*GC_THRESHOLD)  # as the command has it
     with tempfile.TemporaryDirectory() as folder:
         rates = [forth(size) for size in sizes]
         for size in sizes:
