@@ -13,6 +13,15 @@ from sagebridge.formats.python_files import FileReading
 pytest.importorskip("airflow")
 
 Read = Callable[[str], FileReading]
+HEAD = """
+from __future__ import annotations
+import json
+from typing import Any
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.providers.standard.operators.python import PythonOperator
+from airflow.sdk import DAG, Param, task
+
+"""
 
 
 @pytest.fixture

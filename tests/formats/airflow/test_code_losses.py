@@ -1,0 +1,175 @@
+"""Code of a DAG's own that does not stand on its own: each is a loss that says why."""
+
+from __future__ import annotations
+
+import pytest
+
+from sagebridge.model.pipeline import walk
+from tests.formats.airflow.conftest import HEAD, Read
+
+pytestmark = pytest.mark.airflow
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ("return json.loads(x)", "uses 'json' of its module"),
+        ("global seen\n    seen = x", "uses 'seen' of its module"),
+        ("from airflow.sdk import Variable\n    return Variable.get(x)", "imports airflow"),
+    ],
+)
+def test_what_needs_its_file_is_a_loss(body: str, why: str, read: Read) -> None:
+    """Of Airflow's own operators and, in a file that a person edited, of ours."""
+    lines = f"def load(x):\n    {body}\n\nwith DAG('d', schedule=None):"
+    own = """
+    from sagebridge_operators.airflow import ModelOperator, PythonStepOperator
+    load = PythonStepOperator(task_id="load", python_callable=load, op_args=["1"])
+    image = load.properties.return_value["image"]
+    ModelOperator(task_id="Model", arguments={"PrimaryContainer": {"Image": image}})
+"""
+    theirs = """
+    from sagebridge_operators.airflow import ModelOperator, get
+    one = PythonOperator(task_id="load", python_callable=load, op_args=["1"])
+    one >> ModelOperator(task_id="Model", arguments={"PrimaryContainer": {"Image": "i"}})
+"""
+    for text in (own, theirs):
+        found = read(HEAD + lines + text)
+        assert [step.name for step in walk(found.pipeline)] == ["Model"]
+        (lost,) = [loss for loss in found.losses if loss.code == "python-task"]
+        assert (lost.severity, why in lost.what) == ("dropped", True)
+    asked = [loss for loss in read(HEAD + lines + own).losses if loss.code == "asked-value"]
+    assert len(asked) == 1
+    assert asked[0].place.rpartition(":")[2].isdigit()
+    assert [one.name for one in read(HEAD + lines + own).pipeline.declared] == ["load_image"]
+
+
+DECORATING = """
+import functools
+
+def twice(function):
+    @functools.wraps(function)
+    def wrapper(*args):
+        return 2 * function(*args)
+    return wrapper
+
+def plain(x, y=1, *, z="a"):
+    return x
+
+def changed(x, y=1):
+    return x
+
+def named(x, *, y=1):
+    return x
+
+changed.__defaults__ = (True,)
+named.__kwdefaults__["y"] = 2
+"""
+
+
+def whys(read: Read, lines: list[str], code: str) -> dict[str, str]:
+    """Of the tasks of a DAG, each a line: why they are left out; empty for those that are not."""
+    head = HEAD + DECORATING + "from sagebridge_operators.airflow import PythonStepOperator\n"
+    body = "".join(f"    {line}\n" for line in lines)
+    found = read(f"{head}with DAG('d', schedule=None):\n{body}")
+    first = 2 + head.count("\n")
+    steps = {step.name: "" for step in walk(found.pipeline)}
+    lost = [loss for loss in found.losses if loss.code == code]
+    assert all(loss.severity == "dropped" for loss in lost)
+    named = {loss.what.removeprefix("task ").partition(":")[0]: loss for loss in lost}
+    assert [one.place.rpartition(":")[2] for one in named.values()] == [
+        str(first + at) for at, line in enumerate(lines) if any(f"'{one}'" in line for one in named)
+    ]
+    return steps | {name: loss.what for name, loss in named.items()}
+
+
+def test_a_function_that_is_not_its_source(read: Read) -> None:
+    expected = {
+        "plain": "",
+        "twice(plain)": "has a decorator of its own",
+        "changed": "has other defaults than its source says",
+        "named": "has other defaults than its source says",
+    }
+    makings = (
+        "PythonOperator(task_id='{}', python_callable={}, op_args=[1])",
+        "task(task_id='{}')({})(1)",
+        "PythonStepOperator(task_id='{}', python_callable={}, op_args=[1])",
+    )
+    lines = {
+        f"t{at}{n}": making.format(f"t{at}{n}", function)
+        for at, function in enumerate(expected)
+        for n, making in enumerate(makings)
+    }
+    found = whys(read, list(lines.values()), "python-task")
+    assert found.keys() == lines.keys()
+    for at, why in enumerate(expected.values()):
+        for n in range(len(makings)):
+            assert (why in found[f"t{at}{n}"]) if why else found[f"t{at}{n}"] == ""
+
+
+def test_airflows_context_is_known_in_full(read: Read) -> None:
+    expected = {
+        ("x, templates_dict=None", "op_args=[1]"): "templates_dict",
+        ("x", "op_args=[1], templates_dict={'day': '{{ ds }}'}"): "templates_dict",
+        ("x, templates_dict", "op_args=[1], op_kwargs={'templates_dict': {}}"): "templates_dict",
+        ("x", "op_kwargs={'x': 1, 'templates_dict': {}}"): "templates_dict",
+        ("inlets, x=1", ""): "inlets",
+        ("prev_start_date_success", ""): "prev_start_date_success",
+        ("ts_nodash_with_tz, try_number", "op_args=['x']"): "try_number",
+        ("triggering_asset_events, outlets", ""): "outlets, triggering_asset_events",
+        ("reason", "op_args=['late']"): "",
+        ("reason", "op_kwargs={'reason': 'late'}"): "",
+    }
+    lines = []
+    for at, (signature, given) in enumerate(expected):
+        lines += [f"def f{at}({signature}): return 1"]
+        lines += [f"PythonOperator(task_id='t{at}', python_callable=f{at}, {given})"]
+    found = whys(read, lines, "python-task")
+    for at, filled in enumerate(expected.values()):
+        why = found[f"t{at}"]
+        assert (f"takes Airflow's context ({filled})" in why) if filled else why == ""
+
+
+def test_a_function_is_given_what_it_asks_for(read: Read) -> None:
+    """As Airflow does it, which passes over the other named arguments of an operator."""
+    lines = "def load(x, y=1): return x\n\nwith DAG('d', schedule=None):\n    "
+    call = "PythonOperator(task_id='t', python_callable=load, op_kwargs={'x': 1, 'other': 2})"
+    (step,) = read(f"{HEAD}{lines}{call}").pipeline.steps
+    assert step.arguments == {"args": (), "kwargs": {"x": 1}}
+
+
+@pytest.mark.parametrize(
+    ("task", "why"),
+    [
+        ("PythonOperator(task_id='t', python_callable=load, op_args=given())", "arguments"),
+        ("PythonOperator(task_id='t', python_callable=load, op_kwargs=given())", "arguments"),
+        ("BashOperator(task_id='t', bash_command='env', env=given())", "an environment"),
+        ("BashOperator(task_id='t', bash_command=given())", "a command"),
+    ],
+)
+def test_what_another_task_says_of_all_arguments(task: str, why: str, read: Read) -> None:
+    lines = "def load(x): return x\n\nwith DAG('d', schedule=None):\n"
+    given = "    @task\n    def given(): return {}\n    "
+    found = read(f"{HEAD}{lines}{given}{task}")
+    assert [step.name for step in found.pipeline.steps] == ["given"]
+    (lost,) = found.losses
+    assert lost.severity == "dropped"
+    assert f"task t: it has {why}" in lost.what
+    assert "known only when the DAG runs" in lost.what
+
+
+def test_what_else_a_command_does_is_a_loss(read: Read) -> None:
+    expected = {
+        "output_processor=len": "output_processor",
+        "skip_on_exit_code=3": "skip_on_exit_code",
+        "skip_on_exit_code=[99, 3]": "skip_on_exit_code",
+        "skip_on_exit_code=99": "",
+        "skip_on_exit_code=None": "",
+        "skip_on_exit_code=[]": "",
+    }
+    lines = [
+        f"BashOperator(task_id='t{at}', bash_command='true', {given})"
+        for at, given in enumerate(expected)
+    ]
+    found = whys(read, lines, "shell-task")
+    for at, why in enumerate(expected.values()):
+        assert (why in found[f"t{at}"]) if why else found[f"t{at}"] == ""
