@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from sagebridge.model.pipeline import Pipeline
-from sagebridge_operators.launch.place import Place
+from sagebridge_operators.launch.workdir import Place
 
 BARE, OURS = "does nothing", "a Model step"
 MODEL = {
@@ -68,8 +68,8 @@ def main() -> int:
 
 
 def on_airflow(place: Place, rounds: int) -> tuple[str, Times]:
-    from sagebridge_operators.launch.airflow import PrivateAirflow
-    from sagebridge_operators.launch.versions import version_of
+    from sagebridge_operators.launch.airflow_engine import PrivateAirflow
+    from sagebridge_operators.launch.engine_versions import version_of
 
     class Bench(PrivateAirflow):
         def prepare(self) -> None:
@@ -100,8 +100,8 @@ def on_airflow(place: Place, rounds: int) -> tuple[str, Times]:
 
 
 def on_prefect(place: Place, rounds: int) -> tuple[str, Times]:
-    from sagebridge_operators.launch.prefect import PrefectServer
-    from sagebridge_operators.launch.versions import version_of
+    from sagebridge_operators.launch.engine_versions import version_of
+    from sagebridge_operators.launch.prefect_engine import PrefectServer
 
     with PrefectServer(place.home / "prefect" / "one", variables=place.variables()) as server:
         os.environ.update(server.environment(), PREFECT_LOGGING_LEVEL="WARNING")

@@ -17,9 +17,9 @@ from botocore import session, validate, xform_name
 from botocore.exceptions import ClientError, ParamValidationError
 from botocore.model import ServiceModel, StructureShape
 
-from sagebridge_operators.errors import ObjectNotFound
+from sagebridge_operators.run_errors import ObjectNotFound
 from sagebridge_operators.steps import JOB_TYPES
-from sagebridge_operators.steps.job import JobType
+from sagebridge_operators.steps.job_type import JobType
 
 ARN = "arn:aws:sagemaker:eu-west-1:111122223333:"
 STARTED = datetime(2026, 11, 21, 5, 43, tzinfo=UTC)

@@ -153,7 +153,7 @@ def uploads(data: Path) -> list[str]:
 
 def prefect(folder: Path) -> None:
     """A server with a worker and the example deployed to it, a good and a bad run of it."""
-    from sagebridge_operators.launch.prefect import PREFECT, PrefectServer
+    from sagebridge_operators.launch.prefect_engine import PREFECT, PrefectServer
 
     shutil.copytree(CHECKOUT / "flows", folder / "flows")
     command = ["deploy", "flows/abalone.py", "--on", "prefect", "--backend", "local"]

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from sagebridge import registry
 from sagebridge.errors import OnlyCode, SagebridgeError, SourceError
 from sagebridge.findings import Finding
-from sagebridge.model.carried import only_code
+from sagebridge.model.code_steps import only_code
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
 

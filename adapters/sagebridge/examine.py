@@ -11,7 +11,7 @@ from typing import Any
 from sagebridge import registry
 from sagebridge.errors import MissingExtra, SagebridgeError, SourceError, Untranslatable
 from sagebridge.findings import Finding
-from sagebridge.model.carried import only_code
+from sagebridge.model.code_steps import only_code
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
 from sagebridge.registry import Format

@@ -12,8 +12,8 @@ from typing import Any, cast
 
 from sagebridge.errors import FormatError, SourceError
 from sagebridge.findings import Finding
+from sagebridge.model.display import did_you_mean
 from sagebridge.model.losses import Loss
-from sagebridge.model.names import did_you_mean
 from sagebridge.model.pipeline import Pipeline
 
 Reader = Callable[[Any], tuple[Pipeline, tuple[Loss, ...]]]
@@ -87,6 +87,7 @@ class NoOrchestrator(SourceError):
     """A Python file that is neither a DAG file nor a flow file."""
 
 
+_DOCUMENTS = "sagebridge.formats.sagemaker.request_documents"
 FORMATS = {
     format_.name: format_
     for format_ in (
@@ -98,8 +99,8 @@ FORMATS = {
             documents=MappingProxyType(
                 {
                     "definition": "sagebridge.formats.sagemaker.writer:write",
-                    "create-pipeline": "sagebridge.formats.sagemaker.documents:write_request",
-                    "cloudformation": "sagebridge.formats.sagemaker.documents:write_template",
+                    "create-pipeline": f"{_DOCUMENTS}:write_request",
+                    "cloudformation": f"{_DOCUMENTS}:write_template",
                 }
             ),
         ),

@@ -22,10 +22,10 @@ Run = Callable[..., Played]
 @pytest.fixture
 def backend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeBackend:
     """The backend of every task of the test."""
-    from sagebridge_operators.airflow import runtime
+    from sagebridge_operators.airflow import task_runtime
 
     fake = FakeBackend()
-    monkeypatch.setattr(runtime, "open_backend", lambda name: fake)
+    monkeypatch.setattr(task_runtime, "open_backend", lambda name: fake)
     monkeypatch.setenv("SAGEBRIDGE_BACKEND", "fake")
     monkeypatch.setenv("SAGEBRIDGE_RECORDS", str(tmp_path / "executions"))
     return fake

@@ -15,12 +15,12 @@ import pytest
 from airflow.sdk import DAG
 
 import sagebridge
-from sagebridge.formats.airflow.live import pipeline_of
-from sagebridge.model.carried import PYTHON, SHELL
+from sagebridge.authoring.dag_pipeline import pipeline_of
+from sagebridge.model.code_steps import PYTHON, SHELL
 from sagebridge.model.expressions import plain
 from sagebridge.model.pipeline import Step
 from sagebridge_operators.airflow import PythonStepOperator, ShellStepOperator
-from sagebridge_operators.lifecycle.states import states
+from sagebridge_operators.lifecycle.step_states import states
 from tests.airflow.conftest import Run
 from tests.code import FLOW, PATH, REASON, STATES, VALUES
 from tests.dagtest import Played, new_id, play

@@ -11,14 +11,14 @@ import pytest
 from airflow.sdk import DAG, Label, Param
 
 import sagebridge
-from sagebridge.formats.airflow.live import pipeline_of
+from sagebridge.authoring.dag_pipeline import pipeline_of
 from sagebridge.model.expressions import plain
 from sagebridge.model.graph import hidden_failures
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Parallelism, Pipeline, Step, walk
 from sagebridge.model.values import EMPTY, thaw
 from sagebridge_operators.airflow import ConditionOperator, StepOperator, build, load_folder
-from sagebridge_operators.airflow.operators import OPERATORS
+from sagebridge_operators.airflow.step_operators import OPERATORS
 from sagebridge_operators.steps import RUNNABLE
 from tests.dagtest import dagbags, migrated
 from tests.shapes import fail, model

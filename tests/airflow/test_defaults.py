@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import sagebridge
-from sagebridge.formats.airflow.live import pipeline_of
+from sagebridge.authoring.dag_pipeline import pipeline_of
 from sagebridge.formats.sagemaker.writer import definition
 from sagebridge.model.values import same
 from sagebridge_operators.airflow import build

@@ -24,7 +24,7 @@ from sagebridge.model.expressions import (
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, PropertyFile, Step
 from sagebridge_operators.airflow import ModelOperator, StepOperator, build
-from sagebridge_operators.airflow.runtime import generation
+from sagebridge_operators.airflow.task_runtime import generation
 from tests.airflow.conftest import Run
 from tests.dagtest import new_id, play
 from tests.fakes import FakeBackend, FakeSageMaker, Plan, raises

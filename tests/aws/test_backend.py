@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sagebridge_operators.backends.aws import AwsBackend
-from sagebridge_operators.errors import StoreError
+from sagebridge_operators.run_errors import StoreError
 from tests.fakes import client_error
 
 

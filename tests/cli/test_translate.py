@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from sagebridge.cli import main
-from sagebridge.cli.files import safe_stem, write_file
 from sagebridge.errors import UsageError
+from sagebridge.terminal.source_files import safe_stem, write_file
 from tests.strategies import canonical
 
 SMALL: dict[str, Any] = {

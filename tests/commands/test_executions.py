@@ -12,10 +12,10 @@ import pytest
 from rich.console import Console
 
 from sagebridge.cli import main
-from sagebridge.model.carried import PYTHON
-from sagebridge_operators.commands.printing import Progress, print_view
-from sagebridge_operators.commands.view import Reader, StepView
-from sagebridge_operators.launch.place import Place
+from sagebridge.model.code_steps import PYTHON
+from sagebridge_operators.commands.execution_printing import Progress, print_view
+from sagebridge_operators.commands.execution_view import Reader, StepView
+from sagebridge_operators.launch.workdir import Place
 from sagebridge_operators.lifecycle import stopping
 from sagebridge_operators.lifecycle.records import ExecutionRecords, Folder
 from tests.definition import gate, step

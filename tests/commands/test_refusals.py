@@ -16,10 +16,10 @@ import pytest
 
 from sagebridge.cli import main
 from sagebridge_operators.commands import run as command
-from sagebridge_operators.launch import versions
-from sagebridge_operators.launch.engine import PrivateEngine
-from sagebridge_operators.launch.execution import EngineExecution
-from sagebridge_operators.launch.versions import ENGINES
+from sagebridge_operators.launch import engine_versions
+from sagebridge_operators.launch.engine_execution import EngineExecution
+from sagebridge_operators.launch.engine_versions import ENGINES
+from sagebridge_operators.launch.private_engine import PrivateEngine
 from tests.commands.conftest import write
 from tests.definition import get, uses
 
@@ -36,7 +36,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for name in ("SAGEBRIDGE_HOME", "SAGEBRIDGE_RECORDS", "SAGEBRIDGE_BACKEND"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(versions, "version", lambda name: "3")
+    monkeypatch.setattr(engine_versions, "version", lambda name: "3")
     return tmp_path
 
 
@@ -145,7 +145,7 @@ def test_without_the_engine(
     def absent(name: str) -> str:
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr(versions, "version", absent)
+    monkeypatch.setattr(engine_versions, "version", absent)
 
     code, err = refused(write(folder, "p", NOTHING))
 

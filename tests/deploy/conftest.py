@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from sagebridge_operators.launch.prefect import PREFECT, PrefectServer
+from sagebridge_operators.launch.prefect_engine import PREFECT, PrefectServer
 
 collect_ignore_glob = [] if find_spec("prefect") else ["test_*.py"]
 POOL = "sagebridge"

@@ -23,7 +23,7 @@ from sagebridge.model.expressions import parameter, plain
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import Pipeline, Step
 from sagebridge_operators.backends.local import LocalBackend
-from sagebridge_operators.launch.prefect import PrefectServer
+from sagebridge_operators.launch.prefect_engine import PrefectServer
 from sagebridge_operators.lifecycle.execution import execution_id
 from sagebridge_operators.lifecycle.records import ExecutionRecords, Folder
 from tests.deploy.conftest import Project

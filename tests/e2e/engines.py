@@ -66,7 +66,7 @@ def service(mark: str) -> psutil.Process:
         process
         for process in marked(mark)
         if any(process.cmdline()[at : at + len(words)] == words for at in range(9))
-        and "sagebridge_operators.launch.warden" not in process.cmdline()
+        and "sagebridge_operators.launch.process_keeper" not in process.cmdline()
     )
 
 

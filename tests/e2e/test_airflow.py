@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 import sagebridge
-from sagebridge_operators.launch.airflow import PrivateAirflow
-from sagebridge_operators.launch.place import Place
+from sagebridge_operators.launch.airflow_engine import PrivateAirflow
+from sagebridge_operators.launch.workdir import Place
 from sagebridge_operators.lifecycle.execution import execution_id
 from tests.e2e.definitions import HOLD, pipeline, training
 from tests.e2e.desk import REPOSITORY, Desk, eventually, marked

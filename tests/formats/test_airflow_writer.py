@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
 import sagebridge
-from sagebridge.formats.airflow.live import pipeline_of
+from sagebridge.authoring.dag_pipeline import pipeline_of
 from sagebridge.formats.airflow.writer import write
 from sagebridge.formats.sagemaker.writer import definition as to_json
 from sagebridge.model.pipeline import Pipeline, walk

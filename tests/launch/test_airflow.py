@@ -11,10 +11,10 @@ import pytest
 
 import sagebridge
 from sagebridge.errors import ServiceError
-from sagebridge_operators.launch import engine, home
-from sagebridge_operators.launch.airflow import PrivateAirflow
-from sagebridge_operators.launch.versions import version_of
-from sagebridge_operators.launch.warden import members
+from sagebridge_operators.launch import airflow_home, private_engine
+from sagebridge_operators.launch.airflow_engine import PrivateAirflow
+from sagebridge_operators.launch.engine_versions import version_of
+from sagebridge_operators.launch.process_keeper import members
 
 pytestmark = pytest.mark.airflow
 
@@ -51,12 +51,12 @@ def failing(text: str) -> tuple[str, ...]:
 def test_a_port_that_is_taken_meanwhile(
     private: PrivateAirflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    free = engine.free_port
+    free = private_engine.free_port
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         ports = [taken.getsockname()[1], free()]
-        monkeypatch.setattr(engine, "free_port", lambda: ports.pop(0))
+        monkeypatch.setattr(private_engine, "free_port", lambda: ports.pop(0))
 
         with private:
             assert private.running
@@ -69,7 +69,9 @@ def test_a_port_that_is_taken_meanwhile(
 def test_a_dag_that_cannot_be_imported(
     private: PrivateAirflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(home, "_LOADER", "# airflow dag\nraise RuntimeError('no such luck')\n")
+    monkeypatch.setattr(
+        airflow_home, "_LOADER", "# airflow dag\nraise RuntimeError('no such luck')\n"
+    )
 
     with pytest.raises(ServiceError, match="no such luck"), private:
         pass
@@ -79,7 +81,7 @@ def test_a_dag_that_cannot_be_imported(
 def test_an_airflow_that_ends_tells_its_last_words(
     private: PrivateAirflow, no_database: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(home, "AIRFLOW", failing("the disk is on fire"))
+    monkeypatch.setattr(airflow_home, "AIRFLOW", failing("the disk is on fire"))
 
     with pytest.raises(ServiceError, match="the disk is on fire") as raised, private:
         pass
@@ -90,7 +92,9 @@ def test_an_airflow_that_ends_tells_its_last_words(
 def test_an_airflow_that_does_not_come_up_in_time(
     private: PrivateAirflow, no_database: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(home, "AIRFLOW", (sys.executable, "-c", "import time; time.sleep(60)"))
+    monkeypatch.setattr(
+        airflow_home, "AIRFLOW", (sys.executable, "-c", "import time; time.sleep(60)")
+    )
     monkeypatch.setattr(PrivateAirflow, "starts_within", 0.5)
 
     with pytest.raises(ServiceError, match="not ready"), private:
@@ -102,7 +106,7 @@ def test_an_airflow_that_does_not_come_up_in_time(
 def test_a_database_that_cannot_be_made(
     private: PrivateAirflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(home, "AIRFLOW", failing("no sqlite here"))
+    monkeypatch.setattr(airflow_home, "AIRFLOW", failing("no sqlite here"))
 
     with pytest.raises(ServiceError, match="no sqlite here"), private:
         pass

@@ -11,7 +11,7 @@ import pytest
 
 import sagebridge
 from sagebridge_operators.launch.airflow_execution import AirflowExecution
-from sagebridge_operators.launch.place import Place
+from sagebridge_operators.launch.workdir import Place
 from tests.fakes import FakeBackend, Plan
 
 CLUSTER = {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import sagebridge
-from sagebridge_operators.launch import home
+from sagebridge_operators.launch import airflow_home
 
 DOCUMENT = {
     "PipelineName": "rings",
@@ -21,7 +21,7 @@ DOCUMENT = {
 
 
 def test_the_definition_goes_along_with_what_lies_beside_it() -> None:
-    assert json.loads(home.document(sagebridge.read(DOCUMENT).pipeline)) == {
+    assert json.loads(airflow_home.document(sagebridge.read(DOCUMENT).pipeline)) == {
         **DOCUMENT,
         "PipelineDefinition": json.dumps({"Version": "2020-12-01", "Steps": []}, indent=2) + "\n",
     }
@@ -34,7 +34,7 @@ def test_no_text_of_a_definition_becomes_python(tmp_path: Path) -> None:
     template.touch()
 
     (tmp_path / "home").mkdir()
-    home.prepare(tmp_path / "home", template, pipeline, "dag")
+    airflow_home.prepare(tmp_path / "home", template, pipeline, "dag")
 
     loader = (tmp_path / "home" / "dags" / "dag.py").read_text()
     assert "_exit" not in loader
@@ -54,7 +54,7 @@ def test_the_users_airflow_stays_outside(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setenv("NO_PROXY", "intra.example")
     monkeypatch.chdir(tmp_path)
 
-    made = home.environment(tmp_path, 8089, more={"SAGEBRIDGE_HOME": "/there"})
+    made = airflow_home.environment(tmp_path, 8089, more={"SAGEBRIDGE_HOME": "/there"})
 
     assert made["AIRFLOW_HOME"] == str(tmp_path)
     assert made["AIRFLOW__CORE__EXECUTOR"] == "LocalExecutor"
@@ -68,7 +68,7 @@ def test_the_users_airflow_stays_outside(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 
 def test_it_listens_on_loopback_alone_with_keys_of_its_own(tmp_path: Path) -> None:
-    first, second = (home.environment(tmp_path, 8089) for _ in range(2))
+    first, second = (airflow_home.environment(tmp_path, 8089) for _ in range(2))
 
     assert first["AIRFLOW__API__HOST"] == "127.0.0.1"
     assert first["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == "http://127.0.0.1:8089/execution/"

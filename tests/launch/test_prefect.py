@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from sagebridge.errors import ServiceError
-from sagebridge_operators.launch import engine, prefect
-from sagebridge_operators.launch.prefect import PREFECT, PrefectServer
-from sagebridge_operators.launch.warden import members
+from sagebridge_operators.launch import prefect_engine, private_engine
+from sagebridge_operators.launch.prefect_engine import PREFECT, PrefectServer
+from sagebridge_operators.launch.process_keeper import members
 from tests.e2e.desk import eventually
 
 pytestmark = pytest.mark.prefect
@@ -32,12 +32,12 @@ def failing(text: str) -> tuple[str, ...]:
 def test_it_starts_where_a_port_is_free_and_takes_more_processes(
     server: PrefectServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    free = engine.free_port
+    free = private_engine.free_port
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         ports = [taken.getsockname()[1], free()]
-        monkeypatch.setattr(engine, "free_port", lambda: ports.pop(0))
+        monkeypatch.setattr(private_engine, "free_port", lambda: ports.pop(0))
 
         with server:
             assert ports == []
@@ -84,7 +84,7 @@ def test_the_users_prefect_stays_outside(
 def test_a_server_that_ends_tells_its_last_words(
     server: PrefectServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prefect, "PREFECT", failing("the disk is on fire"))
+    monkeypatch.setattr(prefect_engine, "PREFECT", failing("the disk is on fire"))
 
     with (
         pytest.raises(ServiceError, match="the disk is on fire"),
@@ -98,7 +98,7 @@ def test_a_server_that_does_not_come_up_in_time(
     server: PrefectServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = (sys.executable, "-c", "import time; time.sleep(60)")
-    monkeypatch.setattr(prefect, "PREFECT", command)
+    monkeypatch.setattr(prefect_engine, "PREFECT", command)
     monkeypatch.setattr(PrefectServer, "starts_within", 0.5)
 
     with pytest.raises(ServiceError, match="Prefect is not ready"), server:

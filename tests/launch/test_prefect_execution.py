@@ -10,10 +10,10 @@ import pytest
 
 from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.backends import RESUMED
-from sagebridge_operators.launch import versions
-from sagebridge_operators.launch.flow import Flow
-from sagebridge_operators.launch.place import Place
+from sagebridge_operators.launch import engine_versions
+from sagebridge_operators.launch.flow_file import Flow
 from sagebridge_operators.launch.prefect_execution import PrefectExecution
+from sagebridge_operators.launch.workdir import Place
 from sagebridge_operators.lifecycle.execution import execution_id
 from tests.fakes import FakeBackend
 from tests.shapes import model
@@ -63,7 +63,7 @@ class Server:
 @pytest.fixture
 def execution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PrefectExecution:
     """An execution of two steps, which has begun."""
-    monkeypatch.setattr(versions, "version", lambda name: "3")
+    monkeypatch.setattr(engine_versions, "version", lambda name: "3")
     place = Place("local", tmp_path, tmp_path, str(tmp_path / "executions"))
     vars(place)["backend"] = FakeBackend()
     flow = Flow.written(Pipeline((model("One"), model("Two")), name="p"))

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from sagebridge.errors import ServiceError
-from sagebridge_operators.launch.rest import AirflowApi
+from sagebridge_operators.launch.engine_apis import AirflowApi
 
 
 def airflow(status: int) -> AirflowApi:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sagebridge.model.carried import PYTHON, SHELL
+from sagebridge.model.code_steps import PYTHON, SHELL
 from sagebridge_operators.lifecycle import stopping
 from sagebridge_operators.lifecycle.execution import job_name
 from sagebridge_operators.lifecycle.records import Bucket, ExecutionRecords, Folder

@@ -8,8 +8,8 @@ import pytest
 
 from sagebridge.errors import UsageError
 from sagebridge_operators.backends.local import LocalBackend
-from sagebridge_operators.errors import StoreError
-from sagebridge_operators.launch.upload import Upload
+from sagebridge_operators.launch.uploads import Upload
+from sagebridge_operators.run_errors import StoreError
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sagebridge_operators.launch import warden
-from sagebridge_operators.launch.warden import Warden, members
+from sagebridge_operators.launch import process_keeper
+from sagebridge_operators.launch.process_keeper import Warden, members
 
 
 def python(code: str) -> tuple[str, ...]:
@@ -112,11 +112,11 @@ def test_what_may_not_be_killed_is_let_be(monkeypatch: pytest.MonkeyPatch) -> No
     def refuse(pid: int, number: int) -> None:
         raise PermissionError
 
-    monkeypatch.setattr(warden, "members", lambda session: [1])
-    monkeypatch.setattr(warden, "_DYING", 0.3)
+    monkeypatch.setattr(process_keeper, "members", lambda session: [1])
+    monkeypatch.setattr(process_keeper, "_DYING", 0.3)
     monkeypatch.setattr(os, "kill", refuse)
 
-    warden.end_session(0, patience=0)
+    process_keeper.end_session(0, patience=0)
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
@@ -124,7 +124,7 @@ def test_everything_ends_with_the_command(tmp_path: Path, end: signal.Signals) -
     code = f"""
     import os, time
     from pathlib import Path
-    from sagebridge_operators.launch.warden import Warden
+    from sagebridge_operators.launch.process_keeper import Warden
     here = Path({str(tmp_path)!r})
     commands = {{"parent": {PARENT!r}}}
     env = dict(os.environ)

@@ -14,7 +14,7 @@ from sagebridge.model.expressions import (
 from sagebridge.model.pipeline import Step
 from sagebridge_operators.lifecycle.execution import Execution
 from sagebridge_operators.lifecycle.records import ExecutionRecords, Folder
-from sagebridge_operators.lifecycle.run import StepRun
+from sagebridge_operators.lifecycle.step_run import StepRun
 from sagebridge_operators.steps import JOB_TYPES
 from tests.fakes import STARTED, FakeBackend, FakeSageMaker
 

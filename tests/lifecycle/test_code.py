@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from sagebridge.model.carried import (
+from sagebridge.model.code_steps import (
     PYTHON,
     SHELL,
     Function,
@@ -28,8 +28,8 @@ from sagebridge.model.carried import (
 )
 from sagebridge.model.expressions import join, parameter, plain, properties_of
 from sagebridge.model.pipeline import Step
-from sagebridge_operators.errors import NotRunnable, StepFailed, StepStopped, Unresolvable
 from sagebridge_operators.lifecycle.records import ExecutionRecords, Folder
+from sagebridge_operators.run_errors import NotRunnable, StepFailed, StepStopped, Unresolvable
 from tests.lifecycle.conftest import EXECUTION, Find, Make
 
 
@@ -265,7 +265,7 @@ WORKER = """
 import os, sys
 from pathlib import Path
 from sagebridge_operators.lifecycle.records import ExecutionRecords, Folder
-from sagebridge_operators.lifecycle.shell import run_command
+from sagebridge_operators.lifecycle.user_code.shell_command import run_command
 
 with ExecutionRecords(Folder(Path(sys.argv[2]))).attend("aa", "Run") as held:
     run_command(sys.argv[1], os.environ, lambda: False, print, held)

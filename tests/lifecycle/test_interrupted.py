@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import EndpointConnectionError, NoCredentialsError
 
-from sagebridge_operators.errors import (
+from sagebridge_operators.lifecycle.records import ExecutionRecords
+from sagebridge_operators.run_errors import (
     ExecutionRecordsError,
     StepFailed,
     StepStopped,
 )
-from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.steps import JOB_TYPES
 from tests.fakes import FakeSageMaker, Plan, client_error, raises
 from tests.lifecycle.conftest import EXECUTION, STOPPABLE, Find, Make

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from sagebridge.model.conditions import equals
 from sagebridge.model.expressions import Get, Properties, join, json_get, plain, properties_of
 from sagebridge.model.pipeline import ConditionStep, PropertyFile, Step
-from sagebridge_operators.errors import OutputsTooLarge
 from sagebridge_operators.lifecycle.outputs import (
     LIMIT,
     check_size,
@@ -21,6 +20,7 @@ from sagebridge_operators.lifecycle.outputs import (
     outputs_of,
     references_to,
 )
+from sagebridge_operators.run_errors import OutputsTooLarge
 
 MAKE = properties_of("Make")
 URI = "s3://bucket/train"

@@ -9,8 +9,8 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from sagebridge_operators.errors import UnknownExecution
 from sagebridge_operators.lifecycle.records import ExecutionRecords, Folder, open_objects
+from sagebridge_operators.run_errors import UnknownExecution
 
 
 @pytest.fixture(params=["folder", "s3://bucket", "s3://bucket/deep/records", "s3://bucket/slash/"])

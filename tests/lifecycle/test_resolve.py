@@ -23,9 +23,9 @@ from sagebridge.model.expressions import (
     properties_of,
 )
 from sagebridge.model.values import ABSENT, Object, Value, freeze, same
-from sagebridge_operators.errors import ObjectNotFound, StepFailed, Unresolvable
 from sagebridge_operators.lifecycle.execution import Execution
 from sagebridge_operators.lifecycle.resolve import Resolver
+from sagebridge_operators.run_errors import ObjectNotFound, StepFailed, Unresolvable
 from tests.fakes import ARN, STARTED, FakeBackend
 
 PARAMETERS = {"Text": "0123", "Whole": 6, "Real": 6.0, "Yes": True, "No": False}

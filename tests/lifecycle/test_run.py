@@ -22,15 +22,15 @@ from sagebridge.model.expressions import (
     properties_of,
 )
 from sagebridge.model.pipeline import ConditionStep, PropertyFile, Step
-from sagebridge_operators.errors import (
+from sagebridge_operators.lifecycle.execution import job_name
+from sagebridge_operators.lifecycle.outputs import LIMIT, references_to
+from sagebridge_operators.lifecycle.records import ExecutionRecords
+from sagebridge_operators.run_errors import (
     NotRunnable,
     StepFailed,
     StepStopped,
     Unresolvable,
 )
-from sagebridge_operators.lifecycle.execution import job_name
-from sagebridge_operators.lifecycle.outputs import LIMIT, references_to
-from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.steps import JOB_TYPES
 from tests.fakes import ARN, FakeBackend, FakeSageMaker, Plan, client_error, raises
 from tests.lifecycle.conftest import ARGUMENTS, EXECUTION, STOPPABLE, Find, Make, training

@@ -9,7 +9,7 @@ import pytest
 
 import sagebridge
 from sagebridge.model.pipeline import Pipeline
-from sagebridge_operators.lifecycle.states import Status, states, status
+from sagebridge_operators.lifecycle.step_states import Status, states, status
 from tests.definition import gate, get, step
 
 # Gate's branches are A -> B and X; T waits for B, F for Gate itself, O for nothing.

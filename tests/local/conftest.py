@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from sagebridge_operators.backends.local import LocalBackend, supervisor
-from sagebridge_operators.backends.local.job import TERMINAL, Outcome, job_folder
-from sagebridge_operators.backends.local.records import Records
+from sagebridge_operators.backends.local.database import Records
 from sagebridge_operators.backends.local.store import FolderStore
+from sagebridge_operators.backends.local.supervised_job import TERMINAL, Outcome, job_folder
 
 
 class Bench:

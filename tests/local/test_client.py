@@ -18,7 +18,7 @@ from botocore.validate import ParamValidator
 
 from sagebridge_operators.backends.local import LocalBackend
 from sagebridge_operators.backends.local.client import Endpoint
-from sagebridge_operators.errors import NotRunnable
+from sagebridge_operators.run_errors import NotRunnable
 from tests.local.asked import INFERENCE, MODEL, REQUESTS, TRANSFORM, call, code, create
 
 

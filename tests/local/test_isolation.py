@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sagebridge_operators.backends.local import isolation
-from sagebridge_operators.errors import IsolationError
+from sagebridge_operators.run_errors import IsolationError
 
 if TYPE_CHECKING:
     from tests.local.conftest import Bench

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sagebridge_operators.backends.local import processing
-from sagebridge_operators.backends.local.job import Job, JobFailed
+from sagebridge_operators.backends.local import processing_job
 from sagebridge_operators.backends.local.store import FolderStore
-from sagebridge_operators.errors import StoreError
+from sagebridge_operators.backends.local.supervised_job import Job, JobFailed
+from sagebridge_operators.run_errors import StoreError
 
 if TYPE_CHECKING:
     from tests.local.conftest import Bench
@@ -212,7 +212,7 @@ def test_a_full_store_is_named(bench: Bench, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(FolderStore, "put", put)
     (job.place(OUT)).mkdir(parents=True)
     (job.place(OUT) / "x").write_text("x")
-    outcome = processing.run(job)
+    outcome = processing_job.run(job)
     assert outcome.status == "Failed"
     assert full in outcome.fields["FailureReason"]
     assert "s3://bucket/out/x" in outcome.fields["FailureReason"]
@@ -252,4 +252,4 @@ def test_a_manifest_cannot_lead_out_of_the_job(bench: Bench) -> None:
     bench.create("Processing", "job", request)
     job = Job(bench.home, "Processing", "job", bench.base, bench.records)
     with pytest.raises(JobFailed, match="leads out of"):
-        processing.run(job)
+        processing_job.run(job)

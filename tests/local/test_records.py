@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from sagebridge_operators.backends.local.records import AlreadyExists, NoSuchRecord, Records
-from sagebridge_operators.errors import RecordsError
+from sagebridge_operators.backends.local.database import AlreadyExists, NoSuchRecord, Records
+from sagebridge_operators.run_errors import RecordsError
 
 COUNTER = """
 import sys
 from pathlib import Path
-from sagebridge_operators.backends.local.records import AlreadyExists, Records
+from sagebridge_operators.backends.local.database import AlreadyExists, Records
 
 records = Records(Path(sys.argv[1]))
 try:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sagebridge_operators.backends.local.store import FolderStore
-from sagebridge_operators.errors import BadUri, ObjectNotFound, StoreError
+from sagebridge_operators.run_errors import BadUri, ObjectNotFound, StoreError
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sagebridge_operators.backends.local import script_mode, supervisor
-from sagebridge_operators.backends.local.job import JobFailed
-from sagebridge_operators.backends.local.transfer import extract
+from sagebridge_operators.backends.local.data_transfer import extract
+from sagebridge_operators.backends.local.supervised_job import JobFailed
 
 if TYPE_CHECKING:
     from tests.local.conftest import Bench

@@ -15,7 +15,7 @@ import xgboost
 
 from sagebridge_operators.backends.local import inference
 from sagebridge_operators.backends.local.algorithms import xgboost as algorithm
-from sagebridge_operators.backends.local.algorithms.failure import UserError
+from sagebridge_operators.backends.local.algorithms.user_errors import UserError
 
 if TYPE_CHECKING:
     from tests.local.conftest import Bench

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import xgboost
 
-from sagebridge_operators.backends.local.algorithms import failure
+from sagebridge_operators.backends.local.algorithms import user_errors
 from sagebridge_operators.backends.local.algorithms import xgboost as algorithm
-from sagebridge_operators.backends.local.algorithms.failure import UserError
+from sagebridge_operators.backends.local.algorithms.user_errors import UserError
 
 if TYPE_CHECKING:
     from tests.local.conftest import Bench
@@ -123,7 +123,7 @@ def test_hyperparameters_are_cast_and_translated() -> None:
 @pytest.fixture
 def channel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
-    folder = failure.base() / "input/data/train"
+    folder = user_errors.base() / "input/data/train"
     folder.mkdir(parents=True)
     return folder
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import sagebridge
-from sagebridge.model.carried import (
+from sagebridge.model.code_steps import (
     PYTHON,
     SHELL,
     CarriedStep,

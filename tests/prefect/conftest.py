@@ -80,10 +80,10 @@ def records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ExecutionRecords
 @pytest.fixture
 def backend(monkeypatch: pytest.MonkeyPatch, records: ExecutionRecords) -> FakeBackend:
     """The backend of every step of the test."""
-    from sagebridge_operators.prefect import backends
+    from sagebridge_operators.prefect import flow_backends
 
     fake = FakeBackend()
-    monkeypatch.setattr(backends, "open_backend", lambda name: fake)
+    monkeypatch.setattr(flow_backends, "open_backend", lambda name: fake)
     monkeypatch.setenv("SAGEBRIDGE_BACKEND", "fake")
     return fake
 
@@ -122,7 +122,7 @@ def play(server: None, records: ExecutionRecords, monkeypatch: pytest.MonkeyPatc
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter
 
-    from sagebridge_operators.prefect.flowrun import FlowRun
+    from sagebridge_operators.prefect.flow_run import FlowRun
 
     del server
     submitted: list[str] = []

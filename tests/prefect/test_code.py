@@ -13,7 +13,7 @@ from prefect import flow
 
 import sagebridge
 from sagebridge.formats.prefect.tracer import trace
-from sagebridge.model.carried import PYTHON, SHELL, PythonStep
+from sagebridge.model.code_steps import PYTHON, SHELL, PythonStep
 from sagebridge.model.expressions import plain
 from sagebridge.model.pipeline import Step, walk
 from sagebridge_operators.backends import records_location

@@ -8,7 +8,7 @@ import pytest
 
 from sagebridge_operators.backends.local import LocalBackend
 from sagebridge_operators.lifecycle.backend import Backend
-from sagebridge_operators.prefect.backends import backend_of, described
+from sagebridge_operators.prefect.flow_backends import backend_of, described
 from tests.prefect.conftest import Run, flow_of
 from tests.shapes import ROLE
 

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 import sagebridge
-from sagebridge.formats.prefect.draft import CURRENT, Draft
+from sagebridge.authoring.pipeline_builder import CURRENT, Draft
 from sagebridge.formats.prefect.writer import write
 from sagebridge.formats.sagemaker.writer import definition as to_json
 from sagebridge.model.pipeline import Pipeline
 from sagebridge.model.values import same
-from sagebridge_operators.prefect.signature import arguments_of
+from sagebridge_operators.prefect.live_signature import arguments_of
 from tests.prefect.conftest import flow_of
 
 pytestmark = pytest.mark.prefect

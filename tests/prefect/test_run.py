@@ -22,7 +22,7 @@ from sagebridge.model.values import thaw
 from sagebridge_operators.backends import RESUMED
 from sagebridge_operators.lifecycle.execution import Execution, execution_id, job_name
 from sagebridge_operators.lifecycle.records import ExecutionRecords
-from sagebridge_operators.prefect.flowrun import FlowRun
+from sagebridge_operators.prefect.flow_run import FlowRun
 from tests.fakes import FakeBackend, FakeSageMaker, Plan, raises
 from tests.prefect.conftest import Played, Run, flow_of
 from tests.shapes import ROLE, TRUE, branch, fail, model, training
@@ -116,9 +116,9 @@ def test_the_limit_of_parallel_steps_holds(run: Run, aws: FakeSageMaker) -> None
 def test_a_lost_answer_is_asked_for_again_and_the_job_found(
     run: Run, aws: FakeSageMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sagebridge_operators.prefect import tasks
+    from sagebridge_operators.prefect import step_tasks
 
-    monkeypatch.setattr(tasks, "_SECONDS_BETWEEN", 0)
+    monkeypatch.setattr(step_tasks, "_SECONDS_BETWEEN", 0)
     aws.after["create_training_job"].append(raises(ConnectionError("lost")))
     played = run(training("Train"))
     assert played.states == {"Train": "Completed"}
@@ -128,9 +128,9 @@ def test_a_lost_answer_is_asked_for_again_and_the_job_found(
 def test_a_fault_that_stays_fails_the_step_with_its_words(
     run: Run, aws: FakeSageMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sagebridge_operators.prefect import tasks
+    from sagebridge_operators.prefect import step_tasks
 
-    monkeypatch.setattr(tasks, "_SECONDS_BETWEEN", 0)
+    monkeypatch.setattr(step_tasks, "_SECONDS_BETWEEN", 0)
     aws.before["describe_training_job"] = [raises(ConnectionError("no route"))] * 9
     played = run(training("Train"), model("After", after=("Train",)))
     assert played.states == {"Train": "Failed", "After": "NotRun"}
@@ -257,7 +257,7 @@ def test_a_cancelled_flow_run_stops_its_jobs(
 ) -> None:
     """As the runner does it: the flow's process is gone, the hook is called in another."""
     from sagebridge_operators.prefect import stop_jobs
-    from sagebridge_operators.prefect.scene import Scene
+    from sagebridge_operators.prefect.opened_execution import Scene
 
     del server
     aws = backend.sagemaker

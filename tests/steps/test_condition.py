@@ -23,7 +23,7 @@ from sagebridge.model.conditions import (
     or_,
 )
 from sagebridge.model.expressions import parameter
-from sagebridge_operators.errors import IncomparableValues, NotRunnable, StepFailed
+from sagebridge_operators.run_errors import IncomparableValues, NotRunnable, StepFailed
 from sagebridge_operators.steps.condition import all_hold, holds
 
 TRUE, FALSE = equals(1, 1), equals(1, 2)

@@ -8,7 +8,7 @@ import pytest
 
 from sagebridge.model.pipeline import Step
 from sagebridge_operators.steps import JOB_TYPES
-from sagebridge_operators.steps.job import JobType
+from sagebridge_operators.steps.job_type import JobType
 from tests.fakes import client_error, operations, sagemaker_model
 
 TYPES = [pytest.param(job, id=name) for name, job in JOB_TYPES.items()]

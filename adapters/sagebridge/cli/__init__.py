@@ -19,8 +19,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     import click
 
     from sagebridge.cli.app import app
-    from sagebridge.cli.output import prepare_streams
     from sagebridge.errors import SagebridgeError
+    from sagebridge.terminal.console import prepare_streams
 
     if argv is None:
         gc.set_threshold(*GC_THRESHOLD)

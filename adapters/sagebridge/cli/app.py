@@ -10,7 +10,7 @@ import click
 
 import sagebridge
 from sagebridge.errors import MissingExtra
-from sagebridge.model.names import did_you_mean
+from sagebridge.model.display import did_you_mean
 
 GROUP = "sagebridge.commands"
 _OWN = {

@@ -10,11 +10,11 @@ import click
 from rich.progress import track
 from rich.text import Text
 
-from sagebridge.assess import GRADES, Assessment, Outcome
-from sagebridge.assess import assess as assess_all
-from sagebridge.cli.files import expand
-from sagebridge.cli.output import aligned, console, count, print_json, printable
+from sagebridge.assessment import GRADES, Assessment, Outcome
+from sagebridge.assessment import assess as assess_all
 from sagebridge.registry import FORMATS
+from sagebridge.terminal.console import aligned, console, count, print_json, printable
+from sagebridge.terminal.source_files import expand
 
 _STYLE = {"exact": "green", "changed": "yellow", "needs a person": "red", "": "dim"}
 _SAME = "(its own format)"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import click
 
 import sagebridge
-from sagebridge.cli.output import console, print_json, printable
-from sagebridge.cli.tree import as_json, as_tree
+from sagebridge.cli.pipeline_tree import as_json, as_tree
 from sagebridge.drawing.diagram import diagram, marks
 from sagebridge.drawing.dot import dot
 from sagebridge.drawing.mermaid import mermaid
 from sagebridge.drawing.svg import svg
 from sagebridge.registry import FORMATS
+from sagebridge.terminal.console import console, print_json, printable
 
 _PICTURES = {"mermaid": mermaid, "dot": dot, "svg": svg}
 

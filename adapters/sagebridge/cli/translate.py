@@ -15,8 +15,6 @@ import click
 from rich.progress import track
 
 import sagebridge
-from sagebridge.cli.files import content, expand, free_name, safe_stem, write_file
-from sagebridge.cli.output import console, count, dump_json, printable
 from sagebridge.errors import (
     FormatError,
     LossesForbidden,
@@ -29,7 +27,9 @@ from sagebridge.errors import (
 from sagebridge.examine import Examined, examine_each
 from sagebridge.model.losses import Loss, counted
 from sagebridge.registry import FORMATS, find
-from sagebridge.rewrite import rewrite
+from sagebridge.stage_mapping import rewrite
+from sagebridge.terminal.console import console, count, dump_json, printable
+from sagebridge.terminal.source_files import content, expand, free_name, safe_stem, write_file
 
 _DOCUMENTS = tuple(name for form in FORMATS.values() for name in form.documents)
 _WORST_FIRST = (6, 5, 2, 1, 4)

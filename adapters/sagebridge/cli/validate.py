@@ -8,12 +8,12 @@ import click
 from rich.text import Text
 
 import sagebridge
-from sagebridge.cli.files import expand
-from sagebridge.cli.output import console, print_json, printable
 from sagebridge.errors import SourceError
 from sagebridge.findings import Finding
 from sagebridge.formats.sagemaker.validator import UNREADABLE
 from sagebridge.registry import FORMATS
+from sagebridge.terminal.console import console, print_json, printable
+from sagebridge.terminal.source_files import expand
 
 _STYLE = {"error": "bold red", "warning": "yellow"}
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sagebridge.formats.orchestrators import places
+from sagebridge.formats.python.engine_losses import places
 from sagebridge.model.graph import edges
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, Steps, walk

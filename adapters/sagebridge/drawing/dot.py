@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sagebridge.drawing.diagram import Diagram, Node
-from sagebridge.model.names import printable
+from sagebridge.model.display import printable
 
 _SHAPES = {
     "step": 'shape=box, style="rounded,filled", fillcolor="#eef4fb"',

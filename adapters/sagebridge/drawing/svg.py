@@ -12,7 +12,7 @@ from rich.cells import cell_len
 
 from sagebridge.drawing.diagram import Diagram, Edge, Node
 from sagebridge.drawing.layered import Layout, layered
-from sagebridge.model.names import printable
+from sagebridge.model.display import printable
 
 _LINE, _PAD, _MARGIN, _GAP, _BETWEEN = 16.0, 12.0, 24.0, 28.0, 52.0
 _CHAR = 8.3

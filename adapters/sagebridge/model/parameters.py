@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sagebridge.errors import ParameterError
-from sagebridge.model.names import did_you_mean, shown
+from sagebridge.model.display import did_you_mean, shown
 from sagebridge.model.values import ABSENT, EMPTY, Absent, Object, Strict, Value
 
 _INTEGER = re.compile(r"\s*[+-]?[0-9]{1,4000}\s*")

@@ -25,10 +25,11 @@ from sagebridge.model.expressions import (
 )
 from sagebridge.model.pipeline import CacheConfig, OutputParameter, PropertyFile, RetryPolicy
 from sagebridge.model.values import ABSENT
-from sagebridge_operators.airflow.code import PythonStepOperator, ShellStepOperator
-from sagebridge_operators.airflow.condition import ConditionOperator
-from sagebridge_operators.airflow.dag import build, load_folder
-from sagebridge_operators.airflow.operators import (
+from sagebridge_operators.airflow.code_operators import PythonStepOperator, ShellStepOperator
+from sagebridge_operators.airflow.condition_operator import ConditionOperator
+from sagebridge_operators.airflow.dag_builder import build, load_folder
+from sagebridge_operators.airflow.failure_watcher import WatchOperator
+from sagebridge_operators.airflow.step_operators import (
     AutoMLOperator,
     CallbackOperator,
     ClarifyCheckOperator,
@@ -48,7 +49,6 @@ from sagebridge_operators.airflow.operators import (
     TransformOperator,
     TuningOperator,
 )
-from sagebridge_operators.airflow.watch import WatchOperator
 
 __all__ = [
     "ABSENT",

@@ -7,7 +7,7 @@ from functools import cached_property
 from threading import Lock
 from typing import Any
 
-from sagebridge_operators.errors import StoreError
+from sagebridge_operators.run_errors import StoreError
 
 ClientFactory = Callable[[str], Any]
 

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sagebridge.cli.files import content, expand, write_file
-from sagebridge.cli.output import print_json, printable
 from sagebridge.errors import MissingExtra, SagebridgeError, UsageError
 from sagebridge.registry import FORMATS
+from sagebridge.terminal.console import print_json, printable
+from sagebridge.terminal.source_files import content, expand, write_file
 from sagebridge_operators.backends import NAMES, default_name
-from sagebridge_operators.commands.options import aws_errors, format_option, upload_option
-from sagebridge_operators.commands.printing import warn
-from sagebridge_operators.launch.deploy import Deployment, FlowFile, flow_files
-from sagebridge_operators.launch.place import Place
-from sagebridge_operators.launch.upload import Upload
+from sagebridge_operators.commands.execution_printing import warn
+from sagebridge_operators.commands.shared_options import aws_errors, format_option, upload_option
+from sagebridge_operators.launch.deployed_flows import Deployment, FlowFile, flow_files
+from sagebridge_operators.launch.uploads import Upload
+from sagebridge_operators.launch.workdir import Place
 
 if TYPE_CHECKING:
-    from sagebridge_operators.launch.deploy_prefect import Server
+    from sagebridge_operators.launch.prefect_deployments import Server
 
 _WORST_FIRST = (6, 5, 2, 1)
 
@@ -91,7 +91,7 @@ def deploy(
         raise UsageError("--work-pool is empty: name a pool, or leave it out")
     if name is not None and (len(files) > 1 or files != list(sources)):
         raise UsageError("--name is for one pipeline, and there are several sources")
-    from sagebridge_operators.launch.deploy_prefect import connect
+    from sagebridge_operators.launch.prefect_deployments import connect
 
     place = Place.of(workdir or Path(".sagebridge"), backend or default_name())
     sending = [Upload.parse(upload) for upload in uploads]
@@ -154,7 +154,7 @@ class _Run:
             self._fail(source, error)
 
     def _deploy(self, source: str, file: FlowFile) -> None:
-        from sagebridge_operators.launch.deploy_prefect import deployments
+        from sagebridge_operators.launch.prefect_deployments import deployments
 
         for loss in file.losses:
             click.echo(printable(str(loss)), err=True)
@@ -187,12 +187,12 @@ class _Run:
 
     def keep(self) -> None:
         """Puts what is deployed into prefect.yaml."""
-        from sagebridge_operators.launch import deploy_yaml
+        from sagebridge_operators.launch import prefect_yaml
 
-        file = deploy_yaml.FILE
+        file = prefect_yaml.FILE
         entries = [one.entry() for one in self.deployed]
         try:
-            text = deploy_yaml.updated(file, entries)
+            text = prefect_yaml.updated(file, entries)
         except SagebridgeError as error:
             self._fail(str(file), error)
             return

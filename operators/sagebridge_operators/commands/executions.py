@@ -10,16 +10,16 @@ import click
 from rich.text import Text
 
 import sagebridge
-from sagebridge.cli.output import console, print_json, printable
+from sagebridge.terminal.console import console, print_json, printable
 from sagebridge_operators.backends import default_name
-from sagebridge_operators.commands.options import aws_errors, format_option, workdir_option
-from sagebridge_operators.commands.printing import print_list, print_view, second
-from sagebridge_operators.commands.view import Reader
-from sagebridge_operators.errors import ExecutionFailed, UnknownStep
-from sagebridge_operators.launch.place import Place
+from sagebridge_operators.commands.execution_printing import print_list, print_view, second
+from sagebridge_operators.commands.execution_view import Reader
+from sagebridge_operators.commands.shared_options import aws_errors, format_option, workdir_option
+from sagebridge_operators.launch.workdir import Place
 from sagebridge_operators.lifecycle import stopping
-from sagebridge_operators.lifecycle.code import CODE_TYPES
-from sagebridge_operators.lifecycle.states import status
+from sagebridge_operators.lifecycle.step_states import status
+from sagebridge_operators.lifecycle.user_code.code_step import CODE_TYPES
+from sagebridge_operators.run_errors import ExecutionFailed, UnknownStep
 from sagebridge_operators.steps import JOB_TYPES
 
 _EXECUTION = click.argument("execution", metavar="ID")

@@ -19,30 +19,30 @@ from rich.text import Text
 
 import sagebridge
 from sagebridge import registry
-from sagebridge.cli.output import console, print_json, printable
 from sagebridge.cli.validate import finding_line
 from sagebridge.errors import SourceError, Untranslatable, UsageError
 from sagebridge.examine import Examined, examine
 from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import coerce
 from sagebridge.model.pipeline import Pipeline
+from sagebridge.terminal.console import console, print_json, printable
 from sagebridge_operators.backends import NAMES
-from sagebridge_operators.commands.options import (
+from sagebridge_operators.commands.execution_printing import Progress, print_view, warn
+from sagebridge_operators.commands.execution_view import Reader
+from sagebridge_operators.commands.shared_options import (
     aws_errors,
     format_option,
     upload_option,
     workdir_option,
 )
-from sagebridge_operators.commands.printing import Progress, print_view, warn
-from sagebridge_operators.commands.view import Reader
-from sagebridge_operators.errors import ExecutionFailed
-from sagebridge_operators.launch.place import Place
-from sagebridge_operators.launch.upload import Upload
-from sagebridge_operators.launch.versions import ENGINES, version_of
+from sagebridge_operators.launch.engine_versions import ENGINES, version_of
+from sagebridge_operators.launch.uploads import Upload
+from sagebridge_operators.launch.workdir import Place
+from sagebridge_operators.run_errors import ExecutionFailed
 
 if TYPE_CHECKING:
-    from sagebridge_operators.launch.execution import EngineExecution
-    from sagebridge_operators.launch.flow import Flow
+    from sagebridge_operators.launch.engine_execution import EngineExecution
+    from sagebridge_operators.launch.flow_file import Flow
 
 
 class Interrupted(KeyboardInterrupt):
@@ -191,7 +191,7 @@ def _tell(losses: Sequence[Loss]) -> None:
 
 def _flow(source: str, name: str | None, pipeline: Pipeline) -> Flow:
     """What Prefect runs: a person's own flow, or one that is written."""
-    from sagebridge_operators.launch.flow import Flow
+    from sagebridge_operators.launch.flow_file import Flow
 
     if registry.detect(source).name != "prefect":
         return Flow.written(pipeline)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sagebridge.formats.airflow.live import legal_id, task_ids
+from sagebridge.authoring.dag_pipeline import legal_id, task_ids
 from sagebridge.model.pipeline import Pipeline, walk
-from sagebridge_operators.launch.airflow import PrivateAirflow
-from sagebridge_operators.launch.execution import MOST_TASKS, EngineExecution
-from sagebridge_operators.launch.place import Place
+from sagebridge_operators.launch.airflow_engine import PrivateAirflow
+from sagebridge_operators.launch.engine_execution import MOST_TASKS, EngineExecution
+from sagebridge_operators.launch.workdir import Place
 from sagebridge_operators.lifecycle import stopping
 from sagebridge_operators.lifecycle.records import now
-from sagebridge_operators.lifecycle.states import RUNNING
+from sagebridge_operators.lifecycle.step_states import RUNNING
 
 _ENDED = ("success", "failed")
 _UNSUCCESSFUL = ("Failed", "Stopped")

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from sagebridge_operators.backends import RESUMED
-from sagebridge_operators.launch.engine import last_lines
-from sagebridge_operators.launch.execution import MOST_TASKS, EngineExecution
-from sagebridge_operators.launch.flow import Flow
-from sagebridge_operators.launch.place import Place
-from sagebridge_operators.launch.prefect import PrefectServer
-from sagebridge_operators.launch.warden import Warden
+from sagebridge_operators.launch.engine_execution import MOST_TASKS, EngineExecution
+from sagebridge_operators.launch.flow_file import Flow
+from sagebridge_operators.launch.prefect_engine import PrefectServer
+from sagebridge_operators.launch.private_engine import last_lines
+from sagebridge_operators.launch.process_keeper import Warden
+from sagebridge_operators.launch.workdir import Place
 from sagebridge_operators.lifecycle import stopping
 
 # What Prefect's own runner starts for a flow run.

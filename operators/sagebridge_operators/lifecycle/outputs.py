@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sagebridge.model.carried import RETURN_VALUE
+from sagebridge.model.code_steps import RETURN_VALUE
 from sagebridge.model.expressions import Get, Index, Key, Member, Token
 from sagebridge.model.pipeline import Step, step_references, walk
-from sagebridge_operators.errors import OutputsTooLarge, Unresolvable
+from sagebridge_operators.run_errors import OutputsTooLarge, Unresolvable
 
 LIMIT = 48 * 1024
 

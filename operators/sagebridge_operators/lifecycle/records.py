@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from sagebridge_operators.errors import (
+from sagebridge_operators.lifecycle.file_locks import hold
+from sagebridge_operators.run_errors import (
     AmbiguousExecution,
     ExecutionRecordsError,
     UnknownExecution,
 )
-from sagebridge_operators.lifecycle.locks import hold
 
 
 class Objects(Protocol):

@@ -17,9 +17,9 @@ from sagebridge.model.expressions import (
     unknown_function,
 )
 from sagebridge.model.values import ABSENT, Value
-from sagebridge_operators.errors import StepFailed, Unresolvable
 from sagebridge_operators.lifecycle.execution import Execution
 from sagebridge_operators.lifecycle.outputs import look_up, property_of
+from sagebridge_operators.run_errors import StepFailed, Unresolvable
 
 Upstream = Callable[[str], Mapping[str, Any] | None]
 

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sagebridge_operators.lifecycle.backend import Backend
-from sagebridge_operators.lifecycle.code import CODE_TYPES
 from sagebridge_operators.lifecycle.execution import job_name
 from sagebridge_operators.lifecycle.records import ExecutionRecords, now
-from sagebridge_operators.lifecycle.states import RUNNING
+from sagebridge_operators.lifecycle.step_states import RUNNING
+from sagebridge_operators.lifecycle.user_code.code_step import CODE_TYPES
 from sagebridge_operators.steps import JOB_TYPES
 
 PATIENCE = 60.0

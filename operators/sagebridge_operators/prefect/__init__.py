@@ -26,7 +26,8 @@ from sagebridge.model.expressions import (
 )
 from sagebridge.model.pipeline import CacheConfig, OutputParameter, PropertyFile, RetryPolicy
 from sagebridge.model.values import ABSENT
-from sagebridge_operators.prefect.functions import (
+from sagebridge_operators.prefect.cancellation_hooks import stop_jobs
+from sagebridge_operators.prefect.step_functions import (
     auto_ml,
     begin,
     callback,
@@ -51,7 +52,6 @@ from sagebridge_operators.prefect.functions import (
     transform,
     tuning,
 )
-from sagebridge_operators.prefect.hooks import stop_jobs
 
 __all__ = [
     "ABSENT",

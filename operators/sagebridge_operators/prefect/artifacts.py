@@ -13,7 +13,7 @@ from prefect.logging import get_run_logger
 from sagebridge.errors import SagebridgeError
 from sagebridge.model.pipeline import Pipeline, Step, walk
 from sagebridge_operators.lifecycle.backend import Backend
-from sagebridge_operators.lifecycle.states import Status
+from sagebridge_operators.lifecycle.step_states import Status
 
 _PAGES = {
     "Processing": "processing-jobs",

@@ -6,9 +6,9 @@ Condition and Fail make nothing.
 
 from __future__ import annotations
 
-from sagebridge.model.carried import CarriedStep
+from sagebridge.model.code_steps import CarriedStep
 from sagebridge.model.pipeline import Step
-from sagebridge_operators.steps.job import JobType
+from sagebridge_operators.steps.job_type import JobType
 from sagebridge_operators.steps.model import MODEL
 from sagebridge_operators.steps.processing import PROCESSING
 from sagebridge_operators.steps.register_model import REGISTER_MODEL

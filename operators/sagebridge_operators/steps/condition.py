@@ -12,7 +12,7 @@ from typing import Any, assert_never
 
 from sagebridge.model.conditions import Comparison, Condition, In, Not, Or, UnknownCondition
 from sagebridge.model.values import Value
-from sagebridge_operators.errors import IncomparableValues, NotRunnable
+from sagebridge_operators.run_errors import IncomparableValues, NotRunnable
 
 Resolve = Callable[[Value], Any]
 

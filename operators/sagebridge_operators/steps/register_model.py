@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sagebridge.model.pipeline import Step
-from sagebridge_operators.steps.job import JobType, is_not_found
+from sagebridge_operators.steps.job_type import JobType, is_not_found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

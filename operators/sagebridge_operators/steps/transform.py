@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sagebridge_operators.steps.job import JobType
+from sagebridge_operators.steps.job_type import JobType
 
 TRANSFORM = JobType(
     type="Transform",

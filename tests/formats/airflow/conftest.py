@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sagebridge.formats.airflow.reader import read_files
-from sagebridge.formats.python_files import FileReading
+from sagebridge.formats.python.file_readings import FileReading
 
 pytest.importorskip("airflow")
 

@@ -13,7 +13,7 @@ import sagebridge
 from sagebridge.errors import OnlyCode
 from sagebridge.examine import examine
 from sagebridge.formats.prefect import reader
-from sagebridge.model.carried import (
+from sagebridge.model.code_steps import (
     PYTHON,
     SHELL,
     CarriedStep,

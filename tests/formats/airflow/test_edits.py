@@ -9,7 +9,7 @@ import pytest
 
 import sagebridge
 from sagebridge.formats.airflow.reader import read_files
-from sagebridge.formats.python_files import FileReading
+from sagebridge.formats.python.file_readings import FileReading
 from sagebridge.model.graph import graph
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
 

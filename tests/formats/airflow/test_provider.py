@@ -13,9 +13,9 @@ import pytest
 
 import sagebridge
 from sagebridge.formats.airflow.reader import read_files
-from sagebridge.formats.python_files import FileReading
+from sagebridge.formats.python.file_readings import FileReading
 from sagebridge.formats.sagemaker.writer import write
-from sagebridge.model.carried import PythonStep
+from sagebridge.model.code_steps import PythonStep
 from sagebridge.model.losses import CODES
 from tests.strategies import canonical
 

@@ -14,7 +14,7 @@ from sagebridge.formats.prefect.reader import read
 from sagebridge.formats.prefect.tracer import trace
 from sagebridge.formats.sagemaker.validator import validate
 from sagebridge.formats.sagemaker.writer import definition, write
-from sagebridge.model.carried import PythonStep, without_carried
+from sagebridge.model.code_steps import PythonStep, without_carried
 from sagebridge.model.losses import CODES, Loss
 from sagebridge.model.pipeline import ConditionStep, Pipeline, walk
 

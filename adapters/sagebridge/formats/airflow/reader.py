@@ -1,7 +1,8 @@
 """Airflow DAG files to the model: the file is imported in a subprocess, its live DAGs are read.
 
 Reading a file executes its code, as Airflow's own parsing does, in an Airflow that is private and
-empty, and that neither reaches the network nor writes (:mod:`sagebridge.formats.airflow.guard`).
+empty, and that neither reaches the network nor writes
+(:mod:`sagebridge.formats.python.import_guard`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 from sagebridge.errors import MissingExtra, SourceError
 from sagebridge.findings import Finding
-from sagebridge.formats.python_files import (
+from sagebridge.formats.python.file_readings import (
     FileReading,
     PythonFileError,
     chosen,
@@ -28,7 +29,7 @@ from sagebridge.formats.python_files import (
 from sagebridge.formats.sagemaker.document import parse
 from sagebridge.formats.sagemaker.reader import read_definition
 from sagebridge.formats.sagemaker.validator import unreadable
-from sagebridge.model.carried import with_code
+from sagebridge.model.code_steps import with_code
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
 
@@ -104,7 +105,7 @@ def _load(files: list[str], limit: float) -> Iterator[dict[str, Any]]:
     """The loader's answers for files, in their order."""
     asked = {"files": [str(Path(file).resolve()) for file in files], "limit": limit}
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "sagebridge.formats.airflow.load"],
+        [sys.executable, "-P", "-m", "sagebridge.formats.airflow.import_dags"],
         input=json.dumps(asked),
         capture_output=True,
         encoding="utf-8",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Sequence
 
-from sagebridge.formats.airflow.live import (
+from sagebridge.authoring.dag_pipeline import (
     beside,
     legal_id,
     schema_type,
@@ -18,10 +18,9 @@ from sagebridge.formats.airflow.live import (
     task_ids,
     watch_id,
 )
-from sagebridge.formats.orchestrators import losses_by_step
-from sagebridge.formats.python import Names, array, call, layout, source
-from sagebridge.formats.step_forms import FORMS
-from sagebridge.formats.steps_source import (
+from sagebridge.formats.python.engine_losses import losses_by_step
+from sagebridge.formats.python.source_code import Names, array, call, layout, source
+from sagebridge.formats.python.step_calls import (
     AIRFLOW_WORDS,
     Functions,
     StepSource,
@@ -30,7 +29,8 @@ from sagebridge.formats.steps_source import (
     import_from,
     indented,
 )
-from sagebridge.model.carried import CarriedStep, PythonStep
+from sagebridge.formats.step_forms import FORMS
+from sagebridge.model.code_steps import CarriedStep, PythonStep
 from sagebridge.model.graph import hidden_failures, in_order
 from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import Parameter

@@ -1,7 +1,7 @@
 """Prefect flow files to the model.
 
 A flow of our own form, edited by a person or not, is read from its source and nothing is executed
-(:mod:`sagebridge.formats.prefect.interpreter`); a file with any other flow is traced, which
+(:mod:`sagebridge.formats.prefect.source_interpreter`); a file with any other flow is traced, which
 executes its code in a subprocess (:mod:`sagebridge.formats.prefect.tracer`).
 """
 
@@ -15,16 +15,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sagebridge.authoring.flow_signature import TYPES, Argument, read_descriptions
+from sagebridge.authoring.pipeline_builder import Draft
 from sagebridge.errors import SourceError
 from sagebridge.findings import Finding
-from sagebridge.formats.prefect.draft import Draft
-from sagebridge.formats.prefect.interpreter import Beyond, Fault, Interpreter
-from sagebridge.formats.prefect.module import module_names
-from sagebridge.formats.prefect.signature import TYPES, Argument, read_descriptions
+from sagebridge.formats.prefect.flow_names import STOP_JOBS
+from sagebridge.formats.prefect.module_names import module_names
+from sagebridge.formats.prefect.source_interpreter import Beyond, Fault, Interpreter
 from sagebridge.formats.prefect.tracer import ORIGIN, trace_flows
-from sagebridge.formats.prefect.tracing.options import Lost, hooked, retried, timed
-from sagebridge.formats.prefect.words import STOP_JOBS
-from sagebridge.formats.python_files import (
+from sagebridge.formats.prefect.tracing.flow_options import Lost, hooked, retried, timed
+from sagebridge.formats.python.file_readings import (
     FileReading,
     PythonFileError,
     chosen,
@@ -34,7 +34,7 @@ from sagebridge.formats.python_files import (
     split,
 )
 from sagebridge.formats.sagemaker.validator import unreadable
-from sagebridge.model.carried import CarriedStep
+from sagebridge.model.code_steps import CarriedStep
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Parallelism, Pipeline
 from sagebridge.model.values import ABSENT, Value

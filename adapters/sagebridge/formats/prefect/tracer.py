@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from sagebridge.errors import MissingExtra
-from sagebridge.formats.python_files import FileReading, PythonFileError, missing
+from sagebridge.formats.python.file_readings import FileReading, PythonFileError, missing
 from sagebridge.formats.sagemaker.document import parse
 from sagebridge.formats.sagemaker.reader import read_definition
-from sagebridge.model.carried import with_code
+from sagebridge.model.code_steps import with_code
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
 
@@ -51,7 +51,7 @@ def trace_flows(path: Path) -> list[FileReading]:
 
 
 def _asked(path: Path) -> dict[str, Any]:
-    command = [sys.executable, "-P", "-m", "sagebridge.formats.prefect.trace_file"]
+    command = [sys.executable, "-P", "-m", "sagebridge.formats.prefect.import_flows"]
     try:
         done = subprocess.run(
             [*command, str(path.resolve())],

@@ -12,15 +12,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+from sagebridge.authoring.definition_members import members_beside
+from sagebridge.authoring.flow_signature import Argument, arguments_of, describe
+from sagebridge.authoring.pipeline_builder import legal_name
 from sagebridge.errors import NestedTooDeep
-from sagebridge.formats.beside import members_beside
-from sagebridge.formats.orchestrators import losses_by_step
-from sagebridge.formats.prefect.draft import legal_name
-from sagebridge.formats.prefect.signature import Argument, arguments_of, describe
-from sagebridge.formats.python import Names, call, layout, source
-from sagebridge.formats.sagemaker.writer import write_envelope
-from sagebridge.formats.step_forms import FORMS
-from sagebridge.formats.steps_source import (
+from sagebridge.formats.python.engine_losses import losses_by_step
+from sagebridge.formats.python.source_code import Names, call, layout, source
+from sagebridge.formats.python.step_calls import (
     PREFECT_WORDS,
     Functions,
     StepSource,
@@ -29,7 +27,9 @@ from sagebridge.formats.steps_source import (
     import_from,
     indented,
 )
-from sagebridge.model.carried import CarriedStep, PythonStep
+from sagebridge.formats.sagemaker.writer import write_envelope
+from sagebridge.formats.step_forms import FORMS
+from sagebridge.model.code_steps import CarriedStep, PythonStep
 from sagebridge.model.graph import in_order
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk

@@ -18,9 +18,9 @@ from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
 
 from sagebridge.errors import SourceError
-from sagebridge.formats.sagemaker.templates import NoPipeline, is_template, resource_of
+from sagebridge.formats.sagemaker.cloudformation import NoPipeline, is_template, resource_of
+from sagebridge.model.display import shown
 from sagebridge.model.losses import Loss
-from sagebridge.model.names import shown
 from sagebridge.model.pipeline import VERSION
 
 _SCALAR = re.compile(r"[^\s,\]}]+")

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 
 from sagebridge.errors import SourceError
 from sagebridge.formats.sagemaker.document import Document, kind
-from sagebridge.formats.sagemaker.expressions import read_value
+from sagebridge.formats.sagemaker.expression_json import read_value
 from sagebridge.model.conditions import (
     COMPARISONS,
     Comparison,

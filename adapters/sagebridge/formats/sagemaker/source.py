@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from sagebridge.errors import SourceError
+from sagebridge.formats.sagemaker.cloudformation import is_template
+from sagebridge.formats.sagemaker.cloudformation_yaml import json_of
 from sagebridge.formats.sagemaker.document import Document, open_document
 from sagebridge.formats.sagemaker.reader import read_definition
-from sagebridge.formats.sagemaker.templates import is_template
-from sagebridge.formats.sagemaker.yaml import json_of
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
 

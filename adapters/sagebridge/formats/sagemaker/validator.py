@@ -11,9 +11,9 @@ from sagebridge.findings import Finding
 from sagebridge.formats.sagemaker.document import Document, MalformedJson, NotAPipeline
 from sagebridge.formats.sagemaker.rules import RULES
 from sagebridge.formats.sagemaker.rules.definition import Definition, Problem
-from sagebridge.formats.sagemaker.rules.envelope import MAX_SIZE, check_document
+from sagebridge.formats.sagemaker.rules.envelope_rules import MAX_SIZE, check_document
 from sagebridge.formats.sagemaker.source import open_source
-from sagebridge.model.names import shown
+from sagebridge.model.display import shown
 
 UNREADABLE = "unreadable-source"
 

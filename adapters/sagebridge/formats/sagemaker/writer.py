@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from sagebridge.formats.sagemaker.document import dump
-from sagebridge.formats.sagemaker.expressions import write_value
-from sagebridge.model.carried import without_carried
+from sagebridge.formats.sagemaker.expression_json import write_value
+from sagebridge.model.code_steps import without_carried
 from sagebridge.model.conditions import Comparison, Condition, In, Not, Or
 from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import Parameter

@@ -49,7 +49,7 @@ class LocalBackend:
 
         A line still being written is left for later, unless the job has ended.
         """
-        from sagebridge_operators.backends.local.jobs import ended
+        from sagebridge_operators.backends.local.job_api import ended
 
         whole = ended(self.home, kind, name)
         try:

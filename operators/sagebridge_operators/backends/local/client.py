@@ -18,7 +18,7 @@ from sagebridge_operators.backends.local.api import REGION, Answer, Request
 from sagebridge_operators.backends.local.s3 import S3
 from sagebridge_operators.backends.local.sagemaker import TARGET, SageMaker
 from sagebridge_operators.backends.local.store import FolderStore
-from sagebridge_operators.errors import NotRunnable
+from sagebridge_operators.run_errors import NotRunnable
 
 SERVICES = ("sagemaker", "s3")
 _ENDPOINT = "https://sagebridge.invalid"

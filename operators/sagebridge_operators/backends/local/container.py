@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sagebridge_operators.backends.local.isolation import choose, rewrite
-from sagebridge_operators.backends.local.job import Job
+from sagebridge_operators.backends.local.supervised_job import Job
 
 POLL_SECONDS = 0.1
 STOP_POLL_SECONDS = 0.25

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sagebridge_operators.backends.local.algorithms.failure import UserError, base, report
+from sagebridge_operators.backends.local.algorithms.user_errors import UserError, base, report
 
 PLAN = "input/config/transform.json"
 MEGABYTE = 1024 * 1024

@@ -18,9 +18,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sagebridge_operators.errors import IsolationError
+from sagebridge_operators.run_errors import IsolationError
 
-INIT = Path(__file__).with_name("init.py")
+INIT = Path(__file__).with_name("container_init.py")
 NAMESPACES = ("unshare", "--mount", "--pid", "--fork", "--kill-child=KILL")
 PROBE_SECONDS = 20
 

@@ -23,7 +23,7 @@ from urllib.parse import quote, unquote
 
 from sagebridge_operators.backends.local.api import CANNOT_STORE, REGION, Answer, ApiError, Request
 from sagebridge_operators.backends.local.store import BUCKET, FolderStore, StoredObject
-from sagebridge_operators.errors import BadUri, ObjectNotFound, StoreError
+from sagebridge_operators.run_errors import BadUri, ObjectNotFound, StoreError
 
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 PAGE = 1000

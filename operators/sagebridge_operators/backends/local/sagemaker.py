@@ -14,9 +14,9 @@ from typing import Any
 
 from sagebridge.errors import SagebridgeError
 from sagebridge_operators.backends.local.api import CANNOT_STORE, REGION, Answer, ApiError, Request
-from sagebridge_operators.backends.local.jobs import Jobs
-from sagebridge_operators.backends.local.records import Records
-from sagebridge_operators.backends.local.registry import Registry
+from sagebridge_operators.backends.local.database import Records
+from sagebridge_operators.backends.local.job_api import Jobs
+from sagebridge_operators.backends.local.model_registry import Registry
 
 TARGET = "x-amz-target"
 

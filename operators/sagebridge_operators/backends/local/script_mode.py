@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sagebridge_operators.backends.local.job import Job, JobFailed
-from sagebridge_operators.backends.local.resources import HOST, INTERFACE
-from sagebridge_operators.backends.local.transfer import extract
+from sagebridge_operators.backends.local.data_transfer import extract
+from sagebridge_operators.backends.local.resource_config import HOST, INTERFACE
+from sagebridge_operators.backends.local.supervised_job import Job, JobFailed
 
 CODE = "/opt/ml/code"
 

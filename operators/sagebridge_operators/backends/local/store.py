@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote, unquote
 
-from sagebridge_operators.errors import BadUri, ObjectNotFound, StoreError
+from sagebridge_operators.run_errors import BadUri, ObjectNotFound, StoreError
 
 BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 PARTIAL = ".sagebridge-partial-"

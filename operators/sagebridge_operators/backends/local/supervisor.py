@@ -20,7 +20,8 @@ from typing import Any
 import sagebridge
 import sagebridge_operators
 from sagebridge.errors import SagebridgeError
-from sagebridge_operators.backends.local.job import (
+from sagebridge_operators.backends.local.database import Records
+from sagebridge_operators.backends.local.supervised_job import (
     TERMINAL,
     Job,
     JobFailed,
@@ -28,9 +29,8 @@ from sagebridge_operators.backends.local.job import (
     enter,
     job_folder,
 )
-from sagebridge_operators.backends.local.records import Records
-from sagebridge_operators.errors import RecordsError
-from sagebridge_operators.lifecycle import locks
+from sagebridge_operators.lifecycle import file_locks
+from sagebridge_operators.run_errors import RecordsError
 
 _SUPERVISOR_GONE = "the job's supervisor is gone, and the job with it"
 _CREATOR_GONE = "who asked for the job was killed before it was started; run it again"
@@ -49,7 +49,7 @@ def hold(
     path = job_folder(home, kind, name) / "supervisor.lock"
     with ExitStack() as stack:
         try:
-            lock = stack.enter_context(locks.hold(path, how))
+            lock = stack.enter_context(file_locks.hold(path, how))
         except OSError as error:
             raise RecordsError(str(path), error.strerror or str(error)) from error
         yield lock
@@ -168,11 +168,11 @@ def _claim(records: Records, kind: str, name: str) -> bool:
 def _supervise(job: Job) -> Outcome:
     try:
         if job.kind == "Processing":
-            from sagebridge_operators.backends.local.processing import run
+            from sagebridge_operators.backends.local.processing_job import run
         elif job.kind == "Training":
-            from sagebridge_operators.backends.local.training import run
+            from sagebridge_operators.backends.local.training_job import run
         else:
-            from sagebridge_operators.backends.local.transform import run
+            from sagebridge_operators.backends.local.transform_job import run
         return run(job)
     except JobFailed as failure:
         return failure.outcome

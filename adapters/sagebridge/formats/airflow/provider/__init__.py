@@ -7,39 +7,41 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sagebridge.formats.airflow.provider import jobs, services
-from sagebridge.formats.airflow.provider.task import Kind, under
+from sagebridge.formats.airflow.provider import aws_services, sagemaker_jobs
+from sagebridge.formats.airflow.provider.provider_task import Kind, under
 
 PACKAGE = "airflow.providers.amazon.aws.operators."
 CONDITION = "SageMakerConditionOperator"
 
 
-def _of(simple: jobs.Simple) -> Kind:
+def _of(simple: sagemaker_jobs.Simple) -> Kind:
     return Kind(simple.build, outputs=simple.outputs, names=simple.names)
 
 
 KINDS: Mapping[str, Kind] = {
     "SageMakerProcessingOperator": Kind(
-        jobs.processing,
+        sagemaker_jobs.processing,
         ("config", "output_files_to_xcom"),
-        outputs=jobs.processing_outputs,
-        names=jobs.PROCESSING.names,
+        outputs=sagemaker_jobs.processing_outputs,
+        names=sagemaker_jobs.PROCESSING.names,
     ),
-    "SageMakerTrainingOperator": _of(jobs.TRAINING),
-    "SageMakerTuningOperator": _of(jobs.TUNING),
-    "SageMakerModelOperator": _of(jobs.MODEL),
-    "SageMakerEndpointConfigOperator": _of(jobs.ENDPOINT_CONFIG),
+    "SageMakerTrainingOperator": _of(sagemaker_jobs.TRAINING),
+    "SageMakerTuningOperator": _of(sagemaker_jobs.TUNING),
+    "SageMakerModelOperator": _of(sagemaker_jobs.MODEL),
+    "SageMakerEndpointConfigOperator": _of(sagemaker_jobs.ENDPOINT_CONFIG),
     "SageMakerTransformOperator": Kind(
-        jobs.transform, outputs=jobs.transform_outputs, names=jobs.part_names("Transform")
+        sagemaker_jobs.transform,
+        outputs=sagemaker_jobs.transform_outputs,
+        names=sagemaker_jobs.part_names("Transform"),
     ),
     "SageMakerEndpointOperator": Kind(
-        jobs.endpoint,
+        sagemaker_jobs.endpoint,
         ("config", "operation"),
-        outputs=jobs.endpoint_outputs,
-        names=jobs.part_names("Endpoint"),
+        outputs=sagemaker_jobs.endpoint_outputs,
+        names=sagemaker_jobs.part_names("Endpoint"),
     ),
     "SageMakerRegisterModelVersionOperator": Kind(
-        services.register,
+        aws_services.register,
         (
             "image_uri",
             "model_url",
@@ -53,7 +55,7 @@ KINDS: Mapping[str, Kind] = {
         outputs=lambda _, name: under(name, "ModelPackageArn", rest=False),
     ),
     "SageMakerAutoMLOperator": Kind(
-        services.auto_ml,
+        aws_services.auto_ml,
         (
             "job_name",
             "s3_input",
@@ -69,16 +71,16 @@ KINDS: Mapping[str, Kind] = {
         outputs=lambda _, name: under(name, "BestCandidate"),
     ),
     "LambdaInvokeFunctionOperator": Kind(
-        services.invoke,
+        aws_services.invoke,
         ("function_name", "payload", "qualifier", "invocation_type", "client_context"),
     ),
     "EmrAddStepsOperator": Kind(
-        services.emr,
+        aws_services.emr,
         ("job_flow_id", "job_flow_name", "steps", "execution_role_arn"),
-        steps=services.emr_names,
-        outputs=services.emr_outputs,
+        steps=aws_services.emr_names,
+        outputs=aws_services.emr_outputs,
     ),
     "SqsPublishOperator": Kind(
-        services.sqs, ("sqs_queue", "message_content", *services.SQS_DROPPED)
+        aws_services.sqs, ("sqs_queue", "message_content", *aws_services.SQS_DROPPED)
     ),
 }

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from sagebridge.formats.sagemaker.rules.conditions import check_conditions
+from sagebridge.formats.sagemaker.rules.condition_rules import check_conditions
 from sagebridge.formats.sagemaker.rules.definition import Definition, Problem
-from sagebridge.formats.sagemaker.rules.dependencies import check_dependencies
-from sagebridge.formats.sagemaker.rules.envelope import check_envelope, check_parameters
-from sagebridge.formats.sagemaker.rules.expressions import check_expressions
-from sagebridge.formats.sagemaker.rules.policies import check_caches, check_retries
-from sagebridge.formats.sagemaker.rules.references import check_references
-from sagebridge.formats.sagemaker.rules.requests import check_requests
-from sagebridge.formats.sagemaker.rules.steps import check_steps
+from sagebridge.formats.sagemaker.rules.dependency_rules import check_dependencies
+from sagebridge.formats.sagemaker.rules.envelope_rules import check_envelope, check_parameters
+from sagebridge.formats.sagemaker.rules.expression_rules import check_expressions
+from sagebridge.formats.sagemaker.rules.policy_rules import check_caches, check_retries
+from sagebridge.formats.sagemaker.rules.reference_rules import check_references
+from sagebridge.formats.sagemaker.rules.request_rules import check_requests
+from sagebridge.formats.sagemaker.rules.step_rules import check_steps
 
 RULES: tuple[Callable[[Definition], Iterator[Problem]], ...] = (
     check_envelope,

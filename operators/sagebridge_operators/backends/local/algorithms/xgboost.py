@@ -20,7 +20,7 @@ import numpy.typing as npt
 import xgboost
 from scipy.sparse import csr_matrix  # type: ignore[import-untyped, unused-ignore]
 
-from sagebridge_operators.backends.local.algorithms.failure import UserError, base, report
+from sagebridge_operators.backends.local.algorithms.user_errors import UserError, base, report
 
 MODEL = "xgboost-model"
 CSV = frozenset({"csv", "text/csv"})

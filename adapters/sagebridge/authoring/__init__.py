@@ -1,0 +1,1 @@
+"""A pipeline being built by calls: what operators, flow functions and readers share."""

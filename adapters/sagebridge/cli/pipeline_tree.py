@@ -1,0 +1,169 @@
+"""A pipeline as a tree to read, and as JSON that says the same."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+from rich.tree import Tree
+
+from sagebridge.model.graph import edges
+from sagebridge.model.losses import Loss
+from sagebridge.model.parameters import Parameter
+from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
+from sagebridge.model.values import ABSENT, thaw
+from sagebridge.terminal.console import printable
+from sagebridge.terminal.wording import cache_words, condition_words, retry_words, value_words
+
+Marks = Mapping[str, Sequence[Loss]]
+"""The losses of each step that has any."""
+Waits = Mapping[str, Mapping[str, Sequence[str]]]
+"""For each step what it waits for, and why: data or depends_on."""
+
+_REASONS = {"data": "data", "depends_on": "DependsOn"}
+
+
+def waits(pipeline: Pipeline) -> Waits:
+    found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for source, target, reason in edges(pipeline.steps):
+        if reason in _REASONS and reason not in found[target][source]:
+            found[target][source].append(reason)
+    return found
+
+
+def as_tree(pipeline: Pipeline, marks: Marks) -> RenderableType:
+    steps = sum(1 for _ in walk(pipeline))
+    title = Text.assemble(
+        (printable(pipeline.name or "(no name)"), "bold"),
+        (f"  {_count(steps, 'step')}, {_count(len(pipeline.declared), 'parameter')}", "dim"),
+    )
+    parts: list[RenderableType] = [title]
+    if isinstance(pipeline.description, str):
+        parts.append(Text(printable(pipeline.description)))
+    for name, config in _tracking(pipeline):
+        said = ", ".join(f"{key} {value}" for key, value in config.items())
+        parts.append(Text(f"{name}: {printable(said)}", "dim"))
+    if pipeline.declared:
+        parameters = Tree("Parameters", guide_style="dim")
+        for parameter in pipeline.declared:
+            parameters.add(_parameter_line(parameter))
+        parts.append(parameters)
+    tree = Tree("Steps", guide_style="dim")
+    _add_steps(tree, pipeline.steps, waits(pipeline), marks)
+    return Group(*parts, tree)
+
+
+def _tracking(pipeline: Pipeline) -> Iterator[tuple[str, dict[str, str]]]:
+    """What tracks the executions: the experiment and the MLflow configuration."""
+    configs = {"experiment": pipeline.experiment_config, "mlflow": pipeline.mlflow_config}
+    for name, config in configs.items():
+        if isinstance(config, Mapping):
+            yield name, {key: value_words(value) for key, value in config.items()}
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def _parameter_line(parameter: Parameter) -> Text:
+    line = Text.assemble(
+        (printable(parameter.name), "bold"), f"  {printable(parameter.value_type)}"
+    )
+    if parameter.default is ABSENT:
+        line.append("  required", "yellow")
+    else:
+        line.append(f" = {printable(value_words(parameter.default))}")
+    if parameter.enum_values is not ABSENT:
+        choices = ", ".join(value_words(choice) for choice in parameter.enum_values)
+        line.append(f"  one of {printable(choices)}", "dim")
+    if isinstance(parameter.description, str):
+        line.append(f"  {printable(parameter.description)}", "dim")
+    return line
+
+
+def _add_steps(tree: Tree, steps: Sequence[Step], waiting: Waits, marks: Marks) -> None:
+    for step in steps:
+        branch = tree.add(_step_line(step, waiting))
+        for note in _notes(step):
+            branch.add(Text(printable(note), "dim"))
+        for loss in marks.get(step.name, ()):
+            line = f"! {loss.severity} in {loss.target}: {loss.what} [{loss.code}]"
+            branch.add(Text(printable(line), "yellow"))
+        if isinstance(step, ConditionStep):
+            holds = " and ".join(condition_words(one) for one in step.conditions or ()) or "always"
+            met = branch.add(Text.assemble(("if ", "green"), printable(holds)))
+            _add_steps(met, step.if_steps or (), waiting, marks)
+            if step.else_steps:
+                _add_steps(branch.add(Text("else", "red")), step.else_steps, waiting, marks)
+
+
+def _step_line(step: Step, waiting: Waits) -> Text:
+    line = Text.assemble((printable(step.name), "bold"), "  ", (printable(step.type), "cyan"))
+    after = [
+        f"{printable(name)} ({', '.join(_REASONS[reason] for reason in reasons)})"
+        if reasons != ["data"]
+        else printable(name)
+        for name, reasons in waiting.get(step.name, {}).items()
+    ]
+    if after:
+        line.append(f"  after {', '.join(after)}")
+    return line
+
+
+def _notes(step: Step) -> Iterator[str]:
+    if isinstance(step.display_name, str) and step.display_name != step.name:
+        yield step.display_name
+    if isinstance(step.description, str):
+        yield step.description
+    if step.type == "Fail" and isinstance(step.arguments, Mapping):
+        yield f"fails with {value_words(step.arguments.get('ErrorMessage'))}"
+    if step.cache is not ABSENT:
+        yield cache_words(step.cache)
+    for policy in step.retry_policies or ():
+        yield retry_words(policy)
+    for file in step.property_files or ():
+        yield f"property file {file.name}: {file.file_path} in output {file.output_name}"
+    for output in step.output_parameters or ():
+        yield f"returns {output.name}" + ("" if output.type is ABSENT else f": {output.type}")
+
+
+def as_json(pipeline: Pipeline, marks: Marks) -> dict[str, Any]:
+    """The same as JSON; an expression is its text, as in the tree."""
+    waiting = waits(pipeline)
+    return {
+        "name": pipeline.name,
+        **dict(_tracking(pipeline)),
+        "parameters": [_parameter_json(parameter) for parameter in pipeline.declared],
+        "steps": [_step_json(step, waiting, marks) for step in pipeline.steps],
+    }
+
+
+def _parameter_json(parameter: Parameter) -> dict[str, Any]:
+    result: dict[str, Any] = {"name": parameter.name, "type": parameter.value_type}
+    if parameter.default is not ABSENT:
+        result["default"] = thaw(parameter.default)
+    if parameter.enum_values is not ABSENT:
+        result["enum"] = thaw(parameter.enum_values)
+    if parameter.description is not ABSENT:
+        result["description"] = parameter.description
+    return result
+
+
+def _step_json(step: Step, waiting: Waits, marks: Marks) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "name": step.name,
+        "type": step.type,
+        "after": {name: list(why) for name, why in waiting.get(step.name, {}).items()},
+    }
+    if notes := list(_notes(step)):
+        result["notes"] = notes
+    if step.name in marks:
+        result["losses"] = [loss.as_json() for loss in marks[step.name]]
+    if isinstance(step, ConditionStep):
+        result["conditions"] = [condition_words(one) for one in step.conditions or ()]
+        result["if"] = [_step_json(inner, waiting, marks) for inner in step.if_steps or ()]
+        result["else"] = [_step_json(inner, waiting, marks) for inner in step.else_steps or ()]
+    return result

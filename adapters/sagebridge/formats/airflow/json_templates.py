@@ -1,0 +1,71 @@
+"""JSON text with Jinja templates in it, as the object that it becomes."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from sagebridge.formats.airflow.task_values import Ask, Values, is_template
+from sagebridge.model.expressions import is_expression, join
+from sagebridge.model.values import Object, Value
+
+_QUOTED, _BARE, _END = "\ue000", "\ue001", "\ue002"
+_MARK = re.compile(f"[{_QUOTED}{_BARE}]([0-9]+){_END}")
+_STRING_PART = re.compile(r'\\.|"', re.DOTALL)
+
+
+class _Unclear(Exception):
+    """Text that is no JSON object whatever its templates give."""
+
+
+def arguments_of(text: str, values: Values, ask: Ask) -> Object | None:
+    """The object that a JSON text is; None where its text does not say which."""
+    found: list[Value] = []
+    marked, quoted = "", False
+    for piece in values.pieces(text, ask) if is_template(text) else (text,):
+        if is_expression(piece):
+            mark = f"{_QUOTED if quoted else _BARE}{len(found)}{_END}"
+            marked += mark if quoted else f'"{mark}"'
+            found.append(piece)
+        elif isinstance(piece, str):
+            marked += piece
+            quotes = [one for one in _STRING_PART.findall(piece) if one == '"']
+            quoted ^= len(quotes) % 2 == 1
+        else:
+            marked += str(piece) if quoted else json.dumps(piece)
+    try:
+        parsed = json.loads(marked)
+        restored = _Restored(found, values).value(parsed)
+    except (ValueError, _Unclear):
+        return None
+    return restored if isinstance(restored, Object) else None
+
+
+class _Restored:
+    """Parsed JSON with the expressions back where their marks are."""
+
+    def __init__(self, found: list[Value], values: Values) -> None:
+        self.found, self.values = found, values
+
+    def value(self, parsed: Any) -> Value:
+        match parsed:
+            case dict():
+                if any(_MARK.search(name) for name in parsed):
+                    raise _Unclear
+                return Object({name: self.value(item) for name, item in parsed.items()})
+            case list():
+                return tuple(map(self.value, parsed))
+            case str():
+                return self._text(parsed)
+        return parsed
+
+    def _text(self, text: str) -> Value:
+        if whole := _MARK.fullmatch(text):
+            value = self.found[int(whole[1])]
+            return value if text[0] == _BARE else self.values.as_text(value)
+        parts = _MARK.split(text)
+        if len(parts) == 1:
+            return text
+        pieces = [self.found[int(part)] if at % 2 else part for at, part in enumerate(parts)]
+        return join("", *(piece for piece in pieces if not isinstance(piece, str) or piece))

@@ -1,0 +1,197 @@
+"""Operators that send one request, their ``config``; or those of a model and what serves it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sagebridge.formats.airflow.provider.provider_task import (
+    Task,
+    Undoable,
+    described,
+    name_of,
+    part_name,
+)
+from sagebridge.formats.airflow.task_values import (
+    RETURN_VALUE,
+    Output,
+    Part,
+    is_template,
+    json_path,
+)
+from sagebridge.model.expressions import Get, Member, json_get, properties_of
+from sagebridge.model.pipeline import PropertyFile, Step
+from sagebridge.model.values import Object, Value
+
+_ARTIFACTS = "/output/model.tar.gz"
+
+
+@dataclass(frozen=True, slots=True)
+class Simple:
+    """A step type whose request is ``config``; ``wrapper`` is the member of its XCom."""
+
+    type: str
+    job_name: str | None
+    wrapper: str
+    integers: tuple[str, ...] = ()
+
+    def build(self, task: Task) -> list[Step]:
+        request = task.request(task.operator.config, self.job_name, self.integers)
+        return [Step(task.name, self.type, arguments=request)]
+
+    def outputs(self, operator: Any, name: str) -> Output:
+        return described(**{self.wrapper: (name, operator.config)})
+
+    def names(self, operator: Any, name: str) -> Iterator[tuple[str, str, Get]]:
+        properties = properties_of(name)
+        own = self.job_name or "EndpointConfigName"
+        text = name_of(operator.config, own)
+        if text and self.type in ("Model", "EndpointConfig", "Processing", "Training"):
+            yield own, text, getattr(properties, own)._get
+        if text and self.type == "Training":
+            root = name_of(operator.config.get("OutputDataConfig"), "S3OutputPath").rstrip("/")
+            artifacts = properties.ModelArtifacts.S3ModelArtifacts._get
+            yield "S3ModelArtifacts", f"{root}/{text}{_ARTIFACTS}", artifacts
+
+
+PROCESSING = Simple(
+    "Processing",
+    "ProcessingJobName",
+    "Processing",
+    (
+        "ProcessingResources.ClusterConfig.InstanceCount",
+        "ProcessingResources.ClusterConfig.VolumeSizeInGB",
+        "StoppingCondition.MaxRuntimeInSeconds",
+    ),
+)
+TRAINING = Simple(
+    "Training",
+    "TrainingJobName",
+    "Training",
+    (
+        "ResourceConfig.InstanceCount",
+        "ResourceConfig.VolumeSizeInGB",
+        "StoppingCondition.MaxRuntimeInSeconds",
+    ),
+)
+TUNING = Simple(
+    "Tuning",
+    "HyperParameterTuningJobName",
+    "Tuning",
+    (
+        "HyperParameterTuningJobConfig.ResourceLimits.MaxNumberOfTrainingJobs",
+        "HyperParameterTuningJobConfig.ResourceLimits.MaxParallelTrainingJobs",
+        "TrainingJobDefinition.ResourceConfig.InstanceCount",
+        "TrainingJobDefinition.ResourceConfig.VolumeSizeInGB",
+        "TrainingJobDefinition.StoppingCondition.MaxRuntimeInSeconds",
+    ),
+)
+MODEL = Simple("Model", "ModelName", "Model")
+ENDPOINT_CONFIG = Simple(
+    "EndpointConfig", None, "EndpointConfig", ("ProductionVariants.InitialInstanceCount",)
+)
+_TRANSFORM_INTEGERS = (
+    "TransformResources.InstanceCount",
+    "MaxConcurrentTransforms",
+    "MaxPayloadInMB",
+)
+
+
+def processing(task: Task) -> list[Step]:
+    (step,) = PROCESSING.build(task)
+    files = getattr(task.operator, "output_files_to_xcom", None)
+    if not files:
+        return [step]
+    found = []
+    for file in files if isinstance(files, list | tuple) else [None]:
+        names = ("result_name", "output_name", "file_name")
+        parts = [file.get(name) for name in names] if isinstance(file, Mapping) else [None]
+        if not all(isinstance(part, str) and not is_template(part) for part in parts):
+            raise Undoable("its output_files_to_xcom are known only when the DAG runs")
+        found.append(PropertyFile(*parts))
+    what = "a file of output_files_to_xcom that is missing fails the step that reads it"
+    task.report("output-file", "info", what)
+    return [
+        Step(step.name, step.type, arguments=step.arguments, property_files=tuple(found)),
+    ]
+
+
+def processing_outputs(operator: Any, name: str) -> Output:
+    job = PROCESSING.outputs(operator, name)
+
+    def output(key: str, path: tuple[Part, ...]) -> Value:
+        match path if key == RETURN_VALUE else (key, *path):
+            case ("OutputFiles", str(file), *inside) if inside:
+                return json_get(name, file, json_path(inside))
+        return job(key, path)
+
+    return output
+
+
+def _parts(operator: Any, own: str) -> dict[str, Any]:
+    """The requests in a config that may hold those of other resources beside ``own``."""
+    config = operator.config
+    if isinstance(config, Mapping) and own in config:
+        return dict(config)
+    return {own: config}
+
+
+def transform(task: Task) -> list[Step]:
+    parts = _parts(task.operator, "Transform")
+    steps = list(_model_of(task, parts))
+    request = task.request(parts["Transform"], "TransformJobName", _TRANSFORM_INTEGERS)
+    if steps and "ModelName" in request:
+        model = Get("Steps", (Member(steps[0].name), Member("ModelName")))
+        request = Object({**request, "ModelName": model})
+    return [*steps, Step(task.name, "Transform", arguments=request)]
+
+
+def _model_of(task: Task, parts: Mapping[str, Any]) -> Iterator[Step]:
+    if parts.get("Model"):
+        name = part_name(task.name, "Model")
+        yield Step(name, "Model", arguments=task.request(parts["Model"], "ModelName", step=name))
+
+
+def transform_outputs(operator: Any, name: str) -> Output:
+    parts = _parts(operator, "Transform")
+    members = {"Transform": (name, parts["Transform"])}
+    if parts.get("Model"):
+        members["Model"] = (part_name(name, "Model"), parts["Model"])
+    return described(**members)
+
+
+def endpoint(task: Task) -> list[Step]:
+    parts = _parts(task.operator, "Endpoint")
+    steps = list(_model_of(task, parts))
+    if parts.get("EndpointConfig"):
+        name, integers = part_name(task.name, "EndpointConfig"), ENDPOINT_CONFIG.integers
+        request = task.request(parts["EndpointConfig"], None, integers, step=name)
+        steps.append(Step(name, "EndpointConfig", arguments=request))
+    if task.operator.operation == "update":
+        what = "operation='update' is not kept: SageMaker updates an endpoint that exists"
+        task.report("endpoint-update", "info", what)
+    return [*steps, Step(task.name, "Endpoint", arguments=task.request(parts["Endpoint"], None))]
+
+
+def endpoint_outputs(operator: Any, name: str) -> Output:
+    parts = _parts(operator, "Endpoint")
+    members = {"Endpoint": (name, parts["Endpoint"])}
+    if parts.get("EndpointConfig"):
+        members["EndpointConfig"] = (part_name(name, "EndpointConfig"), parts["EndpointConfig"])
+    return described(**members)
+
+
+def part_names(own: str) -> Callable[[Any, str], Iterator[tuple[str, str, Get]]]:
+    def names(operator: Any, name: str) -> Iterator[tuple[str, str, Get]]:
+        parts = _parts(operator, own)
+        for part, member in (("Model", "ModelName"), ("EndpointConfig", "EndpointConfigName")):
+            if text := name_of(parts.get(part), member):
+                yield part_get(part_name(name, part), member, text)
+        if own == "Endpoint" and (text := name_of(parts[own], "EndpointName")):
+            yield part_get(name, "EndpointName", text)
+
+    def part_get(step: str, member: str, text: str) -> tuple[str, str, Get]:
+        return member, text, Get("Steps", (Member(step), Member(member)))
+
+    return names

@@ -1,0 +1,379 @@
+"""Values of Airflow operators as values of the model: Jinja templates, XComArgs, plain JSON.
+
+A template is taken apart by Jinja's own lexer and parser and never rendered. What it asks for is a
+parameter, the output of a task, or something that a pipeline cannot know (a macro, a Variable, a
+filter): that raises :class:`Unsayable`, or is asked for at the start of the pipeline.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import PurePath
+from typing import Any, NamedTuple, TypeAlias
+
+from sagebridge.model.display import shown
+from sagebridge.model.expressions import (
+    Get,
+    Index,
+    Key,
+    Member,
+    Properties,
+    Token,
+    execution,
+    is_expression,
+    join,
+    parameter,
+    plain,
+)
+from sagebridge.model.values import Object, Value, same
+
+RETURN_VALUE = "return_value"
+Part: TypeAlias = "str | int"
+Output: TypeAlias = "Callable[[str, tuple[Part, ...]], Value]"
+"""What an XCom of a task is in the model, by its key and the path into it."""
+_MARKS = ("{{", "{%", "{#")
+_INTEGER = re.compile(r"\s*[+-]?[0-9]{1,18}\s*")
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_MAPS = frozenset(("Environment", "HyperParameters", "StaticHyperParameters", "return_value"))
+"""Members whose own members are data, not members of AWS's response."""
+_KEYED = {"Outputs": "OutputName", "ProcessingInputs": "InputName"}
+_RUN = {
+    **dict.fromkeys(
+        ("run_id", "dag_run.run_id", "ti.run_id", "task_instance.run_id"),
+        execution.pipeline_execution_id,
+    ),
+    **dict.fromkeys(
+        ("dag.dag_id", "dag_run.dag_id", "ti.dag_id", "task_instance.dag_id"),
+        execution.pipeline_name,
+    ),
+}
+
+
+class Unsayable(Exception):
+    """A value that is known only to Airflow at run time.
+
+    ``text`` is how the file asks for it, ``type`` the parameter type that the place takes.
+    """
+
+    def __init__(self, code: str, what: str, text: str = "") -> None:
+        self.code, self.what, self.text = code, what, text
+        self.type = "String"
+        super().__init__(what)
+
+
+class _Call(NamedTuple):
+    arguments: tuple[Any, ...]
+    keywords: dict[str, Any]
+
+
+Ask: TypeAlias = "Callable[[Unsayable], Value]"
+
+
+def refuse(unknown: Unsayable) -> Value:
+    """The way to ask of those who cannot be helped by a parameter."""
+    raise unknown
+
+
+@dataclass(slots=True)
+class Values:
+    """How the operators of one DAG are read. ``types`` are its parameters' declared types."""
+
+    dag: Any
+    types: Mapping[str, str]
+    outputs: dict[str, Output] = field(default_factory=dict)
+    _environment: Any = None
+    _odd: list[Any] = field(default_factory=list)
+
+    def of(
+        self,
+        value: Any,
+        ask: Ask = refuse,
+        *,
+        templated: bool = True,
+        integers: frozenset[str] = frozenset(),
+        at: str = "",
+    ) -> Value:
+        """A value with its expressions. ``integers`` are the dotted places that Airflow makes int.
+
+        ``ask`` says what stands for that which cannot be known; it may raise instead.
+        """
+
+        def inner(item: Any, name: str = "") -> Value:
+            here = f"{at}.{name}" if at and name else at or name
+            return self.of(item, ask, templated=templated, integers=integers, at=here)
+
+        match value:
+            case float() if not math.isfinite(value):
+                return ask(Unsayable("value", f"{value}, which is no number of JSON", str(value)))
+            case None | bool() | int() | float():
+                return value
+            case str():
+                return self._text(value, ask, at in integers) if templated else value
+            case Mapping():
+                return Object({str(name): inner(item, str(name)) for name, item in value.items()})
+            case list() | tuple():
+                return tuple(inner(item) for item in value)
+            case Enum():
+                return inner(value.value)
+            case PurePath():
+                return str(value)
+        if isinstance(value, Properties) or is_expression(value):
+            return plain(value)
+        if type(value).__name__ == "LiteralValue":
+            return self.of(value.value, ask, templated=False)
+        try:
+            return self._xcom(value)
+        except Unsayable as unknown:
+            return ask(unknown)
+
+    def _xcom(self, value: Any) -> Value:
+        kind = type(value).__name__
+        if kind == "DagParam":
+            return self._parameter(value._name, value._name)
+        if kind != "PlainXComArg":
+            what = "an XCom that is mapped, zipped or joined"
+            if not hasattr(value, "iter_references"):
+                what = f"a {kind}, which is no JSON value"
+            number = next((at for at, one in enumerate(self._odd) if one is value), len(self._odd))
+            self._odd += [value] if number == len(self._odd) else []
+            raise Unsayable("value", what, f"{kind}_{number + 1}" if number else kind)
+        return self._output(value.operator.task_id, value.key, ())
+
+    def _output(self, task: str, key: str, path: tuple[Part, ...]) -> Value:
+        parts = path if key == RETURN_VALUE else (key, *path)
+        text = ".".join(map(str, (task, *parts)))
+        if task not in self.outputs:
+            raise Unsayable("xcom", f"what task {shown(task)} hands on", text)
+        try:
+            return self.outputs[task](key, path)
+        except Unsayable as unknown:
+            raise Unsayable(unknown.code, unknown.what, text) from None
+
+    def _text(self, text: str, ask: Ask, integer: bool) -> Value:
+        if not is_template(text):
+            return int(text) if integer and _INTEGER.fullmatch(text) else text
+
+        def asked(unknown: Unsayable) -> Value:
+            unknown.type = "Integer" if integer else unknown.type
+            return ask(unknown)
+
+        try:
+            pieces = list(self.pieces(text, asked))
+        except Unsayable as unknown:
+            return asked(unknown)
+        if len(pieces) == 1:
+            return pieces[0] if integer else self.as_text(pieces[0])
+        parts: list[Value] = []
+        for piece in pieces:
+            if not is_expression(piece) and parts and isinstance(parts[-1], str):
+                parts[-1] += str(piece)
+            elif not isinstance(piece, str) or piece:
+                parts.append(piece if is_expression(piece) else str(piece))
+        if all(isinstance(part, str) for part in parts):
+            return "".join(parts)
+        return join("", *parts)
+
+    def as_text(self, value: Value) -> Value:
+        """What a text that is one expression is: a text too, where no native types are rendered."""
+        if self.native:
+            return value
+        if not is_expression(value):
+            return str(value)
+        if isinstance(value, Get) and value.root == "Parameters":
+            return value if self.types.get(value.name, "String") == "String" else join("", value)
+        return value
+
+    @property
+    def native(self) -> bool:
+        return bool(getattr(self.dag, "render_template_as_native_obj", False))
+
+    def pieces(self, text: str, ask: Ask) -> Iterator[Value]:
+        """The literal and the asked-for parts of a template."""
+        from jinja2 import TemplateError
+
+        raw: list[str] | None = None
+        try:
+            tokens = list(self._jinja.lexer.tokeniter(text, None))
+            self._jinja.parse(text)
+        except TemplateError as error:
+            raise Unsayable("template", f"a template that Jinja refuses ({error})", text) from None
+        for _, kind, part in tokens:
+            if kind == "variable_begin":
+                raw = []
+            elif kind == "variable_end" and raw is not None:
+                yield self._asked("".join(raw).strip(), ask)
+                raw = None
+            elif raw is not None:
+                raw.append(part)
+            elif kind == "data":
+                yield part
+            elif kind == "block_begin":
+                raise Unsayable("template", "a template with Jinja statements", text)
+
+    def _asked(self, text: str, ask: Ask) -> Value:
+        try:
+            return self.expression(text)
+        except Unsayable as unknown:
+            return ask(Unsayable(unknown.code, unknown.what, unknown.text or text))
+
+    @property
+    def _jinja(self) -> Any:
+        if self._environment is None:
+            self._environment = self.dag.get_template_env()
+        return self._environment
+
+    def expression(self, text: str) -> Value:
+        """The value of what stands between ``{{`` and ``}}``."""
+        from jinja2 import TemplateError
+
+        try:
+            (output,) = self._jinja.parse(f"{{{{ {text} }}}}").body
+            (node,) = output.nodes
+        except (TemplateError, ValueError):
+            raise Unsayable("template", "no Jinja expression", text) from None
+        return self._evaluate(node, text)
+
+    def _evaluate(self, node: Any, text: str) -> Value:
+        match type(node).__name__:
+            case "Const":
+                return node.value
+            case "TemplateData":
+                return node.data
+            case "Concat":
+                return join("", *(self._evaluate(part, text) for part in node.nodes))
+            case "Filter":
+                raise Unsayable("filter", f"the Jinja filter {node.name!r}", text)
+            case "Name" | "Getattr" | "Getitem" | "Call":
+                return self._lookup(_chain(node), text)
+        raise Unsayable("template", "a Jinja expression that computes", text)
+
+    def _lookup(self, chain: Sequence[Any], text: str) -> Value:
+        match list(chain):
+            case ["params", str(name)] | ["params", "get", _Call((str(name), *_), _)]:
+                return self._parameter(name, text)
+            case ["dag_run", "conf", str(name)] if name != "get":
+                return self._parameter(name, text)
+            case ["dag_run", "conf", "get", _Call((str(name), *default), _)]:
+                self._check_default(name, default, text)
+                return self._parameter(name, text)
+            case ["ti" | "task_instance", "xcom_pull", _Call() as call, *path]:
+                return self._pulled(call, tuple(path), text)
+            case ["var", *_]:
+                raise Unsayable("variable", "an Airflow Variable", text)
+            case ["conn", *_]:
+                raise Unsayable("connection", "an Airflow Connection", text)
+            case ["params" | None, *_]:
+                raise Unsayable("template", "a Jinja expression that computes", text)
+            case ["ti" | "task_instance", *rest] if None in rest:
+                raise Unsayable("template", "a Jinja expression that computes", text)
+        if all(isinstance(one, str) for one in chain) and (known := ".".join(chain)) in _RUN:
+            return _RUN[known]
+        raise Unsayable("macro", "what only Airflow knows of a run", text)
+
+    def _parameter(self, name: str, text: str) -> Value:
+        if name not in self.types:
+            what = f"the parameter {shown(name)}, which the DAG does not declare"
+            raise Unsayable("parameter", what, name if _WORD.fullmatch(name) else text)
+        return parameter(name)
+
+    def _check_default(self, name: str, default: Sequence[Any], text: str) -> None:
+        """``conf`` has what a run is started with: its default is not that of the DAG's param."""
+        if name in self.types and default:
+            param = self.dag.params.get_param(name)
+            if not (param.has_value and same(param.value, default[0])):
+                what = f"a default other than that of the param {shown(name)}"
+                raise Unsayable("parameter", what, text)
+
+    def _pulled(self, call: _Call, path: tuple[Any, ...], text: str) -> Value:
+        given = dict(zip(("task_ids", "dag_id", "key"), call.arguments, strict=False))
+        given.update(call.keywords)
+        tasks, key = given.pop("task_ids", None), given.pop("key", RETURN_VALUE)
+        own = given.pop("dag_id", None) in (None, self.dag.dag_id)
+        if isinstance(tasks, list) and len(tasks) == 1 and path[:1] == (0,):
+            tasks, path = tasks[0], path[1:]
+        plain_path = all(isinstance(part, str) or part in range(10**6) for part in path)
+        if not own or given or not isinstance(tasks, str) or not plain_path:
+            raise Unsayable("xcom", "an XCom that is not one task's of this run", text)
+        return self._output(tasks, key, path)
+
+
+def _chain(node: Any) -> list[Any]:
+    """``a.b['c'](d)`` as ``["a", "b", "c", call]``; None stands for what is no constant."""
+    from jinja2 import nodes
+
+    links: list[Any] = []
+    while not isinstance(node, nodes.Name):
+        links.append(_link(node))
+        if not isinstance(node, nodes.Getattr | nodes.Getitem | nodes.Call):
+            return list(reversed(links))
+        node = node.node
+    return [node.name, *reversed(links)]
+
+
+def _link(node: Any) -> Any:
+    from jinja2 import nodes
+
+    try:
+        match type(node).__name__:
+            case "Getattr":
+                return node.attr
+            case "Getitem":
+                return node.arg.as_const()
+            case "Call" if node.dyn_args is None and node.dyn_kwargs is None:
+                arguments = tuple(one.as_const() for one in node.args)
+                return _Call(arguments, {one.key: one.value.as_const() for one in node.kwargs})
+    except nodes.Impossible:
+        pass
+    return None
+
+
+def tokens_of(config: Any, path: Sequence[Part]) -> tuple[Token, ...]:
+    """A path into a Describe response as tokens, list items by name where the request names them.
+
+    ``config`` is the request that made what is described.
+    """
+    tokens: list[Token] = []
+    name = ""
+    for part in path:
+        if isinstance(part, int):
+            item = config[part] if isinstance(config, list) and -1 < part < len(config) else {}
+            key = item.get(_KEYED.get(name)) if isinstance(item, Mapping) else None
+            literal = isinstance(key, str) and not any(mark in key for mark in _MARKS)
+            tokens.append(Key(str(key)) if literal else Index(part))
+            config, name = item, ""
+        else:
+            plain_name = _WORD.fullmatch(part) is not None and name not in _MAPS
+            tokens.append(Member(part) if plain_name else Key(part))
+            config = config.get(part) if isinstance(config, Mapping) else None
+            name = part
+    return tuple(tokens)
+
+
+def json_path(path: Sequence[Part]) -> str:
+    """A path into a JSON document, as ``Std:JsonGet`` takes it."""
+    return "".join(str(token) for token in tokens_of(None, path)).removeprefix(".")
+
+
+def identifier(text: str) -> str:
+    """A parameter's name for what a template asks for: ``var_value_bucket``."""
+    return re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_")[:64] or "value"
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Every text inside a value of an operator."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from texts(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from texts(item)
+
+
+def is_template(value: Any) -> bool:
+    return any(mark in text for text in texts(value) for mark in _MARKS)

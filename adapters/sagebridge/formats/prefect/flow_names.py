@@ -1,0 +1,69 @@
+"""What a flow file may import of ours, and what it means to the reader of its source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sagebridge.authoring.pipeline_builder import Draft, Handle
+from sagebridge.formats.python.function_source import of_definition
+from sagebridge.formats.step_forms import FORMS
+from sagebridge.model import conditions, expressions, pipeline, values
+
+PACKAGE = "sagebridge_operators.prefect"
+STOP_JOBS = object()
+"""The hook of a flow that stops its jobs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A module that a file imports as a whole."""
+
+    members: Mapping[str, Any]
+
+
+def words(draft: Draft, source: str) -> dict[str, Any]:
+    """What a flow file may import of ours, with step functions that add to ``draft``."""
+
+    def function(type_: str) -> Callable[..., Handle]:
+        return lambda name, **arguments: draft.step(type_, name, **arguments)
+
+    def step(type: str, name: str, **arguments: Any) -> Handle:
+        return draft.step(type, name, **arguments)
+
+    def python(name: str, function: Any, **arguments: Any) -> Handle:
+        return draft.python(name, of_definition(function, source), **arguments)
+
+    plain = (
+        *(getattr(conditions, name) for name in _CONDITIONS),
+        *(getattr(expressions, name) for name in _EXPRESSIONS),
+        *(getattr(pipeline, name) for name in _RECORDS),
+    )
+    return {
+        **{form.function: function(form.type) for form in FORMS.values()},
+        **{one.__name__: one for one in plain},
+        "ABSENT": values.ABSENT,
+        "execution": expressions.execution,
+        "step": step,
+        "python": python,
+        "shell": draft.shell,
+        "begin": draft.begin,
+        "finish": draft.finish,
+        "stop_jobs": STOP_JOBS,
+    }
+
+
+_CONDITIONS = (
+    "equals",
+    "greater_than",
+    "greater_than_or_equal_to",
+    "is_in",
+    "less_than",
+    "less_than_or_equal_to",
+    "not_",
+    "or_",
+    "other_condition",
+)
+_EXPRESSIONS = ("JsonGet", "get", "join", "json_get", "json_get_s3", "parameter")
+_RECORDS = ("CacheConfig", "OutputParameter", "PropertyFile", "RetryPolicy")

@@ -1,0 +1,71 @@
+"""The names of a flow file as its flows see them: imports, helper functions, constants."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sagebridge.authoring.pipeline_builder import Draft
+from sagebridge.formats.prefect.flow_names import PACKAGE, Module, words
+from sagebridge.formats.prefect.source_interpreter import PLAIN, Beyond, Fault, Interpreter
+
+_CHANGEABLE = (list, dict, ast.FunctionDef)
+
+
+def module_names(tree: ast.Module, draft: Draft, source: str = "") -> dict[str, Any]:
+    """The names of a file as its flows see them; what is not understood raises when it is used."""
+    ours = words(draft, source)
+    names: dict[str, Any] = {}
+    interpreter = Interpreter(draft, names)
+    for node in tree.body:
+        match node:
+            case ast.ImportFrom(module=module, names=aliases):
+                for alias in aliases:
+                    known = module == PACKAGE and alias.name in ours
+                    names[alias.asname or alias.name] = (
+                        ours[alias.name] if known else Beyond(node, f"{module}.{alias.name}")
+                    )
+            case ast.Import(names=aliases):
+                for alias in aliases:
+                    name = alias.asname or alias.name.partition(".")[0]
+                    known = alias.name == PACKAGE and alias.asname is not None
+                    names[name] = Module(ours) if known else Beyond(node, f"module {alias.name}")
+            case ast.FunctionDef(name=name):
+                names[name] = node
+            case ast.ClassDef(name=name) | ast.AsyncFunctionDef(name=name):
+                names[name] = Beyond(node, f"the name {name!r}")
+            case (
+                ast.Assign(targets=[ast.Name(id=name)], value=value)
+                | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
+            ):
+                try:
+                    names[name] = interpreter.value(value, {})
+                except (Beyond, Fault) as error:
+                    if _may_change(value, names):
+                        _forget_constants(node, names)
+                    names[name] = Beyond(node, str(error))
+            case ast.If(test=ast.Compare(left=ast.Name(id="__name__"))):
+                pass
+            case ast.Expr(value=value) if not _may_change(value, names):
+                pass
+            case _:
+                _forget_constants(node, names)
+    return names
+
+
+def _may_change(node: ast.expr, names: Mapping[str, Any]) -> bool:
+    """Whether an expression calls a function of the file, or one that is given a list or dict."""
+    calls = any(isinstance(one, ast.Call) for one in ast.walk(node))
+    return calls and any(isinstance(names.get(one), _CHANGEABLE) for one in _mentioned(node))
+
+
+def _forget_constants(node: ast.stmt, names: dict[str, Any]) -> None:
+    """After a statement that is not followed no constant is known to be what it was."""
+    beyond = Beyond(node, "what a statement of the module makes of it")
+    constants = [name for name, value in names.items() if isinstance(value, PLAIN)]
+    names.update(dict.fromkeys((*constants, *_mentioned(node)), beyond))
+
+
+def _mentioned(node: ast.AST) -> Iterator[str]:
+    return (one.id for one in ast.walk(node) if isinstance(one, ast.Name))

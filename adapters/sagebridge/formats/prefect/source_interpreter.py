@@ -1,0 +1,389 @@
+"""Flow files of our form to the model, from their source: nothing of them is executed.
+
+The form is what the writer makes and what a person makes of it: a call a step, arguments that are
+literals, references, module constants or the flow's own arguments; guarded blocks, or plain ``if``
+on a condition; helper functions of the same file, and loops over what is written out. What goes
+beyond it raises :class:`Beyond`, with its line.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from sagebridge.authoring.pipeline_builder import Check, Draft, Handle
+from sagebridge.errors import SagebridgeError
+from sagebridge.formats.prefect.flow_names import Module
+from sagebridge.formats.python.function_source import NotSelfContained
+from sagebridge.model import expressions
+from sagebridge.model.expressions import Join, Properties, is_expression
+
+_OPERATORS: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
+PLAIN = (str, int, float, bool, list, tuple, dict)
+_LONGEST = 1_000_000
+"""Characters, bits and members of what is computed."""
+_WIDEST = 10_000
+"""Bits of a whole number: Python writes no more than 4300 digits."""
+_MOST = 3_000_000
+"""What is followed of a flow or module: rounds of loops, calls, sizes of what has a name."""
+
+
+class Beyond(Exception):
+    """A place of the source that says more than the form does."""
+
+    def __init__(self, node: ast.AST, what: str) -> None:
+        self.line = getattr(node, "lineno", 1)
+        super().__init__(what)
+
+
+class Fault(Exception):
+    """A place of the source that says something wrong."""
+
+    def __init__(self, node: ast.AST, error: Exception) -> None:
+        self.line = getattr(node, "lineno", 1)
+        super().__init__(str(error))
+
+
+class _Returned(Exception):
+    """A ``return``, on its way to the call."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+@dataclass(frozen=True, slots=True)
+class _Branch:
+    """``check.met`` or ``check.unmet``."""
+
+    check: Check
+    met: bool
+
+
+@dataclass(slots=True)
+class Interpreter:
+    """Evaluates one flow's body into ``draft``; ``lines`` are those of the steps it makes."""
+
+    draft: Draft
+    module: Mapping[str, Any]
+    lines: dict[str, int] = field(default_factory=dict)
+    _depth: int = 0
+    _followed: int = 0
+
+    def flow(self, function: ast.FunctionDef) -> None:
+        """The body of a flow. Raises :class:`Beyond` or :class:`Fault`."""
+        scope: dict[str, Any] = {
+            name: expressions.parameter(parameter.name)
+            for name, parameter in self.draft.parameters.items()
+        }
+        for argument in (*function.args.args, *function.args.kwonlyargs):
+            scope.setdefault(argument.arg, Beyond(argument, f"the argument {argument.arg!r}"))
+        try:
+            self._block(function.body, scope)
+        except _Returned:
+            return
+        raise Beyond(function, "it does not end in `return finish()`")
+
+    def _block(self, body: list[ast.stmt], scope: dict[str, Any]) -> None:
+        for statement in body:
+            self._statement(statement, scope)
+
+    def _statement(self, node: ast.stmt, scope: dict[str, Any]) -> None:
+        match node:
+            case ast.Expr(value=ast.Constant()) | ast.Pass():
+                pass
+            case ast.Expr(value=value):
+                self.value(value, scope)
+            case ast.Assign(targets=targets, value=value):
+                result = self.value(value, scope)
+                for target in targets:
+                    self._bind(target, result, scope)
+            case ast.AnnAssign(target=target, value=ast.expr() as value):
+                self._bind(target, self.value(value, scope), scope)
+            case ast.With(items=[ast.withitem(context_expr=item, optional_vars=None)]):
+                guard = self.value(item, scope)
+                if not isinstance(guard, _Branch):
+                    raise Beyond(item, "a block that is no branch of a condition")
+                with self.draft.branch(guard.check.name, met=guard.met):
+                    self._block(node.body, scope)
+            case ast.If():
+                self._if(node, scope)
+            case ast.For(target=target, iter=iterated, body=body, orelse=[]):
+                for item in self._items(iterated, scope):
+                    self._follow(node, 1)
+                    self._bind(target, item, scope)
+                    self._block(body, scope)
+            case ast.Return(value=value):
+                raise _Returned(None if value is None else self.value(value, scope))
+            case _:
+                raise Beyond(node, f"a statement of the kind {type(node).__name__}")
+
+    def _if(self, node: ast.If, scope: dict[str, Any]) -> None:
+        test, met = node.test, True
+        while isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+            test, met = test.operand, not met
+        check = self.value(test, scope)
+        if isinstance(check, bool):
+            self._block(node.body if check is met else node.orelse, scope)
+            return
+        if not isinstance(check, Check):
+            raise Beyond(node, "an `if` on something other than a condition")
+        for body, taken in ((node.body, met), (node.orelse, not met)):
+            if _leaves(body):
+                raise Beyond(node, "a branch that leaves the flow")
+            if body:
+                with self.draft.branch(check.name, met=taken):
+                    self._block(body, scope)
+
+    def _bind(self, target: ast.expr, value: Any, scope: dict[str, Any]) -> None:
+        match target:
+            case ast.Name(id=name):
+                scope[name] = value
+            case ast.Tuple(elts=targets) | ast.List(elts=targets) if isinstance(
+                value, list | tuple
+            ):
+                if len(targets) != len(value):
+                    raise Beyond(target, "an assignment of another length")
+                for one, item in zip(targets, value, strict=True):
+                    self._bind(one, item, scope)
+            case _:
+                raise Beyond(target, "an assignment to something other than a name")
+
+    def _items(self, node: ast.expr, scope: dict[str, Any]) -> list[Any]:
+        items = self.value(node, scope)
+        if not isinstance(items, list | tuple | dict):
+            raise Beyond(node, "a loop over what is known only at run time")
+        return list(items)
+
+    def value(self, node: ast.expr, scope: dict[str, Any]) -> Any:
+        """The value of an expression."""
+        match node:
+            case ast.Constant(value=value) if not isinstance(value, bytes | complex):
+                return value
+            case ast.Name(id=name):
+                return self._name(node, name, scope)
+            case ast.Dict(keys=keys, values=items):
+                return dict(self._members(keys, items, scope))
+            case ast.List(elts=items):
+                return self._sequence(items, scope)
+            case ast.Tuple(elts=items):
+                return tuple(self._sequence(items, scope))
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                return self._computed(node, operator.neg, self.value(operand, scope))
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
+                operands = (self.value(left, scope), self.value(right, scope))
+                return self._computed(node, _OPERATORS[type(op)], *operands)
+            case ast.JoinedStr(values=parts):
+                return self._text(node, parts, scope)
+            case ast.Attribute(value=base, attr=name):
+                return self._attribute(node, self.value(base, scope), name)
+            case ast.Subscript(value=base, slice=key):
+                return self._item(node, self.value(base, scope), self.value(key, scope))
+            case ast.Call():
+                return self._call(node, scope)
+        raise Beyond(node, f"an expression of the kind {type(node).__name__}")
+
+    def _name(self, node: ast.expr, name: str, scope: dict[str, Any]) -> Any:
+        for names in (scope, self.module):
+            if name in names:
+                if isinstance(names[name], Beyond):
+                    raise names[name]
+                self._follow(node, _size(names[name], _MOST - self._followed))
+                return names[name]
+        raise Beyond(node, f"the name {name!r}")
+
+    def _follow(self, node: ast.AST, much: int) -> None:
+        self._followed += much
+        if self._followed > _MOST:
+            raise Beyond(node, "more than can be followed")
+
+    def _members(
+        self, keys: list[ast.expr | None], items: list[ast.expr], scope: dict[str, Any]
+    ) -> Iterator[tuple[str, Any]]:
+        for key, item in zip(keys, items, strict=True):
+            value = self.value(item, scope)
+            if key is None:
+                if not isinstance(value, dict):
+                    raise Beyond(item, "members that are known only at run time")
+                yield from value.items()
+                continue
+            name = self.value(key, scope)
+            if not isinstance(name, str):
+                raise Beyond(key, "a member that is not called by a text")
+            yield name, value
+
+    def _sequence(self, items: list[ast.expr], scope: dict[str, Any]) -> list[Any]:
+        result: list[Any] = []
+        for item in items:
+            if isinstance(item, ast.Starred):
+                result += self._items(item.value, scope)
+            else:
+                result.append(self.value(item, scope))
+        return result
+
+    def _computed(self, node: ast.expr, function: Callable[..., Any], *operands: Any) -> Any:
+        if not all(isinstance(one, PLAIN) and _size(one) <= _LONGEST for one in operands):
+            raise Beyond(node, "a computation with what is known only at run time")
+        if function is operator.mul and not all(isinstance(one, int | float) for one in operands):
+            raise Beyond(node, "a repetition")
+        try:
+            result = function(*operands)
+        except (ArithmeticError, TypeError) as error:
+            raise Fault(node, error) from error
+        if isinstance(result, int) and result.bit_length() > _WIDEST:
+            raise Beyond(node, "a number of too many digits")
+        return result
+
+    def _text(self, node: ast.expr, parts: list[ast.expr], scope: dict[str, Any]) -> Any:
+        """An f-string: a text where all is known, else the Join that it means."""
+        found: list[Any] = []
+        for part in parts:
+            if isinstance(part, ast.FormattedValue):
+                if part.format_spec is not None or part.conversion not in (-1, 115):
+                    raise Beyond(part, "a format in an f-string")
+                value = self.value(part.value, scope)
+                value = value._get if isinstance(value, Properties) else value
+            else:
+                value = self.value(part, scope)
+            if isinstance(value, str | int | float) and not isinstance(value, bool):
+                if found and isinstance(found[-1], str):
+                    found[-1] += str(value)
+                else:
+                    found.append(str(value))
+            elif is_expression(value):
+                found.append(value)
+            else:
+                raise Beyond(node, "an f-string of something else than texts, numbers, references")
+        if all(isinstance(one, str) for one in found):
+            return "".join(found)
+        return Join(tuple(found), "")
+
+    def _attribute(self, node: ast.expr, base: Any, name: str) -> Any:
+        match base:
+            case Check() if name in ("met", "unmet"):
+                return lambda: _Branch(base, name == "met")
+            case Handle() if name == "properties":
+                return base.properties
+            case Handle() if name == "name":
+                return base.name
+            case Properties() if not name.startswith("_"):
+                return getattr(base, name)
+            case Module(members) if name in members:
+                return members[name]
+        if base is expressions.execution and not name.startswith("_") and hasattr(base, name):
+            return getattr(base, name)
+        raise Beyond(node, f"the attribute {name!r}")
+
+    def _item(self, node: ast.expr, base: Any, key: Any) -> Any:
+        if isinstance(base, Properties | dict | list | tuple) and isinstance(key, str | int):
+            try:
+                return base[key]  # type: ignore[index]
+            except (LookupError, TypeError) as error:
+                raise Fault(node, error) from error
+        raise Beyond(node, "an item of what is known only at run time")
+
+    def _call(self, node: ast.Call, scope: dict[str, Any]) -> Any:
+        function = self.value(node.func, scope)
+        positional = self._sequence(node.args, scope)
+        named = dict(self._keywords(node.keywords, scope))
+        if isinstance(function, ast.FunctionDef):
+            return self._helper(node, function, positional, named)
+        if not callable(function):
+            raise Beyond(node, "a call of something that is no function of ours")
+        try:
+            result = function(*positional, **named)
+        except NotSelfContained as why:
+            raise Beyond(node, f"a function that {why}") from None
+        except (TypeError, ValueError, AttributeError, SagebridgeError) as error:
+            raise Fault(node, error) from error
+        if isinstance(result, Handle):
+            self.lines.setdefault(result.name, node.lineno)
+        return result
+
+    def _keywords(
+        self, keywords: list[ast.keyword], scope: dict[str, Any]
+    ) -> Iterator[tuple[str, Any]]:
+        for keyword in keywords:
+            value = self.value(keyword.value, scope)
+            if keyword.arg is not None:
+                yield keyword.arg, value
+            elif isinstance(value, dict):
+                yield from value.items()
+            else:
+                raise Beyond(keyword.value, "arguments that are known only at run time")
+
+    def _helper(
+        self,
+        node: ast.Call,
+        function: ast.FunctionDef,
+        positional: list[Any],
+        named: dict[str, Any],
+    ) -> Any:
+        """A call of a function of the same file."""
+        arguments = function.args
+        if arguments.vararg or arguments.kwarg or arguments.posonlyargs or function.decorator_list:
+            raise Beyond(node, f"a call of {function.name}, whose signature is more than names")
+        if self._depth > 50:
+            raise Beyond(node, "a function that calls itself")
+        self._follow(node, 1)
+        asked = [one.arg for one in arguments.args]
+        scope = dict(zip(asked, positional, strict=False)) | named
+        for name, default in _defaults(arguments):
+            if name not in scope:
+                scope[name] = self.value(default, {})
+        known = {*asked, *(one.arg for one in arguments.kwonlyargs)}
+        if len(positional) > len(asked) or set(scope) != known:
+            raise Fault(node, TypeError(f"the arguments do not fit {function.name}()"))
+        with self._deeper():
+            try:
+                self._block(function.body, scope)
+            except _Returned as returned:
+                return returned.value
+        return None
+
+    @contextmanager
+    def _deeper(self) -> Iterator[None]:
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+
+
+def _defaults(arguments: ast.arguments) -> Iterator[tuple[str, ast.expr]]:
+    with_default = arguments.args[len(arguments.args) - len(arguments.defaults) :]
+    for argument, default in zip(with_default, arguments.defaults, strict=True):
+        yield argument.arg, default
+    for argument, asked in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+        if asked is not None:
+            yield argument.arg, asked
+
+
+def _leaves(body: list[ast.stmt]) -> bool:
+    return any(isinstance(node, ast.Return) for one in body for node in ast.walk(one))
+
+
+def _size(value: Any, most: int = _LONGEST) -> int:
+    """Characters, bits and members, those of members too; beyond ``most`` it is not counted on."""
+    size, pending = 0, [value]
+    while pending and size <= most:
+        match pending.pop():
+            case str() as text:
+                size += len(text)
+            case int() as number:
+                size += number.bit_length()
+            case list() | tuple() as items:
+                size += len(items)
+                pending += items
+            case dict() as members:
+                size += len(members)
+                pending += members.values()
+    return size

@@ -1,0 +1,226 @@
+"""What a flow asks of Prefect, answered by the trace: nothing runs, no server is spoken to."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from importlib import import_module
+from typing import Any
+
+from sagebridge.formats.prefect.tracing.flow_trace import FlowTrace
+from sagebridge.formats.prefect.tracing.symbols import Symbol
+from sagebridge.formats.python.import_guard import Refused
+from sagebridge.model.expressions import execution
+
+_WAITS = "it waits for a person"
+_REFUSED = {
+    "prefect.deployments.arun_deployment": "it runs a deployment",
+    "prefect.deployments.run_deployment": "it runs a deployment",
+    "prefect.flow_runs.apause_flow_run": _WAITS,
+    "prefect.flow_runs.asuspend_flow_run": _WAITS,
+    "prefect.flow_runs.pause_flow_run": _WAITS,
+    "prefect.flow_runs.suspend_flow_run": _WAITS,
+    "prefect.pause_flow_run": _WAITS,
+    "prefect.suspend_flow_run": _WAITS,
+}
+_KNOWN = {
+    ("flow_run", "flow_name"): execution.pipeline_name,
+    ("flow_run", "id"): execution.pipeline_execution_id,
+}
+_STATES = ("Cancelled", "Completed", "Crashed", "Failed")
+
+
+def replace(traced: list[FlowTrace]) -> None:
+    """Has Prefect, in this process, tell the trace that is last in ``traced`` what is asked."""
+    _replace_tasks(traced)
+    _replace_limits(traced)
+    _replace_server(traced)
+    _replace_runtime(traced)
+    _replace_states()
+
+
+def _replace_tasks(traced: list[FlowTrace]) -> None:
+    from prefect import Flow, Task, futures
+
+    def state(return_state: bool) -> None:
+        if return_state:
+            traced[-1].refuse("task-state", "it looks at the state of a task as it runs")
+
+    def call(
+        self: Any, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any
+    ) -> Any:
+        state(return_state)
+        return traced[-1].task(self, args, kwargs, wait_for, blocks=True)._value
+
+    def submit(
+        self: Any, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any
+    ) -> Any:
+        state(return_state)
+        return traced[-1].task(self, args, kwargs, wait_for, blocks=False)
+
+    def delay(self: Any, *args: Any, **kwargs: Any) -> Any:
+        traced[-1].refuse("task-state", "a task is left to another process")
+
+    def mapped(
+        self: Any,
+        *args: Any,
+        return_state: bool = False,
+        wait_for: Any = None,
+        deferred: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        state(return_state)
+        return traced[-1].mapped(self, args, kwargs, wait_for)
+
+    def called(
+        self: Any, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any
+    ) -> Any:
+        if not traced:
+            raise Refused("runs a flow")
+        state(return_state)
+        return traced[-1].subflow(self, args, kwargs)
+
+    def wait(waited: Any, timeout: Any = None) -> Any:
+        for one in waited:
+            one.wait()
+        return futures.DoneAndNotDoneFutures(set(waited), set())
+
+    for name, method in {
+        "__call__": call,
+        "submit": submit,
+        "map": mapped,
+        "delay": delay,
+        "apply_async": delay,
+    }.items():
+        setattr(Task, name, method)
+    Flow.__call__ = called
+    futures.wait = wait
+    futures.as_completed = lambda waited, timeout=None: iter(list(waited))
+
+
+def _replace_limits(traced: list[FlowTrace]) -> None:
+    def rated(names: Any, *args: Any, **kwargs: Any) -> None:
+        if traced:
+            traced[-1].assume("concurrency", f"the limit {names} limits nothing")
+
+    async def rated_later(names: Any, *args: Any, **kwargs: Any) -> None:
+        rated(names)
+
+    @contextmanager
+    def limited(names: Any, *args: Any, **kwargs: Any) -> Iterator[None]:
+        rated(names)
+        yield
+
+    @asynccontextmanager
+    async def limited_later(names: Any, *args: Any, **kwargs: Any) -> AsyncIterator[None]:
+        rated(names)
+        yield
+
+    def pause(seconds: float) -> None:
+        if traced:
+            traced[-1].assume("engine-option", "it pauses: a pipeline does not")
+
+    _set("prefect.concurrency.sync.concurrency", limited)
+    _set("prefect.concurrency.sync.rate_limit", rated)
+    _set("prefect.concurrency.asyncio.concurrency", limited_later)
+    _set("prefect.concurrency.asyncio.rate_limit", rated_later)
+    setattr(time, "sleep", pause)  # noqa: B010 - of another type
+
+
+def _replace_server(traced: list[FlowTrace]) -> None:
+    from prefect import artifacts
+    from prefect.blocks.core import Block
+    from prefect.variables import Variable
+
+    def ask(what: str) -> Any:
+        if not traced:
+            raise Refused(f"asks for {what}")
+        return traced[-1].ask(what)
+
+    def missing(what: str, *, waits: bool = True) -> Callable[..., Any]:
+        def said(*args: Any, **kwargs: Any) -> Any:
+            if not traced:
+                return None
+            traced[-1].assume("engine-option", what)
+            return _Later() if waits and traced[-1].file.is_asynchronous() else None
+
+        return said
+
+    def refused(what: str) -> Callable[..., Any]:
+        def said(*args: Any, **kwargs: Any) -> None:
+            if not traced:
+                raise Refused(what.removeprefix("it "))
+            traced[-1].refuse("run-time-code", what)
+
+        return said
+
+    def logger(*args: Any, **kwargs: Any) -> logging.Logger:
+        return logging.getLogger("flow")
+
+    for name in dir(artifacts):
+        if name.removeprefix("a").startswith("create_"):
+            setattr(artifacts, name, missing("an artifact is not made"))
+    for name in ("prefect.events.emit_event", "prefect.events.utilities.emit_event"):
+        _set(name, missing("an event is not sent", waits=False))
+    for name, what in _REFUSED.items():
+        _set(name, refused(what))
+    for place in ("prefect", "prefect.logging", "prefect.logging.loggers"):
+        _set(f"{place}.get_run_logger", logger)
+    owner: Any = Variable
+    get = staticmethod(lambda name, *args, **kwargs: ask(f"the Prefect variable {name!r}"))
+    owner.get = owner.aget = get
+    change = staticmethod(missing("a Prefect variable is not set"))
+    owner.set = owner.aset = owner.unset = owner.aunset = change
+    block: Any = Block
+    load = classmethod(lambda cls, name, *args, **kwargs: refused(f"it loads {name!r}")())
+    block.load = block.aload = load
+
+
+class _Later:
+    """None for an asynchronous flow, which awaits it as it awaits Prefect's own functions."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield from ()
+
+
+def _replace_runtime(traced: list[FlowTrace]) -> None:
+    """What a run knows of itself belongs to the run."""
+    for part in ("deployment", "flow_run", "task_run"):
+        fields = import_module(f"prefect.runtime.{part}").FIELDS
+        fields.update({name: _asked(traced, part, name, was) for name, was in fields.items()})
+
+
+def _asked(
+    traced: list[FlowTrace], part: str, name: str, was: Callable[[], Any]
+) -> Callable[[], Any]:
+    def answer() -> Any:
+        if not traced:
+            return was()
+        if (known := _KNOWN.get((part, name))) is not None:
+            return Symbol(known, "String", traced[-1])
+        return traced[-1].ask(f"prefect.runtime.{part}.{name}")
+
+    return answer
+
+
+def _replace_states() -> None:
+    """A state's message may be known only when the flow runs; a trace reads it from the text."""
+    from prefect import states
+
+    def said(make: Callable[..., Any]) -> Callable[..., Any]:
+        def state(*args: Any, message: Any = None, **kwargs: Any) -> Any:
+            return make(*args, message=message if message is None else str(message), **kwargs)
+
+        return state
+
+    for name in _STATES:
+        setattr(states, name, said(getattr(states, name)))
+
+
+def _set(name: str, value: Any) -> None:
+    module, _, attribute = name.rpartition(".")
+    owner = import_module(module)
+    if hasattr(owner, attribute):
+        setattr(owner, attribute, value)

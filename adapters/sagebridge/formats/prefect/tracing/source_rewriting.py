@@ -1,0 +1,171 @@
+"""A flow file so that Python asks us where it would decide for itself.
+
+Functions keep their meaning and their lines; only what symbols cannot answer for themselves goes
+through helpers of :mod:`~sagebridge.formats.prefect.tracing.trace_helpers`: tests with ``and``,
+``or`` and ``not``, ``is``, ``in``, f-strings, calls, ``while``, ``try`` and ``match``.
+"""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+HELPERS = "__sagebridge_trace__"
+_IN_PLACE = frozenset(
+    ("super", "locals", "globals", "vars", "eval", "exec", "dir", "isinstance", "type")
+)
+_BOUND = (ast.NamedExpr, ast.Await, ast.Yield, ast.YieldFrom)
+
+
+def rewritten(tree: ast.Module) -> ast.Module:
+    """The tree, its functions rewritten in place."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [_Rewriter().visit(one) for one in node.body]
+    return ast.fix_missing_locations(tree)
+
+
+def raise_lines(tree: ast.Module) -> frozenset[int]:
+    """The lines of ``raise`` statements."""
+    return frozenset(
+        line
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Raise)
+        for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)
+    )
+
+
+class _Rewriter(ast.NodeTransformer):
+    def _call(self, helper: str, node: ast.AST, *arguments: ast.expr) -> ast.Call:
+        function = ast.Attribute(ast.Name(HELPERS, ast.Load()), helper, ast.Load())
+        return ast.copy_location(ast.Call(function, list(arguments), []), node)
+
+    # Functions and classes inside are rewritten by themselves, or not at all.
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> Any:
+        return node
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> Any:
+        return node
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> Any:
+        return node
+
+    def visit_If(self, node: ast.If) -> Any:
+        test = self._test(node.test)
+        node.test = ast.Constant(value=True)
+        self.generic_visit(node)
+        node.test = test
+        return node
+
+    def visit_IfExp(self, node: ast.IfExp) -> Any:
+        test = self._test(node.test)
+        node.body, node.orelse = self.visit(node.body), self.visit(node.orelse)
+        node.test = test
+        return node
+
+    def visit_Assert(self, node: ast.Assert) -> Any:
+        node.test = self._test(node.test)
+        if node.msg is not None:
+            node.msg = self.visit(node.msg)
+        return node
+
+    def visit_While(self, node: ast.While) -> Any:
+        node.test = self._call("loop", node.test, self._test(node.test))
+        node.body = [self.visit(one) for one in node.body]
+        node.orelse = [self.visit(one) for one in node.orelse]
+        return node
+
+    def visit_Try(self, node: ast.Try) -> Any:
+        self.generic_visit(node)
+        node.body.insert(0, ast.copy_location(ast.Expr(self._call("attempt", node)), node))
+        return node
+
+    def visit_Match(self, node: ast.Match) -> Any:
+        patterns = [one for case in node.cases for one in ast.walk(case.pattern)]
+        self.generic_visit(node)
+        if any(
+            isinstance(
+                one,
+                ast.MatchClass
+                | ast.MatchMapping
+                | ast.MatchSequence
+                | ast.MatchSingleton
+                | ast.MatchStar,
+            )
+            for one in patterns
+        ):
+            node.subject = self._call("match", node.subject, node.subject)
+        return node
+
+    def visit_Expr(self, node: ast.Expr) -> Any:
+        self.generic_visit(node)
+        match node.value:
+            case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="call") as helper):
+                helper.attr = "act" if name == HELPERS else helper.attr
+        return node
+
+    def visit_Compare(self, node: ast.Compare) -> Any:
+        self.generic_visit(node)
+        if len(node.ops) > 1:
+            return node
+        (operator,), (right,) = node.ops, node.comparators
+        helper = {ast.Is: "same", ast.IsNot: "other", ast.In: "within", ast.NotIn: "without"}
+        if type(operator) not in helper:
+            return node
+        return self._call(helper[type(operator)], node, node.left, right)
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> Any:
+        parts: list[ast.expr] = []
+        for part in node.values:
+            if not isinstance(part, ast.FormattedValue):
+                parts.append(part)
+                continue
+            spec: ast.expr = ast.Constant("") if part.format_spec is None else part.format_spec
+            value = self.visit(part.value)
+            entry = [value, ast.Constant(part.conversion), self.visit(spec)]
+            parts.append(ast.Tuple(entry, ast.Load()))
+        return self._call("text", node, *parts)
+
+    def visit_Call(self, node: ast.Call) -> Any:
+        self.generic_visit(node)
+        if isinstance(node.func, ast.Name) and node.func.id in _IN_PLACE:
+            return node
+        node.args.insert(0, node.func)
+        function = ast.Attribute(ast.Name(HELPERS, ast.Load()), "call", ast.Load())
+        node.func = ast.copy_location(function, node)
+        return node
+
+    def _test(self, node: ast.expr) -> ast.expr:
+        """A test: what is known only at run time becomes one condition, not a branch each."""
+        match node:
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                return self._call("negated", node, self._test(operand))
+            case ast.BoolOp(op=operator, values=values) if self._combines(values):
+                helper = "every" if isinstance(operator, ast.And) else "some"
+                return self._call(helper, node, *(self._later(one) for one in values))
+            case ast.Compare(left=left, ops=ops, comparators=rights) if len(ops) > 1:
+                sides = [left, *rights]
+                if all(isinstance(one, ast.Name | ast.Constant) for one in sides[1:-1]):
+                    pairs = [
+                        ast.copy_location(ast.Compare(sides[at], [one], [sides[at + 1]]), node)
+                        for at, one in enumerate(ops)
+                    ]
+                    both = ast.copy_location(ast.BoolOp(ast.And(), list(pairs)), node)
+                    return self._test(both)
+        found = self.visit(node)
+        assert isinstance(found, ast.expr)
+        return found
+
+    def _later(self, node: ast.expr) -> ast.expr:
+        nothing = ast.arguments([], [], None, [], [], None, [])
+        return ast.copy_location(ast.Lambda(nothing, self._test(node)), node)
+
+    @staticmethod
+    def _combines(values: list[ast.expr]) -> bool:
+        """Whether asking all parts starts nothing that Python would not have started."""
+        return not any(
+            isinstance(one, _BOUND) or (at and isinstance(one, ast.Call))
+            for at, value in enumerate(values)
+            for one in ast.walk(value)
+        )

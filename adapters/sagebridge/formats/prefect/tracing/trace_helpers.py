@@ -1,0 +1,263 @@
+"""What a rewritten flow file calls; without a symbol each does as Python does."""
+
+from __future__ import annotations
+
+import builtins
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import FunctionType, ModuleType
+from typing import Any
+
+from sagebridge.formats.prefect.tracing.source_rewriting import HELPERS
+from sagebridge.formats.prefect.tracing.symbols import (
+    Symbol,
+    Test,
+    Unsayable,
+    World,
+    holds_symbol,
+    is_symbolic,
+    said,
+)
+from sagebridge.formats.prefect.tracing.symbols import text as text_of
+from sagebridge.model.conditions import In, Or
+from sagebridge.model.expressions import Get, Join
+
+_WORLD: list[World] = []
+_NUMBERS = {"float": "Float", "int": "Integer", "len": "Integer", "round": "Float", "abs": "Float"}
+_COMPUTES = frozenset(
+    (
+        "abs",
+        "bool",
+        "bytes",
+        "divmod",
+        "float",
+        "format",
+        "int",
+        "len",
+        "max",
+        "min",
+        "pow",
+        "repr",
+        "round",
+        "sum",
+    )
+)
+_MOMENTS = {
+    "datetime": ("now", "today", "utcnow"),
+    "os": ("getenv",),
+    "random": ("choice", "choices", "randint", "random", "randrange", "sample", "uniform"),
+    "secrets": ("choice", "token_bytes", "token_hex", "token_urlsafe"),
+    "time": ("ctime", "gmtime", "localtime", "strftime", "time", "time_ns"),
+    "uuid": ("uuid1", "uuid4"),
+}
+"""Functions whose answer belongs to the moment in which a flow runs, by their modules."""
+_LOGS = frozenset(
+    ("critical", "debug", "error", "exception", "fatal", "info", "log", "warn", "warning")
+)
+_OF_ENGINES = frozenset(("prefect", "sagebridge", "sagebridge_operators"))
+_KEPT_MODULES = frozenset(
+    ("builtins", "contextlib", "dataclasses", "functools", "itertools", "logging", "typing")
+)
+
+
+@contextmanager
+def tracing(world: World) -> Iterator[None]:
+    """While this lasts, rewritten files ask ``world``."""
+    _WORLD.append(world)
+    try:
+        yield
+    finally:
+        _WORLD.pop()
+
+
+def loop(value: Any) -> Any:
+    if is_symbolic(value):
+        _WORLD[-1].refuse("run-time-loop", "while asks what is known only when the flow runs")
+    return value
+
+
+def match(value: Any) -> Any:
+    if is_symbolic(value):
+        what = "match looks into what is known only when the flow runs"
+        _WORLD[-1].refuse("run-time-type", what)
+    return value
+
+
+def attempt() -> None:
+    if _WORLD:
+        _WORLD[-1].assume("failure-handling", "try: what it does when a step fails is not read")
+
+
+def same(left: Any, right: Any) -> bool:
+    for value, other in ((left, right), (right, left)):
+        if type(value) is Symbol:
+            get = value._expression
+            if other is None and type(get) is Get and get.root == "Parameters":
+                return False
+            what = "`is` asks about what is known only when the flow runs"
+            value._world.refuse("run-time-type", what)
+    return left is right
+
+
+def other(left: Any, right: Any) -> bool:
+    return not same(left, right)
+
+
+def within(item: Any, items: Any) -> Any:
+    if type(items) in (list, tuple, set, frozenset) and (
+        type(item) is Symbol or any(type(one) is Symbol for one in items)
+    ):
+        world = _WORLD[-1]
+        return Test((In(item, tuple(items)),), world)
+    return item in items
+
+
+def without(item: Any, items: Any) -> Any:
+    return negated(within(item, items))
+
+
+def negated(value: Any) -> Any:
+    if type(value) in (Symbol, Test):
+        return value._test().negated()
+    return not value
+
+
+def every(*parts: Callable[[], Any]) -> Any:
+    asked: list[Test] = []
+    for part in parts:
+        value = part()
+        if type(value) in (Symbol, Test):
+            asked.append(value._test())
+        elif not value:
+            return False
+    if not asked:
+        return True
+    return Test([one for test in asked for one in test.conditions], _WORLD[-1])
+
+
+def some(*parts: Callable[[], Any]) -> Any:
+    asked: list[Test] = []
+    for part in parts:
+        value = part()
+        if type(value) in (Symbol, Test):
+            asked.append(value._test())
+        elif value:
+            return True
+    if len(asked) < 2:
+        return asked[0] if asked else False
+    return Test((Or(tuple(test.single() for test in asked)),), _WORLD[-1])
+
+
+def text(*parts: Any) -> Any:
+    """An f-string: its parts are texts, or (value, conversion, format)."""
+    if not any(holds_symbol(part) for part in parts):
+        return "".join(
+            part if isinstance(part, str) else format(_converted(part[0], part[1]), part[2])
+            for part in parts
+        )
+    world = _WORLD[-1]
+    pieces: list[Any] = []
+    for part in parts:
+        if isinstance(part, str):
+            pieces.append(part)
+        elif not holds_symbol(part):
+            pieces.append(format(_converted(part[0], part[1]), part[2]))
+        elif is_symbolic(part[0]) and part[1] in (-1, 115) and part[2] == "":
+            pieces.append(part[0])
+        else:
+            sign = {114: "!r", 97: "!a"}.get(part[1], "")
+            spec = f":{part[2]}" if part[2] else ""
+            pieces.append(world.ask(f"a text of the form {sign + spec!r}", "String", part[0]))
+    return Symbol(text_of(pieces, world), "String", world)
+
+
+def _converted(value: Any, conversion: int) -> Any:
+    conversions: dict[int, Callable[[Any], Any]] = {114: repr, 115: str, 97: ascii}
+    return conversions[conversion](value) if conversion in conversions else value
+
+
+def call(function: Any, *arguments: Any, **named: Any) -> Any:
+    """A call. What a library computes of symbols is asked for, as no definition computes.
+
+    So is what it knows of the moment: the time, the environment, what is random.
+    """
+    if _WORLD and _is_of_the_moment(function):
+        return _WORLD[-1].ask(f"what {function.__name__}() gives when it runs")
+    if _WORLD and (output := _output(function, named)):
+        what = f"{output}: no step says what the flow itself says"
+        _WORLD[-1].lose("output", "info", what)
+        return None
+    if not _WORLD or not (holds_symbol(list(arguments)) or holds_symbol(named)):
+        return function(*arguments, **named)
+    world = _WORLD[-1]
+    if function is str and len(arguments) == 1 and type(arguments[0]) is Symbol:
+        if arguments[0]._type == "String":
+            return arguments[0]
+        return Symbol(Join((said(arguments[0], world),), ""), "String", world)
+    owner = getattr(function, "__self__", None)
+    if type(owner) is str and function.__name__ == "join" and len(arguments) == 1:
+        try:
+            return Symbol(text_of(list(arguments[0]), world, owner), "String", world)
+        except Unsayable:
+            return world.ask("a text that is put together")
+    name = getattr(function, "__name__", type(function).__name__)
+    if _computes(function):
+        return world.ask(f"the result of {name}()", _NUMBERS.get(name, "String"), arguments, named)
+    return function(*arguments, **named)
+
+
+def act(function: Any, *arguments: Any, **named: Any) -> None:
+    """A call for what it does alone. What another file's function does is in no step."""
+    before = _WORLD[-1].progress() if _WORLD else 0
+    result = call(function, *arguments, **named)
+    if not _WORLD or result is not None or _WORLD[-1].progress() > before:
+        return
+    if _is_of_another_file(function):
+        what = f"{function.__name__}() is called by the flow itself: no step does what it does"
+        _WORLD[-1].lose("run-time-code", "dropped", what, "call it in a task")
+
+
+def _is_of_another_file(function: Any) -> bool:
+    """Whether somebody wrote it, elsewhere: what is called in this file is read in its place."""
+    if type(function) is not FunctionType or HELPERS in function.__globals__:
+        return False
+    root = (function.__module__ or "").partition(".")[0]
+    return root not in sys.stdlib_module_names and root not in _OF_ENGINES
+
+
+def _output(function: Any, named: Mapping[str, Any]) -> str:
+    """What a call prints or logs with; empty where it does neither."""
+    streams = (sys.stdout, sys.stderr)
+    owner, name = getattr(function, "__self__", None), getattr(function, "__name__", "")
+    if function is print:
+        file = named.get("file")
+        return "print" if file is None or any(file is one for one in streams) else ""
+    if isinstance(owner, logging.Logger | logging.LoggerAdapter) and name in _LOGS:
+        return f"the logger's {name}"
+    if getattr(function, "__module__", "") in ("_warnings", "warnings") and name == "warn":
+        return "warnings.warn"
+    return f"{name} to the terminal" if any(owner is one for one in streams) else ""
+
+
+def _is_of_the_moment(function: Any) -> bool:
+    owner = getattr(function, "__self__", None)
+    if owner is os.environ:
+        return True
+    if owner is None or isinstance(owner, ModuleType):
+        place = getattr(function, "__module__", None)
+    else:
+        place = (owner if isinstance(owner, type) else type(owner)).__module__
+    return getattr(function, "__name__", "") in _MOMENTS.get(str(place), ())
+
+
+def _computes(function: Any) -> bool:
+    name, module = getattr(function, "__name__", ""), getattr(function, "__module__", None)
+    if getattr(builtins, name, None) is function:
+        return name in _COMPUTES
+    if isinstance(function, type) and issubclass(function, BaseException):
+        return False
+    root = (module or "builtins").partition(".")[0]
+    return root in sys.stdlib_module_names and root not in _KEPT_MODULES

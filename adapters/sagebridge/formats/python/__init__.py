@@ -1,0 +1,1 @@
+"""What the Airflow and Prefect formats share: generated code, carried code, imported files."""

@@ -1,0 +1,214 @@
+"""Functions of a user's file as source that stands on its own: read, never executed."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import copy
+import inspect
+import symtable
+import textwrap
+from collections.abc import Iterator
+from types import FunctionType
+from typing import Any
+
+from sagebridge.model.code_steps import Function
+from sagebridge.model.display import shown
+from sagebridge.model.parameters import PYTHON_TYPES
+
+_ENGINES = frozenset(("airflow", "prefect"))
+_DECORATED = "has a decorator of its own"
+
+
+class NotSelfContained(Exception):
+    """A function or command that is no whole without its file; the text says why."""
+
+
+def of_function(function: Any, *, decorated: bool = False) -> Function:
+    """The source of a live function. ``decorated`` allows one decorator, which is left out.
+
+    Raises :class:`NotSelfContained`.
+    """
+    if not isinstance(function, FunctionType) or function.__name__ == "<lambda>":
+        raise NotSelfContained("is no function with a name")
+    if hasattr(function, "__wrapped__"):
+        raise NotSelfContained(_DECORATED)
+    try:
+        source = inspect.getsource(function.__code__)
+        if source[0].isspace():
+            source = f"if True:\n{source}"
+        (definition,) = ast.parse(source).body
+    except (OSError, SyntaxError, TypeError, ValueError):
+        raise NotSelfContained("has no source that can be read") from None
+    if isinstance(definition, ast.If):
+        definition = definition.body[0]
+    found = of_definition(definition, source, decorated=decorated)
+    assert isinstance(definition, ast.FunctionDef)
+    if not _has_its_defaults(function, definition):
+        raise NotSelfContained("has other defaults than its source says")
+    return found
+
+
+def of_definition(definition: Any, source: str, *, decorated: bool = False) -> Function:
+    """The function that a ``def`` of a source makes. Raises :class:`NotSelfContained`."""
+    if not isinstance(definition, ast.FunctionDef):
+        raise NotSelfContained("is no plain function")
+    if len(definition.decorator_list) > int(decorated):
+        raise NotSelfContained(_DECORATED)
+    plain = _plain(definition)
+    returns = _returns(definition.returns)
+    used = _needs(plain)
+    if used and not _needs(bare := _without_annotations(plain)):
+        plain, used = bare, []
+        source, definition = _unannotated(source, definition)
+    if used:
+        raise NotSelfContained(f"uses {', '.join(map(shown, used))} of its module")
+    if engines := sorted(set(_imported(plain)) & _ENGINES):
+        raise NotSelfContained(f"imports {engines[0]}, which is not everywhere")
+    return Function(
+        plain.name, ast.unparse(plain), _text(definition, source, plain), returns=returns
+    )
+
+
+def _returns(annotation: ast.expr | None) -> str:
+    match annotation:
+        case ast.Name(id=name) | ast.Constant(value=str() as name):
+            return PYTHON_TYPES.get(name, "")
+    return ""
+
+
+def renamed(function: Function, name: str) -> Function:
+    """The function under another name, by which it calls itself too."""
+    if name == function.name:
+        return function
+    definition = ast.parse(function.code).body[0]
+    assert isinstance(definition, ast.FunctionDef)
+    definition.name = name
+    for node in ast.walk(definition):
+        if isinstance(node, ast.Name) and node.id == function.name:
+            node.id = name
+    return Function(name, ast.unparse(definition))
+
+
+def _has_its_defaults(function: FunctionType, definition: ast.FunctionDef) -> bool:
+    """Whether the defaults of a live function are those of its ``def``, where it has literals."""
+    said, live = definition.args.defaults, function.__defaults__ or ()
+    named = {
+        one.arg: default
+        for one, default in zip(
+            definition.args.kwonlyargs, definition.args.kw_defaults, strict=True
+        )
+        if default is not None
+    }
+    live_named = function.__kwdefaults__ or {}
+    if len(said) != len(live) or named.keys() != live_named.keys():
+        return False
+    pairs = (*zip(said, live, strict=True), *((named[one], live_named[one]) for one in named))
+    return all(_may_be(default, value) for default, value in pairs)
+
+
+def _may_be(default: ast.expr, value: object) -> bool:
+    try:
+        literal = ast.literal_eval(default)
+    except (ValueError, TypeError):
+        return True
+    return type(literal) is type(value) and repr(literal) == repr(value)
+
+
+def _plain(definition: ast.FunctionDef) -> ast.FunctionDef:
+    """Without decorators, and with docstrings as a formatter may leave them."""
+    plain = copy.deepcopy(definition)
+    plain.decorator_list = []
+    for node in ast.walk(plain):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            match node.body[0]:
+                case ast.Expr(value=ast.Constant(value=str() as text) as constant):
+                    lines = inspect.cleandoc(text).splitlines()
+                    constant.value = "\n".join(line.rstrip() for line in lines)
+    return plain
+
+
+def _text(definition: ast.FunctionDef, source: str, plain: ast.FunctionDef) -> str:
+    """The very text of a definition, where it means the same outside of its block."""
+    try:
+        segment = ast.get_source_segment(source, definition, padded=True) or ""
+        text = textwrap.dedent(segment)
+        (again,) = ast.parse(text).body
+    except (SyntaxError, ValueError, IndexError):
+        return ""
+    same = isinstance(again, ast.FunctionDef) and ast.dump(_plain(again)) == ast.dump(plain)
+    return text if same else ""
+
+
+def _without_annotations(definition: ast.FunctionDef) -> ast.FunctionDef:
+    """Without those of the signature, which nothing asks for when it is called."""
+    bare = copy.deepcopy(definition)
+    bare.returns = None
+    for argument in _arguments(bare):
+        argument.annotation = None
+    return bare
+
+
+def _unannotated(source: str, definition: ast.FunctionDef) -> tuple[str, Any]:
+    """A source that is one definition, without the annotations of its signature."""
+    text = ast.get_source_segment(source, definition, padded=True) or ""
+    text = textwrap.dedent(text)
+    try:
+        (definition,) = ast.parse(text).body  # type: ignore[assignment]
+    except (SyntaxError, ValueError):
+        return "", definition
+    starts = [0]
+    for line in text.encode().splitlines(keepends=True):
+        starts.append(starts[-1] + len(line))
+
+    def offset(line: int | None, column: int | None) -> int:
+        return starts[(line or 1) - 1] + (column or 0)
+
+    cuts = [
+        (offset(one.lineno, one.col_offset) + len(one.arg.encode()), one.annotation)
+        for one in _arguments(definition)
+        if one.annotation is not None
+    ]
+    data = text.encode()
+    if definition.returns is not None:
+        returns = offset(definition.returns.lineno, definition.returns.col_offset)
+        cuts.append((data.rindex(b"->", 0, returns), definition.returns))
+    for start, annotation in sorted(cuts, key=lambda cut: cut[0], reverse=True):
+        end = offset(annotation.end_lineno, annotation.end_col_offset)
+        data = data[:start] + data[end:]
+    text = data.decode()
+    return text, ast.parse(text).body[0]
+
+
+def _arguments(definition: ast.FunctionDef) -> Iterator[ast.arg]:
+    given = definition.args
+    for one in (*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg):
+        if one is not None:
+            yield one
+
+
+def _imported(definition: ast.FunctionDef) -> Iterator[str]:
+    """The packages that a function imports."""
+    for node in ast.walk(definition):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield (node.module or "").partition(".")[0]
+
+
+def _needs(definition: ast.FunctionDef) -> list[str]:
+    """The names that a function takes from its module, or gives it; builtins apart."""
+    own = definition.name
+
+    def inside(scope: symtable.SymbolTable, top: bool) -> Iterator[str]:
+        for symbol in scope.get_symbols():
+            name = symbol.get_name()
+            if not top and (symbol.is_declared_global() or (name == own and symbol.is_local())):
+                yield name
+            outer = symbol.is_global() or (top and not symbol.is_assigned())
+            if outer and symbol.is_referenced() and name != own and not hasattr(builtins, name):
+                yield name
+        for child in scope.get_children():
+            yield from inside(child, top=False)
+
+    return sorted(set(inside(symtable.symtable(ast.unparse(definition), "source", "exec"), True)))

@@ -1,0 +1,199 @@
+"""A step as the arguments of one call, which is what Airflow's and Prefect's files have of it."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import MISSING, fields
+from typing import Any
+
+from sagebridge.formats.python.function_source import renamed
+from sagebridge.formats.python.source_code import Expressions, Names, array, call, source
+from sagebridge.formats.step_forms import FORMS
+from sagebridge.model.code_steps import CarriedStep, Function, PythonStep
+from sagebridge.model.losses import CODES, Loss
+from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
+from sagebridge.model.values import ABSENT, EMPTY, Object, key_of
+
+WORDS = (
+    "ABSENT",
+    "CacheConfig",
+    "JsonGet",
+    "OutputParameter",
+    "PropertyFile",
+    "RetryPolicy",
+    "other_condition",
+    "equals",
+    "execution",
+    "get",
+    "greater_than",
+    "greater_than_or_equal_to",
+    "is_in",
+    "join",
+    "json_get",
+    "json_get_s3",
+    "less_than",
+    "less_than_or_equal_to",
+    "not_",
+    "or_",
+    "parameter",
+)
+"""What a file may import to say what a step has; no variable of it is called so."""
+
+AIRFLOW_WORDS = (
+    "DAG",
+    "Param",
+    "PythonStepOperator",
+    "ShellStepOperator",
+    "StepOperator",
+    "WatchOperator",
+    *WORDS,
+)
+PREFECT_WORDS = (
+    "Literal",
+    "ThreadPoolTaskRunner",
+    "begin",
+    "finish",
+    "flow",
+    "python",
+    "shell",
+    "step",
+    "stop_jobs",
+    *WORDS,
+)
+_IMPORTED = frozenset((*AIRFLOW_WORDS, *PREFECT_WORDS))
+
+
+class Functions:
+    """The functions of carried steps as a file has them: each once, by a name that is free.
+
+    It is free in files of both orchestrators, so that it stays the same from one to the other.
+    """
+
+    def __init__(self, pipeline: Pipeline, taken: Collection[str] = ()) -> None:
+        declared = (parameter.name for parameter in pipeline.declared)
+        forms = (word for form in FORMS.values() for word in (form.operator, form.function))
+        self._taken = {*taken, *declared, *forms, *_IMPORTED, *vars(builtins)}
+        self._functions: dict[str, Function] = {}
+        for step in walk(pipeline):
+            if isinstance(step, PythonStep) and step.function.code not in self._functions:
+                self._functions[step.function.code] = self._free(step.function)
+
+    def _free(self, function: Function) -> Function:
+        name, number = function.name, 2
+        while name in self._taken:
+            name, number = f"{function.name}_{number}", number + 1
+        self._taken.add(name)
+        return renamed(function, name)
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset(function.name for function in self._functions.values())
+
+    def name(self, function: Function) -> ast.Name:
+        return ast.Name(self._functions[function.code].name, ast.Load())
+
+    def texts(self) -> Iterator[str]:
+        """The source of each."""
+        for function in self._functions.values():
+            yield function.text or function.code
+
+
+class StepSource:
+    """The calls of one file. ``expressions.defined`` grows as steps get their variables."""
+
+    def __init__(self, names: Names) -> None:
+        self.names = names
+        self.expressions = Expressions(names)
+
+    def carried(self, step: CarriedStep, functions: Functions) -> tuple[ast.expr, dict[str, Any]]:
+        """What a carried step runs, and what that is given: all that is not empty, by its name."""
+        given = dict(step.arguments)
+        if isinstance(step, PythonStep):
+            what: ast.expr = functions.name(step.function)
+            given = {name: value for name, value in given.items() if value}
+        else:
+            what = self.expressions.value(given.pop("command"))
+        return what, {name: self.expressions.value(value) for name, value in given.items()}
+
+    def arguments(
+        self, step: Step, branches: Mapping[str, ast.expr] | None = None
+    ) -> dict[str, ast.expr]:
+        """All arguments but the name; ``branches`` are those of a Condition that say its steps."""
+        value, form = self.expressions.value, FORMS.get(step.type)
+        extra = dict(step.extra)
+        keywords: dict[str, ast.expr] = {}
+        for argument, member in (form.members if form else {}).items():
+            if member in extra:
+                keywords[argument] = value(extra.pop(member))
+        if isinstance(step, ConditionStep):
+            if step.conditions is not ABSENT:
+                keywords["conditions"] = array(map(self.expressions.condition, step.conditions))
+            keywords.update(branches or {})
+            if step.arguments is ABSENT or step.arguments != EMPTY:
+                keywords["arguments"] = value(step.arguments)
+        elif step.type == "Fail" and key_of(list(step.arguments or ())) == key_of(["ErrorMessage"]):
+            keywords["error_message"] = value(step.arguments["ErrorMessage"])
+        elif step.arguments is not ABSENT and not isinstance(step, CarriedStep):
+            keywords["arguments"] = value(step.arguments)
+        keywords.update(self._common(step))
+        if extra:
+            keywords["extra"] = value(extra)
+        return keywords
+
+    def _common(self, step: Step) -> Iterator[tuple[str, ast.expr]]:
+        if step.depends_on is not ABSENT:
+            yield "depends_on", array(map(self._dependency, step.depends_on))
+        if step.retry_policies is not ABSENT:
+            yield "retry_policies", array(map(self._record, step.retry_policies))
+        if step.cache is not ABSENT:
+            yield "cache_config", self._record(step.cache)
+        if step.property_files is not ABSENT:
+            yield "property_files", array(map(self._record, step.property_files))
+        if step.output_parameters is not ABSENT:
+            yield "output_parameters", array(map(self._record, step.output_parameters))
+        if step.display_name is not ABSENT:
+            yield "display_name", ast.Constant(step.display_name)
+        if step.description is not ABSENT:
+            yield "description", ast.Constant(step.description)
+
+    def _dependency(self, name: str | Object) -> ast.expr:
+        if not isinstance(name, str):
+            return self.expressions.value(name)
+        if name in self.expressions.defined:
+            return ast.Name(self.names.variable(name), ast.Load())
+        return ast.Constant(name)
+
+    def _record(self, record: Any) -> ast.expr:
+        """A small dataclass of the model as a call with its members that are there."""
+        keywords = {}
+        for field in fields(record):
+            value = getattr(record, field.name)
+            if value is ABSENT or (field.default is not MISSING and value == field.default):
+                continue
+            keywords[field.name] = self.expressions.value(value)
+        return call(self.names.use(type(record).__name__), **keywords)
+
+
+def commented(node: ast.AST, losses: Sequence[Loss]) -> str:
+    """A statement below a comment for each thing that its engine cannot say."""
+    codes = dict.fromkeys(loss.code for loss in losses)
+    comments = [f"# sagebridge: {code}: {CODES[code]}" for code in codes]
+    return "\n".join((*comments, source(node)))
+
+
+def docstring(name: str, kind: str, pipeline: Pipeline) -> str:
+    """The first line of a file."""
+    origin = f" from {pipeline.origin}" if pipeline.origin else ""
+    return f"{name}: {kind} that sagebridge wrote{origin}."
+
+
+def import_from(module: str, names: Sequence[str]) -> ast.stmt:
+    """Names in the order in which ruff sorts them: constants, classes, functions."""
+    ordered = sorted(names, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
+    return ast.ImportFrom(module, [ast.alias(name) for name in ordered], 0)
+
+
+def indented(block: str) -> str:
+    return "\n".join(f"    {line}" if line else line for line in block.splitlines())

@@ -1,0 +1,149 @@
+"""CloudFormation templates: the one ``AWS::SageMaker::Pipeline`` in them, as a request says it.
+
+A template's functions are known to CloudFormation only, when it deploys; what they stand for is a
+loss, never a guess.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sagebridge.model.display import shown
+from sagebridge.model.losses import Loss, Severity
+
+RESOURCE = "AWS::SageMaker::Pipeline"
+_VARIABLE = re.compile(r"\$\{(?!!)([^}]{1,200})\}")
+_ENVELOPE = (
+    "PipelineName",
+    "PipelineDisplayName",
+    "PipelineDescription",
+    "RoleArn",
+    "Tags",
+    "ParallelismConfiguration",
+)
+
+
+class NoPipeline(ValueError):
+    """The text says why a template gives no pipeline; ``fix`` what to do."""
+
+    def __init__(self, problem: str, fix: str = "") -> None:
+        self.fix = fix
+        super().__init__(problem)
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """The pipeline of a template: its definition as text, the pointer to it, and the rest."""
+
+    definition: str
+    pointer: str
+    envelope: dict[str, Any]
+    losses: tuple[Loss, ...]
+
+
+def is_template(value: Mapping[str, Any]) -> bool:
+    return isinstance(value.get("Resources"), dict) and "Steps" not in value
+
+
+def resource_of(template: Mapping[str, Any], wanted: str = "") -> Resource:
+    """The pipeline whose logical id is ``wanted``, or the only one. Raises :class:`NoPipeline`."""
+    found = {
+        name: raw
+        for name, raw in template["Resources"].items()
+        if isinstance(raw, dict) and raw.get("Type") == RESOURCE
+    }
+    if wanted:
+        found = {name: raw for name, raw in found.items() if name == wanted}
+    if not found:
+        raise NoPipeline(f"the template has no {RESOURCE}" + (f" {wanted!r}" if wanted else ""))
+    if len(found) > 1:
+        names = ", ".join(found)
+        raise NoPipeline(f"the template has several pipelines: {names}", "put #NAME after the file")
+    ((name, raw),) = found.items()
+    properties = raw.get("Properties")
+    if not isinstance(properties, dict):
+        raise NoPipeline(f"{name} has no Properties")
+    pointer = f"/Resources/{name}/Properties"
+    text, lost = _definition(properties.get("PipelineDefinition"), pointer)
+    envelope: dict[str, Any] = {}
+    losses = [*lost, *_rest(template, name, raw)]
+    for member in _ENVELOPE:
+        if member in properties:
+            value, more = _value(properties[member], f"{pointer}/{member}", template)
+            envelope |= {} if value is None else {member: value}
+            losses += more
+    body = f"{pointer}/PipelineDefinition/PipelineDefinitionBody"
+    return Resource(text, body, envelope, tuple(losses))
+
+
+def _definition(raw: Any, pointer: str) -> tuple[str, list[Loss]]:
+    place = f"{pointer}/PipelineDefinition"
+    match raw:
+        case {"PipelineDefinitionS3Location": location}:
+            where = shown(json.dumps(location))
+            raise NoPipeline(
+                f"the definition lies in S3 ({where}), not in the template",
+                "fetch that object and name it instead",
+            )
+        case {"PipelineDefinitionBody": body}:
+            pass
+        case _:
+            body = raw
+    match body:
+        case str():
+            return body, []
+        case {"Fn::Sub": str(text)} | {"Fn::Sub": [str(text), *_]}:
+            variables = dict.fromkeys(_VARIABLE.findall(text))
+            return text.replace("${!", "${"), [_variable(place, name) for name in variables]
+        case {"Fn::ToJsonString": dict(definition)} | ({"Steps": _} as definition):
+            return json.dumps(definition), []
+    raise NoPipeline(f"{place} is neither a text nor Fn::Sub nor Fn::ToJsonString of one")
+
+
+def _variable(place: str, name: str) -> Loss:
+    return Loss(
+        "template-function",
+        "changed",
+        place,
+        f"the variable ${{{name}}}, which CloudFormation fills in, is kept as text",
+        "sagemaker",
+        f"--map '${{{name}}}=VALUE' puts a value in",
+    )
+
+
+def _value(raw: Any, place: str, template: Mapping[str, Any]) -> tuple[Any, list[Loss]]:
+    """A property without functions; None where only CloudFormation knows it."""
+    if not any(name == "Ref" or name.startswith("Fn::") for name in _names(raw)):
+        return raw, []
+    severity: Severity = "dropped"
+    value, what = None, f"{place.rpartition('/')[2]} is {shown(json.dumps(raw))}"
+    match raw:
+        case {"Ref": str(name)} if name in (template.get("Parameters") or {}):
+            value = template["Parameters"][name].get("Default")
+            severity = "info" if value is None else "changed"
+            what += ", asked for at deployment" if value is None else f"; its default {value!r}"
+    return value, [Loss("template-function", severity, place, what, "sagemaker")]
+
+
+def _names(raw: Any) -> Iterator[str]:
+    if isinstance(raw, dict):
+        for name, value in raw.items():
+            yield str(name)
+            yield from _names(value)
+    elif isinstance(raw, list):
+        for item in raw:
+            yield from _names(item)
+
+
+def _rest(template: Mapping[str, Any], name: str, raw: Mapping[str, Any]) -> Iterator[Loss]:
+    others = [other for other in template["Resources"] if other != name]
+    attributes = [other for other in raw if other not in ("Type", "Properties")]
+    said = {"/Resources": others, f"/Resources/{name}": attributes}
+    for place, names in said.items():
+        if names:
+            what = f"the template also has {', '.join(map(shown, names))}"
+            yield Loss("template-rest", "info", place, what, "sagemaker")

@@ -1,0 +1,167 @@
+"""What steps wait for: names in DependsOn, cycles, and waiting for both sides of a branch."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sagebridge.formats.sagemaker.rules.definition import (
+    BRANCHES,
+    Branch,
+    Definition,
+    Problem,
+    label,
+    wrong_option,
+    wrong_type,
+)
+from sagebridge.model.display import did_you_mean, shown
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+_DATA, _DEPENDS_ON, _BRANCH = "a reference", "DependsOn", "the branch"
+
+
+class Edge(NamedTuple):
+    """``target`` waits for ``source``; ``pointer`` is where that is written."""
+
+    source: str
+    target: str
+    reason: str
+    pointer: str
+
+
+def check_dependencies(definition: Definition) -> Iterator[Problem]:
+    yield from _check_depends_on(definition)
+    import networkx as nx
+
+    edges = list(_edges(definition))
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    graph.add_nodes_from(definition.by_name)
+    graph.add_edges_from((edge.source, edge.target) for edge in edges)
+    yield from _cycles(graph, edges)
+    graph.remove_edges_from(list(nx.selfloop_edges(graph)))
+    if nx.is_directed_acyclic_graph(graph):
+        yield from _never_run(definition, list(nx.topological_sort(graph)), edges)
+
+
+def _check_depends_on(definition: Definition) -> Iterator[Problem]:
+    for step in definition.steps:
+        names = step.raw.get("DependsOn", [])
+        if not isinstance(names, list):
+            what = f"DependsOn of step {step.label}"
+            yield wrong_option(step.at("DependsOn"), what, "an array of step names", names)
+            continue
+        for position, item in enumerate(names):
+            pointer = step.at("DependsOn", position)
+            name = _name(item)
+            if name is not item and item.get("Trigger", "Succeeded") != "Succeeded":
+                trigger = shown(item["Trigger"])
+                message = f"step {step.label} waits for Trigger {trigger} of {shown(name)}"
+                advice = "; sagebridge keeps it, but runs steps after success only"
+                yield Problem("dependency-trigger", pointer, message + advice, "warning")
+            if not isinstance(name, str):
+                what = f"a member of DependsOn of step {step.label}"
+                yield wrong_type(pointer, what, "a step name", name)
+            elif name not in definition.by_name:
+                hint = did_you_mean(name, definition.by_name)
+                message = f"step {step.label} DependsOn unknown step {shown(name)}{hint}"
+                yield Problem("unknown-step", pointer, message)
+            elif definition.by_name[name].type == "Fail":
+                message = f"a Fail step ({shown(name)}) cannot be named in DependsOn"
+                yield Problem("depends-on-fail-step", pointer, message)
+
+
+def _name(item: object) -> Any:
+    """The step that a member of DependsOn names: by itself, or in Step beside a Trigger."""
+    if isinstance(item, dict) and isinstance(item.get("Step"), str):
+        return item["Step"]
+    return item
+
+
+def _edges(definition: Definition) -> Iterator[Edge]:
+    """Every dependency between two steps; of two steps of one name, those of the first."""
+    known = definition.by_name
+    by_pointer = {step.pointer: step for step in definition.steps}
+    for step in known.values():
+        if step.branches:
+            pointer = step.branches[-1].condition
+            condition = by_pointer[pointer]
+            if known.get(condition.name) is condition:
+                yield Edge(condition.name, step.name, _BRANCH, "")
+        names = step.raw.get("DependsOn")
+        for position, item in enumerate(names if isinstance(names, list) else ()):
+            name = _name(item)
+            if isinstance(name, str) and name in known:
+                yield Edge(name, step.name, _DEPENDS_ON, step.at("DependsOn", position))
+        for pointer, get in step.references:
+            if get.step in known:
+                yield Edge(get.name, step.name, _DATA, pointer)
+
+
+def _cycles(graph: nx.DiGraph[str], edges: Sequence[Edge]) -> Iterator[Problem]:
+    """Each step that waits for itself, and of each knot of steps the shortest cycle."""
+    import networkx as nx
+
+    for edge in edges:
+        if edge.source == edge.target:
+            verb = "refers to" if edge.reason == _DATA else edge.reason
+            message = f"step {label(edge.source)} {verb} itself"
+            yield Problem("dependency-cycle", edge.pointer, message)
+    order = {name: position for position, name in enumerate(graph)}
+    by_ends: dict[tuple[str, str], list[Edge]] = defaultdict(list)
+    for edge in edges:
+        by_ends[edge.source, edge.target].append(edge)
+    for knot in nx.strongly_connected_components(graph):
+        if len(knot) == 1:
+            continue
+        start = min(knot, key=lambda name: order[name])
+        inside = graph.subgraph(knot)
+        ways = (nx.shortest_path(inside, after, start) for after in inside[start] if after != start)
+        cycle = [start, *min(ways, key=len)]
+        links = [
+            max(by_ends[ends], key=lambda edge: edge.pointer != "") for ends in pairwise(cycle)
+        ]
+        written = next(link for link in (links[-1], *links) if link.pointer)
+        reasons = sorted({link.reason for link in links})
+        yield Problem(
+            "dependency-cycle",
+            written.pointer,
+            f"dependency cycle {' -> '.join(label(name) for name in cycle)} "
+            f"through {' and '.join(reasons)}",
+        )
+
+
+def _never_run(
+    definition: Definition, order: Sequence[str], edges: Sequence[Edge]
+) -> Iterator[Problem]:
+    """Steps that need a step of each side of one Condition, the first of each chain of them."""
+    incoming: dict[str, list[Edge]] = defaultdict(list)
+    for edge in edges:
+        incoming[edge.target].append(edge)
+    needs: dict[str, set[Branch]] = {}
+    for name in order:
+        step = definition.by_name[name]
+        needs[name] = set(step.branches)
+        for edge in incoming[name]:
+            clash = next((b for b in needs.get(edge.source, ()) if _other(b) in needs[name]), None)
+            settled = any(_other(b) in needs[edge.source] for b in needs[edge.source])
+            if clash is not None and not settled:
+                condition = definition.name_of(clash.condition)
+                yield Problem(
+                    "never-runs",
+                    edge.pointer,
+                    f"step {step.label} never runs: it waits for {shown(edge.source)}, which runs "
+                    f"only with {clash.side} of {condition}, and itself needs "
+                    f"{_other(clash).side}",
+                    "warning",
+                )
+                needs[name] |= needs[edge.source]
+                break
+            needs[name] |= needs[edge.source]
+
+
+def _other(branch: Branch) -> Branch:
+    return Branch(branch.condition, BRANCHES[1 - BRANCHES.index(branch.side)])

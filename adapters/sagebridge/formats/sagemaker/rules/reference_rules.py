@@ -1,0 +1,134 @@
+"""What references name: parameters, variables, steps, property files and outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sagebridge.formats.sagemaker.rules.definition import (
+    Definition,
+    Place,
+    Problem,
+    Reference,
+    label,
+    nested,
+    objects,
+)
+from sagebridge.formats.sagemaker.rules.step_rules import processing_names, there
+from sagebridge.model.display import did_you_mean, shown
+from sagebridge.model.expressions import VARIABLES, Get, Key, Member
+
+
+def check_references(definition: Definition) -> Iterator[Problem]:
+    for step in definition.steps:
+        for reference in step.references:
+            if reference.get.root == "Steps":
+                yield from _check_step(definition, step, reference)
+            else:
+                yield from _check_variable(definition, f"step {step.label}", reference)
+    for name in ("PipelineExperimentConfig", "MlflowConfig"):
+        for pointer, item in nested(definition.raw.get(name), f"/{name}"):
+            if not (isinstance(item, dict) and len(item) == 1 and isinstance(item.get("Get"), str)):
+                continue
+            get = Get.parse(item["Get"])
+            if get is not None and get.root == "Steps":
+                message = f"{name} refers to step {shown(get.name)}, which has not run by then"
+                yield Problem("unknown-step", f"{pointer}/Get", message)
+            elif get is not None:
+                yield from _check_variable(definition, name, Reference(f"{pointer}/Get", get))
+
+
+def _check_variable(definition: Definition, owner: str, reference: Reference) -> Iterator[Problem]:
+    pointer, get = reference
+    if get.root == "Parameters":
+        if get.name not in definition.parameters:
+            yield Problem(
+                "unknown-parameter",
+                pointer,
+                f"{owner} uses undefined parameter {shown(get.name)}"
+                f"{did_you_mean(get.name, definition.parameters)}",
+            )
+            return
+    else:
+        known = VARIABLES[get.root]
+        if get.name not in known:
+            yield Problem(
+                "unknown-variable",
+                pointer,
+                f"{owner} uses unknown variable {shown(get.text)}"
+                + (did_you_mean(get.name, known) or f" ({', '.join(known)} expected)"),
+            )
+            return
+    if len(get.tokens) > 1:
+        message = f"{owner} looks inside {shown(get.text)}, which is a plain value"
+        yield Problem("expression-form", pointer, message)
+
+
+def _check_step(definition: Definition, step: Place, reference: Reference) -> Iterator[Problem]:
+    pointer, get = reference
+    target = definition.by_name.get(get.name)
+    if target is None:
+        yield Problem(
+            "unknown-step",
+            pointer,
+            f"step {step.label} refers to unknown step {shown(get.name)}"
+            f"{did_you_mean(get.name, definition.by_name)}",
+        )
+    elif target.type == "Fail":
+        message = f"step {step.label} refers to Fail step {shown(get.name)}, which has no outputs"
+        yield Problem("refers-to-fail-step", pointer, message)
+    elif len(get.tokens) == 1:
+        message = f"Get {shown(get.text)} in step {step.label} names a step and no property of it"
+        yield Problem("expression-form", pointer, message)
+    elif get.tokens[1] in (Member("PropertyFiles"), Key("PropertyFiles")):
+        yield from _check_property_file(step, target, reference)
+    else:
+        yield from _check_output(step, target, reference)
+
+
+def _check_property_file(step: Place, target: Place, reference: Reference) -> Iterator[Problem]:
+    pointer, get = reference
+    if not pointer.endswith("/Std:JsonGet/PropertyFile/Get"):
+        message = (
+            f"step {step.label} refers to {shown(get.text)}: "
+            "a property file can only be read, by Std:JsonGet"
+        )
+        yield Problem("expression-form", pointer, message)
+        return
+    wanted = get.property_file
+    files = [
+        raw["PropertyFileName"]
+        for _, raw in objects(target.raw.get("PropertyFiles"), "")
+        if isinstance(raw.get("PropertyFileName"), str)
+    ]
+    if wanted is not None and wanted not in files:
+        declared = ", ".join(shown(name) for name in files) or "none"
+        yield Problem(
+            "unknown-property-file",
+            pointer,
+            f"JsonGet in {step.label} reads property file {shown(wanted)}, "
+            f"which step {label(get.name)} does not declare (it declares {declared})",
+        )
+
+
+def _check_output(step: Place, target: Place, reference: Reference) -> Iterator[Problem]:
+    """A name in one of the lists that a step's outputs are keyed by, where it is written down."""
+    pointer, get = reference
+    names: list[str] | None = None
+    match get.tokens[1:]:
+        case (Member("OutputParameters"), Key(wanted), *_) if target.type in ("Lambda", "Callback"):
+            names = [
+                raw["OutputName"]
+                for _, raw in objects(target.raw.get("OutputParameters"), "")
+                if isinstance(raw.get("OutputName"), str)
+            ]
+        case (Member("ProcessingOutputConfig"), Member("Outputs"), Key(wanted), *_):
+            names = processing_names(target, "Outputs")
+        case (Member("ProcessingInputs"), Key(wanted), *_):
+            names = processing_names(target, "ProcessingInputs")
+    if names is not None and wanted not in names:
+        yield Problem(
+            "unknown-output",
+            pointer,
+            f"step {step.label} refers to {shown(wanted)} of step {target.label}, "
+            f"which does not have it{there(names, wanted)}",
+        )

@@ -1,0 +1,121 @@
+"""What the arguments of a step may not say, though the API that they go to would take it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sagebridge.formats.sagemaker.rules.definition import (
+    Definition,
+    Place,
+    Problem,
+    either,
+    is_expression,
+    wrong_option,
+)
+from sagebridge.model.display import shown
+
+_FLAGS = ("SkipCheck", "FailOnViolation", "RegisterNewBaseline")
+_MOST_OUTPUTS = 50
+_REFUSED = {
+    "AutoML": ("ModelDeployConfig", "GenerateCandidateDefinitionsOnly"),
+    "cluster": ("Name", "Steps", "AutoTerminationPolicy"),
+    "instances": ("KeepJobFlowAliveWhenNoSteps", "TerminationProtected"),
+}
+"""Members that the guide rules out: the service says them itself."""
+_REQUIRED = {"EMR": ("StepConfig", "HadoopJarStep", "Jar"), "EMRServerless": ("JobConfig",)}
+
+
+def check_requests(definition: Definition) -> Iterator[Problem]:
+    for step in definition.steps:
+        yield from _check_outputs(step)
+        if step.type in ("ClarifyCheck", "QualityCheck"):
+            yield from _check_flags(step)
+        if step.type == "AutoML":
+            yield from _check_auto_ml(step)
+        if step.type in _REQUIRED and isinstance(step.raw.get("Arguments"), dict):
+            yield from _check_required(step)
+        if step.type == "EMR":
+            yield from _check_emr(step)
+
+
+def _check_outputs(step: Place) -> Iterator[Problem]:
+    outputs = step.raw.get("OutputParameters")
+    if isinstance(outputs, list) and len(outputs) > _MOST_OUTPUTS:
+        yield Problem(
+            "too-many-outputs",
+            step.at("OutputParameters"),
+            f"step {step.label} has {len(outputs)} output parameters (at most {_MOST_OUTPUTS} "
+            "expected)",
+        )
+
+
+def _check_flags(step: Place) -> Iterator[Problem]:
+    for name in _FLAGS:
+        value = step.raw.get(name, False)
+        if not isinstance(value, bool) and not is_expression(value):
+            what = f"{name} of step {step.label}"
+            yield wrong_option(step.at(name), what, "true, false or a reference", value)
+
+
+def _check_auto_ml(step: Place) -> Iterator[Problem]:
+    yield from _refused(step, "AutoML", step.arguments, step.at("Arguments"))
+    config = step.arguments.get("AutoMLJobConfig")
+    mode = config.get("Mode", "ENSEMBLING") if isinstance(config, dict) else "ENSEMBLING"
+    if isinstance(mode, str) and mode != "ENSEMBLING":
+        yield Problem(
+            "unsupported-argument",
+            step.at("Arguments", "AutoMLJobConfig", "Mode"),
+            f"AutoML step {step.label} has Mode {shown(mode)} (ENSEMBLING expected)",
+        )
+
+
+def _check_required(step: Place) -> Iterator[Problem]:
+    """The members of one inside the other that the job cannot be without."""
+    inside: Any = step.arguments
+    pointer = step.at("Arguments")
+    for name in _REQUIRED[step.type]:
+        if not isinstance(inside, dict) or is_expression(inside):
+            return
+        if name not in inside:
+            yield Problem("missing-member", pointer, f"{step.type} step {step.label} has no {name}")
+            return
+        inside, pointer = inside[name], f"{pointer}/{name}"
+
+
+def _check_emr(step: Place) -> Iterator[Problem]:
+    arguments, pointer = step.arguments, step.at("Arguments")
+    config = arguments.get("ClusterConfig")
+    if not isinstance(config, dict):
+        return
+    if "ExecutionRoleArn" in arguments and "ClusterId" not in arguments:
+        yield Problem(
+            "unsupported-argument",
+            f"{pointer}/ExecutionRoleArn",
+            f"EMR step {step.label} has ExecutionRoleArn, which goes with ClusterId only",
+        )
+    pointer = f"{pointer}/ClusterConfig"
+    yield from _refused(step, "cluster", config, pointer)
+    instances = config.get("Instances")
+    if isinstance(instances, dict) and not is_expression(instances):
+        pointer = f"{pointer}/Instances"
+        yield from _refused(step, "instances", instances, pointer)
+        kinds = ("InstanceGroups", "InstanceFleets")
+        given = [kind for kind in kinds if kind in instances]
+        if len(given) == 2 or not (given or "MasterInstanceType" in instances):
+            found = " and ".join(kinds) if given else f"neither {' nor '.join(kinds)}"
+            yield Problem(
+                "one-of-arguments",
+                pointer,
+                f"EMR step {step.label} has {found} ({either(kinds)} expected)",
+            )
+
+
+def _refused(step: Place, where: str, given: Mapping[str, Any], pointer: str) -> Iterator[Problem]:
+    for name in _REFUSED[where]:
+        if name in given:
+            yield Problem(
+                "unsupported-argument",
+                f"{pointer}/{name}",
+                f"{step.type} step {step.label} may not say {name}: the service does",
+            )

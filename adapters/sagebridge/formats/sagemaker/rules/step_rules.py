@@ -1,0 +1,308 @@
+"""What each step has: names, types, arguments, and the members of its type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from sagebridge.formats.sagemaker.document import kind
+from sagebridge.formats.sagemaker.rules.definition import (
+    BRANCHES,
+    NAME,
+    Definition,
+    Place,
+    Problem,
+    either,
+    is_expression,
+    objects,
+    wrong_option,
+    wrong_type,
+)
+from sagebridge.formats.sagemaker.rules.known_members import (
+    EVERY_STEP,
+    OUTPUT_PARAMETER,
+    PROPERTY_FILE,
+    SOME_STEPS,
+    STEP_TYPES,
+    unknown_members,
+)
+from sagebridge.model.display import did_you_mean, shown
+
+_CHECK_TYPES = {
+    "QualityCheck": ("DATA_QUALITY", "MODEL_QUALITY"),
+    "ClarifyCheck": ("DATA_BIAS", "MODEL_BIAS", "MODEL_EXPLAINABILITY"),
+}
+_ONE_OF = {
+    "EMR": ("ClusterId", "ClusterConfig"),
+    "EMRServerless": ("ApplicationId", "ApplicationConfig"),
+    "Tuning": ("TrainingJobDefinition", "TrainingJobDefinitions"),
+}
+_TARGETS = {"Lambda": "FunctionArn", "Callback": "SqsQueueUrl"}
+_OUTPUT_TYPES = ("String", "Integer", "Boolean", "Float")
+_TEXT_LIMITS = {"DisplayName": 256, "Description": 3072}
+
+
+def check_steps(definition: Definition) -> Iterator[Problem]:
+    yield from _misplaced_values(definition)
+    for step in definition.steps:
+        yield from _check_name(definition, step)
+        if step.type not in STEP_TYPES:
+            yield from _check_type(step)
+            continue
+        for check in (_check_members, _check_arguments, _check_texts, *_OF_TYPES):
+            yield from check(step)
+
+
+def _misplaced_values(definition: Definition) -> Iterator[Problem]:
+    """What stands among steps and is no object, which no rule sees."""
+    lists = [("/Steps", definition.raw.get("Steps"))]
+    for step in definition.steps:
+        if step.is_condition:
+            lists += [(step.at("Arguments", side), step.arguments.get(side)) for side in BRANCHES]
+    for pointer, items in lists:
+        for position, item in enumerate(items if isinstance(items, list) else ()):
+            if not isinstance(item, dict):
+                yield wrong_type(f"{pointer}/{position}", "a step", "an object", item)
+
+
+def _check_name(definition: Definition, step: Place) -> Iterator[Problem]:
+    if "Name" not in step.raw:
+        yield Problem("missing-member", step.pointer, "a step has no Name")
+        return
+    pointer, name = step.at("Name"), step.raw["Name"]
+    if not isinstance(name, str):
+        yield wrong_type(pointer, "the Name of a step", "a string", name)
+        return
+    if not NAME.match(name):
+        yield Problem(
+            "step-name",
+            pointer,
+            f"step name {shown(name)} (1 to 64 letters, digits, hyphens and underscores expected)",
+        )
+    first = definition.by_name.get(name, step)
+    if first is not step:
+        shared = [
+            one.condition
+            for one, other in zip(first.branches, step.branches, strict=False)
+            if one.condition == other.condition and one.side != other.side
+        ]
+        yield Problem(
+            "duplicate-step",
+            pointer,
+            f"step {shown(name)} appears in both IfSteps and ElseSteps of "
+            f"{definition.name_of(shared[0])}"
+            if shared
+            else f"step name {shown(name)} used twice (first at {first.pointer})",
+        )
+
+
+def _check_type(step: Place) -> Iterator[Problem]:
+    if "Type" not in step.raw:
+        yield Problem("missing-member", step.pointer, f"step {step.label} has no Type")
+    elif not isinstance(step.raw["Type"], str):
+        yield wrong_type(
+            step.at("Type"), f"the Type of step {step.label}", "a string", step.raw["Type"]
+        )
+    else:
+        yield Problem(
+            "unknown-step-type",
+            step.at("Type"),
+            f"unknown step Type {shown(step.type)} of step {step.label}"
+            f"{did_you_mean(step.type, STEP_TYPES)}",
+        )
+
+
+def _check_members(step: Place) -> Iterator[Problem]:
+    what = f"{step.type} step {step.label}"
+    yield from unknown_members(step.raw, EVERY_STEP | SOME_STEPS.keys(), step.pointer, what)
+    for name in step.raw:
+        takers = SOME_STEPS.get(name)
+        if takers is not None and step.type not in takers:
+            yield Problem(
+                "misplaced-member",
+                step.at(name),
+                f"{name} has no effect on {what} (steps that take it: {', '.join(sorted(takers))})",
+                "warning",
+            )
+
+
+def _check_arguments(step: Place) -> Iterator[Problem]:
+    if "Arguments" not in step.raw:
+        if step.type not in _TARGETS:
+            message = f"{step.type} step {step.label} has no Arguments"
+            yield Problem("missing-arguments", step.pointer, message)
+        return
+    arguments, pointer = step.raw["Arguments"], step.at("Arguments")
+    if not isinstance(arguments, dict):
+        yield wrong_type(pointer, f"Arguments of step {step.label}", "an object", arguments)
+        return
+    if step.type in _ONE_OF:
+        names = _ONE_OF[step.type]
+        given = [name for name in names if name in arguments]
+        if len(given) != 1:
+            found = "has both" if given else "has neither"
+            yield Problem(
+                "one-of-arguments",
+                pointer,
+                f"{step.type} step {step.label} {found} {' and '.join(names)} "
+                f"(exactly one expected)",
+            )
+    if step.type == "Fail":
+        yield from _check_error_message(step, arguments, pointer)
+    if step.is_condition and step.branches:
+        yield Problem(
+            "nested-condition",
+            step.pointer,
+            f"Condition step {step.label} stands in a branch; SageMaker's guide rules that out "
+            "(it runs here)",
+            "warning",
+        )
+
+
+def _check_error_message(step: Place, arguments: dict[str, Any], pointer: str) -> Iterator[Problem]:
+    what = f"Fail step {step.label}"
+    yield from unknown_members(arguments, ("ErrorMessage",), pointer, what)
+    if "ErrorMessage" not in arguments:
+        message = f"Fail step {step.label} has no ErrorMessage"
+        yield Problem("missing-member", pointer, message)
+        return
+    message = arguments["ErrorMessage"]
+    of_json = isinstance(message, dict) and "Std:JsonGet" in message
+    if not isinstance(message, str) and (of_json or not is_expression(message)):
+        what = f"ErrorMessage of step {step.label}"
+        yield wrong_type(f"{pointer}/ErrorMessage", what, "a string, Get or Std:Join", message)
+
+
+def _check_texts(step: Place) -> Iterator[Problem]:
+    for name, limit in _TEXT_LIMITS.items():
+        value = step.raw.get(name, "")
+        what = f"{name} of step {step.label}"
+        if not isinstance(value, str):
+            yield wrong_option(step.at(name), what, "a string", value)
+        elif len(value) > limit:
+            yield Problem(
+                "text-too-long",
+                step.at(name),
+                f"{what} has {len(value)} characters (at most {limit} expected)",
+            )
+
+
+def _check_target(step: Place) -> Iterator[Problem]:
+    name = _TARGETS.get(step.type)
+    if name is None:
+        return
+    if name not in step.raw:
+        message = f"{step.type} step {step.label} has no {name}"
+        yield Problem("missing-member", step.pointer, message)
+    elif not isinstance(step.raw[name], str):
+        found = step.raw[name]
+        yield wrong_type(step.at(name), f"{name} of step {step.label}", "a plain string", found)
+
+
+def _check_check(step: Place) -> Iterator[Problem]:
+    expected = _CHECK_TYPES.get(step.type)
+    if expected is None:
+        return
+    if "CheckType" not in step.raw:
+        yield Problem(
+            "check-type",
+            step.pointer,
+            f"{step.type} step {step.label} has no CheckType ({either(expected)} expected)",
+        )
+    elif step.raw["CheckType"] not in expected:
+        found = step.raw["CheckType"]
+        text = shown(found) if isinstance(found, str) else kind(found)
+        yield Problem(
+            "check-type",
+            step.at("CheckType"),
+            f"{step.type} step {step.label} has CheckType {text} ({either(expected)} expected)",
+        )
+
+
+def _check_property_files(step: Place) -> Iterator[Problem]:
+    pointer = step.at("PropertyFiles")
+    yield from _check_named(step, "PropertyFiles", "PropertyFileName", "duplicate-property-file")
+    for here, raw in objects(step.raw.get("PropertyFiles"), pointer):
+        what = f"a property file of step {step.label}"
+        yield from unknown_members(raw, PROPERTY_FILE, here, what)
+        for name in ("OutputName", "FilePath"):
+            if name not in raw:
+                yield Problem("missing-member", here, f"{what} has no {name}")
+            elif not isinstance(raw[name], str):
+                yield wrong_type(f"{here}/{name}", f"{name} of {what}", "a string", raw[name])
+        outputs = processing_names(step, "Outputs")
+        output = raw.get("OutputName")
+        if outputs is not None and isinstance(output, str) and output not in outputs:
+            yield Problem(
+                "unknown-output",
+                f"{here}/OutputName",
+                f"{what} lies in output {shown(output)}, which the step does not have"
+                + there(outputs, output),
+            )
+
+
+def _check_output_parameters(step: Place) -> Iterator[Problem]:
+    pointer = step.at("OutputParameters")
+    yield from _check_named(step, "OutputParameters", "OutputName", "duplicate-output")
+    for here, raw in objects(step.raw.get("OutputParameters"), pointer):
+        what = f"an output parameter of step {step.label}"
+        yield from unknown_members(raw, OUTPUT_PARAMETER, here, what)
+        if raw.get("OutputType", "String") not in _OUTPUT_TYPES:
+            yield Problem(
+                "output-type",
+                f"{here}/OutputType",
+                f"OutputType of {what} is {kind(raw['OutputType'])} "
+                f"({either(_OUTPUT_TYPES)} expected)",
+            )
+
+
+def _check_named(step: Place, member: str, key: str, duplicate: str) -> Iterator[Problem]:
+    """A list of objects, each with a name of its own."""
+    items, pointer = step.raw.get(member, []), step.at(member)
+    if not isinstance(items, list):
+        yield wrong_option(pointer, f"{member} of step {step.label}", "an array", items)
+        return
+    seen: set[str] = set()
+    for position, item in enumerate(items):
+        here = f"{pointer}/{position}"
+        if not isinstance(item, dict):
+            what = f"a member of {member} of step {step.label}"
+            yield wrong_type(here, what, "an object", item)
+        elif key not in item:
+            message = f"a member of {member} of step {step.label} has no {key}"
+            yield Problem("missing-member", here, message)
+        elif not isinstance(item[key], str):
+            what = f"{key} in {member} of step {step.label}"
+            yield wrong_type(f"{here}/{key}", what, "a string", item[key])
+        else:
+            if item[key] in seen:
+                message = f"{key} {shown(item[key])} of step {step.label} used twice"
+                yield Problem(duplicate, f"{here}/{key}", message)
+            seen.add(item[key])
+
+
+_OF_TYPES: tuple[Callable[[Place], Iterator[Problem]], ...] = (
+    _check_target,
+    _check_check,
+    _check_property_files,
+    _check_output_parameters,
+)
+
+
+def processing_names(step: Place, member: str) -> list[str] | None:
+    """The names in ``Outputs`` or ``ProcessingInputs``; None where not all of them are plain."""
+    arguments, key = step.arguments, "InputName"
+    if member == "Outputs":
+        config = arguments.get("ProcessingOutputConfig")
+        arguments, key = (config if isinstance(config, dict) else {}), "OutputName"
+    items = arguments.get(member)
+    if not isinstance(items, list):
+        return None
+    names = [item.get(key) if isinstance(item, dict) else None for item in items]
+    return names if all(isinstance(name, str) for name in names) else None  # type: ignore[return-value]
+
+
+def there(names: list[str], wanted: str) -> str:
+    """What there is instead of a name, for the end of a message."""
+    listed = f" (it has {', '.join(shown(name) for name in names)})" if names else " (it has none)"
+    return did_you_mean(wanted, names) or listed

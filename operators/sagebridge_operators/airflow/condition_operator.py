@@ -1,0 +1,76 @@
+"""The operator of a Condition step: a branch of two lists of tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any, ClassVar
+
+from airflow.providers.common.compat.sdk import Context, Label, SkipMixin
+
+from sagebridge.model.conditions import Condition
+from sagebridge.model.pipeline import ConditionStep, Step
+from sagebridge.model.values import ABSENT, EMPTY, Absent
+from sagebridge_operators.airflow.step_operators import StepOperator
+
+
+class ConditionOperator(StepOperator, SkipMixin):
+    """Goes on with ``if_steps`` where all ``conditions`` hold, else with ``else_steps``.
+
+    Every task of both lists becomes a downstream task, labelled If or Else. Those of the branch not
+    taken are skipped, and Airflow skips what depends on them. A task that depends on the condition
+    itself and stands in neither list runs after either outcome.
+    """
+
+    step_type: ClassVar[str] = "Condition"
+    inherits_from_skipmixin = True
+
+    def __init__(
+        self,
+        *,
+        conditions: Sequence[Condition] | Absent = ABSENT,
+        if_steps: Sequence[StepOperator] | Absent | None = ABSENT,
+        else_steps: Sequence[StepOperator] | Absent | None = ABSENT,
+        **kwargs: Any,
+    ) -> None:
+        self.if_steps, self.else_steps = _operators(if_steps), _operators(else_steps)
+        self._conditions = conditions if conditions is ABSENT else tuple(conditions)
+        kwargs.setdefault("arguments", EMPTY)
+        super().__init__(**kwargs)
+        for label, branch in (("If", self.if_steps), ("Else", self.else_steps)):
+            for operator in branch or ():
+                self >> Label(label) >> operator
+
+    @property
+    def step(self) -> ConditionStep:
+        """The Condition with the steps of its branches, as they are now."""
+        common = {field.name: getattr(self._step, field.name) for field in fields(Step)}
+        return ConditionStep(
+            **common,
+            conditions=self._conditions,
+            if_steps=_steps(self.if_steps),
+            else_steps=_steps(self.else_steps),
+        )
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        outputs = super().execute(context)
+        context["ti"].xcom_push(key="return_value", value=outputs)
+        not_taken = self.else_steps if outputs["outcome"] else self.if_steps
+        if not_taken:
+            self.skip(context["ti"], not_taken)
+        return outputs
+
+
+def _operators(
+    steps: Sequence[StepOperator] | Absent | None,
+) -> tuple[StepOperator, ...] | Absent:
+    if steps is ABSENT or steps is None:
+        return ABSENT
+    for step in steps:
+        if not isinstance(step, StepOperator):
+            raise TypeError(f"a step is expected in a branch, found {step!r}")
+    return tuple(steps)
+
+
+def _steps(operators: tuple[StepOperator, ...] | Absent) -> tuple[Step, ...] | Absent:
+    return ABSENT if operators is ABSENT else tuple(operator.step for operator in operators)

@@ -1,0 +1,141 @@
+"""Live DAGs of pipelines: of one, or of every definition in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.common.compat.sdk import DAG, Param
+
+import sagebridge
+from sagebridge.authoring.dag_pipeline import (
+    beside,
+    legal_id,
+    schema_type,
+    shown_default,
+    steps_of,
+    task_ids,
+    watch_id,
+)
+from sagebridge.errors import SagebridgeError
+from sagebridge.model.graph import hidden_failures
+from sagebridge.model.parameters import Parameter
+from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
+from sagebridge.model.values import ABSENT, thaw
+from sagebridge_operators.airflow.condition_operator import ConditionOperator
+from sagebridge_operators.airflow.failure_watcher import WatchOperator
+from sagebridge_operators.airflow.step_operators import OPERATORS, FailOperator, StepOperator
+
+
+def build(pipeline: Pipeline, *, dag_id: str | None = None, **operator_args: Any) -> DAG:
+    """The DAG of a pipeline: one task a step, one Param a parameter.
+
+    ``operator_args`` go to every operator: ``backend``, ``aws_conn_id``, ``role_arn``, ….
+    """
+    dag_id = dag_id or legal_id(pipeline.name or "pipeline")
+    steps = len(list(walk(pipeline)))
+    limit = pipeline.parallelism
+    with DAG(
+        dag_id=dag_id,
+        schedule=None,
+        params={parameter.name: param(parameter) for parameter in pipeline.declared},
+        description=None if pipeline.description is ABSENT else pipeline.description,
+        max_active_tasks=max(steps, 1) if limit is ABSENT else limit.max_parallel_execution_steps,
+        default_args={**beside(pipeline, dag_id), **operator_args},
+        tags=["sagebridge"],
+        # A definition is data: no text of it is a template.
+        render_template_as_native_obj=False,
+    ) as dag:
+        _operators(pipeline.steps, task_ids(pipeline))
+        if hidden := hidden_failures(pipeline):
+            by_name = steps_of(dag)
+            watched = [by_name[name] for name in hidden]
+            WatchOperator(task_id=watch_id(pipeline), watched=watched)
+    return dag
+
+
+def _operators(steps: Sequence[Step], ids: Mapping[str, str]) -> list[StepOperator]:
+    return [_operator(step, ids) for step in steps]
+
+
+def _operator(step: Step, ids: Mapping[str, str]) -> StepOperator:
+    common: dict[str, Any] = {
+        "task_id": ids[step.name],
+        "step_name": step.name,
+        "arguments": step.arguments,
+        "depends_on": step.depends_on,
+        "retry_policies": step.retry_policies,
+        "cache_config": step.cache,
+        "property_files": step.property_files,
+        "output_parameters": step.output_parameters,
+        "display_name": step.display_name,
+        "description": step.description,
+        "extra": step.extra,
+    }
+    if isinstance(step, ConditionStep):
+        return ConditionOperator(
+            conditions=step.conditions,
+            if_steps=ABSENT if step.if_steps is ABSENT else _operators(step.if_steps, ids),
+            else_steps=ABSENT if step.else_steps is ABSENT else _operators(step.else_steps, ids),
+            **common,
+        )
+    if step.type in OPERATORS:
+        return OPERATORS[step.type](**common)
+    return StepOperator(step_type=step.type, **common)
+
+
+def param(parameter: Parameter) -> Param:
+    """The Param of a pipeline parameter, as Airflow's trigger form shows it."""
+    schema: dict[str, Any] = {"type": schema_type(parameter)}
+    if parameter.enum_values is not ABSENT and parameter.enum_values:
+        schema["enum"] = thaw(parameter.enum_values)
+    if parameter.description is not ABSENT:
+        schema["description"] = parameter.description
+    if parameter.default is ABSENT:
+        return Param(**schema)
+    return Param(thaw(shown_default(parameter)), **schema)
+
+
+def load_folder(folder: str | Path, namespace: MutableMapping[str, Any], **args: Any) -> list[DAG]:
+    """A live DAG of every definition in a folder, put into a DAG file's ``globals()``.
+
+    Definitions are ``*.json`` and ``*/definition.json``, the latter named after their folder. One
+    that cannot be read or does not validate becomes a DAG that says why, since an exception would
+    hide the others.
+    """
+    folder = Path(folder)
+    dags: dict[str, DAG] = {}
+    for path in sorted((*folder.glob("*.json"), *folder.glob("*/definition.json"))):
+        name = path.parent.name if path.name == "definition.json" else path.stem
+        dag = _load(path, name, args)
+        if dag.dag_id in dags:
+            free = next(one for n in count(2) if (one := f"{dag.dag_id}-{n}") not in dags)
+            dag = _broken(free, f"{path}: there is another definition called {dag.dag_id!r}")
+        dags[dag.dag_id] = dag
+    namespace.update({f"dag_{position}": dag for position, dag in enumerate(dags.values())})
+    return list(dags.values())
+
+
+def _load(path: Path, name: str, args: Mapping[str, Any]) -> DAG:
+    try:
+        errors = [found for found in sagebridge.validate(path) if found.severity == "error"]
+        if errors:
+            places = (f"line {found.line}: {found.message} [{found.code}]" for found in errors)
+            return _broken(name, f"{path}: " + "; ".join(places))
+        pipeline = sagebridge.read(path).pipeline
+        if pipeline.name in (None, path.stem):
+            pipeline = replace(pipeline, name=name)
+        return build(pipeline, **args)
+    except SagebridgeError as error:
+        return _broken(name, str(error))
+
+
+def _broken(name: str, reason: str) -> DAG:
+    with DAG(
+        dag_id=legal_id(name), schedule=None, tags=["sagebridge", "broken"], doc_md=f"{reason}\n"
+    ) as dag:
+        FailOperator(task_id="definition_cannot_be_read", error_message=reason)
+    return dag

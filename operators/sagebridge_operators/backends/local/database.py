@@ -1,0 +1,179 @@
+"""The records of the local backend: one SQLite table of JSON bodies, safe for many processes."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import os
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from sagebridge_operators.run_errors import RecordsError
+
+BUSY_SECONDS = 30.0
+
+SCHEMA = """
+CREATE TABLE records (
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    created REAL NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (kind, name)
+)
+"""
+
+
+class AlreadyExists(KeyError):
+    """A record of this kind and name is there already."""
+
+
+class NoSuchRecord(KeyError):
+    """No record of this kind has this name."""
+
+
+class Transaction:
+    """Reads and writes that happen together or not at all."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def insert(self, kind: str, name: str, body: dict[str, Any]) -> None:
+        """Add a record.
+
+        Raises:
+            AlreadyExists: there is one.
+        """
+        try:
+            self._connection.execute(
+                "INSERT INTO records VALUES (?, ?, ?, ?)",
+                (kind, name, time.time(), json.dumps(body)),
+            )
+        except sqlite3.IntegrityError:
+            raise AlreadyExists(kind, name) from None
+
+    def get(self, kind: str, name: str) -> dict[str, Any] | None:
+        """The body of a record, None when there is none."""
+        row = self._connection.execute(
+            "SELECT body FROM records WHERE kind = ? AND name = ?", (kind, name)
+        ).fetchone()
+        return None if row is None else dict(json.loads(row[0]))
+
+    def update(
+        self, kind: str, name: str, change: Callable[[dict[str, Any]], None]
+    ) -> dict[str, Any]:
+        """The body of a record after ``change`` has been applied to it.
+
+        Raises:
+            NoSuchRecord: there is none.
+        """
+        body = self.get(kind, name)
+        if body is None:
+            raise NoSuchRecord(kind, name)
+        change(body)
+        self._connection.execute(
+            "UPDATE records SET body = ? WHERE kind = ? AND name = ?",
+            (json.dumps(body), kind, name),
+        )
+        return body
+
+    def delete(self, kind: str, name: str) -> None:
+        """Remove a record.
+
+        Raises:
+            NoSuchRecord: there is none.
+        """
+        cursor = self._connection.execute(
+            "DELETE FROM records WHERE kind = ? AND name = ?", (kind, name)
+        )
+        if cursor.rowcount == 0:
+            raise NoSuchRecord(kind, name)
+
+    def list(self, kind: str, prefix: str = "") -> builtins.list[dict[str, Any]]:
+        """The bodies of a kind whose names start with ``prefix``, oldest first."""
+        rows = self._connection.execute(
+            "SELECT body FROM records WHERE kind = ? AND substr(name, 1, ?) = ? "
+            "ORDER BY created, rowid",
+            (kind, len(prefix), prefix),
+        )
+        return [dict(json.loads(row[0])) for row in rows]
+
+
+class Records:
+    """The records in the database at ``path``, which comes into being when first needed.
+
+    A connection is opened for each transaction, so an object may be shared by threads and
+    survives a fork. Every method raises RecordsError when the database cannot be used.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """One writing transaction: nobody else writes while it is open."""
+        with self._connection() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield Transaction(connection)
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+
+    def insert(self, kind: str, name: str, body: dict[str, Any]) -> None:
+        """See Transaction.insert."""
+        with self.transaction() as transaction:
+            transaction.insert(kind, name, body)
+
+    def get(self, kind: str, name: str) -> dict[str, Any] | None:
+        """See Transaction.get."""
+        with self._connection() as connection:
+            return Transaction(connection).get(kind, name)
+
+    def update(
+        self, kind: str, name: str, change: Callable[[dict[str, Any]], None]
+    ) -> dict[str, Any]:
+        """See Transaction.update."""
+        with self.transaction() as transaction:
+            return transaction.update(kind, name, change)
+
+    def delete(self, kind: str, name: str) -> None:
+        """See Transaction.delete."""
+        with self.transaction() as transaction:
+            transaction.delete(kind, name)
+
+    def list(self, kind: str, prefix: str = "") -> builtins.list[dict[str, Any]]:
+        """See Transaction.list."""
+        with self._connection() as connection:
+            return Transaction(connection).list(kind, prefix)
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        try:
+            if not self.path.exists():
+                self._create()
+            with closing(
+                sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
+            ) as connection:
+                yield connection
+        except sqlite3.DatabaseError as error:
+            raise RecordsError(str(self.path), str(error)) from error
+
+    def _create(self) -> None:
+        """Put a complete database in place at once: switching to WAL does not wait for others."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=".records-") as folder:
+                fresh = Path(folder, self.path.name)
+                with closing(sqlite3.connect(fresh, isolation_level=None)) as connection:
+                    connection.execute("PRAGMA journal_mode = WAL")
+                    connection.execute(SCHEMA)
+                with suppress(FileExistsError):
+                    os.link(fresh, self.path)
+        except OSError as error:
+            raise RecordsError(str(self.path), str(error)) from error

@@ -1,0 +1,212 @@
+"""Processing, training and transform jobs: their records, and the supervisors that run them."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sagebridge_operators.backends.local.api import ApiError, arn
+from sagebridge_operators.backends.local.database import AlreadyExists, NoSuchRecord, Records
+from sagebridge_operators.backends.local.listing import page
+from sagebridge_operators.backends.local.supervised_job import TERMINAL
+
+NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
+DAY = 86400
+
+
+def check_name(member: str, name: object) -> str:
+    """A resource's name, once it fits SageMaker's pattern (63 letters, digits and hyphens).
+
+    Raises:
+        ApiError: ValidationException in AWS's words.
+    """
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise ApiError(
+            "ValidationException",
+            f"1 validation error detected: Value '{name}' at '{member[0].lower()}{member[1:]}' "
+            f"failed to satisfy constraint: Member must satisfy regular expression pattern: "
+            f"{NAME.pattern}",
+        )
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class JobType:
+    """``defaults`` are the members that the service adds to what it was asked for."""
+
+    kind: str
+    defaults: Mapping[str, Any]
+    summary: tuple[str, ...] = ()
+    undescribed: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}JobName"
+
+    @property
+    def arn(self) -> str:
+        return f"{self.kind}JobArn"
+
+    @property
+    def status(self) -> str:
+        return f"{self.kind}JobStatus"
+
+
+JOB_TYPES = (
+    JobType(
+        "Processing",
+        defaults={"StoppingCondition": {"MaxRuntimeInSeconds": DAY}},
+        summary=("FailureReason", "ExitMessage"),
+    ),
+    JobType(
+        "Training",
+        defaults={
+            "StoppingCondition": {"MaxRuntimeInSeconds": DAY},
+            "EnableNetworkIsolation": False,
+            "EnableInterContainerTrafficEncryption": False,
+            "EnableManagedSpotTraining": False,
+        },
+        summary=("SecondaryStatus",),
+    ),
+    JobType(
+        "Transform",
+        defaults={},
+        summary=("FailureReason",),
+        undescribed=("LastModifiedTime",),
+    ),
+)
+
+
+class Jobs:
+    """The jobs of the local backend in the folder ``home``; each method is one API call."""
+
+    def __init__(self, home: Path, base: Path, region: str, records: Records) -> None:
+        self.home, self.base, self.region, self.records = home, base, region, records
+
+    def operations(self) -> dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]]:
+        """The API's operations on jobs, by name."""
+        verbs = {"Create": self.create, "Describe": self.describe, "Stop": self.stop}
+
+        def bind(
+            call: Callable[[JobType, Mapping[str, Any]], dict[str, Any]], job: JobType
+        ) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+            return lambda request: call(job, request)
+
+        named = {
+            f"{verb}{job.kind}Job": bind(call, job)
+            for verb, call in verbs.items()
+            for job in JOB_TYPES
+        }
+        return named | {f"List{job.kind}Jobs": bind(self.list, job) for job in JOB_TYPES}
+
+    def create(self, job: JobType, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Record a job and start its supervisor; the job goes on without its caller."""
+        from sagebridge_operators.backends.local import supervisor
+
+        name = check_name(job.name, request[job.name])
+        if job.kind == "Transform" and self.records.get("Model", request["ModelName"]) is None:
+            model = arn(self.region, f"model/{request['ModelName']}")
+            raise ApiError("ValidationException", f'Could not find model "{model}".')
+        now = time.time()
+        job_arn = arn(self.region, f"{job.kind.lower()}-job/{name}")
+        body = {
+            **job.defaults,
+            **{member: value for member, value in request.items() if member != "Tags"},
+            job.arn: job_arn,
+            job.status: "InProgress",
+            "CreationTime": now,
+            "LastModifiedTime": now,
+        }
+        if job.kind == "Training":
+            body |= _beginning(request, name, now)
+        with ExitStack() as stack:
+            try:
+                with self.records.transaction() as transaction:
+                    transaction.insert(job.kind, name, body)
+                    # Before anybody sees the record: it is nobody's without the lock.
+                    lock = stack.enter_context(supervisor.hold(self.home, job.kind, name))
+                    if lock is None:  # of a job whose record is gone
+                        raise AlreadyExists(job.kind, name)
+            except AlreadyExists:
+                raise ApiError(
+                    "ResourceInUse",
+                    f"{job.kind} job names must be unique within an AWS account and region, and a "
+                    f"{job.kind.lower()} job with this name already exists ({job_arn})",
+                ) from None
+            supervisor.start(self.home, job.kind, name, self.base, lock)
+        return {job.arn: job_arn}
+
+    def describe(self, job: JobType, request: Mapping[str, Any]) -> dict[str, Any]:
+        """A job as it is now."""
+        body = self._body(job, request[job.name])
+        return {
+            member: value
+            for member, value in body.items()
+            if not member.startswith("_") and member not in job.undescribed
+        }
+
+    def stop(self, job: JobType, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Ask for a job's end; who waits for it asks Describe."""
+        from sagebridge_operators.backends.local import supervisor
+
+        name = request[job.name]
+        status = self._body(job, name)[job.status]
+        if status in TERMINAL:
+            raise ApiError(
+                "ValidationException",
+                f"The request was rejected because the {job.kind.lower()} job is in status "
+                f"{status}.",
+            )
+        supervisor.request_stop(self.home, job.kind, name)
+        return {}
+
+    def list(self, job: JobType, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The jobs of a kind, as the request filters and orders them."""
+        bodies = [
+            body if body[job.status] in TERMINAL else self._body(job, body[job.name])
+            for body in self.records.list(job.kind)
+        ]
+        shown = (job.name, job.arn, job.status, "CreationTime", "LastModifiedTime")
+        return page(
+            bodies,
+            request,
+            members=(*shown, f"{job.kind}EndTime", *job.summary),
+            into=f"{job.kind}JobSummaries",
+            name=job.name,
+            status=job.status,
+        )
+
+    def _body(self, job: JobType, name: str) -> dict[str, Any]:
+        from sagebridge_operators.backends.local import supervisor
+
+        try:
+            return supervisor.reap(self.records, job.kind, name)
+        except NoSuchRecord:
+            raise ApiError(
+                "ValidationException", f"Could not find requested job with name: {name}"
+            ) from None
+
+
+def _beginning(request: Mapping[str, Any], name: str, now: float) -> dict[str, Any]:
+    message = "Starting the training job"
+    output = request["OutputDataConfig"]
+    model = "model/" if output.get("CompressionType") == "NONE" else "model.tar.gz"
+    place = f"{str(output['S3OutputPath']).rstrip('/')}/{name}/output/{model}"
+    return {
+        "ModelArtifacts": {"S3ModelArtifacts": place},
+        "SecondaryStatus": "Starting",
+        "SecondaryStatusTransitions": [
+            {"Status": "Starting", "StartTime": now, "StatusMessage": message}
+        ],
+    }
+
+
+def ended(home: Path, kind: str, name: str) -> bool:
+    """Whether nothing more comes of a job: also of one that nobody knows of, and of a model."""
+    body = Records(home / "records.db").get(kind, name) or {}
+    return body.get(f"{kind}JobStatus", TERMINAL[0]) in TERMINAL

@@ -1,0 +1,110 @@
+"""Processing jobs: inputs in, the script in its container, outputs out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sagebridge.errors import SagebridgeError
+from sagebridge_operators.backends.local.container import run as run_container
+from sagebridge_operators.backends.local.data_transfer import fetch_source, gunzip, upload_tree
+from sagebridge_operators.backends.local.resource_config import note_instances, resource_config
+from sagebridge_operators.backends.local.supervised_job import Job, JobFailed, Outcome, shorten
+
+CONFIG = (
+    *("AppSpecification", "Environment", "NetworkConfig", "ProcessingInputs", "ProcessingJobArn"),
+    *("ProcessingJobName", "ProcessingOutputConfig", "ProcessingResources", "RoleArn"),
+    "StoppingCondition",
+)
+
+
+def run(job: Job) -> Outcome:
+    """Run a processing job to its end; follows CreateProcessingJob.
+
+    Outputs are uploaded after a failure or a stop too.
+
+    Raises:
+        JobFailed: it could not start, or its outputs could not be uploaded.
+    """
+    request = job.request
+    application = request["AppSpecification"]
+    command = application.get("ContainerEntrypoint") or []
+    if not command:
+        raise JobFailed(
+            f"ClientError: image {application['ImageUri']} without ContainerEntrypoint: the "
+            "local backend runs no images, so ContainerEntrypoint must name a program"
+        )
+    note_instances(job, request["ProcessingResources"]["ClusterConfig"])
+    for source in request.get("ProcessingInputs", []):
+        _fetch(job, source)
+    outputs = _outputs(job)
+    config = {name: request[name] for name in CONFIG if name in request}
+    job.write_config("/opt/ml/config/processingjobconfig.json", config)
+    cluster = request["ProcessingResources"]["ClusterConfig"]
+    job.write_config("/opt/ml/config/resourceconfig.json", resource_config(cluster))
+    job.place("/opt/ml/output").mkdir(exist_ok=True)
+    job.enter("InProgress")
+
+    limit = request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds")
+    end = run_container(
+        job,
+        [*command, *application.get("ContainerArguments", [])],
+        request.get("Environment", {}),
+        limit,
+    )
+    message = job.message("message")
+    fields: dict[str, Any] = {"ExitMessage": shorten(message)} if message else {}
+    if end.timed_out:
+        fields["FailureReason"] = f"ClientError: longer than MaxRuntimeInSeconds ({limit})"
+    elif not end.succeeded and not end.stopped:
+        fields["FailureReason"] = end.reason(job, message)
+    try:
+        for folder, uri in outputs:
+            upload_tree(job, folder, uri)
+    except (SagebridgeError, OSError) as error:
+        problem = f"ClientError: an output could not be uploaded: {error}"
+        if fields.setdefault("FailureReason", problem) != problem:
+            job.note(problem)
+        return Outcome("Failed", fields)
+    if end.stopped or end.timed_out:
+        return Outcome("Stopped", fields)
+    return Outcome("Completed" if end.succeeded else "Failed", fields)
+
+
+def _fetch(job: Job, source: dict[str, Any]) -> None:
+    name = source["InputName"]
+    if "S3Input" not in source:
+        raise JobFailed(
+            f"ClientError: input {name!r}: the local backend reads S3Input, not DatasetDefinition"
+        )
+    if source.get("AppManaged"):
+        return
+    s3 = source["S3Input"]
+    if s3.get("S3InputMode", "File") != "File":
+        raise JobFailed(f"ClientError: input {name!r}: the local backend has S3InputMode File only")
+    if "LocalPath" not in s3:
+        raise JobFailed(f"ClientError: input {name!r} has no LocalPath")
+    target = job.place(s3["LocalPath"])
+    target.mkdir(parents=True, exist_ok=True)
+    files = fetch_source(job, name, s3, target)
+    if s3.get("S3CompressionType") == "Gzip":
+        gunzip(files)
+
+
+def _outputs(job: Job) -> list[tuple[Any, str]]:
+    """The folders to upload and where to, each made for the script to write into."""
+    found = []
+    for output in job.request.get("ProcessingOutputConfig", {}).get("Outputs", []):
+        name = output["OutputName"]
+        if "S3Output" not in output:
+            raise JobFailed(f"ClientError: output {name!r}: the local backend has S3Output only")
+        if output.get("AppManaged"):
+            continue
+        s3 = output["S3Output"]
+        if "LocalPath" not in s3:
+            raise JobFailed(f"ClientError: output {name!r} has no LocalPath")
+        folder = job.place(s3["LocalPath"])
+        folder.mkdir(parents=True, exist_ok=True)
+        if s3.get("S3UploadMode") == "Continuous":
+            job.note(f"output {name!r}: Continuous upload is done here at the end of the job")
+        found.append((folder, s3["S3Uri"]))
+    return found

@@ -1,0 +1,38 @@
+"""What a container is told about the machines it runs on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sagebridge_operators.backends.local.supervised_job import Job
+
+HOST = "algo-1"
+INTERFACE = "lo"
+
+
+def resource_config(cluster: Mapping[str, Any]) -> dict[str, Any]:
+    """resourceconfig.json of the one host that a local job has."""
+    kind = instance_type(cluster)
+    group = {"instance_group_name": "homogeneousCluster", "instance_type": kind, "hosts": [HOST]}
+    return {
+        "current_host": HOST,
+        "current_instance_type": kind,
+        "current_group_name": group["instance_group_name"],
+        "hosts": [HOST],
+        "instance_groups": [group],
+        "network_interface_name": INTERFACE,
+    }
+
+
+def instance_type(cluster: Mapping[str, Any]) -> str:
+    groups = cluster.get("InstanceGroups") or [cluster]
+    return str(groups[0].get("InstanceType", "local"))
+
+
+def note_instances(job: Job, cluster: Mapping[str, Any]) -> None:
+    """Say in the log when a job asks for more instances than it gets."""
+    groups = cluster.get("InstanceGroups") or [cluster]
+    count = sum(int(group.get("InstanceCount", 1)) for group in groups)
+    if count > 1:
+        job.note(f"{count} instances asked for; this job runs on one, with all of the data")

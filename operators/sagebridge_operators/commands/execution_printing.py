@@ -1,0 +1,196 @@
+"""Executions on a terminal, and in plain lines in a pipe."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+import click
+from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from sagebridge.model.pipeline import Pipeline, walk
+from sagebridge.terminal.console import aligned, printable
+from sagebridge_operators.commands.execution_view import StepView, View
+from sagebridge_operators.lifecycle.step_states import RUNNING
+from sagebridge_operators.steps import why_not_runnable
+
+_STYLES = {
+    "Pending": "dim",
+    "Executing": "cyan",
+    "Stopping": "yellow",
+    "Succeeded": "green",
+    "Failed": "bold red",
+    "Stopped": "yellow",
+    "Skipped": "dim",
+    "NotRun": "dim",
+}
+
+
+class Progress:
+    """Shows the steps while they run: a table that changes, or in a pipe a line a change."""
+
+    def __init__(self, out: Console) -> None:
+        self._out = out
+        self._seen: dict[str, str] = {}
+        self._live = Live(console=out, auto_refresh=True, refresh_per_second=8, transient=True)
+
+    def __enter__(self) -> Self:
+        if self._out.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Shows no more."""
+        self._live.stop()
+
+    def waiting(self, what: str) -> None:
+        """Says what is awaited before the first step."""
+        if self._out.is_terminal:
+            self._live.update(Spinner("dots", Text(what)))
+        else:
+            self._out.print(what)
+
+    def steps(self, steps: Sequence[StepView]) -> None:
+        if self._out.is_terminal:
+            self._live.update(_live(steps))
+            return
+        for step in steps:
+            before = self._seen.get(step.name, "Pending")
+            if step.state not in (before, "NotRun"):
+                self._seen[step.name] = step.state
+                self._out.print(_change(step), soft_wrap=True)
+
+
+def _change(step: StepView) -> str:
+    """``12:03:44 AbaloneTrain Succeeded 8.1 s``."""
+    words = [f"{datetime.now().astimezone():%H:%M:%S}", printable(step.name), step.state]
+    if step.seconds is not None and step.state not in RUNNING:
+        words.append(f"{step.seconds:.1f} s")
+    return " ".join(words)
+
+
+def _live(steps: Sequence[StepView]) -> Table:
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(width=2)
+    grid.add_column(no_wrap=True)
+    grid.add_column(width=10)
+    grid.add_column(width=9, justify="right")
+    for step in steps:
+        mark = Spinner("dots") if step.state in RUNNING else Text(_mark(step.state))
+        style = _STYLES[step.state]
+        name, state = Text(printable(step.name), style), Text(step.state, style)
+        grid.add_row(mark, name, state, _time(step))
+    return grid
+
+
+def _mark(state: str) -> str:
+    return {"Succeeded": "✓", "Failed": "✗", "Stopped": "■"}.get(state, "·")
+
+
+def _time(step: StepView) -> str:
+    return "" if step.seconds is None else f"{step.seconds:.1f} s"
+
+
+def print_view(out: Console, view: View, *, jobs: bool = False) -> None:
+    """The table of steps, with ``jobs`` their jobs, what they made and measured, and the result."""
+    rows = [
+        [
+            Text(printable(step.name)),
+            Text(printable(step.type)),
+            Text(_state(step), _STYLES[step.state]),
+            Text(_time(step)),
+            Text(printable(_job(step))),
+        ]
+        for step in view.steps
+    ]
+    columns = 5 if jobs else 4
+    _print_table(
+        out, ("step", "type", "state", "time", "job")[:columns], [row[:columns] for row in rows]
+    )
+    out.print()
+    for label, value in _facts(view):
+        out.print(Text(f"{label}: {value}"), soft_wrap=True)
+    for step in view.steps:
+        if step.state in ("Failed", "Stopped") and step.reason not in ("", view.reason):
+            line = f"{step.name}: {step.reason}"
+            out.print(Text("\n".join(map(printable, line.splitlines()))), soft_wrap=True)
+    out.print(Text(f"result: {view.status}", _STYLES[view.status]), soft_wrap=True)
+    if view.reason:
+        reason = "\n".join(map(printable, view.reason.splitlines()))
+        out.print(Text(f"reason: {reason}"), soft_wrap=True)
+
+
+def _state(step: StepView) -> str:
+    return step.state if step.outcome is None else f"{step.state}: {_outcome(step.outcome)}"
+
+
+def _outcome(held: bool) -> str:
+    return "true (if)" if held else "false (else)"
+
+
+def _job(step: StepView) -> str:
+    """A model package is told by its ARN below; here its last part is enough."""
+    name = step.job or ""
+    return name.partition("model-package/")[2] or name
+
+
+def _facts(view: View) -> list[tuple[str, str]]:
+    facts = [(f"measured {name}", json.dumps(value)) for name, value in view.metrics.items()]
+    facts += [
+        (f"condition {step.name}", _outcome(step.outcome))
+        for step in view.steps
+        if step.outcome is not None
+    ]
+    for step in view.steps:
+        if len(step.made) == 0:
+            continue
+        (label, main), *others = step.made.items()
+        more = ", ".join(value for _, value in others)
+        facts.append((f"{step.name} {label}", f"{main} ({more})" if more else main))
+    return [(printable(label), printable(value)) for label, value in facts]
+
+
+def warn(pipeline: Pipeline) -> None:
+    """Tells of the steps that cannot run, before anything starts or is deployed."""
+    for step in walk(pipeline):
+        if (what := why_not_runnable(step)) is not None:
+            text = f"warning: sagebridge cannot run {what}; the execution fails if it is reached"
+            click.echo(printable(text), err=True)
+
+
+def print_list(out: Console, rows: Sequence[Mapping[str, str]]) -> None:
+    names = ("id", "pipeline", "engine", "backend", "started (UTC)", "status")
+    cells = [
+        [Text(printable(second(text) if name == "started" else text)) for name, text in row.items()]
+        for row in rows
+    ]
+    _print_table(out, names, cells)
+
+
+def second(time: str) -> str:
+    """A recorded time to the second, in UTC; text that is none as it is."""
+    try:
+        return f"{datetime.fromisoformat(time).astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+    except ValueError:
+        return time
+
+
+def _print_table(out: Console, names: Sequence[str], rows: Sequence[Sequence[Text]]) -> None:
+    """Lines as long as they are: a name that is cut or wrapped could not be copied."""
+    for line in aligned([[Text(name, "bold") for name in names], *rows]):
+        out.print(line, soft_wrap=True)

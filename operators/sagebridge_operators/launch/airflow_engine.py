@@ -1,0 +1,105 @@
+"""A private Airflow: its own home, free loopback ports, gone when the command is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+
+from sagebridge.errors import ServiceError
+from sagebridge.model.pipeline import Pipeline
+from sagebridge_operators.launch import airflow_home as homes
+from sagebridge_operators.launch.engine_apis import NO_ANSWER, AirflowApi
+from sagebridge_operators.launch.engine_versions import version_of
+from sagebridge_operators.launch.private_engine import PrivateEngine, last_lines
+
+# The worker waits for its job, so no triggerer; logs are read from files, so nobody serves them.
+_COMPONENTS = {
+    "api-server": ("api-server",),
+    "scheduler": ("scheduler", "--skip-serve-logs"),
+    "dag-processor": ("dag-processor",),
+}
+
+
+class PrivateAirflow(PrivateEngine[AirflowApi]):
+    """Airflow with the DAG of one pipeline, for one run of it.
+
+    Args:
+        folder: where private Airflows of this working folder live.
+        dag_id, run_id: as the run is called in the UI; ``run_id`` is also the home's name.
+        execution: the execution whose jobs stop if this process is killed.
+        parallelism: how many tasks run at once.
+        variables: environment variables for the workers.
+    """
+
+    client = AirflowApi
+    port_taken = "address already in use"
+
+    def __init__(
+        self,
+        folder: Path,
+        pipeline: Pipeline,
+        *,
+        dag_id: str,
+        run_id: str,
+        execution: str,
+        parallelism: int,
+        variables: Mapping[str, str],
+    ) -> None:
+        super().__init__(folder / run_id, execution)
+        self.dag_id, self.run_id = dag_id, run_id
+        self._template = self.home.parent / f"airflow-{version_of('airflow')}.db"
+        self._pipeline = pipeline
+        self._parallelism = parallelism
+        self._variables = variables
+
+    @property
+    def ui(self) -> str:
+        """Where the run can be watched; empty before the start."""
+        return f"{self.url}/dags/{self.dag_id}/runs/{self.run_id}" if self.url else ""
+
+    def prepare(self) -> None:
+        homes.prepare(self.home, self._template, self._pipeline, self.dag_id)
+
+    def commands(self, port: int) -> dict[str, tuple[str, ...]]:
+        del port
+        return {name: (*homes.AIRFLOW, *words) for name, words in _COMPONENTS.items()}
+
+    def make_environment(self, port: int) -> dict[str, str]:
+        return homes.environment(
+            self.home, port, parallelism=self._parallelism, more=self._variables
+        )
+
+    def trigger(self, parameters: Mapping[str, object]) -> None:
+        self.patiently(lambda: self.api.trigger(self.dag_id, self.run_id, parameters))
+
+    def failure(self, task: str) -> str:
+        """What the log of a failed task's last try says of the failure."""
+        logs = sorted((self.home / "logs").glob(f"*/*/task_id={task}/attempt=*.log"))
+        for line in reversed(logs[-1].read_text(errors="replace").splitlines() if logs else []):
+            try:
+                entry = json.loads(line)
+                details = entry.get("error_detail") or []
+                if details:
+                    return f"{details[0]['exc_type']}: {details[0]['exc_value']}"
+                if entry.get("level") in ("error", "critical"):
+                    return str(entry["event"])
+            except (AttributeError, KeyError, TypeError, ValueError):
+                continue
+        return f"its worker was lost (logs are in {self.home / 'logs'})"
+
+    def is_ready(self) -> bool:
+        """Raises ServiceError for a DAG that cannot be imported."""
+        try:
+            with closing(AirflowApi(self.url, timeout=5)) as api:
+                # Something else may have taken the port, another Airflow with such a DAG even.
+                file = api.dag_file(self.dag_id)
+                if file and self.home in Path(file).parents:
+                    return api.scheduler_is_healthy()
+                errors = api.import_errors()
+        except (*NO_ANSWER, ServiceError, LookupError, TypeError, ValueError):
+            return False
+        if errors:
+            raise ServiceError(f"Airflow cannot import the DAG:\n{last_lines(errors[0])}")
+        return False

@@ -1,0 +1,140 @@
+"""The folder and the environment of a private Airflow: its own, whatever the user's Airflow is."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from sagebridge.authoring.dag_pipeline import legal_id
+from sagebridge.errors import ServiceError
+from sagebridge.formats.airflow.writer import write
+from sagebridge.model.code_steps import CarriedStep
+from sagebridge.model.pipeline import Pipeline, walk
+from sagebridge.model.values import ABSENT
+from sagebridge_operators.launch.private_engine import environment_without, last_lines
+
+# Run with the interpreter's -P: the folder that a command is started in is no place for modules.
+AIRFLOW = (sys.executable, "-P", "-m", "airflow")
+
+_LOADER = '''"""An airflow dag of the pipeline in the JSON file beside this one."""
+
+from pathlib import Path
+
+import sagebridge
+from sagebridge_operators.airflow import build
+
+path = Path(__file__).with_suffix(".json")
+dag = build(sagebridge.read(path).pipeline, dag_id=path.stem)
+'''
+
+
+def prepare(home: Path, template: Path, pipeline: Pipeline, dag_id: str) -> None:
+    """Makes an AIRFLOW_HOME with a database and one DAG.
+
+    Making the database takes seconds, so it is made once, in ``template``, and copied.
+    """
+    (home / "dags").mkdir()
+    # Airflow writes a file of defaults, keys among them, where there is none.
+    (home / "airflow.cfg").write_text("# All settings are in the environment.\n")
+    if not template.exists():
+        _make_database(template)
+    shutil.copyfile(template, home / "airflow.db")
+    if any(isinstance(step, CarriedStep) for step in walk(pipeline)):
+        # A definition has no code: the DAG file of a Python file's pipeline does.
+        own = pipeline if legal_id(pipeline.name or "pipeline") == dag_id else None
+        text, _ = write(own or replace(pipeline, name=dag_id))
+        (home / "dags" / f"{dag_id}.py").write_text(text, encoding="utf-8")
+        return
+    (home / "dags" / f"{dag_id}.json").write_text(document(pipeline), encoding="utf-8")
+    (home / "dags" / f"{dag_id}.py").write_text(_LOADER, encoding="utf-8")
+
+
+def _make_database(template: Path) -> None:
+    template.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=template.parent, prefix=".template-") as folder:
+        home = Path(folder)
+        (home / "airflow.cfg").touch()
+        made = subprocess.run(
+            [*AIRFLOW, "db", "migrate"],
+            env=environment(home, port=0),
+            cwd=home,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        if made.returncode:
+            raise ServiceError(f"Airflow cannot make its database:\n{last_lines(made.stdout)}")
+        (home / "airflow.db").replace(template)
+
+
+def document(pipeline: Pipeline) -> str:
+    """A pipeline with all that lies beside its definition, as a CreatePipeline request."""
+    import sagebridge
+
+    limit = pipeline.parallelism
+    beside = {
+        "PipelineDisplayName": pipeline.display_name,
+        "PipelineDescription": pipeline.description,
+        "RoleArn": pipeline.role_arn,
+        "ParallelismConfiguration": limit
+        and {"MaxParallelExecutionSteps": limit.max_parallel_execution_steps},
+    }
+    return json.dumps(
+        {
+            "PipelineName": pipeline.name,
+            "PipelineDefinition": sagebridge.write(pipeline, "sagemaker").text,
+            **{name: value for name, value in beside.items() if value is not ABSENT},
+        }
+    )
+
+
+def environment(
+    home: Path, port: int, *, parallelism: int = 4, more: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The environment of every process of a private Airflow.
+
+    The user's own settings of Airflow stay outside; connections and AWS_* come with. Keys are new
+    for every run and nowhere but here.
+    """
+    url = f"http://127.0.0.1:{port}"
+    settings = {
+        "CORE__AUTH_MANAGER": (
+            "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager"
+        ),
+        "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+        "CORE__EXECUTOR": "LocalExecutor",
+        "CORE__FERNET_KEY": urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+        "CORE__LOAD_EXAMPLES": "False",
+        "CORE__PARALLELISM": str(parallelism),
+        "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "API__BASE_URL": url,
+        "API__HOST": "127.0.0.1",
+        "API__PORT": str(port),
+        "API__SECRET_KEY": secrets.token_hex(16),
+        "API__WORKERS": "1",
+        "API_AUTH__JWT_SECRET": secrets.token_hex(32),
+        "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "30",
+        "DAG_PROCESSOR__REFRESH_INTERVAL": "30",
+        # A worker that is lost is noticed within a minute or so, not after five.
+        "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
+        "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
+        # Of Airflow 3.1; nothing is sent anywhere.
+        "USAGE_DATA_COLLECTION__ENABLED": "False",
+    }
+    return {
+        **environment_without("AIRFLOW__", "_AIRFLOW", "AIRFLOW_HOME", "AIRFLOW_CONFIG"),
+        **{f"AIRFLOW__{name}": value for name, value in settings.items()},
+        "AIRFLOW_HOME": str(home),
+        **(more or {}),
+    }

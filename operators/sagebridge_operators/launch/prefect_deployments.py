@@ -1,0 +1,237 @@
+"""Deployments on a Prefect server."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import httpx
+from prefect import Flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolCreate
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterName,
+    FlowFilter,
+    FlowFilterName,
+)
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError, ScriptError
+from prefect.flows import load_flow_from_entrypoint
+from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
+from prefect.utilities.callables import parameter_schema
+from prefect.workers.process import ProcessWorker
+
+from sagebridge.errors import ServiceError, SourceError
+from sagebridge.model.pipeline import Pipeline
+from sagebridge.model.values import ABSENT, thaw
+from sagebridge_operators.launch.deployed_flows import (
+    Deployment,
+    FlowFile,
+    deployment_name,
+    relative,
+    tags_of,
+)
+from sagebridge_operators.prefect.live_signature import arguments_of
+from sagebridge_operators.run_errors import NoPrefectServer
+
+Outcome = Literal["created", "updated", "unchanged"]
+_WORDS = {
+    "work_pool_name": "work pool",
+    "job_variables": "job variables",
+    "pull_steps": "folder",
+    "parameter_openapi_schema": "parameters",
+    "enforce_parameter_schema": "parameter checks",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a deployment; ``changed`` names what differed where it was there before."""
+
+    outcome: Outcome
+    changed: tuple[str, ...] = ()
+    url: str | None = None
+
+
+def deployments(
+    file: FlowFile, *, work_pool: str, variables: Mapping[str, str]
+) -> Iterator[Deployment]:
+    """A deployment for each flow of a file, whose code runs for it. Raises SourceError."""
+    folder = Path.cwd()
+    with file.readable() as path:
+        found = [(function, _loaded(path, function)) for function in file.functions()]
+    meant = [one for one in found if file.wanted in (None, one[1].name)]
+    if len(meant) != len(file.pipelines):
+        raise SourceError(str(file.path), "makes flows otherwise than by @flow on a function")
+    for (function, flow), pipeline in zip(meant, file.pipelines, strict=True):
+        yield Deployment(
+            flow=flow.name,
+            name=deployment_name(pipeline),
+            entrypoint=f"{relative(file.path, folder)}:{function}",
+            version=flow.version,
+            description=_description(flow, pipeline),
+            tags=tags_of(pipeline),
+            work_pool=work_pool,
+            job_variables={"env": dict(variables)} if variables else {},
+            parameters=schema(flow, pipeline),
+            folder=folder,
+        )
+
+
+def _loaded(path: Path, function: str) -> Any:
+    try:
+        return load_flow_from_entrypoint(
+            f"{path.absolute()}:{function}", use_placeholder_flow=False
+        )
+    except ScriptError as error:
+        cause = error.user_exc
+        frames = traceback.extract_tb(cause.__traceback__)
+        lines = [frame.lineno for frame in frames if Path(frame.filename) == path.absolute()]
+        where = f"{path}:{lines[-1]}" if lines else str(path)
+        raise SourceError(where, f"cannot be imported: {type(cause).__name__}: {cause}") from None
+    except SystemExit:
+        raise SourceError(str(path), "ends the program while it is imported") from None
+
+
+def _description(flow: Flow[..., Any], pipeline: Pipeline) -> str:
+    """What the pipeline or the flow says of itself, without the arguments of a docstring."""
+    if isinstance(pipeline.description, str):
+        return pipeline.description
+    return (flow.description or "").partition("\nArgs:")[0].strip()
+
+
+def schema(flow: Flow[..., Any], pipeline: Pipeline) -> dict[str, Any]:
+    """The flow's parameters, each with all that the pipeline says of it, and no others."""
+    found = parameter_schema(flow.fn).model_dump(exclude_unset=True)
+    arguments, declared = arguments_of(flow.fn), pipeline.declared
+    if len(arguments) == len(declared):
+        for argument, parameter in zip(arguments, declared, strict=True):
+            one = found["properties"][argument.name]
+            one["title"] = parameter.name
+            if parameter.enum_values is not ABSENT:
+                one.setdefault("enum", thaw(parameter.enum_values))
+            if parameter.description is not ABSENT:
+                one["description"] = parameter.description
+    return {**found, "additionalProperties": False}
+
+
+class Server:
+    """The Prefect server that the profile or PREFECT_API_URL names."""
+
+    def __init__(self, client: Any, url: str) -> None:
+        self._client, self._url = client, url
+
+    def has_pool(self, name: str) -> bool:
+        try:
+            self._client.read_work_pool(name)
+        except ObjectNotFound:
+            return False
+        return True
+
+    def make_pool(self, name: str) -> None:
+        """A pool whose workers start each flow run as a process of their machine."""
+        template = ProcessWorker.get_default_base_job_template()
+        pool = WorkPoolCreate(name=name, type="process", base_job_template=template)
+        self._client.create_work_pool(pool)
+
+    def compare(self, deployment: Deployment) -> Result:
+        """What :meth:`apply` would do."""
+        found = self._found(deployment)
+        if found is None:
+            return Result("created")
+        changed = _changed(found, deployment)
+        return Result(
+            "updated" if changed else "unchanged",
+            tuple(_WORDS.get(field, field) for field in changed),
+            _page(found.id),
+        )
+
+    def apply(self, deployment: Deployment) -> Result:
+        """Makes the deployment what it has to be; one that is so already is not touched.
+
+        Raises ServiceError that says what the server refuses.
+        """
+        with _refusals(self._url, deployment.full_name):
+            found, result = self._found(deployment), self.compare(deployment)
+            if found is None:
+                flow_id = self._client.create_flow_from_name(deployment.flow)
+                made = self._client.create_deployment(
+                    flow_id=flow_id, name=deployment.name, **deployment.body()
+                )
+                return Result("created", url=_page(made))
+            if changed := _changed(found, deployment):
+                # Only what differs, so that schedules and the like stay as a person set them.
+                self._client.update_deployment(found.id, DeploymentUpdate(**changed))
+            return result
+
+    def _found(self, deployment: Deployment) -> Any:
+        found = self._client.read_deployments(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=[deployment.flow])),
+            deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[deployment.name])),
+        )
+        return found[0] if found else None
+
+
+def _changed(found: Any, deployment: Deployment) -> dict[str, Any]:
+    stored = found.model_dump(mode="json")
+    return {
+        field: value
+        for field, value in deployment.body().items()
+        if _comparable(stored[field]) != _comparable(value)
+    }
+
+
+def _comparable(value: Any) -> Any:
+    return sorted(value) if isinstance(value, list) and all(map(_is_text, value)) else value
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _page(deployment: Any) -> str | None:
+    ui = PREFECT_UI_URL.value()
+    return f"{ui}/deployments/deployment/{deployment}" if ui else None
+
+
+@contextmanager
+def connect() -> Iterator[Server]:
+    """Raises NoPrefectServer, and ServiceError for what the server refuses."""
+    url = PREFECT_API_URL.value()
+    if not url:
+        raise NoPrefectServer(None)
+    shown = _without_login(url)
+    with _refusals(shown), get_client(sync_client=True) as client:
+        if (problem := client.api_healthcheck()) is not None:
+            raise NoPrefectServer(shown, str(problem) or type(problem).__name__)
+        yield Server(client, shown)
+
+
+def _without_login(url: str) -> str:
+    """A URL as a message may have it."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+@contextmanager
+def _refusals(url: str, what: str = "this") -> Iterator[None]:
+    try:
+        yield
+    except PrefectHTTPStatusError as error:
+        raise ServiceError(f"Prefect at {url} refuses {what}: {_detail(error)}") from error
+    except httpx.HTTPError as error:
+        raise NoPrefectServer(url, str(error) or type(error).__name__) from error
+
+
+def _detail(error: PrefectHTTPStatusError) -> str:
+    try:
+        body = error.response.json()
+    except ValueError:
+        return f"{error.response.status_code} {error.response.text[:500]}"
+    detail = body.get("detail", body) if isinstance(body, dict) else body
+    return f"{error.response.status_code} {detail}"

@@ -1,0 +1,99 @@
+"""A private Prefect server: its own home, a free loopback port, gone when the command is."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+
+from sagebridge.errors import ServiceError
+from sagebridge_operators.launch.engine_apis import NO_ANSWER, PrefectApi
+from sagebridge_operators.launch.engine_versions import version_of
+from sagebridge_operators.launch.private_engine import PrivateEngine, environment_without
+
+# Run with the interpreter's -P: the folder that a command is started in is no place for modules.
+PREFECT = (sys.executable, "-P", "-m", "prefect")
+
+_DATABASE = "prefect.db"
+
+
+class PrefectServer(PrivateEngine[PrefectApi]):
+    """``with PrefectServer(folder / name) as server:`` has ``server.url`` with UI and API.
+
+    Args:
+        home: its own folder, of which the logs stay. Beside it the database of a new server is
+            kept, since making one takes as long as all the rest.
+        execution: the execution whose jobs stop if this process is killed.
+        variables: environment variables for all that runs in it.
+    """
+
+    client = PrefectApi
+    port_taken = "already in use"
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        execution: str | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(home, execution)
+        self._variables = dict(variables or {})
+        self._template = self.home.parent / f"prefect-{version_of('prefect')}.db"
+
+    @property
+    def api_url(self) -> str:
+        return f"{self.url}/api"
+
+    def prepare(self) -> None:
+        if self._template.exists():
+            shutil.copyfile(self._template, self.home / _DATABASE)
+
+    def commands(self, port: int) -> dict[str, tuple[str, ...]]:
+        return {"server": (*PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port))}
+
+    def make_environment(self, port: int) -> dict[str, str]:
+        """The user's own profile and settings of Prefect stay outside."""
+        return {
+            **environment_without("PREFECT_"),
+            "DO_NOT_TRACK": "1",
+            "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+            "PREFECT_CLI_COLORS": "false",
+            "PREFECT_CLI_PROMPT": "false",
+            "PREFECT_HOME": str(self.home),
+            # 3.7 puts results into the user's home else.
+            "PREFECT_LOCAL_STORAGE_PATH": str(self.home / "storage"),
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            # Its pages ask port 4200 else.
+            "PREFECT_SERVER_UI_API_URL": f"http://127.0.0.1:{port}/api",
+            "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+            # Beside its own code else, where a user may not write.
+            "PREFECT_UI_STATIC_DIRECTORY": str(self.home / "ui"),
+            **self._variables,
+        }
+
+    def is_ready(self) -> bool:
+        try:
+            with closing(PrefectApi(self.url, timeout=5)) as api:
+                # Something else may have taken the port, another Prefect even.
+                if api.home() != str(self.home):
+                    return False
+        except (*NO_ANSWER, ServiceError, LookupError, TypeError, ValueError):
+            return False
+        if not self._template.exists():
+            self._keep_database()
+        return True
+
+    def _keep_database(self) -> None:
+        with tempfile.TemporaryDirectory(dir=self.home.parent, prefix=".template-") as folder:
+            copy = Path(folder) / _DATABASE
+            with (
+                closing(sqlite3.connect(self.home / _DATABASE)) as source,
+                closing(sqlite3.connect(copy)) as target,
+            ):
+                source.backup(target)
+            copy.replace(self._template)

@@ -1,0 +1,243 @@
+"""What private engines have in common: a home, a free loopback port, gone when the command is."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import ClassVar, Generic, Self, TypeVar
+
+from sagebridge.errors import ServiceError
+from sagebridge_operators.launch.engine_apis import NO_ANSWER, Api
+from sagebridge_operators.launch.process_keeper import LOGS, Warden, clear
+
+_PORT_TRIALS = 5
+_T = TypeVar("_T")
+_A = TypeVar("_A", bound=Api)
+
+
+class PrivateEngine(ABC, Generic[_A]):
+    """An engine that ``with`` starts and ends.
+
+    Args:
+        home: its own folder, of which the logs stay.
+        execution: the execution whose jobs stop if this process is killed.
+
+    Raises:
+        ServiceError: it does not start, or ends by itself.
+    """
+
+    client: type[_A]
+    starts_within: ClassVar[float] = 180.0
+    """Seconds; without bytecode a first start takes a minute."""
+    port_taken: ClassVar[str]
+    """What a log says of a port that is in use."""
+
+    def __init__(self, home: Path, execution: str | None) -> None:
+        self.home = home.resolve()
+        self.url = ""
+        self._execution = execution
+        self._api: _A | None = None
+        self._environment: dict[str, str] = {}
+        self._warden: Warden | None = None
+        self._added: list[Warden] = []
+        self._logs = self.home / LOGS
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Makes the home."""
+
+    @abstractmethod
+    def commands(self, port: int) -> Mapping[str, Sequence[str]]:
+        """What runs as long as the engine does, by the name of its log."""
+
+    @abstractmethod
+    def make_environment(self, port: int) -> dict[str, str]:
+        """The environment of all that runs."""
+
+    @abstractmethod
+    def is_ready(self) -> bool:
+        """Whether it can be used. Raises ServiceError where it never will be."""
+
+    def __enter__(self) -> Self:
+        try:
+            self._logs.mkdir(parents=True)
+            self.prepare()
+            for _ in range(_PORT_TRIALS):
+                warden = self._start(free_port())
+                if self._wait_until_ready():
+                    return self
+                warden.kill()
+            raise ServiceError(f"{self.title} found {_PORT_TRIALS} ports free that then were taken")
+        except BaseException:
+            self.kill()
+            raise
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        try:
+            for warden in self._wardens():
+                warden.stop()
+        finally:
+            self.kill()
+
+    def kill(self) -> None:
+        """Ends it at once; of its home the logs stay."""
+        for warden in self._wardens():
+            warden.kill()
+        if self._api is not None:
+            self._api.close()
+        clear(self.home)
+
+    @property
+    def title(self) -> str:
+        return self.client.title
+
+    @property
+    def api(self) -> _A:
+        if self._api is None or self._api.url != self.url:
+            self._api = self.client(self.url)
+        return self._api
+
+    @property
+    def running(self) -> bool:
+        return self._warden is not None and self._warden.running
+
+    def environment(self) -> dict[str, str]:
+        """The environment of a process that uses the engine, once it has started."""
+        return dict(self._environment)
+
+    def add(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        execution: str | None = None,
+        variables: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+    ) -> Warden:
+        """Starts one more process, which ends before the engine does or by itself.
+
+        Args:
+            name: of its log in the home's folder of logs.
+            command: the program and its arguments.
+            execution: the execution whose jobs stop if this process is killed.
+            variables: more of the environment.
+            folder: that it is started in, else the home.
+        """
+        warden = Warden(
+            {name: command},
+            logs=self._logs,
+            cwd=folder or self.home,
+            env=self.environment() | dict(variables or {}),
+            execution=execution,
+            home=self.home,
+        )
+        self._added.append(warden)
+        return warden
+
+    def patiently(self, ask: Callable[[], _T], patience: float = 60.0) -> _T:
+        """An answer of the API, which may be slow on a busy machine. Raises ServiceError."""
+        until = time.monotonic() + patience
+        while True:
+            try:
+                return ask()
+            except NO_ANSWER as error:
+                if not self.running:
+                    raise ServiceError(f"{self.title} ended:\n{self.last_words()}") from None
+                if time.monotonic() > until:
+                    raise ServiceError(f"{self.title} does not answer: {error}") from None
+                time.sleep(0.3)
+
+    def last_words(self, *components: str) -> str:
+        """The end of the log of each component, else of all."""
+        names = components or ("warden", *self.commands(0))
+        logs = {name: self.log(name) for name in names}
+        return "\n".join(
+            f"--- {name} ({self.home / 'logs' / name}.log)\n{last_lines(text)}"
+            for name, text in logs.items()
+            if text
+        )
+
+    def _wardens(self) -> list[Warden]:
+        """The last first."""
+        return [*reversed(self._added), *filter(None, (self._warden,))]
+
+    def _start(self, port: int) -> Warden:
+        self.url = f"http://127.0.0.1:{port}"
+        self._environment = self.make_environment(port)
+        self._warden = Warden(
+            self.commands(port),
+            logs=self._logs,
+            cwd=self.home,
+            env=self._environment,
+            execution=self._execution,
+            home=self.home,
+        )
+        return self._warden
+
+    def _wait_until_ready(self) -> bool:
+        """Whether it came up; False where its port was taken. Raises ServiceError."""
+        until = time.monotonic() + self.starts_within
+        while time.monotonic() < until:
+            if not self.running:
+                if any(self.port_taken in self.log(name) for name in self.commands(0)):
+                    return False
+                raise ServiceError(f"{self.title} does not start:\n{self.last_words()}")
+            if self.is_ready():
+                return True
+            time.sleep(0.2)
+        raise ServiceError(
+            f"{self.title} is not ready after {self.starts_within:.0f} s:\n{self.last_words()}"
+        )
+
+    def log(self, component: str) -> str:
+        """What a process has written so far."""
+        try:
+            return (self._logs / f"{component}.log").read_text(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def environment_without(*prefixes: str) -> dict[str, str]:
+    """This process's environment without the variables of an engine that the user may have.
+
+    What is on loopback is asked without a proxy, whatever the user's proxy is.
+    """
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(prefixes) and name != "PYTHONDONTWRITEBYTECODE"
+    }
+    loopback = ",".join(filter(None, (kept.get("NO_PROXY"), "127.0.0.1,localhost")))
+    return {
+        **kept,
+        "NO_PROXY": loopback,
+        "no_proxy": loopback,
+        "PYTHONPATH": os.pathsep.join(_absolute(kept.get("PYTHONPATH", ""))),
+    }
+
+
+def _absolute(path: str) -> list[str]:
+    return [str(Path(entry).absolute()) for entry in path.split(os.pathsep) if entry]
+
+
+def last_lines(text: str, count: int = 15) -> str:
+    return "\n".join(text.rstrip().splitlines()[-count:])

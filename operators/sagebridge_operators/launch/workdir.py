@@ -1,0 +1,116 @@
+"""Where an execution runs and is recorded: its backend, folders and records."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from sagebridge.errors import MissingExtra
+from sagebridge.model.pipeline import Pipeline, walk
+from sagebridge_operators.backends import open_backend
+from sagebridge_operators.lifecycle.backend import Backend
+from sagebridge_operators.lifecycle.records import ExecutionRecords, open_objects
+from sagebridge_operators.run_errors import WorkdirUnusable
+from sagebridge_operators.steps import JOB_TYPES
+
+_PARTS = ("s3", "jobs", "executions", "airflow", "prefect")
+
+
+@dataclass(frozen=True)
+class Place:
+    """``home`` is the working folder, ``base`` the folder that relative paths are taken from."""
+
+    backend_name: str
+    home: Path
+    base: Path
+    location: str
+
+    @classmethod
+    def of(cls, workdir: Path, backend: str) -> Place:
+        """The records lie in the working folder unless SAGEBRIDGE_RECORDS names another place."""
+        home = workdir.absolute()
+        location = os.environ.get("SAGEBRIDGE_RECORDS") or str(home / "executions")
+        return cls(backend, home, Path.cwd(), location)
+
+    def for_execution(self, record: Mapping[str, Any]) -> Place:
+        """The place of a recorded execution, which may have used another backend and folder."""
+        home = Path(record.get("home") or self.home)
+        return Place(
+            str(record["backend"]),
+            home if home.is_dir() else self.home,
+            Path(record.get("base") or self.base),
+            self.location,
+        )
+
+    @cached_property
+    def backend(self) -> Backend:
+        if find_spec("boto3") is None:
+            extra = "aws" if self.backend_name == "aws" else "local"
+            raise MissingExtra(f"the backend {self.backend_name!r}", extra)
+        if self.backend_name == "local":
+            from sagebridge_operators.backends.local import LocalBackend
+
+            return LocalBackend(self.home, self.base)
+        return open_backend(self.backend_name)
+
+    @cached_property
+    def records(self) -> ExecutionRecords:
+        return ExecutionRecords(open_objects(self.location, lambda: self.backend.client("s3")))
+
+    @property
+    def look_seconds(self) -> float:
+        """How often to look at the records while an execution runs."""
+        return 3.0 if self.location.startswith("s3://") else 0.5
+
+    def variables(self) -> dict[str, str]:
+        """What tells the operators, in another process, of this place."""
+        return {
+            "SAGEBRIDGE_BACKEND": self.backend_name,
+            "SAGEBRIDGE_HOME": str(self.home),
+            "SAGEBRIDGE_BASE": str(self.base),
+            "SAGEBRIDGE_RECORDS": self.location,
+        }
+
+    def described(self) -> dict[str, str]:
+        """What an execution's record says of this place."""
+        where = {"home": str(self.home), "base": str(self.base)}
+        return {"backend": self.backend_name} | (where if self.backend_name == "local" else {})
+
+    def check_writable(self) -> None:
+        """Raises WorkdirUnusable where an engine, the local backend or records could keep nothing.
+
+        A part of the folder may be another user's, as after a run in a container.
+        """
+        path = self.home
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            for path in (self.home, *(self.home / part for part in _PARTS)):
+                if path == self.home or os.path.lexists(path):
+                    with tempfile.NamedTemporaryFile(dir=path, prefix=".") as probe:
+                        probe.write(bytes(4096))
+        except OSError as error:
+            other = os.path.lexists(path) and not path.is_dir()
+            problem = "it is no folder" if other else error.strerror or str(error)
+            raise WorkdirUnusable(str(self.home), str(path), problem) from error
+
+    def check_isolation(self, pipeline: Pipeline) -> None:
+        """Raises IsolationError where no job of the pipeline could have its own /opt/ml here."""
+        jobs = (step for step in walk(pipeline) if step.type in JOB_TYPES)
+        if self.backend_name == "local" and any(JOB_TYPES[step.type].stop for step in jobs):
+            from sagebridge_operators.backends.local.isolation import choose
+
+            choose(self.home)
+
+    def path_of(self, uri: str) -> Path | None:
+        """Where an object or prefix lies on this machine; None where it does not."""
+        if self.backend_name != "local":
+            return None
+        from sagebridge_operators.backends.local.store import FolderStore
+
+        return FolderStore(self.home / "s3", self.base).path_of(uri)

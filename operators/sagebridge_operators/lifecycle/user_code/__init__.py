@@ -1,0 +1,1 @@
+"""Runs the code of users' own Python and shell steps."""

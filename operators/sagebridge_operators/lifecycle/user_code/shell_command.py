@@ -1,0 +1,127 @@
+"""Runs a shell command in a process group of its own, which a stop ends.
+
+It stays in the session of its worker, for who ends an engine ends its session.
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from sagebridge_operators.run_errors import StepFailed, StepStopped
+
+_SLICE = 0.2
+_GRACE = 10.0
+"""Seconds that a command has to end in after SIGTERM."""
+
+
+def run_command(
+    command: str,
+    env: Mapping[str, str],
+    stop_asked: Callable[[], bool],
+    line: Callable[[str], Any],
+    held: int | None = None,
+) -> str:
+    """Runs a command with bash, in an empty folder; the last line that it prints.
+
+    ``env`` is its whole environment; ``line`` is told each line of its output. ``held`` is a
+    descriptor that is closed only when the command has ended, even where this process is killed.
+    Raises StepFailed with its exit code, or StepStopped once a stop was asked for.
+    """
+    folder = tempfile.TemporaryDirectory(prefix="sagebridge-shell-", ignore_cleanup_errors=True)
+    told = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL}
+    with (
+        folder as here,
+        _guard(here, held) as guarded,
+        _bash(command, cwd=here, env=env, **told) as process,
+    ):
+        try:
+            guarded(process.pid)
+            last = _followed(process, stop_asked, line)
+            code = process.wait()
+        except BaseException:
+            _end(process)
+            raise
+    if code < 0 and stop_asked():  # who stops a worker may signal its whole session
+        raise StepStopped("stopped while its command ran")
+    if code:
+        ended = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        raise StepFailed(f"the command failed: {ended}" + (f": {last}" if last else ""))
+    return last
+
+
+def _bash(script: str, *words: str, **more: Any) -> subprocess.Popen[bytes]:
+    program = shutil.which("bash") or "bash"
+    try:
+        return subprocess.Popen([program, "-c", script, *words], process_group=0, **more)
+    except (OSError, ValueError) as error:
+        raise StepFailed(f"the command cannot be started with bash: {error}") from None
+
+
+@contextmanager
+def _guard(folder: str, held: int | None) -> Iterator[Callable[[int], None]]:
+    """Kills the process group that it is given if this process is killed, which ends nothing then.
+
+    The command's folder goes, too. It reads a pipe that only this process holds: one line names
+    the group, the next lets it go.
+    """
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    script = 'read -r group && { read -r || { kill -KILL -- "-$group"; rm -rf -- "$1"; }; }'
+    keeps = () if held is None else (held,)
+    pipe = {"stdin": subprocess.PIPE, "bufsize": 0, "pass_fds": keeps}
+    with _bash(script, "guard", folder, **pipe, **quiet) as guard:
+
+        def guarded(group: int) -> None:
+            assert guard.stdin is not None
+            guard.stdin.write(f"{group}\n".encode())
+
+        try:
+            yield guarded
+        finally:
+            guard.communicate(b"\n")
+
+
+def _followed(
+    process: subprocess.Popen[bytes], stop_asked: Callable[[], bool], line: Callable[[str], Any]
+) -> str:
+    assert process.stdout is not None
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    last = rest = ""
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while True:
+            if stop_asked():
+                raise StepStopped("stopped while its command ran")
+            if not selector.select(_SLICE):
+                continue
+            part = os.read(process.stdout.fileno(), 1 << 16)
+            *lines, rest = (rest + decoder.decode(part, final=not part)).split("\n")
+            for one in [*lines, *([rest] if rest and not part else [])]:
+                last = one.rstrip("\r")
+                line(last)
+            if not part:
+                return last
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ends all that a command has started."""
+    for number, seconds in ((signal.SIGTERM, _GRACE), (signal.SIGKILL, _GRACE)):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, number)
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            process.poll()
+            try:
+                os.killpg(process.pid, 0)
+            except (ProcessLookupError, PermissionError):
+                return
+            time.sleep(0.05)

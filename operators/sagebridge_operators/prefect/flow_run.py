@@ -1,0 +1,247 @@
+"""A flow run of our steps: each is submitted when all that it waits for have ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple
+
+from prefect.context import FlowRunContext
+from prefect.logging import get_run_logger
+from prefect.states import Cancelled, Completed, Failed, State
+from prefect.utilities.annotations import allow_failure
+
+from sagebridge.authoring.pipeline_builder import CURRENT, Draft
+from sagebridge.errors import FlowError, ParameterError, UsageError
+from sagebridge.model.parameters import coerce
+from sagebridge.model.pipeline import Pipeline, walk
+from sagebridge_operators.backends import resumed
+from sagebridge_operators.lifecycle.execution import Execution, execution_id
+from sagebridge_operators.lifecycle.outputs import references_to
+from sagebridge_operators.lifecycle.step_run import StepRun
+from sagebridge_operators.lifecycle.step_states import RUNNING, Status, states, verdict
+from sagebridge_operators.lifecycle.stopping import PATIENCE
+from sagebridge_operators.prefect import artifacts, final_state, step_tasks
+from sagebridge_operators.prefect.cancellation_hooks import INTERRUPTED
+from sagebridge_operators.prefect.flow_backends import described
+from sagebridge_operators.prefect.live_signature import arguments_of
+from sagebridge_operators.prefect.opened_execution import Scene, completed, waits_for
+from sagebridge_operators.run_errors import ExecutionFailed
+
+
+class _Attempt(NamedTuple):
+    """One run of a flow's body; Prefect makes a context for each."""
+
+    context: Any
+    flow: FlowRun
+
+
+_ATTEMPT: ContextVar[_Attempt | None] = ContextVar("sagebridge_flow_run", default=None)
+
+
+def current() -> Draft:
+    """What the flow that calls is: traced, or run. Raises UsageError outside of a flow."""
+    if (traced := CURRENT.get()) is not None:
+        return traced
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        raise UsageError("steps are made inside a flow: a function with Prefect's @flow")
+    attempt = _ATTEMPT.get()
+    if attempt is None or attempt.context is not context:
+        attempt = _Attempt(context, FlowRun(context))
+        _ATTEMPT.set(attempt)
+    return attempt.flow
+
+
+class FlowRun(Draft):
+    """The steps of one flow run. They run in ``finish``, so that all is known before the first.
+
+    One thread, the flow's, submits and settles; those of the task runner only run steps.
+    """
+
+    def __init__(self, context: Any) -> None:
+        flow = context.flow
+        super().__init__(flow.name, arguments_of(flow.fn))
+        self.log = get_run_logger(context)
+        self._given: dict[str, Any] = dict(context.parameters or {})
+        self._run_info = context.flow_run
+        self._pipeline = Pipeline(())
+        self._records: dict[str, dict[str, Any]] = {}
+        self._futures: dict[str, Any] = {}
+        self._active: dict[str, StepRun] = {}
+        self._waiting: set[str] = set()
+        self._ended: SimpleQueue[str] = SimpleQueue()
+        self._scene: Scene | None = None
+        final_state.expect(flow, context.flow_run.id)
+
+    def finish(self) -> dict[str, Any] | State:
+        """Runs what is left, and says what the flow has to return."""
+        try:
+            self._run()
+        except (FlowError, ParameterError) as refused:
+            self.log.error(str(refused))  # noqa: TRY400 - a user's mistake
+            return self._return(Failed(message=str(refused), data=refused))
+        return self._return(self._end())
+
+    def decide(self, condition: str) -> bool:
+        """Runs what the flow says so far until the condition is decided."""
+        self._run(until=condition)
+        outputs = self._records.get(condition, {}).get("outputs")
+        if outputs is None:
+            self._run()
+            self._end()
+            raise ExecutionFailed(self._status().reason or f"{condition!r} was not decided")
+        return bool(outputs["outcome"])
+
+    def _return(self, result: dict[str, Any] | State) -> dict[str, Any] | State:
+        final_state.know(self._run_info.id, result if isinstance(result, State) else None)
+        return result
+
+    def _run(self, until: str | None = None) -> None:
+        """Submits what is ready and waits, till the step ``until``, or every step, has ended."""
+        self._pipeline = self.pipeline()
+        before = waits_for(self.name, self._pipeline)
+        self._scene = self._scene or self._opened()
+        self._scene.describe(self._pipeline)
+        try:
+            while True:
+                reached = states(self._pipeline, self._records)
+                ended = self._futures.keys() - self._waiting
+                for name, upstream in before.items():
+                    if name not in self._futures and ended.issuperset(upstream):
+                        self._submit(name, reached, upstream)
+                if not self._waiting or (until is not None and until in ended):
+                    return
+                self._settle(self._ended.get())
+        except BaseException as error:
+            self._stop(error)
+            raise
+
+    def _submit(self, name: str, reached: Mapping[str, str], upstream: Sequence[str]) -> None:
+        scene = self._scene
+        assert scene is not None
+        futures = [self._futures[one] for one in upstream]
+        if (before := scene.ended(name)) is not None:
+            self._records[name] = before
+            task = step_tasks.end(name, partial(step_tasks.state_of, before))
+        elif reached[name] == "Pending":
+            self._active[name] = run = self._step_run(name)
+            task = step_tasks.run(run)
+        else:
+            because = ", ".join(f"{one} is {reached[one]}" for one in upstream)
+            ended = Completed if reached[name] == "Skipped" else Cancelled
+            task = step_tasks.end(name, partial(ended, name=reached[name], message=because))
+            # Prefect lets a task follow a failed one, but none that was cancelled.
+            followed = [one for one in upstream if reached[one] != "NotRun"]
+            futures = [allow_failure(self._futures[one]) for one in followed]
+        self._waiting.add(name)
+        future = self._futures[name] = task.submit(wait_for=futures)
+        future.add_done_callback(partial(self._over, name))
+
+    def _over(self, name: str, future: Any) -> None:
+        future.wait()  # takes over the final state, else the future asks the API
+        self._ended.put(name)
+
+    def _settle(self, name: str) -> None:
+        self._waiting.discard(name)
+        run = self._active.pop(name, None)
+        if run is None:
+            return
+        if run.record.get("status") in (*RUNNING, None):
+            run.give_up(step_tasks.error_of(self._futures[name].state))
+        self._records[name] = run.record
+
+    def _step_run(self, name: str) -> StepRun:
+        scene, step = self._scene, self._pipeline.step(name)
+        assert scene is not None
+        assert step is not None
+        backend = scene.backend(self._settings(name))
+        return StepRun(
+            step=step,
+            execution=scene.execution,
+            backend=backend,
+            records=scene.records,
+            upstream=self._outputs,
+            function=self.functions.get(name),
+            references=references_to(name, self._pipeline.steps),
+            generation=scene.generation(name),
+            role=self._settings(name).get("role_arn"),
+            on_job=partial(artifacts.link_job, step, backend),
+        )
+
+    def _outputs(self, name: str) -> dict[str, Any] | None:
+        outputs = self._records.get(name, {}).get("outputs")
+        step = self._pipeline.step(name)
+        if outputs is None or step is None or self._scene is None:
+            return outputs
+        references = references_to(name, self._pipeline.steps)
+        return completed(step, outputs, references, self._scene.backend(self._settings(name)))
+
+    def _settings(self, name: str | None) -> dict[str, Any]:
+        merged = {**self.settings.get(None, {}), **self.settings.get(name, {})}
+        return {one: value for one, value in merged.items() if value is not None}
+
+    def _opened(self) -> Scene:
+        """The execution, recorded. Raises ParameterError before anything has begun."""
+        info, pipeline = self._run_info, self._pipeline
+        declared = self.parameters
+        given = {
+            parameter.name: self._given[name]
+            for name, parameter in declared.items()
+            if name in self._given
+        }
+        execution = Execution(
+            id=execution_id("prefect", self.name, str(info.id)),
+            pipeline=pipeline.name or self.name,
+            engine="prefect",
+            run=f"{self.name}/{info.id}",
+            started=info.start_time or datetime.now(UTC),
+            parameters=coerce(tuple(declared.values()), given),
+            experiment_config=pipeline.experiment_config,
+        )
+        settings = {step.name: described(self._settings(step.name)) for step in walk(pipeline)}
+        return Scene(
+            execution, self._settings(None), settings, again=info.run_count > 1, resumed=resumed()
+        )
+
+    def _status(self) -> Status:
+        scene = self._scene
+        asked = scene is not None and scene.records.stop_requested(scene.execution.id)
+        return verdict(self._pipeline, self._records, stop_requested=asked)
+
+    def _end(self) -> dict[str, Any] | State:
+        scene, found = self._scene, self._status()
+        assert scene is not None
+        scene.records.finish(scene.execution.id, found.status, found.reason)
+        reached = states(self._pipeline, self._records)
+        artifacts.summarize(self._pipeline, found, reached, self._records, scene.read)
+        if found.status == "Succeeded":
+            return {"execution": scene.execution.id, "steps": dict(reached)}
+        failure = ExecutionFailed(found.reason)
+        if found.status == "Stopped":
+            return Cancelled(name="Stopped", message=found.reason, data=failure)
+        return Failed(message=found.reason, data=failure)
+
+    def _stop(self, error: BaseException) -> None:
+        """The flow was interrupted, or cannot go on: its steps stop their jobs, and are awaited."""
+        scene = self._scene
+        if scene is None:
+            return
+        for run in self._active.values():
+            run.killed = True
+        with suppress(Exception):  # the error may be that records cannot be written
+            scene.records.request_stop(scene.execution.id)
+        until = time.monotonic() + PATIENCE
+        while self._active and (left := until - time.monotonic()) > 0:
+            with suppress(Empty):
+                self._settle(self._ended.get(timeout=left))
+        end, reason = "Stopped", INTERRUPTED
+        if isinstance(error, Exception):
+            end, reason = "Failed", f"{type(error).__name__}: {error}"
+        with suppress(Exception):
+            scene.records.finish(scene.execution.id, end, reason)
