@@ -146,8 +146,8 @@ def test_another_container_sees_that_a_job_runs(bench: Bench, marker: str) -> No
     start_sleeper(bench, marker)
     asking = (
         "from pathlib import Path;"
-        "from sagebridge_operators.backends.local import records, supervisor;"
-        f"known = records.Records(Path({str(bench.home / 'records.db')!r}));"
+        "from sagebridge_operators.backends.local import database, supervisor;"
+        f"known = database.Records(Path({str(bench.home / 'records.db')!r}));"
         "print(supervisor.reap(known, 'Processing', 'job')['ProcessingJobStatus'])"
     )
     container = ["unshare", "--pid", "--fork", "--mount-proc"]
