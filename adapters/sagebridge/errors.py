@@ -49,6 +49,14 @@ class SourceError(SagebridgeError):
         super().__init__(f"{source}: {problem}" + (f"; {fix}" if fix else ""))
 
 
+class PythonFileError(SourceError):
+    """A Python file that cannot be read, at ``line``; None if no single line is at fault."""
+
+    def __init__(self, file: str, line: int | None, problem: str, fix: str = "") -> None:
+        self.line = line
+        super().__init__(file if line is None else f"{file}:{line}", problem, fix)
+
+
 class Untranslatable(SagebridgeError):
     """A pipeline with errors that no target could carry; ``findings`` has them.
 

@@ -1,47 +1,35 @@
 """Imports DAG files in a process of their own and prints the pipelines that their DAGs make.
 
-``python -m sagebridge.formats.airflow.import_dags`` reads ``{"files": […], "limit": seconds}`` from
-standard input and answers with one line of JSON a file: its ``dags``, or an ``error`` with line,
-problem and what to do. Each file is imported in a fork, so that none sees another's modules, and
-what a file prints goes to standard error.
+``python -m sagebridge.formats.airflow.import_dags`` is a process of
+:mod:`sagebridge.formats.python.import_process`, which imports Airflow once for all its files.
 """
 
 from __future__ import annotations
 
-import gc
 import importlib
-import importlib.util
-import json
-import os
-import select
-import signal
 import sys
-import tempfile
-import time
-import traceback
 from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import CodeType, FrameType, ModuleType, TracebackType
-from typing import Any, NoReturn, TextIO
+from types import CodeType, FrameType
+from typing import Any
 
-from sagebridge.formats.python.import_guard import Refused, watch
-from sagebridge.formats.sagemaker.writer import definition, write_envelope
-from sagebridge.model.code_steps import code_of
+from sagebridge.errors import PythonFileError
+from sagebridge.formats.python.import_process import (
+    Answer,
+    describe,
+    execute,
+    new_module,
+    serve,
+    set_environment,
+)
 from sagebridge.model.expressions import no_texts
 
-_GRACE = 5.0
-"""Seconds past the limit after which a file that does not let itself be interrupted is killed."""
 _NO_DAG = (
     "bind a DAG to a name of the module, open it in `with DAG(…)`, or call the function that @dag "
     "decorates"
 )
-Outcome = dict[str, Any]
-
-
-class TooLong(BaseException):
-    """The time limit of one file is over; no `except Exception` of the file swallows it."""
 
 
 class Places:
@@ -99,31 +87,18 @@ class Places:
             DAG.__attrs_post_init__, DAG.add_task, DAG.__hash__ = begin, add, hashed
 
 
-def main() -> int:
-    answers = os.fdopen(os.dup(1), "w", encoding="ascii")
-    os.dup2(2, 1)
-    asked = json.loads(sys.stdin.read())
-    with tempfile.TemporaryDirectory(prefix="sagebridge-read-") as folder:
-        _own_airflow(folder)
-        try:
-            _warm()
-        except ModuleNotFoundError as error:
-            print(json.dumps({"missing": error.name}), file=answers, flush=True)
-            return 0
-        # Going through what is imported by now, again and again, takes longer than a file does.
-        gc.freeze()
-        gc.set_threshold(100_000)
-        for file in asked["files"]:
-            outcome = _forked(Path(file), asked["limit"], Path(folder))
-            print(json.dumps(outcome), file=answers, flush=True)
-    return 0
+def _import_airflow(home: str) -> None:
+    """Imports, once for all files, what making and reading a DAG takes.
 
-
-def _warm() -> None:
-    """Imports, once for all the forks, what making and reading a DAG takes.
-
-    Raises ModuleNotFoundError where Airflow is not installed.
+    Airflow is private and empty: it uses no configuration, database or DAGs of this machine.
     """
+    settings = {
+        "AIRFLOW_HOME": home,
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        "_AIRFLOW__AS_LIBRARY": "1",
+    }
+    set_environment(("AIRFLOW__", "AIRFLOW_CONFIG"), settings)
     from airflow.sdk import DAG
 
     from sagebridge.formats.airflow import dag_reader  # noqa: F401
@@ -133,160 +108,31 @@ def _warm() -> None:
     DAG("warm", schedule=None)
 
 
-def _own_airflow(home: str) -> None:
-    """A private, empty Airflow: no configuration, database or DAGs of this machine are used."""
-    for name in [name for name in os.environ if name.startswith("AIRFLOW__")]:
-        del os.environ[name]
-    os.environ.pop("AIRFLOW_CONFIG", None)
-    os.environ |= {
-        "AIRFLOW_HOME": home,
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
-        "TMPDIR": home,
-        "_AIRFLOW__AS_LIBRARY": "1",
-    }
-
-
-def _forked(file: Path, limit: float, scratch: Path) -> Outcome:
-    """What one file holds, found out in a child process that cannot outlive the time limit."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reading)
-        _answer(file, limit, scratch, os.fdopen(writing, "w", encoding="ascii"))
-    os.close(writing)
-    text, in_time = _received(reading, limit + _GRACE)
-    os.close(reading)
-    if not in_time:
-        os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
-    if not in_time:
-        return _error(None, f"takes more than {limit:g} s to import")
-    if not text:
-        code = os.waitstatus_to_exitcode(status)
-        end = f"signal {-code}" if code < 0 else f"exit code {code}"
-        return _error(None, f"ended the process that imported it ({end})")
-    outcome: Outcome = json.loads(text)
-    return outcome
-
-
-def _received(pipe: int, seconds: float) -> tuple[str, bool]:
-    parts: list[bytes] = []
-    deadline = time.monotonic() + seconds
-    while select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))[0]:
-        part = os.read(pipe, 1 << 16)
-        if not part:
-            return b"".join(parts).decode("ascii"), True
-        parts.append(part)
-    return "", False
-
-
-def _answer(file: Path, limit: float, scratch: Path, answers: TextIO) -> NoReturn:
-    """The child's whole life. It leaves by ``_exit``: no exit handler of the file's runs."""
-    try:
-        text = json.dumps(_outcome(file, limit, scratch))
-    except BaseException:  # noqa: BLE001 - a fault of ours, which the process that asked raises
-        text = json.dumps({"bug": traceback.format_exc()})
-    answers.write(text)
-    answers.flush()
-    os._exit(0)
-
-
-def _outcome(file: Path, limit: float, scratch: Path) -> Outcome:
-    tempfile.tempdir = str(scratch)
-    sys.dont_write_bytecode = True
-    sys.argv = [str(file)]
-    places = Places(file)
-    try:
-        with _time_limit(limit):
-            watch(scratch)
-            with places.noted(), no_texts():
-                module, registered = _imported(file)
-    except TooLong as error:
-        return _error(_line(error.__traceback__, file), f"takes more than {limit:g} s to import")
-    except SyntaxError as error:
-        line = error.lineno if error.filename == str(file) else _line(error.__traceback__, file)
-        return _error(line, f"is no Python that can be read: {error.msg}")
-    except ModuleNotFoundError as error:
-        return _error(
-            _line(error.__traceback__, file),
-            f"importing it needs the module {error.name!r}",
-            "install it in this environment, or add its folder to PYTHONPATH",
-        )
-    except Refused as error:
-        return _error(
-            _line(error.__traceback__, file),
-            f"{error} while it is imported",
-            "reading a file starts and changes nothing: do this in a task",
-        )
-    except SystemExit:
-        return _error(_line(sys.exc_info()[2], file), "ends the program while it is imported")
-    except BaseException as error:  # noqa: BLE001 - whatever the file raises is the answer
-        what = f"{type(error).__name__}: {error}".rstrip(": ")
-        return _error(_line(error.__traceback__, file), f"raised on import: {what}")
-    bound = {id(item) for item in (*vars(module).values(), *registered)}
-    dags = [dag for dag in places.made if id(dag) in bound]
-    if not dags:
-        return _error(None, "holds no DAG", _NO_DAG)
-    return {"dags": [_described(dag, places) for dag in dags]}
-
-
-def _described(dag: Any, places: Places) -> Outcome:
+def _read(file: Path) -> list[Answer]:
     from sagebridge.formats.airflow.dag_reader import read_dag
 
-    pipeline, losses, lines = read_dag(dag, places)
-    return {
-        "dag_id": dag.dag_id,
-        "line": places.line(dag),
-        "envelope": write_envelope(pipeline),
-        "definition": definition(pipeline),
-        "code": code_of(pipeline),
-        "losses": [loss.as_json() for loss in losses],
-        "lines": lines,
-    }
+    places = Places(file)
+    with places.noted(), no_texts():
+        bound = {id(item) for item in _import(file)}
+    dags = [dag for dag in places.made if id(dag) in bound]
+    if not dags:
+        raise PythonFileError(str(file), None, "holds no DAG", _NO_DAG)
+    return [describe(dag.dag_id, places.line(dag), *read_dag(dag, places)) for dag in dags]
 
 
-def _imported(file: Path) -> tuple[ModuleType, list[Any]]:
-    """The module, and the DAGs that Airflow registers because they were opened by ``with``."""
+def _import(file: Path) -> list[Any]:
+    """What a file binds to names, and the DAGs that Airflow registers: those opened by ``with``."""
     from airflow.sdk.definitions._internal.contextmanager import DagContext
 
-    name = f"sagebridge_source_{file.stem}"
-    spec = importlib.util.spec_from_file_location(name, file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    sys.path.append(str(file.parent))
-    DagContext.current_autoregister_module_name = name
+    module = new_module(file)
+    DagContext.current_autoregister_module_name = module.__name__
     try:
-        spec.loader.exec_module(module)
+        execute(module, file)
     finally:
         DagContext.current_autoregister_module_name = None
-    return module, [dag for dag, owner in DagContext.autoregistered_dags if owner is module]
-
-
-@contextmanager
-def _time_limit(seconds: float) -> Iterator[None]:
-    def over(signum: int, frame: FrameType | None) -> None:
-        raise TooLong
-
-    signal.signal(signal.SIGALRM, over)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-
-
-def _line(trace: TracebackType | None, file: Path) -> int | None:
-    """The innermost line of the file that an exception passed."""
-    lines = [frame.lineno for frame in traceback.extract_tb(trace) if frame.filename == str(file)]
-    return lines[-1] if lines else None
-
-
-def _error(line: int | None, problem: str, fix: str = "") -> Outcome:
-    return {"error": {"line": line, "problem": problem, "fix": fix}}
+    registered = (dag for dag, owner in DagContext.autoregistered_dags if owner is module)
+    return [*vars(module).values(), *registered]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    serve(_import_airflow, _read)

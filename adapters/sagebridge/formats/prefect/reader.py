@@ -17,26 +17,16 @@ from typing import Any
 
 from sagebridge.authoring.flow_signature import TYPES, Argument, read_descriptions
 from sagebridge.authoring.pipeline_builder import Draft
-from sagebridge.errors import SourceError
-from sagebridge.findings import Finding
+from sagebridge.errors import PythonFileError
 from sagebridge.formats.prefect.flow_names import STOP_JOBS
 from sagebridge.formats.prefect.module_names import module_names
 from sagebridge.formats.prefect.source_interpreter import Beyond, Fault, Interpreter
 from sagebridge.formats.prefect.tracer import ORIGIN, trace_flows
 from sagebridge.formats.prefect.tracing.flow_options import Lost, hooked, retried, timed
-from sagebridge.formats.python.file_readings import (
-    FileReading,
-    PythonFileError,
-    chosen,
-    findings,
-    missing,
-    only,
-    split,
-)
-from sagebridge.formats.sagemaker.validator import unreadable
+from sagebridge.formats.python.file_readings import FileReader, FileReading, missing
 from sagebridge.model.code_steps import CarriedStep
 from sagebridge.model.losses import Loss
-from sagebridge.model.pipeline import Parallelism, Pipeline
+from sagebridge.model.pipeline import Parallelism
 from sagebridge.model.values import ABSENT, Value
 
 _SAID = frozenset(("name", "description", "task_runner"))
@@ -44,38 +34,7 @@ _LOST = {"retries": retried, "timeout_seconds": timed}
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def read(source: Any) -> tuple[Pipeline, tuple[Loss, ...]]:
-    """The pipeline of the one flow of a file, or of the one that ``file.py#flow`` names.
-
-    Raises :class:`SourceError` that names the flows where there are several, or says why the file
-    cannot be read.
-    """
-    found = read_one(source)
-    return found.pipeline, found.losses
-
-
-def read_all(source: Any) -> list[tuple[Pipeline, tuple[Loss, ...]]]:
-    """The pipelines of all flows of a file, in its order."""
-    file, wanted = split(source)
-    return [(one.pipeline, one.losses) for one in _read(file, wanted)]
-
-
-def validate(source: Any) -> tuple[Finding, ...]:
-    """The findings of the pipeline that a file makes, at the lines of its flow and steps."""
-    try:
-        found = read_one(source)
-    except SourceError as error:
-        return (unreadable(error),)
-    return tuple(findings(found))
-
-
-def read_one(source: Any) -> FileReading:
-    """As :func:`read`, with what the file calls the flow."""
-    file, wanted = split(source)
-    return only(file, _read(file, wanted), "flow")
-
-
-def _read(file: str, wanted: str | None) -> Sequence[FileReading]:
+def _read(file: str) -> Sequence[FileReading]:
     tree = _parsed(file)
     found = [_of_our_form(file, tree, function) for function in flows(tree)]
     if not found or None in found:
@@ -84,7 +43,12 @@ def _read(file: str, wanted: str | None) -> Sequence[FileReading]:
     if not readings:
         fix = "decorate a function of the file with Prefect's @flow"
         raise PythonFileError(file, None, "holds no flow", fix)
-    return chosen(file, wanted, readings, "flow")
+    return readings
+
+
+_READER = FileReader("flow", _read)
+read, read_all, read_one = _READER.read, _READER.read_all, _READER.read_one
+validate = _READER.validate
 
 
 def _of_our_form(file: str, tree: ast.Module, function: Function) -> FileReading | None:

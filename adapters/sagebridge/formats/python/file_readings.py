@@ -1,30 +1,22 @@
-"""What reading a DAG file and a flow file has in common: places, and files that hold several."""
+"""The verbs and readings that DAG files and flow files share: a file may hold several pipelines."""
 
 from __future__ import annotations
 
 import json
 from codecs import BOM_UTF8
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sagebridge.errors import SourceError
+from sagebridge.errors import PythonFileError, SourceError
 from sagebridge.findings import Finding
-from sagebridge.formats.sagemaker.validator import validate
+from sagebridge.formats.sagemaker.validator import unreadable, validate
 from sagebridge.formats.sagemaker.writer import write
 from sagebridge.model.code_steps import only_code
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
-
-
-class PythonFileError(SourceError):
-    """A Python file that cannot be read; ``line`` is where, None where it is no one line."""
-
-    def __init__(self, file: str, line: int | None, problem: str, fix: str = "") -> None:
-        self.line = line
-        super().__init__(file if line is None else f"{file}:{line}", problem, fix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +37,59 @@ class FileReading:
     own_tasks: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class FileReader:
+    """The verbs of a format whose files hold pipelines; ``kind`` is ``DAG`` or ``flow``.
+
+    A source is a file, or ``file.py#name`` for one of its pipelines. ``readings`` returns those of
+    a file in its order; it raises :class:`SourceError`, or :class:`MissingExtra` if the file has
+    to be imported and the engine is not installed.
+    """
+
+    kind: str
+    readings: Callable[[str], Sequence[FileReading]]
+
+    def read(self, source: Any) -> tuple[Pipeline, tuple[Loss, ...]]:
+        """The one pipeline of a file, or the named one; an error lists several."""
+        found = self.read_one(source)
+        return found.pipeline, found.losses
+
+    def read_all(self, source: Any) -> list[tuple[Pipeline, tuple[Loss, ...]]]:
+        """All pipelines of a file, in its order."""
+        _, found = self._chosen(source)
+        return [(one.pipeline, one.losses) for one in found]
+
+    def validate(self, source: Any) -> tuple[Finding, ...]:
+        """The findings of the pipeline that a file makes, at the lines of the file."""
+        try:
+            found = self.read_one(source)
+        except SourceError as error:
+            return (unreadable(error),)
+        return tuple(findings(found))
+
+    def read_one(self, source: Any) -> FileReading:
+        """As :meth:`read`, with the lines of the pipeline and its steps."""
+        file, found = self._chosen(source)
+        if len(found) > 1:
+            names = ", ".join(f"{file}#{reading.name}" for reading in found)
+            problem = f"holds {len(found)} {self.kind}s"
+            raise PythonFileError(file, None, problem, f"name one of them: {names}")
+        return found[0]
+
+    def _chosen(self, source: Any) -> tuple[str, Sequence[FileReading]]:
+        """The file, and all its readings or the one of the wanted name."""
+        file, wanted = split(source)
+        found = self.readings(file)
+        if wanted is None:
+            return file, found
+        one = [reading for reading in found if reading.name == wanted]
+        if not one:
+            names = ", ".join(reading.name for reading in found)
+            problem = f"holds no {self.kind} {wanted!r}"
+            raise PythonFileError(file, None, problem, f"there are {names}")
+        return file, one
+
+
 def split(source: Any) -> tuple[str, str | None]:
     """``file.py#name`` to its parts; a file whose own name has ``#`` is found first.
 
@@ -57,28 +102,6 @@ def split(source: Any) -> tuple[str, str | None]:
         return text, None
     file, _, wanted = text.rpartition("#")
     return file, wanted
-
-
-def chosen(
-    file: str, wanted: str | None, found: Sequence[FileReading], kind: str
-) -> Sequence[FileReading]:
-    """Those that were asked for: all, or the one of that name; ``kind`` is ``DAG`` or ``flow``."""
-    if wanted is None:
-        return found
-    one = [reading for reading in found if reading.name == wanted]
-    if not one:
-        names = ", ".join(reading.name for reading in found)
-        raise PythonFileError(file, None, f"holds no {kind} {wanted!r}", f"there are {names}")
-    return one
-
-
-def only(file: str, found: Sequence[FileReading], kind: str) -> FileReading:
-    """The one reading of a file, else an error that names those there are."""
-    if len(found) > 1:
-        names = ", ".join(f"{file}#{reading.name}" for reading in found)
-        problem = f"holds {len(found)} {kind}s"
-        raise PythonFileError(file, None, problem, f"name one of them: {names}")
-    return found[0]
 
 
 def missing(file: str) -> PythonFileError | None:

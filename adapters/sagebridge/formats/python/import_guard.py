@@ -1,15 +1,14 @@
-"""Keeps a DAG file from doing anything but being imported.
+"""Keeps a user's Python file from doing anything but being imported.
 
 This is no sandbox: the file is the user's own code. It is the promise that reading a pipeline
-starts, calls, sends and changes nothing, kept by Python's audit events, which the process that
-imports one file watches until it ends.
+starts, calls, sends and changes nothing, kept by a hook for Python's audit events in the process
+that imports the file.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -55,10 +54,10 @@ _FILES = frozenset(
 
 
 class Refused(PermissionError):
-    """A side effect that importing a DAG file was about to have."""
+    """A side effect that importing a file was about to have."""
 
 
-def watch(scratch: Path) -> None:
+def guard_process(scratch: str) -> None:
     """From now on this process reaches no network, starts nothing, writes only below ``scratch``.
 
     It lasts as long as the process: an audit hook cannot be taken away.
@@ -69,18 +68,18 @@ def watch(scratch: Path) -> None:
         if event == "open":
             path, _, flags = arguments
             if isinstance(flags, int) and flags & _WRITES:
-                _check(path, allowed)
+                _check_path(path, allowed)
         elif event in _NETWORK:
             raise Refused("reaches for the network")
         elif event in _PROCESSES:
             raise Refused("starts or signals a process")
         elif event in _FILES:
-            _check(arguments[0], allowed)
+            _check_path(arguments[0], allowed)
 
     sys.addaudithook(hook)
 
 
-def _check(path: object, allowed: str) -> None:
+def _check_path(path: object, allowed: str) -> None:
     if not isinstance(path, str | bytes | os.PathLike):
         return
     name = os.fsdecode(path)

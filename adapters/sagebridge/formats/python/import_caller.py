@@ -1,0 +1,105 @@
+"""Has users' Python files imported in a process of their own, and reads its answers.
+
+The process is that of :mod:`sagebridge.formats.python.import_process`.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sagebridge.errors import MissingExtra, PythonFileError, SourceError
+from sagebridge.formats.python.file_readings import FileReading, missing
+from sagebridge.formats.sagemaker.document import parse
+from sagebridge.formats.sagemaker.reader import read_definition
+from sagebridge.model.code_steps import with_code
+from sagebridge.model.losses import Loss
+
+LIMIT = 60.0
+"""Seconds that one file may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileImporter:
+    """Imports the files of one format.
+
+    Args:
+        module: run with ``python -m``, it imports the files.
+        task: what needs the extra, as in ``reading an Airflow file``.
+        extra: the extra that installs the engine.
+        origin: where a pipeline comes from, as in ``an Airflow DAG``.
+    """
+
+    module: str
+    task: str
+    extra: str
+    origin: str
+
+    def read_files(
+        self, files: Sequence[str | Path], limit: float = LIMIT
+    ) -> list[list[FileReading] | SourceError]:
+        """The pipelines of each file, or why it cannot be read; one process imports them all.
+
+        Raises :class:`MissingExtra` if the engine is not installed.
+        """
+        names = [str(file) for file in files]
+        absent = [missing(name) for name in names]
+        present = [name for name, error in zip(names, absent, strict=True) if error is None]
+        answers = self._import(present, limit) if present else iter(())
+        return [
+            error if error is not None else self._outcome(name, next(answers))
+            for name, error in zip(names, absent, strict=True)
+        ]
+
+    def read_file(self, file: str | Path) -> list[FileReading]:
+        """The pipelines of one file. Raises :class:`SourceError`, :class:`MissingExtra`."""
+        (outcome,) = self.read_files([file])
+        if isinstance(outcome, SourceError):
+            raise outcome
+        return outcome
+
+    def _import(self, files: Sequence[str], limit: float) -> Iterator[dict[str, Any]]:
+        """The answers of the process for files, in their order."""
+        request = {"files": [str(Path(file).resolve()) for file in files], "limit": limit}
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", self.module],
+            input=json.dumps(request),
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
+        answers = [json.loads(line) for line in done.stdout.splitlines()]
+        for answer in answers:
+            if "missing" in answer:
+                raise MissingExtra(f"{self.task} (no module {answer['missing']!r})", self.extra)
+            if "bug" in answer:
+                raise RuntimeError(answer["bug"])
+        if len(answers) != len(files):
+            raise RuntimeError(f"{self.module} ended early:\n{done.stderr[-4000:]}")
+        return iter(answers)
+
+    def _outcome(self, file: str, answer: dict[str, Any]) -> list[FileReading] | SourceError:
+        if "error" in answer:
+            return PythonFileError(file, **answer["error"])
+        return [self._reading(file, found) for found in answer["pipelines"]]
+
+    def _reading(self, file: str, found: dict[str, Any]) -> FileReading:
+        document = parse(json.dumps(found["definition"]), f"{file}#{found['name']}")
+        pipeline, _ = read_definition(replace(document, envelope=found["envelope"]))
+        losses = (Loss(**{**loss, "place": f"{file}:{loss['place']}"}) for loss in found["losses"])
+        return FileReading(
+            found["name"],
+            replace(with_code(pipeline, found["code"], file), origin=self.origin),
+            tuple(losses),
+            found["line"],
+            found["lines"],
+            entry=found.get("entry", ""),
+            arguments=tuple(found.get("arguments", ())),
+            own_tasks=tuple(found.get("own_tasks", ())),
+        )

@@ -1,0 +1,220 @@
+"""Imports users' Python files in a process of their own, each file in a fork.
+
+A format's module calls :func:`serve` when it is run with ``python -m``. The process reads
+``{"files": […], "limit": seconds}`` from standard input and prints one line of JSON per file: its
+``pipelines``, or an ``error`` with line, problem and fix. Because of the forks no file sees another
+one's modules, and a file that ends or blocks its process does not affect the others. What a file
+prints goes to standard error.
+"""
+
+from __future__ import annotations
+
+import ast
+import gc
+import importlib.util
+import json
+import os
+import select
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType, ModuleType
+from typing import Any, NoReturn, TextIO
+
+from sagebridge.errors import PythonFileError
+from sagebridge.formats.python.import_guard import Refused, guard_process
+from sagebridge.formats.sagemaker.writer import definition, write_envelope
+from sagebridge.model.code_steps import code_of
+from sagebridge.model.losses import Loss
+from sagebridge.model.pipeline import Pipeline
+
+_GRACE = 5.0
+"""Seconds past the limit after which a file that does not let itself be interrupted is killed."""
+Answer = dict[str, Any]
+Read = Callable[[Path], list[Answer]]
+
+
+class TooLong(BaseException):
+    """The time limit of one file is over; no `except Exception` of the file swallows it."""
+
+
+def serve(prepare: Callable[[str], None], read: Read) -> None:
+    """Answers the request on standard input.
+
+    Args:
+        prepare: sets up a private engine in a folder and imports it, once for all files; raises
+            ModuleNotFoundError if the engine is not installed.
+        read: imports one file, in a fork, and describes its pipelines. An exception that passed no
+            line of the file is a bug of sagebridge.
+    """
+    answers = os.fdopen(os.dup(1), "w", encoding="ascii")
+    os.dup2(2, 1)
+    request = json.loads(sys.stdin.read())
+    with tempfile.TemporaryDirectory(prefix="sagebridge-read-") as folder:
+        tempfile.tempdir = os.environ["TMPDIR"] = folder
+        try:
+            prepare(folder)
+        except ModuleNotFoundError as error:
+            print(json.dumps({"missing": error.name}), file=answers, flush=True)
+            return
+        # Going through what is imported by now, again and again, takes longer than a file does.
+        gc.freeze()
+        gc.set_threshold(100_000)
+        for file in request["files"]:
+            answer = _read_in_fork(read, Path(file), request["limit"], folder)
+            print(json.dumps(answer), file=answers, flush=True)
+
+
+def set_environment(prefixes: tuple[str, ...], settings: Mapping[str, str]) -> None:
+    """Replaces an engine's settings, so that it uses nothing that this machine has of it."""
+    for name in [name for name in os.environ if name.startswith(prefixes)]:
+        del os.environ[name]
+    os.environ.update(settings)
+
+
+def new_module(file: Path, **names: object) -> ModuleType:
+    """The module of a file before it is executed; modules next to the file can be imported."""
+    spec = importlib.util.spec_from_file_location(f"sagebridge_source_{file.stem}", file)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    vars(module).update(names)
+    sys.modules[spec.name] = module
+    sys.path.append(str(file.parent))
+    return module
+
+
+def execute(module: ModuleType, file: Path, tree: ast.Module | None = None) -> None:
+    """Executes a file in its module, or its syntax tree after changes to it."""
+    try:
+        source = file.read_bytes() if tree is None else tree
+        code = compile(source, str(file), "exec", dont_inherit=True)
+    except (OSError, ValueError, RecursionError, MemoryError) as error:
+        raise PythonFileError(str(file), None, _raised(error)) from error
+    exec(code, vars(module))  # noqa: S102 - what importing does
+
+
+def describe(
+    name: str, line: int, pipeline: Pipeline, losses: Iterable[Loss], lines: Mapping[str, int]
+) -> Answer:
+    """One pipeline of a file as JSON."""
+    return {
+        "name": name,
+        "line": line,
+        "envelope": write_envelope(pipeline),
+        "definition": definition(pipeline),
+        "code": code_of(pipeline),
+        "losses": [loss.as_json() for loss in losses],
+        "lines": lines,
+    }
+
+
+def line_passed(error: BaseException, file: Path) -> int | None:
+    """The innermost line of the file that an exception passed."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == str(file)]
+    return lines[-1] if lines else None
+
+
+def _read_in_fork(read: Read, file: Path, limit: float, scratch: str) -> Answer:
+    """The answer of a child process that cannot outlive the time limit."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        _write_answer(read, file, limit, scratch, os.fdopen(writing, "w", encoding="ascii"))
+    os.close(writing)
+    text, in_time = _received(reading, limit + _GRACE)
+    os.close(reading)
+    if not in_time:
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    if not in_time:
+        return _error(None, f"takes more than {limit:g} s to import")
+    if not text:
+        code = os.waitstatus_to_exitcode(status)
+        end = f"signal {-code}" if code < 0 else f"exit code {code}"
+        return _error(None, f"ended the process that imported it ({end})")
+    answer: Answer = json.loads(text)
+    return answer
+
+
+def _received(pipe: int, seconds: float) -> tuple[str, bool]:
+    parts: list[bytes] = []
+    deadline = time.monotonic() + seconds
+    while select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        part = os.read(pipe, 1 << 16)
+        if not part:
+            return b"".join(parts).decode("ascii"), True
+        parts.append(part)
+    return "", False
+
+
+def _write_answer(read: Read, file: Path, limit: float, scratch: str, answers: TextIO) -> NoReturn:
+    """The child's whole life. It leaves by ``_exit``: no exit handler of the file's runs."""
+    try:
+        text = json.dumps(_answer(read, file, limit, scratch))
+    except BaseException:  # noqa: BLE001 - a bug of sagebridge, which the caller raises
+        text = json.dumps({"bug": traceback.format_exc()})
+    answers.write(text)
+    answers.flush()
+    os._exit(0)
+
+
+def _answer(read: Read, file: Path, limit: float, scratch: str) -> Answer:
+    sys.dont_write_bytecode = True
+    sys.argv = [str(file)]
+    try:
+        with _time_limit(limit):
+            guard_process(scratch)
+            return {"pipelines": read(file)}
+    except TooLong as error:
+        return _error(line_passed(error, file), f"takes more than {limit:g} s to import")
+    except PythonFileError as error:
+        return _error(error.line, error.problem, error.fix)
+    except SyntaxError as error:
+        line = error.lineno if error.filename == str(file) else line_passed(error, file)
+        return _error(line, f"is no Python that can be read: {error.msg}")
+    except BaseException as error:
+        if (line := line_passed(error, file)) is None:
+            raise
+        return _error(line, *_explained(error))
+
+
+def _explained(error: BaseException) -> tuple[str, str]:
+    """The problem and the fix of what importing a file raised."""
+    match error:
+        case ModuleNotFoundError(name=name):
+            fix = "install it in this environment, or add its folder to PYTHONPATH"
+            return f"importing it needs the module {name!r}", fix
+        case Refused():
+            fix = "reading a file starts and changes nothing: do this in a task"
+            return f"{error} while it is imported", fix
+        case SystemExit():
+            return "ends the program while it is imported", ""
+    return _raised(error), ""
+
+
+def _raised(error: BaseException) -> str:
+    return f"raised on import: {type(error).__name__}: {error}".rstrip(": ")
+
+
+@contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    def over(signum: int, frame: FrameType | None) -> None:
+        raise TooLong
+
+    signal.signal(signal.SIGALRM, over)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _error(line: int | None, problem: str, fix: str = "") -> Answer:
+    return {"error": {"line": line, "problem": problem, "fix": fix}}
