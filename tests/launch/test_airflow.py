@@ -14,7 +14,7 @@ from sagebridge.errors import ServiceError
 from sagebridge_operators.launch import airflow_home, private_engine
 from sagebridge_operators.launch.airflow_engine import PrivateAirflow
 from sagebridge_operators.launch.engine_versions import version_of
-from sagebridge_operators.launch.process_keeper import members
+from sagebridge_operators.launch.process_keeper import session_processes
 
 pytestmark = pytest.mark.airflow
 
@@ -99,8 +99,8 @@ def test_an_airflow_that_does_not_come_up_in_time(
 
     with pytest.raises(ServiceError, match="not ready"), private:
         pass
-    assert private._warden is not None
-    assert members(private._warden.session) == []
+    assert private._keeper is not None
+    assert session_processes(private._keeper.session) == []
 
 
 def test_a_database_that_cannot_be_made(

@@ -14,7 +14,7 @@ import pytest
 from sagebridge.errors import ServiceError
 from sagebridge_operators.launch import prefect_engine, private_engine
 from sagebridge_operators.launch.prefect_engine import PREFECT, PrefectServer
-from sagebridge_operators.launch.process_keeper import members
+from sagebridge_operators.launch.process_keeper import session_processes
 from tests.e2e.desk import eventually
 
 pytestmark = pytest.mark.prefect
@@ -47,7 +47,7 @@ def test_it_starts_where_a_port_is_free_and_takes_more_processes(
             assert made.exit_code == 0, server.log("pool")
             eventually(lambda: "started!" in server.log("worker"), 120)
     assert not server.running
-    assert members(worker.session) == []
+    assert session_processes(worker.session) == []
     assert [path.name for path in server.home.iterdir()] == ["logs"]
     (database,) = server.home.parent.glob("prefect-*.db")
     with closing(sqlite3.connect(database)) as copy:

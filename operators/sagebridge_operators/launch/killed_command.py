@@ -17,7 +17,7 @@ def open_records(backend: Backend) -> ExecutionRecords:
 
 
 @contextmanager
-def abandoning(execution: str) -> Iterator[None]:
+def stop_killed_execution(execution: str) -> Iterator[None]:
     """Around the end of the workers of an execution whose command was killed.
 
     Its jobs are stopped while workers are there to record it; how it ended is recorded when none

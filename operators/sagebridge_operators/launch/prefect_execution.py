@@ -13,7 +13,7 @@ from sagebridge_operators.launch.engine_execution import MOST_TASKS, EngineExecu
 from sagebridge_operators.launch.flow_file import Flow
 from sagebridge_operators.launch.prefect_engine import PrefectServer
 from sagebridge_operators.launch.private_engine import last_lines
-from sagebridge_operators.launch.process_keeper import Warden
+from sagebridge_operators.launch.process_keeper import ProcessKeeper
 from sagebridge_operators.launch.workdir import Place
 from sagebridge_operators.lifecycle import stopping
 
@@ -40,7 +40,7 @@ class PrefectExecution(EngineExecution):
             place.home / "prefect" / self._name, variables=place.variables()
         )
         self._flow_run = ""
-        self._process: Warden | None = None
+        self._process: ProcessKeeper | None = None
         self._variables: dict[str, str] = {}
         self._folder = place.home
         self._again = 0

@@ -13,7 +13,7 @@ from typing import ClassVar, Generic, Self, TypeVar
 
 from sagebridge.errors import ServiceError
 from sagebridge_operators.launch.engine_apis import NO_ANSWER, Api
-from sagebridge_operators.launch.process_keeper import LOGS, Warden, clear
+from sagebridge_operators.launch.process_keeper import LOGS, ProcessKeeper, clear_home
 
 _PORT_TRIALS = 5
 _T = TypeVar("_T")
@@ -43,8 +43,8 @@ class PrivateEngine(ABC, Generic[_A]):
         self._execution = execution
         self._api: _A | None = None
         self._environment: dict[str, str] = {}
-        self._warden: Warden | None = None
-        self._added: list[Warden] = []
+        self._keeper: ProcessKeeper | None = None
+        self._added: list[ProcessKeeper] = []
         self._logs = self.home / LOGS
 
     @abstractmethod
@@ -68,10 +68,10 @@ class PrivateEngine(ABC, Generic[_A]):
             self._logs.mkdir(parents=True)
             self.prepare()
             for _ in range(_PORT_TRIALS):
-                warden = self._start(free_port())
+                keeper = self._start(free_port())
                 if self._wait_until_ready():
                     return self
-                warden.kill()
+                keeper.kill()
             raise ServiceError(f"{self.title} found {_PORT_TRIALS} ports free that then were taken")
         except BaseException:
             self.kill()
@@ -87,18 +87,18 @@ class PrivateEngine(ABC, Generic[_A]):
 
     def stop(self) -> None:
         try:
-            for warden in self._wardens():
-                warden.stop()
+            for keeper in self._keepers():
+                keeper.stop()
         finally:
             self.kill()
 
     def kill(self) -> None:
         """Ends it at once; of its home the logs stay."""
-        for warden in self._wardens():
-            warden.kill()
+        for keeper in self._keepers():
+            keeper.kill()
         if self._api is not None:
             self._api.close()
-        clear(self.home)
+        clear_home(self.home)
 
     @property
     def title(self) -> str:
@@ -112,7 +112,7 @@ class PrivateEngine(ABC, Generic[_A]):
 
     @property
     def running(self) -> bool:
-        return self._warden is not None and self._warden.running
+        return self._keeper is not None and self._keeper.running
 
     def environment(self) -> dict[str, str]:
         """The environment of a process that uses the engine, once it has started."""
@@ -126,7 +126,7 @@ class PrivateEngine(ABC, Generic[_A]):
         execution: str | None = None,
         variables: Mapping[str, str] | None = None,
         folder: Path | None = None,
-    ) -> Warden:
+    ) -> ProcessKeeper:
         """Starts one more process, which ends before the engine does or by itself.
 
         Args:
@@ -136,7 +136,7 @@ class PrivateEngine(ABC, Generic[_A]):
             variables: more of the environment.
             folder: that it is started in, else the home.
         """
-        warden = Warden(
+        keeper = ProcessKeeper(
             {name: command},
             logs=self._logs,
             cwd=folder or self.home,
@@ -144,8 +144,8 @@ class PrivateEngine(ABC, Generic[_A]):
             execution=execution,
             home=self.home,
         )
-        self._added.append(warden)
-        return warden
+        self._added.append(keeper)
+        return keeper
 
     def patiently(self, ask: Callable[[], _T], patience: float = 60.0) -> _T:
         """An answer of the API, which may be slow on a busy machine. Raises ServiceError."""
@@ -162,7 +162,7 @@ class PrivateEngine(ABC, Generic[_A]):
 
     def last_words(self, *components: str) -> str:
         """The end of the log of each component, else of all."""
-        names = components or ("warden", *self.commands(0))
+        names = components or ("process_keeper", *self.commands(0))
         logs = {name: self.log(name) for name in names}
         return "\n".join(
             f"--- {name} ({self.home / 'logs' / name}.log)\n{last_lines(text)}"
@@ -170,14 +170,14 @@ class PrivateEngine(ABC, Generic[_A]):
             if text
         )
 
-    def _wardens(self) -> list[Warden]:
+    def _keepers(self) -> list[ProcessKeeper]:
         """The last first."""
-        return [*reversed(self._added), *filter(None, (self._warden,))]
+        return [*reversed(self._added), *filter(None, (self._keeper,))]
 
-    def _start(self, port: int) -> Warden:
+    def _start(self, port: int) -> ProcessKeeper:
         self.url = f"http://127.0.0.1:{port}"
         self._environment = self.make_environment(port)
-        self._warden = Warden(
+        self._keeper = ProcessKeeper(
             self.commands(port),
             logs=self._logs,
             cwd=self.home,
@@ -185,7 +185,7 @@ class PrivateEngine(ABC, Generic[_A]):
             execution=self._execution,
             home=self.home,
         )
-        return self._warden
+        return self._keeper
 
     def _wait_until_ready(self) -> bool:
         """Whether it came up; False where its port was taken. Raises ServiceError."""

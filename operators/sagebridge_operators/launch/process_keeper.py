@@ -2,7 +2,7 @@
 
 It runs as a process in a session of its own; what it starts belongs to that session. Its standard
 input is a pipe whose other end only the command holds: when that ends without a word, the command
-was killed, and the warden stops the execution's jobs before it ends the engine and clears its home.
+was killed, and the keeper stops the execution's jobs before it ends the engine and clears its home.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ LOGS = "logs"
 """Of an engine's home, the folder that stays."""
 PATIENCE = 3.0
 """Seconds that the processes of an engine get to end by themselves."""
-_DYING = 30.0
+_KILL_TIMEOUT = 30.0
 """Seconds after which a process that was killed will not end."""
 
 
-class Warden:
+class ProcessKeeper:
     """The command's side: a session of processes that ends when the command does.
 
     Args:
         commands: what to run, by name; each writes ``<name>.log`` into ``logs``.
-        execution: whose jobs to stop if this process is killed; None where another warden does.
+        execution: whose jobs to stop if this process is killed; None if another keeper does.
         home: a folder of which only the logs stay if this process is killed.
     """
 
@@ -53,7 +53,7 @@ class Warden:
             "execution": execution,
             "home": home and str(home),
         }
-        with (logs / "warden.log").open("ab") as log:
+        with (logs / "process_keeper.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", __name__, json.dumps(task)],
                 stdin=subprocess.PIPE,
@@ -92,7 +92,7 @@ class Warden:
         """Ends the session at once."""
         end_session(self.session, patience=0)
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(_DYING)
+            self._process.wait(_KILL_TIMEOUT)
         if self._process.stdin is not None:
             self._process.stdin.close()
 
@@ -104,14 +104,14 @@ def end_session(session: int, *, patience: float = PATIENCE) -> None:
     """
     until = time.monotonic() + patience
     if patience:
-        _signal(members(session), signal.SIGTERM)
-    while (left := members(session)) and time.monotonic() < until + _DYING:
+        _signal(session_processes(session), signal.SIGTERM)
+    while (left := session_processes(session)) and time.monotonic() < until + _KILL_TIMEOUT:
         if time.monotonic() > until:
             _signal(left, signal.SIGKILL)
         time.sleep(0.05)
 
 
-def members(session: int) -> list[int]:
+def session_processes(session: int) -> list[int]:
     """The processes of a session, but neither the calling one nor those that only await reaping."""
     import psutil
 
@@ -129,7 +129,7 @@ def members(session: int) -> list[int]:
     return found
 
 
-def clear(home: Path) -> None:
+def clear_home(home: Path) -> None:
     """Deletes all that an engine's home holds but its logs. Several may do it at once."""
     for path in home.iterdir() if home.exists() else ():
         if path.name == LOGS:
@@ -149,10 +149,10 @@ def _signal(pids: Sequence[int], number: signal.Signals) -> None:
 
 
 def main(words: Sequence[str]) -> int:
-    """The warden's side: 0 when asked to end, else the exit code of what ended by itself."""
+    """The keeper's process: 0 if it was stopped, otherwise the exit code of what ended first."""
     task = json.loads(words[0])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGTERM, _exit_on_signal)
     session = os.getsid(0)
     killed = False
     try:
@@ -163,17 +163,17 @@ def main(words: Sequence[str]) -> int:
         while not (ended := [code for child in children if (code := child.poll()) is not None]):
             if select.select([sys.stdin], [], [], 0.2)[0]:
                 killed = True
-                _abandon(task["execution"], session)
+                _stop_execution(task["execution"], session)
                 return 1
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         end_session(session)
         if killed and task["home"]:
-            clear(Path(task["home"]))
+            clear_home(Path(task["home"]))
     return ended[0] if ended[0] >= 0 else 128 - ended[0]
 
 
-def _leave(number: int, frame: FrameType | None) -> None:
+def _exit_on_signal(number: int, frame: FrameType | None) -> None:
     del number, frame
     sys.exit(0)
 
@@ -185,13 +185,13 @@ def _start(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
         )
 
 
-def _abandon(execution: str | None, session: int) -> None:
-    from sagebridge_operators.launch.killed_command import abandoning
+def _stop_execution(execution: str | None, session: int) -> None:
+    from sagebridge_operators.launch.killed_command import stop_killed_execution
 
     if execution is None:
         return
     try:
-        with abandoning(execution):
+        with stop_killed_execution(execution):
             end_session(session)
     except Exception as error:  # noqa: BLE001 - whatever happens, the engine has to end
         print(f"the jobs of {execution} could not be stopped: {error!r}", file=sys.stderr)

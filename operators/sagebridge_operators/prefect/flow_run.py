@@ -77,7 +77,7 @@ class FlowRun(Draft):
         self._waiting: set[str] = set()
         self._ended: SimpleQueue[str] = SimpleQueue()
         self._scene: Scene | None = None
-        final_state.expect(flow, context.flow_run.id)
+        final_state.require_finish(flow, context.flow_run.id)
 
     def finish(self) -> dict[str, Any] | State:
         """Runs what is left, and says what the flow has to return."""
@@ -99,7 +99,7 @@ class FlowRun(Draft):
         return bool(outputs["outcome"])
 
     def _return(self, result: dict[str, Any] | State) -> dict[str, Any] | State:
-        final_state.know(self._run_info.id, result if isinstance(result, State) else None)
+        final_state.set_state(self._run_info.id, result if isinstance(result, State) else None)
         return result
 
     def _run(self, until: str | None = None) -> None:

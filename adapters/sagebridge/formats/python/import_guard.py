@@ -53,7 +53,7 @@ _FILES = frozenset(
 )
 
 
-class Refused(PermissionError):
+class SideEffectError(PermissionError):
     """A side effect that importing a file was about to have."""
 
 
@@ -70,9 +70,9 @@ def guard_process(scratch: str) -> None:
             if isinstance(flags, int) and flags & _WRITES:
                 _check_path(path, allowed)
         elif event in _NETWORK:
-            raise Refused("reaches for the network")
+            raise SideEffectError("reaches for the network")
         elif event in _PROCESSES:
-            raise Refused("starts or signals a process")
+            raise SideEffectError("starts or signals a process")
         elif event in _FILES:
             _check_path(arguments[0], allowed)
 
@@ -86,4 +86,4 @@ def _check_path(path: object, allowed: str) -> None:
     real = os.path.realpath(name)
     inside = real == allowed or real.startswith(f"{allowed}{os.sep}")
     if not inside and real != os.devnull and name != ":memory:":
-        raise Refused(f"writes to {name}")
+        raise SideEffectError(f"writes to {name}")

@@ -27,7 +27,7 @@ from types import FrameType, ModuleType
 from typing import Any, NoReturn, TextIO
 
 from sagebridge.errors import PythonFileError
-from sagebridge.formats.python.import_guard import Refused, guard_process
+from sagebridge.formats.python.import_guard import SideEffectError, guard_process
 from sagebridge.formats.sagemaker.writer import definition, write_envelope
 from sagebridge.model.code_steps import code_of
 from sagebridge.model.losses import Loss
@@ -191,7 +191,7 @@ def _explained(error: BaseException) -> tuple[str, str]:
         case ModuleNotFoundError(name=name):
             fix = "install it in this environment, or add its folder to PYTHONPATH"
             return f"importing it needs the module {name!r}", fix
-        case Refused():
+        case SideEffectError():
             fix = "reading a file starts and changes nothing: do this in a task"
             return f"{error} while it is imported", fix
         case SystemExit():

@@ -32,7 +32,7 @@ from sagebridge.formats.prefect.tracing.symbols import (
 from sagebridge.formats.prefect.tracing.task_calls import File, called, returns, run, unwrapped
 from sagebridge.formats.prefect.tracing.trace_helpers import tracing
 from sagebridge.formats.python.function_source import NotSelfContained, of_function
-from sagebridge.formats.python.import_guard import Refused
+from sagebridge.formats.python.import_guard import SideEffectError
 from sagebridge.model.code_steps import (
     PYTHON,
     RETURN_VALUE,
@@ -279,7 +279,7 @@ class FlowTrace:
             what = f"{type(error).__name__} is raised: a Fail step says it"
             self.lose("raised", "info", what, line=line)
             return
-        who = "it" if isinstance(error, Refused) else f"{type(error).__name__}:"
+        who = "it" if isinstance(error, SideEffectError) else f"{type(error).__name__}:"
         what = re.sub("\ue000[0-9]+\ue001", "…", f"{who} {error}")
         self.lose("run-time-code", "dropped", f"{what}; {_REST}", line=line)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from sagebridge.formats.prefect.tracing.flow_trace import FlowTrace
 from sagebridge.formats.prefect.tracing.symbols import Symbol
-from sagebridge.formats.python.import_guard import Refused
+from sagebridge.formats.python.import_guard import SideEffectError
 from sagebridge.model.expressions import execution
 
 _WAITS = "it waits for a person"
@@ -78,7 +78,7 @@ def _replace_tasks(traced: list[FlowTrace]) -> None:
         self: Any, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any
     ) -> Any:
         if not traced:
-            raise Refused("runs a flow")
+            raise SideEffectError("runs a flow")
         state(return_state)
         return traced[-1].subflow(self, args, kwargs)
 
@@ -136,7 +136,7 @@ def _replace_server(traced: list[FlowTrace]) -> None:
 
     def ask(what: str) -> Any:
         if not traced:
-            raise Refused(f"asks for {what}")
+            raise SideEffectError(f"asks for {what}")
         return traced[-1].ask(what)
 
     def missing(what: str, *, waits: bool = True) -> Callable[..., Any]:
@@ -151,7 +151,7 @@ def _replace_server(traced: list[FlowTrace]) -> None:
     def refused(what: str) -> Callable[..., Any]:
         def said(*args: Any, **kwargs: Any) -> None:
             if not traced:
-                raise Refused(what.removeprefix("it "))
+                raise SideEffectError(what.removeprefix("it "))
             traced[-1].refuse("run-time-code", what)
 
         return said

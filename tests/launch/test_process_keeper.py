@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from sagebridge_operators.launch import process_keeper
-from sagebridge_operators.launch.process_keeper import Warden, members
+from sagebridge_operators.launch.process_keeper import ProcessKeeper, session_processes
 
 
 def python(code: str) -> tuple[str, ...]:
@@ -58,8 +58,10 @@ def alive(pid: int) -> bool:
         return False
 
 
-def start(folder: Path, **commands: tuple[str, ...]) -> Warden:
-    return Warden(commands, logs=folder, cwd=folder, env=dict(os.environ), execution="0" * 12)
+def start(folder: Path, **commands: tuple[str, ...]) -> ProcessKeeper:
+    return ProcessKeeper(
+        commands, logs=folder, cwd=folder, env=dict(os.environ), execution="0" * 12
+    )
 
 
 def pids(folder: Path) -> list[int]:
@@ -69,41 +71,41 @@ def pids(folder: Path) -> list[int]:
 
 
 def test_stop_ends_everything(tmp_path: Path) -> None:
-    warden = start(tmp_path, parent=PARENT, other=SLEEP)
+    keeper = start(tmp_path, parent=PARENT, other=SLEEP)
     started = pids(tmp_path)
-    assert all(map(alive, [warden.session, *started]))
+    assert all(map(alive, [keeper.session, *started]))
 
-    warden.stop()
+    keeper.stop()
 
-    assert not warden.running
+    assert not keeper.running
     assert not any(map(alive, started))
 
 
 def test_what_does_not_listen_is_killed(tmp_path: Path) -> None:
-    warden = start(tmp_path, stubborn=STUBBORN)
+    keeper = start(tmp_path, stubborn=STUBBORN)
     eventually((tmp_path / "ready").exists)
 
-    warden.stop()
+    keeper.stop()
 
-    assert members(warden.session) == []
+    assert session_processes(keeper.session) == []
 
 
 def test_everything_ends_when_a_part_does(tmp_path: Path) -> None:
-    warden = start(tmp_path, parent=PARENT, short=(sys.executable, "-c", "print('cannot bind')"))
-    eventually(lambda: not warden.running)
+    keeper = start(tmp_path, parent=PARENT, short=(sys.executable, "-c", "print('cannot bind')"))
+    eventually(lambda: not keeper.running)
 
-    assert members(warden.session) == []
+    assert session_processes(keeper.session) == []
     assert (tmp_path / "short.log").read_text() == "cannot bind\n"
-    warden.kill()
+    keeper.kill()
 
 
-def test_nothing_is_left_of_a_warden_that_was_killed(tmp_path: Path) -> None:
-    warden = start(tmp_path, parent=PARENT)
+def test_nothing_is_left_of_a_keeper_that_was_killed(tmp_path: Path) -> None:
+    keeper = start(tmp_path, parent=PARENT)
     started = pids(tmp_path)
-    os.kill(warden.session, signal.SIGKILL)
-    eventually(lambda: not warden.running)
+    os.kill(keeper.session, signal.SIGKILL)
+    eventually(lambda: not keeper.running)
 
-    warden.stop()
+    keeper.stop()
 
     assert not any(map(alive, started))
 
@@ -112,8 +114,8 @@ def test_what_may_not_be_killed_is_let_be(monkeypatch: pytest.MonkeyPatch) -> No
     def refuse(pid: int, number: int) -> None:
         raise PermissionError
 
-    monkeypatch.setattr(process_keeper, "members", lambda session: [1])
-    monkeypatch.setattr(process_keeper, "_DYING", 0.3)
+    monkeypatch.setattr(process_keeper, "session_processes", lambda session: [1])
+    monkeypatch.setattr(process_keeper, "_KILL_TIMEOUT", 0.3)
     monkeypatch.setattr(os, "kill", refuse)
 
     process_keeper.end_session(0, patience=0)
@@ -124,12 +126,13 @@ def test_everything_ends_with_the_command(tmp_path: Path, end: signal.Signals) -
     code = f"""
     import os, time
     from pathlib import Path
-    from sagebridge_operators.launch.process_keeper import Warden
+    from sagebridge_operators.launch.process_keeper import ProcessKeeper
     here = Path({str(tmp_path)!r})
     commands = {{"parent": {PARENT!r}}}
     env = dict(os.environ)
     home = here / "engine"
-    warden = Warden(commands, logs=home / "logs", cwd=here, env=env, execution="x", home=home)
+    logs = home / "logs"
+    keeper = ProcessKeeper(commands, logs=logs, cwd=here, env=env, execution="x", home=home)
     time.sleep(60)
     """
     engine = tmp_path / "engine"
