@@ -32,7 +32,7 @@ _NO_DAG = (
 )
 
 
-class Places:
+class SourceLines:
     """The line of a DAG file on which each DAG and task was made."""
 
     def __init__(self, file: Path) -> None:
@@ -52,7 +52,7 @@ class Places:
         starts, lines = self._lines[code]
         return lines[bisect_right(starts, instruction) - 1] or 1
 
-    def note(self, item: object) -> None:
+    def record(self, item: object) -> None:
         """Keeps the instruction: a frame finds its line by a walk over all its code."""
         frame: FrameType | None = sys._getframe(1)
         while frame is not None and frame.f_code.co_filename != self.file:
@@ -61,7 +61,7 @@ class Places:
             self._instructions[id(item)] = frame.f_code, frame.f_lasti
 
     @contextmanager
-    def noted(self) -> Iterator[None]:
+    def recorded(self) -> Iterator[None]:
         """Has Airflow tell of each DAG and task that is made, in time that grows with their number.
 
         Airflow's own hash of a DAG, taken at each edge, goes through all its tasks.
@@ -72,12 +72,12 @@ class Places:
         begin, add, hashed = DAG.__attrs_post_init__, DAG.add_task, DAG.__hash__
 
         def begun(dag: Any) -> None:
-            self.note(dag)
+            self.record(dag)
             self.made.append(dag)
             begin(dag)
 
         def added(dag: Any, task: Any) -> None:
-            self.note(task)
+            self.record(task)
             add(dag, task)
 
         DAG.__attrs_post_init__, DAG.add_task, DAG.__hash__ = begun, added, object.__hash__
@@ -111,13 +111,13 @@ def _import_airflow(home: str) -> None:
 def _read(file: Path) -> list[Answer]:
     from sagebridge.formats.airflow.dag_reader import read_dag
 
-    places = Places(file)
-    with places.noted(), no_texts():
+    lines = SourceLines(file)
+    with lines.recorded(), no_texts():
         bound = {id(item) for item in _import(file)}
-    dags = [dag for dag in places.made if id(dag) in bound]
+    dags = [dag for dag in lines.made if id(dag) in bound]
     if not dags:
         raise PythonFileError(str(file), None, "holds no DAG", _NO_DAG)
-    return [describe(dag.dag_id, places.line(dag), *read_dag(dag, places)) for dag in dags]
+    return [describe(dag.dag_id, lines.line(dag), *read_dag(dag, lines)) for dag in dags]
 
 
 def _import(file: Path) -> list[Any]:

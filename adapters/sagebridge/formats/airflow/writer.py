@@ -25,7 +25,7 @@ from sagebridge.formats.python.step_calls import (
     Functions,
     StepSource,
     commented,
-    docstring,
+    file_text,
     import_from,
     indented,
 )
@@ -35,7 +35,7 @@ from sagebridge.model.graph import hidden_failures, in_order
 from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
-from sagebridge.model.values import ABSENT, Value
+from sagebridge.model.values import ABSENT
 
 PACKAGE = "sagebridge_operators.airflow"
 _DAG, _PARAM = "DAG", "Param"
@@ -69,26 +69,13 @@ class DagFile:
         ]
         blocks += [source(node) for node in self._watch()]
         body = "\n\n".join(indented(block) for block in blocks)
-        parts = [
-            source(ast.Module([ast.Expr(ast.Constant(self._docstring()))], [])),
-            "\n".join(source(node) for node in self._imports()),
-            *self.functions.texts(),
-            opening.removesuffix("pass") + "\n" + body if blocks else opening,
-        ]
-        return "\n\n".join(part for part in parts if part) + "\n"
+        dag = opening.removesuffix("pass") + "\n" + body if blocks else opening
+        return file_text("an Airflow DAG", self.pipeline, self._imports(), self.functions, dag)
 
-    def _imports(self) -> Iterator[ast.stmt]:
-        yield import_from("airflow.sdk", [_DAG, *self._sdk_names()])
+    def _imports(self) -> Iterator[str]:
+        yield import_from("airflow.sdk", [_DAG, _PARAM] if self.pipeline.declared else [_DAG])
         if self.names.imported:
             yield import_from(PACKAGE, sorted(self.names.imported))
-
-    def _docstring(self) -> str:
-        name = self.pipeline.name or "pipeline"
-        return docstring(name, "an Airflow DAG", self.pipeline)
-
-    def _sdk_names(self) -> Iterator[str]:
-        if self.pipeline.declared:
-            yield _PARAM
 
     def _dag(self) -> ast.expr:
         pipeline, name = self.pipeline, self.pipeline.name or "pipeline"
@@ -117,11 +104,8 @@ class DagFile:
             keywords["enum"] = self.expressions.value(parameter.enum_values)
         if isinstance(parameter.description, str):
             keywords["description"] = ast.Constant(parameter.description)
-        default = () if parameter.default is ABSENT else (self._literal(shown_default(parameter)),)
-        return call(ast.Name(_PARAM, ast.Load()), *default, **keywords)
-
-    def _literal(self, value: Value) -> ast.expr:
-        return self.expressions.value(value)
+        default = () if parameter.default is ABSENT else (shown_default(parameter),)
+        return call(ast.Name(_PARAM, ast.Load()), *map(self.expressions.value, default), **keywords)
 
     def _steps(self, steps: Sequence[Step]) -> Iterator[tuple[str, ast.stmt]]:
         """One assignment a step, each after the steps that it refers to where that is possible."""

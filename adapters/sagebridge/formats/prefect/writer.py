@@ -23,7 +23,7 @@ from sagebridge.formats.python.step_calls import (
     Functions,
     StepSource,
     commented,
-    docstring,
+    file_text,
     import_from,
     indented,
 )
@@ -106,23 +106,16 @@ class FlowFile:
         body = [*begin, *(block.text(used) for block in blocks), "return finish()"]
         self.names.use("finish")
         self.names.use("stop_jobs")
-        told = docstring(self.name, "a Prefect flow", self.pipeline)
-        head = self._head()
-        parts = [
-            source(ast.Module([ast.Expr(ast.Constant(told))], [])),
-            "\n".join(self._imports()),
-            *self.functions.texts(),
-            head + "\n" + "\n\n".join(indented(block) for block in body),
-        ]
-        return "\n\n".join(parts) + "\n"
+        flow = self._head() + "\n" + "\n\n".join(indented(block) for block in body)
+        return file_text("a Prefect flow", self.pipeline, self._imports(), self.functions, flow)
 
     def _imports(self) -> Iterator[str]:
         if any(argument.choices for argument in self.arguments):
-            yield source(import_from("typing", ["Literal"])) + "\n"
-        yield source(import_from("prefect", ["flow"]))
+            yield import_from("typing", ["Literal"]) + "\n"
+        yield import_from("prefect", ["flow"])
         if self.pipeline.parallelism is not ABSENT:
-            yield source(import_from("prefect.task_runners", [_RUNNER]))
-        yield source(import_from(PACKAGE, sorted(self.names.imported)))
+            yield import_from("prefect.task_runners", [_RUNNER])
+        yield import_from(PACKAGE, sorted(self.names.imported))
 
     def _head(self) -> str:
         """The function down to its docstring."""

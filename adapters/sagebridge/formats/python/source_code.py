@@ -130,11 +130,7 @@ class Expressions:
                 )
             case list() | tuple():
                 return array(self.value(item) for item in value)
-            case float() if value < 0 or str(value)[0] == "-":
-                return ast.UnaryOp(ast.USub(), ast.Constant(-value))
-            case bool() | str() | None:
-                return ast.Constant(value)
-            case int() if value < 0:
+            case int() | float() if str(value)[0] == "-":
                 return ast.UnaryOp(ast.USub(), ast.Constant(-value))
         return ast.Constant(value)
 
@@ -184,24 +180,18 @@ class Expressions:
         )
 
     def condition(self, condition: Condition) -> ast.expr:
-        extra = getattr(condition, "extra", None)
-        more = {"extra": self.value(extra)} if extra else {}
+        found = {name: getattr(condition, name, None) for name in ("extra", "spelling")}
+        more = {name: self.value(value) for name, value in found.items() if value}
         match condition:
             case Comparison(type=type_, left=left, right=right):
                 function = self.names.use(_COMPARISONS[type_])
                 return call(function, self.value(left), self.value(right), **more)
-            case In(query=query, values=values, spelling=spelling):
-                if spelling:
-                    more["spelling"] = ast.Constant(spelling)
+            case In(query=query, values=values):
                 return call(self.names.use("is_in"), self.value(query), self.value(values), **more)
-            case Not(condition=inner, spelling=spelling):
-                if spelling:
-                    more["spelling"] = ast.Constant(spelling)
+            case Not(condition=inner):
                 return call(self.names.use("not_"), self.condition(inner), **more)
-            case Or(conditions=inner_all):
-                return call(
-                    self.names.use("or_"), *(self.condition(one) for one in inner_all), **more
-                )
+            case Or(conditions=several):
+                return call(self.names.use("or_"), *map(self.condition, several), **more)
         return call(self.names.use("other_condition"), self.value(condition.raw))
 
 
@@ -210,10 +200,8 @@ def _path(base: ast.expr, tokens: Sequence[Token]) -> ast.expr:
         match token:
             case Member(name):
                 base = attribute(base, name)
-            case Key(name):
-                base = ast.Subscript(base, ast.Constant(name), ast.Load())
-            case Index(position):
-                base = ast.Subscript(base, ast.Constant(position), ast.Load())
+            case Key(key) | Index(key):
+                base = ast.Subscript(base, ast.Constant(key), ast.Load())
     return base
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any
 
@@ -183,16 +183,20 @@ def commented(node: ast.AST, losses: Sequence[Loss]) -> str:
     return "\n".join((*comments, source(node)))
 
 
-def docstring(name: str, kind: str, pipeline: Pipeline) -> str:
-    """The first line of a file."""
+def file_text(
+    kind: str, pipeline: Pipeline, imports: Iterable[str], functions: Functions, body: str
+) -> str:
+    """A file before it is laid out: docstring, imports, functions of carried steps, body."""
     origin = f" from {pipeline.origin}" if pipeline.origin else ""
-    return f"{name}: {kind} that sagebridge wrote{origin}."
+    docstring = f"{pipeline.name or 'pipeline'}: {kind} that sagebridge wrote{origin}."
+    first = source(ast.Module([ast.Expr(ast.Constant(docstring))], []))
+    return "\n\n".join((first, "\n".join(imports), *functions.texts(), body)) + "\n"
 
 
-def import_from(module: str, names: Sequence[str]) -> ast.stmt:
-    """Names in the order in which ruff sorts them: constants, classes, functions."""
+def import_from(module: str, names: Sequence[str]) -> str:
+    """An import, its names as ruff sorts them: constants, classes, functions."""
     ordered = sorted(names, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
-    return ast.ImportFrom(module, [ast.alias(name) for name in ordered], 0)
+    return source(ast.ImportFrom(module, [ast.alias(name) for name in ordered], 0))
 
 
 def indented(block: str) -> str:
