@@ -14,6 +14,9 @@ from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
 from sagebridge.model.values import Object, Value
 
+_KEPT = "the file keeps it; running it fails with a clear error"
+_NOT_WAITED_FOR = "only success is waited for; running it fails with a clear error"
+
 
 def losses_by_step(pipeline: Pipeline, target: str) -> dict[str, tuple[Loss, ...]]:
     """The losses of each step that has any, by its name."""
@@ -35,45 +38,24 @@ def places(steps: Sequence[Step], parent: str = "/Steps") -> Iterator[tuple[str,
 
 
 def _losses(step: Step, pointer: str, target: str) -> Iterator[Loss]:
+    name = step.name
     if step.type not in FORMS and not isinstance(step, CarriedStep):
-        yield Loss(
-            "unknown-step-type",
-            "changed",
-            f"{pointer}/Type",
-            f"step {step.name!r} has the type {step.type!r}, which no operator runs",
-            target,
-            "the file keeps it; running it fails with a clear error",
-        )
+        what = f"step {name!r} has the type {step.type!r}, which no operator runs"
+        yield Loss("unknown-step-type", "changed", f"{pointer}/Type", what, target, _KEPT)
     for position, item in enumerate(step.depends_on or ()):
         if not isinstance(item, str) and item.get("Trigger", "Succeeded") != "Succeeded":
-            yield Loss(
-                "dependency-trigger",
-                "changed",
-                f"{pointer}/DependsOn/{position}",
-                f"step {step.name!r} waits for Trigger {item['Trigger']!r} of {item['Step']!r}",
-                target,
-                "only success is waited for; running it fails with a clear error",
-            )
-    for place, what in _unresolvable(step, pointer):
-        yield Loss(
-            "unknown-expression",
-            "changed",
-            place,
-            f"step {step.name!r} uses {what}, which has no meaning that sagebridge knows",
-            target,
-            "the file keeps it; running it fails with a clear error",
-        )
+            what = f"step {name!r} waits for Trigger {item['Trigger']!r} of {item['Step']!r}"
+            place = f"{pointer}/DependsOn/{position}"
+            yield Loss("dependency-trigger", "changed", place, what, target, _NOT_WAITED_FOR)
+    for place, part in _unresolvable(step, pointer):
+        what = f"step {name!r} uses {part}, which has no meaning that sagebridge knows"
+        yield Loss("unknown-expression", "changed", place, what, target, _KEPT)
     if isinstance(step, ConditionStep):
         for position, condition in enumerate(step.conditions or ()):
             if _unknown(condition):
-                yield Loss(
-                    "unknown-condition",
-                    "changed",
-                    f"{pointer}/Arguments/Conditions/{position}",
-                    f"condition {step.name!r} has a condition of unknown form",
-                    target,
-                    "the file keeps it; running it fails with a clear error",
-                )
+                place = f"{pointer}/Arguments/Conditions/{position}"
+                what = f"condition {name!r} has a condition of unknown form"
+                yield Loss("unknown-condition", "changed", place, what, target, _KEPT)
 
 
 def _unresolvable(step: Step, pointer: str) -> Iterator[tuple[str, str]]:
