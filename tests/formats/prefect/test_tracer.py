@@ -291,6 +291,12 @@ def test_files_that_cannot_be_traced(tmp_path: Path) -> None:
     assert "ended the process" in refused(file, "import os\nos._exit(3)\n")
 
 
+def test_a_syntax_error_in_another_module(tmp_path: Path) -> None:
+    (tmp_path / "broken_helper.py").write_text("\n\n\ndef f(:\n")
+    text = refused(tmp_path / "f.py", "\nimport broken_helper\n")
+    assert text == ":2: is no Python that can be read: invalid syntax"
+
+
 def test_blocks_in_another_test(tmp_path: Path) -> None:
     text = """
 from sagebridge_operators.prefect import condition, equals, fail, finish
