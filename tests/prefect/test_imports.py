@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 import sagebridge
+from sagebridge.authoring.definition_writer import definition as to_json
 from sagebridge.authoring.pipeline_builder import CURRENT, Draft
 from sagebridge.formats.prefect.writer import write
-from sagebridge.formats.sagemaker.writer import definition as to_json
 from sagebridge.model.pipeline import Pipeline
 from sagebridge.model.values import same
 from sagebridge_operators.prefect.live_signature import arguments_of

@@ -13,8 +13,8 @@ from itertools import count
 from typing import Any
 
 from sagebridge.authoring.definition_members import fields_beside, members_beside
-from sagebridge.formats.sagemaker.reader import read_envelope, read_parameter
-from sagebridge.formats.sagemaker.writer import write_envelope, write_parameter
+from sagebridge.authoring.definition_reader import read_envelope, read_parameter
+from sagebridge.authoring.definition_writer import write_envelope, write_parameter
 from sagebridge.model.expressions import plain
 from sagebridge.model.graph import in_order
 from sagebridge.model.parameters import Parameter, WrongValue, coerce_one

@@ -14,8 +14,8 @@ import textwrap
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from sagebridge.formats.sagemaker.reader import read_parameter
-from sagebridge.formats.sagemaker.writer import write_parameter
+from sagebridge.authoring.definition_reader import read_parameter
+from sagebridge.authoring.definition_writer import write_parameter
 from sagebridge.model.parameters import PYTHON_TYPES, Parameter
 from sagebridge.model.values import ABSENT, EMPTY, Value, same, thaw
 

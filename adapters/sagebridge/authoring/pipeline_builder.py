@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sagebridge.authoring.definition_members import fields_beside
+from sagebridge.authoring.definition_reader import read_envelope
 from sagebridge.authoring.flow_signature import Argument, parameters_of
 from sagebridge.errors import FlowError
-from sagebridge.formats.sagemaker.reader import read_envelope
 from sagebridge.formats.step_forms import FORMS
 from sagebridge.model.code_steps import (
     PYTHON,

@@ -102,6 +102,6 @@ def backend_of(operator: StepOperator) -> Backend:
 
 
 def _definition(pipeline: Pipeline) -> dict[str, Any]:
-    from sagebridge.formats.sagemaker.writer import definition
+    from sagebridge.authoring.definition_writer import definition
 
     return definition(pipeline)

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 import sagebridge
+from sagebridge.authoring.definition_writer import definition as to_json
 from sagebridge.errors import SourceError
 from sagebridge.formats.prefect import reader
-from sagebridge.formats.sagemaker.writer import definition as to_json
 from sagebridge.model.graph import graph
 from sagebridge.model.pipeline import Pipeline, walk
 from sagebridge.model.values import same

@@ -26,8 +26,8 @@ from pathlib import Path
 from types import CodeType, FrameType, ModuleType, TracebackType
 from typing import Any, NoReturn, TextIO
 
+from sagebridge.authoring.definition_writer import definition, write_envelope
 from sagebridge.formats.python.import_guard import Refused, watch
-from sagebridge.formats.sagemaker.writer import definition, write_envelope
 from sagebridge.model.code_steps import code_of
 from sagebridge.model.expressions import no_texts
 

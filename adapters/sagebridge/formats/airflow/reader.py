@@ -15,6 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sagebridge.authoring.definition_reader import read_definition
+from sagebridge.authoring.json_document import parse
 from sagebridge.errors import MissingExtra, SourceError
 from sagebridge.findings import Finding
 from sagebridge.formats.python.file_readings import (
@@ -26,8 +28,6 @@ from sagebridge.formats.python.file_readings import (
     only,
     split,
 )
-from sagebridge.formats.sagemaker.document import parse
-from sagebridge.formats.sagemaker.reader import read_definition
 from sagebridge.formats.sagemaker.validator import unreadable
 from sagebridge.model.code_steps import with_code
 from sagebridge.model.losses import Loss

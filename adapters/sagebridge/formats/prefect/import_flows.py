@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType, ModuleType, TracebackType
 from typing import Any, NoReturn
 
+from sagebridge.authoring.definition_writer import definition, write_envelope
 from sagebridge.errors import FlowError
 from sagebridge.formats.prefect.tracing import prefect_answers, trace_helpers
 from sagebridge.formats.prefect.tracing.flow_trace import WAYS, FlowTrace, TooManyWays
@@ -26,7 +27,6 @@ from sagebridge.formats.prefect.tracing.path_merging import OutOfReach
 from sagebridge.formats.prefect.tracing.source_rewriting import HELPERS, raise_lines, rewritten
 from sagebridge.formats.prefect.tracing.task_calls import File
 from sagebridge.formats.python.import_guard import Refused, watch
-from sagebridge.formats.sagemaker.writer import definition, write_envelope
 from sagebridge.model.code_steps import code_of
 from sagebridge.model.expressions import no_texts
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from sagebridge.authoring.definition_members import members_beside
+from sagebridge.authoring.definition_writer import write_envelope
 from sagebridge.authoring.flow_signature import Argument, arguments_of, describe
 from sagebridge.authoring.pipeline_builder import legal_name
 from sagebridge.errors import NestedTooDeep
@@ -27,7 +28,6 @@ from sagebridge.formats.python.step_calls import (
     import_from,
     indented,
 )
-from sagebridge.formats.sagemaker.writer import write_envelope
 from sagebridge.formats.step_forms import FORMS
 from sagebridge.model.code_steps import CarriedStep, PythonStep
 from sagebridge.model.graph import in_order

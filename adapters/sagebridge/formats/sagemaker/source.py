@@ -17,11 +17,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from sagebridge.authoring.definition_reader import read_definition
+from sagebridge.authoring.json_document import Document
 from sagebridge.errors import SourceError
 from sagebridge.formats.sagemaker.cloudformation import is_template
 from sagebridge.formats.sagemaker.cloudformation_yaml import json_of
-from sagebridge.formats.sagemaker.document import Document, open_document
-from sagebridge.formats.sagemaker.reader import read_definition
+from sagebridge.formats.sagemaker.document import open_document
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
 
