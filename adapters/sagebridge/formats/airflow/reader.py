@@ -17,18 +17,15 @@ from typing import Any
 
 from sagebridge.authoring.definition_reader import read_definition
 from sagebridge.authoring.json_document import parse
+from sagebridge.authoring.python_files import split_source
 from sagebridge.errors import MissingExtra, SourceError
-from sagebridge.findings import Finding
 from sagebridge.formats.python.file_readings import (
     FileReading,
     PythonFileError,
     chosen,
-    findings,
     missing,
     only,
-    split,
 )
-from sagebridge.formats.sagemaker.validator import unreadable
 from sagebridge.model.code_steps import with_code
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
@@ -43,13 +40,13 @@ def read(source: Any) -> tuple[Pipeline, tuple[Loss, ...]]:
     Raises :class:`SourceError` that names the DAGs where there are several, or says why the file
     cannot be read; :class:`MissingExtra` where Airflow is not installed.
     """
-    found = _read_one(source)
+    found = read_one(source)
     return found.pipeline, found.losses
 
 
 def read_all(source: Any) -> list[tuple[Pipeline, tuple[Loss, ...]]]:
     """The pipelines of all DAGs of a file, in the order in which they are made."""
-    file, wanted = split(source)
+    file, wanted = split_source(source)
     (outcome,) = read_files([file])
     return [(dag.pipeline, dag.losses) for dag in chosen(file, wanted, _raised(outcome), "DAG")]
 
@@ -80,17 +77,8 @@ def read_files(
     ]
 
 
-def validate(source: Any) -> tuple[Finding, ...]:
-    """The findings of the pipeline that a file makes, at the lines of its DAG and steps."""
-    try:
-        found = _read_one(source)
-    except SourceError as error:
-        return (unreadable(error),)
-    return tuple(findings(found))
-
-
-def _read_one(source: Any) -> FileReading:
-    file, wanted = split(source)
+def read_one(source: Any) -> FileReading:
+    file, wanted = split_source(source)
     (outcome,) = read_files([file])
     return only(file, chosen(file, wanted, _raised(outcome), "DAG"), "DAG")
 

@@ -17,8 +17,7 @@ from typing import Any
 
 from sagebridge.authoring.flow_signature import TYPES, Argument, read_descriptions
 from sagebridge.authoring.pipeline_builder import Draft
-from sagebridge.errors import SourceError
-from sagebridge.findings import Finding
+from sagebridge.authoring.python_files import FlowFunction, flow_functions, split_source
 from sagebridge.formats.prefect.flow_names import STOP_JOBS
 from sagebridge.formats.prefect.module_names import module_names
 from sagebridge.formats.prefect.source_interpreter import Beyond, Fault, Interpreter
@@ -28,12 +27,9 @@ from sagebridge.formats.python.file_readings import (
     FileReading,
     PythonFileError,
     chosen,
-    findings,
     missing,
     only,
-    split,
 )
-from sagebridge.formats.sagemaker.validator import unreadable
 from sagebridge.model.code_steps import CarriedStep
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Parallelism, Pipeline
@@ -41,7 +37,6 @@ from sagebridge.model.values import ABSENT, Value
 
 _SAID = frozenset(("name", "description", "task_runner"))
 _LOST = {"retries": retried, "timeout_seconds": timed}
-Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def read(source: Any) -> tuple[Pipeline, tuple[Loss, ...]]:
@@ -56,28 +51,19 @@ def read(source: Any) -> tuple[Pipeline, tuple[Loss, ...]]:
 
 def read_all(source: Any) -> list[tuple[Pipeline, tuple[Loss, ...]]]:
     """The pipelines of all flows of a file, in its order."""
-    file, wanted = split(source)
+    file, wanted = split_source(source)
     return [(one.pipeline, one.losses) for one in _read(file, wanted)]
-
-
-def validate(source: Any) -> tuple[Finding, ...]:
-    """The findings of the pipeline that a file makes, at the lines of its flow and steps."""
-    try:
-        found = read_one(source)
-    except SourceError as error:
-        return (unreadable(error),)
-    return tuple(findings(found))
 
 
 def read_one(source: Any) -> FileReading:
     """As :func:`read`, with what the file calls the flow."""
-    file, wanted = split(source)
+    file, wanted = split_source(source)
     return only(file, _read(file, wanted), "flow")
 
 
 def _read(file: str, wanted: str | None) -> Sequence[FileReading]:
     tree = _parsed(file)
-    found = [_of_our_form(file, tree, function) for function in flows(tree)]
+    found = [_of_our_form(file, tree, function) for function in flow_functions(tree)]
     if not found or None in found:
         found = _traced(file, found)
     readings = [one for one in found if one is not None]
@@ -87,7 +73,7 @@ def _read(file: str, wanted: str | None) -> Sequence[FileReading]:
     return chosen(file, wanted, readings, "flow")
 
 
-def _of_our_form(file: str, tree: ast.Module, function: Function) -> FileReading | None:
+def _of_our_form(file: str, tree: ast.Module, function: FlowFunction) -> FileReading | None:
     """None where the flow says more than our form does."""
     try:
         return _reading(file, tree, function)
@@ -121,39 +107,7 @@ def _text(file: str) -> str:
         return source.read()
 
 
-def flows(tree: ast.Module) -> Iterator[Function]:
-    """The functions of a file that Prefect's ``@flow`` decorates."""
-    names = {
-        alias.asname or alias.name
-        for node in tree.body
-        if isinstance(node, ast.ImportFrom) and node.module in ("prefect", "prefect.flows")
-        for alias in node.names
-        if alias.name == "flow"
-    }
-    modules = {
-        alias.asname or alias.name
-        for node in tree.body
-        if isinstance(node, ast.Import)
-        for alias in node.names
-        if alias.name == "prefect"
-    }
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and any(
-            _is_flow(decorator, names, modules) for decorator in node.decorator_list
-        ):
-            yield node
-
-
-def _is_flow(node: ast.expr, names: set[str], modules: set[str]) -> bool:
-    match node.func if isinstance(node, ast.Call) else node:
-        case ast.Name(id=name):
-            return name in names
-        case ast.Attribute(value=ast.Name(id=module), attr="flow"):
-            return module in modules
-    return False
-
-
-def _reading(file: str, tree: ast.Module, function: Function) -> FileReading:
+def _reading(file: str, tree: ast.Module, function: FlowFunction) -> FileReading:
     """One flow. Raises Beyond where it is more than our form, SourceError where it is wrong."""
     if isinstance(function, ast.AsyncFunctionDef) or len(function.decorator_list) != 1:
         raise Beyond(function, "an asynchronous flow, or one with several decorators")
@@ -189,7 +143,7 @@ def _reading(file: str, tree: ast.Module, function: Function) -> FileReading:
     )
 
 
-def _options(function: Function) -> dict[str, ast.expr]:
+def _options(function: FlowFunction) -> dict[str, ast.expr]:
     decorator = function.decorator_list[0]
     if not isinstance(decorator, ast.Call):
         return {}
@@ -198,7 +152,7 @@ def _options(function: Function) -> dict[str, ast.expr]:
     return {str(keyword.arg): keyword.value for keyword in decorator.keywords}
 
 
-def _constant(node: ast.expr | None, function: Function, default: Any) -> Any:
+def _constant(node: ast.expr | None, function: FlowFunction, default: Any) -> Any:
     match node:
         case None:
             return default
@@ -241,7 +195,7 @@ def _stops_jobs(node: ast.expr, names: Mapping[str, Any]) -> bool:
 
 
 def _settings(
-    draft: Draft, interpreter: Interpreter, function: Function
+    draft: Draft, interpreter: Interpreter, function: FlowFunction
 ) -> Iterator[tuple[int, Lost]]:
     """Where steps run, which a definition does not say."""
     for step, settings in draft.settings.items():
@@ -252,7 +206,7 @@ def _settings(
                 yield line, Lost("engine-option", "info", what)
 
 
-def _arguments(function: Function) -> tuple[Argument, ...]:
+def _arguments(function: FlowFunction) -> tuple[Argument, ...]:
     """The arguments of the signature that a pipeline parameter can be."""
     given = function.args
     if given.vararg or given.kwarg or given.posonlyargs:
