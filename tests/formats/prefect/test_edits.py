@@ -344,7 +344,7 @@ FIRST = '        "AbaloneTrain",\n'
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        (VALUE, '"num_round": abalone_process', "Handle is no value of a pipeline"),
+        (VALUE, '"num_round": abalone_process', "StepHandle is no value of a pipeline"),
         (VALUE, '"num_round": abalone_process.properties.A[-1]', "position from 0, not by -1"),
         (VALUE, '"num_round": ...', "ellipsis is no value of a pipeline"),
         (FIRST, FIRST + '        depends_on="AbaloneProcess",\n', "depends_on is a list"),

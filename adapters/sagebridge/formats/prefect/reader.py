@@ -15,8 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sagebridge.authoring.flow_signature import TYPES, Argument, read_descriptions
-from sagebridge.authoring.pipeline_builder import Draft
+from sagebridge.authoring.flow_signature import FlowArgument, read_descriptions
+from sagebridge.authoring.pipeline_builder import PipelineBuilder
 from sagebridge.authoring.python_files import FlowFunction, flow_functions, split_source
 from sagebridge.formats.prefect.flow_names import STOP_JOBS
 from sagebridge.formats.prefect.module_names import module_names
@@ -114,15 +114,15 @@ def _reading(file: str, tree: ast.Module, function: FlowFunction) -> FileReading
     options = _options(function)
     name = _constant(options.get("name"), function, re.sub("_", "-", function.name))
     description = _constant(options.get("description"), function, None)
-    draft = Draft(name, _arguments(function), description)
-    names = module_names(tree, draft, _text(file))
-    interpreter = Interpreter(draft, names)
+    builder = PipelineBuilder(name, _arguments(function), description)
+    names = module_names(tree, builder, _text(file))
+    interpreter = Interpreter(builder, names)
     try:
         interpreter.flow(function)
         for step, line in interpreter.lines.items():
-            if isinstance(made := draft.steps[step], CarriedStep):
-                draft.steps[step] = replace(made, origin=f"{file}:{line}")
-        pipeline = replace(draft.pipeline(), origin=ORIGIN)
+            if isinstance(made := builder.steps[step], CarriedStep):
+                builder.steps[step] = replace(made, origin=f"{file}:{line}")
+        pipeline = replace(builder.pipeline(), origin=ORIGIN)
     except Fault as fault:
         raise PythonFileError(file, fault.line, str(fault)) from None
     limit = options.get("task_runner")
@@ -130,7 +130,7 @@ def _reading(file: str, tree: ast.Module, function: FlowFunction) -> FileReading
         pipeline = replace(pipeline, parallelism=_parallelism(limit))
     losses = (
         Loss(lost.code, lost.severity, f"{file}:{line}", lost.what, "sagemaker", lost.advice)
-        for line, lost in (*_unsaid(options, names), *_settings(draft, interpreter, function))
+        for line, lost in (*_unsaid(options, names), *_settings(builder, interpreter, function))
     )
     return FileReading(
         name,
@@ -139,7 +139,7 @@ def _reading(file: str, tree: ast.Module, function: FlowFunction) -> FileReading
         function.lineno,
         interpreter.lines,
         entry=function.name,
-        arguments=tuple(draft.parameters),
+        arguments=tuple(builder.parameters),
     )
 
 
@@ -195,10 +195,10 @@ def _stops_jobs(node: ast.expr, names: Mapping[str, Any]) -> bool:
 
 
 def _settings(
-    draft: Draft, interpreter: Interpreter, function: FlowFunction
+    builder: PipelineBuilder, interpreter: Interpreter, function: FlowFunction
 ) -> Iterator[tuple[int, Lost]]:
     """Where steps run, which a definition does not say."""
-    for step, settings in draft.settings.items():
+    for step, settings in builder.settings.items():
         line = function.lineno if step is None else interpreter.lines.get(step, function.lineno)
         for name, value in settings.items():
             if value is not None and not (step is None and name == "role_arn"):
@@ -206,7 +206,7 @@ def _settings(
                 yield line, Lost("engine-option", "info", what)
 
 
-def _arguments(function: FlowFunction) -> tuple[Argument, ...]:
+def _arguments(function: FlowFunction) -> tuple[FlowArgument, ...]:
     """The arguments of the signature that a pipeline parameter can be."""
     given = function.args
     if given.vararg or given.kwarg or given.posonlyargs:
@@ -221,26 +221,23 @@ def _arguments(function: FlowFunction) -> tuple[Argument, ...]:
     return tuple(_argument(one, default, texts.get(one.arg, "")) for one, default in pairs)
 
 
-def _argument(argument: ast.arg, default: ast.expr | None, description: str) -> Argument:
-    value: Value = ABSENT if default is None else _literal(default)
-    choices: tuple[Value, ...] = ()
+def _argument(argument: ast.arg, default: ast.expr | None, description: str) -> FlowArgument:
+    annotation: str | tuple[Value, ...] | None
     match argument.annotation:
         case None:
-            type_ = "str" if value is ABSENT else type(value).__name__
+            annotation = None
         case ast.Name(id=name) | ast.Constant(value=str() as name):
-            type_ = name
+            annotation = name
         case ast.Subscript(value=ast.Name(id="Literal"), slice=inside):
-            choices = tuple(
-                _literal(one)
-                for one in (inside.elts if isinstance(inside, ast.Tuple) else [inside])
-            )
-            kinds = {type(choice).__name__ for choice in choices}
-            type_ = kinds.pop() if len(kinds) == 1 else ""
+            choices = inside.elts if isinstance(inside, ast.Tuple) else [inside]
+            annotation = tuple(_literal(one) for one in choices)
         case _:
-            type_ = ""
-    if type_ not in TYPES:
+            annotation = ""
+    value = ABSENT if default is None else _literal(default)
+    found = FlowArgument.annotated(argument.arg, annotation, value, description)
+    if found is None:
         raise Beyond(argument, "an argument that is no text, number or boolean")
-    return Argument(argument.arg, type_, value, choices, description)
+    return found
 
 
 def _literal(node: ast.expr) -> Any:

@@ -1,0 +1,46 @@
+"""The arguments of a traced flow, and what a pipeline parameter loses of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sagebridge.authoring.flow_signature import FlowArgument, LiveArgument, read_signature
+from sagebridge.model.display import shown
+from sagebridge.model.values import ABSENT
+
+
+@dataclass(frozen=True, slots=True)
+class TracedArgument:
+    """``argument`` is None if the flow is traced with the default ``value`` only.
+
+    ``lost`` describes what a pipeline parameter does not keep.
+    """
+
+    name: str
+    argument: FlowArgument | None
+    value: Any = None
+    lost: str = ""
+
+
+def traced_arguments(function: Callable[..., Any]) -> Iterator[TracedArgument]:
+    for one in read_signature(function):
+        what = f"the parameter {shown(one.name)}"
+        if one.scalar and _fits(one):
+            lost = f"{what} may not be null in a pipeline" if one.nullable else ""
+            yield TracedArgument(one.name, one.argument, lost=lost)
+        elif one.default is ABSENT:
+            lost = f"{what} is no text, number or boolean: it is asked as a text"
+            yield TracedArgument(one.name, one.argument, lost=lost)
+        else:
+            lost = f"{what} is no text, number or boolean: it stays at its default"
+            yield TracedArgument(one.name, None, one.default, lost)
+
+
+def _fits(live: LiveArgument) -> bool:
+    """Whether the default, if there is one, is null or of the declared type."""
+    type_, default = live.argument.type, live.default
+    if default is ABSENT or default is None:
+        return True
+    return type(default).__name__ == type_ or (type_ == "float" and type(default) is int)
