@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -12,8 +11,10 @@ from sagebridge.findings import Finding
 from sagebridge.formats.python.file_readings import FileReading
 from sagebridge.formats.sagemaker.validator import unreadable, validate
 from sagebridge.formats.sagemaker.writer import write
-from sagebridge.model.code_steps import only_code
+from sagebridge.model.code_steps import only_code, without_carried
 from sagebridge.model.losses import Loss
+from sagebridge.model.pipeline import Pipeline
+from sagebridge.model.pointers import step_pointers
 
 
 def validate_dag_file(source: Any) -> tuple[Finding, ...]:
@@ -36,17 +37,29 @@ def _validate(source: Any, read_one: Callable[[Any], FileReading]) -> tuple[Find
     return tuple(_findings(reading))
 
 
-def _findings(reading: FileReading) -> Iterator[Finding]:
-    """What validation says of the pipeline, at the lines of the file.
+def pipeline_findings(pipeline: Pipeline) -> tuple[Finding, ...]:
+    """The findings of a pipeline's definition, without steps of code, which it does not have."""
+    found = validate(write(pipeline)[0])
+    if only_code(pipeline):
+        found = tuple(one for one in found if one.code != "no-steps")
+    return found
 
-    Where nothing of the file is a step, what reading it lost says why.
+
+def _findings(reading: FileReading) -> Iterator[Finding]:
+    """The findings of the pipeline, at the lines of the file.
+
+    If nothing in the file is a step, what reading it lost explains why.
     """
-    text, _ = write(reading.pipeline)
-    steps = json.loads(text).get("Steps", [])
-    for one in validate(text):
-        if one.code == "no-steps" and only_code(reading.pipeline):
-            continue
-        yield replace(one, line=_line(one.pointer, steps, reading))
+    lines = {
+        pointer: reading.lines[step.name]
+        for pointer, step in step_pointers(without_carried(reading.pipeline)[0].steps)
+        if step.name in reading.lines
+    }
+    for one in pipeline_findings(reading.pipeline):
+        pointer = one.pointer
+        while pointer and pointer not in lines:
+            pointer = pointer.rpartition("/")[0]
+        yield replace(one, line=lines.get(pointer, reading.line))
         if one.code == "no-steps":
             yield from (_finding_of(loss, reading) for loss in reading.losses)
 
@@ -57,17 +70,3 @@ def _finding_of(loss: Loss, reading: FileReading) -> Finding:
     return Finding(
         loss.code, "warning", "", int(line) if line.isdecimal() else reading.line, message
     )
-
-
-def _line(pointer: str, steps: list[Any], reading: FileReading) -> int:
-    """The line of the innermost step that a pointer into the definition goes through."""
-    line = reading.line
-    node: Any = {"Steps": steps}
-    for token in pointer.split("/")[1:]:
-        try:
-            node = node[int(token)] if isinstance(node, list) else node[token]
-        except (LookupError, ValueError):
-            break
-        if isinstance(node, dict) and isinstance(node.get("Name"), str):
-            line = reading.lines.get(node["Name"], line)
-    return line

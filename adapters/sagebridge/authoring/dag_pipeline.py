@@ -31,11 +31,8 @@ SCHEMA = {type_: schema for schema, type_ in TYPES.items()}
 
 def steps_of(dag: Any) -> dict[str, Any]:
     """Sagebridge's operators by step name, in the order of the DAG."""
-    return {task.step.name: task for task in dag.tasks if isinstance(_step(task), Step)}
-
-
-def _step(task: Any) -> Any:
-    return getattr(task, "step", None)
+    tasks = (task for task in dag.tasks if isinstance(getattr(task, "step", None), Step))
+    return {task.step.name: task for task in tasks}
 
 
 def pipeline_of(dag: Any) -> Pipeline:

@@ -11,9 +11,10 @@ import sagebridge
 from sagebridge.errors import SourceError
 from sagebridge.findings import Finding
 from sagebridge.formats.sagemaker.validator import UNREADABLE
-from sagebridge.terminal.console import console, finding_line, print_json
+from sagebridge.terminal.console import console, print_json
 from sagebridge.terminal.options import from_option
 from sagebridge.terminal.source_files import expand
+from sagebridge.terminal.wording import finding_line
 
 
 @click.command(short_help="Say everything that is wrong with pipeline definitions.")

@@ -11,22 +11,11 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from sagebridge.findings import Finding
 from sagebridge.model.display import printable
 
-__all__ = [
-    "aligned",
-    "console",
-    "count",
-    "dump_json",
-    "finding_line",
-    "prepare_streams",
-    "print_json",
-    "printable",
-]
+__all__ = ["aligned", "console", "count", "dump_json", "prepare_streams", "print_json", "printable"]
 
 WIDE = 10_000
-_STYLE = {"error": "bold red", "warning": "yellow"}
 
 
 def prepare_streams() -> None:
@@ -54,16 +43,6 @@ def print_json(value: Any) -> None:
 def count(number: int, thing: str, things: str = "") -> str:
     """``1 step``, ``2 steps``."""
     return f"{number} {thing}" if number == 1 else f"{number} {things or f'{thing}s'}"
-
-
-def finding_line(source: str, finding: Finding) -> Text:
-    """``file:12: error: step A … [unknown-step] /Steps/0/…``, as compilers write it."""
-    return Text.assemble(
-        (f"{printable(source)}:{finding.line}: ", "bold"),
-        (f"{finding.severity}: ", _STYLE[finding.severity]),
-        printable(finding.message),
-        (f" [{finding.code}] {printable(finding.pointer)}".rstrip(), "dim"),
-    )
 
 
 def aligned(rows: Sequence[Sequence[Text]]) -> Iterator[Text]:

@@ -22,7 +22,8 @@ from sagebridge.errors import SourceError, Untranslatable, UsageError
 from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import coerce
 from sagebridge.model.pipeline import Pipeline
-from sagebridge.terminal.console import console, finding_line, print_json, printable
+from sagebridge.terminal.console import console, print_json, printable
+from sagebridge.terminal.wording import finding_line
 from sagebridge_operators.backends import NAMES
 from sagebridge_operators.commands.execution_printing import Progress, print_view, warn
 from sagebridge_operators.commands.execution_view import Reader

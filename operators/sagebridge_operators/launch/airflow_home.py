@@ -15,10 +15,10 @@ from pathlib import Path
 
 import sagebridge
 from sagebridge.authoring.dag_pipeline import legal_id
+from sagebridge.authoring.definition_writer import write_envelope
 from sagebridge.errors import ServiceError
 from sagebridge.model.code_steps import CarriedStep
 from sagebridge.model.pipeline import Pipeline, walk
-from sagebridge.model.values import ABSENT
 from sagebridge_operators.launch.private_engine import environment_without, last_lines
 
 # Run with the interpreter's -P: the folder that a command is started in is no place for modules.
@@ -79,21 +79,8 @@ def _make_database(template: Path) -> None:
 
 def document(pipeline: Pipeline) -> str:
     """A pipeline with all that lies beside its definition, as a CreatePipeline request."""
-    limit = pipeline.parallelism
-    beside = {
-        "PipelineDisplayName": pipeline.display_name,
-        "PipelineDescription": pipeline.description,
-        "RoleArn": pipeline.role_arn,
-        "ParallelismConfiguration": limit
-        and {"MaxParallelExecutionSteps": limit.max_parallel_execution_steps},
-    }
-    return json.dumps(
-        {
-            "PipelineName": pipeline.name,
-            "PipelineDefinition": sagebridge.write(pipeline, "sagemaker").text,
-            **{name: value for name, value in beside.items() if value is not ABSENT},
-        }
-    )
+    body = sagebridge.write(pipeline, "sagemaker").text
+    return json.dumps({**write_envelope(pipeline), "PipelineDefinition": body})
 
 
 def environment(

@@ -21,7 +21,6 @@ from sagebridge.authoring.pipeline_builder import CURRENT, PipelineBuilder
 from sagebridge.errors import FlowError, ParameterError, UsageError
 from sagebridge.model.parameters import coerce
 from sagebridge.model.pipeline import Pipeline, walk
-from sagebridge.model.values import ABSENT
 from sagebridge_operators.backends import resumed
 from sagebridge_operators.lifecycle.execution import Execution, execution_id
 from sagebridge_operators.lifecycle.outputs import references_to
@@ -191,7 +190,7 @@ class FlowRun(PipelineBuilder):
         """The execution, recorded. Raises ParameterError before anything has begun."""
         info, pipeline = self._run_info, self._pipeline
         # An optional argument may be null, which no parameter of an execution is.
-        names = [one for one in self.parameters if self._given.get(one, ABSENT) is not None]
+        names = [one for one in self.parameters if self._given.get(one, "") is not None]
         declared = {one: self.parameters[one] for one in names}
         given = {declared[one].name: self._given[one] for one in names if one in self._given}
         execution = Execution(

@@ -13,12 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 from sagebridge.authoring.flow_signature import TYPES
-from sagebridge.authoring.pipeline_builder import (
-    CURRENT,
-    ConditionHandle,
-    PipelineBuilder,
-    StepHandle,
-)
+from sagebridge.authoring.pipeline_builder import CURRENT, PipelineBuilder, StepHandle
 from sagebridge.errors import FlowError
 from sagebridge.formats.prefect.tracing import flow_options
 from sagebridge.formats.prefect.tracing.path_merging import Decided, Inside, Made, Way, merged
@@ -469,7 +464,7 @@ class FlowTrace:
         if isinstance(waited, list | tuple | set):
             for one in waited:
                 yield from self._steps_of(one)
-        elif isinstance(waited, StepHandle | ConditionHandle):
+        elif isinstance(waited, StepHandle):
             yield waited.name
         elif type(waited) is Future:
             yield waited._step

@@ -30,12 +30,11 @@ def traced_arguments(function: Callable[..., Any]) -> Iterator[TracedArgument]:
         if one.scalar and _fits(one):
             lost = f"{what} may not be null in a pipeline" if one.nullable else ""
             yield TracedArgument(one.name, one.argument, lost=lost)
-        elif one.default is ABSENT:
-            lost = f"{what} is no text, number or boolean: it is asked as a text"
-            yield TracedArgument(one.name, one.argument, lost=lost)
         else:
-            lost = f"{what} is no text, number or boolean: it stays at its default"
-            yield TracedArgument(one.name, None, one.default, lost)
+            argument = one.argument if one.default is ABSENT else None
+            fate = "stays at its default" if argument is None else "is asked as a text"
+            lost = f"{what} is no text, number or boolean: it {fate}"
+            yield TracedArgument(one.name, argument, one.default, lost)
 
 
 def _fits(live: LiveArgument) -> bool:
