@@ -76,9 +76,7 @@ def test_every_file_that_is_named_exists(title: str) -> None:
 def test_the_layers_are_those_of_the_contracts() -> None:
     contracts = tomllib.loads((CHECKOUT / "layers.toml").read_text())["tool"]["importlinter"]
     layers = {one["id"]: one.get("layers") for one in contracts["contracts"]}
-    told = dict(
-        re.findall(r"^- `(sagebridge\w*)`: (.*(?:\n  .*)*)", section("Rooms"), re.MULTILINE)
-    )
+    stated = dict(re.findall(r"^- `(\w+)`: (.*(?:\n  .*)*)", section("Rooms"), re.MULTILINE))
     for name, contract in (("sagebridge", "sagebridge"), ("sagebridge_operators", "operators")):
         left_to_right = [set(quoted(layer)) for layer in stated[name].split("←")]
         bottom_up = [set(re.findall(r"\w+", layer)) for layer in reversed(layers[contract])]

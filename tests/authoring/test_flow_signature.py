@@ -12,13 +12,13 @@ from sagebridge.formats.prefect.reader import _arguments
 from sagebridge.model.values import ABSENT
 
 
-def annotated(
+def annotated(  # type: ignore[no-untyped-def]
     text: str,
     whole: int,
     part: float = 1,
     yes: bool = True,
     stage: Literal["dev", "prod"] = "dev",
-    plain="p",  # type: ignore[no-untyped-def]
+    plain="p",
 ) -> None:
     """Flow.
 
@@ -36,18 +36,18 @@ def optional(
 ) -> None: ...
 
 
-def odd(
+def odd(  # type: ignore[no-untyped-def]
     items: list[str],
     either: int | str,
     mixed: Literal["a", 1] = "a",
-    nothing=None,  # type: ignore[no-untyped-def]
+    nothing=None,
     *more: str,
     options: dict[str, str] | None = None,
     **rest: str,
 ) -> None: ...
 
 
-def unknown(name: "Nowhere", count=3):  # type: ignore # noqa: F821, UP037, PGH003
+def unknown(name: Nowhere, count: int = 3) -> None:  # type: ignore[name-defined]  # noqa: F821
     ...
 
 
