@@ -13,9 +13,9 @@ FlowFunction = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def split_source(source: Any) -> tuple[str, str | None]:
-    """``file.py#name`` to its parts; a file whose own name has ``#`` is found first.
+    """The file and the name of ``file.py#name``; an existing file may have ``#`` in its name.
 
-    Raises SourceError for a text of several lines, which names no file.
+    Raises :class:`SourceError` for a string of several lines, which cannot be a file name.
     """
     text = str(source)
     if "\n" in text:

@@ -8,7 +8,7 @@ from sagebridge.model.pipeline import ConditionStep, Step
 
 
 def escape(name: str) -> str:
-    """A member name as a token of a JSON pointer."""
+    """A key as a token of a JSON pointer."""
     return name.replace("~", "~0").replace("/", "~1")
 
 

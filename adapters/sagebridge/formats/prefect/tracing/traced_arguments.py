@@ -1,4 +1,4 @@
-"""The arguments of a traced flow, and what a pipeline parameter loses of them."""
+"""The arguments of a traced flow, and what is lost when they become pipeline parameters."""
 
 from __future__ import annotations
 
