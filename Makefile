@@ -60,6 +60,7 @@ check: airflow
 	$(AIRFLOW)/ruff check
 	$(AIRFLOW)/ruff format --check
 	$(AIRFLOW)/mypy
+	$(AIRFLOW)/lint-imports --no-logo layers.toml
 
 bench:
 	$(BOOTSTRAP) airflow prefect
@@ -103,4 +104,4 @@ requirements:
 	    --output-file requirements/sagemaker-3.txt
 
 clean:
-	rm -rf .airflow .hypothesis .mypy_cache .pytest_cache .ruff_cache .sagebridge .venvs build dist
+	rm -rf .airflow .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .sagebridge .venvs build dist

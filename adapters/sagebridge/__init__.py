@@ -9,24 +9,34 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sagebridge import registry
 from sagebridge.errors import OnlyCode, SagebridgeError, SourceError
+from sagebridge.examine import Examined
+from sagebridge.examine import examine as read_checked
 from sagebridge.findings import Finding
 from sagebridge.model.code_steps import only_code
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
+from sagebridge.registry import detect
+
+if TYPE_CHECKING:
+    from sagebridge.formats.python.file_readings import FileReading
 
 __version__ = "0.1.0"
 __all__ = [
+    "Examined",
     "Finding",
     "Loss",
     "Pipeline",
     "Reading",
     "SagebridgeError",
     "Writing",
+    "detect",
     "read",
+    "read_checked",
+    "read_flow",
     "translate",
     "validate",
     "write",
@@ -55,6 +65,16 @@ def read(source: Any, format: str | None = None, *, name: str | None = None) -> 
     return Reading(pipeline if name is None else replace(pipeline, name=name), losses)
 
 
+def read_flow(source: str) -> FileReading:
+    """The one flow of a flow file, with its function, arguments and tasks as Prefect has them.
+
+    Raises :class:`~sagebridge.errors.SourceError`.
+    """
+    from sagebridge.formats.prefect.reader import read_one
+
+    return read_one(source)
+
+
 def write(pipeline: Pipeline, format: str, *, document: str | None = None) -> Writing:
     """The text of a pipeline in a format and what that format cannot say.
 
@@ -81,9 +101,7 @@ def translate(
     could carry, and :class:`~sagebridge.errors.SourceError` where the source cannot be read, or
     holds several pipelines.
     """
-    from sagebridge.examine import examine
-
-    (examined,) = examine(source, format)
+    (examined,) = read_checked(source, format)
     pipeline = examined.pipeline if name is None else replace(examined.pipeline, name=name)
     text, more = write(pipeline, to, document=document)
     return Writing(text, (*examined.losses, *more))

@@ -8,10 +8,11 @@ extra or service. The message is built here and nowhere else.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from sagebridge.findings import Finding
-from sagebridge.model.losses import Loss
+if TYPE_CHECKING:
+    from sagebridge.findings import Finding
+    from sagebridge.model.losses import Loss
 
 
 class SagebridgeError(Exception):

@@ -11,7 +11,6 @@ from typing import Any
 from sagebridge import registry
 from sagebridge.errors import MissingExtra, SagebridgeError, SourceError, Untranslatable
 from sagebridge.findings import Finding
-from sagebridge.model.code_steps import only_code
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
 from sagebridge.registry import Format
@@ -114,14 +113,11 @@ def _definition(source: Any) -> Examined:
 def _checked(
     form: Format, source: Any, readings: list[tuple[Pipeline, tuple[Loss, ...]]]
 ) -> list[Examined]:
-    from sagebridge.formats.sagemaker.validator import validate
-    from sagebridge.formats.sagemaker.writer import write
+    from sagebridge.python_findings import pipeline_findings
 
     examined = []
     for pipeline, losses in readings:
-        findings = validate(write(pipeline)[0])
-        if only_code(pipeline):
-            findings = tuple(one for one in findings if one.code != "no-steps")
+        findings = pipeline_findings(pipeline)
         if faults := _faults(findings):
             one = source if len(readings) == 1 else f"{source}#{pipeline.name}"
             at_lines = _faults(form.validator()(one))

@@ -111,7 +111,7 @@ FORMATS = {
             ".py",
             read_all="sagebridge.formats.airflow.reader:read_all",
             read_each="sagebridge.formats.airflow.reader:read_each",
-            validate="sagebridge.formats.airflow.reader:validate",
+            validate="sagebridge.python_findings:validate_dag_file",
         ),
         Format(
             "prefect",
@@ -119,7 +119,7 @@ FORMATS = {
             "sagebridge.formats.prefect.writer:write",
             ".py",
             read_all="sagebridge.formats.prefect.reader:read_all",
-            validate="sagebridge.formats.prefect.reader:validate",
+            validate="sagebridge.python_findings:validate_flow_file",
         ),
     )
 }

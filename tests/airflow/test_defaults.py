@@ -8,7 +8,7 @@ import pytest
 
 import sagebridge
 from sagebridge.authoring.dag_pipeline import pipeline_of
-from sagebridge.formats.sagemaker.writer import definition
+from sagebridge.authoring.definition_writer import definition
 from sagebridge.model.values import same
 from sagebridge_operators.airflow import build
 

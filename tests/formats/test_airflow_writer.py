@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, assume, given, settings
 
 import sagebridge
 from sagebridge.authoring.dag_pipeline import pipeline_of
+from sagebridge.authoring.definition_writer import definition as to_json
 from sagebridge.formats.airflow.writer import write
-from sagebridge.formats.sagemaker.writer import definition as to_json
 from sagebridge.model.pipeline import Pipeline, walk
 from sagebridge.model.values import same
 from tests import strategies

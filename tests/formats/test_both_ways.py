@@ -17,11 +17,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 import sagebridge
+from sagebridge.authoring.definition_writer import definition as to_json
+from sagebridge.authoring.definition_writer import write_envelope
+from sagebridge.authoring.json_document import MAX_DEPTH
 from sagebridge.formats.airflow.reader import read_files
 from sagebridge.formats.prefect import reader as prefect_reader
-from sagebridge.formats.sagemaker.document import MAX_DEPTH
-from sagebridge.formats.sagemaker.writer import definition as to_json
-from sagebridge.formats.sagemaker.writer import write_envelope
 from sagebridge.model.pipeline import Pipeline
 from tests import pipelines
 from tests.strategies import canonical

@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import sagebridge
+from sagebridge.authoring.json_document import MAX_DEPTH, MalformedJson
 from sagebridge.errors import SourceError
-from sagebridge.formats.sagemaker.document import MAX_DEPTH, MalformedJson, open_document
+from sagebridge.formats.sagemaker.source import open_document
 from sagebridge.model.graph import graph
 from tests.strategies import canonical, definitions, mutated
 

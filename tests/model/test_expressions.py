@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sagebridge.formats.sagemaker.expression_json import read_value, write_value
+from sagebridge.authoring.expression_json import read_value, write_value
 from sagebridge.model.expressions import (
     Get,
     Index,

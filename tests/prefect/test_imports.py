@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 import sagebridge
-from sagebridge.authoring.pipeline_builder import CURRENT, Draft
+from sagebridge.authoring.definition_writer import definition as to_json
+from sagebridge.authoring.flow_signature import live_arguments
+from sagebridge.authoring.pipeline_builder import CURRENT, PipelineBuilder
 from sagebridge.formats.prefect.writer import write
-from sagebridge.formats.sagemaker.writer import definition as to_json
 from sagebridge.model.pipeline import Pipeline
 from sagebridge.model.values import same
-from sagebridge_operators.prefect.live_signature import arguments_of
 from tests.prefect.conftest import flow_of
 
 pytestmark = pytest.mark.prefect
@@ -26,13 +26,13 @@ FLOWS = Path(__file__).parent.parent.parent / "flows"
 
 def called(flow: Any) -> Pipeline:
     """The pipeline of a flow whose function is called, without a run."""
-    draft = Draft(flow.name, arguments_of(flow.fn))
-    reset = CURRENT.set(draft)
+    builder = PipelineBuilder(flow.name, live_arguments(flow.fn))
+    reset = CURRENT.set(builder)
     try:
         flow.fn(**dict.fromkeys(inspect.signature(flow.fn).parameters))
     finally:
         CURRENT.reset(reset)
-    return draft.pipeline()
+    return builder.pipeline()
 
 
 def test_each_definition_is_a_flow(definition: Path) -> None:

@@ -29,8 +29,39 @@ from tests.shapes import ROLE, TRUE, branch, fail, model, training
 
 pytestmark = pytest.mark.prefect
 
+OPTIONAL = """
+from prefect import flow
+
+from sagebridge_operators.prefect import fail, finish, join, parameter
+
+
+@flow(name="optional")
+def optional(rate: float | None = 0.2, names: list[str] | None = None) -> object:
+    fail("Stop", error_message=join("", "the rate is ", parameter("rate")))
+    return finish()
+"""
+
 STAGE = Parameter("Stage", "String", "dev", ("dev", "prod"))
 COUNT = Parameter("in-count", "Integer", 1)
+
+
+@pytest.mark.parametrize(("given", "rate"), [({}, 0.2), ({"rate": 0.3}, 0.3)])
+def test_an_optional_argument_is_a_parameter(
+    play: Run, backend: FakeBackend, given: dict[str, float], rate: float
+) -> None:
+    played = play(flow_of(OPTIONAL), given)
+    body = played.records.execution(played.id)
+    assert body is not None
+    assert body["parameters"] == {"rate": rate}
+    assert f"the rate is {rate}" in played.messages["Stop"]
+
+
+def test_a_null_argument_is_not_among_the_parameters(play: Run, backend: FakeBackend) -> None:
+    played = play(flow_of(OPTIONAL), {"rate": None})
+    body = played.records.execution(played.id)
+    assert body is not None
+    assert body["parameters"] == {}
+    assert "rate" in played.messages["Stop"]
 
 
 def test_parameters_reach_requests_in_their_type(run: Run, aws: FakeSageMaker) -> None:

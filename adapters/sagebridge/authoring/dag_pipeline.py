@@ -1,8 +1,8 @@
-"""The pipeline that a live DAG of our operators makes. The DAG is only looked at, nothing imported.
+"""The pipeline of a live DAG of sagebridge's operators. The DAG is only inspected.
 
-An operator of ours is known by the model step that it carries (``step``). What a definition says
-beside steps and parameters is the DAG's default argument ``definition``, and what a CreatePipeline
-request says beside the definition is ``pipeline``, both by AWS's member names.
+Such an operator carries a step of the model (``step``). The definition's members other than steps
+and parameters are the DAG's default argument ``definition``, and the other members of a
+CreatePipeline request are ``pipeline``, both by AWS's names.
 """
 
 from __future__ import annotations
@@ -12,9 +12,13 @@ from collections.abc import Iterator, Mapping
 from itertools import count
 from typing import Any
 
-from sagebridge.authoring.definition_members import fields_beside, members_beside
-from sagebridge.formats.sagemaker.reader import read_envelope, read_parameter
-from sagebridge.formats.sagemaker.writer import write_envelope, write_parameter
+from sagebridge.authoring.definition_members import (
+    assemble,
+    file_arguments,
+    parameter_of,
+    step_order,
+    unstated_members,
+)
 from sagebridge.model.expressions import plain
 from sagebridge.model.graph import in_order
 from sagebridge.model.parameters import Parameter, WrongValue, coerce_one
@@ -26,33 +30,25 @@ SCHEMA = {type_: schema for schema, type_ in TYPES.items()}
 
 
 def steps_of(dag: Any) -> dict[str, Any]:
-    """The operators of ours by step name, in the order of the DAG."""
-    return {task.step.name: task for task in dag.tasks if isinstance(_step(task), Step)}
-
-
-def _step(task: Any) -> Any:
-    return getattr(task, "step", None)
+    """Sagebridge's operators by step name, in the order of the DAG."""
+    tasks = (task for task in dag.tasks if isinstance(getattr(task, "step", None), Step))
+    return {task.step.name: task for task in tasks}
 
 
 def pipeline_of(dag: Any) -> Pipeline:
     """The pipeline that the steps and params of a DAG make, as the DAG is now."""
     steps = {name: operator.step for name, operator in steps_of(dag).items()}
-    inside = {inner.name for step in steps.values() for inner in getattr(step, "branches", ())}
-    beside = dict(plain(dag.default_args.get("definition", EMPTY)))
-    details = beside.pop("Parameters", EMPTY)
-    order = {name: position for position, name in enumerate(beside.pop("Steps", ()))}
-    outside = [step for name, step in steps.items() if name not in inside]
-    parameters = parameters_of(dag, details or EMPTY)
-    around = {"PipelineName": dag.dag_id, **thaw(plain(dag.default_args.get("pipeline", EMPTY)))}
-    if dag.description is not None:
-        around["PipelineDescription"] = dag.description
-    if dag.default_args.get("role_arn") is not None:
-        around["RoleArn"] = dag.default_args["role_arn"]
-    return Pipeline(
-        steps=tuple(sorted(outside, key=lambda step: order.get(step.name, len(order)))),
-        parameters=ABSENT if details is ABSENT and not parameters else parameters,
-        **fields_beside(beside),
-        **read_envelope(around),
+    nested = {inner.name for step in steps.values() for inner in getattr(step, "branches", ())}
+    members = plain(dag.default_args.get("definition", EMPTY))
+    order = step_order(members)
+    top = [step for name, step in steps.items() if name not in nested]
+    return assemble(
+        tuple(sorted(top, key=lambda step: order.get(step.name, len(order)))),
+        parameters_of(dag, members.get("Parameters") or EMPTY),
+        members,
+        {"PipelineName": dag.dag_id, **thaw(plain(dag.default_args.get("pipeline", EMPTY)))},
+        description=dag.description,
+        role_arn=dag.default_args.get("role_arn"),
     )
 
 
@@ -68,16 +64,12 @@ def parameters_of(dag: Any, details: Mapping[str, Value] = EMPTY) -> tuple[Param
         if type_ is None:
             continue
         default = param.value if param.has_value else ABSENT
-        members = members_of(name, type_, default, _choices(param), param.description)
-        beside = dict(details.get(name, EMPTY))
-        written = beside.get("DefaultValue")
+        unstated = dict(details.get(name, EMPTY))
+        written = unstated.get("DefaultValue")
         if isinstance(written, str) and not same(_in_type(TYPES[type_], written), default):
-            del beside["DefaultValue"]
-        members.update(beside)
-        parameter = read_parameter(
-            {member: thaw(value) for member, value in members.items() if value is not ABSENT}
-        )
-        if parameter is not None:
+            del unstated["DefaultValue"]
+        stated = members_of(name, type_, default, _choices(param), param.description)
+        if (parameter := parameter_of({**stated, **unstated})) is not None:
             found.append(parameter)
     return tuple(found)
 
@@ -103,13 +95,14 @@ def param_type(param: Any) -> str | None:
 def members_of(
     name: str, type_: str, default: Value, enum: Value, description: str | None
 ) -> dict[str, Value]:
-    """What a Param says, as members of a definition's parameter."""
-    members: dict[str, Value] = {"Name": name, "Type": TYPES[type_], "DefaultValue": default}
-    if enum:
-        members["EnumValues"] = enum
-    if description:
-        members["Description"] = description
-    return members
+    """The members of a definition's parameter that a Param states."""
+    return {
+        "Name": name,
+        "Type": TYPES[type_],
+        "DefaultValue": default,
+        "EnumValues": enum or ABSENT,
+        "Description": description or ABSENT,
+    }
 
 
 def legal_id(name: str) -> str:
@@ -140,30 +133,13 @@ def _names(wanted: str) -> Iterator[str]:
     yield from (f"{wanted[:240]}_{number}" for number in count(2))
 
 
-def beside(pipeline: Pipeline, dag_id: str) -> dict[str, Value]:
-    """The default arguments of a DAG for what its steps, Params and own words cannot say."""
-    envelope = write_envelope(pipeline)
-    for said in ("PipelineDescription", "RoleArn"):
-        envelope.pop(said, None)
-    if envelope.get("PipelineName") == dag_id:
-        del envelope["PipelineName"]
-    definition = _beside_steps(pipeline)
-    result: dict[str, Value] = {"pipeline": envelope} if envelope else {}
-    if definition:
-        result["definition"] = definition
-    if isinstance(pipeline.role_arn, str):
-        result["role_arn"] = pipeline.role_arn
-    return result
-
-
-def _beside_steps(pipeline: Pipeline) -> dict[str, Value]:
-    result = members_beside(pipeline)
-    details = {p.name: found for p in pipeline.declared if (found := _beside_param(p))}
-    if details or pipeline.parameters is ABSENT:
-        result["Parameters"] = details or ABSENT
-    if [step.name for step in in_order(pipeline.steps)] != [step.name for step in pipeline.steps]:
-        result["Steps"] = [step.name for step in pipeline.steps]
-    return result
+def default_arguments(pipeline: Pipeline, dag_id: str) -> dict[str, Value]:
+    """The default arguments of a DAG, for what its steps, Params and options cannot state."""
+    details = {p.name: found for p in pipeline.declared if (found := _unstated(p))}
+    order = [step.name for step in pipeline.steps]
+    file_order = [step.name for step in in_order(pipeline.steps)]
+    options = ("PipelineDescription", "RoleArn")
+    return file_arguments(pipeline, dag_id, options, details, order, file_order)
 
 
 def schema_type(parameter: Parameter) -> str:
@@ -185,19 +161,12 @@ def _in_type(type_: str, text: str) -> Value:
         return text
 
 
-def _beside_param(parameter: Parameter) -> dict[str, Value]:
-    """The members of a parameter that its Param says otherwise or cannot say."""
-    said = members_of(
+def _unstated(parameter: Parameter) -> dict[str, Value]:
+    stated = members_of(
         parameter.name,
         schema_type(parameter),
         ABSENT if parameter.default is None else shown_default(parameter),
-        parameter.enum_values or None,
+        parameter.enum_values,
         parameter.description or None,
     )
-    meant = write_parameter(parameter)
-    names = {**said, **meant}
-    return {
-        name: meant.get(name, ABSENT)
-        for name in names
-        if not same(said.get(name, ABSENT), meant.get(name, ABSENT))
-    }
+    return unstated_members(parameter, stated)

@@ -1,35 +1,107 @@
-"""What a definition says beside its steps and parameters, as files of both orchestrators have it.
+"""The fields of a pipeline that Python files keep by AWS's names.
 
-It is one mapping by AWS's member names, ``definition={"Metadata": {…}}``; members that AWS does not
-have are below ``extra``. A version left out is ABSENT; a file that says none means the usual one.
+Files of both orchestrators have one mapping for the definition's members other than steps and
+parameters, ``definition={"Metadata": {…}}``. Members that AWS does not have are below ``extra``.
+A version left out is ABSENT; without ``Version`` the mapping means the usual one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sagebridge.model.pipeline import VERSION, Pipeline
-from sagebridge.model.values import ABSENT, EMPTY, Value
+from sagebridge.authoring.definition_reader import read_envelope, read_parameter
+from sagebridge.authoring.definition_writer import write_envelope, write_parameter
+from sagebridge.model.parameters import Parameter
+from sagebridge.model.pipeline import VERSION, Pipeline, Step
+from sagebridge.model.values import ABSENT, EMPTY, Value, same, thaw
 
 
-def members_beside(pipeline: Pipeline) -> dict[str, Value]:
-    """The mapping for a pipeline; empty where a file need not say anything."""
+def file_arguments(
+    pipeline: Pipeline,
+    name: str,
+    options: Collection[str],
+    details: Mapping[str, Value],
+    order: Sequence[str],
+    file_order: Sequence[str],
+) -> dict[str, Value]:
+    """The arguments ``pipeline``, ``definition`` and ``role_arn`` of a file, if it needs them.
+
+    Args:
+        pipeline: the pipeline of the file.
+        name: the name that the file gives to the DAG or flow.
+        options: members of a CreatePipeline request that the file states otherwise.
+        details: by parameter, the members that its declaration in the file does not state.
+        order: the steps in the order of the definition.
+        file_order: the same steps in the order of the file.
+    """
+    result: dict[str, Value] = {}
+    request = {key: v for key, v in write_envelope(pipeline).items() if key not in options}
+    if request.get("PipelineName") == name:
+        del request["PipelineName"]
+    if request:
+        result["pipeline"] = request
     members = {
         "Metadata": pipeline.metadata,
         "PipelineExperimentConfig": pipeline.experiment_config,
         "MlflowConfig": pipeline.mlflow_config,
         "extra": pipeline.extra or ABSENT,
     }
-    result = {name: value for name, value in members.items() if value is not ABSENT}
-    return result if pipeline.version == VERSION else {"Version": pipeline.version, **result}
+    definition = {} if pipeline.version == VERSION else {"Version": pipeline.version}
+    definition |= {key: value for key, value in members.items() if value is not ABSENT}
+    if details or pipeline.parameters is ABSENT:
+        definition["Parameters"] = details or ABSENT
+    if order != file_order:
+        definition["Steps"] = order
+    if definition:
+        result["definition"] = definition
+    if isinstance(pipeline.role_arn, str):
+        result["role_arn"] = pipeline.role_arn
+    return result
 
 
-def fields_beside(members: dict[str, Value]) -> dict[str, Any]:
-    """The fields of a pipeline, taken out of the mapping."""
+def step_order(members: Mapping[str, Value]) -> dict[str, int]:
+    """The position of each step in the definition, if it differs from that in the file."""
+    return {name: position for position, name in enumerate(members.get("Steps", ()))}
+
+
+def assemble(
+    steps: tuple[Step, ...],
+    parameters: tuple[Parameter, ...],
+    members: Mapping[str, Value],
+    envelope: Mapping[str, Any],
+    *,
+    description: str | None,
+    role_arn: str | None,
+) -> Pipeline:
+    """The pipeline of a file, from its steps, parameters, mapping and CreatePipeline members."""
+    stated = {"PipelineDescription": description, "RoleArn": role_arn}
+    stated = {name: value for name, value in stated.items() if value is not None}
+    no_parameters = members.get("Parameters", EMPTY) is ABSENT and not parameters
+    return Pipeline(
+        steps=steps,
+        parameters=ABSENT if no_parameters else parameters,
+        version=members.get("Version", VERSION),
+        metadata=members.get("Metadata", ABSENT),
+        experiment_config=members.get("PipelineExperimentConfig", ABSENT),
+        mlflow_config=members.get("MlflowConfig", ABSENT),
+        extra=members.get("extra", EMPTY),
+        **read_envelope({**envelope, **stated}),
+    )
+
+
+def parameter_of(members: Mapping[str, Value]) -> Parameter | None:
+    """The parameter with these members; those that are ABSENT are left out."""
+    return read_parameter(
+        {name: thaw(value) for name, value in members.items() if value is not ABSENT}
+    )
+
+
+def unstated_members(parameter: Parameter, stated: Mapping[str, Value]) -> dict[str, Value]:
+    """The members of a parameter that a file states differently or cannot state."""
+    actual = write_parameter(parameter)
     return {
-        "version": members.pop("Version", VERSION),
-        "metadata": members.pop("Metadata", ABSENT),
-        "experiment_config": members.pop("PipelineExperimentConfig", ABSENT),
-        "mlflow_config": members.pop("MlflowConfig", ABSENT),
-        "extra": members.pop("extra", EMPTY),
+        name: actual.get(name, ABSENT)
+        for name in {**stated, **actual}
+        if not same(stated.get(name, ABSENT), actual.get(name, ABSENT))
     }

@@ -1,8 +1,8 @@
 """Pipeline parameters as the arguments of a flow: ``InputData: str = "s3://…"``.
 
 A type is an annotation, an enumeration a ``Literal``, a description a line below ``Args:`` of the
-docstring. What a signature cannot say (a name that is no identifier, a type left out, a default
-that is null) lies in ``begin(definition={"Parameters": {…}})``, by argument.
+docstring. What a signature cannot state (a name that is not an identifier, a missing type, a null
+default) is in ``begin(definition={"Parameters": {…}})``, by argument.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import inspect
 import keyword
 import re
 import textwrap
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from sagebridge.formats.sagemaker.reader import read_parameter
-from sagebridge.formats.sagemaker.writer import write_parameter
+from sagebridge.authoring.definition_members import parameter_of, unstated_members
 from sagebridge.model.parameters import PYTHON_TYPES, Parameter
-from sagebridge.model.values import ABSENT, EMPTY, Value, same, thaw
+from sagebridge.model.values import ABSENT, EMPTY, Value
 
 TYPES = PYTHON_TYPES
 ANNOTATIONS = {type_: annotation for annotation, type_ in TYPES.items()}
@@ -35,7 +36,7 @@ _WIDTH = 88
 
 
 @dataclass(frozen=True, slots=True)
-class Argument:
+class FlowArgument:
     """``type`` is ``str``, ``int``, ``float`` or ``bool``; ``choices`` are those of a Literal."""
 
     name: str
@@ -44,59 +45,110 @@ class Argument:
     choices: tuple[Value, ...] = ()
     description: str = ""
 
+    @classmethod
+    def annotated(
+        cls, name: str, annotation: str | tuple[Value, ...] | None, default: Value, description: str
+    ) -> FlowArgument | None:
+        """The argument, or None if a pipeline parameter cannot have its type.
+
+        ``annotation`` is the name of a type, or the choices of a Literal.
+        """
+        if isinstance(annotation, tuple):
+            types = {type(choice).__name__ for choice in annotation}
+            type_, choices = types.pop() if len(types) == 1 else "", annotation
+        elif annotation is None:
+            type_, choices = "str" if default is ABSENT else type(default).__name__, ()
+        else:
+            type_, choices = annotation, ()
+        return cls(name, type_, default, choices, description) if type_ in TYPES else None
+
     @property
-    def said(self) -> dict[str, Value]:
-        """What it says, as members of a definition's parameter."""
-        members: dict[str, Value] = {"Name": self.name, "Type": TYPES[self.type]}
-        if self.default is not ABSENT:
-            members["DefaultValue"] = self.default
-        if self.choices:
-            members["EnumValues"] = self.choices
-        if self.description:
-            members["Description"] = self.description
-        return members
+    def members(self) -> dict[str, Value]:
+        """The members of a definition's parameter that it states; the others are ABSENT."""
+        return {
+            "Name": self.name,
+            "Type": TYPES[self.type],
+            "DefaultValue": self.default,
+            "EnumValues": self.choices or ABSENT,
+            "Description": self.description or ABSENT,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class LiveArgument:
+    """An argument of a live function, and the parameter that it can be: a text if not a scalar.
+
+    ``default`` is ABSENT if the argument is required; ``nullable`` if it is annotated as a union.
+    """
+
+    name: str
+    argument: FlowArgument
+    default: Any
+    scalar: bool
+    nullable: bool
+
+
+def read_signature(function: Callable[..., Any]) -> Iterator[LiveArgument]:
+    """The arguments of a function that a caller may give one by one."""
+    try:
+        hints = get_type_hints(function)
+    except (NameError, TypeError, AttributeError):
+        hints = {}
+    descriptions = read_descriptions(function.__doc__)
+    for name, given in inspect.signature(function).parameters.items():
+        if given.kind in (given.VAR_POSITIONAL, given.VAR_KEYWORD):
+            continue
+        default = ABSENT if given.default is given.empty else given.default
+        hint, description = hints.get(name), descriptions.get(name, "")
+        nullable = get_origin(hint) in (Union, UnionType)
+        if nullable:
+            kinds = [one for one in get_args(hint) if one is not NoneType]
+            hint = kinds[0] if len(kinds) == 1 else object
+        annotation = None if hint is None else getattr(hint, "__name__", "")
+        if get_origin(hint) is Literal:
+            annotation = get_args(hint)
+        stated = ABSENT if default is None and hint is not None else default
+        argument = FlowArgument.annotated(name, annotation, stated, description)
+        text = FlowArgument(name, description=description)
+        yield LiveArgument(name, argument or text, default, argument is not None, nullable)
+
+
+def live_arguments(function: Callable[..., Any]) -> tuple[FlowArgument, ...]:
+    """The arguments of a function that a pipeline parameter can be: those of a scalar type."""
+    return tuple(one.argument for one in read_signature(function) if one.scalar)
 
 
 def parameters_of(
-    arguments: Sequence[Argument], details: Mapping[str, Value] = EMPTY
+    arguments: Sequence[FlowArgument], details: Mapping[str, Value] = EMPTY
 ) -> dict[str, Parameter]:
     """The pipeline parameters that a flow takes, by the name of their arguments."""
     found = {}
     for argument in arguments:
-        members = {**argument.said, **details.get(argument.name, EMPTY)}
+        members = {**argument.members, **details.get(argument.name, EMPTY)}
         if argument.default is not ABSENT:
             members["DefaultValue"] = argument.default
-        parameter = read_parameter(
-            {name: thaw(value) for name, value in members.items() if value is not ABSENT}
-        )
-        if parameter is not None:
+        if (parameter := parameter_of(members)) is not None:
             found[argument.name] = parameter
     return found
 
 
 def arguments_of(
     parameters: Sequence[Parameter], taken: Collection[str] = ()
-) -> tuple[tuple[Argument, ...], dict[str, dict[str, Value]]]:
-    """The arguments for parameters, and what they say otherwise or cannot say, by argument."""
-    arguments: list[Argument] = []
+) -> tuple[tuple[FlowArgument, ...], dict[str, dict[str, Value]]]:
+    """The arguments for parameters, and by argument the members that differ or are missing."""
+    arguments: list[FlowArgument] = []
     details: dict[str, dict[str, Value]] = {}
     used = set(taken)
     for parameter in parameters:
-        argument = _argument(parameter, _free(parameter.name, used))
+        argument = _argument(parameter, _free_name(parameter.name, used))
         used.add(argument.name)
         arguments.append(argument)
-        meant = write_parameter(parameter)
-        beside = {
-            name: meant.get(name, ABSENT)
-            for name in {**argument.said, **meant}
-            if not same(argument.said.get(name, ABSENT), meant.get(name, ABSENT))
-        }
-        if beside:
-            details[argument.name] = beside
+        if unstated := unstated_members(parameter, argument.members):
+            details[argument.name] = unstated
     return tuple(arguments), details
 
 
-def _argument(parameter: Parameter, name: str) -> Argument:
+def _argument(parameter: Parameter, name: str) -> FlowArgument:
     choices = () if parameter.enum_values is ABSENT else parameter.enum_values
     kinds = {type(choice) for choice in choices}
     annotation = ANNOTATIONS.get(parameter.value_type, "str")
@@ -108,7 +160,7 @@ def _argument(parameter: Parameter, name: str) -> Argument:
         name: description
     }:
         description = ""
-    return Argument(
+    return FlowArgument(
         name=name,
         type=annotation,
         default=parameter.default if isinstance(parameter.default, str | int | float) else ABSENT,
@@ -117,8 +169,8 @@ def _argument(parameter: Parameter, name: str) -> Argument:
     )
 
 
-def _free(name: str, taken: Collection[str]) -> str:
-    """The name itself where it can be an argument, else one that is near it and free."""
+def _free_name(name: str, taken: Collection[str]) -> str:
+    """The name itself if it can be an argument, otherwise a similar one that is free."""
     wanted = re.sub(r"\W", "_", name, flags=re.ASCII).lstrip("_") or "parameter"
     wanted = f"p{wanted}" if wanted[0].isdigit() else wanted
     found, number = wanted, 2
@@ -127,7 +179,7 @@ def _free(name: str, taken: Collection[str]) -> str:
     return found
 
 
-def describe(arguments: Sequence[Argument]) -> list[str]:
+def describe(arguments: Sequence[FlowArgument]) -> list[str]:
     """The ``Args:`` section of a docstring; nothing where no argument has a description."""
     lines = [line for one in arguments for line in _lines(one.name, one.description)]
     return ["Args:", *lines] if lines else []

@@ -1,4 +1,4 @@
-"""A pipeline in the making, a step a call: as a flow runs, or as its source is read or traced."""
+"""A pipeline being built, one call per step: as a flow runs, is traced, or its source is read."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sagebridge.authoring.definition_members import fields_beside
-from sagebridge.authoring.flow_signature import Argument, parameters_of
+from sagebridge.authoring.definition_members import assemble, step_order
+from sagebridge.authoring.flow_signature import FlowArgument, parameters_of
 from sagebridge.errors import FlowError
-from sagebridge.formats.sagemaker.reader import read_envelope
 from sagebridge.formats.step_forms import FORMS
 from sagebridge.model.code_steps import (
     PYTHON,
@@ -28,62 +27,62 @@ from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
 from sagebridge.model.values import ABSENT, EMPTY, Absent, Object, Value, thaw
 
-CURRENT: ContextVar[Draft | None] = ContextVar("sagebridge_draft", default=None)
-"""The pipeline that step functions add to while a flow is traced."""
+CURRENT: ContextVar[PipelineBuilder | None] = ContextVar("sagebridge_builder", default=None)
+"""The builder that step functions add to while a flow is traced."""
 
 SETTINGS = ("backend", "aws_credentials", "region_name", "role_arn")
-"""Arguments of a step function that say where it runs, not what it is."""
+"""Arguments of a step function that control where it runs."""
 
 
 @dataclass(frozen=True)
-class Handle:
+class StepHandle:
     """A step that a flow has."""
 
     name: str
-    draft: Draft
+    builder: PipelineBuilder
 
     @property
     def properties(self) -> Properties:
-        """What the step makes known once it has run, as ``properties.A.B["c"]``."""
+        """The step's outputs, as ``properties.A.B["c"]``."""
         return properties_of(self.name)
 
 
-class Check(Handle):
+class ConditionHandle(StepHandle):
     """A condition: its branches are the blocks ``with check.met():`` and ``with check.unmet():``.
 
-    A plain ``if check:`` works too; it holds up the flow until the condition is decided.
+    A plain ``if check:`` works too; it blocks the flow until the condition is decided.
     """
 
     @contextmanager
     def met(self) -> Iterator[None]:
         """The steps made inside run where all conditions hold."""
-        with self.draft.branch(self.name, met=True):
+        with self.builder.branch(self.name, met=True):
             yield
 
     @contextmanager
     def unmet(self) -> Iterator[None]:
         """The steps made inside run where one of the conditions does not hold."""
-        with self.draft.branch(self.name, met=False):
+        with self.builder.branch(self.name, met=False):
             yield
 
     def __bool__(self) -> bool:
-        return self.draft.decide(self.name)
+        return self.builder.decide(self.name)
 
 
-class Draft:
-    """What a flow says so far.
+class PipelineBuilder:
+    """The steps, parameters and settings of a flow so far.
 
     Args:
-        name: the flow's name, which is the pipeline's unless ``begin`` says another.
+        name: the flow's name, and the pipeline's unless ``begin`` sets another.
         arguments: the flow's signature.
     """
 
     def __init__(
-        self, name: str, arguments: Sequence[Argument] = (), description: str | None = None
+        self, name: str, arguments: Sequence[FlowArgument] = (), description: str | None = None
     ) -> None:
         self.name, self.arguments, self.description = name, tuple(arguments), description
         self.definition: dict[str, Value] = {}
-        self.around: dict[str, Any] = {}
+        self.envelope: dict[str, Any] = {}
         self.settings: dict[str | None, dict[str, Any]] = {}
         self.steps: dict[str, Step] = {}
         self.functions: dict[str, Any] = {}
@@ -98,14 +97,14 @@ class Draft:
         pipeline: Mapping[str, Value] = EMPTY,
         **settings: Any,
     ) -> None:
-        """What lies beside steps and parameters, by AWS's member names, and where steps run."""
+        """Set members other than steps and parameters, by AWS's names, and where steps run."""
         self.definition = dict(plain(definition))
-        self.around = thaw(plain(pipeline))
+        self.envelope = thaw(plain(pipeline))
         self.settings[None] = _settings("begin", settings)
 
-    def step(self, type_: str, name: str, **arguments: Any) -> Handle:
-        """Adds a step to the branch that is open. Raises :class:`FlowError`."""
-        return self.add(make_step(type_, name, **self._own(name, arguments)))
+    def step(self, type_: str, name: str, **arguments: Any) -> StepHandle:
+        """Add a step to the open branch. Raises :class:`FlowError`."""
+        return self.add(make_step(type_, name, **self._without_settings(name, arguments)))
 
     def python(
         self,
@@ -115,10 +114,10 @@ class Draft:
         args: Sequence[Value] = (),
         kwargs: Mapping[str, Value] = EMPTY,
         **more: Any,
-    ) -> Handle:
-        """Adds a call of a function, as its source or as it lives. Raises :class:`FlowError`."""
+    ) -> StepHandle:
+        """Add a call of a function, given as source or live. Raises :class:`FlowError`."""
         given = call_arguments(args, kwargs)
-        step = make_step(PYTHON, name, arguments=given, **self._own(name, more))
+        step = make_step(PYTHON, name, arguments=given, **self._without_settings(name, more))
         if not isinstance(function, Function):
             if not callable(function):
                 raise TypeError(f"python() calls a function, which {function!r} is not")
@@ -134,25 +133,26 @@ class Draft:
         env: Mapping[str, Value] | None = None,
         append_env: bool = False,
         **more: Any,
-    ) -> Handle:
-        """Adds a command for bash. Raises :class:`FlowError`."""
+    ) -> StepHandle:
+        """Add a bash command. Raises :class:`FlowError`."""
         given = shell_arguments(command, env, append_env)
         return self.add(
-            ShellStep.of(make_step(SHELL, name, arguments=given, **self._own(name, more)))
+            ShellStep.of(
+                make_step(SHELL, name, arguments=given, **self._without_settings(name, more))
+            )
         )
 
-    def _own(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        """The arguments without those that say where the step runs, which are noted."""
-        own = {one: arguments.pop(one) for one in SETTINGS if one in arguments}
-        self.settings[name] = own
+    def _without_settings(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The arguments without those that control where the step runs, which are stored."""
+        self.settings[name] = {one: arguments.pop(one) for one in SETTINGS if one in arguments}
         return arguments
 
-    def add(self, step: Step) -> Handle:
+    def add(self, step: Step) -> StepHandle:
         if step.name in self.steps:
             raise FlowError(self.name, f"two steps are called {step.name!r}")
         self.steps[step.name] = step
         self._open[-1].append(step.name)
-        return (Check if isinstance(step, ConditionStep) else Handle)(step.name, self)
+        return (ConditionHandle if isinstance(step, ConditionStep) else StepHandle)(step.name, self)
 
     @contextmanager
     def branch(self, condition: str, *, met: bool) -> Iterator[None]:
@@ -163,11 +163,11 @@ class Draft:
             self._open.pop()
 
     def decide(self, condition: str) -> bool:
-        """What a plain ``if`` on a condition asks for."""
+        """The outcome of a condition, for a plain ``if``."""
         raise FlowError(self.name, f"whether {condition!r} holds is known only when it runs")
 
     def finish(self) -> Any:
-        """The end of the flow, which is what runs it where it is run."""
+        """End the flow; in a flow run, run its steps."""
         return None
 
     @property
@@ -176,21 +176,14 @@ class Draft:
         return parameters_of(self.arguments, self.definition.get("Parameters") or EMPTY)
 
     def pipeline(self) -> Pipeline:
-        """The pipeline that the flow says so far."""
-        beside = dict(self.definition)
-        details = beside.pop("Parameters", EMPTY)
-        order = {name: position for position, name in enumerate(beside.pop("Steps", ()))}
-        parameters = tuple(self.parameters.values())
-        around = {"PipelineName": self.name, **self.around}
-        if self.description is not None:
-            around["PipelineDescription"] = self.description
-        if (role := self.settings.get(None, {}).get("role_arn")) is not None:
-            around["RoleArn"] = role
-        return Pipeline(
-            steps=self._built(self._top, order),
-            parameters=ABSENT if details is ABSENT and not parameters else parameters,
-            **fields_beside(beside),
-            **read_envelope(around),
+        """The pipeline as built so far."""
+        return assemble(
+            self._built(self._top, step_order(self.definition)),
+            tuple(self.parameters.values()),
+            self.definition,
+            {"PipelineName": self.name, **self.envelope},
+            description=self.description,
+            role_arn=self.settings.get(None, {}).get("role_arn"),
         )
 
     def _built(self, names: Sequence[str], order: Mapping[str, int]) -> tuple[Step, ...]:
@@ -213,7 +206,7 @@ def make_step(
     type_: str,
     name: str,
     *,
-    depends_on: Sequence[str | Handle | Mapping[str, Value]] | Absent = ABSENT,
+    depends_on: Sequence[str | StepHandle | Mapping[str, Value]] | Absent = ABSENT,
     retry_policies: Any = ABSENT,
     cache_config: Any = ABSENT,
     property_files: Any = ABSENT,
@@ -251,13 +244,13 @@ def make_step(
 
 
 def _dependencies(
-    steps: Sequence[str | Handle | Mapping[str, Value]] | Absent,
+    steps: Sequence[str | StepHandle | Mapping[str, Value]] | Absent,
 ) -> tuple[str | Object, ...] | Absent:
     if steps is ABSENT:
         return ABSENT
     if isinstance(steps, str):
         raise TypeError(f"depends_on is a list of steps, found {steps!r}")
-    return tuple(step.name if isinstance(step, Handle) else plain(step) for step in steps)
+    return tuple(step.name if isinstance(step, StepHandle) else plain(step) for step in steps)
 
 
 def _tuple(items: Any) -> Any:

@@ -14,6 +14,7 @@ from sagebridge.assessment import GRADES, Assessment, Outcome
 from sagebridge.assessment import assess as assess_all
 from sagebridge.registry import FORMATS
 from sagebridge.terminal.console import aligned, console, count, print_json, printable
+from sagebridge.terminal.options import from_option
 from sagebridge.terminal.source_files import expand
 
 _STYLE = {"exact": "green", "changed": "yellow", "needs a person": "red", "": "dim"}
@@ -25,7 +26,7 @@ _SAME = "(its own format)"
 @click.option(
     "--to", "targets", multiple=True, type=click.Choice(tuple(FORMATS)), help="Only these targets."
 )
-@click.option("--from", "from_", type=click.Choice(tuple(FORMATS)), help="The sources' format.")
+@from_option
 @click.option("--format", "form", type=click.Choice(("text", "json")), default="text")
 @click.option("--summary", is_flag=True, help="Print the summary alone.")
 def assess(

@@ -29,6 +29,7 @@ from sagebridge.model.losses import Loss, counted
 from sagebridge.registry import FORMATS, find
 from sagebridge.stage_mapping import rewrite
 from sagebridge.terminal.console import console, count, dump_json, printable
+from sagebridge.terminal.options import from_option
 from sagebridge.terminal.source_files import content, expand, free_name, safe_stem, write_file
 
 _DOCUMENTS = tuple(name for form in FORMATS.values() for name in form.documents)
@@ -48,7 +49,7 @@ _LONG_DIFF = 1000
     "source. A file that is there is replaced, edits of yours included: --diff shows how, and "
     "writes nothing. Without -o the text goes to standard output.",
 )
-@click.option("--from", "from_", type=click.Choice(tuple(FORMATS)), help="The sources' format.")
+@from_option
 @click.option("--name", help="Call the pipeline by this name instead of its own.")
 @click.option(
     "--as",

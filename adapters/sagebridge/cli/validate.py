@@ -11,16 +11,15 @@ import sagebridge
 from sagebridge.errors import SourceError
 from sagebridge.findings import Finding
 from sagebridge.formats.sagemaker.validator import UNREADABLE
-from sagebridge.registry import FORMATS
-from sagebridge.terminal.console import console, print_json, printable
+from sagebridge.terminal.console import console, print_json
+from sagebridge.terminal.options import from_option
 from sagebridge.terminal.source_files import expand
-
-_STYLE = {"error": "bold red", "warning": "yellow"}
+from sagebridge.terminal.wording import finding_line
 
 
 @click.command(short_help="Say everything that is wrong with pipeline definitions.")
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
-@click.option("--from", "from_", type=click.Choice(tuple(FORMATS)), help="The sources' format.")
+@from_option
 @click.option("--format", "form", type=click.Choice(("text", "json")), default="text")
 def validate(sources: tuple[str, ...], from_: str | None, form: str) -> int:
     """Say everything that is wrong with pipeline definitions.
@@ -52,16 +51,6 @@ def _print(found: list[tuple[str, tuple[Finding, ...]]]) -> None:
             out.print(finding_line(source, finding), soft_wrap=True)
     if out.is_terminal:
         out.print(_summary(found))
-
-
-def finding_line(source: str, finding: Finding) -> Text:
-    """``file:12: error: step A … [unknown-step] /Steps/0/…``, as compilers write it."""
-    return Text.assemble(
-        (f"{printable(source)}:{finding.line}: ", "bold"),
-        (f"{finding.severity}: ", _STYLE[finding.severity]),
-        printable(finding.message),
-        (f" [{finding.code}] {printable(finding.pointer)}".rstrip(), "dim"),
-    )
 
 
 def _summary(found: list[tuple[str, tuple[Finding, ...]]]) -> Text:

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sagebridge.formats.python.engine_losses import places
 from sagebridge.model.graph import edges
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, Steps, walk
+from sagebridge.model.pointers import step_pointers
 from sagebridge.model.values import Absent
 
 Kind = Literal["step", "condition", "fail"]
@@ -44,7 +44,7 @@ class Diagram:
 
 def marks(pipeline: Pipeline, losses: Sequence[Loss]) -> dict[str, tuple[Loss, ...]]:
     """The losses of each step: of those that hold a loss's place, the innermost."""
-    pointers = dict(places(pipeline.steps))
+    pointers = dict(step_pointers(pipeline.steps))
     found: dict[str, tuple[Loss, ...]] = {}
     for loss in losses:
         place = loss.place

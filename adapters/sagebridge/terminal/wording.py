@@ -1,4 +1,4 @@
-"""Values, expressions and conditions of a pipeline in a reader's words."""
+"""The wording of values, expressions, conditions and findings in every command."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from rich.text import Text
+
+from sagebridge.findings import Finding
 from sagebridge.model.conditions import Comparison, Condition, In, Not, Or
+from sagebridge.model.display import printable
 from sagebridge.model.expressions import Get, Join, JsonGet
 from sagebridge.model.pipeline import CacheConfig, RetryPolicy
 from sagebridge.model.values import ABSENT, Value
 
+_STYLE = {"error": "bold red", "warning": "yellow"}
 _SIGNS = {
     "Equals": "=",
     "GreaterThan": ">",
@@ -76,3 +81,13 @@ def cache_words(cache: CacheConfig) -> str:
         return "cache off"
     after = cache.expire_after
     return "cache" if after is ABSENT else f"cache for {value_words(after).strip(chr(34))}"
+
+
+def finding_line(source: str, finding: Finding) -> Text:
+    """``file:12: error: step A … [unknown-step] /Steps/0/…``, as compilers write it."""
+    return Text.assemble(
+        (f"{printable(source)}:{finding.line}: ", "bold"),
+        (f"{finding.severity}: ", _STYLE[finding.severity]),
+        printable(finding.message),
+        (f" [{finding.code}] {printable(finding.pointer)}".rstrip(), "dim"),
+    )

@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import DAG, Param
 
 import sagebridge
 from sagebridge.authoring.dag_pipeline import (
-    beside,
+    default_arguments,
     legal_id,
     schema_type,
     shown_default,
@@ -44,7 +44,7 @@ def build(pipeline: Pipeline, *, dag_id: str | None = None, **operator_args: Any
         params={parameter.name: param(parameter) for parameter in pipeline.declared},
         description=None if pipeline.description is ABSENT else pipeline.description,
         max_active_tasks=max(steps, 1) if limit is ABSENT else limit.max_parallel_execution_steps,
-        default_args={**beside(pipeline, dag_id), **operator_args},
+        default_args={**default_arguments(pipeline, dag_id), **operator_args},
         tags=["sagebridge"],
         # A definition is data: no text of it is a template.
         render_template_as_native_obj=False,

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sagebridge.authoring.dag_pipeline import pipeline_of, steps_of
+from sagebridge.authoring.definition_writer import definition
 from sagebridge.model.parameters import coerce
 from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.backends import default_name, open_backend, records_location
@@ -37,7 +38,7 @@ def prepare(operator: StepOperator, context: Context) -> StepRun:
         experiment_config=pipeline.experiment_config,
     )
     records = ExecutionRecords(open_objects(records_location(), lambda: backend.client("s3")))
-    records.begin(execution.id, execution.described(backend.name), lambda: _definition(pipeline))
+    records.begin(execution.id, execution.described(backend.name), lambda: definition(pipeline))
     names = {step: task.task_id for step, task in steps_of(dag).items()}
 
     def upstream(step: str) -> Mapping[str, Any] | None:
@@ -99,9 +100,3 @@ def backend_of(operator: StepOperator) -> Backend:
         return hook.get_conn()
 
     return AwsBackend(client)
-
-
-def _definition(pipeline: Pipeline) -> dict[str, Any]:
-    from sagebridge.formats.sagemaker.writer import definition
-
-    return definition(pipeline)

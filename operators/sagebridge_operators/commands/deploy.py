@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sagebridge.errors import MissingExtra, SagebridgeError, UsageError
-from sagebridge.registry import FORMATS
 from sagebridge.terminal.console import print_json, printable
+from sagebridge.terminal.options import from_option
 from sagebridge.terminal.source_files import content, expand, write_file
 from sagebridge_operators.backends import NAMES, default_name
 from sagebridge_operators.commands.execution_printing import warn
@@ -40,7 +40,7 @@ _WORST_FIRST = (6, 5, 2, 1)
     help="The folder for the flow files of sources that are none.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace flow files that a person edited, too.")
-@click.option("--from", "from_", type=click.Choice(tuple(FORMATS)), help="The sources' format.")
+@from_option
 @click.option("--name", help="Call the pipeline by this name instead of its own.")
 @click.option(
     "--work-pool",

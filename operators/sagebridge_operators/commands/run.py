@@ -18,14 +18,12 @@ from rich.console import Console
 from rich.text import Text
 
 import sagebridge
-from sagebridge import registry
-from sagebridge.cli.validate import finding_line
 from sagebridge.errors import SourceError, Untranslatable, UsageError
-from sagebridge.examine import Examined, examine
 from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import coerce
 from sagebridge.model.pipeline import Pipeline
 from sagebridge.terminal.console import console, print_json, printable
+from sagebridge.terminal.wording import finding_line
 from sagebridge_operators.backends import NAMES
 from sagebridge_operators.commands.execution_printing import Progress, print_view, warn
 from sagebridge_operators.commands.execution_view import Reader
@@ -167,11 +165,11 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _read(source: str) -> Examined | None:
+def _read(source: str) -> sagebridge.Examined | None:
     """What is to run; None where it has errors, which are printed."""
     shown = source if source.lstrip()[:1] != "{" else "<stdin>"
     try:
-        (found,) = examine(source)
+        (found,) = sagebridge.read_checked(source)
     except Untranslatable as error:
         errors, losses = list(error.findings), error.losses
     else:
@@ -193,7 +191,7 @@ def _flow(source: str, name: str | None, pipeline: Pipeline) -> Flow:
     """What Prefect runs: a person's own flow, or one that is written."""
     from sagebridge_operators.launch.flow_file import Flow
 
-    if registry.detect(source).name != "prefect":
+    if sagebridge.detect(source).name != "prefect":
         return Flow.written(pipeline)
     if name is not None:
         raise SourceError(source, "a flow file says its flow's name", "leave --name out")

@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import sagebridge
 from sagebridge.authoring.dag_pipeline import legal_id
+from sagebridge.authoring.definition_writer import write_envelope
 from sagebridge.errors import ServiceError
-from sagebridge.formats.airflow.writer import write
 from sagebridge.model.code_steps import CarriedStep
 from sagebridge.model.pipeline import Pipeline, walk
-from sagebridge.model.values import ABSENT
 from sagebridge_operators.launch.private_engine import environment_without, last_lines
 
 # Run with the interpreter's -P: the folder that a command is started in is no place for modules.
@@ -50,7 +50,7 @@ def prepare(home: Path, template: Path, pipeline: Pipeline, dag_id: str) -> None
     if any(isinstance(step, CarriedStep) for step in walk(pipeline)):
         # A definition has no code: the DAG file of a Python file's pipeline does.
         own = pipeline if legal_id(pipeline.name or "pipeline") == dag_id else None
-        text, _ = write(own or replace(pipeline, name=dag_id))
+        text, _ = sagebridge.write(own or replace(pipeline, name=dag_id), "airflow")
         (home / "dags" / f"{dag_id}.py").write_text(text, encoding="utf-8")
         return
     (home / "dags" / f"{dag_id}.json").write_text(document(pipeline), encoding="utf-8")
@@ -79,23 +79,8 @@ def _make_database(template: Path) -> None:
 
 def document(pipeline: Pipeline) -> str:
     """A pipeline with all that lies beside its definition, as a CreatePipeline request."""
-    import sagebridge
-
-    limit = pipeline.parallelism
-    beside = {
-        "PipelineDisplayName": pipeline.display_name,
-        "PipelineDescription": pipeline.description,
-        "RoleArn": pipeline.role_arn,
-        "ParallelismConfiguration": limit
-        and {"MaxParallelExecutionSteps": limit.max_parallel_execution_steps},
-    }
-    return json.dumps(
-        {
-            "PipelineName": pipeline.name,
-            "PipelineDefinition": sagebridge.write(pipeline, "sagemaker").text,
-            **{name: value for name, value in beside.items() if value is not ABSENT},
-        }
-    )
+    body = sagebridge.write(pipeline, "sagemaker").text
+    return json.dumps({**write_envelope(pipeline), "PipelineDefinition": body})
 
 
 def environment(

@@ -14,13 +14,10 @@ from typing import Any
 
 import sagebridge
 from sagebridge.authoring.pipeline_builder import legal_name
+from sagebridge.authoring.python_files import flow_functions, split_source
 from sagebridge.errors import SourceError
-from sagebridge.examine import examine
-from sagebridge.formats.prefect.reader import flows
-from sagebridge.formats.python.file_readings import split
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
-from sagebridge.registry import detect
 from sagebridge.terminal.source_files import content, safe_stem, write_file
 from sagebridge_operators.run_errors import FileKept
 
@@ -65,7 +62,7 @@ class FlowFile:
     def functions(self) -> list[str]:
         """The functions that are flows."""
         text = self.path.read_bytes() if self.text is None else self.text
-        return [function.name for function in flows(ast.parse(text))]
+        return [function.name for function in flow_functions(ast.parse(text))]
 
 
 def flow_files(
@@ -75,14 +72,14 @@ def flow_files(
 
     Raises SourceError and Untranslatable.
     """
-    if (format or detect(source).name) == "prefect":
-        file, wanted = split(source)
+    if (format or sagebridge.detect(source).name) == "prefect":
+        file, wanted = split_source(source)
         if name is not None:
             raise SourceError(source, "a flow file says its flow's name", "leave --name out")
-        examined = examine(source, "prefect", every=True)
+        examined = sagebridge.read_checked(source, "prefect", every=True)
         yield FlowFile(Path(file), tuple(one.pipeline for one in examined), wanted=wanted)
         return
-    for one in examine(source, format, every=True):
+    for one in sagebridge.read_checked(source, format, every=True):
         pipeline = one.pipeline if name is None else replace(one.pipeline, name=name)
         text, lost = sagebridge.write(pipeline, "prefect")
         path = folder / f"{safe_stem(pipeline.name or 'pipeline')}.py"

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
+from sagebridge.authoring.definition_writer import definition
 from sagebridge.errors import SagebridgeError, ServiceError
-from sagebridge.formats.sagemaker.writer import definition
 from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.launch.private_engine import PrivateEngine
 from sagebridge_operators.launch.workdir import Place

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import sagebridge
 from sagebridge.authoring.pipeline_builder import legal_name
+from sagebridge.authoring.python_files import flow_functions, split_source
 from sagebridge.errors import UsageError
-from sagebridge.formats.prefect.reader import read_one
-from sagebridge.formats.prefect.writer import FlowFile, write
-from sagebridge.formats.python.file_readings import split
 from sagebridge.model.code_steps import without
 from sagebridge.model.pipeline import Pipeline, walk
 
@@ -35,10 +35,12 @@ class Flow:
     @classmethod
     def written(cls, pipeline: Pipeline) -> Flow:
         """The flow that sagebridge writes for a pipeline."""
-        file = FlowFile(pipeline)
-        arguments = tuple(argument.name for argument in file.arguments)
-        text, _ = write(pipeline)
-        return cls(legal_name(file.name), file.function, arguments, pipeline, text=text)
+        text, _ = sagebridge.write(pipeline, "prefect")
+        (function,) = flow_functions(ast.parse(text))
+        taken = (*function.args.args, *function.args.kwonlyargs)
+        arguments = tuple(argument.arg for argument in taken)
+        name = legal_name(pipeline.name or "pipeline")
+        return cls(name, function.name, arguments, pipeline, text=text)
 
     @classmethod
     def of_file(cls, source: str, pipeline: Pipeline) -> Flow:
@@ -47,7 +49,7 @@ class Flow:
         Its own tasks are Prefect's alone: they run, and are no steps. Raises UsageError where it
         has no others.
         """
-        found = read_one(source)
+        found = sagebridge.read_flow(source)
         own = found.own_tasks
         steps, _ = without(pipeline, [step for step in walk(pipeline) if step.name in own])
         if own and not steps.steps:
@@ -61,7 +63,7 @@ class Flow:
             found.entry,
             found.arguments,
             replace(steps, parameters=declared),
-            file=Path(split(source)[0]).absolute(),
+            file=Path(split_source(source)[0]).absolute(),
             own_tasks=own,
         )
 

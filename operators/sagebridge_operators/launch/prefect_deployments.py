@@ -26,6 +26,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
 from prefect.utilities.callables import parameter_schema
 from prefect.workers.process import ProcessWorker
 
+from sagebridge.authoring.flow_signature import live_arguments
 from sagebridge.errors import ServiceError, SourceError
 from sagebridge.model.pipeline import Pipeline
 from sagebridge.model.values import ABSENT, thaw
@@ -36,7 +37,6 @@ from sagebridge_operators.launch.deployed_flows import (
     relative,
     tags_of,
 )
-from sagebridge_operators.prefect.live_signature import arguments_of
 from sagebridge_operators.run_errors import NoPrefectServer
 
 Outcome = Literal["created", "updated", "unchanged"]
@@ -108,7 +108,7 @@ def _description(flow: Flow[..., Any], pipeline: Pipeline) -> str:
 def schema(flow: Flow[..., Any], pipeline: Pipeline) -> dict[str, Any]:
     """The flow's parameters, each with all that the pipeline says of it, and no others."""
     found = parameter_schema(flow.fn).model_dump(exclude_unset=True)
-    arguments, declared = arguments_of(flow.fn), pipeline.declared
+    arguments, declared = live_arguments(flow.fn), pipeline.declared
     if len(arguments) == len(declared):
         for argument, parameter in zip(arguments, declared, strict=True):
             one = found["properties"][argument.name]

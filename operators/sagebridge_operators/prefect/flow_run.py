@@ -16,7 +16,8 @@ from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Completed, Failed, State
 from prefect.utilities.annotations import allow_failure
 
-from sagebridge.authoring.pipeline_builder import CURRENT, Draft
+from sagebridge.authoring.flow_signature import live_arguments
+from sagebridge.authoring.pipeline_builder import CURRENT, PipelineBuilder
 from sagebridge.errors import FlowError, ParameterError, UsageError
 from sagebridge.model.parameters import coerce
 from sagebridge.model.pipeline import Pipeline, walk
@@ -29,7 +30,6 @@ from sagebridge_operators.lifecycle.stopping import PATIENCE
 from sagebridge_operators.prefect import artifacts, final_state, step_tasks
 from sagebridge_operators.prefect.cancellation_hooks import INTERRUPTED
 from sagebridge_operators.prefect.flow_backends import described
-from sagebridge_operators.prefect.live_signature import arguments_of
 from sagebridge_operators.prefect.opened_execution import Scene, completed, waits_for
 from sagebridge_operators.run_errors import ExecutionFailed
 
@@ -44,7 +44,7 @@ class _Attempt(NamedTuple):
 _ATTEMPT: ContextVar[_Attempt | None] = ContextVar("sagebridge_flow_run", default=None)
 
 
-def current() -> Draft:
+def current() -> PipelineBuilder:
     """What the flow that calls is: traced, or run. Raises UsageError outside of a flow."""
     if (traced := CURRENT.get()) is not None:
         return traced
@@ -58,7 +58,7 @@ def current() -> Draft:
     return attempt.flow
 
 
-class FlowRun(Draft):
+class FlowRun(PipelineBuilder):
     """The steps of one flow run. They run in ``finish``, so that all is known before the first.
 
     One thread, the flow's, submits and settles; those of the task runner only run steps.
@@ -66,7 +66,7 @@ class FlowRun(Draft):
 
     def __init__(self, context: Any) -> None:
         flow = context.flow
-        super().__init__(flow.name, arguments_of(flow.fn))
+        super().__init__(flow.name, live_arguments(flow.fn))
         self.log = get_run_logger(context)
         self._given: dict[str, Any] = dict(context.parameters or {})
         self._run_info = context.flow_run
@@ -189,12 +189,10 @@ class FlowRun(Draft):
     def _opened(self) -> Scene:
         """The execution, recorded. Raises ParameterError before anything has begun."""
         info, pipeline = self._run_info, self._pipeline
-        declared = self.parameters
-        given = {
-            parameter.name: self._given[name]
-            for name, parameter in declared.items()
-            if name in self._given
-        }
+        # An optional argument may be null, which no parameter of an execution is.
+        names = [one for one in self.parameters if self._given.get(one, "") is not None]
+        declared = {one: self.parameters[one] for one in names}
+        given = {declared[one].name: self._given[one] for one in names if one in self._given}
         execution = Execution(
             id=execution_id("prefect", self.name, str(info.id)),
             pipeline=pipeline.name or self.name,

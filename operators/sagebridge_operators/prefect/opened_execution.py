@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sagebridge.authoring.definition_writer import definition
 from sagebridge.errors import FlowError
-from sagebridge.formats.sagemaker.writer import definition
 from sagebridge.model.expressions import Get
 from sagebridge.model.graph import graph
 from sagebridge.model.pipeline import Pipeline, Step

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sagebridge.authoring.pipeline_builder import Check, Handle
+from sagebridge.authoring.pipeline_builder import ConditionHandle, StepHandle
 from sagebridge.model.conditions import Condition
 from sagebridge.model.pipeline import CacheConfig, OutputParameter, PropertyFile, RetryPolicy
 from sagebridge.model.values import ABSENT, EMPTY, Absent, Value
@@ -35,7 +35,7 @@ class StepFunction:
         self,
         name: str,
         *,
-        depends_on: Sequence[str | Handle | Mapping[str, Value]] | Absent = ABSENT,
+        depends_on: Sequence[str | StepHandle | Mapping[str, Value]] | Absent = ABSENT,
         retry_policies: Sequence[RetryPolicy] | Absent = ABSENT,
         cache_config: CacheConfig | Absent = ABSENT,
         property_files: Sequence[PropertyFile] | Absent = ABSENT,
@@ -44,7 +44,7 @@ class StepFunction:
         description: str | Absent = ABSENT,
         extra: Mapping[str, Value] = EMPTY,
         **own: Any,
-    ) -> Handle:
+    ) -> StepHandle:
         return current().step(
             self.type,
             name,
@@ -81,14 +81,14 @@ inference_component = StepFunction("InferenceComponent")
 
 def condition(
     name: str, *, conditions: Sequence[Condition] | Absent = ABSENT, **more: Any
-) -> Check:
+) -> ConditionHandle:
     """A Condition: steps made in ``with check.met():`` run where all ``conditions`` hold."""
     check = StepFunction("Condition")(name, conditions=conditions, **more)
-    assert isinstance(check, Check)
+    assert isinstance(check, ConditionHandle)
     return check
 
 
-def step(type: str, name: str, **arguments: Any) -> Handle:
+def step(type: str, name: str, **arguments: Any) -> StepHandle:
     """A step of a type that has no function of its own; it is kept, and fails when it is run."""
     return StepFunction(type)(name, **arguments)
 
@@ -100,7 +100,7 @@ def python(
     args: Sequence[Value] = (),
     kwargs: Mapping[str, Value] = EMPTY,
     **more: Any,
-) -> Handle:
+) -> StepHandle:
     """A step that calls a function of the file; ``.properties.return_value`` is what it returns.
 
     ``args`` and ``kwargs`` may hold what the ``arguments`` of any step may, and are resolved when
@@ -116,7 +116,7 @@ def shell(
     env: Mapping[str, Value] | None = None,
     append_env: bool = False,
     **more: Any,
-) -> Handle:
+) -> StepHandle:
     """A step that runs a command with bash; ``.properties.return_value`` is its last line.
 
     ``env`` is all the environment that it has, or with ``append_env`` comes on top of the worker's,

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import sagebridge
+from sagebridge.authoring.definition_writer import definition as to_json
 from sagebridge.formats.airflow.reader import read_files
-from sagebridge.formats.sagemaker.writer import definition as to_json
 from tests.conftest import HERE, find_corpus
 from tests.strategies import canonical
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from sagebridge.authoring.expression_json import write_value
 from sagebridge.formats.airflow.json_templates import arguments_of
 from sagebridge.formats.airflow.provider.provider_task import described, under
 from sagebridge.formats.airflow.task_values import Unsayable, Values, json_path
-from sagebridge.formats.sagemaker.expression_json import write_value
 
 jinja2 = pytest.importorskip("jinja2")
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 import sagebridge
+from sagebridge.authoring.definition_writer import definition as to_json
 from sagebridge.errors import SourceError
 from sagebridge.formats.prefect import reader
-from sagebridge.formats.sagemaker.writer import definition as to_json
 from sagebridge.model.graph import graph
 from sagebridge.model.pipeline import Pipeline, walk
 from sagebridge.model.values import same
@@ -344,7 +344,7 @@ FIRST = '        "AbaloneTrain",\n'
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        (VALUE, '"num_round": abalone_process', "Handle is no value of a pipeline"),
+        (VALUE, '"num_round": abalone_process', "StepHandle is no value of a pipeline"),
         (VALUE, '"num_round": abalone_process.properties.A[-1]', "position from 0, not by -1"),
         (VALUE, '"num_round": ...', "ellipsis is no value of a pipeline"),
         (FIRST, FIRST + '        depends_on="AbaloneProcess",\n', "depends_on is a list"),

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from sagebridge.authoring.definition_writer import definition
 from sagebridge.errors import SourceError
 from sagebridge.formats.prefect.reader import read
 from sagebridge.formats.prefect.tracer import trace
 from sagebridge.formats.sagemaker.validator import validate
-from sagebridge.formats.sagemaker.writer import definition, write
+from sagebridge.formats.sagemaker.writer import write
 from sagebridge.model.code_steps import PythonStep, without_carried
 from sagebridge.model.losses import CODES, Loss
 from sagebridge.model.pipeline import ConditionStep, Pipeline, walk

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
 import sagebridge
+from sagebridge.authoring.definition_writer import definition as to_json
 from sagebridge.errors import NestedTooDeep
 from sagebridge.formats.prefect.reader import read
 from sagebridge.formats.prefect.writer import write
-from sagebridge.formats.sagemaker.writer import definition as to_json
 from sagebridge.model.pipeline import Pipeline
 from sagebridge.model.values import same
 from tests import strategies

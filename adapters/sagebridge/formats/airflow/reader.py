@@ -22,7 +22,7 @@ _IMPORTER = FileImporter(
     "an Airflow DAG",
 )
 _READER = FileReader("DAG", _IMPORTER.read_file)
-read, read_all, validate = _READER.read, _READER.read_all, _READER.validate
+read, read_all, read_one = _READER.read, _READER.read_all, _READER.read_one
 read_files = _IMPORTER.read_files
 
 

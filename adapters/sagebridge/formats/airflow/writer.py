@@ -11,7 +11,7 @@ import ast
 from collections.abc import Iterator, Sequence
 
 from sagebridge.authoring.dag_pipeline import (
-    beside,
+    default_arguments,
     legal_id,
     schema_type,
     shown_default,
@@ -93,7 +93,7 @@ class DagFile:
         if pipeline.parallelism is not ABSENT:
             limit = pipeline.parallelism.max_parallel_execution_steps
             keywords["max_active_tasks"] = ast.Constant(limit)
-        if arguments := beside(pipeline, legal_id(name)):
+        if arguments := default_arguments(pipeline, legal_id(name)):
             keywords["default_args"] = self.expressions.value(arguments)
         keywords["tags"] = array([ast.Constant("sagebridge")])
         return call(ast.Name(_DAG, ast.Load()), **keywords)

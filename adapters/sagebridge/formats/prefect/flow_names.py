@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sagebridge.authoring.pipeline_builder import Draft, Handle
+from sagebridge.authoring.pipeline_builder import PipelineBuilder, StepHandle
 from sagebridge.formats.python.function_source import of_definition
 from sagebridge.formats.step_forms import FORMS
 from sagebridge.model import conditions, expressions, pipeline, values
@@ -23,17 +23,17 @@ class Module:
     members: Mapping[str, Any]
 
 
-def words(draft: Draft, source: str) -> dict[str, Any]:
-    """What a flow file may import of ours, with step functions that add to ``draft``."""
+def words(builder: PipelineBuilder, source: str) -> dict[str, Any]:
+    """What a flow file may import of ours, with step functions that add to ``builder``."""
 
-    def function(type_: str) -> Callable[..., Handle]:
-        return lambda name, **arguments: draft.step(type_, name, **arguments)
+    def function(type_: str) -> Callable[..., StepHandle]:
+        return lambda name, **arguments: builder.step(type_, name, **arguments)
 
-    def step(type: str, name: str, **arguments: Any) -> Handle:
-        return draft.step(type, name, **arguments)
+    def step(type: str, name: str, **arguments: Any) -> StepHandle:
+        return builder.step(type, name, **arguments)
 
-    def python(name: str, function: Any, **arguments: Any) -> Handle:
-        return draft.python(name, of_definition(function, source), **arguments)
+    def python(name: str, function: Any, **arguments: Any) -> StepHandle:
+        return builder.python(name, of_definition(function, source), **arguments)
 
     plain = (
         *(getattr(conditions, name) for name in _CONDITIONS),
@@ -47,9 +47,9 @@ def words(draft: Draft, source: str) -> dict[str, Any]:
         "execution": expressions.execution,
         "step": step,
         "python": python,
-        "shell": draft.shell,
-        "begin": draft.begin,
-        "finish": draft.finish,
+        "shell": builder.shell,
+        "begin": builder.begin,
+        "finish": builder.finish,
         "stop_jobs": STOP_JOBS,
     }
 

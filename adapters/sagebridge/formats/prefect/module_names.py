@@ -6,18 +6,18 @@ import ast
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sagebridge.authoring.pipeline_builder import Draft
+from sagebridge.authoring.pipeline_builder import PipelineBuilder
 from sagebridge.formats.prefect.flow_names import PACKAGE, Module, words
 from sagebridge.formats.prefect.source_interpreter import PLAIN, Beyond, Fault, Interpreter
 
 _CHANGEABLE = (list, dict, ast.FunctionDef)
 
 
-def module_names(tree: ast.Module, draft: Draft, source: str = "") -> dict[str, Any]:
+def module_names(tree: ast.Module, builder: PipelineBuilder, source: str = "") -> dict[str, Any]:
     """The names of a file as its flows see them; what is not understood raises when it is used."""
-    ours = words(draft, source)
+    ours = words(builder, source)
     names: dict[str, Any] = {}
-    interpreter = Interpreter(draft, names)
+    interpreter = Interpreter(builder, names)
     for node in tree.body:
         match node:
             case ast.ImportFrom(module=module, names=aliases):

@@ -15,8 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sagebridge.authoring.flow_signature import TYPES, Argument, read_descriptions
-from sagebridge.authoring.pipeline_builder import Draft
+from sagebridge.authoring.flow_signature import FlowArgument, read_descriptions
+from sagebridge.authoring.pipeline_builder import PipelineBuilder
+from sagebridge.authoring.python_files import FlowFunction, flow_functions
 from sagebridge.errors import PythonFileError
 from sagebridge.formats.prefect.flow_names import STOP_JOBS
 from sagebridge.formats.prefect.module_names import module_names
@@ -31,12 +32,11 @@ from sagebridge.model.values import ABSENT, Value
 
 _SAID = frozenset(("name", "description", "task_runner"))
 _LOST = {"retries": retried, "timeout_seconds": timed}
-Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def _read(file: str) -> Sequence[FileReading]:
     tree = _parsed(file)
-    found = [_of_our_form(file, tree, function) for function in flows(tree)]
+    found = [_of_our_form(file, tree, function) for function in flow_functions(tree)]
     if not found or None in found:
         found = _traced(file, found)
     readings = [one for one in found if one is not None]
@@ -48,10 +48,9 @@ def _read(file: str) -> Sequence[FileReading]:
 
 _READER = FileReader("flow", _read)
 read, read_all, read_one = _READER.read, _READER.read_all, _READER.read_one
-validate = _READER.validate
 
 
-def _of_our_form(file: str, tree: ast.Module, function: Function) -> FileReading | None:
+def _of_our_form(file: str, tree: ast.Module, function: FlowFunction) -> FileReading | None:
     """None where the flow says more than our form does."""
     try:
         return _reading(file, tree, function)
@@ -85,54 +84,22 @@ def _text(file: str) -> str:
         return source.read()
 
 
-def flows(tree: ast.Module) -> Iterator[Function]:
-    """The functions of a file that Prefect's ``@flow`` decorates."""
-    names = {
-        alias.asname or alias.name
-        for node in tree.body
-        if isinstance(node, ast.ImportFrom) and node.module in ("prefect", "prefect.flows")
-        for alias in node.names
-        if alias.name == "flow"
-    }
-    modules = {
-        alias.asname or alias.name
-        for node in tree.body
-        if isinstance(node, ast.Import)
-        for alias in node.names
-        if alias.name == "prefect"
-    }
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and any(
-            _is_flow(decorator, names, modules) for decorator in node.decorator_list
-        ):
-            yield node
-
-
-def _is_flow(node: ast.expr, names: set[str], modules: set[str]) -> bool:
-    match node.func if isinstance(node, ast.Call) else node:
-        case ast.Name(id=name):
-            return name in names
-        case ast.Attribute(value=ast.Name(id=module), attr="flow"):
-            return module in modules
-    return False
-
-
-def _reading(file: str, tree: ast.Module, function: Function) -> FileReading:
+def _reading(file: str, tree: ast.Module, function: FlowFunction) -> FileReading:
     """One flow. Raises Beyond where it is more than our form, SourceError where it is wrong."""
     if isinstance(function, ast.AsyncFunctionDef) or len(function.decorator_list) != 1:
         raise Beyond(function, "an asynchronous flow, or one with several decorators")
     options = _options(function)
     name = _constant(options.get("name"), function, re.sub("_", "-", function.name))
     description = _constant(options.get("description"), function, None)
-    draft = Draft(name, _arguments(function), description)
-    names = module_names(tree, draft, _text(file))
-    interpreter = Interpreter(draft, names)
+    builder = PipelineBuilder(name, _arguments(function), description)
+    names = module_names(tree, builder, _text(file))
+    interpreter = Interpreter(builder, names)
     try:
         interpreter.flow(function)
         for step, line in interpreter.lines.items():
-            if isinstance(made := draft.steps[step], CarriedStep):
-                draft.steps[step] = replace(made, origin=f"{file}:{line}")
-        pipeline = replace(draft.pipeline(), origin=ORIGIN)
+            if isinstance(made := builder.steps[step], CarriedStep):
+                builder.steps[step] = replace(made, origin=f"{file}:{line}")
+        pipeline = replace(builder.pipeline(), origin=ORIGIN)
     except Fault as fault:
         raise PythonFileError(file, fault.line, str(fault)) from None
     limit = options.get("task_runner")
@@ -140,7 +107,7 @@ def _reading(file: str, tree: ast.Module, function: Function) -> FileReading:
         pipeline = replace(pipeline, parallelism=_parallelism(limit))
     losses = (
         Loss(lost.code, lost.severity, f"{file}:{line}", lost.what, "sagemaker", lost.advice)
-        for line, lost in (*_unsaid(options, names), *_settings(draft, interpreter, function))
+        for line, lost in (*_unsaid(options, names), *_settings(builder, interpreter, function))
     )
     return FileReading(
         name,
@@ -149,11 +116,11 @@ def _reading(file: str, tree: ast.Module, function: Function) -> FileReading:
         function.lineno,
         interpreter.lines,
         entry=function.name,
-        arguments=tuple(draft.parameters),
+        arguments=tuple(builder.parameters),
     )
 
 
-def _options(function: Function) -> dict[str, ast.expr]:
+def _options(function: FlowFunction) -> dict[str, ast.expr]:
     decorator = function.decorator_list[0]
     if not isinstance(decorator, ast.Call):
         return {}
@@ -162,7 +129,7 @@ def _options(function: Function) -> dict[str, ast.expr]:
     return {str(keyword.arg): keyword.value for keyword in decorator.keywords}
 
 
-def _constant(node: ast.expr | None, function: Function, default: Any) -> Any:
+def _constant(node: ast.expr | None, function: FlowFunction, default: Any) -> Any:
     match node:
         case None:
             return default
@@ -205,10 +172,10 @@ def _stops_jobs(node: ast.expr, names: Mapping[str, Any]) -> bool:
 
 
 def _settings(
-    draft: Draft, interpreter: Interpreter, function: Function
+    builder: PipelineBuilder, interpreter: Interpreter, function: FlowFunction
 ) -> Iterator[tuple[int, Lost]]:
     """Where steps run, which a definition does not say."""
-    for step, settings in draft.settings.items():
+    for step, settings in builder.settings.items():
         line = function.lineno if step is None else interpreter.lines.get(step, function.lineno)
         for name, value in settings.items():
             if value is not None and not (step is None and name == "role_arn"):
@@ -216,7 +183,7 @@ def _settings(
                 yield line, Lost("engine-option", "info", what)
 
 
-def _arguments(function: Function) -> tuple[Argument, ...]:
+def _arguments(function: FlowFunction) -> tuple[FlowArgument, ...]:
     """The arguments of the signature that a pipeline parameter can be."""
     given = function.args
     if given.vararg or given.kwarg or given.posonlyargs:
@@ -231,26 +198,23 @@ def _arguments(function: Function) -> tuple[Argument, ...]:
     return tuple(_argument(one, default, texts.get(one.arg, "")) for one, default in pairs)
 
 
-def _argument(argument: ast.arg, default: ast.expr | None, description: str) -> Argument:
-    value: Value = ABSENT if default is None else _literal(default)
-    choices: tuple[Value, ...] = ()
+def _argument(argument: ast.arg, default: ast.expr | None, description: str) -> FlowArgument:
+    annotation: str | tuple[Value, ...] | None
     match argument.annotation:
         case None:
-            type_ = "str" if value is ABSENT else type(value).__name__
+            annotation = None
         case ast.Name(id=name) | ast.Constant(value=str() as name):
-            type_ = name
+            annotation = name
         case ast.Subscript(value=ast.Name(id="Literal"), slice=inside):
-            choices = tuple(
-                _literal(one)
-                for one in (inside.elts if isinstance(inside, ast.Tuple) else [inside])
-            )
-            kinds = {type(choice).__name__ for choice in choices}
-            type_ = kinds.pop() if len(kinds) == 1 else ""
+            choices = inside.elts if isinstance(inside, ast.Tuple) else [inside]
+            annotation = tuple(_literal(one) for one in choices)
         case _:
-            type_ = ""
-    if type_ not in TYPES:
+            annotation = ""
+    value = ABSENT if default is None else _literal(default)
+    found = FlowArgument.annotated(argument.arg, annotation, value, description)
+    if found is None:
         raise Beyond(argument, "an argument that is no text, number or boolean")
-    return Argument(argument.arg, type_, value, choices, description)
+    return found
 
 
 def _literal(node: ast.expr) -> Any:

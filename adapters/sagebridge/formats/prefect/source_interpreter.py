@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from sagebridge.authoring.pipeline_builder import Check, Draft, Handle
+from sagebridge.authoring.pipeline_builder import ConditionHandle, PipelineBuilder, StepHandle
 from sagebridge.errors import SagebridgeError
 from sagebridge.formats.prefect.flow_names import Module
 from sagebridge.formats.python.function_source import NotSelfContained
@@ -64,15 +64,15 @@ class _Returned(Exception):
 class _Branch:
     """``check.met`` or ``check.unmet``."""
 
-    check: Check
+    check: ConditionHandle
     met: bool
 
 
 @dataclass(slots=True)
 class Interpreter:
-    """Evaluates one flow's body into ``draft``; ``lines`` are those of the steps it makes."""
+    """Evaluates one flow's body into ``builder``; ``lines`` are those of the steps it makes."""
 
-    draft: Draft
+    builder: PipelineBuilder
     module: Mapping[str, Any]
     lines: dict[str, int] = field(default_factory=dict)
     _depth: int = 0
@@ -82,7 +82,7 @@ class Interpreter:
         """The body of a flow. Raises :class:`Beyond` or :class:`Fault`."""
         scope: dict[str, Any] = {
             name: expressions.parameter(parameter.name)
-            for name, parameter in self.draft.parameters.items()
+            for name, parameter in self.builder.parameters.items()
         }
         for argument in (*function.args.args, *function.args.kwonlyargs):
             scope.setdefault(argument.arg, Beyond(argument, f"the argument {argument.arg!r}"))
@@ -112,7 +112,7 @@ class Interpreter:
                 guard = self.value(item, scope)
                 if not isinstance(guard, _Branch):
                     raise Beyond(item, "a block that is no branch of a condition")
-                with self.draft.branch(guard.check.name, met=guard.met):
+                with self.builder.branch(guard.check.name, met=guard.met):
                     self._block(node.body, scope)
             case ast.If():
                 self._if(node, scope)
@@ -134,13 +134,13 @@ class Interpreter:
         if isinstance(check, bool):
             self._block(node.body if check is met else node.orelse, scope)
             return
-        if not isinstance(check, Check):
+        if not isinstance(check, ConditionHandle):
             raise Beyond(node, "an `if` on something other than a condition")
         for body, taken in ((node.body, met), (node.orelse, not met)):
             if _leaves(body):
                 raise Beyond(node, "a branch that leaves the flow")
             if body:
-                with self.draft.branch(check.name, met=taken):
+                with self.builder.branch(check.name, met=taken):
                     self._block(body, scope)
 
     def _bind(self, target: ast.expr, value: Any, scope: dict[str, Any]) -> None:
@@ -268,11 +268,11 @@ class Interpreter:
 
     def _attribute(self, node: ast.expr, base: Any, name: str) -> Any:
         match base:
-            case Check() if name in ("met", "unmet"):
+            case ConditionHandle() if name in ("met", "unmet"):
                 return lambda: _Branch(base, name == "met")
-            case Handle() if name == "properties":
+            case StepHandle() if name == "properties":
                 return base.properties
-            case Handle() if name == "name":
+            case StepHandle() if name == "name":
                 return base.name
             case Properties() if not name.startswith("_"):
                 return getattr(base, name)
@@ -304,7 +304,7 @@ class Interpreter:
             raise Beyond(node, f"a function that {why}") from None
         except (TypeError, ValueError, AttributeError, SagebridgeError) as error:
             raise Fault(node, error) from error
-        if isinstance(result, Handle):
+        if isinstance(result, StepHandle):
             self.lines.setdefault(result.name, node.lineno)
         return result
 

@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from sagebridge.authoring.definition_members import members_beside
-from sagebridge.authoring.flow_signature import Argument, arguments_of, describe
+from sagebridge.authoring.definition_members import file_arguments
+from sagebridge.authoring.flow_signature import FlowArgument, arguments_of, describe
 from sagebridge.authoring.pipeline_builder import legal_name
 from sagebridge.errors import NestedTooDeep
 from sagebridge.formats.python.engine_losses import losses_by_step
@@ -27,13 +27,12 @@ from sagebridge.formats.python.step_calls import (
     import_from,
     indented,
 )
-from sagebridge.formats.sagemaker.writer import write_envelope
 from sagebridge.formats.step_forms import FORMS
 from sagebridge.model.code_steps import CarriedStep, PythonStep
 from sagebridge.model.graph import in_order
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
-from sagebridge.model.values import ABSENT, Value
+from sagebridge.model.values import ABSENT
 
 PACKAGE = "sagebridge_operators.prefect"
 _RUNNER = "ThreadPoolTaskRunner"
@@ -165,32 +164,14 @@ class FlowFile:
         return call(ast.Name("flow", ast.Load()), **keywords)
 
     def _begin(self) -> Iterator[str]:
-        """What a flow has no words for, where there is any."""
-        value = self.steps.expressions.value
-        envelope = write_envelope(self.pipeline)
-        for said in ("PipelineDescription", "RoleArn", "ParallelismConfiguration"):
-            envelope.pop(said, None)
-        if envelope.get("PipelineName") == legal_name(self.name):
-            del envelope["PipelineName"]
-        keywords = {}
-        if isinstance(self.pipeline.role_arn, str):
-            keywords["role_arn"] = value(self.pipeline.role_arn)
-        if envelope:
-            keywords["pipeline"] = value(envelope)
-        if definition := self._definition():
-            keywords["definition"] = value(definition)
-        if keywords:
+        """The call for what a flow's signature and decorator cannot state, if any."""
+        name, order = legal_name(self.name), [step.name for step in walk(self.pipeline)]
+        file_order = [step.name for step in _walk_in_order(self.pipeline.steps)]
+        options = ("PipelineDescription", "RoleArn", "ParallelismConfiguration")
+        found = file_arguments(self.pipeline, name, options, self.details, order, file_order)
+        value, names = self.steps.expressions.value, ("role_arn", "pipeline", "definition")
+        if keywords := {name: value(found[name]) for name in names if name in found}:
             yield source(ast.Expr(call(self.names.use("begin"), **keywords)))
-
-    def _definition(self) -> dict[str, Value]:
-        pipeline = self.pipeline
-        result = members_beside(pipeline)
-        if self.details or pipeline.parameters is ABSENT:
-            result["Parameters"] = self.details or ABSENT
-        written = [step.name for step in walk(pipeline)]
-        if [step.name for step in _walk_in_order(pipeline.steps)] != written:
-            result["Steps"] = written
-        return result
 
     def _blocks(self, steps: Sequence[Step]) -> Iterator[Block]:
         """A block a step, each after the steps that it refers to where that is possible."""
@@ -234,7 +215,7 @@ class FlowFile:
         }
 
 
-def _annotation(argument: Argument) -> ast.expr:
+def _annotation(argument: FlowArgument) -> ast.expr:
     if not argument.choices:
         return ast.Name(argument.type, ast.Load())
     choices = [ast.Constant(choice) for choice in argument.choices]

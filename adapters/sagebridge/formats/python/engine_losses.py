@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from sagebridge.formats.sagemaker.document import escape
 from sagebridge.formats.step_forms import FORMS
 from sagebridge.model.code_steps import CarriedStep
 from sagebridge.model.conditions import Condition, Not, Or, UnknownCondition, operands
@@ -12,6 +11,7 @@ from sagebridge.model.display import shown
 from sagebridge.model.expressions import VARIABLES, Get, Join, JsonGet, unknown_function
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
+from sagebridge.model.pointers import escape, step_pointers
 from sagebridge.model.values import Object, Value
 
 _KEPT = "the file keeps it; running it fails with a clear error"
@@ -21,20 +21,10 @@ _NOT_WAITED_FOR = "only success is waited for; running it fails with a clear err
 def losses_by_step(pipeline: Pipeline, target: str) -> dict[str, tuple[Loss, ...]]:
     """The losses of each step that has any, by its name."""
     found: dict[str, tuple[Loss, ...]] = {}
-    for pointer, step in places(pipeline.steps):
+    for pointer, step in step_pointers(pipeline.steps):
         if lost := tuple(_losses(step, pointer, target)):
             found[step.name] = lost
     return found
-
-
-def places(steps: Sequence[Step], parent: str = "/Steps") -> Iterator[tuple[str, Step]]:
-    """Every step with its JSON pointer in the definition."""
-    for position, step in enumerate(steps):
-        here = f"{parent}/{position}"
-        yield here, step
-        if isinstance(step, ConditionStep):
-            yield from places(step.if_steps or (), f"{here}/Arguments/IfSteps")
-            yield from places(step.else_steps or (), f"{here}/Arguments/ElseSteps")
 
 
 def _losses(step: Step, pointer: str, target: str) -> Iterator[Loss]:

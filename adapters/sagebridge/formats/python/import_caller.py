@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sagebridge.authoring.definition_reader import read_definition
+from sagebridge.authoring.json_document import parse
 from sagebridge.errors import MissingExtra, PythonFileError, SourceError
 from sagebridge.formats.python.file_readings import FileReading, missing
-from sagebridge.formats.sagemaker.document import parse
-from sagebridge.formats.sagemaker.reader import read_definition
 from sagebridge.model.code_steps import with_code
 from sagebridge.model.losses import Loss
 

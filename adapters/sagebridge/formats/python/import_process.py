@@ -26,9 +26,9 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any, NoReturn, TextIO
 
+from sagebridge.authoring.definition_writer import definition, write_envelope
 from sagebridge.errors import PythonFileError
 from sagebridge.formats.python.import_guard import SideEffectError, guard_process
-from sagebridge.formats.sagemaker.writer import definition, write_envelope
 from sagebridge.model.code_steps import code_of
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline

@@ -16,8 +16,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sagebridge.authoring.json_document import MAX_DEPTH
 from sagebridge.errors import MissingExtra
-from sagebridge.formats.sagemaker.document import MAX_DEPTH
 from sagebridge.model.conditions import Comparison, Condition, In, Not, Or
 from sagebridge.model.expressions import (
     Get,

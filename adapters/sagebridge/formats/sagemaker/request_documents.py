@@ -6,9 +6,9 @@ import json
 import re
 from typing import Any
 
+from sagebridge.authoring.definition_writer import definition, write_envelope
+from sagebridge.authoring.json_document import dump
 from sagebridge.formats.sagemaker.cloudformation import RESOURCE
-from sagebridge.formats.sagemaker.document import dump
-from sagebridge.formats.sagemaker.writer import definition, write_envelope
 from sagebridge.model.code_steps import without_carried
 from sagebridge.model.display import shown
 from sagebridge.model.losses import Loss

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from sagebridge.authoring.json_document import Document, MalformedJson, NotAPipeline
 from sagebridge.errors import SourceError
 from sagebridge.findings import Finding
-from sagebridge.formats.sagemaker.document import Document, MalformedJson, NotAPipeline
 from sagebridge.formats.sagemaker.rules import RULES
 from sagebridge.formats.sagemaker.rules.definition import Definition, Problem
 from sagebridge.formats.sagemaker.rules.envelope_rules import MAX_SIZE, check_document

@@ -13,10 +13,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 from sagebridge.authoring.flow_signature import TYPES
-from sagebridge.authoring.pipeline_builder import CURRENT, Check, Draft, Handle
+from sagebridge.authoring.pipeline_builder import CURRENT, PipelineBuilder, StepHandle
 from sagebridge.errors import FlowError
 from sagebridge.formats.prefect.tracing import flow_options
-from sagebridge.formats.prefect.tracing.live_signature import taken
 from sagebridge.formats.prefect.tracing.path_merging import Decided, Inside, Made, Way, merged
 from sagebridge.formats.prefect.tracing.step_naming import Names
 from sagebridge.formats.prefect.tracing.symbols import (
@@ -31,6 +30,7 @@ from sagebridge.formats.prefect.tracing.symbols import (
 )
 from sagebridge.formats.prefect.tracing.task_calls import File, called, returns, run, unwrapped
 from sagebridge.formats.prefect.tracing.trace_helpers import tracing
+from sagebridge.formats.prefect.tracing.traced_arguments import traced_arguments
 from sagebridge.formats.python.function_source import NotSelfContained, of_function
 from sagebridge.formats.python.import_guard import SideEffectError
 from sagebridge.model.code_steps import (
@@ -71,7 +71,7 @@ class _Path:
     """One way through the flow: ``decisions`` are what its tests have to say, in their order."""
 
     decisions: Sequence[bool]
-    draft: _TracedDraft
+    builder: _TracedBuilder
     items: list[Made | Decided] = field(default_factory=list)
     ended: dict[str, None] = field(default_factory=dict)
     taken: list[bool] = field(default_factory=list)
@@ -81,7 +81,7 @@ class _Path:
     seen: int = 0
 
 
-class _TracedDraft(Draft):
+class _TracedBuilder(PipelineBuilder):
     """Steps of our own functions: what they are given may hold symbols."""
 
     def __init__(self, world: FlowTrace, name: str, arguments: Sequence[Any]) -> None:
@@ -97,18 +97,18 @@ class _TracedDraft(Draft):
     def begin(self, **more: Any) -> None:
         super().begin(**{name: self._plain(value) for name, value in more.items()})
 
-    def step(self, type_: str, name: str, **arguments: Any) -> Handle:
+    def step(self, type_: str, name: str, **arguments: Any) -> StepHandle:
         self._check(name)
         given = {one: self._plain(value) for one, value in arguments.items()}
         return super().step(type_, name, **given)
 
-    def python(self, name: str, function: Any, **more: Any) -> Handle:
+    def python(self, name: str, function: Any, **more: Any) -> StepHandle:
         self._check(name)
         carried = self.world.carried(function, name)
         given = {one: self._plain(value) for one, value in more.items()}
         return super().python(name, carried, **given)
 
-    def shell(self, name: str, command: Value, **more: Any) -> Handle:
+    def shell(self, name: str, command: Value, **more: Any) -> StepHandle:
         self._check(name)
         given = {one: self._plain(value) for one, value in more.items()}
         return super().shell(name, self._plain(command), **given)
@@ -118,8 +118,8 @@ class _TracedDraft(Draft):
             self.world.refuse("run-time-code", "a step is named by what is known only at run time")
 
     def _plain(self, value: Any) -> Any:
-        if isinstance(value, list | tuple) and any(isinstance(one, Handle) for one in value):
-            return [one if isinstance(one, Handle) else self._plain(one) for one in value]
+        if isinstance(value, list | tuple) and any(isinstance(one, StepHandle) for one in value):
+            return [one if isinstance(one, StepHandle) else self._plain(one) for one in value]
         try:
             return said(value, self.world)
         except Unsayable as why:
@@ -127,7 +127,7 @@ class _TracedDraft(Draft):
                 self.world.refuse("run-time-code", f"a step is given {why}")
             return value
 
-    def add(self, step: Step) -> Handle:
+    def add(self, step: Step) -> StepHandle:
         if isinstance(step, CarriedStep):
             step = replace(step, origin=self.world.here())
         handle = super().add(step)
@@ -154,7 +154,7 @@ class FlowTrace:
 
     def __init__(self, flow: Any, file: File) -> None:
         self.flow, self.file = flow, file
-        self.taken = list(taken(flow.fn))
+        self.taken = list(traced_arguments(flow.fn))
         self._forget(Names())
 
     def _forget(self, names: Names) -> None:
@@ -180,7 +180,7 @@ class FlowTrace:
             self.lines[new] = self.lines.get(old, self._first_line)
             what = f"the step {shown(old)} is on another way too: there it is called {shown(new)}"
             self.lose("step-name", "info", what, line=self.lines[new])
-        pipeline = replace(self.path.draft.pipeline(), steps=steps)
+        pipeline = replace(self.path.builder.pipeline(), steps=steps)
         if (limit := flow_options.limit(self.flow)) is not None:
             pipeline = replace(pipeline, parallelism=Parallelism(limit))
         pipeline = self._without_dropped(pipeline, dict(renamed))
@@ -231,7 +231,7 @@ class FlowTrace:
 
     def _path(self, decisions: Sequence[bool]) -> _Path:
         arguments = [one.argument for one in self.taken if one.argument is not None]
-        return _Path(decisions, _TracedDraft(self, self.flow.name, arguments))
+        return _Path(decisions, _TracedBuilder(self, self.flow.name, arguments))
 
     def _follow(self) -> None:
         given = {one.name: self._given(one) for one in self.taken}
@@ -240,7 +240,7 @@ class FlowTrace:
             for name, one in inspect.signature(self.flow.fn).parameters.items()
             if one.kind is one.POSITIONAL_ONLY
         ]
-        reset = CURRENT.set(self.path.draft)
+        reset = CURRENT.set(self.path.builder)
         try:
             with tracing(self):
                 self._end(run(self.flow.fn, *positional, **given))
@@ -291,7 +291,7 @@ class FlowTrace:
         except Unsayable:
             text = str(message)
         step = Step(name, "Fail", arguments=Object({"ErrorMessage": text}))
-        self.made(step, self.path.draft.inside)
+        self.made(step, self.path.builder.inside)
 
     # What symbols ask
 
@@ -355,7 +355,7 @@ class FlowTrace:
         path.known[known] = met
         path.taken.append(met)
         path.items.append(
-            Decided(name, tuple(conditions), met, tuple(path.ended), path.draft.inside, own)
+            Decided(name, tuple(conditions), met, tuple(path.ended), path.builder.inside, own)
         )
         return met
 
@@ -392,7 +392,7 @@ class FlowTrace:
             self.lose(*one, line=line, who=f"task {name}")
         before = tuple(self._steps_of(wait_for))
         made = Step(name, PYTHON, plain(given), before or ABSENT)
-        self.made(PythonStep.of(made, function, self.here()), self.path.draft.inside)
+        self.made(PythonStep.of(made, function, self.here()), self.path.builder.inside)
         if name not in self.own_tasks:
             self.own_tasks.append(name)
         if blocks:
@@ -464,7 +464,7 @@ class FlowTrace:
         if isinstance(waited, list | tuple | set):
             for one in waited:
                 yield from self._steps_of(one)
-        elif isinstance(waited, Handle | Check):
+        elif isinstance(waited, StepHandle):
             yield waited.name
         elif type(waited) is Future:
             yield waited._step
@@ -482,7 +482,7 @@ class FlowTrace:
         return (*key, self.path.counts[key])
 
     def _name(self, wanted: str, kind: Any, key: Any) -> str:
-        return self.names.of(wanted, kind, key, self.path.draft.steps)
+        return self.names.of(wanted, kind, key, self.path.builder.steps)
 
     def lose(
         self,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sagebridge.formats.sagemaker.document import kind
+from sagebridge.authoring.json_document import kind
 from sagebridge.formats.sagemaker.rules.definition import (
     NAME,
     Definition,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sagebridge.formats.sagemaker.document import kind
+from sagebridge.authoring.json_document import kind
 from sagebridge.formats.sagemaker.rules.definition import (
     Definition,
     Place,

@@ -1,8 +1,4 @@
-"""A JSON document with the line of each of its values, and the definition inside it.
-
-A definition comes bare, or as a string inside a CreatePipeline request, a DescribePipeline
-response (``PipelineDefinition``) or a CloudFormation template.
-"""
+"""A JSON document with the line of each of its values."""
 
 from __future__ import annotations
 
@@ -12,16 +8,15 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
 
 from sagebridge.errors import SourceError
-from sagebridge.formats.sagemaker.cloudformation import NoPipeline, is_template, resource_of
 from sagebridge.model.display import shown
 from sagebridge.model.losses import Loss
-from sagebridge.model.pipeline import VERSION
+from sagebridge.model.pointers import escape
 
 _SCALAR = re.compile(r"[^\s,\]}]+")
 _SPACE = re.compile(r"[ \t\n\r]*")
@@ -119,11 +114,6 @@ def kind(raw: Any) -> str:
     return "an object"
 
 
-def escape(name: str) -> str:
-    """A member name as a token of a JSON pointer (RFC 6901)."""
-    return name.replace("~", "~0").replace("/", "~1")
-
-
 def parse(text: str, source: str) -> Document:
     """JSON text to a document. Raises :class:`MalformedJson` or :class:`SourceError`."""
     text = text.removeprefix("\ufeff")
@@ -155,70 +145,6 @@ def parse(text: str, source: str) -> Document:
         return Document(source, text, value, tuple(duplicates))
     line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
     raise MalformedJson(source, problem, line, column)
-
-
-def open_document(text: str, source: str, resource: str = "") -> Document:
-    """The definition inside a text, its envelope (Create/DescribePipeline) kept beside it.
-
-    ``resource`` is the logical id of a pipeline in a CloudFormation template.
-    """
-    return unwrap(parse(text, source), resource)
-
-
-def unwrap(document: Document, resource: str = "") -> Document:
-    value = document.value
-    if not isinstance(value, dict):
-        raise NotAPipeline(
-            document.source,
-            f"{kind(value)} is no pipeline",
-            "an object with Version and Steps is expected",
-        )
-    if "Steps" in value or value.get("Version") == VERSION:
-        return document
-    if is_template(value):
-        try:
-            found = resource_of(value, resource)
-        except NoPipeline as error:
-            raise NotAPipeline(document.source, str(error), error.fix) from None
-        return _inner(document, found.definition, found.pointer, found.envelope, found.losses)
-    inner = value.get("PipelineDefinition")
-    if isinstance(inner, str):
-        envelope = {name: item for name, item in value.items() if name != "PipelineDefinition"}
-        return _inner(document, inner, "/PipelineDefinition", envelope)
-    if "PipelineDefinitionS3Location" in value:
-        raise NotAPipeline(
-            document.source,
-            "the definition lies in S3 (PipelineDefinitionS3Location), not in this document",
-            "fetch that object and name it instead",
-        )
-    there = ", ".join(shown(name) for name in list(value)[:5]) or "no members"
-    raise NotAPipeline(
-        document.source,
-        f"no pipeline definition: it has {there}",
-        "Steps, or PipelineDefinition of a Create/DescribePipeline document, is expected",
-    )
-
-
-def _inner(
-    outer: Document,
-    text: str,
-    pointer: str,
-    envelope: dict[str, Any],
-    losses: tuple[Loss, ...] = (),
-) -> Document:
-    """The definition that a text in a document is."""
-    source = f"{outer.source}#{pointer}"
-    try:
-        parsed = parse(text, source)
-        if not isinstance(parsed.value, dict):
-            raise NotAPipeline(source, "the string is no pipeline definition")
-    except MalformedJson as error:
-        error.holder = outer.line(pointer)
-        raise
-    except NotAPipeline as error:
-        error.line = outer.line(pointer)
-        raise
-    return replace(parsed, envelope=envelope, outer=outer, inside=pointer, losses=losses)
 
 
 def dump(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Definition JSON to the model.
+"""Plain definition JSON to the model.
 
 Reading is lenient: a member of an unexpected shape is kept verbatim among the extra ones and
 ``validate`` reports it. What cannot be a pipeline at all is refused, all such places at once.
@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
+from sagebridge.authoring.expression_json import read_value
+from sagebridge.authoring.json_document import Document, kind
 from sagebridge.errors import SourceError
-from sagebridge.formats.sagemaker.document import Document, kind
-from sagebridge.formats.sagemaker.expression_json import read_value
 from sagebridge.model.conditions import (
     COMPARISONS,
     Comparison,

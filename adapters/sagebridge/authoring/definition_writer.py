@@ -1,0 +1,157 @@
+"""The model as plain definition JSON, in the form and order that the SageMaker SDK writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sagebridge.authoring.expression_json import write_value
+from sagebridge.model.conditions import Comparison, Condition, In, Not, Or
+from sagebridge.model.parameters import Parameter
+from sagebridge.model.pipeline import (
+    CacheConfig,
+    ConditionStep,
+    OutputParameter,
+    Pipeline,
+    PropertyFile,
+    RetryPolicy,
+    Step,
+)
+from sagebridge.model.values import ABSENT, Value, thaw
+
+
+def definition(pipeline: Pipeline) -> dict[str, Any]:
+    """The definition as plain JSON."""
+    return _object(
+        ("Version", pipeline.version),
+        ("Metadata", pipeline.metadata),
+        ("Parameters", _all(pipeline.parameters, write_parameter)),
+        ("PipelineExperimentConfig", pipeline.experiment_config),
+        ("MlflowConfig", pipeline.mlflow_config),
+        ("Steps", [write_step(step) for step in pipeline.steps]),
+        extra=pipeline.extra,
+    )
+
+
+def write_envelope(pipeline: Pipeline) -> dict[str, Any]:
+    """What a CreatePipeline request says beside the definition, where the pipeline says it."""
+    limit = pipeline.parallelism
+    parallelism = (
+        ABSENT
+        if limit is ABSENT
+        else {"MaxParallelExecutionSteps": limit.max_parallel_execution_steps}
+    )
+    return _object(
+        ("PipelineName", pipeline.name or ABSENT),
+        ("PipelineDisplayName", pipeline.display_name),
+        ("PipelineDescription", pipeline.description),
+        ("RoleArn", pipeline.role_arn),
+        ("Tags", pipeline.tags),
+        ("ParallelismConfiguration", parallelism),
+        extra={},
+    )
+
+
+def _object(*members: tuple[str, Value], extra: Value) -> dict[str, Any]:
+    result = {name: write_value(value) for name, value in members if value is not ABSENT}
+    result.update(write_value(extra))
+    return result
+
+
+def _all(items: Any, write_one: Any) -> Value:
+    return ABSENT if items is ABSENT else [write_one(item) for item in items]
+
+
+def write_parameter(parameter: Parameter) -> dict[str, Any]:
+    return _object(
+        ("Name", parameter.name),
+        ("Type", parameter.type),
+        ("DefaultValue", parameter.default),
+        ("EnumValues", parameter.enum_values),
+        ("Description", parameter.description),
+        extra=parameter.extra,
+    )
+
+
+def write_step(step: Step) -> dict[str, Any]:
+    return _object(
+        ("Name", step.name),
+        ("Type", step.type),
+        ("Arguments", _arguments(step)),
+        ("DisplayName", step.display_name),
+        ("Description", step.description),
+        ("DependsOn", step.depends_on),
+        ("RetryPolicies", _all(step.retry_policies, write_retry_policy)),
+        ("CacheConfig", ABSENT if step.cache is ABSENT else write_cache(step.cache)),
+        ("PropertyFiles", _all(step.property_files, write_property_file)),
+        ("OutputParameters", _all(step.output_parameters, write_output_parameter)),
+        extra=step.extra,
+    )
+
+
+def _arguments(step: Step) -> Value:
+    if not isinstance(step, ConditionStep):
+        return step.arguments
+    branches = {
+        "Conditions": _all(step.conditions, write_condition),
+        "IfSteps": _all(step.if_steps, write_step),
+        "ElseSteps": _all(step.else_steps, write_step),
+    }
+    members = {name: value for name, value in branches.items() if value is not ABSENT}
+    if step.arguments is ABSENT:
+        return members or ABSENT
+    return {**members, **write_value(step.arguments)} if members else step.arguments
+
+
+def write_condition(condition: Condition) -> Any:
+    match condition:
+        case Comparison(type=type_, left=left, right=right, extra=extra):
+            return _object(("Type", type_), ("LeftValue", left), ("RightValue", right), extra=extra)
+        case In(query=query, values=values, spelling=spelling, extra=extra):
+            asked, among = ("Value", "In") if spelling else ("QueryValue", "Values")
+            return _object(("Type", "In"), (asked, query), (among, values), extra=extra)
+        case Not(condition=inner, spelling=spelling, extra=extra):
+            written = write_condition(inner)
+            if spelling:
+                return {**written, "Type": spelling}
+            return _object(("Type", "Not"), ("Condition", written), extra=extra)
+        case Or(conditions=inner_all, extra=extra):
+            return _object(
+                ("Type", "Or"), ("Conditions", list(map(write_condition, inner_all))), extra=extra
+            )
+    return write_value(condition.raw)
+
+
+def write_retry_policy(policy: RetryPolicy) -> dict[str, Any]:
+    types: Iterable[str] | str = policy.exception_types
+    if policy.one_type:
+        (types,) = policy.exception_types
+    return _object(
+        ("ExceptionType", types),
+        ("IntervalSeconds", policy.interval_seconds),
+        ("BackoffRate", policy.backoff_rate),
+        ("MaxAttempts", policy.max_attempts),
+        ("ExpireAfterMin", policy.expire_after_min),
+        extra=policy.extra,
+    )
+
+
+def write_cache(cache: CacheConfig) -> dict[str, Any]:
+    return _object(
+        ("Enabled", cache.enabled), ("ExpireAfter", cache.expire_after), extra=cache.extra
+    )
+
+
+def write_property_file(file: PropertyFile) -> dict[str, Any]:
+    return _object(
+        ("PropertyFileName", file.name),
+        ("OutputName", file.output_name),
+        ("FilePath", file.file_path),
+        extra=file.extra,
+    )
+
+
+def write_output_parameter(output: OutputParameter) -> dict[str, Any]:
+    return _object(
+        ("OutputName", output.name), ("OutputType", output.type), extra=thaw(output.extra)
+    )

@@ -1,0 +1,45 @@
+"""The arguments of a traced flow, and what is lost when they become pipeline parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sagebridge.authoring.flow_signature import FlowArgument, LiveArgument, read_signature
+from sagebridge.model.display import shown
+from sagebridge.model.values import ABSENT
+
+
+@dataclass(frozen=True, slots=True)
+class TracedArgument:
+    """``argument`` is None if the flow is traced with the default ``value`` only.
+
+    ``lost`` describes what a pipeline parameter does not keep.
+    """
+
+    name: str
+    argument: FlowArgument | None
+    value: Any = None
+    lost: str = ""
+
+
+def traced_arguments(function: Callable[..., Any]) -> Iterator[TracedArgument]:
+    for one in read_signature(function):
+        what = f"the parameter {shown(one.name)}"
+        if one.scalar and _fits(one):
+            lost = f"{what} may not be null in a pipeline" if one.nullable else ""
+            yield TracedArgument(one.name, one.argument, lost=lost)
+        else:
+            argument = one.argument if one.default is ABSENT else None
+            fate = "stays at its default" if argument is None else "is asked as a text"
+            lost = f"{what} is no text, number or boolean: it {fate}"
+            yield TracedArgument(one.name, argument, one.default, lost)
+
+
+def _fits(live: LiveArgument) -> bool:
+    """Whether the default, if there is one, is null or of the declared type."""
+    type_, default = live.argument.type, live.default
+    if default is ABSENT or default is None:
+        return True
+    return type(default).__name__ == type_ or (type_ == "float" and type(default) is int)

@@ -1,0 +1,88 @@
+"""The live signature of a flow: which of its arguments pipeline parameters are."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from typing import Literal, Optional
+
+from sagebridge.authoring.flow_signature import FlowArgument, live_arguments, read_signature
+from sagebridge.formats.prefect.reader import _arguments
+from sagebridge.model.values import ABSENT
+
+
+def annotated(  # type: ignore[no-untyped-def]
+    text: str,
+    whole: int,
+    part: float = 1,
+    yes: bool = True,
+    stage: Literal["dev", "prod"] = "dev",
+    plain="p",
+) -> None:
+    """Flow.
+
+    Args:
+        text: described
+            on two lines
+    """
+
+
+def optional(
+    rate: float | None = 0.2,
+    size: Optional[int] = None,  # noqa: UP045 - as users write it
+    stage: Literal["dev", "prod"] | None = None,
+    name: str = None,  # type: ignore[assignment]  # noqa: RUF013 - as users write it
+) -> None: ...
+
+
+def odd(  # type: ignore[no-untyped-def]
+    items: list[str],
+    either: int | str,
+    mixed: Literal["a", 1] = "a",
+    nothing=None,
+    *more: str,
+    options: dict[str, str] | None = None,
+    **rest: str,
+) -> None: ...
+
+
+def unknown(name: Nowhere, count: int = 3) -> None:  # type: ignore[name-defined]  # noqa: F821
+    ...
+
+
+def test_scalars_are_parameters() -> None:
+    assert live_arguments(annotated) == (
+        FlowArgument("text", description="described on two lines"),
+        FlowArgument("whole", "int"),
+        FlowArgument("part", "float", 1),
+        FlowArgument("yes", "bool", True),
+        FlowArgument("stage", "str", "dev", ("dev", "prod")),
+        FlowArgument("plain", "str", "p"),
+    )
+
+
+def test_an_optional_argument_has_the_type_that_is_left() -> None:
+    assert live_arguments(optional) == (
+        FlowArgument("rate", "float", 0.2),
+        FlowArgument("size", "int"),
+        FlowArgument("stage", "str", ABSENT, ("dev", "prod")),
+        FlowArgument("name", "str"),
+    )
+    assert [one.nullable for one in read_signature(optional)] == [True, True, True, False]
+
+
+def test_other_types_are_not_parameters() -> None:
+    assert live_arguments(odd) == ()
+    names = ["items", "either", "mixed", "nothing", "options"]
+    assert [one.name for one in read_signature(odd)] == names
+
+
+def test_an_annotation_of_an_unknown_name_is_as_none() -> None:
+    assert live_arguments(unknown) == (FlowArgument("name"), FlowArgument("count", "int", 3))
+
+
+def test_source_and_live_function_give_the_same() -> None:
+    (parsed,) = ast.parse(textwrap.dedent(inspect.getsource(annotated))).body
+    assert isinstance(parsed, ast.FunctionDef)
+    assert _arguments(parsed) == live_arguments(annotated)

@@ -1,0 +1,103 @@
+"""Imports that import-linter cannot see: modules that are named when the program runs.
+
+`lint-imports` checks import statements against `layers.toml`. A module that is loaded by its name,
+by an entry point, or by ``python -m`` is listed here, with its reason.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+CHECKOUT = Path(__file__).parent.parent
+LOADERS = frozenset(
+    (
+        "__import__",
+        "entry_points",
+        "find_spec",
+        "import_module",
+        "run_module",
+        "run_path",
+    )
+)
+
+ALLOWED = {
+    # The registry loads a format when it is first used; its names are checked below.
+    ("sagebridge.registry", "import_module(module)"),
+    # The command line loads one command; those that run things are entry points, so that
+    # sagebridge does not import sagebridge_operators.
+    ("sagebridge.cli.app", "import_module(module)"),
+    ("sagebridge.cli.app", "entry_points(group=GROUP)"),
+    ("sagebridge.cli.app", "entry_points(group=GROUP, name=cmd_name)"),
+    # A source `module:attribute` or `file.py:attribute` is the user's own.
+    ("sagebridge.formats.sagemaker.source", "importlib.import_module(module)"),
+    # Prefect's own modules, which a traced flow may call.
+    ("sagebridge.formats.prefect.tracing.prefect_answers", "import_module(module)"),
+    (
+        "sagebridge.formats.prefect.tracing.prefect_answers",
+        "import_module(f'prefect.runtime.{part}')",
+    ),
+    # DAG and flow files are imported in a process of their own.
+    ("sagebridge.formats.airflow.reader", "-m 'sagebridge.formats.airflow.import_dags'"),
+    ("sagebridge.formats.prefect.tracer", "-m 'sagebridge.formats.prefect.import_flows'"),
+    # The one import of sagebridge_operators: most DAG files import it, so it is loaded once for
+    # all of them. It must go: the caller could pass what to load.
+    (
+        "sagebridge.formats.airflow.import_dags",
+        "importlib.import_module('sagebridge_operators.airflow')",
+    ),
+    # Processes that outlive their caller start the module that starts them.
+    ("sagebridge_operators.backends.local.supervisor", "-m __name__"),
+    ("sagebridge_operators.launch.process_keeper", "-m __name__"),
+    # A job's process finds these in its own environment.
+    ("sagebridge_operators.backends.local.training_job", "-m XGBOOST"),
+    ("sagebridge_operators.backends.local.transform_job", "-m INFERENCE"),
+    # Engines, started as their documentation says.
+    ("sagebridge_operators.launch.airflow_home", "-m 'airflow'"),
+    ("sagebridge_operators.launch.prefect_engine", "-m 'prefect'"),
+    ("sagebridge_operators.launch.prefect_execution", "-m 'prefect.engine'"),
+    # Whether an extra is installed.
+    ("sagebridge_operators.commands.deploy", "find_spec('prefect')"),
+    ("sagebridge_operators.launch.workdir", "find_spec('boto3')"),
+}
+"""Module, and the call or the argument of ``python -m``."""
+
+
+def modules() -> Iterator[tuple[str, ast.Module]]:
+    for root in (CHECKOUT / "adapters", CHECKOUT / "operators"):
+        for path in sorted(root.rglob("*.py")):
+            name = ".".join(path.relative_to(root).with_suffix("").parts)
+            yield name.removesuffix(".__init__"), ast.parse(path.read_bytes())
+
+
+def loads(tree: ast.Module) -> Iterator[str]:
+    """The calls that load a module by its name, and the modules handed to ``python -m``."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name in LOADERS:
+                yield ast.unparse(node)
+            case ast.List(elts=items) | ast.Tuple(elts=items):
+                flags = [isinstance(one, ast.Constant) and one.value == "-m" for one in items]
+                yield from (
+                    f"-m {ast.unparse(after)}"
+                    for flag, after in zip(flags, items[1:], strict=False)
+                    if flag
+                )
+
+
+def test_imports_by_name_are_known() -> None:
+    assert {(name, load) for name, tree in modules() for load in loads(tree)} == ALLOWED
+
+
+def test_the_registry_and_the_command_line_name_modules_of_sagebridge() -> None:
+    trees = dict(modules())
+    for holder in ("sagebridge.registry", "sagebridge.cli.app"):
+        texts = [
+            node.value
+            for node in ast.walk(trees[holder])
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        ]
+        named = {text.partition(":")[0] for text in texts if text.startswith("sagebridge.")}
+        assert named - {"sagebridge.commands"} <= trees.keys()  # a group of entry points
+        assert not any("sagebridge_operators" in name for name in named)
