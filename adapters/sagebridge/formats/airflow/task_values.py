@@ -363,17 +363,5 @@ def identifier(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_")[:64] or "value"
 
 
-def texts(value: Any) -> Iterator[str]:
-    """Every text inside a value of an operator."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from texts(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from texts(item)
-
-
-def is_template(value: Any) -> bool:
-    return any(mark in text for text in texts(value) for mark in _MARKS)
+def is_template(text: str) -> bool:
+    return any(mark in text for mark in _MARKS)

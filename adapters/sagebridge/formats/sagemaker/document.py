@@ -22,6 +22,7 @@ from sagebridge.formats.sagemaker.cloudformation import NoPipeline, is_template,
 from sagebridge.model.display import shown
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import VERSION
+from sagebridge.model.visit import escape
 
 _SCALAR = re.compile(r"[^\s,\]}]+")
 _SPACE = re.compile(r"[ \t\n\r]*")
@@ -117,11 +118,6 @@ def kind(raw: Any) -> str:
         case list():
             return "an array"
     return "an object"
-
-
-def escape(name: str) -> str:
-    """A member name as a token of a JSON pointer (RFC 6901)."""
-    return name.replace("~", "~0").replace("/", "~1")
 
 
 def parse(text: str, source: str) -> Document:

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from sagebridge.model.conditions import Condition
-from sagebridge.model.expressions import Get, Join, JsonGet, Key, Member
+from sagebridge.model.expressions import Get, Key, Member
 from sagebridge.model.pipeline import ConditionStep, Step, Steps, step_references, walk
-from sagebridge.model.values import ABSENT, EMPTY, Object, Strict, Value
+from sagebridge.model.values import EMPTY, Strict, Value
+from sagebridge.model.visit import rebuild
 
 Inside = tuple[str, bool] | None
 
@@ -193,39 +194,16 @@ def _with_name(node: _Node, old: str, new: str) -> _Node:
 
 
 def _changed(step: Step, old: str, new: str) -> Step:
-    changes = {"arguments": _pointed(step.arguments, old, new)}
-    changes["extra"] = _pointed(step.extra, old, new)
-    if isinstance(step, ConditionStep) and step.conditions is not ABSENT:
-        changes["conditions"] = tuple(_pointed(one, old, new) for one in step.conditions)
-    return replace(step, **changes)
+    """A step whose references to one step go to another."""
 
+    def change(node: Value) -> Value:
+        match node:
+            case Get(root="Steps", tokens=(Member() | Key(), *rest)) if node.name == old:
+                return Get("Steps", (Member(new), *rest))
+        return node
 
-def _pointed(value: Value, old: str, new: str) -> Value:
-    """A value whose references to one step go to another."""
-    match value:
-        case Get(root="Steps", tokens=(Member() | Key(), *rest)) if value.name == old:
-            return Get("Steps", (Member(new), *rest))
-        case Join(values=values):
-            return replace(value, values=_pointed(values, old, new))
-        case JsonGet():
-            return replace(
-                value,
-                path=_pointed(value.path, old, new),
-                property_file=_pointed(value.property_file, old, new),
-                s3_uri=_pointed(value.s3_uri, old, new),
-            )
-        case Object():
-            return Object({name: _pointed(item, old, new) for name, item in value.items()})
-        case tuple():
-            return tuple(_pointed(item, old, new) for item in value)
-        case Strict():
-            members = {
-                name: _pointed(getattr(value, name), old, new)
-                for name in ("left", "right", "query", "values", "condition", "conditions")
-                if hasattr(value, name)
-            }
-            return replace(value, **members) if members else value  # type: ignore[type-var]
-    return value
+    names = ("arguments", "extra", *(("conditions",) if isinstance(step, ConditionStep) else ()))
+    return replace(step, **{name: rebuild(getattr(step, name), change) for name in names})
 
 
 def _inside(node: _Node, inside: tuple[str, bool]) -> _Node:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
-from sagebridge.formats.sagemaker.document import escape, kind
+from sagebridge.formats.sagemaker.document import kind
 from sagebridge.model.display import shown
 from sagebridge.model.expressions import Get
+from sagebridge.model.visit import escape
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 BRANCHES = ("IfSteps", "ElseSteps")

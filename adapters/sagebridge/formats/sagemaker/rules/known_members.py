@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from sagebridge.formats.sagemaker.document import escape
 from sagebridge.formats.sagemaker.rules.definition import Problem
 from sagebridge.model.display import did_you_mean, shown
+from sagebridge.model.visit import escape
 
 DEFINITION = frozenset(
     ("Version", "Metadata", "Parameters", "PipelineExperimentConfig", "MlflowConfig", "Steps")
