@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from sagebridge.model.conditions import Comparison, In, operands
+from sagebridge.model.display import free_name
 from sagebridge.model.expressions import Get, parameter
 from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import Parameter
@@ -257,9 +258,7 @@ class _Without:
         if text not in self.asked:
             step = self.carried[get.name]
             name = re.sub(r"[^A-Za-z0-9]+", "_", text.replace(".return_value", "")).strip("_")[:64]
-            stem, number = name[:60], 2
-            while name in self.names:
-                name, number = f"{stem}_{number}", number + 1
+            name = free_name(name, self.names, name[:60])
             self.names.add(name)
             self.origins[text] = step
             if isinstance(step, PythonStep) and text == f"{get.name}.{RETURN_VALUE}":

@@ -32,7 +32,7 @@ from sagebridge.formats.airflow.task_values import Unsayable, Values, identifier
 from sagebridge.formats.python.function_source import NotSelfContained
 from sagebridge.model.code_steps import RETURN_VALUE, CarriedStep, without
 from sagebridge.model.conditions import equals
-from sagebridge.model.display import shown
+from sagebridge.model.display import free_name, shown
 from sagebridge.model.expressions import Get, parameter, references
 from sagebridge.model.losses import AT_THE_END, ON_ITS_OWN, Loss, Severity
 from sagebridge.model.parameters import Parameter
@@ -147,9 +147,7 @@ class _DagReader:
             label = _label(task)
             wanted = label if counts[label] == 1 else task_id
             name = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in wanted)
-            name, number = name[:64], 2
-            while name in taken:
-                name, number = f"{wanted[:60]}-{number}", number + 1
+            name = free_name(name[:64], taken, wanted[:60], "-")
             taken.add(name)
             if name != label:
                 what = f"its step is called {shown(name)}"
@@ -392,9 +390,8 @@ class _DagReader:
         key = (unknown.text, unknown.type)
         if key not in self.asked:
             taken = {one.parameter.name for one in self.asked.values()} | set(self.values.types)
-            name, number = identifier(unknown.text), 2
-            while name in taken:
-                name, number = f"{identifier(unknown.text)[:60]}_{number}", number + 1
+            wanted = identifier(unknown.text)
+            name = free_name(wanted, taken, wanted[:60])
             description = f"Asked for: {unknown.what} ({unknown.text})"
             asked = Parameter(name, unknown.type, description=description)
             what = f"{unknown.what} ({unknown.text}): the parameter {name} asks for it"

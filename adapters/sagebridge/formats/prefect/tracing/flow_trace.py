@@ -42,7 +42,7 @@ from sagebridge.model.code_steps import (
     call_arguments,
     without,
 )
-from sagebridge.model.display import shown
+from sagebridge.model.display import free_name, shown
 from sagebridge.model.expressions import Get, Member, parameter, plain
 from sagebridge.model.losses import ON_ITS_OWN, Loss, Severity
 from sagebridge.model.parameters import Parameter
@@ -324,9 +324,7 @@ class FlowTrace:
         if key not in self._asked:
             taken_names = {one.name for one in self.taken}
             taken_names |= {one.name for one, _ in self._asked.values()}
-            name, number = f"value_of_line_{line}", 2
-            while name in taken_names:
-                name, number = f"value_of_line_{line}_{number}", number + 1
+            name = free_name(f"value_of_line_{line}", taken_names)
             description = f"Asked for: {what}, line {line} of {self.file.name}"
             text = f"{what} is computed when the flow runs: the parameter {name} asks for it"
             advice = "give it at the start"

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from sagebridge.model.conditions import Condition
+from sagebridge.model.display import free_name
 from sagebridge.model.expressions import Get, Key, Member
 from sagebridge.model.pipeline import ConditionStep, Step, Steps, step_references, walk
 from sagebridge.model.values import EMPTY, Strict, Value
@@ -120,9 +121,7 @@ class _Merger:
         self, nodes: tuple[_Node, ...], name: str, taken: Iterable[str]
     ) -> tuple[_Node, ...]:
         used = {*taken, *(new for _, new in self.renamed)}
-        number = 2
-        while (new := f"{name[:60]}-{number}") in used:
-            number += 1
+        new = free_name(name, used, name[:60], "-")
         self.renamed.append((name, new))
         return tuple(_with_name(one, name, new) for one in nodes)
 
