@@ -21,9 +21,10 @@ from sagebridge.errors import SourceError
 from sagebridge.findings import Finding
 from sagebridge.formats.prefect.flow_names import STOP_JOBS
 from sagebridge.formats.prefect.module_names import module_names
-from sagebridge.formats.prefect.source_interpreter import Beyond, Fault, Interpreter
+from sagebridge.formats.prefect.source_interpreter import Fault, Interpreter, UnsupportedSyntax
 from sagebridge.formats.prefect.tracer import ORIGIN, trace_flows
-from sagebridge.formats.prefect.tracing.flow_options import Lost, hooked, retried, timed
+from sagebridge.formats.prefect.tracing.flow_options import hooked, retried, timed
+from sagebridge.formats.python.engine_losses import Unsupported
 from sagebridge.formats.python.file_readings import (
     FileReading,
     PythonFileError,
@@ -91,7 +92,7 @@ def _of_our_form(file: str, tree: ast.Module, function: Function) -> FileReading
     """None where the flow says more than our form does."""
     try:
         return _reading(file, tree, function)
-    except Beyond:
+    except UnsupportedSyntax:
         return None
 
 
@@ -154,9 +155,9 @@ def _is_flow(node: ast.expr, names: set[str], modules: set[str]) -> bool:
 
 
 def _reading(file: str, tree: ast.Module, function: Function) -> FileReading:
-    """One flow. Raises Beyond where it is more than our form, SourceError where it is wrong."""
+    """One flow. Raises UnsupportedSyntax beyond our form, SourceError if it is wrong."""
     if isinstance(function, ast.AsyncFunctionDef) or len(function.decorator_list) != 1:
-        raise Beyond(function, "an asynchronous flow, or one with several decorators")
+        raise UnsupportedSyntax(function, "an asynchronous flow, or one with several decorators")
     options = _options(function)
     name = _constant(options.get("name"), function, re.sub("_", "-", function.name))
     description = _constant(options.get("description"), function, None)
@@ -194,7 +195,7 @@ def _options(function: Function) -> dict[str, ast.expr]:
     if not isinstance(decorator, ast.Call):
         return {}
     if decorator.args or any(keyword.arg is None for keyword in decorator.keywords):
-        raise Beyond(decorator, "a decorator with other than named arguments")
+        raise UnsupportedSyntax(decorator, "a decorator with other than named arguments")
     return {str(keyword.arg): keyword.value for keyword in decorator.keywords}
 
 
@@ -204,7 +205,7 @@ def _constant(node: ast.expr | None, function: Function, default: Any) -> Any:
             return default
         case ast.Constant(value=str() as text):
             return text
-    raise Beyond(function, "a name or description that is computed")
+    raise UnsupportedSyntax(function, "a name or description that is computed")
 
 
 def _parallelism(node: ast.expr) -> Parallelism:
@@ -215,10 +216,12 @@ def _parallelism(node: ast.expr) -> Parallelism:
             keywords=[ast.keyword(arg="max_workers", value=ast.Constant(value=int() as limit))],
         ):
             return Parallelism(limit)
-    raise Beyond(node, "a task runner other than ThreadPoolTaskRunner(max_workers=…)")
+    raise UnsupportedSyntax(node, "a task runner other than ThreadPoolTaskRunner(max_workers=…)")
 
 
-def _unsaid(options: dict[str, ast.expr], names: Mapping[str, Any]) -> Iterator[tuple[int, Lost]]:
+def _unsaid(
+    options: dict[str, ast.expr], names: Mapping[str, Any]
+) -> Iterator[tuple[int, Unsupported]]:
     """What the decorator says to Prefect alone, in the words of a flow that is traced."""
     for name, node in options.items():
         text = ast.unparse(node)
@@ -229,7 +232,9 @@ def _unsaid(options: dict[str, ast.expr], names: Mapping[str, Any]) -> Iterator[
         elif name in _LOST:
             lost = _LOST[name](text)
         else:
-            lost = Lost("engine-option", "info", f"{name}={text}: only Prefect has a use for it")
+            lost = Unsupported(
+                "engine-option", "info", f"{name}={text}: only Prefect has a use for it"
+            )
         yield node.lineno, lost._replace(what=f"the flow: {lost.what}")
 
 
@@ -242,21 +247,21 @@ def _stops_jobs(node: ast.expr, names: Mapping[str, Any]) -> bool:
 
 def _settings(
     draft: Draft, interpreter: Interpreter, function: Function
-) -> Iterator[tuple[int, Lost]]:
+) -> Iterator[tuple[int, Unsupported]]:
     """Where steps run, which a definition does not say."""
     for step, settings in draft.settings.items():
         line = function.lineno if step is None else interpreter.lines.get(step, function.lineno)
         for name, value in settings.items():
             if value is not None and not (step is None and name == "role_arn"):
                 what = f"{name} of {step or 'all steps'}: a definition does not say where it runs"
-                yield line, Lost("engine-option", "info", what)
+                yield line, Unsupported("engine-option", "info", what)
 
 
 def _arguments(function: Function) -> tuple[Argument, ...]:
     """The arguments of the signature that a pipeline parameter can be."""
     given = function.args
     if given.vararg or given.kwarg or given.posonlyargs:
-        raise Beyond(function, "arguments that are not all named")
+        raise UnsupportedSyntax(function, "arguments that are not all named")
     texts = read_descriptions(ast.get_docstring(function))
     defaults: list[ast.expr | None] = [None] * (len(given.args) - len(given.defaults))
     pairs = zip(
@@ -285,7 +290,7 @@ def _argument(argument: ast.arg, default: ast.expr | None, description: str) -> 
         case _:
             type_ = ""
     if type_ not in TYPES:
-        raise Beyond(argument, "an argument that is no text, number or boolean")
+        raise UnsupportedSyntax(argument, "an argument that is no text, number or boolean")
     return Argument(argument.arg, type_, value, choices, description)
 
 
@@ -293,4 +298,4 @@ def _literal(node: ast.expr) -> Any:
     try:
         return ast.literal_eval(node)
     except (ValueError, TypeError, RecursionError):
-        raise Beyond(node, "a default that is computed") from None
+        raise UnsupportedSyntax(node, "a default that is computed") from None

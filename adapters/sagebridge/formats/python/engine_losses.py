@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from sagebridge.formats.step_forms import FORMS
 from sagebridge.model.code_steps import CarriedStep
 from sagebridge.model.conditions import UnknownCondition, operands
 from sagebridge.model.display import shown
 from sagebridge.model.expressions import VARIABLES, Get, unknown_function
-from sagebridge.model.losses import Loss
+from sagebridge.model.losses import Loss, Severity
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
 from sagebridge.model.values import Value
 from sagebridge.model.visit import escape, located, nodes
+
+
+class Unsupported(NamedTuple):
+    """An option of a DAG, flow or task that a pipeline has no member for: a loss without a line."""
+
+    code: str
+    severity: Severity
+    what: str
+    advice: str = ""
 
 
 def losses_by_step(pipeline: Pipeline, target: str) -> dict[str, tuple[Loss, ...]]:

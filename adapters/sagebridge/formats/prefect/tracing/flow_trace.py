@@ -17,14 +17,14 @@ from sagebridge.authoring.pipeline_builder import CURRENT, Check, Draft, Handle
 from sagebridge.errors import FlowError
 from sagebridge.formats.prefect.tracing import flow_options
 from sagebridge.formats.prefect.tracing.live_signature import taken
-from sagebridge.formats.prefect.tracing.path_merging import Decided, Inside, Made, Way, merged
+from sagebridge.formats.prefect.tracing.path_merging import Decision, FlowStep, Inside, Way, merged
 from sagebridge.formats.prefect.tracing.step_naming import Names
 from sagebridge.formats.prefect.tracing.symbols import (
     Future,
     Futures,
     Symbol,
     Test,
-    Unsayable,
+    UnsupportedValue,
     Untraceable,
     holds_symbol,
     said,
@@ -72,7 +72,7 @@ class _Path:
 
     decisions: Sequence[bool]
     draft: _TracedDraft
-    items: list[Made | Decided] = field(default_factory=list)
+    items: list[FlowStep | Decision] = field(default_factory=list)
     ended: dict[str, None] = field(default_factory=dict)
     taken: list[bool] = field(default_factory=list)
     known: dict[Any, bool] = field(default_factory=dict)
@@ -122,7 +122,7 @@ class _TracedDraft(Draft):
             return [one if isinstance(one, Handle) else self._plain(one) for one in value]
         try:
             return said(value, self.world)
-        except Unsayable as why:
+        except UnsupportedValue as why:
             if holds_symbol(value):
                 self.world.refuse("run-time-code", f"a step is given {why}")
             return value
@@ -288,7 +288,7 @@ class FlowTrace:
         self.lines[name] = line
         try:
             text = said(message, self)
-        except Unsayable:
+        except UnsupportedValue:
             text = str(message)
         step = Step(name, "Fail", arguments=Object({"ErrorMessage": text}))
         self.made(step, self.path.draft.inside)
@@ -319,7 +319,7 @@ class FlowTrace:
         line = self.file.line()
         try:
             key: Any = ("asked", what, type_, line, key_of(said(list(of), self)))
-        except Unsayable:
+        except UnsupportedValue:
             key = self._occurrence(("asked", what, type_))
         if key not in self._asked:
             taken_names = {one.name for one in self.taken}
@@ -335,7 +335,7 @@ class FlowTrace:
     def decide(self, test: Test) -> bool:
         try:
             conditions = tuple(said(one, self) for one in test.conditions)
-        except Unsayable as why:
+        except UnsupportedValue as why:
             self.refuse("run-time-code", f"a test compares {why}")
         return self.decided(None, conditions, own=False)
 
@@ -353,7 +353,7 @@ class FlowTrace:
         path.known[known] = met
         path.taken.append(met)
         path.items.append(
-            Decided(name, tuple(conditions), met, tuple(path.ended), path.draft.inside, own)
+            Decision(name, tuple(conditions), met, tuple(path.ended), path.draft.inside, own)
         )
         return met
 
@@ -361,7 +361,7 @@ class FlowTrace:
 
     def made(self, step: Step, inside: Inside) -> None:
         self.lines.setdefault(step.name, self.file.line())
-        self.path.items.append(Made(step, tuple(self.path.ended), inside))
+        self.path.items.append(FlowStep(step, tuple(self.path.ended), inside))
 
     def task(
         self,
@@ -383,7 +383,7 @@ class FlowTrace:
         given = call_arguments((), {})
         try:
             given = said(call_arguments(values, keywords), self)
-        except Unsayable as why:
+        except UnsupportedValue as why:
             lost = lost or f"it is given {why}, so its code cannot be carried"
         function = self.carried(task.fn, name, lost, decorated=True)
         for one in flow_options.of(task):

@@ -21,7 +21,7 @@ Inside = tuple[str, bool] | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Made(Strict):
+class FlowStep(Strict):
     """A step; ``after`` are the steps that had ended by then, ``inside`` its guarded block."""
 
     step: Step
@@ -34,7 +34,7 @@ class Made(Strict):
 
 
 @dataclass(frozen=True, slots=True)
-class Decided:
+class Decision:
     """A test that was taken to hold (``met``) or not; a Condition of the flow's own by its name."""
 
     name: str
@@ -49,13 +49,13 @@ class Decided:
 class _Fork:
     """A Condition and what its branches hold."""
 
-    made: Made
+    made: FlowStep
     yes: tuple[_Node, ...]
     no: tuple[_Node, ...]
 
 
-_Node = Made | _Fork
-Way = Sequence[Made | Decided]
+_Node = FlowStep | _Fork
+Way = Sequence[FlowStep | Decision]
 
 
 def merged(ways: Sequence[Way]) -> tuple[Steps, tuple[tuple[str, str], ...]]:
@@ -72,12 +72,12 @@ class _Merger:
 
     def nodes(self, ways: Sequence[Way]) -> tuple[_Node, ...]:
         first = ways[0]
-        at = next((at for at, one in enumerate(first) if isinstance(one, Decided)), len(first))
-        before: list[_Node] = [one for one in first[:at] if isinstance(one, Made)]
+        at = next((at for at, one in enumerate(first) if isinstance(one, Decision)), len(first))
+        before: list[_Node] = [one for one in first[:at] if isinstance(one, FlowStep)]
         if at == len(first):
             return tuple(before)
         decided = first[at]
-        assert isinstance(decided, Decided)
+        assert isinstance(decided, Decision)
         yes, no = ([way[at + 1 :] for way in ways if _met(way[at]) is met] for met in (True, False))
         taken, untaken = self.nodes(yes or [()]), self.nodes(no or [()])
         taken, untaken, after = self._parted(taken, untaken)
@@ -94,7 +94,7 @@ class _Merger:
                 if_steps=(),
                 else_steps=(),
             )
-            before.append(_Fork(Made(step, decided.after, decided.inside), taken, untaken))
+            before.append(_Fork(FlowStep(step, decided.after, decided.inside), taken, untaken))
         return (*before, *after)
 
     def _parted(
@@ -126,14 +126,14 @@ class _Merger:
         return tuple(_with_name(one, name, new) for one in nodes)
 
 
-def _met(item: Made | Decided) -> bool:
-    assert isinstance(item, Decided)
+def _met(item: FlowStep | Decision) -> bool:
+    assert isinstance(item, Decision)
     return item.met
 
 
 def _alike(one: _Node, other: _Node) -> bool:
     match one, other:
-        case Made(), Made():
+        case FlowStep(), FlowStep():
             return one == other
         case _Fork(), _Fork():
             return (
@@ -146,9 +146,9 @@ def _alike(one: _Node, other: _Node) -> bool:
     return False
 
 
-def _all(nodes: Iterable[_Node]) -> Iterator[Made]:
+def _all(nodes: Iterable[_Node]) -> Iterator[FlowStep]:
     for one in nodes:
-        if isinstance(one, Made):
+        if isinstance(one, FlowStep):
             yield one
         else:
             yield one.made
@@ -171,7 +171,7 @@ def _referred(node: _Node) -> set[str]:
 def _with_name(node: _Node, old: str, new: str) -> _Node:
     if isinstance(node, _Fork):
         made = _with_name(node.made, old, new)
-        assert isinstance(made, Made)
+        assert isinstance(made, FlowStep)
         yes, no = (
             tuple(_with_name(one, old, new) for one in branch) for branch in (node.yes, node.no)
         )
@@ -189,7 +189,7 @@ def _with_name(node: _Node, old: str, new: str) -> _Node:
     inside = node.inside
     if inside is not None and inside[0] == old:
         inside = (new, inside[1])
-    return Made(step, after, inside)
+    return FlowStep(step, after, inside)
 
 
 def _changed(step: Step, old: str, new: str) -> Step:
@@ -211,7 +211,7 @@ def _inside(node: _Node, inside: tuple[str, bool]) -> _Node:
     return _marked(node, inside)
 
 
-def _marked(made: Made, inside: tuple[str, bool]) -> Made:
+def _marked(made: FlowStep, inside: tuple[str, bool]) -> FlowStep:
     return made if made.inside else replace(made, inside=inside)
 
 
@@ -220,7 +220,7 @@ def _guarded(nodes: tuple[_Node, ...], here: Inside = None) -> tuple[_Node, ...]
 
     Raises :class:`OutOfReach` where that Condition is not in the same branch.
     """
-    made = {one.name for one in nodes if isinstance(one, Made)}
+    made = {one.name for one in nodes if isinstance(one, FlowStep)}
     blocks: dict[tuple[str, bool], list[_Node]] = {}
     kept: list[_Node] = []
     for node in nodes:
@@ -252,7 +252,7 @@ def _nested(
     found: list[_Node] = []
     for node in blocks.get(block, ()):
         found.append(node)
-        if isinstance(node, Made) and isinstance(node.step, ConditionStep):
+        if isinstance(node, FlowStep) and isinstance(node.step, ConditionStep):
             for met in (True, False):
                 found += _nested(blocks, (node.name, met))
     return tuple(found)
@@ -273,7 +273,7 @@ class _Waits:
 
     def _place(self, nodes: Iterable[_Node], around: tuple[str, ...]) -> None:
         for one in nodes:
-            made = one if isinstance(one, Made) else one.made
+            made = one if isinstance(one, FlowStep) else one.made
             self.around[made.name] = around
             if isinstance(one, _Fork):
                 self._place((*one.yes, *one.no), (*around, made.name))
@@ -285,7 +285,7 @@ class _Waits:
         return tuple(self._step(one) for one in nodes)
 
     def _step(self, node: _Node) -> Step:
-        made = node if isinstance(node, Made) else node.made
+        made = node if isinstance(node, FlowStep) else node.made
         step = self._waiting(made)
         if isinstance(node, _Fork):
             assert isinstance(step, ConditionStep)
@@ -300,7 +300,7 @@ class _Waits:
             }
         return step
 
-    def _waiting(self, made: Made) -> Step:
+    def _waiting(self, made: FlowStep) -> Step:
         around = self.around[made.name]
         step = made.step
         said = [one.step for one in step_references(step) if one.step]
