@@ -8,8 +8,7 @@ CreatePipeline request are ``pipeline``, both by AWS's names.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from itertools import count
+from collections.abc import Mapping
 from typing import Any
 
 from sagebridge.authoring.definition_members import (
@@ -19,6 +18,7 @@ from sagebridge.authoring.definition_members import (
     step_order,
     unstated_members,
 )
+from sagebridge.model.display import free_name
 from sagebridge.model.expressions import plain
 from sagebridge.model.graph import in_order
 from sagebridge.model.parameters import Parameter, WrongValue, coerce_one
@@ -116,21 +116,15 @@ def task_ids(pipeline: Pipeline) -> dict[str, str]:
     taken = {name for name in names if legal_id(name) == name}
     ids = {}
     for name in names:
-        free = next(one for one in _names(legal_id(name)) if one == name or one not in taken)
-        taken.add(free)
-        ids[name] = free
+        legal = legal_id(name)
+        ids[name] = name if legal == name else free_name(legal, taken, legal[:240])
+        taken.add(ids[name])
     return ids
 
 
 def watch_id(pipeline: Pipeline) -> str:
     """The id of the task that shows hidden failures: no step's."""
-    taken = set(task_ids(pipeline).values())
-    return next(name for name in _names("watch_failures") if name not in taken)
-
-
-def _names(wanted: str) -> Iterator[str]:
-    yield wanted
-    yield from (f"{wanted[:240]}_{number}" for number in count(2))
+    return free_name("watch_failures", task_ids(pipeline).values())
 
 
 def default_arguments(pipeline: Pipeline, dag_id: str) -> dict[str, Value]:

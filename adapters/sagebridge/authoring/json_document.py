@@ -16,7 +16,7 @@ from typing import Any
 from sagebridge.errors import SourceError
 from sagebridge.model.display import shown
 from sagebridge.model.losses import Loss
-from sagebridge.model.pointers import escape
+from sagebridge.model.visit import escape
 
 _SCALAR = re.compile(r"[^\s,\]}]+")
 _SPACE = re.compile(r"[ \t\n\r]*")

@@ -25,12 +25,13 @@ from sagebridge.errors import (
     UsageError,
 )
 from sagebridge.examine import Examined, examine_each
+from sagebridge.model.display import free_name
 from sagebridge.model.losses import Loss, counted
 from sagebridge.registry import FORMATS, find
 from sagebridge.stage_mapping import rewrite
 from sagebridge.terminal.console import console, count, dump_json, printable
 from sagebridge.terminal.options import from_option
-from sagebridge.terminal.source_files import content, expand, free_name, safe_stem, write_file
+from sagebridge.terminal.source_files import content, expand, safe_stem, write_file
 
 _DOCUMENTS = tuple(name for form in FORMATS.values() for name in form.documents)
 _WORST_FIRST = (6, 5, 2, 1, 4)
@@ -211,7 +212,7 @@ class _Run:
             return
         path = self.output
         if self.into_folder:
-            stem = free_name(safe_stem(stem), self.taken)
+            stem = free_name(safe_stem(stem), self.taken, separator="-")
             self.taken.add(stem)
             path = path / f"{stem}{find(self.to).suffix}"
         self._put(path, text)

@@ -8,12 +8,13 @@ data, so no ``Type`` that one says makes code of it. What it returns is ``Steps.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from sagebridge.model.conditions import Comparison, Condition, In, Not, Or, operands
-from sagebridge.model.expressions import Get, Join, JsonGet, parameter
+from sagebridge.model.conditions import Comparison, In, operands
+from sagebridge.model.display import free_name
+from sagebridge.model.expressions import Get, parameter
 from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import (
@@ -24,7 +25,8 @@ from sagebridge.model.pipeline import (
     step_references,
     walk,
 )
-from sagebridge.model.values import ABSENT, Object, Strict, Value
+from sagebridge.model.values import ABSENT, Strict, Value
+from sagebridge.model.visit import rebuild
 
 PYTHON, SHELL = "sagebridge.PythonCallable", "sagebridge.ShellCommand"
 """What people are shown as the type of such steps; it makes none of a step."""
@@ -195,8 +197,8 @@ class _Without:
         step = self._branches(step) if isinstance(step, ConditionStep) else step
         step = replace(
             step,
-            arguments=_replaced(step.arguments, self._asked),
-            extra=_replaced(step.extra, self._asked),
+            arguments=self._replaced(step.arguments),
+            extra=self._replaced(step.extra),
         )
         if before.union(step.dependencies).isdisjoint(self.carried):
             return step
@@ -210,38 +212,28 @@ class _Without:
         return replace(step, depends_on=(*own, *added) or ABSENT)
 
     def _branches(self, step: ConditionStep) -> ConditionStep:
-        conditions = step.conditions
-        if conditions is not ABSENT:
-            conditions = tuple(self._condition(one) for one in conditions)
         return replace(
             step,
-            conditions=conditions,
+            conditions=rebuild(step.conditions, self._condition),
             if_steps=step.if_steps if step.if_steps is ABSENT else self._kept(step.if_steps),
             else_steps=(
                 step.else_steps if step.else_steps is ABSENT else self._kept(step.else_steps)
             ),
         )
 
-    def _condition(self, condition: Condition) -> Condition:
-        kinds = {_TYPES[type(one)] for one in operands(condition) if type(one) in _TYPES}
-        type_ = kinds.pop() if len(kinds) == 1 else "String"
+    def _condition(self, node: Value) -> Value:
+        """A condition, with parameters of the type that it compares with; else the node itself."""
+        if not isinstance(node, Comparison | In):
+            return node
+        kinds = {_TYPES[type(one)] for one in operands(node) if type(one) in _TYPES}
+        return self._replaced(node, kinds.pop() if len(kinds) == 1 else "String")
 
-        def asked(get: Get) -> Value:
-            return self._asked(get, type_)
+    def _replaced(self, value: Value, type_: str = "String") -> Value:
+        def change(node: Value) -> Value:
+            is_value = isinstance(node, Get) and node.property_file is None
+            return self._asked(node, type_) if is_value else node
 
-        def value(item: Value) -> Value:
-            return _replaced(item, asked)
-
-        match condition:
-            case Comparison(left=left, right=right):
-                return replace(condition, left=value(left), right=value(right))
-            case In(query=query, values=values):
-                return replace(condition, query=value(query), values=value(values))
-            case Not(condition=inner):
-                return replace(condition, condition=self._condition(inner))
-            case Or(conditions=inner_all):
-                return replace(condition, conditions=tuple(map(self._condition, inner_all)))
-        return condition
+        return rebuild(value, change)
 
     def _through(self, names: Sequence[str]) -> list[str]:
         """What is left of dependencies on carried steps: those that these have, in order."""
@@ -266,9 +258,7 @@ class _Without:
         if text not in self.asked:
             step = self.carried[get.name]
             name = re.sub(r"[^A-Za-z0-9]+", "_", text.replace(".return_value", "")).strip("_")[:64]
-            stem, number = name[:60], 2
-            while name in self.names:
-                name, number = f"{stem}_{number}", number + 1
+            name = free_name(name, self.names, name[:60])
             self.names.add(name)
             self.origins[text] = step
             if isinstance(step, PythonStep) and text == f"{get.name}.{RETURN_VALUE}":
@@ -281,18 +271,3 @@ class _Without:
 
 def _origin(step: Step) -> str:
     return (step.origin if isinstance(step, CarriedStep) else "") or step.name
-
-
-def _replaced(value: Value, change: Callable[[Get], Value]) -> Value:
-    match value:
-        case Get():
-            return change(value)
-        case Join(values=values):
-            return replace(value, values=_replaced(values, change))
-        case JsonGet(s3_uri=uri, path=path):
-            return replace(value, s3_uri=_replaced(uri, change), path=_replaced(path, change))
-        case Object():
-            return Object({name: _replaced(item, change) for name, item in value.items()})
-        case tuple():
-            return tuple(_replaced(item, change) for item in value)
-    return value

@@ -28,6 +28,8 @@ CONDITION_TYPES = (*COMPARISONS, "NotEquals", "In", "NotIn", "Not", "Or")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Comparison(Strict):
+    _parts = ("left", "right")
+
     type: ComparisonType
     left: Value
     right: Value
@@ -36,6 +38,8 @@ class Comparison(Strict):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class In(Strict):
+    _parts = ("query", "values")
+
     query: Value
     values: tuple[Value, ...]
     spelling: Literal["", "Value/In"] = ""
@@ -44,6 +48,8 @@ class In(Strict):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Not(Strict):
+    _parts = ("condition",)
+
     condition: Condition
     spelling: Literal["", "NotEquals", "NotIn"] = ""
     extra: Object = EMPTY
@@ -51,6 +57,8 @@ class Not(Strict):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Or(Strict):
+    _parts = ("conditions",)
+
     conditions: tuple[Condition, ...]
     extra: Object = EMPTY
 
@@ -58,6 +66,8 @@ class Or(Strict):
 @dataclass(frozen=True, slots=True, eq=False)
 class UnknownCondition(Strict):
     """A condition of a type or shape that the guide does not have, kept as it came."""
+
+    _parts = ("raw",)
 
     raw: Value
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Container, Iterator
 from difflib import get_close_matches
+from itertools import count
 
 
 def shown(value: object) -> str:
@@ -25,3 +26,16 @@ def did_you_mean(name: str, known: Collection[str]) -> str:
     """`` (did you mean 'x'?)`` where a known name is near; nothing otherwise."""
     close = get_close_matches(name, known, n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def free_name(
+    wanted: str, taken: Container[str], stem: str | None = None, separator: str = "_"
+) -> str:
+    """The first of :func:`numbered` that is not taken."""
+    return next(name for name in numbered(wanted, stem, separator) if name not in taken)
+
+
+def numbered(wanted: str, stem: str | None = None, separator: str = "_") -> Iterator[str]:
+    """``wanted``, then ``stem_2``, ``stem_3``, ...; the stem is ``wanted`` if not given."""
+    yield wanted
+    yield from (f"{wanted if stem is None else stem}{separator}{number}" for number in count(2))

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
-from sagebridge.model.values import ABSENT, Absent, Object, Strict, Value
+from sagebridge.model.values import ABSENT, Absent, Strict, Value
+from sagebridge.model.visit import nodes, rebuild
 
 ROOTS = ("Parameters", "Execution", "Steps", "PipelineExperimentConfig")
 
@@ -165,6 +166,8 @@ class Get(RunTime):
 class Join(RunTime):
     """``{"Std:Join": {"On": …, "Values": […]}}``; ``bare``: without the outer object."""
 
+    _parts = ("values",)
+
     values: tuple[Value, ...]
     on: str | Absent = ABSENT
     bare: bool = False
@@ -173,6 +176,8 @@ class Join(RunTime):
 @dataclass(frozen=True, slots=True, eq=False)
 class JsonGet(RunTime):
     """``{"Std:JsonGet": …}``: a value at ``path`` in a property file, or in the object at a URI."""
+
+    _parts = ("path", "property_file", "s3_uri")
 
     path: Value
     property_file: Get | Absent = ABSENT
@@ -197,21 +202,7 @@ def unknown_function(value: Value) -> str | None:
 
 def references(value: Value) -> Iterator[Get]:
     """Every Get inside a value, at any depth, expressions' own parts included."""
-    stack = [value]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, str):
-            continue
-        if isinstance(item, Get):
-            yield item
-        elif isinstance(item, Join):
-            stack.extend(reversed(item.values))
-        elif isinstance(item, JsonGet):
-            stack.extend((item.s3_uri, item.property_file, item.path))
-        elif isinstance(item, Mapping):
-            stack.extend(reversed(list(item.values())))
-        elif isinstance(item, list | tuple):
-            stack.extend(reversed(item))
+    return (node for node in nodes(value) if isinstance(node, Get))
 
 
 def parameter(name: str) -> Get:
@@ -312,24 +303,16 @@ def properties_of(step: str) -> Properties:
 def stated(value: Value) -> Value:
     """As :func:`plain`, of what a file of Python says. Raises TypeError where it is no JSON."""
     found = plain(value)
-    pending = [found]
-    while pending:
-        match pending.pop():
-            case tuple() as items:
-                pending += items
-            case Mapping() as members:
-                pending += members.values()
-            case Join(values=values):
-                pending += values
-            case JsonGet(path=path, s3_uri=uri):
-                pending += (path, uri)
-            case float() as number if not math.isfinite(number):
-                raise TypeError(f"{number} is no number of JSON")
-            case None | str() | int() | float() | Get() | Absent():
-                pass
-            case other:
-                raise TypeError(_no_value(other))
+    # Backwards: of several values that are no JSON, the last one is reported.
+    for node in reversed(list(nodes(found))):
+        if isinstance(node, float) and not math.isfinite(node):
+            raise TypeError(f"{node} is no number of JSON")
+        if node is not None and not isinstance(node, _JSON):
+            raise TypeError(_no_value(node))
     return found
+
+
+_JSON = (tuple, Mapping, Join, JsonGet, str, int, float, Get, Absent)
 
 
 def _no_value(found: object) -> str:
@@ -346,19 +329,15 @@ def _no_value(found: object) -> str:
     )
 
 
-def _plain(value: Value) -> Value:
-    return value._get if isinstance(value, Properties) else value
-
-
 def plain(value: Value) -> Value:
     """A value with every :class:`Properties` in it turned into its reference, frozen."""
+    return rebuild(value, _plain)
+
+
+def _plain(value: Value) -> Value:
     if isinstance(value, Properties):
-        return _plain(value)
-    if isinstance(value, Mapping):
-        if not all(isinstance(name, str) for name in value):
-            odd = next(name for name in value if not isinstance(name, str))
-            raise TypeError(f"a member is called by a text, not by {odd!r}")
-        return Object({name: plain(item) for name, item in value.items()})
-    if isinstance(value, list | tuple):
-        return tuple(plain(item) for item in value)
+        return value._get
+    if isinstance(value, Mapping) and not all(isinstance(name, str) for name in value):
+        odd = next(name for name in value if not isinstance(name, str))
+        raise TypeError(f"a member is called by a text, not by {odd!r}")
     return value

@@ -7,11 +7,6 @@ from collections.abc import Iterator, Sequence
 from sagebridge.model.pipeline import ConditionStep, Step
 
 
-def escape(name: str) -> str:
-    """A key as a token of a JSON pointer."""
-    return name.replace("~", "~0").replace("/", "~1")
-
-
 def step_pointers(steps: Sequence[Step], parent: str = "/Steps") -> Iterator[tuple[str, Step]]:
     """Every step with its JSON pointer in the definition."""
     for position, step in enumerate(steps):

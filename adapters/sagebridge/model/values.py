@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, ClassVar, Final, Literal, TypeAlias
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 Value: TypeAlias = Any
@@ -70,9 +70,13 @@ EMPTY: Final = Object()
 
 
 class Strict:
-    """Mixin for the model's dataclasses (declared with ``eq=False``): strict equality and hash."""
+    """Mixin for the model's dataclasses (declared with ``eq=False``): strict equality and hash.
+
+    ``_parts`` are the fields that hold values, as :mod:`~sagebridge.model.visit` visits them.
+    """
 
     __slots__ = ()
+    _parts: ClassVar[tuple[str, ...]] = ()
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):

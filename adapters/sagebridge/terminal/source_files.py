@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -47,14 +47,6 @@ def _is_source(file: Path) -> bool:
 def safe_stem(name: str) -> str:
     """A name of a pipeline or source as a file name without suffix, which stays in its folder."""
     return re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII).lstrip(".-")[:200] or "pipeline"
-
-
-def free_name(stem: str, taken: Iterable[str]) -> str:
-    """The stem, or with a number where another file of this run has it."""
-    names, name, number = set(taken), stem, 2
-    while name in names:
-        name, number = f"{stem}-{number}", number + 1
-    return name
 
 
 def content(path: Path) -> str | None:

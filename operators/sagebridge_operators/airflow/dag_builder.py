@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from sagebridge.authoring.dag_pipeline import (
     watch_id,
 )
 from sagebridge.errors import SagebridgeError
+from sagebridge.model.display import free_name
 from sagebridge.model.graph import hidden_failures
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
@@ -112,7 +112,7 @@ def load_folder(folder: str | Path, namespace: MutableMapping[str, Any], **args:
         name = path.parent.name if path.name == "definition.json" else path.stem
         dag = _load(path, name, args)
         if dag.dag_id in dags:
-            free = next(one for n in count(2) if (one := f"{dag.dag_id}-{n}") not in dags)
+            free = free_name(dag.dag_id, dags, separator="-")
             dag = _broken(free, f"{path}: there is another definition called {dag.dag_id!r}")
         dags[dag.dag_id] = dag
     namespace.update({f"dag_{position}": dag for position, dag in enumerate(dags.values())})

@@ -5,13 +5,13 @@ Steps may be made in any order: a reference to a step that comes later is linked
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sagebridge.errors import SagebridgeError
 from sagebridge.model.expressions import parameter
 from sagebridge.model.pipeline import step_references
+from sagebridge.model.visit import rebuild
 
 if TYPE_CHECKING:
     from sagebridge_operators.airflow.step_operators import StepOperator
@@ -64,12 +64,9 @@ def connect(operator: StepOperator) -> None:
 
 def without_dag_params(value: Any) -> Any:
     """A value in which the arguments of a function that ``@dag`` decorates are parameters."""
-    match value:
-        case Mapping():
-            return {name: without_dag_params(item) for name, item in value.items()}
-        case list() | tuple():
-            return [without_dag_params(item) for item in value]
-    return parameter(value._name) if type(value).__name__ == "DagParam" else value
+    return rebuild(
+        value, lambda node: parameter(node._name) if type(node).__name__ == "DagParam" else node
+    )
 
 
 def _order(first: StepOperator, second: StepOperator) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import sagebridge
 from sagebridge.errors import SagebridgeError
-from sagebridge.model.conditions import operands
-from sagebridge.model.expressions import Get, Join, JsonGet
+from sagebridge.model.expressions import JsonGet
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
-from sagebridge.model.values import Value
+from sagebridge.model.visit import nodes
 from sagebridge.terminal.wording import value_words
 from sagebridge_operators.launch.workdir import Place
 from sagebridge_operators.lifecycle.execution import Execution
@@ -192,21 +192,7 @@ def _metrics(
     for step in walk(pipeline):
         if not isinstance(step, ConditionStep) or step.name not in records:
             continue
-        for condition in step.conditions or ():
-            for value in operands(condition):
-                for read in _reads(value):
-                    try:
-                        yield value_words(read), resolve(read)
-                    except SagebridgeError:
-                        continue
-
-
-def _reads(value: Value) -> Iterator[JsonGet]:
-    match value:
-        case JsonGet():
-            yield value
-        case Join(values=values):
-            for item in values:
-                yield from _reads(item)
-        case Get() | None:
-            return
+        for read in nodes(step.conditions, lambda node: isinstance(node, JsonGet)):
+            if isinstance(read, JsonGet):
+                with suppress(SagebridgeError):
+                    yield value_words(read), resolve(read)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from sagebridge.model.visit import nodes
+
 MASK = "***"
 _SHORT = 4
 """Texts below this length are no secrets, and stand in messages for other reasons."""
@@ -34,13 +36,6 @@ def masked_text(text: str, request: Mapping[str, Any]) -> str:
 
 
 def _secrets(value: Any) -> Iterator[str]:
-    match value:
-        case Mapping():
-            for name, item in value.items():
-                if name == "Environment" and isinstance(item, Mapping):
-                    yield from map(str, item.values())
-                else:
-                    yield from _secrets(item)
-        case list() | tuple():
-            for item in value:
-                yield from _secrets(item)
+    for node in nodes(value):
+        if isinstance(node, Mapping) and isinstance(node.get("Environment"), Mapping):
+            yield from map(str, node["Environment"].values())

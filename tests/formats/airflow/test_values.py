@@ -10,7 +10,7 @@ import pytest
 from sagebridge.authoring.expression_json import write_value
 from sagebridge.formats.airflow.json_templates import arguments_of
 from sagebridge.formats.airflow.provider.provider_task import described, under
-from sagebridge.formats.airflow.task_values import Unsayable, Values, json_path
+from sagebridge.formats.airflow.task_values import RunTimeValue, Values, json_path
 
 jinja2 = pytest.importorskip("jinja2")
 
@@ -130,7 +130,7 @@ def test_said(text: str) -> None:
 
 @pytest.mark.parametrize("text", UNSAYABLE)
 def test_unsayable(text: str) -> None:
-    with pytest.raises(Unsayable) as raised:
+    with pytest.raises(RunTimeValue) as raised:
         values().of({"inside": [text]})
     assert raised.value.code == UNSAYABLE[text]
 
@@ -153,12 +153,12 @@ def test_keys_and_other_fields_are_no_templates() -> None:
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
 def test_no_number_of_json(number: float) -> None:
-    with pytest.raises(Unsayable, match="no number of JSON"):
+    with pytest.raises(RunTimeValue, match="no number of JSON"):
         values().of({"inside": [number]})
 
 
 def test_what_is_no_json() -> None:
-    with pytest.raises(Unsayable, match="a set, which is no JSON value"):
+    with pytest.raises(RunTimeValue, match="a set, which is no JSON value"):
         values().of({"x": {1, 2}})
 
 
@@ -182,7 +182,7 @@ EVENTS = {
 
 @pytest.mark.parametrize("text", EVENTS)
 def test_json_text_with_templates(text: str) -> None:
-    def ask(unknown: Unsayable) -> Any:
+    def ask(unknown: RunTimeValue) -> Any:
         raise unknown
 
     found = arguments_of(text, values(), ask)

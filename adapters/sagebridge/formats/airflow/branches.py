@@ -16,7 +16,7 @@ Branch: TypeAlias = "tuple[str, Side]"
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
+class BranchGate:
     """A Condition step and the tasks that each outcome lets run.
 
     ``fixed``: the file lists what stands in its branches, and nothing else does.
@@ -38,7 +38,7 @@ class Gate:
 
 
 @dataclass(slots=True)
-class Places:
+class BranchPlacement:
     """``inside`` has the branch of each task that stands in one; ``never`` why one cannot run."""
 
     inside: dict[str, Branch] = field(default_factory=dict)
@@ -65,14 +65,14 @@ def _is_skipped(rule: str, before: Collection[str], never: Collection[str]) -> b
 def placed(
     order: Sequence[str],
     upstream: Mapping[str, Sequence[str]],
-    gates: Mapping[str, Sequence[Gate]],
+    gates: Mapping[str, Sequence[BranchGate]],
     rules: Mapping[str, str],
-) -> Places:
+) -> BranchPlacement:
     """The branch of each task. ``order`` has every task after those upstream of it.
 
     ``rules`` are their trigger rules.
     """
-    places = Places()
+    places = BranchPlacement()
     reach: dict[str, frozenset[Branch]] = {}
     whole: dict[Branch, frozenset[Branch]] = {}
     for task_id in order:
@@ -102,7 +102,9 @@ def placed(
     return places
 
 
-def _is_unchosen(task_id: str, before: Sequence[str], gates: Mapping[str, Sequence[Gate]]) -> bool:
+def _is_unchosen(
+    task_id: str, before: Sequence[str], gates: Mapping[str, Sequence[BranchGate]]
+) -> bool:
     """Whether a branch before a task lets it run in no case."""
     for one in before:
         free = [gate for gate in gates[one] if not gate.fixed]

@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from sagebridge.formats.airflow.dag_options import given
-from sagebridge.formats.airflow.task_values import Unsayable, Values
+from sagebridge.formats.airflow.task_values import RunTimeValue, Values
 from sagebridge.formats.python.function_source import NotSelfContained, of_function
 from sagebridge.model.code_steps import (
     PYTHON,
@@ -115,7 +115,7 @@ def skipping(operator: Any) -> bool:
 def _sayable(arguments: Mapping[str, Any], values: Values) -> Object:
     try:
         found = values.of(arguments)
-    except Unsayable as unknown:
+    except RunTimeValue as unknown:
         raise NotSelfContained(f"is given {unknown.what}") from None
     assert isinstance(found, Object)
     return found

@@ -6,28 +6,21 @@ import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import timedelta
 from functools import cache
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from sagebridge.authoring.dag_pipeline import param_type
+from sagebridge.formats.python.engine_losses import Unsupported
 from sagebridge.model.display import shown
 from sagebridge.model.losses import AT_THE_END, Severity
 
-
-class Lost(NamedTuple):
-    code: str
-    severity: Severity
-    what: str
-    advice: str = ""
-
-
-Say: TypeAlias = "Callable[[Any], Lost | None]"
+Say: TypeAlias = "Callable[[Any], Unsupported | None]"
 
 
 def _callback(name: str) -> Say:
-    def say(value: Any) -> Lost | None:
+    def say(value: Any) -> Unsupported | None:
         what = f"{name} is not called"
         advice = AT_THE_END
-        return Lost("callback", "dropped", what, advice) if value else None
+        return Unsupported("callback", "dropped", what, advice) if value else None
 
     return say
 
@@ -38,25 +31,25 @@ def _mail(name: str) -> Say:
 
 
 def _plainly(code: str, severity: Severity, text: str, advice: str = "") -> Say:
-    def say(value: Any) -> Lost | None:
-        return Lost(code, severity, text.format(value), advice) if value else None
+    def say(value: Any) -> Unsupported | None:
+        return Unsupported(code, severity, text.format(value), advice) if value else None
 
     return say
 
 
-def _retries(value: Any) -> Lost | None:
+def _retries(value: Any) -> Unsupported | None:
     if not isinstance(value, int) or value <= 0:
         return None
     what = f"retries={value}: Airflow starts a task again after any failure, a pipeline only after "
     advice = "give the step RetryPolicies"
-    return Lost("retries", "dropped", f"{what}the faults that a RetryPolicy names", advice)
+    return Unsupported("retries", "dropped", f"{what}the faults that a RetryPolicy names", advice)
 
 
-def _pool(value: Any) -> Lost | None:
+def _pool(value: Any) -> Unsupported | None:
     if value in (None, "default_pool"):
         return None
     advice = "limit the pipeline's parallelism"
-    return Lost("pool", "dropped", f"the pool {shown(value)} limits nothing", advice)
+    return Unsupported("pool", "dropped", f"the pool {shown(value)} limits nothing", advice)
 
 
 _CALLBACKS = (
@@ -95,7 +88,7 @@ SAID: Mapping[str, Say] = {
     "wait_for_completion": lambda value: (
         None
         if value
-        else Lost(
+        else Unsupported(
             "no-wait",
             "changed",
             "wait_for_completion=False: the task does not wait for its job, the step does",
@@ -172,7 +165,7 @@ def _told_later(operator: Any, arguments: Mapping[str, Any]) -> Iterator[tuple[s
             yield name, value
 
 
-def of_task(operator: Any, reads: Collection[str]) -> Iterator[Lost]:
+def of_task(operator: Any, reads: Collection[str]) -> Iterator[Unsupported]:
     """What an operator says to Airflow alone. ``reads`` are the arguments that its step has."""
     dag = operator.dag
     own = {
@@ -205,8 +198,8 @@ def _equal(left: Any, right: Any) -> bool:
         return False
 
 
-def _said(arguments: Mapping[str, Any], reads: Collection[str]) -> Iterator[Lost]:
-    seen: set[Lost] = set()
+def _said(arguments: Mapping[str, Any], reads: Collection[str]) -> Iterator[Unsupported]:
+    seen: set[Unsupported] = set()
     others = []
     for name, value in arguments.items():
         if name in reads or name in _SILENT:
@@ -222,16 +215,16 @@ def _said(arguments: Mapping[str, Any], reads: Collection[str]) -> Iterator[Lost
         others = [name for name in others if name not in _RETRY_DETAILS]
     if others:
         what = f"{', '.join(sorted(others))}: only Airflow has a use for it"
-        yield Lost("engine-option", "info", what)
+        yield Unsupported("engine-option", "info", what)
 
 
-def of_dag(dag: Any) -> Iterator[Lost]:
+def of_dag(dag: Any) -> Iterator[Unsupported]:
     """What a DAG and its default arguments say to Airflow alone."""
     own = frozenset(("definition", "pipeline", "role_arn"))
     yield from _said(dag.default_args, own)
     if text := schedule_text(dag):
         what = f"the schedule {text} is not in a pipeline definition"
-        yield Lost(
+        yield Unsupported(
             "schedule", "dropped", what, "schedule what is written, on SageMaker with EventBridge"
         )
     for name in ("dagrun_timeout", "on_failure_callback", "on_success_callback"):
@@ -239,37 +232,43 @@ def of_dag(dag: Any) -> Iterator[Lost]:
         if found is not None:
             yield found
     if getattr(dag, "max_active_runs", 16) == 1:
-        yield Lost("concurrency", "dropped", "max_active_runs=1: runs of a pipeline may overlap")
+        yield Unsupported(
+            "concurrency", "dropped", "max_active_runs=1: runs of a pipeline may overlap"
+        )
     if getattr(dag, "fail_fast", False):
         what = "fail_fast=True: steps that need nothing of what failed go on"
-        yield Lost("failure-handling", "changed", what)
+        yield Unsupported("failure-handling", "changed", what)
     if dag.user_defined_macros or dag.user_defined_filters:
-        yield Lost("engine-option", "info", "its own macros and filters: only templates use them")
+        yield Unsupported(
+            "engine-option", "info", "its own macros and filters: only templates use them"
+        )
     tags = sorted(set(dag.tags or ()) - {"sagebridge"})
     if tags:
-        yield Lost("engine-option", "info", f"the tags {', '.join(tags)}: AWS's have key and value")
+        yield Unsupported(
+            "engine-option", "info", f"the tags {', '.join(tags)}: AWS's have key and value"
+        )
     yield from _of_params(dag)
 
 
-def _of_params(dag: Any) -> Iterator[Lost]:
+def _of_params(dag: Any) -> Iterator[Unsupported]:
     for name in dag.params:
         param = dag.params.get_param(name)
         if param_type(param) is None:
             what = f"the param {shown(name)} is no text, number or boolean: the pipeline has none"
-            yield Lost("param-type", "dropped", what)
+            yield Unsupported("param-type", "dropped", what)
             continue
         type_ = param.schema.get("type")
         types = type_ if isinstance(type_, list) else []
         if "null" in types:
             what = f"the param {shown(name)} may not be null in a pipeline"
-            yield Lost("param-type", "changed", what)
+            yield Unsupported("param-type", "changed", what)
         if others := [one for one in types if one not in ("null", param_type(param))]:
             what = f"the param {shown(name)} may not be {' or '.join(others)} in a pipeline"
-            yield Lost("param-type", "changed", what)
+            yield Unsupported("param-type", "changed", what)
         rules = sorted(set(param.schema) - _SAID_OF_PARAM)
         if rules:
             what = f"{', '.join(rules)} of the param {shown(name)}: a pipeline checks type and enum"
-            yield Lost("param-rule", "dropped", what)
+            yield Unsupported("param-rule", "dropped", what)
 
 
 _SAID_OF_PARAM = frozenset(

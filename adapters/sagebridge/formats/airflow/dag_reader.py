@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from sagebridge.authoring.dag_pipeline import TYPES, param_type, pipeline_of
 from sagebridge.formats.airflow import dag_options, provider
-from sagebridge.formats.airflow.branches import AFTER_FAILURE, Gate
+from sagebridge.formats.airflow.branches import AFTER_FAILURE, BranchGate
 from sagebridge.formats.airflow.code_tasks import own_step, python_step, shell_step, skipping
 from sagebridge.formats.airflow.operator_classes import (
     SENSED,
@@ -25,14 +25,14 @@ from sagebridge.formats.airflow.operator_classes import (
     kind_of,
     known,
 )
-from sagebridge.formats.airflow.provider.provider_task import Builder, Task, Undoable, under
+from sagebridge.formats.airflow.provider.provider_task import Builder, Task, UnreadableTask, under
 from sagebridge.formats.airflow.provider.sagemaker_condition import condition_step
-from sagebridge.formats.airflow.task_tree import Role, Tree, in_order, trigger_rule
-from sagebridge.formats.airflow.task_values import Unsayable, Values, identifier
+from sagebridge.formats.airflow.task_tree import TaskSteps, TaskTree, in_order, trigger_rule
+from sagebridge.formats.airflow.task_values import RunTimeValue, Values, identifier
 from sagebridge.formats.python.function_source import NotSelfContained
 from sagebridge.model.code_steps import RETURN_VALUE, CarriedStep, without
 from sagebridge.model.conditions import equals
-from sagebridge.model.display import shown
+from sagebridge.model.display import free_name, shown
 from sagebridge.model.expressions import Get, parameter, references
 from sagebridge.model.losses import AT_THE_END, ON_ITS_OWN, Loss, Severity
 from sagebridge.model.parameters import Parameter
@@ -52,17 +52,17 @@ _MAX_ACTIVE_TASKS = 16
 _BRANCHES = frozenset(("BaseBranchOperator", "BranchMixIn", "ShortCircuitOperator"))
 
 
-class Places(Protocol):
+class LineNumbers(Protocol):
     def line(self, item: object) -> int: ...
 
 
-def read_dag(dag: Any, places: Places) -> tuple[Pipeline, tuple[Loss, ...], dict[str, int]]:
+def read_dag(dag: Any, places: LineNumbers) -> tuple[Pipeline, tuple[Loss, ...], dict[str, int]]:
     """The pipeline of a DAG, what reading it lost, and the line of each step."""
     return _DagReader(dag, places).result()
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _RunTimeParameter:
     """A parameter that stands for what only Airflow knows, and the loss that says so."""
 
     parameter: Parameter
@@ -70,11 +70,11 @@ class _Asked:
 
 
 class _DagReader:
-    def __init__(self, dag: Any, places: Places) -> None:
+    def __init__(self, dag: Any, places: LineNumbers) -> None:
         self.dag, self.places = dag, places
         self.tasks: dict[str, Any] = {task.task_id: task for task in dag.tasks}
         self.losses: dict[Loss, None] = {}
-        self.asked: dict[tuple[str, str], _Asked] = {}
+        self.asked: dict[tuple[str, str], _RunTimeParameter] = {}
         types = {
             name: TYPES[type_]
             for name in dag.params
@@ -85,7 +85,7 @@ class _DagReader:
         self.jobs: list[tuple[str, Any]] = []
         self.owners: dict[str, str] = {}
         self.made: dict[tuple[str, str], Get] = {}
-        self.roles: dict[str, Role] = {}
+        self.roles: dict[str, TaskSteps] = {}
         self.dropped: dict[str, str] = {}
 
     def result(self) -> tuple[Pipeline, tuple[Loss, ...], dict[str, int]]:
@@ -94,7 +94,7 @@ class _DagReader:
         self._outputs()
         for task_id in in_order(self.tasks):
             self.roles[task_id] = self._role(self.tasks[task_id])
-        tree = Tree(self.tasks, self.roles)
+        tree = TaskTree(self.tasks, self.roles)
         for task_id, code, severity, what in tree.losses:
             self._lose(self.tasks[task_id], code, severity, what)
         steps = tree.steps()
@@ -147,9 +147,7 @@ class _DagReader:
             label = _label(task)
             wanted = label if counts[label] == 1 else task_id
             name = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in wanted)
-            name, number = name[:64], 2
-            while name in taken:
-                name, number = f"{wanted[:60]}-{number}", number + 1
+            name = free_name(name[:64], taken, wanted[:60], "-")
             taken.add(name)
             if name != label:
                 what = f"its step is called {shown(name)}"
@@ -178,9 +176,9 @@ class _DagReader:
 
     # Roles
 
-    def _role(self, task: Any) -> Role:
+    def _role(self, task: Any) -> TaskSteps:
         reads: Iterable[str] = ()
-        role = Role(task)
+        role = TaskSteps(task)
         if hasattr(task, "watched"):
             return role
         if _is_after_failure(task):
@@ -192,7 +190,7 @@ class _DagReader:
         if _is_ours(task):
             reads = dag_options.arguments_of_ours(task)
             step = _documented(task.step, task)
-            role = Role(task, [step], list(self._own_gate(task)), ours=True)
+            role = TaskSteps(task, [step], list(self._own_gate(task)), ours=True)
             if not type(task).execute.__module__.startswith("sagebridge_operators."):
                 what = f"{type(task).__name__} runs code of its own, which its step does not"
                 self._lose(task, "operator", "changed", what, "make that a step")
@@ -218,11 +216,11 @@ class _DagReader:
                     self._lose(task, *lost)
         return role
 
-    def _build(self, role: Role, build: Builder) -> None:
+    def _build(self, role: TaskSteps, build: Builder) -> None:
         task = role.operator
         try:
             role.steps = build(self._task(task))
-        except Undoable as why:
+        except UnreadableTask as why:
             self._leave_out(task, "run-time-argument", str(why), "say it in the DAG file")
             self._forget(task)
             return
@@ -232,26 +230,26 @@ class _DagReader:
         def report(code: str, severity: Severity, what: str, advice: str = "") -> None:
             self._lose(task, code, severity, what, advice)
 
-        def ask(unknown: Unsayable) -> Value:
+        def ask(unknown: RunTimeValue) -> Value:
             return self._ask(task, unknown)
 
         return Task(task, self.names[task.task_id], self.values, ask, report, self.made)
 
-    def _own_gate(self, task: Any) -> Iterator[Gate]:
+    def _own_gate(self, task: Any) -> Iterator[BranchGate]:
         if isinstance(task.step, ConditionStep):
             yes, no = (
                 tuple(one.task_id for one in branch or ())
                 for branch in (task.if_steps, task.else_steps)
             )
-            yield Gate(task.step.name, yes, no, fixed=True)
+            yield BranchGate(task.step.name, yes, no, fixed=True)
 
-    def _build_condition(self, role: Role) -> None:
+    def _build_condition(self, role: TaskSteps) -> None:
         task = role.operator
         try:
             if not all(map(_are_ids, (task.if_task_ids, task.else_task_ids))):
-                raise Undoable("its branches are known only when the DAG runs")
+                raise UnreadableTask("its branches are known only when the DAG runs")
             step = condition_step(self._task(task))
-        except Undoable as why:
+        except UnreadableTask as why:
             self._build_choice(role, f"a condition that cannot be read: {why}")
             return
         yes, no = (self._reached(task, ids) for ids in (task.if_task_ids, task.else_task_ids))
@@ -260,7 +258,7 @@ class _DagReader:
             arguments = Object({"ErrorMessage": message})
             fail = Step(f"{step.name[:59]}-Fail", "Fail", arguments=arguments)
             step = replace(step, else_steps=(fail,))
-        role.steps, role.gates = [step], [Gate(step.name, yes, no)]
+        role.steps, role.gates = [step], [BranchGate(step.name, yes, no)]
 
     def _reached(self, task: Any, chosen: Sequence[str]) -> tuple[str, ...]:
         """The direct followers of a branch that run when those ids are chosen."""
@@ -271,7 +269,7 @@ class _DagReader:
                 pending.append(after)
         return tuple(one for one in self.tasks if one in kept & task.downstream_task_ids)
 
-    def _build_choice(self, role: Role, what: str) -> None:
+    def _build_choice(self, role: TaskSteps, what: str) -> None:
         """A branch that Python decides: a Condition for each way, on a parameter to be given."""
         task, name = role.operator, self.names[role.operator.task_id]
         ways = [one for one in self.tasks if one in task.downstream_task_ids]
@@ -279,7 +277,7 @@ class _DagReader:
         asked = []
         for way in [ways] if single else [[one] for one in ways]:
             own = name if single else f"{name[:31]}-{self.names[way[0]][:32]}"
-            unknown = Unsayable("branch-callable", what, own)
+            unknown = RunTimeValue("branch-callable", what, own)
             unknown.type = "Boolean"
             choice = self._ask(task, unknown, lost=False)
             asked.append(choice.name)
@@ -293,11 +291,11 @@ class _DagReader:
                     else_steps=(),
                 )
             )
-            role.gates.append(Gate(own, tuple(way), ()))
+            role.gates.append(BranchGate(own, tuple(way), ()))
         text = f"{what}: parameters say which way to go ({', '.join(asked) or 'none'})"
         self._lose(task, "branch-callable", "changed", text, "write a Condition")
 
-    def _own_code(self, role: Role) -> None:
+    def _own_code(self, role: TaskSteps) -> None:
         """Tasks that are no step of SageMaker's: carried, passed over or left out."""
         task, names = role.operator, classes(role.operator)
         name, kind = self.names[task.task_id], type(task).__name__
@@ -335,7 +333,7 @@ class _DagReader:
                 what = f"{task.operator_name} has its own {changed}, other than {whole}"
             self._leave_out(task, code, what, "")
 
-    def _carry(self, role: Role, code: str, build: Any) -> None:
+    def _carry(self, role: TaskSteps, code: str, build: Any) -> None:
         task = role.operator
         origin = str(self.places.line(task))
         try:
@@ -366,7 +364,7 @@ class _DagReader:
         found = {task_id for task_id, name in self.jobs if waits_for == name}
         try:
             steps = {get.name for get in references(self.values.of(waits_for)) if get.step}
-        except Unsayable:
+        except RunTimeValue:
             return found
         return found | {self.owners[step] for step in steps if step in self.owners}
 
@@ -388,18 +386,17 @@ class _DagReader:
     def _leave_out(self, task: Any, code: str, what: str, advice: str) -> None:
         self._lose(task, code, "dropped", what, advice)
 
-    def _ask(self, task: Any, unknown: Unsayable, *, lost: bool = True) -> Get:
+    def _ask(self, task: Any, unknown: RunTimeValue, *, lost: bool = True) -> Get:
         key = (unknown.text, unknown.type)
         if key not in self.asked:
             taken = {one.parameter.name for one in self.asked.values()} | set(self.values.types)
-            name, number = identifier(unknown.text), 2
-            while name in taken:
-                name, number = f"{identifier(unknown.text)[:60]}_{number}", number + 1
+            wanted = identifier(unknown.text)
+            name = free_name(wanted, taken, wanted[:60])
             description = f"Asked for: {unknown.what} ({unknown.text})"
             asked = Parameter(name, unknown.type, description=description)
             what = f"{unknown.what} ({unknown.text}): the parameter {name} asks for it"
             loss = self._loss(task, unknown.code, "changed", what, "give it at the start")
-            self.asked[key] = _Asked(asked, loss if lost else None)
+            self.asked[key] = _RunTimeParameter(asked, loss if lost else None)
         return parameter(self.asked[key].parameter.name)
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from collections.abc import Sequence
 
 from sagebridge.formats.airflow.task_values import Ask, Values, is_template
 from sagebridge.model.expressions import is_expression, join
 from sagebridge.model.values import Object, Value
+from sagebridge.model.visit import rebuild
 
 _QUOTED, _BARE, _END = "\ue000", "\ue001", "\ue002"
 _MARK = re.compile(f"[{_QUOTED}{_BARE}]([0-9]+){_END}")
@@ -36,36 +37,23 @@ def arguments_of(text: str, values: Values, ask: Ask) -> Object | None:
             marked += str(piece) if quoted else json.dumps(piece)
     try:
         parsed = json.loads(marked)
-        restored = _Restored(found, values).value(parsed)
+        restored = rebuild(parsed, lambda node: _restored(node, found, values))
     except (ValueError, _Unclear):
         return None
     return restored if isinstance(restored, Object) else None
 
 
-class _Restored:
-    """Parsed JSON with the expressions back where their marks are."""
-
-    def __init__(self, found: list[Value], values: Values) -> None:
-        self.found, self.values = found, values
-
-    def value(self, parsed: Any) -> Value:
-        match parsed:
-            case dict():
-                if any(_MARK.search(name) for name in parsed):
-                    raise _Unclear
-                return Object({name: self.value(item) for name, item in parsed.items()})
-            case list():
-                return tuple(map(self.value, parsed))
-            case str():
-                return self._text(parsed)
-        return parsed
-
-    def _text(self, text: str) -> Value:
-        if whole := _MARK.fullmatch(text):
-            value = self.found[int(whole[1])]
-            return value if text[0] == _BARE else self.values.as_text(value)
-        parts = _MARK.split(text)
-        if len(parts) == 1:
-            return text
-        pieces = [self.found[int(part)] if at % 2 else part for at, part in enumerate(parts)]
-        return join("", *(piece for piece in pieces if not isinstance(piece, str) or piece))
+def _restored(node: Value, found: Sequence[Value], values: Values) -> Value:
+    """A node of parsed JSON, with the expressions back where their marks are."""
+    if isinstance(node, dict) and any(_MARK.search(name) for name in node):
+        raise _Unclear
+    if not isinstance(node, str):
+        return node
+    if whole := _MARK.fullmatch(node):
+        value = found[int(whole[1])]
+        return value if node[0] == _BARE else values.as_text(value)
+    parts = _MARK.split(node)
+    if len(parts) == 1:
+        return node
+    pieces = [found[int(part)] if at % 2 else part for at, part in enumerate(parts)]
+    return join("", *(piece for piece in pieces if not isinstance(piece, str) or piece))

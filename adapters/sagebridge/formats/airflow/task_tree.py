@@ -9,8 +9,8 @@ from typing import Any
 from sagebridge.formats.airflow.branches import (
     AFTER_FAILURE,
     Branch,
-    Gate,
-    Places,
+    BranchGate,
+    BranchPlacement,
     Side,
     placed,
 )
@@ -21,22 +21,22 @@ from sagebridge.model.values import ABSENT, Absent
 
 
 @dataclass(slots=True)
-class Role:
+class TaskSteps:
     """What a task becomes: ``steps`` (none where it is left out) and the ``gates`` it opens."""
 
     operator: Any
     steps: list[Step] = field(default_factory=list)
-    gates: list[Gate] = field(default_factory=list)
+    gates: list[BranchGate] = field(default_factory=list)
     ours: bool = False
 
 
-class Tree:
+class TaskTree:
     """The tasks of a DAG, in its order, by what they become.
 
     ``losses`` are (task id, code, severity, what) that only the whole shows.
     """
 
-    def __init__(self, tasks: Mapping[str, Any], roles: Mapping[str, Role]) -> None:
+    def __init__(self, tasks: Mapping[str, Any], roles: Mapping[str, TaskSteps]) -> None:
         self.roles, self.tasks = roles, tasks
         self.rules = {task_id: trigger_rule(task) for task_id, task in tasks.items()}
         self.losses: list[tuple[str, str, Severity, str]] = []
@@ -61,7 +61,7 @@ class Tree:
             self._wait(role, self.before[task_id])
         return self._listed(None)
 
-    def _leave_out(self, places: Places) -> None:
+    def _leave_out(self, places: BranchPlacement) -> None:
         for task_id in self.tasks:
             role = self.roles[task_id]
             if task_id in places.never and (role.steps or role.gates):
@@ -136,7 +136,7 @@ class Tree:
         return list(found)
 
     @staticmethod
-    def _wait(role: Role, before: Sequence[str]) -> None:
+    def _wait(role: TaskSteps, before: Sequence[str]) -> None:
         """Names in DependsOn what a task's first step, or each of its Conditions, waits for."""
         count = len(role.steps) if role.gates else 1
         for position, step in enumerate(role.steps[:count]):
@@ -153,7 +153,7 @@ class Tree:
             for step in self.roles[task_id].steps
         ]
 
-    def _finished(self, role: Role, step: Step) -> Step:
+    def _finished(self, role: TaskSteps, step: Step) -> Step:
         if not isinstance(step, ConditionStep):
             return step
         gate = next(one for one in role.gates if one.step == step.name)
@@ -164,7 +164,7 @@ class Tree:
         )
 
     def _branch(
-        self, role: Role, own: Steps | Absent, gate: str, side: Side, ids: Sequence[str]
+        self, role: TaskSteps, own: Steps | Absent, gate: str, side: Side, ids: Sequence[str]
     ) -> Steps | Absent:
         if not role.ours:
             return (*self._listed((gate, side)), *(own or ()))

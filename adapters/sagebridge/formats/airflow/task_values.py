@@ -2,7 +2,7 @@
 
 A template is taken apart by Jinja's own lexer and parser and never rendered. What it asks for is a
 parameter, the output of a task, or something that a pipeline cannot know (a macro, a Variable, a
-filter): that raises :class:`Unsayable`, or is asked for at the start of the pipeline.
+filter): that raises :class:`RunTimeValue`, or is asked for at the start of the pipeline.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _RUN = {
 }
 
 
-class Unsayable(Exception):
+class RunTimeValue(Exception):
     """A value that is known only to Airflow at run time.
 
     ``text`` is how the file asks for it, ``type`` the parameter type that the place takes.
@@ -70,10 +70,10 @@ class _Call(NamedTuple):
     keywords: dict[str, Any]
 
 
-Ask: TypeAlias = "Callable[[Unsayable], Value]"
+Ask: TypeAlias = "Callable[[RunTimeValue], Value]"
 
 
-def refuse(unknown: Unsayable) -> Value:
+def refuse(unknown: RunTimeValue) -> Value:
     """The way to ask of those who cannot be helped by a parameter."""
     raise unknown
 
@@ -108,7 +108,9 @@ class Values:
 
         match value:
             case float() if not math.isfinite(value):
-                return ask(Unsayable("value", f"{value}, which is no number of JSON", str(value)))
+                return ask(
+                    RunTimeValue("value", f"{value}, which is no number of JSON", str(value))
+                )
             case None | bool() | int() | float():
                 return value
             case str():
@@ -127,7 +129,7 @@ class Values:
             return self.of(value.value, ask, templated=False)
         try:
             return self._xcom(value)
-        except Unsayable as unknown:
+        except RunTimeValue as unknown:
             return ask(unknown)
 
     def _xcom(self, value: Any) -> Value:
@@ -140,30 +142,30 @@ class Values:
                 what = f"a {kind}, which is no JSON value"
             number = next((at for at, one in enumerate(self._odd) if one is value), len(self._odd))
             self._odd += [value] if number == len(self._odd) else []
-            raise Unsayable("value", what, f"{kind}_{number + 1}" if number else kind)
+            raise RunTimeValue("value", what, f"{kind}_{number + 1}" if number else kind)
         return self._output(value.operator.task_id, value.key, ())
 
     def _output(self, task: str, key: str, path: tuple[Part, ...]) -> Value:
         parts = path if key == RETURN_VALUE else (key, *path)
         text = ".".join(map(str, (task, *parts)))
         if task not in self.outputs:
-            raise Unsayable("xcom", f"what task {shown(task)} hands on", text)
+            raise RunTimeValue("xcom", f"what task {shown(task)} hands on", text)
         try:
             return self.outputs[task](key, path)
-        except Unsayable as unknown:
-            raise Unsayable(unknown.code, unknown.what, text) from None
+        except RunTimeValue as unknown:
+            raise RunTimeValue(unknown.code, unknown.what, text) from None
 
     def _text(self, text: str, ask: Ask, integer: bool) -> Value:
         if not is_template(text):
             return int(text) if integer and _INTEGER.fullmatch(text) else text
 
-        def asked(unknown: Unsayable) -> Value:
+        def asked(unknown: RunTimeValue) -> Value:
             unknown.type = "Integer" if integer else unknown.type
             return ask(unknown)
 
         try:
             pieces = list(self.pieces(text, asked))
-        except Unsayable as unknown:
+        except RunTimeValue as unknown:
             return asked(unknown)
         if len(pieces) == 1:
             return pieces[0] if integer else self.as_text(pieces[0])
@@ -200,7 +202,9 @@ class Values:
             tokens = list(self._jinja.lexer.tokeniter(text, None))
             self._jinja.parse(text)
         except TemplateError as error:
-            raise Unsayable("template", f"a template that Jinja refuses ({error})", text) from None
+            raise RunTimeValue(
+                "template", f"a template that Jinja refuses ({error})", text
+            ) from None
         for _, kind, part in tokens:
             if kind == "variable_begin":
                 raw = []
@@ -212,13 +216,13 @@ class Values:
             elif kind == "data":
                 yield part
             elif kind == "block_begin":
-                raise Unsayable("template", "a template with Jinja statements", text)
+                raise RunTimeValue("template", "a template with Jinja statements", text)
 
     def _asked(self, text: str, ask: Ask) -> Value:
         try:
             return self.expression(text)
-        except Unsayable as unknown:
-            return ask(Unsayable(unknown.code, unknown.what, unknown.text or text))
+        except RunTimeValue as unknown:
+            return ask(RunTimeValue(unknown.code, unknown.what, unknown.text or text))
 
     @property
     def _jinja(self) -> Any:
@@ -234,7 +238,7 @@ class Values:
             (output,) = self._jinja.parse(f"{{{{ {text} }}}}").body
             (node,) = output.nodes
         except (TemplateError, ValueError):
-            raise Unsayable("template", "no Jinja expression", text) from None
+            raise RunTimeValue("template", "no Jinja expression", text) from None
         return self._evaluate(node, text)
 
     def _evaluate(self, node: Any, text: str) -> Value:
@@ -246,10 +250,10 @@ class Values:
             case "Concat":
                 return join("", *(self._evaluate(part, text) for part in node.nodes))
             case "Filter":
-                raise Unsayable("filter", f"the Jinja filter {node.name!r}", text)
+                raise RunTimeValue("filter", f"the Jinja filter {node.name!r}", text)
             case "Name" | "Getattr" | "Getitem" | "Call":
                 return self._lookup(_chain(node), text)
-        raise Unsayable("template", "a Jinja expression that computes", text)
+        raise RunTimeValue("template", "a Jinja expression that computes", text)
 
     def _lookup(self, chain: Sequence[Any], text: str) -> Value:
         match list(chain):
@@ -263,21 +267,21 @@ class Values:
             case ["ti" | "task_instance", "xcom_pull", _Call() as call, *path]:
                 return self._pulled(call, tuple(path), text)
             case ["var", *_]:
-                raise Unsayable("variable", "an Airflow Variable", text)
+                raise RunTimeValue("variable", "an Airflow Variable", text)
             case ["conn", *_]:
-                raise Unsayable("connection", "an Airflow Connection", text)
+                raise RunTimeValue("connection", "an Airflow Connection", text)
             case ["params" | None, *_]:
-                raise Unsayable("template", "a Jinja expression that computes", text)
+                raise RunTimeValue("template", "a Jinja expression that computes", text)
             case ["ti" | "task_instance", *rest] if None in rest:
-                raise Unsayable("template", "a Jinja expression that computes", text)
+                raise RunTimeValue("template", "a Jinja expression that computes", text)
         if all(isinstance(one, str) for one in chain) and (known := ".".join(chain)) in _RUN:
             return _RUN[known]
-        raise Unsayable("macro", "what only Airflow knows of a run", text)
+        raise RunTimeValue("macro", "what only Airflow knows of a run", text)
 
     def _parameter(self, name: str, text: str) -> Value:
         if name not in self.types:
             what = f"the parameter {shown(name)}, which the DAG does not declare"
-            raise Unsayable("parameter", what, name if _WORD.fullmatch(name) else text)
+            raise RunTimeValue("parameter", what, name if _WORD.fullmatch(name) else text)
         return parameter(name)
 
     def _check_default(self, name: str, default: Sequence[Any], text: str) -> None:
@@ -286,7 +290,7 @@ class Values:
             param = self.dag.params.get_param(name)
             if not (param.has_value and same(param.value, default[0])):
                 what = f"a default other than that of the param {shown(name)}"
-                raise Unsayable("parameter", what, text)
+                raise RunTimeValue("parameter", what, text)
 
     def _pulled(self, call: _Call, path: tuple[Any, ...], text: str) -> Value:
         given = dict(zip(("task_ids", "dag_id", "key"), call.arguments, strict=False))
@@ -297,7 +301,7 @@ class Values:
             tasks, path = tasks[0], path[1:]
         plain_path = all(isinstance(part, str) or part in range(10**6) for part in path)
         if not own or given or not isinstance(tasks, str) or not plain_path:
-            raise Unsayable("xcom", "an XCom that is not one task's of this run", text)
+            raise RunTimeValue("xcom", "an XCom that is not one task's of this run", text)
         return self._output(tasks, key, path)
 
 
@@ -363,17 +367,5 @@ def identifier(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_")[:64] or "value"
 
 
-def texts(value: Any) -> Iterator[str]:
-    """Every text inside a value of an operator."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from texts(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from texts(item)
-
-
-def is_template(value: Any) -> bool:
-    return any(mark in text for text in texts(value) for mark in _MARKS)
+def is_template(text: str) -> bool:
+    return any(mark in text for mark in _MARKS)

@@ -8,7 +8,12 @@ from typing import Any
 
 from sagebridge.authoring.pipeline_builder import PipelineBuilder
 from sagebridge.formats.prefect.flow_names import PACKAGE, Module, words
-from sagebridge.formats.prefect.source_interpreter import PLAIN, Beyond, Fault, Interpreter
+from sagebridge.formats.prefect.source_interpreter import (
+    PLAIN,
+    Fault,
+    Interpreter,
+    UnsupportedSyntax,
+)
 
 _CHANGEABLE = (list, dict, ast.FunctionDef)
 
@@ -24,27 +29,31 @@ def module_names(tree: ast.Module, builder: PipelineBuilder, source: str = "") -
                 for alias in aliases:
                     known = module == PACKAGE and alias.name in ours
                     names[alias.asname or alias.name] = (
-                        ours[alias.name] if known else Beyond(node, f"{module}.{alias.name}")
+                        ours[alias.name]
+                        if known
+                        else UnsupportedSyntax(node, f"{module}.{alias.name}")
                     )
             case ast.Import(names=aliases):
                 for alias in aliases:
                     name = alias.asname or alias.name.partition(".")[0]
                     known = alias.name == PACKAGE and alias.asname is not None
-                    names[name] = Module(ours) if known else Beyond(node, f"module {alias.name}")
+                    names[name] = (
+                        Module(ours) if known else UnsupportedSyntax(node, f"module {alias.name}")
+                    )
             case ast.FunctionDef(name=name):
                 names[name] = node
             case ast.ClassDef(name=name) | ast.AsyncFunctionDef(name=name):
-                names[name] = Beyond(node, f"the name {name!r}")
+                names[name] = UnsupportedSyntax(node, f"the name {name!r}")
             case (
                 ast.Assign(targets=[ast.Name(id=name)], value=value)
                 | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
             ):
                 try:
                     names[name] = interpreter.value(value, {})
-                except (Beyond, Fault) as error:
+                except (UnsupportedSyntax, Fault) as error:
                     if _may_change(value, names):
                         _forget_constants(node, names)
-                    names[name] = Beyond(node, str(error))
+                    names[name] = UnsupportedSyntax(node, str(error))
             case ast.If(test=ast.Compare(left=ast.Name(id="__name__"))):
                 pass
             case ast.Expr(value=value) if not _may_change(value, names):
@@ -62,7 +71,7 @@ def _may_change(node: ast.expr, names: Mapping[str, Any]) -> bool:
 
 def _forget_constants(node: ast.stmt, names: dict[str, Any]) -> None:
     """After a statement that is not followed no constant is known to be what it was."""
-    beyond = Beyond(node, "what a statement of the module makes of it")
+    beyond = UnsupportedSyntax(node, "what a statement of the module makes of it")
     constants = [name for name, value in names.items() if isinstance(value, PLAIN)]
     names.update(dict.fromkeys((*constants, *_mentioned(node)), beyond))
 

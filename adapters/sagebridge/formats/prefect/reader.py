@@ -21,9 +21,10 @@ from sagebridge.authoring.python_files import FlowFunction, flow_functions
 from sagebridge.errors import PythonFileError
 from sagebridge.formats.prefect.flow_names import STOP_JOBS
 from sagebridge.formats.prefect.module_names import module_names
-from sagebridge.formats.prefect.source_interpreter import Beyond, Fault, Interpreter
+from sagebridge.formats.prefect.source_interpreter import Fault, Interpreter, UnsupportedSyntax
 from sagebridge.formats.prefect.tracer import ORIGIN, trace_flows
-from sagebridge.formats.prefect.tracing.flow_options import Lost, hooked, retried, timed
+from sagebridge.formats.prefect.tracing.flow_options import hooked, retried, timed
+from sagebridge.formats.python.engine_losses import Unsupported
 from sagebridge.formats.python.file_readings import FileReader, FileReading, missing
 from sagebridge.model.code_steps import CarriedStep
 from sagebridge.model.losses import Loss
@@ -54,7 +55,7 @@ def _of_our_form(file: str, tree: ast.Module, function: FlowFunction) -> FileRea
     """None where the flow says more than our form does."""
     try:
         return _reading(file, tree, function)
-    except Beyond:
+    except UnsupportedSyntax:
         return None
 
 
@@ -85,9 +86,9 @@ def _text(file: str) -> str:
 
 
 def _reading(file: str, tree: ast.Module, function: FlowFunction) -> FileReading:
-    """One flow. Raises Beyond where it is more than our form, SourceError where it is wrong."""
+    """One flow. Raises UnsupportedSyntax beyond our form, SourceError if it is wrong."""
     if isinstance(function, ast.AsyncFunctionDef) or len(function.decorator_list) != 1:
-        raise Beyond(function, "an asynchronous flow, or one with several decorators")
+        raise UnsupportedSyntax(function, "an asynchronous flow, or one with several decorators")
     options = _options(function)
     name = _constant(options.get("name"), function, re.sub("_", "-", function.name))
     description = _constant(options.get("description"), function, None)
@@ -125,7 +126,7 @@ def _options(function: FlowFunction) -> dict[str, ast.expr]:
     if not isinstance(decorator, ast.Call):
         return {}
     if decorator.args or any(keyword.arg is None for keyword in decorator.keywords):
-        raise Beyond(decorator, "a decorator with other than named arguments")
+        raise UnsupportedSyntax(decorator, "a decorator with other than named arguments")
     return {str(keyword.arg): keyword.value for keyword in decorator.keywords}
 
 
@@ -135,7 +136,7 @@ def _constant(node: ast.expr | None, function: FlowFunction, default: Any) -> An
             return default
         case ast.Constant(value=str() as text):
             return text
-    raise Beyond(function, "a name or description that is computed")
+    raise UnsupportedSyntax(function, "a name or description that is computed")
 
 
 def _parallelism(node: ast.expr) -> Parallelism:
@@ -146,10 +147,12 @@ def _parallelism(node: ast.expr) -> Parallelism:
             keywords=[ast.keyword(arg="max_workers", value=ast.Constant(value=int() as limit))],
         ):
             return Parallelism(limit)
-    raise Beyond(node, "a task runner other than ThreadPoolTaskRunner(max_workers=…)")
+    raise UnsupportedSyntax(node, "a task runner other than ThreadPoolTaskRunner(max_workers=…)")
 
 
-def _unsaid(options: dict[str, ast.expr], names: Mapping[str, Any]) -> Iterator[tuple[int, Lost]]:
+def _unsaid(
+    options: dict[str, ast.expr], names: Mapping[str, Any]
+) -> Iterator[tuple[int, Unsupported]]:
     """What the decorator says to Prefect alone, in the words of a flow that is traced."""
     for name, node in options.items():
         text = ast.unparse(node)
@@ -160,7 +163,9 @@ def _unsaid(options: dict[str, ast.expr], names: Mapping[str, Any]) -> Iterator[
         elif name in _LOST:
             lost = _LOST[name](text)
         else:
-            lost = Lost("engine-option", "info", f"{name}={text}: only Prefect has a use for it")
+            lost = Unsupported(
+                "engine-option", "info", f"{name}={text}: only Prefect has a use for it"
+            )
         yield node.lineno, lost._replace(what=f"the flow: {lost.what}")
 
 
@@ -173,21 +178,21 @@ def _stops_jobs(node: ast.expr, names: Mapping[str, Any]) -> bool:
 
 def _settings(
     builder: PipelineBuilder, interpreter: Interpreter, function: FlowFunction
-) -> Iterator[tuple[int, Lost]]:
+) -> Iterator[tuple[int, Unsupported]]:
     """Where steps run, which a definition does not say."""
     for step, settings in builder.settings.items():
         line = function.lineno if step is None else interpreter.lines.get(step, function.lineno)
         for name, value in settings.items():
             if value is not None and not (step is None and name == "role_arn"):
                 what = f"{name} of {step or 'all steps'}: a definition does not say where it runs"
-                yield line, Lost("engine-option", "info", what)
+                yield line, Unsupported("engine-option", "info", what)
 
 
 def _arguments(function: FlowFunction) -> tuple[FlowArgument, ...]:
     """The arguments of the signature that a pipeline parameter can be."""
     given = function.args
     if given.vararg or given.kwarg or given.posonlyargs:
-        raise Beyond(function, "arguments that are not all named")
+        raise UnsupportedSyntax(function, "arguments that are not all named")
     texts = read_descriptions(ast.get_docstring(function))
     defaults: list[ast.expr | None] = [None] * (len(given.args) - len(given.defaults))
     pairs = zip(
@@ -213,7 +218,7 @@ def _argument(argument: ast.arg, default: ast.expr | None, description: str) -> 
     value = ABSENT if default is None else _literal(default)
     found = FlowArgument.annotated(argument.arg, annotation, value, description)
     if found is None:
-        raise Beyond(argument, "an argument that is no text, number or boolean")
+        raise UnsupportedSyntax(argument, "an argument that is no text, number or boolean")
     return found
 
 
@@ -221,4 +226,4 @@ def _literal(node: ast.expr) -> Any:
     try:
         return ast.literal_eval(node)
     except (ValueError, TypeError, RecursionError):
-        raise Beyond(node, "a default that is computed") from None
+        raise UnsupportedSyntax(node, "a default that is computed") from None

@@ -3,7 +3,7 @@
 The form is what the writer makes and what a person makes of it: a call a step, arguments that are
 literals, references, module constants or the flow's own arguments; guarded blocks, or plain ``if``
 on a condition; helper functions of the same file, and loops over what is written out. What goes
-beyond it raises :class:`Beyond`, with its line.
+beyond it raises :class:`UnsupportedSyntax`, with its line.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _MOST = 3_000_000
 """What is followed of a flow or module: rounds of loops, calls, sizes of what has a name."""
 
 
-class Beyond(Exception):
+class UnsupportedSyntax(Exception):
     """A place of the source that says more than the form does."""
 
     def __init__(self, node: ast.AST, what: str) -> None:
@@ -53,7 +53,7 @@ class Fault(Exception):
         super().__init__(str(error))
 
 
-class _Returned(Exception):
+class _ReturnValue(Exception):
     """A ``return``, on its way to the call."""
 
     def __init__(self, value: Any) -> None:
@@ -79,18 +79,20 @@ class Interpreter:
     _followed: int = 0
 
     def flow(self, function: ast.FunctionDef) -> None:
-        """The body of a flow. Raises :class:`Beyond` or :class:`Fault`."""
+        """The body of a flow. Raises :class:`UnsupportedSyntax` or :class:`Fault`."""
         scope: dict[str, Any] = {
             name: expressions.parameter(parameter.name)
             for name, parameter in self.builder.parameters.items()
         }
         for argument in (*function.args.args, *function.args.kwonlyargs):
-            scope.setdefault(argument.arg, Beyond(argument, f"the argument {argument.arg!r}"))
+            scope.setdefault(
+                argument.arg, UnsupportedSyntax(argument, f"the argument {argument.arg!r}")
+            )
         try:
             self._block(function.body, scope)
-        except _Returned:
+        except _ReturnValue:
             return
-        raise Beyond(function, "it does not end in `return finish()`")
+        raise UnsupportedSyntax(function, "it does not end in `return finish()`")
 
     def _block(self, body: list[ast.stmt], scope: dict[str, Any]) -> None:
         for statement in body:
@@ -111,7 +113,7 @@ class Interpreter:
             case ast.With(items=[ast.withitem(context_expr=item, optional_vars=None)]):
                 guard = self.value(item, scope)
                 if not isinstance(guard, _Branch):
-                    raise Beyond(item, "a block that is no branch of a condition")
+                    raise UnsupportedSyntax(item, "a block that is no branch of a condition")
                 with self.builder.branch(guard.check.name, met=guard.met):
                     self._block(node.body, scope)
             case ast.If():
@@ -122,9 +124,9 @@ class Interpreter:
                     self._bind(target, item, scope)
                     self._block(body, scope)
             case ast.Return(value=value):
-                raise _Returned(None if value is None else self.value(value, scope))
+                raise _ReturnValue(None if value is None else self.value(value, scope))
             case _:
-                raise Beyond(node, f"a statement of the kind {type(node).__name__}")
+                raise UnsupportedSyntax(node, f"a statement of the kind {type(node).__name__}")
 
     def _if(self, node: ast.If, scope: dict[str, Any]) -> None:
         test, met = node.test, True
@@ -135,10 +137,10 @@ class Interpreter:
             self._block(node.body if check is met else node.orelse, scope)
             return
         if not isinstance(check, ConditionHandle):
-            raise Beyond(node, "an `if` on something other than a condition")
+            raise UnsupportedSyntax(node, "an `if` on something other than a condition")
         for body, taken in ((node.body, met), (node.orelse, not met)):
             if _leaves(body):
-                raise Beyond(node, "a branch that leaves the flow")
+                raise UnsupportedSyntax(node, "a branch that leaves the flow")
             if body:
                 with self.builder.branch(check.name, met=taken):
                     self._block(body, scope)
@@ -151,16 +153,16 @@ class Interpreter:
                 value, list | tuple
             ):
                 if len(targets) != len(value):
-                    raise Beyond(target, "an assignment of another length")
+                    raise UnsupportedSyntax(target, "an assignment of another length")
                 for one, item in zip(targets, value, strict=True):
                     self._bind(one, item, scope)
             case _:
-                raise Beyond(target, "an assignment to something other than a name")
+                raise UnsupportedSyntax(target, "an assignment to something other than a name")
 
     def _items(self, node: ast.expr, scope: dict[str, Any]) -> list[Any]:
         items = self.value(node, scope)
         if not isinstance(items, list | tuple | dict):
-            raise Beyond(node, "a loop over what is known only at run time")
+            raise UnsupportedSyntax(node, "a loop over what is known only at run time")
         return list(items)
 
     def value(self, node: ast.expr, scope: dict[str, Any]) -> Any:
@@ -189,21 +191,21 @@ class Interpreter:
                 return self._item(node, self.value(base, scope), self.value(key, scope))
             case ast.Call():
                 return self._call(node, scope)
-        raise Beyond(node, f"an expression of the kind {type(node).__name__}")
+        raise UnsupportedSyntax(node, f"an expression of the kind {type(node).__name__}")
 
     def _name(self, node: ast.expr, name: str, scope: dict[str, Any]) -> Any:
         for names in (scope, self.module):
             if name in names:
-                if isinstance(names[name], Beyond):
+                if isinstance(names[name], UnsupportedSyntax):
                     raise names[name]
                 self._follow(node, _size(names[name], _MOST - self._followed))
                 return names[name]
-        raise Beyond(node, f"the name {name!r}")
+        raise UnsupportedSyntax(node, f"the name {name!r}")
 
     def _follow(self, node: ast.AST, much: int) -> None:
         self._followed += much
         if self._followed > _MOST:
-            raise Beyond(node, "more than can be followed")
+            raise UnsupportedSyntax(node, "more than can be followed")
 
     def _members(
         self, keys: list[ast.expr | None], items: list[ast.expr], scope: dict[str, Any]
@@ -212,12 +214,12 @@ class Interpreter:
             value = self.value(item, scope)
             if key is None:
                 if not isinstance(value, dict):
-                    raise Beyond(item, "members that are known only at run time")
+                    raise UnsupportedSyntax(item, "members that are known only at run time")
                 yield from value.items()
                 continue
             name = self.value(key, scope)
             if not isinstance(name, str):
-                raise Beyond(key, "a member that is not called by a text")
+                raise UnsupportedSyntax(key, "a member that is not called by a text")
             yield name, value
 
     def _sequence(self, items: list[ast.expr], scope: dict[str, Any]) -> list[Any]:
@@ -231,15 +233,15 @@ class Interpreter:
 
     def _computed(self, node: ast.expr, function: Callable[..., Any], *operands: Any) -> Any:
         if not all(isinstance(one, PLAIN) and _size(one) <= _LONGEST for one in operands):
-            raise Beyond(node, "a computation with what is known only at run time")
+            raise UnsupportedSyntax(node, "a computation with what is known only at run time")
         if function is operator.mul and not all(isinstance(one, int | float) for one in operands):
-            raise Beyond(node, "a repetition")
+            raise UnsupportedSyntax(node, "a repetition")
         try:
             result = function(*operands)
         except (ArithmeticError, TypeError) as error:
             raise Fault(node, error) from error
         if isinstance(result, int) and result.bit_length() > _WIDEST:
-            raise Beyond(node, "a number of too many digits")
+            raise UnsupportedSyntax(node, "a number of too many digits")
         return result
 
     def _text(self, node: ast.expr, parts: list[ast.expr], scope: dict[str, Any]) -> Any:
@@ -248,7 +250,7 @@ class Interpreter:
         for part in parts:
             if isinstance(part, ast.FormattedValue):
                 if part.format_spec is not None or part.conversion not in (-1, 115):
-                    raise Beyond(part, "a format in an f-string")
+                    raise UnsupportedSyntax(part, "a format in an f-string")
                 value = self.value(part.value, scope)
                 value = value._get if isinstance(value, Properties) else value
             else:
@@ -261,7 +263,9 @@ class Interpreter:
             elif is_expression(value):
                 found.append(value)
             else:
-                raise Beyond(node, "an f-string of something else than texts, numbers, references")
+                raise UnsupportedSyntax(
+                    node, "an f-string of something else than texts, numbers, references"
+                )
         if all(isinstance(one, str) for one in found):
             return "".join(found)
         return Join(tuple(found), "")
@@ -280,7 +284,7 @@ class Interpreter:
                 return members[name]
         if base is expressions.execution and not name.startswith("_") and hasattr(base, name):
             return getattr(base, name)
-        raise Beyond(node, f"the attribute {name!r}")
+        raise UnsupportedSyntax(node, f"the attribute {name!r}")
 
     def _item(self, node: ast.expr, base: Any, key: Any) -> Any:
         if isinstance(base, Properties | dict | list | tuple) and isinstance(key, str | int):
@@ -288,7 +292,7 @@ class Interpreter:
                 return base[key]  # type: ignore[index]
             except (LookupError, TypeError) as error:
                 raise Fault(node, error) from error
-        raise Beyond(node, "an item of what is known only at run time")
+        raise UnsupportedSyntax(node, "an item of what is known only at run time")
 
     def _call(self, node: ast.Call, scope: dict[str, Any]) -> Any:
         function = self.value(node.func, scope)
@@ -297,11 +301,11 @@ class Interpreter:
         if isinstance(function, ast.FunctionDef):
             return self._helper(node, function, positional, named)
         if not callable(function):
-            raise Beyond(node, "a call of something that is no function of ours")
+            raise UnsupportedSyntax(node, "a call of something that is no function of ours")
         try:
             result = function(*positional, **named)
         except NotSelfContained as why:
-            raise Beyond(node, f"a function that {why}") from None
+            raise UnsupportedSyntax(node, f"a function that {why}") from None
         except (TypeError, ValueError, AttributeError, SagebridgeError) as error:
             raise Fault(node, error) from error
         if isinstance(result, StepHandle):
@@ -318,7 +322,7 @@ class Interpreter:
             elif isinstance(value, dict):
                 yield from value.items()
             else:
-                raise Beyond(keyword.value, "arguments that are known only at run time")
+                raise UnsupportedSyntax(keyword.value, "arguments that are known only at run time")
 
     def _helper(
         self,
@@ -330,9 +334,11 @@ class Interpreter:
         """A call of a function of the same file."""
         arguments = function.args
         if arguments.vararg or arguments.kwarg or arguments.posonlyargs or function.decorator_list:
-            raise Beyond(node, f"a call of {function.name}, whose signature is more than names")
+            raise UnsupportedSyntax(
+                node, f"a call of {function.name}, whose signature is more than names"
+            )
         if self._depth > 50:
-            raise Beyond(node, "a function that calls itself")
+            raise UnsupportedSyntax(node, "a function that calls itself")
         self._follow(node, 1)
         asked = [one.arg for one in arguments.args]
         scope = dict(zip(asked, positional, strict=False)) | named
@@ -345,7 +351,7 @@ class Interpreter:
         with self._deeper():
             try:
                 self._block(function.body, scope)
-            except _Returned as returned:
+            except _ReturnValue as returned:
                 return returned.value
         return None
 

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from sagebridge.formats.step_forms import FORMS
 from sagebridge.model.code_steps import CarriedStep
-from sagebridge.model.conditions import Condition, Not, Or, UnknownCondition, operands
+from sagebridge.model.conditions import UnknownCondition, operands
 from sagebridge.model.display import shown
-from sagebridge.model.expressions import VARIABLES, Get, Join, JsonGet, unknown_function
-from sagebridge.model.losses import Loss
+from sagebridge.model.expressions import VARIABLES, Get, unknown_function
+from sagebridge.model.losses import Loss, Severity
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
-from sagebridge.model.pointers import escape, step_pointers
-from sagebridge.model.values import Object, Value
+from sagebridge.model.pointers import step_pointers
+from sagebridge.model.values import Value
+from sagebridge.model.visit import escape, located, nodes
+
+
+class Unsupported(NamedTuple):
+    """An option of a DAG, flow or task that a pipeline has no member for: a loss without a line."""
+
+    code: str
+    severity: Severity
+    what: str
+    advice: str = ""
+
 
 _KEPT = "the file keeps it; running it fails with a clear error"
 _NOT_WAITED_FOR = "only success is waited for; running it fails with a clear error"
@@ -42,60 +54,32 @@ def _losses(step: Step, pointer: str, target: str) -> Iterator[Loss]:
         yield Loss("unknown-expression", "changed", place, what, target, _KEPT)
     if isinstance(step, ConditionStep):
         for position, condition in enumerate(step.conditions or ()):
-            if _unknown(condition):
+            if any(isinstance(node, UnknownCondition) for node in nodes(condition)):
                 place = f"{pointer}/Arguments/Conditions/{position}"
                 what = f"condition {name!r} has a condition of unknown form"
                 yield Loss("unknown-condition", "changed", place, what, target, _KEPT)
 
 
 def _unresolvable(step: Step, pointer: str) -> Iterator[tuple[str, str]]:
-    """Functions and variables that we do not know, each with its place."""
-    yield from _unknown_parts(step.arguments, f"{pointer}/Arguments")
-    for name, value in step.extra.items():
-        yield from _unknown_parts(value, f"{pointer}/{escape(name)}")
+    """Functions and variables that sagebridge does not know, each with its JSON pointer."""
+    values = [(f"{pointer}/Arguments", step.arguments)]
+    values += ((f"{pointer}/{escape(name)}", value) for name, value in step.extra.items())
+    found = [one for here, value in values for one in located(value, here, _is_unknown_function)]
     if isinstance(step, ConditionStep):
         for position, condition in enumerate(step.conditions or ()):
+            here = f"{pointer}/Arguments/Conditions/{position}"
             for value in operands(condition):
-                yield from _unknown_parts(
-                    value, f"{pointer}/Arguments/Conditions/{position}", inside=False
-                )
+                found += ((here, node) for node in nodes(value, _is_unknown_function))
+    for here, node in found:
+        if isinstance(node, Get):
+            if node.root in VARIABLES and node.name not in VARIABLES[node.root]:
+                yield here, f"the variable {shown(node.text)}"
+        elif (function := unknown_function(node)) is not None:
+            text = node[function]
+            is_reference = function == "Get" and isinstance(text, str)
+            what = f"reference {shown(text)}" if is_reference else f"function {shown(function)}"
+            yield here, f"the {what}"
 
 
-def _unknown_parts(value: Value, pointer: str, *, inside: bool = True) -> Iterator[tuple[str, str]]:
-    """``inside`` tells whether the pointer goes on into the value, as a definition writes it."""
-
-    def below(name: str | int) -> str:
-        return f"{pointer}/{escape(str(name))}" if inside else pointer
-
-    match value:
-        case Get(root=root) if root in VARIABLES and value.name not in VARIABLES[root]:
-            yield pointer, f"the variable {shown(value.text)}"
-        case Join(values=values):
-            for item in values:
-                yield from _unknown_parts(item, pointer, inside=False)
-        case JsonGet(s3_uri=uri, path=path):
-            yield from _unknown_parts(uri, pointer, inside=False)
-            yield from _unknown_parts(path, pointer, inside=False)
-        case Object():
-            if (function := unknown_function(value)) is not None:
-                text = value[function]
-                is_reference = function == "Get" and isinstance(text, str)
-                what = f"reference {shown(text)}" if is_reference else f"function {shown(function)}"
-                yield pointer, f"the {what}"
-                return
-            for name, item in value.items():
-                yield from _unknown_parts(item, below(name), inside=inside)
-        case tuple():
-            for position, item in enumerate(value):
-                yield from _unknown_parts(item, below(position), inside=inside)
-
-
-def _unknown(condition: Condition) -> bool:
-    match condition:
-        case UnknownCondition():
-            return True
-        case Not(condition=inner):
-            return _unknown(inner)
-        case Or(conditions=several):
-            return any(map(_unknown, several))
-    return False
+def _is_unknown_function(value: Value) -> bool:
+    return unknown_function(value) is not None

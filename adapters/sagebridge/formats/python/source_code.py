@@ -14,11 +14,13 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from sagebridge.authoring.json_document import MAX_DEPTH
 from sagebridge.errors import MissingExtra
 from sagebridge.model.conditions import Comparison, Condition, In, Not, Or
+from sagebridge.model.display import numbered
 from sagebridge.model.expressions import (
     Get,
     Index,
@@ -68,12 +70,13 @@ class Names:
         return self.variables[step]
 
     def _free(self, wanted: str) -> str:
-        name, number = wanted, 2
-        while name in self._taken or name in self.reserved or _shadows(name):
-            name = f"{wanted}_step" if name == wanted else f"{wanted}_{number}"
-            number += name != f"{wanted}_step"
+        names = chain((wanted, f"{wanted}_step"), numbered(wanted))
+        name = next(one for one in names if self._is_free(one))
         self._taken.add(name)
         return name
+
+    def _is_free(self, name: str) -> bool:
+        return name not in self._taken and name not in self.reserved and not _shadows(name)
 
 
 def _shadows(name: str) -> bool:

@@ -12,6 +12,7 @@ from sagebridge.formats.python.function_source import renamed
 from sagebridge.formats.python.source_code import Expressions, Names, array, call, source
 from sagebridge.formats.step_forms import FORMS
 from sagebridge.model.code_steps import CarriedStep, Function, PythonStep
+from sagebridge.model.display import free_name
 from sagebridge.model.losses import CODES, Loss
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
 from sagebridge.model.values import ABSENT, EMPTY, Object, key_of
@@ -81,9 +82,7 @@ class Functions:
                 self._functions[step.function.code] = self._free(step.function)
 
     def _free(self, function: Function) -> Function:
-        name, number = function.name, 2
-        while name in self._taken:
-            name, number = f"{function.name}_{number}", number + 1
+        name = free_name(function.name, self._taken)
         self._taken.add(name)
         return renamed(function, name)
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from sagebridge.model.display import shown
 from sagebridge.model.losses import Loss, Severity
+from sagebridge.model.visit import nodes
 
 RESOURCE = "AWS::SageMaker::Pipeline"
 _VARIABLE = re.compile(r"\$\{(?!!)([^}]{1,200})\}")
@@ -117,7 +118,8 @@ def _variable(place: str, name: str) -> Loss:
 
 def _value(raw: Any, place: str, template: Mapping[str, Any]) -> tuple[Any, list[Loss]]:
     """A property without functions; None where only CloudFormation knows it."""
-    if not any(name == "Ref" or name.startswith("Fn::") for name in _names(raw)):
+    names = (str(name) for node in nodes(raw) if isinstance(node, dict) for name in node)
+    if not any(name == "Ref" or name.startswith("Fn::") for name in names):
         return raw, []
     severity: Severity = "dropped"
     value, what = None, f"{place.rpartition('/')[2]} is {shown(json.dumps(raw))}"
@@ -127,16 +129,6 @@ def _value(raw: Any, place: str, template: Mapping[str, Any]) -> tuple[Any, list
             severity = "info" if value is None else "changed"
             what += ", asked for at deployment" if value is None else f"; its default {value!r}"
     return value, [Loss("template-function", severity, place, what, "sagemaker")]
-
-
-def _names(raw: Any) -> Iterator[str]:
-    if isinstance(raw, dict):
-        for name, value in raw.items():
-            yield str(name)
-            yield from _names(value)
-    elif isinstance(raw, list):
-        for item in raw:
-            yield from _names(item)
 
 
 def _rest(template: Mapping[str, Any], name: str, raw: Mapping[str, Any]) -> Iterator[Loss]:

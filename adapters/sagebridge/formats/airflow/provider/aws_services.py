@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from sagebridge.formats.airflow.json_templates import arguments_of
-from sagebridge.formats.airflow.provider.provider_task import Task, Undoable, part_name
+from sagebridge.formats.airflow.provider.provider_task import Task, UnreadableTask, part_name
 from sagebridge.formats.airflow.task_values import (
     RETURN_VALUE,
     Output,
     Part,
-    Unsayable,
+    RunTimeValue,
     is_template,
 )
 from sagebridge.model.display import shown
@@ -56,7 +56,7 @@ def register(task: Task) -> list[Step]:
 def _extras(operator: Any) -> Mapping[str, Any]:
     extras = operator.extras or {}
     if not isinstance(extras, Mapping):
-        raise Undoable("its extras are known only when the DAG runs")
+        raise UnreadableTask("its extras are known only when the DAG runs")
     return extras
 
 
@@ -91,7 +91,7 @@ def invoke(task: Task) -> list[Step]:
     operator = task.operator
     function = operator.function_name
     if not isinstance(function, str) or is_template(function):
-        raise Undoable("its function's name is known only when the DAG runs")
+        raise UnreadableTask("its function's name is known only when the DAG runs")
     if not function.startswith("arn:"):
         what = f"function_name {shown(function)} is no ARN, which a Lambda step needs"
         task.report("function-name", "changed", what, "write the function's ARN")
@@ -110,7 +110,7 @@ def sqs(task: Task) -> list[Step]:
     operator = task.operator
     queue = operator.sqs_queue
     if not isinstance(queue, str) or is_template(queue):
-        raise Undoable("its queue is known only when the DAG runs")
+        raise UnreadableTask("its queue is known only when the DAG runs")
     what = (
         "the message is sent with a token, its text among the arguments, and the step waits until "
         "the receiver answers with SendPipelineExecutionStepSuccess"
@@ -132,7 +132,7 @@ def _event(task: Task, text: Any, argument: str) -> Object:
         if found is not None:
             return found
     if argument == "payload":
-        raise Undoable("its payload is no JSON object that is known before the DAG runs")
+        raise UnreadableTask("its payload is no JSON object that is known before the DAG runs")
     return Object({"message": task.value(text)})
 
 
@@ -140,11 +140,11 @@ def emr(task: Task) -> list[Step]:
     operator = task.operator
     listed = isinstance(operator.steps, list) and operator.steps
     if not listed or not all(isinstance(one, Mapping) for one in operator.steps):
-        raise Undoable("its steps are known only when the DAG runs")
+        raise UnreadableTask("its steps are known only when the DAG runs")
     cluster = operator.job_flow_id
     if cluster is None:
         what = f"the id of the cluster called {operator.job_flow_name}"
-        found = task.ask(Unsayable("cluster-name", what, f"{task.name}_cluster"))
+        found = task.ask(RunTimeValue("cluster-name", what, f"{task.name}_cluster"))
     else:
         found = task.value(cluster)
     names = emr_names(operator, task.name)
@@ -187,6 +187,6 @@ def emr_outputs(operator: Any, name: str) -> Output:
             return Get("Steps", (Member(names[0]), Member("ClusterId")))
         if key == RETURN_VALUE and len(path) == 1 and path[0] in range(len(names)):
             return Get("Steps", (Member(names[int(path[0])]), Member("Id")))
-        raise Unsayable("xcom", "an XCom that has no place in the step's properties")
+        raise RunTimeValue("xcom", "an XCom that has no place in the step's properties")
 
     return output

@@ -11,7 +11,7 @@ from sagebridge.formats.airflow.task_values import (
     Ask,
     Output,
     Part,
-    Unsayable,
+    RunTimeValue,
     Values,
     is_template,
     tokens_of,
@@ -23,7 +23,7 @@ from sagebridge.model.pipeline import Step
 from sagebridge.model.values import Object, Value
 
 
-class Undoable(Exception):
+class UnreadableTask(Exception):
     """An operator that no step can stand for."""
 
 
@@ -55,11 +55,11 @@ class Task:
     ) -> Object:
         """An operator's ``config`` as the arguments of its step, or of another one that it makes.
 
-        The name that SageMaker makes itself is left out. Raises :class:`Undoable` where the config
-        is known only when the DAG runs.
+        The name that SageMaker makes itself is left out. Raises :class:`UnreadableTask` if the
+        config is known only when the DAG runs.
         """
         if not isinstance(config, Mapping):
-            raise Undoable("its config is known only when the DAG runs")
+            raise UnreadableTask("its config is known only when the DAG runs")
         left = dict(config)
         if left.pop("S3Operations", None) is not None:
             what = "S3Operations, which Airflow does before the job, are not done"
@@ -128,7 +128,7 @@ def described(**members: tuple[str, Any]) -> Output:
     def output(key: str, path: tuple[Part, ...]) -> Value:
         parts = path if key == RETURN_VALUE else (key, *path)
         if len(parts) < 2 or parts[0] not in members:
-            raise Unsayable("xcom", "an XCom that has no place in the step's properties")
+            raise RunTimeValue("xcom", "an XCom that has no place in the step's properties")
         step, config = members[str(parts[0])]
         return Get("Steps", (Member(step), *tokens_of(config, parts[1:])))
 
@@ -145,7 +145,7 @@ def under(step: str, *members: str, rest: bool = True, keys: bool = False) -> Ou
         if key != RETURN_VALUE and keys:
             return output(RETURN_VALUE, (key, *path))
         if key != RETURN_VALUE or (path and not rest):
-            raise Unsayable("xcom", "an XCom that has no place in the step's properties")
+            raise RunTimeValue("xcom", "an XCom that has no place in the step's properties")
         return Get("Steps", (Member(step), *tokens_of(None, (*members, *path))))
 
     return output

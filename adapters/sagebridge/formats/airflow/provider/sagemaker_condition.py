@@ -7,16 +7,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from sagebridge.formats.airflow.provider.provider_task import Task, Undoable
-from sagebridge.formats.airflow.task_values import Unsayable
-from sagebridge.model.conditions import (
-    COMPARISONS,
-    Comparison,
-    Condition,
-    In,
-    Not,
-    Or,
-)
+from sagebridge.formats.airflow.provider.provider_task import Task, UnreadableTask
+from sagebridge.formats.airflow.task_values import RunTimeValue
+from sagebridge.model.conditions import COMPARISONS, Comparison, Condition, In, Not, Or
 from sagebridge.model.display import shown
 from sagebridge.model.expressions import Get
 from sagebridge.model.pipeline import ConditionStep
@@ -27,7 +20,7 @@ def condition_step(task: Task) -> ConditionStep:
     """The step of a SageMakerConditionOperator, its branches still empty."""
     conditions = task.operator.conditions
     if not isinstance(conditions, list):
-        raise Undoable("its conditions are known only when the DAG runs")
+        raise UnreadableTask("its conditions are known only when the DAG runs")
     found = tuple(_condition(task, one) for one in conditions)
     return ConditionStep(
         task.name, "Condition", arguments=EMPTY, conditions=found, if_steps=(), else_steps=()
@@ -45,7 +38,9 @@ def _condition(task: Task, raw: Any) -> Condition:
             return Not(_condition(task, inner))
         case {"type": "Or", "conditions": list() as several}:
             return Or(tuple(_condition(task, one) for one in several))
-    raise Undoable(f"its condition {shown(raw)} is none that Airflow knows before the DAG runs")
+    raise UnreadableTask(
+        f"its condition {shown(raw)} is none that Airflow knows before the DAG runs"
+    )
 
 
 def _operands(task: Task, *raw: Any) -> list[Value]:
@@ -53,7 +48,7 @@ def _operands(task: Task, *raw: Any) -> list[Value]:
     literals = [_cast(one) for one in raw]
     numeric = any(isinstance(one, int | float) and not isinstance(one, bool) for one in literals)
 
-    def ask(unknown: Unsayable) -> Value:
+    def ask(unknown: RunTimeValue) -> Value:
         unknown.type = "Float" if numeric else "String"
         return task.ask(unknown)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sagebridge.formats.airflow.provider.provider_task import (
     Task,
-    Undoable,
+    UnreadableTask,
     described,
     name_of,
     part_name,
@@ -108,7 +108,7 @@ def processing(task: Task) -> list[Step]:
         names = ("result_name", "output_name", "file_name")
         parts = [file.get(name) for name in names] if isinstance(file, Mapping) else [None]
         if not all(isinstance(part, str) and not is_template(part) for part in parts):
-            raise Undoable("its output_files_to_xcom are known only when the DAG runs")
+            raise UnreadableTask("its output_files_to_xcom are known only when the DAG runs")
         found.append(PropertyFile(*parts))
     what = "a file of output_files_to_xcom that is missing fails the step that reads it"
     task.report("output-file", "info", what)

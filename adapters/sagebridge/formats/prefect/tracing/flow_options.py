@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
-from sagebridge.model.losses import AT_THE_END, Severity
-
-
-class Lost(NamedTuple):
-    code: str
-    severity: Severity
-    what: str
-    advice: str = ""
-
+from sagebridge.formats.python.engine_losses import Unsupported
+from sagebridge.model.losses import AT_THE_END
 
 _HOOKS = (
     "on_cancellation_hooks",
@@ -38,22 +31,22 @@ _ENGINE = (
 )
 
 
-def retried(count: object) -> Lost:
+def retried(count: object) -> Unsupported:
     what = f"retries={count}: Prefect starts it again after any failure, a pipeline only after the "
     advice = "give the step RetryPolicies"
-    return Lost("retries", "dropped", f"{what}faults that a RetryPolicy names", advice)
+    return Unsupported("retries", "dropped", f"{what}faults that a RetryPolicy names", advice)
 
 
-def timed(seconds: object) -> Lost:
+def timed(seconds: object) -> Unsupported:
     what = f"timeout_seconds={seconds} does not end it"
-    return Lost("timeout", "dropped", what, "set its StoppingCondition")
+    return Unsupported("timeout", "dropped", what, "set its StoppingCondition")
 
 
-def hooked(name: str) -> Lost:
-    return Lost("callback", "dropped", f"{name} is not called", AT_THE_END)
+def hooked(name: str) -> Unsupported:
+    return Unsupported("callback", "dropped", f"{name} is not called", AT_THE_END)
 
 
-def of(item: Any) -> Iterator[Lost]:
+def of(item: Any) -> Iterator[Unsupported]:
     """What a Flow or Task says that a pipeline has no word for."""
     if item.retries:
         yield retried(item.retries)
@@ -70,7 +63,7 @@ def of(item: Any) -> Iterator[Lost]:
 
         said += ["cache_policy"] if policy != DEFAULT else []
     if said:
-        yield Lost(
+        yield Unsupported(
             "engine-option", "info", f"{', '.join(sorted(said))}: only Prefect has a use for it"
         )
 

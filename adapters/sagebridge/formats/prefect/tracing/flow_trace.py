@@ -16,14 +16,14 @@ from sagebridge.authoring.flow_signature import TYPES
 from sagebridge.authoring.pipeline_builder import CURRENT, PipelineBuilder, StepHandle
 from sagebridge.errors import FlowError
 from sagebridge.formats.prefect.tracing import flow_options
-from sagebridge.formats.prefect.tracing.path_merging import Decided, Inside, Made, Way, merged
+from sagebridge.formats.prefect.tracing.path_merging import Decision, FlowStep, Inside, Way, merged
 from sagebridge.formats.prefect.tracing.step_naming import Names
 from sagebridge.formats.prefect.tracing.symbols import (
     Future,
     Futures,
     Symbol,
     Test,
-    Unsayable,
+    UnsupportedValue,
     Untraceable,
     holds_symbol,
     said,
@@ -42,7 +42,7 @@ from sagebridge.model.code_steps import (
     call_arguments,
     without,
 )
-from sagebridge.model.display import shown
+from sagebridge.model.display import free_name, shown
 from sagebridge.model.expressions import Get, Member, parameter, plain
 from sagebridge.model.losses import ON_ITS_OWN, Loss, Severity
 from sagebridge.model.parameters import Parameter
@@ -72,7 +72,7 @@ class _Path:
 
     decisions: Sequence[bool]
     builder: _TracedBuilder
-    items: list[Made | Decided] = field(default_factory=list)
+    items: list[FlowStep | Decision] = field(default_factory=list)
     ended: dict[str, None] = field(default_factory=dict)
     taken: list[bool] = field(default_factory=list)
     known: dict[Any, bool] = field(default_factory=dict)
@@ -122,7 +122,7 @@ class _TracedBuilder(PipelineBuilder):
             return [one if isinstance(one, StepHandle) else self._plain(one) for one in value]
         try:
             return said(value, self.world)
-        except Unsayable as why:
+        except UnsupportedValue as why:
             if holds_symbol(value):
                 self.world.refuse("run-time-code", f"a step is given {why}")
             return value
@@ -288,7 +288,7 @@ class FlowTrace:
         self.lines[name] = line
         try:
             text = said(message, self)
-        except Unsayable:
+        except UnsupportedValue:
             text = str(message)
         step = Step(name, "Fail", arguments=Object({"ErrorMessage": text}))
         self.made(step, self.path.builder.inside)
@@ -319,14 +319,12 @@ class FlowTrace:
         line = self.file.line()
         try:
             key: Any = ("asked", what, type_, line, key_of(said(list(of), self)))
-        except Unsayable:
+        except UnsupportedValue:
             key = self._occurrence(("asked", what, type_))
         if key not in self._asked:
             taken_names = {one.name for one in self.taken}
             taken_names |= {one.name for one, _ in self._asked.values()}
-            name, number = f"value_of_line_{line}", 2
-            while name in taken_names:
-                name, number = f"value_of_line_{line}_{number}", number + 1
+            name = free_name(f"value_of_line_{line}", taken_names)
             description = f"Asked for: {what}, line {line} of {self.file.name}"
             text = f"{what} is computed when the flow runs: the parameter {name} asks for it"
             advice = "give it at the start"
@@ -337,7 +335,7 @@ class FlowTrace:
     def decide(self, test: Test) -> bool:
         try:
             conditions = tuple(said(one, self) for one in test.conditions)
-        except Unsayable as why:
+        except UnsupportedValue as why:
             self.refuse("run-time-code", f"a test compares {why}")
         return self.decided(None, conditions, own=False)
 
@@ -355,7 +353,7 @@ class FlowTrace:
         path.known[known] = met
         path.taken.append(met)
         path.items.append(
-            Decided(name, tuple(conditions), met, tuple(path.ended), path.builder.inside, own)
+            Decision(name, tuple(conditions), met, tuple(path.ended), path.builder.inside, own)
         )
         return met
 
@@ -363,7 +361,7 @@ class FlowTrace:
 
     def made(self, step: Step, inside: Inside) -> None:
         self.lines.setdefault(step.name, self.file.line())
-        self.path.items.append(Made(step, tuple(self.path.ended), inside))
+        self.path.items.append(FlowStep(step, tuple(self.path.ended), inside))
 
     def task(
         self,
@@ -385,7 +383,7 @@ class FlowTrace:
         given = call_arguments((), {})
         try:
             given = said(call_arguments(values, keywords), self)
-        except Unsayable as why:
+        except UnsupportedValue as why:
             lost = lost or f"it is given {why}, so its code cannot be carried"
         function = self.carried(task.fn, name, lost, decorated=True)
         for one in flow_options.of(task):

@@ -11,15 +11,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from sagebridge.model.conditions import Condition
-from sagebridge.model.expressions import Get, Join, JsonGet, Key, Member
+from sagebridge.model.display import free_name
+from sagebridge.model.expressions import Get, Key, Member
 from sagebridge.model.pipeline import ConditionStep, Step, Steps, step_references, walk
-from sagebridge.model.values import ABSENT, EMPTY, Object, Strict, Value
+from sagebridge.model.values import EMPTY, Strict, Value
+from sagebridge.model.visit import rebuild
 
 Inside = tuple[str, bool] | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Made(Strict):
+class FlowStep(Strict):
     """A step; ``after`` are the steps that had ended by then, ``inside`` its guarded block."""
 
     step: Step
@@ -32,7 +34,7 @@ class Made(Strict):
 
 
 @dataclass(frozen=True, slots=True)
-class Decided:
+class Decision:
     """A test that was taken to hold (``met``) or not; a Condition of the flow's own by its name."""
 
     name: str
@@ -47,13 +49,13 @@ class Decided:
 class _Fork:
     """A Condition and what its branches hold."""
 
-    made: Made
+    made: FlowStep
     yes: tuple[_Node, ...]
     no: tuple[_Node, ...]
 
 
-_Node = Made | _Fork
-Way = Sequence[Made | Decided]
+_Node = FlowStep | _Fork
+Way = Sequence[FlowStep | Decision]
 
 
 def merged(ways: Sequence[Way]) -> tuple[Steps, tuple[tuple[str, str], ...]]:
@@ -70,12 +72,12 @@ class _Merger:
 
     def nodes(self, ways: Sequence[Way]) -> tuple[_Node, ...]:
         first = ways[0]
-        at = next((at for at, one in enumerate(first) if isinstance(one, Decided)), len(first))
-        before: list[_Node] = [one for one in first[:at] if isinstance(one, Made)]
+        at = next((at for at, one in enumerate(first) if isinstance(one, Decision)), len(first))
+        before: list[_Node] = [one for one in first[:at] if isinstance(one, FlowStep)]
         if at == len(first):
             return tuple(before)
         decided = first[at]
-        assert isinstance(decided, Decided)
+        assert isinstance(decided, Decision)
         yes, no = ([way[at + 1 :] for way in ways if _met(way[at]) is met] for met in (True, False))
         taken, untaken = self.nodes(yes or [()]), self.nodes(no or [()])
         taken, untaken, after = self._parted(taken, untaken)
@@ -92,7 +94,7 @@ class _Merger:
                 if_steps=(),
                 else_steps=(),
             )
-            before.append(_Fork(Made(step, decided.after, decided.inside), taken, untaken))
+            before.append(_Fork(FlowStep(step, decided.after, decided.inside), taken, untaken))
         return (*before, *after)
 
     def _parted(
@@ -119,21 +121,19 @@ class _Merger:
         self, nodes: tuple[_Node, ...], name: str, taken: Iterable[str]
     ) -> tuple[_Node, ...]:
         used = {*taken, *(new for _, new in self.renamed)}
-        number = 2
-        while (new := f"{name[:60]}-{number}") in used:
-            number += 1
+        new = free_name(name, used, name[:60], "-")
         self.renamed.append((name, new))
         return tuple(_with_name(one, name, new) for one in nodes)
 
 
-def _met(item: Made | Decided) -> bool:
-    assert isinstance(item, Decided)
+def _met(item: FlowStep | Decision) -> bool:
+    assert isinstance(item, Decision)
     return item.met
 
 
 def _alike(one: _Node, other: _Node) -> bool:
     match one, other:
-        case Made(), Made():
+        case FlowStep(), FlowStep():
             return one == other
         case _Fork(), _Fork():
             return (
@@ -146,9 +146,9 @@ def _alike(one: _Node, other: _Node) -> bool:
     return False
 
 
-def _all(nodes: Iterable[_Node]) -> Iterator[Made]:
+def _all(nodes: Iterable[_Node]) -> Iterator[FlowStep]:
     for one in nodes:
-        if isinstance(one, Made):
+        if isinstance(one, FlowStep):
             yield one
         else:
             yield one.made
@@ -171,7 +171,7 @@ def _referred(node: _Node) -> set[str]:
 def _with_name(node: _Node, old: str, new: str) -> _Node:
     if isinstance(node, _Fork):
         made = _with_name(node.made, old, new)
-        assert isinstance(made, Made)
+        assert isinstance(made, FlowStep)
         yes, no = (
             tuple(_with_name(one, old, new) for one in branch) for branch in (node.yes, node.no)
         )
@@ -189,43 +189,20 @@ def _with_name(node: _Node, old: str, new: str) -> _Node:
     inside = node.inside
     if inside is not None and inside[0] == old:
         inside = (new, inside[1])
-    return Made(step, after, inside)
+    return FlowStep(step, after, inside)
 
 
 def _changed(step: Step, old: str, new: str) -> Step:
-    changes = {"arguments": _pointed(step.arguments, old, new)}
-    changes["extra"] = _pointed(step.extra, old, new)
-    if isinstance(step, ConditionStep) and step.conditions is not ABSENT:
-        changes["conditions"] = tuple(_pointed(one, old, new) for one in step.conditions)
-    return replace(step, **changes)
+    """A step whose references to one step go to another."""
 
+    def change(node: Value) -> Value:
+        match node:
+            case Get(root="Steps", tokens=(Member() | Key(), *rest)) if node.name == old:
+                return Get("Steps", (Member(new), *rest))
+        return node
 
-def _pointed(value: Value, old: str, new: str) -> Value:
-    """A value whose references to one step go to another."""
-    match value:
-        case Get(root="Steps", tokens=(Member() | Key(), *rest)) if value.name == old:
-            return Get("Steps", (Member(new), *rest))
-        case Join(values=values):
-            return replace(value, values=_pointed(values, old, new))
-        case JsonGet():
-            return replace(
-                value,
-                path=_pointed(value.path, old, new),
-                property_file=_pointed(value.property_file, old, new),
-                s3_uri=_pointed(value.s3_uri, old, new),
-            )
-        case Object():
-            return Object({name: _pointed(item, old, new) for name, item in value.items()})
-        case tuple():
-            return tuple(_pointed(item, old, new) for item in value)
-        case Strict():
-            members = {
-                name: _pointed(getattr(value, name), old, new)
-                for name in ("left", "right", "query", "values", "condition", "conditions")
-                if hasattr(value, name)
-            }
-            return replace(value, **members) if members else value  # type: ignore[type-var]
-    return value
+    names = ("arguments", "extra", *(("conditions",) if isinstance(step, ConditionStep) else ()))
+    return replace(step, **{name: rebuild(getattr(step, name), change) for name in names})
 
 
 def _inside(node: _Node, inside: tuple[str, bool]) -> _Node:
@@ -234,7 +211,7 @@ def _inside(node: _Node, inside: tuple[str, bool]) -> _Node:
     return _marked(node, inside)
 
 
-def _marked(made: Made, inside: tuple[str, bool]) -> Made:
+def _marked(made: FlowStep, inside: tuple[str, bool]) -> FlowStep:
     return made if made.inside else replace(made, inside=inside)
 
 
@@ -243,7 +220,7 @@ def _guarded(nodes: tuple[_Node, ...], here: Inside = None) -> tuple[_Node, ...]
 
     Raises :class:`OutOfReach` where that Condition is not in the same branch.
     """
-    made = {one.name for one in nodes if isinstance(one, Made)}
+    made = {one.name for one in nodes if isinstance(one, FlowStep)}
     blocks: dict[tuple[str, bool], list[_Node]] = {}
     kept: list[_Node] = []
     for node in nodes:
@@ -275,7 +252,7 @@ def _nested(
     found: list[_Node] = []
     for node in blocks.get(block, ()):
         found.append(node)
-        if isinstance(node, Made) and isinstance(node.step, ConditionStep):
+        if isinstance(node, FlowStep) and isinstance(node.step, ConditionStep):
             for met in (True, False):
                 found += _nested(blocks, (node.name, met))
     return tuple(found)
@@ -296,7 +273,7 @@ class _Waits:
 
     def _place(self, nodes: Iterable[_Node], around: tuple[str, ...]) -> None:
         for one in nodes:
-            made = one if isinstance(one, Made) else one.made
+            made = one if isinstance(one, FlowStep) else one.made
             self.around[made.name] = around
             if isinstance(one, _Fork):
                 self._place((*one.yes, *one.no), (*around, made.name))
@@ -308,7 +285,7 @@ class _Waits:
         return tuple(self._step(one) for one in nodes)
 
     def _step(self, node: _Node) -> Step:
-        made = node if isinstance(node, Made) else node.made
+        made = node if isinstance(node, FlowStep) else node.made
         step = self._waiting(made)
         if isinstance(node, _Fork):
             assert isinstance(step, ConditionStep)
@@ -323,7 +300,7 @@ class _Waits:
             }
         return step
 
-    def _waiting(self, made: Made) -> Step:
+    def _waiting(self, made: FlowStep) -> Step:
         around = self.around[made.name]
         step = made.step
         said = [one.step for one in step_references(step) if one.step]

@@ -144,7 +144,7 @@ def _replace_server(traced: list[FlowTrace]) -> None:
             if not traced:
                 return None
             traced[-1].assume("engine-option", what)
-            return _Later() if waits and traced[-1].file.is_asynchronous() else None
+            return _AwaitableNone() if waits and traced[-1].file.is_asynchronous() else None
 
         return said
 
@@ -178,7 +178,7 @@ def _replace_server(traced: list[FlowTrace]) -> None:
     block.load = block.aload = load
 
 
-class _Later:
+class _AwaitableNone:
     """None for an asynchronous flow, which awaits it as it awaits Prefect's own functions."""
 
     def __await__(self) -> Generator[None, None, None]:

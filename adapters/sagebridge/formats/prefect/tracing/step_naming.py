@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sagebridge.model.display import free_name
 from sagebridge.model.pipeline import Step, walk
 
 
@@ -21,11 +22,8 @@ class Names:
         if key not in self.given:
             plain = "".join(c if c.isascii() and c.isalnum() else "-" for c in wanted).strip("-")
             plain = plain[:64] or "step"
-            name, number = plain, 2
             taken = {*self.given.values(), *used}
-            while name in taken:
-                name, number = f"{plain[:60]}-{number}", number + 1
-            self.given[key] = name
+            self.given[key] = free_name(plain, taken, plain[:60], "-")
             self.kinds.setdefault(kind, []).append(key)
         return self.given[key]
 

@@ -24,7 +24,7 @@ class Untraceable(BaseException):
         super().__init__(what)
 
 
-class Unsayable(Exception):
+class UnsupportedValue(Exception):
     """A value that no definition can have."""
 
 
@@ -273,7 +273,7 @@ def text(parts: Sequence[Any], world: World, on: str = "") -> Value:
 
 
 def said(value: Any, world: World) -> Value:
-    """A Python value as a definition has it. Raises :class:`Unsayable`."""
+    """A Python value as a definition has it. Raises :class:`UnsupportedValue`."""
     kind = type(value)
     if kind is Symbol:
         return value._said()
@@ -289,9 +289,9 @@ def said(value: Any, world: World) -> Value:
         return _marked(str(value), world)
     if isinstance(value, Mapping):
         if not all(isinstance(name, str) for name in value):
-            raise Unsayable("a mapping whose keys are no text")
+            raise UnsupportedValue("a mapping whose keys are no text")
         if any(_MARK.search(name) for name in value):
-            raise Unsayable("a mapping with keys that are known only when the flow runs")
+            raise UnsupportedValue("a mapping with keys that are known only when the flow runs")
         return Object({str(name): said(item, world) for name, item in value.items()})
     if isinstance(value, list | tuple):
         return tuple(said(item, world) for item in value)
@@ -299,7 +299,7 @@ def said(value: Any, world: World) -> Value:
         record: Any = value
         changed = {one.name: said(getattr(value, one.name), world) for one in fields(record)}
         return replace(record, **changed)
-    raise Unsayable(f"a value of type {kind.__name__}, which is no JSON")
+    raise UnsupportedValue(f"a value of type {kind.__name__}, which is no JSON")
 
 
 def _marked(marked: str, world: World) -> Value:

@@ -15,7 +15,7 @@ from sagebridge.formats.prefect.tracing.source_rewriting import HELPERS
 from sagebridge.formats.prefect.tracing.symbols import (
     Symbol,
     Test,
-    Unsayable,
+    UnsupportedValue,
     World,
     holds_symbol,
     is_symbolic,
@@ -201,7 +201,7 @@ def call(function: Any, *arguments: Any, **named: Any) -> Any:
     if type(owner) is str and function.__name__ == "join" and len(arguments) == 1:
         try:
             return Symbol(text_of(list(arguments[0]), world, owner), "String", world)
-        except Unsayable:
+        except UnsupportedValue:
             return world.ask("a text that is put together")
     name = getattr(function, "__name__", type(function).__name__)
     if _computes(function):

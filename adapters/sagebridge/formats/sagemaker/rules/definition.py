@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 from sagebridge.authoring.json_document import kind
 from sagebridge.model.display import shown
 from sagebridge.model.expressions import Get
-from sagebridge.model.pointers import escape
+from sagebridge.model.visit import escape
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 BRANCHES = ("IfSteps", "ElseSteps")

@@ -7,7 +7,7 @@ from typing import Any
 
 from sagebridge.formats.sagemaker.rules.definition import Problem
 from sagebridge.model.display import did_you_mean, shown
-from sagebridge.model.pointers import escape
+from sagebridge.model.visit import escape
 
 DEFINITION = frozenset(
     ("Version", "Metadata", "Parameters", "PipelineExperimentConfig", "MlflowConfig", "Steps")
