@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import reduce
 from typing import Any
 
 import sagebridge
@@ -12,6 +13,7 @@ from sagebridge.errors import SagebridgeError
 from sagebridge.model.conditions import operands
 from sagebridge.model.expressions import Get, Join, JsonGet
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
+from sagebridge.model.step_types import STEP_TYPES
 from sagebridge.model.values import Value
 from sagebridge.terminal.wording import value_words
 from sagebridge_operators.launch.workdir import Place
@@ -152,22 +154,17 @@ def _made(place: Place, record: Mapping[str, Any]) -> dict[str, str]:
         return {}
     job_type = JOB_TYPES[record["type"]]
     description = job_type.find(place.backend.client(job_type.service), job["name"]) or {}
-    match record["type"]:
-        case "RegisterModel":
-            return {
-                "model package": str(description.get("ModelPackageArn")),
-                "approval": str(description.get("ModelApprovalStatus")),
-            }
-        case "Model":
-            return {"model": str(description.get("ModelArn"))}
-        case "Training":
-            uri = description.get("ModelArtifacts", {}).get("S3ModelArtifacts")
-            return {"model artifact": str(uri)}
-        case "Transform":
-            uri = description.get("TransformOutput", {}).get("S3OutputPath")
-            path = place.path_of(str(uri))
-            return {"predictions": str(uri)} | ({"path": str(path)} if path else {})
-    return {}
+    made = {}
+    for label, path in STEP_TYPES[record["type"]].results.items():
+        made[label] = uri = str(reduce(_member, path.split("."), description))
+        folder = place.path_of(uri) if uri.startswith("s3://") else None
+        if folder and folder.is_dir():
+            made["path"] = str(folder)
+    return made
+
+
+def _member(value: Any, name: str) -> Any:
+    return value.get(name) if isinstance(value, Mapping) else None
 
 
 def _metrics(

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from sagebridge.formats.sagemaker.document import escape
-from sagebridge.formats.step_forms import FORMS
 from sagebridge.model.code_steps import CarriedStep
 from sagebridge.model.conditions import Condition, Not, Or, UnknownCondition, operands
 from sagebridge.model.display import shown
 from sagebridge.model.expressions import VARIABLES, Get, Join, JsonGet, unknown_function
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
+from sagebridge.model.step_types import OPERATOR_TYPES
 from sagebridge.model.values import Object, Value
 
 
@@ -35,7 +35,7 @@ def places(steps: Sequence[Step], parent: str = "/Steps") -> Iterator[tuple[str,
 
 
 def _losses(step: Step, pointer: str, target: str) -> Iterator[Loss]:
-    if step.type not in FORMS and not isinstance(step, CarriedStep):
+    if step.type not in OPERATOR_TYPES and not isinstance(step, CarriedStep):
         yield Loss(
             "unknown-step-type",
             "changed",
