@@ -157,7 +157,8 @@ def _made(place: Place, record: Mapping[str, Any]) -> dict[str, str]:
     made = {}
     for label, path in STEP_TYPES[record["type"]].results.items():
         made[label] = uri = str(reduce(_member, path.split("."), description))
-        folder = place.path_of(uri) if uri.startswith("s3://") else None
+        # Members such as S3OutputPath hold URIs, in the local backend plain paths too.
+        folder = place.path_of(uri) if path.rpartition(".")[2].startswith("S3") else None
         if folder and folder.is_dir():
             made["path"] = str(folder)
     return made
