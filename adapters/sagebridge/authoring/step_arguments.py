@@ -79,7 +79,7 @@ def own_arguments(names: Iterable[str]) -> tuple[StepArgument, ...]:
     return tuple(StepArgument(name, "extra", "value", "Value") for name in names)
 
 
-def shows(*arguments: StepArgument) -> Callable[[_Function], _Function]:
+def show_arguments(*arguments: StepArgument) -> Callable[[_Function], _Function]:
     """Show ``arguments`` in the signature of a function that takes them as ``**kwargs``.
 
     Airflow reads the signature of ``__init__`` for ``default_args`` and ``partial``.

@@ -16,7 +16,7 @@ from sagebridge.authoring.step_arguments import (
     STEP_ARGUMENTS,
     own_arguments,
     read_arguments,
-    shows,
+    show_arguments,
 )
 from sagebridge.errors import SagebridgeError
 from sagebridge.model.expressions import Properties, properties_of
@@ -55,7 +55,7 @@ class StepOperator(BaseOperator):
     overwrite_rtif_after_execution = True
     ui_color = "#e8f4f0"
 
-    @shows(*STEP_ARGUMENTS[1:])
+    @show_arguments(*STEP_ARGUMENTS[1:])
     def __init__(
         self,
         *,
@@ -157,7 +157,7 @@ def _operator(row: StepType) -> type[StepOperator]:
 
         if row.members:
 
-            @shows(*own_arguments(row.members))
+            @show_arguments(*own_arguments(row.members))
             def __init__(self, **kwargs: Any) -> None:
                 extra = dict(kwargs.get("extra", EMPTY))
                 for name, member in row.members.items():

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sagebridge.authoring.pipeline_builder import Check, Handle
-from sagebridge.authoring.step_arguments import STEP_ARGUMENTS, own_arguments, shows
+from sagebridge.authoring.step_arguments import STEP_ARGUMENTS, own_arguments, show_arguments
 from sagebridge.model.conditions import Condition
 from sagebridge.model.step_types import OPERATOR_TYPES, StepType
 from sagebridge.model.values import ABSENT, EMPTY, Absent, Value
@@ -30,7 +30,7 @@ Args:
 def _function(row: StepType) -> Callable[..., Handle]:
     """``processing("Name", arguments={…})``: one step of the flow, of the type of ``row``."""
 
-    @shows(*STEP_ARGUMENTS, *own_arguments(row.members))
+    @show_arguments(*STEP_ARGUMENTS, *own_arguments(row.members))
     def add(name: str, **own: Any) -> Handle:
         return current().step(row.name, name, **own)
 
