@@ -11,8 +11,8 @@ from typing import Any
 
 from sagebridge.authoring.definition_members import assemble, step_order
 from sagebridge.authoring.flow_signature import FlowArgument, parameters_of
+from sagebridge.authoring.step_arguments import make_step
 from sagebridge.errors import FlowError
-from sagebridge.formats.step_forms import FORMS
 from sagebridge.model.code_steps import (
     PYTHON,
     SHELL,
@@ -22,10 +22,10 @@ from sagebridge.model.code_steps import (
     call_arguments,
     shell_arguments,
 )
-from sagebridge.model.expressions import Properties, plain, properties_of, stated
+from sagebridge.model.expressions import Properties, plain, properties_of
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
-from sagebridge.model.values import ABSENT, EMPTY, Absent, Object, Value, thaw
+from sagebridge.model.values import EMPTY, Value, thaw
 
 CURRENT: ContextVar[PipelineBuilder | None] = ContextVar("sagebridge_builder", default=None)
 """The builder that step functions add to while a flow is traced."""
@@ -200,61 +200,6 @@ class PipelineBuilder:
             if_steps=self._built(if_names, order) if if_names else step.if_steps,
             else_steps=self._built(else_names, order) if else_names else step.else_steps,
         )
-
-
-def make_step(
-    type_: str,
-    name: str,
-    *,
-    depends_on: Sequence[str | StepHandle | Mapping[str, Value]] | Absent = ABSENT,
-    retry_policies: Any = ABSENT,
-    cache_config: Any = ABSENT,
-    property_files: Any = ABSENT,
-    output_parameters: Any = ABSENT,
-    display_name: str | Absent = ABSENT,
-    description: str | Absent = ABSENT,
-    extra: Mapping[str, Value] = EMPTY,
-    **own: Any,
-) -> Step:
-    """A step of the model from the arguments of its function. Raises TypeError for others."""
-    members = FORMS[type_].members if type_ in FORMS else {}
-    common: dict[str, Any] = {
-        "name": name,
-        "type": type_,
-        "depends_on": _dependencies(depends_on),
-        "retry_policies": _tuple(retry_policies),
-        "cache": cache_config,
-        "property_files": _tuple(property_files),
-        "output_parameters": _tuple(output_parameters),
-        "display_name": display_name,
-        "description": description,
-    }
-    arguments = own.pop("arguments", EMPTY if type_ == "Condition" else ABSENT)
-    if type_ == "Fail" and (message := own.pop("error_message", ABSENT)) is not ABSENT:
-        arguments = {"ErrorMessage": message}
-    if type_ == "Condition":
-        common["conditions"] = _tuple(own.pop("conditions", ABSENT))
-        common["if_steps"] = own.pop("if_steps", ())
-        common["else_steps"] = own.pop("else_steps", ())
-    more = {members[one]: own.pop(one) for one in list(own) if one in members}
-    if own:
-        raise TypeError(f"a {type_} step has no argument {next(iter(own))!r}")
-    class_ = ConditionStep if type_ == "Condition" else Step
-    return class_(arguments=stated(arguments), extra=stated({**extra, **more}), **common)
-
-
-def _dependencies(
-    steps: Sequence[str | StepHandle | Mapping[str, Value]] | Absent,
-) -> tuple[str | Object, ...] | Absent:
-    if steps is ABSENT:
-        return ABSENT
-    if isinstance(steps, str):
-        raise TypeError(f"depends_on is a list of steps, found {steps!r}")
-    return tuple(step.name if isinstance(step, StepHandle) else plain(step) for step in steps)
-
-
-def _tuple(items: Any) -> Any:
-    return items if items is ABSENT else tuple(items)
 
 
 def _settings(function: str, given: Mapping[str, Any]) -> dict[str, Any]:

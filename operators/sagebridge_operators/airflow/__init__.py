@@ -3,6 +3,8 @@
 Everything that a DAG file needs is importable from here.
 """
 
+from typing import TYPE_CHECKING
+
 from sagebridge.model.conditions import (
     equals,
     greater_than,
@@ -29,55 +31,19 @@ from sagebridge_operators.airflow.code_operators import PythonStepOperator, Shel
 from sagebridge_operators.airflow.condition_operator import ConditionOperator
 from sagebridge_operators.airflow.dag_builder import build, load_folder
 from sagebridge_operators.airflow.failure_watcher import WatchOperator
-from sagebridge_operators.airflow.step_operators import (
-    AutoMLOperator,
-    CallbackOperator,
-    ClarifyCheckOperator,
-    EMROperator,
-    EMRServerlessOperator,
-    EndpointConfigOperator,
-    EndpointOperator,
-    FailOperator,
-    InferenceComponentOperator,
-    LambdaOperator,
-    ModelOperator,
-    ProcessingOperator,
-    QualityCheckOperator,
-    RegisterModelOperator,
-    StepOperator,
-    TrainingOperator,
-    TransformOperator,
-    TuningOperator,
-)
+from sagebridge_operators.airflow.step_operators import OPERATORS, StepOperator
 
 __all__ = [
     "ABSENT",
-    "AutoMLOperator",
     "CacheConfig",
-    "CallbackOperator",
-    "ClarifyCheckOperator",
     "ConditionOperator",
-    "EMROperator",
-    "EMRServerlessOperator",
-    "EndpointConfigOperator",
-    "EndpointOperator",
-    "FailOperator",
-    "InferenceComponentOperator",
     "JsonGet",
-    "LambdaOperator",
-    "ModelOperator",
     "OutputParameter",
-    "ProcessingOperator",
     "PropertyFile",
     "PythonStepOperator",
-    "QualityCheckOperator",
-    "RegisterModelOperator",
     "RetryPolicy",
     "ShellStepOperator",
     "StepOperator",
-    "TrainingOperator",
-    "TransformOperator",
-    "TuningOperator",
     "WatchOperator",
     "build",
     "equals",
@@ -97,3 +63,9 @@ __all__ = [
     "other_condition",
     "parameter",
 ]
+__all__ += [operator.__name__ for operator in OPERATORS.values()]
+globals().update({operator.__name__: operator for operator in OPERATORS.values()})
+
+if TYPE_CHECKING:  # type checkers cannot see the operators that step_operators makes
+
+    def __getattr__(name: str) -> type[StepOperator]: ...

@@ -19,6 +19,7 @@ from sagebridge.authoring.dag_pipeline import (
     task_ids,
     watch_id,
 )
+from sagebridge.authoring.step_arguments import write_arguments
 from sagebridge.errors import SagebridgeError
 from sagebridge.model.display import free_name
 from sagebridge.model.graph import hidden_failures
@@ -62,19 +63,8 @@ def _operators(steps: Sequence[Step], ids: Mapping[str, str]) -> list[StepOperat
 
 
 def _operator(step: Step, ids: Mapping[str, str]) -> StepOperator:
-    common: dict[str, Any] = {
-        "task_id": ids[step.name],
-        "step_name": step.name,
-        "arguments": step.arguments,
-        "depends_on": step.depends_on,
-        "retry_policies": step.retry_policies,
-        "cache_config": step.cache,
-        "property_files": step.property_files,
-        "output_parameters": step.output_parameters,
-        "display_name": step.display_name,
-        "description": step.description,
-        "extra": step.extra,
-    }
+    common = write_arguments(step)
+    common |= {"task_id": ids[step.name], "step_name": common.pop("name")}
     if isinstance(step, ConditionStep):
         return ConditionOperator(
             conditions=step.conditions,

@@ -8,24 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator, Context
 
-from sagebridge.errors import SagebridgeError
-from sagebridge.model.expressions import Properties, plain, properties_of, stated
-from sagebridge.model.pipeline import (
-    CacheConfig,
-    OutputParameter,
-    PropertyFile,
-    RetryPolicy,
-    Step,
+from sagebridge.authoring.step_arguments import (
+    STEP_ARGUMENTS,
+    own_arguments,
+    read_arguments,
+    show_arguments,
 )
-from sagebridge.model.values import ABSENT, EMPTY, Absent, Object, Value
+from sagebridge.errors import SagebridgeError
+from sagebridge.model.expressions import Properties, properties_of
+from sagebridge.model.pipeline import Step
+from sagebridge.model.step_types import OPERATOR_TYPES, StepType
+from sagebridge.model.values import ABSENT, EMPTY, Value
 from sagebridge_operators.airflow import task_links, task_runtime
 from sagebridge_operators.lifecycle.step_run import StepRun
-
-Dependency: TypeAlias = "str | Mapping[str, Value] | StepOperator"
 
 
 class StepOperator(BaseOperator):
@@ -56,20 +55,12 @@ class StepOperator(BaseOperator):
     overwrite_rtif_after_execution = True
     ui_color = "#e8f4f0"
 
+    @show_arguments(*STEP_ARGUMENTS[1:])
     def __init__(
         self,
         *,
-        arguments: Value = ABSENT,
         step_type: str | None = None,
         step_name: str | None = None,
-        depends_on: Sequence[Dependency] | Absent = ABSENT,
-        retry_policies: Sequence[RetryPolicy] | Absent = ABSENT,
-        cache_config: CacheConfig | Absent = ABSENT,
-        property_files: Sequence[PropertyFile] | Absent = ABSENT,
-        output_parameters: Sequence[OutputParameter] | Absent = ABSENT,
-        display_name: str | Absent = ABSENT,
-        description: str | Absent = ABSENT,
-        extra: Mapping[str, Value] = EMPTY,
         backend: str | None = None,
         aws_conn_id: str | None = "aws_default",
         region_name: str | None = None,
@@ -80,10 +71,12 @@ class StepOperator(BaseOperator):
         retry_delay: timedelta | float = timedelta(seconds=10),
         **kwargs: Any,
     ) -> None:
-        if display_name is not ABSENT:
-            kwargs.setdefault("task_display_name", display_name)
-        if description is not ABSENT:
-            kwargs.setdefault("doc_md", description)
+        kwargs["arguments"] = task_links.without_dag_params(kwargs.get("arguments", ABSENT))
+        fields = read_arguments(kwargs)
+        if fields["display_name"] is not ABSENT:
+            kwargs.setdefault("task_display_name", fields["display_name"])
+        if fields["description"] is not ABSENT:
+            kwargs.setdefault("doc_md", fields["description"])
         super().__init__(retries=retries, retry_delay=retry_delay, **kwargs)
         self.backend = backend
         self.aws_conn_id = aws_conn_id
@@ -94,19 +87,8 @@ class StepOperator(BaseOperator):
         self.request: Mapping[str, Any] | None = None
         self._killed = False
         self._run: StepRun | None = None
-        self._step = Step(
-            name=_own_id(self) if step_name is None else step_name,
-            type=step_type or self.step_type,
-            arguments=stated(task_links.without_dag_params(arguments)),
-            depends_on=_dependencies(depends_on),
-            retry_policies=_tuple(retry_policies),
-            cache=cache_config,
-            property_files=_tuple(property_files),
-            output_parameters=_tuple(output_parameters),
-            display_name=display_name,
-            description=description,
-            extra=stated(extra),
-        )
+        name = _own_id(self) if step_name is None else step_name
+        self._step = Step(name, step_type or self.step_type, **fields)
         task_links.connect(self)
 
     @property
@@ -154,52 +136,6 @@ def _own_id(operator: StepOperator) -> str:
     return operator.task_id.removeprefix(f"{group}.") if group else operator.task_id
 
 
-def _dependencies(
-    steps: Sequence[Dependency] | Absent,
-) -> tuple[str | Object, ...] | Absent:
-    if steps is ABSENT:
-        return ABSENT
-    if isinstance(steps, str):
-        raise TypeError(f"depends_on is a list of steps, found {steps!r}")
-    return tuple(
-        step.step.name if isinstance(step, StepOperator) else plain(step) for step in steps
-    )
-
-
-def _tuple(items: Any) -> Any:
-    return items if items is ABSENT else tuple(items)
-
-
-class ProcessingOperator(StepOperator):
-    """A Processing step: CreateProcessingJob."""
-
-    step_type = "Processing"
-
-
-class TrainingOperator(StepOperator):
-    """A Training step: CreateTrainingJob."""
-
-    step_type = "Training"
-
-
-class TransformOperator(StepOperator):
-    """A Transform step: CreateTransformJob."""
-
-    step_type = "Transform"
-
-
-class ModelOperator(StepOperator):
-    """A Model step: CreateModel."""
-
-    step_type = "Model"
-
-
-class RegisterModelOperator(StepOperator):
-    """A RegisterModel step: CreateModelPackage."""
-
-    step_type = "RegisterModel"
-
-
 class FailOperator(StepOperator):
     """A Fail step: fails the execution with ``error_message``, and is never retried."""
 
@@ -212,130 +148,30 @@ class FailOperator(StepOperator):
         super().__init__(**kwargs)
 
 
-class TuningOperator(StepOperator):
-    """A Tuning step: CreateHyperParameterTuningJob."""
+def _operator(row: StepType) -> type[StepOperator]:
+    """The operator of a step type; its ``__init__`` has an argument for each own member."""
 
-    step_type = "Tuning"
+    class Operator(StepOperator):
+        __doc__ = row.summary
+        step_type = row.name
 
+        if row.members:
 
-class AutoMLOperator(StepOperator):
-    """An AutoML step: CreateAutoMLJob."""
+            @show_arguments(*own_arguments(row.members))
+            def __init__(self, **kwargs: Any) -> None:
+                extra = dict(kwargs.get("extra", EMPTY))
+                for name, member in row.members.items():
+                    if (given := kwargs.pop(name, ABSENT)) is not ABSENT:
+                        extra[member] = given
+                super().__init__(**{**kwargs, "extra": extra})
 
-    step_type = "AutoML"
-
-
-class EMROperator(StepOperator):
-    """An EMR step on a running cluster, or on one that lives as long as the step."""
-
-    step_type = "EMR"
-
-
-class EMRServerlessOperator(StepOperator):
-    """An EMR Serverless job run."""
-
-    step_type = "EMRServerless"
-
-
-class EndpointConfigOperator(StepOperator):
-    """An EndpointConfig step: CreateEndpointConfig."""
-
-    step_type = "EndpointConfig"
-
-
-class EndpointOperator(StepOperator):
-    """An Endpoint step: CreateEndpoint or UpdateEndpoint."""
-
-    step_type = "Endpoint"
-
-
-class InferenceComponentOperator(StepOperator):
-    """An InferenceComponent step: CreateInferenceComponent."""
-
-    step_type = "InferenceComponent"
-
-
-class LambdaOperator(StepOperator):
-    """A Lambda step: invokes ``function_arn`` with the arguments as its event."""
-
-    step_type = "Lambda"
-
-    def __init__(self, *, function_arn: Value = ABSENT, **kwargs: Any) -> None:
-        super().__init__(**_with_extra(kwargs, FunctionArn=function_arn))
-
-
-class CallbackOperator(StepOperator):
-    """A Callback step: a message to ``sqs_queue_url``, and a wait for its answer."""
-
-    step_type = "Callback"
-
-    def __init__(self, *, sqs_queue_url: Value = ABSENT, **kwargs: Any) -> None:
-        super().__init__(**_with_extra(kwargs, SqsQueueUrl=sqs_queue_url))
-
-
-class QualityCheckOperator(StepOperator):
-    """A QualityCheck step: data or model quality against a baseline."""
-
-    step_type = "QualityCheck"
-
-    def __init__(
-        self,
-        *,
-        check_type: Value = ABSENT,
-        skip_check: Value = ABSENT,
-        fail_on_violation: Value = ABSENT,
-        register_new_baseline: Value = ABSENT,
-        model_package_group_name: Value = ABSENT,
-        supplied_baseline_statistics: Value = ABSENT,
-        supplied_baseline_constraints: Value = ABSENT,
-        **kwargs: Any,
-    ) -> None:
-        members = _with_extra(
-            kwargs,
-            CheckType=check_type,
-            SkipCheck=skip_check,
-            FailOnViolation=fail_on_violation,
-            RegisterNewBaseline=register_new_baseline,
-            ModelPackageGroupName=model_package_group_name,
-            SuppliedBaselineStatistics=supplied_baseline_statistics,
-            SuppliedBaselineConstraints=supplied_baseline_constraints,
-        )
-        super().__init__(**members)
-
-
-class ClarifyCheckOperator(QualityCheckOperator):
-    """A ClarifyCheck step: bias of data or model, or explainability, against a baseline."""
-
-    step_type = "ClarifyCheck"
-
-    def __init__(self, *, model_name: Value = ABSENT, **kwargs: Any) -> None:
-        super().__init__(**_with_extra(kwargs, ModelName=model_name))
-
-
-def _with_extra(kwargs: dict[str, Any], **members: Value) -> dict[str, Any]:
-    """The arguments with members of one step type among the ``extra`` ones."""
-    given = {name: value for name, value in members.items() if value is not ABSENT}
-    return {**kwargs, "extra": {**kwargs.get("extra", EMPTY), **given}}
+    Operator.__name__ = Operator.__qualname__ = row.operator
+    return Operator
 
 
 OPERATORS: dict[str, type[StepOperator]] = {
-    operator.step_type: operator
-    for operator in (
-        ProcessingOperator,
-        TrainingOperator,
-        TransformOperator,
-        ModelOperator,
-        RegisterModelOperator,
-        FailOperator,
-        TuningOperator,
-        AutoMLOperator,
-        EMROperator,
-        EMRServerlessOperator,
-        EndpointConfigOperator,
-        EndpointOperator,
-        InferenceComponentOperator,
-        LambdaOperator,
-        CallbackOperator,
-        QualityCheckOperator,
-        ClarifyCheckOperator,
-    )
+    row.name: FailOperator if row.name == "Fail" else _operator(row)
+    for row in OPERATOR_TYPES.values()
+    if row.name != "Condition"
 }
+globals().update({operator.__name__: operator for operator in OPERATORS.values()})

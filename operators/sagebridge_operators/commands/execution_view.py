@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import reduce
 from typing import Any
 
 import sagebridge
 from sagebridge.errors import SagebridgeError
 from sagebridge.model.expressions import JsonGet
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
+from sagebridge.model.step_types import STEP_TYPES
 from sagebridge.model.visit import nodes
 from sagebridge.terminal.wording import value_words
 from sagebridge_operators.launch.workdir import Place
@@ -152,22 +154,18 @@ def _made(place: Place, record: Mapping[str, Any]) -> dict[str, str]:
         return {}
     job_type = JOB_TYPES[record["type"]]
     description = job_type.find(place.backend.client(job_type.service), job["name"]) or {}
-    match record["type"]:
-        case "RegisterModel":
-            return {
-                "model package": str(description.get("ModelPackageArn")),
-                "approval": str(description.get("ModelApprovalStatus")),
-            }
-        case "Model":
-            return {"model": str(description.get("ModelArn"))}
-        case "Training":
-            uri = description.get("ModelArtifacts", {}).get("S3ModelArtifacts")
-            return {"model artifact": str(uri)}
-        case "Transform":
-            uri = description.get("TransformOutput", {}).get("S3OutputPath")
-            path = place.path_of(str(uri))
-            return {"predictions": str(uri)} | ({"path": str(path)} if path else {})
-    return {}
+    made = {}
+    for label, path in STEP_TYPES[record["type"]].results.items():
+        made[label] = uri = str(reduce(_member, path.split("."), description))
+        # Members such as S3OutputPath hold URIs, in the local backend plain paths too.
+        folder = place.path_of(uri) if path.rpartition(".")[2].startswith("S3") else None
+        if folder and folder.is_dir():
+            made["path"] = str(folder)
+    return made
+
+
+def _member(value: Any, name: str) -> Any:
+    return value.get(name) if isinstance(value, Mapping) else None
 
 
 def _metrics(

@@ -14,18 +14,14 @@ from typing import Any
 from sagebridge.model.code_steps import RETURN_VALUE
 from sagebridge.model.expressions import Get, Index, Key, Member, Token
 from sagebridge.model.pipeline import Step, step_references, walk
+from sagebridge.model.step_types import STEP_TYPES
 from sagebridge_operators.run_errors import OutputsTooLarge, Unresolvable
 
 LIMIT = 48 * 1024
 
-LIST_KEYS = {
-    "Outputs": "OutputName",
-    "ProcessingInputs": "InputName",
-    "FinalMetricDataList": "MetricName",
-    "InputDataConfig": "ChannelName",
-    "ProductionVariants": "VariantName",
-    "Tags": "Key",
-}
+LIST_KEYS = {"Tags": "Key"}
+for _row in STEP_TYPES.values():
+    LIST_KEYS |= _row.list_keys
 """The member by which each list of a Describe response is looked up, as ``Outputs['train']``."""
 
 

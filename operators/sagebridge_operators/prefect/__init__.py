@@ -4,6 +4,10 @@ Everything that a flow file needs is importable from here. A step function says 
 returns at once; :func:`finish` runs all of them, each as soon as those that it waits for are done.
 """
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sagebridge.authoring.pipeline_builder import StepHandle
 from sagebridge.model.conditions import (
     equals,
     greater_than,
@@ -28,29 +32,13 @@ from sagebridge.model.pipeline import CacheConfig, OutputParameter, PropertyFile
 from sagebridge.model.values import ABSENT
 from sagebridge_operators.prefect.cancellation_hooks import stop_jobs
 from sagebridge_operators.prefect.step_functions import (
-    auto_ml,
+    FUNCTIONS,
     begin,
-    callback,
-    clarify_check,
     condition,
-    emr,
-    emr_serverless,
-    endpoint,
-    endpoint_config,
-    fail,
     finish,
-    inference_component,
-    lambda_,
-    model,
-    processing,
     python,
-    quality_check,
-    register_model,
     shell,
     step,
-    training,
-    transform,
-    tuning,
 )
 
 __all__ = [
@@ -60,43 +48,32 @@ __all__ = [
     "OutputParameter",
     "PropertyFile",
     "RetryPolicy",
-    "auto_ml",
     "begin",
-    "callback",
-    "clarify_check",
     "condition",
-    "emr",
-    "emr_serverless",
-    "endpoint",
-    "endpoint_config",
     "equals",
     "execution",
-    "fail",
     "finish",
     "get",
     "greater_than",
     "greater_than_or_equal_to",
-    "inference_component",
     "is_in",
     "join",
     "json_get",
     "json_get_s3",
-    "lambda_",
     "less_than",
     "less_than_or_equal_to",
-    "model",
     "not_",
     "or_",
     "other_condition",
     "parameter",
-    "processing",
     "python",
-    "quality_check",
-    "register_model",
     "shell",
     "step",
     "stop_jobs",
-    "training",
-    "transform",
-    "tuning",
 ]
+__all__ += [name for name in FUNCTIONS]  # noqa: C416 - ruff knows no other
+globals().update(FUNCTIONS)
+
+if TYPE_CHECKING:  # type checkers cannot see the functions that step_functions makes
+
+    def __getattr__(name: str) -> Callable[..., StepHandle]: ...

@@ -12,15 +12,10 @@ from prefect.logging import get_run_logger
 
 from sagebridge.errors import SagebridgeError
 from sagebridge.model.pipeline import Pipeline, Step, walk
+from sagebridge.model.step_types import STEP_TYPES
 from sagebridge_operators.lifecycle.backend import Backend
 from sagebridge_operators.lifecycle.step_states import Status
 
-_PAGES = {
-    "Processing": "processing-jobs",
-    "Training": "jobs",
-    "Transform": "transform-jobs",
-    "Model": "models",
-}
 _LARGEST_FILE = 64 * 1024
 Records = Mapping[str, Mapping[str, Any]]
 
@@ -37,11 +32,12 @@ def _page(step: Step, backend: Backend, name: str) -> str | None:
     if home := getattr(backend, "home", None):
         folder = home / "jobs" / step.type / name
         return folder.as_uri() if folder.is_dir() else None
-    if backend.name != "aws" or step.type not in _PAGES:
+    page = STEP_TYPES[step.type].console_page if step.type in STEP_TYPES else None
+    if backend.name != "aws" or page is None:
         return None
     region = backend.client("sagemaker").meta.region_name
     console = f"https://{region}.console.aws.amazon.com/sagemaker/home?region={region}"
-    return f"{console}#/{_PAGES[step.type]}/{name}"
+    return f"{console}#/{page}/{name}"
 
 
 def summarize(

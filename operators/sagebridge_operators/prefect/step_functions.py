@@ -3,94 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sagebridge.authoring.pipeline_builder import ConditionHandle, StepHandle
+from sagebridge.authoring.step_arguments import STEP_ARGUMENTS, own_arguments, show_arguments
 from sagebridge.model.conditions import Condition
-from sagebridge.model.pipeline import CacheConfig, OutputParameter, PropertyFile, RetryPolicy
+from sagebridge.model.step_types import OPERATOR_TYPES, StepType
 from sagebridge.model.values import ABSENT, EMPTY, Absent, Value
 from sagebridge_operators.prefect.flow_run import current
 
+_ARGUMENTS = """
 
-@dataclass(frozen=True, slots=True)
-class StepFunction:
-    """``processing("Name", arguments={…})``: one step of the flow, of type ``type``.
-
-    Args:
-        name: the step's name, which its task run gets.
-        arguments: the step's ``Arguments``; may hold ``parameter("X")``, ``join(…)``,
-            ``json_get(…)``, ``other.properties.A.B["c"]``. Each reference makes the step wait for
-            the other one.
-        depends_on: steps, or their names, that come first without handing data on.
-        backend: ``aws`` or ``local``; else what ``begin`` or SAGEBRIDGE_BACKEND says, else ``aws``.
-        aws_credentials: an AwsCredentials block, or its name; else boto3's own chain.
-        role_arn: the role of jobs whose arguments name none.
-        own: members of this step type, as ``function_arn`` of a Lambda.
-    """
-
-    type: str
-
-    def __call__(
-        self,
-        name: str,
-        *,
-        depends_on: Sequence[str | StepHandle | Mapping[str, Value]] | Absent = ABSENT,
-        retry_policies: Sequence[RetryPolicy] | Absent = ABSENT,
-        cache_config: CacheConfig | Absent = ABSENT,
-        property_files: Sequence[PropertyFile] | Absent = ABSENT,
-        output_parameters: Sequence[OutputParameter] | Absent = ABSENT,
-        display_name: str | Absent = ABSENT,
-        description: str | Absent = ABSENT,
-        extra: Mapping[str, Value] = EMPTY,
-        **own: Any,
-    ) -> StepHandle:
-        return current().step(
-            self.type,
-            name,
-            depends_on=depends_on,
-            retry_policies=retry_policies,
-            cache_config=cache_config,
-            property_files=property_files,
-            output_parameters=output_parameters,
-            display_name=display_name,
-            description=description,
-            extra=extra,
-            **own,
-        )
+Args:
+    name: the step's name, which its task run gets.
+    arguments: the step's ``Arguments``; may hold ``parameter("X")``, ``join(…)``,
+        ``json_get(…)``, ``other.properties.A.B["c"]``. Each reference makes the step wait for
+        the other one.
+    depends_on: steps, or their names, that come first without handing data on.
+    backend: ``aws`` or ``local``; default: that of ``begin``, SAGEBRIDGE_BACKEND, or ``aws``.
+    aws_credentials: an AwsCredentials block, or its name; default: boto3's own chain.
+    role_arn: the role of jobs whose arguments name none.
+    own: other settings, and members of this step type, such as ``function_arn`` of a Lambda.
+"""
 
 
-processing = StepFunction("Processing")
-training = StepFunction("Training")
-tuning = StepFunction("Tuning")
-auto_ml = StepFunction("AutoML")
-model = StepFunction("Model")
-register_model = StepFunction("RegisterModel")
-transform = StepFunction("Transform")
-fail = StepFunction("Fail")
-lambda_ = StepFunction("Lambda")
-callback = StepFunction("Callback")
-clarify_check = StepFunction("ClarifyCheck")
-quality_check = StepFunction("QualityCheck")
-emr = StepFunction("EMR")
-emr_serverless = StepFunction("EMRServerless")
-endpoint = StepFunction("Endpoint")
-endpoint_config = StepFunction("EndpointConfig")
-inference_component = StepFunction("InferenceComponent")
+def _function(row: StepType) -> Callable[..., StepHandle]:
+    """``processing("Name", arguments={…})``: one step of the flow, of the type of ``row``."""
+
+    @show_arguments(*STEP_ARGUMENTS, *own_arguments(row.members))
+    def add(name: str, **own: Any) -> StepHandle:
+        return current().step(row.name, name, **own)
+
+    add.__name__ = add.__qualname__ = row.function
+    add.__doc__ = row.summary + _ARGUMENTS
+    return add
+
+
+FUNCTIONS = {
+    row.function: _function(row) for row in OPERATOR_TYPES.values() if row.name != "Condition"
+}
+globals().update(FUNCTIONS)
 
 
 def condition(
     name: str, *, conditions: Sequence[Condition] | Absent = ABSENT, **more: Any
 ) -> ConditionHandle:
     """A Condition: steps made in ``with check.met():`` run where all ``conditions`` hold."""
-    check = StepFunction("Condition")(name, conditions=conditions, **more)
+    check = current().step("Condition", name, conditions=conditions, **more)
     assert isinstance(check, ConditionHandle)
     return check
 
 
 def step(type: str, name: str, **arguments: Any) -> StepHandle:
     """A step of a type that has no function of its own; it is kept, and fails when it is run."""
-    return StepFunction(type)(name, **arguments)
+    return current().step(type, name, **arguments)
 
 
 def python(

@@ -1,24 +1,26 @@
-"""What each step type is, once, for every engine and backend.
+"""How each step type runs, once, for every engine and backend.
 
-A type is one small module and one line here. ``JOB_TYPES`` are those that make something on AWS;
-Condition and Fail make nothing.
+A module here that makes something on AWS describes it as ``STEP``. Condition and Fail make nothing.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
+from pkgutil import iter_modules
+
 from sagebridge.model.code_steps import CarriedStep
 from sagebridge.model.pipeline import Step
+from sagebridge.model.step_types import STEP_TYPES
 from sagebridge_operators.steps.job_type import JobType
-from sagebridge_operators.steps.model import MODEL
-from sagebridge_operators.steps.processing import PROCESSING
-from sagebridge_operators.steps.register_model import REGISTER_MODEL
-from sagebridge_operators.steps.training import TRAINING
-from sagebridge_operators.steps.transform import TRANSFORM
 
+_MODULES = [import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__)]
 JOB_TYPES: dict[str, JobType] = {
-    job.type: job for job in (PROCESSING, TRAINING, TRANSFORM, MODEL, REGISTER_MODEL)
+    module.STEP.type: module.STEP for module in _MODULES if hasattr(module, "STEP")
 }
-RUNNABLE = frozenset((*JOB_TYPES, "Condition", "Fail"))
+"""The types that a module describes. A type that makes something and is missing cannot run yet."""
+RUNNABLE = frozenset(
+    (*JOB_TYPES, *(row.name for row in STEP_TYPES.values() if row.makes == "nothing"))
+)
 
 
 def why_not_runnable(step: Step) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sagebridge_operators.steps.job_type import JobType
 
-MODEL = JobType(
+STEP = JobType(
     type="Model",
     create="create_model",
     describe="describe_model",

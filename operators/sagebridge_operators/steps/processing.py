@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sagebridge_operators.steps.job_type import JobType
 
-PROCESSING = JobType(
+STEP = JobType(
     type="Processing",
     create="create_processing_job",
     describe="describe_processing_job",

@@ -52,7 +52,7 @@ def ensure_group(client: Any, group: str) -> None:
                 raise
 
 
-REGISTER_MODEL = RegisterModel(
+STEP = RegisterModel(
     type="RegisterModel",
     create="create_model_package",
     describe="describe_model_package",

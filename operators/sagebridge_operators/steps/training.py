@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sagebridge_operators.steps.job_type import JobType
 
-TRAINING = JobType(
+STEP = JobType(
     type="Training",
     create="create_training_job",
     describe="describe_training_job",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sagebridge_operators.steps.job_type import JobType
 
-TRANSFORM = JobType(
+STEP = JobType(
     type="Transform",
     create="create_transform_job",
     describe="describe_transform_job",

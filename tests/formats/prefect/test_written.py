@@ -16,6 +16,7 @@ from sagebridge.errors import NestedTooDeep
 from sagebridge.formats.prefect.reader import read
 from sagebridge.formats.prefect.writer import write
 from sagebridge.model.pipeline import Pipeline
+from sagebridge.model.step_types import OPERATOR_TYPES
 from sagebridge.model.values import same
 from tests import strategies
 from tests.formats.test_airflow_writer import NAMES, WORDS, distinct, processing
@@ -78,8 +79,8 @@ def test_texts_stay_texts(word: str, tmp_path: Path) -> None:
 def test_no_argument_hides_what_a_file_may_import(tmp_path: Path) -> None:
     room = Path(__file__).parents[3] / "operators" / "sagebridge_operators" / "prefect"
     module = ast.parse((room / "__init__.py").read_text())
-    imported = [node for node in module.body if isinstance(node, ast.ImportFrom)]
-    names = {alias.name for node in imported for alias in node.names}
+    (exported,) = [node.value for node in module.body if isinstance(node, ast.Assign)]
+    names = {*ast.literal_eval(exported), *(row.function for row in OPERATOR_TYPES.values())}
     assert {"OutputParameter", "lambda_", "begin"} <= names
     raw = {
         "Version": "2020-12-01",

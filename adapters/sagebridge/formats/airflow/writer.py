@@ -29,12 +29,12 @@ from sagebridge.formats.python.step_calls import (
     import_from,
     indented,
 )
-from sagebridge.formats.step_forms import FORMS
 from sagebridge.model.code_steps import CarriedStep, PythonStep
 from sagebridge.model.graph import hidden_failures, in_order
 from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
+from sagebridge.model.step_types import OPERATOR_TYPES
 from sagebridge.model.values import ABSENT
 
 PACKAGE = "sagebridge_operators.airflow"
@@ -54,7 +54,7 @@ class DagFile:
         self.pipeline = pipeline
         self.losses = losses_by_step(pipeline, "airflow")
         self.task_ids = task_ids(pipeline)
-        operators = (form.operator for form in FORMS.values())
+        operators = (row.operator for row in OPERATOR_TYPES.values())
         self.functions = Functions(pipeline)
         self.names = Names(reserved=self.functions.names.union(operators, AIRFLOW_WORDS))
         self.steps = StepSource(self.names)
@@ -122,16 +122,16 @@ class DagFile:
         yield step.name, ast.Assign([ast.Name(variable, ast.Store())], built, lineno=0)
 
     def _operator(self, step: Step) -> ast.expr:
-        form = None if isinstance(step, CarriedStep) else FORMS.get(step.type)
+        row = None if isinstance(step, CarriedStep) else OPERATOR_TYPES.get(step.type)
         task_id = self.task_ids[step.name]
         keywords: dict[str, ast.expr] = {"task_id": ast.Constant(task_id)}
         if task_id != step.name or "." in task_id:
             keywords["step_name"] = ast.Constant(step.name)
-        name = form.operator if form else "StepOperator"
+        name = row.operator if row else "StepOperator"
         if isinstance(step, CarriedStep):
             name = "PythonStepOperator" if isinstance(step, PythonStep) else "ShellStepOperator"
             keywords.update(self._carried(step))
-        elif form is None:
+        elif row is None:
             keywords["step_type"] = ast.Constant(step.type)
         branches = dict(self._branches(step)) if isinstance(step, ConditionStep) else {}
         keywords.update(self.steps.arguments(step, branches))

@@ -8,8 +8,8 @@ from typing import Any
 
 from sagebridge.authoring.pipeline_builder import PipelineBuilder, StepHandle
 from sagebridge.formats.python.function_source import of_definition
-from sagebridge.formats.step_forms import FORMS
 from sagebridge.model import conditions, expressions, pipeline, values
+from sagebridge.model.step_types import OPERATOR_TYPES
 
 PACKAGE = "sagebridge_operators.prefect"
 STOP_JOBS = object()
@@ -41,7 +41,7 @@ def words(builder: PipelineBuilder, source: str) -> dict[str, Any]:
         *(getattr(pipeline, name) for name in _RECORDS),
     )
     return {
-        **{form.function: function(form.type) for form in FORMS.values()},
+        **{row.function: function(row.name) for row in OPERATOR_TYPES.values()},
         **{one.__name__: one for one in plain},
         "ABSENT": values.ABSENT,
         "execution": expressions.execution,

@@ -27,11 +27,11 @@ from sagebridge.formats.python.step_calls import (
     import_from,
     indented,
 )
-from sagebridge.formats.step_forms import FORMS
 from sagebridge.model.code_steps import CarriedStep, PythonStep
 from sagebridge.model.graph import in_order
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
+from sagebridge.model.step_types import OPERATOR_TYPES
 from sagebridge.model.values import ABSENT
 
 PACKAGE = "sagebridge_operators.prefect"
@@ -88,7 +88,7 @@ class FlowFile:
         self.pipeline = pipeline
         self.name = pipeline.name or "pipeline"
         self.losses = losses_by_step(pipeline, "prefect")
-        functions = (form.function for form in FORMS.values())
+        functions = (row.function for row in OPERATOR_TYPES.values())
         reserved = frozenset((*functions, *PREFECT_WORDS))
         self.arguments, self.details = arguments_of(pipeline.declared, reserved)
         own = [argument.name for argument in self.arguments]
@@ -195,8 +195,8 @@ class FlowFile:
             what, _ = self.steps.carried(step, self.functions)
             yield self.names.use("python" if isinstance(step, PythonStep) else "shell")
             yield from (name, what)
-        elif (form := FORMS.get(step.type)) is not None:
-            yield from (self.names.use(form.function), name)
+        elif (row := OPERATOR_TYPES.get(step.type)) is not None:
+            yield from (self.names.use(row.function), name)
         else:
             yield from (self.names.use("step"), ast.Constant(step.type), name)
 

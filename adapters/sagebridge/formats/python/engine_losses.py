@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from sagebridge.formats.step_forms import FORMS
 from sagebridge.model.code_steps import CarriedStep
 from sagebridge.model.conditions import UnknownCondition, operands
 from sagebridge.model.display import shown
@@ -13,6 +12,7 @@ from sagebridge.model.expressions import VARIABLES, Get, unknown_function
 from sagebridge.model.losses import Loss, Severity
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
 from sagebridge.model.pointers import step_pointers
+from sagebridge.model.step_types import OPERATOR_TYPES
 from sagebridge.model.values import Value
 from sagebridge.model.visit import escape, located, nodes
 
@@ -41,7 +41,7 @@ def losses_by_step(pipeline: Pipeline, target: str) -> dict[str, tuple[Loss, ...
 
 def _losses(step: Step, pointer: str, target: str) -> Iterator[Loss]:
     name = step.name
-    if step.type not in FORMS and not isinstance(step, CarriedStep):
+    if step.type not in OPERATOR_TYPES and not isinstance(step, CarriedStep):
         what = f"step {name!r} has the type {step.type!r}, which no operator runs"
         yield Loss("unknown-step-type", "changed", f"{pointer}/Type", what, target, _KEPT)
     for position, item in enumerate(step.depends_on or ()):

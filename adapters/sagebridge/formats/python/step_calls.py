@@ -8,13 +8,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any
 
+from sagebridge.authoring.step_arguments import STEP_ARGUMENTS
 from sagebridge.formats.python.function_source import renamed
 from sagebridge.formats.python.source_code import Expressions, Names, array, call, source
-from sagebridge.formats.step_forms import FORMS
 from sagebridge.model.code_steps import CarriedStep, Function, PythonStep
 from sagebridge.model.display import free_name
 from sagebridge.model.losses import CODES, Loss
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
+from sagebridge.model.step_types import OPERATOR_TYPES
 from sagebridge.model.values import ABSENT, EMPTY, Object, key_of
 
 WORDS = (
@@ -74,8 +75,8 @@ class Functions:
 
     def __init__(self, pipeline: Pipeline, taken: Collection[str] = ()) -> None:
         declared = (parameter.name for parameter in pipeline.declared)
-        forms = (word for form in FORMS.values() for word in (form.operator, form.function))
-        self._taken = {*taken, *declared, *forms, *_IMPORTED, *vars(builtins)}
+        types = (word for row in OPERATOR_TYPES.values() for word in (row.operator, row.function))
+        self._taken = {*taken, *declared, *types, *_IMPORTED, *vars(builtins)}
         self._functions: dict[str, Function] = {}
         for step in walk(pipeline):
             if isinstance(step, PythonStep) and step.function.code not in self._functions:
@@ -120,10 +121,10 @@ class StepSource:
         self, step: Step, branches: Mapping[str, ast.expr] | None = None
     ) -> dict[str, ast.expr]:
         """All arguments but the name; ``branches`` are those of a Condition that say its steps."""
-        value, form = self.expressions.value, FORMS.get(step.type)
+        value, row = self.expressions.value, OPERATOR_TYPES.get(step.type)
         extra = dict(step.extra)
         keywords: dict[str, ast.expr] = {}
-        for argument, member in (form.members if form else {}).items():
+        for argument, member in (row.members if row else {}).items():
             if member in extra:
                 keywords[argument] = value(extra.pop(member))
         if isinstance(step, ConditionStep):
@@ -142,20 +143,18 @@ class StepSource:
         return keywords
 
     def _common(self, step: Step) -> Iterator[tuple[str, ast.expr]]:
-        if step.depends_on is not ABSENT:
-            yield "depends_on", array(map(self._dependency, step.depends_on))
-        if step.retry_policies is not ABSENT:
-            yield "retry_policies", array(map(self._record, step.retry_policies))
-        if step.cache is not ABSENT:
-            yield "cache_config", self._record(step.cache)
-        if step.property_files is not ABSENT:
-            yield "property_files", array(map(self._record, step.property_files))
-        if step.output_parameters is not ABSENT:
-            yield "output_parameters", array(map(self._record, step.output_parameters))
-        if step.display_name is not ABSENT:
-            yield "display_name", ast.Constant(step.display_name)
-        if step.description is not ABSENT:
-            yield "description", ast.Constant(step.description)
+        for argument in STEP_ARGUMENTS:
+            if (found := getattr(step, argument.field)) is ABSENT:
+                continue
+            match argument.kind:
+                case "steps":
+                    yield argument.name, array(map(self._dependency, found))
+                case "records":
+                    yield argument.name, array(map(self._record, found))
+                case "record":
+                    yield argument.name, self._record(found)
+                case "text":
+                    yield argument.name, ast.Constant(found)
 
     def _dependency(self, name: str | Object) -> ast.expr:
         if not isinstance(name, str):

@@ -1,4 +1,4 @@
-"""Processing, training and transform jobs: their records, and the supervisors that run them."""
+"""Jobs of every local kind: their records, and the supervisors that run them."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sagebridge_operators.backends.local.api import ApiError, arn
 from sagebridge_operators.backends.local.database import AlreadyExists, NoSuchRecord, Records
 from sagebridge_operators.backends.local.listing import page
-from sagebridge_operators.backends.local.supervised_job import TERMINAL
+from sagebridge_operators.backends.local.local_job_type import (
+    LOCAL_KINDS,
+    LocalJobType,
+    local_job_type,
+)
+from sagebridge_operators.backends.local.supervised_job import TERMINAL, enter
 
 NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
-DAY = 86400
 
 
 def check_name(member: str, name: object) -> str:
@@ -35,53 +38,6 @@ def check_name(member: str, name: object) -> str:
     return name
 
 
-@dataclass(frozen=True, slots=True)
-class JobType:
-    """``defaults`` are the members that the service adds to what it was asked for."""
-
-    kind: str
-    defaults: Mapping[str, Any]
-    summary: tuple[str, ...] = ()
-    undescribed: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        return f"{self.kind}JobName"
-
-    @property
-    def arn(self) -> str:
-        return f"{self.kind}JobArn"
-
-    @property
-    def status(self) -> str:
-        return f"{self.kind}JobStatus"
-
-
-JOB_TYPES = (
-    JobType(
-        "Processing",
-        defaults={"StoppingCondition": {"MaxRuntimeInSeconds": DAY}},
-        summary=("FailureReason", "ExitMessage"),
-    ),
-    JobType(
-        "Training",
-        defaults={
-            "StoppingCondition": {"MaxRuntimeInSeconds": DAY},
-            "EnableNetworkIsolation": False,
-            "EnableInterContainerTrafficEncryption": False,
-            "EnableManagedSpotTraining": False,
-        },
-        summary=("SecondaryStatus",),
-    ),
-    JobType(
-        "Transform",
-        defaults={},
-        summary=("FailureReason",),
-        undescribed=("LastModifiedTime",),
-    ),
-)
-
-
 class Jobs:
     """The jobs of the local backend in the folder ``home``; each method is one API call."""
 
@@ -93,37 +49,36 @@ class Jobs:
         verbs = {"Create": self.create, "Describe": self.describe, "Stop": self.stop}
 
         def bind(
-            call: Callable[[JobType, Mapping[str, Any]], dict[str, Any]], job: JobType
+            call: Callable[[LocalJobType, Mapping[str, Any]], dict[str, Any]], kind: str
         ) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
-            return lambda request: call(job, request)
+            return lambda request: call(local_job_type(kind), request)
 
         named = {
-            f"{verb}{job.kind}Job": bind(call, job)
+            f"{verb}{kind}Job": bind(call, kind)
             for verb, call in verbs.items()
-            for job in JOB_TYPES
+            for kind in LOCAL_KINDS
         }
-        return named | {f"List{job.kind}Jobs": bind(self.list, job) for job in JOB_TYPES}
+        return named | {f"List{kind}Jobs": bind(self.list, kind) for kind in LOCAL_KINDS}
 
-    def create(self, job: JobType, request: Mapping[str, Any]) -> dict[str, Any]:
+    def create(self, job: LocalJobType, request: Mapping[str, Any]) -> dict[str, Any]:
         """Record a job and start its supervisor; the job goes on without its caller."""
         from sagebridge_operators.backends.local import supervisor
 
         name = check_name(job.name, request[job.name])
-        if job.kind == "Transform" and self.records.get("Model", request["ModelName"]) is None:
-            model = arn(self.region, f"model/{request['ModelName']}")
-            raise ApiError("ValidationException", f'Could not find model "{model}".')
+        job.check(request, self.records, self.region)
         now = time.time()
         job_arn = arn(self.region, f"{job.kind.lower()}-job/{name}")
         body = {
             **job.defaults,
             **{member: value for member, value in request.items() if member != "Tags"},
+            **job.expected(request, name),
             job.arn: job_arn,
             job.status: "InProgress",
             "CreationTime": now,
             "LastModifiedTime": now,
         }
-        if job.kind == "Training":
-            body |= _beginning(request, name, now)
+        if job.secondary_statuses:
+            enter(body, "Starting", f"Starting the {job.kind.lower()} job", now)
         with ExitStack() as stack:
             try:
                 with self.records.transaction() as transaction:
@@ -141,7 +96,7 @@ class Jobs:
             supervisor.start(self.home, job.kind, name, self.base, lock)
         return {job.arn: job_arn}
 
-    def describe(self, job: JobType, request: Mapping[str, Any]) -> dict[str, Any]:
+    def describe(self, job: LocalJobType, request: Mapping[str, Any]) -> dict[str, Any]:
         """A job as it is now."""
         body = self._body(job, request[job.name])
         return {
@@ -150,7 +105,7 @@ class Jobs:
             if not member.startswith("_") and member not in job.undescribed
         }
 
-    def stop(self, job: JobType, request: Mapping[str, Any]) -> dict[str, Any]:
+    def stop(self, job: LocalJobType, request: Mapping[str, Any]) -> dict[str, Any]:
         """Ask for a job's end; who waits for it asks Describe."""
         from sagebridge_operators.backends.local import supervisor
 
@@ -165,7 +120,7 @@ class Jobs:
         supervisor.request_stop(self.home, job.kind, name)
         return {}
 
-    def list(self, job: JobType, request: Mapping[str, Any]) -> dict[str, Any]:
+    def list(self, job: LocalJobType, request: Mapping[str, Any]) -> dict[str, Any]:
         """The jobs of a kind, as the request filters and orders them."""
         bodies = [
             body if body[job.status] in TERMINAL else self._body(job, body[job.name])
@@ -181,7 +136,7 @@ class Jobs:
             status=job.status,
         )
 
-    def _body(self, job: JobType, name: str) -> dict[str, Any]:
+    def _body(self, job: LocalJobType, name: str) -> dict[str, Any]:
         from sagebridge_operators.backends.local import supervisor
 
         try:
@@ -190,20 +145,6 @@ class Jobs:
             raise ApiError(
                 "ValidationException", f"Could not find requested job with name: {name}"
             ) from None
-
-
-def _beginning(request: Mapping[str, Any], name: str, now: float) -> dict[str, Any]:
-    message = "Starting the training job"
-    output = request["OutputDataConfig"]
-    model = "model/" if output.get("CompressionType") == "NONE" else "model.tar.gz"
-    place = f"{str(output['S3OutputPath']).rstrip('/')}/{name}/output/{model}"
-    return {
-        "ModelArtifacts": {"S3ModelArtifacts": place},
-        "SecondaryStatus": "Starting",
-        "SecondaryStatusTransitions": [
-            {"Status": "Starting", "StartTime": now, "StatusMessage": message}
-        ],
-    }
 
 
 def ended(home: Path, kind: str, name: str) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 from sagebridge.errors import SagebridgeError
 from sagebridge_operators.backends.local.container import run as run_container
 from sagebridge_operators.backends.local.data_transfer import fetch_source, gunzip, upload_tree
+from sagebridge_operators.backends.local.local_job_type import DAY, LocalJobType
 from sagebridge_operators.backends.local.resource_config import note_instances, resource_config
 from sagebridge_operators.backends.local.supervised_job import Job, JobFailed, Outcome, shorten
 
@@ -108,3 +109,11 @@ def _outputs(job: Job) -> list[tuple[Any, str]]:
             job.note(f"output {name!r}: Continuous upload is done here at the end of the job")
         found.append((folder, s3["S3Uri"]))
     return found
+
+
+JOB = LocalJobType(
+    kind="Processing",
+    run=run,
+    defaults={"StoppingCondition": {"MaxRuntimeInSeconds": DAY}},
+    summary=("FailureReason", "ExitMessage"),
+)

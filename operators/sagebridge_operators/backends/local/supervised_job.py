@@ -14,6 +14,7 @@ from typing import Any
 
 from sagebridge.errors import SagebridgeError
 from sagebridge_operators.backends.local.database import Records
+from sagebridge_operators.backends.local.local_job_type import local_job_type
 from sagebridge_operators.backends.local.store import FolderStore
 
 TERMINAL = ("Completed", "Failed", "Stopped")
@@ -43,12 +44,12 @@ class Outcome:
             body["FailureReason"] = shorten(reason)
         body[f"{kind}JobStatus"] = self.status
         body[f"{kind}EndTime"] = body["LastModifiedTime"] = now
-        if kind == "Training":
+        if local_job_type(kind).secondary_statuses:
             message = self.message or self.fields.get("FailureReason", "")
             enter(body, self.secondary_status or self.status, shorten(message), now)
             body["SecondaryStatusTransitions"][-1]["EndTime"] = now
-            started = body.get("TrainingStartTime", now)
-            body["TrainingTimeInSeconds"] = body["BillableTimeInSeconds"] = max(
+            started = body.get(f"{kind}StartTime", now)
+            body[f"{kind}TimeInSeconds"] = body["BillableTimeInSeconds"] = max(
                 1, round(now - started)
             )
 
@@ -140,14 +141,14 @@ class Job:
             raise JobStopped
 
     def enter(self, status: str, message: str = "") -> None:
-        """Record that work on the job has come so far; for Training, its SecondaryStatus."""
-        now = time.time()
+        """Record that work on the job has come so far, as its SecondaryStatus if it has one."""
+        now, secondary = time.time(), local_job_type(self.kind).secondary_statuses
 
         def change(body: dict[str, Any]) -> None:
             body["LastModifiedTime"] = now
-            if status == "Training" or self.kind != "Training":
+            if status == self.kind or not secondary:
                 body.setdefault(f"{self.kind}StartTime", now)
-            if self.kind == "Training":
+            if secondary:
                 enter(body, status, message, now)
 
         self.records.update(self.kind, self.name, change)
@@ -174,7 +175,7 @@ class Job:
 
 
 def enter(body: dict[str, Any], status: str, message: str, now: float) -> None:
-    """Add a SecondaryStatusTransition to a training job's Describe response."""
+    """Add a SecondaryStatusTransition to a Describe response."""
     transitions = body.setdefault("SecondaryStatusTransitions", [])
     if transitions and "EndTime" not in transitions[-1]:
         transitions[-1]["EndTime"] = now

@@ -21,6 +21,7 @@ import sagebridge
 import sagebridge_operators
 from sagebridge.errors import SagebridgeError
 from sagebridge_operators.backends.local.database import Records
+from sagebridge_operators.backends.local.local_job_type import local_job_type
 from sagebridge_operators.backends.local.supervised_job import (
     TERMINAL,
     Job,
@@ -98,8 +99,8 @@ def request_stop(home: Path, kind: str, name: str) -> dict[str, Any]:
             body.setdefault("_stop", time.time())
             body[f"{kind}JobStatus"] = "Stopping"
             body["LastModifiedTime"] = time.time()
-            if kind == "Training":
-                enter(body, "Stopping", "Stopping the training job", time.time())
+            if local_job_type(kind).secondary_statuses:
+                enter(body, "Stopping", f"Stopping the {kind.lower()} job", time.time())
 
     return Records(home / "records.db").update(kind, name, stopping)
 
@@ -167,13 +168,7 @@ def _claim(records: Records, kind: str, name: str) -> bool:
 
 def _supervise(job: Job) -> Outcome:
     try:
-        if job.kind == "Processing":
-            from sagebridge_operators.backends.local.processing_job import run
-        elif job.kind == "Training":
-            from sagebridge_operators.backends.local.training_job import run
-        else:
-            from sagebridge_operators.backends.local.transform_job import run
-        return run(job)
+        return local_job_type(job.kind).run(job)
     except JobFailed as failure:
         return failure.outcome
     except (SagebridgeError, OSError) as error:

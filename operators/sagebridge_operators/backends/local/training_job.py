@@ -23,6 +23,7 @@ from sagebridge_operators.backends.local.data_transfer import (
     upload_archive,
     upload_tree,
 )
+from sagebridge_operators.backends.local.local_job_type import DAY, LocalJobType
 from sagebridge_operators.backends.local.resource_config import note_instances, resource_config
 from sagebridge_operators.backends.local.supervised_job import Job, JobFailed, Outcome, image_parts
 
@@ -237,3 +238,26 @@ def _upload(job: Job, *, model: bool) -> dict[str, Any]:
         uri = f"{target}/model.tar.gz"
         upload_archive(job, job.place("/opt/ml/model"), uri)
     return {"ModelArtifacts": {"S3ModelArtifacts": uri}}
+
+
+def _expected(request: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The location of the model, which the API describes from the start."""
+    output = request["OutputDataConfig"]
+    model = "model/" if output.get("CompressionType") == "NONE" else "model.tar.gz"
+    place = f"{str(output['S3OutputPath']).rstrip('/')}/{name}/output/{model}"
+    return {"ModelArtifacts": {"S3ModelArtifacts": place}}
+
+
+JOB = LocalJobType(
+    kind="Training",
+    run=run,
+    defaults={
+        "StoppingCondition": {"MaxRuntimeInSeconds": DAY},
+        "EnableNetworkIsolation": False,
+        "EnableInterContainerTrafficEncryption": False,
+        "EnableManagedSpotTraining": False,
+    },
+    expected=_expected,
+    summary=("SecondaryStatus",),
+    secondary_statuses=True,
+)

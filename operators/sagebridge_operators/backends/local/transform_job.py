@@ -9,6 +9,7 @@ from typing import Any
 import sagebridge_operators
 from sagebridge.errors import SagebridgeError
 from sagebridge_operators.backends.local import script_mode
+from sagebridge_operators.backends.local.api import ApiError, arn
 from sagebridge_operators.backends.local.container import run as run_container
 from sagebridge_operators.backends.local.data_transfer import (
     extract,
@@ -17,7 +18,9 @@ from sagebridge_operators.backends.local.data_transfer import (
     gunzip,
     upload_tree,
 )
+from sagebridge_operators.backends.local.database import Records
 from sagebridge_operators.backends.local.inference import PLAN
+from sagebridge_operators.backends.local.local_job_type import LocalJobType
 from sagebridge_operators.backends.local.resource_config import note_instances
 from sagebridge_operators.backends.local.supervised_job import Job, JobFailed, Outcome, image_parts
 
@@ -155,3 +158,18 @@ def _plan(job: Job, program: str, code: str) -> dict[str, Any]:
         "processing": request.get("DataProcessing", {}),
         "files": list(zip(sources, targets, strict=True)),
     }
+
+
+def _check(request: Mapping[str, Any], records: Records, region: str) -> None:
+    if records.get("Model", request["ModelName"]) is None:
+        model = arn(region, f"model/{request['ModelName']}")
+        raise ApiError("ValidationException", f'Could not find model "{model}".')
+
+
+JOB = LocalJobType(
+    kind="Transform",
+    run=run,
+    check=_check,
+    summary=("FailureReason",),
+    undescribed=("LastModifiedTime",),
+)

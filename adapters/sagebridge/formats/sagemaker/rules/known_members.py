@@ -7,6 +7,7 @@ from typing import Any
 
 from sagebridge.formats.sagemaker.rules.definition import Problem
 from sagebridge.model.display import did_you_mean, shown
+from sagebridge.model.step_types import STEP_TYPES
 from sagebridge.model.visit import escape
 
 DEFINITION = frozenset(
@@ -25,48 +26,21 @@ PROPERTY_FILE = frozenset(("PropertyFileName", "OutputName", "FilePath"))
 OUTPUT_PARAMETER = frozenset(("OutputName", "OutputType"))
 BRANCHING = frozenset(("Conditions", "IfSteps", "ElseSteps"))
 
-STEP_TYPES = frozenset(
-    (
-        "AutoML",
-        "Callback",
-        "ClarifyCheck",
-        "Condition",
-        "EMR",
-        "EMRServerless",
-        "Endpoint",
-        "EndpointConfig",
-        "Fail",
-        "InferenceComponent",
-        "Lambda",
-        "Lineage",
-        "Model",
-        "Processing",
-        "QualityCheck",
-        "RegisterModel",
-        "Training",
-        "Transform",
-        "Tuning",
-    )
-)
-JOBS = frozenset(("Processing", "Training", "Tuning", "AutoML", "Transform"))
-CHECKS = frozenset(("ClarifyCheck", "QualityCheck"))
 EVERY_STEP = frozenset(("Name", "Type", "Arguments", "DependsOn", "DisplayName", "Description"))
+
+
+def _some_steps() -> Iterator[tuple[str, str]]:
+    for row in STEP_TYPES.values():
+        for member in (*row.takes, *row.members.values()):
+            if member not in row.ignored:
+                yield member, row.name
+
+
 SOME_STEPS: Mapping[str, frozenset[str]] = {
-    "CacheConfig": JOBS | CHECKS | {"EMR", "EMRServerless", "Lambda", "Callback"},
-    "RetryPolicies": JOBS | CHECKS | {"Model", "RegisterModel", "EMR", "EMRServerless"},
-    "PropertyFiles": frozenset(("Processing",)),
-    "OutputParameters": frozenset(("Lambda", "Callback")),
-    "FunctionArn": frozenset(("Lambda",)),
-    "SqsQueueUrl": frozenset(("Callback",)),
-    "CheckType": CHECKS,
-    "SkipCheck": CHECKS,
-    "FailOnViolation": CHECKS,
-    "RegisterNewBaseline": CHECKS,
-    "ModelPackageGroupName": CHECKS,
-    "SuppliedBaselineConstraints": CHECKS,
-    "SuppliedBaselineStatistics": frozenset(("QualityCheck",)),
-    "ModelName": frozenset(("ClarifyCheck",)),
+    member: frozenset(type_ for one, type_ in _some_steps() if one == member)
+    for member, _ in _some_steps()
 }
+"""The step types on which each of the other members has an effect."""
 
 
 def unknown_members(

@@ -17,6 +17,7 @@ from sagebridge.formats.sagemaker.rules.definition import (
 from sagebridge.formats.sagemaker.rules.known_members import CACHE, RETRY_POLICY, unknown_members
 from sagebridge.model.display import did_you_mean, shown
 from sagebridge.model.durations import parse_duration
+from sagebridge.model.step_types import STEP_TYPES
 
 EXCEPTION_TYPES = (
     "Step.SERVICE_FAULT",
@@ -26,7 +27,9 @@ EXCEPTION_TYPES = (
     "SageMaker.RESOURCE_LIMIT",
     "Emr.RESOURCE_LIMIT",
 )
-_NO_JOB = frozenset(("Model", "RegisterModel"))
+_NO_JOB = frozenset(
+    row.name for row in STEP_TYPES.values() if row.makes != "job" and "RetryPolicies" in row.takes
+)
 _LIMITS: tuple[tuple[str, float | None, bool], ...] = (
     ("IntervalSeconds", 43200, False),
     ("BackoffRate", None, False),

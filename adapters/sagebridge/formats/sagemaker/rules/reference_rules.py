@@ -13,6 +13,7 @@ from sagebridge.formats.sagemaker.rules.definition import (
     nested,
     objects,
 )
+from sagebridge.formats.sagemaker.rules.known_members import SOME_STEPS
 from sagebridge.formats.sagemaker.rules.step_rules import processing_names, there
 from sagebridge.model.display import did_you_mean, shown
 from sagebridge.model.expressions import VARIABLES, Get, Key, Member
@@ -115,7 +116,9 @@ def _check_output(step: Place, target: Place, reference: Reference) -> Iterator[
     pointer, get = reference
     names: list[str] | None = None
     match get.tokens[1:]:
-        case (Member("OutputParameters"), Key(wanted), *_) if target.type in ("Lambda", "Callback"):
+        case (Member("OutputParameters"), Key(wanted), *_) if (
+            target.type in SOME_STEPS["OutputParameters"]
+        ):
             names = [
                 raw["OutputName"]
                 for _, raw in objects(target.raw.get("OutputParameters"), "")

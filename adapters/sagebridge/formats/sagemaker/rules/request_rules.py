@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sagebridge.formats.sagemaker.rules.definition import (
@@ -14,27 +14,29 @@ from sagebridge.formats.sagemaker.rules.definition import (
     wrong_option,
 )
 from sagebridge.model.display import shown
+from sagebridge.model.step_types import STEP_TYPES
 
 _FLAGS = ("SkipCheck", "FailOnViolation", "RegisterNewBaseline")
 _MOST_OUTPUTS = 50
 _REFUSED = {
-    "AutoML": ("ModelDeployConfig", "GenerateCandidateDefinitionsOnly"),
     "cluster": ("Name", "Steps", "AutoTerminationPolicy"),
     "instances": ("KeepJobFlowAliveWhenNoSteps", "TerminationProtected"),
 }
-"""Members that the guide rules out: the service says them itself."""
-_REQUIRED = {"EMR": ("StepConfig", "HadoopJarStep", "Jar"), "EMRServerless": ("JobConfig",)}
+"""Members of a cluster that the guide rules out: the service sets them itself."""
 
 
 def check_requests(definition: Definition) -> Iterator[Problem]:
     for step in definition.steps:
         yield from _check_outputs(step)
-        if step.type in ("ClarifyCheck", "QualityCheck"):
+        if (row := STEP_TYPES.get(step.type)) is None:
+            continue
+        if row.check_types:
             yield from _check_flags(step)
+        yield from _refused(step, row.refused, step.arguments, step.at("Arguments"))
         if step.type == "AutoML":
             yield from _check_auto_ml(step)
-        if step.type in _REQUIRED and isinstance(step.raw.get("Arguments"), dict):
-            yield from _check_required(step)
+        if isinstance(step.raw.get("Arguments"), dict):
+            yield from _check_required(step, row.required_path)
         if step.type == "EMR":
             yield from _check_emr(step)
 
@@ -59,7 +61,6 @@ def _check_flags(step: Place) -> Iterator[Problem]:
 
 
 def _check_auto_ml(step: Place) -> Iterator[Problem]:
-    yield from _refused(step, "AutoML", step.arguments, step.at("Arguments"))
     config = step.arguments.get("AutoMLJobConfig")
     mode = config.get("Mode", "ENSEMBLING") if isinstance(config, dict) else "ENSEMBLING"
     if isinstance(mode, str) and mode != "ENSEMBLING":
@@ -70,11 +71,11 @@ def _check_auto_ml(step: Place) -> Iterator[Problem]:
         )
 
 
-def _check_required(step: Place) -> Iterator[Problem]:
+def _check_required(step: Place, path: Sequence[str]) -> Iterator[Problem]:
     """The members of one inside the other that the job cannot be without."""
     inside: Any = step.arguments
     pointer = step.at("Arguments")
-    for name in _REQUIRED[step.type]:
+    for name in path:
         if not isinstance(inside, dict) or is_expression(inside):
             return
         if name not in inside:
@@ -95,11 +96,11 @@ def _check_emr(step: Place) -> Iterator[Problem]:
             f"EMR step {step.label} has ExecutionRoleArn, which goes with ClusterId only",
         )
     pointer = f"{pointer}/ClusterConfig"
-    yield from _refused(step, "cluster", config, pointer)
+    yield from _refused(step, _REFUSED["cluster"], config, pointer)
     instances = config.get("Instances")
     if isinstance(instances, dict) and not is_expression(instances):
         pointer = f"{pointer}/Instances"
-        yield from _refused(step, "instances", instances, pointer)
+        yield from _refused(step, _REFUSED["instances"], instances, pointer)
         kinds = ("InstanceGroups", "InstanceFleets")
         given = [kind for kind in kinds if kind in instances]
         if len(given) == 2 or not (given or "MasterInstanceType" in instances):
@@ -111,8 +112,10 @@ def _check_emr(step: Place) -> Iterator[Problem]:
             )
 
 
-def _refused(step: Place, where: str, given: Mapping[str, Any], pointer: str) -> Iterator[Problem]:
-    for name in _REFUSED[where]:
+def _refused(
+    step: Place, names: Sequence[str], given: Mapping[str, Any], pointer: str
+) -> Iterator[Problem]:
+    for name in names:
         if name in given:
             yield Problem(
                 "unsupported-argument",

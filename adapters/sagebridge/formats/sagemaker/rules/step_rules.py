@@ -23,21 +23,11 @@ from sagebridge.formats.sagemaker.rules.known_members import (
     OUTPUT_PARAMETER,
     PROPERTY_FILE,
     SOME_STEPS,
-    STEP_TYPES,
     unknown_members,
 )
 from sagebridge.model.display import did_you_mean, shown
+from sagebridge.model.step_types import STEP_TYPES
 
-_CHECK_TYPES = {
-    "QualityCheck": ("DATA_QUALITY", "MODEL_QUALITY"),
-    "ClarifyCheck": ("DATA_BIAS", "MODEL_BIAS", "MODEL_EXPLAINABILITY"),
-}
-_ONE_OF = {
-    "EMR": ("ClusterId", "ClusterConfig"),
-    "EMRServerless": ("ApplicationId", "ApplicationConfig"),
-    "Tuning": ("TrainingJobDefinition", "TrainingJobDefinitions"),
-}
-_TARGETS = {"Lambda": "FunctionArn", "Callback": "SqsQueueUrl"}
 _OUTPUT_TYPES = ("String", "Integer", "Boolean", "Float")
 _TEXT_LIMITS = {"DisplayName": 256, "Description": 3072}
 
@@ -128,7 +118,7 @@ def _check_members(step: Place) -> Iterator[Problem]:
 
 def _check_arguments(step: Place) -> Iterator[Problem]:
     if "Arguments" not in step.raw:
-        if step.type not in _TARGETS:
+        if not STEP_TYPES[step.type].required:
             message = f"{step.type} step {step.label} has no Arguments"
             yield Problem("missing-arguments", step.pointer, message)
         return
@@ -136,8 +126,7 @@ def _check_arguments(step: Place) -> Iterator[Problem]:
     if not isinstance(arguments, dict):
         yield wrong_type(pointer, f"Arguments of step {step.label}", "an object", arguments)
         return
-    if step.type in _ONE_OF:
-        names = _ONE_OF[step.type]
+    if names := STEP_TYPES[step.type].one_of:
         given = [name for name in names if name in arguments]
         if len(given) != 1:
             found = "has both" if given else "has neither"
@@ -187,21 +176,19 @@ def _check_texts(step: Place) -> Iterator[Problem]:
             )
 
 
-def _check_target(step: Place) -> Iterator[Problem]:
-    name = _TARGETS.get(step.type)
-    if name is None:
-        return
-    if name not in step.raw:
-        message = f"{step.type} step {step.label} has no {name}"
-        yield Problem("missing-member", step.pointer, message)
-    elif not isinstance(step.raw[name], str):
-        found = step.raw[name]
-        yield wrong_type(step.at(name), f"{name} of step {step.label}", "a plain string", found)
+def _check_required(step: Place) -> Iterator[Problem]:
+    for name in STEP_TYPES[step.type].required:
+        if name not in step.raw:
+            message = f"{step.type} step {step.label} has no {name}"
+            yield Problem("missing-member", step.pointer, message)
+        elif not isinstance(step.raw[name], str):
+            what, found = f"{name} of step {step.label}", step.raw[name]
+            yield wrong_type(step.at(name), what, "a plain string", found)
 
 
 def _check_check(step: Place) -> Iterator[Problem]:
-    expected = _CHECK_TYPES.get(step.type)
-    if expected is None:
+    expected = STEP_TYPES[step.type].check_types
+    if not expected:
         return
     if "CheckType" not in step.raw:
         yield Problem(
@@ -282,7 +269,7 @@ def _check_named(step: Place, member: str, key: str, duplicate: str) -> Iterator
 
 
 _OF_TYPES: tuple[Callable[[Place], Iterator[Problem]], ...] = (
-    _check_target,
+    _check_required,
     _check_check,
     _check_property_files,
     _check_output_parameters,

@@ -1,0 +1,126 @@
+"""The arguments that every step has in Python: in operators, flow functions and written files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from inspect import Parameter, signature
+from typing import Any, Literal, TypeVar
+
+from sagebridge.model.expressions import Properties, RunTime, plain, stated
+from sagebridge.model.pipeline import ConditionStep, Step
+from sagebridge.model.step_types import OPERATOR_TYPES
+from sagebridge.model.values import ABSENT, EMPTY
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class StepArgument:
+    """``field`` is the field of :class:`Step`; ``kind`` says how the two convert."""
+
+    name: str
+    field: str
+    kind: Literal["name", "text", "value", "steps", "record", "records"]
+    annotation: str
+    default: Any = ABSENT
+
+    def read(self, given: Any) -> Any:
+        """The field of the model from what a file gives. Raises TypeError."""
+        match self.kind:
+            case "value":
+                return stated(given)
+            case "steps" if isinstance(given, str):
+                raise TypeError(f"{self.name} is a list of steps, found {given!r}")
+            case "steps" | "records" if given is not ABSENT:
+                return tuple(given) if self.kind == "records" else tuple(map(_dependency, given))
+        return given
+
+    @property
+    def parameter(self) -> Parameter:
+        """The argument in a signature: all but the name are given by keyword."""
+        return Parameter(
+            self.name,
+            Parameter.POSITIONAL_OR_KEYWORD if self.kind == "name" else Parameter.KEYWORD_ONLY,
+            default=self.default,
+            annotation=self.annotation,
+        )
+
+
+STEP_ARGUMENTS = (
+    StepArgument("name", "name", "name", "str", Parameter.empty),
+    StepArgument("arguments", "arguments", "value", "Value"),
+    StepArgument("depends_on", "depends_on", "steps", "Sequence[str | Mapping | Step] | Absent"),
+    StepArgument("retry_policies", "retry_policies", "records", "Sequence[RetryPolicy] | Absent"),
+    StepArgument("cache_config", "cache", "record", "CacheConfig | Absent"),
+    StepArgument("property_files", "property_files", "records", "Sequence[PropertyFile] | Absent"),
+    StepArgument(
+        "output_parameters", "output_parameters", "records", "Sequence[OutputParameter] | Absent"
+    ),
+    StepArgument("display_name", "display_name", "text", "str | Absent"),
+    StepArgument("description", "description", "text", "str | Absent"),
+    StepArgument("extra", "extra", "value", "Mapping[str, Value]", EMPTY),
+)
+"""In the order in which files are written."""
+
+
+def read_arguments(given: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a :class:`Step` after its name, taken out of ``given``. Raises TypeError."""
+    return {one.field: one.read(given.pop(one.name, one.default)) for one in STEP_ARGUMENTS[1:]}
+
+
+def write_arguments(step: Step) -> dict[str, Any]:
+    """The arguments that make the step again."""
+    return {one.name: getattr(step, one.field) for one in STEP_ARGUMENTS}
+
+
+def own_arguments(names: Iterable[str]) -> tuple[StepArgument, ...]:
+    """The arguments for the members of one step type."""
+    return tuple(StepArgument(name, "extra", "value", "Value") for name in names)
+
+
+def show_arguments(*arguments: StepArgument) -> Callable[[_Function], _Function]:
+    """Show ``arguments`` in the signature of a function that takes them as ``**kwargs``.
+
+    Airflow reads the signature of ``__init__`` for ``default_args`` and ``partial``.
+    """
+
+    def decorate(function: _Function) -> _Function:
+        shown = signature(function)
+        own = list(shown.parameters.values())
+        added = [one.parameter for one in arguments if one.name not in shown.parameters]
+        ordered = sorted([*own, *added], key=lambda parameter: parameter.kind)
+        vars(function)["__signature__"] = shown.replace(parameters=ordered)
+        return function
+
+    return decorate
+
+
+def make_step(type_: str, name: str, **given: Any) -> Step:
+    """A step of the model from the arguments of its function. Raises TypeError for others."""
+    members = OPERATOR_TYPES[type_].members if type_ in OPERATOR_TYPES else {}
+    if type_ == "Condition":
+        given.setdefault("arguments", EMPTY)
+    if type_ == "Fail" and (message := given.pop("error_message", ABSENT)) is not ABSENT:
+        given["arguments"] = {"ErrorMessage": message}
+    more = {members[one]: given.pop(one) for one in list(given) if one in members}
+    given["extra"] = {**given.get("extra", EMPTY), **more}
+    common = read_arguments(given)
+    branching: dict[str, Any] = {}
+    if type_ == "Condition":
+        conditions = given.pop("conditions", ABSENT)
+        branching["conditions"] = conditions if conditions is ABSENT else tuple(conditions)
+        branching["if_steps"] = given.pop("if_steps", ())
+        branching["else_steps"] = given.pop("else_steps", ())
+    if given:
+        raise TypeError(f"a {type_} step has no argument {next(iter(given))!r}")
+    class_ = ConditionStep if type_ == "Condition" else Step
+    return class_(name, type_, **common, **branching)
+
+
+def _dependency(step: Any) -> Any:
+    """The name of a step, or a member of DependsOn as it is."""
+    properties = None if isinstance(step, RunTime) else getattr(step, "properties", None)
+    if isinstance(properties, Properties):
+        return properties._get.name
+    return plain(step)

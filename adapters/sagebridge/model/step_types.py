@@ -1,0 +1,212 @@
+"""The step types: one row per type, which readers, writers, rules and operators follow.
+
+A new step type is a row here and a module in ``sagebridge_operators/steps/``; if jobs of the type
+also run on this machine, a module in ``sagebridge_operators/backends/local/``.
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepType:
+    """One type of step.
+
+    Attributes:
+        summary: the docstring of its operator and its Prefect function; names the AWS call.
+        makes: what a run of the step leaves on AWS. ``nothing`` runs without an AWS call.
+        members: Python arguments for members next to ``Arguments``, such as ``function_arn`` for
+            ``FunctionArn``.
+        required: those of these members that a step must have; it may then omit ``Arguments``.
+        ignored: those of these members that have no effect.
+        takes: the members shared with other types (``CacheConfig``, ``RetryPolicies``,
+            ``PropertyFiles``, ``OutputParameters``) that have an effect.
+        check_types: the values of ``CheckType``; empty if the step is not a check.
+        one_of: members of ``Arguments`` of which exactly one is given.
+        required_path: members of ``Arguments``, each inside the one before, that must be there.
+        refused: members of ``Arguments`` that the service sets itself.
+        list_keys: the member that names an item, for each list in the Describe response.
+        console_page: the page of its jobs in the SageMaker console.
+        results: what ``run`` prints of a step that succeeded: label to path in the Describe
+            response. A folder's local path is printed too.
+        has_operator: if False, DAGs and flows declare the step with ``StepOperator`` and ``step``.
+    """
+
+    name: str
+    summary: str
+    makes: Literal["job", "resource", "call", "nothing"] = "job"
+    members: Mapping[str, str] = field(default_factory=dict)
+    required: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
+    check_types: tuple[str, ...] = ()
+    one_of: tuple[str, ...] = ()
+    required_path: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    list_keys: Mapping[str, str] = field(default_factory=dict)
+    console_page: str | None = None
+    results: Mapping[str, str] = field(default_factory=dict)
+    has_operator: bool = True
+
+    @property
+    def operator(self) -> str:
+        """The name of the Airflow operator."""
+        return f"{self.name}Operator"
+
+    @property
+    def function(self) -> str:
+        """The name of the Prefect function, with ``_`` appended to a keyword of Python."""
+        words = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", self.name).lower()
+        return f"{words}_" if keyword.iskeyword(words) else words
+
+
+_CHECK_MEMBERS = {
+    "check_type": "CheckType",
+    "skip_check": "SkipCheck",
+    "fail_on_violation": "FailOnViolation",
+    "register_new_baseline": "RegisterNewBaseline",
+    "model_package_group_name": "ModelPackageGroupName",
+    "supplied_baseline_statistics": "SuppliedBaselineStatistics",
+    "supplied_baseline_constraints": "SuppliedBaselineConstraints",
+}
+_ROWS = (
+    StepType(
+        name="Processing",
+        summary="A Processing step: CreateProcessingJob.",
+        takes=("CacheConfig", "RetryPolicies", "PropertyFiles"),
+        list_keys={"Outputs": "OutputName", "ProcessingInputs": "InputName"},
+        console_page="processing-jobs",
+    ),
+    StepType(
+        name="Training",
+        summary="A Training step: CreateTrainingJob.",
+        takes=("CacheConfig", "RetryPolicies"),
+        list_keys={"FinalMetricDataList": "MetricName", "InputDataConfig": "ChannelName"},
+        console_page="jobs",
+        results={"model artifact": "ModelArtifacts.S3ModelArtifacts"},
+    ),
+    StepType(
+        name="Tuning",
+        summary="A Tuning step: CreateHyperParameterTuningJob.",
+        takes=("CacheConfig", "RetryPolicies"),
+        one_of=("TrainingJobDefinition", "TrainingJobDefinitions"),
+    ),
+    StepType(
+        name="AutoML",
+        summary="An AutoML step: CreateAutoMLJob.",
+        takes=("CacheConfig", "RetryPolicies"),
+        refused=("ModelDeployConfig", "GenerateCandidateDefinitionsOnly"),
+    ),
+    StepType(
+        name="Model",
+        summary="A Model step: CreateModel.",
+        makes="resource",
+        takes=("RetryPolicies",),
+        console_page="models",
+        results={"model": "ModelArn"},
+    ),
+    StepType(
+        name="RegisterModel",
+        summary="A RegisterModel step: CreateModelPackage.",
+        makes="resource",
+        takes=("RetryPolicies",),
+        results={"model package": "ModelPackageArn", "approval": "ModelApprovalStatus"},
+    ),
+    StepType(
+        name="Transform",
+        summary="A Transform step: CreateTransformJob.",
+        takes=("CacheConfig", "RetryPolicies"),
+        console_page="transform-jobs",
+        results={"predictions": "TransformOutput.S3OutputPath"},
+    ),
+    StepType(
+        name="Condition",
+        summary="A Condition step: a branch on conditions.",
+        makes="nothing",
+    ),
+    StepType(
+        name="Fail",
+        summary="A Fail step: fails the execution with ``error_message``, and is never retried.",
+        makes="nothing",
+    ),
+    StepType(
+        name="Lambda",
+        summary="A Lambda step: invokes ``function_arn`` with the arguments as its event.",
+        makes="call",
+        members={"function_arn": "FunctionArn"},
+        required=("FunctionArn",),
+        takes=("CacheConfig", "OutputParameters"),
+    ),
+    StepType(
+        name="Callback",
+        summary="A Callback step: a message to ``sqs_queue_url``, and a wait for its answer.",
+        makes="call",
+        members={"sqs_queue_url": "SqsQueueUrl"},
+        required=("SqsQueueUrl",),
+        takes=("CacheConfig", "OutputParameters"),
+    ),
+    StepType(
+        name="ClarifyCheck",
+        summary="A ClarifyCheck step: bias of data or model, or explainability.",
+        members={**_CHECK_MEMBERS, "model_name": "ModelName"},
+        ignored=("SuppliedBaselineStatistics",),
+        takes=("CacheConfig", "RetryPolicies"),
+        check_types=("DATA_BIAS", "MODEL_BIAS", "MODEL_EXPLAINABILITY"),
+    ),
+    StepType(
+        name="QualityCheck",
+        summary="A QualityCheck step: data or model quality against a baseline.",
+        members=_CHECK_MEMBERS,
+        takes=("CacheConfig", "RetryPolicies"),
+        check_types=("DATA_QUALITY", "MODEL_QUALITY"),
+    ),
+    StepType(
+        name="EMR",
+        summary="An EMR step on a running cluster, or on one that lives as long as the step.",
+        takes=("CacheConfig", "RetryPolicies"),
+        one_of=("ClusterId", "ClusterConfig"),
+        required_path=("StepConfig", "HadoopJarStep", "Jar"),
+    ),
+    StepType(
+        name="EMRServerless",
+        summary="An EMR Serverless job run.",
+        takes=("CacheConfig", "RetryPolicies"),
+        one_of=("ApplicationId", "ApplicationConfig"),
+        required_path=("JobConfig",),
+    ),
+    StepType(
+        name="Endpoint",
+        summary="An Endpoint step: CreateEndpoint or UpdateEndpoint.",
+        makes="resource",
+    ),
+    StepType(
+        name="EndpointConfig",
+        summary="An EndpointConfig step: CreateEndpointConfig.",
+        makes="resource",
+        list_keys={"ProductionVariants": "VariantName"},
+    ),
+    StepType(
+        name="InferenceComponent",
+        summary="An InferenceComponent step: CreateInferenceComponent.",
+        makes="resource",
+    ),
+    StepType(
+        name="Lineage",
+        summary="A Lineage step: artifacts, contexts, actions and associations.",
+        makes="resource",
+        has_operator=False,
+    ),
+)
+
+STEP_TYPES: Mapping[str, StepType] = MappingProxyType({row.name: row for row in _ROWS})
+"""Every step type in AWS's guide or the SDK."""
+OPERATOR_TYPES: Mapping[str, StepType] = MappingProxyType(
+    {row.name: row for row in _ROWS if row.has_operator}
+)
+"""Those with an Airflow operator and a Prefect function of their own."""

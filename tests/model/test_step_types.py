@@ -1,0 +1,171 @@
+"""Every place that lists step types agrees with the table of step types."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sagebridge.model.step_types import OPERATOR_TYPES, STEP_TYPES, StepType
+from sagebridge_operators import steps
+from sagebridge_operators.backends import local
+from sagebridge_operators.backends.local.local_job_type import LOCAL_KINDS, local_job_type
+from sagebridge_operators.run_errors import NotRunnable
+from sagebridge_operators.steps import JOB_TYPES, RUNNABLE
+
+ROOT = Path(__file__).parent.parent.parent
+PROVIDER = ROOT / "adapters" / "sagebridge" / "formats" / "airflow" / "provider"
+DEFINITIONS = ROOT / "tests" / "definitions"
+KEPT_AS_THEY_COME = {"Athena", "ForEach"}
+"""Types of tests/definitions that are unknown on purpose."""
+
+
+def problems(types: Mapping[str, StepType]) -> list[str]:
+    """Each place that lacks a type of the table, or has one that the table lacks."""
+    shown = {name for name, row in types.items() if row.has_operator}
+    functions = {row.function: name for name, row in types.items()}
+    runs = {name for name, row in types.items() if name in JOB_TYPES or row.makes == "nothing"}
+    described = {STEP_TYPES[name].function: name for name in OPERATOR_TYPES}
+    modules = _modules(local, "_job") - {"supervised"}
+    found = {
+        "README.md (run under Airflow and Prefect)": (_readme(r"\*\*run under Airflow\*\*"), runs),
+        "README.md (other step types)": (_readme("other step types"), types.keys() - runs),
+        "docs/prefect.md": (
+            {described.get(word, word) for word in _functions()},
+            shown,
+        ),
+        "docs/local.md": (
+            set(re.findall(r"^- \*\*(\w+)\*\*", _text("docs/local.md"), re.MULTILINE)),
+            {described.get(name, name) for name in modules} & types.keys(),
+        ),
+        "tests/definitions": (set(_defined()) - KEPT_AS_THEY_COME, shown),
+    }
+    lists = [
+        f"{place} {verb} {name}"
+        for place, (there, wanted) in found.items()
+        for verb, names in (("lacks", wanted - there), ("still has", there - wanted))
+        for name in sorted(names)
+    ]
+    lists += [
+        f"{place} still has {name}"
+        for place, name in (*_provider(), *_steps(), *_local())
+        if name not in types
+    ]
+    return lists + [
+        f"backends/local/{name}_job.py is named after no step type"
+        for name in sorted(modules - functions.keys() - described.keys())
+    ]
+
+
+def _text(name: str) -> str:
+    return (ROOT / name).read_text()
+
+
+def _readme(start: str) -> set[str]:
+    """The types in the row of README.md that starts so."""
+    row = re.search(rf"^\| {start}(.*)$", _text("README.md"), re.MULTILINE)
+    assert row, f"README.md has no row {start}"
+    return set(re.findall(r"\b[A-Z]\w+", row[1])) - {"AWS", "Airflow", "DAG", "Prefect"}
+
+
+def _functions() -> set[str]:
+    row = re.search(r"- One function a step type: (.+?);", _text("docs/prefect.md"), re.DOTALL)
+    assert row, "docs/prefect.md lists no functions"
+    return set(re.findall(r"`(\w+)`", row[1]))
+
+
+def _defined() -> Iterator[str]:
+    for path in DEFINITIONS.glob("*.json"):
+        yield from _types(json.loads(path.read_text()).get("Steps"))
+
+
+def _types(steps: Any) -> Iterator[str]:
+    for step in steps or ():
+        if isinstance(step, dict) and isinstance(step.get("Type"), str):
+            yield step["Type"]
+            arguments = step.get("Arguments") or {}
+            yield from _types(arguments.get("IfSteps"))
+            yield from _types(arguments.get("ElseSteps"))
+
+
+def _provider() -> Iterator[tuple[str, str]]:
+    """The types that operators of the Amazon provider are read as."""
+    positions = {"Step": 1, "ConditionStep": 1, "Simple": 0}
+    for path in sorted(PROVIDER.glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Call(func=ast.Name(name), args=arguments) if name in positions:
+                    match arguments[positions[name]]:
+                        case ast.Constant(str(type_)):
+                            yield f"formats/airflow/provider/{path.name}", type_
+
+
+def _steps() -> Iterator[tuple[str, str]]:
+    return (("steps/", name) for name in JOB_TYPES)
+
+
+def _local() -> Iterator[tuple[str, str]]:
+    return (("backends/local/", name) for name in LOCAL_KINDS)
+
+
+def _modules(package: Any, end: str) -> set[str]:
+    folder = Path(package.__path__[0])
+    return {path.stem.removesuffix(end) for path in folder.glob(f"*{end}.py")}
+
+
+def test_every_place_has_the_types_of_the_table() -> None:
+    assert problems(STEP_TYPES) == []
+
+
+def test_a_missing_row_names_the_places_that_still_have_the_type() -> None:
+    rest = {name: row for name, row in STEP_TYPES.items() if name != "Training"}
+    assert set(problems(rest)) == {
+        "README.md (run under Airflow and Prefect) still has Training",
+        "backends/local/ still has Training",
+        "docs/local.md still has Training",
+        "docs/prefect.md still has Training",
+        "formats/airflow/provider/sagemaker_jobs.py still has Training",
+        "steps/ still has Training",
+        "tests/definitions still has Training",
+    }
+
+
+def test_a_new_row_names_the_places_that_lack_the_type() -> None:
+    row = StepType(name="Compilation", summary="A Compilation step: CreateCompilationJob.")
+    assert set(problems({**STEP_TYPES, "Compilation": row})) == {
+        "README.md (other step types) lacks Compilation",
+        "docs/prefect.md lacks Compilation",
+        "tests/definitions lacks Compilation",
+    }
+
+
+def test_each_module_describes_the_type_that_it_is_named_after() -> None:
+    described = {STEP_TYPES[name].function for name in JOB_TYPES}
+    helpers = {"__init__", "condition", "job_type"}
+    assert _modules(steps, "") - helpers == described
+    assert all(local_job_type(kind).kind == kind for kind in LOCAL_KINDS)
+
+
+def test_what_runs_has_a_module_or_makes_nothing() -> None:
+    """A type that makes something but has no module is carried, and cannot run yet."""
+    assert RUNNABLE - JOB_TYPES.keys() == {"Condition", "Fail"}
+    assert all(STEP_TYPES[name].makes in ("job", "resource") for name in JOB_TYPES)
+    assert set(LOCAL_KINDS) <= {name for name, job in JOB_TYPES.items() if job.stop}
+
+
+def test_an_unknown_local_kind_is_rejected() -> None:
+    with pytest.raises(NotRunnable, match="Tuning jobs on this machine"):
+        local_job_type("Tuning")
+
+
+@pytest.mark.parametrize("row", STEP_TYPES.values(), ids=STEP_TYPES)
+def test_a_row_agrees_with_itself(row: StepType) -> None:
+    members = set(row.members.values())
+    assert {*row.required, *row.ignored} <= members
+    assert set(row.takes) <= {"CacheConfig", "RetryPolicies", "PropertyFiles", "OutputParameters"}
+    assert bool(row.check_types) == ("CheckType" in members)
