@@ -39,13 +39,14 @@ ALLOWED = {
         "import_module(f'prefect.runtime.{part}')",
     ),
     # DAG and flow files are imported in a process of their own.
-    ("sagebridge.formats.airflow.reader", "-m 'sagebridge.formats.airflow.import_dags'"),
-    ("sagebridge.formats.prefect.tracer", "-m 'sagebridge.formats.prefect.import_flows'"),
-    # The one import of sagebridge_operators: most DAG files import it, so it is loaded once for
-    # all of them. It must go: the caller could pass what to load.
+    ("sagebridge.formats.python.import_caller", "-m self.module"),
+    # Most DAG files import the operators: an entry point loads them once for all.
+    ("sagebridge.formats.airflow.import_dags", "entry_points(group=_PRELOAD, name='airflow')"),
+    # A step type is a module, found by its row or in its package.
+    ("sagebridge_operators.steps", "import_module(f'{__name__}.{module.name}')"),
     (
-        "sagebridge.formats.airflow.import_dags",
-        "importlib.import_module('sagebridge_operators.airflow')",
+        "sagebridge_operators.backends.local.local_job_type",
+        "import_module(f'{__package__}.{_MODULES[kind]}')",
     ),
     # Processes that outlive their caller start the module that starts them.
     ("sagebridge_operators.backends.local.supervisor", "-m __name__"),

@@ -6,11 +6,11 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -26,6 +26,8 @@ from sagebridge.formats.python.import_process import (
 )
 from sagebridge.model.expressions import no_texts
 
+_PRELOAD = "sagebridge.preload"
+"""Entry points of packages that most DAG files import, so that all forks share them."""
 _NO_DAG = (
     "bind a DAG to a name of the module, open it in `with DAG(…)`, or call the function that @dag "
     "decorates"
@@ -103,8 +105,9 @@ def _import_airflow(home: str) -> None:
 
     from sagebridge.formats.airflow import dag_reader  # noqa: F401
 
-    with suppress(ImportError):
-        importlib.import_module("sagebridge_operators.airflow")
+    for operators in entry_points(group=_PRELOAD, name="airflow"):
+        with suppress(ImportError):
+            operators.load()
     DAG("warm", schedule=None)
 
 
