@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from sagebridge.model.pipeline import Pipeline
-from sagebridge_operators.launch.workdir import Place
+from sagebridge_operators.launch.workdir import Workdir
 
 BARE, OURS = "does nothing", "a Model step"
 MODEL = {
@@ -58,7 +58,7 @@ def main() -> int:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        place = Place("local", home, home, str(home / "executions"))
+        place = Workdir("local", home, home, str(home / "executions"))
         version, times = ENGINES[asked.engine](place, asked.rounds)
     bare, ours = (statistics.median(times[name]) for name in (BARE, OURS))
     print(f"{version}, median of {asked.rounds} tasks of each kind in one run")
@@ -67,7 +67,7 @@ def main() -> int:
     return 0
 
 
-def on_airflow(place: Place, rounds: int) -> tuple[str, Times]:
+def on_airflow(place: Workdir, rounds: int) -> tuple[str, Times]:
     from sagebridge_operators.launch.airflow_engine import PrivateAirflow
     from sagebridge_operators.launch.engine_versions import version_of
 
@@ -99,7 +99,7 @@ def on_airflow(place: Place, rounds: int) -> tuple[str, Times]:
     return f"Airflow {version_of('airflow')}", by_kind(ended, rounds)
 
 
-def on_prefect(place: Place, rounds: int) -> tuple[str, Times]:
+def on_prefect(place: Workdir, rounds: int) -> tuple[str, Times]:
     from sagebridge_operators.launch.engine_versions import version_of
     from sagebridge_operators.launch.prefect_engine import PrefectServer
 
@@ -147,7 +147,7 @@ def by_kind(ended: dict[str, float], rounds: int) -> Times:
     return times
 
 
-ENGINES: dict[str, Callable[[Place, int], tuple[str, Times]]] = {
+ENGINES: dict[str, Callable[[Workdir, int], tuple[str, Times]]] = {
     "airflow": on_airflow,
     "prefect": on_prefect,
 }

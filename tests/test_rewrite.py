@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import sagebridge
-from sagebridge.stage_mapping import rewrite
+from sagebridge.environment_mapping import rewrite
 
 DEFINITION: dict[str, Any] = {
     "Version": "2020-12-01",

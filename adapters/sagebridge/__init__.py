@@ -12,9 +12,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sagebridge import registry
+from sagebridge.checked_reading import CheckedPipeline, read_checked
 from sagebridge.errors import OnlyCode, SagebridgeError, SourceError
-from sagebridge.examine import Examined
-from sagebridge.examine import examine as read_checked
 from sagebridge.findings import Finding
 from sagebridge.model.code_steps import only_code
 from sagebridge.model.losses import Loss
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "Examined",
+    "CheckedPipeline",
     "Finding",
     "Loss",
     "Pipeline",

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from sagebridge import registry
+from sagebridge.checked_reading import CheckedPipeline, read_each_checked
 from sagebridge.errors import MissingExtra, SagebridgeError, SourceError, Untranslatable
-from sagebridge.examine import Examined, examine_each
 from sagebridge.model.losses import Loss, counted
 from sagebridge.model.pipeline import walk
 
@@ -79,7 +79,7 @@ def assess(
     sources: Sequence[str], targets: Sequence[str] = (), format: str | None = None
 ) -> Iterator[Assessment]:
     """Each pipeline of the sources against each target (all formats, if none are named)."""
-    for source, result in examine_each(sources, format):
+    for source, result in read_each_checked(sources, format):
         own = format or _format_of(source)
         wanted = [name for name in targets or registry.FORMATS if name != own]
         if isinstance(result, MissingExtra):
@@ -101,7 +101,7 @@ def _format_of(source: str) -> str:
         return ""
 
 
-def _outcome(one: Examined, target: str) -> Outcome:
+def _outcome(one: CheckedPipeline, target: str) -> Outcome:
     try:
         _, lost = registry.find(target).writer()(one.pipeline)
     except MissingExtra:

@@ -87,7 +87,7 @@ class NoOrchestrator(SourceError):
     """A Python file that is neither a DAG file nor a flow file."""
 
 
-_DOCUMENTS = "sagebridge.formats.sagemaker.request_documents"
+_DOCUMENTS = "sagebridge.formats.sagemaker.document_writers"
 FORMATS = {
     format_.name: format_
     for format_ in (

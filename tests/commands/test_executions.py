@@ -14,8 +14,8 @@ from rich.console import Console
 from sagebridge.cli import main
 from sagebridge.model.code_steps import PYTHON
 from sagebridge_operators.commands.execution_printing import Progress, print_view
-from sagebridge_operators.commands.execution_view import Reader, StepView
-from sagebridge_operators.launch.workdir import Place
+from sagebridge_operators.commands.execution_view import ExecutionReader, StepView
+from sagebridge_operators.launch.workdir import Workdir
 from sagebridge_operators.lifecycle import stopping
 from sagebridge_operators.lifecycle.records import ExecutionRecords, Folder
 from tests.definition import gate, step
@@ -250,7 +250,7 @@ def test_names_are_whole_on_a_terminal(
     records: ExecutionRecords, width: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     step_view = StepView(LONG, "RegisterModel", "Succeeded", 0.2, JOB, outcome=True)
-    view = Reader(Place.of(Path(".sagebridge"), "local")).view(FIRST)
+    view = ExecutionReader(Workdir.of(Path(".sagebridge"), "local")).view(FIRST)
     terminal = Console(width=width, force_terminal=True, color_system=None)
 
     print_view(terminal, replace(view, steps=(step_view,)))

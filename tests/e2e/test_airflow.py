@@ -14,7 +14,7 @@ import pytest
 
 import sagebridge
 from sagebridge_operators.launch.airflow_engine import PrivateAirflow
-from sagebridge_operators.launch.workdir import Place
+from sagebridge_operators.launch.workdir import Workdir
 from sagebridge_operators.lifecycle.execution import execution_id
 from tests.e2e.definitions import HOLD, pipeline, training
 from tests.e2e.desk import REPOSITORY, Desk, eventually, marked
@@ -54,7 +54,7 @@ def api(desk: Desk) -> Iterator[httpx.Client]:
         execution="lab",
         parallelism=8,
         variables={
-            **Place("local", desk.home, desk.folder, str(desk.home / "executions")).variables(),
+            **Workdir("local", desk.home, desk.folder, str(desk.home / "executions")).variables(),
             "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(dags),
             # A lost worker is noticed soon.
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",

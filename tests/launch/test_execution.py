@@ -11,7 +11,7 @@ import pytest
 
 import sagebridge
 from sagebridge_operators.launch.airflow_execution import AirflowExecution
-from sagebridge_operators.launch.workdir import Place
+from sagebridge_operators.launch.workdir import Workdir
 from tests.fakes import FakeBackend, Plan
 
 CLUSTER = {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}
@@ -55,7 +55,7 @@ def backend() -> FakeBackend:
 
 @pytest.fixture
 def execution(tmp_path: Path, backend: FakeBackend) -> AirflowExecution:
-    place = Place("local", tmp_path, tmp_path, str(tmp_path / "executions"))
+    place = Workdir("local", tmp_path, tmp_path, str(tmp_path / "executions"))
     vars(place)["backend"] = backend
     pipeline = sagebridge.read({"Version": "2020-12-01", "Steps": STEPS}, name="p").pipeline
     return AirflowExecution(pipeline, {}, place)

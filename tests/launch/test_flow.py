@@ -7,7 +7,7 @@ from pathlib import Path
 import sagebridge
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import Parallelism, Pipeline
-from sagebridge_operators.launch.flow_file import Flow
+from sagebridge_operators.launch.prefect_flow import Flow
 from tests.shapes import fail
 
 OWN = """

@@ -11,9 +11,9 @@ import pytest
 from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.backends import RESUMED
 from sagebridge_operators.launch import engine_versions
-from sagebridge_operators.launch.flow_file import Flow
 from sagebridge_operators.launch.prefect_execution import PrefectExecution
-from sagebridge_operators.launch.workdir import Place
+from sagebridge_operators.launch.prefect_flow import Flow
+from sagebridge_operators.launch.workdir import Workdir
 from sagebridge_operators.lifecycle.execution import execution_id
 from tests.fakes import FakeBackend
 from tests.shapes import model
@@ -64,7 +64,7 @@ class Server:
 def execution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PrefectExecution:
     """An execution of two steps, which has begun."""
     monkeypatch.setattr(engine_versions, "version", lambda name: "3")
-    place = Place("local", tmp_path, tmp_path, str(tmp_path / "executions"))
+    place = Workdir("local", tmp_path, tmp_path, str(tmp_path / "executions"))
     vars(place)["backend"] = FakeBackend()
     flow = Flow.written(Pipeline((model("One"), model("Two")), name="p"))
     execution = PrefectExecution(flow, {}, place)

@@ -95,7 +95,7 @@ def _types(steps: Any) -> Iterator[str]:
 
 def _provider() -> Iterator[tuple[str, str]]:
     """The types that operators of the Amazon provider are read as."""
-    positions = {"Step": 1, "ConditionStep": 1, "Simple": 0}
+    positions = {"Step": 1, "ConditionStep": 1, "ConfigOperator": 0}
     for path in sorted(PROVIDER.glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             match node:
@@ -129,7 +129,7 @@ def test_a_missing_row_names_the_places_that_still_have_the_type() -> None:
         "backends/local/ still has Training",
         "docs/local.md still has Training",
         "docs/prefect.md still has Training",
-        "formats/airflow/provider/sagemaker_jobs.py still has Training",
+        "formats/airflow/provider/config_operators.py still has Training",
         "steps/ still has Training",
         "tests/definitions still has Training",
     }

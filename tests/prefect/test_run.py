@@ -288,7 +288,7 @@ def test_a_cancelled_flow_run_stops_its_jobs(
 ) -> None:
     """As the runner does it: the flow's process is gone, the hook is called in another."""
     from sagebridge_operators.prefect import stop_jobs
-    from sagebridge_operators.prefect.opened_execution import Scene
+    from sagebridge_operators.prefect.opened_execution import OpenedExecution
 
     del server
     aws = backend.sagemaker
@@ -297,7 +297,7 @@ def test_a_cancelled_flow_run_stops_its_jobs(
     flow_run = SimpleNamespace(id="r", job_variables={}, deployment_id=None)
     execution_ = execution_id("prefect", "f", "r")
     execution = Execution(execution_, "f", "prefect", "f/r", datetime.now(UTC), {})
-    scene = Scene(execution, {}, {"Train": {}, "Lost": {}, "Done": {}}, again=False)
+    scene = OpenedExecution(execution, {}, {"Train": {}, "Lost": {}, "Done": {}}, again=False)
     for step in ("Train", "Lost"):
         name = job_name(execution_, 0, step, 0)
         aws.create_training_job(**thaw(training(step).arguments), TrainingJobName=name)

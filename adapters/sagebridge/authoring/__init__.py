@@ -1,1 +1,1 @@
-"""A pipeline being built by calls: what operators, flow functions and readers share."""
+"""Pipelines built by calls, and definition JSON: what operators, flows and readers share."""

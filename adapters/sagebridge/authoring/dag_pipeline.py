@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from sagebridge.authoring.definition_members import (
+from sagebridge.authoring.file_arguments import (
     assemble,
     file_arguments,
     parameter_of,

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from sagebridge.authoring.definition_members import parameter_of, unstated_members
+from sagebridge.authoring.file_arguments import parameter_of, unstated_members
 from sagebridge.model.parameters import PYTHON_TYPES, Parameter
 from sagebridge.model.values import ABSENT, EMPTY, Value
 

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sagebridge.authoring.definition_members import assemble, step_order
+from sagebridge.authoring.file_arguments import assemble, step_order
 from sagebridge.authoring.flow_signature import FlowArgument, parameters_of
 from sagebridge.authoring.step_arguments import make_step
 from sagebridge.errors import FlowError

@@ -15,6 +15,8 @@ import click
 from rich.progress import track
 
 import sagebridge
+from sagebridge.checked_reading import CheckedPipeline, read_each_checked
+from sagebridge.environment_mapping import rewrite
 from sagebridge.errors import (
     FormatError,
     LossesForbidden,
@@ -24,11 +26,9 @@ from sagebridge.errors import (
     Untranslatable,
     UsageError,
 )
-from sagebridge.examine import Examined, examine_each
 from sagebridge.model.display import free_name
 from sagebridge.model.losses import Loss, counted
 from sagebridge.registry import FORMATS, find
-from sagebridge.stage_mapping import rewrite
 from sagebridge.terminal.console import console, count, dump_json, printable
 from sagebridge.terminal.options import from_option
 from sagebridge.terminal.source_files import content, expand, safe_stem, write_file
@@ -144,10 +144,10 @@ def _mapping(words: Sequence[str]) -> dict[str, str]:
 
 def _progress(
     files: list[str], format_: str | None, several: bool
-) -> Iterable[tuple[str, list[Examined] | SagebridgeError]]:
+) -> Iterable[tuple[str, list[CheckedPipeline] | SagebridgeError]]:
     screen = console(err=True)
     return track(
-        examine_each(files, format_),
+        read_each_checked(files, format_),
         description="Translating",
         total=len(files),
         console=screen,
@@ -180,7 +180,7 @@ class _Run:
     def __post_init__(self) -> None:
         self.unused = set(self.mapping)
 
-    def take(self, source: str, result: list[Examined] | SagebridgeError) -> None:
+    def take(self, source: str, result: list[CheckedPipeline] | SagebridgeError) -> None:
         """Translate the pipelines of a source, or say why it has none."""
         if isinstance(result, SagebridgeError):
             self._fail(source, result)
@@ -197,7 +197,7 @@ class _Run:
             except SagebridgeError as error:
                 self._fail(source, error)
 
-    def _translate(self, source: str, stem: str, one: Examined) -> None:
+    def _translate(self, source: str, stem: str, one: CheckedPipeline) -> None:
         pipeline, unused = rewrite(one.pipeline, self.mapping)
         self.unused &= set(unused)
         if self.name is not None:

@@ -1,1 +1,1 @@
-"""One folder a format, the same file names in each: ``reader`` and ``writer``."""
+"""One folder per format with a reader and a writer, and ``python``, which DAGs and flows share."""

@@ -1,4 +1,4 @@
-"""Names and values as messages show them."""
+"""Names and values as messages show them, and names that are still free."""
 
 from __future__ import annotations
 

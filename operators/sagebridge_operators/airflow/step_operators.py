@@ -23,7 +23,7 @@ from sagebridge.model.expressions import Properties, properties_of
 from sagebridge.model.pipeline import Step
 from sagebridge.model.step_types import OPERATOR_TYPES, StepType
 from sagebridge.model.values import ABSENT, EMPTY, Value
-from sagebridge_operators.airflow import task_links, task_runtime
+from sagebridge_operators.airflow import task_dependencies, task_runtime
 from sagebridge_operators.lifecycle.step_run import StepRun
 
 
@@ -71,7 +71,7 @@ class StepOperator(BaseOperator):
         retry_delay: timedelta | float = timedelta(seconds=10),
         **kwargs: Any,
     ) -> None:
-        kwargs["arguments"] = task_links.without_dag_params(kwargs.get("arguments", ABSENT))
+        kwargs["arguments"] = task_dependencies.without_dag_params(kwargs.get("arguments", ABSENT))
         fields = read_arguments(kwargs)
         if fields["display_name"] is not ABSENT:
             kwargs.setdefault("task_display_name", fields["display_name"])
@@ -89,7 +89,7 @@ class StepOperator(BaseOperator):
         self._run: StepRun | None = None
         name = _own_id(self) if step_name is None else step_name
         self._step = Step(name, step_type or self.step_type, **fields)
-        task_links.connect(self)
+        task_dependencies.connect(self)
 
     @property
     def step(self) -> Step:

@@ -16,9 +16,9 @@ from sagebridge.terminal.source_files import content, expand, write_file
 from sagebridge_operators.backends import NAMES, default_name
 from sagebridge_operators.commands.execution_printing import warn
 from sagebridge_operators.commands.shared_options import aws_errors, format_option, upload_option
-from sagebridge_operators.launch.deployed_flows import Deployment, FlowFile, flow_files
+from sagebridge_operators.launch.flow_deployment import Deployment, FlowFile, flow_files
 from sagebridge_operators.launch.uploads import Upload
-from sagebridge_operators.launch.workdir import Place
+from sagebridge_operators.launch.workdir import Workdir
 
 if TYPE_CHECKING:
     from sagebridge_operators.launch.prefect_deployments import Server
@@ -93,7 +93,7 @@ def deploy(
         raise UsageError("--name is for one pipeline, and there are several sources")
     from sagebridge_operators.launch.prefect_deployments import connect
 
-    place = Place.of(workdir or Path(".sagebridge"), backend or default_name())
+    place = Workdir.of(workdir or Path(".sagebridge"), backend or default_name())
     sending = [Upload.parse(upload) for upload in uploads]
     if sending and place.backend_name == "local":
         place.check_writable()
@@ -115,7 +115,7 @@ def deploy(
     return next((code for code in _WORST_FIRST if code in run.codes), 0)
 
 
-def _variables(place: Place, backend: str | None, workdir: Path | None) -> dict[str, str]:
+def _variables(place: Workdir, backend: str | None, workdir: Path | None) -> dict[str, str]:
     """What the workers are told, of what the command was told."""
     told = {"SAGEBRIDGE_BACKEND"} if backend else set()
     if workdir is not None:

@@ -16,7 +16,7 @@ from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
 from sagebridge.model.step_types import STEP_TYPES
 from sagebridge.model.visit import nodes
 from sagebridge.terminal.wording import value_words
-from sagebridge_operators.launch.workdir import Place
+from sagebridge_operators.launch.workdir import Workdir
 from sagebridge_operators.lifecycle.execution import Execution
 from sagebridge_operators.lifecycle.resolve import Resolver
 from sagebridge_operators.lifecycle.step_states import RUNNING, State, states, status
@@ -60,10 +60,10 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class ExecutionReader:
     """Reads executions of one place. Raises UnknownExecution for an id that is not there."""
 
-    place: Place
+    place: Workdir
 
     def progress(self, execution: str, pipeline: Pipeline) -> tuple[StepView, ...]:
         """The steps as they are, from the records alone."""
@@ -147,7 +147,7 @@ def _seconds(began: str, ended: str | None) -> float:
     return round((until - datetime.fromisoformat(began)).total_seconds(), 1)
 
 
-def _made(place: Place, record: Mapping[str, Any]) -> dict[str, str]:
+def _made(place: Workdir, record: Mapping[str, Any]) -> dict[str, str]:
     """What a job that succeeded left behind, in the words of its Describe response."""
     job = record.get("job")
     if record.get("status") != "Succeeded" or not job:
@@ -169,7 +169,7 @@ def _member(value: Any, name: str) -> Any:
 
 
 def _metrics(
-    place: Place, pipeline: Pipeline, body: Mapping[str, Any], records: Mapping[str, Any]
+    place: Workdir, pipeline: Pipeline, body: Mapping[str, Any], records: Mapping[str, Any]
 ) -> Iterator[tuple[str, Any]]:
     """Every value of a file that a condition compares, once the file is there."""
     execution = Execution(

@@ -13,9 +13,9 @@ import sagebridge
 from sagebridge.terminal.console import console, print_json, printable
 from sagebridge_operators.backends import default_name
 from sagebridge_operators.commands.execution_printing import print_list, print_view, second
-from sagebridge_operators.commands.execution_view import Reader
+from sagebridge_operators.commands.execution_view import ExecutionReader
 from sagebridge_operators.commands.shared_options import aws_errors, format_option, workdir_option
-from sagebridge_operators.launch.workdir import Place
+from sagebridge_operators.launch.workdir import Workdir
 from sagebridge_operators.lifecycle import stopping
 from sagebridge_operators.lifecycle.step_states import status
 from sagebridge_operators.lifecycle.user_code.code_step import CODE_TYPES
@@ -68,7 +68,7 @@ def list_executions(workdir: Path, form: str) -> None:
 @aws_errors
 def show(execution: str, workdir: Path, form: str) -> None:
     """The steps of an execution, their jobs, and the property files that they wrote."""
-    reader = Reader(_place(workdir))
+    reader = ExecutionReader(_place(workdir))
     found = reader.place.records.resolve(execution)
     view = reader.view(found)
     files = list(reader.property_files(found))
@@ -131,7 +131,7 @@ def stop(execution: str, workdir: Path, form: str) -> int:
     place = _place(workdir)
     found = place.records.resolve(execution)
     backend = place.for_execution(place.records.execution(found) or {}).backend
-    reader = Reader(place)
+    reader = ExecutionReader(place)
     left: list[str] = []
     if not _has_ended(reader, found):
         left = stopping.stop(place.records, backend, found, code=True)
@@ -145,7 +145,7 @@ def stop(execution: str, workdir: Path, form: str) -> int:
     return ExecutionFailed.exit_code if left else 0
 
 
-def _has_ended(reader: Reader, execution: str) -> bool:
+def _has_ended(reader: ExecutionReader, execution: str) -> bool:
     """Whether it is known to have: what cannot be looked at is stopped all the same."""
     try:
         return reader.view(execution).status != "Executing"
@@ -164,5 +164,5 @@ def _no_log(record: Mapping[str, Any], run: str, asked: str | None) -> str:
     return f"{head} has no log: a {kind} step has no job" if asked is not None else ""
 
 
-def _place(workdir: Path) -> Place:
-    return Place.of(workdir, default_name())
+def _place(workdir: Path) -> Workdir:
+    return Workdir.of(workdir, default_name())

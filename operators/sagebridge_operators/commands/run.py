@@ -26,7 +26,7 @@ from sagebridge.terminal.console import console, print_json, printable
 from sagebridge.terminal.wording import finding_line
 from sagebridge_operators.backends import NAMES
 from sagebridge_operators.commands.execution_printing import Progress, print_view, warn
-from sagebridge_operators.commands.execution_view import Reader
+from sagebridge_operators.commands.execution_view import ExecutionReader
 from sagebridge_operators.commands.shared_options import (
     aws_errors,
     format_option,
@@ -35,12 +35,12 @@ from sagebridge_operators.commands.shared_options import (
 )
 from sagebridge_operators.launch.engine_versions import ENGINES, version_of
 from sagebridge_operators.launch.uploads import Upload
-from sagebridge_operators.launch.workdir import Place
+from sagebridge_operators.launch.workdir import Workdir
 from sagebridge_operators.run_errors import ExecutionFailed
 
 if TYPE_CHECKING:
     from sagebridge_operators.launch.engine_execution import EngineExecution
-    from sagebridge_operators.launch.flow_file import Flow
+    from sagebridge_operators.launch.prefect_flow import Flow
 
 
 class Interrupted(KeyboardInterrupt):
@@ -141,7 +141,7 @@ def run(
     parameters = coerce(pipeline.declared, dict(map(_pair, given)))
     sending = [Upload.parse(upload) for upload in uploads]
     warn(pipeline)
-    place = Place.of(workdir, backend)
+    place = Workdir.of(workdir, backend)
     place.check_writable()
     place.check_isolation(pipeline)
     # With JSON on standard output, what happens is told on the other one.
@@ -165,7 +165,7 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _read(source: str) -> sagebridge.Examined | None:
+def _read(source: str) -> sagebridge.CheckedPipeline | None:
     """What is to run; None where it has errors, which are printed."""
     shown = source if source.lstrip()[:1] != "{" else "<stdin>"
     try:
@@ -189,7 +189,7 @@ def _tell(losses: Sequence[Loss]) -> None:
 
 def _flow(source: str, name: str | None, pipeline: Pipeline) -> Flow:
     """What Prefect runs: a person's own flow, or one that is written."""
-    from sagebridge_operators.launch.flow_file import Flow
+    from sagebridge_operators.launch.prefect_flow import Flow
 
     if sagebridge.detect(source).name != "prefect":
         return Flow.written(pipeline)
@@ -212,7 +212,7 @@ def _piped() -> str:
 
 
 def _execution(
-    what: Flow | Pipeline, parameters: Mapping[str, Any], place: Place
+    what: Flow | Pipeline, parameters: Mapping[str, Any], place: Workdir
 ) -> EngineExecution:
     if isinstance(what, Pipeline):
         from sagebridge_operators.launch.airflow_execution import AirflowExecution
@@ -227,7 +227,7 @@ def _execute(
     execution: EngineExecution, out: Console, form: str, interrupts: _Interrupts, *, keep_ui: bool
 ) -> int:
     """Starts the execution, shows it until it has ended, and what came of it; the exit code."""
-    reader = Reader(execution.place)
+    reader = ExecutionReader(execution.place)
     title = ENGINES[execution.engine]
     execution.tell = lambda text: out.print(Text(printable(text)), soft_wrap=True)
     with Progress(out) as progress:
@@ -255,7 +255,7 @@ def _execute(
 
 def _report(execution: EngineExecution, form: str) -> int:
     """Shows the execution as it ended; the exit code."""
-    view = Reader(execution.place).view(execution.id)
+    view = ExecutionReader(execution.place).view(execution.id)
     if form == "json":
         print_json({**view.as_json(), "ui": execution.ui})
     else:

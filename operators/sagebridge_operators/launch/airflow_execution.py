@@ -9,7 +9,7 @@ from sagebridge.authoring.dag_pipeline import legal_id, task_ids
 from sagebridge.model.pipeline import Pipeline, walk
 from sagebridge_operators.launch.airflow_engine import PrivateAirflow
 from sagebridge_operators.launch.engine_execution import MOST_TASKS, EngineExecution
-from sagebridge_operators.launch.workdir import Place
+from sagebridge_operators.launch.workdir import Workdir
 from sagebridge_operators.lifecycle import stopping
 from sagebridge_operators.lifecycle.records import now
 from sagebridge_operators.lifecycle.step_states import RUNNING
@@ -23,7 +23,7 @@ class AirflowExecution(EngineExecution):
 
     engine = "airflow"
 
-    def __init__(self, pipeline: Pipeline, parameters: Mapping[str, Any], place: Place) -> None:
+    def __init__(self, pipeline: Pipeline, parameters: Mapping[str, Any], place: Workdir) -> None:
         super().__init__(pipeline, parameters, place)
         dag_id = legal_id(pipeline.name or "pipeline")[:200]
         run_id = self.run_name(dag_id)

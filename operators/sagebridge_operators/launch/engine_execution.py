@@ -14,7 +14,7 @@ from sagebridge.authoring.definition_writer import definition
 from sagebridge.errors import SagebridgeError, ServiceError
 from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.launch.private_engine import PrivateEngine
-from sagebridge_operators.launch.workdir import Place
+from sagebridge_operators.launch.workdir import Workdir
 from sagebridge_operators.lifecycle import stopping
 from sagebridge_operators.lifecycle.execution import execution_id
 from sagebridge_operators.lifecycle.step_states import Status, verdict
@@ -40,7 +40,7 @@ class EngineExecution(ABC):
 
     engine: ClassVar[str]
 
-    def __init__(self, pipeline: Pipeline, parameters: Mapping[str, Any], place: Place) -> None:
+    def __init__(self, pipeline: Pipeline, parameters: Mapping[str, Any], place: Workdir) -> None:
         self.pipeline, self.parameters, self.place = pipeline, parameters, place
         self.id = self.run = ""
         self.tell: Callable[[str], object] = lambda text: None

@@ -30,7 +30,7 @@ from sagebridge.authoring.flow_signature import live_arguments
 from sagebridge.errors import ServiceError, SourceError
 from sagebridge.model.pipeline import Pipeline
 from sagebridge.model.values import ABSENT, thaw
-from sagebridge_operators.launch.deployed_flows import (
+from sagebridge_operators.launch.flow_deployment import (
     Deployment,
     FlowFile,
     deployment_name,

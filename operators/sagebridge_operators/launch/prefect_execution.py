@@ -10,11 +10,11 @@ from typing import Any
 
 from sagebridge_operators.backends import RESUMED
 from sagebridge_operators.launch.engine_execution import MOST_TASKS, EngineExecution
-from sagebridge_operators.launch.flow_file import Flow
 from sagebridge_operators.launch.prefect_engine import PrefectServer
+from sagebridge_operators.launch.prefect_flow import Flow
 from sagebridge_operators.launch.private_engine import last_lines
 from sagebridge_operators.launch.process_keeper import ProcessKeeper
-from sagebridge_operators.launch.workdir import Place
+from sagebridge_operators.launch.workdir import Workdir
 from sagebridge_operators.lifecycle import stopping
 
 # What Prefect's own runner starts for a flow run.
@@ -32,7 +32,7 @@ class PrefectExecution(EngineExecution):
 
     engine = "prefect"
 
-    def __init__(self, flow: Flow, parameters: Mapping[str, Any], place: Place) -> None:
+    def __init__(self, flow: Flow, parameters: Mapping[str, Any], place: Workdir) -> None:
         super().__init__(flow.pipeline, parameters, place)
         self.flow = flow
         self._name = self.run_name(flow.entry)

@@ -23,7 +23,7 @@ _PARTS = ("s3", "jobs", "executions", "airflow", "prefect")
 
 
 @dataclass(frozen=True)
-class Place:
+class Workdir:
     """``home`` is the working folder, ``base`` the folder that relative paths are taken from."""
 
     backend_name: str
@@ -32,16 +32,16 @@ class Place:
     location: str
 
     @classmethod
-    def of(cls, workdir: Path, backend: str) -> Place:
+    def of(cls, workdir: Path, backend: str) -> Workdir:
         """The records lie in the working folder unless SAGEBRIDGE_RECORDS names another place."""
         home = workdir.absolute()
         location = os.environ.get("SAGEBRIDGE_RECORDS") or str(home / "executions")
         return cls(backend, home, Path.cwd(), location)
 
-    def for_execution(self, record: Mapping[str, Any]) -> Place:
+    def for_execution(self, record: Mapping[str, Any]) -> Workdir:
         """The place of a recorded execution, which may have used another backend and folder."""
         home = Path(record.get("home") or self.home)
-        return Place(
+        return Workdir(
             str(record["backend"]),
             home if home.is_dir() else self.home,
             Path(record.get("base") or self.base),

@@ -30,7 +30,7 @@ from sagebridge_operators.lifecycle.stopping import PATIENCE
 from sagebridge_operators.prefect import artifacts, final_state, step_tasks
 from sagebridge_operators.prefect.cancellation_hooks import INTERRUPTED
 from sagebridge_operators.prefect.flow_backends import described
-from sagebridge_operators.prefect.opened_execution import Scene, completed, waits_for
+from sagebridge_operators.prefect.opened_execution import OpenedExecution, completed, waits_for
 from sagebridge_operators.run_errors import ExecutionFailed
 
 
@@ -76,7 +76,7 @@ class FlowRun(PipelineBuilder):
         self._active: dict[str, StepRun] = {}
         self._waiting: set[str] = set()
         self._ended: SimpleQueue[str] = SimpleQueue()
-        self._scene: Scene | None = None
+        self._scene: OpenedExecution | None = None
         final_state.require_finish(flow, context.flow_run.id)
 
     def finish(self) -> dict[str, Any] | State:
@@ -186,7 +186,7 @@ class FlowRun(PipelineBuilder):
         merged = {**self.settings.get(None, {}), **self.settings.get(name, {})}
         return {one: value for one, value in merged.items() if value is not None}
 
-    def _opened(self) -> Scene:
+    def _opened(self) -> OpenedExecution:
         """The execution, recorded. Raises ParameterError before anything has begun."""
         info, pipeline = self._run_info, self._pipeline
         # An optional argument may be null, which no parameter of an execution is.
@@ -203,7 +203,7 @@ class FlowRun(PipelineBuilder):
             experiment_config=pipeline.experiment_config,
         )
         settings = {step.name: described(self._settings(step.name)) for step in walk(pipeline)}
-        return Scene(
+        return OpenedExecution(
             execution, self._settings(None), settings, again=info.run_count > 1, resumed=resumed()
         )
 

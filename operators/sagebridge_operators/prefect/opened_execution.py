@@ -21,7 +21,7 @@ from sagebridge_operators.prefect.flow_backends import backend_of, described, pl
 from sagebridge_operators.steps import JOB_TYPES
 
 
-class Scene:
+class OpenedExecution:
     """Making it records the execution, or opens the record of an earlier try of the flow run.
 
     Args:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 import sagebridge
+from sagebridge.checked_reading import read_checked
 from sagebridge.errors import OnlyCode
-from sagebridge.examine import examine
 from sagebridge.formats.prefect import reader
 from sagebridge.model.code_steps import (
     PYTHON,
@@ -371,7 +371,7 @@ def test_no_definition_becomes_code(document: str, tmp_path: Path) -> None:
         resource = {"Type": "AWS::SageMaker::Pipeline", "Properties": properties}
         source = tmp_path / "template.json"
         source.write_text(json.dumps({"Resources": {"P": resource}}))
-    (found,) = examine(source)
+    (found,) = read_checked(source)
     pipeline = found.pipeline
     assert not any(map(is_code, walk(pipeline)))
     for to in ("airflow", "prefect"):

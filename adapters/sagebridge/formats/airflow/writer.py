@@ -43,11 +43,11 @@ _DAG, _PARAM = "DAG", "Param"
 
 def write(pipeline: Pipeline) -> tuple[str, tuple[Loss, ...]]:
     """The text of a DAG file and what Airflow cannot say of the pipeline."""
-    file = DagFile(pipeline)
+    file = DagFileWriter(pipeline)
     return layout(file.text()), tuple(loss for lost in file.losses.values() for loss in lost)
 
 
-class DagFile:
+class DagFileWriter:
     """One DAG file in the making."""
 
     def __init__(self, pipeline: Pipeline) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from sagebridge.errors import FlowError, PythonFileError
 from sagebridge.formats.prefect.tracing import prefect_answers, trace_helpers
 from sagebridge.formats.prefect.tracing.flow_trace import WAYS, FlowTrace, TooManyWays
-from sagebridge.formats.prefect.tracing.path_merging import OutOfReach
+from sagebridge.formats.prefect.tracing.path_merging import MisplacedBlock
 from sagebridge.formats.prefect.tracing.source_rewriting import HELPERS, raise_lines, rewritten
 from sagebridge.formats.prefect.tracing.task_calls import File
 from sagebridge.formats.python.import_process import (
@@ -88,7 +88,7 @@ def _described(flow: Any, file: File) -> Answer:
         problem = f"there are more than {WAYS} ways through it"
         fix = "put some of its tests into one, or into a task"
         raise PythonFileError(file.path, _line(flow), problem, fix) from None
-    except OutOfReach as error:
+    except MisplacedBlock as error:
         problem = f"a block of {str(error)!r} stands in another test than that condition"
         raise FlowError(flow.name, problem) from None
     finally:

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sagebridge.authoring.pipeline_builder import PipelineBuilder
-from sagebridge.formats.prefect.flow_names import PACKAGE, Module, words
+from sagebridge.formats.prefect.importable_names import PACKAGE, Module, words
 from sagebridge.formats.prefect.source_interpreter import (
     PLAIN,
-    Fault,
+    FlowSyntaxError,
     Interpreter,
     UnsupportedSyntax,
 )
@@ -50,7 +50,7 @@ def module_names(tree: ast.Module, builder: PipelineBuilder, source: str = "") -
             ):
                 try:
                     names[name] = interpreter.value(value, {})
-                except (UnsupportedSyntax, Fault) as error:
+                except (UnsupportedSyntax, FlowSyntaxError) as error:
                     if _may_change(value, names):
                         _forget_constants(node, names)
                     names[name] = UnsupportedSyntax(node, str(error))

@@ -19,9 +19,13 @@ from sagebridge.authoring.flow_signature import FlowArgument, read_descriptions
 from sagebridge.authoring.pipeline_builder import PipelineBuilder
 from sagebridge.authoring.python_files import FlowFunction, flow_functions
 from sagebridge.errors import PythonFileError
-from sagebridge.formats.prefect.flow_names import STOP_JOBS
+from sagebridge.formats.prefect.importable_names import STOP_JOBS
 from sagebridge.formats.prefect.module_names import module_names
-from sagebridge.formats.prefect.source_interpreter import Fault, Interpreter, UnsupportedSyntax
+from sagebridge.formats.prefect.source_interpreter import (
+    FlowSyntaxError,
+    Interpreter,
+    UnsupportedSyntax,
+)
 from sagebridge.formats.prefect.tracer import ORIGIN, trace_flows
 from sagebridge.formats.prefect.tracing.flow_options import hooked, retried, timed
 from sagebridge.formats.python.engine_losses import Unsupported
@@ -101,7 +105,7 @@ def _reading(file: str, tree: ast.Module, function: FlowFunction) -> FileReading
             if isinstance(made := builder.steps[step], CarriedStep):
                 builder.steps[step] = replace(made, origin=f"{file}:{line}")
         pipeline = replace(builder.pipeline(), origin=ORIGIN)
-    except Fault as fault:
+    except FlowSyntaxError as fault:
         raise PythonFileError(file, fault.line, str(fault)) from None
     limit = options.get("task_runner")
     if limit is not None:

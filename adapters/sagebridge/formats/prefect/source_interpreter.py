@@ -17,7 +17,7 @@ from typing import Any
 
 from sagebridge.authoring.pipeline_builder import ConditionHandle, PipelineBuilder, StepHandle
 from sagebridge.errors import SagebridgeError
-from sagebridge.formats.prefect.flow_names import Module
+from sagebridge.formats.prefect.importable_names import Module
 from sagebridge.formats.python.function_source import NotSelfContained
 from sagebridge.model import expressions
 from sagebridge.model.expressions import Join, Properties, is_expression
@@ -45,7 +45,7 @@ class UnsupportedSyntax(Exception):
         super().__init__(what)
 
 
-class Fault(Exception):
+class FlowSyntaxError(Exception):
     """A place of the source that says something wrong."""
 
     def __init__(self, node: ast.AST, error: Exception) -> None:
@@ -79,7 +79,7 @@ class Interpreter:
     _followed: int = 0
 
     def flow(self, function: ast.FunctionDef) -> None:
-        """The body of a flow. Raises :class:`UnsupportedSyntax` or :class:`Fault`."""
+        """The body of a flow. Raises :class:`UnsupportedSyntax` or :class:`FlowSyntaxError`."""
         scope: dict[str, Any] = {
             name: expressions.parameter(parameter.name)
             for name, parameter in self.builder.parameters.items()
@@ -239,7 +239,7 @@ class Interpreter:
         try:
             result = function(*operands)
         except (ArithmeticError, TypeError) as error:
-            raise Fault(node, error) from error
+            raise FlowSyntaxError(node, error) from error
         if isinstance(result, int) and result.bit_length() > _WIDEST:
             raise UnsupportedSyntax(node, "a number of too many digits")
         return result
@@ -291,7 +291,7 @@ class Interpreter:
             try:
                 return base[key]  # type: ignore[index]
             except (LookupError, TypeError) as error:
-                raise Fault(node, error) from error
+                raise FlowSyntaxError(node, error) from error
         raise UnsupportedSyntax(node, "an item of what is known only at run time")
 
     def _call(self, node: ast.Call, scope: dict[str, Any]) -> Any:
@@ -307,7 +307,7 @@ class Interpreter:
         except NotSelfContained as why:
             raise UnsupportedSyntax(node, f"a function that {why}") from None
         except (TypeError, ValueError, AttributeError, SagebridgeError) as error:
-            raise Fault(node, error) from error
+            raise FlowSyntaxError(node, error) from error
         if isinstance(result, StepHandle):
             self.lines.setdefault(result.name, node.lineno)
         return result
@@ -347,7 +347,7 @@ class Interpreter:
                 scope[name] = self.value(default, {})
         known = {*asked, *(one.arg for one in arguments.kwonlyargs)}
         if len(positional) > len(asked) or set(scope) != known:
-            raise Fault(node, TypeError(f"the arguments do not fit {function.name}()"))
+            raise FlowSyntaxError(node, TypeError(f"the arguments do not fit {function.name}()"))
         with self._deeper():
             try:
                 self._block(function.body, scope)

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from sagebridge.authoring.definition_members import file_arguments
+from sagebridge.authoring.file_arguments import file_arguments
 from sagebridge.authoring.flow_signature import FlowArgument, arguments_of, describe
 from sagebridge.authoring.pipeline_builder import legal_name
 from sagebridge.errors import NestedTooDeep
@@ -45,7 +45,7 @@ def write(pipeline: Pipeline) -> tuple[str, tuple[Loss, ...]]:
 
     Raises :class:`~sagebridge.errors.NestedTooDeep`.
     """
-    file = FlowFile(pipeline)
+    file = FlowFileWriter(pipeline)
     if (depth := _guards(pipeline.steps)) > _DEEPEST:
         raise NestedTooDeep(file.name, depth, _DEEPEST)
     return layout(file.text()), tuple(loss for lost in file.losses.values() for loss in lost)
@@ -81,7 +81,7 @@ class Block:
         return text
 
 
-class FlowFile:
+class FlowFileWriter:
     """One flow file in the making."""
 
     def __init__(self, pipeline: Pipeline) -> None:

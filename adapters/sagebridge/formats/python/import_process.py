@@ -132,7 +132,7 @@ def _read_in_fork(read: Read, file: Path, limit: float, scratch: str) -> Answer:
     os.close(reading)
     if not in_time:
         os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
+    status = _exit_status(child)
     if not in_time:
         return _error(None, f"takes more than {limit:g} s to import")
     if not text:
@@ -141,6 +141,18 @@ def _read_in_fork(read: Read, file: Path, limit: float, scratch: str) -> Answer:
         return _error(None, f"ended the process that imported it ({end})")
     answer: Answer = json.loads(text)
     return answer
+
+
+def _exit_status(child: int) -> int:
+    """The status of a child that is about to exit, or is killed since it does not."""
+    until = time.monotonic() + _GRACE
+    while True:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            return status
+        if time.monotonic() > until:  # a file may close its descriptors and block every signal
+            os.kill(child, signal.SIGKILL)
+        time.sleep(0.001)
 
 
 def _received(pipe: int, seconds: float) -> tuple[str, bool]:

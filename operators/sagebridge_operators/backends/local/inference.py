@@ -1,6 +1,6 @@
 """Batch inference inside a transform job: ``python -m ... inference``, with /opt/ml as its own.
 
-Reads the plan that ``transform`` wrote, loads the model once, splits each input file into
+Reads the plan that ``transform_job`` wrote, loads the model once, splits each input file into
 payloads as CreateTransformJob describes, and writes one ``.out`` file an input.
 """
 

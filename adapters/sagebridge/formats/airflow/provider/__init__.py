@@ -7,41 +7,41 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sagebridge.formats.airflow.provider import aws_services, sagemaker_jobs
+from sagebridge.formats.airflow.provider import config_operators, keyword_operators
 from sagebridge.formats.airflow.provider.provider_task import Kind, under
 
 PACKAGE = "airflow.providers.amazon.aws.operators."
 CONDITION = "SageMakerConditionOperator"
 
 
-def _of(simple: sagemaker_jobs.Simple) -> Kind:
+def _of(simple: config_operators.ConfigOperator) -> Kind:
     return Kind(simple.build, outputs=simple.outputs, names=simple.names)
 
 
 KINDS: Mapping[str, Kind] = {
     "SageMakerProcessingOperator": Kind(
-        sagemaker_jobs.processing,
+        config_operators.processing,
         ("config", "output_files_to_xcom"),
-        outputs=sagemaker_jobs.processing_outputs,
-        names=sagemaker_jobs.PROCESSING.names,
+        outputs=config_operators.processing_outputs,
+        names=config_operators.PROCESSING.names,
     ),
-    "SageMakerTrainingOperator": _of(sagemaker_jobs.TRAINING),
-    "SageMakerTuningOperator": _of(sagemaker_jobs.TUNING),
-    "SageMakerModelOperator": _of(sagemaker_jobs.MODEL),
-    "SageMakerEndpointConfigOperator": _of(sagemaker_jobs.ENDPOINT_CONFIG),
+    "SageMakerTrainingOperator": _of(config_operators.TRAINING),
+    "SageMakerTuningOperator": _of(config_operators.TUNING),
+    "SageMakerModelOperator": _of(config_operators.MODEL),
+    "SageMakerEndpointConfigOperator": _of(config_operators.ENDPOINT_CONFIG),
     "SageMakerTransformOperator": Kind(
-        sagemaker_jobs.transform,
-        outputs=sagemaker_jobs.transform_outputs,
-        names=sagemaker_jobs.part_names("Transform"),
+        config_operators.transform,
+        outputs=config_operators.transform_outputs,
+        names=config_operators.part_names("Transform"),
     ),
     "SageMakerEndpointOperator": Kind(
-        sagemaker_jobs.endpoint,
+        config_operators.endpoint,
         ("config", "operation"),
-        outputs=sagemaker_jobs.endpoint_outputs,
-        names=sagemaker_jobs.part_names("Endpoint"),
+        outputs=config_operators.endpoint_outputs,
+        names=config_operators.part_names("Endpoint"),
     ),
     "SageMakerRegisterModelVersionOperator": Kind(
-        aws_services.register,
+        keyword_operators.register,
         (
             "image_uri",
             "model_url",
@@ -55,7 +55,7 @@ KINDS: Mapping[str, Kind] = {
         outputs=lambda _, name: under(name, "ModelPackageArn", rest=False),
     ),
     "SageMakerAutoMLOperator": Kind(
-        aws_services.auto_ml,
+        keyword_operators.auto_ml,
         (
             "job_name",
             "s3_input",
@@ -71,16 +71,16 @@ KINDS: Mapping[str, Kind] = {
         outputs=lambda _, name: under(name, "BestCandidate"),
     ),
     "LambdaInvokeFunctionOperator": Kind(
-        aws_services.invoke,
+        keyword_operators.invoke,
         ("function_name", "payload", "qualifier", "invocation_type", "client_context"),
     ),
     "EmrAddStepsOperator": Kind(
-        aws_services.emr,
+        keyword_operators.emr,
         ("job_flow_id", "job_flow_name", "steps", "execution_role_arn"),
-        steps=aws_services.emr_names,
-        outputs=aws_services.emr_outputs,
+        steps=keyword_operators.emr_names,
+        outputs=keyword_operators.emr_outputs,
     ),
     "SqsPublishOperator": Kind(
-        aws_services.sqs, ("sqs_queue", "message_content", *aws_services.SQS_DROPPED)
+        keyword_operators.sqs, ("sqs_queue", "message_content", *keyword_operators.SQS_DROPPED)
     ),
 }

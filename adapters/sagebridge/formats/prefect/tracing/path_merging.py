@@ -218,7 +218,7 @@ def _marked(made: FlowStep, inside: tuple[str, bool]) -> FlowStep:
 def _guarded(nodes: tuple[_Node, ...], here: Inside = None) -> tuple[_Node, ...]:
     """What stands in a guarded block of a Condition of the flow's own, moved into it.
 
-    Raises :class:`OutOfReach` where that Condition is not in the same branch.
+    Raises :class:`MisplacedBlock` where that Condition is not in the same branch.
     """
     made = {one.name for one in nodes if isinstance(one, FlowStep)}
     blocks: dict[tuple[str, bool], list[_Node]] = {}
@@ -230,7 +230,7 @@ def _guarded(nodes: tuple[_Node, ...], here: Inside = None) -> tuple[_Node, ...]
         elif inside[0] in made:
             blocks.setdefault(inside, []).append(node)
         else:
-            raise OutOfReach(inside[0])
+            raise MisplacedBlock(inside[0])
     return tuple(_filled(node, blocks, here) for node in kept)
 
 
@@ -258,7 +258,7 @@ def _nested(
     return tuple(found)
 
 
-class OutOfReach(Exception):
+class MisplacedBlock(Exception):
     """A guarded block inside of a test, though its Condition is outside; the text is its name."""
 
 

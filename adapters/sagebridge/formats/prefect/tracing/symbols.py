@@ -28,7 +28,7 @@ class UnsupportedValue(Exception):
     """A value that no definition can have."""
 
 
-class World(Protocol):
+class TraceContext(Protocol):
     """What symbols ask of the trace that they are part of."""
 
     texts: list[Symbol]
@@ -79,7 +79,7 @@ class Symbol:
 
     __slots__ = ("_expression", "_part", "_type", "_world")
 
-    def __init__(self, expression: Value, type_: str, world: World, part: str = "") -> None:
+    def __init__(self, expression: Value, type_: str, world: TraceContext, part: str = "") -> None:
         self._expression, self._type, self._world = expression, type_, world
         self._part = part
 
@@ -186,7 +186,7 @@ class Test:
     __slots__ = ("_world", "conditions")
     __test__ = False
 
-    def __init__(self, conditions: Sequence[Condition], world: World) -> None:
+    def __init__(self, conditions: Sequence[Condition], world: TraceContext) -> None:
         self.conditions, self._world = tuple(conditions), world
 
     def __bool__(self) -> bool:
@@ -214,7 +214,7 @@ class Future:
 
     __slots__ = ("_step", "_value", "_world")
 
-    def __init__(self, value: Symbol, step: str, world: World) -> None:
+    def __init__(self, value: Symbol, step: str, world: TraceContext) -> None:
         self._value, self._step, self._world = value, step, world
 
     def result(self, timeout: Any = None, raise_on_failure: bool = True) -> Symbol:
@@ -260,7 +260,7 @@ def holds_symbol(value: object, depth: int = 4) -> bool:
     return type(value) is str and _MARK.search(value) is not None
 
 
-def text(parts: Sequence[Any], world: World, on: str = "") -> Value:
+def text(parts: Sequence[Any], world: TraceContext, on: str = "") -> Value:
     """The text that parts make, one after the other."""
     values: list[Value] = []
     for part in parts:
@@ -272,7 +272,7 @@ def text(parts: Sequence[Any], world: World, on: str = "") -> Value:
     return Join(tuple(values), on)
 
 
-def said(value: Any, world: World) -> Value:
+def said(value: Any, world: TraceContext) -> Value:
     """A Python value as a definition has it. Raises :class:`UnsupportedValue`."""
     kind = type(value)
     if kind is Symbol:
@@ -302,7 +302,7 @@ def said(value: Any, world: World) -> Value:
     raise UnsupportedValue(f"a value of type {kind.__name__}, which is no JSON")
 
 
-def _marked(marked: str, world: World) -> Value:
+def _marked(marked: str, world: TraceContext) -> Value:
     pieces = _MARK.split(marked)
     if len(pieces) == 1:
         return marked

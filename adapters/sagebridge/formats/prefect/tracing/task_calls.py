@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Any
 
 from sagebridge.authoring.flow_signature import TYPES
-from sagebridge.formats.prefect.tracing.symbols import World, holds_symbol
+from sagebridge.formats.prefect.tracing.symbols import TraceContext, holds_symbol
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def called(task: Any, arguments: Sequence[Any], named: Mapping[str, Any]) -> str
     return str(task.name)
 
 
-def unwrapped(value: Any, world: World) -> Any:
+def unwrapped(value: Any, world: TraceContext) -> Any:
     kind = type(value).__name__
     if kind in ("unmapped", "quote", "allow_failure", "opaque", "freeze") and hasattr(
         value, "unwrap"

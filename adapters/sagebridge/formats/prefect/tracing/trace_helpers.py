@@ -15,8 +15,8 @@ from sagebridge.formats.prefect.tracing.source_rewriting import HELPERS
 from sagebridge.formats.prefect.tracing.symbols import (
     Symbol,
     Test,
+    TraceContext,
     UnsupportedValue,
-    World,
     holds_symbol,
     is_symbolic,
     said,
@@ -25,7 +25,7 @@ from sagebridge.formats.prefect.tracing.symbols import text as text_of
 from sagebridge.model.conditions import In, Or
 from sagebridge.model.expressions import Get, Join
 
-_WORLD: list[World] = []
+_WORLD: list[TraceContext] = []
 _NUMBERS = {"float": "Float", "int": "Integer", "len": "Integer", "round": "Float", "abs": "Float"}
 _COMPUTES = frozenset(
     (
@@ -64,7 +64,7 @@ _KEPT_MODULES = frozenset(
 
 
 @contextmanager
-def tracing(world: World) -> Iterator[None]:
+def tracing(world: TraceContext) -> Iterator[None]:
     """While this lasts, rewritten files ask ``world``."""
     _WORLD.append(world)
     try:

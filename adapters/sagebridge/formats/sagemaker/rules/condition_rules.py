@@ -9,7 +9,7 @@ from sagebridge.authoring.json_document import kind
 from sagebridge.formats.sagemaker.rules.definition import (
     BRANCHES,
     Definition,
-    Place,
+    LocatedStep,
     Problem,
     is_expression,
     is_number,
@@ -43,7 +43,7 @@ def check_conditions(definition: Definition) -> Iterator[Problem]:
 
 
 class _Checker:
-    def __init__(self, definition: Definition, step: Place) -> None:
+    def __init__(self, definition: Definition, step: LocatedStep) -> None:
         self.definition, self.step = definition, step
 
     def all(self, raw: Any, pointer: str) -> Iterator[Problem]:

@@ -55,7 +55,7 @@ class Reference(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Place:
+class LocatedStep:
     """A step where it stands; ``branches`` are those around it, the outermost first."""
 
     pointer: str
@@ -120,14 +120,14 @@ class Definition:
     raw: dict[str, Any]
 
     @cached_property
-    def steps(self) -> tuple[Place, ...]:
+    def steps(self) -> tuple[LocatedStep, ...]:
         """Every step that is an object, in written order."""
         return tuple(_places(self.raw.get("Steps"), "/Steps", ()))
 
     @cached_property
-    def by_name(self) -> dict[str, Place]:
+    def by_name(self) -> dict[str, LocatedStep]:
         """The steps by name; of two of one name the first."""
-        found: dict[str, Place] = {}
+        found: dict[str, LocatedStep] = {}
         for step in self.steps:
             if step.name:
                 found.setdefault(step.name, step)
@@ -147,13 +147,13 @@ class Definition:
         return next(step.label for step in self.steps if step.pointer == condition)
 
 
-def _places(raw: Any, pointer: str, branches: tuple[Branch, ...]) -> Iterator[Place]:
+def _places(raw: Any, pointer: str, branches: tuple[Branch, ...]) -> Iterator[LocatedStep]:
     if not isinstance(raw, list):
         return
     for position, item in enumerate(raw):
         if not isinstance(item, dict):
             continue
-        place = Place(f"{pointer}/{position}", item, branches)
+        place = LocatedStep(f"{pointer}/{position}", item, branches)
         yield place
         if place.is_condition:
             for side in BRANCHES:

@@ -8,7 +8,7 @@ from typing import Any
 from sagebridge.authoring.json_document import kind
 from sagebridge.formats.sagemaker.rules.definition import (
     Definition,
-    Place,
+    LocatedStep,
     Problem,
     is_number,
     wrong_option,
@@ -54,7 +54,7 @@ def check_retries(definition: Definition) -> Iterator[Problem]:
                 yield wrong_type(pointer, what, "an object", policy)
 
 
-def _check_policy(step: Place, raw: dict[str, Any], pointer: str) -> Iterator[Problem]:
+def _check_policy(step: LocatedStep, raw: dict[str, Any], pointer: str) -> Iterator[Problem]:
     what = f"retry policy of step {step.label}"
     yield from unknown_members(raw, RETRY_POLICY, pointer, f"a {what}")
     if "MaxAttempts" in raw and "ExpireAfterMin" in raw:
@@ -77,7 +77,7 @@ def _check_policy(step: Place, raw: dict[str, Any], pointer: str) -> Iterator[Pr
 
 
 def _check_exceptions(
-    step: Place, raw: dict[str, Any], pointer: str, what: str
+    step: LocatedStep, raw: dict[str, Any], pointer: str, what: str
 ) -> Iterator[Problem]:
     here = f"{pointer}/ExceptionType"
     found = raw.get("ExceptionType")

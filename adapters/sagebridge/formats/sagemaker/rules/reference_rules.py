@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from sagebridge.formats.sagemaker.rules.definition import (
     Definition,
-    Place,
+    LocatedStep,
     Problem,
     Reference,
     label,
@@ -64,7 +64,9 @@ def _check_variable(definition: Definition, owner: str, reference: Reference) ->
         yield Problem("expression-form", pointer, message)
 
 
-def _check_step(definition: Definition, step: Place, reference: Reference) -> Iterator[Problem]:
+def _check_step(
+    definition: Definition, step: LocatedStep, reference: Reference
+) -> Iterator[Problem]:
     pointer, get = reference
     target = definition.by_name.get(get.name)
     if target is None:
@@ -86,7 +88,9 @@ def _check_step(definition: Definition, step: Place, reference: Reference) -> It
         yield from _check_output(step, target, reference)
 
 
-def _check_property_file(step: Place, target: Place, reference: Reference) -> Iterator[Problem]:
+def _check_property_file(
+    step: LocatedStep, target: LocatedStep, reference: Reference
+) -> Iterator[Problem]:
     pointer, get = reference
     if not pointer.endswith("/Std:JsonGet/PropertyFile/Get"):
         message = (
@@ -111,7 +115,9 @@ def _check_property_file(step: Place, target: Place, reference: Reference) -> It
         )
 
 
-def _check_output(step: Place, target: Place, reference: Reference) -> Iterator[Problem]:
+def _check_output(
+    step: LocatedStep, target: LocatedStep, reference: Reference
+) -> Iterator[Problem]:
     """A name in one of the lists that a step's outputs are keyed by, where it is written down."""
     pointer, get = reference
     names: list[str] | None = None

@@ -7,7 +7,7 @@ from typing import Any
 
 from sagebridge.formats.sagemaker.rules.definition import (
     Definition,
-    Place,
+    LocatedStep,
     Problem,
     either,
     is_expression,
@@ -41,7 +41,7 @@ def check_requests(definition: Definition) -> Iterator[Problem]:
             yield from _check_emr(step)
 
 
-def _check_outputs(step: Place) -> Iterator[Problem]:
+def _check_outputs(step: LocatedStep) -> Iterator[Problem]:
     outputs = step.raw.get("OutputParameters")
     if isinstance(outputs, list) and len(outputs) > _MOST_OUTPUTS:
         yield Problem(
@@ -52,7 +52,7 @@ def _check_outputs(step: Place) -> Iterator[Problem]:
         )
 
 
-def _check_flags(step: Place) -> Iterator[Problem]:
+def _check_flags(step: LocatedStep) -> Iterator[Problem]:
     for name in _FLAGS:
         value = step.raw.get(name, False)
         if not isinstance(value, bool) and not is_expression(value):
@@ -60,7 +60,7 @@ def _check_flags(step: Place) -> Iterator[Problem]:
             yield wrong_option(step.at(name), what, "true, false or a reference", value)
 
 
-def _check_auto_ml(step: Place) -> Iterator[Problem]:
+def _check_auto_ml(step: LocatedStep) -> Iterator[Problem]:
     config = step.arguments.get("AutoMLJobConfig")
     mode = config.get("Mode", "ENSEMBLING") if isinstance(config, dict) else "ENSEMBLING"
     if isinstance(mode, str) and mode != "ENSEMBLING":
@@ -71,7 +71,7 @@ def _check_auto_ml(step: Place) -> Iterator[Problem]:
         )
 
 
-def _check_required(step: Place, path: Sequence[str]) -> Iterator[Problem]:
+def _check_required(step: LocatedStep, path: Sequence[str]) -> Iterator[Problem]:
     """The members of one inside the other that the job cannot be without."""
     inside: Any = step.arguments
     pointer = step.at("Arguments")
@@ -84,7 +84,7 @@ def _check_required(step: Place, path: Sequence[str]) -> Iterator[Problem]:
         inside, pointer = inside[name], f"{pointer}/{name}"
 
 
-def _check_emr(step: Place) -> Iterator[Problem]:
+def _check_emr(step: LocatedStep) -> Iterator[Problem]:
     arguments, pointer = step.arguments, step.at("Arguments")
     config = arguments.get("ClusterConfig")
     if not isinstance(config, dict):
@@ -113,7 +113,7 @@ def _check_emr(step: Place) -> Iterator[Problem]:
 
 
 def _refused(
-    step: Place, names: Sequence[str], given: Mapping[str, Any], pointer: str
+    step: LocatedStep, names: Sequence[str], given: Mapping[str, Any], pointer: str
 ) -> Iterator[Problem]:
     for name in names:
         if name in given:

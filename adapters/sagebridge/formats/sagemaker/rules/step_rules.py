@@ -10,7 +10,7 @@ from sagebridge.formats.sagemaker.rules.definition import (
     BRANCHES,
     NAME,
     Definition,
-    Place,
+    LocatedStep,
     Problem,
     either,
     is_expression,
@@ -55,7 +55,7 @@ def _misplaced_values(definition: Definition) -> Iterator[Problem]:
                 yield wrong_type(f"{pointer}/{position}", "a step", "an object", item)
 
 
-def _check_name(definition: Definition, step: Place) -> Iterator[Problem]:
+def _check_name(definition: Definition, step: LocatedStep) -> Iterator[Problem]:
     if "Name" not in step.raw:
         yield Problem("missing-member", step.pointer, "a step has no Name")
         return
@@ -86,7 +86,7 @@ def _check_name(definition: Definition, step: Place) -> Iterator[Problem]:
         )
 
 
-def _check_type(step: Place) -> Iterator[Problem]:
+def _check_type(step: LocatedStep) -> Iterator[Problem]:
     if "Type" not in step.raw:
         yield Problem("missing-member", step.pointer, f"step {step.label} has no Type")
     elif not isinstance(step.raw["Type"], str):
@@ -102,7 +102,7 @@ def _check_type(step: Place) -> Iterator[Problem]:
         )
 
 
-def _check_members(step: Place) -> Iterator[Problem]:
+def _check_members(step: LocatedStep) -> Iterator[Problem]:
     what = f"{step.type} step {step.label}"
     yield from unknown_members(step.raw, EVERY_STEP | SOME_STEPS.keys(), step.pointer, what)
     for name in step.raw:
@@ -116,7 +116,7 @@ def _check_members(step: Place) -> Iterator[Problem]:
             )
 
 
-def _check_arguments(step: Place) -> Iterator[Problem]:
+def _check_arguments(step: LocatedStep) -> Iterator[Problem]:
     if "Arguments" not in step.raw:
         if not STEP_TYPES[step.type].required:
             message = f"{step.type} step {step.label} has no Arguments"
@@ -148,7 +148,9 @@ def _check_arguments(step: Place) -> Iterator[Problem]:
         )
 
 
-def _check_error_message(step: Place, arguments: dict[str, Any], pointer: str) -> Iterator[Problem]:
+def _check_error_message(
+    step: LocatedStep, arguments: dict[str, Any], pointer: str
+) -> Iterator[Problem]:
     what = f"Fail step {step.label}"
     yield from unknown_members(arguments, ("ErrorMessage",), pointer, what)
     if "ErrorMessage" not in arguments:
@@ -162,7 +164,7 @@ def _check_error_message(step: Place, arguments: dict[str, Any], pointer: str) -
         yield wrong_type(f"{pointer}/ErrorMessage", what, "a string, Get or Std:Join", message)
 
 
-def _check_texts(step: Place) -> Iterator[Problem]:
+def _check_texts(step: LocatedStep) -> Iterator[Problem]:
     for name, limit in _TEXT_LIMITS.items():
         value = step.raw.get(name, "")
         what = f"{name} of step {step.label}"
@@ -176,7 +178,7 @@ def _check_texts(step: Place) -> Iterator[Problem]:
             )
 
 
-def _check_required(step: Place) -> Iterator[Problem]:
+def _check_required(step: LocatedStep) -> Iterator[Problem]:
     for name in STEP_TYPES[step.type].required:
         if name not in step.raw:
             message = f"{step.type} step {step.label} has no {name}"
@@ -186,7 +188,7 @@ def _check_required(step: Place) -> Iterator[Problem]:
             yield wrong_type(step.at(name), what, "a plain string", found)
 
 
-def _check_check(step: Place) -> Iterator[Problem]:
+def _check_check(step: LocatedStep) -> Iterator[Problem]:
     expected = STEP_TYPES[step.type].check_types
     if not expected:
         return
@@ -206,7 +208,7 @@ def _check_check(step: Place) -> Iterator[Problem]:
         )
 
 
-def _check_property_files(step: Place) -> Iterator[Problem]:
+def _check_property_files(step: LocatedStep) -> Iterator[Problem]:
     pointer = step.at("PropertyFiles")
     yield from _check_named(step, "PropertyFiles", "PropertyFileName", "duplicate-property-file")
     for here, raw in objects(step.raw.get("PropertyFiles"), pointer):
@@ -228,7 +230,7 @@ def _check_property_files(step: Place) -> Iterator[Problem]:
             )
 
 
-def _check_output_parameters(step: Place) -> Iterator[Problem]:
+def _check_output_parameters(step: LocatedStep) -> Iterator[Problem]:
     pointer = step.at("OutputParameters")
     yield from _check_named(step, "OutputParameters", "OutputName", "duplicate-output")
     for here, raw in objects(step.raw.get("OutputParameters"), pointer):
@@ -243,7 +245,7 @@ def _check_output_parameters(step: Place) -> Iterator[Problem]:
             )
 
 
-def _check_named(step: Place, member: str, key: str, duplicate: str) -> Iterator[Problem]:
+def _check_named(step: LocatedStep, member: str, key: str, duplicate: str) -> Iterator[Problem]:
     """A list of objects, each with a name of its own."""
     items, pointer = step.raw.get(member, []), step.at(member)
     if not isinstance(items, list):
@@ -268,7 +270,7 @@ def _check_named(step: Place, member: str, key: str, duplicate: str) -> Iterator
             seen.add(item[key])
 
 
-_OF_TYPES: tuple[Callable[[Place], Iterator[Problem]], ...] = (
+_OF_TYPES: tuple[Callable[[LocatedStep], Iterator[Problem]], ...] = (
     _check_required,
     _check_check,
     _check_property_files,
@@ -276,7 +278,7 @@ _OF_TYPES: tuple[Callable[[Place], Iterator[Problem]], ...] = (
 )
 
 
-def processing_names(step: Place, member: str) -> list[str] | None:
+def processing_names(step: LocatedStep, member: str) -> list[str] | None:
     """The names in ``Outputs`` or ``ProcessingInputs``; None where not all of them are plain."""
     arguments, key = step.arguments, "InputName"
     if member == "Outputs":

@@ -28,7 +28,7 @@ _ARTIFACTS = "/output/model.tar.gz"
 
 
 @dataclass(frozen=True, slots=True)
-class Simple:
+class ConfigOperator:
     """A step type whose request is ``config``; ``wrapper`` is the member of its XCom."""
 
     type: str
@@ -55,7 +55,7 @@ class Simple:
             yield "S3ModelArtifacts", f"{root}/{text}{_ARTIFACTS}", artifacts
 
 
-PROCESSING = Simple(
+PROCESSING = ConfigOperator(
     "Processing",
     "ProcessingJobName",
     "Processing",
@@ -65,7 +65,7 @@ PROCESSING = Simple(
         "StoppingCondition.MaxRuntimeInSeconds",
     ),
 )
-TRAINING = Simple(
+TRAINING = ConfigOperator(
     "Training",
     "TrainingJobName",
     "Training",
@@ -75,7 +75,7 @@ TRAINING = Simple(
         "StoppingCondition.MaxRuntimeInSeconds",
     ),
 )
-TUNING = Simple(
+TUNING = ConfigOperator(
     "Tuning",
     "HyperParameterTuningJobName",
     "Tuning",
@@ -87,8 +87,8 @@ TUNING = Simple(
         "TrainingJobDefinition.StoppingCondition.MaxRuntimeInSeconds",
     ),
 )
-MODEL = Simple("Model", "ModelName", "Model")
-ENDPOINT_CONFIG = Simple(
+MODEL = ConfigOperator("Model", "ModelName", "Model")
+ENDPOINT_CONFIG = ConfigOperator(
     "EndpointConfig", None, "EndpointConfig", ("ProductionVariants.InitialInstanceCount",)
 )
 _TRANSFORM_INTEGERS = (

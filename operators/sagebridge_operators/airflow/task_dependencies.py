@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _ATTRIBUTE = "sagebridge_links"
 
 
-class TwoSteps(SagebridgeError):
+class DuplicateStep(SagebridgeError):
     """Two tasks of a DAG that are the same step; groups do not tell steps apart."""
 
     def __init__(self, step: str, *task_ids: str) -> None:
@@ -28,16 +28,16 @@ class TwoSteps(SagebridgeError):
 
 
 @dataclass(slots=True)
-class Links:
+class PendingEdges:
     """The steps of one DAG by name, and who waits for a step that is not there yet."""
 
     operators: dict[str, StepOperator] = field(default_factory=dict)
     waiting: dict[str, list[StepOperator]] = field(default_factory=dict)
 
 
-def of(dag: Any) -> Links:
+def of(dag: Any) -> PendingEdges:
     """The links of a DAG; made when first asked for."""
-    found: Links = vars(dag).setdefault(_ATTRIBUTE, Links())
+    found: PendingEdges = vars(dag).setdefault(_ATTRIBUTE, PendingEdges())
     return found
 
 
@@ -49,7 +49,7 @@ def connect(operator: StepOperator) -> None:
     links = of(dag)
     step = operator.step
     if links.operators.setdefault(step.name, operator) is not operator:
-        raise TwoSteps(step.name, links.operators[step.name].task_id, operator.task_id)
+        raise DuplicateStep(step.name, links.operators[step.name].task_id, operator.task_id)
     names = [reference.step for reference in step_references(step) if reference.step]
     for name in dict.fromkeys((*names, *step.dependencies)):
         if name == step.name:

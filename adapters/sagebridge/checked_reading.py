@@ -24,7 +24,7 @@ KEPT = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Examined:
+class CheckedPipeline:
     """A pipeline of a source, what reading it lost, and what validation says of it."""
 
     pipeline: Pipeline
@@ -32,10 +32,12 @@ class Examined:
     findings: tuple[Finding, ...]
 
 
-Outcome = list[Examined] | SagebridgeError
+Outcome = list[CheckedPipeline] | SagebridgeError
 
 
-def examine(source: Any, format: str | None = None, *, every: bool = False) -> list[Examined]:
+def read_checked(
+    source: Any, format: str | None = None, *, every: bool = False
+) -> list[CheckedPipeline]:
     """The one pipeline of a source, or ``every`` one.
 
     Raises :class:`~sagebridge.errors.SourceError` where it cannot be read, and
@@ -48,7 +50,7 @@ def examine(source: Any, format: str | None = None, *, every: bool = False) -> l
     return _checked(form, source, readings)
 
 
-def examine_each(
+def read_each_checked(
     sources: Sequence[str], format: str | None = None
 ) -> Iterator[tuple[str, Outcome]]:
     """Each source with all its pipelines, or with why it cannot be translated."""
@@ -92,14 +94,14 @@ def _examine_files(form: Format, files: list[str]) -> Iterator[tuple[str, Outcom
 
 def _caught(source: str, format: str) -> Outcome:
     try:
-        return examine(source, format, every=True)
+        return read_checked(source, format, every=True)
     except MissingExtra as error:
         return error.at(source)
     except SagebridgeError as error:
         return error
 
 
-def _definition(source: Any) -> Examined:
+def _definition(source: Any) -> CheckedPipeline:
     from sagebridge.formats.sagemaker.source import open_source, pipeline_of
     from sagebridge.formats.sagemaker.validator import validate_document
 
@@ -107,12 +109,12 @@ def _definition(source: Any) -> Examined:
     findings = validate_document(document)
     if faults := _faults(findings):
         raise Untranslatable((document.outer or document).source, faults)
-    return Examined(*pipeline_of(document), findings)
+    return CheckedPipeline(*pipeline_of(document), findings)
 
 
 def _checked(
     form: Format, source: Any, readings: list[tuple[Pipeline, tuple[Loss, ...]]]
-) -> list[Examined]:
+) -> list[CheckedPipeline]:
     from sagebridge.python_findings import pipeline_findings
 
     examined = []
@@ -122,7 +124,7 @@ def _checked(
             one = source if len(readings) == 1 else f"{source}#{pipeline.name}"
             at_lines = _faults(form.validator()(one))
             raise Untranslatable(str(source), at_lines or faults, losses)
-        examined.append(Examined(pipeline, losses, findings))
+        examined.append(CheckedPipeline(pipeline, losses, findings))
     return examined
 
 
