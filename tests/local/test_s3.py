@@ -191,13 +191,24 @@ def test_no_key_leaves_its_bucket(s3: Any, key: str) -> None:
 
 
 def test_what_a_folder_cannot_keep_is_refused(s3: Any) -> None:
-    for arguments in ({"Metadata": {"a": "b"}}, {"IfNoneMatch": "*"}):
-        with pytest.raises(ClientError) as refused:
-            s3.put_object(Bucket=BUCKET, Key="x", Body=b"", **arguments)
-        assert code(refused) == "NotImplemented"
+    with pytest.raises(ClientError) as refused:
+        s3.put_object(Bucket=BUCKET, Key="x", Body=b"", Metadata={"a": "b"})
+    assert code(refused) == "NotImplemented"
     with pytest.raises(ClientError) as refused:
         s3.get_bucket_versioning(Bucket=BUCKET)
     assert code(refused) == "NotImplemented"
+
+
+def test_a_conditional_write_comes_second_to_another(s3: Any) -> None:
+    first = s3.put_object(Bucket=BUCKET, Key="x", Body=b"1", IfNoneMatch="*")["ETag"]
+    for condition in ({"IfNoneMatch": "*"}, {"IfMatch": '"0"'}):
+        with pytest.raises(ClientError) as refused:
+            s3.put_object(Bucket=BUCKET, Key="x", Body=b"2", **condition)
+        assert code(refused) == "PreconditionFailed"
+    with pytest.raises(ClientError):
+        s3.put_object(Bucket=BUCKET, Key="y", Body=b"2", IfMatch=first)
+    s3.put_object(Bucket=BUCKET, Key="x", Body=b"3", IfMatch=first)
+    assert s3.get_object(Bucket=BUCKET, Key="x")["Body"].read() == b"3"
 
 
 def test_a_store_that_cannot_be_written_is_named(tmp_path: Path) -> None:

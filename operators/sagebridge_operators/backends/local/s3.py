@@ -1,11 +1,12 @@
 """The part of the S3 API that a folder can do, in REST-XML.
 
 A bucket comes into being with its first object. What a folder has no place for (user metadata,
-conditional writes, ACLs, versions) is refused, not dropped.
+ACLs, versions) is refused, not dropped.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import mimetypes
@@ -13,6 +14,8 @@ import re
 import shutil
 import uuid
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import formatdate
@@ -23,6 +26,7 @@ from urllib.parse import quote, unquote
 
 from sagebridge_operators.backends.local.api import CANNOT_STORE, REGION, Answer, ApiError, Request
 from sagebridge_operators.backends.local.store import BUCKET, FolderStore, StoredObject
+from sagebridge_operators.lifecycle.file_locks import hold
 from sagebridge_operators.run_errors import BadUri, ObjectNotFound, StoreError
 
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
@@ -76,7 +80,7 @@ class S3:
         ]
         metadata = [name for name in request.headers if name.startswith("x-amz-meta-")]
         conditions = [name for name in ("if-match", "if-none-match") if name in request.headers] * (
-            request.method not in ("GET", "HEAD")
+            request.method not in ("GET", "HEAD", "PUT")
         )
         if refused := unknown + metadata + conditions:
             what = ", ".join(refused)
@@ -96,7 +100,8 @@ class S3:
         if method == "PUT":
             if source := request.headers.get("x-amz-copy-source"):
                 return self._copy(source, uri)
-            self.store.write_from(uri, lambda file: shutil.copyfileobj(request.body, file))
+            with self._only_if(request, uri):
+                self.store.write_from(uri, lambda file: shutil.copyfileobj(request.body, file))
             return Answer(headers={"ETag": self._etag(uri)})
         if method in ("GET", "HEAD"):
             return self._get(request, uri)
@@ -104,6 +109,19 @@ class S3:
             self.store.delete(uri)
             return Answer(204)
         raise ApiError("MethodNotAllowed", f"{method} {uri}", 405)
+
+    @contextmanager
+    def _only_if(self, request: Request, uri: str) -> Iterator[None]:
+        """PutObject's If-Match and If-None-Match: one such write at a time, if it may be done."""
+        wanted = request.headers.get("if-match"), request.headers.get("if-none-match")
+        if wanted == (None, None):
+            yield
+            return
+        with hold(self.store.root / ".conditional.lock", fcntl.LOCK_EX):
+            etag = self._etag(uri) if self.store.path_of(uri).is_file() else ""
+            if (wanted[0] is not None and wanted[0] != etag) or (wanted[1] == "*" and etag):
+                raise ApiError("PreconditionFailed", f"{uri} has another ETag", 412)
+            yield
 
     def _bucket_operation(self, request: Request, bucket: str) -> Answer:
         query, method = request.query, request.method
