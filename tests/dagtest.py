@@ -20,8 +20,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sagebridge_operators.lifecycle.execution import execution_id
-from sagebridge_operators.lifecycle.records import ExecutionRecords, Folder
+from sagebridge_operators.lifecycle.attempt import Attempt
+from sagebridge_operators.lifecycle.objects import Folder
+from sagebridge_operators.lifecycle.records import ExecutionRecords
+from tests.attempts import execution_of
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG
@@ -54,7 +56,7 @@ class Played:
 
     @property
     def execution(self) -> str:
-        return execution_id("airflow", self.dag.dag_id, self.run_id)
+        return execution_of(self.records, f"{self.dag.dag_id}/{self.run_id}")
 
     @property
     def states(self) -> dict[str, str]:
@@ -66,8 +68,8 @@ class Played:
         return dict(self._rows("select task_id, try_number from task_instance where {run}"))
 
     @property
-    def steps(self) -> dict[str, dict[str, Any]]:
-        """The record of every step that began."""
+    def steps(self) -> dict[str, Attempt]:
+        """The attempt that counts of every step that began."""
         return self.records.steps(self.execution)
 
     def xcom(self, task_id: str, key: str = "return_value") -> Any:

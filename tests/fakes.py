@@ -197,6 +197,11 @@ class FakeBackend:
     poll_seconds: tuple[float, float] = (0.0005, 0.001)
     default_role: str | None = None
 
+    renewed: int = 0
+
+    def renew(self) -> None:
+        self.renewed += 1
+
     def client(self, service: str) -> Any:
         assert service == "sagemaker"
         return self.sagemaker

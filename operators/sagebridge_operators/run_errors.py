@@ -3,22 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 from sagebridge.errors import SagebridgeError, ServiceError
 
+FinalState = Literal["Succeeded", "Failed", "Stopped"]
+FailureKind = Literal[
+    "code",
+    "fail-step",
+    "job",
+    "lost-worker",
+    "not-runnable",
+    "outputs",
+    "request",
+    "service",
+    "stopped",
+    "time-limit",
+    "unresolvable",
+]
+"""What ended an attempt, for records and for retry policies."""
+
 
 class StepFailed(SagebridgeError):
-    """A step that ended Failed; its text is the reason."""
+    """A step that ended Failed; its text is the reason.
+
+    ``kind`` is the kind of the failure and ``code`` AWS's error code, as its record has them.
+    """
 
     exit_code = 3
-    state = "Failed"
+    state: ClassVar[FinalState] = "Failed"
+    kind: FailureKind = "job"
+    code = ""
+
+    def __init__(self, text: str, *, kind: FailureKind | None = None, code: str = "") -> None:
+        self.kind, self.code = kind or type(self).kind, code
+        super().__init__(text)
 
 
 class StepStopped(StepFailed):
     """A step whose job was stopped, which is not success."""
 
     state = "Stopped"
+    kind = "stopped"
 
 
 class ExecutionStopped(StepStopped):
@@ -36,12 +62,16 @@ class ExecutionStopped(StepStopped):
 class NotRunnable(StepFailed):
     """Something that sagebridge keeps and translates but does not run."""
 
+    kind = "not-runnable"
+
     def __init__(self, what: str) -> None:
         super().__init__(f"sagebridge cannot run {what}")
 
 
 class IncomparableValues(StepFailed):
     """Two values of a condition that have no common type."""
+
+    kind = "unresolvable"
 
     def __init__(self, type_: str, left: Any, right: Any) -> None:
         super().__init__(
@@ -52,6 +82,8 @@ class IncomparableValues(StepFailed):
 class Unresolvable(StepFailed):
     """An expression that has no value at run time."""
 
+    kind = "unresolvable"
+
     def __init__(self, expression: str, problem: str, there: Sequence[str] = ()) -> None:
         found = f" (there is: {', '.join(there)})" if there else ""
         super().__init__(f"{expression} has no value: {problem}{found}")
@@ -59,6 +91,8 @@ class Unresolvable(StepFailed):
 
 class OutputsTooLarge(StepFailed):
     """Referred outputs that no engine should carry between tasks."""
+
+    kind = "outputs"
 
     def __init__(self, step: str, size: int, limit: int) -> None:
         super().__init__(
@@ -178,12 +212,60 @@ class ExecutionRecordsError(SagebridgeError):
         self.key, self.location, self.problem = key, location, problem
         one = f" ({key})" if key else ""
         super().__init__(
-            f"the execution records in {location}: {problem}{one}; SAGEBRIDGE_RECORDS says where "
-            "records are, else --workdir or SAGEBRIDGE_HOME"
+            f"the execution records in {location}: {problem}{one}; set SAGEBRIDGE_RECORDS to a "
+            "folder or s3:// prefix that can be read and written, or set --workdir or "
+            "SAGEBRIDGE_HOME"
         )
 
     def __reduce__(self) -> tuple[type[ExecutionRecordsError], tuple[str, str, str]]:
         return type(self), (self.key, self.location, self.problem)
+
+
+class StartUnknown(Exception):
+    """A DAG run whose start is not known yet; the task is tried again."""
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        super().__init__(f"DAG run {run_id} has no start date yet")
+
+    def __reduce__(self) -> tuple[type[StartUnknown], tuple[str]]:
+        return type(self), (self.run_id,)
+
+
+class RecordsUnreachable(ExecutionRecordsError):
+    """A place for execution records that does not answer now, and may do so later."""
+
+
+class OlderRecord(SagebridgeError):
+    """A record that an older version of sagebridge wrote."""
+
+    exit_code = 6
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        super().__init__(
+            f"the record of {what} was written by an older version of sagebridge: "
+            "finish or stop running executions before upgrading"
+        )
+
+    def __reduce__(self) -> tuple[type[OlderRecord], tuple[str]]:
+        return type(self), (self.what,)
+
+
+class Superseded(SagebridgeError):
+    """A worker that writes after another one has gone on with its step, or ended it."""
+
+    exit_code = 3
+
+    def __init__(self, step: str, phase: str) -> None:
+        self.step, self.phase = step, phase
+        super().__init__(
+            f"another worker has gone on with step {step!r} (it is {phase}); "
+            "the result of this one is discarded"
+        )
+
+    def __reduce__(self) -> tuple[type[Superseded], tuple[str, str]]:
+        return type(self), (self.step, self.phase)
 
 
 class RecordsError(SagebridgeError):

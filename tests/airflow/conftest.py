@@ -23,7 +23,9 @@ Run = Callable[..., Played]
 def backend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeBackend:
     """The backend of every task of the test."""
     from sagebridge_operators.airflow import task_runtime
+    from sagebridge_operators.lifecycle import drive
 
+    monkeypatch.setattr(drive, "PATIENCE", 0.0)
     fake = FakeBackend()
     monkeypatch.setattr(task_runtime, "open_backend", lambda name: fake)
     monkeypatch.setenv("SAGEBRIDGE_BACKEND", "fake")

@@ -61,7 +61,7 @@ def test_code_runs_is_skipped_and_fails_as_any_step(number: int, rows: Rows) -> 
     assert set(played.tries.values()) <= {0, 1}
     if number == 1:
         assert played.xcom("checked", "failure_reason") == REASON
-        assert played.steps["checked"]["reason"] == REASON
+        assert played.steps["checked"].reason == REASON
 
 
 def test_what_code_returns_reaches_what_asks_for_it(rows: Rows, aws: FakeSageMaker) -> None:
@@ -102,7 +102,7 @@ def test_a_killed_function_is_stopped_where_it_waits() -> None:
     finally:
         signal.signal(signal.SIGTERM, before)
     assert played.state == "failed"
-    assert played.steps["a"]["status"] == "Stopped"
+    assert played.steps["a"].state == "Stopped"
 
 
 def test_a_definition_that_looks_like_code_does_not_run(run: Run, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_definition_that_looks_like_code_does_not_run(run: Run, tmp_path: Path
     steps = [Step(type_, type_, arguments, extra=extra) for type_ in (PYTHON, SHELL)]
     played = run(*steps)
     assert set(played.states.values()) == {"failed"}
-    assert {one["status"] for one in played.steps.values()} == {"Failed"}
+    assert {one.state for one in played.steps.values()} == {"Failed"}
     assert not marker.exists()
 
 

@@ -28,7 +28,7 @@ def test_what_is_odd_reaches_aws_as_it_is(failing: bool, backend: FakeBackend) -
             task.step.display_name,
         )
     played = play(dag)
-    jobs = {step: one["job"]["name"] for step, one in played.steps.items() if one.get("job")}
+    jobs = {step: one.job.name for step, one in played.steps.items() if one.job}
     odd.check_requests(backend.sagemaker.called("create_model"), jobs)
     assert set(jobs) == (set(odd.NAMES[:-1]) if failing else set(odd.NAMES))
     assert played.state == ("failed" if failing else "success")

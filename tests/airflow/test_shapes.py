@@ -161,7 +161,7 @@ def test_a_fail_step_fails_the_run_with_its_message_and_is_not_retried(
     assert played.state == "failed"
     assert played.tries["Stop"] == 1
     assert played.xcom("Stop", "failure_reason") == "MSE > 1.0"
-    assert played.steps["Stop"]["reason"] == "MSE > 1.0"
+    assert played.steps["Stop"].reason == "MSE > 1.0"
 
 
 def test_a_failed_step_stops_its_dependants_and_nothing_else(run: Run, aws: FakeSageMaker) -> None:
@@ -217,7 +217,7 @@ def test_a_stopped_job_fails_the_run(run: Run, aws: FakeSageMaker) -> None:
         Step("Train", "Transform", arguments=plain(transform)), model("A", after=("Train",))
     )
     assert played.states == {"Train": FAILED, "A": NEVER}
-    assert played.steps["Train"]["status"] == "Stopped"
+    assert played.steps["Train"].state == "Stopped"
 
 
 @pytest.mark.airflow31

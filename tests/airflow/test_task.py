@@ -24,8 +24,8 @@ from sagebridge.model.expressions import (
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, PropertyFile, Step
 from sagebridge_operators.airflow import ModelOperator, StepOperator, build
-from sagebridge_operators.airflow.task_runtime import generation
 from tests.airflow.conftest import Run
+from tests.attempts import job_of
 from tests.dagtest import new_id, play
 from tests.fakes import FakeBackend, FakeSageMaker, Plan, raises
 from tests.shapes import fail, model
@@ -209,7 +209,7 @@ def test_outputs_go_from_step_to_step(run: Run, aws: FakeSageMaker, backend: Fak
     tags = {tag["Key"]: tag["Value"] for tag in request["Tags"]}
     assert tags == {"uri": "s3://b/e", "id": played.execution, "again": "0123"}
     assert played.xcom("Eval")["property_files"] == {"Report": "s3://b/e/evaluation.json"}
-    assert played.steps["Use"]["job"]["name"] == request["ModelName"]
+    assert job_of(played.steps["Use"]).name == request["ModelName"]
 
 
 def test_experiment_variables(run: Run) -> None:
@@ -244,36 +244,43 @@ def test_a_step_that_we_do_not_run_fails_with_one_clear_message(
 
 
 @pytest.mark.airflow31
-def test_a_lost_connection_is_tried_again_and_finds_the_job(run: Run, aws: FakeSageMaker) -> None:
+@pytest.mark.parametrize(("looks", "tries"), [(0, 2), (2, 1)], ids=["without a job", "looking"])
+def test_a_connection_that_is_lost_starts_no_second_job(
+    looks: int, tries: int, run: Run, aws: FakeSageMaker
+) -> None:
+    """Once there is a job, the task itself goes on looking at it."""
     lost = EndpointConnectionError(endpoint_url="http://127.0.0.1")
     aws.plans["A"] = Plan(("InProgress", "InProgress", "Completed"))
-    aws.before["describe_processing_job"] = [lambda: None, lambda: None, raises(lost)]
+    looking = [lambda: None] * looks
+    aws.before["describe_processing_job"] = [*looking, raises(lost)]
+    played = run(processing("A"))
+    assert played.state == "success"
+    assert played.tries == {"A": tries}
+    assert len(aws.called("create_processing_job")) == 1
+
+
+@pytest.mark.airflow31
+def test_an_error_that_is_no_verdict_is_tried_again_and_finds_the_job(
+    run: Run, aws: FakeSageMaker
+) -> None:
+    aws.plans["A"] = Plan(("InProgress", "InProgress", "Completed"))
+    aws.before["describe_processing_job"] = [lambda: None] * 2 + [raises(OSError("no space"))]
     played = run(processing("A"))
     assert played.state == "success"
     assert played.tries == {"A": 2}
-    assert len(aws.jobs) == 1
+    assert len(aws.called("create_processing_job")) == 1
 
 
 def test_an_error_that_stays_is_recorded_when_airflow_gives_up(
     run: Run, aws: FakeSageMaker
 ) -> None:
     lost = EndpointConnectionError(endpoint_url="http://127.0.0.1")
-    aws.before["describe_processing_job"] = [raises(lost)] * 3
+    aws.before["describe_processing_job"] = [raises(lost)] * 60
     played = run(processing("A"))
     assert played.states == {"A": "failed"}
     assert played.tries == {"A": 3}
-    assert played.steps["A"]["status"] == "Failed"
-    assert "Could not connect" in played.steps["A"]["reason"]
-
-
-@pytest.mark.parametrize(
-    ("max_tries", "retries", "expected"),
-    [(2, 2, 0), (None, 2, 0), (3, 2, 1), (5, 2, 3), (0, 0, 0), (1, 0, 1), (0, 2, 0)],
-)
-def test_a_generation_begins_when_a_person_clears_the_task(
-    max_tries: int | None, retries: int, expected: int
-) -> None:
-    assert generation(max_tries, retries) == expected
+    assert played.steps["A"].state == "Failed"
+    assert "Could not connect" in played.steps["A"].reason
 
 
 def test_killed_before_it_began_makes_nothing(backend: FakeBackend) -> None:
@@ -283,7 +290,7 @@ def test_killed_before_it_began_makes_nothing(backend: FakeBackend) -> None:
     task.on_kill()
     played = play(dag)
     assert played.states == {"A": "failed", "B": "upstream_failed"}
-    assert played.steps["A"]["status"] == "Stopped"
+    assert played.steps["A"].state == "Stopped"
     assert not backend.sagemaker.jobs
 
 
@@ -298,11 +305,11 @@ def test_killed_while_it_waits_stops_the_job(backend: FakeBackend) -> None:
     played = play(build(Pipeline((processing("A"),)), dag_id=new_id()))
     assert played.states == {"A": "failed"}
     assert len(aws.called("stop_processing_job")) == 1
-    assert played.steps["A"]["status"] == "Stopped"
+    assert played.steps["A"].state == "Stopped"
 
 
 def test_a_step_with_the_same_id_in_two_runs_has_two_jobs(run: Run, aws: FakeSageMaker) -> None:
     first, second = run(processing("A")), run(processing("A"))
     assert first.execution != second.execution
     assert len(aws.jobs) == 2
-    assert {first.steps["A"]["job"]["name"], second.steps["A"]["job"]["name"]} == set(aws.jobs)
+    assert {job_of(first.steps["A"]).name, job_of(second.steps["A"]).name} == set(aws.jobs)

@@ -16,6 +16,9 @@ from sagebridge.model.expressions import execution, join, plain
 from sagebridge.model.pipeline import Pipeline, Step
 from sagebridge_operators.airflow import build
 from sagebridge_operators.lifecycle.execution import execution_id, job_name
+from sagebridge_operators.lifecycle.objects import Bucket
+from sagebridge_operators.lifecycle.records import ExecutionRecords
+from tests.attempts import execution_of, job_of
 from tests.aws.conftest import KEY, REGION, SECRET, Moto
 from tests.dagtest import Played, new_id, play, run_id
 
@@ -29,6 +32,8 @@ STEPS = {
     "CreateModel": ("ModelName", ["AbaloneCreateModel"]),
     "CreateTransformJob": ("TransformJobName", ["AbaloneTransform"]),
 }
+RETRIES = 2
+"""What a step's task has; a task that was not cleared is of this generation."""
 Abalone = Callable[..., Played]
 
 
@@ -39,6 +44,11 @@ def seed(corpus: Path) -> Path:
     return path
 
 
+def known_id(dag_id: str) -> str:
+    """The execution's id, which its requests hold."""
+    return execution_id("airflow", dag_id, run_id(AT))
+
+
 def evaluation_of(path: Path, dag_id: str) -> str:
     """Where the pipeline will look for its evaluation."""
     steps = {step["Name"]: step for step in json.loads(path.read_text())["Steps"]}
@@ -46,16 +56,17 @@ def evaluation_of(path: Path, dag_id: str) -> str:
     uri = output["S3Output"]["S3Uri"]
     if isinstance(uri, dict):
         words = uri["Std:Join"]["Values"]
-        name = execution_id("airflow", dag_id, run_id(AT))
+        name = known_id(dag_id)
         uri = "/".join(word if isinstance(word, str) else name for word in words)
     return f"{uri}/evaluation.json"
 
 
 @pytest.fixture
-def abalone(moto: Moto, connection: str) -> Abalone:
+def abalone(moto: Moto, connection: str, monkeypatch: pytest.MonkeyPatch) -> Abalone:
     """Runs an abalone definition whose model has a mean squared error of 4.5."""
 
     def runs(path: Path, dag_id: str, conf: Any = None, **more: Any) -> Played:
+        monkeypatch.setenv("SAGEBRIDGE_EXECUTION", f"{run_id(AT)}={known_id(dag_id)}")
         report = {"regression_metrics": {"mse": {"value": 4.5}}}
         moto.put(evaluation_of(path, dag_id), json.dumps(report).encode())
         pipeline = sagebridge.read(path, name="abalone").pipeline
@@ -78,8 +89,8 @@ def test_the_requests_of_an_abalone_pipeline(
     assert played.run_id == run_id(AT)
     for operation, (key, steps) in STEPS.items():
         made = [one["request"][key] for one in requests if one["operation"] == operation]
-        assert made == [job_name(played.execution, 0, step, 0) for step in steps]
-        assert made == [played.steps[step]["job"]["name"] for step in steps]
+        assert made == [job_name(played.execution, RETRIES, step, 0) for step in steps]
+        assert made == [job_of(played.steps[step]).name for step in steps]
 
 
 def test_the_model_is_registered_in_a_group_made_for_it(
@@ -94,8 +105,7 @@ def test_the_model_is_registered_in_a_group_made_for_it(
         "ModelPackageSummaryList"
     ]
     assert (
-        package["ModelPackageArn"]
-        == played.steps["AbaloneRegisterModel-RegisterModel"]["job"]["arn"]
+        package["ModelPackageArn"] == job_of(played.steps["AbaloneRegisterModel-RegisterModel"]).arn
     )
     assert package["ModelApprovalStatus"] == "Approved"
     assert name == "sagebridge-abalone"
@@ -190,9 +200,10 @@ def test_records_may_lie_in_the_store(
     dag = build(Pipeline((MODEL,)), dag_id=new_id("records"), backend="aws", aws_conn_id=connection)
     played = play(dag)
     assert played.state == "success"
-    key = f"of/executions/{played.execution}/steps/Make.json"
-    body = moto.client("s3", "us-east-1").get_object(Bucket="records", Key=key)["Body"].read()
-    assert json.loads(body)["status"] == "Succeeded"
+    s3 = moto.client("s3", "us-east-1")
+    records = ExecutionRecords(Bucket("s3://records/of/executions", lambda: s3))
+    steps = records.steps(execution_of(records, f"{dag.dag_id}/{played.run_id}"))
+    assert {name: step.state for name, step in steps.items()} == {"Make": "Succeeded"}
 
 
 def test_credentials_that_are_missing_are_what_the_error_says(
@@ -212,4 +223,4 @@ def test_credentials_that_are_missing_are_what_the_error_says(
     assert played.xcom("Make", "failure_reason") == (
         "NoCredentialsError: Unable to locate credentials"
     )
-    assert played.steps["Make"]["reason"] == "NoCredentialsError: Unable to locate credentials"
+    assert played.steps["Make"].reason == "NoCredentialsError: Unable to locate credentials"

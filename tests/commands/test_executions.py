@@ -11,14 +11,20 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from sagebridge import read
 from sagebridge.cli import main
 from sagebridge.model.code_steps import PYTHON
 from sagebridge_operators.commands.execution_printing import Progress, print_view
 from sagebridge_operators.commands.execution_view import ExecutionReader, StepView
 from sagebridge_operators.launch.workdir import Workdir
-from sagebridge_operators.lifecycle import stopping
-from sagebridge_operators.lifecycle.records import ExecutionRecords, Folder
+from sagebridge_operators.lifecycle.attempt import FORMAT
+from sagebridge_operators.lifecycle.ending import Ending
+from sagebridge_operators.lifecycle.objects import Folder
+from sagebridge_operators.lifecycle.opening import open_execution
+from sagebridge_operators.lifecycle.records import ExecutionRecords
+from tests.attempts import attempt_of
 from tests.definition import gate, step
+from tests.fakes import FakeBackend
 
 FIRST, SECOND = "aa11aa11aa11", "aa22bb22bb22"
 DEFINITION = {
@@ -36,6 +42,7 @@ def records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ExecutionRecords
     found = ExecutionRecords(Folder(tmp_path / ".sagebridge" / "executions"))
     for hour, execution in enumerate((FIRST, SECOND)):
         body = {
+            "format": FORMAT,
             "id": execution,
             "pipeline": "rings",
             "engine": "airflow",
@@ -44,14 +51,12 @@ def records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ExecutionRecords
             "started": f"2026-11-21T0{hour}:00:00.123456+01:00",
             "parameters": {"Limit": 1.0},
         }
-        found.begin(execution, body, lambda: DEFINITION)
-    times = {"started": "2026-11-21T00:00:01+00:00", "ended": "2026-11-21T00:00:03+00:00"}
-    condition = {"name": "Gate", "type": "Condition", **times}
-    outcome = {"status": "Succeeded", "outputs": {"outcome": False}}
-    found.step(FIRST, "Gate", {**condition, **outcome})
-    failed = {"name": "No", "type": "Fail", "status": "Failed", "reason": "MSE > \x1b[31m1.0"}
-    found.step(FIRST, "No", {**failed, **times})
-    found.finish(FIRST, "Failed", "MSE > \x1b[31m1.0")
+        open_execution(found, execution, body, lambda: DEFINITION)
+    found.save(attempt_of(FIRST, "Gate", "Condition", "Succeeded", outputs={"outcome": False}))
+    found.save(attempt_of(FIRST, "No", "Fail", "Failed", reason="MSE > \x1b[31m1.0"))
+    backend = FakeBackend()
+    pipeline = read(found.definition(FIRST)).pipeline
+    Ending(found, FIRST, lambda attempt: backend).conclude(pipeline)
     return found
 
 
@@ -134,9 +139,7 @@ def test_a_start_of_two_ids(records: ExecutionRecords, sagebridge: Call) -> None
 
 
 def test_logs_of_steps_that_have_no_job(records: ExecutionRecords, sagebridge: Call) -> None:
-    times = {"started": "2026-11-21T01:00:01+00:00", "ended": "2026-11-21T01:00:01+00:00"}
-    refused = {"name": "Train", "type": "Training", "status": "Failed", "reason": "not allowed"}
-    records.step(FIRST, "Train", {**refused, **times})
+    records.save(attempt_of(FIRST, "Train", "Training", "Failed", reason="not allowed"))
 
     of_all = sagebridge("logs", FIRST)
     of_one = sagebridge("logs", FIRST, "Gate")
@@ -152,14 +155,14 @@ def test_logs_of_a_step_that_did_not_begin(records: ExecutionRecords, sagebridge
     assert "no step 'A' began (there are Gate, No)" in err
 
 
-CODE = {"name": "A", "type": PYTHON, "status": "Executing", "started": "2026-11-21T01:00:01+00:00"}
+CODE = attempt_of(SECOND, "A", PYTHON)
 
 
 @pytest.mark.parametrize("words", [(), ("A",)])
 def test_the_log_of_code_is_the_engines(
     records: ExecutionRecords, sagebridge: Call, words: tuple[str, ...]
 ) -> None:
-    records.step(SECOND, "A", CODE)
+    records.save(CODE)
 
     code, out, err = sagebridge("logs", SECOND, *words)
 
@@ -171,10 +174,10 @@ def test_the_log_of_code_is_the_engines(
 def test_a_function_that_goes_on_has_not_been_stopped(
     records: ExecutionRecords, sagebridge: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stopping.stop, "__defaults__", (0.1,))
-    records.step(SECOND, "A", CODE)
+    monkeypatch.setattr(Ending.stop, "__defaults__", (0.1,))
+    records.save(CODE)
 
-    with records.attend(SECOND, "A"):
+    with records.attend(CODE):
         code, out, _ = sagebridge("stop", SECOND)
         as_json = sagebridge("stop", SECOND, "--format", "json")[1]
 
@@ -186,7 +189,7 @@ def test_a_function_that_goes_on_has_not_been_stopped(
 def test_a_function_whose_worker_is_lost_is_stopped(
     records: ExecutionRecords, sagebridge: Call
 ) -> None:
-    records.step(SECOND, "A", CODE)
+    records.save(CODE)
 
     code, out, _ = sagebridge("stop", SECOND)
 
@@ -208,8 +211,8 @@ def test_stop_of_what_its_engine_has_not_called_ended(
     records: ExecutionRecords, sagebridge: Call
 ) -> None:
     """An Airflow of one's own records steps alone; a stop would forbid to clear one of them."""
-    for name, body in records.steps(FIRST).items():
-        records.step(SECOND, name, body)
+    for attempt in records.steps(FIRST).values():
+        records.save(replace(attempt, execution=SECOND))
 
     code, out, _ = sagebridge("stop", SECOND)
 
@@ -266,3 +269,49 @@ def test_names_are_whole_on_a_terminal(
     assert with_jobs[1] == f"{plain[1]}  {JOB}"
     assert LONG in live
     assert "Succeeded" in live
+
+
+def test_sweep_stops_what_lost_runs_left(records: ExecutionRecords, sagebridge: Call) -> None:
+    assert sagebridge("sweep") == (0, "lost runs left no jobs\n", "")
+    with records.attend(CODE):
+        records.save(CODE)
+        assert sagebridge("sweep", "--lost-for", "0") == (0, "lost runs left no jobs\n", "")
+
+    code, out, _ = sagebridge("sweep", "--lost-for", "0")
+
+    assert (code, out) == (0, f"{SECOND} A Stopped\n")
+    assert records.steps(SECOND)["A"].state == "Stopped"
+    assert json.loads(sagebridge("sweep", "--format", "json")[1]) == []
+
+
+def test_the_clock_of_a_run_without_an_end_stops_with_its_last_step(
+    records: ExecutionRecords, sagebridge: Call
+) -> None:
+    """As of a run in an Airflow of one's own, where no code of sagebridge runs at its end."""
+    gate_of, no = (records.steps(FIRST)[name] for name in ("Gate", "No"))
+    for one in (gate_of, no):
+        records.save(replace(one, execution=SECOND))
+
+    first, again = (json.loads(sagebridge("show", SECOND, "--format", "json")[1]) for _ in "12")
+
+    assert first["status"] == "Failed"
+    assert records.end(SECOND) is None
+    assert first["seconds"] == again["seconds"]
+    assert [one["seconds"] for one in first["steps"] if one["name"] == "No"] == [2.0]
+
+
+def test_an_execution_of_an_older_version_is_listed_as_such(
+    records: ExecutionRecords, sagebridge: Call
+) -> None:
+    there = records.execution(FIRST) or {}
+    body = {**there, "id": "bb", "started": "2026-11-20T00:00:00+00:00"}
+    del body["format"]
+    records.objects.put("bb/execution.json", body)
+    records.objects.put("bb/steps/A.json", {"name": "A", "status": "Executing"})
+
+    rows = json.loads(sagebridge("list", "--format", "json")[1])
+
+    assert (rows[-1]["id"], rows[-1]["status"]) == ("bb", "older version")
+    code, _, err = sagebridge("show", "bb")
+    assert code == 6
+    assert "finish or stop running executions before upgrading" in err

@@ -24,8 +24,11 @@ from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import Pipeline, Step
 from sagebridge_operators.backends.local import LocalBackend
 from sagebridge_operators.launch.prefect_engine import PrefectServer
+from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.execution import execution_id
-from sagebridge_operators.lifecycle.records import ExecutionRecords, Folder
+from sagebridge_operators.lifecycle.objects import Folder
+from sagebridge_operators.lifecycle.records import ExecutionRecords
+from tests.attempts import job_of
 from tests.deploy.conftest import Project
 from tests.shapes import ROLE
 
@@ -90,12 +93,12 @@ class Deployed:
         states: dict[str, str] = wait_for(ended)
         return states
 
-    def steps(self, run: str) -> dict[str, dict[str, Any]]:
+    def steps(self, run: str) -> dict[str, Attempt]:
         return self.records.steps(execution_id("prefect", self.flow, run))
 
     def description(self, run: str, step: str, kind: str) -> dict[str, Any]:
         """What the service says of the job that a step made: the request that it got."""
-        name = self.steps(run)[step]["job"]["name"]
+        name = job_of(self.steps(run)[step]).name
         client = self.backend.client("sagemaker")
         found: dict[str, Any] = getattr(client, f"describe_{kind}_job")(
             **{f"{kind.capitalize()}JobName": name}
@@ -154,7 +157,7 @@ def test_a_run_with_other_parameters_ends_completed(
     }
     processed = abalone.description(run, "AbaloneProcess", "processing")
     assert processed["ProcessingInputs"][0]["S3Input"]["S3Uri"] == DATA
-    package = abalone.steps(run)["AbaloneRegisterModel-RegisterModel"]["job"]["name"]
+    package = job_of(abalone.steps(run)["AbaloneRegisterModel-RegisterModel"]).name
     client = abalone.backend.client("sagemaker")
     registered = client.describe_model_package(ModelPackageName=package)
     assert registered["ModelApprovalStatus"] == "Approved"
@@ -262,8 +265,9 @@ def cancelled(sleeper: Deployed) -> dict[bool, str]:
 
 def asleep(sleeper: Deployed, run: str) -> bool:
     """Whether the job of a run has begun."""
-    job = sleeper.steps(run).get("Sleep", {}).get("job")
-    return job is not None and any("sleep" in one.cmdline() for one in processes(job["name"]))
+    step = sleeper.steps(run).get("Sleep")
+    job = step.job if step is not None else None
+    return job is not None and any("sleep" in one.cmdline() for one in processes(job.name))
 
 
 @pytest.mark.parametrize("frozen", [False, True], ids=["flow lives", "flow is frozen"])
@@ -273,10 +277,10 @@ def test_a_cancelled_run_leaves_no_job_running(
     """Also where the flow's own process has to be killed, and only its hook can stop the job."""
     run = cancelled[frozen]
     assert sleeper.ended(run)["type"] == "CANCELLED"
-    wait_for(lambda: not processes(sleeper.steps(run)["Sleep"]["job"]["name"]))
-    wait_for(lambda: "ended" in sleeper.steps(run)["Sleep"])
+    wait_for(lambda: not processes(job_of(sleeper.steps(run)["Sleep"]).name))
+    wait_for(lambda: not sleeper.steps(run)["Sleep"].running)
     assert sleeper.description(run, "Sleep", "processing")["ProcessingJobStatus"] == "Stopped"
-    assert sleeper.steps(run)["Sleep"]["status"] == "Stopped"
+    assert sleeper.steps(run)["Sleep"].state == "Stopped"
     execution = execution_id("prefect", "sleeper", run)
     expected = {"status": "Stopped", "reason": "the flow run was cancelled"}
     wait_for(lambda: expected.items() <= (sleeper.records.end(execution) or {}).items())

@@ -19,7 +19,9 @@ from typing import Any, TypeVar
 import psutil
 
 from sagebridge_operators.backends.local import LocalBackend
-from sagebridge_operators.lifecycle.records import ExecutionRecords, Folder
+from sagebridge_operators.lifecycle.objects import Folder
+from sagebridge_operators.lifecycle.records import ExecutionRecords
+from tests.attempts import execution_of
 
 REPOSITORY = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -114,6 +116,10 @@ class Desk:
     @property
     def sagemaker(self) -> Any:
         return LocalBackend(self.home, self.folder).client("sagemaker")
+
+    def execution(self, run: str) -> str:
+        """The id of an execution, by the engine's name for its run."""
+        return execution_of(self.records, run)
 
     def stored(self, uri: str) -> Path:
         """Where an ``s3://`` URI lies."""

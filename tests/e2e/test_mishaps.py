@@ -160,7 +160,7 @@ def test_an_engine_keeps_nothing_but_its_logs(desk: Desk, run: Running) -> None:
 def test_independent_steps_run_side_by_side(desk: Desk, run: Running) -> None:
     steps = desk.records.steps(run.execution)
     times = [
-        (datetime.fromisoformat(step["started"]), datetime.fromisoformat(step["ended"]))
+        (datetime.fromisoformat(step.started), datetime.fromisoformat(step.ended))
         for name, step in steps.items()
         if name.startswith("Sleep")
     ]

@@ -12,6 +12,8 @@ import pytest
 import sagebridge
 from sagebridge_operators.launch.airflow_execution import AirflowExecution
 from sagebridge_operators.launch.workdir import Workdir
+from sagebridge_operators.lifecycle.attempt import Attempt, State
+from tests.attempts import attempt_of
 from tests.fakes import FakeBackend, Plan
 
 CLUSTER = {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}
@@ -24,6 +26,7 @@ class EndedAirflow:
     """An Airflow that runs no more; ``dying`` happens while it is killed."""
 
     running = False
+    title = "Airflow"
     dag_id = run_id = "p"
 
     def __init__(self, dying: Callable[[], object] = lambda: None, **tasks: str) -> None:
@@ -61,9 +64,9 @@ def execution(tmp_path: Path, backend: FakeBackend) -> AirflowExecution:
     return AirflowExecution(pipeline, {}, place)
 
 
-def record(execution: AirflowExecution, name: str, status: str, **more: Any) -> None:
-    body = {"name": name, "type": "Processing", "status": status, "started": "2026-11-21"}
-    execution.place.records.step(execution.id, name, {**body, **more})
+def record(execution: AirflowExecution, name: str, state: State, **more: Any) -> Attempt:
+    attempt = attempt_of(execution.id, name, "Processing", state, **more)
+    return execution.place.records.save(attempt)
 
 
 @pytest.mark.parametrize(("asked", "status"), [(False, "Failed"), (True, "Stopped")])
@@ -91,7 +94,7 @@ def start(execution: AirflowExecution, backend: FakeBackend) -> None:
         AppSpecification={"ImageUri": "image"},
         RoleArn="arn:aws:iam::111122223333:role/r",
     )
-    record(execution, "One", "Executing", job={"name": "One", "arn": "arn:…"})
+    record(execution, "One", "Executing", job="One")
 
 
 def test_a_job_whose_workers_were_lost_too_often_is_stopped(
@@ -106,7 +109,7 @@ def test_a_job_whose_workers_were_lost_too_often_is_stopped(
 
     assert backend.sagemaker.jobs["One"].stops == 1
     assert found == ("Failed", "step 'One' failed: the worker of One was lost")
-    assert execution.place.records.steps(execution.id)["One"]["status"] == "Failed"
+    assert execution.place.records.steps(execution.id)["One"].state == "Failed"
 
 
 def test_a_worker_that_still_stops_its_job_when_the_run_has_ended_is_awaited(
@@ -115,17 +118,20 @@ def test_a_worker_that_still_stops_its_job_when_the_run_has_ended_is_awaited(
     """As where a person marks the task as failed just then."""
     start(execution, backend)
     record(execution, "Two", "Succeeded")
-    records, stopped = execution.place.records, {"status": "Stopped", "reason": "it was stopped"}
-    body = records.steps(execution.id)["One"]
+    records = execution.place.records
+    attempt = records.steps(execution.id)["One"]
+    stopped = attempt.failing("stopped", "it was stopped", state="Stopped")
     airflow: Any = EndedAirflow(One="failed")
     execution.airflow = airflow
 
-    with records.attend(execution.id, "One"):
-        ends = lambda: records.step(execution.id, "One", {**body, **stopped})  # noqa: E731
+    def ends() -> None:
+        records.save(stopped)
+
+    with records.attend(attempt):
         backend.sagemaker.before["stop_processing_job"] = [ends]
         execution.finish()
 
-    assert records.steps(execution.id)["One"]["reason"] == "it was stopped"
+    assert records.steps(execution.id)["One"].reason == "it was stopped"
 
 
 def test_a_run_that_is_stopped_before_any_step_is_stopped(execution: AirflowExecution) -> None:
@@ -145,5 +151,5 @@ def test_a_job_that_a_worker_started_at_the_last_moment_is_stopped(
         pass
 
     assert backend.sagemaker.jobs["One"].stops == 1
-    assert execution.place.records.steps(execution.id)["One"]["status"] == "Stopped"
+    assert execution.place.records.steps(execution.id)["One"].state == "Stopped"
     assert (execution.place.records.end(execution.id) or {})["status"] == "Stopped"

@@ -15,6 +15,7 @@ from sagebridge_operators.launch.prefect_execution import PrefectExecution
 from sagebridge_operators.launch.prefect_flow import Flow
 from sagebridge_operators.launch.workdir import Workdir
 from sagebridge_operators.lifecycle.execution import execution_id
+from tests.attempts import attempt_of
 from tests.fakes import FakeBackend
 from tests.shapes import model
 
@@ -166,7 +167,7 @@ def test_a_flow_whose_process_has_ended_otherwise_does_not_go_on(
     if why == "stop asked":
         execution.place.records.request_stop(execution.id)
     elif why == "ended":
-        execution.place.records.finish(execution.id, "Stopped")
+        execution.ending.record_interruption("Stopped", "it was stopped")
     elif why == "failed":
         server(execution).state["type"] = "FAILED"
 
@@ -185,8 +186,7 @@ def test_a_flow_whose_process_has_ended_otherwise_does_not_go_on(
 def test_a_flow_that_ends_before_its_steps_leaves_nothing_open(
     execution: PrefectExecution, exit_code: int, state: str, reason: str
 ) -> None:
-    begun = {"name": "One", "type": "Condition", "status": "Executing"}
-    execution.place.records.step(execution.id, "One", begun)
+    execution.place.records.save(attempt_of(execution.id, "One", "Condition"))
     server(execution).exit_code = exit_code
     message = "Flow run encountered an exception: ValueError: x" if state == "FAILED" else None
     server(execution).state = {"type": state, "name": state.title(), "message": message}
@@ -195,11 +195,11 @@ def test_a_flow_that_ends_before_its_steps_leaves_nothing_open(
 
     assert found.status == "Failed"
     assert found.reason.startswith(reason)
-    assert execution.place.records.steps(execution.id)["One"]["status"] == "Stopped"
+    assert execution.place.records.steps(execution.id)["One"].state == "Stopped"
     assert server(execution).state["type"] in ("CRASHED", "FAILED")
 
 
 def test_the_end_that_a_flow_recorded_stays(execution: PrefectExecution) -> None:
-    execution.place.records.finish(execution.id, "Succeeded")
+    execution.ending.record_interruption("Succeeded", "")
 
     assert execution.finish() == ("Succeeded", "")

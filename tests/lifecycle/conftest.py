@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ from sagebridge.model.expressions import (
     plain,
 )
 from sagebridge.model.pipeline import Step
+from sagebridge_operators.lifecycle import advance, drive
+from sagebridge_operators.lifecycle.attempt import Attempt
+from sagebridge_operators.lifecycle.drive import StepDriver, StepTask
 from sagebridge_operators.lifecycle.execution import Execution
-from sagebridge_operators.lifecycle.records import ExecutionRecords, Folder
-from sagebridge_operators.lifecycle.step_run import StepRun
+from sagebridge_operators.lifecycle.objects import Folder
+from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.steps import JOB_TYPES
 from tests.fakes import STARTED, FakeBackend, FakeSageMaker
 
@@ -53,6 +57,13 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 STOPPABLE = {name for name, job in JOB_TYPES.items() if job.stop}
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is waited for that does not answer, and a job that is missing has disappeared."""
+    monkeypatch.setattr(drive, "PATIENCE", 0.0)
+    monkeypatch.setattr(advance, "UNSEEN_FOR", timedelta())
+
+
 @pytest.fixture
 def backend() -> FakeBackend:
     return FakeBackend()
@@ -69,24 +80,26 @@ def records(tmp_path: Path) -> ExecutionRecords:
 
 
 @pytest.fixture
-def record(records: ExecutionRecords) -> Callable[..., dict[str, Any]]:
-    def find(name: str = "Train") -> dict[str, Any]:
+def record(records: ExecutionRecords) -> Callable[..., Attempt]:
+    def find(name: str = "Train") -> Attempt:
         return records.steps(EXECUTION.id)[name]
 
     return find
 
 
-Make = Callable[..., StepRun]
-Find = Callable[..., dict[str, Any]]
+Make = Callable[..., StepDriver]
+Find = Callable[..., Attempt]
 
 
 @pytest.fixture
 def make(backend: FakeBackend, records: ExecutionRecords) -> Make:
-    def build(step: Step | str = "Training", upstream: Any = None, **more: Any) -> StepRun:
+    def build(
+        step: Step | str = "Training", upstream: Any = None, name: str = "Train", **more: Any
+    ) -> StepDriver:
         if isinstance(step, str):
-            step = Step("Train", step, arguments=plain(ARGUMENTS[step]))
+            step = Step(name, step, arguments=plain(ARGUMENTS[step]))
         given: Mapping[str, Any] = upstream or {}
-        return StepRun(step, EXECUTION, backend, records, given.get, **more)
+        return StepDriver(StepTask(step, EXECUTION, backend, records, given.get, **more))
 
     return build
 

@@ -28,7 +28,9 @@ from sagebridge.model.code_steps import (
 )
 from sagebridge.model.expressions import join, parameter, plain, properties_of
 from sagebridge.model.pipeline import Step
-from sagebridge_operators.lifecycle.records import ExecutionRecords, Folder
+from sagebridge_operators.lifecycle.objects import Folder
+from sagebridge_operators.lifecycle.opening import first_attempt
+from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.run_errors import NotRunnable, StepFailed, StepStopped, Unresolvable
 from tests.lifecycle.conftest import EXECUTION, Find, Make
 
@@ -57,7 +59,7 @@ def test_a_function_gets_values_and_hands_on_what_it_returns(make: Make, record:
     outputs = make(step, upstream, function=function).run()
     assert given == [(0.2, 20, "{{ ds }}"), {"path": "s3://x"}]
     assert outputs["return_value"] == {"rows": [1, [2.5, None]], "ok": True}
-    assert (record()["status"], record()["outputs"]) == ("Succeeded", outputs)
+    assert (record().state, record().outputs) == ("Succeeded", outputs)
 
 
 def test_a_part_that_was_not_returned_is_named(make: Make) -> None:
@@ -87,7 +89,7 @@ def test_what_a_function_raises_is_the_reason(
     with caplog.at_level(logging.INFO), pytest.raises(StepFailed) as failed:
         make(python(), function=function).run()
     assert str(failed.value) == reason
-    assert (record()["status"], record()["reason"]) == ("Failed", reason)
+    assert (record().state, record().reason) == ("Failed", reason)
     assert f'File "{__file__}"' in caplog.text
     assert "raise error" in caplog.text
 
@@ -102,7 +104,7 @@ def test_a_time_limit_of_the_engine_stops_the_step(make: Make, record: Find) -> 
 
     with pytest.raises(Limit):
         make(python(), function=function).run()
-    assert (record()["status"], record()["reason"]) == ("Stopped", "Limit: too long")
+    assert (record().state, record().reason) == ("Stopped", "interrupted (Limit: too long)")
 
 
 @pytest.mark.parametrize(
@@ -118,13 +120,16 @@ def test_a_time_limit_of_the_engine_stops_the_step(make: Make, record: Find) -> 
 def test_what_is_no_json_is_not_handed_on(value: Any, place: str, make: Make, record: Find) -> None:
     with pytest.raises(StepFailed, match=f"step 'Train' returned .*{place}"):
         make(python(), function=lambda: value).run()
-    assert record()["status"] == "Failed"
+    assert record().state == "Failed"
 
 
 def test_what_is_too_large_is_not_handed_on(make: Make) -> None:
     with pytest.raises(StepFailed, match="at most 49152"):
         make(python(), function=lambda: "x" * 50_000).run()
-    assert make(python(), function=lambda: "x" * 48_000).run()["return_value"] == "x" * 48_000
+    assert (
+        make(python(), function=lambda: "x" * 48_000, generation=1).run()["return_value"]
+        == "x" * 48_000
+    )
 
 
 def test_a_value_that_holds_itself(make: Make) -> None:
@@ -160,7 +165,11 @@ def test_what_functions_print_at_the_same_time_is_told_apart(make: Make) -> None
         both.wait()
 
     logs = {name: Lines() for name in ("one", "two")}
-    runs = [make(python(name), function=function, log=log) for name, log in logs.items()]
+    runs = [
+        make(python(name), function=function, index=(number,)) for number, name in enumerate(logs)
+    ]
+    for run, log in zip(runs, logs.values(), strict=True):
+        run.log = log
     threads = [threading.Thread(target=run.run) for run in runs]
     for thread in threads:
         thread.start()
@@ -183,25 +192,25 @@ def test_a_stop_interrupts_a_function(make: Make, records: ExecutionRecords, rec
 
     with pytest.raises(StepStopped):
         make(python(), function=function).run()
-    assert record()["status"] == "Stopped"
+    assert record().state == "Stopped"
 
 
 def test_a_function_that_the_file_does_not_have(make: Make, record: Find) -> None:
     with pytest.raises(NotRunnable, match="'Train'"):
         make(python()).run()
-    assert record()["status"] == "Failed"
+    assert record().state == "Failed"
 
 
 def test_a_definition_that_looks_like_code_does_not_run(make: Make, tmp_path: Path) -> None:
     marker = tmp_path / "marker"
-    for type_ in (PYTHON, SHELL):
+    for generation, type_ in enumerate((PYTHON, SHELL)):
         step = Step(
             "Train",
             type_,
             plain({"args": [str(marker)], "kwargs": {}, "command": f"touch {marker}"}),
         )
         with pytest.raises(NotRunnable, match=type_):
-            make(step, function=os.mkdir).run()
+            make(step, function=os.mkdir, generation=generation).run()
     assert not marker.exists()
 
 
@@ -217,7 +226,7 @@ def test_a_command_is_text_and_its_last_line_is_handed_on(
     assert outputs["return_value"] == "last"
     for line in ("rate 0.2", "0.2", "a", "last"):
         assert f"[Train] {line}" in caplog.messages
-    assert record()["status"] == "Succeeded"
+    assert record().state == "Succeeded"
 
 
 @pytest.mark.parametrize(
@@ -245,7 +254,7 @@ def test_the_environment_of_a_command(
 def test_a_command_that_fails(command: str, reason: str, make: Make, record: Find) -> None:
     with pytest.raises(StepFailed, match=reason):
         make(shell(command)).run()
-    assert record()["status"] == "Failed"
+    assert record().state == "Failed"
 
 
 def test_a_stop_ends_all_that_a_command_started(make: Make, record: Find, tmp_path: Path) -> None:
@@ -257,24 +266,28 @@ def test_a_stop_ends_all_that_a_command_started(make: Make, record: Find, tmp_pa
         time.sleep(0.01)
     run.killed = True
     thread.join(60)
-    assert record()["status"] == "Stopped"
+    assert record().state == "Stopped"
     assert not psutil.pid_exists(int(pid.read_text()))
 
 
 WORKER = """
 import os, sys
 from pathlib import Path
-from sagebridge_operators.lifecycle.records import ExecutionRecords, Folder
+from sagebridge_operators.lifecycle.objects import Folder
+from sagebridge_operators.lifecycle.opening import first_attempt
+from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.lifecycle.user_code.shell_command import run_command
 
-with ExecutionRecords(Folder(Path(sys.argv[2]))).attend("aa", "Run") as held:
+attempt = first_attempt("aa", "Run", "sagebridge:Shell")
+with ExecutionRecords(Folder(Path(sys.argv[2]))).attend(attempt) as held:
     run_command(sys.argv[1], os.environ, lambda: False, print, held)
 """
 
 
 def test_a_command_is_of_its_workers_session_and_dies_with_it(tmp_path: Path) -> None:
     pid, records = tmp_path / "pid", ExecutionRecords(Folder(tmp_path / "records"))
-    assert records.attended("aa", "Run") is False
+    attempt = first_attempt("aa", "Run", SHELL)
+    assert records.attended(attempt) is False
     command = f"trap '' TERM; sleep 1000 & echo $! > {pid}.new; mv {pid}.new {pid}; wait"
     worker = subprocess.Popen(
         [sys.executable, "-c", WORKER, command, str(records.objects.location)],
@@ -289,12 +302,12 @@ def test_a_command_is_of_its_workers_session_and_dies_with_it(tmp_path: Path) ->
         assert os.getpgid(sleeping.pid) != worker.pid
         while len(psutil.Process(worker.pid).children()) < 2:  # its command and the guard of it
             time.sleep(0.01)
-        assert records.attended("aa", "Run") is True
+        assert records.attended(attempt) is True
         folder = Path(sleeping.cwd())
         assert folder.exists()
         os.killpg(worker.pid, signal.SIGKILL)  # as Airflow ends a task that does not listen
         until = time.monotonic() + 30
-        while not _ended(sleeping) or records.attended("aa", "Run"):
+        while not _ended(sleeping) or records.attended(attempt):
             assert time.monotonic() < until
             time.sleep(0.01)
         assert not folder.exists()

@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import logging
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from botocore.exceptions import EndpointConnectionError, NoCredentialsError
 
+from sagebridge_operators.lifecycle import advance
+from sagebridge_operators.lifecycle.ending import Ending
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.run_errors import (
     ExecutionRecordsError,
     StepFailed,
     StepStopped,
+    Superseded,
 )
 from sagebridge_operators.steps import JOB_TYPES
-from tests.fakes import FakeSageMaker, Plan, client_error, raises
+from tests.attempts import job_of
+from tests.fakes import FakeBackend, FakeSageMaker, Plan, client_error, raises
 from tests.lifecycle.conftest import EXECUTION, STOPPABLE, Find, Make
+
+LOST = NoCredentialsError()
+"""Stands for what ends a worker without a verdict."""
+
+
+class TaskTimeout(BaseException):
+    """As Airflow's AirflowTaskTimeout."""
 
 
 class Killed(BaseException):
@@ -32,7 +44,7 @@ def test_a_fault_of_aws_is_no_verdict_on_the_step(
     run = make()
     with pytest.raises(type(fault)):
         run.run()
-    assert record()["status"] == "Executing"
+    assert record().state == "Executing"
     assert make().run()["status"] == "Completed"
 
 
@@ -44,8 +56,12 @@ def test_an_error_that_the_engine_gives_up_at_is_recorded(
     with pytest.raises(NoCredentialsError) as error:
         run.run()
     run.give_up(error.value)
-    assert record()["status"] == "Failed"
-    assert record()["reason"] == "NoCredentialsError: Unable to locate credentials"
+    assert record().state == "Failed"
+    assert record().reason == "NoCredentialsError: Unable to locate credentials"
+    end = record().end
+    assert end is not None
+    assert end.failure is not None
+    assert end.failure.kind == "service"
 
 
 def test_a_job_that_the_engine_gives_up_is_stopped(
@@ -53,14 +69,13 @@ def test_a_job_that_the_engine_gives_up_is_stopped(
 ) -> None:
     aws.plans["Train"] = Plan(("InProgress",))
     aws.before["describe_training_job"] = [lambda: None, lambda: None, raises(NoCredentialsError())]
-    aws.before["stop_training_job"] = [lambda: None, raises(NoCredentialsError())]
     run = make()
     with pytest.raises(NoCredentialsError) as error:
         run.run()
-    for _ in range(2):  # whether it may be stopped or not
-        run.give_up(error.value)
-        assert record()["status"] == "Failed"
-    assert len(aws.called("stop_training_job")) == 2
+    run.give_up(error.value)
+    assert record().state == "Failed"
+    assert f"a stop was sent to Training job {job_of(record()).name}" in record().reason
+    assert len(aws.called("stop_training_job")) == 1
 
 
 @pytest.mark.parametrize(
@@ -83,9 +98,8 @@ def test_a_worker_that_comes_back_finds_its_job(
     make: Make, aws: FakeSageMaker, caplog: pytest.LogCaptureFixture
 ) -> None:
     aws.plans["Train"] = Plan(("InProgress", "InProgress", "Completed"))
-    lost = EndpointConnectionError(endpoint_url="http://127.0.0.1")
-    aws.before["describe_training_job"] = [lambda: None, lambda: None, raises(lost)]
-    with pytest.raises(EndpointConnectionError):
+    aws.before["describe_training_job"] = [lambda: None, lambda: None, raises(LOST)]
+    with pytest.raises(NoCredentialsError):
         make().run()
     assert len(aws.jobs) == 1
     caplog.set_level(logging.INFO)
@@ -98,7 +112,9 @@ def test_a_worker_that_comes_back_finds_its_job(
 def test_a_version_of_a_model_that_is_registered_twice_has_one_token(
     make: Make, aws: FakeSageMaker
 ) -> None:
-    make("RegisterModel").run()
+    aws.after["create_model_package"] = [raises(LOST)]
+    with pytest.raises(NoCredentialsError):
+        make("RegisterModel").run()
     make("RegisterModel").run()
     make("RegisterModel", generation=1).run()
     tokens = [
@@ -110,11 +126,30 @@ def test_a_version_of_a_model_that_is_registered_twice_has_one_token(
     assert all(len(token) <= 36 for token in tokens)
 
 
+def test_a_version_of_a_model_whose_arn_was_recorded_is_found(
+    make: Make, aws: FakeSageMaker
+) -> None:
+    aws.before["describe_model_package"] = [raises(LOST)] * 2
+    with pytest.raises(NoCredentialsError):
+        make("RegisterModel").run()
+    assert make("RegisterModel").run()["status"] == "Completed"
+    made = [one for one in aws.called("create_model_package") if "ClientToken" in one]
+    assert len(made) == 1
+
+
 def test_a_step_that_a_person_clears_gets_a_new_job(make: Make, aws: FakeSageMaker) -> None:
     make().run()
     make(generation=1).run()
-    make(generation=1, attempt=1).run()
-    assert len(aws.jobs) == 3
+    assert len(aws.jobs) == 2
+
+
+def test_a_worker_that_was_lost_after_the_end_hands_on_the_same_outputs(
+    make: Make, aws: FakeSageMaker
+) -> None:
+    outputs = make().run()
+    calls = len(aws.calls)
+    assert make().run() == outputs
+    assert len(aws.calls) == calls
 
 
 def test_killed_before_its_job_exists_leaves_none(
@@ -125,7 +160,7 @@ def test_killed_before_its_job_exists_leaves_none(
     with pytest.raises(StepStopped, match="before its job was started"):
         run.run()
     assert not aws.jobs
-    assert record()["status"] == "Stopped"
+    assert record().state == "Stopped"
 
 
 @pytest.mark.parametrize("type_", sorted(STOPPABLE))
@@ -141,42 +176,50 @@ def test_killed_while_waiting_stops_the_job_once(
         lambda: None,
         lambda: setattr(run, "killed", True),
         lambda: None,
-        lambda: seen.append(record()["status"]),
+        lambda: seen.append(record().state),
     ]
     with pytest.raises(StepStopped, match="Stopped"):
         run.run()
     assert len(aws.called("stop_")) == 1
     assert seen == ["Stopping"]
-    assert record()["status"] == "Stopped"
+    assert record().state == "Stopped"
 
 
-def test_a_stop_that_is_asked_for_in_the_records_stops_the_job(
-    make: Make, aws: FakeSageMaker, records: ExecutionRecords, record: Find
+def test_a_stop_that_is_requested_stops_the_job_and_starts_no_other(
+    make: Make, aws: FakeSageMaker, records: ExecutionRecords, backend: FakeBackend
 ) -> None:
     aws.plans["Train"] = Plan(("InProgress",), ("Stopped",))
-    asked = [lambda: None, lambda: None, lambda: records.request_stop(EXECUTION.id)]
-    aws.before["describe_training_job"] = asked
+    ending = Ending(records, EXECUTION.id, lambda attempt: backend)
+
+    def stop() -> None:
+        ending.stop(0)
+
+    aws.before["describe_training_job"] = [*[lambda: None] * 3, stop]
     with pytest.raises(StepStopped):
         make().run()
     assert len(aws.called("stop_training_job")) == 1
     with pytest.raises(StepStopped, match="before this step began"):
-        make("Model").run()
+        make("Model", name="Other").run()
     assert not aws.called("create_model")
 
 
 def test_a_worker_that_comes_back_after_a_stop_waits_for_the_end_of_its_job(
-    make: Make, aws: FakeSageMaker, records: ExecutionRecords, record: Find
+    make: Make,
+    aws: FakeSageMaker,
+    records: ExecutionRecords,
+    record: Find,
+    backend: FakeBackend,
 ) -> None:
     aws.plans["Train"] = Plan(("InProgress",), ("Stopping", "Stopping", "Stopped"))
-    lost = EndpointConnectionError(endpoint_url="http://127.0.0.1")
-    aws.before["describe_training_job"] = [lambda: None, lambda: None, raises(lost)]
-    with pytest.raises(EndpointConnectionError):
+    aws.before["describe_training_job"] = [lambda: None, lambda: None, raises(LOST)]
+    with pytest.raises(NoCredentialsError):
         make().run()
-    records.request_stop(EXECUTION.id)
+    Ending(records, EXECUTION.id, lambda attempt: backend).stop(0)
+    assert record().state == "Stopping"
     with pytest.raises(StepStopped, match=r"Training job .* Stopped"):
         make().run()
     assert [job.description["TrainingJobStatus"] for job in aws.jobs.values()] == ["Stopped"]
-    assert record()["job"]["name"] in aws.jobs
+    assert job_of(record()).name in aws.jobs
 
 
 def test_a_step_that_is_cleared_after_a_stop_says_what_to_do(
@@ -186,8 +229,8 @@ def test_a_step_that_is_cleared_after_a_stop_says_what_to_do(
     records.request_stop(EXECUTION.id)
     with pytest.raises(StepStopped) as refused:
         make(generation=1).run()
-    assert str(refused.value) == record()["reason"]
-    assert record()["reason"].endswith("does not go on: start a new run")
+    assert str(refused.value) == record().reason
+    assert record().reason.endswith("does not go on: start a new run")
     assert len(aws.jobs) == 1
 
 
@@ -238,8 +281,45 @@ def test_a_time_limit_of_the_engine_stops_the_job(
     with pytest.raises(Killed):
         make().run()
     assert len(aws.called("stop_training_job")) == 1
-    assert record()["status"] == "Stopped"
-    assert "timed out" in record()["reason"]
+    assert record().state == "Stopped"
+    assert "timed out" in record().reason
+
+
+def test_the_time_limit_of_a_task_is_named_and_is_a_verdict(
+    make: Make, aws: FakeSageMaker, record: Find
+) -> None:
+    aws.plans["Train"] = Plan(("InProgress",))
+    limit = TaskTimeout("Timeout, PID: 7")
+    aws.before["describe_training_job"] = [lambda: None, lambda: None, raises(limit)]
+    with pytest.raises(StepStopped, match=r"stopped by the time limit of its task"):
+        make().run()
+    assert len(aws.called("stop_training_job")) == 1
+    end = record().end
+    assert end is not None
+    assert end.failure is not None
+    assert end.failure.kind == "time-limit"
+
+
+def test_a_status_that_is_not_known_is_waited_for_until_the_jobs_own_limit(
+    make: Make, aws: FakeSageMaker, record: Find, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws.plans["Train"] = Plan(("Pondering",))
+    monkeypatch.setattr(advance, "_QUEUEING", timedelta(seconds=-60))
+    with pytest.raises(StepFailed, match="is Pondering, which sagebridge does not know"):
+        make().run()
+    assert len(aws.called("stop_training_job")) == 1
+
+
+def test_a_job_that_can_not_be_looked_at_is_named_at_its_own_limit(
+    make: Make, aws: FakeSageMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws.plans["Train"] = Plan(("InProgress",))
+    monkeypatch.setattr(advance, "_QUEUEING", timedelta(seconds=-60))
+    throttled = client_error("DescribeTrainingJob", "ThrottlingException")
+    aws.before["describe_training_job"] = [lambda: None, lambda: None, *[raises(throttled)] * 9]
+    with pytest.raises(StepFailed, match=r"job pipelines-\S+ could not be looked at since"):
+        make().run()
+    assert len(aws.called("stop_training_job")) == 1
 
 
 def test_a_time_limit_while_the_job_is_made_stops_it(make: Make, aws: FakeSageMaker) -> None:
@@ -249,12 +329,81 @@ def test_a_time_limit_while_the_job_is_made_stops_it(make: Make, aws: FakeSageMa
     assert len(aws.called("stop_training_job")) == 1
 
 
-def test_an_error_while_waiting_leaves_the_job_alone(make: Make, aws: FakeSageMaker) -> None:
-    throttled = client_error("DescribeTrainingJob", "ThrottlingException")
-    aws.before["describe_training_job"] = [lambda: None, lambda: None, raises(throttled)]
-    with pytest.raises(type(throttled)):
-        make().run()
+@pytest.mark.parametrize(
+    "error",
+    [
+        client_error("DescribeTrainingJob", "ThrottlingException"),
+        client_error("DescribeTrainingJob", "ServiceUnavailable", status=503),
+        client_error("DescribeTrainingJob", "ExpiredTokenException"),
+        EndpointConnectionError(endpoint_url="http://127.0.0.1"),
+    ],
+    ids=["throttled", "fault", "expired", "no connection"],
+)
+def test_a_service_that_does_not_answer_is_asked_again(
+    error: Exception, make: Make, aws: FakeSageMaker, backend: FakeBackend
+) -> None:
+    aws.before["describe_training_job"] = [lambda: None, lambda: None, *[raises(error)] * 30]
+    assert make().run()["status"] == "Completed"
+    assert len(aws.called("create_")) == 1
     assert not aws.called("stop_")
+    assert backend.renewed == (30 if "Expired" in str(error) else 0)
+
+
+def test_a_first_look_that_finds_nothing_is_repeated(
+    make: Make, aws: FakeSageMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(advance, "UNSEEN_FOR", timedelta(seconds=30))
+    unseen = client_error("DescribeTrainingJob", "ValidationException", "job not found")
+    aws.before["describe_training_job"] = [lambda: None, *[raises(unseen)] * 5]
+    assert make().run()["status"] == "Completed"
+    assert len(aws.called("create_")) == 1
+
+
+def test_credentials_that_expire_before_the_job_is_made_are_renewed_once(
+    make: Make, aws: FakeSageMaker, backend: FakeBackend
+) -> None:
+    expired = client_error("CreateTrainingJob", "ExpiredTokenException", "the token has expired")
+    aws.before["create_training_job"] = [raises(expired)]
+    assert make().run()["status"] == "Completed"
+    assert backend.renewed == 1
+    aws.before["create_training_job"] = [raises(expired)] * 2
+    with pytest.raises(StepFailed, match="renew them and clear the step"):
+        make(generation=1).run()
+
+
+def test_a_job_that_something_else_stopped_is_replaced_by_a_worker_that_comes_back(
+    make: Make, aws: FakeSageMaker, record: Find
+) -> None:
+    aws.plans["Train"] = Plan(("InProgress",))
+    aws.before["describe_training_job"] = [lambda: None, lambda: None, raises(LOST)]
+    with pytest.raises(NoCredentialsError):
+        make().run()
+    (job,) = aws.jobs.values()
+    job.coming = ["Stopped"]
+    aws.plans["Train"] = Plan()
+    assert make().run()["status"] == "Completed"
+    assert record().number == 1
+    assert len(aws.jobs) == 2
+
+
+def test_an_earlier_worker_does_not_overwrite_a_later_one(
+    make: Make, aws: FakeSageMaker, records: ExecutionRecords
+) -> None:
+    aws.plans["Train"] = Plan(("InProgress",))
+    late = make()
+    aws.before["describe_training_job"] = [lambda: None, lambda: None, raises(LOST)]
+    with pytest.raises(NoCredentialsError):
+        late.run()
+    aws.plans["Train"] = Plan()
+    make(generation=1).run()
+    assert len(aws.called("stop_training_job")) == 1
+    late.give_up(ValueError("too late"))
+    assert {one.generation: one.state for one in records.attempts(EXECUTION.id)} == {
+        0: "Stopped",
+        1: "Succeeded",
+    }
+    with pytest.raises(Superseded):
+        make().run()
 
 
 def test_a_job_that_no_record_can_be_kept_of_is_stopped(

@@ -3,27 +3,60 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta, timezone
 from functools import cache
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sagebridge_operators.lifecycle.execution import execution_id, job_name, job_token
+from sagebridge_operators.lifecycle.execution import (
+    airflow_execution_id,
+    execution_id,
+    job_name,
+    job_token,
+)
 from sagebridge_operators.steps import JOB_TYPES
 from tests.fakes import input_shape
 
 STEPS = st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True)
 EXECUTIONS = st.builds(execution_id, st.just("airflow"), st.text(), st.text())
 COUNTS = st.integers(0, 99999)
+INDEXES = st.lists(st.integers(0, 999), max_size=3).map(tuple)
 
 
-def test_an_execution_id_is_twelve_hex_characters_of_dag_and_run() -> None:
-    made = execution_id("airflow", "abalone", "manual__2026-11-21T00:00:00+00:00")
+def test_an_execution_id_is_twelve_hex_characters_of_the_run() -> None:
+    made = execution_id("prefect", "abalone", "3f0e1c2a")
     assert re.fullmatch("[0-9a-f]{12}", made)
-    assert made == execution_id("airflow", "abalone", "manual__2026-11-21T00:00:00+00:00")
-    assert made != execution_id("prefect", "abalone", "manual__2026-11-21T00:00:00+00:00")
-    assert execution_id("airflow", "a", "bc") != execution_id("airflow", "ab", "c")
+    assert made == execution_id("prefect", "abalone", "3f0e1c2a")
+    assert made != execution_id("prefect", "abalone", "3f0e1c2b")
+    assert execution_id("prefect", "a", "bc") != execution_id("prefect", "ab", "c")
+
+
+def test_an_id_of_airflow_is_of_dag_run_first_start_and_installation() -> None:
+    start = datetime(2026, 11, 21, 5, 43, tzinfo=UTC)
+    made = airflow_execution_id("abalone", "manual", start, "")
+    elsewhere = start.astimezone(timezone(timedelta(hours=9)))
+    assert re.fullmatch("[0-9a-f]{12}", made)
+    assert made == airflow_execution_id("abalone", "manual", elsewhere, "")
+    others = {
+        airflow_execution_id("abalone2", "manual", start, ""),
+        airflow_execution_id("abalone", "manual2", start, ""),
+        airflow_execution_id("abalone", "manual", start + timedelta(microseconds=1), ""),
+        airflow_execution_id("abalone", "manual", start, "test"),
+    }
+    assert len({made, *others}) == 5
+
+
+@given(step=STEPS, one=INDEXES, other=INDEXES)
+def test_each_index_of_a_mapped_step_has_its_own_job(
+    step: str, one: tuple[int, ...], other: tuple[int, ...]
+) -> None:
+    for limit in (63, 32):
+        first, second = (
+            job_name("0123456789ab", 0, step, 0, index=index, limit=limit) for index in (one, other)
+        )
+        assert (first == second) == (one == other)
 
 
 def test_a_job_is_named_after_execution_and_step() -> None:

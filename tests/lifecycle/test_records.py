@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
 from moto import mock_aws
 
-from sagebridge_operators.lifecycle.records import ExecutionRecords, Folder, open_objects
-from sagebridge_operators.run_errors import UnknownExecution
+from sagebridge_operators.lifecycle.attempt import FORMAT, Attempt, Part
+from sagebridge_operators.lifecycle.objects import Conflict, Folder, open_objects
+from sagebridge_operators.lifecycle.opening import open_execution
+from sagebridge_operators.lifecycle.records import ExecutionRecords
+from sagebridge_operators.run_errors import OlderRecord, UnknownExecution
 
 
 @pytest.fixture(params=["folder", "s3://bucket", "s3://bucket/deep/records", "s3://bucket/slash/"])
@@ -26,25 +32,103 @@ def records(
         yield ExecutionRecords(open_objects(location, lambda: s3))
 
 
+def begin(records: ExecutionRecords, execution: str, hour: int = 0) -> None:
+    body = {"format": FORMAT, "id": execution, "started": f"2026-11-21T0{hour}:00:00+00:00"}
+    open_execution(records, execution, body, lambda: {"Steps": []})
+
+
+def attempt(step: str = "Train", **more: Any) -> Attempt:
+    return Attempt("aa11", step, "Training", "2026-11-21T00:00:00+00:00", **more)
+
+
 def test_what_was_written_is_found(records: ExecutionRecords) -> None:
-    for hour, execution in enumerate(("aa11", "aa22")):
-        body = {"id": execution, "started": f"2026-11-21T0{hour}:00:00+00:00"}
-        records.begin(execution, body, lambda: {"Steps": []})
-    records.step("aa11", "Train", {"name": "Train", "status": "Executing"})
-    records.step("aa11", "Train", {"name": "Train", "status": "Succeeded"})
-    records.step("aa11", "Eval", {"name": "Eval", "status": "Executing"})
+    begin(records, "aa11")
+    begin(records, "aa22", hour=1)
+    records.save(attempt())
+    records.save(attempt().ending("Succeeded", outputs={"a": [1, None]}))
+    records.save(attempt("Eval/../x"))
     records.request_stop("aa22")
 
     assert records.ids() == ["aa22", "aa11"]
-    assert {name: step["status"] for name, step in records.steps("aa11").items()} == {
+    assert {name: step.state for name, step in records.steps("aa11").items()} == {
         "Train": "Succeeded",
-        "Eval": "Executing",
+        "Eval/../x": "Executing",
     }
+    assert records.steps("aa11")["Train"].outputs == {"a": [1, None]}
     assert records.steps("aa22") == {}
     assert records.resolve("aa1") == "aa11"
     assert records.stop_requested("aa22")
     assert not records.stop_requested("aa11")
     assert records.end("aa11") is None
+
+
+def test_an_attempt_is_the_same_after_json() -> None:
+    parts = (Part("a"), Part("b", "arn:aws:b"))
+    whole = attempt(index=(3, 0), generation=2, number=1, phase="stopping", parts=parts)
+    ended = whole.failing("job", "no data", "ClientError")
+    for one in (attempt(), whole, ended, attempt().ending("Succeeded", outputs={"x": {}})):
+        assert Attempt.of(json.loads(json.dumps(one.as_json()))) == one
+
+
+@pytest.mark.parametrize("body", [{"name": "Train", "status": "Executing"}, {"format": 1}, {}])
+def test_a_record_of_an_older_version_is_refused(body: dict[str, Any]) -> None:
+    with pytest.raises(OlderRecord, match="finish or stop running executions before upgrading"):
+        Attempt.of(body)
+
+
+def test_an_execution_of_an_older_version_is_refused(records: ExecutionRecords) -> None:
+    records.objects.put("aa11/execution.json", {"id": "aa11", "started": "2026-11-21"})
+    records.objects.put("aa11/steps/Train.json", {"name": "Train", "status": "Executing"})
+    with pytest.raises(OlderRecord):
+        begin(records, "aa11")
+    with pytest.raises(OlderRecord):
+        records.steps("aa11")
+
+
+def test_a_record_goes_forward_only(records: ExecutionRecords) -> None:
+    stopping = attempt(phase="stopping", parts=(Part("job"),))
+    ended = stopping.failing("stopped", "asked", state="Stopped")
+    assert records.save(attempt()) == attempt()
+    assert records.save(stopping) == stopping
+    assert records.save(attempt(phase="created")) == stopping
+    assert records.save(ended) == ended
+    assert records.save(stopping.ending("Succeeded", outputs={})) == ended
+    assert records.steps("aa11")["Train"] == ended
+
+
+def test_of_two_writers_at_once_one_wins(records: ExecutionRecords) -> None:
+    ends = [attempt().ending("Succeeded", outputs={"n": n}) for n in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        (winner, *others) = set(map(str, pool.map(records.save, ends)))
+    assert not others
+    assert winner == str(records.steps("aa11")["Train"])
+
+
+def test_conditional_writes_are_refused_after_another(records: ExecutionRecords) -> None:
+    objects = records.objects
+    objects.create("aa/x.json", {"n": 1})
+    with pytest.raises(Conflict):
+        objects.create("aa/x.json", {"n": 2})
+    stored = objects.read("aa/x.json")
+    assert stored is not None
+    objects.replace("aa/x.json", {"n": 2}, stored.version)
+    with pytest.raises(Conflict):
+        objects.replace("aa/x.json", {"n": 3}, stored.version)
+    with pytest.raises(Conflict):
+        objects.replace("aa/y.json", {"n": 3}, stored.version)
+    assert objects.read("aa/x.json").body == {"n": 2}  # type: ignore[union-attr]
+
+
+def test_the_attempt_that_counts(records: ExecutionRecords) -> None:
+    succeeded = attempt(index=(0,)).ending("Succeeded", outputs={})
+    failed = attempt(index=(1,)).failing("job", "no")
+    again = attempt(index=(1,), generation=1)
+    for one in (succeeded, failed):
+        records.save(one)
+    assert records.steps("aa11")["Train"] == failed
+    records.save(again)
+    assert records.steps("aa11")["Train"] == again
+    assert set(map(str, records.current("aa11"))) == {str(succeeded), str(again)}
 
 
 def test_an_id_that_is_not_there(records: ExecutionRecords) -> None:
@@ -54,7 +138,7 @@ def test_an_id_that_is_not_there(records: ExecutionRecords) -> None:
 
 def test_what_is_being_written_is_not_read(tmp_path: Path) -> None:
     records = ExecutionRecords(Folder(tmp_path))
-    records.step("aa11", "Train", {"name": "Train", "status": "Executing"})
-    (tmp_path / "aa11" / "steps" / ".half").touch()
+    records.save(attempt())
+    (tmp_path / "aa11" / "steps" / "Train" / ".half").touch()
     assert list(records.steps("aa11")) == ["Train"]
     assert records.ids() == []

@@ -128,7 +128,7 @@ def test_a_step_without_a_job_has_no_job_name() -> None:
 def test_an_unknown_variable_is_named_with_those_there_are() -> None:
     assert "PipelineExecutionId" in refused(Get.parse("Execution.Id"))
     assert refused(parameter("Txt")) == (
-        "Parameters.Txt has no value: the pipeline has no such parameter "
+        "Parameters.Txt has no value: the run has no such parameter, or no value for it "
         "(there is: Text, Whole, Real, Yes, No)"
     )
 

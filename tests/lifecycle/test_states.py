@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 import sagebridge
 from sagebridge.model.pipeline import Pipeline
+from sagebridge_operators.lifecycle.attempt import Attempt
+from sagebridge_operators.lifecycle.attempt import State as RecordedState
 from sagebridge_operators.lifecycle.step_states import Status, states, status
+from tests.attempts import attempt_of
 from tests.definition import gate, get, step
 
 # Gate's branches are A -> B and X; T waits for B, F for Gate itself, O for nothing.
@@ -30,12 +33,12 @@ def pipeline(*steps: dict[str, Any]) -> Pipeline:
     return sagebridge.read({"Version": "2020-12-01", "Steps": list(steps)}).pipeline
 
 
-def record(name: str, text: str) -> dict[str, Any]:
+def record(name: str, text: str) -> Attempt:
     """``Succeeded``, ``Failed``, …; ``true`` or ``false`` for a condition that succeeded."""
     if text in ("true", "false"):
         outputs = {"outcome": text == "true"}
-        return {"name": name, "type": "Condition", "status": "Succeeded", "outputs": outputs}
-    return {"name": name, "type": "Lambda", "status": text}
+        return attempt_of("e", name, "Condition", "Succeeded", outputs=outputs)
+    return attempt_of("e", name, "Lambda", cast("RecordedState", text))
 
 
 def told(reached: Mapping[str, str]) -> str:
@@ -147,29 +150,25 @@ def test_an_untaken_branch_is_success() -> None:
     assert status(steps, {"Gate": record("Gate", "false")}) == Status("Succeeded")
 
 
+def failed(name: str, reason: str, ended: str, type_: str = "Lambda") -> Attempt:
+    return attempt_of("e", name, type_, "Failed", reason=reason, ended=ended)
+
+
 def test_the_reason_is_the_fail_steps_message() -> None:
     steps = pipeline(step("A"), step("No", "Fail"))
-    records = {
-        "A": {**record("A", "Failed"), "reason": "boom", "ended": "2026-11-21T05:00:00"},
-        "No": {
-            **record("No", "Failed"),
-            "type": "Fail",
-            "reason": "MSE > 1.0",
-            "ended": "2026-11-22",
-        },
-    }
+    first = failed("A", "boom", "2026-11-21T05:00:00")
+    records = {"A": first, "No": failed("No", "MSE > 1.0", "2026-11-22", "Fail")}
 
     assert status(steps, records) == Status("Failed", "MSE > 1.0")
-    assert status(steps, {"A": records["A"], "No": record("No", "NotRun")}) == Status(
-        "Failed", "step 'A' failed: boom"
-    )
+    alone = pipeline(step("A"), step("No", "Fail", DependsOn=["A"]))
+    assert status(alone, {"A": first}) == Status("Failed", "step 'A' failed: boom")
 
 
 def test_the_first_failure_is_the_reason() -> None:
     steps = pipeline(step("A"), step("B"))
     records = {
-        "A": {**record("A", "Failed"), "reason": "late", "ended": "2026-11-21T05:00:02"},
-        "B": {**record("B", "Failed"), "reason": "early", "ended": "2026-11-21T05:00:01"},
+        "A": failed("A", "late", "2026-11-21T05:00:02"),
+        "B": failed("B", "early", "2026-11-21T05:00:01"),
     }
 
     assert status(steps, records).reason == "step 'B' failed: early"

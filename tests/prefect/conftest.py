@@ -17,8 +17,10 @@ import pytest
 
 from sagebridge.formats.prefect.writer import write
 from sagebridge.model.pipeline import Parallelism, Pipeline, Step
+from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.execution import execution_id
-from sagebridge_operators.lifecycle.records import ExecutionRecords, Folder
+from sagebridge_operators.lifecycle.objects import Folder
+from sagebridge_operators.lifecycle.records import ExecutionRecords
 from tests.fakes import FakeBackend, FakeSageMaker
 
 os.environ |= {
@@ -54,7 +56,7 @@ class Played:
             return str(client.read_flow(self.run.flow_id).name)
 
     @property
-    def steps(self) -> dict[str, dict[str, Any]]:
+    def steps(self) -> dict[str, Attempt]:
         return self.records.steps(self.id)
 
 

@@ -18,7 +18,9 @@ from sagebridge.formats.prefect.writer import write
 from sagebridge.model.expressions import plain
 from sagebridge.model.pipeline import Pipeline, Step
 from sagebridge_operators.backends.local import LocalBackend
+from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.records import ExecutionRecords
+from tests.attempts import job_of, outputs_of
 from tests.prefect.conftest import Played, Run, flow_of
 from tests.shapes import ROLE
 
@@ -48,7 +50,7 @@ def flow() -> Any:
 
 
 def metrics(played: Played, home: Path) -> float:
-    uri = played.steps["AbaloneEval"]["outputs"]["property_files"]["EvaluationReport"]
+    uri = outputs_of(played.steps["AbaloneEval"])["property_files"]["EvaluationReport"]
     report = json.loads(LocalBackend(home, home).read_object(uri))
     return float(report["regression_metrics"]["mse"]["value"])
 
@@ -125,21 +127,21 @@ def test_a_run_cancelled_in_prefect_leaves_no_job_running(
         try:
             deployment = wait_for(lambda: _deployment(client))
             run = client.create_flow_run_from_deployment(deployment.id)
-            wait_for(lambda: [one for one in _steps(records) if one.get("job")])
+            wait_for(lambda: [one for one in _steps(records) if one.job])
             client.set_flow_run_state(run.id, Cancelling())
             wait_for(lambda: _state(client, run.id) == "Cancelled")
-            (step,) = wait_for(lambda: [one for one in _steps(records) if "ended" in one])
+            (step,) = wait_for(lambda: [one for one in _steps(records) if not one.running])
         finally:
             served.terminate()
             try:
                 served.wait(20)
             except subprocess.TimeoutExpired:
                 served.kill()
-    assert step["status"] == "Stopped"
+    assert step.state == "Stopped"
     (execution,) = records.ids()
     assert (records.end(execution) or {})["status"] == "Stopped"
     job = LocalBackend(tmp_path / "home", tmp_path).client("sagemaker")
-    description = job.describe_processing_job(ProcessingJobName=step["job"]["name"])
+    description = job.describe_processing_job(ProcessingJobName=job_of(step).name)
     assert description["ProcessingJobStatus"] == "Stopped"
 
 
@@ -156,7 +158,7 @@ def _state(client: Any, run: Any) -> str:
     return str(client.read_flow_run(run).state.name)
 
 
-def _steps(records: ExecutionRecords) -> list[dict[str, Any]]:
+def _steps(records: ExecutionRecords) -> list[Attempt]:
     return [step for execution in records.ids() for step in records.steps(execution).values()]
 
 

@@ -17,8 +17,10 @@ from sagebridge.model.code_steps import PYTHON, SHELL, PythonStep
 from sagebridge.model.expressions import plain
 from sagebridge.model.pipeline import Step, walk
 from sagebridge_operators.backends import records_location
-from sagebridge_operators.lifecycle.records import ExecutionRecords, open_objects
+from sagebridge_operators.lifecycle.objects import open_objects
+from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.prefect import finish, python
+from tests.attempts import outputs_of
 from tests.code import FLOW, PATH, REASON, STATES, VALUES
 from tests.fakes import FakeBackend, FakeSageMaker
 from tests.prefect.conftest import Played, Run, flow_of
@@ -56,7 +58,7 @@ def test_code_runs_is_skipped_and_fails_as_any_step(number: int, anew: bool, row
 
 def test_what_code_returns_reaches_what_asks_for_it(rows: Run, aws: FakeSageMaker) -> None:
     played = rows()
-    assert {name: played.steps[name]["outputs"]["return_value"] for name in VALUES} == VALUES
+    assert {name: outputs_of(played.steps[name])["return_value"] for name in VALUES} == VALUES
     (request,) = aws.called("create_model")
     assert request["PrimaryContainer"]["ModelDataUrl"] == PATH
 
@@ -135,7 +137,7 @@ def test_a_definition_that_looks_like_code_does_not_run(run: Run, tmp_path: Path
     extra = plain({"Callable": "f", "Source": source, "function": {"name": "f", "code": source}})
     played = run(*(Step(type_, type_, arguments, extra=extra) for type_ in (PYTHON, SHELL)))
     assert set(played.states.values()) == {"Failed"}
-    assert {one["status"] for one in played.steps.values()} == {"Failed"}
+    assert {one.state for one in played.steps.values()} == {"Failed"}
     assert not marker.exists()
 
 

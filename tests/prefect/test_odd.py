@@ -19,7 +19,7 @@ def test_what_is_odd_reaches_aws_as_it_is(failing: bool, play: Run, aws: FakeSag
     assert flow.name == pipeline.name
     assert flow.description == pipeline.description
     played = play(flow)
-    names = {step: one["job"]["name"] for step, one in played.steps.items() if one.get("job")}
+    names = {step: one.job.name for step, one in played.steps.items() if one.job}
     odd.check_requests(aws.called("create_model"), names)
     done = set(odd.NAMES[:-1]) if failing else set(odd.NAMES)
     assert set(names) == done

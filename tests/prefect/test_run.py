@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,9 +21,12 @@ from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import Pipeline, PropertyFile, Step
 from sagebridge.model.values import thaw
 from sagebridge_operators.backends import RESUMED
+from sagebridge_operators.lifecycle.attempt import Part, Phase
+from sagebridge_operators.lifecycle.ending import INTERRUPTED, Ending
 from sagebridge_operators.lifecycle.execution import Execution, execution_id, job_name
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.prefect.flow_run import FlowRun
+from tests.attempts import attempt_of
 from tests.fakes import FakeBackend, FakeSageMaker, Plan, raises
 from tests.prefect.conftest import Played, Run, flow_of
 from tests.shapes import ROLE, TRUE, branch, fail, model, training
@@ -166,7 +170,7 @@ def test_a_fault_that_stays_fails_the_step_with_its_words(
     played = run(training("Train"), model("After", after=("Train",)))
     assert played.states == {"Train": "Failed", "After": "NotRun"}
     assert played.run.state.message == "step 'Train' failed: ConnectionError: no route"
-    assert played.steps["Train"]["status"] == "Failed"
+    assert played.steps["Train"].state == "Failed"
 
 
 def test_a_flow_run_tried_again_runs_what_failed_and_finds_the_rest(
@@ -256,11 +260,13 @@ def test_a_flow_run_whose_process_was_killed_goes_on(
     state = flow(str(file), return_state=True)
     (execution,) = records.ids()
     before = records.steps(execution)
-    lost = {name: before["Lost"][name] for name in ("name", "type", "started", "job")}
     monkeypatch.setenv(RESUMED, "1")
 
-    def go_on() -> Any:
-        records.step(execution, "Lost", {**lost, "status": "Executing"})
+    def go_on(phase: Phase) -> Any:
+        """The process was killed when the step Lost was in that phase."""
+        lost = replace(before["Lost"], phase=phase, end=None)
+        (key,) = records.objects.keys(f"{execution}/steps/Lost/")
+        records.objects.put(key, lost.as_json())
         records.objects.remove(f"{execution}/end.json")
         with get_client(sync_client=True) as client:
             run_id = state.state_details.flow_run_id
@@ -268,19 +274,20 @@ def test_a_flow_run_whose_process_was_killed_goes_on(
             again = client.read_flow_run(run_id)
         return run_flow(flow, again, parameters={"path": str(file)}, return_type="state")
 
-    assert go_on().message == "no"
+    assert go_on("created").message == "no"
     assert file.read_text() == "x"
     assert len(backend.sagemaker.called("create_model")) == 1
     after = records.steps(execution)
     assert {name: after[name] for name in ("Counted", "Bad")} == {
         name: before[name] for name in ("Counted", "Bad")
     }
-    assert after["Lost"]["outputs"] == before["Lost"]["outputs"]
+    assert after["Lost"].outputs == before["Lost"].outputs
 
     records.request_stop(execution)
     backend.sagemaker.jobs.clear()
-    assert go_on().name == "Stopped"
-    assert records.steps(execution)["Lost"]["status"] == "Stopped"
+    assert go_on("planned").name == "Stopped"
+    assert records.steps(execution)["Lost"].state == "Stopped"
+    assert len(backend.sagemaker.called("create_model")) == 1
 
 
 def test_a_cancelled_flow_run_stops_its_jobs(
@@ -301,15 +308,14 @@ def test_a_cancelled_flow_run_stops_its_jobs(
     for step in ("Train", "Lost"):
         name = job_name(execution_, 0, step, 0)
         aws.create_training_job(**thaw(training(step).arguments), TrainingJobName=name)
-        job = {"job": {"name": name}} if step == "Train" else {}
-        scene.records.step(
-            execution_, step, {"name": step, "type": "Training", "status": "Executing", **job}
-        )
-    scene.records.step(execution_, "Done", {"name": "Done", "type": "Model", "status": "Succeeded"})
-    scene.records.finish(execution_, "Stopped", "the flow run was interrupted")
+        begun = replace(attempt_of(execution_, step, "Training"), parts=(Part(name),))
+        scene.records.save(replace(begun, phase="created") if step == "Train" else begun)
+    scene.records.save(attempt_of(execution_, "Done", "Model", "Succeeded"))
+    ending = Ending(scene.records, execution_, lambda attempt: backend)
+    ending.record_interruption("Stopped", INTERRUPTED)
     stop_jobs(flow, flow_run, None)
     assert len(aws.called("stop_training_job")) == 2
-    statuses = {name: one["status"] for name, one in records.steps(execution_).items()}
+    statuses = {name: one.state for name, one in records.steps(execution_).items()}
     assert statuses == {"Train": "Stopped", "Lost": "Stopped", "Done": "Succeeded"}
     end = records.end(execution_)
     assert end is not None
@@ -349,7 +355,7 @@ def test_an_interrupted_flow_stops_its_jobs(
     end = records.end(execution)
     assert end is not None
     assert end["status"] == "Stopped"
-    assert records.steps(execution)["Train"]["status"] == "Stopped"
+    assert records.steps(execution)["Train"].state == "Stopped"
 
 
 def test_artifacts_tell_of_steps_and_metrics(run: Run, backend: FakeBackend) -> None:

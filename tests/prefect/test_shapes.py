@@ -8,6 +8,7 @@ from sagebridge.model.conditions import Condition, equals, greater_than
 from sagebridge.model.expressions import join, parameter, properties_of
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import Step
+from tests.attempts import outputs_of
 from tests.fakes import FakeSageMaker, Plan
 from tests.prefect.conftest import Run
 from tests.shapes import FALSE, TRUE, branch, fail, model, training
@@ -39,7 +40,7 @@ def test_one_branch_runs_and_the_other_is_skipped(taken: bool, run: Run) -> None
         "AfterNo": no,
     }
     assert played.state.is_completed()
-    assert played.steps["Check"]["outputs"]["outcome"] is taken
+    assert outputs_of(played.steps["Check"])["outcome"] is taken
 
 
 def test_what_depends_on_a_branch_not_taken_is_skipped_wherever_it_stands(run: Run) -> None:
@@ -156,7 +157,7 @@ def test_a_fail_steps_message_is_the_flow_runs(run: Run) -> None:
     assert played.run.state.name == "Failed"
     assert played.run.state.message == "MSE > 1.0"
     assert played.messages["Stop"] == "MSE > 1.0"
-    assert played.steps["Stop"]["reason"] == "MSE > 1.0"
+    assert played.steps["Stop"].reason == "MSE > 1.0"
 
 
 def test_a_condition_that_cannot_be_decided_fails(run: Run) -> None:

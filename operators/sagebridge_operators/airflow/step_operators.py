@@ -24,7 +24,7 @@ from sagebridge.model.pipeline import Step
 from sagebridge.model.step_types import OPERATOR_TYPES, StepType
 from sagebridge.model.values import ABSENT, EMPTY, Value
 from sagebridge_operators.airflow import task_dependencies, task_runtime
-from sagebridge_operators.lifecycle.step_run import StepRun
+from sagebridge_operators.lifecycle.drive import StepDriver
 
 
 class StepOperator(BaseOperator):
@@ -86,7 +86,7 @@ class StepOperator(BaseOperator):
         self.role_arn = role_arn
         self.request: Mapping[str, Any] | None = None
         self._killed = False
-        self._run: StepRun | None = None
+        self._driver: StepDriver | None = None
         name = _own_id(self) if step_name is None else step_name
         self._step = Step(name, step_type or self.step_type, **fields)
         task_dependencies.connect(self)
@@ -108,26 +108,25 @@ class StepOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """The step's outputs: job, status and the properties that this pipeline refers to."""
+        driver: StepDriver | None = None
         try:
-            self._run = task_runtime.prepare(self, context)
-            self._run.killed = self._killed
-            outputs = self._run.run()
+            driver = self._driver = task_runtime.prepare(self, context)
+            driver.killed = self._killed
+            return driver.run()
         except SagebridgeError as error:
             context["ti"].xcom_push(key="failure_reason", value=str(error))
             raise AirflowFailException(str(error)) from error
         except Exception as error:
-            if self._run is not None and context["ti"].try_number > context["ti"].max_tries:
-                self._run.give_up(error)
-                reason = f"{type(error).__name__}: {error}"
-                context["ti"].xcom_push(key="failure_reason", value=reason)
+            if driver is not None and context["ti"].try_number > context["ti"].max_tries:
+                driver.give_up(error)
+                context["ti"].xcom_push(key="failure_reason", value=driver.reason)
             raise
-        return outputs
 
     def on_kill(self) -> None:
         """Lets the lifecycle stop the job; it sees the flag within a fraction of a second."""
         self._killed = True
-        if self._run is not None:
-            self._run.killed = True
+        if self._driver is not None:
+            self._driver.killed = True
 
 
 def _own_id(operator: StepOperator) -> str:

@@ -44,7 +44,9 @@ def of(dag: Any) -> PendingEdges:
 def connect(operator: StepOperator) -> None:
     """Sets the upstream tasks of a new step, and it as upstream of those that waited for it."""
     dag = operator.dag if operator.has_dag() else None  # type: ignore[no-untyped-call]
-    if dag is None:
+    # A worker makes the operator of each map index anew. Airflow sets this name-mangled attribute
+    # before __init__ (BaseOperatorMeta in airflow/sdk/bases/operator.py); there is no public one.
+    if dag is None or getattr(operator, "_BaseOperator__from_mapped", False):
         return
     links = of(dag)
     step = operator.step

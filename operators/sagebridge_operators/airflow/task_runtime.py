@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +12,14 @@ from sagebridge.authoring.dag_pipeline import pipeline_of, steps_of
 from sagebridge.authoring.definition_writer import definition
 from sagebridge.model.parameters import coerce
 from sagebridge.model.pipeline import Pipeline
-from sagebridge_operators.backends import default_name, open_backend, records_location
+from sagebridge_operators.airflow.dag_test import is_dag_test, test_start
+from sagebridge_operators.backends import default_name, open_backend, open_records
 from sagebridge_operators.lifecycle.backend import Backend
-from sagebridge_operators.lifecycle.execution import Execution, execution_id
+from sagebridge_operators.lifecycle.drive import StepDriver, StepTask
+from sagebridge_operators.lifecycle.execution import Execution, airflow_execution_id
+from sagebridge_operators.lifecycle.opening import open_execution, started
 from sagebridge_operators.lifecycle.outputs import references_to
-from sagebridge_operators.lifecycle.records import ExecutionRecords, open_objects
-from sagebridge_operators.lifecycle.step_run import StepRun
+from sagebridge_operators.run_errors import StartUnknown
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -23,32 +27,41 @@ if TYPE_CHECKING:
     from sagebridge_operators.airflow.step_operators import StepOperator
 
 
-def prepare(operator: StepOperator, context: Context) -> StepRun:
+STARTED = "sagebridge_started"
+"""The XCom by which the tasks of a DAG run agree on its first start after it was cleared."""
+
+
+def prepare(operator: StepOperator, context: Context) -> StepDriver:
     """The step of a task in its DAG run. Raises ParameterError for values of the form or API."""
     dag, dag_run, ti = operator.dag, context["dag_run"], context["ti"]
     pipeline = pipeline_of(dag)
     backend = backend_of(operator)
+    tasks = {step: task.task_id for step, task in steps_of(dag).items()}
+    start = first_start(dag_run, ti, _other_steps(operator))
     execution = Execution(
-        id=execution_id("airflow", dag.dag_id, dag_run.run_id),
+        id=execution_id_of(dag.dag_id, dag_run.run_id, start),
         pipeline=pipeline.name or dag.dag_id,
         engine="airflow",
         run=f"{dag.dag_id}/{dag_run.run_id}",
-        started=dag_run.start_date or datetime.now(UTC),
+        started=start,
         parameters=_parameters(pipeline, dag, context["params"]),
         experiment_config=pipeline.experiment_config,
     )
-    records = ExecutionRecords(open_objects(records_location(), lambda: backend.client("s3")))
-    records.begin(execution.id, execution.described(backend.name), lambda: definition(pipeline))
-    names = {step: task.task_id for step, task in steps_of(dag).items()}
+    records = open_records(backend)
+    body = open_execution(
+        records, execution.id, execution.described(backend.name), lambda: definition(pipeline)
+    )
+    execution = replace(execution, started=started(body))
 
     def upstream(step: str) -> Mapping[str, Any] | None:
-        outputs = ti.xcom_pull(task_ids=names.get(step, step))
+        outputs = ti.xcom_pull(task_ids=tasks.get(step, step))
         return outputs if isinstance(outputs, Mapping) else None
 
     def show(request: Mapping[str, Any]) -> None:
         operator.request = request
 
-    return StepRun(
+    index = getattr(ti, "map_index", None)
+    task = StepTask(
         step=operator.step,
         execution=execution,
         backend=backend,
@@ -56,10 +69,65 @@ def prepare(operator: StepOperator, context: Context) -> StepRun:
         upstream=upstream,
         function=getattr(operator, "python_callable", None),
         references=references_to(operator.step.name, pipeline.steps),
-        generation=generation(ti.max_tries, operator.retries),
+        generation=ti.max_tries or 0,
+        index=() if index is None or index < 0 else (index,),
         role=operator.role_arn,
-        log=operator.log,
         on_request=show,
+    )
+    return StepDriver(task, operator.log)
+
+
+def first_start(dag_run: Any, ti: Any, others: Sequence[str]) -> datetime:
+    """When a DAG run first started, which tells it from a later run of the same id.
+
+    Airflow sets ``start_date`` anew when a run is cleared; a task that had run before has kept the
+    first one as its XCom. Each task writes that XCom before it does anything else.
+
+    Raises StartUnknown, so that the task is tried again: another time would be another execution.
+    """
+    found: datetime | None = dag_run.start_date
+    if is_dag_test():
+        found = test_start(ti)
+    elif getattr(dag_run, "clear_number", 0):
+        kept = ti.xcom_pull(task_ids=list(others), key=STARTED) if others else []
+        found = next((datetime.fromisoformat(one) for one in _texts(kept)), found)
+    if found is None:
+        raise StartUnknown(dag_run.run_id)
+    ti.xcom_push(key=STARTED, value=found.astimezone(UTC).isoformat())
+    return found
+
+
+def _other_steps(operator: StepOperator) -> list[str]:
+    """The tasks of the DAG's other steps, mapped ones included."""
+    from sagebridge_operators.airflow.step_operators import StepOperator
+
+    def is_step(task: Any) -> bool:
+        return issubclass(getattr(task, "operator_class", type(task)), StepOperator)
+
+    own = operator.task_id
+    return [task.task_id for task in operator.dag.tasks if task.task_id != own and is_step(task)]
+
+
+def _texts(pulled: Any) -> Iterator[str]:
+    """XComs as Airflow gives them: a mapped task has a list of its own."""
+    if isinstance(pulled, str):
+        yield pulled
+    elif pulled is not None:
+        for one in pulled:
+            yield from _texts(one)
+
+
+def execution_id_of(dag_id: str, run_id: str, start: datetime) -> str:
+    """The id of a DAG run's execution.
+
+    SAGEBRIDGE_EXECUTION=<run id>=<id> gives that of one run, which its command has chosen before
+    Airflow started; SAGEBRIDGE_INSTALLATION tells apart installations whose databases are copies.
+    """
+    given_run, _, given = os.environ.get("SAGEBRIDGE_EXECUTION", "").rpartition("=")
+    if given and given_run == run_id:
+        return given
+    return airflow_execution_id(
+        dag_id, run_id, start, os.environ.get("SAGEBRIDGE_INSTALLATION", "")
     )
 
 
@@ -72,11 +140,6 @@ def _parameters(pipeline: Pipeline, dag: Any, params: Mapping[str, Any]) -> dict
     return coerce(declared, given | unknown)
 
 
-def generation(max_tries: int | None, retries: int | None) -> int:
-    """Grows when a person clears the task; a retry after a lost worker leaves it as it was."""
-    return max(0, (max_tries or 0) - (retries or 0))
-
-
 def backend_of(operator: StepOperator) -> Backend:
     """The backend that the task asks for; on AWS through its Airflow connection."""
     name = operator.backend or default_name()
@@ -85,9 +148,10 @@ def backend_of(operator: StepOperator) -> Backend:
     from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
     from botocore.config import Config
 
-    from sagebridge_operators.backends.aws import AwsBackend
+    from sagebridge_operators.backends.aws import AwsBackend, client_config
 
-    config = Config(**operator.botocore_config) if operator.botocore_config else None
+    more = Config(**operator.botocore_config) if operator.botocore_config else None
+    config = client_config(more)
 
     def client(service: str) -> Any:
         hook: AwsGenericHook[Any] = AwsGenericHook(
@@ -99,4 +163,4 @@ def backend_of(operator: StepOperator) -> Backend:
         )
         return hook.get_conn()
 
-    return AwsBackend(client)
+    return AwsBackend(lambda: client)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from sagebridge.errors import UsageError
 from sagebridge_operators.lifecycle.backend import Backend
+from sagebridge_operators.lifecycle.objects import open_objects
+from sagebridge_operators.lifecycle.records import ExecutionRecords
 
 NAMES = ("aws", "local")
 RESUMED = "SAGEBRIDGE_RESUMED"
@@ -53,6 +55,11 @@ def base() -> Path:
 def records_location() -> str:
     """Where execution records lie: SAGEBRIDGE_RECORDS, else below the local backend's folder."""
     return _variable("SAGEBRIDGE_RECORDS", str(home() / "executions"))
+
+
+def open_records(backend: Backend) -> ExecutionRecords:
+    """The records that the environment names."""
+    return ExecutionRecords(open_objects(records_location(), lambda: backend.client("s3")))
 
 
 def open_backend(name: str | None = None) -> Backend:

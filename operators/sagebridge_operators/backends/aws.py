@@ -12,23 +12,47 @@ from sagebridge_operators.run_errors import StoreError
 ClientFactory = Callable[[str], Any]
 
 
+def client_config(more: Any = None) -> Any:
+    """The botocore Config of every client, whatever engine runs the step.
+
+    Few attempts and short time limits: a step that looks at a job asks again by itself, and a
+    worker that is killed has seconds to stop its job. ``more`` is a Config that goes first.
+    """
+    from botocore.config import Config
+
+    config = Config(
+        connect_timeout=10, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 4}
+    )
+    return config if more is None else config.merge(more)
+
+
 class AwsBackend:
-    """``clients`` makes a boto3 client of a service; an orchestrator passes its connection's."""
+    """``open_session`` gives what makes a boto3 client of a service, with present credentials.
+
+    An orchestrator passes its connection's; it is called again once credentials have expired.
+    """
 
     name = "aws"
     poll_seconds = (5.0, 30.0)
     default_role: str | None = None
 
-    def __init__(self, clients: ClientFactory | None = None) -> None:
-        self._make = clients or _default_clients()
+    def __init__(self, open_session: Callable[[], ClientFactory] | None = None) -> None:
+        self._open = open_session or _default_session
+        self._make: ClientFactory | None = None
         self._clients: dict[str, Any] = {}
         self._lock = Lock()
 
     def client(self, service: str) -> Any:
         with self._lock:
             if service not in self._clients:
+                self._make = self._make or self._open()
                 self._clients[service] = self._make(service)
             return self._clients[service]
+
+    def renew(self) -> None:
+        with self._lock:
+            self._clients.clear()
+            self._make = None
 
     def read_object(self, uri: str) -> bytes:
         from botocore.exceptions import ClientError
@@ -59,10 +83,14 @@ class AwsBackend:
         return [], position
 
 
-def _default_clients() -> ClientFactory:
-    import boto3
-    from botocore.config import Config
+def _default_session() -> ClientFactory:
+    return session_clients({})
 
-    session = boto3.Session()
-    config = Config(retries={"mode": "standard", "max_attempts": 8})
+
+def session_clients(options: dict[str, Any]) -> ClientFactory:
+    """Clients of boto3's own chain of credentials; ``options`` are those of a boto3 Session."""
+    import boto3
+
+    session = boto3.Session(**options)
+    config = client_config()
     return lambda service: session.client(service, config=config)  # type: ignore[call-overload]

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from functools import reduce
 from typing import Any
 
 import sagebridge
@@ -17,10 +16,11 @@ from sagebridge.model.step_types import STEP_TYPES
 from sagebridge.model.visit import nodes
 from sagebridge.terminal.wording import value_words
 from sagebridge_operators.launch.workdir import Workdir
+from sagebridge_operators.lifecycle.attempt import Attempt
+from sagebridge_operators.lifecycle.ending import Ending, steps_of
 from sagebridge_operators.lifecycle.execution import Execution
 from sagebridge_operators.lifecycle.resolve import Resolver
-from sagebridge_operators.lifecycle.step_states import RUNNING, State, states, status
-from sagebridge_operators.lifecycle.stopping import refreshed
+from sagebridge_operators.lifecycle.step_states import Attempts, State, states, status
 from sagebridge_operators.steps import JOB_TYPES
 
 
@@ -67,11 +67,12 @@ class ExecutionReader:
 
     def progress(self, execution: str, pipeline: Pipeline) -> tuple[StepView, ...]:
         """The steps as they are, from the records alone."""
-        records = self.place.records.steps(execution)
-        reached = states(pipeline, records, self.place.records.end(execution))
+        # The end first: steps that are read after it have ended.
+        end = self.place.records.end(execution)
+        attempts = self.place.records.steps(execution)
+        reached = states(pipeline, attempts, end)
         return tuple(
-            _step_view(step, reached[step.name], records.get(step.name, {}))
-            for step in walk(pipeline)
+            _step_view(step, reached[step.name], attempts.get(step.name)) for step in walk(pipeline)
         )
 
     def view(self, execution: str) -> View:
@@ -80,16 +81,11 @@ class ExecutionReader:
         body = store.execution(execution) or {}
         place = self.place.for_execution(body)
         pipeline = sagebridge.read(store.definition(execution)).pipeline
-        records = {
-            name: refreshed(record, place.backend, execution)
-            if record["status"] in RUNNING
-            else record
-            for name, record in store.steps(execution).items()
-        }
-        end = store.end(execution)
-        reached = states(pipeline, records, end)
-        asked = store.stop_requested(execution)
-        found = status(pipeline, records, end, stop_requested=asked)
+        # The end first: steps that are read after it have ended.
+        end, asked = store.end(execution), store.stop_requested(execution)
+        attempts = steps_of(Ending(store, execution, lambda attempt: place.backend))
+        reached = states(pipeline, attempts, end)
+        found = status(pipeline, attempts, end, stop_requested=asked)
         return View(
             id=execution,
             pipeline=body["pipeline"],
@@ -99,25 +95,25 @@ class ExecutionReader:
             status=found.status,
             reason=found.reason,
             started=body["started"],
-            seconds=_seconds(body["started"], (end or {}).get("ended")),
+            seconds=_seconds(body["started"], _ended(found.status, attempts, end)),
             parameters=body["parameters"],
             steps=tuple(
                 _step_view(
                     step,
                     reached[step.name],
-                    records.get(step.name, {}),
-                    _made(place, records.get(step.name, {})),
+                    attempts.get(step.name),
+                    _made(place, attempts.get(step.name)),
                 )
                 for step in walk(pipeline)
             ),
-            metrics=dict(_metrics(place, pipeline, body, records)),
+            metrics=dict(_metrics(place, pipeline, body, attempts)),
         )
 
     def property_files(self, execution: str) -> Iterator[tuple[str, str, str]]:
         """``(step.file, URI, content)`` of every property file; the content may be an error."""
         place = self.place.for_execution(self.place.records.execution(execution) or {})
-        for step, record in self.place.records.steps(execution).items():
-            files = (record.get("outputs") or {}).get("property_files", {})
+        for step, attempt in self.place.records.steps(execution).items():
+            files = (attempt.outputs or {}).get("property_files", {})
             for name, uri in files.items():
                 try:
                     content = place.backend.read_object(uri).decode(errors="replace")
@@ -127,18 +123,30 @@ class ExecutionReader:
 
 
 def _step_view(
-    step: Step, state: State, record: Mapping[str, Any], made: Mapping[str, str] | None = None
+    step: Step, state: State, attempt: Attempt | None, made: Mapping[str, str] | None = None
 ) -> StepView:
-    began = record.get("started")
+    if attempt is None:
+        return StepView(step.name, step.type, state)
     return StepView(
         name=step.name,
         type=step.type,
         state=state,
-        seconds=_seconds(began, record.get("ended")) if began else None,
-        job=(record.get("job") or {}).get("name"),
-        reason=record.get("reason") or "",
-        outcome=(record.get("outputs") or {}).get("outcome"),
+        seconds=_seconds(attempt.started, attempt.ended or None),
+        job=attempt.job.name if attempt.job else None,
+        reason=attempt.reason,
+        outcome=(attempt.outputs or {}).get("outcome"),
         made=made or {},
+    )
+
+
+def _ended(status: str, attempts: Attempts, end: Mapping[str, Any] | None) -> str | None:
+    """When an execution ended: as its engine reported, else as its last step did."""
+    if end is not None:
+        return str(end["ended"])
+    return (
+        max((one.ended for one in attempts.values()), default=None)
+        if status != "Executing"
+        else None
     )
 
 
@@ -147,29 +155,35 @@ def _seconds(began: str, ended: str | None) -> float:
     return round((until - datetime.fromisoformat(began)).total_seconds(), 1)
 
 
-def _made(place: Workdir, record: Mapping[str, Any]) -> dict[str, str]:
+def _made(place: Workdir, attempt: Attempt | None) -> dict[str, str]:
     """What a job that succeeded left behind, in the words of its Describe response."""
-    job = record.get("job")
-    if record.get("status") != "Succeeded" or not job:
+    if attempt is None or attempt.state != "Succeeded" or attempt.job is None:
         return {}
-    job_type = JOB_TYPES[record["type"]]
-    description = job_type.find(place.backend.client(job_type.service), job["name"]) or {}
-    made = {}
-    for label, path in STEP_TYPES[record["type"]].results.items():
-        made[label] = uri = str(reduce(_member, path.split("."), description))
+    job_type = JOB_TYPES[attempt.type]
+    client = place.backend.client(job_type.service)
+    description = job_type.find(client, attempt.job.name) or {}
+    made: dict[str, str] = {}
+    for label, path in STEP_TYPES[attempt.type].results.items():
+        value = _at(description, path)
+        made[label] = str(value)
         # Members such as S3OutputPath hold URIs, in the local backend plain paths too.
-        folder = place.path_of(uri) if path.rpartition(".")[2].startswith("S3") else None
+        is_uri = isinstance(value, str) and path.rpartition(".")[2].startswith("S3")
+        folder = place.path_of(value) if is_uri else None
         if folder and folder.is_dir():
             made["path"] = str(folder)
     return made
 
 
-def _member(value: Any, name: str) -> Any:
-    return value.get(name) if isinstance(value, Mapping) else None
+def _at(description: Mapping[str, Any], path: str) -> Any:
+    """The member at a dotted path; None if there is none."""
+    found: Any = description
+    for name in path.split("."):
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found
 
 
 def _metrics(
-    place: Workdir, pipeline: Pipeline, body: Mapping[str, Any], records: Mapping[str, Any]
+    place: Workdir, pipeline: Pipeline, body: Mapping[str, Any], attempts: Attempts
 ) -> Iterator[tuple[str, Any]]:
     """Every value of a file that a condition compares, once the file is there."""
     execution = Execution(
@@ -183,12 +197,12 @@ def _metrics(
     )
 
     def upstream(step: str) -> Mapping[str, Any] | None:
-        outputs: Mapping[str, Any] | None = records.get(step, {}).get("outputs")
-        return outputs
+        attempt = attempts.get(step)
+        return attempt.outputs if attempt is not None else None
 
     resolve = Resolver(execution, upstream, place.backend.read_object, place.backend.arn)
     for step in walk(pipeline):
-        if not isinstance(step, ConditionStep) or step.name not in records:
+        if not isinstance(step, ConditionStep) or step.name not in attempts:
             continue
         for read in nodes(step.conditions, lambda node: isinstance(node, JsonGet)):
             if isinstance(read, JsonGet):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from contextlib import suppress
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.text import Text
@@ -16,10 +17,13 @@ from sagebridge_operators.commands.execution_printing import print_list, print_v
 from sagebridge_operators.commands.execution_view import ExecutionReader
 from sagebridge_operators.commands.shared_options import aws_errors, format_option, workdir_option
 from sagebridge_operators.launch.workdir import Workdir
-from sagebridge_operators.lifecycle import stopping
+from sagebridge_operators.lifecycle.attempt import Attempt
+from sagebridge_operators.lifecycle.backend import Backend
+from sagebridge_operators.lifecycle.ending import Ending
+from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.lifecycle.step_states import status
 from sagebridge_operators.lifecycle.user_code.code_step import CODE_TYPES
-from sagebridge_operators.run_errors import ExecutionFailed, UnknownStep
+from sagebridge_operators.run_errors import ExecutionFailed, OlderRecord, UnknownStep
 from sagebridge_operators.steps import JOB_TYPES
 
 _EXECUTION = click.argument("execution", metavar="ID")
@@ -42,16 +46,11 @@ def list_executions(workdir: Path, form: str) -> None:
     records = _place(workdir).records
     rows: list[dict[str, str]] = []
     for execution in records.ids():
-        body = records.execution(execution) or {}
-        pipeline = sagebridge.read(records.definition(execution)).pipeline
-        found = status(
-            pipeline,
-            records.steps(execution),
-            records.end(execution),
-            stop_requested=records.stop_requested(execution),
-        )
+        if (body := records.execution(execution)) is None:
+            continue
         names = ("id", "pipeline", "engine", "backend", "started")
-        rows.append({name: str(body.get(name, "")) for name in names} | {"status": found.status})
+        row = {name: str(body.get(name, "")) for name in names}
+        rows.append(row | {"status": _status(records, execution)})
     if form == "json":
         print_json(rows)
     elif rows:
@@ -107,8 +106,8 @@ def logs(execution: str, step: str | None, workdir: Path, form: str) -> None:
         raise UnknownStep(step, list(steps))
     written: dict[str, list[str]] = {}
     for name in [step] if step is not None else steps:
-        if job := steps[name].get("job"):
-            written[name], _ = backend.job_log(steps[name]["type"], job["name"], 0)
+        if job := steps[name].job:
+            written[name], _ = backend.job_log(steps[name].type, job.name, 0)
         elif note := _no_log(steps[name], f"{body.get('engine')} run {body.get('run')}", step):
             click.echo(printable(note), err=True)
     if form == "json":
@@ -134,7 +133,7 @@ def stop(execution: str, workdir: Path, form: str) -> int:
     reader = ExecutionReader(place)
     left: list[str] = []
     if not _has_ended(reader, found):
-        left = stopping.stop(place.records, backend, found, code=True)
+        left = Ending(place.records, found, lambda attempt: backend).stop(code=True)
     view = reader.view(found)
     if form == "json":
         print_json({"id": found, "status": view.status, "still_running": left})
@@ -145,6 +144,70 @@ def stop(execution: str, workdir: Path, form: str) -> int:
     return ExecutionFailed.exit_code if left else 0
 
 
+@executions.command()
+@click.option(
+    "--lost-for",
+    "minutes",
+    type=click.IntRange(min=0),
+    default=30,
+    show_default=True,
+    metavar="MINUTES",
+    help="How long no worker must have been at a step. The engine may start it again before.",
+)
+@workdir_option
+@format_option
+@aws_errors
+def sweep(minutes: int, workdir: Path, form: str) -> int:
+    """Stop the jobs that lost runs left.
+
+    A job is stopped if its execution has ended, if no worker has been at its step for that long, or
+    if it runs beyond its own maximum run time. Records in S3 do not show whether a worker is at a
+    step: there, use `executions stop ID` for a run that you know to be lost.
+
+    Exit code: 0, or 3 when a job does not stop within a minute.
+    """
+    place = _place(workdir)
+    swept: list[dict[str, str]] = []
+    for execution in place.records.ids():
+        with suppress(OlderRecord):
+            backend = place.for_execution(place.records.execution(execution) or {}).backend
+            ending = Ending(place.records, execution, partial(_same, backend))
+            lost = ending.lost(timedelta(minutes=minutes))
+            left = ending.stop_attempts(lost)
+            for one in lost:
+                job = one.job.name if one.job is not None else ""
+                state = "Stopping" if one.step in left else "Stopped"
+                swept.append({"execution": execution, "step": one.step, "job": job, "state": state})
+    if form == "json":
+        print_json(swept)
+    elif not swept:
+        click.echo("lost runs left no jobs")
+    else:
+        for row in swept:
+            click.echo(printable(" ".join(filter(None, row.values()))))
+    stopping = any(row["state"] == "Stopping" for row in swept)
+    return ExecutionFailed.exit_code if stopping else 0
+
+
+def _same(backend: Backend, attempt: Attempt) -> Backend:
+    """The backend of every attempt of an execution."""
+    del attempt
+    return backend
+
+
+def _status(records: ExecutionRecords, execution: str) -> str:
+    """The status of an execution: the end that was recorded, else what its steps add up to."""
+    if (end := records.end(execution)) is not None:
+        return str(end["status"])
+    try:
+        attempts = records.steps(execution)
+    except OlderRecord:
+        return "older version"
+    pipeline = sagebridge.read(records.definition(execution)).pipeline
+    asked = records.stop_requested(execution)
+    return status(pipeline, attempts, stop_requested=asked).status
+
+
 def _has_ended(reader: ExecutionReader, execution: str) -> bool:
     """Whether it is known to have: what cannot be looked at is stopped all the same."""
     try:
@@ -153,14 +216,13 @@ def _has_ended(reader: ExecutionReader, execution: str) -> bool:
         return False
 
 
-def _no_log(record: Mapping[str, Any], run: str, asked: str | None) -> str:
+def _no_log(attempt: Attempt, run: str, asked: str | None) -> str:
     """Why a step without a job has no log here; nothing of a type that never has one, unasked."""
-    kind, head = record["type"], f"step {record['name']!r}"
+    kind, head = attempt.type, f"step {attempt.step!r}"
     if kind in CODE_TYPES:
         return f"{head} is code: its log is that of its task in {run}"
     if kind in JOB_TYPES:
-        reason = record.get("reason")
-        return f"{head} has no job{f': {reason}' if reason else ' yet'}"
+        return f"{head} has no job{f': {attempt.reason}' if attempt.reason else ' yet'}"
     return f"{head} has no log: a {kind} step has no job" if asked is not None else ""
 
 

@@ -6,16 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from sagebridge.authoring.dag_pipeline import legal_id, task_ids
-from sagebridge.model.pipeline import Pipeline, walk
+from sagebridge.model.pipeline import Pipeline, Step, walk
 from sagebridge_operators.launch.airflow_engine import PrivateAirflow
 from sagebridge_operators.launch.engine_execution import MOST_TASKS, EngineExecution
 from sagebridge_operators.launch.workdir import Workdir
-from sagebridge_operators.lifecycle import stopping
-from sagebridge_operators.lifecycle.records import now
-from sagebridge_operators.lifecycle.step_states import RUNNING
+from sagebridge_operators.lifecycle.attempt import Attempt, now
 
 _ENDED = ("success", "failed")
-_UNSUCCESSFUL = ("Failed", "Stopped")
 
 
 class AirflowExecution(EngineExecution):
@@ -35,7 +32,7 @@ class AirflowExecution(EngineExecution):
             run_id=run_id,
             execution=self.id,
             parallelism=min(MOST_TASKS, max(2, sum(1 for _ in walk(pipeline)))),
-            variables=place.variables(),
+            variables={**place.variables(), "SAGEBRIDGE_EXECUTION": f"{run_id}={self.id}"},
         )
         place.check_writable()
         self.begin()
@@ -67,28 +64,38 @@ class AirflowExecution(EngineExecution):
 
         A worker that was lost too often has left its job, which nobody else would stop.
         """
-        airflow, records = self.airflow, self.place.records
+        airflow, ending = self.airflow, self.ending
         tasks = airflow.patiently(
             lambda: airflow.api.task_instances(airflow.dag_id, airflow.run_id)
         )
-        recorded, ids = records.steps(self.id), task_ids(self.pipeline)
+        left = ending.running()
+        lost = {one.step for one in left if ending.records.attended(one) is False}
+        ids = task_ids(self.pipeline)
         failed = {
-            step.name: (step.type, task)
+            step: task
             for step in walk(self.pipeline)
             if (task := tasks.get(ids[step.name])) and task["state"] == "failed"
         }
-        left = [name for name, record in recorded.items() if record["status"] in RUNNING]
-        lost = [name for name in left if records.attended(self.id, name) is False]
+
+        def mark_failed(step: Step) -> None:
+            task = failed[step]
+            started, ended = task["start_date"] or now(), task["end_date"] or now()
+            reason = airflow.failure(task["task_id"])
+            ending.mark_failed(step.name, step.type, reason, started=started, ended=ended)
+
+        if any(step.name in lost for step in failed):
+            ending.stop_jobs()
+        for step in failed:
+            if step.name in lost:
+                mark_failed(step)
         if left:
-            stopping.stop(records, self.place.backend, self.id)
-        for name, (type_, task) in failed.items():
-            record = records.step_record(self.id, name) or {"name": name, "type": type_}
-            if name in lost or record.get("status") not in _UNSUCCESSFUL:
-                ended = {
-                    "status": "Failed",
-                    "reason": airflow.failure(task["task_id"]),
-                    "ended": task["end_date"] or now(),
-                }
-                started = {"started": task["start_date"]}
-                records.step(self.id, name, {**started, **record, **ended})
+            ending.stop()
+        recorded = ending.records.steps(self.id)
+        for step in failed:
+            if _unrecorded(recorded.get(step.name)):
+                mark_failed(step)
         return ""
+
+
+def _unrecorded(attempt: Attempt | None) -> bool:
+    return attempt is None or attempt.state not in ("Failed", "Stopped")

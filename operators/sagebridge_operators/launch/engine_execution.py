@@ -15,9 +15,11 @@ from sagebridge.errors import SagebridgeError, ServiceError
 from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.launch.private_engine import PrivateEngine
 from sagebridge_operators.launch.workdir import Workdir
-from sagebridge_operators.lifecycle import stopping
-from sagebridge_operators.lifecycle.execution import execution_id
-from sagebridge_operators.lifecycle.step_states import Status, verdict
+from sagebridge_operators.lifecycle.ending import Ending
+from sagebridge_operators.lifecycle.execution import Execution, execution_id
+from sagebridge_operators.lifecycle.opening import open_execution
+from sagebridge_operators.lifecycle.step_states import Status
+from sagebridge_operators.run_errors import FinalState
 
 MOST_TASKS = 16
 """Of one execution at a time, where the pipeline says no limit: they share this machine."""
@@ -94,17 +96,11 @@ class EngineExecution(ABC):
 
     def finish(self) -> Status:
         """Records how the run ended, where it did not do so itself."""
-        records = self.place.records
-        asked = records.stop_requested(self.id)
-        early = self.settle()
-        if (end := records.end(self.id)) is not None:
-            return Status(end["status"], end.get("reason") or "")
-        found = verdict(self.pipeline, records.steps(self.id), stop_requested=asked)
-        if early or found.status == "Executing":
-            told = f"the run was ended in {self.server.title} before its steps were"
-            found = Status("Failed", early or told)
-        records.finish(self.id, found.status, found.reason)
-        return found
+        return self.ending.conclude(self.pipeline, self.settle(), self.server.title)
+
+    @property
+    def ending(self) -> Ending:
+        return Ending(self.place.records, self.id, lambda attempt: self.place.backend)
 
     def run_name(self, name: str) -> str:
         """A name for the run and for its folder that no other has."""
@@ -116,39 +112,33 @@ class EngineExecution(ABC):
 
     def begin(self) -> None:
         """Writes the first record."""
-        body = {
-            "id": self.id,
-            "pipeline": self.pipeline.name or "pipeline",
-            "engine": self.engine,
-            "run": self.run,
-            **self.place.described(),
-            "started": self._started.isoformat(),
-            "parameters": dict(self.parameters),
-        }
-        self.place.records.begin(self.id, body, lambda: definition(self.pipeline))
+        execution = Execution(
+            id=self.id,
+            pipeline=self.pipeline.name or "pipeline",
+            engine=self.engine,
+            run=self.run,
+            started=self._started,
+            parameters=self.parameters,
+        )
+        body = {**execution.described(self.place.backend_name), **self.place.described()}
+        records = self.place.records
+        open_execution(records, self.id, body, lambda: definition(self.pipeline))
 
     def _stop(self, error: BaseException) -> None:
-        reason = str(error) or type(error).__name__
-        end = "Failed" if isinstance(error, SagebridgeError) else "Stopped"
-        records, backend, server = self.place.records, self.place.backend, self.server
+        reason, server = str(error) or type(error).__name__, self.server
         if not self.id:
             server.kill()
             return
         alive = server.running
-        try:
-            if alive:
-                stopping.stop(records, backend, self.id)
-                with suppress(ServiceError):
-                    self.end_run(reason)
-        finally:
-            server.kill()
+
+        def end_workers() -> None:
             try:
-                # Until now a worker may have started one; of an engine that died none is left
-                # to record how its job ended.
-                end_jobs = stopping.stop_jobs if alive else stopping.stop
-                end_jobs(records, backend, self.id)
+                if alive:
+                    with suppress(ServiceError):
+                        self.end_run(reason)
             finally:
-                try:
-                    stopping.settle(records, backend, self.id, end, reason)
-                finally:
-                    records.finish(self.id, end, reason)
+                server.kill()
+
+        status: FinalState = "Failed" if isinstance(error, SagebridgeError) else "Stopped"
+        # An engine that died has left no worker to record how its job ended.
+        self.ending.abort(status, reason, end_workers=end_workers, workers=alive)

@@ -15,7 +15,6 @@ from sagebridge_operators.launch.prefect_flow import Flow
 from sagebridge_operators.launch.private_engine import last_lines
 from sagebridge_operators.launch.process_keeper import ProcessKeeper
 from sagebridge_operators.launch.workdir import Workdir
-from sagebridge_operators.lifecycle import stopping
 
 # What Prefect's own runner starts for a flow run.
 _ENGINE = (sys.executable, "-P", "-m", "prefect.engine")
@@ -106,8 +105,8 @@ class PrefectExecution(EngineExecution):
 
     def settle(self) -> str:
         """A flow that ended by itself has recorded its end; any other ended too early."""
-        records, backend = self.place.records, self.place.backend
-        if records.end(self.id) is not None:
+        ending = self.ending
+        if ending.records.end(self.id) is not None:
             return ""
         state = self._state()
         if state["type"] in _UNSUCCESSFUL:
@@ -115,9 +114,9 @@ class PrefectExecution(EngineExecution):
         else:
             why = self._end_of_process()
             self._set_state("CRASHED", why)
-        stopping.bury(records, backend, self.id, why, no_worker=True)
-        stopping.stop(records, backend, self.id)
-        stopping.settle(records, backend, self.id, "Failed", why)
+        ending.mark_lost(why, no_worker=True)
+        ending.stop()
+        ending.settle("Failed", why)
         return why
 
     def _written(self) -> Path:

@@ -191,8 +191,7 @@ def _stop_execution(execution: str | None, session: int) -> None:
     if execution is None:
         return
     try:
-        with stop_killed_execution(execution):
-            end_session(session)
+        stop_killed_execution(execution, lambda: end_session(session))
     except Exception as error:  # noqa: BLE001 - whatever happens, the engine has to end
         print(f"the jobs of {execution} could not be stopped: {error!r}", file=sys.stderr)
 

@@ -15,7 +15,8 @@ from sagebridge.errors import MissingExtra
 from sagebridge.model.pipeline import Pipeline, walk
 from sagebridge_operators.backends import open_backend
 from sagebridge_operators.lifecycle.backend import Backend
-from sagebridge_operators.lifecycle.records import ExecutionRecords, open_objects
+from sagebridge_operators.lifecycle.objects import open_objects
+from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.run_errors import WorkdirUnusable
 from sagebridge_operators.steps import JOB_TYPES
 

@@ -15,6 +15,9 @@ class Backend(Protocol):
     def client(self, service: str) -> Any:
         """A boto3 client."""
 
+    def renew(self) -> None:
+        """Makes clients anew, with the credentials that there are now."""
+
     def read_object(self, uri: str) -> bytes:
         """The object at an S3 URI. Raises StoreError that names it."""
 

@@ -1,7 +1,8 @@
 """One execution of a pipeline and the names of the jobs that it starts.
 
-A job's name is a function of execution, generation, step and attempt only, so that a worker that
-comes back after a loss finds its own job instead of starting a second.
+A job's name is a function of execution, generation, step, index and number only, so that a worker
+that comes back after a loss finds its own job instead of starting a second. Since it holds the
+execution's id, a job of that name is never another execution's.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sagebridge.model.values import ABSENT, Value
+from sagebridge_operators.lifecycle.attempt import FORMAT
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class Execution:
     def described(self, backend: str) -> dict[str, Any]:
         """Its record."""
         return {
+            "format": FORMAT,
             "id": self.id,
             "pipeline": self.pipeline,
             "engine": self.engine,
@@ -41,25 +44,39 @@ class Execution:
 
 
 def execution_id(*run: str) -> str:
-    """12 hex characters for a run of an engine, given as (engine, DAG or flow, run id)."""
+    """12 hex characters for what sets one run of an engine apart from all others."""
     return _digest(*run)
 
 
-def job_token(execution: str, generation: int, step: str) -> str:
+def airflow_execution_id(dag_id: str, run_id: str, first_start: datetime, installation: str) -> str:
+    """The id of a DAG run's execution; ``first_start`` tells runs of the same id apart."""
+    start = first_start.astimezone(UTC).isoformat(timespec="microseconds")
+    return _digest("airflow", installation, dag_id, run_id, start)
+
+
+def job_token(execution: str, generation: int, step: str, index: tuple[int, ...] = ()) -> str:
     """12 hex characters that set one generation of one step apart within all executions."""
-    return _digest(execution, str(generation), step)
+    return _digest(execution, str(generation), step, *map(str, index))
 
 
-def job_name(execution: str, generation: int, step: str, attempt: int, *, limit: int = 63) -> str:
-    """``pipelines-<execution>-<step[:20]>-<token>-<attempt>`` in at most ``limit`` characters.
+def job_name(
+    execution: str,
+    generation: int,
+    step: str,
+    number: int,
+    *,
+    index: tuple[int, ...] = (),
+    limit: int = 63,
+) -> str:
+    """``pipelines-<execution>-<step[:20]>-<token>-<number>`` in at most ``limit`` characters.
 
-    To fit, the step part is shortened, then the prefix; the token and the attempt never are.
+    To fit, the step part is shortened, then the prefix; the token and the number never are.
     """
-    token = job_token(execution, generation, step)
+    token = job_token(execution, generation, step, index)
     prefix, part = "pipelines", step[:20].replace("_", "-")
 
     def built() -> str:
-        return "-".join(word for word in (prefix, execution, part, token, str(attempt)) if word)
+        return "-".join(word for word in (prefix, execution, part, token, str(number)) if word)
 
     if (over := len(built()) - limit) > 0:
         part = part[: max(0, len(part) - over)]

@@ -15,7 +15,9 @@ from sagebridge.model.code_steps import RETURN_VALUE
 from sagebridge.model.expressions import Get, Index, Key, Member, Token
 from sagebridge.model.pipeline import Step, step_references, walk
 from sagebridge.model.step_types import STEP_TYPES
+from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.run_errors import OutputsTooLarge, Unresolvable
+from sagebridge_operators.steps.job_type import JobType
 
 LIMIT = 48 * 1024
 
@@ -55,6 +57,27 @@ def outputs_of(
     }
     result = {"properties": properties, "missing": missing, "property_files": files}
     return {name: value for name, value in result.items() if value}
+
+
+def job_outputs(
+    attempt: Attempt,
+    job_type: JobType,
+    description: Mapping[str, Any],
+    step: Step | None,
+    references: Sequence[Get],
+) -> dict[str, Any]:
+    """The outputs of a job that succeeded, as JSON. Raises :class:`OutputsTooLarge`."""
+    part = attempt.parts[-1]
+    result = {
+        "step": attempt.step,
+        "type": attempt.type,
+        "status": job_type.status(description),
+        "job": {"name": part.name, "arn": description.get(job_type.arn_key)},
+        **(outputs_of(step, description, references) if step is not None else {}),
+    }
+    safe = dict(json_safe(result))
+    check_size(attempt.step, safe)
+    return safe
 
 
 def path_text(reference: Get) -> str:

@@ -1,175 +1,33 @@
-"""Execution records: what ran, a JSON object an execution and a step, in a folder or in S3.
+"""Execution records: what ran, one JSON object per execution and attempt, in a folder or in S3.
 
-``<location>/<execution>/execution.json``, ``definition.json``, ``steps/<step>.json`` and, once a
-person has asked for it, ``stop.json``. Each object has one writer; in a folder it locks
-``steps/<step>.lock`` as long as it is at the step. What is recorded of a step holds no job's
-environment; the definition is kept as it came.
+``<location>/<execution>/execution.json``, ``definition.json``,
+``steps/<step>/<generation>.<index>.<number>.json`` for each attempt, ``stop.json`` once a stop was
+requested, ``end.json`` once an engine reported the end. Attempts are written on condition: of two
+writers the one with the later phase wins. :mod:`~.opening` alone writes ``execution.json``,
+:mod:`~.ending` alone ``end.json``. No record holds a job's environment; the definition is kept as
+it came.
 """
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Protocol
+from datetime import datetime
+from typing import Any
 from urllib.parse import quote
 
-from sagebridge_operators.lifecycle.file_locks import hold
+from sagebridge_operators.lifecycle.attempt import Attempt, now
+from sagebridge_operators.lifecycle.objects import Conflict, Objects
 from sagebridge_operators.run_errors import (
     AmbiguousExecution,
-    ExecutionRecordsError,
+    OlderRecord,
     UnknownExecution,
 )
 
-
-class Objects(Protocol):
-    """A place for small JSON objects, keyed by slashed names."""
-
-    @property
-    def location(self) -> str: ...
-
-    def put(self, key: str, body: Mapping[str, Any]) -> None: ...
-
-    def get(self, key: str) -> dict[str, Any] | None: ...
-
-    def keys(self, prefix: str) -> Iterator[str]: ...
-
-    def remove(self, key: str) -> None: ...
-
-    def attend(self, key: str) -> AbstractContextManager[int | None]:
-        """Shows others that this process is at something; the descriptor that shows it, if one."""
-
-    def attended(self, key: str) -> bool | None:
-        """Whether a process shows that it is at something; None where that cannot be known."""
-
-
-@dataclass(frozen=True, slots=True)
-class Folder:
-    """Objects in a folder of this machine, written whole or not at all."""
-
-    path: Path
-
-    @property
-    def location(self) -> str:
-        return str(self.path)
-
-    def put(self, key: str, body: Mapping[str, Any]) -> None:
-        target = self.path / key
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".")
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    json.dump(body, file, indent=1)
-                Path(temporary).replace(target)
-            except BaseException:
-                Path(temporary).unlink(missing_ok=True)
-                raise
-        except OSError as error:
-            raise self._error(key, error) from error
-
-    def get(self, key: str) -> dict[str, Any] | None:
-        try:
-            return dict(json.loads((self.path / key).read_text(encoding="utf-8")))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except (OSError, ValueError, TypeError) as error:
-            raise self._error(key, error) from error
-
-    def keys(self, prefix: str) -> Iterator[str]:
-        try:
-            os.scandir(self.path).close()  # a glob finds nothing in what may not be read
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise self._error(prefix, error) from error
-        for path in sorted(self.path.glob(f"{prefix}*")):
-            files = path.rglob("*") if path.is_dir() else [path]
-            # What is being written has a name of its own.
-            ready = sorted(file for file in files if file.suffix == ".json")
-            yield from (str(file.relative_to(self.path)) for file in ready)
-
-    def remove(self, key: str) -> None:
-        (self.path / key).unlink(missing_ok=True)
-
-    @contextmanager
-    def attend(self, key: str) -> Iterator[int | None]:
-        with ExitStack() as stack:
-            held = None
-            with suppress(OSError):
-                held = stack.enter_context(hold(self._lock(key), fcntl.LOCK_SH))
-            yield held
-
-    def attended(self, key: str) -> bool | None:
-        try:
-            with hold(self._lock(key)) as free:
-                return free is None
-        except OSError:
-            return None
-
-    def _lock(self, key: str) -> Path:
-        return (self.path / key).with_suffix(".lock")
-
-    def _error(self, key: str, error: Exception) -> ExecutionRecordsError:
-        damaged = isinstance(error, ValueError | TypeError)
-        problem = f"damaged ({error})" if damaged else getattr(error, "strerror", None)
-        return ExecutionRecordsError(key, str(self.path), problem or str(error))
-
-
-@dataclass(frozen=True, slots=True)
-class Bucket:
-    """Objects below an ``s3://bucket/prefix``, through a boto3 client that is made when used."""
-
-    location: str
-    client: Callable[[], Any]
-
-    def _place(self, key: str) -> dict[str, str]:
-        bucket, _, prefix = self.location.removeprefix("s3://").partition("/")
-        return {
-            "Bucket": bucket,
-            "Key": "/".join(part for part in (prefix.strip("/"), key) if part),
-        }
-
-    def put(self, key: str, body: Mapping[str, Any]) -> None:
-        self.client().put_object(**self._place(key), Body=json.dumps(body, indent=1).encode())
-
-    def get(self, key: str) -> dict[str, Any] | None:
-        client = self.client()
-        try:
-            return dict(json.loads(client.get_object(**self._place(key))["Body"].read()))
-        except client.exceptions.NoSuchKey:
-            return None
-
-    def keys(self, prefix: str) -> Iterator[str]:
-        place = self._place("")
-        below = f"{place['Key']}/" if place["Key"] else ""
-        pages = self.client().get_paginator("list_objects_v2")
-        for page in pages.paginate(Bucket=place["Bucket"], Prefix=f"{below}{prefix}"):
-            yield from (item["Key"].removeprefix(below) for item in page.get("Contents", ()))
-
-    def remove(self, key: str) -> None:
-        self.client().delete_object(**self._place(key))
-
-    def attend(self, key: str) -> AbstractContextManager[int | None]:
-        del key
-        return nullcontext()
-
-    def attended(self, key: str) -> bool | None:
-        del key
-        return None
-
-
-def open_objects(location: str, s3: Callable[[], Any]) -> Objects:
-    """``s3://bucket/prefix``, ``file://`` or a folder."""
-    if location.startswith("s3://"):
-        return Bucket(location, s3)
-    return Folder(Path(location.removeprefix("file://")))
+DAYS = "by-day/"
+"""``by-day/<date>/<time>-<execution>.json``, an empty object for each execution."""
+_WORST = {"Executing": 4, "Stopping": 4, "Failed": 3, "Stopped": 2, "Succeeded": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,71 +36,103 @@ class ExecutionRecords:
 
     objects: Objects
 
-    def begin(
-        self, execution: str, body: Mapping[str, Any], definition: Callable[[], Mapping[str, Any]]
-    ) -> None:
-        """Records that an execution exists; whichever of its steps comes first does it."""
-        if self.objects.get(f"{execution}/execution.json") is None:
-            self.objects.put(f"{execution}/definition.json", definition())
-            self.objects.put(f"{execution}/execution.json", body)
+    def save(self, attempt: Attempt) -> Attempt:
+        """Writes an attempt and returns what the record now holds.
 
-    def step(self, execution: str, step: str, body: Mapping[str, Any]) -> None:
-        self.objects.put(_step_key(execution, step), body)
+        That is another attempt where the record has gone further: a late writer loses.
+        """
+        key, body = _key(attempt), attempt.as_json()
+        while True:
+            stored = self.objects.read(key)
+            there = None if stored is None else Attempt.of(stored.body)
+            if there is not None and not there.may_become(attempt):
+                return there
+            try:
+                if stored is None:
+                    self.objects.create(key, body)
+                elif there != attempt:
+                    self.objects.replace(key, body, stored.version)
+            except Conflict:
+                continue
+            return attempt
 
-    def attend(self, execution: str, step: str) -> AbstractContextManager[int | None]:
-        """While it is entered this process is at the step; the descriptor that shows it, if one."""
-        return self.objects.attend(_step_key(execution, step))
+    def attend(self, attempt: Attempt) -> AbstractContextManager[int | None]:
+        """Marks the step as in progress by this process; yields the lock's descriptor, if any."""
+        return self.objects.attend(_lock_key(attempt))
 
-    def attended(self, execution: str, step: str) -> bool | None:
+    def attended(self, attempt: Attempt) -> bool | None:
         """Whether a worker is at the step; None where that cannot be known, as in S3."""
-        return self.objects.attended(_step_key(execution, step))
+        return self.objects.attended(_lock_key(attempt))
 
-    def finish(self, execution: str, status: str, reason: str = "") -> None:
-        """Records the end that an engine reported."""
-        end = {"status": status, "reason": reason, "ended": now()}
-        self.objects.put(f"{execution}/end.json", end)
+    def beat(self, attempt: Attempt) -> None:
+        """Notes that the worker that is at the step is alive."""
+        self.objects.beat(_lock_key(attempt))
+
+    def unattended_since(self, attempt: Attempt) -> datetime | None:
+        """Since when no worker is at the step; None if one is, or where that cannot be known."""
+        if self.attended(attempt) is not False:
+            return None
+        return self.objects.last_beat(_lock_key(attempt))
 
     def request_stop(self, execution: str) -> None:
+        """No further step starts; the caller stops the jobs that run."""
         self.objects.put(f"{execution}/stop.json", {"requested": now()})
 
     def stop_requested(self, execution: str) -> bool:
-        return self.objects.get(f"{execution}/stop.json") is not None
-
-    def reopen(self, execution: str) -> None:
-        """An execution that goes on after its end: neither ended nor asked to stop any more."""
-        self.objects.remove(f"{execution}/end.json")
-        self.objects.remove(f"{execution}/stop.json")
+        return self.objects.read(f"{execution}/stop.json") is not None
 
     def ids(self) -> list[str]:
-        """Every execution, the newest first."""
-        names = [key.partition("/")[0] for key in self.objects.keys("") if "/execution.json" in key]
-        started = {name: str((self.execution(name) or {}).get("started")) for name in names}
-        return sorted(started, key=started.__getitem__, reverse=True)
+        """Every execution, the newest first; those of older versions, without a day, last."""
+        keys = list(self.objects.keys(""))
+        opened = sorted((key for key in keys if key.startswith(DAYS)), reverse=True)
+        indexed = (key.removesuffix(".json").rpartition("-")[2] for key in opened)
+        found = (key.partition("/")[0] for key in keys if key.endswith("/execution.json"))
+        return list(dict.fromkeys((*indexed, *found)))
 
     def execution(self, execution: str) -> dict[str, Any] | None:
-        return self.objects.get(f"{execution}/execution.json")
+        return self._body(f"{execution}/execution.json")
 
     def end(self, execution: str) -> dict[str, Any] | None:
-        return self.objects.get(f"{execution}/end.json")
+        return self._body(f"{execution}/end.json")
 
     def definition(self, execution: str) -> dict[str, Any]:
-        return self.objects.get(f"{execution}/definition.json") or {"Steps": []}
+        return self._body(f"{execution}/definition.json") or {"Steps": []}
 
-    def step_record(self, execution: str, step: str) -> dict[str, Any] | None:
-        return self.objects.get(_step_key(execution, step))
+    def describe(self, execution: str, definition: Mapping[str, Any]) -> None:
+        """Records the definition, which may grow while a flow runs."""
+        self.objects.put(f"{execution}/definition.json", definition)
 
-    def steps(self, execution: str) -> dict[str, dict[str, Any]]:
-        """The record of each step that began, by name."""
-        prefix = f"{execution}/steps/"
-        found = {}
-        for key in self.objects.keys(prefix):
-            record = self.objects.get(key)
-            if record is not None:
-                found[str(record["name"])] = record
+    def _body(self, key: str) -> dict[str, Any] | None:
+        stored = self.objects.read(key)
+        return None if stored is None else stored.body
+
+    def attempts(self, execution: str, step: str | None = None) -> list[Attempt]:
+        """All attempts of an execution or of one of its steps. Raises :class:`OlderRecord`."""
+        below = f"{execution}/steps/"
+        found = []
+        for key in self.objects.keys(below if step is None else f"{below}{_quoted(step)}/"):
+            if "/" not in key.removeprefix(below):
+                raise OlderRecord(f"execution {execution}")
+            if (body := self._body(key)) is not None:
+                found.append(Attempt.of(body))
         return found
 
+    def current(self, execution: str, step: str | None = None) -> list[Attempt]:
+        """The latest attempt of each step and index."""
+        latest: dict[tuple[str, tuple[int, ...]], Attempt] = {}
+        for one in sorted(self.attempts(execution, step), key=lambda one: one.order):
+            latest[one.step, one.index] = one
+        return list(latest.values())
+
+    def steps(self, execution: str) -> dict[str, Attempt]:
+        """One attempt for each step that began: of a mapped step the one that counts most.
+
+        That is one that runs, otherwise one that failed, was stopped, or succeeded.
+        """
+        return by_step(self.current(execution))
+
     def resolve(self, text: str) -> str:
-        """An id, or the start of one. Raises UnknownExecution and AmbiguousExecution."""
+        """An id, or the prefix of one. Raises UnknownExecution and AmbiguousExecution."""
         known = self.ids()
         matching = [name for name in known if name.startswith(text)] if text else known[:1]
         if text in known:
@@ -254,10 +144,31 @@ class ExecutionRecords:
         return matching[0]
 
 
-def _step_key(execution: str, step: str) -> str:
-    """The name is quoted: a definition may call a step ``../../x``."""
-    return f"{execution}/steps/{quote(step, safe='')}.json"
+def by_step(attempts: Iterable[Attempt]) -> dict[str, Attempt]:
+    """As :meth:`ExecutionRecords.steps`, of attempts at hand."""
+    found: dict[str, Attempt] = {}
+    for one in sorted(attempts, key=lambda one: (one.index, one.order)):
+        before = found.get(one.step)
+        if before is None or _WORST[one.state] > _WORST[before.state]:
+            found[one.step] = one
+    return found
 
 
-def now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+def _key(attempt: Attempt) -> str:
+    index = "-".join(map(str, attempt.index)) or "_"
+    name = f"{attempt.generation}.{index}.{attempt.number}"
+    return f"{_folder(attempt.execution, attempt.step)}/{name}.json"
+
+
+def _lock_key(attempt: Attempt) -> str:
+    index = "-".join(map(str, attempt.index)) or "_"
+    return f"{_folder(attempt.execution, attempt.step)}/{index}.worker"
+
+
+def _folder(execution: str, step: str) -> str:
+    return f"{execution}/steps/{_quoted(step)}"
+
+
+def _quoted(step: str) -> str:
+    """A definition may call a step ``../../x``, or ``..``."""
+    return quote(step, safe="").replace(".", "%2E")

@@ -60,7 +60,9 @@ class Resolver:
                 if reference.name in self.execution.parameters and len(reference.tokens) == 1:
                     return self.execution.parameters[reference.name]
                 there = list(self.execution.parameters)
-                raise Unresolvable(reference.text, "the pipeline has no such parameter", there)
+                raise Unresolvable(
+                    reference.text, "the run has no such parameter, or no value for it", there
+                )
             case "Steps":
                 return property_of(reference, self.upstream(reference.name))
             case "PipelineExperimentConfig":

@@ -14,10 +14,9 @@ from sagebridge.errors import SagebridgeError
 from sagebridge.model.pipeline import Pipeline, Step, walk
 from sagebridge.model.step_types import STEP_TYPES
 from sagebridge_operators.lifecycle.backend import Backend
-from sagebridge_operators.lifecycle.step_states import Status
+from sagebridge_operators.lifecycle.step_states import Attempts, Status
 
 _LARGEST_FILE = 64 * 1024
-Records = Mapping[str, Mapping[str, Any]]
 
 
 def link_job(step: Step, backend: Backend, job: Mapping[str, Any]) -> None:
@@ -44,7 +43,7 @@ def summarize(
     pipeline: Pipeline,
     found: Status,
     reached: Mapping[str, str],
-    records: Records,
+    attempts: Attempts,
     read: Callable[[str], bytes],
 ) -> None:
     """The table of steps, and the numbers of the property files that steps wrote."""
@@ -54,20 +53,20 @@ def summarize(
             "Step": step.name,
             "Type": step.type,
             "State": reached[step.name],
-            "Job": (records.get(step.name, {}).get("job") or {}).get("name") or "",
-            "Reason": records.get(step.name, {}).get("reason") or "",
+            "Job": job.name if (one := attempts.get(step.name)) and (job := one.job) else "",
+            "Reason": one.reason if one else "",
         }
         for step in walk(pipeline)
     ]
     _made(create_table_artifact, key=_key(name, "steps"), table=rows, description="Steps")
     lines = [f"# {_text(name)}: {found.status}", "", _text(found.reason), ""]
-    lines += _metrics(records, read)
+    lines += _metrics(attempts, read)
     _made(create_markdown_artifact, key=_key(name, "summary"), markdown="\n".join(lines))
 
 
-def _metrics(records: Records, read: Callable[[str], bytes]) -> Iterator[str]:
-    for step, record in records.items():
-        for file, uri in (record.get("outputs") or {}).get("property_files", {}).items():
+def _metrics(attempts: Attempts, read: Callable[[str], bytes]) -> Iterator[str]:
+    for step, attempt in attempts.items():
+        for file, uri in (attempt.outputs or {}).get("property_files", {}).items():
             numbers = dict(_numbers(_json(uri, read)))
             if numbers:
                 yield from (f"## {_text(step)}: {_text(file)}", "")

@@ -1,33 +1,30 @@
-"""What Prefect calls when a flow run is cancelled, in a process that is not the flow's."""
+"""What Prefect calls when a flow run is cancelled or crashes, in another process than its own."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
 
-from sagebridge_operators.backends import records_location, variables
-from sagebridge_operators.lifecycle import stopping
+from sagebridge_operators.backends import open_records, variables
+from sagebridge_operators.lifecycle.attempt import Attempt
+from sagebridge_operators.lifecycle.backend import Backend
+from sagebridge_operators.lifecycle.ending import Ending
 from sagebridge_operators.lifecycle.execution import execution_id
-from sagebridge_operators.lifecycle.records import ExecutionRecords, open_objects
 from sagebridge_operators.prefect.flow_backends import backend_of
-
-INTERRUPTED = "the flow run was interrupted"
-"""All that a flow's own process knows of what ends it."""
-
-_REASON = "the flow run was cancelled"
 
 
 def stop_jobs(flow: Any, flow_run: Any, state: Any) -> None:
-    """Stops the jobs of a cancelled flow run and records their ends: ``on_cancellation=[…]``."""
-    del state
+    """Stops the jobs of a flow run that was cancelled or has crashed, and records their ends.
+
+    A flow has it as ``on_cancellation=[stop_jobs]`` and ``on_crashed=[stop_jobs]``. A flow run that
+    is retried afterwards makes new jobs for the steps that were stopped.
+    """
+    ended = "has crashed" if state is not None and state.is_crashed() else "was cancelled"
     with variables(_told(flow_run)):
-        _stop(execution_id("prefect", flow.name, str(flow_run.id)))
+        _stop(execution_id("prefect", flow.name, str(flow_run.id)), f"the flow run {ended}")
 
 
 def _told(flow_run: Any) -> dict[str, str]:
@@ -40,35 +37,17 @@ def _told(flow_run: Any) -> dict[str, str]:
     return {name: str(value) for name, value in found.items() if name.startswith("SAGEBRIDGE_")}
 
 
-def _stop(execution: str) -> None:
+def _stop(execution: str, reason: str) -> None:
     backend = backend_of({})
-    records = ExecutionRecords(open_objects(records_location(), lambda: backend.client("s3")))
+    records = open_records(backend)
     begun = records.execution(execution)
     if begun is None:
         return
-    parts = [_Part(records.objects, json.loads(one)) for one in _settings_of(begun)]
-    for part in parts:
-        stopping.bury(part, backend_of(part.settings), execution, _REASON, no_worker=True)
-        stopping.stop(part, backend_of(part.settings), execution)
-        stopping.settle(part, backend_of(part.settings), execution, "Stopped", _REASON)
-    end = records.end(execution)
-    if end is None or end["reason"] == INTERRUPTED:
-        records.finish(execution, "Stopped", _REASON)
+    settings = begun.get("settings") or {}
 
+    def backend_of_step(attempt: Attempt) -> Backend:
+        return backend_of(settings.get(attempt.step) or {})
 
-def _settings_of(begun: Mapping[str, Any]) -> list[str]:
-    """The different settings of an execution's steps."""
-    return sorted({json.dumps(one) for one in (begun.get("settings") or {}).values()})
-
-
-@dataclass(frozen=True, slots=True)
-class _Part(ExecutionRecords):
-    """The records of an execution's steps that run with the same settings."""
-
-    settings: dict[str, Any]
-
-    def steps(self, execution: str) -> dict[str, dict[str, Any]]:
-        begun = self.execution(execution) or {}
-        settings = begun.get("settings") or {}
-        found = ExecutionRecords.steps(self, execution)
-        return {name: one for name, one in found.items() if settings.get(name) == self.settings}
+    ending = Ending(records, execution, backend_of_step)
+    ending.mark_lost(reason, no_worker=True)
+    ending.abort("Stopped", reason, workers=False, keep_stopped=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sagebridge_operators.backends import default_name, open_backend
@@ -15,23 +15,20 @@ def backend_of(settings: Mapping[str, Any]) -> Backend:
     credentials, region = settings.get("aws_credentials"), settings.get("region_name")
     if name != "aws" or not (credentials or region):
         return open_backend(name)
-    from sagebridge_operators.backends.aws import AwsBackend
+    from sagebridge_operators.backends.aws import AwsBackend, client_config, session_clients
 
-    if not credentials:
-        import boto3
-        from botocore.config import Config
-
-        session = boto3.Session(region_name=region)
-        config = Config(retries={"mode": "standard", "max_attempts": 8})
-        return AwsBackend(lambda service: session.client(service, config=config))  # type: ignore[call-overload]
-    block = _loaded(credentials)
-    own = block.get_boto3_session()
     more = {"region_name": region} if region else {}
-    return AwsBackend(
-        lambda service: own.client(
-            service, **block.aws_client_parameters.get_params_override(), **more
-        )
-    )
+    if not credentials:
+        return AwsBackend(lambda: session_clients(more))
+
+    def open_session() -> Callable[[str], Any]:
+        block = _loaded(credentials)
+        session = block.get_boto3_session()
+        options = {**block.aws_client_parameters.get_params_override(), **more}
+        options["config"] = client_config(options.get("config"))
+        return lambda service: session.client(service, **options)
+
+    return AwsBackend(open_session)
 
 
 def described(settings: Mapping[str, Any]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
 from prefect.context import FlowRunContext
+from prefect.exceptions import Abort, Pause
 from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Completed, Failed, State
 from prefect.utilities.annotations import allow_failure
@@ -22,16 +23,16 @@ from sagebridge.errors import FlowError, ParameterError, UsageError
 from sagebridge.model.parameters import coerce
 from sagebridge.model.pipeline import Pipeline, walk
 from sagebridge_operators.backends import resumed
+from sagebridge_operators.lifecycle.attempt import Attempt
+from sagebridge_operators.lifecycle.drive import StepDriver, StepTask
+from sagebridge_operators.lifecycle.ending import INTERRUPTED, PATIENCE, Ending
 from sagebridge_operators.lifecycle.execution import Execution, execution_id
 from sagebridge_operators.lifecycle.outputs import references_to
-from sagebridge_operators.lifecycle.step_run import StepRun
-from sagebridge_operators.lifecycle.step_states import RUNNING, Status, states, verdict
-from sagebridge_operators.lifecycle.stopping import PATIENCE
+from sagebridge_operators.lifecycle.step_states import Status, states, verdict
 from sagebridge_operators.prefect import artifacts, final_state, step_tasks
-from sagebridge_operators.prefect.cancellation_hooks import INTERRUPTED
 from sagebridge_operators.prefect.flow_backends import described
 from sagebridge_operators.prefect.opened_execution import OpenedExecution, completed, waits_for
-from sagebridge_operators.run_errors import ExecutionFailed
+from sagebridge_operators.run_errors import ExecutionFailed, FinalState
 
 
 class _Attempt(NamedTuple):
@@ -71,11 +72,12 @@ class FlowRun(PipelineBuilder):
         self._given: dict[str, Any] = dict(context.parameters or {})
         self._run_info = context.flow_run
         self._pipeline = Pipeline(())
-        self._records: dict[str, dict[str, Any]] = {}
+        self._attempts: dict[str, Attempt] = {}
         self._futures: dict[str, Any] = {}
-        self._active: dict[str, StepRun] = {}
+        self._active: dict[str, StepDriver] = {}
         self._waiting: set[str] = set()
         self._ended: SimpleQueue[str] = SimpleQueue()
+        self._signal: Pause | Abort | None = None
         self._scene: OpenedExecution | None = None
         final_state.require_finish(flow, context.flow_run.id)
 
@@ -91,7 +93,7 @@ class FlowRun(PipelineBuilder):
     def decide(self, condition: str) -> bool:
         """Runs what the flow says so far until the condition is decided."""
         self._run(until=condition)
-        outputs = self._records.get(condition, {}).get("outputs")
+        outputs = self._outputs_of(condition)
         if outputs is None:
             self._run()
             self._end()
@@ -110,14 +112,18 @@ class FlowRun(PipelineBuilder):
         self._scene.describe(self._pipeline)
         try:
             while True:
-                reached = states(self._pipeline, self._records)
+                reached = states(self._pipeline, self._attempts)
                 ended = self._futures.keys() - self._waiting
-                for name, upstream in before.items():
+                for name, upstream in before.items() if self._signal is None else ():
                     if name not in self._futures and ended.issuperset(upstream):
                         self._submit(name, reached, upstream)
+                if self._signal is not None and not self._active:
+                    raise self._signal
                 if not self._waiting or (until is not None and until in ended):
                     return
                 self._settle(self._ended.get())
+        except (Pause, Abort):  # jobs that ran have ended, and a resumed run goes on from there
+            raise
         except BaseException as error:
             self._stop(error)
             raise
@@ -127,11 +133,11 @@ class FlowRun(PipelineBuilder):
         assert scene is not None
         futures = [self._futures[one] for one in upstream]
         if (before := scene.ended(name)) is not None:
-            self._records[name] = before
+            self._attempts[name] = before
             task = step_tasks.end(name, partial(step_tasks.state_of, before))
         elif reached[name] == "Pending":
-            self._active[name] = run = self._step_run(name)
-            task = step_tasks.run(run)
+            self._active[name] = driver = StepDriver(self._step_task(name))
+            task = step_tasks.run(driver)
         else:
             because = ", ".join(f"{one} is {reached[one]}" for one in upstream)
             ended = Completed if reached[name] == "Skipped" else Cancelled
@@ -144,24 +150,30 @@ class FlowRun(PipelineBuilder):
         future.add_done_callback(partial(self._over, name))
 
     def _over(self, name: str, future: Any) -> None:
-        future.wait()  # takes over the final state, else the future asks the API
-        self._ended.put(name)
+        try:
+            future.wait()  # takes over the final state, else the future asks the API
+        except (Pause, Abort) as signal:  # of a flow run that is suspended, or that is no more
+            self._signal = signal
+        finally:
+            self._ended.put(name)
 
     def _settle(self, name: str) -> None:
         self._waiting.discard(name)
-        run = self._active.pop(name, None)
-        if run is None:
+        driver = self._active.pop(name, None)
+        if driver is None:
             return
-        if run.record.get("status") in (*RUNNING, None):
-            run.give_up(step_tasks.error_of(self._futures[name].state))
-        self._records[name] = run.record
+        running = driver.attempt is None or driver.attempt.running
+        if running and self._signal is None:
+            driver.give_up(step_tasks.error_of(self._futures[name].state))
+        if driver.attempt is not None:
+            self._attempts[name] = driver.attempt
 
-    def _step_run(self, name: str) -> StepRun:
+    def _step_task(self, name: str) -> StepTask:
         scene, step = self._scene, self._pipeline.step(name)
         assert scene is not None
         assert step is not None
         backend = scene.backend(self._settings(name))
-        return StepRun(
+        return StepTask(
             step=step,
             execution=scene.execution,
             backend=backend,
@@ -174,8 +186,13 @@ class FlowRun(PipelineBuilder):
             on_job=partial(artifacts.link_job, step, backend),
         )
 
+    def _outputs_of(self, name: str) -> dict[str, Any] | None:
+        attempt = self._attempts.get(name)
+        outputs = attempt.outputs if attempt is not None else None
+        return None if outputs is None else dict(outputs)
+
     def _outputs(self, name: str) -> dict[str, Any] | None:
-        outputs = self._records.get(name, {}).get("outputs")
+        outputs = self._outputs_of(name)
         step = self._pipeline.step(name)
         if outputs is None or step is None or self._scene is None:
             return outputs
@@ -210,14 +227,21 @@ class FlowRun(PipelineBuilder):
     def _status(self) -> Status:
         scene = self._scene
         asked = scene is not None and scene.records.stop_requested(scene.execution.id)
-        return verdict(self._pipeline, self._records, stop_requested=asked)
+        return verdict(self._pipeline, self._attempts, stop_requested=asked)
+
+    def _ending(self, scene: OpenedExecution) -> Ending:
+        return Ending(
+            scene.records,
+            scene.execution.id,
+            lambda attempt: scene.backend(self._settings(attempt.step)),
+        )
 
     def _end(self) -> dict[str, Any] | State:
-        scene, found = self._scene, self._status()
+        scene = self._scene
         assert scene is not None
-        scene.records.finish(scene.execution.id, found.status, found.reason)
-        reached = states(self._pipeline, self._records)
-        artifacts.summarize(self._pipeline, found, reached, self._records, scene.read)
+        found = self._ending(scene).conclude(self._pipeline)
+        reached = states(self._pipeline, self._attempts)
+        artifacts.summarize(self._pipeline, found, reached, self._attempts, scene.read)
         if found.status == "Succeeded":
             return {"execution": scene.execution.id, "steps": dict(reached)}
         failure = ExecutionFailed(found.reason)
@@ -238,8 +262,9 @@ class FlowRun(PipelineBuilder):
         while self._active and (left := until - time.monotonic()) > 0:
             with suppress(Empty):
                 self._settle(self._ended.get(timeout=left))
-        end, reason = "Stopped", INTERRUPTED
+        end: FinalState = "Stopped"
+        reason = INTERRUPTED
         if isinstance(error, Exception):
             end, reason = "Failed", f"{type(error).__name__}: {error}"
         with suppress(Exception):
-            scene.records.finish(scene.execution.id, end, reason)
+            self._ending(scene).record_interruption(end, reason)

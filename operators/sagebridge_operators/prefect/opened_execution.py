@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sagebridge.authoring.definition_writer import definition
@@ -11,18 +12,23 @@ from sagebridge.errors import FlowError
 from sagebridge.model.expressions import Get
 from sagebridge.model.graph import graph
 from sagebridge.model.pipeline import Pipeline, Step
-from sagebridge_operators.backends import records_location
+from sagebridge_operators.backends import open_records
+from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.backend import Backend
 from sagebridge_operators.lifecycle.execution import Execution
+from sagebridge_operators.lifecycle.opening import (
+    complete_execution,
+    open_execution,
+    reopen_execution,
+    started,
+)
 from sagebridge_operators.lifecycle.outputs import json_safe, outputs_of, path_text
-from sagebridge_operators.lifecycle.records import ExecutionRecords, open_objects
-from sagebridge_operators.lifecycle.step_states import RUNNING
 from sagebridge_operators.prefect.flow_backends import backend_of, described, place_of
 from sagebridge_operators.steps import JOB_TYPES
 
 
 class OpenedExecution:
-    """Making it records the execution, or opens the record of an earlier try of the flow run.
+    """Making it opens the execution, or goes on with that of an earlier try of the flow run.
 
     Args:
         defaults: settings of steps that say none.
@@ -40,30 +46,27 @@ class OpenedExecution:
         again: bool,
         resumed: bool = False,
     ) -> None:
-        self.execution = execution
         self._backends: dict[str, Backend] = {}
         backend = self.backend(defaults)
         self.read = backend.read_object
-        self.records = ExecutionRecords(
-            open_objects(records_location(), lambda: backend.client("s3"))
-        )
+        self.records = open_records(backend)
         self._before = self.records.steps(execution.id) if again or resumed else {}
         self._resumed = resumed
         if again and not resumed:
-            self.records.reopen(execution.id)
+            reopen_execution(self.records, execution.id)
         body = {
             **execution.described(backend.name),
             **place_of(backend),
             "settings": {name: dict(one) for name, one in settings.items()},
         }
-        self.records.begin(execution.id, body, dict)
-        begun = self.records.execution(execution.id) or {}
-        if "settings" not in begun:  # whoever started the flow run could not know them
-            self.records.objects.put(f"{execution.id}/execution.json", {**body, **begun})
+        begun = open_execution(self.records, execution.id, body, dict)
+        # Whoever started the flow run could not know the settings of its steps.
+        complete_execution(self.records, execution.id, body)
+        self.execution = replace(execution, started=started(begun))
 
     def describe(self, pipeline: Pipeline) -> None:
         """Records the definition, which a plain ``if`` lets grow while the flow runs."""
-        self.records.objects.put(f"{self.execution.id}/definition.json", definition(pipeline))
+        self.records.describe(self.execution.id, definition(pipeline))
 
     def backend(self, settings: Mapping[str, Any]) -> Backend:
         """The backend of a step, shared by all that have the same settings."""
@@ -74,15 +77,15 @@ class OpenedExecution:
 
     def generation(self, step: str) -> int:
         """Grows where an earlier try of the flow run failed; a lost worker's job is found again."""
-        before = self._before.get(step, {})
-        failed = before.get("status") in ("Failed", "Stopped")
-        return int(before.get("generation", 0)) + failed
-
-    def ended(self, step: str) -> dict[str, Any] | None:
-        """The record of a step that had ended before this process went on."""
         before = self._before.get(step)
-        over = self._resumed and before is not None and before["status"] not in RUNNING
-        return before if over else None
+        if before is None:
+            return 0
+        return before.generation + (before.state in ("Failed", "Stopped"))
+
+    def ended(self, step: str) -> Attempt | None:
+        """The attempt of a step that had ended before this process went on."""
+        before = self._before.get(step)
+        return before if self._resumed and before is not None and not before.running else None
 
 
 def completed(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from prefect.cache_policies import NO_CACHE
@@ -13,7 +13,8 @@ from prefect.states import Completed, Failed, State
 from prefect.tasks import Task
 
 from sagebridge.errors import SagebridgeError
-from sagebridge_operators.lifecycle.step_run import StepRun
+from sagebridge_operators.lifecycle.attempt import Attempt
+from sagebridge_operators.lifecycle.drive import StepDriver
 from sagebridge_operators.run_errors import StepFailed, StepStopped
 
 _TRIES = 3
@@ -30,19 +31,19 @@ def _without_empty_traceback(record: logging.LogRecord) -> bool:
 logging.getLogger("prefect.task_runs").addFilter(_without_empty_traceback)
 
 
-def run(step: StepRun) -> Any:
+def run(driver: StepDriver) -> Any:
     """A task that runs a step. What is no verdict on it, as a lost connection, is tried again.
 
     Not by Prefect's own retries, which 3.7 also applies to a state that a task returns.
     """
 
     def run_step() -> Any:
-        step.log = log = get_run_logger()
+        driver.log = log = get_run_logger()
         left = _TRIES
         while True:
             left -= 1
             try:
-                return step.run()
+                return driver.run()
             except SagebridgeError as verdict:
                 log.error(str(verdict))  # noqa: TRY400 - no fault of the code
                 name = "Stopped" if isinstance(verdict, StepStopped) else "Failed"
@@ -53,7 +54,7 @@ def run(step: StepRun) -> Any:
                 log.warning("trying again in %s s", _SECONDS_BETWEEN)
                 time.sleep(_SECONDS_BETWEEN)
 
-    return _task(step.step.name, run_step)
+    return _task(driver.task.step.name, run_step)
 
 
 def end(name: str, ended: Callable[[], State]) -> Any:
@@ -65,12 +66,11 @@ def end(name: str, ended: Callable[[], State]) -> Any:
     return _task(name, end_step)
 
 
-def state_of(record: Mapping[str, Any]) -> State:
-    """The state of a step that had ended, by its record, before another process went on."""
-    if record["status"] == "Succeeded":
+def state_of(attempt: Attempt) -> State:
+    """The state of a step that had ended before another process went on."""
+    if attempt.state == "Succeeded":
         return Completed(message="it had succeeded before")
-    reason = str(record.get("reason") or "")
-    return Failed(name=record["status"], message=reason, data=StepFailed(reason))
+    return Failed(name=attempt.state, message=attempt.reason, data=StepFailed(attempt.reason))
 
 
 def _task(name: str, function: Callable[[], Any]) -> Any:

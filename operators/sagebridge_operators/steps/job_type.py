@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from sagebridge.model.pipeline import Step
@@ -39,6 +40,7 @@ class JobType:
             "Stopped": "Stopped",
         }
     )
+    interim: frozenset[str] = frozenset(("InProgress", "Pending", "Stopping"))
     reason_keys: tuple[str, ...] = ("FailureReason",)
     dropped_arguments: tuple[str, ...] = ()
 
@@ -85,8 +87,19 @@ class JobType:
             return "Succeeded"
         return self.states.get(str(description.get(self.status_key)), "Executing")
 
+    def knows(self, status: str) -> bool:
+        """Whether a status is one that the API reference lists."""
+        return self.status_key is None or status in self.interim or status in self.states
+
     def status(self, description: Mapping[str, Any]) -> str:
         return str(description.get(self.status_key, "Created")) if self.status_key else "Created"
+
+    def ended(self, description: Mapping[str, Any]) -> str | None:
+        """When the job ended, as ISO 8601 in UTC; None where the service does not say."""
+        time = description.get(f"{self.type}EndTime")
+        if not isinstance(time, datetime):
+            return None
+        return time.astimezone(UTC).isoformat(timespec="milliseconds")
 
     def reason(self, description: Mapping[str, Any]) -> str:
         """Why the job ended as it did, in the service's words; empty where it says nothing."""

@@ -36,6 +36,9 @@ class LocalBackend:
                 self._clients[service] = client(service, self.home, self.base, self.region)
             return self._clients[service]
 
+    def renew(self) -> None:
+        """Nothing: keys of this machine do not expire."""
+
     def read_object(self, uri: str) -> bytes:
         """The object at an ``s3://`` or ``file://`` URI or plain path. Raises StoreError."""
         return FolderStore(self.home / "s3", self.base).read(uri)

@@ -84,7 +84,8 @@ def json_value(step: str, value: Any) -> Any:
     if problem:
         raise StepFailed(
             f"step {step!r} returned what is no JSON value: {problem}; "
-            "return texts, numbers, booleans, lists or dicts of them, or where the rest is kept"
+            "return texts, numbers, booleans, lists or dicts of them, or where the rest is kept",
+            kind="code",
         )
     return json.loads(json.dumps(value))
 

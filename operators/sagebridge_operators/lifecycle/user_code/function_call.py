@@ -111,7 +111,8 @@ def call(
         frames = error.__traceback__.tb_next if error.__traceback__ else None
         told = traceback.format_exception(type(error), error, frames)
         line("".join(told).rstrip())
-        raise StepFailed(f"{type(error).__name__}: {error}".rstrip(": ")) from error
+        text = f"{type(error).__name__}: {error}".rstrip(": ")
+        raise StepFailed(text, kind="code", code=type(error).__name__) from error
 
 
 @contextmanager

@@ -55,7 +55,8 @@ def run_command(
         raise StepStopped("stopped while its command ran")
     if code:
         ended = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        raise StepFailed(f"the command failed: {ended}" + (f": {last}" if last else ""))
+        text = f"the command failed: {ended}" + (f": {last}" if last else "")
+        raise StepFailed(text, kind="code")
     return last
 
 
@@ -64,7 +65,8 @@ def _bash(script: str, *words: str, **more: Any) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen([program, "-c", script, *words], process_group=0, **more)
     except (OSError, ValueError) as error:
-        raise StepFailed(f"the command cannot be started with bash: {error}") from None
+        text = f"the command cannot be started with bash: {error}"
+        raise StepFailed(text, kind="code") from None
 
 
 @contextmanager

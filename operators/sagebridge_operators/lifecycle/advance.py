@@ -1,0 +1,263 @@
+"""How an attempt of a job goes on, one call of the service at a time.
+
+Every function may be repeated: a worker that was lost left a record and perhaps a job, and both
+are found again. None of them waits, and none needs a worker: whoever drives an attempt decides
+when to look again, and what to do about a service that does not answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sagebridge_operators.lifecycle.attempt import Attempt, Failure, Part, now
+from sagebridge_operators.lifecycle.execution import job_name, job_token
+from sagebridge_operators.lifecycle.masking import masked_text
+from sagebridge_operators.lifecycle.outages import THROTTLED, code_of, is_expired
+from sagebridge_operators.lifecycle.records import ExecutionRecords
+from sagebridge_operators.run_errors import StepFailed
+from sagebridge_operators.steps.job_type import JobType
+
+UNSEEN_FOR = timedelta(seconds=60)
+"""How long a job may be missing after its create request: descriptions lag behind."""
+_DAY = 86400
+_QUEUEING = timedelta(hours=2)
+"""What a job may take beyond its own maximum run time before looking at it is given up."""
+Description = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What advancing an attempt needs of the outside.
+
+    Args:
+        client: makes the boto3 client of the job's service; ``True`` asks for new credentials.
+        request: the resolved create request of an attempt, for the job name and token given.
+        outputs: what the step hands on, from the description of its job that succeeded.
+        stop_asked: whether the execution was asked to stop, or this worker was.
+        seen: is shown each description of the job.
+        resumed: whether another worker had begun the attempt.
+    """
+
+    records: ExecutionRecords
+    job_type: JobType
+    client: Callable[[bool], Any]
+    request: Callable[[str, str], Mapping[str, Any]]
+    outputs: Callable[[Attempt, Description], dict[str, Any]]
+    stop_asked: Callable[[], bool]
+    seen: Callable[[Attempt, Description], object]
+    resumed: bool = False
+
+    def find(self, name: str) -> dict[str, Any] | None:
+        return self.job_type.find(self.client(False), name)
+
+
+def advance(attempt: Attempt, ports: Ports) -> Attempt:
+    """The next call for an attempt; an ended one stays as it is."""
+    match attempt.phase:
+        case "planned":
+            return create(attempt, ports)
+        case "created" | "stopping":
+            return look(attempt, ports)
+    return after(attempt, ports)
+
+
+def plan(attempt: Attempt, ports: Ports) -> Attempt:
+    """Records the attempt with the name of its job, before there is one.
+
+    Jobs of earlier generations that still run are stopped first: a person asked for a new one.
+    Raises what resolving the request raises.
+    """
+    for earlier in ports.records.attempts(attempt.execution, attempt.step):
+        if earlier.running and earlier.index == attempt.index and earlier.order < attempt.order:
+            _abandon(earlier, ports)
+    name = _name(attempt, ports.job_type)
+    request = ports.request(name, _token(attempt))
+    return ports.records.save(
+        replace(
+            attempt,
+            phase="planned",
+            parts=(Part(name),),
+            request_digest=_digest(request),
+            deadline=_deadline(request, attempt.started),
+        )
+    )
+
+
+def create(attempt: Attempt, ports: Ports) -> Attempt:
+    """Sends the create request, unless an earlier worker sent it or a stop was requested.
+
+    Raises StepFailed for a refused request, and any error that is no verdict as it came.
+    """
+    name = attempt.parts[-1].name
+    found = ports.find(name)
+    if found is None:
+        if ports.stop_asked():
+            return _stopped_before(attempt, ports)
+        name = _send(attempt, ports)
+        with suppress(Exception):  # whatever it is, the next look meets it too
+            found = ports.find(name)
+    elif _was_stopped(found, ports):  # before this try began: its job was not made by it
+        return _next_number(attempt, ports)
+    part = Part(name, found.get(ports.job_type.arn_key) if found else None, now())
+    created = ports.records.save(replace(attempt, phase="created", parts=(part,)))
+    return stop(created, ports) if ports.stop_asked() else created
+
+
+def look(attempt: Attempt, ports: Ports) -> Attempt:
+    """Looks at the job. The record changes when the job has ended, and when its ARN is known."""
+    part, job_type = attempt.parts[-1], ports.job_type
+    found = ports.find(part.name)
+    if found is None:
+        if _age(part.created or attempt.started) < UNSEEN_FOR:
+            return attempt
+        text = f"{job_type.type} {part.name} has disappeared"
+        return ports.records.save(attempt.failing("job", text))
+    if attempt.phase == "created" and ports.resumed and _was_stopped(found, ports):
+        return _next_number(attempt, ports)
+    if part.arn is None:
+        seen = replace(part, arn=found.get(job_type.arn_key))
+        attempt = ports.records.save(replace(attempt, parts=(*attempt.parts[:-1], seen)))
+    ports.seen(attempt, found)
+    ended = verdict_of(attempt, job_type, found, ports.outputs)
+    return attempt if ended.running else ports.records.save(ended)
+
+
+def stop(attempt: Attempt, ports: Ports) -> Attempt:
+    """Asks the service to stop the job; one that was never created has ended."""
+    name = attempt.parts[-1].name
+    if attempt.phase == "planned" and ports.find(name) is None:
+        return _stopped_before(attempt, ports)
+    ports.job_type.request_stop(ports.client(False), name)
+    return ports.records.save(replace(attempt, phase="stopping"))
+
+
+def after(attempt: Attempt, ports: Ports) -> Attempt:
+    """What follows an ended attempt under the step's retry policies, which are not applied yet."""
+    del ports
+    return attempt
+
+
+def verdict_of(
+    attempt: Attempt,
+    job_type: JobType,
+    found: Description,
+    outputs: Callable[[Attempt, Description], dict[str, Any]],
+) -> Attempt:
+    """The attempt as its job ended, or as it was while the job runs."""
+    state = job_type.state(found)
+    if state == "Executing":
+        return attempt
+    at = job_type.ended(found)
+    if state == "Succeeded":
+        try:
+            return attempt.ending("Succeeded", outputs=outputs(attempt, found), at=at)
+        except StepFailed as refused:
+            return attempt.failing(refused.kind, str(refused))
+    words = (
+        f"{job_type.type} job {attempt.parts[-1].name} {job_type.status(found)}",
+        job_type.reason(found),
+    )
+    text = ": ".join(filter(None, words))
+    if state == "Stopped":
+        return attempt.ending("Stopped", Failure("stopped", text), at=at)
+    return attempt.ending("Failed", Failure("job", text), at=at)
+
+
+def _was_stopped(found: Description, ports: Ports) -> bool:
+    """Whether something else than a stop of the execution has stopped a job."""
+    return ports.job_type.state(found) == "Stopped" and not ports.stop_asked()
+
+
+def _next_number(attempt: Attempt, ports: Ports) -> Attempt:
+    text = f"{ports.job_type.type} job {attempt.parts[-1].name} was stopped"
+    ports.records.save(attempt.failing("stopped", text, state="Stopped"))
+    following = replace(
+        attempt, number=attempt.number + 1, phase="planned", parts=(), started=now()
+    )
+    return plan(following, replace(ports, resumed=False))
+
+
+def _send(attempt: Attempt, ports: Ports) -> str:
+    """The name that describes the new job."""
+    from botocore.exceptions import ClientError, ParamValidationError
+
+    name, job_type = attempt.parts[-1].name, ports.job_type
+    request = ports.request(name, _token(attempt))
+    for fresh in (False, True):
+        try:
+            return job_type.start(ports.client(fresh), request, name)
+        except ParamValidationError as error:
+            reason = masked_text(str(error), request)
+            # Botocore quotes what it does not understand, so its own text goes no further.
+            raise StepFailed(f"{job_type.create}: {reason}", kind="request") from None
+        except ClientError as error:
+            if is_expired(error) and not fresh:
+                continue
+            status = error.response["ResponseMetadata"].get("HTTPStatusCode", 0)
+            if code_of(error) in THROTTLED or not 400 <= status < 500:
+                raise
+            text = masked_text(str(error), request)
+            if is_expired(error):
+                text = f"{text} (new credentials were refused too: renew them and clear the step)"
+            raise StepFailed(text, kind="request", code=code_of(error)) from None
+    raise AssertionError("unreachable")
+
+
+def _stopped_before(attempt: Attempt, ports: Ports) -> Attempt:
+    text = "stopped before its job was started"
+    return ports.records.save(attempt.failing("stopped", text, state="Stopped"))
+
+
+def _abandon(earlier: Attempt, ports: Ports) -> None:
+    """Stops what an earlier generation left running."""
+    if earlier.parts and ports.find(earlier.parts[-1].name) is not None:
+        ports.job_type.request_stop(ports.client(False), earlier.parts[-1].name)
+    text = "the step was asked for again, so this attempt was stopped"
+    ports.records.save(earlier.failing("stopped", text, state="Stopped"))
+
+
+def _name(attempt: Attempt, job_type: JobType) -> str:
+    return job_name(
+        attempt.execution,
+        attempt.generation,
+        attempt.step,
+        attempt.number,
+        index=attempt.index,
+        limit=job_type.name_limit,
+    )
+
+
+def _token(attempt: Attempt) -> str:
+    """A client token for services that take one, at most 36 characters."""
+    token = job_token(attempt.execution, attempt.generation, attempt.step, attempt.index)
+    return f"{attempt.execution}-{token}-{attempt.number}"
+
+
+def _digest(request: Mapping[str, Any]) -> str:
+    text = json.dumps(request, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _deadline(request: Mapping[str, Any], started: str) -> str:
+    """When a job has outlived its own maximum run time by far.
+
+    Until then a service that does not answer, or a status that is not known, is waited out.
+    """
+    limits = request.get("StoppingCondition")
+    limits = limits if isinstance(limits, Mapping) else {}
+    seconds = sum(
+        int(limits.get(name, 0)) for name in ("MaxRuntimeInSeconds", "MaxPendingTimeInSeconds")
+    )
+    seconds = max(seconds or 5 * _DAY, int(limits.get("MaxWaitTimeInSeconds", 0)))
+    until = datetime.fromisoformat(started) + timedelta(seconds=seconds) + _QUEUEING
+    return until.isoformat(timespec="seconds")
+
+
+def _age(since: str) -> timedelta:
+    return datetime.now(UTC) - datetime.fromisoformat(since)

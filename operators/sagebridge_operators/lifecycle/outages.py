@@ -1,0 +1,84 @@
+"""Which errors are no verdict: the service or the records could not be asked."""
+
+from __future__ import annotations
+
+import errno
+
+from sagebridge_operators.run_errors import RecordsUnreachable
+
+THROTTLED = frozenset(
+    (
+        "RequestLimitExceeded",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "ThrottledException",
+        "TooManyRequestsException",
+    )
+)
+"""Error codes that are no verdict on a request, though AWS answers them with HTTP 400."""
+EXPIRED = frozenset(
+    (
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "InvalidSignatureException",
+        "RequestExpired",
+        "SignatureDoesNotMatch",
+    )
+)
+"""Error codes of credentials that have expired; new ones may be there already."""
+_CANNOT_STORE = 507
+"""What the local backend answers when its disk is full or read-only: waiting does not help."""
+TRANSIENT = frozenset(
+    (
+        errno.EAGAIN,
+        errno.EBUSY,
+        errno.EDQUOT,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.EINTR,
+        errno.EIO,
+        errno.EMFILE,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.ENFILE,
+        errno.ENOLCK,
+        errno.ENOMEM,
+        errno.ENOSPC,
+        errno.ESTALE,
+        errno.ETIMEDOUT,
+    )
+)
+"""Faults of a file system that may pass, as those of a network file system do."""
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether the same call may succeed later: throttled, HTTP 5xx, no connection, expired."""
+    if isinstance(error, RecordsUnreachable):
+        return True
+    from botocore import exceptions
+
+    if isinstance(error, exceptions.ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        server_fault = status >= 500 and status != _CANNOT_STORE
+        return server_fault or code_of(error) in THROTTLED or is_expired(error)
+    return isinstance(
+        error,
+        exceptions.HTTPClientError
+        | exceptions.ConnectionError
+        | exceptions.IncompleteReadError
+        | exceptions.CredentialRetrievalError,
+    )
+
+
+def is_expired(error: BaseException) -> bool:
+    """Whether AWS refused the credentials because they have expired."""
+    return code_of(error) in EXPIRED
+
+
+def code_of(error: BaseException) -> str:
+    """AWS's error code, or the name of the exception's class."""
+    response = getattr(error, "response", None)
+    if isinstance(response, dict):
+        return str(response.get("Error", {}).get("Code", ""))
+    return type(error).__name__

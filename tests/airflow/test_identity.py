@@ -1,0 +1,396 @@
+"""Which execution a task belongs to, and which job is its own, whatever else has the same names."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.models import dagrun
+from airflow.sdk import DAG
+
+from sagebridge.model.pipeline import Pipeline
+from sagebridge_operators.airflow import (
+    ModelOperator,
+    StepOperator,
+    TrainingOperator,
+    build,
+    task_runtime,
+)
+from sagebridge_operators.airflow.task_runtime import STARTED, first_start, prepare
+from sagebridge_operators.lifecycle.objects import Folder
+from sagebridge_operators.lifecycle.records import ExecutionRecords
+from sagebridge_operators.run_errors import StartUnknown
+from tests.dagtest import Played, migrated, new_id, play
+from tests.fakes import FakeBackend, FakeSageMaker, Plan, raises
+from tests.faulty_aws.server import FaultyAws
+from tests.shapes import ROLE, model, training
+
+pytestmark = pytest.mark.airflow
+
+REPOSITORY = Path(__file__).parents[2]
+AT = datetime(2026, 11, 21, 5, 43, tzinfo=UTC)
+LATER = AT + timedelta(hours=1)
+
+
+class Lost(Exception):
+    """Ends a worker without a verdict."""
+
+
+@dataclass
+class Run:
+    """A DAG run as its tasks see it; the XComs are those of its task instances."""
+
+    run_id: str = "manual"
+    start_date: datetime | None = AT
+    clear_number: int = 0
+    xcoms: dict[tuple[str, str], Any] = field(default_factory=dict)
+
+    def clear(self, *task_ids: str) -> None:
+        """As Airflow does: a new start, and the tasks' XComs are gone when they run again."""
+        self.start_date = LATER
+        self.clear_number += 1
+        for task_id, key in list(self.xcoms):
+            if task_id in task_ids:
+                del self.xcoms[task_id, key]
+
+
+@dataclass
+class Instance:
+    """The task instance of a task in a run, as a worker has it."""
+
+    run: Run
+    task_id: str
+    max_tries: int = 2
+    map_index: int = -1
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.run.xcoms[self.task_id, key] = value
+
+    def xcom_pull(self, task_ids: str | Iterable[str], key: str = "return_value") -> Any:
+        if isinstance(task_ids, str):
+            return self.run.xcoms.get((task_ids, key))
+        return [self.run.xcoms.get((task_id, key)) for task_id in task_ids]
+
+
+def work(dag: DAG, task_id: str, run: Run, **instance: Any) -> str:
+    """Runs a task of a DAG run; the id of its execution."""
+    task = dag.get_task(task_id)
+    assert isinstance(task, StepOperator)
+    context: Any = {"dag_run": run, "ti": Instance(run, task_id, **instance), "params": {}}
+    driver = prepare(task, context)
+    with suppress(Lost):
+        driver.run()
+    return driver.task.execution.id
+
+
+def dag_of(*names: str) -> DAG:
+    return build(Pipeline(tuple(model(name) for name in names)), dag_id="same")
+
+
+def models(aws: FakeSageMaker) -> list[str]:
+    return [request["ModelName"] for request in aws.called("create_model")]
+
+
+def test_runs_that_share_dag_id_and_run_id_are_two_executions(
+    backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a run was deleted and triggered again, or in two installations."""
+    monkeypatch.setattr(task_runtime, "is_dag_test", lambda: False)
+    dag_id, create = new_id("twice"), dagrun.get_or_create_dagrun
+    played: list[Played] = []
+    for start in (AT, LATER):
+
+        def starts(start: datetime = start, **run: Any) -> Any:
+            return create(**{**run, "start_date": start})
+
+        monkeypatch.setattr(dagrun, "get_or_create_dagrun", starts)
+        played.append(play(build(Pipeline((model("A"),)), dag_id=dag_id), at=AT))
+
+    first, second = played
+    assert first.run_id == second.run_id
+    bodies = [first.records.execution(one) or {} for one in first.records.ids()]
+    assert [(body["run"], body["started"]) for body in bodies] == [
+        (f"{dag_id}/{first.run_id}", start.isoformat()) for start in (LATER, AT)
+    ]
+    assert len(set(models(backend.sagemaker))) == 2
+    for body in bodies:
+        (name,) = [one for one in models(backend.sagemaker) if body["id"] in one]
+        job = first.records.steps(body["id"])["A"].job
+        assert job is not None
+        assert job.name == name
+
+
+def test_a_dag_that_is_tested_again_for_the_same_date_runs_again(backend: FakeBackend) -> None:
+    """``dag.test`` deletes the run and creates it anew, with its logical date as its start."""
+    dag_id = new_id("again")
+    for _ in range(2):
+        played = play(build(Pipeline((model("A"),)), dag_id=dag_id), at=AT)
+        assert played.state == "success"
+    assert len(set(models(backend.sagemaker))) == 2
+
+
+def test_workers_with_separate_folders_agree_on_the_execution(
+    backend: FakeBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dag, run = dag_of("A"), Run()
+    found = set()
+    for folder in ("one", "two"):
+        monkeypatch.setenv("SAGEBRIDGE_RECORDS", str(tmp_path / folder))
+        found.add(work(dag, "A", run))
+    assert len(found) == 1
+    assert len(models(backend.sagemaker)) == 1
+
+
+def test_an_installation_has_executions_of_its_own(
+    backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For copies of a metadata database, whose runs are the same in every other respect."""
+    dag = dag_of("A")
+    original = work(dag, "A", Run())
+    monkeypatch.setenv("SAGEBRIDGE_INSTALLATION", "copy")
+    assert work(dag, "A", Run()) != original
+    assert len(set(models(backend.sagemaker))) == 2
+
+
+def test_the_id_that_a_command_chose_is_that_of_its_run_only(
+    backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAGEBRIDGE_EXECUTION", "p=1=0123456789ab")
+    dag = dag_of("A")
+    assert work(dag, "A", Run("p=1")) == "0123456789ab"
+    assert work(dag, "A", Run("p=2")) != "0123456789ab"
+    assert len(models(backend.sagemaker)) == 2
+
+
+@pytest.mark.parametrize("cleared", [("A",), ("B",), ("C",), ("A", "B"), ("B", "C")])
+def test_a_cleared_task_stays_in_its_execution(
+    cleared: tuple[str, ...], backend: FakeBackend
+) -> None:
+    """Airflow gives a cleared run a new start; the other tasks still have the first one."""
+    dag, run = dag_of("A", "B", "C"), Run()
+    before = {work(dag, name, run) for name in "ABC"}
+    run.clear(*cleared)
+    after = {work(dag, name, run, max_tries=5) for name in cleared}
+    assert after == before
+    assert len(set(models(backend.sagemaker))) == 3 + len(cleared)
+    (execution,) = before
+    records = ExecutionRecords(Folder(Path(os.environ["SAGEBRIDGE_RECORDS"])))
+    assert (records.execution(execution) or {})["started"] == AT.isoformat()
+
+
+def test_a_run_that_is_cleared_as_a_whole_is_one_execution(backend: FakeBackend) -> None:
+    """Its first task finds those of the others, whose XComs go only when they run again."""
+    dag, run = dag_of("A", "B", "C"), Run()
+    before = {work(dag, name, run) for name in "ABC"}
+    run.start_date, run.clear_number = LATER, 1
+    after = set()
+    for name in "ABC":
+        run.xcoms = {key: value for key, value in run.xcoms.items() if key[0] != name}
+        after.add(work(dag, name, run, max_tries=5))
+    assert after == before
+    assert len(set(models(backend.sagemaker))) == 6
+
+
+def test_the_first_start_after_a_clear_is_that_of_another_task() -> None:
+    run = Run(start_date=LATER, clear_number=1)
+    run.xcoms["B", STARTED] = AT.isoformat()
+    instance = Instance(run, "A")
+    assert first_start(run, instance, ["C", "B"]) == AT
+    assert run.xcoms["A", STARTED] == AT.isoformat()
+    assert first_start(run, instance, ["C"]) == LATER
+    assert first_start(run, instance, []) == LATER
+
+
+def test_a_run_that_was_never_cleared_has_its_own_start() -> None:
+    run = Run()
+    run.xcoms["B", STARTED] = LATER.isoformat()
+    assert first_start(run, Instance(run, "A"), ["B"]) == AT
+
+
+def test_a_run_without_a_start_is_no_execution(backend: FakeBackend) -> None:
+    """Any other time would be that of another execution, so the task is tried again."""
+    run = Run(start_date=None)
+    with pytest.raises(StartUnknown, match="manual"):
+        work(dag_of("A"), "A", run)
+    assert not backend.sagemaker.calls
+    assert not run.xcoms
+
+
+def test_a_task_whose_run_has_no_start_is_tried_again(
+    backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sagebridge_operators.airflow import task_runtime
+
+    known = task_runtime.first_start
+    unknown = [True]
+
+    def starts(dag_run: Any, ti: Any, others: Any) -> datetime:
+        if unknown.pop() if unknown else False:
+            raise StartUnknown(dag_run.run_id)
+        return known(dag_run, ti, others)
+
+    monkeypatch.setattr(task_runtime, "first_start", starts)
+    dag = build(Pipeline((model("A"),)), dag_id=new_id(), retry_delay=timedelta())
+    played = play(dag)
+    assert (played.state, played.tries) == ("success", {"A": 2})
+    assert len(models(backend.sagemaker)) == 1
+
+
+def test_retries_that_are_edited_between_two_tries_start_no_second_job(
+    backend: FakeBackend,
+) -> None:
+    aws, run = backend.sagemaker, Run()
+    aws.plans["Train"] = Plan(("InProgress", "InProgress", "Completed"))
+    aws.before["describe_training_job"] = [lambda: None, lambda: None, raises(Lost())]
+    before = build(Pipeline((training("Train"),)), dag_id="same")
+    edited = build(Pipeline((training("Train"),)), dag_id="same", retries=9)
+    assert work(before, "Train", run) == work(edited, "Train", run)
+    assert len(aws.called("create_training_job")) == 1
+
+
+@pytest.mark.parametrize("retries", [0, 1, 9])
+def test_retries_that_are_edited_while_the_task_runs_start_no_second_job(
+    retries: int, backend: FakeBackend
+) -> None:
+    aws = backend.sagemaker
+    aws.plans["Train"] = Plan(("InProgress", "InProgress", "Completed"))
+    dag = build(Pipeline((training("Train"),)), dag_id=new_id(), retry_delay=timedelta())
+
+    def edit() -> None:
+        dag.get_task("Train").retries = retries
+        raise ConnectionError("the worker lost its connection")
+
+    aws.before["describe_training_job"] = [lambda: None, lambda: None, edit]
+    played = play(dag)
+    assert played.state == "success"
+    assert len(aws.called("create_training_job")) == 1
+    (attempt,) = played.records.attempts(played.execution)
+    assert (attempt.state, attempt.number) == ("Succeeded", 0)
+
+
+def arguments(number: int) -> dict[str, Any]:
+    return {"ExecutionRoleArn": ROLE, "PrimaryContainer": {"Image": f"image-{number}"}}
+
+
+def test_each_mapped_task_has_a_job_of_its_own(backend: FakeBackend) -> None:
+    aws = backend.sagemaker
+    with DAG(new_id("mapped"), schedule=None) as dag:
+        ModelOperator.partial(task_id="Make", retry_delay=timedelta()).expand(
+            arguments=[arguments(number) for number in range(3)]
+        )
+    played = play(dag)
+    assert played.state == "success"
+    images = [one["PrimaryContainer"]["Image"] for one in aws.called("create_model")]
+    assert sorted(images) == ["image-0", "image-1", "image-2"]
+    attempts = played.records.attempts(played.execution)
+    assert sorted(one.index for one in attempts) == [(0,), (1,), (2,)]
+    assert {one.job.name for one in attempts if one.job} == set(aws.jobs)
+
+
+def test_a_mapped_task_that_is_tried_again_finds_its_own_job(backend: FakeBackend) -> None:
+    aws = backend.sagemaker
+    aws.plans["Train"] = Plan(("InProgress", "Completed"))
+    request = dict(training("Train").arguments)
+    with DAG(new_id("mapped"), schedule=None) as dag:
+        TrainingOperator.partial(task_id="Train", retry_delay=timedelta()).expand(
+            arguments=[request] * 3
+        )
+    lost = raises(ConnectionError("the worker lost its connection"))
+    aws.before["describe_training_job"] = [lambda: None] * 2 + [lost]
+    played = play(dag)
+    assert played.state == "success"
+    assert len(aws.called("create_training_job")) == 3
+    assert {one.number for one in played.records.attempts(played.execution)} == {0}
+
+
+def test_a_cleared_task_behind_a_mapped_one_stays_in_its_execution(backend: FakeBackend) -> None:
+    """The first start is known to the mapped tasks alone."""
+    with DAG("same", schedule=None) as dag:
+        mapped = ModelOperator.partial(task_id="Make").expand(arguments=[arguments(0)])
+        mapped >> ModelOperator(task_id="After", arguments=arguments(1))
+    run = Run()
+    before = work(dag, "After", run)
+    run.xcoms["Make", STARTED] = AT.isoformat()
+    run.clear("After")
+    assert work(dag, "After", run, max_tries=5) == before
+    assert len(set(models(backend.sagemaker))) == 2
+
+
+PLAY = """
+import json, sys
+from datetime import datetime
+from sagebridge.model.pipeline import Pipeline
+from sagebridge_operators.airflow import build
+from tests.dagtest import play
+from tests.shapes import model, training
+
+steps = (training("Train"), model("Make", after=("Train",)))
+options = {"backend": "aws", "aws_conn_id": None, "region_name": "eu-west-1"}
+dag = build(Pipeline(steps), dag_id="same", **options)
+played = play(dag, at=datetime.fromisoformat(sys.argv[1]))
+jobs = {name: step.job.name for name, step in played.steps.items()}
+print(json.dumps({"run": played.run_id, "state": played.state, "jobs": jobs}), file=sys.stderr)
+"""
+
+
+def play_elsewhere(home: Path, aws: FaultyAws) -> Any:
+    """Runs a DAG in a process with an Airflow home and records of its own."""
+    home.mkdir()
+    shutil.copy(migrated(), home / "airflow.db")
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("AWS_")
+    } | {
+        "AIRFLOW_HOME": str(home),
+        "AWS_ENDPOINT_URL": aws.url,
+        "AWS_ACCESS_KEY_ID": "AKIALOOPBACKONLY",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "SAGEBRIDGE_RECORDS": str(home / "executions"),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", PLAY, AT.isoformat()],
+        cwd=REPOSITORY,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stderr.splitlines()[-1])
+
+
+@pytest.mark.timeout(300)
+def test_two_airflows_with_the_same_run_make_jobs_of_their_own(tmp_path: Path) -> None:
+    with FaultyAws() as aws:
+        found = [play_elsewhere(tmp_path / name, aws) for name in ("one", "two")]
+        created = [aws.count("CreateTrainingJob"), aws.count("CreateModel")]
+    assert found[0]["run"] == found[1]["run"]
+    assert {one["state"] for one in found} == {"success"}
+    assert created == [2, 2]
+    for step in ("Train", "Make"):
+        assert len({one["jobs"][step] for one in found}) == 2
+
+
+def test_a_job_of_another_execution_is_never_touched(backend: FakeBackend) -> None:
+    """Whatever its name holds."""
+    aws, dag = backend.sagemaker, build(Pipeline((training("Train"),)), dag_id="same")
+    aws.plans["Train"] = Plan(("InProgress", "Completed"))
+    work(dag, "Train", Run())
+    (ours,) = aws.jobs
+    work(dag, "Train", Run("another"))
+    work(dag, "Train", Run(start_date=LATER))
+    assert len(aws.jobs) == 3
+    assert not aws.called("stop_")
+    looked = [request["TrainingJobName"] for request in aws.called("describe_")]
+    first = next(position for position, name in enumerate(looked) if name != ours)
+    assert ours not in looked[first:]

@@ -1,0 +1,189 @@
+"""Records that cannot be reached for a while, and records that another worker does not share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import NoCredentialsError
+
+from sagebridge_operators.lifecycle import drive
+from sagebridge_operators.lifecycle.drive import StepDriver
+from sagebridge_operators.lifecycle.objects import Folder, Stored
+from sagebridge_operators.lifecycle.records import ExecutionRecords
+from sagebridge_operators.run_errors import RecordsUnreachable
+from tests.fakes import FakeSageMaker, Plan, raises
+from tests.lifecycle.conftest import EXECUTION, STOPPABLE, Make
+
+LOST = NoCredentialsError()
+"""Stands for what ends a worker without a verdict."""
+
+
+@dataclass(frozen=True)
+class Outage(Folder):
+    """A folder that cannot be reached from the call ``start`` on, for ``length`` calls."""
+
+    start: int = 0
+    length: int = 0
+    calls: list[str] = field(default_factory=list)
+
+    def _reach(self, key: str) -> None:
+        self.calls.append(key)
+        if self.start < len(self.calls) <= self.start + self.length:
+            raise RecordsUnreachable(key, str(self.path), "Stale file handle")
+
+    def read(self, key: str) -> Stored | None:
+        self._reach(key)
+        return Folder.read(self, key)
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        self._reach(prefix)
+        return Folder.keys(self, prefix)
+
+    def put(self, key: str, body: Mapping[str, Any]) -> None:
+        self._reach(key)
+        Folder.put(self, key, body)
+
+    def create(self, key: str, body: Mapping[str, Any]) -> None:
+        self._reach(key)
+        Folder.create(self, key, body)
+
+    def replace(self, key: str, body: Mapping[str, Any], version: str) -> None:
+        self._reach(key)
+        Folder.replace(self, key, body, version)
+
+
+def elsewhere(run: StepDriver, records: ExecutionRecords) -> StepDriver:
+    """The same step with other records."""
+    run.task = replace(run.task, records=records)
+    return run
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drive, "PATIENCE", 60.0)
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize("type_", ["Training", "Model"])
+def test_a_step_waits_for_its_records_wherever_they_are_lost(
+    type_: str, make: Make, aws: FakeSageMaker, tmp_path: Path
+) -> None:
+    """One outage of 20 calls before each call that the step makes to its records."""
+    whole = Outage(tmp_path / "whole")
+    assert elsewhere(make(type_), ExecutionRecords(whole)).run()["job"]
+    assert len(whole.calls) > 5
+    for start in range(len(whole.calls)):
+        aws.jobs.clear()
+        aws.calls.clear()
+        records = ExecutionRecords(Outage(tmp_path / str(start), start, 20))
+        outputs = elsewhere(make(type_), records).run()
+        assert [outputs["job"]["name"]] == list(aws.jobs), f"outage at call {start}"
+        (attempt,) = records.attempts(EXECUTION.id)
+        assert (attempt.state, attempt.number) == ("Succeeded", 0)
+        assert not aws.called("stop_")
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_worker_that_comes_back_waits_for_records_that_it_cannot_read(
+    make: Make, aws: FakeSageMaker, tmp_path: Path
+) -> None:
+    """Records that cannot be read are not absent: the later generation stays as it is."""
+    folder = tmp_path / "records"
+    aws.plans["Train"] = Plan(("InProgress",))
+    aws.before["describe_training_job"] = [lambda: None, lambda: None, raises(LOST)]
+    with pytest.raises(NoCredentialsError):
+        elsewhere(make(generation=1), ExecutionRecords(Folder(folder))).run()
+    for job in aws.jobs.values():
+        job.coming = ["Completed"]
+    records = ExecutionRecords(Outage(folder, 0, 20))
+    assert elsewhere(make(generation=1), records).run()["status"] == "Completed"
+    assert len(aws.called("create_training_job")) == 1
+    assert not aws.called("stop_")
+
+
+def test_records_that_stay_unreachable_are_no_verdict(
+    make: Make, aws: FakeSageMaker, tmp_path: Path
+) -> None:
+    """Before there is a job the engine tries the step again; afterwards the step waits."""
+    whole = Outage(tmp_path / "whole")
+    before_the_job: list[int] = []
+    aws.before["create_training_job"] = [lambda: before_the_job.append(len(whole.calls))]
+    elsewhere(make(), ExecutionRecords(whole)).run()
+    (calls,) = before_the_job
+    assert calls > 3
+    for start in range(calls):
+        aws.jobs.clear()
+        aws.calls.clear()
+        folder = tmp_path / str(start)
+        with pytest.raises(RecordsUnreachable):
+            elsewhere(make(), ExecutionRecords(Outage(folder, start, 10**6))).run()
+        assert not aws.jobs, f"unreachable from call {start} on"
+        again = elsewhere(make(), ExecutionRecords(Folder(folder)))
+        assert again.run()["status"] == "Completed"
+        assert len(aws.called("create_training_job")) == 1
+
+
+@pytest.mark.parametrize("type_", sorted({*STOPPABLE, "Model"}))
+@pytest.mark.parametrize("looks", [1, 2])
+def test_a_worker_with_another_folder_adopts_the_job(
+    type_: str, looks: int, make: Make, aws: FakeSageMaker, tmp_path: Path
+) -> None:
+    """As another machine whose records are not shared: the names of jobs are."""
+    run = elsewhere(make(type_), ExecutionRecords(Folder(tmp_path / "one")))
+    describe = run._ports().job_type.describe
+    aws.plans["Train"] = Plan(("InProgress", "InProgress", "Completed"))
+    aws.before[describe] = [*[lambda: None] * looks, raises(LOST), raises(LOST)]
+    with pytest.raises(NoCredentialsError):
+        run.run()
+    assert len(aws.jobs) == 1
+    aws.before.clear()
+    records = ExecutionRecords(Folder(tmp_path / "two"))
+    outputs = elsewhere(make(type_), records).run()
+    assert [outputs["job"]["name"]] == list(aws.jobs)
+    assert not aws.called("stop_")
+    (attempt,) = records.attempts(EXECUTION.id)
+    assert (attempt.state, attempt.number) == ("Succeeded", 0)
+
+
+def test_a_worker_with_another_folder_sends_the_same_token(
+    make: Make, aws: FakeSageMaker, tmp_path: Path
+) -> None:
+    """A model version has no name of its own; the service knows it by its token."""
+    for folder in ("one", "two"):
+        elsewhere(make("RegisterModel"), ExecutionRecords(Folder(tmp_path / folder))).run()
+    made = [one for one in aws.called("create_model_package") if "ClientToken" in one]
+    assert len({one["ClientToken"] for one in made}) == 1
+
+
+def test_a_worker_with_another_folder_replaces_a_job_that_something_else_stopped(
+    make: Make, aws: FakeSageMaker, tmp_path: Path
+) -> None:
+    aws.plans["Train"] = Plan(("InProgress",))
+    aws.before["describe_training_job"] = [lambda: None, lambda: None, raises(LOST)]
+    with pytest.raises(NoCredentialsError):
+        elsewhere(make(), ExecutionRecords(Folder(tmp_path / "one"))).run()
+    (stopped,) = aws.jobs.values()
+    stopped.coming = ["Stopped"]
+    aws.plans["Train"] = Plan()
+    for folder in ("two", "three"):
+        records = ExecutionRecords(Folder(tmp_path / folder))
+        assert elsewhere(make(), records).run()["status"] == "Completed"
+        assert records.steps(EXECUTION.id)["Train"].number == 1
+    assert len(aws.jobs) == 2
+
+
+def test_workers_at_the_same_time_make_one_job(
+    make: Make, aws: FakeSageMaker, tmp_path: Path
+) -> None:
+    """The second is refused the name, and goes on with the job of the first."""
+    first = elsewhere(make(), ExecutionRecords(Folder(tmp_path / "one")))
+    second = elsewhere(make(), ExecutionRecords(Folder(tmp_path / "two")))
+    outputs: list[Any] = []
+    aws.before["create_training_job"] = [lambda: outputs.append(second.run())]
+    outputs.append(first.run())
+    assert outputs[0]["job"] == outputs[1]["job"]
+    assert len(aws.jobs) == 1
