@@ -21,7 +21,7 @@ from sagebridge_operators.prefect import (
 )
 
 
-@flow(name="AbalonePipeline", on_cancellation=[stop_jobs])
+@flow(name="AbalonePipeline", on_cancellation=[stop_jobs], on_crashed=[stop_jobs])
 def abalone_pipeline(
     ProcessingInstanceCount: int = 1,
     ModelApprovalStatus: str = "PendingManualApproval",

@@ -200,7 +200,7 @@ def test_what_a_flow_says_to_prefect_alone(
 
 def test_a_hook_of_ones_own_when_a_flow_is_cancelled(tmp_path: Path) -> None:
     file = tmp_path / "abalone.py"
-    file.write_text(TEXT.replace("[stop_jobs]", "[stop_jobs, print]"))
+    file.write_text(TEXT.replace("[stop_jobs]", "[stop_jobs, print]", 1))
     (lost,) = sagebridge.read(file).losses
     assert (lost.code, lost.severity) == ("callback", "dropped")
     other = TEXT.replace("[stop_jobs]", "[stop]").replace(

@@ -160,7 +160,8 @@ class FlowFileWriter:
         if self.pipeline.parallelism is not ABSENT:
             limit = ast.Constant(self.pipeline.parallelism.max_parallel_execution_steps)
             keywords["task_runner"] = call(ast.Name(_RUNNER, ast.Load()), max_workers=limit)
-        keywords["on_cancellation"] = ast.List([self.names.use("stop_jobs")], ast.Load())
+        for event in ("on_cancellation", "on_crashed"):
+            keywords[event] = ast.List([self.names.use("stop_jobs")], ast.Load())
         return call(ast.Name("flow", ast.Load()), **keywords)
 
     def _begin(self) -> Iterator[str]:
