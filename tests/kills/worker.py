@@ -1,0 +1,85 @@
+"""One worker of one step: ``python -m tests.kills.worker FOLDER TYPE DIE_AT``.
+
+It counts the calls of the service and of the records, before and after each, and kills itself with
+SIGKILL at the given count; 0 lets it live.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sagebridge.model.expressions import plain
+from sagebridge.model.pipeline import Step
+from sagebridge_operators.backends.aws import AwsBackend
+from sagebridge_operators.lifecycle.drive import StepDriver, StepTask
+from sagebridge_operators.lifecycle.execution import Execution
+from sagebridge_operators.lifecycle.objects import Folder
+from sagebridge_operators.lifecycle.records import ExecutionRecords
+from tests.lifecycle.conftest import ARGUMENTS
+
+EXECUTION = "0123456789ab"
+_STARTED = datetime(2026, 11, 21, 5, 43, tzinfo=UTC)
+
+
+class Boundaries:
+    """Kills this process at one of them."""
+
+    def __init__(self, die_at: int) -> None:
+        self.left = die_at
+
+    def pass_one(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def around(self, owner: Any, names: tuple[str, ...]) -> Any:
+        """``owner`` with a boundary before and after each call of the methods named."""
+        boundaries = self
+
+        class Counted:
+            def __getattr__(self, name: str) -> Any:
+                found = getattr(owner, name)
+                if not name.startswith(names):
+                    return found
+
+                def call(*args: Any, **kwargs: Any) -> Any:
+                    boundaries.pass_one()
+                    result = found(*args, **kwargs)
+                    boundaries.pass_one()
+                    return result
+
+                return call
+
+        return Counted()
+
+
+class Backend(AwsBackend):
+    poll_seconds = (0.01, 0.02)
+    boundaries: Boundaries
+
+    def client(self, service: str) -> Any:
+        return self.boundaries.around(AwsBackend.client(self, service), ("create", "describe"))
+
+
+def main(folder: str, type_: str, die_at: str) -> None:
+    backend = Backend()
+    backend.boundaries = boundaries = Boundaries(int(die_at))
+    objects = boundaries.around(Folder(Path(folder)), ("create", "replace", "read"))
+    StepDriver(
+        StepTask(
+            step=Step("Step", type_, arguments=plain(ARGUMENTS[type_])),
+            execution=Execution(EXECUTION, "p", "airflow", "d/r", _STARTED, {}),
+            backend=backend,
+            records=ExecutionRecords(objects),
+            upstream=lambda step: None,
+        )
+    ).run()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
