@@ -127,8 +127,10 @@ def test_records_that_stay_unreachable_are_no_verdict(
         assert len(aws.called("create_training_job")) == 1
 
 
-@pytest.mark.parametrize("type_", sorted({*STOPPABLE, "Model"}))
-@pytest.mark.parametrize("looks", [1, 2])
+@pytest.mark.parametrize(
+    ("type_", "looks"),
+    [("Model", 1), *((name, looks) for name in sorted(STOPPABLE) for looks in (1, 2))],
+)
 def test_a_worker_with_another_folder_adopts_the_job(
     type_: str, looks: int, make: Make, aws: FakeSageMaker, tmp_path: Path
 ) -> None:

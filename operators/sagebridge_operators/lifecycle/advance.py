@@ -105,7 +105,13 @@ def create(attempt: Attempt, ports: Ports) -> Attempt:
     elif _was_stopped(found, ports):  # before this try began: its job was not made by it
         return _next_number(attempt, ports)
     part = Part(name, found.get(ports.job_type.arn_key) if found else None, now())
-    created = ports.records.save(replace(attempt, phase="created", parts=(part,)))
+    created = replace(attempt, phase="created", parts=(part,))
+    if found is not None:
+        ports.seen(created, found)
+        ended = verdict_of(created, ports.job_type, found, ports.outputs)
+        if not ended.running:
+            return ports.records.save(ended)
+    created = ports.records.save(created)
     return stop(created, ports) if ports.stop_asked() else created
 
 
