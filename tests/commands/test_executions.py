@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from sagebridge.model.code_steps import PYTHON
 from sagebridge_operators.commands.execution_printing import Progress, print_view
 from sagebridge_operators.commands.execution_view import ExecutionReader, StepView
 from sagebridge_operators.launch.workdir import Workdir
-from sagebridge_operators.lifecycle.attempt import FORMAT
+from sagebridge_operators.lifecycle.attempt import FORMAT, Attempt
 from sagebridge_operators.lifecycle.ending import Ending
 from sagebridge_operators.lifecycle.objects import Folder
 from sagebridge_operators.lifecycle.opening import open_execution
@@ -282,6 +283,26 @@ def test_sweep_stops_what_lost_runs_left(records: ExecutionRecords, sagebridge: 
     assert (code, out) == (0, f"{SECOND} A Stopped\n")
     assert records.steps(SECOND)["A"].state == "Stopped"
     assert json.loads(sagebridge("sweep", "--format", "json")[1]) == []
+
+
+def test_sweep_goes_on_after_an_execution_that_it_cannot_look_at(
+    records: ExecutionRecords, sagebridge: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records.save(CODE)
+    lost = Ending.lost
+
+    def refused(ending: Ending, lost_for: timedelta) -> list[Attempt]:
+        if ending.execution == SECOND:
+            raise PermissionError("not allowed")
+        return lost(ending, lost_for)
+
+    records.save(replace(CODE, execution=FIRST))
+    monkeypatch.setattr(Ending, "lost", refused)
+    code, out, err = sagebridge("sweep", "--lost-for", "0")
+
+    assert code == 3
+    assert out == f"{FIRST} A Stopped\n"
+    assert err == f"{SECOND}: PermissionError: not allowed (sweep again)\n"
 
 
 def test_the_clock_of_a_run_without_an_end_stops_with_its_last_step(

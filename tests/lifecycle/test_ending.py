@@ -20,6 +20,7 @@ from sagebridge_operators.lifecycle.execution import job_name
 from sagebridge_operators.lifecycle.objects import Bucket, Folder
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.lifecycle.step_states import Status
+from sagebridge_operators.run_errors import FailureKind
 from tests.attempts import attempt_of
 from tests.fakes import FakeBackend, Plan, client_error, raises
 from tests.shapes import fail
@@ -82,11 +83,13 @@ class Looked(ExecutionRecords):
     def __post_init__(self) -> None:
         self.save(self.attempt)
 
-    def attempts(self, execution: str, step: str | None = None) -> list[Attempt]:
+    def attempts(
+        self, execution: str, step: str | None = None, index: tuple[int, ...] | None = None
+    ) -> list[Attempt]:
         self.looks.append(1)
         if len(self.looks) >= 4:
             self.save(self.attempt.failing("stopped", "by its worker", state="Stopped"))
-        return ExecutionRecords.attempts(self, execution, step)
+        return ExecutionRecords.attempts(self, execution, step, index)
 
 
 def test_jobs_that_run_are_stopped(
@@ -361,4 +364,38 @@ def test_a_job_beyond_its_time_is_swept_wherever_its_records_are(
 ) -> None:
     begin(backend, records, "Late", "InProgress", deadline="2026-11-21T00:00:00+00:00")
     with records.attend(one("Late")):
-        assert [attempt.step for attempt in ending.lost(timedelta(days=1))] == ["Late"]
+        assert ending.lost(timedelta(days=1)) == []
+    lost = ending.lost(timedelta(days=1))
+    assert ending.stop_attempts(lost) == []
+    assert stops(backend) == {"Late": 1}
+
+
+@pytest.mark.parametrize("kind", ["service", "time-limit", "lost-worker"])
+def test_a_job_that_was_given_up_and_still_runs_is_swept(
+    kind: FailureKind, ending: Ending, backend: FakeBackend, records: ExecutionRecords
+) -> None:
+    begin(backend, records, "Left", "InProgress")
+    (attempt,) = records.attempts(ID, "Left")
+    ended = records.save(attempt.failing(kind, "given up"))
+    begin(backend, records, "Gone", "Completed")
+    (attempt,) = records.attempts(ID, "Gone")
+    records.save(attempt.failing(kind, "given up"))
+
+    assert ending.stop_attempts(ending.lost(timedelta(days=1))) == []
+
+    assert stops(backend) == {"Left": 1, "Gone": 0}
+    assert records.attempts(ID, "Left") == [ended]
+
+
+def test_a_service_that_does_not_answer_delays_a_stop_only(
+    ending: Ending, backend: FakeBackend, records: ExecutionRecords
+) -> None:
+    begin(backend, records, "One", "InProgress")
+    begin(backend, records, "Two", "InProgress")
+    throttled = client_error("StopProcessingJob", "ThrottlingException")
+    backend.sagemaker.before["stop_processing_job"] = [raises(throttled), raises(throttled)]
+
+    assert ending.stop() == []
+
+    assert stops(backend) == {"One": 1, "Two": 1}
+    assert {step.state for step in records.steps(ID).values()} == {"Stopped"}

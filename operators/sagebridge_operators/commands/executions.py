@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Callable
 from datetime import timedelta
-from functools import partial
+from functools import cache
 from pathlib import Path
 
 import click
@@ -17,7 +17,7 @@ from sagebridge_operators.commands.execution_printing import print_list, print_v
 from sagebridge_operators.commands.execution_view import ExecutionReader
 from sagebridge_operators.commands.shared_options import aws_errors, format_option, workdir_option
 from sagebridge_operators.launch.workdir import Workdir
-from sagebridge_operators.lifecycle.attempt import Attempt
+from sagebridge_operators.lifecycle.attempt import FORMAT, Attempt
 from sagebridge_operators.lifecycle.backend import Backend
 from sagebridge_operators.lifecycle.ending import Ending
 from sagebridge_operators.lifecycle.records import ExecutionRecords
@@ -133,7 +133,7 @@ def stop(execution: str, workdir: Path, form: str) -> int:
     reader = ExecutionReader(place)
     left: list[str] = []
     if not _has_ended(reader, found):
-        left = Ending(place.records, found, lambda attempt: backend).stop(code=True)
+        left = Ending(place.records, found, _backend_of(backend)).stop(code=True)
     view = reader.view(found)
     if form == "json":
         print_json({"id": found, "status": view.status, "still_running": left})
@@ -160,39 +160,61 @@ def stop(execution: str, workdir: Path, form: str) -> int:
 def sweep(minutes: int, workdir: Path, form: str) -> int:
     """Stop the jobs that lost runs left.
 
-    A job is stopped if its execution has ended, if no worker has been at its step for that long, or
-    if it runs beyond its own maximum run time. Records in S3 do not show whether a worker is at a
-    step: there, use `executions stop ID` for a run that you know to be lost.
+    A job is stopped if its execution has ended, if no worker has been at its step for that long, if
+    its step was given up, or if it runs beyond its own maximum run time; never while a worker is at
+    it. Records in S3 do not show whether a worker is at a step: there, use `executions stop ID` for
+    a run that you know to be lost.
 
-    Exit code: 0, or 3 when a job does not stop within a minute.
+    Exit code: 0, or 3 when a job does not stop within a minute or could not be looked at.
     """
     place = _place(workdir)
     swept: list[dict[str, str]] = []
+    unknown: list[str] = []
     for execution in place.records.ids():
-        with suppress(OlderRecord):
-            backend = place.for_execution(place.records.execution(execution) or {}).backend
-            ending = Ending(place.records, execution, partial(_same, backend))
+        body = place.records.execution(execution)
+        if body is None or body.get("format") != FORMAT:
+            continue
+        try:
+            ending = Ending(
+                place.records, execution, _backend_of(place.for_execution(body).backend)
+            )
             lost = ending.lost(timedelta(minutes=minutes))
             left = ending.stop_attempts(lost)
-            for one in lost:
-                job = one.job.name if one.job is not None else ""
-                state = "Stopping" if one.step in left else "Stopped"
-                swept.append({"execution": execution, "step": one.step, "job": job, "state": state})
+        except Exception as error:  # noqa: BLE001 - told, after the other executions were swept
+            unknown.append(f"{execution}: {type(error).__name__}: {error}")
+            continue
+        for one in lost:
+            job = one.job.name if one.job is not None else ""
+            state = "Stopping" if one.step in left else "Stopped"
+            swept.append({"execution": execution, "step": one.step, "job": job, "state": state})
     if form == "json":
         print_json(swept)
-    elif not swept:
+    elif not swept and not unknown:
         click.echo("lost runs left no jobs")
     else:
         for row in swept:
             click.echo(printable(" ".join(filter(None, row.values()))))
-    stopping = any(row["state"] == "Stopping" for row in swept)
+    for line in unknown:
+        click.echo(printable(f"{line} (sweep again)"), err=True)
+    stopping = unknown or any(row["state"] == "Stopping" for row in swept)
     return ExecutionFailed.exit_code if stopping else 0
 
 
-def _same(backend: Backend, attempt: Attempt) -> Backend:
-    """The backend of every attempt of an execution."""
-    del attempt
-    return backend
+def _backend_of(backend: Backend) -> Callable[[Attempt], Backend]:
+    """The backend of an attempt: on AWS in the region of its job, whatever this shell's is."""
+
+    @cache
+    def of_region(region: str) -> Backend:
+        from sagebridge_operators.backends.aws import AwsBackend, session_clients
+
+        return AwsBackend(lambda: session_clients({"region_name": region}))
+
+    def backend_of(attempt: Attempt) -> Backend:
+        arn = attempt.job.arn if attempt.job is not None else None
+        region = arn.split(":")[3] if backend.name == "aws" and arn else ""
+        return of_region(region) if region else backend
+
+    return backend_of
 
 
 def _status(records: ExecutionRecords, execution: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ class PrefectExecution(EngineExecution):
         self._variables: dict[str, str] = {}
         self._folder = place.home
         self._again = 0
+        self._jobs_stopped = False
         place.check_writable()
 
     @property
@@ -74,11 +76,19 @@ class PrefectExecution(EngineExecution):
         One whose process was killed goes on in another.
         """
         state = self._state()["type"]
-        if state in _CANCELLED and not self._stop_asked():
-            self.place.records.request_stop(self.id)
+        if state in _CANCELLED and not self._jobs_stopped:
+            self._stop_jobs()
         if self._process is None:
             return False
         return self._process.running or (state in _OPEN and self._goes_on())
+
+    def _stop_jobs(self) -> None:
+        """Stops the jobs at once, as Prefect ends the process that is at them."""
+        with suppress(Exception):  # once more at the next look
+            if not self._stop_asked():
+                self.place.records.request_stop(self.id)
+            self.ending.stop_jobs()
+            self._jobs_stopped = True
 
     def _goes_on(self) -> bool:
         """Starts another process for one that was killed, unless that has happened too often."""

@@ -8,7 +8,7 @@ end, what is left is stopped and marked, the end is written. No other module wri
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -18,9 +18,10 @@ from typing import Any
 import sagebridge
 from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.lifecycle.advance import Description, verdict_of
-from sagebridge_operators.lifecycle.attempt import Attempt, now
+from sagebridge_operators.lifecycle.attempt import Attempt, End, now
 from sagebridge_operators.lifecycle.backend import Backend
 from sagebridge_operators.lifecycle.opening import first_attempt
+from sagebridge_operators.lifecycle.outages import is_outage
 from sagebridge_operators.lifecycle.outputs import job_outputs, references_to
 from sagebridge_operators.lifecycle.records import ExecutionRecords, by_step
 from sagebridge_operators.lifecycle.step_states import Status, verdict
@@ -33,8 +34,9 @@ PATIENCE = 60.0
 INTERRUPTED = "the flow run was interrupted"
 """All that a flow's own process knows of what ends it; whoever knows more overwrites it."""
 
+_BEFORE_ITS_JOB = frozenset(("service", "time-limit", "lost-worker", "stopped"))
 _WORKER_ANSWERS = 15.0
-_PAUSE = 0.3
+_PAUSE, _LONGEST_PAUSE = 0.3, 5.0
 
 
 @dataclass(frozen=True)
@@ -54,20 +56,24 @@ class Ending:
         self.records.request_stop(self.execution)
         asked: set[str] = set()
         began = time.monotonic()
-        while True:
-            self.mark_lost("a stop was requested after its worker was lost")
-            left = self.running()
-            self._request_stops(left, asked)
+        for pause in _pauses():
+            left = self.mark_lost("a stop was requested after its worker was lost")
+            refused = self._request_stops(left, asked)
             known = [one.step for one in left if one.job or (code and one.type in CODE_TYPES)]
             waited = time.monotonic() - began
             # Any other step is about to make a job, or its worker is gone.
             if waited > patience or not (left if waited < _WORKER_ANSWERS else known):
-                return list(dict.fromkeys(known))
-            time.sleep(_PAUSE)
+                break
+            _raise_verdict(refused)
+            time.sleep(pause)
+        if refused is not None:
+            raise refused
+        return list(dict.fromkeys(known))
 
     def stop_jobs(self) -> None:
-        """Asks the service to stop every job that still runs."""
-        self._request_stops(self.running(), set())
+        """Asks the service to stop every job that still runs: all, before a refusal is raised."""
+        if (refused := self._request_stops(self.running(), set())) is not None:
+            raise refused
 
     def abort(
         self,
@@ -118,40 +124,60 @@ class Ending:
         self._write_end(status, reason)
 
     def lost(self, lost_for: timedelta) -> list[Attempt]:
-        """Attempts that nobody goes on with.
+        """Attempts that nobody goes on with, though their jobs may run.
 
         Those are attempts of an execution that has ended, attempts that no worker has been at for
-        that long, as far as it can be known, and attempts beyond the maximum run time of their job.
+        that long, attempts that nobody is known to be at beyond the maximum run time of their job,
+        and attempts that were given up while their job ran. None that a worker is at is lost.
         """
         ended, present = self.records.end(self.execution) is not None, datetime.now(UTC)
 
         def is_lost(attempt: Attempt) -> bool:
+            if self.records.attended(attempt):
+                return False
             if attempt.deadline and datetime.fromisoformat(attempt.deadline) < present:
                 return True
             since = self.records.unattended_since(attempt)
             return ended or (since is not None and present - since > lost_for)
 
-        return list(filter(is_lost, self.running()))
+        given_up = [
+            replace(one, phase="created", end=None)
+            for one in self.records.attempts(self.execution)
+            if one.end is not None and one.parts and _was_given_up(one.end)
+        ]
+        left_behind = [one for one in given_up if self._job_runs(one)]
+        return [*filter(is_lost, self.running()), *left_behind]
 
     def stop_attempts(self, lost: Iterable[Attempt], patience: float = PATIENCE) -> list[str]:
         """Stops attempts and waits for it; returns the steps that have not ended by then.
 
-        The execution itself goes on: a step that its engine starts again gets a new job.
+        The execution itself goes on: a step that its engine starts again gets a new job. Raises
+        what the service answered where it refused.
         """
-        wanted = {(one.step, one.index) for one in lost}
         asked: set[str] = set()
         until = time.monotonic() + patience
-        while True:
-            left = [one for one in self.running() if (one.step, one.index) in wanted]
-            for one in left:
-                if one.job is None:
-                    text = "its worker was lost, and the step was swept"
-                    self.records.save(one.failing("lost-worker", text, state="Stopped"))
-            left = [one for one in left if one.job is not None]
+        left = list(lost)
+        for one in left:
+            if one.job is None:
+                text = "its worker was lost, and the step was swept"
+                self.records.save(one.failing("lost-worker", text, state="Stopped"))
+        for pause in _pauses():
+            left = [one for one in left if one.job is not None and self._goes_on(one)]
+            refused = self._request_stops(left, asked)
             if not left or time.monotonic() > until:
-                return [one.step for one in left]
-            self._request_stops(left, asked)
-            time.sleep(_PAUSE)
+                break
+            _raise_verdict(refused)
+            time.sleep(pause)
+        if refused is not None:
+            raise refused
+        return [one.step for one in left]
+
+    def _goes_on(self, attempt: Attempt) -> bool:
+        """Whether the job runs, for all that is known; its end is recorded."""
+        found = self._looked_at(attempt)
+        if not found.running:
+            self.records.save(found)
+        return found.running
 
     def settle(self, status: FinalState, reason: str) -> None:
         """Ends the attempts that no worker is left to end: as their jobs did, else with ``status``.
@@ -162,16 +188,20 @@ class Ending:
             kind: FailureKind = "stopped" if status == "Stopped" else "lost-worker"
             self.records.save(attempt.failing(kind, reason, state=status))
 
-    def mark_lost(self, reason: str, *, no_worker: bool = False) -> None:
+    def mark_lost(self, reason: str, *, no_worker: bool = False) -> list[Attempt]:
         """Ends attempts without a job whose workers are lost, as far as that can be known.
 
-        With ``no_worker`` those are all. None of them begins again: a stop was requested, or the
-        engine is gone.
+        Returns the attempts that are left. With ``no_worker`` all workers are lost. None of the
+        attempts begins again: a stop was requested, or the engine is gone.
         """
+        left = []
         for attempt in self.running():
             lost = no_worker or self.records.attended(attempt) is False
             if lost and attempt.job is None:
                 self.records.save(attempt.failing("stopped", reason, state="Stopped"))
+            else:
+                left.append(attempt)
+        return left
 
     def mark_failed(self, step: str, type_: str, reason: str, *, started: str, ended: str) -> None:
         """Ends the attempt of a step whose worker was lost for good."""
@@ -185,12 +215,27 @@ class Ending:
         """The attempts that have not ended. Ends of jobs that no worker recorded are recorded."""
         left = []
         for attempt in self.records.current(self.execution):
-            found = self.refreshed(attempt)
+            found = self._looked_at(attempt)
             if found != attempt and not found.running:
                 found = self.records.save(found)
             if found.running:
                 left.append(found)
         return left
+
+    def _looked_at(self, attempt: Attempt) -> Attempt:
+        """As :meth:`refreshed`, or as it is recorded while its service does not answer."""
+        try:
+            return self.refreshed(attempt)
+        except Exception as error:
+            if not is_outage(error):
+                raise
+            return attempt
+
+    def _job_runs(self, attempt: Attempt) -> bool:
+        job_type = JOB_TYPES[attempt.type]
+        client = self.backend_of(attempt).client(job_type.service)
+        found = job_type.find(client, attempt.parts[-1].name)
+        return found is not None and job_type.state(found) == "Executing"
 
     def refreshed(self, attempt: Attempt) -> Attempt:
         """An attempt with the state that its job has by now, whatever became of its worker.
@@ -219,22 +264,21 @@ class Ending:
     def _pipeline(self) -> Pipeline:
         return sagebridge.read(self.records.definition(self.execution)).pipeline
 
-    def _request_stops(self, left: Iterable[Attempt], asked: set[str]) -> None:
-        """Asks for the end of jobs not ``asked`` yet: of all, before a refusal is raised."""
-        refused: list[Exception] = []
+    def _request_stops(self, left: Iterable[Attempt], asked: set[str]) -> Exception | None:
+        """Asks for the end of jobs not ``asked`` yet; gives the last refusal of the service."""
+        refused = None
         for attempt in left:
             if attempt.job is None or attempt.job.name in asked:
                 continue
-            asked.add(attempt.job.name)
             job_type = JOB_TYPES[attempt.type]
             try:
                 client = self.backend_of(attempt).client(job_type.service)
                 job_type.request_stop(client, attempt.job.name)
+                asked.add(attempt.job.name)
                 self.records.save(replace(attempt, phase="stopping"))
-            except Exception as error:  # noqa: BLE001 - raised below
-                refused.append(error)
-        if refused:
-            raise refused[0]
+            except Exception as error:  # noqa: BLE001 - given, and asked for again
+                refused = error
+        return refused
 
     def _write_end(self, status: str, reason: str, *, keep_stopped: bool = False) -> None:
         """An end that an engine reported stays, unless somebody knows better why it stopped."""
@@ -245,6 +289,24 @@ class Ending:
         steps = {one.step: one.state for one in self.records.current(self.execution)}
         body = {"status": status, "reason": reason, "ended": now(), "steps": steps}
         self.records.objects.put(f"{self.execution}/end.json", body)
+
+
+def _was_given_up(end: End) -> bool:
+    """Whether an attempt ended before its job was known to have."""
+    return end.failure is not None and end.failure.kind in _BEFORE_ITS_JOB
+
+
+def _raise_verdict(refused: Exception | None) -> None:
+    """Raises what is no outage: asking again would not help."""
+    if refused is not None and not is_outage(refused):
+        raise refused
+
+
+def _pauses() -> Iterator[float]:
+    pause = _PAUSE
+    while True:
+        yield pause
+        pause = min(pause * 1.3, _LONGEST_PAUSE)
 
 
 def steps_of(ending: Ending) -> dict[str, Attempt]:

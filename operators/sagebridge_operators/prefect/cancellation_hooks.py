@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
 
 from sagebridge_operators.backends import open_records, variables
-from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.backend import Backend
 from sagebridge_operators.lifecycle.ending import Ending
 from sagebridge_operators.lifecycle.execution import execution_id
@@ -45,9 +45,10 @@ def _stop(execution: str, reason: str) -> None:
         return
     settings = begun.get("settings") or {}
 
-    def backend_of_step(attempt: Attempt) -> Backend:
-        return backend_of(settings.get(attempt.step) or {})
+    @cache
+    def backend_of_step(step: str) -> Backend:
+        return backend_of(settings.get(step) or {})
 
-    ending = Ending(records, execution, backend_of_step)
+    ending = Ending(records, execution, lambda attempt: backend_of_step(attempt.step))
     ending.mark_lost(reason, no_worker=True)
     ending.abort("Stopped", reason, workers=False, keep_stopped=True)
