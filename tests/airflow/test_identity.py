@@ -27,9 +27,9 @@ from sagebridge_operators.airflow import (
     task_runtime,
 )
 from sagebridge_operators.airflow.task_runtime import STARTED, first_start, prepare
-from sagebridge_operators.lifecycle.objects import Folder
+from sagebridge_operators.lifecycle.objects import Folder, Stored
 from sagebridge_operators.lifecycle.records import ExecutionRecords
-from sagebridge_operators.run_errors import StartUnknown
+from sagebridge_operators.run_errors import RecordsUnreachable, StartUnknown
 from tests.dagtest import Played, migrated, new_id, play
 from tests.fakes import FakeBackend, FakeSageMaker, Plan, raises
 from tests.faulty_aws.server import FaultyAws
@@ -71,6 +71,7 @@ class Instance:
     run: Run
     task_id: str
     max_tries: int = 2
+    try_number: int = 1
     map_index: int = -1
 
     def xcom_push(self, key: str, value: Any) -> None:
@@ -170,6 +171,22 @@ def test_the_id_that_a_command_chose_is_that_of_its_run_only(
     assert work(dag, "A", Run("p=1")) == "0123456789ab"
     assert work(dag, "A", Run("p=2")) != "0123456789ab"
     assert len(models(backend.sagemaker)) == 2
+
+
+def test_an_execution_is_opened_once_its_records_answer(
+    backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, calls = Folder.read, []
+
+    def fails_first(folder: Folder, key: str) -> Stored | None:
+        calls.append(key)
+        if len(calls) == 1:
+            raise RecordsUnreachable(key, str(folder.path), "Stale file handle")
+        return read(folder, key)
+
+    monkeypatch.setattr(Folder, "read", fails_first)
+    work(dag_of("A"), "A", Run())
+    assert len(models(backend.sagemaker)) == 1
 
 
 @pytest.mark.parametrize("cleared", [("A",), ("B",), ("C",), ("A", "B"), ("B", "C")])

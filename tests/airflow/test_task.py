@@ -24,6 +24,7 @@ from sagebridge.model.expressions import (
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, PropertyFile, Step
 from sagebridge_operators.airflow import ModelOperator, StepOperator, build
+from sagebridge_operators.run_errors import RecordsUnreachable
 from tests.airflow.conftest import Run
 from tests.attempts import job_of
 from tests.dagtest import new_id, play
@@ -265,6 +266,16 @@ def test_an_error_that_is_no_verdict_is_tried_again_and_finds_the_job(
 ) -> None:
     aws.plans["A"] = Plan(("InProgress", "InProgress", "Completed"))
     aws.before["describe_processing_job"] = [lambda: None] * 2 + [raises(OSError("no space"))]
+    played = run(processing("A"))
+    assert played.state == "success"
+    assert played.tries == {"A": 2}
+    assert len(aws.called("create_processing_job")) == 1
+
+
+@pytest.mark.airflow31
+def test_records_that_do_not_answer_are_no_verdict(run: Run, aws: FakeSageMaker) -> None:
+    unreachable = RecordsUnreachable("x.json", "s3://records", "SlowDown")
+    aws.before["describe_processing_job"] = [raises(unreachable)]
     played = run(processing("A"))
     assert played.state == "success"
     assert played.tries == {"A": 2}

@@ -26,6 +26,7 @@ from sagebridge_operators.lifecycle.ending import INTERRUPTED, Ending
 from sagebridge_operators.lifecycle.execution import Execution, execution_id, job_name
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.prefect.flow_run import FlowRun
+from sagebridge_operators.run_errors import RecordsUnreachable
 from tests.attempts import attempt_of
 from tests.fakes import FakeBackend, FakeSageMaker, Plan, raises
 from tests.prefect.conftest import Played, Run, flow_of
@@ -148,13 +149,16 @@ def test_the_limit_of_parallel_steps_holds(run: Run, aws: FakeSageMaker) -> None
     assert most[0] == 2
 
 
+@pytest.mark.parametrize(
+    "error", [ConnectionError("lost"), RecordsUnreachable("x.json", "s3://records", "SlowDown")]
+)
 def test_a_lost_answer_is_asked_for_again_and_the_job_found(
-    run: Run, aws: FakeSageMaker, monkeypatch: pytest.MonkeyPatch
+    error: Exception, run: Run, aws: FakeSageMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from sagebridge_operators.prefect import step_tasks
 
     monkeypatch.setattr(step_tasks, "_SECONDS_BETWEEN", 0)
-    aws.after["create_training_job"].append(raises(ConnectionError("lost")))
+    aws.after["create_training_job"].append(raises(error))
     played = run(training("Train"))
     assert played.states == {"Train": "Completed"}
     assert len(aws.called("create_training_job")) == 1

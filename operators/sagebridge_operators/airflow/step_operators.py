@@ -25,6 +25,7 @@ from sagebridge.model.step_types import OPERATOR_TYPES, StepType
 from sagebridge.model.values import ABSENT, EMPTY, Value
 from sagebridge_operators.airflow import task_dependencies, task_runtime
 from sagebridge_operators.lifecycle.drive import StepDriver
+from sagebridge_operators.run_errors import RecordsUnreachable
 
 
 class StepOperator(BaseOperator):
@@ -113,10 +114,10 @@ class StepOperator(BaseOperator):
             driver = self._driver = task_runtime.prepare(self, context)
             driver.killed = self._killed
             return driver.run()
-        except SagebridgeError as error:
-            context["ti"].xcom_push(key="failure_reason", value=str(error))
-            raise AirflowFailException(str(error)) from error
         except Exception as error:
+            if isinstance(error, SagebridgeError) and not isinstance(error, RecordsUnreachable):
+                context["ti"].xcom_push(key="failure_reason", value=str(error))
+                raise AirflowFailException(str(error)) from error
             if driver is not None and context["ti"].try_number > context["ti"].max_tries:
                 driver.give_up(error)
                 context["ti"].xcom_push(key="failure_reason", value=driver.reason)

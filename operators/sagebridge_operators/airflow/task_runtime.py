@@ -15,9 +15,10 @@ from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.airflow.dag_test import is_dag_test, test_start
 from sagebridge_operators.backends import default_name, open_backend, open_records
 from sagebridge_operators.lifecycle.backend import Backend
-from sagebridge_operators.lifecycle.drive import StepDriver, StepTask
+from sagebridge_operators.lifecycle.drive import PATIENCE, StepDriver, StepTask
 from sagebridge_operators.lifecycle.execution import Execution, airflow_execution_id
 from sagebridge_operators.lifecycle.opening import open_execution, started
+from sagebridge_operators.lifecycle.outages import patiently
 from sagebridge_operators.lifecycle.outputs import references_to
 from sagebridge_operators.run_errors import StartUnknown
 
@@ -48,8 +49,10 @@ def prepare(operator: StepOperator, context: Context) -> StepDriver:
         experiment_config=pipeline.experiment_config,
     )
     records = open_records(backend)
-    body = open_execution(
-        records, execution.id, execution.described(backend.name), lambda: definition(pipeline)
+    described = execution.described(backend.name)
+    body = patiently(
+        lambda: open_execution(records, execution.id, described, lambda: definition(pipeline)),
+        PATIENCE,
     )
     execution = replace(execution, started=started(body))
 
@@ -70,6 +73,7 @@ def prepare(operator: StepOperator, context: Context) -> StepDriver:
         function=getattr(operator, "python_callable", None),
         references=references_to(operator.step.name, pipeline.steps),
         generation=ti.max_tries or 0,
+        engine_try=ti.try_number,
         index=() if index is None or index < 0 else (index,),
         role=operator.role_arn,
         on_request=show,

@@ -7,12 +7,10 @@ when to look again, and what to do about a service that does not answer.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sagebridge_operators.lifecycle.attempt import Attempt, Failure, Part, now
@@ -41,7 +39,8 @@ class Ports:
         outputs: what the step hands on, from the description of its job that succeeded.
         stop_asked: whether the execution was asked to stop, or this worker was.
         seen: is shown each description of the job.
-        resumed: whether another worker had begun the attempt.
+        missing_for: for how long the job was not found, given whether it is found now.
+        first: whether this is the worker's first call: its job was not stopped since it began.
     """
 
     records: ExecutionRecords
@@ -51,7 +50,8 @@ class Ports:
     outputs: Callable[[Attempt, Description], dict[str, Any]]
     stop_asked: Callable[[], bool]
     seen: Callable[[Attempt, Description], object]
-    resumed: bool = False
+    missing_for: Callable[[bool], timedelta]
+    first: bool = False
 
     def find(self, name: str) -> dict[str, Any] | None:
         return self.job_type.find(self.client(False), name)
@@ -73,8 +73,8 @@ def plan(attempt: Attempt, ports: Ports) -> Attempt:
     Jobs of earlier generations that still run are stopped first: a person asked for a new one.
     Raises what resolving the request raises.
     """
-    for earlier in ports.records.attempts(attempt.execution, attempt.step):
-        if earlier.running and earlier.index == attempt.index and earlier.order < attempt.order:
+    for earlier in ports.records.attempts(attempt.execution, attempt.step, attempt.index):
+        if earlier.running and earlier.order < attempt.order:
             _abandon(earlier, ports)
     name = _name(attempt, ports.job_type)
     request = ports.request(name, _token(attempt))
@@ -83,7 +83,6 @@ def plan(attempt: Attempt, ports: Ports) -> Attempt:
             attempt,
             phase="planned",
             parts=(Part(name),),
-            request_digest=_digest(request),
             deadline=_deadline(request, attempt.started),
         )
     )
@@ -96,13 +95,16 @@ def create(attempt: Attempt, ports: Ports) -> Attempt:
     """
     name = attempt.parts[-1].name
     found = ports.find(name)
+    asked = ports.stop_asked()
     if found is None:
-        if ports.stop_asked():
+        if asked:
             return _stopped_before(attempt, ports)
         name = _send(attempt, ports)
-        with suppress(Exception):  # whatever it is, the next look meets it too
-            found = ports.find(name)
-    elif _was_stopped(found, ports):  # before this try began: its job was not made by it
+        asked = ports.stop_asked()
+        if not asked:
+            with suppress(Exception):  # whatever it is, the next look meets it too
+                found = ports.find(name)
+    elif ports.first and _was_stopped(found, ports):  # before this try: its job was not its own
         return _next_number(attempt, ports)
     part = Part(name, found.get(ports.job_type.arn_key) if found else None, now())
     created = replace(attempt, phase="created", parts=(part,))
@@ -112,26 +114,35 @@ def create(attempt: Attempt, ports: Ports) -> Attempt:
         if not ended.running:
             return ports.records.save(ended)
     created = ports.records.save(created)
-    return stop(created, ports) if ports.stop_asked() else created
+    if created.end is not None:  # somebody gave the attempt up while its request was under way
+        ports.job_type.request_stop(ports.client(False), name)
+        return created
+    return stop(created, ports) if asked else created
 
 
 def look(attempt: Attempt, ports: Ports) -> Attempt:
     """Looks at the job. The record changes when the job has ended, and when its ARN is known."""
     part, job_type = attempt.parts[-1], ports.job_type
     found = ports.find(part.name)
+    if ports.missing_for(found is not None) < UNSEEN_FOR and found is None:
+        return attempt
     if found is None:
-        if _age(part.created or attempt.started) < UNSEEN_FOR:
-            return attempt
         text = f"{job_type.type} {part.name} has disappeared"
+        with suppress(Exception):  # it may be there all the same
+            job_type.request_stop(ports.client(False), part.name)
         return ports.records.save(attempt.failing("job", text))
-    if attempt.phase == "created" and ports.resumed and _was_stopped(found, ports):
+    if attempt.phase == "created" and ports.first and _was_stopped(found, ports):
         return _next_number(attempt, ports)
     if part.arn is None:
         seen = replace(part, arn=found.get(job_type.arn_key))
         attempt = ports.records.save(replace(attempt, parts=(*attempt.parts[:-1], seen)))
     ports.seen(attempt, found)
     ended = verdict_of(attempt, job_type, found, ports.outputs)
-    return attempt if ended.running else ports.records.save(ended)
+    if not ended.running:
+        return ports.records.save(ended)
+    if attempt.phase == "stopping" and job_type.status(found) != "Stopping":
+        job_type.request_stop(ports.client(False), part.name)  # the request before was lost
+    return attempt
 
 
 def stop(attempt: Attempt, ports: Ports) -> Attempt:
@@ -186,7 +197,7 @@ def _next_number(attempt: Attempt, ports: Ports) -> Attempt:
     following = replace(
         attempt, number=attempt.number + 1, phase="planned", parts=(), started=now()
     )
-    return plan(following, replace(ports, resumed=False))
+    return plan(following, replace(ports, first=False))
 
 
 def _send(attempt: Attempt, ports: Ports) -> str:
@@ -245,11 +256,6 @@ def _token(attempt: Attempt) -> str:
     return f"{attempt.execution}-{token}-{attempt.number}"
 
 
-def _digest(request: Mapping[str, Any]) -> str:
-    text = json.dumps(request, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 def _deadline(request: Mapping[str, Any], started: str) -> str:
     """When a job has outlived its own maximum run time by far.
 
@@ -257,13 +263,10 @@ def _deadline(request: Mapping[str, Any], started: str) -> str:
     """
     limits = request.get("StoppingCondition")
     limits = limits if isinstance(limits, Mapping) else {}
-    seconds = sum(
-        int(limits.get(name, 0)) for name in ("MaxRuntimeInSeconds", "MaxPendingTimeInSeconds")
+    run, pending, wait = (
+        value if isinstance(value := limits.get(name), int) else 0
+        for name in ("MaxRuntimeInSeconds", "MaxPendingTimeInSeconds", "MaxWaitTimeInSeconds")
     )
-    seconds = max(seconds or 5 * _DAY, int(limits.get("MaxWaitTimeInSeconds", 0)))
+    seconds = max(run + pending or 5 * _DAY, wait)
     until = datetime.fromisoformat(started) + timedelta(seconds=seconds) + _QUEUEING
     return until.isoformat(timespec="seconds")
-
-
-def _age(since: str) -> timedelta:
-    return datetime.now(UTC) - datetime.fromisoformat(since)

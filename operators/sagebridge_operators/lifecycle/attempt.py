@@ -64,7 +64,8 @@ class End:
 class Attempt:
     """``started`` and ``deadline`` are ISO 8601 times in UTC; an empty deadline is none.
 
-    ``index`` holds the indexes of mapped tasks, outermost first.
+    ``index`` holds the indexes of mapped tasks, outermost first; ``engine_try`` is the try of the
+    engine that began the attempt, which only grows.
     """
 
     execution: str
@@ -74,16 +75,16 @@ class Attempt:
     index: tuple[int, ...] = ()
     generation: int = 0
     number: int = 0
+    engine_try: int = 0
     phase: Phase = "planned"
     deadline: str = ""
     parts: tuple[Part, ...] = ()
-    request_digest: str = ""
     end: End | None = field(default=None)
 
     @property
-    def order(self) -> tuple[int, int]:
+    def order(self) -> tuple[int, int, int]:
         """Later attempts of a step and index are greater."""
-        return self.generation, self.number
+        return self.engine_try, self.generation, self.number
 
     @property
     def job(self) -> Part | None:
@@ -114,8 +115,10 @@ class Attempt:
         return self.end.at if self.end else ""
 
     def may_become(self, other: Attempt) -> bool:
-        """Whether a record may change into another: phases go forward and an end stays."""
-        return self == other or (self.end is None and _RANKS[self.phase] <= _RANKS[other.phase])
+        """Whether a record may change into another: phases go forward, an end and a job stay."""
+        if self.end is not None or (self.parts and not other.parts):
+            return self == other
+        return _RANKS[self.phase] <= _RANKS[other.phase]
 
     def ending(
         self,

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 from sagebridge.errors import SagebridgeError
@@ -37,6 +37,7 @@ from sagebridge_operators.lifecycle.user_code import code_step
 from sagebridge_operators.run_errors import (
     ExecutionRecordsError,
     ExecutionStopped,
+    FailureKind,
     NotRunnable,
     RecordsUnreachable,
     StepFailed,
@@ -72,6 +73,7 @@ class StepTask:
         function: what a step of carried Python calls.
         generation: grows when a person asks for the step again, not when a worker is lost.
         index: the indexes of a mapped task.
+        engine_try: which try of the engine this is; it only grows.
         role: the role of a job whose arguments name none.
         on_request: is shown the request, secrets masked; ``on_job`` the job once it exists.
     """
@@ -85,6 +87,7 @@ class StepTask:
     references: Sequence[Get] = ()
     generation: int = 0
     index: tuple[int, ...] = ()
+    engine_try: int = 0
     role: str | None = None
     on_request: Callable[[Mapping[str, Any]], None] = lambda request: None
     on_job: Callable[[Mapping[str, Any]], None] = lambda job: None
@@ -101,6 +104,7 @@ class StepDriver:
     _at_work: float | None = None
     _status: str = ""
     _position: int = 0
+    _missing_since: float | None = None
     _requests: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def run(self) -> dict[str, Any]:
@@ -114,6 +118,8 @@ class StepDriver:
             if self.attempt.end is None:
                 try:
                     self.attempt = self._ended(self.attempt, held, resumed=resumed)
+                except RecordsUnreachable:  # nothing is known to be wrong with the step
+                    raise
                 except SagebridgeError as refused:
                     self._fail(refused)
                     raise
@@ -127,6 +133,7 @@ class StepDriver:
             task.step.type,
             generation=task.generation,
             index=task.index,
+            engine_try=task.engine_try,
         )
 
     @property
@@ -147,13 +154,13 @@ class StepDriver:
 
     def give_up(self, error: Exception) -> None:
         """Records an error after which the engine does not try again, and stops the job."""
-        attempt = self.attempt or self._wanted()
-        if attempt.end is not None:
+        attempt = self.attempt
+        if attempt is None:  # its worker never came to know what is recorded
+            with suppress(Exception):
+                attempt, _ = opening.decide(self.task.records, self._wanted())
+        if attempt is None or attempt.end is not None:
             return
-        text = f"{type(error).__name__}: {error}"
-        self._send_stop(attempt)
-        if attempt.job is not None:
-            text = f"{text}; a stop was sent to {attempt.type} job {attempt.job.name}"
+        text = f"{type(error).__name__}: {error}{self._send_stop(attempt)}"
         self._save(attempt.failing("service", text, code_of(error)))
 
     def _ended(self, attempt: Attempt, held: int | None, *, resumed: bool) -> Attempt:
@@ -196,36 +203,43 @@ class StepDriver:
         if isinstance(refused, StepFailed):
             ended = attempt.failing(refused.kind, str(refused), refused.code, state=refused.state)
         else:  # such as records that cannot be kept: the job would be left running
-            self._send_stop(attempt)
-            ended = attempt.failing("service", str(refused), type(refused).__name__)
+            text = f"{refused}{self._send_stop(attempt)}"
+            ended = attempt.failing("service", text, type(refused).__name__)
         with suppress(ExecutionRecordsError):  # what is raised says so already
             self._save(ended)
 
-    def _send_stop(self, attempt: Attempt) -> None:
-        """Stops the job of an attempt if the service lets it, whether or not it exists."""
-        if attempt.parts:
-            with suppress(Exception):
-                job_type = JOB_TYPES[attempt.type]
-                job_type.request_stop(self._client(), attempt.parts[-1].name)
+    def _send_stop(self, attempt: Attempt) -> str:
+        """Stops the job of an attempt if the service lets it, and says what became of that."""
+        if not attempt.parts:
+            return ""
+        job_type, name = JOB_TYPES[attempt.type], attempt.parts[-1].name
+        if job_type.stop is None:
+            return ""
+        try:
+            job_type.request_stop(self._client(), name)
+        except Exception as refused:  # noqa: BLE001 - told, and what led here is raised
+            return f"; {attempt.type} job {name} could not be stopped ({refused}): look at it"
+        return f"; a stop was sent to {attempt.type} job {name}" if attempt.job else ""
 
     # Jobs
 
     def _job(self, attempt: Attempt, *, resumed: bool) -> Attempt:
-        ports = self._ports(resumed=resumed)
+        ports = self._ports(first=True)
         try:
             if not attempt.parts:
                 self._refuse_if_stopped()
                 attempt = self.attempt = self._patiently(lambda: steps.plan(attempt, ports))
-            return self._watched(attempt, ports)
+            return self._watched(attempt, ports, resumed=resumed)
         except Exception:
             raise
         except BaseException as limit:  # an engine's time limit
-            self._cut_off(limit)
+            if (ended := self._cut_off(limit)) is not None:
+                return ended
             raise
 
-    def _watched(self, attempt: Attempt, ports: steps.Ports) -> Attempt:
+    def _watched(self, attempt: Attempt, ports: steps.Ports, *, resumed: bool) -> Attempt:
         """The attempt at its end."""
-        resumed, announced = ports.resumed, False
+        announced = False
         pauses, outage = self._pauses(), None
         while attempt.end is None:
             phase = attempt.phase
@@ -235,7 +249,7 @@ class StepDriver:
                 outage = outage or datetime.now(UTC)
                 attempt = self._endured(attempt, error, outage)
             else:
-                outage, ports = None, replace(ports, resumed=False)
+                outage, ports = None, replace(ports, first=False)
                 if attempt.job is not None and not announced:
                     announced = True
                     self._announce(attempt, resumed=resumed)
@@ -265,20 +279,20 @@ class StepDriver:
         waited = (datetime.now(UTC) - since).total_seconds()
         self.log.warning("%s does not answer (%s); looking again", attempt.type, error)
         if is_expired(error):
-            self._client(fresh=True)
+            with suppress(Exception):  # there may be none yet
+                self.task.backend.renew()
         if waited > (PATIENCE if attempt.phase == "planned" else _limit(error)):
             raise error
         if datetime.now(UTC) < datetime.fromisoformat(attempt.deadline):
             return attempt
         name = attempt.parts[-1].name
-        self._send_stop(attempt)
         text = (
             f"{attempt.type} job {name} could not be looked at since {since:%Y-%m-%d %H:%M:%S} "
-            f"UTC ({error}); it is beyond its maximum run time: stop it if it still runs"
+            f"UTC ({error}) and is beyond its maximum run time{self._send_stop(attempt)}"
         )
         return self._save(attempt.failing("service", text, code_of(error)))
 
-    def _ports(self, *, resumed: bool = False) -> steps.Ports:
+    def _ports(self, *, first: bool = False) -> steps.Ports:
         task = self.task
 
         def request(name: str, token: str) -> Mapping[str, Any]:
@@ -309,8 +323,16 @@ class StepDriver:
             outputs=outputs,
             stop_asked=self._stop_asked,
             seen=self._seen,
-            resumed=resumed,
+            missing_for=self._missing_for,
+            first=first,
         )
+
+    def _missing_for(self, found: bool) -> timedelta:
+        """For how long this worker has not found the job: what is not there may be late only."""
+        present = time.monotonic()
+        since = present if self._missing_since is None else self._missing_since
+        self._missing_since = None if found else since
+        return timedelta(seconds=present - since)
 
     def _client(self, *, fresh: bool = False) -> Any:
         if fresh:
@@ -388,34 +410,46 @@ class StepDriver:
         if self._patiently(lambda: task.records.stop_requested(task.execution.id)):
             raise ExecutionStopped
 
-    def _cut_off(self, limit: BaseException) -> None:
+    def _cut_off(self, limit: BaseException) -> Attempt | None:
         """The engine interrupts the step: its job is stopped, and the record says by what.
 
-        Raises StepStopped for a time limit, which the engine must not take for a lost worker.
+        Gives the attempt if it had succeeded by then. Raises StepStopped for a time limit, which
+        the engine must not take for a lost worker.
         """
         attempt = self.attempt
         if attempt is None or attempt.end is not None or attempt.phase == "stopping":
-            return
-        self._send_stop(attempt)
+            return None
+        told = self._send_stop(attempt)
         what = f"{type(limit).__name__}: {limit}".rstrip(": ")
-        if "timeout" in type(limit).__name__.lower():
-            text = f"stopped by the time limit of its task ({what})"
-            self._save(attempt.failing("time-limit", text, state="Stopped"))
+        timed_out = "timeout" in type(limit).__name__.lower()
+        why = "stopped by the time limit of its task" if timed_out else "interrupted"
+        text = f"{why} ({what})"
+        if "could not" in told:
+            text += told
+        kind: FailureKind = "time-limit" if timed_out else "stopped"
+        saved = self._save(attempt.failing(kind, text, state="Stopped"))
+        if saved.state == "Succeeded":
+            return saved
+        if timed_out:
             raise StepStopped(text, kind="time-limit") from limit
-        self._save(attempt.failing("stopped", f"interrupted ({what})", state="Stopped"))
+        return None
 
     def _stop_behind(self) -> None:
-        """Stops the job while the driver is held up in a call."""
-        until = time.monotonic() + _BUSY
-        while time.monotonic() < until:
-            began = self._at_work
-            if began is None or self.attempt is None or self.attempt.phase != "created":
+        """Stops the job while the driver is held up in a call, which may be the one that makes it.
+
+        Looks again until that call has returned: its job may be there only then.
+        """
+        while (began := self._at_work) is not None:
+            attempt = self.attempt
+            if attempt is None or attempt.phase not in ("planned", "created"):
                 return
+            if time.monotonic() > began + _BUSY and attempt.parts:
+                with suppress(Exception):
+                    ports = self._ports()
+                    if ports.find(attempt.parts[-1].name) is not None:
+                        steps.stop(attempt, ports)
+                        return
             time.sleep(_SLICE)
-        attempt = self.attempt
-        if attempt is not None and attempt.phase == "created":
-            with suppress(Exception):
-                steps.stop(attempt, self._ports())
 
     def _save(self, attempt: Attempt) -> Attempt:
         saved = self._patiently(lambda: self.task.records.save(attempt))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from sagebridge_operators.lifecycle.file_locks import hold
-from sagebridge_operators.lifecycle.outages import TRANSIENT, code_of
+from sagebridge_operators.lifecycle.outages import TRANSIENT, code_of, is_outage
 from sagebridge_operators.run_errors import ExecutionRecordsError, RecordsUnreachable
 
 _CONFLICTS = frozenset(
@@ -213,27 +213,40 @@ class Bucket:
         from botocore.exceptions import ClientError
 
         content = json.dumps(body, indent=1).encode()
+        with self._answering(key):
+            try:
+                self.client().put_object(**self._address(key), Body=content, **condition)
+            except ClientError as error:
+                if condition and code_of(error) in _CONFLICTS:
+                    raise Conflict(key) from None
+                raise
+
+    @contextmanager
+    def _answering(self, key: str) -> Iterator[None]:
+        """Raises RecordsUnreachable for an error that is no answer, as a folder's are."""
         try:
-            self.client().put_object(**self._address(key), Body=content, **condition)
-        except ClientError as error:
-            if condition and code_of(error) in _CONFLICTS:
-                raise Conflict(key) from None
+            yield
+        except Exception as error:
+            if is_outage(error):
+                raise RecordsUnreachable(key, self.location, str(error)) from error
             raise
 
     def read(self, key: str) -> Stored | None:
-        client = self.client()
-        try:
-            found = client.get_object(**self._address(key))
-            return Stored(dict(json.loads(found["Body"].read())), found["ETag"])
-        except client.exceptions.NoSuchKey:
-            return None
+        with self._answering(key):
+            client = self.client()
+            try:
+                found = client.get_object(**self._address(key))
+                return Stored(dict(json.loads(found["Body"].read())), found["ETag"])
+            except client.exceptions.NoSuchKey:
+                return None
 
     def keys(self, prefix: str) -> Iterator[str]:
         address = self._address("")
         below = f"{address['Key']}/" if address["Key"] else ""
-        pages = self.client().get_paginator("list_objects_v2")
-        for page in pages.paginate(Bucket=address["Bucket"], Prefix=f"{below}{prefix}"):
-            yield from (item["Key"].removeprefix(below) for item in page.get("Contents", ()))
+        with self._answering(prefix):
+            pages = self.client().get_paginator("list_objects_v2")
+            for page in pages.paginate(Bucket=address["Bucket"], Prefix=f"{below}{prefix}"):
+                yield from (item["Key"].removeprefix(below) for item in page.get("Contents", ()))
 
     def remove(self, key: str) -> None:
         self.client().delete_object(**self._address(key))

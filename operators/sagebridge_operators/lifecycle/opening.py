@@ -5,15 +5,17 @@ No other module writes the record of an execution.
 | record of the step and index | the engine starts | decision |
 |---|---|---|
 | none | a first try | a new attempt |
-| of an earlier generation | a cleared task, a retried flow run | the next generation |
+| of another generation | a later try: a cleared task, a retried flow run | the next generation |
 | planned, created or stopping | a try after a lost worker | the same attempt |
-| ended | a try after a lost worker | keep: the same result |
-| of a later generation | a worker that was thought lost | refused |
+| stopped with its worker, or swept | a later try | the next number |
+| ended otherwise | a try after a lost worker | keep: the same result |
+| of a later try | a worker that was thought lost | refused |
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -37,9 +39,9 @@ def open_execution(
     if there is None:
         records.describe(execution, definition())
         day, _, time = str(body["started"]).partition("T")
-        records.objects.put(f"{DAYS}{day}/{time[:8].replace(':', '')}-{execution}.json", {})
         try:
             records.objects.create(_key(execution), body)
+            records.objects.put(f"{DAYS}{day}/{time[:8].replace(':', '')}-{execution}.json", {})
             return dict(body)
         except Conflict:
             there = records.execution(execution) or {}
@@ -70,24 +72,47 @@ def decide(records: ExecutionRecords, wanted: Attempt) -> tuple[Attempt, bool]:
     """The attempt that a worker goes on with, and whether another worker had begun it.
 
     ``wanted`` is the attempt as the engine asks for it, without number, phase or job. Raises
-    :class:`Superseded` for a worker of an earlier generation than is recorded.
+    :class:`Superseded` for a worker of an earlier try than is recorded.
     """
-    found = [
-        one for one in records.current(wanted.execution, wanted.step) if one.index == wanted.index
-    ]
-    if not found or found[0].generation < wanted.generation:
+    known = records.attempts(wanted.execution, wanted.step, wanted.index)
+    if not known:
         return wanted, False
-    (there,) = found
-    if there.generation > wanted.generation:
-        raise Superseded(there.step, there.state)
+    there = max(known, key=lambda one: one.order)
+    numbers = [one.number for one in known if one.generation == wanted.generation]
+    following = replace(wanted, number=max(numbers, default=-1) + 1)
+    if there.generation != wanted.generation:
+        if there.order > wanted.order:
+            raise Superseded(there.step, there.state)
+        return following, False
+    if _was_stopped_alone(there) and not records.stop_requested(wanted.execution):
+        return following, False
     return there, True
 
 
+def _was_stopped_alone(attempt: Attempt) -> bool:
+    """Whether a job was stopped since its worker was, as when a running task is cleared.
+
+    Airflow clears a running task by killing its worker, and does not count that as a clear.
+    """
+    if attempt.end is None:
+        return attempt.phase == "stopping"
+    failure = attempt.end.failure
+    kinds = ("stopped", "lost-worker")
+    return attempt.end.state == "Stopped" and failure is not None and failure.kind in kinds
+
+
 def first_attempt(
-    execution: str, step: str, type_: str, *, generation: int = 0, index: tuple[int, ...] = ()
+    execution: str,
+    step: str,
+    type_: str,
+    *,
+    generation: int = 0,
+    index: tuple[int, ...] = (),
+    engine_try: int = 0,
 ) -> Attempt:
     """The attempt that an engine asks for."""
-    return Attempt(execution, step, type_, now(), index=index, generation=generation)
+    more = {"index": index, "generation": generation, "engine_try": engine_try}
+    return Attempt(execution, step, type_, now(), **more)  # type: ignore[arg-type]
 
 
 def _key(execution: str) -> str:

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import errno
+import time
+from collections.abc import Callable
+from typing import TypeVar
 
 from sagebridge_operators.run_errors import RecordsUnreachable
 
 THROTTLED = frozenset(
     (
+        "BandwidthLimitExceeded",
+        "PriorRequestNotComplete",
+        "ProvisionedThroughputExceededException",
         "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "RequestTimeout",
+        "RequestTimeoutException",
         "SlowDown",
         "Throttling",
         "ThrottlingException",
@@ -16,7 +26,9 @@ THROTTLED = frozenset(
         "TooManyRequestsException",
     )
 )
-"""Error codes that are no verdict on a request, though AWS answers them with HTTP 400."""
+"""Error codes that are no verdict on a request, though AWS answers them with HTTP 400: those that
+botocore's standard retry mode repeats, without LimitExceededException, which may be a quota.
+"""
 EXPIRED = frozenset(
     (
         "ExpiredToken",
@@ -50,6 +62,20 @@ TRANSIENT = frozenset(
     )
 )
 """Faults of a file system that may pass, as those of a network file system do."""
+
+T = TypeVar("T")
+
+
+def patiently(call: Callable[[], T], seconds: float, pause: float = 2.0) -> T:
+    """What a call gives, repeated for that many seconds while the service does not answer."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            return call()
+        except Exception as error:
+            if not is_outage(error) or time.monotonic() > until:
+                raise
+        time.sleep(pause)
 
 
 def is_outage(error: BaseException) -> bool:

@@ -106,21 +106,27 @@ class ExecutionRecords:
         stored = self.objects.read(key)
         return None if stored is None else stored.body
 
-    def attempts(self, execution: str, step: str | None = None) -> list[Attempt]:
-        """All attempts of an execution or of one of its steps. Raises :class:`OlderRecord`."""
+    def attempts(
+        self, execution: str, step: str | None = None, index: tuple[int, ...] | None = None
+    ) -> list[Attempt]:
+        """All attempts of an execution, of a step or of one index. Raises :class:`OlderRecord`."""
         below = f"{execution}/steps/"
         found = []
         for key in self.objects.keys(below if step is None else f"{below}{_quoted(step)}/"):
             if "/" not in key.removeprefix(below):
                 raise OlderRecord(f"execution {execution}")
+            if index is not None and key.rpartition("/")[2].split(".")[1] != _index_text(index):
+                continue
             if (body := self._body(key)) is not None:
                 found.append(Attempt.of(body))
         return found
 
-    def current(self, execution: str, step: str | None = None) -> list[Attempt]:
+    def current(
+        self, execution: str, step: str | None = None, index: tuple[int, ...] | None = None
+    ) -> list[Attempt]:
         """The latest attempt of each step and index."""
         latest: dict[tuple[str, tuple[int, ...]], Attempt] = {}
-        for one in sorted(self.attempts(execution, step), key=lambda one: one.order):
+        for one in sorted(self.attempts(execution, step, index), key=lambda one: one.order):
             latest[one.step, one.index] = one
         return list(latest.values())
 
@@ -155,14 +161,16 @@ def by_step(attempts: Iterable[Attempt]) -> dict[str, Attempt]:
 
 
 def _key(attempt: Attempt) -> str:
-    index = "-".join(map(str, attempt.index)) or "_"
-    name = f"{attempt.generation}.{index}.{attempt.number}"
+    name = f"{attempt.generation}.{_index_text(attempt.index)}.{attempt.number}"
     return f"{_folder(attempt.execution, attempt.step)}/{name}.json"
 
 
 def _lock_key(attempt: Attempt) -> str:
-    index = "-".join(map(str, attempt.index)) or "_"
-    return f"{_folder(attempt.execution, attempt.step)}/{index}.worker"
+    return f"{_folder(attempt.execution, attempt.step)}/{_index_text(attempt.index)}.worker"
+
+
+def _index_text(index: tuple[int, ...]) -> str:
+    return "-".join(map(str, index)) or "_"
 
 
 def _folder(execution: str, step: str) -> str:

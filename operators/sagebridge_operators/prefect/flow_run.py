@@ -19,14 +19,16 @@ from prefect.utilities.annotations import allow_failure
 
 from sagebridge.authoring.flow_signature import live_arguments
 from sagebridge.authoring.pipeline_builder import CURRENT, PipelineBuilder
-from sagebridge.errors import FlowError, ParameterError, UsageError
+from sagebridge.errors import SagebridgeError, UsageError
 from sagebridge.model.parameters import coerce
 from sagebridge.model.pipeline import Pipeline, walk
 from sagebridge_operators.backends import resumed
 from sagebridge_operators.lifecycle.attempt import Attempt
+from sagebridge_operators.lifecycle.drive import PATIENCE as OUTAGE
 from sagebridge_operators.lifecycle.drive import StepDriver, StepTask
 from sagebridge_operators.lifecycle.ending import INTERRUPTED, PATIENCE, Ending
 from sagebridge_operators.lifecycle.execution import Execution, execution_id
+from sagebridge_operators.lifecycle.outages import patiently
 from sagebridge_operators.lifecycle.outputs import references_to
 from sagebridge_operators.lifecycle.step_states import Status, states, verdict
 from sagebridge_operators.prefect import artifacts, final_state, step_tasks
@@ -85,7 +87,7 @@ class FlowRun(PipelineBuilder):
         """Runs what is left, and says what the flow has to return."""
         try:
             self._run()
-        except (FlowError, ParameterError) as refused:
+        except SagebridgeError as refused:
             self.log.error(str(refused))  # noqa: TRY400 - a user's mistake
             return self._return(Failed(message=str(refused), data=refused))
         return self._return(self._end())
@@ -181,6 +183,7 @@ class FlowRun(PipelineBuilder):
             upstream=self._outputs,
             function=self.functions.get(name),
             references=references_to(name, self._pipeline.steps),
+            engine_try=self._run_info.run_count,
             generation=scene.generation(name),
             role=self._settings(name).get("role_arn"),
             on_job=partial(artifacts.link_job, step, backend),
@@ -220,8 +223,10 @@ class FlowRun(PipelineBuilder):
             experiment_config=pipeline.experiment_config,
         )
         settings = {step.name: described(self._settings(step.name)) for step in walk(pipeline)}
-        return OpenedExecution(
-            execution, self._settings(None), settings, again=info.run_count > 1, resumed=resumed()
+        again, defaults = info.run_count > 1, self._settings(None)
+        return patiently(
+            lambda: OpenedExecution(execution, defaults, settings, again=again, resumed=resumed()),
+            OUTAGE,
         )
 
     def _status(self) -> Status:

@@ -15,7 +15,7 @@ from prefect.tasks import Task
 from sagebridge.errors import SagebridgeError
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.drive import StepDriver
-from sagebridge_operators.run_errors import StepFailed, StepStopped
+from sagebridge_operators.run_errors import RecordsUnreachable, StepFailed, StepStopped
 
 _TRIES = 3
 _SECONDS_BETWEEN = 10.0
@@ -44,11 +44,12 @@ def run(driver: StepDriver) -> Any:
             left -= 1
             try:
                 return driver.run()
-            except SagebridgeError as verdict:
-                log.error(str(verdict))  # noqa: TRY400 - no fault of the code
-                name = "Stopped" if isinstance(verdict, StepStopped) else "Failed"
-                return Failed(name=name, message=str(verdict), data=verdict)
-            except Exception:
+            except Exception as error:
+                verdict = not isinstance(error, RecordsUnreachable)
+                if isinstance(error, SagebridgeError) and verdict:
+                    log.error(str(error))  # noqa: TRY400 - no fault of the code
+                    name = "Stopped" if isinstance(error, StepStopped) else "Failed"
+                    return Failed(name=name, message=str(error), data=error)
                 if not left:
                     raise
                 log.warning("trying again in %s s", _SECONDS_BETWEEN)

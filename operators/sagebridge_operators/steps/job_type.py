@@ -77,7 +77,7 @@ class JobType:
         try:
             getattr(client, self.create)(**request)
         except ClientError as error:
-            if self.find(client, name) is None:
+            if not _exists_already(error) and self.find(client, name) is None:
                 raise error from None
         return name
 
@@ -120,6 +120,13 @@ class JobType:
                 return
             if self.state(found) == "Executing":
                 raise error from None
+
+
+def _exists_already(error: Any) -> bool:
+    """Whether a botocore ClientError says that the name is taken; descriptions may lag behind."""
+    details = error.response.get("Error", {})
+    text = str(details.get("Message", "")).lower()
+    return details.get("Code") == "ResourceInUse" or "already exist" in text
 
 
 def is_not_found(error: Any) -> bool:
