@@ -1,8 +1,8 @@
 """How an attempt of a job goes on, one call of the service at a time.
 
 Every function may be repeated: a worker that was lost left a record and perhaps a job, and both
-are found again. None of them waits, and none needs a worker: whoever drives an attempt decides
-when to look again, and what to do about a service that does not answer.
+are found again. None of them waits, and none needs a worker: the caller decides when to look again,
+and what to do about a service that does not answer.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """``started`` and ``deadline`` are ISO 8601 times in UTC; an empty deadline is none.
+    """``started`` and ``deadline`` are ISO 8601 times in UTC; ``deadline`` may be empty.
 
     ``index`` holds the indexes of mapped tasks, outermost first; ``engine_try`` is the try of the
     engine that began the attempt, which only grows.

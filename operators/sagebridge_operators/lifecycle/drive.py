@@ -205,7 +205,7 @@ class StepDriver:
         else:  # such as records that cannot be kept: the job would be left running
             text = f"{refused}{self._send_stop(attempt)}"
             ended = attempt.failing("service", text, type(refused).__name__)
-        with suppress(ExecutionRecordsError):  # what is raised says so already
+        with suppress(ExecutionRecordsError):  # the error that is raised has it already
             self._save(ended)
 
     def _send_stop(self, attempt: Attempt) -> str:
@@ -218,7 +218,8 @@ class StepDriver:
         try:
             job_type.request_stop(self._client(), name)
         except Exception as refused:  # noqa: BLE001 - told, and what led here is raised
-            return f"; {attempt.type} job {name} could not be stopped ({refused}): look at it"
+            made = "" if attempt.job else "may have been made and "
+            return f"; {attempt.type} job {name} {made}could not be stopped ({refused}): look at it"
         return f"; a stop was sent to {attempt.type} job {name}" if attempt.job else ""
 
     # Jobs

@@ -32,7 +32,7 @@ from sagebridge_operators.steps import JOB_TYPES
 PATIENCE = 60.0
 """Seconds in which jobs are expected to have stopped; local ones are killed after 30."""
 INTERRUPTED = "the flow run was interrupted"
-"""All that a flow's own process knows of what ends it; whoever knows more overwrites it."""
+"""All that a flow's own process knows of what ends it; a caller that knows more overwrites it."""
 
 _BEFORE_ITS_JOB = frozenset(("service", "time-limit", "lost-worker", "stopped"))
 _WORKER_ANSWERS = 15.0
@@ -124,11 +124,11 @@ class Ending:
         self._write_end(status, reason)
 
     def lost(self, lost_for: timedelta) -> list[Attempt]:
-        """Attempts that nobody goes on with, though their jobs may run.
+        """Attempts that no engine goes on with, though their jobs may run.
 
         Those are attempts of an execution that has ended, attempts that no worker has been at for
-        that long, attempts that nobody is known to be at beyond the maximum run time of their job,
-        and attempts that were given up while their job ran. None that a worker is at is lost.
+        that long, attempts beyond the maximum run time of their job, and attempts that were given
+        up while their job ran. None that a worker is known to be at is lost.
         """
         ended, present = self.records.end(self.execution) is not None, datetime.now(UTC)
 

@@ -60,7 +60,7 @@ class OpenedExecution:
             "settings": {name: dict(one) for name, one in settings.items()},
         }
         begun = open_execution(self.records, execution.id, body, dict)
-        # Whoever started the flow run could not know the settings of its steps.
+        # The command that started the flow run could not know the settings of its steps.
         complete_execution(self.records, execution.id, body)
         self.execution = replace(execution, started=started(begun))
 
