@@ -29,7 +29,7 @@ from sagebridge_operators.airflow import (
 from sagebridge_operators.airflow.task_runtime import STARTED, first_start, prepare
 from sagebridge_operators.lifecycle.objects import Folder, Stored
 from sagebridge_operators.lifecycle.records import ExecutionRecords
-from sagebridge_operators.run_errors import RecordsUnreachable, StartUnknown
+from sagebridge_operators.run_errors import RecordsUnreachable, StartUnknown, StepStopped
 from tests.dagtest import Played, migrated, new_id, play
 from tests.fakes import FakeBackend, FakeSageMaker, Plan, raises
 from tests.faulty_aws.server import FaultyAws
@@ -293,6 +293,34 @@ def test_retries_that_are_edited_while_the_task_runs_start_no_second_job(
     assert len(aws.called("create_training_job")) == 1
     (attempt,) = played.records.attempts(played.execution)
     assert (attempt.state, attempt.number) == ("Succeeded", 0)
+
+
+def test_a_running_task_that_is_cleared_gets_a_new_job_in_its_execution(
+    backend: FakeBackend,
+) -> None:
+    """Airflow ends its worker, and counts a further try but no clear of the task."""
+    aws, run = backend.sagemaker, Run()
+    aws.plans["Train"] = Plan(("InProgress",), ("Stopped",))
+    dag = build(Pipeline((model("A"), training("Train"))), dag_id="same")
+    before = work(dag, "A", run)
+    context: Any = {"dag_run": run, "ti": Instance(run, "Train"), "params": {}}
+    task = dag.get_task("Train")
+    assert isinstance(task, StepOperator)
+    driver = prepare(task, context)
+    kill = lambda: setattr(driver, "killed", True)  # noqa: E731
+    aws.before["describe_training_job"] = [lambda: None, lambda: None, kill]
+    with pytest.raises(StepStopped):
+        driver.run()
+
+    run.clear("Train")
+    aws.plans["Train"] = Plan()
+    assert work(dag, "Train", run, try_number=2) == before
+    first, second = aws.called("create_training_job")
+    assert first["TrainingJobName"] != second["TrainingJobName"]
+    assert len(aws.called("stop_training_job")) == 1
+    records = ExecutionRecords(Folder(Path(os.environ["SAGEBRIDGE_RECORDS"])))
+    assert (records.execution(before) or {})["started"] == AT.isoformat()
+    assert records.steps(before)["Train"].state == "Succeeded"
 
 
 def arguments(number: int) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from sagebridge_operators.launch.prefect_engine import PREFECT, PrefectServer
 
 collect_ignore_glob = [] if find_spec("prefect") else ["test_*.py"]
 POOL = "sagebridge"
+WORKER = (*PREFECT, "worker", "start", "--pool", POOL, "--type", "process")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +86,7 @@ def api(server: PrefectServer) -> Iterator[httpx.Client]:
 @pytest.fixture(scope="session")
 def worker(server: PrefectServer) -> None:
     """Takes the runs of the pool that deploy makes when it is not told another."""
-    command = (*PREFECT, "worker", "start", "--pool", POOL, "--type", "process")
-    server.add("worker", command)
+    server.add("worker", WORKER)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 
 import httpx
@@ -14,7 +15,7 @@ from sagebridge.model.pipeline import Pipeline, Step
 from sagebridge_operators.launch.prefect_engine import PrefectServer
 from sagebridge_operators.lifecycle.execution import execution_id
 from tests.attempts import job_of
-from tests.deploy.conftest import Project
+from tests.deploy.conftest import WORKER, Project
 from tests.deploy.test_runs import Deployed, flow_process, processes, wait_for
 from tests.shapes import ROLE
 
@@ -90,3 +91,34 @@ def test_a_run_whose_process_is_killed_leaves_no_job(napper: Deployed) -> None:
     end = {"status": "Stopped", "reason": "the flow run has crashed"}
     execution = execution_id("prefect", "napper", run)
     wait_for(lambda: end.items() <= (napper.records.end(execution) or {}).items())
+
+
+@pytest.fixture
+def next_worker(server: PrefectServer) -> Iterator[None]:
+    """Takes the place of a worker that a test kills."""
+    yield
+    server.add("next-worker", WORKER)
+
+
+@pytest.mark.usefixtures("next_worker")
+def test_the_job_of_a_run_whose_worker_was_killed_too_is_swept(napper: Deployed) -> None:
+    """No process is left to call the flow's hooks, so that cancelling the run stops nothing."""
+    run = napper.started(Seconds="600")
+    wait_for(partial(napping, napper, run))
+    flow = flow_process(run)
+    for process in processes(" ".join(WORKER[1:])):
+        process.kill()
+    if flow.is_running():
+        flow.kill()
+    wait_for(lambda: not is_alive(run))
+    body = {"state": {"type": "CANCELLING"}}
+    assert napper.api.post(f"flow_runs/{run}/set_state", json=body).is_success
+    job = job_of(napper.steps(run)["Nap"]).name
+    assert processes(job)
+
+    sweep = ("executions", "sweep", "--lost-for", "0", "--workdir", "work")
+    done = napper.project.run("-m", "sagebridge.cli", *sweep)
+
+    assert f"Nap {job} Stopped" in done.stdout
+    assert napper.steps(run)["Nap"].state == "Stopped"
+    assert not processes(job)

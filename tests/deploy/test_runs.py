@@ -52,7 +52,7 @@ class Deployed:
     """A deployment of a project, its runs and what they leave."""
 
     def __init__(self, project: Project, flow: str) -> None:
-        self.api, self.flow = project.api, flow
+        self.project, self.api, self.flow = project, project.api, flow
         self.id = project.deployment(flow)["id"]
         self.home = project.folder / "work"
         self.records = ExecutionRecords(Folder(self.home / "executions"))

@@ -181,9 +181,10 @@ def test_skip_and_order(aws: FaultyAws, sagemaker: Any) -> None:
 
 def test_clear(aws: FaultyAws, sagemaker: Any) -> None:
     aws.add_faults(FaultRule(fault="throttle"))
-    client_error(lambda: create(sagemaker, "Training", "a"))
+    assert client_error(lambda: create(sagemaker, "Training", "a"))[0] == "ThrottlingException"
     aws.clear_faults()
     create(sagemaker, "Training", "a")
+    assert describe(sagemaker, "Training", "a")["TrainingJobName"] == "a"
 
 
 def test_wrong_rules() -> None:
