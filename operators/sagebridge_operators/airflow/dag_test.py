@@ -1,4 +1,4 @@
-"""Runs of ``dag.test``, which start when their process says so.
+"""Runs of ``dag.test``, whose process chooses their start.
 
 ``dag.test`` deletes the run of the same date and makes it anew, and gives it its logical date as
 its start date, so that two such runs look the same. All its tasks run in one process.

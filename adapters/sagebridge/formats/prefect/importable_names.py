@@ -1,4 +1,4 @@
-"""What a flow file may import of ours, and what it means to the reader of its source."""
+"""What a flow file may import from sagebridge, and what it means to the reader of its source."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Module:
 
 
 def words(builder: PipelineBuilder, source: str) -> dict[str, Any]:
-    """What a flow file may import of ours, with step functions that add to ``builder``."""
+    """What a flow file may import from sagebridge, with step functions that add to ``builder``."""
 
     def function(type_: str) -> Callable[..., StepHandle]:
         return lambda name, **arguments: builder.step(type_, name, **arguments)

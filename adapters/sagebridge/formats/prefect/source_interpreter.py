@@ -301,7 +301,7 @@ class Interpreter:
         if isinstance(function, ast.FunctionDef):
             return self._helper(node, function, positional, named)
         if not callable(function):
-            raise UnsupportedSyntax(node, "a call of something that is no function of ours")
+            raise UnsupportedSyntax(node, "a call of something other than a function of sagebridge")
         try:
             result = function(*positional, **named)
         except NotSelfContained as why:

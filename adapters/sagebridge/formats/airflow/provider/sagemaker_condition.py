@@ -38,9 +38,7 @@ def _condition(task: Task, raw: Any) -> Condition:
             return Not(_condition(task, inner))
         case {"type": "Or", "conditions": list() as several}:
             return Or(tuple(_condition(task, one) for one in several))
-    raise UnreadableTask(
-        f"its condition {shown(raw)} is none that Airflow knows before the DAG runs"
-    )
+    raise UnreadableTask(f"its condition {shown(raw)} is not known before the DAG runs")
 
 
 def _operands(task: Task, *raw: Any) -> list[Value]:
