@@ -31,6 +31,11 @@ class StepType:
         one_of: members of ``Arguments`` of which exactly one is given.
         required_path: members of ``Arguments``, each inside the one before, that must be there.
         refused: members of ``Arguments`` that the service sets itself.
+        requests: the API request that ``Arguments`` (key ``""``) or one of its members holds, as
+            ``service:Operation`` or ``service:Operation/Member``.
+        filled_in: required fields of these requests that the service fills in.
+        outputs: the API responses that references to the step resolve against.
+        synthetic: first keys of references that no response has; the service makes them.
         list_keys: the member that names an item, for each list in the Describe response.
         console_page: the page of its jobs in the SageMaker console.
         results: what ``run`` prints of a step that succeeded: label to path in the Describe
@@ -49,6 +54,10 @@ class StepType:
     one_of: tuple[str, ...] = ()
     required_path: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
+    requests: Mapping[str, str] = field(default_factory=dict)
+    filled_in: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    synthetic: tuple[str, ...] = ()
     list_keys: Mapping[str, str] = field(default_factory=dict)
     console_page: str | None = None
     results: Mapping[str, str] = field(default_factory=dict)
@@ -82,6 +91,10 @@ _ROWS = (
         takes=("CacheConfig", "RetryPolicies", "PropertyFiles"),
         list_keys={"Outputs": "OutputName", "ProcessingInputs": "InputName"},
         console_page="processing-jobs",
+        requests={"": "sagemaker:CreateProcessingJob"},
+        filled_in=("ProcessingJobName",),
+        outputs=("sagemaker:DescribeProcessingJob",),
+        synthetic=("PropertyFiles",),
     ),
     StepType(
         name="Training",
@@ -90,18 +103,31 @@ _ROWS = (
         list_keys={"FinalMetricDataList": "MetricName", "InputDataConfig": "ChannelName"},
         console_page="jobs",
         results={"model artifact": "ModelArtifacts.S3ModelArtifacts"},
+        requests={"": "sagemaker:CreateTrainingJob"},
+        filled_in=("TrainingJobName",),
+        outputs=("sagemaker:DescribeTrainingJob",),
     ),
     StepType(
         name="Tuning",
         summary="A Tuning step: CreateHyperParameterTuningJob.",
         takes=("CacheConfig", "RetryPolicies"),
         one_of=("TrainingJobDefinition", "TrainingJobDefinitions"),
+        requests={"": "sagemaker:CreateHyperParameterTuningJob"},
+        filled_in=("HyperParameterTuningJobName",),
+        outputs=(
+            "sagemaker:DescribeHyperParameterTuningJob",
+            "sagemaker:ListTrainingJobsForHyperParameterTuningJob",
+        ),
     ),
     StepType(
         name="AutoML",
         summary="An AutoML step: CreateAutoMLJob.",
         takes=("CacheConfig", "RetryPolicies"),
         refused=("ModelDeployConfig", "GenerateCandidateDefinitionsOnly"),
+        requests={"": "sagemaker:CreateAutoMLJob"},
+        filled_in=("AutoMLJobName",),
+        outputs=("sagemaker:DescribeAutoMLJob",),
+        synthetic=("BestCandidateProperties",),
     ),
     StepType(
         name="Model",
@@ -110,6 +136,9 @@ _ROWS = (
         takes=("RetryPolicies",),
         console_page="models",
         results={"model": "ModelArn"},
+        requests={"": "sagemaker:CreateModel"},
+        filled_in=("ModelName",),
+        outputs=("sagemaker:DescribeModel",),
     ),
     StepType(
         name="RegisterModel",
@@ -117,6 +146,8 @@ _ROWS = (
         makes="resource",
         takes=("RetryPolicies",),
         results={"model package": "ModelPackageArn", "approval": "ModelApprovalStatus"},
+        requests={"": "sagemaker:CreateModelPackage"},
+        outputs=("sagemaker:DescribeModelPackage",),
     ),
     StepType(
         name="Transform",
@@ -124,6 +155,9 @@ _ROWS = (
         takes=("CacheConfig", "RetryPolicies"),
         console_page="transform-jobs",
         results={"predictions": "TransformOutput.S3OutputPath"},
+        requests={"": "sagemaker:CreateTransformJob"},
+        filled_in=("TransformJobName",),
+        outputs=("sagemaker:DescribeTransformJob",),
     ),
     StepType(
         name="Condition",
@@ -158,6 +192,8 @@ _ROWS = (
         ignored=("SuppliedBaselineStatistics",),
         takes=("CacheConfig", "RetryPolicies"),
         check_types=("DATA_BIAS", "MODEL_BIAS", "MODEL_EXPLAINABILITY"),
+        requests={"": "sagemaker:CreateProcessingJob"},
+        filled_in=("ProcessingJobName",),
     ),
     StepType(
         name="QualityCheck",
@@ -165,6 +201,8 @@ _ROWS = (
         members=_CHECK_MEMBERS,
         takes=("CacheConfig", "RetryPolicies"),
         check_types=("DATA_QUALITY", "MODEL_QUALITY"),
+        requests={"": "sagemaker:CreateProcessingJob"},
+        filled_in=("ProcessingJobName",),
     ),
     StepType(
         name="EMR",
@@ -172,6 +210,10 @@ _ROWS = (
         takes=("CacheConfig", "RetryPolicies"),
         one_of=("ClusterId", "ClusterConfig"),
         required_path=("StepConfig", "HadoopJarStep", "Jar"),
+        requests={"ClusterConfig": "emr:RunJobFlow", "StepConfig": "emr:AddJobFlowSteps/Steps"},
+        filled_in=("Name",),
+        outputs=("emr:DescribeStep/Step",),
+        synthetic=("ClusterId",),
     ),
     StepType(
         name="EMRServerless",
@@ -179,22 +221,36 @@ _ROWS = (
         takes=("CacheConfig", "RetryPolicies"),
         one_of=("ApplicationId", "ApplicationConfig"),
         required_path=("JobConfig",),
+        requests={
+            "ApplicationConfig": "emr-serverless:CreateApplication",
+            "JobConfig": "emr-serverless:StartJobRun",
+        },
+        filled_in=("applicationId", "executionRoleArn"),
     ),
     StepType(
         name="Endpoint",
         summary="An Endpoint step: CreateEndpoint or UpdateEndpoint.",
         makes="resource",
+        requests={"": "sagemaker:CreateEndpoint"},
+        filled_in=("EndpointName",),
+        outputs=("sagemaker:DescribeEndpoint",),
     ),
     StepType(
         name="EndpointConfig",
         summary="An EndpointConfig step: CreateEndpointConfig.",
         makes="resource",
         list_keys={"ProductionVariants": "VariantName"},
+        requests={"": "sagemaker:CreateEndpointConfig"},
+        filled_in=("EndpointConfigName",),
+        outputs=("sagemaker:DescribeEndpointConfig",),
     ),
     StepType(
         name="InferenceComponent",
         summary="An InferenceComponent step: CreateInferenceComponent.",
         makes="resource",
+        requests={"": "sagemaker:CreateInferenceComponent"},
+        filled_in=("InferenceComponentName",),
+        outputs=("sagemaker:DescribeInferenceComponent",),
     ),
     StepType(
         name="Lineage",

@@ -16,6 +16,7 @@ from sagebridge.formats.sagemaker.rules.expression_rules import check_expression
 from sagebridge.formats.sagemaker.rules.policy_rules import check_caches, check_retries
 from sagebridge.formats.sagemaker.rules.reference_rules import check_references
 from sagebridge.formats.sagemaker.rules.request_rules import check_requests
+from sagebridge.formats.sagemaker.rules.shape_rules import check_request_shapes
 from sagebridge.formats.sagemaker.rules.step_rules import check_steps
 
 RULES: tuple[Callable[[Definition], Iterator[Problem]], ...] = (
@@ -23,6 +24,7 @@ RULES: tuple[Callable[[Definition], Iterator[Problem]], ...] = (
     check_parameters,
     check_steps,
     check_requests,
+    check_request_shapes,
     check_retries,
     check_caches,
     check_conditions,

@@ -1,0 +1,76 @@
+"""The shapes of AWS's requests and responses, from the table that tools/request_shapes.py writes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from sagebridge.model.expressions import Index, Key, Member
+
+TABLE = "request_shapes.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiShape:
+    """One shape of botocore's service model, without its documentation.
+
+    Attributes:
+        name: botocore's name, such as ``ResourceConfig``.
+        type: structure, list, map, string, integer, long, float, double, boolean, timestamp or
+            blob.
+        members: for a structure, the shape of each key.
+        required: the keys that must be present.
+        of: the shape of a list's items or a map's values.
+        min: the smallest number, or the shortest length of a string, list or map.
+        max: the largest number, or the greatest length.
+    """
+
+    name: str
+    type: str
+    members: Mapping[str, str] = field(default_factory=dict)
+    required: Sequence[str] = ()
+    of: str = ""
+    enum: Sequence[str] = ()
+    pattern: str = ""
+    min: float | None = None
+    max: float | None = None
+
+
+def operation_shape(operation: str) -> ApiShape | None:
+    """The request or response of ``service:Operation``; None if the table lacks it."""
+    table = _table()
+    name = table["operations"].get(operation)
+    return None if name is None else shape(name)
+
+
+@cache
+def shape(name: str) -> ApiShape:
+    return ApiShape(name.partition(".")[2], **_table()["shapes"][name])
+
+
+def property_shape(root: ApiShape, tokens: Sequence[Member | Key | Index]) -> ApiShape | str:
+    """The shape at a property path of a response, or the first name that it does not have.
+
+    A list is also read by the name of an item, as in ``Outputs['train']``.
+    """
+    here = root
+    for token in tokens:
+        if here.type == "structure":
+            name = token.name if isinstance(token, Member | Key) else str(token)
+            if name not in here.members:
+                return name
+            here = shape(here.members[name])
+        elif here.of:
+            here = shape(here.of)
+        else:
+            return str(token)
+    return here
+
+
+@cache
+def _table() -> dict[str, Any]:
+    return dict(json.loads(files(__package__).joinpath(TABLE).read_text("utf-8")))

@@ -1,0 +1,298 @@
+"""Arguments against the request of the AWS API that the step calls: names, types and limits.
+
+An error is what AWS certainly rejects: a value or reference of the wrong type, a missing key, a
+length or number outside its bounds. A warning is what a newer API may accept: an unknown key, an
+unlisted value, a string that does not match the documented pattern.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from sagebridge.authoring.json_document import kind
+from sagebridge.formats.sagemaker.request_shapes import (
+    ApiShape,
+    operation_shape,
+    property_shape,
+    shape,
+)
+from sagebridge.formats.sagemaker.rules.definition import (
+    Definition,
+    LocatedStep,
+    Problem,
+    either,
+    is_expression,
+    is_number,
+    objects,
+)
+from sagebridge.model.display import did_you_mean, shown
+from sagebridge.model.expressions import Get, Key, Member
+from sagebridge.model.step_types import STEP_TYPES, StepType
+from sagebridge.model.visit import escape
+
+_JSON_TYPES = {
+    "string": "string",
+    "integer": "integer",
+    "long": "integer",
+    "float": "number",
+    "double": "number",
+    "boolean": "boolean",
+    "structure": "object",
+    "map": "object",
+    "list": "array",
+}
+"""JSON's type of each of botocore's. A timestamp or blob has more than one and is not checked."""
+_DECLARED = {"String": "string", "Integer": "integer", "Float": "number", "Boolean": "boolean"}
+_LISTED = 8
+"""An enumeration of at most this many values is listed whole in a message."""
+_ROLE = "RoleArn"
+"""Required by the API; a step without it runs with the role of the pipeline."""
+_OPTIONAL_IN_SCHEMA = frozenset((("AsyncInferenceConfig", "OutputConfig"),))
+"""Keys that the API requires and AWS's published schema of definitions makes optional."""
+
+
+def check_request_shapes(definition: Definition) -> Iterator[Problem]:
+    for step in definition.steps:
+        yield from _check_properties(definition, step)
+        row = _request_row(step)
+        if row is None or not isinstance(step.raw.get("Arguments"), dict):
+            continue
+        check = _Request(definition, step, row)
+        for member, operation in row.requests.items():
+            request = operation_shape(operation)
+            value = step.arguments.get(member) if member else step.arguments
+            if request is not None and value is not None:
+                pointer = step.at("Arguments", member) if member else step.at("Arguments")
+                yield from check.value(value, request, pointer, member)
+
+
+def _request_row(step: LocatedStep) -> StepType | None:
+    """The row of a step's request. AWS's published schema gives an EndpointConfig Type Endpoint."""
+    is_config = step.type == "Endpoint" and "ProductionVariants" in step.arguments
+    return STEP_TYPES.get("EndpointConfig" if is_config else step.type)
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    definition: Definition
+    step: LocatedStep
+    row: StepType
+
+    def value(self, value: Any, wanted: ApiShape, pointer: str, path: str) -> Iterator[Problem]:
+        """The problems of a value; ``path`` is where it is in the arguments, as messages show it."""
+        expected = _JSON_TYPES.get(wanted.type)
+        if value is None or expected is None:
+            return
+        if is_expression(value):
+            yield from self._reference(value, expected, pointer, path)
+        elif not _fits(_json_type(value), expected):
+            yield self._problem(
+                "wrong-type", pointer, path, f"is {kind(value)} ({_article(expected)} expected)"
+            )
+        elif expected == "object":
+            inner = self._structure if wanted.type == "structure" else self._map
+            yield from inner(value, wanted, pointer, path)
+        else:
+            yield from self._limits(value, wanted, pointer, path)
+            if expected == "array":
+                for position, item in enumerate(value):
+                    here = f"{pointer}/{position}"
+                    yield from self.value(item, shape(wanted.of), here, f"{path}[{position}]")
+
+    def _structure(
+        self, value: Mapping[str, Any], wanted: ApiShape, pointer: str, path: str
+    ) -> Iterator[Problem]:
+        for name in wanted.required:
+            filled_in = self.row.filled_in if self._is_request(path) else ()
+            if name not in value and name != _ROLE and name not in filled_in:
+                yield Problem(
+                    "missing-member",
+                    pointer,
+                    f"{self._where(path)} has no {name}, which AWS requires",
+                    "warning" if (path, name) in _OPTIONAL_IN_SCHEMA else "error",
+                )
+        for name, item in value.items():
+            here, inside = f"{pointer}/{escape(name)}", f"{path}.{name}" if path else name
+            if name in wanted.members:
+                yield from self.value(item, shape(wanted.members[name]), here, inside)
+            elif not (self._is_request(path) and name in self.row.refused):
+                yield Problem(
+                    "unknown-member",
+                    here,
+                    f"{self._where(path)} has {shown(name)}, which {wanted.name} does not have"
+                    f"{did_you_mean(name, wanted.members)}",
+                    "warning",
+                )
+
+    def _map(
+        self, value: Mapping[str, Any], wanted: ApiShape, pointer: str, path: str
+    ) -> Iterator[Problem]:
+        yield from self._limits(value, wanted, pointer, path)
+        for name, item in value.items():
+            here = f"{pointer}/{escape(name)}"
+            yield from self.value(item, shape(wanted.of), here, f"{path}[{shown(name)}]")
+
+    def _reference(
+        self, value: Mapping[str, Any], expected: str, pointer: str, path: str
+    ) -> Iterator[Problem]:
+        found = _result_type(self.definition, value)
+        if found is None or _fits(found.json_type, expected):
+            return
+        message = f"is {found.what}, {_article(found.json_type)} ({_article(expected)} expected)"
+        if expected == "string" and found.json_type in ("integer", "number", "boolean"):
+            # SDK 3 writes such references itself, and what AWS does with them is not documented.
+            message += "; Std:Join makes a string of it"
+            yield self._problem("wrong-type", pointer, path, message, "warning")
+        else:
+            yield self._problem("wrong-type", pointer, path, message)
+
+    def _limits(self, value: Any, wanted: ApiShape, pointer: str, path: str) -> Iterator[Problem]:
+        if isinstance(value, bool):
+            return
+        size = value if is_number(value) else len(value)
+        what = f"is {size}" if is_number(value) else f"has {_length(value)}"
+        if wanted.min is not None and size < wanted.min:
+            message = f"{what} (at least {wanted.min} expected)"
+            yield self._problem("out-of-bounds", pointer, path, message)
+        if wanted.max is not None and size > wanted.max:
+            message = f"{what} (at most {wanted.max} expected)"
+            yield self._problem("out-of-bounds", pointer, path, message)
+        if wanted.enum and value not in wanted.enum:
+            few = len(wanted.enum) <= _LISTED
+            listed = f" ({either(wanted.enum)} expected)" if few else ""
+            hint = did_you_mean(value, wanted.enum) or listed
+            yield self._problem(
+                "unknown-value", pointer, path, f"is {shown(value)}{hint}", "warning"
+            )
+        elif wanted.pattern and isinstance(value, str) and not _matches(wanted.pattern, value):
+            message = f"is {shown(value)}, which does not match {wanted.pattern}"
+            yield self._problem("pattern", pointer, path, message, "warning")
+
+    def _problem(
+        self, code: str, pointer: str, path: str, message: str, severity: Any = "error"
+    ) -> Problem:
+        return Problem(code, pointer, f"{self._where(path)} {message}", severity)
+
+    def _where(self, path: str) -> str:
+        return f"{path} of step {self.step.label}" if path else f"step {self.step.label}"
+
+    def _is_request(self, path: str) -> bool:
+        """Whether a path is that of a whole request."""
+        return path in self.row.requests
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """What an expression gives: its JSON type, and the words for it."""
+
+    json_type: str
+    what: str
+
+
+def _result_type(definition: Definition, value: Mapping[str, Any]) -> _Result | None:
+    """The type that an expression resolves to, None if it is only known at run time."""
+    if "Std:Join" in value:
+        return _Result("string", "the result of Std:Join")
+    text = value.get("Get")
+    get = Get.parse(text) if isinstance(text, str) else None
+    if get is None:
+        return None
+    if get.root == "Parameters":
+        parameter = definition.parameters.get(get.name)
+        declared = _DECLARED.get((parameter or {"Type": None}).get("Type", "String") or "")
+        return None if declared is None else _Result(declared, f"the parameter {get.name}")
+    if get.root != "Steps":
+        return None
+    found = _property_type(definition, get)
+    return None if found is None else _Result(found, get.text)
+
+
+def _property_type(definition: Definition, get: Get) -> str | None:
+    step = definition.by_name.get(get.name)
+    row = STEP_TYPES.get(step.type) if step else None
+    if step is None or row is None:
+        return None
+    match get.tokens[1:]:
+        case (Member("OutputParameters"), Key(name)):
+            for _, raw in objects(step.raw.get("OutputParameters"), ""):
+                if raw.get("OutputName") == name:
+                    return _DECLARED.get(raw.get("OutputType", "String"))
+            return None
+    for operation in row.outputs:
+        root = operation_shape(operation)
+        found = property_shape(root, get.tokens[1:]) if root else ""
+        if isinstance(found, ApiShape):
+            return _JSON_TYPES.get(found.type)
+    return None
+
+
+def _check_properties(definition: Definition, step: LocatedStep) -> Iterator[Problem]:
+    """References to properties that the response of a step does not have."""
+    for pointer, get in step.references:
+        target = definition.by_name.get(get.name) if get.root == "Steps" else None
+        row = STEP_TYPES.get(target.type) if target else None
+        if row is None or not row.outputs or len(get.tokens) < 2:
+            continue
+        if isinstance(get.tokens[1], Member | Key) and get.tokens[1].name in row.synthetic:
+            continue
+        roots = [root for one in row.outputs if (root := operation_shape(one)) is not None]
+        found = [property_shape(root, get.tokens[1:]) for root in roots]
+        missing = [one for one in found if isinstance(one, str)]
+        if roots and len(missing) == len(found):
+            operation = row.outputs[0].partition(":")[2].partition("/")[0]
+            known = [name for root in roots for name in root.members]
+            yield Problem(
+                "unknown-property",
+                pointer,
+                f"step {step.label} refers to {shown(get.text)}, and {operation} returns no "
+                f"{missing[0]}{did_you_mean(missing[0], known)}",
+                "warning",
+            )
+
+
+def _json_type(value: Any) -> str:
+    match value:
+        case bool():
+            return "boolean"
+        case int():
+            return "integer"
+        case float():
+            return "integer" if value.is_integer() else "number"
+        case str():
+            return "string"
+        case list():
+            return "array"
+    return "object"
+
+
+def _fits(found: str, expected: str) -> bool:
+    return found == expected or (found == "integer" and expected == "number")
+
+
+def _article(json_type: str) -> str:
+    return f"an {json_type}" if json_type[0] in "aio" else f"a {json_type}"
+
+
+def _length(value: Any) -> str:
+    one, many = {str: ("character", "characters"), list: ("item", "items")}.get(
+        type(value), ("entry", "entries")
+    )
+    return f"{len(value)} {one if len(value) == 1 else many}"
+
+
+def _matches(pattern: str, text: str) -> bool:
+    compiled = _compiled(pattern)
+    return compiled is None or compiled.fullmatch(text) is not None
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str] | None:
+    """The pattern; None for one of Java's that Python cannot compile."""
+    try:
+        return re.compile(pattern)
+    except re.error:
+        return None
