@@ -68,7 +68,7 @@ def _text(name: str) -> str:
 
 def _readme(run: str) -> set[str]:
     """The step types of README.md whose column "run" has this value."""
-    row = re.search(rf"^\| (.+) \| yes \| {run} \|$", _text("README.md"), re.MULTILINE)
+    row = re.search(rf"^\| (\w+(?:, \w+)+) \| yes \| {run} \|$", _text("README.md"), re.MULTILINE)
     assert row, f"README.md has no row of step types with run: {run}"
     return set(row[1].split(", "))
 
