@@ -27,7 +27,10 @@ COLUMNS = ("sex", *MEASUREMENTS, "rings")
 
 
 def encode(sex: str, measurements: list[str]) -> list[float]:
-    """Return the features of one animal: ``nan`` if a measurement is missing, 0 if the sex is."""
+    """Return the features of one animal.
+
+    A missing measurement is ``nan``. An unknown sex is 0 in all three columns.
+    """
     numbers = [float(text) if text.strip() else float("nan") for text in measurements]
     return numbers + [float(sex.strip() == one) for one in SEXES]
 

@@ -136,7 +136,7 @@ class Stack:
         kind, *test = self.services[name]["healthcheck"]["test"]
         assert kind == "CMD"
         done = subprocess.run(
-            [self._here(name, str(word)) for word in test],
+            [self._here(name, str(part)) for part in test],
             env=self.environment(name),
             capture_output=True,
             timeout=TIMEOUT,
