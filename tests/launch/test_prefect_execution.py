@@ -50,7 +50,7 @@ class Server:
         del run
         return dict(self.state)
 
-    def wait_again(self, run: str, message: str) -> None:
+    def reset_run(self, run: str, message: str) -> None:
         self.end_run(run, "PENDING", message)
 
     def end_run(self, run: str, type_: str, message: str) -> None:
@@ -67,7 +67,7 @@ def execution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PrefectExecuti
     monkeypatch.setattr(engine_versions, "version", lambda name: "3")
     place = Workdir("local", tmp_path, tmp_path, str(tmp_path / "executions"))
     vars(place)["backend"] = FakeBackend()
-    flow = Flow.written(Pipeline((model("One"), model("Two")), name="p"))
+    flow = Flow.generated(Pipeline((model("One"), model("Two")), name="p"))
     execution = PrefectExecution(flow, {}, place)
     execution._server = Server(tmp_path)  # type: ignore[assignment]
     execution.trigger()
@@ -140,7 +140,7 @@ def test_a_flow_whose_process_is_killed_goes_on_in_another_but_not_for_ever(
     execution: PrefectExecution,
 ) -> None:
     told: list[str] = []
-    execution.tell = told.append
+    execution.report = messages.append
     first = server(execution).added["flow"]
     server(execution).exit_code = 137
 
