@@ -56,7 +56,7 @@ def raises(error: BaseException) -> Callable[[], None]:
         (KeyboardInterrupt(), 130, "\n"),
     ],
 )
-def test_errors_become_a_message_and_an_exit_code(
+def test_error_prints_message_and_sets_exit_code(
     foreign: Callable[[Any], None],
     capsys: pytest.CaptureFixture[str],
     error: BaseException,
@@ -68,21 +68,21 @@ def test_errors_become_a_message_and_an_exit_code(
     assert capsys.readouterr() == ("", message)
 
 
-def test_a_bug_keeps_its_traceback(foreign: Callable[[Any], None]) -> None:
+def test_bug_keeps_traceback(foreign: Callable[[Any], None]) -> None:
     foreign(raises(ZeroDivisionError()))
     with pytest.raises(ZeroDivisionError):
         main(["foreign"])
 
 
 @pytest.mark.parametrize(("result", "code"), [(None, 0), (3, 3)])
-def test_a_command_gives_the_exit_code(
+def test_command_result_is_exit_code(
     foreign: Callable[[Any], None], result: int | None, code: int
 ) -> None:
     foreign(lambda: result)
     assert main(["foreign"]) == code
 
 
-def test_help_lists_the_commands_of_others(
+def test_help_lists_third_party_commands(
     foreign: Callable[[Any], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     foreign(lambda: None)
@@ -90,7 +90,7 @@ def test_help_lists_the_commands_of_others(
     assert re.search(r"foreign +Do it\.", capsys.readouterr().out)
 
 
-def test_a_command_whose_extra_is_missing(
+def test_command_with_missing_extra(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "needs_prefect.py").write_text("import prefect")
@@ -113,14 +113,14 @@ def large(tmp_path: Path) -> Path:
     return file
 
 
-def test_a_reader_that_leaves_ends_it_quietly(large: Path) -> None:
+def test_closed_pipe_ends_quietly(large: Path) -> None:
     command = f'"{sys.executable}" -m sagebridge.cli show "{large}" | head -1'
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
     assert done.stdout == "large  5000 steps, 0 parameters\n"
     assert done.stderr == ""
 
 
-def test_colour_on_a_terminal_only(large: Path) -> None:
+def test_colour_only_on_terminal(large: Path) -> None:
     command = [sys.executable, "-m", "sagebridge.cli", "validate", str(large.with_name("absent"))]
     piped = subprocess.run(command, capture_output=True, check=False)
     assert b"\x1b[" not in piped.stdout

@@ -39,7 +39,7 @@ def fenced(text: str) -> str:
     return f"```\n{text.rstrip()}\n```\n"
 
 
-def test_the_page_is_fresh(pytestconfig: pytest.Config) -> None:
+def test_reference_is_up_to_date(pytestconfig: pytest.Config) -> None:
     if pytestconfig.getoption("--update-golden"):
         FILE.write_text(reference())
     assert FILE.read_text() == reference()

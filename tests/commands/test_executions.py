@@ -90,7 +90,7 @@ def test_list_as_json(records: ExecutionRecords, sagebridge: Call) -> None:
     assert [row["id"] for row in json.loads(out)] == [SECOND, FIRST]
 
 
-def test_an_empty_folder(sagebridge: Call, tmp_path: Path) -> None:
+def test_empty_folder(sagebridge: Call, tmp_path: Path) -> None:
     told = f"no executions in {tmp_path / 'executions'}: --workdir names another working folder\n"
     assert sagebridge("list", "--workdir", str(tmp_path)) == (0, told, "")
     code, _, err = sagebridge("show", "aa", "--workdir", str(tmp_path))
@@ -122,7 +122,7 @@ def test_show_as_json(records: ExecutionRecords, sagebridge: Call) -> None:
 
 
 @pytest.mark.parametrize("text", ["b", "aa11aa11aa11x"])
-def test_an_id_has_to_be_the_start_of_one(
+def test_unknown_id_prefix(
     records: ExecutionRecords, sagebridge: Call, text: str
 ) -> None:
     code, out, err = sagebridge("show", text)
@@ -132,14 +132,14 @@ def test_an_id_has_to_be_the_start_of_one(
     assert SECOND in err
 
 
-def test_a_start_of_two_ids(records: ExecutionRecords, sagebridge: Call) -> None:
+def test_ambiguous_id_prefix(records: ExecutionRecords, sagebridge: Call) -> None:
     code, out, err = sagebridge("show", "aa")
 
     assert (code, out) == (2, "")
     assert f"2 executions have ids that begin with 'aa' ({SECOND}, {FIRST})" in err
 
 
-def test_logs_of_steps_that_have_no_job(records: ExecutionRecords, sagebridge: Call) -> None:
+def test_logs_of_steps_without_jobs(records: ExecutionRecords, sagebridge: Call) -> None:
     records.save(attempt_of(FIRST, "Train", "Training", "Failed", reason="not allowed"))
 
     of_all = sagebridge("logs", FIRST)
@@ -149,7 +149,7 @@ def test_logs_of_steps_that_have_no_job(records: ExecutionRecords, sagebridge: C
     assert of_one == (0, "", "step 'Gate' has no log: a Condition step has no job\n")
 
 
-def test_logs_of_a_step_that_did_not_begin(records: ExecutionRecords, sagebridge: Call) -> None:
+def test_logs_of_step_not_started(records: ExecutionRecords, sagebridge: Call) -> None:
     code, _, err = sagebridge("logs", FIRST, "A")
 
     assert code == 2
@@ -160,7 +160,7 @@ CODE = attempt_of(SECOND, "A", PYTHON)
 
 
 @pytest.mark.parametrize("words", [(), ("A",)])
-def test_the_log_of_code_is_the_engines(
+def test_logs_of_user_code_refer_to_engine(
     records: ExecutionRecords, sagebridge: Call, words: tuple[str, ...]
 ) -> None:
     records.save(CODE)
@@ -172,7 +172,7 @@ def test_the_log_of_code_is_the_engines(
     assert err == f"step 'A' is code: its log is that of {where}\n"
 
 
-def test_a_function_that_goes_on_has_not_been_stopped(
+def test_stop_lists_functions_still_running(
     records: ExecutionRecords, sagebridge: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Ending.stop, "__defaults__", (0.1,))
@@ -187,7 +187,7 @@ def test_a_function_that_goes_on_has_not_been_stopped(
     assert json.loads(as_json)["still_running"] == ["A"]
 
 
-def test_a_function_whose_worker_is_lost_is_stopped(
+def test_stop_ends_function_with_lost_worker(
     records: ExecutionRecords, sagebridge: Call
 ) -> None:
     records.save(CODE)
@@ -198,7 +198,7 @@ def test_a_function_whose_worker_is_lost_is_stopped(
     assert json.loads(sagebridge("list", "--format", "json")[1])[0]["status"] == "Stopped"
 
 
-def test_stop_of_what_has_ended_asks_for_nothing(
+def test_stop_of_ended_execution_requests_nothing(
     records: ExecutionRecords, sagebridge: Call
 ) -> None:
     code, out, _ = sagebridge("stop", FIRST)
@@ -208,7 +208,7 @@ def test_stop_of_what_has_ended_asks_for_nothing(
     assert not records.stop_requested(FIRST)
 
 
-def test_stop_of_what_its_engine_has_not_called_ended(
+def test_stop_of_execution_without_recorded_end(
     records: ExecutionRecords, sagebridge: Call
 ) -> None:
     """An Airflow of one's own records steps alone; a stop would forbid to clear one of them."""
@@ -221,7 +221,7 @@ def test_stop_of_what_its_engine_has_not_called_ended(
     assert not records.stop_requested(SECOND)
 
 
-def test_stop_before_the_first_step(records: ExecutionRecords, sagebridge: Call) -> None:
+def test_stop_before_first_step(records: ExecutionRecords, sagebridge: Call) -> None:
     assert json.loads(sagebridge("list", "--format", "json")[1])[0]["status"] == "Executing"
 
     code, out, _ = sagebridge("stop", SECOND)
@@ -232,7 +232,7 @@ def test_stop_before_the_first_step(records: ExecutionRecords, sagebridge: Call)
     assert json.loads(sagebridge("list", "--format", "json")[1])[0]["status"] == "Stopped"
 
 
-def test_stop_of_what_cannot_be_looked_at(records: ExecutionRecords, sagebridge: Call) -> None:
+def test_stop_of_unreadable_execution(records: ExecutionRecords, sagebridge: Call) -> None:
     """Jobs cost money: that somebody wants them to stop is known whatever else is."""
     definition = Path(".sagebridge", "executions", SECOND, "definition.json")
     assert definition.exists()
@@ -250,7 +250,7 @@ JOB = "AbalonePipeline-aa22bb22bb22-AbaloneRegisterModel-RegisterModel"
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_names_are_whole_on_a_terminal(
+def test_names_are_not_cut_on_terminal(
     records: ExecutionRecords, width: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     step_view = StepView(LONG, "RegisterModel", "Succeeded", 0.2, JOB, outcome=True)
@@ -272,7 +272,7 @@ def test_names_are_whole_on_a_terminal(
     assert "Succeeded" in live
 
 
-def test_sweep_stops_what_lost_runs_left(records: ExecutionRecords, sagebridge: Call) -> None:
+def test_sweep_stops_jobs_of_lost_runs(records: ExecutionRecords, sagebridge: Call) -> None:
     assert sagebridge("sweep") == (0, "lost runs left no jobs\n", "")
     with records.attend(CODE):
         records.save(CODE)
@@ -285,7 +285,7 @@ def test_sweep_stops_what_lost_runs_left(records: ExecutionRecords, sagebridge: 
     assert json.loads(sagebridge("sweep", "--format", "json")[1]) == []
 
 
-def test_sweep_goes_on_after_an_execution_that_it_cannot_look_at(
+def test_sweep_continues_after_unreadable_execution(
     records: ExecutionRecords, sagebridge: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     records.save(CODE)
@@ -305,7 +305,7 @@ def test_sweep_goes_on_after_an_execution_that_it_cannot_look_at(
     assert err == f"{SECOND}: PermissionError: not allowed (sweep again)\n"
 
 
-def test_the_clock_of_a_run_without_an_end_stops_with_its_last_step(
+def test_duration_without_recorded_end_is_that_of_last_step(
     records: ExecutionRecords, sagebridge: Call
 ) -> None:
     """As of a run in an Airflow of one's own, where no code of sagebridge runs at its end."""
@@ -321,7 +321,7 @@ def test_the_clock_of_a_run_without_an_end_stops_with_its_last_step(
     assert [one["seconds"] for one in first["steps"] if one["name"] == "No"] == [2.0]
 
 
-def test_an_execution_of_an_older_version_is_listed_as_such(
+def test_execution_of_older_version_is_listed(
     records: ExecutionRecords, sagebridge: Call
 ) -> None:
     there = records.execution(FIRST) or {}

@@ -46,7 +46,7 @@ def untimed(deployment: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def test_everything_that_a_pipeline_says_is_in_the_deployment(project: Project) -> None:
+def test_deployment_has_all_pipeline_fields(project: Project) -> None:
     tags = [{"Key": "team", "Value": "ml"}, {"Key": "nightly", "Value": ""}]
     text = request("Said", parameters=PARAMETERS, Tags=tags, PipelineDescription="Says it all.")
     (project.folder / "said.json").write_text(text)
@@ -111,7 +111,7 @@ def test_deploying_twice_changes_nothing(project: Project) -> None:
     )
 
 
-def test_what_differs_is_changed_and_named(project: Project) -> None:
+def test_update_lists_changed_parts(project: Project) -> None:
     source = project.folder / "grows.json"
     source.write_text(request("Grows"))
     project.deploy("grows.json")
@@ -131,7 +131,7 @@ def test_what_differs_is_changed_and_named(project: Project) -> None:
     assert [one["schedule"]["cron"] for one in now["schedules"]] == ["0 6 * * *"]
 
 
-def test_a_step_that_cannot_run_is_named(project: Project) -> None:
+def test_step_that_cannot_run_is_warned_about(project: Project) -> None:
     text = json.dumps(
         definition(Steps=[{"Name": "Call", "Type": "Lambda", "FunctionArn": "arn:x"}])
     )
@@ -145,14 +145,14 @@ def test_a_step_that_cannot_run_is_named(project: Project) -> None:
     )
 
 
-def test_a_work_pool_without_a_name(project: Project) -> None:
+def test_empty_work_pool_name(project: Project) -> None:
     (project.folder / "one.json").write_text(request("One"))
 
     assert "--work-pool is empty" in project.deploy("one.json", "--work-pool", "", code=2).stderr
     assert not (project.folder / "flows").exists()
 
 
-def test_what_the_server_refuses_does_not_stop_the_others(project: Project) -> None:
+def test_rejected_deployment_does_not_stop_others(project: Project) -> None:
     source = project.folder / "refused.json"
     source.write_text(request("Refused", parameters=PARAMETERS[1:2]))
     project.deploy("refused.json")
@@ -167,7 +167,7 @@ def test_what_the_server_refuses_does_not_stop_the_others(project: Project) -> N
     assert "Taken" in project.names()
 
 
-def test_a_flow_file_that_a_person_edited_is_kept(project: Project) -> None:
+def test_edited_flow_file_is_kept(project: Project) -> None:
     (project.folder / "kept.json").write_text(request("Kept"))
     project.deploy("kept.json", "-o", "mine")
     file = project.folder / "mine" / "Kept.py"
@@ -181,7 +181,7 @@ def test_a_flow_file_that_a_person_edited_is_kept(project: Project) -> None:
     assert '"never"' not in file.read_text()
 
 
-def test_a_folder_and_a_file_in_it_that_fails(project: Project) -> None:
+def test_folder_with_unreadable_file(project: Project) -> None:
     folder = project.folder / "in"
     folder.mkdir()
     (folder / "one.json").write_text(request("FirstOfTwo"))
@@ -196,7 +196,7 @@ def test_a_folder_and_a_file_in_it_that_fails(project: Project) -> None:
     }
 
 
-def test_a_name_that_prefect_refuses(project: Project) -> None:
+def test_name_with_characters_prefect_rejects(project: Project) -> None:
     (project.folder / "odd.json").write_text(request("a/b {{ $HOME }} & <c> 100% ü?#"))
     project.deploy("odd.json")
     name = "a_b {{ $HOME }} _ _c_ 100_ ü?#"
@@ -206,14 +206,14 @@ def test_a_name_that_prefect_refuses(project: Project) -> None:
     assert [one["outcome"] for one in again] == ["unchanged"]
 
 
-def test_two_pipelines_that_would_be_one_deployment(project: Project) -> None:
+def test_two_pipelines_with_same_deployment(project: Project) -> None:
     (project.folder / "a.json").write_text(request("same/name"))
     (project.folder / "b.json").write_text(request("same_name"))
     done = project.deploy("a.json", "b.json", code=2)
     assert "b.json: flows/same_name.py is also that of a.json" in done.stderr
 
 
-def test_an_airflow_file_and_a_flow_of_several(project: Project) -> None:
+def test_one_or_all_flows_of_file(project: Project) -> None:
     (project.folder / "both.py").write_text(
         "from prefect import flow\n"
         "from sagebridge_operators.prefect import fail, finish\n\n"
@@ -230,7 +230,7 @@ def test_an_airflow_file_and_a_flow_of_several(project: Project) -> None:
     assert project.deployment("Left")["entrypoint"] == "both.py:left"
 
 
-def test_a_flow_file_that_cannot_be_imported(project: Project) -> None:
+def test_flow_file_import_error(project: Project) -> None:
     file = project.folder / "broken.py"
     file.write_text(
         "from prefect import flow\n"
@@ -248,7 +248,7 @@ def test_a_flow_file_that_cannot_be_imported(project: Project) -> None:
     assert "ends the program while" in project.deploy("broken.py", code=5).stderr
 
 
-def test_what_a_person_wrote_into_prefect_yaml_stays(project: Project) -> None:
+def test_prefect_yaml_edits_are_kept(project: Project) -> None:
     yaml = project.folder / "prefect.yaml"
     yaml.write_text(
         "# ours\nname: shop\npull: null\ndeployments:\n"
@@ -273,7 +273,7 @@ def test_what_a_person_wrote_into_prefect_yaml_stays(project: Project) -> None:
     assert yaml.read_text() == another
 
 
-def test_the_examples_prefect_yaml_is_fresh_and_deploys_the_same(project: Project) -> None:
+def test_example_prefect_yaml_deploys_the_same(project: Project) -> None:
     (project.folder / "flows").mkdir()
     shutil.copy(ROOT / "flows" / "abalone.py", project.folder / "flows")
     project.deploy("flows/abalone.py", "--backend", "local")

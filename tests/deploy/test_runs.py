@@ -139,7 +139,7 @@ def runs(abalone: Deployed) -> dict[str, str]:
     return {"good": abalone.started(**given), "bad": abalone.started(MseThreshold=1.0)}
 
 
-def test_a_run_with_other_parameters_ends_completed(
+def test_run_with_parameters_completes(
     abalone: Deployed, runs: dict[str, str]
 ) -> None:
     run = runs["good"]
@@ -163,7 +163,7 @@ def test_a_run_with_other_parameters_ends_completed(
     assert registered["ModelApprovalStatus"] == "Approved"
 
 
-def test_a_fail_step_says_why_the_run_failed(abalone: Deployed, runs: dict[str, str]) -> None:
+def test_fail_step_message_is_run_message(abalone: Deployed, runs: dict[str, str]) -> None:
     run = runs["bad"]
     ended = abalone.ended(run)
     assert ended["type"] == "FAILED"
@@ -186,7 +186,7 @@ def test_a_fail_step_says_why_the_run_failed(abalone: Deployed, runs: dict[str, 
     ],
     ids=["text for a number", "fraction for an integer", "unknown"],
 )
-def test_a_wrong_parameter_is_refused_before_there_is_a_run(
+def test_wrong_parameter_is_rejected_before_run(
     abalone: Deployed, given: dict[str, Any], told: tuple[str, ...]
 ) -> None:
     executions = list(abalone.records.ids())
@@ -271,7 +271,7 @@ def asleep(sleeper: Deployed, run: str) -> bool:
 
 
 @pytest.mark.parametrize("frozen", [False, True], ids=["flow lives", "flow is frozen"])
-def test_a_cancelled_run_leaves_no_job_running(
+def test_cancelled_run_leaves_no_job(
     sleeper: Deployed, cancelled: dict[bool, str], frozen: bool
 ) -> None:
     """Also where the flow's own process has to be killed, and only its hook can stop the job."""
@@ -286,7 +286,7 @@ def test_a_cancelled_run_leaves_no_job_running(
     wait_for(lambda: expected.items() <= (sleeper.records.end(execution) or {}).items())
 
 
-def test_a_value_that_an_enumeration_lacks_is_refused(sleeper: Deployed) -> None:
+def test_value_outside_enum_is_rejected(sleeper: Deployed) -> None:
     executions = list(sleeper.records.ids())
     refused = sleeper.start(Seconds="5")
     assert refused.status_code == httpx.codes.CONFLICT

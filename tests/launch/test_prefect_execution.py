@@ -78,7 +78,7 @@ def server(execution: PrefectExecution) -> Any:
     return execution.server
 
 
-def test_a_written_flow_runs_in_the_servers_home_and_within_bounds(
+def test_generated_flow_runs_in_server_home_with_limit(
     execution: PrefectExecution, tmp_path: Path
 ) -> None:
     added = server(execution).added["flow"]
@@ -91,7 +91,7 @@ def test_a_written_flow_runs_in_the_servers_home_and_within_bounds(
     assert "def p(" in (tmp_path / "flow.py").read_text()
 
 
-def test_a_persons_own_flow_runs_where_they_are_as_they_say(
+def test_flow_file_runs_in_current_folder_without_limit(
     execution: PrefectExecution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -106,7 +106,7 @@ def test_a_persons_own_flow_runs_where_they_are_as_they_say(
 
 
 @pytest.mark.parametrize("type_", ["CANCELLING", "CANCELLED"])
-def test_a_run_that_is_cancelled_is_asked_to_stop(execution: PrefectExecution, type_: str) -> None:
+def test_cancelled_run_requests_stop(execution: PrefectExecution, type_: str) -> None:
     assert not execution.running()
     assert not execution.place.records.stop_requested(execution.id)
 
@@ -116,7 +116,7 @@ def test_a_run_that_is_cancelled_is_asked_to_stop(execution: PrefectExecution, t
     assert execution.place.records.stop_requested(execution.id)
 
 
-def test_a_flow_that_cannot_be_started_has_a_record(
+def test_record_exists_before_flow_start(
     execution: PrefectExecution, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else what is to be told of it then is not there."""
@@ -136,7 +136,7 @@ def test_a_flow_that_cannot_be_started_has_a_record(
 KILLED = "the flow's process was killed by SIGKILL"
 
 
-def test_a_flow_whose_process_is_killed_goes_on_in_another_but_not_for_ever(
+def test_killed_flow_process_is_restarted_twice(
     execution: PrefectExecution,
 ) -> None:
     told: list[str] = []
@@ -160,7 +160,7 @@ def test_a_flow_whose_process_is_killed_goes_on_in_another_but_not_for_ever(
 
 
 @pytest.mark.parametrize("why", ["exit code", "stop asked", "ended", "failed"])
-def test_a_flow_whose_process_has_ended_otherwise_does_not_go_on(
+def test_flow_process_is_not_restarted_otherwise(
     execution: PrefectExecution, why: str
 ) -> None:
     server(execution).exit_code = 1 if why == "exit code" else 137
@@ -183,7 +183,7 @@ def test_a_flow_whose_process_has_ended_otherwise_does_not_go_on(
         (1, "FAILED", "Flow run encountered an exception: ValueError: x"),
     ],
 )
-def test_a_flow_that_ends_before_its_steps_leaves_nothing_open(
+def test_early_end_of_flow_closes_steps_and_run(
     execution: PrefectExecution, exit_code: int, state: str, reason: str
 ) -> None:
     execution.place.records.save(attempt_of(execution.id, "One", "Condition"))
@@ -199,7 +199,7 @@ def test_a_flow_that_ends_before_its_steps_leaves_nothing_open(
     assert server(execution).state["type"] in ("CRASHED", "FAILED")
 
 
-def test_the_end_that_a_flow_recorded_stays(execution: PrefectExecution) -> None:
+def test_end_recorded_by_flow_is_kept(execution: PrefectExecution) -> None:
     execution.ending.record_interruption("Succeeded", "")
 
     assert execution.finish() == ("Succeeded", "")

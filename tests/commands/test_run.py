@@ -80,7 +80,7 @@ Refused = Callable[..., tuple[int, str]]
         (("-p", "Data=x", "--upload", "gone=s3://b/k"), "--upload gone=s3://b/k: there is no "),
     ],
 )
-def test_parameters_and_uploads(
+def test_wrong_parameters_and_uploads(
     folder: Path, refused: Refused, words: tuple[str, ...], message: str
 ) -> None:
     code, err = refused(write(folder, "p", NOTHING, Parameters=PARAMETERS), *words)
@@ -89,7 +89,7 @@ def test_parameters_and_uploads(
     assert message in err
 
 
-def test_every_fault_of_the_parameters_at_once(folder: Path, refused: Refused) -> None:
+def test_all_parameter_errors_are_listed(folder: Path, refused: Refused) -> None:
     source = write(folder, "p", NOTHING, Parameters=PARAMETERS)
 
     _, err = refused(source, "-p", "Limit=big", "-p", "Nothing=1")
@@ -99,7 +99,7 @@ def test_every_fault_of_the_parameters_at_once(folder: Path, refused: Refused) -
     assert "'Data'" in err
 
 
-def test_a_definition_with_errors(folder: Path, refused: Refused) -> None:
+def test_definition_with_errors(folder: Path, refused: Refused) -> None:
     code, err = refused(write(folder, "p", uses(get("Parameters.Nowhere"))))
 
     assert code == 1
@@ -107,7 +107,7 @@ def test_a_definition_with_errors(folder: Path, refused: Refused) -> None:
     assert "Nowhere" in err
 
 
-def test_a_flow_of_which_nothing_is_left(folder: Path, refused: Refused) -> None:
+def test_flow_without_steps(folder: Path, refused: Refused) -> None:
     flow = '''\
 from prefect import flow
 from sagebridge_operators.prefect import begin, finish
@@ -129,7 +129,7 @@ def empty() -> object:
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"Version": "2020-12-01", "St', '{"Name": "x"}'])
-def test_what_is_no_pipeline(folder: Path, refused: Refused, text: str) -> None:
+def test_source_is_not_a_pipeline(folder: Path, refused: Refused, text: str) -> None:
     (folder / "cut.json").write_text(text)
 
     code, err = refused("cut.json")
@@ -139,7 +139,7 @@ def test_what_is_no_pipeline(folder: Path, refused: Refused, text: str) -> None:
     assert len(err.splitlines()) == 1
 
 
-def test_without_the_engine(
+def test_engine_not_installed(
     folder: Path, engine: str, refused: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def absent(name: str) -> str:
@@ -155,7 +155,7 @@ def test_without_the_engine(
 
 @pytest.mark.parametrize("backend", ["local", "aws"])
 @pytest.mark.parametrize("place", ["", "s3", "jobs"])
-def test_a_working_folder_that_is_none(
+def test_working_folder_is_a_file(
     folder: Path, refused: Refused, place: str, backend: str
 ) -> None:
     home = folder / ".sagebridge"
@@ -176,7 +176,7 @@ def test_a_working_folder_that_is_none(
     ("problem", "said"),
     [(13, "Permission denied"), (28, "No space left on device"), (30, "Read-only file system")],
 )
-def test_a_working_folder_that_cannot_be_written(
+def test_working_folder_not_writable(
     folder: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch, problem: int, said: str
 ) -> None:
     def refuse(**given: Any) -> None:
@@ -193,7 +193,7 @@ def test_a_working_folder_that_cannot_be_written(
 
 
 @pytest.mark.parametrize("words", [("list",), ("show", "aa"), ("stop", "aa")])
-def test_records_that_cannot_be_read(
+def test_unreadable_records(
     folder: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
 ) -> None:
     home = folder / ".sagebridge"
@@ -211,7 +211,7 @@ def test_records_that_cannot_be_read(
     assert "damaged" in capsys.readouterr().err
 
 
-def test_a_step_that_cannot_run_is_named(
+def test_step_that_cannot_run_is_warned_about(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command, "_execution", lambda *given: None)
@@ -223,7 +223,7 @@ def test_a_step_that_cannot_run_is_named(
     )
 
 
-def test_an_interrupt_that_is_swallowed_comes_again(
+def test_swallowed_interrupt_is_raised_again(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Deaf(EngineExecution):
@@ -266,7 +266,7 @@ def test_an_interrupt_that_is_swallowed_comes_again(
     assert Deaf.stopped == "stopped by SIGINT"
 
 
-def test_the_definition_may_come_from_a_pipe(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_definition_from_pipe(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Any] = []
     monkeypatch.setattr(command, "_execution", lambda *all_: given.extend(all_))
     monkeypatch.setattr(command, "_execute", lambda *given, **more: 0)
@@ -279,7 +279,7 @@ def test_the_definition_may_come_from_a_pipe(folder: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("text", ["evil.py:pipeline", "pipeline.json", ""])
-def test_a_pipe_brings_a_definition_and_names_nothing(
+def test_pipe_accepts_only_json(
     text: str, folder: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "evil.py").write_text("raise SystemExit('it was imported')")
@@ -308,7 +308,7 @@ def on_prefect(folder: Path, text: str, *words: str) -> int:
     return main(["run", "own.py", "--on", "prefect", *words])
 
 
-def test_a_flow_file_has_its_own_name(
+def test_flow_file_sets_its_name(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[Any] = []

@@ -33,7 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("data=s3://bucket", {"a.csv", "deep/b=c.csv"}),
     ],
 )
-def test_where_files_go(folder: Path, text: str, expected: set[str]) -> None:
+def test_upload_targets(folder: Path, text: str, expected: set[str]) -> None:
     s3 = LocalBackend(folder / "home", folder).client("s3")
 
     Upload.parse(text).send(s3)
@@ -52,12 +52,12 @@ def test_where_files_go(folder: Path, text: str, expected: set[str]) -> None:
         ("gone.csv=s3://bucket/key", "there is no "),
     ],
 )
-def test_what_cannot_be_meant(folder: Path, text: str, message: str) -> None:
+def test_invalid_upload(folder: Path, text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         Upload.parse(text)
 
 
-def test_a_store_that_cannot_be_written(folder: Path) -> None:
+def test_store_not_writable(folder: Path) -> None:
     (folder / "home").mkdir()
     (folder / "home" / "s3").write_text("a file where the store should be")
     upload = Upload.parse("data/a.csv=s3://bucket/a.csv")

@@ -29,7 +29,7 @@ def failing(text: str) -> tuple[str, ...]:
     return sys.executable, "-c", f"import sys; sys.exit({text!r})"
 
 
-def test_it_starts_where_a_port_is_free_and_takes_more_processes(
+def test_start_on_free_port_with_added_processes(
     server: PrefectServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = private_engine.free_port
@@ -56,7 +56,7 @@ def test_it_starts_where_a_port_is_free_and_takes_more_processes(
         assert copy.execute("select count(*) from alembic_version").fetchall() == [(1,)]
 
 
-def test_the_users_prefect_stays_outside(
+def test_environment_excludes_own_prefect_settings(
     server: PrefectServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PREFECT_API_KEY", "secret")
@@ -81,7 +81,7 @@ def test_the_users_prefect_stays_outside(
     assert "secret" not in os.pathsep.join(made.values())
 
 
-def test_a_server_that_ends_tells_its_last_words(
+def test_server_exit_shows_log_tail(
     server: PrefectServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prefect_engine, "PREFECT", failing("the disk is on fire"))
@@ -94,7 +94,7 @@ def test_a_server_that_ends_tells_its_last_words(
     assert (server.home / "logs" / "server.log").exists()
 
 
-def test_a_server_that_does_not_come_up_in_time(
+def test_server_start_timeout(
     server: PrefectServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = (sys.executable, "-c", "import time; time.sleep(60)")

@@ -27,7 +27,7 @@ def second(in_put: str, count: int = 1):
 """
 
 
-def test_parameters_get_to_the_arguments_that_stand_for_them() -> None:
+def test_parameters_map_to_arguments() -> None:
     parameters = (Parameter("in-put", "String"), Parameter("validate", "Integer", 1))
     flow = Flow.generated(Pipeline((fail("A"),), name="a/b", parameters=parameters))
 
@@ -36,13 +36,13 @@ def test_parameters_get_to_the_arguments_that_stand_for_them() -> None:
     assert flow.given({"in-put": "x", "validate": 2}) == {"in_put": "x", "validate_2": 2}
 
 
-def test_the_limit_of_parallel_steps_goes_along() -> None:
+def test_parallelism_limit_is_kept() -> None:
     flow = Flow.generated(Pipeline((fail("A"),), name="p", parallelism=Parallelism(2)))
 
     assert "task_runner=ThreadPoolTaskRunner(max_workers=2)" in flow.text
 
 
-def test_one_of_several_flows_of_a_file(tmp_path: Path) -> None:
+def test_select_one_flow_of_file(tmp_path: Path) -> None:
     file = tmp_path / "own.py"
     file.write_text(OWN)
     source = f"{file}#The second"

@@ -70,7 +70,7 @@ def record(execution: AirflowExecution, name: str, state: State, **more: Any) ->
 
 
 @pytest.mark.parametrize(("asked", "status"), [(False, "Failed"), (True, "Stopped")])
-def test_a_failed_execution_is_stopped_only_where_a_stop_was_asked_for(
+def test_failed_execution_is_stopped_only_on_request(
     asked: bool, status: str, execution: AirflowExecution
 ) -> None:
     execution.airflow = EndedAirflow()  # type: ignore[assignment]
@@ -97,7 +97,7 @@ def start(execution: AirflowExecution, backend: FakeBackend) -> None:
     record(execution, "One", "Executing", job="One")
 
 
-def test_a_job_whose_workers_were_lost_too_often_is_stopped(
+def test_job_is_stopped_after_too_many_lost_workers(
     execution: AirflowExecution, backend: FakeBackend
 ) -> None:
     start(execution, backend)
@@ -112,7 +112,7 @@ def test_a_job_whose_workers_were_lost_too_often_is_stopped(
     assert execution.place.records.steps(execution.id)["One"].state == "Failed"
 
 
-def test_a_worker_that_still_stops_its_job_when_the_run_has_ended_is_awaited(
+def test_finish_waits_for_worker_stopping_its_job(
     execution: AirflowExecution, backend: FakeBackend
 ) -> None:
     """As where a person marks the task as failed just then."""
@@ -134,7 +134,7 @@ def test_a_worker_that_still_stops_its_job_when_the_run_has_ended_is_awaited(
     assert records.steps(execution.id)["One"].reason == "it was stopped"
 
 
-def test_a_run_that_is_stopped_before_any_step_is_stopped(execution: AirflowExecution) -> None:
+def test_run_stopped_before_first_step(execution: AirflowExecution) -> None:
     airflow: Any = EndedAirflow()
     execution.airflow = airflow
     execution.place.records.request_stop(execution.id)
@@ -142,7 +142,7 @@ def test_a_run_that_is_stopped_before_any_step_is_stopped(execution: AirflowExec
     assert execution.finish().status == "Stopped"
 
 
-def test_a_job_that_a_worker_started_at_the_last_moment_is_stopped(
+def test_job_started_during_kill_is_stopped(
     execution: AirflowExecution, backend: FakeBackend
 ) -> None:
     dying = partial(start, execution, backend)

@@ -21,10 +21,10 @@ def airflow(status: int) -> AirflowApi:
     return api
 
 
-def test_a_run_that_is_there_was_triggered_by_a_request_whose_answer_was_lost() -> None:
+def test_conflict_means_run_was_triggered() -> None:
     airflow(409).trigger("dag", "run", {})
 
 
-def test_a_run_that_is_refused() -> None:
+def test_rejected_run() -> None:
     with pytest.raises(ServiceError, match=r"refuses POST /api/v2/dags/dag/dagRuns: 400 why"):
         airflow(400).trigger("dag", "run", {})
