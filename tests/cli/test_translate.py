@@ -1,4 +1,4 @@
-"""translate on folders: what is written, what is kept, and what the exit code says."""
+"""``translate`` with folders: written files, unchanged files and exit codes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SMALL: dict[str, Any] = {
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder of two sound definitions, a README and a folder within."""
+    """A folder with two valid definitions, a README and a subfolder."""
     source = tmp_path / "in"
     (source / "deeper").mkdir(parents=True)
     for name in ("a.json", "b.c.json", "deeper/d.json"):
@@ -152,7 +152,7 @@ def test_diff_writes_nothing(folder: Path, tmp_path: Path, capsys: Any) -> None:
 
 
 def test_diff_shows_only_changes(tmp_path: Path, capsys: Any) -> None:
-    """In a file of many steps, whose lines are the same again and again."""
+    """The file has many steps, with many equal lines."""
     texts = ["old 1", "kept", "old 2"]
     steps = [
         {"Name": f"S{n}", "Type": "Lambda", "FunctionArn": "f", "Arguments": {"a": texts}}
@@ -163,11 +163,11 @@ def test_diff_shows_only_changes(tmp_path: Path, capsys: Any) -> None:
     arguments = ["translate", str(source), "--to", "sagemaker", "-o", str(file)]
     assert main(arguments) == 0
     assert main([*arguments, "--map", "old=new", "--diff"]) == 0
-    told = capsys.readouterr().out.splitlines()[2:]
+    lines = capsys.readouterr().out.splitlines()[2:]
     for sign, word in (("-", "old"), ("+", "new")):
-        lines = [line.strip(f'{sign}, "') for line in told if line[0] == sign]
-        assert lines == [f"{word} 1", f"{word} 2"] * 40
-    assert told[0] == "@@ -6,9 +6,9 @@"
+        changed = [line.strip(f'{sign}, "') for line in lines if line[0] == sign]
+        assert changed == [f"{word} 1", f"{word} 2"] * 40
+    assert lines[0] == "@@ -6,9 +6,9 @@"
 
 
 def test_losses_json_includes_failed_sources(folder: Path, tmp_path: Path) -> None:
@@ -175,10 +175,10 @@ def test_losses_json_includes_failed_sources(folder: Path, tmp_path: Path) -> No
     report = tmp_path / "losses.json"
     arguments = ["--to", "airflow", "-o", str(tmp_path / "out"), "--losses", str(report)]
     assert main(["translate", str(folder), *arguments]) == 5
-    told = json.loads(report.read_text())
-    assert [Path(one["source"]).name for one in told] == ["a.json", "b.c.json", "cut.json"]
-    assert [one.get("losses") for one in told] == [[], [], None]
-    assert "cut off" in told[2]["error"]
+    entries = json.loads(report.read_text())
+    assert [Path(one["source"]).name for one in entries] == ["a.json", "b.c.json", "cut.json"]
+    assert [one.get("losses") for one in entries] == [[], [], None]
+    assert "cut off" in entries[2]["error"]
 
 
 CHORES = """
@@ -214,8 +214,8 @@ def test_reading_losses_explain_missing_steps(tmp_path: Path, capsys: Any) -> No
     first, second = capsys.readouterr().err.splitlines()
     assert first.startswith(f"{file}:3: error: Steps is empty")
     assert second.startswith(f"{file}:8: dropped: task landed")
-    (told,) = json.loads(report.read_text())
-    assert [one["code"] for one in told["losses"]] == ["sensor"]
+    (entry,) = json.loads(report.read_text())
+    assert [one["code"] for one in entry["losses"]] == ["sensor"]
     assert main(["validate", str(file)]) == 1
     first, second = capsys.readouterr().out.splitlines()
     assert first.endswith("[no-steps] /Steps")
@@ -270,17 +270,17 @@ def test_progress_only_on_terminal(folder: Path, tmp_path: Path) -> None:
 def test_missing_engine_skips_only_its_files(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    """A flow that another hand wrote needs Prefect, which is never where Airflow is."""
+    """Reading a hand-written flow needs Prefect, which is not installed next to Airflow."""
     hidden = tmp_path / "hidden" / "prefect.py"
     hidden.parent.mkdir()
     hidden.write_text("raise ModuleNotFoundError(\"No module named 'prefect'\", name='prefect')\n")
     paths = [str(hidden.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
-    foreign = folder / "aa.py"
-    foreign.write_text("from prefect import flow\n\n\n@flow\ndef mine():\n    print(open)\n")
+    flow_file = folder / "aa.py"
+    flow_file.write_text("from prefect import flow\n\n\n@flow\ndef mine():\n    print(open)\n")
     out = tmp_path / "out"
     assert main(["translate", str(folder), "--to", "sagemaker", "-o", str(out)]) == 6
     assert written(out) == ["a.json", "b.c.json"]
-    told = capsys.readouterr().err.splitlines()
-    assert told[0].startswith(f"{foreign}: tracing a Prefect flow")
-    assert told[-1] == "2 pipelines: 2 written, 1 failed; 0 losses"
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith(f"{flow_file}: tracing a Prefect flow")
+    assert lines[-1] == "2 pipelines: 2 written, 1 failed; 0 losses"

@@ -1,4 +1,4 @@
-"""``sagebridge executions`` on records that are there."""
+"""``sagebridge executions`` with existing records."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ DEFINITION = {
 
 @pytest.fixture
 def records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ExecutionRecords:
-    """Two executions in a working folder: the first failed, the second is under way."""
+    """Two executions in a working folder: the first failed, the second is running."""
     monkeypatch.chdir(tmp_path)
     for name in ("SAGEBRIDGE_HOME", "SAGEBRIDGE_RECORDS", "SAGEBRIDGE_BACKEND"):
         monkeypatch.delenv(name, raising=False)
@@ -91,8 +91,10 @@ def test_list_as_json(records: ExecutionRecords, sagebridge: Call) -> None:
 
 
 def test_empty_folder(sagebridge: Call, tmp_path: Path) -> None:
-    told = f"no executions in {tmp_path / 'executions'}: --workdir names another working folder\n"
-    assert sagebridge("list", "--workdir", str(tmp_path)) == (0, told, "")
+    message = (
+        f"no executions in {tmp_path / 'executions'}; use --workdir for another working folder\n"
+    )
+    assert sagebridge("list", "--workdir", str(tmp_path)) == (0, message, "")
     code, _, err = sagebridge("show", "aa", "--workdir", str(tmp_path))
     assert code == 2
     assert "no execution 'aa'" in err
@@ -106,9 +108,9 @@ def test_show(records: ExecutionRecords, sagebridge: Call) -> None:
     assert lines == [line.rstrip() for line in lines]
     assert lines[0] == f"rings {FIRST}: airflow run rings/{FIRST}, backend local"
     assert "  Limit = 1.0" in lines
-    told = [line.split(maxsplit=2) for line in lines]
-    assert ["Gate", "Condition", "Succeeded: false (else)  2.0 s"] in told
-    assert ["A", "Lambda", "Skipped"] in told
+    columns = [line.split(maxsplit=2) for line in lines]
+    assert ["Gate", "Condition", "Succeeded: false (else)  2.0 s"] in columns
+    assert ["A", "Lambda", "Skipped"] in columns
     assert lines[-2:] == ["result: Failed", "reason: MSE > \\x1b[31m1.0"]
 
 
@@ -122,9 +124,7 @@ def test_show_as_json(records: ExecutionRecords, sagebridge: Call) -> None:
 
 
 @pytest.mark.parametrize("text", ["b", "aa11aa11aa11x"])
-def test_unknown_id_prefix(
-    records: ExecutionRecords, sagebridge: Call, text: str
-) -> None:
+def test_unknown_id_prefix(records: ExecutionRecords, sagebridge: Call, text: str) -> None:
     code, out, err = sagebridge("show", text)
 
     assert (code, out) == (2, "")
@@ -146,7 +146,7 @@ def test_logs_of_steps_without_jobs(records: ExecutionRecords, sagebridge: Call)
     of_one = sagebridge("logs", FIRST, "Gate")
 
     assert of_all == (0, "", "step 'Train' has no job: not allowed\n")
-    assert of_one == (0, "", "step 'Gate' has no log: a Condition step has no job\n")
+    assert of_one == (0, "", "step 'Gate' has no log: Condition steps have no job\n")
 
 
 def test_logs_of_step_not_started(records: ExecutionRecords, sagebridge: Call) -> None:
@@ -168,8 +168,8 @@ def test_logs_of_user_code_refer_to_engine(
     code, out, err = sagebridge("logs", SECOND, *words)
 
     assert (code, out) == (0, "")
-    where = f"its task in airflow run rings/{SECOND}"
-    assert err == f"step 'A' is code: its log is that of {where}\n"
+    run = f"airflow run rings/{SECOND}"
+    assert err == f"step 'A' is user code; its log is the task log in {run}\n"
 
 
 def test_stop_lists_functions_still_running(
@@ -183,18 +183,16 @@ def test_stop_lists_functions_still_running(
         as_json = sagebridge("stop", SECOND, "--format", "json")[1]
 
     assert code == 3
-    assert out == f"{SECOND}: these steps have not ended yet: A\n"
+    assert out == f"{SECOND}: steps still running: A\n"
     assert json.loads(as_json)["still_running"] == ["A"]
 
 
-def test_stop_ends_function_with_lost_worker(
-    records: ExecutionRecords, sagebridge: Call
-) -> None:
+def test_stop_ends_function_with_lost_worker(records: ExecutionRecords, sagebridge: Call) -> None:
     records.save(CODE)
 
     code, out, _ = sagebridge("stop", SECOND)
 
-    assert (code, out) == (0, f"{SECOND}: no job runs any more; the execution is Stopped\n")
+    assert (code, out) == (0, f"{SECOND}: no jobs are running; the execution is Stopped\n")
     assert json.loads(sagebridge("list", "--format", "json")[1])[0]["status"] == "Stopped"
 
 
@@ -204,20 +202,20 @@ def test_stop_of_ended_execution_requests_nothing(
     code, out, _ = sagebridge("stop", FIRST)
 
     assert code == 0
-    assert out == f"{FIRST}: no job runs any more; the execution is Failed\n"
+    assert out == f"{FIRST}: no jobs are running; the execution is Failed\n"
     assert not records.stop_requested(FIRST)
 
 
 def test_stop_of_execution_without_recorded_end(
     records: ExecutionRecords, sagebridge: Call
 ) -> None:
-    """An Airflow of one's own records steps alone; a stop would forbid to clear one of them."""
+    """An existing Airflow records only steps. A stop request would prevent clearing them."""
     for attempt in records.steps(FIRST).values():
         records.save(replace(attempt, execution=SECOND))
 
     code, out, _ = sagebridge("stop", SECOND)
 
-    assert (code, out) == (0, f"{SECOND}: no job runs any more; the execution is Failed\n")
+    assert (code, out) == (0, f"{SECOND}: no jobs are running; the execution is Failed\n")
     assert not records.stop_requested(SECOND)
 
 
@@ -228,12 +226,12 @@ def test_stop_before_first_step(records: ExecutionRecords, sagebridge: Call) -> 
 
     assert code == 0
     assert records.stop_requested(SECOND)
-    assert out == f"{SECOND}: no job runs any more; the execution is Stopped\n"
+    assert out == f"{SECOND}: no jobs are running; the execution is Stopped\n"
     assert json.loads(sagebridge("list", "--format", "json")[1])[0]["status"] == "Stopped"
 
 
 def test_stop_of_unreadable_execution(records: ExecutionRecords, sagebridge: Call) -> None:
-    """Jobs cost money: that somebody wants them to stop is known whatever else is."""
+    """Jobs cost money, so the stop request is recorded even then."""
     definition = Path(".sagebridge", "executions", SECOND, "definition.json")
     assert definition.exists()
     definition.write_text("{")
@@ -273,10 +271,10 @@ def test_names_are_not_cut_on_terminal(
 
 
 def test_sweep_stops_jobs_of_lost_runs(records: ExecutionRecords, sagebridge: Call) -> None:
-    assert sagebridge("sweep") == (0, "lost runs left no jobs\n", "")
+    assert sagebridge("sweep") == (0, "no jobs of lost runs\n", "")
     with records.attend(CODE):
         records.save(CODE)
-        assert sagebridge("sweep", "--lost-for", "0") == (0, "lost runs left no jobs\n", "")
+        assert sagebridge("sweep", "--lost-for", "0") == (0, "no jobs of lost runs\n", "")
 
     code, out, _ = sagebridge("sweep", "--lost-for", "0")
 
@@ -302,13 +300,13 @@ def test_sweep_continues_after_unreadable_execution(
 
     assert code == 3
     assert out == f"{FIRST} A Stopped\n"
-    assert err == f"{SECOND}: PermissionError: not allowed (sweep again)\n"
+    assert err == f"{SECOND}: PermissionError: not allowed (run sweep again)\n"
 
 
 def test_duration_without_recorded_end_is_that_of_last_step(
     records: ExecutionRecords, sagebridge: Call
 ) -> None:
-    """As of a run in an Airflow of one's own, where no code of sagebridge runs at its end."""
+    """In an existing Airflow, no sagebridge code runs at the end of a run."""
     gate_of, no = (records.steps(FIRST)[name] for name in ("Gate", "No"))
     for one in (gate_of, no):
         records.save(replace(one, execution=SECOND))
@@ -321,9 +319,7 @@ def test_duration_without_recorded_end_is_that_of_last_step(
     assert [one["seconds"] for one in first["steps"] if one["name"] == "No"] == [2.0]
 
 
-def test_execution_of_older_version_is_listed(
-    records: ExecutionRecords, sagebridge: Call
-) -> None:
+def test_execution_of_older_version_is_listed(records: ExecutionRecords, sagebridge: Call) -> None:
     there = records.execution(FIRST) or {}
     body = {**there, "id": "bb", "started": "2026-11-20T00:00:00+00:00"}
     del body["format"]

@@ -1,4 +1,4 @@
-"""What ``sagebridge run`` refuses before anything starts."""
+"""Errors of ``sagebridge run`` before anything starts."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ def engine(request: pytest.FixtureRequest) -> str:
 def refused(
     folder: Path, engine: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., tuple[int, str]]:
-    """Exit code and message of a run that must not get as far as an execution."""
+    """Run the command, which must fail before the execution; return exit code and message."""
 
     def start(*given: Any) -> None:
-        raise AssertionError("it started")
+        raise AssertionError("the execution started")
 
     monkeypatch.setattr(command, "_execution", start)
 
@@ -76,8 +76,8 @@ Refused = Callable[..., tuple[int, str]]
         (("-p", "Data=x", "-p", "Limit=big"), "parameter 'Limit' is 'big', expected a Float"),
         (("-p", "Data=x", "-p", "Limt=1"), "unknown parameter 'Limt' (did you mean 'Limit'?)"),
         (("-p", "Data=x", "-p", "Status=c"), "parameter 'Status' is 'c', expected one of 'a', 'b'"),
-        (("-p", "Data"), "-p Data: Name=Value is expected"),
-        (("-p", "Data=x", "--upload", "gone=s3://b/k"), "--upload gone=s3://b/k: there is no "),
+        (("-p", "Data"), "-p Data: expected NAME=VALUE"),
+        (("-p", "Data=x", "--upload", "gone=s3://b/k"), "gone does not exist"),
     ],
 )
 def test_wrong_parameters_and_uploads(
@@ -155,9 +155,7 @@ def test_engine_not_installed(
 
 @pytest.mark.parametrize("backend", ["local", "aws"])
 @pytest.mark.parametrize("place", ["", "s3", "jobs"])
-def test_working_folder_is_a_file(
-    folder: Path, refused: Refused, place: str, backend: str
-) -> None:
+def test_working_folder_is_a_file(folder: Path, refused: Refused, place: str, backend: str) -> None:
     home = folder / ".sagebridge"
     (home / place).parent.mkdir(exist_ok=True)
     (home / place).write_text("a file where a folder should be")
@@ -167,20 +165,20 @@ def test_working_folder_is_a_file(
     part = f" ({home / place})" if place else ""
     assert code == 6
     assert err == (
-        f"sagebridge: the working folder {home} cannot be used{part}: it is no folder: put that "
+        f"sagebridge: the working folder {home} cannot be used{part}: not a folder: put that "
         "right, or name another with --workdir or SAGEBRIDGE_HOME\n"
     )
 
 
 @pytest.mark.parametrize(
-    ("problem", "said"),
+    ("number", "message"),
     [(13, "Permission denied"), (28, "No space left on device"), (30, "Read-only file system")],
 )
 def test_working_folder_not_writable(
-    folder: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch, problem: int, said: str
+    folder: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch, number: int, message: str
 ) -> None:
     def refuse(**given: Any) -> None:
-        raise OSError(problem, said)
+        raise OSError(number, message)
 
     monkeypatch.setattr("tempfile.NamedTemporaryFile", refuse)
     monkeypatch.setenv("SAGEBRIDGE_HOME", str(folder / "named"))
@@ -188,7 +186,7 @@ def test_working_folder_not_writable(
     code, err = refused(write(folder, "p", NOTHING))
 
     assert code == 6
-    assert f"the working folder {folder / 'named'} cannot be used: {said}: " in err
+    assert f"the working folder {folder / 'named'} cannot be used: {message}: " in err
     assert "s3://" not in err
 
 
@@ -223,10 +221,8 @@ def test_step_that_cannot_run_is_warned_about(
     )
 
 
-def test_swallowed_interrupt_is_raised_again(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Deaf(EngineExecution):
+def test_swallowed_interrupt_is_raised_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class InterruptSwallower(EngineExecution):
         engine = "airflow"
         ui = ""
         looks = 0
@@ -234,7 +230,7 @@ def test_swallowed_interrupt_is_raised_again(
 
         @property
         def server(self) -> PrivateEngine[Any]:
-            raise AssertionError("it has none")
+            raise AssertionError("no server expected")
 
         def __enter__(self) -> Self:
             with suppress(BaseException):
@@ -246,7 +242,7 @@ def test_swallowed_interrupt_is_raised_again(
 
         def running(self) -> bool:
             type(self).looks += 1
-            assert self.looks == 1, "it goes on"
+            assert self.looks == 1, "the run continues"
             return True
 
         def trigger(self) -> None: ...
@@ -256,14 +252,14 @@ def test_swallowed_interrupt_is_raised_again(
         def settle(self) -> str:
             return ""
 
-    monkeypatch.setattr(command, "_execution", Deaf)
+    monkeypatch.setattr(command, "_execution", InterruptSwallower)
     monkeypatch.setattr(command, "_report", lambda *given: 0)
 
     with pytest.raises(SystemExit) as end:
         main(["run", str(write(folder, "p", NOTHING)), "--on", "airflow"])
 
     assert end.value.code == 130
-    assert Deaf.stopped == "stopped by SIGINT"
+    assert InterruptSwallower.stopped == "stopped by SIGINT"
 
 
 def test_definition_from_pipe(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,7 +285,7 @@ def test_pipe_accepts_only_json(
     code, message = refused("-")
 
     assert code == 5
-    assert "<stdin>: no JSON object" in message
+    assert "<stdin>: not a JSON object" in message
 
 
 FLOW = """
@@ -316,7 +312,7 @@ def test_flow_file_sets_its_name(
     monkeypatch.setattr(command, "_execute", lambda *given, **more: 0)
 
     assert on_prefect(folder, FLOW, "--name", "x") == 5
-    assert "own.py: a flow file says its flow's name; leave --name out" in capsys.readouterr().err
+    assert "own.py: the name is set in the flow file; remove --name" in capsys.readouterr().err
     assert on_prefect(folder, FLOW, "-p", "Limit=1") == 0
     flow, parameters, _ = given
     assert (flow.name, flow.entry, flow.file) == ("mine", "any_name", folder / "own.py")

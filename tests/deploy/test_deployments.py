@@ -1,4 +1,4 @@
-"""What `sagebridge deploy` makes on a Prefect server, and in a project's folder."""
+"""Deployments made by `sagebridge deploy`, on the server and in prefect.yaml."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ def untimed(deployment: dict[str, Any]) -> dict[str, Any]:
 
 def test_deployment_has_all_pipeline_fields(project: Project) -> None:
     tags = [{"Key": "team", "Value": "ml"}, {"Key": "nightly", "Value": ""}]
-    text = request("Said", parameters=PARAMETERS, Tags=tags, PipelineDescription="Says it all.")
-    (project.folder / "said.json").write_text(text)
+    text = request("Full", parameters=PARAMETERS, Tags=tags, PipelineDescription="Has all fields.")
+    (project.folder / "full.json").write_text(text)
     project.deploy(
-        "said.json", "--work-pool", "of-its-own", "--backend", "local", "--workdir", "work"
+        "full.json", "--work-pool", "of-its-own", "--backend", "local", "--workdir", "work"
     )
-    made = project.deployment("Said")
+    made = project.deployment("Full")
     properties = made["parameter_openapi_schema"]["properties"]
-    for place in properties.values():
-        del place["position"]
+    for schema in properties.values():
+        del schema["position"]
     assert properties == {
         "Stage": {
             "title": "Stage",
@@ -73,8 +73,8 @@ def test_deployment_has_all_pipeline_fields(project: Project) -> None:
     assert made["parameter_openapi_schema"]["required"] == ["in_put"]
     assert made["enforce_parameter_schema"] is True
     assert sorted(made["tags"]) == ["nightly", "team:ml"]
-    assert made["description"] == "Says it all."
-    assert made["entrypoint"] == "flows/Said.py:said"
+    assert made["description"] == "Has all fields."
+    assert made["entrypoint"] == "flows/Full.py:full"
     assert made["concurrency_limit"] is None
     assert made["schedules"] == []
     assert made["job_variables"]["env"] == {
@@ -85,7 +85,7 @@ def test_deployment_has_all_pipeline_fields(project: Project) -> None:
     }
     assert made["work_pool_name"] == "of-its-own"
     assert project.api.get("work_pools/of-its-own").json()["type"] == "process"
-    assert "def said(" in (project.folder / "flows" / "Said.py").read_text()
+    assert "def full(" in (project.folder / "flows" / "Full.py").read_text()
 
 
 def test_deploying_twice_changes_nothing(project: Project) -> None:
@@ -121,10 +121,10 @@ def test_update_lists_changed_parts(project: Project) -> None:
     source.write_text(request("Grows", parameters=PARAMETERS[:1], PipelineDescription="New."))
     project.deploy("grows.json", "--check", "--overwrite", code=1)
     assert project.deployment("Grows")["description"] == "Grows."
-    *_, said, kept = project.deployed("grows.json", "--overwrite")
-    assert said["outcome"] == "updated"
-    assert set(said["changed"]) == {"version", "description", "parameters"}
-    assert kept == {"file": "prefect.yaml", "outcome": "updated"}
+    *_, outcome, yaml = project.deployed("grows.json", "--overwrite")
+    assert outcome["outcome"] == "updated"
+    assert set(outcome["changed"]) == {"version", "description", "parameters"}
+    assert yaml == {"file": "prefect.yaml", "outcome": "updated"}
     now = project.deployment("Grows")
     assert now["id"] == made["id"]
     assert list(now["parameter_openapi_schema"]["properties"]) == ["Stage"]
@@ -137,11 +137,11 @@ def test_step_that_cannot_run_is_warned_about(project: Project) -> None:
     )
     (project.folder / "calls.json").write_text(text)
 
-    said = project.deploy("calls.json").stderr
+    stderr = project.deploy("calls.json").stderr
 
-    assert said == (
+    assert stderr == (
         "warning: sagebridge cannot run steps of type Lambda yet (step 'Call'); the execution "
-        "fails if it is reached\n"
+        "fails if the step is reached\n"
     )
 
 
@@ -162,7 +162,7 @@ def test_rejected_deployment_does_not_stop_others(project: Project) -> None:
     source.write_text(request("Refused"))
     (project.folder / "taken.json").write_text(request("Taken"))
     done = project.deploy("refused.json", "taken.json", "--overwrite", code=6)
-    assert "refuses Refused/Refused: 409" in done.stderr
+    assert "rejected Refused/Refused: 409" in done.stderr
     assert "'Count'" in done.stderr
     assert "Taken" in project.names()
 
@@ -210,7 +210,7 @@ def test_two_pipelines_with_same_deployment(project: Project) -> None:
     (project.folder / "a.json").write_text(request("same/name"))
     (project.folder / "b.json").write_text(request("same_name"))
     done = project.deploy("a.json", "b.json", code=2)
-    assert "b.json: flows/same_name.py is also that of a.json" in done.stderr
+    assert "b.json: a.json also makes flows/same_name.py" in done.stderr
 
 
 def test_one_or_all_flows_of_file(project: Project) -> None:
@@ -245,7 +245,7 @@ def test_flow_file_import_error(project: Project) -> None:
     file.write_text(
         file.read_text().replace("raise RuntimeError('at the end')", "raise SystemExit")
     )
-    assert "ends the program while" in project.deploy("broken.py", code=5).stderr
+    assert "calls sys.exit()" in project.deploy("broken.py", code=5).stderr
 
 
 def test_prefect_yaml_edits_are_kept(project: Project) -> None:
@@ -262,14 +262,14 @@ def test_prefect_yaml_edits_are_kept(project: Project) -> None:
         assert kept in text
     assert "entrypoint: flows/Yaml.py:yaml" in text
     yaml.write_text("deployments: {a: b}\n")
-    assert "no prefect.yaml" in project.deploy("yaml.json", code=5).stderr
+    assert "not a prefect.yaml" in project.deploy("yaml.json", code=5).stderr
     yaml.write_bytes(b"# caf\xe9\ndeployments:\n  - name: own\n")
-    assert "no UTF-8 text" in project.deploy("yaml.json", code=5).stderr
+    assert "not a readable UTF-8 file" in project.deploy("yaml.json", code=5).stderr
     assert b"name: own" in yaml.read_bytes()
     another = "deployments:\n  - name: Yaml\n    entrypoint: nightly.py:report\n"
     yaml.write_text(another)
-    told = project.deploy("yaml.json", code=5).stderr
-    assert "'Yaml' is the deployment of nightly.py:report there" in told
+    stderr = project.deploy("yaml.json", code=5).stderr
+    assert "deployment 'Yaml' has the entrypoint nightly.py:report" in stderr
     assert yaml.read_text() == another
 
 
@@ -283,7 +283,7 @@ def test_example_prefect_yaml_deploys_the_same(project: Project) -> None:
     project.api.delete(f"deployments/{ours['id']}").raise_for_status()
     project.run("-m", "prefect", "--no-prompt", "deploy", "--all")
     theirs = project.deployment("AbalonePipeline")
-    # A `prefect deploy` has no word for it: unknown parameters end a run instead of being refused.
+    # `prefect deploy` cannot set this: unknown parameters fail the run instead of being rejected.
     assert ours["parameter_openapi_schema"].pop("additionalProperties") is False
     assert untimed(theirs) == untimed(ours)
 
@@ -293,9 +293,9 @@ def test_no_server(project: Project) -> None:
     gone = project.deploy("any.json", code=6, env={"PREFECT_API_URL": "http://127.0.0.1:1/api"})
     assert "no Prefect server answers at http://127.0.0.1:1/api" in gone.stderr
     secret = "http://user:a-password@127.0.0.1:1/api"
-    told = project.deploy("any.json", code=6, env={"PREFECT_API_URL": secret}).stderr
-    assert "no Prefect server answers at http://127.0.0.1:1/api" in told
-    assert "a-password" not in told
+    stderr = project.deploy("any.json", code=6, env={"PREFECT_API_URL": secret}).stderr
+    assert "no Prefect server answers at http://127.0.0.1:1/api" in stderr
+    assert "a-password" not in stderr
     none = project.deploy("any.json", code=6, env={"PREFECT_API_URL": ""})
     assert "set PREFECT_API_URL" in none.stderr
     assert not (project.folder / "flows").exists()

@@ -1,4 +1,4 @@
-"""Runs of deployments that are suspended, or whose process is killed."""
+"""Suspended runs, and runs with killed processes."""
 
 from __future__ import annotations
 
@@ -95,14 +95,14 @@ def test_killed_flow_process_leaves_no_job(napper: Deployed) -> None:
 
 @pytest.fixture
 def next_worker(server: PrefectServer) -> Iterator[None]:
-    """Takes the place of a worker that a test kills."""
+    """Start a new worker after the test, which kills the old one."""
     yield
     server.add("next-worker", WORKER)
 
 
 @pytest.mark.usefixtures("next_worker")
 def test_sweep_stops_job_after_worker_and_flow_are_killed(napper: Deployed) -> None:
-    """No process is left to call the flow's hooks, so that cancelling the run stops nothing."""
+    """No process is left to call the cancellation hook, so cancelling stops nothing."""
     run = napper.started(Seconds="600")
     wait_for(partial(napping, napper, run))
     flow = flow_process(run)

@@ -1,4 +1,4 @@
-"""A private Airflow that starts, and the ways in which one does not."""
+"""Start of a private Airflow, and its failures."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def private(tmp_path: Path) -> PrivateAirflow:
 
 @pytest.fixture
 def no_database(private: PrivateAirflow) -> None:
-    """Spares the seconds that making one takes."""
+    """Skip the database migration, which takes seconds."""
     folder = private.home.parent
     folder.mkdir()
     (folder / f"airflow-{version_of('airflow')}.db").touch()
@@ -48,9 +48,7 @@ def failing(text: str) -> tuple[str, ...]:
 
 
 @pytest.mark.slow
-def test_port_taken_before_start(
-    private: PrivateAirflow, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_port_taken_before_start(private: PrivateAirflow, monkeypatch: pytest.MonkeyPatch) -> None:
     free = private_engine.free_port
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -66,9 +64,7 @@ def test_port_taken_before_start(
 
 
 @pytest.mark.slow
-def test_dag_import_error(
-    private: PrivateAirflow, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_dag_import_error(private: PrivateAirflow, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         airflow_home, "_LOADER", "# airflow dag\nraise RuntimeError('no such luck')\n"
     )

@@ -1,4 +1,4 @@
-"""What becomes of an execution and its jobs when its Airflow has ended, or is ended."""
+"""The end of an execution on Airflow, and of its jobs."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ STEPS: list[dict[str, Any]] = [
 
 
 class EndedAirflow:
-    """An Airflow that runs no more; ``dying`` happens while it is killed."""
+    """An Airflow that has ended; ``on_kill`` is called by ``kill``."""
 
     running = False
     title = "Airflow"
     dag_id = run_id = "p"
 
-    def __init__(self, dying: Callable[[], object] = lambda: None, **tasks: str) -> None:
-        self.kill = dying
+    def __init__(self, on_kill: Callable[[], object] = lambda: None, **tasks: str) -> None:
+        self.kill = on_kill
         self.api = self
         self.tasks = {
             name: {"task_id": name, "state": state, "start_date": None, "end_date": None}
@@ -69,24 +69,24 @@ def record(execution: AirflowExecution, name: str, state: State, **more: Any) ->
     return execution.place.records.save(attempt)
 
 
-@pytest.mark.parametrize(("asked", "status"), [(False, "Failed"), (True, "Stopped")])
+@pytest.mark.parametrize(("stop_requested", "status"), [(False, "Failed"), (True, "Stopped")])
 def test_failed_execution_is_stopped_only_on_request(
-    asked: bool, status: str, execution: AirflowExecution
+    stop_requested: bool, status: str, execution: AirflowExecution
 ) -> None:
     execution.airflow = EndedAirflow()  # type: ignore[assignment]
     record(execution, "One", "Failed", reason="no disk")
     record(execution, "Two", "Stopped", reason="longer than MaxRuntimeInSeconds")
-    if asked:
+    if stop_requested:
         execution.place.records.request_stop(execution.id)
 
     found = execution.finish()
 
     assert found.status == status
-    assert ("no disk" in found.reason) is not asked
+    assert ("no disk" in found.reason) is not stop_requested
 
 
 def start(execution: AirflowExecution, backend: FakeBackend) -> None:
-    """The job of the step One runs, as its record says."""
+    """Start the job of step One, and record it."""
     backend.sagemaker.plans["One"] = Plan(("InProgress",))
     backend.sagemaker.create_processing_job(
         ProcessingJobName="One",
@@ -115,7 +115,7 @@ def test_job_is_stopped_after_too_many_lost_workers(
 def test_finish_waits_for_worker_stopping_its_job(
     execution: AirflowExecution, backend: FakeBackend
 ) -> None:
-    """As where a person marks the task as failed just then."""
+    """For example, if you mark the task as failed at that moment."""
     start(execution, backend)
     record(execution, "Two", "Succeeded")
     records = execution.place.records
@@ -145,8 +145,8 @@ def test_run_stopped_before_first_step(execution: AirflowExecution) -> None:
 def test_job_started_during_kill_is_stopped(
     execution: AirflowExecution, backend: FakeBackend
 ) -> None:
-    dying = partial(start, execution, backend)
-    execution.airflow = EndedAirflow(dying)  # type: ignore[assignment]
+    on_kill = partial(start, execution, backend)
+    execution.airflow = EndedAirflow(on_kill)  # type: ignore[assignment]
     with pytest.raises(KeyboardInterrupt), execution:
         pass
 

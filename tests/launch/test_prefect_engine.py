@@ -1,4 +1,4 @@
-"""A private Prefect server that starts, and the ways in which one does not."""
+"""Start of a private Prefect server, and its failures."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_start_on_free_port_with_added_processes(
     assert [path.name for path in server.home.iterdir()] == ["logs"]
     (database,) = server.home.parent.glob("prefect-*.db")
     with closing(sqlite3.connect(database)) as copy:
-        # As it was before anything was made on the server.
+        # The copy was taken before anything was created on the server.
         assert copy.execute("select name from work_pool").fetchall() == []
         assert copy.execute("select count(*) from alembic_version").fetchall() == [(1,)]
 
@@ -81,9 +81,7 @@ def test_environment_excludes_own_prefect_settings(
     assert "secret" not in os.pathsep.join(made.values())
 
 
-def test_server_exit_shows_log_tail(
-    server: PrefectServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_server_exit_shows_log_tail(server: PrefectServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prefect_engine, "PREFECT", failing("the disk is on fire"))
 
     with (
@@ -94,9 +92,7 @@ def test_server_exit_shows_log_tail(
     assert (server.home / "logs" / "server.log").exists()
 
 
-def test_server_start_timeout(
-    server: PrefectServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_server_start_timeout(server: PrefectServer, monkeypatch: pytest.MonkeyPatch) -> None:
     command = (sys.executable, "-c", "import time; time.sleep(60)")
     monkeypatch.setattr(prefect_engine, "PREFECT", command)
     monkeypatch.setattr(PrefectServer, "starts_within", 0.5)

@@ -1,4 +1,4 @@
-"""What an execution on Prefect makes of its flow run and of the process that runs it."""
+"""An execution on Prefect: its flow run and the process of the flow."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Server:
 
 @pytest.fixture
 def execution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PrefectExecution:
-    """An execution of two steps, which has begun."""
+    """A started execution with two steps."""
     monkeypatch.setattr(engine_versions, "version", lambda name: "3")
     place = Workdir("local", tmp_path, tmp_path, str(tmp_path / "executions"))
     vars(place)["backend"] = FakeBackend()
@@ -119,7 +119,7 @@ def test_cancelled_run_requests_stop(execution: PrefectExecution, type_: str) ->
 def test_record_exists_before_flow_start(
     execution: PrefectExecution, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else what is to be told of it then is not there."""
+    """The record is needed to report the failed start."""
 
     def refuse(*given: Any, **more: Any) -> Server:
         raise KeyboardInterrupt
@@ -139,7 +139,7 @@ KILLED = "the flow's process was killed by SIGKILL"
 def test_killed_flow_process_is_restarted_twice(
     execution: PrefectExecution,
 ) -> None:
-    told: list[str] = []
+    messages: list[str] = []
     execution.report = messages.append
     first = server(execution).added["flow"]
     server(execution).exit_code = 137
@@ -152,23 +152,21 @@ def test_killed_flow_process_is_restarted_twice(
     assert execution.running()
     assert not execution.running()
 
-    assert told == [
-        f"{KILLED}; another goes on (1 of 2)",
-        f"{KILLED}, 2 times in all; another goes on (2 of 2)",
+    assert messages == [
+        f"{KILLED}; restarted (1 of 2)",
+        f"{KILLED}, 2 times in total; restarted (2 of 2)",
     ]
-    assert execution.finish() == ("Failed", f"{KILLED}, 3 times in all")
+    assert execution.finish() == ("Failed", f"{KILLED}, 3 times in total")
 
 
-@pytest.mark.parametrize("why", ["exit code", "stop asked", "ended", "failed"])
-def test_flow_process_is_not_restarted_otherwise(
-    execution: PrefectExecution, why: str
-) -> None:
-    server(execution).exit_code = 1 if why == "exit code" else 137
-    if why == "stop asked":
+@pytest.mark.parametrize("reason", ["exit code", "stop requested", "ended", "failed"])
+def test_flow_process_is_not_restarted_otherwise(execution: PrefectExecution, reason: str) -> None:
+    server(execution).exit_code = 1 if reason == "exit code" else 137
+    if reason == "stop requested":
         execution.place.records.request_stop(execution.id)
-    elif why == "ended":
+    elif reason == "ended":
         execution.ending.record_interruption("Stopped", "it was stopped")
-    elif why == "failed":
+    elif reason == "failed":
         server(execution).state["type"] = "FAILED"
 
     assert not execution.running()
@@ -178,8 +176,8 @@ def test_flow_process_is_not_restarted_otherwise(
     ("exit_code", "state", "reason"),
     [
         (137, "RUNNING", "the flow's process was killed by SIGKILL"),
-        (255, "RUNNING", "the flow's process ended before its steps did: ImportError: no such"),
-        (1, "PENDING", "the flow's process ended before its steps did: ImportError: no such thing"),
+        (255, "RUNNING", "the flow's process ended before its steps: ImportError: no such"),
+        (1, "PENDING", "the flow's process ended before its steps: ImportError: no such thing"),
         (1, "FAILED", "Flow run encountered an exception: ValueError: x"),
     ],
 )

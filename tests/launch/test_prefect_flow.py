@@ -1,4 +1,4 @@
-"""The flow that is run for a pipeline, and a person's own."""
+"""Flows generated for a pipeline, and existing flow files."""
 
 from __future__ import annotations
 

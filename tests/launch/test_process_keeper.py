@@ -1,4 +1,4 @@
-"""What an engine started is gone when its command is, however that ended."""
+"""All processes of an engine end with its command."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def python(code: str) -> tuple[str, ...]:
 
 
 SLEEP = python("import time; time.sleep(60)")
-# Starts a child in a process group of its own, as Airflow does for a task, and notes both.
+# Starts a child in its own process group, as Airflow does for a task, and writes both pids.
 PARENT = python(
     """
     import os, subprocess, sys, time

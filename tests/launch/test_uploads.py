@@ -1,4 +1,4 @@
-"""Files put into the store before a run."""
+"""Uploads before a run."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def test_upload_targets(folder: Path, text: str, expected: set[str]) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("data", "LOCAL=s3://bucket/key is expected"),
-        ("data=bucket/key", "LOCAL=s3://bucket/key is expected"),
-        ("=s3://bucket/key", "LOCAL=s3://bucket/key is expected"),
-        ("data=s3:///key", "LOCAL=s3://bucket/key is expected"),
-        ("gone.csv=s3://bucket/key", "there is no "),
+        ("data", "expected LOCAL=s3://bucket/key"),
+        ("data=bucket/key", "expected LOCAL=s3://bucket/key"),
+        ("=s3://bucket/key", "expected LOCAL=s3://bucket/key"),
+        ("data=s3:///key", "expected LOCAL=s3://bucket/key"),
+        ("gone.csv=s3://bucket/key", "gone.csv does not exist"),
     ],
 )
 def test_invalid_upload(folder: Path, text: str, message: str) -> None:
