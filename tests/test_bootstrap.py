@@ -1,4 +1,4 @@
-"""The bootstrap's promises that need no download; CI runs it whole, with an empty HOME."""
+"""tools/bootstrap.py without downloads. CI also runs it for real, with an empty HOME."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 BOOTSTRAP = Path(__file__).parent.parent / "tools" / "bootstrap.py"
 
-# Answers as uv does: `uv venv ... DIR` makes the folder and counts how often it was asked.
+# A fake uv: `uv venv ... DIR` creates the folder and counts its calls.
 UV = """#!/bin/sh
 for last; do :; done
 if [ "$1" = venv ]; then
@@ -22,7 +22,7 @@ fi
 if [ "$1" = pip ]; then exit "${PIP_EXIT:-0}"; fi
 """
 
-# A python whose version is `$VERSION` and which has no venv.
+# A fake python of version `$VERSION` without the venv module.
 PYTHON = """#!/bin/sh
 case "$2" in
     *version_info*) echo "$VERSION" ;;

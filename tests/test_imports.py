@@ -1,4 +1,4 @@
-"""What is not used is not loaded."""
+"""Importing sagebridge loads no heavy packages."""
 
 from __future__ import annotations
 

@@ -154,18 +154,18 @@ def test_engine_not_installed(
 
 
 @pytest.mark.parametrize("backend", ["local", "aws"])
-@pytest.mark.parametrize("place", ["", "s3", "jobs"])
-def test_working_folder_is_a_file(folder: Path, refused: Refused, place: str, backend: str) -> None:
+@pytest.mark.parametrize("part", ["", "s3", "jobs"])
+def test_working_folder_is_a_file(folder: Path, refused: Refused, part: str, backend: str) -> None:
     home = folder / ".sagebridge"
-    (home / place).parent.mkdir(exist_ok=True)
-    (home / place).write_text("a file where a folder should be")
+    (home / part).parent.mkdir(exist_ok=True)
+    (home / part).write_text("a file where a folder should be")
 
     code, err = refused(write(folder, "p", NOTHING), "--backend", backend)
 
-    part = f" ({home / place})" if place else ""
+    location = f" ({home / part})" if part else ""
     assert code == 6
     assert err == (
-        f"sagebridge: the working folder {home} cannot be used{part}: not a folder: put that "
+        f"sagebridge: the working folder {home} cannot be used{location}: not a folder: put that "
         "right, or name another with --workdir or SAGEBRIDGE_HOME\n"
     )
 

@@ -58,15 +58,15 @@ def backend() -> FakeBackend:
 
 @pytest.fixture
 def execution(tmp_path: Path, backend: FakeBackend) -> AirflowExecution:
-    place = Workdir("local", tmp_path, tmp_path, str(tmp_path / "executions"))
-    vars(place)["backend"] = backend
+    workdir = Workdir("local", tmp_path, tmp_path, str(tmp_path / "executions"))
+    vars(workdir)["backend"] = backend
     pipeline = sagebridge.read({"Version": "2020-12-01", "Steps": STEPS}, name="p").pipeline
-    return AirflowExecution(pipeline, {}, place)
+    return AirflowExecution(pipeline, {}, workdir)
 
 
 def record(execution: AirflowExecution, name: str, state: State, **more: Any) -> Attempt:
     attempt = attempt_of(execution.id, name, "Processing", state, **more)
-    return execution.place.records.save(attempt)
+    return execution.workdir.records.save(attempt)
 
 
 @pytest.mark.parametrize(("stop_requested", "status"), [(False, "Failed"), (True, "Stopped")])
@@ -77,7 +77,7 @@ def test_failed_execution_is_stopped_only_on_request(
     record(execution, "One", "Failed", reason="no disk")
     record(execution, "Two", "Stopped", reason="longer than MaxRuntimeInSeconds")
     if stop_requested:
-        execution.place.records.request_stop(execution.id)
+        execution.workdir.records.request_stop(execution.id)
 
     found = execution.finish()
 
@@ -109,7 +109,7 @@ def test_job_is_stopped_after_too_many_lost_workers(
 
     assert backend.sagemaker.jobs["One"].stops == 1
     assert found == ("Failed", "step 'One' failed: the worker of One was lost")
-    assert execution.place.records.steps(execution.id)["One"].state == "Failed"
+    assert execution.workdir.records.steps(execution.id)["One"].state == "Failed"
 
 
 def test_finish_waits_for_worker_stopping_its_job(
@@ -118,7 +118,7 @@ def test_finish_waits_for_worker_stopping_its_job(
     """For example, if you mark the task as failed at that moment."""
     start(execution, backend)
     record(execution, "Two", "Succeeded")
-    records = execution.place.records
+    records = execution.workdir.records
     attempt = records.steps(execution.id)["One"]
     stopped = attempt.failing("stopped", "it was stopped", state="Stopped")
     airflow: Any = EndedAirflow(One="failed")
@@ -137,7 +137,7 @@ def test_finish_waits_for_worker_stopping_its_job(
 def test_run_stopped_before_first_step(execution: AirflowExecution) -> None:
     airflow: Any = EndedAirflow()
     execution.airflow = airflow
-    execution.place.records.request_stop(execution.id)
+    execution.workdir.records.request_stop(execution.id)
 
     assert execution.finish().status == "Stopped"
 
@@ -151,5 +151,5 @@ def test_job_started_during_kill_is_stopped(
         pass
 
     assert backend.sagemaker.jobs["One"].stops == 1
-    assert execution.place.records.steps(execution.id)["One"].state == "Stopped"
-    assert (execution.place.records.end(execution.id) or {})["status"] == "Stopped"
+    assert execution.workdir.records.steps(execution.id)["One"].state == "Stopped"
+    assert (execution.workdir.records.end(execution.id) or {})["status"] == "Stopped"

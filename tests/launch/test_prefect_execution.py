@@ -65,10 +65,10 @@ class Server:
 def execution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PrefectExecution:
     """A started execution with two steps."""
     monkeypatch.setattr(engine_versions, "version", lambda name: "3")
-    place = Workdir("local", tmp_path, tmp_path, str(tmp_path / "executions"))
-    vars(place)["backend"] = FakeBackend()
+    workdir = Workdir("local", tmp_path, tmp_path, str(tmp_path / "executions"))
+    vars(workdir)["backend"] = FakeBackend()
     flow = Flow.generated(Pipeline((model("One"), model("Two")), name="p"))
-    execution = PrefectExecution(flow, {}, place)
+    execution = PrefectExecution(flow, {}, workdir)
     execution._server = Server(tmp_path)  # type: ignore[assignment]
     execution.trigger()
     return execution
@@ -108,12 +108,12 @@ def test_flow_file_runs_in_current_folder_without_limit(
 @pytest.mark.parametrize("type_", ["CANCELLING", "CANCELLED"])
 def test_cancelled_run_requests_stop(execution: PrefectExecution, type_: str) -> None:
     assert not execution.running()
-    assert not execution.place.records.stop_requested(execution.id)
+    assert not execution.workdir.records.stop_requested(execution.id)
 
     server(execution).state["type"] = type_
     execution.running()
 
-    assert execution.place.records.stop_requested(execution.id)
+    assert execution.workdir.records.stop_requested(execution.id)
 
 
 def test_record_exists_before_flow_start(
@@ -125,12 +125,12 @@ def test_record_exists_before_flow_start(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Server, "add", refuse)
-    execution.place.records.objects.remove(f"{execution.id}/execution.json")
+    execution.workdir.records.objects.remove(f"{execution.id}/execution.json")
 
     with pytest.raises(KeyboardInterrupt):
         execution.trigger()
 
-    assert execution.place.records.execution(execution.id)
+    assert execution.workdir.records.execution(execution.id)
 
 
 KILLED = "the flow's process was killed by SIGKILL"
@@ -163,7 +163,7 @@ def test_killed_flow_process_is_restarted_twice(
 def test_flow_process_is_not_restarted_otherwise(execution: PrefectExecution, reason: str) -> None:
     server(execution).exit_code = 1 if reason == "exit code" else 137
     if reason == "stop requested":
-        execution.place.records.request_stop(execution.id)
+        execution.workdir.records.request_stop(execution.id)
     elif reason == "ended":
         execution.ending.record_interruption("Stopped", "it was stopped")
     elif reason == "failed":
@@ -184,7 +184,7 @@ def test_flow_process_is_not_restarted_otherwise(execution: PrefectExecution, re
 def test_early_end_of_flow_closes_steps_and_run(
     execution: PrefectExecution, exit_code: int, state: str, reason: str
 ) -> None:
-    execution.place.records.save(attempt_of(execution.id, "One", "Condition"))
+    execution.workdir.records.save(attempt_of(execution.id, "One", "Condition"))
     server(execution).exit_code = exit_code
     message = "Flow run encountered an exception: ValueError: x" if state == "FAILED" else None
     server(execution).state = {"type": state, "name": state.title(), "message": message}
@@ -193,7 +193,7 @@ def test_early_end_of_flow_closes_steps_and_run(
 
     assert found.status == "Failed"
     assert found.reason.startswith(reason)
-    assert execution.place.records.steps(execution.id)["One"].state == "Stopped"
+    assert execution.workdir.records.steps(execution.id)["One"].state == "Stopped"
     assert server(execution).state["type"] in ("CRASHED", "FAILED")
 
 

@@ -47,7 +47,7 @@ _TABLES = {
     },
     "Exit codes": {
         "0": "Translated.",
-        "1": "A pipeline has errors, or a file is stale with --check.",
+        "1": "A pipeline cannot be translated, or a file is stale with --check.",
         "2": "Wrong usage.",
         "4": "Losses, with --fail-on-loss.",
         "5": "A source cannot be read.",
@@ -246,20 +246,20 @@ class _Run:
     def _put(self, path: Path, text: str) -> None:
         old = content(path)
         if old == text:
-            self._did("unchanged", path)
+            self._record("unchanged", path)
             return
         if self.diff:
             _print_diff(path, old or "", text)
         if self.write:
             word = "replaced" if os.path.lexists(path) else "written"
             write_file(path, text)
-            self._did(word, path)
+            self._record(word, path)
         else:
             self.done["stale"] += 1
         if self.check:
             raise Stale(str(path), missing=old is None)
 
-    def _did(self, word: str, path: Path) -> None:
+    def _record(self, word: str, path: Path) -> None:
         """Count a file; print it too if there is no summary."""
         self.done[word] += 1
         if self.write and not self.several:

@@ -33,7 +33,7 @@ _WORST_FIRST = (6, 5, 2, 1)
     tables={
         "Exit codes": {
             "0": "Deployed, or already up to date.",
-            "1": "A pipeline has errors, a file was not overwritten, or --check found changes.",
+            "1": "A pipeline cannot be deployed, a file was kept, or --check found changes.",
             "2": "Wrong usage.",
             "5": "A source cannot be read.",
             "6": "An extra is not installed, or the server does not respond.",
@@ -83,6 +83,7 @@ _WORST_FIRST = (6, 5, 2, 1)
 )
 @click.option(
     "--workdir",
+    "folder",
     type=click.Path(path_type=Path),
     metavar="DIR",
     help="Folder of the workers for records, jobs and the local store. Default: SAGEBRIDGE_HOME of "
@@ -101,7 +102,7 @@ def deploy(
     name: str | None,
     work_pool: str,
     backend: str | None,
-    workdir: Path | None,
+    folder: Path | None,
     uploads: tuple[str, ...],
     check: bool,
     form: str,
@@ -126,34 +127,34 @@ def deploy(
         raise UsageError("--name requires a single source")
     from sagebridge_operators.launch.prefect_deployments import connect
 
-    place = Workdir.of(workdir or Path(".sagebridge"), backend or default_name())
+    workdir = Workdir.of(folder or Path(".sagebridge"), backend or default_name())
     sending = [Upload.parse(upload) for upload in uploads]
-    if sending and place.backend_name == "local":
-        place.check_writable()
+    if sending and workdir.backend_name == "local":
+        workdir.check_writable()
     with connect() as server:
         run = _Run(
             server=server,
             work_pool=work_pool,
-            variables=_variables(place, backend, workdir),
+            variables=_variables(workdir, backend, folder),
             overwrite=overwrite,
             check=check,
         )
         run.create_pool()
         for upload in () if check else sending:
-            upload.send(place.backend.client("s3"))
+            upload.send(workdir.backend.client("s3"))
         for source in files:
-            run.deploy_from(source, from_, name, output)
+            run.deploy_source(source, from_, name, output)
         run.update_yaml()
     run.report(form)
     return next((code for code in _WORST_FIRST if code in run.codes), 0)
 
 
-def _variables(place: Workdir, backend: str | None, workdir: Path | None) -> dict[str, str]:
+def _variables(workdir: Workdir, backend: str | None, folder: Path | None) -> dict[str, str]:
     """Environment variables for the workers, only for options that were given."""
     names = {"SAGEBRIDGE_BACKEND"} if backend else set()
-    if workdir is not None:
+    if folder is not None:
         names |= {"SAGEBRIDGE_HOME", "SAGEBRIDGE_BASE", "SAGEBRIDGE_RECORDS"}
-    return {name: value for name, value in place.variables().items() if name in names}
+    return {name: value for name, value in workdir.variables().items() if name in names}
 
 
 @dataclass(slots=True)

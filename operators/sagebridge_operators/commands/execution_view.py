@@ -63,13 +63,13 @@ class View:
 class ExecutionReader:
     """Reads the executions of a working folder. Raises UnknownExecution for an unknown id."""
 
-    place: Workdir
+    workdir: Workdir
 
     def progress(self, execution: str, pipeline: Pipeline) -> tuple[StepView, ...]:
         """The current steps, from the records only."""
         # Read the end before the steps: once it is recorded, no step changes any more.
-        end = self.place.records.end(execution)
-        attempts = self.place.records.steps(execution)
+        end = self.workdir.records.end(execution)
+        attempts = self.workdir.records.steps(execution)
         reached = states(pipeline, attempts, end)
         return tuple(
             _step_view(step, reached[step.name], attempts.get(step.name)) for step in walk(pipeline)
@@ -77,13 +77,13 @@ class ExecutionReader:
 
     def view(self, execution: str) -> View:
         """The whole execution; describes the recorded jobs too."""
-        store = self.place.records
+        store = self.workdir.records
         body = store.execution(execution) or {}
-        place = self.place.for_execution(body)
+        workdir = self.workdir.for_execution(body)
         pipeline = sagebridge.read(store.definition(execution)).pipeline
         # Read the end before the steps: once it is recorded, no step changes any more.
         end, asked = store.end(execution), store.stop_requested(execution)
-        attempts = steps_of(Ending(store, execution, lambda attempt: place.backend))
+        attempts = steps_of(Ending(store, execution, lambda attempt: workdir.backend))
         reached = states(pipeline, attempts, end)
         found = status(pipeline, attempts, end, stop_requested=asked)
         return View(
@@ -102,21 +102,21 @@ class ExecutionReader:
                     step,
                     reached[step.name],
                     attempts.get(step.name),
-                    _made(place, attempts.get(step.name)),
+                    _made(workdir, attempts.get(step.name)),
                 )
                 for step in walk(pipeline)
             ),
-            metrics=dict(_metrics(place, pipeline, body, attempts)),
+            metrics=dict(_metrics(workdir, pipeline, body, attempts)),
         )
 
     def property_files(self, execution: str) -> Iterator[tuple[str, str, str]]:
         """``(step.file, URI, content)`` per property file; the content may be an error message."""
-        place = self.place.for_execution(self.place.records.execution(execution) or {})
-        for step, attempt in self.place.records.steps(execution).items():
+        workdir = self.workdir.for_execution(self.workdir.records.execution(execution) or {})
+        for step, attempt in self.workdir.records.steps(execution).items():
             files = (attempt.outputs or {}).get("property_files", {})
             for name, uri in files.items():
                 try:
-                    content = place.backend.read_object(uri).decode(errors="replace")
+                    content = workdir.backend.read_object(uri).decode(errors="replace")
                 except SagebridgeError as error:
                     content = str(error)
                 yield f"{step}.{name}", uri, content
@@ -155,12 +155,12 @@ def _seconds(began: str, ended: str | None) -> float:
     return round((until - datetime.fromisoformat(began)).total_seconds(), 1)
 
 
-def _made(place: Workdir, attempt: Attempt | None) -> dict[str, str]:
+def _made(workdir: Workdir, attempt: Attempt | None) -> dict[str, str]:
     """The results of a succeeded job, from its Describe response."""
     if attempt is None or attempt.state != "Succeeded" or attempt.job is None:
         return {}
     job_type = JOB_TYPES[attempt.type]
-    client = place.backend.client(job_type.service)
+    client = workdir.backend.client(job_type.service)
     description = job_type.find(client, attempt.job.name) or {}
     made: dict[str, str] = {}
     for label, path in STEP_TYPES[attempt.type].results.items():
@@ -168,7 +168,7 @@ def _made(place: Workdir, attempt: Attempt | None) -> dict[str, str]:
         made[label] = str(value)
         # Fields such as S3OutputPath hold URIs; with the local backend, also plain paths.
         is_uri = isinstance(value, str) and path.rpartition(".")[2].startswith("S3")
-        folder = place.path_of(value) if is_uri else None
+        folder = workdir.path_of(value) if is_uri else None
         if folder and folder.is_dir():
             made["path"] = str(folder)
     return made
@@ -183,7 +183,7 @@ def _at(description: Mapping[str, Any], path: str) -> Any:
 
 
 def _metrics(
-    place: Workdir, pipeline: Pipeline, body: Mapping[str, Any], attempts: Attempts
+    workdir: Workdir, pipeline: Pipeline, body: Mapping[str, Any], attempts: Attempts
 ) -> Iterator[tuple[str, Any]]:
     """The property file values that conditions compare, as far as the files exist."""
     execution = Execution(
@@ -200,7 +200,7 @@ def _metrics(
         attempt = attempts.get(step)
         return attempt.outputs if attempt is not None else None
 
-    resolve = Resolver(execution, upstream, place.backend.read_object, place.backend.arn)
+    resolve = Resolver(execution, upstream, workdir.backend.read_object, workdir.backend.arn)
     for step in walk(pipeline):
         if not isinstance(step, ConditionStep) or step.name not in attempts:
             continue

@@ -44,9 +44,9 @@ def executions() -> None:
 @workdir_option
 @format_option
 @aws_errors
-def list_executions(workdir: Path, form: str) -> None:
+def list_executions(folder: Path, form: str) -> None:
     """List all executions, newest first."""
-    records = _place(workdir).records
+    records = _open_workdir(folder).records
     rows: list[dict[str, str]] = []
     for execution in records.ids():
         if (body := records.execution(execution)) is None:
@@ -68,10 +68,10 @@ def list_executions(workdir: Path, form: str) -> None:
 @workdir_option
 @format_option
 @aws_errors
-def show(execution: str, workdir: Path, form: str) -> None:
+def show(execution: str, folder: Path, form: str) -> None:
     """Show the steps, jobs and property files of an execution."""
-    reader = ExecutionReader(_place(workdir))
-    found = reader.place.records.resolve(execution)
+    reader = ExecutionReader(_open_workdir(folder))
+    found = reader.workdir.records.resolve(execution)
     view = reader.view(found)
     files = list(reader.property_files(found))
     if form == "json":
@@ -98,13 +98,13 @@ def show(execution: str, workdir: Path, form: str) -> None:
 @workdir_option
 @format_option
 @aws_errors
-def logs(execution: str, step: str | None, workdir: Path, form: str) -> None:
+def logs(execution: str, step: str | None, folder: Path, form: str) -> None:
     """Print the job logs of an execution, or of one STEP."""
-    place = _place(workdir)
-    found = place.records.resolve(execution)
-    body = place.records.execution(found) or {}
-    backend = place.for_execution(body).backend
-    steps = place.records.steps(found)
+    workdir = _open_workdir(folder)
+    found = workdir.records.resolve(execution)
+    body = workdir.records.execution(found) or {}
+    backend = workdir.for_execution(body).backend
+    steps = workdir.records.steps(found)
     if step is not None and step not in steps:
         raise UnknownStep(step, list(steps))
     written: dict[str, list[str]] = {}
@@ -137,15 +137,15 @@ def logs(execution: str, step: str | None, workdir: Path, form: str) -> None:
 @workdir_option
 @format_option
 @aws_errors
-def stop(execution: str, workdir: Path, form: str) -> int:
+def stop(execution: str, folder: Path, form: str) -> int:
     """Stop an execution and wait until its steps have ended."""
-    place = _place(workdir)
-    found = place.records.resolve(execution)
-    backend = place.for_execution(place.records.execution(found) or {}).backend
-    reader = ExecutionReader(place)
+    workdir = _open_workdir(folder)
+    found = workdir.records.resolve(execution)
+    backend = workdir.for_execution(workdir.records.execution(found) or {}).backend
+    reader = ExecutionReader(workdir)
     left: list[str] = []
     if not _has_ended(reader, found):
-        left = Ending(place.records, found, _backend_of(backend)).stop(code=True)
+        left = Ending(workdir.records, found, _backend_of(backend)).stop(code=True)
     view = reader.view(found)
     if form == "json":
         print_json({"id": found, "status": view.status, "still_running": left})
@@ -178,7 +178,7 @@ def stop(execution: str, workdir: Path, form: str) -> int:
 @workdir_option
 @format_option
 @aws_errors
-def sweep(minutes: int, workdir: Path, form: str) -> int:
+def sweep(minutes: int, folder: Path, form: str) -> int:
     """Stop jobs that lost runs left behind.
 
     A job is stopped if its execution has ended, if its step was given up, if its step had no
@@ -187,16 +187,16 @@ def sweep(minutes: int, workdir: Path, form: str) -> int:
     A job is never stopped while a worker handles its step. Records in S3 do not show whether
     there is a worker. For a lost run with records in S3, use 'sagebridge executions stop ID'.
     """
-    place = _place(workdir)
+    workdir = _open_workdir(folder)
     swept: list[dict[str, str]] = []
     unknown: list[str] = []
-    for execution in place.records.ids():
-        body = place.records.execution(execution)
+    for execution in workdir.records.ids():
+        body = workdir.records.execution(execution)
         if body is None or body.get("format") != FORMAT:
             continue
         try:
             ending = Ending(
-                place.records, execution, _backend_of(place.for_execution(body).backend)
+                workdir.records, execution, _backend_of(workdir.for_execution(body).backend)
             )
             lost = ending.lost(timedelta(minutes=minutes))
             left = ending.stop_attempts(lost)
@@ -268,5 +268,5 @@ def _no_log(attempt: Attempt, run: str, asked: str | None) -> str:
     return f"{head} has no log: {kind} steps have no job" if asked is not None else ""
 
 
-def _place(workdir: Path) -> Workdir:
-    return Workdir.of(workdir, default_name())
+def _open_workdir(folder: Path) -> Workdir:
+    return Workdir.of(folder, default_name())

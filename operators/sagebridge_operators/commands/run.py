@@ -144,7 +144,7 @@ def run(
     given: tuple[str, ...],
     uploads: tuple[str, ...],
     name: str | None,
-    workdir: Path,
+    folder: Path,
     keep_ui: bool,
     form: str,
 ) -> int:
@@ -169,15 +169,15 @@ def run(
     parameters = coerce(pipeline.declared, dict(map(_pair, given)))
     sending = [Upload.parse(upload) for upload in uploads]
     warn(pipeline)
-    place = Workdir.of(workdir, backend)
-    place.check_writable()
-    place.check_isolation(pipeline)
+    workdir = Workdir.of(folder, backend)
+    workdir.check_writable()
+    workdir.check_isolation(pipeline)
     # With --format json, standard output has only the JSON; progress goes to standard error.
     out = console(err=form == "json")
     for upload in sending:
-        upload.send(place.backend.client("s3"))
+        upload.send(workdir.backend.client("s3"))
     with _Interrupts() as interrupts:
-        execution = _execution(flow or pipeline, parameters, place)
+        execution = _execution(flow or pipeline, parameters, workdir)
         try:
             return _execute(execution, out, form, interrupts, keep_ui=keep_ui)
         except Interrupted as interrupted:
@@ -240,22 +240,22 @@ def _piped() -> str:
 
 
 def _execution(
-    what: Flow | Pipeline, parameters: Mapping[str, Any], place: Workdir
+    what: Flow | Pipeline, parameters: Mapping[str, Any], workdir: Workdir
 ) -> EngineExecution:
     if isinstance(what, Pipeline):
         from sagebridge_operators.launch.airflow_execution import AirflowExecution
 
-        return AirflowExecution(what, parameters, place)
+        return AirflowExecution(what, parameters, workdir)
     from sagebridge_operators.launch.prefect_execution import PrefectExecution
 
-    return PrefectExecution(what, parameters, place)
+    return PrefectExecution(what, parameters, workdir)
 
 
 def _execute(
     execution: EngineExecution, out: Console, form: str, interrupts: _Interrupts, *, keep_ui: bool
 ) -> int:
     """Run the execution, show its progress and its result; return the exit code."""
-    reader = ExecutionReader(execution.place)
+    reader = ExecutionReader(execution.workdir)
     title = ENGINES[execution.engine]
     execution.report = lambda text: out.print(Text(printable(text)), soft_wrap=True)
     with Progress(out) as progress:
@@ -268,7 +268,7 @@ def _execute(
             while execution.running():
                 interrupts.repeat()
                 progress.steps(reader.progress(execution.id, execution.pipeline))
-                time.sleep(execution.place.look_seconds)
+                time.sleep(execution.workdir.look_seconds)
             execution.finish()
             progress.steps(reader.progress(execution.id, execution.pipeline))
             progress.close()
@@ -283,7 +283,7 @@ def _execute(
 
 def _report(execution: EngineExecution, form: str) -> int:
     """Show the final state of the execution; return the exit code."""
-    view = ExecutionReader(execution.place).view(execution.id)
+    view = ExecutionReader(execution.workdir).view(execution.id)
     if form == "json":
         print_json({**view.as_json(), "ui": execution.ui})
     else:

@@ -16,6 +16,7 @@ _R = TypeVar("_R")
 
 workdir_option = click.option(
     "--workdir",
+    "folder",
     type=click.Path(path_type=Path),
     metavar="DIR",
     envvar="SAGEBRIDGE_HOME",

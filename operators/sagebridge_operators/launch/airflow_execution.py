@@ -20,21 +20,21 @@ class AirflowExecution(EngineExecution):
 
     engine = "airflow"
 
-    def __init__(self, pipeline: Pipeline, parameters: Mapping[str, Any], place: Workdir) -> None:
-        super().__init__(pipeline, parameters, place)
+    def __init__(self, pipeline: Pipeline, parameters: Mapping[str, Any], workdir: Workdir) -> None:
+        super().__init__(pipeline, parameters, workdir)
         dag_id = legal_id(pipeline.name or "pipeline")[:200]
         run_id = self.run_name(dag_id)
         self.identify(dag_id, run_id)
         self.airflow = PrivateAirflow(
-            place.home / "airflow",
+            workdir.home / "airflow",
             pipeline,
             dag_id=dag_id,
             run_id=run_id,
             execution=self.id,
             parallelism=min(MAX_TASKS, max(2, sum(1 for _ in walk(pipeline)))),
-            variables={**place.variables(), "SAGEBRIDGE_EXECUTION": f"{run_id}={self.id}"},
+            variables={**workdir.variables(), "SAGEBRIDGE_EXECUTION": f"{run_id}={self.id}"},
         )
-        place.check_writable()
+        workdir.check_writable()
         self.begin()
 
     @property

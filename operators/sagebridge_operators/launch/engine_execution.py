@@ -42,8 +42,8 @@ class EngineExecution(ABC):
 
     engine: ClassVar[str]
 
-    def __init__(self, pipeline: Pipeline, parameters: Mapping[str, Any], place: Workdir) -> None:
-        self.pipeline, self.parameters, self.place = pipeline, parameters, place
+    def __init__(self, pipeline: Pipeline, parameters: Mapping[str, Any], workdir: Workdir) -> None:
+        self.pipeline, self.parameters, self.workdir = pipeline, parameters, workdir
         self.id = self.run = ""
         self.report: Callable[[str], object] = lambda text: None
         """Called with messages for the user."""
@@ -100,7 +100,7 @@ class EngineExecution(ABC):
 
     @property
     def ending(self) -> Ending:
-        return Ending(self.place.records, self.id, lambda attempt: self.place.backend)
+        return Ending(self.workdir.records, self.id, lambda attempt: self.workdir.backend)
 
     def run_name(self, name: str) -> str:
         """A unique name for the run and its folder."""
@@ -120,8 +120,8 @@ class EngineExecution(ABC):
             started=self._started,
             parameters=self.parameters,
         )
-        body = {**execution.described(self.place.backend_name), **self.place.described()}
-        records = self.place.records
+        body = {**execution.described(self.workdir.backend_name), **self.workdir.described()}
+        records = self.workdir.records
         open_execution(records, self.id, body, lambda: definition(self.pipeline))
 
     def _stop(self, error: BaseException) -> None:

@@ -32,20 +32,20 @@ class PrefectExecution(EngineExecution):
 
     engine = "prefect"
 
-    def __init__(self, flow: Flow, parameters: Mapping[str, Any], place: Workdir) -> None:
-        super().__init__(flow.pipeline, parameters, place)
+    def __init__(self, flow: Flow, parameters: Mapping[str, Any], workdir: Workdir) -> None:
+        super().__init__(flow.pipeline, parameters, workdir)
         self.flow = flow
         self._name = self.run_name(flow.entry)
         self._server = PrefectServer(
-            place.home / "prefect" / self._name, variables=place.variables()
+            workdir.home / "prefect" / self._name, variables=workdir.variables()
         )
         self._flow_run = ""
         self._process: ProcessKeeper | None = None
         self._variables: dict[str, str] = {}
-        self._folder = place.home
+        self._folder = workdir.home
         self._restarts = 0
         self._jobs_stopped = False
-        place.check_writable()
+        workdir.check_writable()
 
     @property
     def server(self) -> PrefectServer:
@@ -87,7 +87,7 @@ class PrefectExecution(EngineExecution):
         """Stop the jobs immediately, since Prefect kills the process that handles them."""
         with suppress(Exception):  # retried at the next look
             if not self._stop_requested():
-                self.place.records.request_stop(self.id)
+                self.workdir.records.request_stop(self.id)
             self.ending.stop_jobs()
             self._jobs_stopped = True
 
@@ -136,7 +136,7 @@ class PrefectExecution(EngineExecution):
         return file
 
     def _stop_requested(self) -> bool:
-        records = self.place.records
+        records = self.workdir.records
         return records.end(self.id) is not None or records.stop_requested(self.id)
 
     def _state(self) -> dict[str, Any]:
