@@ -91,7 +91,7 @@ def ensure(name: str, venvs: Path, python: str | None) -> None:
             interpreter = find_python(python)
             check_space(name, venvs)
             size = SIZES[name]
-            say(f"{name}: creating {venv} (about {size.megabytes} MB, {size.seconds} s)")
+            log(f"{name}: creating {venv} (about {size.megabytes} MB, {size.seconds} s)")
             began = time.monotonic()
             (venv / "pins").unlink(missing_ok=True)
             if uv:
@@ -99,7 +99,7 @@ def ensure(name: str, venvs: Path, python: str | None) -> None:
             else:
                 install_uv(venv, interpreter)
             (venv / "pins").write_text(pins(name, venv))
-            say(f"{name}: ready in {time.monotonic() - began:.0f} s")
+            log(f"{name}: ready in {time.monotonic() - began:.0f} s")
         if uv:
             install_project(venv, uv)
             (venv / "project").write_text(project())
@@ -148,7 +148,7 @@ def lock(venvs: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say(f"waiting for another bootstrap of {venvs}")
+            log(f"waiting for another bootstrap of {venvs}")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -258,7 +258,7 @@ def check_space(name: str, venvs: Path) -> None:
         )
 
 
-def say(message: str) -> None:
+def log(message: str) -> None:
     print(f"bootstrap: {message}", flush=True)
 
 

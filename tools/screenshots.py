@@ -148,7 +148,7 @@ def uploads(data: Path) -> list[str]:
         EXAMPLE / "evaluation.py": f"{STORE}/code/",
         data: f"{STORE}/data",
     }
-    return [word for file, uri in files.items() for word in ("--upload", f"{file}={uri}")]
+    return [part for file, uri in files.items() for part in ("--upload", f"{file}={uri}")]
 
 
 def prefect(folder: Path) -> None:
@@ -218,9 +218,9 @@ def artifacts(api: httpx.Client, run: str) -> dict[str, str]:
 def airflow(folder: Path) -> None:
     """Screenshots of a run of the example, and of the trigger form."""
     command = ["run", str(EXAMPLE / "definition.json"), "--on", "airflow", "--keep-ui"]
-    words = ["--name", "AbalonePipeline", "--backend", "local", "--workdir", "work"]
+    options = ["--name", "AbalonePipeline", "--backend", "local", "--workdir", "work"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "sagebridge.cli", *command, *words, *uploads(folder / "data")],
+        [sys.executable, "-m", "sagebridge.cli", *command, *options, *uploads(folder / "data")],
         cwd=folder,
         stdout=subprocess.PIPE,
         text=True,

@@ -36,6 +36,16 @@ def sections(group: click.Group, context: click.Context) -> Iterator[str]:
                 yield from sections(command, inner)
 
 
+def commands(group: click.Group, context: click.Context) -> Iterator[tuple[str, click.Command]]:
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        yield f"{context.command_path} {name}", command
+        if isinstance(command, click.Group):
+            with click.Context(command, context, name) as inner:
+                yield from commands(command, inner)
+
+
 def fenced(text: str) -> str:
     return f"```\n{text.rstrip()}\n```\n"
 
@@ -44,3 +54,15 @@ def test_reference_is_up_to_date(pytestconfig: pytest.Config) -> None:
     if pytestconfig.getoption("--update-golden"):
         FILE.write_text(reference())
     assert FILE.read_text() == reference()
+
+
+def test_help_fits_80_columns() -> None:
+    assert [line for line in reference().splitlines() if len(line) > WIDTH] == []
+
+
+def test_every_option_has_help() -> None:
+    with click.Context(app, info_name="sagebridge") as context:
+        for path, command in commands(app, context):
+            for option in command.params:
+                if isinstance(option, click.Option):
+                    assert option.help, f"{path} {option.opts[0]}"

@@ -289,13 +289,13 @@ def test_sweep_continues_after_unreadable_execution(
     records.save(CODE)
     lost = Ending.lost
 
-    def refused(ending: Ending, lost_for: timedelta) -> list[Attempt]:
+    def fail_for_second(ending: Ending, lost_for: timedelta) -> list[Attempt]:
         if ending.execution == SECOND:
             raise PermissionError("not allowed")
         return lost(ending, lost_for)
 
     records.save(replace(CODE, execution=FIRST))
-    monkeypatch.setattr(Ending, "lost", refused)
+    monkeypatch.setattr(Ending, "lost", fail_for_second)
     code, out, err = sagebridge("sweep", "--lost-for", "0")
 
     assert code == 3

@@ -46,7 +46,7 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def refused(
+def failing_run(
     folder: Path, engine: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., tuple[int, str]]:
     """Run the command, which must fail before the execution; return exit code and message."""
@@ -66,7 +66,7 @@ def refused(
     return call
 
 
-Refused = Callable[..., tuple[int, str]]
+FailingRun = Callable[..., tuple[int, str]]
 
 
 @pytest.mark.parametrize(
@@ -81,33 +81,33 @@ Refused = Callable[..., tuple[int, str]]
     ],
 )
 def test_wrong_parameters_and_uploads(
-    folder: Path, refused: Refused, words: tuple[str, ...], message: str
+    folder: Path, failing_run: FailingRun, words: tuple[str, ...], message: str
 ) -> None:
-    code, err = refused(write(folder, "p", NOTHING, Parameters=PARAMETERS), *words)
+    code, err = failing_run(write(folder, "p", NOTHING, Parameters=PARAMETERS), *words)
 
     assert code == 2
     assert message in err
 
 
-def test_all_parameter_errors_are_listed(folder: Path, refused: Refused) -> None:
+def test_all_parameter_errors_are_listed(folder: Path, failing_run: FailingRun) -> None:
     source = write(folder, "p", NOTHING, Parameters=PARAMETERS)
 
-    _, err = refused(source, "-p", "Limit=big", "-p", "Nothing=1")
+    _, err = failing_run(source, "-p", "Limit=big", "-p", "Nothing=1")
 
     assert "'Nothing'" in err
     assert "'Limit'" in err
     assert "'Data'" in err
 
 
-def test_definition_with_errors(folder: Path, refused: Refused) -> None:
-    code, err = refused(write(folder, "p", uses(get("Parameters.Nowhere"))))
+def test_definition_with_errors(folder: Path, failing_run: FailingRun) -> None:
+    code, err = failing_run(write(folder, "p", uses(get("Parameters.Nowhere"))))
 
     assert code == 1
     assert "p.json:1: error: " in err
     assert "Nowhere" in err
 
 
-def test_flow_without_steps(folder: Path, refused: Refused) -> None:
+def test_flow_without_steps(folder: Path, failing_run: FailingRun) -> None:
     flow = '''\
 from prefect import flow
 from sagebridge_operators.prefect import begin, finish
@@ -121,7 +121,7 @@ def empty() -> object:
 '''
     (folder / "empty.py").write_text(flow)
 
-    code, err = refused("empty.py")
+    code, err = failing_run("empty.py")
 
     assert code == 1
     assert "[no-steps] /Steps" in err
@@ -129,10 +129,10 @@ def empty() -> object:
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"Version": "2020-12-01", "St', '{"Name": "x"}'])
-def test_source_is_not_a_pipeline(folder: Path, refused: Refused, text: str) -> None:
+def test_source_is_not_a_pipeline(folder: Path, failing_run: FailingRun, text: str) -> None:
     (folder / "cut.json").write_text(text)
 
-    code, err = refused("cut.json")
+    code, err = failing_run("cut.json")
 
     assert code == 5
     assert err.startswith("sagebridge: cut.json: ")
@@ -140,14 +140,14 @@ def test_source_is_not_a_pipeline(folder: Path, refused: Refused, text: str) -> 
 
 
 def test_engine_not_installed(
-    folder: Path, engine: str, refused: Refused, monkeypatch: pytest.MonkeyPatch
+    folder: Path, engine: str, failing_run: FailingRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def absent(name: str) -> str:
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(engine_versions, "version", absent)
 
-    code, err = refused(write(folder, "p", NOTHING))
+    code, err = failing_run(write(folder, "p", NOTHING))
 
     assert code == 6
     assert f"pip install 'sagebridge[{engine}]'" in err
@@ -155,12 +155,14 @@ def test_engine_not_installed(
 
 @pytest.mark.parametrize("backend", ["local", "aws"])
 @pytest.mark.parametrize("part", ["", "s3", "jobs"])
-def test_working_folder_is_a_file(folder: Path, refused: Refused, part: str, backend: str) -> None:
+def test_working_folder_is_a_file(
+    folder: Path, failing_run: FailingRun, part: str, backend: str
+) -> None:
     home = folder / ".sagebridge"
     (home / part).parent.mkdir(exist_ok=True)
     (home / part).write_text("a file where a folder should be")
 
-    code, err = refused(write(folder, "p", NOTHING), "--backend", backend)
+    code, err = failing_run(write(folder, "p", NOTHING), "--backend", backend)
 
     location = f" ({home / part})" if part else ""
     assert code == 6
@@ -175,15 +177,19 @@ def test_working_folder_is_a_file(folder: Path, refused: Refused, part: str, bac
     [(13, "Permission denied"), (28, "No space left on device"), (30, "Read-only file system")],
 )
 def test_working_folder_not_writable(
-    folder: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch, number: int, message: str
+    folder: Path,
+    failing_run: FailingRun,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    message: str,
 ) -> None:
-    def refuse(**given: Any) -> None:
+    def fail(**given: Any) -> None:
         raise OSError(number, message)
 
-    monkeypatch.setattr("tempfile.NamedTemporaryFile", refuse)
+    monkeypatch.setattr("tempfile.NamedTemporaryFile", fail)
     monkeypatch.setenv("SAGEBRIDGE_HOME", str(folder / "named"))
 
-    code, err = refused(write(folder, "p", NOTHING))
+    code, err = failing_run(write(folder, "p", NOTHING))
 
     assert code == 6
     assert f"the working folder {folder / 'named'} cannot be used: {message}: " in err
@@ -276,13 +282,13 @@ def test_definition_from_pipe(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("text", ["evil.py:pipeline", "pipeline.json", ""])
 def test_pipe_accepts_only_json(
-    text: str, folder: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch
+    text: str, folder: Path, failing_run: FailingRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "evil.py").write_text("raise SystemExit('it was imported')")
     write(folder, "pipeline", NOTHING)
     monkeypatch.setattr("sys.stdin", io.StringIO(text))
 
-    code, message = refused("-")
+    code, message = failing_run("-")
 
     assert code == 5
     assert "<stdin>: not a JSON object" in message

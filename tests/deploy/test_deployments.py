@@ -153,16 +153,16 @@ def test_empty_work_pool_name(project: Project) -> None:
 
 
 def test_rejected_deployment_does_not_stop_others(project: Project) -> None:
-    source = project.folder / "refused.json"
-    source.write_text(request("Refused", parameters=PARAMETERS[1:2]))
-    project.deploy("refused.json")
-    made = project.deployment("Refused")
+    source = project.folder / "rejected.json"
+    source.write_text(request("Rejected", parameters=PARAMETERS[1:2]))
+    project.deploy("rejected.json")
+    made = project.deployment("Rejected")
     defaults = {"parameters": {"Count": 1}}
     project.api.patch(f"deployments/{made['id']}", json=defaults).raise_for_status()
-    source.write_text(request("Refused"))
+    source.write_text(request("Rejected"))
     (project.folder / "taken.json").write_text(request("Taken"))
-    done = project.deploy("refused.json", "taken.json", "--overwrite", code=6)
-    assert "rejected Refused/Refused: 409" in done.stderr
+    done = project.deploy("rejected.json", "taken.json", "--overwrite", code=6)
+    assert "rejected Rejected/Rejected: 409" in done.stderr
     assert "'Count'" in done.stderr
     assert "Taken" in project.names()
 
@@ -173,8 +173,8 @@ def test_edited_flow_file_is_kept(project: Project) -> None:
     file = project.folder / "mine" / "Kept.py"
     edited = file.read_text().replace('"no"', '"never"')
     file.write_text(edited)
-    refused = project.deploy("kept.json", "-o", "mine", code=1)
-    assert "mine/Kept.py is not what its source gives" in refused.stderr
+    failed = project.deploy("kept.json", "-o", "mine", code=1)
+    assert "mine/Kept.py is not what its source gives" in failed.stderr
     assert file.read_text() == edited
     assert project.deployed("mine/Kept.py")[0]["changed"] == ["version"]
     project.deploy("kept.json", "-o", "mine", "--overwrite")
@@ -251,14 +251,14 @@ def test_flow_file_import_error(project: Project) -> None:
 def test_prefect_yaml_edits_are_kept(project: Project) -> None:
     yaml = project.folder / "prefect.yaml"
     yaml.write_text(
-        "# ours\nname: shop\npull: null\ndeployments:\n"
+        "# deployed\nname: shop\npull: null\ndeployments:\n"
         "  - name: Yaml # the one\n    schedules:\n      - cron: 0 6 * * *\n"
         "  - name: other\n    entrypoint: x.py:x\n"
     )
     (project.folder / "yaml.json").write_text(request("Yaml"))
     project.deploy("yaml.json")
     text = yaml.read_text()
-    for kept in ("# ours", "name: shop", "- name: Yaml # the one", "cron: 0 6 * * *", "x.py:x"):
+    for kept in ("# deployed", "name: shop", "- name: Yaml # the one", "cron: 0 6 * * *", "x.py:x"):
         assert kept in text
     assert "entrypoint: flows/Yaml.py:yaml" in text
     yaml.write_text("deployments: {a: b}\n")
@@ -279,13 +279,13 @@ def test_example_prefect_yaml_deploys_the_same(project: Project) -> None:
     project.deploy("flows/abalone.py", "--backend", "local")
     yaml = project.folder / "prefect.yaml"
     assert yaml.read_text() == (ROOT / "prefect.yaml").read_text()
-    ours = project.deployment("AbalonePipeline")
-    project.api.delete(f"deployments/{ours['id']}").raise_for_status()
+    deployed = project.deployment("AbalonePipeline")
+    project.api.delete(f"deployments/{deployed['id']}").raise_for_status()
     project.run("-m", "prefect", "--no-prompt", "deploy", "--all")
-    theirs = project.deployment("AbalonePipeline")
+    by_prefect = project.deployment("AbalonePipeline")
     # `prefect deploy` cannot set this: unknown parameters fail the run instead of being rejected.
-    assert ours["parameter_openapi_schema"].pop("additionalProperties") is False
-    assert untimed(theirs) == untimed(ours)
+    assert deployed["parameter_openapi_schema"].pop("additionalProperties") is False
+    assert untimed(by_prefect) == untimed(deployed)
 
 
 def test_no_server(project: Project) -> None:

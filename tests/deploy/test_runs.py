@@ -188,10 +188,10 @@ def test_wrong_parameter_is_rejected_before_run(
     abalone: Deployed, given: dict[str, Any], words: tuple[str, ...]
 ) -> None:
     executions = list(abalone.records.ids())
-    refused = abalone.start(**given)
-    assert refused.status_code == httpx.codes.CONFLICT
+    response = abalone.start(**given)
+    assert response.status_code == httpx.codes.CONFLICT
     for word in words:
-        assert word in refused.json()["detail"]
+        assert word in response.json()["detail"]
     assert list(abalone.records.ids()) == executions
 
 
@@ -286,8 +286,8 @@ def test_cancelled_run_leaves_no_job(
 
 def test_value_outside_enum_is_rejected(sleeper: Deployed) -> None:
     executions = list(sleeper.records.ids())
-    refused = sleeper.start(Seconds="5")
-    assert refused.status_code == httpx.codes.CONFLICT
-    assert "'Seconds'" in refused.json()["detail"]
-    assert "'600', '601'" in refused.json()["detail"]
+    response = sleeper.start(Seconds="5")
+    assert response.status_code == httpx.codes.CONFLICT
+    assert "'Seconds'" in response.json()["detail"]
+    assert "'600', '601'" in response.json()["detail"]
     assert list(sleeper.records.ids()) == executions

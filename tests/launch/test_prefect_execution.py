@@ -121,10 +121,10 @@ def test_record_exists_before_flow_start(
 ) -> None:
     """The record is needed to report the failed start."""
 
-    def refuse(*given: Any, **more: Any) -> Server:
+    def fail(*given: Any, **more: Any) -> Server:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Server, "add", refuse)
+    monkeypatch.setattr(Server, "add", fail)
     execution.workdir.records.objects.remove(f"{execution.id}/execution.json")
 
     with pytest.raises(KeyboardInterrupt):

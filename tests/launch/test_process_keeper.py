@@ -111,12 +111,12 @@ def test_stop_after_killed_keeper(tmp_path: Path) -> None:
 
 
 def test_unkillable_processes_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(pid: int, number: int) -> None:
+    def fail(pid: int, number: int) -> None:
         raise PermissionError
 
     monkeypatch.setattr(process_keeper, "session_processes", lambda session: [1])
     monkeypatch.setattr(process_keeper, "_KILL_TIMEOUT", 0.3)
-    monkeypatch.setattr(os, "kill", refuse)
+    monkeypatch.setattr(os, "kill", fail)
 
     process_keeper.end_session(0, patience=0)
 

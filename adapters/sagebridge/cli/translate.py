@@ -134,7 +134,7 @@ def translate(
         to=to,
         document=document,
         name=name,
-        mapping=_mapping(mappings),
+        mapping=_parse_mappings(mappings),
         output=None if output is None else Path(output),
         into_folder=several or _is_folder(output),
         several=several,
@@ -157,12 +157,12 @@ def _is_folder(output: str | None) -> bool:
     return output is not None and (output.endswith("/") or Path(output).is_dir())
 
 
-def _mapping(words: Sequence[str]) -> dict[str, str]:
+def _parse_mappings(options: Sequence[str]) -> dict[str, str]:
     mapping: dict[str, str] = {}
-    for word in words:
-        old, sign, new = word.partition("=")
+    for option in options:
+        old, sign, new = option.partition("=")
         if not old or not sign:
-            raise UsageError(f"--map {word}: expected OLD=NEW")
+            raise UsageError(f"--map {option}: expected OLD=NEW")
         if mapping.setdefault(old, new) != new:
             raise UsageError(f"--map {old!r} has two different values")
     return mapping
@@ -251,19 +251,19 @@ class _Run:
         if self.diff:
             _print_diff(path, old or "", text)
         if self.write:
-            word = "replaced" if os.path.lexists(path) else "written"
+            outcome = "replaced" if os.path.lexists(path) else "written"
             write_file(path, text)
-            self._record(word, path)
+            self._record(outcome, path)
         else:
             self.done["stale"] += 1
         if self.check:
             raise Stale(str(path), missing=old is None)
 
-    def _record(self, word: str, path: Path) -> None:
+    def _record(self, outcome: str, path: Path) -> None:
         """Count a file; print it too if there is no summary."""
-        self.done[word] += 1
+        self.done[outcome] += 1
         if self.write and not self.several:
-            click.echo(printable(f"{word} {path}"), err=True)
+            click.echo(printable(f"{outcome} {path}"), err=True)
 
     def _tell(self, source: str, name: str | None, losses: Sequence[Loss]) -> None:
         for loss in losses:

@@ -67,9 +67,9 @@ def _print(found: list[tuple[str, tuple[Finding, ...]]]) -> None:
 
 def _summary(found: list[tuple[str, tuple[Finding, ...]]]) -> Text:
     counts = Counter(finding.severity for _, findings in found for finding in findings)
-    words = ", ".join(
+    counted = ", ".join(
         f"{counts[severity]} {severity}{'s' if counts[severity] != 1 else ''}"
         for severity in ("error", "warning")
     )
     style = "red" if counts["error"] else "yellow" if counts["warning"] else "green"
-    return Text(f"{len(found)} source{'s' if len(found) != 1 else ''}: {words}", style)
+    return Text(f"{len(found)} source{'s' if len(found) != 1 else ''}: {counted}", style)

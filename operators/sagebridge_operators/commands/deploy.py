@@ -228,7 +228,7 @@ class _Run:
         file = prefect_yaml.FILE
         entries = [one.entry() for one in self.deployed]
         try:
-            text = prefect_yaml.updated(file, entries)
+            text = prefect_yaml.merge_deployments(file, entries)
         except SagebridgeError as error:
             self._fail(str(file), error)
             return
@@ -255,8 +255,8 @@ class _Run:
         for one in self.done:
             if one["outcome"] != "failed":
                 click.echo(printable(_line(one, check=self.check)))
-        made = [one for one in self.done if "deployment" in one and one["outcome"] == "created"]
-        if made and not self.check:
+        created = [one for one in self.done if "deployment" in one and one["outcome"] == "created"]
+        if created and not self.check:
             click.echo(f"to start a worker: prefect worker start --pool {self.work_pool}")
 
 

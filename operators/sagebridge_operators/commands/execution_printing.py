@@ -78,10 +78,10 @@ class Progress:
 
 def _change(step: StepView) -> str:
     """``12:03:44 AbaloneTrain Succeeded 8.1 s``."""
-    words = [f"{datetime.now().astimezone():%H:%M:%S}", printable(step.name), step.state]
+    parts = [f"{datetime.now().astimezone():%H:%M:%S}", printable(step.name), step.state]
     if step.seconds is not None and step.state not in RUNNING:
-        words.append(f"{step.seconds:.1f} s")
-    return " ".join(words)
+        parts.append(f"{step.seconds:.1f} s")
+    return " ".join(parts)
 
 
 def _live(steps: Sequence[StepView]) -> Table:

@@ -82,10 +82,10 @@ class ExecutionReader:
         workdir = self.workdir.for_execution(body)
         pipeline = sagebridge.read(store.definition(execution)).pipeline
         # Read the end before the steps: once it is recorded, no step changes any more.
-        end, asked = store.end(execution), store.stop_requested(execution)
+        end, stop_requested = store.end(execution), store.stop_requested(execution)
         attempts = steps_of(Ending(store, execution, lambda attempt: workdir.backend))
         reached = states(pipeline, attempts, end)
-        found = status(pipeline, attempts, end, stop_requested=asked)
+        found = status(pipeline, attempts, end, stop_requested=stop_requested)
         return View(
             id=execution,
             pipeline=body["pipeline"],
@@ -102,7 +102,7 @@ class ExecutionReader:
                     step,
                     reached[step.name],
                     attempts.get(step.name),
-                    _made(workdir, attempts.get(step.name)),
+                    _results(workdir, attempts.get(step.name)),
                 )
                 for step in walk(pipeline)
             ),
@@ -155,23 +155,23 @@ def _seconds(began: str, ended: str | None) -> float:
     return round((until - datetime.fromisoformat(began)).total_seconds(), 1)
 
 
-def _made(workdir: Workdir, attempt: Attempt | None) -> dict[str, str]:
+def _results(workdir: Workdir, attempt: Attempt | None) -> dict[str, str]:
     """The results of a succeeded job, from its Describe response."""
     if attempt is None or attempt.state != "Succeeded" or attempt.job is None:
         return {}
     job_type = JOB_TYPES[attempt.type]
     client = workdir.backend.client(job_type.service)
     description = job_type.find(client, attempt.job.name) or {}
-    made: dict[str, str] = {}
+    results: dict[str, str] = {}
     for label, path in STEP_TYPES[attempt.type].results.items():
         value = _at(description, path)
-        made[label] = str(value)
+        results[label] = str(value)
         # Fields such as S3OutputPath hold URIs; with the local backend, also plain paths.
         is_uri = isinstance(value, str) and path.rpartition(".")[2].startswith("S3")
         folder = workdir.path_of(value) if is_uri else None
         if folder and folder.is_dir():
-            made["path"] = str(folder)
-    return made
+            results["path"] = str(folder)
+    return results
 
 
 def _at(description: Mapping[str, Any], path: str) -> Any:

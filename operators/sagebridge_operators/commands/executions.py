@@ -246,8 +246,8 @@ def _status(records: ExecutionRecords, execution: str) -> str:
     except OlderRecord:
         return "older version"
     pipeline = sagebridge.read(records.definition(execution)).pipeline
-    asked = records.stop_requested(execution)
-    return status(pipeline, attempts, stop_requested=asked).status
+    stop_requested = records.stop_requested(execution)
+    return status(pipeline, attempts, stop_requested=stop_requested).status
 
 
 def _has_ended(reader: ExecutionReader, execution: str) -> bool:
@@ -258,14 +258,14 @@ def _has_ended(reader: ExecutionReader, execution: str) -> bool:
         return False
 
 
-def _no_log(attempt: Attempt, run: str, asked: str | None) -> str:
-    """Why a step has no log here. Empty for types without jobs, unless the step was ``asked``."""
+def _no_log(attempt: Attempt, run: str, selected: str | None) -> str:
+    """Why a step has no log here; empty for a type without jobs, unless ``selected``."""
     kind, head = attempt.type, f"step {attempt.step!r}"
     if kind in CODE_TYPES:
         return f"{head} is user code; its log is the task log in {run}"
     if kind in JOB_TYPES:
         return f"{head} has no job{f': {attempt.reason}' if attempt.reason else ' yet'}"
-    return f"{head} has no log: {kind} steps have no job" if asked is not None else ""
+    return f"{head} has no log: {kind} steps have no job" if selected is not None else ""
 
 
 def _open_workdir(folder: Path) -> Workdir:

@@ -64,7 +64,7 @@ class PrivateAirflow(PrivateEngine[AirflowApi]):
 
     def commands(self, port: int) -> dict[str, tuple[str, ...]]:
         del port
-        return {name: (*homes.AIRFLOW, *words) for name, words in _COMPONENTS.items()}
+        return {name: (*homes.AIRFLOW, *arguments) for name, arguments in _COMPONENTS.items()}
 
     def make_environment(self, port: int) -> dict[str, str]:
         return homes.environment(

@@ -63,7 +63,7 @@ def _make_database(template: Path) -> None:
     with tempfile.TemporaryDirectory(dir=template.parent, prefix=".template-") as folder:
         home = Path(folder)
         (home / "airflow.cfg").touch()
-        made = subprocess.run(
+        migration = subprocess.run(
             [*AIRFLOW, "db", "migrate"],
             env=environment(home, port=0),
             cwd=home,
@@ -73,8 +73,9 @@ def _make_database(template: Path) -> None:
             text=True,
             check=False,
         )
-        if made.returncode:
-            raise ServiceError(f"Airflow cannot create its database:\n{last_lines(made.stdout)}")
+        if migration.returncode:
+            output = last_lines(migration.stdout)
+            raise ServiceError(f"Airflow cannot create its database:\n{output}")
         (home / "airflow.db").replace(template)
 
 

@@ -120,7 +120,7 @@ class EngineExecution(ABC):
             started=self._started,
             parameters=self.parameters,
         )
-        body = {**execution.described(self.workdir.backend_name), **self.workdir.described()}
+        body = {**execution.described(self.workdir.backend_name), **self.workdir.record_fields()}
         records = self.workdir.records
         open_execution(records, self.id, body, lambda: definition(self.pipeline))
 

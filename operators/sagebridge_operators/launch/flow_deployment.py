@@ -148,8 +148,8 @@ def tags_of(pipeline: Pipeline) -> tuple[str, ...]:
     found = []
     for tag in pipeline.tags if isinstance(pipeline.tags, tuple) else ():
         if isinstance(tag, Mapping) and tag.get("Key"):
-            words = (str(tag["Key"]), str(tag.get("Value") or ""))
-            found.append(":".join(filter(None, words)))
+            parts = (str(tag["Key"]), str(tag.get("Value") or ""))
+            found.append(":".join(filter(None, parts)))
     return tuple(dict.fromkeys(found))
 
 

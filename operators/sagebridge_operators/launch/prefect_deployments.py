@@ -64,7 +64,7 @@ def deployments(
     """One deployment per flow of a file. Imports the file. Raises SourceError."""
     folder = Path.cwd()
     with file.readable() as path:
-        found = [(function, _loaded(path, function)) for function in file.functions()]
+        found = [(function, _load_flow(path, function)) for function in file.functions()]
     selected = [one for one in found if file.wanted in (None, one[1].name)]
     if len(selected) != len(file.pipelines):
         raise SourceError(str(file.path), "a flow is not defined with @flow on a function")
@@ -83,7 +83,7 @@ def deployments(
         )
 
 
-def _loaded(path: Path, function: str) -> Any:
+def _load_flow(path: Path, function: str) -> Any:
     try:
         return load_flow_from_entrypoint(
             f"{path.absolute()}:{function}", use_placeholder_flow=False
@@ -141,7 +141,7 @@ class Server:
 
     def compare(self, deployment: Deployment) -> Result:
         """What :meth:`apply` would do, without doing it."""
-        found = self._found(deployment)
+        found = self._find(deployment)
         if found is None:
             return Result("created")
         changed = _changed(found, deployment)
@@ -157,19 +157,19 @@ class Server:
         Raises ServiceError if the server rejects it.
         """
         with _rejections(self._url, deployment.full_name):
-            found, result = self._found(deployment), self.compare(deployment)
+            found, result = self._find(deployment), self.compare(deployment)
             if found is None:
                 flow_id = self._client.create_flow_from_name(deployment.flow)
-                made = self._client.create_deployment(
+                created = self._client.create_deployment(
                     flow_id=flow_id, name=deployment.name, **deployment.body()
                 )
-                return Result("created", url=_page(made))
+                return Result("created", url=_page(created))
             if changed := _changed(found, deployment):
                 # Send only differing fields, to keep schedules and other server settings.
                 self._client.update_deployment(found.id, DeploymentUpdate(**changed))
             return result
 
-    def _found(self, deployment: Deployment) -> Any:
+    def _find(self, deployment: Deployment) -> Any:
         found = self._client.read_deployments(
             flow_filter=FlowFilter(name=FlowFilterName(any_=[deployment.flow])),
             deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[deployment.name])),

@@ -17,7 +17,7 @@ FILE = Path("prefect.yaml")
 _HEAD = "# Kept by `sagebridge deploy`; `prefect deploy --all` deploys the same.\n"
 
 
-def updated(file: Path, entries: Sequence[Mapping[str, Any]]) -> str:
+def merge_deployments(file: Path, entries: Sequence[Mapping[str, Any]]) -> str:
     """The file's text with these deployments; everything else is kept, comments included.
 
     Raises SourceError if the file is not a ``prefect.yaml``, or if one of the deployment names is

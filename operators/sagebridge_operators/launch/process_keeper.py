@@ -148,9 +148,9 @@ def _signal(pids: Sequence[int], number: signal.Signals) -> None:
             continue
 
 
-def main(words: Sequence[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     """The keeper process: 0 if stopped, otherwise the exit code of the first process to end."""
-    task = json.loads(words[0])
+    task = json.loads(arguments[0])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _exit_on_signal)
     session = os.getsid(0)

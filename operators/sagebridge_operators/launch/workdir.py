@@ -78,7 +78,7 @@ class Workdir:
             "SAGEBRIDGE_RECORDS": self.location,
         }
 
-    def described(self) -> dict[str, str]:
+    def record_fields(self) -> dict[str, str]:
         """The fields of an execution record for this working folder."""
         where = {"home": str(self.home), "base": str(self.base)}
         return {"backend": self.backend_name} | (where if self.backend_name == "local" else {})
