@@ -14,7 +14,7 @@ from sagebridge.errors import SourceError
 from sagebridge.terminal.source_files import content
 
 FILE = Path("prefect.yaml")
-_HEAD = "# Kept by `sagebridge deploy`; `prefect deploy --all` deploys the same.\n"
+_HEAD = "# Written by `sagebridge deploy`. `prefect deploy --all` makes the same deployments.\n"
 
 
 def merge_deployments(file: Path, entries: Sequence[Mapping[str, Any]]) -> str:
