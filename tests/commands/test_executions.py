@@ -271,10 +271,10 @@ def test_names_are_not_cut_on_terminal(
 
 
 def test_sweep_stops_jobs_of_lost_runs(records: ExecutionRecords, sagebridge: Call) -> None:
-    assert sagebridge("sweep") == (0, "no jobs of lost runs\n", "")
+    assert sagebridge("sweep") == (0, "no lost jobs found\n", "")
     with records.attend(CODE):
         records.save(CODE)
-        assert sagebridge("sweep", "--lost-for", "0") == (0, "no jobs of lost runs\n", "")
+        assert sagebridge("sweep", "--lost-for", "0") == (0, "no lost jobs found\n", "")
 
     code, out, _ = sagebridge("sweep", "--lost-for", "0")
 

@@ -210,7 +210,7 @@ def sweep(minutes: int, folder: Path, form: str) -> int:
     if form == "json":
         print_json(swept)
     elif not swept and not unknown:
-        click.echo("no jobs of lost runs")
+        click.echo("no lost jobs found")
     else:
         for row in swept:
             click.echo(printable(" ".join(filter(None, row.values()))))

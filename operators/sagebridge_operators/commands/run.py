@@ -134,7 +134,7 @@ class _Interrupts:
 @upload_option
 @click.option("--name", metavar="NAME", help="Override the pipeline name.")
 @workdir_option
-@click.option("--keep-ui", is_flag=True, help="Keep the engine's UI running until Ctrl-C.")
+@click.option("--keep-ui", is_flag=True, help="Keep the UI running after the run, until Ctrl-C.")
 @format_option
 @aws_errors
 def run(

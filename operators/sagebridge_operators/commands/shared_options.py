@@ -41,6 +41,7 @@ def aws_errors(command: Callable[_P, _R]) -> Callable[_P, _R]:
         try:
             return command(*args, **kwargs)
         except Exception as error:
+            # Compared by name, since botocore is optional.
             if type(error).__module__.startswith("botocore."):
                 # A ClientError names its operation. It may come from the local backend, so "AWS: "
                 # is added only to the other errors (connections, credentials).

@@ -24,6 +24,7 @@ from sagebridge_operators.launch.private_engine import environment_without, last
 # -P keeps the current folder off sys.path, so that a file there cannot shadow a module.
 AIRFLOW = (sys.executable, "-P", "-m", "airflow")
 
+# Airflow skips files without the words "airflow" and "dag" (airflow.utils.file).
 _LOADER = '''"""An airflow dag of the pipeline in the JSON file next to this one."""
 
 from pathlib import Path

@@ -31,6 +31,7 @@ class Api:
 
     def __init__(self, url: str, timeout: float = 30) -> None:
         self.url = url
+        # trust_env=False: no proxy for requests to loopback.
         self._http = httpx.Client(base_url=url, timeout=timeout, trust_env=False)
 
     def close(self) -> None:

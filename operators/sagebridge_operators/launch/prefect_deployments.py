@@ -85,6 +85,7 @@ def deployments(
 
 def _load_flow(path: Path, function: str) -> Any:
     try:
+        # A placeholder flow would hide import errors (prefect/flows.py).
         return load_flow_from_entrypoint(
             f"{path.absolute()}:{function}", use_placeholder_flow=False
         )

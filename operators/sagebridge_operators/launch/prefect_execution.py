@@ -66,6 +66,7 @@ class PrefectExecution(EngineExecution):
             file, self._folder, limit = flow.file, Path.cwd(), {}
         else:
             file, self._folder, limit = self._write_flow(), server.home, {_LIMIT: str(MAX_TASKS)}
+        # prefect/flow_engine.py loads the flow from this variable.
         self._variables = {"PREFECT__FLOW_ENTRYPOINT": f"{file}:{flow.entry}", **limit}
         self.begin()
         self._start()

@@ -221,6 +221,7 @@ def environment_without(*prefixes: str) -> dict[str, str]:
 
     NO_PROXY is extended, so that requests to loopback use no proxy.
     """
+    # Without bytecode, each process of the engine would compile all modules again.
     kept = {
         name: value
         for name, value in os.environ.items()
