@@ -38,7 +38,8 @@ _SOURCES = {
     "FILE.yaml": "CloudFormation template; JSON templates work too.",
     "FILE.py": "Airflow DAG file or Prefect flow file.",
     "FILE#NAME": "One pipeline of a file with several.",
-    "MODULE:NAME": "Pipeline object of the SageMaker SDK, or a function that returns one.",
+    "MODULE:NAME": "SageMaker SDK pipeline object, or a function that returns one. FILE.py:NAME "
+    "works too.",
     "FOLDER": "All pipeline files in the folder, without subfolders.",
     "-": "Pipeline definition on standard input.",
 }
