@@ -26,7 +26,7 @@ demo:
 	    --upload .sagebridge/sample=s3://sagebridge-abalone/data $(RUN)
 
 test:
-	@echo "running the tests of six environments, two at a time; results are printed at the end of each"
+	@echo "testing six environments, two at a time; each prints its results when it ends"
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target --keep-going $(TESTS)
 
 test-airflow:

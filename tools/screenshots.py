@@ -103,7 +103,7 @@ class Browser:
         number = next(self._numbers)
         self._socket.send(json.dumps({"id": number, "method": method, "params": parameters}))
         while (answer := json.loads(self._socket.recv(timeout=60))).get("id") != number:
-            pass  # an event
+            pass  # skip events
         if "error" in answer:
             raise RuntimeError(f"{method}: {answer['error']['message']}")
         result: dict[str, Any] = answer["result"]
@@ -204,7 +204,7 @@ def prefect_run(api: httpx.Client, deployment: str, parameters: dict[str, Any], 
 
     wait_for(lambda: state() not in ("SCHEDULED", "PENDING", "RUNNING"), f"run {run}")
     if state() != end:
-        raise SystemExit(f"the run with {parameters} ended {state()}")
+        raise SystemExit(f"the run with {parameters} ended with state {state()}")
     return run
 
 
