@@ -1,4 +1,4 @@
-"""What translating a fleet of pipelines would lose, before anybody translates it."""
+"""Assess what translating many pipelines would lose, without translating them."""
 
 from __future__ import annotations
 
@@ -12,21 +12,28 @@ from sagebridge.errors import MissingExtra, SagebridgeError, SourceError, Untran
 from sagebridge.model.losses import Loss, counted
 from sagebridge.model.pipeline import walk
 
-Grade = Literal["exact", "changed", "needs a person"]
+Grade = Literal["exact", "changed", "needs manual work"]
 GRADES: tuple[Grade, ...] = get_args(Grade)
 
 
 def grade(losses: Iterable[Loss]) -> Grade:
-    """``exact`` without losses but information, ``needs a person`` where something is dropped."""
+    """The grade for these losses.
+
+    ``exact``: none, or only ``info``. ``changed``: at least one ``changed``. ``needs manual work``:
+    at least one ``dropped``.
+    """
     severities = {loss.severity for loss in losses}
     if "dropped" in severities:
-        return "needs a person"
+        return "needs manual work"
     return "changed" if "changed" in severities else "exact"
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one pipeline comes to one target; ``error`` where it does not, ``faults`` as codes."""
+    """The assessment of one pipeline for one target.
+
+    If the pipeline cannot be translated, ``error`` has the message and ``faults`` its codes.
+    """
 
     grade: Grade
     losses: tuple[Loss, ...] = ()
@@ -42,11 +49,11 @@ class Outcome:
                 faults = ("unreadable-source",)
             case _:
                 faults = ("unwritable",)
-        return cls("needs a person", error=str(error), faults=faults)
+        return cls("needs manual work", error=str(error), faults=faults)
 
     @property
     def codes(self) -> tuple[str, ...]:
-        """Why it has its grade: the codes of faults, and of losses that are no information."""
+        """The reasons for the grade: codes of faults, and of ``changed`` and ``dropped`` losses."""
         return (*self.faults, *(loss.code for loss in counted(self.losses)))
 
     def as_json(self) -> dict[str, Any]:
@@ -57,7 +64,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """One pipeline of a fleet; ``outcomes`` are by target, without the format it comes from."""
+    """One assessed pipeline; ``outcomes`` by target, except for the format of its source."""
 
     source: str
     pipeline: str | None
@@ -78,7 +85,7 @@ class Assessment:
 def assess(
     sources: Sequence[str], targets: Sequence[str] = (), format: str | None = None
 ) -> Iterator[Assessment]:
-    """Each pipeline of the sources against each target (all formats, if none are named)."""
+    """Assess each pipeline of the sources for each target; all formats by default."""
     for source, result in read_each_checked(sources, format):
         own = format or _format_of(source)
         wanted = [name for name in targets or registry.FORMATS if name != own]

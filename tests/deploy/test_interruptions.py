@@ -1,4 +1,4 @@
-"""Runs of deployments that are suspended, or whose process is killed."""
+"""Suspended runs, and runs with killed processes."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def is_alive(run: str) -> bool:
         return False
 
 
-def test_a_suspended_run_ends_its_process_and_goes_on_when_resumed(napper: Deployed) -> None:
+def test_suspended_run_continues_when_resumed(napper: Deployed) -> None:
     run = napper.started()
     wait_for(partial(napping, napper, run))
     details = {"pause_reschedule": True, "pause_timeout": "2100-01-01T00:00:00Z"}
@@ -80,7 +80,7 @@ def test_a_suspended_run_ends_its_process_and_goes_on_when_resumed(napper: Deplo
     assert napper.steps(run)["After"].state == "Succeeded"
 
 
-def test_a_run_whose_process_is_killed_leaves_no_job(napper: Deployed) -> None:
+def test_killed_flow_process_leaves_no_job(napper: Deployed) -> None:
     run = napper.started(Seconds="600")
     wait_for(partial(napping, napper, run))
     flow_process(run).kill()
@@ -95,14 +95,14 @@ def test_a_run_whose_process_is_killed_leaves_no_job(napper: Deployed) -> None:
 
 @pytest.fixture
 def next_worker(server: PrefectServer) -> Iterator[None]:
-    """Takes the place of a worker that a test kills."""
+    """Start a new worker after the test, which kills the old one."""
     yield
     server.add("next-worker", WORKER)
 
 
 @pytest.mark.usefixtures("next_worker")
-def test_the_job_of_a_run_whose_worker_was_killed_too_is_swept(napper: Deployed) -> None:
-    """No process is left to call the flow's hooks, so that cancelling the run stops nothing."""
+def test_sweep_stops_job_after_worker_and_flow_are_killed(napper: Deployed) -> None:
+    """No process is left to call the cancellation hook, so cancelling stops nothing."""
     run = napper.started(Seconds="600")
     wait_for(partial(napping, napper, run))
     flow = flow_process(run)

@@ -28,7 +28,7 @@ SUCCEEDED = {
     "AbaloneTransform": "Succeeded",
     "AbaloneMSEFail": "Skipped",
 }
-MEASURED = r"measured AbaloneEval\.EvaluationReport\[.regression_metrics\.mse\.value.\]: ([\d.]+)"
+MEASURED = r"metric AbaloneEval\.EvaluationReport\[.regression_metrics\.mse\.value.\]: ([\d.]+)"
 
 pytestmark = pytest.mark.slow
 

@@ -159,7 +159,7 @@ def test_a_task_that_is_cleared_after_a_stop_says_that_it_takes_a_new_run(
     del held
     execution = desk.execution(f"{DAG}/stopped")
     stop = desk.type("executions", "stop", execution)
-    assert stop.stdout == f"{execution}: no job runs any more; the execution is Stopped\n"
+    assert stop.stdout == f"{execution}: no jobs are running; the execution is Stopped\n"
     assert ended(api, DAG, "stopped") == "failed"
 
     again = {"dry_run": False, "dag_run_id": "stopped", "task_ids": ["Train"]}

@@ -108,7 +108,7 @@ def test_a_working_folder_that_cannot_be_made(desk: Desk, source: Path) -> None:
     said = desk.type("run", source, *ON)
 
     assert said.returncode == 6
-    assert f"the working folder {desk.home} cannot be used: it is no folder" in said.stderr
+    assert f"the working folder {desk.home} cannot be used: not a folder" in said.stderr
     assert "--workdir" in said.stderr
 
 

@@ -100,7 +100,7 @@ def kept(desk: Desk) -> tuple[Running, str, Made]:
     before.kill()
     eventually(lambda: another(before, ui, running.mark))
     lost.touch()
-    running.says("(stays until Ctrl-C)")
+    running.says("(keeps running until Ctrl-C)")
     made = state(ui), tasks(ui)
     running.process.send_signal(signal.SIGINT)
     assert running.wait() == 3, running.output
@@ -190,7 +190,7 @@ def test_a_worker_that_was_lost_has_its_job_found_and_no_other_started(
     found = f"found Processing {job['ProcessingJobName']}, started before; not starting another"
     assert any(found in log for log in logs)
     if ENGINE == "prefect":
-        assert "the flow's process was killed by SIGKILL; another goes on (1 of 2)" in run.output
+        assert "the flow's process was killed by SIGKILL; restarted (1 of 2)" in run.output
 
 
 def test_a_missing_input_is_named_with_where_it_was_looked_for(desk: Desk, shown: Any) -> None:
@@ -222,7 +222,7 @@ def test_the_command_tells_every_failure_without_a_traceback(run: Running) -> No
 
 
 def test_what_was_measured_and_decided_is_told(run: Running, shown: Any) -> None:
-    assert 'measured Eval.Report["m.mse"]: 4.5\n' in run.output
+    assert 'metric Eval.Report["m.mse"]: 4.5\n' in run.output
     assert "condition Gate: true (if)\n" in run.output
     assert "condition Inner: false (else)\n" in run.output
     assert "\x1b" not in run.output  # no colours in a pipe

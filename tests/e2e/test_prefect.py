@@ -104,7 +104,7 @@ def ended(desk: Desk, running: Running) -> Any:
 def test_a_persons_own_flow_runs_as_it_is(desk: Desk, own: Running) -> None:
     assert own.wait() == 0, own.output
 
-    assert "the flow's own tasks run too, and are no steps of the execution: note" in own.output
+    assert "plain Prefect tasks run but are not steps of the execution: note" in own.output
     assert (desk.folder / "noted").read_text() == "my own"
     shown = desk.show(own.execution)
     assert shown["run"].startswith("mine/")

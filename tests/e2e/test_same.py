@@ -226,4 +226,4 @@ def test_one_engines_environment_tells_the_executions_of_the_other(
     assert foreign.show(one) == desk.show(one)
     assert "mse" in foreign.type("executions", "logs", one, "AbaloneEval").stdout
     stopped = foreign.type("executions", "stop", one)
-    assert stopped.stdout == f"{one}: no job runs any more; the execution is Failed\n"
+    assert stopped.stdout == f"{one}: no jobs are running; the execution is Failed\n"

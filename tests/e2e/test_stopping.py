@@ -130,7 +130,7 @@ def test_a_stop_that_is_asked_for_elsewhere(desk: Desk, runs: dict[str, Running]
     stop = desk.type("executions", "stop", running.execution[:6])
 
     assert stop.returncode == 0, stop.stderr
-    assert "no job runs any more; the execution is Stopped" in stop.stdout
+    assert "no jobs are running; the execution is Stopped" in stop.stdout
     assert running.wait(60) == 3
     assert "result: Stopped" in running.output
     assert outcome(desk, running)["reason"] == "a stop was asked for"

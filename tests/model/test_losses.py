@@ -24,7 +24,7 @@ target, and what to do.
 |---|---|---|---|
 | `info` | said in another way, or made anew; nothing is missing | does not count | exact |
 | `changed` | it means another thing there, or is kept without being known | counts | changed |
-| `dropped` | the target does not have it at all | counts | needs a person |
+| `dropped` | the target does not have it at all | counts | needs manual work |
 
 A step type that sagebridge knows is no loss where it cannot run yet: the file says all of it, and
 its task fails with one clear error.
