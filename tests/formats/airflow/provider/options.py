@@ -1,4 +1,4 @@
-"""What a DAG says to Airflow alone."""
+"""Options of a DAG and its tasks that only Airflow understands."""
 
 from datetime import UTC, datetime, timedelta
 
