@@ -1,4 +1,4 @@
-"""The filters, order and pages of SageMaker's List operations."""
+"""Filters, order and pages of SageMaker's List operations."""
 
 from __future__ import annotations
 
@@ -30,15 +30,14 @@ def page(
 ) -> dict[str, Any]:
     """One page of a List response.
 
-    ``members`` of each body are shown in the list ``into``; ``name`` and ``status`` are the
-    members that NameContains, StatusEquals and SortBy speak of, ``descending`` the order when the
-    request says none.
+    The list ``into`` contains the fields ``members`` of each body. ``name`` and ``status`` are the
+    fields for NameContains, StatusEquals and SortBy; ``descending`` is the default order.
 
     Raises:
-        ApiError: ValidationException for a NextToken that is none of ours.
+        ApiError: ValidationException for an invalid NextToken.
     """
     found = sorted(
-        (body for body in bodies if _wanted(body, request, name, status)),
+        (body for body in bodies if _matches(body, request, name, status)),
         key=lambda body: _order(body, request.get("SortBy", "CreationTime"), name, status),
         reverse=request.get("SortOrder", "Descending" if descending else "Ascending")
         == "Descending",
@@ -52,7 +51,7 @@ def page(
     return {into: shown} | ({"NextToken": str(end)} if end < len(found) else {})
 
 
-def _wanted(body: Body, request: Body, name: str, status: str) -> bool:
+def _matches(body: Body, request: Body, name: str, status: str) -> bool:
     if str(request.get("NameContains", "")).lower() not in str(body[name]).lower():
         return False
     if "StatusEquals" in request and body[status] != request["StatusEquals"]:
