@@ -257,7 +257,7 @@ def of_dag(dag: Any) -> Iterator[Unsupported]:
     yield from _losses(dag.default_args, own)
     if text := schedule_text(dag):
         what = f"the schedule {text} is not carried over"
-        advice = "schedule the translated pipeline; for SageMaker, use EventBridge"
+        advice = "schedule the translated pipeline itself (for SageMaker, with EventBridge)"
         yield Unsupported("schedule", "dropped", what, advice)
     for name in ("dagrun_timeout", "on_failure_callback", "on_success_callback"):
         found = OPTION_RULES[name](getattr(dag, name, None))

@@ -234,7 +234,7 @@ class _DagReader:
         try:
             role.steps = build(self._task(task))
         except UnreadableTask as why:
-            advice = "write it as a constant in the DAG file"
+            advice = "use a constant in the DAG file"
             self._drop(task, "run-time-argument", str(why), advice)
             self._forget(task)
             return
@@ -335,7 +335,7 @@ class _DagReader:
             if role.steps and is_skipped_on_99(task):
                 arguments = dag_options.operator_arguments(task)
                 intended = "skip_on_exit_code" in arguments or "99" in task.bash_command
-                what = "exit code 99 fails the step; Airflow skips the task instead"
+                what = "exit code 99 fails the step; in Airflow it skips the task"
                 advice = "exit with 0 if downstream steps should run"
                 self._report(task, "exit-code", "changed" if intended else "info", what, advice)
             if role.steps:

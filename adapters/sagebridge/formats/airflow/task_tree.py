@@ -111,7 +111,7 @@ class TaskTree:
                 what = (
                     f"{what}; the step never runs, as it depends on both branches of {shown(step)}"
                 )
-                advice = "translate it, then make it depend on the condition itself"
+                advice = f"in the translation, make it depend on {shown(step)} itself"
             self.losses.append(TreeLoss(task_id, "trigger-rule", "changed", what, advice))
 
     def _relevant(self) -> set[str]:

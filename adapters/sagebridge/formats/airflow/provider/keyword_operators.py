@@ -126,7 +126,7 @@ def sqs(task: Task) -> list[Step]:
     task.report("callback-token", "changed", what, advice)
     if dropped := [name for name in SQS_DROPPED if getattr(operator, name)]:
         what = f"a Callback step does not set {', '.join(dropped)}"
-        advice = "send the message from a Lambda step if they matter"
+        advice = "to keep this, send the message from a Lambda step"
         task.report("message-attributes", "dropped", what, advice)
     arguments = _event(task, operator.message_content, "message_content")
     return [Step(task.name, "Callback", arguments=arguments, extra=Object({"SqsQueueUrl": queue}))]
