@@ -55,7 +55,7 @@ class RunningCommand:
         """Standard error, then standard output."""
         return self.file.with_suffix(".err").read_text() + self.stdout
 
-    def says(self, pattern: str, seconds: float = RUNS_WITHIN) -> str:
+    def wait_for(self, pattern: str, seconds: float = RUNS_WITHIN) -> str:
         """Wait until the output matches a pattern and return its first group."""
 
         def found() -> str:
@@ -67,7 +67,7 @@ class RunningCommand:
 
     @property
     def execution(self) -> str:
-        return self.says(r"execution (\w{12})")
+        return self.wait_for(r"execution (\w{12})")
 
     def type(self, keys: bytes) -> None:
         """Type on the terminal of the command."""

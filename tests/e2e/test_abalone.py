@@ -116,7 +116,7 @@ def notebook(desk: Desk, real: RunningCommand, corpus: Path, abalone_csv: Path) 
 
 
 def test_ui_shows_the_running_execution(demo: RunningCommand) -> None:
-    address = demo.says(rf"{TITLE} UI: (\S+)")
+    address = demo.wait_for(rf"{TITLE} UI: (\S+)")
 
     assert TITLE in page(address)
     assert run_parameters(address) == {
@@ -132,20 +132,20 @@ def test_ui_shows_the_running_execution(demo: RunningCommand) -> None:
 def test_demo_prints_all_results(desk: Desk, demo: RunningCommand, sample: Path) -> None:
     assert demo.wait() == 0, demo.output
 
-    said = demo.output
-    changes = re.findall(r"^\d\d:\d\d:\d\d (\S+) (\w+)", said, re.MULTILINE)
+    output = demo.output
+    changes = re.findall(r"^\d\d:\d\d:\d\d (\S+) (\w+)", output, re.MULTILINE)
     assert dict(changes) == SUCCEEDED
     assert ("AbaloneTrain", "Executing") in changes
     for name, state in SUCCEEDED.items():
-        assert re.search(rf"^{name} +\w+ +{state}", said, re.MULTILINE)
-    assert float(re.findall(MEASURED, said)[0]) > 0
-    assert "condition AbaloneMSECond: true (if)" in said
-    assert re.search(r"arn:aws:sagemaker:\S+:model-package/\S+ \(PendingManualApproval\)", said)
-    assert said.rstrip().endswith("result: Succeeded")
+        assert re.search(rf"^{name} +\w+ +{state}", output, re.MULTILINE)
+    assert float(re.findall(MEASURED, output)[0]) > 0
+    assert "condition AbaloneMSECond: true (if)" in output
+    assert re.search(r"arn:aws:sagemaker:\S+:model-package/\S+ \(PendingManualApproval\)", output)
+    assert output.rstrip().endswith("result: Succeeded")
 
     shown = desk.show(demo.execution)
     made = shown["steps"]["AbaloneTransform"]["made"]
-    assert made["predictions"] in said
+    assert made["predictions"] in output
     assert made["path"] == str(desk.stored(made["predictions"]))
     rows = (sample / "abalone-dataset-batch.csv").read_text().splitlines()
     assert len(predictions(desk, shown)) == len(rows)
@@ -167,10 +167,12 @@ def test_real_dataset(desk: Desk, real: RunningCommand, abalone_csv: Path) -> No
 
     shown = desk.show(real.execution)
     assert states(shown) == SUCCEEDED
-    told = json.loads(real.stdout)
-    assert told.pop("ui").startswith("http://127.0.0.1:")
-    assert told == {name: shown[name] for name in told} | {"steps": list(shown["steps"].values())}
-    ((_, mse),) = told["metrics"].items()
+    result = json.loads(real.stdout)
+    assert result.pop("ui").startswith("http://127.0.0.1:")
+    assert result == {name: shown[name] for name in result} | {
+        "steps": list(shown["steps"].values())
+    }
+    ((_, mse),) = result["metrics"].items()
     assert 3.5 < mse < 6.5
     package = shown["steps"]["AbaloneRegisterModel-RegisterModel"]["job"]
     found = desk.sagemaker.describe_model_package(ModelPackageName=package)

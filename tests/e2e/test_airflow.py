@@ -44,7 +44,7 @@ def api(desk: Desk) -> Iterator[httpx.Client]:
             "kwargs": {"path": str(path), "refresh_interval": 5},
         }
         for name, path in (
-            ("ours", desk.home / "airflow" / "lab" / "dags"),
+            ("hold", desk.home / "airflow" / "lab" / "dags"),
             ("example", REPOSITORY / "dags"),
         )
     ]
@@ -165,8 +165,8 @@ def test_cleared_task_of_a_stopped_execution_fails(
     again = {"dry_run": False, "dag_run_id": "stopped", "task_ids": ["Train"]}
     api.post(f"/dags/{DAG}/clearTaskInstances", json=again).raise_for_status()
 
-    said = f"/dags/{DAG}/dagRuns/stopped/taskInstances/Train/xcomEntries/failure_reason"
-    eventually(lambda: "start a new run" in api.get(said).text)
+    url = f"/dags/{DAG}/dagRuns/stopped/taskInstances/Train/xcomEntries/failure_reason"
+    eventually(lambda: "start a new run" in api.get(url).text)
     assert final_state(api, DAG, "stopped") == "failed"
     assert [job["TrainingJobStatus"] for job in jobs(desk, "stopped")] == ["Stopped"]
     assert desk.show(execution)["status"] == "Stopped"

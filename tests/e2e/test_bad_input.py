@@ -49,16 +49,16 @@ def rejection(desk: Desk, *words: str | Path, code: int, env: dict[str, str] | N
     ],
 )
 def test_invalid_parameter_is_rejected(desk: Desk, given: str, words: list[str]) -> None:
-    said = rejection(desk, EXAMPLE, "-p", given, code=2)
+    output = rejection(desk, EXAMPLE, "-p", given, code=2)
 
-    assert all(word in said for word in words), said
+    assert all(word in output for word in words), output
 
 
 def test_all_invalid_parameters_are_reported(desk: Desk) -> None:
-    said = rejection(desk, EXAMPLE, "-p", "A=1", "-p", "MseThreshold=low", code=2)
+    output = rejection(desk, EXAMPLE, "-p", "A=1", "-p", "MseThreshold=low", code=2)
 
-    assert "A" in said
-    assert "MseThreshold" in said
+    assert "A" in output
+    assert "MseThreshold" in output
 
 
 def test_missing_parameter_value_is_rejected(desk: Desk) -> None:
@@ -105,11 +105,11 @@ def test_store_must_be_a_folder(desk: Desk, source: Path) -> None:
 def test_working_folder_must_be_a_folder(desk: Desk, source: Path) -> None:
     desk.home.write_text("")
 
-    said = desk.type("run", source, *ON)
+    output = desk.type("run", source, *ON)
 
-    assert said.returncode == 6
-    assert f"the working folder {desk.home} cannot be used: it is no folder" in said.stderr
-    assert "--workdir" in said.stderr
+    assert output.returncode == 6
+    assert f"the working folder {desk.home} cannot be used: it is no folder" in output.stderr
+    assert "--workdir" in output.stderr
 
 
 @pytest.fixture
@@ -139,9 +139,9 @@ def test_missing_isolation_is_rejected(desk: Desk, source: Path) -> None:
     tools = desk.folder / "tools"
     tools.mkdir()
 
-    said = rejection(
+    output = rejection(
         desk, source, code=6, env={"SAGEBRIDGE_ISOLATION": "bwrap", "PATH": str(tools)}
     )
 
-    assert "bwrap is not installed" in said
-    assert "apt-get install bubblewrap" in said
+    assert "bwrap is not installed" in output
+    assert "apt-get install bubblewrap" in output

@@ -40,8 +40,8 @@ def test_failing_code_fails_the_execution(desk: Desk, runs: dict[str, RunningCom
     shown = desk.show(running.execution)
     assert shown["reason"] == f"step 'checked' failed: {REASON}"
     assert shown["steps"]["last"]["state"] == "NotRun"
-    told = json.loads(running.stdout)
-    assert (told["status"], told["reason"]) == ("Failed", shown["reason"])
-    assert told["steps"] == list(shown["steps"].values())
-    (failed,) = (step for step in told["steps"] if step["state"] == "Failed")
+    result = json.loads(running.stdout)
+    assert (result["status"], result["reason"]) == ("Failed", shown["reason"])
+    assert result["steps"] == list(shown["steps"].values())
+    (failed,) = (step for step in result["steps"] if step["state"] == "Failed")
     assert (failed["name"], failed["reason"]) == ("checked", REASON)

@@ -1,7 +1,4 @@
-"""One run in which some steps run side by side, some are passed over and others go wrong.
-
-Each in its own way; its engine is then asked what it made of them.
-"""
+"""One run with parallel, skipped and failing steps, and the states that its engine records."""
 
 from __future__ import annotations
 
@@ -64,7 +61,7 @@ Made = dict[str, str]
 
 
 @pytest.fixture(scope="module")
-def kept(desk: Desk) -> tuple[RunningCommand, str, Made]:
+def finished(desk: Desk) -> tuple[RunningCommand, str, Made]:
     """The ended run with a killed job and a lost worker, and the engine's states."""
     release, lost = desk.folder / "never", desk.folder / "lost"
     mse = reported("Eval", "m.mse")
@@ -91,16 +88,16 @@ def kept(desk: Desk) -> tuple[RunningCommand, str, Made]:
     held = eventually(lambda: in_job(str(release)), seconds=300)
     logs = ("executions", "logs", running.execution, "Killed")
     eventually(lambda: "holding" in desk.type(*logs).stdout)
-    ui = running.says(rf"{TITLE} UI: (\S+)")
+    ui = running.wait_for(rf"{TITLE} UI: (\S+)")
     eventually(lambda: in_job(str(lost)))
-    running.says("(Lost Executing)")
+    running.wait_for("(Lost Executing)")
     held.kill()
-    running.says("(Killed Failed)")
+    running.wait_for("(Killed Failed)")
     before = worker(ui, "Lost", running.mark)
     before.kill()
     eventually(lambda: another(before, ui, running.mark))
     lost.touch()
-    running.says("(stays until Ctrl-C)")
+    running.wait_for("(stays until Ctrl-C)")
     made = state(ui), tasks(ui)
     running.process.send_signal(signal.SIGINT)
     assert running.wait() == 3, running.output
@@ -108,8 +105,8 @@ def kept(desk: Desk) -> tuple[RunningCommand, str, Made]:
 
 
 @pytest.fixture(scope="module")
-def run(kept: tuple[RunningCommand, str, Made]) -> RunningCommand:
-    return kept[0]
+def run(finished: tuple[RunningCommand, str, Made]) -> RunningCommand:
+    return finished[0]
 
 
 @pytest.fixture(scope="module")
@@ -137,8 +134,8 @@ def test_every_step_has_the_expected_state(shown: Any) -> None:
     assert shown["steps"]["Inner"]["outcome"] is False
 
 
-def test_engine_ends_all_tasks(kept: tuple[RunningCommand, str, Made]) -> None:
-    _, ended, made = kept
+def test_engine_ends_all_tasks(finished: tuple[RunningCommand, str, Made]) -> None:
+    _, ended, made = finished
 
     assert ended.lower() == "failed"
     assert made == {name: WORDS.get(state, state) for name, state in STATES.items()}
@@ -211,12 +208,12 @@ def test_failing_script_shows_its_last_lines_and_its_log(desk: Desk, shown: Any)
 
 
 def test_command_prints_failures_without_traceback(run: RunningCommand) -> None:
-    said = run.output
+    output = run.output
 
-    assert "result: Failed" in said
+    assert "result: Failed" in output
     for words in ("killed by SIGKILL", "s3://shells/2026/rings.csv", "a shell without rings"):
-        assert words in said
-    assert "Traceback" not in said
+        assert words in output
+    assert "Traceback" not in output
 
 
 def test_metrics_and_outcomes_are_printed(run: RunningCommand, shown: Any) -> None:

@@ -84,7 +84,7 @@ def held(desk: Desk) -> dict[str, RunningCommand]:
         processing("After", SLEEP, "0", after=["Hold"]),
     ]
     runs["cancelled"] = desk.run(desk.write("cancelled.json", pipeline(*steps)))
-    runs["cancelled"].says("(Hold.*Executing)")
+    runs["cancelled"].wait_for("(Hold.*Executing)")
     eventually(lambda: marked(f"{desk.folder}/never-cancelled"))
     return runs
 
@@ -119,7 +119,7 @@ def test_hand_written_flow_runs_unchanged(desk: Desk, own: RunningCommand) -> No
 
 def test_run_cancelled_in_prefect(desk: Desk, held: dict[str, RunningCommand]) -> None:
     running = held["cancelled"]
-    base, _, run = running.says(r"Prefect UI: (\S+)").partition("/runs/flow-run/")
+    base, _, run = running.wait_for(r"Prefect UI: (\S+)").partition("/runs/flow-run/")
     body = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
     url = f"{base}/api/flow_runs/{run}/set_state"
     httpx.post(url, json=body, timeout=30, trust_env=False).raise_for_status()

@@ -1,6 +1,6 @@
-"""The example on Airflow and on Prefect, from one another's files: one execution as the other.
+"""The example on Airflow and on Prefect, from each other's files, with equal executions.
 
-Each engine has an environment of its own, so its runs are those of the ``sagebridge`` in there.
+Each engine has its own environment, and runs use the ``sagebridge`` of that environment.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from tests.e2e.engines import TITLE, service
 
 pytestmark = pytest.mark.slow
 CTRL_C = b"\x03"
-CASES = ("terminal", "service", "broken", "asked", "killed")
+CASES = ("terminal", "service", "broken", "stop", "killed")
 FLOW = """
 from prefect import flow
 from sagebridge_operators.prefect import finish, processing, python, shell, stop_jobs
@@ -51,7 +51,7 @@ def runs(desk: Desk) -> dict[str, RunningCommand]:
         runs[name] = desk.run(source, terminal=name == "terminal")
     for name, running in runs.items():
         eventually(lambda name=name: marked(release(desk, name)), seconds=300)  # type: ignore[misc]
-        running.says("(Hold.*Executing)")
+        running.wait_for("(Hold.*Executing)")
         eventually(lambda running=running: len(sleeping(running)) == 2)  # type: ignore[misc]
     return runs
 
@@ -65,7 +65,7 @@ def release(desk: Desk, name: str) -> str:
     return f"{desk.folder}/never-{name}"
 
 
-def left(desk: Desk, runs: dict[str, RunningCommand], name: str) -> list[psutil.Process]:
+def remaining(desk: Desk, runs: dict[str, RunningCommand], name: str) -> list[psutil.Process]:
     """The remaining processes of a run and its job."""
     return marked(runs[name].mark) + marked(release(desk, name))
 
@@ -93,7 +93,7 @@ def test_ctrl_c_in_a_terminal(desk: Desk, runs: dict[str, RunningCommand]) -> No
     running.type(CTRL_C)
 
     assert running.wait(60) == 130
-    assert left(desk, runs, "terminal") == []
+    assert remaining(desk, runs, "terminal") == []
     assert outcome(desk, running)["status"] == "Stopped"
     assert "stopping the jobs" in running.output
     assert "result: Stopped" in running.output
@@ -107,7 +107,7 @@ def test_sigterm(desk: Desk, runs: dict[str, RunningCommand]) -> None:
     running.process.terminate()
 
     assert running.wait(60) == 128 + signal.SIGTERM
-    assert left(desk, runs, "service") == []
+    assert remaining(desk, runs, "service") == []
     assert outcome(desk, running)["status"] == "Stopped"
     assert "reason: stopped by SIGTERM" in running.output
 
@@ -118,14 +118,14 @@ def test_killed_engine(desk: Desk, runs: dict[str, RunningCommand]) -> None:
     service(running.mark).kill()
 
     assert running.wait(60) == 6
-    eventually(lambda: left(desk, runs, "broken") == [])
+    eventually(lambda: remaining(desk, runs, "broken") == [])
     assert outcome(desk, running)["status"] == "Failed"
     assert f"{TITLE} ended" in running.output
     assert "Traceback" not in running.output
 
 
 def test_executions_stop(desk: Desk, runs: dict[str, RunningCommand]) -> None:
-    running = runs["asked"]
+    running = runs["stop"]
 
     stop = desk.type("executions", "stop", running.execution[:6])
 
@@ -142,7 +142,7 @@ def test_killed_command(desk: Desk, runs: dict[str, RunningCommand]) -> None:
 
     running.process.kill()
 
-    eventually(lambda: left(desk, runs, "killed") == [])
+    eventually(lambda: remaining(desk, runs, "killed") == [])
     found = outcome(desk, running)
     assert found["status"] == "Stopped"
     assert found["reason"] == "the command that ran it was killed"
@@ -151,12 +151,12 @@ def test_killed_command(desk: Desk, runs: dict[str, RunningCommand]) -> None:
 def test_interrupt_while_the_engine_starts(desk: Desk) -> None:
     """On Prefect the execution starts with the flow run, which only the server can create."""
     running = desk.run(desk.write("early.json", pipeline(processing("Never", SLEEP, "60"))))
-    running.says("(starting)")
+    running.wait_for("(starting)")
 
     running.process.send_signal(signal.SIGINT)
 
     assert running.wait() == 130
     assert marked(running.mark) == []
-    begun = re.findall(r"execution (\w{12})", running.output)
-    ends = {desk.show(one)["status"] for one in begun}
+    executions = re.findall(r"execution (\w{12})", running.output)
+    ends = {desk.show(one)["status"] for one in executions}
     assert ends == ({"Stopped"} if ENGINE == "airflow" else set())

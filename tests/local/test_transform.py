@@ -229,12 +229,12 @@ def test_csv_filters(path: str, fields: str) -> None:
 def test_unsupported_filters_are_rejected() -> None:
     with pytest.raises(UserError, match=r"\$\.features"):
         inference.selector("$.features")
-    asks = {"JoinSource": "Input"}
+    join = {"JoinSource": "Input"}
     with pytest.raises(UserError, match="only text/csv"):
         inference.with_data_processing(
-            bytes.upper, plan(accept="application/json", processing=asks)
+            bytes.upper, plan(accept="application/json", processing=join)
         )
-    model = inference.with_data_processing(lambda payload: b"1\n", plan(processing=asks))
+    model = inference.with_data_processing(lambda payload: b"1\n", plan(processing=join))
     with pytest.raises(UserError, match="1 results for 2 records"):
         model(b"a\nb\n")
     model = inference.with_data_processing(bytes.upper, plan(processing={"OutputFilter": "$[3]"}))

@@ -179,8 +179,8 @@ class _DagReader:
             if kind.outputs is not None:
                 self.values.outputs[task_id] = kind.outputs(task, name)
             if kind.names is not None:
-                for member, text, get in kind.names(task, name):
-                    self.resources.setdefault((member, text), get)
+                for field, text, get in kind.names(task, name):
+                    self.resources.setdefault((field, text), get)
 
     def _forget(self, task: Any) -> None:
         """Remove the outputs of a dropped task, so that references to them become parameters."""

@@ -80,24 +80,24 @@ def run(
         cwd = cwd and cwd.replace("/opt/ml", ml)
     where = Path(cwd or job.cwd)
     job.check_stop()
-    ours, theirs = socket.socketpair()
-    with ours, job.log.open("ab") as log:
-        with theirs:
+    control, peer = socket.socketpair()
+    with control, job.log.open("ab") as log:
+        with peer:
             process = subprocess.Popen(
-                method.command(job.ml, where, theirs.fileno(), command),
+                method.command(job.ml, where, peer.fileno(), command),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env=environment,
                 cwd=job.folder,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[peer.fileno()],
                 start_new_session=True,
             )
         try:
-            return _wait(job, ours, seconds)
+            return _wait(job, control, seconds)
         finally:
             with suppress(OSError):
-                ours.send(b"K")
+                control.send(b"K")
             try:
                 process.wait(5)
             except subprocess.TimeoutExpired:

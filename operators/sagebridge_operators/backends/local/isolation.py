@@ -113,15 +113,15 @@ def probe(method: IsolationMethod, home: Path) -> str:
         path = ml / "token" if method.rewrites else Path("/opt/ml/token")
         if not method.rewrites and not Path("/opt").is_dir():
             return "this machine has no folder /opt"
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
+        parent, child = socket.socketpair()
+        with parent, child:
             try:
                 result = subprocess.run(
-                    method.command(ml, ml, theirs.fileno(), ["cat", str(path)]),
+                    method.command(ml, ml, child.fileno(), ["cat", str(path)]),
                     stdin=subprocess.DEVNULL,
                     capture_output=True,
                     text=True,
-                    pass_fds=[theirs.fileno()],
+                    pass_fds=[child.fileno()],
                     timeout=PROBE_SECONDS,
                     check=False,
                 )
@@ -131,8 +131,8 @@ def probe(method: IsolationMethod, home: Path) -> str:
                 return str(error)
             if result.stdout == name:
                 return ""
-            theirs.close()
-            answer = ours.recv(1000).decode(errors="replace").removeprefix("error ").strip()
+            child.close()
+            answer = parent.recv(1000).decode(errors="replace").removeprefix("error ").strip()
         return " ".join((result.stderr.strip() or answer or "no output").split())
 
 

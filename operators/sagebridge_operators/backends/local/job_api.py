@@ -22,7 +22,7 @@ from sagebridge_operators.backends.local.supervised_job import TERMINAL, enter
 NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 
 
-def check_name(member: str, name: object) -> str:
+def check_name(field: str, name: object) -> str:
     """Return a resource name that matches SageMaker's pattern (63 letters, digits, hyphens).
 
     Raises:
@@ -31,7 +31,7 @@ def check_name(member: str, name: object) -> str:
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise ApiError(
             "ValidationException",
-            f"1 validation error detected: Value '{name}' at '{member[0].lower()}{member[1:]}' "
+            f"1 validation error detected: Value '{name}' at '{field[0].lower()}{field[1:]}' "
             f"failed to satisfy constraint: Member must satisfy regular expression pattern: "
             f"{NAME.pattern}",
         )
@@ -70,7 +70,7 @@ class Jobs:
         job_arn = arn(self.region, f"{job.kind.lower()}-job/{name}")
         body = {
             **job.defaults,
-            **{member: value for member, value in request.items() if member != "Tags"},
+            **{field: value for field, value in request.items() if field != "Tags"},
             **job.expected(request, name),
             job.arn: job_arn,
             job.status: "InProgress",
@@ -100,9 +100,9 @@ class Jobs:
         """The Describe response of a job."""
         body = self._body(job, request[job.name])
         return {
-            member: value
-            for member, value in body.items()
-            if not member.startswith("_") and member not in job.undescribed
+            field: value
+            for field, value in body.items()
+            if not field.startswith("_") and field not in job.undescribed
         }
 
     def stop(self, job: LocalJobType, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,7 +130,7 @@ class Jobs:
         return page(
             bodies,
             request,
-            members=(*shown, f"{job.kind}EndTime", *job.summary),
+            fields=(*shown, f"{job.kind}EndTime", *job.summary),
             into=f"{job.kind}JobSummaries",
             name=job.name,
             status=job.status,

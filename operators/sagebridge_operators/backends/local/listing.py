@@ -22,7 +22,7 @@ def page(
     bodies: Iterable[Body],
     request: Body,
     *,
-    members: tuple[str, ...],
+    fields: tuple[str, ...],
     into: str,
     name: str,
     status: str = "",
@@ -30,8 +30,8 @@ def page(
 ) -> dict[str, Any]:
     """One page of a List response.
 
-    The list ``into`` contains the fields ``members`` of each body. ``name`` and ``status`` are the
-    fields for NameContains, StatusEquals and SortBy; ``descending`` is the default order.
+    The list ``into`` contains these ``fields`` of each body. ``name`` and ``status`` are the fields
+    for NameContains, StatusEquals and SortBy; ``descending`` is the default order.
 
     Raises:
         ApiError: ValidationException for an invalid NextToken.
@@ -47,7 +47,7 @@ def page(
         raise ApiError("ValidationException", f"Invalid pagination token: {token}")
     start = int(token)
     end = start + min(int(request.get("MaxResults", _PAGE)), _LARGEST_PAGE)
-    shown = [{key: body[key] for key in members if key in body} for body in found[start:end]]
+    shown = [{key: body[key] for key in fields if key in body} for body in found[start:end]]
     return {into: shown} | ({"NextToken": str(end)} if end < len(found) else {})
 
 

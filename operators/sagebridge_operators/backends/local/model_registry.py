@@ -82,7 +82,7 @@ class Registry:
         return page(
             self.records.list("Model"),
             request,
-            members=("ModelName", "ModelArn", "CreationTime"),
+            fields=("ModelName", "ModelArn", "CreationTime"),
             into="Models",
             name="ModelName",
             descending=True,
@@ -112,7 +112,7 @@ class Registry:
         return page(
             self.records.list("ModelPackageGroup"),
             request,
-            members=(
+            fields=(
                 "ModelPackageGroupName",
                 "ModelPackageGroupArn",
                 "ModelPackageGroupDescription",
@@ -158,7 +158,7 @@ class Registry:
         name = _package_name(request["ModelPackageArn"])
 
         def change(body: dict[str, Any]) -> None:
-            body.update({member: request[member] for member in UPDATED if member in request})
+            body.update({field: request[field] for field in UPDATED if field in request})
             own = {
                 **body.get("CustomerMetadataProperties", {}),
                 **request.get("CustomerMetadataProperties", {}),
@@ -194,7 +194,7 @@ class Registry:
         return page(
             [body for body in found if approval in (None, body.get("ModelApprovalStatus"))],
             request,
-            members=(
+            fields=(
                 "ModelPackageName",
                 "ModelPackageGroupName",
                 "ModelPackageVersion",
@@ -251,8 +251,8 @@ def _found(body: dict[str, Any] | None, error: ApiError) -> dict[str, Any]:
     return body
 
 
-def _without(request: Mapping[str, Any], *members: str) -> dict[str, Any]:
-    return {member: value for member, value in request.items() if member not in members}
+def _without(request: Mapping[str, Any], *fields: str) -> dict[str, Any]:
+    return {field: value for field, value in request.items() if field not in fields}
 
 
 def _last_part(name_or_arn: str) -> str:

@@ -192,13 +192,13 @@ def endpoint_outputs(operator: Any, name: str) -> Output:
 def part_names(own: str) -> Callable[[Any, str], Iterator[tuple[str, str, Get]]]:
     def names(operator: Any, name: str) -> Iterator[tuple[str, str, Get]]:
         parts = _parts(operator, own)
-        for part, member in (("Model", "ModelName"), ("EndpointConfig", "EndpointConfigName")):
-            if text := name_of(parts.get(part), member):
-                yield part_get(part_name(name, part), member, text)
+        for part, field in (("Model", "ModelName"), ("EndpointConfig", "EndpointConfigName")):
+            if text := name_of(parts.get(part), field):
+                yield part_get(part_name(name, part), field, text)
         if own == "Endpoint" and (text := name_of(parts[own], "EndpointName")):
             yield part_get(name, "EndpointName", text)
 
-    def part_get(step: str, member: str, text: str) -> tuple[str, str, Get]:
-        return member, text, Get("Steps", (Member(step), Member(member)))
+    def part_get(step: str, field: str, text: str) -> tuple[str, str, Get]:
+        return field, text, Get("Steps", (Member(step), Member(field)))
 
     return names

@@ -83,15 +83,13 @@ class Task:
         return found
 
     def _check_role(self, config: Mapping[str, Any]) -> None:
-        for member in ("RoleArn", "ExecutionRoleArn"):
-            role = config.get(member)
+        for field in ("RoleArn", "ExecutionRoleArn"):
+            role = config.get(field)
             if isinstance(role, str) and not is_template(role) and not role.startswith("arn:"):
-                what = (
-                    f"{member} {shown(role)} is a role name, which only Airflow expands to an ARN"
-                )
+                what = f"{field} {shown(role)} is a role name, which only Airflow expands to an ARN"
                 self.report("role-name", "changed", what, "use the ARN of the role")
 
-    def _with_references(self, config: Any, step: str, member: str = "") -> Any:
+    def _with_references(self, config: Any, step: str, field: str = "") -> Any:
         """A config with references in place of names of resources that other steps create."""
         if isinstance(config, Mapping):
             return {
@@ -101,7 +99,7 @@ class Task:
             return [self._with_references(item, step) for item in config]
         if not isinstance(config, str):
             return config
-        for kind in (member, "S3ModelArtifacts"):
+        for kind in (field, "S3ModelArtifacts"):
             if (reference := self.names.get((kind, config))) is not None and reference.name != step:
                 return reference
         for name in config.split("/") if config.startswith("s3://") else ():
@@ -176,9 +174,9 @@ def property_output(step: str, *members: str, rest: bool = True, keys: bool = Fa
     return output
 
 
-def name_of(config: Any, member: str) -> str:
+def name_of(config: Any, field: str) -> str:
     """A name in a config; empty if missing or not a string."""
-    found = config.get(member) if isinstance(config, Mapping) else None
+    found = config.get(field) if isinstance(config, Mapping) else None
     return found if isinstance(found, str) else ""
 
 
