@@ -193,7 +193,7 @@ class _DagReader:
     def _role(self, task: Any) -> TaskSteps:
         reads: Iterable[str] = ()
         role = TaskSteps(task)
-        if hasattr(task, "watched"):
+        if hasattr(task, "watched"):  # WatchOperator is not a step
             return role
         if _is_after_failure(task):
             rule = trigger_rule(task)
@@ -355,7 +355,8 @@ class _DagReader:
         origin = str(self.lines.line(task))
         try:
             step = build(task, self.names[task.task_id], self.values, origin)
-            # Airflow sets doc_md of a @task to the docstring, which the function already has.
+            # Only operators of @task have custom_operator_name (airflow/sdk/bases/decorator.py).
+            # Airflow sets their doc_md to the docstring, which the function already has.
             decorated = hasattr(task, "custom_operator_name")
             role.steps = [step if decorated else _with_documentation(step, task)]
         except NotSelfContained as why:

@@ -136,8 +136,8 @@ def _read(file: Path) -> list[Answer]:
 def _import(file: Path) -> list[Any]:
     """The module variables of a file, and the DAGs that it opens with ``with``.
 
-    Airflow collects the latter as its own parser does, in ``PythonDagImporter``
-    (airflow/dag_processing/importers/python_importer.py).
+    ``DagContext`` collects the latter. It is internal, but Airflow's own parser uses it in the same
+    way (airflow/dag_processing/importers/python_importer.py).
     """
     from airflow.sdk.definitions._internal.contextmanager import DagContext
 

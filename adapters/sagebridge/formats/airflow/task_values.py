@@ -131,7 +131,7 @@ class Values:
                 return str(value)
         if isinstance(value, Properties) or is_expression(value):
             return plain(value)
-        # Matched by name as for XComArgs below: this module imports no Airflow.
+        # Airflow's classes are matched by name, as this module must not import Airflow.
         if type(value).__name__ == "LiteralValue":
             return self.of(value.value, fallback, templated=False)
         try:
@@ -142,6 +142,7 @@ class Values:
     def _xcom(self, value: Any) -> Value:
         kind = type(value).__name__
         if kind == "DagParam":
+            # DagParam has no public name (airflow/sdk/definitions/param.py).
             return self._parameter(value._name, value._name)
         if kind != "PlainXComArg":
             what = "a mapped, zipped or concatenated XCom"

@@ -60,6 +60,7 @@ def client(service: str, home: Path, base: Path, region: str = REGION) -> Any:
 
     endpoint = Endpoint(home, base, region)
 
+    # botocore sends no request if a before-send handler returns a response (botocore/endpoint.py).
     def answer(request: Any, **_: object) -> AWSResponse:
         headers = {name: _str(value) for name, value in request.headers.items()}
         answer = endpoint.answer(request.method, request.url, headers, _stream(request.body))

@@ -61,6 +61,7 @@ def parameters(hyperparameters: Mapping[str, str]) -> tuple[dict[str, Any], dict
         for name, text in texts.items()
         if text and name not in CONTAINER_PARAMETERS | IGNORED and not name.startswith("sagemaker_")
     }
+    # XGBoost warns in the log that reg:linear is a deprecated name of reg:squarederror.
     if booster.get("objective") == "reg:linear":
         booster["objective"] = "reg:squarederror"
     if "silent" in texts:
