@@ -167,8 +167,8 @@ def test_a_working_folder_that_is_none(
     part = f" ({home / place})" if place else ""
     assert code == 6
     assert err == (
-        f"sagebridge: the working folder {home} cannot be used{part}: it is no folder: put that "
-        "right, or name another with --workdir or SAGEBRIDGE_HOME\n"
+        f"sagebridge: the working folder {home} cannot be used{part}: it is no folder; fix "
+        "this, or set another folder with --workdir or SAGEBRIDGE_HOME\n"
     )
 
 
@@ -188,7 +188,7 @@ def test_a_working_folder_that_cannot_be_written(
     code, err = refused(write(folder, "p", NOTHING))
 
     assert code == 6
-    assert f"the working folder {folder / 'named'} cannot be used: {said}: " in err
+    assert f"the working folder {folder / 'named'} cannot be used: {said}; " in err
     assert "s3://" not in err
 
 
