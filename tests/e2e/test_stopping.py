@@ -133,7 +133,7 @@ def test_a_stop_that_is_asked_for_elsewhere(desk: Desk, runs: dict[str, Running]
     assert "no job runs any more; the execution is Stopped" in stop.stdout
     assert running.wait(60) == 3
     assert "result: Stopped" in running.output
-    assert outcome(desk, running)["reason"] == "a stop was asked for"
+    assert outcome(desk, running)["reason"] == "a stop was requested"
 
 
 def test_a_command_that_is_killed(desk: Desk, runs: dict[str, Running]) -> None:

@@ -297,7 +297,7 @@ def test_an_engine_that_ends_before_its_steps_fails_the_execution(
 
     found = ending.conclude(pipeline, title="Airflow")
 
-    assert found == Status("Failed", "the run was ended in Airflow before its steps were")
+    assert found == Status("Failed", "the run ended in Airflow before its steps did")
     assert (records.end(ID) or {})["reason"] == found.reason
 
 

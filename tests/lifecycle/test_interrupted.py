@@ -157,7 +157,7 @@ def test_killed_before_its_job_exists_leaves_none(
 ) -> None:
     run = make()
     aws.before["describe_training_job"] = [lambda: setattr(run, "killed", True)]
-    with pytest.raises(StepStopped, match="before its job was started"):
+    with pytest.raises(StepStopped, match="before its job was created"):
         run.run()
     assert not aws.jobs
     assert record().state == "Stopped"
@@ -198,7 +198,7 @@ def test_a_stop_that_is_requested_stops_the_job_and_starts_no_other(
     with pytest.raises(StepStopped):
         make().run()
     assert len(aws.called("stop_training_job")) == 1
-    with pytest.raises(StepStopped, match="before this step began"):
+    with pytest.raises(StepStopped, match="before this step started"):
         make("Model", name="Other").run()
     assert not aws.called("create_model")
 
@@ -230,7 +230,7 @@ def test_a_step_that_is_cleared_after_a_stop_says_what_to_do(
     with pytest.raises(StepStopped) as refused:
         make(generation=1).run()
     assert str(refused.value) == record().reason
-    assert record().reason.endswith("does not go on: start a new run")
+    assert record().reason.endswith("before this step started; start a new run")
     assert len(aws.jobs) == 1
 
 
@@ -291,7 +291,7 @@ def test_the_time_limit_of_a_task_is_named_and_is_a_verdict(
     aws.plans["Train"] = Plan(("InProgress",))
     limit = TaskTimeout("Timeout, PID: 7")
     aws.before["describe_training_job"] = [lambda: None, lambda: None, raises(limit)]
-    with pytest.raises(StepStopped, match=r"stopped by the time limit of its task"):
+    with pytest.raises(StepStopped, match=r"stopped by the task's time limit"):
         make().run()
     assert len(aws.called("stop_training_job")) == 1
     end = record().end
@@ -305,7 +305,9 @@ def test_a_status_that_is_not_known_is_waited_for_until_the_jobs_own_limit(
 ) -> None:
     aws.plans["Train"] = Plan(("Pondering",))
     monkeypatch.setattr(advance, "_QUEUEING", timedelta(seconds=-60))
-    with pytest.raises(StepFailed, match="is Pondering, which sagebridge does not know"):
+    with pytest.raises(
+        StepFailed, match="passed its maximum run time with the unknown status Pondering"
+    ):
         make().run()
     assert len(aws.called("stop_training_job")) == 1
 
@@ -317,7 +319,10 @@ def test_a_job_that_can_not_be_looked_at_is_named_at_its_own_limit(
     monkeypatch.setattr(advance, "_QUEUEING", timedelta(seconds=-60))
     throttled = client_error("DescribeTrainingJob", "ThrottlingException")
     aws.before["describe_training_job"] = [lambda: None, lambda: None, *[raises(throttled)] * 9]
-    with pytest.raises(StepFailed, match=r"job pipelines-\S+ could not be looked at since"):
+    with pytest.raises(
+        StepFailed,
+        match=r"job pipelines-\S+ has passed its maximum run time, and its status is unknown since",
+    ):
         make().run()
     assert len(aws.called("stop_training_job")) == 1
 

@@ -143,5 +143,5 @@ def test_a_time_without_zone_is_utc() -> None:
 
 def test_too_much_is_refused_and_says_what_to_do() -> None:
     check_size("Make", {"a": "x" * (LIMIT - 9)})
-    with pytest.raises(OutputsTooLarge, match=r"'Make'.*49153 bytes.*at most 49152.*S3 URI"):
+    with pytest.raises(OutputsTooLarge, match=r"'Make'.*49153 bytes.*limit of 49152.*S3 URI"):
         check_size("Make", {"a": "x" * (LIMIT - 8)})

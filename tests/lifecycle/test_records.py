@@ -132,7 +132,7 @@ def test_the_attempt_that_counts(records: ExecutionRecords) -> None:
 
 
 def test_an_id_that_is_not_there(records: ExecutionRecords) -> None:
-    with pytest.raises(UnknownExecution, match="there are none"):
+    with pytest.raises(UnknownExecution, match="there are no executions"):
         records.resolve("aa")
 
 

@@ -128,8 +128,8 @@ def test_a_step_without_a_job_has_no_job_name() -> None:
 def test_an_unknown_variable_is_named_with_those_there_are() -> None:
     assert "PipelineExecutionId" in refused(Get.parse("Execution.Id"))
     assert refused(parameter("Txt")) == (
-        "Parameters.Txt has no value: the run has no such parameter, or no value for it "
-        "(there is: Text, Whole, Real, Yes, No)"
+        "Parameters.Txt has no value: unknown or unset parameter "
+        "(available: Text, Whole, Real, Yes, No)"
     )
 
 
@@ -155,7 +155,7 @@ def test_experiment_variables(config: Mapping[str, Any], experiment: str, trial:
 
 @pytest.mark.parametrize("config", [ABSENT, None])
 def test_experiments_that_are_off_have_no_names(config: Value) -> None:
-    assert "no such experiment" in refused(
+    assert "not in the experiment configuration" in refused(
         Get.parse("PipelineExperimentConfig.TrialName"), experiment=config
     )
 
@@ -170,9 +170,9 @@ def test_properties_of_a_step() -> None:
 
 def test_a_missing_property_names_expression_step_and_what_was_there() -> None:
     assert refused(properties_of("Make").A.C) == (
-        "Steps.Make.A.C has no value: step 'Make' has no such property (there is: A.B)"
+        "Steps.Make.A.C has no value: step 'Make' has no such property (available: A.B)"
     )
-    assert "step 'Nowhere' handed on no outputs" in refused(properties_of("Nowhere").A)
+    assert "step 'Nowhere' has no outputs" in refused(properties_of("Nowhere").A)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_json_get_reads_typed_values(path: str, value: Any) -> None:
         (json_get("Make", "Report", "n[7]"), ["no item 7", "2 items"]),
         (json_get("Make", "Report", "text.x"), ["nothing below 'text'", "str"]),
         (json_get("Make", "Report", "n.v"), ["nothing below 'n'", "list"]),
-        (json_get("Make", "Report", "a b!!["), ["no JSON path"]),
+        (json_get("Make", "Report", "a b!!["), ["not a JSON path"]),
         (json_get("Make", "Rapport", "x"), ["'Make'", "no such property file", "Report"]),
         (json_get("Plain", "Report", "x"), ["'Plain'", "no such property file"]),
         (json_get("Nowhere", "Report", "x"), ["'Nowhere'", "no such property file"]),
@@ -222,5 +222,5 @@ def test_json_get_of_a_file_that_is_absent_or_no_json() -> None:
 
 def test_a_function_that_is_not_known_is_refused_and_never_sent() -> None:
     odd = {"path": {"Std:Reverse": {"Values": [1]}}}
-    assert refused(odd) == "Std:Reverse has no value: sagebridge knows no such function"
+    assert refused(odd) == "Std:Reverse has no value: unknown function"
     assert resolved({"Std:Reverse": 1, "beside": 2}) == {"Std:Reverse": 1, "beside": 2}

@@ -118,7 +118,7 @@ def test_a_missing_property_fails_the_step_before_anything_is_made(
 ) -> None:
     step = training(HyperParameters={"x": properties_of("Make").Nothing})
     upstream = {"Make": {"missing": {"Nothing": ["Outputs"]}}}
-    with pytest.raises(Unresolvable, match=r"Steps\.Make\.Nothing.*'Make'.*there is: Outputs"):
+    with pytest.raises(Unresolvable, match=r"Steps\.Make\.Nothing.*'Make'.*available: Outputs"):
         make(step, upstream).run()
     assert not aws.jobs
     assert "Steps.Make.Nothing" in record().reason
@@ -147,7 +147,7 @@ def test_a_request_that_aws_would_not_understand_fails_with_botocores_words(
 
 @pytest.mark.parametrize("arguments", ["text", (1, 2), None])
 def test_arguments_that_are_no_object_fail_the_step(arguments: Any, make: Make) -> None:
-    with pytest.raises(StepFailed, match="Arguments of 'Train' are no object"):
+    with pytest.raises(StepFailed, match="Arguments of step 'Train': expected an object, got "):
         make(Step("Train", "Training", arguments=arguments)).run()
 
 

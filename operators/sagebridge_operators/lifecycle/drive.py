@@ -1,7 +1,7 @@
-"""Drives one step to its end in a worker, the same under every engine and backend.
+"""Runs one step to its end in a worker, the same under every engine and backend.
 
-Jobs go through :mod:`~.advance`; Condition and Fail steps and users' code run here. A service or
-records that do not answer are waited for: they are no verdict on the step.
+Jobs go through :mod:`~.advance`; Condition steps, Fail steps and user code run here. If the service
+or the records do not answer, the worker waits: an outage says nothing about the step.
 """
 
 from __future__ import annotations
@@ -47,17 +47,18 @@ from sagebridge_operators.steps import JOB_TYPES, why_not_runnable
 from sagebridge_operators.steps.condition import all_hold
 
 PATIENCE = 120.0
-"""Seconds for which a step without a job waits for a service or records that do not answer."""
+"""Seconds for which a step without a job waits out an outage of the service or the records."""
 _PATIENCE_OF_A_KILLED_WORKER = 10.0
 _PATIENCE_WITH_RECORDS = 600.0
 _SLICE = 0.2
+"""Seconds between two looks at the kill flag."""
 _BUSY = 2.0
-"""Seconds after which a kill no longer waits for a call of the service to return."""
+"""Seconds after which a kill no longer waits for a call to the service to return."""
 T = TypeVar("T")
 
 
 class Log(Protocol):
-    """A standard logger, or an engine's that takes the same calls."""
+    """A standard logger, or an engine's logger with the same methods."""
 
     def info(self, event: str, /, *args: Any) -> Any: ...
 
@@ -66,16 +67,18 @@ class Log(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StepTask:
-    """One step as its engine hands it over.
+    """One step with its context, as its engine hands it over.
 
     Args:
-        references: all that the pipeline makes to the step.
-        function: what a step of carried Python calls.
-        generation: grows when a person asks for the step again, not when a worker is lost.
-        index: the indexes of a mapped task.
-        engine_try: which try of the engine this is; it only grows.
-        role: the role of a job whose arguments name none.
-        on_request: is shown the request, secrets masked; ``on_job`` the job once it exists.
+        upstream: returns the outputs of another step, or None if it has none.
+        function: the function of a Python step.
+        references: the pipeline's references to the step.
+        generation: grows when a user runs the step again, not when a worker is lost.
+        index: the indexes of a mapped task, outermost first.
+        engine_try: the number of the engine's try; it only grows.
+        role: the role of a job whose arguments have none.
+        on_request: called with the request, secrets masked.
+        on_job: called with the job's name and ARN once the job exists.
     """
 
     step: Step
@@ -95,7 +98,7 @@ class StepTask:
 
 @dataclass(slots=True)
 class StepDriver:
-    """Drives a step; it alone knows whether its worker is being killed."""
+    """Runs a step to its end. Holds the only flag for a kill of its worker."""
 
     task: StepTask
     log: Log = field(default_factory=lambda: logging.getLogger(__name__))
@@ -108,9 +111,11 @@ class StepDriver:
     _requests: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def run(self) -> dict[str, Any]:
-        """The step's outputs (JSON). Raises a SagebridgeError, mostly :class:`StepFailed`.
+        """Runs the step and returns its outputs as JSON values.
 
-        Any other exception is no verdict on the step: the engine may try again, and finds the job.
+        Raises a SagebridgeError, usually :class:`StepFailed`, if the step ended without success.
+        After any other exception, and after RecordsUnreachable, the engine may try again: the next
+        try finds the job.
         """
         task, wanted = self.task, self._wanted()
         with task.records.attend(wanted) as held:
@@ -118,7 +123,7 @@ class StepDriver:
             if self.attempt.end is None:
                 try:
                     self.attempt = self._ended(self.attempt, held, resumed=resumed)
-                except RecordsUnreachable:  # nothing is known to be wrong with the step
+                except RecordsUnreachable:  # says nothing about the step
                     raise
                 except SagebridgeError as refused:
                     self._fail(refused)
@@ -144,7 +149,8 @@ class StepDriver:
     def killed(self, killed: bool) -> None:
         if killed and not self._killed:
             self._killed = True
-            # A call of the service may block for longer than an engine waits before SIGKILL.
+            # A call to the service may block for longer than the engine waits before SIGKILL:
+            # Airflow waits 5 s (kill() in airflow/sdk/execution_time/supervisor.py).
             threading.Thread(target=self._stop_behind, daemon=True, name="sagebridge-kill").start()
 
     @property
@@ -155,7 +161,7 @@ class StepDriver:
     def give_up(self, error: Exception) -> None:
         """Records an error after which the engine does not try again, and stops the job."""
         attempt = self.attempt
-        if attempt is None:  # its worker never came to know what is recorded
+        if attempt is None:  # this worker never read the record
             with suppress(Exception):
                 attempt, _ = opening.decide(self.task.records, self._wanted())
         if attempt is None or attempt.end is not None:
@@ -166,9 +172,9 @@ class StepDriver:
     def _ended(self, attempt: Attempt, held: int | None, *, resumed: bool) -> Attempt:
         step = self.task.step
         if step.retry_policies:
-            self.log.warning("retry policies of %s are kept but not applied yet", step.name)
+            self.log.warning("the retry policies of step %s are not applied yet", step.name)
         if step.cache:
-            self.log.warning("caching of %s is kept but not applied yet", step.name)
+            self.log.warning("the cache configuration of step %s is not applied yet", step.name)
         if (what := why_not_runnable(step)) is not None:
             raise NotRunnable(what)
         if step.type in JOB_TYPES:
@@ -187,7 +193,7 @@ class StepDriver:
         return self._save(attempt.ending("Succeeded", outputs=outputs))
 
     def _result(self, attempt: Attempt) -> dict[str, Any]:
-        """The outputs of an ended attempt. Raises what it ended with."""
+        """The outputs of an ended attempt. Raises StepFailed or StepStopped if it has none."""
         end = attempt.end
         assert end is not None
         if end.state == "Succeeded":
@@ -202,14 +208,14 @@ class StepDriver:
             return
         if isinstance(refused, StepFailed):
             ended = attempt.failing(refused.kind, str(refused), refused.code, state=refused.state)
-        else:  # such as records that cannot be kept: the job would be left running
+        else:  # such as unwritable records, which would leave the job running
             text = f"{refused}{self._send_stop(attempt)}"
             ended = attempt.failing("service", text, type(refused).__name__)
-        with suppress(ExecutionRecordsError):  # the error that is raised has it already
+        with suppress(ExecutionRecordsError):  # the caller raises the same failure
             self._save(ended)
 
     def _send_stop(self, attempt: Attempt) -> str:
-        """Stops the job of an attempt if the service lets it, and says what became of that."""
+        """Sends a stop to the job of an attempt; returns the result as the tail of a message."""
         if not attempt.parts:
             return ""
         job_type, name = JOB_TYPES[attempt.type], attempt.parts[-1].name
@@ -217,9 +223,10 @@ class StepDriver:
             return ""
         try:
             job_type.request_stop(self._client(), name)
-        except Exception as refused:  # noqa: BLE001 - told, and what led here is raised
-            made = "" if attempt.job else "may have been made and "
-            return f"; {attempt.type} job {name} {made}could not be stopped ({refused}): look at it"
+        except Exception as refused:  # noqa: BLE001 - part of the message; the first error is raised
+            made = "" if attempt.job else "may have been created and "
+            text = f"could not be stopped ({refused}); check whether it runs"
+            return f"; {attempt.type} job {name} {made}{text}"
         return f"; a stop was sent to {attempt.type} job {name}" if attempt.job else ""
 
     # Jobs
@@ -233,13 +240,14 @@ class StepDriver:
             return self._watched(attempt, ports, resumed=resumed)
         except Exception:
             raise
-        except BaseException as limit:  # an engine's time limit
+        # Airflow's time limit is a BaseException: AirflowTaskTimeout in airflow/sdk/exceptions.py.
+        except BaseException as limit:
             if (ended := self._cut_off(limit)) is not None:
                 return ended
             raise
 
     def _watched(self, attempt: Attempt, ports: steps.Ports, *, resumed: bool) -> Attempt:
-        """The attempt at its end."""
+        """Advances the attempt until it has ended, through outages and kills."""
         announced = False
         pauses, outage = self._pauses(), None
         while attempt.end is None:
@@ -261,7 +269,7 @@ class StepDriver:
         return attempt
 
     def _call(self, attempt: Attempt, ports: steps.Ports) -> Attempt:
-        """One step forward: a stop, if this worker is being killed, or whatever is due."""
+        """Makes one call: a stop if this worker is being killed, otherwise the next one due."""
         if self._killed and attempt.phase == "created":
             self.log.info("stopping %s %s", attempt.type, attempt.parts[-1].name)
             self._at_work = time.monotonic()
@@ -273,14 +281,14 @@ class StepDriver:
         return stopped
 
     def _endured(self, attempt: Attempt, error: Exception, since: datetime) -> Attempt:
-        """The attempt as it is, after an error that is no verdict. Raises any other."""
+        """Waits out an outage; returns the attempt. Raises any other error."""
         self._at_work = None
         if not is_outage(error):
             raise error
         waited = (datetime.now(UTC) - since).total_seconds()
-        self.log.warning("%s does not answer (%s); looking again", attempt.type, error)
+        self.log.warning("a call for this %s step failed (%s); trying again", attempt.type, error)
         if is_expired(error):
-            with suppress(Exception):  # there may be none yet
+            with suppress(Exception):  # there may be no new ones yet
                 self.task.backend.renew()
         if waited > (PATIENCE if attempt.phase == "planned" else _limit(error)):
             raise error
@@ -288,8 +296,8 @@ class StepDriver:
             return attempt
         name = attempt.parts[-1].name
         text = (
-            f"{attempt.type} job {name} could not be looked at since {since:%Y-%m-%d %H:%M:%S} "
-            f"UTC ({error}) and is beyond its maximum run time{self._send_stop(attempt)}"
+            f"{attempt.type} job {name} has passed its maximum run time, and its status is unknown "
+            f"since {since:%Y-%m-%d %H:%M:%S} UTC ({error}){self._send_stop(attempt)}"
         )
         return self._save(attempt.failing("service", text, code_of(error)))
 
@@ -302,7 +310,7 @@ class StepDriver:
             step = task.step
             arguments = self._resolver(name)({} if step.arguments is ABSENT else step.arguments)
             if not isinstance(arguments, Mapping):
-                text = f"Arguments of {step.name!r} are no object: {arguments!r}"
+                text = f"Arguments of step {step.name!r}: expected an object, got {arguments!r}"
                 raise StepFailed(text, kind="unresolvable")
             role = task.role or task.backend.default_role
             made = job_type.request(step, arguments, name=name, token=token, role=role)
@@ -329,7 +337,7 @@ class StepDriver:
         )
 
     def _missing_for(self, found: bool) -> timedelta:
-        """For how long this worker has not found the job: what is not there may be late only."""
+        """For how long this worker has not found the job, whose description may lag behind."""
         present = time.monotonic()
         since = present if self._missing_since is None else self._missing_since
         self._missing_since = None if found else since
@@ -352,18 +360,20 @@ class StepDriver:
             self._status = status
             self.log.info("%s %s: %s", attempt.type, name, status)
             if not job_type.knows(status):
-                self.log.warning("%s is a status that sagebridge does not know", status)
+                self.log.warning("unknown status %s; the job counts as running", status)
         if not job_type.knows(status) and _beyond(attempt):
             job_type.request_stop(self._client(), name)
             raise StepFailed(
-                f"{attempt.type} job {name} is {status}, which sagebridge does not know, beyond "
-                "its maximum run time; it was stopped"
+                f"{attempt.type} job {name} has passed its maximum run time with the unknown "
+                f"status {status}; it was stopped"
             )
 
     def _announce(self, attempt: Attempt, *, resumed: bool) -> None:
         if resumed:
             name = attempt.parts[-1].name
-            self.log.info("found %s %s, started before; not starting another", attempt.type, name)
+            self.log.info(
+                "found %s %s of an earlier worker; not starting another", attempt.type, name
+            )
         self.task.on_job(attempt.parts[-1].as_job())
 
     # Code and conditions
@@ -387,7 +397,7 @@ class StepDriver:
             )
         except Exception:
             raise
-        except BaseException as limit:  # an engine's time limit
+        except BaseException as limit:  # as in _job
             self._cut_off(limit)
             raise
         return {"step": step.name, "type": step.type, RETURN_VALUE: value}
@@ -406,16 +416,16 @@ class StepDriver:
         return self._killed or self.task.records.stop_requested(self.task.execution.id)
 
     def _refuse_if_stopped(self) -> None:
-        """Raises ExecutionStopped: nothing new starts after a stop was requested."""
+        """Raises ExecutionStopped if a stop was requested."""
         task = self.task
         if self._patiently(lambda: task.records.stop_requested(task.execution.id)):
             raise ExecutionStopped
 
     def _cut_off(self, limit: BaseException) -> Attempt | None:
-        """The engine interrupts the step: its job is stopped, and the record says by what.
+        """Stops the job of a step that its engine interrupts, and records the reason.
 
-        Gives the attempt if it had succeeded by then. Raises StepStopped for a time limit, which
-        the engine must not take for a lost worker.
+        Returns the attempt if it had already succeeded. Raises StepStopped for a time limit, which
+        the engine would otherwise retry like a lost worker.
         """
         attempt = self.attempt
         if attempt is None or attempt.end is not None or attempt.phase == "stopping":
@@ -423,7 +433,7 @@ class StepDriver:
         told = self._send_stop(attempt)
         what = f"{type(limit).__name__}: {limit}".rstrip(": ")
         timed_out = "timeout" in type(limit).__name__.lower()
-        why = "stopped by the time limit of its task" if timed_out else "interrupted"
+        why = "stopped by the task's time limit" if timed_out else "interrupted"
         text = f"{why} ({what})"
         if "could not" in told:
             text += told
@@ -436,9 +446,9 @@ class StepDriver:
         return None
 
     def _stop_behind(self) -> None:
-        """Stops the job while the driver is held up in a call, which may be the one that makes it.
+        """Stops the job while the driver's own thread is blocked in a call to the service.
 
-        Looks again until that call has returned: its job may be there only then.
+        That call may be the create request, so this looks for the job until the call returns.
         """
         while (began := self._at_work) is not None:
             attempt = self.attempt
@@ -458,7 +468,7 @@ class StepDriver:
         return saved
 
     def _patiently(self, call: Callable[[], T]) -> T:
-        """What a call gives, repeated while the records or the service do not answer."""
+        """The result of ``call``, which is repeated during an outage."""
         began = time.monotonic()
         for pause in self._pauses():
             try:
@@ -467,30 +477,30 @@ class StepDriver:
                 patience = _PATIENCE_OF_A_KILLED_WORKER if self._killed else PATIENCE
                 if not is_outage(error) or time.monotonic() - began > patience:
                     raise
-                self.log.warning("trying again: %s", error)
+                self.log.warning("a call failed (%s); trying again", error)
                 if is_expired(error):
                     self.task.backend.renew()
             self._sleep(pause)
         raise AssertionError("unreachable")
 
     def _pauses(self) -> Any:
-        """Seconds between two looks: growing, with jitter."""
+        """Yields the seconds between two looks: growing, with jitter."""
         pause, longest = self.task.backend.poll_seconds
         while True:
             yield pause * random.uniform(0.8, 1.2)
             pause = min(pause * 1.5, longest)
 
     def _sleep(self, seconds: float) -> None:
-        """Sleeps in slices, so that a kill during it is seen at once."""
+        """Sleeps in slices, so that a kill ends the sleep."""
         until, killed = time.monotonic() + seconds, self._killed
         while (left := until - time.monotonic()) > 0 and self._killed == killed:
             time.sleep(min(left, _SLICE))
 
 
 def _limit(error: Exception) -> float:
-    """Seconds for which an error is waited out while a job runs.
+    """Seconds for which an outage is waited out while a job runs.
 
-    Without records the end of a job could not be told, so the engine tries again after a while.
+    Without records the end of a job cannot be recorded, so the engine tries again after a while.
     """
     return _PATIENCE_WITH_RECORDS if isinstance(error, RecordsUnreachable) else math.inf
 

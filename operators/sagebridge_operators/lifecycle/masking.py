@@ -1,4 +1,4 @@
-"""Requests, and what a service says of them, as people may see them."""
+"""Masks secrets in requests and in the service's error messages."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from sagebridge.model.visit import nodes
 
 MASK = "***"
 _SHORT = 4
-"""Texts below this length are no secrets, and stand in messages for other reasons."""
+"""Shorter strings are not masked in messages, where they occur for other reasons."""
 
 
 def masked(value: Any) -> Any:
-    """A copy of a request whose every ``Environment`` keeps its names and loses its values."""
+    """A copy of a request with all values in its ``Environment`` objects masked."""
     match value:
         case Mapping():
             return {
@@ -28,7 +28,7 @@ def masked(value: Any) -> Any:
 
 
 def masked_text(text: str, request: Mapping[str, Any]) -> str:
-    """A message on a request, which may quote it, without the values of its environments."""
+    """An error message about a request, with quoted environment values masked."""
     for value in sorted(set(_secrets(request)), key=len, reverse=True):
         if len(value) >= _SHORT:
             text = text.replace(value, MASK)

@@ -1,7 +1,7 @@
-"""Calls a user's function: what it prints is its step's log, and a stop interrupts it.
+"""Calls a user's function. Its prints go to the step's log, and a stop interrupts it.
 
-It is interrupted at its next line of Python; one that waits in C, as ``time.sleep`` does, only
-after that, unless a signal came.
+The interrupt is raised at the next Python instruction. A call into C, such as ``time.sleep``,
+returns first, unless a signal ends it.
 """
 
 from __future__ import annotations
@@ -23,11 +23,14 @@ _TURN = threading.Lock()
 
 
 class Interrupted(BaseException):
-    """A stop was asked for while a function ran; no ``except Exception`` of the user's has it."""
+    """A stop was requested while a function ran.
+
+    A BaseException, so that ``except Exception`` in user code does not catch it.
+    """
 
 
 class _Lines:
-    """What one function prints, told line by line."""
+    """Collects the prints of one function and passes on whole lines."""
 
     def __init__(self, line: Callable[[str], Any]) -> None:
         self._line, self._rest = line, ""
@@ -41,7 +44,7 @@ class _Lines:
         self._tell([self._rest] if self._rest else [])
 
     def _tell(self, lines: list[str]) -> None:
-        # A log that is itself written to standard output would come back here.
+        # A log handler that writes to sys.stdout would come back here.
         before = _LINES.set(None)
         try:
             for one in lines:
@@ -54,7 +57,10 @@ _LINES: ContextVar[_Lines | None] = ContextVar("sagebridge_lines", default=None)
 
 
 class _Stdout:
-    """Stands for ``sys.stdout`` while functions run, several at a time in threads of their own."""
+    """Replaces ``sys.stdout`` while functions run; routes each thread's prints to its own log.
+
+    ``contextlib.redirect_stdout`` is not an option: it replaces ``sys.stdout`` for all threads.
+    """
 
     def __init__(self, around: TextIO) -> None:
         self.around, self.users = around, 0
@@ -87,7 +93,7 @@ def _printing(line: Callable[[str], Any]) -> Iterator[None]:
 
 
 def interrupt_here() -> None:
-    """Raises :class:`Interrupted` where this thread, in a signal handler, is in a function."""
+    """Raises :class:`Interrupted` if this thread is in a function; for signal handlers."""
     if threading.get_ident() in _CALLING:
         raise Interrupted
 
@@ -98,9 +104,10 @@ def call(
     stop_asked: Callable[[], bool],
     line: Callable[[str], Any],
 ) -> Any:
-    """What a function returns. Raises StepFailed with what it raised, or StepStopped.
+    """Calls a function and returns its result.
 
-    ``line`` is told each line that it prints, and the traceback of what it raised.
+    ``line`` is called with each line that the function prints and with the traceback of an error.
+    Raises StepFailed if the function raises, and StepStopped after a stop.
     """
     try:
         with _printing(line), _interruptible(stop_asked):
@@ -117,14 +124,15 @@ def call(
 
 @contextmanager
 def _interruptible(stop_asked: Callable[[], bool]) -> Iterator[None]:
-    """Raises :class:`Interrupted` in this thread once a stop is asked for."""
+    """Raises :class:`Interrupted` in this thread once a stop is requested."""
+    # Python offers no other way to interrupt a thread (Python/C API, "PyThreadState_SetAsyncExc").
     raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
     thread, over, turn = ctypes.c_ulong(threading.get_ident()), threading.Event(), threading.Lock()
 
     def watch() -> None:
         while not over.wait(_SLICE):
             asked = False
-            with suppress(Exception):  # a store that does not answer is no reason to stop
+            with suppress(Exception):  # records that do not answer request no stop
                 asked = stop_asked()
             if asked:
                 with turn:
@@ -141,4 +149,4 @@ def _interruptible(stop_asked: Callable[[], bool]) -> Iterator[None]:
         _CALLING.discard(threading.get_ident())
         with turn:
             over.set()
-            raise_in(thread, None)
+            raise_in(thread, None)  # clears an interrupt that was set but not raised yet

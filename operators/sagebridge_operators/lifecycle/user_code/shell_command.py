@@ -1,6 +1,6 @@
-"""Runs a shell command in a process group of its own, which a stop ends.
+"""Runs a shell command in its own process group, which a stop ends.
 
-It stays in the session of its worker, for who ends an engine ends its session.
+The group stays in the session of its worker, because an engine is ended by its session.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sagebridge_operators.run_errors import StepFailed, StepStopped
 
 _SLICE = 0.2
 _GRACE = 10.0
-"""Seconds that a command has to end in after SIGTERM."""
+"""Seconds that a command has after SIGTERM, before SIGKILL."""
 
 
 def run_command(
@@ -31,11 +31,17 @@ def run_command(
     line: Callable[[str], Any],
     held: int | None = None,
 ) -> str:
-    """Runs a command with bash, in an empty folder; the last line that it prints.
+    """Runs a command with bash in an empty folder; returns the last line that it prints.
 
-    ``env`` is its whole environment; ``line`` is told each line of its output. ``held`` is a
-    descriptor that is closed only when the command has ended, even where this process is killed.
-    Raises StepFailed with its exit code, or StepStopped once a stop was asked for.
+    Args:
+        command: the bash script.
+        env: the whole environment of the command.
+        stop_asked: whether a stop was requested.
+        line: called with each line of standard output and standard error.
+        held: a descriptor that stays open until the command has ended, even if this process is
+            killed.
+
+    Raises StepFailed for an exit code other than 0, and StepStopped after a stop.
     """
     folder = tempfile.TemporaryDirectory(prefix="sagebridge-shell-", ignore_cleanup_errors=True)
     told = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL}
@@ -51,10 +57,10 @@ def run_command(
         except BaseException:
             _end(process)
             raise
-    if code < 0 and stop_asked():  # who stops a worker may signal its whole session
+    if code < 0 and stop_asked():  # a stop of the worker may have signalled its whole session
         raise StepStopped("stopped while its command ran")
     if code:
-        ended = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        ended = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         text = f"the command failed: {ended}" + (f": {last}" if last else "")
         raise StepFailed(text, kind="code")
     return last
@@ -65,16 +71,17 @@ def _bash(script: str, *words: str, **more: Any) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen([program, "-c", script, *words], process_group=0, **more)
     except (OSError, ValueError) as error:
-        text = f"the command cannot be started with bash: {error}"
+        text = f"cannot start the command with bash: {error}"
         raise StepFailed(text, kind="code") from None
 
 
 @contextmanager
 def _guard(folder: str, held: int | None) -> Iterator[Callable[[int], None]]:
-    """Kills the process group that it is given if this process is killed, which ends nothing then.
+    """Starts a process that kills the command if this process is killed with SIGKILL.
 
-    The command's folder goes, too. It reads a pipe that only this process holds: one line names
-    the group, the next lets it go.
+    Yields a function that takes the command's process group. The guard reads a pipe that only this
+    process holds: the first line is the group, the second dismisses the guard. If the pipe closes
+    before that, the guard kills the group and removes ``folder``.
     """
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     script = 'read -r group && { read -r || { kill -KILL -- "-$group"; rm -rf -- "$1"; }; }'
@@ -115,7 +122,7 @@ def _followed(
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ends all that a command has started."""
+    """Ends the command's process group: SIGTERM, then SIGKILL."""
     for number, seconds in ((signal.SIGTERM, _GRACE), (signal.SIGKILL, _GRACE)):
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, number)
