@@ -1,4 +1,4 @@
-"""From an Airflow task's context to a step that can run."""
+"""Builds the driver of a step from an Airflow task's context."""
 
 from __future__ import annotations
 
@@ -29,11 +29,14 @@ if TYPE_CHECKING:
 
 
 STARTED = "sagebridge_started"
-"""The XCom by which the tasks of a DAG run agree on its first start after it was cleared."""
+"""The XCom that keeps the first start of a DAG run after the run is cleared."""
 
 
 def prepare(operator: StepOperator, context: Context) -> StepDriver:
-    """The step of a task in its DAG run. Raises ParameterError for values of the form or API."""
+    """The driver for the step of a task.
+
+    Raises ParameterError for invalid parameter values and StartUnknown if the DAG run has no start.
+    """
     dag, dag_run, ti = operator.dag, context["dag_run"], context["ti"]
     pipeline = pipeline_of(dag)
     backend = backend_of(operator)
@@ -82,12 +85,13 @@ def prepare(operator: StepOperator, context: Context) -> StepDriver:
 
 
 def first_start(dag_run: Any, ti: Any, others: Sequence[str]) -> datetime:
-    """When a DAG run first started, which tells it from a later run of the same id.
+    """When a DAG run first started. Distinguishes it from a later run with the same id.
 
-    Airflow sets ``start_date`` anew when a run is cleared; a task that had run before has kept the
-    first one as its XCom. Each task writes that XCom before it does anything else.
+    Airflow resets ``start_date`` when a run is cleared (clear_task_instances in
+    airflow/models/taskinstance.py). Each task therefore first stores the start in an XCom, and a
+    cleared run reads it from another task.
 
-    Raises StartUnknown, so that the task is tried again: another time would be another execution.
+    Raises StartUnknown, so that the task is retried: a guessed start would be another execution.
     """
     found: datetime | None = dag_run.start_date
     if is_dag_test():
@@ -102,7 +106,7 @@ def first_start(dag_run: Any, ti: Any, others: Sequence[str]) -> datetime:
 
 
 def _other_steps(operator: StepOperator) -> list[str]:
-    """The tasks of the DAG's other steps, mapped ones included."""
+    """The ids of the DAG's other tasks that are steps, including mapped ones."""
     from sagebridge_operators.airflow.step_operators import StepOperator
 
     def is_step(task: Any) -> bool:
@@ -113,7 +117,7 @@ def _other_steps(operator: StepOperator) -> list[str]:
 
 
 def _texts(pulled: Any) -> Iterator[str]:
-    """XComs as Airflow gives them: a mapped task has a list of its own."""
+    """Flattens pulled XComs, which contain a list for each mapped task."""
     if isinstance(pulled, str):
         yield pulled
     elif pulled is not None:
@@ -124,8 +128,9 @@ def _texts(pulled: Any) -> Iterator[str]:
 def execution_id_of(dag_id: str, run_id: str, start: datetime) -> str:
     """The id of a DAG run's execution.
 
-    SAGEBRIDGE_EXECUTION=<run id>=<id> gives that of one run, which its command has chosen before
-    Airflow started; SAGEBRIDGE_INSTALLATION tells apart installations whose databases are copies.
+    ``SAGEBRIDGE_EXECUTION=<run id>=<id>`` sets the id of one run, which ``sagebridge run`` chose
+    before it started Airflow. SAGEBRIDGE_INSTALLATION distinguishes installations with a copied
+    database.
     """
     given_run, _, given = os.environ.get("SAGEBRIDGE_EXECUTION", "").rpartition("=")
     if given and given_run == run_id:
@@ -136,7 +141,10 @@ def execution_id_of(dag_id: str, run_id: str, start: datetime) -> str:
 
 
 def _parameters(pipeline: Pipeline, dag: Any, params: Mapping[str, Any]) -> dict[str, Any]:
-    """The pipeline's parameters among a run's params, which may be null or lists beside them."""
+    """The pipeline's parameters, coerced, from the params of a run. Null means not set.
+
+    Raises ParameterError for wrong types and unknown names.
+    """
     declared = [one for one in pipeline.declared if params.get(one.name, "") is not None]
     names = {one.name for one in declared}
     given = {name: value for name, value in params.items() if name in names}
@@ -145,7 +153,7 @@ def _parameters(pipeline: Pipeline, dag: Any, params: Mapping[str, Any]) -> dict
 
 
 def backend_of(operator: StepOperator) -> Backend:
-    """The backend that the task asks for; on AWS through its Airflow connection."""
+    """The backend of a task; on AWS it uses the task's Airflow connection."""
     name = operator.backend or default_name()
     if name != "aws":
         return open_backend(name)
