@@ -175,7 +175,9 @@ def test_a_fault_that_stays_fails_the_step_with_its_words(
     assert played.states == {"Train": "Failed", "After": "NotRun"}
     message = played.run.state.message
     assert message.startswith("step 'Train' failed: ConnectionError: no route; Training job ")
-    assert message.endswith("may have been made and could not be stopped (no route): look at it")
+    assert message.endswith(
+        "may have been created and could not be stopped (no route); check whether it runs"
+    )
     assert played.steps["Train"].state == "Failed"
 
 
@@ -455,5 +457,5 @@ def test_steps_outside_of_a_flow_are_refused_in_words() -> None:
 
 def test_steps_that_wait_for_one_another_are_refused(run: Run, aws: FakeSageMaker) -> None:
     played: Played = run(model("A", after=("B",)), model("B", after=("A",)))
-    assert "wait for one another" in played.run.state.message
+    assert "the steps have a dependency cycle" in played.run.state.message
     assert not aws.calls

@@ -1,4 +1,4 @@
-"""Where a flow's steps run, and as whom."""
+"""The backend and the AWS credentials of a flow's steps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from sagebridge_operators.lifecycle.backend import Backend
 
 
 def backend_of(settings: Mapping[str, Any]) -> Backend:
-    """The backend of a step: on AWS through its AwsCredentials block, else boto3's own chain."""
+    """The backend of a step; on AWS with its AwsCredentials block or boto3's default chain.
+
+    ``settings`` may contain ``backend``, ``aws_credentials`` and ``region_name``.
+    """
     name = settings.get("backend") or default_name()
     credentials, region = settings.get("aws_credentials"), settings.get("region_name")
     if name != "aws" or not (credentials or region):
@@ -32,9 +35,10 @@ def backend_of(settings: Mapping[str, Any]) -> Backend:
 
 
 def described(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Settings as an execution's record may have them: by a block's name, never what is in it."""
+    """Settings for an execution's record, with the name of a block instead of its secrets."""
     result = {name: value for name, value in settings.items() if isinstance(value, str)}
     block = settings.get("aws_credentials")
+    # Private, but the only source of the name of a loaded block (prefect/blocks/core.py).
     if name := getattr(block, "_block_document_name", None):
         result["aws_credentials"] = name
     return result
@@ -49,6 +53,6 @@ def _loaded(credentials: Any) -> Any:
 
 
 def place_of(backend: Backend) -> dict[str, str]:
-    """What an execution's record says of where a backend keeps its things."""
+    """The folders of a local backend, for an execution's record; empty for AWS."""
     home, base = getattr(backend, "home", None), getattr(backend, "base", None)
     return {"home": str(home), "base": str(base)} if home else {}
