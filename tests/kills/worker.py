@@ -16,10 +16,11 @@ from typing import Any
 from sagebridge.model.expressions import plain
 from sagebridge.model.pipeline import Step
 from sagebridge_operators.backends.aws import AwsBackend
-from sagebridge_operators.lifecycle.drive import StepDriver, StepTask
+from sagebridge_operators.lifecycle.drive import StepDriver
 from sagebridge_operators.lifecycle.execution import Execution
 from sagebridge_operators.lifecycle.objects import Folder
 from sagebridge_operators.lifecycle.records import ExecutionRecords
+from sagebridge_operators.lifecycle.step_task import StepTask
 from tests.lifecycle.conftest import ARGUMENTS
 
 EXECUTION = "0123456789ab"

@@ -15,10 +15,11 @@ from sagebridge.model.expressions import (
 from sagebridge.model.pipeline import Step
 from sagebridge_operators.lifecycle import advance, drive
 from sagebridge_operators.lifecycle.attempt import Attempt
-from sagebridge_operators.lifecycle.drive import StepDriver, StepTask
+from sagebridge_operators.lifecycle.drive import StepDriver
 from sagebridge_operators.lifecycle.execution import Execution
 from sagebridge_operators.lifecycle.objects import Folder
 from sagebridge_operators.lifecycle.records import ExecutionRecords
+from sagebridge_operators.lifecycle.step_task import StepTask
 from sagebridge_operators.steps import JOB_TYPES
 from tests.fakes import STARTED, FakeBackend, FakeSageMaker
 

@@ -15,11 +15,12 @@ from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.airflow.dag_test import is_dag_test, test_start
 from sagebridge_operators.backends import default_name, open_backend, open_records
 from sagebridge_operators.lifecycle.backend import Backend
-from sagebridge_operators.lifecycle.drive import PATIENCE, StepDriver, StepTask
+from sagebridge_operators.lifecycle.drive import PATIENCE, StepDriver
 from sagebridge_operators.lifecycle.execution import Execution, airflow_execution_id
 from sagebridge_operators.lifecycle.opening import open_execution, started
 from sagebridge_operators.lifecycle.outages import patiently
 from sagebridge_operators.lifecycle.outputs import references_to
+from sagebridge_operators.lifecycle.step_task import StepTask
 from sagebridge_operators.run_errors import StartUnknown
 
 if TYPE_CHECKING:

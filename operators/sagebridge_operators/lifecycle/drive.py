@@ -12,27 +12,24 @@ import math
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from sagebridge.errors import SagebridgeError
 from sagebridge.model.code_steps import RETURN_VALUE, CarriedStep
-from sagebridge.model.expressions import Get
-from sagebridge.model.pipeline import ConditionStep, Step
+from sagebridge.model.pipeline import ConditionStep
 from sagebridge.model.values import ABSENT
 from sagebridge_operators.lifecycle import advance as steps
 from sagebridge_operators.lifecycle import opening
 from sagebridge_operators.lifecycle.attempt import Attempt
-from sagebridge_operators.lifecycle.backend import Backend
-from sagebridge_operators.lifecycle.execution import Execution
 from sagebridge_operators.lifecycle.masking import masked
 from sagebridge_operators.lifecycle.outages import code_of, is_expired, is_outage
 from sagebridge_operators.lifecycle.outputs import check_size, job_outputs, outputs_of
-from sagebridge_operators.lifecycle.records import ExecutionRecords
-from sagebridge_operators.lifecycle.resolve import Resolver, Upstream
+from sagebridge_operators.lifecycle.resolve import Resolver
+from sagebridge_operators.lifecycle.step_task import Log, StepTask
 from sagebridge_operators.lifecycle.user_code import code_step
 from sagebridge_operators.run_errors import (
     ExecutionRecordsError,
@@ -55,45 +52,6 @@ _SLICE = 0.2
 _BUSY = 2.0
 """Seconds after which a kill no longer waits for a call to the service to return."""
 T = TypeVar("T")
-
-
-class Log(Protocol):
-    """A standard logger, or an engine's logger with the same methods."""
-
-    def info(self, event: str, /, *args: Any) -> Any: ...
-
-    def warning(self, event: str, /, *args: Any) -> Any: ...
-
-
-@dataclass(frozen=True, slots=True)
-class StepTask:
-    """One step with its context, as its engine hands it over.
-
-    Args:
-        upstream: returns the outputs of another step, or None if it has none.
-        function: the function of a Python step.
-        references: the pipeline's references to the step.
-        generation: grows when a user runs the step again, not when a worker is lost.
-        index: the indexes of a mapped task, outermost first.
-        engine_try: the number of the engine's try; it only grows.
-        role: the role of a job whose arguments have none.
-        on_request: called with the request, secrets masked.
-        on_job: called with the job's name and ARN once the job exists.
-    """
-
-    step: Step
-    execution: Execution
-    backend: Backend
-    records: ExecutionRecords
-    upstream: Upstream
-    function: Callable[..., Any] | None = None
-    references: Sequence[Get] = ()
-    generation: int = 0
-    index: tuple[int, ...] = ()
-    engine_try: int = 0
-    role: str | None = None
-    on_request: Callable[[Mapping[str, Any]], None] = lambda request: None
-    on_job: Callable[[Mapping[str, Any]], None] = lambda job: None
 
 
 @dataclass(slots=True)
