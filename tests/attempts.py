@@ -35,7 +35,7 @@ def attempt_of(
     if state == "Stopping":
         return replace(attempt, phase="stopping")
     failure = Failure(_KINDS[state], reason) if state in _KINDS else None
-    return attempt.ending(state, failure, outputs, ended)
+    return attempt.with_end(state, failure, outputs, ended)
 
 
 def execution_of(records: ExecutionRecords, run: str) -> str:

@@ -46,7 +46,7 @@ def migrated() -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Played:
+class FinishedRun:
     """A DAG run that has ended."""
 
     dag: DAG
@@ -101,7 +101,9 @@ def run_id(at: datetime) -> str:
     return f"manual__{at.isoformat()}"
 
 
-def play(dag: DAG, conf: Mapping[str, Any] | None = None, at: datetime | None = None) -> Played:
+def play(
+    dag: DAG, conf: Mapping[str, Any] | None = None, at: datetime | None = None
+) -> FinishedRun:
     """Runs a DAG to its end. Airflow's clients write to this process's folders only."""
     migrated()
     _store(dag)
@@ -112,7 +114,7 @@ def play(dag: DAG, conf: Mapping[str, Any] | None = None, at: datetime | None = 
     finally:
         signal.signal(signal.SIGTERM, before)
     records = ExecutionRecords(Folder(Path(os.environ["SAGEBRIDGE_RECORDS"])))
-    return Played(dag, run.run_id, str(run.state.value), records)
+    return FinishedRun(dag, run.run_id, str(run.state.value), records)
 
 
 def _store(dag: DAG) -> None:

@@ -229,7 +229,7 @@ class ExecutionRecordsError(SagebridgeError):
         return type(self), (self.key, self.location, self.problem)
 
 
-class StartUnknown(Exception):
+class MissingStartDate(Exception):
     """A DAG run has no start date yet, so the engine must retry the task.
 
     Not a SagebridgeError: those end a task without a retry.
@@ -239,7 +239,7 @@ class StartUnknown(Exception):
         self.run_id = run_id
         super().__init__(f"DAG run {run_id} has no start date yet")
 
-    def __reduce__(self) -> tuple[type[StartUnknown], tuple[str]]:
+    def __reduce__(self) -> tuple[type[MissingStartDate], tuple[str]]:
         return type(self), (self.run_id,)
 
 
@@ -263,7 +263,7 @@ class OlderRecord(SagebridgeError):
         return type(self), (self.what,)
 
 
-class Superseded(SagebridgeError):
+class SupersededWorker(SagebridgeError):
     """Another worker has continued or ended the step of this worker."""
 
     exit_code = 3
@@ -275,7 +275,7 @@ class Superseded(SagebridgeError):
             "the result of this worker is discarded"
         )
 
-    def __reduce__(self) -> tuple[type[Superseded], tuple[str, str]]:
+    def __reduce__(self) -> tuple[type[SupersededWorker], tuple[str, str]]:
         return type(self), (self.step, self.phase)
 
 

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from sagebridge.model.pipeline import Pipeline, Step
-from tests.dagtest import Played, new_id, play
+from tests.dagtest import FinishedRun, new_id, play
 from tests.fakes import FakeBackend, FakeSageMaker
 
 collect_ignore_glob = [] if find_spec("airflow") else ["*"]
 
-Run = Callable[..., Played]
+Run = Callable[..., FinishedRun]
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def run(backend: FakeBackend) -> Run:
 
     del backend
 
-    def runs(*steps: Step | Pipeline, conf: Any = None, **more: Any) -> Played:
+    def runs(*steps: Step | Pipeline, conf: Any = None, **more: Any) -> FinishedRun:
         if isinstance(steps[0], Pipeline):
             (pipeline,) = steps
         else:

@@ -23,18 +23,18 @@ from sagebridge_operators.airflow import PythonStepOperator, ShellStepOperator
 from sagebridge_operators.lifecycle.step_states import states
 from tests.airflow.conftest import Run
 from tests.code import FLOW, PATH, REASON, STATES, VALUES
-from tests.dagtest import Played, new_id, play
+from tests.dagtest import FinishedRun, new_id, play
 from tests.fakes import FakeSageMaker
 
 pytestmark = [pytest.mark.airflow, pytest.mark.airflow31, pytest.mark.usefixtures("backend")]
-Rows = Callable[..., Played]
+Rows = Callable[..., FinishedRun]
 
 
 @pytest.fixture
 def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rows:
     """Runs the flow file as the DAG file that it is translated to, with a number of rows."""
 
-    def runs(number: int = 10) -> Played:
+    def runs(number: int = 10) -> FinishedRun:
         name = new_id("code")
         flow, file = tmp_path / "flow.py", tmp_path / f"{name}.py"
         flow.write_text(FLOW.replace("NAME", name))

@@ -29,8 +29,8 @@ from sagebridge_operators.airflow import (
 from sagebridge_operators.airflow.task_runtime import STARTED, first_start, prepare
 from sagebridge_operators.lifecycle.objects import Folder, Stored
 from sagebridge_operators.lifecycle.records import ExecutionRecords
-from sagebridge_operators.run_errors import RecordsUnreachable, StartUnknown, StepStopped
-from tests.dagtest import Played, migrated, new_id, play
+from sagebridge_operators.run_errors import MissingStartDate, RecordsUnreachable, StepStopped
+from tests.dagtest import FinishedRun, migrated, new_id, play
 from tests.fakes import FakeBackend, FakeSageMaker, Plan, raises
 from tests.faulty_aws.server import FaultyAws
 from tests.shapes import ROLE, model, training
@@ -108,7 +108,7 @@ def test_runs_that_share_dag_id_and_run_id_are_two_executions(
     """As after a run was deleted and triggered again, or in two installations."""
     monkeypatch.setattr(task_runtime, "is_dag_test", lambda: False)
     dag_id, create = new_id("twice"), dagrun.get_or_create_dagrun
-    played: list[Played] = []
+    played: list[FinishedRun] = []
     for start in (AT, LATER):
 
         def starts(start: datetime = start, **run: Any) -> Any:
@@ -237,7 +237,7 @@ def test_a_run_that_was_never_cleared_has_its_own_start() -> None:
 def test_a_run_without_a_start_is_no_execution(backend: FakeBackend) -> None:
     """Any other time would be that of another execution, so the task is tried again."""
     run = Run(start_date=None)
-    with pytest.raises(StartUnknown, match="manual"):
+    with pytest.raises(MissingStartDate, match="manual"):
         work(dag_of("A"), "A", run)
     assert not backend.sagemaker.calls
     assert not run.xcoms
@@ -253,7 +253,7 @@ def test_a_task_whose_run_has_no_start_is_tried_again(
 
     def starts(dag_run: Any, ti: Any, others: Any) -> datetime:
         if unknown.pop() if unknown else False:
-            raise StartUnknown(dag_run.run_id)
+            raise MissingStartDate(dag_run.run_id)
         return known(dag_run, ti, others)
 
     monkeypatch.setattr(task_runtime, "first_start", starts)

@@ -187,7 +187,8 @@ def test_a_worker_that_was_lost_has_its_job_found_and_no_other_started(
         "Completed",
     )
     logs = (path.read_text() for path in (desk.home / ENGINE).rglob("*.log"))
-    found = f"found Processing {job['ProcessingJobName']} of an earlier worker; not starting another"
+    name = job["ProcessingJobName"]
+    found = f"found Processing {name} of an earlier worker; not starting another"
     assert any(found in log for log in logs)
     if ENGINE == "prefect":
         assert "the flow's process was killed by SIGKILL; another goes on (1 of 2)" in run.output

@@ -120,7 +120,7 @@ def test_a_worker_that_still_stops_its_job_when_the_run_has_ended_is_awaited(
     record(execution, "Two", "Succeeded")
     records = execution.place.records
     attempt = records.steps(execution.id)["One"]
-    stopped = attempt.failing("stopped", "it was stopped", state="Stopped")
+    stopped = attempt.with_failure("stopped", "it was stopped", state="Stopped")
     airflow: Any = EndedAirflow(One="failed")
     execution.airflow = airflow
 

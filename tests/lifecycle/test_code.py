@@ -140,14 +140,14 @@ def test_a_value_that_holds_itself(make: Make) -> None:
 
 
 class Lines:
-    """A log that keeps what it is told, and writes to standard output as some do."""
+    """A log that keeps what it is sent, and writes to standard output as some do."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.sent: list[str] = []
 
     def info(self, event: str, /, *args: Any) -> None:
         print("log:", event % args)
-        self.told.append(event % args)
+        self.sent.append(event % args)
 
     warning = info
 
@@ -178,7 +178,7 @@ def test_what_functions_print_at_the_same_time_is_told_apart(make: Make) -> None
     assert sys.stdout is before
     for name, log in logs.items():
         lines = [*(f"{name} {number}" for number in range(3)), "end"]
-        assert log.told == [f"[Train] {line}" for line in lines]
+        assert log.sent == [f"[Train] {line}" for line in lines]
 
 
 def test_a_stop_interrupts_a_function(make: Make, records: ExecutionRecords, record: Find) -> None:
@@ -307,7 +307,7 @@ def test_a_command_is_of_its_workers_session_and_dies_with_it(tmp_path: Path) ->
         assert folder.exists()
         os.killpg(worker.pid, signal.SIGKILL)  # as Airflow ends a task that does not listen
         until = time.monotonic() + 30
-        while not _ended(sleeping) or records.attended(attempt):
+        while not _run_step(sleeping) or records.attended(attempt):
             assert time.monotonic() < until
             time.sleep(0.01)
         assert not folder.exists()
@@ -316,7 +316,7 @@ def test_a_command_is_of_its_workers_session_and_dies_with_it(tmp_path: Path) ->
         worker.wait()
 
 
-def _ended(process: psutil.Process) -> bool:
+def _run_step(process: psutil.Process) -> bool:
     try:
         return process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

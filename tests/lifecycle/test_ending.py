@@ -88,7 +88,7 @@ class Looked(ExecutionRecords):
     ) -> list[Attempt]:
         self.looks.append(1)
         if len(self.looks) >= 4:
-            self.save(self.attempt.failing("stopped", "by its worker", state="Stopped"))
+            self.save(self.attempt.with_failure("stopped", "by its worker", state="Stopped"))
         return ExecutionRecords.attempts(self, execution, step, index)
 
 
@@ -237,8 +237,8 @@ def test_records_are_settled_as_their_jobs_ended(
 
     ending.settle("Stopped", "stopped by SIGINT")
 
-    told = {name: (record.state, record.reason) for name, record in records.steps(ID).items()}
-    assert told == {
+    ends = {name: (record.state, record.reason) for name, record in records.steps(ID).items()}
+    assert ends == {
         "Done": ("Succeeded", ""),
         "Broken": ("Failed", "Processing job Broken Failed: exit code 1"),
         "Ongoing": ("Stopped", "stopped by SIGINT"),
@@ -376,10 +376,10 @@ def test_a_job_that_was_given_up_and_still_runs_is_swept(
 ) -> None:
     begin(backend, records, "Left", "InProgress")
     (attempt,) = records.attempts(ID, "Left")
-    ended = records.save(attempt.failing(kind, "given up"))
+    ended = records.save(attempt.with_failure(kind, "given up"))
     begin(backend, records, "Gone", "Completed")
     (attempt,) = records.attempts(ID, "Gone")
-    records.save(attempt.failing(kind, "given up"))
+    records.save(attempt.with_failure(kind, "given up"))
 
     assert ending.stop_attempts(ending.lost(timedelta(days=1))) == []
 

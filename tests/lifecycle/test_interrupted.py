@@ -17,7 +17,7 @@ from sagebridge_operators.run_errors import (
     ExecutionRecordsError,
     StepFailed,
     StepStopped,
-    Superseded,
+    SupersededWorker,
 )
 from sagebridge_operators.steps import JOB_TYPES
 from tests.attempts import job_of
@@ -25,7 +25,7 @@ from tests.fakes import FakeBackend, FakeSageMaker, Plan, client_error, raises
 from tests.lifecycle.conftest import EXECUTION, STOPPABLE, Find, Make
 
 LOST = NoCredentialsError()
-"""Stands for what ends a worker without a verdict."""
+"""Stands for what ends a worker without a final_status."""
 
 
 class TaskTimeout(BaseException):
@@ -397,7 +397,7 @@ def test_an_earlier_worker_does_not_overwrite_a_later_one(
         0: "Stopped",
         1: "Succeeded",
     }
-    with pytest.raises(Superseded):
+    with pytest.raises(SupersededWorker):
         make().run()
 
 
@@ -423,5 +423,5 @@ def test_a_later_try_is_not_refused_for_a_greater_generation(
     make(generation=1, engine_try=3).run()
     make(generation=4, engine_try=4).run()
     assert len(aws.jobs) == 3
-    with pytest.raises(Superseded):
+    with pytest.raises(SupersededWorker):
         make(generation=1, engine_try=1).run()

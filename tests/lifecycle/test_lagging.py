@@ -97,7 +97,7 @@ def test_an_attempt_that_was_given_up_while_its_job_was_made_leaves_none(
     aws.plans["Train"] = Plan(("InProgress",), ("Stopped",))
 
     def swept() -> None:
-        records.save(record().failing("lost-worker", "swept", state="Stopped"))
+        records.save(record().with_failure("lost-worker", "swept", state="Stopped"))
 
     aws.after["create_training_job"] = [swept]
     with pytest.raises(StepStopped, match="swept"):

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from sagebridge_operators.lifecycle.masking import masked, masked_text
+from sagebridge_operators.lifecycle.masking import mask, mask_text
 
 
 def test_environments_keep_their_names_and_lose_their_values() -> None:
@@ -9,7 +9,7 @@ def test_environments_keep_their_names_and_lose_their_values() -> None:
         "Containers": [{"Environment": {"TOKEN": "hunter2"}, "Image": "i"}],
         "HyperParameters": {"Environment": "a plain text"},
     }
-    assert masked(request) == {
+    assert mask(request) == {
         "Environment": {"TOKEN": "***", "N": "***"},
         "Containers": [{"Environment": {"TOKEN": "***"}, "Image": "i"}],
         "HyperParameters": {"Environment": "a plain text"},
@@ -20,6 +20,6 @@ def test_environments_keep_their_names_and_lose_their_values() -> None:
 def test_a_message_on_a_request_does_not_quote_its_environments() -> None:
     request = {"Containers": [{"Environment": {"PIN": 123456, "LEVEL": "1", "T": "1234567"}}]}
     text = "1 error: value: 123456, type: int; Value '{T=1234567}' at 'environment'"
-    assert masked_text(text, request) == (
+    assert mask_text(text, request) == (
         "1 error: value: ***, type: int; Value '{T=***}' at 'environment'"
     )

@@ -41,7 +41,7 @@ def record(name: str, text: str) -> Attempt:
     return attempt_of("e", name, "Lambda", cast("RecordedState", text))
 
 
-def told(reached: Mapping[str, str]) -> str:
+def state_line(reached: Mapping[str, str]) -> str:
     """``A:Succeeded B:Pending`` in short, only what has no record of its own."""
     return " ".join(f"{name}:{state}" for name, state in reached.items())
 
@@ -49,7 +49,7 @@ def told(reached: Mapping[str, str]) -> str:
 def reached(steps: list[dict[str, Any]], records: Mapping[str, str], **more: Any) -> str:
     written = {name: record(name, text) for name, text in records.items()}
     found = states(pipeline(*steps), written, **more)
-    return told({name: state for name, state in found.items() if name not in records})
+    return state_line({name: state for name, state in found.items() if name not in records})
 
 
 @pytest.mark.parametrize(

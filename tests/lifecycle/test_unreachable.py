@@ -12,14 +12,14 @@ from botocore.exceptions import NoCredentialsError
 
 from sagebridge_operators.lifecycle import drive
 from sagebridge_operators.lifecycle.drive import StepDriver
-from sagebridge_operators.lifecycle.objects import Folder, Stored
+from sagebridge_operators.lifecycle.objects import Folder, StoredObject
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.run_errors import RecordsUnreachable
 from tests.fakes import FakeSageMaker, Plan, raises
 from tests.lifecycle.conftest import EXECUTION, STOPPABLE, Make
 
 LOST = NoCredentialsError()
-"""Stands for what ends a worker without a verdict."""
+"""Stands for what ends a worker without a final_status."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Outage(Folder):
         if self.start < len(self.calls) <= self.start + self.length:
             raise RecordsUnreachable(key, str(self.path), "Stale file handle")
 
-    def read(self, key: str) -> Stored | None:
+    def read(self, key: str) -> StoredObject | None:
         self._reach(key)
         return Folder.read(self, key)
 

@@ -35,7 +35,7 @@ _NUMBERS = count(1)
 
 
 @dataclass(frozen=True, slots=True)
-class Played:
+class FinishedRun:
     """How a flow run ended; ``states`` and ``messages`` are those of its task runs, by name."""
 
     state: Any
@@ -60,7 +60,7 @@ class Played:
         return self.records.steps(self.id)
 
 
-Run = Callable[..., Played]
+Run = Callable[..., FinishedRun]
 
 
 @pytest.fixture(scope="session")
@@ -136,7 +136,7 @@ def play(server: None, records: ExecutionRecords, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(FlowRun, "_submit", counted)
 
-    def plays(flow: Any, parameters: Mapping[str, Any] | None = None) -> Played:
+    def plays(flow: Any, parameters: Mapping[str, Any] | None = None) -> FinishedRun:
         submitted.clear()
         state = flow(**(parameters or {}), return_state=True)
         run_id = state.state_details.flow_run_id
@@ -146,7 +146,7 @@ def play(server: None, records: ExecutionRecords, monkeypatch: pytest.MonkeyPatc
                 lambda: client.read_task_runs(flow_run_filter=of_run), len(set(submitted))
             )
             run = client.read_flow_run(run_id)
-        return Played(
+        return FinishedRun(
             state,
             {task.name: task.state.name for task in tasks},
             {task.name: task.state.message for task in tasks},
@@ -164,7 +164,7 @@ def run(play: Run, backend: FakeBackend) -> Run:
 
     def runs(
         *steps: Step, given: Mapping[str, Any] | None = None, limit: int = 0, **more: Any
-    ) -> Played:
+    ) -> FinishedRun:
         if limit:
             more["parallelism"] = Parallelism(limit)
         pipeline = Pipeline(steps, name=f"shape {next(_NUMBERS)}", **more)

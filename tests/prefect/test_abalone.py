@@ -21,7 +21,7 @@ from sagebridge_operators.backends.local import LocalBackend
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from tests.attempts import job_of, outputs_of
-from tests.prefect.conftest import Played, Run, flow_of
+from tests.prefect.conftest import FinishedRun, Run, flow_of
 from tests.shapes import ROLE
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
@@ -49,7 +49,7 @@ def flow() -> Any:
     return flow_of((ROOT / "flows" / "abalone.py").read_text())
 
 
-def metrics(played: Played, home: Path) -> float:
+def metrics(played: FinishedRun, home: Path) -> float:
     uri = outputs_of(played.steps["AbaloneEval"])["property_files"]["EvaluationReport"]
     report = json.loads(LocalBackend(home, home).read_object(uri))
     return float(report["regression_metrics"]["mse"]["value"])

@@ -23,7 +23,7 @@ from sagebridge_operators.prefect import finish, python
 from tests.attempts import outputs_of
 from tests.code import FLOW, PATH, REASON, STATES, VALUES
 from tests.fakes import FakeBackend, FakeSageMaker
-from tests.prefect.conftest import Played, Run, flow_of
+from tests.prefect.conftest import FinishedRun, Run, flow_of
 
 pytestmark = pytest.mark.prefect
 
@@ -33,7 +33,7 @@ def rows(play: Run, backend: FakeBackend, tmp_path: Path) -> Run:
     """Runs the flow file with a number of rows, as it is written and as it is written anew."""
     del backend
 
-    def runs(number: int = 10, *, anew: bool = False) -> Played:
+    def runs(number: int = 10, *, anew: bool = False) -> FinishedRun:
         text = FLOW.replace("NAME", "code")
         if anew:
             (tmp_path / "flow.py").write_text(text)

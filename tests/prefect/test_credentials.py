@@ -8,7 +8,7 @@ import pytest
 
 from sagebridge_operators.backends.local import LocalBackend
 from sagebridge_operators.lifecycle.backend import Backend
-from sagebridge_operators.prefect.flow_backends import backend_of, described
+from sagebridge_operators.prefect.flow_backends import backend_of, settings_for_record
 from tests.prefect.conftest import Run, flow_of
 from tests.shapes import ROLE
 
@@ -70,7 +70,7 @@ def test_a_record_has_the_blocks_name_and_no_secret(block: str) -> None:
     from prefect_aws import AwsCredentials
 
     settings = {"aws_credentials": AwsCredentials.load(block), "role_arn": ROLE}
-    assert described(settings) == {"aws_credentials": "team", "role_arn": ROLE}
+    assert settings_for_record(settings) == {"aws_credentials": "team", "role_arn": ROLE}
 
 
 def test_what_a_flow_says_reaches_its_steps(

@@ -29,7 +29,7 @@ from sagebridge_operators.prefect.flow_run import FlowRun
 from sagebridge_operators.run_errors import RecordsUnreachable
 from tests.attempts import attempt_of
 from tests.fakes import FakeBackend, FakeSageMaker, Plan, raises
-from tests.prefect.conftest import Played, Run, flow_of
+from tests.prefect.conftest import FinishedRun, Run, flow_of
 from tests.shapes import ROLE, TRUE, branch, fail, model, training
 
 pytestmark = pytest.mark.prefect
@@ -456,6 +456,6 @@ def test_steps_outside_of_a_flow_are_refused_in_words() -> None:
 
 
 def test_steps_that_wait_for_one_another_are_refused(run: Run, aws: FakeSageMaker) -> None:
-    played: Played = run(model("A", after=("B",)), model("B", after=("A",)))
+    played: FinishedRun = run(model("A", after=("B",)), model("B", after=("A",)))
     assert "the steps have a dependency cycle" in played.run.state.message
     assert not aws.calls

@@ -131,7 +131,7 @@ def test_everything_at_once_ends_in_a_definite_state(run: Run, aws: FakeSageMake
     assert played.state.is_failed()
     assert played.state.message.startswith("step 'Bad' failed: ")
     assert played.messages["Bad"].endswith("Failed: AlgorithmError: x")
-    assert len(aws.called("create_training_job")) == 1, "a verdict is not retried"
+    assert len(aws.called("create_training_job")) == 1, "a final_status is not retried"
     assert played.records.end(played.id)["status"] == "Failed"  # type: ignore[index]
 
 

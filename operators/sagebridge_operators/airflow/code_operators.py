@@ -20,7 +20,7 @@ from sagebridge.model.code_steps import (
 )
 from sagebridge.model.values import EMPTY, Value
 from sagebridge_operators.airflow.step_operators import StepOperator
-from sagebridge_operators.lifecycle.user_code.function_call import interrupt_here
+from sagebridge_operators.lifecycle.user_code.function_call import interrupt_function
 
 
 class PythonStepOperator(StepOperator):
@@ -55,7 +55,7 @@ class PythonStepOperator(StepOperator):
 
     def on_kill(self) -> None:
         super().on_kill()
-        interrupt_here()
+        interrupt_function()
 
 
 class ShellStepOperator(StepOperator):

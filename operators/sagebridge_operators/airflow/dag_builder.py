@@ -112,7 +112,9 @@ def load_folder(folder: str | Path, namespace: MutableMapping[str, Any], **args:
         dag = _load(path, name, args)
         if dag.dag_id in dags:
             free = free_name(dag.dag_id, dags, separator="-")
-            dag = _broken(free, f"{path}: another definition already has the name {dag.dag_id!r}")
+            dag = _error_dag(
+                free, f"{path}: another definition already has the name {dag.dag_id!r}"
+            )
         dags[dag.dag_id] = dag
     namespace.update({f"dag_{position}": dag for position, dag in enumerate(dags.values())})
     return list(dags.values())
@@ -123,16 +125,16 @@ def _load(path: Path, name: str, args: Mapping[str, Any]) -> DAG:
         errors = [found for found in sagebridge.validate(path) if found.severity == "error"]
         if errors:
             places = (f"line {found.line}: {found.message} [{found.code}]" for found in errors)
-            return _broken(name, f"{path}: " + "; ".join(places))
+            return _error_dag(name, f"{path}: " + "; ".join(places))
         pipeline = sagebridge.read(path).pipeline
         if pipeline.name in (None, path.stem):
             pipeline = replace(pipeline, name=name)
         return build(pipeline, **args)
     except SagebridgeError as error:
-        return _broken(name, str(error))
+        return _error_dag(name, str(error))
 
 
-def _broken(name: str, reason: str) -> DAG:
+def _error_dag(name: str, reason: str) -> DAG:
     with DAG(
         dag_id=legal_id(name), schedule=None, tags=["sagebridge", "broken"], doc_md=f"{reason}\n"
     ) as dag:

@@ -37,7 +37,7 @@ class PendingEdges:
     waiting: dict[str, list[StepOperator]] = field(default_factory=dict)
 
 
-def of(dag: Any) -> PendingEdges:
+def pending_edges(dag: Any) -> PendingEdges:
     """The pending edges of a DAG, stored in an attribute of the DAG."""
     found: PendingEdges = vars(dag).setdefault(_ATTRIBUTE, PendingEdges())
     return found
@@ -51,20 +51,20 @@ def connect(operator: StepOperator) -> None:
     # only with this private attribute (BaseOperatorMeta in airflow/sdk/bases/operator.py).
     if dag is None or getattr(operator, "_BaseOperator__from_mapped", False):
         return
-    links = of(dag)
+    edges = pending_edges(dag)
     step = operator.step
-    if links.operators.setdefault(step.name, operator) is not operator:
-        raise DuplicateStep(step.name, links.operators[step.name].task_id, operator.task_id)
+    if edges.operators.setdefault(step.name, operator) is not operator:
+        raise DuplicateStep(step.name, edges.operators[step.name].task_id, operator.task_id)
     names = [reference.step for reference in step_references(step) if reference.step]
     for name in dict.fromkeys((*names, *step.dependencies)):
         if name == step.name:
             continue
-        if name in links.operators:
-            _order(links.operators[name], operator)
+        if name in edges.operators:
+            _set_upstream(edges.operators[name], operator)
         else:
-            links.waiting.setdefault(name, []).append(operator)
-    for waiter in links.waiting.pop(step.name, []):
-        _order(operator, waiter)
+            edges.waiting.setdefault(name, []).append(operator)
+    for waiter in edges.waiting.pop(step.name, []):
+        _set_upstream(operator, waiter)
 
 
 def without_dag_params(value: Any) -> Any:
@@ -78,6 +78,6 @@ def without_dag_params(value: Any) -> Any:
     )
 
 
-def _order(first: StepOperator, second: StepOperator) -> None:
+def _set_upstream(first: StepOperator, second: StepOperator) -> None:
     if first.task_id not in second.upstream_task_ids:
         second.set_upstream(first)

@@ -17,11 +17,11 @@ from sagebridge_operators.backends import default_name, open_backend, open_recor
 from sagebridge_operators.lifecycle.backend import Backend
 from sagebridge_operators.lifecycle.drive import PATIENCE, StepDriver
 from sagebridge_operators.lifecycle.execution import Execution, airflow_execution_id
-from sagebridge_operators.lifecycle.opening import open_execution, started
+from sagebridge_operators.lifecycle.opening import open_execution, start_time
 from sagebridge_operators.lifecycle.outages import patiently
 from sagebridge_operators.lifecycle.outputs import references_to
 from sagebridge_operators.lifecycle.step_task import StepTask
-from sagebridge_operators.run_errors import StartUnknown
+from sagebridge_operators.run_errors import MissingStartDate
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -36,7 +36,8 @@ STARTED = "sagebridge_started"
 def prepare(operator: StepOperator, context: Context) -> StepDriver:
     """The driver for the step of a task.
 
-    Raises ParameterError for invalid parameter values and StartUnknown if the DAG run has no start.
+    Raises ParameterError for invalid parameter values, and MissingStartDate if the DAG run has no
+    start date.
     """
     dag, dag_run, ti = operator.dag, context["dag_run"], context["ti"]
     pipeline = pipeline_of(dag)
@@ -58,7 +59,7 @@ def prepare(operator: StepOperator, context: Context) -> StepDriver:
         lambda: open_execution(records, execution.id, described, lambda: definition(pipeline)),
         PATIENCE,
     )
-    execution = replace(execution, started=started(body))
+    execution = replace(execution, started=start_time(body))
 
     def upstream(step: str) -> Mapping[str, Any] | None:
         outputs = ti.xcom_pull(task_ids=tasks.get(step, step))
@@ -92,16 +93,16 @@ def first_start(dag_run: Any, ti: Any, others: Sequence[str]) -> datetime:
     airflow/models/taskinstance.py). Each task therefore first stores the start in an XCom, and a
     cleared run reads it from another task.
 
-    Raises StartUnknown, so that the task is retried: a guessed start would be another execution.
+    Raises MissingStartDate, so that the task is retried; a guess would be another execution.
     """
     found: datetime | None = dag_run.start_date
     if is_dag_test():
         found = test_start(ti)
     elif getattr(dag_run, "clear_number", 0):
         kept = ti.xcom_pull(task_ids=list(others), key=STARTED) if others else []
-        found = next((datetime.fromisoformat(one) for one in _texts(kept)), found)
+        found = next((datetime.fromisoformat(one) for one in _strings(kept)), found)
     if found is None:
-        raise StartUnknown(dag_run.run_id)
+        raise MissingStartDate(dag_run.run_id)
     ti.xcom_push(key=STARTED, value=found.astimezone(UTC).isoformat())
     return found
 
@@ -117,13 +118,13 @@ def _other_steps(operator: StepOperator) -> list[str]:
     return [task.task_id for task in operator.dag.tasks if task.task_id != own and is_step(task)]
 
 
-def _texts(pulled: Any) -> Iterator[str]:
+def _strings(pulled: Any) -> Iterator[str]:
     """Flattens pulled XComs, which contain a list for each mapped task."""
     if isinstance(pulled, str):
         yield pulled
     elif pulled is not None:
         for one in pulled:
-            yield from _texts(one)
+            yield from _strings(one)
 
 
 def execution_id_of(dag_id: str, run_id: str, start: datetime) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from sagebridge_operators.lifecycle.attempt import Attempt, Failure, Part, now
 from sagebridge_operators.lifecycle.execution import job_name, job_token
-from sagebridge_operators.lifecycle.masking import masked_text
+from sagebridge_operators.lifecycle.masking import mask_text
 from sagebridge_operators.lifecycle.outages import THROTTLED, code_of, is_expired
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.run_errors import StepFailed
@@ -38,10 +38,10 @@ class Ports:
         request: returns the resolved create request for a job name and client token.
         outputs: returns the step's outputs from the description of its successful job.
         stop_asked: whether a stop of the execution or of this worker was requested.
-        seen: called with each description of the job.
+        on_description: called with each description of the job.
         missing_for: how long the job has been missing; its argument says if it is found now.
-        first: whether this is the worker's first call. A job found Stopped then was not stopped
-            by this worker.
+        first_call: whether this is the worker's first call. A job that is Stopped then was not
+            stopped by this worker.
     """
 
     records: ExecutionRecords
@@ -50,9 +50,9 @@ class Ports:
     request: Callable[[str, str], Mapping[str, Any]]
     outputs: Callable[[Attempt, Description], dict[str, Any]]
     stop_asked: Callable[[], bool]
-    seen: Callable[[Attempt, Description], object]
+    on_description: Callable[[Attempt, Description], object]
     missing_for: Callable[[bool], timedelta]
-    first: bool = False
+    first_call: bool = False
 
     def find(self, name: str) -> dict[str, Any] | None:
         return self.job_type.find(self.client(False), name)
@@ -76,7 +76,7 @@ def plan(attempt: Attempt, ports: Ports) -> Attempt:
     """
     for earlier in ports.records.attempts(attempt.execution, attempt.step, attempt.index):
         if earlier.running and earlier.order < attempt.order:
-            _abandon(earlier, ports)
+            _stop_earlier(earlier, ports)
     name = _name(attempt, ports.job_type)
     request = ports.request(name, _token(attempt))
     return ports.records.save(
@@ -96,21 +96,21 @@ def create(attempt: Attempt, ports: Ports) -> Attempt:
     """
     name = attempt.parts[-1].name
     found = ports.find(name)
-    asked = ports.stop_asked()
+    stopping = ports.stop_asked()
     if found is None:
-        if asked:
-            return _stopped_before(attempt, ports)
-        name = _send(attempt, ports)
-        asked = ports.stop_asked()
-        if not asked:
+        if stopping:
+            return _end_without_job(attempt, ports)
+        name = _send_create(attempt, ports)
+        stopping = ports.stop_asked()
+        if not stopping:
             with suppress(Exception):  # the next look meets the same error
                 found = ports.find(name)
-    elif ports.first and _was_stopped(found, ports):  # before this worker began
-        return _next_number(attempt, ports)
+    elif ports.first_call and _stopped_elsewhere(found, ports):  # before this worker began
+        return _plan_next_number(attempt, ports)
     part = Part(name, found.get(ports.job_type.arn_key) if found else None, now())
     created = replace(attempt, phase="created", parts=(part,))
     if found is not None:
-        ports.seen(created, found)
+        ports.on_description(created, found)
         ended = verdict_of(created, ports.job_type, found, ports.outputs)
         if not ended.running:
             return ports.records.save(ended)
@@ -118,7 +118,7 @@ def create(attempt: Attempt, ports: Ports) -> Attempt:
     if created.end is not None:  # the attempt was ended elsewhere while its request was sent
         ports.job_type.request_stop(ports.client(False), name)
         return created
-    return stop(created, ports) if asked else created
+    return stop(created, ports) if stopping else created
 
 
 def look(attempt: Attempt, ports: Ports) -> Attempt:
@@ -131,13 +131,13 @@ def look(attempt: Attempt, ports: Ports) -> Attempt:
         text = f"{job_type.type} {part.name} has disappeared"
         with suppress(Exception):  # it may exist all the same
             job_type.request_stop(ports.client(False), part.name)
-        return ports.records.save(attempt.failing("job", text))
-    if attempt.phase == "created" and ports.first and _was_stopped(found, ports):
-        return _next_number(attempt, ports)
+        return ports.records.save(attempt.with_failure("job", text))
+    if attempt.phase == "created" and ports.first_call and _stopped_elsewhere(found, ports):
+        return _plan_next_number(attempt, ports)
     if part.arn is None:
-        seen = replace(part, arn=found.get(job_type.arn_key))
-        attempt = ports.records.save(replace(attempt, parts=(*attempt.parts[:-1], seen)))
-    ports.seen(attempt, found)
+        known = replace(part, arn=found.get(job_type.arn_key))
+        attempt = ports.records.save(replace(attempt, parts=(*attempt.parts[:-1], known)))
+    ports.on_description(attempt, found)
     ended = verdict_of(attempt, job_type, found, ports.outputs)
     if not ended.running:
         return ports.records.save(ended)
@@ -150,7 +150,7 @@ def stop(attempt: Attempt, ports: Ports) -> Attempt:
     """Asks the service to stop the job. An attempt without a job ends at once."""
     name = attempt.parts[-1].name
     if attempt.phase == "planned" and ports.find(name) is None:
-        return _stopped_before(attempt, ports)
+        return _end_without_job(attempt, ports)
     ports.job_type.request_stop(ports.client(False), name)
     return ports.records.save(replace(attempt, phase="stopping"))
 
@@ -174,34 +174,34 @@ def verdict_of(
     at = job_type.ended(found)
     if state == "Succeeded":
         try:
-            return attempt.ending("Succeeded", outputs=outputs(attempt, found), at=at)
+            return attempt.with_end("Succeeded", outputs=outputs(attempt, found), at=at)
         except StepFailed as refused:
-            return attempt.failing(refused.kind, str(refused))
+            return attempt.with_failure(refused.kind, str(refused))
     words = (
         f"{job_type.type} job {attempt.parts[-1].name} {job_type.status(found)}",
         job_type.reason(found),
     )
     text = ": ".join(filter(None, words))
     if state == "Stopped":
-        return attempt.ending("Stopped", Failure("stopped", text), at=at)
-    return attempt.ending("Failed", Failure("job", text), at=at)
+        return attempt.with_end("Stopped", Failure("stopped", text), at=at)
+    return attempt.with_end("Failed", Failure("job", text), at=at)
 
 
-def _was_stopped(found: Description, ports: Ports) -> bool:
+def _stopped_elsewhere(found: Description, ports: Ports) -> bool:
     """Whether a job was stopped although no stop of the execution was requested."""
     return ports.job_type.state(found) == "Stopped" and not ports.stop_asked()
 
 
-def _next_number(attempt: Attempt, ports: Ports) -> Attempt:
+def _plan_next_number(attempt: Attempt, ports: Ports) -> Attempt:
     text = f"{ports.job_type.type} job {attempt.parts[-1].name} was stopped outside this execution"
-    ports.records.save(attempt.failing("stopped", text, state="Stopped"))
+    ports.records.save(attempt.with_failure("stopped", text, state="Stopped"))
     following = replace(
         attempt, number=attempt.number + 1, phase="planned", parts=(), started=now()
     )
-    return plan(following, replace(ports, first=False))
+    return plan(following, replace(ports, first_call=False))
 
 
-def _send(attempt: Attempt, ports: Ports) -> str:
+def _send_create(attempt: Attempt, ports: Ports) -> str:
     """Sends the create request; returns the name that describes the new job."""
     from botocore.exceptions import ClientError, ParamValidationError
 
@@ -211,7 +211,7 @@ def _send(attempt: Attempt, ports: Ports) -> str:
         try:
             return job_type.start(ports.client(fresh), request, name)
         except ParamValidationError as error:
-            reason = masked_text(str(error), request)
+            reason = mask_text(str(error), request)
             # "from None": botocore quotes rejected values in its message, which is not masked.
             raise StepFailed(f"{job_type.create}: {reason}", kind="request") from None
         except ClientError as error:
@@ -220,7 +220,7 @@ def _send(attempt: Attempt, ports: Ports) -> str:
             status = error.response["ResponseMetadata"].get("HTTPStatusCode", 0)
             if code_of(error) in THROTTLED or not 400 <= status < 500:
                 raise
-            text = masked_text(str(error), request)
+            text = mask_text(str(error), request)
             if is_expired(error):
                 text = (
                     f"{text} (renewed credentials were rejected too; renew them and clear the step)"
@@ -229,17 +229,17 @@ def _send(attempt: Attempt, ports: Ports) -> str:
     raise AssertionError("unreachable")
 
 
-def _stopped_before(attempt: Attempt, ports: Ports) -> Attempt:
+def _end_without_job(attempt: Attempt, ports: Ports) -> Attempt:
     text = "stopped before its job was created"
-    return ports.records.save(attempt.failing("stopped", text, state="Stopped"))
+    return ports.records.save(attempt.with_failure("stopped", text, state="Stopped"))
 
 
-def _abandon(earlier: Attempt, ports: Ports) -> None:
+def _stop_earlier(earlier: Attempt, ports: Ports) -> None:
     """Stops the job of an earlier generation and ends its attempt."""
     if earlier.parts and ports.find(earlier.parts[-1].name) is not None:
         ports.job_type.request_stop(ports.client(False), earlier.parts[-1].name)
     text = "stopped because the step was run again"
-    ports.records.save(earlier.failing("stopped", text, state="Stopped"))
+    ports.records.save(earlier.with_failure("stopped", text, state="Stopped"))
 
 
 def _name(attempt: Attempt, job_type: JobType) -> str:

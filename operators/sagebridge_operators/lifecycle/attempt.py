@@ -126,7 +126,7 @@ class Attempt:
             return self == other
         return _RANKS[self.phase] <= _RANKS[other.phase]
 
-    def ending(
+    def with_end(
         self,
         state: FinalState,
         failure: Failure | None = None,
@@ -136,11 +136,11 @@ class Attempt:
         """The attempt, ended in ``state``; ``at`` defaults to now."""
         return replace(self, phase="ended", end=End(state, at or now(), failure, outputs))
 
-    def failing(
+    def with_failure(
         self, kind: FailureKind, text: str, code: str = "", *, state: FinalState = "Failed"
     ) -> Attempt:
         """The attempt, ended without success."""
-        return self.ending(state, Failure(kind, text, code))
+        return self.with_end(state, Failure(kind, text, code))
 
     def as_json(self) -> dict[str, Any]:
         """The record of the attempt."""
@@ -148,7 +148,7 @@ class Attempt:
         return {"format": FORMAT, **body}
 
     @classmethod
-    def of(cls, body: Mapping[str, Any]) -> Attempt:
+    def from_json(cls, body: Mapping[str, Any]) -> Attempt:
         """The attempt in a record. Raises :class:`OlderRecord`."""
         if body.get("format") != FORMAT:
             raise OlderRecord(str(body.get("step") or body.get("name") or "a step"))

@@ -22,10 +22,9 @@ from sagebridge.errors import SagebridgeError
 from sagebridge.model.code_steps import RETURN_VALUE, CarriedStep
 from sagebridge.model.pipeline import ConditionStep
 from sagebridge.model.values import ABSENT
-from sagebridge_operators.lifecycle import advance as steps
-from sagebridge_operators.lifecycle import opening
+from sagebridge_operators.lifecycle import advance, opening
 from sagebridge_operators.lifecycle.attempt import Attempt
-from sagebridge_operators.lifecycle.masking import masked
+from sagebridge_operators.lifecycle.masking import mask
 from sagebridge_operators.lifecycle.outages import code_of, is_expired, is_outage
 from sagebridge_operators.lifecycle.outputs import check_size, job_outputs, outputs_of
 from sagebridge_operators.lifecycle.resolve import Resolver
@@ -45,7 +44,7 @@ from sagebridge_operators.steps.condition import all_hold
 
 PATIENCE = 120.0
 """Seconds for which a step without a job waits out an outage of the service or the records."""
-_PATIENCE_OF_A_KILLED_WORKER = 10.0
+_PATIENCE_WHEN_KILLED = 10.0
 _PATIENCE_WITH_RECORDS = 600.0
 _SLICE = 0.2
 """Seconds between two looks at the kill flag."""
@@ -62,9 +61,9 @@ class StepDriver:
     log: Log = field(default_factory=lambda: logging.getLogger(__name__))
     attempt: Attempt | None = None
     _killed: bool = False
-    _at_work: float | None = None
+    _call_started: float | None = None
     _status: str = ""
-    _position: int = 0
+    _log_position: int = 0
     _missing_since: float | None = None
     _requests: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -75,20 +74,22 @@ class StepDriver:
         After any other exception, and after RecordsUnreachable, the engine may try again: the next
         try finds the job.
         """
-        task, wanted = self.task, self._wanted()
+        task, wanted = self.task, self._new_attempt()
         with task.records.attend(wanted) as held:
-            self.attempt, resumed = self._patiently(lambda: opening.decide(task.records, wanted))
+            self.attempt, resumed = self._retry_outages(
+                lambda: opening.choose_attempt(task.records, wanted)
+            )
             if self.attempt.end is None:
                 try:
-                    self.attempt = self._ended(self.attempt, held, resumed=resumed)
+                    self.attempt = self._run_step(self.attempt, held, resumed=resumed)
                 except RecordsUnreachable:  # says nothing about the step
                     raise
                 except SagebridgeError as refused:
-                    self._fail(refused)
+                    self._record_failure(refused)
                     raise
             return self._result(self.attempt)
 
-    def _wanted(self) -> Attempt:
+    def _new_attempt(self) -> Attempt:
         task = self.task
         return opening.first_attempt(
             task.execution.id,
@@ -109,7 +110,9 @@ class StepDriver:
             self._killed = True
             # A call to the service may block for longer than the engine waits before SIGKILL:
             # Airflow waits 5 s (kill() in airflow/sdk/execution_time/supervisor.py).
-            threading.Thread(target=self._stop_behind, daemon=True, name="sagebridge-kill").start()
+            threading.Thread(
+                target=self._stop_in_background, daemon=True, name="sagebridge-kill"
+            ).start()
 
     @property
     def reason(self) -> str:
@@ -121,13 +124,13 @@ class StepDriver:
         attempt = self.attempt
         if attempt is None:  # this worker never read the record
             with suppress(Exception):
-                attempt, _ = opening.decide(self.task.records, self._wanted())
+                attempt, _ = opening.choose_attempt(self.task.records, self._new_attempt())
         if attempt is None or attempt.end is not None:
             return
         text = f"{type(error).__name__}: {error}{self._send_stop(attempt)}"
-        self._save(attempt.failing("service", text, code_of(error)))
+        self._save(attempt.with_failure("service", text, code_of(error)))
 
-    def _ended(self, attempt: Attempt, held: int | None, *, resumed: bool) -> Attempt:
+    def _run_step(self, attempt: Attempt, held: int | None, *, resumed: bool) -> Attempt:
         step = self.task.step
         if step.retry_policies:
             self.log.warning("the retry policies of step %s are not applied yet", step.name)
@@ -136,19 +139,21 @@ class StepDriver:
         if (what := why_not_runnable(step)) is not None:
             raise NotRunnable(what)
         if step.type in JOB_TYPES:
-            return self._job(attempt, resumed=resumed)
+            return self._run_job(attempt, resumed=resumed)
         attempt = self._save(attempt)
-        self._refuse_if_stopped()
+        self._raise_if_stopped()
         if isinstance(step, ConditionStep):
-            outputs = self._patiently(lambda: self._condition(step))
+            outputs = self._retry_outages(lambda: self._run_condition(step))
         elif isinstance(step, CarriedStep):
-            outputs = self._code(step, held)
+            outputs = self._run_code(step, held)
         else:
             arguments = {} if step.arguments is ABSENT else step.arguments
-            message = self._patiently(lambda: self._resolver()(arguments.get("ErrorMessage", "")))
+            message = self._retry_outages(
+                lambda: self._resolver()(arguments.get("ErrorMessage", ""))
+            )
             raise StepFailed(str(message), kind="fail-step")
         check_size(step.name, outputs)
-        return self._save(attempt.ending("Succeeded", outputs=outputs))
+        return self._save(attempt.with_end("Succeeded", outputs=outputs))
 
     def _result(self, attempt: Attempt) -> dict[str, Any]:
         """The outputs of an ended attempt. Raises StepFailed or StepStopped if it has none."""
@@ -160,15 +165,17 @@ class StepDriver:
         text, kind, code = (failure.text, failure.kind, failure.code) if failure else ("", None, "")
         raise (StepStopped if end.state == "Stopped" else StepFailed)(text, kind=kind, code=code)
 
-    def _fail(self, refused: SagebridgeError) -> None:
+    def _record_failure(self, refused: SagebridgeError) -> None:
         attempt = self.attempt
         if attempt is None or attempt.end is not None:
             return
         if isinstance(refused, StepFailed):
-            ended = attempt.failing(refused.kind, str(refused), refused.code, state=refused.state)
+            ended = attempt.with_failure(
+                refused.kind, str(refused), refused.code, state=refused.state
+            )
         else:  # such as unwritable records, which would leave the job running
             text = f"{refused}{self._send_stop(attempt)}"
-            ended = attempt.failing("service", text, type(refused).__name__)
+            ended = attempt.with_failure("service", text, type(refused).__name__)
         with suppress(ExecutionRecordsError):  # the caller raises the same failure
             self._save(ended)
 
@@ -189,34 +196,34 @@ class StepDriver:
 
     # Jobs
 
-    def _job(self, attempt: Attempt, *, resumed: bool) -> Attempt:
-        ports = self._ports(first=True)
+    def _run_job(self, attempt: Attempt, *, resumed: bool) -> Attempt:
+        ports = self._ports(first_call=True)
         try:
             if not attempt.parts:
-                self._refuse_if_stopped()
-                attempt = self.attempt = self._patiently(lambda: steps.plan(attempt, ports))
-            return self._watched(attempt, ports, resumed=resumed)
+                self._raise_if_stopped()
+                attempt = self.attempt = self._retry_outages(lambda: advance.plan(attempt, ports))
+            return self._advance_to_end(attempt, ports, resumed=resumed)
         except Exception:
             raise
         # Airflow's time limit is a BaseException: AirflowTaskTimeout in airflow/sdk/exceptions.py.
         except BaseException as limit:
-            if (ended := self._cut_off(limit)) is not None:
+            if (ended := self._stop_interrupted(limit)) is not None:
                 return ended
             raise
 
-    def _watched(self, attempt: Attempt, ports: steps.Ports, *, resumed: bool) -> Attempt:
+    def _advance_to_end(self, attempt: Attempt, ports: advance.Ports, *, resumed: bool) -> Attempt:
         """Advances the attempt until it has ended, through outages and kills."""
         announced = False
         pauses, outage = self._pauses(), None
         while attempt.end is None:
             phase = attempt.phase
             try:
-                attempt = self.attempt = self._call(attempt, ports)
+                attempt = self.attempt = self._advance_once(attempt, ports)
             except Exception as error:  # noqa: BLE001 - raised again unless it is an outage
                 outage = outage or datetime.now(UTC)
-                attempt = self._endured(attempt, error, outage)
+                attempt = self._wait_out(attempt, error, outage)
             else:
-                outage, ports = None, replace(ports, first=False)
+                outage, ports = None, replace(ports, first_call=False)
                 if attempt.job is not None and not announced:
                     announced = True
                     self._announce(attempt, resumed=resumed)
@@ -226,21 +233,21 @@ class StepDriver:
                 self._sleep(next(pauses))
         return attempt
 
-    def _call(self, attempt: Attempt, ports: steps.Ports) -> Attempt:
+    def _advance_once(self, attempt: Attempt, ports: advance.Ports) -> Attempt:
         """Makes one call: a stop if this worker is being killed, otherwise the next one due."""
         if self._killed and attempt.phase == "created":
             self.log.info("stopping %s %s", attempt.type, attempt.parts[-1].name)
-            self._at_work = time.monotonic()
-            stopped = steps.stop(attempt, ports)
+            self._call_started = time.monotonic()
+            stopped = advance.stop(attempt, ports)
         else:
-            self._at_work = time.monotonic()
-            stopped = steps.advance(attempt, ports)
-        self._at_work = None
+            self._call_started = time.monotonic()
+            stopped = advance.advance(attempt, ports)
+        self._call_started = None
         return stopped
 
-    def _endured(self, attempt: Attempt, error: Exception, since: datetime) -> Attempt:
+    def _wait_out(self, attempt: Attempt, error: Exception, since: datetime) -> Attempt:
         """Waits out an outage; returns the attempt. Raises any other error."""
-        self._at_work = None
+        self._call_started = None
         if not is_outage(error):
             raise error
         waited = (datetime.now(UTC) - since).total_seconds()
@@ -248,7 +255,7 @@ class StepDriver:
         if is_expired(error):
             with suppress(Exception):  # there may be no new ones yet
                 self.task.backend.renew()
-        if waited > (PATIENCE if attempt.phase == "planned" else _limit(error)):
+        if waited > (PATIENCE if attempt.phase == "planned" else _outage_limit(error)):
             raise error
         if datetime.now(UTC) < datetime.fromisoformat(attempt.deadline):
             return attempt
@@ -257,9 +264,9 @@ class StepDriver:
             f"{attempt.type} job {name} has passed its maximum run time, and its status is unknown "
             f"since {since:%Y-%m-%d %H:%M:%S} UTC ({error}){self._send_stop(attempt)}"
         )
-        return self._save(attempt.failing("service", text, code_of(error)))
+        return self._save(attempt.with_failure("service", text, code_of(error)))
 
-    def _ports(self, *, first: bool = False) -> steps.Ports:
+    def _ports(self, *, first_call: bool = False) -> advance.Ports:
         task = self.task
 
         def request(name: str, token: str) -> Mapping[str, Any]:
@@ -272,7 +279,7 @@ class StepDriver:
                 raise StepFailed(text, kind="unresolvable")
             role = task.role or task.backend.default_role
             made = job_type.request(step, arguments, name=name, token=token, role=role)
-            shown = masked(made)
+            shown = mask(made)
             task.on_request(shown)
             self.log.info("%s.%s %s", job_type.service, job_type.create, json.dumps(shown))
             self._requests[name] = made
@@ -282,16 +289,16 @@ class StepDriver:
             return job_outputs(attempt, job_type, description, task.step, task.references)
 
         job_type = JOB_TYPES[task.step.type]
-        return steps.Ports(
+        return advance.Ports(
             records=task.records,
             job_type=job_type,
             client=lambda fresh: self._client(fresh=fresh),
             request=request,
             outputs=outputs,
-            stop_asked=self._stop_asked,
-            seen=self._seen,
+            stop_asked=self._stop_requested,
+            on_description=self._on_description,
             missing_for=self._missing_for,
-            first=first,
+            first_call=first_call,
         )
 
     def _missing_for(self, found: bool) -> timedelta:
@@ -306,20 +313,20 @@ class StepDriver:
             self.task.backend.renew()
         return self.task.backend.client(JOB_TYPES[self.task.step.type].service)
 
-    def _seen(self, attempt: Attempt, found: Mapping[str, Any]) -> None:
+    def _on_description(self, attempt: Attempt, found: Mapping[str, Any]) -> None:
         self.task.records.beat(attempt)
         job_type, name = JOB_TYPES[attempt.type], attempt.parts[-1].name
         if job_type.stop is not None:
             backend = self.task.backend
-            lines, self._position = backend.job_log(job_type.type, name, self._position)
+            lines, self._log_position = backend.job_log(job_type.type, name, self._log_position)
             for line in lines:
                 self._print(line)
         if (status := job_type.status(found)) != self._status:
             self._status = status
             self.log.info("%s %s: %s", attempt.type, name, status)
-            if not job_type.knows(status):
+            if not job_type.knows_status(status):
                 self.log.warning("unknown status %s; the job counts as running", status)
-        if not job_type.knows(status) and _beyond(attempt):
+        if not job_type.knows_status(status) and _past_deadline(attempt):
             job_type.request_stop(self._client(), name)
             raise StepFailed(
                 f"{attempt.type} job {name} has passed its maximum run time with the unknown "
@@ -336,15 +343,15 @@ class StepDriver:
 
     # Code and conditions
 
-    def _condition(self, step: ConditionStep) -> dict[str, Any]:
+    def _run_condition(self, step: ConditionStep) -> dict[str, Any]:
         held = all_hold(step.conditions or (), self._resolver())
         self.log.info("condition %s: %s", step.name, held)
         outputs = outputs_of(step, {"Outcome": str(held)}, self.task.references)
         return outputs | {"outcome": held}
 
-    def _code(self, step: CarriedStep, held: int | None) -> dict[str, Any]:
+    def _run_code(self, step: CarriedStep, held: int | None) -> dict[str, Any]:
         task = self.task
-        asked = code_step.StopAsked(
+        asked = code_step.StopCheck(
             lambda: self._killed,
             lambda: task.records.stop_requested(task.execution.id),
             task.backend.poll_seconds[0],
@@ -355,8 +362,8 @@ class StepDriver:
             )
         except Exception:
             raise
-        except BaseException as limit:  # as in _job
-            self._cut_off(limit)
+        except BaseException as limit:  # as in _run_job
+            self._stop_interrupted(limit)
             raise
         return {"step": step.name, "type": step.type, RETURN_VALUE: value}
 
@@ -370,16 +377,16 @@ class StepDriver:
 
     # Stops, records and waiting
 
-    def _stop_asked(self) -> bool:
+    def _stop_requested(self) -> bool:
         return self._killed or self.task.records.stop_requested(self.task.execution.id)
 
-    def _refuse_if_stopped(self) -> None:
+    def _raise_if_stopped(self) -> None:
         """Raises ExecutionStopped if a stop was requested."""
         task = self.task
-        if self._patiently(lambda: task.records.stop_requested(task.execution.id)):
+        if self._retry_outages(lambda: task.records.stop_requested(task.execution.id)):
             raise ExecutionStopped
 
-    def _cut_off(self, limit: BaseException) -> Attempt | None:
+    def _stop_interrupted(self, limit: BaseException) -> Attempt | None:
         """Stops the job of a step that its engine interrupts, and records the reason.
 
         Returns the attempt if it had already succeeded. Raises StepStopped for a time limit, which
@@ -388,27 +395,27 @@ class StepDriver:
         attempt = self.attempt
         if attempt is None or attempt.end is not None or attempt.phase == "stopping":
             return None
-        told = self._send_stop(attempt)
+        sent = self._send_stop(attempt)
         what = f"{type(limit).__name__}: {limit}".rstrip(": ")
         timed_out = "timeout" in type(limit).__name__.lower()
         why = "stopped by the task's time limit" if timed_out else "interrupted"
         text = f"{why} ({what})"
-        if "could not" in told:
-            text += told
+        if "could not" in sent:
+            text += sent
         kind: FailureKind = "time-limit" if timed_out else "stopped"
-        saved = self._save(attempt.failing(kind, text, state="Stopped"))
+        saved = self._save(attempt.with_failure(kind, text, state="Stopped"))
         if saved.state == "Succeeded":
             return saved
         if timed_out:
             raise StepStopped(text, kind="time-limit") from limit
         return None
 
-    def _stop_behind(self) -> None:
+    def _stop_in_background(self) -> None:
         """Stops the job while the driver's own thread is blocked in a call to the service.
 
         That call may be the create request, so this looks for the job until the call returns.
         """
-        while (began := self._at_work) is not None:
+        while (began := self._call_started) is not None:
             attempt = self.attempt
             if attempt is None or attempt.phase not in ("planned", "created"):
                 return
@@ -416,23 +423,23 @@ class StepDriver:
                 with suppress(Exception):
                     ports = self._ports()
                     if ports.find(attempt.parts[-1].name) is not None:
-                        steps.stop(attempt, ports)
+                        advance.stop(attempt, ports)
                         return
             time.sleep(_SLICE)
 
     def _save(self, attempt: Attempt) -> Attempt:
-        saved = self._patiently(lambda: self.task.records.save(attempt))
+        saved = self._retry_outages(lambda: self.task.records.save(attempt))
         self.attempt = saved
         return saved
 
-    def _patiently(self, call: Callable[[], T]) -> T:
+    def _retry_outages(self, call: Callable[[], T]) -> T:
         """The result of ``call``, which is repeated during an outage."""
         began = time.monotonic()
         for pause in self._pauses():
             try:
                 return call()
             except Exception as error:
-                patience = _PATIENCE_OF_A_KILLED_WORKER if self._killed else PATIENCE
+                patience = _PATIENCE_WHEN_KILLED if self._killed else PATIENCE
                 if not is_outage(error) or time.monotonic() - began > patience:
                     raise
                 self.log.warning("a call failed (%s); trying again", error)
@@ -455,7 +462,7 @@ class StepDriver:
             time.sleep(min(left, _SLICE))
 
 
-def _limit(error: Exception) -> float:
+def _outage_limit(error: Exception) -> float:
     """Seconds for which an outage is waited out while a job runs.
 
     Without records the end of a job cannot be recorded, so the engine tries again after a while.
@@ -463,5 +470,5 @@ def _limit(error: Exception) -> float:
     return _PATIENCE_WITH_RECORDS if isinstance(error, RecordsUnreachable) else math.inf
 
 
-def _beyond(attempt: Attempt) -> bool:
+def _past_deadline(attempt: Attempt) -> bool:
     return bool(attempt.deadline) and datetime.now(UTC) > datetime.fromisoformat(attempt.deadline)

@@ -29,7 +29,7 @@ from sagebridge_operators.lifecycle.opening import first_attempt
 from sagebridge_operators.lifecycle.outages import is_outage
 from sagebridge_operators.lifecycle.outputs import job_outputs, references_to
 from sagebridge_operators.lifecycle.records import ExecutionRecords, by_step
-from sagebridge_operators.lifecycle.step_states import Status, verdict
+from sagebridge_operators.lifecycle.step_states import Status, final_status
 from sagebridge_operators.lifecycle.user_code.code_step import CODE_TYPES
 from sagebridge_operators.run_errors import FailureKind, FinalState
 from sagebridge_operators.steps import JOB_TYPES
@@ -39,7 +39,7 @@ PATIENCE = 60.0
 INTERRUPTED = "the flow run was interrupted"
 """The reason that a flow's own process records; a caller with a better reason overwrites it."""
 
-_BEFORE_ITS_JOB = frozenset(("service", "time-limit", "lost-worker", "stopped"))
+_MAY_LEAVE_JOB = frozenset(("service", "time-limit", "lost-worker", "stopped"))
 """Kinds of failure that may end an attempt while its job still runs."""
 _WORKER_ANSWERS = 15.0
 """Seconds in which a live worker reacts to a stop request."""
@@ -77,7 +77,7 @@ class Ending:
             # Any other step is about to make a job, or its worker is gone.
             if waited > patience or not (left if waited < _WORKER_ANSWERS else known):
                 break
-            _raise_verdict(refused)
+            _raise_unless_outage(refused)
             time.sleep(pause)
         if refused is not None:
             raise refused
@@ -125,7 +125,7 @@ class Ending:
         """
         if (end := self.records.end(self.execution)) is not None:
             return Status(end["status"], end.get("reason") or "")
-        found = verdict(
+        found = final_status(
             pipeline,
             self.records.steps(self.execution),
             stop_requested=self.records.stop_requested(self.execution),
@@ -162,7 +162,7 @@ class Ending:
         given_up = [
             replace(one, phase="created", end=None)
             for one in self.records.attempts(self.execution)
-            if one.end is not None and one.parts and _was_given_up(one.end)
+            if one.end is not None and one.parts and _may_leave_job(one.end)
         ]
         left_behind = [one for one in given_up if self._job_runs(one)]
         return [*filter(is_lost, self.running()), *left_behind]
@@ -179,21 +179,21 @@ class Ending:
         for one in left:
             if one.job is None:
                 text = "its worker was lost; stopped by `executions sweep`"
-                self.records.save(one.failing("lost-worker", text, state="Stopped"))
+                self.records.save(one.with_failure("lost-worker", text, state="Stopped"))
         for pause in _pauses():
-            left = [one for one in left if one.job is not None and self._goes_on(one)]
+            left = [one for one in left if one.job is not None and self._may_still_run(one)]
             refused = self._request_stops(left, asked)
             if not left or time.monotonic() > until:
                 break
-            _raise_verdict(refused)
+            _raise_unless_outage(refused)
             time.sleep(pause)
         if refused is not None:
             raise refused
         return [one.step for one in left]
 
-    def _goes_on(self, attempt: Attempt) -> bool:
+    def _may_still_run(self, attempt: Attempt) -> bool:
         """Whether the job may still run. Records its end if it does not."""
-        found = self._looked_at(attempt)
+        found = self._refresh_if_reachable(attempt)
         if not found.running:
             self.records.save(found)
         return found.running
@@ -205,7 +205,7 @@ class Ending:
         """
         for attempt in self.running():
             kind: FailureKind = "stopped" if status == "Stopped" else "lost-worker"
-            self.records.save(attempt.failing(kind, reason, state=status))
+            self.records.save(attempt.with_failure(kind, reason, state=status))
 
     def mark_lost(self, reason: str, *, no_worker: bool = False) -> list[Attempt]:
         """Ends attempts that have no job and whose worker is known to be lost.
@@ -217,7 +217,7 @@ class Ending:
         for attempt in self.running():
             lost = no_worker or self.records.attended(attempt) is False
             if lost and attempt.job is None:
-                self.records.save(attempt.failing("stopped", reason, state="Stopped"))
+                self.records.save(attempt.with_failure("stopped", reason, state="Stopped"))
             else:
                 left.append(attempt)
         return left
@@ -226,7 +226,7 @@ class Ending:
         """Ends the attempt of a step whose worker was lost and is not replaced."""
         found = self.records.steps(self.execution).get(step)
         attempt = found or replace(first_attempt(self.execution, step, type_), started=started)
-        failed = attempt.failing("lost-worker", reason)
+        failed = attempt.with_failure("lost-worker", reason)
         assert failed.end is not None
         self.records.save(replace(failed, end=replace(failed.end, at=ended)))
 
@@ -234,17 +234,17 @@ class Ending:
         """The attempts that have not ended. Records ends of jobs that no worker recorded."""
         left = []
         for attempt in self.records.current(self.execution):
-            found = self._looked_at(attempt)
+            found = self._refresh_if_reachable(attempt)
             if found != attempt and not found.running:
                 found = self.records.save(found)
             if found.running:
                 left.append(found)
         return left
 
-    def _looked_at(self, attempt: Attempt) -> Attempt:
-        """As :meth:`refreshed`, or unchanged during an outage of the service."""
+    def _refresh_if_reachable(self, attempt: Attempt) -> Attempt:
+        """As :meth:`refresh`, or unchanged during an outage of the service."""
         try:
-            return self.refreshed(attempt)
+            return self.refresh(attempt)
         except Exception as error:
             if not is_outage(error):
                 raise
@@ -256,7 +256,7 @@ class Ending:
         found = job_type.find(client, attempt.parts[-1].name)
         return found is not None and job_type.state(found) == "Executing"
 
-    def refreshed(self, attempt: Attempt) -> Attempt:
+    def refresh(self, attempt: Attempt) -> Attempt:
         """The attempt with the current state of its job. Does not write the record.
 
         Also finds a job whose creation was not recorded, since its name is recorded before.
@@ -310,12 +310,12 @@ class Ending:
         self.records.objects.put(f"{self.execution}/end.json", body)
 
 
-def _was_given_up(end: End) -> bool:
+def _may_leave_job(end: End) -> bool:
     """Whether an attempt was ended while its job may have been running."""
-    return end.failure is not None and end.failure.kind in _BEFORE_ITS_JOB
+    return end.failure is not None and end.failure.kind in _MAY_LEAVE_JOB
 
 
-def _raise_verdict(refused: Exception | None) -> None:
+def _raise_unless_outage(refused: Exception | None) -> None:
     """Raises an error that is not an outage, since asking again would not help."""
     if refused is not None and not is_outage(refused):
         raise refused
@@ -330,4 +330,4 @@ def _pauses() -> Iterator[float]:
 
 def steps_of(ending: Ending) -> dict[str, Attempt]:
     """The most important attempt of each step, with the current state of its job."""
-    return by_step(map(ending.refreshed, ending.records.current(ending.execution)))
+    return by_step(map(ending.refresh, ending.records.current(ending.execution)))

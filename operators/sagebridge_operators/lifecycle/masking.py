@@ -12,22 +12,22 @@ _SHORT = 4
 """Shorter strings are not masked in messages, where they occur for other reasons."""
 
 
-def masked(value: Any) -> Any:
+def mask(value: Any) -> Any:
     """A copy of a request with all values in its ``Environment`` objects masked."""
     match value:
         case Mapping():
             return {
                 name: dict.fromkeys(item, MASK)
                 if name == "Environment" and isinstance(item, Mapping)
-                else masked(item)
+                else mask(item)
                 for name, item in value.items()
             }
         case list() | tuple():
-            return [masked(item) for item in value]
+            return [mask(item) for item in value]
     return value
 
 
-def masked_text(text: str, request: Mapping[str, Any]) -> str:
+def mask_text(text: str, request: Mapping[str, Any]) -> str:
     """An error message about a request, with quoted environment values masked."""
     for value in sorted(set(_secrets(request)), key=len, reverse=True):
         if len(value) >= _SHORT:

@@ -27,11 +27,11 @@ If-Match on a missing object is NoSuchKey; 409 is a conflict with a simultaneous
 """
 
 
-class Conflict(Exception):
+class WriteConflict(Exception):
     """A conditional write failed because another writer was first."""
 
 
-class Stored(NamedTuple):
+class StoredObject(NamedTuple):
     """An object and its version, for a conditional write."""
 
     body: dict[str, Any]
@@ -48,12 +48,12 @@ class Objects(Protocol):
         """Writes an object, overwriting any earlier one."""
 
     def create(self, key: str, body: Mapping[str, Any]) -> None:
-        """Writes an object. Raises :class:`Conflict` if it exists."""
+        """Writes an object. Raises :class:`WriteConflict` if it exists."""
 
     def replace(self, key: str, body: Mapping[str, Any], version: str) -> None:
-        """Writes an object. Raises :class:`Conflict` if its version has changed."""
+        """Writes an object. Raises :class:`WriteConflict` if its version has changed."""
 
-    def read(self, key: str) -> Stored | None: ...
+    def read(self, key: str) -> StoredObject | None: ...
 
     def keys(self, prefix: str) -> Iterator[str]: ...
 
@@ -89,14 +89,14 @@ class Folder:
     def create(self, key: str, body: Mapping[str, Any]) -> None:
         with self._locked(key):
             if (self.path / key).exists():
-                raise Conflict(key)
+                raise WriteConflict(key)
             self._write(key, body)
 
     def replace(self, key: str, body: Mapping[str, Any], version: str) -> None:
         with self._locked(key):
             there = self.read(key)
             if there is None or there.version != version:
-                raise Conflict(key)
+                raise WriteConflict(key)
             self._write(key, body)
 
     @contextmanager
@@ -125,10 +125,10 @@ class Folder:
         except OSError as error:
             raise self._error(key, error) from error
 
-    def read(self, key: str) -> Stored | None:
+    def read(self, key: str) -> StoredObject | None:
         try:
             content = (self.path / key).read_bytes()
-            return Stored(dict(json.loads(content)), hashlib.sha256(content).hexdigest())
+            return StoredObject(dict(json.loads(content)), hashlib.sha256(content).hexdigest())
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError, TypeError) as error:
@@ -221,7 +221,7 @@ class Bucket:
                 self.client().put_object(**self._address(key), Body=content, **condition)
             except ClientError as error:
                 if condition and code_of(error) in _CONFLICTS:
-                    raise Conflict(key) from None
+                    raise WriteConflict(key) from None
                 raise
 
     @contextmanager
@@ -234,12 +234,12 @@ class Bucket:
                 raise RecordsUnreachable(key, self.location, str(error)) from error
             raise
 
-    def read(self, key: str) -> Stored | None:
+    def read(self, key: str) -> StoredObject | None:
         with self._answering(key):
             client = self.client()
             try:
                 found = client.get_object(**self._address(key))
-                return Stored(dict(json.loads(found["Body"].read())), found["ETag"])
+                return StoredObject(dict(json.loads(found["Body"].read())), found["ETag"])
             except client.exceptions.NoSuchKey:
                 return None
 

@@ -9,7 +9,7 @@ No other module writes the record of an execution.
 | planned, created or stopping | a try after a lost worker | the same attempt |
 | stopped with its worker, or swept | a later try | the next number |
 | ended otherwise | a try after a lost worker | keep: the same result |
-| of a later try | a worker that was thought lost | rejected: Superseded |
+| of a later try | a worker that was thought lost | rejected: SupersededWorker |
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from datetime import datetime
 from typing import Any
 
 from sagebridge_operators.lifecycle.attempt import FORMAT, Attempt, now
-from sagebridge_operators.lifecycle.objects import Conflict
+from sagebridge_operators.lifecycle.objects import WriteConflict
 from sagebridge_operators.lifecycle.records import DAYS, ExecutionRecords
-from sagebridge_operators.run_errors import OlderRecord, Superseded
+from sagebridge_operators.run_errors import OlderRecord, SupersededWorker
 
 
 def open_execution(
@@ -44,7 +44,7 @@ def open_execution(
             records.objects.create(_key(execution), body)
             records.objects.put(f"{DAYS}{day}/{time[:8].replace(':', '')}-{execution}.json", {})
             return dict(body)
-        except Conflict:
+        except WriteConflict:
             there = records.execution(execution) or {}
     if there.get("format") != FORMAT:
         raise OlderRecord(f"execution {execution}")
@@ -64,16 +64,16 @@ def reopen_execution(records: ExecutionRecords, execution: str) -> None:
     records.objects.remove(f"{execution}/stop.json")
 
 
-def started(body: Mapping[str, Any]) -> datetime:
+def start_time(body: Mapping[str, Any]) -> datetime:
     """``Execution.StartDateTime`` in a record; the same for every step and try."""
     return datetime.fromisoformat(body["started"])
 
 
-def decide(records: ExecutionRecords, wanted: Attempt) -> tuple[Attempt, bool]:
+def choose_attempt(records: ExecutionRecords, wanted: Attempt) -> tuple[Attempt, bool]:
     """The attempt that a worker continues, and whether another worker began it.
 
     ``wanted`` is the attempt that the engine starts, without number, phase or job. Raises
-    :class:`Superseded` if a later try is already recorded.
+    :class:`SupersededWorker` if a later try is already recorded.
     """
     known = records.attempts(wanted.execution, wanted.step, wanted.index)
     if not known:
@@ -83,14 +83,14 @@ def decide(records: ExecutionRecords, wanted: Attempt) -> tuple[Attempt, bool]:
     following = replace(wanted, number=max(numbers, default=-1) + 1)
     if there.generation != wanted.generation:
         if there.order > wanted.order:
-            raise Superseded(there.step, there.state)
+            raise SupersededWorker(there.step, there.state)
         return following, False
-    if _was_stopped_alone(there) and not records.stop_requested(wanted.execution):
+    if _stopped_with_worker(there) and not records.stop_requested(wanted.execution):
         return following, False
     return there, True
 
 
-def _was_stopped_alone(attempt: Attempt) -> bool:
+def _stopped_with_worker(attempt: Attempt) -> bool:
     """Whether a job was stopped only because its worker was, as when a running task is cleared.
 
     Airflow clears a running task by killing its worker and leaves ``max_tries`` as it is

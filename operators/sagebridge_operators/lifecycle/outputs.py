@@ -113,11 +113,11 @@ def _descend(value: Any, token: Token, parent: str, *, by_name: bool) -> Any:
                 return value[position]
             raise LookupError(f"no item {position}", [f"{len(value)} items"])
         case list() | tuple(), Member(name) | Key(name) if by_name:
-            return _keyed(value, name, parent)
+            return _named_item(value, name, parent)
     raise LookupError(f"nothing below {parent!r}", [type(value).__name__])
 
 
-def _keyed(items: Sequence[Any], name: str, parent: str) -> Any:
+def _named_item(items: Sequence[Any], name: str, parent: str) -> Any:
     rows = [item for item in items if isinstance(item, Mapping)]
     if parent in LIST_KEYS:
         key = LIST_KEYS[parent]
@@ -160,7 +160,7 @@ def check_size(step: str, outputs: Mapping[str, Any]) -> None:
         raise OutputsTooLarge(step, size, LIMIT)
 
 
-def _returned(reference: Get, value: Any) -> Any:
+def _part_of_result(reference: Get, value: Any) -> Any:
     """The return value of user code, or the part that the reference selects."""
     try:
         return look_up({RETURN_VALUE: value}, reference.tokens[1:], by_name=False)
@@ -180,6 +180,6 @@ def property_of(reference: Get, outputs: Mapping[str, Any] | None) -> Any:
     if path in properties:
         return properties[path]
     if RETURN_VALUE in outputs:
-        return _returned(reference, outputs[RETURN_VALUE])
+        return _part_of_result(reference, outputs[RETURN_VALUE])
     there = outputs.get("missing", {}).get(path, [])
     raise Unresolvable(reference.text, f"step {reference.step!r} has no such property", there)

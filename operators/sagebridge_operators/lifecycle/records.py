@@ -22,7 +22,7 @@ from typing import Any
 from urllib.parse import quote
 
 from sagebridge_operators.lifecycle.attempt import Attempt, now
-from sagebridge_operators.lifecycle.objects import Conflict, Objects
+from sagebridge_operators.lifecycle.objects import Objects, WriteConflict
 from sagebridge_operators.run_errors import (
     AmbiguousExecution,
     OlderRecord,
@@ -48,7 +48,7 @@ class ExecutionRecords:
         key, body = _key(attempt), attempt.as_json()
         while True:
             stored = self.objects.read(key)
-            there = None if stored is None else Attempt.of(stored.body)
+            there = None if stored is None else Attempt.from_json(stored.body)
             if there is not None and not there.may_become(attempt):
                 return there
             try:
@@ -56,7 +56,7 @@ class ExecutionRecords:
                     self.objects.create(key, body)
                 elif there != attempt:
                     self.objects.replace(key, body, stored.version)
-            except Conflict:
+            except WriteConflict:
                 continue
             return attempt
 
@@ -122,7 +122,7 @@ class ExecutionRecords:
             if index is not None and key.rpartition("/")[2].split(".")[1] != _index_text(index):
                 continue
             if (body := self._body(key)) is not None:
-                found.append(Attempt.of(body))
+                found.append(Attempt.from_json(body))
         return found
 
     def current(

@@ -40,11 +40,11 @@ def states(pipeline: Pipeline, attempts: Attempts, end: End | None = None) -> di
     """
     import networkx as nx
 
-    waits_for = graph(pipeline)
+    edges = graph(pipeline)
     not_taken = _not_taken(pipeline, attempts)
     found: dict[str, State] = {}
-    for name in _order(waits_for, nx):
-        upstream = {found.get(parent, "Pending") for parent in waits_for.predecessors(name)}
+    for name in _order(edges, nx):
+        upstream = {found.get(parent, "Pending") for parent in edges.predecessors(name)}
         if name in attempts:
             found[name] = attempts[name].state
         elif name in not_taken:
@@ -77,7 +77,7 @@ def status(
     return Status("Stopped") if "Stopped" in reached else Status("Succeeded")
 
 
-def verdict(pipeline: Pipeline, attempts: Attempts, *, stop_requested: bool) -> Status:
+def final_status(pipeline: Pipeline, attempts: Attempts, *, stop_requested: bool) -> Status:
     """The final status of an execution after its engine's run has ended."""
     found = status(pipeline, attempts, stop_requested=stop_requested)
     stopped = any(one.state == "Stopped" for one in attempts.values())
@@ -111,9 +111,9 @@ def _not_taken(pipeline: Pipeline, attempts: Attempts) -> set[str]:
     return names
 
 
-def _order(waits_for: Any, nx: Any) -> list[str]:
+def _order(edges: Any, nx: Any) -> list[str]:
     """Step names in topological order; in any order if the graph has a cycle."""
     try:
-        return list(nx.topological_sort(waits_for))
+        return list(nx.topological_sort(edges))
     except nx.NetworkXUnfeasible:
-        return list(waits_for)
+        return list(edges)

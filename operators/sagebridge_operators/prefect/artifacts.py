@@ -24,7 +24,7 @@ def link_job(step: Step, backend: Backend, job: Mapping[str, Any]) -> None:
     link = _page(step, backend, str(job["name"]))
     if link:
         text = f"{step.type} {job['name']}"
-        _made(create_link_artifact, key=_key(step.name, "job"), link=link, link_text=text)
+        _create(create_link_artifact, key=_key(step.name, "job"), link=link, link_text=text)
 
 
 def _page(step: Step, backend: Backend, name: str) -> str | None:
@@ -58,10 +58,10 @@ def summarize(
         }
         for step in walk(pipeline)
     ]
-    _made(create_table_artifact, key=_key(name, "steps"), table=rows, description="Steps")
+    _create(create_table_artifact, key=_key(name, "steps"), table=rows, description="Steps")
     lines = [f"# {_text(name)}: {found.status}", "", _text(found.reason), ""]
     lines += _metrics(attempts, read)
-    _made(create_markdown_artifact, key=_key(name, "summary"), markdown="\n".join(lines))
+    _create(create_markdown_artifact, key=_key(name, "summary"), markdown="\n".join(lines))
 
 
 def _metrics(attempts: Attempts, read: Callable[[str], bytes]) -> Iterator[str]:
@@ -107,7 +107,7 @@ def _key(name: str, what: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", f"{name}-{what}".lower()).strip("-")
 
 
-def _made(create: Callable[..., Any], **what: Any) -> None:
+def _create(create: Callable[..., Any], **what: Any) -> None:
     """Creates an artifact; an error is logged and does not fail the run."""
     try:
         create(**what)

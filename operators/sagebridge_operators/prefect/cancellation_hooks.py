@@ -23,11 +23,11 @@ def stop_jobs(flow: Any, flow_run: Any, state: Any) -> None:
     run is retried afterwards, the stopped steps get new jobs.
     """
     ended = "crashed" if state is not None and state.is_crashed() else "was cancelled"
-    with variables(_told(flow_run)):
+    with variables(_process_variables(flow_run)):
         _stop(execution_id("prefect", flow.name, str(flow_run.id)), f"the flow run {ended}")
 
 
-def _told(flow_run: Any) -> dict[str, str]:
+def _process_variables(flow_run: Any) -> dict[str, str]:
     """The SAGEBRIDGE_* variables of the flow run's own process.
 
     They come from the job variables of the flow run and its deployment. The runner calls the hook

@@ -25,7 +25,7 @@ def backend_of(settings: Mapping[str, Any]) -> Backend:
         return AwsBackend(lambda: session_clients(more))
 
     def open_session() -> Callable[[str], Any]:
-        block = _loaded(credentials)
+        block = _load_block(credentials)
         session = block.get_boto3_session()
         options = {**block.aws_client_parameters.get_params_override(), **more}
         options["config"] = client_config(options.get("config"))
@@ -34,7 +34,7 @@ def backend_of(settings: Mapping[str, Any]) -> Backend:
     return AwsBackend(open_session)
 
 
-def described(settings: Mapping[str, Any]) -> dict[str, str]:
+def settings_for_record(settings: Mapping[str, Any]) -> dict[str, str]:
     """Settings for an execution's record, with the name of a block instead of its secrets."""
     result = {name: value for name, value in settings.items() if isinstance(value, str)}
     block = settings.get("aws_credentials")
@@ -44,7 +44,7 @@ def described(settings: Mapping[str, Any]) -> dict[str, str]:
     return result
 
 
-def _loaded(credentials: Any) -> Any:
+def _load_block(credentials: Any) -> Any:
     if not isinstance(credentials, str):
         return credentials
     from prefect_aws import AwsCredentials
@@ -52,7 +52,7 @@ def _loaded(credentials: Any) -> Any:
     return AwsCredentials.load(credentials)
 
 
-def place_of(backend: Backend) -> dict[str, str]:
+def backend_folders(backend: Backend) -> dict[str, str]:
     """The folders of a local backend, for an execution's record; empty for AWS."""
     home, base = getattr(backend, "home", None), getattr(backend, "base", None)
     return {"home": str(home), "base": str(base)} if home else {}

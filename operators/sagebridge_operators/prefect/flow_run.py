@@ -30,22 +30,26 @@ from sagebridge_operators.lifecycle.ending import INTERRUPTED, PATIENCE, Ending
 from sagebridge_operators.lifecycle.execution import Execution, execution_id
 from sagebridge_operators.lifecycle.outages import patiently
 from sagebridge_operators.lifecycle.outputs import references_to
-from sagebridge_operators.lifecycle.step_states import Status, states, verdict
+from sagebridge_operators.lifecycle.step_states import Status, final_status, states
 from sagebridge_operators.lifecycle.step_task import StepTask
 from sagebridge_operators.prefect import artifacts, final_state, step_tasks
-from sagebridge_operators.prefect.flow_backends import described
-from sagebridge_operators.prefect.opened_execution import OpenedExecution, completed, waits_for
+from sagebridge_operators.prefect.flow_backends import settings_for_record
+from sagebridge_operators.prefect.opened_execution import (
+    OpenedExecution,
+    upstream_steps,
+    with_late_properties,
+)
 from sagebridge_operators.run_errors import ExecutionFailed, FinalState
 
 
-class _Attempt(NamedTuple):
+class _BodyRun(NamedTuple):
     """One run of a flow's body; Prefect creates a context for each."""
 
     context: Any
     flow: FlowRun
 
 
-_ATTEMPT: ContextVar[_Attempt | None] = ContextVar("sagebridge_flow_run", default=None)
+_BODY_RUN: ContextVar[_BodyRun | None] = ContextVar("sagebridge_flow_run", default=None)
 
 
 def current() -> PipelineBuilder:
@@ -57,10 +61,10 @@ def current() -> PipelineBuilder:
         raise UsageError(
             "steps must be declared inside a flow, a function with Prefect's @flow decorator"
         )
-    attempt = _ATTEMPT.get()
+    attempt = _BODY_RUN.get()
     if attempt is None or attempt.context is not context:
-        attempt = _Attempt(context, FlowRun(context))
-        _ATTEMPT.set(attempt)
+        attempt = _BodyRun(context, FlowRun(context))
+        _BODY_RUN.set(attempt)
     return attempt.flow
 
 
@@ -112,7 +116,7 @@ class FlowRun(PipelineBuilder):
     def _run(self, until: str | None = None) -> None:
         """Submits steps and waits until the step ``until``, or every step, has ended."""
         self._pipeline = self.pipeline()
-        before = waits_for(self.name, self._pipeline)
+        before = upstream_steps(self.name, self._pipeline)
         self._scene = self._scene or self._opened()
         self._scene.describe(self._pipeline)
         try:
@@ -139,23 +143,23 @@ class FlowRun(PipelineBuilder):
         futures = [self._futures[one] for one in upstream]
         if (before := scene.ended(name)) is not None:
             self._attempts[name] = before
-            task = step_tasks.end(name, partial(step_tasks.state_of, before))
+            task = step_tasks.ended_task(name, partial(step_tasks.state_of, before))
         elif reached[name] == "Pending":
             self._active[name] = driver = StepDriver(self._step_task(name))
-            task = step_tasks.run(driver)
+            task = step_tasks.step_task(driver)
         else:
             because = ", ".join(f"{one} is {reached[one]}" for one in upstream)
             ended = Completed if reached[name] == "Skipped" else Cancelled
-            task = step_tasks.end(name, partial(ended, name=reached[name], message=because))
+            task = step_tasks.ended_task(name, partial(ended, name=reached[name], message=because))
             # allow_failure covers Failed states, not Cancelled ones, so a NotRun step is left out
             # (resolve_to_final_result in prefect/utilities/engine/__init__.py).
             followed = [one for one in upstream if reached[one] != "NotRun"]
             futures = [allow_failure(self._futures[one]) for one in followed]
         self._waiting.add(name)
         future = self._futures[name] = task.submit(wait_for=futures)
-        future.add_done_callback(partial(self._over, name))
+        future.add_done_callback(partial(self._on_end, name))
 
-    def _over(self, name: str, future: Any) -> None:
+    def _on_end(self, name: str, future: Any) -> None:
         try:
             future.wait()  # sets the final state; otherwise future.state asks the API
         except (Pause, Abort) as signal:  # the flow run was suspended, or deleted on the server
@@ -204,7 +208,9 @@ class FlowRun(PipelineBuilder):
         if outputs is None or step is None or self._scene is None:
             return outputs
         references = references_to(name, self._pipeline.steps)
-        return completed(step, outputs, references, self._scene.backend(self._settings(name)))
+        return with_late_properties(
+            step, outputs, references, self._scene.backend(self._settings(name))
+        )
 
     def _settings(self, name: str | None) -> dict[str, Any]:
         merged = {**self.settings.get(None, {}), **self.settings.get(name, {})}
@@ -226,7 +232,9 @@ class FlowRun(PipelineBuilder):
             parameters=coerce(tuple(declared.values()), given),
             experiment_config=pipeline.experiment_config,
         )
-        settings = {step.name: described(self._settings(step.name)) for step in walk(pipeline)}
+        settings = {
+            step.name: settings_for_record(self._settings(step.name)) for step in walk(pipeline)
+        }
         again, defaults = info.run_count > 1, self._settings(None)
         return patiently(
             lambda: OpenedExecution(execution, defaults, settings, again=again, resumed=resumed()),
@@ -236,7 +244,7 @@ class FlowRun(PipelineBuilder):
     def _status(self) -> Status:
         scene = self._scene
         asked = scene is not None and scene.records.stop_requested(scene.execution.id)
-        return verdict(self._pipeline, self._attempts, stop_requested=asked)
+        return final_status(self._pipeline, self._attempts, stop_requested=asked)
 
     def _ending(self, scene: OpenedExecution) -> Ending:
         return Ending(

@@ -20,10 +20,14 @@ from sagebridge_operators.lifecycle.opening import (
     complete_execution,
     open_execution,
     reopen_execution,
-    started,
+    start_time,
 )
 from sagebridge_operators.lifecycle.outputs import json_safe, outputs_of, path_text
-from sagebridge_operators.prefect.flow_backends import backend_of, described, place_of
+from sagebridge_operators.prefect.flow_backends import (
+    backend_folders,
+    backend_of,
+    settings_for_record,
+)
 from sagebridge_operators.steps import JOB_TYPES
 
 
@@ -58,13 +62,13 @@ class OpenedExecution:
             reopen_execution(self.records, execution.id)
         body = {
             **execution.described(backend.name),
-            **place_of(backend),
+            **backend_folders(backend),
             "settings": {name: dict(one) for name, one in settings.items()},
         }
         begun = open_execution(self.records, execution.id, body, dict)
         # The command that started the flow run did not know the settings of its steps.
         complete_execution(self.records, execution.id, body)
-        self.execution = replace(execution, started=started(begun))
+        self.execution = replace(execution, started=start_time(begun))
 
     def describe(self, pipeline: Pipeline) -> None:
         """Records the definition, which grows during the run if the flow has a plain ``if``."""
@@ -72,7 +76,7 @@ class OpenedExecution:
 
     def backend(self, settings: Mapping[str, Any]) -> Backend:
         """The backend for settings; steps with the same settings share it."""
-        key = json.dumps([described(settings), id(settings.get("aws_credentials"))])
+        key = json.dumps([settings_for_record(settings), id(settings.get("aws_credentials"))])
         if key not in self._backends:
             self._backends[key] = backend_of(settings)
         return self._backends[key]
@@ -93,7 +97,7 @@ class OpenedExecution:
         return before if self._resumed and before is not None and not before.running else None
 
 
-def completed(
+def with_late_properties(
     step: Step, outputs: dict[str, Any], references: Sequence[Get], backend: Backend
 ) -> dict[str, Any]:
     """Adds properties to which steps refer that were declared after ``step`` had ended.
@@ -109,7 +113,7 @@ def completed(
     return {**outputs, **json_safe(outputs_of(step, description or {}, references))}
 
 
-def waits_for(flow: str, pipeline: Pipeline) -> dict[str, list[str]]:
+def upstream_steps(flow: str, pipeline: Pipeline) -> dict[str, list[str]]:
     """The upstream steps of each step. Raises FlowError for a dependency cycle."""
     import networkx as nx
 

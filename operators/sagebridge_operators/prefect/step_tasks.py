@@ -21,7 +21,7 @@ _TRIES = 3
 _SECONDS_BETWEEN = 10.0
 
 
-def _without_empty_traceback(record: logging.LogRecord) -> bool:
+def _drop_empty_traceback(record: logging.LogRecord) -> bool:
     """Removes the traceback "NoneType: None" from log records.
 
     For a Failed state that a task returns, Prefect logs ``exc_info=True`` outside an ``except``
@@ -32,10 +32,10 @@ def _without_empty_traceback(record: logging.LogRecord) -> bool:
     return True
 
 
-logging.getLogger("prefect.task_runs").addFilter(_without_empty_traceback)
+logging.getLogger("prefect.task_runs").addFilter(_drop_empty_traceback)
 
 
-def run(driver: StepDriver) -> Any:
+def step_task(driver: StepDriver) -> Any:
     """A task that runs a step, up to three times if the step ends without a result.
 
     Prefect's own retries are not used: they would also retry a Failed state that a task returns
@@ -65,7 +65,7 @@ def run(driver: StepDriver) -> Any:
     return _task(driver.task.step.name, run_step)
 
 
-def end(name: str, ended: Callable[[], State]) -> Any:
+def ended_task(name: str, ended: Callable[[], State]) -> Any:
     """A task for a step that does not run. It ends immediately in the state from ``ended``."""
 
     def end_step() -> State:

@@ -99,7 +99,7 @@ class JobType:
             return "Succeeded"
         return self.states.get(str(description.get(self.status_key)), "Executing")
 
-    def knows(self, status: str) -> bool:
+    def knows_status(self, status: str) -> bool:
         """Whether the API reference lists a status."""
         return self.status_key is None or status in self.interim or status in self.states
 

@@ -24,7 +24,7 @@ CODE_TYPES = frozenset((PYTHON, SHELL))
 
 
 @dataclass(slots=True)
-class StopAsked:
+class StopCheck:
     """Whether a stop was requested; calls ``requested`` at most once every ``seconds``."""
 
     killed: Callable[[], bool]

@@ -44,18 +44,18 @@ def run_command(
     Raises StepFailed for an exit code other than 0, and StepStopped after a stop.
     """
     folder = tempfile.TemporaryDirectory(prefix="sagebridge-shell-", ignore_cleanup_errors=True)
-    told = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL}
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL}
     with (
         folder as here,
-        _guard(here, held) as guarded,
-        _bash(command, cwd=here, env=env, **told) as process,
+        _kill_guard(here, held) as guard_group,
+        _start_bash(command, cwd=here, env=env, **streams) as process,
     ):
         try:
-            guarded(process.pid)
-            last = _followed(process, stop_asked, line)
+            guard_group(process.pid)
+            last = _read_output(process, stop_asked, line)
             code = process.wait()
         except BaseException:
-            _end(process)
+            _end_group(process)
             raise
     if code < 0 and stop_asked():  # a stop of the worker may have signalled its whole session
         raise StepStopped("stopped while its command ran")
@@ -66,7 +66,7 @@ def run_command(
     return last
 
 
-def _bash(script: str, *words: str, **more: Any) -> subprocess.Popen[bytes]:
+def _start_bash(script: str, *words: str, **more: Any) -> subprocess.Popen[bytes]:
     program = shutil.which("bash") or "bash"
     try:
         return subprocess.Popen([program, "-c", script, *words], process_group=0, **more)
@@ -76,7 +76,7 @@ def _bash(script: str, *words: str, **more: Any) -> subprocess.Popen[bytes]:
 
 
 @contextmanager
-def _guard(folder: str, held: int | None) -> Iterator[Callable[[int], None]]:
+def _kill_guard(folder: str, held: int | None) -> Iterator[Callable[[int], None]]:
     """Starts a process that kills the command if this process is killed with SIGKILL.
 
     Yields a function that takes the command's process group. The guard reads a pipe that only this
@@ -87,19 +87,19 @@ def _guard(folder: str, held: int | None) -> Iterator[Callable[[int], None]]:
     script = 'read -r group && { read -r || { kill -KILL -- "-$group"; rm -rf -- "$1"; }; }'
     keeps = () if held is None else (held,)
     pipe = {"stdin": subprocess.PIPE, "bufsize": 0, "pass_fds": keeps}
-    with _bash(script, "guard", folder, **pipe, **quiet) as guard:
+    with _start_bash(script, "guard", folder, **pipe, **quiet) as guard:
 
-        def guarded(group: int) -> None:
+        def guard_group(group: int) -> None:
             assert guard.stdin is not None
             guard.stdin.write(f"{group}\n".encode())
 
         try:
-            yield guarded
+            yield guard_group
         finally:
             guard.communicate(b"\n")
 
 
-def _followed(
+def _read_output(
     process: subprocess.Popen[bytes], stop_asked: Callable[[], bool], line: Callable[[str], Any]
 ) -> str:
     assert process.stdout is not None
@@ -121,7 +121,7 @@ def _followed(
                 return last
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end_group(process: subprocess.Popen[bytes]) -> None:
     """Ends the command's process group: SIGTERM, then SIGKILL."""
     for number, seconds in ((signal.SIGTERM, _GRACE), (signal.SIGKILL, _GRACE)):
         with suppress(ProcessLookupError, PermissionError):
