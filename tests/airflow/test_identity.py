@@ -102,7 +102,7 @@ def models(aws: FakeSageMaker) -> list[str]:
     return [request["ModelName"] for request in aws.called("create_model")]
 
 
-def test_runs_that_share_dag_id_and_run_id_are_two_executions(
+def test_same_dag_and_run_id_give_two_executions(
     backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As after a run was deleted and triggered again, or in two installations."""
@@ -131,7 +131,7 @@ def test_runs_that_share_dag_id_and_run_id_are_two_executions(
         assert job.name == name
 
 
-def test_a_dag_that_is_tested_again_for_the_same_date_runs_again(backend: FakeBackend) -> None:
+def test_repeated_dag_test_with_same_date_runs_again(backend: FakeBackend) -> None:
     """``dag.test`` deletes the run and creates it anew, with its logical date as its start."""
     dag_id = new_id("again")
     for _ in range(2):
@@ -140,7 +140,7 @@ def test_a_dag_that_is_tested_again_for_the_same_date_runs_again(backend: FakeBa
     assert len(set(models(backend.sagemaker))) == 2
 
 
-def test_workers_with_separate_folders_agree_on_the_execution(
+def test_workers_with_separate_folders_agree_on_execution(
     backend: FakeBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dag, run = dag_of("A"), Run()
@@ -152,7 +152,7 @@ def test_workers_with_separate_folders_agree_on_the_execution(
     assert len(models(backend.sagemaker)) == 1
 
 
-def test_an_installation_has_executions_of_its_own(
+def test_installation_changes_execution_id(
     backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For copies of a metadata database, whose runs are the same in every other respect."""
@@ -163,7 +163,7 @@ def test_an_installation_has_executions_of_its_own(
     assert len(set(models(backend.sagemaker))) == 2
 
 
-def test_the_id_that_a_command_chose_is_that_of_its_run_only(
+def test_command_sets_execution_id_of_its_run_only(
     backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SAGEBRIDGE_EXECUTION", "p=1=0123456789ab")
@@ -173,7 +173,7 @@ def test_the_id_that_a_command_chose_is_that_of_its_run_only(
     assert len(models(backend.sagemaker)) == 2
 
 
-def test_an_execution_is_opened_once_its_records_answer(
+def test_execution_opens_after_records_outage(
     backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read, calls = Folder.read, []
@@ -190,9 +190,7 @@ def test_an_execution_is_opened_once_its_records_answer(
 
 
 @pytest.mark.parametrize("cleared", [("A",), ("B",), ("C",), ("A", "B"), ("B", "C")])
-def test_a_cleared_task_stays_in_its_execution(
-    cleared: tuple[str, ...], backend: FakeBackend
-) -> None:
+def test_cleared_task_keeps_execution(cleared: tuple[str, ...], backend: FakeBackend) -> None:
     """Airflow gives a cleared run a new start; the other tasks still have the first one."""
     dag, run = dag_of("A", "B", "C"), Run()
     before = {work(dag, name, run) for name in "ABC"}
@@ -205,7 +203,7 @@ def test_a_cleared_task_stays_in_its_execution(
     assert (records.execution(execution) or {})["started"] == AT.isoformat()
 
 
-def test_a_run_that_is_cleared_as_a_whole_is_one_execution(backend: FakeBackend) -> None:
+def test_cleared_dag_run_keeps_execution(backend: FakeBackend) -> None:
     """Its first task finds those of the others, whose XComs go only when they run again."""
     dag, run = dag_of("A", "B", "C"), Run()
     before = {work(dag, name, run) for name in "ABC"}
@@ -218,7 +216,7 @@ def test_a_run_that_is_cleared_as_a_whole_is_one_execution(backend: FakeBackend)
     assert len(set(models(backend.sagemaker))) == 6
 
 
-def test_the_first_start_after_a_clear_is_that_of_another_task() -> None:
+def test_first_start_after_clear_comes_from_another_task() -> None:
     run = Run(start_date=LATER, clear_number=1)
     run.xcoms["B", STARTED] = AT.isoformat()
     instance = Instance(run, "A")
@@ -228,13 +226,13 @@ def test_the_first_start_after_a_clear_is_that_of_another_task() -> None:
     assert first_start(run, instance, []) == LATER
 
 
-def test_a_run_that_was_never_cleared_has_its_own_start() -> None:
+def test_uncleared_run_uses_its_own_start() -> None:
     run = Run()
     run.xcoms["B", STARTED] = LATER.isoformat()
     assert first_start(run, Instance(run, "A"), ["B"]) == AT
 
 
-def test_a_run_without_a_start_is_no_execution(backend: FakeBackend) -> None:
+def test_run_without_start_date_raises(backend: FakeBackend) -> None:
     """Any other time would be that of another execution, so the task is tried again."""
     run = Run(start_date=None)
     with pytest.raises(MissingStartDate, match="manual"):
@@ -243,7 +241,7 @@ def test_a_run_without_a_start_is_no_execution(backend: FakeBackend) -> None:
     assert not run.xcoms
 
 
-def test_a_task_whose_run_has_no_start_is_tried_again(
+def test_task_without_run_start_is_retried(
     backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from sagebridge_operators.airflow import task_runtime
@@ -263,7 +261,7 @@ def test_a_task_whose_run_has_no_start_is_tried_again(
     assert len(models(backend.sagemaker)) == 1
 
 
-def test_retries_that_are_edited_between_two_tries_start_no_second_job(
+def test_editing_retries_between_tries_starts_no_second_job(
     backend: FakeBackend,
 ) -> None:
     aws, run = backend.sagemaker, Run()
@@ -276,7 +274,7 @@ def test_retries_that_are_edited_between_two_tries_start_no_second_job(
 
 
 @pytest.mark.parametrize("retries", [0, 1, 9])
-def test_retries_that_are_edited_while_the_task_runs_start_no_second_job(
+def test_editing_retries_of_running_task_starts_no_second_job(
     retries: int, backend: FakeBackend
 ) -> None:
     aws = backend.sagemaker
@@ -295,7 +293,7 @@ def test_retries_that_are_edited_while_the_task_runs_start_no_second_job(
     assert (attempt.state, attempt.number) == ("Succeeded", 0)
 
 
-def test_a_running_task_that_is_cleared_gets_a_new_job_in_its_execution(
+def test_cleared_running_task_gets_new_job(
     backend: FakeBackend,
 ) -> None:
     """Airflow ends its worker, and counts a further try but no clear of the task."""
@@ -327,7 +325,7 @@ def arguments(number: int) -> dict[str, Any]:
     return {"ExecutionRoleArn": ROLE, "PrimaryContainer": {"Image": f"image-{number}"}}
 
 
-def test_each_mapped_task_has_a_job_of_its_own(backend: FakeBackend) -> None:
+def test_each_mapped_task_has_its_own_job(backend: FakeBackend) -> None:
     aws = backend.sagemaker
     with DAG(new_id("mapped"), schedule=None) as dag:
         ModelOperator.partial(task_id="Make", retry_delay=timedelta()).expand(
@@ -342,7 +340,7 @@ def test_each_mapped_task_has_a_job_of_its_own(backend: FakeBackend) -> None:
     assert {one.job.name for one in attempts if one.job} == set(aws.jobs)
 
 
-def test_a_mapped_task_that_is_tried_again_finds_its_own_job(backend: FakeBackend) -> None:
+def test_retried_mapped_task_finds_its_own_job(backend: FakeBackend) -> None:
     aws = backend.sagemaker
     aws.plans["Train"] = Plan(("InProgress", "Completed"))
     request = dict(training("Train").arguments)
@@ -358,7 +356,7 @@ def test_a_mapped_task_that_is_tried_again_finds_its_own_job(backend: FakeBacken
     assert {one.number for one in played.records.attempts(played.execution)} == {0}
 
 
-def test_a_cleared_task_behind_a_mapped_one_stays_in_its_execution(backend: FakeBackend) -> None:
+def test_cleared_task_downstream_of_mapped_task_keeps_execution(backend: FakeBackend) -> None:
     """The first start is known to the mapped tasks alone."""
     with DAG("same", schedule=None) as dag:
         mapped = ModelOperator.partial(task_id="Make").expand(arguments=[arguments(0)])
@@ -415,7 +413,7 @@ def play_elsewhere(home: Path, aws: FaultyAws) -> Any:
 
 
 @pytest.mark.timeout(300)
-def test_two_airflows_with_the_same_run_make_jobs_of_their_own(tmp_path: Path) -> None:
+def test_two_airflows_with_same_run_create_separate_jobs(tmp_path: Path) -> None:
     with FaultyAws() as aws:
         found = [play_elsewhere(tmp_path / name, aws) for name in ("one", "two")]
         created = [aws.count("CreateTrainingJob"), aws.count("CreateModel")]
@@ -426,7 +424,7 @@ def test_two_airflows_with_the_same_run_make_jobs_of_their_own(tmp_path: Path) -
         assert len({one["jobs"][step] for one in found}) == 2
 
 
-def test_a_job_of_another_execution_is_never_touched(backend: FakeBackend) -> None:
+def test_jobs_of_other_executions_are_untouched(backend: FakeBackend) -> None:
     """Whatever its name holds."""
     aws, dag = backend.sagemaker, build(Pipeline((training("Train"),)), dag_id="same")
     aws.plans["Train"] = Plan(("InProgress", "Completed"))

@@ -92,7 +92,7 @@ class Looked(ExecutionRecords):
         return ExecutionRecords.attempts(self, execution, step, index)
 
 
-def test_jobs_that_run_are_stopped(
+def test_stop_stops_running_jobs(
     backend: FakeBackend, records: ExecutionRecords, ending: Ending
 ) -> None:
     begin(backend, records, "Long", "InProgress")
@@ -108,7 +108,7 @@ def test_jobs_that_run_are_stopped(
     }
 
 
-def test_a_job_is_stopping_until_it_has_stopped(
+def test_job_is_stopping_until_it_has_stopped(
     backend: FakeBackend, records: ExecutionRecords, ending: Ending
 ) -> None:
     begin(backend, records, "Slow", "InProgress", stopping=("Stopping",))
@@ -119,7 +119,7 @@ def test_a_job_is_stopping_until_it_has_stopped(
     assert stops(backend) == {"Slow": 1}
 
 
-def test_a_step_that_is_about_to_make_its_job_is_waited_for(
+def test_stop_waits_for_a_step_about_to_create_its_job(
     backend: FakeBackend, records: ExecutionRecords
 ) -> None:
     looked = Looked(records.objects, one("A"))
@@ -137,7 +137,7 @@ def in_s3(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("type_", [PYTHON, SHELL, "Condition", "Processing"])
-def test_a_step_whose_worker_is_lost_is_stopped_at_once(
+def test_stop_ends_steps_of_lost_workers_at_once(
     type_: str, records: ExecutionRecords, ending: Ending, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without waiting until a worker would have answered."""
@@ -153,7 +153,7 @@ def test_a_step_whose_worker_is_lost_is_stopped_at_once(
 
 
 @pytest.mark.usefixtures("in_s3")
-def test_a_worker_that_may_be_gone_is_not_waited_for_long(
+def test_stop_waits_briefly_for_an_unknown_worker(
     records: ExecutionRecords, ending: Ending
 ) -> None:
     records.save(one("A", "Condition"))
@@ -162,7 +162,7 @@ def test_a_worker_that_may_be_gone_is_not_waited_for_long(
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_a_job_that_its_worker_could_not_record_is_stopped(
+def test_stop_finds_an_unrecorded_job(
     known: bool,
     backend: FakeBackend,
     records: ExecutionRecords,
@@ -187,7 +187,7 @@ def test_a_job_that_its_worker_could_not_record_is_stopped(
     assert found.job.name == name
 
 
-def test_a_job_that_may_not_be_stopped_keeps_no_other_from_it(
+def test_rejected_stop_does_not_block_other_stops(
     backend: FakeBackend, records: ExecutionRecords, ending: Ending
 ) -> None:
     for name in ("A", "B", "C"):
@@ -202,7 +202,7 @@ def test_a_job_that_may_not_be_stopped_keeps_no_other_from_it(
 
 
 @pytest.mark.parametrize("type_", [PYTHON, SHELL])
-def test_code_that_does_not_stop_in_time_is_named_where_its_worker_goes_on(
+def test_stop_returns_code_steps_that_do_not_stop(
     type_: str, records: ExecutionRecords, ending: Ending
 ) -> None:
     records.save(one("Wait", type_))
@@ -213,7 +213,7 @@ def test_code_that_does_not_stop_in_time_is_named_where_its_worker_goes_on(
         assert ending.stop() == []
 
 
-def test_code_that_stops_late_is_waited_for(
+def test_stop_waits_for_code_steps(
     backend: FakeBackend, records: ExecutionRecords, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lifecycle, "_WORKER_ANSWERS", 0.0)
@@ -225,7 +225,7 @@ def test_code_that_stops_late_is_waited_for(
     assert records.steps(ID)["Wait"].reason == "by its worker"
 
 
-def test_records_are_settled_as_their_jobs_ended(
+def test_settle_records_the_ends_of_jobs(
     backend: FakeBackend, records: ExecutionRecords, ending: Ending
 ) -> None:
     begin(backend, records, "Done", "Completed")
@@ -248,7 +248,7 @@ def test_records_are_settled_as_their_jobs_ended(
 
 
 @pytest.mark.parametrize("workers", [True, False])
-def test_an_aborted_execution_leaves_nothing_running(
+def test_abort_leaves_nothing_running(
     workers: bool, backend: FakeBackend, records: ExecutionRecords, ending: Ending
 ) -> None:
     """Neither a job that ran nor one that a worker makes while it is ended."""
@@ -265,7 +265,7 @@ def test_an_aborted_execution_leaves_nothing_running(
     assert end["steps"] == {"Long": "Stopped", "Late": "Stopped"}
 
 
-def test_an_aborted_execution_has_its_end_though_the_service_refuses(
+def test_abort_writes_the_end_despite_service_errors(
     backend: FakeBackend, records: ExecutionRecords, ending: Ending
 ) -> None:
     begin(backend, records, "Long", "InProgress")
@@ -280,7 +280,7 @@ def test_an_aborted_execution_has_its_end_though_the_service_refuses(
     assert (records.end(ID) or {})["status"] == "Stopped"
 
 
-def test_the_end_that_an_engine_wrote_stays(records: ExecutionRecords, ending: Ending) -> None:
+def test_recorded_end_is_kept(records: ExecutionRecords, ending: Ending) -> None:
     records.save(one("No", "Fail", state="Failed", reason="MSE > 1.0"))
     pipeline = Pipeline((fail("No"),))
 
@@ -289,9 +289,7 @@ def test_the_end_that_an_engine_wrote_stays(records: ExecutionRecords, ending: E
     assert ending.conclude(pipeline, "killed") == Status("Failed", "MSE > 1.0")
 
 
-def test_an_engine_that_ends_before_its_steps_fails_the_execution(
-    records: ExecutionRecords, ending: Ending
-) -> None:
+def test_early_end_of_engine_fails_the_execution(records: ExecutionRecords, ending: Ending) -> None:
     pipeline = Pipeline((fail("No"), fail("Other")))
     records.save(one("No", "Fail"))
 
@@ -301,9 +299,7 @@ def test_an_engine_that_ends_before_its_steps_fails_the_execution(
     assert (records.end(ID) or {})["reason"] == found.reason
 
 
-def test_a_step_whose_workers_were_lost_for_good_has_failed(
-    records: ExecutionRecords, ending: Ending
-) -> None:
+def test_step_without_replacement_worker_fails(records: ExecutionRecords, ending: Ending) -> None:
     times = {"started": "2026-11-21T00:00:01+00:00", "ended": "2026-11-21T00:00:09+00:00"}
     records.save(one("Begun", job="job"))
 
@@ -328,7 +324,7 @@ def aged(records: ExecutionRecords, attempt: Attempt, minutes: float) -> None:
     os.utime(lock, (then, then))
 
 
-def test_jobs_of_lost_runs_are_swept(
+def test_sweep_stops_jobs_of_lost_runs(
     ending: Ending, backend: FakeBackend, records: ExecutionRecords
 ) -> None:
     begin(backend, records, "Lost", "InProgress")
@@ -348,7 +344,7 @@ def test_jobs_of_lost_runs_are_swept(
     assert not records.stop_requested(ID)
 
 
-def test_what_runs_after_the_end_of_its_execution_is_swept(
+def test_sweep_stops_jobs_of_ended_executions(
     ending: Ending, backend: FakeBackend, records: ExecutionRecords
 ) -> None:
     begin(backend, records, "Left", "InProgress")
@@ -359,7 +355,7 @@ def test_what_runs_after_the_end_of_its_execution_is_swept(
     assert stops(backend) == {"Left": 1}
 
 
-def test_a_job_beyond_its_time_is_swept_wherever_its_records_are(
+def test_sweep_stops_jobs_past_their_deadline(
     ending: Ending, backend: FakeBackend, records: ExecutionRecords
 ) -> None:
     begin(backend, records, "Late", "InProgress", deadline="2026-11-21T00:00:00+00:00")
@@ -371,7 +367,7 @@ def test_a_job_beyond_its_time_is_swept_wherever_its_records_are(
 
 
 @pytest.mark.parametrize("kind", ["service", "time-limit", "lost-worker"])
-def test_a_job_that_was_given_up_and_still_runs_is_swept(
+def test_sweep_stops_given_up_jobs(
     kind: FailureKind, ending: Ending, backend: FakeBackend, records: ExecutionRecords
 ) -> None:
     begin(backend, records, "Left", "InProgress")
@@ -387,7 +383,7 @@ def test_a_job_that_was_given_up_and_still_runs_is_swept(
     assert records.attempts(ID, "Left") == [ended]
 
 
-def test_a_service_that_does_not_answer_delays_a_stop_only(
+def test_stop_waits_out_an_outage(
     ending: Ending, backend: FakeBackend, records: ExecutionRecords
 ) -> None:
     begin(backend, records, "One", "InProgress")

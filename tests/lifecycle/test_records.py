@@ -41,7 +41,7 @@ def attempt(step: str = "Train", **more: Any) -> Attempt:
     return Attempt("aa11", step, "Training", "2026-11-21T00:00:00+00:00", **more)
 
 
-def test_what_was_written_is_found(records: ExecutionRecords) -> None:
+def test_written_attempt_is_read_back(records: ExecutionRecords) -> None:
     begin(records, "aa11")
     begin(records, "aa22", hour=1)
     records.save(attempt())
@@ -62,7 +62,7 @@ def test_what_was_written_is_found(records: ExecutionRecords) -> None:
     assert records.end("aa11") is None
 
 
-def test_an_attempt_is_the_same_after_json() -> None:
+def test_attempt_round_trips_through_json() -> None:
     parts = (Part("a"), Part("b", "arn:aws:b"))
     whole = attempt(index=(3, 0), generation=2, number=1, phase="stopping", parts=parts)
     ended = whole.with_failure("job", "no data", "ClientError")
@@ -71,12 +71,12 @@ def test_an_attempt_is_the_same_after_json() -> None:
 
 
 @pytest.mark.parametrize("body", [{"name": "Train", "status": "Executing"}, {"format": 1}, {}])
-def test_a_record_of_an_older_version_is_refused(body: dict[str, Any]) -> None:
+def test_older_attempt_record_is_rejected(body: dict[str, Any]) -> None:
     with pytest.raises(OlderRecord, match="finish or stop running executions before upgrading"):
         Attempt.from_json(body)
 
 
-def test_an_execution_of_an_older_version_is_refused(records: ExecutionRecords) -> None:
+def test_older_execution_record_is_rejected(records: ExecutionRecords) -> None:
     records.objects.put("aa11/execution.json", {"id": "aa11", "started": "2026-11-21"})
     records.objects.put("aa11/steps/Train.json", {"name": "Train", "status": "Executing"})
     with pytest.raises(OlderRecord):
@@ -85,7 +85,7 @@ def test_an_execution_of_an_older_version_is_refused(records: ExecutionRecords) 
         records.steps("aa11")
 
 
-def test_a_record_goes_forward_only(records: ExecutionRecords) -> None:
+def test_record_phases_only_go_forward(records: ExecutionRecords) -> None:
     stopping = attempt(phase="stopping", parts=(Part("job"),))
     ended = stopping.with_failure("stopped", "asked", state="Stopped")
     assert records.save(attempt()) == attempt()
@@ -96,7 +96,7 @@ def test_a_record_goes_forward_only(records: ExecutionRecords) -> None:
     assert records.steps("aa11")["Train"] == ended
 
 
-def test_of_two_writers_at_once_one_wins(records: ExecutionRecords) -> None:
+def test_one_of_two_concurrent_writers_wins(records: ExecutionRecords) -> None:
     ends = [attempt().with_end("Succeeded", outputs={"n": n}) for n in range(8)]
     with ThreadPoolExecutor(8) as pool:
         (winner, *others) = set(map(str, pool.map(records.save, ends)))
@@ -104,7 +104,7 @@ def test_of_two_writers_at_once_one_wins(records: ExecutionRecords) -> None:
     assert winner == str(records.steps("aa11")["Train"])
 
 
-def test_conditional_writes_are_refused_after_another(records: ExecutionRecords) -> None:
+def test_conditional_writes_detect_conflicts(records: ExecutionRecords) -> None:
     objects = records.objects
     objects.create("aa/x.json", {"n": 1})
     with pytest.raises(WriteConflict):
@@ -119,7 +119,7 @@ def test_conditional_writes_are_refused_after_another(records: ExecutionRecords)
     assert objects.read("aa/x.json").body == {"n": 2}  # type: ignore[union-attr]
 
 
-def test_the_attempt_that_counts(records: ExecutionRecords) -> None:
+def test_steps_returns_the_most_important_attempt(records: ExecutionRecords) -> None:
     succeeded = attempt(index=(0,)).with_end("Succeeded", outputs={})
     failed = attempt(index=(1,)).with_failure("job", "no")
     again = attempt(index=(1,), generation=1)
@@ -131,12 +131,12 @@ def test_the_attempt_that_counts(records: ExecutionRecords) -> None:
     assert set(map(str, records.current("aa11"))) == {str(succeeded), str(again)}
 
 
-def test_an_id_that_is_not_there(records: ExecutionRecords) -> None:
+def test_unknown_execution_id(records: ExecutionRecords) -> None:
     with pytest.raises(UnknownExecution, match="there are no executions"):
         records.resolve("aa")
 
 
-def test_what_is_being_written_is_not_read(tmp_path: Path) -> None:
+def test_partial_files_are_not_read(tmp_path: Path) -> None:
     records = ExecutionRecords(Folder(tmp_path))
     records.save(attempt())
     (tmp_path / "aa11" / "steps" / "Train" / ".half").touch()

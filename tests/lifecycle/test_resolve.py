@@ -61,7 +61,7 @@ def refused(value: Value, **how: Any) -> str:
 
 
 @pytest.mark.parametrize(("name", "value"), PARAMETERS.items())
-def test_a_parameter_keeps_its_type(name: str, value: Any) -> None:
+def test_parameter_keeps_its_type(name: str, value: Any) -> None:
     assert same(resolved(parameter(name)), value)
     assert same(resolved({"deep": [parameter(name)]}), {"deep": [value]})
 
@@ -74,12 +74,12 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_what_is_no_expression_stays_as_it_is(value: Any) -> None:
+def test_plain_values_stay_unchanged(value: Any) -> None:
     assert same(resolved(freeze(value)), value)
 
 
 @pytest.mark.parametrize("text", ["Parameters.Text", "{{ 7 * 7 }}", "${Text}", "%(Text)s"])
-def test_text_that_looks_like_a_reference_is_text(text: str) -> None:
+def test_strings_like_references_stay_strings(text: str) -> None:
     assert resolved(text) == text
 
 
@@ -101,7 +101,7 @@ def test_join(value: Join, text: str) -> None:
     assert resolved(value) == text
 
 
-def test_null_joins_nothing() -> None:
+def test_join_rejects_null() -> None:
     with pytest.raises(StepFailed, match="cannot join null"):
         resolved(join("", "a", None))
 
@@ -119,13 +119,13 @@ def test_execution_variables() -> None:
     assert abs((datetime.now(UTC) - current).total_seconds()) < 60
 
 
-def test_a_step_without_a_job_has_no_job_name() -> None:
+def test_job_name_variable_needs_a_job() -> None:
     assert refused(execution.processing_job_name) == (
         "Execution.ProcessingJobName has no value: this step has no job"
     )
 
 
-def test_an_unknown_variable_is_named_with_those_there_are() -> None:
+def test_unknown_variable_lists_available_names() -> None:
     assert "PipelineExecutionId" in refused(Get.parse("Execution.Id"))
     assert refused(parameter("Txt")) == (
         "Parameters.Txt has no value: unknown or unset parameter "
@@ -154,7 +154,7 @@ def test_experiment_variables(config: Mapping[str, Any], experiment: str, trial:
 
 
 @pytest.mark.parametrize("config", [ABSENT, None])
-def test_experiments_that_are_off_have_no_names(config: Value) -> None:
+def test_experiment_variables_need_a_configuration(config: Value) -> None:
     assert "not in the experiment configuration" in refused(
         Get.parse("PipelineExperimentConfig.TrialName"), experiment=config
     )
@@ -168,7 +168,7 @@ def test_properties_of_a_step() -> None:
     assert resolved(make.Null) is None
 
 
-def test_a_missing_property_names_expression_step_and_what_was_there() -> None:
+def test_missing_property_names_expression_step_and_alternatives() -> None:
     assert refused(properties_of("Make").A.C) == (
         "Steps.Make.A.C has no value: step 'Make' has no such property (available: A.B)"
     )
@@ -208,19 +208,19 @@ def test_json_get_reads_typed_values(path: str, value: Any) -> None:
         (json_get("Nowhere", "Report", "x"), ["'Nowhere'", "no such property file"]),
     ],
 )
-def test_json_get_of_nothing_says_what_there_is(value: Value, words: list[str]) -> None:
+def test_json_get_of_missing_path_lists_alternatives(value: Value, words: list[str]) -> None:
     text = refused(value)
     assert [word for word in words if word not in text] == []
 
 
-def test_json_get_of_a_file_that_is_absent_or_no_json() -> None:
+def test_json_get_of_missing_or_invalid_file() -> None:
     with pytest.raises(ObjectNotFound, match=r"s3://b/other\.json"):
         resolved(json_get_s3("s3://b/other.json", "x"))
     assert "is not JSON" in refused(json_get("Make", "Report", "x"), report=b"<html>")
     assert "is not JSON" in refused(json_get("Make", "Report", "x"), report=b"\xff\xfe\x00")
 
 
-def test_a_function_that_is_not_known_is_refused_and_never_sent() -> None:
+def test_unknown_function_is_rejected() -> None:
     odd = {"path": {"Std:Reverse": {"Values": [1]}}}
     assert refused(odd) == "Std:Reverse has no value: unknown function"
     assert resolved({"Std:Reverse": 1, "beside": 2}) == {"Std:Reverse": 1, "beside": 2}

@@ -19,7 +19,7 @@ from tests.fakes import FakeSageMaker, Plan, raises
 from tests.lifecycle.conftest import EXECUTION, STOPPABLE, Make
 
 LOST = NoCredentialsError()
-"""Stands for what ends a worker without a final_status."""
+"""Stands for what ends a worker without a result for the step."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("type_", ["Training", "Model"])
-def test_a_step_waits_for_its_records_wherever_they_are_lost(
+def test_step_waits_out_records_outage_at_each_call(
     type_: str, make: Make, aws: FakeSageMaker, tmp_path: Path
 ) -> None:
     """One outage of 20 calls before each call that the step makes to its records."""
@@ -88,7 +88,7 @@ def test_a_step_waits_for_its_records_wherever_they_are_lost(
 
 
 @pytest.mark.usefixtures("patient")
-def test_a_worker_that_comes_back_waits_for_records_that_it_cannot_read(
+def test_next_worker_waits_for_unreadable_records(
     make: Make, aws: FakeSageMaker, tmp_path: Path
 ) -> None:
     """Records that cannot be read are not absent: the later generation stays as it is."""
@@ -105,7 +105,7 @@ def test_a_worker_that_comes_back_waits_for_records_that_it_cannot_read(
     assert not aws.called("stop_")
 
 
-def test_records_that_stay_unreachable_are_no_verdict(
+def test_long_records_outage_raises_without_result(
     make: Make, aws: FakeSageMaker, tmp_path: Path
 ) -> None:
     """Before there is a job the engine tries the step again; afterwards the step waits."""
@@ -131,7 +131,7 @@ def test_records_that_stay_unreachable_are_no_verdict(
     ("type_", "looks"),
     [("Model", 1), *((name, looks) for name in sorted(STOPPABLE) for looks in (1, 2))],
 )
-def test_a_worker_with_another_folder_adopts_the_job(
+def test_worker_with_empty_records_adopts_the_job(
     type_: str, looks: int, make: Make, aws: FakeSageMaker, tmp_path: Path
 ) -> None:
     """As another machine whose records are not shared: the names of jobs are."""
@@ -151,7 +151,7 @@ def test_a_worker_with_another_folder_adopts_the_job(
     assert (attempt.state, attempt.number) == ("Succeeded", 0)
 
 
-def test_a_worker_with_another_folder_sends_the_same_token(
+def test_worker_with_empty_records_sends_same_token(
     make: Make, aws: FakeSageMaker, tmp_path: Path
 ) -> None:
     """A model version has no name of its own; the service knows it by its token."""
@@ -161,7 +161,7 @@ def test_a_worker_with_another_folder_sends_the_same_token(
     assert len({one["ClientToken"] for one in made}) == 1
 
 
-def test_a_worker_with_another_folder_replaces_a_job_that_something_else_stopped(
+def test_worker_with_empty_records_replaces_a_stopped_job(
     make: Make, aws: FakeSageMaker, tmp_path: Path
 ) -> None:
     aws.plans["Train"] = Plan(("InProgress",))
@@ -178,9 +178,7 @@ def test_a_worker_with_another_folder_replaces_a_job_that_something_else_stopped
     assert len(aws.jobs) == 2
 
 
-def test_workers_at_the_same_time_make_one_job(
-    make: Make, aws: FakeSageMaker, tmp_path: Path
-) -> None:
+def test_concurrent_workers_create_one_job(make: Make, aws: FakeSageMaker, tmp_path: Path) -> None:
     """The second is refused the name, and goes on with the job of the first."""
     first = elsewhere(make(), ExecutionRecords(Folder(tmp_path / "one")))
     second = elsewhere(make(), ExecutionRecords(Folder(tmp_path / "two")))

@@ -95,7 +95,7 @@ def test_only_opening_and_ending_write(file: str, writers: set[str], readers: se
     assert writing == {f"lifecycle/{name}" for name in writers}
 
 
-def test_objects_are_written_through_the_lifecycle_only() -> None:
+def test_only_the_lifecycle_writes_objects() -> None:
     """No other module changes records by a key that it puts together."""
     changing = {
         name
@@ -110,7 +110,7 @@ def test_objects_are_written_through_the_lifecycle_only() -> None:
     assert changing == {"lifecycle/ending.py", "lifecycle/opening.py", "lifecycle/records.py"}
 
 
-def test_the_writers_are_private_to_their_modules() -> None:
+def test_writers_are_private_to_their_modules() -> None:
     private = {"_write_end": "lifecycle/ending.py"}
     for name, tree in modules().items():
         for node in ast.walk(tree):

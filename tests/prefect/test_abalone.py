@@ -55,7 +55,7 @@ def metrics(played: FinishedRun, home: Path) -> float:
     return float(report["regression_metrics"]["mse"]["value"])
 
 
-def test_to_its_good_end(play: Run, home: Path) -> None:
+def test_abalone_succeeds(play: Run, home: Path) -> None:
     played = play(flow(), {"ModelApprovalStatus": "Approved"})
     assert played.run.state.name == "Completed", played.messages
     assert played.states == {
@@ -78,7 +78,7 @@ def test_to_its_good_end(play: Run, home: Path) -> None:
     assert len(found.read_text().splitlines()) == len(rows)
 
 
-def test_a_missing_input_names_where_it_was_looked_for(play: Run, home: Path) -> None:
+def test_missing_input_error_names_its_path(play: Run, home: Path) -> None:
     played = play(flow(), {"InputData": "s3://nowhere/data.csv"})
     assert played.run.state.name == "Failed"
     assert "s3://nowhere/data.csv" in played.run.state.message
@@ -96,7 +96,7 @@ def sleeping() -> Pipeline:
     return Pipeline((Step("Sleep", "Processing", arguments=plain(arguments)),), name="sleeper")
 
 
-def test_a_run_cancelled_in_prefect_leaves_no_job_running(
+def test_cancelled_flow_run_leaves_no_job_running(
     server: None,
     records: ExecutionRecords,
     tmp_path: Path,
