@@ -1,4 +1,4 @@
-"""Pipelines of a few steps that run as DAGs, on a SageMaker in memory."""
+"""Runs small pipelines as DAGs against the fake SageMaker."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def aws(backend: FakeBackend) -> FakeSageMaker:
 
 @pytest.fixture
 def run(backend: FakeBackend) -> Run:
-    """Builds the DAG of a pipeline, or of its steps, and runs it."""
+    """Builds the DAG of a pipeline, or of steps, and runs it."""
     from sagebridge_operators.airflow import build
 
     del backend

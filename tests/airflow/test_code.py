@@ -1,4 +1,4 @@
-"""A user's own functions and commands, run by Airflow from the file that is written for them."""
+"""Python and shell steps, run by Airflow from a generated DAG file."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Rows = Callable[..., FinishedRun]
 
 @pytest.fixture
 def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rows:
-    """Runs the flow file as the DAG file that it is translated to, with a number of rows."""
+    """Translates the flow file to a DAG file and runs it with a number of rows."""
 
     def runs(number: int = 10) -> FinishedRun:
         name = new_id("code")

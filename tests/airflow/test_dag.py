@@ -1,4 +1,4 @@
-"""A pipeline as a DAG: its tasks, edges and Params; folders of definitions."""
+"""Pipelines as DAGs: tasks, edges, Params; folders of definitions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def bag_of(folder: Path) -> Any:
 
 
 def served(dag: DAG) -> Any:
-    """The DAG as scheduler and UI have it, through the JSON of the database."""
+    """The serialized DAG, as the scheduler and the UI see it."""
     module: Any = import_module("airflow.serialization.serialized_objects")
     serialization = getattr(module, "DagSerialization", None) or module.SerializedDAG
     return serialization.from_dict(json.loads(json.dumps(serialization.to_dict(dag))))
@@ -162,7 +162,7 @@ def minimal(**members: Any) -> str:
 
 
 def loader(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """What Airflow makes of a folder of definitions through dags/pipelines.py."""
+    """Loads a folder of definitions with dags/pipelines.py."""
     monkeypatch.setenv("SAGEBRIDGE_PIPELINES", str(folder))
     return bag_of(CHECKOUT / "dags" / "pipelines.py")
 

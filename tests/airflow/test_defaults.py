@@ -1,4 +1,4 @@
-"""Defaults that SageMaker takes as text, in Airflow's Params."""
+"""String defaults of SageMaker parameters in Airflow's Params."""
 
 from __future__ import annotations
 

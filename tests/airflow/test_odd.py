@@ -1,4 +1,4 @@
-"""Odd names and texts run under Airflow: nothing of them is executed or rendered."""
+"""Odd names and strings under Airflow are neither executed nor rendered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs, is skipped and fails, as Airflow itself decides it."""
+"""Which tasks run, are skipped and fail in Airflow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The operators made from the table of step types are operators like any other to Airflow."""
+"""The operators created from the table of step types."""
 
 from __future__ import annotations
 

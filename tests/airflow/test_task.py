@@ -1,4 +1,4 @@
-"""A task of ours in its DAG run: parameters, requests, errors, retries, and what others may see."""
+"""A sagebridge task in its DAG run: parameters, requests, errors, retries, visible data."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ PARAMETERS = (
 
 
 def processing(name: str, **arguments: Any) -> Step:
-    """A Processing step, whose request has room for every type of value."""
+    """A Processing step with values of every type in its request."""
     cluster = {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}
     return Step(
         name,
@@ -59,7 +59,7 @@ def processing(name: str, **arguments: Any) -> Step:
     )
 
 
-def said(played: Any, task: str) -> str:
+def failure_reason(played: Any, task: str) -> str:
     return str(played.xcom(task, "failure_reason"))
 
 
@@ -95,7 +95,7 @@ def test_invalid_parameters_fail_before_any_job(
 ) -> None:
     played = run(model("A"), model("B", "A"), parameters=PARAMETERS, conf=conf)
     assert played.states == {"A": "failed", "B": "upstream_failed"}
-    assert [word for word in words if word not in said(played, "A")] == []
+    assert [word for word in words if word not in failure_reason(played, "A")] == []
     assert played.tries["A"] == 1
     assert not aws.calls
 
@@ -112,7 +112,7 @@ def test_missing_required_parameter_is_rejected(run: Run, aws: FakeSageMaker) ->
 def test_airflow_rejects_invalid_params(conf: Any, run: Run, aws: FakeSageMaker) -> None:
     try:
         assert run(model("A"), parameters=PARAMETERS, conf=conf).state == "failed"
-    except Exception as refused:  # noqa: BLE001 - Airflow's class for it differs by version
+    except Exception as refused:  # noqa: BLE001 - the class differs between Airflow versions
         assert next(iter(conf)) in str(refused)  # noqa: PT017
     assert not aws.calls
 
@@ -150,7 +150,7 @@ def test_definition_strings_are_not_templates(run: Run, aws: FakeSageMaker) -> N
     (request,) = aws.called("create_processing_job")
     assert request["AppSpecification"]["ContainerArguments"] == [text, "{{ 7 * 7 }}{{ 7 * 7 }}"]
     assert request["Environment"] == {"T": text}
-    assert said(played, "B") == text
+    assert failure_reason(played, "B") == text
 
 
 @pytest.mark.airflow31
@@ -221,7 +221,7 @@ def test_experiment_variables(run: Run) -> None:
         (fail("A", message),), PARAMETERS, experiment_config=plain(config), name="abalone"
     )
     played = run(pipeline)
-    assert said(played, "A") == f"exp-0123 {played.execution} abalone"
+    assert failure_reason(played, "A") == f"exp-0123 {played.execution} abalone"
 
 
 def test_unsupported_step_fails_with_clear_message(run: Run, aws: FakeSageMaker) -> None:
@@ -237,7 +237,9 @@ def test_unsupported_step_fails_with_clear_message(run: Run, aws: FakeSageMaker)
         "Not": "skipped",
     }
     assert expected.items() <= played.states.items()
-    assert said(played, "Call") == ("sagebridge cannot run steps of type Lambda yet (step 'Call')")
+    assert failure_reason(played, "Call") == (
+        "sagebridge cannot run steps of type Lambda yet (step 'Call')"
+    )
     assert played.tries["Call"] == 1
     assert not aws.calls
 
@@ -247,7 +249,7 @@ def test_unsupported_step_fails_with_clear_message(run: Run, aws: FakeSageMaker)
 def test_lost_connection_starts_no_second_job(
     looks: int, tries: int, run: Run, aws: FakeSageMaker
 ) -> None:
-    """Once there is a job, the task itself goes on looking at it."""
+    """Once the job exists, the same task keeps looking at it."""
     lost = EndpointConnectionError(endpoint_url="http://127.0.0.1")
     aws.plans["A"] = Plan(("InProgress", "InProgress", "Completed"))
     looking = [lambda: None] * looks

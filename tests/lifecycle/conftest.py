@@ -1,4 +1,4 @@
-"""A step that runs against the fake SageMaker, and its record."""
+"""Runs steps against the fake SageMaker and reads their records."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ STOPPABLE = {name for name, job in JOB_TYPES.items() if job.stop}
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is waited for that does not answer, and a job that is missing has disappeared."""
+    """Waits for no outage; a missing job has disappeared at once."""
     monkeypatch.setattr(drive, "PATIENCE", 0.0)
     monkeypatch.setattr(advance, "UNSEEN_FOR", timedelta())
 

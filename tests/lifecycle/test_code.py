@@ -1,4 +1,4 @@
-"""Functions and commands of a user's own, from their arguments to what they hand on."""
+"""Python and shell steps, from their arguments to their return values."""
 
 from __future__ import annotations
 
@@ -94,17 +94,17 @@ def test_function_exception_is_the_reason(
     assert "raise error" in caplog.text
 
 
-class Limit(BaseException):
-    """As an engine's time limit."""
+class TimeLimit(BaseException):
+    """An engine's time limit."""
 
 
 def test_engine_time_limit_stops_the_step(make: Make, record: Find) -> None:
     def function() -> None:
-        raise Limit("too long")
+        raise TimeLimit("too long")
 
-    with pytest.raises(Limit):
+    with pytest.raises(TimeLimit):
         make(python(), function=function).run()
-    assert (record().state, record().reason) == ("Stopped", "interrupted (Limit: too long)")
+    assert (record().state, record().reason) == ("Stopped", "interrupted (TimeLimit: too long)")
 
 
 @pytest.mark.parametrize(
@@ -139,8 +139,8 @@ def test_circular_return_value_is_rejected(make: Make) -> None:
         make(python(), function=lambda: circle).run()
 
 
-class Lines:
-    """A log that keeps what it is sent, and writes to standard output as some do."""
+class LineLog:
+    """A log that collects its lines and also prints them."""
 
     def __init__(self) -> None:
         self.sent: list[str] = []
@@ -164,7 +164,7 @@ def test_concurrent_prints_go_to_their_own_logs(make: Make) -> None:
         print("end", end="")
         both.wait()
 
-    logs = {name: Lines() for name in ("one", "two")}
+    logs = {name: LineLog() for name in ("one", "two")}
     runs = [
         make(python(name), function=function, index=(number,)) for number, name in enumerate(logs)
     ]
@@ -187,7 +187,7 @@ def test_stop_interrupts_a_function(make: Make, records: ExecutionRecords, recor
         while True:
             try:
                 time.sleep(0.01)
-            except Exception:  # noqa: BLE001 - a user's code that swallows all
+            except Exception:  # noqa: BLE001 - user code may catch everything
                 continue
 
     with pytest.raises(StepStopped):
@@ -300,12 +300,12 @@ def test_command_dies_with_its_worker(tmp_path: Path) -> None:
         sleeping = psutil.Process(int(pid.read_text()))
         assert os.getsid(sleeping.pid) == worker.pid
         assert os.getpgid(sleeping.pid) != worker.pid
-        while len(psutil.Process(worker.pid).children()) < 2:  # its command and the guard of it
+        while len(psutil.Process(worker.pid).children()) < 2:  # the command and its guard
             time.sleep(0.01)
         assert records.attended(attempt) is True
         folder = Path(sleeping.cwd())
         assert folder.exists()
-        os.killpg(worker.pid, signal.SIGKILL)  # as Airflow ends a task that does not listen
+        os.killpg(worker.pid, signal.SIGKILL)  # as Airflow kills a task that ignores SIGTERM
         until = time.monotonic() + 30
         while not _run_step(sleeping) or records.attended(attempt):
             assert time.monotonic() < until

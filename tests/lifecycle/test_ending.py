@@ -1,4 +1,4 @@
-"""Stopping an execution whose workers answer, are slow, or are gone."""
+"""Ending an execution whose workers are alive, slow or lost."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lifecycle, "_WORKER_ANSWERS", 0.1)
 
 
-def one(step: str, type_: str = "Processing", **more: Any) -> Attempt:
+def new_attempt(step: str, type_: str = "Processing", **more: Any) -> Attempt:
     return attempt_of(ID, step, type_, **more)
 
 
@@ -52,9 +52,9 @@ def begin(
     stopping: tuple[str, ...] = ("Stopped",),
     **more: Any,
 ) -> None:
-    """A step whose job goes through ``states``."""
+    """Starts a step whose job goes through ``states``."""
     create(backend, name, *states, stopping=stopping)
-    records.save(one(name, job=name, **more))
+    records.save(new_attempt(name, job=name, **more))
 
 
 def create(
@@ -74,8 +74,8 @@ def stops(backend: FakeBackend) -> dict[str, int]:
 
 
 @dataclass(frozen=True)
-class Looked(ExecutionRecords):
-    """Has one step, which runs until it is looked at for the fourth time."""
+class CountedReads(ExecutionRecords):
+    """Records of one step, which ends when it is read for the fourth time."""
 
     attempt: Attempt
     looks: list[int] = field(default_factory=list)
@@ -122,17 +122,17 @@ def test_job_is_stopping_until_it_has_stopped(
 def test_stop_waits_for_a_step_about_to_create_its_job(
     backend: FakeBackend, records: ExecutionRecords
 ) -> None:
-    looked = Looked(records.objects, one("A"))
+    counted = CountedReads(records.objects, new_attempt("A"))
 
-    with records.attend(one("A")):
-        assert Ending(looked, ID, lambda attempt: backend).stop() == []
-    assert len(looked.looks) >= 4
+    with records.attend(new_attempt("A")):
+        assert Ending(counted, ID, lambda attempt: backend).stop() == []
+    assert len(counted.looks) >= 4
     assert records.steps(ID)["A"].reason == "by its worker"
 
 
 @pytest.fixture
 def in_s3(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Records that do not show whether a worker is at them."""
+    """Records that do not know whether a worker is at a step."""
     monkeypatch.setattr(Folder, "attended", Bucket("s3://b", lambda: None).attended)
 
 
@@ -140,10 +140,10 @@ def in_s3(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_stop_ends_steps_of_lost_workers_at_once(
     type_: str, records: ExecutionRecords, ending: Ending, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without waiting until a worker would have answered."""
+    """It does not wait for a reaction of the worker."""
     monkeypatch.setattr(lifecycle, "_WORKER_ANSWERS", 60.0)
-    with records.attend(one("Other")):
-        records.save(one("A", type_))
+    with records.attend(new_attempt("Other")):
+        records.save(new_attempt("A", type_))
 
         assert ending.stop(code=True) == []
 
@@ -156,7 +156,7 @@ def test_stop_ends_steps_of_lost_workers_at_once(
 def test_stop_waits_briefly_for_an_unknown_worker(
     records: ExecutionRecords, ending: Ending
 ) -> None:
-    records.save(one("A", "Condition"))
+    records.save(new_attempt("A", "Condition"))
 
     assert ending.stop() == []
 
@@ -169,12 +169,12 @@ def test_stop_finds_an_unrecorded_job(
     ending: Ending,
     request: pytest.FixtureRequest,
 ) -> None:
-    """Its name was recorded before the create request."""
+    """The name of the job was recorded before the create request."""
     if not known:
         request.getfixturevalue("in_s3")
     name = job_name(ID, 1, "A", 0)
     create(backend, name, "InProgress", stopping=("Stopping", "Stopping", "Stopped"))
-    records.save(replace(one("A", generation=1), parts=(Part(name),)))
+    records.save(replace(new_attempt("A", generation=1), parts=(Part(name),)))
 
     assert ending.stop() == []
 
@@ -205,10 +205,10 @@ def test_rejected_stop_does_not_block_other_stops(
 def test_stop_returns_code_steps_that_do_not_stop(
     type_: str, records: ExecutionRecords, ending: Ending
 ) -> None:
-    records.save(one("Wait", type_))
-    records.save(one("Gate", "Condition"))
+    records.save(new_attempt("Wait", type_))
+    records.save(new_attempt("Gate", "Condition"))
 
-    with records.attend(one("Wait")), records.attend(one("Gate")):
+    with records.attend(new_attempt("Wait")), records.attend(new_attempt("Gate")):
         assert ending.stop(patience=0.3, code=True) == ["Wait"]
         assert ending.stop() == []
 
@@ -217,11 +217,11 @@ def test_stop_waits_for_code_steps(
     backend: FakeBackend, records: ExecutionRecords, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lifecycle, "_WORKER_ANSWERS", 0.0)
-    looked = Looked(records.objects, one("Wait", PYTHON))
+    counted = CountedReads(records.objects, new_attempt("Wait", PYTHON))
 
-    with records.attend(one("Wait")):
-        assert Ending(looked, ID, lambda attempt: backend).stop(code=True) == []
-    assert len(looked.looks) >= 4
+    with records.attend(new_attempt("Wait")):
+        assert Ending(counted, ID, lambda attempt: backend).stop(code=True) == []
+    assert len(counted.looks) >= 4
     assert records.steps(ID)["Wait"].reason == "by its worker"
 
 
@@ -232,8 +232,8 @@ def test_settle_records_the_ends_of_jobs(
     begin(backend, records, "Broken", "Failed")
     backend.sagemaker.jobs["Broken"].description["FailureReason"] = "exit code 1"
     begin(backend, records, "Ongoing", "InProgress")
-    records.save(one("Early"))
-    records.save(one("Old", state="Succeeded"))
+    records.save(new_attempt("Early"))
+    records.save(new_attempt("Old", state="Succeeded"))
 
     ending.settle("Stopped", "stopped by SIGINT")
 
@@ -251,9 +251,9 @@ def test_settle_records_the_ends_of_jobs(
 def test_abort_leaves_nothing_running(
     workers: bool, backend: FakeBackend, records: ExecutionRecords, ending: Ending
 ) -> None:
-    """Neither a job that ran nor one that a worker makes while it is ended."""
+    """No running job, and no job that a worker creates while it ends."""
     begin(backend, records, "Long", "InProgress")
-    late: Callable[[], None] = lambda: begin(backend, records, "Late", "InProgress")  # noqa: E731
+    late: Callable[[], None] = lambda: begin(backend, records, "Late", "InProgress")  # noqa: E731 - one line per callback
 
     ending.abort("Stopped", "stopped by SIGINT", end_workers=late, workers=workers)
 
@@ -281,7 +281,7 @@ def test_abort_writes_the_end_despite_service_errors(
 
 
 def test_recorded_end_is_kept(records: ExecutionRecords, ending: Ending) -> None:
-    records.save(one("No", "Fail", state="Failed", reason="MSE > 1.0"))
+    records.save(new_attempt("No", "Fail", state="Failed", reason="MSE > 1.0"))
     pipeline = Pipeline((fail("No"),))
 
     assert ending.conclude(pipeline) == Status("Failed", "MSE > 1.0")
@@ -291,7 +291,7 @@ def test_recorded_end_is_kept(records: ExecutionRecords, ending: Ending) -> None
 
 def test_early_end_of_engine_fails_the_execution(records: ExecutionRecords, ending: Ending) -> None:
     pipeline = Pipeline((fail("No"), fail("Other")))
-    records.save(one("No", "Fail"))
+    records.save(new_attempt("No", "Fail"))
 
     found = ending.conclude(pipeline, title="Airflow")
 
@@ -301,7 +301,7 @@ def test_early_end_of_engine_fails_the_execution(records: ExecutionRecords, endi
 
 def test_step_without_replacement_worker_fails(records: ExecutionRecords, ending: Ending) -> None:
     times = {"started": "2026-11-21T00:00:01+00:00", "ended": "2026-11-21T00:00:09+00:00"}
-    records.save(one("Begun", job="job"))
+    records.save(new_attempt("Begun", job="job"))
 
     for step in ("Begun", "Never"):
         ending.mark_failed(step, "Processing", "its worker was killed", **times)
@@ -314,8 +314,8 @@ def test_step_without_replacement_worker_fails(records: ExecutionRecords, ending
         assert found.end.failure.kind == "lost-worker"
 
 
-def aged(records: ExecutionRecords, attempt: Attempt, minutes: float) -> None:
-    """The worker of an attempt was seen alive that long ago, and is gone."""
+def lose_worker(records: ExecutionRecords, attempt: Attempt, minutes: float) -> None:
+    """Makes the worker of an attempt lost ``minutes`` ago."""
     with records.attend(attempt):
         pass
     assert isinstance(records.objects, Folder)
@@ -331,9 +331,9 @@ def test_sweep_stops_jobs_of_lost_runs(
     begin(backend, records, "Recent", "InProgress")
     begin(backend, records, "Attended", "InProgress")
     for name, minutes in (("Lost", 40), ("Recent", 10), ("Attended", 40)):
-        aged(records, one(name), minutes)
+        lose_worker(records, new_attempt(name), minutes)
 
-    with records.attend(one("Attended")):
+    with records.attend(new_attempt("Attended")):
         lost = ending.lost(timedelta(minutes=30))
         assert [attempt.step for attempt in lost] == ["Lost"]
         assert ending.stop_attempts(lost) == []
@@ -359,7 +359,7 @@ def test_sweep_stops_jobs_past_their_deadline(
     ending: Ending, backend: FakeBackend, records: ExecutionRecords
 ) -> None:
     begin(backend, records, "Late", "InProgress", deadline="2026-11-21T00:00:00+00:00")
-    with records.attend(one("Late")):
+    with records.attend(new_attempt("Late")):
         assert ending.lost(timedelta(days=1)) == []
     lost = ending.lost(timedelta(days=1))
     assert ending.stop_attempts(lost) == []

@@ -1,4 +1,4 @@
-"""Workers are lost, killed and timed out, AWS errs: never a second job, never one left running."""
+"""Lost, killed and timed-out workers, and AWS errors: one job only, and none left running."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from tests.fakes import FakeBackend, FakeSageMaker, Plan, client_error, raises
 from tests.lifecycle.conftest import EXECUTION, STOPPABLE, Find, Make
 
 LOST = NoCredentialsError()
-"""Stands for what ends a worker without a result for the step."""
+"""An error that ends a worker without a result for the step."""
 
 
 class TaskTimeout(BaseException):
-    """As Airflow's AirflowTaskTimeout."""
+    """Like Airflow's AirflowTaskTimeout."""
 
 
-class Killed(BaseException):
-    """As an engine's time limit: no Exception."""
+class TimeLimit(BaseException):
+    """An engine's time limit, which is not an Exception."""
 
 
 def test_server_error_leaves_the_step_running(make: Make, aws: FakeSageMaker, record: Find) -> None:
@@ -257,8 +257,12 @@ def test_stop_of_a_stopping_job_is_ignored(make: Make, aws: FakeSageMaker) -> No
 
 def test_engine_time_limit_stops_the_job(make: Make, aws: FakeSageMaker, record: Find) -> None:
     aws.plans["Train"] = Plan(("InProgress",))
-    aws.before["describe_training_job"] = [lambda: None, lambda: None, raises(Killed("timed out"))]
-    with pytest.raises(Killed):
+    aws.before["describe_training_job"] = [
+        lambda: None,
+        lambda: None,
+        raises(TimeLimit("timed out")),
+    ]
+    with pytest.raises(TimeLimit):
         make().run()
     assert len(aws.called("stop_training_job")) == 1
     assert record().state == "Stopped"
@@ -306,8 +310,8 @@ def test_outage_is_waited_out_until_the_deadline(
 
 
 def test_time_limit_during_create_stops_the_job(make: Make, aws: FakeSageMaker) -> None:
-    aws.after["create_training_job"] = [raises(Killed("timed out"))]
-    with pytest.raises(Killed):
+    aws.after["create_training_job"] = [raises(TimeLimit("timed out"))]
+    with pytest.raises(TimeLimit):
         make().run()
     assert len(aws.called("stop_training_job")) == 1
 
@@ -392,7 +396,7 @@ def test_unrecordable_job_is_stopped(make: Make, aws: FakeSageMaker, tmp_path: P
 
 
 def test_later_try_wins_over_greater_generation(make: Make, aws: FakeSageMaker) -> None:
-    """As after `retries` of a task were made fewer: its generation shrinks, its try grows."""
+    """If ``retries`` of a task is lowered, its generation shrinks while its try grows."""
     make(generation=4, engine_try=2).run()
     make(generation=1, engine_try=3).run()
     make(generation=4, engine_try=4).run()

@@ -1,4 +1,4 @@
-"""A service whose answers lag behind, and requests that it forgets."""
+"""Services whose descriptions lag behind or that lose requests."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_missing_job_is_looked_for_again(
 def test_job_seen_again_has_not_vanished(
     make: Make, aws: FakeSageMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Descriptions may lag behind for a while at any time, not only after the create request."""
+    """Descriptions may lag behind at any time, not only after the create request."""
     monkeypatch.setattr(advance, "UNSEEN_FOR", timedelta(seconds=60))
     aws.plans["Train"] = Plan(("InProgress",) * 5 + ("Completed",))
     missing = client_error("DescribeTrainingJob", "ValidationException", "resource not found")
@@ -71,7 +71,7 @@ def test_lost_stop_request_is_sent_again(make: Make, aws: FakeSageMaker) -> None
 def test_kill_during_create_stops_the_job(
     make: Make, aws: FakeSageMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An engine kills for good what does not end within seconds."""
+    """The engine sends SIGKILL if the worker does not end within seconds."""
     monkeypatch.setattr(drive, "_BUSY", 0.05)
     aws.plans["Train"] = Plan(("InProgress",), ("Stopped",))
     run = make()
@@ -96,10 +96,10 @@ def test_give_up_during_create_leaves_no_job(
 ) -> None:
     aws.plans["Train"] = Plan(("InProgress",), ("Stopped",))
 
-    def swept() -> None:
+    def sweep() -> None:
         records.save(record().with_failure("lost-worker", "swept", state="Stopped"))
 
-    aws.after["create_training_job"] = [swept]
+    aws.after["create_training_job"] = [sweep]
     with pytest.raises(StepStopped, match="swept"):
         make().run()
     assert [job.stops for job in aws.jobs.values()] == [1]

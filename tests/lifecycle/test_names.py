@@ -1,4 +1,4 @@
-"""Names of executions and jobs: the same for the same run, legal on AWS, never alike for two."""
+"""Ids of executions and names of jobs: stable, valid on AWS and unique."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_job_name_contains_execution_and_step() -> None:
 
 @cache
 def patterns_of_aws() -> set[str]:
-    """What the names of jobs and models must match; a model package's is not ours."""
+    """The API's patterns for names of jobs and models; a model package has no such name."""
     shapes = [input_shape(job.create).members[job.name_key] for job in JOB_TYPES.values()]
     return {shape.metadata["pattern"] for shape in shapes}
 

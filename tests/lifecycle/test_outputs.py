@@ -1,4 +1,4 @@
-"""What a step hands on: what is referred to, looked up in AWS's lists by name, and nothing else."""
+"""The outputs of a step: only referenced properties, found by name in AWS's lists."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_boto3_responses_become_json(value: Any) -> None:
 
 
 def test_naive_time_is_utc() -> None:
-    assert json_safe(datetime(2026, 1, 2)) == "2026-01-02T00:00:00+00:00"  # noqa: DTZ001
+    assert json_safe(datetime(2026, 1, 2)) == "2026-01-02T00:00:00+00:00"  # noqa: DTZ001 - a time without zone is the case
 
 
 def test_large_outputs_are_rejected_with_advice() -> None:

@@ -1,4 +1,4 @@
-"""Execution records in S3 and in a folder: the same answers from both."""
+"""Execution records, the same in S3 and in a folder."""
 
 from __future__ import annotations
 

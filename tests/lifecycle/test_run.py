@@ -1,4 +1,4 @@
-"""One step, from its expressions to its outputs, through what AWS and engines do to it."""
+"""One step, from its expressions to its outputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What became of each step, worked out from the records of those that began."""
+"""The states of all steps, derived from the records of those that started."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sagebridge_operators.lifecycle.step_states import Status, states, status
 from tests.attempts import attempt_of
 from tests.definition import gate, get, step
 
-# Gate's branches are A -> B and X; T waits for B, F for Gate itself, O for nothing.
+# Gate's branches are A -> B and X. T depends on B, F on Gate itself, O on nothing.
 BRANCHES = [
     step("P"),
     gate(
@@ -42,7 +42,7 @@ def record(name: str, text: str) -> Attempt:
 
 
 def state_line(reached: Mapping[str, str]) -> str:
-    """``A:Succeeded B:Pending`` in short, only what has no record of its own."""
+    """States as a string: ``A:Succeeded B:Pending``."""
     return " ".join(f"{name}:{state}" for name, state in reached.items())
 
 
@@ -61,7 +61,7 @@ def reached(steps: list[dict[str, Any]], records: Mapping[str, str], **more: Any
         ({"Gate": "Failed"}, "P A:NotRun B:NotRun X:NotRun T:NotRun F:NotRun O"),
         ({"Gate": "Stopped"}, "P A:NotRun B:NotRun X:NotRun T:NotRun F:NotRun O"),
         ({"Gate": "true", "P": "Failed"}, "A:NotRun B:NotRun X:Skipped T:NotRun F O"),
-        # The branch not taken is skipped even where another step that it waits for failed.
+        # A step in the branch not taken is skipped even if another dependency failed.
         ({"Gate": "false", "P": "Failed"}, "A:Skipped B:Skipped X T:Skipped F O"),
         ({"Gate": "true", "P": "Succeeded", "A": "Stopping"}, "B X:Skipped T F O"),
     ],

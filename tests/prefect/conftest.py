@@ -1,4 +1,4 @@
-"""Pipelines written as flow files and run by Prefect, on a SageMaker in memory."""
+"""Writes pipelines as flow files and runs them in Prefect against the fake SageMaker."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _NUMBERS = count(1)
 
 @dataclass(frozen=True, slots=True)
 class FinishedRun:
-    """How a flow run ended; ``states`` and ``messages`` are those of its task runs, by name."""
+    """A flow run that has ended; ``states`` and ``messages`` of its task runs, by name."""
 
     state: Any
     states: Mapping[str, str]
@@ -65,7 +65,7 @@ Run = Callable[..., FinishedRun]
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[None]:
-    """A Prefect server that lives as long as the tests."""
+    """A Prefect server for the test session."""
     from prefect.testing.utilities import prefect_test_harness
 
     with prefect_test_harness(server_startup_timeout=180):
@@ -96,7 +96,7 @@ def aws(backend: FakeBackend) -> FakeSageMaker:
 
 
 def flow_of(text: str) -> Any:
-    """The one flow of a flow file."""
+    """The flow in the source of a flow file."""
     from prefect import Flow
 
     names: dict[str, Any] = {"__name__": f"written_{next(_NUMBERS)}"}
@@ -106,7 +106,7 @@ def flow_of(text: str) -> Any:
 
 
 def settled(read: Callable[[], list[Any]], least: int, patience: float = 30.0) -> list[Any]:
-    """The task runs of a flow run that has ended; the server learns of them bit by bit."""
+    """Waits for all task runs of a flow run; the server receives them asynchronously."""
     deadline, before = time.monotonic() + patience, None
     while True:
         tasks = read()
@@ -120,7 +120,7 @@ def settled(read: Callable[[], list[Any]], least: int, patience: float = 30.0) -
 
 @pytest.fixture
 def play(server: None, records: ExecutionRecords, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a flow, and says what became of it and its tasks."""
+    """Runs a flow; returns its state and those of its tasks."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter
 
@@ -159,7 +159,7 @@ def play(server: None, records: ExecutionRecords, monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture
 def run(play: Run, backend: FakeBackend) -> Run:
-    """Writes the flow of steps, and runs it."""
+    """Writes the flow file of steps and runs it."""
     del backend
 
     def runs(

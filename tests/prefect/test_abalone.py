@@ -1,4 +1,4 @@
-"""The example's own flow, run for real on this machine; and a real job whose run is cancelled."""
+"""Runs the example's flow and a cancelled flow run with real local jobs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ STORE = "sagebridge-abalone"
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home of the local backend with the example's scripts and sample data."""
+    """A home folder of the local backend with the example's scripts and data."""
     home = tmp_path / "home"
     bucket = home / "s3" / STORE
     (bucket / "code").mkdir(parents=True)
@@ -102,7 +102,7 @@ def test_cancelled_flow_run_leaves_no_job_running(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The flow is served by a process of its own, and cancelled through the API."""
+    """The flow runs in its own process and is cancelled through the API."""
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_API_URL
     from prefect.states import Cancelling

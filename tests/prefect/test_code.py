@@ -1,4 +1,4 @@
-"""A user's own functions and commands, run by Prefect."""
+"""Python and shell steps, run by Prefect."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.prefect
 
 @pytest.fixture
 def rows(play: Run, backend: FakeBackend, tmp_path: Path) -> Run:
-    """Runs the flow file with a number of rows, as it is written and as it is written anew."""
+    """Runs the flow file, as is or generated again, with a number of rows."""
     del backend
 
     def runs(number: int = 10, *, anew: bool = False) -> FinishedRun:
@@ -144,7 +144,7 @@ def test_definition_with_code_keys_runs_no_code(run: Run, tmp_path: Path) -> Non
 
 
 def test_traced_flow_keeps_its_functions(tmp_path: Path) -> None:
-    """One that a person edited beyond our form; what needs its file is a loss."""
+    """A flow edited beyond the generated form; functions that need their file are losses."""
     text = FLOW.replace("NAME", "code").replace(
         "    return finish()", "    while False:\n        pass\n    return finish()"
     )

@@ -1,4 +1,4 @@
-"""As whom a step's client calls AWS, and that no record or file has a secret."""
+"""The credentials of a step's client; records and files contain no secret."""
 
 from __future__ import annotations
 

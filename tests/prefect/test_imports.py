@@ -1,4 +1,4 @@
-"""Flow files are flows to Prefect, and say the definition when they are called."""
+"""Flow files are Prefect flows that declare the definition when called."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FLOWS = Path(__file__).parent.parent.parent / "flows"
 
 
 def called(flow: Any) -> Pipeline:
-    """The pipeline of a flow whose function is called, without a run."""
+    """The pipeline of a flow whose function is called without a run."""
     builder = PipelineBuilder(flow.name, live_arguments(flow.fn))
     reset = CURRENT.set(builder)
     try:

@@ -1,4 +1,4 @@
-"""Odd names and texts run under Prefect: nothing of them is executed, formatted or rendered."""
+"""Odd names and strings under Prefect are neither executed, formatted nor rendered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a flow run begins, goes on in parallel, is tried again, is cancelled, and what it leaves."""
+"""Flow runs: parameters, concurrency, retries, cancellation and artifacts."""
 
 from __future__ import annotations
 
@@ -256,7 +256,7 @@ def test_killed_flow_run_resumes(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What had ended stays as it is, a job that was begun is found, a stop counts."""
+    """Ended steps stay ended, a running job is found, and a stop request counts."""
     from prefect.client.orchestration import get_client
     from prefect.flow_engine import run_flow
     from prefect.states import Pending
@@ -269,7 +269,7 @@ def test_killed_flow_run_resumes(
     monkeypatch.setenv(RESUMED, "1")
 
     def go_on(phase: Phase) -> Any:
-        """The process was killed when the step Lost was in that phase."""
+        """Resumes a flow run that was killed when the step Lost was in ``phase``."""
         lost = replace(before["Lost"], phase=phase, end=None)
         (key,) = records.objects.keys(f"{execution}/steps/Lost/")
         records.objects.put(key, lost.as_json())
@@ -299,7 +299,7 @@ def test_killed_flow_run_resumes(
 def test_cancelled_flow_run_stops_its_jobs(
     server: None, backend: FakeBackend, records: ExecutionRecords
 ) -> None:
-    """As the runner does it: the flow's process is gone, the hook is called in another."""
+    """As the runner does it: the flow's process has ended; another process calls the hook."""
     from sagebridge_operators.prefect import stop_jobs
     from sagebridge_operators.prefect.opened_execution import OpenedExecution
 

@@ -1,4 +1,4 @@
-"""What runs, is skipped and fails, as a flow run's task runs tell it."""
+"""Which task runs of a flow run run, are skipped and fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The functions made from the table of step types."""
+"""The functions created from the table of step types."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which branch is taken: the truth table of every condition, and what is refused."""
+"""The truth table of every condition, and the values that it rejects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What we say of each step type is what AWS's own description of its API says."""
+"""Each step type agrees with botocore's model of the API."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sagebridge_operators.steps.job_type import JobType
 from tests.fakes import client_error, operations, sagemaker_model
 
 TYPES = [pytest.param(job, id=name) for name, job in JOB_TYPES.items()]
-# States in which a job goes on; every other value of the status ends it.
+# Statuses of a running job; every other value of the status is final.
 GOING_ON = {"InProgress", "Pending", "Stopping", "Deleting"}
 
 
