@@ -40,7 +40,7 @@ def code(bucket: str = "b", rows: int = 10) -> object:
     checked = python("checked", enough, args=[prep.properties.return_value["rows"]])
     many = condition("many", conditions=[greater_than(checked.properties.return_value, 100)])
     with many.met():
-        shell("tell", "echo many")
+        shell("report", "echo many")
     with many.unmet():
         few = shell("few", 'echo "few: $WHERE"', env={"WHERE": join("", path, "/{{ x }}")})
     model(
@@ -62,10 +62,10 @@ VALUES: dict[str, Any] = {
 }
 """The return values of the Python and shell steps with default parameters."""
 STATES = {
-    10: {"tell": "Skipped"},
+    10: {"report": "Skipped"},
     200: {"few": "Skipped", "last": "Skipped"},
     1: dict.fromkeys(("checked",), "Failed")
-    | dict.fromkeys(("many", "tell", "few", "last"), "NotRun"),
+    | dict.fromkeys(("many", "report", "few", "last"), "NotRun"),
 }
 """The states of the steps that do not succeed, by number of rows."""
 REASON = "ValueError: 1 rows are too few"

@@ -1,7 +1,7 @@
 """A fake SageMaker in memory, whose jobs go through the states that a test sets.
 
-moto is no alternative: its jobs are Completed at once (moto/sagemaker/models.py) and cannot fail or
-be delayed. Requests are validated against botocore's model of the API, as by a real client.
+moto's jobs are Completed at once (moto/sagemaker/models.py): they cannot fail or be delayed.
+Requests are validated against botocore's model of the API, as by a real client.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from sagebridge_operators.airflow import (
     task_runtime,
 )
 from sagebridge_operators.airflow.task_runtime import STARTED, first_start, prepare
-from sagebridge_operators.lifecycle.objects import Folder, Stored
+from sagebridge_operators.lifecycle.objects import Folder, StoredObject
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.run_errors import MissingStartDate, RecordsUnreachable, StepStopped
 from tests.dagtest import FinishedRun, migrated, new_id, play
@@ -178,7 +178,7 @@ def test_execution_opens_after_records_outage(
 ) -> None:
     read, calls = Folder.read, []
 
-    def fails_first(folder: Folder, key: str) -> Stored | None:
+    def fails_first(folder: Folder, key: str) -> StoredObject | None:
         calls.append(key)
         if len(calls) == 1:
             raise RecordsUnreachable(key, str(folder.path), "Stale file handle")

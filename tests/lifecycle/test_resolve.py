@@ -223,4 +223,4 @@ def test_json_get_of_missing_or_invalid_file() -> None:
 def test_unknown_function_is_rejected() -> None:
     odd = {"path": {"Std:Reverse": {"Values": [1]}}}
     assert error_of(odd) == "Std:Reverse has no value: unknown function"
-    assert resolve({"Std:Reverse": 1, "beside": 2}) == {"Std:Reverse": 1, "beside": 2}
+    assert resolve({"Std:Reverse": 1, "other": 2}) == {"Std:Reverse": 1, "other": 2}

@@ -96,7 +96,7 @@ def test_only_opening_and_ending_write(file: str, writers: set[str], readers: se
 
 
 def test_only_the_lifecycle_writes_objects() -> None:
-    """No other module writes records under keys of its own."""
+    """No other module builds keys and writes records."""
     changing = {
         name
         for name, tree in modules().items()

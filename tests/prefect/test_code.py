@@ -33,9 +33,9 @@ def rows(play: Run, backend: FakeBackend, tmp_path: Path) -> Run:
     """Runs the flow file, as is or generated again, with a number of rows."""
     del backend
 
-    def runs(number: int = 10, *, anew: bool = False) -> FinishedRun:
+    def runs(number: int = 10, *, again: bool = False) -> FinishedRun:
         text = FLOW.replace("NAME", "code")
-        if anew:
+        if again:
             (tmp_path / "flow.py").write_text(text)
             text = sagebridge.translate(tmp_path / "flow.py", "prefect").text
         return play(flow_of(text), {"rows": number})
@@ -44,11 +44,11 @@ def rows(play: Run, backend: FakeBackend, tmp_path: Path) -> Run:
 
 
 @pytest.mark.parametrize("number", STATES)
-@pytest.mark.parametrize("anew", [False, True])
+@pytest.mark.parametrize("again", [False, True])
 def test_user_code_runs_skips_and_fails_like_other_steps(
-    number: int, anew: bool, rows: Run
+    number: int, again: bool, rows: Run
 ) -> None:
-    played = rows(number, anew=anew)
+    played = rows(number, again=again)
     ended = {name: state for name, state in played.states.items() if state != "Completed"}
     assert ended == STATES[number]
     if number == 1:

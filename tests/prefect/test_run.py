@@ -61,7 +61,7 @@ def test_optional_argument_is_a_parameter(
     assert f"the rate is {rate}" in played.messages["Stop"]
 
 
-def test_none_argument_is_no_parameter(play: Run, backend: FakeBackend) -> None:
+def test_none_argument_is_not_a_parameter(play: Run, backend: FakeBackend) -> None:
     played = play(flow_of(OPTIONAL), {"rate": None})
     body = played.records.execution(played.id)
     assert body is not None

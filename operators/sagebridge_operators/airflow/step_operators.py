@@ -131,7 +131,7 @@ class StepOperator(BaseOperator):
             raise
 
     def on_kill(self) -> None:
-        """Tells the driver to stop the job; it reacts within a fraction of a second."""
+        """Makes the driver stop the job; it reacts within a fraction of a second."""
         self._killed = True
         if self._driver is not None:
             self._driver.killed = True
@@ -156,7 +156,7 @@ class FailOperator(StepOperator):
 
 
 def _operator(row: StepType) -> type[StepOperator]:
-    """Creates the operator of a step type, with an argument for each of its own keys."""
+    """Creates the operator of a step type, with an argument for each key of that type."""
 
     class Operator(StepOperator):
         __doc__ = row.summary

@@ -37,7 +37,7 @@ class Ports:
         client: returns the boto3 client of the job's service; ``True`` renews its credentials.
         request: returns the resolved create request for a job name and client token.
         outputs: returns the step's outputs from the description of its successful job.
-        stop_asked: whether a stop of the execution or of this worker was requested.
+        stop_requested: whether a stop of the execution or of this worker was requested.
         on_description: called with each description of the job.
         missing_for: how long the job has been missing; its argument says if it is found now.
         first_call: whether this is the worker's first call. A job that is Stopped then was not
@@ -49,7 +49,7 @@ class Ports:
     client: Callable[[bool], Any]
     request: Callable[[str, str], Mapping[str, Any]]
     outputs: Callable[[Attempt, Description], dict[str, Any]]
-    stop_asked: Callable[[], bool]
+    stop_requested: Callable[[], bool]
     on_description: Callable[[Attempt, Description], object]
     missing_for: Callable[[bool], timedelta]
     first_call: bool = False
@@ -96,12 +96,12 @@ def create(attempt: Attempt, ports: Ports) -> Attempt:
     """
     name = attempt.parts[-1].name
     found = ports.find(name)
-    stopping = ports.stop_asked()
+    stopping = ports.stop_requested()
     if found is None:
         if stopping:
             return _end_without_job(attempt, ports)
         name = _send_create(attempt, ports)
-        stopping = ports.stop_asked()
+        stopping = ports.stop_requested()
         if not stopping:
             with suppress(Exception):  # the next look meets the same error
                 found = ports.find(name)
@@ -189,7 +189,7 @@ def verdict_of(
 
 def _stopped_elsewhere(found: Description, ports: Ports) -> bool:
     """Whether a job was stopped although no stop of the execution was requested."""
-    return ports.job_type.state(found) == "Stopped" and not ports.stop_asked()
+    return ports.job_type.state(found) == "Stopped" and not ports.stop_requested()
 
 
 def _plan_next_number(attempt: Attempt, ports: Ports) -> Attempt:

@@ -75,13 +75,13 @@ class StepDriver:
         try finds the job.
         """
         task, wanted = self.task, self._new_attempt()
-        with task.records.attend(wanted) as held:
+        with task.records.attend(wanted) as lock:
             self.attempt, resumed = self._retry_outages(
                 lambda: opening.choose_attempt(task.records, wanted)
             )
             if self.attempt.end is None:
                 try:
-                    self.attempt = self._run_step(self.attempt, held, resumed=resumed)
+                    self.attempt = self._run_step(self.attempt, lock, resumed=resumed)
                 except RecordsUnreachable:  # says nothing about the step
                     raise
                 except SagebridgeError as refused:
@@ -130,7 +130,7 @@ class StepDriver:
         text = f"{type(error).__name__}: {error}{self._send_stop(attempt)}"
         self._save(attempt.with_failure("service", text, code_of(error)))
 
-    def _run_step(self, attempt: Attempt, held: int | None, *, resumed: bool) -> Attempt:
+    def _run_step(self, attempt: Attempt, lock: int | None, *, resumed: bool) -> Attempt:
         step = self.task.step
         if step.retry_policies:
             self.log.warning("the retry policies of step %s are not applied yet", step.name)
@@ -145,7 +145,7 @@ class StepDriver:
         if isinstance(step, ConditionStep):
             outputs = self._retry_outages(lambda: self._run_condition(step))
         elif isinstance(step, CarriedStep):
-            outputs = self._run_code(step, held)
+            outputs = self._run_code(step, lock)
         else:
             arguments = {} if step.arguments is ABSENT else step.arguments
             message = self._retry_outages(
@@ -188,7 +188,7 @@ class StepDriver:
             return ""
         try:
             job_type.request_stop(self._client(), name)
-        except Exception as refused:  # noqa: BLE001 - part of the message; the first error is raised
+        except Exception as refused:  # noqa: BLE001 - reported in the message
             made = "" if attempt.job else "may have been created and "
             text = f"could not be stopped ({refused}); check whether it runs"
             return f"; {attempt.type} job {name} {made}{text}"
@@ -295,7 +295,7 @@ class StepDriver:
             client=lambda fresh: self._client(fresh=fresh),
             request=request,
             outputs=outputs,
-            stop_asked=self._stop_requested,
+            stop_requested=self._stop_requested,
             on_description=self._on_description,
             missing_for=self._missing_for,
             first_call=first_call,
@@ -344,12 +344,12 @@ class StepDriver:
     # Code and conditions
 
     def _run_condition(self, step: ConditionStep) -> dict[str, Any]:
-        held = all_hold(step.conditions or (), self._resolver())
-        self.log.info("condition %s: %s", step.name, held)
-        outputs = outputs_of(step, {"Outcome": str(held)}, self.task.references)
-        return outputs | {"outcome": held}
+        holds = all_hold(step.conditions or (), self._resolver())
+        self.log.info("condition %s: %s", step.name, holds)
+        outputs = outputs_of(step, {"Outcome": str(holds)}, self.task.references)
+        return outputs | {"outcome": holds}
 
-    def _run_code(self, step: CarriedStep, held: int | None) -> dict[str, Any]:
+    def _run_code(self, step: CarriedStep, lock: int | None) -> dict[str, Any]:
         task = self.task
         asked = code_step.StopCheck(
             lambda: self._killed,
@@ -358,7 +358,7 @@ class StepDriver:
         )
         try:
             value = code_step.run(
-                step, task.function, self._resolver(), asked, self._print, task.on_request, held
+                step, task.function, self._resolver(), asked, self._print, task.on_request, lock
             )
         except Exception:
             raise

@@ -1,4 +1,4 @@
-"""Tells outages, after which the same call may succeed, from other errors."""
+"""Recognizes outages: errors after which the same call may succeed later."""
 
 from __future__ import annotations
 

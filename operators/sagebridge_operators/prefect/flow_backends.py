@@ -38,7 +38,7 @@ def settings_for_record(settings: Mapping[str, Any]) -> dict[str, str]:
     """Settings for an execution's record, with the name of a block instead of its secrets."""
     result = {name: value for name, value in settings.items() if isinstance(value, str)}
     block = settings.get("aws_credentials")
-    # Private, but the only source of the name of a loaded block (prefect/blocks/core.py).
+    # A loaded block has its name only in this private attribute (prefect/blocks/core.py).
     if name := getattr(block, "_block_document_name", None):
         result["aws_credentials"] = name
     return result

@@ -36,7 +36,7 @@ class OpenedExecution:
 
     Args:
         execution: the execution as this try of the flow run starts it.
-        defaults: settings of steps that have none of their own.
+        defaults: settings of steps without any.
         settings: the settings of each step, without secrets, for the record.
         again: whether an earlier try of the flow run exists.
         resumed: whether the flow run continues after its process was killed. Ended steps are not

@@ -48,10 +48,10 @@ def run(
     step: CarriedStep,
     function: Callable[..., Any] | None,
     resolve: Callable[[Value], Any],
-    stop_asked: Callable[[], bool],
+    stop_requested: Callable[[], bool],
     line: Callable[[str], Any],
     show: Callable[[Mapping[str, Any]], Any],
-    held: int | None = None,
+    lock: int | None = None,
 ) -> Any:
     """Runs the code of a step and returns its result as JSON.
 
@@ -60,10 +60,10 @@ def run(
         function: the function of a Python step. It comes from the DAG or flow file, never from a
             definition.
         resolve: resolves the expressions in the step's arguments.
-        stop_asked: whether a stop was requested.
+        stop_requested: whether a stop was requested.
         line: called with each line of output and with the traceback of an error.
         show: called with the resolved call or command; environment values are masked.
-        held: a descriptor that stays open until a command has ended.
+        lock: a descriptor that stays open until a command has ended.
 
     Raises StepFailed or StepStopped.
     """
@@ -75,7 +75,7 @@ def run(
             )
         arguments = resolve(given)
         show({"function": step.function.name, **arguments})
-        return json_value(step.name, call(function, arguments, stop_asked, line))
+        return json_value(step.name, call(function, arguments, stop_requested, line))
 
     def text(value: Value) -> str:
         return str(resolve(Join((value,), "")))
@@ -85,7 +85,7 @@ def run(
     show({"command": command, "env": dict.fromkeys(env, MASK)})
     if "env" not in given or given.get("append_env"):
         env = {**os.environ, **env}
-    return run_command(command, env, stop_asked, line, held)
+    return run_command(command, env, stop_requested, line, lock)
 
 
 def json_value(step: str, value: Any) -> Any:

@@ -103,7 +103,7 @@ def interrupt_function() -> None:
 def call(
     function: Callable[..., Any],
     arguments: Mapping[str, Any],
-    stop_asked: Callable[[], bool],
+    stop_requested: Callable[[], bool],
     line: Callable[[str], Any],
 ) -> Any:
     """Calls a function and returns its result.
@@ -112,7 +112,7 @@ def call(
     Raises StepFailed if the function raises, and StepStopped after a stop.
     """
     try:
-        with _route_prints(line), _interruptible(stop_asked):
+        with _route_prints(line), _interruptible(stop_requested):
             return function(*arguments["args"], **arguments["kwargs"])
     except StopInterrupt:
         raise StepStopped("stopped while its function ran") from None
@@ -125,7 +125,7 @@ def call(
 
 
 @contextmanager
-def _interruptible(stop_asked: Callable[[], bool]) -> Iterator[None]:
+def _interruptible(stop_requested: Callable[[], bool]) -> Iterator[None]:
     """Raises :class:`StopInterrupt` in this thread once a stop is requested."""
     # Python offers no other way to interrupt a thread (Python/C API, "PyThreadState_SetAsyncExc").
     raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
@@ -135,7 +135,7 @@ def _interruptible(stop_asked: Callable[[], bool]) -> Iterator[None]:
         while not over.wait(_SLICE):
             asked = False
             with suppress(Exception):  # records that do not answer request no stop
-                asked = stop_asked()
+                asked = stop_requested()
             if asked:
                 with turn:
                     if not over.is_set():

@@ -27,18 +27,18 @@ _GRACE = 10.0
 def run_command(
     command: str,
     env: Mapping[str, str],
-    stop_asked: Callable[[], bool],
+    stop_requested: Callable[[], bool],
     line: Callable[[str], Any],
-    held: int | None = None,
+    lock: int | None = None,
 ) -> str:
     """Runs a command with bash in an empty folder; returns the last line that it prints.
 
     Args:
         command: the bash script.
         env: the whole environment of the command.
-        stop_asked: whether a stop was requested.
+        stop_requested: whether a stop was requested.
         line: called with each line of standard output and standard error.
-        held: a descriptor that stays open until the command has ended, even if this process is
+        lock: a descriptor that stays open until the command has ended, even if this process is
             killed.
 
     Raises StepFailed for an exit code other than 0, and StepStopped after a stop.
@@ -47,17 +47,17 @@ def run_command(
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL}
     with (
         folder as here,
-        _kill_guard(here, held) as guard_group,
+        _kill_guard(here, lock) as guard_group,
         _start_bash(command, cwd=here, env=env, **streams) as process,
     ):
         try:
             guard_group(process.pid)
-            last = _read_output(process, stop_asked, line)
+            last = _read_output(process, stop_requested, line)
             code = process.wait()
         except BaseException:
             _end_group(process)
             raise
-    if code < 0 and stop_asked():  # a stop of the worker may have signalled its whole session
+    if code < 0 and stop_requested():  # a stop of the worker may have signalled its whole session
         raise StepStopped("stopped while its command ran")
     if code:
         ended = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
@@ -76,7 +76,7 @@ def _start_bash(script: str, *words: str, **more: Any) -> subprocess.Popen[bytes
 
 
 @contextmanager
-def _kill_guard(folder: str, held: int | None) -> Iterator[Callable[[int], None]]:
+def _kill_guard(folder: str, lock: int | None) -> Iterator[Callable[[int], None]]:
     """Starts a process that kills the command if this process is killed with SIGKILL.
 
     Yields a function that takes the command's process group. The guard reads a pipe that only this
@@ -85,7 +85,7 @@ def _kill_guard(folder: str, held: int | None) -> Iterator[Callable[[int], None]
     """
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     script = 'read -r group && { read -r || { kill -KILL -- "-$group"; rm -rf -- "$1"; }; }'
-    keeps = () if held is None else (held,)
+    keeps = () if lock is None else (lock,)
     pipe = {"stdin": subprocess.PIPE, "bufsize": 0, "pass_fds": keeps}
     with _start_bash(script, "guard", folder, **pipe, **quiet) as guard:
 
@@ -100,7 +100,7 @@ def _kill_guard(folder: str, held: int | None) -> Iterator[Callable[[int], None]
 
 
 def _read_output(
-    process: subprocess.Popen[bytes], stop_asked: Callable[[], bool], line: Callable[[str], Any]
+    process: subprocess.Popen[bytes], stop_requested: Callable[[], bool], line: Callable[[str], Any]
 ) -> str:
     assert process.stdout is not None
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -108,7 +108,7 @@ def _read_output(
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
         while True:
-            if stop_asked():
+            if stop_requested():
                 raise StepStopped("stopped while its command ran")
             if not selector.select(_SLICE):
                 continue
