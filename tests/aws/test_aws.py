@@ -20,7 +20,7 @@ from sagebridge_operators.lifecycle.objects import Bucket
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from tests.attempts import execution_of, job_of
 from tests.aws.conftest import KEY, REGION, SECRET, Moto
-from tests.dagtest import Played, new_id, play, run_id
+from tests.dagtest import FinishedRun, new_id, play, run_id
 
 pytestmark = pytest.mark.airflow
 CHECKOUT = Path(__file__).parent.parent.parent
@@ -34,7 +34,7 @@ STEPS = {
 }
 RETRIES = 2
 """The ``retries`` of a task, and so the generation of one that was not cleared."""
-Abalone = Callable[..., Played]
+Abalone = Callable[..., FinishedRun]
 
 
 def seed(corpus: Path) -> Path:
@@ -65,7 +65,7 @@ def evaluation_of(path: Path, dag_id: str) -> str:
 def abalone(moto: Moto, connection: str, monkeypatch: pytest.MonkeyPatch) -> Abalone:
     """Return a function that runs an abalone definition with a mean squared error of 4.5."""
 
-    def runs(path: Path, dag_id: str, conf: Any = None, **more: Any) -> Played:
+    def runs(path: Path, dag_id: str, conf: Any = None, **more: Any) -> FinishedRun:
         monkeypatch.setenv("SAGEBRIDGE_EXECUTION", f"{run_id(AT)}={known_id(dag_id)}")
         report = {"regression_metrics": {"mse": {"value": 4.5}}}
         moto.put(evaluation_of(path, dag_id), json.dumps(report).encode())

@@ -88,7 +88,7 @@ def test_killed_flow_process_leaves_no_job(napper: Deployed) -> None:
     wait_for(lambda: not napper.steps(run)["Nap"].running)
     assert napper.steps(run)["Nap"].state == "Stopped"
     assert not processes(job_of(napper.steps(run)["Nap"]).name)
-    end = {"status": "Stopped", "reason": "the flow run has crashed"}
+    end = {"status": "Stopped", "reason": "the flow run crashed"}
     execution = execution_id("prefect", "napper", run)
     wait_for(lambda: end.items() <= (napper.records.end(execution) or {}).items())
 

@@ -182,7 +182,8 @@ def test_job_of_a_lost_worker_is_adopted(desk: Desk, run: RunningCommand, shown:
         "Completed",
     )
     logs = (path.read_text() for path in (desk.home / ENGINE).rglob("*.log"))
-    found = f"found Processing {job['ProcessingJobName']}, started before; not starting another"
+    name = job["ProcessingJobName"]
+    found = f"found Processing {name} of an earlier worker; not starting another"
     assert any(found in log for log in logs)
     if ENGINE == "prefect":
         assert "the flow's process was killed by SIGKILL; restarted (1 of 2)" in run.output

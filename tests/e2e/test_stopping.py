@@ -133,7 +133,7 @@ def test_executions_stop(desk: Desk, runs: dict[str, RunningCommand]) -> None:
     assert "no jobs are running; the execution is Stopped" in stop.stdout
     assert running.wait(60) == 3
     assert "result: Stopped" in running.output
-    assert outcome(desk, running)["reason"] == "a stop was asked for"
+    assert outcome(desk, running)["reason"] == "a stop was requested"
 
 
 def test_killed_command(desk: Desk, runs: dict[str, RunningCommand]) -> None:

@@ -1,6 +1,6 @@
-"""SageMaker pipelines as Airflow DAGs: one operator a step type, one task a step.
+"""SageMaker pipelines as Airflow DAGs: one operator per step type, one task per step.
 
-Everything that a DAG file needs is importable from here.
+DAG files import everything that they need from here.
 """
 
 from typing import TYPE_CHECKING
@@ -66,6 +66,6 @@ __all__ = [
 __all__ += [operator.__name__ for operator in OPERATORS.values()]
 globals().update({operator.__name__: operator for operator in OPERATORS.values()})
 
-if TYPE_CHECKING:  # type checkers cannot see the operators that step_operators makes
+if TYPE_CHECKING:  # type checkers cannot see the classes that globals().update() adds
 
     def __getattr__(name: str) -> type[StepOperator]: ...

@@ -1,7 +1,7 @@
-"""SageMaker pipelines as Prefect flows: one function a step type, one task run a step.
+"""SageMaker pipelines as Prefect flows: one function per step type, one task run per step.
 
-Everything that a flow file needs is importable from here. A step function says what a step is and
-returns at once; :func:`finish` runs all of them, each as soon as those that it waits for are done.
+Flow files import everything that they need from here. A step function only declares a step and
+returns immediately; :func:`finish` runs each step once its dependencies have ended.
 """
 
 from collections.abc import Callable
@@ -71,9 +71,9 @@ __all__ = [
     "step",
     "stop_jobs",
 ]
-__all__ += [name for name in FUNCTIONS]  # noqa: C416 - ruff knows no other
+__all__ += [name for name in FUNCTIONS]  # noqa: C416 - ruff accepts only lists in __all__
 globals().update(FUNCTIONS)
 
-if TYPE_CHECKING:  # type checkers cannot see the functions that step_functions makes
+if TYPE_CHECKING:  # type checkers cannot see the names that globals().update() adds
 
     def __getattr__(name: str) -> Callable[..., StepHandle]: ...

@@ -71,11 +71,11 @@ ADDITIONS = {
     ),
     "a branch by name": (
         'ConditionOperator(task_id="c", conditions=[], if_steps=["AbaloneTrain"])',
-        "a step is expected",
+        "expected a sagebridge operator in if_steps or else_steps",
     ),
     "two steps with the same name": (
         'for g in "ab":\n        with TaskGroup(g): ModelOperator(task_id="m", arguments={})',
-        "tasks a.m and b.m are both the step 'm': give one another step_name",
+        "tasks a.m and b.m are both step 'm'; set a different step_name on one of them",
     ),
 }
 
