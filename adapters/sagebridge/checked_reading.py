@@ -43,6 +43,8 @@ def read_checked(
     Raises :class:`~sagebridge.errors.SourceError` where it cannot be read, and
     :class:`~sagebridge.errors.Untranslatable` where it has errors that no target could carry.
     """
+    if isinstance(source, Pipeline):
+        return [_built(source)]
     form = registry.find(format) if format else registry.detect(source)
     if form.name == "sagemaker":
         return [_definition(source)]
@@ -110,6 +112,16 @@ def _definition(source: Any) -> CheckedPipeline:
     if faults := _faults(findings):
         raise Untranslatable((document.outer or document).source, faults)
     return CheckedPipeline(*pipeline_of(document), findings)
+
+
+def _built(pipeline: Pipeline) -> CheckedPipeline:
+    """A pipeline built in Python."""
+    from sagebridge.python_findings import pipeline_findings
+
+    findings = pipeline_findings(pipeline)
+    if faults := _faults(findings):
+        raise Untranslatable(pipeline.name or "pipeline", faults)
+    return CheckedPipeline(pipeline, (), findings)
 
 
 def _checked(

@@ -40,6 +40,19 @@ class ParameterError(SagebridgeError):
         return type(self), (self.problems,)
 
 
+class ModelTypeError(SagebridgeError, TypeError):
+    """Values of the wrong type in a pipeline built in Python; ``problems`` has one line each."""
+
+    exit_code = 5
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+    def __reduce__(self) -> tuple[type[ModelTypeError], tuple[tuple[str, ...]]]:
+        return type(self), (self.problems,)
+
+
 class SourceError(SagebridgeError):
     """A source that cannot be read as a pipeline."""
 

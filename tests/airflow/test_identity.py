@@ -95,7 +95,7 @@ def work(dag: DAG, task_id: str, run: Run, **instance: Any) -> str:
 
 
 def dag_of(*names: str) -> DAG:
-    return build(Pipeline(tuple(model(name) for name in names)), dag_id="same")
+    return build(Pipeline(steps=tuple(model(name) for name in names)), dag_id="same")
 
 
 def models(aws: FakeSageMaker) -> list[str]:
@@ -115,7 +115,7 @@ def test_runs_that_share_dag_id_and_run_id_are_two_executions(
             return create(**{**run, "start_date": start})
 
         monkeypatch.setattr(dagrun, "get_or_create_dagrun", starts)
-        played.append(play(build(Pipeline((model("A"),)), dag_id=dag_id), at=AT))
+        played.append(play(build(Pipeline(steps=(model("A"),)), dag_id=dag_id), at=AT))
 
     first, second = played
     assert first.run_id == second.run_id
@@ -135,7 +135,7 @@ def test_a_dag_that_is_tested_again_for_the_same_date_runs_again(backend: FakeBa
     """``dag.test`` deletes the run and creates it anew, with its logical date as its start."""
     dag_id = new_id("again")
     for _ in range(2):
-        played = play(build(Pipeline((model("A"),)), dag_id=dag_id), at=AT)
+        played = play(build(Pipeline(steps=(model("A"),)), dag_id=dag_id), at=AT)
         assert played.state == "success"
     assert len(set(models(backend.sagemaker))) == 2
 
@@ -257,7 +257,7 @@ def test_a_task_whose_run_has_no_start_is_tried_again(
         return known(dag_run, ti, others)
 
     monkeypatch.setattr(task_runtime, "first_start", starts)
-    dag = build(Pipeline((model("A"),)), dag_id=new_id(), retry_delay=timedelta())
+    dag = build(Pipeline(steps=(model("A"),)), dag_id=new_id(), retry_delay=timedelta())
     played = play(dag)
     assert (played.state, played.tries) == ("success", {"A": 2})
     assert len(models(backend.sagemaker)) == 1
@@ -269,8 +269,8 @@ def test_retries_that_are_edited_between_two_tries_start_no_second_job(
     aws, run = backend.sagemaker, Run()
     aws.plans["Train"] = Plan(("InProgress", "InProgress", "Completed"))
     aws.before["describe_training_job"] = [lambda: None, lambda: None, raises(Lost())]
-    before = build(Pipeline((training("Train"),)), dag_id="same")
-    edited = build(Pipeline((training("Train"),)), dag_id="same", retries=9)
+    before = build(Pipeline(steps=(training("Train"),)), dag_id="same")
+    edited = build(Pipeline(steps=(training("Train"),)), dag_id="same", retries=9)
     assert work(before, "Train", run) == work(edited, "Train", run)
     assert len(aws.called("create_training_job")) == 1
 
@@ -281,7 +281,7 @@ def test_retries_that_are_edited_while_the_task_runs_start_no_second_job(
 ) -> None:
     aws = backend.sagemaker
     aws.plans["Train"] = Plan(("InProgress", "InProgress", "Completed"))
-    dag = build(Pipeline((training("Train"),)), dag_id=new_id(), retry_delay=timedelta())
+    dag = build(Pipeline(steps=(training("Train"),)), dag_id=new_id(), retry_delay=timedelta())
 
     def edit() -> None:
         dag.get_task("Train").retries = retries
@@ -301,7 +301,7 @@ def test_a_running_task_that_is_cleared_gets_a_new_job_in_its_execution(
     """Airflow ends its worker, and counts a further try but no clear of the task."""
     aws, run = backend.sagemaker, Run()
     aws.plans["Train"] = Plan(("InProgress",), ("Stopped",))
-    dag = build(Pipeline((model("A"), training("Train"))), dag_id="same")
+    dag = build(Pipeline(steps=(model("A"), training("Train"))), dag_id="same")
     before = work(dag, "A", run)
     context: Any = {"dag_run": run, "ti": Instance(run, "Train"), "params": {}}
     task = dag.get_task("Train")
@@ -381,7 +381,7 @@ from tests.shapes import model, training
 
 steps = (training("Train"), model("Make", after=("Train",)))
 options = {"backend": "aws", "aws_conn_id": None, "region_name": "eu-west-1"}
-dag = build(Pipeline(steps), dag_id="same", **options)
+dag = build(Pipeline(steps=steps), dag_id="same", **options)
 played = play(dag, at=datetime.fromisoformat(sys.argv[1]))
 jobs = {name: step.job.name for name, step in played.steps.items()}
 print(json.dumps({"run": played.run_id, "state": played.state, "jobs": jobs}), file=sys.stderr)
@@ -428,7 +428,7 @@ def test_two_airflows_with_the_same_run_make_jobs_of_their_own(tmp_path: Path) -
 
 def test_a_job_of_another_execution_is_never_touched(backend: FakeBackend) -> None:
     """Whatever its name holds."""
-    aws, dag = backend.sagemaker, build(Pipeline((training("Train"),)), dag_id="same")
+    aws, dag = backend.sagemaker, build(Pipeline(steps=(training("Train"),)), dag_id="same")
     aws.plans["Train"] = Plan(("InProgress", "Completed"))
     work(dag, "Train", Run())
     (ours,) = aws.jobs

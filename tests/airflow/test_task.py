@@ -218,7 +218,10 @@ def test_experiment_variables(run: Run) -> None:
     names = [Get.parse(f"PipelineExperimentConfig.{one}Name") for one in ("Experiment", "Trial")]
     message = join(" ", *names, execution.pipeline_name)
     pipeline = Pipeline(
-        (fail("A", message),), PARAMETERS, experiment_config=plain(config), name="abalone"
+        steps=(fail("A", message),),
+        parameters=PARAMETERS,
+        experiment_config=plain(config),
+        name="abalone",
     )
     played = run(pipeline)
     assert said(played, "A") == f"exp-0123 {played.execution} abalone"
@@ -295,7 +298,7 @@ def test_an_error_that_stays_is_recorded_when_airflow_gives_up(
 
 
 def test_killed_before_it_began_makes_nothing(backend: FakeBackend) -> None:
-    dag = build(Pipeline((processing("A"), model("B", after=("A",)))), dag_id=new_id())
+    dag = build(Pipeline(steps=(processing("A"), model("B", after=("A",)))), dag_id=new_id())
     task = dag.get_task("A")
     assert isinstance(task, StepOperator)
     task.on_kill()
@@ -313,7 +316,7 @@ def test_killed_while_it_waits_stops_the_job(backend: FakeBackend) -> None:
         lambda: None,
         lambda: os.kill(os.getpid(), signal.SIGTERM),
     ]
-    played = play(build(Pipeline((processing("A"),)), dag_id=new_id()))
+    played = play(build(Pipeline(steps=(processing("A"),)), dag_id=new_id()))
     assert played.states == {"A": "failed"}
     assert len(aws.called("stop_processing_job")) == 1
     assert played.steps["A"].state == "Stopped"

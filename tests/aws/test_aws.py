@@ -164,7 +164,7 @@ def test_the_region_is_the_tasks_else_the_connections(
     argument: str | None, region: str, moto: Moto, connection: str
 ) -> None:
     dag = build(
-        Pipeline((MODEL,), name="p"),
+        Pipeline(steps=(MODEL,), name="p"),
         dag_id=new_id("region"),
         backend="aws",
         aws_conn_id=connection,
@@ -180,7 +180,7 @@ def test_the_region_is_the_tasks_else_the_connections(
 def test_options_of_botocore_are_honoured(moto: Moto, connection: str) -> None:
     options = {"user_agent_extra": "the-test"}
     dag = build(
-        Pipeline((MODEL,)),
+        Pipeline(steps=(MODEL,)),
         dag_id=new_id("options"),
         backend="aws",
         aws_conn_id=connection,
@@ -197,7 +197,9 @@ def test_records_may_lie_in_the_store(
 ) -> None:
     moto.put("s3://records/x", b"")
     monkeypatch.setenv("SAGEBRIDGE_RECORDS", "s3://records/of/executions")
-    dag = build(Pipeline((MODEL,)), dag_id=new_id("records"), backend="aws", aws_conn_id=connection)
+    dag = build(
+        Pipeline(steps=(MODEL,)), dag_id=new_id("records"), backend="aws", aws_conn_id=connection
+    )
     played = play(dag)
     assert played.state == "success"
     s3 = moto.client("s3", "us-east-1")
@@ -211,7 +213,7 @@ def test_credentials_that_are_missing_are_what_the_error_says(
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", moto.url)
     dag = build(
-        Pipeline((MODEL,)),
+        Pipeline(steps=(MODEL,)),
         dag_id=new_id("missing"),
         backend="aws",
         aws_conn_id=None,

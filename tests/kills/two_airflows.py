@@ -23,7 +23,7 @@ _DAG, _RUN = "nightly", "nightly-2026-11-21"
 def state(folder: Path, aws: FaultyAws) -> str:
     """How the run ended in an Airflow of its own."""
     pipeline = Pipeline(
-        (Step("Train", "Training", arguments=plain(ARGUMENTS["Training"])),), name=_DAG
+        steps=(Step("Train", "Training", arguments=plain(ARGUMENTS["Training"])),), name=_DAG
     )
     variables = {
         **aws.environment(),

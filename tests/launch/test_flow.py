@@ -29,7 +29,7 @@ def second(in_put: str, count: int = 1):
 
 def test_parameters_get_to_the_arguments_that_stand_for_them() -> None:
     parameters = (Parameter("in-put", "String"), Parameter("validate", "Integer", 1))
-    flow = Flow.written(Pipeline((fail("A"),), name="a/b", parameters=parameters))
+    flow = Flow.written(Pipeline(steps=(fail("A"),), name="a/b", parameters=parameters))
 
     assert flow.name == "a_b"
     assert f"def {flow.entry}(" in flow.text
@@ -37,7 +37,7 @@ def test_parameters_get_to_the_arguments_that_stand_for_them() -> None:
 
 
 def test_the_limit_of_parallel_steps_goes_along() -> None:
-    flow = Flow.written(Pipeline((fail("A"),), name="p", parallelism=Parallelism(2)))
+    flow = Flow.written(Pipeline(steps=(fail("A"),), name="p", parallelism=Parallelism(2)))
 
     assert "task_runner=ThreadPoolTaskRunner(max_workers=2)" in flow.text
 

@@ -67,7 +67,7 @@ def execution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PrefectExecuti
     monkeypatch.setattr(engine_versions, "version", lambda name: "3")
     place = Workdir("local", tmp_path, tmp_path, str(tmp_path / "executions"))
     vars(place)["backend"] = FakeBackend()
-    flow = Flow.written(Pipeline((model("One"), model("Two")), name="p"))
+    flow = Flow.written(Pipeline(steps=(model("One"), model("Two")), name="p"))
     execution = PrefectExecution(flow, {}, place)
     execution._server = Server(tmp_path)  # type: ignore[assignment]
     execution.trigger()
@@ -95,7 +95,7 @@ def test_a_persons_own_flow_runs_where_they_are_as_they_say(
     execution: PrefectExecution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    own = Flow("mine", "main", (), Pipeline((model("One"),)), file=tmp_path / "own.py")
+    own = Flow("mine", "main", (), Pipeline(steps=(model("One"),)), file=tmp_path / "own.py")
     execution.flow = own
 
     execution.trigger()

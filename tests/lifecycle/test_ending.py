@@ -282,7 +282,7 @@ def test_an_aborted_execution_has_its_end_though_the_service_refuses(
 
 def test_the_end_that_an_engine_wrote_stays(records: ExecutionRecords, ending: Ending) -> None:
     records.save(one("No", "Fail", state="Failed", reason="MSE > 1.0"))
-    pipeline = Pipeline((fail("No"),))
+    pipeline = Pipeline(steps=(fail("No"),))
 
     assert ending.conclude(pipeline) == Status("Failed", "MSE > 1.0")
     ending.abort("Stopped", "stopped by SIGINT", workers=False)
@@ -292,7 +292,7 @@ def test_the_end_that_an_engine_wrote_stays(records: ExecutionRecords, ending: E
 def test_an_engine_that_ends_before_its_steps_fails_the_execution(
     records: ExecutionRecords, ending: Ending
 ) -> None:
-    pipeline = Pipeline((fail("No"), fail("Other")))
+    pipeline = Pipeline(steps=(fail("No"), fail("Other")))
     records.save(one("No", "Fail"))
 
     found = ending.conclude(pipeline, title="Airflow")
@@ -352,7 +352,7 @@ def test_what_runs_after_the_end_of_its_execution_is_swept(
     ending: Ending, backend: FakeBackend, records: ExecutionRecords
 ) -> None:
     begin(backend, records, "Left", "InProgress")
-    ending.conclude(Pipeline(()), "the engine died")
+    ending.conclude(Pipeline(steps=()), "the engine died")
 
     lost = ending.lost(timedelta(days=1))
     assert ending.stop_attempts(lost) == []

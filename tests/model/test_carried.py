@@ -43,7 +43,7 @@ def code(
 def test_without_code_nothing_changes() -> None:
     said = {"Name": "C", "Type": PYTHON, "Source": "raise SystemExit", "Callable": "f"}
     read = sagebridge.read({"Version": "2020-12-01", "Steps": [said]}).pipeline.steps
-    pipeline = Pipeline((model("A"), Step("B", "SomeNewType"), *read))
+    pipeline = Pipeline(steps=(model("A"), Step("B", "SomeNewType"), *read))
     assert without_carried(pipeline) == (pipeline, ())
 
 
@@ -55,7 +55,7 @@ def test_dependencies_pass_through() -> None:
         model("B", after=("two", "A")),
         model("C", after=("two",)),
     )
-    left, losses = without_carried(Pipeline(steps))
+    left, losses = without_carried(Pipeline(steps=steps))
     assert sorted(graph(left).edges) == [("A", "B"), ("A", "C")]
     assert [(loss.code, loss.severity, loss.place) for loss in losses] == [
         ("python-task", "dropped", "dag.py:3"),
@@ -68,7 +68,7 @@ def test_what_a_function_says_that_it_returns_is_the_type_of_the_parameter() -> 
     assert isinstance(step, PythonStep)
     step = replace(step, function=replace(step.function, returns="Integer"))
     parts = {"whole": get("Steps.count.return_value"), "part": get("Steps.count.return_value[0]")}
-    left, _ = without_carried(Pipeline((step, model("A", plain(parts)))))
+    left, _ = without_carried(Pipeline(steps=(step, model("A", plain(parts)))))
     assert [(one.name, one.type) for one in left.declared] == [
         ("count", "Integer"),
         ("count_0", "String"),
@@ -78,7 +78,7 @@ def test_what_a_function_says_that_it_returns_is_the_type_of_the_parameter() -> 
 def test_a_value_becomes_a_parameter_without_a_default() -> None:
     value = get("Steps.pick.return_value['image']")
     pipeline = Pipeline(
-        (code("pick"), model("A", join("", value, ":3")), model("B", value)),
+        steps=(code("pick"), model("A", join("", value, ":3")), model("B", value)),
         parameters=(Parameter("pick_image", default="taken"),),
     )
     left, losses = without_carried(pipeline)
@@ -101,7 +101,7 @@ def test_conditions_ask_in_their_own_type() -> None:
         if_steps=(model("Yes"), code("notify")),
         else_steps=(),
     )
-    left, _ = without_carried(Pipeline((code("measure"), check)))
+    left, _ = without_carried(Pipeline(steps=(code("measure"), check)))
     types = {one.name: one.type for one in left.declared}
     assert types == {"measure": "Float", "measure_ok": "Boolean"}
     found = left.step("Check")
@@ -112,7 +112,7 @@ def test_conditions_ask_in_their_own_type() -> None:
 def test_each_value_of_a_step_with_a_long_name_has_a_parameter_of_its_own() -> None:
     long = "p" * 64
     values = [get(f"Steps.{long}.return_value['{key}']") for key in "abc"]
-    left, _ = without_carried(Pipeline((code(long), model("A", join("-", *values)))))
+    left, _ = without_carried(Pipeline(steps=(code(long), model("A", join("-", *values)))))
     names = [one.name for one in left.declared]
     assert len(set(names)) == 3
     assert all(len(name) <= 64 for name in names)

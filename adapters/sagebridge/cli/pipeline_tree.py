@@ -120,8 +120,8 @@ def _notes(step: Step) -> Iterator[str]:
         yield step.description
     if step.type == "Fail" and isinstance(step.arguments, Mapping):
         yield f"fails with {value_words(step.arguments.get('ErrorMessage'))}"
-    if step.cache is not ABSENT:
-        yield cache_words(step.cache)
+    if step.cache_config is not ABSENT:
+        yield cache_words(step.cache_config)
     for policy in step.retry_policies or ():
         yield retry_words(policy)
     for file in step.property_files or ():

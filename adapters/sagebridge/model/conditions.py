@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from sagebridge.model.display import shown
 from sagebridge.model.expressions import plain
 from sagebridge.model.values import EMPTY, Object, Strict, Value
 
@@ -142,11 +143,10 @@ def or_(*conditions: Condition, extra: Mapping[str, Value] = EMPTY) -> Or:
 
 
 def checked(condition: object) -> Condition:
-    """The condition itself. Raises TypeError for what is none, as Python's own ``a == b`` gives."""
+    """The condition itself. Raises TypeError for anything else, such as ``a == b``."""
     if isinstance(condition, Comparison | In | Not | Or | UnknownCondition):
         return condition
-    text = repr(condition)[:60]
-    raise TypeError(f"a condition is expected, such as equals(…) or greater_than(…), found {text}")
+    raise TypeError(f"expected a condition such as equals(…), got {shown(condition)}")
 
 
 def other_condition(raw: Mapping[str, Value]) -> UnknownCondition:

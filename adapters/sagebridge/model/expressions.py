@@ -12,9 +12,11 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import NoneType
 from typing import Protocol, TypeAlias
 
-from sagebridge.model.values import ABSENT, Absent, Strict, Value
+from sagebridge.model.parameters import Parameter
+from sagebridge.model.values import ABSENT, Absent, Object, Strict, Value
 from sagebridge.model.visit import nodes, rebuild
 
 ROOTS = ("Parameters", "Execution", "Steps", "PipelineExperimentConfig")
@@ -300,44 +302,52 @@ def properties_of(step: str) -> Properties:
     return Properties((Member(step),))
 
 
-def stated(value: Value) -> Value:
-    """As :func:`plain`, of what a file of Python says. Raises TypeError where it is no JSON."""
+def json_value(value: Value) -> Value:
+    """As :func:`plain`, for a value written in Python. Raises TypeError if it is not JSON."""
+    if all(map(_is_frozen, nodes(value))):
+        return value
     found = plain(value)
-    # Backwards: of several values that are no JSON, the last one is reported.
+    # Reversed: of several values that are not JSON, the last one is reported.
     for node in reversed(list(nodes(found))):
         if isinstance(node, float) and not math.isfinite(node):
-            raise TypeError(f"{node} is no number of JSON")
-        if node is not None and not isinstance(node, _JSON):
-            raise TypeError(_no_value(node))
+            raise TypeError(f"{node} is not a JSON number")
+        if not _is_frozen(node):
+            raise TypeError(_not_json(node))
     return found
 
 
-_JSON = (tuple, Mapping, Join, JsonGet, str, int, float, Get, Absent)
+def _is_frozen(node: object) -> bool:
+    return isinstance(node, _FROZEN) and not (isinstance(node, float) and not math.isfinite(node))
 
 
-def _no_value(found: object) -> str:
+_FROZEN = (str, int, float, NoneType, Object, tuple, Get, Join, JsonGet, Absent)
+
+
+def _not_json(found: object) -> str:
     kind = type(found).__name__
     if kind.endswith("XComArg"):
         return (
-            f"a {kind} is no value of a pipeline: what a step of ours makes is step.properties…; "
-            "what a @task returns is .properties.return_value of a PythonStepOperator with its "
-            "function"
+            f"a {kind} is not a pipeline value; refer to a sagebridge operator with "
+            "op.properties.…, and to the result of a function with a PythonStepOperator's "
+            "op.properties.return_value"
         )
     return (
-        f"a {kind} is no value of a pipeline; it takes texts, numbers, lists and dicts, and says "
-        "what another step makes by step.properties…"
+        f"a {kind} is not a pipeline value; use strings, numbers, booleans, lists and dicts, and "
+        "step.properties.… for the output of another step"
     )
 
 
 def plain(value: Value) -> Value:
-    """A value with every :class:`Properties` in it turned into its reference, frozen."""
+    """A frozen copy of a value: properties and parameters become references."""
     return rebuild(value, _plain)
 
 
 def _plain(value: Value) -> Value:
     if isinstance(value, Properties):
         return value._get
+    if isinstance(value, Parameter):
+        return parameter(value.name)
     if isinstance(value, Mapping) and not all(isinstance(name, str) for name in value):
         odd = next(name for name in value if not isinstance(name, str))
-        raise TypeError(f"a member is called by a text, not by {odd!r}")
+        raise TypeError(f"the keys of a JSON object are strings, got {odd!r}")
     return value

@@ -6,10 +6,11 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from sagebridge.errors import ParameterError
+from sagebridge.errors import ModelTypeError, ParameterError
 from sagebridge.model.display import did_you_mean, shown
-from sagebridge.model.values import ABSENT, EMPTY, Absent, Object, Strict, Value
+from sagebridge.model.values import ABSENT, EMPTY, Absent, Object, Strict, Value, freeze
 
 _INTEGER = re.compile(r"\s*[+-]?[0-9]{1,4000}\s*")
 _FLOAT = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
@@ -20,14 +21,58 @@ PYTHON_TYPES = {"str": "String", "int": "Integer", "float": "Float", "bool": "Bo
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parameter(Strict):
-    """A member of ``Parameters``. A type left out means String; no default means required."""
+    """A pipeline parameter, required if it has no default.
+
+    Used in arguments or conditions, it becomes the reference ``{"Get": "Parameters.NAME"}``.
+
+    Args:
+        name: unique in the pipeline.
+        type: ``String``, ``Integer``, ``Float`` or ``Boolean``.
+        default: the value of an execution that does not set the parameter.
+        enum_values: the only allowed values.
+        description: a text for people who start an execution.
+        extra: every other key of the parameter, by AWS's name.
+    """
 
     name: str
-    type: str | Absent = ABSENT
+    type: str | Absent = "String"
     default: Value = ABSENT
     enum_values: tuple[Value, ...] | Absent = ABSENT
     description: str | Absent = ABSENT
     extra: Object = EMPTY
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            name: str,
+            type: str | Absent = "String",
+            default: Value = ABSENT,
+            enum_values: Sequence[Value] | Absent = ABSENT,
+            description: str | Absent = ABSENT,
+            extra: Mapping[str, Value] = EMPTY,
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        for name in ("default", "enum_values", "extra"):
+            object.__setattr__(self, name, freeze(getattr(self, name)))
+        wrong = {
+            name: given
+            for name in ("name", "type", "description")
+            if not isinstance(given := getattr(self, name), str)
+            and not (given is ABSENT and name != "name")
+        }
+        if wrong:
+            owner = f"parameter {shown(self.name)}"
+            raise ModelTypeError(
+                [f"{owner}: {name}: expected a string, got {shown(wrong[name])}" for name in wrong]
+            )
+
+    def __format__(self, spec: str) -> str:
+        raise TypeError(
+            f"the value of parameter {self.name!r} is only known at run time; "
+            'use join("", …) to build a string'
+        )
 
     @property
     def value_type(self) -> str:

@@ -167,7 +167,7 @@ class StepDriver:
         step = self.task.step
         if step.retry_policies:
             self.log.warning("retry policies of %s are kept but not applied yet", step.name)
-        if step.cache:
+        if step.cache_config:
             self.log.warning("caching of %s is kept but not applied yet", step.name)
         if (what := why_not_runnable(step)) is not None:
             raise NotRunnable(what)

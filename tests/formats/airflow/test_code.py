@@ -273,7 +273,7 @@ def test_files_say_what_they_were_written_from(read: Read, tmp_path: Path) -> No
     assert flow.startswith('"""d: a Prefect flow that sagebridge wrote from an Airflow DAG."""')
     dag = told(taken(flow, tmp_path), "airflow")
     assert dag.startswith('"""d: an Airflow DAG that sagebridge wrote from a Prefect flow."""')
-    made = told(Pipeline(pipeline.steps, name="d"), "airflow")
+    made = told(Pipeline(steps=pipeline.steps, name="d"), "airflow")
     assert made.startswith('"""d: an Airflow DAG that sagebridge wrote."""')
 
 
@@ -309,7 +309,7 @@ def test_odd_texts_and_names_stay_what_they_are(tmp_path: Path) -> None:
     command = shell_arguments(join("", *ODD_TEXTS), env, True)
     steps = [PythonStep.of(Step(one, PYTHON, plain(given)), code) for one in names[::2]]
     more = [ShellStep.of(Step(one, SHELL, plain(command))) for one in names[1::2]]
-    pipeline = Pipeline((*steps, *more), name="odd")
+    pipeline = Pipeline(steps=(*steps, *more), name="odd")
     for to in ("airflow", "prefect"):
         assert taken(told(pipeline, to), tmp_path) == pipeline
 
