@@ -15,7 +15,7 @@ from sagebridge import registry
 from sagebridge.authoring import public_names
 from sagebridge.authoring.public_names import *  # noqa: F403 - its __all__ lists them
 from sagebridge.checked_reading import CheckedPipeline, read_checked
-from sagebridge.errors import OnlyCode, SagebridgeError, SourceError
+from sagebridge.errors import CodeOnlyError, SagebridgeError, SourceError
 from sagebridge.findings import Finding
 from sagebridge.model.code_steps import only_code
 from sagebridge.model.losses import Loss
@@ -113,7 +113,7 @@ def write(pipeline: Pipeline, format: str, *, document: str | None = None) -> Wr
     """
     form = registry.find(format)
     if form.name == "sagemaker" and only_code(pipeline):
-        raise OnlyCode(pipeline.name)
+        raise CodeOnlyError(pipeline.name)
     return Writing(*form.writer(document)(pipeline))
 
 
@@ -136,7 +136,7 @@ def translate(
 
     Raises:
         SourceError: the source cannot be read, or contains several pipelines.
-        Untranslatable: the pipeline has errors that no target can carry.
+        TranslationError: the pipeline has errors that no target can carry.
     """
     (checked,) = read_checked(source, format)
     pipeline = checked.pipeline if name is None else replace(checked.pipeline, name=name)

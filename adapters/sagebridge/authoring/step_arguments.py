@@ -1,4 +1,4 @@
-"""The arguments that every step has in Python: in operators, flow functions and written files."""
+"""The arguments of every step in Python: of operators, flow functions and written files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class StepArgument:
 
     @property
     def parameter(self) -> Parameter:
-        """The argument in a signature: all but the name are given by keyword."""
+        """The argument in a signature; all except the name are keyword-only."""
         return Parameter(
             self.name,
             Parameter.POSITIONAL_OR_KEYWORD if self.kind == "name" else Parameter.KEYWORD_ONLY,
@@ -60,15 +60,14 @@ def write_arguments(step: Step) -> dict[str, Any]:
 
 
 def own_arguments(names: Iterable[str]) -> tuple[StepArgument, ...]:
-    """The arguments for the members of one step type."""
+    """The arguments for the keys of one step type."""
     return tuple(StepArgument(name, "value", "Value") for name in names)
 
 
 def show_arguments(*arguments: StepArgument) -> Callable[[_Function], _Function]:
-    """Show ``arguments`` in the signature of a function that takes them as ``**kwargs``.
-
-    Airflow reads the signature of ``__init__`` for ``default_args`` and ``partial``.
-    """
+    """Add ``arguments`` to the signature of a function that accepts them as ``**kwargs``."""
+    # Airflow applies default_args to the parameters that it finds in the signature of __init__
+    # (BaseOperatorMeta._apply_defaults in airflow/sdk/bases/operator.py); partial() checks it too.
 
     def decorate(function: _Function) -> _Function:
         shown = signature(function)
@@ -82,7 +81,7 @@ def show_arguments(*arguments: StepArgument) -> Callable[[_Function], _Function]
 
 
 def make_step(type_: str, name: str, **given: Any) -> Step:
-    """A step of the model from the arguments of its function. Raises TypeError for others."""
+    """A step from the arguments of its function. Raises TypeError for unknown arguments."""
     members = OPERATOR_TYPES[type_].members if type_ in OPERATOR_TYPES else {}
     if type_ == "Condition":
         given.setdefault("arguments", EMPTY)

@@ -19,7 +19,7 @@ from sagebridge.model.expressions import (
     Get,
     HasProperties,
     Properties,
-    RunTime,
+    RunTimeExpression,
     json_value,
     properties_of,
     references,
@@ -331,7 +331,9 @@ def _dependency(given: Any) -> str | Object:
     if isinstance(given, Mapping) and isinstance(given.get("Step"), str):
         dependency: Object = freeze(given)
         return dependency
-    properties = None if isinstance(given, RunTime) else getattr(given, "properties", None)
+    properties = (
+        None if isinstance(given, RunTimeExpression) else getattr(given, "properties", None)
+    )
     if isinstance(properties, Properties):
         return properties._get.name
     raise TypeError(f"expected a step or a step name, got {shown(given)}")

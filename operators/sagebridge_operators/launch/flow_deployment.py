@@ -70,7 +70,7 @@ def flow_files(
 ) -> Iterator[FlowFile]:
     """The flow file that a source is, or those that ``folder`` gets for its pipelines.
 
-    Raises SourceError and Untranslatable.
+    Raises SourceError and TranslationError.
     """
     if (format or sagebridge.detect(source).name) == "prefect":
         file, wanted = split_source(source)

@@ -11,7 +11,7 @@ import pytest
 
 import sagebridge
 from sagebridge.checked_reading import read_checked
-from sagebridge.errors import OnlyCode
+from sagebridge.errors import CodeOnlyError
 from sagebridge.formats.prefect import reader
 from sagebridge.model.code_steps import (
     PYTHON,
@@ -319,7 +319,7 @@ def test_a_dag_of_code_alone_is_nothing_for_sagemaker(tmp_path: Path) -> None:
     file.write_text(DAG_FILE)
     assert not [one for one in sagebridge.validate(file) if one.severity == "error"]
     assert sagebridge.translate(file, "prefect").losses == ()
-    with pytest.raises(OnlyCode, match="mixed"):
+    with pytest.raises(CodeOnlyError, match="mixed"):
         sagebridge.translate(file, "sagemaker")
 
 

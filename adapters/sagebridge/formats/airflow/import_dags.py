@@ -24,7 +24,7 @@ from sagebridge.formats.python.import_process import (
     serve,
     set_environment,
 )
-from sagebridge.model.expressions import no_texts
+from sagebridge.model.expressions import strings_forbidden
 
 _PRELOAD = "sagebridge.preload"
 """Entry points of packages that most DAG files import, so that all forks share them."""
@@ -115,7 +115,7 @@ def _read(file: Path) -> list[Answer]:
     from sagebridge.formats.airflow.dag_reader import read_dag
 
     lines = SourceLines(file)
-    with lines.recorded(), no_texts():
+    with lines.recorded(), strings_forbidden():
         bound = {id(item) for item in _import(file)}
     dags = [dag for dag in lines.made if id(dag) in bound]
     if not dags:
