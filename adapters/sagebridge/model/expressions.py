@@ -330,8 +330,8 @@ def _not_json(found: object) -> str:
     kind = type(found).__name__
     if kind.endswith("XComArg"):
         return (
-            f"a {kind} is not a pipeline value; use op.properties.… of a sagebridge operator. For the "
-            "result of a @task, run its function in a PythonStepOperator and use "
+            f"a {kind} is not a pipeline value; use op.properties.… of a sagebridge operator. "
+            "For the result of a @task, run its function in a PythonStepOperator and use "
             "op.properties.return_value"
         )
     return (
