@@ -1,4 +1,4 @@
-"""Short words for definitions with just the faults that a test is about."""
+"""Helpers for definitions with exactly the problems that a test needs."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from sagebridge import registry
 from sagebridge.checked_reading import CheckedPipeline, read_each_checked
-from sagebridge.errors import MissingExtra, SagebridgeError, SourceError, Untranslatable
+from sagebridge.errors import MissingExtra, SagebridgeError, SourceError, TranslationError
 from sagebridge.model.losses import Loss, counted
 from sagebridge.model.pipeline import walk
 
@@ -43,7 +43,7 @@ class Outcome:
     @classmethod
     def failed(cls, error: SagebridgeError) -> Outcome:
         match error:
-            case Untranslatable(findings=findings):
+            case TranslationError(findings=findings):
                 faults = tuple(one.code for one in findings)
             case SourceError():
                 faults = ("unreadable-source",)

@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import Any
 
 from sagebridge import registry
-from sagebridge.errors import MissingExtra, SagebridgeError, SourceError, Untranslatable
+from sagebridge.errors import MissingExtra, SagebridgeError, SourceError, TranslationError
 from sagebridge.findings import Finding
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
@@ -41,8 +41,10 @@ def read_checked(
     """The one pipeline of a source, or ``every`` one.
 
     Raises :class:`~sagebridge.errors.SourceError` where it cannot be read, and
-    :class:`~sagebridge.errors.Untranslatable` where it has errors that no target could carry.
+    :class:`~sagebridge.errors.TranslationError` where it has errors that no target could carry.
     """
+    if isinstance(source, Pipeline):
+        return [_built(source)]
     form = registry.find(format) if format else registry.detect(source)
     if form.name == "sagemaker":
         return [_definition(source)]
@@ -88,7 +90,7 @@ def _examine_files(form: Format, files: list[str]) -> Iterator[tuple[str, Outcom
         else:
             try:
                 yield file, _checked(form, file, found)
-            except Untranslatable as error:
+            except TranslationError as error:
                 yield file, error
 
 
@@ -108,8 +110,18 @@ def _definition(source: Any) -> CheckedPipeline:
     document = open_source(source)
     findings = validate_document(document)
     if faults := _faults(findings):
-        raise Untranslatable((document.outer or document).source, faults)
+        raise TranslationError((document.outer or document).source, faults)
     return CheckedPipeline(*pipeline_of(document), findings)
+
+
+def _built(pipeline: Pipeline) -> CheckedPipeline:
+    """A pipeline built in Python."""
+    from sagebridge.python_findings import pipeline_findings
+
+    findings = pipeline_findings(pipeline)
+    if faults := _faults(findings):
+        raise TranslationError(pipeline.name or "pipeline", faults)
+    return CheckedPipeline(pipeline, (), findings)
 
 
 def _checked(
@@ -123,7 +135,7 @@ def _checked(
         if faults := _faults(findings):
             one = source if len(readings) == 1 else f"{source}#{pipeline.name}"
             at_lines = _faults(form.validator()(one))
-            raise Untranslatable(str(source), at_lines or faults, losses)
+            raise TranslationError(str(source), at_lines or faults, losses)
         examined.append(CheckedPipeline(pipeline, losses, findings))
     return examined
 

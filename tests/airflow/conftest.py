@@ -49,7 +49,7 @@ def run(backend: FakeBackend) -> Run:
         if isinstance(steps[0], Pipeline):
             (pipeline,) = steps
         else:
-            pipeline = Pipeline(tuple(steps), name="shape", **more)  # type: ignore[arg-type]
+            pipeline = Pipeline(steps=tuple(steps), name="shape", **more)  # type: ignore[arg-type]
         assert isinstance(pipeline, Pipeline)
         return play(build(pipeline, dag_id=new_id(), retry_delay=timedelta()), conf)
 

@@ -16,7 +16,7 @@ from sagebridge.model.expressions import plain
 from sagebridge.model.graph import hidden_failures
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Parallelism, Pipeline, Step, walk
-from sagebridge.model.values import EMPTY, thaw
+from sagebridge.model.values import ABSENT, thaw
 from sagebridge_operators.airflow import ConditionOperator, StepOperator, build, load_folder
 from sagebridge_operators.airflow.step_operators import OPERATORS
 from sagebridge_operators.steps import RUNNABLE
@@ -48,7 +48,7 @@ def test_none_branch_is_absent() -> None:
         gate = ConditionOperator(task_id="Gate", conditions=[], if_steps=None, else_steps=None)
 
     assert not gate.downstream_task_ids
-    assert gate.step == ConditionStep("Gate", "Condition", arguments=EMPTY, conditions=())
+    assert gate.step == ConditionStep("Gate", conditions=(), if_steps=ABSENT, else_steps=ABSENT)
 
 
 def test_definitions_become_dags_with_same_steps_and_edges(definition: Path, edges: Path) -> None:
@@ -68,7 +68,7 @@ def test_condition_labels_branch_edges() -> None:
     check = ConditionStep(
         "Check", "Condition", conditions=(), if_steps=(model("Yes"),), else_steps=(model("No"),)
     )
-    dag = build(Pipeline((check,)), dag_id="d")
+    dag = build(Pipeline(steps=(check,)), dag_id="d")
     labels = {name: dag.get_edge_info("Check", name)["label"] for name in ("Yes", "No")}
     assert labels == {"Yes": "If", "No": "Else"}
 
@@ -85,7 +85,7 @@ PARAMETERS = (
 
 
 def test_parameters_become_params_with_type_and_default() -> None:
-    params = build(Pipeline((), PARAMETERS), dag_id="d").params
+    params = build(Pipeline(steps=(), PARAMETERS), dag_id="d").params
     schemas = {name: params.get_param(name).schema for name in params}
     assert params.get_param("Text").description == "Any text"
     assert schemas == {
@@ -105,7 +105,7 @@ def test_parameters_become_params_with_type_and_default() -> None:
 
 
 def test_form_shows_description_choices_and_required() -> None:
-    params = served(build(Pipeline((), PARAMETERS), dag_id="d")).params
+    params = served(build(Pipeline(steps=(), PARAMETERS), dag_id="d")).params
     assert params.get_param("Text").description == "Any text"
     assert params.get_param("Choice").schema["enum"] == ["a", "b"]
     assert params.get_param("Required").schema == {"type": "integer"}
@@ -115,17 +115,17 @@ def test_form_shows_description_choices_and_required() -> None:
 def test_parallelism_limit_becomes_max_active_tasks(limit: int | None, active: int) -> None:
     steps = (model("A"), model("B"), model("C"))
     more: dict[str, Any] = {"parallelism": Parallelism(limit)} if limit else {}
-    assert build(Pipeline(steps, **more), dag_id="d").max_active_tasks == active
+    assert build(Pipeline(steps=steps, **more), dag_id="d").max_active_tasks == active
 
 
 def test_display_name_and_description_reach_the_task() -> None:
     step = Step("A", "Fail", arguments=plain({}), display_name="The A", description="**Why**")
-    (task,) = build(Pipeline((step,)), dag_id="d").tasks
+    (task,) = build(Pipeline(steps=(step,)), dag_id="d").tasks
     assert (task.task_display_name, task.doc_md) == ("The A", "**Why**")
 
 
 def test_default_retries() -> None:
-    dag = build(Pipeline((model("A"), fail("B"))), dag_id="d")
+    dag = build(Pipeline(steps=(model("A"), fail("B"))), dag_id="d")
     assert {task.task_id: task.retries for task in dag.tasks} == {"A": 2, "B": 0}
 
 

@@ -95,7 +95,7 @@ def work(dag: DAG, task_id: str, run: FakeRun, **instance: Any) -> str:
 
 
 def dag_of(*names: str) -> DAG:
-    return build(Pipeline(tuple(model(name) for name in names)), dag_id="same")
+    return build(Pipeline(steps=tuple(model(name) for name in names)), dag_id="same")
 
 
 def models(aws: FakeSageMaker) -> list[str]:
@@ -115,7 +115,7 @@ def test_same_dag_and_run_id_give_two_executions(
             return create(**{**run, "start_date": start})
 
         monkeypatch.setattr(dagrun, "get_or_create_dagrun", starts)
-        played.append(play(build(Pipeline((model("A"),)), dag_id=dag_id), at=AT))
+        played.append(play(build(Pipeline(steps=(model("A"),)), dag_id=dag_id), at=AT))
 
     first, second = played
     assert first.run_id == second.run_id
@@ -135,7 +135,7 @@ def test_repeated_dag_test_with_same_date_runs_again(backend: FakeBackend) -> No
     """``dag.test`` replaces the run; its start is the logical date both times."""
     dag_id = new_id("again")
     for _ in range(2):
-        played = play(build(Pipeline((model("A"),)), dag_id=dag_id), at=AT)
+        played = play(build(Pipeline(steps=(model("A"),)), dag_id=dag_id), at=AT)
         assert played.state == "success"
     assert len(set(models(backend.sagemaker))) == 2
 
@@ -255,7 +255,7 @@ def test_task_without_run_start_is_retried(
         return known(dag_run, ti, others)
 
     monkeypatch.setattr(task_runtime, "first_start", starts)
-    dag = build(Pipeline((model("A"),)), dag_id=new_id(), retry_delay=timedelta())
+    dag = build(Pipeline(steps=(model("A"),)), dag_id=new_id(), retry_delay=timedelta())
     played = play(dag)
     assert (played.state, played.tries) == ("success", {"A": 2})
     assert len(models(backend.sagemaker)) == 1
@@ -267,8 +267,8 @@ def test_editing_retries_between_tries_starts_no_second_job(
     aws, run = backend.sagemaker, FakeRun()
     aws.plans["Train"] = Plan(("InProgress", "InProgress", "Completed"))
     aws.before["describe_training_job"] = [lambda: None, lambda: None, raises(WorkerLost())]
-    before = build(Pipeline((training("Train"),)), dag_id="same")
-    edited = build(Pipeline((training("Train"),)), dag_id="same", retries=9)
+    before = build(Pipeline(steps=(training("Train"),)), dag_id="same")
+    edited = build(Pipeline(steps=(training("Train"),)), dag_id="same", retries=9)
     assert work(before, "Train", run) == work(edited, "Train", run)
     assert len(aws.called("create_training_job")) == 1
 
@@ -279,7 +279,7 @@ def test_editing_retries_of_running_task_starts_no_second_job(
 ) -> None:
     aws = backend.sagemaker
     aws.plans["Train"] = Plan(("InProgress", "InProgress", "Completed"))
-    dag = build(Pipeline((training("Train"),)), dag_id=new_id(), retry_delay=timedelta())
+    dag = build(Pipeline(steps=(training("Train"),)), dag_id=new_id(), retry_delay=timedelta())
 
     def edit() -> None:
         dag.get_task("Train").retries = retries
@@ -299,7 +299,7 @@ def test_cleared_running_task_gets_new_job(
     """Airflow ends its worker and counts another try, but no clear of the task."""
     aws, run = backend.sagemaker, FakeRun()
     aws.plans["Train"] = Plan(("InProgress",), ("Stopped",))
-    dag = build(Pipeline((model("A"), training("Train"))), dag_id="same")
+    dag = build(Pipeline(steps=(model("A"), training("Train"))), dag_id="same")
     before = work(dag, "A", run)
     context: Any = {"dag_run": run, "ti": FakeTaskInstance(run, "Train"), "params": {}}
     task = dag.get_task("Train")
@@ -379,7 +379,7 @@ from tests.shapes import model, training
 
 steps = (training("Train"), model("Make", after=("Train",)))
 options = {"backend": "aws", "aws_conn_id": None, "region_name": "eu-west-1"}
-dag = build(Pipeline(steps), dag_id="same", **options)
+dag = build(Pipeline(steps=steps), dag_id="same", **options)
 played = play(dag, at=datetime.fromisoformat(sys.argv[1]))
 jobs = {name: step.job.name for name, step in played.steps.items()}
 print(json.dumps({"run": played.run_id, "state": played.state, "jobs": jobs}), file=sys.stderr)
@@ -426,7 +426,7 @@ def test_two_airflows_with_same_run_create_separate_jobs(tmp_path: Path) -> None
 
 def test_jobs_of_other_executions_are_untouched(backend: FakeBackend) -> None:
     """Even if the job's name contains the same step."""
-    aws, dag = backend.sagemaker, build(Pipeline((training("Train"),)), dag_id="same")
+    aws, dag = backend.sagemaker, build(Pipeline(steps=(training("Train"),)), dag_id="same")
     aws.plans["Train"] = Plan(("InProgress", "Completed"))
     work(dag, "Train", FakeRun())
     (ours,) = aws.jobs

@@ -53,7 +53,7 @@ def test_default_args_reach_the_step() -> None:
     with DAG("d", schedule=None, default_args=arguments):
         task = LambdaOperator(task_id="A", arguments={})
         other = LambdaOperator(task_id="B", arguments={}, function_arn="own", description="own")
-    assert task.step.cache == CACHE
+    assert task.step.cache_config == CACHE
     assert task.step.extra == Object({"FunctionArn": ARN})
     assert (task.step.description, task.doc_md) == ("d", "d")
     assert other.step.extra == Object({"FunctionArn": "own"})

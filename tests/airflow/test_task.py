@@ -218,7 +218,10 @@ def test_experiment_variables(run: Run) -> None:
     names = [Get.parse(f"PipelineExperimentConfig.{one}Name") for one in ("Experiment", "Trial")]
     message = join(" ", *names, execution.pipeline_name)
     pipeline = Pipeline(
-        (fail("A", message),), PARAMETERS, experiment_config=plain(config), name="abalone"
+        steps=(fail("A", message),),
+        parameters=PARAMETERS,
+        experiment_config=plain(config),
+        name="abalone",
     )
     played = run(pipeline)
     assert failure_reason(played, "A") == f"exp-0123 {played.execution} abalone"
@@ -291,7 +294,7 @@ def test_last_try_records_the_error(run: Run, aws: FakeSageMaker) -> None:
 
 
 def test_kill_before_start_creates_nothing(backend: FakeBackend) -> None:
-    dag = build(Pipeline((processing("A"), model("B", after=("A",)))), dag_id=new_id())
+    dag = build(Pipeline(steps=(processing("A"), model("B", after=("A",)))), dag_id=new_id())
     task = dag.get_task("A")
     assert isinstance(task, StepOperator)
     task.on_kill()
@@ -309,7 +312,7 @@ def test_kill_while_waiting_stops_the_job(backend: FakeBackend) -> None:
         lambda: None,
         lambda: os.kill(os.getpid(), signal.SIGTERM),
     ]
-    played = play(build(Pipeline((processing("A"),)), dag_id=new_id()))
+    played = play(build(Pipeline(steps=(processing("A"),)), dag_id=new_id()))
     assert played.states == {"A": "failed"}
     assert len(aws.called("stop_processing_job")) == 1
     assert played.steps["A"].state == "Stopped"

@@ -164,7 +164,7 @@ def test_region_of_the_task_overrides_the_connection(
     argument: str | None, region: str, moto: Moto, connection: str
 ) -> None:
     dag = build(
-        Pipeline((MODEL,), name="p"),
+        Pipeline(steps=(MODEL,), name="p"),
         dag_id=new_id("region"),
         backend="aws",
         aws_conn_id=connection,
@@ -180,7 +180,7 @@ def test_region_of_the_task_overrides_the_connection(
 def test_botocore_config_is_used(moto: Moto, connection: str) -> None:
     options = {"user_agent_extra": "the-test"}
     dag = build(
-        Pipeline((MODEL,)),
+        Pipeline(steps=(MODEL,)),
         dag_id=new_id("options"),
         backend="aws",
         aws_conn_id=connection,
@@ -197,7 +197,9 @@ def test_records_can_be_stored_in_s3(
 ) -> None:
     moto.put("s3://records/x", b"")
     monkeypatch.setenv("SAGEBRIDGE_RECORDS", "s3://records/of/executions")
-    dag = build(Pipeline((MODEL,)), dag_id=new_id("records"), backend="aws", aws_conn_id=connection)
+    dag = build(
+        Pipeline(steps=(MODEL,)), dag_id=new_id("records"), backend="aws", aws_conn_id=connection
+    )
     played = play(dag)
     assert played.state == "success"
     s3 = moto.client("s3", "us-east-1")
@@ -209,7 +211,7 @@ def test_records_can_be_stored_in_s3(
 def test_missing_credentials_are_reported(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", moto.url)
     dag = build(
-        Pipeline((MODEL,)),
+        Pipeline(steps=(MODEL,)),
         dag_id=new_id("missing"),
         backend="aws",
         aws_conn_id=None,

@@ -43,7 +43,9 @@ def napper(
     )
     seconds = Parameter("Seconds", "String", "8")
     project = Project(tmp_path_factory.mktemp("napper"), server, api)
-    (project.folder / "napper.py").write_text(write(Pipeline(steps, (seconds,), name="napper"))[0])
+    (project.folder / "napper.py").write_text(
+        write(Pipeline(steps=steps, parameters=(seconds,), name="napper"))[0]
+    )
     project.deploy("napper.py", "--backend", "local", "--workdir", "work")
     return Deployed(project, "napper")
 

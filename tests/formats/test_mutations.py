@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import sagebridge
-from sagebridge.errors import SourceError, Untranslatable
+from sagebridge.errors import SourceError, TranslationError
 from sagebridge.registry import FORMATS
 from tests.conftest import find_corpus
 from tests.strategies import canonical, mutated
@@ -30,7 +30,7 @@ def test_findings_or_a_translation(definition: Any) -> None:
     errors = [one for one in sagebridge.validate(text) if one.severity == "error"]
     try:
         written = {to: sagebridge.translate(text, to).text for to in FORMATS}
-    except (SourceError, Untranslatable):
+    except (SourceError, TranslationError):
         assert errors
         return
     assert canonical(json.loads(written["sagemaker"])) == canonical(json.loads(text))

@@ -23,7 +23,7 @@ _DAG, _RUN = "nightly", "nightly-2026-11-21"
 def state(folder: Path, aws: FaultyAws) -> str:
     """Runs the DAG in a new Airflow; returns the state of the run."""
     pipeline = Pipeline(
-        (Step("Train", "Training", arguments=plain(ARGUMENTS["Training"])),), name=_DAG
+        steps=(Step("Train", "Training", arguments=plain(ARGUMENTS["Training"])),), name=_DAG
     )
     variables = {
         **aws.environment(),

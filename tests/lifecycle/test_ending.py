@@ -282,7 +282,7 @@ def test_abort_writes_the_end_despite_service_errors(
 
 def test_recorded_end_is_kept(records: ExecutionRecords, ending: Ending) -> None:
     records.save(new_attempt("No", "Fail", state="Failed", reason="MSE > 1.0"))
-    pipeline = Pipeline((fail("No"),))
+    pipeline = Pipeline(steps=(fail("No"),))
 
     assert ending.conclude(pipeline) == Status("Failed", "MSE > 1.0")
     ending.abort("Stopped", "stopped by SIGINT", workers=False)
@@ -290,7 +290,7 @@ def test_recorded_end_is_kept(records: ExecutionRecords, ending: Ending) -> None
 
 
 def test_early_end_of_engine_fails_the_execution(records: ExecutionRecords, ending: Ending) -> None:
-    pipeline = Pipeline((fail("No"), fail("Other")))
+    pipeline = Pipeline(steps=(fail("No"), fail("Other")))
     records.save(new_attempt("No", "Fail"))
 
     found = ending.conclude(pipeline, title="Airflow")
@@ -348,7 +348,7 @@ def test_sweep_stops_jobs_of_ended_executions(
     ending: Ending, backend: FakeBackend, records: ExecutionRecords
 ) -> None:
     begin(backend, records, "Left", "InProgress")
-    ending.conclude(Pipeline(()), "the engine died")
+    ending.conclude(Pipeline(steps=()), "the engine died")
 
     lost = ending.lost(timedelta(days=1))
     assert ending.stop_attempts(lost) == []

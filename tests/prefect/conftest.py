@@ -167,7 +167,7 @@ def run(play: Run, backend: FakeBackend) -> Run:
     ) -> FinishedRun:
         if limit:
             more["parallelism"] = Parallelism(limit)
-        pipeline = Pipeline(steps, name=f"shape {next(_NUMBERS)}", **more)
+        pipeline = Pipeline(steps=steps, name=f"shape {next(_NUMBERS)}", **more)
         return play(flow_of(write(pipeline)[0]), given)
 
     return runs

@@ -93,7 +93,9 @@ def sleeping() -> Pipeline:
         "AppSpecification": {"ImageUri": "image", "ContainerEntrypoint": ["sleep", "600"]},
         "ProcessingResources": {"ClusterConfig": resources},
     }
-    return Pipeline((Step("Sleep", "Processing", arguments=plain(arguments)),), name="sleeper")
+    return Pipeline(
+        steps=(Step("Sleep", "Processing", arguments=plain(arguments)),), name="sleeper"
+    )
 
 
 def test_cancelled_flow_run_leaves_no_job_running(

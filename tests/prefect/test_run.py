@@ -189,7 +189,7 @@ def test_retried_flow_run_repeats_only_failed_steps(
     del server
     aws = backend.sagemaker
     aws.plans["Bad"] = Plan(("InProgress", "Failed"))
-    pipeline = Pipeline((training("Good"), training("Bad")), name="again")
+    pipeline = Pipeline(steps=(training("Good"), training("Bad")), name="again")
     flow = flow_of(write(pipeline)[0])
     state = flow(return_state=True)
     assert state.is_failed()
@@ -353,7 +353,7 @@ def test_interrupted_flow_stops_its_jobs(
     aws.after["create_training_job"].append(
         lambda: threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
     )
-    flow = flow_of(write(Pipeline((training("Train"),), name="interrupted"))[0])
+    flow = flow_of(write(Pipeline(steps=(training("Train"),), name="interrupted"))[0])
     with pytest.raises(KeyboardInterrupt):
         flow()
     assert len(aws.called("stop_training_job")) == 1
@@ -410,7 +410,7 @@ def test_artifacts_show_steps_and_metrics(run: Run, backend: FakeBackend) -> Non
 
 
 def test_flow_without_return_finish_fails(play: Run, backend: FakeBackend) -> None:
-    text = write(Pipeline((fail("Stop", "no"),), name="lost return"))[0]
+    text = write(Pipeline(steps=(fail("Stop", "no"),), name="lost return"))[0]
     for lost in (text.replace("return finish()", "finish()"), text.replace("return finish()", "")):
         played = play(flow_of(lost))
         assert played.run.state.name == "Failed"

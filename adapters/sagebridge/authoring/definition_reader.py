@@ -212,7 +212,7 @@ def read_step(raw: Mapping[str, Any]) -> Step:
         "type": members.left.pop("Type"),
         "depends_on": members.take("DependsOn", each(dependency)),
         "retry_policies": members.take("RetryPolicies", each(read_retry_policy)),
-        "cache": members.take("CacheConfig", read_cache),
+        "cache_config": members.take("CacheConfig", read_cache),
         "property_files": members.take("PropertyFiles", each(read_property_file)),
         "output_parameters": members.take("OutputParameters", each(read_output_parameter)),
         "display_name": members.take("DisplayName", text),
@@ -241,7 +241,9 @@ def _read_arguments(raw: Any) -> Value:
 
 def _read_condition_step(common: dict[str, Any], raw: Any) -> ConditionStep:
     if not isinstance(raw, dict):
-        return ConditionStep(arguments=_read_arguments(raw), **common)
+        return ConditionStep(
+            arguments=_read_arguments(raw), if_steps=ABSENT, else_steps=ABSENT, **common
+        )
     members = Members(raw)
     return ConditionStep(
         conditions=members.take("Conditions", each(read_condition)),

@@ -82,7 +82,7 @@ def write_step(step: Step) -> dict[str, Any]:
         ("Description", step.description),
         ("DependsOn", step.depends_on),
         ("RetryPolicies", _all(step.retry_policies, write_retry_policy)),
-        ("CacheConfig", ABSENT if step.cache is ABSENT else write_cache(step.cache)),
+        ("CacheConfig", ABSENT if step.cache_config is ABSENT else write_cache(step.cache_config)),
         ("PropertyFiles", _all(step.property_files, write_property_file)),
         ("OutputParameters", _all(step.output_parameters, write_output_parameter)),
         extra=step.extra,

@@ -19,11 +19,11 @@ from sagebridge.checked_reading import CheckedPipeline, read_each_checked
 from sagebridge.environment_mapping import rewrite
 from sagebridge.errors import (
     FormatError,
-    LossesForbidden,
+    LossError,
     SagebridgeError,
     SourceError,
-    Stale,
-    Untranslatable,
+    StaleFileError,
+    TranslationError,
     UsageError,
 )
 from sagebridge.model.display import free_name
@@ -232,7 +232,7 @@ class _Run:
         losses = (*one.losses, *lost)
         self._tell(source, pipeline.name, losses)
         if self.fail_on_loss and (serious := counted(losses)):
-            raise LossesForbidden(source, len(serious))
+            raise LossError(source, len(serious))
         if self.output is None:
             click.echo(text, nl=False)
             return
@@ -257,7 +257,7 @@ class _Run:
         else:
             self.done["stale"] += 1
         if self.check:
-            raise Stale(str(path), missing=old is None)
+            raise StaleFileError(str(path), missing=old is None)
 
     def _record(self, outcome: str, path: Path) -> None:
         """Count a file; print it too if there is no summary."""
@@ -278,10 +278,10 @@ class _Run:
         for line in f"{place}{error}".splitlines():
             click.echo(printable(line), err=True)
         self.codes.add(error.exit_code)
-        if not isinstance(error, Stale | LossesForbidden):
+        if not isinstance(error, StaleFileError | LossError):
             self.done["failed"] += 1
             told: dict[str, Any] = {"source": source, "target": self.to, "error": str(error)}
-            if isinstance(error, Untranslatable) and error.losses:
+            if isinstance(error, TranslationError) and error.losses:
                 told["losses"] = [loss.as_json() for loss in error.losses]
             self.report.append(told)
 

@@ -1,4 +1,4 @@
-"""Mermaid flowcharts, which GitHub and GitLab draw in Markdown."""
+"""Mermaid flowcharts, which GitHub and GitLab render in Markdown."""
 
 from __future__ import annotations
 

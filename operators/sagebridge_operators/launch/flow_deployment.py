@@ -70,7 +70,7 @@ def flow_files(
 ) -> Iterator[FlowFile]:
     """The source itself if it is a flow file; otherwise one file in ``folder`` per pipeline.
 
-    Raises SourceError and Untranslatable.
+    Raises SourceError and TranslationError.
     """
     if (format or sagebridge.detect(source).name) == "prefect":
         file, wanted = split_source(source)

@@ -134,7 +134,7 @@ class StepDriver:
         step = self.task.step
         if step.retry_policies:
             self.log.warning("the retry policies of step %s are not applied yet", step.name)
-        if step.cache:
+        if step.cache_config:
             self.log.warning("the cache configuration of step %s is not applied yet", step.name)
         if (what := why_not_runnable(step)) is not None:
             raise NotRunnable(what)

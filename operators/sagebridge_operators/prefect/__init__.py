@@ -7,29 +7,9 @@ returns immediately; :func:`finish` runs each step once its dependencies have en
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from sagebridge.authoring import public_names
 from sagebridge.authoring.pipeline_builder import StepHandle
-from sagebridge.model.conditions import (
-    equals,
-    greater_than,
-    greater_than_or_equal_to,
-    is_in,
-    less_than,
-    less_than_or_equal_to,
-    not_,
-    or_,
-    other_condition,
-)
-from sagebridge.model.expressions import (
-    JsonGet,
-    execution,
-    get,
-    join,
-    json_get,
-    json_get_s3,
-    parameter,
-)
-from sagebridge.model.pipeline import CacheConfig, OutputParameter, PropertyFile, RetryPolicy
-from sagebridge.model.values import ABSENT
+from sagebridge.authoring.public_names import *  # noqa: F403 - its __all__ lists them
 from sagebridge_operators.prefect.cancellation_hooks import stop_jobs
 from sagebridge_operators.prefect.step_functions import (
     FUNCTIONS,
@@ -42,35 +22,15 @@ from sagebridge_operators.prefect.step_functions import (
 )
 
 __all__ = [
-    "ABSENT",
-    "CacheConfig",
-    "JsonGet",
-    "OutputParameter",
-    "PropertyFile",
-    "RetryPolicy",
     "begin",
     "condition",
-    "equals",
-    "execution",
     "finish",
-    "get",
-    "greater_than",
-    "greater_than_or_equal_to",
-    "is_in",
-    "join",
-    "json_get",
-    "json_get_s3",
-    "less_than",
-    "less_than_or_equal_to",
-    "not_",
-    "or_",
-    "other_condition",
-    "parameter",
     "python",
     "shell",
     "step",
     "stop_jobs",
 ]
+__all__ += public_names.__all__
 __all__ += [name for name in FUNCTIONS]  # noqa: C416 - ruff accepts only lists in __all__
 globals().update(FUNCTIONS)
 

@@ -80,7 +80,7 @@ class FlowRun(PipelineBuilder):
         self.log = get_run_logger(context)
         self._given: dict[str, Any] = dict(context.parameters or {})
         self._run_info = context.flow_run
-        self._pipeline = Pipeline(())
+        self._pipeline = Pipeline(steps=())
         self._attempts: dict[str, Attempt] = {}
         self._futures: dict[str, Any] = {}
         self._active: dict[str, StepDriver] = {}

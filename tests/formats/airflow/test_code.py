@@ -11,7 +11,7 @@ import pytest
 
 import sagebridge
 from sagebridge.checked_reading import read_checked
-from sagebridge.errors import OnlyCode
+from sagebridge.errors import CodeOnlyError
 from sagebridge.formats.prefect import reader
 from sagebridge.model.code_steps import (
     PYTHON,
@@ -277,7 +277,7 @@ def test_docstring_names_the_source_format(read: Read, tmp_path: Path) -> None:
     assert flow.startswith('"""d: a Prefect flow that sagebridge wrote from an Airflow DAG."""')
     dag = write_without_losses(read_back(flow, tmp_path), "airflow")
     assert dag.startswith('"""d: an Airflow DAG that sagebridge wrote from a Prefect flow."""')
-    made = write_without_losses(Pipeline(pipeline.steps, name="d"), "airflow")
+    made = write_without_losses(Pipeline(steps=pipeline.steps, name="d"), "airflow")
     assert made.startswith('"""d: an Airflow DAG that sagebridge wrote."""')
 
 
@@ -313,7 +313,7 @@ def test_odd_strings_and_names_are_unchanged(tmp_path: Path) -> None:
     command = shell_arguments(join("", *ODD_TEXTS), env, True)
     steps = [PythonStep.of(Step(one, PYTHON, plain(given)), code) for one in names[::2]]
     more = [ShellStep.of(Step(one, SHELL, plain(command))) for one in names[1::2]]
-    pipeline = Pipeline((*steps, *more), name="odd")
+    pipeline = Pipeline(steps=(*steps, *more), name="odd")
     for to in ("airflow", "prefect"):
         assert read_back(write_without_losses(pipeline, to), tmp_path) == pipeline
 
@@ -323,7 +323,7 @@ def test_dag_of_carried_steps_is_rejected_for_sagemaker(tmp_path: Path) -> None:
     file.write_text(DAG_FILE)
     assert not [one for one in sagebridge.validate(file) if one.severity == "error"]
     assert sagebridge.translate(file, "prefect").losses == ()
-    with pytest.raises(OnlyCode, match="mixed"):
+    with pytest.raises(CodeOnlyError, match="mixed"):
         sagebridge.translate(file, "sagemaker")
 
 

@@ -13,8 +13,8 @@ from tests.formats.airflow.test_edits import TAIL, WRITTEN
 pytestmark = pytest.mark.airflow
 
 VALUE = '"num_round": "50"'
-RUN_TIME = "is known only at run time"
-NO_VALUE = "is no value of a pipeline"
+RUN_TIME = "are only known at run time"
+NO_VALUE = "is not a pipeline value"
 CONDITION = WRITTEN[
     WRITTEN.index("less_than_or_equal_to(\n") : WRITTEN.index("        ],\n        if")
 ]
@@ -36,28 +36,28 @@ MISTAKES = {
     "an XCom": (VALUE, '"num_round": abalone_process.output', f"PlainXComArg {NO_VALUE}"),
     "an operator": (VALUE, '"num_round": abalone_process', f"ProcessingOperator {NO_VALUE}"),
     "a set": (VALUE, '"num_round": {"50"}', f"set {NO_VALUE}"),
-    "a NaN": (VALUE, '"num_round": float("nan")', "nan is no number of JSON"),
-    "a key that is not a string": (VALUE, "1: 2", "a member is called by a text, not by 1"),
+    "a NaN": (VALUE, '"num_round": float("nan")', "nan is not a JSON number"),
+    "a key that is not a string": (VALUE, "1: 2", "the keys of a JSON object are strings, got 1"),
     "a negative index": (
         '.Outputs[\n                                "train"\n                            ]',
         ".Outputs[-1]",
-        "by its name or its position from 0, not by -1",
+        "expected a key or a position of at least 0, got -1",
     ),
-    "a condition evaluated by Python": (CONDITION, "1 == 1", "found True"),
+    "a condition evaluated by Python": (CONDITION, "1 == 1", "got True"),
     "a retry policy as a dict": (
         'task_id="AbaloneTrain",',
         'task_id="AbaloneTrain", retry_policies=[{"MaxAttempts": 2}],',
-        "a RetryPolicy is expected, found {'MaxAttempts': 2}",
+        "retry_policies: expected a RetryPolicy, got {'MaxAttempts': 2}",
     ),
     "a cache config as a dict": (
         'task_id="AbaloneTrain",',
         'task_id="AbaloneTrain", cache_config={"Enabled": True},',
-        "a CacheConfig is expected",
+        "cache_config: expected a CacheConfig",
     ),
     "a string instead of a list": (
         'task_id="AbaloneTrain",',
         'task_id="AbaloneTrain", depends_on="AbaloneProcess",',
-        "depends_on is a list of steps",
+        "depends_on: expected a list, got 'AbaloneProcess'",
     ),
 }
 ADDITIONS = {
@@ -67,7 +67,7 @@ ADDITIONS = {
             "from airflow.sdk import task\n    @task\n    def made(): return 5\n    "
             'ModelOperator(task_id="m", arguments={"x": made()})'
         ),
-        "what a @task returns is .properties.return_value of a PythonStepOperator",
+        "result of a @task, run its function in a PythonStepOperator",
     ),
     "a branch by name": (
         'ConditionOperator(task_id="c", conditions=[], if_steps=["AbaloneTrain"])',

@@ -244,7 +244,7 @@ def other():
         (
             ('"AbaloneTrain",', '"AbaloneProcess",'),
             "abalone_train = training(",
-            "two steps are called 'AbaloneProcess'",
+            "two steps have the name 'AbaloneProcess'",
         ),
         (
             ('"AbaloneEval", "EvaluationReport"', '"EvaluationReport"'),
@@ -344,12 +344,12 @@ FIRST = '        "AbaloneTrain",\n'
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        (VALUE, '"num_round": abalone_process', "StepHandle is no value of a pipeline"),
-        (VALUE, '"num_round": abalone_process.properties.A[-1]', "position from 0, not by -1"),
-        (VALUE, '"num_round": ...', "ellipsis is no value of a pipeline"),
-        (FIRST, FIRST + '        depends_on="AbaloneProcess",\n', "depends_on is a list"),
-        (FIRST, FIRST + "        retry_policies=[{}],\n", "a RetryPolicy is expected, found {}"),
-        (FIRST, FIRST + "        cache_config={},\n", "a CacheConfig is expected"),
+        (VALUE, '"num_round": abalone_process', "StepHandle is not a pipeline value"),
+        (VALUE, '"num_round": abalone_process.properties.A[-1]', "position of at least 0, got -1"),
+        (VALUE, '"num_round": ...', "ellipsis is not a pipeline value"),
+        (FIRST, FIRST + '        depends_on="AbaloneProcess",\n', "depends_on: expected a list"),
+        (FIRST, FIRST + "        retry_policies=[{}],\n", "expected a RetryPolicy, got {}"),
+        (FIRST, FIRST + "        cache_config={},\n", "expected a CacheConfig"),
     ],
 )
 def test_what_no_pipeline_can_say(old: str, new: str, words: str, tmp_path: Path) -> None:
@@ -365,7 +365,7 @@ def test_a_condition_that_python_decides(tmp_path: Path) -> None:
     start = TEXT.index("less_than_or_equal_to(\n")
     file = tmp_path / "wrong.py"
     file.write_text(f"{TEXT[:start]}True, {TEXT[start:]}")
-    with pytest.raises(SourceError, match=r"a condition is expected, .* found True"):
+    with pytest.raises(SourceError, match=r"expected a condition .*, got True"):
         sagebridge.read(file, "prefect")
 
 

@@ -163,7 +163,7 @@ def test_what_both_branches_use_is_not_mixed_up(traced: Traced) -> None:
         assert branch
         first, second = branch
         assert f"Steps.{first.name}.return_value" in json.dumps(
-            definition(Pipeline((second,)))["Steps"]
+            definition(Pipeline(steps=(second,)))["Steps"]
         )
 
 

@@ -24,7 +24,7 @@ from sagebridge.formats.python.import_process import (
     serve,
     set_environment,
 )
-from sagebridge.model.expressions import no_texts
+from sagebridge.model.expressions import strings_forbidden
 
 _PRELOAD = "sagebridge.preload"
 """Entry point group of packages to import before forking, as most DAG files import them."""
@@ -125,7 +125,7 @@ def _read(file: Path) -> list[Answer]:
     from sagebridge.formats.airflow.dag_reader import read_dag
 
     lines = SourceLines(file)
-    with lines.record_all(), no_texts():
+    with lines.record_all(), strings_forbidden():
         bound = {id(item) for item in _import(file)}
     dags = [dag for dag in lines.dags if id(dag) in bound]
     if not dags:

@@ -21,7 +21,7 @@ from sagebridge.authoring.dag_pipeline import (
 from sagebridge.formats.python.engine_losses import losses_by_step
 from sagebridge.formats.python.source_code import Names, array, call, layout, source
 from sagebridge.formats.python.step_calls import (
-    AIRFLOW_WORDS,
+    AIRFLOW_NAMES,
     Functions,
     StepSource,
     commented,
@@ -56,7 +56,7 @@ class DagFileWriter:
         self.task_ids = task_ids(pipeline)
         operators = (row.operator for row in OPERATOR_TYPES.values())
         self.functions = Functions(pipeline)
-        self.names = Names(reserved=self.functions.names.union(operators, AIRFLOW_WORDS))
+        self.names = Names(reserved=self.functions.names.union(operators, AIRFLOW_NAMES))
         self.steps = StepSource(self.names)
         self.expressions = self.steps.expressions
 

@@ -26,7 +26,7 @@ from sagebridge.formats.python.import_process import (
     serve,
     set_environment,
 )
-from sagebridge.model.expressions import no_texts
+from sagebridge.model.expressions import strings_forbidden
 
 _TRACED: list[FlowTrace] = []
 """The flows that are being traced, the innermost last."""
@@ -52,7 +52,7 @@ def _read(path: Path) -> list[Answer]:
     module = new_module(path, **{HELPERS: trace_helpers})
     try:
         execute(module, path, rewritten(tree))
-        with no_texts():
+        with strings_forbidden():
             return [
                 _described(flow, file) | {"entry": _entry(module, flow)}
                 for flow in _flows(module, path)

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sagebridge.authoring import public_names
 from sagebridge.authoring.pipeline_builder import PipelineBuilder, StepHandle
 from sagebridge.formats.python.function_source import of_definition
-from sagebridge.model import conditions, expressions, pipeline, values
 from sagebridge.model.step_types import OPERATOR_TYPES
 
 PACKAGE = "sagebridge_operators.prefect"
@@ -35,16 +35,9 @@ def words(builder: PipelineBuilder, source: str) -> dict[str, Any]:
     def python(name: str, function: Any, **arguments: Any) -> StepHandle:
         return builder.python(name, of_definition(function, source), **arguments)
 
-    plain = (
-        *(getattr(conditions, name) for name in _CONDITIONS),
-        *(getattr(expressions, name) for name in _EXPRESSIONS),
-        *(getattr(pipeline, name) for name in _RECORDS),
-    )
     return {
         **{row.function: function(row.name) for row in OPERATOR_TYPES.values()},
-        **{one.__name__: one for one in plain},
-        "ABSENT": values.ABSENT,
-        "execution": expressions.execution,
+        **{name: getattr(public_names, name) for name in public_names.__all__},
         "step": step,
         "python": python,
         "shell": builder.shell,
@@ -52,18 +45,3 @@ def words(builder: PipelineBuilder, source: str) -> dict[str, Any]:
         "finish": builder.finish,
         "stop_jobs": STOP_JOBS,
     }
-
-
-_CONDITIONS = (
-    "equals",
-    "greater_than",
-    "greater_than_or_equal_to",
-    "is_in",
-    "less_than",
-    "less_than_or_equal_to",
-    "not_",
-    "or_",
-    "other_condition",
-)
-_EXPRESSIONS = ("JsonGet", "get", "join", "json_get", "json_get_s3", "parameter")
-_RECORDS = ("CacheConfig", "OutputParameter", "PropertyFile", "RetryPolicy")

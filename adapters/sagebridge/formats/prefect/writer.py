@@ -19,7 +19,7 @@ from sagebridge.errors import NestedTooDeep
 from sagebridge.formats.python.engine_losses import losses_by_step
 from sagebridge.formats.python.source_code import Names, call, layout, source
 from sagebridge.formats.python.step_calls import (
-    PREFECT_WORDS,
+    PREFECT_NAMES,
     Functions,
     StepSource,
     commented,
@@ -89,7 +89,7 @@ class FlowFileWriter:
         self.name = pipeline.name or "pipeline"
         self.losses = losses_by_step(pipeline, "prefect")
         functions = (row.function for row in OPERATOR_TYPES.values())
-        reserved = frozenset((*functions, *PREFECT_WORDS))
+        reserved = frozenset((*functions, *PREFECT_NAMES))
         self.arguments, self.details = arguments_of(pipeline.declared, reserved)
         own = [argument.name for argument in self.arguments]
         self.functions = Functions(pipeline, own)

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any
 
+from sagebridge.authoring import public_names
 from sagebridge.authoring.step_arguments import STEP_ARGUMENTS
 from sagebridge.formats.python.function_source import renamed
 from sagebridge.formats.python.source_code import Expressions, Names, array, call, source
@@ -18,41 +19,16 @@ from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
 from sagebridge.model.step_types import OPERATOR_TYPES
 from sagebridge.model.values import ABSENT, EMPTY, Object, key_of
 
-WORDS = (
-    "ABSENT",
-    "CacheConfig",
-    "JsonGet",
-    "OutputParameter",
-    "PropertyFile",
-    "RetryPolicy",
-    "other_condition",
-    "equals",
-    "execution",
-    "get",
-    "greater_than",
-    "greater_than_or_equal_to",
-    "is_in",
-    "join",
-    "json_get",
-    "json_get_s3",
-    "less_than",
-    "less_than_or_equal_to",
-    "not_",
-    "or_",
-    "parameter",
-)
-"""What a file may import to say what a step has; no variable of it is called so."""
-
-AIRFLOW_WORDS = (
+AIRFLOW_NAMES = (
     "DAG",
     "Param",
     "PythonStepOperator",
     "ShellStepOperator",
     "StepOperator",
     "WatchOperator",
-    *WORDS,
+    *public_names.__all__,
 )
-PREFECT_WORDS = (
+PREFECT_NAMES = (
     "Literal",
     "ThreadPoolTaskRunner",
     "begin",
@@ -62,9 +38,10 @@ PREFECT_WORDS = (
     "shell",
     "step",
     "stop_jobs",
-    *WORDS,
+    *public_names.__all__,
 )
-_IMPORTED = frozenset((*AIRFLOW_WORDS, *PREFECT_WORDS))
+"""The names that a written file may import; no variable in it has one of them."""
+_IMPORTED = frozenset((*AIRFLOW_NAMES, *PREFECT_NAMES))
 
 
 class Functions:
@@ -144,7 +121,7 @@ class StepSource:
 
     def _common(self, step: Step) -> Iterator[tuple[str, ast.expr]]:
         for argument in STEP_ARGUMENTS:
-            if (found := getattr(step, argument.field)) is ABSENT:
+            if (found := getattr(step, argument.name)) is ABSENT:
                 continue
             match argument.kind:
                 case "steps":

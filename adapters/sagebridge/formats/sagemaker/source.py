@@ -21,10 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from sagebridge.authoring.definition_reader import read_definition
+from sagebridge.authoring.definition_writer import write_envelope
 from sagebridge.authoring.json_document import Document, MalformedJson, NotAPipeline, kind, parse
 from sagebridge.errors import SourceError
 from sagebridge.formats.sagemaker.cloudformation import NoPipeline, is_template, resource_of
 from sagebridge.formats.sagemaker.cloudformation_yaml import json_of
+from sagebridge.formats.sagemaker.writer import write
 from sagebridge.model.display import shown
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import VERSION, Pipeline
@@ -162,6 +164,8 @@ def _open_object(value: Any, source: str) -> Document:
         except (TypeError, ValueError, RecursionError) as error:
             raise SourceError(source, f"no JSON: {error}") from None
         return open_document(text, source)
+    if isinstance(value, Pipeline):
+        return replace(open_document(write(value)[0], source), envelope=write_envelope(value))
     if callable(getattr(value, "definition", None)):
         document = _open_definition(_called(value.definition, "definition()", source), source)
         name = getattr(value, "name", None)

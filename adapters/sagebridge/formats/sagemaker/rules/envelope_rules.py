@@ -22,7 +22,7 @@ from sagebridge.formats.sagemaker.rules.known_members import (
     unknown_members,
 )
 from sagebridge.model.display import did_you_mean, shown
-from sagebridge.model.parameters import PARAMETER_TYPES, Parameter, WrongValue, coerce_one
+from sagebridge.model.parameters import PARAMETER_TYPES, Parameter, ParameterValueError, coerce_one
 from sagebridge.model.pipeline import VERSION
 
 MAX_SIZE = 1_048_576
@@ -184,7 +184,7 @@ def _check_default(raw: dict[str, Any], declared: str, pointer: str) -> Iterator
     pointer = f"{pointer}/DefaultValue"
     try:
         value = coerce_one(Parameter("", declared), default)
-    except WrongValue:
+    except ParameterValueError:
         yield Problem("parameter-default", pointer, f"{what.rstrip()} is {kind(default)}")
         return
     if not _is_typed(declared, default):
@@ -204,7 +204,7 @@ def _is_typed(declared: str, value: Any) -> bool:
         return False
     try:
         coerce_one(Parameter("", declared), value)
-    except WrongValue:
+    except ParameterValueError:
         return False
     return True
 
