@@ -85,7 +85,7 @@ PARAMETERS = (
 
 
 def test_parameters_become_params_with_type_and_default() -> None:
-    params = build(Pipeline(steps=(), PARAMETERS), dag_id="d").params
+    params = build(Pipeline(steps=(), parameters=PARAMETERS), dag_id="d").params
     schemas = {name: params.get_param(name).schema for name in params}
     assert params.get_param("Text").description == "Any text"
     assert schemas == {
@@ -105,7 +105,7 @@ def test_parameters_become_params_with_type_and_default() -> None:
 
 
 def test_form_shows_description_choices_and_required() -> None:
-    params = served(build(Pipeline(steps=(), PARAMETERS), dag_id="d")).params
+    params = served(build(Pipeline(steps=(), parameters=PARAMETERS), dag_id="d")).params
     assert params.get_param("Text").description == "Any text"
     assert params.get_param("Choice").schema["enum"] == ["a", "b"]
     assert params.get_param("Required").schema == {"type": "integer"}
