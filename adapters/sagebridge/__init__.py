@@ -16,6 +16,7 @@ from sagebridge.checked_reading import CheckedPipeline, read_checked
 from sagebridge.errors import OnlyCode, SagebridgeError, SourceError
 from sagebridge.findings import Finding
 from sagebridge.model.code_steps import only_code
+from sagebridge.model.graph import is_structured
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
 from sagebridge.registry import detect
@@ -57,10 +58,17 @@ def read(source: Any, format: str | None = None, *, name: str | None = None) -> 
 
     ``source`` is a file name, JSON text, a definition or Create/DescribePipeline document as a
     dict, a SageMaker SDK Pipeline, or ``module:attribute`` that is one (its module is imported).
-    ``name`` overrides the pipeline's name. Raises :class:`~sagebridge.errors.SourceError`.
+    ``name`` overrides the pipeline's name.
+
+    Everything that has a list of steps can be read, errors included: :func:`validate` and
+    :func:`read_checked` report them. Raises :class:`~sagebridge.errors.SourceError` if the source
+    cannot be read, and :class:`~sagebridge.errors.Untranslatable` if two steps have one name or
+    steps depend on each other in a cycle.
     """
     form = registry.find(format) if format else registry.detect(source)
     pipeline, losses = form.reader()(source)
+    if not is_structured(pipeline):
+        read_checked(source, format)
     return Reading(pipeline if name is None else replace(pipeline, name=name), losses)
 
 
@@ -96,8 +104,9 @@ def translate(
 ) -> Writing:
     """``read``, ``validate`` and ``write`` in one; the losses of both ways.
 
-    Raises :class:`~sagebridge.errors.Untranslatable` where the pipeline has errors that no target
-    could carry, and :class:`~sagebridge.errors.SourceError` where the source cannot be read, or
+    Errors in a pipeline do not stop its translation: :func:`read_checked` returns them. Raises
+    :class:`~sagebridge.errors.Untranslatable` if the source holds no pipeline (two steps of one
+    name, a dependency cycle), and :class:`~sagebridge.errors.SourceError` if it cannot be read or
     holds several pipelines.
     """
     (examined,) = read_checked(source, format)

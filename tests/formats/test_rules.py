@@ -231,11 +231,17 @@ ERRORS: dict[str, tuple[Any, str, str, str]] = {
         "/Steps/0",
         "Lambda step A has no FunctionArn",
     ),
-    "a function to get": (
-        [step("A", FunctionArn=get("Parameters.F"))],
+    "function ARN of a wrong type": (
+        [step("A", FunctionArn=1)],
         "wrong-type",
         "/Steps/0/FunctionArn",
-        "FunctionArn of step A is an object (a plain string expected)",
+        "FunctionArn of step A is the number 1 (a string or expression expected)",
+    ),
+    "function ARN from an undefined parameter": (
+        [step("A", FunctionArn=get("Parameters.F"))],
+        "unknown-parameter",
+        "/Steps/0/FunctionArn/Get",
+        "step A uses undefined parameter 'F'",
     ),
     "unknown step type": (
         [step("A", "Trainning")],

@@ -7,10 +7,13 @@ Reading is lenient: a member of an unexpected shape is kept verbatim among the e
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
+from sagebridge.authoring.definition_writer import canonical_definition
 from sagebridge.authoring.expression_json import read_value
 from sagebridge.authoring.json_document import Document, kind
+from sagebridge.authoring.key_order import key_order
 from sagebridge.errors import SourceError
 from sagebridge.model.conditions import (
     COMPARISONS,
@@ -52,6 +55,11 @@ class InvalidDefinition(SourceError):
                 for pointer, text in problems
             ),
         )
+
+    def is_about(self, pointer: str) -> bool:
+        """Whether one of the problems is at this pointer, or at the object that holds it."""
+        places = {place for place, _ in self.problems}
+        return pointer in places or pointer.rpartition("/")[0] in places
 
 
 class Members:
@@ -132,6 +140,8 @@ def read_definition(document: Document) -> tuple[Pipeline, tuple[Loss, ...]]:
         extra=members.extra(),
         **read_envelope(document.envelope),
     )
+    order = key_order(raw, canonical_definition(pipeline))
+    pipeline = replace(pipeline, key_order=freeze(order))
     losses = tuple(
         Loss(
             "duplicate-member",
@@ -174,19 +184,24 @@ def _config(members: Members, name: str) -> Value:
 
 def read_envelope(raw: Mapping[str, Any]) -> dict[str, Any]:
     """What a Create/DescribePipeline document says beside the definition, as Pipeline fields."""
-    found = {
-        "name": text(raw.get("PipelineName")),
-        "display_name": text(raw.get("PipelineDisplayName")),
-        "description": text(raw.get("PipelineDescription")),
-        "role_arn": text(raw.get("RoleArn")),
+    members = Members(raw)
+    result = {
+        "name": members.take("PipelineName", text),
+        "display_name": members.take("PipelineDisplayName", text),
+        "description": members.take("PipelineDescription", text),
+        "role_arn": members.take("RoleArn", text),
+        "tags": members.any("Tags"),
+        "parallelism": members.take("ParallelismConfiguration", _parallelism),
     }
-    result: dict[str, Any] = {name: value for name, value in found.items() if value is not None}
-    match raw.get("ParallelismConfiguration"):
-        case {"MaxParallelExecutionSteps": int(limit)} if not isinstance(limit, bool):
-            result["parallelism"] = Parallelism(limit)
-    if "Tags" in raw:
-        result["tags"] = freeze(raw["Tags"])
-    return result
+    found = {name: value for name, value in result.items() if value is not ABSENT}
+    return {**found, "request": members.extra()}
+
+
+def _parallelism(raw: Any) -> Parallelism | None:
+    match raw:
+        case {"MaxParallelExecutionSteps": int(limit), **rest}:
+            return None if rest or isinstance(limit, bool) else Parallelism(limit)
+    return None
 
 
 def read_parameter(raw: Any) -> Parameter | None:
@@ -221,7 +236,7 @@ def read_step(raw: Mapping[str, Any]) -> Step:
     arguments = members.left.pop("Arguments", ABSENT)
     common["extra"] = Object(
         {
-            name: freeze(item) if name in _NO_EXPRESSIONS else read_value(item)
+            name: freeze(item) if name in NO_EXPRESSIONS else read_value(item)
             for name, item in members.left.items()
         }
     )
@@ -230,9 +245,18 @@ def read_step(raw: Mapping[str, Any]) -> Step:
     return Step(arguments=_read_arguments(arguments), **common)
 
 
-_NO_EXPRESSIONS = frozenset(
-    ("FunctionArn", "SqsQueueUrl", "CheckType", "DependsOn", "CacheConfig", "RetryPolicies")
+NO_EXPRESSIONS = frozenset(
+    (
+        "Name",
+        "Type",
+        "DependsOn",
+        "RetryPolicies",
+        "CacheConfig",
+        "PropertyFiles",
+        "OutputParameters",
+    )
 )
+"""The keys of a step whose values hold no expressions."""
 
 
 def _read_arguments(raw: Any) -> Value:

@@ -33,7 +33,12 @@ class Key(Strict):
     name: str
 
     def __str__(self) -> str:
-        return f"['{self.name}']" if "'" not in self.name else f'["{self.name}"]'
+        # A backslash escapes a quote or another backslash, as in JSONPath.
+        name = self.name.replace("\\", "\\\\")
+        if "'" not in name:
+            return f"['{name}']"
+        name = name.replace('"', '\\"')
+        return f'["{name}"]'
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,10 +88,12 @@ def no_texts() -> Iterator[None]:
 _KNOWN_LATE = "what a parameter, an execution or a step has is known only at run time"
 
 _TOKEN = re.compile(
-    r"""\.(?P<member>[^.\[\]'"\s]+) | \['(?P<single>[^']*)'\] | \["(?P<double>[^"]*)"\]
+    r"""\.(?P<member>[^.\[\]'"\s]+)
+      | \['(?P<single>(?:[^'\\]|\\.)*)'\] | \["(?P<double>(?:[^"\\]|\\.)*)"\]
       | \[(?P<index>[0-9]{1,18})\]""",
-    re.VERBOSE,
+    re.VERBOSE | re.DOTALL,
 )
+_ESCAPED = re.compile(r"""\\(['"\\])""")
 _ROOT = re.compile(r"[A-Za-z]+")
 
 
@@ -112,7 +119,8 @@ def parse_tokens(text: str) -> tuple[Token, ...] | None:
         elif match["index"] is not None:
             tokens.append(Index(int(match["index"])))
         else:
-            tokens.append(Key(match["single"] if match["single"] is not None else match["double"]))
+            quoted = match["single"] if match["single"] is not None else match["double"]
+            tokens.append(Key(_ESCAPED.sub(r"\1", quoted)))
         at = match.end()
     return tuple(tokens)
 

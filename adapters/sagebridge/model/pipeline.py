@@ -142,7 +142,11 @@ class Parallelism(Strict):
 class Pipeline(Strict):
     """A pipeline definition and, as keyword fields at the end, what AWS keeps beside it.
 
-    ``origin`` is what it was read from, in words; empty where it was made in Python.
+    Attributes:
+        request: the fields of a CreatePipeline request that have no attribute, unchanged.
+        key_order: the order of keys in the definition it was read from, for the objects in which
+            it is not the SDK's order. See :mod:`sagebridge.authoring.key_order`.
+        origin: what it was read from, in words; empty for a pipeline made in Python.
     """
 
     steps: Steps
@@ -158,6 +162,8 @@ class Pipeline(Strict):
     role_arn: str | Absent = field(default=ABSENT, compare=False)
     tags: Value = field(default=ABSENT, compare=False)
     parallelism: Parallelism | Absent = field(default=ABSENT, compare=False)
+    request: Object = field(default=EMPTY, compare=False)
+    key_order: Object = field(default=EMPTY, compare=False)
     origin: str = field(default="", compare=False)
 
     @property

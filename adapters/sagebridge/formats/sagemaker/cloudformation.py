@@ -14,18 +14,22 @@ from typing import Any
 
 from sagebridge.model.display import shown
 from sagebridge.model.losses import Loss, Severity
-from sagebridge.model.visit import nodes
+from sagebridge.model.visit import escape, nodes
 
 RESOURCE = "AWS::SageMaker::Pipeline"
 _VARIABLE = re.compile(r"\$\{(?!!)([^}]{1,200})\}")
-_ENVELOPE = (
-    "PipelineName",
-    "PipelineDisplayName",
-    "PipelineDescription",
-    "RoleArn",
-    "Tags",
-    "ParallelismConfiguration",
+PROPERTIES = frozenset(
+    (
+        "PipelineName",
+        "PipelineDisplayName",
+        "PipelineDescription",
+        "PipelineDefinition",
+        "RoleArn",
+        "Tags",
+        "ParallelismConfiguration",
+    )
 )
+"""The properties of :data:`RESOURCE` in the CloudFormation template reference."""
 
 
 class NoPipeline(ValueError):
@@ -72,10 +76,10 @@ def resource_of(template: Mapping[str, Any], wanted: str = "") -> Resource:
     text, lost = _definition(properties.get("PipelineDefinition"), pointer)
     envelope: dict[str, Any] = {}
     losses = [*lost, *_rest(template, name, raw)]
-    for member in _ENVELOPE:
-        if member in properties:
-            value, more = _value(properties[member], f"{pointer}/{member}", template)
-            envelope |= {} if value is None else {member: value}
+    for member, raw_value in properties.items():
+        if member != "PipelineDefinition":
+            value, more = _value(raw_value, f"{pointer}/{escape(member)}", template)
+            envelope |= {} if value is None and more else {member: value}
             losses += more
     body = f"{pointer}/PipelineDefinition/PipelineDefinitionBody"
     return Resource(text, body, envelope, tuple(losses))

@@ -8,18 +8,21 @@ from typing import Any
 
 from sagebridge.authoring.definition_writer import definition, write_envelope
 from sagebridge.authoring.json_document import dump
-from sagebridge.formats.sagemaker.cloudformation import RESOURCE
+from sagebridge.formats.sagemaker.cloudformation import PROPERTIES, RESOURCE
 from sagebridge.model.code_steps import without_carried
 from sagebridge.model.display import shown
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
 
 ROLE = "RoleArn"
+_VERSION_FIELDS = ("PipelineVersionDisplayName", "PipelineVersionDescription")
+"""Fields of a DescribePipeline response that are set by UpdatePipelineVersion only."""
 
 
 def write_request(pipeline: Pipeline) -> tuple[str, tuple[Loss, ...]]:
     """A CreatePipeline or UpdatePipeline request, for boto3 and ``--cli-input-json``."""
     request, losses = _request(pipeline)
+    losses += _without(request, [name for name in _VERSION_FIELDS if name in request], "request")
     if ROLE not in request:
         advice = f"put a {ROLE} in before you create the pipeline"
         losses.append(_no_role("the request has no role for the execution", advice))
@@ -29,6 +32,7 @@ def write_request(pipeline: Pipeline) -> tuple[str, tuple[Loss, ...]]:
 def write_template(pipeline: Pipeline) -> tuple[str, tuple[Loss, ...]]:
     """A CloudFormation template of one ``AWS::SageMaker::Pipeline``."""
     properties, losses = _request(pipeline)
+    losses += _without(properties, [one for one in properties if one not in PROPERTIES], "template")
     body = properties["PipelineDefinition"]
     properties["PipelineDefinition"] = {"PipelineDefinitionBody": body}
     template: dict[str, Any] = {"AWSTemplateFormatVersion": "2010-09-09"}
@@ -64,6 +68,15 @@ def _request(pipeline: Pipeline) -> tuple[dict[str, Any], list[Loss]]:
     text = json.dumps(definition(pipeline), ensure_ascii=False, allow_nan=False)
     envelope.pop("PipelineName", None)
     return {"PipelineName": name, **envelope, "PipelineDefinition": text}, losses
+
+
+def _without(request: dict[str, Any], names: list[str], document: str) -> list[Loss]:
+    """Remove fields that a document has no place for; the loss that names them."""
+    for name in names:
+        del request[name]
+    what = f"a {document} has no place for {', '.join(names)}"
+    fix = "--as create-pipeline has" if document == "template" else "call UpdatePipelineVersion"
+    return [Loss("beside-definition", "dropped", "", what, "sagemaker", fix)] if names else []
 
 
 def _no_role(what: str, advice: str) -> Loss:

@@ -14,7 +14,7 @@ import importlib.util
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -29,6 +29,16 @@ from sagebridge.model.display import shown
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import VERSION, Pipeline
 
+_RESPONSE_ONLY = (
+    "PipelineArn",
+    "PipelineStatus",
+    "CreationTime",
+    "LastModifiedTime",
+    "LastRunTime",
+    "CreatedBy",
+    "LastModifiedBy",
+    "ResponseMetadata",
+)
 _ATTRIBUTE = re.compile(r"(?P<module>[\w./\\-]{1,200}):(?P<attribute>[A-Za-z_][\w.]*)\Z")
 
 
@@ -117,8 +127,10 @@ def unwrap(document: Document, resource: str = "") -> Document:
         return _inner(document, found.definition, found.pointer, found.envelope, found.losses)
     inner = value.get("PipelineDefinition")
     if isinstance(inner, str):
-        envelope = {name: item for name, item in value.items() if name != "PipelineDefinition"}
-        return _inner(document, inner, "/PipelineDefinition", envelope)
+        dropped = ("PipelineDefinition", *_RESPONSE_ONLY)
+        envelope = {name: item for name, item in value.items() if name not in dropped}
+        losses = tuple(_response_fields(value, document.source))
+        return _inner(document, inner, "/PipelineDefinition", envelope, losses)
     if "PipelineDefinitionS3Location" in value:
         raise NotAPipeline(
             document.source,
@@ -131,6 +143,13 @@ def unwrap(document: Document, resource: str = "") -> Document:
         f"no pipeline definition: it has {there}",
         "Steps, or PipelineDefinition of a Create/DescribePipeline document, is expected",
     )
+
+
+def _response_fields(value: Mapping[str, Any], source: str) -> Iterator[Loss]:
+    """The fields of a DescribePipeline response that SageMaker sets itself."""
+    if names := [name for name in _RESPONSE_ONLY if name in value]:
+        what = f"set by SageMaker, not carried over: {', '.join(names)}"
+        yield Loss("beside-definition", "info", source, what, "sagemaker")
 
 
 def _inner(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
+from sagebridge.authoring.definition_reader import NO_EXPRESSIONS
 from sagebridge.authoring.json_document import kind
 from sagebridge.model.display import shown
 from sagebridge.model.expressions import Get
@@ -15,22 +16,6 @@ from sagebridge.model.visit import escape
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 BRANCHES = ("IfSteps", "ElseSteps")
-_PLAIN = frozenset(
-    (
-        "Name",
-        "Type",
-        "DependsOn",
-        "CacheConfig",
-        "RetryPolicies",
-        "PropertyFiles",
-        "OutputParameters",
-        "FunctionArn",
-        "SqsQueueUrl",
-        "CheckType",
-        "DisplayName",
-        "Description",
-    )
-)
 
 
 class Problem(NamedTuple):
@@ -93,7 +78,7 @@ class LocatedStep:
     def values(self) -> Iterator[tuple[str, Any]]:
         """Pointer and value of all that may hold expressions, the steps of branches left out."""
         for name, value in self.raw.items():
-            if name in _PLAIN:
+            if name in NO_EXPRESSIONS:
                 continue
             if name == "Arguments" and self.is_condition and isinstance(value, dict):
                 for inner, item in value.items():

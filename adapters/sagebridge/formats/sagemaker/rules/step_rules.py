@@ -183,9 +183,9 @@ def _check_required(step: LocatedStep) -> Iterator[Problem]:
         if name not in step.raw:
             message = f"{step.type} step {step.label} has no {name}"
             yield Problem("missing-member", step.pointer, message)
-        elif not isinstance(step.raw[name], str):
+        elif not isinstance(step.raw[name], str) and not is_expression(step.raw[name]):
             what, found = f"{name} of step {step.label}", step.raw[name]
-            yield wrong_type(step.at(name), what, "a plain string", found)
+            yield wrong_type(step.at(name), what, "a string or expression", found)
 
 
 def _check_check(step: LocatedStep) -> Iterator[Problem]:
