@@ -109,7 +109,7 @@ def test_the_worst_exit_code_is_given(folder: Path, tmp_path: Path) -> None:
     lossy.write_text(json.dumps({**SMALL, "Steps": [{"Name": "A", "Type": "X", "Arguments": {}}]}))
     assert main(["translate", str(folder), *out]) == 0
     assert main(["translate", str(folder), *out, "--fail-on-loss"]) == 4
-    faulty.write_text(json.dumps({**SMALL, "Steps": []}))
+    faulty.write_text(json.dumps({**SMALL, "Steps": SMALL["Steps"] * 2}))
     assert main(["translate", str(folder), *out, "--fail-on-loss"]) == 1
     cut.write_text("{")
     assert main(["translate", str(folder), *out, "--fail-on-loss"]) == 5
@@ -167,7 +167,7 @@ def test_diff_shows_what_changes_and_nothing_else(tmp_path: Path, capsys: Any) -
     for sign, word in (("-", "old"), ("+", "new")):
         lines = [line.strip(f'{sign}, "') for line in told if line[0] == sign]
         assert lines == [f"{word} 1", f"{word} 2"] * 40
-    assert told[0] == "@@ -6,9 +6,9 @@"
+    assert told[0] == "@@ -7,9 +7,9 @@"
 
 
 def test_losses_as_json_name_what_failed_too(folder: Path, tmp_path: Path) -> None:
