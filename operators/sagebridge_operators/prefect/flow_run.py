@@ -28,6 +28,7 @@ from sagebridge_operators.lifecycle.drive import PATIENCE as OUTAGE
 from sagebridge_operators.lifecycle.drive import StepDriver, StepTask
 from sagebridge_operators.lifecycle.ending import INTERRUPTED, PATIENCE, Ending
 from sagebridge_operators.lifecycle.execution import Execution, execution_id
+from sagebridge_operators.lifecycle.opening import valid_definition
 from sagebridge_operators.lifecycle.outages import patiently
 from sagebridge_operators.lifecycle.outputs import references_to
 from sagebridge_operators.lifecycle.step_states import Status, states, verdict
@@ -110,6 +111,7 @@ class FlowRun(PipelineBuilder):
         """Submits what is ready and waits, till the step ``until``, or every step, has ended."""
         self._pipeline = self.pipeline()
         before = waits_for(self.name, self._pipeline)
+        valid_definition(self._pipeline)
         self._scene = self._scene or self._opened()
         self._scene.describe(self._pipeline)
         try:
