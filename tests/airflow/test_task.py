@@ -332,6 +332,6 @@ def test_pipeline_with_errors_starts_no_job(run: Run, aws: FakeSageMaker) -> Non
     assert played.states == {"A": "failed", "B": "failed"}
     assert said(played, "A") == (
         "pipeline 'shape' was not started, as it has errors: "
-        "step B uses undefined parameter 'typo' [unknown-parameter]"
+        "step B: unknown parameter 'typo' [unknown-parameter]"
     )
     assert not aws.calls

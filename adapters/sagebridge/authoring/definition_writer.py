@@ -1,4 +1,4 @@
-"""The model as plain definition JSON, in the form and order that the SageMaker SDK writes."""
+"""Write the model as definition JSON, with keys in the order of the SageMaker SDK."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def canonical_definition(pipeline: Pipeline) -> dict[str, Any]:
 
 
 def write_envelope(pipeline: Pipeline) -> dict[str, Any]:
-    """What a CreatePipeline request says beside the definition, where the pipeline says it."""
+    """The fields of a CreatePipeline request that the pipeline has, without the definition."""
     limit = pipeline.parallelism
     parallelism = (
         ABSENT
