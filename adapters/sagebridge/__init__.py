@@ -18,6 +18,7 @@ from sagebridge.checked_reading import CheckedPipeline, read_checked
 from sagebridge.errors import CodeOnlyError, SagebridgeError, SourceError
 from sagebridge.findings import Finding
 from sagebridge.model.code_steps import only_code
+from sagebridge.model.graph import is_structured
 from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Parallelism, Pipeline, Step
@@ -68,6 +69,9 @@ class Writing(NamedTuple):
 def read(source: Any, format: str | None = None, *, name: str | None = None) -> Reading:
     """Read a pipeline, and what reading it lost.
 
+    Everything that has a list of steps can be read, errors included: :func:`validate` and
+    :func:`read_checked` report them.
+
     Args:
         source: a file name, JSON text, a definition or Create/DescribePipeline document as a dict,
             a SageMaker SDK Pipeline, ``module:attribute`` of one (which imports the module), or a
@@ -76,13 +80,16 @@ def read(source: Any, format: str | None = None, *, name: str | None = None) -> 
         name: replaces the pipeline's name.
 
     Raises:
-        SourceError: the source cannot be read as a pipeline.
+        SourceError: the source cannot be read.
+        TranslationError: two steps have one name, or steps depend on each other in a cycle.
     """
     if isinstance(source, Pipeline):
         reading = Reading(source, ())
     else:
         form = registry.find(format) if format else registry.detect(source)
         reading = Reading(*form.reader()(source))
+        if not is_structured(reading.pipeline):
+            read_checked(source, format)
     if name is None:
         return reading
     return Reading(replace(reading.pipeline, name=name), reading.losses)
@@ -127,6 +134,8 @@ def translate(
 ) -> Writing:
     """Read, validate and write a pipeline; returns the losses of reading and writing.
 
+    Errors in a pipeline do not stop its translation: :func:`read_checked` returns them.
+
     Args:
         source: as in :func:`read`.
         to: the target format: ``sagemaker``, ``airflow`` or ``prefect``.
@@ -136,7 +145,8 @@ def translate(
 
     Raises:
         SourceError: the source cannot be read, or contains several pipelines.
-        TranslationError: the pipeline has errors that no target can carry.
+        TranslationError: the source holds no pipeline: two steps have one name, or steps depend
+            on each other in a cycle.
     """
     (checked,) = read_checked(source, format)
     pipeline = checked.pipeline if name is None else replace(checked.pipeline, name=name)

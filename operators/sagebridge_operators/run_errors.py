@@ -24,6 +24,18 @@ FailureKind = Literal[
 """The kind of failure that ended an attempt, as records and retry policies use it."""
 
 
+class InvalidPipeline(SagebridgeError):
+    """A pipeline with errors, found before its first job; ``errors`` has one line each."""
+
+    def __init__(self, pipeline: str, errors: Sequence[str]) -> None:
+        self.pipeline, self.errors = pipeline, tuple(errors)
+        listed = "; ".join(self.errors)
+        super().__init__(f"pipeline {pipeline!r} was not started, as it has errors: {listed}")
+
+    def __reduce__(self) -> tuple[type[InvalidPipeline], tuple[str, tuple[str, ...]]]:
+        return type(self), (self.pipeline, self.errors)
+
+
 class StepFailed(SagebridgeError):
     """A step ended Failed; the message is the failure reason.
 

@@ -228,10 +228,10 @@ def test_experiment_variables(run: Run) -> None:
 
 
 def test_unsupported_step_fails_with_clear_message(run: Run, aws: FakeSageMaker) -> None:
-    call = Step("Call", "Lambda", arguments=plain({"x": 1}))
-    check = ConditionStep(
-        "Check", "Condition", conditions=(equals(1, 2),), if_steps=(Step("Not", "EMR"),)
-    )
+    call = Step("Call", "Lambda", arguments=plain({"x": 1}), extra=plain({"FunctionArn": "arn:f"}))
+    jar = {"ClusterId": "j-1", "StepConfig": {"HadoopJarStep": {"Jar": "s3://b/j.jar"}}}
+    emr = Step("Not", "EMR", arguments=plain(jar))
+    check = ConditionStep("Check", "Condition", conditions=(equals(1, 2),), if_steps=(emr,))
     played = run(call, model("A", after=("Call",)), check)
     expected = {
         "Call": "failed",
@@ -323,3 +323,14 @@ def test_same_step_in_two_runs_has_two_jobs(run: Run, aws: FakeSageMaker) -> Non
     assert first.execution != second.execution
     assert len(aws.jobs) == 2
     assert {job_of(first.steps["A"]).name, job_of(second.steps["A"]).name} == set(aws.jobs)
+
+
+def test_pipeline_with_errors_starts_no_job(run: Run, aws: FakeSageMaker) -> None:
+    typo = model("B", Containers=[{"Image": parameter("typo")}])
+    played = run(model("A"), typo)
+    assert played.states == {"A": "failed", "B": "failed"}
+    assert failure_reason(played, "A") == (
+        "pipeline 'shape' was not started, as it has errors: "
+        "step B: unknown parameter 'typo' [unknown-parameter]"
+    )
+    assert not aws.calls

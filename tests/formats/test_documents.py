@@ -165,7 +165,7 @@ class TestTemplates:
         source["Resources"]["Weekly"] = source["Resources"]["Nightly"]
         file = tmp_path / "t.json"
         file.write_text(json.dumps(source))
-        with pytest.raises(SourceError, match="several pipelines: Nightly, Weekly; put #NAME"):
+        with pytest.raises(SourceError, match="several pipelines: Nightly, Weekly; add #NAME"):
             sagebridge.read(file)
         assert sagebridge.read(f"{file}#Weekly").pipeline.steps[0].name == "A"
         with pytest.raises(SourceError, match="no AWS::SageMaker::Pipeline 'Monthly'"):
@@ -176,13 +176,16 @@ class TestTemplates:
         [
             ({"Resources": {"B": {"Type": "AWS::S3::Bucket"}}}, "no AWS::SageMaker::Pipeline"),
             ({"Resources": {"P": {"Type": "AWS::SageMaker::Pipeline"}}}, "no Properties"),
-            (template(), "neither a text nor"),
-            (template(**body({"Fn::ImportValue": "x"})), "neither a text nor"),
+            (template(), "PipelineDefinition: expected a string, Fn::Sub or Fn::ToJsonString"),
+            (
+                template(**body({"Fn::ImportValue": "x"})),
+                "PipelineDefinition: expected a string, Fn::Sub or Fn::ToJsonString",
+            ),
             (template(**body("{")), "not JSON"),
-            (template(**body("[]")), "no pipeline definition"),
+            (template(**body("[]")), "the string is not a pipeline definition"),
             (
                 template(PipelineDefinition={"PipelineDefinitionS3Location": {"Bucket": "b"}}),
-                "lies in S3",
+                "is in S3",
             ),
         ],
     )
@@ -260,13 +263,16 @@ class TestYaml:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ("a: &x [1]\nb: *x\n", "line 2, column 4: not YAML: CloudFormation has no aliases"),
+            (
+                "a: &x [1]\nb: *x\n",
+                "line 2, column 4: not YAML: aliases are not supported by CloudFormation",
+            ),
             ("a: [1", "not YAML"),
             ("!!python/object/apply:os.system ['echo']", "not YAML"),
             ("!!timestamp 2020-01-01", "not YAML"),
-            ("[1]: 2", "not YAML: line 1: a member is called by a text"),
-            ("- 1", "an array is no pipeline"),
-            ("", "null is no pipeline"),
+            ("[1]: 2", "not YAML: line 1: a key must be a string"),
+            ("- 1", "expected an object with Version and Steps, got an array"),
+            ("", "expected an object with Version and Steps, got null"),
             ("[" * 5000, "not YAML"),
         ],
         ids=["alias", "cut", "python", "date", "key", "array", "empty", "deep"],

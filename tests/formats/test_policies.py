@@ -17,55 +17,49 @@ class TestParameters:
                 {"Type": "Integer", "DefaultValue": "three"},
                 "parameter-default",
                 "/DefaultValue",
-                "default of Integer parameter N is the string 'three'",
+                "parameter N: DefaultValue 'three' is not an Integer",
             ),
             (
                 {"Type": "Integer", "DefaultValue": 3.5},
                 "parameter-default",
                 "/DefaultValue",
-                "default of Integer parameter N is the number 3.5",
+                "parameter N: DefaultValue 3.5 is not an Integer",
             ),
             (
                 {"DefaultValue": 3},
                 "parameter-default",
                 "/DefaultValue",
-                "default of String parameter N is the number 3",
+                "parameter N: DefaultValue 3 is not a String",
             ),
             (
                 {"DefaultValue": None},
                 "parameter-default",
                 "/DefaultValue",
-                "default of String parameter N is null",
+                "parameter N: DefaultValue null is not a String",
             ),
             (
                 {"DefaultValue": "c", "EnumValues": ["a", "b"]},
                 "parameter-default",
                 "/DefaultValue",
-                (
-                    "default of String parameter N is the string 'c', which is not among its "
-                    "EnumValues"
-                ),
+                ("parameter N: DefaultValue 'c' is not one of EnumValues"),
             ),
             (
                 {"Type": "Date"},
                 "parameter-type",
                 "/Type",
-                (
-                    "unknown Type of parameter N: the string 'Date' "
-                    "(String, Integer, Float or Boolean expected)"
-                ),
+                ("parameter N: unknown Type 'Date'; expected String, Integer, Float or Boolean"),
             ),
             (
                 {"EnumValues": ["a", 1]},
                 "parameter-enum",
                 "/EnumValues/1",
-                "String parameter N allows the number 1 among its EnumValues",
+                "parameter N: EnumValues has 1, which is not a String",
             ),
             (
                 {"EnumValues": "a"},
                 "wrong-type",
                 "/EnumValues",
-                "EnumValues of parameter N is the string 'a' (an array expected)",
+                "EnumValues of parameter N: expected an array, got 'a'",
             ),
         ],
     )
@@ -75,14 +69,14 @@ class TestParameters:
 
     def test_two_of_one_name(self) -> None:
         found = findings(step("A"), Parameters=[{"Name": "E"}, {"Name": "E", "Type": "Integer"}])
-        message = "parameter name 'E' defined twice"
+        message = "two parameters are named 'E'"
         assert only(found) == ("error", "duplicate-parameter", "/Parameters/1/Name", message)
 
     def test_a_number_in_quotes_is_no_number(self) -> None:
         found = findings(
             step("A"), Parameters=[{"Name": "N", "Type": "Integer", "DefaultValue": "3"}]
         )
-        message = "default of Integer parameter N is the string '3'; write it without quotes"
+        message = "parameter N: DefaultValue '3' is a string; write it without quotes"
         assert only(found) == ("error", "parameter-default", "/Parameters/0/DefaultValue", message)
 
     def test_no_array(self) -> None:
@@ -97,54 +91,45 @@ class TestPolicies:
             (
                 {"MaxAttempts": 3, "ExpireAfterMin": 10},
                 "",
-                "retry policy of step A has both MaxAttempts and ExpireAfterMin",
+                "retry policy of step A: expected either MaxAttempts or ExpireAfterMin, got both",
             ),
             (
                 {"MaxAttempts": 21},
                 "/MaxAttempts",
-                (
-                    "MaxAttempts of retry policy of step A is the number 21 "
-                    "(a whole number from 0 to 20 expected)"
-                ),
+                ("retry policy of step A: MaxAttempts expects an integer from 0 to 20, got 21"),
             ),
             (
                 {"MaxAttempts": 1.5},
                 "/MaxAttempts",
-                (
-                    "MaxAttempts of retry policy of step A is the number 1.5 "
-                    "(a whole number from 0 to 20 expected)"
-                ),
+                ("retry policy of step A: MaxAttempts expects an integer from 0 to 20, got 1.5"),
             ),
             (
                 {"IntervalSeconds": 43201},
                 "/IntervalSeconds",
                 (
-                    "IntervalSeconds of retry policy of step A is the number 43201 "
-                    "(from 0 to 43200 expected)"
+                    "retry policy of step A: IntervalSeconds expects a number from 0 to 43200, "
+                    "got 43201"
                 ),
             ),
             (
                 {"BackoffRate": "2"},
                 "/BackoffRate",
-                (
-                    "BackoffRate of retry policy of step A is the string '2' "
-                    "(a number from 0 expected)"
-                ),
+                ("retry policy of step A: BackoffRate expects a number from 0, got '2'"),
             ),
             (
                 {"ExceptionType": ["Step.THROTTLE"]},
                 "/ExceptionType/0",
                 (
-                    "retry policy of step A names an unknown ExceptionType: "
-                    "the string 'Step.THROTTLE' (did you mean 'Step.THROTTLING'?)"
+                    "retry policy of step A: unknown ExceptionType 'Step.THROTTLE' (did you "
+                    "mean 'Step.THROTTLING'?)"
                 ),
             ),
             (
                 {"ExceptionType": []},
                 "/ExceptionType",
                 (
-                    "retry policy of step A has an array as ExceptionType "
-                    "(an array such as ['Step.THROTTLING'] expected)"
+                    "retry policy of step A: ExceptionType expects an array such as "
+                    "['Step.THROTTLING'], got an empty array"
                 ),
             ),
         ],
@@ -180,7 +165,7 @@ class TestPolicies:
         severity, code, pointer, message = only(found)
         assert (severity, code) == ("error", "cache-expiry")
         assert pointer == "/Steps/0/CacheConfig/ExpireAfter"
-        assert "of step A is no duration" in message
+        assert "of step A: ExpireAfter expects a duration" in message
 
     def test_cache_without_a_word(self) -> None:
         found = findings(step("A", "Training", CacheConfig={"enabled": True}))

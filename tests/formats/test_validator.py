@@ -92,37 +92,37 @@ CYCLES: dict[str, tuple[Any, str, str]] = {
     "DependsOn": (
         [step("A", DependsOn=["C"]), step("B", DependsOn=["A"]), step("C", DependsOn=["B"])],
         "/Steps/0/DependsOn/0",
-        "dependency cycle A -> B -> C -> A through DependsOn",
+        "dependency cycle A -> B -> C -> A (through DependsOn)",
     ),
     "data": (
         [uses(output_of("B"), "A"), uses(output_of("A"), "B")],
         "/Steps/0/Arguments/x/Get",
-        "dependency cycle A -> B -> A through a reference",
+        "dependency cycle A -> B -> A (through a reference)",
     ),
     "both": (
         [uses(output_of("B"), "A"), step("B", DependsOn=["A"])],
         "/Steps/0/Arguments/x/Get",
-        "dependency cycle A -> B -> A through DependsOn and a reference",
+        "dependency cycle A -> B -> A (through DependsOn and a reference)",
     ),
     "branch and data": (
         [gate(equals(output_of("A"), "x"), then=[step("A")])],
         "/Steps/0/Arguments/Conditions/0/LeftValue/Get",
-        "dependency cycle Gate -> A -> Gate through a reference and the branch",
+        "dependency cycle Gate -> A -> Gate (through a reference and the branch)",
     ),
     "branch, a step outside, and DependsOn": (
         [step("Out", DependsOn=["A"]), {**gate(then=[step("A")]), "DependsOn": ["Out"]}],
         "/Steps/0/DependsOn/0",
-        "dependency cycle Out -> Gate -> A -> Out through DependsOn and the branch",
+        "dependency cycle Out -> Gate -> A -> Out (through DependsOn and the branch)",
     ),
     "the step itself": (
         [uses(output_of("A"))],
         "/Steps/0/Arguments/x/Get",
-        "step A refers to itself",
+        "step A depends on itself through a reference",
     ),
     "the step itself in DependsOn": (
         [step("A", DependsOn=["A"])],
         "/Steps/0/DependsOn/0",
-        "step A DependsOn itself",
+        "step A depends on itself through DependsOn",
     ),
 }
 
@@ -153,8 +153,8 @@ class TestNeverRuns:
             "never-runs",
             "/Steps/0/Arguments/ElseSteps/0/Arguments/x/Get",
             (
-                "step B never runs: it waits for 'A', which runs only with IfSteps of Gate, "
-                "and itself needs ElseSteps"
+                "step B never runs: it needs ElseSteps of Gate, but depends on 'A', which "
+                "needs IfSteps"
             ),
         )
 

@@ -8,9 +8,10 @@ request.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
+from sagebridge.authoring.definition_reader import read_parameter
+from sagebridge.authoring.definition_writer import write_parameter
 from sagebridge.authoring.file_arguments import (
     assemble,
     file_arguments,
@@ -52,11 +53,14 @@ def pipeline_of(dag: Any) -> Pipeline:
     )
 
 
-def parameters_of(dag: Any, details: Mapping[str, Value] = EMPTY) -> tuple[Parameter, ...]:
+def parameters_of(dag: Any, details: Any = EMPTY) -> tuple[Parameter, ...]:
     """The pipeline parameters that a DAG declares as Params of a JSON scalar type.
 
-    ``details`` has, by parameter, the keys that the Param cannot express.
+    ``details`` has, by parameter, the keys that its Param states differently or cannot express. If
+    two parameters have one name, it is the list of all parameters.
     """
+    if isinstance(details, tuple | list):
+        return tuple(one for raw in thaw(details) if (one := read_parameter(raw)) is not None)
     found = []
     for name in dag.params:
         param = dag.params.get_param(name)
@@ -130,7 +134,10 @@ def watch_id(pipeline: Pipeline) -> str:
 
 def default_arguments(pipeline: Pipeline, dag_id: str) -> dict[str, Value]:
     """The default arguments of a DAG, for what its steps, Params and options cannot express."""
-    details = {p.name: found for p in pipeline.declared if (found := _unstated(p))}
+    details: Any = {p.name: found for p in pipeline.declared if (found := _unstated(p))}
+    if len({p.name for p in pipeline.declared}) != len(pipeline.declared):
+        # The params of a DAG are a dict, so the list of parameters is kept as a whole.
+        details = [write_parameter(p) for p in pipeline.declared]
     order = [step.name for step in pipeline.steps]
     file_order = [step.name for step in in_order(pipeline.steps)]
     options = ("PipelineDescription", "RoleArn")

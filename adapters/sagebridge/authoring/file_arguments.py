@@ -21,7 +21,7 @@ def file_arguments(
     pipeline: Pipeline,
     name: str,
     options: Collection[str],
-    details: Mapping[str, Value],
+    details: Mapping[str, Value] | Sequence[Value],
     order: Sequence[str],
     file_order: Sequence[str],
 ) -> dict[str, Value]:
@@ -31,12 +31,14 @@ def file_arguments(
         pipeline: the pipeline of the file.
         name: the name that the file gives to the DAG or flow.
         options: keys of a CreatePipeline request that the file expresses in another way.
-        details: by parameter, the keys that its declaration in the file cannot express.
+        details: by parameter, the keys that its declaration in the file cannot express; or all
+            parameters, if the file cannot declare them.
         order: the steps in the order of the definition.
         file_order: the same steps in the order of the file.
     """
     result: dict[str, Value] = {}
-    request = {key: v for key, v in write_envelope(pipeline).items() if key not in options}
+    stated = set(options) - pipeline.request.keys()
+    request = {key: v for key, v in write_envelope(pipeline).items() if key not in stated}
     if request.get("PipelineName") == name:
         del request["PipelineName"]
     if request:
@@ -46,6 +48,7 @@ def file_arguments(
         "PipelineExperimentConfig": pipeline.experiment_config,
         "MlflowConfig": pipeline.mlflow_config,
         "extra": pipeline.extra or ABSENT,
+        "KeyOrder": pipeline.key_order or ABSENT,
     }
     definition = {} if pipeline.version == VERSION else {"Version": pipeline.version}
     definition |= {key: value for key, value in members.items() if value is not ABSENT}
@@ -86,6 +89,7 @@ def assemble(
         experiment_config=members.get("PipelineExperimentConfig", ABSENT),
         mlflow_config=members.get("MlflowConfig", ABSENT),
         extra=members.get("extra", EMPTY),
+        key_order=members.get("KeyOrder", EMPTY),
         **read_envelope({**envelope, **stated}),
     )
 

@@ -15,7 +15,7 @@ import click
 from rich.progress import track
 
 import sagebridge
-from sagebridge.checked_reading import CheckedPipeline, read_each_checked
+from sagebridge.checked_reading import CheckedPipeline, read_each_checked, unreported
 from sagebridge.environment_mapping import rewrite
 from sagebridge.errors import (
     FormatError,
@@ -26,6 +26,7 @@ from sagebridge.errors import (
     TranslationError,
     UsageError,
 )
+from sagebridge.findings import Finding
 from sagebridge.model.display import free_name
 from sagebridge.model.losses import Loss, counted
 from sagebridge.registry import FORMATS, find
@@ -33,6 +34,7 @@ from sagebridge.terminal.console import console, count, dump_json, printable
 from sagebridge.terminal.help_tables import TableCommand
 from sagebridge.terminal.options import format_names, from_option, name_option
 from sagebridge.terminal.source_files import content, expand, safe_stem, write_file
+from sagebridge.terminal.wording import finding_line
 
 _DOCUMENTS = tuple(name for form in FORMATS.values() for name in form.documents)
 _WORST_FIRST = (6, 5, 2, 1, 4)
@@ -230,7 +232,7 @@ class _Run:
             pipeline = replace(pipeline, name=self.name)
         text, lost = sagebridge.write(pipeline, self.to, document=self.document)
         losses = (*one.losses, *lost)
-        self._tell(source, pipeline.name, losses)
+        self._tell(source, pipeline.name, losses, unreported(one.findings, losses))
         if self.fail_on_loss and (serious := counted(losses)):
             raise LossError(source, len(serious))
         if self.output is None:
@@ -265,13 +267,25 @@ class _Run:
         if self.write and not self.several:
             click.echo(printable(f"{outcome} {path}"), err=True)
 
-    def _tell(self, source: str, name: str | None, losses: Sequence[Loss]) -> None:
+    def _tell(
+        self,
+        source: str,
+        name: str | None,
+        losses: Sequence[Loss],
+        findings: Sequence[Finding],
+    ) -> None:
+        for finding in findings:
+            click.echo(finding_line(source, finding).plain, err=True)
+            self.done[finding.severity] += 1
         for loss in losses:
             place = "" if loss.place.startswith(source.partition("#")[0]) else f"{source}: "
             click.echo(printable(f"{place}{loss}"), err=True)
             self.done[loss.severity] += 1
         told = [loss.as_json() for loss in losses]
-        self.report.append({"source": source, "pipeline": name, "target": self.to, "losses": told})
+        entry = {"source": source, "pipeline": name, "target": self.to, "losses": told}
+        if findings:
+            entry["findings"] = [finding.as_json() for finding in findings]
+        self.report.append(entry)
 
     def _fail(self, source: str, error: SagebridgeError) -> None:
         place = f"{source}: " if isinstance(error, FormatError) else ""
@@ -305,7 +319,9 @@ class _Run:
         losses = [f"{self.done[word]} {word}" for word in ("dropped", "changed", "info")]
         number = sum(self.done[word] for word in ("dropped", "changed", "info"))
         lost = f"{count(number, 'loss', 'losses')}" + (f" ({', '.join(losses)})" if number else "")
-        return f"{count(pipelines, 'pipeline')}: {', '.join(words) or 'none written'}; {lost}"
+        found = [count(self.done[word], word) for word in ("error", "warning") if self.done[word]]
+        text = f"{count(pipelines, 'pipeline')}: {', '.join(words) or 'none written'}; {lost}"
+        return "; ".join((text, *([", ".join(found)] if found else [])))
 
 
 def _stem(source: str, own: str) -> str:

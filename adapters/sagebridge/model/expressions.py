@@ -35,7 +35,12 @@ class Key(Strict):
     name: str
 
     def __str__(self) -> str:
-        return f"['{self.name}']" if "'" not in self.name else f'["{self.name}"]'
+        # A backslash escapes a quote or another backslash, as in JSONPath.
+        name = self.name.replace("\\", "\\\\")
+        if "'" not in name:
+            return f"['{name}']"
+        name = name.replace('"', '\\"')
+        return f'["{name}"]'
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,10 +91,12 @@ def strings_forbidden() -> Iterator[None]:
 _RUN_TIME_ONLY = "parameters, execution variables and step outputs are only known at run time"
 
 _TOKEN = re.compile(
-    r"""\.(?P<member>[^.\[\]'"\s]+) | \['(?P<single>[^']*)'\] | \["(?P<double>[^"]*)"\]
+    r"""\.(?P<member>[^.\[\]'"\s]+)
+      | \['(?P<single>(?:[^'\\]|\\.)*)'\] | \["(?P<double>(?:[^"\\]|\\.)*)"\]
       | \[(?P<index>[0-9]{1,18})\]""",
-    re.VERBOSE,
+    re.VERBOSE | re.DOTALL,
 )
+_ESCAPED = re.compile(r"""\\(['"\\])""")
 _ROOT = re.compile(r"[A-Za-z]+")
 
 
@@ -115,7 +122,8 @@ def parse_tokens(text: str) -> tuple[Token, ...] | None:
         elif match["index"] is not None:
             tokens.append(Index(int(match["index"])))
         else:
-            tokens.append(Key(match["single"] if match["single"] is not None else match["double"]))
+            quoted = match["single"] if match["single"] is not None else match["double"]
+            tokens.append(Key(_ESCAPED.sub(r"\1", quoted)))
         at = match.end()
     return tuple(tokens)
 

@@ -51,6 +51,14 @@ def graph(pipeline: Pipeline) -> nx.DiGraph[str]:
     return result
 
 
+def is_structured(pipeline: Pipeline) -> bool:
+    """Whether every step has its own name and no step depends on itself, directly or not."""
+    import networkx as nx
+
+    names = [step.name for step in walk(pipeline)]
+    return len(set(names)) == len(names) and nx.is_directed_acyclic_graph(graph(pipeline))
+
+
 def in_order(steps: Sequence[Step]) -> list[Step]:
     """The steps sorted by dependency, otherwise in the order of the definition."""
     owner = {inner.name: position for position, step in enumerate(steps) for inner in walk((step,))}

@@ -260,6 +260,9 @@ class Pipeline(Strict):
         version, metadata, experiment_config, mlflow_config: as in a definition.
         extra: every other key of the definition, by AWS's name.
         display_name, description, role_arn, tags, parallelism: as in a CreatePipeline request.
+        request: the fields of a CreatePipeline request that have no argument here, unchanged.
+        key_order: the order of keys in the definition it was read from, for the objects in which
+            it is not the SDK's order. See :mod:`sagebridge.authoring.key_order`.
         origin: what the pipeline was read from, in words; empty if it was built in Python.
     """
 
@@ -276,6 +279,8 @@ class Pipeline(Strict):
     role_arn: str | Absent = field(default=ABSENT, compare=False)
     tags: Value = field(default=ABSENT, compare=False)
     parallelism: Parallelism | Absent = field(default=ABSENT, compare=False)
+    request: Object = field(default=EMPTY, compare=False)
+    key_order: Object = field(default=EMPTY, compare=False)
     origin: str = field(default="", compare=False)
 
     if TYPE_CHECKING:
@@ -295,6 +300,8 @@ class Pipeline(Strict):
             role_arn: str | Absent = ABSENT,
             tags: Value = ABSENT,
             parallelism: Parallelism | Absent = ABSENT,
+            request: Mapping[str, Value] = EMPTY,
+            key_order: Mapping[str, Value] = EMPTY,
             origin: str = "",
         ) -> None: ...
 

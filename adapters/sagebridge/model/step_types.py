@@ -68,10 +68,10 @@ class StepType:
 
 _CHECK_MEMBERS = {
     "check_type": "CheckType",
+    "model_package_group_name": "ModelPackageGroupName",
     "skip_check": "SkipCheck",
     "fail_on_violation": "FailOnViolation",
     "register_new_baseline": "RegisterNewBaseline",
-    "model_package_group_name": "ModelPackageGroupName",
     "supplied_baseline_statistics": "SuppliedBaselineStatistics",
     "supplied_baseline_constraints": "SuppliedBaselineConstraints",
 }

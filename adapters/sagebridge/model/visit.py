@@ -83,3 +83,8 @@ def _parts(node: Value) -> Sequence[Value]:
 def escape(name: str) -> str:
     """A key as a token of a JSON pointer (RFC 6901)."""
     return name.replace("~", "~0").replace("/", "~1")
+
+
+def unescape(token: str) -> str:
+    """The member name of a token of a JSON pointer."""
+    return token.replace("~1", "/").replace("~0", "~")

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sagebridge.authoring.dag_pipeline import pipeline_of, steps_of
-from sagebridge.authoring.definition_writer import definition
 from sagebridge.model.parameters import coerce
 from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.airflow.dag_test import is_dag_test, test_start
@@ -17,7 +16,7 @@ from sagebridge_operators.backends import default_name, open_backend, open_recor
 from sagebridge_operators.lifecycle.backend import Backend
 from sagebridge_operators.lifecycle.drive import PATIENCE, StepDriver
 from sagebridge_operators.lifecycle.execution import Execution, airflow_execution_id
-from sagebridge_operators.lifecycle.opening import open_execution, start_time
+from sagebridge_operators.lifecycle.opening import open_execution, start_time, valid_definition
 from sagebridge_operators.lifecycle.outages import patiently
 from sagebridge_operators.lifecycle.outputs import references_to
 from sagebridge_operators.lifecycle.step_task import StepTask
@@ -36,8 +35,8 @@ STARTED = "sagebridge_started"
 def prepare(operator: StepOperator, context: Context) -> StepDriver:
     """The driver for the step of a task.
 
-    Raises ParameterError for invalid parameter values, and MissingStartDate if the DAG run has no
-    start date.
+    Raises ParameterError for invalid parameter values, InvalidPipeline before the first job, and
+    MissingStartDate if the DAG run has no start date.
     """
     dag, dag_run, ti = operator.dag, context["dag_run"], context["ti"]
     pipeline = pipeline_of(dag)
@@ -56,7 +55,9 @@ def prepare(operator: StepOperator, context: Context) -> StepDriver:
     records = open_records(backend)
     described = execution.described(backend.name)
     body = patiently(
-        lambda: open_execution(records, execution.id, described, lambda: definition(pipeline)),
+        lambda: open_execution(
+            records, execution.id, described, lambda: valid_definition(pipeline)
+        ),
         PATIENCE,
     )
     execution = replace(execution, started=start_time(body))

@@ -16,6 +16,7 @@ import sagebridge
 from sagebridge.authoring.pipeline_builder import legal_name
 from sagebridge.authoring.python_files import flow_functions, split_source
 from sagebridge.errors import SourceError
+from sagebridge.findings import Finding
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
 from sagebridge.terminal.source_files import content, safe_stem, write_file
@@ -35,6 +36,7 @@ class FlowFile:
     text: str | None = None
     wanted: str | None = None
     losses: tuple[Loss, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     @property
     def is_stale(self) -> bool:
@@ -77,13 +79,16 @@ def flow_files(
         if name is not None:
             raise SourceError(source, "the name is set in the flow file", "remove --name")
         examined = sagebridge.read_checked(source, "prefect", every=True)
-        yield FlowFile(Path(file), tuple(one.pipeline for one in examined), wanted=wanted)
+        findings = tuple(finding for one in examined for finding in one.findings)
+        pipelines = tuple(one.pipeline for one in examined)
+        yield FlowFile(Path(file), pipelines, wanted=wanted, findings=findings)
         return
     for one in sagebridge.read_checked(source, format, every=True):
         pipeline = one.pipeline if name is None else replace(one.pipeline, name=name)
         text, lost = sagebridge.write(pipeline, "prefect")
         path = folder / f"{safe_stem(pipeline.name or 'pipeline')}.py"
-        yield FlowFile(path, (pipeline,), text, losses=(*one.losses, *lost))
+        losses = (*one.losses, *lost)
+        yield FlowFile(path, (pipeline,), text, losses=losses, findings=one.findings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,17 +19,35 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+import sagebridge
+from sagebridge.authoring.definition_writer import definition
+from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.lifecycle.attempt import FORMAT, Attempt, now
 from sagebridge_operators.lifecycle.objects import WriteConflict
 from sagebridge_operators.lifecycle.records import DAYS, ExecutionRecords
-from sagebridge_operators.run_errors import OlderRecord, SupersededWorker
+from sagebridge_operators.run_errors import InvalidPipeline, OlderRecord, SupersededWorker
+
+_NOT_CHECKED = frozenset(
+    (
+        "depends-on-fail-step",
+        "no-steps",
+        "parameter-name",
+        "step-name",
+        "text-too-long",
+        "too-many-outputs",
+        "unknown-condition-type",
+        "unknown-expression",
+        "unknown-step-type",
+        "unknown-variable",
+    )
+)
 
 
 def open_execution(
     records: ExecutionRecords,
     execution: str,
     body: Mapping[str, Any],
-    definition: Callable[[], Mapping[str, Any]],
+    describe: Callable[[], Mapping[str, Any]],
 ) -> dict[str, Any]:
     """The record of an execution. Written by the first step that starts.
 
@@ -38,7 +56,7 @@ def open_execution(
     """
     there = records.execution(execution)
     if there is None:
-        records.describe(execution, definition())
+        records.describe(execution, describe())
         day, _, time = str(body["started"]).partition("T")
         try:
             records.objects.create(_key(execution), body)
@@ -49,6 +67,23 @@ def open_execution(
     if there.get("format") != FORMAT:
         raise OlderRecord(f"execution {execution}")
     return there
+
+
+def valid_definition(pipeline: Pipeline) -> dict[str, Any]:
+    """The definition of a pipeline that is about to start. Raises InvalidPipeline for errors.
+
+    Not checked: what only SageMaker rejects and both engines run, such as long names; and unknown
+    step types and functions, which fail in their own step.
+    """
+    written = definition(pipeline)
+    errors = [
+        f"{found.message} [{found.code}]"
+        for found in sagebridge.validate(written)
+        if found.severity == "error" and found.code not in _NOT_CHECKED
+    ]
+    if errors:
+        raise InvalidPipeline(pipeline.name or "pipeline", errors)
+    return written
 
 
 def complete_execution(records: ExecutionRecords, execution: str, body: Mapping[str, Any]) -> None:

@@ -28,6 +28,7 @@ from sagebridge_operators.lifecycle.drive import PATIENCE as OUTAGE
 from sagebridge_operators.lifecycle.drive import StepDriver
 from sagebridge_operators.lifecycle.ending import INTERRUPTED, PATIENCE, Ending
 from sagebridge_operators.lifecycle.execution import Execution, execution_id
+from sagebridge_operators.lifecycle.opening import valid_definition
 from sagebridge_operators.lifecycle.outages import patiently
 from sagebridge_operators.lifecycle.outputs import references_to
 from sagebridge_operators.lifecycle.step_states import Status, final_status, states
@@ -117,6 +118,7 @@ class FlowRun(PipelineBuilder):
         """Submits steps and waits until the step ``until``, or every step, has ended."""
         self._pipeline = self.pipeline()
         before = upstream_steps(self.name, self._pipeline)
+        valid_definition(self._pipeline)
         self._scene = self._scene or self._opened()
         self._scene.describe(self._pipeline)
         try:

@@ -253,7 +253,7 @@ def test_unreadable_file_is_a_finding(file: Path) -> None:
     assert (finding.code, finding.line) == ("unreadable-source", 2)
     file.write_text("import airflow(\n")
     (finding,) = sagebridge.validate(file)
-    assert "is no Python" in finding.message
+    assert "not valid Python" in finding.message
 
 
 DETECTED = {
@@ -277,7 +277,7 @@ def test_format_is_detected(text: str, file: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("import json", "imports neither airflow nor prefect; say with --from which it is"),
+        ("import json", "imports neither airflow nor prefect; set its format with --from"),
         ("import airflow, prefect", "imports both airflow and prefect"),
         ("from . import airflow", "imports neither"),
     ],

@@ -85,11 +85,9 @@ class DagFileWriter:
         }
         if isinstance(pipeline.description, str):
             keywords["description"] = ast.Constant(pipeline.description)
-        if pipeline.declared:
-            keywords["params"] = ast.Dict(
-                keys=[ast.Constant(parameter.name) for parameter in pipeline.declared],
-                values=[self._param(parameter) for parameter in pipeline.declared],
-            )
+        if params := {one.name: self._param(one) for one in pipeline.declared}:
+            names: list[ast.expr | None] = [ast.Constant(name) for name in params]
+            keywords["params"] = ast.Dict(names, list(params.values()))
         if pipeline.parallelism is not ABSENT:
             limit = pipeline.parallelism.max_parallel_execution_steps
             keywords["max_active_tasks"] = ast.Constant(limit)
