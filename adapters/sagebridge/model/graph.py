@@ -50,6 +50,8 @@ def graph(pipeline: Pipeline) -> nx.DiGraph[str]:
 
 def in_order(steps: Sequence[Step]) -> list[Step]:
     """Steps so that each comes after those it waits for, else in their written order."""
+    if len(steps) < 2:
+        return list(steps)
     owner = {inner.name: position for position, step in enumerate(steps) for inner in walk((step,))}
     waits: list[set[int]] = [set() for _ in steps]
     followers: list[set[int]] = [set() for _ in steps]

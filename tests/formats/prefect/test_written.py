@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, assume, given, settings
 
 import sagebridge
 from sagebridge.authoring.definition_writer import definition as to_json
-from sagebridge.errors import NestedTooDeep
 from sagebridge.formats.prefect.reader import read
 from sagebridge.formats.prefect.writer import write
 from sagebridge.model.pipeline import Pipeline
@@ -160,21 +159,3 @@ def test_whatever_is_drawn_comes_back(tmp_path_factory: Any, raw: dict[str, Any]
     assume(distinct(pipeline))
     text = write(pipeline)[0]
     assert same(to_json(back(text, tmp_path_factory.getbasetemp())), raw)
-
-
-@pytest.mark.parametrize("depth", [20, 21])
-def test_conditions_as_deep_as_python_compiles(depth: int, tmp_path: Path) -> None:
-    step: dict[str, Any] = processing("Innermost", "x")
-    for number in range(depth):
-        side = "IfSteps" if number % 2 else "ElseSteps"
-        arguments = {"Conditions": [], "IfSteps": [], "ElseSteps": [], side: [step]}
-        step = {"Name": f"C{number}", "Type": "Condition", "Arguments": arguments}
-    raw = json.dumps({"Version": "2020-12-01", "Steps": [step]})
-    pipeline = sagebridge.read(raw, name="deep").pipeline
-    if depth > 20:
-        with pytest.raises(NestedTooDeep, match=r"deep stand 21 deep .* at most 20 blocks"):
-            write(pipeline)
-        return
-    text = write(pipeline)[0]
-    compile(text, "written.py", "exec")
-    assert same(to_json(back(text, tmp_path)), json.loads(raw))

@@ -17,6 +17,7 @@ from sagebridge.formats.prefect.tracing.flow_trace import WAYS, FlowTrace, TooMa
 from sagebridge.formats.prefect.tracing.path_merging import MisplacedBlock
 from sagebridge.formats.prefect.tracing.source_rewriting import HELPERS, raise_lines, rewritten
 from sagebridge.formats.prefect.tracing.task_calls import File
+from sagebridge.formats.python.file_readings import too_deep
 from sagebridge.formats.python.import_process import (
     Answer,
     describe,
@@ -91,6 +92,8 @@ def _described(flow: Any, file: File) -> Answer:
     except MisplacedBlock as error:
         problem = f"a block of {str(error)!r} stands in another test than that condition"
         raise FlowError(flow.name, problem) from None
+    except RecursionError:
+        raise too_deep(file.path, _line(flow)) from None
     finally:
         _TRACED.pop()
     return {

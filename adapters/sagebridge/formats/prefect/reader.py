@@ -29,7 +29,13 @@ from sagebridge.formats.prefect.source_interpreter import (
 from sagebridge.formats.prefect.tracer import ORIGIN, trace_flows
 from sagebridge.formats.prefect.tracing.flow_options import hooked, retried, timed
 from sagebridge.formats.python.engine_losses import Unsupported
-from sagebridge.formats.python.file_readings import FileReader, FileReading, missing
+from sagebridge.formats.python.file_readings import (
+    FileReader,
+    FileReading,
+    check_nesting,
+    missing,
+    too_deep,
+)
 from sagebridge.model.code_steps import CarriedStep
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Parallelism
@@ -107,6 +113,9 @@ def _reading(file: str, tree: ast.Module, function: FlowFunction) -> FileReading
         pipeline = replace(builder.pipeline(), origin=ORIGIN)
     except FlowSyntaxError as fault:
         raise PythonFileError(file, fault.line, str(fault)) from None
+    except RecursionError:
+        raise too_deep(file, function.lineno) from None
+    check_nesting(file, function.lineno, pipeline.steps)
     limit = options.get("task_runner")
     if limit is not None:
         pipeline = replace(pipeline, parallelism=_parallelism(limit))

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sagebridge.authoring.json_document import MAX_CONDITIONS
 from sagebridge.authoring.python_files import split_source
 from sagebridge.errors import PythonFileError
 from sagebridge.model.losses import Loss
-from sagebridge.model.pipeline import Pipeline
+from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,22 @@ class FileReader:
             problem = f"holds no {self.kind} {wanted!r}"
             raise PythonFileError(file, None, problem, f"there are {names}")
         return file, one
+
+
+def check_nesting(file: str, line: int, steps: Sequence[Step]) -> None:
+    """Raise :class:`PythonFileError` if conditions are nested deeper than is read."""
+    depth, level = -1, list(steps)
+    while level:
+        depth += 1
+        conditions = (one for one in level if isinstance(one, ConditionStep))
+        level = [inner for one in conditions for inner in one.branches]
+    if depth > MAX_CONDITIONS:
+        raise too_deep(file, line)
+
+
+def too_deep(file: str, line: int) -> PythonFileError:
+    problem = f"conditions are nested more than {MAX_CONDITIONS} deep"
+    return PythonFileError(file, line, problem, "move branches into a pipeline of their own")
 
 
 def missing(file: str) -> PythonFileError | None:

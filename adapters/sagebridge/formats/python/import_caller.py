@@ -87,7 +87,10 @@ class FileImporter:
     def _outcome(self, file: str, answer: dict[str, Any]) -> list[FileReading] | SourceError:
         if "error" in answer:
             return PythonFileError(file, **answer["error"])
-        return [self._reading(file, found) for found in answer["pipelines"]]
+        try:
+            return [self._reading(file, found) for found in answer["pipelines"]]
+        except SourceError as error:
+            return error
 
     def _reading(self, file: str, found: dict[str, Any]) -> FileReading:
         document = parse(json.dumps(found["definition"]), f"{file}#{found['name']}")

@@ -28,6 +28,7 @@ from typing import Any, NoReturn, TextIO
 
 from sagebridge.authoring.definition_writer import definition, write_envelope
 from sagebridge.errors import PythonFileError
+from sagebridge.formats.python.file_readings import check_nesting
 from sagebridge.formats.python.import_guard import SideEffectError, guard_process
 from sagebridge.model.code_steps import code_of
 from sagebridge.model.losses import Loss
@@ -102,6 +103,7 @@ def describe(
     name: str, line: int, pipeline: Pipeline, losses: Iterable[Loss], lines: Mapping[str, int]
 ) -> Answer:
     """One pipeline of a file as JSON."""
+    check_nesting("", line, pipeline.steps)
     return {
         "name": name,
         "line": line,
