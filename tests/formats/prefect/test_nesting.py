@@ -84,19 +84,6 @@ def test_only_deep_branches_start_at_the_margin() -> None:
     assert max(len(line) - len(line.lstrip()) for line in deep.splitlines()) < 60
 
 
-@pytest.mark.prefect
-@pytest.mark.parametrize("depth", [9, 31])
-def test_tracing_reads_the_same(depth: int, tmp_path: Path) -> None:
-    from sagebridge.formats.prefect.tracer import trace
-
-    raw = in_branches(processing("Innermost", "x"), depth)
-    file = tmp_path / "deep.py"
-    file.write_text(write(sagebridge.read(raw, name="deep").pipeline)[0])
-    ((pipeline, losses),) = trace(file)
-    assert same(to_json(pipeline), raw)
-    assert losses == ()
-
-
 @pytest.mark.parametrize("target", ["prefect", "sagemaker"])
 def test_deeper_conditions_are_rejected(target: str, tmp_path: Path) -> None:
     raw = nested_conditions(MAX_CONDITIONS + 1)
