@@ -42,7 +42,7 @@ def test_deep_branches_run_and_are_skipped(not_met: int, run: Run) -> None:
 
 @pytest.mark.parametrize("depth", [9, 31, 60])
 def test_tracer_reads_deep_branches(depth: int, tmp_path: Path) -> None:
-    pipeline = Pipeline(deep_steps(depth), name="deep")
+    pipeline = Pipeline(steps=deep_steps(depth), name="deep")
     file = tmp_path / "deep.py"
     file.write_text(write(pipeline)[0])
     ((traced, losses),) = trace(file)

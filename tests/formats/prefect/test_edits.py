@@ -254,7 +254,7 @@ def other():
         (
             ("def abalone_pipeline(", "def abalone_pipeline(("),
             "def abalone_pipeline",
-            "is no Python",
+            "is not valid Python",
         ),
     ],
 )

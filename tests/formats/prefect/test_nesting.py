@@ -39,7 +39,7 @@ def nested_conditions(depth: int) -> Pipeline:
             if_steps=(step,),
             else_steps=(),
         )
-    return Pipeline((step,), name="deep")
+    return Pipeline(steps=(step,), name="deep")
 
 
 def in_branches(step: dict[str, Any], depth: int) -> dict[str, Any]:

@@ -208,7 +208,7 @@ def test_nothing_is_guessed(traced: Traced, body: str, code: str) -> None:
     pipeline, losses = traced(f"{body}\ntwo('after')")
     (loss,) = [loss for loss in losses if loss.code == code]
     assert loss.severity == "dropped"
-    assert "what follows on this way is not read" in loss.what
+    assert "the rest of this branch is ignored" in loss.what
     assert int(loss.place.rpartition(":")[2]) > 13
     assert "two" not in [step.name for step in walk(pipeline)]
 
@@ -274,28 +274,28 @@ def test_a_test_of_many_parts_is_one_condition(traced: Traced) -> None:
 def test_too_many_ways(tmp_path: Path) -> None:
     tests = "".join(f"    if x == {n}:\n        one({n})\n" for n in range(7))
     text = refused(tmp_path / "f.py", f"{IMPORTS}{TASKS}@flow\ndef f(x: int):\n{tests}")
-    assert text.startswith(":12: there are more than 64 ways through it; ")
+    assert text.startswith(":12: has more than 64 paths; combine some of its tests")
 
 
 def test_files_that_cannot_be_traced(tmp_path: Path) -> None:
     file = tmp_path / "f.py"
     assert refused(file, "import nothing_like_it\n").startswith(
-        ":1: importing it needs the module 'nothing_like_it'; "
+        ":1: needs the module 'nothing_like_it', which is not installed; "
     )
     assert refused(file, "x = 1\n1 / 0\n").startswith(":2: raised on import: ZeroDivisionError")
-    assert "starts or signals a process while it is imported" in refused(
+    assert "starts or signals a process on import" in refused(
         file, "import os\nos.system('true')\n"
     )
     run = f"{IMPORTS}@flow\ndef f(): ...\nf()\n"
-    assert refused(file, run).startswith(":4: runs a flow while it is imported")
-    assert "ends the program" in refused(file, "import sys\nsys.exit(3)\n")
-    assert "ended the process" in refused(file, "import os\nos._exit(3)\n")
+    assert refused(file, run).startswith(":4: runs a flow on import")
+    assert "exits the program on import" in refused(file, "import sys\nsys.exit(3)\n")
+    assert "ended its import process (exit code 3)" in refused(file, "import os\nos._exit(3)\n")
 
 
 def test_a_syntax_error_in_another_module(tmp_path: Path) -> None:
     (tmp_path / "broken_helper.py").write_text("\n\n\ndef f(:\n")
     text = refused(tmp_path / "f.py", "\nimport broken_helper\n")
-    assert text == ":2: is no Python that can be read: invalid syntax"
+    assert text == ":2: is not valid Python: invalid syntax"
 
 
 def test_blocks_in_another_test(tmp_path: Path) -> None:
@@ -310,7 +310,7 @@ def f(x: str, y: str = ""):
     return finish()
 """
     said = refused(tmp_path / "f.py", IMPORTS + text)
-    assert "a block of 'Check' stands in another test than that condition" in said
+    assert "a with block of 'Check' is inside an if that the condition itself is not in" in said
 
 
 def test_a_plain_if_on_a_condition_of_ours(tmp_path: Path) -> None:

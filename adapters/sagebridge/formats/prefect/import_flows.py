@@ -1,7 +1,7 @@
-"""Imports flow files in a process of their own and prints the pipelines that their flows make.
+"""Import flow files in a subprocess and print the pipelines of their flows.
 
-``python -m sagebridge.formats.prefect.import_flows`` is a process of
-:mod:`sagebridge.formats.python.import_process`. No Prefect server is started or spoken to.
+``python -m sagebridge.formats.prefect.import_flows`` is the subprocess of
+:mod:`sagebridge.formats.python.import_process`. No Prefect server is started or contacted.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from sagebridge.formats.python.import_process import (
 from sagebridge.model.expressions import no_texts
 
 _TRACED: list[FlowTrace] = []
-"""The flows that are being traced, the innermost last."""
+"""The flows being traced, the innermost last."""
 
 
 def _import_prefect(home: str) -> None:
-    """Prefect is private and empty: it uses no profile, server or block of this machine."""
+    """Import Prefect without the settings, server and blocks of this machine."""
     settings = {
         "DO_NOT_TRACK": "1",
         "HOME": home,
@@ -63,7 +63,7 @@ def _read(path: Path) -> list[Answer]:
 
 
 def _flows(module: ModuleType, path: Path) -> list[Any]:
-    """The flows that the file makes, in its order."""
+    """The flows of the file, in order."""
     from prefect import Flow
 
     found = {id(one): one for one in vars(module).values() if isinstance(one, Flow)}
@@ -76,7 +76,7 @@ def _line(flow: Any) -> int:
 
 
 def _entry(module: ModuleType, flow: Any) -> str:
-    """What the file calls the flow."""
+    """The name of the flow in the module."""
     return next(name for name, value in vars(module).items() if value is flow)
 
 
@@ -86,11 +86,13 @@ def _described(flow: Any, file: File) -> Answer:
     try:
         pipeline, losses = trace.result()
     except TooManyWays:
-        problem = f"there are more than {WAYS} ways through it"
-        fix = "put some of its tests into one, or into a task"
+        problem = f"has more than {WAYS} paths"
+        fix = "combine some of its tests, or move them into a task"
         raise PythonFileError(file.path, _line(flow), problem, fix) from None
     except MisplacedBlock as error:
-        problem = f"a block of {str(error)!r} stands in another test than that condition"
+        problem = (
+            f"a with block of {str(error)!r} is inside an if that the condition itself is not in"
+        )
         raise FlowError(flow.name, problem) from None
     except RecursionError:
         raise too_deep(file.path, _line(flow)) from None

@@ -1,4 +1,4 @@
-"""The names of a flow file as its flows see them: imports, helper functions, constants."""
+"""The module-level names of a flow file: imports, helper functions, constants."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CHANGEABLE = (list, dict, ast.FunctionDef)
 
 
 def module_names(tree: ast.Module, builder: PipelineBuilder, source: str = "") -> dict[str, Any]:
-    """The names of a file as its flows see them; what is not understood raises when it is used."""
+    """The module-level names; the value of an unsupported one is the UnsupportedSyntax to raise."""
     ours = words(builder, source)
     names: dict[str, Any] = {}
     interpreter = Interpreter(builder, names)
@@ -64,14 +64,14 @@ def module_names(tree: ast.Module, builder: PipelineBuilder, source: str = "") -
 
 
 def _may_change(node: ast.expr, names: Mapping[str, Any]) -> bool:
-    """Whether an expression calls a function of the file, or one that is given a list or dict."""
+    """Whether an expression calls a function of the file or passes a list or dict to a function."""
     calls = any(isinstance(one, ast.Call) for one in ast.walk(node))
     return calls and any(isinstance(names.get(one), _CHANGEABLE) for one in _mentioned(node))
 
 
 def _forget_constants(node: ast.stmt, names: dict[str, Any]) -> None:
-    """After a statement that is not followed no constant is known to be what it was."""
-    beyond = UnsupportedSyntax(node, "what a statement of the module makes of it")
+    """Mark all constants as unknown after an unsupported statement."""
+    beyond = UnsupportedSyntax(node, "a name that an unsupported statement may have changed")
     constants = [name for name, value in names.items() if isinstance(value, PLAIN)]
     names.update(dict.fromkeys((*constants, *_mentioned(node)), beyond))
 

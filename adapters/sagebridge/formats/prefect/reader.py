@@ -1,8 +1,8 @@
-"""Prefect flow files to the model.
+"""Read Prefect flow files.
 
-A flow of our own form, edited by a person or not, is read from its source and nothing is executed
-(:mod:`sagebridge.formats.prefect.source_interpreter`); a file with any other flow is traced, which
-executes its code in a subprocess (:mod:`sagebridge.formats.prefect.tracer`).
+A flow in the form that sagebridge writes, edited or not, is read from its source, without executing
+it (:mod:`sagebridge.formats.prefect.source_interpreter`). A file with any other flow is traced:
+its code is executed in a subprocess (:mod:`sagebridge.formats.prefect.tracer`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sagebridge.formats.prefect.source_interpreter import (
     UnsupportedSyntax,
 )
 from sagebridge.formats.prefect.tracer import ORIGIN, trace_flows
-from sagebridge.formats.prefect.tracing.flow_options import hooked, retried, timed
+from sagebridge.formats.prefect.tracing.flow_options import hooked, only_prefect, retried, timed
 from sagebridge.formats.python.engine_losses import Unsupported
 from sagebridge.formats.python.file_readings import (
     FileReader,
@@ -52,8 +52,8 @@ def _read(file: str) -> Sequence[FileReading]:
         found = _traced(file, found)
     readings = [one for one in found if one is not None]
     if not readings:
-        fix = "decorate a function of the file with Prefect's @flow"
-        raise PythonFileError(file, None, "holds no flow", fix)
+        fix = "decorate a function with Prefect's @flow"
+        raise PythonFileError(file, None, "has no flow", fix)
     return readings
 
 
@@ -62,7 +62,7 @@ read, read_all, read_one = _READER.read, _READER.read_all, _READER.read_one
 
 
 def _of_our_form(file: str, tree: ast.Module, function: FlowFunction) -> FileReading | None:
-    """None where the flow says more than our form does."""
+    """None if the flow is not in the form that sagebridge writes."""
     try:
         return _reading(file, tree, function)
     except UnsupportedSyntax:
@@ -70,7 +70,7 @@ def _of_our_form(file: str, tree: ast.Module, function: FlowFunction) -> FileRea
 
 
 def _traced(file: str, found: Sequence[FileReading | None]) -> list[FileReading | None]:
-    """The flows as tracing gives them; what was read from the source stays as it was read."""
+    """The traced flows; those already read from the source are kept."""
     traced = trace_flows(Path(file))
     if len(traced) != len(found):
         return list(traced)
@@ -83,11 +83,11 @@ def _parsed(file: str) -> ast.Module:
     try:
         return ast.parse(Path(file).read_bytes(), file)
     except SyntaxError as wrong:
-        raise PythonFileError(file, wrong.lineno, f"is no Python: {wrong.msg}") from None
+        raise PythonFileError(file, wrong.lineno, f"is not valid Python: {wrong.msg}") from None
     except OSError as wrong:
         raise PythonFileError(file, None, f"cannot be opened: {wrong.strerror}") from None
     except (ValueError, RecursionError, MemoryError) as wrong:
-        raise PythonFileError(file, None, f"is no Python: {wrong}") from None
+        raise PythonFileError(file, None, f"is not valid Python: {wrong}") from None
 
 
 def _text(file: str) -> str:
@@ -96,9 +96,9 @@ def _text(file: str) -> str:
 
 
 def _reading(file: str, tree: ast.Module, function: FlowFunction) -> FileReading:
-    """One flow. Raises UnsupportedSyntax beyond our form, SourceError if it is wrong."""
+    """One flow. Raises UnsupportedSyntax if it has to be traced, SourceError if it is invalid."""
     if isinstance(function, ast.AsyncFunctionDef) or len(function.decorator_list) != 1:
-        raise UnsupportedSyntax(function, "an asynchronous flow, or one with several decorators")
+        raise UnsupportedSyntax(function, "an asynchronous flow or several decorators")
     options = _options(function)
     name = _constant(options.get("name"), function, re.sub("_", "-", function.name))
     description = _constant(options.get("description"), function, None)
@@ -139,7 +139,7 @@ def _options(function: FlowFunction) -> dict[str, ast.expr]:
     if not isinstance(decorator, ast.Call):
         return {}
     if decorator.args or any(keyword.arg is None for keyword in decorator.keywords):
-        raise UnsupportedSyntax(decorator, "a decorator with other than named arguments")
+        raise UnsupportedSyntax(decorator, "positional arguments of a decorator")
     return {str(keyword.arg): keyword.value for keyword in decorator.keywords}
 
 
@@ -149,7 +149,7 @@ def _constant(node: ast.expr | None, function: FlowFunction, default: Any) -> An
             return default
         case ast.Constant(value=str() as text):
             return text
-    raise UnsupportedSyntax(function, "a name or description that is computed")
+    raise UnsupportedSyntax(function, "a computed name or description")
 
 
 def _parallelism(node: ast.expr) -> Parallelism:
@@ -166,7 +166,7 @@ def _parallelism(node: ast.expr) -> Parallelism:
 def _unsaid(
     options: dict[str, ast.expr], names: Mapping[str, Any]
 ) -> Iterator[tuple[int, Unsupported]]:
-    """What the decorator says to Prefect alone, in the words of a flow that is traced."""
+    """Options of the decorator that only Prefect uses, with the messages of a traced flow."""
     for name, node in options.items():
         text = ast.unparse(node)
         if name in _SAID or text in ("None", "[]", "0") or _stops_jobs(node, names):
@@ -176,9 +176,7 @@ def _unsaid(
         elif name in _LOST:
             lost = _LOST[name](text)
         else:
-            lost = Unsupported(
-                "engine-option", "info", f"{name}={text}: only Prefect has a use for it"
-            )
+            lost = only_prefect(f"{name}={text}")
         yield node.lineno, lost._replace(what=f"the flow: {lost.what}")
 
 
@@ -192,20 +190,22 @@ def _stops_jobs(node: ast.expr, names: Mapping[str, Any]) -> bool:
 def _settings(
     builder: PipelineBuilder, interpreter: Interpreter, function: FlowFunction
 ) -> Iterator[tuple[int, Unsupported]]:
-    """Where steps run, which a definition does not say."""
+    """Settings of where steps run, which a definition does not have."""
     for step, settings in builder.settings.items():
         line = function.lineno if step is None else interpreter.lines.get(step, function.lineno)
         for name, value in settings.items():
             if value is not None and not (step is None and name == "role_arn"):
-                what = f"{name} of {step or 'all steps'}: a definition does not say where it runs"
+                what = (
+                    f"{name} of {step or 'all steps'}: a definition does not record where steps run"
+                )
                 yield line, Unsupported("engine-option", "info", what)
 
 
 def _arguments(function: FlowFunction) -> tuple[FlowArgument, ...]:
-    """The arguments of the signature that a pipeline parameter can be."""
+    """The arguments of the signature, which become pipeline parameters."""
     given = function.args
     if given.vararg or given.kwarg or given.posonlyargs:
-        raise UnsupportedSyntax(function, "arguments that are not all named")
+        raise UnsupportedSyntax(function, "*args, **kwargs or positional-only arguments")
     texts = read_descriptions(ast.get_docstring(function))
     defaults: list[ast.expr | None] = [None] * (len(given.args) - len(given.defaults))
     pairs = zip(
@@ -231,7 +231,7 @@ def _argument(argument: ast.arg, default: ast.expr | None, description: str) -> 
     value = ABSENT if default is None else _literal(default)
     found = FlowArgument.annotated(argument.arg, annotation, value, description)
     if found is None:
-        raise UnsupportedSyntax(argument, "an argument that is no text, number or boolean")
+        raise UnsupportedSyntax(argument, "an argument that is not a string, number or boolean")
     return found
 
 
@@ -239,4 +239,4 @@ def _literal(node: ast.expr) -> Any:
     try:
         return ast.literal_eval(node)
     except (ValueError, TypeError, RecursionError):
-        raise UnsupportedSyntax(node, "a default that is computed") from None
+        raise UnsupportedSyntax(node, "a computed default") from None

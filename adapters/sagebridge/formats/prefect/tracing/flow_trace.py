@@ -1,4 +1,4 @@
-"""One flow called again and again, until each of its tests has gone both ways."""
+"""The trace of a flow, which is called once per path until each test has taken both branches."""
 
 from __future__ import annotations
 
@@ -57,18 +57,18 @@ from sagebridge.model.pipeline import (
 from sagebridge.model.values import ABSENT, Object, Value, key_of
 
 WAYS = 64
-"""Ways through a flow that are followed."""
+"""The most paths through a flow that are followed."""
 TARGET = "pipeline"
-_REST = "what follows on this way is not read"
+_REST = "the rest of this branch is ignored"
 
 
 class TooManyWays(Exception):
-    """A flow with more than :data:`WAYS` ways through it."""
+    """A flow with more than :data:`WAYS` paths."""
 
 
 @dataclass(slots=True)
 class _Path:
-    """One way through the flow: ``decisions`` are what its tests have to say, in their order."""
+    """One path through the flow; ``decisions`` are the outcomes of its tests, in order."""
 
     decisions: Sequence[bool]
     builder: _TracedBuilder
@@ -82,7 +82,7 @@ class _Path:
 
 
 class _TracedBuilder(PipelineBuilder):
-    """Steps of our own functions: what they are given may hold symbols."""
+    """A builder whose step functions accept arguments with symbols."""
 
     def __init__(self, world: FlowTrace, name: str, arguments: Sequence[Any]) -> None:
         super().__init__(name, arguments)
@@ -115,7 +115,7 @@ class _TracedBuilder(PipelineBuilder):
 
     def _check(self, name: Any) -> None:
         if type(name) is not str or holds_symbol(name):
-            self.world.refuse("run-time-code", "a step is named by what is known only at run time")
+            self.world.refuse("run-time-code", "a run-time value is used as a step name")
 
     def _plain(self, value: Any) -> Any:
         if isinstance(value, list | tuple) and any(isinstance(one, StepHandle) for one in value):
@@ -124,7 +124,7 @@ class _TracedBuilder(PipelineBuilder):
             return said(value, self.world)
         except UnsupportedValue as why:
             if holds_symbol(value):
-                self.world.refuse("run-time-code", f"a step is given {why}")
+                self.world.refuse("run-time-code", f"a step has the argument {why}")
             return value
 
     def add(self, step: Step) -> StepHandle:
@@ -150,7 +150,7 @@ class _TracedBuilder(PipelineBuilder):
 
 
 class FlowTrace:
-    """The trace of one flow; symbols, tasks and steps tell it what happens."""
+    """The trace of one flow; symbols, tasks and steps call it."""
 
     def __init__(self, flow: Any, file: File) -> None:
         self.flow, self.file = flow, file
@@ -158,7 +158,7 @@ class FlowTrace:
         self._forget(Names())
 
     def _forget(self, names: Names) -> None:
-        """Begin anew, with these names of what is called where."""
+        """Start again, with these names."""
         self.texts: list[Symbol] = []
         self.losses: dict[Loss, None] = {}
         self.lines: dict[str, int] = {}
@@ -170,7 +170,7 @@ class FlowTrace:
         self._lose_options()
 
     def result(self) -> tuple[Pipeline, tuple[Loss, ...]]:
-        """The pipeline of all ways. Raises :class:`TooManyWays`, :class:`FlowError`."""
+        """The pipeline of all paths. Raises :class:`TooManyWays`, :class:`FlowError`."""
         steps, renamed = merged(self._ways())
         if (names := self.names.in_order(steps)) != self.names.given:
             self._forget(Names(dict(names)))
@@ -178,10 +178,10 @@ class FlowTrace:
         self.own_tasks += [new for old, new in renamed if old in self.own_tasks]
         for old, new in renamed:
             self.lines[new] = self.lines.get(old, self._first_line)
-            what = f"the step {shown(old)} is on another way too: there it is called {shown(new)}"
+            what = f"step {shown(old)} is in several branches; one copy is named {shown(new)}"
             self.lose("step-name", "info", what, line=self.lines[new])
         pipeline = replace(self.path.builder.pipeline(), steps=steps)
-        if (limit := flow_options.limit(self.flow)) is not None:
+        if (limit := flow_options.parallel_limit(self.flow)) is not None:
             pipeline = replace(pipeline, parallelism=Parallelism(limit))
         pipeline = self._without_dropped(pipeline, dict(renamed))
         used = {get.name for step in walk(pipeline) for get in step_references(step)}
@@ -193,7 +193,7 @@ class FlowTrace:
         return pipeline, tuple(sorted(self.losses, key=lambda loss: int(loss.place)))
 
     def _lose_options(self) -> None:
-        for lost in flow_options.of(self.flow):
+        for lost in flow_options.unsupported_options(self.flow):
             self.lose(*lost, line=self._first_line, who="the flow")
         for one in self.taken:
             if one.lost:
@@ -213,7 +213,7 @@ class FlowTrace:
                 self.lose(loss.code, loss.severity, loss.what, loss.advice, line=line)
         return kept
 
-    # The ways through the flow
+    # Paths through the flow
 
     def _ways(self) -> list[Way]:
         ways: list[Way] = []
@@ -248,7 +248,7 @@ class FlowTrace:
             pass
         except FlowError:
             raise
-        except Exception as error:  # noqa: BLE001 - what a flow raises is what it says
+        except Exception as error:  # noqa: BLE001 - an error of the flow becomes a step
             self._raised(error)
         finally:
             CURRENT.reset(reset)
@@ -276,10 +276,12 @@ class FlowTrace:
         if frames[-1].filename == self.file.path and line in self.file.raises:
             message = error.args[0] if len(error.args) == 1 else str(error)
             self._fail(line, message)
-            what = f"{type(error).__name__} is raised: a Fail step says it"
+            what = f"raise {type(error).__name__} becomes a Fail step"
             self.lose("raised", "info", what, line=line)
             return
-        who = "it" if isinstance(error, SideEffectError) else f"{type(error).__name__}:"
+        who = (
+            "the flow" if isinstance(error, SideEffectError) else f"raises {type(error).__name__}:"
+        )
         what = re.sub("\ue000[0-9]+\ue001", "…", f"{who} {error}")
         self.lose("run-time-code", "dropped", f"{what}; {_REST}", line=line)
 
@@ -293,7 +295,7 @@ class FlowTrace:
         step = Step(name, "Fail", arguments=Object({"ErrorMessage": text}))
         self.made(step, self.path.builder.inside)
 
-    # What symbols ask
+    # Calls by symbols
 
     def in_file(self) -> bool:
         return sys._getframe(2).f_code.co_filename == self.file.path
@@ -308,14 +310,14 @@ class FlowTrace:
         self.lose(code, "changed", what)
 
     def progress(self) -> int:
-        """How many steps and decisions this way has so far."""
+        """How many steps and decisions this path has so far."""
         return len(self.path.items)
 
     def finished(self, step: str) -> None:
         self.path.ended[step] = None
 
     def ask(self, what: str, type_: str = "String", *of: Any) -> Symbol:
-        """A parameter for what Python computes of symbols; the same one for the same of them."""
+        """A parameter for a value that Python computes from ``of``; equal values share one."""
         line = self.file.line()
         try:
             key: Any = ("asked", what, type_, line, key_of(said(list(of), self)))
@@ -325,9 +327,9 @@ class FlowTrace:
             taken_names = {one.name for one in self.taken}
             taken_names |= {one.name for one, _ in self._asked.values()}
             name = free_name(f"value_of_line_{line}", taken_names)
-            description = f"Asked for: {what}, line {line} of {self.file.name}"
-            text = f"{what} is computed when the flow runs: the parameter {name} asks for it"
-            advice = "give it at the start"
+            description = f"Replaces {what} (line {line} of {self.file.name})"
+            text = f"{what} is a run-time value; it becomes the parameter {name!r}"
+            advice = "set the parameter"
             loss = Loss("computed-value", "changed", str(line), text, TARGET, advice)
             self._asked[key] = Parameter(name, type_, description=description), loss
         return Symbol(parameter(self._asked[key][0].name), type_, self)
@@ -336,11 +338,11 @@ class FlowTrace:
         try:
             conditions = tuple(said(one, self) for one in test.conditions)
         except UnsupportedValue as why:
-            self.refuse("run-time-code", f"a test compares {why}")
+            self.refuse("run-time-code", f"a comparison with {why}")
         return self.decided(None, conditions, own=False)
 
     def decided(self, name: str | None, conditions: Any, *, own: bool) -> bool:
-        """Which way a test goes on this path; it goes the same way each time it is asked."""
+        """The outcome of a test on this path, the same each time it is evaluated."""
         path = self.path
         known = ("own", name) if own else key_of(conditions)
         if known in path.known:
@@ -373,7 +375,7 @@ class FlowTrace:
         blocks: bool,
         lost: str = "",
     ) -> Future:
-        """A call of a user's own task: a carried step, or one that is left out where it cannot."""
+        """A call of a task: a step that carries its code, or a loss if it cannot be carried."""
         line = self.file.line()
         wanted = called(task, arguments, named)
         name = self._name(wanted, ("task", wanted), self._occurrence(("task", wanted)))
@@ -384,9 +386,9 @@ class FlowTrace:
         try:
             given = said(call_arguments(values, keywords), self)
         except UnsupportedValue as why:
-            lost = lost or f"it is given {why}, so its code cannot be carried"
+            lost = lost or f"it has the argument {why}, so it is dropped"
         function = self.carried(task.fn, name, lost, decorated=True)
-        for one in flow_options.of(task):
+        for one in flow_options.unsupported_options(task):
             self.lose(*one, line=line, who=f"task {name}")
         before = tuple(self._steps_of(wait_for))
         made = Step(name, PYTHON, plain(given), before or ABSENT)
@@ -401,27 +403,27 @@ class FlowTrace:
     def carried(
         self, function: Any, name: str, lost: str = "", *, decorated: bool = False
     ) -> Function:
-        """A function as its source; where that is ``lost``, the step of that name is left out."""
+        """A function as its source; if that is ``lost``, the step of that name is dropped."""
         found = Function("", "")
         try:
             found = of_function(function, decorated=decorated)
         except NotSelfContained as why:
-            lost = lost or f"it {why}, so its code cannot be carried"
+            lost = lost or f"it {why}, so it is dropped"
         if lost:
             code, advice = "python-task", ON_ITS_OWN
             if lost.startswith("is mapped"):
-                code, advice = "mapped-task", "map it over a list that the flow writes out"
+                code, advice = "mapped-task", "map it over a literal list"
             self.lose(code, "dropped", lost, advice, who=f"task {name}")
             self._dropped[name] = None
             found = Function("", "", returns="" if code == "mapped-task" else returns(function))
         return found
 
     def here(self) -> str:
-        """The line that is running, as the place that a step comes from."""
+        """The current line, as the origin of a step."""
         return str(self.file.line())
 
     def mapped(self, task: Any, arguments: Any, named: Any, wait_for: Any) -> Any:
-        """``.map()``: a step an item where the items are written out."""
+        """``.map()``: one step per item of a literal list."""
         lists: list[Sequence[Any]] = []
 
         def pick(value: Any) -> Callable[[int], Any]:
@@ -436,7 +438,7 @@ class FlowTrace:
         keywords = {one: pick(value) for one, value in named.items()}
         run_time = [one for one in (*arguments, *named.values()) if type(one) in (Symbol, Future)]
         if run_time or not lists or len({len(one) for one in lists}) != 1:
-            lost = "is mapped over what is known only when the flow runs"
+            lost = "is mapped over a run-time value"
             made = self.task(task, arguments, named, wait_for, blocks=False, lost=lost)
             return made._value
         count = len(lists[0])
@@ -452,9 +454,9 @@ class FlowTrace:
         )
 
     def subflow(self, flow: Any, arguments: Any, named: Any) -> Any:
-        what = f"the flow {shown(flow.name)} is called: its steps stand in its place"
+        what = f"subflow {shown(flow.name)}: its steps become steps of this flow"
         self.lose("subflow", "info", what)
-        for lost in flow_options.of(flow):
+        for lost in flow_options.unsupported_options(flow):
             self.lose(*lost, who=f"the flow {flow.name}")
         return flow.fn(*arguments, **named)
 
@@ -474,7 +476,7 @@ class FlowTrace:
     # Names and losses
 
     def _occurrence(self, what: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The same key on each way, for the same call in the same round of a loop."""
+        """A key for a call in one iteration of a loop, the same on each path."""
         key = (*what, self.file.stack())
         self.path.counts[key] += 1
         return (*key, self.path.counts[key])

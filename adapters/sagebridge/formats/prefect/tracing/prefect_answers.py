@@ -1,4 +1,7 @@
-"""What a flow asks of Prefect, answered by the trace: nothing runs, no server is spoken to."""
+"""Replacements for Prefect's functions while a flow is traced: no task runs, no server is used.
+
+Each replaces the function at the location from which user code imports or calls it.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,10 @@ from sagebridge.formats.prefect.tracing.symbols import Symbol
 from sagebridge.formats.python.import_guard import SideEffectError
 from sagebridge.model.expressions import execution
 
-_WAITS = "it waits for a person"
+_WAITS = "pauses or suspends the flow run"
 _REFUSED = {
-    "prefect.deployments.arun_deployment": "it runs a deployment",
-    "prefect.deployments.run_deployment": "it runs a deployment",
+    "prefect.deployments.arun_deployment": "runs a deployment",
+    "prefect.deployments.run_deployment": "runs a deployment",
     "prefect.flow_runs.apause_flow_run": _WAITS,
     "prefect.flow_runs.asuspend_flow_run": _WAITS,
     "prefect.flow_runs.pause_flow_run": _WAITS,
@@ -33,7 +36,7 @@ _STATES = ("Cancelled", "Completed", "Crashed", "Failed")
 
 
 def replace(traced: list[FlowTrace]) -> None:
-    """Has Prefect, in this process, tell the trace that is last in ``traced`` what is asked."""
+    """Patch Prefect in this process so that its calls go to the last trace in ``traced``."""
     _replace_tasks(traced)
     _replace_limits(traced)
     _replace_server(traced)
@@ -46,7 +49,10 @@ def _replace_tasks(traced: list[FlowTrace]) -> None:
 
     def state(return_state: bool) -> None:
         if return_state:
-            traced[-1].refuse("task-state", "it looks at the state of a task as it runs")
+            traced[-1].refuse(
+                "task-state",
+                "return_state=True is not supported: the state is only known at run time",
+            )
 
     def call(
         self: Any, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any
@@ -61,7 +67,10 @@ def _replace_tasks(traced: list[FlowTrace]) -> None:
         return traced[-1].task(self, args, kwargs, wait_for, blocks=False)
 
     def delay(self: Any, *args: Any, **kwargs: Any) -> Any:
-        traced[-1].refuse("task-state", "a task is left to another process")
+        traced[-1].refuse(
+            "task-state",
+            "delay() and apply_async() are not supported: another process runs the task",
+        )
 
     def mapped(
         self: Any,
@@ -103,7 +112,7 @@ def _replace_tasks(traced: list[FlowTrace]) -> None:
 def _replace_limits(traced: list[FlowTrace]) -> None:
     def rated(names: Any, *args: Any, **kwargs: Any) -> None:
         if traced:
-            traced[-1].assume("concurrency", f"the limit {names} limits nothing")
+            traced[-1].assume("concurrency", f"the concurrency limit {names} has no effect")
 
     async def rated_later(names: Any, *args: Any, **kwargs: Any) -> None:
         rated(names)
@@ -120,7 +129,7 @@ def _replace_limits(traced: list[FlowTrace]) -> None:
 
     def pause(seconds: float) -> None:
         if traced:
-            traced[-1].assume("engine-option", "it pauses: a pipeline does not")
+            traced[-1].assume("engine-option", "time.sleep() has no effect")
 
     _set("prefect.concurrency.sync.concurrency", limited)
     _set("prefect.concurrency.sync.rate_limit", rated)
@@ -136,7 +145,7 @@ def _replace_server(traced: list[FlowTrace]) -> None:
 
     def ask(what: str) -> Any:
         if not traced:
-            raise SideEffectError(f"asks for {what}")
+            raise SideEffectError(f"reads {what}")
         return traced[-1].ask(what)
 
     def missing(what: str, *, waits: bool = True) -> Callable[..., Any]:
@@ -151,8 +160,8 @@ def _replace_server(traced: list[FlowTrace]) -> None:
     def refused(what: str) -> Callable[..., Any]:
         def said(*args: Any, **kwargs: Any) -> None:
             if not traced:
-                raise SideEffectError(what.removeprefix("it "))
-            traced[-1].refuse("run-time-code", what)
+                raise SideEffectError(what)
+            traced[-1].refuse("run-time-code", f"the flow {what}, which is not supported")
 
         return said
 
@@ -161,9 +170,9 @@ def _replace_server(traced: list[FlowTrace]) -> None:
 
     for name in dir(artifacts):
         if name.removeprefix("a").startswith("create_"):
-            setattr(artifacts, name, missing("an artifact is not made"))
+            setattr(artifacts, name, missing("artifacts are not created"))
     for name in ("prefect.events.emit_event", "prefect.events.utilities.emit_event"):
-        _set(name, missing("an event is not sent", waits=False))
+        _set(name, missing("events are not sent", waits=False))
     for name, what in _REFUSED.items():
         _set(name, refused(what))
     for place in ("prefect", "prefect.logging", "prefect.logging.loggers"):
@@ -171,22 +180,22 @@ def _replace_server(traced: list[FlowTrace]) -> None:
     owner: Any = Variable
     get = staticmethod(lambda name, *args, **kwargs: ask(f"the Prefect variable {name!r}"))
     owner.get = owner.aget = get
-    change = staticmethod(missing("a Prefect variable is not set"))
+    change = staticmethod(missing("Prefect variables are not set"))
     owner.set = owner.aset = owner.unset = owner.aunset = change
     block: Any = Block
-    load = classmethod(lambda cls, name, *args, **kwargs: refused(f"it loads {name!r}")())
+    load = classmethod(lambda cls, name, *args, **kwargs: refused(f"loads the block {name!r}")())
     block.load = block.aload = load
 
 
 class _AwaitableNone:
-    """None for an asynchronous flow, which awaits it as it awaits Prefect's own functions."""
+    """None that an asynchronous flow can await, as it awaits Prefect's functions."""
 
     def __await__(self) -> Generator[None, None, None]:
         yield from ()
 
 
 def _replace_runtime(traced: list[FlowTrace]) -> None:
-    """What a run knows of itself belongs to the run."""
+    """Attributes of ``prefect.runtime`` become parameters, apart from those in ``_KNOWN``."""
     for part in ("deployment", "flow_run", "task_run"):
         fields = import_module(f"prefect.runtime.{part}").FIELDS
         fields.update({name: _asked(traced, part, name, was) for name, was in fields.items()})
@@ -206,7 +215,7 @@ def _asked(
 
 
 def _replace_states() -> None:
-    """A state's message may be known only when the flow runs; a trace reads it from the text."""
+    """Convert the message of a state to a string, in which a symbol leaves a mark."""
     from prefect import states
 
     def said(make: Callable[..., Any]) -> Callable[..., Any]:

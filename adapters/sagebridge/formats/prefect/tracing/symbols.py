@@ -1,4 +1,4 @@
-"""What stands for a value that is known only when a flow runs, and how it is said in a pipeline."""
+"""Symbols: stand-ins for run-time values, and the pipeline expressions that they mean."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EMPTIES: Mapping[str, Value] = {"String": "", "Integer": 0, "Float": 0.0}
 
 
 class Untraceable(BaseException):
-    """A place of a flow from which on it cannot be followed; no `except Exception` swallows it."""
+    """Code that tracing cannot follow. A BaseException, so `except Exception` does not catch it."""
 
     def __init__(self, line: int, code: str, what: str) -> None:
         self.line, self.code, self.what = line, code, what
@@ -25,11 +25,11 @@ class Untraceable(BaseException):
 
 
 class UnsupportedValue(Exception):
-    """A value that no definition can have."""
+    """A value that a definition cannot contain; the string describes it."""
 
 
 class TraceContext(Protocol):
-    """What symbols ask of the trace that they are part of."""
+    """The trace that a symbol belongs to."""
 
     texts: list[Symbol]
 
@@ -71,11 +71,11 @@ def _refused(code: str, what: str) -> Callable[..., Any]:
     return operation
 
 
-_RUN_TIME = "of what is known only when the flow runs"
-
-
 class Symbol:
-    """A parameter, or what a task or step hands on. ``_expression`` is how a pipeline says it."""
+    """A parameter, or the result of a task or step.
+
+    ``_expression`` is its pipeline expression, ``_part`` the attributes and items taken from it.
+    """
 
     __slots__ = ("_expression", "_part", "_type", "_world")
 
@@ -86,7 +86,7 @@ class Symbol:
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
         if self._world.in_file():
-            self._world.refuse("run-time-type", f"it asks for the type {_RUN_TIME}")
+            self._world.refuse("run-time-type", "the type of a run-time value is not known")
         return Symbol
 
     def __getattr__(self, name: str) -> Symbol:
@@ -99,7 +99,7 @@ class Symbol:
             return self._under(Index(item))
         if type(item) is str:
             return self._under(Key(item))
-        return self._world.ask("a part of a value", "String", self)
+        return self._world.ask("a slice of a value", "String", self)
 
     def _under(self, token: Member | Key | Index, name: str = "") -> Symbol:
         get = self._expression
@@ -115,7 +115,7 @@ class Symbol:
         return self._world.ask(what, "Boolean" if test else "String", self, arguments, named)
 
     def _said(self) -> Value:
-        """How a pipeline says it; a part of what is no step's is asked for."""
+        """The pipeline expression; a part of anything but a step becomes a parameter."""
         get = self._expression
         if self._part and not (type(get) is Get and get.root == "Steps"):
             whole = Symbol(get, "", self._world)
@@ -130,11 +130,11 @@ class Symbol:
         return bool(self._test())
 
     def _test(self) -> Test:
-        """Whether it is true, as Python has it for its type."""
+        """The test of its truth value, by the rules of Python for its type."""
         if self._type in EMPTIES:
             return Test((Not(equals(self, EMPTIES[self._type])),), self._world)
         if self._type != "Boolean":
-            what = "whether it is true is asked as whether it equals true"
+            what = "a value of unknown type is used as a test: the condition compares it with true"
             self._world.assume("truth-value", what)
         return Test((equals(self, True),), self._world)
 
@@ -145,7 +145,7 @@ class Symbol:
     __repr__ = __str__
 
     def __format__(self, spec: str) -> str:
-        what = f"a text of the form {':' + spec!r}"
+        what = f"a string with the format {':' + spec!r}"
         return str(self._world.ask(what, "String", self) if spec else self)
 
     def __add__(self, other: Any) -> Symbol:
@@ -171,17 +171,21 @@ class Symbol:
     __floordiv__ = __rfloordiv__ = _computed("//")
     __mod__ = __rmod__ = _computed("%")
     __pow__ = __rpow__ = _computed("**")
-    __neg__ = __abs__ = __round__ = _computed("a sign or rounding")
-    __iter__ = _refused("run-time-loop", f"it goes over the items {_RUN_TIME}")
+    __neg__ = __abs__ = __round__ = _computed("-, abs() or round()")
+    __iter__ = _refused("run-time-loop", "a loop over a run-time value is not supported")
     __next__ = __iter__
-    __len__ = _refused("run-time-loop", f"it counts the items {_RUN_TIME}")
-    __index__ = _refused("run-time-loop", f"it counts to a number {_RUN_TIME}")
-    __int__ = __float__ = _refused("run-time-code", f"it computes with a number {_RUN_TIME}")
-    __contains__ = _refused("run-time-code", f"it looks into a value {_RUN_TIME}")
+    __len__ = _refused("run-time-loop", "len() of a run-time value is not supported")
+    __index__ = _refused(
+        "run-time-loop", "a run-time value as an index or in range() is not supported"
+    )
+    __int__ = __float__ = _refused(
+        "run-time-code", "converting a run-time value to a number is not supported"
+    )
+    __contains__ = _refused("run-time-code", "`in` on a run-time value is not supported")
 
 
 class Test:
-    """What a comparison gives: ``conditions``, all of which have to hold."""
+    """The result of a comparison: ``conditions`` that must all hold."""
 
     __slots__ = ("_world", "conditions")
     __test__ = False
@@ -210,7 +214,7 @@ def _opposite(condition: Condition) -> Condition:
 
 
 class Future:
-    """What ``.submit()`` gives; what follows its ``result()`` waits for the task."""
+    """The result of ``.submit()``; steps after its ``result()`` depend on the task."""
 
     __slots__ = ("_step", "_value", "_world")
 
@@ -221,7 +225,7 @@ class Future:
         del timeout
         self._world.finished(self._step)
         if not raise_on_failure:
-            self._world.refuse("task-state", "it goes on after a task that failed")
+            self._world.refuse("task-state", "raise_on_failure=False is not supported")
         return self._value
 
     def wait(self, timeout: Any = None) -> None:
@@ -231,11 +235,11 @@ class Future:
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("__"):
             raise AttributeError(name)
-        self._world.refuse("task-state", f"it looks at {name} of a task as it runs")
+        self._world.refuse("task-state", f".{name} of a task run is only known at run time")
 
 
 class Futures(list[Any]):
-    """What ``.map()`` gives."""
+    """The result of ``.map()``."""
 
     def result(self, timeout: Any = None, raise_on_failure: bool = True) -> list[Symbol]:
         return [one.result(timeout, raise_on_failure) for one in self]
@@ -250,7 +254,7 @@ def is_symbolic(value: object) -> bool:
 
 
 def holds_symbol(value: object, depth: int = 4) -> bool:
-    """Whether a value is, or has in it, what is known only when the flow runs."""
+    """Whether a value is or contains a symbol, at most ``depth`` levels down."""
     if is_symbolic(value):
         return True
     if depth and type(value) in (list, tuple, set, frozenset, Futures):
@@ -261,7 +265,7 @@ def holds_symbol(value: object, depth: int = 4) -> bool:
 
 
 def text(parts: Sequence[Any], world: TraceContext, on: str = "") -> Value:
-    """The text that parts make, one after the other."""
+    """The concatenation of ``parts``, separated by ``on``."""
     values: list[Value] = []
     for part in parts:
         value = said(part, world)
@@ -273,14 +277,14 @@ def text(parts: Sequence[Any], world: TraceContext, on: str = "") -> Value:
 
 
 def said(value: Any, world: TraceContext) -> Value:
-    """A Python value as a definition has it. Raises :class:`UnsupportedValue`."""
+    """A Python value as a value of a definition. Raises :class:`UnsupportedValue`."""
     kind = type(value)
     if kind is Symbol:
         return value._said()
     if kind is Future:
         return value._value._said()
     if kind is Test:
-        return world.ask("whether a condition holds", "Boolean")._expression
+        return world.ask("the result of a comparison", "Boolean")._expression
     if kind is Properties:
         return value._get
     if value is None or kind in (bool, int, float) or isinstance(value, Absent):
@@ -289,9 +293,9 @@ def said(value: Any, world: TraceContext) -> Value:
         return _marked(str(value), world)
     if isinstance(value, Mapping):
         if not all(isinstance(name, str) for name in value):
-            raise UnsupportedValue("a mapping whose keys are no text")
+            raise UnsupportedValue("a dict with keys that are not strings")
         if any(_MARK.search(name) for name in value):
-            raise UnsupportedValue("a mapping with keys that are known only when the flow runs")
+            raise UnsupportedValue("a dict with run-time values as keys")
         return Object({str(name): said(item, world) for name, item in value.items()})
     if isinstance(value, list | tuple):
         return tuple(said(item, world) for item in value)
@@ -299,7 +303,7 @@ def said(value: Any, world: TraceContext) -> Value:
         record: Any = value
         changed = {one.name: said(getattr(value, one.name), world) for one in fields(record)}
         return replace(record, **changed)
-    raise UnsupportedValue(f"a value of type {kind.__name__}, which is no JSON")
+    raise UnsupportedValue(f"a value of type {kind.__name__}, which is not JSON")
 
 
 def _marked(marked: str, world: TraceContext) -> Value:

@@ -1,4 +1,4 @@
-"""What a rewritten flow file calls; without a symbol each does as Python does."""
+"""Helpers that a rewritten flow file calls; without symbols they behave as plain Python."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _MOMENTS = {
     "time": ("ctime", "gmtime", "localtime", "strftime", "time", "time_ns"),
     "uuid": ("uuid1", "uuid4"),
 }
-"""Functions whose answer belongs to the moment in which a flow runs, by their modules."""
+"""Functions with a different result in each run, by module."""
 _LOGS = frozenset(
     ("critical", "debug", "error", "exception", "fatal", "info", "log", "warn", "warning")
 )
@@ -65,7 +65,7 @@ _KEPT_MODULES = frozenset(
 
 @contextmanager
 def tracing(world: TraceContext) -> Iterator[None]:
-    """While this lasts, rewritten files ask ``world``."""
+    """Within this context, rewritten files use ``world``."""
     _WORLD.append(world)
     try:
         yield
@@ -75,20 +75,20 @@ def tracing(world: TraceContext) -> Iterator[None]:
 
 def loop(value: Any) -> Any:
     if is_symbolic(value):
-        _WORLD[-1].refuse("run-time-loop", "while asks what is known only when the flow runs")
+        _WORLD[-1].refuse("run-time-loop", "while with a run-time value is not supported")
     return value
 
 
 def match(value: Any) -> Any:
     if is_symbolic(value):
-        what = "match looks into what is known only when the flow runs"
+        what = "match with a pattern for a run-time value is not supported"
         _WORLD[-1].refuse("run-time-type", what)
     return value
 
 
 def attempt() -> None:
     if _WORLD:
-        _WORLD[-1].assume("failure-handling", "try: what it does when a step fails is not read")
+        _WORLD[-1].assume("failure-handling", "try: a failed step does not run its except branches")
 
 
 def same(left: Any, right: Any) -> bool:
@@ -97,7 +97,7 @@ def same(left: Any, right: Any) -> bool:
             get = value._expression
             if other is None and type(get) is Get and get.root == "Parameters":
                 return False
-            what = "`is` asks about what is known only when the flow runs"
+            what = "`is` with a run-time value is not supported"
             value._world.refuse("run-time-type", what)
     return left is right
 
@@ -152,7 +152,7 @@ def some(*parts: Callable[[], Any]) -> Any:
 
 
 def text(*parts: Any) -> Any:
-    """An f-string: its parts are texts, or (value, conversion, format)."""
+    """An f-string; ``parts`` are strings or tuples (value, conversion, format)."""
     if not any(holds_symbol(part) for part in parts):
         return "".join(
             part if isinstance(part, str) else format(_converted(part[0], part[1]), part[2])
@@ -170,7 +170,7 @@ def text(*parts: Any) -> Any:
         else:
             sign = {114: "!r", 97: "!a"}.get(part[1], "")
             spec = f":{part[2]}" if part[2] else ""
-            pieces.append(world.ask(f"a text of the form {sign + spec!r}", "String", part[0]))
+            pieces.append(world.ask(f"a string with the format {sign + spec!r}", "String", part[0]))
     return Symbol(text_of(pieces, world), "String", world)
 
 
@@ -180,14 +180,14 @@ def _converted(value: Any, conversion: int) -> Any:
 
 
 def call(function: Any, *arguments: Any, **named: Any) -> Any:
-    """A call. What a library computes of symbols is asked for, as no definition computes.
+    """A call. What the standard library computes from symbols becomes a parameter.
 
-    So is what it knows of the moment: the time, the environment, what is random.
+    So does a result that differs in each run: the time, the environment, a random value.
     """
     if _WORLD and _is_of_the_moment(function):
-        return _WORLD[-1].ask(f"what {function.__name__}() gives when it runs")
+        return _WORLD[-1].ask(f"the result of {function.__name__}()")
     if _WORLD and (output := _output(function, named)):
-        what = f"{output}: no step says what the flow itself says"
+        what = f"{output}: output of the flow body is not carried over"
         _WORLD[-1].lose("output", "info", what)
         return None
     if not _WORLD or not (holds_symbol(list(arguments)) or holds_symbol(named)):
@@ -202,7 +202,7 @@ def call(function: Any, *arguments: Any, **named: Any) -> Any:
         try:
             return Symbol(text_of(list(arguments[0]), world, owner), "String", world)
         except UnsupportedValue:
-            return world.ask("a text that is put together")
+            return world.ask("a joined string")
     name = getattr(function, "__name__", type(function).__name__)
     if _computes(function):
         return world.ask(f"the result of {name}()", _NUMBERS.get(name, "String"), arguments, named)
@@ -210,18 +210,18 @@ def call(function: Any, *arguments: Any, **named: Any) -> Any:
 
 
 def act(function: Any, *arguments: Any, **named: Any) -> None:
-    """A call for what it does alone. What another file's function does is in no step."""
+    """A call as a statement; a function of another module that adds no step is a loss."""
     before = _WORLD[-1].progress() if _WORLD else 0
     result = call(function, *arguments, **named)
     if not _WORLD or result is not None or _WORLD[-1].progress() > before:
         return
     if _is_of_another_file(function):
-        what = f"{function.__name__}() is called by the flow itself: no step does what it does"
+        what = f"{function.__name__}(): calls in the flow body are not carried over"
         _WORLD[-1].lose("run-time-code", "dropped", what, "call it in a task")
 
 
 def _is_of_another_file(function: Any) -> bool:
-    """Whether somebody wrote it, elsewhere: what is called in this file is read in its place."""
+    """Whether it is user code of another module; functions of the traced file are followed."""
     if type(function) is not FunctionType or HELPERS in function.__globals__:
         return False
     root = (function.__module__ or "").partition(".")[0]
@@ -229,17 +229,17 @@ def _is_of_another_file(function: Any) -> bool:
 
 
 def _output(function: Any, named: Mapping[str, Any]) -> str:
-    """What a call prints or logs with; empty where it does neither."""
+    """The name of a call that prints or logs; empty for any other."""
     streams = (sys.stdout, sys.stderr)
     owner, name = getattr(function, "__self__", None), getattr(function, "__name__", "")
     if function is print:
         file = named.get("file")
-        return "print" if file is None or any(file is one for one in streams) else ""
+        return "print()" if file is None or any(file is one for one in streams) else ""
     if isinstance(owner, logging.Logger | logging.LoggerAdapter) and name in _LOGS:
-        return f"the logger's {name}"
+        return f"logger.{name}()"
     if getattr(function, "__module__", "") in ("_warnings", "warnings") and name == "warn":
-        return "warnings.warn"
-    return f"{name} to the terminal" if any(owner is one for one in streams) else ""
+        return "warnings.warn()"
+    return f"{name}() to the terminal" if any(owner is one for one in streams) else ""
 
 
 def _is_of_the_moment(function: Any) -> bool:
