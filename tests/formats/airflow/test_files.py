@@ -91,7 +91,7 @@ FAULTY: dict[str, tuple[str, str]] = {
     ),
     "no module": (
         "\nimport not_there.at_all\n",
-        ":2: needs the module 'not_there', which is not installed; install it in this environment, or add",
+        ":2: needs the module 'not_there', which is not installed; install it in",
     ),
     "no name": (
         "from airflow.sdk import NoSuchThing\n",

@@ -13,9 +13,13 @@ from typing import Any
 
 from sagebridge.errors import FlowError, PythonFileError
 from sagebridge.formats.prefect.tracing import prefect_answers, trace_helpers
-from sagebridge.formats.prefect.tracing.flow_trace import WAYS, FlowTrace, TooManyWays
+from sagebridge.formats.prefect.tracing.flow_trace import MAX_PATHS, FlowTrace, TooManyPaths
 from sagebridge.formats.prefect.tracing.path_merging import MisplacedBlock
-from sagebridge.formats.prefect.tracing.source_rewriting import HELPERS, raise_lines, rewritten
+from sagebridge.formats.prefect.tracing.source_rewriting import (
+    HELPERS,
+    raise_lines,
+    rewrite_functions,
+)
 from sagebridge.formats.prefect.tracing.task_calls import File
 from sagebridge.formats.python.file_readings import too_deep
 from sagebridge.formats.python.import_process import (
@@ -52,10 +56,10 @@ def _read(path: Path) -> list[Answer]:
     file = File(str(path), raise_lines(tree))
     module = new_module(path, **{HELPERS: trace_helpers})
     try:
-        execute(module, path, rewritten(tree))
+        execute(module, path, rewrite_functions(tree))
         with no_texts():
             return [
-                _described(flow, file) | {"entry": _entry(module, flow)}
+                _describe_flow(flow, file) | {"entry": _entry(module, flow)}
                 for flow in _flows(module, path)
             ]
     except FlowError as error:
@@ -80,13 +84,13 @@ def _entry(module: ModuleType, flow: Any) -> str:
     return next(name for name, value in vars(module).items() if value is flow)
 
 
-def _described(flow: Any, file: File) -> Answer:
+def _describe_flow(flow: Any, file: File) -> Answer:
     trace = FlowTrace(flow, file)
     _TRACED.append(trace)
     try:
         pipeline, losses = trace.result()
-    except TooManyWays:
-        problem = f"has more than {WAYS} paths"
+    except TooManyPaths:
+        problem = f"has more than {MAX_PATHS} paths"
         fix = "combine some of its tests, or move them into a task"
         raise PythonFileError(file.path, _line(flow), problem, fix) from None
     except MisplacedBlock as error:
@@ -101,7 +105,7 @@ def _described(flow: Any, file: File) -> Answer:
     return {
         **describe(flow.name, _line(flow), pipeline, losses, trace.lines),
         "own_tasks": trace.own_tasks,
-        "arguments": [one.name for one in trace.taken if one.argument is not None],
+        "arguments": [one.name for one in trace.arguments if one.argument is not None],
     }
 
 

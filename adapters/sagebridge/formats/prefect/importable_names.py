@@ -23,7 +23,7 @@ class Module:
     members: Mapping[str, Any]
 
 
-def words(builder: PipelineBuilder, source: str) -> dict[str, Any]:
+def importable_names(builder: PipelineBuilder, source: str) -> dict[str, Any]:
     """The importable names; the step functions add steps to ``builder``."""
 
     def function(type_: str) -> Callable[..., StepHandle]:

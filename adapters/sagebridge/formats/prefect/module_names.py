@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sagebridge.authoring.pipeline_builder import PipelineBuilder
-from sagebridge.formats.prefect.importable_names import PACKAGE, Module, words
+from sagebridge.formats.prefect.importable_names import PACKAGE, Module, importable_names
 from sagebridge.formats.prefect.source_interpreter import (
     PLAIN,
     FlowSyntaxError,
@@ -20,16 +20,16 @@ _CHANGEABLE = (list, dict, ast.FunctionDef)
 
 def module_names(tree: ast.Module, builder: PipelineBuilder, source: str = "") -> dict[str, Any]:
     """The module-level names; the value of an unsupported one is the UnsupportedSyntax to raise."""
-    ours = words(builder, source)
+    importable = importable_names(builder, source)
     names: dict[str, Any] = {}
     interpreter = Interpreter(builder, names)
     for node in tree.body:
         match node:
             case ast.ImportFrom(module=module, names=aliases):
                 for alias in aliases:
-                    known = module == PACKAGE and alias.name in ours
+                    known = module == PACKAGE and alias.name in importable
                     names[alias.asname or alias.name] = (
-                        ours[alias.name]
+                        importable[alias.name]
                         if known
                         else UnsupportedSyntax(node, f"{module}.{alias.name}")
                     )
@@ -38,7 +38,9 @@ def module_names(tree: ast.Module, builder: PipelineBuilder, source: str = "") -
                     name = alias.asname or alias.name.partition(".")[0]
                     known = alias.name == PACKAGE and alias.asname is not None
                     names[name] = (
-                        Module(ours) if known else UnsupportedSyntax(node, f"module {alias.name}")
+                        Module(importable)
+                        if known
+                        else UnsupportedSyntax(node, f"module {alias.name}")
                     )
             case ast.FunctionDef(name=name):
                 names[name] = node

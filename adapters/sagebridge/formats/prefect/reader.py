@@ -27,7 +27,12 @@ from sagebridge.formats.prefect.source_interpreter import (
     UnsupportedSyntax,
 )
 from sagebridge.formats.prefect.tracer import ORIGIN, trace_flows
-from sagebridge.formats.prefect.tracing.flow_options import hooked, only_prefect, retried, timed
+from sagebridge.formats.prefect.tracing.flow_options import (
+    hook_loss,
+    option_loss,
+    retries_loss,
+    timeout_loss,
+)
 from sagebridge.formats.python.engine_losses import Unsupported
 from sagebridge.formats.python.file_readings import (
     FileReader,
@@ -41,15 +46,15 @@ from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Parallelism
 from sagebridge.model.values import ABSENT, Value
 
-_SAID = frozenset(("name", "description", "task_runner"))
-_LOST = {"retries": retried, "timeout_seconds": timed}
+_READ_OPTIONS = frozenset(("name", "description", "task_runner"))
+_OPTION_LOSSES = {"retries": retries_loss, "timeout_seconds": timeout_loss}
 
 
 def _read(file: str) -> Sequence[FileReading]:
-    tree = _parsed(file)
-    found = [_of_our_form(file, tree, function) for function in flow_functions(tree)]
+    tree = _parse(file)
+    found = [_read_source(file, tree, function) for function in flow_functions(tree)]
     if not found or None in found:
-        found = _traced(file, found)
+        found = _trace_others(file, found)
     readings = [one for one in found if one is not None]
     if not readings:
         fix = "decorate a function with Prefect's @flow"
@@ -61,15 +66,15 @@ _READER = FileReader("flow", _read)
 read, read_all, read_one = _READER.read, _READER.read_all, _READER.read_one
 
 
-def _of_our_form(file: str, tree: ast.Module, function: FlowFunction) -> FileReading | None:
+def _read_source(file: str, tree: ast.Module, function: FlowFunction) -> FileReading | None:
     """None if the flow is not in the form that sagebridge writes."""
     try:
-        return _reading(file, tree, function)
+        return _read_flow(file, tree, function)
     except UnsupportedSyntax:
         return None
 
 
-def _traced(file: str, found: Sequence[FileReading | None]) -> list[FileReading | None]:
+def _trace_others(file: str, found: Sequence[FileReading | None]) -> list[FileReading | None]:
     """The traced flows; those already read from the source are kept."""
     traced = trace_flows(Path(file))
     if len(traced) != len(found):
@@ -77,7 +82,7 @@ def _traced(file: str, found: Sequence[FileReading | None]) -> list[FileReading 
     return [read or other for read, other in zip(found, traced, strict=True)]
 
 
-def _parsed(file: str) -> ast.Module:
+def _parse(file: str) -> ast.Module:
     if (error := missing(file)) is not None:
         raise error
     try:
@@ -90,12 +95,12 @@ def _parsed(file: str) -> ast.Module:
         raise PythonFileError(file, None, f"is not valid Python: {wrong}") from None
 
 
-def _text(file: str) -> str:
+def _source_text(file: str) -> str:
     with tokenize.open(file) as source:
         return source.read()
 
 
-def _reading(file: str, tree: ast.Module, function: FlowFunction) -> FileReading:
+def _read_flow(file: str, tree: ast.Module, function: FlowFunction) -> FileReading:
     """One flow. Raises UnsupportedSyntax if it has to be traced, SourceError if it is invalid."""
     if isinstance(function, ast.AsyncFunctionDef) or len(function.decorator_list) != 1:
         raise UnsupportedSyntax(function, "an asynchronous flow or several decorators")
@@ -103,7 +108,7 @@ def _reading(file: str, tree: ast.Module, function: FlowFunction) -> FileReading
     name = _constant(options.get("name"), function, re.sub("_", "-", function.name))
     description = _constant(options.get("description"), function, None)
     builder = PipelineBuilder(name, _arguments(function), description)
-    names = module_names(tree, builder, _text(file))
+    names = module_names(tree, builder, _source_text(file))
     interpreter = Interpreter(builder, names)
     try:
         interpreter.flow(function)
@@ -121,7 +126,10 @@ def _reading(file: str, tree: ast.Module, function: FlowFunction) -> FileReading
         pipeline = replace(pipeline, parallelism=_parallelism(limit))
     losses = (
         Loss(lost.code, lost.severity, f"{file}:{line}", lost.what, "sagemaker", lost.advice)
-        for line, lost in (*_unsaid(options, names), *_settings(builder, interpreter, function))
+        for line, lost in (
+            *_option_losses(options, names),
+            *_settings(builder, interpreter, function),
+        )
     )
     return FileReading(
         name,
@@ -163,24 +171,24 @@ def _parallelism(node: ast.expr) -> Parallelism:
     raise UnsupportedSyntax(node, "a task runner other than ThreadPoolTaskRunner(max_workers=…)")
 
 
-def _unsaid(
+def _option_losses(
     options: dict[str, ast.expr], names: Mapping[str, Any]
 ) -> Iterator[tuple[int, Unsupported]]:
     """Options of the decorator that only Prefect uses, with the messages of a traced flow."""
     for name, node in options.items():
         text = ast.unparse(node)
-        if name in _SAID or text in ("None", "[]", "0") or _stops_jobs(node, names):
+        if name in _READ_OPTIONS or text in ("None", "[]", "0") or _is_stop_jobs(node, names):
             continue
         if name.startswith("on_"):
-            lost = hooked(name)
-        elif name in _LOST:
-            lost = _LOST[name](text)
+            lost = hook_loss(name)
+        elif name in _OPTION_LOSSES:
+            lost = _OPTION_LOSSES[name](text)
         else:
-            lost = only_prefect(f"{name}={text}")
+            lost = option_loss(f"{name}={text}")
         yield node.lineno, lost._replace(what=f"the flow: {lost.what}")
 
 
-def _stops_jobs(node: ast.expr, names: Mapping[str, Any]) -> bool:
+def _is_stop_jobs(node: ast.expr, names: Mapping[str, Any]) -> bool:
     match node:
         case ast.List(elts=[ast.Name(id=hook)]):
             return names.get(hook) is STOP_JOBS

@@ -185,7 +185,7 @@ class Interpreter:
                 operands = (self.value(left, scope), self.value(right, scope))
                 return self._computed(node, _OPERATORS[type(op)], *operands)
             case ast.JoinedStr(values=parts):
-                return self._text(node, parts, scope)
+                return self._source_text(node, parts, scope)
             case ast.Attribute(value=base, attr=name):
                 return self._attribute(node, self.value(base, scope), name)
             case ast.Subscript(value=base, slice=key):
@@ -245,7 +245,7 @@ class Interpreter:
             raise UnsupportedSyntax(node, "a number with too many digits")
         return result
 
-    def _text(self, node: ast.expr, parts: list[ast.expr], scope: dict[str, Any]) -> Any:
+    def _source_text(self, node: ast.expr, parts: list[ast.expr], scope: dict[str, Any]) -> Any:
         """An f-string: a string if all parts are known, otherwise a Join."""
         found: list[Any] = []
         for part in parts:

@@ -1,8 +1,8 @@
-"""The model to a Prefect flow file that reads as if a person had written it.
+"""Write a Prefect flow file that reads like a hand-written one.
 
-Parameters are the flow's arguments; then a call a step in dependency order, the branches of a
-condition as blocks that guard their steps. What Prefect has no word for is an argument of ours or,
-for the pipeline as a whole, of ``begin``; so nothing of a definition is lost.
+Parameters are the flow's arguments. There is one call per step in dependency order, and a ``with``
+block per branch of a condition. Settings that Prefect does not have are arguments of the step
+functions or, for the whole pipeline, of ``begin``, so that nothing is lost.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ one leaves no room for its lines.
 
 
 def write(pipeline: Pipeline) -> tuple[str, tuple[Loss, ...]]:
-    """The text of a flow file and what Prefect cannot act on of the pipeline."""
+    """A flow file, and the losses: parts of the pipeline that Prefect cannot run."""
     file = FlowFileWriter(pipeline)
     return layout(file.text()), tuple(loss for lost in file.losses.values() for loss in lost)
 
@@ -97,7 +97,7 @@ class _Deferred:
 
 
 class FlowFileWriter:
-    """One flow file in the making."""
+    """Writes one flow file."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
@@ -115,7 +115,7 @@ class FlowFileWriter:
         self._deferred: deque[_Deferred] = deque()
 
     def text(self) -> str:
-        """The file before it is laid out."""
+        """The file before formatting."""
         begin, blocks = list(self._begin()), list(self._top_blocks())
         used = {name for block in blocks for name in block.used()}
         body = [*begin, *(block.text(used) for block in blocks), "return finish()"]
@@ -133,7 +133,7 @@ class FlowFileWriter:
         yield import_from(PACKAGE, sorted(self.names.imported))
 
     def _head(self) -> str:
-        """The function down to its docstring."""
+        """The decorator, signature and docstring of the flow."""
         lines = describe(self.arguments)
         docstring = "\n".join((f"{self.name}.", "", *lines, "")) if lines else f"{self.name}."
         if not self.name.isprintable() or "\\" in self.name or '"' in self.name:
@@ -151,7 +151,7 @@ class FlowFileWriter:
         return source(function)
 
     def _signature(self) -> ast.arguments:
-        """Those without a default come first, or all are given by name where they do not."""
+        """The arguments; keyword-only if one without a default follows one with a default."""
         arguments = [
             ast.arg(argument.name, annotation=_annotation(argument)) for argument in self.arguments
         ]
@@ -181,7 +181,7 @@ class FlowFileWriter:
         return call(ast.Name("flow", ast.Load()), **keywords)
 
     def _begin(self) -> Iterator[str]:
-        """The call for what a flow's signature and decorator cannot state, if any."""
+        """The call of ``begin`` with settings that signature and decorator cannot contain, if any."""
         name, order = legal_name(self.name), [step.name for step in walk(self.pipeline)]
         file_order = [step.name for step in _walk_in_order(self.pipeline.steps)]
         options = ("PipelineDescription", "RoleArn", "ParallelismConfiguration")
@@ -221,7 +221,7 @@ class FlowFileWriter:
         }
 
     def _called(self, step: Step) -> Iterator[ast.expr]:
-        """The function of a step, and what it is given by position."""
+        """The function of a step and its positional arguments."""
         name = ast.Constant(step.name)
         if isinstance(step, CarriedStep):
             what, _ = self.steps.carried(step, self.functions)

@@ -56,19 +56,19 @@ class FileReader:
 
     def read_all(self, source: Any) -> list[tuple[Pipeline, tuple[Loss, ...]]]:
         """All pipelines of a file, in order."""
-        _, found = self._chosen(source)
+        _, found = self._choose(source)
         return [(one.pipeline, one.losses) for one in found]
 
     def read_one(self, source: Any) -> FileReading:
         """Like :meth:`read`, with the lines of the pipeline and its steps."""
-        file, found = self._chosen(source)
+        file, found = self._choose(source)
         if len(found) > 1:
             names = ", ".join(f"{file}#{reading.name}" for reading in found)
             problem = f"has {len(found)} {self.kind}s"
             raise PythonFileError(file, None, problem, f"choose one: {names}")
         return found[0]
 
-    def _chosen(self, source: Any) -> tuple[str, Sequence[FileReading]]:
+    def _choose(self, source: Any) -> tuple[str, Sequence[FileReading]]:
         """The file, and all its readings or the named one."""
         file, wanted = split_source(source)
         found = self.readings(file)

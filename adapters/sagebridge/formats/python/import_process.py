@@ -40,7 +40,7 @@ Answer = dict[str, Any]
 Read = Callable[[Path], list[Answer]]
 
 
-class TooLong(BaseException):
+class ImportTimeout(BaseException):
     """The time limit of a file is over; `except Exception` does not catch it."""
 
 
@@ -95,7 +95,7 @@ def execute(module: ModuleType, file: Path, tree: ast.Module | None = None) -> N
         source = file.read_bytes() if tree is None else tree
         code = compile(source, str(file), "exec", dont_inherit=True)
     except (OSError, ValueError, RecursionError, MemoryError) as error:
-        raise PythonFileError(str(file), None, _raised(error)) from error
+        raise PythonFileError(str(file), None, _import_error(error)) from error
     exec(code, vars(module))  # noqa: S102 - importing a file executes it
 
 
@@ -130,7 +130,7 @@ def _read_in_fork(read: Read, file: Path, limit: float, scratch: str) -> Answer:
         os.close(reading)
         _write_answer(read, file, limit, scratch, os.fdopen(writing, "w", encoding="ascii"))
     os.close(writing)
-    text, in_time = _received(reading, limit + _GRACE)
+    text, in_time = _receive(reading, limit + _GRACE)
     os.close(reading)
     if not in_time:
         os.kill(child, signal.SIGKILL)
@@ -157,7 +157,7 @@ def _exit_status(child: int) -> int:
         time.sleep(0.001)
 
 
-def _received(pipe: int, seconds: float) -> tuple[str, bool]:
+def _receive(pipe: int, seconds: float) -> tuple[str, bool]:
     parts: list[bytes] = []
     deadline = time.monotonic() + seconds
     while select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))[0]:
@@ -186,7 +186,7 @@ def _answer(read: Read, file: Path, limit: float, scratch: str) -> Answer:
         with _time_limit(limit):
             guard_process(scratch)
             return {"pipelines": read(file)}
-    except TooLong as error:
+    except ImportTimeout as error:
         return _error(line_passed(error, file), f"takes more than {limit:g} s to import")
     except PythonFileError as error:
         return _error(error.line, error.problem, error.fix)
@@ -196,10 +196,10 @@ def _answer(read: Read, file: Path, limit: float, scratch: str) -> Answer:
     except BaseException as error:
         if (line := line_passed(error, file)) is None:
             raise
-        return _error(line, *_explained(error))
+        return _error(line, *_problem_and_fix(error))
 
 
-def _explained(error: BaseException) -> tuple[str, str]:
+def _problem_and_fix(error: BaseException) -> tuple[str, str]:
     """The problem and the fix for an exception raised by an import."""
     match error:
         case ModuleNotFoundError(name=name):
@@ -209,17 +209,17 @@ def _explained(error: BaseException) -> tuple[str, str]:
             return f"{error} on import", "move this into a task; reading a file has no side effects"
         case SystemExit():
             return "exits the program on import", ""
-    return _raised(error), ""
+    return _import_error(error), ""
 
 
-def _raised(error: BaseException) -> str:
+def _import_error(error: BaseException) -> str:
     return f"raised on import: {type(error).__name__}: {error}".rstrip(": ")
 
 
 @contextmanager
 def _time_limit(seconds: float) -> Iterator[None]:
     def over(signum: int, frame: FrameType | None) -> None:
-        raise TooLong
+        raise ImportTimeout
 
     signal.signal(signal.SIGALRM, over)
     signal.setitimer(signal.ITIMER_REAL, seconds)

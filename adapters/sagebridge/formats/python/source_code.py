@@ -144,13 +144,13 @@ class Expressions:
             return call(self.names.use("parameter"), ast.Constant(reference.name))
         if plain and reference.text in _VARIABLES:
             return attribute(self.names.use("execution"), _VARIABLES[reference.text])
-        if plain and reference.name in self.defined and self._sayable(reference.tokens):
+        if plain and reference.name in self.defined and self._is_attribute_path(reference.tokens):
             variable = ast.Name(self.names.variable(reference.name), ast.Load())
             return _path(attribute(variable, self.properties), reference.tokens[1:])
         return call(self.names.use("get"), ast.Constant(reference.text))
 
     @staticmethod
-    def _sayable(tokens: Sequence[Token]) -> bool:
+    def _is_attribute_path(tokens: Sequence[Token]) -> bool:
         return (
             1 < len(tokens) < _LONG
             and isinstance(tokens[0], Member)

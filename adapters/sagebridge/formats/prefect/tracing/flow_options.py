@@ -31,34 +31,34 @@ _ENGINE = (
 )
 
 
-def retried(count: object) -> Unsupported:
+def retries_loss(count: object) -> Unsupported:
     what = f"retries={count} has no effect: a step is retried only under its retry policies"
     return Unsupported("retries", "dropped", what, "add RetryPolicies to the step")
 
 
-def timed(seconds: object) -> Unsupported:
+def timeout_loss(seconds: object) -> Unsupported:
     what = f"timeout_seconds={seconds} has no effect"
     advice = "limit the job itself, for example with StoppingCondition"
     return Unsupported("timeout", "dropped", what, advice)
 
 
-def hooked(name: str) -> Unsupported:
+def hook_loss(name: str) -> Unsupported:
     return Unsupported("callback", "dropped", f"{name} hooks are not called", AT_THE_END)
 
 
-def only_prefect(options: str) -> Unsupported:
+def option_loss(options: str) -> Unsupported:
     return Unsupported("engine-option", "info", f"{options}: used only by Prefect")
 
 
 def unsupported_options(item: Any) -> Iterator[Unsupported]:
     """The options of a Flow or Task that have no equivalent in a pipeline."""
     if item.retries:
-        yield retried(item.retries)
+        yield retries_loss(item.retries)
     if item.timeout_seconds:
-        yield timed(f"{item.timeout_seconds:g}")
+        yield timeout_loss(f"{item.timeout_seconds:g}")
     for name in _HOOKS:
         if any(not _is_sagebridge_hook(one) for one in getattr(item, name, None) or ()):
-            yield hooked(name.removesuffix("_hooks"))
+            yield hook_loss(name.removesuffix("_hooks"))
     found = [name for name in _ENGINE if getattr(item, name, None)]
     found += [] if getattr(item, "should_validate_parameters", True) else ["validate_parameters"]
     # A task without a policy has NO_CACHE or DEFAULT, of the classes _None and DefaultPolicy
@@ -69,7 +69,7 @@ def unsupported_options(item: Any) -> Iterator[Unsupported]:
 
         found += ["cache_policy"] if policy != DEFAULT else []
     if found:
-        yield only_prefect(", ".join(sorted(found)))
+        yield option_loss(", ".join(sorted(found)))
 
 
 def parallel_limit(flow: Any) -> int | None:

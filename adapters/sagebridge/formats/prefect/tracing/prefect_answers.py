@@ -18,7 +18,7 @@ from sagebridge.formats.python.import_guard import SideEffectError
 from sagebridge.model.expressions import execution
 
 _WAITS = "pauses or suspends the flow run"
-_REFUSED = {
+_UNSUPPORTED_CALLS = {
     "prefect.deployments.arun_deployment": "runs a deployment",
     "prefect.deployments.run_deployment": "runs a deployment",
     "prefect.flow_runs.apause_flow_run": _WAITS,
@@ -28,7 +28,7 @@ _REFUSED = {
     "prefect.pause_flow_run": _WAITS,
     "prefect.suspend_flow_run": _WAITS,
 }
-_KNOWN = {
+_RUNTIME_EXPRESSIONS = {
     ("flow_run", "flow_name"): execution.pipeline_name,
     ("flow_run", "id"): execution.pipeline_execution_id,
 }
@@ -49,7 +49,7 @@ def _replace_tasks(traced: list[FlowTrace]) -> None:
 
     def state(return_state: bool) -> None:
         if return_state:
-            traced[-1].refuse(
+            traced[-1].stop(
                 "task-state",
                 "return_state=True is not supported: the state is only known at run time",
             )
@@ -67,7 +67,7 @@ def _replace_tasks(traced: list[FlowTrace]) -> None:
         return traced[-1].task(self, args, kwargs, wait_for, blocks=False)
 
     def delay(self: Any, *args: Any, **kwargs: Any) -> Any:
-        traced[-1].refuse(
+        traced[-1].stop(
             "task-state",
             "delay() and apply_async() are not supported: another process runs the task",
         )
@@ -83,7 +83,7 @@ def _replace_tasks(traced: list[FlowTrace]) -> None:
         state(return_state)
         return traced[-1].mapped(self, args, kwargs, wait_for)
 
-    def called(
+    def call_flow(
         self: Any, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any
     ) -> Any:
         if not traced:
@@ -91,10 +91,10 @@ def _replace_tasks(traced: list[FlowTrace]) -> None:
         state(return_state)
         return traced[-1].subflow(self, args, kwargs)
 
-    def wait(waited: Any, timeout: Any = None) -> Any:
-        for one in waited:
+    def wait(waiting: Any, timeout: Any = None) -> Any:
+        for one in waiting:
             one.wait()
-        return futures.DoneAndNotDoneFutures(set(waited), set())
+        return futures.DoneAndNotDoneFutures(set(waiting), set())
 
     for name, method in {
         "__call__": call,
@@ -104,37 +104,37 @@ def _replace_tasks(traced: list[FlowTrace]) -> None:
         "apply_async": delay,
     }.items():
         setattr(Task, name, method)
-    Flow.__call__ = called
+    Flow.__call__ = call_flow
     futures.wait = wait
-    futures.as_completed = lambda waited, timeout=None: iter(list(waited))
+    futures.as_completed = lambda waiting, timeout=None: iter(list(waiting))
 
 
 def _replace_limits(traced: list[FlowTrace]) -> None:
-    def rated(names: Any, *args: Any, **kwargs: Any) -> None:
+    def rate_limit(names: Any, *args: Any, **kwargs: Any) -> None:
         if traced:
-            traced[-1].assume("concurrency", f"the concurrency limit {names} has no effect")
+            traced[-1].report_change("concurrency", f"the concurrency limit {names} has no effect")
 
-    async def rated_later(names: Any, *args: Any, **kwargs: Any) -> None:
-        rated(names)
+    async def async_rate_limit(names: Any, *args: Any, **kwargs: Any) -> None:
+        rate_limit(names)
 
     @contextmanager
-    def limited(names: Any, *args: Any, **kwargs: Any) -> Iterator[None]:
-        rated(names)
+    def concurrency(names: Any, *args: Any, **kwargs: Any) -> Iterator[None]:
+        rate_limit(names)
         yield
 
     @asynccontextmanager
-    async def limited_later(names: Any, *args: Any, **kwargs: Any) -> AsyncIterator[None]:
-        rated(names)
+    async def async_concurrency(names: Any, *args: Any, **kwargs: Any) -> AsyncIterator[None]:
+        rate_limit(names)
         yield
 
     def pause(seconds: float) -> None:
         if traced:
-            traced[-1].assume("engine-option", "time.sleep() has no effect")
+            traced[-1].report_change("engine-option", "time.sleep() has no effect")
 
-    _set("prefect.concurrency.sync.concurrency", limited)
-    _set("prefect.concurrency.sync.rate_limit", rated)
-    _set("prefect.concurrency.asyncio.concurrency", limited_later)
-    _set("prefect.concurrency.asyncio.rate_limit", rated_later)
+    _set("prefect.concurrency.sync.concurrency", concurrency)
+    _set("prefect.concurrency.sync.rate_limit", rate_limit)
+    _set("prefect.concurrency.asyncio.concurrency", async_concurrency)
+    _set("prefect.concurrency.asyncio.rate_limit", async_rate_limit)
     setattr(time, "sleep", pause)  # noqa: B010 - of another type
 
 
@@ -143,47 +143,51 @@ def _replace_server(traced: list[FlowTrace]) -> None:
     from prefect.blocks.core import Block
     from prefect.variables import Variable
 
-    def ask(what: str) -> Any:
+    def parameter_for(what: str) -> Any:
         if not traced:
             raise SideEffectError(f"reads {what}")
-        return traced[-1].ask(what)
+        return traced[-1].parameter_for(what)
 
-    def missing(what: str, *, waits: bool = True) -> Callable[..., Any]:
-        def said(*args: Any, **kwargs: Any) -> Any:
+    def ignored(what: str, *, waits: bool = True) -> Callable[..., Any]:
+        def replacement(*args: Any, **kwargs: Any) -> Any:
             if not traced:
                 return None
-            traced[-1].assume("engine-option", what)
+            traced[-1].report_change("engine-option", what)
             return _AwaitableNone() if waits and traced[-1].file.is_asynchronous() else None
 
-        return said
+        return replacement
 
-    def refused(what: str) -> Callable[..., Any]:
-        def said(*args: Any, **kwargs: Any) -> None:
+    def unsupported(what: str) -> Callable[..., Any]:
+        def replacement(*args: Any, **kwargs: Any) -> None:
             if not traced:
                 raise SideEffectError(what)
-            traced[-1].refuse("run-time-code", f"the flow {what}, which is not supported")
+            traced[-1].stop("run-time-code", f"the flow {what}, which is not supported")
 
-        return said
+        return replacement
 
     def logger(*args: Any, **kwargs: Any) -> logging.Logger:
         return logging.getLogger("flow")
 
     for name in dir(artifacts):
         if name.removeprefix("a").startswith("create_"):
-            setattr(artifacts, name, missing("artifacts are not created"))
+            setattr(artifacts, name, ignored("artifacts are not created"))
     for name in ("prefect.events.emit_event", "prefect.events.utilities.emit_event"):
-        _set(name, missing("events are not sent", waits=False))
-    for name, what in _REFUSED.items():
-        _set(name, refused(what))
+        _set(name, ignored("events are not sent", waits=False))
+    for name, what in _UNSUPPORTED_CALLS.items():
+        _set(name, unsupported(what))
     for place in ("prefect", "prefect.logging", "prefect.logging.loggers"):
         _set(f"{place}.get_run_logger", logger)
     owner: Any = Variable
-    get = staticmethod(lambda name, *args, **kwargs: ask(f"the Prefect variable {name!r}"))
+    get = staticmethod(
+        lambda name, *args, **kwargs: parameter_for(f"the Prefect variable {name!r}")
+    )
     owner.get = owner.aget = get
-    change = staticmethod(missing("Prefect variables are not set"))
+    change = staticmethod(ignored("Prefect variables are not set"))
     owner.set = owner.aset = owner.unset = owner.aunset = change
     block: Any = Block
-    load = classmethod(lambda cls, name, *args, **kwargs: refused(f"loads the block {name!r}")())
+    load = classmethod(
+        lambda cls, name, *args, **kwargs: unsupported(f"loads the block {name!r}")()
+    )
     block.load = block.aload = load
 
 
@@ -195,21 +199,24 @@ class _AwaitableNone:
 
 
 def _replace_runtime(traced: list[FlowTrace]) -> None:
-    """Attributes of ``prefect.runtime`` become parameters, apart from those in ``_KNOWN``."""
+    """Attributes of ``prefect.runtime`` become parameters, except ``_RUNTIME_EXPRESSIONS``."""
+    # prefect/runtime/flow_run.py and others look attributes up in their dict FIELDS.
     for part in ("deployment", "flow_run", "task_run"):
         fields = import_module(f"prefect.runtime.{part}").FIELDS
-        fields.update({name: _asked(traced, part, name, was) for name, was in fields.items()})
+        fields.update(
+            {name: _runtime_field(traced, part, name, was) for name, was in fields.items()}
+        )
 
 
-def _asked(
+def _runtime_field(
     traced: list[FlowTrace], part: str, name: str, was: Callable[[], Any]
 ) -> Callable[[], Any]:
     def answer() -> Any:
         if not traced:
             return was()
-        if (known := _KNOWN.get((part, name))) is not None:
+        if (known := _RUNTIME_EXPRESSIONS.get((part, name))) is not None:
             return Symbol(known, "String", traced[-1])
-        return traced[-1].ask(f"prefect.runtime.{part}.{name}")
+        return traced[-1].parameter_for(f"prefect.runtime.{part}.{name}")
 
     return answer
 
@@ -218,14 +225,14 @@ def _replace_states() -> None:
     """Convert the message of a state to a string, in which a symbol leaves a mark."""
     from prefect import states
 
-    def said(make: Callable[..., Any]) -> Callable[..., Any]:
+    def replacement(make: Callable[..., Any]) -> Callable[..., Any]:
         def state(*args: Any, message: Any = None, **kwargs: Any) -> Any:
             return make(*args, message=message if message is None else str(message), **kwargs)
 
         return state
 
     for name in _STATES:
-        setattr(states, name, said(getattr(states, name)))
+        setattr(states, name, replacement(getattr(states, name)))
 
 
 def _set(name: str, value: Any) -> None:

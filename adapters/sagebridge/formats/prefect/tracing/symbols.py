@@ -13,10 +13,10 @@ from sagebridge.model.losses import Severity
 from sagebridge.model.values import Absent, Object, Strict, Value
 
 _MARK = re.compile("\ue000([0-9]+)\ue001")
-EMPTIES: Mapping[str, Value] = {"String": "", "Integer": 0, "Float": 0.0}
+FALSE_VALUES: Mapping[str, Value] = {"String": "", "Integer": 0, "Float": 0.0}
 
 
-class Untraceable(BaseException):
+class UntraceableCode(BaseException):
     """Code that tracing cannot follow. A BaseException, so `except Exception` does not catch it."""
 
     def __init__(self, line: int, code: str, what: str) -> None:
@@ -33,21 +33,21 @@ class TraceContext(Protocol):
 
     texts: list[Symbol]
 
-    def ask(self, what: str, type_: str = "String", *of: Any) -> Symbol: ...
+    def parameter_for(self, what: str, type_: str = "String", *of: Any) -> Symbol: ...
     def decide(self, test: Test) -> bool: ...
-    def refuse(self, code: str, what: str) -> NoReturn: ...
+    def stop(self, code: str, what: str) -> NoReturn: ...
     def finished(self, step: str) -> None: ...
     def in_file(self) -> bool: ...
-    def assume(self, code: str, what: str) -> None: ...
+    def report_change(self, code: str, what: str) -> None: ...
     def progress(self) -> int: ...
-    def lose(self, code: str, severity: Severity, what: str, advice: str = "") -> None: ...
+    def report(self, code: str, severity: Severity, what: str, advice: str = "") -> None: ...
 
 
 def _computed(sign: str) -> Callable[..., Any]:
     def operation(self: Symbol, *others: Any) -> Symbol:
         kinds = {getattr(one, "_type", type(one).__name__) for one in (self, *others)}
         type_ = "Float" if sign in ("/", "**") or kinds & {"Float", "float", ""} else "Integer"
-        return self._world.ask(f"the result of {sign}", type_, self, *others)
+        return self._trace.parameter_for(f"the result of {sign}", type_, self, *others)
 
     return operation
 
@@ -58,7 +58,7 @@ _plus: Callable[..., Symbol] = _computed("+")
 def _compared(type_: ComparisonType, *, negated: bool = False) -> Callable[[Symbol, Any], Any]:
     def operation(self: Symbol, other: Any) -> Test:
         made = Comparison(type_, self, other)
-        return Test((Not(made) if negated else made,), self._world)
+        return Test((Not(made) if negated else made,), self._trace)
 
     return operation
 
@@ -66,7 +66,7 @@ def _compared(type_: ComparisonType, *, negated: bool = False) -> Callable[[Symb
 def _refused(code: str, what: str) -> Callable[..., Any]:
     def operation(self: Symbol, *others: Any) -> NoReturn:
         del others
-        self._world.refuse(code, what)
+        self._trace.stop(code, what)
 
     return operation
 
@@ -77,16 +77,16 @@ class Symbol:
     ``_expression`` is its pipeline expression, ``_part`` the attributes and items taken from it.
     """
 
-    __slots__ = ("_expression", "_part", "_type", "_world")
+    __slots__ = ("_expression", "_part", "_trace", "_type")
 
-    def __init__(self, expression: Value, type_: str, world: TraceContext, part: str = "") -> None:
-        self._expression, self._type, self._world = expression, type_, world
+    def __init__(self, expression: Value, type_: str, trace: TraceContext, part: str = "") -> None:
+        self._expression, self._type, self._trace = expression, type_, trace
         self._part = part
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
-        if self._world.in_file():
-            self._world.refuse("run-time-type", "the type of a run-time value is not known")
+        if self._trace.in_file():
+            self._trace.stop("run-time-type", "the type of a run-time value is not known")
         return Symbol
 
     def __getattr__(self, name: str) -> Symbol:
@@ -99,27 +99,31 @@ class Symbol:
             return self._under(Index(item))
         if type(item) is str:
             return self._under(Key(item))
-        return self._world.ask("a slice of a value", "String", self)
+        return self._trace.parameter_for("a slice of a value", "String", self)
 
     def _under(self, token: Member | Key | Index, name: str = "") -> Symbol:
         get = self._expression
         if type(get) is Get and get.root == "Steps":
             part = f".{name}" if name else ""
-            return Symbol(Get("Steps", (*get.tokens, token)), "", self._world, part)
-        return Symbol(get, "", self._world, f"{self._part}{token}")
+            return Symbol(Get("Steps", (*get.tokens, token)), "", self._trace, part)
+        return Symbol(get, "", self._trace, f"{self._part}{token}")
 
     def __call__(self, *arguments: Any, **named: Any) -> Symbol:
         name = self._part.rpartition(".")[2]
         test = name.startswith("is") or name in ("startswith", "endswith")
         what = f"the result of .{name}()"
-        return self._world.ask(what, "Boolean" if test else "String", self, arguments, named)
+        return self._trace.parameter_for(
+            what, "Boolean" if test else "String", self, arguments, named
+        )
 
-    def _said(self) -> Value:
+    def _definition_value(self) -> Value:
         """The pipeline expression; a part of anything but a step becomes a parameter."""
         get = self._expression
         if self._part and not (type(get) is Get and get.root == "Steps"):
-            whole = Symbol(get, "", self._world)
-            return self._world.ask(f"{self._part} of a value", "String", whole)._expression
+            whole = Symbol(get, "", self._trace)
+            return self._trace.parameter_for(
+                f"{self._part} of a value", "String", whole
+            )._expression
         return get
 
     def __await__(self) -> Generator[None, None, Symbol]:
@@ -131,31 +135,31 @@ class Symbol:
 
     def _test(self) -> Test:
         """The test of its truth value, by the rules of Python for its type."""
-        if self._type in EMPTIES:
-            return Test((Not(equals(self, EMPTIES[self._type])),), self._world)
+        if self._type in FALSE_VALUES:
+            return Test((Not(equals(self, FALSE_VALUES[self._type])),), self._trace)
         if self._type != "Boolean":
             what = "a value of unknown type is used as a test: the condition compares it with true"
-            self._world.assume("truth-value", what)
-        return Test((equals(self, True),), self._world)
+            self._trace.report_change("truth-value", what)
+        return Test((equals(self, True),), self._trace)
 
     def __str__(self) -> str:
-        self._world.texts.append(self)
-        return f"\ue000{len(self._world.texts) - 1}\ue001"
+        self._trace.texts.append(self)
+        return f"\ue000{len(self._trace.texts) - 1}\ue001"
 
     __repr__ = __str__
 
     def __format__(self, spec: str) -> str:
         what = f"a string with the format {':' + spec!r}"
-        return str(self._world.ask(what, "String", self) if spec else self)
+        return str(self._trace.parameter_for(what, "String", self) if spec else self)
 
     def __add__(self, other: Any) -> Symbol:
         if self._type == "String" or type(other) is str:
-            return Symbol(text((self, other), self._world), "String", self._world)
+            return Symbol(text((self, other), self._trace), "String", self._trace)
         return _plus(self, other)
 
     def __radd__(self, other: Any) -> Symbol:
         if self._type == "String" or type(other) is str:
-            return Symbol(text((other, self), self._world), "String", self._world)
+            return Symbol(text((other, self), self._trace), "String", self._trace)
         return _plus(other, self) if type(other) is Symbol else _plus(self, other)
 
     __eq__ = _compared("Equals")
@@ -187,21 +191,21 @@ class Symbol:
 class Test:
     """The result of a comparison: ``conditions`` that must all hold."""
 
-    __slots__ = ("_world", "conditions")
+    __slots__ = ("_trace", "conditions")
     __test__ = False
 
-    def __init__(self, conditions: Sequence[Condition], world: TraceContext) -> None:
-        self.conditions, self._world = tuple(conditions), world
+    def __init__(self, conditions: Sequence[Condition], trace: TraceContext) -> None:
+        self.conditions, self._trace = tuple(conditions), trace
 
     def __bool__(self) -> bool:
-        return self._world.decide(self)
+        return self._trace.decide(self)
 
     def _test(self) -> Test:
         return self
 
     def negated(self) -> Test:
         found = [_opposite(one) for one in self.conditions]
-        return Test((found[0] if len(found) == 1 else Or(tuple(found)),), self._world)
+        return Test((found[0] if len(found) == 1 else Or(tuple(found)),), self._trace)
 
     def single(self) -> Condition:
         if len(self.conditions) == 1:
@@ -216,26 +220,26 @@ def _opposite(condition: Condition) -> Condition:
 class Future:
     """The result of ``.submit()``; steps after its ``result()`` depend on the task."""
 
-    __slots__ = ("_step", "_value", "_world")
+    __slots__ = ("_step", "_trace", "_value")
 
-    def __init__(self, value: Symbol, step: str, world: TraceContext) -> None:
-        self._value, self._step, self._world = value, step, world
+    def __init__(self, value: Symbol, step: str, trace: TraceContext) -> None:
+        self._value, self._step, self._trace = value, step, trace
 
     def result(self, timeout: Any = None, raise_on_failure: bool = True) -> Symbol:
         del timeout
-        self._world.finished(self._step)
+        self._trace.finished(self._step)
         if not raise_on_failure:
-            self._world.refuse("task-state", "raise_on_failure=False is not supported")
+            self._trace.stop("task-state", "raise_on_failure=False is not supported")
         return self._value
 
     def wait(self, timeout: Any = None) -> None:
         del timeout
-        self._world.finished(self._step)
+        self._trace.finished(self._step)
 
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("__"):
             raise AttributeError(name)
-        self._world.refuse("task-state", f".{name} of a task run is only known at run time")
+        self._trace.stop("task-state", f".{name} of a task run is only known at run time")
 
 
 class Futures(list[Any]):
@@ -264,11 +268,11 @@ def holds_symbol(value: object, depth: int = 4) -> bool:
     return type(value) is str and _MARK.search(value) is not None
 
 
-def text(parts: Sequence[Any], world: TraceContext, on: str = "") -> Value:
+def text(parts: Sequence[Any], trace: TraceContext, on: str = "") -> Value:
     """The concatenation of ``parts``, separated by ``on``."""
     values: list[Value] = []
     for part in parts:
-        value = said(part, world)
+        value = definition_value(part, trace)
         if not on and isinstance(value, Join) and value.on == "":
             values += value.values
         elif on or not isinstance(value, str) or value:
@@ -276,39 +280,41 @@ def text(parts: Sequence[Any], world: TraceContext, on: str = "") -> Value:
     return Join(tuple(values), on)
 
 
-def said(value: Any, world: TraceContext) -> Value:
+def definition_value(value: Any, trace: TraceContext) -> Value:
     """A Python value as a value of a definition. Raises :class:`UnsupportedValue`."""
     kind = type(value)
     if kind is Symbol:
-        return value._said()
+        return value._definition_value()
     if kind is Future:
-        return value._value._said()
+        return value._value._definition_value()
     if kind is Test:
-        return world.ask("the result of a comparison", "Boolean")._expression
+        return trace.parameter_for("the result of a comparison", "Boolean")._expression
     if kind is Properties:
         return value._get
     if value is None or kind in (bool, int, float) or isinstance(value, Absent):
         return value
     if isinstance(value, str):
-        return _marked(str(value), world)
+        return _marked(str(value), trace)
     if isinstance(value, Mapping):
         if not all(isinstance(name, str) for name in value):
             raise UnsupportedValue("a dict with keys that are not strings")
         if any(_MARK.search(name) for name in value):
             raise UnsupportedValue("a dict with run-time values as keys")
-        return Object({str(name): said(item, world) for name, item in value.items()})
+        return Object({str(name): definition_value(item, trace) for name, item in value.items()})
     if isinstance(value, list | tuple):
-        return tuple(said(item, world) for item in value)
+        return tuple(definition_value(item, trace) for item in value)
     if isinstance(value, Strict):
         record: Any = value
-        changed = {one.name: said(getattr(value, one.name), world) for one in fields(record)}
+        changed = {
+            one.name: definition_value(getattr(value, one.name), trace) for one in fields(record)
+        }
         return replace(record, **changed)
     raise UnsupportedValue(f"a value of type {kind.__name__}, which is not JSON")
 
 
-def _marked(marked: str, world: TraceContext) -> Value:
+def _marked(marked: str, trace: TraceContext) -> Value:
     pieces = _MARK.split(marked)
     if len(pieces) == 1:
         return marked
-    parts = [world.texts[int(one)] if at % 2 else one for at, one in enumerate(pieces)]
-    return text(parts, world)
+    parts = [trace.texts[int(one)] if at % 2 else one for at, one in enumerate(pieces)]
+    return text(parts, trace)

@@ -59,7 +59,7 @@ def run(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
     return result
 
 
-def called(task: Any, arguments: Sequence[Any], named: Mapping[str, Any]) -> str:
+def task_run_name(task: Any, arguments: Sequence[Any], named: Mapping[str, Any]) -> str:
     """The ``task_run_name`` if it needs no run-time value, otherwise the task's name."""
     template = task.task_run_name
     if isinstance(template, str):
@@ -74,14 +74,14 @@ def called(task: Any, arguments: Sequence[Any], named: Mapping[str, Any]) -> str
     return str(task.name)
 
 
-def unwrapped(value: Any, world: TraceContext) -> Any:
+def unwrap(value: Any, trace: TraceContext) -> Any:
     kind = type(value).__name__
     if kind in ("unmapped", "quote", "allow_failure", "opaque", "freeze") and hasattr(
         value, "unwrap"
     ):
         if kind == "allow_failure":
             what = "allow_failure has no effect: a step runs only if its dependencies succeed"
-            world.assume("trigger-rule", what)
+            trace.report_change("trigger-rule", what)
         return value.unwrap()
     return value
 
