@@ -181,7 +181,7 @@ class FlowFileWriter:
         return call(ast.Name("flow", ast.Load()), **keywords)
 
     def _begin(self) -> Iterator[str]:
-        """The call of ``begin`` with settings that signature and decorator cannot contain, if any."""
+        """The call of ``begin`` for settings outside signature and decorator, if there are any."""
         name, order = legal_name(self.name), [step.name for step in walk(self.pipeline)]
         file_order = [step.name for step in _walk_in_order(self.pipeline.steps)]
         options = ("PipelineDescription", "RoleArn", "ParallelismConfiguration")

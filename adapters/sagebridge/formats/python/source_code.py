@@ -209,7 +209,7 @@ def _path(base: ast.expr, tokens: Sequence[Token]) -> ast.expr:
 
 
 def source(node: ast.AST) -> str:
-    """The text of a node, unformatted."""
+    """The source of a node, unformatted."""
     statements = [node]
     while statements:
         statement = statements.pop()

@@ -61,8 +61,7 @@ def unsupported_options(item: Any) -> Iterator[Unsupported]:
             yield hook_loss(name.removesuffix("_hooks"))
     found = [name for name in _ENGINE if getattr(item, name, None)]
     found += [] if getattr(item, "should_validate_parameters", True) else ["validate_parameters"]
-    # A task without a policy has NO_CACHE or DEFAULT, of the classes _None and DefaultPolicy
-    # (prefect/cache_policies.py).
+    # NO_CACHE is an instance of _None (prefect/cache_policies.py), which has no public name.
     policy = getattr(item, "cache_policy", None)
     if policy is not None and type(policy).__name__ not in ("DefaultPolicy", "_None"):
         from prefect.cache_policies import DEFAULT

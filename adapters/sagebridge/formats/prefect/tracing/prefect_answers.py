@@ -96,6 +96,7 @@ def _replace_tasks(traced: list[FlowTrace]) -> None:
             one.wait()
         return futures.DoneAndNotDoneFutures(set(waiting), set())
 
+    # The methods of prefect/tasks.py and prefect/flows.py, replaced before user code is imported.
     for name, method in {
         "__call__": call,
         "submit": submit,
@@ -168,6 +169,7 @@ def _replace_server(traced: list[FlowTrace]) -> None:
     def logger(*args: Any, **kwargs: Any) -> logging.Logger:
         return logging.getLogger("flow")
 
+    # create_* functions and their asynchronous acreate_* forms (prefect/artifacts.py).
     for name in dir(artifacts):
         if name.removeprefix("a").startswith("create_"):
             setattr(artifacts, name, ignored("artifacts are not created"))
@@ -175,8 +177,9 @@ def _replace_server(traced: list[FlowTrace]) -> None:
         _set(name, ignored("events are not sent", waits=False))
     for name, what in _UNSUPPORTED_CALLS.items():
         _set(name, unsupported(what))
-    for place in ("prefect", "prefect.logging", "prefect.logging.loggers"):
-        _set(f"{place}.get_run_logger", logger)
+    # The real one (prefect/logging/loggers.py) raises MissingContextError outside a run.
+    for module in ("prefect", "prefect.logging", "prefect.logging.loggers"):
+        _set(f"{module}.get_run_logger", logger)
     owner: Any = Variable
     get = staticmethod(
         lambda name, *args, **kwargs: parameter_for(f"the Prefect variable {name!r}")

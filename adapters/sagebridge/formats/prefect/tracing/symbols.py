@@ -12,6 +12,7 @@ from sagebridge.model.expressions import Get, Index, Join, Key, Member, Properti
 from sagebridge.model.losses import Severity
 from sagebridge.model.values import Absent, Object, Strict, Value
 
+# str() and format() must return a real string, so a symbol leaves a mark in private-use characters.
 _MARK = re.compile("\ue000([0-9]+)\ue001")
 FALSE_VALUES: Mapping[str, Value] = {"String": "", "Integer": 0, "Float": 0.0}
 
@@ -83,6 +84,8 @@ class Symbol:
         self._expression, self._type, self._trace = expression, type_, trace
         self._part = part
 
+    # isinstance() reads __class__ if the type itself does not match (object_isinstance in CPython's
+    # Objects/abstract.c), so user code that tests for a type is noticed here.
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
         if self._trace.in_file():

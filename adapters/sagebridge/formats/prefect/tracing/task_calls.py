@@ -75,6 +75,7 @@ def task_run_name(task: Any, arguments: Sequence[Any], named: Mapping[str, Any])
 
 
 def unwrap(value: Any, trace: TraceContext) -> Any:
+    # The annotations of prefect/utilities/annotations.py.
     kind = type(value).__name__
     if kind in ("unmapped", "quote", "allow_failure", "opaque", "freeze") and hasattr(
         value, "unwrap"
