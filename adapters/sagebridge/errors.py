@@ -153,19 +153,6 @@ class CodeOnlyError(FormatError):
         )
 
 
-class NestedTooDeep(FormatError):
-    """A pipeline whose conditions stand inside each other deeper than a flow's blocks can."""
-
-    exit_code = 1
-
-    def __init__(self, pipeline: str, depth: int, limit: int) -> None:
-        self.depth, self.limit = depth, limit
-        super().__init__(
-            f"conditions of {pipeline} stand {depth} deep inside each other, and Python compiles "
-            f"at most {limit} blocks inside each other: put branches into a pipeline of their own"
-        )
-
-
 class FlowError(SagebridgeError):
     """A Prefect flow with steps that do not form a pipeline."""
 

@@ -24,7 +24,23 @@ _STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'
 _STRUCTURE = re.compile(rf"{_STRING}|[\[\]{{}}]", re.DOTALL)
 _NUMBER = re.compile(rf"{_STRING}|-?(?:NaN|Infinity|[0-9][0-9.eE+-]*)", re.DOTALL)
 MAX_DEPTH = 190
-"""The levels of nesting that are read: Python's parser allows 200 open parentheses in a file."""
+"""Levels of nesting that are read: CPython parses at most 200 in a file (MAXLEVEL in tokenizer.h).
+
+Conditions inside conditions have a limit of their own, as they are not nested in written files.
+"""
+MAX_CONDITIONS = 100
+"""Conditions inside each other that are read, so that recursion stays below Python's limit."""
+_MAX_LEVELS = 3 * MAX_CONDITIONS + 50
+"""Levels of a document: each condition has three (a step, its Arguments, a branch)."""
+_TOO_DEEP = (
+    f"nested too deeply (limits: {MAX_DEPTH} levels, {MAX_CONDITIONS} conditions in each other)"
+)
+_ROLES = {
+    "definition": {"Steps": "steps"},
+    "step": {"Arguments": "arguments"},
+    "arguments": {"IfSteps": "steps", "ElseSteps": "steps"},
+}
+"""The keys that lead from a definition to the steps in a condition's branches."""
 
 
 class MalformedJson(SourceError):
@@ -132,8 +148,9 @@ def parse(text: str, source: str) -> Document:
 
     if not text.strip():
         raise NotAPipeline(source, "the document is empty", "expected a pipeline definition")
-    if _depth(text) > MAX_DEPTH:
-        raise NotAPipeline(source, f"nested too deeply: at most {MAX_DEPTH} levels are supported")
+    levels = _depth(text)
+    if levels > _MAX_LEVELS:
+        raise NotAPipeline(source, _TOO_DEEP)
     try:
         value = json.loads(
             text, object_pairs_hook=object_of, parse_constant=_finite, parse_float=_finite
@@ -146,6 +163,8 @@ def parse(text: str, source: str) -> Document:
     except ValueError:
         problem, at = _unfit(text)
     else:
+        if levels > MAX_DEPTH and not _is_readable(value):
+            raise NotAPipeline(source, _TOO_DEEP)
         return Document(source, text, value, tuple(duplicates))
     line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
     raise MalformedJson(source, problem, line, column)
@@ -193,6 +212,26 @@ def _depth(text: str) -> int:
         elif match[0] in "]}":
             depth -= 1
     return deepest
+
+
+def _is_readable(document: Any) -> bool:
+    """Whether values and conditions keep their limits; steps in a branch count from the top."""
+    stack = [(document, 1, 0, "definition")]
+    while stack:
+        value, level, conditions, role = stack.pop()
+        if level > MAX_DEPTH or conditions > MAX_CONDITIONS:
+            return False
+        if isinstance(value, list):
+            below, inner = (3, "step") if role == "steps" else (level + 1, "")
+            stack += ((item, below, conditions, inner) for item in value)
+        elif isinstance(value, dict):
+            is_condition = role == "step" and value.get("Type") == "Condition"
+            roles = _ROLES.get(role, {}) if role != "step" or is_condition else {}
+            conditions += is_condition
+            stack += (
+                (item, level + 1, conditions, roles.get(key, "")) for key, item in value.items()
+            )
+    return True
 
 
 def _where(text: str) -> str:

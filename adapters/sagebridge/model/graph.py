@@ -61,6 +61,8 @@ def is_structured(pipeline: Pipeline) -> bool:
 
 def in_order(steps: Sequence[Step]) -> list[Step]:
     """The steps sorted by dependency, otherwise in the order of the definition."""
+    if len(steps) < 2:
+        return list(steps)
     owner = {inner.name: position for position, step in enumerate(steps) for inner in walk((step,))}
     waits: list[set[int]] = [set() for _ in steps]
     followers: list[set[int]] = [set() for _ in steps]

@@ -13,8 +13,8 @@ pytestmark = pytest.mark.airflow
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        ("return json.loads(x)", "uses 'json' of its module"),
-        ("global seen\n    seen = x", "uses 'seen' of its module"),
+        ("return json.loads(x)", "uses 'json' from its module"),
+        ("global seen\n    seen = x", "uses 'seen' from its module"),
         ("from airflow.sdk import Variable\n    return Variable.get(x)", "imports airflow"),
     ],
 )
@@ -84,7 +84,7 @@ def reasons(read: Read, lines: list[str], code: str) -> dict[str, str]:
 def test_function_that_differs_from_its_source_is_dropped(read: Read) -> None:
     expected = {
         "plain": "",
-        "twice(plain)": "has a decorator of its own",
+        "twice(plain)": "has another decorator",
         "changed": "has other defaults than its source says",
         "named": "has other defaults than its source says",
     }

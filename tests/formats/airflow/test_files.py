@@ -50,11 +50,11 @@ def test_dags_are_found_however_they_are_created(file: Path) -> None:
     )
     names = [pipeline.name for pipeline, _ in read_all(file)]
     assert names == ["one", "two", "three"]
-    with pytest.raises(SourceError, match=r"holds 3 DAGs; name one of them: .*dag.py#one, .*#two"):
+    with pytest.raises(SourceError, match=r"has 3 DAGs; choose one: .*dag.py#one, .*#two"):
         read(file)
     assert read(f"{file}#two")[0].name == "two"
     assert [pipeline.name for pipeline, _ in read_all(f"{file}#three")] == ["three"]
-    with pytest.raises(SourceError, match="holds no DAG 'four'; there are one, two, three"):
+    with pytest.raises(SourceError, match="has no DAG 'four'; it has one, two, three"):
         read(f"{file}#four")
 
 
@@ -89,26 +89,26 @@ FAULTY: dict[str, tuple[str, str]] = {
     ),
     "no module": (
         "\nimport not_there.at_all\n",
-        ":2: importing it needs the module 'not_there'; install it in this environment, or add",
+        ":2: needs the module 'not_there', which is not installed; install it in",
     ),
     "no name": (
         "from airflow.sdk import NoSuchThing\n",
         ":1: raised on import: ImportError: cannot import name 'NoSuchThing'",
     ),
-    "syntax": ("with DAG(:\n", ":1: is no Python that can be read: invalid syntax"),
+    "syntax": ("with DAG(:\n", ":1: is not valid Python: invalid syntax"),
     "no DAG": ("import airflow\n", ": holds no DAG; assign a DAG to a module variable"),
-    "exits": ("import sys\nsys.exit(3)\n", ":2: ends the program while it is imported"),
+    "exits": ("import sys\nsys.exit(3)\n", ":2: exits the program on import"),
     "exits at once": (
         "import os\nos._exit(3)\n",
-        ": ended the process that imported it (exit code 3)",
+        ": ended its import process (exit code 3)",
     ),
     "network": (
         "import socket\nsocket.create_connection(('127.0.0.1', 9))\n",
-        ":2: reaches for the network while it is imported; reading a file starts and changes",
+        ":2: uses the network on import; move this into a task",
     ),
     "process": (
         "import subprocess\nsubprocess.run(['true'])\n",
-        ":2: starts or signals a process while it is imported",
+        ":2: starts or signals a process on import",
     ),
     "kills": ("import os\nos.kill(os.getppid(), 9)\n", ":2: starts or signals a process"),
     "twice": (ONE + "    " + MODEL.format("A"), ":5: raised on import: DuplicateTaskIdFound"),

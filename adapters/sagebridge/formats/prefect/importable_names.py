@@ -1,4 +1,4 @@
-"""What a flow file may import from sagebridge, and what it means to the reader of its source."""
+"""The names that a flow file can import from sagebridge, as the source reader evaluates them."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from sagebridge.model.step_types import OPERATOR_TYPES
 
 PACKAGE = "sagebridge_operators.prefect"
 STOP_JOBS = object()
-"""The hook of a flow that stops its jobs."""
+"""Stands for the hook that stops the jobs of a flow."""
 
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """A module that a file imports as a whole."""
+    """A module imported with ``import ... as``."""
 
     members: Mapping[str, Any]
 
 
-def words(builder: PipelineBuilder, source: str) -> dict[str, Any]:
-    """What a flow file may import from sagebridge, with step functions that add to ``builder``."""
+def importable_names(builder: PipelineBuilder, source: str) -> dict[str, Any]:
+    """The importable names; the step functions add steps to ``builder``."""
 
     def function(type_: str) -> Callable[..., StepHandle]:
         return lambda name, **arguments: builder.step(type_, name, **arguments)
