@@ -119,7 +119,7 @@ class ExecutionFailed(SagebridgeError):
     exit_code = 3
 
 
-class FileKept(SagebridgeError):
+class EditedFile(SagebridgeError):
     """A file has local edits, so a command did not overwrite it."""
 
     def __init__(self, path: str) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
 
+# compat.sdk: AirflowFailException is in airflow.exceptions in 3.1, airflow.sdk.exceptions in 3.3.
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator, Context
 
 from sagebridge.authoring.step_arguments import (
@@ -139,7 +140,7 @@ class StepOperator(BaseOperator):
 
 def _own_id(operator: StepOperator) -> str:
     """The id of a task without the prefix of its task group."""
-    group = getattr(operator.task_group, "node_id", None)
+    group = getattr(operator.task_group, "node_id", None)  # None for the root group
     return operator.task_id.removeprefix(f"{group}.") if group else operator.task_id
 
 

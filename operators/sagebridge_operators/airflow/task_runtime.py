@@ -69,7 +69,7 @@ def prepare(operator: StepOperator, context: Context) -> StepDriver:
     def show(request: Mapping[str, Any]) -> None:
         operator.request = request
 
-    index = getattr(ti, "map_index", None)
+    index = getattr(ti, "map_index", None)  # -1 if the task is not mapped
     task = StepTask(
         step=operator.step,
         execution=execution,
@@ -110,9 +110,11 @@ def first_start(dag_run: Any, ti: Any, others: Sequence[str]) -> datetime:
 
 def _other_steps(operator: StepOperator) -> list[str]:
     """The ids of the DAG's other tasks that are steps, including mapped ones."""
+    # Imported here because step_operators imports this module.
     from sagebridge_operators.airflow.step_operators import StepOperator
 
     def is_step(task: Any) -> bool:
+        # A MappedOperator is not an instance of its operator_class.
         return issubclass(getattr(task, "operator_class", type(task)), StepOperator)
 
     own = operator.task_id
@@ -160,6 +162,7 @@ def backend_of(operator: StepOperator) -> Backend:
     name = operator.backend or default_name()
     if name != "aws":
         return open_backend(name)
+    # Imported here so that the local backend needs neither the Amazon provider nor boto3.
     from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
     from botocore.config import Config
 

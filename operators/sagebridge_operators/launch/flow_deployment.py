@@ -20,7 +20,7 @@ from sagebridge.findings import Finding
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
 from sagebridge.terminal.source_files import content, safe_stem, write_file
-from sagebridge_operators.run_errors import FileKept
+from sagebridge_operators.run_errors import EditedFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +43,11 @@ class FlowFile:
         return self.text is not None and content(self.path) != self.text
 
     def write(self, *, overwrite: bool) -> None:
-        """Write the generated file. Raises FileKept if that would overwrite local edits."""
+        """Write the generated file. Raises EditedFile if that would overwrite local edits."""
         if self.text is None or not self.is_stale:
             return
         if self.path.exists() and not overwrite:
-            raise FileKept(str(self.path))
+            raise EditedFile(str(self.path))
         write_file(self.path, self.text)
 
     @contextmanager

@@ -38,7 +38,7 @@ def states(pipeline: Pipeline, attempts: Attempts, end: End | None = None) -> di
     that has not started is NotRun if an upstream step did not succeed, otherwise Skipped if one was
     skipped. After ``end``, the record of the execution's end, steps do not start any more.
     """
-    import networkx as nx
+    import networkx as nx  # slow to import
 
     edges = graph(pipeline)
     not_taken = _not_taken(pipeline, attempts)

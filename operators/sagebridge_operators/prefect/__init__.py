@@ -31,7 +31,7 @@ __all__ = [
     "stop_jobs",
 ]
 __all__ += public_names.__all__
-__all__ += [name for name in FUNCTIONS]  # noqa: C416 - ruff accepts only lists in __all__
+__all__ += list(FUNCTIONS)
 globals().update(FUNCTIONS)
 
 if TYPE_CHECKING:  # type checkers cannot see the names that globals().update() adds

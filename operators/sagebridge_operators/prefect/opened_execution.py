@@ -115,7 +115,7 @@ def with_late_properties(
 
 def upstream_steps(flow: str, pipeline: Pipeline) -> dict[str, list[str]]:
     """The upstream steps of each step. Raises FlowError for a dependency cycle."""
-    import networkx as nx
+    import networkx as nx  # slow to import
 
     edges = graph(pipeline)
     if not nx.is_directed_acyclic_graph(edges):

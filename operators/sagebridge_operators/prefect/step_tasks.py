@@ -96,5 +96,5 @@ def _task(name: str, function: Callable[[], Any]) -> Any:
 
 def error_of(state: State) -> Exception:
     """The exception that ended a task run without a result for its step."""
-    data = getattr(state.data, "result", state.data)
+    data = getattr(state.data, "result", state.data)  # a ResultRecord, or the exception itself
     return data if isinstance(data, Exception) else RuntimeError(state.message or state.name)

@@ -1,7 +1,7 @@
 """RegisterModel: CreateModelPackage, which adds a version to a model package group.
 
 A version has no name in the request, so a repeated call is recognized by its ClientToken. A missing
-group is created first, as SageMaker Pipelines does.
+group is created first, since pipelines may name a new one.
 """
 
 from __future__ import annotations

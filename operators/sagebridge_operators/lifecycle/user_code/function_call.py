@@ -129,6 +129,7 @@ def _interruptible(stop_requested: Callable[[], bool]) -> Iterator[None]:
     """Raises :class:`StopInterrupt` in this thread once a stop is requested."""
     # Python offers no other way to interrupt a thread (Python/C API, "PyThreadState_SetAsyncExc").
     raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
+    # The thread id is an unsigned long there.
     thread, over, turn = ctypes.c_ulong(threading.get_ident()), threading.Event(), threading.Lock()
 
     def watch() -> None:
