@@ -224,9 +224,9 @@ class _Writer:
         kind = self.pick("two", "two", "two", "all", "in", "in", "not", "or", "odd")
         if kind == "in":
             type_ = self.pick("In", "NotIn")
-            asked, among = self.pick(("QueryValue", "Values"), ("Value", "In"))
+            query, among = self.pick(("QueryValue", "Values"), ("Value", "In"))
             values = [self.value(0) for _ in range(self.pick(0, 1, 2))]
-            found = {"Type": type_, asked: self.value(1), among: values}
+            found = {"Type": type_, query: self.value(1), among: values}
         elif kind == "not" and depth:
             found = {"Type": "Not", "Condition": self.condition(depth - 1)}
         elif kind == "or" and depth:

@@ -196,7 +196,7 @@ def test_format_error_starts_with_file(tmp_path: Path, capsys: Any) -> None:
     (tmp_path / "chores.py").write_text(CHORES)
 
     assert main(["translate", str(tmp_path / "chores.py"), "--to", "sagemaker"]) == 1
-    assert f"{tmp_path / 'chores.py'}: all steps of chores are" in capsys.readouterr().err
+    assert f"{tmp_path / 'chores.py'}: chores: every step is" in capsys.readouterr().err
 
 
 @pytest.mark.airflow

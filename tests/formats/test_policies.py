@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.definition import findings, only, step, told
+from tests.definition import codes, findings, only, step
 
 
 class TestParameters:
@@ -81,7 +81,7 @@ class TestParameters:
 
     def test_no_array(self) -> None:
         found = findings(step("A"), Parameters={"N": 1})
-        assert told(found) == [("wrong-type", "/Parameters")]
+        assert codes(found) == [("wrong-type", "/Parameters")]
 
 
 class TestPolicies:
@@ -169,7 +169,7 @@ class TestPolicies:
 
     def test_cache_without_a_word(self) -> None:
         found = findings(step("A", "Training", CacheConfig={"enabled": True}))
-        assert told(found) == [
+        assert codes(found) == [
             ("missing-member", "/Steps/0/CacheConfig"),
             ("unknown-member", "/Steps/0/CacheConfig/enabled"),
         ]

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 import sagebridge
 from tests.definition import (
     REPORT,
+    codes,
     equals,
     findings,
     gate,
@@ -23,7 +24,6 @@ from tests.definition import (
     output_of,
     processing,
     step,
-    told,
     uses,
 )
 from tests.strategies import definitions, json_values, mutated
@@ -46,7 +46,7 @@ def test_the_invalid_definitions_of_the_corpus() -> None:
         rows = list(csv.DictReader(index, delimiter="\t"))
     assert len(rows) == 20
     expected = {row["file"]: [(row["code"], row["pointer"].partition(" (")[0])] for row in rows}
-    found = {name: told(sagebridge.validate(Path(folder) / "invalid" / name)) for name in expected}
+    found = {name: codes(sagebridge.validate(Path(folder) / "invalid" / name)) for name in expected}
     assert found == expected
 
 
@@ -222,7 +222,7 @@ class TestDocuments:
             "ParallelismConfiguration": {"MaxParallelExecutionSteps": 0},
             "PipelineDefinition": json.dumps({"Version": "2020-12-01", "Steps": [step("A")]}),
         }
-        assert told(sagebridge.validate(document)) == [
+        assert codes(sagebridge.validate(document)) == [
             ("parallelism", "/ParallelismConfiguration/MaxParallelExecutionSteps"),
             ("pipeline-name", "/PipelineName"),
         ]
@@ -256,11 +256,11 @@ class TestDocuments:
         file = tmp_path / "d.json"
         file.write_text(text)
         found = sagebridge.validate(file)
-        assert told(found) == [(code, pointer)]
+        assert codes(found) == [(code, pointer)]
         assert str(tmp_path) not in found[0].message
 
     def test_no_file(self, tmp_path: Path) -> None:
-        assert told(sagebridge.validate(tmp_path / "absent.json")) == [("unreadable-source", "")]
+        assert codes(sagebridge.validate(tmp_path / "absent.json")) == [("unreadable-source", "")]
 
     @pytest.mark.parametrize(
         ("members", "told_"),
@@ -272,7 +272,7 @@ class TestDocuments:
         ],
     )
     def test_top_level(self, members: Any, told_: Any) -> None:
-        assert told(sagebridge.validate(members)) == told_
+        assert codes(sagebridge.validate(members)) == told_
 
     def test_the_members_of_configurations(self) -> None:
         found = findings(
@@ -299,7 +299,7 @@ class TestDocuments:
     def test_an_experiment_cannot_wait_for_a_step(self) -> None:
         config = {"ExperimentName": output_of("A")}
         found = findings(step("A"), PipelineExperimentConfig=config)
-        assert told(found) == [("unknown-step", "/PipelineExperimentConfig/ExperimentName/Get")]
+        assert codes(found) == [("unknown-step", "/PipelineExperimentConfig/ExperimentName/Get")]
 
     def test_names_that_are_terminal_commands_are_escaped(self) -> None:
         for finding in findings(step("A\x1b[31m", DependsOn=["\x1b[2J"])):

@@ -44,5 +44,5 @@ def _label(node: Node) -> str:
 
 
 def _text(text: str) -> str:
-    """A text as Mermaid shows it: anything that could be its syntax as a character code."""
+    """Escape a string for Mermaid: characters of its syntax become character codes."""
     return "".join(f"#{ord(char)};" if char in _SPECIAL else char for char in printable(text))

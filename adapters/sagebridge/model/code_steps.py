@@ -163,10 +163,10 @@ def without(pipeline: Pipeline, steps: Sequence[Step]) -> tuple[Pipeline, tuple[
     """The same as :func:`without_carried`, for the given code steps."""
     if not steps:
         return pipeline, ()
-    return _Without(pipeline, {step.name: step for step in steps}).result()
+    return _CodeRemoval(pipeline, {step.name: step for step in steps}).result()
 
 
-class _Without:
+class _CodeRemoval:
     def __init__(self, pipeline: Pipeline, carried: dict[str, Step]) -> None:
         self.pipeline, self.carried = pipeline, carried
         self.names = {one.name for one in pipeline.declared}

@@ -315,7 +315,8 @@ def properties_of(step: str) -> Properties:
 
 def json_value(value: Value) -> Value:
     """The same as :func:`plain`, but raise TypeError for a value that is not JSON."""
-    if all(map(_is_frozen, nodes(value))):
+    # Every step is checked, so the common types are looked up without a call.
+    if all(type(node) in _FROZEN or _is_frozen(node) for node in nodes(value)):
         return value
     found = plain(value)
     # Reversed: of several values that are not JSON, the last one is reported.
@@ -328,10 +329,12 @@ def json_value(value: Value) -> Value:
 
 
 def _is_frozen(node: object) -> bool:
-    return isinstance(node, _FROZEN) and not (isinstance(node, float) and not math.isfinite(node))
+    if isinstance(node, float):
+        return math.isfinite(node)
+    return type(node) in _FROZEN or isinstance(node, str | int)
 
 
-_FROZEN = (str, int, float, NoneType, Object, tuple, Get, Join, JsonGet, Absent)
+_FROZEN = frozenset((str, int, bool, NoneType, Object, tuple, Get, Join, JsonGet, Absent))
 
 
 def _not_json(found: object) -> str:

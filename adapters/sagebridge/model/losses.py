@@ -1,4 +1,4 @@
-"""Losses: what a translation could not carry, with a code, a location and advice."""
+"""Losses: things that a translation could not carry, with code, location and advice."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CODES = MappingProxyType(
         "beside-definition": "a setting that AWS keeps outside the pipeline definition",
         "branch-callable": "a branch decided by a Python function; parameters select the branch",
         "callback": "a function that Airflow calls when a task or run ends",
-        "callback-token": "a message with a token, on whose return the step waits",
+        "callback-token": "a message sent with a token; the step waits until the token is returned",
         "client-context": "the client context of a Lambda invocation",
         "cluster-name": "an EMR cluster found by its name; its id becomes a parameter",
         "compared-text": "a string that Airflow compares as a number",
@@ -34,11 +34,11 @@ CODES = MappingProxyType(
         "dependency-trigger": "a dependency on a result other than success",
         "duplicate-member": "a key written twice in one object; the last one counts",
         "empty-task": "a task that does nothing; its dependants depend on its dependencies",
-        "emr-action": "what an EMR cluster does when its step fails",
+        "emr-action": "the action of an EMR cluster when its step fails",
         "emr-steps": "several EMR steps in one task; each becomes a step",
         "endpoint-update": "an update of an endpoint; SageMaker updates an existing endpoint",
         "engine-option": "an option that only the orchestrator uses",
-        "exit-code": "an exit code on which Airflow skips a command",
+        "exit-code": "an exit code that makes Airflow skip a command",
         "failure-handling": "a reaction to a failed task: a try statement, or fail_fast",
         "filter": "a Jinja filter; the value becomes a parameter",
         "function-name": "a Lambda function identified by something other than its ARN",

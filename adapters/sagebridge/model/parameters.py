@@ -30,7 +30,7 @@ class Parameter(Strict):
         type: ``String``, ``Integer``, ``Float`` or ``Boolean``.
         default: the value of an execution that does not set the parameter.
         enum_values: the only allowed values.
-        description: a text for people who start an execution.
+        description: shown when an execution is started.
         extra: every other key of the parameter, by AWS's name.
     """
 

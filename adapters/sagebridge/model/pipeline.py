@@ -29,6 +29,9 @@ from sagebridge.model.values import ABSENT, EMPTY, Absent, Object, Strict, Value
 
 VERSION = "2020-12-01"
 
+# dataclasses cannot convert fields (PEP 712 was rejected). The fields have the types that they are
+# kept in; the __init__ below TYPE_CHECKING has the types that are accepted.
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RetryPolicy(Strict):
@@ -246,6 +249,8 @@ class ConditionStep(Step):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parallelism(Strict):
+    """The limit on concurrent steps: ``Parallelism(4)``."""
+
     max_parallel_execution_steps: int
 
 
