@@ -86,8 +86,8 @@ def test_a_function_that_is_not_its_source(read: Read) -> None:
     expected = {
         "plain": "",
         "twice(plain)": "has another decorator",
-        "changed": "has other defaults than its source says",
-        "named": "has other defaults than its source says",
+        "changed": "has defaults that differ from its source",
+        "named": "has defaults that differ from its source",
     }
     makings = (
         "PythonOperator(task_id='{}', python_callable={}, op_args=[1])",
