@@ -85,8 +85,8 @@ def test_function_that_differs_from_its_source_is_dropped(read: Read) -> None:
     expected = {
         "plain": "",
         "twice(plain)": "has another decorator",
-        "changed": "has other defaults than its source says",
-        "named": "has other defaults than its source says",
+        "changed": "has defaults that differ from its source",
+        "named": "has defaults that differ from its source",
     }
     templates = (
         "PythonOperator(task_id='{}', python_callable={}, op_args=[1])",

@@ -1,4 +1,4 @@
-"""Definitions written as flow files and read read_back are equal JSON."""
+"""Definitions written as flow files and read back are equal JSON."""
 
 from __future__ import annotations
 

@@ -174,12 +174,12 @@ def _referenced_names(node: _Node) -> set[str]:
 
 def _with_name(node: _Node, old: str, new: str) -> _Node:
     if isinstance(node, _Fork):
-        condition = _with_name(node.condition, old, new)
-        assert isinstance(condition, FlowStep)
+        flow_step = _with_name(node.condition, old, new)
+        assert isinstance(flow_step, FlowStep)
         yes, no = (
             tuple(_with_name(one, old, new) for one in branch) for branch in (node.yes, node.no)
         )
-        return _Fork(condition, yes, no)
+        return _Fork(flow_step, yes, no)
     step = _with_reference(node.step, old, new)
     depends_on = tuple(
         new if one == old else one for one in (step.depends_on or ()) if isinstance(one, str)
@@ -215,8 +215,8 @@ def _in_block(node: _Node, inside: tuple[str, bool]) -> _Node:
     return _with_block(node, inside)
 
 
-def _with_block(condition: FlowStep, inside: tuple[str, bool]) -> FlowStep:
-    return condition if condition.inside else replace(condition, inside=inside)
+def _with_block(flow_step: FlowStep, inside: tuple[str, bool]) -> FlowStep:
+    return flow_step if flow_step.inside else replace(flow_step, inside=inside)
 
 
 def _move_into_blocks(nodes: tuple[_Node, ...], here: WithBlock = None) -> tuple[_Node, ...]:
@@ -224,14 +224,14 @@ def _move_into_blocks(nodes: tuple[_Node, ...], here: WithBlock = None) -> tuple
 
     Raises :class:`MisplacedBlock` if a Condition is not in the same branch.
     """
-    condition = {one.name for one in nodes if isinstance(one, FlowStep)}
+    names = {one.name for one in nodes if isinstance(one, FlowStep)}
     blocks: dict[tuple[str, bool], list[_Node]] = {}
     kept: list[_Node] = []
     for node in nodes:
         inside = (node.condition if isinstance(node, _Fork) else node).inside
         if inside is None or inside == here:
             kept.append(node)
-        elif inside[0] in condition:
+        elif inside[0] in names:
             blocks.setdefault(inside, []).append(node)
         else:
             raise MisplacedBlock(inside[0])
@@ -282,10 +282,10 @@ class _Dependencies:
 
     def _place(self, nodes: Iterable[_Node], around: tuple[str, ...]) -> None:
         for one in nodes:
-            condition = one if isinstance(one, FlowStep) else one.condition
-            self.around[condition.name] = around
+            flow_step = one if isinstance(one, FlowStep) else one.condition
+            self.around[flow_step.name] = around
             if isinstance(one, _Fork):
-                self._place((*one.yes, *one.no), (*around, condition.name))
+                self._place((*one.yes, *one.no), (*around, flow_step.name))
 
     def steps(self) -> Steps:
         return self._steps(self.nodes)
@@ -294,8 +294,8 @@ class _Dependencies:
         return tuple(self._step(one) for one in nodes)
 
     def _step(self, node: _Node) -> Step:
-        condition = node if isinstance(node, FlowStep) else node.condition
-        step = self._with_dependencies(condition)
+        flow_step = node if isinstance(node, FlowStep) else node.condition
+        step = self._with_dependencies(flow_step)
         if isinstance(node, _Fork):
             assert isinstance(step, ConditionStep)
             yes, no = self._steps(node.yes), self._steps(node.no)
@@ -304,14 +304,14 @@ class _Dependencies:
             step = replace(step, if_steps=if_steps, else_steps=else_steps)
             # A step that depends on a Condition also runs after the steps of its branches.
             inside = {one.name for one in walk((step,))}
-            self.before[condition.name] |= inside | {
+            self.before[flow_step.name] |= inside | {
                 one for name in inside for one in self.before.get(name, ())
             }
         return step
 
-    def _with_dependencies(self, condition: FlowStep) -> Step:
-        around = self.around[condition.name]
-        step = condition.step
+    def _with_dependencies(self, flow_step: FlowStep) -> Step:
+        around = self.around[flow_step.name]
+        step = flow_step.step
         referenced = [one.step for one in step_references(step) if one.step]
         own = tuple(
             dict.fromkeys(
@@ -321,13 +321,13 @@ class _Dependencies:
         )
         implied = {*referenced, *replace(step, depends_on=own).dependencies, *around}
         known = set(implied).union(*(self.before.get(one, set()) for one in implied))
-        wanted = dict.fromkeys(self._visible_name(one, around) for one in condition.after)
+        wanted = dict.fromkeys(self._visible_name(one, around) for one in flow_step.after)
         added: list[str] = []
         for name in reversed(list(wanted)):
-            if name not in known and name != condition.name:
+            if name not in known and name != flow_step.name:
                 added.insert(0, name)
                 known |= {name, *self.before.get(name, set())}
-        self.before[condition.name] = known
+        self.before[flow_step.name] = known
         depends_on = (*own, *added)
         return replace(step, depends_on=depends_on) if depends_on else step
 
