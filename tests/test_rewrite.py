@@ -55,7 +55,7 @@ def moved(source: Any, **mapping: str) -> Any:
     return json.loads(sagebridge.write(pipeline, "sagemaker").text)
 
 
-def test_values_move_and_names_stay() -> None:
+def test_values_are_replaced_and_names_stay() -> None:
     found = moved(DEFINITION, dev="prod")
     assert found["Parameters"] == [
         {"Name": "dev", "Type": "String", "DefaultValue": "prod", "EnumValues": ["prod"]}
@@ -81,7 +81,7 @@ def test_values_move_and_names_stay() -> None:
     assert inner["Arguments"]["x"]["Std:JsonGet"] == {"S3Uri": "s3://prod/r.json", "Path": "dev"}
 
 
-def test_what_lies_beside_the_definition_moves() -> None:
+def test_request_fields_are_replaced() -> None:
     source = {
         "PipelineName": "dev",
         "RoleArn": "arn:dev",
@@ -93,18 +93,18 @@ def test_what_lies_beside_the_definition_moves() -> None:
     assert pipeline.tags[0]["Value"] == "prod"
 
 
-def test_the_longest_counts_and_nothing_is_replaced_twice() -> None:
+def test_longest_key_wins_and_results_are_not_searched() -> None:
     source = {"Steps": [{"Name": "A", "Type": "Lambda", "FunctionArn": "a ab b", "Arguments": {}}]}
     assert moved(source, a="b", ab="x", b="a")["Steps"][0]["FunctionArn"] == "b x a"
 
 
-def test_what_is_found_nowhere_is_told() -> None:
+def test_unused_keys_are_returned() -> None:
     pipeline = sagebridge.read(DEFINITION).pipeline
     assert rewrite(pipeline, {"prod": "x", "dev": "y", ".*": "z"})[1] == ("prod", ".*")
     assert rewrite(pipeline, {}) == (pipeline, ())
 
 
-def test_what_a_member_chooses_stays() -> None:
+def test_selecting_keys_stay() -> None:
     check = {"Name": "Q", "Type": "QualityCheck", "CheckType": "DATA_QUALITY", "Arguments": {}}
     found = moved({"Version": "2020-12-01", "Steps": [check]}, DATA="x")
     assert found["Steps"] == [check]

@@ -78,9 +78,11 @@ def read_each_checked(
 
 
 def unreported(findings: Iterable[Finding], losses: Iterable[Loss]) -> tuple[Finding, ...]:
-    """The findings to print next to the losses of a translation, which may report the same."""
-    reported = any(loss.code in _UNKNOWN_LOSSES for loss in losses)
-    return tuple(one for one in findings if not (reported and one.code in UNKNOWN))
+    """The findings that the losses of a translation do not report."""
+    reported = {loss.code for loss in losses}
+    if not reported.isdisjoint(_UNKNOWN_LOSSES):
+        reported |= UNKNOWN
+    return tuple(one for one in findings if one.code not in reported)
 
 
 def _form(source: str, format: str | None) -> Format | SourceError:

@@ -105,7 +105,7 @@ def never_traced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prefect_reader, "trace_flows", trace)
 
 
-def test_what_is_drawn_has_every_construct(drawn: list[Pipeline]) -> None:
+def test_drawn_pipelines_have_every_construct(drawn: list[Pipeline]) -> None:
     """So that the other tests cannot pass for want of something to fail on."""
     text = json.dumps([to_json(pipeline) for pipeline in drawn])
     assert [word for word in WORDS if f'"{word}"' not in text] == []
@@ -134,17 +134,19 @@ def depth(steps: Any) -> int:
     return max(found)
 
 
-def test_through_an_airflow_file(drawn: list[Pipeline], airflow_readings: list[Pipeline]) -> None:
+def test_round_trip_through_a_dag_file(
+    drawn: list[Pipeline], airflow_readings: list[Pipeline]
+) -> None:
     check_same(airflow_readings, drawn)
 
 
 @pytest.mark.usefixtures("never_traced")
-def test_through_a_flow_file(drawn: list[Pipeline], prefect_files: list[Path]) -> None:
+def test_round_trip_through_a_flow_file(drawn: list[Pipeline], prefect_files: list[Path]) -> None:
     check_same(list(read_flows(prefect_files)), drawn)
 
 
 @pytest.mark.usefixtures("never_traced")
-def test_through_both(
+def test_round_trip_through_both(
     drawn: list[Pipeline],
     airflow_readings: list[Pipeline],
     prefect_files: list[Path],
@@ -164,7 +166,7 @@ def test_through_both(
     check_same(list(read_flows(files)), drawn)
 
 
-def test_files_are_the_same_twice(
+def test_files_are_deterministic(
     drawn: list[Pipeline], airflow_files: list[Path], prefect_files: list[Path], tmp_path: Path
 ) -> None:
     for target, first in (("airflow", airflow_files), ("prefect", prefect_files)):
@@ -175,7 +177,7 @@ def test_files_are_the_same_twice(
 
 
 @pytest.mark.parametrize("target", ["airflow", "prefect"])
-def test_as_deep_and_long_as_a_definition_may_be(target: str, tmp_path: Path) -> None:
+def test_deepest_and_longest_values_come_back(target: str, tmp_path: Path) -> None:
     levels = MAX_DEPTH - 2
     raw: dict[str, Any] = {
         "Version": "2020-12-01",
@@ -190,7 +192,7 @@ def test_as_deep_and_long_as_a_definition_may_be(target: str, tmp_path: Path) ->
     assert canonical(to_json(sagebridge.read(file).pipeline)) == canonical(raw)
 
 
-def test_ruff_finds_nothing(airflow_files: list[Path], prefect_files: list[Path]) -> None:
+def test_ruff_accepts_the_files(airflow_files: list[Path], prefect_files: list[Path]) -> None:
     """With many rules, and as anybody calls it: by its defaults, in the checkout or elsewhere."""
     ruff = [sys.executable, "-m", "ruff"]
     many = [
