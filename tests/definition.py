@@ -1,4 +1,4 @@
-"""Short words for definitions with just the faults that a test is about."""
+"""Helpers for small definitions with one fault."""
 
 from __future__ import annotations
 

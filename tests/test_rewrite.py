@@ -1,4 +1,4 @@
-"""--map: what moves to another stage, and what stays."""
+"""--map: replaced values, and names that stay."""
 
 from __future__ import annotations
 

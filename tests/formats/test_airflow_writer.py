@@ -1,4 +1,4 @@
-"""A definition written as a DAG file and read from the live DAG is the same JSON."""
+"""Definitions come back from DAG files as the same JSON."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def test_any_pipeline_comes_back(raw: dict[str, Any]) -> None:
 
 
 def distinct(pipeline: Pipeline) -> bool:
-    """Whether every step and parameter has a name of its own, as a pipeline must."""
+    """Whether all steps and all parameters have different names."""
     steps = Counter(step.name for step in walk(pipeline))
     parameters = Counter(parameter.name for parameter in pipeline.declared)
     return bool(steps) and max((*steps.values(), *parameters.values())) == 1

@@ -1,4 +1,4 @@
-"""What the rules find in parameters, retry policies and cache settings."""
+"""Findings for parameters, retry policies and caching."""
 
 from __future__ import annotations
 

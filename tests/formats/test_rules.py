@@ -1,4 +1,4 @@
-"""What each rule finds in steps, expressions and conditions: its code, place and words."""
+"""Findings for steps, expressions and conditions: code, pointer and message."""
 
 from __future__ import annotations
 

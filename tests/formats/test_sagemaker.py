@@ -1,4 +1,4 @@
-"""A definition that is read and written back is the same JSON value."""
+"""Definitions come back as the same JSON; sources are opened or rejected with a reason."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SMALL: dict[str, Any] = {
 
 
 def there_and_back(source: Any) -> Any:
-    """Duplicate names and cycles are read too, as :func:`sagebridge.read` would not."""
+    """Unlike :func:`sagebridge.read`, this reads duplicate names and cycles."""
     return json.loads(sagebridge.write(read(source)[0], "sagemaker").text)
 
 

@@ -1,4 +1,4 @@
-"""Functions and variables that we do not know: kept, and told as a loss at their place."""
+"""Unknown functions and variables are kept, and each is a loss with its pointer."""
 
 from __future__ import annotations
 

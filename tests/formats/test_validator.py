@@ -1,4 +1,4 @@
-"""Each finding: its code, where it points and what it says."""
+"""Findings of whole definitions and documents."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.definition import (
 from tests.strategies import definitions, json_values, mutated
 
 UNKNOWN_ON_PURPOSE = {"conditions-unknown", "unknown"}
-"""Our own definitions of what no service has yet, which translations must keep."""
+"""Definitions with constructs that do not exist; translations must keep them."""
 
 
 def test_corpus_has_no_errors(definition: Path) -> None:
@@ -38,7 +38,7 @@ def test_corpus_has_no_errors(definition: Path) -> None:
 
 
 def test_invalid_definitions_of_the_corpus() -> None:
-    """Each of them has one error, with the code and the place that its index says."""
+    """Each has one error, with the code and pointer in the index."""
     folder = os.environ.get("SAGEBRIDGE_CORPUS")
     if not folder:
         pytest.skip("SAGEBRIDGE_CORPUS names no corpus")

@@ -1,4 +1,4 @@
-"""The example and our own pipelines, on version 2 of the SageMaker SDK."""
+"""The example and test pipelines on version 2 of the SageMaker SDK."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: object, **_: object) -> None:
         raise AssertionError(f"compiling reached for the network: {arguments}")
 
-    # The SDK looks for the machine's credentials too, for a session that it does not use here.
+    # The SDK looks for the machine's credentials, for a session that is not used here.
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setattr(socket.socket, "connect", refuse)

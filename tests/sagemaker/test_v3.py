@@ -1,4 +1,4 @@
-"""Our own pipelines on version 3 of the SageMaker SDK."""
+"""The test pipelines on version 3 of the SageMaker SDK."""
 
 from __future__ import annotations
 
