@@ -18,14 +18,14 @@ from sagebridge.registry import Format
 BATCH_SIZE = 25
 """Files read at once by a format that reads files in batches."""
 STRUCTURAL = frozenset(("dependency-cycle", "duplicate-step"))
-"""Errors of a definition in which every step has a name and a type, but which is no pipeline."""
+"""Errors for which a definition is not a pipeline, even if every step has a name and a type."""
 SHAPE = frozenset(("missing-member", "no-steps", "wrong-type"))
 """Errors of a definition without a list of steps, or of a step without a name or a type."""
 
 UNKNOWN = frozenset(
     ("unknown-condition-type", "unknown-expression", "unknown-step-type", "unknown-variable")
 )
-"""Errors that need no correction: sagebridge does not know the name, and keeps it unchanged."""
+"""Errors for names unknown to sagebridge, which are kept unchanged. They may be correct."""
 _UNKNOWN_LOSSES = frozenset(("unknown-condition", "unknown-expression", "unknown-step-type"))
 
 
@@ -80,9 +80,11 @@ def read_each_checked(
 
 
 def unreported(findings: Iterable[Finding], losses: Iterable[Loss]) -> tuple[Finding, ...]:
-    """The findings to print next to the losses of a translation, which may report the same."""
-    reported = any(loss.code in _UNKNOWN_LOSSES for loss in losses)
-    return tuple(one for one in findings if not (reported and one.code in UNKNOWN))
+    """The findings that the losses of a translation do not report."""
+    reported = {loss.code for loss in losses}
+    if not reported.isdisjoint(_UNKNOWN_LOSSES):
+        reported |= UNKNOWN
+    return tuple(one for one in findings if one.code not in reported)
 
 
 def _form(source: str, format: str | None) -> Format | SourceError:
@@ -156,7 +158,7 @@ def _check(
     checked = []
     for pipeline, losses in readings:
         findings = pipeline_findings(pipeline)
-        # A DAG of sensors alone is no pipeline; a DAG without tasks is an empty one.
+        # If every task was dropped, nothing is left to translate. A DAG without tasks is carried.
         codes = STRUCTURAL | {"no-steps"} if losses else STRUCTURAL
         stops = _structural(findings, codes)
         if stops or findings:

@@ -21,8 +21,8 @@ class Finding:
 
     def __str__(self) -> str:
         """``12: error: step A: … [unknown-step] /Steps/0/…``, the format of compilers."""
-        text = f"{self.line}: {self.severity}: {self.message} [{self.code}] {self.pointer}"
-        return text.rstrip()
+        line = f"{self.line}: {self.severity}: {self.message} [{self.code}] {self.pointer}"
+        return line.rstrip()
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -16,7 +16,7 @@ from sagebridge.formats.airflow.reader import read_files
 from sagebridge.model.expressions import Get, Key, parse_tokens
 from sagebridge.model.graph import graph
 from tests.conftest import HERE, find_corpus
-from tests.definition import equals, findings, gate, get, step, told
+from tests.definition import equals, findings, gate, get, step, codes
 from tests.strategies import canonical
 
 OWN = sorted((HERE / "definitions").glob("*.json"))
@@ -198,7 +198,7 @@ class TestExpressions:
     @pytest.mark.parametrize("key", ["FunctionArn", "DisplayName", "CheckType", "Odd"])
     def test_references_are_checked_in_every_key(self, key: str) -> None:
         found = findings(step("A", **{key: get("Parameters.nowhere")}))
-        assert ("unknown-parameter", f"/Steps/0/{key}/Get") in told(found)
+        assert ("unknown-parameter", f"/Steps/0/{key}/Get") in codes(found)
 
     @pytest.mark.parametrize("key", ["FunctionArn", "SqsQueueUrl", "ModelName", "Odd"])
     def test_references_in_every_key_are_dependencies(self, key: str) -> None:

@@ -26,7 +26,7 @@ SOUND = [json.loads(file.read_text()) for file in sorted(find_corpus()[0].glob("
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(mutated(st.sampled_from(SOUND)))
-def test_findings_or_a_translation(definition: Any) -> None:
+def test_mutated_definition_is_rejected_or_translated(definition: Any) -> None:
     text = json.dumps(definition)
     found = sagebridge.validate(text)
     try:

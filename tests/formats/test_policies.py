@@ -1,4 +1,4 @@
-"""What the rules find in parameters, retry policies and cache settings."""
+"""Findings for parameters, retry policies and caching."""
 
 from __future__ import annotations
 
@@ -67,19 +67,19 @@ class TestParameters:
         found = findings(step("A"), Parameters=[{"Name": "N", **parameter}])
         assert only(found) == ("error", code, f"/Parameters/0{place}", message)
 
-    def test_two_of_one_name(self) -> None:
+    def test_duplicate_parameter_name(self) -> None:
         found = findings(step("A"), Parameters=[{"Name": "E"}, {"Name": "E", "Type": "Integer"}])
         message = "two parameters are named 'E'"
         assert only(found) == ("error", "duplicate-parameter", "/Parameters/1/Name", message)
 
-    def test_a_number_in_quotes_is_no_number(self) -> None:
+    def test_number_in_quotes_is_an_error(self) -> None:
         found = findings(
             step("A"), Parameters=[{"Name": "N", "Type": "Integer", "DefaultValue": "3"}]
         )
         message = "parameter N: DefaultValue '3' is a string; write it without quotes"
         assert only(found) == ("error", "parameter-default", "/Parameters/0/DefaultValue", message)
 
-    def test_no_array(self) -> None:
+    def test_parameters_must_be_an_array(self) -> None:
         found = findings(step("A"), Parameters={"N": 1})
         assert codes(found) == [("wrong-type", "/Parameters")]
 
@@ -139,7 +139,7 @@ class TestPolicies:
         found = findings(step("A", "Training", RetryPolicies=policies))
         assert only(found) == ("error", "retry-policy", f"/Steps/0/RetryPolicies/0{place}", message)
 
-    def test_limits_themselves_are_allowed(self) -> None:
+    def test_limits_are_inclusive(self) -> None:
         policies = [
             {"ExceptionType": ["Step.THROTTLING"], "MaxAttempts": 20, "IntervalSeconds": 43200},
             {"ExceptionType": "Step.SERVICE_FAULT", "ExpireAfterMin": 14400, "BackoffRate": 1.5},
@@ -147,7 +147,7 @@ class TestPolicies:
         ]
         assert findings(step("A", "Training", RetryPolicies=policies)) == ()
 
-    def test_what_a_model_never_meets(self) -> None:
+    def test_job_exceptions_have_no_effect_on_a_model_step(self) -> None:
         policies = [{"ExceptionType": ["SageMaker.CAPACITY_ERROR"]}]
         found = findings(step("A", "Model", RetryPolicies=policies))
         assert only(found)[:2] == ("warning", "retry-policy")
@@ -155,19 +155,19 @@ class TestPolicies:
     @pytest.mark.parametrize(
         "text", ["30d", "1d", "T12H", "T16m", "p30d", "30dT5h", "PT1H", "P1Y2M3W4DT5H6M7.5S"]
     )
-    def test_durations_that_real_definitions_use(self, text: str) -> None:
+    def test_valid_durations(self, text: str) -> None:
         cache = {"Enabled": True, "ExpireAfter": text}
         assert findings(step("A", "Training", CacheConfig=cache)) == ()
 
     @pytest.mark.parametrize("value", ["30 days", "", "P", "T", "PT", "1", "1H", "d30", "-1d", 30])
-    def test_what_is_no_duration(self, value: Any) -> None:
+    def test_invalid_durations(self, value: Any) -> None:
         found = findings(step("A", "Training", CacheConfig={"Enabled": True, "ExpireAfter": value}))
         severity, code, pointer, message = only(found)
         assert (severity, code) == ("error", "cache-expiry")
         assert pointer == "/Steps/0/CacheConfig/ExpireAfter"
         assert "of step A: ExpireAfter expects a duration" in message
 
-    def test_cache_without_a_word(self) -> None:
+    def test_empty_cache_config(self) -> None:
         found = findings(step("A", "Training", CacheConfig={"enabled": True}))
         assert codes(found) == [
             ("missing-member", "/Steps/0/CacheConfig"),

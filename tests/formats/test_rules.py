@@ -1,4 +1,4 @@
-"""What each rule finds in steps, expressions and conditions: its code, place and words."""
+"""Findings for steps, expressions and conditions: code, pointer and message."""
 
 from __future__ import annotations
 
@@ -53,37 +53,37 @@ ERRORS: dict[str, tuple[Any, str, str, str]] = {
         "/Steps/0/OutputParameters",
         "step A: 51 output parameters; at most 50 are allowed",
     ),
-    "a flag that is a text": (
+    "flag of a wrong type": (
         [step("A", "QualityCheck", CheckType="DATA_QUALITY", SkipCheck="no")],
         "wrong-type",
         "/Steps/0/SkipCheck",
         "SkipCheck of step A: expected true, false or an expression, got 'no'",
     ),
-    "a mode of AutoML": (
+    "unsupported mode of AutoML": (
         [step("A", "AutoML", Arguments={"AutoMLJobConfig": {"Mode": "HYPERPARAMETER_TUNING"}})],
         "unsupported-argument",
         "/Steps/0/Arguments/AutoMLJobConfig/Mode",
         "AutoML step A: Mode must be ENSEMBLING, got 'HYPERPARAMETER_TUNING'",
     ),
-    "a deployment by AutoML": (
+    "deployment by AutoML": (
         [step("A", "AutoML", Arguments={"ModelDeployConfig": {}})],
         "unsupported-argument",
         "/Steps/0/Arguments/ModelDeployConfig",
         "AutoML step A: ModelDeployConfig is not allowed; the service sets it",
     ),
-    "an EMR step of nothing": (
+    "EMR step without a step config": (
         [step("A", "EMR", Arguments={"ClusterId": "j-1"})],
         "missing-member",
         "/Steps/0/Arguments",
         "EMR step A: missing key 'StepConfig'",
     ),
-    "a cluster's name": (
+    "cluster with a name": (
         [step("A", "EMR", Arguments={"ClusterConfig": {"Name": "x"}, "StepConfig": JAR})],
         "unsupported-argument",
         "/Steps/0/Arguments/ClusterConfig/Name",
         "EMR step A: Name is not allowed; the service sets it",
     ),
-    "a cluster's role": (
+    "role without a cluster id": (
         [
             step(
                 "A",
@@ -95,7 +95,7 @@ ERRORS: dict[str, tuple[Any, str, str, str]] = {
         "/Steps/0/Arguments/ExecutionRoleArn",
         "EMR step A: ExecutionRoleArn is only allowed together with ClusterId",
     ),
-    "groups and fleets": (
+    "instance groups and fleets": (
         [
             step(
                 "A",
@@ -122,7 +122,7 @@ ERRORS: dict[str, tuple[Any, str, str, str]] = {
         "/Steps/0/Arguments/x",
         "step A: unknown function 'Std:Jion' (did you mean 'Std:Join'?)",
     ),
-    "no path": (
+    "malformed reference": (
         [step("B"), uses(get("Steps.B.Outputs[x]"))],
         "expression-form",
         "/Steps/1/Arguments/x/Get",
@@ -131,31 +131,31 @@ ERRORS: dict[str, tuple[Any, str, str, str]] = {
             "Steps.A.Outputs['x'].S3Uri"
         ),
     ),
-    "no property": (
+    "step without a property": (
         [step("B"), uses(get("Steps.B"))],
         "expression-form",
         "/Steps/1/Arguments/x/Get",
         "step A: 'Steps.B' names a step, but no property of it",
     ),
-    "a number to get": (
+    "Get of a number": (
         [uses({"Get": 5})],
         "expression-form",
         "/Steps/0/Arguments/x/Get",
         "step A: Get expects a string such as 'Parameters.Name', got 5",
     ),
-    "join of a text": (
+    "Join of a string": (
         [uses({"Std:Join": {"On": "", "Values": "ab"}})],
         "expression-form",
         "/Steps/0/Arguments/x/Std:Join/Values",
         "Std:Join in step A: Values expects an array, got 'ab'",
     ),
-    "a join of objects": (
+    "Join of objects": (
         [uses({"Std:Join": {"On": "", "Values": [{"a": 1}]}})],
         "expression-form",
         "/Steps/0/Arguments/x/Std:Join/Values/0",
         "Std:Join in step A: expected a string, number, boolean or expression, got an object",
     ),
-    "a property file that is not read": (
+    "property file outside JsonGet": (
         [processing("Eval", REPORT), uses(get("Steps.Eval.PropertyFiles.Report"))],
         "expression-form",
         "/Steps/1/Arguments/x/Get",
@@ -164,7 +164,7 @@ ERRORS: dict[str, tuple[Any, str, str, str]] = {
             "Std:JsonGet"
         ),
     ),
-    "a JsonGet of nothing": (
+    "JsonGet without a source": (
         [uses({"Std:JsonGet": {"Path": "a"}})],
         "expression-form",
         "/Steps/0/Arguments/x/Std:JsonGet",
@@ -185,7 +185,7 @@ ERRORS: dict[str, tuple[Any, str, str, str]] = {
         "/Steps/1/Arguments/x/Get",
         "step A: step Eval has no 'train' (it has 'evaluation')",
     ),
-    "a property file of no output": (
+    "property file of an unknown output": (
         [processing("Eval", {**REPORT, "OutputName": "evaluatoin"})],
         "unknown-output",
         "/Steps/0/PropertyFiles/0/OutputName",
@@ -194,32 +194,32 @@ ERRORS: dict[str, tuple[Any, str, str, str]] = {
             "'evaluation'?)"
         ),
     ),
-    "a property file twice": (
+    "duplicate property file": (
         [processing("Eval", REPORT, REPORT)],
         "duplicate-property-file",
         "/Steps/0/PropertyFiles/1/PropertyFileName",
         "step Eval: two PropertyFiles have the PropertyFileName 'Report'",
     ),
-    "a step twice, once in a branch": (
+    "duplicate step in a branch": (
         [step("A"), gate(then=[step("A")])],
         "duplicate-step",
         "/Steps/1/Arguments/IfSteps/0/Name",
         "two steps are named 'A' (the first is at /Steps/0)",
     ),
-    "a step in both branches": (
+    "step in both branches": (
         [gate(then=[step("A")], other=[step("A")])],
         "duplicate-step",
         "/Steps/0/Arguments/ElseSteps/0/Name",
         "step 'A' is in both IfSteps and ElseSteps of Gate",
     ),
-    "a name with a space": (
+    "name with a space": (
         [step("my step")],
         "step-name",
         "/Steps/0/Name",
         "invalid step name 'my step'; expected 1 to 64 letters, digits, hyphens and underscores",
     ),
-    "no name": ([LAMBDA], "missing-member", "/Steps/0", "step: missing key 'Name'"),
-    "no function": (
+    "missing name": ([LAMBDA], "missing-member", "/Steps/0", "step: missing key 'Name'"),
+    "missing function ARN": (
         [{"Name": "A", "Type": "Lambda"}],
         "missing-member",
         "/Steps/0",
@@ -243,67 +243,67 @@ ERRORS: dict[str, tuple[Any, str, str, str]] = {
         "/Steps/0/Type",
         "step A: unknown Type 'Trainning' (did you mean 'Training'?)",
     ),
-    "no arguments": (
+    "missing arguments": (
         [{"Name": "A", "Type": "Training"}],
         "missing-arguments",
         "/Steps/0",
         "Training step A: missing key 'Arguments'",
     ),
-    "a cluster step without a program": (
+    "EMR step without a jar": (
         [step("A", "EMR", Arguments={"ClusterId": "j", "StepConfig": {"HadoopJarStep": {}}})],
         "missing-member",
         "/Steps/0/Arguments/StepConfig/HadoopJarStep",
         "EMR step A: missing key 'Jar'",
     ),
-    "a serverless job without a job": (
+    "serverless step without a job": (
         [step("A", "EMRServerless", Arguments={"ApplicationId": "a"})],
         "missing-member",
         "/Steps/0/Arguments",
         "EMRServerless step A: missing key 'JobConfig'",
     ),
-    "a cluster without instances": (
+    "cluster without instances": (
         [step("A", "EMR", Arguments={"ClusterConfig": {"Instances": {}}, "StepConfig": JAR})],
         "one-of-arguments",
         "/Steps/0/Arguments/ClusterConfig/Instances",
         ("EMR step A: expected either InstanceGroups or InstanceFleets, got neither"),
     ),
-    "a step type that is empty": (
+    "empty step type": (
         [{"Name": "A", "Type": ""}],
         "unknown-step-type",
         "/Steps/0/Type",
         "step A: unknown Type ''",
     ),
-    "a cluster step without arguments": (
+    "EMR step without arguments": (
         [{"Name": "A", "Type": "EMR"}],
         "missing-arguments",
         "/Steps/0",
         "EMR step A: missing key 'Arguments'",
     ),
-    "no error message": (
+    "missing error message": (
         [step("A", "Fail")],
         "missing-member",
         "/Steps/0/Arguments",
         "Fail step A: missing key 'ErrorMessage'",
     ),
-    "both clusters": (
+    "cluster id and cluster config": (
         [step("A", "EMR", Arguments={"ClusterId": "j", "ClusterConfig": {}, "StepConfig": JAR})],
         "one-of-arguments",
         "/Steps/0/Arguments",
         "EMR step A: expected either ClusterId or ClusterConfig, got both",
     ),
-    "a step that is none": (
+    "step that is a string": (
         ["A"],
         "wrong-type",
         "/Steps/0",
         "step: expected an object, got 'A'",
     ),
-    "DependsOn one name": (
+    "DependsOn with a string": (
         [step("A"), step("B", DependsOn="A")],
         "wrong-type",
         "/Steps/1/DependsOn",
         "DependsOn of step B: expected an array of step names, got 'A'",
     ),
-    "check type": (
+    "check type of another step": (
         [step("A", "ClarifyCheck", CheckType="DATA_QUALITY")],
         "check-type",
         "/Steps/0/CheckType",
@@ -312,13 +312,13 @@ ERRORS: dict[str, tuple[Any, str, str, str]] = {
             "MODEL_EXPLAINABILITY, got 'DATA_QUALITY'"
         ),
     ),
-    "no check type": (
+    "missing check type": (
         [step("A", "QualityCheck")],
         "check-type",
         "/Steps/0",
         "QualityCheck step A: missing key 'CheckType'; expected DATA_QUALITY or MODEL_QUALITY",
     ),
-    "output type": (
+    "unknown output type": (
         [step("A", OutputParameters=[{"OutputName": "o", "OutputType": "Str"}])],
         "output-type",
         "/Steps/0/OutputParameters/0/OutputType",
@@ -327,7 +327,7 @@ ERRORS: dict[str, tuple[Any, str, str, str]] = {
             "got 'Str'"
         ),
     ),
-    "depending on Fail": (
+    "DependsOn a Fail step": (
         [
             gate(other=[step("Stop", "Fail", Arguments={"ErrorMessage": ""})]),
             step("B", DependsOn=["Stop"]),
@@ -336,7 +336,7 @@ ERRORS: dict[str, tuple[Any, str, str, str]] = {
         "/Steps/1/DependsOn/0",
         "step B: DependsOn names the Fail step 'Stop', and no step can run after a Fail step",
     ),
-    "referring to Fail": (
+    "reference to a Fail step": (
         [
             step("Stop", "Fail", Arguments={"ErrorMessage": ""}),
             uses(get("Steps.Stop.ErrorMessage"), "B"),
@@ -351,25 +351,25 @@ ERRORS: dict[str, tuple[Any, str, str, str]] = {
         "/Steps/0/Arguments/Conditions/0/Condition/Type",
         "step Gate: unknown condition type 'GreaterThen' (did you mean 'GreaterThan'?)",
     ),
-    "half a condition": (
+    "condition without a value": (
         [gate({"Type": "Or", "Conditions": [{"Type": "Equals", "LeftValue": 1}]})],
         "missing-member",
         "/Steps/0/Arguments/Conditions/0/Conditions/0",
         "Equals condition in step Gate: missing key 'RightValue'",
     ),
-    "an object compared": (
+    "comparison with an object": (
         [gate(equals({"a": 1}, 1))],
         "wrong-type",
         "/Steps/0/Arguments/Conditions/0/LeftValue",
         "LeftValue in step Gate: expected a string, number, boolean or expression, got an object",
     ),
-    "no conditions": (
+    "missing conditions": (
         [step("Gate", "Condition")],
         "missing-member",
         "/Steps/0/Arguments",
         "Condition step Gate: missing key 'Conditions'",
     ),
-    "branches of another type": (
+    "branch of a wrong type": (
         [step("Gate", "Condition", Arguments={"Conditions": [], "IfSteps": "A"})],
         "wrong-type",
         "/Steps/0/Arguments/IfSteps",
@@ -384,7 +384,7 @@ def test_errors(case: str) -> None:
     assert only(findings(*steps)) == ("error", code, pointer, message)
 
 
-def test_two_property_files_that_are_not_declared() -> None:
+def test_unknown_property_files_are_errors() -> None:
     reads = [
         {"Std:JsonGet": {"PropertyFile": get(f"Steps.Eval.PropertyFiles.{name}"), "Path": "a"}}
         for name in ("Metrics", "Report")
@@ -399,12 +399,12 @@ def test_two_property_files_that_are_not_declared() -> None:
 
 
 WARNINGS: dict[str, tuple[Any, str, str]] = {
-    "an unknown member": (
+    "unknown key": (
         [step("A", DependOn=[])],
         "/Steps/0/DependOn",
         "Lambda step A: unknown key 'DependOn' (did you mean 'DependsOn'?)",
     ),
-    "a member of another type": (
+    "key of another step type": (
         [step("A", "Model", CacheConfig={"Enabled": True})],
         "/Steps/0/CacheConfig",
         (
@@ -413,27 +413,27 @@ WARNINGS: dict[str, tuple[Any, str, str]] = {
             "Transform, Tuning steps"
         ),
     ),
-    "a Fail step that says more": (
+    "unknown key of a Fail step": (
         [step("A", "Fail", Arguments={"ErrorMessage": "x", "Cause": "y"})],
         "/Steps/0/Arguments/Cause",
         "Fail step A: unknown key 'Cause'",
     ),
-    "null for nothing": (
+    "null for an optional key": (
         [step("A", DependsOn=None)],
         "/Steps/0/DependsOn",
         "DependsOn of step A: expected an array of step names, got null",
     ),
-    "text against a number": (
+    "string against a number": (
         [gate(equals(get("Parameters.Count"), "3"))],
         "/Steps/0/Arguments/Conditions/0",
         "condition in step Gate: a number cannot be compared with a string; the step will fail",
     ),
-    "booleans by size": (
+    "order of booleans": (
         [gate(equals(True, False, "LessThan"))],
         "/Steps/0/Arguments/Conditions/0",
         "condition in step Gate: booleans cannot be compared with LessThan; the step will fail",
     ),
-    "a condition in a branch": (
+    "condition in a branch": (
         [gate(then=[gate(name="Inner")])],
         "/Steps/0/Arguments/IfSteps/0",
         (
@@ -441,7 +441,7 @@ WARNINGS: dict[str, tuple[Any, str, str]] = {
             "Airflow and Prefect run it"
         ),
     ),
-    "an expression with company": (
+    "expression with other keys": (
         [uses({"Get": "Parameters.Count", "Other": 1})],
         "/Steps/0/Arguments/x",
         ("step A: the object has other keys next to 'Get', so it is plain data, not an expression"),
@@ -457,7 +457,7 @@ def test_warnings(case: str) -> None:
     assert (severity, at, text) == ("warning", pointer, message)
 
 
-def test_instances_that_only_the_service_knows() -> None:
+def test_instances_may_be_an_expression() -> None:
     chosen = {"Instances": {"Get": "Steps.Make.OutputParameters['Instances']"}}
     outputs = [{"OutputName": "Instances", "OutputType": "String"}]
     making = {"FunctionArn": "arn:aws:lambda:us-east-1:111122223333:function:f"}

@@ -1,4 +1,4 @@
-"""Each finding: its code, where it points and what it says."""
+"""Findings of whole definitions and documents."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from tests.definition import (
 from tests.strategies import definitions, json_values, mutated
 
 UNKNOWN_ON_PURPOSE = {"conditions-unknown", "unknown"}
-"""Our own definitions of what no service has yet, which translations must keep."""
+"""Definitions with constructs that do not exist; translations must keep them."""
 
 
-def test_the_corpus_has_no_errors(definition: Path) -> None:
+def test_corpus_has_no_errors(definition: Path) -> None:
     found = [f for f in sagebridge.validate(definition) if f.severity == "error"]
     assert bool(found) == (definition.stem in UNKNOWN_ON_PURPOSE), found
 
 
-def test_the_invalid_definitions_of_the_corpus() -> None:
-    """Each of them has one error, with the code and the place that its index says."""
+def test_invalid_definitions_of_the_corpus() -> None:
+    """Each has one error, with the code and pointer in the index."""
     folder = os.environ.get("SAGEBRIDGE_CORPUS")
     if not folder:
         pytest.skip("SAGEBRIDGE_CORPUS names no corpus")
@@ -50,7 +50,7 @@ def test_the_invalid_definitions_of_the_corpus() -> None:
     assert found == expected
 
 
-def test_a_sound_definition_has_no_findings() -> None:
+def test_valid_definition_has_no_findings() -> None:
     assert (
         findings(
             processing("Eval", REPORT),
@@ -83,7 +83,7 @@ def test_a_sound_definition_has_no_findings() -> None:
     )
 
 
-def test_a_step_after_the_branch_that_it_needs_is_sound() -> None:
+def test_step_after_its_branch_has_no_findings() -> None:
     branch = gate(then=[step("Then")], other=[step("Else")])
     assert findings(branch, uses(output_of("Then"), "After")) == ()
 
@@ -133,20 +133,20 @@ def test_cycles(case: str) -> None:
     assert only(findings(*steps)) == ("error", "dependency-cycle", pointer, message)
 
 
-def test_every_cycle_is_told() -> None:
+def test_every_cycle_is_reported() -> None:
     pairs = [("A", "B"), ("B", "A"), ("C", "D"), ("D", "C"), ("E", "E")]
     found = findings(*(step(name, DependsOn=[other]) for name, other in pairs))
     assert [f.code for f in found] == ["dependency-cycle"] * 3
 
 
-def test_a_long_chain_is_no_cycle() -> None:
+def test_long_chain_is_not_a_cycle() -> None:
     names = [f"S{number}" for number in range(300)]
     steps = [step("S0"), *(step(b, DependsOn=[a]) for a, b in itertools.pairwise(names))]
     assert findings(*steps) == ()
 
 
 class TestNeverRuns:
-    def test_a_step_of_the_other_branch(self) -> None:
+    def test_step_of_the_other_branch(self) -> None:
         found = findings(gate(then=[step("A")], other=[uses(output_of("A"), "B")]))
         assert only(found) == (
             "warning",
@@ -158,7 +158,7 @@ class TestNeverRuns:
             ),
         )
 
-    def test_a_step_that_waits_for_both(self) -> None:
+    def test_step_that_depends_on_both_branches(self) -> None:
         found = findings(
             gate(then=[step("A")], other=[step("B")]),
             step("Join", DependsOn=["A", "B"]),
@@ -166,7 +166,7 @@ class TestNeverRuns:
         )
         assert [(f.code, f.pointer) for f in found] == [("never-runs", "/Steps/1/DependsOn/1")]
 
-    def test_through_a_step_between(self) -> None:
+    def test_dependency_through_another_step(self) -> None:
         found = findings(
             gate(then=[step("A")], other=[step("B", DependsOn=["Between"])]),
             step("Between", DependsOn=["A"]),
@@ -175,7 +175,7 @@ class TestNeverRuns:
 
 
 class TestDocuments:
-    def test_all_findings_at_once_by_place(self) -> None:
+    def test_findings_are_in_document_order(self) -> None:
         text = json.dumps(
             {
                 "Version": "2021-01-01",
@@ -211,12 +211,12 @@ class TestDocuments:
             ("", "not-a-pipeline", ""),
         ],
     )
-    def test_a_document_whose_definition_is_none(self, inner: str, code: str, pointer: str) -> None:
+    def test_request_with_an_invalid_definition(self, inner: str, code: str, pointer: str) -> None:
         text = json.dumps({"PipelineName": "p", "PipelineDefinition": inner}, indent=1)
         (finding,) = sagebridge.validate(text)
         assert (finding.code, finding.pointer, finding.line) == (code, pointer, 3)
 
-    def test_what_lies_beside_a_definition(self) -> None:
+    def test_fields_of_a_request(self) -> None:
         document = {
             "PipelineName": "not_a_name",
             "ParallelismConfiguration": {"MaxParallelExecutionSteps": 0},
@@ -250,7 +250,7 @@ class TestDocuments:
         ],
         ids=["cut", "comma", "empty", "array", "other", "deep", "nan", "inf", "float", "int"],
     )
-    def test_what_is_no_definition(
+    def test_source_without_a_definition(
         self, tmp_path: Path, text: str, code: str, pointer: str
     ) -> None:
         file = tmp_path / "d.json"
@@ -259,7 +259,7 @@ class TestDocuments:
         assert codes(found) == [(code, pointer)]
         assert str(tmp_path) not in found[0].message
 
-    def test_no_file(self, tmp_path: Path) -> None:
+    def test_missing_file(self, tmp_path: Path) -> None:
         assert codes(sagebridge.validate(tmp_path / "absent.json")) == [("unreadable-source", "")]
 
     @pytest.mark.parametrize(
@@ -274,7 +274,7 @@ class TestDocuments:
     def test_top_level(self, members: Any, told_: Any) -> None:
         assert codes(sagebridge.validate(members)) == told_
 
-    def test_the_members_of_configurations(self) -> None:
+    def test_keys_of_configurations(self) -> None:
         found = findings(
             step("A"),
             PipelineExperimentConfig={"ExperimentName": 5, "Trial": "t"},
@@ -290,18 +290,18 @@ class TestDocuments:
             ("error", "unknown-variable", "/MlflowConfig/MlflowExperimentName/Get"),
         ]
 
-    def test_a_member_written_twice(self) -> None:
+    def test_duplicate_key_is_a_warning(self) -> None:
         text = '{"Version": "2020-12-01",\n"Steps": [{"Name": "A", "Type": "Lambda",\n"Name": "B",'
         text += '\n"FunctionArn": "f", "x/y": {"a": 1},\n"x/y": {"a": 1}}]}'
         found = [f for f in sagebridge.validate(text) if f.code == "duplicate-member"]
         assert [(f.pointer, f.line) for f in found] == [("/Steps/0/Name", 3), ("/Steps/0/x~1y", 5)]
 
-    def test_an_experiment_cannot_wait_for_a_step(self) -> None:
+    def test_experiment_cannot_refer_to_a_step(self) -> None:
         config = {"ExperimentName": output_of("A")}
         found = findings(step("A"), PipelineExperimentConfig=config)
         assert codes(found) == [("unknown-step", "/PipelineExperimentConfig/ExperimentName/Get")]
 
-    def test_names_that_are_terminal_commands_are_escaped(self) -> None:
+    def test_terminal_commands_in_names_are_escaped(self) -> None:
         for finding in findings(step("A\x1b[31m", DependsOn=["\x1b[2J"])):
             assert finding.message.isprintable()
 
@@ -312,7 +312,7 @@ class TestDocuments:
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(mutated(definitions()) | json_values())
-def test_nothing_makes_validation_fail(definition: Any) -> None:
+def test_validation_accepts_any_json(definition: Any) -> None:
     text = json.dumps(definition)
     for finding in sagebridge.validate(text):
         assert finding.message

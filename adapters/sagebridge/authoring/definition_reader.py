@@ -52,14 +52,14 @@ class InvalidDefinition(SourceError):
             document.source,
             "not a pipeline definition:\n"
             + "\n".join(
-                f"  line {document.line(pointer)}: {pointer or '/'}: {text}"
-                for pointer, text in problems
+                f"  line {document.line(pointer)}: {pointer or '/'}: {problem}"
+                for pointer, problem in problems
             ),
         )
 
     def is_about(self, pointer: str) -> bool:
         """Whether one of the problems is at this pointer or at its parent."""
-        found = {place for place, _ in self.problems}
+        found = {location for location, _ in self.problems}
         return pointer in found or pointer.rpartition("/")[0] in found
 
 
@@ -86,7 +86,7 @@ class ObjectReader:
         return Object({name: freeze(item) for name, item in self.left.items()})
 
 
-def text(raw: Any) -> str | None:
+def string(raw: Any) -> str | None:
     return raw if isinstance(raw, str) else None
 
 
@@ -94,7 +94,7 @@ def dependency(raw: Any) -> str | Object | None:
     """An item of DependsOn: a step's name, or an object with Step and Trigger (SDK 3)."""
     if isinstance(raw, dict) and isinstance(raw.get("Step"), str):
         return Object(freeze(raw))
-    return text(raw)
+    return string(raw)
 
 
 def names(raw: Any) -> tuple[str, ...] | None:
@@ -187,10 +187,10 @@ def read_envelope(raw: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a Create/DescribePipeline document as fields of :class:`Pipeline`."""
     reader = ObjectReader(raw)
     result = {
-        "name": reader.take("PipelineName", text),
-        "display_name": reader.take("PipelineDisplayName", text),
-        "description": reader.take("PipelineDescription", text),
-        "role_arn": reader.take("RoleArn", text),
+        "name": reader.take("PipelineName", string),
+        "display_name": reader.take("PipelineDisplayName", string),
+        "description": reader.take("PipelineDescription", string),
+        "role_arn": reader.take("RoleArn", string),
         "tags": reader.any("Tags"),
         "parallelism": reader.take("ParallelismConfiguration", _parallelism),
     }
@@ -211,12 +211,12 @@ def read_parameter(raw: Any) -> Parameter | None:
     reader = ObjectReader(raw)
     return Parameter(
         name=reader.left.pop("Name"),
-        type=reader.take("Type", text),
+        type=reader.take("Type", string),
         default=reader.any("DefaultValue"),
         enum_values=reader.take(
             "EnumValues", lambda item: freeze(item) if isinstance(item, list) else None
         ),
-        description=reader.take("Description", text),
+        description=reader.take("Description", string),
         extra=reader.extra(),
     )
 
@@ -231,8 +231,8 @@ def read_step(raw: Mapping[str, Any]) -> Step:
         "cache_config": reader.take("CacheConfig", read_cache),
         "property_files": reader.take("PropertyFiles", each(read_property_file)),
         "output_parameters": reader.take("OutputParameters", each(read_output_parameter)),
-        "display_name": reader.take("DisplayName", text),
-        "description": reader.take("Description", text),
+        "display_name": reader.take("DisplayName", string),
+        "description": reader.take("Description", string),
     }
     arguments = reader.left.pop("Arguments", ABSENT)
     common["extra"] = Object(

@@ -60,8 +60,8 @@ def write_envelope(pipeline: Pipeline) -> dict[str, Any]:
     )
 
 
-def _object(*members: tuple[str, Value], extra: Value) -> dict[str, Any]:
-    result = {name: write_value(value) for name, value in members if value is not ABSENT}
+def _object(*fields: tuple[str, Value], extra: Value) -> dict[str, Any]:
+    result = {name: write_value(value) for name, value in fields if value is not ABSENT}
     result.update(write_value(extra))
     return result
 
@@ -109,10 +109,10 @@ def _arguments(step: Step) -> Value:
         "IfSteps": _all(step.if_steps, write_step),
         "ElseSteps": _all(step.else_steps, write_step),
     }
-    members = {name: value for name, value in branches.items() if value is not ABSENT}
+    fields = {name: value for name, value in branches.items() if value is not ABSENT}
     if step.arguments is ABSENT:
-        return members or ABSENT
-    return {**members, **write_value(step.arguments)} if members else step.arguments
+        return fields or ABSENT
+    return {**fields, **write_value(step.arguments)} if fields else step.arguments
 
 
 def write_condition(condition: Condition) -> Any:
@@ -120,8 +120,8 @@ def write_condition(condition: Condition) -> Any:
         case Comparison(type=type_, left=left, right=right, extra=extra):
             return _object(("Type", type_), ("LeftValue", left), ("RightValue", right), extra=extra)
         case In(query=query, values=values, spelling=spelling, extra=extra):
-            asked, among = ("Value", "In") if spelling else ("QueryValue", "Values")
-            return _object(("Type", "In"), (asked, query), (among, values), extra=extra)
+            keys = ("Value", "In") if spelling else ("QueryValue", "Values")
+            return _object(("Type", "In"), (keys[0], query), (keys[1], values), extra=extra)
         case Not(condition=inner, spelling=spelling, extra=extra):
             written = write_condition(inner)
             if spelling:

@@ -1,14 +1,14 @@
-"""The order of keys in a definition, for objects in which it is not the order of the SDK.
+"""The order of keys in a definition, for objects that do not have the order of the SDK.
 
-The model has no order for the keys that it knows. A table keeps it, so that a definition that goes
-through a Python file comes back without noise in ``git diff``:
+The fields of the model have no order. A table keeps the order of the source, so that a definition
+comes back from a Python file without noise in ``git diff``. An entry is one of:
 
-- ``{"Steps": ["Name", "Type", "FunctionArn", "Arguments"]}`` is for each object in a list (or under
-  a key) named ``Steps``;
-- ``{"/Steps/0": […]}`` is for one object, by JSON pointer, if objects under that name disagree. The
-  pointer of the definition itself is empty.
+- ``"Steps": ["Name", "Type", "FunctionArn", "Arguments"]``: the order in all objects under the key
+  ``Steps``. The key of the definition itself is empty.
+- ``"/Steps/0": […]``: the order in the object at a JSON pointer, if objects under one key have
+  conflicting orders.
 
-Order has no meaning: after an edit of the file, an entry that no longer fits changes nothing else.
+Entries that no longer fit after an edit of the file are ignored.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ Table = Mapping[str, Sequence[str]]
 
 
 def key_order(wanted: Any, written: Any) -> dict[str, list[str]]:
-    """The table that makes ``written`` the same as ``wanted``; both are the same JSON value."""
+    """The table with which :func:`arrange` gives ``written`` the order of ``wanted``.
+
+    Both are the same JSON value.
+    """
     orders: dict[str, list[list[str]]] = defaultdict(list)
     changed: dict[str, dict[str, list[str]]] = defaultdict(dict)
     for pointer, kind, left, right in _objects(wanted, written):
@@ -44,7 +47,7 @@ def key_order(wanted: Any, written: Any) -> dict[str, list[str]]:
 
 
 def arrange(value: Any, table: Table, pointer: str = "", kind: str = "") -> Any:
-    """A copy of a JSON value with the keys of its objects in the order of the table."""
+    """A JSON value with the keys of its objects in the order of the table."""
     if not table:
         return value
     if isinstance(value, list):
@@ -68,7 +71,7 @@ def _sorted(keys: Mapping[str, Any], order: Sequence[str]) -> list[str]:
 
 
 def _objects(left: Any, right: Any) -> Iterator[tuple[str, str, list[str], list[str]]]:
-    """Pointer, kind and the two orders of keys of each object with more than one key."""
+    """Each object with more than one key: pointer, kind, and the keys in both orders."""
     stack = [("", "", left, right)]
     while stack:
         pointer, kind, one, other = stack.pop()
@@ -84,7 +87,7 @@ def _objects(left: Any, right: Any) -> Iterator[tuple[str, str, list[str], list[
 
 
 def _merged(orders: Sequence[Sequence[str]]) -> list[str] | None:
-    """One order that agrees with all; None if there is none."""
+    """An order that agrees with all of them; None if they conflict."""
     sorter: TopologicalSorter[str] = TopologicalSorter()
     for keys in orders:
         for before, after in pairwise(keys):

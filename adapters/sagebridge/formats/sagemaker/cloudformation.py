@@ -79,22 +79,22 @@ def resource_of(template: Mapping[str, Any], wanted: str = "") -> Resource:
     text, lost = _definition(properties.get("PipelineDefinition"), pointer)
     envelope: dict[str, Any] = {}
     losses = [*lost, *_rest(template, name, raw)]
-    for member, raw_value in properties.items():
-        if member != "PipelineDefinition":
-            value, more = _value(raw_value, f"{pointer}/{escape(member)}", template)
-            envelope |= {} if value is None and more else {member: value}
+    for key, raw_value in properties.items():
+        if key != "PipelineDefinition":
+            value, more = _value(raw_value, f"{pointer}/{escape(key)}", template)
+            envelope |= {} if value is None and more else {key: value}
             losses += more
     body = f"{pointer}/PipelineDefinition/PipelineDefinitionBody"
     return Resource(text, body, envelope, tuple(losses))
 
 
 def _definition(raw: Any, pointer: str) -> tuple[str, list[Loss]]:
-    place = f"{pointer}/PipelineDefinition"
+    pointer = f"{pointer}/PipelineDefinition"
     match raw:
         case {"PipelineDefinitionS3Location": location}:
-            where = shown(json.dumps(location))
+            found = shown(json.dumps(location))
             raise NoPipeline(
-                f"the definition is in S3 ({where}), not in the template",
+                f"the definition is in S3 ({found}), not in the template",
                 "download that object and use it as the source",
             )
         case {"PipelineDefinitionBody": body}:
@@ -106,43 +106,43 @@ def _definition(raw: Any, pointer: str) -> tuple[str, list[Loss]]:
             return body, []
         case {"Fn::Sub": str(text)} | {"Fn::Sub": [str(text), *_]}:
             variables = dict.fromkeys(_VARIABLE.findall(text))
-            return text.replace("${!", "${"), [_variable(place, name) for name in variables]
+            return text.replace("${!", "${"), [_variable(pointer, name) for name in variables]
         case {"Fn::ToJsonString": dict(definition)} | ({"Steps": _} as definition):
             return json.dumps(definition), []
-    raise NoPipeline(f"{place}: expected a string, Fn::Sub or Fn::ToJsonString")
+    raise NoPipeline(f"{pointer}: expected a string, Fn::Sub or Fn::ToJsonString")
 
 
-def _variable(place: str, name: str) -> Loss:
+def _variable(pointer: str, name: str) -> Loss:
     return Loss(
         "template-function",
         "changed",
-        place,
+        pointer,
         f"${{{name}}} is set by CloudFormation; it is kept as a string",
         "sagemaker",
         f"set its value with --map '${{{name}}}=VALUE'",
     )
 
 
-def _value(raw: Any, place: str, template: Mapping[str, Any]) -> tuple[Any, list[Loss]]:
+def _value(raw: Any, pointer: str, template: Mapping[str, Any]) -> tuple[Any, list[Loss]]:
     """The value of a property; None if it is a function without a known value."""
     names = (str(name) for node in nodes(raw) if isinstance(node, dict) for name in node)
     if not any(name == "Ref" or name.startswith("Fn::") for name in names):
         return raw, []
     severity: Severity = "dropped"
-    value, what = None, f"{place.rpartition('/')[2]} is {shown(json.dumps(raw))}"
+    value, what = None, f"{pointer.rpartition('/')[2]} is {shown(json.dumps(raw))}"
     match raw:
         case {"Ref": str(name)} if name in (template.get("Parameters") or {}):
             value = template["Parameters"][name].get("Default")
             severity = "info" if value is None else "changed"
             what += ", set at deployment" if value is None else f"; its default {value!r} is used"
-    return value, [Loss("template-function", severity, place, what, "sagemaker")]
+    return value, [Loss("template-function", severity, pointer, what, "sagemaker")]
 
 
 def _rest(template: Mapping[str, Any], name: str, raw: Mapping[str, Any]) -> Iterator[Loss]:
     others = [other for other in template["Resources"] if other != name]
     attributes = [other for other in raw if other not in ("Type", "Properties")]
     found = {"/Resources": others, f"/Resources/{name}": attributes}
-    for place, names in found.items():
+    for pointer, names in found.items():
         if names:
             what = f"not carried over from the template: {', '.join(map(shown, names))}"
-            yield Loss("template-rest", "info", place, what, "sagemaker")
+            yield Loss("template-rest", "info", pointer, what, "sagemaker")

@@ -138,13 +138,13 @@ def _located_steps(raw: Any, pointer: str, branches: tuple[Branch, ...]) -> Iter
     for position, item in enumerate(raw):
         if not isinstance(item, dict):
             continue
-        place = LocatedStep(f"{pointer}/{position}", item, branches)
-        yield place
-        if place.is_condition:
+        step = LocatedStep(f"{pointer}/{position}", item, branches)
+        yield step
+        if step.is_condition:
             for side in BRANCHES:
-                inside = (*branches, Branch(place.pointer, side))
+                inside = (*branches, Branch(step.pointer, side))
                 yield from _located_steps(
-                    place.arguments.get(side), place.at("Arguments", side), inside
+                    step.arguments.get(side), step.at("Arguments", side), inside
                 )
 
 
@@ -173,9 +173,9 @@ def label(name: str) -> str:
     return name if NAME.match(name) else shown(name)
 
 
-def either(words: Sequence[str]) -> str:
-    """The words as ``A, B or C``."""
-    return " or ".join((", ".join(words[:-1]), words[-1])) if len(words) > 1 else "".join(words)
+def either(names: Sequence[str]) -> str:
+    """The names joined as ``A, B or C``."""
+    return " or ".join((", ".join(names[:-1]), names[-1])) if len(names) > 1 else "".join(names)
 
 
 def wrong_type(pointer: str, what: str, expected: str, found: Any) -> Problem:

@@ -95,19 +95,19 @@ def _check_exceptions(
             f"{what}: ExceptionType expects an array such as ['Step.THROTTLING'], {problem}",
         )
         return
-    for place, name in types:
+    for location, name in types:
         if name not in EXCEPTION_TYPES:
             hint = did_you_mean(name, EXCEPTION_TYPES) if isinstance(name, str) else ""
             yield Problem(
                 "retry-policy",
-                place,
+                location,
                 f"{what}: unknown ExceptionType {kind(name)}"
                 + (hint or f"; expected one of {', '.join(EXCEPTION_TYPES)}"),
             )
         elif step.type in _NO_JOB and not name.startswith("Step."):
             yield Problem(
                 "retry-policy",
-                place,
+                location,
                 f"{what}: {name} has no effect, as a {step.type} step starts no job",
                 "warning",
             )

@@ -63,7 +63,7 @@ def _check_variable(definition: Definition, owner: str, reference: Reference) ->
             )
             return
     if len(get.tokens) > 1:
-        message = f"{owner}: {shown(get.text)} asks for a part of a single value"
+        message = f"{owner}: {shown(get.text)} is a path into a value that has no parts"
         yield Problem("expression-form", pointer, message)
 
 

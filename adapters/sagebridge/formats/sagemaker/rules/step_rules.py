@@ -244,27 +244,27 @@ def _check_output_parameters(step: LocatedStep) -> Iterator[Problem]:
             )
 
 
-def _check_named(step: LocatedStep, member: str, key: str, duplicate: str) -> Iterator[Problem]:
+def _check_named(step: LocatedStep, list_key: str, key: str, duplicate: str) -> Iterator[Problem]:
     """Check a list of objects with unique names."""
-    items, pointer = step.raw.get(member, []), step.at(member)
+    items, pointer = step.raw.get(list_key, []), step.at(list_key)
     if not isinstance(items, list):
-        yield wrong_option(pointer, f"{member} of step {step.label}", "an array", items)
+        yield wrong_option(pointer, f"{list_key} of step {step.label}", "an array", items)
         return
     seen: set[str] = set()
     for position, item in enumerate(items):
         here = f"{pointer}/{position}"
         if not isinstance(item, dict):
-            what = f"item of {member} of step {step.label}"
+            what = f"item of {list_key} of step {step.label}"
             yield wrong_type(here, what, "an object", item)
         elif key not in item:
-            message = f"item of {member} of step {step.label}: missing key {key!r}"
+            message = f"item of {list_key} of step {step.label}: missing key {key!r}"
             yield Problem("missing-member", here, message)
         elif not isinstance(item[key], str):
-            what = f"{key} in {member} of step {step.label}"
+            what = f"{key} in {list_key} of step {step.label}"
             yield wrong_type(f"{here}/{key}", what, "a string", item[key])
         else:
             if item[key] in seen:
-                message = f"step {step.label}: two {member} have the {key} {shown(item[key])}"
+                message = f"step {step.label}: two {list_key} have the {key} {shown(item[key])}"
                 yield Problem(duplicate, f"{here}/{key}", message)
             seen.add(item[key])
 
@@ -277,13 +277,13 @@ _OF_TYPES: tuple[Callable[[LocatedStep], Iterator[Problem]], ...] = (
 )
 
 
-def processing_names(step: LocatedStep, member: str) -> list[str] | None:
+def processing_names(step: LocatedStep, list_key: str) -> list[str] | None:
     """The names in ``Outputs`` or ``ProcessingInputs``; None unless all are plain strings."""
     arguments, key = step.arguments, "InputName"
-    if member == "Outputs":
+    if list_key == "Outputs":
         config = arguments.get("ProcessingOutputConfig")
         arguments, key = (config if isinstance(config, dict) else {}), "OutputName"
-    items = arguments.get(member)
+    items = arguments.get(list_key)
     if not isinstance(items, list):
         return None
     names = [item.get(key) if isinstance(item, dict) else None for item in items]
