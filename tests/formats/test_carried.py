@@ -16,7 +16,7 @@ from sagebridge.formats.airflow.reader import read_files
 from sagebridge.model.expressions import Get, Key, parse_tokens
 from sagebridge.model.graph import graph
 from tests.conftest import HERE, find_corpus
-from tests.definition import equals, findings, gate, get, step, codes
+from tests.definition import codes, equals, findings, gate, get, step
 from tests.strategies import canonical
 
 OWN = sorted((HERE / "definitions").glob("*.json"))
