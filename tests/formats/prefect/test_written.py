@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
 import sagebridge
+from sagebridge.authoring import public_names
 from sagebridge.authoring.definition_writer import definition as to_json
 from sagebridge.formats.prefect.reader import read
 from sagebridge.formats.prefect.writer import write
@@ -79,7 +80,8 @@ def test_parameter_does_not_shadow_an_import(tmp_path: Path) -> None:
     room = Path(__file__).parents[3] / "operators" / "sagebridge_operators" / "prefect"
     module = ast.parse((room / "__init__.py").read_text())
     (exported,) = [node.value for node in module.body if isinstance(node, ast.Assign)]
-    names = {*ast.literal_eval(exported), *(row.function for row in OPERATOR_TYPES.values())}
+    functions = {row.function for row in OPERATOR_TYPES.values()}
+    names = {*ast.literal_eval(exported), *public_names.__all__, *functions}
     assert {"OutputParameter", "lambda_", "begin"} <= names
     raw = {
         "Version": "2020-12-01",
