@@ -20,7 +20,7 @@ from sagebridge.formats.prefect.tracing.source_rewriting import (
     raise_lines,
     rewrite_functions,
 )
-from sagebridge.formats.prefect.tracing.task_calls import File
+from sagebridge.formats.prefect.tracing.task_calls import TracedFile
 from sagebridge.formats.python.file_readings import too_deep
 from sagebridge.formats.python.import_process import (
     Answer,
@@ -53,7 +53,7 @@ def _import_prefect(home: str) -> None:
 
 def _read(path: Path) -> list[Answer]:
     tree = ast.parse(path.read_bytes(), str(path))
-    file = File(str(path), raise_lines(tree))
+    file = TracedFile(str(path), raise_lines(tree))
     module = new_module(path, **{HELPERS: trace_helpers})
     try:
         execute(module, path, rewrite_functions(tree))
@@ -84,7 +84,7 @@ def _entry(module: ModuleType, flow: Any) -> str:
     return next(name for name, value in vars(module).items() if value is flow)
 
 
-def _describe_flow(flow: Any, file: File) -> Answer:
+def _describe_flow(flow: Any, file: TracedFile) -> Answer:
     trace = FlowTrace(flow, file)
     _TRACED.append(trace)
     try:

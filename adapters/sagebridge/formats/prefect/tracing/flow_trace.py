@@ -22,7 +22,7 @@ from sagebridge.formats.prefect.tracing.path_merging import (
     WithBlock,
     merge_paths,
 )
-from sagebridge.formats.prefect.tracing.step_naming import Names
+from sagebridge.formats.prefect.tracing.step_naming import StepNames
 from sagebridge.formats.prefect.tracing.symbols import (
     Future,
     Futures,
@@ -32,7 +32,13 @@ from sagebridge.formats.prefect.tracing.symbols import (
     UntraceableCode,
     definition_value,
 )
-from sagebridge.formats.prefect.tracing.task_calls import File, returns, run, task_run_name, unwrap
+from sagebridge.formats.prefect.tracing.task_calls import (
+    TracedFile,
+    return_type,
+    run,
+    task_run_name,
+    unwrap,
+)
 from sagebridge.formats.prefect.tracing.trace_helpers import tracing
 from sagebridge.formats.prefect.tracing.traced_arguments import traced_arguments
 from sagebridge.formats.prefect.tracing.traced_builder import TracedBuilder
@@ -87,12 +93,12 @@ class _Path:
 class FlowTrace:
     """The trace of one flow; symbols, tasks and steps call it."""
 
-    def __init__(self, flow: Any, file: File) -> None:
+    def __init__(self, flow: Any, file: TracedFile) -> None:
         self.flow, self.file = flow, file
         self.arguments = list(traced_arguments(flow.fn))
-        self._reset(Names())
+        self._reset(StepNames())
 
-    def _reset(self, names: Names) -> None:
+    def _reset(self, names: StepNames) -> None:
         """Start again, with these names."""
         self.texts: list[Symbol] = []
         self.losses: dict[Loss, None] = {}
@@ -108,7 +114,7 @@ class FlowTrace:
         """The pipeline of all paths. Raises :class:`TooManyPaths`, :class:`FlowError`."""
         steps, renamed = merge_paths(self._paths())
         if (names := self.names.in_order(steps)) != self.names.given:
-            self._reset(Names(dict(names)))
+            self._reset(StepNames(dict(names)))
             steps, renamed = merge_paths(self._paths())
         self.own_tasks += [new for old, new in renamed if old in self.own_tasks]
         for old, new in renamed:
@@ -333,7 +339,7 @@ class FlowTrace:
         if blocks:
             self.finished(name)
         value = Get("Steps", (Member(name), Member(RETURN_VALUE)))
-        return Future(Symbol(value, returns(task.fn), self), name, self)
+        return Future(Symbol(value, return_type(task.fn), self), name, self)
 
     def carried_function(
         self, function: Any, name: str, lost: str = "", *, decorated: bool = False
@@ -350,7 +356,7 @@ class FlowTrace:
                 code, advice = "mapped-task", "map it over a literal list"
             self.report(code, "dropped", lost, advice, who=f"task {name}")
             self._dropped[name] = None
-            found = Function("", "", returns="" if code == "mapped-task" else returns(function))
+            found = Function("", "", returns="" if code == "mapped-task" else return_type(function))
         return found
 
     def here(self) -> str:

@@ -11,7 +11,7 @@ from sagebridge.model.pipeline import Step, walk
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class StepNames:
     """The names of steps.
 
     ``given`` maps each location in the code to its name, ``kinds`` each task, test and failure to

@@ -44,7 +44,7 @@ class TraceContext(Protocol):
     def report(self, code: str, severity: Severity, what: str, advice: str = "") -> None: ...
 
 
-def _computed(sign: str) -> Callable[..., Any]:
+def _operator(sign: str) -> Callable[..., Any]:
     def operation(self: Symbol, *others: Any) -> Symbol:
         kinds = {getattr(one, "_type", type(one).__name__) for one in (self, *others)}
         type_ = "Float" if sign in ("/", "**") or kinds & {"Float", "float", ""} else "Integer"
@@ -53,10 +53,10 @@ def _computed(sign: str) -> Callable[..., Any]:
     return operation
 
 
-_plus: Callable[..., Symbol] = _computed("+")
+_plus: Callable[..., Symbol] = _operator("+")
 
 
-def _compared(type_: ComparisonType, *, negated: bool = False) -> Callable[[Symbol, Any], Any]:
+def _comparison(type_: ComparisonType, *, negated: bool = False) -> Callable[[Symbol, Any], Any]:
     def operation(self: Symbol, other: Any) -> Test:
         made = Comparison(type_, self, other)
         return Test((Not(made) if negated else made,), self._trace)
@@ -64,7 +64,7 @@ def _compared(type_: ComparisonType, *, negated: bool = False) -> Callable[[Symb
     return operation
 
 
-def _refused(code: str, what: str) -> Callable[..., Any]:
+def _unsupported(code: str, what: str) -> Callable[..., Any]:
     def operation(self: Symbol, *others: Any) -> NoReturn:
         del others
         self._trace.stop(code, what)
@@ -165,30 +165,30 @@ class Symbol:
             return Symbol(text((other, self), self._trace), "String", self._trace)
         return _plus(other, self) if type(other) is Symbol else _plus(self, other)
 
-    __eq__ = _compared("Equals")
-    __ne__ = _compared("Equals", negated=True)
-    __lt__ = _compared("LessThan")
-    __le__ = _compared("LessThanOrEqualTo")
-    __gt__ = _compared("GreaterThan")
-    __ge__ = _compared("GreaterThanOrEqualTo")
+    __eq__ = _comparison("Equals")
+    __ne__ = _comparison("Equals", negated=True)
+    __lt__ = _comparison("LessThan")
+    __le__ = _comparison("LessThanOrEqualTo")
+    __gt__ = _comparison("GreaterThan")
+    __ge__ = _comparison("GreaterThanOrEqualTo")
     __hash__ = object.__hash__
-    __sub__ = __rsub__ = _computed("-")
-    __mul__ = __rmul__ = _computed("*")
-    __truediv__ = __rtruediv__ = _computed("/")
-    __floordiv__ = __rfloordiv__ = _computed("//")
-    __mod__ = __rmod__ = _computed("%")
-    __pow__ = __rpow__ = _computed("**")
-    __neg__ = __abs__ = __round__ = _computed("-, abs() or round()")
-    __iter__ = _refused("run-time-loop", "a loop over a run-time value is not supported")
+    __sub__ = __rsub__ = _operator("-")
+    __mul__ = __rmul__ = _operator("*")
+    __truediv__ = __rtruediv__ = _operator("/")
+    __floordiv__ = __rfloordiv__ = _operator("//")
+    __mod__ = __rmod__ = _operator("%")
+    __pow__ = __rpow__ = _operator("**")
+    __neg__ = __abs__ = __round__ = _operator("-, abs() or round()")
+    __iter__ = _unsupported("run-time-loop", "a loop over a run-time value is not supported")
     __next__ = __iter__
-    __len__ = _refused("run-time-loop", "len() of a run-time value is not supported")
-    __index__ = _refused(
+    __len__ = _unsupported("run-time-loop", "len() of a run-time value is not supported")
+    __index__ = _unsupported(
         "run-time-loop", "a run-time value as an index or in range() is not supported"
     )
-    __int__ = __float__ = _refused(
+    __int__ = __float__ = _unsupported(
         "run-time-code", "converting a run-time value to a number is not supported"
     )
-    __contains__ = _refused("run-time-code", "`in` on a run-time value is not supported")
+    __contains__ = _unsupported("run-time-code", "`in` on a run-time value is not supported")
 
 
 class Test:

@@ -15,7 +15,7 @@ from sagebridge.formats.prefect.tracing.symbols import TraceContext, holds_symbo
 
 
 @dataclass(frozen=True, slots=True)
-class File:
+class TracedFile:
     """The traced file, and the lines of its ``raise`` statements."""
 
     path: str
@@ -87,6 +87,6 @@ def unwrap(value: Any, trace: TraceContext) -> Any:
     return value
 
 
-def returns(function: Any) -> str:
+def return_type(function: Any) -> str:
     hint = getattr(function, "__annotations__", {}).get("return")
     return TYPES.get(hint if isinstance(hint, str) else getattr(hint, "__name__", ""), "")
