@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 import sagebridge
-from sagebridge.model.graph import graph
-from sagebridge.model.pipeline import walk
+from sagebridge.model.graph import graph, is_structured
+from sagebridge.model.pipeline import Pipeline, Step, walk
 from tests.definition import equals, gate, output_of, step, uses
 
 
@@ -60,3 +62,17 @@ def test_steps_keep_their_order_and_are_found_in_branches() -> None:
     assert found is not None
     assert found.type == "Lambda"
     assert pipeline.step("Z") is None
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        ((), True),
+        ((Step("A", "Fail"), Step("B", "Fail", depends_on=("A", "unknown"))), True),
+        ((Step("A", "Fail"), Step("A", "Fail")), False),
+        ((Step("A", "Fail", depends_on=("A",)),), False),
+        ((Step("A", "Fail", depends_on=("B",)), Step("B", "Fail", depends_on=("A",))), False),
+    ],
+)
+def test_structure_needs_own_names_and_no_cycle(steps: tuple[Step, ...], expected: bool) -> None:
+    assert is_structured(Pipeline(steps)) is expected

@@ -7,6 +7,7 @@ Condition: those of its conditions), and on the Condition that has it in a branc
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from graphlib import CycleError, TopologicalSorter
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
@@ -53,10 +54,18 @@ def graph(pipeline: Pipeline) -> nx.DiGraph[str]:
 
 def is_structured(pipeline: Pipeline) -> bool:
     """Whether every step has its own name and no step depends on itself, directly or not."""
-    import networkx as nx
-
+    # Not networkx: every reading calls this, and importing networkx takes longer than reading.
     names = [step.name for step in walk(pipeline)]
-    return len(set(names)) == len(names) and nx.is_directed_acyclic_graph(graph(pipeline))
+    sorter = TopologicalSorter(dict.fromkeys(names, ()))
+    for before, after, _ in edges(pipeline.steps):
+        if before == after:
+            return False
+        sorter.add(after, before)
+    try:
+        sorter.prepare()
+    except CycleError:
+        return False
+    return len(set(names)) == len(names)
 
 
 def in_order(steps: Sequence[Step]) -> list[Step]:
