@@ -9,19 +9,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sagebridge import registry
-from sagebridge.checked_reading import CheckedPipeline, read_checked
 from sagebridge.errors import OnlyCode, SagebridgeError, SourceError
-from sagebridge.findings import Finding
-from sagebridge.model.code_steps import only_code
-from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
-from sagebridge.registry import detect
 
 if TYPE_CHECKING:
+    from sagebridge.checked_reading import CheckedPipeline, read_checked
+    from sagebridge.findings import Finding
     from sagebridge.formats.python.file_readings import FileReading
+    from sagebridge.model.losses import Loss
+    from sagebridge.registry import detect
 
 __version__ = "0.1.0"
 __all__ = [
@@ -42,6 +41,22 @@ __all__ = [
 ]
 
 
+_LAZY = {
+    "CheckedPipeline": "checked_reading",
+    "Finding": "findings",
+    "Loss": "model.losses",
+    "detect": "registry",
+    "read_checked": "checked_reading",
+}
+"""Names imported on first use: each parse of a DAG file imports this package."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+
+
 class Reading(NamedTuple):
     pipeline: Pipeline
     losses: tuple[Loss, ...]
@@ -59,6 +74,8 @@ def read(source: Any, format: str | None = None, *, name: str | None = None) -> 
     dict, a SageMaker SDK Pipeline, or ``module:attribute`` that is one (its module is imported).
     ``name`` overrides the pipeline's name. Raises :class:`~sagebridge.errors.SourceError`.
     """
+    from sagebridge import registry
+
     form = registry.find(format) if format else registry.detect(source)
     pipeline, losses = form.reader()(source)
     return Reading(pipeline if name is None else replace(pipeline, name=name), losses)
@@ -80,6 +97,9 @@ def write(pipeline: Pipeline, format: str, *, document: str | None = None) -> Wr
     ``document`` is another form of the format: of ``sagemaker`` ``create-pipeline``, a request, or
     ``cloudformation``, a template.
     """
+    from sagebridge import registry
+    from sagebridge.model.code_steps import only_code
+
     form = registry.find(format)
     if form.name == "sagemaker" and only_code(pipeline):
         raise OnlyCode(pipeline.name)
@@ -100,6 +120,8 @@ def translate(
     could carry, and :class:`~sagebridge.errors.SourceError` where the source cannot be read, or
     holds several pipelines.
     """
+    from sagebridge.checked_reading import read_checked
+
     (examined,) = read_checked(source, format)
     pipeline = examined.pipeline if name is None else replace(examined.pipeline, name=name)
     text, more = write(pipeline, to, document=document)
@@ -111,6 +133,7 @@ def validate(source: Any, format: str | None = None) -> tuple[Finding, ...]:
 
     Nothing of a definition is executed; a DAG file is imported, as reading it does.
     """
+    from sagebridge import registry
     from sagebridge.formats.sagemaker.validator import unreadable
 
     try:
