@@ -61,8 +61,7 @@ class Block:
     branches: Mapping[str, Sequence[Block]]
 
     def used(self) -> Iterator[str]:
-        """The variables that it needs."""
-        yield from (node.id for node in ast.walk(self.call) if isinstance(node, ast.Name))
+        """The variables that its blocks need."""
         if self.branches:
             yield self.variable
         for block in chain.from_iterable(self.branches.values()):
@@ -101,7 +100,7 @@ class FlowFileWriter:
     def text(self) -> str:
         """The file before it is laid out."""
         begin, blocks = list(self._begin()), list(self._blocks(self.pipeline.steps))
-        used = {name for block in blocks for name in block.used()}
+        used = self.steps.expressions.used.union(*(block.used() for block in blocks))
         body = [*begin, *(block.text(used) for block in blocks), "return finish()"]
         self.names.use("finish")
         self.names.use("stop_jobs")
