@@ -11,6 +11,8 @@ from sagebridge.model.values import ABSENT, Object, Value
 
 def read_value(raw: Any, *, bare_joins: bool = False) -> Value:
     """Plain JSON to a value with expressions in it. What is no exact expression stays an object."""
+    if isinstance(raw, str):
+        return raw
     if isinstance(raw, Mapping):
         expression = _read_expression(raw) if len(raw) == 1 else None
         if bare_joins and set(raw) == {"On", "Values"} and isinstance(raw["Values"], list):

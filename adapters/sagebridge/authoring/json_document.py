@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
 
@@ -21,7 +22,6 @@ from sagebridge.model.visit import escape
 _SCALAR = re.compile(r"[^\s,\]}]+")
 _SPACE = re.compile(r"[ \t\n\r]*")
 _STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'
-_STRUCTURE = re.compile(rf"{_STRING}|[\[\]{{}}]", re.DOTALL)
 _NUMBER = re.compile(rf"{_STRING}|-?(?:NaN|Infinity|[0-9][0-9.eE+-]*)", re.DOTALL)
 MAX_DEPTH = 190
 """Levels of nesting that are read: Python has at most 200 in a file that it is written to."""
@@ -128,8 +128,6 @@ def parse(text: str, source: str) -> Document:
 
     if not text.strip():
         raise NotAPipeline(source, "the document is empty", "a pipeline definition is expected")
-    if _depth(text) > MAX_DEPTH:
-        raise NotAPipeline(source, f"nested too deeply (more than {MAX_DEPTH} levels)")
     try:
         value = json.loads(
             text, object_pairs_hook=members, parse_constant=_finite, parse_float=_finite
@@ -141,7 +139,11 @@ def parse(text: str, source: str) -> Document:
             at = len(text.rstrip())
     except ValueError:
         problem, at = _unfit(text)
+    except RecursionError:
+        raise _too_deep(source) from None
     else:
+        if _depth(value) > MAX_DEPTH:
+            raise _too_deep(source)
         return Document(source, text, value, tuple(duplicates))
     line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
     raise MalformedJson(source, problem, line, column)
@@ -155,6 +157,10 @@ def dump(value: Any) -> str:
     except UnicodeEncodeError:
         text = json.dumps(value, indent=2, allow_nan=False)
     return text + "\n"
+
+
+def _too_deep(source: str) -> NotAPipeline:
+    return NotAPipeline(source, f"nested too deeply (more than {MAX_DEPTH} levels)")
 
 
 def _finite(text: str) -> float:
@@ -177,15 +183,13 @@ def _unfit(text: str) -> tuple[str, int]:
     return "not JSON", 0
 
 
-def _depth(text: str) -> int:
-    deepest = depth = 0
-    for match in _STRUCTURE.finditer(text):
-        if match[0] in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif match[0] in "]}":
-            depth -= 1
-    return deepest
+def _depth(value: Any) -> int:
+    depth, containers = 0, [value]
+    while containers := [one for one in containers if isinstance(one, dict | list)]:
+        depth += 1
+        parts = (one.values() if isinstance(one, dict) else one for one in containers)
+        containers = list(chain.from_iterable(parts))
+    return depth
 
 
 def _where(text: str) -> str:

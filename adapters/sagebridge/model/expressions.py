@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
-from sagebridge.model.values import ABSENT, Absent, Strict, Value
+from sagebridge.model.values import ABSENT, Absent, Object, Strict, Value
 from sagebridge.model.visit import nodes, rebuild
 
 ROOTS = ("Parameters", "Execution", "Steps", "PipelineExperimentConfig")
@@ -193,7 +193,7 @@ def is_expression(value: Value) -> bool:
 
 def unknown_function(value: Value) -> str | None:
     """The function of an object that would be an expression if its function were known."""
-    if isinstance(value, Mapping) and len(value) == 1:
+    if not isinstance(value, str) and isinstance(value, Mapping) and len(value) == 1:
         name: str = next(iter(value))
         if name == "Get" or name.startswith("Std:"):
             return name
@@ -202,7 +202,11 @@ def unknown_function(value: Value) -> str | None:
 
 def references(value: Value) -> Iterator[Get]:
     """Every Get inside a value, at any depth, expressions' own parts included."""
-    return (node for node in nodes(value) if isinstance(node, Get))
+    if type(value) is not Object:
+        return (node for node in nodes(value) if isinstance(node, Get))
+    if value._references is None:  # an Object never changes, and writers ask for these often
+        value._references = tuple(node for node in nodes(value) if isinstance(node, Get))
+    return iter(value._references)
 
 
 def parameter(name: str) -> Get:
