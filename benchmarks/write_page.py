@@ -18,37 +18,37 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "benchmarks" / "README.md"
-PREFECT = ROOT / ".venvs" / "prefect" / "bin" / "python"
+PREFECT = str(ROOT / ".venvs" / "prefect" / "bin" / "python")
 PACKAGES = ("apache-airflow", "apache-airflow-providers-amazon", "networkx", "ruff")
 
 
 def main() -> int:
     """Returns 1 if a benchmark failed or exceeded its limit; the page is written in any case."""
-    machine = describe_machine()
     python = sys.executable
-    runs = {
+    runs: dict[str, list[list[str]]] = {
         "parse": [[python, "parse.py"]],
         "translate": [[python, "translate.py"]],
         "overhead": [[python, "overhead.py", "airflow"], [PREFECT, "overhead.py", "prefect"]],
     }
     failed = False
-    tables = {"machine": machine}
+    tables = {"machine": describe_machine()}
     for name, commands in runs.items():
         lines: list[str] = []
         for command in commands:
-            print(f"running {name}: {' '.join(map(str, command[1:]))}", flush=True)
+            print(f"running {name}: {' '.join(command[1:])}", flush=True)
             done = subprocess.run(
                 command, cwd=PAGE.parent, stdout=subprocess.PIPE, text=True, check=False
             )
             failed |= done.returncode != 0
-            table = [line for line in done.stdout.splitlines() if line.startswith("|")]
-            lines += table[2:] if lines else table  # one heading for all rows
+            rows = [line for line in done.stdout.splitlines() if line.startswith("|")]
+            lines += rows[2:] if lines else rows  # one heading for all rows
         tables[name] = "\n".join(lines)
         print(tables[name], flush=True)
     page = PAGE.read_text()
     for name, table in tables.items():
-        block = f"<!-- {name} -->\n{table}\n<!-- end -->"
-        page = re.sub(rf"<!-- {name} -->.*?<!-- end -->", lambda _: block, page, flags=re.DOTALL)  # noqa: B023
+        before, start, rest = page.partition(f"<!-- {name} -->\n")
+        end = rest.index("<!-- end -->")
+        page = f"{before}{start}{table}\n{rest[end:]}"
     PAGE.write_text(page)
     return int(failed)
 
