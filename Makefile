@@ -64,10 +64,7 @@ check: airflow
 
 bench:
 	$(BOOTSTRAP) airflow prefect
-	$(AIRFLOW)/python benchmarks/translate.py
-	$(AIRFLOW)/python benchmarks/parse.py
-	$(AIRFLOW)/python benchmarks/overhead.py airflow
-	.venvs/prefect/bin/python benchmarks/overhead.py prefect
+	$(AIRFLOW)/python benchmarks/write_page.py
 
 # Needs the Debian package chromium.
 screenshots:

@@ -23,6 +23,8 @@ LOADERS = frozenset(
 )
 
 ALLOWED = {
+    # Parsing a DAG file needs none of these names.
+    ("sagebridge", "import_module(f'{__name__}.{_LAZY[name]}')"),
     # The registry loads a format on first use; the names in it are checked below.
     ("sagebridge.registry", "import_module(module)"),
     # The command line loads one command. Commands that run steps are entry points, so that
@@ -42,6 +44,8 @@ ALLOWED = {
     ("sagebridge.formats.python.import_caller", "-m self.module"),
     # Most DAG files import the operators; an entry point loads them once for all files.
     ("sagebridge.formats.airflow.import_dags", "entry_points(group=_PRELOAD, name='airflow')"),
+    # Few DAG files use these names of the package.
+    ("sagebridge_operators.airflow", "import_module(f'{__name__}.{_LAZY[name]}')"),
     # Each step type is a module, found by its row in the table or in its package.
     ("sagebridge_operators.steps", "import_module(f'{__name__}.{module.name}')"),
     (

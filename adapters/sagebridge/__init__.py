@@ -9,23 +9,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sagebridge import registry
 from sagebridge.authoring import public_names
 from sagebridge.authoring.public_names import *  # noqa: F403 - its __all__ lists them
-from sagebridge.checked_reading import CheckedPipeline, read_checked
 from sagebridge.errors import CodeOnlyError, SagebridgeError, SourceError
-from sagebridge.findings import Finding
-from sagebridge.model.code_steps import only_code
-from sagebridge.model.graph import is_structured
-from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Parallelism, Pipeline, Step
-from sagebridge.registry import detect
 
 if TYPE_CHECKING:
+    from sagebridge.checked_reading import CheckedPipeline, read_checked
+    from sagebridge.findings import Finding
     from sagebridge.formats.python.file_readings import FileReading
+    from sagebridge.model.losses import Loss
+    from sagebridge.registry import detect
 
 __version__ = "0.1.0"
 __all__ = [
@@ -50,6 +48,22 @@ __all__ = [
     "write",
 ]
 __all__ += public_names.__all__
+
+
+_LAZY = {
+    "CheckedPipeline": "checked_reading",
+    "Finding": "findings",
+    "Loss": "model.losses",
+    "detect": "registry",
+    "read_checked": "checked_reading",
+}
+"""Names imported on first use: each parse of a DAG file imports this package."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
 
 
 class Reading(NamedTuple):
@@ -83,12 +97,17 @@ def read(source: Any, format: str | None = None, *, name: str | None = None) -> 
         SourceError: the source cannot be read.
         TranslationError: two steps have one name, or steps depend on each other in a cycle.
     """
+    from sagebridge import registry
+    from sagebridge.model.graph import is_structured
+
     if isinstance(source, Pipeline):
         reading = Reading(source, ())
     else:
         form = registry.find(format) if format else registry.detect(source)
         reading = Reading(*form.reader()(source))
         if not is_structured(reading.pipeline):
+            from sagebridge.checked_reading import read_checked
+
             read_checked(source, format)
     if name is None:
         return reading
@@ -118,6 +137,9 @@ def write(pipeline: Pipeline, format: str, *, document: str | None = None) -> Wr
     Raises:
         FormatError: unknown format or document, or a pipeline that the format cannot contain.
     """
+    from sagebridge import registry
+    from sagebridge.model.code_steps import only_code
+
     form = registry.find(format)
     if form.name == "sagemaker" and only_code(pipeline):
         raise CodeOnlyError(pipeline.name)
@@ -148,6 +170,8 @@ def translate(
         TranslationError: the source holds no pipeline: two steps have one name, or steps depend
             on each other in a cycle.
     """
+    from sagebridge.checked_reading import read_checked
+
     (checked,) = read_checked(source, format)
     pipeline = checked.pipeline if name is None else replace(checked.pipeline, name=name)
     text, losses = write(pipeline, to, document=document)
@@ -165,6 +189,7 @@ def validate(source: Any, format: str | None = None) -> tuple[Finding, ...]:
         from sagebridge.python_findings import pipeline_findings
 
         return pipeline_findings(source)
+    from sagebridge import registry
     from sagebridge.formats.sagemaker.validator import unreadable
 
     try:

@@ -75,4 +75,4 @@ def test_steps_keep_their_order_and_are_found_in_branches() -> None:
     ],
 )
 def test_structure_needs_own_names_and_no_cycle(steps: tuple[Step, ...], expected: bool) -> None:
-    assert is_structured(Pipeline(steps)) is expected
+    assert is_structured(Pipeline(steps=steps)) is expected

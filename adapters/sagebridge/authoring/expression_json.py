@@ -15,6 +15,8 @@ def read_value(raw: Any, *, bare_joins: bool = False) -> Value:
     ``bare_joins`` also reads ``{"On": …, "Values": […]}``, which the SDK writes in
     PipelineExperimentConfig.
     """
+    if isinstance(raw, str):
+        return raw
     if isinstance(raw, Mapping):
         expression = _read_expression(raw) if len(raw) == 1 else None
         if bare_joins and set(raw) == {"On", "Values"} and isinstance(raw["Values"], list):

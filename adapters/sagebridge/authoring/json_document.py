@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from json.decoder import scanstring  # type: ignore[attr-defined] # not public
 from typing import Any
 
@@ -21,7 +22,6 @@ from sagebridge.model.visit import escape
 _SCALAR = re.compile(r"[^\s,\]}]+")
 _SPACE = re.compile(r"[ \t\n\r]*")
 _STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'
-_STRUCTURE = re.compile(rf"{_STRING}|[\[\]{{}}]", re.DOTALL)
 _NUMBER = re.compile(rf"{_STRING}|-?(?:NaN|Infinity|[0-9][0-9.eE+-]*)", re.DOTALL)
 MAX_DEPTH = 190
 """Levels of nesting that are read: CPython parses at most 200 in a file (MAXLEVEL in tokenizer.h).
@@ -148,9 +148,6 @@ def parse(text: str, source: str) -> Document:
 
     if not text.strip():
         raise NotAPipeline(source, "the document is empty", "expected a pipeline definition")
-    levels = _depth(text)
-    if levels > _MAX_LEVELS:
-        raise NotAPipeline(source, _TOO_DEEP)
     try:
         value = json.loads(
             text, object_pairs_hook=object_of, parse_constant=_finite, parse_float=_finite
@@ -162,8 +159,11 @@ def parse(text: str, source: str) -> Document:
             at = len(text.rstrip())
     except ValueError:
         problem, at = _unfit(text)
+    except RecursionError:
+        raise NotAPipeline(source, _TOO_DEEP) from None
     else:
-        if levels > MAX_DEPTH and not _is_readable(value):
+        depth = _depth(value)
+        if depth > MAX_DEPTH and (depth > _MAX_LEVELS or not _is_readable(value)):
             raise NotAPipeline(source, _TOO_DEEP)
         return Document(source, text, value, tuple(duplicates))
     line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
@@ -203,15 +203,13 @@ def _unfit(text: str) -> tuple[str, int]:
     return "not JSON", 0
 
 
-def _depth(text: str) -> int:
-    deepest = depth = 0
-    for match in _STRUCTURE.finditer(text):
-        if match[0] in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif match[0] in "]}":
-            depth -= 1
-    return deepest
+def _depth(value: Any) -> int:
+    depth, containers = 0, [value]
+    while containers := [one for one in containers if isinstance(one, dict | list)]:
+        depth += 1
+        parts = (one.values() if isinstance(one, dict) else one for one in containers)
+        containers = list(chain.from_iterable(parts))
+    return depth
 
 
 def _is_readable(document: Any) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Container, Iterator
-from difflib import get_close_matches
 from itertools import count
 
 
@@ -24,6 +23,8 @@ def printable(text: str) -> str:
 
 def did_you_mean(name: str, known: Collection[str]) -> str:
     """`` (did you mean 'x'?)`` if a known name is similar, otherwise an empty string."""
+    from difflib import get_close_matches  # here: only errors need it
+
     close = get_close_matches(name, known, n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 

@@ -204,7 +204,7 @@ def is_expression(value: Value) -> bool:
 
 def unknown_function(value: Value) -> str | None:
     """The unknown function of an object that has the form of an expression, otherwise None."""
-    if isinstance(value, Mapping) and len(value) == 1:
+    if not isinstance(value, str) and isinstance(value, Mapping) and len(value) == 1:
         name: str = next(iter(value))
         if name == "Get" or name.startswith("Std:"):
             return name
@@ -213,7 +213,11 @@ def unknown_function(value: Value) -> str | None:
 
 def references(value: Value) -> Iterator[Get]:
     """Every reference in a value at any depth, including those inside other expressions."""
-    return (node for node in nodes(value) if isinstance(node, Get))
+    if type(value) is not Object:
+        return (node for node in nodes(value) if isinstance(node, Get))
+    if value._references is None:  # an Object never changes, and writers ask for these often
+        value._references = tuple(node for node in nodes(value) if isinstance(node, Get))
+    return iter(value._references)
 
 
 def parameter(name: str) -> Get:

@@ -6,7 +6,7 @@ model is compared with :func:`key_of`, so a changed type is a changed pipeline.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any, ClassVar, Final, Literal, TypeAlias
@@ -34,11 +34,12 @@ ABSENT: Final = Absent.ABSENT
 class Object(Mapping[str, Value]):
     """A read-only JSON object. Keys keep their order; equality ignores it."""
 
-    __slots__ = ("_hash", "_members")
+    __slots__ = ("_hash", "_members", "_references")
 
     def __init__(self, members: Mapping[str, Value] | Iterable[tuple[str, Value]] = ()) -> None:
         self._members: dict[str, Value] = dict(members)
         self._hash: int | None = None
+        self._references: tuple[Value, ...] | None = None  # kept by expressions.references
 
     def __getitem__(self, name: str) -> Value:
         return self._members[name]
@@ -48,6 +49,16 @@ class Object(Mapping[str, Value]):
 
     def __len__(self) -> int:
         return len(self._members)
+
+    # Mapping's own views look each member up again.
+    def keys(self) -> KeysView[str]:
+        return self._members.keys()
+
+    def values(self) -> ValuesView[Value]:
+        return self._members.values()
+
+    def items(self) -> ItemsView[str, Value]:
+        return self._members.items()
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Mapping):

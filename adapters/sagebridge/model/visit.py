@@ -71,6 +71,8 @@ def rebuild(value: Value, change: Callable[[Value], Value]) -> Value:
 
 
 def _parts(node: Value) -> Sequence[Value]:
+    if type(node) is Object:  # the most common kind, and a check for Mapping is slow
+        return list(node.values())
     if isinstance(node, Strict):
         return [getattr(node, name) for name in node._parts]
     if isinstance(node, list | tuple):

@@ -3,15 +3,18 @@
 DAG files import everything that they need from here.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from sagebridge.authoring import public_names
 from sagebridge.authoring.public_names import *  # noqa: F403 - its __all__ lists them
-from sagebridge_operators.airflow.code_operators import PythonStepOperator, ShellStepOperator
 from sagebridge_operators.airflow.condition_operator import ConditionOperator
-from sagebridge_operators.airflow.dag_builder import build, load_folder
-from sagebridge_operators.airflow.failure_watcher import WatchOperator
 from sagebridge_operators.airflow.step_operators import OPERATORS, StepOperator
+
+if TYPE_CHECKING:
+    from sagebridge_operators.airflow.code_operators import PythonStepOperator, ShellStepOperator
+    from sagebridge_operators.airflow.dag_builder import build, load_folder
+    from sagebridge_operators.airflow.failure_watcher import WatchOperator
 
 __all__ = [
     "ConditionOperator",
@@ -26,6 +29,19 @@ __all__ += public_names.__all__
 __all__ += [operator.__name__ for operator in OPERATORS.values()]
 globals().update({operator.__name__: operator for operator in OPERATORS.values()})
 
-if TYPE_CHECKING:  # type checkers cannot see the classes that globals().update() adds
+_LAZY = {
+    "PythonStepOperator": "code_operators",
+    "ShellStepOperator": "code_operators",
+    "WatchOperator": "failure_watcher",
+    "build": "dag_builder",
+    "load_folder": "dag_builder",
+}
+"""Names imported on first use: few DAG files use them, and each parse imports this package."""
 
-    def __getattr__(name: str) -> type[StepOperator]: ...
+
+# The return type is for type checkers, which cannot see the operators that step_operators makes.
+def __getattr__(name: str) -> type[StepOperator]:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found: type[StepOperator] = getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    return found

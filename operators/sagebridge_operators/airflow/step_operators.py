@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 # compat.sdk: AirflowFailException is in airflow.exceptions in 3.1, airflow.sdk.exceptions in 3.3.
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator, Context
@@ -24,9 +24,10 @@ from sagebridge.model.expressions import Properties, properties_of
 from sagebridge.model.pipeline import Step
 from sagebridge.model.step_types import OPERATOR_TYPES, StepType
 from sagebridge.model.values import ABSENT, EMPTY, Value
-from sagebridge_operators.airflow import task_dependencies, task_runtime
-from sagebridge_operators.lifecycle.drive import StepDriver
-from sagebridge_operators.run_errors import RecordsUnreachable
+from sagebridge_operators.airflow import task_dependencies
+
+if TYPE_CHECKING:
+    from sagebridge_operators.lifecycle.drive import StepDriver
 
 
 class StepOperator(BaseOperator):
@@ -117,6 +118,10 @@ class StepOperator(BaseOperator):
 
         Raises AirflowFailException if the step failed or was stopped.
         """
+        # Imported here: Airflow parses DAG files far more often than it runs their tasks.
+        from sagebridge_operators.airflow import task_runtime
+        from sagebridge_operators.run_errors import RecordsUnreachable
+
         driver: StepDriver | None = None
         try:
             driver = self._driver = task_runtime.prepare(self, context)

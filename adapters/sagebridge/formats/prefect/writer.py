@@ -64,9 +64,7 @@ class Block:
     outer: str = ""
 
     def used(self) -> Iterator[str]:
-        """The variables that this block needs."""
-        if not self.outer:
-            yield from (node.id for node in ast.walk(self.call) if isinstance(node, ast.Name))
+        """The variables of the conditions whose branches it contains."""
         if self.branches:
             yield self.variable
         for block in chain.from_iterable(self.branches.values()):
@@ -117,7 +115,7 @@ class FlowFileWriter:
     def text(self) -> str:
         """The file before formatting."""
         begin, blocks = list(self._begin()), list(self._top_blocks())
-        used = {name for block in blocks for name in block.used()}
+        used = self.steps.expressions.used.union(*(block.used() for block in blocks))
         body = [*begin, *(block.text(used) for block in blocks), "return finish()"]
         self.names.use("finish")
         self.names.use("stop_jobs")

@@ -64,7 +64,10 @@ def _unresolvable(step: Step, pointer: str) -> Iterator[tuple[str, str]]:
     """Unknown functions and variables, as (JSON pointer, description)."""
     values = [(f"{pointer}/Arguments", step.arguments)]
     values += ((f"{pointer}/{escape(name)}", value) for name, value in step.extra.items())
-    found = [one for here, value in values for one in located(value, here, _is_unknown_function)]
+    found: list[tuple[str, Value]] = []
+    for here, value in values:
+        if any(map(_is_unresolvable, nodes(value))):  # rare, and pointers take time
+            found += located(value, here, _is_unknown_function)
     if isinstance(step, ConditionStep):
         for position, condition in enumerate(step.conditions or ()):
             here = f"{pointer}/Arguments/Conditions/{position}"
@@ -72,13 +75,20 @@ def _unresolvable(step: Step, pointer: str) -> Iterator[tuple[str, str]]:
                 found += ((here, node) for node in nodes(value, _is_unknown_function))
     for here, node in found:
         if isinstance(node, Get):
-            if node.root in VARIABLES and node.name not in VARIABLES[node.root]:
+            if _is_unresolvable(node):
                 yield here, f"variable {shown(node.text)}"
         elif (function := unknown_function(node)) is not None:
             text = node[function]
             is_reference = function == "Get" and isinstance(text, str)
             what = f"reference {shown(text)}" if is_reference else f"function {shown(function)}"
             yield here, what
+
+
+def _is_unresolvable(value: Value) -> bool:
+    """Whether a node is a variable or function that sagebridge does not know."""
+    if isinstance(value, Get):
+        return value.root in VARIABLES and value.name not in VARIABLES[value.root]
+    return unknown_function(value) is not None
 
 
 def _is_unknown_function(value: Value) -> bool:

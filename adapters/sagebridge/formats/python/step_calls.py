@@ -137,7 +137,7 @@ class StepSource:
         if not isinstance(name, str):
             return self.expressions.value(name)
         if name in self.expressions.defined:
-            return ast.Name(self.names.variable(name), ast.Load())
+            return self.expressions.step(name)
         return ast.Constant(name)
 
     def _record(self, record: Any) -> ast.expr:
