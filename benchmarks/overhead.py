@@ -79,7 +79,7 @@ def on_airflow(place: Workdir, rounds: int) -> tuple[str, Times]:
 
     airflow = Bench(
         place.home / "airflow",
-        Pipeline((), name="overhead"),
+        Pipeline(steps=(), name="overhead"),
         dag_id="overhead",
         run_id="one",
         execution="none",

@@ -1,4 +1,4 @@
-"""Short words for definitions with just the faults that a test is about."""
+"""Helpers for definitions with exactly the problems that a test needs."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def findings(*steps: Any, **members: Any) -> tuple[Finding, ...]:
     return sagebridge.validate({"Version": "2020-12-01", "Steps": list(steps), **members})
 
 
-def told(found: tuple[Finding, ...]) -> list[tuple[str, str]]:
+def codes(found: tuple[Finding, ...]) -> list[tuple[str, str]]:
     return [(finding.code, finding.pointer) for finding in found]
 
 

@@ -7,8 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from sagebridge import registry
-from sagebridge.checked_reading import CheckedPipeline, read_each_checked
-from sagebridge.errors import MissingExtra, SagebridgeError, SourceError, Untranslatable
+from sagebridge.checked_reading import (
+    UNKNOWN,
+    CheckedPipeline,
+    read_each_checked,
+    unreported,
+)
+from sagebridge.errors import MissingExtra, SagebridgeError, SourceError, TranslationError
+from sagebridge.findings import Finding
 from sagebridge.model.losses import Loss, counted
 from sagebridge.model.pipeline import walk
 
@@ -16,16 +22,18 @@ Grade = Literal["exact", "changed", "needs manual work"]
 GRADES: tuple[Grade, ...] = get_args(Grade)
 
 
-def grade(losses: Iterable[Loss]) -> Grade:
-    """The grade for these losses.
+def grade(losses: Iterable[Loss], errors: Iterable[Finding] = ()) -> Grade:
+    """The grade of one pipeline for one target.
 
-    ``exact``: none, or only ``info``. ``changed``: at least one ``changed``. ``needs manual work``:
-    at least one ``dropped``.
+    ``needs manual work``: something is dropped, or the source has an error to correct.
+    ``changed``: something has another meaning in the target, or a name that sagebridge does not
+    know. ``exact``: everything else; losses of severity ``info`` do not count.
     """
     severities = {loss.severity for loss in losses}
-    if "dropped" in severities:
+    codes = {error.code for error in errors}
+    if "dropped" in severities or codes - UNKNOWN:
         return "needs manual work"
-    return "changed" if "changed" in severities else "exact"
+    return "changed" if "changed" in severities or codes else "exact"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +47,12 @@ class Outcome:
     losses: tuple[Loss, ...] = ()
     error: str = ""
     faults: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     @classmethod
     def failed(cls, error: SagebridgeError) -> Outcome:
         match error:
-            case Untranslatable(findings=findings):
+            case TranslationError(findings=findings):
                 faults = tuple(one.code for one in findings)
             case SourceError():
                 faults = ("unreadable-source",)
@@ -53,12 +62,15 @@ class Outcome:
 
     @property
     def codes(self) -> tuple[str, ...]:
-        """The reasons for the grade: codes of faults, and of ``changed`` and ``dropped`` losses."""
-        return (*self.faults, *(loss.code for loss in counted(self.losses)))
+        """The reasons for the grade: codes of faults, errors, and changed or dropped losses."""
+        errors = (one.code for one in self.findings if one.severity == "error")
+        return (*self.faults, *errors, *(loss.code for loss in counted(self.losses)))
 
     def as_json(self) -> dict[str, Any]:
         result: dict[str, Any] = {"grade": self.grade}
         result["losses"] = [loss.as_json() for loss in self.losses]
+        if self.findings:
+            result["findings"] = [one.as_json() for one in self.findings]
         return result | ({"error": self.error} if self.error else {})
 
 
@@ -116,4 +128,5 @@ def _outcome(one: CheckedPipeline, target: str) -> Outcome:
     except SagebridgeError as error:
         return Outcome.failed(error)
     losses = (*one.losses, *lost)
-    return Outcome(grade(losses), losses)
+    findings = unreported(one.findings, losses)
+    return Outcome(grade(losses, one.errors), losses, findings=findings)

@@ -51,7 +51,7 @@ def raises(error: BaseException) -> Callable[[], None]:
         (
             MissingExtra("run", "airflow"),
             6,
-            "sagebridge: run needs the extra 'airflow': pip install 'sagebridge[airflow]'\n",
+            "sagebridge: run needs the extra 'airflow'; run: pip install 'sagebridge[airflow]'\n",
         ),
         (KeyboardInterrupt(), 130, "\n"),
     ],

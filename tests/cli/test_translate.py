@@ -109,7 +109,7 @@ def test_most_severe_exit_code_wins(folder: Path, tmp_path: Path) -> None:
     lossy.write_text(json.dumps({**SMALL, "Steps": [{"Name": "A", "Type": "X", "Arguments": {}}]}))
     assert main(["translate", str(folder), *out]) == 0
     assert main(["translate", str(folder), *out, "--fail-on-loss"]) == 4
-    faulty.write_text(json.dumps({**SMALL, "Steps": []}))
+    faulty.write_text(json.dumps({**SMALL, "Steps": SMALL["Steps"] * 2}))
     assert main(["translate", str(folder), *out, "--fail-on-loss"]) == 1
     cut.write_text("{")
     assert main(["translate", str(folder), *out, "--fail-on-loss"]) == 5
@@ -167,7 +167,7 @@ def test_diff_shows_only_changes(tmp_path: Path, capsys: Any) -> None:
     for sign, word in (("-", "old"), ("+", "new")):
         changed = [line.strip(f'{sign}, "') for line in lines if line[0] == sign]
         assert changed == [f"{word} 1", f"{word} 2"] * 40
-    assert lines[0] == "@@ -6,9 +6,9 @@"
+    assert lines[0] == "@@ -7,9 +7,9 @@"
 
 
 def test_losses_json_includes_failed_sources(folder: Path, tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_format_error_starts_with_file(tmp_path: Path, capsys: Any) -> None:
     (tmp_path / "chores.py").write_text(CHORES)
 
     assert main(["translate", str(tmp_path / "chores.py"), "--to", "sagemaker"]) == 1
-    assert f"{tmp_path / 'chores.py'}: all steps of chores are" in capsys.readouterr().err
+    assert f"{tmp_path / 'chores.py'}: chores: every step is" in capsys.readouterr().err
 
 
 @pytest.mark.airflow

@@ -136,7 +136,7 @@ def test_ambiguous_id_prefix(records: ExecutionRecords, sagebridge: Call) -> Non
     code, out, err = sagebridge("show", "aa")
 
     assert (code, out) == (2, "")
-    assert f"2 executions have ids that begin with 'aa' ({SECOND}, {FIRST})" in err
+    assert f"id prefix 'aa' is ambiguous (2 executions: {SECOND}, {FIRST})" in err
 
 
 def test_logs_of_steps_without_jobs(records: ExecutionRecords, sagebridge: Call) -> None:
@@ -153,7 +153,7 @@ def test_logs_of_step_not_started(records: ExecutionRecords, sagebridge: Call) -
     code, _, err = sagebridge("logs", FIRST, "A")
 
     assert code == 2
-    assert "no step 'A' began (there are Gate, No)" in err
+    assert "no step 'A' has started (started: Gate, No)" in err
 
 
 CODE = attempt_of(SECOND, "A", PYTHON)

@@ -167,8 +167,8 @@ def test_working_folder_is_a_file(
     location = f" ({home / part})" if part else ""
     assert code == 6
     assert err == (
-        f"sagebridge: the working folder {home} cannot be used{location}: not a folder: put that "
-        "right, or name another with --workdir or SAGEBRIDGE_HOME\n"
+        f"sagebridge: the working folder {home} cannot be used{location}: not a folder; fix "
+        "this, or set another folder with --workdir or SAGEBRIDGE_HOME\n"
     )
 
 
@@ -192,7 +192,7 @@ def test_working_folder_not_writable(
     code, err = failing_run(write(folder, "p", NOTHING))
 
     assert code == 6
-    assert f"the working folder {folder / 'named'} cannot be used: {message}: " in err
+    assert f"the working folder {folder / 'named'} cannot be used: {message}; " in err
     assert "s3://" not in err
 
 

@@ -174,7 +174,7 @@ def test_edited_flow_file_is_kept(project: Project) -> None:
     edited = file.read_text().replace('"no"', '"never"')
     file.write_text(edited)
     failed = project.deploy("kept.json", "-o", "mine", code=1)
-    assert "mine/Kept.py is not what its source gives" in failed.stderr
+    assert "mine/Kept.py has local edits and was not overwritten" in failed.stderr
     assert file.read_text() == edited
     assert project.deployed("mine/Kept.py")[0]["changed"] == ["version"]
     project.deploy("kept.json", "-o", "mine", "--overwrite")

@@ -43,7 +43,9 @@ def napper(
     )
     seconds = Parameter("Seconds", "String", "8")
     project = Project(tmp_path_factory.mktemp("napper"), server, api)
-    (project.folder / "napper.py").write_text(write(Pipeline(steps, (seconds,), name="napper"))[0])
+    (project.folder / "napper.py").write_text(
+        write(Pipeline(steps=steps, parameters=(seconds,), name="napper"))[0]
+    )
     project.deploy("napper.py", "--backend", "local", "--workdir", "work")
     return Deployed(project, "napper")
 
@@ -88,7 +90,7 @@ def test_killed_flow_process_leaves_no_job(napper: Deployed) -> None:
     wait_for(lambda: not napper.steps(run)["Nap"].running)
     assert napper.steps(run)["Nap"].state == "Stopped"
     assert not processes(job_of(napper.steps(run)["Nap"]).name)
-    end = {"status": "Stopped", "reason": "the flow run has crashed"}
+    end = {"status": "Stopped", "reason": "the flow run crashed"}
     execution = execution_id("prefect", "napper", run)
     wait_for(lambda: end.items() <= (napper.records.end(execution) or {}).items())
 

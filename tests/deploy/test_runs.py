@@ -206,7 +206,7 @@ def sleeping() -> Pipeline:
         "ProcessingResources": {"ClusterConfig": resources},
     }
     return Pipeline(
-        (Step("Sleep", "Processing", arguments=plain(arguments)),),
+        steps=(Step("Sleep", "Processing", arguments=plain(arguments)),),
         parameters=(Parameter("Seconds", "String", "600", ("600", "601")),),
         name="sleeper",
     )

@@ -120,7 +120,7 @@ def test_finish_waits_for_worker_stopping_its_job(
     record(execution, "Two", "Succeeded")
     records = execution.workdir.records
     attempt = records.steps(execution.id)["One"]
-    stopped = attempt.failing("stopped", "it was stopped", state="Stopped")
+    stopped = attempt.with_failure("stopped", "it was stopped", state="Stopped")
     airflow: Any = EndedAirflow(One="failed")
     execution.airflow = airflow
 

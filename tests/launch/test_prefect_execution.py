@@ -67,7 +67,7 @@ def execution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PrefectExecuti
     monkeypatch.setattr(engine_versions, "version", lambda name: "3")
     workdir = Workdir("local", tmp_path, tmp_path, str(tmp_path / "executions"))
     vars(workdir)["backend"] = FakeBackend()
-    flow = Flow.generated(Pipeline((model("One"), model("Two")), name="p"))
+    flow = Flow.generated(Pipeline(steps=(model("One"), model("Two")), name="p"))
     execution = PrefectExecution(flow, {}, workdir)
     execution._server = Server(tmp_path)  # type: ignore[assignment]
     execution.trigger()
@@ -95,7 +95,7 @@ def test_flow_file_runs_in_current_folder_without_limit(
     execution: PrefectExecution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    own = Flow("mine", "main", (), Pipeline((model("One"),)), file=tmp_path / "own.py")
+    own = Flow("mine", "main", (), Pipeline(steps=(model("One"),)), file=tmp_path / "own.py")
     execution.flow = own
 
     execution.trigger()

@@ -29,7 +29,7 @@ def second(in_put: str, count: int = 1):
 
 def test_parameters_map_to_arguments() -> None:
     parameters = (Parameter("in-put", "String"), Parameter("validate", "Integer", 1))
-    flow = Flow.generated(Pipeline((fail("A"),), name="a/b", parameters=parameters))
+    flow = Flow.generated(Pipeline(steps=(fail("A"),), name="a/b", parameters=parameters))
 
     assert flow.name == "a_b"
     assert f"def {flow.entry}(" in flow.text
@@ -37,7 +37,7 @@ def test_parameters_map_to_arguments() -> None:
 
 
 def test_parallelism_limit_is_kept() -> None:
-    flow = Flow.generated(Pipeline((fail("A"),), name="p", parallelism=Parallelism(2)))
+    flow = Flow.generated(Pipeline(steps=(fail("A"),), name="p", parallelism=Parallelism(2)))
 
     assert "task_runner=ThreadPoolTaskRunner(max_workers=2)" in flow.text
 

@@ -1,4 +1,4 @@
-"""What a step waits for, and why."""
+"""The dependencies of a step, and their reasons."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def reasons(*steps: Any) -> dict[tuple[str, str], set[str]]:
     return {(source, target): set(why) for source, target, why in edges}
 
 
-def test_reasons() -> None:
+def test_edges_have_their_reasons() -> None:
     assert reasons(
         step("A"),
         step("B", Arguments={"x": output_of("A")}, DependsOn=["A"]),
@@ -32,13 +32,13 @@ def test_reasons() -> None:
     }
 
 
-def test_references_of_members_beside_arguments_count() -> None:
+def test_references_outside_arguments_are_dependencies() -> None:
     model = {"Get": "Steps.Model.ModelName"}
     check = step("Check", "ClarifyCheck", CheckType="MODEL_BIAS", ModelName=model)
     assert reasons(step("Model", "Model"), check) == {("Model", "Check"): {"data"}}
 
 
-def test_what_a_branch_refers_to_is_no_dependency_of_the_condition() -> None:
+def test_references_in_a_branch_are_not_dependencies_of_the_condition() -> None:
     found = reasons(step("A"), gate(then=[gate(name="Inner", other=[uses(output_of("A"), "B")])]))
     assert found == {
         ("Gate", "Inner"): {"branch"},
@@ -47,11 +47,11 @@ def test_what_a_branch_refers_to_is_no_dependency_of_the_condition() -> None:
     }
 
 
-def test_an_edge_from_nowhere_is_left_out() -> None:
+def test_unknown_dependency_has_no_edge() -> None:
     assert reasons(step("A", DependsOn=["Missing"])) == {}
 
 
-def test_steps_come_in_written_order_and_are_found_in_branches() -> None:
+def test_steps_keep_their_order_and_are_found_in_branches() -> None:
     steps = [step("A"), gate(then=[step("B")], other=[gate(name="C", then=[step("D")])]), step("E")]
     pipeline = sagebridge.read({"Steps": steps}).pipeline
     assert [one.name for one in walk(pipeline)] == ["A", "Gate", "B", "C", "D", "E"]

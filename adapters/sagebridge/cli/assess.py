@@ -17,6 +17,7 @@ from sagebridge.terminal.console import aligned, console, count, print_json, pri
 from sagebridge.terminal.help_tables import TableCommand
 from sagebridge.terminal.options import format_names, format_option, from_option
 from sagebridge.terminal.source_files import expand
+from sagebridge.terminal.wording import finding_line
 
 _STYLE = {"exact": "green", "changed": "yellow", "needs manual work": "red", "": "dim"}
 _SAME = "(source format)"
@@ -120,6 +121,8 @@ def _reasons(one: Assessment) -> dict[str, list[str]]:
                 "" if loss.place.startswith(one.source.partition("#")[0]) else f"{one.source}: "
             )
             found.setdefault(f"{prefix}{loss}", []).append(target)
+        for finding in outcome.findings:
+            found.setdefault(finding_line(one.source, finding).plain, []).append(target)
         for line in outcome.error.splitlines():
             found.setdefault(line, []).append(target)
     return found

@@ -120,8 +120,8 @@ def _notes(step: Step) -> Iterator[str]:
         yield step.description
     if step.type == "Fail" and isinstance(step.arguments, Mapping):
         yield f"fails with {format_value(step.arguments.get('ErrorMessage'))}"
-    if step.cache is not ABSENT:
-        yield format_cache(step.cache)
+    if step.cache_config is not ABSENT:
+        yield format_cache(step.cache_config)
     for policy in step.retry_policies or ():
         yield format_retry(policy)
     for file in step.property_files or ():

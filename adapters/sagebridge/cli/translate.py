@@ -15,17 +15,18 @@ import click
 from rich.progress import track
 
 import sagebridge
-from sagebridge.checked_reading import CheckedPipeline, read_each_checked
+from sagebridge.checked_reading import CheckedPipeline, read_each_checked, unreported
 from sagebridge.environment_mapping import rewrite
 from sagebridge.errors import (
     FormatError,
-    LossesForbidden,
+    LossError,
     SagebridgeError,
     SourceError,
-    Stale,
-    Untranslatable,
+    StaleFileError,
+    TranslationError,
     UsageError,
 )
+from sagebridge.findings import Finding
 from sagebridge.model.display import free_name
 from sagebridge.model.losses import Loss, counted
 from sagebridge.registry import FORMATS, find
@@ -33,6 +34,7 @@ from sagebridge.terminal.console import console, count, dump_json, printable
 from sagebridge.terminal.help_tables import TableCommand
 from sagebridge.terminal.options import format_names, from_option, single_name_option
 from sagebridge.terminal.source_files import content, expand, safe_stem, write_file
+from sagebridge.terminal.wording import finding_line
 
 _DOCUMENTS = tuple(name for form in FORMATS.values() for name in form.documents)
 _WORST_FIRST = (6, 5, 2, 1, 4)
@@ -238,9 +240,9 @@ class _Run:
             pipeline = replace(pipeline, name=self.name)
         text, lost = sagebridge.write(pipeline, self.to, document=self.document)
         losses = (*one.losses, *lost)
-        self._tell(source, pipeline.name, losses)
+        self._tell(source, pipeline.name, losses, unreported(one.findings, losses))
         if self.fail_on_loss and (serious := counted(losses)):
-            raise LossesForbidden(source, len(serious))
+            raise LossError(source, len(serious))
         if self.output is None:
             click.echo(text, nl=False)
             return
@@ -265,7 +267,7 @@ class _Run:
         else:
             self.done["stale"] += 1
         if self.check:
-            raise Stale(str(path), missing=old is None)
+            raise StaleFileError(str(path), missing=old is None)
 
     def _record(self, outcome: str, path: Path) -> None:
         """Count a file; print it too if there is no summary."""
@@ -273,23 +275,35 @@ class _Run:
         if self.write and not self.several:
             click.echo(printable(f"{outcome} {path}"), err=True)
 
-    def _tell(self, source: str, name: str | None, losses: Sequence[Loss]) -> None:
+    def _tell(
+        self,
+        source: str,
+        name: str | None,
+        losses: Sequence[Loss],
+        findings: Sequence[Finding],
+    ) -> None:
+        for finding in findings:
+            click.echo(finding_line(source, finding).plain, err=True)
+            self.done[finding.severity] += 1
         for loss in losses:
             place = "" if loss.place.startswith(source.partition("#")[0]) else f"{source}: "
             click.echo(printable(f"{place}{loss}"), err=True)
             self.done[loss.severity] += 1
         told = [loss.as_json() for loss in losses]
-        self.report.append({"source": source, "pipeline": name, "target": self.to, "losses": told})
+        entry = {"source": source, "pipeline": name, "target": self.to, "losses": told}
+        if findings:
+            entry["findings"] = [finding.as_json() for finding in findings]
+        self.report.append(entry)
 
     def _fail(self, source: str, error: SagebridgeError) -> None:
         place = f"{source}: " if isinstance(error, FormatError) else ""
         for line in f"{place}{error}".splitlines():
             click.echo(printable(line), err=True)
         self.codes.add(error.exit_code)
-        if not isinstance(error, Stale | LossesForbidden):
+        if not isinstance(error, StaleFileError | LossError):
             self.done["failed"] += 1
             told: dict[str, Any] = {"source": source, "target": self.to, "error": str(error)}
-            if isinstance(error, Untranslatable) and error.losses:
+            if isinstance(error, TranslationError) and error.losses:
                 told["losses"] = [loss.as_json() for loss in error.losses]
             self.report.append(told)
 
@@ -313,7 +327,9 @@ class _Run:
         losses = [f"{self.done[word]} {word}" for word in ("dropped", "changed", "info")]
         number = sum(self.done[word] for word in ("dropped", "changed", "info"))
         lost = f"{count(number, 'loss', 'losses')}" + (f" ({', '.join(losses)})" if number else "")
-        return f"{count(pipelines, 'pipeline')}: {', '.join(words) or 'none written'}; {lost}"
+        found = [count(self.done[word], word) for word in ("error", "warning") if self.done[word]]
+        text = f"{count(pipelines, 'pipeline')}: {', '.join(words) or 'none written'}; {lost}"
+        return "; ".join((text, *([", ".join(found)] if found else [])))
 
 
 def _stem(source: str, own: str) -> str:

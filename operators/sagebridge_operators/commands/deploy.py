@@ -14,6 +14,7 @@ from sagebridge.terminal.console import print_json, printable
 from sagebridge.terminal.help_tables import TableCommand
 from sagebridge.terminal.options import format_option, from_option, single_name_option
 from sagebridge.terminal.source_files import content, expand, write_file
+from sagebridge.terminal.wording import finding_line
 from sagebridge_operators.backends import NAMES, default_name
 from sagebridge_operators.commands.execution_printing import warn
 from sagebridge_operators.commands.shared_options import aws_errors, upload_option
@@ -194,6 +195,8 @@ class _Run:
     def _deploy(self, source: str, file: FlowFile) -> None:
         from sagebridge_operators.launch.prefect_deployments import deployments
 
+        for finding in file.findings:
+            click.echo(finding_line(source, finding).plain, err=True)
         for loss in file.losses:
             click.echo(printable(str(loss)), err=True)
         for pipeline in file.pipelines:

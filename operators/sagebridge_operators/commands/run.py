@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.text import Text
 
 import sagebridge
-from sagebridge.errors import SourceError, Untranslatable, UsageError
+from sagebridge.errors import SourceError, TranslationError, UsageError
 from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import coerce
 from sagebridge.model.pipeline import Pipeline
@@ -200,7 +200,7 @@ def _read(source: str) -> sagebridge.CheckedPipeline | None:
     shown = source if source.lstrip()[:1] != "{" else "<stdin>"
     try:
         (found,) = sagebridge.read_checked(source)
-    except Untranslatable as error:
+    except TranslationError as error:
         errors, losses = list(error.findings), error.losses
     else:
         if all(one.severity != "error" for one in found.findings):

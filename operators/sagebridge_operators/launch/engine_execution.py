@@ -10,14 +10,13 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
-from sagebridge.authoring.definition_writer import definition
 from sagebridge.errors import SagebridgeError, ServiceError
 from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.launch.private_engine import PrivateEngine
 from sagebridge_operators.launch.workdir import Workdir
 from sagebridge_operators.lifecycle.ending import Ending
 from sagebridge_operators.lifecycle.execution import Execution, execution_id
-from sagebridge_operators.lifecycle.opening import open_execution
+from sagebridge_operators.lifecycle.opening import open_execution, valid_definition
 from sagebridge_operators.lifecycle.step_states import Status
 from sagebridge_operators.run_errors import FinalState
 
@@ -122,7 +121,7 @@ class EngineExecution(ABC):
         )
         body = {**execution.described(self.workdir.backend_name), **self.workdir.record_fields()}
         records = self.workdir.records
-        open_execution(records, self.id, body, lambda: definition(self.pipeline))
+        open_execution(records, self.id, body, lambda: valid_definition(self.pipeline))
 
     def _stop(self, error: BaseException) -> None:
         reason, server = str(error) or type(error).__name__, self.server

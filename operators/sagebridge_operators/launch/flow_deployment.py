@@ -16,10 +16,11 @@ import sagebridge
 from sagebridge.authoring.pipeline_builder import legal_name
 from sagebridge.authoring.python_files import flow_functions, split_source
 from sagebridge.errors import SourceError
+from sagebridge.findings import Finding
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
 from sagebridge.terminal.source_files import content, safe_stem, write_file
-from sagebridge_operators.run_errors import FileKept
+from sagebridge_operators.run_errors import EditedFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +36,18 @@ class FlowFile:
     text: str | None = None
     wanted: str | None = None
     losses: tuple[Loss, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     @property
     def is_stale(self) -> bool:
         return self.text is not None and content(self.path) != self.text
 
     def write(self, *, overwrite: bool) -> None:
-        """Write the generated file. Raises FileKept if that would overwrite local edits."""
+        """Write the generated file. Raises EditedFile if that would overwrite local edits."""
         if self.text is None or not self.is_stale:
             return
         if self.path.exists() and not overwrite:
-            raise FileKept(str(self.path))
+            raise EditedFile(str(self.path))
         write_file(self.path, self.text)
 
     @contextmanager
@@ -70,20 +72,23 @@ def flow_files(
 ) -> Iterator[FlowFile]:
     """The source itself if it is a flow file; otherwise one file in ``folder`` per pipeline.
 
-    Raises SourceError and Untranslatable.
+    Raises SourceError and TranslationError.
     """
     if (format or sagebridge.detect(source).name) == "prefect":
         file, wanted = split_source(source)
         if name is not None:
             raise SourceError(source, "the name is set in the flow file", "remove --name")
         examined = sagebridge.read_checked(source, "prefect", every=True)
-        yield FlowFile(Path(file), tuple(one.pipeline for one in examined), wanted=wanted)
+        findings = tuple(finding for one in examined for finding in one.findings)
+        pipelines = tuple(one.pipeline for one in examined)
+        yield FlowFile(Path(file), pipelines, wanted=wanted, findings=findings)
         return
     for one in sagebridge.read_checked(source, format, every=True):
         pipeline = one.pipeline if name is None else replace(one.pipeline, name=name)
         text, lost = sagebridge.write(pipeline, "prefect")
         path = folder / f"{safe_stem(pipeline.name or 'pipeline')}.py"
-        yield FlowFile(path, (pipeline,), text, losses=(*one.losses, *lost))
+        losses = (*one.losses, *lost)
+        yield FlowFile(path, (pipeline,), text, losses=losses, findings=one.findings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ def lambda_step(name: str, inputs: dict[str, object], *outputs: LambdaOutput) ->
 
 
 def mixed() -> Pipeline:
-    """A job's report decides; a person is asked if it is good."""
+    """A condition on a job's report, and a callback for approval."""
     limit = ParameterFloat("Limit", default_value=6.0)
     report = PropertyFile("Report", output_name="report", path="report.json")
     measure = ProcessingStep(
@@ -92,7 +92,7 @@ def mixed() -> Pipeline:
 
 
 def serverless() -> Pipeline:
-    """Spark on an EMR Serverless application that exists, and on one of its own."""
+    """Spark on an existing EMR Serverless application, and on its own application."""
     application = ParameterString("Application")
     job = {"sparkSubmit": {"entryPoint": "s3://example/job.py"}}
     choose = lambda_step("Choose", {}, LambdaOutput("size", LambdaOutputTypeEnum.Integer))

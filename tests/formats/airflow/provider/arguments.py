@@ -1,4 +1,4 @@
-"""A function of arguments, XComs of many kinds, macros and statements in templates."""
+"""DAG arguments, many kinds of XComs, macros, and statements in templates."""
 
 import json
 
