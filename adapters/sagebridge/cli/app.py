@@ -45,8 +45,9 @@ _SOURCES = {
     "-": "Pipeline definition on standard input.",
 }
 _EXECUTED = (
-    "Reading a DAG file, a hand-written flow or MODULE:NAME executes its code. DAGs and flows are "
-    "executed in a separate process. All other sources are only parsed."
+    "Reading a DAG file, MODULE:NAME, or a flow that is not built with sagebridge's step functions "
+    "executes its code. DAGs and flows are executed in a separate process. All other sources are "
+    "only parsed."
 )
 _EXIT_CODES = {
     "0": "Success.",

@@ -82,7 +82,7 @@ class _Interrupts:
         raise self._raised
 
     def repeat(self) -> None:
-        """Raise the last interrupt again, in case a callback swallowed it."""
+        """Raise the last interrupt again; a callback may have swallowed it."""
         if self._raised is not None:
             raise self._raised
 
