@@ -34,27 +34,31 @@ _EXTRAS = {
 """The extra that installs each optional module."""
 
 _SOURCES = {
-    "FILE.json": "Pipeline definition, CreatePipeline request or DescribePipeline response.",
-    "FILE.yaml": "CloudFormation template; JSON templates work too.",
+    "FILE.json": "Pipeline definition, CreatePipeline request, DescribePipeline response or "
+    "CloudFormation template.",
+    "FILE.yaml": "CloudFormation template.",
     "FILE.py": "Airflow DAG file or Prefect flow file.",
-    "FILE#NAME": "One pipeline of a file with several.",
+    "FILE#NAME": "The pipeline NAME of a file that contains several.",
     "MODULE:NAME": "SageMaker SDK pipeline object, or a function that returns one. FILE.py:NAME "
     "works too.",
-    "FOLDER": "All pipeline files in the folder, without subfolders.",
+    "FOLDER": "All pipeline files in the folder, without subfolders. Not for run and show.",
     "-": "Pipeline definition on standard input.",
 }
 _EXECUTED = (
-    "Reading a DAG file, a hand-written flow or MODULE:NAME executes its code. DAGs and flows are "
-    "executed in a separate process. All other sources are only parsed."
+    "Reading a DAG file, MODULE:NAME, or a flow that is not built with sagebridge's step functions "
+    "executes its code. DAGs and flows are executed in a separate process. All other sources are "
+    "only parsed."
 )
 _EXIT_CODES = {
-    "0": "Done.",
-    "1": "Findings, or a stale file.",
-    "2": "Wrong usage.",
-    "3": "The execution failed.",
-    "4": "Losses, with --fail-on-loss.",
+    "0": "Success.",
+    "1": "A pipeline has errors, or --check found differences.",
+    "2": "Wrong options or parameter values.",
+    "3": "The execution failed or was stopped, or a job is still running.",
+    "4": "The translation has losses, and --fail-on-loss is set.",
     "5": "A source cannot be read.",
-    "6": "An extra is not installed, or a service does not respond.",
+    "6": "An optional dependency (extra) is not installed, a service does not respond, or the "
+    "working folder cannot be used.",
+    "130": "Interrupted by Ctrl-C (SIGTERM: 143).",
 }
 
 
@@ -123,7 +127,7 @@ def app() -> None:
     """Translate, check and run machine learning pipelines.
 
     sagebridge translates between SageMaker pipelines, Airflow DAGs and Prefect flows. It runs
-    pipelines on Airflow or Prefect, with jobs on AWS or on this machine.
+    pipelines on an engine (Airflow or Prefect), with jobs on AWS or on this machine.
 
     Run 'sagebridge COMMAND --help' for the options of a command.
     """

@@ -24,12 +24,12 @@ _SAME = "(source format)"
 _TABLES = {
     "Grades": {
         "exact": "Nothing is lost.",
-        "changed": "Something behaves differently, or is unknown and kept unchanged.",
-        "needs manual work": "Something is dropped, or the pipeline has errors or is unreadable.",
+        "changed": "Something behaves differently, or is unknown to sagebridge and kept as is.",
+        "needs manual work": "Something is dropped, or the pipeline has errors or cannot be read.",
     },
     "Exit codes": {
-        "0": "Assessed, whatever the grades.",
-        "5": "A folder has no pipeline files.",
+        "0": "All pipelines have grades. The grades do not matter.",
+        "5": "A folder contains no pipeline files.",
         "6": "A required extra is not installed.",
     },
 }
@@ -48,7 +48,8 @@ _TABLES = {
     multiple=True,
     type=format_names,
     metavar="FORMAT",
-    help="Assess only this target: sagemaker, airflow or prefect. Repeatable.",
+    help="Target format: sagemaker, airflow or prefect. Repeatable. Default: all formats except "
+    "that of the source.",
 )
 @from_option
 @format_option
@@ -62,8 +63,8 @@ def assess(
 ) -> int:
     """Report what translating pipelines would lose.
 
-    Each pipeline gets one grade per target format. No file is written. For the kinds of SOURCE,
-    see 'sagebridge --help'.
+    Each pipeline gets one grade per target format. Nothing is written. 'sagebridge --help' lists
+    the kinds of SOURCE.
     """
     files = expand(sources)
     screen = console(err=True)

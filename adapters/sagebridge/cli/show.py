@@ -12,7 +12,7 @@ from sagebridge.drawing.mermaid import mermaid
 from sagebridge.drawing.svg import svg
 from sagebridge.terminal.console import console, print_json, printable
 from sagebridge.terminal.help_tables import TableCommand
-from sagebridge.terminal.options import format_names, format_option, from_option
+from sagebridge.terminal.options import format_names, format_option, from_option, name_option
 
 _PICTURES = {"mermaid": mermaid, "dot": dot, "svg": svg}
 
@@ -33,7 +33,7 @@ _PICTURES = {"mermaid": mermaid, "dot": dot, "svg": svg}
     default="tree",
     show_default=True,
     metavar="SHAPE",
-    help="Shape of the output: tree, mermaid, dot, svg or json.",
+    help="Form of the output: tree, mermaid, dot, svg or json (the same as --format json).",
 )
 @format_option
 @click.option(
@@ -41,17 +41,17 @@ _PICTURES = {"mermaid": mermaid, "dot": dot, "svg": svg}
     "target",
     type=format_names,
     metavar="FORMAT",
-    help="Mark what a translation to this format would lose.",
+    help="Mark what a translation to this format would lose: sagemaker, airflow or prefect.",
 )
-@click.option("--name", metavar="NAME", help="Override the pipeline name.")
+@name_option
 @from_option
 def show(
     source: str, shape: str, form: str, target: str | None, name: str | None, from_: str | None
 ) -> None:
     """Show the parameters and steps of a pipeline.
 
-    Steps are shown with their branches and dependencies. For the kinds of SOURCE, see
-    'sagebridge --help'.
+    Steps are shown with their branches and dependencies. 'sagebridge --help' lists the kinds of
+    SOURCE.
     """
     pipeline, losses = sagebridge.read(source, from_, name=name)
     if target is not None:

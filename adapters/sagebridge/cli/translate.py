@@ -32,7 +32,7 @@ from sagebridge.model.losses import Loss, counted
 from sagebridge.registry import FORMATS, find
 from sagebridge.terminal.console import console, count, dump_json, printable
 from sagebridge.terminal.help_tables import TableCommand
-from sagebridge.terminal.options import format_names, from_option, name_option
+from sagebridge.terminal.options import format_names, from_option, single_name_option
 from sagebridge.terminal.source_files import content, expand, safe_stem, write_file
 from sagebridge.terminal.wording import finding_line
 
@@ -42,16 +42,16 @@ _LONG_DIFF = 1000
 """Number of lines above which the diff is optimised for speed, not for size."""
 
 _TABLES = {
-    "Losses": {
+    "Severities of losses": {
         "info": "Expressed differently. Nothing is missing.",
-        "changed": "Behaves differently, or is unknown and kept unchanged.",
+        "changed": "Behaves differently, or is unknown to sagebridge and kept as is.",
         "dropped": "Missing from the translation.",
     },
     "Exit codes": {
         "0": "Translated.",
-        "1": "A pipeline cannot be translated, or a file is stale with --check.",
-        "2": "Wrong usage.",
-        "4": "Losses, with --fail-on-loss.",
+        "1": "A pipeline cannot be translated, or --check found a stale file.",
+        "2": "Wrong options.",
+        "4": "A translation has losses, and --fail-on-loss is set.",
         "5": "A source cannot be read.",
         "6": "A required extra is not installed.",
     },
@@ -62,7 +62,7 @@ _TABLES = {
     cls=TableCommand,
     short_help="Translate pipelines into another format.",
     tables=_TABLES,
-    epilog="With several sources, the first of 6, 5, 2, 1, 4 that applies is returned.",
+    epilog="With several sources, the exit code is the first of 6, 5, 2, 1, 4 that applies.",
     examples=(
         "sagebridge translate nightly.json --to airflow -o dags/nightly.py",
         "sagebridge translate pipelines/ --to prefect -o flows/",
@@ -80,11 +80,11 @@ _TABLES = {
     "-o",
     "--output",
     metavar="PATH",
-    help="Output file, or output folder for several pipelines. Existing files are overwritten. "
+    help="Output file, or folder if there are several sources. Existing files are overwritten. "
     "Default: standard output.",
 )
 @from_option
-@name_option
+@single_name_option
 @click.option(
     "--as",
     "document",
@@ -97,16 +97,24 @@ _TABLES = {
     "mappings",
     metavar="OLD=NEW",
     multiple=True,
-    help="Replace OLD with NEW in all strings except names and references. Repeatable.",
+    help="Replace OLD with NEW in all strings (such as buckets, roles and images) except names "
+    "and references. Repeatable.",
 )
 @click.option("--losses", "losses_file", metavar="FILE", help="Write all losses to FILE as JSON.")
 @click.option(
     "--fail-on-loss",
     is_flag=True,
-    help="Exit with 4 if anything is changed or dropped. That pipeline is not written.",
+    help="If a pipeline has losses of severity changed or dropped, do not write it, and exit with "
+    "4.",
 )
-@click.option("--check", is_flag=True, help="Write nothing. Exit with 1 if a file is stale.")
-@click.option("--diff", is_flag=True, help="Write nothing. Print the differences.")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Write nothing. Exit with 1 if an output file is stale: missing or not up to date.",
+)
+@click.option(
+    "--diff", is_flag=True, help="Write nothing. Print the differences to the existing files."
+)
 def translate(
     sources: tuple[str, ...],
     to: str,
@@ -123,7 +131,7 @@ def translate(
     """Translate pipelines into another format.
 
     Anything the target cannot express is reported, one line per loss. If one file fails, the
-    others are still translated. For the kinds of SOURCE, see 'sagebridge --help'.
+    others are still translated. 'sagebridge --help' lists the kinds of SOURCE.
     """
     find(to).writer(document)
     if output is None and (check or diff):

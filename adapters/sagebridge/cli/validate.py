@@ -20,11 +20,11 @@ from sagebridge.terminal.wording import finding_line
 
 @click.command(
     cls=TableCommand,
-    short_help="Check pipelines and report every problem.",
+    short_help="Check pipelines and list all errors and warnings.",
     tables={
         "Exit codes": {
-            "0": "No errors. There may be warnings.",
-            "1": "Errors.",
+            "0": "There are no errors. There may be warnings.",
+            "1": "There are errors.",
             "5": "A source cannot be read.",
         }
     },
@@ -34,10 +34,11 @@ from sagebridge.terminal.wording import finding_line
 @from_option
 @format_option
 def validate(sources: tuple[str, ...], from_: str | None, form: str) -> int:
-    """Check pipelines and report every problem.
+    """Check pipelines and list all errors and warnings.
 
-    Each problem is printed with its file, line and code. For the kinds of SOURCE, see
-    'sagebridge --help'. In a folder, only *.json, *.yaml and *.yml files are checked.
+    Each error and warning is printed with its file, line and code. If there are none, nothing is
+    printed, except a summary on a terminal. In a folder, Python files are not checked.
+    'sagebridge --help' lists the kinds of SOURCE.
     """
     files = expand(sources, (".json", ".yaml", ".yml"))
     found = [(source, sagebridge.validate(source, from_)) for source in files]

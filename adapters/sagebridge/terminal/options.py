@@ -12,7 +12,7 @@ from_option = click.option(
     "from_",
     type=format_names,
     metavar="FORMAT",
-    help="Source format: sagemaker, airflow or prefect. Detected by default.",
+    help="Source format: sagemaker, airflow or prefect. Default: detected.",
 )
 format_option = click.option(
     "--format",
@@ -22,6 +22,10 @@ format_option = click.option(
     show_default=True,
     help="Output format.",
 )
-name_option = click.option(
-    "--name", metavar="NAME", help="Override the pipeline name. Requires a single source."
+_NAME = (
+    "Pipeline name. Default: the name in SOURCE; if it has none, the file name without its suffix."
+)
+name_option = click.option("--name", metavar="NAME", help=_NAME)
+single_name_option = click.option(
+    "--name", metavar="NAME", help=f"{_NAME} Requires a single source."
 )

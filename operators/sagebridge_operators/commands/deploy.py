@@ -12,7 +12,7 @@ import click
 from sagebridge.errors import MissingExtra, SagebridgeError, UsageError
 from sagebridge.terminal.console import print_json, printable
 from sagebridge.terminal.help_tables import TableCommand
-from sagebridge.terminal.options import format_option, from_option, name_option
+from sagebridge.terminal.options import format_option, from_option, single_name_option
 from sagebridge.terminal.source_files import content, expand, write_file
 from sagebridge.terminal.wording import finding_line
 from sagebridge_operators.backends import NAMES, default_name
@@ -34,13 +34,14 @@ _WORST_FIRST = (6, 5, 2, 1)
     tables={
         "Exit codes": {
             "0": "Deployed, or already up to date.",
-            "1": "A pipeline cannot be deployed, a file was kept, or --check found changes.",
-            "2": "Wrong usage.",
+            "1": "A pipeline cannot be deployed, a flow file with local edits was kept, or --check "
+            "found differences.",
+            "2": "Wrong options.",
             "5": "A source cannot be read.",
             "6": "An extra is not installed, or the server does not respond.",
         }
     },
-    epilog="With several sources, the first of 6, 5, 2, 1 that applies is returned.",
+    epilog="With several sources, the exit code is the first of 6, 5, 2, 1 that applies.",
     examples=(
         "sagebridge deploy flows/nightly.py --on prefect",
         "sagebridge deploy pipelines/ --on prefect -o flows/ --check",
@@ -68,7 +69,7 @@ _WORST_FIRST = (6, 5, 2, 1)
     "--overwrite", is_flag=True, help="Overwrite generated flow files that have local edits."
 )
 @from_option
-@name_option
+@single_name_option
 @click.option(
     "--work-pool",
     metavar="NAME",
@@ -80,15 +81,16 @@ _WORST_FIRST = (6, 5, 2, 1)
 @click.option(
     "--backend",
     type=click.Choice(NAMES),
-    help="Where jobs run. Default: SAGEBRIDGE_BACKEND of the workers.",
+    help="Where jobs run: on AWS or on the worker's machine. Default: the worker's "
+    "SAGEBRIDGE_BACKEND.",
 )
 @click.option(
     "--workdir",
     "folder",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Folder of the workers for records, jobs and the local store. Default: SAGEBRIDGE_HOME of "
-    "the workers.",
+    help="Working folder of the workers: execution records, jobs and the local store. Default: the "
+    "worker's SAGEBRIDGE_HOME.",
 )
 @upload_option
 @click.option("--check", is_flag=True, help="Change nothing. Exit with 1 if anything would change.")
@@ -110,12 +112,12 @@ def deploy(
 ) -> int:
     """Deploy pipelines to a Prefect server.
 
-    The server is set by PREFECT_API_URL or the active Prefect profile. A flow file is deployed
-    unchanged. For any other source, a flow file is generated first. Flow files are imported to
-    read their parameters. For the kinds of SOURCE, see 'sagebridge --help'.
+    Set the server with PREFECT_API_URL or the active Prefect profile. A flow file is deployed
+    unchanged. For any other source, a flow file is generated first. To read a flow's parameters,
+    its file is imported. 'sagebridge --help' lists the kinds of SOURCE.
 
-    Deployments are also written to prefect.yaml in the current folder. Workers start runs in this
-    folder. Deployments that are up to date are not touched. If one file fails, the others are
+    Deployments are also written to prefect.yaml in the current folder, and their runs start in
+    this folder. Deployments that are up to date are not changed. If one file fails, the others are
     still deployed.
     """
     del engine

@@ -35,8 +35,8 @@ _EXECUTION = click.argument("execution", metavar="ID")
 def executions() -> None:
     """List, inspect and stop executions.
 
-    Executions are read from the records in the working folder. An ID can be shortened to any
-    unique prefix.
+    An execution is one run of a pipeline. Its records are in the working folder, or in
+    SAGEBRIDGE_RECORDS if set. You can shorten an ID to any unique prefix.
     """
 
 
@@ -128,7 +128,7 @@ def logs(execution: str, step: str | None, folder: Path, form: str) -> None:
     tables={
         "Exit codes": {
             "0": "The execution has ended.",
-            "3": "A step is still running.",
+            "3": "A step is still running after one minute.",
             "6": "A service does not respond.",
         }
     },
@@ -160,7 +160,7 @@ def stop(execution: str, folder: Path, form: str) -> int:
     cls=TableCommand,
     tables={
         "Exit codes": {
-            "0": "All lost jobs are stopped.",
+            "0": "No lost job is running.",
             "3": "A job did not stop within a minute, or its state is unknown.",
         }
     },
@@ -172,20 +172,21 @@ def stop(execution: str, folder: Path, form: str) -> int:
     default=30,
     show_default=True,
     metavar="MINUTES",
-    help="Minutes without a worker after which a step is lost. Allow time for the engine to "
-    "restart it.",
+    help="Minutes without a worker after which a job counts as lost. Leave the engine enough time "
+    "to retry the step.",
 )
 @workdir_option
 @format_option
 @aws_errors
 def sweep(minutes: int, folder: Path, form: str) -> int:
-    """Stop jobs that lost runs left behind.
+    """Stop lost jobs: jobs that no worker handles any more.
 
-    A job is stopped if its execution has ended, if its step was given up, if its step had no
-    worker for the time of --lost-for, or if the job exceeds its maximum run time.
+    Use this command after an engine or a worker was killed. A job is lost if no worker handles
+    its step and one of these is true: the step has had no worker for --lost-for minutes, the step
+    ended before its job, the execution has ended, or the job exceeds its maximum run time.
 
-    A job is never stopped while a worker handles its step. Records in S3 do not show whether
-    there is a worker. For a lost run with records in S3, use 'sagebridge executions stop ID'.
+    Records in S3 do not show whether a worker is alive, so --lost-for has no effect on them. Use
+    'sagebridge executions stop ID' instead.
     """
     workdir = _open_workdir(folder)
     swept: list[dict[str, str]] = []

@@ -24,7 +24,7 @@ from sagebridge.model.parameters import coerce
 from sagebridge.model.pipeline import Pipeline
 from sagebridge.terminal.console import console, print_json, printable
 from sagebridge.terminal.help_tables import TableCommand
-from sagebridge.terminal.options import format_option
+from sagebridge.terminal.options import format_option, name_option
 from sagebridge.terminal.wording import finding_line
 from sagebridge_operators.backends import NAMES
 from sagebridge_operators.commands.execution_printing import Progress, print_view, warn
@@ -82,7 +82,7 @@ class _Interrupts:
         raise self._raised
 
     def repeat(self) -> None:
-        """Raise the last interrupt again, in case a callback swallowed it."""
+        """Raise the last interrupt again; a callback may have swallowed it."""
         if self._raised is not None:
             raise self._raised
 
@@ -94,11 +94,12 @@ class _Interrupts:
         "Exit codes": {
             "0": "The execution succeeded.",
             "1": "The pipeline has errors.",
-            "2": "Wrong usage, or a wrong parameter value.",
+            "2": "Wrong options or parameter values.",
             "3": "The execution failed or was stopped.",
             "5": "The source cannot be read.",
-            "6": "An extra is not installed, or the engine does not start.",
-            "130": "Interrupted by Ctrl-C.",
+            "6": "An extra is not installed, the engine does not start or dies, or the working "
+            "folder cannot be used.",
+            "130": "Interrupted by Ctrl-C (SIGTERM: 143).",
         }
     },
     examples=(
@@ -121,6 +122,7 @@ class _Interrupts:
     envvar="SAGEBRIDGE_BACKEND",
     default="local",
     show_default=True,
+    show_envvar=True,
     help="Where jobs run: on AWS or on this machine.",
 )
 @click.option(
@@ -132,7 +134,7 @@ class _Interrupts:
     help="Set a pipeline parameter. Repeatable.",
 )
 @upload_option
-@click.option("--name", metavar="NAME", help="Override the pipeline name.")
+@name_option
 @workdir_option
 @click.option("--keep-ui", is_flag=True, help="Keep the UI running after the run, until Ctrl-C.")
 @format_option
@@ -150,9 +152,9 @@ def run(
 ) -> int:
     """Run a pipeline and wait for the result.
 
-    A private Airflow or Prefect server is started for the run and stopped afterwards. On Prefect, a
-    flow file runs unchanged. Any other source is translated first. For the kinds of SOURCE, see
-    'sagebridge --help'.
+    The command starts a private Airflow or Prefect server, runs the pipeline on it and stops the
+    server afterwards. On Prefect, a flow file runs unchanged; any other source is translated first.
+    'sagebridge --help' lists the kinds of SOURCE.
 
     Ctrl-C stops the jobs and the execution. A second Ctrl-C exits without waiting for the jobs.
     """

@@ -22,14 +22,16 @@ workdir_option = click.option(
     envvar="SAGEBRIDGE_HOME",
     default=".sagebridge",
     show_default=True,
-    help="Folder for records, jobs and the local store.",
+    show_envvar=True,
+    help="Working folder: execution records, jobs and the local store.",
 )
 upload_option = click.option(
     "--upload",
     "uploads",
     multiple=True,
     metavar="LOCAL=S3URI",
-    help="Upload a file or folder first. A URI ending in / is a folder. Repeatable.",
+    help="First copy a file or folder to S3, or to the local store with the local backend. If the "
+    "URI ends in /, a file keeps its name. Repeatable.",
 )
 
 
