@@ -61,6 +61,7 @@ check: airflow
 	$(AIRFLOW)/ruff format --check
 	$(AIRFLOW)/mypy
 	$(AIRFLOW)/lint-imports --no-logo layers.toml
+	$(AIRFLOW)/python tools/check_wording.py
 
 bench:
 	$(BOOTSTRAP) airflow prefect

@@ -41,7 +41,7 @@ COLUMNS = (
     "write a flow",
     "steps a second, read and written",
     "read the flow",
-    "read the DAG, in times of Airflow's import",
+    "read the DAG, relative to importing it",
 )
 
 

@@ -99,7 +99,7 @@ class _Writer:
             return {"Get": f"Parameters.{self.pick(*self.parameters)['Name']}"}
         names = [step["Name"] for step in self.known if step["Type"] != "Fail"]
         if kind == "unknown":
-            names = ["Nobody"]
+            names = ["Absent"]
         if kind in ("step", "unknown") and names:
             name = self.pick(*names)
             step = self.pick(f"Steps.{name}", f"Steps.{name}", f'Steps["{name}"]')
@@ -273,7 +273,7 @@ class _Writer:
                 step[name] = make() if not _maybe(self.draw, 10) else self.pick(None, [], {}, "x")
 
     def depends_on(self) -> list[Any]:
-        names = [*(step["Name"] for step in self.known), "Nobody"]
+        names = [*(step["Name"] for step in self.known), "Absent"]
         return [
             self.pick(name, name, {"Step": name}, {"Step": name, "Trigger": "Succeeded"})
             for name in self.draw(st.lists(st.sampled_from(names), max_size=3))

@@ -44,7 +44,7 @@ SIZES = {
 
 
 class BootstrapError(Exception):
-    """An environment cannot be created. The message says what is missing and how to fix it."""
+    """An environment cannot be created. The message lists what is missing, and how to fix it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

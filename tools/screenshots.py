@@ -54,7 +54,7 @@ class Browser:
         self._size(HEIGHT)
 
     def open(self, url: str, *texts: str) -> None:
-        """Open a page and wait until it shows the texts and stops changing."""
+        """Open a page and wait until it shows all strings and stops changing."""
         self._call("Page.navigate", url=url)
         self.wait(*texts)
 

@@ -112,7 +112,7 @@ class LossError(SagebridgeError):
 
 
 class MissingExtra(SagebridgeError):
-    """A package is missing that one of sagebridge's extras installs."""
+    """A package of a sagebridge extra is not installed."""
 
     exit_code = 6
 

@@ -11,7 +11,7 @@ IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.4
 RESOURCES = {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1}
 
 SLEEP = "import sys, time; time.sleep(float(sys.argv[1]))"
-# Wait until the file in the argument exists; with a limit, in case the test is killed.
+# Wait until the file in the argument exists; with a limit, as the test may be killed.
 HOLD = (
     "import os, sys, time\n"
     "print('holding', flush=True)\n"

@@ -1,4 +1,4 @@
-"""Run the command line as a user does, in a folder of its own."""
+"""Run the command line as a user does, in a separate folder."""
 
 from __future__ import annotations
 

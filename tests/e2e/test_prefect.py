@@ -134,4 +134,4 @@ def test_flow_without_steps_is_rejected(desk: Desk) -> None:
     rejected = desk.type("run", desk.write("plain.py", TASKS_ALONE), "--on", "prefect")
 
     assert rejected.returncode == 2
-    assert "flow 'plain' has tasks of its own and no steps of sagebridge" in rejected.stderr
+    assert "flow 'plain' has only plain Prefect tasks and no sagebridge" in rejected.stderr

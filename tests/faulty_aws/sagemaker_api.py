@@ -1,6 +1,6 @@
 """SageMaker's jobs, models and model packages, in memory.
 
-Error codes and messages are copied from the service where they are known. For a missing job or
+Error codes and messages are copied from the service if they are known. For a missing job or
 model the service answers ValidationException, although its API model declares ResourceNotFound.
 """
 

@@ -1,4 +1,4 @@
-"""Parameter values are converted, or rejected with a message that says what is expected."""
+"""Parameter values are converted, or rejected with a message that names the expected type."""
 
 from __future__ import annotations
 

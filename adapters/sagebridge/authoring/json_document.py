@@ -26,7 +26,7 @@ _NUMBER = re.compile(rf"{_STRING}|-?(?:NaN|Infinity|[0-9][0-9.eE+-]*)", re.DOTAL
 MAX_DEPTH = 190
 """Levels of nesting that are read: CPython parses at most 200 in a file (MAXLEVEL in tokenizer.h).
 
-Conditions inside conditions have a limit of their own, as they are not nested in written files.
+Conditions inside conditions have their own limit, as they are not nested in written files.
 """
 MAX_CONDITIONS = 100
 """Conditions inside each other that are read, so that recursion stays below Python's limit."""

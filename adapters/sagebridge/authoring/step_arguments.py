@@ -16,7 +16,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True)
 class StepArgument:
-    """An argument that is a field of :class:`Step`; ``kind`` tells writers how to write it."""
+    """An argument that is a field of :class:`Step`; ``kind`` is how writers write it."""
 
     name: str
     kind: Literal["name", "text", "value", "steps", "record", "records"]

@@ -268,7 +268,7 @@ class Pipeline(Strict):
         request: the fields of a CreatePipeline request that have no argument here, unchanged.
         key_order: the order of keys in the definition it was read from, for the objects in which
             it is not the SDK's order. See :mod:`sagebridge.authoring.key_order`.
-        origin: what the pipeline was read from, in words; empty if it was built in Python.
+        origin: a description of what the pipeline was read from; empty if it was built in Python.
     """
 
     name: str | None = field(default=None, compare=False)

@@ -28,7 +28,7 @@ class StepType:
         takes: the keys shared with other types (``CacheConfig``, ``RetryPolicies``,
             ``PropertyFiles``, ``OutputParameters``) that have an effect.
         check_types: the values of ``CheckType``; empty if the step is not a check.
-        one_of: keys of ``Arguments`` of which exactly one is required.
+        one_of: keys of ``Arguments``; exactly one of them is required.
         required_path: required keys in ``Arguments``, each inside the previous one.
         refused: keys of ``Arguments`` that the service sets itself.
         list_keys: for each list in the Describe response, the key that identifies an item.

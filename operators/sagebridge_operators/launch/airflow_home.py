@@ -1,4 +1,4 @@
-"""The home folder and the environment of a private Airflow, independent of your own Airflow."""
+"""The home folder and the environment of a private Airflow, independent of any existing Airflow."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from sagebridge_operators.launch.private_engine import last_lines
 from sagebridge_operators.launch.process_keeper import ProcessKeeper
 from sagebridge_operators.launch.workdir import Workdir
 
-# The command of Prefect's own runner (prefect/runner/_starter_engine.py).
+# The command that Prefect's runner uses (prefect/runner/_starter_engine.py).
 _ENGINE = (sys.executable, "-P", "-m", "prefect.engine")
 _LIMIT = "PREFECT_TASKS_RUNNER_THREAD_POOL_MAX_WORKERS"
 _UNSUCCESSFUL = ("FAILED", "CRASHED", "CANCELLED")

@@ -112,7 +112,7 @@ RUN_TIME_VALUES = {
     "{% for x in y %}{{ x }}{% endfor %}": "template",
     "{{ unclosed": "template",
     "{{ }}": "template",
-    "{{ ti.xcom_pull('nobody') }}": "xcom",
+    "{{ ti.xcom_pull('absent') }}": "xcom",
     "{{ ti.xcom_pull('prepare') }}": "xcom",
     "{{ ti.xcom_pull('prepare')['Training']['x'] }}": "xcom",
     "{{ ti.xcom_pull('prepare', dag_id='other') }}": "xcom",

@@ -85,7 +85,7 @@ def mixed() -> Pipeline:
     check = ConditionStep(
         "Check",
         conditions=[ConditionLessThan(error, limit)],
-        if_steps=[ask, lambda_step("Tell", {"approved": ask.properties.Outputs["Approved"]})],
+        if_steps=[ask, lambda_step("Report", {"approved": ask.properties.Outputs["Approved"]})],
         else_steps=[FailStep("Refuse", error_message=Join(on=" ", values=["over", limit]))],
     )
     return Pipeline("mixed", [limit], steps=[measure, check], sagemaker_session=SESSION)
@@ -115,7 +115,7 @@ def serverless() -> Pipeline:
     )
     own = EMRServerlessStep(
         "Own",
-        "On an application of its own",
+        "On a separate application",
         "d",
         job_config=EMRServerlessJobConfig(job_driver=job, execution_role_arn=ROLE, name="own"),
         application_config={"name": "own", "releaseLabel": "emr-7.0.0", "type": "SPARK"},

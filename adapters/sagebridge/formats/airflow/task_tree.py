@@ -25,7 +25,7 @@ class TaskSteps:
     """What a task becomes.
 
     Attributes:
-        steps: its steps; empty if the task is dropped or has no step of its own.
+        steps: its steps; empty if the task is dropped or has no step.
         gates: the branches that its Condition steps open.
         from_sagebridge: whether it is a sagebridge operator, which carries its step.
     """
@@ -124,7 +124,7 @@ class TaskTree:
         return relevant
 
     def _required_branches(self) -> dict[str, frozenset[Branch]]:
-        """The branches that must all be taken for the steps of each task to run."""
+        """By task: the branches that must all be taken so that its steps run."""
         owners = {step.name: task_id for task_id, one in self.roles.items() for step in one.steps}
         needed: dict[str, frozenset[Branch]] = {}
         for task_id in in_order(self.tasks):

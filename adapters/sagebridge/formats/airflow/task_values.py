@@ -39,7 +39,7 @@ _MARKS = ("{{", "{%", "{#")
 _INTEGER = re.compile(r"\s*[+-]?[0-9]{1,18}\s*")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MAPS = frozenset(("Environment", "HyperParameters", "StaticHyperParameters", "return_value"))
-"""Fields whose keys are user data, not fields of AWS's response."""
+"""Fields whose keys are user data, not fields of an AWS response."""
 _KEYED = {"Outputs": "OutputName", "ProcessingInputs": "InputName"}
 _RUN = {
     **dict.fromkeys(

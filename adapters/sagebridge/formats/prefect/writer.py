@@ -198,7 +198,7 @@ class FlowFileWriter:
                 yield replace(deferred.block, branches=branches, outer=deferred.outer)
 
     def _block(self, step: Step, level: int = 0, outer: str = "") -> Block:
-        """A step's block inside ``level`` others, of which ``outer`` is the innermost."""
+        """A step's block inside ``level`` others; ``outer`` is the innermost one."""
         built = call(*self._called(step), **self._given(step))
         variable = self.names.variable(step.name)
         self.steps.expressions.defined.add(step.name)

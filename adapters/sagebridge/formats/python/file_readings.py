@@ -95,7 +95,7 @@ def check_nesting(file: str, line: int, steps: Sequence[Step]) -> None:
 
 def too_deep(file: str, line: int) -> PythonFileError:
     problem = f"conditions are nested more than {MAX_CONDITIONS} deep"
-    return PythonFileError(file, line, problem, "move branches into a pipeline of their own")
+    return PythonFileError(file, line, problem, "move branches into a separate pipeline")
 
 
 def missing(file: str) -> PythonFileError | None:

@@ -278,7 +278,7 @@ def layout(text: str) -> str:
     try:
         from ruff.__main__ import find_ruff_bin  # type: ignore[import-untyped]
 
-        # Not `python -m ruff`: starting Python takes five times as long as formatting.
+        # Not `python -m ruff`: starting Python takes five times longer than formatting.
         done = subprocess.run(
             [find_ruff_bin(), "format", "--isolated", "--stdin-filename", "generated.py", "-"],
             input=text,

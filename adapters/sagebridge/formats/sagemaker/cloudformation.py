@@ -33,7 +33,7 @@ PROPERTIES = frozenset(
 
 
 class NoPipeline(ValueError):
-    """A template without a readable pipeline; ``fix`` says what to do."""
+    """A template without a readable pipeline; ``fix`` is the advice."""
 
     def __init__(self, problem: str, fix: str = "") -> None:
         self.fix = fix

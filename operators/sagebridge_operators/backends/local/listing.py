@@ -1,4 +1,4 @@
-"""Filters, order and pages of SageMaker's List operations."""
+"""Filters, order and pages of the SageMaker List operations."""
 
 from __future__ import annotations
 

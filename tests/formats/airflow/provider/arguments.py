@@ -72,7 +72,7 @@ def c(image_tag="v1", rounds=50):
             "HyperParameters": {
                 "n": rounds,
                 "all": "{{ ti.xcom_pull(task_ids=['proc','tr']) }}",
-                "none": "{{ ti.xcom_pull(task_ids='nobody') }}",
+                "none": "{{ ti.xcom_pull(task_ids='absent') }}",
                 "other": "{{ ti.xcom_pull(task_ids='proc', dag_id='z') }}",
                 "if": "{% if params.image %}a{% endif %}",
             },

@@ -1,4 +1,4 @@
-"""Operators of Airflow's Amazon provider as steps.
+"""Operators of the Amazon provider as steps.
 
 Operators are matched by class name. The arguments of a step are the request that the operator's
 ``execute`` would send.

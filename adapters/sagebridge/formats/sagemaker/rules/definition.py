@@ -193,7 +193,7 @@ def is_number(value: Any) -> bool:
 
 
 def is_expression(value: Any) -> bool:
-    """Whether a value is meant as an expression, even if it is malformed."""
+    """Whether a value has the form of an expression, even if it is malformed."""
     return (
         isinstance(value, dict)
         and len(value) == 1
