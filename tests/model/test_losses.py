@@ -26,6 +26,12 @@ target, and advice.
 | `changed` | has another meaning there, or is unknown and kept unchanged | counts | changed |
 | `dropped` | the target does not have it | counts | needs manual work |
 
+Findings of `validate` are not losses. `translate` prints them next to the losses, adds them to
+`--losses FILE` as `findings`, and writes the pipeline unchanged. In `assess` an error is graded
+`needs manual work`, because SageMaker or `run` rejects the pipeline until you correct it. Step
+types, functions, variables and conditions unknown to sagebridge are graded `changed`. Warnings do
+not change the grade.
+
 A known step type that cannot run yet is not a loss: the file contains all of it, and its task fails
 with one clear error.
 
