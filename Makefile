@@ -1,4 +1,4 @@
-# `make demo` and `make test` need git, make and python3 >= 3.11; all they install is in .venvs/.
+# `make demo` and `make test` need git, make and python3 >= 3.11. They install only into .venvs/.
 
 PYTHON ?= python3
 BOOTSTRAP = $(PYTHON) tools/bootstrap.py
@@ -7,11 +7,11 @@ AIRFLOW = .venvs/airflow/bin
 ENGINE ?= airflow
 DEMO = .venvs/$(ENGINE)/bin
 RUN ?=
-# Two at a time, since much of a test's time is waiting; the longest come first.
+# Longest first: `make test` runs two at a time, since tests spend much of their time waiting.
 TESTS = test-airflow-slow test-prefect test-airflow test-prefect-3.7 test-airflow-3.1 \
     test-sagemaker test-sagemaker-3
 
-# Without bytecode every process that an engine starts compiles it anew.
+# Without bytecode, each process of an engine compiles all modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test $(TESTS) check bench screenshots requirements clean airflow
@@ -26,14 +26,14 @@ demo:
 	    --upload .sagebridge/sample=s3://sagebridge-abalone/data $(RUN)
 
 test:
-	@echo "six environments, two at a time: each prints its results when it is done"
+	@echo "testing six environments, two at a time; each prints its results when it ends"
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target --keep-going $(TESTS)
 
 test-airflow:
 	@$(BOOTSTRAP) airflow
 	$(AIRFLOW)/pytest -m "not slow"
 
-# Some of them compare Airflow with Prefect.
+# Some of these tests compare Airflow with Prefect, so they need both environments.
 test-airflow-slow:
 	@$(BOOTSTRAP) airflow prefect
 	$(AIRFLOW)/pytest -m slow
@@ -61,15 +61,13 @@ check: airflow
 	$(AIRFLOW)/ruff format --check
 	$(AIRFLOW)/mypy
 	$(AIRFLOW)/lint-imports --no-logo layers.toml
+	$(AIRFLOW)/python tools/check_wording.py
 
 bench:
 	$(BOOTSTRAP) airflow prefect
-	$(AIRFLOW)/python benchmarks/translate.py
-	$(AIRFLOW)/python benchmarks/parse.py
-	$(AIRFLOW)/python benchmarks/overhead.py airflow
-	.venvs/prefect/bin/python benchmarks/overhead.py prefect
+	$(AIRFLOW)/python benchmarks/write_page.py
 
-# Needs Debian's chromium.
+# Needs the Debian package chromium.
 screenshots:
 	@$(BOOTSTRAP) airflow prefect
 	.venvs/prefect/bin/python tools/screenshots.py prefect
@@ -78,8 +76,9 @@ screenshots:
 airflow:
 	@$(BOOTSTRAP) airflow
 
-# Keeps the pins that still fit; `make requirements UPGRADE=--upgrade` moves to the newest.
-# Airflow publishes no pins that reach here, so 3.1 gets what was current when 3.1.8 came out.
+# Keeps pins that still satisfy pyproject.toml. `make requirements UPGRADE=--upgrade` upgrades all.
+# airflow-3.1 is resolved as of the release of 3.1.8 (--exclude-newer). Airflow's own constraint
+# files (constraints-3.1.8 on GitHub) are not used, since they are not on the package index.
 UPGRADE ?=
 UV = $(or $(shell command -v uv),.venvs/uv/bin/uv)
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \

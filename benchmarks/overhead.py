@@ -1,9 +1,10 @@
-"""What a task costs: the engine's own time for one that does nothing, beside a step of ours.
+"""How long a sagebridge task takes, compared with a task of the same engine that does nothing.
 
-A private engine runs one DAG or flow whose tasks wait for each other: first those that do nothing,
-then ours. Ours is a Model step on the local backend: it resolves, names, creates, describes,
-hands on and records like every step, and has no job to wait for. A task's time is from the end of
-the task before it to its own end, so the engine's scheduling counts; figures are medians.
+A private engine runs one DAG or flow whose tasks run one after the other: first the empty ones,
+then Model steps on the local backend. A Model step resolves its arguments, creates and describes
+its model, and records all of it like every step, but has no job to wait for. The time of a task is
+that from the end of the previous task to its own end, so the engine's scheduling counts. Figures
+are medians. Prints a Markdown table of one row.
 
     python benchmarks/overhead.py airflow     # or prefect, each in its own environment
 """
@@ -25,10 +26,10 @@ from typing import Any
 from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.launch.workdir import Workdir
 
-BARE, OURS = "does nothing", "a Model step"
+EMPTY, STEP = "empty", "step"
 MODEL = {
     "PrimaryContainer": {
-        "Image": "111122223333.dkr.ecr.eu-west-1.amazonaws.com/ours:1",
+        "Image": "111122223333.dkr.ecr.eu-west-1.amazonaws.com/model:1",
         "ModelDataUrl": "s3://sagebridge-bench/model.tar.gz",
     }
 }
@@ -37,15 +38,15 @@ from airflow.sdk import DAG, BaseOperator, chain
 from sagebridge_operators.airflow import ModelOperator
 
 
-class Nothing(BaseOperator):
+class EmptyTask(BaseOperator):
     def execute(self, context):
         return None
 
 
 with DAG(dag_id="overhead", schedule=None):
     chain(
-        *(Nothing(task_id=f"bare{{number}}") for number in range({rounds})),
-        *(ModelOperator(task_id=f"ours{{n}}", arguments={model!r}) for n in range({rounds})),
+        *(EmptyTask(task_id=f"empty{{n}}") for n in range({rounds})),
+        *(ModelOperator(task_id=f"step{{n}}", arguments={model!r}) for n in range({rounds})),
     )
 """
 Times = dict[str, list[float]]
@@ -55,19 +56,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("engine", choices=ENGINES)
     parser.add_argument("--rounds", type=int, default=20)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        place = Workdir("local", home, home, str(home / "executions"))
-        version, times = ENGINES[asked.engine](place, asked.rounds)
-    bare, ours = (statistics.median(times[name]) for name in (BARE, OURS))
-    print(f"{version}, median of {asked.rounds} tasks of each kind in one run")
-    print(f"{BARE:<14}{bare * 1000:>8.0f} ms")
-    print(f"{OURS:<14}{ours * 1000:>8.0f} ms  {ours / bare:.2f} x")
+        workdir = Workdir("local", home, home, str(home / "executions"))
+        version, times = ENGINES[options.engine](workdir, options.rounds)
+    empty, step = (statistics.median(times[kind]) * 1000 for kind in (EMPTY, STEP))
+    print("| engine | a task that does nothing | a Model step |", "|---|---|---|", sep="\n")
+    print(f"| {version} | {empty:,.0f} ms | {step:,.0f} ms: {step / empty:.1f} x |")
     return 0
 
 
-def on_airflow(place: Workdir, rounds: int) -> tuple[str, Times]:
+def on_airflow(workdir: Workdir, rounds: int) -> tuple[str, Times]:
     from sagebridge_operators.launch.airflow_engine import PrivateAirflow
     from sagebridge_operators.launch.engine_versions import version_of
 
@@ -78,13 +78,13 @@ def on_airflow(place: Workdir, rounds: int) -> tuple[str, Times]:
             file.write_text(DAG.format(rounds=rounds, model=MODEL))
 
     airflow = Bench(
-        place.home / "airflow",
-        Pipeline((), name="overhead"),
+        workdir.home / "airflow",
+        Pipeline(steps=(), name="overhead"),
         dag_id="overhead",
         run_id="one",
         execution="none",
         parallelism=2,
-        variables=place.variables(),
+        variables=workdir.variables(),
     )
     with airflow:
         airflow.trigger({})
@@ -99,38 +99,38 @@ def on_airflow(place: Workdir, rounds: int) -> tuple[str, Times]:
     return f"Airflow {version_of('airflow')}", by_kind(ended, rounds)
 
 
-def on_prefect(place: Workdir, rounds: int) -> tuple[str, Times]:
+def on_prefect(workdir: Workdir, rounds: int) -> tuple[str, Times]:
     from sagebridge_operators.launch.engine_versions import version_of
     from sagebridge_operators.launch.prefect_engine import PrefectServer
 
-    with PrefectServer(place.home / "prefect" / "one", variables=place.variables()) as server:
+    with PrefectServer(workdir.home / "prefect" / "one", variables=workdir.variables()) as server:
         os.environ.update(server.environment(), PREFECT_LOGGING_LEVEL="WARNING")
         return f"Prefect {version_of('prefect')}", by_kind(run_flow(rounds), rounds)
 
 
 def run_flow(rounds: int) -> dict[str, float]:
-    """When each task of a flow ended, in seconds."""
+    """Run a flow, and return when each of its tasks ended, in seconds."""
     from prefect import flow, task
     from prefect.client.orchestration import get_client
 
     from sagebridge_operators.prefect import finish, model
 
-    @task(task_run_name="bare{number}")
-    def bare(number: int) -> None:
+    @task(task_run_name="empty{number}")
+    def empty(number: int) -> None:
         del number
 
     @flow
     def overhead() -> Any:
         for number in range(rounds):
-            bare.submit(number).wait()
+            empty.submit(number).wait()
         for number in range(rounds):
-            before = [f"ours{number - 1}"] if number else []
-            model(f"ours{number}", arguments=MODEL, depends_on=before)
+            before = [f"step{number - 1}"] if number else []
+            model(f"step{number}", arguments=MODEL, depends_on=before)
         return finish()
 
     overhead()
     with get_client(sync_client=True) as client:
-        # The server learns of task runs bit by bit.
+        # Prefect sends the states of task runs to its server in the background.
         while True:
             runs = client.read_task_runs(limit=200)
             if sum(run.end_time is not None for run in runs) >= 2 * rounds:
@@ -139,10 +139,10 @@ def run_flow(rounds: int) -> dict[str, float]:
 
 
 def by_kind(ended: dict[str, float], rounds: int) -> Times:
-    """The times of the tasks of each kind but the first, which has none of its kind before it."""
+    """The seconds of each task by kind, without the first of each kind."""
     times: Times = {}
-    for kind, name in ((BARE, "bare"), (OURS, "ours")):
-        ends = [ended[f"{name}{number}"] for number in range(rounds)]
+    for kind in (EMPTY, STEP):
+        ends = [ended[f"{kind}{number}"] for number in range(rounds)]
         times[kind] = [end - before for before, end in pairwise(ends)]
     return times
 

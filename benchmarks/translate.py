@@ -1,10 +1,11 @@
-"""How translating grows: definitions of 10 to 10,000 steps, read, validated and written.
+"""How fast definitions of 10 to 10,000 steps are read, validated and written.
 
-What is written is read back, too: a flow file from its source, a DAG file by importing it, beside
-the time that Airflow takes to import it without us. Each definition repeats one block: a
-Processing, a Training that reads its output, a Condition on its report with a step in each branch.
-The times are medians of three, of CPU time with that of other processes that they need (the
-formatter, Airflow), so that what else the machine does counts less.
+The flow file is then read from its source and the DAG file by importing it, compared with the time
+that Airflow alone takes to import that file. Each definition repeats one block: a Processing step,
+a Training step that reads its output, and a Condition on its report with one step in each branch.
+
+Times are medians of CPU time, with that of the processes that the work starts (ruff, Airflow).
+Every write starts from a pipeline that was just read. Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -24,86 +25,99 @@ from typing import Any
 
 import sagebridge
 from sagebridge.cli import GC_THRESHOLD
-from sagebridge.registry import FORMATS
 
 ABALONE = Path(__file__).parent.parent / "pipelines" / "abalone" / "definition.json"
 SIZES = (10, 100, 1_000, 10_000)
+READ_BACK = 1_000
+"""The largest size whose files are read back: Airflow takes minutes to import a larger one."""
 FLOOR = 1_000
-"""Steps a second for reading plus writing; a file of few is mostly the formatter's start."""
-
-
+"""The least steps a second for reading plus writing. Fewer than 100 steps are not judged."""
 IMPORT = "import runpy, sys; from airflow.sdk import DAG; runpy.run_path(sys.argv[1])"
+COLUMNS = (
+    "steps",
+    "read",
+    "validate",
+    "write a DAG",
+    "write a flow",
+    "steps a second, read and written",
+    "read the flow",
+    "read the DAG, relative to importing it",
+)
 
 
 def main() -> int:
-    """Prints two tables; 1 where 100 steps or more are read and written below FLOOR."""
+    """Returns 1 if 100 steps or more are read and written below FLOOR."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     sizes = parser.parse_args().sizes
-    gc.set_threshold(*GC_THRESHOLD)  # as the command has it
+    gc.set_threshold(*GC_THRESHOLD)  # as the command sets it
+    slow = False
+    print(f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}", sep="\n")
     with tempfile.TemporaryDirectory() as folder:
-        rates = [forth(size) for size in sizes]
         for size in sizes:
-            back(size, Path(folder))
-    return int(any(rate < FLOOR for size, rate in zip(sizes, rates, strict=True) if size >= 100))
+            rate, columns = measure(size, Path(folder))
+            slow |= size >= 100 and rate < FLOOR
+            print(f"| {size:,} | {' | '.join(columns)} |", flush=True)
+    return int(slow)
 
 
-def forth(size: int) -> float:
-    """A definition read, validated and written in every format; steps a second."""
+def measure(size: int, folder: Path) -> tuple[float, list[str]]:
+    """Steps a second, and the columns of one row."""
     text = json.dumps(definition(size))
-    pipeline = sagebridge.read(text, name="bench").pipeline
-    reading = median(lambda: sagebridge.read(text))
-    writing = {to: median(lambda to=to: sagebridge.write(pipeline, to)) for to in FORMATS}  # type: ignore[misc]
-    rate = size / (reading + max(writing.values()))
-    row(
-        size,
-        {
-            "read": reading,
-            "validate": median(lambda: sagebridge.validate(text)),
-            **{f"to {to}": seconds for to, seconds in writing.items()},
-        },
-        f"{rate:,.0f} steps/s",
-    )
-    return rate
+    rounds = 9 if size <= 100 else 3
+
+    def pipeline() -> sagebridge.Pipeline:
+        return sagebridge.read(text, name="bench").pipeline
+
+    sagebridge.write(pipeline(), "airflow"), sagebridge.write(pipeline(), "prefect")  # imports
+    reading = median(pipeline, rounds)
+    validating = median(lambda: sagebridge.validate(text), rounds)
+    dag = median(lambda given: sagebridge.write(given, "airflow"), rounds, pipeline)
+    flow = median(lambda given: sagebridge.write(given, "prefect"), rounds, pipeline)
+    rate = size / (reading + max(dag, flow))
+    times = [shown(seconds) for seconds in (reading, validating, dag, flow)]
+    if size > READ_BACK:
+        return rate, [*times, f"{rate:,.0f}", "not run", "not run"]
+    return rate, [*times, f"{rate:,.0f}", *read_back(pipeline(), size, folder)]
 
 
-def back(size: int, folder: Path) -> None:
-    """The flow file and the DAG file of a definition, read."""
-    pipeline = sagebridge.read(json.dumps(definition(size)), name="bench").pipeline
-    files = {to: folder / f"{to}_{size}.py" for to in ("prefect", "airflow")}
-    for to, file in files.items():
-        file.write_text(sagebridge.write(pipeline, to).text)
-    reading = {f"from {to}": median(lambda: sagebridge.read(file)) for to, file in files.items()}  # noqa: B023
-    airflow = {"AIRFLOW_HOME": str(folder), "_AIRFLOW__AS_LIBRARY": "1"}
-    command = [sys.executable, "-c", IMPORT, str(files["airflow"])]
-    alone = median(lambda: subprocess.run(command, check=True, env=os.environ | airflow))
-    ratio = f"{reading['from airflow'] / alone:.2f} x import"
-    row(size, {**reading, "Airflow's import": alone}, ratio)
+def read_back(pipeline: sagebridge.Pipeline, size: int, folder: Path) -> list[str]:
+    """The time to read the flow file, and that to read the DAG file over Airflow's own import."""
+    flow, dag = folder / f"flow_{size}.py", folder / f"dag_{size}.py"
+    flow.write_text(sagebridge.write(pipeline, "prefect").text)
+    dag.write_text(sagebridge.write(pipeline, "airflow").text)
+    environment = os.environ | {"AIRFLOW_HOME": str(folder), "_AIRFLOW__AS_LIBRARY": "1"}
+    command = [sys.executable, "-c", IMPORT, str(dag)]
+    importing = median(lambda: subprocess.run(command, check=True, env=environment))
+    reading = median(lambda: sagebridge.read(dag))
+    return [shown(median(lambda: sagebridge.read(flow))), f"{reading / importing:.2f} x"]
 
 
-def row(size: int, seconds: dict[str, float], last: str) -> None:
-    columns = "".join(f"  {name} {time * 1000:,.0f} ms" for name, time in seconds.items())
-    print(f"{size:>6} steps:{columns}  {last}", flush=True)
+def shown(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
 
 
-def median(action: Callable[[], Any], rounds: int = 3) -> float:
-    """Seconds of CPU time."""
+def median(
+    action: Callable[..., Any], rounds: int = 3, argument: Callable[[], Any] | None = None
+) -> float:
+    """Seconds of CPU time; ``argument`` makes what the action is called with, unmeasured."""
     times = []
     for _ in range(rounds):
+        given = [] if argument is None else [argument()]
         start = cpu_time()
-        action()
+        action(*given)
         times.append(cpu_time() - start)
     return statistics.median(times)
 
 
 def cpu_time() -> float:
-    """Seconds of this process and those that it has waited for."""
+    """Seconds of this process and of the ended processes that it started."""
     both = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(used.ru_utime + used.ru_stime for used in both)
 
 
 def definition(steps: int) -> dict[str, Any]:
-    """A definition of that many steps, five a block."""
+    """A definition of that many steps, in blocks of five."""
     blocks = [block(number) for number in range(steps // 5)]
     return {
         "Version": "2020-12-01",
@@ -113,7 +127,7 @@ def definition(steps: int) -> dict[str, Any]:
 
 
 def block(number: int) -> list[dict[str, Any]]:
-    """A Processing, a Training and a Condition with two steps, waiting for the block before."""
+    """Five steps that run after the block before."""
     process, train, check = f"Process{number}", f"Train{number}", f"Check{number}"
     abalone = json.loads(ABALONE.read_text())
     by_name = {step["Name"]: step for step in abalone["Steps"]}
@@ -138,9 +152,9 @@ def block(number: int) -> list[dict[str, Any]]:
     artifacts = {"Get": f"Steps.{train}.ModelArtifacts.S3ModelArtifacts"}
     inside = [
         {
-            "Name": f"Tell{number}",
+            "Name": f"Report{number}",
             "Type": "Lambda",
-            "FunctionArn": "arn:aws:lambda:eu-west-1:111122223333:function:tell",
+            "FunctionArn": "arn:aws:lambda:eu-west-1:111122223333:function:report",
             "Arguments": {"model": artifacts},
         },
         {"Name": f"Stop{number}", "Type": "Fail", "Arguments": {"ErrorMessage": "no"}},

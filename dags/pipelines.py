@@ -1,6 +1,6 @@
-"""A live Airflow DAG of every SageMaker pipeline definition in a folder.
+"""One Airflow DAG for each SageMaker pipeline definition in a folder.
 
-The folder is the one that SAGEBRIDGE_PIPELINES names, else ``pipelines`` beside this file's folder.
+Set the folder with SAGEBRIDGE_PIPELINES. The default is ``pipelines`` next to the DAGs folder.
 """
 
 import os

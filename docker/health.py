@@ -1,6 +1,7 @@
-"""Whether a service answers, for health checks: ``health.py URL [COMPONENT...]``.
+"""Health check of a service: ``health.py URL [COMPONENT...]``.
 
-With components, the answer is Airflow's report of its health, and each of them has to be healthy.
+Exits with 1 if the URL does not answer. With components, the URL must return Airflow's health
+report, and each component in it must be healthy.
 """
 
 import json
@@ -8,7 +9,7 @@ import sys
 import urllib.request
 
 url, *components = sys.argv[1:]
-# A proxy that Docker gives to containers does not know the other services.
+# Docker may set a proxy in its containers, and the proxy cannot reach the other services.
 opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 try:
     with opener.open(url, timeout=5) as answer:

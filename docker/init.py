@@ -1,7 +1,7 @@
-"""What a stack needs before its first start: ``init.py airflow`` or ``init.py prefect``.
+"""Set up a stack before its first start: ``init.py airflow`` or ``init.py prefect``.
 
-Secrets of its own, each in a file that only its user can read, and the example's objects in the
-store. Whatever is there already stays as it is.
+Generates the stack's secrets, one file with mode 0600 each, and copies the example's objects into
+the store. Existing files are kept.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BUCKET = "s3://sagebridge-abalone"
 
 
 def secret(name: str, content: str) -> str:
-    """The content of a secret's file, which is made with ``content`` where there is none."""
+    """Return the secret in file ``name``; if the file is missing, create it with ``content``."""
     path = SECRETS / name
     if not path.exists():
         with tempfile.NamedTemporaryFile("w", dir=SECRETS, delete=False) as file:
@@ -38,7 +38,7 @@ def password() -> str:
 
 
 def airflow() -> None:
-    """For Airflow's ``_CMD`` settings and auth manager, for libpq and for PostgreSQL's image."""
+    """Create the secrets for Airflow's ``_CMD`` settings and auth manager, libpq and PostgreSQL."""
     user, _, login = secret("login", f"admin:{password()}").partition(":")
     secret("passwords.json", json.dumps({user: login}))
     secret("fernet-key", urlsafe_b64encode(secrets.token_bytes(32)).decode())
@@ -46,12 +46,13 @@ def airflow() -> None:
     secret("jwt-secret", secrets.token_hex(32))
     database = secret("postgres-password", password())
     secret("pgpass", f"*:*:airflow:airflow:{database}\n")
-    # Airflow writes a file of defaults, keys among them, where there is none.
+    # If airflow.cfg is missing, Airflow writes one with generated keys in it
+    # (airflow/configuration.py, write_default_airflow_configuration_if_needed).
     Path(os.environ["AIRFLOW_HOME"], "airflow.cfg").touch()
 
 
 def prefect() -> None:
-    """A profile, which is how Prefect takes a secret from a file."""
+    """Create the login in a Prefect profile: Prefect reads secrets from a file only as profiles."""
     login = json.dumps(secret("login", f"admin:{password()}"))
     secret(
         "profiles.toml",
@@ -61,7 +62,7 @@ def prefect() -> None:
 
 
 def put_example() -> None:
-    """The abalone pipeline's scripts, and sample data, where its definition looks for them."""
+    """Copy the abalone scripts and sample data to the locations that the definition names."""
     store = FolderStore(home() / "s3", base())
     with tempfile.TemporaryDirectory() as folder:
         sample = Path(folder)
@@ -83,4 +84,4 @@ def put_example() -> None:
 if __name__ == "__main__":
     {"airflow": airflow, "prefect": prefect}[sys.argv[1]]()
     put_example()
-    print(f"ready; the user and the password are in {SECRETS / 'login'}")
+    print(f"ready: user and password are in {SECRETS / 'login'}")

@@ -1,4 +1,4 @@
-"""Attempts of steps as records have them, for tests that need no step to run."""
+"""Recorded attempts, for tests that run no step."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def attempt_of(
     ended: str = "2026-11-21T00:00:03+00:00",
     **more: Any,
 ) -> Attempt:
-    """An attempt in a state, with the name of its job if there is one."""
+    """An attempt in a state, with a job if it has a name."""
     parts = (Part(job, f"arn:aws:sagemaker:::{job}"),) if job else ()
     phase: Phase = "created" if job else "planned"
     attempt = Attempt(execution, step, type_, started, phase=phase, parts=parts, **more)
@@ -35,11 +35,11 @@ def attempt_of(
     if state == "Stopping":
         return replace(attempt, phase="stopping")
     failure = Failure(_KINDS[state], reason) if state in _KINDS else None
-    return attempt.ending(state, failure, outputs, ended)
+    return attempt.with_end(state, failure, outputs, ended)
 
 
 def execution_of(records: ExecutionRecords, run: str) -> str:
-    """The id of the execution of a run, by the engine's name for it."""
+    """The id of the execution of ``run``, the engine's name for it."""
     bodies = {one: records.execution(one) or {} for one in records.ids()}
     found = [one for one, body in bodies.items() if body.get("run") == run]
     assert found, f"no execution of {run}"

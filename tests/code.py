@@ -1,4 +1,4 @@
-"""A flow file with functions and commands of a user's own, which both engines run."""
+"""A flow file with Python and shell steps, which both engines run."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def code(bucket: str = "b", rows: int = 10) -> object:
     checked = python("checked", enough, args=[prep.properties.return_value["rows"]])
     many = condition("many", conditions=[greater_than(checked.properties.return_value, 100)])
     with many.met():
-        shell("tell", "echo many")
+        shell("report", "echo many")
     with many.unmet():
         few = shell("few", 'echo "few: $WHERE"', env={"WHERE": join("", path, "/{{ x }}")})
     model(
@@ -60,12 +60,12 @@ VALUES: dict[str, Any] = {
     "few": f"few: {PATH}/{{{{ x }}}}",
     "last": {"path": f"s3://few: {PATH}/{{{{ x }}}}/data", "rows": 10},
 }
-"""What each step of code returns where its parameters are left as they are."""
+"""The return values of the Python and shell steps with default parameters."""
 STATES = {
-    10: {"tell": "Skipped"},
+    10: {"report": "Skipped"},
     200: {"few": "Skipped", "last": "Skipped"},
     1: dict.fromkeys(("checked",), "Failed")
-    | dict.fromkeys(("many", "tell", "few", "last"), "NotRun"),
+    | dict.fromkeys(("many", "report", "few", "last"), "NotRun"),
 }
-"""The states of the steps that do not succeed, by the number of rows."""
+"""The states of the steps that do not succeed, by number of rows."""
 REASON = "ValueError: 1 rows are too few"

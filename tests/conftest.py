@@ -1,4 +1,4 @@
-"""What all tests share: the corpus, the dataset, and that in CI nothing skips or stays behind."""
+"""Fixtures for the corpus and the dataset; checks for skips in CI and leftover processes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ collect_ignore = [name for name in ("airflow", "prefect", "sagemaker") if not fi
 
 
 def find_corpus() -> tuple[Path, Path]:
-    """The folders of definitions and of their edges: of SAGEBRIDGE_CORPUS, else our own."""
+    """The folders of definitions and edges: in SAGEBRIDGE_CORPUS, or in tests/ by default."""
     corpus = os.environ.get("SAGEBRIDGE_CORPUS")
     if corpus:
         return Path(corpus) / "definitions", Path(corpus) / "edges"
@@ -34,27 +34,27 @@ def find_corpus() -> tuple[Path, Path]:
 
 @pytest.fixture(scope="session")
 def corpus() -> Path:
-    """The folder of the corpus's definitions."""
+    """The folder with the definitions of the corpus."""
     return find_corpus()[0]
 
 
 @pytest.fixture
 def edges(definition: Path) -> Path:
-    """The file of the edges [from, to] that the graph of `definition` has."""
+    """The file with the expected edges [from, to] of `definition`."""
     return find_corpus()[1] / definition.name
 
 
 @pytest.fixture(scope="session")
 def abalone_csv() -> Path:
-    """The real dataset, which is not ours to ship."""
+    """The real dataset, which may not be distributed with the project."""
     path = os.environ.get("SAGEBRIDGE_ABALONE")
     if not path:
-        pytest.skip("SAGEBRIDGE_ABALONE does not name the dataset")
+        pytest.skip("set SAGEBRIDGE_ABALONE to the path of the dataset")
     return Path(path)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test that asks for a `definition` once for each of the corpus."""
+    """Run tests with the argument `definition` once per definition of the corpus."""
     if "definition" in metafunc.fixturenames:
         files = sorted(find_corpus()[0].glob("*.json"))
         metafunc.parametrize("definition", files, ids=[file.stem for file in files])
@@ -65,7 +65,7 @@ def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    refuse_skip(report, item.nodeid)
+    reject_skip(report, item.nodeid)
     return report
 
 
@@ -74,36 +74,36 @@ def pytest_make_collect_report(
     collector: pytest.Collector,
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     report = yield
-    refuse_skip(report, collector.nodeid)
+    reject_skip(report, collector.nodeid)
     return report
 
 
-def refuse_skip(report: pytest.TestReport | pytest.CollectReport, nodeid: str) -> None:
-    """In CI, where all that a test may ask for is installed, a skip hides a fault."""
+def reject_skip(report: pytest.TestReport | pytest.CollectReport, nodeid: str) -> None:
+    """Fail skipped tests in CI: everything is installed there, so a skip hides a problem."""
     if os.environ.get("CI") and report.skipped and not hasattr(report, "wasxfail"):
         reason = cast("tuple[str, int, str]", report.longrepr)[-1]
         report.outcome = "failed"
-        report.longrepr = f"{nodeid}: nothing may skip in CI, but: {reason}"
+        report.longrepr = f"{nodeid}: skips are not allowed in CI: {reason}"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--update-golden", action="store_true", help="write the golden files instead of comparing"
+        "--update-golden", action="store_true", help="write golden files instead of comparing them"
     )
 
 
 def pytest_sessionstart() -> None:
-    """Mark the environment that every process begun by a test inherits; let signals reach it.
+    """Mark the environment inherited by child processes, and restore signal handlers.
 
-    A shell has what it starts in the background ignore SIGINT, and nohup SIGHUP; so would these.
+    Background jobs of a shell ignore SIGINT, and those of nohup SIGHUP. Children would inherit it.
     """
     os.environ[SESSION] = uuid.uuid4().hex
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
-def airflow_of_its_own() -> None:
-    """Airflow reads these when it is imported: a new folder, and nothing of this machine's."""
+def isolate_airflow() -> None:
+    """Give Airflow a new home and no settings of this machine. It reads them on import."""
     for name in [name for name in os.environ if name.startswith("AIRFLOW_")]:
         del os.environ[name]
     os.environ |= {
@@ -113,15 +113,15 @@ def airflow_of_its_own() -> None:
     }
 
 
-airflow_of_its_own()
+isolate_airflow()
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail when a process that a test began is still there, and name it."""
+    """Fail if processes started by tests are still running, and list them."""
     shutil.rmtree(os.environ["AIRFLOW_HOME"], ignore_errors=True)
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    left = left_behind()
+    left = leftover_processes()
     if left and reporter is not None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         reporter.section("processes left behind", red=True)
@@ -129,17 +129,17 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             reporter.line(describe(process))
 
 
-def left_behind(patience: float = 5.0) -> list[psutil.Process]:
-    """This session's processes, detached ones too, that do not end within `patience` seconds."""
+def leftover_processes(patience: float = 5.0) -> list[psutil.Process]:
+    """Processes of this session that do not end within `patience` seconds."""
     deadline = time.monotonic() + patience
-    while left := [process for process in psutil.process_iter() if is_ours(process)]:
+    while left := [process for process in psutil.process_iter() if is_of_session(process)]:
         if time.monotonic() > deadline:
             break
         time.sleep(0.1)
     return left
 
 
-def is_ours(process: psutil.Process) -> bool:
+def is_of_session(process: psutil.Process) -> bool:
     try:
         return process.pid != os.getpid() and (
             process.environ().get(SESSION) == os.environ[SESSION]

@@ -1,6 +1,6 @@
-"""DAG runs inside the test process, and what is in Airflow's database afterwards.
+"""Runs DAGs in the test process and reads Airflow's database afterwards.
 
-Airflow has one database a process, so a test keeps to itself by its DAG's id.
+Airflow has one database per process, so each test uses its own DAG id.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _count = itertools.count()
 
 
 def new_id(name: str = "dag") -> str:
-    """An id that no other DAG of this session has."""
+    """A DAG id that is unique in this session."""
     return f"{name}-{next(_count)}"
 
 
 @cache
 def migrated() -> Path:
-    """The file of the metadata database, made when first asked for."""
+    """Creates the metadata database on the first call; returns its file."""
     from airflow.utils.db import initdb
 
     initdb()
@@ -46,7 +46,7 @@ def migrated() -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Played:
+class FinishedRun:
     """A DAG run that has ended."""
 
     dag: DAG
@@ -69,7 +69,7 @@ class Played:
 
     @property
     def steps(self) -> dict[str, Attempt]:
-        """The attempt that counts of every step that began."""
+        """One attempt for each step that has started."""
         return self.records.steps(self.execution)
 
     def xcom(self, task_id: str, key: str = "return_value") -> Any:
@@ -78,12 +78,12 @@ class Played:
         return json.loads(found) if found else None
 
     def everything(self) -> str:
-        """All XComs and rendered fields of the run, as text."""
+        """All XComs and rendered fields of the run, as one string."""
         xcoms = self._rows("select key, value from xcom where {run}")
         return repr([*xcoms, *self._rendered()])
 
     def rendered(self, task_id: str) -> Any:
-        """What the UI's rendered view shows of a task."""
+        """The fields of a task in the UI's rendered view."""
         return dict(self._rendered())[task_id]
 
     def _rendered(self) -> list[tuple[str, Any]]:
@@ -97,12 +97,14 @@ class Played:
 
 
 def run_id(at: datetime) -> str:
-    """The id of the run that ``play`` makes ``at`` a time."""
+    """The id of the run that ``play(at=at)`` creates."""
     return f"manual__{at.isoformat()}"
 
 
-def play(dag: DAG, conf: Mapping[str, Any] | None = None, at: datetime | None = None) -> Played:
-    """Runs a DAG to its end. Airflow's clients write to this process's folders only."""
+def play(
+    dag: DAG, conf: Mapping[str, Any] | None = None, at: datetime | None = None
+) -> FinishedRun:
+    """Runs a DAG to its end, in this process."""
     migrated()
     _store(dag)
     before = signal.getsignal(signal.SIGTERM)
@@ -112,11 +114,11 @@ def play(dag: DAG, conf: Mapping[str, Any] | None = None, at: datetime | None = 
     finally:
         signal.signal(signal.SIGTERM, before)
     records = ExecutionRecords(Folder(Path(os.environ["SAGEBRIDGE_RECORDS"])))
-    return Played(dag, run.run_id, str(run.state.value), records)
+    return FinishedRun(dag, run.run_id, str(run.state.value), records)
 
 
 def _store(dag: DAG) -> None:
-    """Writes a DAG of no file into the database, as the DAG processor would."""
+    """Writes a DAG without a file into the database, as the DAG processor does."""
     manager: Any = import_module("airflow.dag_processing.bundles.manager")
     manager.DagBundlesManager().sync_bundles_to_db()
     bags = dagbags()
@@ -127,6 +129,6 @@ def _store(dag: DAG) -> None:
 
 
 def dagbags() -> Any:
-    """The module of Airflow's DagBag, which moved in 3.2."""
+    """The module of DagBag: airflow.models.dagbag before Airflow 3.2."""
     new = find_spec("airflow.dag_processing.dagbag")
     return import_module("airflow.dag_processing.dagbag" if new else "airflow.models.dagbag")

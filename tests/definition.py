@@ -1,4 +1,4 @@
-"""Short words for definitions with just the faults that a test is about."""
+"""Helpers for definitions with exactly the problems that a test needs."""
 
 from __future__ import annotations
 
@@ -15,14 +15,56 @@ LAMBDA: dict[str, Any] = {
 }
 
 
+ROLE = "arn:aws:iam::123456789012:role/jobs"
+INSTANCES = {"InstanceType": "ml.m5.large", "InstanceCount": 1}
+COMPLETE: dict[str, dict[str, Any]] = {
+    "Processing": {
+        "AppSpecification": {"ImageUri": "image:1"},
+        "ProcessingResources": {"ClusterConfig": {**INSTANCES, "VolumeSizeInGB": 10}},
+    },
+    "Training": {
+        "OutputDataConfig": {"S3OutputPath": "s3://bucket/models"},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+    },
+    "Tuning": {
+        "HyperParameterTuningJobConfig": {
+            "Strategy": "Random",
+            "ResourceLimits": {"MaxParallelTrainingJobs": 1},
+        },
+    },
+    "AutoML": {
+        "InputDataConfig": [{"TargetAttributeName": "rings"}],
+        "OutputDataConfig": {"S3OutputPath": "s3://bucket/models"},
+    },
+    "Transform": {
+        "ModelName": "model",
+        "TransformInput": {
+            "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://bucket/in"}}
+        },
+        "TransformOutput": {"S3OutputPath": "s3://bucket/out"},
+        "TransformResources": INSTANCES,
+    },
+}
+"""The keys that a request requires, by step type."""
+COMPLETE |= {"ClarifyCheck": COMPLETE["Processing"], "QualityCheck": COMPLETE["Processing"]}
+
+
 def step(name: str, type_: str = "Lambda", /, **members: Any) -> dict[str, Any]:
     if type_ == "Lambda":
         return {"Name": name, **LAMBDA, **members}
-    return {"Name": name, "Type": type_, "Arguments": {}, **members}
+    members["Arguments"] = {**COMPLETE.get(type_, {}), **members.get("Arguments", {})}
+    return {"Name": name, "Type": type_, **members}
+
+
+S3_OUTPUT = {
+    "S3Uri": "s3://bucket/out",
+    "LocalPath": "/opt/ml/processing/out",
+    "S3UploadMode": "EndOfJob",
+}
 
 
 def processing(name: str, *files: Any, **members: Any) -> dict[str, Any]:
-    outputs = [{"OutputName": "evaluation", "S3Output": {}}]
+    outputs = [{"OutputName": "evaluation", "S3Output": S3_OUTPUT}]
     arguments = {"ProcessingOutputConfig": {"Outputs": outputs}}
     own = {"PropertyFiles": list(files)} if files else {}
     return step(name, "Processing", Arguments=arguments, **own, **members)
@@ -60,7 +102,7 @@ def findings(*steps: Any, **members: Any) -> tuple[Finding, ...]:
     return sagebridge.validate({"Version": "2020-12-01", "Steps": list(steps), **members})
 
 
-def told(found: tuple[Finding, ...]) -> list[tuple[str, str]]:
+def codes(found: tuple[Finding, ...]) -> list[tuple[str, str]]:
     return [(finding.code, finding.pointer) for finding in found]
 
 

@@ -1,7 +1,7 @@
-"""A SageMaker in memory, for tests of what a step does with an AWS that misbehaves.
+"""A fake SageMaker in memory, whose jobs go through the states that a test sets.
 
-moto's jobs are complete at once and never fail; these walk through the states a test gives. Every
-request is checked against botocore's model of the API, as a real client checks it.
+moto's jobs are Completed at once (moto/sagemaker/models.py): they cannot fail or be delayed.
+Requests are validated against botocore's model of the API, as by a real client.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def sagemaker_model() -> ServiceModel:
 
 @cache
 def operations() -> dict[str, str]:
-    """The API's operations by boto3's method: ``create_model`` is ``CreateModel``."""
+    """The operation for each boto3 method: ``create_model`` is ``CreateModel``."""
     return {xform_name(name): name for name in sagemaker_model().operation_names}
 
 
@@ -48,14 +48,14 @@ def client_error(
 
 
 def input_shape(method: str) -> StructureShape:
-    """What a boto3 method takes."""
+    """The parameters of a boto3 method."""
     shape = sagemaker_model().operation_model(operations()[method]).input_shape
     assert shape is not None
     return shape
 
 
 def raises(error: BaseException) -> Happening:
-    """Something that happens around a call: the error."""
+    """A callback that raises an error."""
 
     def happen() -> None:
         raise error
@@ -65,7 +65,7 @@ def raises(error: BaseException) -> Happening:
 
 @dataclass(slots=True)
 class Job:
-    """``coming`` are the states of the next looks; the last one stays."""
+    """A job. ``coming`` are the statuses of the next descriptions; the last one stays."""
 
     type: JobType
     description: dict[str, Any]
@@ -77,7 +77,7 @@ class Job:
 
 @dataclass(slots=True)
 class Plan:
-    """What becomes of the jobs whose name holds a step's name."""
+    """The statuses of the jobs whose name contains a step's name."""
 
     states: tuple[str, ...] = ("InProgress", "Completed")
     stopping: tuple[str, ...] = ("Stopping", "Stopped")
@@ -86,7 +86,7 @@ class Plan:
 
 @dataclass(slots=True)
 class FakeSageMaker:
-    """``before`` and ``after`` hold what happens around the next calls of a method."""
+    """The fake client. ``before`` and ``after`` are callbacks around the next calls of a method."""
 
     plans: dict[str, Plan] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)
@@ -112,7 +112,7 @@ class FakeSageMaker:
         return call
 
     def called(self, start: str) -> list[dict[str, Any]]:
-        """The requests of every method whose name starts so."""
+        """The requests of all methods whose name starts with ``start``."""
         return [request for method, request in self.calls if method.startswith(start)]
 
     def _answer(self, method: str, request: dict[str, Any]) -> dict[str, Any]:
@@ -188,7 +188,7 @@ def _next(happenings: list[Happening]) -> None:
 
 @dataclass(slots=True)
 class FakeBackend:
-    """A backend whose SageMaker is the fake one, and whose store is a dict."""
+    """A backend with the fake SageMaker and a dict of S3 objects."""
 
     sagemaker: FakeSageMaker = field(default_factory=FakeSageMaker)
     objects: dict[str, bytes] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What every generated Python file has to be."""
+"""The style check for generated Python files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def check_clean(text: str, folder: Path) -> None:
-    """Fails where ruff finds anything in a generated file, or would lay it out otherwise."""
+    """Fail if ruff reports a problem in a generated file, or would format it differently."""
     file = folder / "generated.py"
     file.write_text(text)
     ruff = [sys.executable, "-m", "ruff"]

@@ -1,4 +1,4 @@
-"""A pipeline in odd names and texts that runs: what reaches AWS is what its definition says."""
+"""A pipeline with odd names and strings that runs; AWS gets exactly what its definition has."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ FAILING = "x" * 20 + " ".join(TEXTS)
 
 
 def request(*, failing: bool = False) -> dict[str, Any]:
-    """A CreatePipeline request: a Model step for each name, each with a text of its own.
+    """A CreatePipeline request with one Model step per name, each with another string.
 
-    ``failing``: the condition at the end is false, and a Fail step says all that is odd.
+    With ``failing`` the last condition is false, and a Fail step has all odd strings.
     """
     steps = [_model(position) for position in range(len(NAMES))]
     stop = {"Name": "Stop", "Type": "Fail", "Arguments": {"ErrorMessage": FAILING}}
@@ -80,7 +80,7 @@ def _model(position: int) -> dict[str, Any]:
 
 
 def check_requests(called: list[dict[str, Any]], names: dict[str, str]) -> None:
-    """Fails where a request is not the one that its step says. ``names`` are the jobs' by step."""
+    """Check that each request is the one of its step. ``names`` are the job names by step."""
     by_name = {one["ModelName"]: one for one in called}
     assert len(by_name) == len(called)
     assert set(NAMES[:-1]) <= set(names), set(NAMES) - set(names)

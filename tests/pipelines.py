@@ -1,8 +1,8 @@
-"""A Hypothesis strategy of whole pipelines: realistic steps that say odd things to each other.
+"""A Hypothesis strategy for whole, realistic pipelines with odd strings.
 
-:func:`tests.strategies.definitions` draws any construct at all; what is drawn here could be in use:
-every step type with the request it sends, references to steps that are there, branches four deep.
-Names and texts are those that a file of another language gets wrong most easily.
+:func:`tests.strategies.definitions` draws arbitrary constructs. These pipelines could be in use:
+they have every step type with its request, references to existing steps, and branches of depth
+four. Names and strings are those that a generated file is most likely to get wrong.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _maybe(draw: Draw, chance: int = 3) -> bool:
 
 
 class _Writer:
-    """Draws one definition. ``known`` are the steps that are there so far, by name and type."""
+    """Draws one definition. ``known`` has the steps so far."""
 
     def __init__(self, draw: Draw) -> None:
         self.draw = draw
@@ -93,14 +93,14 @@ class _Writer:
     # Values
 
     def get(self) -> Any:
-        """A reference to what is there, in one of its spellings."""
-        kind = self.pick("parameter", "step", "step", "execution", "nobody")
+        """A reference, mostly to something that exists, in one of its spellings."""
+        kind = self.pick("parameter", "step", "step", "execution", "unknown")
         if kind == "parameter" and self.parameters:
             return {"Get": f"Parameters.{self.pick(*self.parameters)['Name']}"}
         names = [step["Name"] for step in self.known if step["Type"] != "Fail"]
-        if kind == "nobody":
-            names = ["Nobody"]
-        if kind in ("step", "nobody") and names:
+        if kind == "unknown":
+            names = ["Absent"]
+        if kind in ("step", "unknown") and names:
             name = self.pick(*names)
             step = self.pick(f"Steps.{name}", f"Steps.{name}", f'Steps["{name}"]')
             path = self.pick(
@@ -120,7 +120,7 @@ class _Writer:
         return {"Get": f"Execution.{self.pick('PipelineExecutionId', 'StartDateTime', 'Odd')}"}
 
     def value(self, depth: int = 2) -> Any:
-        """A text most often; else a number, a reference, a join, a read, nested JSON."""
+        """Most often a string; otherwise a number, a reference, a join, a read, or nested JSON."""
         kind = self.pick("text", "text", "plain", "get", "get", "join", "read", "nest")
         if kind == "get":
             return self.get()
@@ -156,7 +156,7 @@ class _Writer:
         uri = {"Std:Join": {"On": "/", "Values": [self.get(), "results.json"]}}
         return {"Std:JsonGet": {"S3Uri": uri, "Path": path}}
 
-    # What lies around steps
+    # Parts of a definition other than steps
 
     def parameter(self, name: str) -> dict[str, Any]:
         type_, default = self.pick(
@@ -185,7 +185,7 @@ class _Writer:
     # Steps
 
     def steps(self, depth: int, least: int = 1) -> list[dict[str, Any]]:
-        """Each refers to earlier ones only, but they are written in any order."""
+        """Steps in any order. Each refers only to steps drawn before."""
         made = [self.step(depth) for _ in range(self.pick(*range(least, 6)))]
         return made if _maybe(self.draw, 2) else self.draw(st.permutations(made))
 
@@ -221,17 +221,20 @@ class _Writer:
             *("Equals", "GreaterThan", "GreaterThanOrEqualTo", "LessThan", "LessThanOrEqualTo"),
             "NotEquals",
         )
-        kind = self.pick("two", "two", "two", "in", "in", "not", "or", "odd")
+        kind = self.pick("two", "two", "two", "all", "in", "in", "not", "or", "odd")
         if kind == "in":
             type_ = self.pick("In", "NotIn")
-            asked, among = self.pick(("QueryValue", "Values"), ("Value", "In"))
+            query, among = self.pick(("QueryValue", "Values"), ("Value", "In"))
             values = [self.value(0) for _ in range(self.pick(0, 1, 2))]
-            found = {"Type": type_, asked: self.value(1), among: values}
+            found = {"Type": type_, query: self.value(1), among: values}
         elif kind == "not" and depth:
             found = {"Type": "Not", "Condition": self.condition(depth - 1)}
         elif kind == "or" and depth:
             inner = [self.condition(depth - 1) for _ in range(self.pick(0, 1, 2))]
             found = {"Type": "Or", "Conditions": inner}
+        elif kind == "all" and depth:
+            sides = {"LeftValue": self.value(0), "RightValue": self.value(0)}
+            found = {"Type": "Or", "Conditions": [{"Type": one, **sides} for one in compared]}
         elif kind == "odd":
             found = self.pick({"Type": "Equals"}, {"Type": "XOr", "a": self.value()}, {})
         else:
@@ -242,7 +245,7 @@ class _Writer:
         return found
 
     def common(self, step: dict[str, Any]) -> None:
-        """Members that any type may have; some of them null, or of a shape that is not theirs."""
+        """Keys of any step type, sometimes null or of a wrong type."""
         draws: dict[str, Callable[[], Any]] = {
             "DependsOn": self.depends_on,
             "DisplayName": self.text,
@@ -270,7 +273,7 @@ class _Writer:
                 step[name] = make() if not _maybe(self.draw, 10) else self.pick(None, [], {}, "x")
 
     def depends_on(self) -> list[Any]:
-        names = [*(step["Name"] for step in self.known), "Nobody"]
+        names = [*(step["Name"] for step in self.known), "Absent"]
         return [
             self.pick(name, name, {"Step": name}, {"Step": name, "Trigger": "Succeeded"})
             for name in self.draw(st.lists(st.sampled_from(names), max_size=3))
@@ -437,7 +440,7 @@ _ARGUMENTS: dict[str, Callable[[_Writer], Any]] = {
 
 @st.composite
 def definitions(draw: Draw) -> dict[str, Any]:
-    """A whole definition; every name is there once."""
+    """A whole definition with unique names."""
     writer = _Writer(draw)
     found: dict[str, Any] = {
         "Version": "2020-12-01",
@@ -462,7 +465,7 @@ def definitions(draw: Draw) -> dict[str, Any]:
 
 @st.composite
 def requests(draw: Draw) -> dict[str, Any]:
-    """A CreatePipeline request: what AWS keeps beside a definition, too."""
+    """A CreatePipeline request, with the fields next to the definition."""
     found: dict[str, Any] = {
         "PipelineName": draw(st.sampled_from(("p", "a-b", "x" * 256, "class", "{{ x }}", "é/b"))),
         "PipelineDefinition": json.dumps(draw(definitions())),

@@ -1,4 +1,4 @@
-"""Steps of small pipelines, the same for every engine."""
+"""Steps for small pipelines, the same for both engines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROLE = "arn:aws:iam::111122223333:role/r"
 
 
 def model(name: str, *needs: str, after: tuple[str, ...] = (), **arguments: Any) -> Step:
-    """A step that is done at once, with data from the steps that it ``needs``."""
+    """A Model step, which ends immediately, with references to the steps ``needs``."""
     containers: list[Any] = [{"Image": properties_of(need).ModelName} for need in needs]
     request = {
         "ExecutionRoleArn": ROLE,
@@ -24,7 +24,7 @@ def model(name: str, *needs: str, after: tuple[str, ...] = (), **arguments: Any)
 
 
 def training(name: str, **more: Any) -> Step:
-    """A step whose job takes as long as the test says."""
+    """A Training step; the test decides how long its job runs."""
     request = {
         "RoleArn": ROLE,
         "AlgorithmSpecification": {"TrainingImage": "i", "TrainingInputMode": "File"},

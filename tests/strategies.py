@@ -1,4 +1,4 @@
-"""Hypothesis strategies: pipeline definitions of every construct, and JSON of no construct."""
+"""Hypothesis strategies for pipeline definitions with every construct, and for arbitrary JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 TEXT = st.text(
     alphabet=st.characters(codec=None, categories=None, exclude_categories=()), max_size=12
 )
-"""Any code points, lone surrogates and control characters among them."""
+"""Any code points, including lone surrogates and control characters."""
 
 SCALARS = st.one_of(
     st.none(),
@@ -56,7 +56,7 @@ WORDS = st.sampled_from(
         "Value",
     )
 )
-"""Names that mean something, so that arbitrary JSON comes near to a definition."""
+"""Meaningful keys, which make arbitrary JSON similar to a definition."""
 
 
 def json_values(max_leaves: int = 12) -> st.SearchStrategy[Any]:
@@ -70,7 +70,7 @@ def json_values(max_leaves: int = 12) -> st.SearchStrategy[Any]:
 
 
 def paths() -> st.SearchStrategy[str]:
-    """References in every spelling: members, both quotes, positions, and what is no path."""
+    """References in every spelling: keys, both quotes, positions, and invalid paths."""
     part = st.sampled_from(
         (".S3Uri", "['x']", '["x"]', "['a.b:c']", '["it\'s"]', "[0]", "[007]", ".PropertyFiles.F")
     )
@@ -191,7 +191,7 @@ def plain_steps() -> st.SearchStrategy[Any]:
 
 
 def steps() -> st.SearchStrategy[Any]:
-    """Steps of every kind, branches nested."""
+    """Steps of every kind, with nested branches."""
     return st.recursive(
         plain_steps(),
         lambda inner: st.fixed_dictionaries(
@@ -214,7 +214,7 @@ def steps() -> st.SearchStrategy[Any]:
 
 
 def odd_steps() -> st.SearchStrategy[Any]:
-    """Steps of which only the name and the type are as they should be."""
+    """Steps in which only the name and the type are valid."""
     members = st.dictionaries(WORDS | TEXT, json_values(), max_size=5)
     return st.builds(
         lambda step, name, type_: {**step, "Name": name, "Type": type_},
@@ -238,7 +238,7 @@ def parameters() -> st.SearchStrategy[Any]:
 
 
 def definitions() -> st.SearchStrategy[dict[str, Any]]:
-    """Definitions that can be read, with every construct; not all of them are valid."""
+    """Readable definitions with every construct; not all of them are valid."""
     experiment = st.fixed_dictionaries(
         {},
         optional={
@@ -264,7 +264,7 @@ def definitions() -> st.SearchStrategy[dict[str, Any]]:
 
 @st.composite
 def mutated(draw: st.DrawFn, sources: st.SearchStrategy[Any]) -> Any:
-    """A definition with up to three values left out, replaced, or of another type of number."""
+    """A definition with up to three values removed, replaced, or turned from int to float."""
     definition = deepcopy(draw(sources))
     for _ in range(draw(st.integers(1, 3))):
         places = list(_places(definition))
@@ -285,7 +285,7 @@ def mutated(draw: st.DrawFn, sources: st.SearchStrategy[Any]) -> Any:
 
 
 def _places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The way to each value inside a value: member names and positions."""
+    """The path to each value inside a value: keys and positions."""
     items: Any = ()
     if isinstance(value, dict):
         items = value.items()
@@ -297,5 +297,5 @@ def _places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def canonical(value: Any) -> str:
-    """A text that differs wherever two JSON values differ: 1, 1.0 and true are three."""
+    """A string that differs if two JSON values differ; 1, 1.0 and true are different."""
     return json.dumps(value, sort_keys=True)

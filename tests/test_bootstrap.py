@@ -1,4 +1,4 @@
-"""The bootstrap's promises that need no download; CI runs it whole, with an empty HOME."""
+"""tools/bootstrap.py without downloads. CI also runs it for real, with an empty HOME."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 BOOTSTRAP = Path(__file__).parent.parent / "tools" / "bootstrap.py"
 
-# Answers as uv does: `uv venv ... DIR` makes the folder and counts how often it was asked.
+# A fake uv: `uv venv ... DIR` creates the folder and counts its calls.
 UV = """#!/bin/sh
 for last; do :; done
 if [ "$1" = venv ]; then
@@ -22,7 +22,7 @@ fi
 if [ "$1" = pip ]; then exit "${PIP_EXIT:-0}"; fi
 """
 
-# A python whose version is `$VERSION` and which has no venv.
+# A fake python of version `$VERSION` without the venv module.
 PYTHON = """#!/bin/sh
 case "$2" in
     *version_info*) echo "$VERSION" ;;
@@ -60,7 +60,7 @@ def times_made(path: Path) -> int:
     return len((path.parent / "count").read_text().split())
 
 
-def test_says_size_and_time_once_and_then_does_nothing(path: Path) -> None:
+def test_second_run_does_nothing(path: Path) -> None:
     command(path, "uv", UV)
     first = bootstrap(path, "airflow")
     again = bootstrap(path, "airflow")
@@ -70,7 +70,7 @@ def test_says_size_and_time_once_and_then_does_nothing(path: Path) -> None:
     assert times_made(path) == 1
 
 
-def test_changed_metadata_installs_the_project_again_but_no_pins(path: Path) -> None:
+def test_changed_metadata_reinstalls_only_the_project(path: Path) -> None:
     command(path, "uv", UV)
     bootstrap(path, "airflow")
     (path.parent / "venvs/airflow/project").write_text("of an older pyproject.toml")
@@ -79,7 +79,7 @@ def test_changed_metadata_installs_the_project_again_but_no_pins(path: Path) -> 
     assert (path.parent / "venvs/airflow/project").read_text() != "of an older pyproject.toml"
 
 
-def test_two_at_once_make_it_once(path: Path) -> None:
+def test_parallel_runs_install_once(path: Path) -> None:
     command(path, "uv", UV)
     with ThreadPoolExecutor() as pool:
         results = list(pool.map(lambda _: bootstrap(path, "airflow"), range(2)))
@@ -88,7 +88,7 @@ def test_two_at_once_make_it_once(path: Path) -> None:
     assert any("waiting for another bootstrap" in result.stdout for result in results)
 
 
-def test_a_failed_install_is_told_and_made_again(path: Path) -> None:
+def test_failed_install_is_reported_and_retried(path: Path) -> None:
     command(path, "uv", UV)
     failed = bootstrap(path, "airflow", PIP_EXIT="2")
     assert failed.returncode == 1
@@ -99,7 +99,7 @@ def test_a_failed_install_is_told_and_made_again(path: Path) -> None:
     assert times_made(path) == 2
 
 
-def test_python_too_old(path: Path) -> None:
+def test_unsupported_python(path: Path) -> None:
     old = command(path, "old", PYTHON)
     result = bootstrap(path, "airflow", "--python", str(old), VERSION="3.9")
     assert result.returncode == 1
@@ -107,14 +107,14 @@ def test_python_too_old(path: Path) -> None:
     assert f"{old} is 3.9" in result.stderr
 
 
-def test_without_venv_says_which_package_has_it(path: Path) -> None:
+def test_missing_venv_names_debian_package(path: Path) -> None:
     bare = command(path, "bare", PYTHON)
     result = bootstrap(path, "airflow", "--python", str(bare), VERSION="3.12", PATH=str(path))
     assert result.returncode == 1
     assert "apt install python3.12-venv" in result.stderr
 
 
-def test_children_write_bytecode_and_keep_their_cache_where_home_is_not(path: Path) -> None:
+def test_children_write_bytecode_and_cache_without_home(path: Path) -> None:
     command(path, "uv", UV + 'env >> "$COUNT.env"\n')
     result = bootstrap(path, "airflow", PYTHONDONTWRITEBYTECODE="1", HOME="/nonexistent")
     assert result.returncode == 0, result.stderr

@@ -1,4 +1,4 @@
-"""The two guards over the test run itself, each seen to fail a run that deserves it."""
+"""The two checks of the test run in conftest.py: skips in CI and leftover processes."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def run_tests(folder: Path, text: str, **environment: str) -> subprocess.Complet
     ],
     ids=["test", "module"],
 )
-def test_a_skip_fails_in_ci_only(tmp_path: Path, text: str) -> None:
+def test_skip_fails_only_in_ci(tmp_path: Path, text: str) -> None:
     assert "1 skipped" in run_tests(tmp_path, text).stdout
     in_ci = run_tests(tmp_path, text, CI="true")
     assert in_ci.returncode != 0
-    assert "nothing may skip in CI, but: Skipped: no dataset" in in_ci.stdout
+    assert "skips are not allowed in CI: Skipped: no dataset" in in_ci.stdout
 
 
-def test_a_process_left_behind_is_named_and_fails_the_run(tmp_path: Path) -> None:
+def test_leftover_process_fails_the_run(tmp_path: Path) -> None:
     text = (
         "import subprocess\n"
         "def test():\n"

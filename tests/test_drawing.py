@@ -1,4 +1,4 @@
-"""Pictures: every step and edge is in them, nothing of a definition is their syntax."""
+"""Pictures show every step and edge, and escape everything from the definition."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_every_step_is_in_every_picture(definition: Path) -> None:
     assert svg(drawn) == svg(diagram(pipeline, {}))
 
 
-def test_edges_are_those_of_the_graph_or_into_a_branch(definition: Path) -> None:
+def test_edges_are_those_of_the_graph(definition: Path) -> None:
     pipeline = sagebridge.read(definition).pipeline
     drawn = diagram(pipeline, {})
     expected = graph(pipeline)
@@ -48,11 +48,11 @@ def test_edges_are_those_of_the_graph_or_into_a_branch(definition: Path) -> None
         ends = drawn.nodes[edge.source].name, drawn.nodes[edge.target].name
         assert expected.has_edge(*ends)
     shown = {(drawn.nodes[e.source].name, drawn.nodes[e.target].name) for e in drawn.edges}
-    left_out = set(expected.edges) - shown
-    assert all(expected.edges[edge]["reasons"] == {"branch"} for edge in left_out)
+    omitted = set(expected.edges) - shown
+    assert all(expected.edges[edge]["reasons"] == {"branch"} for edge in omitted)
 
 
-def test_abalone() -> None:
+def test_edges_of_the_abalone_pipeline() -> None:
     drawn = diagram(sagebridge.read(ABALONE).pipeline, {})
     lines = {(drawn.nodes[e.source].name, drawn.nodes[e.target].name): e.line for e in drawn.edges}
     assert lines["AbaloneMSECond", "AbaloneMSEFail"] == "else"
@@ -83,7 +83,7 @@ def test_losses_are_marked_at_their_innermost_step() -> None:
 
 @given(TEXT, TEXT)
 @settings(deadline=None)
-def test_names_are_text_in_every_picture(name: str, type_: str) -> None:
+def test_names_are_escaped_in_every_picture(name: str, type_: str) -> None:
     nodes = (Node(name, type_, "step", ("code",)), Node("B", "Fail", "fail"))
     drawn = Diagram(name, nodes, (Edge(0, 1, "if"),))
     assert len(texts(svg(drawn))) == 2 + 3 + 2 + (name != "")
@@ -100,7 +100,7 @@ def edges_of(number: int) -> st.SearchStrategy[list[tuple[int, int]]]:
 @given(st.integers(1, 12).flatmap(lambda number: st.tuples(st.just(number), edges_of(number))))
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_layout_of_any_graph(drawn: tuple[int, list[tuple[int, int]]]) -> None:
-    """Boxes do not overlap; an edge begins and ends at its nodes; in a DAG it leads down."""
+    """Boxes do not overlap; edges connect their nodes; in an acyclic graph they point down."""
     number, edges = drawn
     widths = [40.0 + 10 * node for node in range(number)]
     layout = layered(widths, edges, 20)
@@ -117,13 +117,13 @@ def test_layout_of_any_graph(drawn: tuple[int, list[tuple[int, int]]]) -> None:
             assert layout.layer[source] < layout.layer[target]
 
 
-def test_a_layout_without_needless_crossings() -> None:
+def test_layout_avoids_crossings() -> None:
     layout = layered([50.0] * 6, [(0, 5), (1, 4), (2, 3)], 20)
     above, below = layout.x[:3], layout.x[3:][::-1]
     assert sorted(range(3), key=above.__getitem__) == sorted(range(3), key=below.__getitem__)
 
 
 @pytest.mark.parametrize("draw", [svg, mermaid, dot])
-def test_a_pipeline_without_steps(draw: object) -> None:
+def test_pipeline_without_steps_is_drawn(draw: object) -> None:
     assert callable(draw)
     assert draw(Diagram("", (), ()))

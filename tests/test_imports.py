@@ -1,4 +1,4 @@
-"""What is not used is not loaded."""
+"""Importing sagebridge loads no heavy packages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SOURCE = '{"Version": "2020-12-01", "Steps": [{"Name": "A", "Type": "Training", 
     ],
     ids=["import", "read and write", "--version", "--help", "show"],
 )
-def test_the_core_loads_no_engine(code: str) -> None:
+def test_core_loads_no_engine(code: str) -> None:
     check = f"{code}\nimport sys\nprint('LOADED', *(n for n in {HEAVY!r} if n in sys.modules))"
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", check], capture_output=True, text=True, check=True

@@ -1,7 +1,7 @@
-"""Imports that import-linter cannot see: modules that are named when the program runs.
+"""Imports that import-linter cannot see: modules that are loaded by name at run time.
 
-`lint-imports` checks import statements against `layers.toml`. A module that is loaded by its name,
-by an entry point, or by ``python -m`` is listed here, with its reason.
+`lint-imports` checks import statements against `layers.toml`. Modules loaded by name, by an entry
+point or by ``python -m`` are listed here, with the reason.
 """
 
 from __future__ import annotations
@@ -23,38 +23,42 @@ LOADERS = frozenset(
 )
 
 ALLOWED = {
-    # The registry loads a format when it is first used; its names are checked below.
+    # Parsing a DAG file needs none of these names.
+    ("sagebridge", "import_module(f'{__name__}.{_LAZY[name]}')"),
+    # The registry loads a format on first use; the names in it are checked below.
     ("sagebridge.registry", "import_module(module)"),
-    # The command line loads one command; those that run things are entry points, so that
+    # The command line loads one command. Commands that run steps are entry points, so that
     # sagebridge does not import sagebridge_operators.
     ("sagebridge.cli.app", "import_module(module)"),
     ("sagebridge.cli.app", "entry_points(group=GROUP)"),
     ("sagebridge.cli.app", "entry_points(group=GROUP, name=cmd_name)"),
-    # A source `module:attribute` or `file.py:attribute` is the user's own.
+    # A source `module:attribute` or `file.py:attribute` is user code.
     ("sagebridge.formats.sagemaker.source", "importlib.import_module(module)"),
-    # Prefect's own modules, which a traced flow may call.
+    # Modules of Prefect that a traced flow calls.
     ("sagebridge.formats.prefect.tracing.prefect_answers", "import_module(module)"),
     (
         "sagebridge.formats.prefect.tracing.prefect_answers",
         "import_module(f'prefect.runtime.{part}')",
     ),
-    # DAG and flow files are imported in a process of their own.
+    # DAG and flow files are imported in a subprocess.
     ("sagebridge.formats.python.import_caller", "-m self.module"),
-    # Most DAG files import the operators: an entry point loads them once for all.
+    # Most DAG files import the operators; an entry point loads them once for all files.
     ("sagebridge.formats.airflow.import_dags", "entry_points(group=_PRELOAD, name='airflow')"),
-    # A step type is a module, found by its row or in its package.
+    # Few DAG files use these names of the package.
+    ("sagebridge_operators.airflow", "import_module(f'{__name__}.{_LAZY[name]}')"),
+    # Each step type is a module, found by its row in the table or in its package.
     ("sagebridge_operators.steps", "import_module(f'{__name__}.{module.name}')"),
     (
         "sagebridge_operators.backends.local.local_job_type",
         "import_module(f'{__package__}.{_MODULES[kind]}')",
     ),
-    # Processes that outlive their caller start the module that starts them.
+    # Processes that outlive their caller run the module that starts them.
     ("sagebridge_operators.backends.local.supervisor", "-m __name__"),
     ("sagebridge_operators.launch.process_keeper", "-m __name__"),
-    # A job's process finds these in its own environment.
+    # A job's process imports these in its own environment.
     ("sagebridge_operators.backends.local.training_job", "-m XGBOOST"),
     ("sagebridge_operators.backends.local.transform_job", "-m INFERENCE"),
-    # Engines, started as their documentation says.
+    # Engines, started as documented.
     ("sagebridge_operators.launch.airflow_home", "-m 'airflow'"),
     ("sagebridge_operators.launch.prefect_engine", "-m 'prefect'"),
     ("sagebridge_operators.launch.prefect_execution", "-m 'prefect.engine'"),
@@ -62,7 +66,7 @@ ALLOWED = {
     ("sagebridge_operators.commands.deploy", "find_spec('prefect')"),
     ("sagebridge_operators.launch.workdir", "find_spec('boto3')"),
 }
-"""Module, and the call or the argument of ``python -m``."""
+"""The module, and the call or the argument of ``python -m``."""
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
@@ -73,7 +77,7 @@ def modules() -> Iterator[tuple[str, ast.Module]]:
 
 
 def loads(tree: ast.Module) -> Iterator[str]:
-    """The calls that load a module by its name, and the modules handed to ``python -m``."""
+    """The calls that load a module by name, and the arguments of ``python -m``."""
     for node in ast.walk(tree):
         match node:
             case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name in LOADERS:
@@ -87,11 +91,11 @@ def loads(tree: ast.Module) -> Iterator[str]:
                 )
 
 
-def test_imports_by_name_are_known() -> None:
+def test_imports_by_name_are_listed() -> None:
     assert {(name, load) for name, tree in modules() for load in loads(tree)} == ALLOWED
 
 
-def test_the_registry_and_the_command_line_name_modules_of_sagebridge() -> None:
+def test_modules_named_by_registry_and_command_line_exist() -> None:
     trees = dict(modules())
     for holder in ("sagebridge.registry", "sagebridge.cli.app"):
         texts = [

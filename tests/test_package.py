@@ -1,4 +1,4 @@
-"""What a user who installs the wheel gets."""
+"""The contents of the wheel."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 CHECKOUT = Path(__file__).parent.parent
 
 
-def test_the_wheel_holds_our_two_packages_and_nothing_else(tmp_path: Path) -> None:
+def test_wheel_contains_only_the_two_packages(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(build, cwd=CHECKOUT, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")

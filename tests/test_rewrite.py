@@ -1,4 +1,4 @@
-"""--map: what moves to another stage, and what stays."""
+"""--map replaces strings in values, but not in names."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ DEFINITION: dict[str, Any] = {
 }
 
 
-def moved(source: Any, **mapping: str) -> Any:
+def mapped(source: Any, **mapping: str) -> Any:
     pipeline, _ = rewrite(sagebridge.read(source).pipeline, mapping)
     return json.loads(sagebridge.write(pipeline, "sagemaker").text)
 
 
-def test_values_move_and_names_stay() -> None:
-    found = moved(DEFINITION, dev="prod")
+def test_values_are_mapped_and_names_are_not() -> None:
+    found = mapped(DEFINITION, dev="prod")
     assert found["Parameters"] == [
         {"Name": "dev", "Type": "String", "DefaultValue": "prod", "EnumValues": ["prod"]}
     ]
@@ -81,7 +81,7 @@ def test_values_move_and_names_stay() -> None:
     assert inner["Arguments"]["x"]["Std:JsonGet"] == {"S3Uri": "s3://prod/r.json", "Path": "dev"}
 
 
-def test_what_lies_beside_the_definition_moves() -> None:
+def test_create_pipeline_fields_are_mapped() -> None:
     source = {
         "PipelineName": "dev",
         "RoleArn": "arn:dev",
@@ -93,18 +93,18 @@ def test_what_lies_beside_the_definition_moves() -> None:
     assert pipeline.tags[0]["Value"] == "prod"
 
 
-def test_the_longest_counts_and_nothing_is_replaced_twice() -> None:
+def test_longest_match_wins_and_nothing_is_replaced_twice() -> None:
     source = {"Steps": [{"Name": "A", "Type": "Lambda", "FunctionArn": "a ab b", "Arguments": {}}]}
-    assert moved(source, a="b", ab="x", b="a")["Steps"][0]["FunctionArn"] == "b x a"
+    assert mapped(source, a="b", ab="x", b="a")["Steps"][0]["FunctionArn"] == "b x a"
 
 
-def test_what_is_found_nowhere_is_told() -> None:
+def test_unused_mappings_are_returned() -> None:
     pipeline = sagebridge.read(DEFINITION).pipeline
     assert rewrite(pipeline, {"prod": "x", "dev": "y", ".*": "z"})[1] == ("prod", ".*")
     assert rewrite(pipeline, {}) == (pipeline, ())
 
 
-def test_what_a_member_chooses_stays() -> None:
+def test_check_type_is_not_mapped() -> None:
     check = {"Name": "Q", "Type": "QualityCheck", "CheckType": "DATA_QUALITY", "Arguments": {}}
-    found = moved({"Version": "2020-12-01", "Steps": [check]}, DATA="x")
+    found = mapped({"Version": "2020-12-01", "Steps": [check]}, DATA="x")
     assert found["Steps"] == [check]

@@ -1,8 +1,8 @@
-"""Make this checkout's virtual environments, with the standard library only.
+"""Create the virtual environments of this checkout. Needs only the standard library.
 
-`python3 tools/bootstrap.py airflow` makes `.venvs/airflow` from `requirements/airflow.txt`, every
-file checked against its hash, and installs this project into it, editable. Nothing is installed
-anywhere else. A second call returns at once; a changed requirements file is installed anew.
+`python3 tools/bootstrap.py airflow` creates `.venvs/airflow` from `requirements/airflow.txt` with
+hash checking, and installs this project in editable mode. Nothing is installed outside `.venvs`. If
+the environment is up to date, nothing happens.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PYTHONS = ("3.11", "3.12", "3.13")
 
 
 class Size(NamedTuple):
-    """What an environment takes on the disk, and to download and install at some 20 MB/s."""
+    """Disk space of an environment, and the time to install it at about 20 MB/s."""
 
     megabytes: int
     seconds: int
@@ -44,12 +44,12 @@ SIZES = {
 
 
 class BootstrapError(Exception):
-    """What is missing, and what to do about it."""
+    """An environment cannot be created. The message lists what is missing, and how to fix it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Make the environments named on the command line; 0, or 1 with the cause on stderr."""
-    parser = argparse.ArgumentParser(description="Make virtual environments for this checkout.")
+    """Create the environments in ``arguments``; return 0, or 1 with the error on stderr."""
+    parser = argparse.ArgumentParser(description="Create virtual environments for this checkout.")
     parser.add_argument(
         "environments", nargs="+", metavar="ENV", choices=SIZES, help=", ".join(SIZES)
     )
@@ -58,10 +58,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         type=Path,
         default=CHECKOUT / ".venvs",
         metavar="DIR",
-        help="the folder to make them in (default: .venvs in the checkout)",
+        help="parent folder (default: .venvs in the checkout)",
     )
     parser.add_argument(
-        "--python", metavar="EXE", help="the interpreter (default: this one, else from PATH)"
+        "--python",
+        metavar="EXE",
+        help="Python interpreter (default: the current one, or one on PATH)",
     )
     options = parser.parse_args(arguments)
     try:
@@ -71,13 +73,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"bootstrap: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("bootstrap: interrupted; run it again to go on", file=sys.stderr)
+        print("bootstrap: interrupted; run it again to continue", file=sys.stderr)
         return 130
     return 0
 
 
 def ensure(name: str, venvs: Path, python: str | None) -> None:
-    """Make the environment `name` in `venvs`, or as much of it as is not up to date."""
+    """Create or update the environment `name` in `venvs`."""
     venv = venvs / name
     if is_current(venv, name):
         return
@@ -89,7 +91,7 @@ def ensure(name: str, venvs: Path, python: str | None) -> None:
             interpreter = find_python(python)
             check_space(name, venvs)
             size = SIZES[name]
-            say(f"{name}: making {venv} (about {size.megabytes} MB, {size.seconds} s)")
+            log(f"{name}: creating {venv} (about {size.megabytes} MB, {size.seconds} s)")
             began = time.monotonic()
             (venv / "pins").unlink(missing_ok=True)
             if uv:
@@ -97,21 +99,21 @@ def ensure(name: str, venvs: Path, python: str | None) -> None:
             else:
                 install_uv(venv, interpreter)
             (venv / "pins").write_text(pins(name, venv))
-            say(f"{name}: ready in {time.monotonic() - began:.0f} s")
+            log(f"{name}: ready in {time.monotonic() - began:.0f} s")
         if uv:
             install_project(venv, uv)
             (venv / "project").write_text(project())
 
 
 def is_current(venv: Path, name: str) -> bool:
-    """Whether what the environment was made from is what lies here now."""
+    """Whether the environment matches the current requirements and project metadata."""
     return is_stamped(venv, "pins", pins(name, venv)) and (
         name == "uv" or is_stamped(venv, "project", project())
     )
 
 
 def is_stamped(venv: Path, stamp: str, wanted: str) -> bool:
-    """Whether a stamp, which is written last, is right, and the interpreter there still runs."""
+    """Whether the stamp file, which is written last, matches, and the interpreter exists."""
     try:
         return (venv / stamp).read_text() == wanted and (venv / "bin/python").exists()
     except OSError:
@@ -119,13 +121,13 @@ def is_stamped(venv: Path, stamp: str, wanted: str) -> bool:
 
 
 def pins(name: str, venv: Path) -> str:
-    """The hash of the pins and of where they are installed: an environment cannot be moved."""
+    """The hash of the requirements file and the location; environments cannot be moved."""
     parts = (requirements(name).read_bytes(), os.fsencode(venv))
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
 def project() -> str:
-    """The hash of the project's metadata (its code is not copied) and of where it lies."""
+    """The hash of the project's metadata and location; its code is not copied."""
     parts = ((CHECKOUT / "pyproject.toml").read_bytes(), os.fsencode(CHECKOUT))
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
@@ -136,7 +138,7 @@ def requirements(name: str) -> Path:
 
 @contextlib.contextmanager
 def lock(venvs: Path) -> Iterator[None]:
-    """Keep other bootstraps of the same folder waiting; the kernel frees it if we are killed."""
+    """Lock the folder against other bootstraps. The kernel unlocks it if this process dies."""
     try:
         import fcntl
     except ImportError:
@@ -146,14 +148,16 @@ def lock(venvs: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say(f"waiting for another bootstrap of {venvs}")
+            log(f"waiting for another bootstrap of {venvs}")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def find_python(asked: str | None) -> str:
-    """An interpreter of a supported version: the one asked for, this one, or one from PATH."""
-    candidates = [asked] if asked else [sys.executable, *(f"python{v}" for v in reversed(PYTHONS))]
+def find_python(requested: str | None) -> str:
+    """An interpreter of a supported version: `requested`, the current one, or one on PATH."""
+    candidates = (
+        [requested] if requested else [sys.executable, *(f"python{v}" for v in reversed(PYTHONS))]
+    )
     seen = []
     for candidate in candidates:
         version = version_of(candidate)
@@ -161,15 +165,15 @@ def find_python(asked: str | None) -> str:
             return shutil.which(candidate) or candidate
         if version:
             seen.append(f"{candidate} is {version}")
-    found = "; ".join(seen) or f"{asked} does not run"
+    found = "; ".join(seen) or f"{requested} does not run"
     raise BootstrapError(
-        f"needs Python {', '.join(PYTHONS[:-1])} or {PYTHONS[-1]}, and {found}. Install one of "
+        f"needs Python {', '.join(PYTHONS[:-1])} or {PYTHONS[-1]}, but {found}. Install one of "
         f"them (Debian, Ubuntu: apt install python3 python3-venv) and put it on PATH."
     )
 
 
 def version_of(interpreter: str) -> str | None:
-    """Its "major.minor"; None if there is no such interpreter or it does not start."""
+    """The version as "major.minor"; None if the interpreter does not exist or start."""
     report = "import sys; print('%d.%d' % sys.version_info[:2])"
     try:
         result = subprocess.run(
@@ -181,7 +185,7 @@ def version_of(interpreter: str) -> str | None:
 
 
 def find_uv(venvs: Path, python: str | None) -> str:
-    """The uv on PATH, else one that pip puts beside the environments, pinned and hashed."""
+    """The uv on PATH; otherwise one installed by pip next to the environments, with hashes."""
     found = shutil.which("uv")
     if found:
         return found
@@ -190,14 +194,14 @@ def find_uv(venvs: Path, python: str | None) -> str:
 
 
 def install_uv(venv: Path, interpreter: str) -> None:
-    """Put uv into a small environment of its own, by pip."""
+    """Install uv into its own environment with pip."""
     if subprocess.run(
         [interpreter, "-c", "import ensurepip, venv"], check=False, capture_output=True
     ).returncode:
         version = version_of(interpreter)
         raise BootstrapError(
-            f"{interpreter} cannot make virtual environments: it has no venv or no ensurepip. "
-            f"Debian, Ubuntu: apt install python{version}-venv. Or put uv on PATH."
+            f"{interpreter} cannot create virtual environments: venv or ensurepip is missing. "
+            f"Debian, Ubuntu: apt install python{version}-venv. Alternatively, put uv on PATH."
         )
     run([interpreter, "-m", "venv", "--clear", str(venv)], venv)
     pip = [str(venv / "bin/python"), "-m", "pip", "install", "--quiet", "--only-binary=:all:"]
@@ -205,14 +209,14 @@ def install_uv(venv: Path, interpreter: str) -> None:
 
 
 def install_pins(name: str, venv: Path, interpreter: str, uv: str) -> None:
-    """Make an environment from nothing, with every file checked against its hash."""
+    """Create an environment from its requirements, with hash checking."""
     run([uv, "venv", "--quiet", "--clear", "--python", interpreter, str(venv)], venv)
     hashed = ["--require-hashes", "--compile-bytecode", "--requirement", str(requirements(name))]
     run([*uv_install(uv, venv), *hashed], venv)
 
 
 def install_project(venv: Path, uv: str) -> None:
-    """Install this checkout as it lies here, by the build backend that the pins brought."""
+    """Install this checkout in editable mode, with the pinned build backend."""
     editable = ["--no-deps", "--no-build-isolation", "--editable", str(CHECKOUT)]
     run([*uv_install(uv, venv), *editable], venv)
 
@@ -222,19 +226,19 @@ def uv_install(uv: str, venv: Path) -> list[str]:
 
 
 def run(command: list[str], venv: Path) -> None:
-    """Run one step of the making of `venv`; what it complains of is seen above our own words."""
+    """Run one step of creating `venv`; its error output is passed through."""
     result = subprocess.run(command, check=False, env=environment(venv.parent), cwd=CHECKOUT)
     if result.returncode:
         free = shutil.disk_usage(venv.parent).free // 2**20
         raise BootstrapError(
-            f"could not make {venv}: {Path(command[0]).name} ended with {result.returncode}, for "
-            f"the reason above. It needs the network and room ({free} MB are free there). Run it "
-            f"again when that is mended: what was downloaded is kept."
+            f"cannot create {venv}: {Path(command[0]).name} ended with {result.returncode}; see "
+            f"its output above. Check the network and the disk space ({free} MB free), then run "
+            f"this again. Downloads are cached."
         )
 
 
 def environment(venvs: Path) -> dict[str, str]:
-    """Ours for a child, with bytecode written, and caches kept where there is a place for them."""
+    """The environment for children: bytecode enabled, and caches in `venvs` without a HOME."""
     unwanted = ("PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")
     result = {key: value for key, value in os.environ.items() if key not in unwanted}
     result["UV_PYTHON_DOWNLOADS"] = "never"
@@ -245,16 +249,16 @@ def environment(venvs: Path) -> dict[str, str]:
 
 
 def check_space(name: str, venvs: Path) -> None:
-    """Say that the disk is too small before the download rather than after."""
+    """Raise BootstrapError before the download if there is not enough disk space."""
     free, needed = shutil.disk_usage(venvs).free // 2**20, SIZES[name].megabytes
     if free < needed:
         raise BootstrapError(
-            f"{name} takes about {needed} MB, and {venvs} has {free} MB free: make room, or "
+            f"{name} needs about {needed} MB, but {venvs} has {free} MB free; free some space or "
             f"choose another folder with --venvs DIR"
         )
 
 
-def say(message: str) -> None:
+def log(message: str) -> None:
     print(f"bootstrap: {message}", flush=True)
 
 

@@ -1,8 +1,8 @@
 """Write the table of API shapes that `validate` checks arguments against.
 
-``python tools/request_shapes.py`` rewrites the table; ``--check`` exits with 1 if it is stale. The
-source is botocore's service model, in the environment whose botocore is newest (`.venvs/airflow`).
-The operations are those that the rows of ``sagebridge.model.step_types`` name.
+``python tools/request_shapes.py`` writes the table. ``--check`` only compares, and exits with 1 if
+the table is stale. The source is botocore's service model; run it in ``.venvs/airflow``, which has
+the newest botocore. The rows of ``sagebridge.model.step_types`` list the operations.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import botocore
-from botocore.model import Shape
+from botocore.model import ListShape, MapShape, Shape, StructureShape
 from botocore.session import get_session
 
 from sagebridge.model.step_types import STEP_TYPES
@@ -55,13 +55,13 @@ def table() -> str:
 
 
 def _add(shapes: dict[str, dict[str, Any]], operation: str, side: str) -> str:
-    """Add the shape of an operation and all shapes inside it; the name of the first."""
+    """Add the request or response of an operation with all inner shapes. Returns its name."""
     service, _, path = operation.partition(":")
     name, *members = path.split("/")
     shape = getattr(get_session().get_service_model(service).operation_model(name), side)
     for member in members:
         shape = shape.members[member]
-        shape = shape.member if shape.type_name == "list" else shape
+        shape = shape.member if isinstance(shape, ListShape) else shape
     _collect(shapes, service, shape)
     return f"{service}.{shape.name}"
 
@@ -74,24 +74,17 @@ def _collect(shapes: dict[str, dict[str, Any]], service: str, shape: Shape) -> N
     entry |= {name: shape.metadata[name] for name in LIMITS if name in shape.metadata}
     shapes[key] = entry
     inner: list[Shape] = []
-    match shape.type_name:
-        case "structure":
-            entry["members"] = {
-                name: f"{service}.{member.name}" for name, member in shape.members.items()
-            }
-            # The service makes idempotency tokens.
-            entry["required"] = [
-                name
-                for name in shape.required_members
-                if not shape.members[name].metadata.get("idempotencyToken")
-            ]
-            inner = list(shape.members.values())
-        case "list":
-            entry["of"] = f"{service}.{shape.member.name}"
-            inner = [shape.member]
-        case "map":
-            entry["of"] = f"{service}.{shape.value.name}"
-            inner = [shape.value]
+    if isinstance(shape, StructureShape):
+        members = shape.members.items()
+        entry["members"] = {name: f"{service}.{member.name}" for name, member in members}
+        # boto3 and the service generate idempotency tokens.
+        tokens = {name for name, member in members if member.metadata.get("idempotencyToken")}
+        entry["required"] = [name for name in shape.required_members if name not in tokens]
+        inner = [member for _, member in members]
+    elif isinstance(shape, ListShape | MapShape):
+        item = shape.member if isinstance(shape, ListShape) else shape.value
+        entry["of"] = f"{service}.{item.name}"
+        inner = [item]
     for one in inner:
         _collect(shapes, service, one)
 

@@ -1,6 +1,6 @@
-"""Take the pictures of docs/images/: an engine with the example on it, seen by chromium.
+"""Take the screenshots in docs/images/ with chromium: each engine with the example.
 
-`make screenshots` runs it with each engine's environment. It needs Debian's chromium.
+Run by `make screenshots` in the environment of each engine. Needs the Debian package chromium.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ CHROMIUM = (
 
 
 class Browser:
-    """One page of a chromium, driven over its DevTools protocol."""
+    """A page in chromium, controlled by the DevTools protocol."""
 
     def __init__(self, socket: ClientConnection) -> None:
         self._socket = socket
@@ -54,7 +54,7 @@ class Browser:
         self._size(HEIGHT)
 
     def open(self, url: str, *texts: str) -> None:
-        """Loads a page and waits until it shows the texts and has come to rest."""
+        """Open a page and wait until it shows all strings and stops changing."""
         self._call("Page.navigate", url=url)
         self.wait(*texts)
 
@@ -70,7 +70,7 @@ class Browser:
             time.sleep(2)
 
     def click(self, text: str) -> None:
-        """Clicks on the button, tab or link with that text, or without any and with that title."""
+        """Click the button, tab or link with this text or title."""
         found = (
             "[...document.querySelectorAll('button, a, li, [role=tab], label')]"
             f".find(one => (one.innerText.trim() || one.title) === {json.dumps(text)})"
@@ -103,7 +103,7 @@ class Browser:
         number = next(self._numbers)
         self._socket.send(json.dumps({"id": number, "method": method, "params": parameters}))
         while (answer := json.loads(self._socket.recv(timeout=60))).get("id") != number:
-            pass  # an event
+            pass  # skip events
         if "error" in answer:
             raise RuntimeError(f"{method}: {answer['error']['message']}")
         result: dict[str, Any] = answer["result"]
@@ -135,24 +135,24 @@ def wait_for(look: Callable[[], Any], what: str) -> Any:
     until = time.monotonic() + PATIENCE
     while not (found := look()):
         if time.monotonic() > until:
-            raise SystemExit(f"waited in vain for {what}")
+            raise SystemExit(f"timed out after {PATIENCE:.0f} s waiting for {what}")
         time.sleep(0.5)
     return found
 
 
 def uploads(data: Path) -> list[str]:
-    """What the example needs in the store, as words of a command."""
+    """The --upload options for the scripts and data of the example."""
     subprocess.run([sys.executable, EXAMPLE / "sample_data.py", data], check=True)
     files = {
         EXAMPLE / "preprocessing.py": f"{STORE}/code/",
         EXAMPLE / "evaluation.py": f"{STORE}/code/",
         data: f"{STORE}/data",
     }
-    return [word for file, uri in files.items() for word in ("--upload", f"{file}={uri}")]
+    return [part for file, uri in files.items() for part in ("--upload", f"{file}={uri}")]
 
 
 def prefect(folder: Path) -> None:
-    """A server with a worker and the example deployed to it, a good and a bad run of it."""
+    """Screenshots of a server with a worker, the deployed example, a good and a failed run."""
     from sagebridge_operators.launch.prefect_engine import PREFECT, PrefectServer
 
     shutil.copytree(CHECKOUT / "flows", folder / "flows")
@@ -197,30 +197,30 @@ def prefect_run(api: httpx.Client, deployment: str, parameters: dict[str, Any], 
         answer = api.post(f"deployments/{deployment}/create_flow_run", json=body)
         return str(answer.json()["id"]) if answer.is_success else None
 
-    run = str(wait_for(started, "the server to take a run"))
+    run = str(wait_for(started, "the server to accept a run"))
 
     def state() -> str:
         return str(api.get(f"flow_runs/{run}").json()["state"]["type"])
 
     wait_for(lambda: state() not in ("SCHEDULED", "PENDING", "RUNNING"), f"run {run}")
     if state() != end:
-        raise SystemExit(f"the run with {parameters} ended {state()}")
+        raise SystemExit(f"the run with {parameters} ended with state {state()}")
     return run
 
 
 def artifacts(api: httpx.Client, run: str) -> dict[str, str]:
-    """The table ``steps`` and the ``summary`` of a run, beside the links to its jobs."""
+    """The ids of a run's artifacts ``steps`` and ``summary``."""
     body = {"flow_runs": {"id": {"any_": [run]}}}
     found = api.post("artifacts/filter", json=body).json()
     return {one["key"].rpartition("-")[2]: one["id"] for one in found}
 
 
 def airflow(folder: Path) -> None:
-    """The example's run, and the form that starts another."""
+    """Screenshots of a run of the example, and of the trigger form."""
     command = ["run", str(EXAMPLE / "definition.json"), "--on", "airflow", "--keep-ui"]
-    words = ["--name", "AbalonePipeline", "--backend", "local", "--workdir", "work"]
+    options = ["--name", "AbalonePipeline", "--backend", "local", "--workdir", "work"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "sagebridge.cli", *command, *words, *uploads(folder / "data")],
+        [sys.executable, "-m", "sagebridge.cli", *command, *options, *uploads(folder / "data")],
         cwd=folder,
         stdout=subprocess.PIPE,
         text=True,
@@ -232,7 +232,7 @@ def airflow(folder: Path) -> None:
             print(line, end="", flush=True)
             found = re.match(r"Airflow UI: (\S+)", line)
             url = found[1] if found else url
-            if "stays until" in line:
+            if "keeps running until" in line:
                 break
         with browser() as page:
             page.open(url, "AbaloneProcess")
@@ -250,11 +250,11 @@ def airflow(folder: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Take the pictures of docs/images/.")
+    parser = argparse.ArgumentParser(description="Take the screenshots in docs/images/.")
     engines = {"airflow": airflow, "prefect": prefect}
     parser.add_argument("engine", choices=engines)
     if shutil.which("chromium") is None:
-        raise SystemExit("chromium is missing: apt-get install chromium")
+        raise SystemExit("chromium is not installed; run: apt-get install chromium")
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="sagebridge-") as folder:
         engines[parser.parse_args().engine](Path(folder))

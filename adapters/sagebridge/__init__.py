@@ -1,4 +1,4 @@
-"""sagebridge: SageMaker pipelines to Airflow and Prefect, and back.
+"""sagebridge: read, build, validate and write SageMaker pipelines, Airflow DAGs, Prefect flows.
 
 >>> import sagebridge
 >>> pipeline, losses = sagebridge.read({"Version": "2020-12-01", "Steps": []})
@@ -9,28 +9,35 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sagebridge import registry
-from sagebridge.checked_reading import CheckedPipeline, read_checked
-from sagebridge.errors import OnlyCode, SagebridgeError, SourceError
-from sagebridge.findings import Finding
-from sagebridge.model.code_steps import only_code
-from sagebridge.model.losses import Loss
-from sagebridge.model.pipeline import Pipeline
-from sagebridge.registry import detect
+from sagebridge.authoring import public_names
+from sagebridge.authoring.public_names import *  # noqa: F403 - its __all__ lists them
+from sagebridge.errors import CodeOnlyError, SagebridgeError, SourceError
+from sagebridge.model.parameters import Parameter
+from sagebridge.model.pipeline import ConditionStep, Parallelism, Pipeline, Step
 
 if TYPE_CHECKING:
+    from sagebridge.checked_reading import CheckedPipeline, read_checked
+    from sagebridge.findings import Finding
     from sagebridge.formats.python.file_readings import FileReading
+    from sagebridge.model.losses import Loss
+    from sagebridge.registry import detect
 
 __version__ = "0.1.0"
 __all__ = [
     "CheckedPipeline",
+    "ConditionStep",
     "Finding",
     "Loss",
+    "Parallelism",
+    "Parameter",
     "Pipeline",
     "Reading",
     "SagebridgeError",
+    "SourceError",
+    "Step",
     "Writing",
     "detect",
     "read",
@@ -40,34 +47,78 @@ __all__ = [
     "validate",
     "write",
 ]
+__all__ += public_names.__all__
+
+
+_LAZY = {
+    "CheckedPipeline": "checked_reading",
+    "Finding": "findings",
+    "Loss": "model.losses",
+    "detect": "registry",
+    "read_checked": "checked_reading",
+}
+"""Names imported on first use: each parse of a DAG file imports this package."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
 
 
 class Reading(NamedTuple):
+    """A pipeline, and what reading it lost."""
+
     pipeline: Pipeline
     losses: tuple[Loss, ...]
 
 
 class Writing(NamedTuple):
+    """The text of a file, and what its format cannot express."""
+
     text: str
     losses: tuple[Loss, ...]
 
 
 def read(source: Any, format: str | None = None, *, name: str | None = None) -> Reading:
-    """The pipeline of a source and what reading it lost.
+    """Read a pipeline, and what reading it lost.
 
-    ``source`` is a file name, JSON text, a definition or Create/DescribePipeline document as a
-    dict, a SageMaker SDK Pipeline, or ``module:attribute`` that is one (its module is imported).
-    ``name`` overrides the pipeline's name. Raises :class:`~sagebridge.errors.SourceError`.
+    Everything that has a list of steps can be read, errors included: :func:`validate` and
+    :func:`read_checked` report them.
+
+    Args:
+        source: a file name, JSON text, a definition or Create/DescribePipeline document as a dict,
+            a SageMaker SDK Pipeline, ``module:attribute`` of one (which imports the module), or a
+            :class:`Pipeline`, which is returned unchanged.
+        format: ``sagemaker``, ``airflow`` or ``prefect``; detected by default.
+        name: replaces the pipeline's name.
+
+    Raises:
+        SourceError: the source cannot be read.
+        TranslationError: two steps have one name, or steps depend on each other in a cycle.
     """
-    form = registry.find(format) if format else registry.detect(source)
-    pipeline, losses = form.reader()(source)
-    return Reading(pipeline if name is None else replace(pipeline, name=name), losses)
+    from sagebridge import registry
+    from sagebridge.model.graph import is_structured
+
+    if isinstance(source, Pipeline):
+        reading = Reading(source, ())
+    else:
+        form = registry.find(format) if format else registry.detect(source)
+        reading = Reading(*form.reader()(source))
+        if not is_structured(reading.pipeline):
+            from sagebridge.checked_reading import read_checked
+
+            read_checked(source, format)
+    if name is None:
+        return reading
+    return Reading(replace(reading.pipeline, name=name), reading.losses)
 
 
 def read_flow(source: str) -> FileReading:
-    """The one flow of a flow file, with its function, arguments and tasks as Prefect has them.
+    """Read the only flow of a flow file, with its function, arguments and tasks in Prefect.
 
-    Raises :class:`~sagebridge.errors.SourceError`.
+    Raises:
+        SourceError: the file cannot be read, or contains no flow or several.
     """
     from sagebridge.formats.prefect.reader import read_one
 
@@ -75,14 +126,23 @@ def read_flow(source: str) -> FileReading:
 
 
 def write(pipeline: Pipeline, format: str, *, document: str | None = None) -> Writing:
-    """The text of a pipeline in a format and what that format cannot say.
+    """Write a pipeline as a string, and list what the format cannot express.
 
-    ``document`` is another form of the format: of ``sagemaker`` ``create-pipeline``, a request, or
-    ``cloudformation``, a template.
+    Args:
+        pipeline: read or built.
+        format: ``sagemaker``, ``airflow`` or ``prefect``.
+        document: for ``sagemaker``, ``create-pipeline`` writes a request and ``cloudformation`` a
+            template instead of a bare definition.
+
+    Raises:
+        FormatError: unknown format or document, or a pipeline that the format cannot contain.
     """
+    from sagebridge import registry
+    from sagebridge.model.code_steps import only_code
+
     form = registry.find(format)
     if form.name == "sagemaker" and only_code(pipeline):
-        raise OnlyCode(pipeline.name)
+        raise CodeOnlyError(pipeline.name)
     return Writing(*form.writer(document)(pipeline))
 
 
@@ -94,23 +154,42 @@ def translate(
     name: str | None = None,
     document: str | None = None,
 ) -> Writing:
-    """``read``, ``validate`` and ``write`` in one; the losses of both ways.
+    """Read, validate and write a pipeline; returns the losses of reading and writing.
 
-    Raises :class:`~sagebridge.errors.Untranslatable` where the pipeline has errors that no target
-    could carry, and :class:`~sagebridge.errors.SourceError` where the source cannot be read, or
-    holds several pipelines.
+    Errors in a pipeline do not stop its translation: :func:`read_checked` returns them.
+
+    Args:
+        source: as in :func:`read`.
+        to: the target format: ``sagemaker``, ``airflow`` or ``prefect``.
+        format: of the source; detected by default.
+        name: replaces the pipeline's name.
+        document: as in :func:`write`.
+
+    Raises:
+        SourceError: the source cannot be read, or contains several pipelines.
+        TranslationError: the source holds no pipeline: two steps have one name, or steps depend
+            on each other in a cycle.
     """
-    (examined,) = read_checked(source, format)
-    pipeline = examined.pipeline if name is None else replace(examined.pipeline, name=name)
-    text, more = write(pipeline, to, document=document)
-    return Writing(text, (*examined.losses, *more))
+    from sagebridge.checked_reading import read_checked
+
+    (checked,) = read_checked(source, format)
+    pipeline = checked.pipeline if name is None else replace(checked.pipeline, name=name)
+    text, losses = write(pipeline, to, document=document)
+    return Writing(text, (*checked.losses, *losses))
 
 
 def validate(source: Any, format: str | None = None) -> tuple[Finding, ...]:
-    """All findings of a source at once, errors and warnings.
+    """Return all findings of a source at once, errors and warnings.
 
-    Nothing of a definition is executed; a DAG file is imported, as reading it does.
+    ``source`` and ``format`` are as in :func:`read`. A definition is never executed; a DAG file is
+    imported, as for reading it. The lines of a :class:`Pipeline` are those of the definition that
+    ``write(pipeline, "sagemaker")`` returns.
     """
+    if isinstance(source, Pipeline):
+        from sagebridge.python_findings import pipeline_findings
+
+        return pipeline_findings(source)
+    from sagebridge import registry
     from sagebridge.formats.sagemaker.validator import unreadable
 
     try:

@@ -1,4 +1,4 @@
-"""What translating a fleet of pipelines would lose, before anybody translates it."""
+"""Assess what translating many pipelines would lose, without translating them."""
 
 from __future__ import annotations
 
@@ -7,57 +7,76 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from sagebridge import registry
-from sagebridge.checked_reading import CheckedPipeline, read_each_checked
-from sagebridge.errors import MissingExtra, SagebridgeError, SourceError, Untranslatable
+from sagebridge.checked_reading import (
+    UNKNOWN,
+    CheckedPipeline,
+    read_each_checked,
+    unreported,
+)
+from sagebridge.errors import MissingExtra, SagebridgeError, SourceError, TranslationError
+from sagebridge.findings import Finding
 from sagebridge.model.losses import Loss, counted
 from sagebridge.model.pipeline import walk
 
-Grade = Literal["exact", "changed", "needs a person"]
+Grade = Literal["exact", "changed", "needs manual work"]
 GRADES: tuple[Grade, ...] = get_args(Grade)
 
 
-def grade(losses: Iterable[Loss]) -> Grade:
-    """``exact`` without losses but information, ``needs a person`` where something is dropped."""
+def grade(losses: Iterable[Loss], errors: Iterable[Finding] = ()) -> Grade:
+    """The grade of one pipeline for one target.
+
+    ``needs manual work``: something is dropped, or the source has an error to correct.
+    ``changed``: something has another meaning in the target, or a name that sagebridge does not
+    know. ``exact``: everything else; losses of severity ``info`` do not count.
+    """
     severities = {loss.severity for loss in losses}
-    if "dropped" in severities:
-        return "needs a person"
-    return "changed" if "changed" in severities else "exact"
+    codes = {error.code for error in errors}
+    if "dropped" in severities or codes - UNKNOWN:
+        return "needs manual work"
+    return "changed" if "changed" in severities or codes else "exact"
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one pipeline comes to one target; ``error`` where it does not, ``faults`` as codes."""
+    """The assessment of one pipeline for one target.
+
+    If the pipeline cannot be translated, ``error`` has the message and ``faults`` its codes.
+    """
 
     grade: Grade
     losses: tuple[Loss, ...] = ()
     error: str = ""
     faults: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     @classmethod
     def failed(cls, error: SagebridgeError) -> Outcome:
         match error:
-            case Untranslatable(findings=findings):
+            case TranslationError(findings=findings):
                 faults = tuple(one.code for one in findings)
             case SourceError():
                 faults = ("unreadable-source",)
             case _:
                 faults = ("unwritable",)
-        return cls("needs a person", error=str(error), faults=faults)
+        return cls("needs manual work", error=str(error), faults=faults)
 
     @property
     def codes(self) -> tuple[str, ...]:
-        """Why it has its grade: the codes of faults, and of losses that are no information."""
-        return (*self.faults, *(loss.code for loss in counted(self.losses)))
+        """The reasons for the grade: codes of faults, errors, and changed or dropped losses."""
+        errors = (one.code for one in self.findings if one.severity == "error")
+        return (*self.faults, *errors, *(loss.code for loss in counted(self.losses)))
 
     def as_json(self) -> dict[str, Any]:
         result: dict[str, Any] = {"grade": self.grade}
         result["losses"] = [loss.as_json() for loss in self.losses]
+        if self.findings:
+            result["findings"] = [one.as_json() for one in self.findings]
         return result | ({"error": self.error} if self.error else {})
 
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """One pipeline of a fleet; ``outcomes`` are by target, without the format it comes from."""
+    """One assessed pipeline; ``outcomes`` by target, except for the format of its source."""
 
     source: str
     pipeline: str | None
@@ -78,7 +97,7 @@ class Assessment:
 def assess(
     sources: Sequence[str], targets: Sequence[str] = (), format: str | None = None
 ) -> Iterator[Assessment]:
-    """Each pipeline of the sources against each target (all formats, if none are named)."""
+    """Assess each pipeline of the sources for each target; all formats by default."""
     for source, result in read_each_checked(sources, format):
         own = format or _format_of(source)
         wanted = [name for name in targets or registry.FORMATS if name != own]
@@ -109,4 +128,5 @@ def _outcome(one: CheckedPipeline, target: str) -> Outcome:
     except SagebridgeError as error:
         return Outcome.failed(error)
     losses = (*one.losses, *lost)
-    return Outcome(grade(losses), losses)
+    findings = unreported(one.findings, losses)
+    return Outcome(grade(losses, one.errors), losses, findings=findings)

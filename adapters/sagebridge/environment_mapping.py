@@ -1,4 +1,4 @@
-"""Moving a pipeline to another stage: other accounts, roles, buckets and images."""
+"""Replace strings in a pipeline (``--map``): other accounts, roles, buckets and images."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ _NAMES = frozenset(
         "cache",
         "depends_on",
         "function",
+        "key_order",
         "name",
         "on",
         "origin",
@@ -28,17 +29,16 @@ _NAMES = frozenset(
         "version",
     )
 )
-"""Fields of the model that name or choose something, whose text no mapping changes."""
+"""Fields of the model that name or select something; they are never changed."""
 _KEYS = frozenset(("ChannelName", "CheckType", "InputName", "OutputName"))
-"""Members by whose values references find their way, and one that chooses."""
+"""Keys whose values references use as names, and CheckType, which selects the kind of check."""
 
 
 def rewrite(pipeline: Pipeline, mapping: Mapping[str, str]) -> tuple[Pipeline, tuple[str, ...]]:
-    """A pipeline with texts replaced in all its values, and the texts that it does not have.
+    """Replace the keys of ``mapping`` in all string values; also return the keys not found.
 
-    Parts of a Join are values too. Names of steps, parameters and members, and references, stay.
-    Where several texts match at one place the longest counts; what was put in is not looked at
-    again.
+    The parts of a Join are values too. References, keys, and names of steps and parameters are not
+    changed. The longest key wins. Replaced strings are not searched again.
     """
     if not mapping:
         return pipeline, ()
@@ -46,14 +46,14 @@ def rewrite(pipeline: Pipeline, mapping: Mapping[str, str]) -> tuple[Pipeline, t
     pattern = re.compile("|".join(map(re.escape, longest_first)))
     used: set[str] = set()
 
-    def put(match: re.Match[str]) -> str:
+    def replacement(match: re.Match[str]) -> str:
         used.add(match[0])
         return mapping[match[0]]
 
     def walk(value: Value) -> Value:
         match value:
             case str():
-                return pattern.sub(put, value)
+                return pattern.sub(replacement, value)
             case Get():
                 return value
             case Mapping():
@@ -67,5 +67,5 @@ def rewrite(pipeline: Pipeline, mapping: Mapping[str, str]) -> tuple[Pipeline, t
             return replace(value, **{name: walk(getattr(value, name)) for name in names})
         return value
 
-    moved = cast("Pipeline", walk(pipeline))
-    return moved, tuple(old for old in mapping if old not in used)
+    changed = cast("Pipeline", walk(pipeline))
+    return changed, tuple(old for old in mapping if old not in used)

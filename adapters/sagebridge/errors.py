@@ -1,8 +1,7 @@
-"""Every error that sagebridge raises for a cause that a user can mend.
+"""The errors that a user can fix: one base class, one class per cause.
 
-One base, one class per cause, each with the exit code of its kind: 1 findings or stale, 2 usage,
-3 the execution failed, 4 losses with ``--fail-on-loss``, 5 a source cannot be read, 6 a missing
-extra or service. The message is built here and nowhere else.
+Each class has an exit code: 1 findings or a stale file, 2 usage, 3 the execution failed, 4 losses
+with ``--fail-on-loss``, 5 unreadable source, 6 missing extra or service. Messages are built here.
 """
 
 from __future__ import annotations
@@ -16,19 +15,19 @@ if TYPE_CHECKING:
 
 
 class SagebridgeError(Exception):
-    """The base: its text is the message that a user sees."""
+    """Base class. Its string is the message that the command line prints."""
 
     exit_code: ClassVar[int] = 1
 
 
 class UsageError(SagebridgeError):
-    """Words of a command that do not fit together."""
+    """Options of a command that cannot be combined."""
 
     exit_code = 2
 
 
 class ParameterError(SagebridgeError):
-    """Parameter values that the pipeline does not take; ``problems`` has one line each."""
+    """Parameter values that the pipeline rejects; ``problems`` has one line each."""
 
     exit_code = 2
 
@@ -37,6 +36,19 @@ class ParameterError(SagebridgeError):
         super().__init__("; ".join(self.problems))
 
     def __reduce__(self) -> tuple[type[ParameterError], tuple[tuple[str, ...]]]:
+        return type(self), (self.problems,)
+
+
+class ModelTypeError(SagebridgeError, TypeError):
+    """Values of the wrong type in a pipeline built in Python; ``problems`` has one line each."""
+
+    exit_code = 5
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+    def __reduce__(self) -> tuple[type[ModelTypeError], tuple[tuple[str, ...]]]:
         return type(self), (self.problems,)
 
 
@@ -51,17 +63,20 @@ class SourceError(SagebridgeError):
 
 
 class PythonFileError(SourceError):
-    """A Python file that cannot be read, at ``line``; None if no single line is at fault."""
+    """A Python file that cannot be read; ``line`` is None if the problem is not in one line."""
 
     def __init__(self, file: str, line: int | None, problem: str, fix: str = "") -> None:
         self.line = line
         super().__init__(file if line is None else f"{file}:{line}", problem, fix)
 
 
-class Untranslatable(SagebridgeError):
-    """A pipeline with errors that no target could carry; ``findings`` has them.
+class TranslationError(SagebridgeError):
+    """A pipeline with errors that no target can carry.
 
-    ``losses`` are those of reading it, which may say why: a DAG of sensors alone has no steps.
+    Attributes:
+        findings: the errors.
+        losses: those of reading it. They can explain the errors: a DAG that contains only sensors
+            has no steps.
     """
 
     def __init__(
@@ -73,85 +88,73 @@ class Untranslatable(SagebridgeError):
 
     def __reduce__(
         self,
-    ) -> tuple[type[Untranslatable], tuple[str, tuple[Finding, ...], tuple[Loss, ...]]]:
+    ) -> tuple[type[TranslationError], tuple[str, tuple[Finding, ...], tuple[Loss, ...]]]:
         return type(self), (self.source, self.findings, self.losses)
 
 
-class Stale(SagebridgeError):
-    """A file on disk that is not what its source now gives."""
+class StaleFileError(SagebridgeError):
+    """A file that is missing, or differs from what its source produces now."""
 
     def __init__(self, path: str, *, missing: bool) -> None:
         self.path, self.missing = path, missing
         super().__init__(f"{path}: {'missing' if missing else 'stale'}")
 
 
-class LossesForbidden(SagebridgeError):
-    """Losses where none were allowed."""
+class LossError(SagebridgeError):
+    """Losses with ``--fail-on-loss``."""
 
     exit_code = 4
 
     def __init__(self, source: str, number: int) -> None:
         self.source, self.number = source, number
         losses = "1 loss" if number == 1 else f"{number} losses"
-        super().__init__(f"{source}: {losses}, so nothing is written (--fail-on-loss)")
+        super().__init__(f"{source}: {losses}; nothing was written because of --fail-on-loss")
 
 
 class MissingExtra(SagebridgeError):
-    """A package that only one extra of ours brings is not installed."""
+    """A package of a sagebridge extra is not installed."""
 
     exit_code = 6
 
     def __init__(self, what: str, extra: str, source: str = "") -> None:
         self.what, self.extra = what, extra
-        place = f"{source}: " if source else ""
-        fix = f"pip install 'sagebridge[{extra}]'"
-        super().__init__(f"{place}{what} needs the extra {extra!r}: {fix}")
+        location = f"{source}: " if source else ""
+        super().__init__(
+            f"{location}{what} needs the extra {extra!r}; run: pip install 'sagebridge[{extra}]'"
+        )
 
     def at(self, source: str) -> MissingExtra:
-        """The same of one source among others."""
+        """The same error for one of several sources."""
         return MissingExtra(self.what, self.extra, source)
 
 
 class ServiceError(SagebridgeError):
-    """An engine or service that does not start or answer."""
+    """An engine or service does not start or respond."""
 
     exit_code = 6
 
 
 class FormatError(SagebridgeError):
-    """A pipeline that a format cannot be asked for, or an unknown format."""
+    """An unknown format or document, or a pipeline that the format cannot contain."""
 
     exit_code = 2
 
 
-class OnlyCode(FormatError):
-    """A pipeline for SageMaker whose steps are all code of its orchestrator."""
+class CodeOnlyError(FormatError):
+    """A pipeline for SageMaker in which every step is a Python function or a shell command."""
 
     exit_code = 1
 
     def __init__(self, pipeline: str | None) -> None:
         self.pipeline = pipeline
         super().__init__(
-            f"all steps of {pipeline or 'the pipeline'} are Python functions and shell commands, "
-            "which no SageMaker step is: make them Processing or Lambda steps"
-        )
-
-
-class NestedTooDeep(FormatError):
-    """A pipeline whose conditions stand inside each other deeper than a flow's blocks can."""
-
-    exit_code = 1
-
-    def __init__(self, pipeline: str, depth: int, limit: int) -> None:
-        self.depth, self.limit = depth, limit
-        super().__init__(
-            f"conditions of {pipeline} stand {depth} deep inside each other, and Python compiles "
-            f"at most {limit} blocks inside each other: put branches into a pipeline of their own"
+            f"{pipeline or 'pipeline'}: every step is a Python function or a shell command, and "
+            "SageMaker has no step type for them; use Processing or Lambda steps"
         )
 
 
 class FlowError(SagebridgeError):
-    """A Prefect flow whose steps make no pipeline."""
+    """A Prefect flow with steps that do not form a pipeline."""
 
     exit_code = 5
 

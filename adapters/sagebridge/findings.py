@@ -1,4 +1,4 @@
-"""What validation says of a definition."""
+"""The findings of ``validate``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One fault. ``pointer`` is a JSON pointer (RFC 6901); ``line`` counts from 1."""
+    """One problem in a definition.
+
+    ``pointer`` is a JSON pointer (RFC 6901) into the definition; ``line`` counts from 1.
+    """
 
     code: str
     severity: Literal["error", "warning"]
@@ -17,9 +20,9 @@ class Finding:
     message: str
 
     def __str__(self) -> str:
-        """``12: error: step A … [unknown-step] /Steps/0/…``, as compilers write it."""
-        text = f"{self.line}: {self.severity}: {self.message} [{self.code}] {self.pointer}"
-        return text.rstrip()
+        """``12: error: step A: … [unknown-step] /Steps/0/…``, the format of compilers."""
+        line = f"{self.line}: {self.severity}: {self.message} [{self.code}] {self.pointer}"
+        return line.rstrip()
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

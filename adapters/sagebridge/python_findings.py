@@ -1,4 +1,4 @@
-"""The findings of a DAG file or flow file, at the lines of the file."""
+"""The findings of DAG files and flow files, with the lines of the file."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _validate(source: Any, read_one: Callable[[Any], FileReading]) -> tuple[Find
 
 
 def pipeline_findings(pipeline: Pipeline) -> tuple[Finding, ...]:
-    """The findings of a pipeline's definition, without steps of code, which it does not have."""
+    """The findings of a pipeline's definition. Code steps are not part of a definition."""
     found = validate(write(pipeline)[0])
     if only_code(pipeline):
         found = tuple(one for one in found if one.code != "no-steps")
@@ -46,9 +46,9 @@ def pipeline_findings(pipeline: Pipeline) -> tuple[Finding, ...]:
 
 
 def _findings(reading: FileReading) -> Iterator[Finding]:
-    """The findings of the pipeline, at the lines of the file.
+    """The findings of the pipeline, with the lines of the file.
 
-    If nothing in the file is a step, what reading it lost explains why.
+    If the file has no steps, the losses of reading it follow, since they explain why.
     """
     lines = {
         pointer: reading.lines[step.name]

@@ -1,4 +1,4 @@
-"""The formats, one line each, loaded when first used."""
+"""The table of formats. A format is imported when it is first used."""
 
 from __future__ import annotations
 
@@ -23,11 +23,16 @@ Writer = Callable[[Pipeline], tuple[str, tuple[Loss, ...]]]
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """``read``, ``read_all``, ``validate`` and ``write`` name a function as ``module:function``.
+    """One format. Functions are named as ``module:function``.
 
-    ``read_all`` reads a file that may hold several pipelines, ``read_each`` many such files at a
-    time; ``validate`` gives findings at the lines of its files. ``documents`` are the writers of
-    the format's other forms; ``suffix`` is that of its files.
+    Attributes:
+        read: reads a source with one pipeline.
+        write: writes a pipeline.
+        suffix: the suffix of the format's files.
+        read_all: reads a file that may hold several pipelines.
+        read_each: reads many such files at once.
+        validate: returns the findings of a source, with the lines of its file.
+        documents: the writers of the format's documents, by name.
     """
 
     name: str
@@ -46,7 +51,7 @@ class Format:
         return cast("Validator", _load(self.validate))
 
     def readings(self, source: Any) -> list[tuple[Pipeline, tuple[Loss, ...]]]:
-        """Every pipeline of a source, with the losses of reading it."""
+        """All pipelines of a source, each with the losses of reading it."""
         if not self.read_all:
             return [self.reader()(source)]
         return list(_load(self.read_all)(source))
@@ -54,7 +59,7 @@ class Format:
     def readings_of(
         self, files: Sequence[str]
     ) -> list[list[tuple[Pipeline, tuple[Loss, ...]]] | SourceError]:
-        """As :meth:`readings`, of many files; an error stands for its file."""
+        """As :meth:`readings`, for many files; a file that cannot be read has its error."""
         if self.read_each:
             return list(_load(self.read_each)(files))
         result: list[list[tuple[Pipeline, tuple[Loss, ...]]] | SourceError] = []
@@ -66,7 +71,7 @@ class Format:
         return result
 
     def writer(self, document: str | None = None) -> Writer:
-        """The writer of the format, or of one of its documents. Raises :class:`FormatError`."""
+        """The writer of the format or of one of its documents. Raises :class:`FormatError`."""
         if document is None:
             return cast("Writer", _load(self.write))
         if document not in self.documents:
@@ -76,15 +81,13 @@ class Format:
     def _no_document(self, document: str) -> str:
         owner = next((one.name for one in FORMATS.values() if document in one.documents), None)
         if owner is not None:
-            return (
-                f"{document!r} is a document of {owner}'s, not of {self.name}'s: use --to {owner}"
-            )
-        there = f"there are {', '.join(self.documents)}" if self.documents else "it has none"
-        return f"{self.name} has no document {document!r} ({there})"
+            return f"{document!r} is a document of {owner}, not of {self.name}; use --to {owner}"
+        known = f"it has {', '.join(self.documents)}" if self.documents else "it has none"
+        return f"{self.name} has no document {document!r} ({known})"
 
 
 class NoOrchestrator(SourceError):
-    """A Python file that is neither a DAG file nor a flow file."""
+    """A Python file that imports no orchestrator."""
 
 
 _DOCUMENTS = "sagebridge.formats.sagemaker.document_writers"
@@ -126,24 +129,24 @@ FORMATS = {
 
 
 def find(name: str) -> Format:
-    """The format of that name. Raises :class:`FormatError` that names those there are."""
+    """The format of that name. Raises :class:`FormatError` with the known names."""
     if name in FORMATS:
         return FORMATS[name]
-    hint = did_you_mean(name, FORMATS) or f" (there are {', '.join(FORMATS)})"
+    hint = did_you_mean(name, FORMATS) or f"; expected one of {', '.join(FORMATS)}"
     raise FormatError(f"unknown format {name!r}{hint}")
 
 
 def detect(source: Any) -> Format:
-    """The format that a source is in: a Python file's is that of the orchestrator it imports.
+    """The format of a source. A Python file has the format of the orchestrator that it imports.
 
-    Nothing is executed. Raises :class:`SourceError` for a Python file that is none of either.
+    Nothing is executed. Raises :class:`SourceError` for a Python file that imports none or both.
     """
     file = _python_file(source)
     return FORMATS["sagemaker"] if file is None else find(_orchestrator(file))
 
 
 def _python_file(source: Any) -> Path | None:
-    """The file of ``flow.py`` or ``dag.py#dag_id``; None for any other source."""
+    """The file in ``flow.py`` or ``dag.py#dag_id``; None for any other source."""
     if not isinstance(source, str | Path):
         return None
     text = str(source)
@@ -160,23 +163,23 @@ def _orchestrator(file: Path) -> str:
     except OSError as error:
         raise SourceError(str(file), f"cannot be opened: {error.strerror}") from None
     except SyntaxError as error:
-        raise SourceError(f"{file}:{error.lineno}", f"is no Python: {error.msg}") from None
+        raise SourceError(f"{file}:{error.lineno}", f"not valid Python: {error.msg}") from None
     except (ValueError, RecursionError, MemoryError) as error:
-        raise SourceError(str(file), f"is no Python: {error}") from None
+        raise SourceError(str(file), f"not valid Python: {error}") from None
     found = _imported(tree.body) or _imported(ast.walk(tree))
     if not found:
         raise NoOrchestrator(
-            str(file), "imports neither airflow nor prefect", "say with --from which it is"
+            str(file), "imports neither airflow nor prefect", "set its format with --from"
         )
     if len(found) > 1:
         raise SourceError(
-            str(file), "imports both airflow and prefect", "say with --from which it is"
+            str(file), "imports both airflow and prefect", "set its format with --from"
         )
     return found.pop()
 
 
 def _imported(nodes: Iterable[ast.AST]) -> set[str]:
-    """The orchestrators that import statements name, themselves or as rooms of our operators."""
+    """The orchestrators that are imported, directly or by a part of ``sagebridge_operators``."""
     modules: list[str] = []
     for node in nodes:
         if isinstance(node, ast.Import):

@@ -1,1 +1,1 @@
-"""What runs the steps of a pipeline: on AWS or on this machine, under Airflow or Prefect."""
+"""Runs the steps of SageMaker pipelines under Airflow or Prefect, on AWS or this machine."""

@@ -1,4 +1,8 @@
-"""What Airflow lists of us among its providers; it reads this at every start."""
+"""The entry for sagebridge in Airflow's list of providers.
+
+Airflow calls it through the entry point ``apache_airflow_provider`` at every start (in 3.3:
+airflow/_shared/providers_discovery/providers_discovery.py), so this module imports nothing heavy.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from importlib.metadata import version
 
 
 def get_provider_info() -> dict[str, object]:
-    """The provider's description, in the form of Airflow's `provider_info.schema.json`."""
+    """The provider's description, as Airflow's ``provider_info.schema.json`` defines it."""
     return {
         "package-name": "sagebridge",
         "name": "sagebridge",

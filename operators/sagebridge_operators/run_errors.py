@@ -1,4 +1,4 @@
-"""What can go wrong while steps run; the messages are built here."""
+"""Errors raised while steps run. Each class builds its own message."""
 
 from __future__ import annotations
 
@@ -21,13 +21,27 @@ FailureKind = Literal[
     "time-limit",
     "unresolvable",
 ]
-"""What ended an attempt, for records and for retry policies."""
+"""The kind of failure that ended an attempt, as records and retry policies use it."""
+
+
+class InvalidPipeline(SagebridgeError):
+    """A pipeline with errors, found before its first job; ``errors`` has one line each."""
+
+    def __init__(self, pipeline: str, errors: Sequence[str]) -> None:
+        self.pipeline, self.errors = pipeline, tuple(errors)
+        listed = "; ".join(self.errors)
+        super().__init__(f"pipeline {pipeline!r} was not started, as it has errors: {listed}")
+
+    def __reduce__(self) -> tuple[type[InvalidPipeline], tuple[str, tuple[str, ...]]]:
+        return type(self), (self.pipeline, self.errors)
 
 
 class StepFailed(SagebridgeError):
-    """A step that ended Failed; its text is the reason.
+    """A step ended Failed; the message is the failure reason.
 
-    ``kind`` is the kind of the failure and ``code`` AWS's error code, as its record has them.
+    Args:
+        kind: the kind of failure, as in the record of the attempt.
+        code: AWS's error code or the class of the exception, as in the record; may be empty.
     """
 
     exit_code = 3
@@ -41,26 +55,24 @@ class StepFailed(SagebridgeError):
 
 
 class StepStopped(StepFailed):
-    """A step whose job was stopped, which is not success."""
+    """The job of a step was stopped, which is not a success."""
 
     state = "Stopped"
     kind = "stopped"
 
 
 class ExecutionStopped(StepStopped):
-    """A step that was to begin in an execution that had been stopped."""
+    """A stop of the execution was requested before this step started."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "the execution was stopped before this step began, and does not go on: start a new run"
-        )
+        super().__init__("the execution was stopped before this step started; start a new run")
 
     def __reduce__(self) -> tuple[type[ExecutionStopped], tuple[()]]:
         return type(self), ()
 
 
 class NotRunnable(StepFailed):
-    """Something that sagebridge keeps and translates but does not run."""
+    """A step or condition that sagebridge translates but cannot run."""
 
     kind = "not-runnable"
 
@@ -69,7 +81,7 @@ class NotRunnable(StepFailed):
 
 
 class IncomparableValues(StepFailed):
-    """Two values of a condition that have no common type."""
+    """A condition compares two values of different types."""
 
     kind = "unresolvable"
 
@@ -85,48 +97,47 @@ class Unresolvable(StepFailed):
     kind = "unresolvable"
 
     def __init__(self, expression: str, problem: str, there: Sequence[str] = ()) -> None:
-        found = f" (there is: {', '.join(there)})" if there else ""
+        found = f" (available: {', '.join(there)})" if there else ""
         super().__init__(f"{expression} has no value: {problem}{found}")
 
 
 class OutputsTooLarge(StepFailed):
-    """Referred outputs that no engine should carry between tasks."""
+    """The outputs of a step are too large to pass between tasks."""
 
     kind = "outputs"
 
     def __init__(self, step: str, size: int, limit: int) -> None:
         super().__init__(
-            f"the outputs of step {step!r} that this pipeline refers to take {size} bytes; "
-            f"at most {limit} can be handed on: refer to an S3 URI instead"
+            f"step {step!r}: the outputs that this pipeline refers to are {size} bytes, over the "
+            f"limit of {limit} bytes; refer to an S3 URI instead"
         )
 
 
 class ExecutionFailed(SagebridgeError):
-    """A pipeline execution that did not succeed."""
+    """A pipeline execution ended without success."""
 
     exit_code = 3
 
 
-class FileKept(SagebridgeError):
-    """A file that a command would write, and that a person may have edited."""
+class EditedFile(SagebridgeError):
+    """A file has local edits, so a command did not overwrite it."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         super().__init__(
-            f"{path} is not what its source gives, so it is kept: deploy it as it is, or replace "
-            "it with --overwrite"
+            f"{path} has local edits and was not overwritten; deploy it as is, or pass --overwrite"
         )
 
 
 class NoPrefectServer(ServiceError):
-    """No Prefect server is named, or the one that is does not answer."""
+    """No Prefect server is configured, or the configured one does not answer."""
 
     def __init__(self, url: str | None, problem: str = "") -> None:
         self.url, self.problem = url, problem
         found = f"no Prefect server answers at {url} ({problem})" if url else "no Prefect server"
         super().__init__(
-            f"{found}: start one (prefect server start) and set PREFECT_API_URL, or the profile's "
-            "(prefect config set PREFECT_API_URL=http://127.0.0.1:4200/api)"
+            f"{found}; start one with `prefect server start` and set PREFECT_API_URL, or run "
+            "`prefect config set PREFECT_API_URL=http://127.0.0.1:4200/api`"
         )
 
     def __reduce__(self) -> tuple[type[NoPrefectServer], tuple[str | None, str]]:
@@ -134,39 +145,43 @@ class NoPrefectServer(ServiceError):
 
 
 class UnknownExecution(SagebridgeError):
-    """No execution of that id in the records."""
+    """The records have no execution with this id."""
 
     exit_code = 2
 
     def __init__(self, execution_id: str, known: Sequence[str], where: str) -> None:
-        newest = f" (newest: {', '.join(known[:5])})" if known else " (there are none)"
+        newest = f" (newest: {', '.join(known[:5])})" if known else " (there are no executions)"
         super().__init__(f"no execution {execution_id!r} in {where}{newest}")
 
 
 class AmbiguousExecution(SagebridgeError):
-    """A beginning that the ids of several executions have."""
+    """An id prefix that several executions share."""
 
     exit_code = 2
 
     def __init__(self, text: str, matching: Sequence[str]) -> None:
         named = ", ".join(matching[:5]) + (", …" if len(matching) > 5 else "")
         super().__init__(
-            f"{len(matching)} executions have ids that begin with {text!r} ({named}): "
-            "give more of the one that is meant"
+            f"id prefix {text!r} is ambiguous ({len(matching)} executions: {named}); "
+            "use more characters"
         )
 
 
 class UnknownStep(SagebridgeError):
-    """No step of that name began in an execution."""
+    """No step of this name has started in an execution."""
 
     exit_code = 2
 
     def __init__(self, step: str, known: Sequence[str]) -> None:
-        super().__init__(f"no step {step!r} began (there are {', '.join(known) or 'none'})")
+        super().__init__(f"no step {step!r} has started (started: {', '.join(known) or 'none'})")
 
 
 class StoreError(SagebridgeError):
-    """A place for data that cannot be read or written; it names URI and path."""
+    """Data at a URI cannot be read or written.
+
+    Args:
+        where: the file, folder or store behind the URI.
+    """
 
     exit_code = 6
 
@@ -179,15 +194,15 @@ class StoreError(SagebridgeError):
 
 
 class ObjectNotFound(StoreError):
-    """An object that is not where its URI says."""
+    """No object exists at this URI."""
 
 
 class BadUri(StoreError):
-    """A URI that names no place: an unknown scheme, or a key that leads out of its bucket."""
+    """An invalid URI: an unknown scheme, or a key that leads out of its bucket."""
 
 
 class WorkdirUnusable(SagebridgeError):
-    """A working folder in which nothing can be kept; ``path`` is the part that is at fault."""
+    """The working folder cannot be used; ``path`` is the file or folder at fault."""
 
     exit_code = 6
 
@@ -195,8 +210,8 @@ class WorkdirUnusable(SagebridgeError):
         self.workdir, self.path, self.problem = workdir, path, problem
         part = "" if path == workdir else f" ({path})"
         super().__init__(
-            f"the working folder {workdir} cannot be used{part}: {problem}: put that right, or "
-            "name another with --workdir or SAGEBRIDGE_HOME"
+            f"the working folder {workdir} cannot be used{part}: {problem}; fix this, or set "
+            "another folder with --workdir or SAGEBRIDGE_HOME"
         )
 
     def __reduce__(self) -> tuple[type[WorkdirUnusable], tuple[str, str, str]]:
@@ -204,7 +219,12 @@ class WorkdirUnusable(SagebridgeError):
 
 
 class ExecutionRecordsError(SagebridgeError):
-    """A place for execution records that cannot be used, or a record that cannot be read."""
+    """The execution records cannot be used, or a record cannot be read.
+
+    Args:
+        key: the record, relative to ``location``; may be empty.
+        location: the folder or ``s3://`` prefix of the records.
+    """
 
     exit_code = 6
 
@@ -212,39 +232,42 @@ class ExecutionRecordsError(SagebridgeError):
         self.key, self.location, self.problem = key, location, problem
         one = f" ({key})" if key else ""
         super().__init__(
-            f"the execution records in {location}: {problem}{one}; set SAGEBRIDGE_RECORDS to a "
-            "folder or s3:// prefix that can be read and written, or set --workdir or "
-            "SAGEBRIDGE_HOME"
+            f"cannot use the execution records in {location}: {problem}{one}; set "
+            "SAGEBRIDGE_RECORDS to a folder or s3:// prefix that can be read and written, or set "
+            "--workdir or SAGEBRIDGE_HOME"
         )
 
     def __reduce__(self) -> tuple[type[ExecutionRecordsError], tuple[str, str, str]]:
         return type(self), (self.key, self.location, self.problem)
 
 
-class StartUnknown(Exception):
-    """A DAG run whose start is not known yet; the task is tried again."""
+class MissingStartDate(Exception):
+    """A DAG run has no start date yet, so the engine must retry the task.
+
+    Not a SagebridgeError: those end a task without a retry.
+    """
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
         super().__init__(f"DAG run {run_id} has no start date yet")
 
-    def __reduce__(self) -> tuple[type[StartUnknown], tuple[str]]:
+    def __reduce__(self) -> tuple[type[MissingStartDate], tuple[str]]:
         return type(self), (self.run_id,)
 
 
 class RecordsUnreachable(ExecutionRecordsError):
-    """A place for execution records that does not answer now, and may do so later."""
+    """The execution records do not answer now; the same call may succeed later."""
 
 
 class OlderRecord(SagebridgeError):
-    """A record that an older version of sagebridge wrote."""
+    """A record was written by an older version of sagebridge."""
 
     exit_code = 6
 
     def __init__(self, what: str) -> None:
         self.what = what
         super().__init__(
-            f"the record of {what} was written by an older version of sagebridge: "
+            f"the record of {what} was written by an older version of sagebridge; "
             "finish or stop running executions before upgrading"
         )
 
@@ -252,19 +275,19 @@ class OlderRecord(SagebridgeError):
         return type(self), (self.what,)
 
 
-class Superseded(SagebridgeError):
-    """A worker that writes after another one has gone on with its step, or ended it."""
+class SupersededWorker(SagebridgeError):
+    """Another worker has continued or ended the step of this worker."""
 
     exit_code = 3
 
     def __init__(self, step: str, phase: str) -> None:
         self.step, self.phase = step, phase
         super().__init__(
-            f"another worker has gone on with step {step!r} (it is {phase}); "
-            "the result of this one is discarded"
+            f"another worker has taken over step {step!r} (now {phase}); "
+            "the result of this worker is discarded"
         )
 
-    def __reduce__(self) -> tuple[type[Superseded], tuple[str, str]]:
+    def __reduce__(self) -> tuple[type[SupersededWorker], tuple[str, str]]:
         return type(self), (self.step, self.phase)
 
 
@@ -275,24 +298,28 @@ class RecordsError(SagebridgeError):
 
     def __init__(self, path: str, problem: str) -> None:
         self.path, self.problem = path, problem
-        super().__init__(f"the records of local jobs: {problem} (in {path})")
+        super().__init__(f"cannot use the database of local jobs: {problem} (in {path})")
 
     def __reduce__(self) -> tuple[type[RecordsError], tuple[str, str]]:
         return type(self), (self.path, self.problem)
 
 
 class IsolationError(SagebridgeError):
-    """No way that may be used here gives a job its own /opt/ml; ``tried`` maps way to problem."""
+    """No isolation method works here, so a job cannot get its own /opt/ml.
+
+    Args:
+        tried: the problem with each method, by method.
+    """
 
     exit_code = 6
 
     def __init__(self, tried: Mapping[str, str]) -> None:
         self.tried = dict(tried)
-        shown = "; ".join(f"{way}: {problem}" for way, problem in self.tried.items())
+        shown = "; ".join(f"{method}: {problem}" for method, problem in self.tried.items())
         super().__init__(
-            f"no way to a private /opt/ml works here ({shown}). Install bubblewrap "
+            f"cannot give jobs a private /opt/ml ({shown}); install bubblewrap "
             "(apt-get install bubblewrap), allow user namespaces, or set "
-            "SAGEBRIDGE_ISOLATION=rewrite, which replaces /opt/ml in a job's scripts"
+            "SAGEBRIDGE_ISOLATION=rewrite, which replaces /opt/ml in the scripts of jobs"
         )
 
     def __reduce__(self) -> tuple[type[IsolationError], tuple[dict[str, str]]]:
@@ -300,7 +327,7 @@ class IsolationError(SagebridgeError):
 
 
 def describe_value(value: Any) -> str:
-    """A value with its type, as messages show it."""
+    """A value and its type, for error messages."""
     if value is None:
         return "a missing value"
     kind = {bool: "Boolean", int: "Integer", float: "Float", str: "String"}.get(type(value))

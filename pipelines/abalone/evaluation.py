@@ -1,4 +1,4 @@
-"""Measure the trained model on the test file, and write the report that the condition reads."""
+"""Evaluate the trained model on the test file and write the report that the condition reads."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import xgboost
 
 
 def load(archive: Path) -> xgboost.Booster:
-    """The model of a ``model.tar.gz``: its one member is read in memory, nothing is extracted."""
+    """Load the model from ``model.tar.gz`` in memory, without extracting the archive."""
     with tarfile.open(archive) as tar:
         member = tar.extractfile("xgboost-model")
         if member is None:
-            raise SystemExit(f"{archive.name}: xgboost-model is no file")
+            raise SystemExit(f"{archive.name}: xgboost-model is not a file")
         model = xgboost.Booster()
         model.load_model(bytearray(member.read()))
     return model

@@ -1,12 +1,12 @@
-"""The abalone pipeline: how many rings has a shell, from its sex, sizes and weights?
+"""The abalone pipeline: predict the rings of a shell from sex, sizes and weights.
 
-Compiling it reads nothing but this file and calls no AWS service:
+Compiling the pipeline does not read other files and does not call AWS:
 
-    python pipelines/abalone/pipeline.py --write     writes definition.json beside this file
-    python pipelines/abalone/pipeline.py --check     exits 1 if definition.json is stale
+    python pipelines/abalone/pipeline.py --write     write definition.json next to this file
+    python pipelines/abalone/pipeline.py --check     exit with 1 if definition.json is stale
 
-Version 2 of the SDK (2.257), because its steps have the names that the AWS notebook's have:
-version 3 has one ModelStep, and calls its steps otherwise.
+The pipeline uses version 2 of the SDK (2.257), so that its steps have the same names as in the AWS
+notebook. Version 3 has only one ModelStep and names its steps differently.
 """
 
 from __future__ import annotations
@@ -42,22 +42,22 @@ from sagemaker.workflow.steps import CreateModelStep, ProcessingStep, TrainingSt
 DEFINITION = Path(__file__).with_name("definition.json")
 
 INSTANCE = "ml.m5.xlarge"
-"""What the jobs run on; the model may be served from it too."""
+"""Instance type of the jobs, and the one that the model package supports."""
 
 XGBOOST = "3.0-5"
-"""The newest image. From 1.3 on the images save their model as XGBoost does, where those before
-pickled it; so any XGBoost 3 can load it, and evaluation.py executes nothing that a model says."""
+"""The newest image. Images from 1.3 on save models in XGBoost's own format, not as a pickle. Any
+XGBoost 3 can load it, and evaluation.py does not execute code from a model file."""
 
 SKLEARN = "1.4-2"
-"""The newest scikit-learn image; preprocessing.py needs its Python and numpy only."""
+"""The newest scikit-learn image; preprocessing.py uses only its Python and numpy."""
 
 
 def session(region: str) -> PipelineSession:
-    """A session that compiles: no credentials, no defaults of this machine, no telemetry."""
+    """Return a session for compiling: no credentials, no local SDK defaults, no telemetry."""
     return PipelineSession(
         boto_session=boto3.Session(
             aws_access_key_id="none",
-            aws_secret_access_key="none",  # noqa: S106 - never used, so none is looked for
+            aws_secret_access_key="none",  # noqa: S106 - a placeholder: boto3 does not look for others
             region_name=region,
         ),
         sagemaker_config={
@@ -72,9 +72,9 @@ def get_pipeline(
     role: str = "arn:aws:iam::111122223333:role/sagebridge-abalone",
     region: str = "us-east-1",
 ) -> Pipeline:
-    """The pipeline, with its scripts under ``code/`` of the bucket and its data under ``data/``.
+    """Return the pipeline. Its scripts are in ``code/`` of the bucket, its data in ``data/``.
 
-    What a run writes goes under ``executions/<execution id>/``, so no run overwrites another's.
+    A run writes to ``executions/<execution id>/``, so runs do not overwrite each other.
     """
     processing_instance_count = ParameterInteger("ProcessingInstanceCount", default_value=1)
     model_approval_status = ParameterString(
@@ -197,7 +197,8 @@ def get_pipeline(
             ),
         ),
     )
-    # ModelStep would add a suffix to the name, which the notebook's create step does not have.
+    # ModelStep would append "-CreateModel" to the name (sagemaker/workflow/model_step.py). The
+    # notebook's step has no suffix.
     create = CreateModelStep("AbaloneCreateModel", model=model)
     transform = TransformStep(
         "AbaloneTransform",
@@ -255,14 +256,18 @@ def main() -> int:
     )
     action = parser.add_mutually_exclusive_group(required=True)
     action.add_argument("--write", action="store_true", help="write definition.json")
-    action.add_argument("--check", action="store_true", help="is definition.json fresh?")
+    action.add_argument(
+        "--check", action="store_true", help="check that definition.json is current"
+    )
     arguments = parser.parse_args()
-    logging.disable(logging.WARNING)  # the SDK announces each name that it leaves to the service
+    logging.disable(
+        logging.WARNING
+    )  # the SDK warns about each job name that it leaves to SageMaker
     text = compiled()
     if arguments.write:
         DEFINITION.write_text(text)
     elif not DEFINITION.exists() or DEFINITION.read_text() != text:
-        print(f"{DEFINITION.name} is stale: python {sys.argv[0]} --write", file=sys.stderr)
+        print(f"{DEFINITION.name} is stale: run python {sys.argv[0]} --write", file=sys.stderr)
         return 1
     return 0
 

@@ -1,8 +1,8 @@
-"""Turn a CSV file of abalones into the train, validation and test files of the pipeline.
+"""Split a CSV file of abalones into train, validation and test files.
 
-The features are the seven measurements as they are and the sex as three 0/1 columns. Trees split
-on order alone, so nothing is scaled, and a file of new animals needs no fitted encoder.
-Only numpy is needed: every image has it, and the job starts at once.
+The features are the seven measurements, unscaled, and the sex as three 0/1 columns. Decision trees
+do not need scaled features, so new data can be encoded without a fitted encoder. The script needs
+only numpy, which every image contains.
 """
 
 from __future__ import annotations
@@ -27,13 +27,16 @@ COLUMNS = ("sex", *MEASUREMENTS, "rings")
 
 
 def encode(sex: str, measurements: list[str]) -> list[float]:
-    """The features of one animal; an unknown sex is none of the three, no value is ``nan``."""
+    """Return the features of one animal.
+
+    A missing measurement is ``nan``. An unknown sex is 0 in all three columns.
+    """
     numbers = [float(text) if text.strip() else float("nan") for text in measurements]
     return numbers + [float(sex.strip() == one) for one in SEXES]
 
 
 def read(path: Path) -> np.ndarray:
-    """One row an animal, rings first and then the features; a header is recognised and skipped."""
+    """Read one row per animal: the rings, then the features. A header line is skipped."""
     with path.open(newline="", encoding="utf-8-sig") as file:
         lines = [(number, row) for number, row in enumerate(csv.reader(file), start=1) if row]
     if lines and not is_number(lines[0][1][-1]):
@@ -41,14 +44,17 @@ def read(path: Path) -> np.ndarray:
     animals = []
     for number, row in lines:
         if len(row) != len(COLUMNS):
-            raise SystemExit(f"{path.name}:{number}: {len(row)} columns, not {', '.join(COLUMNS)}")
+            raise SystemExit(
+                f"{path.name}:{number}: expected {len(COLUMNS)} columns ({', '.join(COLUMNS)}), "
+                f"got {len(row)}"
+            )
         sex, *measurements, rings = row
         try:
             animals.append([float(rings), *encode(sex, measurements)])
         except ValueError as error:
             raise SystemExit(f"{path.name}:{number}: {error}") from None
     if len(animals) < 10:
-        raise SystemExit(f"{path.name}: {len(animals)} animals are too few to split")
+        raise SystemExit(f"{path.name}: expected at least 10 animals, got {len(animals)}")
     return np.array(animals)
 
 
@@ -61,7 +67,7 @@ def is_number(text: str) -> bool:
 
 
 def only_file(folder: Path) -> Path:
-    """The one file that the input of a job has, whatever its name."""
+    """Return the single file of the job's input folder."""
     files = sorted(path for path in folder.glob("*") if path.is_file())
     if len(files) != 1:
         found = ", ".join(path.name for path in files) or "none"
@@ -72,7 +78,7 @@ def only_file(folder: Path) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--base", type=Path, default=Path("/opt/ml/processing"))
-    parser.add_argument("--seed", type=int, default=0, help="of the shuffle before the split")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the shuffle before the split")
     arguments = parser.parse_args()
 
     animals = read(only_file(arguments.base / "input"))

@@ -1,10 +1,10 @@
-"""Make synthetic abalone data: the columns of the UCI data set, but no animal was measured.
+"""Generate synthetic abalone data with the columns of the UCI data set.
 
-An age is drawn, a growth curve gives the length, the length gives the other sizes and the weights,
-and the age is counted in rings with an error. The same seed makes the same two files:
+Each animal gets a random age. A growth curve gives its length, the length gives the other sizes and
+the weights, and the age plus noise gives the rings. The same seed generates the same two files:
 
-    abalone-dataset.csv         sex, seven measurements, rings: what the pipeline trains on
-    abalone-dataset-batch.csv   the features alone, encoded: what the transform predicts
+    abalone-dataset.csv         training data: sex, seven measurements, rings
+    abalone-dataset-batch.csv   input of the transform: the encoded features without the rings
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import numpy as np
 import preprocessing
 
 FULL_GROWN = 0.68
-"""The length that growth ends at, in the data set's unit of 200 mm."""
+"""Length of a full-grown animal, in the data set's unit of 200 mm."""
 
 
 def animals(count: int, seed: int) -> list[list[str]]:
-    """``count`` rows of ``preprocessing.COLUMNS``, lengths in 200 mm and weights in 200 g."""
+    """Return ``count`` rows of ``preprocessing.COLUMNS``: lengths in 200 mm, weights in 200 g."""
     random = np.random.default_rng(seed)
 
     def noise(spread: float) -> np.ndarray:
@@ -58,7 +58,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=Path, help="where the files are written")
+    parser.add_argument("folder", type=Path, help="folder to write the files to")
     parser.add_argument("--rows", type=int, default=4000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
@@ -66,7 +66,7 @@ def main() -> None:
         dest="source",
         type=Path,
         metavar="CSV",
-        help="make only the batch file, from this file of abalones, the real one for instance",
+        help="write only the batch file, from this CSV file (for example the UCI data set)",
     )
     arguments = parser.parse_args()
 

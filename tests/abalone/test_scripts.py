@@ -1,4 +1,4 @@
-"""The example's scripts, run as the jobs run them but without a backend."""
+"""The scripts of the abalone example, run like in the jobs but without a backend."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def succeed(script: str, *arguments: object) -> str:
 
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The two files of ``sample_data.py``, in the default size."""
+    """Files of ``sample_data.py`` with the default size."""
     folder = tmp_path_factory.mktemp("sample")
     succeed("sample_data.py", folder)
     return folder
@@ -44,7 +44,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def base(tmp_path: Path, sample: Path) -> Path:
-    """A job's folder, with few animals as input."""
+    """Folder of a job with a small input file."""
     (tmp_path / "input").mkdir()
     lines = (sample / "abalone-dataset.csv").read_text().splitlines(keepends=True)
     (tmp_path / "input" / "animals.csv").write_text("".join(lines[:ANIMALS]))
@@ -59,7 +59,7 @@ def split(base: Path, seed: int = 0) -> dict[str, str]:
 
 
 def mse(data: Path, base: Path, seed: int) -> float:
-    """Preprocess, train with the pipeline's hyperparameters and evaluate."""
+    """Preprocess, train with the pipeline's hyperparameters, and return the mean squared error."""
     (base / "input").mkdir(parents=True)
     shutil.copy(data, base / "input")
     split(base, seed)
@@ -84,7 +84,7 @@ def archive(base: Path, model: xgboost.Booster) -> None:
         tar.add(base / "model" / "xgboost-model", "xgboost-model")
 
 
-def test_sample_is_the_same_for_the_same_seed_only(sample: Path, tmp_path: Path) -> None:
+def test_sample_depends_on_the_seed(sample: Path, tmp_path: Path) -> None:
     succeed("sample_data.py", tmp_path / "again")
     succeed("sample_data.py", tmp_path / "other", "--seed", 1)
     name = "abalone-dataset.csv"
@@ -106,7 +106,7 @@ def test_sample_is_plausible(sample: Path) -> None:
     assert 0.5 < np.corrcoef(rings, shell)[0, 1] < 0.9
 
 
-def test_batch_has_the_features_that_the_model_is_trained_on(base: Path) -> None:
+def test_batch_has_the_training_features(base: Path) -> None:
     (data,) = (base / "input").iterdir()
     succeed("sample_data.py", base, "--from", data)
     batch = (base / "abalone-dataset-batch.csv").read_text().splitlines()
@@ -124,13 +124,13 @@ def test_split_has_every_animal_once(base: Path) -> None:
     assert sorted(int(line.partition(",")[0]) for line in lines) == expected
 
 
-def test_split_depends_on_the_seed_alone(base: Path) -> None:
+def test_split_depends_only_on_the_seed(base: Path) -> None:
     first = split(base, seed=3)
     assert split(base, seed=3) == first
     assert split(base, seed=4) != first
 
 
-def test_header_and_name_of_the_file_do_not_matter(base: Path) -> None:
+def test_header_and_file_name_are_ignored(base: Path) -> None:
     without = split(base)
     (data,) = (base / "input").iterdir()
     text = data.read_text()
@@ -160,11 +160,11 @@ def test_missing_measurement_is_kept_as_missing(base: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("M,0.4,0.3", "animals.csv:401: 3 columns, not sex, length"),
+        ("M,0.4,0.3", "animals.csv:401: expected 9 columns (sex, length"),
         ("M,0.4,0.3,0.1,0.5,0.2,0.1,wet,9", "animals.csv:401: could not convert string to float"),
     ],
 )
-def test_bad_line_is_named(base: Path, line: str, message: str) -> None:
+def test_bad_line_is_reported(base: Path, line: str, message: str) -> None:
     with (base / "input" / "animals.csv").open("a") as file:
         file.write(line + "\n")
     result = run("preprocessing.py", "--base", base)
@@ -173,14 +173,14 @@ def test_bad_line_is_named(base: Path, line: str, message: str) -> None:
     assert "Traceback" not in result.stderr
 
 
-def test_two_inputs_are_refused(base: Path) -> None:
+def test_two_inputs_are_rejected(base: Path) -> None:
     (base / "input" / "second.csv").touch()
     result = run("preprocessing.py", "--base", base)
     assert result.returncode == 1
     assert "expected one CSV file, found animals.csv, second.csv" in result.stderr
 
 
-def test_evaluation_runs_nothing_that_a_model_says(base: Path, tmp_path: Path) -> None:
+def test_evaluation_executes_no_code_from_a_model(base: Path, tmp_path: Path) -> None:
     class Harm:
         def __reduce__(self) -> tuple[object, tuple[str]]:
             return Path.touch, (tmp_path / "harm",)  # type: ignore[return-value]
@@ -194,11 +194,11 @@ def test_evaluation_runs_nothing_that_a_model_says(base: Path, tmp_path: Path) -
     assert not (tmp_path / "harm").exists()
 
 
-def test_error_on_the_sample_is_under_the_threshold(sample: Path, tmp_path: Path) -> None:
-    """The demo registers its model; with a threshold of 1 it fails."""
+def test_error_on_the_sample_is_below_the_threshold(sample: Path, tmp_path: Path) -> None:
+    """The default threshold of 6 registers the model; a threshold of 1 fails the execution."""
     assert 1.0 < mse(sample / "abalone-dataset.csv", tmp_path / "job", seed=0) < 6.0
 
 
-def test_error_on_the_real_data_is_as_known(abalone_csv: Path, tmp_path: Path) -> None:
+def test_error_on_the_real_data_is_in_the_known_range(abalone_csv: Path, tmp_path: Path) -> None:
     for seed in range(5):
         assert 3.5 < mse(abalone_csv, tmp_path / str(seed), seed) < 6.5

@@ -1,4 +1,4 @@
-"""Pipelines of a few steps that run as DAGs, on a SageMaker in memory."""
+"""Runs small pipelines as DAGs against the fake SageMaker."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from sagebridge.model.pipeline import Pipeline, Step
-from tests.dagtest import Played, new_id, play
+from tests.dagtest import FinishedRun, new_id, play
 from tests.fakes import FakeBackend, FakeSageMaker
 
 collect_ignore_glob = [] if find_spec("airflow") else ["*"]
 
-Run = Callable[..., Played]
+Run = Callable[..., FinishedRun]
 
 
 @pytest.fixture
@@ -40,16 +40,16 @@ def aws(backend: FakeBackend) -> FakeSageMaker:
 
 @pytest.fixture
 def run(backend: FakeBackend) -> Run:
-    """Builds the DAG of a pipeline, or of its steps, and runs it."""
+    """Builds the DAG of a pipeline, or of steps, and runs it."""
     from sagebridge_operators.airflow import build
 
     del backend
 
-    def runs(*steps: Step | Pipeline, conf: Any = None, **more: Any) -> Played:
+    def runs(*steps: Step | Pipeline, conf: Any = None, **more: Any) -> FinishedRun:
         if isinstance(steps[0], Pipeline):
             (pipeline,) = steps
         else:
-            pipeline = Pipeline(tuple(steps), name="shape", **more)  # type: ignore[arg-type]
+            pipeline = Pipeline(steps=tuple(steps), name="shape", **more)  # type: ignore[arg-type]
         assert isinstance(pipeline, Pipeline)
         return play(build(pipeline, dag_id=new_id(), retry_delay=timedelta()), conf)
 

@@ -1,4 +1,4 @@
-"""A user's own functions and commands, run by Airflow from the file that is written for them."""
+"""Python and shell steps, run by Airflow from a generated DAG file."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from sagebridge_operators.airflow import PythonStepOperator, ShellStepOperator
 from sagebridge_operators.lifecycle.step_states import states
 from tests.airflow.conftest import Run
 from tests.code import FLOW, PATH, REASON, STATES, VALUES
-from tests.dagtest import Played, new_id, play
+from tests.dagtest import FinishedRun, new_id, play
 from tests.fakes import FakeSageMaker
 
 pytestmark = [pytest.mark.airflow, pytest.mark.airflow31, pytest.mark.usefixtures("backend")]
-Rows = Callable[..., Played]
+Rows = Callable[..., FinishedRun]
 
 
 @pytest.fixture
 def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rows:
-    """Runs the flow file as the DAG file that it is translated to, with a number of rows."""
+    """Translates the flow file to a DAG file and runs it with a number of rows."""
 
-    def runs(number: int = 10) -> Played:
+    def runs(number: int = 10) -> FinishedRun:
         name = new_id("code")
         flow, file = tmp_path / "flow.py", tmp_path / f"{name}.py"
         flow.write_text(FLOW.replace("NAME", name))
@@ -51,7 +51,7 @@ def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rows:
 
 
 @pytest.mark.parametrize("number", STATES)
-def test_code_runs_is_skipped_and_fails_as_any_step(number: int, rows: Rows) -> None:
+def test_user_code_runs_skips_and_fails_like_other_steps(number: int, rows: Rows) -> None:
     played = rows(number)
     reached = states(pipeline_of(played.dag), played.steps)
     assert {name: state for name, state in reached.items() if state != "Succeeded"} == STATES[
@@ -64,7 +64,7 @@ def test_code_runs_is_skipped_and_fails_as_any_step(number: int, rows: Rows) -> 
         assert played.steps["checked"].reason == REASON
 
 
-def test_what_code_returns_reaches_what_asks_for_it(rows: Rows, aws: FakeSageMaker) -> None:
+def test_return_values_reach_later_steps(rows: Rows, aws: FakeSageMaker) -> None:
     played = rows()
     assert {name: played.xcom(name)["return_value"] for name in VALUES} == VALUES
     (request,) = aws.called("create_model")
@@ -75,17 +75,17 @@ def test_what_code_returns_reaches_what_asks_for_it(rows: Rows, aws: FakeSageMak
     }
 
 
-def test_prints_are_in_the_log_of_the_task(rows: Rows, capsys: pytest.CaptureFixture[str]) -> None:
+def test_prints_go_to_the_task_log(rows: Rows, capsys: pytest.CaptureFixture[str]) -> None:
     rows()
     assert "[prep] preparing 10 rows" in capsys.readouterr().out
 
 
-def test_what_is_no_function_is_refused_in_the_file() -> None:
+def test_python_callable_must_be_a_function() -> None:
     with DAG(new_id(), schedule=None), pytest.raises(TypeError, match="python_callable"):
         PythonStepOperator(task_id="a", python_callable="os.system")  # type: ignore[arg-type]
 
 
-def test_a_killed_function_is_stopped_where_it_waits() -> None:
+def test_kill_interrupts_a_sleeping_function() -> None:
     def wait() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(600)
@@ -105,7 +105,7 @@ def test_a_killed_function_is_stopped_where_it_waits() -> None:
     assert played.steps["a"].state == "Stopped"
 
 
-def test_a_definition_that_looks_like_code_does_not_run(run: Run, tmp_path: Path) -> None:
+def test_definition_with_code_keys_runs_no_code(run: Run, tmp_path: Path) -> None:
     marker = tmp_path / "marker"
     arguments = plain({"args": [str(marker)], "kwargs": {}, "command": f"touch {marker}"})
     source = f"def f(*a):\n    open({str(marker)!r}, 'w')"
@@ -117,7 +117,7 @@ def test_a_definition_that_looks_like_code_does_not_run(run: Run, tmp_path: Path
     assert not marker.exists()
 
 
-def test_the_scheduler_sees_the_tasks_without_their_code() -> None:
+def test_serialized_tasks_contain_no_code() -> None:
     from tests.airflow.test_dag import served
 
     with DAG(new_id(), schedule=None) as dag:

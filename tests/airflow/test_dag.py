@@ -1,4 +1,4 @@
-"""A pipeline as a DAG: its tasks, edges and Params; folders of definitions."""
+"""Pipelines as DAGs: tasks, edges, Params; folders of definitions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sagebridge.model.expressions import plain
 from sagebridge.model.graph import hidden_failures
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Parallelism, Pipeline, Step, walk
-from sagebridge.model.values import EMPTY, thaw
+from sagebridge.model.values import ABSENT, thaw
 from sagebridge_operators.airflow import ConditionOperator, StepOperator, build, load_folder
 from sagebridge_operators.airflow.step_operators import OPERATORS
 from sagebridge_operators.steps import RUNNABLE
@@ -33,27 +33,25 @@ def bag_of(folder: Path) -> Any:
 
 
 def served(dag: DAG) -> Any:
-    """The DAG as scheduler and UI have it, through the JSON of the database."""
+    """The serialized DAG, as the scheduler and the UI see it."""
     module: Any = import_module("airflow.serialization.serialized_objects")
     serialization = getattr(module, "DagSerialization", None) or module.SerializedDAG
     return serialization.from_dict(json.loads(json.dumps(serialization.to_dict(dag))))
 
 
-def test_every_step_that_runs_has_its_operator() -> None:
+def test_every_runnable_step_type_has_an_operator() -> None:
     assert set(OPERATORS) | {"Condition"} >= RUNNABLE
 
 
-def test_a_branch_that_is_none_is_not_there() -> None:
+def test_none_branch_is_absent() -> None:
     with DAG("d"):
         gate = ConditionOperator(task_id="Gate", conditions=[], if_steps=None, else_steps=None)
 
     assert not gate.downstream_task_ids
-    assert gate.step == ConditionStep("Gate", "Condition", arguments=EMPTY, conditions=())
+    assert gate.step == ConditionStep("Gate", conditions=(), if_steps=ABSENT, else_steps=ABSENT)
 
 
-def test_every_definition_becomes_a_dag_of_its_steps_and_edges(
-    definition: Path, edges: Path
-) -> None:
+def test_definitions_become_dags_with_same_steps_and_edges(definition: Path, edges: Path) -> None:
     pipeline = sagebridge.read(definition).pipeline
     dag = build(pipeline, dag_id="d")
     watch = {"watch_failures"} if hidden_failures(pipeline) else set()
@@ -66,11 +64,11 @@ def test_every_definition_becomes_a_dag_of_its_steps_and_edges(
     assert pipeline_of(dag) == pipeline
 
 
-def test_a_condition_labels_the_edges_to_its_branches() -> None:
+def test_condition_labels_branch_edges() -> None:
     check = ConditionStep(
         "Check", "Condition", conditions=(), if_steps=(model("Yes"),), else_steps=(model("No"),)
     )
-    dag = build(Pipeline((check,)), dag_id="d")
+    dag = build(Pipeline(steps=(check,)), dag_id="d")
     labels = {name: dag.get_edge_info("Check", name)["label"] for name in ("Yes", "No")}
     assert labels == {"Yes": "If", "No": "Else"}
 
@@ -86,8 +84,8 @@ PARAMETERS = (
 )
 
 
-def test_parameters_are_params_of_the_same_type_and_default() -> None:
-    params = build(Pipeline((), PARAMETERS), dag_id="d").params
+def test_parameters_become_params_with_type_and_default() -> None:
+    params = build(Pipeline(steps=(), parameters=PARAMETERS), dag_id="d").params
     schemas = {name: params.get_param(name).schema for name in params}
     assert params.get_param("Text").description == "Any text"
     assert schemas == {
@@ -106,32 +104,32 @@ def test_parameters_are_params_of_the_same_type_and_default() -> None:
     assert not params.get_param("Required").has_value
 
 
-def test_the_form_shows_description_choices_and_that_a_value_is_required() -> None:
-    params = served(build(Pipeline((), PARAMETERS), dag_id="d")).params
+def test_form_shows_description_choices_and_required() -> None:
+    params = served(build(Pipeline(steps=(), parameters=PARAMETERS), dag_id="d")).params
     assert params.get_param("Text").description == "Any text"
     assert params.get_param("Choice").schema["enum"] == ["a", "b"]
     assert params.get_param("Required").schema == {"type": "integer"}
 
 
 @pytest.mark.parametrize(("limit", "active"), [(None, 3), (2, 2)])
-def test_as_many_tasks_at_once_as_the_pipeline_allows(limit: int | None, active: int) -> None:
+def test_parallelism_limit_becomes_max_active_tasks(limit: int | None, active: int) -> None:
     steps = (model("A"), model("B"), model("C"))
     more: dict[str, Any] = {"parallelism": Parallelism(limit)} if limit else {}
-    assert build(Pipeline(steps, **more), dag_id="d").max_active_tasks == active
+    assert build(Pipeline(steps=steps, **more), dag_id="d").max_active_tasks == active
 
 
-def test_names_and_texts_of_a_step_are_the_tasks() -> None:
+def test_display_name_and_description_reach_the_task() -> None:
     step = Step("A", "Fail", arguments=plain({}), display_name="The A", description="**Why**")
-    (task,) = build(Pipeline((step,)), dag_id="d").tasks
+    (task,) = build(Pipeline(steps=(step,)), dag_id="d").tasks
     assert (task.task_display_name, task.doc_md) == ("The A", "**Why**")
 
 
-def test_a_task_is_retried_for_lost_workers_and_a_fail_step_never() -> None:
-    dag = build(Pipeline((model("A"), fail("B"))), dag_id="d")
+def test_default_retries() -> None:
+    dag = build(Pipeline(steps=(model("A"), fail("B"))), dag_id="d")
     assert {task.task_id: task.retries for task in dag.tasks} == {"A": 2, "B": 0}
 
 
-def test_operators_of_a_hand_written_dag_are_linked_by_what_they_refer_to() -> None:
+def test_references_link_operators_in_hand_written_dag() -> None:
     with DAG("d", schedule=None, params={"P": Param(1, type="integer")}) as dag:
         late = StepOperator(
             task_id="late", step_type="Model", arguments={}, depends_on=["early", "other"]
@@ -149,7 +147,7 @@ def test_operators_of_a_hand_written_dag_are_linked_by_what_they_refer_to() -> N
 
 
 @pytest.mark.parametrize("file", ["pipelines.py", "abalone.py"])
-def test_the_dag_files_of_the_project_import(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_project_dag_files_import(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SAGEBRIDGE_PIPELINES", raising=False)
     bag = bag_of(CHECKOUT / "dags" / file)
     assert bag.import_errors == {}
@@ -164,12 +162,12 @@ def minimal(**members: Any) -> str:
 
 
 def loader(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """What Airflow makes of a folder of definitions through dags/pipelines.py."""
+    """Loads a folder of definitions with dags/pipelines.py."""
     monkeypatch.setenv("SAGEBRIDGE_PIPELINES", str(folder))
     return bag_of(CHECKOUT / "dags" / "pipelines.py")
 
 
-def test_a_folder_becomes_a_dag_a_definition(
+def test_load_folder_builds_one_dag_per_definition(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "one.json").write_text(minimal())
@@ -206,7 +204,7 @@ BROKEN = {
 }
 
 
-def test_a_definition_that_cannot_be_read_says_so_and_hides_no_other(
+def test_broken_definition_becomes_failing_dag(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "good.json").write_text(minimal())
@@ -224,7 +222,7 @@ def test_a_definition_that_cannot_be_read_says_so_and_hides_no_other(
     assert "broken" not in bag.dags["good"].tags
 
 
-def test_two_definitions_of_one_name_are_both_there(
+def test_duplicate_definition_names_give_two_dags(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for file in ("a", "b", "c"):
@@ -235,7 +233,7 @@ def test_two_definitions_of_one_name_are_both_there(
     assert sum("broken" in dag.tags for dag in bag.dags.values()) == 2
 
 
-def test_nothing_of_a_definition_is_executed_when_its_dag_is_made(
+def test_building_a_dag_executes_no_definition_strings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     evil = "{{ ''.__class__.__mro__ }}{% for x in range(9) %}x{% endfor %}\"\"\"'''\\"
@@ -255,7 +253,7 @@ def test_nothing_of_a_definition_is_executed_when_its_dag_is_made(
     assert bag.dags["evil"].params["P"] == evil
 
 
-def test_arguments_for_all_operators_are_passed_on(tmp_path: Path) -> None:
+def test_build_passes_operator_args(tmp_path: Path) -> None:
     (tmp_path / "one.json").write_text(minimal())
     (dag,) = load_folder(tmp_path, {}, backend="local", region_name="eu-west-1")
     (task,) = dag.tasks

@@ -1,4 +1,4 @@
-"""Defaults that SageMaker takes as text, in Airflow's Params."""
+"""String defaults of SageMaker parameters in Airflow's Params."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ RAW: dict[str, Any] = {
 }
 
 
-def test_a_text_default_is_one_that_airflow_runs_with() -> None:
+def test_string_default_runs_in_airflow() -> None:
     dag = build(sagebridge.read(RAW).pipeline, dag_id="d")
     assert dag.params.dump() == {"N": 5, "F": 0.5, "B": True, "S": "0123"}
     assert same(definition(pipeline_of(dag)), RAW)
 
 
-def test_a_default_that_a_person_changed_is_the_one_that_counts() -> None:
+def test_edited_default_wins() -> None:
     dag = build(sagebridge.read(RAW).pipeline, dag_id="d")
     dag.params["N"] = 7
     changed = {p.name: p.default for p in pipeline_of(dag).declared}

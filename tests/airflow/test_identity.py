@@ -1,4 +1,4 @@
-"""Which execution a task belongs to, and which job is its own, whatever else has the same names."""
+"""The execution and the job of a task, even if other runs have the same names."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from sagebridge_operators.airflow import (
     task_runtime,
 )
 from sagebridge_operators.airflow.task_runtime import STARTED, first_start, prepare
-from sagebridge_operators.lifecycle.objects import Folder, Stored
+from sagebridge_operators.lifecycle.objects import Folder, StoredObject
 from sagebridge_operators.lifecycle.records import ExecutionRecords
-from sagebridge_operators.run_errors import RecordsUnreachable, StartUnknown, StepStopped
-from tests.dagtest import Played, migrated, new_id, play
+from sagebridge_operators.run_errors import MissingStartDate, RecordsUnreachable, StepStopped
+from tests.dagtest import FinishedRun, migrated, new_id, play
 from tests.fakes import FakeBackend, FakeSageMaker, Plan, raises
 from tests.faulty_aws.server import FaultyAws
 from tests.shapes import ROLE, model, training
@@ -42,13 +42,13 @@ AT = datetime(2026, 11, 21, 5, 43, tzinfo=UTC)
 LATER = AT + timedelta(hours=1)
 
 
-class Lost(Exception):
-    """Ends a worker without a verdict."""
+class WorkerLost(Exception):
+    """Ends a worker without a result for the step."""
 
 
 @dataclass
-class Run:
-    """A DAG run as its tasks see it; the XComs are those of its task instances."""
+class FakeRun:
+    """A DAG run as its tasks see it, with the XComs of its task instances."""
 
     run_id: str = "manual"
     start_date: datetime | None = AT
@@ -56,7 +56,7 @@ class Run:
     xcoms: dict[tuple[str, str], Any] = field(default_factory=dict)
 
     def clear(self, *task_ids: str) -> None:
-        """As Airflow does: a new start, and the tasks' XComs are gone when they run again."""
+        """Clears tasks as Airflow does: a new start; XComs are deleted when a task runs again."""
         self.start_date = LATER
         self.clear_number += 1
         for task_id, key in list(self.xcoms):
@@ -65,10 +65,10 @@ class Run:
 
 
 @dataclass
-class Instance:
-    """The task instance of a task in a run, as a worker has it."""
+class FakeTaskInstance:
+    """A task instance, as a worker sees it."""
 
-    run: Run
+    run: FakeRun
     task_id: str
     max_tries: int = 2
     try_number: int = 1
@@ -83,39 +83,39 @@ class Instance:
         return [self.run.xcoms.get((task_id, key)) for task_id in task_ids]
 
 
-def work(dag: DAG, task_id: str, run: Run, **instance: Any) -> str:
-    """Runs a task of a DAG run; the id of its execution."""
+def work(dag: DAG, task_id: str, run: FakeRun, **instance: Any) -> str:
+    """Runs a task of a DAG run; returns the id of its execution."""
     task = dag.get_task(task_id)
     assert isinstance(task, StepOperator)
-    context: Any = {"dag_run": run, "ti": Instance(run, task_id, **instance), "params": {}}
+    context: Any = {"dag_run": run, "ti": FakeTaskInstance(run, task_id, **instance), "params": {}}
     driver = prepare(task, context)
-    with suppress(Lost):
+    with suppress(WorkerLost):
         driver.run()
     return driver.task.execution.id
 
 
 def dag_of(*names: str) -> DAG:
-    return build(Pipeline(tuple(model(name) for name in names)), dag_id="same")
+    return build(Pipeline(steps=tuple(model(name) for name in names)), dag_id="same")
 
 
 def models(aws: FakeSageMaker) -> list[str]:
     return [request["ModelName"] for request in aws.called("create_model")]
 
 
-def test_runs_that_share_dag_id_and_run_id_are_two_executions(
+def test_same_dag_and_run_id_give_two_executions(
     backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As after a run was deleted and triggered again, or in two installations."""
+    """For example, after a run is deleted and triggered again, or in two installations."""
     monkeypatch.setattr(task_runtime, "is_dag_test", lambda: False)
     dag_id, create = new_id("twice"), dagrun.get_or_create_dagrun
-    played: list[Played] = []
+    played: list[FinishedRun] = []
     for start in (AT, LATER):
 
         def starts(start: datetime = start, **run: Any) -> Any:
             return create(**{**run, "start_date": start})
 
         monkeypatch.setattr(dagrun, "get_or_create_dagrun", starts)
-        played.append(play(build(Pipeline((model("A"),)), dag_id=dag_id), at=AT))
+        played.append(play(build(Pipeline(steps=(model("A"),)), dag_id=dag_id), at=AT))
 
     first, second = played
     assert first.run_id == second.run_id
@@ -131,19 +131,19 @@ def test_runs_that_share_dag_id_and_run_id_are_two_executions(
         assert job.name == name
 
 
-def test_a_dag_that_is_tested_again_for_the_same_date_runs_again(backend: FakeBackend) -> None:
-    """``dag.test`` deletes the run and creates it anew, with its logical date as its start."""
+def test_repeated_dag_test_with_same_date_runs_again(backend: FakeBackend) -> None:
+    """``dag.test`` replaces the run; its start is the logical date both times."""
     dag_id = new_id("again")
     for _ in range(2):
-        played = play(build(Pipeline((model("A"),)), dag_id=dag_id), at=AT)
+        played = play(build(Pipeline(steps=(model("A"),)), dag_id=dag_id), at=AT)
         assert played.state == "success"
     assert len(set(models(backend.sagemaker))) == 2
 
 
-def test_workers_with_separate_folders_agree_on_the_execution(
+def test_workers_with_separate_folders_agree_on_execution(
     backend: FakeBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dag, run = dag_of("A"), Run()
+    dag, run = dag_of("A"), FakeRun()
     found = set()
     for folder in ("one", "two"):
         monkeypatch.setenv("SAGEBRIDGE_RECORDS", str(tmp_path / folder))
@@ -152,49 +152,47 @@ def test_workers_with_separate_folders_agree_on_the_execution(
     assert len(models(backend.sagemaker)) == 1
 
 
-def test_an_installation_has_executions_of_its_own(
+def test_installation_changes_execution_id(
     backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For copies of a metadata database, whose runs are the same in every other respect."""
+    """For copies of a metadata database, whose runs are otherwise the same."""
     dag = dag_of("A")
-    original = work(dag, "A", Run())
+    original = work(dag, "A", FakeRun())
     monkeypatch.setenv("SAGEBRIDGE_INSTALLATION", "copy")
-    assert work(dag, "A", Run()) != original
+    assert work(dag, "A", FakeRun()) != original
     assert len(set(models(backend.sagemaker))) == 2
 
 
-def test_the_id_that_a_command_chose_is_that_of_its_run_only(
+def test_command_sets_execution_id_of_its_run_only(
     backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SAGEBRIDGE_EXECUTION", "p=1=0123456789ab")
     dag = dag_of("A")
-    assert work(dag, "A", Run("p=1")) == "0123456789ab"
-    assert work(dag, "A", Run("p=2")) != "0123456789ab"
+    assert work(dag, "A", FakeRun("p=1")) == "0123456789ab"
+    assert work(dag, "A", FakeRun("p=2")) != "0123456789ab"
     assert len(models(backend.sagemaker)) == 2
 
 
-def test_an_execution_is_opened_once_its_records_answer(
+def test_execution_opens_after_records_outage(
     backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read, calls = Folder.read, []
 
-    def fails_first(folder: Folder, key: str) -> Stored | None:
+    def fails_first(folder: Folder, key: str) -> StoredObject | None:
         calls.append(key)
         if len(calls) == 1:
             raise RecordsUnreachable(key, str(folder.path), "Stale file handle")
         return read(folder, key)
 
     monkeypatch.setattr(Folder, "read", fails_first)
-    work(dag_of("A"), "A", Run())
+    work(dag_of("A"), "A", FakeRun())
     assert len(models(backend.sagemaker)) == 1
 
 
 @pytest.mark.parametrize("cleared", [("A",), ("B",), ("C",), ("A", "B"), ("B", "C")])
-def test_a_cleared_task_stays_in_its_execution(
-    cleared: tuple[str, ...], backend: FakeBackend
-) -> None:
-    """Airflow gives a cleared run a new start; the other tasks still have the first one."""
-    dag, run = dag_of("A", "B", "C"), Run()
+def test_cleared_task_keeps_execution(cleared: tuple[str, ...], backend: FakeBackend) -> None:
+    """Airflow gives a cleared run a new start; the other tasks keep the first one."""
+    dag, run = dag_of("A", "B", "C"), FakeRun()
     before = {work(dag, name, run) for name in "ABC"}
     run.clear(*cleared)
     after = {work(dag, name, run, max_tries=5) for name in cleared}
@@ -205,9 +203,9 @@ def test_a_cleared_task_stays_in_its_execution(
     assert (records.execution(execution) or {})["started"] == AT.isoformat()
 
 
-def test_a_run_that_is_cleared_as_a_whole_is_one_execution(backend: FakeBackend) -> None:
-    """Its first task finds those of the others, whose XComs go only when they run again."""
-    dag, run = dag_of("A", "B", "C"), Run()
+def test_cleared_dag_run_keeps_execution(backend: FakeBackend) -> None:
+    """Its first task finds the XComs of the others, which exist until they run again."""
+    dag, run = dag_of("A", "B", "C"), FakeRun()
     before = {work(dag, name, run) for name in "ABC"}
     run.start_date, run.clear_number = LATER, 1
     after = set()
@@ -218,32 +216,32 @@ def test_a_run_that_is_cleared_as_a_whole_is_one_execution(backend: FakeBackend)
     assert len(set(models(backend.sagemaker))) == 6
 
 
-def test_the_first_start_after_a_clear_is_that_of_another_task() -> None:
-    run = Run(start_date=LATER, clear_number=1)
+def test_first_start_after_clear_comes_from_another_task() -> None:
+    run = FakeRun(start_date=LATER, clear_number=1)
     run.xcoms["B", STARTED] = AT.isoformat()
-    instance = Instance(run, "A")
+    instance = FakeTaskInstance(run, "A")
     assert first_start(run, instance, ["C", "B"]) == AT
     assert run.xcoms["A", STARTED] == AT.isoformat()
     assert first_start(run, instance, ["C"]) == LATER
     assert first_start(run, instance, []) == LATER
 
 
-def test_a_run_that_was_never_cleared_has_its_own_start() -> None:
-    run = Run()
+def test_uncleared_run_uses_its_own_start() -> None:
+    run = FakeRun()
     run.xcoms["B", STARTED] = LATER.isoformat()
-    assert first_start(run, Instance(run, "A"), ["B"]) == AT
+    assert first_start(run, FakeTaskInstance(run, "A"), ["B"]) == AT
 
 
-def test_a_run_without_a_start_is_no_execution(backend: FakeBackend) -> None:
-    """Any other time would be that of another execution, so the task is tried again."""
-    run = Run(start_date=None)
-    with pytest.raises(StartUnknown, match="manual"):
+def test_run_without_start_date_raises(backend: FakeBackend) -> None:
+    """Any other time would be another execution, so the task is retried."""
+    run = FakeRun(start_date=None)
+    with pytest.raises(MissingStartDate, match="manual"):
         work(dag_of("A"), "A", run)
     assert not backend.sagemaker.calls
     assert not run.xcoms
 
 
-def test_a_task_whose_run_has_no_start_is_tried_again(
+def test_task_without_run_start_is_retried(
     backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from sagebridge_operators.airflow import task_runtime
@@ -253,35 +251,35 @@ def test_a_task_whose_run_has_no_start_is_tried_again(
 
     def starts(dag_run: Any, ti: Any, others: Any) -> datetime:
         if unknown.pop() if unknown else False:
-            raise StartUnknown(dag_run.run_id)
+            raise MissingStartDate(dag_run.run_id)
         return known(dag_run, ti, others)
 
     monkeypatch.setattr(task_runtime, "first_start", starts)
-    dag = build(Pipeline((model("A"),)), dag_id=new_id(), retry_delay=timedelta())
+    dag = build(Pipeline(steps=(model("A"),)), dag_id=new_id(), retry_delay=timedelta())
     played = play(dag)
     assert (played.state, played.tries) == ("success", {"A": 2})
     assert len(models(backend.sagemaker)) == 1
 
 
-def test_retries_that_are_edited_between_two_tries_start_no_second_job(
+def test_editing_retries_between_tries_starts_no_second_job(
     backend: FakeBackend,
 ) -> None:
-    aws, run = backend.sagemaker, Run()
+    aws, run = backend.sagemaker, FakeRun()
     aws.plans["Train"] = Plan(("InProgress", "InProgress", "Completed"))
-    aws.before["describe_training_job"] = [lambda: None, lambda: None, raises(Lost())]
-    before = build(Pipeline((training("Train"),)), dag_id="same")
-    edited = build(Pipeline((training("Train"),)), dag_id="same", retries=9)
+    aws.before["describe_training_job"] = [lambda: None, lambda: None, raises(WorkerLost())]
+    before = build(Pipeline(steps=(training("Train"),)), dag_id="same")
+    edited = build(Pipeline(steps=(training("Train"),)), dag_id="same", retries=9)
     assert work(before, "Train", run) == work(edited, "Train", run)
     assert len(aws.called("create_training_job")) == 1
 
 
 @pytest.mark.parametrize("retries", [0, 1, 9])
-def test_retries_that_are_edited_while_the_task_runs_start_no_second_job(
+def test_editing_retries_of_running_task_starts_no_second_job(
     retries: int, backend: FakeBackend
 ) -> None:
     aws = backend.sagemaker
     aws.plans["Train"] = Plan(("InProgress", "InProgress", "Completed"))
-    dag = build(Pipeline((training("Train"),)), dag_id=new_id(), retry_delay=timedelta())
+    dag = build(Pipeline(steps=(training("Train"),)), dag_id=new_id(), retry_delay=timedelta())
 
     def edit() -> None:
         dag.get_task("Train").retries = retries
@@ -295,19 +293,19 @@ def test_retries_that_are_edited_while_the_task_runs_start_no_second_job(
     assert (attempt.state, attempt.number) == ("Succeeded", 0)
 
 
-def test_a_running_task_that_is_cleared_gets_a_new_job_in_its_execution(
+def test_cleared_running_task_gets_new_job(
     backend: FakeBackend,
 ) -> None:
-    """Airflow ends its worker, and counts a further try but no clear of the task."""
-    aws, run = backend.sagemaker, Run()
+    """Airflow ends its worker and counts another try, but no clear of the task."""
+    aws, run = backend.sagemaker, FakeRun()
     aws.plans["Train"] = Plan(("InProgress",), ("Stopped",))
-    dag = build(Pipeline((model("A"), training("Train"))), dag_id="same")
+    dag = build(Pipeline(steps=(model("A"), training("Train"))), dag_id="same")
     before = work(dag, "A", run)
-    context: Any = {"dag_run": run, "ti": Instance(run, "Train"), "params": {}}
+    context: Any = {"dag_run": run, "ti": FakeTaskInstance(run, "Train"), "params": {}}
     task = dag.get_task("Train")
     assert isinstance(task, StepOperator)
     driver = prepare(task, context)
-    kill = lambda: setattr(driver, "killed", True)  # noqa: E731
+    kill = lambda: setattr(driver, "killed", True)  # noqa: E731 - one line per callback
     aws.before["describe_training_job"] = [lambda: None, lambda: None, kill]
     with pytest.raises(StepStopped):
         driver.run()
@@ -327,7 +325,7 @@ def arguments(number: int) -> dict[str, Any]:
     return {"ExecutionRoleArn": ROLE, "PrimaryContainer": {"Image": f"image-{number}"}}
 
 
-def test_each_mapped_task_has_a_job_of_its_own(backend: FakeBackend) -> None:
+def test_each_mapped_task_has_its_own_job(backend: FakeBackend) -> None:
     aws = backend.sagemaker
     with DAG(new_id("mapped"), schedule=None) as dag:
         ModelOperator.partial(task_id="Make", retry_delay=timedelta()).expand(
@@ -342,7 +340,7 @@ def test_each_mapped_task_has_a_job_of_its_own(backend: FakeBackend) -> None:
     assert {one.job.name for one in attempts if one.job} == set(aws.jobs)
 
 
-def test_a_mapped_task_that_is_tried_again_finds_its_own_job(backend: FakeBackend) -> None:
+def test_retried_mapped_task_finds_its_own_job(backend: FakeBackend) -> None:
     aws = backend.sagemaker
     aws.plans["Train"] = Plan(("InProgress", "Completed"))
     request = dict(training("Train").arguments)
@@ -358,12 +356,12 @@ def test_a_mapped_task_that_is_tried_again_finds_its_own_job(backend: FakeBacken
     assert {one.number for one in played.records.attempts(played.execution)} == {0}
 
 
-def test_a_cleared_task_behind_a_mapped_one_stays_in_its_execution(backend: FakeBackend) -> None:
-    """The first start is known to the mapped tasks alone."""
+def test_cleared_task_downstream_of_mapped_task_keeps_execution(backend: FakeBackend) -> None:
+    """Only the mapped tasks have the first start."""
     with DAG("same", schedule=None) as dag:
         mapped = ModelOperator.partial(task_id="Make").expand(arguments=[arguments(0)])
         mapped >> ModelOperator(task_id="After", arguments=arguments(1))
-    run = Run()
+    run = FakeRun()
     before = work(dag, "After", run)
     run.xcoms["Make", STARTED] = AT.isoformat()
     run.clear("After")
@@ -381,7 +379,7 @@ from tests.shapes import model, training
 
 steps = (training("Train"), model("Make", after=("Train",)))
 options = {"backend": "aws", "aws_conn_id": None, "region_name": "eu-west-1"}
-dag = build(Pipeline(steps), dag_id="same", **options)
+dag = build(Pipeline(steps=steps), dag_id="same", **options)
 played = play(dag, at=datetime.fromisoformat(sys.argv[1]))
 jobs = {name: step.job.name for name, step in played.steps.items()}
 print(json.dumps({"run": played.run_id, "state": played.state, "jobs": jobs}), file=sys.stderr)
@@ -389,7 +387,7 @@ print(json.dumps({"run": played.run_id, "state": played.state, "jobs": jobs}), f
 
 
 def play_elsewhere(home: Path, aws: FaultyAws) -> Any:
-    """Runs a DAG in a process with an Airflow home and records of its own."""
+    """Runs a DAG in a process with its own Airflow home and records."""
     home.mkdir()
     shutil.copy(migrated(), home / "airflow.db")
     environment = {
@@ -415,7 +413,7 @@ def play_elsewhere(home: Path, aws: FaultyAws) -> Any:
 
 
 @pytest.mark.timeout(300)
-def test_two_airflows_with_the_same_run_make_jobs_of_their_own(tmp_path: Path) -> None:
+def test_two_airflows_with_same_run_create_separate_jobs(tmp_path: Path) -> None:
     with FaultyAws() as aws:
         found = [play_elsewhere(tmp_path / name, aws) for name in ("one", "two")]
         created = [aws.count("CreateTrainingJob"), aws.count("CreateModel")]
@@ -426,14 +424,14 @@ def test_two_airflows_with_the_same_run_make_jobs_of_their_own(tmp_path: Path) -
         assert len({one["jobs"][step] for one in found}) == 2
 
 
-def test_a_job_of_another_execution_is_never_touched(backend: FakeBackend) -> None:
-    """Whatever its name holds."""
-    aws, dag = backend.sagemaker, build(Pipeline((training("Train"),)), dag_id="same")
+def test_jobs_of_other_executions_are_untouched(backend: FakeBackend) -> None:
+    """Even if the job's name contains the same step."""
+    aws, dag = backend.sagemaker, build(Pipeline(steps=(training("Train"),)), dag_id="same")
     aws.plans["Train"] = Plan(("InProgress", "Completed"))
-    work(dag, "Train", Run())
+    work(dag, "Train", FakeRun())
     (ours,) = aws.jobs
-    work(dag, "Train", Run("another"))
-    work(dag, "Train", Run(start_date=LATER))
+    work(dag, "Train", FakeRun("another"))
+    work(dag, "Train", FakeRun(start_date=LATER))
     assert len(aws.jobs) == 3
     assert not aws.called("stop_")
     looked = [request["TrainingJobName"] for request in aws.called("describe_")]

@@ -1,4 +1,4 @@
-"""Odd names and texts run under Airflow: nothing of them is executed or rendered."""
+"""Odd names and strings under Airflow are neither executed nor rendered."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.airflow
 
 
 @pytest.mark.parametrize("failing", [False, True])
-def test_what_is_odd_reaches_aws_as_it_is(failing: bool, backend: FakeBackend) -> None:
+def test_odd_values_reach_aws_unchanged(failing: bool, backend: FakeBackend) -> None:
     pipeline = sagebridge.read(odd.request(failing=failing), name=f"odd-{failing}").pipeline
     names: dict[str, Any] = {}
     exec(compile(sagebridge.write(pipeline, "airflow").text, "generated.py", "exec"), names)

@@ -1,4 +1,4 @@
-"""What runs, is skipped and fails, as Airflow itself decides it."""
+"""Which tasks run, are skipped and fail in Airflow."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_one_branch_runs_and_the_other_is_skipped(taken: bool, run: Run) -> None
 
 
 @pytest.mark.airflow31
-def test_what_depends_on_a_branch_not_taken_is_skipped_wherever_it_stands(run: Run) -> None:
+def test_downstream_of_branch_not_taken_is_skipped(run: Run) -> None:
     played = run(
         model("Free"),
         branch("Check", FALSE, model("Yes"), otherwise=(model("No"),)),
@@ -70,9 +70,7 @@ def test_what_depends_on_a_branch_not_taken_is_skipped_wherever_it_stands(run: R
 
 
 @pytest.mark.parametrize("condition", [TRUE, FALSE])
-def test_what_depends_on_the_condition_itself_runs_after_either_outcome(
-    condition: Condition, run: Run
-) -> None:
+def test_dependant_of_condition_runs_after_either_outcome(condition: Condition, run: Run) -> None:
     played = run(
         branch("Check", condition, model("Yes"), otherwise=(model("No"),)),
         model("After", after=("Check",)),
@@ -95,13 +93,13 @@ def test_what_depends_on_the_condition_itself_runs_after_either_outcome(
 
 
 @pytest.mark.airflow31
-def test_a_condition_that_does_not_hold_and_has_no_else_is_no_failure(run: Run) -> None:
+def test_false_condition_without_else_succeeds(run: Run) -> None:
     played = run(branch("Check", FALSE, model("Yes")), model("After", after=("Check",)))
     assert played.states == {"Check": DONE, "Yes": SKIPPED, "After": DONE}
     assert played.state == "success"
 
 
-def test_a_step_of_one_branch_that_needs_the_other_never_runs(run: Run, aws: FakeSageMaker) -> None:
+def test_step_that_needs_both_branches_never_runs(run: Run, aws: FakeSageMaker) -> None:
     played = run(
         branch("Check", TRUE, model("Yes"), otherwise=(model("No"), model("Odd", "Yes"))),
         branch("Check2", TRUE, model("Yes2"), model("Odd2", "No2"), otherwise=(model("No2"),)),
@@ -119,9 +117,7 @@ def test_a_step_of_one_branch_that_needs_the_other_never_runs(run: Run, aws: Fak
         (FALSE, TRUE, {"D"}),
     ],
 )
-def test_conditions_in_conditions(
-    outer: Condition, inner: Condition, ran: set[str], run: Run
-) -> None:
+def test_nested_conditions(outer: Condition, inner: Condition, ran: set[str], run: Run) -> None:
     nested = branch("Inner", inner, model("B"), otherwise=(model("C"),), after=("A",))
     played = run(
         branch("Outer", outer, model("A"), nested, otherwise=(model("D"),)),
@@ -135,9 +131,7 @@ def test_conditions_in_conditions(
 
 
 @pytest.mark.airflow31
-def test_a_fail_step_fails_the_run_with_its_message_and_is_not_retried(
-    run: Run, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_fail_step_fails_the_run_without_retry(run: Run, caplog: pytest.LogCaptureFixture) -> None:
     played = run(
         model("Before"),
         branch(
@@ -164,7 +158,7 @@ def test_a_fail_step_fails_the_run_with_its_message_and_is_not_retried(
     assert played.steps["Stop"].reason == "MSE > 1.0"
 
 
-def test_a_failed_step_stops_its_dependants_and_nothing_else(run: Run, aws: FakeSageMaker) -> None:
+def test_failed_step_blocks_only_its_dependants(run: Run, aws: FakeSageMaker) -> None:
     aws.plans["Bad"] = Plan(("InProgress", "Failed"), ending={"FailureReason": "AlgorithmError: x"})
     training = {
         "RoleArn": "arn:aws:iam::111122223333:role/r",
@@ -194,7 +188,7 @@ def test_a_failed_step_stops_its_dependants_and_nothing_else(run: Run, aws: Fake
     assert len(aws.called("create_training_job")) == 1
 
 
-def test_a_condition_that_cannot_be_decided_fails(run: Run) -> None:
+def test_condition_with_incomparable_values_fails(run: Run) -> None:
     played = run(
         branch("Check", equals("1", 1), model("Yes"), otherwise=(model("No"),)),
         model("After", after=("Check",)),
@@ -203,7 +197,7 @@ def test_a_condition_that_cannot_be_decided_fails(run: Run) -> None:
     assert "'1' (String) with 1 (Integer)" in played.xcom("Check", "failure_reason")
 
 
-def test_a_stopped_job_fails_the_run(run: Run, aws: FakeSageMaker) -> None:
+def test_stopped_job_fails_the_run(run: Run, aws: FakeSageMaker) -> None:
     aws.plans["Train"] = Plan(("InProgress", "Stopped"))
     transform = {
         "ModelName": "m",
@@ -221,14 +215,14 @@ def test_a_stopped_job_fails_the_run(run: Run, aws: FakeSageMaker) -> None:
 
 
 @pytest.mark.airflow31
-def test_a_failure_behind_a_branch_not_taken_fails_the_run(run: Run) -> None:
+def test_hidden_failure_fails_the_run(run: Run) -> None:
     played = run(fail("Broken"), branch("Check", FALSE, model("Yes", after=("Broken",))))
     assert played.state == "failed"
     assert played.states["Yes"] == SKIPPED
     assert played.states["watch_failures"] == FAILED
 
 
-def test_what_watches_for_hidden_failures_is_skipped_where_there_is_none(run: Run) -> None:
+def test_watcher_is_skipped_without_failure(run: Run) -> None:
     played = run(model("Fine"), branch("Check", FALSE, model("Yes", "Fine")))
     assert played.state == "success"
     assert played.states["watch_failures"] == SKIPPED

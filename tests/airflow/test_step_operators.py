@@ -1,4 +1,4 @@
-"""The operators made from the table of step types are operators like any other to Airflow."""
+"""The operators created from the table of step types."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CACHE = CacheConfig(enabled=True)
 COMMON = [argument.name for argument in STEP_ARGUMENTS[1:]]
 
 
-def test_each_type_has_an_operator_in_the_package() -> None:
+def test_each_step_type_has_an_exported_operator() -> None:
     for row in OPERATOR_TYPES.values():
         operator = getattr(package, row.operator)
         assert operator.__name__ in package.__all__
@@ -53,14 +53,14 @@ def test_default_args_reach_the_step() -> None:
     with DAG("d", schedule=None, default_args=arguments):
         task = LambdaOperator(task_id="A", arguments={})
         other = LambdaOperator(task_id="B", arguments={}, function_arn="own", description="own")
-    assert task.step.cache == CACHE
+    assert task.step.cache_config == CACHE
     assert task.step.extra == Object({"FunctionArn": ARN})
     assert (task.step.description, task.doc_md) == ("d", "d")
     assert other.step.extra == Object({"FunctionArn": "own"})
     assert other.step.description == "own"
 
 
-def test_a_mapped_operator_takes_the_arguments() -> None:
+def test_mapped_operator_takes_the_arguments() -> None:
     with DAG("d", schedule=None):
         given: dict[str, Any] = {"cache_config": CACHE, "function_arn": ARN}
         mapped: Any = LambdaOperator.partial(task_id="A", **given).expand(arguments=[{"n": 1}])
@@ -68,7 +68,7 @@ def test_a_mapped_operator_takes_the_arguments() -> None:
 
 
 @pytest.mark.parametrize("unknown", ["name", "sqs_queue_url", "cache"])
-def test_an_unknown_argument_is_rejected(unknown: str) -> None:
+def test_unknown_argument_is_rejected(unknown: str) -> None:
     given: dict[str, Any] = {unknown: "x"}
     with DAG("d", schedule=None):
         with pytest.raises(TypeError, match=unknown):
@@ -77,7 +77,7 @@ def test_an_unknown_argument_is_rejected(unknown: str) -> None:
             LambdaOperator.partial(task_id="A", **given)
 
 
-def test_a_served_dag_has_the_operators() -> None:
+def test_serialized_dag_has_the_operators() -> None:
     with DAG("d", schedule=None) as dag:
         LambdaOperator(task_id="A", arguments={}, function_arn=ARN)
     task = served(dag).get_task("A")

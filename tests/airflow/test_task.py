@@ -1,4 +1,4 @@
-"""A task of ours in its DAG run: parameters, requests, errors, retries, and what others may see."""
+"""A sagebridge task in its DAG run: parameters, requests, errors, retries, visible data."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ PARAMETERS = (
 
 
 def processing(name: str, **arguments: Any) -> Step:
-    """A Processing step, whose request has room for every type of value."""
+    """A Processing step with values of every type in its request."""
     cluster = {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}
     return Step(
         name,
@@ -59,7 +59,7 @@ def processing(name: str, **arguments: Any) -> Step:
     )
 
 
-def said(played: Any, task: str) -> str:
+def failure_reason(played: Any, task: str) -> str:
     return str(played.xcom(task, "failure_reason"))
 
 
@@ -72,7 +72,7 @@ def said(played: Any, task: str) -> str:
         ({"Real": 1, "Choice": "a"}, ["0123", "3", "1.0", "true", "a"]),
     ],
 )
-def test_parameters_reach_the_request_in_their_own_type(
+def test_parameters_keep_their_type_in_the_request(
     conf: Any, values: list[str], run: Run, aws: FakeSageMaker
 ) -> None:
     texts = [join("", parameter(one.name)) for one in PARAMETERS]
@@ -90,17 +90,17 @@ def test_parameters_reach_the_request_in_their_own_type(
         ({"Rael": 1.0, "Other": 1}, ["'Rael'", "'Other'"]),
     ],
 )
-def test_what_airflow_lets_through_is_refused_before_any_job(
+def test_invalid_parameters_fail_before_any_job(
     conf: Any, words: list[str], run: Run, aws: FakeSageMaker
 ) -> None:
     played = run(model("A"), model("B", "A"), parameters=PARAMETERS, conf=conf)
     assert played.states == {"A": "failed", "B": "upstream_failed"}
-    assert [word for word in words if word not in said(played, "A")] == []
+    assert [word for word in words if word not in failure_reason(played, "A")] == []
     assert played.tries["A"] == 1
     assert not aws.calls
 
 
-def test_a_required_parameter_is_asked_for(run: Run, aws: FakeSageMaker) -> None:
+def test_missing_required_parameter_is_rejected(run: Run, aws: FakeSageMaker) -> None:
     needed = (Parameter("Needed", "Integer"),)
     with pytest.raises(Exception, match="Needed"):
         run(model("A"), parameters=needed)
@@ -109,15 +109,15 @@ def test_a_required_parameter_is_asked_for(run: Run, aws: FakeSageMaker) -> None
 
 
 @pytest.mark.parametrize("conf", [{"Whole": "x"}, {"Choice": "c"}])
-def test_the_engine_refuses_in_its_own_words(conf: Any, run: Run, aws: FakeSageMaker) -> None:
+def test_airflow_rejects_invalid_params(conf: Any, run: Run, aws: FakeSageMaker) -> None:
     try:
         assert run(model("A"), parameters=PARAMETERS, conf=conf).state == "failed"
-    except Exception as refused:  # noqa: BLE001 - Airflow's class for it differs by version
+    except Exception as refused:  # noqa: BLE001 - the class differs between Airflow versions
         assert next(iter(conf)) in str(refused)  # noqa: PT017
     assert not aws.calls
 
 
-def test_params_of_a_dag_that_are_no_pipeline_parameters_are_left_alone(
+def test_other_dag_params_are_ignored(
     backend: FakeBackend,
 ) -> None:
     params: Any = {
@@ -135,7 +135,7 @@ def test_params_of_a_dag_that_are_no_pipeline_parameters_are_left_alone(
 
 
 @pytest.mark.airflow31
-def test_text_of_a_definition_is_no_template(run: Run, aws: FakeSageMaker) -> None:
+def test_definition_strings_are_not_templates(run: Run, aws: FakeSageMaker) -> None:
     text = "{{ 7 * 7 }} {{ params.Text }} {% raw %} ${Text}"
     step = processing(
         "A",
@@ -150,11 +150,11 @@ def test_text_of_a_definition_is_no_template(run: Run, aws: FakeSageMaker) -> No
     (request,) = aws.called("create_processing_job")
     assert request["AppSpecification"]["ContainerArguments"] == [text, "{{ 7 * 7 }}{{ 7 * 7 }}"]
     assert request["Environment"] == {"T": text}
-    assert said(played, "B") == text
+    assert failure_reason(played, "B") == text
 
 
 @pytest.mark.airflow31
-def test_the_rendered_view_shows_the_request_and_masks_the_environment(
+def test_rendered_view_shows_masked_request(
     run: Run, aws: FakeSageMaker, caplog: pytest.LogCaptureFixture, capfd: Any
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -175,7 +175,7 @@ def test_the_rendered_view_shows_the_request_and_masks_the_environment(
 
 
 @pytest.mark.airflow31
-def test_outputs_go_from_step_to_step(run: Run, aws: FakeSageMaker, backend: FakeBackend) -> None:
+def test_outputs_reach_downstream_steps(run: Run, aws: FakeSageMaker, backend: FakeBackend) -> None:
     output = {"S3Uri": "s3://b/e", "LocalPath": "/opt/ml/processing/e", "S3UploadMode": "EndOfJob"}
     outputs = {"Outputs": [{"OutputName": "report", "S3Output": output}]}
     evaluate = processing("Eval", ProcessingOutputConfig=outputs)
@@ -218,19 +218,20 @@ def test_experiment_variables(run: Run) -> None:
     names = [Get.parse(f"PipelineExperimentConfig.{one}Name") for one in ("Experiment", "Trial")]
     message = join(" ", *names, execution.pipeline_name)
     pipeline = Pipeline(
-        (fail("A", message),), PARAMETERS, experiment_config=plain(config), name="abalone"
+        steps=(fail("A", message),),
+        parameters=PARAMETERS,
+        experiment_config=plain(config),
+        name="abalone",
     )
     played = run(pipeline)
-    assert said(played, "A") == f"exp-0123 {played.execution} abalone"
+    assert failure_reason(played, "A") == f"exp-0123 {played.execution} abalone"
 
 
-def test_a_step_that_we_do_not_run_fails_with_one_clear_message(
-    run: Run, aws: FakeSageMaker
-) -> None:
-    call = Step("Call", "Lambda", arguments=plain({"x": 1}))
-    check = ConditionStep(
-        "Check", "Condition", conditions=(equals(1, 2),), if_steps=(Step("Not", "EMR"),)
-    )
+def test_unsupported_step_fails_with_clear_message(run: Run, aws: FakeSageMaker) -> None:
+    call = Step("Call", "Lambda", arguments=plain({"x": 1}), extra=plain({"FunctionArn": "arn:f"}))
+    jar = {"ClusterId": "j-1", "StepConfig": {"HadoopJarStep": {"Jar": "s3://b/j.jar"}}}
+    emr = Step("Not", "EMR", arguments=plain(jar))
+    check = ConditionStep("Check", "Condition", conditions=(equals(1, 2),), if_steps=(emr,))
     played = run(call, model("A", after=("Call",)), check)
     expected = {
         "Call": "failed",
@@ -239,17 +240,19 @@ def test_a_step_that_we_do_not_run_fails_with_one_clear_message(
         "Not": "skipped",
     }
     assert expected.items() <= played.states.items()
-    assert said(played, "Call") == ("sagebridge cannot run steps of type Lambda yet (step 'Call')")
+    assert failure_reason(played, "Call") == (
+        "sagebridge cannot run steps of type Lambda yet (step 'Call')"
+    )
     assert played.tries["Call"] == 1
     assert not aws.calls
 
 
 @pytest.mark.airflow31
 @pytest.mark.parametrize(("looks", "tries"), [(0, 2), (2, 1)], ids=["without a job", "looking"])
-def test_a_connection_that_is_lost_starts_no_second_job(
+def test_lost_connection_starts_no_second_job(
     looks: int, tries: int, run: Run, aws: FakeSageMaker
 ) -> None:
-    """Once there is a job, the task itself goes on looking at it."""
+    """Once the job exists, the same task keeps looking at it."""
     lost = EndpointConnectionError(endpoint_url="http://127.0.0.1")
     aws.plans["A"] = Plan(("InProgress", "InProgress", "Completed"))
     looking = [lambda: None] * looks
@@ -261,9 +264,7 @@ def test_a_connection_that_is_lost_starts_no_second_job(
 
 
 @pytest.mark.airflow31
-def test_an_error_that_is_no_verdict_is_tried_again_and_finds_the_job(
-    run: Run, aws: FakeSageMaker
-) -> None:
+def test_retry_after_outage_finds_the_job(run: Run, aws: FakeSageMaker) -> None:
     aws.plans["A"] = Plan(("InProgress", "InProgress", "Completed"))
     aws.before["describe_processing_job"] = [lambda: None] * 2 + [raises(OSError("no space"))]
     played = run(processing("A"))
@@ -273,7 +274,7 @@ def test_an_error_that_is_no_verdict_is_tried_again_and_finds_the_job(
 
 
 @pytest.mark.airflow31
-def test_records_that_do_not_answer_are_no_verdict(run: Run, aws: FakeSageMaker) -> None:
+def test_records_outage_is_retried(run: Run, aws: FakeSageMaker) -> None:
     unreachable = RecordsUnreachable("x.json", "s3://records", "SlowDown")
     aws.before["describe_processing_job"] = [raises(unreachable)]
     played = run(processing("A"))
@@ -282,9 +283,7 @@ def test_records_that_do_not_answer_are_no_verdict(run: Run, aws: FakeSageMaker)
     assert len(aws.called("create_processing_job")) == 1
 
 
-def test_an_error_that_stays_is_recorded_when_airflow_gives_up(
-    run: Run, aws: FakeSageMaker
-) -> None:
+def test_last_try_records_the_error(run: Run, aws: FakeSageMaker) -> None:
     lost = EndpointConnectionError(endpoint_url="http://127.0.0.1")
     aws.before["describe_processing_job"] = [raises(lost)] * 60
     played = run(processing("A"))
@@ -294,8 +293,8 @@ def test_an_error_that_stays_is_recorded_when_airflow_gives_up(
     assert "Could not connect" in played.steps["A"].reason
 
 
-def test_killed_before_it_began_makes_nothing(backend: FakeBackend) -> None:
-    dag = build(Pipeline((processing("A"), model("B", after=("A",)))), dag_id=new_id())
+def test_kill_before_start_creates_nothing(backend: FakeBackend) -> None:
+    dag = build(Pipeline(steps=(processing("A"), model("B", after=("A",)))), dag_id=new_id())
     task = dag.get_task("A")
     assert isinstance(task, StepOperator)
     task.on_kill()
@@ -306,21 +305,32 @@ def test_killed_before_it_began_makes_nothing(backend: FakeBackend) -> None:
 
 
 @pytest.mark.airflow31
-def test_killed_while_it_waits_stops_the_job(backend: FakeBackend) -> None:
+def test_kill_while_waiting_stops_the_job(backend: FakeBackend) -> None:
     aws = backend.sagemaker
     aws.plans["A"] = Plan(("InProgress",), ("Stopping", "Stopped"))
     aws.before["describe_processing_job"] = [
         lambda: None,
         lambda: os.kill(os.getpid(), signal.SIGTERM),
     ]
-    played = play(build(Pipeline((processing("A"),)), dag_id=new_id()))
+    played = play(build(Pipeline(steps=(processing("A"),)), dag_id=new_id()))
     assert played.states == {"A": "failed"}
     assert len(aws.called("stop_processing_job")) == 1
     assert played.steps["A"].state == "Stopped"
 
 
-def test_a_step_with_the_same_id_in_two_runs_has_two_jobs(run: Run, aws: FakeSageMaker) -> None:
+def test_same_step_in_two_runs_has_two_jobs(run: Run, aws: FakeSageMaker) -> None:
     first, second = run(processing("A")), run(processing("A"))
     assert first.execution != second.execution
     assert len(aws.jobs) == 2
     assert {job_of(first.steps["A"]).name, job_of(second.steps["A"]).name} == set(aws.jobs)
+
+
+def test_pipeline_with_errors_starts_no_job(run: Run, aws: FakeSageMaker) -> None:
+    typo = model("B", Containers=[{"Image": parameter("typo")}])
+    played = run(model("A"), typo)
+    assert played.states == {"A": "failed", "B": "failed"}
+    assert failure_reason(played, "A") == (
+        "pipeline 'shape' was not started, as it has errors: "
+        "step B: unknown parameter 'typo' [unknown-parameter]"
+    )
+    assert not aws.calls

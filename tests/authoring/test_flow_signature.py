@@ -1,4 +1,4 @@
-"""The live signature of a flow: which of its arguments pipeline parameters are."""
+"""The live signature of a flow, and its arguments that can be pipeline parameters."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_scalars_are_parameters() -> None:
     )
 
 
-def test_an_optional_argument_has_the_type_that_is_left() -> None:
+def test_optional_argument_has_its_other_type() -> None:
     assert live_arguments(optional) == (
         FlowArgument("rate", "float", 0.2),
         FlowArgument("size", "int"),
@@ -78,11 +78,11 @@ def test_other_types_are_not_parameters() -> None:
     assert [one.name for one in read_signature(odd)] == names
 
 
-def test_an_annotation_of_an_unknown_name_is_as_none() -> None:
+def test_unresolved_annotation_is_ignored() -> None:
     assert live_arguments(unknown) == (FlowArgument("name"), FlowArgument("count", "int", 3))
 
 
-def test_source_and_live_function_give_the_same() -> None:
+def test_source_and_live_function_agree() -> None:
     (parsed,) = ast.parse(textwrap.dedent(inspect.getsource(annotated))).body
     assert isinstance(parsed, ast.FunctionDef)
     assert _arguments(parsed) == live_arguments(annotated)

@@ -1,4 +1,4 @@
-"""An AWS on loopback, an Airflow connection to it, and what was asked of it."""
+"""A moto server, an Airflow connection to it, and the requests that it received."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REGION = "eu-west-1"
 
 @dataclass(frozen=True, slots=True)
 class Moto:
-    """``url`` is the server's; requests are those since the test began."""
+    """The server at ``url``, with the requests since the start of the test."""
 
     url: str
 
@@ -40,12 +40,12 @@ class Moto:
         )
 
     def requests(self) -> list[dict[str, Any]]:
-        """Every request so far: method, url, headers, body."""
+        """All requests so far: method, url, headers, body."""
         text = requests.get(f"{self.url}/moto-api/recorder/download-recording", timeout=10).text
         return [json.loads(line) for line in text.splitlines()]
 
     def created(self) -> list[dict[str, Any]]:
-        """The SageMaker requests that make something, in their order, as operation and body."""
+        """The Create requests to SageMaker, in order, as operation and body."""
         found = []
         for request in self.requests():
             service, _, operation = request["headers"].get("X-Amz-Target", "").partition(".")
@@ -66,6 +66,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     from moto.moto_api import recorder
     from moto.server import ThreadedMotoServer
 
+    # moto reads MOTO_RECORDER_FILEPATH only at import (moto/moto_api/_internal/recorder/models.py).
     recorder._location = str(tmp_path_factory.mktemp("moto") / "recording")
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
@@ -83,8 +84,8 @@ def moto(server: str) -> Iterator[Moto]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No credentials, configuration or instance metadata but what a test gives."""
+def no_aws_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Hide credentials, configuration and instance metadata of this machine."""
     for name in [name for name in os.environ if name.startswith(("AWS_", "SAGEBRIDGE_BACKEND"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -104,13 +105,13 @@ def connection(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Any:
-    """Compares a value with a file of ``tests/golden/requests``, or writes it there."""
+    """Compare a value with a file of ``tests/golden/requests``, or update the file."""
 
     def compare(name: str, value: Any) -> None:
         path = Path(__file__).parent.parent / "golden" / "requests" / f"{name}.json"
         if request.config.getoption("--update-golden"):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(value, indent=2) + "\n")
-        assert value == json.loads(path.read_text()), "if meant: pytest --update-golden"
+        assert value == json.loads(path.read_text()), "to accept the change: pytest --update-golden"
 
     return compare

@@ -1,4 +1,4 @@
-"""The abalone pipelines on AWS, as far as moto is one: what arrives there, and over what."""
+"""The abalone pipelines on moto: the requests that arrive, and their credentials and region."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from sagebridge_operators.lifecycle.objects import Bucket
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from tests.attempts import execution_of, job_of
 from tests.aws.conftest import KEY, REGION, SECRET, Moto
-from tests.dagtest import Played, new_id, play, run_id
+from tests.dagtest import FinishedRun, new_id, play, run_id
 
 pytestmark = pytest.mark.airflow
 CHECKOUT = Path(__file__).parent.parent.parent
-OURS = CHECKOUT / "pipelines" / "abalone" / "definition.json"
+EXAMPLE = CHECKOUT / "pipelines" / "abalone" / "definition.json"
 AT = datetime(2026, 11, 21, 5, 43, tzinfo=UTC)
 STEPS = {
     "CreateProcessingJob": ("ProcessingJobName", ["AbaloneProcess", "AbaloneEval"]),
@@ -33,24 +33,24 @@ STEPS = {
     "CreateTransformJob": ("TransformJobName", ["AbaloneTransform"]),
 }
 RETRIES = 2
-"""What a step's task has; a task that was not cleared is of this generation."""
-Abalone = Callable[..., Played]
+"""The ``retries`` of a task, and so the generation of one that was not cleared."""
+Abalone = Callable[..., FinishedRun]
 
 
 def seed(corpus: Path) -> Path:
     path = corpus / "seed-abalone.json"
     if not path.exists():
-        pytest.skip("the notebook's definition is in the corpus (SAGEBRIDGE_CORPUS)")
+        pytest.skip("needs the definition of the notebook in SAGEBRIDGE_CORPUS")
     return path
 
 
 def known_id(dag_id: str) -> str:
-    """The execution's id, which its requests hold."""
+    """The id of the execution, which its requests contain."""
     return execution_id("airflow", dag_id, run_id(AT))
 
 
 def evaluation_of(path: Path, dag_id: str) -> str:
-    """Where the pipeline will look for its evaluation."""
+    """The URI from which the pipeline reads its evaluation."""
     steps = {step["Name"]: step for step in json.loads(path.read_text())["Steps"]}
     (output,) = steps["AbaloneEval"]["Arguments"]["ProcessingOutputConfig"]["Outputs"]
     uri = output["S3Output"]["S3Uri"]
@@ -63,9 +63,9 @@ def evaluation_of(path: Path, dag_id: str) -> str:
 
 @pytest.fixture
 def abalone(moto: Moto, connection: str, monkeypatch: pytest.MonkeyPatch) -> Abalone:
-    """Runs an abalone definition whose model has a mean squared error of 4.5."""
+    """Return a function that runs an abalone definition with a mean squared error of 4.5."""
 
-    def runs(path: Path, dag_id: str, conf: Any = None, **more: Any) -> Played:
+    def runs(path: Path, dag_id: str, conf: Any = None, **more: Any) -> FinishedRun:
         monkeypatch.setenv("SAGEBRIDGE_EXECUTION", f"{run_id(AT)}={known_id(dag_id)}")
         report = {"regression_metrics": {"mse": {"value": 4.5}}}
         moto.put(evaluation_of(path, dag_id), json.dumps(report).encode())
@@ -77,14 +77,14 @@ def abalone(moto: Moto, connection: str, monkeypatch: pytest.MonkeyPatch) -> Aba
 
 
 @pytest.mark.parametrize("which", ["seed-abalone", "abalone"])
-def test_the_requests_of_an_abalone_pipeline(
+def test_abalone_requests_match_the_golden_file(
     which: str, corpus: Path, abalone: Abalone, moto: Moto, golden: Any
 ) -> None:
-    played = abalone(seed(corpus) if which.startswith("seed") else OURS, f"golden-{which}")
+    played = abalone(seed(corpus) if which.startswith("seed") else EXAMPLE, f"golden-{which}")
     assert played.state == "success"
     assert played.states["AbaloneMSEFail"] == "skipped"
     requests = moto.created()
-    # Tasks that may run at once come in any order.
+    # Independent tasks run in any order.
     golden(which, sorted(requests, key=lambda one: str(one["operation"])))
     assert played.run_id == run_id(AT)
     for operation, (key, steps) in STEPS.items():
@@ -93,11 +93,9 @@ def test_the_requests_of_an_abalone_pipeline(
         assert made == [job_of(played.steps[step]).name for step in steps]
 
 
-def test_the_model_is_registered_in_a_group_made_for_it(
-    abalone: Abalone, moto: Moto, corpus: Path
-) -> None:
+def test_model_is_registered_in_a_new_group(abalone: Abalone, moto: Moto, corpus: Path) -> None:
     del corpus
-    played = abalone(OURS, new_id("group"), {"ModelApprovalStatus": "Approved"})
+    played = abalone(EXAMPLE, new_id("group"), {"ModelApprovalStatus": "Approved"})
     sagemaker = moto.client("sagemaker")
     (group,) = sagemaker.list_model_package_groups()["ModelPackageGroupSummaryList"]
     name = group["ModelPackageGroupName"]
@@ -111,8 +109,8 @@ def test_the_model_is_registered_in_a_group_made_for_it(
     assert name == "sagebridge-abalone"
 
 
-def test_an_error_above_the_threshold_takes_the_else_branch(abalone: Abalone, moto: Moto) -> None:
-    played = abalone(OURS, new_id("threshold"), {"MseThreshold": 1.0})
+def test_error_above_the_threshold_takes_the_else_branch(abalone: Abalone, moto: Moto) -> None:
+    played = abalone(EXAMPLE, new_id("threshold"), {"MseThreshold": 1.0})
     assert played.state == "failed"
     assert played.states == {
         "AbaloneProcess": "success",
@@ -129,11 +127,11 @@ def test_an_error_above_the_threshold_takes_the_else_branch(abalone: Abalone, mo
     assert operations == {"CreateProcessingJob", "CreateTrainingJob"}
 
 
-def test_no_credential_is_in_a_record_an_xcom_or_a_log(
+def test_credentials_are_not_in_records_xcoms_or_logs(
     abalone: Abalone, moto: Moto, caplog: pytest.LogCaptureFixture, capfd: Any, tmp_path: Path
 ) -> None:
     caplog.set_level(logging.INFO)
-    played = abalone(OURS, new_id("secret"))
+    played = abalone(EXAMPLE, new_id("secret"))
     output = capfd.readouterr()
     records = "".join(path.read_text() for path in tmp_path.rglob("*.json"))
     assert "create_training_job" in output.out + output.err + caplog.text
@@ -141,7 +139,9 @@ def test_no_credential_is_in_a_record_an_xcom_or_a_log(
         assert SECRET not in text
         assert KEY not in text
     signed = [one["headers"].get("Authorization", "") for one in moto.requests()]
-    assert any(KEY in text for text in signed), "the connection's key signs the requests"
+    assert any(KEY in text for text in signed), (
+        "no request is signed with the key of the connection"
+    )
 
 
 MODEL = Step(
@@ -160,11 +160,11 @@ MODEL = Step(
 
 
 @pytest.mark.parametrize(("argument", "region"), [(None, REGION), ("us-west-2", "us-west-2")])
-def test_the_region_is_the_tasks_else_the_connections(
+def test_region_of_the_task_overrides_the_connection(
     argument: str | None, region: str, moto: Moto, connection: str
 ) -> None:
     dag = build(
-        Pipeline((MODEL,), name="p"),
+        Pipeline(steps=(MODEL,), name="p"),
         dag_id=new_id("region"),
         backend="aws",
         aws_conn_id=connection,
@@ -177,10 +177,10 @@ def test_the_region_is_the_tasks_else_the_connections(
     assert made == f"s3://b/arn:aws:sagemaker:{region}:123456789012:pipeline/p"
 
 
-def test_options_of_botocore_are_honoured(moto: Moto, connection: str) -> None:
+def test_botocore_config_is_used(moto: Moto, connection: str) -> None:
     options = {"user_agent_extra": "the-test"}
     dag = build(
-        Pipeline((MODEL,)),
+        Pipeline(steps=(MODEL,)),
         dag_id=new_id("options"),
         backend="aws",
         aws_conn_id=connection,
@@ -192,12 +192,14 @@ def test_options_of_botocore_are_honoured(moto: Moto, connection: str) -> None:
     assert all("the-test" in agent for agent in agents if "Boto3" in agent)
 
 
-def test_records_may_lie_in_the_store(
+def test_records_can_be_stored_in_s3(
     moto: Moto, connection: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     moto.put("s3://records/x", b"")
     monkeypatch.setenv("SAGEBRIDGE_RECORDS", "s3://records/of/executions")
-    dag = build(Pipeline((MODEL,)), dag_id=new_id("records"), backend="aws", aws_conn_id=connection)
+    dag = build(
+        Pipeline(steps=(MODEL,)), dag_id=new_id("records"), backend="aws", aws_conn_id=connection
+    )
     played = play(dag)
     assert played.state == "success"
     s3 = moto.client("s3", "us-east-1")
@@ -206,12 +208,10 @@ def test_records_may_lie_in_the_store(
     assert {name: step.state for name, step in steps.items()} == {"Make": "Succeeded"}
 
 
-def test_credentials_that_are_missing_are_what_the_error_says(
-    moto: Moto, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_credentials_are_reported(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", moto.url)
     dag = build(
-        Pipeline((MODEL,)),
+        Pipeline(steps=(MODEL,)),
         dag_id=new_id("missing"),
         backend="aws",
         aws_conn_id=None,

@@ -1,7 +1,7 @@
-"""Runs the *.md files beside it.
+"""Runs the *.md files in this folder.
 
-A section is a case. A fence that names a file (```json bad.json) writes it; a ```console fence
-holds a command after ``$``, all that it prints, and its exit code after ``=>`` where that is not 0.
+Each section is a test case. A fence with a file name (```json bad.json) writes that file. A
+```console fence has a command after ``$``, its output, and its exit code after ``=>`` if not 0.
 """
 
 from __future__ import annotations
@@ -55,4 +55,4 @@ def test_section(section: str, tmp_path: Path) -> None:
             file = tmp_path / fence["info"].split()[1]
             file.parent.mkdir(exist_ok=True)
             file.write_text(fence["body"])
-    assert ran, "the section runs nothing"
+    assert ran, "the section has no console fence"

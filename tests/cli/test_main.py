@@ -1,4 +1,4 @@
-"""How the command line ends: exit codes, interrupted, piped away, on a terminal."""
+"""Exit codes, interrupts, closed pipes and terminals."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from sagebridge.errors import MissingExtra, ServiceError, UsageError
 
 
 @pytest.fixture
-def foreign(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
-    """Put a command named ``foreign`` into the group that other packages add to."""
+def third_party(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
+    """Register a command ``foreign`` as an entry point, as other packages do."""
 
     def add(command: Any) -> None:
         module = ModuleType("foreign_commands")
@@ -46,51 +46,51 @@ def raises(error: BaseException) -> Callable[[], None]:
 @pytest.mark.parametrize(
     ("error", "code", "message"),
     [
-        (UsageError("these do not fit"), 2, "sagebridge: these do not fit\n"),
+        (UsageError("bad options"), 2, "sagebridge: bad options\n"),
         (ServiceError("no answer"), 6, "sagebridge: no answer\n"),
         (
             MissingExtra("run", "airflow"),
             6,
-            "sagebridge: run needs the extra 'airflow': pip install 'sagebridge[airflow]'\n",
+            "sagebridge: run needs the extra 'airflow'; run: pip install 'sagebridge[airflow]'\n",
         ),
         (KeyboardInterrupt(), 130, "\n"),
     ],
 )
-def test_errors_become_a_message_and_an_exit_code(
-    foreign: Callable[[Any], None],
+def test_error_prints_message_and_sets_exit_code(
+    third_party: Callable[[Any], None],
     capsys: pytest.CaptureFixture[str],
     error: BaseException,
     code: int,
     message: str,
 ) -> None:
-    foreign(raises(error))
+    third_party(raises(error))
     assert main(["foreign"]) == code
     assert capsys.readouterr() == ("", message)
 
 
-def test_a_bug_keeps_its_traceback(foreign: Callable[[Any], None]) -> None:
-    foreign(raises(ZeroDivisionError()))
+def test_bug_keeps_traceback(third_party: Callable[[Any], None]) -> None:
+    third_party(raises(ZeroDivisionError()))
     with pytest.raises(ZeroDivisionError):
         main(["foreign"])
 
 
 @pytest.mark.parametrize(("result", "code"), [(None, 0), (3, 3)])
-def test_a_command_gives_the_exit_code(
-    foreign: Callable[[Any], None], result: int | None, code: int
+def test_command_result_is_exit_code(
+    third_party: Callable[[Any], None], result: int | None, code: int
 ) -> None:
-    foreign(lambda: result)
+    third_party(lambda: result)
     assert main(["foreign"]) == code
 
 
-def test_help_lists_the_commands_of_others(
-    foreign: Callable[[Any], None], capsys: pytest.CaptureFixture[str]
+def test_help_lists_third_party_commands(
+    third_party: Callable[[Any], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    foreign(lambda: None)
+    third_party(lambda: None)
     assert main(["--help"]) == 0
     assert re.search(r"foreign +Do it\.", capsys.readouterr().out)
 
 
-def test_a_command_whose_extra_is_missing(
+def test_command_with_missing_extra(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "needs_prefect.py").write_text("import prefect")
@@ -106,21 +106,21 @@ def test_a_command_whose_extra_is_missing(
 
 @pytest.fixture
 def large(tmp_path: Path) -> Path:
-    """A definition whose tree is larger than a pipe holds."""
+    """A definition whose tree exceeds the buffer of a pipe."""
     steps = [{"Name": f"S{n}", "Type": "Training", "Arguments": {}} for n in range(5000)]
     file = tmp_path / "large.json"
     file.write_text(json.dumps({"Version": "2020-12-01", "Steps": steps}))
     return file
 
 
-def test_a_reader_that_leaves_ends_it_quietly(large: Path) -> None:
+def test_closed_pipe_ends_quietly(large: Path) -> None:
     command = f'"{sys.executable}" -m sagebridge.cli show "{large}" | head -1'
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
     assert done.stdout == "large  5000 steps, 0 parameters\n"
     assert done.stderr == ""
 
 
-def test_colour_on_a_terminal_only(large: Path) -> None:
+def test_colour_only_on_terminal(large: Path) -> None:
     command = [sys.executable, "-m", "sagebridge.cli", "validate", str(large.with_name("absent"))]
     piped = subprocess.run(command, capture_output=True, check=False)
     assert b"\x1b[" not in piped.stdout

@@ -1,4 +1,4 @@
-"""translate on folders: what is written, what is kept, and what the exit code says."""
+"""``translate`` with folders: written files, unchanged files and exit codes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SMALL: dict[str, Any] = {
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder of two sound definitions, a README and a folder within."""
+    """A folder with two valid definitions, a README and a subfolder."""
     source = tmp_path / "in"
     (source / "deeper").mkdir(parents=True)
     for name in ("a.json", "b.c.json", "deeper/d.json"):
@@ -39,7 +39,7 @@ def written(folder: Path) -> list[str]:
     return sorted(file.name for file in folder.iterdir())
 
 
-def test_a_folder_and_back(corpus: Path, tmp_path: Path, capsys: Any) -> None:
+def test_folder_round_trip(corpus: Path, tmp_path: Path, capsys: Any) -> None:
     there, back = tmp_path / "there", tmp_path / "back"
     sources = sorted(corpus.glob("*.json"))
     arguments = [str(corpus), "--to", "sagemaker", "--as", "create-pipeline", "-o", str(there)]
@@ -51,7 +51,7 @@ def test_a_folder_and_back(corpus: Path, tmp_path: Path, capsys: Any) -> None:
         assert canonical(found) == canonical(json.loads(source.read_text()))
 
 
-def test_files_are_named_after_their_sources(folder: Path, tmp_path: Path, capsys: Any) -> None:
+def test_output_files_are_named_after_sources(folder: Path, tmp_path: Path, capsys: Any) -> None:
     out = tmp_path / "out"
     assert main(["translate", str(folder), "--to", "airflow", "-o", str(out)]) == 0
     assert written(out) == ["a.py", "b.c.py"]
@@ -59,14 +59,14 @@ def test_files_are_named_after_their_sources(folder: Path, tmp_path: Path, capsy
     assert capsys.readouterr().err.splitlines()[-1] == "2 pipelines: 2 unchanged; 0 losses"
 
 
-def test_sources_of_one_name_do_not_overwrite_each_other(folder: Path, tmp_path: Path) -> None:
+def test_sources_with_same_name_get_separate_files(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     sources = [str(folder / "a.json"), str(folder), str(folder / "deeper")]
     assert main(["translate", *sources, "--to", "sagemaker", "-o", str(out)]) == 0
     assert written(out) == ["a-2.json", "a.json", "b.c.json", "d.json"]
 
 
-def test_one_source_into_a_folder(folder: Path, tmp_path: Path) -> None:
+def test_single_source_to_folder(folder: Path, tmp_path: Path) -> None:
     source = str(folder / "a.json")
     assert main(["translate", source, "--to", "sagemaker", "-o", f"{tmp_path}/new/"]) == 0
     assert main(["translate", source, "--to", "sagemaker", "-o", str(tmp_path / "b.txt")]) == 0
@@ -99,17 +99,17 @@ def test_standard_input(tmp_path: Path) -> None:
         ("x" * 300, "x" * 200),
     ],
 )
-def test_a_name_of_a_pipeline_stays_in_the_folder(name: str, stem: str) -> None:
+def test_safe_stem_stays_in_folder(name: str, stem: str) -> None:
     assert safe_stem(name) == stem
 
 
-def test_the_worst_exit_code_is_given(folder: Path, tmp_path: Path) -> None:
+def test_most_severe_exit_code_wins(folder: Path, tmp_path: Path) -> None:
     out = ["--to", "airflow", "-o", str(tmp_path / "out")]
     lossy, faulty, cut = (folder / name for name in ("lossy.json", "faulty.json", "cut.json"))
     lossy.write_text(json.dumps({**SMALL, "Steps": [{"Name": "A", "Type": "X", "Arguments": {}}]}))
     assert main(["translate", str(folder), *out]) == 0
     assert main(["translate", str(folder), *out, "--fail-on-loss"]) == 4
-    faulty.write_text(json.dumps({**SMALL, "Steps": []}))
+    faulty.write_text(json.dumps({**SMALL, "Steps": SMALL["Steps"] * 2}))
     assert main(["translate", str(folder), *out, "--fail-on-loss"]) == 1
     cut.write_text("{")
     assert main(["translate", str(folder), *out, "--fail-on-loss"]) == 5
@@ -129,7 +129,7 @@ def test_check_writes_nothing(folder: Path, tmp_path: Path, capsys: Any) -> None
     assert (out / "a.py").read_text() == "edited"
 
 
-def test_what_becomes_of_a_file_is_said(folder: Path, tmp_path: Path, capsys: Any) -> None:
+def test_file_outcomes_are_printed(folder: Path, tmp_path: Path, capsys: Any) -> None:
     file = tmp_path / "a.py"
     arguments = ["translate", str(folder / "a.json"), "--to", "airflow", "-o", str(file)]
     for word in ("written", "unchanged", "replaced"):
@@ -151,8 +151,8 @@ def test_diff_writes_nothing(folder: Path, tmp_path: Path, capsys: Any) -> None:
     assert file.read_text() == "{}\n"
 
 
-def test_diff_shows_what_changes_and_nothing_else(tmp_path: Path, capsys: Any) -> None:
-    """In a file of many steps, whose lines are the same again and again."""
+def test_diff_shows_only_changes(tmp_path: Path, capsys: Any) -> None:
+    """The file has many steps, with many equal lines."""
     texts = ["old 1", "kept", "old 2"]
     steps = [
         {"Name": f"S{n}", "Type": "Lambda", "FunctionArn": "f", "Arguments": {"a": texts}}
@@ -163,22 +163,22 @@ def test_diff_shows_what_changes_and_nothing_else(tmp_path: Path, capsys: Any) -
     arguments = ["translate", str(source), "--to", "sagemaker", "-o", str(file)]
     assert main(arguments) == 0
     assert main([*arguments, "--map", "old=new", "--diff"]) == 0
-    told = capsys.readouterr().out.splitlines()[2:]
+    lines = capsys.readouterr().out.splitlines()[2:]
     for sign, word in (("-", "old"), ("+", "new")):
-        lines = [line.strip(f'{sign}, "') for line in told if line[0] == sign]
-        assert lines == [f"{word} 1", f"{word} 2"] * 40
-    assert told[0] == "@@ -6,9 +6,9 @@"
+        changed = [line.strip(f'{sign}, "') for line in lines if line[0] == sign]
+        assert changed == [f"{word} 1", f"{word} 2"] * 40
+    assert lines[0] == "@@ -7,9 +7,9 @@"
 
 
-def test_losses_as_json_name_what_failed_too(folder: Path, tmp_path: Path) -> None:
+def test_losses_json_includes_failed_sources(folder: Path, tmp_path: Path) -> None:
     (folder / "cut.json").write_text("{")
     report = tmp_path / "losses.json"
     arguments = ["--to", "airflow", "-o", str(tmp_path / "out"), "--losses", str(report)]
     assert main(["translate", str(folder), *arguments]) == 5
-    told = json.loads(report.read_text())
-    assert [Path(one["source"]).name for one in told] == ["a.json", "b.c.json", "cut.json"]
-    assert [one.get("losses") for one in told] == [[], [], None]
-    assert "cut off" in told[2]["error"]
+    entries = json.loads(report.read_text())
+    assert [Path(one["source"]).name for one in entries] == ["a.json", "b.c.json", "cut.json"]
+    assert [one.get("losses") for one in entries] == [[], [], None]
+    assert "cut off" in entries[2]["error"]
 
 
 CHORES = """
@@ -192,15 +192,15 @@ def chores() -> object:
 """
 
 
-def test_what_a_format_refuses_names_the_file(tmp_path: Path, capsys: Any) -> None:
+def test_format_error_starts_with_file(tmp_path: Path, capsys: Any) -> None:
     (tmp_path / "chores.py").write_text(CHORES)
 
     assert main(["translate", str(tmp_path / "chores.py"), "--to", "sagemaker"]) == 1
-    assert f"{tmp_path / 'chores.py'}: all steps of chores are" in capsys.readouterr().err
+    assert f"{tmp_path / 'chores.py'}: chores: every step is" in capsys.readouterr().err
 
 
 @pytest.mark.airflow
-def test_what_reading_lost_says_why_there_are_no_steps(tmp_path: Path, capsys: Any) -> None:
+def test_reading_losses_explain_missing_steps(tmp_path: Path, capsys: Any) -> None:
     file, report = tmp_path / "waits.py", tmp_path / "losses.json"
     file.write_text(
         "from airflow.sdk import DAG, task\n\n"
@@ -214,16 +214,16 @@ def test_what_reading_lost_says_why_there_are_no_steps(tmp_path: Path, capsys: A
     first, second = capsys.readouterr().err.splitlines()
     assert first.startswith(f"{file}:3: error: Steps is empty")
     assert second.startswith(f"{file}:8: dropped: task landed")
-    (told,) = json.loads(report.read_text())
-    assert [one["code"] for one in told["losses"]] == ["sensor"]
+    (entry,) = json.loads(report.read_text())
+    assert [one["code"] for one in entry["losses"]] == ["sensor"]
     assert main(["validate", str(file)]) == 1
     first, second = capsys.readouterr().out.splitlines()
     assert first.endswith("[no-steps] /Steps")
     assert second.startswith(f"{file}:8: warning: task landed")
 
 
-class TestWriting:
-    def test_a_file_keeps_its_mode_and_a_new_one_has_the_usual(self, tmp_path: Path) -> None:
+class TestWriteFile:
+    def test_mode_is_kept_or_follows_umask(self, tmp_path: Path) -> None:
         old, new = tmp_path / "old", tmp_path / "new"
         old.write_text("x")
         old.chmod(0o750)
@@ -236,7 +236,7 @@ class TestWriting:
         assert old.read_text() == "y"
         assert [stat.S_IMODE(file.stat().st_mode) for file in (old, new)] == [0o750, 0o640]
 
-    def test_a_link_is_replaced_and_not_followed(self, tmp_path: Path) -> None:
+    def test_link_is_replaced_not_followed(self, tmp_path: Path) -> None:
         target, link = tmp_path / "target", tmp_path / "link"
         target.write_text("mine")
         link.symlink_to(target)
@@ -244,7 +244,7 @@ class TestWriting:
         assert target.read_text() == "mine"
         assert link.read_text() == "new"
 
-    def test_what_cannot_be_written_leaves_nothing(self, tmp_path: Path) -> None:
+    def test_failed_write_leaves_no_file(self, tmp_path: Path) -> None:
         (tmp_path / "folder").mkdir()
         with pytest.raises(UsageError, match="cannot write"):
             write_file(tmp_path / "folder", "x")
@@ -254,7 +254,7 @@ class TestWriting:
         assert written(tmp_path) == ["file", "folder"]
 
 
-def test_progress_on_a_terminal_only(folder: Path, tmp_path: Path) -> None:
+def test_progress_only_on_terminal(folder: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sagebridge.cli", "translate", str(folder)]
     command += ["--to", "airflow", "-o", str(tmp_path / "out")]
     leader, follower = pty.openpty()
@@ -267,20 +267,20 @@ def test_progress_on_a_terminal_only(folder: Path, tmp_path: Path) -> None:
     assert piped.stderr == "2 pipelines: 2 unchanged; 0 losses\n"
 
 
-def test_a_file_whose_engine_is_not_installed_does_not_stop_the_others(
+def test_missing_engine_skips_only_its_files(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    """A flow that another hand wrote needs Prefect, which is never where Airflow is."""
+    """Reading a hand-written flow needs Prefect, which is not installed next to Airflow."""
     hidden = tmp_path / "hidden" / "prefect.py"
     hidden.parent.mkdir()
     hidden.write_text("raise ModuleNotFoundError(\"No module named 'prefect'\", name='prefect')\n")
     paths = [str(hidden.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
-    foreign = folder / "aa.py"
-    foreign.write_text("from prefect import flow\n\n\n@flow\ndef mine():\n    print(open)\n")
+    flow_file = folder / "aa.py"
+    flow_file.write_text("from prefect import flow\n\n\n@flow\ndef mine():\n    print(open)\n")
     out = tmp_path / "out"
     assert main(["translate", str(folder), "--to", "sagemaker", "-o", str(out)]) == 6
     assert written(out) == ["a.json", "b.c.json"]
-    told = capsys.readouterr().err.splitlines()
-    assert told[0].startswith(f"{foreign}: tracing a Prefect flow")
-    assert told[-1] == "2 pipelines: 2 written, 1 failed; 0 losses"
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith(f"{flow_file}: tracing a Prefect flow")
+    assert lines[-1] == "2 pipelines: 2 written, 1 failed; 0 losses"

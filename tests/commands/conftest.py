@@ -1,4 +1,4 @@
-"""Definition files for commands that run in this process."""
+"""Definition files for commands run in the test process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def write(folder: Path, name: str, *steps: dict[str, Any], **members: Any) -> Path:
-    """A definition file."""
+    """Write a definition file."""
     path = folder / f"{name}.json"
     path.write_text(json.dumps({"Version": "2020-12-01", "Steps": list(steps), **members}))
     return path

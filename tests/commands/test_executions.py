@@ -1,4 +1,4 @@
-"""``sagebridge executions`` on records that are there."""
+"""``sagebridge executions`` with existing records."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ DEFINITION = {
 
 @pytest.fixture
 def records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ExecutionRecords:
-    """Two executions in a working folder: the first failed, the second is under way."""
+    """Two executions in a working folder: the first failed, the second is running."""
     monkeypatch.chdir(tmp_path)
     for name in ("SAGEBRIDGE_HOME", "SAGEBRIDGE_RECORDS", "SAGEBRIDGE_BACKEND"):
         monkeypatch.delenv(name, raising=False)
@@ -90,9 +90,11 @@ def test_list_as_json(records: ExecutionRecords, sagebridge: Call) -> None:
     assert [row["id"] for row in json.loads(out)] == [SECOND, FIRST]
 
 
-def test_an_empty_folder(sagebridge: Call, tmp_path: Path) -> None:
-    told = f"no executions in {tmp_path / 'executions'}: --workdir names another working folder\n"
-    assert sagebridge("list", "--workdir", str(tmp_path)) == (0, told, "")
+def test_empty_folder(sagebridge: Call, tmp_path: Path) -> None:
+    message = (
+        f"no executions in {tmp_path / 'executions'}; use --workdir for another working folder\n"
+    )
+    assert sagebridge("list", "--workdir", str(tmp_path)) == (0, message, "")
     code, _, err = sagebridge("show", "aa", "--workdir", str(tmp_path))
     assert code == 2
     assert "no execution 'aa'" in err
@@ -106,9 +108,9 @@ def test_show(records: ExecutionRecords, sagebridge: Call) -> None:
     assert lines == [line.rstrip() for line in lines]
     assert lines[0] == f"rings {FIRST}: airflow run rings/{FIRST}, backend local"
     assert "  Limit = 1.0" in lines
-    told = [line.split(maxsplit=2) for line in lines]
-    assert ["Gate", "Condition", "Succeeded: false (else)  2.0 s"] in told
-    assert ["A", "Lambda", "Skipped"] in told
+    columns = [line.split(maxsplit=2) for line in lines]
+    assert ["Gate", "Condition", "Succeeded: false (else)  2.0 s"] in columns
+    assert ["A", "Lambda", "Skipped"] in columns
     assert lines[-2:] == ["result: Failed", "reason: MSE > \\x1b[31m1.0"]
 
 
@@ -122,9 +124,7 @@ def test_show_as_json(records: ExecutionRecords, sagebridge: Call) -> None:
 
 
 @pytest.mark.parametrize("text", ["b", "aa11aa11aa11x"])
-def test_an_id_has_to_be_the_start_of_one(
-    records: ExecutionRecords, sagebridge: Call, text: str
-) -> None:
+def test_unknown_id_prefix(records: ExecutionRecords, sagebridge: Call, text: str) -> None:
     code, out, err = sagebridge("show", text)
 
     assert (code, out) == (2, "")
@@ -132,35 +132,35 @@ def test_an_id_has_to_be_the_start_of_one(
     assert SECOND in err
 
 
-def test_a_start_of_two_ids(records: ExecutionRecords, sagebridge: Call) -> None:
+def test_ambiguous_id_prefix(records: ExecutionRecords, sagebridge: Call) -> None:
     code, out, err = sagebridge("show", "aa")
 
     assert (code, out) == (2, "")
-    assert f"2 executions have ids that begin with 'aa' ({SECOND}, {FIRST})" in err
+    assert f"id prefix 'aa' is ambiguous (2 executions: {SECOND}, {FIRST})" in err
 
 
-def test_logs_of_steps_that_have_no_job(records: ExecutionRecords, sagebridge: Call) -> None:
+def test_logs_of_steps_without_jobs(records: ExecutionRecords, sagebridge: Call) -> None:
     records.save(attempt_of(FIRST, "Train", "Training", "Failed", reason="not allowed"))
 
     of_all = sagebridge("logs", FIRST)
     of_one = sagebridge("logs", FIRST, "Gate")
 
     assert of_all == (0, "", "step 'Train' has no job: not allowed\n")
-    assert of_one == (0, "", "step 'Gate' has no log: a Condition step has no job\n")
+    assert of_one == (0, "", "step 'Gate' has no log: Condition steps have no job\n")
 
 
-def test_logs_of_a_step_that_did_not_begin(records: ExecutionRecords, sagebridge: Call) -> None:
+def test_logs_of_step_not_started(records: ExecutionRecords, sagebridge: Call) -> None:
     code, _, err = sagebridge("logs", FIRST, "A")
 
     assert code == 2
-    assert "no step 'A' began (there are Gate, No)" in err
+    assert "no step 'A' has started (started: Gate, No)" in err
 
 
 CODE = attempt_of(SECOND, "A", PYTHON)
 
 
 @pytest.mark.parametrize("words", [(), ("A",)])
-def test_the_log_of_code_is_the_engines(
+def test_logs_of_user_code_refer_to_engine(
     records: ExecutionRecords, sagebridge: Call, words: tuple[str, ...]
 ) -> None:
     records.save(CODE)
@@ -168,11 +168,11 @@ def test_the_log_of_code_is_the_engines(
     code, out, err = sagebridge("logs", SECOND, *words)
 
     assert (code, out) == (0, "")
-    where = f"its task in airflow run rings/{SECOND}"
-    assert err == f"step 'A' is code: its log is that of {where}\n"
+    run = f"airflow run rings/{SECOND}"
+    assert err == f"step 'A' is user code; its log is the task log in {run}\n"
 
 
-def test_a_function_that_goes_on_has_not_been_stopped(
+def test_stop_lists_functions_still_running(
     records: ExecutionRecords, sagebridge: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Ending.stop, "__defaults__", (0.1,))
@@ -183,57 +183,55 @@ def test_a_function_that_goes_on_has_not_been_stopped(
         as_json = sagebridge("stop", SECOND, "--format", "json")[1]
 
     assert code == 3
-    assert out == f"{SECOND}: these steps have not ended yet: A\n"
+    assert out == f"{SECOND}: steps still running: A\n"
     assert json.loads(as_json)["still_running"] == ["A"]
 
 
-def test_a_function_whose_worker_is_lost_is_stopped(
-    records: ExecutionRecords, sagebridge: Call
-) -> None:
+def test_stop_ends_function_with_lost_worker(records: ExecutionRecords, sagebridge: Call) -> None:
     records.save(CODE)
 
     code, out, _ = sagebridge("stop", SECOND)
 
-    assert (code, out) == (0, f"{SECOND}: no job runs any more; the execution is Stopped\n")
+    assert (code, out) == (0, f"{SECOND}: no jobs are running; the execution is Stopped\n")
     assert json.loads(sagebridge("list", "--format", "json")[1])[0]["status"] == "Stopped"
 
 
-def test_stop_of_what_has_ended_asks_for_nothing(
+def test_stop_of_ended_execution_requests_nothing(
     records: ExecutionRecords, sagebridge: Call
 ) -> None:
     code, out, _ = sagebridge("stop", FIRST)
 
     assert code == 0
-    assert out == f"{FIRST}: no job runs any more; the execution is Failed\n"
+    assert out == f"{FIRST}: no jobs are running; the execution is Failed\n"
     assert not records.stop_requested(FIRST)
 
 
-def test_stop_of_what_its_engine_has_not_called_ended(
+def test_stop_of_execution_without_recorded_end(
     records: ExecutionRecords, sagebridge: Call
 ) -> None:
-    """An Airflow of one's own records steps alone; a stop would forbid to clear one of them."""
+    """An existing Airflow records only steps. A stop request would prevent clearing them."""
     for attempt in records.steps(FIRST).values():
         records.save(replace(attempt, execution=SECOND))
 
     code, out, _ = sagebridge("stop", SECOND)
 
-    assert (code, out) == (0, f"{SECOND}: no job runs any more; the execution is Failed\n")
+    assert (code, out) == (0, f"{SECOND}: no jobs are running; the execution is Failed\n")
     assert not records.stop_requested(SECOND)
 
 
-def test_stop_before_the_first_step(records: ExecutionRecords, sagebridge: Call) -> None:
+def test_stop_before_first_step(records: ExecutionRecords, sagebridge: Call) -> None:
     assert json.loads(sagebridge("list", "--format", "json")[1])[0]["status"] == "Executing"
 
     code, out, _ = sagebridge("stop", SECOND)
 
     assert code == 0
     assert records.stop_requested(SECOND)
-    assert out == f"{SECOND}: no job runs any more; the execution is Stopped\n"
+    assert out == f"{SECOND}: no jobs are running; the execution is Stopped\n"
     assert json.loads(sagebridge("list", "--format", "json")[1])[0]["status"] == "Stopped"
 
 
-def test_stop_of_what_cannot_be_looked_at(records: ExecutionRecords, sagebridge: Call) -> None:
-    """Jobs cost money: that somebody wants them to stop is known whatever else is."""
+def test_stop_of_unreadable_execution(records: ExecutionRecords, sagebridge: Call) -> None:
+    """Jobs cost money, so the stop request is recorded even then."""
     definition = Path(".sagebridge", "executions", SECOND, "definition.json")
     assert definition.exists()
     definition.write_text("{")
@@ -250,7 +248,7 @@ JOB = "AbalonePipeline-aa22bb22bb22-AbaloneRegisterModel-RegisterModel"
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_names_are_whole_on_a_terminal(
+def test_names_are_not_cut_on_terminal(
     records: ExecutionRecords, width: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     step_view = StepView(LONG, "RegisterModel", "Succeeded", 0.2, JOB, outcome=True)
@@ -272,11 +270,11 @@ def test_names_are_whole_on_a_terminal(
     assert "Succeeded" in live
 
 
-def test_sweep_stops_what_lost_runs_left(records: ExecutionRecords, sagebridge: Call) -> None:
-    assert sagebridge("sweep") == (0, "lost runs left no jobs\n", "")
+def test_sweep_stops_jobs_of_lost_runs(records: ExecutionRecords, sagebridge: Call) -> None:
+    assert sagebridge("sweep") == (0, "no lost jobs found\n", "")
     with records.attend(CODE):
         records.save(CODE)
-        assert sagebridge("sweep", "--lost-for", "0") == (0, "lost runs left no jobs\n", "")
+        assert sagebridge("sweep", "--lost-for", "0") == (0, "no lost jobs found\n", "")
 
     code, out, _ = sagebridge("sweep", "--lost-for", "0")
 
@@ -285,30 +283,30 @@ def test_sweep_stops_what_lost_runs_left(records: ExecutionRecords, sagebridge: 
     assert json.loads(sagebridge("sweep", "--format", "json")[1]) == []
 
 
-def test_sweep_goes_on_after_an_execution_that_it_cannot_look_at(
+def test_sweep_continues_after_unreadable_execution(
     records: ExecutionRecords, sagebridge: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     records.save(CODE)
     lost = Ending.lost
 
-    def refused(ending: Ending, lost_for: timedelta) -> list[Attempt]:
+    def fail_for_second(ending: Ending, lost_for: timedelta) -> list[Attempt]:
         if ending.execution == SECOND:
             raise PermissionError("not allowed")
         return lost(ending, lost_for)
 
     records.save(replace(CODE, execution=FIRST))
-    monkeypatch.setattr(Ending, "lost", refused)
+    monkeypatch.setattr(Ending, "lost", fail_for_second)
     code, out, err = sagebridge("sweep", "--lost-for", "0")
 
     assert code == 3
     assert out == f"{FIRST} A Stopped\n"
-    assert err == f"{SECOND}: PermissionError: not allowed (sweep again)\n"
+    assert err == f"{SECOND}: PermissionError: not allowed (run sweep again)\n"
 
 
-def test_the_clock_of_a_run_without_an_end_stops_with_its_last_step(
+def test_duration_without_recorded_end_is_that_of_last_step(
     records: ExecutionRecords, sagebridge: Call
 ) -> None:
-    """As of a run in an Airflow of one's own, where no code of sagebridge runs at its end."""
+    """In an existing Airflow, no sagebridge code runs at the end of a run."""
     gate_of, no = (records.steps(FIRST)[name] for name in ("Gate", "No"))
     for one in (gate_of, no):
         records.save(replace(one, execution=SECOND))
@@ -321,9 +319,7 @@ def test_the_clock_of_a_run_without_an_end_stops_with_its_last_step(
     assert [one["seconds"] for one in first["steps"] if one["name"] == "No"] == [2.0]
 
 
-def test_an_execution_of_an_older_version_is_listed_as_such(
-    records: ExecutionRecords, sagebridge: Call
-) -> None:
+def test_execution_of_older_version_is_listed(records: ExecutionRecords, sagebridge: Call) -> None:
     there = records.execution(FIRST) or {}
     body = {**there, "id": "bb", "started": "2026-11-20T00:00:00+00:00"}
     del body["format"]

@@ -1,8 +1,8 @@
-"""docker-compose.yml without Docker: each service's own command as a process on loopback.
+"""Runs docker-compose.yml without Docker: each service is a process on loopback.
 
-What a container would have is replaced by name: volumes and mounts by folders, the other services'
-addresses by 127.0.0.1 and free ports, an image by the environment that it is built from. Commands,
-settings and health checks are those of the file.
+Commands, settings and health checks come from the file. Folders replace volumes and mounts,
+127.0.0.1 and free ports replace the addresses of services, and an environment in ``.venvs/``
+replaces an image.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ import yaml
 CHECKOUT = Path(__file__).resolve().parents[2]
 FILE = CHECKOUT / "docker-compose.yml"
 IMAGE = "/srv/sagebridge"
-"""Where the image has the files of the checkout: Dockerfile's WORKDIR."""
+"""Folder of the checkout's files in the image: WORKDIR of the Dockerfile."""
 MARK = "SAGEBRIDGE_COMPOSED"
-PATIENCE = 240.0
-"""Seconds until a service must be healthy, or done."""
+TIMEOUT = 240.0
+"""Seconds until a service must be healthy or have ended."""
 
 Service = Mapping[str, Any]
-_ALONE = (r"(?<![\w.])", r"(?![\w.])")
+_PORT_BOUNDARIES = (r"(?<![\w.])", r"(?![\w.])")
 
 
 def load() -> dict[str, Any]:
-    """The file, with the defaults of its variables."""
+    """Load docker-compose.yml with the default values of its variables."""
     text = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", FILE.read_text())
     return dict(yaml.safe_load(text))
 
@@ -46,20 +46,20 @@ def of_profile(services: Mapping[str, Service], profile: str) -> dict[str, Servi
 
 
 def shipped() -> list[str]:
-    """What of the checkout an image gets: the lines of .dockerignore that let something in."""
+    """Return the paths that an image contains: the ``!`` lines of .dockerignore."""
     lines = (CHECKOUT / ".dockerignore").read_text().splitlines()
     return [line[1:] for line in lines if line.startswith("!")]
 
 
 def postgres_programs() -> Path | None:
-    """The folder of the distribution's PostgreSQL."""
+    """Return the program folder of the distribution's PostgreSQL."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
     there = found[-1] if found else shutil.which("postgres")
     return Path(there).parent if there else None
 
 
 class Stack:
-    """The services of the file; what is in ``root`` outlives a ``down``, as volumes do."""
+    """The services of docker-compose.yml. Files in ``root`` outlive ``down``, like volumes."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -74,12 +74,12 @@ class Stack:
                 (self._image / name).symlink_to(CHECKOUT / name)
 
     def url(self, service: str) -> str:
-        """Where the file publishes a service."""
+        """Return the published address of a service."""
         published = self.services[service]["ports"][0].rpartition(":")[0]
         return f"http://{self._here(service, published)}"
 
     def up(self, profile: str) -> None:
-        """``docker compose --profile PROFILE up``, until all that stay up are healthy."""
+        """``docker compose --profile PROFILE up``; returns when all servers are healthy."""
         for name in of_profile(self.services, profile):
             self.start(name)
         for name in self._running:
@@ -87,7 +87,7 @@ class Stack:
                 self._wait_until_healthy(name)
 
     def start(self, name: str) -> None:
-        """A service, after those that it depends on have come as far as it wants."""
+        """Start a service once the conditions of its ``depends_on`` are met."""
         if name in self._running:
             return
         for needed, how in self.services[name]["depends_on"].items():
@@ -98,7 +98,7 @@ class Stack:
                 assert how["condition"] == "service_completed_successfully"
                 self.finish(needed)
         service = self.services[name]
-        command = [self._here(name, word) for word in shlex.split(service.get("command", ""))]
+        command = [self._here(name, part) for part in shlex.split(service.get("command", ""))]
         if self._built(name) is None:
             command = self._postgres_entrypoint(name)
         with self._log(name).open("ab") as log:
@@ -113,39 +113,39 @@ class Stack:
             )
 
     def finish(self, name: str) -> None:
-        """Wait for a service that does its work and ends."""
-        code = self._running[name].wait(PATIENCE)
-        assert code == 0, self._told(name)
+        """Wait for the end of a setup service."""
+        code = self._running[name].wait(TIMEOUT)
+        assert code == 0, self._failure(name)
 
     def run(self, service: str, *command: str) -> str:
-        """``docker compose exec SERVICE COMMAND``; what it printed."""
+        """``docker compose exec SERVICE COMMAND``; returns the output."""
         done = subprocess.run(
-            [self._here(service, word) for word in command],
+            [self._here(service, part) for part in command],
             cwd=self._image,
             env=self.environment(service),
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
             check=False,
         )
         assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
     def is_healthy(self, name: str) -> bool:
-        """What the service's own health check says."""
+        """Run the service's health check."""
         kind, *test = self.services[name]["healthcheck"]["test"]
         assert kind == "CMD"
         done = subprocess.run(
-            [self._here(name, str(word)) for word in test],
+            [self._here(name, str(part)) for part in test],
             env=self.environment(name),
             capture_output=True,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
             check=False,
         )
         return done.returncode == 0
 
     def down(self) -> None:
-        """As containers end: a signal to the command; later, or when it is gone, all is killed."""
+        """End the services like containers: signal the command, then kill all its processes."""
         for name, process in reversed(self._running.items()):
             process.send_signal(signal.SIGTERM if self._built(name) else signal.SIGINT)
         deadline = time.monotonic() + 10
@@ -160,13 +160,13 @@ class Stack:
         self._running.clear()
 
     def volume(self, name: str) -> Path:
-        """The folder that stands for a volume."""
+        """Return the folder that replaces a volume."""
         folder = self.root / "volumes" / name
         folder.mkdir(mode=0o700, exist_ok=True)
         return folder
 
     def environment(self, name: str) -> dict[str, str]:
-        """All that a service's processes get."""
+        """Return the environment variables of a service."""
         built = self._built(name)
         programs = CHECKOUT / ".venvs" / built / "bin" if built else postgres_programs()
         passed = ("LANG", "LC_ALL", "SAGEBRIDGE_TEST_SESSION")
@@ -177,7 +177,7 @@ class Stack:
             "TMPDIR": str(self.root / "tmp"),
             "PGPORT": self._ports["5432"],
             MARK: self._mark(name),
-            # What is left in a container without privileges.
+            # The only isolation that works in a container without privileges.
             "SAGEBRIDGE_ISOLATION": "rewrite",
             **{
                 key: self._here(name, str(one))
@@ -186,7 +186,7 @@ class Stack:
         }
 
     def leftovers(self) -> list[psutil.Process]:
-        """Processes of any service that are still there."""
+        """Return processes of any service that are still running."""
         return [one for name in self.services for one in self._processes(name)]
 
     @cached_property
@@ -194,17 +194,17 @@ class Stack:
         return "|".join(self.services)
 
     def _here(self, name: str, text: str) -> str:
-        """A text of a service, as it is on this machine."""
+        """Replace hosts, ports and folders in a string of a service by those of this machine."""
         text = re.sub(rf"\b(?:{self._names}):(?=\d)", "127.0.0.1:", text)
         text = text.replace("0.0.0.0", "127.0.0.1")
-        ports = f"{_ALONE[0]}(?:{'|'.join(self._ports)}){_ALONE[1]}"
+        ports = f"{_PORT_BOUNDARIES[0]}(?:{'|'.join(self._ports)}){_PORT_BOUNDARIES[1]}"
         text = re.sub(ports, lambda found: self._ports[found[0]], text)
-        places = self._places(name)
-        inside = "|".join(sorted(places, key=len, reverse=True))
-        return re.sub(rf"(?:{inside})\b", lambda found: str(places[found[0]]), text)
+        folders = self._folders(name)
+        inside = "|".join(sorted(folders, key=len, reverse=True))
+        return re.sub(rf"(?:{inside})\b", lambda found: str(folders[found[0]]), text)
 
-    def _places(self, name: str) -> dict[str, Path]:
-        """The folders that a container would have, by their paths in it."""
+    def _folders(self, name: str) -> dict[str, Path]:
+        """Return the folders of this machine by their paths in the container."""
         found = {IMAGE: self._image}
         for mount in self.services[name]["volumes"]:
             source, inside = mount.split(":")[:2]
@@ -212,20 +212,20 @@ class Stack:
         return found
 
     def _built(self, name: str) -> str | None:
-        """The environment that a service's image is built from; None for PostgreSQL's own."""
+        """Return the environment that a service's image is built from; None for PostgreSQL."""
         image = self.services[name]["image"]
         same = (one for one in self.services.values() if one["image"] == image)
         return next((one["build"]["args"]["ENVIRONMENT"] for one in same if "build" in one), None)
 
     def _postgres_entrypoint(self, name: str) -> list[str]:
-        """What PostgreSQL's image does: a database at the first start, then the server."""
+        """Create the database if it is missing, as PostgreSQL's image does. Return the command."""
         environment = self.environment(name)
-        data = self._places(name)["/var/lib/postgresql/data"]
+        data = self._folders(name)["/var/lib/postgresql/data"]
         become: list[str] = []
-        if os.geteuid() == 0:  # which PostgreSQL refuses
+        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
             shutil.chown(data, "postgres", "postgres")
             become = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
-        in_place = ["-D", str(data)]
+        data_option = ["-D", str(data)]
         if not (data / "PG_VERSION").exists():
             user = environment["POSTGRES_USER"]
             password = Path(environment["POSTGRES_PASSWORD_FILE"]).read_text()
@@ -235,8 +235,8 @@ class Stack:
                 f"CREATE DATABASE {environment['POSTGRES_DB']}\n"
             )
             for command, text in (
-                (["initdb", *in_place, "-U", user, "-E", "UTF8", *allowed], ""),
-                (["postgres", "--single", *in_place, "template1"], statements),
+                (["initdb", *data_option, "-U", user, "-E", "UTF8", *allowed], ""),
+                (["postgres", "--single", *data_option, "template1"], statements),
             ):
                 subprocess.run(
                     [*become, *command],
@@ -247,19 +247,19 @@ class Stack:
                     check=True,
                     capture_output=True,
                 )
-        return [*become, "postgres", *in_place, "-c", "unix_socket_directories="]
+        return [*become, "postgres", *data_option, "-c", "unix_socket_directories="]
 
     def _wait_until_healthy(self, name: str) -> None:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while not self.is_healthy(name):
-            assert self._running[name].poll() is None, self._told(name)
-            assert time.monotonic() < deadline, self._told(name)
+            assert self._running[name].poll() is None, self._failure(name)
+            assert time.monotonic() < deadline, self._failure(name)
             time.sleep(0.5)
 
     def _log(self, name: str) -> Path:
         return self.root / "logs" / f"{name}.log"
 
-    def _told(self, name: str) -> str:
+    def _failure(self, name: str) -> str:
         process = self._running[name]
         lines = self._log(name).read_text(errors="replace").splitlines()
         return "\n".join([f"{name}: exit code {process.poll()}", *lines[-40:]])
@@ -268,7 +268,7 @@ class Stack:
         return f"{self.root}#{name}"
 
     def _processes(self, name: str) -> Sequence[psutil.Process]:
-        """All that a service started, detached ones too, as a container would hold them."""
+        """Return all processes that a service started, including detached ones."""
         found = []
         for process in psutil.process_iter():
             try:
@@ -280,8 +280,12 @@ class Stack:
 
 
 def _ports(services: Mapping[str, Service]) -> set[str]:
-    """The ports that services listen on: every number of four digits that the file has."""
-    return set(re.findall(rf"{_ALONE[0]}\d{{4}}{_ALONE[1]}", yaml.safe_dump(dict(services))))
+    """Return the ports of all services: the numbers with four digits in the file."""
+    return set(
+        re.findall(
+            rf"{_PORT_BOUNDARIES[0]}\d{{4}}{_PORT_BOUNDARIES[1]}", yaml.safe_dump(dict(services))
+        )
+    )
 
 
 def _free_port() -> int:

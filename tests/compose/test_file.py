@@ -1,4 +1,4 @@
-"""What docker-compose.yml promises by itself: pins, health checks, loopback, no password."""
+"""Checks of docker-compose.yml itself: pins, health checks, loopback, no passwords."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tests.compose.stack import CHECKOUT, FILE, IMAGE, load, of_profile, shipped
 
 DOCUMENT = load()
 SERVICES: dict[str, Any] = DOCUMENT["services"]
-ONCE = {"airflow-init", "airflow-migrate", "prefect-init", "prefect-deploy"}
+SETUP_SERVICES = {"airflow-init", "airflow-migrate", "prefect-init", "prefect-deploy"}
 DOCKERFILE = (CHECKOUT / "docker" / "Dockerfile").read_text()
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_service_says_whether_it_is_well_or_ends_by_itself(name: str) -> None:
+def test_service_has_a_health_check_or_runs_once(name: str) -> None:
     service = SERVICES[name]
-    if name in ONCE:
+    if name in SETUP_SERVICES:
         assert service["restart"] == "no"
         assert "healthcheck" not in service
         assert name in {one for other in SERVICES.values() for one in other["depends_on"]}
@@ -34,25 +34,25 @@ def test_a_service_says_whether_it_is_well_or_ends_by_itself(name: str) -> None:
 
 
 @pytest.mark.parametrize("profile", ["airflow", "prefect"])
-def test_a_stack_needs_nothing_of_the_other(profile: str) -> None:
-    mine = of_profile(SERVICES, profile)
-    for service in mine.values():
+def test_stack_does_not_depend_on_the_other(profile: str) -> None:
+    own = of_profile(SERVICES, profile)
+    for service in own.values():
         assert service["profiles"] == [profile]
-        assert set(service["depends_on"]) <= set(mine)
-    hosts = "|".join(set(SERVICES) - set(mine))
-    assert not re.findall(rf"\b(?:{hosts}):\d+", json.dumps(mine))
+        assert set(service["depends_on"]) <= set(own)
+    hosts = "|".join(set(SERVICES) - set(own))
+    assert not re.findall(rf"\b(?:{hosts}):\d+", json.dumps(own))
 
 
-def test_both_stacks_share_one_store_and_run_one_code() -> None:
-    ours = [one for one in SERVICES.values() if not one["image"].startswith("postgres")]
+def test_stacks_share_the_store_and_the_code() -> None:
+    services = [one for one in SERVICES.values() if not one["image"].startswith("postgres")]
     for name in ("SAGEBRIDGE_HOME", "SAGEBRIDGE_BACKEND", "SAGEBRIDGE_BASE"):
-        assert len({one["environment"][name] for one in ours}) == 1
-    home = ours[0]["environment"]["SAGEBRIDGE_HOME"]
-    assert all(f"store:{home}" in one["volumes"] for one in ours)
-    builds = [one["build"] for one in ours if "build" in one]
+        assert len({one["environment"][name] for one in services}) == 1
+    home = services[0]["environment"]["SAGEBRIDGE_HOME"]
+    assert all(f"store:{home}" in one["volumes"] for one in services)
+    builds = [one["build"] for one in services if "build" in one]
     assert len({(one["context"], one["dockerfile"]) for one in builds}) == 1
-    # Made anew at every start, so that no image has an older code than the other.
-    assert all(one["pull_policy"] == "build" for one in ours if "build" in one)
+    # Images are rebuilt at every start, so that both contain the same code.
+    assert all(one["pull_policy"] == "build" for one in services if "build" in one)
 
 
 def test_images_are_pinned() -> None:
@@ -64,7 +64,7 @@ def test_images_are_pinned() -> None:
 @pytest.mark.parametrize(
     ("environment", "package"), [("airflow", "apache-airflow"), ("prefect", "prefect")]
 )
-def test_an_images_tag_is_the_version_in_it(environment: str, package: str) -> None:
+def test_image_tag_is_the_version_of_its_package(environment: str, package: str) -> None:
     pins = (CHECKOUT / "requirements" / f"{environment}.txt").read_text()
     found = re.search(rf"^{package}==(\S+)", pins, re.MULTILINE)
     assert found
@@ -80,7 +80,7 @@ def test_ports_are_open_on_loopback_only() -> None:
     assert not any("network_mode" in one for one in SERVICES.values())
 
 
-def test_no_secret_is_in_the_file() -> None:
+def test_file_contains_no_secrets() -> None:
     for name, service in SERVICES.items():
         for key, value in service["environment"].items():
             if re.search("PASS|SECRET|KEY|TOKEN|AUTH_STRING|CONN", key):
@@ -91,7 +91,7 @@ def test_no_secret_is_in_the_file() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in SERVICES if name != "postgres"])
-def test_our_services_have_no_privileges(name: str) -> None:
+def test_sagebridge_services_have_no_privileges(name: str) -> None:
     service = SERVICES[name]
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
@@ -100,12 +100,12 @@ def test_our_services_have_no_privileges(name: str) -> None:
 
 
 def copies() -> list[tuple[list[str], str]]:
-    """The sources and the target of each COPY of the Dockerfile."""
+    """Return the sources and the target of each COPY line in the Dockerfile."""
     lines = [line.split() for line in re.findall(r"^COPY (.*)$", DOCKERFILE, re.MULTILINE)]
-    return [(words[:-1], words[-1]) for words in lines]
+    return [(parts[:-1], parts[-1]) for parts in lines]
 
 
-def test_the_image_gets_all_that_it_is_made_from_and_starts() -> None:
+def test_image_contains_its_files() -> None:
     copied = {source for sources, _ in copies() for source in sources} - {"."}
     for source in copied | {"docker/init.py", "docker/health.py"}:
         assert (CHECKOUT / source).exists()
@@ -113,7 +113,7 @@ def test_the_image_gets_all_that_it_is_made_from_and_starts() -> None:
     assert f"WORKDIR {IMAGE}\n" in DOCKERFILE
 
 
-def test_the_project_is_installed_from_what_is_copied_first(tmp_path: Path) -> None:
+def test_first_copied_files_suffice_to_install(tmp_path: Path) -> None:
     (*first, everything) = copies()
     assert everything == (["."], ".")
     for sources, target in first:
@@ -133,26 +133,26 @@ def test_the_project_is_installed_from_what_is_copied_first(tmp_path: Path) -> N
     assert paths.decode().split() == [str(tmp_path / "adapters"), str(tmp_path / "operators")]
 
 
-def test_volumes_are_declared_and_belong_to_the_images_user() -> None:
+def test_volumes_are_declared_and_writable() -> None:
     mounts = [mount.split(":") for one in SERVICES.values() for mount in one["volumes"]]
     assert all((CHECKOUT / source).is_dir() for source, *_ in mounts if source[0] == ".")
     assert {source for source, *_ in mounts if source[0] != "."} == set(DOCUMENT["volumes"])
-    # A new volume has the owner of the image's folder of that path.
-    ours = {inside for source, inside, *_ in mounts if source[0] != "."} - {
+    # Docker gives a new volume the owner of the folder that it is mounted on.
+    mounted = {inside for source, inside, *_ in mounts if source[0] != "."} - {
         "/var/lib/postgresql/data"
     }
-    made = re.search(r"install --directory --owner sagebridge[^&]*", DOCKERFILE)
-    assert made
-    assert ours <= set(made[0].split())
+    created = re.search(r"install --directory --owner sagebridge[^&]*", DOCKERFILE)
+    assert created
+    assert mounted <= set(created[0].split())
 
 
 def compose_client() -> tuple[str, ...] | None:
-    """Of Compose 2 or newer, where the machine has one."""
+    """Return the command of Compose 2 or newer, or None if it is not installed."""
     for client in (("docker", "compose"), ("docker-compose",)):
         if shutil.which(client[0]):
             version = [*client, "version", "--short"]
-            told = subprocess.run(version, capture_output=True, text=True, check=False)
-            if told.returncode == 0 and not told.stdout.startswith("1."):
+            result = subprocess.run(version, capture_output=True, text=True, check=False)
+            if result.returncode == 0 and not result.stdout.startswith("1."):
                 return client
     return None
 

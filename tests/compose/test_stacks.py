@@ -1,4 +1,4 @@
-"""Both stacks of docker-compose.yml, run natively: started, used and ended as their users do."""
+"""Both stacks of docker-compose.yml, started, used and stopped without Docker."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from tests.compose.stack import CHECKOUT, Stack, postgres_programs
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-ENDS_WITHIN = 300.0
-"""Seconds for a run of the example, on a busy machine."""
+RUN_TIMEOUT = 300.0
+"""Seconds for a run of the example on a busy machine."""
 
 
 @pytest.fixture
 def new_stack() -> Iterator[Callable[[], Stack]]:
-    """Makes stacks that never started; of what they start nothing may be left."""
+    """Returns a function that creates stacks; checks that no process is left at the end."""
     if postgres_programs() is None:
-        pytest.skip("PostgreSQL is not installed: apt install postgresql")
+        pytest.skip("PostgreSQL is not installed: run apt install postgresql")
     if not (CHECKOUT / ".venvs" / "prefect").is_dir():
-        pytest.skip("there is no .venvs/prefect: python3 tools/bootstrap.py prefect")
-    made: list[Stack] = []
+        pytest.skip("missing .venvs/prefect: run python3 tools/bootstrap.py prefect")
+    stacks: list[Stack] = []
 
     def make() -> Stack:
         folder = Path(tempfile.mkdtemp(prefix="sagebridge-composed-"))
-        folder.chmod(0o755)  # PostgreSQL has a user of its own
-        made.append(Stack(folder))
-        return made[-1]
+        folder.chmod(0o755)  # PostgreSQL runs as another user
+        stacks.append(Stack(folder))
+        return stacks[-1]
 
     try:
         yield make
     finally:
-        for stack in made:
+        for stack in stacks:
             stack.down()
             left = stack.leftovers()
             shutil.rmtree(stack.root)
@@ -49,7 +49,7 @@ def new_stack() -> Iterator[Callable[[], Stack]]:
 
 
 def secrets_of(stack: Stack) -> dict[str, str]:
-    """All that the secrets' volumes have, by file."""
+    """Return the contents of the secrets' volumes by file."""
     return {
         f"{volume}/{file.name}": file.read_text()
         for volume in ("airflow-secrets", "prefect-secrets")
@@ -58,31 +58,31 @@ def secrets_of(stack: Stack) -> dict[str, str]:
 
 
 def login_of(stack: Stack, volume: str) -> tuple[str, str]:
-    """The user and password where the documentation says that they are."""
+    """Return user and password from the file that the documentation names."""
     user, _, password = (stack.volume(volume) / "login").read_text().partition(":")
     return user, password
 
 
-def wait_for(what: Callable[[], Any]) -> Any:
-    """What a function returns as soon as that is something."""
-    deadline = time.monotonic() + ENDS_WITHIN
-    while not (found := what()):
-        assert time.monotonic() < deadline, f"{what.__name__}: {found}"
+def wait_for(condition: Callable[[], Any]) -> Any:
+    """Call a function until its result is true, and return the result."""
+    deadline = time.monotonic() + RUN_TIMEOUT
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"{condition.__name__}: {found}"
         time.sleep(0.5)
     return found
 
 
 def run_on_airflow(stack: Stack) -> None:
-    """Log in as the user does, trigger the DAG and see it succeed."""
+    """Log in, trigger the DAG, and check that the run succeeds."""
     user, password = login_of(stack, "airflow-secrets")
     with httpx.Client(base_url=stack.url("airflow-api"), timeout=30, trust_env=False) as http:
         for wrong in ("admin", "airflow", ""):
-            refused = http.post("/auth/token", json={"username": user, "password": wrong})
-            assert refused.is_client_error
+            rejected = http.post("/auth/token", json={"username": user, "password": wrong})
+            assert rejected.is_client_error
         assert http.get("/auth/token").is_client_error
         assert http.get("/api/v2/dags").status_code == httpx.codes.UNAUTHORIZED
-        given = http.post("/auth/token", json={"username": user, "password": password})
-        http.headers["Authorization"] = f"Bearer {given.json()['access_token']}"
+        login = http.post("/auth/token", json={"username": user, "password": password})
+        http.headers["Authorization"] = f"Bearer {login.json()['access_token']}"
 
         dag = "/api/v2/dags/AbalonePipeline"
         wait_for(lambda: http.get(dag).is_success)
@@ -97,7 +97,7 @@ def run_on_airflow(stack: Stack) -> None:
 
 
 def run_on_prefect(stack: Stack) -> None:
-    """Run the deployment through the API, with the password, and see it complete."""
+    """Run the deployment through the API with the password, and check that it completes."""
     login = ":".join(login_of(stack, "prefect-secrets"))
     api = f"{stack.url('prefect-server')}/api"
     with httpx.Client(base_url=api, timeout=30, trust_env=False) as http:
@@ -122,7 +122,7 @@ def executions(stack: Stack, service: str) -> list[dict[str, str]]:
     return list(json.loads(listed))
 
 
-def test_each_stack_alone_runs_the_example_and_both_see_both_runs(
+def test_stacks_run_the_example_and_see_each_others_runs(
     new_stack: Callable[[], Stack],
 ) -> None:
     stack = new_stack()
@@ -144,9 +144,9 @@ def test_each_stack_alone_runs_the_example_and_both_see_both_runs(
         ("airflow", "Succeeded"),
         ("prefect", "Succeeded"),
     }
-    states = [stepwise(stack, one["id"]) for one in seen]
+    states = [states_of_steps(stack, one["id"]) for one in seen]
     assert states[0] == states[1]
-    # What a job gets for its /opt/ml in a container without privileges.
+    # The isolation of /opt/ml that a container without privileges uses.
     assert "rewriting" in stack.run(
         "prefect-worker", "sagebridge", "executions", "logs", seen[0]["id"]
     )
@@ -156,7 +156,7 @@ def test_each_stack_alone_runs_the_example_and_both_see_both_runs(
     first = secrets_of(stack)
     stack.start("prefect-init")
     stack.finish("prefect-init")
-    stack.start("airflow-migrate")  # the database of before opens with the password of before
+    stack.start("airflow-migrate")  # the existing database accepts the existing password
     stack.finish("airflow-migrate")
     assert secrets_of(stack) == first
     assert sorted(file.name for file in (stack.root / "image").iterdir()) == image
@@ -166,14 +166,14 @@ def test_each_stack_alone_runs_the_example_and_both_see_both_runs(
         assert secret.rpartition(":")[2].strip() not in logs, name
 
 
-def stepwise(stack: Stack, execution: str) -> dict[str, str]:
+def states_of_steps(stack: Stack, execution: str) -> dict[str, str]:
     shown = stack.run(
         "prefect-worker", "sagebridge", "executions", "show", execution, "--format", "json"
     )
     return {step["name"]: step["state"] for step in json.loads(shown)["steps"]}
 
 
-def test_secrets_are_made_at_the_first_start_and_nobodys_default(
+def test_each_stack_generates_its_own_secrets(
     new_stack: Callable[[], Stack],
 ) -> None:
     one, other = new_stack(), new_stack()

@@ -1,4 +1,4 @@
-"""A Prefect server with a worker for all tests of a session, and projects deployed to it."""
+"""A Prefect server with a worker for the test session, and projects deployed to it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WORKER = (*PREFECT, "worker", "start", "--pool", POOL, "--type", "process")
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A folder that commands are run in, and the server that they talk to."""
+    """The folder where commands run, and the server they use."""
 
     folder: Path
     server: PrefectServer
@@ -48,13 +48,13 @@ class Project:
         return self.run("-m", "sagebridge.cli", "deploy", *words, "--on", "prefect", **how)
 
     def deployed(self, *words: str, **how: Any) -> list[dict[str, Any]]:
-        """What a deploy says that it did."""
+        """Deploy, and return the JSON output."""
         done = self.deploy(*words, "--format", "json", **how)
-        said: list[dict[str, Any]] = json.loads(done.stdout)
-        return said
+        outcomes: list[dict[str, Any]] = json.loads(done.stdout)
+        return outcomes
 
     def deployment(self, flow: str, name: str | None = None) -> dict[str, Any]:
-        """All that the server has of it, but what it notes of workers that ask."""
+        """The deployment on the server, without fields that change when workers poll."""
         (found,) = self.api.post(
             "deployments/filter",
             json={
@@ -85,7 +85,7 @@ def api(server: PrefectServer) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="session")
 def worker(server: PrefectServer) -> None:
-    """Takes the runs of the pool that deploy makes when it is not told another."""
+    """A worker for the default work pool of ``deploy``."""
     server.add("worker", WORKER)
 
 

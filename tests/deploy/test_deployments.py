@@ -1,4 +1,4 @@
-"""What `sagebridge deploy` makes on a Prefect server, and in a project's folder."""
+"""Deployments made by `sagebridge deploy`, on the server and in prefect.yaml."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ def untimed(deployment: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def test_everything_that_a_pipeline_says_is_in_the_deployment(project: Project) -> None:
+def test_deployment_has_all_pipeline_fields(project: Project) -> None:
     tags = [{"Key": "team", "Value": "ml"}, {"Key": "nightly", "Value": ""}]
-    text = request("Said", parameters=PARAMETERS, Tags=tags, PipelineDescription="Says it all.")
-    (project.folder / "said.json").write_text(text)
+    text = request("Full", parameters=PARAMETERS, Tags=tags, PipelineDescription="Has all fields.")
+    (project.folder / "full.json").write_text(text)
     project.deploy(
-        "said.json", "--work-pool", "of-its-own", "--backend", "local", "--workdir", "work"
+        "full.json", "--work-pool", "of-its-own", "--backend", "local", "--workdir", "work"
     )
-    made = project.deployment("Said")
+    made = project.deployment("Full")
     properties = made["parameter_openapi_schema"]["properties"]
-    for place in properties.values():
-        del place["position"]
+    for schema in properties.values():
+        del schema["position"]
     assert properties == {
         "Stage": {
             "title": "Stage",
@@ -73,8 +73,8 @@ def test_everything_that_a_pipeline_says_is_in_the_deployment(project: Project) 
     assert made["parameter_openapi_schema"]["required"] == ["in_put"]
     assert made["enforce_parameter_schema"] is True
     assert sorted(made["tags"]) == ["nightly", "team:ml"]
-    assert made["description"] == "Says it all."
-    assert made["entrypoint"] == "flows/Said.py:said"
+    assert made["description"] == "Has all fields."
+    assert made["entrypoint"] == "flows/Full.py:full"
     assert made["concurrency_limit"] is None
     assert made["schedules"] == []
     assert made["job_variables"]["env"] == {
@@ -85,7 +85,7 @@ def test_everything_that_a_pipeline_says_is_in_the_deployment(project: Project) 
     }
     assert made["work_pool_name"] == "of-its-own"
     assert project.api.get("work_pools/of-its-own").json()["type"] == "process"
-    assert "def said(" in (project.folder / "flows" / "Said.py").read_text()
+    assert "def full(" in (project.folder / "flows" / "Full.py").read_text()
 
 
 def test_deploying_twice_changes_nothing(project: Project) -> None:
@@ -111,7 +111,7 @@ def test_deploying_twice_changes_nothing(project: Project) -> None:
     )
 
 
-def test_what_differs_is_changed_and_named(project: Project) -> None:
+def test_update_lists_changed_parts(project: Project) -> None:
     source = project.folder / "grows.json"
     source.write_text(request("Grows"))
     project.deploy("grows.json")
@@ -121,67 +121,67 @@ def test_what_differs_is_changed_and_named(project: Project) -> None:
     source.write_text(request("Grows", parameters=PARAMETERS[:1], PipelineDescription="New."))
     project.deploy("grows.json", "--check", "--overwrite", code=1)
     assert project.deployment("Grows")["description"] == "Grows."
-    *_, said, kept = project.deployed("grows.json", "--overwrite")
-    assert said["outcome"] == "updated"
-    assert set(said["changed"]) == {"version", "description", "parameters"}
-    assert kept == {"file": "prefect.yaml", "outcome": "updated"}
+    *_, outcome, yaml = project.deployed("grows.json", "--overwrite")
+    assert outcome["outcome"] == "updated"
+    assert set(outcome["changed"]) == {"version", "description", "parameters"}
+    assert yaml == {"file": "prefect.yaml", "outcome": "updated"}
     now = project.deployment("Grows")
     assert now["id"] == made["id"]
     assert list(now["parameter_openapi_schema"]["properties"]) == ["Stage"]
     assert [one["schedule"]["cron"] for one in now["schedules"]] == ["0 6 * * *"]
 
 
-def test_a_step_that_cannot_run_is_named(project: Project) -> None:
+def test_step_that_cannot_run_is_warned_about(project: Project) -> None:
     text = json.dumps(
         definition(Steps=[{"Name": "Call", "Type": "Lambda", "FunctionArn": "arn:x"}])
     )
     (project.folder / "calls.json").write_text(text)
 
-    said = project.deploy("calls.json").stderr
+    stderr = project.deploy("calls.json").stderr
 
-    assert said == (
+    assert stderr == (
         "warning: sagebridge cannot run steps of type Lambda yet (step 'Call'); the execution "
-        "fails if it is reached\n"
+        "fails if the step is reached\n"
     )
 
 
-def test_a_work_pool_without_a_name(project: Project) -> None:
+def test_empty_work_pool_name(project: Project) -> None:
     (project.folder / "one.json").write_text(request("One"))
 
     assert "--work-pool is empty" in project.deploy("one.json", "--work-pool", "", code=2).stderr
     assert not (project.folder / "flows").exists()
 
 
-def test_what_the_server_refuses_does_not_stop_the_others(project: Project) -> None:
-    source = project.folder / "refused.json"
-    source.write_text(request("Refused", parameters=PARAMETERS[1:2]))
-    project.deploy("refused.json")
-    made = project.deployment("Refused")
+def test_rejected_deployment_does_not_stop_others(project: Project) -> None:
+    source = project.folder / "rejected.json"
+    source.write_text(request("Rejected", parameters=PARAMETERS[1:2]))
+    project.deploy("rejected.json")
+    made = project.deployment("Rejected")
     defaults = {"parameters": {"Count": 1}}
     project.api.patch(f"deployments/{made['id']}", json=defaults).raise_for_status()
-    source.write_text(request("Refused"))
+    source.write_text(request("Rejected"))
     (project.folder / "taken.json").write_text(request("Taken"))
-    done = project.deploy("refused.json", "taken.json", "--overwrite", code=6)
-    assert "refuses Refused/Refused: 409" in done.stderr
+    done = project.deploy("rejected.json", "taken.json", "--overwrite", code=6)
+    assert "rejected Rejected/Rejected: 409" in done.stderr
     assert "'Count'" in done.stderr
     assert "Taken" in project.names()
 
 
-def test_a_flow_file_that_a_person_edited_is_kept(project: Project) -> None:
+def test_edited_flow_file_is_kept(project: Project) -> None:
     (project.folder / "kept.json").write_text(request("Kept"))
     project.deploy("kept.json", "-o", "mine")
     file = project.folder / "mine" / "Kept.py"
     edited = file.read_text().replace('"no"', '"never"')
     file.write_text(edited)
-    refused = project.deploy("kept.json", "-o", "mine", code=1)
-    assert "mine/Kept.py is not what its source gives" in refused.stderr
+    failed = project.deploy("kept.json", "-o", "mine", code=1)
+    assert "mine/Kept.py has local edits and was not overwritten" in failed.stderr
     assert file.read_text() == edited
     assert project.deployed("mine/Kept.py")[0]["changed"] == ["version"]
     project.deploy("kept.json", "-o", "mine", "--overwrite")
     assert '"never"' not in file.read_text()
 
 
-def test_a_folder_and_a_file_in_it_that_fails(project: Project) -> None:
+def test_folder_with_unreadable_file(project: Project) -> None:
     folder = project.folder / "in"
     folder.mkdir()
     (folder / "one.json").write_text(request("FirstOfTwo"))
@@ -196,7 +196,7 @@ def test_a_folder_and_a_file_in_it_that_fails(project: Project) -> None:
     }
 
 
-def test_a_name_that_prefect_refuses(project: Project) -> None:
+def test_name_with_characters_prefect_rejects(project: Project) -> None:
     (project.folder / "odd.json").write_text(request("a/b {{ $HOME }} & <c> 100% ü?#"))
     project.deploy("odd.json")
     name = "a_b {{ $HOME }} _ _c_ 100_ ü?#"
@@ -206,14 +206,14 @@ def test_a_name_that_prefect_refuses(project: Project) -> None:
     assert [one["outcome"] for one in again] == ["unchanged"]
 
 
-def test_two_pipelines_that_would_be_one_deployment(project: Project) -> None:
+def test_two_pipelines_with_same_deployment(project: Project) -> None:
     (project.folder / "a.json").write_text(request("same/name"))
     (project.folder / "b.json").write_text(request("same_name"))
     done = project.deploy("a.json", "b.json", code=2)
-    assert "b.json: flows/same_name.py is also that of a.json" in done.stderr
+    assert "b.json: a.json also makes flows/same_name.py" in done.stderr
 
 
-def test_an_airflow_file_and_a_flow_of_several(project: Project) -> None:
+def test_one_or_all_flows_of_file(project: Project) -> None:
     (project.folder / "both.py").write_text(
         "from prefect import flow\n"
         "from sagebridge_operators.prefect import fail, finish\n\n"
@@ -230,7 +230,7 @@ def test_an_airflow_file_and_a_flow_of_several(project: Project) -> None:
     assert project.deployment("Left")["entrypoint"] == "both.py:left"
 
 
-def test_a_flow_file_that_cannot_be_imported(project: Project) -> None:
+def test_flow_file_import_error(project: Project) -> None:
     file = project.folder / "broken.py"
     file.write_text(
         "from prefect import flow\n"
@@ -245,47 +245,47 @@ def test_a_flow_file_that_cannot_be_imported(project: Project) -> None:
     file.write_text(
         file.read_text().replace("raise RuntimeError('at the end')", "raise SystemExit")
     )
-    assert "ends the program while" in project.deploy("broken.py", code=5).stderr
+    assert "calls sys.exit()" in project.deploy("broken.py", code=5).stderr
 
 
-def test_what_a_person_wrote_into_prefect_yaml_stays(project: Project) -> None:
+def test_prefect_yaml_edits_are_kept(project: Project) -> None:
     yaml = project.folder / "prefect.yaml"
     yaml.write_text(
-        "# ours\nname: shop\npull: null\ndeployments:\n"
+        "# deployed\nname: shop\npull: null\ndeployments:\n"
         "  - name: Yaml # the one\n    schedules:\n      - cron: 0 6 * * *\n"
         "  - name: other\n    entrypoint: x.py:x\n"
     )
     (project.folder / "yaml.json").write_text(request("Yaml"))
     project.deploy("yaml.json")
     text = yaml.read_text()
-    for kept in ("# ours", "name: shop", "- name: Yaml # the one", "cron: 0 6 * * *", "x.py:x"):
+    for kept in ("# deployed", "name: shop", "- name: Yaml # the one", "cron: 0 6 * * *", "x.py:x"):
         assert kept in text
     assert "entrypoint: flows/Yaml.py:yaml" in text
     yaml.write_text("deployments: {a: b}\n")
-    assert "no prefect.yaml" in project.deploy("yaml.json", code=5).stderr
+    assert "not a prefect.yaml" in project.deploy("yaml.json", code=5).stderr
     yaml.write_bytes(b"# caf\xe9\ndeployments:\n  - name: own\n")
-    assert "no UTF-8 text" in project.deploy("yaml.json", code=5).stderr
+    assert "not a readable UTF-8 file" in project.deploy("yaml.json", code=5).stderr
     assert b"name: own" in yaml.read_bytes()
     another = "deployments:\n  - name: Yaml\n    entrypoint: nightly.py:report\n"
     yaml.write_text(another)
-    told = project.deploy("yaml.json", code=5).stderr
-    assert "'Yaml' is the deployment of nightly.py:report there" in told
+    stderr = project.deploy("yaml.json", code=5).stderr
+    assert "deployment 'Yaml' has the entrypoint nightly.py:report" in stderr
     assert yaml.read_text() == another
 
 
-def test_the_examples_prefect_yaml_is_fresh_and_deploys_the_same(project: Project) -> None:
+def test_example_prefect_yaml_deploys_the_same(project: Project) -> None:
     (project.folder / "flows").mkdir()
     shutil.copy(ROOT / "flows" / "abalone.py", project.folder / "flows")
     project.deploy("flows/abalone.py", "--backend", "local")
     yaml = project.folder / "prefect.yaml"
     assert yaml.read_text() == (ROOT / "prefect.yaml").read_text()
-    ours = project.deployment("AbalonePipeline")
-    project.api.delete(f"deployments/{ours['id']}").raise_for_status()
+    deployed = project.deployment("AbalonePipeline")
+    project.api.delete(f"deployments/{deployed['id']}").raise_for_status()
     project.run("-m", "prefect", "--no-prompt", "deploy", "--all")
-    theirs = project.deployment("AbalonePipeline")
-    # A `prefect deploy` has no word for it: unknown parameters end a run instead of being refused.
-    assert ours["parameter_openapi_schema"].pop("additionalProperties") is False
-    assert untimed(theirs) == untimed(ours)
+    by_prefect = project.deployment("AbalonePipeline")
+    # `prefect deploy` cannot set this: unknown parameters fail the run instead of being rejected.
+    assert deployed["parameter_openapi_schema"].pop("additionalProperties") is False
+    assert untimed(by_prefect) == untimed(deployed)
 
 
 def test_no_server(project: Project) -> None:
@@ -293,9 +293,9 @@ def test_no_server(project: Project) -> None:
     gone = project.deploy("any.json", code=6, env={"PREFECT_API_URL": "http://127.0.0.1:1/api"})
     assert "no Prefect server answers at http://127.0.0.1:1/api" in gone.stderr
     secret = "http://user:a-password@127.0.0.1:1/api"
-    told = project.deploy("any.json", code=6, env={"PREFECT_API_URL": secret}).stderr
-    assert "no Prefect server answers at http://127.0.0.1:1/api" in told
-    assert "a-password" not in told
+    stderr = project.deploy("any.json", code=6, env={"PREFECT_API_URL": secret}).stderr
+    assert "no Prefect server answers at http://127.0.0.1:1/api" in stderr
+    assert "a-password" not in stderr
     none = project.deploy("any.json", code=6, env={"PREFECT_API_URL": ""})
     assert "set PREFECT_API_URL" in none.stderr
     assert not (project.folder / "flows").exists()

@@ -1,4 +1,4 @@
-"""Runs of deployments that are suspended, or whose process is killed."""
+"""Suspended runs, and runs with killed processes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ def napper(
     )
     seconds = Parameter("Seconds", "String", "8")
     project = Project(tmp_path_factory.mktemp("napper"), server, api)
-    (project.folder / "napper.py").write_text(write(Pipeline(steps, (seconds,), name="napper"))[0])
+    (project.folder / "napper.py").write_text(
+        write(Pipeline(steps=steps, parameters=(seconds,), name="napper"))[0]
+    )
     project.deploy("napper.py", "--backend", "local", "--workdir", "work")
     return Deployed(project, "napper")
 
@@ -61,7 +63,7 @@ def is_alive(run: str) -> bool:
         return False
 
 
-def test_a_suspended_run_ends_its_process_and_goes_on_when_resumed(napper: Deployed) -> None:
+def test_suspended_run_continues_when_resumed(napper: Deployed) -> None:
     run = napper.started()
     wait_for(partial(napping, napper, run))
     details = {"pause_reschedule": True, "pause_timeout": "2100-01-01T00:00:00Z"}
@@ -80,7 +82,7 @@ def test_a_suspended_run_ends_its_process_and_goes_on_when_resumed(napper: Deplo
     assert napper.steps(run)["After"].state == "Succeeded"
 
 
-def test_a_run_whose_process_is_killed_leaves_no_job(napper: Deployed) -> None:
+def test_killed_flow_process_leaves_no_job(napper: Deployed) -> None:
     run = napper.started(Seconds="600")
     wait_for(partial(napping, napper, run))
     flow_process(run).kill()
@@ -88,21 +90,21 @@ def test_a_run_whose_process_is_killed_leaves_no_job(napper: Deployed) -> None:
     wait_for(lambda: not napper.steps(run)["Nap"].running)
     assert napper.steps(run)["Nap"].state == "Stopped"
     assert not processes(job_of(napper.steps(run)["Nap"]).name)
-    end = {"status": "Stopped", "reason": "the flow run has crashed"}
+    end = {"status": "Stopped", "reason": "the flow run crashed"}
     execution = execution_id("prefect", "napper", run)
     wait_for(lambda: end.items() <= (napper.records.end(execution) or {}).items())
 
 
 @pytest.fixture
 def next_worker(server: PrefectServer) -> Iterator[None]:
-    """Takes the place of a worker that a test kills."""
+    """Start a new worker after the test, which kills the old one."""
     yield
     server.add("next-worker", WORKER)
 
 
 @pytest.mark.usefixtures("next_worker")
-def test_the_job_of_a_run_whose_worker_was_killed_too_is_swept(napper: Deployed) -> None:
-    """No process is left to call the flow's hooks, so that cancelling the run stops nothing."""
+def test_sweep_stops_job_after_worker_and_flow_are_killed(napper: Deployed) -> None:
+    """No process is left to call the cancellation hook, so cancelling stops nothing."""
     run = napper.started(Seconds="600")
     wait_for(partial(napping, napper, run))
     flow = flow_process(run)

@@ -1,4 +1,4 @@
-"""Runs of deployments, as Prefect's API starts them and a process worker takes them."""
+"""Runs of deployments, started by Prefect's API and run by a process worker."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 def wait_for(look: Callable[[], Any], patience: float = 180.0) -> Any:
     until = time.monotonic() + patience
     while not (found := look()):
-        assert time.monotonic() < until, "waited in vain"
+        assert time.monotonic() < until, f"not within {patience:.0f} s"
         time.sleep(0.3)
     return found
 
 
 class Deployed:
-    """A deployment of a project, its runs and what they leave."""
+    """A deployment of a project, its runs and their records."""
 
     def __init__(self, project: Project, flow: str) -> None:
         self.project, self.api, self.flow = project, project.api, flow
@@ -59,7 +59,7 @@ class Deployed:
         self.backend = LocalBackend(self.home, project.folder)
 
     def start(self, **parameters: Any) -> httpx.Response:
-        """Asks for a run; a server that is busy is asked again, as Prefect's client does."""
+        """Request a run; retry while the server is busy, as Prefect's client does."""
         body = {"parameters": parameters, "idempotency_key": uuid.uuid4().hex}
         answer = self.api.post(f"deployments/{self.id}/create_flow_run", json=body)
         while answer.is_server_error:
@@ -68,7 +68,7 @@ class Deployed:
         return answer
 
     def started(self, **parameters: Any) -> str:
-        """A new run's id."""
+        """Start a run and return its id."""
         answer = self.start(**parameters)
         assert answer.is_success, f"{answer.status_code} {answer.text}"
         return str(answer.json()["id"])
@@ -82,7 +82,7 @@ class Deployed:
         return self.state(run)
 
     def tasks(self, run: str) -> dict[str, str]:
-        """The states of a run's tasks, which the server may learn after that of the run."""
+        """The final states of a run's tasks; they may arrive after that of the run."""
         body = {"flow_runs": {"id": {"any_": [run]}}}
 
         def ended() -> dict[str, str]:
@@ -97,7 +97,7 @@ class Deployed:
         return self.records.steps(execution_id("prefect", self.flow, run))
 
     def description(self, run: str, step: str, kind: str) -> dict[str, Any]:
-        """What the service says of the job that a step made: the request that it got."""
+        """The Describe response for the job of a step."""
         name = job_of(self.steps(run)[step]).name
         client = self.backend.client("sagemaker")
         found: dict[str, Any] = getattr(client, f"describe_{kind}_job")(
@@ -134,14 +134,12 @@ DATA = f"{STORE}/more/abalone-dataset.csv"
 
 @pytest.fixture(scope="module")
 def runs(abalone: Deployed) -> dict[str, str]:
-    """Two at the same time."""
+    """Two runs at the same time."""
     given = {"InputData": DATA, "ModelApprovalStatus": "Approved", "MseThreshold": 7}
     return {"good": abalone.started(**given), "bad": abalone.started(MseThreshold=1.0)}
 
 
-def test_a_run_with_other_parameters_ends_completed(
-    abalone: Deployed, runs: dict[str, str]
-) -> None:
+def test_run_with_parameters_completes(abalone: Deployed, runs: dict[str, str]) -> None:
     run = runs["good"]
     ended = abalone.ended(run)
     assert (ended["type"], ended["name"]) == ("COMPLETED", "Completed"), ended
@@ -163,7 +161,7 @@ def test_a_run_with_other_parameters_ends_completed(
     assert registered["ModelApprovalStatus"] == "Approved"
 
 
-def test_a_fail_step_says_why_the_run_failed(abalone: Deployed, runs: dict[str, str]) -> None:
+def test_fail_step_message_is_run_message(abalone: Deployed, runs: dict[str, str]) -> None:
     run = runs["bad"]
     ended = abalone.ended(run)
     assert ended["type"] == "FAILED"
@@ -178,22 +176,22 @@ def test_a_fail_step_says_why_the_run_failed(abalone: Deployed, runs: dict[str, 
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "words"),
     [
         ({"MseThreshold": "low"}, ("'MseThreshold'", "'low' is not of type 'number'")),
         ({"ProcessingInstanceCount": 1.5}, ("'ProcessingInstanceCount'", "'integer'")),
         ({"MseTreshold": 1.0}, ("'MseTreshold'",)),
     ],
-    ids=["text for a number", "fraction for an integer", "unknown"],
+    ids=["string for a number", "fraction for an integer", "unknown"],
 )
-def test_a_wrong_parameter_is_refused_before_there_is_a_run(
-    abalone: Deployed, given: dict[str, Any], told: tuple[str, ...]
+def test_wrong_parameter_is_rejected_before_run(
+    abalone: Deployed, given: dict[str, Any], words: tuple[str, ...]
 ) -> None:
     executions = list(abalone.records.ids())
-    refused = abalone.start(**given)
-    assert refused.status_code == httpx.codes.CONFLICT
-    for word in told:
-        assert word in refused.json()["detail"]
+    response = abalone.start(**given)
+    assert response.status_code == httpx.codes.CONFLICT
+    for word in words:
+        assert word in response.json()["detail"]
     assert list(abalone.records.ids()) == executions
 
 
@@ -208,7 +206,7 @@ def sleeping() -> Pipeline:
         "ProcessingResources": {"ClusterConfig": resources},
     }
     return Pipeline(
-        (Step("Sleep", "Processing", arguments=plain(arguments)),),
+        steps=(Step("Sleep", "Processing", arguments=plain(arguments)),),
         parameters=(Parameter("Seconds", "String", "600", ("600", "601")),),
         name="sleeper",
     )
@@ -225,7 +223,7 @@ def sleeper(
 
 
 def processes(word: str) -> list[psutil.Process]:
-    """Those that have it in their command line."""
+    """The processes with this word in their command line."""
 
     def belongs(process: psutil.Process) -> bool:
         try:
@@ -237,7 +235,7 @@ def processes(word: str) -> list[psutil.Process]:
 
 
 def flow_process(run: str) -> psutil.Process:
-    """The process that the worker started for a run."""
+    """The process of a flow run, started by the worker."""
 
     def of_run(process: psutil.Process) -> bool:
         try:
@@ -252,7 +250,7 @@ def flow_process(run: str) -> psutil.Process:
 
 @pytest.fixture(scope="module")
 def cancelled(sleeper: Deployed) -> dict[bool, str]:
-    """Two runs of which one is frozen, cancelled at the same time."""
+    """Two cancelled runs: one normal, one with a frozen process."""
     runs = {frozen: sleeper.started() for frozen in (False, True)}
     for run in runs.values():
         wait_for(partial(asleep, sleeper, run))
@@ -264,17 +262,17 @@ def cancelled(sleeper: Deployed) -> dict[bool, str]:
 
 
 def asleep(sleeper: Deployed, run: str) -> bool:
-    """Whether the job of a run has begun."""
+    """Whether the job of a run has started."""
     step = sleeper.steps(run).get("Sleep")
     job = step.job if step is not None else None
     return job is not None and any("sleep" in one.cmdline() for one in processes(job.name))
 
 
-@pytest.mark.parametrize("frozen", [False, True], ids=["flow lives", "flow is frozen"])
-def test_a_cancelled_run_leaves_no_job_running(
+@pytest.mark.parametrize("frozen", [False, True], ids=["live", "frozen"])
+def test_cancelled_run_leaves_no_job(
     sleeper: Deployed, cancelled: dict[bool, str], frozen: bool
 ) -> None:
-    """Also where the flow's own process has to be killed, and only its hook can stop the job."""
+    """A frozen flow process is killed, and only the cancellation hook can stop the job."""
     run = cancelled[frozen]
     assert sleeper.ended(run)["type"] == "CANCELLED"
     wait_for(lambda: not processes(job_of(sleeper.steps(run)["Sleep"]).name))
@@ -286,10 +284,10 @@ def test_a_cancelled_run_leaves_no_job_running(
     wait_for(lambda: expected.items() <= (sleeper.records.end(execution) or {}).items())
 
 
-def test_a_value_that_an_enumeration_lacks_is_refused(sleeper: Deployed) -> None:
+def test_value_outside_enum_is_rejected(sleeper: Deployed) -> None:
     executions = list(sleeper.records.ids())
-    refused = sleeper.start(Seconds="5")
-    assert refused.status_code == httpx.codes.CONFLICT
-    assert "'Seconds'" in refused.json()["detail"]
-    assert "'600', '601'" in refused.json()["detail"]
+    response = sleeper.start(Seconds="5")
+    assert response.status_code == httpx.codes.CONFLICT
+    assert "'Seconds'" in response.json()["detail"]
+    assert "'600', '601'" in response.json()["detail"]
     assert list(sleeper.records.ids()) == executions

@@ -1,4 +1,4 @@
-"""One folder that all runs share, as a user's does, and the pieces of the example in it."""
+"""A folder that all runs share, as in real use."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def desk(home: Path) -> Iterator[Desk]:
-    """Whatever is started at it has ended when the module has."""
+    """The shared folder; commands started in it are ended with the module."""
     desk = Desk(home)
     yield desk
     for running in desk.started:

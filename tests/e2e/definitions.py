@@ -11,7 +11,7 @@ IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.4
 RESOURCES = {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1}
 
 SLEEP = "import sys, time; time.sleep(float(sys.argv[1]))"
-# Until the file named by the argument is there; never for ever, should its test be killed.
+# Wait until the file in the argument exists; with a limit, as the test may be killed.
 HOLD = (
     "import os, sys, time\n"
     "print('holding', flush=True)\n"
@@ -22,7 +22,7 @@ FAIL = "import sys; print('reading the shells'); sys.exit('ValueError: a shell w
 
 
 def pipeline(*steps: dict[str, Any], **parameters: str) -> dict[str, Any]:
-    """A definition; ``parameters`` are types by name, none with a default."""
+    """A definition; ``parameters`` maps names to types, without defaults."""
     return {
         "Version": "2020-12-01",
         "Parameters": [{"Name": name, "Type": type_} for name, type_ in parameters.items()],
@@ -61,7 +61,7 @@ def evaluation(name: str, report: Any) -> dict[str, Any]:
 
 
 def reported(step: str, path: str) -> dict[str, Any]:
-    """A value of an evaluation's report."""
+    """A value from the report of an evaluation."""
     file = {"Get": f"Steps.{step}.PropertyFiles.Report"}
     return {"Std:JsonGet": {"PropertyFile": file, "Path": path}}
 
@@ -73,7 +73,7 @@ def at_most(
     then: Sequence[dict[str, Any]],
     other: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
-    """A Condition."""
+    """A Condition step."""
     compared = {"Type": "LessThanOrEqualTo", "LeftValue": left, "RightValue": right}
     arguments = {"Conditions": [compared], "IfSteps": list(then), "ElseSteps": list(other)}
     return {"Name": name, "Type": "Condition", "Arguments": arguments}

@@ -1,4 +1,4 @@
-"""The command line as a user types it, in a folder of their own."""
+"""Run the command line as a user does, in a separate folder."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from tests.attempts import execution_of
 REPOSITORY = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 ENGINE = "airflow" if find_spec("airflow") else "prefect"
-"""What runs the steps in this environment; an environment has one."""
+"""The engine of this environment; each environment has one."""
 MARK = "SAGEBRIDGE_TEST_MARK"
 RUNS_WITHIN = 200.0
-"""Seconds; a run takes about 25 on a machine that has nothing else to do."""
+"""Seconds; a run takes about 25 on an idle machine."""
 
-_ON_A_TERMINAL = """
+_PTY_SCRIPT = """
 import os, pty, sys
 sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))
 """
@@ -39,8 +39,8 @@ _T = TypeVar("_T")
 
 
 @dataclass
-class Running:
-    """A command that was started; ``mark`` is in the environment of all that it starts."""
+class RunningCommand:
+    """A started command; ``mark`` is in the environment of all its processes."""
 
     process: subprocess.Popen[bytes]
     file: Path
@@ -52,11 +52,11 @@ class Running:
 
     @property
     def output(self) -> str:
-        """What it wrote to standard error, then what it wrote to standard output."""
+        """Standard error, then standard output."""
         return self.file.with_suffix(".err").read_text() + self.stdout
 
-    def says(self, pattern: str, seconds: float = RUNS_WITHIN) -> str:
-        """The first group of a pattern, once the command has written it."""
+    def wait_for(self, pattern: str, seconds: float = RUNS_WITHIN) -> str:
+        """Wait until the output matches a pattern and return its first group."""
 
         def found() -> str:
             match = re.search(pattern, self.output)
@@ -67,10 +67,10 @@ class Running:
 
     @property
     def execution(self) -> str:
-        return self.says(r"execution (\w{12})")
+        return self.wait_for(r"execution (\w{12})")
 
     def type(self, keys: bytes) -> None:
-        """Types on the command's terminal."""
+        """Type on the terminal of the command."""
         assert self.process.stdin is not None
         self.process.stdin.write(keys)
         self.process.stdin.flush()
@@ -82,7 +82,7 @@ class Running:
             raise AssertionError(f"still running:\n{self.output}") from None
 
     def end(self) -> None:
-        """Leaves nothing of it, however its test ended."""
+        """End the command and all its processes, even after a failed test."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
@@ -95,7 +95,7 @@ class Running:
 
 @dataclass
 class Desk:
-    """A folder with commands run in it; their working folder is ``.sagebridge``.
+    """A folder to run commands in; their working folder is ``.sagebridge``.
 
     ``programs`` is the folder of ``sagebridge`` in an environment that has ``engine``.
     """
@@ -103,7 +103,7 @@ class Desk:
     folder: Path
     engine: str = ENGINE
     programs: Path = BIN
-    started: list[Running] = field(default_factory=list)
+    started: list[RunningCommand] = field(default_factory=list)
 
     @property
     def home(self) -> Path:
@@ -118,18 +118,18 @@ class Desk:
         return LocalBackend(self.home, self.folder).client("sagemaker")
 
     def execution(self, run: str) -> str:
-        """The id of an execution, by the engine's name for its run."""
+        """The id of an execution, from the engine's name of its run."""
         return execution_of(self.records, run)
 
     def stored(self, uri: str) -> Path:
-        """Where an ``s3://`` URI lies."""
+        """The file of an ``s3://`` URI."""
         return self.home / "s3" / uri.removeprefix("s3://")
 
     def start(
         self, *words: str | Path, env: Mapping[str, str] | None = None, terminal: bool = False
-    ) -> Running:
-        """Starts a command; on a ``terminal`` of its own, what is typed there is its input."""
-        around = (sys.executable, "-c", _ON_A_TERMINAL) if terminal else ()
+    ) -> RunningCommand:
+        """Start a command, optionally on its own ``terminal``, which is then its input."""
+        around = (sys.executable, "-c", _PTY_SCRIPT) if terminal else ()
         mark = uuid.uuid4().hex
         file = self.folder / f"{mark}.out"
         with file.open("wb") as output, file.with_suffix(".err").open("wb") as errors:
@@ -141,19 +141,19 @@ class Desk:
                 stdout=output,
                 stderr=errors,
             )
-        running = Running(process, file, mark)
+        running = RunningCommand(process, file, mark)
         self.started.append(running)
         return running
 
-    def run(self, source: Path, *words: str | Path, terminal: bool = False) -> Running:
-        """Starts ``sagebridge run`` on the engine and on this machine."""
+    def run(self, source: Path, *words: str | Path, terminal: bool = False) -> RunningCommand:
+        """Start ``sagebridge run`` on the engine with the local backend."""
         on = ("--on", self.engine, "--backend", "local")
         return self.start("run", source, *on, *words, terminal=terminal)
 
     def type(
         self, *words: str | Path, env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Runs a command that is done soon."""
+        """Run a short command to completion."""
         return subprocess.run(
             [str(self.programs / "sagebridge"), *map(str, words)],
             cwd=self.folder,
@@ -166,7 +166,7 @@ class Desk:
         )
 
     def show(self, execution: str) -> Any:
-        """What ``executions show`` says, with its steps by name."""
+        """The output of ``executions show``, with the steps by name."""
         shown = self.type("executions", "show", execution, "--format", "json")
         assert shown.returncode == 0, shown.stderr
         view = json.loads(shown.stdout)
@@ -179,7 +179,7 @@ class Desk:
 
 
 def _environment() -> dict[str, str]:
-    """A shell's: without what these tests or their user's project set for themselves."""
+    """The environment of a fresh shell, without variables of the tests or the developer."""
     foreign = ("AIRFLOW_", "PREFECT_", "SAGEBRIDGE_", "PYTHONDONTWRITEBYTECODE")
     return {
         name: value
@@ -202,7 +202,7 @@ def marked(mark: str) -> list[psutil.Process]:
 
 
 def eventually(ask: Callable[[], _T | None], seconds: float = 60.0) -> _T:
-    """The first true answer."""
+    """Wait for the first true result of ``ask`` and return it."""
     until = time.monotonic() + seconds
     while not (answer := ask()):
         assert time.monotonic() < until, f"not within {seconds:g} s: {answer!r}"

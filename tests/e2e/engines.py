@@ -1,4 +1,4 @@
-"""The engines that runs go through, asked by their own APIs and found by their processes."""
+"""The engine of a run: its API and its processes."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from tests.e2e.desk import ENGINE, marked
 
 TITLE = ENGINE.title()
 SERVICE = {"airflow": ["scheduler", "--skip-serve-logs"], "prefect": ["-m", "prefect", "server"]}
-"""Words of the command line of a process without which the engine is none."""
+"""Words in the command line of a process that the engine cannot run without."""
 
 
-def asked(ui: str) -> dict[str, Any]:
-    """The parameters of the run whose page this is."""
+def run_parameters(ui: str) -> dict[str, Any]:
+    """The parameters of the run with this page."""
     run = _run(ui)
     return dict(run["conf" if ENGINE == "airflow" else "parameters"])
 
 
 def state(ui: str) -> str:
-    """How the run is, in the engine's words."""
+    """The state of the run, by the engine's name."""
     run = _run(ui)
     return str(run["state"] if ENGINE == "airflow" else run["state"]["name"])
 
 
 def tasks(ui: str) -> dict[str, str]:
-    """The state of each task of the run whose page this is, in the engine's words."""
+    """The state of each task of the run with this page, by the engine's names."""
     if ENGINE == "airflow":
         _, dag, run = _parts(ui)
         with airflow_api(ui) as api:
@@ -44,7 +44,7 @@ def tasks(ui: str) -> dict[str, str]:
 
 
 def worker(ui: str, task: str, mark: str) -> psutil.Process:
-    """The process that runs a task: on Airflow its own, on Prefect that of the whole flow."""
+    """The process of a task; on Prefect that of the whole flow run."""
     _, dag, run = _parts(ui)
     if ENGINE == "airflow":
         with airflow_api(ui) as api:
@@ -54,13 +54,13 @@ def worker(ui: str, task: str, mark: str) -> psutil.Process:
 
 
 def page(ui: str) -> str:
-    """What a browser gets."""
+    """The HTML of a page."""
     accept = {"Accept": "text/html"}
     return httpx.get(ui, headers=accept, timeout=30, trust_env=False).raise_for_status().text
 
 
 def service(mark: str) -> psutil.Process:
-    """A process that the engine of a run cannot do without."""
+    """A process of a run that its engine cannot run without."""
     words = SERVICE[ENGINE]
     return next(
         process
@@ -71,7 +71,7 @@ def service(mark: str) -> psutil.Process:
 
 
 def airflow_api(url: str) -> httpx.Client:
-    """A client of the REST API of the Airflow whose UI has this address."""
+    """A client for the REST API of the Airflow with this UI."""
     base = re.match(r"http://[^/]+", url)
     assert base
     with httpx.Client(base_url=base[0], trust_env=False) as stranger:
@@ -94,7 +94,7 @@ def _run(ui: str) -> dict[str, Any]:
 
 
 def _parts(ui: str) -> tuple[str, str, str]:
-    """Server, DAG and run of a page's address."""
+    """Server, DAG and run in the address of a page."""
     found = re.fullmatch(r"(http://127\.0\.0\.1:\d+)/(?:dags/(.+)/runs|runs/flow-run)/(.+)", ui)
     assert found, ui
     return found[1], found[2] or "", found[3]

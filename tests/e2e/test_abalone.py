@@ -1,4 +1,4 @@
-"""The example and the notebook's own definition, from raw data to predictions."""
+"""The example and the definition of the notebook, from raw data to predictions."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tests.e2e.desk import REPOSITORY, Desk, Running
-from tests.e2e.engines import TITLE, asked, page
+from tests.e2e.desk import REPOSITORY, Desk, RunningCommand
+from tests.e2e.engines import TITLE, page, run_parameters
 
 EXAMPLE = REPOSITORY / "pipelines" / "abalone"
 SUCCEEDED = {
@@ -28,13 +28,13 @@ SUCCEEDED = {
     "AbaloneTransform": "Succeeded",
     "AbaloneMSEFail": "Skipped",
 }
-MEASURED = r"measured AbaloneEval\.EvaluationReport\[.regression_metrics\.mse\.value.\]: ([\d.]+)"
+MEASURED = r"metric AbaloneEval\.EvaluationReport\[.regression_metrics\.mse\.value.\]: ([\d.]+)"
 
 pytestmark = pytest.mark.slow
 
 
-def example(desk: Desk, *words: str | Path) -> Running:
-    """Starts the example as `make demo` does."""
+def example(desk: Desk, *words: str | Path) -> RunningCommand:
+    """Start the example as `make demo` does."""
     code = [
         f"--upload={EXAMPLE / script}=s3://sagebridge-abalone/code/{script}"
         for script in ("preprocessing.py", "evaluation.py")
@@ -43,7 +43,7 @@ def example(desk: Desk, *words: str | Path) -> Running:
 
 
 def predictions(desk: Desk, shown: Any) -> pd.Series[float]:
-    """What the transform made, one value a line."""
+    """The output of the transform job, one value per line."""
     files = list(desk.stored(shown["steps"]["AbaloneTransform"]["made"]["predictions"]).iterdir())
     return pd.concat([pd.read_csv(file, header=None) for file in files])[0]
 
@@ -61,7 +61,7 @@ def sample(desk: Desk) -> Path:
 
 
 def encoded(dataset: Path, to: Path, *, scaled: bool) -> Path:
-    """A dataset as preprocessing encodes it, without label and header; the notebook scales."""
+    """A dataset as the preprocessing encodes it, without label and header."""
     frame = pd.read_csv(dataset, header=None)
     numbers = frame.iloc[:, 1:-1]
     if scaled:
@@ -72,12 +72,12 @@ def encoded(dataset: Path, to: Path, *, scaled: bool) -> Path:
 
 
 @pytest.fixture(scope="module")
-def demo(desk: Desk, sample: Path) -> Running:
+def demo(desk: Desk, sample: Path) -> RunningCommand:
     return example(desk, f"--upload={sample}=s3://sagebridge-abalone/data")
 
 
 @pytest.fixture(scope="module")
-def real(desk: Desk, demo: Running, abalone_csv: Path) -> Running:
+def real(desk: Desk, demo: RunningCommand, abalone_csv: Path) -> RunningCommand:
     demo.wait()
     batch = encoded(abalone_csv, desk.folder / "batch.csv", scaled=False)
     return example(
@@ -89,7 +89,7 @@ def real(desk: Desk, demo: Running, abalone_csv: Path) -> Running:
 
 
 @pytest.fixture(scope="module")
-def notebook(desk: Desk, real: Running, corpus: Path, abalone_csv: Path) -> Running:
+def notebook(desk: Desk, real: RunningCommand, corpus: Path, abalone_csv: Path) -> RunningCommand:
     """The notebook's definition with the notebook's scripts, while the example runs."""
     del real
     source = corpus / "seed-abalone.json"
@@ -115,11 +115,11 @@ def notebook(desk: Desk, real: Running, corpus: Path, abalone_csv: Path) -> Runn
     )
 
 
-def test_it_can_be_watched_while_it_runs(demo: Running) -> None:
-    address = demo.says(rf"{TITLE} UI: (\S+)")
+def test_ui_shows_the_running_execution(demo: RunningCommand) -> None:
+    address = demo.wait_for(rf"{TITLE} UI: (\S+)")
 
     assert TITLE in page(address)
-    assert asked(address) == {
+    assert run_parameters(address) == {
         "ProcessingInstanceCount": 1,
         "ModelApprovalStatus": "PendingManualApproval",
         "InputData": "s3://sagebridge-abalone/data/abalone-dataset.csv",
@@ -129,29 +129,31 @@ def test_it_can_be_watched_while_it_runs(demo: Running) -> None:
     assert demo.process.poll() is None
 
 
-def test_the_demo_tells_all_that_came_of_it(desk: Desk, demo: Running, sample: Path) -> None:
+def test_demo_prints_all_results(desk: Desk, demo: RunningCommand, sample: Path) -> None:
     assert demo.wait() == 0, demo.output
 
-    said = demo.output
-    changes = re.findall(r"^\d\d:\d\d:\d\d (\S+) (\w+)", said, re.MULTILINE)
+    output = demo.output
+    changes = re.findall(r"^\d\d:\d\d:\d\d (\S+) (\w+)", output, re.MULTILINE)
     assert dict(changes) == SUCCEEDED
     assert ("AbaloneTrain", "Executing") in changes
     for name, state in SUCCEEDED.items():
-        assert re.search(rf"^{name} +\w+ +{state}", said, re.MULTILINE)
-    assert float(re.findall(MEASURED, said)[0]) > 0
-    assert "condition AbaloneMSECond: true (if)" in said
-    assert re.search(r"arn:aws:sagemaker:\S+:model-package/\S+ \(PendingManualApproval\)", said)
-    assert said.rstrip().endswith("result: Succeeded")
+        assert re.search(rf"^{name} +\w+ +{state}", output, re.MULTILINE)
+    assert float(re.findall(MEASURED, output)[0]) > 0
+    assert "condition AbaloneMSECond: true (if)" in output
+    assert re.search(r"arn:aws:sagemaker:\S+:model-package/\S+ \(PendingManualApproval\)", output)
+    assert output.rstrip().endswith("result: Succeeded")
 
     shown = desk.show(demo.execution)
     made = shown["steps"]["AbaloneTransform"]["made"]
-    assert made["predictions"] in said
+    assert made["predictions"] in output
     assert made["path"] == str(desk.stored(made["predictions"]))
     rows = (sample / "abalone-dataset-batch.csv").read_text().splitlines()
     assert len(predictions(desk, shown)) == len(rows)
 
 
-def test_the_notebooks_own_definition(desk: Desk, notebook: Running, abalone_csv: Path) -> None:
+def test_definition_of_the_notebook(
+    desk: Desk, notebook: RunningCommand, abalone_csv: Path
+) -> None:
     assert notebook.wait() == 0, notebook.output
 
     shown = desk.show(notebook.execution)
@@ -160,15 +162,17 @@ def test_the_notebooks_own_definition(desk: Desk, notebook: Running, abalone_csv
     assert_plausible(predictions(desk, shown), abalone_csv)
 
 
-def test_on_the_real_dataset(desk: Desk, real: Running, abalone_csv: Path) -> None:
+def test_real_dataset(desk: Desk, real: RunningCommand, abalone_csv: Path) -> None:
     assert real.wait() == 0, real.output
 
     shown = desk.show(real.execution)
     assert states(shown) == SUCCEEDED
-    told = json.loads(real.stdout)
-    assert told.pop("ui").startswith("http://127.0.0.1:")
-    assert told == {name: shown[name] for name in told} | {"steps": list(shown["steps"].values())}
-    ((_, mse),) = told["metrics"].items()
+    result = json.loads(real.stdout)
+    assert result.pop("ui").startswith("http://127.0.0.1:")
+    assert result == {name: shown[name] for name in result} | {
+        "steps": list(shown["steps"].values())
+    }
+    ((_, mse),) = result["metrics"].items()
     assert 3.5 < mse < 6.5
     package = shown["steps"]["AbaloneRegisterModel-RegisterModel"]["job"]
     found = desk.sagemaker.describe_model_package(ModelPackageName=package)
@@ -177,7 +181,7 @@ def test_on_the_real_dataset(desk: Desk, real: Running, abalone_csv: Path) -> No
 
 
 def assert_plausible(predicted: pd.Series[float], dataset: Path) -> None:
-    """One prediction a row, of that row: most rows were trained on."""
+    """One prediction per row, close to its label, as most rows were in the training data."""
     rings = pd.read_csv(dataset, header=None).iloc[:, -1]
     assert len(predicted) == len(rings)
     assert ((predicted.to_numpy() - rings.to_numpy()) ** 2).mean() < 6.5

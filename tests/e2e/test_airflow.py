@@ -1,4 +1,4 @@
-"""DAGs on an Airflow that is not a run's own: its workers are lost, its users click."""
+"""DAGs on a separate Airflow: lost workers and actions in the UI."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
 
 @pytest.fixture(scope="module")
 def api(desk: Desk) -> Iterator[httpx.Client]:
-    """The REST API of an Airflow with the repository's DAGs, and one whose job waits."""
-    # After a clear, a task knows the first start of its run from the other steps' tasks.
+    """The REST API of an Airflow with the DAGs of the repository and one whose job waits."""
+    # A cleared task finds the first start of its run in the tasks of the other steps.
     other = {"Name": "Other", "Type": "Condition", "Arguments": {"Conditions": []}}
     train = training("Train", HOLD, {"Get": "Parameters.Release"})
     definition = pipeline(other, train, Release="String")
@@ -44,7 +44,7 @@ def api(desk: Desk) -> Iterator[httpx.Client]:
             "kwargs": {"path": str(path), "refresh_interval": 5},
         }
         for name, path in (
-            ("ours", desk.home / "airflow" / "lab" / "dags"),
+            ("hold", desk.home / "airflow" / "lab" / "dags"),
             ("example", REPOSITORY / "dags"),
         )
     ]
@@ -58,7 +58,7 @@ def api(desk: Desk) -> Iterator[httpx.Client]:
         variables={
             **Workdir("local", desk.home, desk.folder, str(desk.home / "executions")).variables(),
             "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(dags),
-            # A lost worker is noticed soon.
+            # Detect lost workers quickly.
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
         },
@@ -69,7 +69,7 @@ def api(desk: Desk) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def held(desk: Desk, api: httpx.Client) -> Iterator[dict[str, int]]:
-    """The process id of the task of each run, whose job waits for the file of the run's name."""
+    """The process id of the task in each run; its job waits for a file named like the run."""
     runs = (*LOST, "button", "stopped")
     for run in runs:
         trigger(api, DAG, run, {"Release": str(desk.folder / run)})
@@ -83,7 +83,7 @@ def held(desk: Desk, api: httpx.Client) -> Iterator[dict[str, int]]:
 
 @pytest.fixture(scope="module")
 def lost(held: dict[str, int]) -> None:
-    """Kills the process of one run's task, and the executor's worker above it of another's."""
+    """Kill the task process of one run, and the executor's worker process of another."""
     for run in LOST:
         runner = psutil.Process(held[run])
         worker = runner.parent()
@@ -103,12 +103,12 @@ def task(api: httpx.Client, run: str) -> Any:
 
 
 def working(desk: Desk, api: httpx.Client, run: str) -> int | None:
-    """The process of a task whose job has begun."""
+    """The process of a task whose job has started."""
     return task(api, run)["pid"] if marked(str(desk.folder / run)) else None
 
 
-def ended(api: httpx.Client, dag: str, run: str) -> str:
-    """The state of a DAG run that has ended."""
+def final_state(api: httpx.Client, dag: str, run: str) -> str:
+    """Wait for the end of a DAG run and return its state."""
 
     def state() -> str:
         found = api.get(f"/dags/{dag}/dagRuns/{run}").raise_for_status().json()["state"]
@@ -118,61 +118,61 @@ def ended(api: httpx.Client, dag: str, run: str) -> str:
 
 
 def jobs(desk: Desk, run: str) -> list[Any]:
-    """The training jobs of a run, as the service lists them."""
+    """The training jobs of a run."""
     execution = desk.execution(f"{DAG}/{run}")
     listed = desk.sagemaker.list_training_jobs(NameContains=execution)["TrainingJobSummaries"]
     return list(listed)
 
 
-def test_a_task_marked_failed_stops_its_job(
+def test_task_marked_failed_stops_its_job(
     desk: Desk, api: httpx.Client, held: dict[str, int], lost: None
 ) -> None:
-    """While the other runs' workers are being missed."""
+    """Runs while Airflow detects the lost workers of the other runs."""
     del held
     path = f"/dags/{DAG}/dagRuns/button/taskInstances/Train"
     api.patch(path, json={"new_state": "failed"}).raise_for_status()
 
     eventually(lambda: not marked(str(desk.folder / "button")), 45)
     assert [job["TrainingJobStatus"] for job in jobs(desk, "button")] == ["Stopped"]
-    assert ended(api, DAG, "button") == "failed"
+    assert final_state(api, DAG, "button") == "failed"
     shown = desk.show(desk.execution(f"{DAG}/button"))
     assert shown["steps"]["Train"]["state"] == "Stopped"
 
 
-def test_a_task_that_is_cleared_gets_a_new_job(desk: Desk, api: httpx.Client, lost: None) -> None:
-    assert ended(api, DAG, "button") == "failed"
+def test_cleared_task_gets_a_new_job(desk: Desk, api: httpx.Client, lost: None) -> None:
+    assert final_state(api, DAG, "button") == "failed"
     again = {"dry_run": False, "dag_run_id": "button", "task_ids": ["Train"]}
     api.post(f"/dags/{DAG}/clearTaskInstances", json=again).raise_for_status()
 
     eventually(lambda: len(jobs(desk, "button")) == 2)
     (desk.folder / "button").touch()
 
-    assert ended(api, DAG, "button") == "success"
+    assert final_state(api, DAG, "button") == "success"
     statuses = {job["TrainingJobStatus"] for job in jobs(desk, "button")}
     assert statuses == {"Stopped", "Completed"}
     assert desk.show(desk.execution(f"{DAG}/button"))["status"] == "Succeeded"
 
 
-def test_a_task_that_is_cleared_after_a_stop_says_that_it_takes_a_new_run(
+def test_cleared_task_of_a_stopped_execution_fails(
     desk: Desk, api: httpx.Client, held: dict[str, int]
 ) -> None:
     del held
     execution = desk.execution(f"{DAG}/stopped")
     stop = desk.type("executions", "stop", execution)
-    assert stop.stdout == f"{execution}: no job runs any more; the execution is Stopped\n"
-    assert ended(api, DAG, "stopped") == "failed"
+    assert stop.stdout == f"{execution}: no jobs are running; the execution is Stopped\n"
+    assert final_state(api, DAG, "stopped") == "failed"
 
     again = {"dry_run": False, "dag_run_id": "stopped", "task_ids": ["Train"]}
     api.post(f"/dags/{DAG}/clearTaskInstances", json=again).raise_for_status()
 
-    said = f"/dags/{DAG}/dagRuns/stopped/taskInstances/Train/xcomEntries/failure_reason"
-    eventually(lambda: "start a new run" in api.get(said).text)
-    assert ended(api, DAG, "stopped") == "failed"
+    url = f"/dags/{DAG}/dagRuns/stopped/taskInstances/Train/xcomEntries/failure_reason"
+    eventually(lambda: "start a new run" in api.get(url).text)
+    assert final_state(api, DAG, "stopped") == "failed"
     assert [job["TrainingJobStatus"] for job in jobs(desk, "stopped")] == ["Stopped"]
     assert desk.show(execution)["status"] == "Stopped"
 
 
-def test_every_definition_of_the_folder_is_a_dag(api: httpx.Client) -> None:
+def test_every_definition_in_the_folder_is_a_dag(api: httpx.Client) -> None:
     eventually(lambda: api.get("/dags/abalone").is_success)
 
     tasks = api.get("/dags/abalone/tasks").raise_for_status().json()["tasks"]
@@ -180,7 +180,7 @@ def test_every_definition_of_the_folder_is_a_dag(api: httpx.Client) -> None:
     assert api.get("/importErrors").raise_for_status().json()["import_errors"] == []
 
 
-def test_the_examples_dag_runs_from_a_form(desk: Desk, api: httpx.Client) -> None:
+def test_example_dag_runs_from_the_trigger_form(desk: Desk, api: httpx.Client) -> None:
     pipelines = REPOSITORY / "pipelines" / "abalone"
     maker = [sys.executable, str(pipelines / "sample_data.py"), str(desk.folder / "sample")]
     subprocess.run(maker, check=True, capture_output=True)
@@ -208,7 +208,7 @@ def test_the_examples_dag_runs_from_a_form(desk: Desk, api: httpx.Client) -> Non
     assert details["params"]["MseThreshold"]["value"] == 6.0
     assert details["params"]["MseThreshold"]["schema"]["type"] == "number"
     assert refused.status_code == 400
-    assert ended(api, EXAMPLE, "form") == "success"
+    assert final_state(api, EXAMPLE, "form") == "success"
     shown = desk.show(desk.execution(f"{EXAMPLE}/form"))
     states = {name: step["state"] for name, step in shown["steps"].items()}
     assert states.pop("AbaloneMSEFail") == "Skipped"
@@ -220,14 +220,14 @@ def test_the_examples_dag_runs_from_a_form(desk: Desk, api: httpx.Client) -> Non
 
 @pytest.mark.airflow31
 @pytest.mark.parametrize("run", LOST)
-def test_a_retry_finds_the_job_of_a_lost_worker(
+def test_retry_finds_the_job_of_a_lost_worker(
     desk: Desk, api: httpx.Client, lost: None, run: str
 ) -> None:
     eventually(lambda: task(api, run)["try_number"] == 2 and task(api, run)["pid"], 120)
     assert [job["TrainingJobStatus"] for job in jobs(desk, run)] == ["InProgress"]
     (desk.folder / run).touch()
 
-    assert ended(api, DAG, run) == "success"
+    assert final_state(api, DAG, run) == "success"
     assert [job["TrainingJobStatus"] for job in jobs(desk, run)] == ["Completed"]
     assert task(api, run)["try_number"] == 2
     assert desk.show(desk.execution(f"{DAG}/{run}"))["status"] == "Succeeded"

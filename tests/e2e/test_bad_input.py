@@ -1,4 +1,4 @@
-"""What cannot run is refused in words, before an engine is started or a job is made."""
+"""Invalid input is rejected with a message before an engine or a job starts."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def source(desk: Desk) -> Path:
     return desk.write("sleep.json", pipeline(processing("Sleep", SLEEP, "0")))
 
 
-def refuse(desk: Desk, *words: str | Path, code: int, env: dict[str, str] | None = None) -> str:
-    """What ``sagebridge run`` says on standard error; nothing was recorded and no engine began."""
+def rejection(desk: Desk, *words: str | Path, code: int, env: dict[str, str] | None = None) -> str:
+    """The standard error of ``sagebridge run``, which starts no engine and records nothing."""
     done = desk.type("run", *words, *ON, env=env)
 
     assert done.returncode == code, done.stdout + done.stderr
@@ -48,25 +48,25 @@ def refuse(desk: Desk, *words: str | Path, code: int, env: dict[str, str] | None
         ("MseThreshold", ["MseThreshold", "Name=Value"]),
     ],
 )
-def test_parameters(desk: Desk, given: str, words: list[str]) -> None:
-    said = refuse(desk, EXAMPLE, "-p", given, code=2)
+def test_invalid_parameter_is_rejected(desk: Desk, given: str, words: list[str]) -> None:
+    output = rejection(desk, EXAMPLE, "-p", given, code=2)
 
-    assert all(word in said for word in words), said
-
-
-def test_every_bad_parameter_at_once(desk: Desk) -> None:
-    said = refuse(desk, EXAMPLE, "-p", "A=1", "-p", "MseThreshold=low", code=2)
-
-    assert "A" in said
-    assert "MseThreshold" in said
+    assert all(word in output for word in words), output
 
 
-def test_a_parameter_without_default_or_value(desk: Desk) -> None:
+def test_all_invalid_parameters_are_reported(desk: Desk) -> None:
+    output = rejection(desk, EXAMPLE, "-p", "A=1", "-p", "MseThreshold=low", code=2)
+
+    assert "A" in output
+    assert "MseThreshold" in output
+
+
+def test_missing_parameter_value_is_rejected(desk: Desk) -> None:
     source = desk.write(
         "needs.json", pipeline(processing("Sleep", SLEEP, {"Get": "Parameters.T"}), T="String")
     )
 
-    assert "T" in refuse(desk, source, code=2)
+    assert "T" in rejection(desk, source, code=2)
 
 
 @pytest.mark.parametrize(
@@ -79,42 +79,42 @@ def test_a_parameter_without_default_or_value(desk: Desk) -> None:
         ("\0\1\2", 5),
         (json.dumps({"Version": "2020-12-01", "Steps": [{"Name": "A", "Type": "Nonsense"}]}), 1),
     ],
-    ids=["empty", "cut off", "a list", "something else", "no text", "an unknown step type"],
+    ids=["empty", "truncated", "list", "other JSON", "binary", "unknown step type"],
 )
-def test_definitions(desk: Desk, content: str, code: int) -> None:
+def test_invalid_definition_is_rejected(desk: Desk, content: str, code: int) -> None:
     source = desk.write("given.json", content)
 
-    assert "given.json" in refuse(desk, source, code=code)
+    assert "given.json" in rejection(desk, source, code=code)
 
 
-def test_a_definition_that_is_not_there(desk: Desk) -> None:
-    assert "gone.json" in refuse(desk, desk.folder / "gone.json", code=5)
+def test_missing_definition_is_rejected(desk: Desk) -> None:
+    assert "gone.json" in rejection(desk, desk.folder / "gone.json", code=5)
 
 
-def test_a_file_to_upload_that_is_not_there(desk: Desk, source: Path) -> None:
-    assert "gone.csv" in refuse(desk, source, "--upload=gone.csv=s3://bucket/gone.csv", code=2)
+def test_missing_upload_is_rejected(desk: Desk, source: Path) -> None:
+    assert "gone.csv" in rejection(desk, source, "--upload=gone.csv=s3://bucket/gone.csv", code=2)
 
 
-def test_a_store_that_is_no_folder(desk: Desk, source: Path) -> None:
+def test_store_must_be_a_folder(desk: Desk, source: Path) -> None:
     desk.home.mkdir()
     (desk.home / "s3").write_text("")
 
-    assert str(desk.home / "s3") in refuse(desk, source, code=6)
+    assert str(desk.home / "s3") in rejection(desk, source, code=6)
 
 
-def test_a_working_folder_that_cannot_be_made(desk: Desk, source: Path) -> None:
+def test_working_folder_must_be_a_folder(desk: Desk, source: Path) -> None:
     desk.home.write_text("")
 
-    said = desk.type("run", source, *ON)
+    output = desk.type("run", source, *ON)
 
-    assert said.returncode == 6
-    assert f"the working folder {desk.home} cannot be used: it is no folder" in said.stderr
-    assert "--workdir" in said.stderr
+    assert output.returncode == 6
+    assert f"the working folder {desk.home} cannot be used: not a folder" in output.stderr
+    assert "--workdir" in output.stderr
 
 
 @pytest.fixture
 def full(desk: Desk) -> Iterator[Desk]:
-    """A working folder on a disk of 64 KiB that is full."""
+    """A working folder on a full disk of 64 KiB."""
     desk.home.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(desk.home)]
     if os.geteuid() or subprocess.run(mount, check=False, capture_output=True).returncode:
@@ -131,15 +131,17 @@ def full(desk: Desk) -> Iterator[Desk]:
         subprocess.run(["umount", str(desk.home)], check=True)
 
 
-def test_a_store_without_room(full: Desk, source: Path) -> None:
-    assert f"the working folder {full.home} cannot be used" in refuse(full, source, code=6)
+def test_full_disk_is_rejected(full: Desk, source: Path) -> None:
+    assert f"the working folder {full.home} cannot be used" in rejection(full, source, code=6)
 
 
-def test_a_machine_where_no_job_gets_a_folder_of_its_own(desk: Desk, source: Path) -> None:
+def test_missing_isolation_is_rejected(desk: Desk, source: Path) -> None:
     tools = desk.folder / "tools"
     tools.mkdir()
 
-    said = refuse(desk, source, code=6, env={"SAGEBRIDGE_ISOLATION": "bwrap", "PATH": str(tools)})
+    output = rejection(
+        desk, source, code=6, env={"SAGEBRIDGE_ISOLATION": "bwrap", "PATH": str(tools)}
+    )
 
-    assert "bwrap is not installed" in said
-    assert "apt-get install bubblewrap" in said
+    assert "bwrap is not installed" in output
+    assert "apt-get install bubblewrap" in output

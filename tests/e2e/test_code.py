@@ -1,4 +1,4 @@
-"""A flow file with functions and commands of a user's own, run on either engine."""
+"""A flow file with Python functions and shell commands, on both engines."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import json
 import pytest
 
 from tests.code import FLOW, PATH, REASON, STATES
-from tests.e2e.desk import Desk, Running
+from tests.e2e.desk import Desk, RunningCommand
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def runs(desk: Desk) -> dict[str, Running]:
-    """One run with enough rows, one with too few, at the same time."""
+def runs(desk: Desk) -> dict[str, RunningCommand]:
+    """Two parallel runs: one with enough rows, one with too few."""
     words = {"rows": (), "few": ("-p", "rows=1", "--format", "json")}
     return {
         name: desk.run(desk.write(f"{name}.py", FLOW.replace("NAME", name)), *more)
@@ -22,7 +22,7 @@ def runs(desk: Desk) -> dict[str, Running]:
     }
 
 
-def test_code_runs_and_is_told_of_as_any_step(desk: Desk, runs: dict[str, Running]) -> None:
+def test_code_steps_run_and_are_recorded(desk: Desk, runs: dict[str, RunningCommand]) -> None:
     running = runs["rows"]
     assert running.wait() == 0, running.output
     assert "warning" not in running.output
@@ -33,15 +33,15 @@ def test_code_runs_and_is_told_of_as_any_step(desk: Desk, runs: dict[str, Runnin
     assert model["PrimaryContainer"]["ModelDataUrl"] == PATH
 
 
-def test_code_that_fails_fails_the_execution(desk: Desk, runs: dict[str, Running]) -> None:
+def test_failing_code_fails_the_execution(desk: Desk, runs: dict[str, RunningCommand]) -> None:
     running = runs["few"]
     assert running.wait() == 3, running.output
     assert "Traceback" not in running.output
     shown = desk.show(running.execution)
     assert shown["reason"] == f"step 'checked' failed: {REASON}"
     assert shown["steps"]["last"]["state"] == "NotRun"
-    told = json.loads(running.stdout)
-    assert (told["status"], told["reason"]) == ("Failed", shown["reason"])
-    assert told["steps"] == list(shown["steps"].values())
-    (failed,) = (step for step in told["steps"] if step["state"] == "Failed")
+    result = json.loads(running.stdout)
+    assert (result["status"], result["reason"]) == ("Failed", shown["reason"])
+    assert result["steps"] == list(shown["steps"].values())
+    (failed,) = (step for step in result["steps"] if step["state"] == "Failed")
     assert (failed["name"], failed["reason"]) == ("checked", REASON)

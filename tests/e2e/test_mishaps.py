@@ -1,7 +1,4 @@
-"""One run in which some steps run side by side, some are passed over and others go wrong.
-
-Each in its own way; its engine is then asked what it made of them.
-"""
+"""One run with parallel, skipped and failing steps, and the states that its engine records."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ from tests.e2e.definitions import (
     processing,
     reported,
 )
-from tests.e2e.desk import ENGINE, Desk, Running, eventually, marked
+from tests.e2e.desk import ENGINE, Desk, RunningCommand, eventually, marked
 from tests.e2e.engines import TITLE, state, tasks, worker
 
 pytestmark = [pytest.mark.slow, pytest.mark.airflow31]
@@ -64,8 +61,8 @@ Made = dict[str, str]
 
 
 @pytest.fixture(scope="module")
-def kept(desk: Desk) -> tuple[Running, str, Made]:
-    """The run, ended, whose step Killed was killed; what its engine called it and its tasks."""
+def finished(desk: Desk) -> tuple[RunningCommand, str, Made]:
+    """The ended run with a killed job and a lost worker, and the engine's states."""
     release, lost = desk.folder / "never", desk.folder / "lost"
     mse = reported("Eval", "m.mse")
     inner = at_most(
@@ -91,16 +88,16 @@ def kept(desk: Desk) -> tuple[Running, str, Made]:
     held = eventually(lambda: in_job(str(release)), seconds=300)
     logs = ("executions", "logs", running.execution, "Killed")
     eventually(lambda: "holding" in desk.type(*logs).stdout)
-    ui = running.says(rf"{TITLE} UI: (\S+)")
+    ui = running.wait_for(rf"{TITLE} UI: (\S+)")
     eventually(lambda: in_job(str(lost)))
-    running.says("(Lost Executing)")
+    running.wait_for("(Lost Executing)")
     held.kill()
-    running.says("(Killed Failed)")
+    running.wait_for("(Killed Failed)")
     before = worker(ui, "Lost", running.mark)
     before.kill()
     eventually(lambda: another(before, ui, running.mark))
     lost.touch()
-    running.says("(stays until Ctrl-C)")
+    running.wait_for("(keeps running until Ctrl-C)")
     made = state(ui), tasks(ui)
     running.process.send_signal(signal.SIGINT)
     assert running.wait() == 3, running.output
@@ -108,56 +105,56 @@ def kept(desk: Desk) -> tuple[Running, str, Made]:
 
 
 @pytest.fixture(scope="module")
-def run(kept: tuple[Running, str, Made]) -> Running:
-    return kept[0]
+def run(finished: tuple[RunningCommand, str, Made]) -> RunningCommand:
+    return finished[0]
 
 
 @pytest.fixture(scope="module")
-def shown(desk: Desk, run: Running) -> Any:
+def shown(desk: Desk, run: RunningCommand) -> Any:
     return desk.show(run.execution)
 
 
 def in_job(word: str) -> psutil.Process | None:
-    """The job's own process, which has this word in its command line, not those around it."""
+    """The process of a job with this word in its command line, without its supervisor."""
     return next((process for process in marked(word) if process.cmdline()[1] == "-c"), None)
 
 
 def another(before: psutil.Process, ui: str, mark: str) -> bool:
-    """Whether the task Lost is in another process, since its own was lost."""
+    """Whether the task Lost runs in a new process."""
     try:
         return worker(ui, "Lost", mark).pid != before.pid
     except (StopIteration, psutil.NoSuchProcess, ValueError):
         return False
 
 
-def test_every_step_ends_as_it_should(shown: Any) -> None:
+def test_every_step_has_the_expected_state(shown: Any) -> None:
     assert shown["status"] == "Failed"
     assert {name: step["state"] for name, step in shown["steps"].items()} == STATES
     assert shown["steps"]["Gate"]["outcome"] is True
     assert shown["steps"]["Inner"]["outcome"] is False
 
 
-def test_the_engine_leaves_no_task_open(kept: tuple[Running, str, Made]) -> None:
-    _, ended, made = kept
+def test_engine_ends_all_tasks(finished: tuple[RunningCommand, str, Made]) -> None:
+    _, ended, made = finished
 
     assert ended.lower() == "failed"
     assert made == {name: WORDS.get(state, state) for name, state in STATES.items()}
 
 
-def test_a_ui_that_stays_is_closed_by_ctrl_c(run: Running) -> None:
+def test_ctrl_c_closes_a_kept_ui(run: RunningCommand) -> None:
     assert "closing the UI" in run.output
     assert "stopping" not in run.output
     assert marked(run.mark) == []
 
 
-def test_an_engine_keeps_nothing_but_its_logs(desk: Desk, run: Running) -> None:
+def test_engine_keeps_only_its_logs(desk: Desk, run: RunningCommand) -> None:
     assert run.process.returncode is not None
     homes = [path for path in (desk.home / ENGINE).iterdir() if path.is_dir()]
 
     assert {path.name for home in homes for path in home.iterdir()} == {"logs"}
 
 
-def test_independent_steps_run_side_by_side(desk: Desk, run: Running) -> None:
+def test_independent_steps_run_in_parallel(desk: Desk, run: RunningCommand) -> None:
     steps = desk.records.steps(run.execution)
     times = [
         (datetime.fromisoformat(step.started), datetime.fromisoformat(step.ended))
@@ -170,16 +167,14 @@ def test_independent_steps_run_side_by_side(desk: Desk, run: Running) -> None:
     assert max(began) < min(ended)
 
 
-def test_a_killed_process_fails_its_step(shown: Any) -> None:
+def test_killed_process_fails_its_step(shown: Any) -> None:
     step = shown["steps"]["Killed"]
 
     assert step["state"] == "Failed"
     assert "killed by SIGKILL" in step["reason"]
 
 
-def test_a_worker_that_was_lost_has_its_job_found_and_no_other_started(
-    desk: Desk, run: Running, shown: Any
-) -> None:
+def test_job_of_a_lost_worker_is_adopted(desk: Desk, run: RunningCommand, shown: Any) -> None:
     listed = desk.sagemaker.list_processing_jobs(NameContains=f"{run.execution}-Lost")
     (job,) = listed["ProcessingJobSummaries"]
     assert (job["ProcessingJobName"], job["ProcessingJobStatus"]) == (
@@ -187,13 +182,14 @@ def test_a_worker_that_was_lost_has_its_job_found_and_no_other_started(
         "Completed",
     )
     logs = (path.read_text() for path in (desk.home / ENGINE).rglob("*.log"))
-    found = f"found Processing {job['ProcessingJobName']}, started before; not starting another"
+    name = job["ProcessingJobName"]
+    found = f"found Processing {name} of an earlier worker; not starting another"
     assert any(found in log for log in logs)
     if ENGINE == "prefect":
-        assert "the flow's process was killed by SIGKILL; another goes on (1 of 2)" in run.output
+        assert "the flow's process was killed by SIGKILL; restarted (1 of 2)" in run.output
 
 
-def test_a_missing_input_is_named_with_where_it_was_looked_for(desk: Desk, shown: Any) -> None:
+def test_missing_input_names_uri_and_path(desk: Desk, shown: Any) -> None:
     step = shown["steps"]["Missing"]
 
     assert step["state"] == "Failed"
@@ -201,7 +197,7 @@ def test_a_missing_input_is_named_with_where_it_was_looked_for(desk: Desk, shown
     assert str(desk.home / "s3" / "shells") in step["reason"]
 
 
-def test_a_failing_script_shows_its_last_lines_and_its_log(desk: Desk, shown: Any) -> None:
+def test_failing_script_shows_its_last_lines_and_its_log(desk: Desk, shown: Any) -> None:
     step = shown["steps"]["Broken"]
 
     assert step["state"] == "Failed"
@@ -212,17 +208,17 @@ def test_a_failing_script_shows_its_last_lines_and_its_log(desk: Desk, shown: An
     assert "a shell without rings" in log.read_text()
 
 
-def test_the_command_tells_every_failure_without_a_traceback(run: Running) -> None:
-    said = run.output
+def test_command_prints_failures_without_traceback(run: RunningCommand) -> None:
+    output = run.output
 
-    assert "result: Failed" in said
+    assert "result: Failed" in output
     for words in ("killed by SIGKILL", "s3://shells/2026/rings.csv", "a shell without rings"):
-        assert words in said
-    assert "Traceback" not in said
+        assert words in output
+    assert "Traceback" not in output
 
 
-def test_what_was_measured_and_decided_is_told(run: Running, shown: Any) -> None:
-    assert 'measured Eval.Report["m.mse"]: 4.5\n' in run.output
+def test_metrics_and_outcomes_are_printed(run: RunningCommand, shown: Any) -> None:
+    assert 'metric Eval.Report["m.mse"]: 4.5\n' in run.output
     assert "condition Gate: true (if)\n" in run.output
     assert "condition Inner: false (else)\n" in run.output
     assert "\x1b" not in run.output  # no colours in a pipe
@@ -232,7 +228,7 @@ def test_what_was_measured_and_decided_is_told(run: Running, shown: Any) -> None
         assert run.output.index(f" {name} Executing") < run.output.index(f" {name} Succeeded")
 
 
-def test_the_logs_can_be_read_afterwards(desk: Desk, shown: Any) -> None:
+def test_logs_can_be_read_afterwards(desk: Desk, shown: Any) -> None:
     one = desk.type("executions", "logs", shown["id"][:8], "Broken")
     every = desk.type("executions", "logs", shown["id"])
 

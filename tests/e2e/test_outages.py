@@ -1,4 +1,4 @@
-"""AWS does not answer for a while: the job is waited for, on each engine."""
+"""Outages of AWS: the step keeps waiting for its job, on both engines."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def outage(job: str, fault: Any, start: float = 0.0, seconds: float = SECONDS) -
     )
 
 
-def test_outages_while_a_job_runs_are_waited_out(desk: Desk, tmp_path: Path) -> None:
+def test_step_survives_outages_while_its_job_runs(desk: Desk, tmp_path: Path) -> None:
     """Describe is throttled for 90 s, dropped for 90 s, and dropped three times for 15 s."""
     definition = {"Version": "2020-12-01", "Steps": [step(name) for name in STEPS]}
     source = desk.write("outages.json", definition)

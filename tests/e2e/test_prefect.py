@@ -1,4 +1,4 @@
-"""What is so on Prefect alone: a person's own flow file, and flow runs that end from outside."""
+"""Only on Prefect: a hand-written flow file, and flow runs cancelled from outside."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import httpx
 import pytest
 
 from tests.e2e.definitions import HOLD, SLEEP, pipeline, processing
-from tests.e2e.desk import Desk, Running, eventually, marked
+from tests.e2e.desk import Desk, RunningCommand, eventually, marked
 
 pytestmark = pytest.mark.slow
 
 OWN = '''
-"""A flow as its author wrote it, with a task and a choice of its own."""
+"""A hand-written flow, with a Prefect task and a branch."""
 
 from pathlib import Path
 
@@ -70,13 +70,13 @@ def plain():
 
 
 @pytest.fixture(scope="module")
-def own(held: dict[str, Running]) -> Running:
+def own(held: dict[str, RunningCommand]) -> RunningCommand:
     return held["own"]
 
 
 @pytest.fixture(scope="module")
-def held(desk: Desk) -> dict[str, Running]:
-    """A run whose job waits for a file that never comes, beside one of a person's own flow."""
+def held(desk: Desk) -> dict[str, RunningCommand]:
+    """A run whose job waits for a file that never appears, and one of a hand-written flow."""
     source = desk.write("own.py", OWN)
     runs = {"own": desk.run(source, "-p", "Word=good day", "-p", "Loud=true")}
     steps = [
@@ -84,13 +84,13 @@ def held(desk: Desk) -> dict[str, Running]:
         processing("After", SLEEP, "0", after=["Hold"]),
     ]
     runs["cancelled"] = desk.run(desk.write("cancelled.json", pipeline(*steps)))
-    runs["cancelled"].says("(Hold.*Executing)")
+    runs["cancelled"].wait_for("(Hold.*Executing)")
     eventually(lambda: marked(f"{desk.folder}/never-cancelled"))
     return runs
 
 
-def ended(desk: Desk, running: Running) -> Any:
-    """The execution, which failed, whose job must have been stopped."""
+def cancelled_execution(desk: Desk, running: RunningCommand) -> Any:
+    """Wait for the end of a cancelled run and return its execution."""
     assert running.wait() == 3, running.output
     assert "Traceback" not in running.output
     shown = desk.show(running.execution)
@@ -101,10 +101,10 @@ def ended(desk: Desk, running: Running) -> Any:
     return shown
 
 
-def test_a_persons_own_flow_runs_as_it_is(desk: Desk, own: Running) -> None:
+def test_hand_written_flow_runs_unchanged(desk: Desk, own: RunningCommand) -> None:
     assert own.wait() == 0, own.output
 
-    assert "the flow's own tasks run too, and are no steps of the execution: note" in own.output
+    assert "plain Prefect tasks run but are not steps of the execution: note" in own.output
     assert (desk.folder / "noted").read_text() == "my own"
     shown = desk.show(own.execution)
     assert shown["run"].startswith("mine/")
@@ -117,21 +117,21 @@ def test_a_persons_own_flow_runs_as_it_is(desk: Desk, own: Running) -> None:
     assert "good day" in desk.type("executions", "logs", own.execution, "Say").stdout
 
 
-def test_a_run_that_is_cancelled_in_prefect(desk: Desk, held: dict[str, Running]) -> None:
+def test_run_cancelled_in_prefect(desk: Desk, held: dict[str, RunningCommand]) -> None:
     running = held["cancelled"]
-    base, _, run = running.says(r"Prefect UI: (\S+)").partition("/runs/flow-run/")
+    base, _, run = running.wait_for(r"Prefect UI: (\S+)").partition("/runs/flow-run/")
     body = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
     url = f"{base}/api/flow_runs/{run}/set_state"
     httpx.post(url, json=body, timeout=30, trust_env=False).raise_for_status()
 
-    shown = ended(desk, running)
+    shown = cancelled_execution(desk, running)
 
     assert shown["status"] == "Stopped"
     assert marked(running.mark) == []
 
 
-def test_a_flow_of_nothing_but_its_own_tasks_is_prefects_alone(desk: Desk) -> None:
-    refused = desk.type("run", desk.write("plain.py", TASKS_ALONE), "--on", "prefect")
+def test_flow_without_steps_is_rejected(desk: Desk) -> None:
+    rejected = desk.type("run", desk.write("plain.py", TASKS_ALONE), "--on", "prefect")
 
-    assert refused.returncode == 2
-    assert "flow 'plain' has tasks of its own and no steps of sagebridge" in refused.stderr
+    assert rejected.returncode == 2
+    assert "flow 'plain' has only plain Prefect tasks and no sagebridge" in rejected.stderr

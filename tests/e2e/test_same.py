@@ -1,6 +1,6 @@
-"""The example on Airflow and on Prefect, from one another's files: one execution as the other.
+"""The example on Airflow and on Prefect, from each other's files, with equal executions.
 
-Each engine has an environment of its own, so its runs are those of the ``sagebridge`` in there.
+Each engine has its own environment, and runs use the ``sagebridge`` of that environment.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.desk import BIN, REPOSITORY, Desk, Running
+from tests.e2e.desk import BIN, REPOSITORY, Desk, RunningCommand
 from tests.e2e.test_abalone import SUCCEEDED, states
 
 pytestmark = pytest.mark.slow
@@ -55,7 +55,7 @@ class Pair:
 
 @pytest.fixture(scope="module")
 def desks(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A folder an engine, with the same data."""
+    """One folder per engine, with the same data."""
     if not (PROGRAMS["prefect"] / "sagebridge").exists():
         pytest.skip("there is no environment of Prefect: python3 tools/bootstrap.py prefect")
     desks = {}
@@ -71,7 +71,7 @@ def desks(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def translated(desk: Desk, source: Path, to: str) -> Path:
-    """A file of one engine as a file of the other, in the environment that can read it."""
+    """Translate a file for the other engine, in the environment that can read it."""
     path = desk.folder / f"{to}.py"
     done = desk.type("translate", source, "--to", to, "-o", path)
     assert done.returncode == 0, done.stderr
@@ -80,7 +80,7 @@ def translated(desk: Desk, source: Path, to: str) -> Path:
 
 @pytest.fixture(scope="module")
 def sources(desks: dict[str, Desk]) -> dict[tuple[str, str], Path]:
-    """What is run: the definition, but once the Airflow file on Prefect, and once the reverse."""
+    """The source of each run: the definition, or a file translated from the other engine."""
     definition = EXAMPLE / "definition.json"
     sources = {(case, engine): definition for case in CASES for engine in PROGRAMS}
     flow = translated(desks["airflow"], REPOSITORY / "dags" / "abalone.py", "prefect")
@@ -90,7 +90,7 @@ def sources(desks: dict[str, Desk]) -> dict[tuple[str, str], Path]:
 
 @pytest.fixture(scope="module")
 def pairs(desks: dict[str, Desk], sources: dict[tuple[str, str], Path]) -> dict[str, Pair]:
-    """Every case, on both engines at a time."""
+    """Every case, on both engines at the same time."""
     pairs = {}
     for case in CASES:
         runs = {engine: start(desks[engine], sources[case, engine], case) for engine in PROGRAMS}
@@ -101,7 +101,7 @@ def pairs(desks: dict[str, Desk], sources: dict[tuple[str, str], Path]) -> dict[
     return pairs
 
 
-def start(desk: Desk, source: Path, case: str) -> Running:
+def start(desk: Desk, source: Path, case: str) -> RunningCommand:
     named = ("--name", "AbalonePipeline") if source.suffix == ".json" else ()
     uploads = [
         f"--upload={EXAMPLE / script}=s3://sagebridge-abalone/code/{script}"
@@ -111,10 +111,10 @@ def start(desk: Desk, source: Path, case: str) -> Running:
     return desk.run(source, *named, *uploads, data, *CASES[case])
 
 
-def traces(desk: Desk, running: Running) -> dict[str, Any]:
-    """All that is left of an execution, without what is another one's each time."""
+def traces(desk: Desk, running: RunningCommand) -> dict[str, Any]:
+    """All traces of an execution, without values that differ in each execution."""
     shown = desk.show(running.execution)
-    clean = Cleaned(desk, running.execution)
+    clean = Normalizer(desk, running.execution)
     jobs = {name: step for name, step in shown["steps"].items() if step["job"]}
     return {
         "view": clean({name: value for name, value in shown.items() if name not in OWN}),
@@ -124,11 +124,11 @@ def traces(desk: Desk, running: Running) -> dict[str, Any]:
 
 
 OWN = ("id", "engine", "run", "started", "seconds")
-"""Members of an execution that no other has."""
+"""Keys whose values differ in each execution."""
 
 
 @dataclass(frozen=True, slots=True)
-class Cleaned:
+class Normalizer:
     desk: Desk
     execution: str
 
@@ -150,14 +150,14 @@ class Cleaned:
 
 
 def described(desk: Desk, step: Mapping[str, Any]) -> Any:
-    """What the service says of a step's job: the request that made it, and what became of it."""
+    """The Describe response of the job of a step: its request and its outcome."""
     method, name = DESCRIBED[step["type"]]
     answer = getattr(desk.sagemaker, method)(**{name: step["job"]})
     return {key: value for key, value in answer.items() if key != "ResponseMetadata"}
 
 
 def objects(desk: Desk, execution: str) -> dict[str, Any]:
-    """What an execution put into the store; of an archive, what it holds."""
+    """The objects that an execution stored, with the content of archives."""
     folder = desk.stored(f"s3://sagebridge-abalone/executions/{execution}")
     files = [path for path in folder.rglob("*") if path.is_file()]
     return {str(path.relative_to(folder)): content(path) for path in files}
@@ -172,7 +172,7 @@ def content(path: Path) -> Any:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_states_outcome_metrics_and_reasons(pairs: dict[str, Pair], case: str) -> None:
+def test_states_metrics_and_reasons(pairs: dict[str, Pair], case: str) -> None:
     pair = pairs[case]
 
     assert pair.airflow["view"] == pair.prefect["view"]
@@ -182,7 +182,7 @@ def test_states_outcome_metrics_and_reasons(pairs: dict[str, Pair], case: str) -
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_requests_and_what_became_of_them(pairs: dict[str, Pair], case: str) -> None:
+def test_requests_and_outcomes_of_jobs(pairs: dict[str, Pair], case: str) -> None:
     pair = pairs[case]
 
     assert pair.airflow["described"] == pair.prefect["described"]
@@ -197,7 +197,7 @@ def test_artifacts(pairs: dict[str, Pair], case: str) -> None:
     assert len(pair.airflow["objects"]) > 4
 
 
-def test_what_was_registered(pairs: dict[str, Pair], desks: dict[str, Desk]) -> None:
+def test_registered_model_packages(pairs: dict[str, Pair], desks: dict[str, Desk]) -> None:
     del pairs
     group = {"ModelPackageGroupName": "sagebridge-abalone"}
     for desk in desks.values():
@@ -207,10 +207,10 @@ def test_what_was_registered(pairs: dict[str, Pair], desks: dict[str, Desk]) -> 
 
 
 @pytest.mark.parametrize("engine", PROGRAMS)
-def test_one_engines_environment_tells_the_executions_of_the_other(
+def test_executions_commands_work_without_the_engine(
     desks: dict[str, Desk], pairs: dict[str, Pair], engine: str
 ) -> None:
-    """List, show, logs and stop, in the environment that does not have the engine."""
+    """List, show, logs and stop, in the environment of the other engine."""
     del pairs
     desk = desks[engine]
     (other,) = (one.programs for one in desks.values() if one is not desk)
@@ -226,4 +226,4 @@ def test_one_engines_environment_tells_the_executions_of_the_other(
     assert foreign.show(one) == desk.show(one)
     assert "mse" in foreign.type("executions", "logs", one, "AbaloneEval").stdout
     stopped = foreign.type("executions", "stop", one)
-    assert stopped.stdout == f"{one}: no job runs any more; the execution is Failed\n"
+    assert stopped.stdout == f"{one}: no jobs are running; the execution is Failed\n"

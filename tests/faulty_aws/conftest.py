@@ -25,7 +25,7 @@ def no_aws_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 class Clock:
-    """Time that passes only when a test says so, in seconds since the epoch."""
+    """Time that passes only when a test advances it, in seconds since the epoch."""
 
     def __init__(self) -> None:
         self.now = time.time()

@@ -33,7 +33,7 @@ _BAD_SIGNATURE = (
     "The request signature we calculated does not match the signature you provided. Check your "
     "AWS Secret Access Key and signing method. Consult the service documentation for details."
 )
-# S3 and STS have codes of their own for what JSON services call ThrottlingException and so on.
+# S3 and STS use other codes than JSON services, such as ThrottlingException.
 _ERRORS: dict[tuple[str, str], tuple[str, int, str]] = {
     ("throttle", "json"): ("ThrottlingException", 400, _THROTTLED),
     ("throttle", "s3"): ("SlowDown", 503, "Please reduce your request rate."),

@@ -1,6 +1,6 @@
 """SageMaker's jobs, models and model packages, in memory.
 
-Error codes and messages are copied from the service where they are known. For a missing job or
+Error codes and messages are copied from the service if they are known. For a missing job or
 model the service answers ValidationException, although its API model declares ResourceNotFound.
 """
 
@@ -229,7 +229,7 @@ class SageMakerApi:
         return {"ModelPackageGroupArn": one.arn}
 
     def _create_package(self, call: Call) -> dict[str, Any]:
-        """A new version in a group, or a named package; a repeated ClientToken is one call."""
+        """Create a version in a group, or a named package; idempotent by ClientToken."""
         token = call.members.get("ClientToken", "")
         if token in self._tokens:
             return {"ModelPackageArn": self._tokens[token]}
@@ -378,7 +378,7 @@ def _first(call: Call, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _slug(kind: str) -> str:
-    """``model-package`` for ModelPackage, as ARNs have it."""
+    """The name of a kind in ARNs, such as ``model-package``."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", kind).lower()
 
 

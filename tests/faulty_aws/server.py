@@ -268,4 +268,4 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _answer  # noqa: N815
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing on standard error."""
+        """Do not log requests to standard error."""

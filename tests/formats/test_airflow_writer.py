@@ -1,4 +1,4 @@
-"""A definition written as a DAG file and read from the live DAG is the same JSON."""
+"""Definitions come back from DAG files as the same JSON."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def live(text: str) -> DAG:
     return dag
 
 
-def test_comes_back(definition: Path) -> None:
+def test_dag_file_comes_back(definition: Path) -> None:
     pipeline = sagebridge.read(definition).pipeline
     text, losses = write(pipeline)
     assert same(to_json(pipeline_of(live(text))), json.loads(definition.read_text()))
@@ -81,7 +81,7 @@ def test_comes_back(definition: Path) -> None:
         assert losses == ()
 
 
-def test_is_the_same_twice_and_clean(definition: Path, tmp_path: Path) -> None:
+def test_dag_file_is_deterministic_and_clean(definition: Path, tmp_path: Path) -> None:
     pipeline = sagebridge.read(definition).pipeline
     text = write(pipeline)[0]
     assert text == write(pipeline)[0]
@@ -94,7 +94,7 @@ def processing(name: str, text: str, **more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("word", WORDS)
-def test_texts_stay_texts(word: str) -> None:
+def test_strings_are_not_code(word: str) -> None:
     raw = {
         "Version": "2020-12-01",
         "Metadata": {word: word},
@@ -120,7 +120,7 @@ def test_texts_stay_texts(word: str) -> None:
     assert word in strings
 
 
-def test_odd_step_names_get_variables_of_their_own() -> None:
+def test_odd_step_names_get_their_own_variables() -> None:
     uses = {"Get": "Steps.a-b.ProcessingJobName"}
     steps: list[dict[str, Any]] = [processing(name, "x") for name in NAMES]
     steps[-1]["Arguments"]["Uses"] = uses
@@ -131,7 +131,7 @@ def test_odd_step_names_get_variables_of_their_own() -> None:
     assert dag.get_task("execution").upstream_task_ids == {"a-b"}
 
 
-def test_steps_come_in_dependency_order_and_go_back_in_theirs() -> None:
+def test_steps_keep_the_order_of_the_definition() -> None:
     late = processing("Late", "x")
     late["Arguments"]["Uses"] = {"Get": "Steps.Early.ProcessingJobName"}
     raw = {"Version": "2020-12-01", "Steps": [late, processing("Early", "x")]}
@@ -141,7 +141,7 @@ def test_steps_come_in_dependency_order_and_go_back_in_theirs() -> None:
     assert same(to_json(pipeline_of(live(text))), raw)
 
 
-def test_what_cannot_run_is_a_loss_with_its_place_and_a_comment() -> None:
+def test_unknown_parts_are_losses_with_comments() -> None:
     raw = {"Version": "2020-12-01", "Steps": [{"Name": "Q", "Type": "Athena", "Arguments": {}}]}
     text, losses = write(sagebridge.read(raw).pipeline)
     assert [(loss.code, loss.place) for loss in losses] == [("unknown-step-type", "/Steps/0/Type")]
@@ -149,7 +149,7 @@ def test_what_cannot_run_is_a_loss_with_its_place_and_a_comment() -> None:
     assert same(to_json(pipeline_of(live(text))), raw)
 
 
-def test_what_lies_around_a_definition_goes_along() -> None:
+def test_request_fields_are_kept() -> None:
     request = {
         "PipelineName": "a pipeline: mine",
         "PipelineDescription": "what it does",
@@ -172,20 +172,20 @@ def test_what_lies_around_a_definition_goes_along() -> None:
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(strategies.definitions())
-def test_whatever_is_drawn_comes_back(raw: dict[str, Any]) -> None:
+def test_any_pipeline_comes_back(raw: dict[str, Any]) -> None:
     pipeline = sagebridge.read(raw).pipeline
     assume(distinct(pipeline))
     assert same(to_json(pipeline_of(live(write(pipeline)[0]))), raw)
 
 
 def distinct(pipeline: Pipeline) -> bool:
-    """Whether every step and parameter has a name of its own, as a pipeline must."""
+    """Whether all steps and all parameters have different names."""
     steps = Counter(step.name for step in walk(pipeline))
     parameters = Counter(parameter.name for parameter in pipeline.declared)
     return bool(steps) and max((*steps.values(), *parameters.values())) == 1
 
 
-def test_airflow_takes_the_dag_up(definition: Path) -> None:
+def test_airflow_imports_the_dag(definition: Path) -> None:
     from airflow.serialization.serialized_objects import DagSerialization
 
     dag = live(write(sagebridge.read(definition).pipeline)[0])

@@ -1,7 +1,7 @@
-"""Whole pipelines, hundreds of them, through files of both orchestrators as a user has them.
+"""Hundreds of drawn pipelines through DAG files and flow files.
 
-Each is written twice, checked by ruff, and read by the real readers: Airflow files by the loader in
-its subprocess, flow files from their source.
+Each file is written twice, checked by ruff, and read by the real readers: DAG files are imported in
+a subprocess, flow files are read from their source.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def read_flows(files: list[Path]) -> Iterator[Pipeline]:
 
 
 def everything(pipeline: Pipeline) -> str:
-    """All that a definition says, and what AWS keeps beside it."""
+    """The definition and the fields of its request."""
     return canonical([to_json(pipeline), write_envelope(pipeline)])
 
 
@@ -105,8 +105,8 @@ def never_traced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prefect_reader, "trace_flows", trace)
 
 
-def test_what_is_drawn_has_every_construct(drawn: list[Pipeline]) -> None:
-    """So that the other tests cannot pass for want of something to fail on."""
+def test_drawn_pipelines_have_every_construct(drawn: list[Pipeline]) -> None:
+    """Without these constructs the other tests would prove nothing."""
     text = json.dumps([to_json(pipeline) for pipeline in drawn])
     assert [word for word in WORDS if f'"{word}"' not in text] == []
     assert max(map(depth, (to_json(pipeline)["Steps"] for pipeline in drawn))) == 4
@@ -124,7 +124,7 @@ WORDS = (
 
 
 def depth(steps: Any) -> int:
-    """How deep Condition steps stand in each other."""
+    """The nesting depth of Condition steps."""
     found = [0]
     for step in steps if isinstance(steps, list) else ():
         arguments = step.get("Arguments")
@@ -134,25 +134,27 @@ def depth(steps: Any) -> int:
     return max(found)
 
 
-def test_through_an_airflow_file(drawn: list[Pipeline], airflow_readings: list[Pipeline]) -> None:
+def test_round_trip_through_a_dag_file(
+    drawn: list[Pipeline], airflow_readings: list[Pipeline]
+) -> None:
     check_same(airflow_readings, drawn)
 
 
 @pytest.mark.usefixtures("never_traced")
-def test_through_a_flow_file(drawn: list[Pipeline], prefect_files: list[Path]) -> None:
+def test_round_trip_through_a_flow_file(drawn: list[Pipeline], prefect_files: list[Path]) -> None:
     check_same(list(read_flows(prefect_files)), drawn)
 
 
 @pytest.mark.usefixtures("never_traced")
-def test_through_both(
+def test_round_trip_through_both(
     drawn: list[Pipeline],
     airflow_readings: list[Pipeline],
     prefect_files: list[Path],
     tmp_path: Path,
 ) -> None:
-    """The flow file by way of Airflow is the very one that is written from the definition.
+    """A flow file written from a DAG file is the one written from the definition.
 
-    Only its first line differs, which says what it was written from.
+    Only the first line differs: it names the source.
     """
     files = written(airflow_readings, "prefect", tmp_path)
     for there, direct in zip(files, prefect_files, strict=True):
@@ -164,7 +166,7 @@ def test_through_both(
     check_same(list(read_flows(files)), drawn)
 
 
-def test_files_are_the_same_twice(
+def test_files_are_deterministic(
     drawn: list[Pipeline], airflow_files: list[Path], prefect_files: list[Path], tmp_path: Path
 ) -> None:
     for target, first in (("airflow", airflow_files), ("prefect", prefect_files)):
@@ -175,7 +177,7 @@ def test_files_are_the_same_twice(
 
 
 @pytest.mark.parametrize("target", ["airflow", "prefect"])
-def test_as_deep_and_long_as_a_definition_may_be(target: str, tmp_path: Path) -> None:
+def test_deepest_and_longest_values_come_back(target: str, tmp_path: Path) -> None:
     levels = MAX_DEPTH - 2
     raw: dict[str, Any] = {
         "Version": "2020-12-01",
@@ -190,8 +192,8 @@ def test_as_deep_and_long_as_a_definition_may_be(target: str, tmp_path: Path) ->
     assert canonical(to_json(sagebridge.read(file).pipeline)) == canonical(raw)
 
 
-def test_ruff_finds_nothing(airflow_files: list[Path], prefect_files: list[Path]) -> None:
-    """With many rules, and as anybody calls it: by its defaults, in the checkout or elsewhere."""
+def test_ruff_accepts_the_files(airflow_files: list[Path], prefect_files: list[Path]) -> None:
+    """With many rules, and with its defaults, inside and outside of the checkout."""
     ruff = [sys.executable, "-m", "ruff"]
     many = [
         "--isolated",

@@ -47,7 +47,7 @@ def codes(source: Any) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("document", ["create-pipeline", "cloudformation"])
-def test_all_that_lies_beside_a_definition_comes_back(document: str) -> None:
+def test_request_fields_come_back(document: str) -> None:
     meant = pipeline(**FULL)
     text, lost = sagebridge.write(meant, "sagemaker", document=document)
     found, losses = sagebridge.read(text)
@@ -66,7 +66,7 @@ def test_every_definition_comes_back(definition: Path, document: str) -> None:
     assert {loss.severity for loss in written.losses} <= {"info"}
 
 
-def test_a_request_is_one_that_botocore_takes() -> None:
+def test_botocore_accepts_a_request() -> None:
     boto3 = pytest.importorskip("boto3")
     from botocore.validate import validate_parameters
 
@@ -80,7 +80,7 @@ def test_a_request_is_one_that_botocore_takes() -> None:
     validate_parameters({**request, "ClientRequestToken": "x" * 32}, shape)
 
 
-def test_a_definition_names_what_it_has_no_place_for() -> None:
+def test_definition_drops_request_fields() -> None:
     (loss,) = sagebridge.write(pipeline(**FULL), "sagemaker").losses
     assert (loss.code, loss.severity) == ("beside-definition", "dropped")
     for member in FULL.keys() - {"PipelineName"}:
@@ -98,14 +98,14 @@ def test_a_definition_names_what_it_has_no_place_for() -> None:
         (None, "pipeline"),
     ],
 )
-def test_names_that_sagemaker_does_not_take(name: str | None, written: str) -> None:
+def test_invalid_pipeline_names_are_changed(name: str | None, written: str) -> None:
     one = Pipeline(steps=(), name=name)
     text, losses = sagebridge.write(one, "sagemaker", document="create-pipeline")
     assert json.loads(text)["PipelineName"] == written
     assert "pipeline-name" in [loss.code for loss in losses]
 
 
-def test_a_template_without_a_role_asks_for_one() -> None:
+def test_template_without_a_role_has_a_parameter() -> None:
     one = pipeline(PipelineName="nightly")
     text, (loss,) = sagebridge.write(one, "sagemaker", document="cloudformation")
     written = json.loads(text)
@@ -118,7 +118,7 @@ def test_a_template_without_a_role_asks_for_one() -> None:
 
 
 class TestTemplates:
-    def test_functions_in_the_definition_stay_as_text(self) -> None:
+    def test_functions_in_a_definition_stay_strings(self) -> None:
         source = template(**body({"Fn::Sub": json.dumps(SMALL)}))
         found, (loss,) = sagebridge.read(source)
         assert found.steps[0].arguments["x"] == "${Day}"
@@ -126,16 +126,16 @@ class TestTemplates:
         assert "${Day}" in loss.what
         assert "--map" in loss.advice
 
-    def test_text_that_sub_leaves_alone(self) -> None:
+    def test_escaped_variables_of_sub_are_unescaped(self) -> None:
         text = json.dumps(SMALL).replace("${Day}", "${!Day}")
         found, losses = sagebridge.read(template(**body({"Fn::Sub": [text, {}]})))
         assert found.steps[0].arguments["x"] == "${Day}"
         assert losses == ()
 
-    def test_a_plain_body_has_no_variables(self) -> None:
+    def test_plain_body_has_no_variables(self) -> None:
         assert codes(template(**body(json.dumps(SMALL)))) == []
 
-    def test_a_definition_as_an_object(self) -> None:
+    def test_definition_as_an_object(self) -> None:
         source = template(**body({"Fn::ToJsonString": SMALL}))
         assert sagebridge.read(source).pipeline.steps[0].name == "A"
 
@@ -148,13 +148,13 @@ class TestTemplates:
             ({"Fn::Sub": "arn:${AWS::AccountId}"}, ABSENT, "dropped"),
         ],
     )
-    def test_functions_beside_the_definition(self, role: Any, found: Any, severity: str) -> None:
+    def test_functions_in_other_properties(self, role: Any, found: Any, severity: str) -> None:
         source = template(RoleArn=role, **body(json.dumps(SMALL)))
         source["Parameters"] = {"Given": {"Type": "String", "Default": "arn:r"}, "Asked": {}}
         assert sagebridge.read(source).pipeline.role_arn == found
         assert codes(source) == [("template-function", severity)]
 
-    def test_the_rest_of_a_template_is_named(self) -> None:
+    def test_other_resources_are_a_loss(self) -> None:
         source = template(**body(json.dumps(SMALL)))
         source["Resources"]["Bucket"] = {"Type": "AWS::S3::Bucket"}
         source["Resources"]["Nightly"]["DependsOn"] = "Bucket"
@@ -165,7 +165,7 @@ class TestTemplates:
         source["Resources"]["Weekly"] = source["Resources"]["Nightly"]
         file = tmp_path / "t.json"
         file.write_text(json.dumps(source))
-        with pytest.raises(SourceError, match="several pipelines: Nightly, Weekly; put #NAME"):
+        with pytest.raises(SourceError, match="several pipelines: Nightly, Weekly; add #NAME"):
             sagebridge.read(file)
         assert sagebridge.read(f"{file}#Weekly").pipeline.steps[0].name == "A"
         with pytest.raises(SourceError, match="no AWS::SageMaker::Pipeline 'Monthly'"):
@@ -176,13 +176,16 @@ class TestTemplates:
         [
             ({"Resources": {"B": {"Type": "AWS::S3::Bucket"}}}, "no AWS::SageMaker::Pipeline"),
             ({"Resources": {"P": {"Type": "AWS::SageMaker::Pipeline"}}}, "no Properties"),
-            (template(), "neither a text nor"),
-            (template(**body({"Fn::ImportValue": "x"})), "neither a text nor"),
+            (template(), "PipelineDefinition: expected a string, Fn::Sub or Fn::ToJsonString"),
+            (
+                template(**body({"Fn::ImportValue": "x"})),
+                "PipelineDefinition: expected a string, Fn::Sub or Fn::ToJsonString",
+            ),
             (template(**body("{")), "not JSON"),
-            (template(**body("[]")), "no pipeline definition"),
+            (template(**body("[]")), "the string is not a pipeline definition"),
             (
                 template(PipelineDefinition={"PipelineDefinitionS3Location": {"Bucket": "b"}}),
-                "lies in S3",
+                "is in S3",
             ),
         ],
     )
@@ -190,7 +193,7 @@ class TestTemplates:
         with pytest.raises(SourceError, match=message):
             sagebridge.read(source)
 
-    def test_findings_point_into_the_definition_at_the_line_of_its_body(self) -> None:
+    def test_findings_have_the_line_of_the_body(self) -> None:
         text = json.dumps(template(**body(json.dumps({**SMALL, "Steps": []}))), indent=1)
         (finding,) = sagebridge.validate(text)
         assert (finding.code, finding.pointer) == ("no-steps", "/Steps")
@@ -219,7 +222,7 @@ class TestYaml:
         file.write_text(text)
         return sagebridge.read(file)
 
-    def test_a_template(self, tmp_path: Path) -> None:
+    def test_template(self, tmp_path: Path) -> None:
         found, losses = self.read(tmp_path, YAML)
         assert found.name == "nightly"
         assert found.parallelism == Parallelism(3)
@@ -228,7 +231,7 @@ class TestYaml:
             ("template-function", "dropped"),
         ]
 
-    def test_scalars_are_those_of_json(self, tmp_path: Path) -> None:
+    def test_scalars_are_read_as_in_json(self, tmp_path: Path) -> None:
         found, _ = self.read(
             tmp_path,
             "Version: 2020-12-01\nSteps:\n- {Name: A, Type: Lambda, FunctionArn: f, Arguments:\n"
@@ -251,7 +254,7 @@ class TestYaml:
             ("duplicate-member", 15),
         ]
 
-    def test_a_folded_body_is_at_its_member(self, tmp_path: Path) -> None:
+    def test_folded_body_has_the_line_of_its_key(self, tmp_path: Path) -> None:
         file = tmp_path / "template.yaml"
         file.write_text(YAML.replace("2020-12-01", "2019-12-01"))
         (line,) = {one.line for one in sagebridge.validate(file)}
@@ -260,17 +263,20 @@ class TestYaml:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ("a: &x [1]\nb: *x\n", "line 2, column 4: not YAML: CloudFormation has no aliases"),
+            (
+                "a: &x [1]\nb: *x\n",
+                "line 2, column 4: not YAML: aliases are not supported by CloudFormation",
+            ),
             ("a: [1", "not YAML"),
             ("!!python/object/apply:os.system ['echo']", "not YAML"),
             ("!!timestamp 2020-01-01", "not YAML"),
-            ("[1]: 2", "not YAML: line 1: a member is called by a text"),
-            ("- 1", "an array is no pipeline"),
-            ("", "null is no pipeline"),
+            ("[1]: 2", "not YAML: line 1: a key must be a string"),
+            ("- 1", "expected an object with Version and Steps, got an array"),
+            ("", "expected an object with Version and Steps, got null"),
             ("[" * 5000, "not YAML"),
         ],
         ids=["alias", "cut", "python", "date", "key", "array", "empty", "deep"],
     )
-    def test_what_is_no_template(self, tmp_path: Path, text: str, message: str) -> None:
+    def test_invalid_templates(self, tmp_path: Path, text: str, message: str) -> None:
         with pytest.raises(SourceError, match=message):
             self.read(tmp_path, text)

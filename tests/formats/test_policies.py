@@ -1,4 +1,4 @@
-"""What the rules find in parameters, retry policies and cache settings."""
+"""Findings for parameters, retry policies and caching."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.definition import findings, only, step, told
+from tests.definition import codes, findings, only, step
 
 
 class TestParameters:
@@ -17,55 +17,49 @@ class TestParameters:
                 {"Type": "Integer", "DefaultValue": "three"},
                 "parameter-default",
                 "/DefaultValue",
-                "default of Integer parameter N is the string 'three'",
+                "parameter N: DefaultValue 'three' is not an Integer",
             ),
             (
                 {"Type": "Integer", "DefaultValue": 3.5},
                 "parameter-default",
                 "/DefaultValue",
-                "default of Integer parameter N is the number 3.5",
+                "parameter N: DefaultValue 3.5 is not an Integer",
             ),
             (
                 {"DefaultValue": 3},
                 "parameter-default",
                 "/DefaultValue",
-                "default of String parameter N is the number 3",
+                "parameter N: DefaultValue 3 is not a String",
             ),
             (
                 {"DefaultValue": None},
                 "parameter-default",
                 "/DefaultValue",
-                "default of String parameter N is null",
+                "parameter N: DefaultValue null is not a String",
             ),
             (
                 {"DefaultValue": "c", "EnumValues": ["a", "b"]},
                 "parameter-default",
                 "/DefaultValue",
-                (
-                    "default of String parameter N is the string 'c', which is not among its "
-                    "EnumValues"
-                ),
+                ("parameter N: DefaultValue 'c' is not one of EnumValues"),
             ),
             (
                 {"Type": "Date"},
                 "parameter-type",
                 "/Type",
-                (
-                    "unknown Type of parameter N: the string 'Date' "
-                    "(String, Integer, Float or Boolean expected)"
-                ),
+                ("parameter N: unknown Type 'Date'; expected String, Integer, Float or Boolean"),
             ),
             (
                 {"EnumValues": ["a", 1]},
                 "parameter-enum",
                 "/EnumValues/1",
-                "String parameter N allows the number 1 among its EnumValues",
+                "parameter N: EnumValues has 1, which is not a String",
             ),
             (
                 {"EnumValues": "a"},
                 "wrong-type",
                 "/EnumValues",
-                "EnumValues of parameter N is the string 'a' (an array expected)",
+                "EnumValues of parameter N: expected an array, got 'a'",
             ),
         ],
     )
@@ -73,21 +67,21 @@ class TestParameters:
         found = findings(step("A"), Parameters=[{"Name": "N", **parameter}])
         assert only(found) == ("error", code, f"/Parameters/0{place}", message)
 
-    def test_two_of_one_name(self) -> None:
+    def test_duplicate_parameter_name(self) -> None:
         found = findings(step("A"), Parameters=[{"Name": "E"}, {"Name": "E", "Type": "Integer"}])
-        message = "parameter name 'E' defined twice"
+        message = "two parameters are named 'E'"
         assert only(found) == ("error", "duplicate-parameter", "/Parameters/1/Name", message)
 
-    def test_a_number_in_quotes_is_no_number(self) -> None:
+    def test_number_in_quotes_is_an_error(self) -> None:
         found = findings(
             step("A"), Parameters=[{"Name": "N", "Type": "Integer", "DefaultValue": "3"}]
         )
-        message = "default of Integer parameter N is the string '3'; write it without quotes"
+        message = "parameter N: DefaultValue '3' is a string; write it without quotes"
         assert only(found) == ("error", "parameter-default", "/Parameters/0/DefaultValue", message)
 
-    def test_no_array(self) -> None:
+    def test_parameters_must_be_an_array(self) -> None:
         found = findings(step("A"), Parameters={"N": 1})
-        assert told(found) == [("wrong-type", "/Parameters")]
+        assert codes(found) == [("wrong-type", "/Parameters")]
 
 
 class TestPolicies:
@@ -97,54 +91,45 @@ class TestPolicies:
             (
                 {"MaxAttempts": 3, "ExpireAfterMin": 10},
                 "",
-                "retry policy of step A has both MaxAttempts and ExpireAfterMin",
+                "retry policy of step A: expected either MaxAttempts or ExpireAfterMin, got both",
             ),
             (
                 {"MaxAttempts": 21},
                 "/MaxAttempts",
-                (
-                    "MaxAttempts of retry policy of step A is the number 21 "
-                    "(a whole number from 0 to 20 expected)"
-                ),
+                ("retry policy of step A: MaxAttempts expects an integer from 0 to 20, got 21"),
             ),
             (
                 {"MaxAttempts": 1.5},
                 "/MaxAttempts",
-                (
-                    "MaxAttempts of retry policy of step A is the number 1.5 "
-                    "(a whole number from 0 to 20 expected)"
-                ),
+                ("retry policy of step A: MaxAttempts expects an integer from 0 to 20, got 1.5"),
             ),
             (
                 {"IntervalSeconds": 43201},
                 "/IntervalSeconds",
                 (
-                    "IntervalSeconds of retry policy of step A is the number 43201 "
-                    "(from 0 to 43200 expected)"
+                    "retry policy of step A: IntervalSeconds expects a number from 0 to 43200, "
+                    "got 43201"
                 ),
             ),
             (
                 {"BackoffRate": "2"},
                 "/BackoffRate",
-                (
-                    "BackoffRate of retry policy of step A is the string '2' "
-                    "(a number from 0 expected)"
-                ),
+                ("retry policy of step A: BackoffRate expects a number from 0, got '2'"),
             ),
             (
                 {"ExceptionType": ["Step.THROTTLE"]},
                 "/ExceptionType/0",
                 (
-                    "retry policy of step A names an unknown ExceptionType: "
-                    "the string 'Step.THROTTLE' (did you mean 'Step.THROTTLING'?)"
+                    "retry policy of step A: unknown ExceptionType 'Step.THROTTLE' (did you "
+                    "mean 'Step.THROTTLING'?)"
                 ),
             ),
             (
                 {"ExceptionType": []},
                 "/ExceptionType",
                 (
-                    "retry policy of step A has an array as ExceptionType "
-                    "(an array such as ['Step.THROTTLING'] expected)"
+                    "retry policy of step A: ExceptionType expects an array such as "
+                    "['Step.THROTTLING'], got an empty array"
                 ),
             ),
         ],
@@ -154,7 +139,7 @@ class TestPolicies:
         found = findings(step("A", "Training", RetryPolicies=policies))
         assert only(found) == ("error", "retry-policy", f"/Steps/0/RetryPolicies/0{place}", message)
 
-    def test_limits_themselves_are_allowed(self) -> None:
+    def test_limits_are_inclusive(self) -> None:
         policies = [
             {"ExceptionType": ["Step.THROTTLING"], "MaxAttempts": 20, "IntervalSeconds": 43200},
             {"ExceptionType": "Step.SERVICE_FAULT", "ExpireAfterMin": 14400, "BackoffRate": 1.5},
@@ -162,7 +147,7 @@ class TestPolicies:
         ]
         assert findings(step("A", "Training", RetryPolicies=policies)) == ()
 
-    def test_what_a_model_never_meets(self) -> None:
+    def test_job_exceptions_have_no_effect_on_a_model_step(self) -> None:
         policies = [{"ExceptionType": ["SageMaker.CAPACITY_ERROR"]}]
         found = findings(step("A", "Model", RetryPolicies=policies))
         assert only(found)[:2] == ("warning", "retry-policy")
@@ -170,21 +155,21 @@ class TestPolicies:
     @pytest.mark.parametrize(
         "text", ["30d", "1d", "T12H", "T16m", "p30d", "30dT5h", "PT1H", "P1Y2M3W4DT5H6M7.5S"]
     )
-    def test_durations_that_real_definitions_use(self, text: str) -> None:
+    def test_valid_durations(self, text: str) -> None:
         cache = {"Enabled": True, "ExpireAfter": text}
         assert findings(step("A", "Training", CacheConfig=cache)) == ()
 
     @pytest.mark.parametrize("value", ["30 days", "", "P", "T", "PT", "1", "1H", "d30", "-1d", 30])
-    def test_what_is_no_duration(self, value: Any) -> None:
+    def test_invalid_durations(self, value: Any) -> None:
         found = findings(step("A", "Training", CacheConfig={"Enabled": True, "ExpireAfter": value}))
         severity, code, pointer, message = only(found)
         assert (severity, code) == ("error", "cache-expiry")
         assert pointer == "/Steps/0/CacheConfig/ExpireAfter"
-        assert "of step A is no duration" in message
+        assert "of step A: ExpireAfter expects a duration" in message
 
-    def test_cache_without_a_word(self) -> None:
+    def test_empty_cache_config(self) -> None:
         found = findings(step("A", "Training", CacheConfig={"enabled": True}))
-        assert told(found) == [
+        assert codes(found) == [
             ("missing-member", "/Steps/0/CacheConfig"),
             ("unknown-member", "/Steps/0/CacheConfig/enabled"),
         ]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 import sagebridge
 from sagebridge.formats.sagemaker.request_shapes import operation_shape
 from sagebridge.model.step_types import STEP_TYPES

@@ -1,4 +1,4 @@
-"""What each rule finds in steps, expressions and conditions: its code, place and words."""
+"""Findings for steps, expressions and conditions: code, pointer and message."""
 
 from __future__ import annotations
 
@@ -27,63 +27,63 @@ ERRORS: dict[str, tuple[Any, str, str, str]] = {
         [step("Train"), uses(output_of("Trian"), "Eval")],
         "unknown-step",
         "/Steps/1/Arguments/x/Get",
-        "step Eval refers to unknown step 'Trian' (did you mean 'Train'?)",
+        "step Eval: reference to unknown step 'Trian' (did you mean 'Train'?)",
     ),
     "unknown step in DependsOn": (
         [step("B", DependsOn=["Train"])],
         "unknown-step",
         "/Steps/0/DependsOn/0",
-        "step B DependsOn unknown step 'Train'",
+        "step B: unknown step 'Train' in DependsOn",
     ),
     "undefined parameter": (
         [uses(get("Parameters.Bucket"))],
         "unknown-parameter",
         "/Steps/0/Arguments/x/Get",
-        "step A uses undefined parameter 'Bucket'",
+        "step A: unknown parameter 'Bucket'",
     ),
     "unknown variable": (
         [uses(get("Execution.PipelineNme"))],
         "unknown-variable",
         "/Steps/0/Arguments/x/Get",
-        "step A uses unknown variable 'Execution.PipelineNme' (did you mean 'PipelineName'?)",
+        "step A: unknown variable 'Execution.PipelineNme' (did you mean 'PipelineName'?)",
     ),
     "too many outputs": (
         [step("A", OutputParameters=OUTPUTS)],
         "too-many-outputs",
         "/Steps/0/OutputParameters",
-        "step A has 51 output parameters (at most 50 expected)",
+        "step A: 51 output parameters; at most 50 are allowed",
     ),
-    "a flag that is a text": (
+    "flag of a wrong type": (
         [step("A", "QualityCheck", CheckType="DATA_QUALITY", SkipCheck="no")],
         "wrong-type",
         "/Steps/0/SkipCheck",
-        "SkipCheck of step A is the string 'no' (true, false or a reference expected)",
+        "SkipCheck of step A: expected true, false or an expression, got 'no'",
     ),
-    "a mode of AutoML": (
+    "unsupported mode of AutoML": (
         [step("A", "AutoML", Arguments={"AutoMLJobConfig": {"Mode": "HYPERPARAMETER_TUNING"}})],
         "unsupported-argument",
         "/Steps/0/Arguments/AutoMLJobConfig/Mode",
-        "AutoML step A has Mode 'HYPERPARAMETER_TUNING' (ENSEMBLING expected)",
+        "AutoML step A: Mode must be ENSEMBLING, got 'HYPERPARAMETER_TUNING'",
     ),
-    "a deployment by AutoML": (
+    "deployment by AutoML": (
         [step("A", "AutoML", Arguments={"ModelDeployConfig": {}})],
         "unsupported-argument",
         "/Steps/0/Arguments/ModelDeployConfig",
-        "AutoML step A may not say ModelDeployConfig: the service does",
+        "AutoML step A: ModelDeployConfig is not allowed; the service sets it",
     ),
-    "an EMR step of nothing": (
+    "EMR step without a step config": (
         [step("A", "EMR", Arguments={"ClusterId": "j-1"})],
         "missing-member",
         "/Steps/0/Arguments",
-        "EMR step A has no StepConfig",
+        "EMR step A: missing key 'StepConfig'",
     ),
-    "a cluster's name": (
+    "cluster with a name": (
         [step("A", "EMR", Arguments={"ClusterConfig": {"Name": "x"}, "StepConfig": JAR})],
         "unsupported-argument",
         "/Steps/0/Arguments/ClusterConfig/Name",
-        "EMR step A may not say Name: the service does",
+        "EMR step A: Name is not allowed; the service sets it",
     ),
-    "a cluster's role": (
+    "role without a cluster id": (
         [
             step(
                 "A",
@@ -93,9 +93,9 @@ ERRORS: dict[str, tuple[Any, str, str, str]] = {
         ],
         "unsupported-argument",
         "/Steps/0/Arguments/ExecutionRoleArn",
-        "EMR step A has ExecutionRoleArn, which goes with ClusterId only",
+        "EMR step A: ExecutionRoleArn is only allowed together with ClusterId",
     ),
-    "groups and fleets": (
+    "instance groups and fleets": (
         [
             step(
                 "A",
@@ -108,79 +108,73 @@ ERRORS: dict[str, tuple[Any, str, str, str]] = {
         ],
         "one-of-arguments",
         "/Steps/0/Arguments/ClusterConfig/Instances",
-        (
-            "EMR step A has InstanceGroups and InstanceFleets "
-            "(InstanceGroups or InstanceFleets expected)"
-        ),
+        ("EMR step A: expected either InstanceGroups or InstanceFleets, got both"),
     ),
     "unknown root": (
         [uses(get("Parameter.X"))],
         "unknown-expression",
         "/Steps/0/Arguments/x/Get",
-        (
-            "Get 'Parameter.X' in step A begins with none of Parameters, Execution, Steps, "
-            "PipelineExperimentConfig (did you mean 'Parameters'?)"
-        ),
+        ("step A: unknown reference 'Parameter.X' (did you mean 'Parameters'?)"),
     ),
     "unknown function": (
         [uses({"Std:Jion": {}})],
         "unknown-expression",
         "/Steps/0/Arguments/x",
-        "step A uses unknown function 'Std:Jion' (did you mean 'Std:Join'?)",
+        "step A: unknown function 'Std:Jion' (did you mean 'Std:Join'?)",
     ),
-    "no path": (
+    "malformed reference": (
         [step("B"), uses(get("Steps.B.Outputs[x]"))],
         "expression-form",
         "/Steps/1/Arguments/x/Get",
-        "Get 'Steps.B.Outputs[x]' in step A is no path such as Steps.A.Outputs['x'].S3Uri",
+        (
+            "step A: malformed reference 'Steps.B.Outputs[x]'; expected a path such as "
+            "Steps.A.Outputs['x'].S3Uri"
+        ),
     ),
-    "no property": (
+    "step without a property": (
         [step("B"), uses(get("Steps.B"))],
         "expression-form",
         "/Steps/1/Arguments/x/Get",
-        "Get 'Steps.B' in step A names a step and no property of it",
+        "step A: 'Steps.B' names a step, but no property of it",
     ),
-    "a number to get": (
+    "Get of a number": (
         [uses({"Get": 5})],
         "expression-form",
         "/Steps/0/Arguments/x/Get",
-        "Get in step A is the number 5 (a string such as Parameters.Name expected)",
+        "step A: Get expects a string such as 'Parameters.Name', got 5",
     ),
-    "join of a text": (
+    "Join of a string": (
         [uses({"Std:Join": {"On": "", "Values": "ab"}})],
         "expression-form",
         "/Steps/0/Arguments/x/Std:Join/Values",
-        "Values of Std:Join in step A is the string 'ab' (an array expected)",
+        "Std:Join in step A: Values expects an array, got 'ab'",
     ),
-    "a join of objects": (
+    "Join of objects": (
         [uses({"Std:Join": {"On": "", "Values": [{"a": 1}]}})],
         "expression-form",
         "/Steps/0/Arguments/x/Std:Join/Values/0",
-        "Std:Join in step A joins an object (a string, number, boolean or expression expected)",
+        "Std:Join in step A: expected a string, number, boolean or expression, got an object",
     ),
-    "a property file that is not read": (
+    "property file outside JsonGet": (
         [processing("Eval", REPORT), uses(get("Steps.Eval.PropertyFiles.Report"))],
         "expression-form",
         "/Steps/1/Arguments/x/Get",
         (
-            "step A refers to 'Steps.Eval.PropertyFiles.Report': "
-            "a property file can only be read, by Std:JsonGet"
+            "step A: 'Steps.Eval.PropertyFiles.Report' can only be used as PropertyFile of "
+            "Std:JsonGet"
         ),
     ),
-    "a JsonGet of nothing": (
+    "JsonGet without a source": (
         [uses({"Std:JsonGet": {"Path": "a"}})],
         "expression-form",
         "/Steps/0/Arguments/x/Std:JsonGet",
-        (
-            "Std:JsonGet in step A reads neither PropertyFile nor S3Uri, or both (exactly one "
-            "expected)"
-        ),
+        ("Std:JsonGet in step A: expected either PropertyFile or S3Uri"),
     ),
     "unknown output": (
         [step("B"), uses(get("Steps.B.OutputParameters['oo']"))],
         "unknown-output",
         "/Steps/1/Arguments/x/Get",
-        "step A refers to 'oo' of step B, which does not have it (did you mean 'o'?)",
+        "step A: step B has no 'oo' (did you mean 'o'?)",
     ),
     "unknown processing output": (
         [
@@ -189,194 +183,197 @@ ERRORS: dict[str, tuple[Any, str, str, str]] = {
         ],
         "unknown-output",
         "/Steps/1/Arguments/x/Get",
-        "step A refers to 'train' of step Eval, which does not have it (it has 'evaluation')",
+        "step A: step Eval has no 'train' (it has 'evaluation')",
     ),
-    "a property file of no output": (
+    "property file of an unknown output": (
         [processing("Eval", {**REPORT, "OutputName": "evaluatoin"})],
         "unknown-output",
         "/Steps/0/PropertyFiles/0/OutputName",
         (
-            "a property file of step Eval lies in output 'evaluatoin', which the step does not "
-            "have (did you mean 'evaluation'?)"
+            "property file of step Eval: the step has no output 'evaluatoin' (did you mean "
+            "'evaluation'?)"
         ),
     ),
-    "a property file twice": (
+    "duplicate property file": (
         [processing("Eval", REPORT, REPORT)],
         "duplicate-property-file",
         "/Steps/0/PropertyFiles/1/PropertyFileName",
-        "PropertyFileName 'Report' of step Eval used twice",
+        "step Eval: two PropertyFiles have the PropertyFileName 'Report'",
     ),
-    "a step twice, once in a branch": (
+    "duplicate step in a branch": (
         [step("A"), gate(then=[step("A")])],
         "duplicate-step",
         "/Steps/1/Arguments/IfSteps/0/Name",
-        "step name 'A' used twice (first at /Steps/0)",
+        "two steps are named 'A' (the first is at /Steps/0)",
     ),
-    "a step in both branches": (
+    "step in both branches": (
         [gate(then=[step("A")], other=[step("A")])],
         "duplicate-step",
         "/Steps/0/Arguments/ElseSteps/0/Name",
-        "step 'A' appears in both IfSteps and ElseSteps of Gate",
+        "step 'A' is in both IfSteps and ElseSteps of Gate",
     ),
-    "a name with a space": (
+    "name with a space": (
         [step("my step")],
         "step-name",
         "/Steps/0/Name",
-        "step name 'my step' (1 to 64 letters, digits, hyphens and underscores expected)",
+        "invalid step name 'my step'; expected 1 to 64 letters, digits, hyphens and underscores",
     ),
-    "no name": ([LAMBDA], "missing-member", "/Steps/0", "a step has no Name"),
-    "no function": (
+    "missing name": ([LAMBDA], "missing-member", "/Steps/0", "step: missing key 'Name'"),
+    "missing function ARN": (
         [{"Name": "A", "Type": "Lambda"}],
         "missing-member",
         "/Steps/0",
-        "Lambda step A has no FunctionArn",
+        "Lambda step A: missing key 'FunctionArn'",
     ),
-    "a function to get": (
-        [step("A", FunctionArn=get("Parameters.F"))],
+    "function ARN of a wrong type": (
+        [step("A", FunctionArn=1)],
         "wrong-type",
         "/Steps/0/FunctionArn",
-        "FunctionArn of step A is an object (a plain string expected)",
+        "FunctionArn of step A: expected a string or expression, got 1",
+    ),
+    "function ARN from an undefined parameter": (
+        [step("A", FunctionArn=get("Parameters.F"))],
+        "unknown-parameter",
+        "/Steps/0/FunctionArn/Get",
+        "step A: unknown parameter 'F'",
     ),
     "unknown step type": (
         [step("A", "Trainning")],
         "unknown-step-type",
         "/Steps/0/Type",
-        "unknown step Type 'Trainning' of step A (did you mean 'Training'?)",
+        "step A: unknown Type 'Trainning' (did you mean 'Training'?)",
     ),
-    "no arguments": (
+    "missing arguments": (
         [{"Name": "A", "Type": "Training"}],
         "missing-arguments",
         "/Steps/0",
-        "Training step A has no Arguments",
+        "Training step A: missing key 'Arguments'",
     ),
-    "a cluster step without a program": (
+    "EMR step without a jar": (
         [step("A", "EMR", Arguments={"ClusterId": "j", "StepConfig": {"HadoopJarStep": {}}})],
         "missing-member",
         "/Steps/0/Arguments/StepConfig/HadoopJarStep",
-        "EMR step A has no Jar",
+        "EMR step A: missing key 'Jar'",
     ),
-    "a serverless job without a job": (
+    "serverless step without a job": (
         [step("A", "EMRServerless", Arguments={"ApplicationId": "a"})],
         "missing-member",
         "/Steps/0/Arguments",
-        "EMRServerless step A has no JobConfig",
+        "EMRServerless step A: missing key 'JobConfig'",
     ),
-    "a cluster without instances": (
+    "cluster without instances": (
         [step("A", "EMR", Arguments={"ClusterConfig": {"Instances": {}}, "StepConfig": JAR})],
         "one-of-arguments",
         "/Steps/0/Arguments/ClusterConfig/Instances",
-        (
-            "EMR step A has neither InstanceGroups nor InstanceFleets "
-            "(InstanceGroups or InstanceFleets expected)"
-        ),
+        ("EMR step A: expected either InstanceGroups or InstanceFleets, got neither"),
     ),
-    "a step type that is empty": (
+    "empty step type": (
         [{"Name": "A", "Type": ""}],
         "unknown-step-type",
         "/Steps/0/Type",
-        "unknown step Type '' of step A",
+        "step A: unknown Type ''",
     ),
-    "a cluster step without arguments": (
+    "EMR step without arguments": (
         [{"Name": "A", "Type": "EMR"}],
         "missing-arguments",
         "/Steps/0",
-        "EMR step A has no Arguments",
+        "EMR step A: missing key 'Arguments'",
     ),
-    "no error message": (
+    "missing error message": (
         [step("A", "Fail")],
         "missing-member",
         "/Steps/0/Arguments",
-        "Fail step A has no ErrorMessage",
+        "Fail step A: missing key 'ErrorMessage'",
     ),
-    "both clusters": (
+    "cluster id and cluster config": (
         [step("A", "EMR", Arguments={"ClusterId": "j", "ClusterConfig": {}, "StepConfig": JAR})],
         "one-of-arguments",
         "/Steps/0/Arguments",
-        "EMR step A has both ClusterId and ClusterConfig (exactly one expected)",
+        "EMR step A: expected either ClusterId or ClusterConfig, got both",
     ),
-    "a step that is none": (
+    "step that is a string": (
         ["A"],
         "wrong-type",
         "/Steps/0",
-        "a step is the string 'A' (an object expected)",
+        "step: expected an object, got 'A'",
     ),
-    "DependsOn one name": (
+    "DependsOn with a string": (
         [step("A"), step("B", DependsOn="A")],
         "wrong-type",
         "/Steps/1/DependsOn",
-        "DependsOn of step B is the string 'A' (an array of step names expected)",
+        "DependsOn of step B: expected an array of step names, got 'A'",
     ),
-    "check type": (
+    "check type of another step": (
         [step("A", "ClarifyCheck", CheckType="DATA_QUALITY")],
         "check-type",
         "/Steps/0/CheckType",
         (
-            "ClarifyCheck step A has CheckType 'DATA_QUALITY' "
-            "(DATA_BIAS, MODEL_BIAS or MODEL_EXPLAINABILITY expected)"
+            "ClarifyCheck step A: CheckType expects DATA_BIAS, MODEL_BIAS or "
+            "MODEL_EXPLAINABILITY, got 'DATA_QUALITY'"
         ),
     ),
-    "no check type": (
+    "missing check type": (
         [step("A", "QualityCheck")],
         "check-type",
         "/Steps/0",
-        "QualityCheck step A has no CheckType (DATA_QUALITY or MODEL_QUALITY expected)",
+        "QualityCheck step A: missing key 'CheckType'; expected DATA_QUALITY or MODEL_QUALITY",
     ),
-    "output type": (
+    "unknown output type": (
         [step("A", OutputParameters=[{"OutputName": "o", "OutputType": "Str"}])],
         "output-type",
         "/Steps/0/OutputParameters/0/OutputType",
         (
-            "OutputType of an output parameter of step A is the string 'Str' "
-            "(String, Integer, Boolean or Float expected)"
+            "output parameter of step A: OutputType expects String, Integer, Boolean or Float, "
+            "got 'Str'"
         ),
     ),
-    "depending on Fail": (
+    "DependsOn a Fail step": (
         [
             gate(other=[step("Stop", "Fail", Arguments={"ErrorMessage": ""})]),
             step("B", DependsOn=["Stop"]),
         ],
         "depends-on-fail-step",
         "/Steps/1/DependsOn/0",
-        "a Fail step ('Stop') cannot be named in DependsOn",
+        "step B: DependsOn names the Fail step 'Stop', and no step can run after a Fail step",
     ),
-    "referring to Fail": (
+    "reference to a Fail step": (
         [
             step("Stop", "Fail", Arguments={"ErrorMessage": ""}),
             uses(get("Steps.Stop.ErrorMessage"), "B"),
         ],
         "refers-to-fail-step",
         "/Steps/1/Arguments/x/Get",
-        "step B refers to Fail step 'Stop', which has no outputs",
+        "step B: reference to Fail step 'Stop', which has no outputs",
     ),
     "unknown condition type": (
         [gate({"Type": "Not", "Condition": equals(1, 2, "GreaterThen")})],
         "unknown-condition-type",
         "/Steps/0/Arguments/Conditions/0/Condition/Type",
-        "unknown condition Type 'GreaterThen' in Gate (did you mean 'GreaterThan'?)",
+        "step Gate: unknown condition type 'GreaterThen' (did you mean 'GreaterThan'?)",
     ),
-    "half a condition": (
+    "condition without a value": (
         [gate({"Type": "Or", "Conditions": [{"Type": "Equals", "LeftValue": 1}]})],
         "missing-member",
         "/Steps/0/Arguments/Conditions/0/Conditions/0",
-        "the Equals condition in Gate has no RightValue",
+        "Equals condition in step Gate: missing key 'RightValue'",
     ),
-    "an object compared": (
+    "comparison with an object": (
         [gate(equals({"a": 1}, 1))],
         "wrong-type",
         "/Steps/0/Arguments/Conditions/0/LeftValue",
-        "LeftValue in Gate is an object (a string, number, boolean or expression expected)",
+        "LeftValue in step Gate: expected a string, number, boolean or expression, got an object",
     ),
-    "no conditions": (
+    "missing conditions": (
         [step("Gate", "Condition")],
         "missing-member",
         "/Steps/0/Arguments",
-        "step Gate has no Conditions",
+        "Condition step Gate: missing key 'Conditions'",
     ),
-    "branches of another type": (
+    "branch of a wrong type": (
         [step("Gate", "Condition", Arguments={"Conditions": [], "IfSteps": "A"})],
         "wrong-type",
         "/Steps/0/Arguments/IfSteps",
-        "IfSteps of Gate is the string 'A' (an array of steps expected)",
+        "IfSteps of step Gate: expected an array of steps, got 'A'",
     ),
 }
 
@@ -387,7 +384,7 @@ def test_errors(case: str) -> None:
     assert only(findings(*steps)) == ("error", code, pointer, message)
 
 
-def test_two_property_files_that_are_not_declared() -> None:
+def test_unknown_property_files_are_errors() -> None:
     reads = [
         {"Std:JsonGet": {"PropertyFile": get(f"Steps.Eval.PropertyFiles.{name}"), "Path": "a"}}
         for name in ("Metrics", "Report")
@@ -397,60 +394,57 @@ def test_two_property_files_that_are_not_declared() -> None:
         "error",
         "unknown-property-file",
         "/Steps/1/Arguments/x/0/Std:JsonGet/PropertyFile/Get",
-        (
-            "JsonGet in A reads property file 'Metrics', which step Eval does not declare "
-            "(it declares 'Report')"
-        ),
+        ("step A: step Eval has no property file 'Metrics' (it has 'Report')"),
     )
 
 
 WARNINGS: dict[str, tuple[Any, str, str]] = {
-    "an unknown member": (
+    "unknown key": (
         [step("A", DependOn=[])],
         "/Steps/0/DependOn",
-        "Lambda step A has no member 'DependOn' (did you mean 'DependsOn'?)",
+        "Lambda step A: unknown key 'DependOn' (did you mean 'DependsOn'?)",
     ),
-    "a member of another type": (
+    "key of another step type": (
         [step("A", "Model", CacheConfig={"Enabled": True})],
         "/Steps/0/CacheConfig",
         (
-            "CacheConfig has no effect on Model step A (steps that take it: AutoML, Callback, "
+            "Model step A: CacheConfig has no effect; it is for AutoML, Callback, "
             "ClarifyCheck, EMR, EMRServerless, Lambda, Processing, QualityCheck, Training, "
-            "Transform, Tuning)"
+            "Transform, Tuning steps"
         ),
     ),
-    "a Fail step that says more": (
+    "unknown key of a Fail step": (
         [step("A", "Fail", Arguments={"ErrorMessage": "x", "Cause": "y"})],
         "/Steps/0/Arguments/Cause",
-        "Fail step A has no member 'Cause'",
+        "Fail step A: unknown key 'Cause'",
     ),
-    "null for nothing": (
+    "null for an optional key": (
         [step("A", DependsOn=None)],
         "/Steps/0/DependsOn",
-        "DependsOn of step A is null (an array of step names expected)",
+        "DependsOn of step A: expected an array of step names, got null",
     ),
-    "text against a number": (
+    "string against a number": (
         [gate(equals(get("Parameters.Count"), "3"))],
         "/Steps/0/Arguments/Conditions/0",
-        "a condition in Gate compares number with text: the step fails when it runs",
+        "condition in step Gate: a number cannot be compared with a string; the step will fail",
     ),
-    "booleans by size": (
+    "order of booleans": (
         [gate(equals(True, False, "LessThan"))],
         "/Steps/0/Arguments/Conditions/0",
-        "a condition in Gate compares booleans by size: the step fails when it runs",
+        "condition in step Gate: booleans cannot be compared with LessThan; the step will fail",
     ),
-    "a condition in a branch": (
+    "condition in a branch": (
         [gate(then=[gate(name="Inner")])],
         "/Steps/0/Arguments/IfSteps/0",
-        "Condition step Inner stands in a branch; SageMaker's guide rules that out (it runs here)",
+        (
+            "Condition step Inner is inside a branch, which SageMaker does not allow; "
+            "Airflow and Prefect run it"
+        ),
     ),
-    "an expression with company": (
+    "expression with other keys": (
         [uses({"Get": "Parameters.Count", "Other": 1})],
         "/Steps/0/Arguments/x",
-        (
-            "'Get' in step A stands beside other members: "
-            "the object is taken as plain data, not as an expression"
-        ),
+        ("step A: the object has other keys next to 'Get', so it is plain data, not an expression"),
     ),
 }
 
@@ -463,7 +457,7 @@ def test_warnings(case: str) -> None:
     assert (severity, at, text) == ("warning", pointer, message)
 
 
-def test_instances_that_only_the_service_knows() -> None:
+def test_instances_may_be_an_expression() -> None:
     chosen = {"Instances": {"Get": "Steps.Make.OutputParameters['Instances']"}}
     outputs = [{"OutputName": "Instances", "OutputType": "String"}]
     making = {"FunctionArn": "arn:aws:lambda:us-east-1:111122223333:function:f"}

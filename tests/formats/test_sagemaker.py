@@ -1,4 +1,4 @@
-"""A definition that is read and written back is the same JSON value."""
+"""Definitions come back as the same JSON; sources are opened or rejected with a reason."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import sagebridge
 from sagebridge.authoring.json_document import MAX_DEPTH, MalformedJson
 from sagebridge.errors import SourceError
-from sagebridge.formats.sagemaker.source import open_document
+from sagebridge.formats.sagemaker.source import open_document, read
 from sagebridge.model.graph import graph
 from tests.strategies import canonical, definitions, mutated
 
@@ -30,7 +30,8 @@ SMALL: dict[str, Any] = {
 
 
 def there_and_back(source: Any) -> Any:
-    return json.loads(sagebridge.write(sagebridge.read(source).pipeline, "sagemaker").text)
+    """Unlike :func:`sagebridge.read`, this reads duplicate names and cycles."""
+    return json.loads(sagebridge.write(read(source)[0], "sagemaker").text)
 
 
 def test_identity(definition: Path) -> None:
@@ -54,7 +55,7 @@ def test_identity_of_any_definition(definition: dict[str, Any]) -> None:
 
 @given(mutated(definitions()))
 @SETTINGS
-def test_what_is_read_comes_back(definition: Any) -> None:
+def test_mutated_definition_comes_back(definition: Any) -> None:
     text = json.dumps(definition)
     try:
         result = there_and_back(text)
@@ -65,13 +66,13 @@ def test_what_is_read_comes_back(definition: Any) -> None:
 
 @given(st.data(), definitions())
 @SETTINGS
-def test_pipelines_are_equal_when_their_definitions_are(data: st.DataObject, one: Any) -> None:
-    left, again = (sagebridge.read(json.dumps(one)).pipeline for _ in range(2))
+def test_pipelines_are_equal_if_their_definitions_are(data: st.DataObject, one: Any) -> None:
+    left, again = (read(json.dumps(one))[0] for _ in range(2))
     assert left == again
     assert hash(left) == hash(again)
     two = data.draw(mutated(st.just(one)))
     try:
-        right = sagebridge.read(json.dumps(two)).pipeline
+        right, _ = read(json.dumps(two))
     except SourceError:
         return
     same = canonical(json.loads(json.dumps(one))) == canonical(json.loads(json.dumps(two)))
@@ -79,7 +80,7 @@ def test_pipelines_are_equal_when_their_definitions_are(data: st.DataObject, one
 
 
 @pytest.mark.parametrize(("left", "right"), [(1, 1.0), (1, True), (0.0, False), (None, ...)])
-def test_a_changed_type_is_a_changed_pipeline(left: Any, right: Any) -> None:
+def test_pipelines_with_other_types_differ(left: Any, right: Any) -> None:
     def with_value(value: Any) -> Any:
         arguments = {} if value is ... else {"x": value}
         step = {"Name": "A", "Type": "Training", "Arguments": arguments}
@@ -89,7 +90,7 @@ def test_a_changed_type_is_a_changed_pipeline(left: Any, right: Any) -> None:
     assert with_value(left) == with_value(left)
 
 
-def test_deepest_nesting_that_is_read_comes_back() -> None:
+def test_deepest_nesting_comes_back() -> None:
     depth = MAX_DEPTH - 4
     value = json.loads("[" * depth + "]" * depth)
     source = {"Steps": [{"Name": "A", "Type": "Training", "Arguments": {"x": value}}]}
@@ -100,11 +101,11 @@ def test_deepest_nesting_that_is_read_comes_back() -> None:
         sagebridge.read({**source, "Odd": json.loads("[" * MAX_DEPTH + "]" * MAX_DEPTH)})
 
 
-def test_deepest_branches_that_are_read_come_back() -> None:
+def test_deepest_branches_come_back() -> None:
     step: dict[str, Any] = {"Name": "A", "Type": "Training", "Arguments": {}}
-    for _ in range(MAX_DEPTH // 3 - 1):
+    for number in range(MAX_DEPTH // 3 - 1):
         step = {
-            "Name": "C",
+            "Name": f"C{number}",
             "Type": "Condition",
             "Arguments": {"Conditions": [], "IfSteps": [step]},
         }
@@ -182,16 +183,19 @@ class TestSources:
     @pytest.mark.parametrize(
         ("code", "message"),
         [
-            ("import not_installed_anywhere", "needs the module 'not_installed_anywhere'"),
+            (
+                "import not_installed_anywhere",
+                "the import needs the module 'not_installed_anywhere'",
+            ),
             ("1 / 0", "raised on import: ZeroDivisionError"),
             ("raise SystemExit(1)", "raised on import: SystemExit"),
             ("x = 1", "has no attribute 'pipeline'"),
-            ("pipeline = 3", "a int is no pipeline"),
+            ("pipeline = 3", "a int is not a pipeline"),
             ("def pipeline(): raise ValueError('no role')", "raised ValueError: no role"),
-            ("class pipeline:\n    definition = None", "is no pipeline"),
+            ("class pipeline:\n    definition = None", "is not a pipeline"),
         ],
     )
-    def test_modules_that_give_no_pipeline(self, tmp_path: Path, code: str, message: str) -> None:
+    def test_modules_without_a_pipeline(self, tmp_path: Path, code: str, message: str) -> None:
         file = tmp_path / "broken.py"
         file.write_text(code)
         with pytest.raises(SourceError, match=message):
@@ -203,25 +207,25 @@ MALFORMED = [
     ("  \n", "the document is empty"),
     ('{"Steps": [{"Name": "A', r"line 1, column 23: not JSON: the document is cut off in /Steps/0"),
     ('{"Steps": []} x', "line 1, column 15: not JSON: Extra data"),
-    ("[]", "an array is no pipeline"),
-    ('{"a": 1}', "no pipeline definition: it has 'a'"),
-    ("{}", "no pipeline definition: it has no members"),
-    ('{"Steps": {}}', "/Steps: an array of steps is expected, found an object"),
-    ('{"Steps": [7]}', "/Steps/0: a step is an object, found the number 7"),
-    ('{"Steps": [{"Name": "A"}]}', "a step has a Type"),
-    ('{"Steps": [], "x": NaN}', "NaN is no JSON number"),
+    ("[]", "expected an object with Version and Steps, got an array"),
+    ('{"a": 1}', "not a pipeline definition; its keys: 'a'"),
+    ("{}", "not a pipeline definition; its keys: none"),
+    ('{"Steps": {}}', "/Steps: expected a list of steps, got an object"),
+    ('{"Steps": [7]}', "/Steps/0: step: expected an object, got 7"),
+    ('{"Steps": [{"Name": "A"}]}', "step: missing key 'Type'"),
+    ('{"Steps": [], "x": NaN}', "NaN is not a JSON number"),
     ('{"Steps": [], "x": 1e400}', "the number 1e400 is too large"),
     ('{"Steps": [], "x": ' + "9" * 5000 + "}", "is too large"),
     ("[" * 1_000_000, "nested too deeply"),
     ('{"Steps": ' + "[" * 1000 + "]" * 1000 + "}", "nested too deeply"),
     ('{"PipelineDefinition": "{"}', "#/PipelineDefinition: line 1, column 2: not JSON"),
     ('{"PipelineDefinition": "[]"}', "#/PipelineDefinition"),
-    ('{"PipelineDefinitionS3Location": {}}', "the definition lies in S3"),
+    ('{"PipelineDefinitionS3Location": {}}', "the definition is in S3"),
 ]
 
 
 @pytest.mark.parametrize(("text", "message"), MALFORMED, ids=[m[0][:30] for m in MALFORMED])
-def test_what_is_no_pipeline(tmp_path: Path, text: str, message: str) -> None:
+def test_sources_without_a_pipeline(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "broken.json"
     file.write_text(text)
     with pytest.raises(SourceError, match=message) as raised:
@@ -230,7 +234,7 @@ def test_what_is_no_pipeline(tmp_path: Path, text: str, message: str) -> None:
     assert raised.value.exit_code == 5
 
 
-def test_every_fault_of_shape_is_told_at_once() -> None:
+def test_all_malformed_steps_are_reported() -> None:
     with pytest.raises(SourceError, match=r"(?s)/Steps/0: .*/Steps/1: .*/Steps/1: "):
         sagebridge.read('{"Steps": [null, {}]}')
 
@@ -240,8 +244,8 @@ def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
     binary.write_bytes(b"\x1f\x8b\x08\x00")
     cases = {
         str(tmp_path / "absent.json"): "no such file",
-        str(tmp_path): "a folder, not a file",
-        str(binary): r"not UTF-8 text \(byte 1\)",
+        str(tmp_path): "is a folder; expected a file",
+        str(binary): r"not UTF-8 \(byte 1\)",
         "x" * 5000: "cannot be opened: File name too long",
         "a\0b": "cannot be opened",
     }
@@ -251,19 +255,19 @@ def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [{"Steps": [object()]}, {"Steps": [float("nan")]}, 3, None])
-def test_objects_that_are_no_json(value: Any) -> None:
+def test_objects_that_are_not_json(value: Any) -> None:
     with pytest.raises(SourceError):
         sagebridge.read(value)
 
 
-def test_a_circular_object_is_no_json() -> None:
+def test_circular_object_is_not_json() -> None:
     value: dict[str, Any] = {"Steps": []}
     value["self"] = value
-    with pytest.raises(SourceError, match="no JSON"):
+    with pytest.raises(SourceError, match="not JSON"):
         sagebridge.read(value)
 
 
-def test_a_member_written_twice_is_a_loss() -> None:
+def test_duplicate_key_is_a_loss() -> None:
     text = '{"Steps": [{"Name": "A", "Name": "B", "Type": "Training"}]}'
     pipeline, losses = sagebridge.read(text)
     assert pipeline.steps[0].name == "B"
@@ -271,13 +275,13 @@ def test_a_member_written_twice_is_a_loss() -> None:
     assert "'Name'" in losses[0].what
 
 
-def test_lines_are_those_of_the_text() -> None:
+def test_lines_of_values() -> None:
     document = open_document('{\n "Steps": [\n  {"Name":\n   "A"},\n  {}\n ]\n}', "x")
     lines = {"": 1, "/Steps": 2, "/Steps/0/Name": 3, "/Steps/1": 5, "/Steps/9": 2}
     assert {pointer: document.line(pointer) for pointer in lines} == lines
 
 
-def test_a_cut_off_document_says_where() -> None:
+def test_truncated_document_has_a_pointer() -> None:
     with pytest.raises(MalformedJson) as raised:
         open_document('{\n  "Steps": [\n    {"Name": "A"},\n', "x")
     assert (raised.value.line, raised.value.column) == (3, 19)

@@ -1,4 +1,4 @@
-"""Functions and variables that we do not know: kept, and told as a loss at their place."""
+"""Unknown functions and variables are kept, and each is a loss with its pointer."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ DEFINITION: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("target", ["airflow", "prefect"])
-def test_each_is_a_loss_at_its_place_and_stays(target: str) -> None:
+def test_unknown_functions_are_losses_and_stay(target: str) -> None:
     pipeline = sagebridge.read(json.dumps(DEFINITION), name="odd").pipeline
     text, losses = sagebridge.write(pipeline, target)
     assert [(loss.code, loss.severity, loss.place) for loss in losses] == [
@@ -53,7 +53,7 @@ def test_each_is_a_loss_at_its_place_and_stays(target: str) -> None:
     assert text.count("# sagebridge: unknown-expression: ") == 2
 
 
-def test_a_flow_file_brings_them_back(tmp_path: Path) -> None:
+def test_unknown_functions_come_back_from_a_flow_file(tmp_path: Path) -> None:
     pipeline = sagebridge.read(json.dumps(DEFINITION), name="odd").pipeline
     file = tmp_path / "odd.py"
     file.write_text(sagebridge.write(pipeline, "prefect").text)
@@ -61,6 +61,6 @@ def test_a_flow_file_brings_them_back(tmp_path: Path) -> None:
     assert canonical(json.loads(back)) == canonical(DEFINITION)
 
 
-def test_python_source_itself_is_no_source() -> None:
+def test_python_source_is_not_a_source() -> None:
     with pytest.raises(SourceError, match="write Python source to a file first"):
         sagebridge.read("from prefect import flow\n" * 200, "prefect")

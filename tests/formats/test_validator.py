@@ -1,4 +1,4 @@
-"""Each finding: its code, where it points and what it says."""
+"""Findings of whole definitions and documents."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 import sagebridge
 from tests.definition import (
     REPORT,
+    codes,
     equals,
     findings,
     gate,
@@ -23,22 +24,21 @@ from tests.definition import (
     output_of,
     processing,
     step,
-    told,
     uses,
 )
 from tests.strategies import definitions, json_values, mutated
 
 UNKNOWN_ON_PURPOSE = {"conditions-unknown", "unknown"}
-"""Our own definitions of what no service has yet, which translations must keep."""
+"""Definitions with constructs that do not exist; translations must keep them."""
 
 
-def test_the_corpus_has_no_errors(definition: Path) -> None:
+def test_corpus_has_no_errors(definition: Path) -> None:
     found = [f for f in sagebridge.validate(definition) if f.severity == "error"]
     assert bool(found) == (definition.stem in UNKNOWN_ON_PURPOSE), found
 
 
-def test_the_invalid_definitions_of_the_corpus() -> None:
-    """Each of them has one error, with the code and the place that its index says."""
+def test_invalid_definitions_of_the_corpus() -> None:
+    """Each has one error, with the code and pointer in the index."""
     folder = os.environ.get("SAGEBRIDGE_CORPUS")
     if not folder:
         pytest.skip("SAGEBRIDGE_CORPUS names no corpus")
@@ -46,11 +46,11 @@ def test_the_invalid_definitions_of_the_corpus() -> None:
         rows = list(csv.DictReader(index, delimiter="\t"))
     assert len(rows) == 20
     expected = {row["file"]: [(row["code"], row["pointer"].partition(" (")[0])] for row in rows}
-    found = {name: told(sagebridge.validate(Path(folder) / "invalid" / name)) for name in expected}
+    found = {name: codes(sagebridge.validate(Path(folder) / "invalid" / name)) for name in expected}
     assert found == expected
 
 
-def test_a_sound_definition_has_no_findings() -> None:
+def test_valid_definition_has_no_findings() -> None:
     assert (
         findings(
             processing("Eval", REPORT),
@@ -83,7 +83,7 @@ def test_a_sound_definition_has_no_findings() -> None:
     )
 
 
-def test_a_step_after_the_branch_that_it_needs_is_sound() -> None:
+def test_step_after_its_branch_has_no_findings() -> None:
     branch = gate(then=[step("Then")], other=[step("Else")])
     assert findings(branch, uses(output_of("Then"), "After")) == ()
 
@@ -92,37 +92,37 @@ CYCLES: dict[str, tuple[Any, str, str]] = {
     "DependsOn": (
         [step("A", DependsOn=["C"]), step("B", DependsOn=["A"]), step("C", DependsOn=["B"])],
         "/Steps/0/DependsOn/0",
-        "dependency cycle A -> B -> C -> A through DependsOn",
+        "dependency cycle A -> B -> C -> A (through DependsOn)",
     ),
     "data": (
         [uses(output_of("B"), "A"), uses(output_of("A"), "B")],
         "/Steps/0/Arguments/x/Get",
-        "dependency cycle A -> B -> A through a reference",
+        "dependency cycle A -> B -> A (through a reference)",
     ),
     "both": (
         [uses(output_of("B"), "A"), step("B", DependsOn=["A"])],
         "/Steps/0/Arguments/x/Get",
-        "dependency cycle A -> B -> A through DependsOn and a reference",
+        "dependency cycle A -> B -> A (through DependsOn and a reference)",
     ),
     "branch and data": (
         [gate(equals(output_of("A"), "x"), then=[step("A")])],
         "/Steps/0/Arguments/Conditions/0/LeftValue/Get",
-        "dependency cycle Gate -> A -> Gate through a reference and the branch",
+        "dependency cycle Gate -> A -> Gate (through a reference and the branch)",
     ),
     "branch, a step outside, and DependsOn": (
         [step("Out", DependsOn=["A"]), {**gate(then=[step("A")]), "DependsOn": ["Out"]}],
         "/Steps/0/DependsOn/0",
-        "dependency cycle Out -> Gate -> A -> Out through DependsOn and the branch",
+        "dependency cycle Out -> Gate -> A -> Out (through DependsOn and the branch)",
     ),
     "the step itself": (
         [uses(output_of("A"))],
         "/Steps/0/Arguments/x/Get",
-        "step A refers to itself",
+        "step A depends on itself through a reference",
     ),
     "the step itself in DependsOn": (
         [step("A", DependsOn=["A"])],
         "/Steps/0/DependsOn/0",
-        "step A DependsOn itself",
+        "step A depends on itself through DependsOn",
     ),
 }
 
@@ -133,32 +133,32 @@ def test_cycles(case: str) -> None:
     assert only(findings(*steps)) == ("error", "dependency-cycle", pointer, message)
 
 
-def test_every_cycle_is_told() -> None:
+def test_every_cycle_is_reported() -> None:
     pairs = [("A", "B"), ("B", "A"), ("C", "D"), ("D", "C"), ("E", "E")]
     found = findings(*(step(name, DependsOn=[other]) for name, other in pairs))
     assert [f.code for f in found] == ["dependency-cycle"] * 3
 
 
-def test_a_long_chain_is_no_cycle() -> None:
+def test_long_chain_is_not_a_cycle() -> None:
     names = [f"S{number}" for number in range(300)]
     steps = [step("S0"), *(step(b, DependsOn=[a]) for a, b in itertools.pairwise(names))]
     assert findings(*steps) == ()
 
 
 class TestNeverRuns:
-    def test_a_step_of_the_other_branch(self) -> None:
+    def test_step_of_the_other_branch(self) -> None:
         found = findings(gate(then=[step("A")], other=[uses(output_of("A"), "B")]))
         assert only(found) == (
             "warning",
             "never-runs",
             "/Steps/0/Arguments/ElseSteps/0/Arguments/x/Get",
             (
-                "step B never runs: it waits for 'A', which runs only with IfSteps of Gate, "
-                "and itself needs ElseSteps"
+                "step B never runs: it needs ElseSteps of Gate, but depends on 'A', which "
+                "needs IfSteps"
             ),
         )
 
-    def test_a_step_that_waits_for_both(self) -> None:
+    def test_step_that_depends_on_both_branches(self) -> None:
         found = findings(
             gate(then=[step("A")], other=[step("B")]),
             step("Join", DependsOn=["A", "B"]),
@@ -166,7 +166,7 @@ class TestNeverRuns:
         )
         assert [(f.code, f.pointer) for f in found] == [("never-runs", "/Steps/1/DependsOn/1")]
 
-    def test_through_a_step_between(self) -> None:
+    def test_dependency_through_another_step(self) -> None:
         found = findings(
             gate(then=[step("A")], other=[step("B", DependsOn=["Between"])]),
             step("Between", DependsOn=["A"]),
@@ -175,7 +175,7 @@ class TestNeverRuns:
 
 
 class TestDocuments:
-    def test_all_findings_at_once_by_place(self) -> None:
+    def test_findings_are_in_document_order(self) -> None:
         text = json.dumps(
             {
                 "Version": "2021-01-01",
@@ -211,18 +211,18 @@ class TestDocuments:
             ("", "not-a-pipeline", ""),
         ],
     )
-    def test_a_document_whose_definition_is_none(self, inner: str, code: str, pointer: str) -> None:
+    def test_request_with_an_invalid_definition(self, inner: str, code: str, pointer: str) -> None:
         text = json.dumps({"PipelineName": "p", "PipelineDefinition": inner}, indent=1)
         (finding,) = sagebridge.validate(text)
         assert (finding.code, finding.pointer, finding.line) == (code, pointer, 3)
 
-    def test_what_lies_beside_a_definition(self) -> None:
+    def test_fields_of_a_request(self) -> None:
         document = {
             "PipelineName": "not_a_name",
             "ParallelismConfiguration": {"MaxParallelExecutionSteps": 0},
             "PipelineDefinition": json.dumps({"Version": "2020-12-01", "Steps": [step("A")]}),
         }
-        assert told(sagebridge.validate(document)) == [
+        assert codes(sagebridge.validate(document)) == [
             ("parallelism", "/ParallelismConfiguration/MaxParallelExecutionSteps"),
             ("pipeline-name", "/PipelineName"),
         ]
@@ -250,17 +250,17 @@ class TestDocuments:
         ],
         ids=["cut", "comma", "empty", "array", "other", "deep", "nan", "inf", "float", "int"],
     )
-    def test_what_is_no_definition(
+    def test_source_without_a_definition(
         self, tmp_path: Path, text: str, code: str, pointer: str
     ) -> None:
         file = tmp_path / "d.json"
         file.write_text(text)
         found = sagebridge.validate(file)
-        assert told(found) == [(code, pointer)]
+        assert codes(found) == [(code, pointer)]
         assert str(tmp_path) not in found[0].message
 
-    def test_no_file(self, tmp_path: Path) -> None:
-        assert told(sagebridge.validate(tmp_path / "absent.json")) == [("unreadable-source", "")]
+    def test_missing_file(self, tmp_path: Path) -> None:
+        assert codes(sagebridge.validate(tmp_path / "absent.json")) == [("unreadable-source", "")]
 
     @pytest.mark.parametrize(
         ("members", "told_"),
@@ -272,9 +272,9 @@ class TestDocuments:
         ],
     )
     def test_top_level(self, members: Any, told_: Any) -> None:
-        assert told(sagebridge.validate(members)) == told_
+        assert codes(sagebridge.validate(members)) == told_
 
-    def test_the_members_of_configurations(self) -> None:
+    def test_keys_of_configurations(self) -> None:
         found = findings(
             step("A"),
             PipelineExperimentConfig={"ExperimentName": 5, "Trial": "t"},
@@ -290,18 +290,18 @@ class TestDocuments:
             ("error", "unknown-variable", "/MlflowConfig/MlflowExperimentName/Get"),
         ]
 
-    def test_a_member_written_twice(self) -> None:
+    def test_duplicate_key_is_a_warning(self) -> None:
         text = '{"Version": "2020-12-01",\n"Steps": [{"Name": "A", "Type": "Lambda",\n"Name": "B",'
         text += '\n"FunctionArn": "f", "x/y": {"a": 1},\n"x/y": {"a": 1}}]}'
         found = [f for f in sagebridge.validate(text) if f.code == "duplicate-member"]
         assert [(f.pointer, f.line) for f in found] == [("/Steps/0/Name", 3), ("/Steps/0/x~1y", 5)]
 
-    def test_an_experiment_cannot_wait_for_a_step(self) -> None:
+    def test_experiment_cannot_refer_to_a_step(self) -> None:
         config = {"ExperimentName": output_of("A")}
         found = findings(step("A"), PipelineExperimentConfig=config)
-        assert told(found) == [("unknown-step", "/PipelineExperimentConfig/ExperimentName/Get")]
+        assert codes(found) == [("unknown-step", "/PipelineExperimentConfig/ExperimentName/Get")]
 
-    def test_names_that_are_terminal_commands_are_escaped(self) -> None:
+    def test_terminal_commands_in_names_are_escaped(self) -> None:
         for finding in findings(step("A\x1b[31m", DependsOn=["\x1b[2J"])):
             assert finding.message.isprintable()
 
@@ -312,7 +312,7 @@ class TestDocuments:
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(mutated(definitions()) | json_values())
-def test_nothing_makes_validation_fail(definition: Any) -> None:
+def test_validation_accepts_any_json(definition: Any) -> None:
     text = json.dumps(definition)
     for finding in sagebridge.validate(text):
         assert finding.message

@@ -1,1 +1,1 @@
-"""Workers that are killed at each boundary of a step, and those that come after them."""
+"""Tests that kill workers at each boundary of a step and start others."""

@@ -1,7 +1,7 @@
 """Kills a worker at each boundary of a step: ``python -m tests.kills.boundaries [TYPE ...]``.
 
-After each kill another worker goes on, once with the same records and once with empty ones, as on
-another machine. Each time there must be exactly one job, and a step that succeeded.
+After each kill another worker continues, once with the same records and once with empty ones, as on
+another machine. Each time there must be exactly one job and a successful step.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ KILLED = -9
 
 
 def run(aws: FaultyAws, folder: Path, type_: str, die_at: int) -> int:
-    """The exit code of one worker."""
+    """Runs one worker; returns its exit code."""
     command = [sys.executable, "-m", "tests.kills.worker", str(folder), type_, str(die_at)]
     environment = {**os.environ, **aws.environment("AKIAWORKER")}
     return subprocess.run(command, env=environment, check=False).returncode
 
 
 def faults(aws: FaultyAws, type_: str, die_at: int, *, same: bool) -> list[str] | None:
-    """What went wrong after a kill; None once a worker lives through all boundaries."""
+    """The problems after one kill; None if the worker passed all boundaries."""
     aws.reset()
     aws.create_bucket("bucket")
     with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
@@ -44,7 +44,7 @@ def faults(aws: FaultyAws, type_: str, die_at: int, *, same: bool) -> list[str] 
 def kills(
     types: Sequence[str], positions: Sequence[int] = ()
 ) -> Iterator[tuple[str, int, bool, list[str]]]:
-    """Type, boundary, whether the records were the same, and what went wrong, for each kill."""
+    """Yields type, boundary, whether the records were the same, and problems of each kill."""
     with FaultyAws() as aws:
         for type_, same in itertools.product(types, (True, False)):
             for die_at in positions or itertools.count(1):
@@ -52,7 +52,7 @@ def kills(
                 if found is None:
                     break
                 yield type_, die_at, same, found
-                if found:  # the next ones would tell the same
+                if found:  # later boundaries would fail the same way
                     break
 
 

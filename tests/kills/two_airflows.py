@@ -1,6 +1,6 @@
 """Two Airflows with the same DAG id and run id: ``python -m tests.kills.two_airflows``.
 
-Each has its own home and records, as two installations have; both use one fake AWS. Each must make
+Each has its own home and records, like two installations; both use one fake AWS. Each must create
 its own job and succeed. Needs Airflow; takes about a minute.
 """
 
@@ -21,9 +21,9 @@ _DAG, _RUN = "nightly", "nightly-2026-11-21"
 
 
 def state(folder: Path, aws: FaultyAws) -> str:
-    """How the run ended in an Airflow of its own."""
+    """Runs the DAG in a new Airflow; returns the state of the run."""
     pipeline = Pipeline(
-        (Step("Train", "Training", arguments=plain(ARGUMENTS["Training"])),), name=_DAG
+        steps=(Step("Train", "Training", arguments=plain(ARGUMENTS["Training"])),), name=_DAG
     )
     variables = {
         **aws.environment(),

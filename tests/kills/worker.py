@@ -1,7 +1,7 @@
 """One worker of one step: ``python -m tests.kills.worker FOLDER TYPE DIE_AT``.
 
-It counts the calls of the service and of the records, before and after each, and kills itself with
-SIGKILL at the given count; 0 lets it live.
+It counts a boundary before and after each call to the service and the records, and kills itself
+with SIGKILL at boundary DIE_AT; 0 means never.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from typing import Any
 from sagebridge.model.expressions import plain
 from sagebridge.model.pipeline import Step
 from sagebridge_operators.backends.aws import AwsBackend
-from sagebridge_operators.lifecycle.drive import StepDriver, StepTask
+from sagebridge_operators.lifecycle.drive import StepDriver
 from sagebridge_operators.lifecycle.execution import Execution
 from sagebridge_operators.lifecycle.objects import Folder
 from sagebridge_operators.lifecycle.records import ExecutionRecords
+from sagebridge_operators.lifecycle.step_task import StepTask
 from tests.lifecycle.conftest import ARGUMENTS
 
 EXECUTION = "0123456789ab"
@@ -27,7 +28,7 @@ _STARTED = datetime(2026, 11, 21, 5, 43, tzinfo=UTC)
 
 
 class Boundaries:
-    """Kills this process at one of them."""
+    """Counts boundaries and kills this process at one of them."""
 
     def __init__(self, die_at: int) -> None:
         self.left = die_at
@@ -38,7 +39,7 @@ class Boundaries:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def around(self, owner: Any, names: tuple[str, ...]) -> Any:
-        """``owner`` with a boundary before and after each call of the methods named."""
+        """``owner`` with a boundary before and after each call of the methods ``names``."""
         boundaries = self
 
         class Counted:

@@ -1,4 +1,4 @@
-"""What an execution on Prefect makes of its flow run and of the process that runs it."""
+"""An execution on Prefect: its flow run and the process of the flow."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Server:
         del run
         return dict(self.state)
 
-    def wait_again(self, run: str, message: str) -> None:
+    def reset_run(self, run: str, message: str) -> None:
         self.end_run(run, "PENDING", message)
 
     def end_run(self, run: str, type_: str, message: str) -> None:
@@ -63,12 +63,12 @@ class Server:
 
 @pytest.fixture
 def execution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PrefectExecution:
-    """An execution of two steps, which has begun."""
+    """A started execution with two steps."""
     monkeypatch.setattr(engine_versions, "version", lambda name: "3")
-    place = Workdir("local", tmp_path, tmp_path, str(tmp_path / "executions"))
-    vars(place)["backend"] = FakeBackend()
-    flow = Flow.written(Pipeline((model("One"), model("Two")), name="p"))
-    execution = PrefectExecution(flow, {}, place)
+    workdir = Workdir("local", tmp_path, tmp_path, str(tmp_path / "executions"))
+    vars(workdir)["backend"] = FakeBackend()
+    flow = Flow.generated(Pipeline(steps=(model("One"), model("Two")), name="p"))
+    execution = PrefectExecution(flow, {}, workdir)
     execution._server = Server(tmp_path)  # type: ignore[assignment]
     execution.trigger()
     return execution
@@ -78,7 +78,7 @@ def server(execution: PrefectExecution) -> Any:
     return execution.server
 
 
-def test_a_written_flow_runs_in_the_servers_home_and_within_bounds(
+def test_generated_flow_runs_in_server_home_with_limit(
     execution: PrefectExecution, tmp_path: Path
 ) -> None:
     added = server(execution).added["flow"]
@@ -91,11 +91,11 @@ def test_a_written_flow_runs_in_the_servers_home_and_within_bounds(
     assert "def p(" in (tmp_path / "flow.py").read_text()
 
 
-def test_a_persons_own_flow_runs_where_they_are_as_they_say(
+def test_flow_file_runs_in_current_folder_without_limit(
     execution: PrefectExecution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    own = Flow("mine", "main", (), Pipeline((model("One"),)), file=tmp_path / "own.py")
+    own = Flow("mine", "main", (), Pipeline(steps=(model("One"),)), file=tmp_path / "own.py")
     execution.flow = own
 
     execution.trigger()
@@ -106,41 +106,41 @@ def test_a_persons_own_flow_runs_where_they_are_as_they_say(
 
 
 @pytest.mark.parametrize("type_", ["CANCELLING", "CANCELLED"])
-def test_a_run_that_is_cancelled_is_asked_to_stop(execution: PrefectExecution, type_: str) -> None:
+def test_cancelled_run_requests_stop(execution: PrefectExecution, type_: str) -> None:
     assert not execution.running()
-    assert not execution.place.records.stop_requested(execution.id)
+    assert not execution.workdir.records.stop_requested(execution.id)
 
     server(execution).state["type"] = type_
     execution.running()
 
-    assert execution.place.records.stop_requested(execution.id)
+    assert execution.workdir.records.stop_requested(execution.id)
 
 
-def test_a_flow_that_cannot_be_started_has_a_record(
+def test_record_exists_before_flow_start(
     execution: PrefectExecution, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else what is to be told of it then is not there."""
+    """The record is needed to report the failed start."""
 
-    def refuse(*given: Any, **more: Any) -> Server:
+    def fail(*given: Any, **more: Any) -> Server:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Server, "add", refuse)
-    execution.place.records.objects.remove(f"{execution.id}/execution.json")
+    monkeypatch.setattr(Server, "add", fail)
+    execution.workdir.records.objects.remove(f"{execution.id}/execution.json")
 
     with pytest.raises(KeyboardInterrupt):
         execution.trigger()
 
-    assert execution.place.records.execution(execution.id)
+    assert execution.workdir.records.execution(execution.id)
 
 
 KILLED = "the flow's process was killed by SIGKILL"
 
 
-def test_a_flow_whose_process_is_killed_goes_on_in_another_but_not_for_ever(
+def test_killed_flow_process_is_restarted_twice(
     execution: PrefectExecution,
 ) -> None:
-    told: list[str] = []
-    execution.tell = told.append
+    messages: list[str] = []
+    execution.report = messages.append
     first = server(execution).added["flow"]
     server(execution).exit_code = 137
 
@@ -152,23 +152,21 @@ def test_a_flow_whose_process_is_killed_goes_on_in_another_but_not_for_ever(
     assert execution.running()
     assert not execution.running()
 
-    assert told == [
-        f"{KILLED}; another goes on (1 of 2)",
-        f"{KILLED}, 2 times in all; another goes on (2 of 2)",
+    assert messages == [
+        f"{KILLED}; restarted (1 of 2)",
+        f"{KILLED}, 2 times in total; restarted (2 of 2)",
     ]
-    assert execution.finish() == ("Failed", f"{KILLED}, 3 times in all")
+    assert execution.finish() == ("Failed", f"{KILLED}, 3 times in total")
 
 
-@pytest.mark.parametrize("why", ["exit code", "stop asked", "ended", "failed"])
-def test_a_flow_whose_process_has_ended_otherwise_does_not_go_on(
-    execution: PrefectExecution, why: str
-) -> None:
-    server(execution).exit_code = 1 if why == "exit code" else 137
-    if why == "stop asked":
-        execution.place.records.request_stop(execution.id)
-    elif why == "ended":
+@pytest.mark.parametrize("reason", ["exit code", "stop requested", "ended", "failed"])
+def test_flow_process_is_not_restarted_otherwise(execution: PrefectExecution, reason: str) -> None:
+    server(execution).exit_code = 1 if reason == "exit code" else 137
+    if reason == "stop requested":
+        execution.workdir.records.request_stop(execution.id)
+    elif reason == "ended":
         execution.ending.record_interruption("Stopped", "it was stopped")
-    elif why == "failed":
+    elif reason == "failed":
         server(execution).state["type"] = "FAILED"
 
     assert not execution.running()
@@ -178,15 +176,15 @@ def test_a_flow_whose_process_has_ended_otherwise_does_not_go_on(
     ("exit_code", "state", "reason"),
     [
         (137, "RUNNING", "the flow's process was killed by SIGKILL"),
-        (255, "RUNNING", "the flow's process ended before its steps did: ImportError: no such"),
-        (1, "PENDING", "the flow's process ended before its steps did: ImportError: no such thing"),
+        (255, "RUNNING", "the flow's process ended before its steps: ImportError: no such"),
+        (1, "PENDING", "the flow's process ended before its steps: ImportError: no such thing"),
         (1, "FAILED", "Flow run encountered an exception: ValueError: x"),
     ],
 )
-def test_a_flow_that_ends_before_its_steps_leaves_nothing_open(
+def test_early_end_of_flow_closes_steps_and_run(
     execution: PrefectExecution, exit_code: int, state: str, reason: str
 ) -> None:
-    execution.place.records.save(attempt_of(execution.id, "One", "Condition"))
+    execution.workdir.records.save(attempt_of(execution.id, "One", "Condition"))
     server(execution).exit_code = exit_code
     message = "Flow run encountered an exception: ValueError: x" if state == "FAILED" else None
     server(execution).state = {"type": state, "name": state.title(), "message": message}
@@ -195,11 +193,11 @@ def test_a_flow_that_ends_before_its_steps_leaves_nothing_open(
 
     assert found.status == "Failed"
     assert found.reason.startswith(reason)
-    assert execution.place.records.steps(execution.id)["One"].state == "Stopped"
+    assert execution.workdir.records.steps(execution.id)["One"].state == "Stopped"
     assert server(execution).state["type"] in ("CRASHED", "FAILED")
 
 
-def test_the_end_that_a_flow_recorded_stays(execution: PrefectExecution) -> None:
+def test_end_recorded_by_flow_is_kept(execution: PrefectExecution) -> None:
     execution.ending.record_interruption("Succeeded", "")
 
     assert execution.finish() == ("Succeeded", "")

@@ -1,4 +1,4 @@
-"""What an engine started is gone when its command is, however that ended."""
+"""All processes of an engine end with its command."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def python(code: str) -> tuple[str, ...]:
 
 
 SLEEP = python("import time; time.sleep(60)")
-# Starts a child in a process group of its own, as Airflow does for a task, and notes both.
+# Starts a child in its own process group, as Airflow does for a task, and writes both pids.
 PARENT = python(
     """
     import os, subprocess, sys, time
@@ -70,7 +70,7 @@ def pids(folder: Path) -> list[int]:
     return [int(word) for word in file.read_text().split()]
 
 
-def test_stop_ends_everything(tmp_path: Path) -> None:
+def test_stop_ends_all_processes(tmp_path: Path) -> None:
     keeper = start(tmp_path, parent=PARENT, other=SLEEP)
     started = pids(tmp_path)
     assert all(map(alive, [keeper.session, *started]))
@@ -81,7 +81,7 @@ def test_stop_ends_everything(tmp_path: Path) -> None:
     assert not any(map(alive, started))
 
 
-def test_what_does_not_listen_is_killed(tmp_path: Path) -> None:
+def test_process_ignoring_sigterm_is_killed(tmp_path: Path) -> None:
     keeper = start(tmp_path, stubborn=STUBBORN)
     eventually((tmp_path / "ready").exists)
 
@@ -90,7 +90,7 @@ def test_what_does_not_listen_is_killed(tmp_path: Path) -> None:
     assert session_processes(keeper.session) == []
 
 
-def test_everything_ends_when_a_part_does(tmp_path: Path) -> None:
+def test_one_exit_ends_all_processes(tmp_path: Path) -> None:
     keeper = start(tmp_path, parent=PARENT, short=(sys.executable, "-c", "print('cannot bind')"))
     eventually(lambda: not keeper.running)
 
@@ -99,7 +99,7 @@ def test_everything_ends_when_a_part_does(tmp_path: Path) -> None:
     keeper.kill()
 
 
-def test_nothing_is_left_of_a_keeper_that_was_killed(tmp_path: Path) -> None:
+def test_stop_after_killed_keeper(tmp_path: Path) -> None:
     keeper = start(tmp_path, parent=PARENT)
     started = pids(tmp_path)
     os.kill(keeper.session, signal.SIGKILL)
@@ -110,19 +110,19 @@ def test_nothing_is_left_of_a_keeper_that_was_killed(tmp_path: Path) -> None:
     assert not any(map(alive, started))
 
 
-def test_what_may_not_be_killed_is_let_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(pid: int, number: int) -> None:
+def test_unkillable_processes_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(pid: int, number: int) -> None:
         raise PermissionError
 
     monkeypatch.setattr(process_keeper, "session_processes", lambda session: [1])
     monkeypatch.setattr(process_keeper, "_KILL_TIMEOUT", 0.3)
-    monkeypatch.setattr(os, "kill", refuse)
+    monkeypatch.setattr(os, "kill", fail)
 
     process_keeper.end_session(0, patience=0)
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
-def test_everything_ends_with_the_command(tmp_path: Path, end: signal.Signals) -> None:
+def test_killed_command_ends_all_processes(tmp_path: Path, end: signal.Signals) -> None:
     code = f"""
     import os, time
     from pathlib import Path

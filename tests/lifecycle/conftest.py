@@ -1,4 +1,4 @@
-"""A step that runs against the fake SageMaker, and its record."""
+"""Runs steps against the fake SageMaker and reads their records."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from sagebridge.model.expressions import (
 from sagebridge.model.pipeline import Step
 from sagebridge_operators.lifecycle import advance, drive
 from sagebridge_operators.lifecycle.attempt import Attempt
-from sagebridge_operators.lifecycle.drive import StepDriver, StepTask
+from sagebridge_operators.lifecycle.drive import StepDriver
 from sagebridge_operators.lifecycle.execution import Execution
 from sagebridge_operators.lifecycle.objects import Folder
 from sagebridge_operators.lifecycle.records import ExecutionRecords
+from sagebridge_operators.lifecycle.step_task import StepTask
 from sagebridge_operators.steps import JOB_TYPES
 from tests.fakes import STARTED, FakeBackend, FakeSageMaker
 
@@ -59,7 +60,7 @@ STOPPABLE = {name for name, job in JOB_TYPES.items() if job.stop}
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is waited for that does not answer, and a job that is missing has disappeared."""
+    """Waits for no outage; a missing job has disappeared at once."""
     monkeypatch.setattr(drive, "PATIENCE", 0.0)
     monkeypatch.setattr(advance, "UNSEEN_FOR", timedelta())
 

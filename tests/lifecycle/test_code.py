@@ -1,4 +1,4 @@
-"""Functions and commands of a user's own, from their arguments to what they hand on."""
+"""Python and shell steps, from their arguments to their return values."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def shell(command: Any, env: Any = None, *, append_env: bool = False) -> ShellSt
     return ShellStep.of(Step("Train", SHELL, plain(shell_arguments(command, env, append_env))))
 
 
-def test_a_function_gets_values_and_hands_on_what_it_returns(make: Make, record: Find) -> None:
+def test_function_gets_resolved_values_and_returns_outputs(make: Make, record: Find) -> None:
     given: list[Any] = []
 
     def function(*args: Any, **kwargs: Any) -> Any:
@@ -62,9 +62,9 @@ def test_a_function_gets_values_and_hands_on_what_it_returns(make: Make, record:
     assert (record().state, record().outputs) == ("Succeeded", outputs)
 
 
-def test_a_part_that_was_not_returned_is_named(make: Make) -> None:
+def test_missing_part_of_return_value_is_named(make: Make) -> None:
     step = python(properties_of("Prep").return_value["cols"])
-    with pytest.raises(Unresolvable, match=r"return_value\['cols'\].*no 'cols'.*rows"):
+    with pytest.raises(Unresolvable, match=r"return_value\['cols'\].*no key 'cols'.*rows"):
         make(step, {"Prep": {"return_value": {"rows": 1}}}, function=print).run()
 
 
@@ -76,7 +76,7 @@ def test_a_part_that_was_not_returned_is_named(make: Make) -> None:
         (SystemExit(3), "SystemExit: 3"),
     ],
 )
-def test_what_a_function_raises_is_the_reason(
+def test_function_exception_is_the_reason(
     error: BaseException,
     reason: str,
     make: Make,
@@ -94,17 +94,17 @@ def test_what_a_function_raises_is_the_reason(
     assert "raise error" in caplog.text
 
 
-class Limit(BaseException):
-    """As an engine's time limit."""
+class TimeLimit(BaseException):
+    """An engine's time limit."""
 
 
-def test_a_time_limit_of_the_engine_stops_the_step(make: Make, record: Find) -> None:
+def test_engine_time_limit_stops_the_step(make: Make, record: Find) -> None:
     def function() -> None:
-        raise Limit("too long")
+        raise TimeLimit("too long")
 
-    with pytest.raises(Limit):
+    with pytest.raises(TimeLimit):
         make(python(), function=function).run()
-    assert (record().state, record().reason) == ("Stopped", "interrupted (Limit: too long)")
+    assert (record().state, record().reason) == ("Stopped", "interrupted (TimeLimit: too long)")
 
 
 @pytest.mark.parametrize(
@@ -112,19 +112,19 @@ def test_a_time_limit_of_the_engine_stops_the_step(make: Make, record: Find) -> 
     [
         ({1, 2}, "return_value is a set"),
         ({"a": [0, date(2026, 1, 1)]}, r"return_value\['a'\]\[1\] is a date"),
-        ({1: "x"}, "return_value has the key 1, which is no text"),
+        ({1: "x"}, "return_value has the key 1, which is not a string"),
         (float("nan"), "return_value is nan"),
         (b"x", "return_value is a bytes"),
     ],
 )
-def test_what_is_no_json_is_not_handed_on(value: Any, place: str, make: Make, record: Find) -> None:
+def test_return_value_must_be_json(value: Any, place: str, make: Make, record: Find) -> None:
     with pytest.raises(StepFailed, match=f"step 'Train' returned .*{place}"):
         make(python(), function=lambda: value).run()
     assert record().state == "Failed"
 
 
-def test_what_is_too_large_is_not_handed_on(make: Make) -> None:
-    with pytest.raises(StepFailed, match="at most 49152"):
+def test_return_value_has_a_size_limit(make: Make) -> None:
+    with pytest.raises(StepFailed, match="over the limit of 49152"):
         make(python(), function=lambda: "x" * 50_000).run()
     assert (
         make(python(), function=lambda: "x" * 48_000, generation=1).run()["return_value"]
@@ -132,27 +132,27 @@ def test_what_is_too_large_is_not_handed_on(make: Make) -> None:
     )
 
 
-def test_a_value_that_holds_itself(make: Make) -> None:
+def test_circular_return_value_is_rejected(make: Make) -> None:
     circle: list[Any] = []
     circle.append(circle)
-    with pytest.raises(StepFailed, match="holds itself"):
+    with pytest.raises(StepFailed, match="contains itself"):
         make(python(), function=lambda: circle).run()
 
 
-class Lines:
-    """A log that keeps what it is told, and writes to standard output as some do."""
+class LineLog:
+    """A log that collects its lines and also prints them."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.sent: list[str] = []
 
     def info(self, event: str, /, *args: Any) -> None:
         print("log:", event % args)
-        self.told.append(event % args)
+        self.sent.append(event % args)
 
     warning = info
 
 
-def test_what_functions_print_at_the_same_time_is_told_apart(make: Make) -> None:
+def test_concurrent_prints_go_to_their_own_logs(make: Make) -> None:
     both = threading.Barrier(2, timeout=20)
     before = sys.stdout
 
@@ -164,7 +164,7 @@ def test_what_functions_print_at_the_same_time_is_told_apart(make: Make) -> None
         print("end", end="")
         both.wait()
 
-    logs = {name: Lines() for name in ("one", "two")}
+    logs = {name: LineLog() for name in ("one", "two")}
     runs = [
         make(python(name), function=function, index=(number,)) for number, name in enumerate(logs)
     ]
@@ -178,16 +178,16 @@ def test_what_functions_print_at_the_same_time_is_told_apart(make: Make) -> None
     assert sys.stdout is before
     for name, log in logs.items():
         lines = [*(f"{name} {number}" for number in range(3)), "end"]
-        assert log.told == [f"[Train] {line}" for line in lines]
+        assert log.sent == [f"[Train] {line}" for line in lines]
 
 
-def test_a_stop_interrupts_a_function(make: Make, records: ExecutionRecords, record: Find) -> None:
+def test_stop_interrupts_a_function(make: Make, records: ExecutionRecords, record: Find) -> None:
     def function() -> None:
         records.request_stop(EXECUTION.id)
         while True:
             try:
                 time.sleep(0.01)
-            except Exception:  # noqa: BLE001 - a user's code that swallows all
+            except Exception:  # noqa: BLE001 - user code may catch everything
                 continue
 
     with pytest.raises(StepStopped):
@@ -195,13 +195,13 @@ def test_a_stop_interrupts_a_function(make: Make, records: ExecutionRecords, rec
     assert record().state == "Stopped"
 
 
-def test_a_function_that_the_file_does_not_have(make: Make, record: Find) -> None:
+def test_missing_function_fails_the_step(make: Make, record: Find) -> None:
     with pytest.raises(NotRunnable, match="'Train'"):
         make(python()).run()
     assert record().state == "Failed"
 
 
-def test_a_definition_that_looks_like_code_does_not_run(make: Make, tmp_path: Path) -> None:
+def test_definition_with_code_keys_runs_no_code(make: Make, tmp_path: Path) -> None:
     marker = tmp_path / "marker"
     for generation, type_ in enumerate((PYTHON, SHELL)):
         step = Step(
@@ -214,7 +214,7 @@ def test_a_definition_that_looks_like_code_does_not_run(make: Make, tmp_path: Pa
     assert not marker.exists()
 
 
-def test_a_command_is_text_and_its_last_line_is_handed_on(
+def test_last_line_of_command_is_the_return_value(
     make: Make, record: Find, caplog: pytest.LogCaptureFixture
 ) -> None:
     step = shell(
@@ -233,7 +233,7 @@ def test_a_command_is_text_and_its_last_line_is_handed_on(
     ("env", "append_env", "kept"),
     [(None, False, True), ({"A": "1"}, False, False), ({"A": "1"}, True, True)],
 )
-def test_the_environment_of_a_command(
+def test_command_environment(
     env: Any, append_env: bool, kept: bool, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OF_THE_WORKER", "yes")
@@ -246,18 +246,18 @@ def test_the_environment_of_a_command(
     ("command", "reason"),
     [
         ("echo why; exit 7", "exit code 7: why"),
-        ("kill -9 $$", "was ended by SIGKILL"),
+        ("kill -9 $$", "killed by SIGKILL"),
         ("no_such_command", "exit code 127: .*not found"),
-        ("echo \0", "cannot be started"),
+        ("echo \0", "cannot start the command with bash"),
     ],
 )
-def test_a_command_that_fails(command: str, reason: str, make: Make, record: Find) -> None:
+def test_failed_command_fails_the_step(command: str, reason: str, make: Make, record: Find) -> None:
     with pytest.raises(StepFailed, match=reason):
         make(shell(command)).run()
     assert record().state == "Failed"
 
 
-def test_a_stop_ends_all_that_a_command_started(make: Make, record: Find, tmp_path: Path) -> None:
+def test_stop_ends_all_processes_of_a_command(make: Make, record: Find, tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     run = make(shell(f"sleep 1000 & echo $! > {pid}.new; mv {pid}.new {pid}; wait"))
     thread = threading.Thread(target=_swallowing(run.run))
@@ -284,7 +284,7 @@ with ExecutionRecords(Folder(Path(sys.argv[2]))).attend(attempt) as held:
 """
 
 
-def test_a_command_is_of_its_workers_session_and_dies_with_it(tmp_path: Path) -> None:
+def test_command_dies_with_its_worker(tmp_path: Path) -> None:
     pid, records = tmp_path / "pid", ExecutionRecords(Folder(tmp_path / "records"))
     attempt = first_attempt("aa", "Run", SHELL)
     assert records.attended(attempt) is False
@@ -300,14 +300,14 @@ def test_a_command_is_of_its_workers_session_and_dies_with_it(tmp_path: Path) ->
         sleeping = psutil.Process(int(pid.read_text()))
         assert os.getsid(sleeping.pid) == worker.pid
         assert os.getpgid(sleeping.pid) != worker.pid
-        while len(psutil.Process(worker.pid).children()) < 2:  # its command and the guard of it
+        while len(psutil.Process(worker.pid).children()) < 2:  # the command and its guard
             time.sleep(0.01)
         assert records.attended(attempt) is True
         folder = Path(sleeping.cwd())
         assert folder.exists()
-        os.killpg(worker.pid, signal.SIGKILL)  # as Airflow ends a task that does not listen
+        os.killpg(worker.pid, signal.SIGKILL)  # as Airflow kills a task that ignores SIGTERM
         until = time.monotonic() + 30
-        while not _ended(sleeping) or records.attended(attempt):
+        while not _run_step(sleeping) or records.attended(attempt):
             assert time.monotonic() < until
             time.sleep(0.01)
         assert not folder.exists()
@@ -316,14 +316,14 @@ def test_a_command_is_of_its_workers_session_and_dies_with_it(tmp_path: Path) ->
         worker.wait()
 
 
-def _ended(process: psutil.Process) -> bool:
+def _run_step(process: psutil.Process) -> bool:
     try:
         return process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
 
 
-def test_what_a_command_leaves_in_the_background_goes_on(make: Make) -> None:
+def test_background_processes_outlive_the_command(make: Make) -> None:
     pid = int(make(shell("sleep 1000 > /dev/null 2>&1 & echo $!")).run()["return_value"])
     left = psutil.Process(pid)
     try:

@@ -1,4 +1,4 @@
-"""Stopping an execution whose workers answer, are slow, or are gone."""
+"""Ending an execution whose workers are alive, slow or lost."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lifecycle, "_WORKER_ANSWERS", 0.1)
 
 
-def one(step: str, type_: str = "Processing", **more: Any) -> Attempt:
+def new_attempt(step: str, type_: str = "Processing", **more: Any) -> Attempt:
     return attempt_of(ID, step, type_, **more)
 
 
@@ -52,9 +52,9 @@ def begin(
     stopping: tuple[str, ...] = ("Stopped",),
     **more: Any,
 ) -> None:
-    """A step whose job goes through ``states``."""
+    """Starts a step whose job goes through ``states``."""
     create(backend, name, *states, stopping=stopping)
-    records.save(one(name, job=name, **more))
+    records.save(new_attempt(name, job=name, **more))
 
 
 def create(
@@ -74,8 +74,8 @@ def stops(backend: FakeBackend) -> dict[str, int]:
 
 
 @dataclass(frozen=True)
-class Looked(ExecutionRecords):
-    """Has one step, which runs until it is looked at for the fourth time."""
+class CountedReads(ExecutionRecords):
+    """Records of one step, which ends when it is read for the fourth time."""
 
     attempt: Attempt
     looks: list[int] = field(default_factory=list)
@@ -88,11 +88,11 @@ class Looked(ExecutionRecords):
     ) -> list[Attempt]:
         self.looks.append(1)
         if len(self.looks) >= 4:
-            self.save(self.attempt.failing("stopped", "by its worker", state="Stopped"))
+            self.save(self.attempt.with_failure("stopped", "by its worker", state="Stopped"))
         return ExecutionRecords.attempts(self, execution, step, index)
 
 
-def test_jobs_that_run_are_stopped(
+def test_stop_stops_running_jobs(
     backend: FakeBackend, records: ExecutionRecords, ending: Ending
 ) -> None:
     begin(backend, records, "Long", "InProgress")
@@ -108,7 +108,7 @@ def test_jobs_that_run_are_stopped(
     }
 
 
-def test_a_job_is_stopping_until_it_has_stopped(
+def test_job_is_stopping_until_it_has_stopped(
     backend: FakeBackend, records: ExecutionRecords, ending: Ending
 ) -> None:
     begin(backend, records, "Slow", "InProgress", stopping=("Stopping",))
@@ -119,31 +119,31 @@ def test_a_job_is_stopping_until_it_has_stopped(
     assert stops(backend) == {"Slow": 1}
 
 
-def test_a_step_that_is_about_to_make_its_job_is_waited_for(
+def test_stop_waits_for_a_step_about_to_create_its_job(
     backend: FakeBackend, records: ExecutionRecords
 ) -> None:
-    looked = Looked(records.objects, one("A"))
+    counted = CountedReads(records.objects, new_attempt("A"))
 
-    with records.attend(one("A")):
-        assert Ending(looked, ID, lambda attempt: backend).stop() == []
-    assert len(looked.looks) >= 4
+    with records.attend(new_attempt("A")):
+        assert Ending(counted, ID, lambda attempt: backend).stop() == []
+    assert len(counted.looks) >= 4
     assert records.steps(ID)["A"].reason == "by its worker"
 
 
 @pytest.fixture
 def in_s3(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Records that do not show whether a worker is at them."""
+    """Records that do not know whether a worker is at a step."""
     monkeypatch.setattr(Folder, "attended", Bucket("s3://b", lambda: None).attended)
 
 
 @pytest.mark.parametrize("type_", [PYTHON, SHELL, "Condition", "Processing"])
-def test_a_step_whose_worker_is_lost_is_stopped_at_once(
+def test_stop_ends_steps_of_lost_workers_at_once(
     type_: str, records: ExecutionRecords, ending: Ending, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without waiting until a worker would have answered."""
+    """It does not wait for a reaction of the worker."""
     monkeypatch.setattr(lifecycle, "_WORKER_ANSWERS", 60.0)
-    with records.attend(one("Other")):
-        records.save(one("A", type_))
+    with records.attend(new_attempt("Other")):
+        records.save(new_attempt("A", type_))
 
         assert ending.stop(code=True) == []
 
@@ -153,28 +153,28 @@ def test_a_step_whose_worker_is_lost_is_stopped_at_once(
 
 
 @pytest.mark.usefixtures("in_s3")
-def test_a_worker_that_may_be_gone_is_not_waited_for_long(
+def test_stop_waits_briefly_for_an_unknown_worker(
     records: ExecutionRecords, ending: Ending
 ) -> None:
-    records.save(one("A", "Condition"))
+    records.save(new_attempt("A", "Condition"))
 
     assert ending.stop() == []
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_a_job_that_its_worker_could_not_record_is_stopped(
+def test_stop_finds_an_unrecorded_job(
     known: bool,
     backend: FakeBackend,
     records: ExecutionRecords,
     ending: Ending,
     request: pytest.FixtureRequest,
 ) -> None:
-    """Its name was recorded before the create request."""
+    """The name of the job was recorded before the create request."""
     if not known:
         request.getfixturevalue("in_s3")
     name = job_name(ID, 1, "A", 0)
     create(backend, name, "InProgress", stopping=("Stopping", "Stopping", "Stopped"))
-    records.save(replace(one("A", generation=1), parts=(Part(name),)))
+    records.save(replace(new_attempt("A", generation=1), parts=(Part(name),)))
 
     assert ending.stop() == []
 
@@ -187,7 +187,7 @@ def test_a_job_that_its_worker_could_not_record_is_stopped(
     assert found.job.name == name
 
 
-def test_a_job_that_may_not_be_stopped_keeps_no_other_from_it(
+def test_rejected_stop_does_not_block_other_stops(
     backend: FakeBackend, records: ExecutionRecords, ending: Ending
 ) -> None:
     for name in ("A", "B", "C"):
@@ -202,43 +202,43 @@ def test_a_job_that_may_not_be_stopped_keeps_no_other_from_it(
 
 
 @pytest.mark.parametrize("type_", [PYTHON, SHELL])
-def test_code_that_does_not_stop_in_time_is_named_where_its_worker_goes_on(
+def test_stop_returns_code_steps_that_do_not_stop(
     type_: str, records: ExecutionRecords, ending: Ending
 ) -> None:
-    records.save(one("Wait", type_))
-    records.save(one("Gate", "Condition"))
+    records.save(new_attempt("Wait", type_))
+    records.save(new_attempt("Gate", "Condition"))
 
-    with records.attend(one("Wait")), records.attend(one("Gate")):
+    with records.attend(new_attempt("Wait")), records.attend(new_attempt("Gate")):
         assert ending.stop(patience=0.3, code=True) == ["Wait"]
         assert ending.stop() == []
 
 
-def test_code_that_stops_late_is_waited_for(
+def test_stop_waits_for_code_steps(
     backend: FakeBackend, records: ExecutionRecords, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lifecycle, "_WORKER_ANSWERS", 0.0)
-    looked = Looked(records.objects, one("Wait", PYTHON))
+    counted = CountedReads(records.objects, new_attempt("Wait", PYTHON))
 
-    with records.attend(one("Wait")):
-        assert Ending(looked, ID, lambda attempt: backend).stop(code=True) == []
-    assert len(looked.looks) >= 4
+    with records.attend(new_attempt("Wait")):
+        assert Ending(counted, ID, lambda attempt: backend).stop(code=True) == []
+    assert len(counted.looks) >= 4
     assert records.steps(ID)["Wait"].reason == "by its worker"
 
 
-def test_records_are_settled_as_their_jobs_ended(
+def test_settle_records_the_ends_of_jobs(
     backend: FakeBackend, records: ExecutionRecords, ending: Ending
 ) -> None:
     begin(backend, records, "Done", "Completed")
     begin(backend, records, "Broken", "Failed")
     backend.sagemaker.jobs["Broken"].description["FailureReason"] = "exit code 1"
     begin(backend, records, "Ongoing", "InProgress")
-    records.save(one("Early"))
-    records.save(one("Old", state="Succeeded"))
+    records.save(new_attempt("Early"))
+    records.save(new_attempt("Old", state="Succeeded"))
 
     ending.settle("Stopped", "stopped by SIGINT")
 
-    told = {name: (record.state, record.reason) for name, record in records.steps(ID).items()}
-    assert told == {
+    ends = {name: (record.state, record.reason) for name, record in records.steps(ID).items()}
+    assert ends == {
         "Done": ("Succeeded", ""),
         "Broken": ("Failed", "Processing job Broken Failed: exit code 1"),
         "Ongoing": ("Stopped", "stopped by SIGINT"),
@@ -248,12 +248,12 @@ def test_records_are_settled_as_their_jobs_ended(
 
 
 @pytest.mark.parametrize("workers", [True, False])
-def test_an_aborted_execution_leaves_nothing_running(
+def test_abort_leaves_nothing_running(
     workers: bool, backend: FakeBackend, records: ExecutionRecords, ending: Ending
 ) -> None:
-    """Neither a job that ran nor one that a worker makes while it is ended."""
+    """No running job, and no job that a worker creates while it ends."""
     begin(backend, records, "Long", "InProgress")
-    late: Callable[[], None] = lambda: begin(backend, records, "Late", "InProgress")  # noqa: E731
+    late: Callable[[], None] = lambda: begin(backend, records, "Late", "InProgress")  # noqa: E731 - one line per callback
 
     ending.abort("Stopped", "stopped by SIGINT", end_workers=late, workers=workers)
 
@@ -265,7 +265,7 @@ def test_an_aborted_execution_leaves_nothing_running(
     assert end["steps"] == {"Long": "Stopped", "Late": "Stopped"}
 
 
-def test_an_aborted_execution_has_its_end_though_the_service_refuses(
+def test_abort_writes_the_end_despite_service_errors(
     backend: FakeBackend, records: ExecutionRecords, ending: Ending
 ) -> None:
     begin(backend, records, "Long", "InProgress")
@@ -280,32 +280,28 @@ def test_an_aborted_execution_has_its_end_though_the_service_refuses(
     assert (records.end(ID) or {})["status"] == "Stopped"
 
 
-def test_the_end_that_an_engine_wrote_stays(records: ExecutionRecords, ending: Ending) -> None:
-    records.save(one("No", "Fail", state="Failed", reason="MSE > 1.0"))
-    pipeline = Pipeline((fail("No"),))
+def test_recorded_end_is_kept(records: ExecutionRecords, ending: Ending) -> None:
+    records.save(new_attempt("No", "Fail", state="Failed", reason="MSE > 1.0"))
+    pipeline = Pipeline(steps=(fail("No"),))
 
     assert ending.conclude(pipeline) == Status("Failed", "MSE > 1.0")
     ending.abort("Stopped", "stopped by SIGINT", workers=False)
     assert ending.conclude(pipeline, "killed") == Status("Failed", "MSE > 1.0")
 
 
-def test_an_engine_that_ends_before_its_steps_fails_the_execution(
-    records: ExecutionRecords, ending: Ending
-) -> None:
-    pipeline = Pipeline((fail("No"), fail("Other")))
-    records.save(one("No", "Fail"))
+def test_early_end_of_engine_fails_the_execution(records: ExecutionRecords, ending: Ending) -> None:
+    pipeline = Pipeline(steps=(fail("No"), fail("Other")))
+    records.save(new_attempt("No", "Fail"))
 
     found = ending.conclude(pipeline, title="Airflow")
 
-    assert found == Status("Failed", "the run was ended in Airflow before its steps were")
+    assert found == Status("Failed", "the run ended in Airflow before its steps did")
     assert (records.end(ID) or {})["reason"] == found.reason
 
 
-def test_a_step_whose_workers_were_lost_for_good_has_failed(
-    records: ExecutionRecords, ending: Ending
-) -> None:
+def test_step_without_replacement_worker_fails(records: ExecutionRecords, ending: Ending) -> None:
     times = {"started": "2026-11-21T00:00:01+00:00", "ended": "2026-11-21T00:00:09+00:00"}
-    records.save(one("Begun", job="job"))
+    records.save(new_attempt("Begun", job="job"))
 
     for step in ("Begun", "Never"):
         ending.mark_failed(step, "Processing", "its worker was killed", **times)
@@ -318,8 +314,8 @@ def test_a_step_whose_workers_were_lost_for_good_has_failed(
         assert found.end.failure.kind == "lost-worker"
 
 
-def aged(records: ExecutionRecords, attempt: Attempt, minutes: float) -> None:
-    """The worker of an attempt was seen alive that long ago, and is gone."""
+def lose_worker(records: ExecutionRecords, attempt: Attempt, minutes: float) -> None:
+    """Makes the worker of an attempt lost ``minutes`` ago."""
     with records.attend(attempt):
         pass
     assert isinstance(records.objects, Folder)
@@ -328,16 +324,16 @@ def aged(records: ExecutionRecords, attempt: Attempt, minutes: float) -> None:
     os.utime(lock, (then, then))
 
 
-def test_jobs_of_lost_runs_are_swept(
+def test_sweep_stops_jobs_of_lost_runs(
     ending: Ending, backend: FakeBackend, records: ExecutionRecords
 ) -> None:
     begin(backend, records, "Lost", "InProgress")
     begin(backend, records, "Recent", "InProgress")
     begin(backend, records, "Attended", "InProgress")
     for name, minutes in (("Lost", 40), ("Recent", 10), ("Attended", 40)):
-        aged(records, one(name), minutes)
+        lose_worker(records, new_attempt(name), minutes)
 
-    with records.attend(one("Attended")):
+    with records.attend(new_attempt("Attended")):
         lost = ending.lost(timedelta(minutes=30))
         assert [attempt.step for attempt in lost] == ["Lost"]
         assert ending.stop_attempts(lost) == []
@@ -348,22 +344,22 @@ def test_jobs_of_lost_runs_are_swept(
     assert not records.stop_requested(ID)
 
 
-def test_what_runs_after_the_end_of_its_execution_is_swept(
+def test_sweep_stops_jobs_of_ended_executions(
     ending: Ending, backend: FakeBackend, records: ExecutionRecords
 ) -> None:
     begin(backend, records, "Left", "InProgress")
-    ending.conclude(Pipeline(()), "the engine died")
+    ending.conclude(Pipeline(steps=()), "the engine died")
 
     lost = ending.lost(timedelta(days=1))
     assert ending.stop_attempts(lost) == []
     assert stops(backend) == {"Left": 1}
 
 
-def test_a_job_beyond_its_time_is_swept_wherever_its_records_are(
+def test_sweep_stops_jobs_past_their_deadline(
     ending: Ending, backend: FakeBackend, records: ExecutionRecords
 ) -> None:
     begin(backend, records, "Late", "InProgress", deadline="2026-11-21T00:00:00+00:00")
-    with records.attend(one("Late")):
+    with records.attend(new_attempt("Late")):
         assert ending.lost(timedelta(days=1)) == []
     lost = ending.lost(timedelta(days=1))
     assert ending.stop_attempts(lost) == []
@@ -371,15 +367,15 @@ def test_a_job_beyond_its_time_is_swept_wherever_its_records_are(
 
 
 @pytest.mark.parametrize("kind", ["service", "time-limit", "lost-worker"])
-def test_a_job_that_was_given_up_and_still_runs_is_swept(
+def test_sweep_stops_given_up_jobs(
     kind: FailureKind, ending: Ending, backend: FakeBackend, records: ExecutionRecords
 ) -> None:
     begin(backend, records, "Left", "InProgress")
     (attempt,) = records.attempts(ID, "Left")
-    ended = records.save(attempt.failing(kind, "given up"))
+    ended = records.save(attempt.with_failure(kind, "given up"))
     begin(backend, records, "Gone", "Completed")
     (attempt,) = records.attempts(ID, "Gone")
-    records.save(attempt.failing(kind, "given up"))
+    records.save(attempt.with_failure(kind, "given up"))
 
     assert ending.stop_attempts(ending.lost(timedelta(days=1))) == []
 
@@ -387,7 +383,7 @@ def test_a_job_that_was_given_up_and_still_runs_is_swept(
     assert records.attempts(ID, "Left") == [ended]
 
 
-def test_a_service_that_does_not_answer_delays_a_stop_only(
+def test_stop_waits_out_an_outage(
     ending: Ending, backend: FakeBackend, records: ExecutionRecords
 ) -> None:
     begin(backend, records, "One", "InProgress")

@@ -1,4 +1,4 @@
-"""Workers are lost, killed and timed out, AWS errs: never a second job, never one left running."""
+"""Lost, killed and timed-out workers, and AWS errors: one job only, and none left running."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sagebridge_operators.run_errors import (
     ExecutionRecordsError,
     StepFailed,
     StepStopped,
-    Superseded,
+    SupersededWorker,
 )
 from sagebridge_operators.steps import JOB_TYPES
 from tests.attempts import job_of
@@ -25,20 +25,18 @@ from tests.fakes import FakeBackend, FakeSageMaker, Plan, client_error, raises
 from tests.lifecycle.conftest import EXECUTION, STOPPABLE, Find, Make
 
 LOST = NoCredentialsError()
-"""Stands for what ends a worker without a verdict."""
+"""An error that ends a worker without a result for the step."""
 
 
 class TaskTimeout(BaseException):
-    """As Airflow's AirflowTaskTimeout."""
+    """Like Airflow's AirflowTaskTimeout."""
 
 
-class Killed(BaseException):
-    """As an engine's time limit: no Exception."""
+class TimeLimit(BaseException):
+    """An engine's time limit, which is not an Exception."""
 
 
-def test_a_fault_of_aws_is_no_verdict_on_the_step(
-    make: Make, aws: FakeSageMaker, record: Find
-) -> None:
+def test_server_error_leaves_the_step_running(make: Make, aws: FakeSageMaker, record: Find) -> None:
     fault = client_error("CreateTrainingJob", "InternalFailure", status=500)
     aws.before["create_training_job"] = [raises(fault)]
     run = make()
@@ -48,9 +46,7 @@ def test_a_fault_of_aws_is_no_verdict_on_the_step(
     assert make().run()["status"] == "Completed"
 
 
-def test_an_error_that_the_engine_gives_up_at_is_recorded(
-    make: Make, aws: FakeSageMaker, record: Find
-) -> None:
+def test_give_up_records_the_error(make: Make, aws: FakeSageMaker, record: Find) -> None:
     aws.before["describe_training_job"] = [raises(NoCredentialsError())]
     run = make()
     with pytest.raises(NoCredentialsError) as error:
@@ -64,9 +60,7 @@ def test_an_error_that_the_engine_gives_up_at_is_recorded(
     assert end.failure.kind == "service"
 
 
-def test_a_job_that_the_engine_gives_up_is_stopped(
-    make: Make, aws: FakeSageMaker, record: Find
-) -> None:
+def test_give_up_stops_the_job(make: Make, aws: FakeSageMaker, record: Find) -> None:
     aws.plans["Train"] = Plan(("InProgress",))
     aws.before["describe_training_job"] = [lambda: None, lambda: None, raises(NoCredentialsError())]
     run = make()
@@ -86,15 +80,13 @@ def test_a_job_that_the_engine_gives_up_is_stopped(
     ],
     ids=["fault", "conflict"],
 )
-def test_an_answer_that_was_lost_starts_no_second_job(
-    error: Exception, make: Make, aws: FakeSageMaker
-) -> None:
+def test_lost_answer_starts_no_second_job(error: Exception, make: Make, aws: FakeSageMaker) -> None:
     aws.after["create_training_job"] = [raises(error)]
     assert make().run()["status"] == "Completed"
     assert len(aws.called("create_")) == 1
 
 
-def test_a_worker_that_comes_back_finds_its_job(
+def test_next_worker_finds_the_job(
     make: Make, aws: FakeSageMaker, caplog: pytest.LogCaptureFixture
 ) -> None:
     aws.plans["Train"] = Plan(("InProgress", "InProgress", "Completed"))
@@ -109,9 +101,7 @@ def test_a_worker_that_comes_back_finds_its_job(
     assert "not starting another" in caplog.text
 
 
-def test_a_version_of_a_model_that_is_registered_twice_has_one_token(
-    make: Make, aws: FakeSageMaker
-) -> None:
+def test_repeated_registration_uses_one_token(make: Make, aws: FakeSageMaker) -> None:
     aws.after["create_model_package"] = [raises(LOST)]
     with pytest.raises(NoCredentialsError):
         make("RegisterModel").run()
@@ -126,9 +116,7 @@ def test_a_version_of_a_model_that_is_registered_twice_has_one_token(
     assert all(len(token) <= 36 for token in tokens)
 
 
-def test_a_version_of_a_model_whose_arn_was_recorded_is_found(
-    make: Make, aws: FakeSageMaker
-) -> None:
+def test_registered_version_is_found_by_recorded_arn(make: Make, aws: FakeSageMaker) -> None:
     aws.before["describe_model_package"] = [raises(LOST)] * 2
     with pytest.raises(NoCredentialsError):
         make("RegisterModel").run()
@@ -137,34 +125,30 @@ def test_a_version_of_a_model_whose_arn_was_recorded_is_found(
     assert len(made) == 1
 
 
-def test_a_step_that_a_person_clears_gets_a_new_job(make: Make, aws: FakeSageMaker) -> None:
+def test_cleared_step_gets_a_new_job(make: Make, aws: FakeSageMaker) -> None:
     make().run()
     make(generation=1).run()
     assert len(aws.jobs) == 2
 
 
-def test_a_worker_that_was_lost_after_the_end_hands_on_the_same_outputs(
-    make: Make, aws: FakeSageMaker
-) -> None:
+def test_next_worker_after_the_end_returns_same_outputs(make: Make, aws: FakeSageMaker) -> None:
     outputs = make().run()
     calls = len(aws.calls)
     assert make().run() == outputs
     assert len(aws.calls) == calls
 
 
-def test_killed_before_its_job_exists_leaves_none(
-    make: Make, aws: FakeSageMaker, record: Find
-) -> None:
+def test_kill_before_create_leaves_no_job(make: Make, aws: FakeSageMaker, record: Find) -> None:
     run = make()
     aws.before["describe_training_job"] = [lambda: setattr(run, "killed", True)]
-    with pytest.raises(StepStopped, match="before its job was started"):
+    with pytest.raises(StepStopped, match="before its job was created"):
         run.run()
     assert not aws.jobs
     assert record().state == "Stopped"
 
 
 @pytest.mark.parametrize("type_", sorted(STOPPABLE))
-def test_killed_while_waiting_stops_the_job_once(
+def test_kill_while_waiting_stops_the_job_once(
     type_: str, make: Make, aws: FakeSageMaker, record: Find
 ) -> None:
     aws.plans["Train"] = Plan(("InProgress",), ("Stopping", "Stopping", "Stopped"))
@@ -185,7 +169,7 @@ def test_killed_while_waiting_stops_the_job_once(
     assert record().state == "Stopped"
 
 
-def test_a_stop_that_is_requested_stops_the_job_and_starts_no_other(
+def test_stop_request_stops_the_job_and_starts_no_other(
     make: Make, aws: FakeSageMaker, records: ExecutionRecords, backend: FakeBackend
 ) -> None:
     aws.plans["Train"] = Plan(("InProgress",), ("Stopped",))
@@ -198,12 +182,12 @@ def test_a_stop_that_is_requested_stops_the_job_and_starts_no_other(
     with pytest.raises(StepStopped):
         make().run()
     assert len(aws.called("stop_training_job")) == 1
-    with pytest.raises(StepStopped, match="before this step began"):
+    with pytest.raises(StepStopped, match="before this step started"):
         make("Model", name="Other").run()
     assert not aws.called("create_model")
 
 
-def test_a_worker_that_comes_back_after_a_stop_waits_for_the_end_of_its_job(
+def test_next_worker_after_a_stop_waits_for_the_job(
     make: Make,
     aws: FakeSageMaker,
     records: ExecutionRecords,
@@ -222,7 +206,7 @@ def test_a_worker_that_comes_back_after_a_stop_waits_for_the_end_of_its_job(
     assert job_of(record()).name in aws.jobs
 
 
-def test_a_step_that_is_cleared_after_a_stop_says_what_to_do(
+def test_cleared_step_of_stopped_execution_says_what_to_do(
     make: Make, aws: FakeSageMaker, records: ExecutionRecords, record: Find
 ) -> None:
     make().run()
@@ -230,20 +214,18 @@ def test_a_step_that_is_cleared_after_a_stop_says_what_to_do(
     with pytest.raises(StepStopped) as refused:
         make(generation=1).run()
     assert str(refused.value) == record().reason
-    assert record().reason.endswith("does not go on: start a new run")
+    assert record().reason.endswith("before this step started; start a new run")
     assert len(aws.jobs) == 1
 
 
-def test_a_job_that_ends_while_it_is_being_stopped_keeps_its_end(
-    make: Make, aws: FakeSageMaker
-) -> None:
+def test_job_that_succeeds_during_stop_keeps_its_end(make: Make, aws: FakeSageMaker) -> None:
     aws.plans["Train"] = Plan(("InProgress",), ("Completed",))
     run = make()
     aws.before["describe_training_job"] = [lambda: None, lambda: setattr(run, "killed", True)]
     assert run.run()["status"] == "Completed"
 
 
-def test_a_stop_that_comes_too_late_is_no_error(make: Make, aws: FakeSageMaker) -> None:
+def test_stop_of_an_ended_job_is_ignored(make: Make, aws: FakeSageMaker) -> None:
     aws.plans["Train"] = Plan(("InProgress",), ("InProgress", "Completed"))
     too_late = client_error("StopTrainingJob", "ValidationException", "the job is Completed")
     run = make()
@@ -258,7 +240,7 @@ def test_a_stop_that_comes_too_late_is_no_error(make: Make, aws: FakeSageMaker) 
     assert run.run()["status"] == "Completed"
 
 
-def test_a_stop_that_another_has_asked_for_is_no_error(make: Make, aws: FakeSageMaker) -> None:
+def test_stop_of_a_stopping_job_is_ignored(make: Make, aws: FakeSageMaker) -> None:
     aws.plans["Train"] = Plan(("InProgress",))
     run = make()
     aws.before["describe_training_job"] = [lambda: None, lambda: setattr(run, "killed", True)]
@@ -273,25 +255,25 @@ def test_a_stop_that_another_has_asked_for_is_no_error(make: Make, aws: FakeSage
         run.run()
 
 
-def test_a_time_limit_of_the_engine_stops_the_job(
-    make: Make, aws: FakeSageMaker, record: Find
-) -> None:
+def test_engine_time_limit_stops_the_job(make: Make, aws: FakeSageMaker, record: Find) -> None:
     aws.plans["Train"] = Plan(("InProgress",))
-    aws.before["describe_training_job"] = [lambda: None, lambda: None, raises(Killed("timed out"))]
-    with pytest.raises(Killed):
+    aws.before["describe_training_job"] = [
+        lambda: None,
+        lambda: None,
+        raises(TimeLimit("timed out")),
+    ]
+    with pytest.raises(TimeLimit):
         make().run()
     assert len(aws.called("stop_training_job")) == 1
     assert record().state == "Stopped"
     assert "timed out" in record().reason
 
 
-def test_the_time_limit_of_a_task_is_named_and_is_a_verdict(
-    make: Make, aws: FakeSageMaker, record: Find
-) -> None:
+def test_task_time_limit_fails_the_step(make: Make, aws: FakeSageMaker, record: Find) -> None:
     aws.plans["Train"] = Plan(("InProgress",))
     limit = TaskTimeout("Timeout, PID: 7")
     aws.before["describe_training_job"] = [lambda: None, lambda: None, raises(limit)]
-    with pytest.raises(StepStopped, match=r"stopped by the time limit of its task"):
+    with pytest.raises(StepStopped, match=r"stopped by the task's time limit"):
         make().run()
     assert len(aws.called("stop_training_job")) == 1
     end = record().end
@@ -300,31 +282,36 @@ def test_the_time_limit_of_a_task_is_named_and_is_a_verdict(
     assert end.failure.kind == "time-limit"
 
 
-def test_a_status_that_is_not_known_is_waited_for_until_the_jobs_own_limit(
+def test_unknown_status_is_waited_out_until_the_deadline(
     make: Make, aws: FakeSageMaker, record: Find, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     aws.plans["Train"] = Plan(("Pondering",))
     monkeypatch.setattr(advance, "_QUEUEING", timedelta(seconds=-60))
-    with pytest.raises(StepFailed, match="is Pondering, which sagebridge does not know"):
+    with pytest.raises(
+        StepFailed, match="passed its maximum run time with the unknown status Pondering"
+    ):
         make().run()
     assert len(aws.called("stop_training_job")) == 1
 
 
-def test_a_job_that_can_not_be_looked_at_is_named_at_its_own_limit(
+def test_outage_is_waited_out_until_the_deadline(
     make: Make, aws: FakeSageMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     aws.plans["Train"] = Plan(("InProgress",))
     monkeypatch.setattr(advance, "_QUEUEING", timedelta(seconds=-60))
     throttled = client_error("DescribeTrainingJob", "ThrottlingException")
     aws.before["describe_training_job"] = [lambda: None, lambda: None, *[raises(throttled)] * 9]
-    with pytest.raises(StepFailed, match=r"job pipelines-\S+ could not be looked at since"):
+    with pytest.raises(
+        StepFailed,
+        match=r"job pipelines-\S+ has passed its maximum run time, and its status is unknown since",
+    ):
         make().run()
     assert len(aws.called("stop_training_job")) == 1
 
 
-def test_a_time_limit_while_the_job_is_made_stops_it(make: Make, aws: FakeSageMaker) -> None:
-    aws.after["create_training_job"] = [raises(Killed("timed out"))]
-    with pytest.raises(Killed):
+def test_time_limit_during_create_stops_the_job(make: Make, aws: FakeSageMaker) -> None:
+    aws.after["create_training_job"] = [raises(TimeLimit("timed out"))]
+    with pytest.raises(TimeLimit):
         make().run()
     assert len(aws.called("stop_training_job")) == 1
 
@@ -339,7 +326,7 @@ def test_a_time_limit_while_the_job_is_made_stops_it(make: Make, aws: FakeSageMa
     ],
     ids=["throttled", "fault", "expired", "no connection"],
 )
-def test_a_service_that_does_not_answer_is_asked_again(
+def test_outages_are_retried(
     error: Exception, make: Make, aws: FakeSageMaker, backend: FakeBackend
 ) -> None:
     aws.before["describe_training_job"] = [lambda: None, lambda: None, *[raises(error)] * 30]
@@ -349,7 +336,7 @@ def test_a_service_that_does_not_answer_is_asked_again(
     assert backend.renewed == (30 if "Expired" in str(error) else 0)
 
 
-def test_credentials_that_expire_before_the_job_is_made_are_renewed_once(
+def test_expired_credentials_are_renewed_once(
     make: Make, aws: FakeSageMaker, backend: FakeBackend
 ) -> None:
     expired = client_error("CreateTrainingJob", "ExpiredTokenException", "the token has expired")
@@ -361,7 +348,7 @@ def test_credentials_that_expire_before_the_job_is_made_are_renewed_once(
         make(generation=1).run()
 
 
-def test_a_job_that_something_else_stopped_is_replaced_by_a_worker_that_comes_back(
+def test_next_worker_replaces_a_job_stopped_elsewhere(
     make: Make, aws: FakeSageMaker, record: Find
 ) -> None:
     aws.plans["Train"] = Plan(("InProgress",))
@@ -376,7 +363,7 @@ def test_a_job_that_something_else_stopped_is_replaced_by_a_worker_that_comes_ba
     assert len(aws.jobs) == 2
 
 
-def test_an_earlier_worker_does_not_overwrite_a_later_one(
+def test_earlier_worker_does_not_overwrite_a_later_one(
     make: Make, aws: FakeSageMaker, records: ExecutionRecords
 ) -> None:
     aws.plans["Train"] = Plan(("InProgress",))
@@ -392,13 +379,11 @@ def test_an_earlier_worker_does_not_overwrite_a_later_one(
         0: "Stopped",
         1: "Succeeded",
     }
-    with pytest.raises(Superseded):
+    with pytest.raises(SupersededWorker):
         make().run()
 
 
-def test_a_job_that_no_record_can_be_kept_of_is_stopped(
-    make: Make, aws: FakeSageMaker, tmp_path: Path
-) -> None:
+def test_unrecordable_job_is_stopped(make: Make, aws: FakeSageMaker, tmp_path: Path) -> None:
     def break_records() -> None:
         steps = tmp_path / EXECUTION.id / "steps"
         shutil.rmtree(steps)
@@ -410,13 +395,11 @@ def test_a_job_that_no_record_can_be_kept_of_is_stopped(
     assert len(aws.called("stop_training_job")) == 1
 
 
-def test_a_later_try_is_not_refused_for_a_greater_generation(
-    make: Make, aws: FakeSageMaker
-) -> None:
-    """As after `retries` of a task were made fewer: its generation shrinks, its try grows."""
+def test_later_try_wins_over_greater_generation(make: Make, aws: FakeSageMaker) -> None:
+    """If ``retries`` of a task is lowered, its generation shrinks while its try grows."""
     make(generation=4, engine_try=2).run()
     make(generation=1, engine_try=3).run()
     make(generation=4, engine_try=4).run()
     assert len(aws.jobs) == 3
-    with pytest.raises(Superseded):
+    with pytest.raises(SupersededWorker):
         make(generation=1, engine_try=1).run()

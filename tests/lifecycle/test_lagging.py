@@ -1,4 +1,4 @@
-"""A service whose answers lag behind, and requests that it forgets."""
+"""Services whose descriptions lag behind or that lose requests."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tests.fakes import FakeSageMaker, Plan, client_error, raises
 from tests.lifecycle.conftest import Find, Make
 
 
-def test_a_job_that_vanishes_fails_the_step(make: Make, aws: FakeSageMaker) -> None:
+def test_vanished_job_fails_the_step(make: Make, aws: FakeSageMaker) -> None:
     aws.plans["Train"] = Plan(("InProgress",))
     aws.before["describe_training_job"] = [lambda: None, lambda: None, aws.jobs.clear]
     with pytest.raises(StepFailed, match="has disappeared"):
         make().run()
 
 
-def test_a_first_look_that_finds_nothing_is_repeated(
+def test_missing_job_is_looked_for_again(
     make: Make, aws: FakeSageMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(advance, "UNSEEN_FOR", timedelta(seconds=30))
@@ -31,10 +31,10 @@ def test_a_first_look_that_finds_nothing_is_repeated(
     assert len(aws.called("create_")) == 1
 
 
-def test_a_job_that_is_seen_again_after_an_outage_has_not_disappeared(
+def test_job_seen_again_has_not_vanished(
     make: Make, aws: FakeSageMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Descriptions may lag behind for a while at any time, not only after the create request."""
+    """Descriptions may lag behind at any time, not only after the create request."""
     monkeypatch.setattr(advance, "UNSEEN_FOR", timedelta(seconds=60))
     aws.plans["Train"] = Plan(("InProgress",) * 5 + ("Completed",))
     missing = client_error("DescribeTrainingJob", "ValidationException", "resource not found")
@@ -45,7 +45,7 @@ def test_a_job_that_is_seen_again_after_an_outage_has_not_disappeared(
     assert len(aws.called("create_training_job")) == 1
 
 
-def test_a_job_that_has_disappeared_is_sent_a_stop(make: Make, aws: FakeSageMaker) -> None:
+def test_vanished_job_is_sent_a_stop(make: Make, aws: FakeSageMaker) -> None:
     aws.plans["Train"] = Plan(("InProgress",))
     missing = client_error("DescribeTrainingJob", "ValidationException", "resource not found")
     aws.before["describe_training_job"] = [*[lambda: None] * 3, raises(missing)]
@@ -54,7 +54,7 @@ def test_a_job_that_has_disappeared_is_sent_a_stop(make: Make, aws: FakeSageMake
     assert len(aws.called("stop_training_job")) == 1
 
 
-def test_a_stop_that_the_service_forgot_is_sent_again(make: Make, aws: FakeSageMaker) -> None:
+def test_lost_stop_request_is_sent_again(make: Make, aws: FakeSageMaker) -> None:
     aws.plans["Train"] = Plan(("InProgress",), ("InProgress", "InProgress", "Stopped"))
     run = make()
     aws.before["describe_training_job"] = [lambda: None, lambda: setattr(run, "killed", True)]
@@ -68,10 +68,10 @@ def test_a_stop_that_the_service_forgot_is_sent_again(make: Make, aws: FakeSageM
     assert len(aws.called("stop_training_job")) > 1
 
 
-def test_a_killed_worker_stops_a_job_whose_create_request_has_not_returned(
+def test_kill_during_create_stops_the_job(
     make: Make, aws: FakeSageMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An engine kills for good what does not end within seconds."""
+    """The engine sends SIGKILL if the worker does not end within seconds."""
     monkeypatch.setattr(drive, "_BUSY", 0.05)
     aws.plans["Train"] = Plan(("InProgress",), ("Stopped",))
     run = make()
@@ -91,15 +91,15 @@ def test_a_killed_worker_stops_a_job_whose_create_request_has_not_returned(
     assert stops == [1]
 
 
-def test_an_attempt_that_was_given_up_while_its_job_was_made_leaves_none(
+def test_give_up_during_create_leaves_no_job(
     make: Make, aws: FakeSageMaker, records: ExecutionRecords, record: Find
 ) -> None:
     aws.plans["Train"] = Plan(("InProgress",), ("Stopped",))
 
-    def swept() -> None:
-        records.save(record().failing("lost-worker", "swept", state="Stopped"))
+    def sweep() -> None:
+        records.save(record().with_failure("lost-worker", "swept", state="Stopped"))
 
-    aws.after["create_training_job"] = [swept]
+    aws.after["create_training_job"] = [sweep]
     with pytest.raises(StepStopped, match="swept"):
         make().run()
     assert [job.stops for job in aws.jobs.values()] == [1]

@@ -1,4 +1,4 @@
-"""Names of executions and jobs: the same for the same run, legal on AWS, never alike for two."""
+"""Ids of executions and names of jobs: stable, valid on AWS and unique."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COUNTS = st.integers(0, 99999)
 INDEXES = st.lists(st.integers(0, 999), max_size=3).map(tuple)
 
 
-def test_an_execution_id_is_twelve_hex_characters_of_the_run() -> None:
+def test_execution_id_is_twelve_hex_characters() -> None:
     made = execution_id("prefect", "abalone", "3f0e1c2a")
     assert re.fullmatch("[0-9a-f]{12}", made)
     assert made == execution_id("prefect", "abalone", "3f0e1c2a")
@@ -33,7 +33,7 @@ def test_an_execution_id_is_twelve_hex_characters_of_the_run() -> None:
     assert execution_id("prefect", "a", "bc") != execution_id("prefect", "ab", "c")
 
 
-def test_an_id_of_airflow_is_of_dag_run_first_start_and_installation() -> None:
+def test_airflow_execution_id_depends_on_run_start_and_installation() -> None:
     start = datetime(2026, 11, 21, 5, 43, tzinfo=UTC)
     made = airflow_execution_id("abalone", "manual", start, "")
     elsewhere = start.astimezone(timezone(timedelta(hours=9)))
@@ -49,7 +49,7 @@ def test_an_id_of_airflow_is_of_dag_run_first_start_and_installation() -> None:
 
 
 @given(step=STEPS, one=INDEXES, other=INDEXES)
-def test_each_index_of_a_mapped_step_has_its_own_job(
+def test_each_map_index_has_its_own_job(
     step: str, one: tuple[int, ...], other: tuple[int, ...]
 ) -> None:
     for limit in (63, 32):
@@ -59,7 +59,7 @@ def test_each_index_of_a_mapped_step_has_its_own_job(
         assert (first == second) == (one == other)
 
 
-def test_a_job_is_named_after_execution_and_step() -> None:
+def test_job_name_contains_execution_and_step() -> None:
     name = job_name("0123456789ab", 0, "Abalone_Train", 0)
     token = job_token("0123456789ab", 0, "Abalone_Train")
     assert name == f"pipelines-0123456789ab-Abalone-Train-{token}-0"
@@ -67,14 +67,14 @@ def test_a_job_is_named_after_execution_and_step() -> None:
 
 @cache
 def patterns_of_aws() -> set[str]:
-    """What the names of jobs and models must match; a model package's is not ours."""
+    """The API's patterns for names of jobs and models; a model package has no such name."""
     shapes = [input_shape(job.create).members[job.name_key] for job in JOB_TYPES.values()]
     return {shape.metadata["pattern"] for shape in shapes}
 
 
 @pytest.mark.parametrize("limit", [63, 32])
 @given(execution=EXECUTIONS, generation=COUNTS, step=STEPS, attempt=COUNTS)
-def test_a_name_is_legal_and_keeps_what_sets_it_apart(
+def test_job_name_is_valid_and_unique(
     limit: int, execution: str, generation: int, step: str, attempt: int
 ) -> None:
     name = job_name(execution, generation, step, attempt, limit=limit)
@@ -90,7 +90,7 @@ def test_a_name_is_legal_and_keeps_what_sets_it_apart(
     one=st.tuples(COUNTS, STEPS, COUNTS),
     other=st.tuples(COUNTS, STEPS, COUNTS),
 )
-def test_another_generation_step_or_attempt_is_another_job(
+def test_generation_step_and_number_change_the_name(
     execution: str, one: tuple[int, str, int], other: tuple[int, str, int]
 ) -> None:
     for limit in (63, 32):
@@ -99,6 +99,6 @@ def test_another_generation_step_or_attempt_is_another_job(
 
 
 @given(step=STEPS)
-def test_only_the_step_part_is_shortened_at_63_characters(step: str) -> None:
+def test_long_name_shortens_only_the_step_part(step: str) -> None:
     name = job_name("0123456789ab", 0, step, 0)
     assert name.startswith(f"pipelines-0123456789ab-{step[:20].replace('_', '-')}"[:44])

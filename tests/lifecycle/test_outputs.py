@@ -1,4 +1,4 @@
-"""What a step hands on: what is referred to, looked up in AWS's lists by name, and nothing else."""
+"""The outputs of a step: only referenced properties, found by name in AWS's lists."""
 
 from __future__ import annotations
 
@@ -69,20 +69,20 @@ def outputs(*expressions: Any, files: tuple[PropertyFile, ...] = ()) -> dict[str
     ],
     ids=lambda item: plain(item).text if isinstance(item, Properties) else "",
 )
-def test_a_property_is_found_and_is_all_that_is_handed_on(expression: Any, value: Any) -> None:
+def test_outputs_contain_only_referenced_properties(expression: Any, value: Any) -> None:
     found = outputs(expression)
     assert list(found) == ["properties"]
     assert list(found["properties"].values()) == [value]
     json.dumps(found)
 
 
-def test_either_quoting_of_a_key_is_one_property() -> None:
+def test_both_quotings_of_a_key_are_one_property() -> None:
     text = 'Steps.Make.ProcessingOutputConfig.Outputs["train"].S3Output.S3Uri'
     found = outputs(Get.parse(text), Get.parse(text.replace('"', "'")))
     assert list(found["properties"].values()) == [URI]
 
 
-def test_the_environment_is_not_handed_on_unless_it_is_referred_to() -> None:
+def test_environment_is_an_output_only_if_referenced() -> None:
     assert "hunter2" not in json.dumps(outputs(MAKE.Config, MAKE.Environment["LEVEL"]))
     assert outputs() == {}
 
@@ -98,12 +98,12 @@ def test_the_environment_is_not_handed_on_unless_it_is_referred_to() -> None:
     ],
     ids=lambda item: plain(item).text if isinstance(item, Properties) else "",
 )
-def test_what_is_missing_is_noted_with_what_there_is(expression: Any, there: list[str]) -> None:
+def test_missing_property_lists_available_names(expression: Any, there: list[str]) -> None:
     (names,) = outputs(expression)["missing"].values()
     assert names == there
 
 
-def test_references_are_found_wherever_the_pipeline_makes_them() -> None:
+def test_references_are_found_in_all_steps() -> None:
     make = Step("Make", "Processing", property_files=(PropertyFile("F", "train", "f.json"),))
     inner = Step("In", "Model", arguments=plain({"X": join("/", MAKE.B, "x")}))
     check = ConditionStep("If", "Condition", conditions=(equals(MAKE.A, 1),), if_steps=(inner,))
@@ -113,14 +113,14 @@ def test_references_are_found_wherever_the_pipeline_makes_them() -> None:
 
 
 @pytest.mark.parametrize("path", ["report.json", "/report.json"])
-def test_a_property_file_lies_below_its_output(path: str) -> None:
+def test_property_file_uri_is_below_its_output(path: str) -> None:
     files = (PropertyFile("A", "train", path), PropertyFile("B", "odd.name:v1", path))
     assert outputs(files=files) == {
         "property_files": {"A": f"{URI}/report.json", "B": "s3://bucket/odd/report.json"}
     }
 
 
-def test_a_property_file_of_an_output_that_is_not_there_is_left_out() -> None:
+def test_property_file_of_missing_output_is_left_out() -> None:
     assert outputs(files=(PropertyFile("A", "nowhere", "a.json"),)) == {}
 
 
@@ -132,16 +132,16 @@ ANY = st.recursive(
 
 
 @given(ANY)
-def test_whatever_boto3_answers_becomes_json(value: Any) -> None:
+def test_boto3_responses_become_json(value: Any) -> None:
     safe = json_safe(value)
     assert json.loads(json.dumps(safe)) == safe
 
 
-def test_a_time_without_zone_is_utc() -> None:
-    assert json_safe(datetime(2026, 1, 2)) == "2026-01-02T00:00:00+00:00"  # noqa: DTZ001
+def test_naive_time_is_utc() -> None:
+    assert json_safe(datetime(2026, 1, 2)) == "2026-01-02T00:00:00+00:00"  # noqa: DTZ001 - a time without zone is the case
 
 
-def test_too_much_is_refused_and_says_what_to_do() -> None:
+def test_large_outputs_are_rejected_with_advice() -> None:
     check_size("Make", {"a": "x" * (LIMIT - 9)})
-    with pytest.raises(OutputsTooLarge, match=r"'Make'.*49153 bytes.*at most 49152.*S3 URI"):
+    with pytest.raises(OutputsTooLarge, match=r"'Make'.*49153 bytes.*limit of 49152.*S3 URI"):
         check_size("Make", {"a": "x" * (LIMIT - 8)})

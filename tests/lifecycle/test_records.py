@@ -1,4 +1,4 @@
-"""Execution records in S3 and in a folder: the same answers from both."""
+"""Execution records, the same in S3 and in a folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from moto import mock_aws
 
 from sagebridge_operators.lifecycle.attempt import FORMAT, Attempt, Part
-from sagebridge_operators.lifecycle.objects import Conflict, Folder, open_objects
+from sagebridge_operators.lifecycle.objects import Folder, WriteConflict, open_objects
 from sagebridge_operators.lifecycle.opening import open_execution
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.run_errors import OlderRecord, UnknownExecution
@@ -41,11 +41,11 @@ def attempt(step: str = "Train", **more: Any) -> Attempt:
     return Attempt("aa11", step, "Training", "2026-11-21T00:00:00+00:00", **more)
 
 
-def test_what_was_written_is_found(records: ExecutionRecords) -> None:
+def test_written_attempt_is_read_back(records: ExecutionRecords) -> None:
     begin(records, "aa11")
     begin(records, "aa22", hour=1)
     records.save(attempt())
-    records.save(attempt().ending("Succeeded", outputs={"a": [1, None]}))
+    records.save(attempt().with_end("Succeeded", outputs={"a": [1, None]}))
     records.save(attempt("Eval/../x"))
     records.request_stop("aa22")
 
@@ -62,21 +62,21 @@ def test_what_was_written_is_found(records: ExecutionRecords) -> None:
     assert records.end("aa11") is None
 
 
-def test_an_attempt_is_the_same_after_json() -> None:
+def test_attempt_round_trips_through_json() -> None:
     parts = (Part("a"), Part("b", "arn:aws:b"))
     whole = attempt(index=(3, 0), generation=2, number=1, phase="stopping", parts=parts)
-    ended = whole.failing("job", "no data", "ClientError")
-    for one in (attempt(), whole, ended, attempt().ending("Succeeded", outputs={"x": {}})):
-        assert Attempt.of(json.loads(json.dumps(one.as_json()))) == one
+    ended = whole.with_failure("job", "no data", "ClientError")
+    for one in (attempt(), whole, ended, attempt().with_end("Succeeded", outputs={"x": {}})):
+        assert Attempt.from_json(json.loads(json.dumps(one.as_json()))) == one
 
 
 @pytest.mark.parametrize("body", [{"name": "Train", "status": "Executing"}, {"format": 1}, {}])
-def test_a_record_of_an_older_version_is_refused(body: dict[str, Any]) -> None:
+def test_older_attempt_record_is_rejected(body: dict[str, Any]) -> None:
     with pytest.raises(OlderRecord, match="finish or stop running executions before upgrading"):
-        Attempt.of(body)
+        Attempt.from_json(body)
 
 
-def test_an_execution_of_an_older_version_is_refused(records: ExecutionRecords) -> None:
+def test_older_execution_record_is_rejected(records: ExecutionRecords) -> None:
     records.objects.put("aa11/execution.json", {"id": "aa11", "started": "2026-11-21"})
     records.objects.put("aa11/steps/Train.json", {"name": "Train", "status": "Executing"})
     with pytest.raises(OlderRecord):
@@ -85,43 +85,43 @@ def test_an_execution_of_an_older_version_is_refused(records: ExecutionRecords) 
         records.steps("aa11")
 
 
-def test_a_record_goes_forward_only(records: ExecutionRecords) -> None:
+def test_record_phases_only_go_forward(records: ExecutionRecords) -> None:
     stopping = attempt(phase="stopping", parts=(Part("job"),))
-    ended = stopping.failing("stopped", "asked", state="Stopped")
+    ended = stopping.with_failure("stopped", "asked", state="Stopped")
     assert records.save(attempt()) == attempt()
     assert records.save(stopping) == stopping
     assert records.save(attempt(phase="created")) == stopping
     assert records.save(ended) == ended
-    assert records.save(stopping.ending("Succeeded", outputs={})) == ended
+    assert records.save(stopping.with_end("Succeeded", outputs={})) == ended
     assert records.steps("aa11")["Train"] == ended
 
 
-def test_of_two_writers_at_once_one_wins(records: ExecutionRecords) -> None:
-    ends = [attempt().ending("Succeeded", outputs={"n": n}) for n in range(8)]
+def test_one_of_two_concurrent_writers_wins(records: ExecutionRecords) -> None:
+    ends = [attempt().with_end("Succeeded", outputs={"n": n}) for n in range(8)]
     with ThreadPoolExecutor(8) as pool:
         (winner, *others) = set(map(str, pool.map(records.save, ends)))
     assert not others
     assert winner == str(records.steps("aa11")["Train"])
 
 
-def test_conditional_writes_are_refused_after_another(records: ExecutionRecords) -> None:
+def test_conditional_writes_detect_conflicts(records: ExecutionRecords) -> None:
     objects = records.objects
     objects.create("aa/x.json", {"n": 1})
-    with pytest.raises(Conflict):
+    with pytest.raises(WriteConflict):
         objects.create("aa/x.json", {"n": 2})
     stored = objects.read("aa/x.json")
     assert stored is not None
     objects.replace("aa/x.json", {"n": 2}, stored.version)
-    with pytest.raises(Conflict):
+    with pytest.raises(WriteConflict):
         objects.replace("aa/x.json", {"n": 3}, stored.version)
-    with pytest.raises(Conflict):
+    with pytest.raises(WriteConflict):
         objects.replace("aa/y.json", {"n": 3}, stored.version)
     assert objects.read("aa/x.json").body == {"n": 2}  # type: ignore[union-attr]
 
 
-def test_the_attempt_that_counts(records: ExecutionRecords) -> None:
-    succeeded = attempt(index=(0,)).ending("Succeeded", outputs={})
-    failed = attempt(index=(1,)).failing("job", "no")
+def test_steps_returns_the_most_important_attempt(records: ExecutionRecords) -> None:
+    succeeded = attempt(index=(0,)).with_end("Succeeded", outputs={})
+    failed = attempt(index=(1,)).with_failure("job", "no")
     again = attempt(index=(1,), generation=1)
     for one in (succeeded, failed):
         records.save(one)
@@ -131,12 +131,12 @@ def test_the_attempt_that_counts(records: ExecutionRecords) -> None:
     assert set(map(str, records.current("aa11"))) == {str(succeeded), str(again)}
 
 
-def test_an_id_that_is_not_there(records: ExecutionRecords) -> None:
-    with pytest.raises(UnknownExecution, match="there are none"):
+def test_unknown_execution_id(records: ExecutionRecords) -> None:
+    with pytest.raises(UnknownExecution, match="there are no executions"):
         records.resolve("aa")
 
 
-def test_what_is_being_written_is_not_read(tmp_path: Path) -> None:
+def test_partial_files_are_not_read(tmp_path: Path) -> None:
     records = ExecutionRecords(Folder(tmp_path))
     records.save(attempt())
     (tmp_path / "aa11" / "steps" / "Train" / ".half").touch()

@@ -1,4 +1,4 @@
-"""Expressions become values of their own type, or an error that says what there was."""
+"""Expressions resolve to typed values, or to an error that lists alternatives."""
 
 from __future__ import annotations
 
@@ -50,20 +50,20 @@ def resolver(
     return Resolver(run, OUTPUTS.get, backend.read_object, backend.arn, job)
 
 
-def resolved(value: Value, **how: Any) -> Any:
+def resolve(value: Value, **how: Any) -> Any:
     return resolver(**how)(plain(value))
 
 
-def refused(value: Value, **how: Any) -> str:
+def error_of(value: Value, **how: Any) -> str:
     with pytest.raises(Unresolvable) as error:
-        resolved(value, **how)
+        resolve(value, **how)
     return str(error.value)
 
 
 @pytest.mark.parametrize(("name", "value"), PARAMETERS.items())
-def test_a_parameter_keeps_its_type(name: str, value: Any) -> None:
-    assert same(resolved(parameter(name)), value)
-    assert same(resolved({"deep": [parameter(name)]}), {"deep": [value]})
+def test_parameter_keeps_its_type(name: str, value: Any) -> None:
+    assert same(resolve(parameter(name)), value)
+    assert same(resolve({"deep": [parameter(name)]}), {"deep": [value]})
 
 
 JSON = st.recursive(
@@ -74,13 +74,13 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_what_is_no_expression_stays_as_it_is(value: Any) -> None:
-    assert same(resolved(freeze(value)), value)
+def test_plain_values_stay_unchanged(value: Any) -> None:
+    assert same(resolve(freeze(value)), value)
 
 
 @pytest.mark.parametrize("text", ["Parameters.Text", "{{ 7 * 7 }}", "${Text}", "%(Text)s"])
-def test_text_that_looks_like_a_reference_is_text(text: str) -> None:
-    assert resolved(text) == text
+def test_strings_like_references_stay_strings(text: str) -> None:
+    assert resolve(text) == text
 
 
 @pytest.mark.parametrize(
@@ -98,38 +98,38 @@ def test_text_that_looks_like_a_reference_is_text(text: str) -> None:
     ],
 )
 def test_join(value: Join, text: str) -> None:
-    assert resolved(value) == text
+    assert resolve(value) == text
 
 
-def test_null_joins_nothing() -> None:
+def test_join_rejects_null() -> None:
     with pytest.raises(StepFailed, match="cannot join null"):
-        resolved(join("", "a", None))
+        resolve(join("", "a", None))
 
 
 def test_execution_variables() -> None:
-    assert resolved(execution.start_datetime) == "2026-11-21T05:43:00.000000Z"
-    assert resolved(execution.pipeline_name) == "abalone"
-    assert resolved(execution.pipeline_arn) == f"{ARN}pipeline/abalone"
-    assert resolved(execution.pipeline_execution_id) == "0123456789ab"
-    assert resolved(execution.pipeline_execution_arn) == (
+    assert resolve(execution.start_datetime) == "2026-11-21T05:43:00.000000Z"
+    assert resolve(execution.pipeline_name) == "abalone"
+    assert resolve(execution.pipeline_arn) == f"{ARN}pipeline/abalone"
+    assert resolve(execution.pipeline_execution_id) == "0123456789ab"
+    assert resolve(execution.pipeline_execution_arn) == (
         f"{ARN}pipeline/abalone/execution/0123456789ab"
     )
-    assert resolved(execution.training_job_name, job="job-1") == "job-1"
-    current = datetime.fromisoformat(resolved(execution.current_datetime))
+    assert resolve(execution.training_job_name, job="job-1") == "job-1"
+    current = datetime.fromisoformat(resolve(execution.current_datetime))
     assert abs((datetime.now(UTC) - current).total_seconds()) < 60
 
 
-def test_a_step_without_a_job_has_no_job_name() -> None:
-    assert refused(execution.processing_job_name) == (
+def test_job_name_variable_needs_a_job() -> None:
+    assert error_of(execution.processing_job_name) == (
         "Execution.ProcessingJobName has no value: this step has no job"
     )
 
 
-def test_an_unknown_variable_is_named_with_those_there_are() -> None:
-    assert "PipelineExecutionId" in refused(Get.parse("Execution.Id"))
-    assert refused(parameter("Txt")) == (
-        "Parameters.Txt has no value: the run has no such parameter, or no value for it "
-        "(there is: Text, Whole, Real, Yes, No)"
+def test_unknown_variable_lists_available_names() -> None:
+    assert "PipelineExecutionId" in error_of(Get.parse("Execution.Id"))
+    assert error_of(parameter("Txt")) == (
+        "Parameters.Txt has no value: unknown or unset parameter "
+        "(available: Text, Whole, Real, Yes, No)"
     )
 
 
@@ -146,7 +146,7 @@ def test_an_unknown_variable_is_named_with_those_there_are() -> None:
     ],
 )
 def test_experiment_variables(config: Mapping[str, Any], experiment: str, trial: str) -> None:
-    found = resolved(
+    found = resolve(
         [Get.parse(f"PipelineExperimentConfig.{name}") for name in ("ExperimentName", "TrialName")],
         experiment=plain(config),
     )
@@ -154,25 +154,25 @@ def test_experiment_variables(config: Mapping[str, Any], experiment: str, trial:
 
 
 @pytest.mark.parametrize("config", [ABSENT, None])
-def test_experiments_that_are_off_have_no_names(config: Value) -> None:
-    assert "no such experiment" in refused(
+def test_experiment_variables_need_a_configuration(config: Value) -> None:
+    assert "not in the experiment configuration" in error_of(
         Get.parse("PipelineExperimentConfig.TrialName"), experiment=config
     )
 
 
 def test_properties_of_a_step() -> None:
     make = properties_of("Make")
-    assert resolved(make.A.B) == 1
-    assert resolved(make.Outputs["x"].S3Uri) == "s3://b/x"
-    assert resolved(Get.parse('Steps.Make.Outputs["x"].S3Uri')) == "s3://b/x"
-    assert resolved(make.Null) is None
+    assert resolve(make.A.B) == 1
+    assert resolve(make.Outputs["x"].S3Uri) == "s3://b/x"
+    assert resolve(Get.parse('Steps.Make.Outputs["x"].S3Uri')) == "s3://b/x"
+    assert resolve(make.Null) is None
 
 
-def test_a_missing_property_names_expression_step_and_what_was_there() -> None:
-    assert refused(properties_of("Make").A.C) == (
-        "Steps.Make.A.C has no value: step 'Make' has no such property (there is: A.B)"
+def test_missing_property_names_expression_step_and_alternatives() -> None:
+    assert error_of(properties_of("Make").A.C) == (
+        "Steps.Make.A.C has no value: step 'Make' has no such property (available: A.B)"
     )
-    assert "step 'Nowhere' handed on no outputs" in refused(properties_of("Nowhere").A)
+    assert "step 'Nowhere' has no outputs" in error_of(properties_of("Nowhere").A)
 
 
 @pytest.mark.parametrize(
@@ -190,9 +190,9 @@ def test_a_missing_property_names_expression_step_and_what_was_there() -> None:
     ],
 )
 def test_json_get_reads_typed_values(path: str, value: Any) -> None:
-    assert same(resolved(json_get("Make", "Report", path)), value)
-    assert same(resolved(json_get_s3("s3://b/report.json", path)), value)
-    assert same(resolved(json_get_s3(join("/", "s3://b", "report.json"), path)), value)
+    assert same(resolve(json_get("Make", "Report", path)), value)
+    assert same(resolve(json_get_s3("s3://b/report.json", path)), value)
+    assert same(resolve(json_get_s3(join("/", "s3://b", "report.json"), path)), value)
 
 
 @pytest.mark.parametrize(
@@ -202,25 +202,25 @@ def test_json_get_reads_typed_values(path: str, value: Any) -> None:
         (json_get("Make", "Report", "n[7]"), ["no item 7", "2 items"]),
         (json_get("Make", "Report", "text.x"), ["nothing below 'text'", "str"]),
         (json_get("Make", "Report", "n.v"), ["nothing below 'n'", "list"]),
-        (json_get("Make", "Report", "a b!!["), ["no JSON path"]),
+        (json_get("Make", "Report", "a b!!["), ["not a JSON path"]),
         (json_get("Make", "Rapport", "x"), ["'Make'", "no such property file", "Report"]),
         (json_get("Plain", "Report", "x"), ["'Plain'", "no such property file"]),
         (json_get("Nowhere", "Report", "x"), ["'Nowhere'", "no such property file"]),
     ],
 )
-def test_json_get_of_nothing_says_what_there_is(value: Value, words: list[str]) -> None:
-    text = refused(value)
+def test_json_get_of_missing_path_lists_alternatives(value: Value, words: list[str]) -> None:
+    text = error_of(value)
     assert [word for word in words if word not in text] == []
 
 
-def test_json_get_of_a_file_that_is_absent_or_no_json() -> None:
+def test_json_get_of_missing_or_invalid_file() -> None:
     with pytest.raises(ObjectNotFound, match=r"s3://b/other\.json"):
-        resolved(json_get_s3("s3://b/other.json", "x"))
-    assert "is not JSON" in refused(json_get("Make", "Report", "x"), report=b"<html>")
-    assert "is not JSON" in refused(json_get("Make", "Report", "x"), report=b"\xff\xfe\x00")
+        resolve(json_get_s3("s3://b/other.json", "x"))
+    assert "is not JSON" in error_of(json_get("Make", "Report", "x"), report=b"<html>")
+    assert "is not JSON" in error_of(json_get("Make", "Report", "x"), report=b"\xff\xfe\x00")
 
 
-def test_a_function_that_is_not_known_is_refused_and_never_sent() -> None:
+def test_unknown_function_is_rejected() -> None:
     odd = {"path": {"Std:Reverse": {"Values": [1]}}}
-    assert refused(odd) == "Std:Reverse has no value: sagebridge knows no such function"
-    assert resolved({"Std:Reverse": 1, "beside": 2}) == {"Std:Reverse": 1, "beside": 2}
+    assert error_of(odd) == "Std:Reverse has no value: unknown function"
+    assert resolve({"Std:Reverse": 1, "other": 2}) == {"Std:Reverse": 1, "other": 2}

@@ -1,4 +1,4 @@
-"""One step, from its expressions to its outputs, through what AWS and engines do to it."""
+"""One step, from its expressions to its outputs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from tests.lifecycle.conftest import ARGUMENTS, EXECUTION, STOPPABLE, Find, Make
 
 
 @pytest.mark.parametrize("type_", JOB_TYPES)
-def test_a_job_is_made_watched_to_its_end_and_handed_on(
+def test_job_runs_to_its_end_and_gives_outputs(
     type_: str, make: Make, aws: FakeSageMaker, record: Find
 ) -> None:
     job_type = JOB_TYPES[type_]
@@ -58,7 +58,7 @@ def test_a_job_is_made_watched_to_its_end_and_handed_on(
 
 
 @pytest.mark.parametrize("type_", sorted({*STOPPABLE, "RegisterModel"}))
-def test_a_failed_job_fails_the_step_with_its_reason(
+def test_failed_job_fails_the_step_with_its_reason(
     type_: str, make: Make, aws: FakeSageMaker, record: Find
 ) -> None:
     reason = JOB_TYPES[type_].reason_keys[0]
@@ -72,7 +72,7 @@ def test_a_failed_job_fails_the_step_with_its_reason(
 
 
 @pytest.mark.parametrize("type_", sorted(STOPPABLE))
-def test_a_stopped_job_is_no_success(
+def test_stopped_job_fails_the_step(
     type_: str, make: Make, aws: FakeSageMaker, record: Find
 ) -> None:
     aws.plans["Train"] = Plan(("InProgress", "Stopping", "Stopped"))
@@ -82,12 +82,12 @@ def test_a_stopped_job_is_no_success(
     assert not aws.called("stop_")
 
 
-def test_a_status_unheard_of_is_waited_out(make: Make, aws: FakeSageMaker) -> None:
+def test_unknown_status_is_waited_out(make: Make, aws: FakeSageMaker) -> None:
     aws.plans["Train"] = Plan(("Pondering", "Reconsidering", "Completed"))
     assert make().run()["status"] == "Completed"
 
 
-def test_every_expression_of_the_arguments_is_resolved(make: Make, aws: FakeSageMaker) -> None:
+def test_all_expressions_in_arguments_are_resolved(make: Make, aws: FakeSageMaker) -> None:
     step = training(
         HyperParameters={"eta": join("", parameter("Rate"))},
         OutputDataConfig={"S3OutputPath": join("/", "s3://b", execution.training_job_name)},
@@ -113,19 +113,17 @@ def test_every_expression_of_the_arguments_is_resolved(make: Make, aws: FakeSage
     assert request["TrainingJobName"] == job_name(EXECUTION.id, 0, "Train", 0)
 
 
-def test_a_missing_property_fails_the_step_before_anything_is_made(
-    make: Make, aws: FakeSageMaker, record: Find
-) -> None:
+def test_missing_property_fails_before_create(make: Make, aws: FakeSageMaker, record: Find) -> None:
     step = training(HyperParameters={"x": properties_of("Make").Nothing})
     upstream = {"Make": {"missing": {"Nothing": ["Outputs"]}}}
-    with pytest.raises(Unresolvable, match=r"Steps\.Make\.Nothing.*'Make'.*there is: Outputs"):
+    with pytest.raises(Unresolvable, match=r"Steps\.Make\.Nothing.*'Make'.*available: Outputs"):
         make(step, upstream).run()
     assert not aws.jobs
     assert "Steps.Make.Nothing" in record().reason
     assert record().state == "Failed"
 
 
-def test_an_object_that_is_not_there_fails_the_step(make: Make, record: Find) -> None:
+def test_missing_object_fails_the_step(make: Make, record: Find) -> None:
     check = ConditionStep(
         "Train", "Condition", conditions=(less_than(json_get("Eval", "F", "mse"), 6),)
     )
@@ -136,7 +134,7 @@ def test_an_object_that_is_not_there_fails_the_step(make: Make, record: Find) ->
     assert "s3://b/evaluation.json" in record().reason
 
 
-def test_a_request_that_aws_would_not_understand_fails_with_botocores_words(
+def test_invalid_request_fails_with_botocore_message(
     make: Make, aws: FakeSageMaker, record: Find
 ) -> None:
     with pytest.raises(StepFailed, match=r"(?s)create_training_job: .*Unknown parameter.*Typo"):
@@ -146,26 +144,26 @@ def test_a_request_that_aws_would_not_understand_fails_with_botocores_words(
 
 
 @pytest.mark.parametrize("arguments", ["text", (1, 2), None])
-def test_arguments_that_are_no_object_fail_the_step(arguments: Any, make: Make) -> None:
-    with pytest.raises(StepFailed, match="Arguments of 'Train' are no object"):
+def test_arguments_must_be_an_object(arguments: Any, make: Make) -> None:
+    with pytest.raises(StepFailed, match="Arguments of step 'Train': expected an object, got "):
         make(Step("Train", "Training", arguments=arguments)).run()
 
 
-def test_a_request_that_aws_refuses_fails_the_step(make: Make, aws: FakeSageMaker) -> None:
+def test_rejected_request_fails_the_step(make: Make, aws: FakeSageMaker) -> None:
     error = client_error("CreateTrainingJob", "ValidationException", "no such role")
     aws.before["create_training_job"] = [raises(error)]
     with pytest.raises(StepFailed, match="no such role"):
         make().run()
 
 
-def test_a_group_of_models_is_made_where_it_is_missing(make: Make, aws: FakeSageMaker) -> None:
+def test_missing_model_package_group_is_created(make: Make, aws: FakeSageMaker) -> None:
     make("RegisterModel").run()
     assert aws.groups == {"group"}
     make("RegisterModel", generation=1).run()
     assert len(aws.called("create_model_package_group")) == 1
 
 
-def test_the_environment_is_shown_nowhere(
+def test_environment_values_are_masked(
     make: Make, records: ExecutionRecords, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -179,7 +177,7 @@ def test_the_environment_is_shown_nowhere(
 
 
 @pytest.mark.parametrize("value", [987654, "hunter2"])
-def test_no_error_quotes_the_environment(
+def test_errors_mask_environment_values(
     value: Any, make: Make, aws: FakeSageMaker, record: Find, caplog: pytest.LogCaptureFixture
 ) -> None:
     refusal = f"Value '{{TOKEN={value}}}' at 'environment' failed to satisfy constraint"
@@ -192,7 +190,7 @@ def test_no_error_quotes_the_environment(
     assert str(value) not in shown + record().reason + caplog.text
 
 
-def test_an_environment_value_that_is_referred_to_is_handed_on(make: Make) -> None:
+def test_referenced_environment_value_is_an_output(make: Make) -> None:
     step = training(Environment={"LEVEL": "7"})
     reader = Step("Use", "Model", arguments=plain([properties_of("Train").Environment["LEVEL"]]))
     outputs = make(step, references=references_to("Train", (step, reader))).run()
@@ -204,9 +202,7 @@ def stored(records: ExecutionRecords) -> list[str]:
     return [json.dumps(found.body) for key in objects.keys("") if (found := objects.read(key))]
 
 
-def test_the_job_is_announced_as_soon_as_it_exists(
-    make: Make, aws: FakeSageMaker, record: Find
-) -> None:
+def test_on_job_is_called_once_the_job_exists(make: Make, aws: FakeSageMaker, record: Find) -> None:
     seen: list[Any] = []
 
     def look(job: Mapping[str, Any]) -> None:
@@ -217,7 +213,7 @@ def test_the_job_is_announced_as_soon_as_it_exists(
     assert outputs["job"]["arn"].startswith(f"{ARN}training-job/pipelines-0123456789ab-Train-")
 
 
-def test_the_lines_of_the_job_are_logged_once_each(
+def test_job_log_lines_are_logged_once(
     make: Make, backend: FakeBackend, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -226,7 +222,7 @@ def test_the_lines_of_the_job_are_logged_once_each(
     assert caplog.text.count("[Train] epoch 1") == caplog.text.count("[Train] epoch 2") == 1
 
 
-def test_outputs_that_are_too_large_fail_the_step(make: Make, record: Find) -> None:
+def test_large_outputs_fail_the_step(make: Make, record: Find) -> None:
     step = training(HyperParameters={"x": "y" * LIMIT})
     reader = Step("Use", "Model", arguments=plain([properties_of("Train").HyperParameters]))
     with pytest.raises(StepFailed, match="refer to an S3 URI instead"):
@@ -234,7 +230,7 @@ def test_outputs_that_are_too_large_fail_the_step(make: Make, record: Find) -> N
     assert record().state == "Failed"
 
 
-def test_property_files_are_handed_on_by_uri(make: Make) -> None:
+def test_outputs_contain_property_file_uris(make: Make) -> None:
     arguments = ARGUMENTS["Processing"] | {
         "ProcessingOutputConfig": {
             "Outputs": [
@@ -255,7 +251,7 @@ def test_property_files_are_handed_on_by_uri(make: Make) -> None:
 
 
 @pytest.mark.parametrize("rate", [0.2, 0.3])
-def test_a_condition_hands_on_its_outcome(rate: float, make: Make, record: Find) -> None:
+def test_condition_outputs_its_outcome(rate: float, make: Make, record: Find) -> None:
     check = ConditionStep("Check", "Condition", conditions=(equals(parameter("Rate"), rate),))
     reader = Step("Use", "Model", arguments=plain([properties_of("Check").Outcome]))
     outputs = make(check, references=references_to("Check", (check, reader))).run()
@@ -263,11 +259,11 @@ def test_a_condition_hands_on_its_outcome(rate: float, make: Make, record: Find)
     assert outputs_of(record("Check"))["outcome"] is (rate == 0.2)
 
 
-def test_a_condition_without_conditions_holds(make: Make) -> None:
+def test_empty_condition_holds(make: Make) -> None:
     assert make(ConditionStep("Check", "Condition")).run() == {"outcome": True}
 
 
-def test_a_fail_step_fails_with_its_message(make: Make, record: Find) -> None:
+def test_fail_step_fails_with_its_message(make: Make, record: Find) -> None:
     message = join(" ", "Execution failed due to MSE >", parameter("Rate"))
     with pytest.raises(StepFailed) as failed:
         make(Step("Stop", "Fail", arguments=plain({"ErrorMessage": message}))).run()
@@ -276,13 +272,13 @@ def test_a_fail_step_fails_with_its_message(make: Make, record: Find) -> None:
         make(Step("Stop", "Fail"), generation=1).run()
 
 
-def test_a_type_that_we_do_not_run_says_so(make: Make, record: Find) -> None:
+def test_unsupported_type_fails_with_reason(make: Make, record: Find) -> None:
     with pytest.raises(NotRunnable, match="cannot run steps of type Lambda yet"):
         make(Step("Call", "Lambda", arguments=plain({}))).run()
     assert record("Call").state == "Failed"
 
 
-def test_a_default_role_is_the_operators_else_the_backends(
+def test_default_role_of_step_then_backend(
     make: Make, backend: FakeBackend, aws: FakeSageMaker
 ) -> None:
     arguments = {name: value for name, value in ARGUMENTS["Training"].items() if name != "RoleArn"}
@@ -295,7 +291,7 @@ def test_a_default_role_is_the_operators_else_the_backends(
     assert roles == ["backend", "operator", "r"]
 
 
-def test_a_record_stays_in_its_folder_whatever_the_step_is_called(
+def test_odd_step_name_stays_in_its_records_folder(
     make: Make, records: ExecutionRecords, tmp_path: Path
 ) -> None:
     for name in ("../../out", "..", "a/b", "ü", "%2F"):

@@ -1,4 +1,4 @@
-"""What became of each step, worked out from the records of those that began."""
+"""The states of all steps, derived from the records of those that started."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sagebridge_operators.lifecycle.step_states import Status, states, status
 from tests.attempts import attempt_of
 from tests.definition import gate, get, step
 
-# Gate's branches are A -> B and X; T waits for B, F for Gate itself, O for nothing.
+# Gate's branches are A -> B and X. T depends on B, F on Gate itself, O on nothing.
 BRANCHES = [
     step("P"),
     gate(
@@ -41,15 +41,15 @@ def record(name: str, text: str) -> Attempt:
     return attempt_of("e", name, "Lambda", cast("RecordedState", text))
 
 
-def told(reached: Mapping[str, str]) -> str:
-    """``A:Succeeded B:Pending`` in short, only what has no record of its own."""
+def state_line(reached: Mapping[str, str]) -> str:
+    """States as a string: ``A:Succeeded B:Pending``."""
     return " ".join(f"{name}:{state}" for name, state in reached.items())
 
 
 def reached(steps: list[dict[str, Any]], records: Mapping[str, str], **more: Any) -> str:
     written = {name: record(name, text) for name, text in records.items()}
     found = states(pipeline(*steps), written, **more)
-    return told({name: state for name, state in found.items() if name not in records})
+    return state_line({name: state for name, state in found.items() if name not in records})
 
 
 @pytest.mark.parametrize(
@@ -61,12 +61,12 @@ def reached(steps: list[dict[str, Any]], records: Mapping[str, str], **more: Any
         ({"Gate": "Failed"}, "P A:NotRun B:NotRun X:NotRun T:NotRun F:NotRun O"),
         ({"Gate": "Stopped"}, "P A:NotRun B:NotRun X:NotRun T:NotRun F:NotRun O"),
         ({"Gate": "true", "P": "Failed"}, "A:NotRun B:NotRun X:Skipped T:NotRun F O"),
-        # The branch not taken is skipped even where another step that it waits for failed.
+        # A step in the branch not taken is skipped even if another dependency failed.
         ({"Gate": "false", "P": "Failed"}, "A:Skipped B:Skipped X T:Skipped F O"),
         ({"Gate": "true", "P": "Succeeded", "A": "Stopping"}, "B X:Skipped T F O"),
     ],
 )
-def test_steps_of_branches(records: dict[str, str], expected: str) -> None:
+def test_states_of_branch_steps(records: dict[str, str], expected: str) -> None:
     whole = " ".join(word if ":" in word else f"{word}:Pending" for word in expected.split())
 
     assert reached(BRANCHES, records) == whole
@@ -81,20 +81,20 @@ def test_steps_of_branches(records: dict[str, str], expected: str) -> None:
         ("Stopped", "Executing", "NotRun"),
     ],
 )
-def test_a_step_that_waits_for_two(first: str, second: str, expected: str) -> None:
+def test_state_with_two_dependencies(first: str, second: str, expected: str) -> None:
     steps = [step("A"), step("B"), step("C", DependsOn=["A", "B"])]
 
     assert reached(steps, {"A": first, "B": second}) == f"C:{expected}"
 
 
-def test_a_failed_step_counts_more_than_a_skipped_one() -> None:
+def test_failed_dependency_outweighs_skipped() -> None:
     steps = [gate(then=[step("A")]), step("B"), step("C", DependsOn=["A", "B"])]
 
     assert reached(steps, {"Gate": "false", "B": "Failed"}) == "A:Skipped C:NotRun"
     assert reached(steps, {"Gate": "false", "B": "Executing"}) == "A:Skipped C:Skipped"
 
 
-def test_nested_conditions() -> None:
+def test_states_of_nested_conditions() -> None:
     inner = gate(name="Inner", then=[step("A")], other=[step("B")])
     steps = [gate(name="Outer", then=[inner], other=[step("C")]), step("D", DependsOn=["A"])]
 
@@ -112,14 +112,14 @@ def test_nested_conditions() -> None:
     )
 
 
-def test_a_condition_refers_to_what_it_compares() -> None:
+def test_condition_depends_on_compared_steps() -> None:
     steps = [step("A"), gate({"Type": "Equals", "LeftValue": get("Steps.A.OutputParameters['o']"),
                               "RightValue": "1"}, then=[step("B")])]  # fmt: skip
 
     assert reached(steps, {"A": "Failed"}) == "Gate:NotRun B:NotRun"
 
 
-def test_after_the_end_nothing_is_pending() -> None:
+def test_nothing_is_pending_after_the_end() -> None:
     end = {"status": "Stopped", "reason": "stopped by SIGINT"}
 
     assert reached([step("A"), step("B")], {"A": "Succeeded"}, end=end) == "B:NotRun"
@@ -137,14 +137,14 @@ def test_after_the_end_nothing_is_pending() -> None:
         ({"A": "Succeeded", "B": "Stopped"}, "Stopped"),
     ],
 )
-def test_status(records: dict[str, str], expected: str) -> None:
+def test_execution_status(records: dict[str, str], expected: str) -> None:
     steps = pipeline(step("A"), step("B"), step("C", DependsOn=["A", "B"]))
     written = {name: record(name, text) for name, text in records.items()}
 
     assert status(steps, written).status == expected
 
 
-def test_an_untaken_branch_is_success() -> None:
+def test_branch_not_taken_is_a_success() -> None:
     steps = pipeline(gate(then=[step("A")]))
 
     assert status(steps, {"Gate": record("Gate", "false")}) == Status("Succeeded")
@@ -154,7 +154,7 @@ def failed(name: str, reason: str, ended: str, type_: str = "Lambda") -> Attempt
     return attempt_of("e", name, type_, "Failed", reason=reason, ended=ended)
 
 
-def test_the_reason_is_the_fail_steps_message() -> None:
+def test_reason_is_the_fail_step_message() -> None:
     steps = pipeline(step("A"), step("No", "Fail"))
     first = failed("A", "boom", "2026-11-21T05:00:00")
     records = {"A": first, "No": failed("No", "MSE > 1.0", "2026-11-22", "Fail")}
@@ -164,7 +164,7 @@ def test_the_reason_is_the_fail_steps_message() -> None:
     assert status(alone, {"A": first}) == Status("Failed", "step 'A' failed: boom")
 
 
-def test_the_first_failure_is_the_reason() -> None:
+def test_reason_is_the_first_failure() -> None:
     steps = pipeline(step("A"), step("B"))
     records = {
         "A": failed("A", "late", "2026-11-21T05:00:02"),
@@ -174,7 +174,7 @@ def test_the_first_failure_is_the_reason() -> None:
     assert status(steps, records).reason == "step 'B' failed: early"
 
 
-def test_a_recorded_end_is_the_status() -> None:
+def test_recorded_end_is_the_status() -> None:
     end = {"status": "Stopped", "reason": "stopped by SIGINT", "ended": "2026-11-21"}
 
     assert status(pipeline(step("A")), {}, end) == Status("Stopped", "stopped by SIGINT")

@@ -1,4 +1,4 @@
-"""Records that cannot be reached for a while, and records that another worker does not share."""
+"""Records that are unreachable for a while, or not shared with other workers."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from botocore.exceptions import NoCredentialsError
 
 from sagebridge_operators.lifecycle import drive
 from sagebridge_operators.lifecycle.drive import StepDriver
-from sagebridge_operators.lifecycle.objects import Folder, Stored
+from sagebridge_operators.lifecycle.objects import Folder, StoredObject
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.run_errors import RecordsUnreachable
 from tests.fakes import FakeSageMaker, Plan, raises
 from tests.lifecycle.conftest import EXECUTION, STOPPABLE, Make
 
 LOST = NoCredentialsError()
-"""Stands for what ends a worker without a verdict."""
+"""An error that ends a worker without a result for the step."""
 
 
 @dataclass(frozen=True)
 class Outage(Folder):
-    """A folder that cannot be reached from the call ``start`` on, for ``length`` calls."""
+    """A folder that is unreachable for ``length`` calls, from call ``start`` on."""
 
     start: int = 0
     length: int = 0
@@ -35,7 +35,7 @@ class Outage(Folder):
         if self.start < len(self.calls) <= self.start + self.length:
             raise RecordsUnreachable(key, str(self.path), "Stale file handle")
 
-    def read(self, key: str) -> Stored | None:
+    def read(self, key: str) -> StoredObject | None:
         self._reach(key)
         return Folder.read(self, key)
 
@@ -56,8 +56,8 @@ class Outage(Folder):
         Folder.replace(self, key, body, version)
 
 
-def elsewhere(run: StepDriver, records: ExecutionRecords) -> StepDriver:
-    """The same step with other records."""
+def with_records(run: StepDriver, records: ExecutionRecords) -> StepDriver:
+    """Makes a driver of the same step with other records."""
     run.task = replace(run.task, records=records)
     return run
 
@@ -69,18 +69,18 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("type_", ["Training", "Model"])
-def test_a_step_waits_for_its_records_wherever_they_are_lost(
+def test_step_waits_out_records_outage_at_each_call(
     type_: str, make: Make, aws: FakeSageMaker, tmp_path: Path
 ) -> None:
-    """One outage of 20 calls before each call that the step makes to its records."""
+    """One outage of 20 calls, before each of the step's calls to its records."""
     whole = Outage(tmp_path / "whole")
-    assert elsewhere(make(type_), ExecutionRecords(whole)).run()["job"]
+    assert with_records(make(type_), ExecutionRecords(whole)).run()["job"]
     assert len(whole.calls) > 5
     for start in range(len(whole.calls)):
         aws.jobs.clear()
         aws.calls.clear()
         records = ExecutionRecords(Outage(tmp_path / str(start), start, 20))
-        outputs = elsewhere(make(type_), records).run()
+        outputs = with_records(make(type_), records).run()
         assert [outputs["job"]["name"]] == list(aws.jobs), f"outage at call {start}"
         (attempt,) = records.attempts(EXECUTION.id)
         assert (attempt.state, attempt.number) == ("Succeeded", 0)
@@ -88,31 +88,31 @@ def test_a_step_waits_for_its_records_wherever_they_are_lost(
 
 
 @pytest.mark.usefixtures("patient")
-def test_a_worker_that_comes_back_waits_for_records_that_it_cannot_read(
+def test_next_worker_waits_for_unreadable_records(
     make: Make, aws: FakeSageMaker, tmp_path: Path
 ) -> None:
-    """Records that cannot be read are not absent: the later generation stays as it is."""
+    """Unreadable records are not absent records: the later generation is kept."""
     folder = tmp_path / "records"
     aws.plans["Train"] = Plan(("InProgress",))
     aws.before["describe_training_job"] = [lambda: None, lambda: None, raises(LOST)]
     with pytest.raises(NoCredentialsError):
-        elsewhere(make(generation=1), ExecutionRecords(Folder(folder))).run()
+        with_records(make(generation=1), ExecutionRecords(Folder(folder))).run()
     for job in aws.jobs.values():
         job.coming = ["Completed"]
     records = ExecutionRecords(Outage(folder, 0, 20))
-    assert elsewhere(make(generation=1), records).run()["status"] == "Completed"
+    assert with_records(make(generation=1), records).run()["status"] == "Completed"
     assert len(aws.called("create_training_job")) == 1
     assert not aws.called("stop_")
 
 
-def test_records_that_stay_unreachable_are_no_verdict(
+def test_long_records_outage_raises_without_result(
     make: Make, aws: FakeSageMaker, tmp_path: Path
 ) -> None:
-    """Before there is a job the engine tries the step again; afterwards the step waits."""
+    """Without a job the engine retries the step; with a job the step waits longer."""
     whole = Outage(tmp_path / "whole")
     before_the_job: list[int] = []
     aws.before["create_training_job"] = [lambda: before_the_job.append(len(whole.calls))]
-    elsewhere(make(), ExecutionRecords(whole)).run()
+    with_records(make(), ExecutionRecords(whole)).run()
     (calls,) = before_the_job
     assert calls > 3
     for start in range(calls):
@@ -120,9 +120,9 @@ def test_records_that_stay_unreachable_are_no_verdict(
         aws.calls.clear()
         folder = tmp_path / str(start)
         with pytest.raises(RecordsUnreachable):
-            elsewhere(make(), ExecutionRecords(Outage(folder, start, 10**6))).run()
+            with_records(make(), ExecutionRecords(Outage(folder, start, 10**6))).run()
         assert not aws.jobs, f"unreachable from call {start} on"
-        again = elsewhere(make(), ExecutionRecords(Folder(folder)))
+        again = with_records(make(), ExecutionRecords(Folder(folder)))
         assert again.run()["status"] == "Completed"
         assert len(aws.called("create_training_job")) == 1
 
@@ -131,11 +131,11 @@ def test_records_that_stay_unreachable_are_no_verdict(
     ("type_", "looks"),
     [("Model", 1), *((name, looks) for name in sorted(STOPPABLE) for looks in (1, 2))],
 )
-def test_a_worker_with_another_folder_adopts_the_job(
+def test_worker_with_empty_records_adopts_the_job(
     type_: str, looks: int, make: Make, aws: FakeSageMaker, tmp_path: Path
 ) -> None:
-    """As another machine whose records are not shared: the names of jobs are."""
-    run = elsewhere(make(type_), ExecutionRecords(Folder(tmp_path / "one")))
+    """As on a machine that does not share the records: the job's name is the same."""
+    run = with_records(make(type_), ExecutionRecords(Folder(tmp_path / "one")))
     describe = run._ports().job_type.describe
     aws.plans["Train"] = Plan(("InProgress", "InProgress", "Completed"))
     aws.before[describe] = [*[lambda: None] * looks, raises(LOST), raises(LOST)]
@@ -144,46 +144,44 @@ def test_a_worker_with_another_folder_adopts_the_job(
     assert len(aws.jobs) == 1
     aws.before.clear()
     records = ExecutionRecords(Folder(tmp_path / "two"))
-    outputs = elsewhere(make(type_), records).run()
+    outputs = with_records(make(type_), records).run()
     assert [outputs["job"]["name"]] == list(aws.jobs)
     assert not aws.called("stop_")
     (attempt,) = records.attempts(EXECUTION.id)
     assert (attempt.state, attempt.number) == ("Succeeded", 0)
 
 
-def test_a_worker_with_another_folder_sends_the_same_token(
+def test_worker_with_empty_records_sends_same_token(
     make: Make, aws: FakeSageMaker, tmp_path: Path
 ) -> None:
-    """A model version has no name of its own; the service knows it by its token."""
+    """A model version has no name; the service recognizes it by its token."""
     for folder in ("one", "two"):
-        elsewhere(make("RegisterModel"), ExecutionRecords(Folder(tmp_path / folder))).run()
+        with_records(make("RegisterModel"), ExecutionRecords(Folder(tmp_path / folder))).run()
     made = [one for one in aws.called("create_model_package") if "ClientToken" in one]
     assert len({one["ClientToken"] for one in made}) == 1
 
 
-def test_a_worker_with_another_folder_replaces_a_job_that_something_else_stopped(
+def test_worker_with_empty_records_replaces_a_stopped_job(
     make: Make, aws: FakeSageMaker, tmp_path: Path
 ) -> None:
     aws.plans["Train"] = Plan(("InProgress",))
     aws.before["describe_training_job"] = [lambda: None, lambda: None, raises(LOST)]
     with pytest.raises(NoCredentialsError):
-        elsewhere(make(), ExecutionRecords(Folder(tmp_path / "one"))).run()
+        with_records(make(), ExecutionRecords(Folder(tmp_path / "one"))).run()
     (stopped,) = aws.jobs.values()
     stopped.coming = ["Stopped"]
     aws.plans["Train"] = Plan()
     for folder in ("two", "three"):
         records = ExecutionRecords(Folder(tmp_path / folder))
-        assert elsewhere(make(), records).run()["status"] == "Completed"
+        assert with_records(make(), records).run()["status"] == "Completed"
         assert records.steps(EXECUTION.id)["Train"].number == 1
     assert len(aws.jobs) == 2
 
 
-def test_workers_at_the_same_time_make_one_job(
-    make: Make, aws: FakeSageMaker, tmp_path: Path
-) -> None:
-    """The second is refused the name, and goes on with the job of the first."""
-    first = elsewhere(make(), ExecutionRecords(Folder(tmp_path / "one")))
-    second = elsewhere(make(), ExecutionRecords(Folder(tmp_path / "two")))
+def test_concurrent_workers_create_one_job(make: Make, aws: FakeSageMaker, tmp_path: Path) -> None:
+    """The name is in use for the second worker, which adopts the job of the first."""
+    first = with_records(make(), ExecutionRecords(Folder(tmp_path / "one")))
+    second = with_records(make(), ExecutionRecords(Folder(tmp_path / "two")))
     outputs: list[Any] = []
     aws.before["create_training_job"] = [lambda: outputs.append(second.run())]
     outputs.append(first.run())

@@ -1,4 +1,4 @@
-"""Which modules write the record of an execution and of its end: one each."""
+"""Only one module each writes the record of an execution and its end."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ WRITES = {
     "write_bytes",
     "write_text",
 }
-"""Methods that change what is stored, here or in S3."""
+"""Methods that change stored objects, in a folder or in S3."""
 
 
 def modules() -> dict[str, ast.Module]:
-    """Every module by its path below the package, without its docstrings."""
+    """The AST of every module without docstrings, by path below the package."""
     found = {}
     for path in sorted(OPERATORS.rglob("*.py")):
         tree = ast.parse(path.read_text())
@@ -47,7 +47,7 @@ def is_text(node: ast.AST) -> bool:
 
 
 def texts(tree: ast.AST) -> Iterator[str]:
-    """The string constants below a node, those of f-strings included."""
+    """The string constants below a node, including those of f-strings."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.value
@@ -58,7 +58,7 @@ def holds(tree: ast.AST, word: str) -> bool:
 
 
 def writes(tree: ast.AST, word: str) -> bool:
-    """Whether a call that changes what is stored has the word, or a function that returns it."""
+    """Whether a writing call contains the word, or a function that returns it."""
     keys = {
         node.name
         for node in ast.walk(tree)
@@ -75,7 +75,7 @@ def writes(tree: ast.AST, word: str) -> bool:
 
 
 def called(tree: ast.AST) -> set[str]:
-    """The names of the functions that are called below a node."""
+    """The names of all functions called below a node."""
     calls = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
     return {func.id for func in calls if isinstance(func, ast.Name)}
 
@@ -88,15 +88,15 @@ def called(tree: ast.AST) -> set[str]:
     ],
 )
 def test_only_opening_and_ending_write(file: str, writers: set[str], readers: set[str]) -> None:
-    """A module that does not have the file's name cannot write it; records.py only reads it."""
+    """A module without the file's name cannot write it; records.py only reads it."""
     known = {name for name, tree in modules().items() if holds(tree, file)}
     writing = {name for name, tree in modules().items() if writes(tree, file)}
     assert known == {f"lifecycle/{name}" for name in writers | readers}
     assert writing == {f"lifecycle/{name}" for name in writers}
 
 
-def test_objects_are_written_through_the_lifecycle_only() -> None:
-    """No other module changes records by a key that it puts together."""
+def test_only_the_lifecycle_writes_objects() -> None:
+    """No other module builds keys and writes records."""
     changing = {
         name
         for name, tree in modules().items()
@@ -110,7 +110,7 @@ def test_objects_are_written_through_the_lifecycle_only() -> None:
     assert changing == {"lifecycle/ending.py", "lifecycle/opening.py", "lifecycle/records.py"}
 
 
-def test_the_writers_are_private_to_their_modules() -> None:
+def test_writers_are_private_to_their_modules() -> None:
     private = {"_write_end": "lifecycle/ending.py"}
     for name, tree in modules().items():
         for node in ast.walk(tree):

@@ -1,4 +1,4 @@
-"""A bench for jobs of the local backend: records as the API makes them, jobs run for real."""
+"""A bench for jobs of the local backend: real records and real jobs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sagebridge_operators.backends.local.supervised_job import TERMINAL, Outcome
 
 
 class Bench:
-    """One home with its store and records."""
+    """A home folder with its store and records."""
 
     def __init__(self, root: Path) -> None:
         self.home = root / "home"
@@ -43,7 +43,7 @@ class Bench:
         supervisor.start(self.home, kind, name, self.base)
 
     def wait(self, kind: str, name: str, seconds: float = 60) -> dict[str, Any]:
-        """The record of a job once it has ended."""
+        """Wait until a job has ended and return its record."""
         give_up = time.monotonic() + seconds
         while time.monotonic() < give_up:
             body = supervisor.reap(self.records, kind, name)
@@ -61,7 +61,7 @@ class Bench:
         return log.read_text() if log.exists() else ""
 
     def wait_for_log(self, kind: str, name: str, text: str, seconds: float = 30) -> str:
-        """The log of a job once it has ``text``."""
+        """Wait until the log of a job contains ``text`` and return it."""
         give_up = time.monotonic() + seconds
         while text not in (log := self.log(kind, name)):
             assert time.monotonic() < give_up, f"no {text!r} in:\n{log}"
@@ -81,7 +81,7 @@ class Bench:
         entrypoint: list[str] | None = None,
         **more: Any,
     ) -> dict[str, Any]:
-        """A CreateProcessingJob request that runs the text of a script; inputs are (uri, path)."""
+        """A CreateProcessingJob request that runs a script; inputs are (uri, path)."""
         request: dict[str, Any] = {
             "AppSpecification": {
                 "ImageUri": "0.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-scikit-learn:1.2-1",
@@ -160,14 +160,14 @@ def bench(tmp_path: Path) -> Bench:
 
 @pytest.fixture
 def living() -> Iterator[ExitStack]:
-    """Holds the locks of jobs' supervisors; close it, and the supervisors are gone."""
+    """Holds the supervisor locks of jobs; closing it makes the supervisors look dead."""
     with ExitStack() as locks:
         yield locks
 
 
 @pytest.fixture
 def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, living: ExitStack) -> LocalBackend:
-    """A backend that starts no process, on a machine where any connection is an error."""
+    """A backend that starts no process, with network connections forbidden."""
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("the local backend opened a connection")
@@ -192,7 +192,7 @@ def sagemaker(backend: LocalBackend) -> Any:
 
 @pytest.fixture
 def end(backend: LocalBackend) -> Callable[..., None]:
-    """Ends a job as its supervisor does."""
+    """Returns a function that ends a job as its supervisor would."""
 
     def end(kind: str, name: str, status: str, **fields: Any) -> None:
         records = Records(backend.home / "records.db")

@@ -1,4 +1,4 @@
-"""boto3's own SageMaker client over this machine, with no request leaving the process."""
+"""boto3's SageMaker client with the local backend, without requests that leave the process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from botocore.validate import ParamValidator
 from sagebridge_operators.backends.local import LocalBackend
 from sagebridge_operators.backends.local.client import Endpoint
 from sagebridge_operators.run_errors import NotRunnable
-from tests.local.asked import INFERENCE, MODEL, REQUESTS, TRANSFORM, call, code, create
+from tests.local.api_requests import INFERENCE, MODEL, REQUESTS, TRANSFORM, call, code, create
 
 
 @pytest.fixture(params=list(REQUESTS))
@@ -27,18 +27,18 @@ def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def test_a_job_is_described_as_it_was_asked_for(sagemaker: Any, kind: str) -> None:
+def test_describe_returns_the_request(sagemaker: Any, kind: str) -> None:
     arn = create(sagemaker, kind)[f"{kind}JobArn"]
     assert arn == f"arn:aws:sagemaker:us-east-1:000000000000:{kind.lower()}-job/job"
     described = call(sagemaker, "describe", kind)
-    asked = {member: value for member, value in REQUESTS[kind].items() if member != "Tags"}
-    assert described.items() >= asked.items()
+    expected = {member: value for member, value in REQUESTS[kind].items() if member != "Tags"}
+    assert described.items() >= expected.items()
     assert described[f"{kind}JobArn"] == arn
     assert described[f"{kind}JobStatus"] == "InProgress"
     assert abs(described["CreationTime"].timestamp() - time.time()) < 60
 
 
-def test_a_training_job_tells_its_stages(sagemaker: Any) -> None:
+def test_training_job_has_secondary_statuses(sagemaker: Any) -> None:
     create(sagemaker, "Training")
     described = call(sagemaker, "describe", "Training")
     assert described["SecondaryStatus"] == "Starting"
@@ -51,7 +51,7 @@ def test_a_training_job_tells_its_stages(sagemaker: Any) -> None:
 @pytest.mark.parametrize(
     ("status", "reason"), [("Completed", ""), ("Failed", "AlgorithmError: x"), ("Stopped", "")]
 )
-def test_descriptions_are_of_the_shape_that_boto3_documents(
+def test_job_responses_match_botocore_shapes(
     backend: LocalBackend, end: Callable[..., None], kind: str, status: str, reason: str
 ) -> None:
     sagemaker = backend.client("sagemaker")
@@ -62,9 +62,7 @@ def test_descriptions_are_of_the_shape_that_boto3_documents(
     assert_shape(backend, f"List{kind}Jobs", {})
 
 
-def test_the_registry_is_of_the_shape_that_boto3_documents(
-    backend: LocalBackend, sagemaker: Any
-) -> None:
+def test_registry_responses_match_botocore_shapes(backend: LocalBackend, sagemaker: Any) -> None:
     sagemaker.create_model(**MODEL)
     sagemaker.create_model_package_group(ModelPackageGroupName="g")
     sagemaker.create_model_package(
@@ -85,13 +83,13 @@ def test_the_registry_is_of_the_shape_that_boto3_documents(
 
 
 def assert_shape(backend: LocalBackend, operation: str, request: dict[str, Any]) -> None:
-    """Every member on the wire is one that botocore knows, of its type, and none is missing."""
+    """The raw response matches the output shape of botocore, without missing fields."""
     model = backend.client("sagemaker").meta.service_model.operation_model(operation)
-    body = on_the_wire(backend, operation, request)
+    body = raw_response(backend, operation, request)
     assert ParamValidator().validate(body, model.output_shape).generate_report() == ""
 
 
-def on_the_wire(backend: LocalBackend, operation: str, request: dict[str, Any]) -> Any:
+def raw_response(backend: LocalBackend, operation: str, request: dict[str, Any]) -> Any:
     answer = Endpoint(backend.home, backend.base).answer(
         "POST",
         "https://anywhere/",
@@ -102,7 +100,7 @@ def on_the_wire(backend: LocalBackend, operation: str, request: dict[str, Any]) 
     return json.loads(answer.body.read())
 
 
-def test_names_are_unique_and_unknown_names_are_errors(sagemaker: Any, kind: str) -> None:
+def test_names_are_unique_and_unknown_names_fail(sagemaker: Any, kind: str) -> None:
     with pytest.raises(ClientError, match="Could not find") as unknown:
         call(sagemaker, "describe", kind)
     assert code(unknown) == "ValidationException"
@@ -115,38 +113,38 @@ def test_names_are_unique_and_unknown_names_are_errors(sagemaker: Any, kind: str
 
 
 @pytest.mark.parametrize("name", ["a_b", "-a", "a-", "../x", "a/b", "a" * 64, "a.b"])
-def test_names_fit_the_pattern_of_the_service(sagemaker: Any, kind: str, name: str) -> None:
+def test_names_match_the_pattern_of_the_service(sagemaker: Any, kind: str, name: str) -> None:
     with pytest.raises(ClientError, match="failed to satisfy constraint") as refused:
         create(sagemaker, kind, name)
     assert code(refused) == "ValidationException"
 
 
-def test_requests_are_checked_by_boto3(sagemaker: Any) -> None:
+def test_boto3_validates_requests(sagemaker: Any) -> None:
     with pytest.raises(ParamValidationError, match="RoleArn"):
         sagemaker.create_processing_job(ProcessingJobName="job")
 
 
-def test_a_transform_needs_its_model(sagemaker: Any) -> None:
+def test_transform_requires_its_model(sagemaker: Any) -> None:
     with pytest.raises(ClientError, match=r"Could not find model .*model/model") as missing:
         sagemaker.create_transform_job(**TRANSFORM)
     assert code(missing) == "ValidationException"
 
 
-def test_waiters_wait_and_see_the_end(sagemaker: Any, end: Callable[..., None], kind: str) -> None:
+def test_waiters_wait_for_the_end(sagemaker: Any, end: Callable[..., None], kind: str) -> None:
     create(sagemaker, kind)
     waiter = sagemaker.get_waiter(f"{kind.lower()}_job_completed_or_stopped")
-    asked = {f"{kind}JobName": "job", "WaiterConfig": {"Delay": 0, "MaxAttempts": 2}}
+    arguments = {f"{kind}JobName": "job", "WaiterConfig": {"Delay": 0, "MaxAttempts": 2}}
     with pytest.raises(WaiterError, match="Max attempts exceeded"):
-        waiter.wait(**asked)
+        waiter.wait(**arguments)
     end(kind, "job", "Completed")
-    waiter.wait(**asked)
+    waiter.wait(**arguments)
     create(sagemaker, kind, "other")
     end(kind, "other", "Failed", FailureReason="AlgorithmError: exit code: 1")
     with pytest.raises(WaiterError, match="terminal failure state"):
-        waiter.wait(**asked | {f"{kind}JobName": "other"})
+        waiter.wait(**arguments | {f"{kind}JobName": "other"})
 
 
-def test_a_stop_is_asked_for_and_an_ended_job_refuses_it(
+def test_stop_works_once_and_fails_for_an_ended_job(
     sagemaker: Any, end: Callable[..., None], kind: str
 ) -> None:
     create(sagemaker, kind)
@@ -159,9 +157,7 @@ def test_a_stop_is_asked_for_and_an_ended_job_refuses_it(
     assert code(refused) == "ValidationException"
 
 
-def test_a_job_whose_supervisor_is_gone_has_failed(
-    sagemaker: Any, living: ExitStack, kind: str
-) -> None:
+def test_job_without_supervisor_is_failed(sagemaker: Any, living: ExitStack, kind: str) -> None:
     create(sagemaker, kind)
     assert call(sagemaker, "describe", kind)[f"{kind}JobStatus"] == "InProgress"
     living.close()
@@ -193,22 +189,24 @@ def test_lists_are_filtered_ordered_and_paged(
         getattr(sagemaker, f"list_{kind.lower()}_jobs")(NextToken="x")
 
 
-def test_what_the_local_backend_has_not_is_named(backend: LocalBackend, sagemaker: Any) -> None:
-    with pytest.raises(ClientError, match=r"has no ListTags; it has .*CreateTrainingJob") as error:
+def test_unsupported_operation_is_named(backend: LocalBackend, sagemaker: Any) -> None:
+    with pytest.raises(
+        ClientError, match=r"support ListTags \(it supports .*CreateTrainingJob"
+    ) as error:
         sagemaker.list_tags(ResourceArn="arn")
     assert code(error) == "UnknownOperationException"
     with pytest.raises(NotRunnable, match="emr"):
         backend.client("emr")
 
 
-def test_records_that_cannot_be_written_are_named(tmp_path: Path) -> None:
+def test_unusable_records_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("a file where the folder should be")
     sagemaker = LocalBackend(tmp_path / "home", tmp_path).client("sagemaker")
     with pytest.raises(ClientError, match=str(tmp_path / "home" / "records.db")):
         sagemaker.create_model(**MODEL)
 
 
-def test_the_users_own_aws_settings_play_no_part(
+def test_aws_settings_of_the_user_are_ignored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "config").write_text("[profile p]\nregion = eu-west-1\nendpoint_url = http://x\n")
@@ -241,7 +239,7 @@ def test_the_users_own_aws_settings_play_no_part(
     assert done.stdout == "arn:aws:sagemaker:us-east-1:000000000000:model/m\n"
 
 
-def test_importing_the_backend_loads_no_boto3() -> None:
+def test_importing_the_backend_does_not_import_boto3() -> None:
     code = (
         "import sys, sagebridge_operators.backends.local;"
         "print(sorted({'boto3', 'botocore'} & set(sys.modules)))"
@@ -250,7 +248,7 @@ def test_importing_the_backend_loads_no_boto3() -> None:
     assert done.stdout == "[]\n"
 
 
-def test_a_jobs_log_is_read_as_it_grows(
+def test_job_log_is_read_while_it_grows(
     backend: LocalBackend, sagemaker: Any, end: Callable[..., None]
 ) -> None:
     create(sagemaker, "Training")
@@ -269,7 +267,7 @@ def test_a_jobs_log_is_read_as_it_grows(
     assert backend.job_log("Training", "job", position) == ([], position)
 
 
-def test_a_model_has_no_log(backend: LocalBackend, sagemaker: Any) -> None:
+def test_model_has_no_log(backend: LocalBackend, sagemaker: Any) -> None:
     sagemaker.create_model(**MODEL)
     assert backend.job_log("Model", "model", 0) == ([], 0)
 
@@ -280,7 +278,7 @@ def real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalBackend:
     return LocalBackend(tmp_path / "home", tmp_path)
 
 
-def test_a_job_runs_and_its_log_and_end_are_seen(real: LocalBackend) -> None:
+def test_job_runs_to_completion_with_its_log(real: LocalBackend) -> None:
     sagemaker = real.client("sagemaker")
     create(sagemaker, "Processing")
     sagemaker.get_waiter("processing_job_completed_or_stopped").wait(

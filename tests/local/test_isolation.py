@@ -1,4 +1,4 @@
-"""Every way to a private /opt/ml that this machine has, tried with real jobs."""
+"""Isolation methods, tried with real jobs on this machine."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ open("/opt/ml/processing/out/b.txt", "w").write(text.upper() + sys.argv[1] + os.
 
 @pytest.fixture(scope="module")
 def working(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Each way with what is wrong with it here."""
+    """The problem of each method on this machine; empty if it works."""
     home = tmp_path_factory.mktemp("probe")
-    return {name: isolation.probe(way, home) for name, way in isolation.WAYS.items()}
+    return {name: isolation.probe(method, home) for name, method in isolation.METHODS.items()}
 
 
-@pytest.mark.parametrize("name", list(isolation.WAYS))
-def test_a_job_has_its_opt_ml(
+@pytest.mark.parametrize("name", list(isolation.METHODS))
+def test_job_has_a_private_opt_ml(
     name: str, bench: Bench, working: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if working[name]:
@@ -63,11 +63,11 @@ def test_a_job_has_its_opt_ml(
     if name == "rewrite":
         seen = str(bench.home / "jobs/Processing/job/ml")
     assert bench.text("s3://bucket/out/b.txt") == f"TEXT {seen}/argument {seen}/environment"
-    assert isolation.WAYS[name].title in log.splitlines()[0]
+    assert isolation.METHODS[name].title in log.splitlines()[0]
     assert sorted(Path("/opt").iterdir()) == before
 
 
-def test_three_jobs_at_once_do_not_see_each_other(bench: Bench) -> None:
+def test_parallel_jobs_do_not_see_each_other(bench: Bench) -> None:
     script = """
 import os, pathlib, sys, time
 mine = pathlib.Path("/opt/ml/processing/out/mine")
@@ -88,27 +88,27 @@ mine.write_text(f"{sys.argv[1]} {mine.read_text()} {len(others)}")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a capability away")
-def test_root_without_the_right_to_mount_gets_a_user_namespace(tmp_path: Path) -> None:
+def test_root_without_mount_capability_gets_a_user_namespace(tmp_path: Path) -> None:
     code = (
         "from pathlib import Path; from sagebridge_operators.backends.local import isolation;"
         f"print(isolation.choose(Path({str(tmp_path)!r})).title)"
     )
     drop = ["setpriv", "--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin"]
-    said = _python([*drop, sys.executable, "-c", code])
-    assert said.strip() in {"a user namespace", isolation.WAYS["rewrite"].title}
+    output = _python([*drop, sys.executable, "-c", code])
+    assert output.strip() in {"a user namespace", isolation.METHODS["rewrite"].title}
     tried = json.loads((tmp_path / "isolation.json").read_text())["tried"]
     assert "not permitted" in tried["mount"]
 
 
-def test_a_way_that_worked_is_not_probed_again(
+def test_working_method_is_not_probed_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = isolation.choose(tmp_path)
-    monkeypatch.setattr(isolation, "probe", lambda way, home: pytest.fail("probed again"))
+    monkeypatch.setattr(isolation, "probe", lambda method, home: pytest.fail("probed again"))
     assert isolation.choose(tmp_path) is first
 
 
-def test_no_way_names_what_was_tried_and_what_to_install(
+def test_error_names_the_methods_tried_and_the_package(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "bin").mkdir()
@@ -122,7 +122,7 @@ def test_no_way_names_what_was_tried_and_what_to_install(
     assert body["ProcessingJobStatus"] == "Failed"
     for words in ("mount: unshare is not installed", "bwrap: bwrap is not installed", "bubblewrap"):
         assert words in reason
-    with pytest.raises(IsolationError, match="chroot: unknown in SAGEBRIDGE_ISOLATION"):
+    with pytest.raises(IsolationError, match="chroot: unknown method"):
         isolation.choose(bench.home, "chroot")
 
 

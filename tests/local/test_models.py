@@ -1,4 +1,4 @@
-"""Models, and the packages and groups that versions of them are registered in."""
+"""Models, model packages and model package groups."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sagebridge_operators.backends.local import LocalBackend
-from tests.local.asked import INFERENCE, MODEL, code, create
+from tests.local.api_requests import INFERENCE, MODEL, code, create
 
 
-def test_models(sagemaker: Any) -> None:
+def test_create_describe_and_delete_model(sagemaker: Any) -> None:
     arn = sagemaker.create_model(**MODEL)["ModelArn"]
     assert arn == "arn:aws:sagemaker:us-east-1:000000000000:model/model"
     assert sagemaker.describe_model(ModelName="model").items() >= MODEL.items()
@@ -29,7 +29,7 @@ def test_models(sagemaker: Any) -> None:
         sagemaker.create_model(ModelName="model")
 
 
-def test_versions_of_a_group_are_counted_and_approved(sagemaker: Any) -> None:
+def test_group_versions_are_numbered_and_approved(sagemaker: Any) -> None:
     with pytest.raises(ClientError, match="does not exist") as missing:
         sagemaker.create_model_package(ModelPackageGroupName="g")
     assert code(missing) == "ValidationException"
@@ -69,13 +69,13 @@ def test_versions_of_a_group_are_counted_and_approved(sagemaker: Any) -> None:
 
 
 @pytest.mark.parametrize("approval", ["approved", ""])
-def test_an_approval_status_is_one_of_three(sagemaker: Any, approval: str) -> None:
+def test_unknown_approval_status_is_rejected(sagemaker: Any, approval: str) -> None:
     sagemaker.create_model_package_group(ModelPackageGroupName="g")
     with pytest.raises(ClientError, match=r"enum value set: .*PendingManualApproval"):
         sagemaker.create_model_package(ModelPackageGroupName="g", ModelApprovalStatus=approval)
 
 
-def test_a_package_of_its_own_has_no_version(sagemaker: Any) -> None:
+def test_package_without_group_has_no_version(sagemaker: Any) -> None:
     made = sagemaker.create_model_package(ModelPackageName="p", InferenceSpecification=INFERENCE)
     described = sagemaker.describe_model_package(ModelPackageName="p")
     assert described["ModelPackageArn"] == made["ModelPackageArn"]
@@ -86,7 +86,7 @@ def test_a_package_of_its_own_has_no_version(sagemaker: Any) -> None:
         sagemaker.create_model_package(ModelPackageName="p", ModelPackageGroupName="g")
 
 
-def test_a_repeated_call_registers_no_second_version(sagemaker: Any) -> None:
+def test_repeated_client_token_registers_one_version(sagemaker: Any) -> None:
     sagemaker.create_model_package_group(ModelPackageGroupName="g")
     arns = {
         sagemaker.create_model_package(ModelPackageGroupName="g", ClientToken="t")[
@@ -110,7 +110,9 @@ for _ in range(10):
 """
 
 
-def test_many_processes_register_a_version_each(backend: LocalBackend, sagemaker: Any) -> None:
+def test_parallel_processes_register_distinct_versions(
+    backend: LocalBackend, sagemaker: Any
+) -> None:
     sagemaker.create_model_package_group(ModelPackageGroupName="g")
     processes = [
         subprocess.Popen(
@@ -123,7 +125,7 @@ def test_many_processes_register_a_version_each(backend: LocalBackend, sagemaker
     assert versions == list(range(1, 31))
 
 
-def test_one_of_many_creators_of_a_name_wins(sagemaker: Any) -> None:
+def test_only_one_parallel_create_succeeds(sagemaker: Any) -> None:
     def won(_: int) -> bool:
         try:
             create(sagemaker, "Training")

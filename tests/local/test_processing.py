@@ -1,4 +1,4 @@
-"""What a processing job's script finds, and what is left of it."""
+"""Processing jobs: inputs, configuration, outputs and failures."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ pathlib.Path("/opt/ml/processing/out/tree.json").write_text(json.dumps(tree))
 
 
 def tree(bench: Bench, request: dict[str, Any]) -> dict[str, str]:
-    """What a script finds below its input folder."""
+    """The files in the input folder of a script, with their content."""
     body = bench.run("Processing", "job", request)
     assert body["ProcessingJobStatus"] == "Completed", body.get("FailureReason")
     found: dict[str, str] = json.loads(bench.text("s3://bucket/out/tree.json"))
     return found
 
 
-def test_a_prefix_is_text_and_a_single_object_keeps_its_name(bench: Bench) -> None:
+def test_prefix_is_a_string_and_an_exact_match_keeps_its_name(bench: Bench) -> None:
     for key in ("data/a.csv", "data/sub/b.csv", "data-2/c.csv", "other/d.csv"):
         bench.store.write(f"s3://bucket/{key}", key.encode())
     inputs = {
@@ -54,7 +54,7 @@ def test_a_prefix_is_text_and_a_single_object_keeps_its_name(bench: Bench) -> No
     }
 
 
-def test_plain_paths_and_file_uris_are_inputs_and_outputs_too(bench: Bench) -> None:
+def test_paths_and_file_uris_as_inputs_and_outputs(bench: Bench) -> None:
     (bench.base / "plain").mkdir()
     (bench.base / "plain/a.csv").write_text("a")
     inputs = {
@@ -67,7 +67,7 @@ def test_plain_paths_and_file_uris_are_inputs_and_outputs_too(bench: Bench) -> N
     assert (bench.base / "made/tree.json").exists()
 
 
-def test_an_input_that_is_not_there_says_how_to_put_it_there(bench: Bench) -> None:
+def test_missing_input_suggests_upload(bench: Bench) -> None:
     inputs = {"data": ("s3://bucket/data.csv", f"{IN}/data")}
 
     body = bench.run("Processing", "job", bench.processing(TREE, inputs=inputs, outputs=OUTPUTS))
@@ -76,10 +76,12 @@ def test_an_input_that_is_not_there_says_how_to_put_it_there(bench: Bench) -> No
         "no objects under s3://bucket/data.csv, the source of input 'data'"
         in (body["FailureReason"])
     )
-    assert body["FailureReason"].endswith("put it there with --upload FILE=s3://bucket/data.csv")
+    assert body["FailureReason"].endswith(
+        "put the data there with --upload FILE=s3://bucket/data.csv"
+    )
 
 
-def test_manifests_and_gzip(bench: Bench) -> None:
+def test_manifest_and_gzip_inputs(bench: Bench) -> None:
     bench.store.write("s3://bucket/deep/er/a.csv", b"a")
     bench.store.write("s3://bucket/deep/b.csv", b"b")
     bench.store.write("s3://bucket/packed/c.csv.gz", gzip.compress(b"c"))
@@ -95,7 +97,7 @@ def test_manifests_and_gzip(bench: Bench) -> None:
     assert tree(bench, request) == {"list/er/a.csv": "a", "packed/c.csv": "c"}
 
 
-def test_config_files_and_several_instances(bench: Bench) -> None:
+def test_config_files_and_instance_count(bench: Bench) -> None:
     script = """
 import json, os
 job = json.load(open("/opt/ml/config/processingjobconfig.json"))
@@ -111,10 +113,10 @@ print("cwd", os.listdir("."), os.environ["AWS_REGION"])
     assert f"arn {body['ProcessingJobArn']} ['algo-1'] algo-1" in log
     assert "private []" in log
     assert "cwd [] eu-west-1" in log
-    assert "3 instances asked for; this job runs on one" in log
+    assert "3 instances requested; a local job runs on one" in log
 
 
-def test_a_failure_has_last_lines_exit_code_log_message_and_its_outputs(bench: Bench) -> None:
+def test_failure_reports_the_log_and_keeps_outputs(bench: Bench) -> None:
     script = """
 import pathlib, sys
 pathlib.Path("/opt/ml/processing/out/part").write_text("kept")
@@ -135,7 +137,7 @@ sys.exit(3)
     assert str(bench.home / "jobs/Processing/two/log") in reason
 
 
-def test_a_long_reason_keeps_both_ends(bench: Bench) -> None:
+def test_long_reason_is_cut_in_the_middle(bench: Bench) -> None:
     script = "import sys; print('x' * 5000); print('last words'); sys.exit(1)"
     reason = bench.run("Processing", "job", bench.processing(script))["FailureReason"]
     assert len(reason) <= 1024
@@ -143,7 +145,7 @@ def test_a_long_reason_keeps_both_ends(bench: Bench) -> None:
     assert "last words, exit code: 1. Log: " in reason
 
 
-def test_max_runtime_stops_the_job_and_keeps_its_outputs(bench: Bench) -> None:
+def test_max_runtime_stops_the_job_and_keeps_outputs(bench: Bench) -> None:
     script = """
 import time
 open("/opt/ml/processing/out/part", "w").write("kept")
@@ -155,7 +157,7 @@ time.sleep(600)
     assert bench.text("s3://bucket/out/part") == "kept"
 
 
-def test_a_missing_input_names_the_uri_and_where_it_was_looked_for(bench: Bench) -> None:
+def test_missing_input_names_uri_and_path(bench: Bench) -> None:
     request = bench.processing("", inputs={"data": ("s3://bucket/absent.csv", IN)})
     reason = bench.run("Processing", "job", request)["FailureReason"]
     assert "s3://bucket/absent.csv" in reason
@@ -164,12 +166,12 @@ def test_a_missing_input_names_the_uri_and_where_it_was_looked_for(bench: Bench)
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "reason"),
     [
-        ({"AppSpecification": {"ImageUri": "some/image:1"}}, "some/image:1 without Container"),
+        ({"AppSpecification": {"ImageUri": "some/image:1"}}, "some/image:1 has no Container"),
         (
             {"ProcessingInputs": [{"InputName": "d", "DatasetDefinition": {}}]},
-            "reads S3Input, not DatasetDefinition",
+            "supports only S3Input",
         ),
         (
             {
@@ -189,19 +191,21 @@ def test_a_missing_input_names_the_uri_and_where_it_was_looked_for(bench: Bench)
         ),
     ],
 )
-def test_what_cannot_run_says_why(bench: Bench, change: dict[str, Any], words: str) -> None:
+def test_unsupported_request_fails_with_the_reason(
+    bench: Bench, change: dict[str, Any], reason: str
+) -> None:
     body = bench.run("Processing", "job", bench.processing("") | change)
     assert body["ProcessingJobStatus"] == "Failed"
-    assert words in body["FailureReason"]
+    assert reason in body["FailureReason"]
 
 
-def test_a_program_that_is_not_there(bench: Bench) -> None:
+def test_missing_program_fails(bench: Bench) -> None:
     request = bench.processing("", entrypoint=["no-such-program"])
     reason = bench.run("Processing", "job", request)["FailureReason"]
     assert "no-such-program: No such file or directory, exit code: 127" in reason
 
 
-def test_a_full_store_is_named(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_is_reported(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.create("Processing", "job", bench.processing("print('fine')", outputs=OUTPUTS))
     job = Job(bench.home, "Processing", "job", bench.base, bench.records)
     full = "No space left on device"
@@ -210,15 +214,15 @@ def test_a_full_store_is_named(bench: Bench, monkeypatch: pytest.MonkeyPatch) ->
         raise StoreError(uri, str(self.path_of(uri)), full) from OSError(errno.ENOSPC, full)
 
     monkeypatch.setattr(FolderStore, "put", put)
-    (job.place(OUT)).mkdir(parents=True)
-    (job.place(OUT) / "x").write_text("x")
+    (job.host_path(OUT)).mkdir(parents=True)
+    (job.host_path(OUT) / "x").write_text("x")
     outcome = processing_job.run(job)
     assert outcome.status == "Failed"
     assert full in outcome.fields["FailureReason"]
     assert "s3://bucket/out/x" in outcome.fields["FailureReason"]
 
 
-def test_a_store_that_cannot_be_written(bench: Bench) -> None:
+def test_unwritable_store_fails_the_job(bench: Bench) -> None:
     (bench.home / "s3").mkdir(parents=True)
     (bench.home / "s3/bucket").write_text("a file where the bucket's folder should be")
     script = "open('/opt/ml/processing/out/x', 'w').write('x')"
@@ -227,14 +231,14 @@ def test_a_store_that_cannot_be_written(bench: Bench) -> None:
     assert "s3://bucket/out/x" in body["FailureReason"]
 
 
-def test_links_that_lead_in_a_circle_end_the_job(bench: Bench) -> None:
+def test_circular_link_fails_the_job(bench: Bench) -> None:
     script = f"import os; os.symlink('b', '{OUT}/a'); os.symlink('a', '{OUT}/b')"
     body = bench.run("Processing", "job", bench.processing(script, outputs=OUTPUTS))
     assert body["ProcessingJobStatus"] == "Failed"
-    assert "a is a link that leads back to itself" in body["FailureReason"]
+    assert "a is a circular link" in body["FailureReason"]
 
 
-def test_a_link_into_the_jobs_own_opt_ml_is_uploaded_as_what_it_shows(bench: Bench) -> None:
+def test_link_into_opt_ml_is_followed(bench: Bench) -> None:
     bench.store.write("s3://bucket/in/a.txt", b"shown")
     script = "import os; os.symlink('/opt/ml/processing/in/a.txt', '/opt/ml/processing/out/link')"
     inputs = {"in": ("s3://bucket/in/", IN)}
@@ -243,7 +247,7 @@ def test_a_link_into_the_jobs_own_opt_ml_is_uploaded_as_what_it_shows(bench: Ben
     assert bench.text("s3://bucket/out/link") == "shown"
 
 
-def test_a_manifest_cannot_lead_out_of_the_job(bench: Bench) -> None:
+def test_manifest_key_outside_the_job_is_rejected(bench: Bench) -> None:
     bench.store.write("s3://bucket/a", b"")
     manifest = [{"prefix": "s3://bucket/"}, "x/../../../../../a"]
     bench.store.write("s3://bucket/list.manifest", json.dumps(manifest).encode())
@@ -251,5 +255,5 @@ def test_a_manifest_cannot_lead_out_of_the_job(bench: Bench) -> None:
     request["ProcessingInputs"][0]["S3Input"]["S3DataType"] = "ManifestFile"
     bench.create("Processing", "job", request)
     job = Job(bench.home, "Processing", "job", bench.base, bench.records)
-    with pytest.raises(JobFailed, match="leads out of"):
+    with pytest.raises(JobFailed, match="points outside the folder"):
         processing_job.run(job)

@@ -1,4 +1,4 @@
-"""Records are kept whole while many processes use them at once."""
+"""Records stay consistent while many processes use them."""
 
 from __future__ import annotations
 
@@ -35,35 +35,35 @@ def records(tmp_path: Path) -> Records:
     return Records(tmp_path / "home" / "records.db")
 
 
-def test_what_is_inserted_is_found(records: Records) -> None:
+def test_inserted_record_is_found(records: Records) -> None:
     records.insert("Model", "m", {"ModelName": "m", "n": 1.5, "none": None})
     assert records.get("Model", "m") == {"ModelName": "m", "n": 1.5, "none": None}
     assert records.get("Model", "other") is None
     assert records.get("Training", "m") is None
 
 
-def test_a_name_is_taken_once_a_kind(records: Records) -> None:
+def test_name_is_unique_per_kind(records: Records) -> None:
     records.insert("Model", "m", {})
     records.insert("Training", "m", {})
     with pytest.raises(AlreadyExists):
         records.insert("Model", "m", {})
 
 
-def test_listing_has_a_prefix_and_is_oldest_first(records: Records) -> None:
+def test_list_filters_by_prefix_oldest_first(records: Records) -> None:
     for name in ("b", "a_1", "a%1", "a_2"):
         records.insert("Model", name, {"name": name})
     assert [body["name"] for body in records.list("Model")] == ["b", "a_1", "a%1", "a_2"]
     assert [body["name"] for body in records.list("Model", "a_")] == ["a_1", "a_2"]
 
 
-def test_what_is_not_there_cannot_be_changed_or_deleted(records: Records) -> None:
+def test_missing_record_cannot_be_changed(records: Records) -> None:
     with pytest.raises(NoSuchRecord):
         records.update("Model", "m", lambda _: None)
     with pytest.raises(NoSuchRecord):
         records.delete("Model", "m")
 
 
-def test_a_failed_change_changes_nothing(records: Records) -> None:
+def test_failed_transaction_changes_nothing(records: Records) -> None:
     records.insert("Model", "m", {"n": 1})
 
     def change(body: dict[str, object]) -> None:
@@ -75,7 +75,7 @@ def test_a_failed_change_changes_nothing(records: Records) -> None:
     assert records.get("Model", "m") == {"n": 1}
 
 
-def test_many_processes_lose_no_change(tmp_path: Path) -> None:
+def test_parallel_updates_are_not_lost(tmp_path: Path) -> None:
     database = tmp_path / "records.db"
     processes = [subprocess.Popen([sys.executable, "-c", COUNTER, str(database)]) for _ in range(6)]
     assert [process.wait(60) for process in processes] == [0] * 6
@@ -87,7 +87,7 @@ def test_many_processes_lose_no_change(tmp_path: Path) -> None:
     }
 
 
-def test_a_place_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+def test_unusable_database_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RecordsError, match=str(tmp_path / "file")):
         Records(tmp_path / "file" / "records.db").get("Model", "m")

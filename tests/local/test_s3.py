@@ -1,4 +1,4 @@
-"""boto3's own S3 client over a folder, with no request leaving the process."""
+"""boto3's S3 client over a folder, without a request that leaves the process."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def keys(s3: Any, **arguments: Any) -> list[str]:
     return [item["Key"] for page in pages for item in page.get("Contents", ())]
 
 
-def test_what_is_put_is_got(s3: Any, tmp_path: Path) -> None:
+def test_put_and_get(s3: Any, tmp_path: Path) -> None:
     put = s3.put_object(Bucket=BUCKET, Key="data/x.csv", Body=CSV)
     got = s3.get_object(Bucket=BUCKET, Key="data/x.csv")
     assert got["Body"].read() == CSV
@@ -60,7 +60,7 @@ def test_what_is_put_is_got(s3: Any, tmp_path: Path) -> None:
     [(b"", b""), ("text", b"text"), (io.BytesIO(b"stream"), b"stream")],
     ids=["empty", "text", "stream"],
 )
-def test_bodies_of_every_kind(s3: Any, body: Any, expected: bytes) -> None:
+def test_kinds_of_bodies(s3: Any, body: Any, expected: bytes) -> None:
     s3.put_object(Bucket=BUCKET, Key="x", Body=body)
     assert s3.get_object(Bucket=BUCKET, Key="x")["Body"].read() == expected
 
@@ -69,7 +69,7 @@ def test_bodies_of_every_kind(s3: Any, body: Any, expected: bytes) -> None:
     "key",
     ["a b/c+d.csv", "ünï/日本.csv", "a//b", "a/", "/a", "100%25", "q?x#y&z=1", "a=b;c,d", "~*'"],
 )
-def test_keys_survive(s3: Any, key: str) -> None:
+def test_keys_are_unchanged(s3: Any, key: str) -> None:
     s3.put_object(Bucket=BUCKET, Key=key, Body=key.encode())
     assert s3.get_object(Bucket=BUCKET, Key=key)["Body"].read() == key.encode()
     assert keys(s3) == [key]
@@ -80,7 +80,7 @@ def test_keys_survive(s3: Any, key: str) -> None:
     assert keys(s3) == []
 
 
-def test_what_is_missing_is_said_as_s3_says_it(s3: Any) -> None:
+def test_missing_objects_and_buckets_have_s3_error_codes(s3: Any) -> None:
     with pytest.raises(s3.exceptions.NoSuchBucket):
         s3.get_object(Bucket=BUCKET, Key="x")
     with pytest.raises(ClientError) as head:
@@ -88,7 +88,7 @@ def test_what_is_missing_is_said_as_s3_says_it(s3: Any) -> None:
     assert code(head) == "404"
     s3.create_bucket(Bucket=BUCKET)
     s3.head_bucket(Bucket=BUCKET)
-    with pytest.raises(s3.exceptions.NoSuchKey, match="there is no such object"):
+    with pytest.raises(s3.exceptions.NoSuchKey, match="no such object"):
         s3.get_object(Bucket=BUCKET, Key="x")
     with pytest.raises(ClientError) as head:
         s3.head_object(Bucket=BUCKET, Key="x")
@@ -97,7 +97,7 @@ def test_what_is_missing_is_said_as_s3_says_it(s3: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "expected", "content_range"),
+    ("header", "expected", "content_range"),
     [
         ("bytes=0-3", b"0123", "bytes 0-3/10"),
         ("bytes=8-", b"89", "bytes 8-9/10"),
@@ -105,9 +105,9 @@ def test_what_is_missing_is_said_as_s3_says_it(s3: Any) -> None:
         ("bytes=5-99", b"56789", "bytes 5-9/10"),
     ],
 )
-def test_ranges(s3: Any, asked: str, expected: bytes, content_range: str) -> None:
+def test_ranges(s3: Any, header: str, expected: bytes, content_range: str) -> None:
     s3.put_object(Bucket=BUCKET, Key="x", Body=b"0123456789")
-    got = s3.get_object(Bucket=BUCKET, Key="x", Range=asked)
+    got = s3.get_object(Bucket=BUCKET, Key="x", Range=header)
     assert got["Body"].read() == expected
     assert got["ContentRange"] == content_range
     with pytest.raises(ClientError) as beyond:
@@ -115,7 +115,7 @@ def test_ranges(s3: Any, asked: str, expected: bytes, content_range: str) -> Non
     assert code(beyond) == "InvalidRange"
 
 
-def test_large_files_go_up_and_down_in_parts(s3: Any, tmp_path: Path) -> None:
+def test_large_files_are_transferred_in_parts(s3: Any, tmp_path: Path) -> None:
     content = os.urandom(1 << 20) * 20
     (tmp_path / "large").write_bytes(content)
     s3.upload_file(str(tmp_path / "large"), BUCKET, "models/large")
@@ -127,7 +127,7 @@ def test_large_files_go_up_and_down_in_parts(s3: Any, tmp_path: Path) -> None:
     assert not list((tmp_path / "home" / "s3" / ".uploads").iterdir())
 
 
-def test_an_upload_that_is_not_completed_leaves_no_object(s3: Any) -> None:
+def test_incomplete_upload_leaves_no_object(s3: Any) -> None:
     upload = s3.create_multipart_upload(Bucket=BUCKET, Key="x")["UploadId"]
     named = {"Bucket": BUCKET, "Key": "x", "UploadId": upload}
     part = s3.upload_part(**named, PartNumber=1, Body=b"a")
@@ -144,7 +144,7 @@ def test_an_upload_that_is_not_completed_leaves_no_object(s3: Any) -> None:
     assert code(forged) == "NoSuchUpload"
 
 
-def test_listing_in_pages_and_by_folders(s3: Any) -> None:
+def test_listing_with_pages_and_delimiter(s3: Any) -> None:
     names = ["a/1", "a/2", "b", "c/d/1", "c/2", "e"]
     for name in names:
         s3.put_object(Bucket=BUCKET, Key=name, Body=b"x")
@@ -174,7 +174,7 @@ def test_buckets(s3: Any) -> None:
     assert [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]] == [BUCKET]
 
 
-def test_an_etag_tells_one_content_from_another(s3: Any) -> None:
+def test_etag_depends_on_the_content(s3: Any) -> None:
     first = s3.put_object(Bucket=BUCKET, Key="x", Body=b"first")["ETag"]
     s3.get_object(Bucket=BUCKET, Key="x", IfMatch=first)["Body"].close()
     s3.put_object(Bucket=BUCKET, Key="x", Body=b"other")
@@ -184,13 +184,13 @@ def test_an_etag_tells_one_content_from_another(s3: Any) -> None:
 
 
 @pytest.mark.parametrize("key", ["../outside", "a/../../outside", "a/./b"])
-def test_no_key_leaves_its_bucket(s3: Any, key: str) -> None:
+def test_key_outside_its_bucket_is_rejected(s3: Any, key: str) -> None:
     with pytest.raises(ClientError) as refused:
         s3.put_object(Bucket=BUCKET, Key=key, Body=b"")
     assert code(refused) == "InvalidURI"
 
 
-def test_what_a_folder_cannot_keep_is_refused(s3: Any) -> None:
+def test_unsupported_features_are_rejected(s3: Any) -> None:
     with pytest.raises(ClientError) as refused:
         s3.put_object(Bucket=BUCKET, Key="x", Body=b"", Metadata={"a": "b"})
     assert code(refused) == "NotImplemented"
@@ -199,7 +199,7 @@ def test_what_a_folder_cannot_keep_is_refused(s3: Any) -> None:
     assert code(refused) == "NotImplemented"
 
 
-def test_a_conditional_write_comes_second_to_another(s3: Any) -> None:
+def test_second_conditional_write_fails(s3: Any) -> None:
     first = s3.put_object(Bucket=BUCKET, Key="x", Body=b"1", IfNoneMatch="*")["ETag"]
     for condition in ({"IfNoneMatch": "*"}, {"IfMatch": '"0"'}):
         with pytest.raises(ClientError) as refused:
@@ -211,7 +211,7 @@ def test_a_conditional_write_comes_second_to_another(s3: Any) -> None:
     assert s3.get_object(Bucket=BUCKET, Key="x")["Body"].read() == b"3"
 
 
-def test_a_store_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_unwritable_store_is_named(tmp_path: Path) -> None:
     (tmp_path / "s3").write_text("a file where the folder should be")
     s3 = LocalBackend(tmp_path, tmp_path).client("s3")
     with pytest.raises(ClientError, match=rf"s3://bucket/x: .*{tmp_path}/s3/bucket/x"):

@@ -1,4 +1,4 @@
-"""Objects are files in a folder, whole or absent, and no key leaves its bucket."""
+"""The folder store: objects are files, writes are atomic, keys stay inside their bucket."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def uris(store: FolderStore, prefix: str) -> list[str]:
     return [stored.uri for stored in store.list(prefix)]
 
 
-def test_an_object_is_a_plain_file_that_a_person_finds(store: FolderStore) -> None:
+def test_object_is_a_file_at_the_obvious_path(store: FolderStore) -> None:
     store.write("s3://bucket/data/train.csv", b"1,2\n")
     assert (store.root / "bucket" / "data" / "train.csv").read_bytes() == b"1,2\n"
     assert store.read("s3://bucket/data/train.csv") == b"1,2\n"
@@ -35,21 +35,21 @@ def test_an_object_is_a_plain_file_that_a_person_finds(store: FolderStore) -> No
     "key",
     ["a b/c+d.csv", "ünï/日本.csv", "a//b", "a/", "/a", "100%", "a/%/b", "a/%%", "q?x#y"],
 )
-def test_keys_survive(store: FolderStore, key: str) -> None:
+def test_keys_are_unchanged(store: FolderStore, key: str) -> None:
     uri = f"s3://bucket/{key}"
     store.write(uri, key.encode())
     assert store.read(uri) == key.encode()
     assert uris(store, "s3://bucket/") == [uri]
 
 
-def test_no_two_keys_share_a_file(store: FolderStore) -> None:
+def test_keys_do_not_share_files(store: FolderStore) -> None:
     keys = ["a//b", "a/%/b", "a/%%/b", "b/", "b/%", "b/%25"]
     for key in keys:
         store.write(f"s3://bucket/{key}", key.encode())
     assert [store.read(f"s3://bucket/{key}").decode() for key in keys] == keys
 
 
-def test_a_prefix_is_text_as_on_s3(store: FolderStore) -> None:
+def test_prefix_is_a_string_as_in_s3(store: FolderStore) -> None:
     for key in ("data/a.csv", "data/b/c.csv", "database.csv", "other/data.csv"):
         store.write(f"s3://bucket/{key}", b"x")
     assert uris(store, "s3://bucket/data") == [
@@ -64,7 +64,7 @@ def test_a_prefix_is_text_as_on_s3(store: FolderStore) -> None:
     assert uris(store, "s3://bucket/none") == uris(store, "s3://absent/") == []
 
 
-def test_listing_is_in_the_order_of_keys(store: FolderStore) -> None:
+def test_list_is_sorted_by_key(store: FolderStore) -> None:
     for key in ("a/b", "a-b", "a.b", "B"):
         store.write(f"s3://bucket/{key}", b"")
     assert uris(store, "s3://bucket") == [
@@ -72,7 +72,7 @@ def test_listing_is_in_the_order_of_keys(store: FolderStore) -> None:
     ]
 
 
-def test_file_uris_and_paths_are_read_and_written(store: FolderStore, tmp_path: Path) -> None:
+def test_file_uris_and_paths(store: FolderStore, tmp_path: Path) -> None:
     store.write(f"file://{tmp_path}/a%20b/x.csv", b"1")
     assert (tmp_path / "a b" / "x.csv").read_bytes() == b"1"
     store.write("out/y.csv", b"2")
@@ -98,15 +98,13 @@ def test_file_uris_and_paths_are_read_and_written(store: FolderStore, tmp_path: 
         "",
     ],
 )
-def test_uris_without_a_place_are_refused(store: FolderStore, uri: str) -> None:
+def test_invalid_uri_is_rejected(store: FolderStore, uri: str) -> None:
     with pytest.raises(BadUri) as caught:
         store.write(uri, b"")
     assert caught.value.uri == uri
 
 
-def test_links_out_of_the_store_are_neither_followed_nor_listed(
-    store: FolderStore, tmp_path: Path
-) -> None:
+def test_link_outside_the_store_is_ignored(store: FolderStore, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("secret")
     store.write("s3://bucket/a", b"")
     (store.root / "bucket" / "link").symlink_to(tmp_path / "secret")
@@ -114,13 +112,15 @@ def test_links_out_of_the_store_are_neither_followed_nor_listed(
     (store.root / "bucket" / "loop").symlink_to("loop")
     (store.root / "bucket" / "dangling").symlink_to("nowhere")
     for key in ("link", "folder/secret", "loop"):
-        with pytest.raises(BadUri, match="leads out of the store"):
+        with pytest.raises(BadUri, match="points outside the store"):
             store.read(f"s3://bucket/{key}")
     assert uris(store, "s3://bucket/") == ["s3://bucket/a"]
 
 
 @given(key=st.text(min_size=1, max_size=30))
-def test_no_key_leaves_its_bucket(tmp_path_factory: pytest.TempPathFactory, key: str) -> None:
+def test_key_outside_its_bucket_is_rejected(
+    tmp_path_factory: pytest.TempPathFactory, key: str
+) -> None:
     store = FolderStore(tmp_path_factory.getbasetemp() / "keys", Path())
     try:
         path = store.path_of(f"s3://bucket/{key}")
@@ -129,24 +129,24 @@ def test_no_key_leaves_its_bucket(tmp_path_factory: pytest.TempPathFactory, key:
     assert Path(os.path.normpath(path)).is_relative_to(store.root / "bucket")
 
 
-def test_a_missing_object_is_named_with_where_it_was_looked_for(store: FolderStore) -> None:
+def test_missing_object_names_uri_and_path(store: FolderStore) -> None:
     with pytest.raises(ObjectNotFound) as caught:
         store.read("s3://bucket/data/none.csv")
-    assert "s3://bucket/data/none.csv: there is no such object" in str(caught.value)
+    assert "s3://bucket/data/none.csv: no such object" in str(caught.value)
     assert str(store.root / "bucket" / "data" / "none.csv") in str(caught.value)
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
-def test_a_key_that_needs_an_object_to_be_a_folder_is_refused(store: FolderStore) -> None:
+def test_key_below_another_object_is_rejected(store: FolderStore) -> None:
     store.write("s3://bucket/a", b"")
-    with pytest.raises(StoreError, match="has the name of one of this one's folders"):
+    with pytest.raises(StoreError, match="is a parent folder of this key"):
         store.write("s3://bucket/a/b", b"")
     store.write("s3://bucket/c/d", b"")
-    with pytest.raises(StoreError, match="a folder has this name"):
+    with pytest.raises(StoreError, match="so it is a folder"):
         store.write("s3://bucket/c", b"")
 
 
-def test_deleting_leaves_no_empty_folders_in_the_way(store: FolderStore) -> None:
+def test_delete_removes_empty_folders(store: FolderStore) -> None:
     store.write("s3://bucket/a/b/c", b"")
     store.delete("s3://bucket/a/b/c")
     store.delete("s3://bucket/a/b/c")
@@ -156,7 +156,7 @@ def test_deleting_leaves_no_empty_folders_in_the_way(store: FolderStore) -> None
     assert (store.root / "bucket").is_dir()
 
 
-def test_a_full_disk_is_named_and_leaves_the_old_object(
+def test_full_disk_keeps_the_old_object(
     store: FolderStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     store.write("s3://bucket/model", b"old")
@@ -172,13 +172,13 @@ def test_a_full_disk_is_named_and_leaves_the_old_object(
     assert [path.name for path in (store.root / "bucket").iterdir()] == ["model"]
 
 
-def test_a_store_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_unwritable_store_is_named(tmp_path: Path) -> None:
     (tmp_path / "s3").write_text("a file where the folder should be")
     with pytest.raises(StoreError, match=str(tmp_path / "s3")):
         FolderStore(tmp_path / "s3", tmp_path).write("s3://bucket/a", b"")
 
 
-def test_readers_never_see_half_an_object(store: FolderStore) -> None:
+def test_readers_never_see_a_partial_object(store: FolderStore) -> None:
     contents = [bytes([letter]) * 300_000 for letter in b"abcd"]
     store.write("s3://bucket/x", contents[0])
 
@@ -190,7 +190,7 @@ def test_readers_never_see_half_an_object(store: FolderStore) -> None:
         assert all(pool.map(use, range(80)))
 
 
-def test_writers_and_deleters_of_one_folder_do_not_disturb_each_other(store: FolderStore) -> None:
+def test_parallel_writes_and_deletes_in_one_folder(store: FolderStore) -> None:
     def use(number: int) -> None:
         uri = f"s3://bucket/a/b/{number}"
         store.write(uri, b"")
@@ -201,7 +201,7 @@ def test_writers_and_deleters_of_one_folder_do_not_disturb_each_other(store: Fol
     assert uris(store, "s3://bucket/") == []
 
 
-def test_copies_in_and_out(store: FolderStore, tmp_path: Path) -> None:
+def test_put_and_fetch_files(store: FolderStore, tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"content")
     store.put(tmp_path / "x", "s3://bucket/x")
     store.fetch("s3://bucket/x", tmp_path / "new" / "y")

@@ -1,4 +1,4 @@
-"""A job outlives its creator, dies with its supervisor, and stops when it is told to."""
+"""Jobs survive their creator, die with their supervisor, and can be stopped."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ def marker(tmp_path: Path) -> Iterator[str]:
         process.kill()
 
 
-def ways() -> list[str]:
-    return list(isolation.WAYS)
+def method_names() -> list[str]:
+    return list(isolation.METHODS)
 
 
-@pytest.fixture(params=ways())
-def way(request: pytest.FixtureRequest, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> str:
+@pytest.fixture(params=method_names())
+def method(request: pytest.FixtureRequest, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> str:
     name = str(request.param)
-    if isolation.probe(isolation.WAYS[name], bench.home):
+    if isolation.probe(isolation.METHODS[name], bench.home):
         name = "rewrite"
     monkeypatch.setenv("SAGEBRIDGE_ISOLATION", name)
     return name
@@ -83,9 +83,7 @@ def start_sleeper(bench: Bench, marker: str) -> None:
     assert len(alive(marker)) >= 2
 
 
-def test_stop_ends_a_script_and_its_detached_grandchildren(
-    bench: Bench, marker: str, way: str
-) -> None:
+def test_stop_kills_the_script_and_its_descendants(bench: Bench, marker: str, method: str) -> None:
     start_sleeper(bench, marker)
     begun = time.monotonic()
     body = supervisor.request_stop(bench.home, "Processing", "job")
@@ -97,7 +95,7 @@ def test_stop_ends_a_script_and_its_detached_grandchildren(
     assert gone(marker)
 
 
-def test_what_a_script_leaves_running_ends_with_it(bench: Bench, marker: str, way: str) -> None:
+def test_descendants_end_with_the_script(bench: Bench, marker: str, method: str) -> None:
     until_ready = "while not os.path.exists('grandchild'): time.sleep(0.01)\n"
     script = NESTED.removesuffix("time.sleep(600)\n") + f"\n{until_ready}"
     body = bench.run("Processing", "job", bench.processing(script, marker))
@@ -106,7 +104,7 @@ def test_what_a_script_leaves_running_ends_with_it(bench: Bench, marker: str, wa
     assert gone(marker, 0)
 
 
-def test_killing_the_supervisor_kills_the_job(bench: Bench, marker: str, way: str) -> None:
+def test_killing_the_supervisor_kills_the_job(bench: Bench, marker: str, method: str) -> None:
     start_sleeper(bench, marker)
     record = bench.records.get("Processing", "job")
     assert record
@@ -114,10 +112,10 @@ def test_killing_the_supervisor_kills_the_job(bench: Bench, marker: str, way: st
     assert gone(marker)
     body = bench.wait("Processing", "job")
     assert body["ProcessingJobStatus"] == "Failed"
-    assert "supervisor is gone" in body["FailureReason"]
+    assert "supervisor of the job died" in body["FailureReason"]
 
 
-def test_a_killed_process_is_named_with_its_signal(bench: Bench) -> None:
+def test_killed_process_is_reported_with_its_signal(bench: Bench) -> None:
     script = (
         "import os, signal; print('about to', flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )
@@ -126,25 +124,25 @@ def test_a_killed_process_is_named_with_its_signal(bench: Bench) -> None:
     assert "about to, killed by SIGKILL, exit code: 137" in body["FailureReason"]
 
 
-def test_a_job_outlives_the_process_that_asked_for_it(bench: Bench) -> None:
+def test_job_survives_its_creator(bench: Bench) -> None:
     script = "import time; time.sleep(1.5); open('/opt/ml/processing/out/x', 'w').write('done')"
     outputs = {"out": ("s3://bucket/out", "/opt/ml/processing/out")}
     bench.create("Processing", "job", bench.processing(script, outputs=outputs))
-    asking = (
+    script = (
         "import os, signal; from pathlib import Path;"
         "from sagebridge_operators.backends.local import supervisor;"
         f"supervisor.start(Path({str(bench.home)!r}), 'Processing', 'job');"
         "os.killpg(0, signal.SIGKILL)"
     )
-    asked = subprocess.run([sys.executable, "-c", asking], start_new_session=True, check=False)
-    assert asked.returncode == -signal.SIGKILL
+    creator = subprocess.run([sys.executable, "-c", script], start_new_session=True, check=False)
+    assert creator.returncode == -signal.SIGKILL
     assert bench.wait("Processing", "job")["ProcessingJobStatus"] == "Completed"
     assert bench.text("s3://bucket/out/x") == "done"
 
 
-def test_another_container_sees_that_a_job_runs(bench: Bench, marker: str) -> None:
+def test_running_job_is_visible_in_another_container(bench: Bench, marker: str) -> None:
     start_sleeper(bench, marker)
-    asking = (
+    script = (
         "from pathlib import Path;"
         "from sagebridge_operators.backends.local import database, supervisor;"
         f"known = database.Records(Path({str(bench.home / 'records.db')!r}));"
@@ -156,14 +154,14 @@ def test_another_container_sees_that_a_job_runs(bench: Bench, marker: str) -> No
     if subprocess.run([*container, "true"], capture_output=True, check=False).returncode:
         pytest.skip("no PID namespace can be made here")
     seen = subprocess.run(
-        [*container, sys.executable, "-c", asking], capture_output=True, text=True, check=False
+        [*container, sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
     assert seen.stdout == "InProgress\n", seen.stderr
     supervisor.request_stop(bench.home, "Processing", "job")
     assert bench.wait("Processing", "job")["ProcessingJobStatus"] == "Stopped"
 
 
-def test_a_handler_of_sigterm_may_save_what_it_has(bench: Bench) -> None:
+def test_sigterm_handler_can_save_its_state(bench: Bench) -> None:
     script = """
 import signal, sys, time
 def save(*_):
@@ -181,7 +179,7 @@ time.sleep(600)
     assert bench.text("s3://bucket/out/saved") == "yes"
 
 
-def test_a_script_that_ignores_sigterm_is_killed_after_the_grace(
+def test_script_that_ignores_sigterm_is_killed(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SAGEBRIDGE_STOP_GRACE_SECONDS", "0.3")
@@ -197,7 +195,7 @@ time.sleep(600)
     assert bench.wait("Processing", "job", 10)["ProcessingJobStatus"] == "Stopped"
 
 
-def test_a_job_stopped_before_it_ran_never_runs(bench: Bench) -> None:
+def test_job_stopped_before_its_start_never_runs(bench: Bench) -> None:
     outputs = {"out": ("s3://bucket/out", "/opt/ml/processing/out")}
     script = "open('/opt/ml/processing/out/x', 'w')"
     bench.create("Processing", "job", bench.processing(script, outputs=outputs))
@@ -207,12 +205,12 @@ def test_a_job_stopped_before_it_ran_never_runs(bench: Bench) -> None:
     assert not bench.store.exists("s3://bucket/out/x")
 
 
-def test_a_stop_after_the_end_changes_nothing(bench: Bench) -> None:
+def test_stop_after_the_end_has_no_effect(bench: Bench) -> None:
     ended = bench.run("Processing", "job", bench.processing("print(1)"))
     assert supervisor.request_stop(bench.home, "Processing", "job") == ended
 
 
-def test_a_supervisor_that_cannot_start_leaves_a_failed_job(
+def test_job_fails_if_the_supervisor_cannot_start(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.create("Processing", "job", bench.processing("print(1)"))
@@ -220,7 +218,7 @@ def test_a_supervisor_that_cannot_start_leaves_a_failed_job(
     supervisor.start(bench.home, "Processing", "job")
     body = supervisor.reap(bench.records, "Processing", "job")
     assert body["ProcessingJobStatus"] == "Failed"
-    assert "supervisor did not start" in body["FailureReason"]
+    assert "supervisor of the job did not start" in body["FailureReason"]
     assert "/no/such/python" in body["FailureReason"]
 
 
@@ -251,14 +249,14 @@ LocalBackend(home, home).client("sagemaker").create_processing_job(**request)
 
 
 @pytest.mark.parametrize(("when", "ends"), [("before", "Failed"), ("while", "Completed")])
-def test_a_job_whose_creator_is_killed_around_the_start_of_its_supervisor(
+def test_creator_killed_around_the_start_of_the_supervisor(
     bench: Bench, when: str, ends: str
 ) -> None:
-    """Before it nobody will ever run the job; from then on the supervisor has it."""
+    """Before the start the job fails; after it the supervisor runs the job."""
     request = bench.processing("print(1)", "-", ProcessingJobName="job", RoleArn=ROLE)
-    asking = [sys.executable, "-c", KILLED, when, str(bench.home), repr(request)]
-    asked = subprocess.run(asking, start_new_session=True, check=False)
-    assert asked.returncode == -signal.SIGKILL
+    script = [sys.executable, "-c", KILLED, when, str(bench.home), repr(request)]
+    creator = subprocess.run(script, start_new_session=True, check=False)
+    assert creator.returncode == -signal.SIGKILL
 
     body = supervisor.reap(bench.records, "Processing", "job")
 
@@ -267,11 +265,11 @@ def test_a_job_whose_creator_is_killed_around_the_start_of_its_supervisor(
         assert body["ProcessingJobStatus"] == "InProgress"
         body = bench.wait("Processing", "job")
     else:
-        assert "killed before it was started; run it again" in body["FailureReason"]
+        assert "died before the job started; run the step again" in body["FailureReason"]
     assert body["ProcessingJobStatus"] == ends
 
 
-def test_a_second_supervisor_leaves_a_running_job_alone(bench: Bench) -> None:
+def test_second_supervisor_does_not_run_the_job(bench: Bench) -> None:
     script = "import time; print('begun', flush=True); time.sleep(1)"
     bench.start("Processing", "job", bench.processing(script))
     supervisor.start(bench.home, "Processing", "job")
@@ -279,7 +277,7 @@ def test_a_second_supervisor_leaves_a_running_job_alone(bench: Bench) -> None:
     assert bench.log("Processing", "job").count("begun") == 1
 
 
-def test_a_job_sees_none_of_the_workers_secrets(
+def test_job_does_not_see_the_environment_of_the_worker(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cr3t")

@@ -1,4 +1,4 @@
-"""Batch transform: one .out an input, split, batched and joined as the request says."""
+"""Batch transform: output files, splitting, batching, filters and joins."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def transform(prefix: str, model: str = "model", **more: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def boosted(bench: Bench, tmp_path: Path) -> Bench:
-    """A bench with the model "model", which learnt y = x0 + x1."""
+    """A bench with an XGBoost model "model", trained on y = x0 + x1."""
     x = np.random.default_rng(0).random((200, 2)) * 10
     model = xgboost.train({"eta": 0.5}, xgboost.DMatrix(x, label=x.sum(1)), 40)
     algorithm.save(model, tmp_path / "xgboost-model", "pickle")
@@ -71,7 +71,7 @@ def boosted(bench: Bench, tmp_path: Path) -> Bench:
 
 @pytest.fixture
 def scripted(bench: Bench) -> Bench:
-    """A bench with the model "model", a script that multiplies by 3."""
+    """A bench with a model "model" whose script multiplies by 3."""
     files = {"factor.json": b"3", "code/serve.py": SCRIPT.encode()}
     bench.store.write("s3://bucket/model.tar.gz", tarball(files))
     container = {
@@ -83,7 +83,7 @@ def scripted(bench: Bench) -> Bench:
     return bench
 
 
-def test_one_prediction_a_row_and_relative_keys_are_kept(boosted: Bench) -> None:
+def test_one_prediction_per_row_and_relative_keys(boosted: Bench) -> None:
     boosted.store.write("s3://bucket/batch/a.csv", b"1,2\n3,4\n5,4\n")
     boosted.store.write("s3://bucket/batch/sub/b.csv", b"2,2\n")
     body = boosted.run("Transform", "job", transform("s3://bucket/batch"))
@@ -108,15 +108,15 @@ def test_filters_join_and_compression(boosted: Bench) -> None:
     assert [float(row[1]) for row in rows] == pytest.approx([3, 7], abs=1)
 
 
-def test_a_wrong_number_of_features_fails_with_both_numbers(boosted: Bench) -> None:
+def test_wrong_feature_count_names_both_numbers(boosted: Bench) -> None:
     boosted.store.write("s3://bucket/batch/a.csv", b"1,2,3\n")
     body = boosted.run("Transform", "job", transform("s3://bucket/batch/"))
     assert body["TransformJobStatus"] == "Failed"
-    assert "expects 2 features a row, the input has 3" in body["FailureReason"]
+    assert "expects 2 features per row, but the input has 3" in body["FailureReason"]
     assert not boosted.store.exists("s3://bucket/out/a.csv.out")
 
 
-def test_a_model_of_a_package_is_the_packages_container(scripted: Bench) -> None:
+def test_model_from_a_package_uses_its_container(scripted: Bench) -> None:
     model = scripted.records.get("Model", "model")
     assert model
     package = {"InferenceSpecification": {"Containers": model["Containers"]}}
@@ -130,13 +130,13 @@ def test_a_model_of_a_package_is_the_packages_container(scripted: Bench) -> None
     assert body["TransformJobStatus"] == "Completed", scripted.log("Transform", "one")
     assert scripted.text("s3://bucket/out/a.csv.out") == "6.0\n"
     body = scripted.run("Transform", "two", transform("s3://bucket/batch/", "unknown"))
-    assert "group/11 has 0 containers here" in body["FailureReason"]
+    assert "group/11 has 0 containers" in body["FailureReason"]
 
 
 @pytest.mark.parametrize(
     ("strategy", "payloads"), [("SingleRecord", 3), ("MultiRecord", 1), (None, 1)]
 )
-def test_a_script_serves_payloads_by_the_batch_strategy(
+def test_script_gets_payloads_by_batch_strategy(
     scripted: Bench, strategy: str | None, payloads: int
 ) -> None:
     scripted.store.write("s3://bucket/batch/a.csv", b"1\n2\n3\n")
@@ -152,7 +152,7 @@ def test_a_script_serves_payloads_by_the_batch_strategy(
     assert scripted.text("s3://bucket/out/a.csv.out") == "3.0\n6.0\n9.0\n"
 
 
-def test_a_script_that_raises_fails_the_job_and_keeps_finished_files(scripted: Bench) -> None:
+def test_failed_script_keeps_complete_files(scripted: Bench) -> None:
     scripted.store.write("s3://bucket/batch/a.csv", b"1\n")
     scripted.store.write("s3://bucket/batch/b.csv", b"not a number\n")
     body = scripted.run("Transform", "job", transform("s3://bucket/batch/"))
@@ -162,7 +162,7 @@ def test_a_script_that_raises_fails_the_job_and_keeps_finished_files(scripted: B
     assert not scripted.store.exists("s3://bucket/out/b.csv.out")
 
 
-def test_what_cannot_transform_says_why(bench: Bench) -> None:
+def test_unsupported_request_fails_with_the_reason(bench: Bench) -> None:
     def reason(name: str, model: dict[str, Any] | None, **more: Any) -> str:
         if model is not None:
             bench.records.insert("Model", name, {"ModelName": name, **model})
@@ -173,15 +173,17 @@ def test_what_cannot_transform_says_why(bench: Bench) -> None:
     bench.store.write("s3://bucket/empty.tar.gz", tarball({}))
     bench.store.write("s3://bucket/in/a.csv", b"1\n")
     empty = {"Image": IMAGE, "ModelDataUrl": "s3://bucket/empty.tar.gz"}
-    assert "no model 'absent'" in reason("absent", None)
-    assert "pipeline of 2 containers" in reason("two", {"Containers": [{}, {}]})
+    assert "the model 'absent' does not exist" in reason("absent", None)
+    assert "has 2 containers" in reason("two", {"Containers": [{}, {}]})
     gone = empty | {"ModelDataUrl": "s3://bucket/gone.tar.gz"}
     assert str(bench.home / "s3/bucket/gone.tar.gz") in reason("gone", {"PrimaryContainer": gone})
     other = empty | {"Image": "some/image:1"}
-    assert "some/image:1 cannot serve here" in reason("other", {"PrimaryContainer": other})
-    assert "no file xgboost-model" in reason("empty", {"PrimaryContainer": empty})
+    assert "cannot run the image some/image:1" in reason("other", {"PrimaryContainer": other})
+    assert "does not contain xgboost-model" in reason("empty", {"PrimaryContainer": empty})
     split = {"SplitType": "RecordIO"}
-    assert "no SplitType RecordIO" in reason("split", {"PrimaryContainer": empty}, given=split)
+    assert "does not support SplitType RecordIO" in reason(
+        "split", {"PrimaryContainer": empty}, given=split
+    )
 
 
 def plan(**more: Any) -> dict[str, Any]:
@@ -195,7 +197,7 @@ def plan(**more: Any) -> dict[str, Any]:
     } | more
 
 
-def test_payloads_fill_up_to_the_limit_and_no_further() -> None:
+def test_payloads_are_filled_up_to_the_limit() -> None:
     line = b"x" * 300_000 + b"\n"
     sizes = [len(part) for part in inference.payloads(line * 7, plan(split="Line"))]
     assert sizes == [900_003, 900_003, 300_001]
@@ -220,25 +222,27 @@ def test_payloads_fill_up_to_the_limit_and_no_further() -> None:
         ("$[2]", "c"),
     ],
 )
-def test_filters_of_csv(path: str, fields: str) -> None:
+def test_csv_filters(path: str, fields: str) -> None:
     assert inference.selector(path)(list("abcd")) == list(fields)
 
 
-def test_filters_that_we_do_not_have_are_refused() -> None:
+def test_unsupported_filters_are_rejected() -> None:
     with pytest.raises(UserError, match=r"\$\.features"):
         inference.selector("$.features")
-    asks = {"JoinSource": "Input"}
-    with pytest.raises(UserError, match="text/csv only"):
-        inference.processed(bytes.upper, plan(accept="application/json", processing=asks))
-    model = inference.processed(lambda payload: b"1\n", plan(processing=asks))
+    join = {"JoinSource": "Input"}
+    with pytest.raises(UserError, match="only text/csv"):
+        inference.with_data_processing(
+            bytes.upper, plan(accept="application/json", processing=join)
+        )
+    model = inference.with_data_processing(lambda payload: b"1\n", plan(processing=join))
     with pytest.raises(UserError, match="1 results for 2 records"):
         model(b"a\nb\n")
-    model = inference.processed(bytes.upper, plan(processing={"OutputFilter": "$[3]"}))
-    with pytest.raises(UserError, match="fewer fields"):
+    model = inference.with_data_processing(bytes.upper, plan(processing={"OutputFilter": "$[3]"}))
+    with pytest.raises(UserError, match="too few fields"):
         model(b"a,b\n")
 
 
-def test_json_answers(boosted: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_json_output(boosted: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
     (tmp_path / "model").mkdir()
     (tmp_path / "xgboost-model").rename(tmp_path / "model/xgboost-model")

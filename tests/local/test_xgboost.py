@@ -1,4 +1,4 @@
-"""The built-in XGBoost algorithm, as a job and by its parts."""
+"""The built-in XGBoost algorithm, as a job and function by function."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def data(bench: Bench) -> Bench:
 CHANNELS = {"train": "s3://bucket/train/", "validation": "s3://bucket/validation/"}
 
 
-def test_the_notebooks_request_trains_a_pickled_booster(data: Bench) -> None:
+def test_request_of_the_notebook_trains_a_pickled_booster(data: Bench) -> None:
     body = data.run("Training", "job", data.training(NOTEBOOK, CHANNELS))
     log = data.log("Training", "job")
     assert body["TrainingJobStatus"] == "Completed", log
@@ -72,7 +72,7 @@ def test_the_notebooks_request_trains_a_pickled_booster(data: Bench) -> None:
     assert np.corrcoef(predictions, [row[0] for row in ROWS])[0, 1] > 0.9
 
 
-def test_a_newer_image_saves_its_model_and_a_seed_repeats_it(data: Bench) -> None:
+def test_newer_image_saves_a_reproducible_model(data: Bench) -> None:
     image = "0.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-xgboost:1.7-1"
     for name in ("one", "two"):
         data.start("Training", name, data.training(NOTEBOOK, CHANNELS, image=image))
@@ -83,7 +83,7 @@ def test_a_newer_image_saves_its_model_and_a_seed_repeats_it(data: Bench) -> Non
     assert loaded.num_boosted_rounds() == 5
 
 
-def test_a_users_mistake_is_a_client_error(data: Bench) -> None:
+def test_invalid_hyperparameter_is_a_client_error(data: Bench) -> None:
     request = data.training(NOTEBOOK | {"num_round": "ten"}, CHANNELS)
     body = data.run("Training", "job", request)
     assert body["TrainingJobStatus"] == "Failed"
@@ -92,7 +92,7 @@ def test_a_users_mistake_is_a_client_error(data: Bench) -> None:
     assert "Traceback" not in data.log("Training", "job")
 
 
-def test_hyperparameters_are_cast_and_translated() -> None:
+def test_hyperparameters_are_converted() -> None:
     booster, run = algorithm.parameters(
         NOTEBOOK
         | {
@@ -128,7 +128,7 @@ def channel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_csv_label_first_then_weight_and_missing_values(channel: Path) -> None:
+def test_csv_with_label_weight_and_missing_values(channel: Path) -> None:
     (channel / "a.csv").write_text("1,2,3\n4,,6\n")
     (channel / "b.csv").write_text("7,8,9")
     plain = algorithm.load_channel("train", "text/csv;label_size=1", weights=False)
@@ -140,7 +140,7 @@ def test_csv_label_first_then_weight_and_missing_values(channel: Path) -> None:
     assert weighted.get_weight().tolist() == [2, 0.5, 8]
 
 
-def test_libsvm(channel: Path) -> None:
+def test_libsvm_rows(channel: Path) -> None:
     (channel / "a").write_text("1 1:2 3:4\n0:2.5 0:1 # a comment\n")
     rows = algorithm.load_channel("train", "text/libsvm", weights=False)
     assert (rows.num_row(), rows.num_col(), rows.num_nonmissing()) == (2, 4, 3)
@@ -148,17 +148,17 @@ def test_libsvm(channel: Path) -> None:
     assert rows.get_weight().tolist() == [1, 2.5]
 
 
-def test_other_content_types_are_refused_and_libsvm_is_checked(channel: Path) -> None:
+def test_unknown_content_type_and_invalid_libsvm_are_rejected(channel: Path) -> None:
     (channel / "a").write_text("0.0,0,0\n")
-    with pytest.raises(UserError, match="'application/x-recordio-protobuf' is none of"):
+    with pytest.raises(
+        UserError, match="unsupported content type 'application/x-recordio-protobuf'"
+    ):
         algorithm.load_channel("train", "application/x-recordio-protobuf", weights=False)
     with pytest.raises(UserError, match=r"row 1 is not libsvm: '0\.0,0,0'"):
         algorithm.load_channel("train", "text/libsvm", weights=False)
 
 
-def test_an_unknown_objective_is_the_users_mistake(
-    channel: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unknown_objective_is_rejected(channel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (channel / "a.csv").write_text("1,2\n")
     config = channel.parents[1] / "config"
     config.mkdir()
@@ -175,12 +175,12 @@ def test_an_unknown_objective_is_the_users_mistake(
         ("label,x\n1,2\n", "row 1, column 1: 'label' is not a number; CSV must have no header"),
         ("1,2\n3,x\n", "row 2, column 2: 'x' is not a number"),
         ("1,2\n3\n", "row 2 has 1 columns, row 1 has 2"),
-        ("1\n2\n", "1 columns leave no feature"),
-        (",2\n", "the label, which is the first column, is missing"),
+        ("1\n2\n", "1 columns are too few"),
+        (",2\n", "a label \\(first column\\) is missing"),
         ("", "'train' has no data"),
     ],
 )
-def test_csv_that_cannot_be_read(channel: Path, text: str, words: str) -> None:
+def test_invalid_csv_is_rejected(channel: Path, text: str, words: str) -> None:
     (channel / "a.csv").write_text(text)
     with pytest.raises(UserError, match=words):
         algorithm.load_channel("train", "text/csv", weights=False)

@@ -1,4 +1,4 @@
-"""Durations in the forms of the guide and the loose ones of real definitions."""
+"""Durations in ISO 8601, and in the looser forms of real definitions."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ from sagebridge.model.durations import parse_duration
         ("P1,5D", timedelta(days=1, hours=12)),
     ],
 )
-def test_durations(text: str, expected: timedelta) -> None:
+def test_duration_is_parsed(text: str, expected: timedelta) -> None:
     assert parse_duration(text) == expected
 
 
 @pytest.mark.parametrize(
     "text", ["", "P", "T", "PT", "1", "1h", "d1", "-1d", "1D ", "1d1d", "P1DT", "P0.5DT1H", "P.5D"]
 )
-def test_what_is_none(text: str) -> None:
+def test_invalid_duration_is_none(text: str) -> None:
     assert parse_duration(text) is None
 
 
 @given(st.text(alphabet="PpTtDdHhMmSsWwYy0123456789. "))
-def test_no_text_raises(text: str) -> None:
+def test_parsing_never_raises(text: str) -> None:
     duration = parse_duration(text)
     assert duration is None or duration >= timedelta()
 
 
-def test_longer_than_there_is_time() -> None:
+def test_duration_beyond_timedelta_is_none() -> None:
     assert parse_duration("9" * 400 + "d") is None

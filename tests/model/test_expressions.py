@@ -1,4 +1,4 @@
-"""Paths are tokenized, never split; builders make what a definition says."""
+"""References are tokenized, and builders create the expressions of a definition."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from tests.strategies import canonical, expressions, json_values, paths
         ("Steps['A b'].X", (Key("A b"), Member("X"))),
     ],
 )
-def test_paths(text: str, tokens: Any) -> None:
+def test_path_is_tokenized(text: str, tokens: Any) -> None:
     root = text.partition(".")[0].partition("[")[0]
     assert parse_path(text) == (root, tokens)
     get = Get.parse(text)
@@ -57,11 +57,11 @@ def test_paths(text: str, tokens: Any) -> None:
     ["", "Steps", "Steps.", "Steps.A.", "Steps.A..b", "Steps.A[", "Steps.A['x]", "Steps.A[x]",
      "Steps.A[-1]", "Steps.A b", "Nothing.A", "steps.A", "s3://bucket/Steps.A"],
 )  # fmt: skip
-def test_what_is_no_reference(text: str) -> None:
+def test_invalid_path_is_not_a_reference(text: str) -> None:
     assert Get.parse(text) is None
 
 
-def test_a_spelling_of_its_own_is_kept_and_is_another_definition() -> None:
+def test_unusual_spelling_is_kept_and_compares_unequal() -> None:
     double, single = Get.parse('Steps.A.O["x"]'), Get.parse("Steps.A.O['x']")
     assert double is not None
     assert single is not None
@@ -71,22 +71,22 @@ def test_a_spelling_of_its_own_is_kept_and_is_another_definition() -> None:
 
 
 @given(paths())
-def test_the_text_of_a_reference_comes_back(text: str) -> None:
+def test_reference_round_trips(text: str) -> None:
     get = Get.parse(text)
     assert get is None or get.text == text
 
 
 @given(expressions() | json_values())
-def test_values_come_back(raw: Any) -> None:
+def test_values_round_trip(raw: Any) -> None:
     assert canonical(write_value(read_value(raw))) == canonical(raw)
 
 
-def test_a_string_that_looks_like_a_reference_is_a_string() -> None:
+def test_string_like_a_reference_stays_a_string() -> None:
     assert read_value("Parameters.X") == "Parameters.X"
     assert not list(references(read_value({"Get": "Parameters.X", "Other": 1})))
 
 
-def test_builders_write_what_the_sdk_writes() -> None:
+def test_builders_write_the_same_as_the_sdk() -> None:
     train = properties_of("Train")
     value = plain(
         {
@@ -136,19 +136,19 @@ def test_builders_write_what_the_sdk_writes() -> None:
 
 
 @pytest.mark.parametrize("use", [str, bool, list, "{}".format])
-def test_a_property_has_no_value_yet(use: Any) -> None:
-    with pytest.raises(TypeError, match="known only at run time"):
+def test_property_rejects_use_as_a_value(use: Any) -> None:
+    with pytest.raises(TypeError, match="only known at run time"):
         use(properties_of("A").ModelName)
 
 
 @given(st.sampled_from((ABSENT, "", "/")))
-def test_a_join_without_on_stays_one(on: Any) -> None:
+def test_join_without_on_round_trips(on: Any) -> None:
     written = write_value(Join(("a",), on))
     assert ("On" in written["Std:Join"]) == (on is not ABSENT)
     assert read_value(written) == Join(("a",), on)
 
 
-def test_property_file() -> None:
+def test_property_file_of_a_reference() -> None:
     get = Get.parse("Steps.Eval.PropertyFiles['My.Report']")
     assert get is not None
     assert get.property_file == "My.Report"

@@ -1,12 +1,14 @@
-"""What a step waits for, and why."""
+"""The dependencies of a step, and their reasons."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 import sagebridge
-from sagebridge.model.graph import graph
-from sagebridge.model.pipeline import walk
+from sagebridge.model.graph import graph, is_structured
+from sagebridge.model.pipeline import Pipeline, Step, walk
 from tests.definition import equals, gate, output_of, step, uses
 
 
@@ -16,7 +18,7 @@ def reasons(*steps: Any) -> dict[tuple[str, str], set[str]]:
     return {(source, target): set(why) for source, target, why in edges}
 
 
-def test_reasons() -> None:
+def test_edges_have_their_reasons() -> None:
     assert reasons(
         step("A"),
         step("B", Arguments={"x": output_of("A")}, DependsOn=["A"]),
@@ -32,13 +34,13 @@ def test_reasons() -> None:
     }
 
 
-def test_references_of_members_beside_arguments_count() -> None:
+def test_references_outside_arguments_are_dependencies() -> None:
     model = {"Get": "Steps.Model.ModelName"}
     check = step("Check", "ClarifyCheck", CheckType="MODEL_BIAS", ModelName=model)
     assert reasons(step("Model", "Model"), check) == {("Model", "Check"): {"data"}}
 
 
-def test_what_a_branch_refers_to_is_no_dependency_of_the_condition() -> None:
+def test_references_in_a_branch_are_not_dependencies_of_the_condition() -> None:
     found = reasons(step("A"), gate(then=[gate(name="Inner", other=[uses(output_of("A"), "B")])]))
     assert found == {
         ("Gate", "Inner"): {"branch"},
@@ -47,11 +49,11 @@ def test_what_a_branch_refers_to_is_no_dependency_of_the_condition() -> None:
     }
 
 
-def test_an_edge_from_nowhere_is_left_out() -> None:
+def test_unknown_dependency_has_no_edge() -> None:
     assert reasons(step("A", DependsOn=["Missing"])) == {}
 
 
-def test_steps_come_in_written_order_and_are_found_in_branches() -> None:
+def test_steps_keep_their_order_and_are_found_in_branches() -> None:
     steps = [step("A"), gate(then=[step("B")], other=[gate(name="C", then=[step("D")])]), step("E")]
     pipeline = sagebridge.read({"Steps": steps}).pipeline
     assert [one.name for one in walk(pipeline)] == ["A", "Gate", "B", "C", "D", "E"]
@@ -60,3 +62,17 @@ def test_steps_come_in_written_order_and_are_found_in_branches() -> None:
     assert found is not None
     assert found.type == "Lambda"
     assert pipeline.step("Z") is None
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        ((), True),
+        ((Step("A", "Fail"), Step("B", "Fail", depends_on=("A", "unknown"))), True),
+        ((Step("A", "Fail"), Step("A", "Fail")), False),
+        ((Step("A", "Fail", depends_on=("A",)),), False),
+        ((Step("A", "Fail", depends_on=("B",)), Step("B", "Fail", depends_on=("A",))), False),
+    ],
+)
+def test_structure_needs_own_names_and_no_cycle(steps: tuple[Step, ...], expected: bool) -> None:
+    assert is_structured(Pipeline(steps=steps)) is expected

@@ -1,4 +1,4 @@
-"""Which steps can fail without any last step showing it."""
+"""Steps whose failure does not reach any last step."""
 
 from __future__ import annotations
 
@@ -30,6 +30,6 @@ def gate(name: str, if_steps: list[object], else_steps: list[object], *after: st
         ([step("B"), gate("G", [gate("H", [step("X")], [], "B")], [])], ("B",)),
     ],
 )
-def test_failures_that_no_last_step_shows(steps: list[object], hidden: tuple[str, ...]) -> None:
+def test_hidden_failures(steps: list[object], hidden: tuple[str, ...]) -> None:
     pipeline = sagebridge.read({"Version": "2020-12-01", "Steps": steps}).pipeline
     assert hidden_failures(pipeline) == hidden

@@ -1,4 +1,4 @@
-"""What an execution may be started with, and how a refusal reads."""
+"""Parameter values are converted, or rejected with a message that names the expected type."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sagebridge.errors import ParameterError
 from sagebridge.model.parameters import Parameter, coerce, coerce_one
 from tests.strategies import SCALARS
 
-RIGHT: list[tuple[str, Any, Any]] = [
+VALID: list[tuple[str, Any, Any]] = [
     ("String", "x", "x"),
     ("String", "", ""),
     ("String", "0123", "0123"),
@@ -30,7 +30,7 @@ RIGHT: list[tuple[str, Any, Any]] = [
     ("Boolean", "false", False),
     ("Boolean", "FALSE", False),
 ]
-WRONG: list[tuple[str, Any, str]] = [
+INVALID: list[tuple[str, Any, str]] = [
     ("String", 3, "a String"),
     ("String", None, "a String"),
     ("String", True, "a String"),
@@ -53,18 +53,18 @@ WRONG: list[tuple[str, Any, str]] = [
     ("Boolean", "yes", "a Boolean (true or false)"),
     ("Boolean", 1, "a Boolean (true or false)"),
     ("Boolean", "", "a Boolean (true or false)"),
-    ("Date", "2026-11-01", "a parameter type among String, Integer, Float, Boolean"),
+    ("Date", "2026-11-01", "one of the types String, Integer, Float, Boolean"),
 ]
 
 
-@pytest.mark.parametrize(("declared", "given", "expected"), RIGHT)
-def test_values_in_the_declared_type(declared: str, given: Any, expected: Any) -> None:
+@pytest.mark.parametrize(("declared", "given", "expected"), VALID)
+def test_value_is_converted_to_the_declared_type(declared: str, given: Any, expected: Any) -> None:
     value = coerce([Parameter("P", declared)], {"P": given})["P"]
     assert (type(value), value) == (type(expected), expected)
 
 
-@pytest.mark.parametrize(("declared", "given", "expected"), WRONG)
-def test_values_of_another_type(declared: str, given: Any, expected: str) -> None:
+@pytest.mark.parametrize(("declared", "given", "expected"), INVALID)
+def test_value_of_another_type_is_rejected(declared: str, given: Any, expected: str) -> None:
     with pytest.raises(ParameterError) as raised:
         coerce([Parameter("P", declared)], {"P": given})
     assert str(raised.value).startswith("parameter 'P' is ")
@@ -73,16 +73,16 @@ def test_values_of_another_type(declared: str, given: Any, expected: str) -> Non
     assert raised.value.exit_code == 2
 
 
-def test_a_type_left_out_is_string() -> None:
+def test_default_type_is_string() -> None:
     assert coerce([Parameter("P")], {"P": "1"}) == {"P": "1"}
 
 
-def test_defaults_and_given_values() -> None:
+def test_defaults_fill_in_for_missing_values() -> None:
     parameters = [Parameter("A", "Integer", 1), Parameter("B", "Float", 2), Parameter("C")]
     assert coerce(parameters, {"C": "c", "A": "7"}) == {"A": 7, "B": 2.0, "C": "c"}
 
 
-def test_choices() -> None:
+def test_value_outside_enum_values_is_rejected() -> None:
     mode = Parameter("Mode", "String", "dev", ("dev", "prod"))
     assert coerce([mode], {}) == {"Mode": "dev"}
     assert coerce([mode], {"Mode": "prod"}) == {"Mode": "prod"}
@@ -90,11 +90,11 @@ def test_choices() -> None:
         coerce([mode], {"Mode": "test"})
 
 
-def test_choices_are_numbers_whatever_their_spelling() -> None:
+def test_enum_values_compare_as_numbers() -> None:
     assert coerce([Parameter("N", "Float", 1.0, (1, 2))], {}) == {"N": 1.0}
 
 
-def test_every_problem_is_told_at_once() -> None:
+def test_all_problems_are_reported_together() -> None:
     parameters = [Parameter("InputData", "String"), Parameter("Count", "Integer", 1)]
     with pytest.raises(ParameterError) as raised:
         coerce(parameters, {"Count": "many", "InputDate": "x", "Other": 1})
@@ -106,13 +106,13 @@ def test_every_problem_is_told_at_once() -> None:
     )
 
 
-def test_a_pipeline_without_parameters_says_so() -> None:
+def test_unknown_parameter_of_a_pipeline_without_parameters() -> None:
     with pytest.raises(ParameterError, match="unknown parameter 'X' \\(the pipeline has none\\)"):
         coerce([], {"X": 1})
 
 
 @given(st.sampled_from(("String", "Integer", "Float", "Boolean")), SCALARS)
-def test_a_value_that_is_taken_is_taken_again(declared: str, value: Any) -> None:
+def test_conversion_is_idempotent(declared: str, value: Any) -> None:
     parameter = Parameter("P", declared)
     try:
         once = coerce_one(parameter, value)

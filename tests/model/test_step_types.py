@@ -1,4 +1,4 @@
-"""Every place that lists step types agrees with the table of step types."""
+"""Everything that lists step types agrees with the table of step types."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from sagebridge_operators.steps import JOB_TYPES, RUNNABLE
 ROOT = Path(__file__).parent.parent.parent
 PROVIDER = ROOT / "adapters" / "sagebridge" / "formats" / "airflow" / "provider"
 DEFINITIONS = ROOT / "tests" / "definitions"
-KEPT_AS_THEY_COME = {"Athena", "ForEach"}
-"""Types of tests/definitions that are unknown on purpose."""
+UNKNOWN_TYPES = {"Athena", "ForEach"}
+"""Types in tests/definitions that are intentionally not in the table."""
 
 
 def problems(types: Mapping[str, StepType]) -> list[str]:
-    """Each place that lacks a type of the table, or has one that the table lacks."""
+    """Files that lack a type of the table, or list a type that the table lacks."""
     shown = {name for name, row in types.items() if row.has_operator}
     functions = {row.function: name for name, row in types.items()}
     runs = {name for name, row in types.items() if name in JOB_TYPES or row.makes == "nothing"}
     described = {STEP_TYPES[name].function: name for name in OPERATOR_TYPES}
     modules = _modules(local, "_job") - {"supervised"}
     found = {
-        "README.md (run under Airflow and Prefect)": (_readme(r"\*\*run under Airflow\*\*"), runs),
-        "README.md (other step types)": (_readme("other step types"), types.keys() - runs),
+        "README.md (run under Airflow and Prefect)": (_readme("yes"), runs),
+        "README.md (other step types)": (_readme("not yet"), types.keys() - runs),
         "docs/prefect.md": (
             {described.get(word, word) for word in _functions()},
             shown,
@@ -43,7 +43,7 @@ def problems(types: Mapping[str, StepType]) -> list[str]:
             set(re.findall(r"^- \*\*(\w+)\*\*", _text("docs/local.md"), re.MULTILINE)),
             {described.get(name, name) for name in modules} & types.keys(),
         ),
-        "tests/definitions": (set(_defined()) - KEPT_AS_THEY_COME, shown),
+        "tests/definitions": (set(_defined()) - UNKNOWN_TYPES, shown),
     }
     lists = [
         f"{place} {verb} {name}"
@@ -57,7 +57,7 @@ def problems(types: Mapping[str, StepType]) -> list[str]:
         if name not in types
     ]
     return lists + [
-        f"backends/local/{name}_job.py is named after no step type"
+        f"backends/local/{name}_job.py is not named after a step type"
         for name in sorted(modules - functions.keys() - described.keys())
     ]
 
@@ -66,15 +66,15 @@ def _text(name: str) -> str:
     return (ROOT / name).read_text()
 
 
-def _readme(start: str) -> set[str]:
-    """The types in the row of README.md that starts so."""
-    row = re.search(rf"^\| {start}(.*)$", _text("README.md"), re.MULTILINE)
-    assert row, f"README.md has no row {start}"
-    return set(re.findall(r"\b[A-Z]\w+", row[1])) - {"AWS", "Airflow", "DAG", "Prefect"}
+def _readme(run: str) -> set[str]:
+    """The step types of README.md whose column "run" has this value."""
+    row = re.search(rf"^\| (\w+(?:, \w+)+) \| yes \| {run} \|$", _text("README.md"), re.MULTILINE)
+    assert row, f"README.md has no row of step types with run: {run}"
+    return set(row[1].split(", "))
 
 
 def _functions() -> set[str]:
-    row = re.search(r"- One function a step type: (.+?);", _text("docs/prefect.md"), re.DOTALL)
+    row = re.search(r"- One function per step type: (.+?);", _text("docs/prefect.md"), re.DOTALL)
     assert row, "docs/prefect.md lists no functions"
     return set(re.findall(r"`(\w+)`", row[1]))
 
@@ -94,7 +94,7 @@ def _types(steps: Any) -> Iterator[str]:
 
 
 def _provider() -> Iterator[tuple[str, str]]:
-    """The types that operators of the Amazon provider are read as."""
+    """The step types that operators of the Amazon provider become."""
     positions = {"Step": 1, "ConditionStep": 1, "ConfigOperator": 0}
     for path in sorted(PROVIDER.glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -118,11 +118,11 @@ def _modules(package: Any, end: str) -> set[str]:
     return {path.stem.removesuffix(end) for path in folder.glob(f"*{end}.py")}
 
 
-def test_every_place_has_the_types_of_the_table() -> None:
+def test_every_list_has_the_types_of_the_table() -> None:
     assert problems(STEP_TYPES) == []
 
 
-def test_a_missing_row_names_the_places_that_still_have_the_type() -> None:
+def test_removed_row_is_reported_where_the_type_remains() -> None:
     rest = {name: row for name, row in STEP_TYPES.items() if name != "Training"}
     assert set(problems(rest)) == {
         "README.md (run under Airflow and Prefect) still has Training",
@@ -135,7 +135,7 @@ def test_a_missing_row_names_the_places_that_still_have_the_type() -> None:
     }
 
 
-def test_a_new_row_names_the_places_that_lack_the_type() -> None:
+def test_added_row_is_reported_where_the_type_is_missing() -> None:
     row = StepType(name="Compilation", summary="A Compilation step: CreateCompilationJob.")
     assert set(problems({**STEP_TYPES, "Compilation": row})) == {
         "README.md (other step types) lacks Compilation",
@@ -144,27 +144,27 @@ def test_a_new_row_names_the_places_that_lack_the_type() -> None:
     }
 
 
-def test_each_module_describes_the_type_that_it_is_named_after() -> None:
+def test_modules_are_named_after_their_step_types() -> None:
     described = {STEP_TYPES[name].function for name in JOB_TYPES}
     helpers = {"__init__", "condition", "job_type"}
     assert _modules(steps, "") - helpers == described
     assert all(local_job_type(kind).kind == kind for kind in LOCAL_KINDS)
 
 
-def test_what_runs_has_a_module_or_makes_nothing() -> None:
-    """A type that makes something but has no module is carried, and cannot run yet."""
+def test_runnable_types_have_a_module_or_create_nothing() -> None:
+    """A type that creates something but has no module cannot run yet."""
     assert RUNNABLE - JOB_TYPES.keys() == {"Condition", "Fail"}
     assert all(STEP_TYPES[name].makes in ("job", "resource") for name in JOB_TYPES)
     assert set(LOCAL_KINDS) <= {name for name, job in JOB_TYPES.items() if job.stop}
 
 
-def test_an_unknown_local_kind_is_rejected() -> None:
+def test_unknown_local_job_type_is_rejected() -> None:
     with pytest.raises(NotRunnable, match="Tuning jobs on this machine"):
         local_job_type("Tuning")
 
 
 @pytest.mark.parametrize("row", STEP_TYPES.values(), ids=STEP_TYPES)
-def test_a_row_agrees_with_itself(row: StepType) -> None:
+def test_row_is_consistent(row: StepType) -> None:
     members = set(row.members.values())
     assert {*row.required, *row.ignored} <= members
     assert set(row.takes) <= {"CacheConfig", "RetryPolicies", "PropertyFiles", "OutputParameters"}

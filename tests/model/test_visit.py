@@ -1,4 +1,4 @@
-"""The visitor and the rebuilder for value trees, and names that are free."""
+"""The visitor and rebuilder for value trees, and unused names."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def swapped(node: Any) -> Any:
     return parameter("Z") if isinstance(node, Get) and node.name == "A" else node
 
 
-def test_nodes_come_in_written_order() -> None:
+def test_nodes_come_in_document_order() -> None:
     assert gets(TREE) == [A, B, C, FILE]
     assert gets(CONDITION) == [A, B, C, A]
     assert gets(json_get_s3(A, B)) == [B, A]
@@ -53,7 +53,7 @@ def test_rebuild_does_not_visit_replacements() -> None:
     assert same(grown, freeze([[1, 1]]))
 
 
-def test_rebuild_freezes_and_leaves_other_objects() -> None:
+def test_rebuild_freezes_and_keeps_other_objects() -> None:
     odd = object()
     assert same(rebuild({"a": [1, 1.0, True]}, lambda node: node), freeze({"a": [1, 1.0, True]}))
     assert rebuild([odd], lambda node: node) == (odd,)

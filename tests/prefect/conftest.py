@@ -1,4 +1,4 @@
-"""Pipelines written as flow files and run by Prefect, on a SageMaker in memory."""
+"""Writes pipelines as flow files and runs them in Prefect against the fake SageMaker."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ _NUMBERS = count(1)
 
 
 @dataclass(frozen=True, slots=True)
-class Played:
-    """How a flow run ended; ``states`` and ``messages`` are those of its task runs, by name."""
+class FinishedRun:
+    """A flow run that has ended; ``states`` and ``messages`` of its task runs, by name."""
 
     state: Any
     states: Mapping[str, str]
@@ -60,12 +60,12 @@ class Played:
         return self.records.steps(self.id)
 
 
-Run = Callable[..., Played]
+Run = Callable[..., FinishedRun]
 
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[None]:
-    """A Prefect server that lives as long as the tests."""
+    """A Prefect server for the test session."""
     from prefect.testing.utilities import prefect_test_harness
 
     with prefect_test_harness(server_startup_timeout=180):
@@ -96,7 +96,7 @@ def aws(backend: FakeBackend) -> FakeSageMaker:
 
 
 def flow_of(text: str) -> Any:
-    """The one flow of a flow file."""
+    """The flow in the source of a flow file."""
     from prefect import Flow
 
     names: dict[str, Any] = {"__name__": f"written_{next(_NUMBERS)}"}
@@ -106,7 +106,7 @@ def flow_of(text: str) -> Any:
 
 
 def settled(read: Callable[[], list[Any]], least: int, patience: float = 30.0) -> list[Any]:
-    """The task runs of a flow run that has ended; the server learns of them bit by bit."""
+    """Waits for all task runs of a flow run; the server receives them asynchronously."""
     deadline, before = time.monotonic() + patience, None
     while True:
         tasks = read()
@@ -120,7 +120,7 @@ def settled(read: Callable[[], list[Any]], least: int, patience: float = 30.0) -
 
 @pytest.fixture
 def play(server: None, records: ExecutionRecords, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a flow, and says what became of it and its tasks."""
+    """Runs a flow; returns its state and those of its tasks."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter
 
@@ -136,7 +136,7 @@ def play(server: None, records: ExecutionRecords, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(FlowRun, "_submit", counted)
 
-    def plays(flow: Any, parameters: Mapping[str, Any] | None = None) -> Played:
+    def plays(flow: Any, parameters: Mapping[str, Any] | None = None) -> FinishedRun:
         submitted.clear()
         state = flow(**(parameters or {}), return_state=True)
         run_id = state.state_details.flow_run_id
@@ -146,7 +146,7 @@ def play(server: None, records: ExecutionRecords, monkeypatch: pytest.MonkeyPatc
                 lambda: client.read_task_runs(flow_run_filter=of_run), len(set(submitted))
             )
             run = client.read_flow_run(run_id)
-        return Played(
+        return FinishedRun(
             state,
             {task.name: task.state.name for task in tasks},
             {task.name: task.state.message for task in tasks},
@@ -159,15 +159,15 @@ def play(server: None, records: ExecutionRecords, monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture
 def run(play: Run, backend: FakeBackend) -> Run:
-    """Writes the flow of steps, and runs it."""
+    """Writes the flow file of steps and runs it."""
     del backend
 
     def runs(
         *steps: Step, given: Mapping[str, Any] | None = None, limit: int = 0, **more: Any
-    ) -> Played:
+    ) -> FinishedRun:
         if limit:
             more["parallelism"] = Parallelism(limit)
-        pipeline = Pipeline(steps, name=f"shape {next(_NUMBERS)}", **more)
+        pipeline = Pipeline(steps=steps, name=f"shape {next(_NUMBERS)}", **more)
         return play(flow_of(write(pipeline)[0]), given)
 
     return runs

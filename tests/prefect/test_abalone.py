@@ -1,4 +1,4 @@
-"""The example's own flow, run for real on this machine; and a real job whose run is cancelled."""
+"""Runs the example's flow and a cancelled flow run with real local jobs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sagebridge_operators.backends.local import LocalBackend
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from tests.attempts import job_of, outputs_of
-from tests.prefect.conftest import Played, Run, flow_of
+from tests.prefect.conftest import FinishedRun, Run, flow_of
 from tests.shapes import ROLE
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
@@ -33,7 +33,7 @@ STORE = "sagebridge-abalone"
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home of the local backend with the example's scripts and sample data."""
+    """A home folder of the local backend with the example's scripts and data."""
     home = tmp_path / "home"
     bucket = home / "s3" / STORE
     (bucket / "code").mkdir(parents=True)
@@ -49,13 +49,13 @@ def flow() -> Any:
     return flow_of((ROOT / "flows" / "abalone.py").read_text())
 
 
-def metrics(played: Played, home: Path) -> float:
+def metrics(played: FinishedRun, home: Path) -> float:
     uri = outputs_of(played.steps["AbaloneEval"])["property_files"]["EvaluationReport"]
     report = json.loads(LocalBackend(home, home).read_object(uri))
     return float(report["regression_metrics"]["mse"]["value"])
 
 
-def test_to_its_good_end(play: Run, home: Path) -> None:
+def test_abalone_succeeds(play: Run, home: Path) -> None:
     played = play(flow(), {"ModelApprovalStatus": "Approved"})
     assert played.run.state.name == "Completed", played.messages
     assert played.states == {
@@ -78,7 +78,7 @@ def test_to_its_good_end(play: Run, home: Path) -> None:
     assert len(found.read_text().splitlines()) == len(rows)
 
 
-def test_a_missing_input_names_where_it_was_looked_for(play: Run, home: Path) -> None:
+def test_missing_input_error_names_its_path(play: Run, home: Path) -> None:
     played = play(flow(), {"InputData": "s3://nowhere/data.csv"})
     assert played.run.state.name == "Failed"
     assert "s3://nowhere/data.csv" in played.run.state.message
@@ -93,16 +93,18 @@ def sleeping() -> Pipeline:
         "AppSpecification": {"ImageUri": "image", "ContainerEntrypoint": ["sleep", "600"]},
         "ProcessingResources": {"ClusterConfig": resources},
     }
-    return Pipeline((Step("Sleep", "Processing", arguments=plain(arguments)),), name="sleeper")
+    return Pipeline(
+        steps=(Step("Sleep", "Processing", arguments=plain(arguments)),), name="sleeper"
+    )
 
 
-def test_a_run_cancelled_in_prefect_leaves_no_job_running(
+def test_cancelled_flow_run_leaves_no_job_running(
     server: None,
     records: ExecutionRecords,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The flow is served by a process of its own, and cancelled through the API."""
+    """The flow runs in its own process and is cancelled through the API."""
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_API_URL
     from prefect.states import Cancelling

@@ -1,4 +1,4 @@
-"""A user's own functions and commands, run by Prefect."""
+"""Python and shell steps, run by Prefect."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from sagebridge_operators.prefect import finish, python
 from tests.attempts import outputs_of
 from tests.code import FLOW, PATH, REASON, STATES, VALUES
 from tests.fakes import FakeBackend, FakeSageMaker
-from tests.prefect.conftest import Played, Run, flow_of
+from tests.prefect.conftest import FinishedRun, Run, flow_of
 
 pytestmark = pytest.mark.prefect
 
 
 @pytest.fixture
 def rows(play: Run, backend: FakeBackend, tmp_path: Path) -> Run:
-    """Runs the flow file with a number of rows, as it is written and as it is written anew."""
+    """Runs the flow file, as is or generated again, with a number of rows."""
     del backend
 
-    def runs(number: int = 10, *, anew: bool = False) -> Played:
+    def runs(number: int = 10, *, again: bool = False) -> FinishedRun:
         text = FLOW.replace("NAME", "code")
-        if anew:
+        if again:
             (tmp_path / "flow.py").write_text(text)
             text = sagebridge.translate(tmp_path / "flow.py", "prefect").text
         return play(flow_of(text), {"rows": number})
@@ -44,9 +44,11 @@ def rows(play: Run, backend: FakeBackend, tmp_path: Path) -> Run:
 
 
 @pytest.mark.parametrize("number", STATES)
-@pytest.mark.parametrize("anew", [False, True])
-def test_code_runs_is_skipped_and_fails_as_any_step(number: int, anew: bool, rows: Run) -> None:
-    played = rows(number, anew=anew)
+@pytest.mark.parametrize("again", [False, True])
+def test_user_code_runs_skips_and_fails_like_other_steps(
+    number: int, again: bool, rows: Run
+) -> None:
+    played = rows(number, again=again)
     ended = {name: state for name, state in played.states.items() if state != "Completed"}
     assert ended == STATES[number]
     if number == 1:
@@ -56,20 +58,20 @@ def test_code_runs_is_skipped_and_fails_as_any_step(number: int, anew: bool, row
         assert played.state.is_completed()
 
 
-def test_what_code_returns_reaches_what_asks_for_it(rows: Run, aws: FakeSageMaker) -> None:
+def test_return_values_reach_later_steps(rows: Run, aws: FakeSageMaker) -> None:
     played = rows()
     assert {name: outputs_of(played.steps[name])["return_value"] for name in VALUES} == VALUES
     (request,) = aws.called("create_model")
     assert request["PrimaryContainer"]["ModelDataUrl"] == PATH
 
 
-def test_prints_are_in_the_log_of_the_task(rows: Run, caplog: pytest.LogCaptureFixture) -> None:
+def test_prints_go_to_the_task_log(rows: Run, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "prefect.task_runs"):
         rows()
     assert "[prep] preparing 10 rows" in caplog.messages
 
 
-def test_functions_run_at_the_same_time(play: Run, backend: FakeBackend) -> None:
+def test_functions_run_concurrently(play: Run, backend: FakeBackend) -> None:
     del backend
     together = threading.Barrier(3, timeout=60)
 
@@ -81,7 +83,7 @@ def test_functions_run_at_the_same_time(play: Run, backend: FakeBackend) -> None
     assert play(flow(body)).state.is_completed()
 
 
-def test_a_step_that_failed_is_not_called_again(play: Run, backend: FakeBackend) -> None:
+def test_failed_function_is_not_retried(play: Run, backend: FakeBackend) -> None:
     del backend
     calls = []
 
@@ -101,7 +103,7 @@ def test_a_step_that_failed_is_not_called_again(play: Run, backend: FakeBackend)
     assert len(calls) == 1
 
 
-def test_a_stop_ends_a_function(play: Run, backend: FakeBackend) -> None:
+def test_stop_interrupts_a_function(play: Run, backend: FakeBackend) -> None:
     del backend
     store = ExecutionRecords(open_objects(records_location(), lambda: None))
 
@@ -119,7 +121,7 @@ def test_a_stop_ends_a_function(play: Run, backend: FakeBackend) -> None:
     assert played.run.state.type.value == "CANCELLED"
 
 
-def test_what_is_no_function_is_refused(play: Run, backend: FakeBackend) -> None:
+def test_python_needs_a_function(play: Run, backend: FakeBackend) -> None:
     del backend
 
     def body() -> Any:
@@ -130,7 +132,7 @@ def test_what_is_no_function_is_refused(play: Run, backend: FakeBackend) -> None
         flow(body)()
 
 
-def test_a_definition_that_looks_like_code_does_not_run(run: Run, tmp_path: Path) -> None:
+def test_definition_with_code_keys_runs_no_code(run: Run, tmp_path: Path) -> None:
     marker = tmp_path / "marker"
     arguments = plain({"args": [str(marker)], "kwargs": {}, "command": f"touch {marker}"})
     source = f"def f(*a):\n    open({str(marker)!r}, 'w')"
@@ -141,8 +143,8 @@ def test_a_definition_that_looks_like_code_does_not_run(run: Run, tmp_path: Path
     assert not marker.exists()
 
 
-def test_a_traced_flow_has_its_functions_too(tmp_path: Path) -> None:
-    """One that a person edited beyond our form; what needs its file is a loss."""
+def test_traced_flow_keeps_its_functions(tmp_path: Path) -> None:
+    """A flow edited beyond the generated form; functions that need their file are losses."""
     text = FLOW.replace("NAME", "code").replace(
         "    return finish()", "    while False:\n        pass\n    return finish()"
     )

@@ -1,4 +1,4 @@
-"""As whom a step's client calls AWS, and that no record or file has a secret."""
+"""The credentials of a step's client; records and files contain no secret."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from sagebridge_operators.backends.local import LocalBackend
 from sagebridge_operators.lifecycle.backend import Backend
-from sagebridge_operators.prefect.flow_backends import backend_of, described
+from sagebridge_operators.prefect.flow_backends import backend_of, settings_for_record
 from tests.prefect.conftest import Run, flow_of
 from tests.shapes import ROLE
 
@@ -39,7 +39,7 @@ def signed_as(backend: Backend) -> tuple[str, str, str]:
     return key, client.meta.region_name, client.meta.endpoint_url
 
 
-def test_a_block_by_name_or_itself(block: str) -> None:
+def test_credentials_block_or_its_name(block: str) -> None:
     from prefect_aws import AwsCredentials
 
     wanted = ("AKIDOFBLOCK", "eu-west-1", "http://127.0.0.1:9")
@@ -50,7 +50,7 @@ def test_a_block_by_name_or_itself(block: str) -> None:
     assert signed_as(region)[1] == "us-east-2"
 
 
-def test_the_default_chain(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_credential_chain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDOFENVIRONMENT")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
@@ -61,19 +61,21 @@ def test_the_default_chain(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def test_the_local_backend_needs_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_local_backend_needs_no_credentials(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("SAGEBRIDGE_HOME", str(tmp_path))
     assert isinstance(backend_of({"backend": "local", "aws_credentials": "team"}), LocalBackend)
 
 
-def test_a_record_has_the_blocks_name_and_no_secret(block: str) -> None:
+def test_record_contains_block_name_and_no_secret(block: str) -> None:
     from prefect_aws import AwsCredentials
 
     settings = {"aws_credentials": AwsCredentials.load(block), "role_arn": ROLE}
-    assert described(settings) == {"aws_credentials": "team", "role_arn": ROLE}
+    assert settings_for_record(settings) == {"aws_credentials": "team", "role_arn": ROLE}
 
 
-def test_what_a_flow_says_reaches_its_steps(
+def test_begin_settings_reach_the_steps(
     play: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SAGEBRIDGE_HOME", str(tmp_path))

@@ -1,4 +1,4 @@
-"""Flow files are flows to Prefect, and say the definition when they are called."""
+"""Flow files are Prefect flows that declare the definition when called."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FLOWS = Path(__file__).parent.parent.parent / "flows"
 
 
 def called(flow: Any) -> Pipeline:
-    """The pipeline of a flow whose function is called, without a run."""
+    """The pipeline of a flow whose function is called without a run."""
     builder = PipelineBuilder(flow.name, live_arguments(flow.fn))
     reset = CURRENT.set(builder)
     try:
@@ -35,7 +35,7 @@ def called(flow: Any) -> Pipeline:
     return builder.pipeline()
 
 
-def test_each_definition_is_a_flow(definition: Path) -> None:
+def test_each_definition_becomes_a_flow(definition: Path) -> None:
     pipeline = sagebridge.read(definition).pipeline
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -46,7 +46,7 @@ def test_each_definition_is_a_flow(definition: Path) -> None:
     assert set(flow.parameters.required or ()) == required
 
 
-def test_odd_names_of_parameters_are_taken() -> None:
+def test_odd_parameter_names_work() -> None:
     names = (
         "copy",
         "json",
@@ -74,7 +74,7 @@ def test_odd_names_of_parameters_are_taken() -> None:
     flow.validate_parameters(dict.fromkeys(inspect.signature(flow.fn).parameters, "x"))
 
 
-def test_the_form_shows_types_choices_defaults_and_descriptions() -> None:
+def test_form_shows_types_choices_defaults_and_descriptions() -> None:
     raw = {
         "Version": "2020-12-01",
         "Parameters": [
@@ -99,7 +99,7 @@ def test_the_form_shows_types_choices_defaults_and_descriptions() -> None:
     assert schema.properties["Part"]["type"] == "number"
 
 
-def test_the_committed_flow_is_fresh() -> None:
+def test_committed_flow_is_fresh() -> None:
     definition = FLOWS.parent / "pipelines" / "abalone" / "definition.json"
     pipeline = sagebridge.read(definition, name="AbalonePipeline").pipeline
     assert (FLOWS / "abalone.py").read_text() == write(pipeline)[0]

@@ -1,4 +1,4 @@
-"""Odd names and texts run under Prefect: nothing of them is executed, formatted or rendered."""
+"""Odd names and strings under Prefect are neither executed, formatted nor rendered."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.prefect
 
 
 @pytest.mark.parametrize("failing", [False, True])
-def test_what_is_odd_reaches_aws_as_it_is(failing: bool, play: Run, aws: FakeSageMaker) -> None:
+def test_odd_values_reach_aws_unchanged(failing: bool, play: Run, aws: FakeSageMaker) -> None:
     pipeline = sagebridge.read(odd.request(failing=failing)).pipeline
     flow = flow_of(sagebridge.write(pipeline, "prefect").text)
     assert flow.name == pipeline.name

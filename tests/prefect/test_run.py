@@ -1,4 +1,4 @@
-"""How a flow run begins, goes on in parallel, is tried again, is cancelled, and what it leaves."""
+"""Flow runs: parameters, concurrency, retries, cancellation and artifacts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from sagebridge_operators.prefect.flow_run import FlowRun
 from sagebridge_operators.run_errors import RecordsUnreachable
 from tests.attempts import attempt_of
 from tests.fakes import FakeBackend, FakeSageMaker, Plan, raises
-from tests.prefect.conftest import Played, Run, flow_of
+from tests.prefect.conftest import FinishedRun, Run, flow_of
 from tests.shapes import ROLE, TRUE, branch, fail, model, training
 
 pytestmark = pytest.mark.prefect
@@ -51,7 +51,7 @@ COUNT = Parameter("in-count", "Integer", 1)
 
 
 @pytest.mark.parametrize(("given", "rate"), [({}, 0.2), ({"rate": 0.3}, 0.3)])
-def test_an_optional_argument_is_a_parameter(
+def test_optional_argument_is_a_parameter(
     play: Run, backend: FakeBackend, given: dict[str, float], rate: float
 ) -> None:
     played = play(flow_of(OPTIONAL), given)
@@ -61,7 +61,7 @@ def test_an_optional_argument_is_a_parameter(
     assert f"the rate is {rate}" in played.messages["Stop"]
 
 
-def test_a_null_argument_is_not_among_the_parameters(play: Run, backend: FakeBackend) -> None:
+def test_none_argument_is_not_a_parameter(play: Run, backend: FakeBackend) -> None:
     played = play(flow_of(OPTIONAL), {"rate": None})
     body = played.records.execution(played.id)
     assert body is not None
@@ -69,7 +69,7 @@ def test_a_null_argument_is_not_among_the_parameters(play: Run, backend: FakeBac
     assert "rate" in played.messages["Stop"]
 
 
-def test_parameters_reach_requests_in_their_type(run: Run, aws: FakeSageMaker) -> None:
+def test_parameters_keep_their_type_in_requests(run: Run, aws: FakeSageMaker) -> None:
     step = training("Train")
     step = Step(
         "Train",
@@ -98,7 +98,7 @@ def test_parameters_reach_requests_in_their_type(run: Run, aws: FakeSageMaker) -
 @pytest.mark.parametrize(
     ("given", "name"), [({"Stage": "test"}, "Stage"), ({"in_count": "many"}, "in_count")]
 )
-def test_a_wrong_parameter_is_refused_before_any_job(
+def test_wrong_parameter_fails_before_any_job(
     given: dict[str, Any], name: str, run: Run, aws: FakeSageMaker
 ) -> None:
     played = run(model("A"), parameters=(STAGE, COUNT), given=given)
@@ -108,30 +108,28 @@ def test_a_wrong_parameter_is_refused_before_any_job(
     assert not played.states
 
 
-def test_what_prefect_lets_through_is_refused_in_our_words(run: Run, aws: FakeSageMaker) -> None:
+def test_invalid_parameter_fails_with_sagebridge_error(run: Run, aws: FakeSageMaker) -> None:
     odd = Parameter("Part", "Float", 0.5, (0.5, 1.0))
     played = run(model("A"), parameters=(odd,), given={"Part": 2.0})
     assert played.run.state.message == "parameter 'Part' is 2.0, expected one of 0.5, 1.0"
     assert not aws.calls
 
 
-def test_a_failed_step_has_no_empty_traceback_in_the_log(
-    run: Run, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_failed_step_logs_no_empty_traceback(run: Run, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "prefect.task_runs"):
         run(fail("Stop", "not good enough"))
     assert "not good enough" in caplog.messages
     assert "NoneType" not in caplog.text
 
 
-def test_independent_steps_run_at_the_same_time(run: Run, aws: FakeSageMaker) -> None:
+def test_independent_steps_run_concurrently(run: Run, aws: FakeSageMaker) -> None:
     together = threading.Barrier(3, timeout=20)
     aws.before["create_training_job"] = [together.wait] * 3  # type: ignore[list-item]
     played = run(training("A"), training("B"), training("C"))
     assert set(played.states.values()) == {"Completed"}
 
 
-def test_the_limit_of_parallel_steps_holds(run: Run, aws: FakeSageMaker) -> None:
+def test_parallelism_limit_holds(run: Run, aws: FakeSageMaker) -> None:
     running, most = [0], [0]
     lock = threading.Lock()
 
@@ -152,7 +150,7 @@ def test_the_limit_of_parallel_steps_holds(run: Run, aws: FakeSageMaker) -> None
 @pytest.mark.parametrize(
     "error", [ConnectionError("lost"), RecordsUnreachable("x.json", "s3://records", "SlowDown")]
 )
-def test_a_lost_answer_is_asked_for_again_and_the_job_found(
+def test_retry_after_lost_answer_finds_the_job(
     error: Exception, run: Run, aws: FakeSageMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from sagebridge_operators.prefect import step_tasks
@@ -164,7 +162,7 @@ def test_a_lost_answer_is_asked_for_again_and_the_job_found(
     assert len(aws.called("create_training_job")) == 1
 
 
-def test_a_fault_that_stays_fails_the_step_with_its_words(
+def test_lasting_outage_fails_the_step(
     run: Run, aws: FakeSageMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from sagebridge_operators.prefect import step_tasks
@@ -175,11 +173,13 @@ def test_a_fault_that_stays_fails_the_step_with_its_words(
     assert played.states == {"Train": "Failed", "After": "NotRun"}
     message = played.run.state.message
     assert message.startswith("step 'Train' failed: ConnectionError: no route; Training job ")
-    assert message.endswith("may have been made and could not be stopped (no route): look at it")
+    assert message.endswith(
+        "may have been created and could not be stopped (no route); check whether it runs"
+    )
     assert played.steps["Train"].state == "Failed"
 
 
-def test_a_flow_run_tried_again_runs_what_failed_and_finds_the_rest(
+def test_retried_flow_run_repeats_only_failed_steps(
     server: None, backend: FakeBackend, records: ExecutionRecords
 ) -> None:
     from prefect.client.orchestration import get_client
@@ -189,7 +189,7 @@ def test_a_flow_run_tried_again_runs_what_failed_and_finds_the_rest(
     del server
     aws = backend.sagemaker
     aws.plans["Bad"] = Plan(("InProgress", "Failed"))
-    pipeline = Pipeline((training("Good"), training("Bad")), name="again")
+    pipeline = Pipeline(steps=(training("Good"), training("Bad")), name="again")
     flow = flow_of(write(pipeline)[0])
     state = flow(return_state=True)
     assert state.is_failed()
@@ -209,7 +209,7 @@ def test_a_flow_run_tried_again_runs_what_failed_and_finds_the_rest(
     assert end["status"] == "Succeeded"
 
 
-def test_an_error_of_ours_fails_the_execution_and_leaves_no_job(
+def test_internal_error_fails_the_execution_and_stops_jobs(
     run: Run, aws: FakeSageMaker, records: ExecutionRecords, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     aws.plans["Train"] = Plan(("InProgress",))
@@ -249,14 +249,14 @@ def counting(path: str):
 """
 
 
-def test_a_flow_run_whose_process_was_killed_goes_on(
+def test_killed_flow_run_resumes(
     server: None,
     backend: FakeBackend,
     records: ExecutionRecords,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What had ended stays as it is, a job that was begun is found, a stop counts."""
+    """Ended steps stay ended, a running job is found, and a stop request counts."""
     from prefect.client.orchestration import get_client
     from prefect.flow_engine import run_flow
     from prefect.states import Pending
@@ -269,7 +269,7 @@ def test_a_flow_run_whose_process_was_killed_goes_on(
     monkeypatch.setenv(RESUMED, "1")
 
     def go_on(phase: Phase) -> Any:
-        """The process was killed when the step Lost was in that phase."""
+        """Resumes a flow run that was killed when the step Lost was in ``phase``."""
         lost = replace(before["Lost"], phase=phase, end=None)
         (key,) = records.objects.keys(f"{execution}/steps/Lost/")
         records.objects.put(key, lost.as_json())
@@ -296,10 +296,10 @@ def test_a_flow_run_whose_process_was_killed_goes_on(
     assert len(backend.sagemaker.called("create_model")) == 1
 
 
-def test_a_cancelled_flow_run_stops_its_jobs(
+def test_cancelled_flow_run_stops_its_jobs(
     server: None, backend: FakeBackend, records: ExecutionRecords
 ) -> None:
-    """As the runner does it: the flow's process is gone, the hook is called in another."""
+    """As the runner does it: the flow's process has ended; another process calls the hook."""
     from sagebridge_operators.prefect import stop_jobs
     from sagebridge_operators.prefect.opened_execution import OpenedExecution
 
@@ -328,7 +328,7 @@ def test_a_cancelled_flow_run_stops_its_jobs(
     assert (end["status"], end["reason"]) == ("Stopped", "the flow run was cancelled")
 
 
-def test_a_stop_that_is_asked_for_ends_the_flow_run(
+def test_stop_request_ends_the_flow_run(
     run: Run, aws: FakeSageMaker, records: ExecutionRecords
 ) -> None:
     aws.plans["Train"] = Plan(("InProgress",))
@@ -344,7 +344,7 @@ def test_a_stop_that_is_asked_for_ends_the_flow_run(
     assert len(aws.called("stop_training_job")) == 1
 
 
-def test_an_interrupted_flow_stops_its_jobs(
+def test_interrupted_flow_stops_its_jobs(
     server: None, backend: FakeBackend, records: ExecutionRecords
 ) -> None:
     del server
@@ -353,7 +353,7 @@ def test_an_interrupted_flow_stops_its_jobs(
     aws.after["create_training_job"].append(
         lambda: threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
     )
-    flow = flow_of(write(Pipeline((training("Train"),), name="interrupted"))[0])
+    flow = flow_of(write(Pipeline(steps=(training("Train"),), name="interrupted"))[0])
     with pytest.raises(KeyboardInterrupt):
         flow()
     assert len(aws.called("stop_training_job")) == 1
@@ -364,7 +364,7 @@ def test_an_interrupted_flow_stops_its_jobs(
     assert records.steps(execution)["Train"].state == "Stopped"
 
 
-def test_artifacts_tell_of_steps_and_metrics(run: Run, backend: FakeBackend) -> None:
+def test_artifacts_show_steps_and_metrics(run: Run, backend: FakeBackend) -> None:
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 
@@ -409,8 +409,8 @@ def test_artifacts_tell_of_steps_and_metrics(run: Run, backend: FakeBackend) -> 
     assert "Succeeded" in artifacts["markdown"]
 
 
-def test_a_flow_without_its_last_line_does_not_end_well(play: Run, backend: FakeBackend) -> None:
-    text = write(Pipeline((fail("Stop", "no"),), name="lost return"))[0]
+def test_flow_without_return_finish_fails(play: Run, backend: FakeBackend) -> None:
+    text = write(Pipeline(steps=(fail("Stop", "no"),), name="lost return"))[0]
     for lost in (text.replace("return finish()", "finish()"), text.replace("return finish()", "")):
         played = play(flow_of(lost))
         assert played.run.state.name == "Failed"
@@ -419,9 +419,7 @@ def test_a_flow_without_its_last_line_does_not_end_well(play: Run, backend: Fake
 
 
 @pytest.mark.parametrize("taken", [True, False])
-def test_a_plain_if_is_decided_while_the_flow_runs(
-    taken: bool, play: Run, backend: FakeBackend
-) -> None:
+def test_plain_if_runs_the_condition_first(taken: bool, play: Run, backend: FakeBackend) -> None:
     text = f'''
 from prefect import flow
 from sagebridge_operators.prefect import condition, equals, finish, model
@@ -445,7 +443,7 @@ def plain():
     assert len(backend.sagemaker.called("create_model")) == 3
 
 
-def test_steps_outside_of_a_flow_are_refused_in_words() -> None:
+def test_step_outside_a_flow_is_rejected() -> None:
     from sagebridge.errors import UsageError
     from sagebridge_operators.prefect import processing
 
@@ -453,7 +451,7 @@ def test_steps_outside_of_a_flow_are_refused_in_words() -> None:
         processing("A")
 
 
-def test_steps_that_wait_for_one_another_are_refused(run: Run, aws: FakeSageMaker) -> None:
-    played: Played = run(model("A", after=("B",)), model("B", after=("A",)))
-    assert "wait for one another" in played.run.state.message
+def test_dependency_cycle_is_rejected(run: Run, aws: FakeSageMaker) -> None:
+    played: FinishedRun = run(model("A", after=("B",)), model("B", after=("A",)))
+    assert "the steps have a dependency cycle" in played.run.state.message
     assert not aws.calls

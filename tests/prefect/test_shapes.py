@@ -1,4 +1,4 @@
-"""What runs, is skipped and fails, as a flow run's task runs tell it."""
+"""Which task runs of a flow run run, are skipped and fail."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_one_branch_runs_and_the_other_is_skipped(taken: bool, run: Run) -> None
     assert outputs_of(played.steps["Check"])["outcome"] is taken
 
 
-def test_what_depends_on_a_branch_not_taken_is_skipped_wherever_it_stands(run: Run) -> None:
+def test_downstream_of_branch_not_taken_is_skipped(run: Run) -> None:
     played = run(
         model("Free"),
         branch("Check", FALSE, model("Yes"), otherwise=(model("No"),)),
@@ -60,9 +60,7 @@ def test_what_depends_on_a_branch_not_taken_is_skipped_wherever_it_stands(run: R
 
 
 @pytest.mark.parametrize("condition", [TRUE, FALSE])
-def test_what_depends_on_the_condition_itself_runs_after_either_outcome(
-    condition: Condition, run: Run
-) -> None:
+def test_dependant_of_condition_runs_after_either_outcome(condition: Condition, run: Run) -> None:
     played = run(
         branch("Check", condition, model("Yes"), otherwise=(model("No"),)),
         model("After", after=("Check",)),
@@ -71,7 +69,7 @@ def test_what_depends_on_the_condition_itself_runs_after_either_outcome(
     assert {played.states["Yes"], played.states["No"]} == {DONE, SKIPPED}
 
 
-def test_a_condition_that_does_not_hold_and_has_no_else_is_no_failure(run: Run) -> None:
+def test_false_condition_without_else_succeeds(run: Run) -> None:
     played = run(branch("Check", FALSE, model("Yes")), model("After", after=("Check",)))
     assert played.states == {"Check": DONE, "Yes": SKIPPED, "After": DONE}
     assert played.state.is_completed()
@@ -85,9 +83,7 @@ def test_a_condition_that_does_not_hold_and_has_no_else_is_no_failure(run: Run) 
         (FALSE, TRUE, {"D"}),
     ],
 )
-def test_conditions_in_conditions(
-    outer: Condition, inner: Condition, ran: set[str], run: Run
-) -> None:
+def test_nested_conditions(outer: Condition, inner: Condition, ran: set[str], run: Run) -> None:
     nested = branch("Inner", inner, model("B"), otherwise=(model("C"),), after=("A",))
     played = run(
         branch("Outer", outer, model("A"), nested, otherwise=(model("D"),)),
@@ -100,7 +96,7 @@ def test_conditions_in_conditions(
     assert played.state.is_completed()
 
 
-def test_everything_at_once_ends_in_a_definite_state(run: Run, aws: FakeSageMaker) -> None:
+def test_mixed_outcomes_give_definite_states(run: Run, aws: FakeSageMaker) -> None:
     aws.plans["Bad"] = Plan(("InProgress", "Failed"), ending={"FailureReason": "AlgorithmError: x"})
     inner = branch("Inner", FALSE, model("B"), otherwise=(model("C"),))
     played = run(
@@ -131,11 +127,11 @@ def test_everything_at_once_ends_in_a_definite_state(run: Run, aws: FakeSageMake
     assert played.state.is_failed()
     assert played.state.message.startswith("step 'Bad' failed: ")
     assert played.messages["Bad"].endswith("Failed: AlgorithmError: x")
-    assert len(aws.called("create_training_job")) == 1, "a verdict is not retried"
+    assert len(aws.called("create_training_job")) == 1, "a failed step is not retried"
     assert played.records.end(played.id)["status"] == "Failed"  # type: ignore[index]
 
 
-def test_a_fail_steps_message_is_the_flow_runs(run: Run) -> None:
+def test_fail_step_message_is_the_flow_run_message(run: Run) -> None:
     played = run(
         model("Before"),
         branch(
@@ -160,7 +156,7 @@ def test_a_fail_steps_message_is_the_flow_runs(run: Run) -> None:
     assert played.steps["Stop"].reason == "MSE > 1.0"
 
 
-def test_a_condition_that_cannot_be_decided_fails(run: Run) -> None:
+def test_condition_with_incomparable_values_fails(run: Run) -> None:
     played = run(
         branch("Check", equals("1", 1), model("Yes"), otherwise=(model("No"),)),
         model("After", after=("Check",)),
@@ -169,7 +165,7 @@ def test_a_condition_that_cannot_be_decided_fails(run: Run) -> None:
     assert "'1' (String) with 1 (Integer)" in played.messages["Check"]
 
 
-def test_a_stopped_job_is_no_success(run: Run, aws: FakeSageMaker) -> None:
+def test_stopped_job_fails_the_flow_run(run: Run, aws: FakeSageMaker) -> None:
     aws.plans["Train"] = Plan(("InProgress", "Stopped"))
     played = run(training("Train"), model("After", after=("Train",)))
     assert played.states == {"Train": "Stopped", "After": NEVER}
@@ -177,7 +173,7 @@ def test_a_stopped_job_is_no_success(run: Run, aws: FakeSageMaker) -> None:
     assert played.records.end(played.id)["status"] == "Stopped"  # type: ignore[index]
 
 
-def test_what_cannot_run_fails_with_a_clear_error(run: Run) -> None:
+def test_unsupported_step_fails_with_clear_error(run: Run) -> None:
     played = run(Step("Q", "Athena"), model("Free"))
     assert played.states == {"Q": FAILED, "Free": DONE}
     assert "Athena" in played.state.message

@@ -1,4 +1,4 @@
-"""The functions made from the table of step types."""
+"""The functions created from the table of step types."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sagebridge_operators.prefect import lambda_
 pytestmark = pytest.mark.prefect
 
 
-def test_each_type_has_a_function_in_the_package() -> None:
+def test_each_step_type_has_an_exported_function() -> None:
     for row in OPERATOR_TYPES.values():
         function = getattr(package, row.function)
         assert function.__name__ == row.function

@@ -1,4 +1,4 @@
-"""One test module a version of the SDK; the other's is not collected."""
+"""One test module per version of the SDK; only that of the installed version is collected."""
 
 from __future__ import annotations
 

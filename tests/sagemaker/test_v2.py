@@ -1,4 +1,4 @@
-"""The example and our own pipelines, on version 2 of the SageMaker SDK."""
+"""The example and test pipelines on version 2 of the SageMaker SDK."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: object, **_: object) -> None:
         raise AssertionError(f"compiling reached for the network: {arguments}")
 
-    # The SDK looks for the machine's credentials too, for a session that it does not use here.
+    # The SDK looks for the machine's credentials, for a session that is not used here.
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setattr(socket.socket, "connect", refuse)
@@ -47,7 +47,7 @@ def test_abalone_definition_is_fresh() -> None:
     assert result.returncode == 0, result.stderr
 
 
-def test_abalone_compiles_the_same_whatever_the_machine_is_set_up_for(tmp_path: Path) -> None:
+def test_abalone_compiles_the_same_in_any_environment(tmp_path: Path) -> None:
     defaults = tmp_path / "config.yaml"
     defaults.write_text(
         "SchemaVersion: '1.0'\n"
@@ -65,7 +65,7 @@ def test_abalone_compiles_the_same_whatever_the_machine_is_set_up_for(tmp_path: 
     assert result.returncode == 0, result.stderr
 
 
-def test_a_stale_abalone_definition_is_told(tmp_path: Path) -> None:
+def test_stale_abalone_definition_is_reported(tmp_path: Path) -> None:
     script = Path(shutil.copy(ABALONE / "pipeline.py", tmp_path))
     definition = (ABALONE / "definition.json").read_text()
     (tmp_path / "definition.json").write_text(definition.replace("6.0", "7.0", 1))
@@ -74,7 +74,7 @@ def test_a_stale_abalone_definition_is_told(tmp_path: Path) -> None:
     assert "definition.json is stale" in result.stderr
 
 
-def test_abalone_for_another_account_keeps_nothing_of_ours() -> None:
+def test_abalone_for_another_account_has_no_defaults_left() -> None:
     from importlib.util import module_from_spec, spec_from_file_location
 
     spec = spec_from_file_location("abalone_pipeline", ABALONE / "pipeline.py")
@@ -90,7 +90,7 @@ def test_abalone_for_another_account_keeps_nothing_of_ours() -> None:
     assert '"s3://mine/data/abalone-dataset.csv"' in text
 
 
-def test_abalone_is_read_from_its_module_as_from_its_definition() -> None:
+def test_abalone_module_and_definition_are_one_pipeline() -> None:
     pipeline, losses = sagebridge.read(f"{ABALONE / 'pipeline.py'}:get_pipeline")
     assert pipeline == sagebridge.read(ABALONE / "definition.json", name="abalone").pipeline
     assert pipeline.name == "abalone"
@@ -98,7 +98,7 @@ def test_abalone_is_read_from_its_module_as_from_its_definition() -> None:
 
 
 @pytest.mark.parametrize("name", ["conditions", "emr", "outputs", "retries", "tuning"])
-def test_sdk_pipeline_and_its_definition_are_one_pipeline(name: str) -> None:
+def test_sdk_pipeline_equals_its_definition(name: str) -> None:
     pipeline, losses = sagebridge.read(f"{PIPELINES}:{name}")
     committed = HERE.parent / "definitions" / f"sdk2-{name}.json"
     assert pipeline == sagebridge.read(committed, name=name).pipeline
@@ -107,7 +107,7 @@ def test_sdk_pipeline_and_its_definition_are_one_pipeline(name: str) -> None:
     assert json.loads(text) == json.loads(committed.read_text())
 
 
-def test_a_pipeline_object_is_a_source() -> None:
+def test_pipeline_object_is_a_source() -> None:
     made = runpy.run_path(str(HERE / "pipelines" / "v2.py"))["conditions"]
     sdk_pipeline = made() if callable(made) else made
     pipeline, losses = sagebridge.read(sdk_pipeline)

@@ -1,4 +1,4 @@
-"""Our own pipelines on version 3 of the SageMaker SDK."""
+"""The test pipelines on version 3 of the SageMaker SDK."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 
 
 @pytest.mark.parametrize("name", ["mixed", "serverless"])
-def test_sdk_pipeline_and_its_definition_are_one_pipeline(name: str) -> None:
+def test_sdk_pipeline_equals_its_definition(name: str) -> None:
     pipeline, losses = sagebridge.read(f"{HERE / 'pipelines' / 'v3.py'}:{name}")
     committed = HERE.parent / "definitions" / f"sdk3-{name}.json"
     assert pipeline == sagebridge.read(committed, name=name).pipeline
@@ -23,7 +23,7 @@ def test_sdk_pipeline_and_its_definition_are_one_pipeline(name: str) -> None:
     assert json.loads(text) == json.loads(committed.read_text())
 
 
-def test_a_pipeline_object_is_a_source() -> None:
+def test_pipeline_object_is_a_source() -> None:
     made = runpy.run_path(str(HERE / "pipelines" / "v3.py"))["mixed"]
     sdk_pipeline = made() if callable(made) else made
     pipeline, losses = sagebridge.read(sdk_pipeline)

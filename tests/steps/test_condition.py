@@ -1,4 +1,4 @@
-"""Which branch is taken: the truth table of every condition, and what is refused."""
+"""The truth table of every condition, and the values that it rejects."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def decided(condition: Condition, **parameters: Any) -> bool:
         ("0123", "123", False, False),
     ],
 )
-def test_comparisons_of_one_kind(left: Any, right: Any, equal: bool, greater: bool) -> None:
+def test_comparisons_of_one_type(left: Any, right: Any, equal: bool, greater: bool) -> None:
     assert decided(equals(left, right)) is equal
     assert decided(greater_than(left, right)) is greater
     assert decided(greater_than_or_equal_to(left, right)) is (equal or greater)
@@ -67,7 +67,7 @@ def test_comparisons_of_one_kind(left: Any, right: Any, equal: bool, greater: bo
 
 
 @pytest.mark.parametrize(("left", "right"), [(True, True), (True, False), (False, False)])
-def test_booleans_are_equal_or_not_and_have_no_order(left: bool, right: bool) -> None:
+def test_booleans_have_no_order(left: bool, right: bool) -> None:
     assert decided(equals(left, right)) is (left is right)
     assert decided(is_in(left, [right])) is (left is right)
     for order in ORDERS:
@@ -90,7 +90,7 @@ def test_booleans_are_equal_or_not_and_have_no_order(left: bool, right: bool) ->
     ],
 )
 @pytest.mark.parametrize("type_", ["Equals", *ORDERS])
-def test_values_of_two_kinds_fail_the_step_and_are_both_named(
+def test_error_names_both_incomparable_values(
     type_: Any, left: Any, right: Any, words: tuple[str, str]
 ) -> None:
     with pytest.raises(StepFailed) as failed:
@@ -119,19 +119,19 @@ def test_not_or_and_nesting() -> None:
     assert decided(or_(FALSE, not_(is_in("a", ["b"]))))
 
 
-def test_all_conditions_must_hold_and_none_at_all_hold() -> None:
+def test_all_conditions_must_hold() -> None:
     assert all_hold((), lambda value: value)
     assert all_hold((TRUE, TRUE), lambda value: value)
     assert not all_hold((TRUE, FALSE), lambda value: value)
 
 
-def test_a_condition_of_no_known_form_fails_the_step_and_is_shown() -> None:
+def test_unknown_condition_fails_and_is_shown() -> None:
     with pytest.raises(NotRunnable, match="Between"):
         decided(UnknownCondition({"Type": "Between"}))
 
 
 @given(st.integers() | st.floats(allow_nan=False), st.integers() | st.floats(allow_nan=False))
-def test_of_two_numbers_exactly_one_is_less_or_they_are_equal(left: float, right: float) -> None:
+def test_number_comparison_is_a_total_order(left: float, right: float) -> None:
     less, equal = decided(less_than(left, right)), decided(equals(left, right))
     assert [less, equal, decided(greater_than(left, right))].count(True) == 1
     assert decided(not_(less_than(left, right))) is decided(greater_than_or_equal_to(left, right))

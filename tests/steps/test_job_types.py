@@ -1,4 +1,4 @@
-"""What we say of each step type is what AWS's own description of its API says."""
+"""Each step type agrees with botocore's model of the API."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sagebridge_operators.steps.job_type import JobType
 from tests.fakes import client_error, operations, sagemaker_model
 
 TYPES = [pytest.param(job, id=name) for name, job in JOB_TYPES.items()]
-# States in which a job goes on; every other value of the status ends it.
+# Statuses of a running job; every other value of the status is final.
 GOING_ON = {"InProgress", "Pending", "Stopping", "Deleting"}
 
 
@@ -24,7 +24,7 @@ def shape(method: str, side: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("job", TYPES)
-def test_a_job_is_made_and_found_under_its_name(job: JobType) -> None:
+def test_job_is_created_and_found_by_name(job: JobType) -> None:
     assert job.name_key in shape(job.create, "input")
     assert job.name_key in shape(job.describe, "input")
     assert job.name_key in shape(job.describe, "output")
@@ -33,7 +33,7 @@ def test_a_job_is_made_and_found_under_its_name(job: JobType) -> None:
 
 
 @pytest.mark.parametrize("job", TYPES)
-def test_it_is_stopped_where_aws_can_stop_it(job: JobType) -> None:
+def test_job_is_stopped_if_aws_can_stop_it(job: JobType) -> None:
     stop = job.create.replace("create_", "stop_")
     assert job.stop == (stop if stop in operations() else None)
     if job.stop:
@@ -41,7 +41,7 @@ def test_it_is_stopped_where_aws_can_stop_it(job: JobType) -> None:
 
 
 @pytest.mark.parametrize("job", TYPES)
-def test_every_state_that_aws_knows_ends_it_or_not(job: JobType) -> None:
+def test_every_status_is_final_or_interim(job: JobType) -> None:
     described = shape(job.describe, "output")
     if job.status_key is None:
         assert not [name for name in described if name.endswith("Status")]
@@ -57,7 +57,7 @@ def test_every_state_that_aws_knows_ends_it_or_not(job: JobType) -> None:
 
 
 @pytest.mark.parametrize("job", TYPES)
-def test_the_default_role_goes_where_the_api_has_one(job: JobType) -> None:
+def test_default_role_fills_the_role_field(job: JobType) -> None:
     known = ("RoleArn", "ExecutionRoleArn")
     roles = {name for name in known if name in shape(job.create, "input")}
     assert roles == ({job.role_key} if job.role_key else set())
@@ -66,19 +66,19 @@ def test_the_default_role_goes_where_the_api_has_one(job: JobType) -> None:
 
 
 @pytest.mark.parametrize("job", TYPES)
-def test_a_role_that_the_arguments_name_stays(job: JobType) -> None:
+def test_role_in_arguments_is_kept(job: JobType) -> None:
     arguments = {job.role_key: "theirs"} if job.role_key else {}
     request = job.request(Step("A", job.type), arguments, name="n", token="t", role="ours")
     assert request.get(job.role_key or "") == ("theirs" if job.role_key else None)
 
 
 @pytest.mark.parametrize("job", TYPES)
-def test_a_name_may_be_as_long_as_aws_allows(job: JobType) -> None:
+def test_name_limit_matches_the_api(job: JobType) -> None:
     longest = shape(job.create, "input")[job.name_key].metadata["max"]
     assert job.name_limit <= longest
 
 
-def test_what_the_pipelines_service_drops_is_not_sent() -> None:
+def test_dropped_arguments_are_not_sent() -> None:
     arguments = {
         "ModelPackageGroupName": "g",
         "ModelPackageName": "n",
@@ -105,7 +105,7 @@ def test_what_the_pipelines_service_drops_is_not_sent() -> None:
         ("ResourceNotFound", "x"),
     ],
 )
-def test_an_absent_job_is_known_by_any_of_the_services_words(code: str, message: str) -> None:
+def test_not_found_errors_are_recognized(code: str, message: str) -> None:
     class Client:
         def describe_training_job(self, **request: str) -> None:
             raise client_error("DescribeTrainingJob", code, message)

@@ -1,1 +1,1 @@
-"""Pipelines built by calls, and definition JSON: what operators, flows and readers share."""
+"""Building pipelines from calls and from JSON, shared by operators, flow functions and readers."""

@@ -1,16 +1,17 @@
-"""The pipeline of a live DAG of sagebridge's operators. The DAG is only inspected.
+"""The pipeline of a live DAG of sagebridge operators. The DAG is only inspected.
 
-Such an operator carries a step of the model (``step``). The definition's members other than steps
-and parameters are the DAG's default argument ``definition``, and the other members of a
-CreatePipeline request are ``pipeline``, both by AWS's names.
+Each operator has a step of the model (``step``). Two default arguments of the DAG have the other
+keys, by AWS's names: ``definition`` those of the definition, ``pipeline`` those of a CreatePipeline
+request.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
+from sagebridge.authoring.definition_reader import read_parameter
+from sagebridge.authoring.definition_writer import write_parameter
 from sagebridge.authoring.file_arguments import (
     assemble,
     file_arguments,
@@ -21,7 +22,7 @@ from sagebridge.authoring.file_arguments import (
 from sagebridge.model.display import free_name
 from sagebridge.model.expressions import plain
 from sagebridge.model.graph import in_order
-from sagebridge.model.parameters import Parameter, WrongValue, coerce_one
+from sagebridge.model.parameters import Parameter, ParameterValueError, coerce_one
 from sagebridge.model.pipeline import Pipeline, Step, walk
 from sagebridge.model.values import ABSENT, EMPTY, Value, same, thaw
 
@@ -30,13 +31,13 @@ SCHEMA = {type_: schema for schema, type_ in TYPES.items()}
 
 
 def steps_of(dag: Any) -> dict[str, Any]:
-    """Sagebridge's operators by step name, in the order of the DAG."""
+    """The sagebridge operators by step name, in the order of the DAG."""
     tasks = (task for task in dag.tasks if isinstance(getattr(task, "step", None), Step))
     return {task.step.name: task for task in tasks}
 
 
 def pipeline_of(dag: Any) -> Pipeline:
-    """The pipeline that the steps and params of a DAG make, as the DAG is now."""
+    """The pipeline formed by the current steps and Params of a DAG."""
     steps = {name: operator.step for name, operator in steps_of(dag).items()}
     nested = {inner.name for step in steps.values() for inner in getattr(step, "branches", ())}
     members = plain(dag.default_args.get("definition", EMPTY))
@@ -52,11 +53,14 @@ def pipeline_of(dag: Any) -> Pipeline:
     )
 
 
-def parameters_of(dag: Any, details: Mapping[str, Value] = EMPTY) -> tuple[Parameter, ...]:
+def parameters_of(dag: Any, details: Any = EMPTY) -> tuple[Parameter, ...]:
     """The pipeline parameters that a DAG declares as Params of a JSON scalar type.
 
-    ``details`` has, by name, the members that a Param says otherwise or cannot say.
+    ``details`` has, by parameter, the keys that its Param states differently or cannot express. If
+    two parameters have one name, it is the list of all parameters.
     """
+    if isinstance(details, tuple | list):
+        return tuple(one for raw in thaw(details) if (one := read_parameter(raw)) is not None)
     found = []
     for name in dag.params:
         param = dag.params.get_param(name)
@@ -75,14 +79,14 @@ def parameters_of(dag: Any, details: Mapping[str, Value] = EMPTY) -> tuple[Param
 
 
 def _choices(param: Any) -> list[Any]:
-    """The values of an enumeration; that a Param may be null too is no choice of a pipeline's."""
+    """The values of an enumeration, without the null of a nullable Param."""
     choices, declared = param.schema.get("enum") or [], param.schema.get("type")
     may_be_null = isinstance(declared, list) and "null" in declared
     return [one for one in choices if one is not None or not may_be_null]
 
 
 def param_type(param: Any) -> str | None:
-    """The one JSON scalar type of a Param, by its schema, else its value; None where none."""
+    """The JSON scalar type of a Param by its schema or else its value; None if it has none."""
     declared = param.schema.get("type")
     if isinstance(declared, list):
         declared = next((one for one in declared if one != "null"), None)
@@ -95,7 +99,7 @@ def param_type(param: Any) -> str | None:
 def members_of(
     name: str, type_: str, default: Value, enum: Value, description: str | None
 ) -> dict[str, Value]:
-    """The members of a definition's parameter that a Param states."""
+    """The keys of a definition's parameter that a Param expresses."""
     return {
         "Name": name,
         "Type": TYPES[type_],
@@ -106,12 +110,13 @@ def members_of(
 
 
 def legal_id(name: str) -> str:
-    """A name as a DAG or task id: letters, digits, ``_``, ``-``, ``.``, at most 250."""
+    """A name as a DAG or task id: letters, digits, ``_``, ``-``, ``.``; at most 250 characters."""
+    # airflow.sdk.definitions._internal.node.validate_key has the same rule.
     return re.sub(r"[^\w.-]", "_", name, flags=re.ASCII)[:250] or "_"
 
 
 def task_ids(pipeline: Pipeline) -> dict[str, str]:
-    """The task id of each step: its name where that is legal, else one like it that is free."""
+    """The task id of each step: its name if that is legal, otherwise a similar unused id."""
     names = [step.name for step in walk(pipeline)]
     taken = {name for name in names if legal_id(name) == name}
     ids = {}
@@ -123,13 +128,16 @@ def task_ids(pipeline: Pipeline) -> dict[str, str]:
 
 
 def watch_id(pipeline: Pipeline) -> str:
-    """The id of the task that shows hidden failures: no step's."""
+    """The id of the task that reports hidden failures; no step has it."""
     return free_name("watch_failures", task_ids(pipeline).values())
 
 
 def default_arguments(pipeline: Pipeline, dag_id: str) -> dict[str, Value]:
-    """The default arguments of a DAG, for what its steps, Params and options cannot state."""
-    details = {p.name: found for p in pipeline.declared if (found := _unstated(p))}
+    """The default arguments of a DAG, for what its steps, Params and options cannot express."""
+    details: Any = {p.name: found for p in pipeline.declared if (found := _unstated(p))}
+    if len({p.name for p in pipeline.declared}) != len(pipeline.declared):
+        # The params of a DAG are a dict, so the list of parameters is kept as a whole.
+        details = [write_parameter(p) for p in pipeline.declared]
     order = [step.name for step in pipeline.steps]
     file_order = [step.name for step in in_order(pipeline.steps)]
     options = ("PipelineDescription", "RoleArn")
@@ -142,7 +150,7 @@ def schema_type(parameter: Parameter) -> str:
 
 
 def shown_default(parameter: Parameter) -> Value:
-    """A default as a Param has it: in its own type, as Airflow would refuse a text for it."""
+    """The default of a Param in its declared type; Airflow rejects a string for a number."""
     if isinstance(parameter.default, str):
         return _in_type(parameter.value_type, parameter.default)
     return parameter.default
@@ -151,7 +159,7 @@ def shown_default(parameter: Parameter) -> Value:
 def _in_type(type_: str, text: str) -> Value:
     try:
         return coerce_one(Parameter("", type_), text)
-    except WrongValue:
+    except ParameterValueError:
         return text
 
 

@@ -1,16 +1,20 @@
-"""Plain definition JSON to the model.
+"""Read definition JSON into the model.
 
-Reading is lenient: a member of an unexpected shape is kept verbatim among the extra ones and
-``validate`` reports it. What cannot be a pipeline at all is refused, all such places at once.
+Reading is lenient: a value of an unexpected type is kept unchanged in ``extra``, and ``validate``
+reports it. Only a definition without a list of steps, or a step without a name or a type, is
+rejected; the error lists all of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
+from sagebridge.authoring.definition_writer import canonical_definition
 from sagebridge.authoring.expression_json import read_value
 from sagebridge.authoring.json_document import Document, kind
+from sagebridge.authoring.key_order import key_order
 from sagebridge.errors import SourceError
 from sagebridge.model.conditions import (
     COMPARISONS,
@@ -40,28 +44,33 @@ T = TypeVar("T")
 
 
 class InvalidDefinition(SourceError):
-    """A definition whose shape no pipeline has; ``problems`` are (pointer, text)."""
+    """A definition without readable steps; ``problems`` are pairs of pointer and message."""
 
     def __init__(self, document: Document, problems: list[tuple[str, str]]) -> None:
         self.problems = tuple(problems)
         super().__init__(
             document.source,
-            "no pipeline definition:\n"
+            "not a pipeline definition:\n"
             + "\n".join(
-                f"  line {document.line(pointer)}: {pointer or '/'}: {text}"
-                for pointer, text in problems
+                f"  line {document.line(pointer)}: {pointer or '/'}: {problem}"
+                for pointer, problem in problems
             ),
         )
 
+    def is_about(self, pointer: str) -> bool:
+        """Whether one of the problems is at this pointer or at its parent."""
+        found = {location for location, _ in self.problems}
+        return pointer in found or pointer.rpartition("/")[0] in found
 
-class Members:
-    """The members of an object, taken one by one; what is left over is kept verbatim."""
+
+class ObjectReader:
+    """Reads an object key by key; ``extra`` has the keys that are left."""
 
     def __init__(self, raw: Mapping[str, Any]) -> None:
         self.left = dict(raw)
 
     def take(self, name: str, read: Callable[[Any], T | None]) -> Any:
-        """What ``read`` makes of a member; ABSENT where it is absent or of another shape."""
+        """The value of a key as ``read`` returns it; ABSENT if that is None or the key missing."""
         if name not in self.left:
             return ABSENT
         result = read(self.left[name])
@@ -77,15 +86,15 @@ class Members:
         return Object({name: freeze(item) for name, item in self.left.items()})
 
 
-def text(raw: Any) -> str | None:
+def string(raw: Any) -> str | None:
     return raw if isinstance(raw, str) else None
 
 
 def dependency(raw: Any) -> str | Object | None:
-    """A step's name, or an object that names it in Step beside a Trigger (SDK v3)."""
+    """An item of DependsOn: a step's name, or an object with Step and Trigger (SDK 3)."""
     if isinstance(raw, dict) and isinstance(raw.get("Step"), str):
         return Object(freeze(raw))
-    return text(raw)
+    return string(raw)
 
 
 def names(raw: Any) -> tuple[str, ...] | None:
@@ -95,7 +104,7 @@ def names(raw: Any) -> tuple[str, ...] | None:
 
 
 def each(read: Callable[[Any], T | None]) -> Callable[[Any], tuple[T, ...] | None]:
-    """A reader of arrays whose every item ``read`` understands."""
+    """A reader of arrays; it returns None if ``read`` does so for one of the items."""
 
     def read_all(raw: Any) -> tuple[T, ...] | None:
         if not isinstance(raw, list | tuple):
@@ -112,34 +121,36 @@ def each(read: Callable[[Any], T | None]) -> Callable[[Any], tuple[T, ...] | Non
 
 
 def read_definition(document: Document) -> tuple[Pipeline, tuple[Loss, ...]]:
-    """The pipeline of an opened document and what reading it lost (members written twice)."""
+    """The pipeline of an open document, and the losses (keys that appear twice)."""
     raw: dict[str, Any] = document.value
     problems: list[tuple[str, str]] = []
     if "Steps" in raw:
         _check_steps(raw["Steps"], "/Steps", problems)
     else:
-        problems.append(("", "a definition has Steps (an array), found none"))
+        problems.append(("", "missing key 'Steps'; expected a list of steps"))
     if problems:
         raise InvalidDefinition(document, problems)
-    members = Members(raw)
+    reader = ObjectReader(raw)
     pipeline = Pipeline(
-        steps=tuple(read_step(step) for step in members.left.pop("Steps")),
-        parameters=members.take("Parameters", each(read_parameter)),
-        version=members.any("Version"),
-        metadata=members.any("Metadata"),
-        experiment_config=_config(members, "PipelineExperimentConfig"),
-        mlflow_config=_config(members, "MlflowConfig"),
-        extra=members.extra(),
+        steps=tuple(read_step(step) for step in reader.left.pop("Steps")),
+        parameters=reader.take("Parameters", each(read_parameter)),
+        version=reader.any("Version"),
+        metadata=reader.any("Metadata"),
+        experiment_config=_config(reader, "PipelineExperimentConfig"),
+        mlflow_config=_config(reader, "MlflowConfig"),
+        extra=reader.extra(),
         **read_envelope(document.envelope),
     )
+    order = key_order(raw, canonical_definition(pipeline))
+    pipeline = replace(pipeline, key_order=freeze(order))
     losses = tuple(
         Loss(
             "duplicate-member",
             "dropped",
             document.source,
-            f"the member {name!r} is written twice in one object; the last one counts",
+            f"the key {name!r} appears twice in one object; only the last value is used",
             "sagemaker",
-            "keep one of them",
+            "remove one of them",
         )
         for name in document.duplicates
     )
@@ -148,17 +159,17 @@ def read_definition(document: Document) -> tuple[Pipeline, tuple[Loss, ...]]:
 
 def _check_steps(raw: Any, pointer: str, problems: list[tuple[str, str]]) -> None:
     if not isinstance(raw, list):
-        problems.append((pointer, f"an array of steps is expected, found {kind(raw)}"))
+        problems.append((pointer, f"expected a list of steps, got {kind(raw)}"))
         return
     for position, step in enumerate(raw):
         here = f"{pointer}/{position}"
         if not isinstance(step, dict):
-            problems.append((here, f"a step is an object, found {kind(step)}"))
+            problems.append((here, f"step: expected an object, got {kind(step)}"))
             continue
         for name in ("Name", "Type"):
             if not isinstance(step.get(name), str):
-                found = kind(step[name]) if name in step else "none"
-                problems.append((here, f"a step has a {name} (a string), found {found}"))
+                problem = f"{name} of a step: expected a string, got {kind(step.get(name))}"
+                problems.append((here, problem if name in step else f"step: missing key {name!r}"))
         arguments = step.get("Arguments")
         if step.get("Type") == "Condition" and isinstance(arguments, dict):
             for branch in ("IfSteps", "ElseSteps"):
@@ -166,63 +177,68 @@ def _check_steps(raw: Any, pointer: str, problems: list[tuple[str, str]]) -> Non
                     _check_steps(arguments[branch], f"{here}/Arguments/{branch}", problems)
 
 
-def _config(members: Members, name: str) -> Value:
-    if name not in members.left:
+def _config(reader: ObjectReader, name: str) -> Value:
+    if name not in reader.left:
         return ABSENT
-    return read_value(members.left.pop(name), bare_joins=name == "PipelineExperimentConfig")
+    return read_value(reader.left.pop(name), bare_joins=name == "PipelineExperimentConfig")
 
 
 def read_envelope(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """What a Create/DescribePipeline document says beside the definition, as Pipeline fields."""
-    found = {
-        "name": text(raw.get("PipelineName")),
-        "display_name": text(raw.get("PipelineDisplayName")),
-        "description": text(raw.get("PipelineDescription")),
-        "role_arn": text(raw.get("RoleArn")),
+    """The fields of a Create/DescribePipeline document as fields of :class:`Pipeline`."""
+    reader = ObjectReader(raw)
+    result = {
+        "name": reader.take("PipelineName", string),
+        "display_name": reader.take("PipelineDisplayName", string),
+        "description": reader.take("PipelineDescription", string),
+        "role_arn": reader.take("RoleArn", string),
+        "tags": reader.any("Tags"),
+        "parallelism": reader.take("ParallelismConfiguration", _parallelism),
     }
-    result: dict[str, Any] = {name: value for name, value in found.items() if value is not None}
-    match raw.get("ParallelismConfiguration"):
-        case {"MaxParallelExecutionSteps": int(limit)} if not isinstance(limit, bool):
-            result["parallelism"] = Parallelism(limit)
-    if "Tags" in raw:
-        result["tags"] = freeze(raw["Tags"])
-    return result
+    found = {name: value for name, value in result.items() if value is not ABSENT}
+    return {**found, "request": reader.extra()}
+
+
+def _parallelism(raw: Any) -> Parallelism | None:
+    match raw:
+        case {"MaxParallelExecutionSteps": int(limit), **rest}:
+            return None if rest or isinstance(limit, bool) else Parallelism(limit)
+    return None
 
 
 def read_parameter(raw: Any) -> Parameter | None:
     if not isinstance(raw, dict) or not isinstance(raw.get("Name"), str):
         return None
-    members = Members(raw)
+    reader = ObjectReader(raw)
     return Parameter(
-        name=members.left.pop("Name"),
-        type=members.take("Type", text),
-        default=members.any("DefaultValue"),
-        enum_values=members.take(
+        name=reader.left.pop("Name"),
+        type=reader.take("Type", string),
+        default=reader.any("DefaultValue"),
+        enum_values=reader.take(
             "EnumValues", lambda item: freeze(item) if isinstance(item, list) else None
         ),
-        description=members.take("Description", text),
-        extra=members.extra(),
+        description=reader.take("Description", string),
+        extra=reader.extra(),
     )
 
 
 def read_step(raw: Mapping[str, Any]) -> Step:
-    members = Members(raw)
+    reader = ObjectReader(raw)
     common: dict[str, Any] = {
-        "name": members.left.pop("Name"),
-        "type": members.left.pop("Type"),
-        "depends_on": members.take("DependsOn", each(dependency)),
-        "retry_policies": members.take("RetryPolicies", each(read_retry_policy)),
-        "cache": members.take("CacheConfig", read_cache),
-        "property_files": members.take("PropertyFiles", each(read_property_file)),
-        "output_parameters": members.take("OutputParameters", each(read_output_parameter)),
-        "display_name": members.take("DisplayName", text),
-        "description": members.take("Description", text),
+        "name": reader.left.pop("Name"),
+        "type": reader.left.pop("Type"),
+        "depends_on": reader.take("DependsOn", each(dependency)),
+        "retry_policies": reader.take("RetryPolicies", each(read_retry_policy)),
+        "cache_config": reader.take("CacheConfig", read_cache),
+        "property_files": reader.take("PropertyFiles", each(read_property_file)),
+        "output_parameters": reader.take("OutputParameters", each(read_output_parameter)),
+        "display_name": reader.take("DisplayName", string),
+        "description": reader.take("Description", string),
     }
-    arguments = members.left.pop("Arguments", ABSENT)
+    arguments = reader.left.pop("Arguments", ABSENT)
     common["extra"] = Object(
         {
-            name: freeze(item) if name in _NO_EXPRESSIONS else read_value(item)
-            for name, item in members.left.items()
+            name: freeze(item) if name in NO_EXPRESSIONS else read_value(item)
+            for name, item in reader.left.items()
         }
     )
     if common["type"] == "Condition":
@@ -230,9 +246,18 @@ def read_step(raw: Mapping[str, Any]) -> Step:
     return Step(arguments=_read_arguments(arguments), **common)
 
 
-_NO_EXPRESSIONS = frozenset(
-    ("FunctionArn", "SqsQueueUrl", "CheckType", "DependsOn", "CacheConfig", "RetryPolicies")
+NO_EXPRESSIONS = frozenset(
+    (
+        "Name",
+        "Type",
+        "DependsOn",
+        "RetryPolicies",
+        "CacheConfig",
+        "PropertyFiles",
+        "OutputParameters",
+    )
 )
+"""The keys of a step whose values hold no expressions."""
 
 
 def _read_arguments(raw: Any) -> Value:
@@ -241,13 +266,15 @@ def _read_arguments(raw: Any) -> Value:
 
 def _read_condition_step(common: dict[str, Any], raw: Any) -> ConditionStep:
     if not isinstance(raw, dict):
-        return ConditionStep(arguments=_read_arguments(raw), **common)
-    members = Members(raw)
+        return ConditionStep(
+            arguments=_read_arguments(raw), if_steps=ABSENT, else_steps=ABSENT, **common
+        )
+    reader = ObjectReader(raw)
     return ConditionStep(
-        conditions=members.take("Conditions", each(read_condition)),
-        if_steps=members.take("IfSteps", _read_branch),
-        else_steps=members.take("ElseSteps", _read_branch),
-        arguments=Object({name: read_value(item) for name, item in members.left.items()}),
+        conditions=reader.take("Conditions", each(read_condition)),
+        if_steps=reader.take("IfSteps", _read_branch),
+        else_steps=reader.take("ElseSteps", _read_branch),
+        arguments=Object({name: read_value(item) for name, item in reader.left.items()}),
         **common,
     )
 
@@ -290,24 +317,24 @@ def read_retry_policy(raw: Any) -> RetryPolicy | None:
     found = (types,) if isinstance(types, str) else names(types)
     if found is None:
         return None
-    members = Members(raw)
-    del members.left["ExceptionType"]
+    reader = ObjectReader(raw)
+    del reader.left["ExceptionType"]
     return RetryPolicy(
         exception_types=found,
-        interval_seconds=members.any("IntervalSeconds"),
-        backoff_rate=members.any("BackoffRate"),
-        max_attempts=members.any("MaxAttempts"),
-        expire_after_min=members.any("ExpireAfterMin"),
+        interval_seconds=reader.any("IntervalSeconds"),
+        backoff_rate=reader.any("BackoffRate"),
+        max_attempts=reader.any("MaxAttempts"),
+        expire_after_min=reader.any("ExpireAfterMin"),
         one_type=isinstance(types, str),
-        extra=members.extra(),
+        extra=reader.extra(),
     )
 
 
 def read_cache(raw: Any) -> CacheConfig | None:
     if not isinstance(raw, dict):
         return None
-    members = Members(raw)
-    return CacheConfig(members.any("Enabled"), members.any("ExpireAfter"), members.extra())
+    reader = ObjectReader(raw)
+    return CacheConfig(reader.any("Enabled"), reader.any("ExpireAfter"), reader.extra())
 
 
 def read_property_file(raw: Any) -> PropertyFile | None:

@@ -1,4 +1,4 @@
-"""The model as plain definition JSON, in the form and order that the SageMaker SDK writes."""
+"""Write the model as definition JSON, with keys in the order of the SageMaker SDK."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from sagebridge.authoring.expression_json import write_value
+from sagebridge.authoring.key_order import arrange
 from sagebridge.model.conditions import Comparison, Condition, In, Not, Or
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import (
@@ -17,24 +18,31 @@ from sagebridge.model.pipeline import (
     RetryPolicy,
     Step,
 )
+from sagebridge.model.step_types import STEP_TYPES
 from sagebridge.model.values import ABSENT, Value, thaw
 
 
 def definition(pipeline: Pipeline) -> dict[str, Any]:
-    """The definition as plain JSON."""
+    """The definition as plain JSON, its keys in the order of the source."""
+    result: dict[str, Any] = arrange(canonical_definition(pipeline), pipeline.key_order)
+    return result
+
+
+def canonical_definition(pipeline: Pipeline) -> dict[str, Any]:
+    """The definition as plain JSON, its keys in the order of the SDK."""
     return _object(
         ("Version", pipeline.version),
         ("Metadata", pipeline.metadata),
         ("Parameters", _all(pipeline.parameters, write_parameter)),
         ("PipelineExperimentConfig", pipeline.experiment_config),
-        ("MlflowConfig", pipeline.mlflow_config),
         ("Steps", [write_step(step) for step in pipeline.steps]),
+        ("MlflowConfig", pipeline.mlflow_config),
         extra=pipeline.extra,
     )
 
 
 def write_envelope(pipeline: Pipeline) -> dict[str, Any]:
-    """What a CreatePipeline request says beside the definition, where the pipeline says it."""
+    """The fields of a CreatePipeline request that the pipeline has, without the definition."""
     limit = pipeline.parallelism
     parallelism = (
         ABSENT
@@ -48,12 +56,12 @@ def write_envelope(pipeline: Pipeline) -> dict[str, Any]:
         ("RoleArn", pipeline.role_arn),
         ("Tags", pipeline.tags),
         ("ParallelismConfiguration", parallelism),
-        extra={},
+        extra=pipeline.request,
     )
 
 
-def _object(*members: tuple[str, Value], extra: Value) -> dict[str, Any]:
-    result = {name: write_value(value) for name, value in members if value is not ABSENT}
+def _object(*fields: tuple[str, Value], extra: Value) -> dict[str, Any]:
+    result = {name: write_value(value) for name, value in fields if value is not ABSENT}
     result.update(write_value(extra))
     return result
 
@@ -74,18 +82,22 @@ def write_parameter(parameter: Parameter) -> dict[str, Any]:
 
 
 def write_step(step: Step) -> dict[str, Any]:
+    row = STEP_TYPES.get(step.type)
+    names = row.members.values() if row else ()
+    own = [(name, step.extra[name]) for name in names if name in step.extra]
     return _object(
         ("Name", step.name),
         ("Type", step.type),
         ("Arguments", _arguments(step)),
+        ("DependsOn", step.depends_on),
         ("DisplayName", step.display_name),
         ("Description", step.description),
-        ("DependsOn", step.depends_on),
         ("RetryPolicies", _all(step.retry_policies, write_retry_policy)),
-        ("CacheConfig", ABSENT if step.cache is ABSENT else write_cache(step.cache)),
+        ("CacheConfig", ABSENT if step.cache_config is ABSENT else write_cache(step.cache_config)),
+        *own,
         ("PropertyFiles", _all(step.property_files, write_property_file)),
         ("OutputParameters", _all(step.output_parameters, write_output_parameter)),
-        extra=step.extra,
+        extra=step.extra.without(*(name for name, _ in own)),
     )
 
 
@@ -97,10 +109,10 @@ def _arguments(step: Step) -> Value:
         "IfSteps": _all(step.if_steps, write_step),
         "ElseSteps": _all(step.else_steps, write_step),
     }
-    members = {name: value for name, value in branches.items() if value is not ABSENT}
+    fields = {name: value for name, value in branches.items() if value is not ABSENT}
     if step.arguments is ABSENT:
-        return members or ABSENT
-    return {**members, **write_value(step.arguments)} if members else step.arguments
+        return fields or ABSENT
+    return {**fields, **write_value(step.arguments)} if fields else step.arguments
 
 
 def write_condition(condition: Condition) -> Any:
@@ -108,8 +120,8 @@ def write_condition(condition: Condition) -> Any:
         case Comparison(type=type_, left=left, right=right, extra=extra):
             return _object(("Type", type_), ("LeftValue", left), ("RightValue", right), extra=extra)
         case In(query=query, values=values, spelling=spelling, extra=extra):
-            asked, among = ("Value", "In") if spelling else ("QueryValue", "Values")
-            return _object(("Type", "In"), (asked, query), (among, values), extra=extra)
+            keys = ("Value", "In") if spelling else ("QueryValue", "Values")
+            return _object(("Type", "In"), (keys[0], query), (keys[1], values), extra=extra)
         case Not(condition=inner, spelling=spelling, extra=extra):
             written = write_condition(inner)
             if spelling:

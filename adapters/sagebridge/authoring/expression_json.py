@@ -1,4 +1,4 @@
-"""Expressions between definition JSON and the model, one rule a form, both directions."""
+"""Read expressions from definition JSON, and write them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ from sagebridge.model.values import ABSENT, Object, Value
 
 
 def read_value(raw: Any, *, bare_joins: bool = False) -> Value:
-    """Plain JSON to a value with expressions in it. What is no exact expression stays an object."""
+    """Plain JSON as a value of the model. A malformed expression stays an object.
+
+    ``bare_joins`` also reads ``{"On": …, "Values": […]}``, which the SDK writes in
+    PipelineExperimentConfig.
+    """
+    if isinstance(raw, str):
+        return raw
     if isinstance(raw, Mapping):
         expression = _read_expression(raw) if len(raw) == 1 else None
         if bare_joins and set(raw) == {"On", "Values"} and isinstance(raw["Values"], list):
@@ -48,7 +54,7 @@ def _join(values: list[Any], rest: Mapping[Any, Any], *, bare: bool) -> Join | N
 
 
 def write_value(value: Value) -> Any:
-    """A value of the model to plain JSON."""
+    """A value of the model as plain JSON."""
     match value:
         case Get():
             return {"Get": value.text}

@@ -1,8 +1,8 @@
 """The fields of a pipeline that Python files keep by AWS's names.
 
-Files of both orchestrators have one mapping for the definition's members other than steps and
-parameters, ``definition={"Metadata": {…}}``. Members that AWS does not have are below ``extra``.
-A version left out is ABSENT; without ``Version`` the mapping means the usual one.
+DAG and flow files have one mapping for the keys of the definition other than steps and parameters,
+``definition={"Metadata": {…}}``. Unknown keys are below ``extra``. Without ``Version`` the mapping
+means the usual version; ``Version`` is ABSENT if the definition has none.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def file_arguments(
     pipeline: Pipeline,
     name: str,
     options: Collection[str],
-    details: Mapping[str, Value],
+    details: Mapping[str, Value] | Sequence[Value],
     order: Sequence[str],
     file_order: Sequence[str],
 ) -> dict[str, Value]:
@@ -30,13 +30,15 @@ def file_arguments(
     Args:
         pipeline: the pipeline of the file.
         name: the name that the file gives to the DAG or flow.
-        options: members of a CreatePipeline request that the file states otherwise.
-        details: by parameter, the members that its declaration in the file does not state.
+        options: keys of a CreatePipeline request that the file expresses in another way.
+        details: by parameter, the keys that its declaration in the file cannot express; or all
+            parameters, if the file cannot declare them.
         order: the steps in the order of the definition.
         file_order: the same steps in the order of the file.
     """
     result: dict[str, Value] = {}
-    request = {key: v for key, v in write_envelope(pipeline).items() if key not in options}
+    stated = set(options) - pipeline.request.keys()
+    request = {key: v for key, v in write_envelope(pipeline).items() if key not in stated}
     if request.get("PipelineName") == name:
         del request["PipelineName"]
     if request:
@@ -46,6 +48,7 @@ def file_arguments(
         "PipelineExperimentConfig": pipeline.experiment_config,
         "MlflowConfig": pipeline.mlflow_config,
         "extra": pipeline.extra or ABSENT,
+        "KeyOrder": pipeline.key_order or ABSENT,
     }
     definition = {} if pipeline.version == VERSION else {"Version": pipeline.version}
     definition |= {key: value for key, value in members.items() if value is not ABSENT}
@@ -61,7 +64,7 @@ def file_arguments(
 
 
 def step_order(members: Mapping[str, Value]) -> dict[str, int]:
-    """The position of each step in the definition, if it differs from that in the file."""
+    """The position of each step in the definition, if the order in the file differs."""
     return {name: position for position, name in enumerate(members.get("Steps", ()))}
 
 
@@ -74,7 +77,7 @@ def assemble(
     description: str | None,
     role_arn: str | None,
 ) -> Pipeline:
-    """The pipeline of a file, from its steps, parameters, mapping and CreatePipeline members."""
+    """The pipeline of a file, from its steps, parameters, mapping and CreatePipeline keys."""
     stated = {"PipelineDescription": description, "RoleArn": role_arn}
     stated = {name: value for name, value in stated.items() if value is not None}
     no_parameters = members.get("Parameters", EMPTY) is ABSENT and not parameters
@@ -86,19 +89,20 @@ def assemble(
         experiment_config=members.get("PipelineExperimentConfig", ABSENT),
         mlflow_config=members.get("MlflowConfig", ABSENT),
         extra=members.get("extra", EMPTY),
+        key_order=members.get("KeyOrder", EMPTY),
         **read_envelope({**envelope, **stated}),
     )
 
 
 def parameter_of(members: Mapping[str, Value]) -> Parameter | None:
-    """The parameter with these members; those that are ABSENT are left out."""
+    """The parameter with these keys; keys with the value ABSENT are omitted."""
     return read_parameter(
         {name: thaw(value) for name, value in members.items() if value is not ABSENT}
     )
 
 
 def unstated_members(parameter: Parameter, stated: Mapping[str, Value]) -> dict[str, Value]:
-    """The members of a parameter that a file states differently or cannot state."""
+    """The keys of a parameter that its declaration in a file cannot express."""
     actual = write_parameter(parameter)
     return {
         name: actual.get(name, ABSENT)

@@ -1,7 +1,7 @@
 """Pipeline parameters as the arguments of a flow: ``InputData: str = "s3://…"``.
 
-A type is an annotation, an enumeration a ``Literal``, a description a line below ``Args:`` of the
-docstring. What a signature cannot state (a name that is not an identifier, a missing type, a null
+The type is the annotation, an enumeration is a ``Literal``, and the description is a line below
+``Args:`` in the docstring. Anything else (a name that is not an identifier, a missing type, a null
 default) is in ``begin(definition={"Parameters": {…}})``, by argument.
 """
 
@@ -22,14 +22,16 @@ from sagebridge.model.values import ABSENT, EMPTY, Value
 
 TYPES = PYTHON_TYPES
 ANNOTATIONS = {type_: annotation for annotation, type_ in TYPES.items()}
-_UNFIT = re.compile(
+_RESERVED = re.compile(
     r"return_state|wait_for|self|cls|[IOl]"
     r"|construct|copy|dict|from_orm|json|parse_(file|obj|raw)|schema(_json)?"
     r"|update_forward_refs|validate"
     r"|model_(computed_fields|config|construct|copy|dump(_json)?|extra|fields(_set)?|json_schema"
     r"|parametrized_name|post_init|rebuild|validate(_json|_strings)?)"
 )
-"""Names that Prefect, pydantic (which checks a flow's arguments) or readers cannot tell apart."""
+"""Names that are not used for arguments. Prefect reserves ``return_state`` and ``wait_for``
+(``Flow.__init__`` in prefect/flows.py), the others are attributes of pydantic's BaseModel, which
+checks the arguments, and ``I``, ``O`` and ``l`` are easily confused."""
 _ARGUMENT = re.compile(r"    (?P<name>\w+)(?: \([^)]*\))?: (?P<text>\S.*)\Z")
 _MORE = re.compile(r"        \s*(?P<text>\S.*)\Z")
 _WIDTH = 88
@@ -37,7 +39,7 @@ _WIDTH = 88
 
 @dataclass(frozen=True, slots=True)
 class FlowArgument:
-    """``type`` is ``str``, ``int``, ``float`` or ``bool``; ``choices`` are those of a Literal."""
+    """``type`` is ``str``, ``int``, ``float`` or ``bool``; ``choices`` are the Literal's values."""
 
     name: str
     type: str = "str"
@@ -51,7 +53,7 @@ class FlowArgument:
     ) -> FlowArgument | None:
         """The argument, or None if a pipeline parameter cannot have its type.
 
-        ``annotation`` is the name of a type, or the choices of a Literal.
+        ``annotation`` is the name of a type, or the values of a Literal.
         """
         if isinstance(annotation, tuple):
             types = {type(choice).__name__ for choice in annotation}
@@ -64,7 +66,7 @@ class FlowArgument:
 
     @property
     def members(self) -> dict[str, Value]:
-        """The members of a definition's parameter that it states; the others are ABSENT."""
+        """The keys of a definition's parameter that the argument expresses; others are ABSENT."""
         return {
             "Name": self.name,
             "Type": TYPES[self.type],
@@ -76,9 +78,14 @@ class FlowArgument:
 
 @dataclass(frozen=True, slots=True)
 class LiveArgument:
-    """An argument of a live function, and the parameter that it can be: a text if not a scalar.
+    """An argument of a live function.
 
-    ``default`` is ABSENT if the argument is required; ``nullable`` if it is annotated as a union.
+    Attributes:
+        name: its name.
+        argument: the corresponding parameter; a string if the argument is not a scalar.
+        default: ABSENT if the argument is required.
+        scalar: whether a pipeline parameter can have its type.
+        nullable: whether it is annotated as a union.
     """
 
     name: str
@@ -89,7 +96,7 @@ class LiveArgument:
 
 
 def read_signature(function: Callable[..., Any]) -> Iterator[LiveArgument]:
-    """The arguments of a function that a caller may give one by one."""
+    """The arguments of a function, without ``*args`` and ``**kwargs``."""
     try:
         hints = get_type_hints(function)
     except (NameError, TypeError, AttributeError):
@@ -114,14 +121,14 @@ def read_signature(function: Callable[..., Any]) -> Iterator[LiveArgument]:
 
 
 def live_arguments(function: Callable[..., Any]) -> tuple[FlowArgument, ...]:
-    """The arguments of a function that a pipeline parameter can be: those of a scalar type."""
+    """The arguments of a function that can be pipeline parameters: those of a scalar type."""
     return tuple(one.argument for one in read_signature(function) if one.scalar)
 
 
 def parameters_of(
     arguments: Sequence[FlowArgument], details: Mapping[str, Value] = EMPTY
 ) -> dict[str, Parameter]:
-    """The pipeline parameters that a flow takes, by the name of their arguments."""
+    """The pipeline parameters of a flow, by the name of the argument."""
     found = {}
     for argument in arguments:
         members = {**argument.members, **details.get(argument.name, EMPTY)}
@@ -135,7 +142,7 @@ def parameters_of(
 def arguments_of(
     parameters: Sequence[Parameter], taken: Collection[str] = ()
 ) -> tuple[tuple[FlowArgument, ...], dict[str, dict[str, Value]]]:
-    """The arguments for parameters, and by argument the members that differ or are missing."""
+    """The arguments for parameters, and by argument the keys that it cannot express."""
     arguments: list[FlowArgument] = []
     details: dict[str, dict[str, Value]] = {}
     used = set(taken)
@@ -170,23 +177,23 @@ def _argument(parameter: Parameter, name: str) -> FlowArgument:
 
 
 def _free_name(name: str, taken: Collection[str]) -> str:
-    """The name itself if it can be an argument, otherwise a similar one that is free."""
+    """The name itself if it can be an argument, otherwise a similar unused name."""
     wanted = re.sub(r"\W", "_", name, flags=re.ASCII).lstrip("_") or "parameter"
     wanted = f"p{wanted}" if wanted[0].isdigit() else wanted
     found, number = wanted, 2
-    while found in taken or _UNFIT.fullmatch(found) or keyword.iskeyword(found):
+    while found in taken or _RESERVED.fullmatch(found) or keyword.iskeyword(found):
         found, number = f"{wanted}_{number}", number + 1
     return found
 
 
 def describe(arguments: Sequence[FlowArgument]) -> list[str]:
-    """The ``Args:`` section of a docstring; nothing where no argument has a description."""
+    """The ``Args:`` section of a docstring; empty if no argument has a description."""
     lines = [line for one in arguments for line in _lines(one.name, one.description)]
     return ["Args:", *lines] if lines else []
 
 
 def _lines(name: str, text: str) -> Iterator[str]:
-    """One argument in the section; what docstrings change or Python would escape is left out."""
+    """The lines of one argument; none if the text would not survive in a docstring."""
     if not text or not text.isprintable() or "\\" in text or '"""' in text:
         return
     wrapped = textwrap.wrap(
@@ -200,7 +207,7 @@ def _lines(name: str, text: str) -> Iterator[str]:
 
 
 def read_descriptions(docstring: str | None) -> dict[str, str]:
-    """What the ``Args:`` section of a docstring says, by argument."""
+    """The descriptions in the ``Args:`` section of a docstring, by argument."""
     lines = iter(inspect.cleandoc(docstring or "").splitlines())
     found: dict[str, str] = {}
     if "Args:" not in lines:

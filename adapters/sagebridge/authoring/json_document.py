@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from json.decoder import scanstring  # type: ignore[attr-defined]
+from itertools import chain
+from json.decoder import scanstring  # type: ignore[attr-defined] # not public
 from typing import Any
 
 from sagebridge.errors import SourceError
@@ -21,16 +22,31 @@ from sagebridge.model.visit import escape
 _SCALAR = re.compile(r"[^\s,\]}]+")
 _SPACE = re.compile(r"[ \t\n\r]*")
 _STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'
-_STRUCTURE = re.compile(rf"{_STRING}|[\[\]{{}}]", re.DOTALL)
 _NUMBER = re.compile(rf"{_STRING}|-?(?:NaN|Infinity|[0-9][0-9.eE+-]*)", re.DOTALL)
 MAX_DEPTH = 190
-"""Levels of nesting that are read: Python has at most 200 in a file that it is written to."""
+"""Levels of nesting that are read: CPython parses at most 200 in a file (MAXLEVEL in tokenizer.h).
+
+Conditions inside conditions have their own limit, as they are not nested in written files.
+"""
+MAX_CONDITIONS = 100
+"""Conditions inside each other that are read, so that recursion stays below Python's limit."""
+_MAX_LEVELS = 3 * MAX_CONDITIONS + 50
+"""Levels of a document: each condition has three (a step, its Arguments, a branch)."""
+_TOO_DEEP = (
+    f"nested too deeply (limits: {MAX_DEPTH} levels, {MAX_CONDITIONS} conditions in each other)"
+)
+_ROLES = {
+    "definition": {"Steps": "steps"},
+    "step": {"Arguments": "arguments"},
+    "arguments": {"IfSteps": "steps", "ElseSteps": "steps"},
+}
+"""The keys that lead from a definition to the steps in a condition's branches."""
 
 
 class MalformedJson(SourceError):
-    """Text that is no JSON; ``line`` and ``column`` count from 1.
+    """A string that is not JSON; ``line`` and ``column`` count from 1.
 
-    ``holder`` is the line of the document that holds the text, where one does.
+    ``holder`` is the line of the outer document, if the JSON is a string in another document.
     """
 
     holder: int | None = None
@@ -41,17 +57,21 @@ class MalformedJson(SourceError):
 
 
 class NotAPipeline(SourceError):
-    """JSON that is no pipeline definition; ``line`` is where it stands in a document."""
+    """JSON that is not a pipeline definition; ``line`` is its line in the outer document."""
 
     line: int | None = None
 
 
 @dataclass(frozen=True)
 class Document:
-    """``value`` is plain JSON; ``duplicates`` are the names of members written twice.
+    """A JSON document and the lines of its values.
 
-    ``inside`` is the pointer of this definition in the ``outer`` document, and ``losses`` what
-    taking it from there lost.
+    Attributes:
+        value: the plain JSON value.
+        duplicates: the keys that appear twice in one object.
+        envelope: the other fields of the request that the definition was in.
+        outer: the document that has this one as a string at the pointer ``inside``.
+        losses: the losses of taking the definition out of the outer document.
     """
 
     source: str
@@ -65,12 +85,12 @@ class Document:
 
     @cached_property
     def positions(self) -> dict[str, int]:
-        """The offset of each value (for a member: of its name), keyed by JSON pointer."""
+        """The offset of each value, or of its key in an object, by JSON pointer."""
         return dict(_scan(self.text))
 
     @cached_property
     def repeated(self) -> tuple[str, ...]:
-        """The pointers of members written again in one object, the outermost ones."""
+        """The pointers of keys that appear twice in one object, outermost only."""
         if not self.duplicates:
             return ()
         seen: set[str] = set()
@@ -82,13 +102,13 @@ class Document:
         return tuple(sorted(one for one in again if one.rpartition("/")[0] not in again))
 
     def offset(self, pointer: str) -> int:
-        """The offset of the value at a pointer, or of the nearest place that exists."""
+        """The offset of the value at a pointer, or of the nearest parent that exists."""
         while pointer and pointer not in self.positions:
             pointer = pointer.rpartition("/")[0]
         return self.positions.get(pointer, 0)
 
     def line(self, pointer: str) -> int:
-        """The 1-based line of that place, in the outer document where there is one."""
+        """The line of the value at a pointer, from 1; in the outer document, if there is one."""
         if self.outer is not None:
             return self.outer.line(self.inside)
         return bisect_left(self._line_ends, self.offset(pointer)) + 1
@@ -99,27 +119,27 @@ class Document:
 
 
 def kind(raw: Any) -> str:
-    """A JSON value in words for a message."""
+    """A JSON value as messages show it: a scalar itself, otherwise "an array" or "an object"."""
     match raw:
         case None:
             return "null"
         case bool():
-            return f"the boolean {str(raw).lower()}"
+            return str(raw).lower()
         case int() | float():
-            return f"the number {str(raw)[:40]}"
+            return str(raw)[:40]
         case str():
-            return f"the string {shown(raw)}"
+            return shown(raw)
         case list():
             return "an array"
     return "an object"
 
 
 def parse(text: str, source: str) -> Document:
-    """JSON text to a document. Raises :class:`MalformedJson` or :class:`SourceError`."""
+    """The document of a JSON string. Raises :class:`MalformedJson` or :class:`SourceError`."""
     text = text.removeprefix("\ufeff")
     duplicates: list[str] = []
 
-    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result = dict(pairs)
         if len(result) != len(pairs):
             names = [name for name, _ in pairs]
@@ -127,12 +147,10 @@ def parse(text: str, source: str) -> Document:
         return result
 
     if not text.strip():
-        raise NotAPipeline(source, "the document is empty", "a pipeline definition is expected")
-    if _depth(text) > MAX_DEPTH:
-        raise NotAPipeline(source, f"nested too deeply (more than {MAX_DEPTH} levels)")
+        raise NotAPipeline(source, "the document is empty", "expected a pipeline definition")
     try:
         value = json.loads(
-            text, object_pairs_hook=members, parse_constant=_finite, parse_float=_finite
+            text, object_pairs_hook=object_of, parse_constant=_finite, parse_float=_finite
         )
     except json.JSONDecodeError as error:
         problem, at = f"not JSON: {error.msg}", error.pos
@@ -141,14 +159,22 @@ def parse(text: str, source: str) -> Document:
             at = len(text.rstrip())
     except ValueError:
         problem, at = _unfit(text)
+    except RecursionError:
+        raise NotAPipeline(source, _TOO_DEEP) from None
     else:
+        depth = _depth(value)
+        if depth > MAX_DEPTH and (depth > _MAX_LEVELS or not _is_readable(value)):
+            raise NotAPipeline(source, _TOO_DEEP)
         return Document(source, text, value, tuple(duplicates))
     line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
     raise MalformedJson(source, problem, line, column)
 
 
 def dump(value: Any) -> str:
-    """JSON text as this project writes it: two spaces, members in order, UTF-8 where legal."""
+    """A JSON value as sagebridge writes it: indented by two spaces, not sorted, in UTF-8.
+
+    Lone surrogates have no UTF-8 encoding; a document with one is written as ASCII.
+    """
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     try:
         text.encode()
@@ -165,11 +191,11 @@ def _finite(text: str) -> float:
 
 
 def _unfit(text: str) -> tuple[str, int]:
-    """The first number of a text that no JSON value keeps, in words, and its offset."""
+    """The message for the first number that JSON or Python cannot represent, and its offset."""
     for match in _NUMBER.finditer(text):
         number = match[0]
         if number.lstrip("-") in ("NaN", "Infinity"):
-            return f"not JSON: {number} is no JSON number", match.start()
+            return f"not JSON: {number} is not a JSON number", match.start()
         try:
             json.loads(number, parse_float=_finite)
         except ValueError:
@@ -177,28 +203,46 @@ def _unfit(text: str) -> tuple[str, int]:
     return "not JSON", 0
 
 
-def _depth(text: str) -> int:
-    deepest = depth = 0
-    for match in _STRUCTURE.finditer(text):
-        if match[0] in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif match[0] in "]}":
-            depth -= 1
-    return deepest
+def _depth(value: Any) -> int:
+    depth, containers = 0, [value]
+    while containers := [one for one in containers if isinstance(one, dict | list)]:
+        depth += 1
+        parts = (one.values() if isinstance(one, dict) else one for one in containers)
+        containers = list(chain.from_iterable(parts))
+    return depth
+
+
+def _is_readable(document: Any) -> bool:
+    """Whether values and conditions keep their limits; steps in a branch count from the top."""
+    stack = [(document, 1, 0, "definition")]
+    while stack:
+        value, level, conditions, role = stack.pop()
+        if level > MAX_DEPTH or conditions > MAX_CONDITIONS:
+            return False
+        if isinstance(value, list):
+            below, inner = (3, "step") if role == "steps" else (level + 1, "")
+            stack += ((item, below, conditions, inner) for item in value)
+        elif isinstance(value, dict):
+            is_condition = role == "step" and value.get("Type") == "Condition"
+            roles = _ROLES.get(role, {}) if role != "step" or is_condition else {}
+            conditions += is_condition
+            stack += (
+                (item, level + 1, conditions, roles.get(key, "")) for key, item in value.items()
+            )
+    return True
 
 
 def _where(text: str) -> str:
-    """The last place that a text which is cut off comes to."""
+    """The last pointer in a document that is cut off, as the end of a message."""
     pointer = ""
     with suppress(IndexError, ValueError, AttributeError):
-        for place, _ in _scan(text):
-            pointer = place
+        for found, _ in _scan(text):
+            pointer = found
     return f" in {pointer}" if pointer else ""
 
 
 def _scan(text: str) -> Iterator[tuple[str, int]]:
-    """Pointer and offset of each value of a valid JSON text, without recursion."""
+    """Pointer and offset of each value of valid JSON, without recursion."""
     # frames: [pointer, position in an array or -1 in an object]
     frames: list[tuple[str, int]] = []
     pointer, at = "", _SPACE.match(text, 0).end()  # type: ignore[union-attr]
@@ -215,7 +259,7 @@ def _scan(text: str) -> Iterator[tuple[str, int]]:
                     pointer = f"{pointer}/0"
                     yield pointer, at
                 else:
-                    pointer, name_at, at = _member(text, at, pointer)
+                    pointer, name_at, at = _key(text, at, pointer)
                     yield pointer, name_at
                 continue
             at = after + 1
@@ -236,14 +280,14 @@ def _scan(text: str) -> Iterator[tuple[str, int]]:
                 yield pointer, at
             else:
                 frames.append((parent, -1))
-                pointer, name_at, at = _member(text, at, parent)
+                pointer, name_at, at = _key(text, at, parent)
                 yield pointer, name_at
             break
         else:
             return
 
 
-def _member(text: str, at: int, parent: str) -> tuple[str, int, int]:
+def _key(text: str, at: int, parent: str) -> tuple[str, int, int]:
     name, end = scanstring(text, at + 1)
     colon = text.index(":", end)
     return f"{parent}/{escape(name)}", at, colon + 1

@@ -1,4 +1,4 @@
-"""A pipeline being built, one call per step: as a flow runs, is traced, or its source is read."""
+"""Builds a pipeline from one call per step: in a flow run, a trace, or the source of a flow."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SETTINGS = ("backend", "aws_credentials", "region_name", "role_arn")
 
 @dataclass(frozen=True)
 class StepHandle:
-    """A step that a flow has."""
+    """A step of a flow."""
 
     name: str
     builder: PipelineBuilder
@@ -48,20 +48,20 @@ class StepHandle:
 
 
 class ConditionHandle(StepHandle):
-    """A condition: its branches are the blocks ``with check.met():`` and ``with check.unmet():``.
+    """A condition. Its branches are the blocks ``with check.met():`` and ``with check.unmet():``.
 
-    A plain ``if check:`` works too; it blocks the flow until the condition is decided.
+    A plain ``if check:`` works too; it blocks the flow until the condition is evaluated.
     """
 
     @contextmanager
     def met(self) -> Iterator[None]:
-        """The steps made inside run where all conditions hold."""
+        """Steps declared in this block run if all conditions hold."""
         with self.builder.branch(self.name, met=True):
             yield
 
     @contextmanager
     def unmet(self) -> Iterator[None]:
-        """The steps made inside run where one of the conditions does not hold."""
+        """Steps declared in this block run if a condition does not hold."""
         with self.builder.branch(self.name, met=False):
             yield
 
@@ -70,11 +70,12 @@ class ConditionHandle(StepHandle):
 
 
 class PipelineBuilder:
-    """The steps, parameters and settings of a flow so far.
+    """Collects the steps, parameters and settings of a flow.
 
     Args:
-        name: the flow's name, and the pipeline's unless ``begin`` sets another.
-        arguments: the flow's signature.
+        name: the name of the flow, and of the pipeline unless ``begin`` sets another.
+        arguments: the signature of the flow.
+        description: the description of the pipeline.
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class PipelineBuilder:
         pipeline: Mapping[str, Value] = EMPTY,
         **settings: Any,
     ) -> None:
-        """Set members other than steps and parameters, by AWS's names, and where steps run."""
+        """Set the keys other than steps and parameters, by AWS's names, and where steps run."""
         self.definition = dict(plain(definition))
         self.envelope = thaw(plain(pipeline))
         self.settings[None] = _settings("begin", settings)
@@ -120,7 +121,7 @@ class PipelineBuilder:
         step = make_step(PYTHON, name, arguments=given, **self._without_settings(name, more))
         if not isinstance(function, Function):
             if not callable(function):
-                raise TypeError(f"python() calls a function, which {function!r} is not")
+                raise TypeError(f"python() expects a function, got {function!r}")
             self.functions[name] = function
             function = Function(getattr(function, "__name__", ""), "")
         return self.add(PythonStep.of(step, function))
@@ -143,13 +144,13 @@ class PipelineBuilder:
         )
 
     def _without_settings(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        """The arguments without those that control where the step runs, which are stored."""
+        """Store the arguments that control where the step runs, and return the others."""
         self.settings[name] = {one: arguments.pop(one) for one in SETTINGS if one in arguments}
         return arguments
 
     def add(self, step: Step) -> StepHandle:
         if step.name in self.steps:
-            raise FlowError(self.name, f"two steps are called {step.name!r}")
+            raise FlowError(self.name, f"two steps have the name {step.name!r}")
         self.steps[step.name] = step
         self._open[-1].append(step.name)
         return (ConditionHandle if isinstance(step, ConditionStep) else StepHandle)(step.name, self)
@@ -164,7 +165,11 @@ class PipelineBuilder:
 
     def decide(self, condition: str) -> bool:
         """The outcome of a condition, for a plain ``if``."""
-        raise FlowError(self.name, f"whether {condition!r} holds is known only when it runs")
+        raise FlowError(
+            self.name,
+            f"the outcome of condition {condition!r} is only known at run time; "
+            "use its met() and unmet() blocks",
+        )
 
     def finish(self) -> Any:
         """End the flow; in a flow run, run its steps."""
@@ -172,7 +177,7 @@ class PipelineBuilder:
 
     @property
     def parameters(self) -> dict[str, Parameter]:
-        """The declared parameters by the names of the flow's arguments."""
+        """The declared parameters, by the name of the flow's argument."""
         return parameters_of(self.arguments, self.definition.get("Parameters") or EMPTY)
 
     def pipeline(self) -> Pipeline:
@@ -210,5 +215,6 @@ def _settings(function: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def legal_name(name: str) -> str:
-    """A pipeline's name as a flow's: without the characters that Prefect refuses."""
+    """A pipeline's name as a flow name, without the characters that Prefect rejects."""
+    # The list is BANNED_CHARACTERS in prefect/types/names.py.
     return re.sub(r"[/%&<>]", "_", name) or "_"

@@ -1,4 +1,4 @@
-"""Python files as sources: ``file.py#name``, and the flow functions of a file."""
+"""Python files as sources: ``file.py#name``, and the flow functions in a file."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ FlowFunction = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def split_source(source: Any) -> tuple[str, str | None]:
-    """The file and the name of ``file.py#name``; an existing file may have ``#`` in its name.
+    """Split ``file.py#name`` into file and name; an existing file can have ``#`` in its name.
 
     Raises :class:`SourceError` for a string of several lines, which cannot be a file name.
     """
     text = str(source)
     if "\n" in text:
-        raise SourceError("<text>", "is no file", "write Python source to a file first")
+        raise SourceError("<text>", "not a file name", "write the Python source to a file first")
     if Path(text).exists() or "#" not in text:
         return text, None
     file, _, wanted = text.rpartition("#")
@@ -27,7 +27,7 @@ def split_source(source: Any) -> tuple[str, str | None]:
 
 
 def flow_functions(tree: ast.Module) -> Iterator[FlowFunction]:
-    """The functions of a file that Prefect's ``@flow`` decorates."""
+    """The functions in a file that are decorated with Prefect's ``@flow``."""
     names = {
         alias.asname or alias.name
         for node in tree.body

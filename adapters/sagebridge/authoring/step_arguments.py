@@ -1,4 +1,4 @@
-"""The arguments that every step has in Python: in operators, flow functions and written files."""
+"""The arguments of every step in Python: of operators, flow functions and written files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from inspect import Parameter, signature
 from typing import Any, Literal, TypeVar
 
-from sagebridge.model.expressions import Properties, RunTime, plain, stated
 from sagebridge.model.pipeline import ConditionStep, Step
 from sagebridge.model.step_types import OPERATOR_TYPES
 from sagebridge.model.values import ABSENT, EMPTY
@@ -17,28 +16,16 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True)
 class StepArgument:
-    """``field`` is the field of :class:`Step`; ``kind`` says how the two convert."""
+    """An argument that is a field of :class:`Step`; ``kind`` is how writers write it."""
 
     name: str
-    field: str
     kind: Literal["name", "text", "value", "steps", "record", "records"]
     annotation: str
     default: Any = ABSENT
 
-    def read(self, given: Any) -> Any:
-        """The field of the model from what a file gives. Raises TypeError."""
-        match self.kind:
-            case "value":
-                return stated(given)
-            case "steps" if isinstance(given, str):
-                raise TypeError(f"{self.name} is a list of steps, found {given!r}")
-            case "steps" | "records" if given is not ABSENT:
-                return tuple(given) if self.kind == "records" else tuple(map(_dependency, given))
-        return given
-
     @property
     def parameter(self) -> Parameter:
-        """The argument in a signature: all but the name are given by keyword."""
+        """The argument in a signature; all except the name are keyword-only."""
         return Parameter(
             self.name,
             Parameter.POSITIONAL_OR_KEYWORD if self.kind == "name" else Parameter.KEYWORD_ONLY,
@@ -48,42 +35,39 @@ class StepArgument:
 
 
 STEP_ARGUMENTS = (
-    StepArgument("name", "name", "name", "str", Parameter.empty),
-    StepArgument("arguments", "arguments", "value", "Value"),
-    StepArgument("depends_on", "depends_on", "steps", "Sequence[str | Mapping | Step] | Absent"),
-    StepArgument("retry_policies", "retry_policies", "records", "Sequence[RetryPolicy] | Absent"),
-    StepArgument("cache_config", "cache", "record", "CacheConfig | Absent"),
-    StepArgument("property_files", "property_files", "records", "Sequence[PropertyFile] | Absent"),
-    StepArgument(
-        "output_parameters", "output_parameters", "records", "Sequence[OutputParameter] | Absent"
-    ),
-    StepArgument("display_name", "display_name", "text", "str | Absent"),
-    StepArgument("description", "description", "text", "str | Absent"),
-    StepArgument("extra", "extra", "value", "Mapping[str, Value]", EMPTY),
+    StepArgument("name", "name", "str", Parameter.empty),
+    StepArgument("arguments", "value", "Value"),
+    StepArgument("depends_on", "steps", "Sequence[str | Mapping | Step] | Absent"),
+    StepArgument("retry_policies", "records", "Sequence[RetryPolicy] | Absent"),
+    StepArgument("cache_config", "record", "CacheConfig | Absent"),
+    StepArgument("property_files", "records", "Sequence[PropertyFile] | Absent"),
+    StepArgument("output_parameters", "records", "Sequence[OutputParameter] | Absent"),
+    StepArgument("display_name", "text", "str | Absent"),
+    StepArgument("description", "text", "str | Absent"),
+    StepArgument("extra", "value", "Mapping[str, Value]", EMPTY),
 )
 """In the order in which files are written."""
 
 
 def read_arguments(given: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a :class:`Step` after its name, taken out of ``given``. Raises TypeError."""
-    return {one.field: one.read(given.pop(one.name, one.default)) for one in STEP_ARGUMENTS[1:]}
+    """The fields of a :class:`Step` after its name, removed from ``given``."""
+    return {one.name: given.pop(one.name, one.default) for one in STEP_ARGUMENTS[1:]}
 
 
 def write_arguments(step: Step) -> dict[str, Any]:
-    """The arguments that make the step again."""
-    return {one.name: getattr(step, one.field) for one in STEP_ARGUMENTS}
+    """The arguments that create an equal step."""
+    return {one.name: getattr(step, one.name) for one in STEP_ARGUMENTS}
 
 
 def own_arguments(names: Iterable[str]) -> tuple[StepArgument, ...]:
-    """The arguments for the members of one step type."""
-    return tuple(StepArgument(name, "extra", "value", "Value") for name in names)
+    """The arguments for the keys of one step type."""
+    return tuple(StepArgument(name, "value", "Value") for name in names)
 
 
 def show_arguments(*arguments: StepArgument) -> Callable[[_Function], _Function]:
-    """Show ``arguments`` in the signature of a function that takes them as ``**kwargs``.
-
-    Airflow reads the signature of ``__init__`` for ``default_args`` and ``partial``.
-    """
+    """Add ``arguments`` to the signature of a function that accepts them as ``**kwargs``."""
+    # Airflow applies default_args to the parameters that it finds in the signature of __init__
+    # (BaseOperatorMeta._apply_defaults in airflow/sdk/bases/operator.py); partial() checks it too.
 
     def decorate(function: _Function) -> _Function:
         shown = signature(function)
@@ -97,7 +81,7 @@ def show_arguments(*arguments: StepArgument) -> Callable[[_Function], _Function]
 
 
 def make_step(type_: str, name: str, **given: Any) -> Step:
-    """A step of the model from the arguments of its function. Raises TypeError for others."""
+    """A step from the arguments of its function. Raises TypeError for unknown arguments."""
     members = OPERATOR_TYPES[type_].members if type_ in OPERATOR_TYPES else {}
     if type_ == "Condition":
         given.setdefault("arguments", EMPTY)
@@ -108,19 +92,10 @@ def make_step(type_: str, name: str, **given: Any) -> Step:
     common = read_arguments(given)
     branching: dict[str, Any] = {}
     if type_ == "Condition":
-        conditions = given.pop("conditions", ABSENT)
-        branching["conditions"] = conditions if conditions is ABSENT else tuple(conditions)
+        branching["conditions"] = given.pop("conditions", ABSENT)
         branching["if_steps"] = given.pop("if_steps", ())
         branching["else_steps"] = given.pop("else_steps", ())
     if given:
         raise TypeError(f"a {type_} step has no argument {next(iter(given))!r}")
     class_ = ConditionStep if type_ == "Condition" else Step
     return class_(name, type_, **common, **branching)
-
-
-def _dependency(step: Any) -> Any:
-    """The name of a step, or a member of DependsOn as it is."""
-    properties = None if isinstance(step, RunTime) else getattr(step, "properties", None)
-    if isinstance(properties, Properties):
-        return properties._get.name
-    return plain(step)

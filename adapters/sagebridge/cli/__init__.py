@@ -1,4 +1,4 @@
-"""The command line: words are parsed, the public API is called, its answer is printed."""
+"""The command line: parse the arguments, call the public API, print the result."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 INTERRUPTED = 130
 GC_THRESHOLD = (200_000, 20, 100)
-"""A command's objects live as long as it does: looking for cycles among them finds nothing."""
+"""Collect garbage rarely: a command is short, and most of its objects live until it exits."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and give its exit code; ``argv`` defaults to the process's arguments.
+    """Run a command and return its exit code; ``argv`` defaults to the process's arguments.
 
-    A fault that a user can mend becomes one message on standard error. Anything else is a bug of
-    ours and keeps its traceback.
+    A :class:`SagebridgeError` is printed as one message on standard error. Any other exception is
+    a bug and keeps its traceback.
     """
     import click
 

@@ -1,4 +1,4 @@
-"""The commands: our own, and those that other packages bring by the group sagebridge.commands."""
+"""The command group: built-in commands, and those of the entry point group sagebridge.commands."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import click
 import sagebridge
 from sagebridge.errors import MissingExtra
 from sagebridge.model.display import did_you_mean
+from sagebridge.terminal.help_tables import write_tables
 
 GROUP = "sagebridge.commands"
-_OWN = {
+_BUILT_IN = {
     "assess": "sagebridge.cli.assess:assess",
     "show": "sagebridge.cli.show:show",
     "translate": "sagebridge.cli.translate:translate",
@@ -30,20 +31,48 @@ _EXTRAS = {
     "sklearn": "local",
     "xgboost": "local",
 }
-"""The extra that brings a module which may be absent."""
+"""The extra that installs each optional module."""
+
+_SOURCES = {
+    "FILE.json": "Pipeline definition, CreatePipeline request, DescribePipeline response or "
+    "CloudFormation template.",
+    "FILE.yaml": "CloudFormation template.",
+    "FILE.py": "Airflow DAG file or Prefect flow file.",
+    "FILE#NAME": "The pipeline NAME of a file that contains several.",
+    "MODULE:NAME": "SageMaker SDK pipeline object, or a function that returns one. FILE.py:NAME "
+    "works too.",
+    "FOLDER": "All pipeline files in the folder, without subfolders. Not for run and show.",
+    "-": "Pipeline definition on standard input.",
+}
+_EXECUTED = (
+    "Reading a DAG file, MODULE:NAME, or a flow that is not built with sagebridge's step functions "
+    "executes its code. DAGs and flows are executed in a separate process. All other sources are "
+    "only parsed."
+)
+_EXIT_CODES = {
+    "0": "Success.",
+    "1": "A pipeline has errors, or --check found differences.",
+    "2": "Wrong options or parameter values.",
+    "3": "The execution failed or was stopped, or a job is still running.",
+    "4": "The translation has losses, and --fail-on-loss is set.",
+    "5": "A source cannot be read.",
+    "6": "An optional dependency (extra) is not installed, a service does not respond, or the "
+    "working folder cannot be used.",
+    "130": "Interrupted by Ctrl-C (SIGTERM: 143).",
+}
 
 
 class Commands(click.Group):
-    """Commands that are loaded when they are asked for, so that none pays for another."""
+    """A group that imports a command only when it is used, so that each starts fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*_OWN, *(point.name for point in entry_points(group=GROUP))})
+        return sorted({*_BUILT_IN, *(point.name for point in entry_points(group=GROUP))})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name in _OWN:
-            module, _, attribute = _OWN[cmd_name].partition(":")
-            own: click.Command = getattr(import_module(module), attribute)
-            return own
+        if cmd_name in _BUILT_IN:
+            module, _, attribute = _BUILT_IN[cmd_name].partition(":")
+            command: click.Command = getattr(import_module(module), attribute)
+            return command
         for point in entry_points(group=GROUP, name=cmd_name):
             return _load(point)
         return None
@@ -54,14 +83,21 @@ class Commands(click.Group):
         name = args[0]
         if name not in self.list_commands(ctx) and not name.startswith("-"):
             known = self.list_commands(ctx)
-            hint = did_you_mean(name, known) or f" (there are {', '.join(known)})"
-            ctx.fail(f"no command {name!r}{hint}")
+            hint = did_you_mean(name, known) or f"; commands: {', '.join(known)}"
+            ctx.fail(f"unknown command {name!r}{hint}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows = [(name, self._summary(ctx, name)) for name in self.list_commands(ctx)]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        write_tables(formatter, {"Sources": _SOURCES})
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(_EXECUTED)
+        write_tables(formatter, {"Exit codes": _EXIT_CODES})
 
     def _summary(self, ctx: click.Context, name: str) -> str:
         try:
@@ -81,23 +117,17 @@ def _load(point: EntryPoint) -> click.Command:
         if extra is None:
             raise
         raise MissingExtra(f"the command {point.name!r}", extra) from error
-    assert isinstance(command, click.Command), f"{point.value} is no command"
+    assert isinstance(command, click.Command), f"{point.value} is not a click command"
     return command
 
 
-@click.group(
-    cls=Commands,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 done; 1 findings, or a stale file; 2 usage; 3 the execution failed; "
-    "4 losses with --fail-on-loss; 5 a source cannot be read; 6 an extra or a service is missing.",
-)
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(sagebridge.__version__, message="%(prog)s %(version)s")
 def app() -> None:
-    """Read, check, translate and run SageMaker pipelines, on AWS or on this machine.
+    """Translate, check and run machine learning pipelines.
 
-    A SOURCE is a definition file, a CreatePipeline or DescribePipeline document, a CloudFormation
-    template, an Airflow DAG or Prefect flow file (FILE#NAME where these have several pipelines),
-    - for standard input, or module:attribute for a pipeline of the SageMaker SDK. Reading a DAG
-    file, or a flow that sagebridge did not write, executes its Python in a process of its own; of
-    JSON, YAML and flows as sagebridge writes them nothing is ever executed.
+    sagebridge translates between SageMaker pipelines, Airflow DAGs and Prefect flows. It runs
+    pipelines on an engine (Airflow or Prefect), with jobs on AWS or on this machine.
+
+    Run 'sagebridge COMMAND --help' for the options of a command.
     """

@@ -14,21 +14,46 @@ from sagebridge.assessment import GRADES, Assessment, Outcome
 from sagebridge.assessment import assess as assess_all
 from sagebridge.registry import FORMATS
 from sagebridge.terminal.console import aligned, console, count, print_json, printable
-from sagebridge.terminal.options import from_option
+from sagebridge.terminal.help_tables import TableCommand
+from sagebridge.terminal.options import format_names, format_option, from_option
 from sagebridge.terminal.source_files import expand
+from sagebridge.terminal.wording import finding_line
 
-_STYLE = {"exact": "green", "changed": "yellow", "needs a person": "red", "": "dim"}
-_SAME = "(its own format)"
+_STYLE = {"exact": "green", "changed": "yellow", "needs manual work": "red", "": "dim"}
+_SAME = "(source format)"
+_TABLES = {
+    "Grades": {
+        "exact": "Nothing is lost.",
+        "changed": "Something behaves differently, or is unknown to sagebridge and kept as is.",
+        "needs manual work": "Something is dropped, or the pipeline has errors or cannot be read.",
+    },
+    "Exit codes": {
+        "0": "All pipelines have grades. The grades do not matter.",
+        "5": "A folder contains no pipeline files.",
+        "6": "A required extra is not installed.",
+    },
+}
 
 
-@click.command(short_help="Say what translating pipelines would lose, without doing it.")
+@click.command(
+    cls=TableCommand,
+    short_help="Report what translating pipelines would lose.",
+    tables=_TABLES,
+    examples=("sagebridge assess pipelines/ --to airflow",),
+)
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @click.option(
-    "--to", "targets", multiple=True, type=click.Choice(tuple(FORMATS)), help="Only these targets."
+    "--to",
+    "targets",
+    multiple=True,
+    type=format_names,
+    metavar="FORMAT",
+    help="Target format: sagemaker, airflow or prefect. Repeatable. Default: all formats except "
+    "that of the source.",
 )
 @from_option
-@click.option("--format", "form", type=click.Choice(("text", "json")), default="text")
-@click.option("--summary", is_flag=True, help="Print the summary alone.")
+@format_option
+@click.option("--summary", is_flag=True, help="Print only the totals.")
 def assess(
     sources: tuple[str, ...],
     targets: tuple[str, ...],
@@ -36,12 +61,10 @@ def assess(
     form: str,
     summary: bool,
 ) -> int:
-    """Say what translating pipelines would lose, without writing anything.
+    """Report what translating pipelines would lose.
 
-    Each pipeline has a grade for each target: "exact" (nothing, at most information), "changed"
-    (something means another thing there, or is kept though sagebridge does not know it) or "needs a
-    person" (something is dropped, or the pipeline has errors or cannot be read). A SOURCE may be a
-    folder, which stands for its *.json, *.yaml and *.py files.
+    Each pipeline gets one grade per target format. Nothing is written. 'sagebridge --help' lists
+    the kinds of SOURCE.
     """
     files = expand(sources)
     screen = console(err=True)
@@ -90,7 +113,7 @@ def _cell(one: Assessment, target: str) -> Text:
 
 
 def _reasons(one: Assessment) -> dict[str, list[str]]:
-    """Each loss or error of a pipeline as a line, and the targets that it is one for."""
+    """The losses and errors of a pipeline, one line each, with the targets they apply to."""
     found: dict[str, list[str]] = {}
     for target, outcome in one.outcomes.items():
         for loss in outcome.losses:
@@ -98,6 +121,8 @@ def _reasons(one: Assessment) -> dict[str, list[str]]:
                 "" if loss.place.startswith(one.source.partition("#")[0]) else f"{one.source}: "
             )
             found.setdefault(f"{prefix}{loss}", []).append(target)
+        for finding in outcome.findings:
+            found.setdefault(finding_line(one.source, finding).plain, []).append(target)
         for line in outcome.error.splitlines():
             found.setdefault(line, []).append(target)
     return found
@@ -109,7 +134,7 @@ def _targets(found: Sequence[Assessment]) -> list[str]:
 
 
 def _counts(found: Sequence[Assessment]) -> dict[str, Any]:
-    """For each target how many pipelines have each grade."""
+    """The number of pipelines per target and grade."""
     counts = {target: Counter[str]() for target in _targets(found)}
     for one in found:
         for target, outcome in one.outcomes.items():

@@ -1,4 +1,4 @@
-"""A pipeline as a tree to read, and as JSON that says the same."""
+"""A pipeline as a printed tree, and the same content as JSON."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
 from sagebridge.model.values import ABSENT, thaw
 from sagebridge.terminal.console import printable
-from sagebridge.terminal.wording import cache_words, condition_words, retry_words, value_words
+from sagebridge.terminal.wording import format_cache, format_condition, format_retry, format_value
 
 Marks = Mapping[str, Sequence[Loss]]
 """The losses of each step that has any."""
-Waits = Mapping[str, Mapping[str, Sequence[str]]]
-"""For each step what it waits for, and why: data or depends_on."""
+Dependencies = Mapping[str, Mapping[str, Sequence[str]]]
+"""The upstream steps of each step, with the reasons: ``data``, ``depends_on``."""
 
 _REASONS = {"data": "data", "depends_on": "DependsOn"}
 
 
-def waits(pipeline: Pipeline) -> Waits:
+def dependencies(pipeline: Pipeline) -> Dependencies:
     found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for source, target, reason in edges(pipeline.steps):
         if reason in _REASONS and reason not in found[target][source]:
@@ -44,24 +44,24 @@ def as_tree(pipeline: Pipeline, marks: Marks) -> RenderableType:
     if isinstance(pipeline.description, str):
         parts.append(Text(printable(pipeline.description)))
     for name, config in _tracking(pipeline):
-        said = ", ".join(f"{key} {value}" for key, value in config.items())
-        parts.append(Text(f"{name}: {printable(said)}", "dim"))
+        settings = ", ".join(f"{key} {value}" for key, value in config.items())
+        parts.append(Text(f"{name}: {printable(settings)}", "dim"))
     if pipeline.declared:
         parameters = Tree("Parameters", guide_style="dim")
         for parameter in pipeline.declared:
             parameters.add(_parameter_line(parameter))
         parts.append(parameters)
     tree = Tree("Steps", guide_style="dim")
-    _add_steps(tree, pipeline.steps, waits(pipeline), marks)
+    _add_steps(tree, pipeline.steps, dependencies(pipeline), marks)
     return Group(*parts, tree)
 
 
 def _tracking(pipeline: Pipeline) -> Iterator[tuple[str, dict[str, str]]]:
-    """What tracks the executions: the experiment and the MLflow configuration."""
+    """The experiment and MLflow configurations."""
     configs = {"experiment": pipeline.experiment_config, "mlflow": pipeline.mlflow_config}
     for name, config in configs.items():
         if isinstance(config, Mapping):
-            yield name, {key: value_words(value) for key, value in config.items()}
+            yield name, {key: format_value(value) for key, value in config.items()}
 
 
 def _count(number: int, thing: str) -> str:
@@ -75,38 +75,38 @@ def _parameter_line(parameter: Parameter) -> Text:
     if parameter.default is ABSENT:
         line.append("  required", "yellow")
     else:
-        line.append(f" = {printable(value_words(parameter.default))}")
+        line.append(f" = {printable(format_value(parameter.default))}")
     if parameter.enum_values is not ABSENT:
-        choices = ", ".join(value_words(choice) for choice in parameter.enum_values)
+        choices = ", ".join(format_value(choice) for choice in parameter.enum_values)
         line.append(f"  one of {printable(choices)}", "dim")
     if isinstance(parameter.description, str):
         line.append(f"  {printable(parameter.description)}", "dim")
     return line
 
 
-def _add_steps(tree: Tree, steps: Sequence[Step], waiting: Waits, marks: Marks) -> None:
+def _add_steps(tree: Tree, steps: Sequence[Step], upstream: Dependencies, marks: Marks) -> None:
     for step in steps:
-        branch = tree.add(_step_line(step, waiting))
+        branch = tree.add(_step_line(step, upstream))
         for note in _notes(step):
             branch.add(Text(printable(note), "dim"))
         for loss in marks.get(step.name, ()):
             line = f"! {loss.severity} in {loss.target}: {loss.what} [{loss.code}]"
             branch.add(Text(printable(line), "yellow"))
         if isinstance(step, ConditionStep):
-            holds = " and ".join(condition_words(one) for one in step.conditions or ()) or "always"
+            holds = " and ".join(format_condition(one) for one in step.conditions or ()) or "always"
             met = branch.add(Text.assemble(("if ", "green"), printable(holds)))
-            _add_steps(met, step.if_steps or (), waiting, marks)
+            _add_steps(met, step.if_steps or (), upstream, marks)
             if step.else_steps:
-                _add_steps(branch.add(Text("else", "red")), step.else_steps, waiting, marks)
+                _add_steps(branch.add(Text("else", "red")), step.else_steps, upstream, marks)
 
 
-def _step_line(step: Step, waiting: Waits) -> Text:
+def _step_line(step: Step, upstream: Dependencies) -> Text:
     line = Text.assemble((printable(step.name), "bold"), "  ", (printable(step.type), "cyan"))
     after = [
         f"{printable(name)} ({', '.join(_REASONS[reason] for reason in reasons)})"
         if reasons != ["data"]
         else printable(name)
-        for name, reasons in waiting.get(step.name, {}).items()
+        for name, reasons in upstream.get(step.name, {}).items()
     ]
     if after:
         line.append(f"  after {', '.join(after)}")
@@ -119,11 +119,11 @@ def _notes(step: Step) -> Iterator[str]:
     if isinstance(step.description, str):
         yield step.description
     if step.type == "Fail" and isinstance(step.arguments, Mapping):
-        yield f"fails with {value_words(step.arguments.get('ErrorMessage'))}"
-    if step.cache is not ABSENT:
-        yield cache_words(step.cache)
+        yield f"fails with {format_value(step.arguments.get('ErrorMessage'))}"
+    if step.cache_config is not ABSENT:
+        yield format_cache(step.cache_config)
     for policy in step.retry_policies or ():
-        yield retry_words(policy)
+        yield format_retry(policy)
     for file in step.property_files or ():
         yield f"property file {file.name}: {file.file_path} in output {file.output_name}"
     for output in step.output_parameters or ():
@@ -131,13 +131,13 @@ def _notes(step: Step) -> Iterator[str]:
 
 
 def as_json(pipeline: Pipeline, marks: Marks) -> dict[str, Any]:
-    """The same as JSON; an expression is its text, as in the tree."""
-    waiting = waits(pipeline)
+    """The content of the tree as JSON, with expressions as strings."""
+    upstream = dependencies(pipeline)
     return {
         "name": pipeline.name,
         **dict(_tracking(pipeline)),
         "parameters": [_parameter_json(parameter) for parameter in pipeline.declared],
-        "steps": [_step_json(step, waiting, marks) for step in pipeline.steps],
+        "steps": [_step_json(step, upstream, marks) for step in pipeline.steps],
     }
 
 
@@ -152,18 +152,18 @@ def _parameter_json(parameter: Parameter) -> dict[str, Any]:
     return result
 
 
-def _step_json(step: Step, waiting: Waits, marks: Marks) -> dict[str, Any]:
+def _step_json(step: Step, upstream: Dependencies, marks: Marks) -> dict[str, Any]:
     result: dict[str, Any] = {
         "name": step.name,
         "type": step.type,
-        "after": {name: list(why) for name, why in waiting.get(step.name, {}).items()},
+        "after": {name: list(why) for name, why in upstream.get(step.name, {}).items()},
     }
     if notes := list(_notes(step)):
         result["notes"] = notes
     if step.name in marks:
         result["losses"] = [loss.as_json() for loss in marks[step.name]]
     if isinstance(step, ConditionStep):
-        result["conditions"] = [condition_words(one) for one in step.conditions or ()]
-        result["if"] = [_step_json(inner, waiting, marks) for inner in step.if_steps or ()]
-        result["else"] = [_step_json(inner, waiting, marks) for inner in step.else_steps or ()]
+        result["conditions"] = [format_condition(one) for one in step.conditions or ()]
+        result["if"] = [_step_json(inner, upstream, marks) for inner in step.if_steps or ()]
+        result["else"] = [_step_json(inner, upstream, marks) for inner in step.else_steps or ()]
     return result

@@ -10,13 +10,21 @@ from sagebridge.drawing.diagram import diagram, marks
 from sagebridge.drawing.dot import dot
 from sagebridge.drawing.mermaid import mermaid
 from sagebridge.drawing.svg import svg
-from sagebridge.registry import FORMATS
 from sagebridge.terminal.console import console, print_json, printable
+from sagebridge.terminal.help_tables import TableCommand
+from sagebridge.terminal.options import format_names, format_option, from_option, name_option
 
 _PICTURES = {"mermaid": mermaid, "dot": dot, "svg": svg}
 
 
-@click.command(short_help="Show the parameters and steps of a pipeline.")
+@click.command(
+    cls=TableCommand,
+    short_help="Show the parameters and steps of a pipeline.",
+    examples=(
+        "sagebridge show nightly.json --for airflow",
+        "sagebridge show nightly.json --as svg > nightly.svg",
+    ),
+)
 @click.argument("source")
 @click.option(
     "--as",
@@ -24,18 +32,27 @@ _PICTURES = {"mermaid": mermaid, "dot": dot, "svg": svg}
     type=click.Choice(("tree", *_PICTURES, "json")),
     default="tree",
     show_default=True,
-    help="A tree to read, a picture of the steps (svg needs no Graphviz), or JSON.",
+    metavar="SHAPE",
+    help="Form of the output: tree, mermaid, dot, svg or json (the same as --format json).",
 )
-@click.option("--format", "form", type=click.Choice(("text", "json")), default="text")
+@format_option
 @click.option(
-    "--for", "target", type=click.Choice(tuple(FORMATS)), help="Mark what this target would lose."
+    "--for",
+    "target",
+    type=format_names,
+    metavar="FORMAT",
+    help="Mark what a translation to this format would lose: sagemaker, airflow or prefect.",
 )
-@click.option("--name", help="Call the pipeline by this name instead of its own.")
-@click.option("--from", "from_", type=click.Choice(tuple(FORMATS)), help="The source's format.")
+@name_option
+@from_option
 def show(
     source: str, shape: str, form: str, target: str | None, name: str | None, from_: str | None
 ) -> None:
-    """Show the parameters of a pipeline, its steps with their branches, and what each waits for."""
+    """Show the parameters and steps of a pipeline.
+
+    Steps are shown with their branches and dependencies. 'sagebridge --help' lists the kinds of
+    SOURCE.
+    """
     pipeline, losses = sagebridge.read(source, from_, name=name)
     if target is not None:
         losses = (*losses, *sagebridge.write(pipeline, target).losses)

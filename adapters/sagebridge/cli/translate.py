@@ -15,66 +15,106 @@ import click
 from rich.progress import track
 
 import sagebridge
-from sagebridge.checked_reading import CheckedPipeline, read_each_checked
+from sagebridge.checked_reading import CheckedPipeline, read_each_checked, unreported
 from sagebridge.environment_mapping import rewrite
 from sagebridge.errors import (
     FormatError,
-    LossesForbidden,
+    LossError,
     SagebridgeError,
     SourceError,
-    Stale,
-    Untranslatable,
+    StaleFileError,
+    TranslationError,
     UsageError,
 )
+from sagebridge.findings import Finding
 from sagebridge.model.display import free_name
 from sagebridge.model.losses import Loss, counted
 from sagebridge.registry import FORMATS, find
 from sagebridge.terminal.console import console, count, dump_json, printable
-from sagebridge.terminal.options import from_option
+from sagebridge.terminal.help_tables import TableCommand
+from sagebridge.terminal.options import format_names, from_option, single_name_option
 from sagebridge.terminal.source_files import content, expand, safe_stem, write_file
+from sagebridge.terminal.wording import finding_line
 
 _DOCUMENTS = tuple(name for form in FORMATS.values() for name in form.documents)
 _WORST_FIRST = (6, 5, 2, 1, 4)
 _LONG_DIFF = 1000
-"""Lines from which on a diff is made fast rather than small."""
+"""Number of lines above which the diff is optimised for speed, not for size."""
+
+_TABLES = {
+    "Severities of losses": {
+        "info": "Expressed differently. Nothing is missing.",
+        "changed": "Behaves differently, or is unknown to sagebridge and kept as is.",
+        "dropped": "Missing from the translation.",
+    },
+    "Exit codes": {
+        "0": "Translated.",
+        "1": "A pipeline cannot be translated, or --check found a stale file.",
+        "2": "Wrong options.",
+        "4": "A translation has losses, and --fail-on-loss is set.",
+        "5": "A source cannot be read.",
+        "6": "A required extra is not installed.",
+    },
+}
 
 
-@click.command(short_help="Translate pipelines into another format.")
+@click.command(
+    cls=TableCommand,
+    short_help="Translate pipelines into another format.",
+    tables=_TABLES,
+    epilog="With several sources, the exit code is the first of 6, 5, 2, 1, 4 that applies.",
+    examples=(
+        "sagebridge translate nightly.json --to airflow -o dags/nightly.py",
+        "sagebridge translate pipelines/ --to prefect -o flows/",
+    ),
+)
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
-@click.option("--to", required=True, type=click.Choice(tuple(FORMATS)), help="The format to write.")
+@click.option(
+    "--to",
+    required=True,
+    type=format_names,
+    metavar="FORMAT",
+    help="Target format: sagemaker, airflow or prefect.",
+)
 @click.option(
     "-o",
     "--output",
     metavar="PATH",
-    help="The file to write; for several pipelines the folder, with a file each, named after its "
-    "source. A file that is there is replaced, edits of yours included: --diff shows how, and "
-    "writes nothing. Without -o the text goes to standard output.",
+    help="Output file, or folder if there are several sources. Existing files are overwritten. "
+    "Default: standard output.",
 )
 @from_option
-@click.option("--name", help="Call the pipeline by this name instead of its own.")
+@single_name_option
 @click.option(
     "--as",
     "document",
     type=click.Choice(_DOCUMENTS),
-    help="Which document of SageMaker's to write: the definition alone, or with its name, role, "
-    "tags and limits as a CreatePipeline request or a CloudFormation template.",
+    metavar="DOCUMENT",
+    help="SageMaker document to write: definition (default), create-pipeline or cloudformation.",
 )
 @click.option(
     "--map",
     "mappings",
     metavar="OLD=NEW",
     multiple=True,
-    help="Put NEW for OLD in every text of the pipelines, for another account, role, bucket or "
-    "image. May be repeated; names and references stay.",
+    help="Replace OLD with NEW in all strings (such as buckets, roles and images) except names "
+    "and references. Repeatable.",
 )
-@click.option("--losses", "losses_file", metavar="FILE", help="Write all losses as JSON.")
+@click.option("--losses", "losses_file", metavar="FILE", help="Write all losses to FILE as JSON.")
 @click.option(
     "--fail-on-loss",
     is_flag=True,
-    help="Exit with 4, and write no file, where a pipeline loses more than information.",
+    help="If a pipeline has losses of severity changed or dropped, do not write it, and exit with "
+    "4.",
 )
-@click.option("--check", is_flag=True, help="Write nothing; exit with 1 where a file is stale.")
-@click.option("--diff", is_flag=True, help="Write nothing; print what would change.")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Write nothing. Exit with 1 if an output file is stale: missing or not up to date.",
+)
+@click.option(
+    "--diff", is_flag=True, help="Write nothing. Print the differences to the existing files."
+)
 def translate(
     sources: tuple[str, ...],
     to: str,
@@ -88,27 +128,23 @@ def translate(
     check: bool,
     diff: bool,
 ) -> int:
-    """Translate pipelines into another format; what it cannot say is told, a line a loss.
+    """Translate pipelines into another format.
 
-    A SOURCE may be a folder, which stands for its *.json, *.yaml and *.py files. A file that fails
-    does not stop the others.
-
-    A loss is "changed" (it means another thing there, or is kept though sagebridge does not know
-    it), "dropped" (it is not there) or "info" (said in another way; does not count for
-    --fail-on-loss). Of several exit codes the worst is given: 6 or 5, then 1, then 4.
+    Anything the target cannot express is reported, one line per loss. If one file fails, the
+    others are still translated. 'sagebridge --help' lists the kinds of SOURCE.
     """
     find(to).writer(document)
     if output is None and (check or diff):
-        raise UsageError("--check and --diff compare with a file: name it with -o")
+        raise UsageError("--check and --diff compare with a file; pass it with -o")
     files = expand(sources)
     several = len(files) > 1 or files != list(sources)
     if name is not None and several:
-        raise UsageError("--name is for one pipeline, and there are several sources")
+        raise UsageError("--name requires a single source")
     run = _Run(
         to=to,
         document=document,
         name=name,
-        mapping=_mapping(mappings),
+        mapping=_parse_mappings(mappings),
         output=None if output is None else Path(output),
         into_folder=several or _is_folder(output),
         several=several,
@@ -118,9 +154,9 @@ def translate(
         diff=diff,
     )
     if several and run.output is None:
-        raise UsageError("several sources need a folder to write to: name it with -o")
+        raise UsageError("several sources require an output folder; pass it with -o")
     if run.output is not None and run.into_folder and run.output.is_file():
-        raise UsageError(f"{run.output} is a file, and several sources need a folder: name one")
+        raise UsageError(f"{run.output} is a file; several sources require an output folder")
     for source, result in _progress(files, from_, several):
         run.take(source, result)
     run.finish(losses_file)
@@ -131,14 +167,14 @@ def _is_folder(output: str | None) -> bool:
     return output is not None and (output.endswith("/") or Path(output).is_dir())
 
 
-def _mapping(words: Sequence[str]) -> dict[str, str]:
+def _parse_mappings(options: Sequence[str]) -> dict[str, str]:
     mapping: dict[str, str] = {}
-    for word in words:
-        old, sign, new = word.partition("=")
+    for option in options:
+        old, sign, new = option.partition("=")
         if not old or not sign:
-            raise UsageError(f"--map {word}: OLD=NEW is expected")
+            raise UsageError(f"--map {option}: expected OLD=NEW")
         if mapping.setdefault(old, new) != new:
-            raise UsageError(f"--map gives {old!r} two values")
+            raise UsageError(f"--map {old!r} has two different values")
     return mapping
 
 
@@ -158,7 +194,7 @@ def _progress(
 
 @dataclass(slots=True)
 class _Run:
-    """One call of the command: what it was asked, and what became of each pipeline."""
+    """One run of the command: its options and the results so far."""
 
     to: str
     document: str | None
@@ -181,14 +217,14 @@ class _Run:
         self.unused = set(self.mapping)
 
     def take(self, source: str, result: list[CheckedPipeline] | SagebridgeError) -> None:
-        """Translate the pipelines of a source, or say why it has none."""
+        """Translate the pipelines of a source, or report why it cannot be read."""
         if isinstance(result, SagebridgeError):
             self._fail(source, result)
             return
         if len(result) > 1 and not (self.output and self.into_folder):
             names = ", ".join(f"{source}#{one.pipeline.name}" for one in result)
-            fix = f"name one of them ({names}), or a folder with -o"
-            self._fail(source, SourceError(source, f"holds {len(result)} pipelines", fix))
+            fix = f"select one of them ({names}) or pass an output folder with -o"
+            self._fail(source, SourceError(source, f"contains {len(result)} pipelines", fix))
             return
         for one in result:
             own = self.name or one.pipeline.name or "pipeline"
@@ -204,9 +240,9 @@ class _Run:
             pipeline = replace(pipeline, name=self.name)
         text, lost = sagebridge.write(pipeline, self.to, document=self.document)
         losses = (*one.losses, *lost)
-        self._tell(source, pipeline.name, losses)
+        self._tell(source, pipeline.name, losses, unreported(one.findings, losses))
         if self.fail_on_loss and (serious := counted(losses)):
-            raise LossesForbidden(source, len(serious))
+            raise LossError(source, len(serious))
         if self.output is None:
             click.echo(text, nl=False)
             return
@@ -220,42 +256,54 @@ class _Run:
     def _put(self, path: Path, text: str) -> None:
         old = content(path)
         if old == text:
-            self._did("unchanged", path)
+            self._record("unchanged", path)
             return
         if self.diff:
             _print_diff(path, old or "", text)
         if self.write:
-            word = "replaced" if os.path.lexists(path) else "written"
+            outcome = "replaced" if os.path.lexists(path) else "written"
             write_file(path, text)
-            self._did(word, path)
+            self._record(outcome, path)
         else:
             self.done["stale"] += 1
         if self.check:
-            raise Stale(str(path), missing=old is None)
+            raise StaleFileError(str(path), missing=old is None)
 
-    def _did(self, word: str, path: Path) -> None:
-        """Count what became of a file; of many files the summary tells it."""
-        self.done[word] += 1
+    def _record(self, outcome: str, path: Path) -> None:
+        """Count a file; print it too if there is no summary."""
+        self.done[outcome] += 1
         if self.write and not self.several:
-            click.echo(printable(f"{word} {path}"), err=True)
+            click.echo(printable(f"{outcome} {path}"), err=True)
 
-    def _tell(self, source: str, name: str | None, losses: Sequence[Loss]) -> None:
+    def _tell(
+        self,
+        source: str,
+        name: str | None,
+        losses: Sequence[Loss],
+        findings: Sequence[Finding],
+    ) -> None:
+        for finding in findings:
+            click.echo(finding_line(source, finding).plain, err=True)
+            self.done[finding.severity] += 1
         for loss in losses:
             place = "" if loss.place.startswith(source.partition("#")[0]) else f"{source}: "
             click.echo(printable(f"{place}{loss}"), err=True)
             self.done[loss.severity] += 1
         told = [loss.as_json() for loss in losses]
-        self.report.append({"source": source, "pipeline": name, "target": self.to, "losses": told})
+        entry = {"source": source, "pipeline": name, "target": self.to, "losses": told}
+        if findings:
+            entry["findings"] = [finding.as_json() for finding in findings]
+        self.report.append(entry)
 
     def _fail(self, source: str, error: SagebridgeError) -> None:
         place = f"{source}: " if isinstance(error, FormatError) else ""
         for line in f"{place}{error}".splitlines():
             click.echo(printable(line), err=True)
         self.codes.add(error.exit_code)
-        if not isinstance(error, Stale | LossesForbidden):
+        if not isinstance(error, StaleFileError | LossError):
             self.done["failed"] += 1
             told: dict[str, Any] = {"source": source, "target": self.to, "error": str(error)}
-            if isinstance(error, Untranslatable) and error.losses:
+            if isinstance(error, TranslationError) and error.losses:
                 told["losses"] = [loss.as_json() for loss in error.losses]
             self.report.append(told)
 
@@ -263,7 +311,7 @@ class _Run:
         translated = any("error" not in one for one in self.report)
         for old in self.mapping:
             if translated and old in self.unused:
-                click.echo(printable(f"warning: --map {old!r} changes nothing"), err=True)
+                click.echo(printable(f"warning: --map {old!r} matches nothing"), err=True)
         if losses_file is not None:
             write_file(Path(losses_file), dump_json(self.report))
         if self.several:
@@ -279,11 +327,13 @@ class _Run:
         losses = [f"{self.done[word]} {word}" for word in ("dropped", "changed", "info")]
         number = sum(self.done[word] for word in ("dropped", "changed", "info"))
         lost = f"{count(number, 'loss', 'losses')}" + (f" ({', '.join(losses)})" if number else "")
-        return f"{count(pipelines, 'pipeline')}: {', '.join(words) or 'none written'}; {lost}"
+        found = [count(self.done[word], word) for word in ("error", "warning") if self.done[word]]
+        text = f"{count(pipelines, 'pipeline')}: {', '.join(words) or 'none written'}; {lost}"
+        return "; ".join((text, *([", ".join(found)] if found else [])))
 
 
 def _stem(source: str, own: str) -> str:
-    """What a source's file is called: after a file's stem, else after its pipeline."""
+    """The stem for an output file: the source file's stem, otherwise the pipeline's name."""
     path = Path(source)
     return path.stem if path.is_file() else own
 
@@ -297,8 +347,9 @@ def _print_diff(path: Path, old: str, new: str) -> None:
 def _changes(old: str, new: str) -> Iterator[str]:
     """The hunks of a unified diff.
 
-    Unlike those of ``difflib.unified_diff`` they do not show as changed what stays the same but
-    stands in a file many times, as ``},`` does; in long files that would take too long.
+    ``difflib.unified_diff`` cannot turn off the ``autojunk`` of SequenceMatcher, which ignores
+    frequent lines such as ``},`` and then reports unchanged lines as changed. It stays on for long
+    files, where the exact comparison is too slow.
     """
     before, after = old.splitlines(), new.splitlines()
     long = max(len(before), len(after)) > _LONG_DIFF
@@ -314,7 +365,7 @@ def _changes(old: str, new: str) -> Iterator[str]:
 
 
 def _range(group: Sequence[tuple[Any, ...]], side: int) -> str:
-    """``line,count`` of a hunk in one of the files; a count of 0 follows the line before it."""
+    """``line,count`` of a hunk in one file; with a count of 0, the line before the hunk."""
     start, end = group[0][side], group[-1][side + 1]
     length = end - start
     return f"{start + (length > 0)}" + (f",{length}" if length != 1 else "")

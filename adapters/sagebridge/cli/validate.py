@@ -12,20 +12,33 @@ from sagebridge.errors import SourceError
 from sagebridge.findings import Finding
 from sagebridge.formats.sagemaker.validator import UNREADABLE
 from sagebridge.terminal.console import console, print_json
-from sagebridge.terminal.options import from_option
+from sagebridge.terminal.help_tables import TableCommand
+from sagebridge.terminal.options import format_option, from_option
 from sagebridge.terminal.source_files import expand
 from sagebridge.terminal.wording import finding_line
 
 
-@click.command(short_help="Say everything that is wrong with pipeline definitions.")
+@click.command(
+    cls=TableCommand,
+    short_help="Check pipelines and list all errors and warnings.",
+    tables={
+        "Exit codes": {
+            "0": "There are no errors. There may be warnings.",
+            "1": "There are errors.",
+            "5": "A source cannot be read.",
+        }
+    },
+    examples=("sagebridge validate pipelines/ nightly.json",),
+)
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @from_option
-@click.option("--format", "form", type=click.Choice(("text", "json")), default="text")
+@format_option
 def validate(sources: tuple[str, ...], from_: str | None, form: str) -> int:
-    """Say everything that is wrong with pipeline definitions.
+    """Check pipelines and list all errors and warnings.
 
-    A SOURCE may be a folder, which stands for its *.json and *.yaml files. Exit code: 0 without
-    errors, 1 with errors, 5 when a source cannot be read.
+    Each error and warning is printed with its file, line and code. If there are none, nothing is
+    printed, except a summary on a terminal. In a folder, Python files are not checked.
+    'sagebridge --help' lists the kinds of SOURCE.
     """
     files = expand(sources, (".json", ".yaml", ".yml"))
     found = [(source, sagebridge.validate(source, from_)) for source in files]
@@ -55,9 +68,9 @@ def _print(found: list[tuple[str, tuple[Finding, ...]]]) -> None:
 
 def _summary(found: list[tuple[str, tuple[Finding, ...]]]) -> Text:
     counts = Counter(finding.severity for _, findings in found for finding in findings)
-    words = ", ".join(
+    counted = ", ".join(
         f"{counts[severity]} {severity}{'s' if counts[severity] != 1 else ''}"
         for severity in ("error", "warning")
     )
     style = "red" if counts["error"] else "yellow" if counts["warning"] else "green"
-    return Text(f"{len(found)} source{'s' if len(found) != 1 else ''}: {words}", style)
+    return Text(f"{len(found)} source{'s' if len(found) != 1 else ''}: {counted}", style)

@@ -1,1 +1,1 @@
-"""A pipeline's graph as a picture: Mermaid, Graphviz's DOT, or SVG."""
+"""Pictures of a pipeline's graph: Mermaid, Graphviz DOT and SVG."""

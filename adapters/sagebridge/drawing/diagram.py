@@ -1,4 +1,4 @@
-"""What a picture of a pipeline shows, whatever draws it."""
+"""The nodes and edges of a pipeline's picture, independent of the output format."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """From one node to another, by their positions."""
+    """An edge between two nodes, given by their positions."""
 
     source: int
     target: int
@@ -43,7 +43,7 @@ class Diagram:
 
 
 def marks(pipeline: Pipeline, losses: Sequence[Loss]) -> dict[str, tuple[Loss, ...]]:
-    """The losses of each step: of those that hold a loss's place, the innermost."""
+    """The losses of each step; a loss belongs to the innermost step at its location."""
     pointers = dict(step_pointers(pipeline.steps))
     found: dict[str, tuple[Loss, ...]] = {}
     for loss in losses:
@@ -57,9 +57,9 @@ def marks(pipeline: Pipeline, losses: Sequence[Loss]) -> dict[str, tuple[Loss, .
 
 
 def diagram(pipeline: Pipeline, losses: Mapping[str, Sequence[Loss]]) -> Diagram:
-    """The steps of a pipeline and what each waits for.
+    """The steps of a pipeline and their dependencies.
 
-    A Condition leads to those steps of its branches that wait for no other of the branch.
+    A Condition has an edge to each step of a branch that depends on no other step of the branch.
     """
     nodes: dict[str, Node] = {}
     for step in walk(pipeline):
@@ -94,7 +94,7 @@ def _lines(pipeline: Pipeline) -> Iterator[tuple[str, str, Line]]:
 
 
 def _first(branch: Steps) -> Iterator[str]:
-    """The steps of a branch that wait for none of its other steps."""
+    """The steps of a branch that depend on no other step of the branch."""
     owner = {inner.name: step.name for step in branch for inner in walk((step,))}
     waiting = {
         owner[target]

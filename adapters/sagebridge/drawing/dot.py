@@ -1,4 +1,4 @@
-"""DOT, the language of Graphviz."""
+"""Graphviz DOT."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A layered layout of a directed graph: layers from top to bottom, few crossings, straight lines.
+"""A layered layout of a directed graph, from top to bottom, with few crossings.
 
-After Sugiyama, Tagawa and Toda (1981): longest-path layers; a dummy node in each layer that an edge
-passes; crossings lowered by sweeps of barycenters; positions by least squares within the order.
+The method of Sugiyama, Tagawa and Toda (1981): longest-path layers, a dummy node in each layer that
+an edge crosses, barycenter sweeps against crossings, and positions by least squares.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _DUMMY_WIDTH = 8.0
 
 @dataclass(slots=True)
 class Layout:
-    """Centres of the nodes on the x axis, their layers, and for each edge the x in each layer."""
+    """The centre x and layer of each node, and for each edge its x in each layer."""
 
     x: list[float]
     layer: list[int]
@@ -25,7 +25,7 @@ class Layout:
 
 
 def layered(widths: Sequence[float], edges: Sequence[tuple[int, int]], gap: float) -> Layout:
-    """Lay out nodes of those widths. An edge that closes a cycle is drawn against the flow."""
+    """Lay out nodes of the given widths. Edges that close a cycle point upwards."""
     forward = _without_cycles(len(widths), edges)
     layer = _layers(len(widths), forward)
     graph = _Layers(list(widths), list(layer))
@@ -40,7 +40,7 @@ def layered(widths: Sequence[float], edges: Sequence[tuple[int, int]], gap: floa
 
 
 def _without_cycles(number: int, edges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The edges, those that lead back in a depth-first search turned round."""
+    """The edges, with the back edges of a depth-first search reversed."""
     out: list[list[int]] = [[] for _ in range(number)]
     for source, target in edges:
         out[source].append(target)
@@ -82,7 +82,7 @@ def _layers(number: int, edges: Sequence[tuple[int, int]]) -> list[int]:
 
 
 class _Layers:
-    """The nodes and the dummies, layer by layer, in an order that gets better."""
+    """The nodes and dummies of each layer, and their order."""
 
     def __init__(self, widths: list[float], layer: list[int]) -> None:
         self.widths, self.layer = widths, layer
@@ -92,7 +92,7 @@ class _Layers:
         self.rows: list[list[int]] = []
 
     def chain(self, source: int, target: int) -> list[int]:
-        """The nodes that an edge passes, with a new dummy in each layer between its ends."""
+        """The nodes of an edge, with a new dummy in each layer between its ends."""
         nodes = [source]
         for layer in range(self.layer[source] + 1, self.layer[target]):
             nodes.append(len(self.widths))
@@ -162,7 +162,7 @@ class _Layers:
 
 
 def _pairs(rows: list[list[int]], downwards: bool) -> list[tuple[list[int], list[int]]]:
-    """Each layer after the one that it is set by."""
+    """Pairs of a fixed layer and the adjacent layer to arrange."""
     ordered = rows if downwards else rows[::-1]
     return list(pairwise(ordered))
 
@@ -174,16 +174,16 @@ def _mean(nodes: Sequence[int], place: dict[int, int], otherwise: float) -> floa
 def _apart(
     wanted: Sequence[float], weights: Sequence[float], halves: Sequence[float], gap: float
 ) -> list[float]:
-    """The positions nearest to those wanted (least squares) that keep their order and distance.
+    """The positions nearest to those wanted (least squares) that keep order and distance.
 
-    Pool adjacent violators: taken less the room before it, each position only has to be no smaller
-    than the one before.
+    Uses pool adjacent violators: after subtracting the space before each node, positions only have
+    to be non-decreasing.
     """
     room, offsets = 0.0, []
     for position, half in enumerate(halves):
         room += half + (halves[position - 1] + gap if position else 0.0)
         offsets.append(room)
-    blocks: list[list[float]] = []  # value, weight, number of members
+    blocks: list[list[float]] = []  # value, weight, number of nodes
     for value, weight, offset in zip(wanted, weights, offsets, strict=True):
         blocks.append([value - offset, weight, 1])
         while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:

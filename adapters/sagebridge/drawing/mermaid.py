@@ -1,4 +1,4 @@
-"""Mermaid flowcharts, which GitHub and GitLab draw in Markdown."""
+"""Mermaid flowcharts, which GitHub and GitLab render in Markdown."""
 
 from __future__ import annotations
 
@@ -44,5 +44,5 @@ def _label(node: Node) -> str:
 
 
 def _text(text: str) -> str:
-    """A text as Mermaid shows it: anything that could be its syntax as a character code."""
+    """Escape a string for Mermaid: characters of its syntax become character codes."""
     return "".join(f"#{ord(char)};" if char in _SPECIAL else char for char in printable(text))

@@ -1,4 +1,4 @@
-"""SVG, laid out here, so that no Graphviz is needed."""
+"""SVG with its own layout, so that Graphviz is not required."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def svg(diagram: Diagram) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Box:
-    """A node's lines of text, and its place: centre x, top y."""
+    """The box of a node; ``x`` is its centre, ``y`` its top."""
 
     node: Node
     x: float
@@ -130,10 +130,7 @@ class _Picture:
         yield from labels
 
     def _ports(self, *, start: bool) -> dict[int, float]:
-        """Where along its box's side each edge begins or ends, so that they do not lie on another.
-
-        They stand in the order in which the edges come in.
-        """
+        """The x of each edge at its box. Edges are spread in the order of their other ends."""
         at: dict[int, list[int]] = defaultdict(list)
         for position, edge in enumerate(self.diagram.edges):
             at[edge.source if start else edge.target].append(position)
@@ -149,7 +146,7 @@ class _Picture:
     def _points(
         self, position: int, edge: Edge, start: float, end: float
     ) -> list[tuple[float, float]]:
-        """What an edge passes: its port, top and bottom of each layer between, the other port."""
+        """The points of an edge: its ports, and top and bottom of each layer between them."""
         source, target = self.boxes[edge.source], self.boxes[edge.target]
         downwards = self.layout.layer[edge.source] <= self.layout.layer[edge.target]
         points = [(start, source.bottom if downwards else source.y)]

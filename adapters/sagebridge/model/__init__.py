@@ -1,1 +1,1 @@
-"""The pipeline model. It imports nothing else of ours but the errors."""
+"""The pipeline model. Of sagebridge it imports only the errors."""

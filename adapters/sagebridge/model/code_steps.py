@@ -1,8 +1,8 @@
-"""Code of an orchestrator's own tasks, carried from one orchestrator to the other.
+"""Python functions and shell commands, carried between Airflow and Prefect as steps.
 
-A Python function or a shell command of a user's is no step of SageMaker's. Where it stands on its
-own it is a step of a class of ours, which only the readers of Python files make: a definition is
-data, so no ``Type`` that one says makes code of it. What it returns is ``Steps.NAME.return_value``.
+SageMaker has no such step types. Only the readers of Python files create these classes: a
+definition is data, so no ``Type`` in a definition can turn it into code. The result of a code step
+is ``Steps.NAME.return_value``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from sagebridge.model.values import ABSENT, Strict, Value
 from sagebridge.model.visit import rebuild
 
 PYTHON, SHELL = "sagebridge.PythonCallable", "sagebridge.ShellCommand"
-"""What people are shown as the type of such steps; it makes none of a step."""
+"""The displayed types of these steps. A step of that type in a definition is not one of them."""
 RETURN_VALUE = "return_value"
 _PYTHON_LOSS, _SHELL_LOSS = ("python-task", "a Python function"), ("shell-task", "a shell command")
 _TYPES = {bool: "Boolean", int: "Float", float: "Float"}
@@ -37,10 +37,13 @@ _TYPES = {bool: "Boolean", int: "Float", float: "Float"}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Function(Strict):
-    """A function that needs nothing of its module: ``code`` is its source as Python spells it.
+    """A function that uses nothing else of its module.
 
-    ``text`` is the same as a person wrote it, comments included; ``returns`` is the type of a
-    parameter that what it returns can be. Either is empty where that is not known.
+    Attributes:
+        name: its name.
+        code: its source, normalized by ``ast.unparse``.
+        text: its original source with comments; empty if unknown.
+        returns: the parameter type of its result; empty if unknown.
     """
 
     name: str
@@ -51,30 +54,30 @@ class Function(Strict):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CarriedStep(Step):
-    """``origin`` is the place that it was read from."""
+    """A step of user code; ``origin`` is the location it was read from."""
 
     origin: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PythonStep(CarriedStep):
-    """A call of a function; its arguments are ``{"args": […], "kwargs": {…}}``."""
+    """A call of a Python function; its arguments are ``{"args": […], "kwargs": {…}}``."""
 
     function: Function = field(kw_only=True)
 
     @classmethod
     def of(cls, step: Step, function: Function, origin: str = "") -> PythonStep:
-        """A step that has the arguments of a call, with what is called."""
+        """A step with the arguments of a call, turned into a call of ``function``."""
         return cls(**_common(step), function=function, origin=origin)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShellStep(CarriedStep):
-    """A command for bash; its arguments are ``command``, ``env`` and ``append_env``."""
+    """A bash command; its arguments are ``command``, ``env`` and ``append_env``."""
 
     @classmethod
     def of(cls, step: Step, origin: str = "") -> ShellStep:
-        """A step that has a command as its arguments."""
+        """A step with the arguments of a command, turned into a shell step."""
         return cls(**_common(step), origin=origin)
 
 
@@ -86,9 +89,10 @@ def call_arguments(args: Iterable[Value], kwargs: Mapping[str, Value]) -> dict[s
 def shell_arguments(
     command: Value, env: Mapping[str, Value] | None, append_env: bool
 ) -> dict[str, Any]:
-    """The arguments of a shell step: without ``env`` it has that of the worker.
+    """The arguments of a shell step.
 
-    ``append_env`` adds ``env`` to that; else the command has ``env`` alone.
+    Without ``env`` the command has the environment of the worker. ``append_env`` adds ``env`` to
+    it; otherwise ``env`` replaces it.
     """
     arguments: dict[str, Any] = {"command": command}
     if env is not None:
@@ -106,7 +110,7 @@ _PARTS = fields(Function)
 
 
 def code_of(pipeline: Pipeline) -> list[dict[str, str] | None]:
-    """What a definition does not say of each step, in the order of ``walk``, as JSON."""
+    """The code of each step as JSON, in the order of ``walk``; None for other steps."""
     return [_code(step) for step in walk(pipeline)]
 
 
@@ -119,7 +123,7 @@ def _code(step: Step) -> dict[str, str] | None:
 
 
 def with_code(pipeline: Pipeline, parts: Iterable[Mapping[str, str] | None], file: str) -> Pipeline:
-    """The pipeline with the code that :func:`code_of` took of it, its origins lines of ``file``."""
+    """The pipeline with the code from :func:`code_of`; the origins become lines of ``file``."""
     following = iter(parts)
 
     def of(steps: Any) -> Any:
@@ -142,48 +146,48 @@ def with_code(pipeline: Pipeline, parts: Iterable[Mapping[str, str] | None], fil
 
 
 def only_code(pipeline: Pipeline) -> bool:
-    """Whether SageMaker could have nothing of a pipeline, since all its steps are code."""
+    """Whether all steps of a pipeline are code, so that nothing is left for SageMaker."""
     return bool(pipeline.steps) and all(isinstance(one, CarriedStep) for one in pipeline.steps)
 
 
 def without_carried(pipeline: Pipeline) -> tuple[Pipeline, tuple[Loss, ...]]:
-    """The pipeline as SageMaker can have it: without carried code, which is the loss.
+    """The pipeline for SageMaker, without code steps, and a loss for each of them.
 
-    What depended on such a step depends on what that depended on, and what referred to its value
-    refers to a parameter without a default: a start of the pipeline has to say it.
+    The dependants of a code step depend on its dependencies. References to its result become a
+    parameter without a default, which an execution must set.
     """
     return without(pipeline, [step for step in walk(pipeline) if isinstance(step, CarriedStep)])
 
 
 def without(pipeline: Pipeline, steps: Sequence[Step]) -> tuple[Pipeline, tuple[Loss, ...]]:
-    """The pipeline without those steps of carried code, as :func:`without_carried` does it."""
+    """The same as :func:`without_carried`, for the given code steps."""
     if not steps:
         return pipeline, ()
-    return _Without(pipeline, {step.name: step for step in steps}).result()
+    return _CodeRemoval(pipeline, {step.name: step for step in steps}).result()
 
 
-class _Without:
+class _CodeRemoval:
     def __init__(self, pipeline: Pipeline, carried: dict[str, Step]) -> None:
         self.pipeline, self.carried = pipeline, carried
         self.names = {one.name for one in pipeline.declared}
-        self.asked: dict[str, Parameter] = {}
+        self.added: dict[str, Parameter] = {}
         self.origins: dict[str, Step] = {}
 
     def result(self) -> tuple[Pipeline, tuple[Loss, ...]]:
         steps = self._kept(self.pipeline.steps)
-        parameters = (*self.pipeline.declared, *self.asked.values())
+        parameters = (*self.pipeline.declared, *self.added.values())
         return replace(self.pipeline, steps=steps, parameters=parameters), tuple(self._losses())
 
     def _losses(self) -> Iterator[Loss]:
         for step in self.carried.values():
             shell = isinstance(step, ShellStep)
             code, what = _SHELL_LOSS if shell else _PYTHON_LOSS
-            text = f"{step.name} is {what}, which no SageMaker step is"
+            text = f"{step.name} is {what}; SageMaker has no step type for it"
             advice = "make it a Processing or Lambda step"
             yield Loss(code, "dropped", _origin(step), text, "sagemaker", advice)
-        for text, one in self.asked.items():
-            what = f"{text} is known only once the code has run: parameter {one.name} asks for it"
-            advice = "give it at the start"
+        for text, one in self.added.items():
+            what = f"{text} is a run-time value of user code; it becomes the parameter {one.name!r}"
+            advice = "set the parameter for each execution"
             yield Loss(
                 "asked-value", "changed", _origin(self.origins[text]), what, "sagemaker", advice
             )
@@ -222,7 +226,7 @@ class _Without:
         )
 
     def _condition(self, node: Value) -> Value:
-        """A condition, with parameters of the type that it compares with; else the node itself."""
+        """Replace results of code in a comparison by parameters of the type of the other side."""
         if not isinstance(node, Comparison | In):
             return node
         kinds = {_TYPES[type(one)] for one in operands(node) if type(one) in _TYPES}
@@ -231,12 +235,12 @@ class _Without:
     def _replaced(self, value: Value, type_: str = "String") -> Value:
         def change(node: Value) -> Value:
             is_value = isinstance(node, Get) and node.property_file is None
-            return self._asked(node, type_) if is_value else node
+            return self._parameter_for(node, type_) if is_value else node
 
         return rebuild(value, change)
 
     def _through(self, names: Sequence[str]) -> list[str]:
-        """What is left of dependencies on carried steps: those that these have, in order."""
+        """The dependencies that remain for dependencies on removed steps, in order."""
         found: dict[str, None] = {}
         seen: set[str] = set()
         pending = [name for name in reversed(names) if name in self.carried]
@@ -251,11 +255,11 @@ class _Without:
                 pending += step.dependencies
         return list(found)
 
-    def _asked(self, get: Get, type_: str = "String") -> Value:
+    def _parameter_for(self, get: Get, type_: str = "String") -> Value:
         if get.step not in self.carried:
             return get
         text = get.text.removeprefix("Steps.")
-        if text not in self.asked:
+        if text not in self.added:
             step = self.carried[get.name]
             name = re.sub(r"[^A-Za-z0-9]+", "_", text.replace(".return_value", "")).strip("_")[:64]
             name = free_name(name, self.names, name[:60])
@@ -263,10 +267,10 @@ class _Without:
             self.origins[text] = step
             if isinstance(step, PythonStep) and text == f"{get.name}.{RETURN_VALUE}":
                 type_ = step.function.returns or type_
-            self.asked[text] = Parameter(
-                name, type_, description=f"Asked for: what {get.name} would return"
+            self.added[text] = Parameter(
+                name, type_, description=f"The result of the code step {get.name}"
             )
-        return parameter(self.asked[text].name)
+        return parameter(self.added[text].name)
 
 
 def _origin(step: Step) -> str:

@@ -1,7 +1,7 @@
-"""Conditions of a Condition step, after "Conditions" in the SageMaker Pipelines guide.
+"""Conditions of a Condition step, as in "Conditions" of the SageMaker Pipelines guide.
 
-``spelling`` keeps the two forms that only the published schema knows (``NotEquals``/``NotIn``,
-``Value``/``In``), so that a definition comes back as it was.
+``spelling`` preserves the two forms that only AWS's published schema has (``NotEquals``/``NotIn``
+and ``Value``/``In``), so that a definition is written back unchanged.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from sagebridge.model.display import shown
 from sagebridge.model.expressions import plain
 from sagebridge.model.values import EMPTY, Object, Strict, Value
 
@@ -65,7 +66,7 @@ class Or(Strict):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class UnknownCondition(Strict):
-    """A condition of a type or shape that the guide does not have, kept as it came."""
+    """A condition of an unknown type or form, kept unchanged."""
 
     _parts = ("raw",)
 
@@ -93,26 +94,31 @@ def operands(condition: Condition) -> Iterator[Value]:
 
 
 def equals(left: Value, right: Value, *, extra: Mapping[str, Value] = EMPTY) -> Comparison:
+    """``left == right``. ``extra`` has unknown keys of the condition."""
     return _comparison("Equals", left, right, extra)
 
 
 def greater_than(left: Value, right: Value, *, extra: Mapping[str, Value] = EMPTY) -> Comparison:
+    """``left > right``."""
     return _comparison("GreaterThan", left, right, extra)
 
 
 def greater_than_or_equal_to(
     left: Value, right: Value, *, extra: Mapping[str, Value] = EMPTY
 ) -> Comparison:
+    """``left >= right``."""
     return _comparison("GreaterThanOrEqualTo", left, right, extra)
 
 
 def less_than(left: Value, right: Value, *, extra: Mapping[str, Value] = EMPTY) -> Comparison:
+    """``left < right``."""
     return _comparison("LessThan", left, right, extra)
 
 
 def less_than_or_equal_to(
     left: Value, right: Value, *, extra: Mapping[str, Value] = EMPTY
 ) -> Comparison:
+    """``left <= right``."""
     return _comparison("LessThanOrEqualTo", left, right, extra)
 
 
@@ -123,8 +129,9 @@ def is_in(
     spelling: Literal["", "Value/In"] = "",
     extra: Mapping[str, Value] = EMPTY,
 ) -> In:
+    """``query`` equals one of ``values``."""
     if isinstance(values, str):
-        raise TypeError("a list of values is expected, found a text")
+        raise TypeError(f"is_in() expects a list of values, got {shown(values)}")
     return In(plain(query), plain(tuple(values)), spelling, plain(extra))
 
 
@@ -134,23 +141,24 @@ def not_(
     spelling: Literal["", "NotEquals", "NotIn"] = "",
     extra: Mapping[str, Value] = EMPTY,
 ) -> Not:
+    """``condition`` does not hold."""
     return Not(checked(condition), spelling, plain(extra))
 
 
 def or_(*conditions: Condition, extra: Mapping[str, Value] = EMPTY) -> Or:
+    """At least one of ``conditions`` holds."""
     return Or(tuple(map(checked, conditions)), plain(extra))
 
 
 def checked(condition: object) -> Condition:
-    """The condition itself. Raises TypeError for what is none, as Python's own ``a == b`` gives."""
+    """The condition itself. Raises TypeError for anything else, such as ``a == b``."""
     if isinstance(condition, Comparison | In | Not | Or | UnknownCondition):
         return condition
-    text = repr(condition)[:60]
-    raise TypeError(f"a condition is expected, such as equals(…) or greater_than(…), found {text}")
+    raise TypeError(f"expected a condition such as equals(…), got {shown(condition)}")
 
 
 def other_condition(raw: Mapping[str, Value]) -> UnknownCondition:
-    """A condition that the guide does not have, as its JSON."""
+    """A condition of an unknown type, as JSON."""
     return UnknownCondition(plain(raw))
 
 

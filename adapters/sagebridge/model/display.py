@@ -1,14 +1,13 @@
-"""Names and values as messages show them, and names that are still free."""
+"""Names and values in messages, and unused names."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Container, Iterator
-from difflib import get_close_matches
 from itertools import count
 
 
 def shown(value: object) -> str:
-    """A value quoted, with control characters escaped, and cut to what a message bears."""
+    """A value for a message: quoted, escaped, at most 60 characters."""
     if isinstance(value, str):
         return repr(value if len(value) <= 60 else f"{value[:57]}...")
     text = repr(value)
@@ -16,14 +15,16 @@ def shown(value: object) -> str:
 
 
 def printable(text: str) -> str:
-    """A text of a source with every control character escaped: it may hold terminal commands."""
+    """Escape every control character of a string; it may contain terminal commands."""
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
     )
 
 
 def did_you_mean(name: str, known: Collection[str]) -> str:
-    """`` (did you mean 'x'?)`` where a known name is near; nothing otherwise."""
+    """`` (did you mean 'x'?)`` if a known name is similar, otherwise an empty string."""
+    from difflib import get_close_matches  # here: only errors need it
+
     close = get_close_matches(name, known, n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
@@ -31,11 +32,11 @@ def did_you_mean(name: str, known: Collection[str]) -> str:
 def free_name(
     wanted: str, taken: Container[str], stem: str | None = None, separator: str = "_"
 ) -> str:
-    """The first of :func:`numbered` that is not taken."""
+    """The first name of :func:`numbered` that is not in ``taken``."""
     return next(name for name in numbered(wanted, stem, separator) if name not in taken)
 
 
 def numbered(wanted: str, stem: str | None = None, separator: str = "_") -> Iterator[str]:
-    """``wanted``, then ``stem_2``, ``stem_3``, ...; the stem is ``wanted`` if not given."""
+    """``wanted``, then ``stem_2``, ``stem_3``, ...; by default the stem is ``wanted``."""
     yield wanted
     yield from (f"{wanted if stem is None else stem}{separator}{number}" for number in count(2))

@@ -1,4 +1,4 @@
-"""Durations as ``CacheConfig.ExpireAfter`` has them: ISO 8601, and the loose forms in real use."""
+"""Durations of ``CacheConfig.ExpireAfter``: ISO 8601, and looser forms found in real use."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from datetime import timedelta
 
 _NUMBER = r"[0-9]+(?:[.,][0-9]+(?=[A-Z]\Z))?"
-"""ISO 8601 lets the last number of a duration have a fraction."""
+"""In ISO 8601 only the last number of a duration can have a fraction."""
 _DURATION = re.compile(
     rf"""P?(?=[0-9T])
         (?:(?P<years>{_NUMBER})Y)? (?:(?P<months>{_NUMBER})M)?

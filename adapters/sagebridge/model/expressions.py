@@ -1,7 +1,7 @@
 """Expressions of a pipeline definition: references, joins and reads of JSON files.
 
-They follow "Pipeline parameters, properties and functions" of the SageMaker Pipelines guide.
-A reference is tokenized once (:func:`parse_path`) and never split on dots, since a key may hold
+They follow "Pipeline parameters, properties and functions" in the SageMaker Pipelines guide.
+A reference is tokenized once (:func:`parse_path`) and never split on dots, because keys can contain
 dots, colons and brackets.
 """
 
@@ -12,9 +12,11 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import NoneType
 from typing import Protocol, TypeAlias
 
-from sagebridge.model.values import ABSENT, Absent, Strict, Value
+from sagebridge.model.parameters import Parameter
+from sagebridge.model.values import ABSENT, Absent, Object, Strict, Value
 from sagebridge.model.visit import nodes, rebuild
 
 ROOTS = ("Parameters", "Execution", "Steps", "PipelineExperimentConfig")
@@ -33,7 +35,12 @@ class Key(Strict):
     name: str
 
     def __str__(self) -> str:
-        return f"['{self.name}']" if "'" not in self.name else f'["{self.name}"]'
+        # A backslash escapes a quote or another backslash, as in JSONPath.
+        name = self.name.replace("\\", "\\\\")
+        if "'" not in name:
+            return f"['{name}']"
+        name = name.replace('"', '\\"')
+        return f'["{name}"]'
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,51 +54,54 @@ class Index(Strict):
 Token: TypeAlias = Member | Key | Index
 
 
-class RunTime(Strict):
-    """What is known only when a pipeline runs: Python cannot make a text of it, test or compare it.
+class RunTimeExpression(Strict):
+    """A value that is only known at run time. Python cannot format, test or compare it.
 
-    A file that did so would go on with the answer of the day it is read.
+    Otherwise a file would continue with an answer from the time when the file is read.
     """
 
     __slots__ = ()
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, str | int | float):
-            raise TypeError(f"{_KNOWN_LATE}; compare it in a condition step, with equals(…)")
+            raise TypeError(f"{_RUN_TIME_ONLY}; compare them in a condition step, with equals(…)")
         return Strict.__eq__(self, other)
 
     __hash__ = Strict.__hash__
 
     def __bool__(self) -> bool:
-        raise TypeError(f"{_KNOWN_LATE}; branch on it with a condition step")
+        raise TypeError(f"{_RUN_TIME_ONLY}; use a condition step to branch on them")
 
     def __format__(self, spec: str) -> str:
-        raise TypeError(f'{_KNOWN_LATE}; use join("", …) to build a text')
+        raise TypeError(f'{_RUN_TIME_ONLY}; use join("", …) to build a string')
 
 
 @contextmanager
-def no_texts() -> Iterator[None]:
-    """Refuses ``str`` and ``%`` too, while a file is read: only Airflow's serializer needs them."""
-    with_texts = RunTime.__str__
-    RunTime.__str__ = lambda self: self.__format__("")  # type: ignore[method-assign]
+def strings_forbidden() -> Iterator[None]:
+    """Reject ``str()`` and ``%s`` too while a file is read."""
+    # Otherwise __str__ must work, because Airflow's serializer calls it.
+    original = RunTimeExpression.__str__
+    RunTimeExpression.__str__ = lambda self: self.__format__("")  # type: ignore[method-assign]
     try:
         yield
     finally:
-        RunTime.__str__ = with_texts  # type: ignore[method-assign]
+        RunTimeExpression.__str__ = original  # type: ignore[method-assign]
 
 
-_KNOWN_LATE = "what a parameter, an execution or a step has is known only at run time"
+_RUN_TIME_ONLY = "parameters, execution variables and step outputs are only known at run time"
 
 _TOKEN = re.compile(
-    r"""\.(?P<member>[^.\[\]'"\s]+) | \['(?P<single>[^']*)'\] | \["(?P<double>[^"]*)"\]
+    r"""\.(?P<member>[^.\[\]'"\s]+)
+      | \['(?P<single>(?:[^'\\]|\\.)*)'\] | \["(?P<double>(?:[^"\\]|\\.)*)"\]
       | \[(?P<index>[0-9]{1,18})\]""",
-    re.VERBOSE,
+    re.VERBOSE | re.DOTALL,
 )
+_ESCAPED = re.compile(r"""\\(['"\\])""")
 _ROOT = re.compile(r"[A-Za-z]+")
 
 
 def parse_path(text: str) -> tuple[str, tuple[Token, ...]] | None:
-    """``Steps.A.Outputs['x']`` to its root and tokens; None where it is no path."""
+    """Parse ``Steps.A.Outputs['x']`` into root and tokens; None if it is not a path."""
     root = _ROOT.match(text)
     if root is None:
         return None
@@ -100,7 +110,7 @@ def parse_path(text: str) -> tuple[str, tuple[Token, ...]] | None:
 
 
 def parse_tokens(text: str) -> tuple[Token, ...] | None:
-    """``.a['b'][0]`` to tokens; None where the text is no such chain."""
+    """Parse ``.a['b'][0]`` into tokens; None if that is not possible."""
     tokens: list[Token] = []
     at = 0
     while at < len(text):
@@ -112,17 +122,18 @@ def parse_tokens(text: str) -> tuple[Token, ...] | None:
         elif match["index"] is not None:
             tokens.append(Index(int(match["index"])))
         else:
-            tokens.append(Key(match["single"] if match["single"] is not None else match["double"]))
+            quoted = match["single"] if match["single"] is not None else match["double"]
+            tokens.append(Key(_ESCAPED.sub(r"\1", quoted)))
         at = match.end()
     return tuple(tokens)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Get(RunTime):
+class Get(RunTimeExpression):
     """``{"Get": "Steps.Train.ModelArtifacts.S3ModelArtifacts"}``.
 
-    ``spelling`` is the text as it came where it differs from the canonical one; it is written back
-    and takes part in equality, since another text is another definition.
+    ``spelling`` is the original string if it differs from the canonical one. It is written back,
+    and it counts for equality because the definitions differ.
     """
 
     root: str
@@ -145,7 +156,7 @@ class Get(RunTime):
 
     @property
     def name(self) -> str:
-        """The parameter, variable or step that is named."""
+        """The name of the parameter, variable or step."""
         first = self.tokens[0]
         return str(first.position) if isinstance(first, Index) else first.name
 
@@ -155,7 +166,7 @@ class Get(RunTime):
 
     @property
     def property_file(self) -> str | None:
-        """``F`` of ``Steps.S.PropertyFiles.F``, else None."""
+        """``F`` of ``Steps.S.PropertyFiles.F``, otherwise None."""
         match self.tokens:
             case (_, Member("PropertyFiles"), Member(name) | Key(name)) if self.root == "Steps":
                 return name
@@ -163,8 +174,8 @@ class Get(RunTime):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Join(RunTime):
-    """``{"Std:Join": {"On": …, "Values": […]}}``; ``bare``: without the outer object."""
+class Join(RunTimeExpression):
+    """``{"Std:Join": {"On": …, "Values": […]}}``; without the outer object if ``bare``."""
 
     _parts = ("values",)
 
@@ -174,7 +185,7 @@ class Join(RunTime):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class JsonGet(RunTime):
+class JsonGet(RunTimeExpression):
     """``{"Std:JsonGet": …}``: a value at ``path`` in a property file, or in the object at a URI."""
 
     _parts = ("path", "property_file", "s3_uri")
@@ -192,8 +203,8 @@ def is_expression(value: Value) -> bool:
 
 
 def unknown_function(value: Value) -> str | None:
-    """The function of an object that would be an expression if its function were known."""
-    if isinstance(value, Mapping) and len(value) == 1:
+    """The unknown function of an object that has the form of an expression, otherwise None."""
+    if not isinstance(value, str) and isinstance(value, Mapping) and len(value) == 1:
         name: str = next(iter(value))
         if name == "Get" or name.startswith("Std:"):
             return name
@@ -201,30 +212,36 @@ def unknown_function(value: Value) -> str | None:
 
 
 def references(value: Value) -> Iterator[Get]:
-    """Every Get inside a value, at any depth, expressions' own parts included."""
-    return (node for node in nodes(value) if isinstance(node, Get))
+    """Every reference in a value at any depth, including those inside other expressions."""
+    if type(value) is not Object:
+        return (node for node in nodes(value) if isinstance(node, Get))
+    if value._references is None:  # an Object never changes, and writers ask for these often
+        value._references = tuple(node for node in nodes(value) if isinstance(node, Get))
+    return iter(value._references)
 
 
 def parameter(name: str) -> Get:
-    """A reference to a pipeline parameter."""
+    """A reference to the pipeline parameter of that name."""
     return Get("Parameters", (Member(name),))
 
 
 def get(text: str) -> Get:
-    """Any reference, by its text: ``get("Steps.Train.ModelArtifacts.S3ModelArtifacts")``."""
+    """Any reference by its path: ``get("Steps.Train.ModelArtifacts.S3ModelArtifacts")``."""
     found = Get.parse(text)
     if found is None:
-        raise ValueError(f"{text!r} is no reference (it starts with {', '.join(ROOTS)})")
+        raise ValueError(
+            f"{text!r} is not a reference; expected a path that starts with {', '.join(ROOTS)}"
+        )
     return found
 
 
 def join(on: str | None, *values: Value, bare: bool = False) -> Join:
-    """Values put together as one text, ``on`` between them."""
+    """The values as one string, with ``on`` between them."""
     return Join(tuple(plain(value) for value in values), ABSENT if on is None else on, bare)
 
 
 def json_get(step: str | HasProperties, property_file: str, path: Value) -> JsonGet:
-    """The value at ``path`` in a property file that ``step``, or the step of that name, writes."""
+    """The value at ``path`` in a property file of ``step``, which is a step or its name."""
     first = Member(step) if isinstance(step, str) else step.properties._tokens[0]
     return JsonGet(
         plain(path), Get("Steps", (first, Member("PropertyFiles"), Member(property_file)))
@@ -232,7 +249,7 @@ def json_get(step: str | HasProperties, property_file: str, path: Value) -> Json
 
 
 class HasProperties(Protocol):
-    """A step of an Airflow or Prefect file."""
+    """A step: of the model, an Airflow operator, or a step in a Prefect flow."""
 
     @property
     def properties(self) -> Properties: ...
@@ -244,7 +261,7 @@ def json_get_s3(s3_uri: Value, path: Value) -> JsonGet:
 
 
 class _Execution:
-    """The execution variables, in the spelling of the SageMaker SDK's ExecutionVariables."""
+    """The execution variables, named after the SageMaker SDK's ExecutionVariables."""
 
     start_datetime = Get("Execution", (Member("StartDateTime"),))
     current_datetime = Get("Execution", (Member("CurrentDateTime"),))
@@ -262,12 +279,12 @@ VARIABLES: Mapping[str, tuple[str, ...]] = {
     "Execution": tuple(get.name for get in vars(_Execution).values() if isinstance(get, Get)),
     "PipelineExperimentConfig": ("ExperimentName", "TrialName"),
 }
-"""What there is below the roots that are neither parameters nor steps."""
+"""The variables below the roots other than parameters and steps."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Properties(RunTime):
-    """``step.properties``: attributes and items build a reference, ``str`` of it is refused."""
+class Properties(RunTimeExpression):
+    """``step.properties``: attributes and items build a reference, which ``str()`` rejects."""
 
     _tokens: tuple[Token, ...] = field(default=())
 
@@ -282,10 +299,10 @@ class Properties(RunTime):
                 return Properties((*self._tokens, Key(item)))
             case int() if item >= 0:
                 return Properties((*self._tokens, Index(item)))
-        raise TypeError(f"a property is picked by its name or its position from 0, not by {item!r}")
+        raise TypeError(f"expected a key or a position of at least 0, got {item!r}")
 
     def __iter__(self) -> Iterator[Properties]:
-        raise TypeError("a property is known only at run time; it cannot be looped over")
+        raise TypeError("properties are only known at run time and cannot be looped over")
 
     def __str__(self) -> str:
         return format(self)
@@ -296,48 +313,59 @@ class Properties(RunTime):
 
 
 def properties_of(step: str) -> Properties:
-    """What ``step.properties`` gives for the step of that name."""
+    """``step.properties`` of the step with that name."""
     return Properties((Member(step),))
 
 
-def stated(value: Value) -> Value:
-    """As :func:`plain`, of what a file of Python says. Raises TypeError where it is no JSON."""
+def json_value(value: Value) -> Value:
+    """The same as :func:`plain`, but raise TypeError for a value that is not JSON."""
+    # Every step is checked, so the common types are looked up without a call.
+    if all(type(node) in _FROZEN or _is_frozen(node) for node in nodes(value)):
+        return value
     found = plain(value)
-    # Backwards: of several values that are no JSON, the last one is reported.
+    # Reversed: of several values that are not JSON, the last one is reported.
     for node in reversed(list(nodes(found))):
         if isinstance(node, float) and not math.isfinite(node):
-            raise TypeError(f"{node} is no number of JSON")
-        if node is not None and not isinstance(node, _JSON):
-            raise TypeError(_no_value(node))
+            raise TypeError(f"{node} is not a JSON number")
+        if not _is_frozen(node):
+            raise TypeError(_not_json(node))
     return found
 
 
-_JSON = (tuple, Mapping, Join, JsonGet, str, int, float, Get, Absent)
+def _is_frozen(node: object) -> bool:
+    if isinstance(node, float):
+        return math.isfinite(node)
+    return type(node) in _FROZEN or isinstance(node, str | int)
 
 
-def _no_value(found: object) -> str:
+_FROZEN = frozenset((str, int, bool, NoneType, Object, tuple, Get, Join, JsonGet, Absent))
+
+
+def _not_json(found: object) -> str:
     kind = type(found).__name__
     if kind.endswith("XComArg"):
         return (
-            f"a {kind} is no value of a pipeline: what a step of ours makes is step.properties…; "
-            "what a @task returns is .properties.return_value of a PythonStepOperator with its "
-            "function"
+            f"a {kind} is not a pipeline value; use op.properties.… of a sagebridge operator. "
+            "For the result of a @task, run its function in a PythonStepOperator and use "
+            "op.properties.return_value"
         )
     return (
-        f"a {kind} is no value of a pipeline; it takes texts, numbers, lists and dicts, and says "
-        "what another step makes by step.properties…"
+        f"a {kind} is not a pipeline value; use strings, numbers, booleans, lists and dicts, and "
+        "step.properties.… for the output of another step"
     )
 
 
 def plain(value: Value) -> Value:
-    """A value with every :class:`Properties` in it turned into its reference, frozen."""
+    """A frozen copy of a value: properties and parameters become references."""
     return rebuild(value, _plain)
 
 
 def _plain(value: Value) -> Value:
     if isinstance(value, Properties):
         return value._get
+    if isinstance(value, Parameter):
+        return parameter(value.name)
     if isinstance(value, Mapping) and not all(isinstance(name, str) for name in value):
         odd = next(name for name in value if not isinstance(name, str))
-        raise TypeError(f"a member is called by a text, not by {odd!r}")
+        raise TypeError(f"the keys of a JSON object are strings, got {odd!r}")
     return value

@@ -1,12 +1,13 @@
 """The dependencies of a pipeline as a networkx graph.
 
-A step waits for each step that it names in DependsOn, for each that its values refer to (for a
-Condition: its conditions only), and for the Condition in whose branch it stands.
+A step depends on the steps in its DependsOn, on the steps that its values refer to (for a
+Condition: those of its conditions), and on the Condition that has it in a branch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from graphlib import CycleError, TopologicalSorter
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 
 
 def edges(steps: Sequence[Step], condition: str | None = None) -> Iterator[tuple[str, str, str]]:
-    """``(from, to, reason)``, reason being data, depends_on or branch; one pair may come often."""
+    """``(from, to, reason)``, with reason ``data``, ``depends_on`` or ``branch``.
+
+    A pair of steps can occur several times.
+    """
     for step in steps:
         if condition is not None:
             yield condition, step.name, "branch"
@@ -33,7 +37,7 @@ def edges(steps: Sequence[Step], condition: str | None = None) -> Iterator[tuple
 def graph(pipeline: Pipeline) -> nx.DiGraph[str]:
     """The step graph. Nodes have ``step``, edges ``reasons`` (a frozenset).
 
-    An edge from a name that is no step of the pipeline is left out; ``validate`` reports it.
+    Edges from unknown steps are skipped; ``validate`` reports them.
     """
     import networkx as nx
 
@@ -48,8 +52,26 @@ def graph(pipeline: Pipeline) -> nx.DiGraph[str]:
     return result
 
 
+def is_structured(pipeline: Pipeline) -> bool:
+    """Whether every step has its own name and no step depends on itself, directly or not."""
+    # Not networkx: every reading calls this, and importing networkx takes longer than reading.
+    names = [step.name for step in walk(pipeline)]
+    sorter = TopologicalSorter(dict.fromkeys(names, ()))
+    for before, after, _ in edges(pipeline.steps):
+        if before == after:
+            return False
+        sorter.add(after, before)
+    try:
+        sorter.prepare()
+    except CycleError:
+        return False
+    return len(set(names)) == len(names)
+
+
 def in_order(steps: Sequence[Step]) -> list[Step]:
-    """Steps so that each comes after those it waits for, else in their written order."""
+    """The steps sorted by dependency, otherwise in the order of the definition."""
+    if len(steps) < 2:
+        return list(steps)
     owner = {inner.name: position for position, step in enumerate(steps) for inner in walk((step,))}
     waits: list[set[int]] = [set() for _ in steps]
     followers: list[set[int]] = [set() for _ in steps]
@@ -71,11 +93,10 @@ def in_order(steps: Sequence[Step]) -> list[Step]:
 
 
 def hidden_failures(pipeline: Pipeline) -> tuple[str, ...]:
-    """Steps whose failure no last step is sure to show.
+    """Steps whose failure does not always make a last step fail.
 
-    An engine that judges a run by its last steps would call it a success where all that wait for
-    the failed step were skipped, because they stand in a branch that was not taken for a reason
-    that does not depend on that step.
+    Airflow derives the state of a run from its last tasks. A failed step goes unnoticed if all its
+    dependants are skipped in a branch that was not taken, for a reason unrelated to that step.
     """
     if not any(isinstance(step, ConditionStep) for step in walk(pipeline)):
         return ()
@@ -103,7 +124,7 @@ def hidden_failures(pipeline: Pipeline) -> tuple[str, ...]:
 def _branches_needed(
     pipeline: Pipeline, steps: nx.DiGraph[str], order: Sequence[str]
 ) -> dict[str, frozenset[tuple[str, bool]]]:
-    """The sides (condition, True for If) that must all be taken for each step to run."""
+    """For each step, the branches (condition, True for if) that must be taken for it to run."""
     own: dict[str, tuple[str, bool]] = {}
     for step in walk(pipeline):
         if isinstance(step, ConditionStep):

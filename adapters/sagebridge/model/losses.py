@@ -1,4 +1,4 @@
-"""What a translation could not carry: a named value with its place, never a silence."""
+"""Losses: things that a translation could not carry, with code, location and advice."""
 
 from __future__ import annotations
 
@@ -8,95 +8,95 @@ from types import MappingProxyType
 from typing import Literal
 
 Severity = Literal["info", "changed", "dropped"]
-"""``info``: said in another way or made anew, so nothing is missing; ``changed``: it means another
-thing in the target, or is kept there though we do not know what it means; ``dropped``: the target
-does not have it at all. A step type that we know and cannot run yet is no loss."""
+"""``info``: expressed differently or created again, nothing is missing. ``changed``: it has another
+meaning in the target, or it is unknown to sagebridge and kept unchanged. ``dropped``: the target
+does not have it. A known step type that cannot run yet is not a loss."""
 
-AT_THE_END = "act on the end of a run instead, as by SageMaker's EventBridge events"
-ON_ITS_OWN = "let it stand on its own; for SageMaker make it a Processing or Lambda step"
-"""What to do about what no target has, said for every one."""
+AT_THE_END = "react to the end of an execution, for example with SageMaker's EventBridge events"
+ON_ITS_OWN = "make it self-contained; for SageMaker, use a Processing or Lambda step"
+"""Advice for things that no target has."""
 
 CODES = MappingProxyType(
     {
-        "asked-value": "what carried code would return; a parameter asks for it",
-        "asset": "assets of Airflow, which tell or start other DAGs",
+        "asked-value": "the result of a code step; it becomes a parameter",
+        "asset": "Airflow assets, which inform or trigger other DAGs",
         "auto-deploy": "an AutoML job that deploys its best model",
-        "beside-definition": "what AWS keeps beside a definition has no place in it",
-        "branch-callable": "a branch that Python decides; parameters ask which way to go",
+        "beside-definition": "a setting that AWS keeps outside the pipeline definition",
+        "branch-callable": "a branch decided by a Python function; parameters select the branch",
         "callback": "a function that Airflow calls when a task or run ends",
-        "callback-token": "a message that a step sends with a token, to wait for its answer",
+        "callback-token": "a message sent with a token; the step waits until the token is returned",
         "client-context": "the client context of a Lambda invocation",
-        "cluster-name": "an EMR cluster that is looked up by name; a parameter asks for its id",
-        "compared-text": "a text that Airflow compares as a number",
-        "computed-value": "a value that Python computes at run time; a parameter asks for it",
-        "concurrency": "a limit on runs or tasks at a time that a pipeline does not have",
-        "connection": "an Airflow Connection; a parameter asks for the value",
-        "dependency-trigger": "a dependency that waits for another end than success",
-        "duplicate-member": "a member written twice in one object; the last one counts",
-        "empty-task": "a task that does nothing; what follows waits for what it waited for",
-        "emr-action": "what an EMR cluster does when its step fails",
-        "emr-steps": "EMR steps of one task, a step each",
-        "endpoint-update": "an endpoint that is updated, as SageMaker does with one that exists",
-        "engine-option": "words that only the orchestrator has a use for",
-        "exit-code": "an exit code by which Airflow skips a command",
-        "failure-handling": "what is done when a task fails: by a try statement, or by fail_fast",
-        "filter": "a Jinja filter; a parameter asks for the value",
-        "function-name": "a Lambda function named otherwise than by its ARN",
+        "cluster-name": "an EMR cluster found by its name; its id becomes a parameter",
+        "compared-text": "a string that Airflow compares as a number",
+        "computed-value": "a value computed by Python at run time; it becomes a parameter",
+        "concurrency": "a limit on concurrent runs or tasks",
+        "connection": "an Airflow Connection; the value becomes a parameter",
+        "dependency-trigger": "a dependency on a result other than success",
+        "duplicate-member": "a key written twice in one object; the last one counts",
+        "empty-task": "a task that does nothing; its dependants depend on its dependencies",
+        "emr-action": "the action of an EMR cluster when its step fails",
+        "emr-steps": "several EMR steps in one task; each becomes a step",
+        "endpoint-update": "an update of an endpoint; SageMaker updates an existing endpoint",
+        "engine-option": "an option that only the orchestrator uses",
+        "exit-code": "an exit code that makes Airflow skip a command",
+        "failure-handling": "a reaction to a failed task: a try statement, or fail_fast",
+        "filter": "a Jinja filter; the value becomes a parameter",
+        "function-name": "a Lambda function identified by something other than its ARN",
         "group-description": "the description of a model package group",
-        "job-name": "the name of a job or model, which SageMaker makes itself",
-        "macro": "a value that only Airflow knows of a run; a parameter asks for it",
+        "job-name": "the name of a job or model; SageMaker generates it",
+        "macro": "a value that Airflow computes for each run; it becomes a parameter",
         "mapped-task": "a task that is mapped at run time",
         "message-attributes": "attributes of an SQS message",
-        "never-chosen": "a task to which no way of a branch leads, or only one that is left out",
+        "never-chosen": "a task that no branch leads to, or only a dropped one",
         "no-wait": "a task that does not wait for its job; the step does",
-        "operator": "an operator that is no step type",
-        "output": "what a flow prints or logs itself, outside of its tasks",
-        "output-file": "a missing output file fails the step that reads it, not only the value",
-        "param-rule": "a rule of a Param other than type and enum",
-        "param-type": "a Param that is no text, number or boolean, or may be null",
+        "operator": "an unsupported operator",
+        "output": "output and log lines of a flow body, outside its tasks",
+        "output-file": "a missing output file; it fails the step that reads it",
+        "param-rule": "a Param validation rule other than type and enum",
+        "param-type": "a Param that is not a string, number or boolean, or that can be null",
         "parameter": "a parameter that the DAG does not declare; the pipeline does",
-        "past-runs": "a run or task that waits for the one before",
-        "pipeline-name": "a name that the target does not take",
-        "pool": "a pool, which limits tasks over all DAGs",
-        "python-task": "a Python function, which is no step of SageMaker's",
-        "raised": "an exception that a flow raises; a Fail step says it",
-        "retries": "starting a task again after any failure",
-        "role": "a role that an operator gives, beside its arguments",
-        "role-missing": "a request or template without the role that SageMaker asks for",
-        "role-name": "a role by its name, of which Airflow makes an ARN",
-        "run-time-argument": "an operator whose arguments are known only when the DAG runs",
-        "run-time-code": "code of a flow that needs what is known only when it runs",
-        "run-time-loop": "a loop over what is known only when the flow runs",
-        "run-time-type": "a question about the type of what is known only when the flow runs",
-        "s3-operations": "what Airflow's operator does in S3 before its job",
-        "schedule": "a schedule, which a definition does not have",
+        "past-runs": "a run or task that waits for the previous one",
+        "pipeline-name": "a name that is not valid in the target",
+        "pool": "an Airflow pool, which limits tasks across all DAGs",
+        "python-task": "a Python function; SageMaker has no step type for it",
+        "raised": "an exception raised by a flow; a Fail step replaces it",
+        "retries": "retries of a task after any failure",
+        "role": "a role given to an operator, outside its request",
+        "role-missing": "a request or template without the required role",
+        "role-name": "a role given by name; Airflow looks up its ARN",
+        "run-time-argument": "an operator with arguments that are only known at run time",
+        "run-time-code": "flow code that uses a run-time value",
+        "run-time-loop": "a loop over a run-time value",
+        "run-time-type": "a check of the type of a run-time value",
+        "s3-operations": "S3 operations that Airflow's operator performs before its job",
+        "schedule": "a schedule; a pipeline definition has none",
         "sensor": "a wait for something outside the pipeline",
-        "several-branches": "a task on which more than one branch decides",
-        "shell-task": "a shell command, which is no step of SageMaker's",
-        "step-name": "a task under another name, as step names have no dots and 64 characters",
-        "subflow": "a flow that another one calls, its steps in that one's place",
-        "task-params": "params of one task, beside those of its DAG",
-        "task-state": "the state of a task as it runs",
-        "template": "a template that computes; a parameter asks for the value",
-        "template-function": "a function or variable of CloudFormation, kept as text",
-        "template-rest": "what a CloudFormation template has beside the pipeline",
+        "several-branches": "a task that is part of several branches",
+        "shell-task": "a shell command; SageMaker has no step type for it",
+        "step-name": "a renamed task; step names have at most 64 characters and no dots",
+        "subflow": "a flow called by another flow; its steps become steps of the caller",
+        "task-params": "Params of a single task",
+        "task-state": "the state of a task at run time",
+        "template": "a computed template; the value becomes a parameter",
+        "template-function": "a CloudFormation function or variable, kept as a string",
+        "template-rest": "parts of a CloudFormation template other than the pipeline",
         "timeout": "a time limit of a task or run",
         "trigger-rule": "a trigger rule other than all_success",
-        "truth-value": "a value of unknown type as a test; the condition asks if it equals true",
-        "unknown-condition": "a condition that sagebridge keeps but cannot ask",
-        "unknown-expression": "a function or variable that sagebridge keeps but cannot resolve",
-        "unknown-step-type": "a step type that sagebridge keeps but cannot run",
-        "value": "a value that is no JSON; a parameter asks for it",
-        "variable": "an Airflow Variable; a parameter asks for the value",
-        "xcom": "what a task hands on that a pipeline does not have; a parameter asks for it",
+        "truth-value": "a value of unknown type used as a test; the condition tests for true",
+        "unknown-condition": "an unknown condition, kept unchanged; it cannot be evaluated",
+        "unknown-expression": "an unknown function or variable, kept unchanged; it has no value",
+        "unknown-step-type": "an unknown step type, kept unchanged; it cannot run",
+        "value": "a value that is not JSON; it becomes a parameter",
+        "variable": "an Airflow Variable; the value becomes a parameter",
+        "xcom": "a task result without an equivalent in a pipeline; it becomes a parameter",
     }
 )
-"""Every code of a loss, and what it means. Codes are stable: scripts may look for them."""
+"""Every loss code and its meaning. Codes are stable, so scripts can search for them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """``place`` is a JSON pointer or ``file:line`` in the source; ``advice`` says what to do."""
+    """``place`` is a JSON pointer or ``file:line`` in the source; ``advice`` is what to do."""
 
     code: str
     severity: Severity
@@ -115,5 +115,5 @@ class Loss:
 
 
 def counted(losses: Iterable[Loss]) -> tuple[Loss, ...]:
-    """The losses that a person has to look at: all but those of severity ``info``."""
+    """The losses that need your attention: all except those of severity ``info``."""
     return tuple(loss for loss in losses if loss.severity != "info")

@@ -1,4 +1,4 @@
-"""Pipeline parameters: what a start of the pipeline may say, and how it is checked."""
+"""Pipeline parameters, and the conversion of their values for an execution."""
 
 from __future__ import annotations
 
@@ -6,47 +6,92 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from sagebridge.errors import ParameterError
+from sagebridge.errors import ModelTypeError, ParameterError
 from sagebridge.model.display import did_you_mean, shown
-from sagebridge.model.values import ABSENT, EMPTY, Absent, Object, Strict, Value
+from sagebridge.model.values import ABSENT, EMPTY, Absent, Object, Strict, Value, freeze
 
 _INTEGER = re.compile(r"\s*[+-]?[0-9]{1,4000}\s*")
 _FLOAT = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
 PARAMETER_TYPES = ("String", "Integer", "Float", "Boolean")
 PYTHON_TYPES = {"str": "String", "int": "Integer", "float": "Float", "bool": "Boolean"}
-"""The parameter type of each of Python's."""
+"""The parameter type for each Python type."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parameter(Strict):
-    """A member of ``Parameters``. A type left out means String; no default means required."""
+    """A pipeline parameter, required if it has no default.
+
+    Used in arguments or conditions, it becomes the reference ``{"Get": "Parameters.NAME"}``.
+
+    Args:
+        name: unique in the pipeline.
+        type: ``String``, ``Integer``, ``Float`` or ``Boolean``.
+        default: the value of an execution that does not set the parameter.
+        enum_values: the only allowed values.
+        description: shown when an execution is started.
+        extra: every other key of the parameter, by AWS's name.
+    """
 
     name: str
-    type: str | Absent = ABSENT
+    type: str | Absent = "String"
     default: Value = ABSENT
     enum_values: tuple[Value, ...] | Absent = ABSENT
     description: str | Absent = ABSENT
     extra: Object = EMPTY
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            name: str,
+            type: str | Absent = "String",
+            default: Value = ABSENT,
+            enum_values: Sequence[Value] | Absent = ABSENT,
+            description: str | Absent = ABSENT,
+            extra: Mapping[str, Value] = EMPTY,
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        for name in ("default", "enum_values", "extra"):
+            object.__setattr__(self, name, freeze(getattr(self, name)))
+        wrong = {
+            name: given
+            for name in ("name", "type", "description")
+            if not isinstance(given := getattr(self, name), str)
+            and not (given is ABSENT and name != "name")
+        }
+        if wrong:
+            owner = f"parameter {shown(self.name)}"
+            raise ModelTypeError(
+                [f"{owner}: {name}: expected a string, got {shown(wrong[name])}" for name in wrong]
+            )
+
+    def __format__(self, spec: str) -> str:
+        raise TypeError(
+            f"the value of parameter {self.name!r} is only known at run time; "
+            'use join("", …) to build a string'
+        )
 
     @property
     def value_type(self) -> str:
         return "String" if self.type is ABSENT else self.type
 
 
-class WrongValue(ValueError):
-    """A value that a parameter does not take; the text says what it does take."""
+class ParameterValueError(ValueError):
+    """A value that a parameter rejects; the message is what it expects."""
 
 
 def coerce_one(parameter: Parameter, value: Value) -> str | int | float | bool:
-    """A value, or its text as SageMaker, events and the command line send it, in declared type.
+    """Convert a value to the declared type; SageMaker and the command line send strings.
 
-    Raises :class:`WrongValue`.
+    Raises :class:`ParameterValueError`.
     """
     result = _typed(parameter.value_type, value)
     choices = parameter.enum_values
     if choices is not ABSENT and choices and result not in choices:
-        raise WrongValue(f"one of {', '.join(shown(choice) for choice in choices)}")
+        raise ParameterValueError(f"one of {', '.join(shown(choice) for choice in choices)}")
     return result
 
 
@@ -55,38 +100,40 @@ def _typed(declared: str, value: Value) -> str | int | float | bool:
         case "String", str():
             return value
         case "Integer", bool():
-            raise WrongValue("an Integer")
+            raise ParameterValueError("an Integer")
         case "Integer", int():
             return value
         case "Integer", str() if _INTEGER.fullmatch(value):
             return int(value)
         case "Float", bool():
-            raise WrongValue("a Float")
+            raise ParameterValueError("a Float")
         case "Float", str() if not _FLOAT.fullmatch(value):
-            raise WrongValue("a Float")
+            raise ParameterValueError("a Float")
         case "Float", int() | float() | str():
             try:
                 number = float(value)
             except OverflowError:
                 number = math.inf
             if not math.isfinite(number):
-                raise WrongValue("a finite Float")
+                raise ParameterValueError("a finite Float")
             return number
         case "Boolean", bool():
             return value
         case "Boolean", str() if value.lower() in ("true", "false"):
             return value.lower() == "true"
         case "Boolean", _:
-            raise WrongValue("a Boolean (true or false)")
+            raise ParameterValueError("a Boolean (true or false)")
         case (("String" | "Integer" | "Float"), _):
-            raise WrongValue(f"a {declared}" if declared != "Integer" else "an Integer")
-    raise WrongValue(f"a parameter type among {', '.join(PARAMETER_TYPES)} (it is {declared!r})")
+            raise ParameterValueError(f"a {declared}" if declared != "Integer" else "an Integer")
+    raise ParameterValueError(
+        f"one of the types {', '.join(PARAMETER_TYPES)} (declared type: {declared!r})"
+    )
 
 
 def coerce(parameters: Sequence[Parameter], given: Mapping[str, Value]) -> dict[str, Value]:
-    """The value of every parameter for one execution: those given, else the defaults.
+    """The value of every parameter for one execution: the given value or the default.
 
-    Raises :class:`ParameterError` that names every unknown, wrong or missing one at once.
+    Raises :class:`ParameterError` with all unknown, wrong and missing parameters.
     """
     declared = {parameter.name: parameter for parameter in parameters}
     problems = [
@@ -102,7 +149,7 @@ def coerce(parameters: Sequence[Parameter], given: Mapping[str, Value]) -> dict[
             continue
         try:
             values[name] = coerce_one(parameter, value)
-        except WrongValue as wrong:
+        except ParameterValueError as wrong:
             problems.append(f"parameter {name!r} is {shown(value)}, expected {wrong}")
     if problems:
         raise ParameterError(problems)

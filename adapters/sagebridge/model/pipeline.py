@@ -1,23 +1,41 @@
-"""What a pipeline is: parameters, steps in their written order, and what lies beside them."""
+"""The pipeline model: a pipeline, its parameters, and its steps in the order of the definition.
+
+The classes can be built by hand. They accept lists, dicts, steps and parameters, and keep tuples,
+read-only mappings and references. A value of the wrong type raises
+:class:`~sagebridge.errors.ModelTypeError`, which lists every wrong field of the object.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sagebridge.model.conditions import Condition, checked, operands
-from sagebridge.model.expressions import Get, references
+from sagebridge.model.converters import Converter, convert, each, object_, of, optional, string_
+from sagebridge.model.display import shown
+from sagebridge.model.expressions import (
+    Get,
+    HasProperties,
+    Properties,
+    RunTimeExpression,
+    json_value,
+    properties_of,
+    references,
+)
 from sagebridge.model.parameters import Parameter
-from sagebridge.model.values import ABSENT, EMPTY, Absent, Object, Strict, Value
+from sagebridge.model.values import ABSENT, EMPTY, Absent, Object, Strict, Value, freeze
 
 VERSION = "2020-12-01"
+
+# dataclasses cannot convert fields (PEP 712 was rejected). The fields have the types that they are
+# kept in; the __init__ below TYPE_CHECKING has the types that are accepted.
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RetryPolicy(Strict):
-    """A member of ``RetryPolicies``; ``one_type`` where ExceptionType came as a single string."""
+    """One item of ``RetryPolicies``. ``one_type``: ``ExceptionType`` is a string, not a list."""
 
     exception_types: tuple[str, ...]
     interval_seconds: Value = ABSENT
@@ -27,22 +45,65 @@ class RetryPolicy(Strict):
     one_type: bool = False
     extra: Object = EMPTY
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            exception_types: Sequence[str],
+            interval_seconds: Value = ABSENT,
+            backoff_rate: Value = ABSENT,
+            max_attempts: Value = ABSENT,
+            expire_after_min: Value = ABSENT,
+            one_type: bool = False,
+            extra: Mapping[str, Value] = EMPTY,
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        convert(self, "retry policy", {"exception_types": each(string_), "extra": object_})
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CacheConfig(Strict):
+    """The cache of a step: ``CacheConfig(True, "PT1H")``."""
+
     enabled: Value = ABSENT
     expire_after: Value = ABSENT
     extra: Object = EMPTY
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            enabled: Value = ABSENT,
+            expire_after: Value = ABSENT,
+            extra: Mapping[str, Value] = EMPTY,
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        convert(self, "cache config", _EXTRA)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PropertyFile(Strict):
-    """A JSON file, ``file_path`` below the step's output ``output_name``, that JsonGet may read."""
+    """A JSON file that :func:`json_get` can read.
+
+    ``file_path`` is relative to the step's output ``output_name``.
+    """
 
     name: str
     output_name: str
     file_path: str
     extra: Object = EMPTY
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self, name: str, output_name: str, file_path: str, extra: Mapping[str, Value] = EMPTY
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        strings = dict.fromkeys(("name", "output_name", "file_path"), string_)
+        convert(self, "property file", {**strings, **_EXTRA})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,43 +114,81 @@ class OutputParameter(Strict):
     type: Value = ABSENT
     extra: Object = EMPTY
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self, name: str, type: Value = ABSENT, extra: Mapping[str, Value] = EMPTY
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        convert(self, "output parameter", {"name": string_, **_EXTRA})
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Step(Strict):
-    """One step. Members that the model has no word for are in ``extra``, as they came."""
+    """One step of any type.
+
+    Args:
+        name: unique in the pipeline.
+        type: a step type of AWS, such as ``Training``. An unknown type is kept.
+        arguments: the request of the job, by AWS's names. It can contain parameters, ``join(...)``,
+            ``json_get(...)`` and properties of other steps.
+        depends_on: steps or step names that run first.
+        retry_policies, cache_config, property_files, output_parameters: as in a definition.
+        display_name, description: shown in SageMaker Studio.
+        extra: every other key of the step by AWS's name, such as ``FunctionArn`` of a Lambda step.
+    """
 
     name: str
     type: str
     arguments: Value = ABSENT
     depends_on: tuple[str | Object, ...] | Absent = ABSENT
     retry_policies: tuple[RetryPolicy, ...] | Absent = ABSENT
-    cache: CacheConfig | Absent = ABSENT
+    cache_config: CacheConfig | Absent = ABSENT
     property_files: tuple[PropertyFile, ...] | Absent = ABSENT
     output_parameters: tuple[OutputParameter, ...] | Absent = ABSENT
     display_name: str | Absent = ABSENT
     description: str | Absent = ABSENT
     extra: Object = EMPTY
 
-    def __post_init__(self) -> None:
-        for name, kinds in _ITEMS.items():
-            for item in getattr(self, name) or ():
-                if not isinstance(item, kinds):
-                    raise self._unfit(name, kinds[-1].__name__, item)
-        if not isinstance(self.cache, CacheConfig | Absent):
-            raise self._unfit("cache_config", "CacheConfig", self.cache)
+    if TYPE_CHECKING:
 
-    def _unfit(self, member: str, kind: str, found: object) -> TypeError:
-        text = repr(found)[:60]
-        return TypeError(f"{member} of step {self.name!r}: a {kind} is expected, found {text}")
+        def __init__(
+            self,
+            name: str,
+            type: str,
+            arguments: Value = ABSENT,
+            depends_on: Dependencies = ABSENT,
+            retry_policies: Sequence[RetryPolicy] | Absent = ABSENT,
+            cache_config: CacheConfig | Absent = ABSENT,
+            property_files: Sequence[PropertyFile] | Absent = ABSENT,
+            output_parameters: Sequence[OutputParameter] | Absent = ABSENT,
+            display_name: str | Absent = ABSENT,
+            description: str | Absent = ABSENT,
+            extra: Mapping[str, Value] = EMPTY,
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        convert(self, f"step {shown(self.name)}", _STEP_FIELDS)
+
+    def __format__(self, spec: str) -> str:
+        raise TypeError(
+            f"step {self.name!r} cannot be part of a string; use join(…) and its properties"
+        )
+
+    @property
+    def properties(self) -> Properties:
+        """References to what the step returns: ``step.properties.A.B["c"]``."""
+        return properties_of(self.name)
 
     def values(self) -> Iterator[Value]:
-        """Every value of the step that may hold expressions."""
+        """Every value of the step that may contain expressions."""
         yield self.arguments
         yield self.extra
 
     @property
     def dependencies(self) -> tuple[str, ...]:
-        """The steps that DependsOn names, in either of its forms: a name, or {Step, Trigger}."""
+        """The names of the steps in ``depends_on``, with or without a trigger."""
         items = self.depends_on or ()
         return tuple(item if isinstance(item, str) else str(item["Step"]) for item in items)
 
@@ -98,30 +197,45 @@ class Step(Strict):
         return next((file for file in files if file.name == name), None)
 
 
-_ITEMS: Mapping[str, tuple[type, ...]] = MappingProxyType(
-    {
-        "depends_on": (Object, str),
-        "retry_policies": (RetryPolicy,),
-        "property_files": (PropertyFile,),
-        "output_parameters": (OutputParameter,),
-    }
-)
-"""What the lists of a step hold."""
 Steps: TypeAlias = tuple[Step, ...]
+Dependencies: TypeAlias = Sequence[str | Mapping[str, Value] | HasProperties] | Absent
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ConditionStep(Step):
-    """A branch. ``arguments`` holds what its Arguments have beside conditions and branches."""
+    """A branch: ``if_steps`` run if all ``conditions`` hold, otherwise ``else_steps``.
 
+    ``arguments`` has the keys of its Arguments other than the conditions and branches.
+    """
+
+    type: str = "Condition"
+    arguments: Value = EMPTY
     conditions: tuple[Condition, ...] | Absent = ABSENT
-    if_steps: Steps | Absent = ABSENT
-    else_steps: Steps | Absent = ABSENT
+    if_steps: Steps | Absent = ()
+    else_steps: Steps | Absent = ()
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            name: str,
+            type: str = "Condition",
+            arguments: Value = EMPTY,
+            depends_on: Dependencies = ABSENT,
+            retry_policies: Sequence[RetryPolicy] | Absent = ABSENT,
+            cache_config: CacheConfig | Absent = ABSENT,
+            property_files: Sequence[PropertyFile] | Absent = ABSENT,
+            output_parameters: Sequence[OutputParameter] | Absent = ABSENT,
+            display_name: str | Absent = ABSENT,
+            description: str | Absent = ABSENT,
+            extra: Mapping[str, Value] = EMPTY,
+            conditions: Sequence[Condition] | Absent = ABSENT,
+            if_steps: Sequence[Step] | Absent = (),
+            else_steps: Sequence[Step] | Absent = (),
+        ) -> None: ...
 
     def __post_init__(self) -> None:
-        Step.__post_init__(self)
-        for condition in self.conditions or ():
-            checked(condition)
+        convert(self, f"step {shown(self.name)}", _CONDITION_STEP_FIELDS)
 
     def values(self) -> Iterator[Value]:
         yield from Step.values(self)
@@ -135,41 +249,82 @@ class ConditionStep(Step):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parallelism(Strict):
+    """The limit on concurrent steps: ``Parallelism(4)``."""
+
     max_parallel_execution_steps: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pipeline(Strict):
-    """A pipeline definition and, as keyword fields at the end, what AWS keeps beside it.
+    """A pipeline: the definition, and the fields of a CreatePipeline request next to it.
 
-    ``origin`` is what it was read from, in words; empty where it was made in Python.
+    Args:
+        name: the name of the pipeline; a bare definition has none.
+        steps: in the order of the definition, which need not be the order of execution.
+        parameters: what an execution can set.
+        version, metadata, experiment_config, mlflow_config: as in a definition.
+        extra: every other key of the definition, by AWS's name.
+        display_name, description, role_arn, tags, parallelism: as in a CreatePipeline request.
+        request: the fields of a CreatePipeline request that have no argument here, unchanged.
+        key_order: the order of keys in the definition it was read from, for the objects in which
+            it is not the SDK's order. See :mod:`sagebridge.authoring.key_order`.
+        origin: a description of what the pipeline was read from; empty if it was built in Python.
     """
 
-    steps: Steps
+    name: str | None = field(default=None, compare=False)
+    steps: Steps = ()
     parameters: tuple[Parameter, ...] | Absent = ABSENT
     version: Value = VERSION
     metadata: Value = ABSENT
     experiment_config: Value = ABSENT
     mlflow_config: Value = ABSENT
     extra: Object = EMPTY
-    name: str | None = field(default=None, compare=False)
     display_name: str | Absent = field(default=ABSENT, compare=False)
     description: str | Absent = field(default=ABSENT, compare=False)
     role_arn: str | Absent = field(default=ABSENT, compare=False)
     tags: Value = field(default=ABSENT, compare=False)
     parallelism: Parallelism | Absent = field(default=ABSENT, compare=False)
+    request: Object = field(default=EMPTY, compare=False)
+    key_order: Object = field(default=EMPTY, compare=False)
     origin: str = field(default="", compare=False)
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            name: str | None = None,
+            steps: Sequence[Step] = (),
+            parameters: Sequence[Parameter] | Absent = ABSENT,
+            version: Value = VERSION,
+            metadata: Value = ABSENT,
+            experiment_config: Value = ABSENT,
+            mlflow_config: Value = ABSENT,
+            extra: Mapping[str, Value] = EMPTY,
+            display_name: str | Absent = ABSENT,
+            description: str | Absent = ABSENT,
+            role_arn: str | Absent = ABSENT,
+            tags: Value = ABSENT,
+            parallelism: Parallelism | Absent = ABSENT,
+            request: Mapping[str, Value] = EMPTY,
+            key_order: Mapping[str, Value] = EMPTY,
+            origin: str = "",
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        convert(self, f"pipeline {shown(self.name)}" if self.name else "pipeline", _PIPELINE_FIELDS)
 
     @property
     def declared(self) -> tuple[Parameter, ...]:
+        """The parameters; none if the definition has no ``Parameters``."""
         return () if self.parameters is ABSENT else self.parameters
 
     def step(self, name: str) -> Step | None:
+        """The step of that name, at any depth."""
         return next((step for step in walk(self) if step.name == name), None)
 
 
 def walk(pipeline: Pipeline | Sequence[Step]) -> Iterator[Step]:
-    """Every step in written order, a Condition before the steps of its branches."""
+    """Every step in the order of the definition, a Condition before the steps of its branches."""
     for step in pipeline.steps if isinstance(pipeline, Pipeline) else pipeline:
         yield step
         if isinstance(step, ConditionStep):
@@ -177,6 +332,72 @@ def walk(pipeline: Pipeline | Sequence[Step]) -> Iterator[Step]:
 
 
 def step_references(step: Step) -> Iterator[Get]:
-    """Every reference that a step makes; for a Condition those of its conditions, not branches."""
+    """Every reference in a step; for a Condition those in its conditions, not in its branches."""
     for value in step.values():
         yield from references(value)
+
+
+def _dependency(given: Any) -> str | Object:
+    if isinstance(given, str):
+        return given
+    if isinstance(given, Mapping) and isinstance(given.get("Step"), str):
+        dependency: Object = freeze(given)
+        return dependency
+    properties = (
+        None if isinstance(given, RunTimeExpression) else getattr(given, "properties", None)
+    )
+    if isinstance(properties, Properties):
+        return properties._get.name
+    raise TypeError(f"expected a step or a step name, got {shown(given)}")
+
+
+def _step(given: Any) -> Step:
+    if not isinstance(given, Step):
+        raise TypeError(f"expected a step, got {shown(given)}")
+    if given.type == "Condition" and not isinstance(given, ConditionStep):
+        raise TypeError(f"build the Condition step {given.name!r} with ConditionStep")
+    return given
+
+
+_EXTRA: Mapping[str, Converter] = MappingProxyType({"extra": object_})
+_STEP_FIELDS: Mapping[str, Converter] = MappingProxyType(
+    {
+        "name": string_,
+        "type": string_,
+        "arguments": json_value,
+        "depends_on": optional(each(_dependency)),
+        "retry_policies": optional(each(of(RetryPolicy, "a RetryPolicy"))),
+        "cache_config": optional(of(CacheConfig, "a CacheConfig")),
+        "property_files": optional(each(of(PropertyFile, "a PropertyFile"))),
+        "output_parameters": optional(each(of(OutputParameter, "an OutputParameter"))),
+        "display_name": optional(string_),
+        "description": optional(string_),
+        **_EXTRA,
+    }
+)
+_steps = each(_step)
+_branch = optional(_steps)
+_CONDITION_STEP_FIELDS: Mapping[str, Converter] = MappingProxyType(
+    {
+        **_STEP_FIELDS,
+        "conditions": optional(each(checked)),
+        "if_steps": _branch,
+        "else_steps": _branch,
+    }
+)
+_PIPELINE_FIELDS: Mapping[str, Converter] = MappingProxyType(
+    {
+        "name": lambda given: given if given is None else string_(given),
+        "steps": _steps,
+        "parameters": optional(each(of(Parameter, "a Parameter"))),
+        "metadata": json_value,
+        "experiment_config": json_value,
+        "mlflow_config": json_value,
+        "display_name": optional(string_),
+        "description": optional(string_),
+        "role_arn": optional(string_),
+        "tags": json_value,
+        "parallelism": optional(of(Parallelism, "a Parallelism")),
+        **_EXTRA,
+    }
+)

@@ -1,4 +1,4 @@
-"""JSON pointers (RFC 6901) into a definition."""
+"""JSON pointers (RFC 6901) in a definition."""
 
 from __future__ import annotations
 

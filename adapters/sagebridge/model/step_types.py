@@ -1,7 +1,7 @@
-"""The step types: one row per type, which readers, writers, rules and operators follow.
+"""The table of step types, one row per type, for readers, writers, rules and operators.
 
-A new step type is a row here and a module in ``sagebridge_operators/steps/``; if jobs of the type
-also run on this machine, a module in ``sagebridge_operators/backends/local/``.
+A new step type needs a row here and a module in ``sagebridge_operators/steps/``. To run its jobs
+locally, it also needs a module in ``sagebridge_operators/backends/local/``.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ class StepType:
 
     Attributes:
         summary: the docstring of its operator and its Prefect function; names the AWS call.
-        makes: what a run of the step leaves on AWS. ``nothing`` runs without an AWS call.
-        members: Python arguments for members next to ``Arguments``, such as ``function_arn`` for
+        makes: what the step creates on AWS; ``nothing`` if it makes no AWS call.
+        members: Python arguments for keys next to ``Arguments``, such as ``function_arn`` for
             ``FunctionArn``.
-        required: those of these members that a step must have; it may then omit ``Arguments``.
-        ignored: those of these members that have no effect.
-        takes: the members shared with other types (``CacheConfig``, ``RetryPolicies``,
+        required: the required ones of these keys; if there are any, ``Arguments`` is optional.
+        ignored: the ones without an effect.
+        takes: the keys shared with other types (``CacheConfig``, ``RetryPolicies``,
             ``PropertyFiles``, ``OutputParameters``) that have an effect.
         check_types: the values of ``CheckType``; empty if the step is not a check.
-        one_of: members of ``Arguments`` of which exactly one is given.
-        required_path: members of ``Arguments``, each inside the one before, that must be there.
-        refused: members of ``Arguments`` that the service sets itself.
-        requests: the API request that ``Arguments`` (key ``""``) or one of its members holds, as
+        one_of: keys of ``Arguments``; exactly one of them is required.
+        required_path: required keys in ``Arguments``, each inside the previous one.
+        refused: keys of ``Arguments`` that the service sets itself.
+        requests: the API request in ``Arguments`` (key ``""``) or in one of its keys, as
             ``service:Operation`` or ``service:Operation/Member``.
-        filled_in: required fields of these requests that the service fills in.
-        outputs: the API responses that references to the step resolve against.
-        synthetic: first keys of references that no response has; the service makes them.
-        list_keys: the member that names an item, for each list in the Describe response.
+        filled_in: required fields of these requests that the service sets.
+        outputs: the API responses that contain the properties of the step.
+        synthetic: properties that the service adds to these responses.
+        list_keys: for each list in the Describe response, the key that identifies an item.
         console_page: the page of its jobs in the SageMaker console.
-        results: what ``run`` prints of a step that succeeded: label to path in the Describe
-            response. A folder's local path is printed too.
+        results: what ``run`` prints for a successful step: label to path in the Describe response.
+            For a folder the local path is printed too.
         has_operator: if False, DAGs and flows declare the step with ``StepOperator`` and ``step``.
     """
 
@@ -70,17 +70,17 @@ class StepType:
 
     @property
     def function(self) -> str:
-        """The name of the Prefect function, with ``_`` appended to a keyword of Python."""
+        """The name of the Prefect function, with ``_`` appended if it is a Python keyword."""
         words = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", self.name).lower()
         return f"{words}_" if keyword.iskeyword(words) else words
 
 
 _CHECK_MEMBERS = {
     "check_type": "CheckType",
+    "model_package_group_name": "ModelPackageGroupName",
     "skip_check": "SkipCheck",
     "fail_on_violation": "FailOnViolation",
     "register_new_baseline": "RegisterNewBaseline",
-    "model_package_group_name": "ModelPackageGroupName",
     "supplied_baseline_statistics": "SuppliedBaselineStatistics",
     "supplied_baseline_constraints": "SuppliedBaselineConstraints",
 }
@@ -179,7 +179,7 @@ _ROWS = (
     ),
     StepType(
         name="Callback",
-        summary="A Callback step: a message to ``sqs_queue_url``, and a wait for its answer.",
+        summary="A Callback step: sends a message to ``sqs_queue_url`` and waits for its answer.",
         makes="call",
         members={"sqs_queue_url": "SqsQueueUrl"},
         required=("SqsQueueUrl",),
@@ -206,7 +206,7 @@ _ROWS = (
     ),
     StepType(
         name="EMR",
-        summary="An EMR step on a running cluster, or on one that lives as long as the step.",
+        summary="An EMR step on an existing cluster, or on one created for the step.",
         takes=("CacheConfig", "RetryPolicies"),
         one_of=("ClusterId", "ClusterConfig"),
         required_path=("StepConfig", "HadoopJarStep", "Jar"),
@@ -265,4 +265,4 @@ STEP_TYPES: Mapping[str, StepType] = MappingProxyType({row.name: row for row in 
 OPERATOR_TYPES: Mapping[str, StepType] = MappingProxyType(
     {row.name: row for row in _ROWS if row.has_operator}
 )
-"""Those with an Airflow operator and a Prefect function of their own."""
+"""The step types with a dedicated Airflow operator and Prefect function."""

@@ -1,12 +1,12 @@
-"""JSON values as the model keeps them: read-only, hashable, and strictly equal.
+"""JSON values of the model: read-only, hashable, and strictly equal.
 
-Python calls ``1 == 1.0 == True``; in a pipeline definition they are three values. Every class of
-the model compares through :func:`key_of`, so that a changed type is a changed pipeline.
+In Python ``1 == 1.0 == True``; in a pipeline definition they are three values. Every class of the
+model is compared with :func:`key_of`, so a changed type is a changed pipeline.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any, ClassVar, Final, Literal, TypeAlias
@@ -17,7 +17,7 @@ Value: TypeAlias = Any
 
 
 class Absent(Enum):
-    """The one value of a member that a document does not have (``null`` is a value)."""
+    """The value of a key that a document does not have (``null`` is a value)."""
 
     ABSENT = "absent"
 
@@ -32,13 +32,14 @@ ABSENT: Final = Absent.ABSENT
 
 
 class Object(Mapping[str, Value]):
-    """A JSON object: members in their written order, order ignored by equality."""
+    """A read-only JSON object. Keys keep their order; equality ignores it."""
 
-    __slots__ = ("_hash", "_members")
+    __slots__ = ("_hash", "_members", "_references")
 
     def __init__(self, members: Mapping[str, Value] | Iterable[tuple[str, Value]] = ()) -> None:
         self._members: dict[str, Value] = dict(members)
         self._hash: int | None = None
+        self._references: tuple[Value, ...] | None = None  # kept by expressions.references
 
     def __getitem__(self, name: str) -> Value:
         return self._members[name]
@@ -48,6 +49,16 @@ class Object(Mapping[str, Value]):
 
     def __len__(self) -> int:
         return len(self._members)
+
+    # Mapping's own views look each member up again.
+    def keys(self) -> KeysView[str]:
+        return self._members.keys()
+
+    def values(self) -> ValuesView[Value]:
+        return self._members.values()
+
+    def items(self) -> ItemsView[str, Value]:
+        return self._members.items()
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Mapping):
@@ -70,9 +81,9 @@ EMPTY: Final = Object()
 
 
 class Strict:
-    """Mixin for the model's dataclasses (declared with ``eq=False``): strict equality and hash.
+    """Strict equality and hash for the model's dataclasses, which are declared with ``eq=False``.
 
-    ``_parts`` are the fields that hold values, as :mod:`~sagebridge.model.visit` visits them.
+    ``_parts`` names the fields that contain values, for :mod:`~sagebridge.model.visit`.
     """
 
     __slots__ = ()
@@ -88,7 +99,7 @@ class Strict:
 
 
 def key_of(value: Value) -> Hashable:
-    """A hashable stand-in that differs wherever two values differ as JSON."""
+    """A hashable key that is equal for two values only if they are the same JSON."""
     if value is None or isinstance(value, bool | str | Absent):
         return value if not isinstance(value, bool) else ("bool", value)
     if isinstance(value, int):
@@ -104,16 +115,16 @@ def key_of(value: Value) -> Hashable:
             type(value).__name__,
             tuple(key_of(getattr(value, field.name)) for field in fields(value) if field.compare),
         )
-    raise TypeError(f"{type(value).__name__} is no value of a pipeline definition: {value!r}")
+    raise TypeError(f"a {type(value).__name__} is not a pipeline value: {value!r}")
 
 
 def same(left: Value, right: Value) -> bool:
-    """Whether two values are the same JSON: 1, 1.0 and True differ, member order does not count."""
+    """Whether two values are the same JSON. 1, 1.0 and True differ; the order of keys is free."""
     return key_of(left) == key_of(right)
 
 
 def freeze(value: Any) -> Value:
-    """Plain JSON (dicts, lists) to a frozen value; frozen values and expressions pass through."""
+    """Convert dicts and lists to read-only values. Expressions are returned unchanged."""
     if isinstance(value, Object):
         return value
     if isinstance(value, Mapping):
@@ -124,7 +135,7 @@ def freeze(value: Any) -> Value:
 
 
 def thaw(value: Value) -> Any:
-    """A frozen value without expressions to plain JSON."""
+    """Convert a frozen value without expressions to dicts and lists."""
     if isinstance(value, Mapping):
         return {name: thaw(item) for name, item in value.items()}
     if isinstance(value, list | tuple):

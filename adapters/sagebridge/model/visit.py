@@ -1,8 +1,8 @@
-"""One visitor and one rebuilder for value trees.
+"""Visitor and rebuilder for value trees.
 
-A value tree is frozen or plain JSON with expressions in it, or a condition over such values. A
-dataclass of the model lists the fields that hold values in ``_parts``; every other object is a
-leaf. Paths, references and names of types are not values, so they are not visited.
+A value tree is JSON that contains expressions, or a condition on such values. A dataclass of the
+model lists its fields that contain values in ``_parts``; every other object is a leaf. Paths,
+references and names of types are not values and are not visited.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ _PLAIN = (str, int, float, type(None))
 
 
 def nodes(value: Value, prune: Prune = None) -> Iterator[Value]:
-    """A value and all values inside it, each before its parts, in their written order.
+    """A value and all values inside it in document order, each before its parts.
 
-    The parts of a node for which ``prune`` holds are left out, as in sqlglot's ``walk``.
+    The parts of a node are skipped if ``prune(node)`` is true, as in sqlglot's ``walk``.
     """
     stack = [value]
     while stack:
         node = stack.pop()
         yield node
-        # Most nodes are plain: asking for their parts would double the time.
+        # Most nodes are scalars; calling _parts for them would double the time.
         if not isinstance(node, _PLAIN) and (prune is None or not prune(node)):
             stack += reversed(_parts(node))
 
 
 def located(value: Value, pointer: str, prune: Prune = None) -> Iterator[tuple[str, Value]]:
-    """As :func:`nodes`, each with its JSON pointer; ``pointer`` is the one of the value itself.
+    """The same as :func:`nodes`, with JSON pointers; ``pointer`` is that of the value itself.
 
     Values inside an expression have the pointer of the expression.
     """
@@ -51,9 +51,10 @@ def located(value: Value, pointer: str, prune: Prune = None) -> Iterator[tuple[s
 
 
 def rebuild(value: Value, change: Callable[[Value], Value]) -> Value:
-    """A frozen copy of a value; ``change`` gets each node and returns it or its replacement.
+    """A frozen copy of a value; ``change`` returns each node or its replacement.
 
-    A node comes before its parts, and a replacement is not visited, as in sqlglot's ``transform``.
+    Nodes are visited before their parts. Replacements are not visited, as in sqlglot's
+    ``transform``.
     """
     changed = change(value)
     if changed is not value or isinstance(value, _PLAIN):
@@ -70,15 +71,22 @@ def rebuild(value: Value, change: Callable[[Value], Value]) -> Value:
 
 
 def _parts(node: Value) -> Sequence[Value]:
+    if type(node) is Object:  # the most common kind, and a check for Mapping is slow
+        return list(node.values())
     if isinstance(node, Strict):
         return [getattr(node, name) for name in node._parts]
     if isinstance(node, list | tuple):
         return node
-    if isinstance(node, Mapping):
+    if type(node) is Object or isinstance(node, Mapping):  # the first test is much faster
         return list(node.values())
     return ()
 
 
 def escape(name: str) -> str:
-    """A member name as a token of a JSON pointer (RFC 6901)."""
+    """A key as a token of a JSON pointer (RFC 6901)."""
     return name.replace("~", "~0").replace("/", "~1")
+
+
+def unescape(token: str) -> str:
+    """The member name of a token of a JSON pointer."""
+    return token.replace("~1", "/").replace("~0", "~")

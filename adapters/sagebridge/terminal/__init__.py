@@ -1,1 +1,1 @@
-"""What every command shares: the console, source files, and the wording of values."""
+"""Code shared by all commands: console output, options, source files and wording."""

@@ -1,4 +1,4 @@
-"""Printing: rich on a terminal, plain text in a pipe, and nothing of a source is ever markup."""
+"""Console output: rich on a terminal, plain text in a pipe. Markup in sources is not rendered."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WIDE = 10_000
 
 
 def prepare_streams() -> None:
-    """Let no character that a terminal's encoding lacks end a command."""
+    """Escape characters that the encoding of the terminal lacks, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
@@ -27,7 +27,7 @@ def prepare_streams() -> None:
 
 
 def console(*, err: bool = False) -> Console:
-    """The console for results, or for messages. In a pipe lines are as long as they are."""
+    """The console for results, or for messages (``err``). In a pipe, lines are not wrapped."""
     width = None if Console(stderr=err).is_terminal else WIDE
     return Console(stderr=err, highlight=False, markup=False, emoji=False, width=width)
 
@@ -46,7 +46,7 @@ def count(number: int, thing: str, things: str = "") -> str:
 
 
 def aligned(rows: Sequence[Sequence[Text]]) -> Iterator[Text]:
-    """Rows of cells as lines with their columns one under the other."""
+    """Rows of cells as lines with aligned columns."""
     widths = [max(cell.cell_len for cell in column) for column in zip(*rows, strict=True)]
     for row in rows:
         line = Text("  ").join(

@@ -1,4 +1,4 @@
-"""Where a command finds its sources and puts its files."""
+"""Source files of a command, and the files that it writes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ SUFFIXES = (".json", ".py", ".yaml", ".yml")
 
 
 def expand(sources: Sequence[str], suffixes: Sequence[str] = SUFFIXES) -> list[str]:
-    """Sources with each folder replaced by its files of those suffixes, in order of their names.
+    """Sources with each folder replaced by its files with these suffixes, sorted by name.
 
-    A Python file in a folder that imports no orchestrator is some module, no source.
+    Python files in a folder that import no orchestrator are skipped. Raises SourceError for a
+    folder without sources.
     """
     found: list[str] = []
     for source in sources:
@@ -29,7 +30,7 @@ def expand(sources: Sequence[str], suffixes: Sequence[str] = SUFFIXES) -> list[s
         files = [file for file in there if _is_source(file)]
         if not files:
             wanted = ", ".join(f"*{suffix}" for suffix in suffixes)
-            raise SourceError(source, f"the folder has no pipeline file ({wanted})")
+            raise SourceError(source, f"no pipeline files in this folder ({wanted})")
         found += map(str, files)
     return found
 
@@ -45,12 +46,12 @@ def _is_source(file: Path) -> bool:
 
 
 def safe_stem(name: str) -> str:
-    """A name of a pipeline or source as a file name without suffix, which stays in its folder."""
+    """The name of a pipeline or source as a safe file stem: no path separators, no leading dot."""
     return re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII).lstrip(".-")[:200] or "pipeline"
 
 
 def content(path: Path) -> str | None:
-    """The text of a file; None where there is none, or no text."""
+    """The text of a file; None if it is missing or not UTF-8."""
     try:
         return path.read_bytes().decode()
     except (OSError, UnicodeDecodeError):
@@ -58,7 +59,7 @@ def content(path: Path) -> str | None:
 
 
 def write_file(path: Path, text: str) -> None:
-    """Write a file whole or not at all, its folder made where it is absent.
+    """Write a file atomically; create its folder if missing.
 
     Raises :class:`~sagebridge.errors.UsageError`.
     """
@@ -79,9 +80,10 @@ def write_file(path: Path, text: str) -> None:
 
 
 def _mode(path: Path) -> int:
-    """The mode of the file that is there, else what the umask leaves of a new one."""
+    """The mode of the existing file; for a new file, 0666 minus the umask."""
     with suppress(OSError):
         return path.stat().st_mode & 0o777
+    # os has no call that only reads the umask.
     mask = os.umask(0)
     os.umask(mask)
     return 0o666 & ~mask

@@ -1,4 +1,4 @@
-"""The wording of values, expressions, conditions and findings in every command."""
+"""Values, expressions, conditions and findings as commands print them."""
 
 from __future__ import annotations
 
@@ -25,66 +25,66 @@ _SIGNS = {
 }
 
 
-def value_words(value: Value) -> str:
-    """A value as JSON, the expressions in it as ``Parameters.Name`` or ``join('/', ...)``."""
+def format_value(value: Value) -> str:
+    """A value as JSON, with expressions such as ``Parameters.Name`` or ``join("/", ...)``."""
     match value:
         case Get():
             return value.text
         case Join(values=values, on=on):
-            parts = ", ".join(value_words(item) for item in values)
+            parts = ", ".join(format_value(item) for item in values)
             return f"join({json.dumps('' if on is ABSENT else on)}, {parts})"
         case JsonGet(path=path, property_file=Get() as file):
-            return f"{file.name}.{file.property_file}[{value_words(path)}]"
+            return f"{file.name}.{file.property_file}[{format_value(path)}]"
         case JsonGet(path=path, s3_uri=uri):
-            return f"json({value_words(uri)})[{value_words(path)}]"
+            return f"json({format_value(uri)})[{format_value(path)}]"
         case Mapping():
-            members = (f"{json.dumps(name)}: {value_words(item)}" for name, item in value.items())
-            return f"{{{', '.join(members)}}}"
+            items = (f"{json.dumps(name)}: {format_value(item)}" for name, item in value.items())
+            return f"{{{', '.join(items)}}}"
         case list() | tuple():
-            return f"[{', '.join(value_words(item) for item in value)}]"
+            return f"[{', '.join(format_value(item) for item in value)}]"
     return json.dumps(value, ensure_ascii=False)
 
 
-def condition_words(condition: Condition) -> str:
+def format_condition(condition: Condition) -> str:
     match condition:
         case Comparison(type=type_, left=left, right=right):
-            return f"{value_words(left)} {_SIGNS[type_]} {value_words(right)}"
+            return f"{format_value(left)} {_SIGNS[type_]} {format_value(right)}"
         case In(query=query, values=values):
-            return f"{value_words(query)} in {value_words(values)}"
+            return f"{format_value(query)} in {format_value(values)}"
         case Not(condition=Comparison(type="Equals", left=left, right=right)):
-            return f"{value_words(left)} != {value_words(right)}"
+            return f"{format_value(left)} != {format_value(right)}"
         case Not(condition=In(query=query, values=values)):
-            return f"{value_words(query)} not in {value_words(values)}"
+            return f"{format_value(query)} not in {format_value(values)}"
         case Not(condition=Or() as inner):
-            return f"not {condition_words(inner)}"
+            return f"not {format_condition(inner)}"
         case Not(condition=inner):
-            return f"not ({condition_words(inner)})"
+            return f"not ({format_condition(inner)})"
         case Or(conditions=inner_all):
-            return f"({' or '.join(condition_words(inner) for inner in inner_all)})"
-    return value_words(condition.raw)
+            return f"({' or '.join(format_condition(inner) for inner in inner_all)})"
+    return format_value(condition.raw)
 
 
-def retry_words(policy: RetryPolicy) -> str:
-    """``retry on Step.THROTTLING: at most 3 times, after 1 s, then x2.0``, as far as it is said."""
-    said: tuple[tuple[Any, str], ...] = (
+def format_retry(policy: RetryPolicy) -> str:
+    """``retry on Step.THROTTLING: at most 3 times, after 1 s, then x2.0``; absent parts omitted."""
+    settings: tuple[tuple[Any, str], ...] = (
         (policy.max_attempts, "at most {} times"),
         (policy.expire_after_min, "for {} min"),
         (policy.interval_seconds, "after {} s"),
         (policy.backoff_rate, "then x{}"),
     )
-    parts = [form.format(value_words(value)) for value, form in said if value is not ABSENT]
-    return f"retry on {', '.join(policy.exception_types)}: {', '.join(parts) or 'as by default'}"
+    parts = [form.format(format_value(value)) for value, form in settings if value is not ABSENT]
+    return f"retry on {', '.join(policy.exception_types)}: {', '.join(parts) or 'defaults'}"
 
 
-def cache_words(cache: CacheConfig) -> str:
+def format_cache(cache: CacheConfig) -> str:
     if cache.enabled is not True:
         return "cache off"
     after = cache.expire_after
-    return "cache" if after is ABSENT else f"cache for {value_words(after).strip(chr(34))}"
+    return "cache" if after is ABSENT else f"cache for {format_value(after).strip(chr(34))}"
 
 
 def finding_line(source: str, finding: Finding) -> Text:
-    """``file:12: error: step A … [unknown-step] /Steps/0/…``, as compilers write it."""
+    """One line in the style of compilers: ``file:12: error: message [code] /pointer``."""
     return Text.assemble(
         (f"{printable(source)}:{finding.line}: ", "bold"),
         (f"{finding.severity}: ", _STYLE[finding.severity]),

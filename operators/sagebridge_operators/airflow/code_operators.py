@@ -1,7 +1,7 @@
-"""The operators of a user's own code: a Python function, a shell command.
+"""Operators for user code: a Python function or a shell command.
 
-Their arguments are resolved in ``execute`` and rendered by nobody; what they return is the step's
-``return_value``.
+Their arguments are resolved in ``execute`` and not rendered by Jinja. The result of the code is the
+step's ``return_value``.
 """
 
 from __future__ import annotations
@@ -20,17 +20,20 @@ from sagebridge.model.code_steps import (
 )
 from sagebridge.model.values import EMPTY, Value
 from sagebridge_operators.airflow.step_operators import StepOperator
-from sagebridge_operators.lifecycle.user_code.function_call import interrupt_here
+from sagebridge_operators.lifecycle.user_code.function_call import interrupt_function
 
 
 class PythonStepOperator(StepOperator):
-    """Calls ``python_callable``; its value, which has to be JSON, is ``return_value``.
+    """Calls a Python function; its result is the step's ``return_value``.
 
     Args:
-        op_args, op_kwargs: may hold ``parameter("X")``, ``other.properties.return_value["rows"]``
-            and all else that the arguments of any step may.
+        python_callable: the function. Its result must be JSON: None, strings, numbers, booleans,
+            and lists or dicts of them.
+        op_args, op_kwargs: the arguments of the function. They may contain ``parameter("X")``,
+            ``other.properties.return_value["rows"]`` and other expressions.
 
-    What the function raises fails the step, and is not tried again.
+    An exception of the function fails the step; it is not retried. Other arguments are those of
+    :class:`StepOperator`. Raises TypeError if ``python_callable`` is not callable.
     """
 
     step_type = PYTHON
@@ -44,24 +47,27 @@ class PythonStepOperator(StepOperator):
         **kwargs: Any,
     ) -> None:
         if not callable(python_callable):
-            raise TypeError(f"python_callable is a function, which {python_callable!r} is not")
+            raise TypeError(f"python_callable must be a function, got {python_callable!r}")
         super().__init__(arguments=call_arguments(op_args, op_kwargs), **kwargs)
         self.python_callable = python_callable
-        name = getattr(python_callable, "__name__", "")
+        name = getattr(python_callable, "__name__", "")  # a functools.partial has no name
         self._step = PythonStep.of(self._step, Function(name, ""))
 
     def on_kill(self) -> None:
         super().on_kill()
-        interrupt_here()
+        interrupt_function()
 
 
 class ShellStepOperator(StepOperator):
-    """Runs ``bash_command``; the last line that it prints is ``return_value``.
+    """Runs a command with bash; the last line that it prints is the step's ``return_value``.
 
     Args:
-        bash_command: a text, or an expression that makes one. It is run as it is.
-        env: all the environment that it has, or with ``append_env`` on top of the worker's, which
-            it has where there is no ``env``.
+        bash_command: a string or an expression. It is not rendered by Jinja.
+        env: the environment of the command; by default the worker's environment.
+        append_env: add ``env`` to the worker's environment instead of replacing it.
+
+    An exit code other than 0 fails the step; it is not retried. Other arguments are those of
+    :class:`StepOperator`.
     """
 
     step_type = SHELL

@@ -1,4 +1,4 @@
-"""The operator of a Condition step: a branch of two lists of tasks."""
+"""The operator of a Condition step: branches into two lists of tasks."""
 
 from __future__ import annotations
 
@@ -15,14 +15,25 @@ from sagebridge_operators.airflow.step_operators import StepOperator
 
 
 class ConditionOperator(StepOperator, SkipMixin):
-    """Goes on with ``if_steps`` where all ``conditions`` hold, else with ``else_steps``.
+    """Runs ``if_steps`` if all ``conditions`` hold, otherwise ``else_steps``.
 
-    Every task of both lists becomes a downstream task, labelled If or Else. Those of the branch not
-    taken are skipped, and Airflow skips what depends on them. A task that depends on the condition
-    itself and stands in neither list runs after either outcome.
+    Args:
+        conditions: ``equals(...)``, ``greater_than(...)``, ``not_(...)`` and the like; an empty
+            list holds.
+        if_steps, else_steps: the operators of both branches. They become downstream tasks, with the
+            edge label If or Else.
+
+    The tasks of the branch not taken are skipped, and Airflow skips everything downstream of them.
+    A task that depends on the condition itself and is in neither list runs after either outcome.
+    Raises TypeError if a branch contains anything but sagebridge operators.
+
+    In a definition this is the Condition step ("Condition step" in the SageMaker AI Developer
+    Guide); it makes no AWS call.
     """
 
     step_type: ClassVar[str] = "Condition"
+    # As BranchMixIn in airflow/sdk/bases/branch.py: the property of AbstractOperator is False, and
+    # NotPreviouslySkippedDep would not skip the branch again after one of its tasks is cleared.
     inherits_from_skipmixin = True
 
     def __init__(
@@ -43,7 +54,7 @@ class ConditionOperator(StepOperator, SkipMixin):
 
     @property
     def step(self) -> ConditionStep:
-        """The Condition with the steps of its branches, as they are now."""
+        """The Condition step with the current steps of its branches."""
         common = {field.name: getattr(self._step, field.name) for field in fields(Step)}
         return ConditionStep(
             **common,
@@ -53,7 +64,10 @@ class ConditionOperator(StepOperator, SkipMixin):
         )
 
     def execute(self, context: Context) -> dict[str, Any]:
+        """Skips the tasks of the branch not taken. Returns or raises as StepOperator does."""
         outputs = super().execute(context)
+        # skip() raises DownstreamTasksSkipped (airflow/sdk/bases/skipmixin.py), after which Airflow
+        # does not push what execute() returns.
         context["ti"].xcom_push(key="return_value", value=outputs)
         not_taken = self.else_steps if outputs["outcome"] else self.if_steps
         if not_taken:
@@ -68,7 +82,9 @@ def _operators(
         return ABSENT
     for step in steps:
         if not isinstance(step, StepOperator):
-            raise TypeError(f"a step is expected in a branch, found {step!r}")
+            raise TypeError(
+                f"expected a sagebridge operator in if_steps or else_steps, got {step!r}"
+            )
     return tuple(steps)
 
 

@@ -1,4 +1,4 @@
-"""Live DAGs of pipelines: of one, or of every definition in a folder."""
+"""Builds DAGs from pipelines: from one, or from every definition in a folder."""
 
 from __future__ import annotations
 
@@ -32,9 +32,13 @@ from sagebridge_operators.airflow.step_operators import OPERATORS, FailOperator,
 
 
 def build(pipeline: Pipeline, *, dag_id: str | None = None, **operator_args: Any) -> DAG:
-    """The DAG of a pipeline: one task a step, one Param a parameter.
+    """Builds the DAG of a pipeline: one task per step, one Param per parameter.
 
-    ``operator_args`` go to every operator: ``backend``, ``aws_conn_id``, ``role_arn``, ….
+    Args:
+        pipeline: a pipeline, as ``sagebridge.read(path).pipeline``.
+        dag_id: default: the pipeline's name.
+        operator_args: default arguments of all operators, such as ``backend``, ``aws_conn_id`` or
+            ``role_arn``.
     """
     dag_id = dag_id or legal_id(pipeline.name or "pipeline")
     steps = len(list(walk(pipeline)))
@@ -47,7 +51,7 @@ def build(pipeline: Pipeline, *, dag_id: str | None = None, **operator_args: Any
         max_active_tasks=max(steps, 1) if limit is ABSENT else limit.max_parallel_execution_steps,
         default_args={**default_arguments(pipeline, dag_id), **operator_args},
         tags=["sagebridge"],
-        # A definition is data: no text of it is a template.
+        # A definition is data: none of its strings is a template.
         render_template_as_native_obj=False,
     ) as dag:
         _operators(pipeline.steps, task_ids(pipeline))
@@ -78,7 +82,7 @@ def _operator(step: Step, ids: Mapping[str, str]) -> StepOperator:
 
 
 def param(parameter: Parameter) -> Param:
-    """The Param of a pipeline parameter, as Airflow's trigger form shows it."""
+    """The Param of a pipeline parameter, for Airflow's trigger form."""
     schema: dict[str, Any] = {"type": schema_type(parameter)}
     if parameter.enum_values is not ABSENT and parameter.enum_values:
         schema["enum"] = thaw(parameter.enum_values)
@@ -90,11 +94,16 @@ def param(parameter: Parameter) -> Param:
 
 
 def load_folder(folder: str | Path, namespace: MutableMapping[str, Any], **args: Any) -> list[DAG]:
-    """A live DAG of every definition in a folder, put into a DAG file's ``globals()``.
+    """Builds a DAG from every definition in a folder and returns the DAGs.
 
-    Definitions are ``*.json`` and ``*/definition.json``, the latter named after their folder. One
-    that cannot be read or does not validate becomes a DAG that says why, since an exception would
-    hide the others.
+    Args:
+        folder: the folder with the definitions: ``*.json`` and ``*/definition.json``. The latter
+            are named after their folder.
+        namespace: ``globals()`` of the DAG file, where Airflow finds the DAGs.
+        args: arguments of :func:`build`, such as ``backend``.
+
+    A definition that cannot be read or is not valid becomes a DAG with one failing task that shows
+    the reason, since an exception would hide the other DAGs.
     """
     folder = Path(folder)
     dags: dict[str, DAG] = {}
@@ -103,7 +112,9 @@ def load_folder(folder: str | Path, namespace: MutableMapping[str, Any], **args:
         dag = _load(path, name, args)
         if dag.dag_id in dags:
             free = free_name(dag.dag_id, dags, separator="-")
-            dag = _broken(free, f"{path}: there is another definition called {dag.dag_id!r}")
+            dag = _error_dag(
+                free, f"{path}: another definition already has the name {dag.dag_id!r}"
+            )
         dags[dag.dag_id] = dag
     namespace.update({f"dag_{position}": dag for position, dag in enumerate(dags.values())})
     return list(dags.values())
@@ -114,16 +125,16 @@ def _load(path: Path, name: str, args: Mapping[str, Any]) -> DAG:
         errors = [found for found in sagebridge.validate(path) if found.severity == "error"]
         if errors:
             places = (f"line {found.line}: {found.message} [{found.code}]" for found in errors)
-            return _broken(name, f"{path}: " + "; ".join(places))
+            return _error_dag(name, f"{path}: " + "; ".join(places))
         pipeline = sagebridge.read(path).pipeline
         if pipeline.name in (None, path.stem):
             pipeline = replace(pipeline, name=name)
         return build(pipeline, **args)
     except SagebridgeError as error:
-        return _broken(name, str(error))
+        return _error_dag(name, str(error))
 
 
-def _broken(name: str, reason: str) -> DAG:
+def _error_dag(name: str, reason: str) -> DAG:
     with DAG(
         dag_id=legal_id(name), schedule=None, tags=["sagebridge", "broken"], doc_md=f"{reason}\n"
     ) as dag:

@@ -1,7 +1,8 @@
-"""Runs of ``dag.test``, whose process chooses their start.
+"""The start of runs of ``dag.test``.
 
-``dag.test`` deletes the run of the same date and makes it anew, and gives it its logical date as
-its start date, so that two such runs look the same. All its tasks run in one process.
+``dag.test`` replaces an earlier run of the same date, and the run's start date is its logical date
+(DAG.test in airflow/sdk/definitions/dag.py). Two such runs therefore look the same, so this module
+records their start itself. All tasks of ``dag.test`` run in one process.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 @dataclass(slots=True)
 class _TestRun:
-    """``tries`` holds the last try of each task and map index."""
+    """``tries`` contains the last try of each task and map index."""
 
     started: datetime
     tries: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -26,8 +27,9 @@ _RUNS: dict[tuple[str, str], _TestRun] = {}
 def is_dag_test() -> bool:
     """Whether this task runs in ``dag.test``.
 
-    There is no public sign of it. Airflow's supervisor of ``dag.test`` talks to tasks through an
-    ``InProcessSupervisorComms`` (airflow/sdk/execution_time/supervisor.py).
+    Airflow has no public flag for it. In ``dag.test``, tasks talk to their supervisor through
+    InProcessSupervisorComms (airflow/sdk/execution_time/supervisor.py), which the task runner
+    stores in SUPERVISOR_COMMS.
     """
     runner = sys.modules.get("airflow.sdk.execution_time.task_runner")
     comms = getattr(runner, "SUPERVISOR_COMMS", None)
@@ -35,7 +37,7 @@ def is_dag_test() -> bool:
 
 
 def test_start(ti: Any) -> datetime:
-    """When the present run of ``dag.test`` began: a task that starts over begins another run."""
+    """When the current run of ``dag.test`` began. A repeated first try begins another run."""
     key, task = (ti.dag_id, ti.run_id), (ti.task_id, getattr(ti, "map_index", -1))
     run = _RUNS.get(key)
     if run is None or ti.try_number <= run.tries.get(task, 0):

@@ -1,7 +1,8 @@
-"""A last task that fails when a step did whose failure Airflow would not show.
+"""A last task that fails the DAG run if a step failed and Airflow would hide it.
 
-Airflow judges a DAG run by its last tasks. Where all that wait for a failed step were skipped, for
-a branch that was not taken, it would call the run a success.
+Airflow derives the state of a DAG run from its leaf tasks (update_state in
+airflow/models/dagrun.py). If everything downstream of a failed step is skipped, because of a branch
+not taken, the run would be a success.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from sagebridge_operators.airflow.step_operators import StepOperator
 
 
 class WatchOperator(BaseOperator):
-    """Fails when one of the ``watched`` steps has failed, else is skipped; it is no step itself."""
+    """Fails if one of the ``watched`` steps failed, otherwise is skipped.
+
+    It is not a step of the pipeline. Its trigger rule is ``one_failed``.
+    """
 
     def __init__(self, *, watched: Sequence[StepOperator], **kwargs: Any) -> None:
         kwargs.setdefault("trigger_rule", "one_failed")
@@ -28,4 +32,6 @@ class WatchOperator(BaseOperator):
         """Raises AirflowFailException."""
         del context
         names = ", ".join(self.watched)
-        raise AirflowFailException(f"one of the steps {names} failed; its task has the reason")
+        raise AirflowFailException(
+            f"one of the steps {names} failed; see the log of its task for the reason"
+        )

@@ -1,15 +1,16 @@
-"""The operators of steps that run one job, make one resource or fail the execution.
+"""Operators of steps that run one job, create one resource or fail the execution.
 
-No argument is rendered by Jinja: a definition's text is data. References are resolved in
-``execute``, and what is sent is shown, with environment values masked, in the rendered view.
+Jinja renders no argument, since the strings of a definition are data. References are resolved in
+``execute``. The rendered view shows the request that was sent, with environment values masked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+# compat.sdk: AirflowFailException is in airflow.exceptions in 3.1, airflow.sdk.exceptions in 3.3.
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator, Context
 
 from sagebridge.authoring.step_arguments import (
@@ -23,36 +24,41 @@ from sagebridge.model.expressions import Properties, properties_of
 from sagebridge.model.pipeline import Step
 from sagebridge.model.step_types import OPERATOR_TYPES, StepType
 from sagebridge.model.values import ABSENT, EMPTY, Value
-from sagebridge_operators.airflow import task_dependencies, task_runtime
-from sagebridge_operators.lifecycle.drive import StepDriver
-from sagebridge_operators.run_errors import RecordsUnreachable
+from sagebridge_operators.airflow import task_dependencies
+
+if TYPE_CHECKING:
+    from sagebridge_operators.lifecycle.drive import StepDriver
 
 
 class StepOperator(BaseOperator):
     """One step of a SageMaker pipeline.
 
     Args:
-        step_type: the ``Type`` of the definition; the subclasses say it themselves.
-        arguments: the step's ``Arguments``; may hold ``parameter("X")``, ``join(…)``,
-            ``json_get(…)``, ``other.properties.A.B["c"]``. Each reference makes the other step an
-            upstream task.
-        step_name: the step's name where it differs from the task id.
-        depends_on: names of steps, or their operators, that come first without handing data on.
-        backend: ``aws`` or ``local``; else what SAGEBRIDGE_BACKEND says, else ``aws``.
+        step_type: the ``Type`` in the definition; subclasses set it.
+        arguments: the step's ``Arguments``, which follow the request of the SageMaker API operation
+            (for example CreateTrainingJob). They may contain ``parameter("X")``, ``join(…)``,
+            ``json_get(…)`` and ``other.properties.A.B["c"]``. Each reference makes the other step
+            an upstream task.
+        step_name: the step's name; default: the task id without its task group.
+        depends_on: step names or operators that must succeed first.
+        backend: ``aws`` or ``local``; default: SAGEBRIDGE_BACKEND, otherwise ``aws``.
         aws_conn_id, region_name, verify, botocore_config: as in the Amazon provider's operators.
-        role_arn: the role of jobs whose arguments name none.
+        role_arn: the role of jobs whose arguments have none.
 
-    What a definition says beside steps and parameters is a default argument of the DAG,
-    ``definition``: ``{"Metadata": {…}, "PipelineExperimentConfig": {…}}``; so is
-    ``pipeline_name`` where the name is no DAG id.
+    Keys of a definition next to its steps and parameters are a default argument of the DAG,
+    ``definition``: ``{"Metadata": {…}, "PipelineExperimentConfig": {…}}``. A pipeline name that is
+    not a valid DAG id is the default argument ``pipeline_name``.
 
-    A task has ``retries=2`` for lost workers only: a retry finds the job that the lost worker
-    started. Every verdict on the step (failed, stopped, unresolvable) ends the task at once.
+    ``retries=2`` is for lost workers only: a retry finds the job that the lost worker started. If
+    the step itself fails or is stopped, the task fails at once, with AirflowFailException. Raises
+    DuplicateStep if the DAG already has a step with this name.
     """
 
     step_type: ClassVar[str] = ""
     template_fields: Sequence[str] = ("request",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"request": "json"}
+    # Stores ``request`` for the rendered view again after execute(), which sets it (finalize() in
+    # airflow/sdk/execution_time/task_runner.py).
     overwrite_rtif_after_execution = True
     ui_color = "#e8f4f0"
 
@@ -94,21 +100,28 @@ class StepOperator(BaseOperator):
 
     @property
     def step(self) -> Step:
-        """The step of the pipeline model that this task is."""
+        """The step of this task in the pipeline model."""
         return self._step
 
     @property
     def arguments(self) -> Value:
-        """The step's arguments, which it is made with: they cannot be set afterwards."""
+        """The step's arguments. Read-only: pass them to the constructor."""
         return self._step.arguments
 
     @property
     def properties(self) -> Properties:
-        """What the step makes known once it has run, as ``properties.A.B["c"]``."""
+        """References to the step's run-time properties, such as ``properties.A.B["c"]``."""
         return properties_of(self._step.name)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """The step's outputs: job, status and the properties that this pipeline refers to."""
+        """Runs the step; returns its job, status and the properties that the pipeline refers to.
+
+        Raises AirflowFailException if the step failed or was stopped.
+        """
+        # Imported here: Airflow parses DAG files far more often than it runs their tasks.
+        from sagebridge_operators.airflow import task_runtime
+        from sagebridge_operators.run_errors import RecordsUnreachable
+
         driver: StepDriver | None = None
         try:
             driver = self._driver = task_runtime.prepare(self, context)
@@ -124,20 +137,20 @@ class StepOperator(BaseOperator):
             raise
 
     def on_kill(self) -> None:
-        """Lets the lifecycle stop the job; it sees the flag within a fraction of a second."""
+        """Makes the driver stop the job; it reacts within a fraction of a second."""
         self._killed = True
         if self._driver is not None:
             self._driver.killed = True
 
 
 def _own_id(operator: StepOperator) -> str:
-    """A task's id without that of its group."""
-    group = getattr(operator.task_group, "node_id", None)
+    """The id of a task without the prefix of its task group."""
+    group = getattr(operator.task_group, "node_id", None)  # None for the root group
     return operator.task_id.removeprefix(f"{group}.") if group else operator.task_id
 
 
 class FailOperator(StepOperator):
-    """A Fail step: fails the execution with ``error_message``, and is never retried."""
+    """A Fail step: fails the execution with ``error_message``. Never retried."""
 
     step_type = "Fail"
 
@@ -149,7 +162,7 @@ class FailOperator(StepOperator):
 
 
 def _operator(row: StepType) -> type[StepOperator]:
-    """The operator of a step type; its ``__init__`` has an argument for each own member."""
+    """Creates the operator of a step type, with an argument for each key of that type."""
 
     class Operator(StepOperator):
         __doc__ = row.summary

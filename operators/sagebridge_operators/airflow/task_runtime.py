@@ -1,4 +1,4 @@
-"""From an Airflow task's context to a step that can run."""
+"""Builds the driver of a step from an Airflow task's context."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sagebridge.authoring.dag_pipeline import pipeline_of, steps_of
-from sagebridge.authoring.definition_writer import definition
 from sagebridge.model.parameters import coerce
 from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.airflow.dag_test import is_dag_test, test_start
 from sagebridge_operators.backends import default_name, open_backend, open_records
 from sagebridge_operators.lifecycle.backend import Backend
-from sagebridge_operators.lifecycle.drive import PATIENCE, StepDriver, StepTask
+from sagebridge_operators.lifecycle.drive import PATIENCE, StepDriver
 from sagebridge_operators.lifecycle.execution import Execution, airflow_execution_id
-from sagebridge_operators.lifecycle.opening import open_execution, started
+from sagebridge_operators.lifecycle.opening import open_execution, start_time, valid_definition
 from sagebridge_operators.lifecycle.outages import patiently
 from sagebridge_operators.lifecycle.outputs import references_to
-from sagebridge_operators.run_errors import StartUnknown
+from sagebridge_operators.lifecycle.step_task import StepTask
+from sagebridge_operators.run_errors import MissingStartDate
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -29,11 +29,15 @@ if TYPE_CHECKING:
 
 
 STARTED = "sagebridge_started"
-"""The XCom by which the tasks of a DAG run agree on its first start after it was cleared."""
+"""The XCom that keeps the first start of a DAG run after the run is cleared."""
 
 
 def prepare(operator: StepOperator, context: Context) -> StepDriver:
-    """The step of a task in its DAG run. Raises ParameterError for values of the form or API."""
+    """The driver for the step of a task.
+
+    Raises ParameterError for invalid parameter values, InvalidPipeline before the first job, and
+    MissingStartDate if the DAG run has no start date.
+    """
     dag, dag_run, ti = operator.dag, context["dag_run"], context["ti"]
     pipeline = pipeline_of(dag)
     backend = backend_of(operator)
@@ -51,10 +55,12 @@ def prepare(operator: StepOperator, context: Context) -> StepDriver:
     records = open_records(backend)
     described = execution.described(backend.name)
     body = patiently(
-        lambda: open_execution(records, execution.id, described, lambda: definition(pipeline)),
+        lambda: open_execution(
+            records, execution.id, described, lambda: valid_definition(pipeline)
+        ),
         PATIENCE,
     )
-    execution = replace(execution, started=started(body))
+    execution = replace(execution, started=start_time(body))
 
     def upstream(step: str) -> Mapping[str, Any] | None:
         outputs = ti.xcom_pull(task_ids=tasks.get(step, step))
@@ -63,7 +69,7 @@ def prepare(operator: StepOperator, context: Context) -> StepDriver:
     def show(request: Mapping[str, Any]) -> None:
         operator.request = request
 
-    index = getattr(ti, "map_index", None)
+    index = getattr(ti, "map_index", None)  # -1 if the task is not mapped
     task = StepTask(
         step=operator.step,
         execution=execution,
@@ -82,50 +88,54 @@ def prepare(operator: StepOperator, context: Context) -> StepDriver:
 
 
 def first_start(dag_run: Any, ti: Any, others: Sequence[str]) -> datetime:
-    """When a DAG run first started, which tells it from a later run of the same id.
+    """When a DAG run first started. Distinguishes it from a later run with the same id.
 
-    Airflow sets ``start_date`` anew when a run is cleared; a task that had run before has kept the
-    first one as its XCom. Each task writes that XCom before it does anything else.
+    Airflow resets ``start_date`` when a run is cleared (clear_task_instances in
+    airflow/models/taskinstance.py). Each task therefore first stores the start in an XCom, and a
+    cleared run reads it from another task.
 
-    Raises StartUnknown, so that the task is tried again: another time would be another execution.
+    Raises MissingStartDate, so that the task is retried; a guess would be another execution.
     """
     found: datetime | None = dag_run.start_date
     if is_dag_test():
         found = test_start(ti)
     elif getattr(dag_run, "clear_number", 0):
         kept = ti.xcom_pull(task_ids=list(others), key=STARTED) if others else []
-        found = next((datetime.fromisoformat(one) for one in _texts(kept)), found)
+        found = next((datetime.fromisoformat(one) for one in _strings(kept)), found)
     if found is None:
-        raise StartUnknown(dag_run.run_id)
+        raise MissingStartDate(dag_run.run_id)
     ti.xcom_push(key=STARTED, value=found.astimezone(UTC).isoformat())
     return found
 
 
 def _other_steps(operator: StepOperator) -> list[str]:
-    """The tasks of the DAG's other steps, mapped ones included."""
+    """The ids of the DAG's other tasks that are steps, including mapped ones."""
+    # Imported here because step_operators imports this module.
     from sagebridge_operators.airflow.step_operators import StepOperator
 
     def is_step(task: Any) -> bool:
+        # A MappedOperator is not an instance of its operator_class.
         return issubclass(getattr(task, "operator_class", type(task)), StepOperator)
 
     own = operator.task_id
     return [task.task_id for task in operator.dag.tasks if task.task_id != own and is_step(task)]
 
 
-def _texts(pulled: Any) -> Iterator[str]:
-    """XComs as Airflow gives them: a mapped task has a list of its own."""
+def _strings(pulled: Any) -> Iterator[str]:
+    """Flattens pulled XComs, which contain a list for each mapped task."""
     if isinstance(pulled, str):
         yield pulled
     elif pulled is not None:
         for one in pulled:
-            yield from _texts(one)
+            yield from _strings(one)
 
 
 def execution_id_of(dag_id: str, run_id: str, start: datetime) -> str:
     """The id of a DAG run's execution.
 
-    SAGEBRIDGE_EXECUTION=<run id>=<id> gives that of one run, which its command has chosen before
-    Airflow started; SAGEBRIDGE_INSTALLATION tells apart installations whose databases are copies.
+    ``SAGEBRIDGE_EXECUTION=<run id>=<id>`` sets the id of one run, which ``sagebridge run`` chose
+    before it started Airflow. SAGEBRIDGE_INSTALLATION distinguishes installations with a copied
+    database.
     """
     given_run, _, given = os.environ.get("SAGEBRIDGE_EXECUTION", "").rpartition("=")
     if given and given_run == run_id:
@@ -136,7 +146,10 @@ def execution_id_of(dag_id: str, run_id: str, start: datetime) -> str:
 
 
 def _parameters(pipeline: Pipeline, dag: Any, params: Mapping[str, Any]) -> dict[str, Any]:
-    """The pipeline's parameters among a run's params, which may be null or lists beside them."""
+    """The pipeline's parameters, coerced, from the params of a run. Null means not set.
+
+    Raises ParameterError for wrong types and unknown names.
+    """
     declared = [one for one in pipeline.declared if params.get(one.name, "") is not None]
     names = {one.name for one in declared}
     given = {name: value for name, value in params.items() if name in names}
@@ -145,10 +158,11 @@ def _parameters(pipeline: Pipeline, dag: Any, params: Mapping[str, Any]) -> dict
 
 
 def backend_of(operator: StepOperator) -> Backend:
-    """The backend that the task asks for; on AWS through its Airflow connection."""
+    """The backend of a task; on AWS it uses the task's Airflow connection."""
     name = operator.backend or default_name()
     if name != "aws":
         return open_backend(name)
+    # Imported here so that the local backend needs neither the Amazon provider nor boto3.
     from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
     from botocore.config import Config
 

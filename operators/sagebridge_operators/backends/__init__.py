@@ -1,4 +1,4 @@
-"""Where jobs run: ``aws`` (boto3) or ``local`` (this machine, no account, no Docker)."""
+"""The backends that run jobs: ``aws`` (boto3), and ``local`` (this machine, without Docker)."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from sagebridge_operators.lifecycle.records import ExecutionRecords
 
 NAMES = ("aws", "local")
 RESUMED = "SAGEBRIDGE_RESUMED"
-"""The variable of a process that goes on with what another, which was killed, had begun."""
+"""Environment variable of a process that continues the work of a killed one."""
 _VARIABLES: ContextVar[Mapping[str, str]] = ContextVar("sagebridge_variables", default=os.environ)
 
 
 @contextmanager
 def variables(more: Mapping[str, str]) -> Iterator[None]:
-    """Environment variables that hold within, and not for what else this process does."""
+    """Set environment variables for the code in the ``with`` block, in this context only."""
     token = _VARIABLES.set({**_VARIABLES.get(), **more})
     try:
         yield
@@ -34,36 +34,37 @@ def _variable(name: str, default: str) -> str:
 
 
 def resumed() -> bool:
+    """Whether this process continues the work of a killed one."""
     return bool(_variable(RESUMED, ""))
 
 
 def default_name() -> str:
-    """The backend that SAGEBRIDGE_BACKEND names, else aws."""
+    """The backend in SAGEBRIDGE_BACKEND; default: aws."""
     return _variable("SAGEBRIDGE_BACKEND", "aws")
 
 
 def home() -> Path:
-    """The local backend's folder: SAGEBRIDGE_HOME, else ``.sagebridge`` below this one."""
+    """The folder of the local backend: SAGEBRIDGE_HOME; default: ``.sagebridge``."""
     return Path(_variable("SAGEBRIDGE_HOME", ".sagebridge")).absolute()
 
 
 def base() -> Path:
-    """The folder that relative plain paths are taken from: SAGEBRIDGE_BASE, else this one."""
+    """The folder for relative paths in requests: SAGEBRIDGE_BASE; default: the working folder."""
     return Path(_variable("SAGEBRIDGE_BASE", ".")).absolute()
 
 
 def records_location() -> str:
-    """Where execution records lie: SAGEBRIDGE_RECORDS, else below the local backend's folder."""
+    """The location of execution records: SAGEBRIDGE_RECORDS; default: inside :func:`home`."""
     return _variable("SAGEBRIDGE_RECORDS", str(home() / "executions"))
 
 
 def open_records(backend: Backend) -> ExecutionRecords:
-    """The records that the environment names."""
+    """The execution records at :func:`records_location`."""
     return ExecutionRecords(open_objects(records_location(), lambda: backend.client("s3")))
 
 
 def open_backend(name: str | None = None) -> Backend:
-    """The backend of that name with the environment's settings and credentials."""
+    """The backend with this name, with settings and credentials from the environment."""
     name = name or default_name()
     if name == "local":
         from sagebridge_operators.backends.local import LocalBackend

@@ -1,4 +1,4 @@
-"""AWS through boto3. Credentials come from the caller's session, else from boto3's own chain."""
+"""AWS through boto3. Credentials come from the caller's session or from boto3's default chain."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ ClientFactory = Callable[[str], Any]
 
 
 def client_config(more: Any = None) -> Any:
-    """The botocore Config of every client, whatever engine runs the step.
+    """The botocore Config of every client, on all engines.
 
-    Few attempts and short time limits: a step that looks at a job asks again by itself, and a
-    worker that is killed has seconds to stop its job. ``more`` is a Config that goes first.
+    Attempts are few and timeouts short: the step repeats its requests itself, and a killed worker
+    has only seconds to stop its job. The options in ``more`` take precedence.
     """
     from botocore.config import Config
 
@@ -27,9 +27,11 @@ def client_config(more: Any = None) -> Any:
 
 
 class AwsBackend:
-    """``open_session`` gives what makes a boto3 client of a service, with present credentials.
+    """Jobs on AWS.
 
-    An orchestrator passes its connection's; it is called again once credentials have expired.
+    ``open_session`` returns a function from a service name to a boto3 client, with current
+    credentials. It is called again after credentials have expired. An orchestrator passes its
+    connection here.
     """
 
     name = "aws"
@@ -43,6 +45,7 @@ class AwsBackend:
         self._lock = Lock()
 
     def client(self, service: str) -> Any:
+        """The boto3 client of a service, the same one until :meth:`renew`."""
         with self._lock:
             if service not in self._clients:
                 self._make = self._make or self._open()
@@ -50,11 +53,17 @@ class AwsBackend:
             return self._clients[service]
 
     def renew(self) -> None:
+        """Forget all clients, so that the next ones have new credentials."""
         with self._lock:
             self._clients.clear()
             self._make = None
 
     def read_object(self, uri: str) -> bytes:
+        """The object at an ``s3://`` URI.
+
+        Raises:
+            StoreError: it does not exist, or access is denied.
+        """
         from botocore.exceptions import ClientError
 
         bucket, _, key = uri.removeprefix("s3://").partition("/")
@@ -73,12 +82,13 @@ class AwsBackend:
         return str(self.client("sts").get_caller_identity()["Account"])
 
     def arn(self, resource: str) -> str:
+        """The ARN of a SageMaker resource, such as ``pipeline/x``."""
         region = self.client("sagemaker").meta.region_name
         partition = self.client("sagemaker").meta.partition
         return f"arn:{partition}:sagemaker:{region}:{self._account}:{resource}"
 
     def job_log(self, kind: str, name: str, position: int) -> tuple[list[str], int]:
-        """Nothing: a job's lines stay in its CloudWatch log group."""
+        """No lines: the log of a job stays in CloudWatch."""
         del kind, name
         return [], position
 
@@ -88,7 +98,7 @@ def _default_session() -> ClientFactory:
 
 
 def session_clients(options: dict[str, Any]) -> ClientFactory:
-    """Clients of boto3's own chain of credentials; ``options`` are those of a boto3 Session."""
+    """A client factory with boto3's default credentials; ``options`` are for ``boto3.Session``."""
     import boto3
 
     session = boto3.Session(**options)

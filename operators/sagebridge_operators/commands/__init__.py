@@ -1,1 +1,1 @@
-"""Commands that run things; they join the command line by the entry points sagebridge.commands."""
+"""Commands that run and deploy pipelines, registered as entry points of sagebridge.commands."""

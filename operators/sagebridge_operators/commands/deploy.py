@@ -11,11 +11,13 @@ import click
 
 from sagebridge.errors import MissingExtra, SagebridgeError, UsageError
 from sagebridge.terminal.console import print_json, printable
-from sagebridge.terminal.options import from_option
+from sagebridge.terminal.help_tables import TableCommand
+from sagebridge.terminal.options import format_option, from_option, single_name_option
 from sagebridge.terminal.source_files import content, expand, write_file
+from sagebridge.terminal.wording import finding_line
 from sagebridge_operators.backends import NAMES, default_name
 from sagebridge_operators.commands.execution_printing import warn
-from sagebridge_operators.commands.shared_options import aws_errors, format_option, upload_option
+from sagebridge_operators.commands.shared_options import aws_errors, upload_option
 from sagebridge_operators.launch.flow_deployment import Deployment, FlowFile, flow_files
 from sagebridge_operators.launch.uploads import Upload
 from sagebridge_operators.launch.workdir import Workdir
@@ -26,39 +28,72 @@ if TYPE_CHECKING:
 _WORST_FIRST = (6, 5, 2, 1)
 
 
-@click.command(short_help="Make pipelines deployments of a Prefect server.")
+@click.command(
+    cls=TableCommand,
+    short_help="Deploy pipelines to a Prefect server.",
+    tables={
+        "Exit codes": {
+            "0": "Deployed, or already up to date.",
+            "1": "A pipeline cannot be deployed, a flow file with local edits was kept, or --check "
+            "found differences.",
+            "2": "Wrong options.",
+            "5": "A source cannot be read.",
+            "6": "An extra is not installed, or the server does not respond.",
+        }
+    },
+    epilog="With several sources, the exit code is the first of 6, 5, 2, 1 that applies.",
+    examples=(
+        "sagebridge deploy flows/nightly.py --on prefect",
+        "sagebridge deploy pipelines/ --on prefect -o flows/ --check",
+    ),
+)
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @click.option(
-    "--on", "engine", type=click.Choice(("prefect",)), required=True, help="Where to deploy to."
+    "--on",
+    "engine",
+    type=click.Choice(("prefect",)),
+    required=True,
+    metavar="ENGINE",
+    help="Engine to deploy to: prefect.",
 )
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
     default="flows",
     show_default=True,
-    help="The folder for the flow files of sources that are none.",
+    help="Folder for generated flow files.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace flow files that a person edited, too.")
+@click.option(
+    "--overwrite", is_flag=True, help="Overwrite generated flow files that have local edits."
+)
 @from_option
-@click.option("--name", help="Call the pipeline by this name instead of its own.")
+@single_name_option
 @click.option(
     "--work-pool",
+    metavar="NAME",
     envvar="PREFECT_DEFAULT_WORK_POOL_NAME",
     default="sagebridge",
     show_default=True,
-    help="Whose workers run it; made, for processes, where it does not exist.",
+    help="Work pool to deploy to. Created as a process pool if missing.",
 )
 @click.option(
-    "--backend", type=click.Choice(NAMES), help="Where the jobs run; else as workers say."
+    "--backend",
+    type=click.Choice(NAMES),
+    help="Where jobs run: on AWS or on the worker's machine. Default: the worker's "
+    "SAGEBRIDGE_BACKEND.",
 )
 @click.option(
     "--workdir",
+    "folder",
     type=click.Path(path_type=Path),
-    help="The workers' folder of records, jobs and the local store; else as they say.",
+    metavar="DIR",
+    help="Working folder of the workers: execution records, jobs and the local store. Default: the "
+    "worker's SAGEBRIDGE_HOME.",
 )
 @upload_option
-@click.option("--check", is_flag=True, help="Change nothing; exit with 1 where something would.")
+@click.option("--check", is_flag=True, help="Change nothing. Exit with 1 if anything would change.")
 @format_option
 @aws_errors
 def deploy(
@@ -70,62 +105,64 @@ def deploy(
     name: str | None,
     work_pool: str,
     backend: str | None,
-    workdir: Path | None,
+    folder: Path | None,
     uploads: tuple[str, ...],
     check: bool,
     form: str,
 ) -> int:
-    """Make pipelines deployments of the Prefect server that PREFECT_API_URL, or the profile, names.
+    """Deploy pipelines to a Prefect server.
 
-    A SOURCE may be a folder. A flow file is deployed as it is; of any other source a flow file is
-    written first. Its code is executed to learn its parameters. Workers start in the folder that
-    the command is run in, whose prefect.yaml gets the deployment too.
+    Set the server with PREFECT_API_URL or the active Prefect profile. A flow file is deployed
+    unchanged. For any other source, a flow file is generated first. To read a flow's parameters,
+    its file is imported. 'sagebridge --help' lists the kinds of SOURCE.
 
-    What is deployed already is not touched. A file that fails does not stop the others.
+    Deployments are also written to prefect.yaml in the current folder, and their runs start in
+    this folder. Deployments that are up to date are not changed. If one file fails, the others are
+    still deployed.
     """
     del engine
     if find_spec("prefect") is None:
         raise MissingExtra("deploying to Prefect", "prefect")
     files = expand(sources)
     if not work_pool:
-        raise UsageError("--work-pool is empty: name a pool, or leave it out")
+        raise UsageError("--work-pool is empty; pass the name of a work pool")
     if name is not None and (len(files) > 1 or files != list(sources)):
-        raise UsageError("--name is for one pipeline, and there are several sources")
+        raise UsageError("--name requires a single source")
     from sagebridge_operators.launch.prefect_deployments import connect
 
-    place = Workdir.of(workdir or Path(".sagebridge"), backend or default_name())
+    workdir = Workdir.of(folder or Path(".sagebridge"), backend or default_name())
     sending = [Upload.parse(upload) for upload in uploads]
-    if sending and place.backend_name == "local":
-        place.check_writable()
+    if sending and workdir.backend_name == "local":
+        workdir.check_writable()
     with connect() as server:
         run = _Run(
             server=server,
             work_pool=work_pool,
-            variables=_variables(place, backend, workdir),
+            variables=_variables(workdir, backend, folder),
             overwrite=overwrite,
             check=check,
         )
-        run.make_pool()
+        run.create_pool()
         for upload in () if check else sending:
-            upload.send(place.backend.client("s3"))
+            upload.send(workdir.backend.client("s3"))
         for source in files:
-            run.take(source, from_, name, output)
-        run.keep()
+            run.deploy_source(source, from_, name, output)
+        run.update_yaml()
     run.report(form)
     return next((code for code in _WORST_FIRST if code in run.codes), 0)
 
 
-def _variables(place: Workdir, backend: str | None, workdir: Path | None) -> dict[str, str]:
-    """What the workers are told, of what the command was told."""
-    told = {"SAGEBRIDGE_BACKEND"} if backend else set()
-    if workdir is not None:
-        told |= {"SAGEBRIDGE_HOME", "SAGEBRIDGE_BASE", "SAGEBRIDGE_RECORDS"}
-    return {name: value for name, value in place.variables().items() if name in told}
+def _variables(workdir: Workdir, backend: str | None, folder: Path | None) -> dict[str, str]:
+    """Environment variables for the workers, only for options that were given."""
+    names = {"SAGEBRIDGE_BACKEND"} if backend else set()
+    if folder is not None:
+        names |= {"SAGEBRIDGE_HOME", "SAGEBRIDGE_BASE", "SAGEBRIDGE_RECORDS"}
+    return {name: value for name, value in workdir.variables().items() if name in names}
 
 
 @dataclass(slots=True)
 class _Run:
-    """One call of the command: what it was asked, and what came of it."""
+    """One run of the command: its options and the results so far."""
 
     server: Server
     work_pool: str
@@ -137,14 +174,16 @@ class _Run:
     claimed: dict[str, str] = field(default_factory=dict)
     deployed: list[Deployment] = field(default_factory=list)
 
-    def make_pool(self) -> None:
+    def create_pool(self) -> None:
         if not self.server.has_pool(self.work_pool):
             self._note("created", work_pool=self.work_pool)
             if not self.check:
-                self.server.make_pool(self.work_pool)
+                self.server.create_pool(self.work_pool)
 
-    def take(self, source: str, format: str | None, name: str | None, folder: Path) -> None:
-        """Deploys the flows of a source, or says why it has none."""
+    def deploy_source(
+        self, source: str, format: str | None, name: str | None, folder: Path
+    ) -> None:
+        """Deploy the flows of a source, or report why it cannot be deployed."""
         try:
             for file in flow_files(source, format, name, folder):
                 self._deploy(source, file)
@@ -156,6 +195,8 @@ class _Run:
     def _deploy(self, source: str, file: FlowFile) -> None:
         from sagebridge_operators.launch.prefect_deployments import deployments
 
+        for finding in file.findings:
+            click.echo(finding_line(source, finding).plain, err=True)
         for loss in file.losses:
             click.echo(printable(str(loss)), err=True)
         for pipeline in file.pipelines:
@@ -180,19 +221,19 @@ class _Run:
             )
 
     def _claim(self, thing: str, source: str) -> None:
-        """Raises UsageError where another source of this call has made it."""
+        """Raise UsageError if another source produced the same file or deployment."""
         if self.claimed.setdefault(thing, source) != source:
             other = self.claimed[thing]
-            raise UsageError(f"{source}: {thing} is also that of {other}; rename one of the two")
+            raise UsageError(f"{source}: {other} also makes {thing}; rename one of the pipelines")
 
-    def keep(self) -> None:
-        """Puts what is deployed into prefect.yaml."""
+    def update_yaml(self) -> None:
+        """Write the deployments to prefect.yaml."""
         from sagebridge_operators.launch import prefect_yaml
 
         file = prefect_yaml.FILE
         entries = [one.entry() for one in self.deployed]
         try:
-            text = prefect_yaml.updated(file, entries)
+            text = prefect_yaml.merge_deployments(file, entries)
         except SagebridgeError as error:
             self._fail(str(file), error)
             return
@@ -219,9 +260,9 @@ class _Run:
         for one in self.done:
             if one["outcome"] != "failed":
                 click.echo(printable(_line(one, check=self.check)))
-        made = [one for one in self.done if "deployment" in one and one["outcome"] == "created"]
-        if made and not self.check:
-            click.echo(f"to run it: prefect worker start --pool {self.work_pool}")
+        created = [one for one in self.done if "deployment" in one and one["outcome"] == "created"]
+        if created and not self.check:
+            click.echo(f"to start a worker: prefect worker start --pool {self.work_pool}")
 
 
 def _line(one: dict[str, Any], *, check: bool) -> str:

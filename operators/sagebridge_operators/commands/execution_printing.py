@@ -1,4 +1,4 @@
-"""Executions on a terminal, and in plain lines in a pipe."""
+"""Progress and results of executions, for terminals and pipes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _STYLES = {
 
 
 class Progress:
-    """Shows the steps while they run: a table that changes, or in a pipe a line a change."""
+    """The steps while they run: a live table, or in a pipe one line per change."""
 
     def __init__(self, out: Console) -> None:
         self._out = out
@@ -55,11 +55,11 @@ class Progress:
         self.close()
 
     def close(self) -> None:
-        """Shows no more."""
+        """Stop the live display."""
         self._live.stop()
 
     def waiting(self, what: str) -> None:
-        """Says what is awaited before the first step."""
+        """Show a message until the first step."""
         if self._out.is_terminal:
             self._live.update(Spinner("dots", Text(what)))
         else:
@@ -78,10 +78,10 @@ class Progress:
 
 def _change(step: StepView) -> str:
     """``12:03:44 AbaloneTrain Succeeded 8.1 s``."""
-    words = [f"{datetime.now().astimezone():%H:%M:%S}", printable(step.name), step.state]
+    parts = [f"{datetime.now().astimezone():%H:%M:%S}", printable(step.name), step.state]
     if step.seconds is not None and step.state not in RUNNING:
-        words.append(f"{step.seconds:.1f} s")
-    return " ".join(words)
+        parts.append(f"{step.seconds:.1f} s")
+    return " ".join(parts)
 
 
 def _live(steps: Sequence[StepView]) -> Table:
@@ -107,7 +107,7 @@ def _time(step: StepView) -> str:
 
 
 def print_view(out: Console, view: View, *, jobs: bool = False) -> None:
-    """The table of steps, with ``jobs`` their jobs, what they made and measured, and the result."""
+    """Print the steps (with ``jobs``, their jobs too), outputs, metrics and the result."""
     rows = [
         [
             Text(printable(step.name)),
@@ -144,13 +144,13 @@ def _outcome(held: bool) -> str:
 
 
 def _job(step: StepView) -> str:
-    """A model package is told by its ARN below; here its last part is enough."""
+    """The name of the job; of a model package ARN, only the end."""
     name = step.job or ""
     return name.partition("model-package/")[2] or name
 
 
 def _facts(view: View) -> list[tuple[str, str]]:
-    facts = [(f"measured {name}", json.dumps(value)) for name, value in view.metrics.items()]
+    facts = [(f"metric {name}", json.dumps(value)) for name, value in view.metrics.items()]
     facts += [
         (f"condition {step.name}", _outcome(step.outcome))
         for step in view.steps
@@ -166,10 +166,12 @@ def _facts(view: View) -> list[tuple[str, str]]:
 
 
 def warn(pipeline: Pipeline) -> None:
-    """Tells of the steps that cannot run, before anything starts or is deployed."""
+    """Warn about steps that cannot run."""
     for step in walk(pipeline):
         if (what := why_not_runnable(step)) is not None:
-            text = f"warning: sagebridge cannot run {what}; the execution fails if it is reached"
+            text = (
+                f"warning: sagebridge cannot run {what}; the execution fails if the step is reached"
+            )
             click.echo(printable(text), err=True)
 
 
@@ -183,7 +185,7 @@ def print_list(out: Console, rows: Sequence[Mapping[str, str]]) -> None:
 
 
 def second(time: str) -> str:
-    """A recorded time to the second, in UTC; text that is none as it is."""
+    """A recorded time in UTC, to the second; a string that is not a time is returned unchanged."""
     try:
         return f"{datetime.fromisoformat(time).astimezone(UTC):%Y-%m-%d %H:%M:%S}"
     except ValueError:
@@ -191,6 +193,6 @@ def second(time: str) -> str:
 
 
 def _print_table(out: Console, names: Sequence[str], rows: Sequence[Sequence[Text]]) -> None:
-    """Lines as long as they are: a name that is cut or wrapped could not be copied."""
+    """Print rows without cutting or wrapping, so that names can be copied."""
     for line in aligned([[Text(name, "bold") for name in names], *rows]):
         out.print(line, soft_wrap=True)

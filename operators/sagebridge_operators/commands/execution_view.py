@@ -1,4 +1,4 @@
-"""What people want to know of an execution, from its records and the jobs that they name."""
+"""The state of an execution, from its records and the jobs they refer to."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sagebridge.model.expressions import JsonGet
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
 from sagebridge.model.step_types import STEP_TYPES
 from sagebridge.model.visit import nodes
-from sagebridge.terminal.wording import value_words
+from sagebridge.terminal.wording import format_value
 from sagebridge_operators.launch.workdir import Workdir
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.ending import Ending, steps_of
@@ -26,7 +26,7 @@ from sagebridge_operators.steps import JOB_TYPES
 
 @dataclass(frozen=True, slots=True)
 class StepView:
-    """``seconds`` is None for a step that never began; ``made`` has what it made, by label."""
+    """``seconds`` is None for a step that never started; ``made`` has its outputs by label."""
 
     name: str
     type: str
@@ -40,7 +40,7 @@ class StepView:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """An execution as it is now; ``metrics`` are the values that its conditions read from files."""
+    """An execution now; ``metrics`` are the property file values that its conditions compare."""
 
     id: str
     pipeline: str
@@ -61,31 +61,31 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class ExecutionReader:
-    """Reads executions of one place. Raises UnknownExecution for an id that is not there."""
+    """Reads the executions of a working folder. Raises UnknownExecution for an unknown id."""
 
-    place: Workdir
+    workdir: Workdir
 
     def progress(self, execution: str, pipeline: Pipeline) -> tuple[StepView, ...]:
-        """The steps as they are, from the records alone."""
-        # The end first: steps that are read after it have ended.
-        end = self.place.records.end(execution)
-        attempts = self.place.records.steps(execution)
+        """The current steps, from the records only."""
+        # Read the end before the steps: once it is recorded, no step changes any more.
+        end = self.workdir.records.end(execution)
+        attempts = self.workdir.records.steps(execution)
         reached = states(pipeline, attempts, end)
         return tuple(
             _step_view(step, reached[step.name], attempts.get(step.name)) for step in walk(pipeline)
         )
 
     def view(self, execution: str) -> View:
-        """All there is to tell; asks for the jobs that the records name."""
-        store = self.place.records
+        """The whole execution; describes the recorded jobs too."""
+        store = self.workdir.records
         body = store.execution(execution) or {}
-        place = self.place.for_execution(body)
+        workdir = self.workdir.for_execution(body)
         pipeline = sagebridge.read(store.definition(execution)).pipeline
-        # The end first: steps that are read after it have ended.
-        end, asked = store.end(execution), store.stop_requested(execution)
-        attempts = steps_of(Ending(store, execution, lambda attempt: place.backend))
+        # Read the end before the steps: once it is recorded, no step changes any more.
+        end, stop_requested = store.end(execution), store.stop_requested(execution)
+        attempts = steps_of(Ending(store, execution, lambda attempt: workdir.backend))
         reached = states(pipeline, attempts, end)
-        found = status(pipeline, attempts, end, stop_requested=asked)
+        found = status(pipeline, attempts, end, stop_requested=stop_requested)
         return View(
             id=execution,
             pipeline=body["pipeline"],
@@ -102,21 +102,21 @@ class ExecutionReader:
                     step,
                     reached[step.name],
                     attempts.get(step.name),
-                    _made(place, attempts.get(step.name)),
+                    _results(workdir, attempts.get(step.name)),
                 )
                 for step in walk(pipeline)
             ),
-            metrics=dict(_metrics(place, pipeline, body, attempts)),
+            metrics=dict(_metrics(workdir, pipeline, body, attempts)),
         )
 
     def property_files(self, execution: str) -> Iterator[tuple[str, str, str]]:
-        """``(step.file, URI, content)`` of every property file; the content may be an error."""
-        place = self.place.for_execution(self.place.records.execution(execution) or {})
-        for step, attempt in self.place.records.steps(execution).items():
+        """``(step.file, URI, content)`` per property file; the content may be an error message."""
+        workdir = self.workdir.for_execution(self.workdir.records.execution(execution) or {})
+        for step, attempt in self.workdir.records.steps(execution).items():
             files = (attempt.outputs or {}).get("property_files", {})
             for name, uri in files.items():
                 try:
-                    content = place.backend.read_object(uri).decode(errors="replace")
+                    content = workdir.backend.read_object(uri).decode(errors="replace")
                 except SagebridgeError as error:
                     content = str(error)
                 yield f"{step}.{name}", uri, content
@@ -140,7 +140,7 @@ def _step_view(
 
 
 def _ended(status: str, attempts: Attempts, end: Mapping[str, Any] | None) -> str | None:
-    """When an execution ended: as its engine reported, else as its last step did."""
+    """The recorded end of an execution; otherwise the end of its last step."""
     if end is not None:
         return str(end["ended"])
     return (
@@ -155,27 +155,27 @@ def _seconds(began: str, ended: str | None) -> float:
     return round((until - datetime.fromisoformat(began)).total_seconds(), 1)
 
 
-def _made(place: Workdir, attempt: Attempt | None) -> dict[str, str]:
-    """What a job that succeeded left behind, in the words of its Describe response."""
+def _results(workdir: Workdir, attempt: Attempt | None) -> dict[str, str]:
+    """The results of a succeeded job, from its Describe response."""
     if attempt is None or attempt.state != "Succeeded" or attempt.job is None:
         return {}
     job_type = JOB_TYPES[attempt.type]
-    client = place.backend.client(job_type.service)
+    client = workdir.backend.client(job_type.service)
     description = job_type.find(client, attempt.job.name) or {}
-    made: dict[str, str] = {}
+    results: dict[str, str] = {}
     for label, path in STEP_TYPES[attempt.type].results.items():
         value = _at(description, path)
-        made[label] = str(value)
-        # Members such as S3OutputPath hold URIs, in the local backend plain paths too.
+        results[label] = str(value)
+        # Fields such as S3OutputPath hold URIs; with the local backend, also plain paths.
         is_uri = isinstance(value, str) and path.rpartition(".")[2].startswith("S3")
-        folder = place.path_of(value) if is_uri else None
+        folder = workdir.path_of(value) if is_uri else None
         if folder and folder.is_dir():
-            made["path"] = str(folder)
-    return made
+            results["path"] = str(folder)
+    return results
 
 
 def _at(description: Mapping[str, Any], path: str) -> Any:
-    """The member at a dotted path, or None where the path leads nowhere."""
+    """The value at a dotted path; None if there is none."""
     found: Any = description
     for name in path.split("."):
         found = found.get(name) if isinstance(found, Mapping) else None
@@ -183,9 +183,9 @@ def _at(description: Mapping[str, Any], path: str) -> Any:
 
 
 def _metrics(
-    place: Workdir, pipeline: Pipeline, body: Mapping[str, Any], attempts: Attempts
+    workdir: Workdir, pipeline: Pipeline, body: Mapping[str, Any], attempts: Attempts
 ) -> Iterator[tuple[str, Any]]:
-    """Every value of a file that a condition compares, once the file is there."""
+    """The property file values that conditions compare, as far as the files exist."""
     execution = Execution(
         id=body["id"],
         pipeline=body["pipeline"],
@@ -200,11 +200,11 @@ def _metrics(
         attempt = attempts.get(step)
         return attempt.outputs if attempt is not None else None
 
-    resolve = Resolver(execution, upstream, place.backend.read_object, place.backend.arn)
+    resolve = Resolver(execution, upstream, workdir.backend.read_object, workdir.backend.arn)
     for step in walk(pipeline):
         if not isinstance(step, ConditionStep) or step.name not in attempts:
             continue
         for read in nodes(step.conditions, lambda node: isinstance(node, JsonGet)):
             if isinstance(read, JsonGet):
                 with suppress(SagebridgeError):
-                    yield value_words(read), resolve(read)
+                    yield format_value(read), resolve(read)

@@ -1,4 +1,4 @@
-"""``sagebridge executions``: what ran, from the records."""
+"""``sagebridge executions``: list, inspect and stop executions by their records."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from rich.text import Text
 
 import sagebridge
 from sagebridge.terminal.console import console, print_json, printable
+from sagebridge.terminal.help_tables import TableCommand
+from sagebridge.terminal.options import format_option
 from sagebridge_operators.backends import default_name
 from sagebridge_operators.commands.execution_printing import print_list, print_view, second
 from sagebridge_operators.commands.execution_view import ExecutionReader
-from sagebridge_operators.commands.shared_options import aws_errors, format_option, workdir_option
+from sagebridge_operators.commands.shared_options import aws_errors, workdir_option
 from sagebridge_operators.launch.workdir import Workdir
 from sagebridge_operators.lifecycle.attempt import FORMAT, Attempt
 from sagebridge_operators.lifecycle.backend import Backend
@@ -29,11 +31,12 @@ from sagebridge_operators.steps import JOB_TYPES
 _EXECUTION = click.argument("execution", metavar="ID")
 
 
-@click.group(short_help="List, show, stop what ran.")
+@click.group(short_help="List, inspect and stop executions.")
 def executions() -> None:
-    """What ran, from the records of a working folder.
+    """List, inspect and stop executions.
 
-    An ID may be shortened to a beginning that no other execution has.
+    An execution is one run of a pipeline. Its records are in the working folder, or in
+    SAGEBRIDGE_RECORDS if set. You can shorten an ID to any unique prefix.
     """
 
 
@@ -41,9 +44,9 @@ def executions() -> None:
 @workdir_option
 @format_option
 @aws_errors
-def list_executions(workdir: Path, form: str) -> None:
-    """Every execution, the newest first."""
-    records = _place(workdir).records
+def list_executions(folder: Path, form: str) -> None:
+    """List all executions, newest first."""
+    records = _open_workdir(folder).records
     rows: list[dict[str, str]] = []
     for execution in records.ids():
         if (body := records.execution(execution)) is None:
@@ -57,7 +60,7 @@ def list_executions(workdir: Path, form: str) -> None:
         print_list(console(), rows)
     else:
         where = records.objects.location
-        click.echo(printable(f"no executions in {where}: --workdir names another working folder"))
+        click.echo(printable(f"no executions in {where}; use --workdir for another working folder"))
 
 
 @executions.command()
@@ -65,10 +68,10 @@ def list_executions(workdir: Path, form: str) -> None:
 @workdir_option
 @format_option
 @aws_errors
-def show(execution: str, workdir: Path, form: str) -> None:
-    """The steps of an execution, their jobs, and the property files that they wrote."""
-    reader = ExecutionReader(_place(workdir))
-    found = reader.place.records.resolve(execution)
+def show(execution: str, folder: Path, form: str) -> None:
+    """Show the steps, jobs and property files of an execution."""
+    reader = ExecutionReader(_open_workdir(folder))
+    found = reader.workdir.records.resolve(execution)
     view = reader.view(found)
     files = list(reader.property_files(found))
     if form == "json":
@@ -95,13 +98,13 @@ def show(execution: str, workdir: Path, form: str) -> None:
 @workdir_option
 @format_option
 @aws_errors
-def logs(execution: str, step: str | None, workdir: Path, form: str) -> None:
-    """What the jobs of an execution wrote, of all its steps or of one."""
-    place = _place(workdir)
-    found = place.records.resolve(execution)
-    body = place.records.execution(found) or {}
-    backend = place.for_execution(body).backend
-    steps = place.records.steps(found)
+def logs(execution: str, step: str | None, folder: Path, form: str) -> None:
+    """Print the job logs of an execution, or of one STEP."""
+    workdir = _open_workdir(folder)
+    found = workdir.records.resolve(execution)
+    body = workdir.records.execution(found) or {}
+    backend = workdir.for_execution(body).backend
+    steps = workdir.records.steps(found)
     if step is not None and step not in steps:
         raise UnknownStep(step, list(steps))
     written: dict[str, list[str]] = {}
@@ -120,31 +123,48 @@ def logs(execution: str, step: str | None, workdir: Path, form: str) -> None:
             out.print(Text(printable(f"{head}{line.expandtabs()}")), soft_wrap=True)
 
 
-@executions.command()
+@executions.command(
+    cls=TableCommand,
+    tables={
+        "Exit codes": {
+            "0": "The execution has ended.",
+            "3": "A step is still running after one minute.",
+            "6": "A service does not respond.",
+        }
+    },
+)
 @_EXECUTION
 @workdir_option
 @format_option
 @aws_errors
-def stop(execution: str, workdir: Path, form: str) -> int:
-    """Stop an execution, and wait until its steps have ended. Exit code 3 where one does not."""
-    place = _place(workdir)
-    found = place.records.resolve(execution)
-    backend = place.for_execution(place.records.execution(found) or {}).backend
-    reader = ExecutionReader(place)
+def stop(execution: str, folder: Path, form: str) -> int:
+    """Stop an execution and wait until its steps have ended."""
+    workdir = _open_workdir(folder)
+    found = workdir.records.resolve(execution)
+    backend = workdir.for_execution(workdir.records.execution(found) or {}).backend
+    reader = ExecutionReader(workdir)
     left: list[str] = []
     if not _has_ended(reader, found):
-        left = Ending(place.records, found, _backend_of(backend)).stop(code=True)
+        left = Ending(workdir.records, found, _backend_of(backend)).stop(code=True)
     view = reader.view(found)
     if form == "json":
         print_json({"id": found, "status": view.status, "still_running": left})
     elif left:
-        click.echo(f"{found}: these steps have not ended yet: {', '.join(left)}")
+        click.echo(f"{found}: steps still running: {', '.join(left)}")
     else:
-        click.echo(f"{found}: no job runs any more; the execution is {view.status}")
+        click.echo(f"{found}: no jobs are running; the execution is {view.status}")
     return ExecutionFailed.exit_code if left else 0
 
 
-@executions.command()
+@executions.command(
+    cls=TableCommand,
+    tables={
+        "Exit codes": {
+            "0": "No lost job is running.",
+            "3": "A job did not stop within a minute, or its state is unknown.",
+        }
+    },
+)
 @click.option(
     "--lost-for",
     "minutes",
@@ -152,35 +172,36 @@ def stop(execution: str, workdir: Path, form: str) -> int:
     default=30,
     show_default=True,
     metavar="MINUTES",
-    help="How long no worker must have been at a step. The engine may start it again before.",
+    help="Minutes without a worker after which a job counts as lost. Leave the engine enough time "
+    "to retry the step.",
 )
 @workdir_option
 @format_option
 @aws_errors
-def sweep(minutes: int, workdir: Path, form: str) -> int:
-    """Stop the jobs that lost runs left.
+def sweep(minutes: int, folder: Path, form: str) -> int:
+    """Stop lost jobs: jobs that no worker handles any more.
 
-    A job is stopped if its execution has ended, if no worker has been at its step for that long, if
-    its step was given up, or if it runs beyond its own maximum run time; never while a worker is at
-    it. Records in S3 do not show whether a worker is at a step: there, use `executions stop ID` for
-    a run that you know to be lost.
+    Use this command after an engine or a worker was killed. A job is lost if no worker handles
+    its step and one of these is true: the step has had no worker for --lost-for minutes, the step
+    ended before its job, the execution has ended, or the job exceeds its maximum run time.
 
-    Exit code: 0, or 3 when a job does not stop within a minute or could not be looked at.
+    Records in S3 do not show whether a worker is alive, so --lost-for has no effect on them. Use
+    'sagebridge executions stop ID' instead.
     """
-    place = _place(workdir)
+    workdir = _open_workdir(folder)
     swept: list[dict[str, str]] = []
     unknown: list[str] = []
-    for execution in place.records.ids():
-        body = place.records.execution(execution)
+    for execution in workdir.records.ids():
+        body = workdir.records.execution(execution)
         if body is None or body.get("format") != FORMAT:
             continue
         try:
             ending = Ending(
-                place.records, execution, _backend_of(place.for_execution(body).backend)
+                workdir.records, execution, _backend_of(workdir.for_execution(body).backend)
             )
             lost = ending.lost(timedelta(minutes=minutes))
             left = ending.stop_attempts(lost)
-        except Exception as error:  # noqa: BLE001 - told, after the other executions were swept
+        except Exception as error:  # noqa: BLE001 - printed after the sweep of the others
             unknown.append(f"{execution}: {type(error).__name__}: {error}")
             continue
         for one in lost:
@@ -190,18 +211,18 @@ def sweep(minutes: int, workdir: Path, form: str) -> int:
     if form == "json":
         print_json(swept)
     elif not swept and not unknown:
-        click.echo("lost runs left no jobs")
+        click.echo("no lost jobs found")
     else:
         for row in swept:
             click.echo(printable(" ".join(filter(None, row.values()))))
     for line in unknown:
-        click.echo(printable(f"{line} (sweep again)"), err=True)
+        click.echo(printable(f"{line} (run sweep again)"), err=True)
     stopping = unknown or any(row["state"] == "Stopping" for row in swept)
     return ExecutionFailed.exit_code if stopping else 0
 
 
 def _backend_of(backend: Backend) -> Callable[[Attempt], Backend]:
-    """The backend of an attempt: on AWS in the region of its job, whatever this shell's is."""
+    """Backends by attempt: on AWS, in the region of the attempt's job, not of this shell."""
 
     @cache
     def of_region(region: str) -> Backend:
@@ -218,7 +239,7 @@ def _backend_of(backend: Backend) -> Callable[[Attempt], Backend]:
 
 
 def _status(records: ExecutionRecords, execution: str) -> str:
-    """The status of an execution: the end that was recorded, else what its steps add up to."""
+    """The recorded final status of an execution; otherwise the status of its steps combined."""
     if (end := records.end(execution)) is not None:
         return str(end["status"])
     try:
@@ -226,27 +247,27 @@ def _status(records: ExecutionRecords, execution: str) -> str:
     except OlderRecord:
         return "older version"
     pipeline = sagebridge.read(records.definition(execution)).pipeline
-    asked = records.stop_requested(execution)
-    return status(pipeline, attempts, stop_requested=asked).status
+    stop_requested = records.stop_requested(execution)
+    return status(pipeline, attempts, stop_requested=stop_requested).status
 
 
 def _has_ended(reader: ExecutionReader, execution: str) -> bool:
-    """Whether it is known to have: what cannot be looked at is stopped all the same."""
+    """Whether the execution has ended; False if its state cannot be read, so that it is stopped."""
     try:
         return reader.view(execution).status != "Executing"
-    except Exception:  # noqa: BLE001 - told when it is looked at after the stop
+    except Exception:  # noqa: BLE001 - reported by the view after the stop
         return False
 
 
-def _no_log(attempt: Attempt, run: str, asked: str | None) -> str:
-    """Why a step without a job has no log here; nothing of a type that never has one, unasked."""
+def _no_log(attempt: Attempt, run: str, selected: str | None) -> str:
+    """Why a step has no log here; empty for a type without jobs, unless ``selected``."""
     kind, head = attempt.type, f"step {attempt.step!r}"
     if kind in CODE_TYPES:
-        return f"{head} is code: its log is that of its task in {run}"
+        return f"{head} is user code; its log is the task log in {run}"
     if kind in JOB_TYPES:
         return f"{head} has no job{f': {attempt.reason}' if attempt.reason else ' yet'}"
-    return f"{head} has no log: a {kind} step has no job" if asked is not None else ""
+    return f"{head} has no log: {kind} steps have no job" if selected is not None else ""
 
 
-def _place(workdir: Path) -> Workdir:
-    return Workdir.of(workdir, default_name())
+def _open_workdir(folder: Path) -> Workdir:
+    return Workdir.of(folder, default_name())

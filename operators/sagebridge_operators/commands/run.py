@@ -18,18 +18,19 @@ from rich.console import Console
 from rich.text import Text
 
 import sagebridge
-from sagebridge.errors import SourceError, Untranslatable, UsageError
+from sagebridge.errors import SourceError, TranslationError, UsageError
 from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import coerce
 from sagebridge.model.pipeline import Pipeline
 from sagebridge.terminal.console import console, print_json, printable
+from sagebridge.terminal.help_tables import TableCommand
+from sagebridge.terminal.options import format_option, name_option
 from sagebridge.terminal.wording import finding_line
 from sagebridge_operators.backends import NAMES
 from sagebridge_operators.commands.execution_printing import Progress, print_view, warn
 from sagebridge_operators.commands.execution_view import ExecutionReader
 from sagebridge_operators.commands.shared_options import (
     aws_errors,
-    format_option,
     upload_option,
     workdir_option,
 )
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
 
 class Interrupted(KeyboardInterrupt):
-    """SIGINT or SIGTERM; its text is the reason that the execution is recorded with."""
+    """SIGINT or SIGTERM. Its message is recorded as the reason for the stop."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -52,11 +53,11 @@ class Interrupted(KeyboardInterrupt):
 
 
 class _Interrupts:
-    """While it is entered SIGINT and SIGTERM raise :class:`Interrupted`, each time they come."""
+    """Raise :class:`Interrupted` for each SIGINT and SIGTERM inside the ``with`` block."""
 
     def __init__(self) -> None:
         self.ended = False
-        """Whether the execution has ended, so that no job is left to stop."""
+        """True once the execution has ended and no job is left to stop."""
         self._raised: Interrupted | None = None
 
     def __enter__(self) -> Self:
@@ -75,21 +76,45 @@ class _Interrupts:
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         del frame
-        stopping = b"stopping the jobs (Ctrl-C again: without waiting for them)\n"
+        stopping = b"stopping the jobs (press Ctrl-C again to exit without waiting)\n"
         os.write(2, b"closing the UI\n" if self.ended else stopping)
         self._raised = Interrupted(number)
         raise self._raised
 
     def repeat(self) -> None:
-        """Raises again what code that was interrupted kept to itself, as a callback may."""
+        """Raise the last interrupt again; a callback may have swallowed it."""
         if self._raised is not None:
             raise self._raised
 
 
-@click.command(short_help="Run a pipeline to its end.")
+@click.command(
+    cls=TableCommand,
+    short_help="Run a pipeline and wait for the result.",
+    tables={
+        "Exit codes": {
+            "0": "The execution succeeded.",
+            "1": "The pipeline has errors.",
+            "2": "Wrong options or parameter values.",
+            "3": "The execution failed or was stopped.",
+            "5": "The source cannot be read.",
+            "6": "An extra is not installed, the engine does not start or dies, or the working "
+            "folder cannot be used.",
+            "130": "Interrupted by Ctrl-C (SIGTERM: 143).",
+        }
+    },
+    examples=(
+        "sagebridge run nightly.json --on airflow -p InputData=s3://bucket/data.csv",
+        "sagebridge run flows/nightly.py --on prefect --backend aws --keep-ui",
+    ),
+)
 @click.argument("source")
 @click.option(
-    "--on", "engine", type=click.Choice(tuple(ENGINES)), required=True, help="What runs the steps."
+    "--on",
+    "engine",
+    type=click.Choice(tuple(ENGINES)),
+    required=True,
+    metavar="ENGINE",
+    help="Engine that runs the steps: airflow or prefect.",
 )
 @click.option(
     "--backend",
@@ -97,15 +122,21 @@ class _Interrupts:
     envvar="SAGEBRIDGE_BACKEND",
     default="local",
     show_default=True,
-    help="Where the jobs run: on this machine, or on AWS.",
+    show_envvar=True,
+    help="Where jobs run: on AWS or on this machine.",
 )
 @click.option(
-    "-p", "--parameter", "given", multiple=True, metavar="NAME=VALUE", help="A parameter's value."
+    "-p",
+    "--parameter",
+    "given",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Set a pipeline parameter. Repeatable.",
 )
 @upload_option
-@click.option("--name", help="The pipeline's name; else the document's, else the file's.")
+@name_option
 @workdir_option
-@click.option("--keep-ui", is_flag=True, help="Keep the engine's UI after the end, until Ctrl-C.")
+@click.option("--keep-ui", is_flag=True, help="Keep the UI running after the run, until Ctrl-C.")
 @format_option
 @aws_errors
 def run(
@@ -115,18 +146,17 @@ def run(
     given: tuple[str, ...],
     uploads: tuple[str, ...],
     name: str | None,
-    workdir: Path,
+    folder: Path,
     keep_ui: bool,
     form: str,
 ) -> int:
-    """Run a pipeline to its end, on an engine that lives as long as the run.
+    """Run a pipeline and wait for the result.
 
-    On Prefect a flow file runs as it is; of any other source a flow is written, as translate does.
+    The command starts a private Airflow or Prefect server, runs the pipeline on it and stops the
+    server afterwards. On Prefect, a flow file runs unchanged; any other source is translated first.
+    'sagebridge --help' lists the kinds of SOURCE.
 
-    Jobs, records and the local store are kept in the working folder. Ctrl-C stops the jobs and the
-    execution; a second one does not wait for the jobs.
-
-    Exit code: 0 when the execution succeeded, 3 when it did not, 130 after Ctrl-C.
+    Ctrl-C stops the jobs and the execution. A second Ctrl-C exits without waiting for the jobs.
     """
     version_of(engine)
     source = _piped() if source == "-" else source
@@ -136,20 +166,20 @@ def run(
     pipeline = found.pipeline if name is None else replace(found.pipeline, name=name)
     flow = _flow(source, name, pipeline) if engine == "prefect" else None
     if flow is None or flow.file is None:
-        _tell(found.losses)
+        _print_losses(found.losses)
     pipeline = flow.pipeline if flow is not None else pipeline
     parameters = coerce(pipeline.declared, dict(map(_pair, given)))
     sending = [Upload.parse(upload) for upload in uploads]
     warn(pipeline)
-    place = Workdir.of(workdir, backend)
-    place.check_writable()
-    place.check_isolation(pipeline)
-    # With JSON on standard output, what happens is told on the other one.
+    workdir = Workdir.of(folder, backend)
+    workdir.check_writable()
+    workdir.check_isolation(pipeline)
+    # With --format json, standard output has only the JSON; progress goes to standard error.
     out = console(err=form == "json")
     for upload in sending:
-        upload.send(place.backend.client("s3"))
+        upload.send(workdir.backend.client("s3"))
     with _Interrupts() as interrupts:
-        execution = _execution(flow or pipeline, parameters, place)
+        execution = _execution(flow or pipeline, parameters, workdir)
         try:
             return _execute(execution, out, form, interrupts, keep_ui=keep_ui)
         except Interrupted as interrupted:
@@ -161,16 +191,16 @@ def run(
 def _pair(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise UsageError(f"-p {text}: Name=Value is expected")
+        raise UsageError(f"-p {text}: expected NAME=VALUE")
     return name, value
 
 
 def _read(source: str) -> sagebridge.CheckedPipeline | None:
-    """What is to run; None where it has errors, which are printed."""
+    """The pipeline to run; None if it has errors, which are printed."""
     shown = source if source.lstrip()[:1] != "{" else "<stdin>"
     try:
         (found,) = sagebridge.read_checked(source)
-    except Untranslatable as error:
+    except TranslationError as error:
         errors, losses = list(error.findings), error.losses
     else:
         if all(one.severity != "error" for one in found.findings):
@@ -178,58 +208,58 @@ def _read(source: str) -> sagebridge.CheckedPipeline | None:
         errors, losses = [one for one in sagebridge.validate(source) if one.severity == "error"], ()
     for finding in errors:
         console(err=True).print(finding_line(shown, finding), soft_wrap=True)
-    _tell(losses)
+    _print_losses(losses)
     return None
 
 
-def _tell(losses: Sequence[Loss]) -> None:
+def _print_losses(losses: Sequence[Loss]) -> None:
     for loss in losses:
         console(err=True).print(printable(str(loss)), soft_wrap=True)
 
 
 def _flow(source: str, name: str | None, pipeline: Pipeline) -> Flow:
-    """What Prefect runs: a person's own flow, or one that is written."""
+    """The flow that Prefect runs: that of the flow file, or one generated for the pipeline."""
     from sagebridge_operators.launch.prefect_flow import Flow
 
     if sagebridge.detect(source).name != "prefect":
-        return Flow.written(pipeline)
+        return Flow.generated(pipeline)
     if name is not None:
-        raise SourceError(source, "a flow file says its flow's name", "leave --name out")
+        raise SourceError(source, "the name is set in the flow file", "remove --name")
     flow = Flow.of_file(source, pipeline)
     if flow.own_tasks:
         tasks = ", ".join(flow.own_tasks)
-        text = f"warning: the flow's own tasks run too, and are no steps of the execution: {tasks}"
+        text = f"warning: plain Prefect tasks run but are not steps of the execution: {tasks}"
         click.echo(printable(text), err=True)
     return flow
 
 
 def _piped() -> str:
-    """The document on standard input, which is text alone: it names no file and no module."""
+    """The JSON document on standard input; file and module names are rejected."""
     text = sys.stdin.read().removeprefix("\ufeff")
     if not text.lstrip().startswith("{"):
-        raise SourceError("<stdin>", "no JSON object", "a pipeline definition is expected")
+        raise SourceError("<stdin>", "not a JSON object", "expected a pipeline definition")
     return text
 
 
 def _execution(
-    what: Flow | Pipeline, parameters: Mapping[str, Any], place: Workdir
+    what: Flow | Pipeline, parameters: Mapping[str, Any], workdir: Workdir
 ) -> EngineExecution:
     if isinstance(what, Pipeline):
         from sagebridge_operators.launch.airflow_execution import AirflowExecution
 
-        return AirflowExecution(what, parameters, place)
+        return AirflowExecution(what, parameters, workdir)
     from sagebridge_operators.launch.prefect_execution import PrefectExecution
 
-    return PrefectExecution(what, parameters, place)
+    return PrefectExecution(what, parameters, workdir)
 
 
 def _execute(
     execution: EngineExecution, out: Console, form: str, interrupts: _Interrupts, *, keep_ui: bool
 ) -> int:
-    """Starts the execution, shows it until it has ended, and what came of it; the exit code."""
-    reader = ExecutionReader(execution.place)
+    """Run the execution, show its progress and its result; return the exit code."""
+    reader = ExecutionReader(execution.workdir)
     title = ENGINES[execution.engine]
-    execution.tell = lambda text: out.print(Text(printable(text)), soft_wrap=True)
+    execution.report = lambda text: out.print(Text(printable(text)), soft_wrap=True)
     with Progress(out) as progress:
         known = f"execution {execution.id}: " if execution.id else ""
         progress.waiting(f"{known}starting {title} {version_of(execution.engine)}")
@@ -240,22 +270,22 @@ def _execute(
             while execution.running():
                 interrupts.repeat()
                 progress.steps(reader.progress(execution.id, execution.pipeline))
-                time.sleep(execution.place.look_seconds)
+                time.sleep(execution.workdir.look_seconds)
             execution.finish()
             progress.steps(reader.progress(execution.id, execution.pipeline))
             progress.close()
             code = _report(execution, form)
             interrupts.ended = True
             if keep_ui:
-                out.print("The UI stays until Ctrl-C.")
+                out.print("The UI keeps running until Ctrl-C.")
                 with suppress(Interrupted):
                     signal.pause()
     return code
 
 
 def _report(execution: EngineExecution, form: str) -> int:
-    """Shows the execution as it ended; the exit code."""
-    view = ExecutionReader(execution.place).view(execution.id)
+    """Show the final state of the execution; return the exit code."""
+    view = ExecutionReader(execution.workdir).view(execution.id)
     if form == "json":
         print_json({**view.as_json(), "ui": execution.ui})
     else:

@@ -1,4 +1,4 @@
-"""What the commands that run things have in common."""
+"""Options and error handling shared by the commands of this package."""
 
 from __future__ import annotations
 
@@ -16,36 +16,39 @@ _R = TypeVar("_R")
 
 workdir_option = click.option(
     "--workdir",
+    "folder",
     type=click.Path(path_type=Path),
+    metavar="DIR",
     envvar="SAGEBRIDGE_HOME",
     default=".sagebridge",
     show_default=True,
-    help="The folder of records, jobs and the local store.",
+    show_envvar=True,
+    help="Working folder: execution records, jobs and the local store.",
 )
 upload_option = click.option(
     "--upload",
     "uploads",
     multiple=True,
     metavar="LOCAL=S3URI",
-    help="A file or folder to put into the store first; a URI that ends in / is a folder.",
-)
-format_option = click.option(
-    "--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True
+    help="First copy a file or folder to S3, or to the local store with the local backend. If the "
+    "URI ends in /, a file keeps its name. Repeatable.",
 )
 
 
 def aws_errors(command: Callable[_P, _R]) -> Callable[_P, _R]:
-    """AWS that refuses or cannot be reached is told in its words, without a traceback."""
+    """Turn errors of boto3 into a ServiceError, so that no traceback is printed."""
 
     @wraps(command)
-    def telling(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+    def wrapper(*args: _P.args, **kwargs: _P.kwargs) -> _R:
         try:
             return command(*args, **kwargs)
         except Exception as error:
+            # Compared by name, since botocore is optional.
             if type(error).__module__.startswith("botocore."):
-                # An operation that is refused is named, and may be one of the local backend.
+                # A ClientError names its operation. It may come from the local backend, so "AWS: "
+                # is added only to the other errors (connections, credentials).
                 head = "" if hasattr(error, "operation_name") else "AWS: "
                 raise ServiceError(f"{head}{error}") from error
             raise
 
-    return telling
+    return wrapper

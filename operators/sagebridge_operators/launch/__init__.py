@@ -1,1 +1,1 @@
-"""Starts an engine here and runs a pipeline on it."""
+"""Start an engine on this machine, run a pipeline on it, or deploy to it."""

@@ -1,4 +1,4 @@
-"""A private Airflow: its own home, free loopback ports, gone when the command is."""
+"""A private Airflow: its own home and loopback port, removed when the command ends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sagebridge_operators.launch.engine_apis import NO_ANSWER, AirflowApi
 from sagebridge_operators.launch.engine_versions import version_of
 from sagebridge_operators.launch.private_engine import PrivateEngine, last_lines
 
-# The worker waits for its job, so no triggerer; logs are read from files, so nobody serves them.
+# No triggerer: workers wait for their jobs. No log server: the API server reads the log files.
 _COMPONENTS = {
     "api-server": ("api-server",),
     "scheduler": ("scheduler", "--skip-serve-logs"),
@@ -23,13 +23,13 @@ _COMPONENTS = {
 
 
 class PrivateAirflow(PrivateEngine[AirflowApi]):
-    """Airflow with the DAG of one pipeline, for one run of it.
+    """Airflow with the DAG of one pipeline, for one run.
 
     Args:
-        folder: where private Airflows of this working folder live.
-        dag_id, run_id: as the run is called in the UI; ``run_id`` is also the home's name.
-        execution: the execution whose jobs stop if this process is killed.
-        parallelism: how many tasks run at once.
+        folder: the parent folder of private Airflow homes.
+        dag_id, run_id: the ids in the UI; ``run_id`` is also the name of the home.
+        execution: the execution whose jobs are stopped if this process is killed.
+        parallelism: the maximum number of tasks running at a time.
         variables: environment variables for the workers.
     """
 
@@ -56,7 +56,7 @@ class PrivateAirflow(PrivateEngine[AirflowApi]):
 
     @property
     def ui(self) -> str:
-        """Where the run can be watched; empty before the start."""
+        """The URL of the run in the UI; empty before the start."""
         return f"{self.url}/dags/{self.dag_id}/runs/{self.run_id}" if self.url else ""
 
     def prepare(self) -> None:
@@ -64,7 +64,7 @@ class PrivateAirflow(PrivateEngine[AirflowApi]):
 
     def commands(self, port: int) -> dict[str, tuple[str, ...]]:
         del port
-        return {name: (*homes.AIRFLOW, *words) for name, words in _COMPONENTS.items()}
+        return {name: (*homes.AIRFLOW, *arguments) for name, arguments in _COMPONENTS.items()}
 
     def make_environment(self, port: int) -> dict[str, str]:
         return homes.environment(
@@ -75,7 +75,7 @@ class PrivateAirflow(PrivateEngine[AirflowApi]):
         self.patiently(lambda: self.api.trigger(self.dag_id, self.run_id, parameters))
 
     def failure(self, task: str) -> str:
-        """What the log of a failed task's last try says of the failure."""
+        """The failure in the log of a failed task's last try."""
         logs = sorted((self.home / "logs").glob(f"*/*/task_id={task}/attempt=*.log"))
         for line in reversed(logs[-1].read_text(errors="replace").splitlines() if logs else []):
             try:
@@ -87,13 +87,13 @@ class PrivateAirflow(PrivateEngine[AirflowApi]):
                     return str(entry["event"])
             except (AttributeError, KeyError, TypeError, ValueError):
                 continue
-        return f"its worker was lost (logs are in {self.home / 'logs'})"
+        return f"its worker was lost (logs: {self.home / 'logs'})"
 
     def is_ready(self) -> bool:
-        """Raises ServiceError for a DAG that cannot be imported."""
+        """Whether the DAG can run. Raises ServiceError if the DAG cannot be imported."""
         try:
             with closing(AirflowApi(self.url, timeout=5)) as api:
-                # Something else may have taken the port, another Airflow with such a DAG even.
+                # Another process may have taken the port, even another Airflow with this DAG.
                 file = api.dag_file(self.dag_id)
                 if file and self.home in Path(file).parents:
                     return api.scheduler_is_healthy()

@@ -8,7 +8,7 @@ from typing import Any
 from sagebridge.authoring.dag_pipeline import legal_id, task_ids
 from sagebridge.model.pipeline import Pipeline, Step, walk
 from sagebridge_operators.launch.airflow_engine import PrivateAirflow
-from sagebridge_operators.launch.engine_execution import MOST_TASKS, EngineExecution
+from sagebridge_operators.launch.engine_execution import MAX_TASKS, EngineExecution
 from sagebridge_operators.launch.workdir import Workdir
 from sagebridge_operators.lifecycle.attempt import Attempt, now
 
@@ -16,25 +16,25 @@ _ENDED = ("success", "failed")
 
 
 class AirflowExecution(EngineExecution):
-    """Making it writes the first record, since the names of DAG and run are ours to choose."""
+    """An execution on Airflow. The constructor writes its first record, since it sets the ids."""
 
     engine = "airflow"
 
-    def __init__(self, pipeline: Pipeline, parameters: Mapping[str, Any], place: Workdir) -> None:
-        super().__init__(pipeline, parameters, place)
+    def __init__(self, pipeline: Pipeline, parameters: Mapping[str, Any], workdir: Workdir) -> None:
+        super().__init__(pipeline, parameters, workdir)
         dag_id = legal_id(pipeline.name or "pipeline")[:200]
         run_id = self.run_name(dag_id)
         self.identify(dag_id, run_id)
         self.airflow = PrivateAirflow(
-            place.home / "airflow",
+            workdir.home / "airflow",
             pipeline,
             dag_id=dag_id,
             run_id=run_id,
             execution=self.id,
-            parallelism=min(MOST_TASKS, max(2, sum(1 for _ in walk(pipeline)))),
-            variables={**place.variables(), "SAGEBRIDGE_EXECUTION": f"{run_id}={self.id}"},
+            parallelism=min(MAX_TASKS, max(2, sum(1 for _ in walk(pipeline)))),
+            variables={**workdir.variables(), "SAGEBRIDGE_EXECUTION": f"{run_id}={self.id}"},
         )
-        place.check_writable()
+        workdir.check_writable()
         self.begin()
 
     @property
@@ -60,9 +60,9 @@ class AirflowExecution(EngineExecution):
         )
 
     def settle(self) -> str:
-        """Airflow calls a task failed whose step recorded no failure: its worker was lost.
+        """Record failed tasks whose step recorded no failure: their worker was lost.
 
-        A worker that was lost too often has left its job, which nobody else would stop.
+        After too many lost workers Airflow fails the task, and its job still runs; stop it.
         """
         airflow, ending = self.airflow, self.ending
         tasks = airflow.patiently(

@@ -1,4 +1,4 @@
-"""The folder and the environment of a private Airflow: its own, whatever the user's Airflow is."""
+"""The home folder and the environment of a private Airflow, independent of any existing Airflow."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ from sagebridge.model.code_steps import CarriedStep
 from sagebridge.model.pipeline import Pipeline, walk
 from sagebridge_operators.launch.private_engine import environment_without, last_lines
 
-# Run with the interpreter's -P: the folder that a command is started in is no place for modules.
+# -P keeps the current folder off sys.path, so that a file there cannot shadow a module.
 AIRFLOW = (sys.executable, "-P", "-m", "airflow")
 
-_LOADER = '''"""An airflow dag of the pipeline in the JSON file beside this one."""
+# Airflow skips files without the words "airflow" and "dag" (airflow.utils.file).
+_LOADER = '''"""An airflow dag of the pipeline in the JSON file next to this one."""
 
 from pathlib import Path
 
@@ -37,18 +38,19 @@ dag = build(sagebridge.read(path).pipeline, dag_id=path.stem)
 
 
 def prepare(home: Path, template: Path, pipeline: Pipeline, dag_id: str) -> None:
-    """Makes an AIRFLOW_HOME with a database and one DAG.
+    """Create an AIRFLOW_HOME with a database and one DAG.
 
-    Making the database takes seconds, so it is made once, in ``template``, and copied.
+    Migrating a database takes seconds, so it is done once, in ``template``, and copied.
     """
     (home / "dags").mkdir()
-    # Airflow writes a file of defaults, keys among them, where there is none.
+    # Without airflow.cfg, Airflow writes one with defaults and new secret keys
+    # (airflow.configuration: write_default_airflow_configuration_if_needed).
     (home / "airflow.cfg").write_text("# All settings are in the environment.\n")
     if not template.exists():
         _make_database(template)
     shutil.copyfile(template, home / "airflow.db")
     if any(isinstance(step, CarriedStep) for step in walk(pipeline)):
-        # A definition has no code: the DAG file of a Python file's pipeline does.
+        # User code steps do not fit into a definition, so a DAG file is generated.
         own = pipeline if legal_id(pipeline.name or "pipeline") == dag_id else None
         text, _ = sagebridge.write(own or replace(pipeline, name=dag_id), "airflow")
         (home / "dags" / f"{dag_id}.py").write_text(text, encoding="utf-8")
@@ -62,7 +64,7 @@ def _make_database(template: Path) -> None:
     with tempfile.TemporaryDirectory(dir=template.parent, prefix=".template-") as folder:
         home = Path(folder)
         (home / "airflow.cfg").touch()
-        made = subprocess.run(
+        migration = subprocess.run(
             [*AIRFLOW, "db", "migrate"],
             env=environment(home, port=0),
             cwd=home,
@@ -72,13 +74,14 @@ def _make_database(template: Path) -> None:
             text=True,
             check=False,
         )
-        if made.returncode:
-            raise ServiceError(f"Airflow cannot make its database:\n{last_lines(made.stdout)}")
+        if migration.returncode:
+            output = last_lines(migration.stdout)
+            raise ServiceError(f"Airflow cannot create its database:\n{output}")
         (home / "airflow.db").replace(template)
 
 
 def document(pipeline: Pipeline) -> str:
-    """A pipeline with all that lies beside its definition, as a CreatePipeline request."""
+    """A pipeline as a CreatePipeline request, with name, role, tags and limits."""
     body = sagebridge.write(pipeline, "sagemaker").text
     return json.dumps({**write_envelope(pipeline), "PipelineDefinition": body})
 
@@ -88,8 +91,8 @@ def environment(
 ) -> dict[str, str]:
     """The environment of every process of a private Airflow.
 
-    The user's own settings of Airflow stay outside; connections and AWS_* come with. Keys are new
-    for every run and nowhere but here.
+    Your Airflow settings (AIRFLOW__*) are removed; connections and AWS_* are kept. Secret keys are
+    generated for each run and never stored.
     """
     url = f"http://127.0.0.1:{port}"
     settings = {
@@ -111,10 +114,10 @@ def environment(
         "API_AUTH__JWT_SECRET": secrets.token_hex(32),
         "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "30",
         "DAG_PROCESSOR__REFRESH_INTERVAL": "30",
-        # A worker that is lost is noticed within a minute or so, not after five.
+        # Seconds until a lost worker is detected; the default is 300 (Airflow's config.yml).
         "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
-        # Of Airflow 3.1; nothing is sent anywhere.
+        # Airflow 3.1 sends usage data unless this is off.
         "USAGE_DATA_COLLECTION__ENABLED": "False",
     }
     return {

@@ -1,4 +1,4 @@
-"""The engines' public REST APIs, as far as a run needs them."""
+"""Clients for the public REST APIs of Airflow and Prefect."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ import httpx
 
 from sagebridge.errors import ServiceError
 
-# Prefect's answer while its database is locked.
+# Prefect answers 503 while its SQLite database is locked (prefect/server/api/server.py).
 _BUSY = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
 
 
 class Busy(Exception):
-    """An engine that is to be asked again."""
+    """The engine is busy; send the request again."""
 
 
 NO_ANSWER = (httpx.TransportError, Busy)
 
 
 class Api:
-    """A client of the engine at ``url``, which must let anyone in; ``timeout`` in seconds.
+    """A client of the engine at ``url``, without login; ``timeout`` in seconds.
 
-    Raises:
-        ServiceError: it refuses a request. While it cannot be reached, or has no time, one of
-            :data:`NO_ANSWER`.
+    Requests raise ServiceError if the engine rejects them, and one of :data:`NO_ANSWER` if it is
+    unreachable or busy.
     """
 
     title: ClassVar[str]
 
     def __init__(self, url: str, timeout: float = 30) -> None:
         self.url = url
+        # trust_env=False: no proxy for requests to loopback.
         self._http = httpx.Client(base_url=url, timeout=timeout, trust_env=False)
 
     def close(self) -> None:
@@ -40,11 +40,11 @@ class Api:
     def _request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         return self._content(self._send(method, path, body), f"{method} {path}")
 
-    def _content(self, answer: httpx.Response, asked: str) -> Any:
+    def _content(self, answer: httpx.Response, request: str) -> Any:
         if answer.status_code in _BUSY:
             raise Busy(f"{answer.status_code} {answer.reason_phrase}")
         if answer.is_error:
-            raise ServiceError(f"{self.title} refuses {asked}: {_detail(answer)}")
+            raise ServiceError(f"{self.title} rejected {request}: {_detail(answer)}")
         return answer.json()
 
     def _send(
@@ -54,7 +54,7 @@ class Api:
 
 
 class AirflowApi(Api):
-    """Version 2, of Airflow 3.1 and later."""
+    """Airflow's API, version 2 (Airflow 3.1 and later)."""
 
     title = "Airflow"
 
@@ -63,17 +63,17 @@ class AirflowApi(Api):
         return bool(health["scheduler"]["status"] == "healthy")
 
     def dag_file(self, dag: str) -> str | None:
-        """The file of a DAG; None until Airflow has read it."""
+        """The file of a DAG; None until the DAG processor has parsed it."""
         answer = self._send("GET", f"/api/v2/dags/{dag}")
         return str(answer.json()["fileloc"]) if answer.is_success else None
 
     def import_errors(self) -> list[str]:
-        """The stack trace of each DAG file that cannot be imported."""
+        """The stack traces of DAG files that cannot be imported."""
         answer = self._request("GET", "/api/v2/importErrors")
         return [str(error["stack_trace"]) for error in answer["import_errors"]]
 
     def trigger(self, dag: str, run: str, conf: Mapping[str, Any]) -> None:
-        """Starts a run; one of that name is ours, whose answer was lost."""
+        """Start a run. A conflict is not an error: an earlier request succeeded and its answer was lost."""
         body = {"dag_run_id": run, "logical_date": None, "conf": conf}
         path = f"/api/v2/dags/{dag}/dagRuns"
         answer = self._send("POST", path, body)
@@ -89,7 +89,7 @@ class AirflowApi(Api):
         self._request("PATCH", f"/api/v2/dags/{dag}/dagRuns/{run}", body)
 
     def task_instances(self, dag: str, run: str) -> dict[str, dict[str, Any]]:
-        """By task id; ``state``, ``try_number``, ``start_date``, ``end_date`` and more of each."""
+        """Task instances by task id: ``state``, ``start_date``, ``end_date`` and more."""
         found: dict[str, dict[str, Any]] = {}
         while True:
             page = self._request(
@@ -114,12 +114,12 @@ class AirflowApi(Api):
     def _authorize(self) -> None:
         answer = self._http.get("/auth/token")
         if answer.is_error:
-            raise ServiceError(f"Airflow at {self.url} gives no token: {_detail(answer)}")
+            raise ServiceError(f"Airflow at {self.url} issued no token: {_detail(answer)}")
         self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
 
 class PrefectApi(Api):
-    """Of Prefect 3."""
+    """Prefect 3's API."""
 
     title = "Prefect"
 
@@ -128,7 +128,7 @@ class PrefectApi(Api):
         return str(self._request("GET", "/api/admin/settings")["home"])
 
     def create_run(self, flow: str, name: str, parameters: Mapping[str, Any]) -> str:
-        """Makes a flow run, which somebody has to run, and says its id; one run a name."""
+        """Create a flow run without starting it, once per name; return its id."""
         flow_id = self._request("POST", "/api/flows/", {"name": flow})["id"]
         body = {
             "flow_id": flow_id,
@@ -139,15 +139,15 @@ class PrefectApi(Api):
         return str(self._request("POST", "/api/flow_runs/", body)["id"])
 
     def run_state(self, run: str) -> dict[str, Any]:
-        """``type``, as ``RUNNING`` or ``COMPLETED``, ``name`` and ``message``."""
+        """``type`` (such as ``RUNNING`` or ``COMPLETED``), ``name`` and ``message``."""
         return dict(self._request("GET", f"/api/flow_runs/{run}")["state"])
 
     def end_run(self, run: str, type_: str, message: str) -> None:
-        """Puts a flow run into a final state, whatever it is in."""
+        """Force a flow run into a final state."""
         self._set_state(f"/api/flow_runs/{run}", type_, message)
 
-    def wait_again(self, run: str, message: str) -> None:
-        """Lets another process have a flow run; what the lost one left open of it has crashed."""
+    def reset_run(self, run: str, message: str) -> None:
+        """Make a flow run pending for another process; its open task runs become crashed."""
         for task in self._open_tasks(run):
             self._set_state(f"/api/task_runs/{task}", "CRASHED", message)
         self._set_state(f"/api/flow_runs/{run}", "PENDING", message)

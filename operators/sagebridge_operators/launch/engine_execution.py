@@ -1,4 +1,4 @@
-"""One execution of a pipeline on a private engine, from its first record to its last."""
+"""An execution of a pipeline on a private engine, from its first record to its last."""
 
 from __future__ import annotations
 
@@ -10,43 +10,42 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
-from sagebridge.authoring.definition_writer import definition
 from sagebridge.errors import SagebridgeError, ServiceError
 from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.launch.private_engine import PrivateEngine
 from sagebridge_operators.launch.workdir import Workdir
 from sagebridge_operators.lifecycle.ending import Ending
 from sagebridge_operators.lifecycle.execution import Execution, execution_id
-from sagebridge_operators.lifecycle.opening import open_execution
+from sagebridge_operators.lifecycle.opening import open_execution, valid_definition
 from sagebridge_operators.lifecycle.step_states import Status
 from sagebridge_operators.run_errors import FinalState
 
-MOST_TASKS = 16
-"""Of one execution at a time, where the pipeline says no limit: they share this machine."""
+MAX_TASKS = 16
+"""The default limit of parallel tasks per execution; they share this machine."""
 
 
 class EngineExecution(ABC):
-    """``with`` starts the engine and the run, and ends them.
+    """A context manager that starts the engine and the run, and stops the engine.
 
-    An exception that leaves the ``with`` stops the execution: its jobs, then the engine. One that
-    is a SagebridgeError makes it Failed, any other Stopped.
+    An exception inside the ``with`` block stops the jobs, then the engine. The execution becomes
+    Failed for a SagebridgeError, otherwise Stopped.
 
     Args:
-        parameters: coerced, as the pipeline declares them.
+        parameters: values with the declared types.
 
     Raises:
         MissingExtra: the engine is not installed.
-        WorkdirUnusable: nothing can be kept in the working folder.
-        ServiceError: the engine does not start or refuses the run.
+        WorkdirUnusable: the working folder is not writable.
+        ServiceError: the engine does not start or rejects the run.
     """
 
     engine: ClassVar[str]
 
-    def __init__(self, pipeline: Pipeline, parameters: Mapping[str, Any], place: Workdir) -> None:
-        self.pipeline, self.parameters, self.place = pipeline, parameters, place
+    def __init__(self, pipeline: Pipeline, parameters: Mapping[str, Any], workdir: Workdir) -> None:
+        self.pipeline, self.parameters, self.workdir = pipeline, parameters, workdir
         self.id = self.run = ""
-        self.tell: Callable[[str], object] = lambda text: None
-        """Is told what a person who waits should know."""
+        self.report: Callable[[str], object] = lambda text: None
+        """Called with messages for the user."""
         self._started = datetime.now(UTC)
 
     @property
@@ -56,23 +55,23 @@ class EngineExecution(ABC):
     @property
     @abstractmethod
     def ui(self) -> str:
-        """Where the run can be watched; empty before the start."""
+        """The URL of the run in the UI; empty before the start."""
 
     @abstractmethod
     def trigger(self) -> None:
-        """Starts the run on the engine, which runs."""
+        """Start the run on the running engine."""
 
     @abstractmethod
     def running(self) -> bool:
-        """Whether the engine still runs it."""
+        """Whether the run is still in progress."""
 
     @abstractmethod
     def end_run(self, reason: str) -> None:
-        """Makes the engine's run an ended one, if it can soon."""
+        """End the run on the engine; give up soon if the engine does not answer."""
 
     @abstractmethod
     def settle(self) -> str:
-        """Records of the ended run what no worker could; why it ended too early, else nothing."""
+        """Record what lost workers did not. Return why the run ended early, or an empty string."""
 
     def __enter__(self) -> Self:
         try:
@@ -95,23 +94,23 @@ class EngineExecution(ABC):
             self._stop(error)
 
     def finish(self) -> Status:
-        """Records how the run ended, where it did not do so itself."""
+        """Record how the run ended, unless it did so itself."""
         return self.ending.conclude(self.pipeline, self.settle(), self.server.title)
 
     @property
     def ending(self) -> Ending:
-        return Ending(self.place.records, self.id, lambda attempt: self.place.backend)
+        return Ending(self.workdir.records, self.id, lambda attempt: self.workdir.backend)
 
     def run_name(self, name: str) -> str:
-        """A name for the run and for its folder that no other has."""
+        """A unique name for the run and its folder."""
         return f"{name}-{self._started:%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
 
     def identify(self, name: str, run: str) -> None:
-        """From now on it has its id, by the engine's names for what runs and for this run of it."""
+        """Set the id, which follows from the engine's names of the DAG or flow and of the run."""
         self.id, self.run = execution_id(self.engine, name, run), f"{name}/{run}"
 
     def begin(self) -> None:
-        """Writes the first record."""
+        """Write the first record."""
         execution = Execution(
             id=self.id,
             pipeline=self.pipeline.name or "pipeline",
@@ -120,9 +119,9 @@ class EngineExecution(ABC):
             started=self._started,
             parameters=self.parameters,
         )
-        body = {**execution.described(self.place.backend_name), **self.place.described()}
-        records = self.place.records
-        open_execution(records, self.id, body, lambda: definition(self.pipeline))
+        body = {**execution.described(self.workdir.backend_name), **self.workdir.record_fields()}
+        records = self.workdir.records
+        open_execution(records, self.id, body, lambda: valid_definition(self.pipeline))
 
     def _stop(self, error: BaseException) -> None:
         reason, server = str(error) or type(error).__name__, self.server
@@ -140,5 +139,5 @@ class EngineExecution(ABC):
                 server.kill()
 
         status: FinalState = "Failed" if isinstance(error, SagebridgeError) else "Stopped"
-        # An engine that died has left no worker to record how its job ended.
+        # If the engine died, no worker is left to record how its job ended.
         self.ending.abort(status, reason, end_workers=end_workers, workers=alive)

@@ -1,4 +1,4 @@
-"""The engines that can be started here, known without importing anything of theirs."""
+"""Names and installed versions of the engines, without importing them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PACKAGES = {"airflow": "apache-airflow-core", "prefect": "prefect"}
 
 
 def version_of(engine: str) -> str:
-    """The version of an engine that is installed. Raises :class:`MissingExtra`."""
+    """The installed version of an engine. Raises :class:`MissingExtra`."""
     try:
         return version(_PACKAGES[engine])
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""What is deployed of a source: the flows of a flow file, its own or one written for it."""
+"""The flows of a source to deploy: those of a flow file, or of a file generated for it."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ import sagebridge
 from sagebridge.authoring.pipeline_builder import legal_name
 from sagebridge.authoring.python_files import flow_functions, split_source
 from sagebridge.errors import SourceError
+from sagebridge.findings import Finding
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
 from sagebridge.terminal.source_files import content, safe_stem, write_file
-from sagebridge_operators.run_errors import FileKept
+from sagebridge_operators.run_errors import EditedFile
 
 
 @dataclass(frozen=True, slots=True)
 class FlowFile:
-    """A file, and the pipelines of its flows in its order.
+    """A flow file and the pipelines of its flows, in file order.
 
-    ``text`` is what it has to hold, None where it is a person's own; ``wanted`` is the flow that is
-    meant of a file of several, None where all are.
+    ``text`` is the content to generate, None for an existing file. ``wanted`` selects one flow of
+    the file, None selects all.
     """
 
     path: Path
@@ -35,22 +36,23 @@ class FlowFile:
     text: str | None = None
     wanted: str | None = None
     losses: tuple[Loss, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     @property
     def is_stale(self) -> bool:
         return self.text is not None and content(self.path) != self.text
 
     def write(self, *, overwrite: bool) -> None:
-        """Raises FileKept where that would take away what a person wrote."""
+        """Write the generated file. Raises EditedFile if that would overwrite local edits."""
         if self.text is None or not self.is_stale:
             return
         if self.path.exists() and not overwrite:
-            raise FileKept(str(self.path))
+            raise EditedFile(str(self.path))
         write_file(self.path, self.text)
 
     @contextmanager
     def readable(self) -> Iterator[Path]:
-        """The file, or where it is not written a copy of what it would be."""
+        """The file; if it is stale, a temporary file with the new content."""
         if not self.is_stale:
             yield self.path
             return
@@ -60,7 +62,7 @@ class FlowFile:
             yield copy
 
     def functions(self) -> list[str]:
-        """The functions that are flows."""
+        """The names of the flow functions."""
         text = self.path.read_bytes() if self.text is None else self.text
         return [function.name for function in flow_functions(ast.parse(text))]
 
@@ -68,27 +70,30 @@ class FlowFile:
 def flow_files(
     source: str, format: str | None, name: str | None, folder: Path
 ) -> Iterator[FlowFile]:
-    """The flow file that a source is, or those that ``folder`` gets for its pipelines.
+    """The source itself if it is a flow file; otherwise one file in ``folder`` per pipeline.
 
-    Raises SourceError and Untranslatable.
+    Raises SourceError and TranslationError.
     """
     if (format or sagebridge.detect(source).name) == "prefect":
         file, wanted = split_source(source)
         if name is not None:
-            raise SourceError(source, "a flow file says its flow's name", "leave --name out")
+            raise SourceError(source, "the name is set in the flow file", "remove --name")
         examined = sagebridge.read_checked(source, "prefect", every=True)
-        yield FlowFile(Path(file), tuple(one.pipeline for one in examined), wanted=wanted)
+        findings = tuple(finding for one in examined for finding in one.findings)
+        pipelines = tuple(one.pipeline for one in examined)
+        yield FlowFile(Path(file), pipelines, wanted=wanted, findings=findings)
         return
     for one in sagebridge.read_checked(source, format, every=True):
         pipeline = one.pipeline if name is None else replace(one.pipeline, name=name)
         text, lost = sagebridge.write(pipeline, "prefect")
         path = folder / f"{safe_stem(pipeline.name or 'pipeline')}.py"
-        yield FlowFile(path, (pipeline,), text, losses=(*one.losses, *lost))
+        losses = (*one.losses, *lost)
+        yield FlowFile(path, (pipeline,), text, losses=losses, findings=one.findings)
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What Prefect's server and ``prefect.yaml`` have to say of one flow."""
+    """The deployment of one flow, for Prefect's server and ``prefect.yaml``."""
 
     flow: str
     name: str
@@ -106,7 +111,7 @@ class Deployment:
         return f"{self.flow}/{self.name}"
 
     def body(self) -> dict[str, Any]:
-        """As the API has it."""
+        """The fields of an API request."""
         folder = {"directory": str(self.folder)}
         return {
             "entrypoint": self.entrypoint,
@@ -121,7 +126,7 @@ class Deployment:
         }
 
     def entry(self) -> dict[str, Any]:
-        """As ``prefect.yaml`` has it, where text between braces would be a template."""
+        """The entry for ``prefect.yaml``, without strings that Prefect renders as templates."""
         pool: dict[str, Any] = {"name": self.work_pool}
         if self.job_variables:
             pool["job_variables"] = dict(self.job_variables)
@@ -139,7 +144,7 @@ class Deployment:
 
 
 def deployment_name(pipeline: Pipeline) -> str:
-    """Its name without what Prefect refuses, or takes for a template in ``prefect.yaml``."""
+    """The pipeline's name without characters that Prefect rejects or renders as a template."""
     return re.sub(r"[{}]", "_", legal_name(pipeline.name or "pipeline"))
 
 
@@ -148,11 +153,11 @@ def tags_of(pipeline: Pipeline) -> tuple[str, ...]:
     found = []
     for tag in pipeline.tags if isinstance(pipeline.tags, tuple) else ():
         if isinstance(tag, Mapping) and tag.get("Key"):
-            words = (str(tag["Key"]), str(tag.get("Value") or ""))
-            found.append(":".join(filter(None, words)))
+            parts = (str(tag["Key"]), str(tag.get("Value") or ""))
+            found.append(":".join(filter(None, parts)))
     return tuple(dict.fromkeys(found))
 
 
 def relative(path: Path, folder: Path) -> str:
-    """A path as an entrypoint says it from the folder that workers start in."""
+    """A path for an entrypoint, relative to the folder in which workers start runs."""
     return Path(os.path.relpath(path, folder)).as_posix()

@@ -1,4 +1,4 @@
-"""Ends an execution whose command was killed, from the environment that the command left."""
+"""Stop an execution after its command was killed, using the command's environment."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sagebridge_operators.lifecycle.ending import Ending
 
 
 def stop_killed_execution(execution: str, end_workers: Callable[[], object]) -> None:
-    """Stops the jobs of an execution, ends its workers and records why; an ended one stays so."""
+    """Stop the jobs and the workers, and record the end unless it is recorded already."""
     backend = open_backend()
     records = open_records(backend)
     if records.end(execution) is not None:

@@ -51,7 +51,7 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of a deployment; ``changed`` names what differed where it was there before."""
+    """The result for one deployment; ``changed`` lists the parts that differed."""
 
     outcome: Outcome
     changed: tuple[str, ...] = ()
@@ -61,14 +61,14 @@ class Result:
 def deployments(
     file: FlowFile, *, work_pool: str, variables: Mapping[str, str]
 ) -> Iterator[Deployment]:
-    """A deployment for each flow of a file, whose code runs for it. Raises SourceError."""
+    """One deployment per flow of a file. Imports the file. Raises SourceError."""
     folder = Path.cwd()
     with file.readable() as path:
-        found = [(function, _loaded(path, function)) for function in file.functions()]
-    meant = [one for one in found if file.wanted in (None, one[1].name)]
-    if len(meant) != len(file.pipelines):
-        raise SourceError(str(file.path), "makes flows otherwise than by @flow on a function")
-    for (function, flow), pipeline in zip(meant, file.pipelines, strict=True):
+        found = [(function, _load_flow(path, function)) for function in file.functions()]
+    selected = [one for one in found if file.wanted in (None, one[1].name)]
+    if len(selected) != len(file.pipelines):
+        raise SourceError(str(file.path), "a flow is not defined with @flow on a function")
+    for (function, flow), pipeline in zip(selected, file.pipelines, strict=True):
         yield Deployment(
             flow=flow.name,
             name=deployment_name(pipeline),
@@ -83,8 +83,9 @@ def deployments(
         )
 
 
-def _loaded(path: Path, function: str) -> Any:
+def _load_flow(path: Path, function: str) -> Any:
     try:
+        # A placeholder flow would hide import errors (prefect/flows.py).
         return load_flow_from_entrypoint(
             f"{path.absolute()}:{function}", use_placeholder_flow=False
         )
@@ -95,18 +96,18 @@ def _loaded(path: Path, function: str) -> Any:
         where = f"{path}:{lines[-1]}" if lines else str(path)
         raise SourceError(where, f"cannot be imported: {type(cause).__name__}: {cause}") from None
     except SystemExit:
-        raise SourceError(str(path), "ends the program while it is imported") from None
+        raise SourceError(str(path), "calls sys.exit() when imported") from None
 
 
 def _description(flow: Flow[..., Any], pipeline: Pipeline) -> str:
-    """What the pipeline or the flow says of itself, without the arguments of a docstring."""
+    """The description of the pipeline or flow, without the Args section of a docstring."""
     if isinstance(pipeline.description, str):
         return pipeline.description
     return (flow.description or "").partition("\nArgs:")[0].strip()
 
 
 def schema(flow: Flow[..., Any], pipeline: Pipeline) -> dict[str, Any]:
-    """The flow's parameters, each with all that the pipeline says of it, and no others."""
+    """The parameter schema: the flow's, completed from the pipeline; no other parameters."""
     found = parameter_schema(flow.fn).model_dump(exclude_unset=True)
     arguments, declared = live_arguments(flow.fn), pipeline.declared
     if len(arguments) == len(declared):
@@ -121,7 +122,7 @@ def schema(flow: Flow[..., Any], pipeline: Pipeline) -> dict[str, Any]:
 
 
 class Server:
-    """The Prefect server that the profile or PREFECT_API_URL names."""
+    """The Prefect server set by PREFECT_API_URL or the profile."""
 
     def __init__(self, client: Any, url: str) -> None:
         self._client, self._url = client, url
@@ -133,15 +134,15 @@ class Server:
             return False
         return True
 
-    def make_pool(self, name: str) -> None:
-        """A pool whose workers start each flow run as a process of their machine."""
+    def create_pool(self, name: str) -> None:
+        """Create a pool whose workers run each flow run in a local process."""
         template = ProcessWorker.get_default_base_job_template()
         pool = WorkPoolCreate(name=name, type="process", base_job_template=template)
         self._client.create_work_pool(pool)
 
     def compare(self, deployment: Deployment) -> Result:
-        """What :meth:`apply` would do."""
-        found = self._found(deployment)
+        """What :meth:`apply` would do, without doing it."""
+        found = self._find(deployment)
         if found is None:
             return Result("created")
         changed = _changed(found, deployment)
@@ -152,24 +153,24 @@ class Server:
         )
 
     def apply(self, deployment: Deployment) -> Result:
-        """Makes the deployment what it has to be; one that is so already is not touched.
+        """Create or update a deployment; leave it untouched if nothing differs.
 
-        Raises ServiceError that says what the server refuses.
+        Raises ServiceError if the server rejects it.
         """
-        with _refusals(self._url, deployment.full_name):
-            found, result = self._found(deployment), self.compare(deployment)
+        with _rejections(self._url, deployment.full_name):
+            found, result = self._find(deployment), self.compare(deployment)
             if found is None:
                 flow_id = self._client.create_flow_from_name(deployment.flow)
-                made = self._client.create_deployment(
+                created = self._client.create_deployment(
                     flow_id=flow_id, name=deployment.name, **deployment.body()
                 )
-                return Result("created", url=_page(made))
+                return Result("created", url=_page(created))
             if changed := _changed(found, deployment):
-                # Only what differs, so that schedules and the like stay as a person set them.
+                # Send only differing fields, to keep schedules and other server settings.
                 self._client.update_deployment(found.id, DeploymentUpdate(**changed))
             return result
 
-    def _found(self, deployment: Deployment) -> Any:
+    def _find(self, deployment: Deployment) -> Any:
         found = self._client.read_deployments(
             flow_filter=FlowFilter(name=FlowFilterName(any_=[deployment.flow])),
             deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[deployment.name])),
@@ -201,29 +202,29 @@ def _page(deployment: Any) -> str | None:
 
 @contextmanager
 def connect() -> Iterator[Server]:
-    """Raises NoPrefectServer, and ServiceError for what the server refuses."""
+    """Connect to the server. Raises NoPrefectServer, or ServiceError for rejected requests."""
     url = PREFECT_API_URL.value()
     if not url:
         raise NoPrefectServer(None)
     shown = _without_login(url)
-    with _refusals(shown), get_client(sync_client=True) as client:
+    with _rejections(shown), get_client(sync_client=True) as client:
         if (problem := client.api_healthcheck()) is not None:
             raise NoPrefectServer(shown, str(problem) or type(problem).__name__)
         yield Server(client, shown)
 
 
 def _without_login(url: str) -> str:
-    """A URL as a message may have it."""
+    """A URL without user and password, for messages."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 @contextmanager
-def _refusals(url: str, what: str = "this") -> Iterator[None]:
+def _rejections(url: str, what: str = "the request") -> Iterator[None]:
     try:
         yield
     except PrefectHTTPStatusError as error:
-        raise ServiceError(f"Prefect at {url} refuses {what}: {_detail(error)}") from error
+        raise ServiceError(f"Prefect at {url} rejected {what}: {_detail(error)}") from error
     except httpx.HTTPError as error:
         raise NoPrefectServer(url, str(error) or type(error).__name__) from error
 

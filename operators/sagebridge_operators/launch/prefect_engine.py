@@ -1,4 +1,4 @@
-"""A private Prefect server: its own home, a free loopback port, gone when the command is."""
+"""A private Prefect server: its own home and loopback port, removed when the command ends."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from sagebridge_operators.launch.engine_apis import NO_ANSWER, PrefectApi
 from sagebridge_operators.launch.engine_versions import version_of
 from sagebridge_operators.launch.private_engine import PrivateEngine, environment_without
 
-# Run with the interpreter's -P: the folder that a command is started in is no place for modules.
+# -P keeps the current folder off sys.path, so that a file there cannot shadow a module.
 PREFECT = (sys.executable, "-P", "-m", "prefect")
 
 _DATABASE = "prefect.db"
 
 
 class PrefectServer(PrivateEngine[PrefectApi]):
-    """``with PrefectServer(folder / name) as server:`` has ``server.url`` with UI and API.
+    """``with PrefectServer(folder / name) as server:`` serves UI and API at ``server.url``.
 
     Args:
-        home: its own folder, of which the logs stay. Beside it the database of a new server is
-            kept, since making one takes as long as all the rest.
-        execution: the execution whose jobs stop if this process is killed.
-        variables: environment variables for all that runs in it.
+        home: its home folder; only the logs are kept. An empty database is kept in the parent
+            folder and copied, since creating one takes half of the start time.
+        execution: the execution whose jobs are stopped if this process is killed.
+        variables: environment variables for all its processes.
     """
 
     client = PrefectApi
@@ -57,7 +57,7 @@ class PrefectServer(PrivateEngine[PrefectApi]):
         return {"server": (*PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port))}
 
     def make_environment(self, port: int) -> dict[str, str]:
-        """The user's own profile and settings of Prefect stay outside."""
+        """The environment, without your Prefect profile and settings."""
         return {
             **environment_without("PREFECT_"),
             "DO_NOT_TRACK": "1",
@@ -65,13 +65,15 @@ class PrefectServer(PrivateEngine[PrefectApi]):
             "PREFECT_CLI_COLORS": "false",
             "PREFECT_CLI_PROMPT": "false",
             "PREFECT_HOME": str(self.home),
-            # 3.7 puts results into the user's home else.
+            # The default of Prefect 3.7 ignores PREFECT_HOME: it is ~/.prefect/storage
+            # (prefect/settings/models/_defaults.py).
             "PREFECT_LOCAL_STORAGE_PATH": str(self.home / "storage"),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            # Its pages ask port 4200 else.
+            # The default in the UI is port 4200.
             "PREFECT_SERVER_UI_API_URL": f"http://127.0.0.1:{port}/api",
             "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-            # Beside its own code else, where a user may not write.
+            # The default is inside site-packages, which may be read-only
+            # (prefect/server/api/server.py: build_static_dir).
             "PREFECT_UI_STATIC_DIRECTORY": str(self.home / "ui"),
             **self._variables,
         }
@@ -79,7 +81,7 @@ class PrefectServer(PrivateEngine[PrefectApi]):
     def is_ready(self) -> bool:
         try:
             with closing(PrefectApi(self.url, timeout=5)) as api:
-                # Something else may have taken the port, another Prefect even.
+                # Another process may have taken the port, even another Prefect.
                 if api.home() != str(self.home):
                     return False
         except (*NO_ANSWER, ServiceError, LookupError, TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""One execution of a flow on a private Prefect server, by a process of its own."""
+"""An execution of a flow on a private Prefect server, in a separate process."""
 
 from __future__ import annotations
 
@@ -10,42 +10,42 @@ from pathlib import Path
 from typing import Any
 
 from sagebridge_operators.backends import RESUMED
-from sagebridge_operators.launch.engine_execution import MOST_TASKS, EngineExecution
+from sagebridge_operators.launch.engine_execution import MAX_TASKS, EngineExecution
 from sagebridge_operators.launch.prefect_engine import PrefectServer
 from sagebridge_operators.launch.prefect_flow import Flow
 from sagebridge_operators.launch.private_engine import last_lines
 from sagebridge_operators.launch.process_keeper import ProcessKeeper
 from sagebridge_operators.launch.workdir import Workdir
 
-# What Prefect's own runner starts for a flow run.
+# The command that Prefect's runner uses (prefect/runner/_starter_engine.py).
 _ENGINE = (sys.executable, "-P", "-m", "prefect.engine")
 _LIMIT = "PREFECT_TASKS_RUNNER_THREAD_POOL_MAX_WORKERS"
 _UNSUCCESSFUL = ("FAILED", "CRASHED", "CANCELLED")
 _CANCELLED = ("CANCELLING", "CANCELLED")
 _OPEN = ("PENDING", "RUNNING")
-_MOST_AGAIN = 2
-"""Times that a flow's process is started anew where one was killed."""
+_MAX_RESTARTS = 2
+"""How often the process of a flow is restarted after it was killed."""
 
 
 class PrefectExecution(EngineExecution):
-    """Its id follows from that of its flow run, which only a server that runs can give."""
+    """An execution on Prefect. It gets its id from its flow run, after the server has started."""
 
     engine = "prefect"
 
-    def __init__(self, flow: Flow, parameters: Mapping[str, Any], place: Workdir) -> None:
-        super().__init__(flow.pipeline, parameters, place)
+    def __init__(self, flow: Flow, parameters: Mapping[str, Any], workdir: Workdir) -> None:
+        super().__init__(flow.pipeline, parameters, workdir)
         self.flow = flow
         self._name = self.run_name(flow.entry)
         self._server = PrefectServer(
-            place.home / "prefect" / self._name, variables=place.variables()
+            workdir.home / "prefect" / self._name, variables=workdir.variables()
         )
         self._flow_run = ""
         self._process: ProcessKeeper | None = None
         self._variables: dict[str, str] = {}
-        self._folder = place.home
-        self._again = 0
+        self._folder = workdir.home
+        self._restarts = 0
         self._jobs_stopped = False
-        place.check_writable()
+        workdir.check_writable()
 
     @property
     def server(self) -> PrefectServer:
@@ -62,42 +62,44 @@ class PrefectExecution(EngineExecution):
             lambda: server.api.create_run(flow.name, self._name, given)
         )
         self.identify(flow.name, self._flow_run)
-        if flow.file:  # a person's own code finds the folder that the command was started in
+        if flow.file:  # user code runs in the current folder
             file, self._folder, limit = flow.file, Path.cwd(), {}
         else:
-            file, self._folder, limit = self._written(), server.home, {_LIMIT: str(MOST_TASKS)}
+            file, self._folder, limit = self._write_flow(), server.home, {_LIMIT: str(MAX_TASKS)}
+        # prefect/flow_engine.py loads the flow from this variable.
         self._variables = {"PREFECT__FLOW_ENTRYPOINT": f"{file}:{flow.entry}", **limit}
         self.begin()
         self._start()
 
     def running(self) -> bool:
-        """A run that is cancelled in Prefect is stopped: no worker is there to do it.
+        """Whether the run is in progress.
 
-        One whose process was killed goes on in another.
+        A run cancelled in the UI is stopped here, since no Prefect worker does it. If its process
+        was killed, another one is started.
         """
         state = self._state()["type"]
         if state in _CANCELLED and not self._jobs_stopped:
             self._stop_jobs()
         if self._process is None:
             return False
-        return self._process.running or (state in _OPEN and self._goes_on())
+        return self._process.running or (state in _OPEN and self._restart())
 
     def _stop_jobs(self) -> None:
-        """Stops the jobs at once, as Prefect ends the process that is at them."""
-        with suppress(Exception):  # once more at the next look
-            if not self._stop_asked():
-                self.place.records.request_stop(self.id)
+        """Stop the jobs immediately, since Prefect kills the process that handles them."""
+        with suppress(Exception):  # retried at the next look
+            if not self._stop_requested():
+                self.workdir.records.request_stop(self.id)
             self.ending.stop_jobs()
             self._jobs_stopped = True
 
-    def _goes_on(self) -> bool:
-        """Starts another process for one that was killed, unless that has happened too often."""
-        if not self._killed or self._again == _MOST_AGAIN or self._stop_asked():
+    def _restart(self) -> bool:
+        """Restart the process if it was killed; False if it was not, or was killed too often."""
+        if not self._killed or self._restarts == _MAX_RESTARTS or self._stop_requested():
             return False
-        why = self._end_of_process()
-        self._again += 1
-        self.tell(f"{why}; another goes on ({self._again} of {_MOST_AGAIN})")
-        self.server.patiently(lambda: self.server.api.wait_again(self._flow_run, why))
+        why = self._process_end()
+        self._restarts += 1
+        self.report(f"{why}; restarted ({self._restarts} of {_MAX_RESTARTS})")
+        self.server.patiently(lambda: self.server.api.reset_run(self._flow_run, why))
         self._start({RESUMED: "1"})
         return True
 
@@ -114,7 +116,7 @@ class PrefectExecution(EngineExecution):
         self._set_state("CANCELLED", reason, patience=5)
 
     def settle(self) -> str:
-        """A flow that ended by itself has recorded its end; any other ended too early."""
+        """Record the end, unless the flow did so; otherwise it ended early."""
         ending = self.ending
         if ending.records.end(self.id) is not None:
             return ""
@@ -122,20 +124,20 @@ class PrefectExecution(EngineExecution):
         if state["type"] in _UNSUCCESSFUL:
             why = state["message"] or f"the flow run is {state['name']}"
         else:
-            why = self._end_of_process()
+            why = self._process_end()
             self._set_state("CRASHED", why)
         ending.mark_lost(why, no_worker=True)
         ending.stop()
         ending.settle("Failed", why)
         return why
 
-    def _written(self) -> Path:
+    def _write_flow(self) -> Path:
         file = self.server.home / "flow.py"
         file.write_text(self.flow.text, encoding="utf-8")
         return file
 
-    def _stop_asked(self) -> bool:
-        records = self.place.records
+    def _stop_requested(self) -> bool:
+        records = self.workdir.records
         return records.end(self.id) is not None or records.stop_requested(self.id)
 
     def _state(self) -> dict[str, Any]:
@@ -147,15 +149,15 @@ class PrefectExecution(EngineExecution):
 
     @property
     def _killed(self) -> int:
-        """The signal that ended the flow's process, else 0."""
+        """The signal that killed the flow's process; 0 if none did."""
         code = self._process.exit_code if self._process is not None else None
         number = (code or 0) - 128
         return number if number in set(signal.Signals) else 0
 
-    def _end_of_process(self) -> str:
+    def _process_end(self) -> str:
         log = self.server.home / "logs" / "flow.log"
         if self._killed:
-            times = f", {self._again + 1} times in all" if self._again else ""
+            times = f", {self._restarts + 1} times in total" if self._restarts else ""
             return f"the flow's process was killed by {signal.Signals(self._killed).name}{times}"
-        said = last_lines(self.server.log("flow"), 1)
-        return f"the flow's process ended before its steps did: {said} (its log is {log})"
+        last = last_lines(self.server.log("flow"), 1)
+        return f"the flow's process ended before its steps: {last} (log: {log})"

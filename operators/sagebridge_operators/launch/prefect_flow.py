@@ -1,4 +1,4 @@
-"""The flow that a Prefect server runs: one written for a pipeline, or a person's own file."""
+"""The flow that a Prefect server runs: generated for a pipeline, or in an existing flow file."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from sagebridge.model.pipeline import Pipeline, walk
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """A flow as Prefect names it.
+    """A flow and its pipeline.
 
-    ``entry`` is what its file calls it, ``arguments`` what it takes for the parameters that
-    ``pipeline`` declares. ``file`` is a person's own; where there is none, ``text`` is to be one.
+    ``name`` is its Prefect name, ``entry`` its function name, ``arguments`` its arguments in the
+    order of the pipeline's parameters. ``file`` is an existing flow file; if None, ``text`` is the
+    content of a generated one. ``own_tasks`` are plain Prefect tasks.
     """
 
     name: str
@@ -33,29 +34,28 @@ class Flow:
     own_tasks: tuple[str, ...] = ()
 
     @classmethod
-    def written(cls, pipeline: Pipeline) -> Flow:
-        """The flow that sagebridge writes for a pipeline."""
+    def generated(cls, pipeline: Pipeline) -> Flow:
+        """The flow that sagebridge generates for a pipeline."""
         text, _ = sagebridge.write(pipeline, "prefect")
         (function,) = flow_functions(ast.parse(text))
-        taken = (*function.args.args, *function.args.kwonlyargs)
-        arguments = tuple(argument.arg for argument in taken)
+        signature = (*function.args.args, *function.args.kwonlyargs)
+        arguments = tuple(argument.arg for argument in signature)
         name = legal_name(pipeline.name or "pipeline")
         return cls(name, function.name, arguments, pipeline, text=text)
 
     @classmethod
     def of_file(cls, source: str, pipeline: Pipeline) -> Flow:
-        """The flow of a flow file, which runs as it is; ``pipeline`` is what was read of it.
+        """The flow of an existing flow file; ``pipeline`` was read from it.
 
-        Its own tasks are Prefect's alone: they run, and are no steps. Raises UsageError where it
-        has no others.
+        Plain Prefect tasks run but are not steps. Raises UsageError if there are no steps.
         """
         found = sagebridge.read_flow(source)
         own = found.own_tasks
         steps, _ = without(pipeline, [step for step in walk(pipeline) if step.name in own])
         if own and not steps.steps:
             raise UsageError(
-                f"{source}: flow {found.name!r} has tasks of its own and no steps of sagebridge: "
-                "Prefect runs it without us"
+                f"{source}: flow {found.name!r} has only plain Prefect tasks and no sagebridge "
+                "steps; run it with Prefect"
             )
         declared = pipeline.declared[: len(found.arguments)]
         return cls(
@@ -68,7 +68,7 @@ class Flow:
         )
 
     def given(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """The values of parameters by the names of the flow's arguments."""
+        """Parameter values by the flow's argument names."""
         pairs = zip(self.arguments, self.pipeline.declared, strict=True)
         return {
             argument: parameters[parameter.name]

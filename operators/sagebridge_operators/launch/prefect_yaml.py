@@ -1,4 +1,4 @@
-"""``prefect.yaml``: the deployments that ``prefect deploy --all`` makes."""
+"""``prefect.yaml``: the deployments for ``prefect deploy --all``."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from sagebridge.errors import SourceError
 from sagebridge.terminal.source_files import content
 
 FILE = Path("prefect.yaml")
-_HEAD = "# Kept by `sagebridge deploy`; `prefect deploy --all` deploys the same.\n"
+_HEAD = "# Written by `sagebridge deploy`. `prefect deploy --all` makes the same deployments.\n"
 
 
-def updated(file: Path, entries: Sequence[Mapping[str, Any]]) -> str:
-    """The file's text with these deployments; all else in it stays as a person wrote it.
+def merge_deployments(file: Path, entries: Sequence[Mapping[str, Any]]) -> str:
+    """The file's text with these deployments; everything else is kept, comments included.
 
-    Raises SourceError where the file is no ``prefect.yaml``, or has another flow by a name of ours.
+    Raises SourceError if the file is not a ``prefect.yaml``, or if one of the deployment names is
+    taken by another flow.
     """
     text = content(file)
     if text is None and file.exists():
-        raise SourceError(str(file), "is no UTF-8 text that can be read")
+        raise SourceError(str(file), "not a readable UTF-8 file")
     yaml = YAML()
     yaml.width = 100
     yaml.indent(mapping=2, sequence=4, offset=2)
@@ -38,8 +39,8 @@ def updated(file: Path, entries: Sequence[Mapping[str, Any]]) -> str:
             changed = True
             continue
         if found.get("entrypoint") not in (None, entry["entrypoint"]):
-            other = f"{entry['name']!r} is the deployment of {found.get('entrypoint')} there"
-            fix = f"rename it, or give it the entrypoint {entry['entrypoint']}"
+            other = f"deployment {entry['name']!r} has the entrypoint {found.get('entrypoint')}"
+            fix = f"rename it, or set its entrypoint to {entry['entrypoint']}"
             raise SourceError(str(file), other, fix)
         if any(found.get(key) != value for key, value in entry.items()):
             found.update(entry)
@@ -57,16 +58,14 @@ def _read(yaml: YAML, file: Path, text: str) -> Any:
         document = yaml.load(text)
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise SourceError(f"{file}:{line}", f"is no YAML: {error.problem}") from None
+        raise SourceError(f"{file}:{line}", f"not valid YAML: {error.problem}") from None
     except YAMLError as error:
-        raise SourceError(str(file), f"is no YAML: {str(error).splitlines()[0]}") from None
+        raise SourceError(str(file), f"not valid YAML: {str(error).splitlines()[0]}") from None
     if document is None:
         return {}
     listed = document.get("deployments") if isinstance(document, Mapping) else ""
     if not (listed is None or isinstance(listed, list)) or not all(
         isinstance(one, Mapping) for one in listed or ()
     ):
-        raise SourceError(
-            str(file), "is no prefect.yaml: deployments have to be a list of mappings"
-        )
+        raise SourceError(str(file), "not a prefect.yaml: 'deployments' must be a list of mappings")
     return document

@@ -1,4 +1,4 @@
-"""What private engines have in common: a home, a free loopback port, gone when the command is."""
+"""The base of private engines: a home folder and a loopback port, removed when the command ends."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from sagebridge.errors import ServiceError
 from sagebridge_operators.launch.engine_apis import NO_ANSWER, Api
 from sagebridge_operators.launch.process_keeper import LOGS, ProcessKeeper, clear_home
 
-_PORT_TRIALS = 5
+_PORT_ATTEMPTS = 5
 _T = TypeVar("_T")
 _A = TypeVar("_A", bound=Api)
 
 
 class PrivateEngine(ABC, Generic[_A]):
-    """An engine that ``with`` starts and ends.
+    """A context manager that starts and stops an engine.
 
     Args:
-        home: its own folder, of which the logs stay.
-        execution: the execution whose jobs stop if this process is killed.
+        home: its home folder; only the logs are kept.
+        execution: the execution whose jobs are stopped if this process is killed.
 
     Raises:
-        ServiceError: it does not start, or ends by itself.
+        ServiceError: the engine does not start, or ends unexpectedly.
     """
 
     client: type[_A]
     starts_within: ClassVar[float] = 180.0
-    """Seconds; without bytecode a first start takes a minute."""
+    """Seconds. A first start without bytecode takes a minute."""
     port_taken: ClassVar[str]
-    """What a log says of a port that is in use."""
+    """The log message for a port in use."""
 
     def __init__(self, home: Path, execution: str | None) -> None:
         self.home = home.resolve()
@@ -49,30 +49,30 @@ class PrivateEngine(ABC, Generic[_A]):
 
     @abstractmethod
     def prepare(self) -> None:
-        """Makes the home."""
+        """Create the home."""
 
     @abstractmethod
     def commands(self, port: int) -> Mapping[str, Sequence[str]]:
-        """What runs as long as the engine does, by the name of its log."""
+        """The commands of the engine's processes, by log name."""
 
     @abstractmethod
     def make_environment(self, port: int) -> dict[str, str]:
-        """The environment of all that runs."""
+        """The environment of all processes."""
 
     @abstractmethod
     def is_ready(self) -> bool:
-        """Whether it can be used. Raises ServiceError where it never will be."""
+        """Whether the engine is ready. Raises ServiceError if it cannot become ready."""
 
     def __enter__(self) -> Self:
         try:
             self._logs.mkdir(parents=True)
             self.prepare()
-            for _ in range(_PORT_TRIALS):
+            for _ in range(_PORT_ATTEMPTS):
                 keeper = self._start(free_port())
                 if self._wait_until_ready():
                     return self
                 keeper.kill()
-            raise ServiceError(f"{self.title} found {_PORT_TRIALS} ports free that then were taken")
+            raise ServiceError(f"{self.title}: none of {_PORT_ATTEMPTS} ports stayed free")
         except BaseException:
             self.kill()
             raise
@@ -93,7 +93,7 @@ class PrivateEngine(ABC, Generic[_A]):
             self.kill()
 
     def kill(self) -> None:
-        """Ends it at once; of its home the logs stay."""
+        """Kill the engine and clear its home, except for the logs."""
         for keeper in self._keepers():
             keeper.kill()
         if self._api is not None:
@@ -115,7 +115,7 @@ class PrivateEngine(ABC, Generic[_A]):
         return self._keeper is not None and self._keeper.running
 
     def environment(self) -> dict[str, str]:
-        """The environment of a process that uses the engine, once it has started."""
+        """The environment for processes that use the engine; empty before the start."""
         return dict(self._environment)
 
     def add(
@@ -127,14 +127,14 @@ class PrivateEngine(ABC, Generic[_A]):
         variables: Mapping[str, str] | None = None,
         folder: Path | None = None,
     ) -> ProcessKeeper:
-        """Starts one more process, which ends before the engine does or by itself.
+        """Start another process; it is stopped before the engine.
 
         Args:
-            name: of its log in the home's folder of logs.
+            name: the name of its log.
             command: the program and its arguments.
-            execution: the execution whose jobs stop if this process is killed.
-            variables: more of the environment.
-            folder: that it is started in, else the home.
+            execution: the execution whose jobs are stopped if this process is killed.
+            variables: additional environment variables.
+            folder: its working directory; the home by default.
         """
         keeper = ProcessKeeper(
             {name: command},
@@ -148,20 +148,20 @@ class PrivateEngine(ABC, Generic[_A]):
         return keeper
 
     def patiently(self, ask: Callable[[], _T], patience: float = 60.0) -> _T:
-        """An answer of the API, which may be slow on a busy machine. Raises ServiceError."""
+        """Send a request until it is answered, for ``patience`` seconds. Raises ServiceError."""
         until = time.monotonic() + patience
         while True:
             try:
                 return ask()
             except NO_ANSWER as error:
                 if not self.running:
-                    raise ServiceError(f"{self.title} ended:\n{self.last_words()}") from None
+                    raise ServiceError(f"{self.title} ended:\n{self.log_tails()}") from None
                 if time.monotonic() > until:
-                    raise ServiceError(f"{self.title} does not answer: {error}") from None
+                    raise ServiceError(f"{self.title} does not respond: {error}") from None
                 time.sleep(0.3)
 
-    def last_words(self, *components: str) -> str:
-        """The end of the log of each component, else of all."""
+    def log_tails(self, *components: str) -> str:
+        """The last lines of the components' logs; of all by default."""
         names = components or ("process_keeper", *self.commands(0))
         logs = {name: self.log(name) for name in names}
         return "\n".join(
@@ -171,7 +171,7 @@ class PrivateEngine(ABC, Generic[_A]):
         )
 
     def _keepers(self) -> list[ProcessKeeper]:
-        """The last first."""
+        """All keepers, newest first."""
         return [*reversed(self._added), *filter(None, (self._keeper,))]
 
     def _start(self, port: int) -> ProcessKeeper:
@@ -188,22 +188,22 @@ class PrivateEngine(ABC, Generic[_A]):
         return self._keeper
 
     def _wait_until_ready(self) -> bool:
-        """Whether it came up; False where its port was taken. Raises ServiceError."""
+        """True when the engine is ready; False if its port was taken. Raises ServiceError."""
         until = time.monotonic() + self.starts_within
         while time.monotonic() < until:
             if not self.running:
                 if any(self.port_taken in self.log(name) for name in self.commands(0)):
                     return False
-                raise ServiceError(f"{self.title} does not start:\n{self.last_words()}")
+                raise ServiceError(f"{self.title} does not start:\n{self.log_tails()}")
             if self.is_ready():
                 return True
             time.sleep(0.2)
         raise ServiceError(
-            f"{self.title} is not ready after {self.starts_within:.0f} s:\n{self.last_words()}"
+            f"{self.title} is not ready after {self.starts_within:.0f} s:\n{self.log_tails()}"
         )
 
     def log(self, component: str) -> str:
-        """What a process has written so far."""
+        """The log of a process so far."""
         try:
             return (self._logs / f"{component}.log").read_text(errors="replace")
         except FileNotFoundError:
@@ -217,10 +217,11 @@ def free_port() -> int:
 
 
 def environment_without(*prefixes: str) -> dict[str, str]:
-    """This process's environment without the variables of an engine that the user may have.
+    """This process's environment without variables with these prefixes (those of an existing engine).
 
-    What is on loopback is asked without a proxy, whatever the user's proxy is.
+    NO_PROXY is extended, so that requests to loopback use no proxy.
     """
+    # Without bytecode, each process of the engine would compile all modules again.
     kept = {
         name: value
         for name, value in os.environ.items()

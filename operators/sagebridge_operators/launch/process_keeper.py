@@ -1,8 +1,8 @@
-"""Keeps the processes of a private engine, so that none outlives the command that started it.
+"""Run the processes of a private engine, and end them when the command ends.
 
-It runs as a process in a session of its own; what it starts belongs to that session. Its standard
-input is a pipe whose other end only the command holds: when that ends without a word, the command
-was killed, and the keeper stops the execution's jobs before it ends the engine and clears its home.
+The keeper is a process in its own session, with the engine's processes as children. The command
+holds the other end of its standard input. If that pipe closes, the command was killed. The keeper
+then stops the jobs of the execution, ends the engine and clears its home.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from pathlib import Path
 from types import FrameType
 
 LOGS = "logs"
-"""Of an engine's home, the folder that stays."""
+"""The folder in an engine's home that is kept."""
 PATIENCE = 3.0
-"""Seconds that the processes of an engine get to end by themselves."""
+"""Seconds between SIGTERM and SIGKILL."""
 _KILL_TIMEOUT = 30.0
-"""Seconds after which a process that was killed will not end."""
+"""Seconds to wait for a process after SIGKILL."""
 
 
 class ProcessKeeper:
-    """The command's side: a session of processes that ends when the command does.
+    """A session of processes, as seen by the command that starts it.
 
     Args:
-        commands: what to run, by name; each writes ``<name>.log`` into ``logs``.
-        execution: whose jobs to stop if this process is killed; None if another keeper does.
-        home: a folder of which only the logs stay if this process is killed.
+        commands: programs with arguments, by name; each writes ``<name>.log`` into ``logs``.
+        execution: the execution whose jobs are stopped if this process is killed, or None.
+        home: the folder to clear, except for the logs, if this process is killed.
     """
 
     def __init__(
@@ -70,16 +70,16 @@ class ProcessKeeper:
 
     @property
     def running(self) -> bool:
-        """Whether all that was started still runs."""
+        """Whether all processes are still running."""
         return self._process.poll() is None
 
     @property
     def exit_code(self) -> int | None:
-        """Of what ended first, 128 and the signal's number where one ended it; None before."""
+        """The exit code of the first process to end (128 + signal number if killed), or None."""
         return self._process.poll()
 
     def stop(self) -> None:
-        """Ends the session; nothing of it is left afterwards."""
+        """End all processes of the session."""
         if self.running:
             self._process.terminate()
             try:
@@ -89,7 +89,7 @@ class ProcessKeeper:
         self.kill()
 
     def kill(self) -> None:
-        """Ends the session at once."""
+        """Kill all processes of the session."""
         end_session(self.session, patience=0)
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_KILL_TIMEOUT)
@@ -98,9 +98,9 @@ class ProcessKeeper:
 
 
 def end_session(session: int, *, patience: float = PATIENCE) -> None:
-    """Ends every process of a session but the calling one: asked to, then killed.
+    """End every process of a session except this one: SIGTERM, then SIGKILL after ``patience``.
 
-    One that cannot be killed, as another user's or one that waits for a disk, is let be.
+    Processes that cannot be killed (another user's, or in disk wait) are left.
     """
     until = time.monotonic() + patience
     if patience:
@@ -112,7 +112,7 @@ def end_session(session: int, *, patience: float = PATIENCE) -> None:
 
 
 def session_processes(session: int) -> list[int]:
-    """The processes of a session, but neither the calling one nor those that only await reaping."""
+    """The processes of a session, except this one and zombies."""
     import psutil
 
     found = []
@@ -130,7 +130,7 @@ def session_processes(session: int) -> list[int]:
 
 
 def clear_home(home: Path) -> None:
-    """Deletes all that an engine's home holds but its logs. Several may do it at once."""
+    """Delete an engine's home except for the logs. Safe to call concurrently."""
     for path in home.iterdir() if home.exists() else ():
         if path.name == LOGS:
             continue
@@ -148,9 +148,9 @@ def _signal(pids: Sequence[int], number: signal.Signals) -> None:
             continue
 
 
-def main(words: Sequence[str]) -> int:
-    """The keeper's process: 0 if it was stopped, otherwise the exit code of what ended first."""
-    task = json.loads(words[0])
+def main(arguments: Sequence[str]) -> int:
+    """The keeper process: 0 if stopped, otherwise the exit code of the first process to end."""
+    task = json.loads(arguments[0])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _exit_on_signal)
     session = os.getsid(0)
@@ -192,7 +192,7 @@ def _stop_execution(execution: str | None, session: int) -> None:
         return
     try:
         stop_killed_execution(execution, lambda: end_session(session))
-    except Exception as error:  # noqa: BLE001 - whatever happens, the engine has to end
+    except Exception as error:  # noqa: BLE001 - the engine must end in any case
         print(f"the jobs of {execution} could not be stopped: {error!r}", file=sys.stderr)
 
 

@@ -1,4 +1,4 @@
-"""Files of this machine put into the store, the local one or S3, before a run."""
+"""Uploads of local files to S3 or the local store before a run."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any, Self
 from sagebridge.errors import UsageError
 from sagebridge_operators.run_errors import StoreError
 
-_FORM = "LOCAL=s3://bucket/key is expected"
+_FORM = "expected LOCAL=s3://bucket/key"
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file, or a folder with all that is in it, and where it goes.
+    """A file or folder and its target.
 
-    A file goes to ``uri``, or below it under its own name where that ends in a slash.
+    If ``uri`` ends in a slash or has no key, a file keeps its name below it.
     """
 
     local: Path
@@ -25,17 +25,17 @@ class Upload:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """``LOCAL=S3URI``. Raises UsageError, also where there is no such file."""
+        """Parse ``LOCAL=S3URI``. Raises UsageError for a wrong format or a missing file."""
         local, equals, rest = text.partition("=s3://")
         if not equals or not local or not rest.partition("/")[0]:
             raise UsageError(f"--upload {text}: {_FORM}")
         path = Path(local)
         if not path.exists():
-            raise UsageError(f"--upload {text}: there is no {path.absolute()}")
+            raise UsageError(f"--upload {text}: {path.absolute()} does not exist")
         return cls(path, f"s3://{rest}")
 
     def send(self, s3: Any) -> None:
-        """Puts every file through a boto3 S3 client. Raises StoreError."""
+        """Upload every file with a boto3 S3 client. Raises StoreError."""
         from boto3.exceptions import S3UploadFailedError
         from botocore.exceptions import ClientError
 

@@ -1,4 +1,4 @@
-"""Where an execution runs and is recorded: its backend, folders and records."""
+"""The backend, folders and records of an execution."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PARTS = ("s3", "jobs", "executions", "airflow", "prefect")
 
 @dataclass(frozen=True)
 class Workdir:
-    """``home`` is the working folder, ``base`` the folder that relative paths are taken from."""
+    """``home`` is the working folder; relative paths start from ``base``."""
 
     backend_name: str
     home: Path
@@ -34,13 +34,13 @@ class Workdir:
 
     @classmethod
     def of(cls, workdir: Path, backend: str) -> Workdir:
-        """The records lie in the working folder unless SAGEBRIDGE_RECORDS names another place."""
+        """Records are kept in the working folder, or in SAGEBRIDGE_RECORDS if set."""
         home = workdir.absolute()
         location = os.environ.get("SAGEBRIDGE_RECORDS") or str(home / "executions")
         return cls(backend, home, Path.cwd(), location)
 
     def for_execution(self, record: Mapping[str, Any]) -> Workdir:
-        """The place of a recorded execution, which may have used another backend and folder."""
+        """The working folder of a recorded execution, which may differ in backend and folder."""
         home = Path(record.get("home") or self.home)
         return Workdir(
             str(record["backend"]),
@@ -66,11 +66,11 @@ class Workdir:
 
     @property
     def look_seconds(self) -> float:
-        """How often to look at the records while an execution runs."""
+        """Seconds between reads of the records while an execution runs."""
         return 3.0 if self.location.startswith("s3://") else 0.5
 
     def variables(self) -> dict[str, str]:
-        """What tells the operators, in another process, of this place."""
+        """Environment variables that pass this working folder to operators in other processes."""
         return {
             "SAGEBRIDGE_BACKEND": self.backend_name,
             "SAGEBRIDGE_HOME": str(self.home),
@@ -78,15 +78,15 @@ class Workdir:
             "SAGEBRIDGE_RECORDS": self.location,
         }
 
-    def described(self) -> dict[str, str]:
-        """What an execution's record says of this place."""
+    def record_fields(self) -> dict[str, str]:
+        """The fields of an execution record for this working folder."""
         where = {"home": str(self.home), "base": str(self.base)}
         return {"backend": self.backend_name} | (where if self.backend_name == "local" else {})
 
     def check_writable(self) -> None:
-        """Raises WorkdirUnusable where an engine, the local backend or records could keep nothing.
+        """Raise WorkdirUnusable unless engines, local backend and records can write here.
 
-        A part of the folder may be another user's, as after a run in a container.
+        Subfolders are checked too: after a run in a container they may belong to another user.
         """
         path = self.home
         try:
@@ -97,11 +97,11 @@ class Workdir:
                         probe.write(bytes(4096))
         except OSError as error:
             other = os.path.lexists(path) and not path.is_dir()
-            problem = "it is no folder" if other else error.strerror or str(error)
+            problem = "not a folder" if other else error.strerror or str(error)
             raise WorkdirUnusable(str(self.home), str(path), problem) from error
 
     def check_isolation(self, pipeline: Pipeline) -> None:
-        """Raises IsolationError where no job of the pipeline could have its own /opt/ml here."""
+        """Raise IsolationError if jobs of the pipeline cannot get their own /opt/ml here."""
         jobs = (step for step in walk(pipeline) if step.type in JOB_TYPES)
         if self.backend_name == "local" and any(JOB_TYPES[step.type].stop for step in jobs):
             from sagebridge_operators.backends.local.isolation import choose
@@ -109,7 +109,7 @@ class Workdir:
             choose(self.home)
 
     def path_of(self, uri: str) -> Path | None:
-        """Where an object or prefix lies on this machine; None where it does not."""
+        """The local path of an object or prefix; None if it is not stored locally."""
         if self.backend_name != "local":
             return None
         from sagebridge_operators.backends.local.store import FolderStore

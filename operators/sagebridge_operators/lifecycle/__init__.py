@@ -1,1 +1,1 @@
-"""What every step walks through: resolve, name, create, poll, outputs, records."""
+"""Runs steps: resolves arguments, names, creates and watches jobs, records attempts."""

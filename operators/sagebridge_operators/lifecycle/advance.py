@@ -1,8 +1,8 @@
-"""How an attempt of a job goes on, one call of the service at a time.
+"""Advances an attempt of a job, one call to the service at a time.
 
-Every function may be repeated: a worker that was lost left a record and perhaps a job, and both
-are found again. None of them waits, and none needs a worker: the caller decides when to look again,
-and what to do about a service that does not answer.
+Every function may be repeated: a lost worker leaves a record and perhaps a job, and the next worker
+finds both. No function waits. The caller decides when to look again and how to handle a service
+that does not answer.
 """
 
 from __future__ import annotations
@@ -15,32 +15,33 @@ from typing import Any
 
 from sagebridge_operators.lifecycle.attempt import Attempt, Failure, Part, now
 from sagebridge_operators.lifecycle.execution import job_name, job_token
-from sagebridge_operators.lifecycle.masking import masked_text
+from sagebridge_operators.lifecycle.masking import mask_text
 from sagebridge_operators.lifecycle.outages import THROTTLED, code_of, is_expired
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.run_errors import StepFailed
 from sagebridge_operators.steps.job_type import JobType
 
 UNSEEN_FOR = timedelta(seconds=60)
-"""How long a job may be missing after its create request: descriptions lag behind."""
+"""How long a job may be missing after its create request, since descriptions lag behind."""
 _DAY = 86400
 _QUEUEING = timedelta(hours=2)
-"""What a job may take beyond its own maximum run time before looking at it is given up."""
+"""Time allowed on top of a job's maximum run time, for waiting in AWS's queue."""
 Description = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """What advancing an attempt needs of the outside.
+    """The records, service and callbacks that advancing an attempt needs.
 
     Args:
-        client: makes the boto3 client of the job's service; ``True`` asks for new credentials.
-        request: the resolved create request of an attempt, for the job name and token given.
-        outputs: what the step hands on, from the description of its job that succeeded.
-        stop_asked: whether the execution was asked to stop, or this worker was.
-        seen: is shown each description of the job.
-        missing_for: for how long the job was not found, given whether it is found now.
-        first: whether this is the worker's first call: its job was not stopped since it began.
+        client: returns the boto3 client of the job's service; ``True`` renews its credentials.
+        request: returns the resolved create request for a job name and client token.
+        outputs: returns the step's outputs from the description of its successful job.
+        stop_requested: whether a stop of the execution or of this worker was requested.
+        on_description: called with each description of the job.
+        missing_for: how long the job has been missing; its argument says if it is found now.
+        first_call: whether this is the worker's first call. A job that is Stopped then was not
+            stopped by this worker.
     """
 
     records: ExecutionRecords
@@ -48,17 +49,17 @@ class Ports:
     client: Callable[[bool], Any]
     request: Callable[[str, str], Mapping[str, Any]]
     outputs: Callable[[Attempt, Description], dict[str, Any]]
-    stop_asked: Callable[[], bool]
-    seen: Callable[[Attempt, Description], object]
+    stop_requested: Callable[[], bool]
+    on_description: Callable[[Attempt, Description], object]
     missing_for: Callable[[bool], timedelta]
-    first: bool = False
+    first_call: bool = False
 
     def find(self, name: str) -> dict[str, Any] | None:
         return self.job_type.find(self.client(False), name)
 
 
 def advance(attempt: Attempt, ports: Ports) -> Attempt:
-    """The next call for an attempt; an ended one stays as it is."""
+    """Makes the next call for an attempt. An ended attempt is returned unchanged."""
     match attempt.phase:
         case "planned":
             return create(attempt, ports)
@@ -68,14 +69,14 @@ def advance(attempt: Attempt, ports: Ports) -> Attempt:
 
 
 def plan(attempt: Attempt, ports: Ports) -> Attempt:
-    """Records the attempt with the name of its job, before there is one.
+    """Records the attempt with the name of its job, before the job exists.
 
-    Jobs of earlier generations that still run are stopped first: a person asked for a new one.
-    Raises what resolving the request raises.
+    Stops jobs of earlier generations that still run, since the step was run again. Raises
+    :class:`Unresolvable` and other errors of resolving the request.
     """
     for earlier in ports.records.attempts(attempt.execution, attempt.step, attempt.index):
         if earlier.running and earlier.order < attempt.order:
-            _abandon(earlier, ports)
+            _stop_earlier(earlier, ports)
     name = _name(attempt, ports.job_type)
     request = ports.request(name, _token(attempt))
     return ports.records.save(
@@ -91,71 +92,71 @@ def plan(attempt: Attempt, ports: Ports) -> Attempt:
 def create(attempt: Attempt, ports: Ports) -> Attempt:
     """Sends the create request, unless an earlier worker sent it or a stop was requested.
 
-    Raises StepFailed for a refused request, and any error that is no verdict as it came.
+    Raises StepFailed if the service rejects the request. Outages are raised unchanged.
     """
     name = attempt.parts[-1].name
     found = ports.find(name)
-    asked = ports.stop_asked()
+    stopping = ports.stop_requested()
     if found is None:
-        if asked:
-            return _stopped_before(attempt, ports)
-        name = _send(attempt, ports)
-        asked = ports.stop_asked()
-        if not asked:
-            with suppress(Exception):  # whatever it is, the next look meets it too
+        if stopping:
+            return _end_without_job(attempt, ports)
+        name = _send_create(attempt, ports)
+        stopping = ports.stop_requested()
+        if not stopping:
+            with suppress(Exception):  # the next look meets the same error
                 found = ports.find(name)
-    elif ports.first and _was_stopped(found, ports):  # before this try: its job was not its own
-        return _next_number(attempt, ports)
+    elif ports.first_call and _stopped_elsewhere(found, ports):  # before this worker began
+        return _plan_next_number(attempt, ports)
     part = Part(name, found.get(ports.job_type.arn_key) if found else None, now())
     created = replace(attempt, phase="created", parts=(part,))
     if found is not None:
-        ports.seen(created, found)
+        ports.on_description(created, found)
         ended = verdict_of(created, ports.job_type, found, ports.outputs)
         if not ended.running:
             return ports.records.save(ended)
     created = ports.records.save(created)
-    if created.end is not None:  # somebody gave the attempt up while its request was under way
+    if created.end is not None:  # the attempt was ended elsewhere while its request was sent
         ports.job_type.request_stop(ports.client(False), name)
         return created
-    return stop(created, ports) if asked else created
+    return stop(created, ports) if stopping else created
 
 
 def look(attempt: Attempt, ports: Ports) -> Attempt:
-    """Looks at the job. The record changes when the job has ended, and when its ARN is known."""
+    """Looks at the job. Changes the record when the job has ended or its ARN becomes known."""
     part, job_type = attempt.parts[-1], ports.job_type
     found = ports.find(part.name)
     if ports.missing_for(found is not None) < UNSEEN_FOR and found is None:
         return attempt
     if found is None:
         text = f"{job_type.type} {part.name} has disappeared"
-        with suppress(Exception):  # it may be there all the same
+        with suppress(Exception):  # it may exist all the same
             job_type.request_stop(ports.client(False), part.name)
-        return ports.records.save(attempt.failing("job", text))
-    if attempt.phase == "created" and ports.first and _was_stopped(found, ports):
-        return _next_number(attempt, ports)
+        return ports.records.save(attempt.with_failure("job", text))
+    if attempt.phase == "created" and ports.first_call and _stopped_elsewhere(found, ports):
+        return _plan_next_number(attempt, ports)
     if part.arn is None:
-        seen = replace(part, arn=found.get(job_type.arn_key))
-        attempt = ports.records.save(replace(attempt, parts=(*attempt.parts[:-1], seen)))
-    ports.seen(attempt, found)
+        known = replace(part, arn=found.get(job_type.arn_key))
+        attempt = ports.records.save(replace(attempt, parts=(*attempt.parts[:-1], known)))
+    ports.on_description(attempt, found)
     ended = verdict_of(attempt, job_type, found, ports.outputs)
     if not ended.running:
         return ports.records.save(ended)
     if attempt.phase == "stopping" and job_type.status(found) != "Stopping":
-        job_type.request_stop(ports.client(False), part.name)  # the request before was lost
+        job_type.request_stop(ports.client(False), part.name)  # the earlier stop request was lost
     return attempt
 
 
 def stop(attempt: Attempt, ports: Ports) -> Attempt:
-    """Asks the service to stop the job; one that was never created has ended."""
+    """Asks the service to stop the job. An attempt without a job ends at once."""
     name = attempt.parts[-1].name
     if attempt.phase == "planned" and ports.find(name) is None:
-        return _stopped_before(attempt, ports)
+        return _end_without_job(attempt, ports)
     ports.job_type.request_stop(ports.client(False), name)
     return ports.records.save(replace(attempt, phase="stopping"))
 
 
 def after(attempt: Attempt, ports: Ports) -> Attempt:
-    """What follows an ended attempt under the step's retry policies, which are not applied yet."""
+    """The attempt that follows under the step's retry policies, which are not applied yet."""
     del ports
     return attempt
 
@@ -166,42 +167,42 @@ def verdict_of(
     found: Description,
     outputs: Callable[[Attempt, Description], dict[str, Any]],
 ) -> Attempt:
-    """The attempt as its job ended, or as it was while the job runs."""
+    """The attempt with the end of its job, or unchanged while the job runs."""
     state = job_type.state(found)
     if state == "Executing":
         return attempt
     at = job_type.ended(found)
     if state == "Succeeded":
         try:
-            return attempt.ending("Succeeded", outputs=outputs(attempt, found), at=at)
+            return attempt.with_end("Succeeded", outputs=outputs(attempt, found), at=at)
         except StepFailed as refused:
-            return attempt.failing(refused.kind, str(refused))
+            return attempt.with_failure(refused.kind, str(refused))
     words = (
         f"{job_type.type} job {attempt.parts[-1].name} {job_type.status(found)}",
         job_type.reason(found),
     )
     text = ": ".join(filter(None, words))
     if state == "Stopped":
-        return attempt.ending("Stopped", Failure("stopped", text), at=at)
-    return attempt.ending("Failed", Failure("job", text), at=at)
+        return attempt.with_end("Stopped", Failure("stopped", text), at=at)
+    return attempt.with_end("Failed", Failure("job", text), at=at)
 
 
-def _was_stopped(found: Description, ports: Ports) -> bool:
-    """Whether something else than a stop of the execution has stopped a job."""
-    return ports.job_type.state(found) == "Stopped" and not ports.stop_asked()
+def _stopped_elsewhere(found: Description, ports: Ports) -> bool:
+    """Whether a job was stopped although no stop of the execution was requested."""
+    return ports.job_type.state(found) == "Stopped" and not ports.stop_requested()
 
 
-def _next_number(attempt: Attempt, ports: Ports) -> Attempt:
-    text = f"{ports.job_type.type} job {attempt.parts[-1].name} was stopped"
-    ports.records.save(attempt.failing("stopped", text, state="Stopped"))
+def _plan_next_number(attempt: Attempt, ports: Ports) -> Attempt:
+    text = f"{ports.job_type.type} job {attempt.parts[-1].name} was stopped outside this execution"
+    ports.records.save(attempt.with_failure("stopped", text, state="Stopped"))
     following = replace(
         attempt, number=attempt.number + 1, phase="planned", parts=(), started=now()
     )
-    return plan(following, replace(ports, first=False))
+    return plan(following, replace(ports, first_call=False))
 
 
-def _send(attempt: Attempt, ports: Ports) -> str:
-    """The name that describes the new job."""
+def _send_create(attempt: Attempt, ports: Ports) -> str:
+    """Sends the create request; returns the name that describes the new job."""
     from botocore.exceptions import ClientError, ParamValidationError
 
     name, job_type = attempt.parts[-1].name, ports.job_type
@@ -210,8 +211,8 @@ def _send(attempt: Attempt, ports: Ports) -> str:
         try:
             return job_type.start(ports.client(fresh), request, name)
         except ParamValidationError as error:
-            reason = masked_text(str(error), request)
-            # Botocore quotes what it does not understand, so its own text goes no further.
+            reason = mask_text(str(error), request)
+            # "from None": botocore quotes rejected values in its message, which is not masked.
             raise StepFailed(f"{job_type.create}: {reason}", kind="request") from None
         except ClientError as error:
             if is_expired(error) and not fresh:
@@ -219,24 +220,26 @@ def _send(attempt: Attempt, ports: Ports) -> str:
             status = error.response["ResponseMetadata"].get("HTTPStatusCode", 0)
             if code_of(error) in THROTTLED or not 400 <= status < 500:
                 raise
-            text = masked_text(str(error), request)
+            text = mask_text(str(error), request)
             if is_expired(error):
-                text = f"{text} (new credentials were refused too: renew them and clear the step)"
+                text = (
+                    f"{text} (renewed credentials were rejected too; renew them and clear the step)"
+                )
             raise StepFailed(text, kind="request", code=code_of(error)) from None
     raise AssertionError("unreachable")
 
 
-def _stopped_before(attempt: Attempt, ports: Ports) -> Attempt:
-    text = "stopped before its job was started"
-    return ports.records.save(attempt.failing("stopped", text, state="Stopped"))
+def _end_without_job(attempt: Attempt, ports: Ports) -> Attempt:
+    text = "stopped before its job was created"
+    return ports.records.save(attempt.with_failure("stopped", text, state="Stopped"))
 
 
-def _abandon(earlier: Attempt, ports: Ports) -> None:
-    """Stops what an earlier generation left running."""
+def _stop_earlier(earlier: Attempt, ports: Ports) -> None:
+    """Stops the job of an earlier generation and ends its attempt."""
     if earlier.parts and ports.find(earlier.parts[-1].name) is not None:
         ports.job_type.request_stop(ports.client(False), earlier.parts[-1].name)
-    text = "the step was asked for again, so this attempt was stopped"
-    ports.records.save(earlier.failing("stopped", text, state="Stopped"))
+    text = "stopped because the step was run again"
+    ports.records.save(earlier.with_failure("stopped", text, state="Stopped"))
 
 
 def _name(attempt: Attempt, job_type: JobType) -> str:
@@ -251,15 +254,16 @@ def _name(attempt: Attempt, job_type: JobType) -> str:
 
 
 def _token(attempt: Attempt) -> str:
-    """A client token for services that take one, at most 36 characters."""
+    """A client token, at most 36 characters (the limit of CreateModelPackage)."""
     token = job_token(attempt.execution, attempt.generation, attempt.step, attempt.index)
     return f"{attempt.execution}-{token}-{attempt.number}"
 
 
 def _deadline(request: Mapping[str, Any], started: str) -> str:
-    """When a job has outlived its own maximum run time by far.
+    """The time until which outages and unknown statuses are waited out, as ISO 8601 in UTC.
 
-    Until then a service that does not answer, or a status that is not known, is waited out.
+    It follows from the job's StoppingCondition, whose MaxWaitTimeInSeconds (spot training) includes
+    the run time. Without one it is five days.
     """
     limits = request.get("StoppingCondition")
     limits = limits if isinstance(limits, Mapping) else {}

@@ -1,7 +1,7 @@
-"""One attempt of a step: what its record holds, as JSON both ways.
+"""One attempt of a step: the content of its record, to and from JSON.
 
-A step has one attempt per generation (a person asked for it again), index (of a mapped task) and
-number (attempts under its retry policies). The phases only go forward:
+A step has one attempt per generation (grows when a user runs the step again), index (of a mapped
+task) and number (attempts under its retry policies). The phases only go forward:
 
 planned -> created -> stopping -> ended
 """
@@ -16,7 +16,7 @@ from typing import Any, Literal
 from sagebridge_operators.run_errors import FailureKind, FinalState, OlderRecord
 
 FORMAT = 2
-"""The shape of the records; those of format 1 had one file per step and no attempts."""
+"""The format of the records. Format 1 had one file per step and no attempts."""
 Phase = Literal["planned", "created", "stopping", "waiting", "ended"]
 State = Literal["Executing", "Stopping", "Succeeded", "Failed", "Stopped"]
 _RANKS: Mapping[Phase, int] = {"planned": 0, "created": 1, "stopping": 2, "waiting": 3, "ended": 3}
@@ -26,7 +26,7 @@ _RANKS: Mapping[Phase, int] = {"planned": 0, "created": 1, "stopping": 2, "waiti
 class Failure:
     """Why an attempt did not succeed.
 
-    ``code`` is AWS's error code or the class of the exception, ``text`` the reason that users see.
+    ``code`` is AWS's error code or the class of the exception; users see ``text`` as the reason.
     """
 
     kind: FailureKind
@@ -36,9 +36,9 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A job or resource of an attempt: the name that describes it and, once known, its ARN.
+    """A job or resource of an attempt: its name and, once known, its ARN.
 
-    ``created`` is when its create request was answered, or when it was found.
+    ``created`` is the time when its create request was answered or the job was found.
     """
 
     name: str
@@ -46,13 +46,16 @@ class Part:
     created: str = ""
 
     def as_job(self) -> dict[str, Any]:
-        """The job as outputs and hooks have it."""
+        """The job as outputs and hooks contain it."""
         return {"name": self.name, "arn": self.arn}
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """``at`` is an ISO 8601 time in UTC; ``outputs`` are there after a success only."""
+    """The end of an attempt.
+
+    ``at`` is an ISO 8601 time in UTC; only a success has ``outputs``.
+    """
 
     state: FinalState
     at: str
@@ -62,10 +65,13 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """``started`` and ``deadline`` are ISO 8601 times in UTC; ``deadline`` may be empty.
+    """One attempt of a step.
 
-    ``index`` holds the indexes of mapped tasks, outermost first; ``engine_try`` is the try of the
-    engine that began the attempt, which only grows.
+    Args:
+        started: an ISO 8601 time in UTC.
+        index: the indexes of mapped tasks, outermost first.
+        engine_try: the try of the engine that began the attempt; it only grows.
+        deadline: an ISO 8601 time in UTC, or empty.
     """
 
     execution: str
@@ -83,12 +89,12 @@ class Attempt:
 
     @property
     def order(self) -> tuple[int, int, int]:
-        """Later attempts of a step and index are greater."""
+        """A sort key: later attempts of a step and index are greater."""
         return self.engine_try, self.generation, self.number
 
     @property
     def job(self) -> Part | None:
-        """The job or resource, if a create request for it was sent or its answer was lost."""
+        """The job or resource, once its create request may have been sent."""
         return self.parts[-1] if self.parts and self.phase != "planned" else None
 
     @property
@@ -103,7 +109,7 @@ class Attempt:
 
     @property
     def reason(self) -> str:
-        """Why it failed or was stopped; otherwise empty."""
+        """Why the attempt failed or was stopped; otherwise empty."""
         return self.end.failure.text if self.end and self.end.failure else ""
 
     @property
@@ -115,26 +121,26 @@ class Attempt:
         return self.end.at if self.end else ""
 
     def may_become(self, other: Attempt) -> bool:
-        """Whether a record may change into another: phases go forward, an end and a job stay."""
+        """Whether the record may change to ``other``: phases go forward, ends and jobs stay."""
         if self.end is not None or (self.parts and not other.parts):
             return self == other
         return _RANKS[self.phase] <= _RANKS[other.phase]
 
-    def ending(
+    def with_end(
         self,
         state: FinalState,
         failure: Failure | None = None,
         outputs: Mapping[str, Any] | None = None,
         at: str | None = None,
     ) -> Attempt:
-        """The attempt with its end."""
+        """The attempt, ended in ``state``; ``at`` defaults to now."""
         return replace(self, phase="ended", end=End(state, at or now(), failure, outputs))
 
-    def failing(
+    def with_failure(
         self, kind: FailureKind, text: str, code: str = "", *, state: FinalState = "Failed"
     ) -> Attempt:
-        """The attempt as it ends without success."""
-        return self.ending(state, Failure(kind, text, code))
+        """The attempt, ended without success."""
+        return self.with_end(state, Failure(kind, text, code))
 
     def as_json(self) -> dict[str, Any]:
         """The record of the attempt."""
@@ -142,8 +148,8 @@ class Attempt:
         return {"format": FORMAT, **body}
 
     @classmethod
-    def of(cls, body: Mapping[str, Any]) -> Attempt:
-        """The attempt of a record. Raises :class:`OlderRecord`."""
+    def from_json(cls, body: Mapping[str, Any]) -> Attempt:
+        """The attempt in a record. Raises :class:`OlderRecord`."""
         if body.get("format") != FORMAT:
             raise OlderRecord(str(body.get("step") or body.get("name") or "a step"))
         fields = {name: value for name, value in body.items() if name != "format"}
@@ -156,5 +162,5 @@ class Attempt:
 
 
 def now() -> str:
-    """The present as records have it."""
+    """The current time as records store it: ISO 8601 in UTC, in milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,4 +1,4 @@
-"""What the lifecycle asks of a place where jobs run."""
+"""The interface of a backend: AWS, or this machine behind the same boto3 clients."""
 
 from __future__ import annotations
 
@@ -6,23 +6,27 @@ from typing import Any, Protocol
 
 
 class Backend(Protocol):
-    """``poll_seconds`` are the shortest and longest pause between two looks at a job."""
+    """Runs jobs.
+
+    ``poll_seconds`` are the shortest and longest pause between two looks at a job;
+    ``default_role`` is the ARN of the role for jobs whose request has none.
+    """
 
     name: str
     poll_seconds: tuple[float, float]
     default_role: str | None
 
     def client(self, service: str) -> Any:
-        """A boto3 client."""
+        """The boto3 client of a service, such as ``sagemaker``."""
 
     def renew(self) -> None:
-        """Makes clients anew, with the credentials that there are now."""
+        """Replaces the clients by new ones that use the current credentials."""
 
     def read_object(self, uri: str) -> bytes:
-        """The object at an S3 URI. Raises StoreError that names it."""
+        """The content of the object at an S3 URI. Raises StoreError."""
 
     def arn(self, resource: str) -> str:
-        """The ARN of a SageMaker resource of this account and region, as ``pipeline/x``."""
+        """The ARN of a SageMaker resource, such as ``pipeline/x``, in this account and region."""
 
     def job_log(self, kind: str, name: str, position: int) -> tuple[list[str], int]:
-        """The lines that a job wrote since ``position``, and the position after them."""
+        """The log lines of a job after ``position``, and the position after them."""

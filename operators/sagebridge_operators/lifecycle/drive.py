@@ -1,7 +1,7 @@
-"""Drives one step to its end in a worker, the same under every engine and backend.
+"""Runs one step to its end in a worker, the same under every engine and backend.
 
-Jobs go through :mod:`~.advance`; Condition and Fail steps and users' code run here. A service or
-records that do not answer are waited for: they are no verdict on the step.
+Jobs go through :mod:`~.advance`; Condition steps, Fail steps and user code run here. If the service
+or the records do not answer, the worker waits: an outage says nothing about the step.
 """
 
 from __future__ import annotations
@@ -12,27 +12,23 @@ import math
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from sagebridge.errors import SagebridgeError
 from sagebridge.model.code_steps import RETURN_VALUE, CarriedStep
-from sagebridge.model.expressions import Get
-from sagebridge.model.pipeline import ConditionStep, Step
+from sagebridge.model.pipeline import ConditionStep
 from sagebridge.model.values import ABSENT
-from sagebridge_operators.lifecycle import advance as steps
-from sagebridge_operators.lifecycle import opening
+from sagebridge_operators.lifecycle import advance, opening
 from sagebridge_operators.lifecycle.attempt import Attempt
-from sagebridge_operators.lifecycle.backend import Backend
-from sagebridge_operators.lifecycle.execution import Execution
-from sagebridge_operators.lifecycle.masking import masked
+from sagebridge_operators.lifecycle.masking import mask
 from sagebridge_operators.lifecycle.outages import code_of, is_expired, is_outage
 from sagebridge_operators.lifecycle.outputs import check_size, job_outputs, outputs_of
-from sagebridge_operators.lifecycle.records import ExecutionRecords
-from sagebridge_operators.lifecycle.resolve import Resolver, Upstream
+from sagebridge_operators.lifecycle.resolve import Resolver
+from sagebridge_operators.lifecycle.step_task import Log, StepTask
 from sagebridge_operators.lifecycle.user_code import code_step
 from sagebridge_operators.run_errors import (
     ExecutionRecordsError,
@@ -47,85 +43,53 @@ from sagebridge_operators.steps import JOB_TYPES, why_not_runnable
 from sagebridge_operators.steps.condition import all_hold
 
 PATIENCE = 120.0
-"""Seconds for which a step without a job waits for a service or records that do not answer."""
-_PATIENCE_OF_A_KILLED_WORKER = 10.0
+"""Seconds for which a step without a job waits out an outage of the service or the records."""
+_PATIENCE_WHEN_KILLED = 10.0
 _PATIENCE_WITH_RECORDS = 600.0
 _SLICE = 0.2
+"""Seconds between two looks at the kill flag."""
 _BUSY = 2.0
-"""Seconds after which a kill no longer waits for a call of the service to return."""
+"""Seconds after which a kill no longer waits for a call to the service to return."""
 T = TypeVar("T")
-
-
-class Log(Protocol):
-    """A standard logger, or an engine's that takes the same calls."""
-
-    def info(self, event: str, /, *args: Any) -> Any: ...
-
-    def warning(self, event: str, /, *args: Any) -> Any: ...
-
-
-@dataclass(frozen=True, slots=True)
-class StepTask:
-    """One step as its engine hands it over.
-
-    Args:
-        references: all that the pipeline makes to the step.
-        function: what a step of carried Python calls.
-        generation: grows when a person asks for the step again, not when a worker is lost.
-        index: the indexes of a mapped task.
-        engine_try: which try of the engine this is; it only grows.
-        role: the role of a job whose arguments name none.
-        on_request: is shown the request, secrets masked; ``on_job`` the job once it exists.
-    """
-
-    step: Step
-    execution: Execution
-    backend: Backend
-    records: ExecutionRecords
-    upstream: Upstream
-    function: Callable[..., Any] | None = None
-    references: Sequence[Get] = ()
-    generation: int = 0
-    index: tuple[int, ...] = ()
-    engine_try: int = 0
-    role: str | None = None
-    on_request: Callable[[Mapping[str, Any]], None] = lambda request: None
-    on_job: Callable[[Mapping[str, Any]], None] = lambda job: None
 
 
 @dataclass(slots=True)
 class StepDriver:
-    """Drives a step; it alone knows whether its worker is being killed."""
+    """Runs a step to its end. Holds the only flag for a kill of its worker."""
 
     task: StepTask
     log: Log = field(default_factory=lambda: logging.getLogger(__name__))
     attempt: Attempt | None = None
     _killed: bool = False
-    _at_work: float | None = None
+    _call_started: float | None = None
     _status: str = ""
-    _position: int = 0
+    _log_position: int = 0
     _missing_since: float | None = None
     _requests: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def run(self) -> dict[str, Any]:
-        """The step's outputs (JSON). Raises a SagebridgeError, mostly :class:`StepFailed`.
+        """Runs the step and returns its outputs as JSON values.
 
-        Any other exception is no verdict on the step: the engine may try again, and finds the job.
+        Raises a SagebridgeError, usually :class:`StepFailed`, if the step ended without success.
+        After any other exception, and after RecordsUnreachable, the engine may try again: the next
+        try finds the job.
         """
-        task, wanted = self.task, self._wanted()
-        with task.records.attend(wanted) as held:
-            self.attempt, resumed = self._patiently(lambda: opening.decide(task.records, wanted))
+        task, wanted = self.task, self._new_attempt()
+        with task.records.attend(wanted) as lock:
+            self.attempt, resumed = self._retry_outages(
+                lambda: opening.choose_attempt(task.records, wanted)
+            )
             if self.attempt.end is None:
                 try:
-                    self.attempt = self._ended(self.attempt, held, resumed=resumed)
-                except RecordsUnreachable:  # nothing is known to be wrong with the step
+                    self.attempt = self._run_step(self.attempt, lock, resumed=resumed)
+                except RecordsUnreachable:  # says nothing about the step
                     raise
                 except SagebridgeError as refused:
-                    self._fail(refused)
+                    self._record_failure(refused)
                     raise
             return self._result(self.attempt)
 
-    def _wanted(self) -> Attempt:
+    def _new_attempt(self) -> Attempt:
         task = self.task
         return opening.first_attempt(
             task.execution.id,
@@ -144,8 +108,11 @@ class StepDriver:
     def killed(self, killed: bool) -> None:
         if killed and not self._killed:
             self._killed = True
-            # A call of the service may block for longer than an engine waits before SIGKILL.
-            threading.Thread(target=self._stop_behind, daemon=True, name="sagebridge-kill").start()
+            # A call to the service may block for longer than the engine waits before SIGKILL:
+            # Airflow waits 5 s (kill() in airflow/sdk/execution_time/supervisor.py).
+            threading.Thread(
+                target=self._stop_in_background, daemon=True, name="sagebridge-kill"
+            ).start()
 
     @property
     def reason(self) -> str:
@@ -155,39 +122,41 @@ class StepDriver:
     def give_up(self, error: Exception) -> None:
         """Records an error after which the engine does not try again, and stops the job."""
         attempt = self.attempt
-        if attempt is None:  # its worker never came to know what is recorded
+        if attempt is None:  # this worker never read the record
             with suppress(Exception):
-                attempt, _ = opening.decide(self.task.records, self._wanted())
+                attempt, _ = opening.choose_attempt(self.task.records, self._new_attempt())
         if attempt is None or attempt.end is not None:
             return
         text = f"{type(error).__name__}: {error}{self._send_stop(attempt)}"
-        self._save(attempt.failing("service", text, code_of(error)))
+        self._save(attempt.with_failure("service", text, code_of(error)))
 
-    def _ended(self, attempt: Attempt, held: int | None, *, resumed: bool) -> Attempt:
+    def _run_step(self, attempt: Attempt, lock: int | None, *, resumed: bool) -> Attempt:
         step = self.task.step
         if step.retry_policies:
-            self.log.warning("retry policies of %s are kept but not applied yet", step.name)
-        if step.cache:
-            self.log.warning("caching of %s is kept but not applied yet", step.name)
+            self.log.warning("the retry policies of step %s are not applied yet", step.name)
+        if step.cache_config:
+            self.log.warning("the cache configuration of step %s is not applied yet", step.name)
         if (what := why_not_runnable(step)) is not None:
             raise NotRunnable(what)
         if step.type in JOB_TYPES:
-            return self._job(attempt, resumed=resumed)
+            return self._run_job(attempt, resumed=resumed)
         attempt = self._save(attempt)
-        self._refuse_if_stopped()
+        self._raise_if_stopped()
         if isinstance(step, ConditionStep):
-            outputs = self._patiently(lambda: self._condition(step))
+            outputs = self._retry_outages(lambda: self._run_condition(step))
         elif isinstance(step, CarriedStep):
-            outputs = self._code(step, held)
+            outputs = self._run_code(step, lock)
         else:
             arguments = {} if step.arguments is ABSENT else step.arguments
-            message = self._patiently(lambda: self._resolver()(arguments.get("ErrorMessage", "")))
+            message = self._retry_outages(
+                lambda: self._resolver()(arguments.get("ErrorMessage", ""))
+            )
             raise StepFailed(str(message), kind="fail-step")
         check_size(step.name, outputs)
-        return self._save(attempt.ending("Succeeded", outputs=outputs))
+        return self._save(attempt.with_end("Succeeded", outputs=outputs))
 
     def _result(self, attempt: Attempt) -> dict[str, Any]:
-        """The outputs of an ended attempt. Raises what it ended with."""
+        """The outputs of an ended attempt. Raises StepFailed or StepStopped if it has none."""
         end = attempt.end
         assert end is not None
         if end.state == "Succeeded":
@@ -196,20 +165,22 @@ class StepDriver:
         text, kind, code = (failure.text, failure.kind, failure.code) if failure else ("", None, "")
         raise (StepStopped if end.state == "Stopped" else StepFailed)(text, kind=kind, code=code)
 
-    def _fail(self, refused: SagebridgeError) -> None:
+    def _record_failure(self, refused: SagebridgeError) -> None:
         attempt = self.attempt
         if attempt is None or attempt.end is not None:
             return
         if isinstance(refused, StepFailed):
-            ended = attempt.failing(refused.kind, str(refused), refused.code, state=refused.state)
-        else:  # such as records that cannot be kept: the job would be left running
+            ended = attempt.with_failure(
+                refused.kind, str(refused), refused.code, state=refused.state
+            )
+        else:  # such as unwritable records, which would leave the job running
             text = f"{refused}{self._send_stop(attempt)}"
-            ended = attempt.failing("service", text, type(refused).__name__)
-        with suppress(ExecutionRecordsError):  # the error that is raised has it already
+            ended = attempt.with_failure("service", text, type(refused).__name__)
+        with suppress(ExecutionRecordsError):  # the caller raises the same failure
             self._save(ended)
 
     def _send_stop(self, attempt: Attempt) -> str:
-        """Stops the job of an attempt if the service lets it, and says what became of that."""
+        """Sends a stop to the job of an attempt; returns the result as the tail of a message."""
         if not attempt.parts:
             return ""
         job_type, name = JOB_TYPES[attempt.type], attempt.parts[-1].name
@@ -217,40 +188,42 @@ class StepDriver:
             return ""
         try:
             job_type.request_stop(self._client(), name)
-        except Exception as refused:  # noqa: BLE001 - told, and what led here is raised
-            made = "" if attempt.job else "may have been made and "
-            return f"; {attempt.type} job {name} {made}could not be stopped ({refused}): look at it"
+        except Exception as refused:  # noqa: BLE001 - reported in the message
+            made = "" if attempt.job else "may have been created and "
+            text = f"could not be stopped ({refused}); check whether it runs"
+            return f"; {attempt.type} job {name} {made}{text}"
         return f"; a stop was sent to {attempt.type} job {name}" if attempt.job else ""
 
     # Jobs
 
-    def _job(self, attempt: Attempt, *, resumed: bool) -> Attempt:
-        ports = self._ports(first=True)
+    def _run_job(self, attempt: Attempt, *, resumed: bool) -> Attempt:
+        ports = self._ports(first_call=True)
         try:
             if not attempt.parts:
-                self._refuse_if_stopped()
-                attempt = self.attempt = self._patiently(lambda: steps.plan(attempt, ports))
-            return self._watched(attempt, ports, resumed=resumed)
+                self._raise_if_stopped()
+                attempt = self.attempt = self._retry_outages(lambda: advance.plan(attempt, ports))
+            return self._advance_to_end(attempt, ports, resumed=resumed)
         except Exception:
             raise
-        except BaseException as limit:  # an engine's time limit
-            if (ended := self._cut_off(limit)) is not None:
+        # Airflow's time limit is a BaseException: AirflowTaskTimeout in airflow/sdk/exceptions.py.
+        except BaseException as limit:
+            if (ended := self._stop_interrupted(limit)) is not None:
                 return ended
             raise
 
-    def _watched(self, attempt: Attempt, ports: steps.Ports, *, resumed: bool) -> Attempt:
-        """The attempt at its end."""
+    def _advance_to_end(self, attempt: Attempt, ports: advance.Ports, *, resumed: bool) -> Attempt:
+        """Advances the attempt until it has ended, through outages and kills."""
         announced = False
         pauses, outage = self._pauses(), None
         while attempt.end is None:
             phase = attempt.phase
             try:
-                attempt = self.attempt = self._call(attempt, ports)
+                attempt = self.attempt = self._advance_once(attempt, ports)
             except Exception as error:  # noqa: BLE001 - raised again unless it is an outage
                 outage = outage or datetime.now(UTC)
-                attempt = self._endured(attempt, error, outage)
+                attempt = self._wait_out(attempt, error, outage)
             else:
-                outage, ports = None, replace(ports, first=False)
+                outage, ports = None, replace(ports, first_call=False)
                 if attempt.job is not None and not announced:
                     announced = True
                     self._announce(attempt, resumed=resumed)
@@ -260,40 +233,40 @@ class StepDriver:
                 self._sleep(next(pauses))
         return attempt
 
-    def _call(self, attempt: Attempt, ports: steps.Ports) -> Attempt:
-        """One step forward: a stop, if this worker is being killed, or whatever is due."""
+    def _advance_once(self, attempt: Attempt, ports: advance.Ports) -> Attempt:
+        """Makes one call: a stop if this worker is being killed, otherwise the next one due."""
         if self._killed and attempt.phase == "created":
             self.log.info("stopping %s %s", attempt.type, attempt.parts[-1].name)
-            self._at_work = time.monotonic()
-            stopped = steps.stop(attempt, ports)
+            self._call_started = time.monotonic()
+            stopped = advance.stop(attempt, ports)
         else:
-            self._at_work = time.monotonic()
-            stopped = steps.advance(attempt, ports)
-        self._at_work = None
+            self._call_started = time.monotonic()
+            stopped = advance.advance(attempt, ports)
+        self._call_started = None
         return stopped
 
-    def _endured(self, attempt: Attempt, error: Exception, since: datetime) -> Attempt:
-        """The attempt as it is, after an error that is no verdict. Raises any other."""
-        self._at_work = None
+    def _wait_out(self, attempt: Attempt, error: Exception, since: datetime) -> Attempt:
+        """Waits out an outage; returns the attempt. Raises any other error."""
+        self._call_started = None
         if not is_outage(error):
             raise error
         waited = (datetime.now(UTC) - since).total_seconds()
-        self.log.warning("%s does not answer (%s); looking again", attempt.type, error)
+        self.log.warning("a call for this %s step failed (%s); trying again", attempt.type, error)
         if is_expired(error):
-            with suppress(Exception):  # there may be none yet
+            with suppress(Exception):  # there may be no new ones yet
                 self.task.backend.renew()
-        if waited > (PATIENCE if attempt.phase == "planned" else _limit(error)):
+        if waited > (PATIENCE if attempt.phase == "planned" else _outage_limit(error)):
             raise error
         if datetime.now(UTC) < datetime.fromisoformat(attempt.deadline):
             return attempt
         name = attempt.parts[-1].name
         text = (
-            f"{attempt.type} job {name} could not be looked at since {since:%Y-%m-%d %H:%M:%S} "
-            f"UTC ({error}) and is beyond its maximum run time{self._send_stop(attempt)}"
+            f"{attempt.type} job {name} has passed its maximum run time, and its status is unknown "
+            f"since {since:%Y-%m-%d %H:%M:%S} UTC ({error}){self._send_stop(attempt)}"
         )
-        return self._save(attempt.failing("service", text, code_of(error)))
+        return self._save(attempt.with_failure("service", text, code_of(error)))
 
-    def _ports(self, *, first: bool = False) -> steps.Ports:
+    def _ports(self, *, first_call: bool = False) -> advance.Ports:
         task = self.task
 
         def request(name: str, token: str) -> Mapping[str, Any]:
@@ -302,11 +275,11 @@ class StepDriver:
             step = task.step
             arguments = self._resolver(name)({} if step.arguments is ABSENT else step.arguments)
             if not isinstance(arguments, Mapping):
-                text = f"Arguments of {step.name!r} are no object: {arguments!r}"
+                text = f"Arguments of step {step.name!r}: expected an object, got {arguments!r}"
                 raise StepFailed(text, kind="unresolvable")
             role = task.role or task.backend.default_role
             made = job_type.request(step, arguments, name=name, token=token, role=role)
-            shown = masked(made)
+            shown = mask(made)
             task.on_request(shown)
             self.log.info("%s.%s %s", job_type.service, job_type.create, json.dumps(shown))
             self._requests[name] = made
@@ -316,20 +289,20 @@ class StepDriver:
             return job_outputs(attempt, job_type, description, task.step, task.references)
 
         job_type = JOB_TYPES[task.step.type]
-        return steps.Ports(
+        return advance.Ports(
             records=task.records,
             job_type=job_type,
             client=lambda fresh: self._client(fresh=fresh),
             request=request,
             outputs=outputs,
-            stop_asked=self._stop_asked,
-            seen=self._seen,
+            stop_requested=self._stop_requested,
+            on_description=self._on_description,
             missing_for=self._missing_for,
-            first=first,
+            first_call=first_call,
         )
 
     def _missing_for(self, found: bool) -> timedelta:
-        """For how long this worker has not found the job: what is not there may be late only."""
+        """For how long this worker has not found the job, whose description may lag behind."""
         present = time.monotonic()
         since = present if self._missing_since is None else self._missing_since
         self._missing_since = None if found else since
@@ -340,55 +313,57 @@ class StepDriver:
             self.task.backend.renew()
         return self.task.backend.client(JOB_TYPES[self.task.step.type].service)
 
-    def _seen(self, attempt: Attempt, found: Mapping[str, Any]) -> None:
+    def _on_description(self, attempt: Attempt, found: Mapping[str, Any]) -> None:
         self.task.records.beat(attempt)
         job_type, name = JOB_TYPES[attempt.type], attempt.parts[-1].name
         if job_type.stop is not None:
             backend = self.task.backend
-            lines, self._position = backend.job_log(job_type.type, name, self._position)
+            lines, self._log_position = backend.job_log(job_type.type, name, self._log_position)
             for line in lines:
                 self._print(line)
         if (status := job_type.status(found)) != self._status:
             self._status = status
             self.log.info("%s %s: %s", attempt.type, name, status)
-            if not job_type.knows(status):
-                self.log.warning("%s is a status that sagebridge does not know", status)
-        if not job_type.knows(status) and _beyond(attempt):
+            if not job_type.knows_status(status):
+                self.log.warning("unknown status %s; the job counts as running", status)
+        if not job_type.knows_status(status) and _past_deadline(attempt):
             job_type.request_stop(self._client(), name)
             raise StepFailed(
-                f"{attempt.type} job {name} is {status}, which sagebridge does not know, beyond "
-                "its maximum run time; it was stopped"
+                f"{attempt.type} job {name} has passed its maximum run time with the unknown "
+                f"status {status}; it was stopped"
             )
 
     def _announce(self, attempt: Attempt, *, resumed: bool) -> None:
         if resumed:
             name = attempt.parts[-1].name
-            self.log.info("found %s %s, started before; not starting another", attempt.type, name)
+            self.log.info(
+                "found %s %s of an earlier worker; not starting another", attempt.type, name
+            )
         self.task.on_job(attempt.parts[-1].as_job())
 
     # Code and conditions
 
-    def _condition(self, step: ConditionStep) -> dict[str, Any]:
-        held = all_hold(step.conditions or (), self._resolver())
-        self.log.info("condition %s: %s", step.name, held)
-        outputs = outputs_of(step, {"Outcome": str(held)}, self.task.references)
-        return outputs | {"outcome": held}
+    def _run_condition(self, step: ConditionStep) -> dict[str, Any]:
+        holds = all_hold(step.conditions or (), self._resolver())
+        self.log.info("condition %s: %s", step.name, holds)
+        outputs = outputs_of(step, {"Outcome": str(holds)}, self.task.references)
+        return outputs | {"outcome": holds}
 
-    def _code(self, step: CarriedStep, held: int | None) -> dict[str, Any]:
+    def _run_code(self, step: CarriedStep, lock: int | None) -> dict[str, Any]:
         task = self.task
-        asked = code_step.StopAsked(
+        asked = code_step.StopCheck(
             lambda: self._killed,
             lambda: task.records.stop_requested(task.execution.id),
             task.backend.poll_seconds[0],
         )
         try:
             value = code_step.run(
-                step, task.function, self._resolver(), asked, self._print, task.on_request, held
+                step, task.function, self._resolver(), asked, self._print, task.on_request, lock
             )
         except Exception:
             raise
-        except BaseException as limit:  # an engine's time limit
-            self._cut_off(limit)
+        except BaseException as limit:  # as in _run_job
+            self._stop_interrupted(limit)
             raise
         return {"step": step.name, "type": step.type, RETURN_VALUE: value}
 
@@ -402,45 +377,45 @@ class StepDriver:
 
     # Stops, records and waiting
 
-    def _stop_asked(self) -> bool:
+    def _stop_requested(self) -> bool:
         return self._killed or self.task.records.stop_requested(self.task.execution.id)
 
-    def _refuse_if_stopped(self) -> None:
-        """Raises ExecutionStopped: nothing new starts after a stop was requested."""
+    def _raise_if_stopped(self) -> None:
+        """Raises ExecutionStopped if a stop was requested."""
         task = self.task
-        if self._patiently(lambda: task.records.stop_requested(task.execution.id)):
+        if self._retry_outages(lambda: task.records.stop_requested(task.execution.id)):
             raise ExecutionStopped
 
-    def _cut_off(self, limit: BaseException) -> Attempt | None:
-        """The engine interrupts the step: its job is stopped, and the record says by what.
+    def _stop_interrupted(self, limit: BaseException) -> Attempt | None:
+        """Stops the job of a step that its engine interrupts, and records the reason.
 
-        Gives the attempt if it had succeeded by then. Raises StepStopped for a time limit, which
-        the engine must not take for a lost worker.
+        Returns the attempt if it had already succeeded. Raises StepStopped for a time limit, which
+        the engine would otherwise retry like a lost worker.
         """
         attempt = self.attempt
         if attempt is None or attempt.end is not None or attempt.phase == "stopping":
             return None
-        told = self._send_stop(attempt)
+        sent = self._send_stop(attempt)
         what = f"{type(limit).__name__}: {limit}".rstrip(": ")
         timed_out = "timeout" in type(limit).__name__.lower()
-        why = "stopped by the time limit of its task" if timed_out else "interrupted"
+        why = "stopped by the task's time limit" if timed_out else "interrupted"
         text = f"{why} ({what})"
-        if "could not" in told:
-            text += told
+        if "could not" in sent:
+            text += sent
         kind: FailureKind = "time-limit" if timed_out else "stopped"
-        saved = self._save(attempt.failing(kind, text, state="Stopped"))
+        saved = self._save(attempt.with_failure(kind, text, state="Stopped"))
         if saved.state == "Succeeded":
             return saved
         if timed_out:
             raise StepStopped(text, kind="time-limit") from limit
         return None
 
-    def _stop_behind(self) -> None:
-        """Stops the job while the driver is held up in a call, which may be the one that makes it.
+    def _stop_in_background(self) -> None:
+        """Stops the job while the driver's own thread is blocked in a call to the service.
 
-        Looks again until that call has returned: its job may be there only then.
+        That call may be the create request, so this looks for the job until the call returns.
         """
-        while (began := self._at_work) is not None:
+        while (began := self._call_started) is not None:
             attempt = self.attempt
             if attempt is None or attempt.phase not in ("planned", "created"):
                 return
@@ -448,52 +423,52 @@ class StepDriver:
                 with suppress(Exception):
                     ports = self._ports()
                     if ports.find(attempt.parts[-1].name) is not None:
-                        steps.stop(attempt, ports)
+                        advance.stop(attempt, ports)
                         return
             time.sleep(_SLICE)
 
     def _save(self, attempt: Attempt) -> Attempt:
-        saved = self._patiently(lambda: self.task.records.save(attempt))
+        saved = self._retry_outages(lambda: self.task.records.save(attempt))
         self.attempt = saved
         return saved
 
-    def _patiently(self, call: Callable[[], T]) -> T:
-        """What a call gives, repeated while the records or the service do not answer."""
+    def _retry_outages(self, call: Callable[[], T]) -> T:
+        """The result of ``call``, which is repeated during an outage."""
         began = time.monotonic()
         for pause in self._pauses():
             try:
                 return call()
             except Exception as error:
-                patience = _PATIENCE_OF_A_KILLED_WORKER if self._killed else PATIENCE
+                patience = _PATIENCE_WHEN_KILLED if self._killed else PATIENCE
                 if not is_outage(error) or time.monotonic() - began > patience:
                     raise
-                self.log.warning("trying again: %s", error)
+                self.log.warning("a call failed (%s); trying again", error)
                 if is_expired(error):
                     self.task.backend.renew()
             self._sleep(pause)
         raise AssertionError("unreachable")
 
     def _pauses(self) -> Any:
-        """Seconds between two looks: growing, with jitter."""
+        """Yields the seconds between two looks: growing, with jitter."""
         pause, longest = self.task.backend.poll_seconds
         while True:
             yield pause * random.uniform(0.8, 1.2)
             pause = min(pause * 1.5, longest)
 
     def _sleep(self, seconds: float) -> None:
-        """Sleeps in slices, so that a kill during it is seen at once."""
+        """Sleeps in slices, so that a kill ends the sleep."""
         until, killed = time.monotonic() + seconds, self._killed
         while (left := until - time.monotonic()) > 0 and self._killed == killed:
             time.sleep(min(left, _SLICE))
 
 
-def _limit(error: Exception) -> float:
-    """Seconds for which an error is waited out while a job runs.
+def _outage_limit(error: Exception) -> float:
+    """Seconds for which an outage is waited out while a job runs.
 
-    Without records the end of a job could not be told, so the engine tries again after a while.
+    Without records the end of a job cannot be recorded, so the engine tries again after a while.
     """
     return _PATIENCE_WITH_RECORDS if isinstance(error, RecordsUnreachable) else math.inf
 
 
-def _beyond(attempt: Attempt) -> bool:
+def _past_deadline(attempt: Attempt) -> bool:
     return bool(attempt.deadline) and datetime.now(UTC) > datetime.fromisoformat(attempt.deadline)

@@ -1,8 +1,13 @@
 """Ends an execution: stops its jobs, marks its steps, writes its end.
 
-The order is the same for Ctrl-C, a killed command, ``executions stop``, a cancelled run and an
-engine that crashed: no further step starts, jobs are stopped while workers may record it, workers
-end, what is left is stopped and marked, the end is written. No other module writes the end.
+Ctrl-C, a killed command, ``executions stop``, a cancelled run and a crashed engine all use the same
+order:
+
+1. No further step starts.
+2. Jobs are stopped while the workers can still record it.
+3. The workers end.
+4. Remaining jobs are stopped, and their attempts are marked.
+5. The end is written. No other module writes it.
 """
 
 from __future__ import annotations
@@ -24,34 +29,42 @@ from sagebridge_operators.lifecycle.opening import first_attempt
 from sagebridge_operators.lifecycle.outages import is_outage
 from sagebridge_operators.lifecycle.outputs import job_outputs, references_to
 from sagebridge_operators.lifecycle.records import ExecutionRecords, by_step
-from sagebridge_operators.lifecycle.step_states import Status, verdict
+from sagebridge_operators.lifecycle.step_states import Status, final_status
 from sagebridge_operators.lifecycle.user_code.code_step import CODE_TYPES
 from sagebridge_operators.run_errors import FailureKind, FinalState
 from sagebridge_operators.steps import JOB_TYPES
 
 PATIENCE = 60.0
-"""Seconds in which jobs are expected to have stopped; local ones are killed after 30."""
+"""Seconds to wait for stopped jobs to end; local jobs are killed after 30."""
 INTERRUPTED = "the flow run was interrupted"
-"""All that a flow's own process knows of what ends it; a caller that knows more overwrites it."""
+"""The reason that a flow's own process records; a caller with a better reason overwrites it."""
 
-_BEFORE_ITS_JOB = frozenset(("service", "time-limit", "lost-worker", "stopped"))
+_MAY_LEAVE_JOB = frozenset(("service", "time-limit", "lost-worker", "stopped"))
+"""Kinds of failure that may end an attempt while its job still runs."""
 _WORKER_ANSWERS = 15.0
+"""Seconds in which a live worker reacts to a stop request."""
 _PAUSE, _LONGEST_PAUSE = 0.3, 5.0
 
 
 @dataclass(frozen=True)
 class Ending:
-    """``backend_of`` gives the backend of an attempt's job."""
+    """Ends one execution, or stops some of its attempts.
+
+    ``backend_of`` returns the backend that runs the job of an attempt.
+    """
 
     records: ExecutionRecords
     execution: str
     backend_of: Callable[[Attempt], Backend]
 
     def stop(self, patience: float = PATIENCE, *, code: bool = False) -> list[str]:
-        """Stops the steps and waits for it; returns the steps that have not ended by then.
+        """Stops all steps and waits; returns the names of steps that have not ended by then.
 
-        With ``code`` users' code that runs in a worker is waited for as jobs are: for callers that
-        do not end the workers.
+        Args:
+            patience: how long to wait, in seconds.
+            code: also wait for user code in workers; for callers that do not end the workers.
+
+        Raises the service's error if it rejects a stop.
         """
         self.records.request_stop(self.execution)
         asked: set[str] = set()
@@ -64,14 +77,14 @@ class Ending:
             # Any other step is about to make a job, or its worker is gone.
             if waited > patience or not (left if waited < _WORKER_ANSWERS else known):
                 break
-            _raise_verdict(refused)
+            _raise_unless_outage(refused)
             time.sleep(pause)
         if refused is not None:
             raise refused
         return list(dict.fromkeys(known))
 
     def stop_jobs(self) -> None:
-        """Asks the service to stop every job that still runs: all, before a refusal is raised."""
+        """Asks the service to stop every running job; raises its last error after that."""
         if (refused := self._request_stops(self.running(), set())) is not None:
             raise refused
 
@@ -84,51 +97,57 @@ class Ending:
         workers: bool,
         keep_stopped: bool = False,
     ) -> None:
-        """Ends an execution that goes on.
+        """Ends a running execution.
 
         Args:
-            status: how it ended.
-            reason: why, as users see it.
-            end_workers: ends them; called whatever the service answers.
-            workers: whether there are any left to record how their jobs end.
-            keep_stopped: keep the reason of a stop that is recorded already.
+            status: the final status.
+            reason: why it ended; shown to users.
+            end_workers: ends the workers; called even if the service fails.
+            workers: whether workers are left to record the ends of their jobs.
+            keep_stopped: keep the reason of a stop that is already recorded.
         """
-        with ExitStack() as order:  # the last one first, and each whatever became of the others
+        with ExitStack() as order:  # runs the last callback first, and all of them despite errors
             order.callback(self._write_end, status, reason, keep_stopped=keep_stopped)
             order.callback(self.settle, status, reason)
-            # A worker may have started a job until it ended.
+            # A worker may have created a job just before it ended.
             order.callback(self.stop_jobs if workers else self.stop)
             order.callback(end_workers)
             if workers:
                 self.stop()
 
     def conclude(self, pipeline: Pipeline, early: str = "", title: str = "its engine") -> Status:
-        """Writes the end that the steps add up to, unless one is written, once an engine ended.
+        """Writes the end that follows from the steps, after the engine's run has ended.
 
-        ``early`` is why it ended before its steps did, if it is known.
+        An end that is already recorded is kept and returned.
+
+        ``early`` is the reason why the run ended before its steps, if known; ``title`` is the name
+        of the engine for messages.
         """
         if (end := self.records.end(self.execution)) is not None:
             return Status(end["status"], end.get("reason") or "")
-        found = verdict(
+        found = final_status(
             pipeline,
             self.records.steps(self.execution),
             stop_requested=self.records.stop_requested(self.execution),
         )
         if early or found.status == "Executing":
-            found = Status("Failed", early or f"the run was ended in {title} before its steps were")
+            found = Status("Failed", early or f"the run ended in {title} before its steps did")
         self._write_end(found.status, found.reason)
         return found
 
     def record_interruption(self, status: FinalState, reason: str) -> None:
-        """Writes the end of a flow whose own process was interrupted and has stopped its steps."""
+        """Writes the end of a flow whose process was interrupted and has stopped its steps."""
         self._write_end(status, reason)
 
     def lost(self, lost_for: timedelta) -> list[Attempt]:
-        """Attempts that no engine goes on with, though their jobs may run.
+        """Attempts that no worker continues, although their jobs may still run.
 
-        Those are attempts of an execution that has ended, attempts that no worker has been at for
-        that long, attempts beyond the maximum run time of their job, and attempts that were given
-        up while their job ran. None that a worker is known to be at is lost.
+        An attempt is lost if no worker is known to be at it, and one of these holds:
+
+        - its execution has ended
+        - it has had no worker for ``lost_for``
+        - its job has passed its maximum run time
+        - it was given up while its job ran
         """
         ended, present = self.records.end(self.execution) is not None, datetime.now(UTC)
 
@@ -143,89 +162,89 @@ class Ending:
         given_up = [
             replace(one, phase="created", end=None)
             for one in self.records.attempts(self.execution)
-            if one.end is not None and one.parts and _was_given_up(one.end)
+            if one.end is not None and one.parts and _may_leave_job(one.end)
         ]
         left_behind = [one for one in given_up if self._job_runs(one)]
         return [*filter(is_lost, self.running()), *left_behind]
 
     def stop_attempts(self, lost: Iterable[Attempt], patience: float = PATIENCE) -> list[str]:
-        """Stops attempts and waits for it; returns the steps that have not ended by then.
+        """Stops attempts and waits; returns the names of steps that have not ended by then.
 
-        The execution itself goes on: a step that its engine starts again gets a new job. Raises
-        what the service answered where it refused.
+        The execution continues: a step that its engine starts again gets a new job. Raises the
+        service's error if it rejects a stop.
         """
         asked: set[str] = set()
         until = time.monotonic() + patience
         left = list(lost)
         for one in left:
             if one.job is None:
-                text = "its worker was lost, and the step was swept"
-                self.records.save(one.failing("lost-worker", text, state="Stopped"))
+                text = "its worker was lost; stopped by `executions sweep`"
+                self.records.save(one.with_failure("lost-worker", text, state="Stopped"))
         for pause in _pauses():
-            left = [one for one in left if one.job is not None and self._goes_on(one)]
+            left = [one for one in left if one.job is not None and self._may_still_run(one)]
             refused = self._request_stops(left, asked)
             if not left or time.monotonic() > until:
                 break
-            _raise_verdict(refused)
+            _raise_unless_outage(refused)
             time.sleep(pause)
         if refused is not None:
             raise refused
         return [one.step for one in left]
 
-    def _goes_on(self, attempt: Attempt) -> bool:
-        """Whether the job runs, for all that is known; its end is recorded."""
-        found = self._looked_at(attempt)
+    def _may_still_run(self, attempt: Attempt) -> bool:
+        """Whether the job may still run. Records its end if it does not."""
+        found = self._refresh_if_reachable(attempt)
         if not found.running:
             self.records.save(found)
         return found.running
 
     def settle(self, status: FinalState, reason: str) -> None:
-        """Ends the attempts that no worker is left to end: as their jobs did, else with ``status``.
+        """Ends the running attempts: as their jobs ended, otherwise with ``status``.
 
-        Only once no worker is left.
+        Call it only when no worker is left.
         """
         for attempt in self.running():
             kind: FailureKind = "stopped" if status == "Stopped" else "lost-worker"
-            self.records.save(attempt.failing(kind, reason, state=status))
+            self.records.save(attempt.with_failure(kind, reason, state=status))
 
     def mark_lost(self, reason: str, *, no_worker: bool = False) -> list[Attempt]:
-        """Ends attempts without a job whose workers are lost, as far as that can be known.
+        """Ends attempts that have no job and whose worker is known to be lost.
 
-        Returns the attempts that are left. With ``no_worker`` all workers are lost. None of the
-        attempts begins again: a stop was requested, or the engine is gone.
+        Returns the attempts that still run. With ``no_worker`` all workers count as lost. Call it
+        only if no attempt can start again: a stop was requested, or the engine is gone.
         """
         left = []
         for attempt in self.running():
             lost = no_worker or self.records.attended(attempt) is False
             if lost and attempt.job is None:
-                self.records.save(attempt.failing("stopped", reason, state="Stopped"))
+                self.records.save(attempt.with_failure("stopped", reason, state="Stopped"))
             else:
                 left.append(attempt)
         return left
 
     def mark_failed(self, step: str, type_: str, reason: str, *, started: str, ended: str) -> None:
-        """Ends the attempt of a step whose worker was lost for good."""
+        """Ends the attempt of a step whose worker was lost and is not replaced."""
         found = self.records.steps(self.execution).get(step)
         attempt = found or replace(first_attempt(self.execution, step, type_), started=started)
-        failed = attempt.failing("lost-worker", reason)
+        failed = attempt.with_failure("lost-worker", reason)
         assert failed.end is not None
         self.records.save(replace(failed, end=replace(failed.end, at=ended)))
 
     def running(self) -> list[Attempt]:
-        """The attempts that have not ended. Ends of jobs that no worker recorded are recorded."""
+        """The attempts that have not ended. Records ends of jobs that no worker recorded."""
         left = []
         for attempt in self.records.current(self.execution):
-            found = self._looked_at(attempt)
+            found = self._refresh_if_reachable(attempt)
             if found != attempt and not found.running:
                 found = self.records.save(found)
             if found.running:
                 left.append(found)
         return left
 
-    def _looked_at(self, attempt: Attempt) -> Attempt:
-        """As :meth:`refreshed`, or as it is recorded while its service does not answer."""
+    def _refresh_if_reachable(self, attempt: Attempt) -> Attempt:
+        """As :meth:`refresh`, or unchanged during an outage of the service."""
         try:
-            return self.refreshed(attempt)
+            return self.refresh(attempt)
         except Exception as error:
             if not is_outage(error):
                 raise
@@ -237,10 +256,10 @@ class Ending:
         found = job_type.find(client, attempt.parts[-1].name)
         return found is not None and job_type.state(found) == "Executing"
 
-    def refreshed(self, attempt: Attempt) -> Attempt:
-        """An attempt with the state that its job has by now, whatever became of its worker.
+    def refresh(self, attempt: Attempt) -> Attempt:
+        """The attempt with the current state of its job. Does not write the record.
 
-        A job that a worker made and could not record has the name that was recorded before.
+        Also finds a job whose creation was not recorded, since its name is recorded before.
         """
         job_type = JOB_TYPES.get(attempt.type)
         if not attempt.running or job_type is None or not attempt.parts:
@@ -265,7 +284,7 @@ class Ending:
         return sagebridge.read(self.records.definition(self.execution)).pipeline
 
     def _request_stops(self, left: Iterable[Attempt], asked: set[str]) -> Exception | None:
-        """Asks for the end of jobs not ``asked`` yet; gives the last refusal of the service."""
+        """Asks the service to stop the jobs not in ``asked``; returns its last error."""
         refused = None
         for attempt in left:
             if attempt.job is None or attempt.job.name in asked:
@@ -276,12 +295,12 @@ class Ending:
                 job_type.request_stop(client, attempt.job.name)
                 asked.add(attempt.job.name)
                 self.records.save(replace(attempt, phase="stopping"))
-            except Exception as error:  # noqa: BLE001 - given, and asked for again
+            except Exception as error:  # noqa: BLE001 - returned to the caller, which asks again
                 refused = error
         return refused
 
     def _write_end(self, status: str, reason: str, *, keep_stopped: bool = False) -> None:
-        """An end that an engine reported stays, unless somebody knows better why it stopped."""
+        """Writes the end. Overwrites a recorded end only if that is an interruption or a stop."""
         there = self.records.end(self.execution)
         known = there is not None and there["reason"] != INTERRUPTED
         if there is not None and known and (keep_stopped or there["status"] != "Stopped"):
@@ -291,13 +310,13 @@ class Ending:
         self.records.objects.put(f"{self.execution}/end.json", body)
 
 
-def _was_given_up(end: End) -> bool:
-    """Whether an attempt ended before its job was known to have."""
-    return end.failure is not None and end.failure.kind in _BEFORE_ITS_JOB
+def _may_leave_job(end: End) -> bool:
+    """Whether an attempt was ended while its job may have been running."""
+    return end.failure is not None and end.failure.kind in _MAY_LEAVE_JOB
 
 
-def _raise_verdict(refused: Exception | None) -> None:
-    """Raises what is no outage: asking again would not help."""
+def _raise_unless_outage(refused: Exception | None) -> None:
+    """Raises an error that is not an outage, since asking again would not help."""
     if refused is not None and not is_outage(refused):
         raise refused
 
@@ -310,5 +329,5 @@ def _pauses() -> Iterator[float]:
 
 
 def steps_of(ending: Ending) -> dict[str, Attempt]:
-    """The attempt that counts of each step, as its job is by now."""
-    return by_step(map(ending.refreshed, ending.records.current(ending.execution)))
+    """The most important attempt of each step, with the current state of its job."""
+    return by_step(map(ending.refresh, ending.records.current(ending.execution)))

@@ -1,8 +1,8 @@
-"""One execution of a pipeline and the names of the jobs that it starts.
+"""One execution of a pipeline and the names of its jobs.
 
-A job's name is a function of execution, generation, step, index and number only, so that a worker
-that comes back after a loss finds its own job instead of starting a second. Since it holds the
-execution's id, a job of that name is never another execution's.
+A job's name depends only on execution, generation, step, index and number. A worker that replaces a
+lost one therefore finds the existing job instead of starting a second one. The name contains the
+execution's id, so a job with that name never belongs to another execution.
 """
 
 from __future__ import annotations
@@ -19,7 +19,14 @@ from sagebridge_operators.lifecycle.attempt import FORMAT
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """``run`` is the engine's own name for it; ``parameters`` are coerced; ``started`` is aware."""
+    """One execution of a pipeline.
+
+    Args:
+        engine: ``airflow`` or ``prefect``.
+        run: the engine's name for it, such as ``<dag id>/<run id>``.
+        started: ``Execution.StartDateTime``; has a time zone.
+        parameters: the values of the parameters, coerced to their declared types.
+    """
 
     id: str
     pipeline: str
@@ -30,7 +37,7 @@ class Execution:
     experiment_config: Value = ABSENT
 
     def described(self, backend: str) -> dict[str, Any]:
-        """Its record."""
+        """The record of the execution; ``backend`` is the backend's name."""
         return {
             "format": FORMAT,
             "id": self.id,
@@ -44,18 +51,18 @@ class Execution:
 
 
 def execution_id(*run: str) -> str:
-    """12 hex characters for what sets one run of an engine apart from all others."""
+    """12 hex characters from strings that together identify one run of an engine."""
     return _digest(*run)
 
 
 def airflow_execution_id(dag_id: str, run_id: str, first_start: datetime, installation: str) -> str:
-    """The id of a DAG run's execution; ``first_start`` tells runs of the same id apart."""
+    """The id of a DAG run's execution; ``first_start`` distinguishes runs with the same id."""
     start = first_start.astimezone(UTC).isoformat(timespec="microseconds")
     return _digest("airflow", installation, dag_id, run_id, start)
 
 
 def job_token(execution: str, generation: int, step: str, index: tuple[int, ...] = ()) -> str:
-    """12 hex characters that set one generation of one step apart within all executions."""
+    """12 hex characters that identify one generation of one step and index."""
     return _digest(execution, str(generation), step, *map(str, index))
 
 
@@ -70,7 +77,8 @@ def job_name(
 ) -> str:
     """``pipelines-<execution>-<step[:20]>-<token>-<number>`` in at most ``limit`` characters.
 
-    To fit, the step part is shortened, then the prefix; the token and the number never are.
+    63 is SageMaker's limit for most job names. If the name is too long, the step part is shortened,
+    then the prefix; never the token or the number.
     """
     token = job_token(execution, generation, step, index)
     prefix, part = "pipelines", step[:20].replace("_", "-")

@@ -1,6 +1,6 @@
-"""Locks on files, which the kernel lets go when who holds them dies, however that was.
+"""File locks, which the kernel releases when the process that holds them dies.
 
-Unlike a process id, a lock also tells in another container that shares the folder.
+Unlike a process id, a lock also works between containers that share the folder.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from pathlib import Path
 
 @contextmanager
 def hold(path: Path, how: int = fcntl.LOCK_EX | fcntl.LOCK_NB) -> Iterator[int | None]:
-    """Holds the lock of a file, which comes into being; None where somebody else does.
+    """Creates and locks a file; yields its descriptor, or None if another process holds the lock.
 
-    What it gives is the descriptor: a process that inherits it holds the lock too. Raises OSError
-    where the folder knows no locks or cannot be written.
+    A process that inherits the descriptor holds the lock too. Raises OSError if the file system has
+    no locks or the folder cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:

@@ -1,4 +1,4 @@
-"""Requests, and what a service says of them, as people may see them."""
+"""Masks secrets in requests and in the service's error messages."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from sagebridge.model.visit import nodes
 
 MASK = "***"
 _SHORT = 4
-"""Texts below this length are no secrets, and stand in messages for other reasons."""
+"""Shorter strings are not masked in messages, where they occur for other reasons."""
 
 
-def masked(value: Any) -> Any:
-    """A copy of a request whose every ``Environment`` keeps its names and loses its values."""
+def mask(value: Any) -> Any:
+    """A copy of a request with all values in its ``Environment`` objects masked."""
     match value:
         case Mapping():
             return {
                 name: dict.fromkeys(item, MASK)
                 if name == "Environment" and isinstance(item, Mapping)
-                else masked(item)
+                else mask(item)
                 for name, item in value.items()
             }
         case list() | tuple():
-            return [masked(item) for item in value]
+            return [mask(item) for item in value]
     return value
 
 
-def masked_text(text: str, request: Mapping[str, Any]) -> str:
-    """A message on a request, which may quote it, without the values of its environments."""
+def mask_text(text: str, request: Mapping[str, Any]) -> str:
+    """An error message about a request, with quoted environment values masked."""
     for value in sorted(set(_secrets(request)), key=len, reverse=True):
         if len(value) >= _SHORT:
             text = text.replace(value, MASK)

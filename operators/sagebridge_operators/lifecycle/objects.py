@@ -1,4 +1,4 @@
-"""A place for small JSON objects: a folder of this machine, or S3. Writes may be conditional."""
+"""Small JSON objects in a local folder or in S3, with conditional writes."""
 
 from __future__ import annotations
 
@@ -21,36 +21,39 @@ from sagebridge_operators.run_errors import ExecutionRecordsError, RecordsUnreac
 _CONFLICTS = frozenset(
     ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "404", "409", "412")
 )
-"""If-Match on an object that is not there is NoSuchKey."""
+"""Error codes of PutObject for a failed condition (S3 User Guide, "Conditional writes").
+
+If-Match on a missing object is NoSuchKey; 409 is a conflict with a simultaneous write.
+"""
 
 
-class Conflict(Exception):
-    """A conditional write that another writer came before."""
+class WriteConflict(Exception):
+    """A conditional write failed because another writer was first."""
 
 
-class Stored(NamedTuple):
-    """An object and its version, for a write that must not overwrite another one."""
+class StoredObject(NamedTuple):
+    """An object and its version, for a conditional write."""
 
     body: dict[str, Any]
     version: str
 
 
 class Objects(Protocol):
-    """Objects are keyed by slashed names."""
+    """A store of JSON objects, whose keys are paths with slashes."""
 
     @property
     def location(self) -> str: ...
 
     def put(self, key: str, body: Mapping[str, Any]) -> None:
-        """Writes an object, whatever was there."""
+        """Writes an object, overwriting any earlier one."""
 
     def create(self, key: str, body: Mapping[str, Any]) -> None:
-        """Writes an object that must not be there yet. Raises :class:`Conflict`."""
+        """Writes an object. Raises :class:`WriteConflict` if it exists."""
 
     def replace(self, key: str, body: Mapping[str, Any], version: str) -> None:
-        """Writes an object that must still have that version. Raises :class:`Conflict`."""
+        """Writes an object. Raises :class:`WriteConflict` if its version has changed."""
 
-    def read(self, key: str) -> Stored | None: ...
+    def read(self, key: str) -> StoredObject | None: ...
 
     def keys(self, prefix: str) -> Iterator[str]: ...
 
@@ -60,18 +63,18 @@ class Objects(Protocol):
         """Marks ``key`` as in progress by this process; yields the lock's descriptor, if any."""
 
     def attended(self, key: str) -> bool | None:
-        """Whether a process has marked ``key``; None where that cannot be known."""
+        """Whether a process has marked ``key``; None if that cannot be known."""
 
     def beat(self, key: str) -> None:
-        """Notes that the process that has marked ``key`` is alive now."""
+        """Records that the process that marked ``key`` is alive."""
 
     def last_beat(self, key: str) -> datetime | None:
-        """When ``key`` was last marked or noted; None where that cannot be known."""
+        """When ``key`` was last marked or its process alive; None if that cannot be known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """Objects in a folder of this machine, written whole or not at all."""
+    """Objects in a local folder. Each write is atomic."""
 
     path: Path
 
@@ -86,19 +89,19 @@ class Folder:
     def create(self, key: str, body: Mapping[str, Any]) -> None:
         with self._locked(key):
             if (self.path / key).exists():
-                raise Conflict(key)
+                raise WriteConflict(key)
             self._write(key, body)
 
     def replace(self, key: str, body: Mapping[str, Any], version: str) -> None:
         with self._locked(key):
             there = self.read(key)
             if there is None or there.version != version:
-                raise Conflict(key)
+                raise WriteConflict(key)
             self._write(key, body)
 
     @contextmanager
     def _locked(self, key: str) -> Iterator[None]:
-        """One writer at a time in the folder of an execution."""
+        """Locks the folder of an execution for one writer at a time."""
         folder = self.path / key.partition("/")[0]
         with ExitStack() as stack:
             try:
@@ -122,10 +125,10 @@ class Folder:
         except OSError as error:
             raise self._error(key, error) from error
 
-    def read(self, key: str) -> Stored | None:
+    def read(self, key: str) -> StoredObject | None:
         try:
             content = (self.path / key).read_bytes()
-            return Stored(dict(json.loads(content)), hashlib.sha256(content).hexdigest())
+            return StoredObject(dict(json.loads(content)), hashlib.sha256(content).hexdigest())
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError, TypeError) as error:
@@ -133,14 +136,14 @@ class Folder:
 
     def keys(self, prefix: str) -> Iterator[str]:
         try:
-            os.scandir(self.path).close()  # a glob finds nothing in what may not be read
+            os.scandir(self.path).close()  # glob() hides a folder that may not be read
         except FileNotFoundError:
             return
         except OSError as error:
             raise self._error(prefix, error) from error
         for path in sorted(self.path.glob(f"{prefix}*")):
             files = path.rglob("*") if path.is_dir() else [path]
-            # What is being written has a name of its own.
+            # Other suffixes are locks and files that are being written.
             ready = sorted(file for file in files if file.suffix == ".json")
             yield from (str(file.relative_to(self.path)) for file in ready)
 
@@ -185,9 +188,9 @@ class Folder:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """Objects below an ``s3://bucket/prefix``, through a boto3 client that is made when used.
+    """Objects below an ``s3://bucket/prefix``; ``client`` returns the boto3 client.
 
-    Conditional writes are PutObject's If-None-Match and If-Match.
+    Conditional writes use PutObject's If-None-Match and If-Match.
     """
 
     location: str
@@ -218,12 +221,12 @@ class Bucket:
                 self.client().put_object(**self._address(key), Body=content, **condition)
             except ClientError as error:
                 if condition and code_of(error) in _CONFLICTS:
-                    raise Conflict(key) from None
+                    raise WriteConflict(key) from None
                 raise
 
     @contextmanager
     def _answering(self, key: str) -> Iterator[None]:
-        """Raises RecordsUnreachable for an error that is no answer, as a folder's are."""
+        """Raises RecordsUnreachable for an outage, as a folder does."""
         try:
             yield
         except Exception as error:
@@ -231,12 +234,12 @@ class Bucket:
                 raise RecordsUnreachable(key, self.location, str(error)) from error
             raise
 
-    def read(self, key: str) -> Stored | None:
+    def read(self, key: str) -> StoredObject | None:
         with self._answering(key):
             client = self.client()
             try:
                 found = client.get_object(**self._address(key))
-                return Stored(dict(json.loads(found["Body"].read())), found["ETag"])
+                return StoredObject(dict(json.loads(found["Body"].read())), found["ETag"])
             except client.exceptions.NoSuchKey:
                 return None
 
@@ -260,7 +263,7 @@ class Bucket:
         return None
 
     def beat(self, key: str) -> None:
-        """Nothing: a request at each look would cost more than it tells."""
+        """Does nothing: a request at each look would cost more than it is worth."""
 
     def last_beat(self, key: str) -> datetime | None:
         del key
@@ -268,7 +271,7 @@ class Bucket:
 
 
 def open_objects(location: str, s3: Callable[[], Any]) -> Objects:
-    """``s3://bucket/prefix``, ``file://`` or a folder."""
+    """Opens ``s3://bucket/prefix``, ``file:///path`` or a folder; ``s3`` returns a client."""
     if location.startswith("s3://"):
         return Bucket(location, s3)
     return Folder(Path(location.removeprefix("file://")))

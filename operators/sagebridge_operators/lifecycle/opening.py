@@ -1,4 +1,4 @@
-"""Opens an execution, and decides what a worker that comes to a step does.
+"""Opens an execution, and decides which attempt of a step a worker continues.
 
 No other module writes the record of an execution.
 
@@ -9,7 +9,7 @@ No other module writes the record of an execution.
 | planned, created or stopping | a try after a lost worker | the same attempt |
 | stopped with its worker, or swept | a later try | the next number |
 | ended otherwise | a try after a lost worker | keep: the same result |
-| of a later try | a worker that was thought lost | refused |
+| of a later try | a worker that was thought lost | rejected: SupersededWorker |
 """
 
 from __future__ import annotations
@@ -19,60 +19,96 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+import sagebridge
+from sagebridge.authoring.definition_writer import definition
+from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.lifecycle.attempt import FORMAT, Attempt, now
-from sagebridge_operators.lifecycle.objects import Conflict
+from sagebridge_operators.lifecycle.objects import WriteConflict
 from sagebridge_operators.lifecycle.records import DAYS, ExecutionRecords
-from sagebridge_operators.run_errors import OlderRecord, Superseded
+from sagebridge_operators.run_errors import InvalidPipeline, OlderRecord, SupersededWorker
+
+_NOT_CHECKED = frozenset(
+    (
+        "depends-on-fail-step",
+        "no-steps",
+        "parameter-name",
+        "step-name",
+        "text-too-long",
+        "too-many-outputs",
+        "unknown-condition-type",
+        "unknown-expression",
+        "unknown-step-type",
+        "unknown-variable",
+    )
+)
 
 
 def open_execution(
     records: ExecutionRecords,
     execution: str,
     body: Mapping[str, Any],
-    definition: Callable[[], Mapping[str, Any]],
+    describe: Callable[[], Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """The record of an execution; whichever of its steps comes first writes it.
+    """The record of an execution. Written by the first step that starts.
 
-    Raises OlderRecord.
+    If there is no record, ``body`` becomes the record, and the pipeline definition that
+    ``definition`` returns is recorded next to it. Raises OlderRecord.
     """
     there = records.execution(execution)
     if there is None:
-        records.describe(execution, definition())
+        records.describe(execution, describe())
         day, _, time = str(body["started"]).partition("T")
         try:
             records.objects.create(_key(execution), body)
             records.objects.put(f"{DAYS}{day}/{time[:8].replace(':', '')}-{execution}.json", {})
             return dict(body)
-        except Conflict:
+        except WriteConflict:
             there = records.execution(execution) or {}
     if there.get("format") != FORMAT:
         raise OlderRecord(f"execution {execution}")
     return there
 
 
+def valid_definition(pipeline: Pipeline) -> dict[str, Any]:
+    """The definition of a pipeline that is about to start. Raises InvalidPipeline for errors.
+
+    Not checked: what only SageMaker rejects and both engines run, such as long names; and unknown
+    step types and functions, which fail in their own step.
+    """
+    written = definition(pipeline)
+    errors = [
+        f"{found.message} [{found.code}]"
+        for found in sagebridge.validate(written)
+        if found.severity == "error" and found.code not in _NOT_CHECKED
+    ]
+    if errors:
+        raise InvalidPipeline(pipeline.name or "pipeline", errors)
+    return written
+
+
 def complete_execution(records: ExecutionRecords, execution: str, body: Mapping[str, Any]) -> None:
-    """Adds what the command that opened an execution could not know; what is there stays."""
+    """Adds keys to the record of an execution. Existing keys keep their values."""
     there = records.execution(execution) or {}
     if body.keys() - there.keys():
         records.objects.put(_key(execution), {**body, **there})
 
 
 def reopen_execution(records: ExecutionRecords, execution: str) -> None:
-    """An execution goes on after its end: neither ended nor asked to stop any more."""
+    """Lets an execution continue after its end: removes its end and its stop request."""
     records.objects.remove(f"{execution}/end.json")
     records.objects.remove(f"{execution}/stop.json")
 
 
-def started(body: Mapping[str, Any]) -> datetime:
-    """``Execution.StartDateTime``, which is the same for every step and try."""
+def start_time(body: Mapping[str, Any]) -> datetime:
+    """``Execution.StartDateTime`` in a record; the same for every step and try."""
     return datetime.fromisoformat(body["started"])
 
 
-def decide(records: ExecutionRecords, wanted: Attempt) -> tuple[Attempt, bool]:
-    """The attempt that a worker goes on with, and whether another worker had begun it.
+def choose_attempt(records: ExecutionRecords, wanted: Attempt) -> tuple[Attempt, bool]:
+    """The attempt that a worker continues, and whether another worker began it.
 
-    ``wanted`` is the attempt as the engine asks for it, without number, phase or job. Raises
-    :class:`Superseded` for a worker of an earlier try than is recorded.
+    ``wanted`` is the attempt that the engine starts, without number, phase or job. Raises
+    :class:`SupersededWorker` if a later try is already recorded.
     """
     known = records.attempts(wanted.execution, wanted.step, wanted.index)
     if not known:
@@ -82,17 +118,18 @@ def decide(records: ExecutionRecords, wanted: Attempt) -> tuple[Attempt, bool]:
     following = replace(wanted, number=max(numbers, default=-1) + 1)
     if there.generation != wanted.generation:
         if there.order > wanted.order:
-            raise Superseded(there.step, there.state)
+            raise SupersededWorker(there.step, there.state)
         return following, False
-    if _was_stopped_alone(there) and not records.stop_requested(wanted.execution):
+    if _stopped_with_worker(there) and not records.stop_requested(wanted.execution):
         return following, False
     return there, True
 
 
-def _was_stopped_alone(attempt: Attempt) -> bool:
-    """Whether a job was stopped since its worker was, as when a running task is cleared.
+def _stopped_with_worker(attempt: Attempt) -> bool:
+    """Whether a job was stopped only because its worker was, as when a running task is cleared.
 
-    Airflow clears a running task by killing its worker, and does not count that as a clear.
+    Airflow clears a running task by killing its worker and leaves ``max_tries`` as it is
+    (clear_task_instances in airflow/models/taskinstance.py), so the generation stays the same.
     """
     if attempt.end is None:
         return attempt.phase == "stopping"
@@ -110,8 +147,9 @@ def first_attempt(
     index: tuple[int, ...] = (),
     engine_try: int = 0,
 ) -> Attempt:
-    """The attempt that an engine asks for."""
+    """The attempt that an engine starts, not recorded yet."""
     more = {"index": index, "generation": generation, "engine_try": engine_try}
+    # mypy checks each argument against the joined type of the dict's values.
     return Attempt(execution, step, type_, now(), **more)  # type: ignore[arg-type]
 
 

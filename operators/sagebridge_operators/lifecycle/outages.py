@@ -1,4 +1,4 @@
-"""Which errors are no verdict: the service or the records could not be asked."""
+"""Recognizes outages: errors after which the same call may succeed later."""
 
 from __future__ import annotations
 
@@ -26,8 +26,11 @@ THROTTLED = frozenset(
         "TooManyRequestsException",
     )
 )
-"""Error codes that are no verdict on a request, though AWS answers them with HTTP 400: those that
-botocore's standard retry mode repeats, without LimitExceededException, which may be a quota.
+"""Throttling and similar error codes, which AWS sends with HTTP 400.
+
+They are the codes that botocore's standard retry mode retries (ThrottledRetryableChecker and
+TransientRetryableChecker in botocore/retries/standard.py), without LimitExceededException, which
+may be a quota.
 """
 EXPIRED = frozenset(
     (
@@ -38,9 +41,9 @@ EXPIRED = frozenset(
         "SignatureDoesNotMatch",
     )
 )
-"""Error codes of credentials that have expired; new ones may be there already."""
+"""Error codes of expired credentials; renewed ones may be available already."""
 _CANNOT_STORE = 507
-"""What the local backend answers when its disk is full or read-only: waiting does not help."""
+"""HTTP status of the local backend if its disk is full or read-only; waiting does not help."""
 TRANSIENT = frozenset(
     (
         errno.EAGAIN,
@@ -61,13 +64,13 @@ TRANSIENT = frozenset(
         errno.ETIMEDOUT,
     )
 )
-"""Faults of a file system that may pass, as those of a network file system do."""
+"""File system errors that may pass, as on a network file system."""
 
 T = TypeVar("T")
 
 
 def patiently(call: Callable[[], T], seconds: float, pause: float = 2.0) -> T:
-    """What a call gives, repeated for that many seconds while the service does not answer."""
+    """The result of ``call``, which is repeated for up to ``seconds`` during an outage."""
     until = time.monotonic() + seconds
     while True:
         try:
@@ -79,7 +82,10 @@ def patiently(call: Callable[[], T], seconds: float, pause: float = 2.0) -> T:
 
 
 def is_outage(error: BaseException) -> bool:
-    """Whether the same call may succeed later: throttled, HTTP 5xx, no connection, expired."""
+    """Whether the same call may succeed later.
+
+    True for throttling, HTTP 5xx, lost connections and expired credentials.
+    """
     if isinstance(error, RecordsUnreachable):
         return True
     from botocore import exceptions
@@ -98,7 +104,7 @@ def is_outage(error: BaseException) -> bool:
 
 
 def is_expired(error: BaseException) -> bool:
-    """Whether AWS refused the credentials because they have expired."""
+    """Whether AWS rejected the credentials because they have expired."""
     return code_of(error) in EXPIRED
 
 

@@ -1,7 +1,7 @@
-"""What a step hands on: its job's identity and the properties that the pipeline refers to.
+"""The outputs of a step: its job's identity and the properties that the pipeline refers to.
 
-Outputs travel through an engine's own channel (XCom, task result), so they are JSON, small, and
-hold nothing that no expression asks for: a job's environment stays where it is.
+Outputs pass through the engine (XCom, task result), so they are small JSON values. They contain
+only what an expression refers to; in particular, not the environment of a job.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ from sagebridge_operators.run_errors import OutputsTooLarge, Unresolvable
 from sagebridge_operators.steps.job_type import JobType
 
 LIMIT = 48 * 1024
+"""Largest outputs of one step, in bytes of JSON."""
 
 LIST_KEYS = {"Tags": "Key"}
 for _row in STEP_TYPES.values():
     LIST_KEYS |= _row.list_keys
-"""The member by which each list of a Describe response is looked up, as ``Outputs['train']``."""
+"""The key by which items of a list in a Describe response are named, as in ``Outputs['train']``."""
 
 
 def references_to(name: str, steps: Iterable[Step]) -> tuple[Get, ...]:
-    """Every property of step ``name`` that any of the steps refers to, each once."""
+    """The distinct references of ``steps`` to properties of step ``name``."""
     found = {
         reference.text: reference
         for step in walk(tuple(steps))
@@ -41,7 +42,11 @@ def references_to(name: str, steps: Iterable[Step]) -> tuple[Get, ...]:
 def outputs_of(
     step: Step, description: Mapping[str, Any], references: Sequence[Get]
 ) -> dict[str, Any]:
-    """``properties`` by the text of their path, ``missing`` likewise with the names there are."""
+    """Collects the referenced properties of a step from a Describe response.
+
+    Returns a dict with ``properties`` (value by path), ``missing`` (available names by path) and
+    ``property_files`` (S3 URI by name); empty ones are left out.
+    """
     properties: dict[str, Any] = {}
     missing: dict[str, list[str]] = {}
     for reference in references:
@@ -66,7 +71,7 @@ def job_outputs(
     step: Step | None,
     references: Sequence[Get],
 ) -> dict[str, Any]:
-    """The outputs of a job that succeeded, as JSON. Raises :class:`OutputsTooLarge`."""
+    """The outputs of a successful job, as JSON values. Raises :class:`OutputsTooLarge`."""
     part = attempt.parts[-1]
     result = {
         "step": attempt.step,
@@ -81,14 +86,14 @@ def job_outputs(
 
 
 def path_text(reference: Get) -> str:
-    """The path of a reference below its step, in canonical spelling."""
+    """The path of a reference below its step, in canonical spelling, such as ``A.B['c']``."""
     return "".join(str(token) for token in reference.tokens[1:]).removeprefix(".")
 
 
 def look_up(value: Any, tokens: Sequence[Token], *, by_name: bool = True) -> Any:
-    """The value at a path. Raises LookupError(text, names that are there).
+    """The value at a path. Raises LookupError(problem, available names).
 
-    ``by_name``: an item of a list may be named, as ``Outputs['train']`` is; not so in JSON files.
+    ``by_name`` allows named items of lists, such as ``Outputs['train']``; JSON files have none.
     """
     parent = ""
     for token in tokens:
@@ -102,17 +107,17 @@ def _descend(value: Any, token: Token, parent: str, *, by_name: bool) -> Any:
         case Mapping(), Member(name) | Key(name):
             if name in value:
                 return value[name]
-            raise LookupError(f"no {name!r}", list(value))
+            raise LookupError(f"no key {name!r}", list(value))
         case list() | tuple(), Index(position):
             if position < len(value):
                 return value[position]
             raise LookupError(f"no item {position}", [f"{len(value)} items"])
         case list() | tuple(), Member(name) | Key(name) if by_name:
-            return _keyed(value, name, parent)
+            return _named_item(value, name, parent)
     raise LookupError(f"nothing below {parent!r}", [type(value).__name__])
 
 
-def _keyed(items: Sequence[Any], name: str, parent: str) -> Any:
+def _named_item(items: Sequence[Any], name: str, parent: str) -> Any:
     rows = [item for item in items if isinstance(item, Mapping)]
     if parent in LIST_KEYS:
         key = LIST_KEYS[parent]
@@ -122,7 +127,7 @@ def _keyed(items: Sequence[Any], name: str, parent: str) -> Any:
         found = [row for row in rows if name in [v for v in row.values() if isinstance(v, str)]]
         there = [f"{len(items)} items"]
     if len(found) != 1:
-        raise LookupError(f"{len(found)} items are called {name!r}", there)
+        raise LookupError(f"{len(found)} items are named {name!r}", there)
     return found[0]
 
 
@@ -136,7 +141,7 @@ def _file_uri(description: Mapping[str, Any], output: str, path: str) -> str | N
 
 
 def json_safe(value: Any) -> Any:
-    """A value of a boto3 response as JSON: times in ISO 8601, bytes as text."""
+    """A value of a boto3 response as JSON: times in ISO 8601, bytes decoded as UTF-8."""
     match value:
         case datetime():
             return (value if value.tzinfo else value.replace(tzinfo=UTC)).isoformat()
@@ -155,8 +160,8 @@ def check_size(step: str, outputs: Mapping[str, Any]) -> None:
         raise OutputsTooLarge(step, size, LIMIT)
 
 
-def _returned(reference: Get, value: Any) -> Any:
-    """What code returned, or a part of it."""
+def _part_of_result(reference: Get, value: Any) -> Any:
+    """The return value of user code, or the part that the reference selects."""
     try:
         return look_up({RETURN_VALUE: value}, reference.tokens[1:], by_name=False)
     except LookupError as absent:
@@ -167,14 +172,14 @@ def _returned(reference: Get, value: Any) -> Any:
 
 
 def property_of(reference: Get, outputs: Mapping[str, Any] | None) -> Any:
-    """A property from the outputs of its step. Raises :class:`Unresolvable`."""
+    """The referenced property in the outputs of its step. Raises :class:`Unresolvable`."""
     if outputs is None:
-        raise Unresolvable(reference.text, f"step {reference.step!r} handed on no outputs")
+        raise Unresolvable(reference.text, f"step {reference.step!r} has no outputs")
     path = path_text(reference)
     properties = outputs.get("properties", {})
     if path in properties:
         return properties[path]
     if RETURN_VALUE in outputs:
-        return _returned(reference, outputs[RETURN_VALUE])
+        return _part_of_result(reference, outputs[RETURN_VALUE])
     there = outputs.get("missing", {}).get(path, [])
     raise Unresolvable(reference.text, f"step {reference.step!r} has no such property", there)

@@ -1,11 +1,15 @@
-"""Execution records: what ran, one JSON object per execution and attempt, in a folder or in S3.
+"""Execution records: one JSON object per execution and per attempt, in a folder or in S3.
 
-``<location>/<execution>/execution.json``, ``definition.json``,
-``steps/<step>/<generation>.<index>.<number>.json`` for each attempt, ``stop.json`` once a stop was
-requested, ``end.json`` once an engine reported the end. Attempts are written on condition: of two
-writers the one with the later phase wins. :mod:`~.opening` alone writes ``execution.json``,
-:mod:`~.ending` alone ``end.json``. No record holds a job's environment; the definition is kept as
-it came.
+Keys below ``<location>/<execution>/``:
+
+- ``execution.json``: the execution; only :mod:`~.opening` writes it
+- ``definition.json``: the pipeline definition, unchanged
+- ``steps/<step>/<generation>.<index>.<number>.json``: one attempt of a step
+- ``stop.json``: exists once a stop was requested
+- ``end.json``: the end of the execution; only :mod:`~.ending` writes it
+
+Attempts are written conditionally: of two writers, the one with the later phase wins. Records of
+attempts do not contain the environment of a job.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from typing import Any
 from urllib.parse import quote
 
 from sagebridge_operators.lifecycle.attempt import Attempt, now
-from sagebridge_operators.lifecycle.objects import Conflict, Objects
+from sagebridge_operators.lifecycle.objects import Objects, WriteConflict
 from sagebridge_operators.run_errors import (
     AmbiguousExecution,
     OlderRecord,
@@ -26,25 +30,25 @@ from sagebridge_operators.run_errors import (
 )
 
 DAYS = "by-day/"
-"""``by-day/<date>/<time>-<execution>.json``, an empty object for each execution."""
+"""Prefix of an index of all executions: an empty ``by-day/<date>/<time>-<execution>.json`` each."""
 _WORST = {"Executing": 4, "Stopping": 4, "Failed": 3, "Stopped": 2, "Succeeded": 1}
 
 
 @dataclass(frozen=True, slots=True)
 class ExecutionRecords:
-    """Reads and writes what the executions of all pipelines did."""
+    """Reads and writes the records of all executions."""
 
     objects: Objects
 
     def save(self, attempt: Attempt) -> Attempt:
-        """Writes an attempt and returns what the record now holds.
+        """Writes an attempt and returns the attempt that is now recorded.
 
-        That is another attempt where the record has gone further: a late writer loses.
+        That is another one if the record is already in a later phase: a late writer loses.
         """
         key, body = _key(attempt), attempt.as_json()
         while True:
             stored = self.objects.read(key)
-            there = None if stored is None else Attempt.of(stored.body)
+            there = None if stored is None else Attempt.from_json(stored.body)
             if there is not None and not there.may_become(attempt):
                 return there
             try:
@@ -52,7 +56,7 @@ class ExecutionRecords:
                     self.objects.create(key, body)
                 elif there != attempt:
                     self.objects.replace(key, body, stored.version)
-            except Conflict:
+            except WriteConflict:
                 continue
             return attempt
 
@@ -61,28 +65,28 @@ class ExecutionRecords:
         return self.objects.attend(_lock_key(attempt))
 
     def attended(self, attempt: Attempt) -> bool | None:
-        """Whether a worker is at the step; None where that cannot be known, as in S3."""
+        """Whether a worker is at the step; None if that cannot be known, as in S3."""
         return self.objects.attended(_lock_key(attempt))
 
     def beat(self, attempt: Attempt) -> None:
-        """Notes that the worker that is at the step is alive."""
+        """Records that the worker at the step is alive."""
         self.objects.beat(_lock_key(attempt))
 
     def unattended_since(self, attempt: Attempt) -> datetime | None:
-        """Since when no worker is at the step; None if one is, or where that cannot be known."""
+        """When the last worker left the step; None if one is at it or that cannot be known."""
         if self.attended(attempt) is not False:
             return None
         return self.objects.last_beat(_lock_key(attempt))
 
     def request_stop(self, execution: str) -> None:
-        """No further step starts; the caller stops the jobs that run."""
+        """Records a stop request, so that no further step starts. Does not stop any job."""
         self.objects.put(f"{execution}/stop.json", {"requested": now()})
 
     def stop_requested(self, execution: str) -> bool:
         return self.objects.read(f"{execution}/stop.json") is not None
 
     def ids(self) -> list[str]:
-        """Every execution, the newest first; those of older versions, without a day, last."""
+        """The ids of all executions, newest first; records without a ``by-day`` entry come last."""
         keys = list(self.objects.keys(""))
         opened = sorted((key for key in keys if key.startswith(DAYS)), reverse=True)
         indexed = (key.removesuffix(".json").rpartition("-")[2] for key in opened)
@@ -99,7 +103,7 @@ class ExecutionRecords:
         return self._body(f"{execution}/definition.json") or {"Steps": []}
 
     def describe(self, execution: str, definition: Mapping[str, Any]) -> None:
-        """Records the definition, which may grow while a flow runs."""
+        """Records the definition. It may grow while a flow runs."""
         self.objects.put(f"{execution}/definition.json", definition)
 
     def _body(self, key: str) -> dict[str, Any] | None:
@@ -109,7 +113,7 @@ class ExecutionRecords:
     def attempts(
         self, execution: str, step: str | None = None, index: tuple[int, ...] | None = None
     ) -> list[Attempt]:
-        """All attempts of an execution, of a step or of one index. Raises :class:`OlderRecord`."""
+        """All attempts of an execution, a step or an index. Raises :class:`OlderRecord`."""
         below = f"{execution}/steps/"
         found = []
         for key in self.objects.keys(below if step is None else f"{below}{_quoted(step)}/"):
@@ -118,7 +122,7 @@ class ExecutionRecords:
             if index is not None and key.rpartition("/")[2].split(".")[1] != _index_text(index):
                 continue
             if (body := self._body(key)) is not None:
-                found.append(Attempt.of(body))
+                found.append(Attempt.from_json(body))
         return found
 
     def current(
@@ -131,14 +135,18 @@ class ExecutionRecords:
         return list(latest.values())
 
     def steps(self, execution: str) -> dict[str, Attempt]:
-        """One attempt for each step that began: of a mapped step the one that counts most.
+        """One attempt for each step that has started, by the step's name.
 
-        That is one that runs, otherwise one that failed, was stopped, or succeeded.
+        A mapped step has one attempt per index. The first of these states is chosen: running,
+        Failed, Stopped, Succeeded.
         """
         return by_step(self.current(execution))
 
     def resolve(self, text: str) -> str:
-        """An id, or the prefix of one. Raises UnknownExecution and AmbiguousExecution."""
+        """The id that starts with ``text``; the newest id if ``text`` is empty.
+
+        Raises UnknownExecution or AmbiguousExecution.
+        """
         known = self.ids()
         matching = [name for name in known if name.startswith(text)] if text else known[:1]
         if text in known:
@@ -151,7 +159,7 @@ class ExecutionRecords:
 
 
 def by_step(attempts: Iterable[Attempt]) -> dict[str, Attempt]:
-    """As :meth:`ExecutionRecords.steps`, of attempts at hand."""
+    """As :meth:`ExecutionRecords.steps`, from the given attempts."""
     found: dict[str, Attempt] = {}
     for one in sorted(attempts, key=lambda one: (one.index, one.order)):
         before = found.get(one.step)
@@ -178,5 +186,5 @@ def _folder(execution: str, step: str) -> str:
 
 
 def _quoted(step: str) -> str:
-    """A definition may call a step ``../../x``, or ``..``."""
+    """The name of a step as one part of a key: a definition may name a step ``../../x``."""
     return quote(step, safe="").replace(".", "%2E")

@@ -1,4 +1,4 @@
-"""Expressions to values at run time; types are kept, so "0123" and 1.0 stay what they are."""
+"""Resolves expressions to values at run time. Types are kept: "0123" and 1.0 do not change."""
 
 from __future__ import annotations
 
@@ -26,9 +26,13 @@ Upstream = Callable[[str], Mapping[str, Any] | None]
 
 @dataclass(frozen=True, slots=True)
 class Resolver:
-    """``upstream`` gives a step's outputs, ``read`` the object at an S3 URI, ``arn`` an ARN.
+    """Resolves the expressions of one step.
 
-    ``job_name`` is what ``Execution.TrainingJobName`` and ``…ProcessingJobName`` mean here.
+    Args:
+        upstream: returns the outputs of a step, by its name.
+        read: returns the content of the object at an S3 URI.
+        arn: returns the ARN of a SageMaker resource, such as ``pipeline/x``.
+        job_name: the value of ``Execution.TrainingJobName`` and ``Execution.ProcessingJobName``.
     """
 
     execution: Execution
@@ -38,7 +42,7 @@ class Resolver:
     job_name: str | None = None
 
     def __call__(self, value: Value) -> Any:
-        """Plain JSON. Raises :class:`Unresolvable`: expression, step, what is there."""
+        """Resolves all expressions in a value; returns plain JSON. Raises :class:`Unresolvable`."""
         match value:
             case Get():
                 return self._get(value)
@@ -48,7 +52,7 @@ class Resolver:
                 return self._json_get(value)
             case Mapping():
                 if (function := unknown_function(value)) is not None:
-                    raise Unresolvable(function, "sagebridge knows no such function")
+                    raise Unresolvable(function, "unknown function")
                 return {name: self(item) for name, item in value.items()}
             case list() | tuple():
                 return [self(item) for item in value]
@@ -60,9 +64,7 @@ class Resolver:
                 if reference.name in self.execution.parameters and len(reference.tokens) == 1:
                     return self.execution.parameters[reference.name]
                 there = list(self.execution.parameters)
-                raise Unresolvable(
-                    reference.text, "the run has no such parameter, or no value for it", there
-                )
+                raise Unresolvable(reference.text, "unknown or unset parameter", there)
             case "Steps":
                 return property_of(reference, self.upstream(reference.name))
             case "PipelineExperimentConfig":
@@ -84,7 +86,7 @@ class Resolver:
             "ProcessingJobName": lambda: self.job_name,
         }
         if reference.name not in known or len(reference.tokens) != 1:
-            raise Unresolvable(reference.text, "no such execution variable", list(known))
+            raise Unresolvable(reference.text, "unknown execution variable", list(known))
         found = known[reference.name]()
         if found is None:
             raise Unresolvable(reference.text, "this step has no job")
@@ -97,7 +99,9 @@ class Resolver:
             "TrialName": self.execution.id,
         }
         if reference.name not in defaults or config is None or config is ABSENT:
-            raise Unresolvable(reference.text, "the pipeline has no such experiment configuration")
+            raise Unresolvable(
+                reference.text, "not in the experiment configuration of the pipeline"
+            )
         return (
             self(config[reference.name]) if reference.name in config else defaults[reference.name]
         )
@@ -121,7 +125,7 @@ class Resolver:
         name = f"Std:JsonGet of {path!r} in {uri}"
         tokens = _json_path(str(path))
         if tokens is None:
-            raise Unresolvable(name, "the path is no JSON path such as a.b[0]['c']")
+            raise Unresolvable(name, "the path is not a JSON path such as a.b[0]['c']")
         try:
             document = json.loads(self.read(uri))
         except ValueError as error:

@@ -1,7 +1,7 @@
-"""The state of every step of an execution, and of the execution, from what the steps recorded.
+"""Derives the state of an execution and its steps from the recorded attempts.
 
-Steps that never began have no record: whether such a step is still to come, was skipped or can no
-longer run follows from the steps that it waits for, by the rule that Airflow calls all_success.
+A step that has not started has no record. Whether it is Pending, Skipped or NotRun follows from its
+upstream steps, by the rule that Airflow calls ``all_success``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ State = Literal[
     "Pending", "Executing", "Stopping", "Succeeded", "Failed", "Stopped", "Skipped", "NotRun"
 ]
 Attempts = Mapping[str, Attempt]
-"""The attempt that counts of each step that began, by step name."""
+"""One attempt for each step that has started, by step name (see ExecutionRecords.steps)."""
 End = Mapping[str, Any]
 
 RUNNING = frozenset(("Executing", "Stopping"))
@@ -25,26 +25,26 @@ _UNSUCCESSFUL = frozenset(("Failed", "Stopped", "NotRun"))
 
 
 class Status(NamedTuple):
-    """Of an execution; ``reason`` is empty unless it failed or was stopped."""
+    """The status of an execution; ``reason`` is empty unless it failed or was stopped."""
 
     status: Literal["Executing", "Succeeded", "Failed", "Stopped"]
     reason: str = ""
 
 
 def states(pipeline: Pipeline, attempts: Attempts, end: End | None = None) -> dict[str, State]:
-    """The state of each step, in written order.
+    """The state of each step, in definition order.
 
-    ``end`` is the record of the execution's end, after which no step begins. A step of the
-    branch not taken is Skipped whatever else it waits for; any other step is NotRun where one that
-    it waits for did not succeed, Skipped where one was skipped.
+    A step in the branch not taken is Skipped, whatever its other dependencies are. Any other step
+    that has not started is NotRun if an upstream step did not succeed, otherwise Skipped if one was
+    skipped. After ``end``, the record of the execution's end, steps do not start any more.
     """
-    import networkx as nx
+    import networkx as nx  # slow to import
 
-    waits_for = graph(pipeline)
+    edges = graph(pipeline)
     not_taken = _not_taken(pipeline, attempts)
     found: dict[str, State] = {}
-    for name in _order(waits_for, nx):
-        upstream = {found.get(parent, "Pending") for parent in waits_for.predecessors(name)}
+    for name in _order(edges, nx):
+        upstream = {found.get(parent, "Pending") for parent in edges.predecessors(name)}
         if name in attempts:
             found[name] = attempts[name].state
         elif name in not_taken:
@@ -61,9 +61,9 @@ def states(pipeline: Pipeline, attempts: Attempts, end: End | None = None) -> di
 def status(
     pipeline: Pipeline, attempts: Attempts, end: End | None = None, *, stop_requested: bool = False
 ) -> Status:
-    """The status of the execution: the recorded end, else what its steps add up to.
+    """The status of the execution: the recorded end, otherwise derived from its steps.
 
-    After a stop was asked for no step begins, whether or not an engine is left to say so.
+    After a stop request no further step starts, even if no engine is left to record the end.
     """
     if end is not None:
         return Status(end["status"], end.get("reason") or "")
@@ -71,23 +71,23 @@ def status(
     if RUNNING & set(reached) or ("Pending" in reached and not stop_requested):
         return Status("Executing")
     if "Pending" in reached:
-        return Status("Stopped", "a stop was asked for")
+        return Status("Stopped", "a stop was requested")
     if "Failed" in reached:
         return Status("Failed", failure_reason(attempts))
     return Status("Stopped") if "Stopped" in reached else Status("Succeeded")
 
 
-def verdict(pipeline: Pipeline, attempts: Attempts, *, stop_requested: bool) -> Status:
-    """The status of an execution whose engine says that it has ended."""
+def final_status(pipeline: Pipeline, attempts: Attempts, *, stop_requested: bool) -> Status:
+    """The final status of an execution after its engine's run has ended."""
     found = status(pipeline, attempts, stop_requested=stop_requested)
     stopped = any(one.state == "Stopped" for one in attempts.values())
     if stop_requested and stopped and found.status in ("Failed", "Stopped"):
-        return Status("Stopped", "a stop was asked for")
+        return Status("Stopped", "a stop was requested")
     return found
 
 
 def failure_reason(attempts: Attempts) -> str:
-    """The message of a Fail step that was reached, else the first failed step and its reason."""
+    """The message of the Fail step that ran, otherwise the first failed step and its reason."""
     failed = sorted(
         (one for one in attempts.values() if one.state == "Failed"),
         key=lambda one: (one.type != "Fail", one.ended),
@@ -100,7 +100,7 @@ def failure_reason(attempts: Attempts) -> str:
 
 
 def _not_taken(pipeline: Pipeline, attempts: Attempts) -> set[str]:
-    """The steps that stand directly in a branch which their condition did not take."""
+    """The names of the steps directly in branches that were not taken."""
     names: set[str] = set()
     for step in walk(pipeline):
         attempt = attempts.get(step.name)
@@ -111,9 +111,9 @@ def _not_taken(pipeline: Pipeline, attempts: Attempts) -> set[str]:
     return names
 
 
-def _order(waits_for: Any, nx: Any) -> list[str]:
-    """Names in an order in which each comes after what it waits for; any order for a cycle."""
+def _order(edges: Any, nx: Any) -> list[str]:
+    """Step names in topological order; in any order if the graph has a cycle."""
     try:
-        return list(nx.topological_sort(waits_for))
+        return list(nx.topological_sort(edges))
     except nx.NetworkXUnfeasible:
-        return list(waits_for)
+        return list(edges)

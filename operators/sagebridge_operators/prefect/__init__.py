@@ -1,35 +1,15 @@
-"""SageMaker pipelines as Prefect flows: one function a step type, one task run a step.
+"""SageMaker pipelines as Prefect flows: one function per step type, one task run per step.
 
-Everything that a flow file needs is importable from here. A step function says what a step is and
-returns at once; :func:`finish` runs all of them, each as soon as those that it waits for are done.
+Flow files import everything that they need from here. A step function only declares a step and
+returns immediately; :func:`finish` runs each step once its dependencies have ended.
 """
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from sagebridge.authoring import public_names
 from sagebridge.authoring.pipeline_builder import StepHandle
-from sagebridge.model.conditions import (
-    equals,
-    greater_than,
-    greater_than_or_equal_to,
-    is_in,
-    less_than,
-    less_than_or_equal_to,
-    not_,
-    or_,
-    other_condition,
-)
-from sagebridge.model.expressions import (
-    JsonGet,
-    execution,
-    get,
-    join,
-    json_get,
-    json_get_s3,
-    parameter,
-)
-from sagebridge.model.pipeline import CacheConfig, OutputParameter, PropertyFile, RetryPolicy
-from sagebridge.model.values import ABSENT
+from sagebridge.authoring.public_names import *  # noqa: F403 - its __all__ lists them
 from sagebridge_operators.prefect.cancellation_hooks import stop_jobs
 from sagebridge_operators.prefect.step_functions import (
     FUNCTIONS,
@@ -42,38 +22,18 @@ from sagebridge_operators.prefect.step_functions import (
 )
 
 __all__ = [
-    "ABSENT",
-    "CacheConfig",
-    "JsonGet",
-    "OutputParameter",
-    "PropertyFile",
-    "RetryPolicy",
     "begin",
     "condition",
-    "equals",
-    "execution",
     "finish",
-    "get",
-    "greater_than",
-    "greater_than_or_equal_to",
-    "is_in",
-    "join",
-    "json_get",
-    "json_get_s3",
-    "less_than",
-    "less_than_or_equal_to",
-    "not_",
-    "or_",
-    "other_condition",
-    "parameter",
     "python",
     "shell",
     "step",
     "stop_jobs",
 ]
-__all__ += [name for name in FUNCTIONS]  # noqa: C416 - ruff knows no other
+__all__ += public_names.__all__
+__all__ += list(FUNCTIONS)
 globals().update(FUNCTIONS)
 
-if TYPE_CHECKING:  # type checkers cannot see the functions that step_functions makes
+if TYPE_CHECKING:  # type checkers cannot see the names that globals().update() adds
 
     def __getattr__(name: str) -> Callable[..., StepHandle]: ...

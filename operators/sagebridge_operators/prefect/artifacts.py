@@ -1,4 +1,4 @@
-"""What a flow run leaves in Prefect's UI: a table of steps, a summary, a link to each job."""
+"""Artifacts of a flow run in Prefect's UI: a table of steps, a summary, a link to each job."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _LARGEST_FILE = 64 * 1024
 
 
 def link_job(step: Step, backend: Backend, job: Mapping[str, Any]) -> None:
-    """A link from the step's task run to its job: a page of AWS's console, or a folder here."""
+    """Links the step's task run to its job: to the AWS console, or to a local folder."""
     link = _page(step, backend, str(job["name"]))
     if link:
         text = f"{step.type} {job['name']}"
-        _made(create_link_artifact, key=_key(step.name, "job"), link=link, link_text=text)
+        _create(create_link_artifact, key=_key(step.name, "job"), link=link, link_text=text)
 
 
 def _page(step: Step, backend: Backend, name: str) -> str | None:
@@ -46,7 +46,7 @@ def summarize(
     attempts: Attempts,
     read: Callable[[str], bytes],
 ) -> None:
-    """The table of steps, and the numbers of the property files that steps wrote."""
+    """Creates the table of steps and the summary, with the numbers from property files."""
     name = pipeline.name or "pipeline"
     rows = [
         {
@@ -58,10 +58,10 @@ def summarize(
         }
         for step in walk(pipeline)
     ]
-    _made(create_table_artifact, key=_key(name, "steps"), table=rows, description="Steps")
+    _create(create_table_artifact, key=_key(name, "steps"), table=rows, description="Steps")
     lines = [f"# {_text(name)}: {found.status}", "", _text(found.reason), ""]
     lines += _metrics(attempts, read)
-    _made(create_markdown_artifact, key=_key(name, "summary"), markdown="\n".join(lines))
+    _create(create_markdown_artifact, key=_key(name, "summary"), markdown="\n".join(lines))
 
 
 def _metrics(attempts: Attempts, read: Callable[[str], bytes]) -> Iterator[str]:
@@ -98,7 +98,7 @@ def _numbers(value: Any, path: str = "") -> Iterator[tuple[str, int | float]]:
 
 
 def _text(text: str) -> str:
-    """Text of a definition or job as Markdown shows it, never as markup."""
+    """Escapes a string from a definition or job, so that Markdown shows it literally."""
     escaped = re.sub(r"([\\`*_{}\[\]()#+!|~])", r"\\\1", text)
     return " ".join(escaped.split()).replace("<", "&lt;")
 
@@ -107,9 +107,9 @@ def _key(name: str, what: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", f"{name}-{what}".lower()).strip("-")
 
 
-def _made(create: Callable[..., Any], **what: Any) -> None:
-    """An artifact tells of a run; one that cannot be made does not fail it."""
+def _create(create: Callable[..., Any], **what: Any) -> None:
+    """Creates an artifact; an error is logged and does not fail the run."""
     try:
         create(**what)
-    except Exception as error:  # noqa: BLE001
-        get_run_logger().warning("no artifact %s: %s", what["key"], error)
+    except Exception as error:  # noqa: BLE001 - logged
+        get_run_logger().warning("could not create the artifact %s: %s", what["key"], error)

@@ -1,4 +1,4 @@
-"""What Prefect calls when a flow run is cancelled or crashes, in another process than its own."""
+"""The hook that Prefect calls, in another process, when a flow run is cancelled or crashes."""
 
 from __future__ import annotations
 
@@ -17,18 +17,22 @@ from sagebridge_operators.prefect.flow_backends import backend_of
 
 
 def stop_jobs(flow: Any, flow_run: Any, state: Any) -> None:
-    """Stops the jobs of a flow run that was cancelled or has crashed, and records their ends.
+    """Stops the jobs of a flow run that was cancelled or crashed, and records their ends.
 
-    A flow has it as ``on_cancellation=[stop_jobs]`` and ``on_crashed=[stop_jobs]``. A flow run that
-    is retried afterwards makes new jobs for the steps that were stopped.
+    Set it on the flow: ``@flow(on_cancellation=[stop_jobs], on_crashed=[stop_jobs])``. If the flow
+    run is retried afterwards, the stopped steps get new jobs.
     """
-    ended = "has crashed" if state is not None and state.is_crashed() else "was cancelled"
-    with variables(_told(flow_run)):
+    ended = "crashed" if state is not None and state.is_crashed() else "was cancelled"
+    with variables(_process_variables(flow_run)):
         _stop(execution_id("prefect", flow.name, str(flow_run.id)), f"the flow run {ended}")
 
 
-def _told(flow_run: Any) -> dict[str, str]:
-    """What the run's own process was told by job variables; Prefect 3.7 tells the hook nothing."""
+def _process_variables(flow_run: Any) -> dict[str, str]:
+    """The SAGEBRIDGE_* variables of the flow run's own process.
+
+    They come from the job variables of the flow run and its deployment. The runner calls the hook
+    without them (HookRunner in prefect/runner/_hook_runner.py, Prefect 3.7 and 3.8).
+    """
     found = dict((flow_run.job_variables or {}).get("env") or {})
     if flow_run.deployment_id is not None:
         with get_client(sync_client=True) as client, suppress(ObjectNotFound):

@@ -1,6 +1,7 @@
-"""Sets the final state of a flow run to the outcome of its steps.
+"""Sets the final state of a flow run from the outcome of its steps.
 
-A flow that forgets ``return finish()`` would be Completed although its steps failed or never ran.
+Otherwise, a flow without ``return finish()`` would be Completed although its steps failed or never
+ran.
 """
 
 from __future__ import annotations
@@ -14,20 +15,24 @@ _STATES: dict[Any, State | None] = {}
 
 
 def require_finish(flow: Any, flow_run: Any) -> None:
-    """The flow run fails unless :func:`set_state` is called before it ends."""
-    _STATES[flow_run] = Failed(message="the flow has steps but no `return finish()` to run them")
+    """Makes the flow run fail unless :func:`set_state` is called before it ends."""
+    _STATES[flow_run] = Failed(
+        message="the flow declares steps but does not run them with `return finish()`"
+    )
     if apply_final_state not in flow.on_completion_hooks:
         flow.on_completion_hooks.append(apply_final_state)
 
 
 def set_state(flow_run: Any, state: State | None) -> None:
-    """The state that the flow run ends in; None leaves it to the flow."""
+    """Sets the state that the flow run ends in; None keeps Prefect's own."""
     _STATES[flow_run] = state
 
 
 def apply_final_state(flow: Any, flow_run: Any, state: State) -> None:
+    """An ``on_completion`` hook that replaces the Completed state, if another one is expected."""
     del flow, state
     expected = _STATES.pop(flow_run.id, None)
     if expected is not None:
         with get_client(sync_client=True) as client:
+            # Without force the server rejects a change of a final state.
             client.set_flow_run_state(flow_run.id, expected, force=True)

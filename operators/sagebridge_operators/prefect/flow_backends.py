@@ -1,4 +1,4 @@
-"""Where a flow's steps run, and as whom."""
+"""The backend and the AWS credentials of a flow's steps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from sagebridge_operators.lifecycle.backend import Backend
 
 
 def backend_of(settings: Mapping[str, Any]) -> Backend:
-    """The backend of a step: on AWS through its AwsCredentials block, else boto3's own chain."""
+    """The backend of a step; on AWS with its AwsCredentials block or boto3's default chain.
+
+    ``settings`` may contain ``backend``, ``aws_credentials`` and ``region_name``.
+    """
     name = settings.get("backend") or default_name()
     credentials, region = settings.get("aws_credentials"), settings.get("region_name")
     if name != "aws" or not (credentials or region):
@@ -22,7 +25,7 @@ def backend_of(settings: Mapping[str, Any]) -> Backend:
         return AwsBackend(lambda: session_clients(more))
 
     def open_session() -> Callable[[str], Any]:
-        block = _loaded(credentials)
+        block = _load_block(credentials)
         session = block.get_boto3_session()
         options = {**block.aws_client_parameters.get_params_override(), **more}
         options["config"] = client_config(options.get("config"))
@@ -31,16 +34,17 @@ def backend_of(settings: Mapping[str, Any]) -> Backend:
     return AwsBackend(open_session)
 
 
-def described(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Settings as an execution's record may have them: by a block's name, never what is in it."""
+def settings_for_record(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Settings for an execution's record, with the name of a block instead of its secrets."""
     result = {name: value for name, value in settings.items() if isinstance(value, str)}
     block = settings.get("aws_credentials")
+    # A loaded block has its name only in this private attribute (prefect/blocks/core.py).
     if name := getattr(block, "_block_document_name", None):
         result["aws_credentials"] = name
     return result
 
 
-def _loaded(credentials: Any) -> Any:
+def _load_block(credentials: Any) -> Any:
     if not isinstance(credentials, str):
         return credentials
     from prefect_aws import AwsCredentials
@@ -48,7 +52,7 @@ def _loaded(credentials: Any) -> Any:
     return AwsCredentials.load(credentials)
 
 
-def place_of(backend: Backend) -> dict[str, str]:
-    """What an execution's record says of where a backend keeps its things."""
+def backend_folders(backend: Backend) -> dict[str, str]:
+    """The folders of a local backend, for an execution's record; empty for AWS."""
     home, base = getattr(backend, "home", None), getattr(backend, "base", None)
     return {"home": str(home), "base": str(base)} if home else {}

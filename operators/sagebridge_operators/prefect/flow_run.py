@@ -1,4 +1,4 @@
-"""A flow run of our steps: each is submitted when all that it waits for have ended."""
+"""A flow run of sagebridge steps. Each step is submitted once its dependencies have ended."""
 
 from __future__ import annotations
 
@@ -25,46 +25,54 @@ from sagebridge.model.pipeline import Pipeline, walk
 from sagebridge_operators.backends import resumed
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.drive import PATIENCE as OUTAGE
-from sagebridge_operators.lifecycle.drive import StepDriver, StepTask
+from sagebridge_operators.lifecycle.drive import StepDriver
 from sagebridge_operators.lifecycle.ending import INTERRUPTED, PATIENCE, Ending
 from sagebridge_operators.lifecycle.execution import Execution, execution_id
+from sagebridge_operators.lifecycle.opening import valid_definition
 from sagebridge_operators.lifecycle.outages import patiently
 from sagebridge_operators.lifecycle.outputs import references_to
-from sagebridge_operators.lifecycle.step_states import Status, states, verdict
+from sagebridge_operators.lifecycle.step_states import Status, final_status, states
+from sagebridge_operators.lifecycle.step_task import StepTask
 from sagebridge_operators.prefect import artifacts, final_state, step_tasks
-from sagebridge_operators.prefect.flow_backends import described
-from sagebridge_operators.prefect.opened_execution import OpenedExecution, completed, waits_for
+from sagebridge_operators.prefect.flow_backends import settings_for_record
+from sagebridge_operators.prefect.opened_execution import (
+    OpenedExecution,
+    upstream_steps,
+    with_late_properties,
+)
 from sagebridge_operators.run_errors import ExecutionFailed, FinalState
 
 
-class _Attempt(NamedTuple):
-    """One run of a flow's body; Prefect makes a context for each."""
+class _BodyRun(NamedTuple):
+    """One run of a flow's body; Prefect creates a context for each."""
 
     context: Any
     flow: FlowRun
 
 
-_ATTEMPT: ContextVar[_Attempt | None] = ContextVar("sagebridge_flow_run", default=None)
+_BODY_RUN: ContextVar[_BodyRun | None] = ContextVar("sagebridge_flow_run", default=None)
 
 
 def current() -> PipelineBuilder:
-    """What the flow that calls is: traced, or run. Raises UsageError outside of a flow."""
+    """The builder of the calling flow: traced or running. Raises UsageError outside a flow."""
     if (traced := CURRENT.get()) is not None:
         return traced
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
-        raise UsageError("steps are made inside a flow: a function with Prefect's @flow")
-    attempt = _ATTEMPT.get()
+        raise UsageError(
+            "steps must be declared inside a flow, a function with Prefect's @flow decorator"
+        )
+    attempt = _BODY_RUN.get()
     if attempt is None or attempt.context is not context:
-        attempt = _Attempt(context, FlowRun(context))
-        _ATTEMPT.set(attempt)
+        attempt = _BodyRun(context, FlowRun(context))
+        _BODY_RUN.set(attempt)
     return attempt.flow
 
 
 class FlowRun(PipelineBuilder):
-    """The steps of one flow run. They run in ``finish``, so that all is known before the first.
+    """The steps of one flow run. They run in ``finish``, when all of them are declared.
 
-    One thread, the flow's, submits and settles; those of the task runner only run steps.
+    Only the flow's thread submits and settles steps; the task runner's threads run them.
     """
 
     def __init__(self, context: Any) -> None:
@@ -73,7 +81,7 @@ class FlowRun(PipelineBuilder):
         self.log = get_run_logger(context)
         self._given: dict[str, Any] = dict(context.parameters or {})
         self._run_info = context.flow_run
-        self._pipeline = Pipeline(())
+        self._pipeline = Pipeline(steps=())
         self._attempts: dict[str, Attempt] = {}
         self._futures: dict[str, Any] = {}
         self._active: dict[str, StepDriver] = {}
@@ -84,22 +92,22 @@ class FlowRun(PipelineBuilder):
         final_state.require_finish(flow, context.flow_run.id)
 
     def finish(self) -> dict[str, Any] | State:
-        """Runs what is left, and says what the flow has to return."""
+        """Runs the remaining steps; returns the result or failed state of the flow."""
         try:
             self._run()
         except SagebridgeError as refused:
-            self.log.error(str(refused))  # noqa: TRY400 - a user's mistake
+            self.log.error(str(refused))  # noqa: TRY400 - a user error needs no traceback
             return self._return(Failed(message=str(refused), data=refused))
         return self._return(self._end())
 
     def decide(self, condition: str) -> bool:
-        """Runs what the flow says so far until the condition is decided."""
+        """Runs the steps declared so far until the condition has a result; returns it."""
         self._run(until=condition)
         outputs = self._outputs_of(condition)
         if outputs is None:
             self._run()
             self._end()
-            raise ExecutionFailed(self._status().reason or f"{condition!r} was not decided")
+            raise ExecutionFailed(self._status().reason or f"condition {condition!r} has no result")
         return bool(outputs["outcome"])
 
     def _return(self, result: dict[str, Any] | State) -> dict[str, Any] | State:
@@ -107,9 +115,10 @@ class FlowRun(PipelineBuilder):
         return result
 
     def _run(self, until: str | None = None) -> None:
-        """Submits what is ready and waits, till the step ``until``, or every step, has ended."""
+        """Submits steps and waits until the step ``until``, or every step, has ended."""
         self._pipeline = self.pipeline()
-        before = waits_for(self.name, self._pipeline)
+        before = upstream_steps(self.name, self._pipeline)
+        valid_definition(self._pipeline)
         self._scene = self._scene or self._opened()
         self._scene.describe(self._pipeline)
         try:
@@ -124,7 +133,7 @@ class FlowRun(PipelineBuilder):
                 if not self._waiting or (until is not None and until in ended):
                     return
                 self._settle(self._ended.get())
-        except (Pause, Abort):  # jobs that ran have ended, and a resumed run goes on from there
+        except (Pause, Abort):  # no job runs any more, and a resumed flow run continues from here
             raise
         except BaseException as error:
             self._stop(error)
@@ -136,25 +145,26 @@ class FlowRun(PipelineBuilder):
         futures = [self._futures[one] for one in upstream]
         if (before := scene.ended(name)) is not None:
             self._attempts[name] = before
-            task = step_tasks.end(name, partial(step_tasks.state_of, before))
+            task = step_tasks.ended_task(name, partial(step_tasks.state_of, before))
         elif reached[name] == "Pending":
             self._active[name] = driver = StepDriver(self._step_task(name))
-            task = step_tasks.run(driver)
+            task = step_tasks.step_task(driver)
         else:
             because = ", ".join(f"{one} is {reached[one]}" for one in upstream)
             ended = Completed if reached[name] == "Skipped" else Cancelled
-            task = step_tasks.end(name, partial(ended, name=reached[name], message=because))
-            # Prefect lets a task follow a failed one, but none that was cancelled.
+            task = step_tasks.ended_task(name, partial(ended, name=reached[name], message=because))
+            # allow_failure covers Failed states, not Cancelled ones, so a NotRun step is left out
+            # (resolve_to_final_result in prefect/utilities/engine/__init__.py).
             followed = [one for one in upstream if reached[one] != "NotRun"]
             futures = [allow_failure(self._futures[one]) for one in followed]
         self._waiting.add(name)
         future = self._futures[name] = task.submit(wait_for=futures)
-        future.add_done_callback(partial(self._over, name))
+        future.add_done_callback(partial(self._on_end, name))
 
-    def _over(self, name: str, future: Any) -> None:
+    def _on_end(self, name: str, future: Any) -> None:
         try:
-            future.wait()  # takes over the final state, else the future asks the API
-        except (Pause, Abort) as signal:  # of a flow run that is suspended, or that is no more
+            future.wait()  # sets the final state; otherwise future.state asks the API
+        except (Pause, Abort) as signal:  # the flow run was suspended, or deleted on the server
             self._signal = signal
         finally:
             self._ended.put(name)
@@ -200,16 +210,18 @@ class FlowRun(PipelineBuilder):
         if outputs is None or step is None or self._scene is None:
             return outputs
         references = references_to(name, self._pipeline.steps)
-        return completed(step, outputs, references, self._scene.backend(self._settings(name)))
+        return with_late_properties(
+            step, outputs, references, self._scene.backend(self._settings(name))
+        )
 
     def _settings(self, name: str | None) -> dict[str, Any]:
         merged = {**self.settings.get(None, {}), **self.settings.get(name, {})}
         return {one: value for one, value in merged.items() if value is not None}
 
     def _opened(self) -> OpenedExecution:
-        """The execution, recorded. Raises ParameterError before anything has begun."""
+        """Opens the execution. Raises ParameterError before any step starts."""
         info, pipeline = self._run_info, self._pipeline
-        # An optional argument may be null, which no parameter of an execution is.
+        # An optional argument may be None; a parameter of an execution may not.
         names = [one for one in self.parameters if self._given.get(one, "") is not None]
         declared = {one: self.parameters[one] for one in names}
         given = {declared[one].name: self._given[one] for one in names if one in self._given}
@@ -222,7 +234,9 @@ class FlowRun(PipelineBuilder):
             parameters=coerce(tuple(declared.values()), given),
             experiment_config=pipeline.experiment_config,
         )
-        settings = {step.name: described(self._settings(step.name)) for step in walk(pipeline)}
+        settings = {
+            step.name: settings_for_record(self._settings(step.name)) for step in walk(pipeline)
+        }
         again, defaults = info.run_count > 1, self._settings(None)
         return patiently(
             lambda: OpenedExecution(execution, defaults, settings, again=again, resumed=resumed()),
@@ -232,7 +246,7 @@ class FlowRun(PipelineBuilder):
     def _status(self) -> Status:
         scene = self._scene
         asked = scene is not None and scene.records.stop_requested(scene.execution.id)
-        return verdict(self._pipeline, self._attempts, stop_requested=asked)
+        return final_status(self._pipeline, self._attempts, stop_requested=asked)
 
     def _ending(self, scene: OpenedExecution) -> Ending:
         return Ending(
@@ -255,13 +269,13 @@ class FlowRun(PipelineBuilder):
         return Failed(message=found.reason, data=failure)
 
     def _stop(self, error: BaseException) -> None:
-        """The flow was interrupted, or cannot go on: its steps stop their jobs, and are awaited."""
+        """Stops the running steps after an interruption or error, waits, and records the end."""
         scene = self._scene
         if scene is None:
             return
         for run in self._active.values():
             run.killed = True
-        with suppress(Exception):  # the error may be that records cannot be written
+        with suppress(Exception):  # the records may be the cause of the error
             scene.records.request_stop(scene.execution.id)
         until = time.monotonic() + PATIENCE
         while self._active and (left := until - time.monotonic()) > 0:

@@ -1,4 +1,4 @@
-"""Where and as what an execution of a flow run happens: its records and backends."""
+"""The execution of a flow run, with its records and backends."""
 
 from __future__ import annotations
 
@@ -20,21 +20,27 @@ from sagebridge_operators.lifecycle.opening import (
     complete_execution,
     open_execution,
     reopen_execution,
-    started,
+    start_time,
 )
 from sagebridge_operators.lifecycle.outputs import json_safe, outputs_of, path_text
-from sagebridge_operators.prefect.flow_backends import backend_of, described, place_of
+from sagebridge_operators.prefect.flow_backends import (
+    backend_folders,
+    backend_of,
+    settings_for_record,
+)
 from sagebridge_operators.steps import JOB_TYPES
 
 
 class OpenedExecution:
-    """Making it opens the execution, or goes on with that of an earlier try of the flow run.
+    """Opens an execution, or continues that of an earlier try of the flow run.
 
     Args:
-        defaults: settings of steps that say none.
-        settings: those of each step, as a record may have them.
-        again: whether the flow run ran before, and is tried again.
-        resumed: whether it goes on, since its process was killed. What had ended stays so.
+        execution: the execution as this try of the flow run starts it.
+        defaults: settings of steps without any.
+        settings: the settings of each step, without secrets, for the record.
+        again: whether an earlier try of the flow run exists.
+        resumed: whether the flow run continues after its process was killed. Ended steps are not
+            run again then.
     """
 
     def __init__(
@@ -56,42 +62,48 @@ class OpenedExecution:
             reopen_execution(self.records, execution.id)
         body = {
             **execution.described(backend.name),
-            **place_of(backend),
+            **backend_folders(backend),
             "settings": {name: dict(one) for name, one in settings.items()},
         }
         begun = open_execution(self.records, execution.id, body, dict)
-        # The command that started the flow run could not know the settings of its steps.
+        # The command that started the flow run did not know the settings of its steps.
         complete_execution(self.records, execution.id, body)
-        self.execution = replace(execution, started=started(begun))
+        self.execution = replace(execution, started=start_time(begun))
 
     def describe(self, pipeline: Pipeline) -> None:
-        """Records the definition, which a plain ``if`` lets grow while the flow runs."""
+        """Records the definition, which grows during the run if the flow has a plain ``if``."""
         self.records.describe(self.execution.id, definition(pipeline))
 
     def backend(self, settings: Mapping[str, Any]) -> Backend:
-        """The backend of a step, shared by all that have the same settings."""
-        key = json.dumps([described(settings), id(settings.get("aws_credentials"))])
+        """The backend for settings; steps with the same settings share it."""
+        key = json.dumps([settings_for_record(settings), id(settings.get("aws_credentials"))])
         if key not in self._backends:
             self._backends[key] = backend_of(settings)
         return self._backends[key]
 
     def generation(self, step: str) -> int:
-        """Grows where an earlier try of the flow run failed; a lost worker's job is found again."""
+        """The generation of a step: one more than before if an earlier try of it failed.
+
+        It stays the same after a lost worker, whose job is found again.
+        """
         before = self._before.get(step)
         if before is None:
             return 0
         return before.generation + (before.state in ("Failed", "Stopped"))
 
     def ended(self, step: str) -> Attempt | None:
-        """The attempt of a step that had ended before this process went on."""
+        """The attempt of a step that ended in an earlier process of a resumed flow run."""
         before = self._before.get(step)
         return before if self._resumed and before is not None and not before.running else None
 
 
-def completed(
+def with_late_properties(
     step: Step, outputs: dict[str, Any], references: Sequence[Get], backend: Backend
 ) -> dict[str, Any]:
-    """Outputs with the properties that a plain ``if`` let steps refer to after the step ended."""
+    """Adds properties to which steps refer that were declared after ``step`` had ended.
+
+    This happens if the flow branches with a plain ``if``.
+    """
     known = {**outputs.get("properties", {}), **outputs.get("missing", {})}
     job_type = JOB_TYPES.get(step.type)
     if job_type is None or all(path_text(reference) in known for reference in references):
@@ -101,12 +113,12 @@ def completed(
     return {**outputs, **json_safe(outputs_of(step, description or {}, references))}
 
 
-def waits_for(flow: str, pipeline: Pipeline) -> dict[str, list[str]]:
-    """The steps before each step. Raises FlowError where steps wait for one another."""
-    import networkx as nx
+def upstream_steps(flow: str, pipeline: Pipeline) -> dict[str, list[str]]:
+    """The upstream steps of each step. Raises FlowError for a dependency cycle."""
+    import networkx as nx  # slow to import
 
     edges = graph(pipeline)
     if not nx.is_directed_acyclic_graph(edges):
         circle = " -> ".join(source for source, _ in nx.find_cycle(edges))
-        raise FlowError(flow, f"steps wait for one another: {circle}")
+        raise FlowError(flow, f"the steps have a dependency cycle: {circle}")
     return {name: list(edges.predecessors(name)) for name in edges}

@@ -1,4 +1,4 @@
-"""The functions that a flow says its steps with."""
+"""The functions with which a flow declares its steps."""
 
 from __future__ import annotations
 
@@ -15,20 +15,25 @@ from sagebridge_operators.prefect.flow_run import current
 _ARGUMENTS = """
 
 Args:
-    name: the step's name, which its task run gets.
-    arguments: the step's ``Arguments``; may hold ``parameter("X")``, ``join(…)``,
-        ``json_get(…)``, ``other.properties.A.B["c"]``. Each reference makes the step wait for
-        the other one.
-    depends_on: steps, or their names, that come first without handing data on.
+    name: the name of the step and of its task run.
+    arguments: the step's ``Arguments``, which follow the request of the SageMaker API operation
+        (for example CreateTrainingJob). They may contain ``parameter("X")``, ``join(…)``,
+        ``json_get(…)`` and ``other.properties.A.B["c"]``. Each reference makes the other step a
+        dependency.
+    depends_on: steps, or their names, that must succeed first.
     backend: ``aws`` or ``local``; default: that of ``begin``, SAGEBRIDGE_BACKEND, or ``aws``.
-    aws_credentials: an AwsCredentials block, or its name; default: boto3's own chain.
-    role_arn: the role of jobs whose arguments name none.
-    own: other settings, and members of this step type, such as ``function_arn`` of a Lambda.
+    aws_credentials: an AwsCredentials block (prefect-aws), or its name; default: boto3's
+        credential chain.
+    role_arn: the role of jobs whose arguments have none.
+    own: other settings, and keys of this step type, such as ``function_arn`` of a Lambda step.
+
+Returns a handle; ``handle.properties`` refers to the step's run-time properties. Raises UsageError
+outside a flow.
 """
 
 
 def _function(row: StepType) -> Callable[..., StepHandle]:
-    """``processing("Name", arguments={…})``: one step of the flow, of the type of ``row``."""
+    """Creates the function of a step type, such as ``processing("Name", arguments={…})``."""
 
     @show_arguments(*STEP_ARGUMENTS, *own_arguments(row.members))
     def add(name: str, **own: Any) -> StepHandle:
@@ -48,14 +53,18 @@ globals().update(FUNCTIONS)
 def condition(
     name: str, *, conditions: Sequence[Condition] | Absent = ABSENT, **more: Any
 ) -> ConditionHandle:
-    """A Condition: steps made in ``with check.met():`` run where all ``conditions`` hold."""
+    """Declares a Condition step.
+
+    Steps declared in ``with check.met():`` run if all ``conditions`` hold; those in
+    ``with check.unmet():`` run otherwise.
+    """
     check = current().step("Condition", name, conditions=conditions, **more)
     assert isinstance(check, ConditionHandle)
     return check
 
 
 def step(type: str, name: str, **arguments: Any) -> StepHandle:
-    """A step of a type that has no function of its own; it is kept, and fails when it is run."""
+    """Declares a step of a type without its own function. It fails when it runs."""
     return current().step(type, name, **arguments)
 
 
@@ -67,10 +76,11 @@ def python(
     kwargs: Mapping[str, Value] = EMPTY,
     **more: Any,
 ) -> StepHandle:
-    """A step that calls a function of the file; ``.properties.return_value`` is what it returns.
+    """Declares a step that calls a function; ``.properties.return_value`` is its result.
 
-    ``args`` and ``kwargs`` may hold what the ``arguments`` of any step may, and are resolved when
-    the step runs. What it returns has to be JSON.
+    ``args`` and ``kwargs`` may contain the same expressions as the ``arguments`` of other steps;
+    they are resolved when the step runs. The result must be JSON: None, strings, numbers, booleans,
+    and lists or dicts of them.
     """
     return current().python(name, function, args=args, kwargs=kwargs, **more)
 
@@ -83,10 +93,11 @@ def shell(
     append_env: bool = False,
     **more: Any,
 ) -> StepHandle:
-    """A step that runs a command with bash; ``.properties.return_value`` is its last line.
+    """Declares a step that runs a command with bash.
 
-    ``env`` is all the environment that it has, or with ``append_env`` comes on top of the worker's,
-    which it has where there is no ``env``.
+    ``.properties.return_value`` is the last line that the command prints. ``env`` is its whole
+    environment; with ``append_env`` it is added to the worker's environment. Without ``env`` the
+    command has the worker's environment.
     """
     return current().shell(name, command, env=env, append_env=append_env, **more)
 
@@ -100,10 +111,15 @@ def begin(
     region_name: str | None = None,
     role_arn: str | None = None,
 ) -> None:
-    """What is so for all steps, and what the pipeline says beside its steps and parameters.
+    """Sets defaults for all steps, and other properties of the pipeline.
 
-    ``definition`` and ``pipeline`` hold members of a definition and of a CreatePipeline request, by
-    AWS's names.
+    Args:
+        definition: keys of the definition next to its steps and parameters, by AWS's names.
+        pipeline: fields of the CreatePipeline request, by AWS's names.
+        backend: ``aws`` or ``local``.
+        aws_credentials: an AwsCredentials block (prefect-aws), or its name.
+        region_name: the AWS region.
+        role_arn: the role of jobs whose arguments have none.
     """
     current().begin(
         definition=definition,
@@ -116,9 +132,10 @@ def begin(
 
 
 def finish() -> Any:
-    """Runs the steps and returns what the flow has to return: a summary, or its failed state.
+    """Runs the declared steps. The flow must return the result.
 
-    The state's message is the message of the Fail step that was reached, else the first failed
-    step's reason.
+    Every flow ends with ``return finish()``. The result is ``{"execution": id, "steps": {name:
+    state}}`` after a success, otherwise a failed or cancelled Prefect state. The message of that
+    state is the message of the Fail step that ran, otherwise the reason of the first failed step.
     """
     return current().finish()

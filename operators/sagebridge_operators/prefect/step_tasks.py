@@ -1,4 +1,4 @@
-"""The Prefect task of a step: one run of it, or its end where it does not run."""
+"""The Prefect task of a step: runs it, or only reports the state of a step that does not run."""
 
 from __future__ import annotations
 
@@ -21,20 +21,25 @@ _TRIES = 3
 _SECONDS_BETWEEN = 10.0
 
 
-def _without_empty_traceback(record: logging.LogRecord) -> bool:
-    """Prefect logs a state that a task returned as an exception, which there is none of."""
+def _drop_empty_traceback(record: logging.LogRecord) -> bool:
+    """Removes the traceback "NoneType: None" from log records.
+
+    For a Failed state that a task returns, Prefect logs ``exc_info=True`` outside an ``except``
+    block (handle_retry in prefect/task_engine.py).
+    """
     if record.exc_info == (None, None, None):
         record.exc_info = None
     return True
 
 
-logging.getLogger("prefect.task_runs").addFilter(_without_empty_traceback)
+logging.getLogger("prefect.task_runs").addFilter(_drop_empty_traceback)
 
 
-def run(driver: StepDriver) -> Any:
-    """A task that runs a step. What is no verdict on it, as a lost connection, is tried again.
+def step_task(driver: StepDriver) -> Any:
+    """A task that runs a step, up to three times if the step ends without a result.
 
-    Not by Prefect's own retries, which 3.7 also applies to a state that a task returns.
+    Prefect's own retries are not used: they would also retry a Failed state that a task returns
+    (handle_success in prefect/task_engine.py).
     """
 
     def run_step() -> Any:
@@ -47,19 +52,21 @@ def run(driver: StepDriver) -> Any:
             except Exception as error:
                 verdict = not isinstance(error, RecordsUnreachable)
                 if isinstance(error, SagebridgeError) and verdict:
-                    log.error(str(error))  # noqa: TRY400 - no fault of the code
+                    log.error(str(error))  # noqa: TRY400 - a failed step needs no traceback
                     name = "Stopped" if isinstance(error, StepStopped) else "Failed"
                     return Failed(name=name, message=str(error), data=error)
                 if not left:
                     raise
-                log.warning("trying again in %s s", _SECONDS_BETWEEN)
+                log.warning(
+                    "the step ended without a result; trying again in %s s", _SECONDS_BETWEEN
+                )
                 time.sleep(_SECONDS_BETWEEN)
 
     return _task(driver.task.step.name, run_step)
 
 
-def end(name: str, ended: Callable[[], State]) -> Any:
-    """A task for a step that does not run, which is at once in the state that says so."""
+def ended_task(name: str, ended: Callable[[], State]) -> Any:
+    """A task for a step that does not run. It ends immediately in the state from ``ended``."""
 
     def end_step() -> State:
         return ended()
@@ -68,9 +75,9 @@ def end(name: str, ended: Callable[[], State]) -> Any:
 
 
 def state_of(attempt: Attempt) -> State:
-    """The state of a step that had ended before another process went on."""
+    """The Prefect state of a step that ended in an earlier process of the flow run."""
     if attempt.state == "Succeeded":
-        return Completed(message="it had succeeded before")
+        return Completed(message="succeeded in an earlier process of this flow run")
     return Failed(name=attempt.state, message=attempt.reason, data=StepFailed(attempt.reason))
 
 
@@ -78,6 +85,8 @@ def _task(name: str, function: Callable[[], Any]) -> Any:
     return Task(
         function,
         name=name,
+        # A function, since Prefect formats a string: names may contain braces
+        # (resolve_custom_task_run_name in prefect/_internal/engine.py).
         task_run_name=lambda: name,
         cache_policy=NO_CACHE,
         persist_result=False,
@@ -86,6 +95,6 @@ def _task(name: str, function: Callable[[], Any]) -> Any:
 
 
 def error_of(state: State) -> Exception:
-    """What ended a task run that reached no verdict."""
-    data = getattr(state.data, "result", state.data)
+    """The exception that ended a task run without a result for its step."""
+    data = getattr(state.data, "result", state.data)  # a ResultRecord, or the exception itself
     return data if isinstance(data, Exception) else RuntimeError(state.message or state.name)

@@ -1,6 +1,7 @@
-"""How each step type runs, once, for every engine and backend.
+"""How each step type runs, the same under every engine and backend.
 
-A module here that makes something on AWS describes it as ``STEP``. Condition and Fail make nothing.
+Each module for a type that creates a job or resource describes it as ``STEP``. Condition and Fail
+steps create nothing.
 """
 
 from __future__ import annotations
@@ -17,18 +18,20 @@ _MODULES = [import_module(f"{__name__}.{module.name}") for module in iter_module
 JOB_TYPES: dict[str, JobType] = {
     module.STEP.type: module.STEP for module in _MODULES if hasattr(module, "STEP")
 }
-"""The types that a module describes. A type that makes something and is missing cannot run yet."""
+"""The types that have a module. Other types that create a job or resource cannot run yet."""
 RUNNABLE = frozenset(
     (*JOB_TYPES, *(row.name for row in STEP_TYPES.values() if row.makes == "nothing"))
 )
 
 
 def why_not_runnable(step: Step) -> str | None:
-    """What of a step sagebridge keeps and translates but cannot run yet; None where it can."""
+    """The reason why sagebridge cannot run a step, as in "cannot run ..."; None if it can."""
     if step.type not in RUNNABLE and not isinstance(step, CarriedStep):
         return f"steps of type {step.type} yet (step {step.name!r})"
     for item in step.depends_on or ():
         trigger = "Succeeded" if isinstance(item, str) else item.get("Trigger", "Succeeded")
         if trigger != "Succeeded":
-            return f"a step that waits for Trigger {trigger!r} of another (step {step.name!r})"
+            return (
+                f"steps that depend on another step with Trigger {trigger!r} (step {step.name!r})"
+            )
     return None

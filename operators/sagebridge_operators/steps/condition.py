@@ -1,7 +1,8 @@
-"""Condition: which branch is taken. No AWS call; section "Conditions" of the Pipelines guide.
+"""Condition: evaluates the conditions of a step. Makes no AWS call.
 
-Ints and floats compare as numbers. Everything else compares within its own type only: a string
-against a number, or a boolean by size, fails the step with both values named.
+The condition types are those of the Pipelines schema ("Condition step" in the SageMaker AI
+Developer Guide). Integers and floats compare as numbers. Other values compare only within their own
+type: comparing a string with a number, or two booleans by size, fails the step.
 """
 
 from __future__ import annotations
@@ -25,12 +26,16 @@ _ORDER: dict[str, Callable[[Any, Any], bool]] = {
 
 
 def all_hold(conditions: Sequence[Condition], resolve: Resolve) -> bool:
-    """Whether every condition holds, asked in order until one does not; none at all holds."""
+    """Whether every condition holds; evaluated in order. True for an empty list."""
     return all(holds(condition, resolve) for condition in conditions)
 
 
 def holds(condition: Condition, resolve: Resolve) -> bool:
-    """Raises :class:`IncomparableValues`, or what ``resolve`` raises for a missing value."""
+    """Whether a condition holds.
+
+    Raises :class:`IncomparableValues`, NotRunnable for an unknown condition, and the errors of
+    ``resolve``.
+    """
     match condition:
         case Comparison():
             return compare(condition.type, resolve(condition.left), resolve(condition.right))
@@ -42,12 +47,12 @@ def holds(condition: Condition, resolve: Resolve) -> bool:
         case Or():
             return any(holds(one, resolve) for one in condition.conditions)
         case UnknownCondition():
-            raise NotRunnable(f"a condition of this form: {condition.raw!r}")
+            raise NotRunnable(f"this condition: {condition.raw!r}")
     assert_never(condition)
 
 
 def compare(type_: str, left: Any, right: Any) -> bool:
-    """One comparison of two resolved values."""
+    """Compares two resolved values. Raises :class:`IncomparableValues`."""
     if _kind(left) != _kind(right) or _kind(left) is None:
         raise IncomparableValues(type_, left, right)
     if type_ == "Equals":

@@ -1,7 +1,7 @@
-"""A step type that is one AWS job or resource, said as data and read by every engine alike.
+"""A step type that creates one AWS job or resource, described as data.
 
-The values follow the SageMaker API reference: the operation that makes the resource, the one that
-describes it, which of its status values end it and which of those are success.
+The values follow the Amazon SageMaker API reference: the operations that create, describe and stop
+the resource, its final statuses, and which of these are a success.
 """
 
 from __future__ import annotations
@@ -21,7 +21,19 @@ _NOT_FOUND = re.compile(r"not find|not found|does ?n[o']t exist", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobType:
-    """``stop`` is None where AWS cannot stop it, ``status_key`` where it is made synchronously."""
+    """The operations and fields of one type of job or resource.
+
+    Args:
+        type: the ``Type`` of the step.
+        create, describe, stop: boto3 methods; ``stop`` is None if AWS cannot stop the resource.
+        name_key, arn_key, role_key: fields of the request and the description.
+        name_limit: the longest name, in characters.
+        status_key: the field with the status; None if creation is synchronous.
+        states: the state for each final status.
+        interim: the statuses of a running job.
+        reason_keys: the fields with the failure reason.
+        dropped_arguments: arguments that CreatePipeline accepts but the create request does not.
+    """
 
     type: str
     service: str = "sagemaker"
@@ -47,7 +59,7 @@ class JobType:
     def request(
         self, step: Step, arguments: Mapping[str, Any], *, name: str, token: str, role: str | None
     ) -> dict[str, Any]:
-        """The create request: resolved arguments, our name, the default role where none is said."""
+        """The create request: the resolved arguments, ``name``, and ``role`` if they have none."""
         del step, token
         request = {k: v for k, v in arguments.items() if k not in self.dropped_arguments}
         request[self.name_key] = name
@@ -56,7 +68,7 @@ class JobType:
         return request
 
     def find(self, client: Any, name: str) -> dict[str, Any] | None:
-        """What the service says of the resource of that name; None where there is none."""
+        """The service's description of a resource; None if it does not exist."""
         from botocore.exceptions import ClientError
 
         try:
@@ -67,10 +79,10 @@ class JobType:
             raise
 
     def start(self, client: Any, request: Mapping[str, Any], name: str) -> str:
-        """Makes the resource and returns the name that describes it.
+        """Creates the resource and returns the name that describes it.
 
-        An answer that it is there already means that an earlier call of ours, whose answer was
-        lost, made it: names are ours alone.
+        If the resource already exists, an earlier call created it and its answer was lost: only
+        this execution uses this name.
         """
         from botocore.exceptions import ClientError
 
@@ -82,32 +94,32 @@ class JobType:
         return name
 
     def state(self, description: Mapping[str, Any]) -> State:
-        """A status that is not known counts as still executing."""
+        """The state of a job. An unknown status counts as Executing."""
         if self.status_key is None:
             return "Succeeded"
         return self.states.get(str(description.get(self.status_key)), "Executing")
 
-    def knows(self, status: str) -> bool:
-        """Whether a status is one that the API reference lists."""
+    def knows_status(self, status: str) -> bool:
+        """Whether the API reference lists a status."""
         return self.status_key is None or status in self.interim or status in self.states
 
     def status(self, description: Mapping[str, Any]) -> str:
         return str(description.get(self.status_key, "Created")) if self.status_key else "Created"
 
     def ended(self, description: Mapping[str, Any]) -> str | None:
-        """When the job ended, as ISO 8601 in UTC; None where the service does not say."""
+        """When the job ended, as ISO 8601 in UTC; None if the description has no end time."""
         time = description.get(f"{self.type}EndTime")
         if not isinstance(time, datetime):
             return None
         return time.astimezone(UTC).isoformat(timespec="milliseconds")
 
     def reason(self, description: Mapping[str, Any]) -> str:
-        """Why the job ended as it did, in the service's words; empty where it says nothing."""
+        """The service's reason for the end of the job; may be empty."""
         texts = (description.get(key) for key in self.reason_keys)
         return "; ".join(str(text) for text in texts if text)
 
     def request_stop(self, client: Any, name: str) -> None:
-        """Asks the service to stop the job; one that stops or has ended already is left alone."""
+        """Asks the service to stop the job. Does nothing if it is stopping or has ended."""
         from botocore.exceptions import ClientError
 
         if self.stop is None:
@@ -123,14 +135,20 @@ class JobType:
 
 
 def _exists_already(error: Any) -> bool:
-    """Whether a botocore ClientError says that the name is taken; descriptions may lag behind."""
+    """Whether a botocore ClientError means that the name is in use.
+
+    SageMaker has no common error code for this; descriptions may not show the resource yet.
+    """
     details = error.response.get("Error", {})
     text = str(details.get("Message", "")).lower()
     return details.get("Code") == "ResourceInUse" or "already exist" in text
 
 
 def is_not_found(error: Any) -> bool:
-    """Whether a botocore ClientError says that the resource does not exist."""
+    """Whether a botocore ClientError means that the resource does not exist.
+
+    Many Describe operations report this as a ValidationException, so its message decides.
+    """
     details = error.response.get("Error", {})
     if details.get("Code") in ("ResourceNotFound", "ResourceNotFoundException"):
         return True

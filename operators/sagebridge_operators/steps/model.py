@@ -1,4 +1,4 @@
-"""Model: CreateModel, which is synchronous and has no status."""
+"""Model: CreateModel, which is synchronous, so a model has no status."""
 
 from __future__ import annotations
 

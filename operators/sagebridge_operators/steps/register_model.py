@@ -1,7 +1,7 @@
-"""RegisterModel: CreateModelPackage, a new version in a model package group.
+"""RegisterModel: CreateModelPackage, which adds a version to a model package group.
 
-A version has no name of ours, so a repeated call is kept apart by its ClientToken. The group is
-made when it is missing, as pipelines that name a new one expect.
+A version has no name in the request, so a repeated call is recognized by its ClientToken. A missing
+group is created first, since pipelines may name a new one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class RegisterModel(JobType):
         return request
 
     def find(self, client: Any, name: str) -> dict[str, Any] | None:
-        """``name`` is an ARN here; before one is known there is nothing to find."""
+        """``name`` is the ARN of the version; None before the ARN is known."""
         return JobType.find(self, client, name) if name.startswith("arn:") else None
 
     def start(self, client: Any, request: Mapping[str, Any], name: str) -> str:
@@ -37,7 +37,7 @@ class RegisterModel(JobType):
 
 
 def ensure_group(client: Any, group: str) -> None:
-    """The model package group exists afterwards."""
+    """Creates the model package group if it does not exist."""
     from botocore.exceptions import ClientError
 
     try:

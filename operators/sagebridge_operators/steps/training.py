@@ -1,4 +1,4 @@
-"""Training: CreateTrainingJob. Notebook jobs and @step functions are training jobs too."""
+"""Training: CreateTrainingJob. Notebook jobs and @step functions are training jobs, too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DAG files that are written for one test and read by the real loader, in its subprocess."""
+"""A fixture that writes a DAG file and reads it with the real importer, in its subprocess."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from airflow.sdk import DAG, Param, task
 
 @pytest.fixture
 def read(tmp_path: Path) -> Read:
-    """Reads the one DAG of a file of that text."""
+    """Return a function that reads the only DAG of a file with the given source."""
 
-    def reads(text: str) -> FileReading:
+    def read_text(text: str) -> FileReading:
         file = tmp_path / "dag.py"
         file.write_text(text)
         (found,) = read_files([file])
@@ -36,4 +36,4 @@ def read(tmp_path: Path) -> Read:
         (dag,) = found
         return dag
 
-    return reads
+    return read_text

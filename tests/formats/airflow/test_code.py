@@ -1,4 +1,4 @@
-"""Functions and commands of a user's own, as code of the other orchestrator's file and back."""
+"""User functions and shell commands, carried between DAG files and flow files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 import sagebridge
 from sagebridge.checked_reading import read_checked
-from sagebridge.errors import OnlyCode
+from sagebridge.errors import CodeOnlyError
 from sagebridge.formats.prefect import reader
 from sagebridge.model.code_steps import (
     PYTHON,
@@ -85,25 +85,25 @@ def prepare(bucket, rows=10):
 
 
 @pytest.fixture(autouse=True)
-def never_traced(monkeypatch: pytest.MonkeyPatch) -> None:
+def fail_on_tracing(monkeypatch: pytest.MonkeyPatch) -> None:
     def trace(path: Path) -> Any:
         raise AssertionError(f"{path} was traced, which executes it")
 
     monkeypatch.setattr(reader, "trace_flows", trace)
 
 
-def told(pipeline: Pipeline, to: str) -> str:
+def write_without_losses(pipeline: Pipeline, to: str) -> str:
     text, losses = sagebridge.write(pipeline, to)
     assert losses == ()
     return text
 
 
-def below(text: str) -> str:
-    """A file without its first line, which says what it was written from."""
+def without_first_line(text: str) -> str:
+    """A file without its first line, which names the source."""
     return text.partition("\n")[2]
 
 
-def taken(text: str, tmp_path: Path, name: str = "back.py") -> Pipeline:
+def read_back(text: str, tmp_path: Path, name: str = "back.py") -> Pipeline:
     file = tmp_path / name
     file.write_text(text)
     pipeline, losses = sagebridge.read(file)
@@ -112,7 +112,7 @@ def taken(text: str, tmp_path: Path, name: str = "back.py") -> Pipeline:
 
 
 def function(pipeline: Pipeline, step: str) -> Any:
-    """The function that a step calls, as it lives."""
+    """The function that a step calls, as a live object."""
     found = pipeline.step(step)
     assert isinstance(found, PythonStep)
     names: dict[str, Any] = {}
@@ -120,9 +120,9 @@ def function(pipeline: Pipeline, step: str) -> Any:
     return names[found.function.name]
 
 
-def test_files_come_to_rest_after_one_translation(read: Read, tmp_path: Path) -> None:
+def test_translation_is_stable_after_one_round_trip(read: Read, tmp_path: Path) -> None:
     pipeline = read(DAG_FILE).pipeline
-    flow, dag = told(pipeline, "prefect"), told(pipeline, "airflow")
+    flow, dag = write_without_losses(pipeline, "prefect"), write_without_losses(pipeline, "airflow")
     assert FLOW in flow
     assert (
         'prep = python("prep", prepare, kwargs={"bucket": parameter("bucket"), "rows": 5})' in flow
@@ -132,22 +132,26 @@ def test_files_come_to_rest_after_one_translation(read: Read, tmp_path: Path) ->
     assert 'args=[prep.properties.return_value["path"]]' in flow
     assert 'task_id="prep",\n        python_callable=prepare,\n' in dag
 
-    from_flow, from_dag = taken(flow, tmp_path), taken(dag, tmp_path)
+    from_flow, from_dag = read_back(flow, tmp_path), read_back(dag, tmp_path)
     assert from_flow == pipeline
     assert from_dag == pipeline
-    assert below(told(from_flow, "airflow")) == below(dag)
-    assert told(from_dag, "prefect") == flow
-    assert below(told(from_flow, "prefect")) == below(flow)
+    assert without_first_line(write_without_losses(from_flow, "airflow")) == without_first_line(dag)
+    assert write_without_losses(from_dag, "prefect") == flow
+    assert without_first_line(write_without_losses(from_flow, "prefect")) == without_first_line(
+        flow
+    )
     assert ("prep", "measure") in graph(from_flow).edges
     assert ("measure", "hello") in graph(from_flow).edges
 
 
-def test_origins_are_places_of_the_file_that_was_read(read: Read, tmp_path: Path) -> None:
+def test_origins_are_lines_of_the_source_file(read: Read, tmp_path: Path) -> None:
     pipeline = read(DAG_FILE).pipeline
-    flow = told(pipeline, "prefect")
+    flow = write_without_losses(pipeline, "prefect")
     line = 1 + flow[: flow.index("prep = python(")].count("\n")
     origins = {
-        one.name: one.origin for one in walk(taken(flow, tmp_path)) if isinstance(one, CarriedStep)
+        one.name: one.origin
+        for one in walk(read_back(flow, tmp_path))
+        if isinstance(one, CarriedStep)
     }
     assert origins["prep"] == f"{tmp_path}/back.py:{line}"
     file = tmp_path / "dag.py"
@@ -156,9 +160,9 @@ def test_origins_are_places_of_the_file_that_was_read(read: Read, tmp_path: Path
         + "    from sagebridge_operators.airflow import ModelOperator\n"
         + "    ModelOperator(task_id='m', arguments={'PrimaryContainer': {'Image': 'i'}})\n"
     )
-    lost = [one.place for one in sagebridge.translate(file, "sagemaker").losses]
-    assert lost
-    assert all(one.startswith(f"{file}:") for one in lost)
+    places = [one.place for one in sagebridge.translate(file, "sagemaker").losses]
+    assert places
+    assert all(one.startswith(f"{file}:") for one in places)
     assert origins.keys() == {"prep", "again", "measure", "hello"}
 
 
@@ -166,8 +170,8 @@ def is_code(step: Step) -> bool:
     return isinstance(step, CarriedStep)
 
 
-def test_no_two_names_of_a_file_are_one(read: Read, tmp_path: Path) -> None:
-    """Functions called as words of ours, builtins, parameters, steps, or as one another."""
+def test_names_in_a_file_do_not_collide(read: Read, tmp_path: Path) -> None:
+    """Functions named like sagebridge functions, builtins, parameters, steps or each other."""
     pipeline = read(
         HEAD
         + """
@@ -201,37 +205,37 @@ with DAG("python", schedule=None, params={"rows": 10, "shell": 1}):
     sum(rows(transform(python(4))))
 """
     ).pipeline
-    flow = told(pipeline, "prefect")
+    flow = write_without_losses(pipeline, "prefect")
     compile(flow, "flow.py", "exec")
-    for text in (flow, told(pipeline, "airflow")):
-        back = taken(text, tmp_path)
+    for text in (flow, write_without_losses(pipeline, "airflow")):
+        back = read_back(text, tmp_path)
         assert (function(back, "One")(1), function(back, "work")(2)) == (2, 20)
         assert function(back, "transform")(3) == 3
         assert function(back, "sum")(2) == [0, 1]
-        assert below(told(back, "prefect")) == below(flow)
+        assert without_first_line(write_without_losses(back, "prefect")) == without_first_line(flow)
         defined = [one.name for one in ast.parse(text).body if isinstance(one, ast.FunctionDef)]
         assert len(set(defined)) == len(defined)
         assert set(defined).isdisjoint({"rows", "sum", "transform", "python"})
 
 
-def test_what_a_person_changes_in_a_flow(read: Read, tmp_path: Path) -> None:
-    flow = told(read(DAG_FILE).pipeline, "prefect")
+def test_edits_in_a_flow_are_kept(read: Read, tmp_path: Path) -> None:
+    flow = write_without_losses(read(DAG_FILE).pipeline, "prefect")
     edited = (
         flow.replace("return {", "rows += 1\n    return {")
         .replace('"rows": 5}', '"rows": rows}')
         .replace("append_env=True", "append_env=False")
         .replace('args=["other"]', 'args=["other"], depends_on=["hello"]')
     )
-    pipeline = taken(edited, tmp_path)
+    pipeline = read_back(edited, tmp_path)
     assert function(pipeline, "prep")("x")["rows"] == 11
     assert pipeline.step("again").dependencies == ("hello",)  # type: ignore[union-attr]
-    dag = told(pipeline, "airflow")
+    dag = write_without_losses(pipeline, "airflow")
     assert "rows += 1" in dag
     assert '"rows": parameter("rows")' in dag
-    assert taken(dag, tmp_path) == pipeline
+    assert read_back(dag, tmp_path) == pipeline
 
 
-def test_code_keeps_its_documentation(read: Read, tmp_path: Path) -> None:
+def test_doc_md_becomes_the_description(read: Read, tmp_path: Path) -> None:
     text = """with DAG('d', schedule=None):
     a = BashOperator(task_id='a', bash_command='true', doc_md='Says.', skip_on_exit_code=None)
     @task
@@ -240,44 +244,44 @@ def test_code_keeps_its_documentation(read: Read, tmp_path: Path) -> None:
     b()
 """
     pipeline = read(HEAD + text).pipeline
-    for one in (pipeline, taken(told(pipeline, "prefect"), tmp_path)):
+    for one in (pipeline, read_back(write_without_losses(pipeline, "prefect"), tmp_path)):
         described = {step.name: step.description or "" for step in one.steps}
         assert described == {"a": "Says.", "b": ""}
 
 
-def test_exit_codes_that_skip_are_told(read: Read) -> None:
-    told = {
+def test_exit_codes_that_skip_are_write_without_losses(read: Read) -> None:
+    severities = {
         "'exit 99'": "changed",
         "'true', skip_on_exit_code=99": "changed",
         "'true'": "info",
         "'exit 99', skip_on_exit_code=None": "",
     }
     lines = [
-        f"    BashOperator(task_id='t{at}', bash_command={given})\n"
-        for at, given in enumerate(told)
+        f"    BashOperator(task_id='t{at}', bash_command={arguments})\n"
+        for at, arguments in enumerate(severities)
     ]
     found = read(f"{HEAD}with DAG('d', schedule=None):\n{''.join(lines)}")
     first = 2 + HEAD.count("\n")
     assert [(one.code, one.severity, one.place.rpartition(":")[2]) for one in found.losses] == [
         ("exit-code", severity, str(first + at))
-        for at, severity in enumerate(told.values())
+        for at, severity in enumerate(severities.values())
         if severity
     ]
 
 
-def test_files_say_what_they_were_written_from(read: Read, tmp_path: Path) -> None:
+def test_docstring_names_the_source_format(read: Read, tmp_path: Path) -> None:
     pipeline = read(
         f"{HEAD}with DAG('d', schedule=None):\n    BashOperator(task_id='t', bash_command='true')"
     ).pipeline
-    flow = told(pipeline, "prefect")
-    assert flow.startswith('"""d: a Prefect flow that sagebridge wrote from an Airflow DAG."""')
-    dag = told(taken(flow, tmp_path), "airflow")
-    assert dag.startswith('"""d: an Airflow DAG that sagebridge wrote from a Prefect flow."""')
-    made = told(Pipeline(pipeline.steps, name="d"), "airflow")
-    assert made.startswith('"""d: an Airflow DAG that sagebridge wrote."""')
+    flow = write_without_losses(pipeline, "prefect")
+    assert flow.startswith('"""d: a Prefect flow generated by sagebridge from an Airflow DAG."""')
+    dag = write_without_losses(read_back(flow, tmp_path), "airflow")
+    assert dag.startswith('"""d: an Airflow DAG generated by sagebridge from a Prefect flow."""')
+    made = write_without_losses(Pipeline(steps=pipeline.steps, name="d"), "airflow")
+    assert made.startswith('"""d: an Airflow DAG generated by sagebridge."""')
 
 
-def test_a_command_keeps_what_its_environment_is(read: Read, tmp_path: Path) -> None:
+def test_command_keeps_its_environment(read: Read, tmp_path: Path) -> None:
     given = {"a": "env={}", "b": "env={'X': '1'}, append_env=True", "c": "append_env=True"}
     lines = (f'BashOperator(task_id="{one}", bash_command="env", {given[one]})' for one in given)
     text = "with DAG('d', schedule=None):\n    " + "\n    ".join(lines)
@@ -287,12 +291,12 @@ def test_a_command_keeps_what_its_environment_is(read: Read, tmp_path: Path) -> 
         "b": {"command": "env", "env": {"X": "1"}, "append_env": True},
         "c": {"command": "env"},
     }
-    for one in (pipeline, taken(told(pipeline, "prefect"), tmp_path)):
+    for one in (pipeline, read_back(write_without_losses(pipeline, "prefect"), tmp_path)):
         assert {step.name: step.arguments for step in one.steps} == expected
         assert all(isinstance(step, ShellStep) for step in one.steps)
 
 
-def test_odd_texts_and_names_stay_what_they_are(tmp_path: Path) -> None:
+def test_odd_strings_and_names_are_unchanged(tmp_path: Path) -> None:
     names = [one for one in STEP_NAMES if len(one) < 60]
     values: tuple[Any, ...] = (
         *ODD_TEXTS,
@@ -309,22 +313,22 @@ def test_odd_texts_and_names_stay_what_they_are(tmp_path: Path) -> None:
     command = shell_arguments(join("", *ODD_TEXTS), env, True)
     steps = [PythonStep.of(Step(one, PYTHON, plain(given)), code) for one in names[::2]]
     more = [ShellStep.of(Step(one, SHELL, plain(command))) for one in names[1::2]]
-    pipeline = Pipeline((*steps, *more), name="odd")
+    pipeline = Pipeline(steps=(*steps, *more), name="odd")
     for to in ("airflow", "prefect"):
-        assert taken(told(pipeline, to), tmp_path) == pipeline
+        assert read_back(write_without_losses(pipeline, to), tmp_path) == pipeline
 
 
-def test_a_dag_of_code_alone_is_nothing_for_sagemaker(tmp_path: Path) -> None:
+def test_dag_of_carried_steps_is_rejected_for_sagemaker(tmp_path: Path) -> None:
     file = tmp_path / "dag.py"
     file.write_text(DAG_FILE)
     assert not [one for one in sagebridge.validate(file) if one.severity == "error"]
     assert sagebridge.translate(file, "prefect").losses == ()
-    with pytest.raises(OnlyCode, match="mixed"):
+    with pytest.raises(CodeOnlyError, match="mixed"):
         sagebridge.translate(file, "sagemaker")
 
 
 def malicious(marker: Path) -> dict[str, Any]:
-    """A definition whose steps look like carried code, under every name that code ever had."""
+    """A definition whose steps look like carried code, under every type name used for it."""
     source = f"def f():\n    open({str(marker)!r}, 'w')\n    return 1"
     run = f"touch {marker}"
     arguments = {"args": [], "kwargs": {}, "command": run, "env": {"BASH_ENV": run}}
@@ -355,7 +359,7 @@ def malicious(marker: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("document", ["definition", "create-pipeline", "cloudformation"])
-def test_no_definition_becomes_code(document: str, tmp_path: Path) -> None:
+def test_definition_never_becomes_code(document: str, tmp_path: Path) -> None:
     marker = tmp_path / "marker"
     definition: Any = malicious(marker)
     steps = definition["Steps"]
@@ -383,7 +387,7 @@ def test_no_definition_becomes_code(document: str, tmp_path: Path) -> None:
         calls = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
         called = {function.id for function in calls if isinstance(function, ast.Name)}
         assert called.isdisjoint({"python", "shell", "PythonStepOperator", "ShellStepOperator"})
-        back = taken(text, tmp_path)
+        back = read_back(text, tmp_path)
         assert not any(map(is_code, walk(back)))
         again = json.loads(sagebridge.write(back, "sagemaker").text)["Steps"]
         assert again == steps

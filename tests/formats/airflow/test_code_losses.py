@@ -1,4 +1,4 @@
-"""Code of a DAG's own that does not stand on its own: each is a loss that says why."""
+"""Python and shell tasks that cannot be carried: each is a loss with the reason."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ pytestmark = pytest.mark.airflow
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        ("return json.loads(x)", "uses 'json' of its module"),
-        ("global seen\n    seen = x", "uses 'seen' of its module"),
+        ("return json.loads(x)", "uses 'json' from its module"),
+        ("global seen\n    seen = x", "uses 'seen' from its module"),
         ("from airflow.sdk import Variable\n    return Variable.get(x)", "imports airflow"),
     ],
 )
-def test_what_needs_its_file_is_a_loss(body: str, why: str, read: Read) -> None:
-    """Of Airflow's own operators and, in a file that a person edited, of ours."""
+def test_function_that_needs_its_module_is_dropped(body: str, why: str, read: Read) -> None:
+    """For Airflow's PythonOperator, and for sagebridge's in an edited file."""
     lines = f"def load(x):\n    {body}\n\nwith DAG('d', schedule=None):"
     own = """
     from sagebridge_operators.airflow import ModelOperator, PythonStepOperator
@@ -37,13 +37,12 @@ def test_what_needs_its_file_is_a_loss(body: str, why: str, read: Read) -> None:
         assert [step.name for step in walk(found.pipeline)] == ["Model"]
         (lost,) = [loss for loss in found.losses if loss.code == "python-task"]
         assert (lost.severity, why in lost.what) == ("dropped", True)
-    asked = [loss for loss in read(HEAD + lines + own).losses if loss.code == "asked-value"]
-    assert len(asked) == 1
-    assert asked[0].place.rpartition(":")[2].isdigit()
+    (value,) = [loss for loss in read(HEAD + lines + own).losses if loss.code == "asked-value"]
+    assert value.place.rpartition(":")[2].isdigit()
     assert [one.name for one in read(HEAD + lines + own).pipeline.declared] == ["load_image"]
 
 
-DECORATING = """
+DECORATED = """
 import functools
 
 def twice(function):
@@ -66,47 +65,47 @@ named.__kwdefaults__["y"] = 2
 """
 
 
-def whys(read: Read, lines: list[str], code: str) -> dict[str, str]:
-    """Of the tasks of a DAG, each a line: why they are left out; empty for those that are not."""
-    head = HEAD + DECORATING + "from sagebridge_operators.airflow import PythonStepOperator\n"
+def reasons(read: Read, lines: list[str], code: str) -> dict[str, str]:
+    """Why each task of a DAG is dropped, by id; empty for a carried task. A task is one line."""
+    head = HEAD + DECORATED + "from sagebridge_operators.airflow import PythonStepOperator\n"
     body = "".join(f"    {line}\n" for line in lines)
     found = read(f"{head}with DAG('d', schedule=None):\n{body}")
     first = 2 + head.count("\n")
     steps = {step.name: "" for step in walk(found.pipeline)}
-    lost = [loss for loss in found.losses if loss.code == code]
-    assert all(loss.severity == "dropped" for loss in lost)
-    named = {loss.what.removeprefix("task ").partition(":")[0]: loss for loss in lost}
+    losses = [loss for loss in found.losses if loss.code == code]
+    assert all(loss.severity == "dropped" for loss in losses)
+    named = {loss.what.removeprefix("task ").partition(":")[0]: loss for loss in losses}
     assert [one.place.rpartition(":")[2] for one in named.values()] == [
         str(first + at) for at, line in enumerate(lines) if any(f"'{one}'" in line for one in named)
     ]
     return steps | {name: loss.what for name, loss in named.items()}
 
 
-def test_a_function_that_is_not_its_source(read: Read) -> None:
+def test_function_that_differs_from_its_source_is_dropped(read: Read) -> None:
     expected = {
         "plain": "",
-        "twice(plain)": "has a decorator of its own",
-        "changed": "has other defaults than its source says",
-        "named": "has other defaults than its source says",
+        "twice(plain)": "has another decorator",
+        "changed": "has defaults that differ from its source",
+        "named": "has defaults that differ from its source",
     }
-    makings = (
+    templates = (
         "PythonOperator(task_id='{}', python_callable={}, op_args=[1])",
         "task(task_id='{}')({})(1)",
         "PythonStepOperator(task_id='{}', python_callable={}, op_args=[1])",
     )
     lines = {
-        f"t{at}{n}": making.format(f"t{at}{n}", function)
+        f"t{at}{n}": template.format(f"t{at}{n}", function)
         for at, function in enumerate(expected)
-        for n, making in enumerate(makings)
+        for n, template in enumerate(templates)
     }
-    found = whys(read, list(lines.values()), "python-task")
+    found = reasons(read, list(lines.values()), "python-task")
     assert found.keys() == lines.keys()
     for at, why in enumerate(expected.values()):
-        for n in range(len(makings)):
+        for n in range(len(templates)):
             assert (why in found[f"t{at}{n}"]) if why else found[f"t{at}{n}"] == ""
 
 
-def test_airflows_context_is_known_in_full(read: Read) -> None:
+def test_function_that_needs_the_context_is_dropped(read: Read) -> None:
     expected = {
         ("x, templates_dict=None", "op_args=[1]"): "templates_dict",
         ("x", "op_args=[1], templates_dict={'day': '{{ ds }}'}"): "templates_dict",
@@ -120,17 +119,16 @@ def test_airflows_context_is_known_in_full(read: Read) -> None:
         ("reason", "op_kwargs={'reason': 'late'}"): "",
     }
     lines = []
-    for at, (signature, given) in enumerate(expected):
+    for at, (signature, arguments) in enumerate(expected):
         lines += [f"def f{at}({signature}): return 1"]
-        lines += [f"PythonOperator(task_id='t{at}', python_callable=f{at}, {given})"]
-    found = whys(read, lines, "python-task")
+        lines += [f"PythonOperator(task_id='t{at}', python_callable=f{at}, {arguments})"]
+    found = reasons(read, lines, "python-task")
     for at, filled in enumerate(expected.values()):
         why = found[f"t{at}"]
-        assert (f"takes Airflow's context ({filled})" in why) if filled else why == ""
+        assert (f"needs the Airflow context ({filled})" in why) if filled else why == ""
 
 
-def test_a_function_is_given_what_it_asks_for(read: Read) -> None:
-    """As Airflow does it, which passes over the other named arguments of an operator."""
+def test_op_kwargs_without_a_parameter_are_ignored(read: Read) -> None:
     lines = "def load(x, y=1): return x\n\nwith DAG('d', schedule=None):\n    "
     call = "PythonOperator(task_id='t', python_callable=load, op_kwargs={'x': 1, 'other': 2})"
     (step,) = read(f"{HEAD}{lines}{call}").pipeline.steps
@@ -146,7 +144,7 @@ def test_a_function_is_given_what_it_asks_for(read: Read) -> None:
         ("BashOperator(task_id='t', bash_command=given())", "a command"),
     ],
 )
-def test_what_another_task_says_of_all_arguments(task: str, why: str, read: Read) -> None:
+def test_arguments_from_another_task_drop_the_task(task: str, why: str, read: Read) -> None:
     lines = "def load(x): return x\n\nwith DAG('d', schedule=None):\n"
     given = "    @task\n    def given(): return {}\n    "
     found = read(f"{HEAD}{lines}{given}{task}")
@@ -154,10 +152,10 @@ def test_what_another_task_says_of_all_arguments(task: str, why: str, read: Read
     (lost,) = found.losses
     assert lost.severity == "dropped"
     assert f"task t: it has {why}" in lost.what
-    assert "known only when the DAG runs" in lost.what
+    assert "only known at run time" in lost.what
 
 
-def test_what_else_a_command_does_is_a_loss(read: Read) -> None:
+def test_unsupported_bash_options_drop_the_task(read: Read) -> None:
     expected = {
         "output_processor=len": "output_processor",
         "skip_on_exit_code=3": "skip_on_exit_code",
@@ -167,9 +165,9 @@ def test_what_else_a_command_does_is_a_loss(read: Read) -> None:
         "skip_on_exit_code=[]": "",
     }
     lines = [
-        f"BashOperator(task_id='t{at}', bash_command='true', {given})"
-        for at, given in enumerate(expected)
+        f"BashOperator(task_id='t{at}', bash_command='true', {option})"
+        for at, option in enumerate(expected)
     ]
-    found = whys(read, lines, "shell-task")
+    found = reasons(read, lines, "shell-task")
     for at, why in enumerate(expected.values()):
         assert (why in found[f"t{at}"]) if why else found[f"t{at}"] == ""

@@ -1,4 +1,4 @@
-"""The abalone DAG, as sagebridge wrote it and a person then edited it."""
+"""Edits of the generated abalone DAG, read back."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ MODEL = """
 """
 
 
-def replaced(*changes: tuple[str, str]) -> str:
+def with_changes(*changes: tuple[str, str]) -> str:
     text = WRITTEN
     for old, new in changes:
-        assert old in text, f"the written file has no {old!r}"
+        assert old in text, f"the generated file has no {old!r}"
         text = text.replace(old, new)
     return text
 
 
 def without_step(text: str, variable: str) -> str:
-    """The file without one step's block and its place in a list of steps."""
+    """The file without one step: its block, and its entry in a list of steps."""
     start = text.index(f"    {variable} = ")
     end = text.index("\n    )\n", start) + len("\n    )\n")
     return (text[:start] + text[end:]).replace(f"            {variable},\n", "")
 
 
 EDITS = {
-    "as written": WRITTEN,
-    "a value": replaced(('"num_round": "50"', '"num_round": "80"'), ("86400", "60 * 60")),
-    "another variable": replaced(("abalone_train", "fitted"), ("abalone_process", "p")),
-    "a step less": without_step(WRITTEN, "abalone_transform"),
-    "a step more": WRITTEN
+    "unchanged": WRITTEN,
+    "a value": with_changes(('"num_round": "50"', '"num_round": "80"'), ("86400", "60 * 60")),
+    "a renamed variable": with_changes(("abalone_train", "fitted"), ("abalone_process", "p")),
+    "a removed step": without_step(WRITTEN, "abalone_transform"),
+    "an added step": WRITTEN
     + TAIL
     + MODEL.format(name="extra", task="Extra")
     + "    abalone_process >> extra >> abalone_train\n",
@@ -64,7 +64,7 @@ EDITS = {
             },
         )
 """,
-    "a helper": replaced(
+    "a helper": with_changes(
         (
             "with DAG(",
             'def role(name):\n    return f"arn:aws:iam::444455556666:role/{name}"\n\nwith DAG(',
@@ -79,22 +79,22 @@ EDITS = {
     + '    with TaskGroup("late"):'
     + MODEL.format(name="grouped", task="Grouped").replace("\n    ", "\n        ")
     + "    abalone_eval >> grouped\n",
-    "text like a template": replaced(
+    "a string like a template": with_changes(
         ("Execution failed due to MSE >", "{{ ds }} {% raw %} failed: MSE >")
     ),
-    "a schedule": replaced(("schedule=None", 'schedule="0 6 * * *"')),
-    "parameters": replaced(
+    "a schedule": with_changes(("schedule=None", 'schedule="0 6 * * *"')),
+    "parameters": with_changes(
         ('Param(6.0, type="number")', 'Param(5, type="number", description="At most")'),
         (
             'Param("PendingManualApproval", type="string")',
             'Param("Approved", type="string", enum=["Approved", "Rejected"]), "Extra": True',
         ),
     ),
-    "a constant spread": replaced(
+    "an unpacked constant": with_changes(
         ("with DAG(", 'COMMON = {"RoleArn": "arn:aws:iam::111122223333:role/own"}\n\nwith DAG('),
         ('"RoleArn": "arn:aws:iam::111122223333:role/sagebridge-abalone"', "**COMMON"),
     ),
-    "a comprehension": replaced(
+    "a comprehension": with_changes(
         (
             '"ProfilerConfig": {"DisableProfiler": True},',
             """"Tags": [
@@ -105,11 +105,11 @@ EDITS = {
             ],""",
         )
     ),
-    "another task id": replaced(
+    "a renamed task id": with_changes(
         ('task_id="AbaloneEval"', 'task_id="Judge"'),
         ('"AbaloneEval", "EvaluationReport"', 'abalone_eval, "EvaluationReport"'),
     ),
-    "a decorated function": replaced(
+    "a decorated function": with_changes(
         ("from airflow.sdk import DAG, Param", "from airflow.sdk import Param, dag"),
         ("with DAG(", "@dag("),
         ('tags=["sagebridge"],\n):', 'tags=["sagebridge"],\n)\ndef abalone(Rounds="50"):'),
@@ -134,14 +134,16 @@ EDITS = {
 
     Own(task_id="Own", arguments={"PrimaryContainer": {"Image": "i"}}, region_name="eu-west-1")
 """,
-    "documentation": replaced(
+    "documentation": with_changes(
         (
             'task_id="AbaloneTrain",',
             'task_id="AbaloneTrain", doc_md="Fits.", task_display_name="Fit",',
         )
     ),
-    "fail fast": replaced(("schedule=None", "schedule=None, fail_fast=True")),
-    "limits": replaced(("schedule=None", 'schedule=None, max_active_tasks=2, description="Ages"')),
+    "fail fast": with_changes(("schedule=None", "schedule=None, fail_fast=True")),
+    "limits": with_changes(
+        ("schedule=None", 'schedule=None, max_active_tasks=2, description="Ages"')
+    ),
 }
 
 
@@ -160,7 +162,7 @@ def readings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, FileReading]
 
 @pytest.fixture(scope="module")
 def written(readings: dict[str, FileReading]) -> Pipeline:
-    return readings["as written"].pipeline
+    return readings["unchanged"].pipeline
 
 
 def arguments(pipeline: Pipeline, step: str) -> Any:
@@ -173,13 +175,13 @@ def names(steps: tuple[Step, ...] | Any) -> list[str]:
     return [step.name for step in steps or ()]
 
 
-def test_as_written(written: Pipeline, readings: dict[str, FileReading]) -> None:
+def test_unchanged_file(written: Pipeline, readings: dict[str, FileReading]) -> None:
     definition = Path(__file__).parents[3] / "pipelines" / "abalone" / "definition.json"
     assert written == sagebridge.read(definition).pipeline
 
 
 @pytest.mark.parametrize("name", EDITS)
-def test_nothing_is_lost(name: str, readings: dict[str, FileReading]) -> None:
+def test_losses(name: str, readings: dict[str, FileReading]) -> None:
     expected = {
         "a schedule": ["schedule"],
         "a subclass": ["operator", "engine-option"],
@@ -189,34 +191,34 @@ def test_nothing_is_lost(name: str, readings: dict[str, FileReading]) -> None:
 
 
 @pytest.mark.parametrize("name", EDITS)
-def test_every_edit_validates(name: str, readings: dict[str, FileReading]) -> None:
+def test_edited_dag_validates(name: str, readings: dict[str, FileReading]) -> None:
     text = sagebridge.write(readings[name].pipeline, "sagemaker").text
     assert [one for one in sagebridge.validate(text) if one.severity == "error"] == []
 
 
-def test_value(readings: dict[str, FileReading]) -> None:
+def test_edited_value(readings: dict[str, FileReading]) -> None:
     train = arguments(readings["a value"].pipeline, "AbaloneTrain")
     assert train["HyperParameters"]["num_round"] == "80"
     assert train["StoppingCondition"]["MaxRuntimeInSeconds"] == 3600
 
 
-def test_another_variable(readings: dict[str, FileReading], written: Pipeline) -> None:
-    assert readings["another variable"].pipeline == written
+def test_renamed_variable(readings: dict[str, FileReading], written: Pipeline) -> None:
+    assert readings["a renamed variable"].pipeline == written
 
 
-def test_step_less(readings: dict[str, FileReading], written: Pipeline) -> None:
-    left = readings["a step less"].pipeline
-    condition = left.step("AbaloneMSECond")
+def test_removed_step(readings: dict[str, FileReading], written: Pipeline) -> None:
+    pipeline = readings["a removed step"].pipeline
+    condition = pipeline.step("AbaloneMSECond")
     assert isinstance(condition, ConditionStep)
     assert names(condition.if_steps) == [
         "AbaloneRegisterModel-RegisterModel",
         "AbaloneCreateModel",
     ]
-    assert len(graph(left)) == len(graph(written)) - 1
+    assert len(graph(pipeline)) == len(graph(written)) - 1
 
 
-def test_step_more(readings: dict[str, FileReading]) -> None:
-    edges = graph(readings["a step more"].pipeline).edges
+def test_added_step(readings: dict[str, FileReading]) -> None:
+    edges = graph(readings["an added step"].pipeline).edges
     assert edges["AbaloneProcess", "Extra"]["reasons"] == {"depends_on"}
     assert edges["Extra", "AbaloneTrain"]["reasons"] == {"depends_on"}
     assert edges["AbaloneProcess", "AbaloneTrain"]["reasons"] == {"data"}
@@ -228,44 +230,46 @@ def test_set_upstream(readings: dict[str, FileReading]) -> None:
     assert extra.depends_on == ("AbaloneEval", "AbaloneMSECond")
 
 
-def test_loop(readings: dict[str, FileReading]) -> None:
+def test_steps_from_a_loop(readings: dict[str, FileReading]) -> None:
     steps = readings["a loop"].pipeline.steps
     assert names(steps)[-2:] == ["Model-eu", "Model-us"]
     assert ("AbaloneTrain", "Model-us") in graph(readings["a loop"].pipeline).edges
 
 
-def test_helper(readings: dict[str, FileReading]) -> None:
+def test_helper_function(readings: dict[str, FileReading]) -> None:
     process = arguments(readings["a helper"].pipeline, "AbaloneProcess")
     assert process["RoleArn"] == "arn:aws:iam::444455556666:role/own"
 
 
-def test_group(readings: dict[str, FileReading]) -> None:
+def test_task_group(readings: dict[str, FileReading]) -> None:
     grouped = readings["a group"].pipeline.step("Grouped")
     assert grouped is not None
     assert grouped.depends_on == ("AbaloneEval",)
 
 
-def test_text_like_a_template(readings: dict[str, FileReading]) -> None:
-    message = arguments(readings["text like a template"].pipeline, "AbaloneMSEFail")["ErrorMessage"]
+def test_string_like_a_template_is_literal(readings: dict[str, FileReading]) -> None:
+    message = arguments(readings["a string like a template"].pipeline, "AbaloneMSEFail")[
+        "ErrorMessage"
+    ]
     assert message.values[0] == "{{ ds }} {% raw %} failed: MSE >"
 
 
-def test_schedule(readings: dict[str, FileReading]) -> None:
+def test_schedule_is_a_loss_with_its_line(readings: dict[str, FileReading]) -> None:
     (loss,) = readings["a schedule"].losses
     assert "'0 6 * * *'" in loss.what
     line = WRITTEN.splitlines().index("with DAG(") + 1
     assert loss.place.endswith(f"a_schedule.py:{line}")
 
 
-def test_parameters(readings: dict[str, FileReading]) -> None:
+def test_edited_parameters(readings: dict[str, FileReading]) -> None:
     found = {one.name: one for one in readings["parameters"].pipeline.declared}
     assert (found["MseThreshold"].default, found["MseThreshold"].description) == (5, "At most")
     assert found["ModelApprovalStatus"].enum_values == ("Approved", "Rejected")
     assert (found["Extra"].type, found["Extra"].default) == ("Boolean", True)
 
 
-def test_constant_spread(readings: dict[str, FileReading]) -> None:
-    train = arguments(readings["a constant spread"].pipeline, "AbaloneTrain")
+def test_unpacked_constant(readings: dict[str, FileReading]) -> None:
+    train = arguments(readings["an unpacked constant"].pipeline, "AbaloneTrain")
     assert train["RoleArn"] == "arn:aws:iam::111122223333:role/own"
 
 
@@ -276,13 +280,13 @@ def test_comprehension(readings: dict[str, FileReading]) -> None:
     assert tags[1]["Value"].text == path
 
 
-def test_another_task_id(readings: dict[str, FileReading]) -> None:
-    edges = graph(readings["another task id"].pipeline).edges
+def test_renamed_task_id(readings: dict[str, FileReading]) -> None:
+    edges = graph(readings["a renamed task id"].pipeline).edges
     assert ("Judge", "AbaloneMSECond") in edges
     assert ("Judge", "AbaloneRegisterModel-RegisterModel") in edges
 
 
-def test_decorated_function(readings: dict[str, FileReading]) -> None:
+def test_dag_decorator(readings: dict[str, FileReading]) -> None:
     pipeline = readings["a decorated function"].pipeline
     (rounds,) = [one for one in pipeline.declared if one.name == "Rounds"]
     assert (rounds.type, rounds.default) == ("String", "50")
@@ -290,7 +294,7 @@ def test_decorated_function(readings: dict[str, FileReading]) -> None:
     assert used.text == "Parameters.Rounds"
 
 
-def test_chain(readings: dict[str, FileReading]) -> None:
+def test_chain_sets_dependencies(readings: dict[str, FileReading]) -> None:
     found = {name: readings["a chain"].pipeline.step(name) for name in "abcd"}
     assert {name: step.depends_on for name, step in found.items() if step} == {
         "a": ("AbaloneEval",),
@@ -300,18 +304,18 @@ def test_chain(readings: dict[str, FileReading]) -> None:
     }
 
 
-def test_documentation(readings: dict[str, FileReading]) -> None:
+def test_doc_md_and_display_name(readings: dict[str, FileReading]) -> None:
     train = readings["documentation"].pipeline.step("AbaloneTrain")
     assert train is not None
     assert (train.description, train.display_name) == ("Fits.", "Fit")
 
 
-def test_fail_fast(readings: dict[str, FileReading]) -> None:
+def test_fail_fast_is_a_loss(readings: dict[str, FileReading]) -> None:
     (loss,) = readings["fail fast"].losses
     assert (loss.code, loss.severity) == ("failure-handling", "changed")
 
 
-def test_limits(readings: dict[str, FileReading]) -> None:
+def test_parallelism_and_description(readings: dict[str, FileReading]) -> None:
     pipeline = readings["limits"].pipeline
     assert pipeline.parallelism.max_parallel_execution_steps == 2  # type: ignore[union-attr]
     assert pipeline.description == "Ages"

@@ -1,4 +1,4 @@
-"""Files as they come: several DAGs, none, faulty ones, and ones that do more than be imported."""
+"""Whole files: several DAGs or none, errors, and side effects on import."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "dag.py"
 
 
-def refused(file: Path, text: str | bytes, limit: float = 60) -> str:
-    """Why a file of that text is not read, from its line on."""
+def rejection(file: Path, text: str | bytes, limit: float = 60) -> str:
+    """The error for a file with this source, without the file name."""
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
     (outcome,) = read_files([file], limit)
     assert isinstance(outcome, SourceError), outcome
@@ -38,7 +38,7 @@ def refused(file: Path, text: str | bytes, limit: float = 60) -> str:
     return str(outcome).removeprefix(str(file))
 
 
-def test_all_the_ways_to_make_a_dag(file: Path) -> None:
+def test_dags_are_found_however_they_are_created(file: Path) -> None:
     file.write_text(
         ONE
         + "two = DAG('two', schedule=None)\n"
@@ -50,16 +50,16 @@ def test_all_the_ways_to_make_a_dag(file: Path) -> None:
     )
     names = [pipeline.name for pipeline, _ in read_all(file)]
     assert names == ["one", "two", "three"]
-    with pytest.raises(SourceError, match=r"holds 3 DAGs; name one of them: .*dag.py#one, .*#two"):
+    with pytest.raises(SourceError, match=r"has 3 DAGs; choose one: .*dag.py#one, .*#two"):
         read(file)
     assert read(f"{file}#two")[0].name == "two"
     assert [pipeline.name for pipeline, _ in read_all(f"{file}#three")] == ["three"]
-    with pytest.raises(SourceError, match="holds no DAG 'four'; there are one, two, three"):
+    with pytest.raises(SourceError, match="has no DAG 'four'; it has one, two, three"):
         read(f"{file}#four")
 
 
-def test_modules_beside_the_file(tmp_path: Path) -> None:
-    """Each file sees its own neighbours, even where two are called the same."""
+def test_modules_in_the_same_folder_are_importable(tmp_path: Path) -> None:
+    """Each file imports from its own folder, even if two modules have the same name."""
     files = []
     for name in ("a", "b"):
         folder = tmp_path / name
@@ -75,9 +75,7 @@ def test_modules_beside_the_file(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("__pycache__"))
 
 
-def test_what_a_file_prints_is_not_the_answer(
-    file: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_output_of_a_file_is_ignored(file: Path, capfd: pytest.CaptureFixture[str]) -> None:
     file.write_text("import os\nprint('{')\nos.write(1, b'noise')\n" + ONE)
     assert read(file)[0].name == "one"
     assert capfd.readouterr().out == ""
@@ -91,26 +89,26 @@ FAULTY: dict[str, tuple[str, str]] = {
     ),
     "no module": (
         "\nimport not_there.at_all\n",
-        ":2: importing it needs the module 'not_there'; install it in this environment, or add",
+        ":2: needs the module 'not_there', which is not installed; install it in",
     ),
     "no name": (
         "from airflow.sdk import NoSuchThing\n",
         ":1: raised on import: ImportError: cannot import name 'NoSuchThing'",
     ),
-    "syntax": ("with DAG(:\n", ":1: is no Python that can be read: invalid syntax"),
-    "no DAG": ("import airflow\n", ": holds no DAG; bind a DAG to a name of the module"),
-    "exits": ("import sys\nsys.exit(3)\n", ":2: ends the program while it is imported"),
+    "syntax": ("with DAG(:\n", ":1: is not valid Python: invalid syntax"),
+    "no DAG": ("import airflow\n", ": holds no DAG; assign a DAG to a module variable"),
+    "exits": ("import sys\nsys.exit(3)\n", ":2: exits the program on import"),
     "exits at once": (
         "import os\nos._exit(3)\n",
-        ": ended the process that imported it (exit code 3)",
+        ": ended its import process (exit code 3)",
     ),
     "network": (
         "import socket\nsocket.create_connection(('127.0.0.1', 9))\n",
-        ":2: reaches for the network while it is imported; reading a file starts and changes",
+        ":2: uses the network on import; move this into a task",
     ),
     "process": (
         "import subprocess\nsubprocess.run(['true'])\n",
-        ":2: starts or signals a process while it is imported",
+        ":2: starts or signals a process on import",
     ),
     "kills": ("import os\nos.kill(os.getppid(), 9)\n", ":2: starts or signals a process"),
     "twice": (ONE + "    " + MODEL.format("A"), ":5: raised on import: DuplicateTaskIdFound"),
@@ -119,7 +117,7 @@ FAULTY: dict[str, tuple[str, str]] = {
 
 @pytest.fixture(scope="module")
 def faulty(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What is said of each, after the file's name."""
+    """The error of each file, without the file name."""
     folder = tmp_path_factory.mktemp("faulty")
     files = {name: folder / f"{number}.py" for number, name in enumerate(FAULTY)}
     for name, path in files.items():
@@ -133,12 +131,12 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", FAULTY)
-def test_faulty(name: str, faulty: dict[str, str]) -> None:
+def test_faulty_file_is_rejected(name: str, faulty: dict[str, str]) -> None:
     assert faulty[name].startswith(FAULTY[name][1])
 
 
-def test_binary(file: Path) -> None:
-    assert "null bytes" in refused(file, b"\x00\xff\x00")
+def test_binary_file_is_rejected(file: Path) -> None:
+    assert "null bytes" in rejection(file, b"\x00\xff\x00")
 
 
 WRITES = (
@@ -151,7 +149,7 @@ WRITES = (
 )
 
 
-def test_nothing_is_written(tmp_path: Path) -> None:
+def test_writing_files_is_rejected(tmp_path: Path) -> None:
     target = tmp_path / "new"
     files = [tmp_path / f"{number}.py" for number in range(len(WRITES))]
     for file, write in zip(files, WRITES, strict=True):
@@ -161,12 +159,12 @@ def test_nothing_is_written(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == files
 
 
-def test_temporary_files_are_free(file: Path) -> None:
-    text = "import tempfile\nf = tempfile.NamedTemporaryFile()\nf.write(b'x')\nplace = f.name\n"
-    file.write_text(text + ONE.replace("'one'", "'one', doc_md=place"))
-    place = read(file)[0].description
-    assert isinstance(place, str)
-    assert not Path(place).exists()
+def test_temporary_files_are_allowed(file: Path) -> None:
+    text = "import tempfile\nf = tempfile.NamedTemporaryFile()\nf.write(b'x')\npath = f.name\n"
+    file.write_text(text + ONE.replace("'one'", "'one', doc_md=path"))
+    path = read(file)[0].description
+    assert isinstance(path, str)
+    assert not Path(path).exists()
 
 
 @pytest.mark.parametrize(
@@ -179,18 +177,18 @@ def test_temporary_files_are_free(file: Path) -> None:
         ),
     ],
 )
-def test_time_limit(text: str, expected: str, file: Path) -> None:
+def test_import_has_a_time_limit(text: str, expected: str, file: Path) -> None:
     began = time.monotonic()
-    assert refused(file, text, limit=0.5) == expected
+    assert rejection(file, text, limit=0.5) == expected
     assert time.monotonic() - began < 30
 
 
-def test_a_file_that_cannot_be_interrupted_is_killed(file: Path) -> None:
+def test_uninterruptible_file_is_killed(file: Path) -> None:
     text = "import signal\nsignal.signal(signal.SIGALRM, signal.SIG_IGN)\nwhile True: pass\n"
-    assert refused(file, text, limit=0.5) == ": takes more than 0.5 s to import"
+    assert rejection(file, text, limit=0.5) == ": takes more than 0.5 s to import"
 
 
-def test_one_bad_file_does_not_stop_the_others(tmp_path: Path) -> None:
+def test_bad_file_does_not_affect_other_files(tmp_path: Path) -> None:
     texts = {"a": ONE, "b": "1 / 0\n", "c": ONE}
     files = [tmp_path / f"{name}.py" for name in texts]
     for path, text in zip(files, texts.values(), strict=True):
@@ -201,7 +199,7 @@ def test_one_bad_file_does_not_stop_the_others(tmp_path: Path) -> None:
     assert "a folder, not a file" in str(outcomes[4])
 
 
-def test_the_users_airflow_is_left_alone(
+def test_existing_airflow_is_not_touched(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = tmp_path / "airflow"
@@ -216,12 +214,14 @@ def test_the_users_airflow_is_left_alone(
     assert not home.exists()
 
 
-def test_a_variable_that_is_not_there(file: Path) -> None:
+def test_missing_variable_is_rejected(file: Path) -> None:
     text = "from airflow.sdk import Variable\nVariable.get('name')\n"
-    assert refused(file, text).startswith(":2: raised on import: AirflowRuntimeError")
+    assert rejection(file, text).startswith(":2: raised on import: AirflowRuntimeError")
 
 
-def test_without_airflow(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_airflow_names_the_extra(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "airflow.py").write_text(
         "raise ModuleNotFoundError(\"No module named 'airflow'\", name='airflow')\n"
     )
@@ -232,7 +232,7 @@ def test_without_airflow(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
         read(file)
 
 
-def test_the_public_verbs(file: Path) -> None:
+def test_public_functions_read_dag_files(file: Path) -> None:
     file.write_text(ONE)
     assert sagebridge.read(file).pipeline.name == "one"
     assert sagebridge.read(str(file), name="other").pipeline.name == "other"
@@ -240,20 +240,20 @@ def test_the_public_verbs(file: Path) -> None:
     assert sagebridge.validate(file) == ()
 
 
-def test_findings_have_lines_of_the_file(file: Path) -> None:
+def test_findings_have_lines(file: Path) -> None:
     file.write_text(ONE + "    " + MODEL.format("B").replace(")", ", depends_on=['Ghost'])") + "\n")
     (finding,) = sagebridge.validate(file)
     assert (finding.code, finding.line) == ("unknown-step", 5)
     assert finding.pointer == "/Steps/1/DependsOn/0"
 
 
-def test_what_cannot_be_read_is_a_finding(file: Path) -> None:
+def test_unreadable_file_is_a_finding(file: Path) -> None:
     file.write_text("import airflow\n1 / 0\n")
     (finding,) = sagebridge.validate(file)
     assert (finding.code, finding.line) == ("unreadable-source", 2)
     file.write_text("import airflow(\n")
     (finding,) = sagebridge.validate(file)
-    assert "is no Python" in finding.message
+    assert "not valid Python" in finding.message
 
 
 DETECTED = {
@@ -268,7 +268,7 @@ DETECTED = {
 
 
 @pytest.mark.parametrize("text", DETECTED)
-def test_detected(text: str, file: Path) -> None:
+def test_format_is_detected(text: str, file: Path) -> None:
     file.write_text(text + "\n")
     assert sagebridge.registry.detect(file).name == DETECTED[text]
     assert sagebridge.registry.detect(f"{file}#dag").name == DETECTED[text]
@@ -277,18 +277,18 @@ def test_detected(text: str, file: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("import json", "imports neither airflow nor prefect; say with --from which it is"),
+        ("import json", "imports neither airflow nor prefect; set its format with --from"),
         ("import airflow, prefect", "imports both airflow and prefect"),
         ("from . import airflow", "imports neither"),
     ],
 )
-def test_not_detected(text: str, expected: str, file: Path) -> None:
+def test_format_is_not_detected(text: str, expected: str, file: Path) -> None:
     file.write_text(text + "\n")
     with pytest.raises(SourceError, match=expected):
         sagebridge.registry.detect(file)
 
 
-def test_reading_imports_no_airflow_here(file: Path) -> None:
+def test_reading_does_not_import_airflow(file: Path) -> None:
     file.write_text(ONE)
     code = (
         "import sys, sagebridge; sagebridge.read(sys.argv[1]); "

@@ -1,6 +1,7 @@
-"""DAGs of the Amazon provider's operators: the definition of each, and exactly what is lost.
+"""DAGs with operators of the Amazon provider: the definition and the losses of each.
 
-``provider/`` has the DAG files, ``tests/golden/airflow`` what they become (``--update-golden``).
+The DAG files are in ``provider/``, the expected results in ``tests/golden/airflow``
+(``--update-golden`` rewrites them).
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ def readings() -> dict[str, FileReading]:
 
 
 @pytest.mark.parametrize("name", [file.stem for file in DAGS])
-def test_golden(
+def test_definition_and_losses_match_the_golden_file(
     name: str, readings: dict[str, FileReading], request: pytest.FixtureRequest
 ) -> None:
     reading = readings[name]
-    text, left_out = write(reading.pipeline)
-    losses = [*reading.losses, *left_out]
+    text, more = write(reading.pipeline)
+    losses = [*reading.losses, *more]
     found = {
         "definition": json.loads(text),
         "losses": [str(loss).replace(f"{Path(__file__).parent}/provider/", "") for loss in losses],
@@ -55,22 +56,21 @@ def test_golden(
 
 
 @pytest.mark.parametrize("name", [file.stem for file in DAGS])
-def test_validates(name: str, readings: dict[str, FileReading]) -> None:
+def test_definition_validates(name: str, readings: dict[str, FileReading]) -> None:
     findings = sagebridge.validate(write(readings[name].pipeline)[0])
     assert [str(one) for one in findings if one.severity == "error"] == []
 
 
-def test_no_run_starts_on_a_guess(readings: dict[str, FileReading]) -> None:
-    """What only Airflow knows is a parameter that has no default."""
+def test_run_time_values_become_required_parameters(readings: dict[str, FileReading]) -> None:
     pipeline = readings["templates"].pipeline
-    asked = [one.name for one in pipeline.declared if "Asked for" in str(one.description)]
-    assert "ds" in asked
-    assert "conn_sagemaker_schema" in asked
-    required = [one.name for one in pipeline.declared if not one.default and one.name in asked]
-    assert required == asked
+    replacing = [one.name for one in pipeline.declared if "Replaces " in str(one.description)]
+    assert "ds" in replacing
+    assert "conn_sagemaker_schema" in replacing
+    required = [one.name for one in pipeline.declared if not one.default and one.name in replacing]
+    assert required == replacing
 
 
-def test_code_is_carried_to_another_orchestrator(readings: dict[str, FileReading]) -> None:
+def test_code_is_carried_into_another_dag(readings: dict[str, FileReading]) -> None:
     carried = readings["code"].pipeline.step("put")
     assert isinstance(carried, PythonStep)
     names: dict[str, Any] = {}

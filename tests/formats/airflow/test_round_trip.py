@@ -1,4 +1,4 @@
-"""Every definition, written as a DAG file and read back through the real loader."""
+"""Write every definition as a DAG file and read it back with the real importer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.strategies import canonical
 pytestmark = pytest.mark.airflow
 
 
-def test_every_definition_comes_back(tmp_path: Path) -> None:
+def test_definitions_survive_the_round_trip(tmp_path: Path) -> None:
     folders = dict.fromkeys((find_corpus()[0], HERE / "definitions"))
     definitions = [file for folder in folders for file in sorted(folder.glob("*.json"))]
     files = []

@@ -1,4 +1,4 @@
-"""Templates as expressions: what Jinja would render, said without rendering."""
+"""Jinja templates as expressions of the model."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 
 from sagebridge.authoring.expression_json import write_value
 from sagebridge.formats.airflow.json_templates import arguments_of
-from sagebridge.formats.airflow.provider.provider_task import described, under
-from sagebridge.formats.airflow.task_values import RunTimeValue, Values, json_path
+from sagebridge.formats.airflow.provider.provider_task import describe_output, property_output
+from sagebridge.formats.airflow.task_values import RunTimeValue, Values, json_path, reject
 
 jinja2 = pytest.importorskip("jinja2")
 
@@ -40,9 +40,9 @@ def values(*, native: bool = False) -> Values:
     dag = Dag()
     dag.render_template_as_native_obj = native
     outputs = {
-        "prepare": described(Processing=("Prepare", REQUEST)),
-        "group.fit": under("Fit", "ModelPackageArn", rest=False),
-        "code": under("Code", "return_value", keys=True),
+        "prepare": describe_output(Processing=("Prepare", REQUEST)),
+        "group.fit": property_output("Fit", "ModelPackageArn", rest=False),
+        "code": property_output("Code", "return_value", keys=True),
     }
     return Values(dag, {"rounds": "Integer", "bucket": "String"}, outputs)
 
@@ -51,7 +51,7 @@ def join(*parts: Any) -> Any:
     return {"Std:Join": {"On": "", "Values": list(parts)}}
 
 
-SAID = {
+TRANSLATED = {
     "plain": "plain",
     "": "",
     "{ not } {a template}": "{ not } {a template}",
@@ -94,7 +94,7 @@ SAID = {
     "{{ 'a' ~ params.bucket ~ 1 }}": join("a", {"Get": "Parameters.bucket"}, 1),
 }
 
-UNSAYABLE = {
+RUN_TIME_VALUES = {
     "{{ ds }}": "macro",
     "{{ macros.ds_add(ds, 1) }}": "macro",
     "{{ macros.datetime.now() }}": "macro",
@@ -112,7 +112,7 @@ UNSAYABLE = {
     "{% for x in y %}{{ x }}{% endfor %}": "template",
     "{{ unclosed": "template",
     "{{ }}": "template",
-    "{{ ti.xcom_pull('nobody') }}": "xcom",
+    "{{ ti.xcom_pull('absent') }}": "xcom",
     "{{ ti.xcom_pull('prepare') }}": "xcom",
     "{{ ti.xcom_pull('prepare')['Training']['x'] }}": "xcom",
     "{{ ti.xcom_pull('prepare', dag_id='other') }}": "xcom",
@@ -123,16 +123,16 @@ UNSAYABLE = {
 }
 
 
-@pytest.mark.parametrize("text", SAID)
-def test_said(text: str) -> None:
-    assert write_value(values().of(text)) == SAID[text]
+@pytest.mark.parametrize("text", TRANSLATED)
+def test_template_becomes_expression(text: str) -> None:
+    assert write_value(values().of(text)) == TRANSLATED[text]
 
 
-@pytest.mark.parametrize("text", UNSAYABLE)
-def test_unsayable(text: str) -> None:
+@pytest.mark.parametrize("text", RUN_TIME_VALUES)
+def test_run_time_value_is_raised(text: str) -> None:
     with pytest.raises(RunTimeValue) as raised:
         values().of({"inside": [text]})
-    assert raised.value.code == UNSAYABLE[text]
+    assert raised.value.code == RUN_TIME_VALUES[text]
 
 
 def test_native_rendering_keeps_types() -> None:
@@ -140,25 +140,25 @@ def test_native_rendering_keeps_types() -> None:
     assert values(native=True).of("{{ 5 }}") == 5
 
 
-def test_fields_that_the_operator_makes_integers() -> None:
+def test_integer_fields_are_converted() -> None:
     config = {"Resources": [{"Count": "{{ params.rounds }}"}], "Size": "30", "Name": "30"}
     found = values().of(config, integers=frozenset(("Resources.Count", "Size")))
     assert write_value(found) == {"Resources": [{"Count": ROUNDS}], "Size": 30, "Name": "30"}
 
 
-def test_keys_and_other_fields_are_no_templates() -> None:
+def test_keys_and_untemplated_fields_are_not_templates() -> None:
     assert values().of({"{{ ds }}": 1}) == {"{{ ds }}": 1}
     assert values().of("{{ ds }}", templated=False) == "{{ ds }}"
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
-def test_no_number_of_json(number: float) -> None:
-    with pytest.raises(RunTimeValue, match="no number of JSON"):
+def test_number_outside_json_is_a_run_time_value(number: float) -> None:
+    with pytest.raises(RunTimeValue, match="not a JSON number"):
         values().of({"inside": [number]})
 
 
-def test_what_is_no_json() -> None:
-    with pytest.raises(RunTimeValue, match="a set, which is no JSON value"):
+def test_value_outside_json_is_a_run_time_value() -> None:
+    with pytest.raises(RunTimeValue, match="a set, which is not a JSON value"):
         values().of({"x": {1, 2}})
 
 
@@ -181,11 +181,8 @@ EVENTS = {
 
 
 @pytest.mark.parametrize("text", EVENTS)
-def test_json_text_with_templates(text: str) -> None:
-    def ask(unknown: RunTimeValue) -> Any:
-        raise unknown
-
-    found = arguments_of(text, values(), ask)
+def test_json_string_with_templates(text: str) -> None:
+    found = arguments_of(text, values(), reject)
     assert (found if found is None else write_value(found)) == EVENTS[text]
 
 

@@ -1,4 +1,4 @@
-"""Tracing needs Prefect, and is tested where it is."""
+"""Skip the tracing tests in environments without Prefect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The committed flow as a person edits it, read back."""
+"""Edits of the committed flow, read back from its source without tracing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DESCRIBED = '''"""Abalone.
 
 
 @pytest.fixture(autouse=True)
-def never_traced(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_tracing(monkeypatch: pytest.MonkeyPatch) -> None:
     def trace(path: Path) -> Any:
         raise AssertionError(f"{path} was traced, which executes it")
 
@@ -34,7 +34,7 @@ def never_traced(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def edited(tmp_path: Path, *changes: tuple[str, str], more: str = "") -> Pipeline:
-    """The pipeline of the file with each text replaced by another."""
+    """The pipeline of the flow file after these replacements."""
     text = TEXT
     for old, new in changes:
         assert old in text, old
@@ -53,12 +53,12 @@ def step(pipeline: Pipeline, name: str) -> Any:
     return found
 
 
-def test_as_written() -> None:
+def test_committed_flow_equals_its_definition() -> None:
     definition = FLOW.parent.parent / "pipelines" / "abalone" / "definition.json"
     assert sagebridge.read(FLOW).pipeline == sagebridge.read(definition).pipeline
 
 
-def test_a_value(tmp_path: Path) -> None:
+def test_changed_values(tmp_path: Path) -> None:
     pipeline = edited(
         tmp_path,
         ('"num_round": "50"', '"num_round": "0075"'),
@@ -68,19 +68,19 @@ def test_a_value(tmp_path: Path) -> None:
     assert pipeline.declared[-1].default == 5.5
 
 
-def test_another_variable(tmp_path: Path) -> None:
+def test_renamed_variables(tmp_path: Path) -> None:
     pipeline = edited(tmp_path, ("abalone_train", "trained"), ("abalone_mse_cond", "good"))
     assert same(to_json(pipeline), to_json(sagebridge.read(FLOW).pipeline))
 
 
-def test_a_step_less(tmp_path: Path) -> None:
+def test_removed_step(tmp_path: Path) -> None:
     start = TEXT.index("        transform(\n")
     end = TEXT.index("    with abalone_mse_cond.unmet():")
     pipeline = edited(tmp_path, (TEXT[start:end], ""))
     assert [one.name for one in walk(pipeline)][-2:] == ["AbaloneCreateModel", "AbaloneMSEFail"]
 
 
-def test_a_step_more_that_waits_for_another(tmp_path: Path) -> None:
+def test_added_step_with_dependencies(tmp_path: Path) -> None:
     added = """
     processing("Report", arguments=abalone_arguments(), depends_on=[abalone_eval, "AbaloneTrain"])
 
@@ -89,7 +89,7 @@ def test_a_step_more_that_waits_for_another(tmp_path: Path) -> None:
     helper = '''
 
 def abalone_arguments():
-    """A function of the file's own."""
+    """A helper function."""
     resources = {"InstanceCount": 1, "InstanceType": SIZE, "VolumeSizeInGB": 2 * 15}
     return {
         "ProcessingResources": {"ClusterConfig": resources},
@@ -107,7 +107,7 @@ SIZE, ACCOUNT = "ml.t3.medium", 1234
     assert set(graph(pipeline).predecessors("Report")) == {"AbaloneEval", "AbaloneTrain"}
 
 
-def test_a_loop_over_what_is_written_out(tmp_path: Path) -> None:
+def test_loop_over_a_literal(tmp_path: Path) -> None:
     added = """
     for size, count in [("small", 1), ("large", 4)]:
         model(
@@ -132,7 +132,7 @@ def test_a_loop_over_what_is_written_out(tmp_path: Path) -> None:
     ] == {"Std:Join": {"On": "", "Values": [{"Get": "Parameters.InputData"}, "/x"]}}
 
 
-def test_a_plain_if(tmp_path: Path) -> None:
+def test_plain_if(tmp_path: Path) -> None:
     pipeline = edited(
         tmp_path,
         ("with abalone_mse_cond.met():", "if abalone_mse_cond:"),
@@ -147,7 +147,7 @@ def test_a_plain_if(tmp_path: Path) -> None:
     assert same(to_json(pipeline), to_json(sagebridge.read(FLOW).pipeline))
 
 
-def test_the_flows_own_arguments(tmp_path: Path) -> None:
+def test_flow_arguments(tmp_path: Path) -> None:
     pipeline = edited(
         tmp_path,
         ('parameter("InputData")', "InputData"),
@@ -167,7 +167,7 @@ def test_the_flows_own_arguments(tmp_path: Path) -> None:
     assert process.arguments == step(sagebridge.read(FLOW).pipeline, "AbaloneProcess").arguments
 
 
-def test_imports_by_another_name(tmp_path: Path) -> None:
+def test_import_aliases(tmp_path: Path) -> None:
     pipeline = edited(
         tmp_path,
         ("from prefect import flow", "import prefect"),
@@ -188,7 +188,7 @@ def test_imports_by_another_name(tmp_path: Path) -> None:
         ("retries=0", "", ""),
     ],
 )
-def test_what_a_flow_says_to_prefect_alone(
+def test_prefect_options_are_reported(
     option: str, code: str, severity: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "abalone.py"
@@ -198,7 +198,7 @@ def test_what_a_flow_says_to_prefect_alone(
     assert found == ([(code, severity, f"{file}:{line}")] if code else [])
 
 
-def test_a_hook_of_ones_own_when_a_flow_is_cancelled(tmp_path: Path) -> None:
+def test_user_cancellation_hook_is_reported(tmp_path: Path) -> None:
     file = tmp_path / "abalone.py"
     file.write_text(TEXT.replace("[stop_jobs]", "[stop_jobs, print]", 1))
     (lost,) = sagebridge.read(file).losses
@@ -210,7 +210,7 @@ def test_a_hook_of_ones_own_when_a_flow_is_cancelled(tmp_path: Path) -> None:
     assert sagebridge.read(file).losses == ()
 
 
-def test_a_second_flow(tmp_path: Path) -> None:
+def test_two_flows_in_a_file(tmp_path: Path) -> None:
     second = """
 
 @flow(name="second", retries=2, log_prints=True)
@@ -244,7 +244,7 @@ def other():
         (
             ('"AbaloneTrain",', '"AbaloneProcess",'),
             "abalone_train = training(",
-            "two steps are called 'AbaloneProcess'",
+            "two steps have the name 'AbaloneProcess'",
         ),
         (
             ('"AbaloneEval", "EvaluationReport"', '"EvaluationReport"'),
@@ -254,11 +254,11 @@ def other():
         (
             ("def abalone_pipeline(", "def abalone_pipeline(("),
             "def abalone_pipeline",
-            "is no Python",
+            "is not valid Python",
         ),
     ],
 )
-def test_a_mistake_is_told_with_its_line(
+def test_error_has_the_line(
     change: tuple[str, str], line_of: str, words: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "wrong.py"
@@ -283,7 +283,7 @@ def test_a_mistake_is_told_with_its_line(
         "def change():\n    global ROUNDS\n    ROUNDS = {}\n\nchange()",
     ],
 )
-def test_what_may_change_a_constant_is_not_read_over(statement: str, tmp_path: Path) -> None:
+def test_changed_constant_needs_tracing(statement: str, tmp_path: Path) -> None:
     constant = "\n\nROUNDS = {'num_round': '50'}\n"
     use = ('"num_round": "50"', "**ROUNDS")
     assert same(
@@ -303,7 +303,7 @@ GROWING = {
 
 
 @pytest.mark.parametrize("way", GROWING)
-def test_a_constant_that_grows_and_grows_is_not_followed(way: str, tmp_path: Path) -> None:
+def test_huge_constant_needs_tracing(way: str, tmp_path: Path) -> None:
     first, next_ = GROWING[way]
     lines = [f"A0 = {first}", *(f"A{at + 1} = {next_.format(f'A{at}')}" for at in range(50))]
     more = "\n".join(("", *lines, "ROUNDS = '50'", ""))
@@ -313,7 +313,7 @@ def test_a_constant_that_grows_and_grows_is_not_followed(way: str, tmp_path: Pat
         edited(tmp_path, ('"num_round": "50"', '"num_round": A50'), more=more)
 
 
-def test_loops_in_loops_without_end_are_not_followed(tmp_path: Path) -> None:
+def test_long_loops_need_tracing(tmp_path: Path) -> None:
     loops = "".join(f"{'    ' * at}for x{at} in range_:\n" for at in range(1, 13))
     step = "    abalone_process = processing("
     text = f"    range_ = ['x', 'y', 'z', 'u', 'v']\n{loops}{'    ' * 13}pass\n{step}"
@@ -321,7 +321,7 @@ def test_loops_in_loops_without_end_are_not_followed(tmp_path: Path) -> None:
         edited(tmp_path, (step, text))
 
 
-def test_statements_that_change_no_constant(tmp_path: Path) -> None:
+def test_other_statements_keep_constants(tmp_path: Path) -> None:
     more = """
 
 import sys
@@ -344,15 +344,15 @@ FIRST = '        "AbaloneTrain",\n'
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        (VALUE, '"num_round": abalone_process', "StepHandle is no value of a pipeline"),
-        (VALUE, '"num_round": abalone_process.properties.A[-1]', "position from 0, not by -1"),
-        (VALUE, '"num_round": ...', "ellipsis is no value of a pipeline"),
-        (FIRST, FIRST + '        depends_on="AbaloneProcess",\n', "depends_on is a list"),
-        (FIRST, FIRST + "        retry_policies=[{}],\n", "a RetryPolicy is expected, found {}"),
-        (FIRST, FIRST + "        cache_config={},\n", "a CacheConfig is expected"),
+        (VALUE, '"num_round": abalone_process', "StepHandle is not a pipeline value"),
+        (VALUE, '"num_round": abalone_process.properties.A[-1]', "position of at least 0, got -1"),
+        (VALUE, '"num_round": ...', "ellipsis is not a pipeline value"),
+        (FIRST, FIRST + '        depends_on="AbaloneProcess",\n', "depends_on: expected a list"),
+        (FIRST, FIRST + "        retry_policies=[{}],\n", "expected a RetryPolicy, got {}"),
+        (FIRST, FIRST + "        cache_config={},\n", "expected a CacheConfig"),
     ],
 )
-def test_what_no_pipeline_can_say(old: str, new: str, words: str, tmp_path: Path) -> None:
+def test_invalid_argument_is_rejected(old: str, new: str, words: str, tmp_path: Path) -> None:
     file = tmp_path / "wrong.py"
     assert old in TEXT
     file.write_text(TEXT.replace(old, new, 1))
@@ -361,15 +361,15 @@ def test_what_no_pipeline_can_say(old: str, new: str, words: str, tmp_path: Path
     assert str(raised.value).startswith(f"{file}:")
 
 
-def test_a_condition_that_python_decides(tmp_path: Path) -> None:
+def test_python_boolean_as_condition_is_rejected(tmp_path: Path) -> None:
     start = TEXT.index("less_than_or_equal_to(\n")
     file = tmp_path / "wrong.py"
     file.write_text(f"{TEXT[:start]}True, {TEXT[start:]}")
-    with pytest.raises(SourceError, match=r"a condition is expected, .* found True"):
+    with pytest.raises(SourceError, match=r"expected a condition .*, got True"):
         sagebridge.read(file, "prefect")
 
 
-def test_a_step_that_is_renamed_where_it_is_made(tmp_path: Path) -> None:
+def test_renamed_step(tmp_path: Path) -> None:
     pipeline = edited(
         tmp_path,
         ('        "AbaloneEval",\n', '        "Judge",\n'),
@@ -378,12 +378,12 @@ def test_a_step_that_is_renamed_where_it_is_made(tmp_path: Path) -> None:
     assert ("Judge", "AbaloneMSECond") in graph(pipeline).edges
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no such file"):
         sagebridge.read(tmp_path / "none.py", "prefect")
 
 
-def test_validation_names_the_line_of_the_step(tmp_path: Path) -> None:
+def test_finding_has_the_line_of_the_step(tmp_path: Path) -> None:
     file = tmp_path / "wrong.py"
     file.write_text(
         TEXT.replace(

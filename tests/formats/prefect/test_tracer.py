@@ -1,4 +1,4 @@
-"""Flows of anybody's making, traced: what they become, what is lost, and what is refused."""
+"""Tracing of hand-written flows: pipelines, losses and errors."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def two(x): return x
 def is_good(x) -> bool: return x
 
 """
-ASKING = (
+ENGINE_WORDS = (
     "Failed",
     "Secret",
     "Variable",
@@ -57,17 +57,17 @@ ASKING = (
     "pause",
     "runtime",
 )
-Traced = Callable[..., tuple[Pipeline, tuple[Loss, ...]]]
+TraceFlow = Callable[..., tuple[Pipeline, tuple[Loss, ...]]]
 
 
 @pytest.fixture
-def traced(tmp_path: Path) -> Traced:
-    """Traces the one flow of a file: its arguments and its body."""
+def traced(tmp_path: Path) -> TraceFlow:
+    """Trace a flow with this body and these arguments."""
 
     def traces(body: str, arguments: str = "x: str") -> tuple[Pipeline, tuple[Loss, ...]]:
         file = tmp_path / "flow.py"
         lines = "".join(f"    {line}\n" for line in body.splitlines())
-        engine = ENGINE if any(word in body for word in ASKING) else ""
+        engine = ENGINE if any(word in body for word in ENGINE_WORDS) else ""
         file.write_text(f"{IMPORTS}{engine}{TASKS}@flow\ndef f({arguments}):\n{lines}")
         (found,) = trace(file)
         return found
@@ -75,7 +75,7 @@ def traced(tmp_path: Path) -> Traced:
     return traces
 
 
-def refused(file: Path, text: str) -> str:
+def trace_error(file: Path, text: str) -> str:
     file.write_text(text)
     with pytest.raises(SourceError) as error:
         trace(file)
@@ -84,7 +84,7 @@ def refused(file: Path, text: str) -> str:
 
 
 def shape(pipeline: Pipeline) -> Any:
-    """Names of steps; a Condition as [name, yes, no]."""
+    """Names of steps; a Condition is [name, if branch, else branch]."""
 
     def of(steps: Any) -> list[Any]:
         return [
@@ -102,13 +102,13 @@ def codes(losses: tuple[Loss, ...]) -> list[str]:
 
 
 @pytest.mark.parametrize("file", FLOWS, ids=[file.stem for file in FLOWS])
-def test_flows_of_others(file: Path, pytestconfig: pytest.Config) -> None:
-    """Each comes out as expected, with exactly these losses, and SageMaker would take it."""
+def test_hand_written_flows(file: Path, pytestconfig: pytest.Config) -> None:
+    """Each matches its golden file and is a valid definition."""
     found = []
     for pipeline, losses in trace(file):
         text, left_out = write(pipeline)
         errors = [one.code for one in validate(text) if one.severity == "error"]
-        # Where all that a flow has is Python or cannot be followed, the losses say so.
+        # A flow with only Python tasks or untraceable code has no steps, but losses.
         only_python = not json.loads(text)["Steps"] and (left_out or losses)
         assert errors == (["no-steps"] if only_python else [])
         assert all(loss.code in CODES for loss in losses)
@@ -132,13 +132,13 @@ def test_flows_of_others(file: Path, pytestconfig: pytest.Config) -> None:
     assert found == json.loads(golden.read_text())
 
 
-def test_the_reader_traces_what_is_not_of_our_form() -> None:
+def test_reader_traces_hand_written_flows() -> None:
     pipeline, losses = read(HERE / "flows" / "training.py")
     assert [step.name for step in walk(pipeline)][:3] == ["prepare", "train", "evaluate"]
     assert losses
 
 
-def test_what_follows_a_test_comes_once(traced: Traced) -> None:
+def test_steps_after_a_branch_come_once(traced: TraceFlow) -> None:
     pipeline, _ = traced("one(1)\nif x == 'a':\n    two(2)\nelse:\n    two(3)\nis_good(4)")
     assert shape(pipeline) == ["one", ["Condition", ["two"], ["two-2"]], "is-good"]
     last = pipeline.step("is-good")
@@ -146,15 +146,15 @@ def test_what_follows_a_test_comes_once(traced: Traced) -> None:
     assert last.depends_on == ("Condition",)
 
 
-def test_the_first_of_several_calls_has_the_name_of_the_task(traced: Traced) -> None:
-    """Though the way that is followed first does not come by it."""
+def test_first_call_has_the_name_of_the_task(traced: TraceFlow) -> None:
+    """Even if the path that is traced first does not reach it."""
     pipeline, losses = traced("if is_good(x):\n    two(x)\nelse:\n    one(x)\nlast = one('z')\n")
     assert shape(pipeline) == ["is-good", ["Condition", ["two"], ["one"]], "one-2"]
     assert losses == ()
     assert [step.depends_on for step in walk(pipeline) if step.name == "one-2"] == [("Condition",)]
 
 
-def test_what_both_branches_use_is_not_mixed_up(traced: Traced) -> None:
+def test_branches_keep_their_own_references(traced: TraceFlow) -> None:
     body = "a = one(1) if x == 'a' else one(2)\ntwo(a)"
     pipeline, _ = traced(body)
     (condition,) = pipeline.steps
@@ -163,11 +163,11 @@ def test_what_both_branches_use_is_not_mixed_up(traced: Traced) -> None:
         assert branch
         first, second = branch
         assert f"Steps.{first.name}.return_value" in json.dumps(
-            definition(Pipeline((second,)))["Steps"]
+            definition(Pipeline(steps=(second,)))["Steps"]
         )
 
 
-def test_a_return_and_a_raise_end_a_way(traced: Traced) -> None:
+def test_return_and_raise_end_a_path(traced: TraceFlow) -> None:
     body = "if not is_good(x):\n    raise ValueError('bad ' + x)\nif x != '':\n    return\ntwo(x)"
     pipeline, losses = traced(body)
     assert shape(pipeline) == [
@@ -177,7 +177,7 @@ def test_a_return_and_a_raise_end_a_way(traced: Traced) -> None:
     assert codes(losses) == ["info raised"]
 
 
-def test_the_same_test_is_asked_once(traced: Traced) -> None:
+def test_repeated_test_is_one_condition(traced: TraceFlow) -> None:
     pipeline, _ = traced("if x == 'a':\n    one(1)\ntwo(2)\nif x == 'a':\n    one(3)")
     assert shape(pipeline) == [["Condition", ["one", "two", "one-2"], ["two-2"]]]
 
@@ -203,12 +203,12 @@ def test_the_same_test_is_asked_once(traced: Traced) -> None:
         ("try:\n    for i in one(x): two(i)\nexcept BaseException:\n    two(3)", "run-time-loop"),
     ],
 )
-def test_nothing_is_guessed(traced: Traced, body: str, code: str) -> None:
-    """The way ends where it cannot be followed, and that line says so."""
+def test_unsupported_code_ends_the_branch(traced: TraceFlow, body: str, code: str) -> None:
+    """A loss reports the line from which the branch is ignored."""
     pipeline, losses = traced(f"{body}\ntwo('after')")
     (loss,) = [loss for loss in losses if loss.code == code]
     assert loss.severity == "dropped"
-    assert "what follows on this way is not read" in loss.what
+    assert "the rest of this branch is ignored" in loss.what
     assert int(loss.place.rpartition(":")[2]) > 13
     assert "two" not in [step.name for step in walk(pipeline)]
 
@@ -227,7 +227,7 @@ def test_nothing_is_guessed(traced: Traced, body: str, code: str) -> None:
         ("f'{n:03}'", "String"),
     ],
 )
-def test_what_python_computes_is_asked_for(traced: Traced, value: str, type_: str) -> None:
+def test_computed_value_becomes_a_parameter(traced: TraceFlow, value: str, type_: str) -> None:
     pipeline, losses = traced(f"import json\ntwo({value})", "x: str, n: int = 1")
     (asked,) = pipeline.declared[2:]
     assert (asked.type, asked.value_type) == (type_, type_)
@@ -238,7 +238,7 @@ def test_what_python_computes_is_asked_for(traced: Traced, value: str, type_: st
 @pytest.mark.parametrize(
     "value", ["f'a/{x}/b'", "'a/' + x + '/b'", "'/'.join(['a', x, 'b'])", "'a/%s/b' % x", "str(x)"]
 )
-def test_texts_are_joined(traced: Traced, value: str) -> None:
+def test_strings_become_joins(traced: TraceFlow, value: str) -> None:
     pipeline, losses = traced(f"two({value})")
     assert losses == ()
     assert "Parameters.x" in json.dumps(definition(pipeline)["Steps"])
@@ -250,10 +250,10 @@ def test_texts_are_joined(traced: Traced, value: str) -> None:
     ("annotation", "type_"),
     [("int", "Integer"), ("float", "Float"), ("'bool'", "Boolean"), ("str", "String")],
 )
-def test_what_a_task_returns_is_asked_for_in_its_type(
+def test_task_result_keeps_its_annotated_type(
     uses: str, annotation: str, type_: str, tmp_path: Path
 ) -> None:
-    """Whether its code is carried or not; else a Condition would compare texts with numbers."""
+    """Carried or dropped; otherwise a Condition would compare strings with numbers."""
     file = tmp_path / "flow.py"
     head = f"from pathlib import Path\n{IMPORTS}{TASKS}PLACE = input\n"
     task = f"@task\ndef load(path: Path) -> {annotation}:{uses or ' return 1'}\n"
@@ -264,41 +264,41 @@ def test_what_a_task_returns_is_asked_for_in_its_type(
     assert ("load", type_) in [(one.name, one.type) for one in asked]
 
 
-def test_a_test_of_many_parts_is_one_condition(traced: Traced) -> None:
+def test_combined_test_is_one_condition(traced: TraceFlow) -> None:
     body = "if 1 < n <= 5 and not (x in ('a', 'b') or flag):\n    one(1)\nelse:\n    two(2)"
     pipeline, losses = traced(body, "x: str, n: int = 1, flag: bool = False")
     assert losses == ()
     assert shape(pipeline) == [["Condition", ["one"], ["two"]]]
 
 
-def test_too_many_ways(tmp_path: Path) -> None:
+def test_too_many_paths(tmp_path: Path) -> None:
     tests = "".join(f"    if x == {n}:\n        one({n})\n" for n in range(7))
-    text = refused(tmp_path / "f.py", f"{IMPORTS}{TASKS}@flow\ndef f(x: int):\n{tests}")
-    assert text.startswith(":12: there are more than 64 ways through it; ")
+    text = trace_error(tmp_path / "f.py", f"{IMPORTS}{TASKS}@flow\ndef f(x: int):\n{tests}")
+    assert text.startswith(":12: has more than 64 paths; combine some of its tests")
 
 
-def test_files_that_cannot_be_traced(tmp_path: Path) -> None:
+def test_import_errors(tmp_path: Path) -> None:
     file = tmp_path / "f.py"
-    assert refused(file, "import nothing_like_it\n").startswith(
-        ":1: importing it needs the module 'nothing_like_it'; "
+    assert trace_error(file, "import nothing_like_it\n").startswith(
+        ":1: needs the module 'nothing_like_it', which is not installed; "
     )
-    assert refused(file, "x = 1\n1 / 0\n").startswith(":2: raised on import: ZeroDivisionError")
-    assert "starts or signals a process while it is imported" in refused(
+    assert trace_error(file, "x = 1\n1 / 0\n").startswith(":2: raised on import: ZeroDivisionError")
+    assert "starts or signals a process on import" in trace_error(
         file, "import os\nos.system('true')\n"
     )
     run = f"{IMPORTS}@flow\ndef f(): ...\nf()\n"
-    assert refused(file, run).startswith(":4: runs a flow while it is imported")
-    assert "ends the program" in refused(file, "import sys\nsys.exit(3)\n")
-    assert "ended the process" in refused(file, "import os\nos._exit(3)\n")
+    assert trace_error(file, run).startswith(":4: runs a flow on import")
+    assert "exits the program on import" in trace_error(file, "import sys\nsys.exit(3)\n")
+    assert "ended its import process (exit code 3)" in trace_error(file, "import os\nos._exit(3)\n")
 
 
-def test_a_syntax_error_in_another_module(tmp_path: Path) -> None:
+def test_syntax_error_in_another_module(tmp_path: Path) -> None:
     (tmp_path / "broken_helper.py").write_text("\n\n\ndef f(:\n")
-    text = refused(tmp_path / "f.py", "\nimport broken_helper\n")
-    assert text == ":2: is no Python that can be read: invalid syntax"
+    text = trace_error(tmp_path / "f.py", "\nimport broken_helper\n")
+    assert text == ":2: is not valid Python: invalid syntax"
 
 
-def test_blocks_in_another_test(tmp_path: Path) -> None:
+def test_with_block_in_another_branch(tmp_path: Path) -> None:
     text = """
 from sagebridge_operators.prefect import condition, equals, fail, finish
 @flow
@@ -309,11 +309,11 @@ def f(x: str, y: str = ""):
             fail("No", error_message=x)
     return finish()
 """
-    said = refused(tmp_path / "f.py", IMPORTS + text)
-    assert "a block of 'Check' stands in another test than that condition" in said
+    said = trace_error(tmp_path / "f.py", IMPORTS + text)
+    assert "a with block of 'Check' is inside an if that the condition itself is not in" in said
 
 
-def test_a_plain_if_on_a_condition_of_ours(tmp_path: Path) -> None:
+def test_plain_if_on_a_condition_step(tmp_path: Path) -> None:
     file = tmp_path / "f.py"
     file.write_text(
         IMPORTS
@@ -335,8 +335,8 @@ def f(x: str):
     assert shape(pipeline) == [["Check", ["Yes-a", "Yes-b"], ["Noa", "Nob"]]]
 
 
-def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No bytecode beside the file, no home of Prefect's, nothing in the temporary folder."""
+def test_tracing_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No bytecode next to the file, no Prefect home, no temporary files."""
     scratch = tmp_path / "tmp"
     scratch.mkdir()
     monkeypatch.setenv("TMPDIR", str(scratch))
@@ -368,7 +368,7 @@ def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         "runtime.flow_run.scheduled_start_time",
     ],
 )
-def test_what_belongs_to_the_moment_is_asked_for(value: str, traced: Traced) -> None:
+def test_value_that_varies_by_run_becomes_a_parameter(value: str, traced: TraceFlow) -> None:
     body = f"import datetime, os, random, time, uuid\none({value})"
     pipeline, losses = traced(body)
     (asked,) = [one for one in pipeline.declared if one.name != "x"]
@@ -376,7 +376,7 @@ def test_what_belongs_to_the_moment_is_asked_for(value: str, traced: Traced) -> 
     assert codes(losses) == ["changed computed-value"]
 
 
-def test_what_a_run_is_called_is_known(traced: Traced) -> None:
+def test_run_id_and_flow_name_become_execution_variables(traced: TraceFlow) -> None:
     pipeline, losses = traced("one(runtime.flow_run.id)\ntwo(runtime.flow_run.flow_name)")
     steps = json.dumps(definition(pipeline)["Steps"])
     assert "Execution.PipelineExecutionId" in steps
@@ -393,22 +393,20 @@ def test_what_a_run_is_called_is_known(traced: Traced) -> None:
         ("Variable.set('a', 'b')\none(x)", "engine-option"),
     ],
 )
-def test_what_only_prefect_does_is_told_and_the_rest_read(
-    body: str, code: str, traced: Traced
-) -> None:
+def test_prefect_calls_are_reported_and_skipped(body: str, code: str, traced: TraceFlow) -> None:
     pipeline, losses = traced(body)
     assert codes(losses) == [f"changed {code}"]
     assert [step.name for step in pipeline.steps] == ["one"]
 
 
-def test_a_failed_state_may_say_what_is_known_only_at_run_time(traced: Traced) -> None:
+def test_failed_state_with_a_run_time_message(traced: TraceFlow) -> None:
     pipeline, losses = traced("return Failed(message=f'bad {x}')")
     (step,) = pipeline.steps
     assert (step.type, losses) == ("Fail", ())
     assert "Parameters.x" in json.dumps(definition(pipeline)["Steps"])
 
 
-def test_an_asynchronous_limit(tmp_path: Path) -> None:
+def test_asynchronous_limit(tmp_path: Path) -> None:
     file = tmp_path / "flow.py"
     file.write_text(
         f"{IMPORTS}{ENGINE}{TASKS}@flow\nasync def f(x: str):\n    await later.rate_limit('a')\n"
@@ -430,7 +428,7 @@ def test_an_asynchronous_limit(tmp_path: Path) -> None:
         ("Secret.aload('a')", "dropped run-time-code"),
     ],
 )
-def test_an_asynchronous_flow_asks_the_same(asked: str, loss: str, tmp_path: Path) -> None:
+def test_asynchronous_server_calls(asked: str, loss: str, tmp_path: Path) -> None:
     waits = "" if "submit" in asked else "await "
     file = tmp_path / "flow.py"
     file.write_text(
@@ -442,8 +440,8 @@ def test_an_asynchronous_flow_asks_the_same(asked: str, loss: str, tmp_path: Pat
     assert pipeline.steps[0].name == "two"
 
 
-def test_what_a_flow_does_itself_is_told_at_its_place(tmp_path: Path) -> None:
-    """What it prints is information, what another file's function does is lost."""
+def test_calls_in_the_flow_body_are_reported(tmp_path: Path) -> None:
+    """Output is info; a call to a function of another module is dropped."""
     (tmp_path / "helping.py").write_text(
         "def count(rows):\n    pass\n\ndef go(task, x):\n    task(x)\n"
     )
@@ -479,7 +477,7 @@ def test_what_a_flow_does_itself_is_told_at_its_place(tmp_path: Path) -> None:
     ]
 
 
-def test_parameters_of_ours_are_no_texts_either(tmp_path: Path) -> None:
+def test_formatted_parameter_is_rejected(tmp_path: Path) -> None:
     file = tmp_path / "flow.py"
     file.write_text(
         "from prefect import flow\n"

@@ -89,7 +89,7 @@ def lambda_step(name: str, inputs: dict[str, object], *outputs: LambdaOutput) ->
 
 
 def conditions() -> Pipeline:
-    """Every condition of the SDK, with an else."""
+    """Every condition of the SDK, with an else branch."""
     step, report = measure()
     stage = ParameterString("Stage", default_value="dev", enum_values=["dev", "test", "prod"])
     limit = ParameterFloat("Limit", default_value=0.25)
@@ -115,7 +115,7 @@ def conditions() -> Pipeline:
 
 
 def outputs() -> Pipeline:
-    """Typed outputs of Lambda and Callback steps, and what uses them."""
+    """Typed outputs of Lambda and Callback steps, and steps that use them."""
     types = LambdaOutputTypeEnum
     ask = lambda_step(
         "Ask",
@@ -182,7 +182,7 @@ def retries() -> Pipeline:
 
 
 def tuning() -> Pipeline:
-    """A tuning job, its best model and its second best."""
+    """A tuning job with its best and second-best model."""
     tune = TuningStep(
         "Tune",
         step_args=HyperparameterTuner(
@@ -209,7 +209,7 @@ def tuning() -> Pipeline:
 
 
 def emr() -> Pipeline:
-    """A step on a cluster that runs, and one on a cluster of its own."""
+    """One step on a running cluster, and one on its own cluster."""
     cluster = ParameterString("Cluster")
     config = EMRStepConfig(
         jar="command-runner.jar",

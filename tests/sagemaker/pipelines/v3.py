@@ -49,7 +49,7 @@ def lambda_step(name: str, inputs: dict[str, object], *outputs: LambdaOutput) ->
 
 
 def mixed() -> Pipeline:
-    """A job's report decides; a person is asked if it is good."""
+    """A condition on a job's report, and a callback for approval."""
     limit = ParameterFloat("Limit", default_value=6.0)
     report = PropertyFile("Report", output_name="report", path="report.json")
     measure = ProcessingStep(
@@ -85,14 +85,14 @@ def mixed() -> Pipeline:
     check = ConditionStep(
         "Check",
         conditions=[ConditionLessThan(error, limit)],
-        if_steps=[ask, lambda_step("Tell", {"approved": ask.properties.Outputs["Approved"]})],
+        if_steps=[ask, lambda_step("Report", {"approved": ask.properties.Outputs["Approved"]})],
         else_steps=[FailStep("Refuse", error_message=Join(on=" ", values=["over", limit]))],
     )
     return Pipeline("mixed", [limit], steps=[measure, check], sagemaker_session=SESSION)
 
 
 def serverless() -> Pipeline:
-    """Spark on an EMR Serverless application that exists, and on one of its own."""
+    """Spark on an existing EMR Serverless application, and on its own application."""
     application = ParameterString("Application")
     job = {"sparkSubmit": {"entryPoint": "s3://example/job.py"}}
     choose = lambda_step("Choose", {}, LambdaOutput("size", LambdaOutputTypeEnum.Integer))
@@ -115,7 +115,7 @@ def serverless() -> Pipeline:
     )
     own = EMRServerlessStep(
         "Own",
-        "On an application of its own",
+        "On a separate application",
         "d",
         job_config=EMRServerlessJobConfig(job_driver=job, execution_role_arn=ROLE, name="own"),
         application_config={"name": "own", "releaseLabel": "emr-7.0.0", "type": "SPARK"},

@@ -1,7 +1,7 @@
-"""Which branch of which condition each task of a DAG stands in.
+"""Place each task of a DAG in the branch of a condition that decides whether it runs.
 
-In Airflow a branch skips its direct followers that are not chosen, and what depends on them. A step
-stands in a branch where all that it depends on stands there, or outside the condition's reach.
+An Airflow branch skips its direct downstream tasks that are not chosen, and their dependants. A
+step belongs to a branch if all its dependencies are in that branch or independent of the condition.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Literal, TypeAlias
 
 Side: TypeAlias = Literal["if", "else"]
 Branch: TypeAlias = "tuple[str, Side]"
-"""A Condition step's name and which of its branches."""
+"""The name of a Condition step and one side of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class BranchGate:
-    """A Condition step and the tasks that each outcome lets run.
+    """A Condition step and the direct downstream tasks in each of its branches.
 
-    ``fixed``: the file lists what stands in its branches, and nothing else does.
+    ``fixed`` is True for a sagebridge ConditionOperator: its lists are the complete branches.
     """
 
     step: str
@@ -28,7 +28,7 @@ class BranchGate:
     fixed: bool = False
 
     def sides(self, task_id: str) -> list[Branch]:
-        """The branches that let a task run; none where both do."""
+        """The branch that contains a task; empty if neither or both do."""
         sides: list[Branch] = []
         if task_id in self.if_ids:
             sides.append((self.step, "if"))
@@ -39,21 +39,35 @@ class BranchGate:
 
 @dataclass(slots=True)
 class BranchPlacement:
-    """``inside`` has the branch of each task that stands in one; ``never`` why one cannot run."""
+    """Where the tasks of a DAG are, by task id.
+
+    Attributes:
+        inside: the branch of each task that is in one.
+        never: tasks that cannot run in a pipeline, with the reason and the advice of the loss.
+        several: tasks that more than one branch decides on, with the number of branches.
+    """
 
     inside: dict[str, Branch] = field(default_factory=dict)
-    never: dict[str, str] = field(default_factory=dict)
+    never: dict[str, tuple[str, str]] = field(default_factory=dict)
     several: dict[str, int] = field(default_factory=dict)
 
 
 AFTER_FAILURE = frozenset(("all_failed", "all_skipped", "one_failed"))
-"""Trigger rules that hold only where something did not succeed."""
+"""Trigger rules that hold only if an upstream task did not succeed."""
 _AFTER_ALL = frozenset(("all_done", "all_done_setup_success", "always", "none_failed"))
 _AFTER_ONE = frozenset(("none_failed_min_one_success", "one_done", "one_success"))
+_NO_BRANCH = (
+    "no branch of its upstream condition leads to it",
+    "if it should run, add it to if_task_ids or else_task_ids",
+)
+_NEVER_RUNS = (
+    "it depends on a task that never runs in a pipeline",
+    "if it should run, remove that dependency",
+)
 
 
 def _is_skipped(rule: str, before: Collection[str], never: Collection[str]) -> bool:
-    """Whether a task of that trigger rule does not run because of those before it that never do."""
+    """Whether upstream tasks that never run keep a task with this trigger rule from running."""
     if rule in AFTER_FAILURE:
         return bool(before)
     if rule in _AFTER_ALL:
@@ -62,17 +76,17 @@ def _is_skipped(rule: str, before: Collection[str], never: Collection[str]) -> b
     return bool(before) and (all(among) if rule in _AFTER_ONE else any(among))
 
 
-def placed(
+def place_tasks(
     order: Sequence[str],
     upstream: Mapping[str, Sequence[str]],
     gates: Mapping[str, Sequence[BranchGate]],
     rules: Mapping[str, str],
 ) -> BranchPlacement:
-    """The branch of each task. ``order`` has every task after those upstream of it.
+    """Place each task.
 
-    ``rules`` are their trigger rules.
+    ``order`` lists the task ids, upstream tasks first; ``rules`` has their trigger rules.
     """
-    places = BranchPlacement()
+    placement = BranchPlacement()
     reach: dict[str, frozenset[Branch]] = {}
     whole: dict[Branch, frozenset[Branch]] = {}
     for task_id in order:
@@ -83,29 +97,29 @@ def placed(
         fixed = [branch for gate in listed for branch in gate.sides(task_id)]
         direct = [branch for gate in free for branch in gate.sides(task_id)]
         if not fixed and _is_unchosen(task_id, before, gates):
-            places.never[task_id] = "no way of the branch before it leads here"
-        elif _is_skipped(rules[task_id], before, places.never):
-            places.never[task_id] = "it runs only after a task that never runs in a pipeline"
+            placement.never[task_id] = _NO_BRANCH
+        elif _is_skipped(rules[task_id], before, placement.never):
+            placement.never[task_id] = _NEVER_RUNS
         if fixed or direct:
-            places.inside[task_id] = (fixed or direct)[0]
+            placement.inside[task_id] = (fixed or direct)[0]
         else:
             outer = next((one for one in inherited if whole.get(one) == inherited), None)
             if outer is not None:
-                places.inside[task_id] = outer
+                placement.inside[task_id] = outer
         if len(direct) > 1:
-            places.several[task_id] = len(direct)
+            placement.several[task_id] = len(direct)
         reach[task_id] = inherited | frozenset(direct)
         for gate in gates[task_id]:
             sides: tuple[Side, Side] = ("if", "else")
             for side in sides:
                 whole[gate.step, side] = reach[task_id] | {(gate.step, side)}
-    return places
+    return placement
 
 
 def _is_unchosen(
     task_id: str, before: Sequence[str], gates: Mapping[str, Sequence[BranchGate]]
 ) -> bool:
-    """Whether a branch before a task lets it run in no case."""
+    """Whether an upstream condition lists a task in none of its branches."""
     for one in before:
         free = [gate for gate in gates[one] if not gate.fixed]
         if free and not any(task_id in (*gate.if_ids, *gate.else_ids) for gate in free):

@@ -1,4 +1,4 @@
-"""What a DAG and its tasks say to Airflow alone: each such word is a loss with its line."""
+"""Options of a DAG and its tasks that only Airflow understands: each is a loss."""
 
 from __future__ import annotations
 
@@ -13,43 +13,43 @@ from sagebridge.formats.python.engine_losses import Unsupported
 from sagebridge.model.display import shown
 from sagebridge.model.losses import AT_THE_END, Severity
 
-Say: TypeAlias = "Callable[[Any], Unsupported | None]"
+OptionRule: TypeAlias = "Callable[[Any], Unsupported | None]"
+"""From the value of an option to its loss; None if the value asks for nothing."""
 
 
-def _callback(name: str) -> Say:
-    def say(value: Any) -> Unsupported | None:
+def _callback(name: str) -> OptionRule:
+    def rule(value: Any) -> Unsupported | None:
         what = f"{name} is not called"
-        advice = AT_THE_END
-        return Unsupported("callback", "dropped", what, advice) if value else None
+        return Unsupported("callback", "dropped", what, AT_THE_END) if value else None
 
-    return say
-
-
-def _mail(name: str) -> Say:
-    advice = AT_THE_END
-    return _plainly("callback", "dropped", f"{name}: no mail is sent", advice)
+    return rule
 
 
-def _plainly(code: str, severity: Severity, text: str, advice: str = "") -> Say:
-    def say(value: Any) -> Unsupported | None:
-        return Unsupported(code, severity, text.format(value), advice) if value else None
+def _mail(name: str) -> OptionRule:
+    return _option("callback", "dropped", f"{name}: no email is sent", AT_THE_END)
 
-    return say
+
+def _option(code: str, severity: Severity, what: str, advice: str = "") -> OptionRule:
+    """The rule of an option that is a loss if it is true; ``{}`` in ``what`` is its value."""
+
+    def rule(value: Any) -> Unsupported | None:
+        return Unsupported(code, severity, what.format(value), advice) if value else None
+
+    return rule
 
 
 def _retries(value: Any) -> Unsupported | None:
     if not isinstance(value, int) or value <= 0:
         return None
-    what = f"retries={value}: Airflow starts a task again after any failure, a pipeline only after "
-    advice = "give the step RetryPolicies"
-    return Unsupported("retries", "dropped", f"{what}the faults that a RetryPolicy names", advice)
+    what = f"retries={value} has no effect: a step is retried only under its retry policies"
+    return Unsupported("retries", "dropped", what, "add RetryPolicies to the step")
 
 
 def _pool(value: Any) -> Unsupported | None:
     if value in (None, "default_pool"):
         return None
-    advice = "limit the pipeline's parallelism"
-    return Unsupported("pool", "dropped", f"the pool {shown(value)} limits nothing", advice)
+    what = f"the pool {shown(value)} has no effect"
+    return Unsupported("pool", "dropped", what, "limit parallel steps with max_active_tasks")
 
 
 _CALLBACKS = (
@@ -59,31 +59,55 @@ _CALLBACKS = (
     "on_skipped_callback",
     "on_success_callback",
 )
-_LIMIT = "it limits nothing: max_active_tis_per_dag={}"
-_TIME = "set its StoppingCondition"
-_PAST = "a run does not wait for the run before it"
+_TIME_LIMIT = "limit the job itself, for example with StoppingCondition"
+_ONE_AT_A_TIME = "start an execution only when no other is running"
+_PAST = _option(
+    "past-runs",
+    "dropped",
+    "depends_on_past and wait_for_downstream have no effect: executions are independent",
+    "start an execution only after the previous one has succeeded",
+)
 
-SAID: Mapping[str, Say] = {
+OPTION_RULES: Mapping[str, OptionRule] = {
     **{name: _callback(name) for name in _CALLBACKS},
     **{name: _mail(name) for name in ("email_on_failure", "email_on_retry")},
-    "depends_on_past": _plainly("past-runs", "dropped", _PAST),
-    "wait_for_downstream": _plainly("past-runs", "dropped", _PAST),
-    "execution_timeout": _plainly(
-        "timeout", "dropped", "execution_timeout={} does not end it", _TIME
+    "depends_on_past": _PAST,
+    "wait_for_downstream": _PAST,
+    "execution_timeout": _option(
+        "timeout", "dropped", "execution_timeout={} has no effect", _TIME_LIMIT
     ),
-    "dagrun_timeout": _plainly("timeout", "dropped", "dagrun_timeout={} does not end a run"),
-    "max_ingestion_time": _plainly(
-        "timeout", "dropped", "max_ingestion_time={} does not end it", _TIME
+    "dagrun_timeout": _option(
+        "timeout",
+        "dropped",
+        "dagrun_timeout={} has no effect",
+        "stop executions that run too long yourself",
     ),
-    "inlets": _plainly("asset", "dropped", "its inlets are not told"),
-    "max_active_tis_per_dag": _plainly("concurrency", "dropped", _LIMIT),
-    "max_active_tis_per_dagrun": _plainly("concurrency", "dropped", _LIMIT),
-    "outlets": _plainly("asset", "dropped", "its outlets start no other DAG"),
-    "params": _plainly("task-params", "dropped", "its own params: those of the DAG count"),
+    "max_ingestion_time": _option(
+        "timeout", "dropped", "max_ingestion_time={} has no effect", _TIME_LIMIT
+    ),
+    "inlets": _option("asset", "dropped", "its inlets are not recorded"),
+    "max_active_tis_per_dag": _option(
+        "concurrency", "dropped", "max_active_tis_per_dag={} has no effect", _ONE_AT_A_TIME
+    ),
+    "max_active_tis_per_dagrun": _option(
+        "concurrency", "dropped", "max_active_tis_per_dagrun={} has no effect"
+    ),
+    "outlets": _option(
+        "asset",
+        "dropped",
+        "its outlets are not updated and start no other DAG",
+        "start the DAGs that wait for these assets yourself",
+    ),
+    "params": _option(
+        "task-params",
+        "dropped",
+        "its own params are ignored; templates use the params of the DAG",
+        "declare them as params of the DAG",
+    ),
     "pool": _pool,
     "retries": _retries,
-    "role_arn": _plainly(
-        "role", "changed", "role_arn={} is not in its arguments", "write it into the arguments"
+    "role_arn": _option(
+        "role", "changed", "role_arn={} is not in its arguments", "add the role to the arguments"
     ),
     "wait_for_completion": lambda value: (
         None
@@ -91,17 +115,21 @@ SAID: Mapping[str, Say] = {
         else Unsupported(
             "no-wait",
             "changed",
-            "wait_for_completion=False: the task does not wait for its job, the step does",
+            "wait_for_completion=False has no effect: the step waits for its job",
+            "check that downstream steps may start that late",
         )
     ),
 }
-"""What each argument of an operator or of ``default_args`` says, where it says it."""
+"""The rule of each argument of an operator or of ``default_args`` that Airflow acts on."""
 
 _DEFAULTED = {"email_on_failure", "email_on_retry", "max_ingestion_time", "params", "role_arn"}
-_LATER = SAID.keys() - _DEFAULTED
-"""What an operator may be told after it was made; where nobody does, it says nothing of it."""
+_SET_LATER = OPTION_RULES.keys() - _DEFAULTED
+"""Attributes that user code may set on an operator after creating it, and that are otherwise unset.
 
-_SILENT = frozenset(
+Airflow itself sets the attributes in ``_DEFAULTED``, so their values mean nothing.
+"""
+
+_IGNORED = frozenset(
     (
         "dag",
         "dag_id",
@@ -119,21 +147,24 @@ _SILENT = frozenset(
         "trigger_rule",
     )
 )
-"""Arguments that are read elsewhere, or that say nothing of what is done."""
+"""Arguments that are read elsewhere, or that do not affect what a task does."""
 
 _RETRY_DETAILS = frozenset(("retry_delay", "retry_exponential_backoff", "max_retry_delay"))
 
 
-_WHERE = frozenset(("aws_conn_id", "backend", "botocore_config", "region_name", "verify"))
+_CONNECTION = frozenset(("aws_conn_id", "backend", "botocore_config", "region_name", "verify"))
 
 
-def arguments_of_ours(operator: Any) -> frozenset[str]:
-    """The arguments of an operator of ours that its step has; retries are for lost workers."""
-    return (own_arguments(operator) | {"retries", "retry_delay"}) - _WHERE
+def sagebridge_arguments(operator: Any) -> frozenset[str]:
+    """The arguments of a sagebridge operator that are part of its step.
+
+    ``retries`` and ``retry_delay`` count as well: the operator sets them to survive lost workers.
+    """
+    return (own_arguments(operator) | {"retries", "retry_delay"}) - _CONNECTION
 
 
 def own_arguments(operator: Any) -> frozenset[str]:
-    """The arguments that a class outside of Airflow takes, and has made its operator of."""
+    """The arguments of an operator's classes outside the ``airflow`` package."""
     cls: Any = type(operator)
     return _own_arguments(cls)
 
@@ -148,17 +179,19 @@ def _own_arguments(operator_class: Any) -> frozenset[str]:
     return frozenset(names - {"role_arn"})
 
 
-def given(operator: Any) -> dict[str, Any]:
-    """The arguments that an operator was given, those of ``default_args`` among them."""
+def operator_arguments(operator: Any) -> dict[str, Any]:
+    """The arguments that an operator was created with, including those from ``default_args``."""
     if hasattr(operator, "partial_kwargs"):
         return dict(operator.partial_kwargs)
+    # An operator keeps its call only in this private attribute: airflow/sdk/bases/operator.py,
+    # BaseOperatorMeta.
     arguments = dict(getattr(operator, "_BaseOperator__init_kwargs", {}))
-    return arguments | dict(_told_later(operator, arguments))
+    return arguments | dict(_set_later(operator, arguments))
 
 
-def _told_later(operator: Any, arguments: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """What was set on an operator that was made without it, or with another plain value."""
-    for name in sorted(_LATER & vars(operator).keys()):
+def _set_later(operator: Any, arguments: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Attributes set on an operator after its creation: new ones, or ones with another value."""
+    for name in sorted(_SET_LATER & vars(operator).keys()):
         value = getattr(operator, name)
         plain = isinstance(value, bool | int | str | timedelta)
         if name not in arguments or (plain and not _equal(arguments[name], value)):
@@ -166,46 +199,46 @@ def _told_later(operator: Any, arguments: Mapping[str, Any]) -> Iterator[tuple[s
 
 
 def of_task(operator: Any, reads: Collection[str]) -> Iterator[Unsupported]:
-    """What an operator says to Airflow alone. ``reads`` are the arguments that its step has."""
+    """The options of a task that are lost. ``reads`` are the arguments that its step has."""
     dag = operator.dag
     own = {
         name: value
-        for name, value in given(operator).items()
+        for name, value in operator_arguments(operator).items()
         if name not in dag.default_args or not _equal(dag.default_args[name], value)
     }
     of_the_dag, params = _param_values(dag.params), _param_values(own.pop("params", None) or {})
     if any(name not in of_the_dag or of_the_dag[name] != params[name] for name in params):
         own["params"] = params
-    yield from _said(own, reads)
+    yield from _losses(own, reads)
 
 
 def _param_values(params: Any) -> dict[str, Any]:
-    """The values of Params, unchecked: one without a value cannot be asked for it."""
+    """The values of Params, without validation: reading an unset one would raise."""
     found = {name: getattr(params, "get_param", params.get)(name) for name in params}
     values = {name: getattr(param, "value", param) for name, param in found.items()}
-    return {name: None if _is_airflows(value) else value for name, value in values.items()}
+    return {name: None if _is_unset(value) else value for name, value in values.items()}
 
 
-def _is_airflows(value: object) -> bool:
-    """Whether a value is one of Airflow's marks for an argument that is not set."""
+def _is_unset(value: object) -> bool:
+    """Whether a value is Airflow's marker for an unset argument (``airflow.sdk``'s NOTSET)."""
     return type(value).__module__.startswith("airflow.")
 
 
 def _equal(left: Any, right: Any) -> bool:
     try:
         return left is right or bool(left == right)
-    except Exception:  # noqa: BLE001 - a value of the user's own class
+    except Exception:  # noqa: BLE001 - __eq__ may be user code
         return False
 
 
-def _said(arguments: Mapping[str, Any], reads: Collection[str]) -> Iterator[Unsupported]:
+def _losses(arguments: Mapping[str, Any], reads: Collection[str]) -> Iterator[Unsupported]:
     seen: set[Unsupported] = set()
     others = []
     for name, value in arguments.items():
-        if name in reads or name in _SILENT:
+        if name in reads or name in _IGNORED:
             continue
-        if name in SAID:
-            found = SAID[name](value)
+        if name in OPTION_RULES:
+            found = OPTION_RULES[name](value)
             if found is not None and found not in seen:
                 seen.add(found)
                 yield found
@@ -214,75 +247,81 @@ def _said(arguments: Mapping[str, Any], reads: Collection[str]) -> Iterator[Unsu
     if not arguments.get("retries"):
         others = [name for name in others if name not in _RETRY_DETAILS]
     if others:
-        what = f"{', '.join(sorted(others))}: only Airflow has a use for it"
+        what = f"options that only Airflow uses: {', '.join(sorted(others))}"
         yield Unsupported("engine-option", "info", what)
 
 
 def of_dag(dag: Any) -> Iterator[Unsupported]:
-    """What a DAG and its default arguments say to Airflow alone."""
+    """The options and default arguments of a DAG that are lost."""
     own = frozenset(("definition", "pipeline", "role_arn"))
-    yield from _said(dag.default_args, own)
+    yield from _losses(dag.default_args, own)
     if text := schedule_text(dag):
-        what = f"the schedule {text} is not in a pipeline definition"
-        yield Unsupported(
-            "schedule", "dropped", what, "schedule what is written, on SageMaker with EventBridge"
-        )
+        what = f"the schedule {text} is not carried over"
+        advice = "schedule the translated pipeline itself (for SageMaker, with EventBridge)"
+        yield Unsupported("schedule", "dropped", what, advice)
     for name in ("dagrun_timeout", "on_failure_callback", "on_success_callback"):
-        found = SAID[name](getattr(dag, name, None))
+        found = OPTION_RULES[name](getattr(dag, name, None))
         if found is not None:
             yield found
     if getattr(dag, "max_active_runs", 16) == 1:
-        yield Unsupported(
-            "concurrency", "dropped", "max_active_runs=1: runs of a pipeline may overlap"
-        )
+        what = "max_active_runs=1 has no effect: executions may overlap"
+        yield Unsupported("concurrency", "dropped", what, _ONE_AT_A_TIME)
     if getattr(dag, "fail_fast", False):
-        what = "fail_fast=True: steps that need nothing of what failed go on"
-        yield Unsupported("failure-handling", "changed", what)
+        what = "fail_fast=True has no effect: steps that do not depend on a failed step continue"
+        advice = "stop the execution yourself if they must not run"
+        yield Unsupported("failure-handling", "changed", what, advice)
     if dag.user_defined_macros or dag.user_defined_filters:
-        yield Unsupported(
-            "engine-option", "info", "its own macros and filters: only templates use them"
-        )
+        what = "user-defined macros and filters: each template that uses one is reported"
+        yield Unsupported("engine-option", "info", what)
     tags = sorted(set(dag.tags or ()) - {"sagebridge"})
     if tags:
-        yield Unsupported(
-            "engine-option", "info", f"the tags {', '.join(tags)}: AWS's have key and value"
-        )
+        what = f"the tags {', '.join(tags)} are dropped: the tags of a pipeline have keys"
+        yield Unsupported("engine-option", "info", what)
     yield from _of_params(dag)
 
 
 def _of_params(dag: Any) -> Iterator[Unsupported]:
     for name in dag.params:
         param = dag.params.get_param(name)
-        if param_type(param) is None:
-            what = f"the param {shown(name)} is no text, number or boolean: the pipeline has none"
-            yield Unsupported("param-type", "dropped", what)
+        declared = param_type(param)
+        if declared is None:
+            what = f"the param {shown(name)} is not a string, number or boolean"
+            yield Unsupported("param-type", "dropped", what, "declare it as one of these types")
             continue
         type_ = param.schema.get("type")
         types = type_ if isinstance(type_, list) else []
         if "null" in types:
             what = f"the param {shown(name)} may not be null in a pipeline"
-            yield Unsupported("param-type", "changed", what)
-        if others := [one for one in types if one not in ("null", param_type(param))]:
-            what = f"the param {shown(name)} may not be {' or '.join(others)} in a pipeline"
-            yield Unsupported("param-type", "changed", what)
-        rules = sorted(set(param.schema) - _SAID_OF_PARAM)
+            yield Unsupported("param-type", "changed", what, "choose a value that means 'not set'")
+        if others := [one for one in types if one not in ("null", declared)]:
+            what = (
+                f"the param {shown(name)} may only be {declared} in a pipeline, "
+                f"not {' or '.join(others)}"
+            )
+            yield Unsupported("param-type", "changed", what, f"pass values of type {declared}")
+        rules = sorted(set(param.schema) - _PARAM_KEYS)
         if rules:
-            what = f"{', '.join(rules)} of the param {shown(name)}: a pipeline checks type and enum"
-            yield Unsupported("param-rule", "dropped", what)
+            what = (
+                f"the param {shown(name)} is not checked against {', '.join(rules)}, "
+                "only against type and enum"
+            )
+            advice = "check the value before you start an execution"
+            yield Unsupported("param-rule", "dropped", what, advice)
 
 
-_SAID_OF_PARAM = frozenset(
+_PARAM_KEYS = frozenset(
     ("description", "description_md", "enum", "examples", "section", "title", "type")
 )
+"""Keys of a Param's schema that a pipeline parameter has too, or that only the form shows."""
 
 
 def schedule_text(dag: Any) -> str:
-    """The schedule as a person says it; empty where the DAG has none."""
+    """The schedule as a message shows it; empty if the DAG has none."""
     return "" if dag.schedule is None else _schedule(dag.schedule)
 
 
 _PARTS = ("expression", "delta", "timetables", "timetable", "asset_condition", "objects", "uri")
-"""What the timetables and assets of Airflow's SDK are made of."""
+"""Attributes of the timetables and assets in Airflow's SDK that describe a schedule."""
 
 
 def _schedule(item: Any) -> str:

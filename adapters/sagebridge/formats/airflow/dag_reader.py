@@ -1,9 +1,10 @@
-"""A live DAG as a pipeline: steps, branches and dependencies of whatever operators it has.
+"""Read a live DAG as a pipeline: its steps, branches and dependencies.
 
-Operators of ours carry their step. The Amazon provider's are read by what they would send
-(:mod:`~sagebridge.formats.airflow.provider`); self-contained Python and shell tasks are carried as
-source. What only Airflow knows at run time is asked for: it becomes a parameter without a default,
-so that no run starts on a guess. Everything else is a loss at its line.
+A sagebridge operator has its step as an attribute. An operator of the Amazon provider becomes a
+step with the request that it would send (:mod:`~sagebridge.formats.airflow.provider`).
+Self-contained Python and shell tasks become carried steps, with their source. A value that only
+Airflow knows at run time becomes a parameter without a default, so that no execution starts with a
+guess. Everything else is a loss with its line.
 """
 
 from __future__ import annotations
@@ -16,16 +17,26 @@ from typing import Any, Protocol
 from sagebridge.authoring.dag_pipeline import TYPES, param_type, pipeline_of
 from sagebridge.formats.airflow import dag_options, provider
 from sagebridge.formats.airflow.branches import AFTER_FAILURE, BranchGate
-from sagebridge.formats.airflow.code_tasks import own_step, python_step, shell_step, skipping
+from sagebridge.formats.airflow.code_tasks import (
+    is_skipped_on_99,
+    python_step,
+    sagebridge_step,
+    shell_step,
+)
 from sagebridge.formats.airflow.operator_classes import (
-    SENSED,
+    JOB_SENSORS,
     class_of,
     classes,
     job_names,
     kind_of,
-    known,
+    provider_class,
 )
-from sagebridge.formats.airflow.provider.provider_task import Builder, Task, UnreadableTask, under
+from sagebridge.formats.airflow.provider.provider_task import (
+    Builder,
+    Task,
+    UnreadableTask,
+    property_output,
+)
 from sagebridge.formats.airflow.provider.sagemaker_condition import condition_step
 from sagebridge.formats.airflow.task_tree import TaskSteps, TaskTree, in_order, trigger_rule
 from sagebridge.formats.airflow.task_values import RunTimeValue, Values, identifier
@@ -48,33 +59,35 @@ from sagebridge.model.values import ABSENT, EMPTY, Object, Value
 
 TARGET = "pipeline"
 _MAX_ACTIVE_TASKS = 16
-"""Airflow's own default."""
+"""Airflow's default for ``max_active_tasks`` (``[core] max_active_tasks_per_dag``)."""
 _BRANCHES = frozenset(("BaseBranchOperator", "BranchMixIn", "ShortCircuitOperator"))
+_SET_PARAMETER = "set the parameter"
+_NO_STEP_TYPE = "do its work in a Lambda or Processing step, or outside the pipeline"
 
 
 class LineNumbers(Protocol):
     def line(self, item: object) -> int: ...
 
 
-def read_dag(dag: Any, places: LineNumbers) -> tuple[Pipeline, tuple[Loss, ...], dict[str, int]]:
-    """The pipeline of a DAG, what reading it lost, and the line of each step."""
-    return _DagReader(dag, places).result()
+def read_dag(dag: Any, lines: LineNumbers) -> tuple[Pipeline, tuple[Loss, ...], dict[str, int]]:
+    """The pipeline of a DAG, the losses, and the line of each step by name."""
+    return _DagReader(dag, lines).result()
 
 
 @dataclass(frozen=True, slots=True)
 class _RunTimeParameter:
-    """A parameter that stands for what only Airflow knows, and the loss that says so."""
+    """A parameter that replaces a run-time value, and its loss, if it is reported."""
 
     parameter: Parameter
     loss: Loss | None
 
 
 class _DagReader:
-    def __init__(self, dag: Any, places: LineNumbers) -> None:
-        self.dag, self.places = dag, places
+    def __init__(self, dag: Any, lines: LineNumbers) -> None:
+        self.dag, self.lines = dag, lines
         self.tasks: dict[str, Any] = {task.task_id: task for task in dag.tasks}
         self.losses: dict[Loss, None] = {}
-        self.asked: dict[tuple[str, str], _RunTimeParameter] = {}
+        self.run_time: dict[tuple[str, str], _RunTimeParameter] = {}
         types = {
             name: TYPES[type_]
             for name in dag.params
@@ -84,28 +97,29 @@ class _DagReader:
         self.names = dict(self._names())
         self.jobs: list[tuple[str, Any]] = []
         self.owners: dict[str, str] = {}
-        self.made: dict[tuple[str, str], Get] = {}
+        self.resources: dict[tuple[str, str], Get] = {}
         self.roles: dict[str, TaskSteps] = {}
         self.dropped: dict[str, str] = {}
 
     def result(self) -> tuple[Pipeline, tuple[Loss, ...], dict[str, int]]:
-        for lost in dag_options.of_dag(self.dag):
-            self._lose(self.dag, *lost)
-        self._outputs()
+        for loss in dag_options.of_dag(self.dag):
+            self._report(self.dag, *loss)
+        self._collect_outputs()
         for task_id in in_order(self.tasks):
             self.roles[task_id] = self._role(self.tasks[task_id])
         tree = TaskTree(self.tasks, self.roles)
-        for task_id, code, severity, what in tree.losses:
-            self._lose(self.tasks[task_id], code, severity, what)
+        for found in tree.losses:
+            task = self.tasks[found.task_id]
+            self._report(task, found.code, found.severity, found.what, found.advice)
         steps = tree.steps()
         pipeline = self._pipeline(steps)
         dropped = [step for step in walk(pipeline) if step.name in self.dropped]
-        pipeline, asked = without(pipeline, dropped)
-        for one in asked:
+        pipeline, losses = without(pipeline, dropped)
+        for one in losses:
             if one.code == "asked-value":
                 self.losses[replace(one, place=self.dropped[one.place])] = None
         lines = {
-            step.name: self.places.line(role.operator)
+            step.name: self.lines.line(role.operator)
             for role in self.roles.values()
             for one in role.steps
             for step in walk((one,))
@@ -116,11 +130,11 @@ class _DagReader:
     def _pipeline(self, steps: Sequence[Step]) -> Pipeline:
         base = pipeline_of(self.dag)
         used = {one.name for step in walk(steps) for one in step_references(step)}
-        asked = [one for one in self.asked.values() if one.parameter.name in used]
-        self.losses.update(dict.fromkeys(one.loss for one in asked if one.loss is not None))
+        added = [one for one in self.run_time.values() if one.parameter.name in used]
+        self.losses.update(dict.fromkeys(one.loss for one in added if one.loss is not None))
         parameters = base.parameters
-        if asked:
-            parameters = (*base.declared, *(one.parameter for one in asked))
+        if added:
+            parameters = (*base.declared, *(one.parameter for one in added))
         order = dict(self.dag.default_args.get("definition") or EMPTY).get("Steps", ())
         rank = {name: position for position, name in enumerate(order)}
         limit, count = self.dag.max_active_tasks, len(list(walk(steps)))
@@ -134,14 +148,14 @@ class _DagReader:
             parameters=parameters,
         )
 
-    # Names and what tasks hand on
+    # Names and outputs of tasks
 
     def _names(self) -> Iterator[tuple[str, str]]:
-        """A step name for each task: its id without its group where that is free."""
-        taken = {task.step.name for task in self.tasks.values() if _is_ours(task)}
+        """A step name for each task: its id, without its group if that is unique."""
+        taken = {task.step.name for task in self.tasks.values() if _is_sagebridge(task)}
         counts = Counter(map(_label, self.tasks.values()))
         for task_id, task in self.tasks.items():
-            if _is_ours(task):
+            if _is_sagebridge(task):
                 yield task_id, task.step.name
                 continue
             label = _label(task)
@@ -150,11 +164,11 @@ class _DagReader:
             name = free_name(name[:64], taken, wanted[:60], "-")
             taken.add(name)
             if name != label:
-                what = f"its step is called {shown(name)}"
-                self._lose(task, "step-name", "info", what)
+                what = f"its step is named {shown(name)}"
+                self._report(task, "step-name", "info", what)
             yield task_id, name
 
-    def _outputs(self) -> None:
+    def _collect_outputs(self) -> None:
         for task_id, task in self.tasks.items():
             kind = kind_of(task)
             if kind is None or _is_after_failure(task):
@@ -165,40 +179,39 @@ class _DagReader:
             if kind.outputs is not None:
                 self.values.outputs[task_id] = kind.outputs(task, name)
             if kind.names is not None:
-                for member, text, get in kind.names(task, name):
-                    self.made.setdefault((member, text), get)
+                for field, text, get in kind.names(task, name):
+                    self.resources.setdefault((field, text), get)
 
     def _forget(self, task: Any) -> None:
-        """What a task that is left out would hand on is known to Airflow alone."""
+        """Remove the outputs of a dropped task, so that references to them become parameters."""
         self.values.outputs.pop(task.task_id, None)
         name = self.names[task.task_id]
-        self.made = {key: get for key, get in self.made.items() if get.name != name}
+        self.resources = {key: get for key, get in self.resources.items() if get.name != name}
 
     # Roles
 
     def _role(self, task: Any) -> TaskSteps:
         reads: Iterable[str] = ()
         role = TaskSteps(task)
-        if hasattr(task, "watched"):
+        if hasattr(task, "watched"):  # WatchOperator is not a step
             return role
         if _is_after_failure(task):
             rule = trigger_rule(task)
-            what = f"trigger rule {rule}: a step never runs after what did not succeed"
-            advice = AT_THE_END
-            self._leave_out(task, "trigger-rule", what, advice)
+            what = f"trigger rule {rule} never holds in a pipeline (steps run only after success)"
+            self._drop(task, "trigger-rule", what, AT_THE_END)
             return role
-        if _is_ours(task):
-            reads = dag_options.arguments_of_ours(task)
-            step = _documented(task.step, task)
-            role = TaskSteps(task, [step], list(self._own_gate(task)), ours=True)
+        if _is_sagebridge(task):
+            reads = dag_options.sagebridge_arguments(task)
+            step = _with_documentation(task.step, task)
+            role = TaskSteps(task, [step], list(self._listed_gate(task)), from_sagebridge=True)
             if not type(task).execute.__module__.startswith("sagebridge_operators."):
-                what = f"{type(task).__name__} runs code of its own, which its step does not"
-                self._lose(task, "operator", "changed", what, "make that a step")
+                what = f"{type(task).__name__} overrides execute, which the step does not call"
+                self._report(task, "operator", "changed", what, "move that code to another task")
             if isinstance(task.step, CarriedStep):
-                self._carry(role, "python-task", own_step)
+                self._carry(role, "python-task", sagebridge_step)
         elif hasattr(task, "partial_kwargs"):
-            what = "it is mapped: Airflow makes its tasks when the DAG runs"
-            self._leave_out(task, "mapped-task", what, "make it a loop of the DAG file")
+            what = "expand() is only resolved at run time"
+            self._drop(task, "mapped-task", what, "replace it with a loop in the DAG file")
         elif (kind := kind_of(task)) is not None:
             reads = (*kind.reads, *dag_options.own_arguments(task))
             self._build(role, kind.build)
@@ -209,11 +222,11 @@ class _DagReader:
         else:
             reads = ("python_callable", "op_args", "op_kwargs")
             reads = (*reads, "bash_command", "env", "append_env", "skip_on_exit_code")
-            self._own_code(role)
+            self._build_other(role)
         if role.steps:
-            for lost in dag_options.of_task(task, frozenset(reads)):
-                if lost.code != "no-wait" or not self._is_awaited(task):
-                    self._lose(task, *lost)
+            for loss in dag_options.of_task(task, frozenset(reads)):
+                if loss.code != "no-wait" or not self._is_awaited(task):
+                    self._report(task, *loss)
         return role
 
     def _build(self, role: TaskSteps, build: Builder) -> None:
@@ -221,21 +234,22 @@ class _DagReader:
         try:
             role.steps = build(self._task(task))
         except UnreadableTask as why:
-            self._leave_out(task, "run-time-argument", str(why), "say it in the DAG file")
+            advice = "use a constant in the DAG file"
+            self._drop(task, "run-time-argument", str(why), advice)
             self._forget(task)
             return
-        role.steps[-1] = _documented(role.steps[-1], task)
+        role.steps[-1] = _with_documentation(role.steps[-1], task)
 
     def _task(self, task: Any) -> Task:
         def report(code: str, severity: Severity, what: str, advice: str = "") -> None:
-            self._lose(task, code, severity, what, advice)
+            self._report(task, code, severity, what, advice)
 
-        def ask(unknown: RunTimeValue) -> Value:
-            return self._ask(task, unknown)
+        def fallback(unknown: RunTimeValue) -> Value:
+            return self._parameter_for(task, unknown)
 
-        return Task(task, self.names[task.task_id], self.values, ask, report, self.made)
+        return Task(task, self.names[task.task_id], self.values, fallback, report, self.resources)
 
-    def _own_gate(self, task: Any) -> Iterator[BranchGate]:
+    def _listed_gate(self, task: Any) -> Iterator[BranchGate]:
         if isinstance(task.step, ConditionStep):
             yes, no = (
                 tuple(one.task_id for one in branch or ())
@@ -247,10 +261,10 @@ class _DagReader:
         task = role.operator
         try:
             if not all(map(_are_ids, (task.if_task_ids, task.else_task_ids))):
-                raise UnreadableTask("its branches are known only when the DAG runs")
+                raise UnreadableTask("its branches are only known at run time")
             step = condition_step(self._task(task))
         except UnreadableTask as why:
-            self._build_choice(role, f"a condition that cannot be read: {why}")
+            self._build_choice(role, f"a condition that cannot be read ({why})")
             return
         yes, no = (self._reached(task, ids) for ids in (task.if_task_ids, task.else_task_ids))
         if not task.else_task_ids:
@@ -261,7 +275,7 @@ class _DagReader:
         role.steps, role.gates = [step], [BranchGate(step.name, yes, no)]
 
     def _reached(self, task: Any, chosen: Sequence[str]) -> tuple[str, ...]:
-        """The direct followers of a branch that run when those ids are chosen."""
+        """The direct downstream tasks of a branch that run if it chooses these task ids."""
         kept, pending = set(chosen), [one for one in chosen if one in self.tasks]
         while pending:
             for after in self.tasks[pending.pop()].downstream_task_ids - kept:
@@ -270,17 +284,17 @@ class _DagReader:
         return tuple(one for one in self.tasks if one in kept & task.downstream_task_ids)
 
     def _build_choice(self, role: TaskSteps, what: str) -> None:
-        """A branch that Python decides: a Condition for each way, on a parameter to be given."""
+        """Replace a branch that Python decides by one Condition per branch, each on a parameter."""
         task, name = role.operator, self.names[role.operator.task_id]
-        ways = [one for one in self.tasks if one in task.downstream_task_ids]
+        followers = [one for one in self.tasks if one in task.downstream_task_ids]
         single = "ShortCircuitOperator" in classes(task)
-        asked = []
-        for way in [ways] if single else [[one] for one in ways]:
-            own = name if single else f"{name[:31]}-{self.names[way[0]][:32]}"
+        parameters = []
+        for branch in [followers] if single else [[one] for one in followers]:
+            own = name if single else f"{name[:31]}-{self.names[branch[0]][:32]}"
             unknown = RunTimeValue("branch-callable", what, own)
             unknown.type = "Boolean"
-            choice = self._ask(task, unknown, lost=False)
-            asked.append(choice.name)
+            choice = self._parameter_for(task, unknown, report=False)
+            parameters.append(choice.name)
             role.steps.append(
                 ConditionStep(
                     own,
@@ -291,74 +305,75 @@ class _DagReader:
                     else_steps=(),
                 )
             )
-            role.gates.append(BranchGate(own, tuple(way), ()))
-        text = f"{what}: parameters say which way to go ({', '.join(asked) or 'none'})"
-        self._lose(task, "branch-callable", "changed", text, "write a Condition")
+            role.gates.append(BranchGate(own, tuple(branch), ()))
+        text = f"{what} becomes one Boolean parameter per branch: {', '.join(parameters) or 'none'}"
+        advice = "set the parameters, or use a condition operator"
+        self._report(task, "branch-callable", "changed", text, advice)
 
-    def _own_code(self, role: TaskSteps) -> None:
-        """Tasks that are no step of SageMaker's: carried, passed over or left out."""
+    def _build_other(self, role: TaskSteps) -> None:
+        """Read any other task: it is carried, becomes dependencies, or is dropped."""
         task, names = role.operator, classes(role.operator)
         name, kind = self.names[task.task_id], type(task).__name__
         if "LatestOnlyOperator" in names:
-            what = "it stands for nothing: a pipeline has no runs of the past"
-            self._lose(task, "empty-task", "info", what)
+            what = "it becomes no step: a pipeline has no runs for past dates"
+            self._report(task, "empty-task", "info", what)
         elif names & _BRANCHES:
-            self._build_choice(role, f"{task.operator_name} decides in Python")
+            self._build_choice(role, f"the decision of {task.operator_name}")
         elif "EmptyOperator" in names:
-            what = "it stands for nothing: what follows it waits for what it waits for"
-            self._lose(task, "empty-task", "info", what)
+            what = "it becomes no step: its downstream steps take over its dependencies"
+            self._report(task, "empty-task", "info", what)
         elif "BaseSensorOperator" in names:
             self._sensor(task)
         elif kind in ("PythonOperator", "_PythonDecoratedOperator"):
             self._carry(role, "python-task", python_step)
             if role.steps:
                 keys = bool(getattr(task, "multiple_outputs", False))
-                output = under(name, RETURN_VALUE, keys=keys)
+                output = property_output(name, RETURN_VALUE, keys=keys)
                 self.values.outputs[task.task_id] = output
         elif kind == "BashOperator":
             self._carry(role, "shell-task", shell_step)
-            if role.steps and skipping(task):
-                asked = "skip_on_exit_code" in dag_options.given(task) or "99" in task.bash_command
-                what = "a command that ends with 99 fails its step: Airflow skips it"
-                advice = "end it with 0 where what follows may run"
-                self._lose(task, "exit-code", "changed" if asked else "info", what, advice)
+            if role.steps and is_skipped_on_99(task):
+                arguments = dag_options.operator_arguments(task)
+                intended = "skip_on_exit_code" in arguments or "99" in task.bash_command
+                what = "exit code 99 fails the step; in Airflow it skips the task"
+                advice = "exit with 0 if downstream steps should run"
+                self._report(task, "exit-code", "changed" if intended else "info", what, advice)
             if role.steps:
-                self.values.outputs[task.task_id] = under(name, RETURN_VALUE)
+                self.values.outputs[task.task_id] = property_output(name, RETURN_VALUE)
         else:
             code = "python-task" if "PythonOperator" in names else "operator"
-            what = f"{task.operator_name} is no step type of SageMaker's"
+            what, advice = f"{task.operator_name} matches no step type", _NO_STEP_TYPE
             cls: Any = type(task)
-            whole, changed = known(cls)
-            if changed:
-                what = f"{task.operator_name} has its own {changed}, other than {whole}"
-            self._leave_out(task, code, what, "")
+            base, overrides = provider_class(cls)
+            if overrides:
+                what = f"{task.operator_name} overrides {overrides} of {base}"
+                advice = f"use {base} and move that code to another task"
+            self._drop(task, code, what, advice)
 
     def _carry(self, role: TaskSteps, code: str, build: Any) -> None:
         task = role.operator
-        origin = str(self.places.line(task))
+        origin = str(self.lines.line(task))
         try:
             step = build(task, self.names[task.task_id], self.values, origin)
-            # Airflow documents a @task by its docstring, which the function has.
+            # Only operators of @task have custom_operator_name (airflow/sdk/bases/decorator.py).
+            # Airflow sets their doc_md to the docstring, which the function already has.
             decorated = hasattr(task, "custom_operator_name")
-            role.steps = [step if decorated else _documented(step, task)]
+            role.steps = [step if decorated else _with_documentation(step, task)]
         except NotSelfContained as why:
-            advice = ON_ITS_OWN
-            self._leave_out(task, code, f"it {why}, so its code cannot be carried", advice)
+            self._drop(task, code, f"it {why}", ON_ITS_OWN)
             self.dropped.update({step.name: origin for step in role.steps})
 
     def _sensor(self, task: Any) -> None:
-        if self._sensed(task):
-            self._lose(
-                task, "sensor", "info", "it is not needed: the step itself waits for its job"
-            )
+        if self._awaited_tasks(task):
+            what = "it is not needed: the step itself waits for its job"
+            self._report(task, "sensor", "info", what)
             return
-        what = f"{type(task).__name__} waits for what a pipeline does not see"
-        advice = "start the pipeline when that is there"
-        self._leave_out(task, "sensor", what, advice)
+        what = f"{type(task).__name__} waits for something outside the pipeline"
+        self._drop(task, "sensor", what, "start the pipeline once the wait is over")
 
-    def _sensed(self, sensor: Any) -> set[str]:
-        """The tasks whose job a sensor waits for."""
-        waits_for = getattr(sensor, SENSED.get(type(sensor).__name__, ""), None)
+    def _awaited_tasks(self, sensor: Any) -> set[str]:
+        """The ids of the tasks whose jobs a sensor waits for."""
+        waits_for = getattr(sensor, JOB_SENSORS.get(type(sensor).__name__, ""), None)
         if waits_for is None:
             return set()
         found = {task_id for task_id, name in self.jobs if waits_for == name}
@@ -369,49 +384,52 @@ class _DagReader:
         return found | {self.owners[step] for step in steps if step in self.owners}
 
     def _is_awaited(self, task: Any) -> bool:
-        """Whether all that follows a task waits for its job, so that nobody misses a wait."""
+        """Whether each downstream task is a sensor that waits for the job of this task."""
         after = [self.tasks[one] for one in task.downstream_task_ids]
-        return bool(after) and all(task.task_id in self._sensed(one) for one in after)
+        return bool(after) and all(task.task_id in self._awaited_tasks(one) for one in after)
 
     # Losses
 
-    def _lose(self, item: Any, code: str, severity: Severity, what: str, advice: str = "") -> None:
+    def _report(
+        self, item: Any, code: str, severity: Severity, what: str, advice: str = ""
+    ) -> None:
         self.losses[self._loss(item, code, severity, what, advice)] = None
 
     def _loss(self, item: Any, code: str, severity: Severity, what: str, advice: str = "") -> Loss:
         name = "the DAG" if item is self.dag else f"task {item.task_id}"
-        place = str(self.places.line(item))
+        place = str(self.lines.line(item))
         return Loss(code, severity, place, f"{name}: {what}", TARGET, advice)
 
-    def _leave_out(self, task: Any, code: str, what: str, advice: str) -> None:
-        self._lose(task, code, "dropped", what, advice)
+    def _drop(self, task: Any, code: str, reason: str, advice: str) -> None:
+        self._report(task, code, "dropped", f"{reason}, so the task is dropped", advice)
 
-    def _ask(self, task: Any, unknown: RunTimeValue, *, lost: bool = True) -> Get:
+    def _parameter_for(self, task: Any, unknown: RunTimeValue, *, report: bool = True) -> Get:
+        """A reference to the parameter that replaces a run-time value."""
         key = (unknown.text, unknown.type)
-        if key not in self.asked:
-            taken = {one.parameter.name for one in self.asked.values()} | set(self.values.types)
+        if key not in self.run_time:
+            taken = {one.parameter.name for one in self.run_time.values()} | set(self.values.types)
             wanted = identifier(unknown.text)
             name = free_name(wanted, taken, wanted[:60])
-            description = f"Asked for: {unknown.what} ({unknown.text})"
-            asked = Parameter(name, unknown.type, description=description)
-            what = f"{unknown.what} ({unknown.text}): the parameter {name} asks for it"
-            loss = self._loss(task, unknown.code, "changed", what, "give it at the start")
-            self.asked[key] = _RunTimeParameter(asked, loss if lost else None)
-        return parameter(self.asked[key].parameter.name)
+            description = f"Replaces {unknown.what} ({unknown.text})"
+            added = Parameter(name, unknown.type, description=description)
+            what = f"{unknown.what} ({unknown.text}) becomes the parameter {shown(name)}"
+            loss = self._loss(task, unknown.code, "changed", what, _SET_PARAMETER)
+            self.run_time[key] = _RunTimeParameter(added, loss if report else None)
+        return parameter(self.run_time[key].parameter.name)
 
 
 def _label(task: Any) -> str:
-    """A task's id without that of its group."""
+    """A task's id without the id of its group."""
     group = getattr(task.task_group, "node_id", None)
     return str(task.task_id.removeprefix(f"{group}."))
 
 
-def _is_ours(task: Any) -> bool:
+def _is_sagebridge(task: Any) -> bool:
     return isinstance(getattr(task, "step", None), Step)
 
 
-def _documented(step: Step, task: Any) -> Step:
-    """The step with what Airflow shows of its task, where it does not say so itself."""
+def _with_documentation(step: Step, task: Any) -> Step:
+    """The step with ``doc_md`` and display name of its task, unless it has its own."""
     if task.doc_md and step.description is ABSENT:
         step = replace(step, description=task.doc_md)
     if task.task_display_name != task.task_id and step.display_name is ABSENT:
@@ -424,5 +442,5 @@ def _are_ids(value: Any) -> bool:
 
 
 def _is_after_failure(task: Any) -> bool:
-    """Whether a task runs only where one before it did not succeed."""
+    """Whether a task runs only if an upstream task did not succeed."""
     return bool(task.upstream_task_ids) and trigger_rule(task) in AFTER_FAILURE

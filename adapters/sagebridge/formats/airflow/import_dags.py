@@ -1,7 +1,7 @@
-"""Imports DAG files in a process of their own and prints the pipelines that their DAGs make.
+"""Import DAG files in a subprocess and print the pipelines of their DAGs.
 
-``python -m sagebridge.formats.airflow.import_dags`` is a process of
-:mod:`sagebridge.formats.python.import_process`, which imports Airflow once for all its files.
+``python -m sagebridge.formats.airflow.import_dags`` speaks the protocol of
+:mod:`sagebridge.formats.python.import_process`. It imports Airflow once for all files.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from sagebridge.formats.python.import_process import (
     serve,
     set_environment,
 )
-from sagebridge.model.expressions import no_texts
+from sagebridge.model.expressions import strings_forbidden
 
 _PRELOAD = "sagebridge.preload"
-"""Entry points of packages that most DAG files import, so that all forks share them."""
+"""Entry point group of packages to import before forking, as most DAG files import them."""
 _NO_DAG = (
-    "bind a DAG to a name of the module, open it in `with DAG(…)`, or call the function that @dag "
-    "decorates"
+    "assign a DAG to a module variable, open it in `with DAG(…)`, or call the function decorated "
+    "with @dag"
 )
 
 
 class SourceLines:
-    """The line of a DAG file on which each DAG and task was made."""
+    """The line of a DAG file that created each DAG and task."""
 
     def __init__(self, file: Path) -> None:
         self.file = str(file)
-        self.made: list[Any] = []
+        self.dags: list[Any] = []
         self._instructions: dict[int, tuple[CodeType, int]] = {}
         self._lines: dict[CodeType, tuple[list[int], list[int | None]]] = {}
 
     def line(self, item: object) -> int:
-        """The innermost line of the file that made ``item``; 1 where it came from elsewhere."""
+        """The innermost line of the file that created ``item``; 1 if another file created it."""
         if id(item) not in self._instructions:
             return 1
         code, instruction = self._instructions[id(item)]
@@ -55,7 +55,10 @@ class SourceLines:
         return lines[bisect_right(starts, instruction) - 1] or 1
 
     def record(self, item: object) -> None:
-        """Keeps the instruction: a frame finds its line by a walk over all its code."""
+        """Note the current instruction of the file. :meth:`line` finds its line later, if needed.
+
+        ``frame.f_lineno`` would scan the line table of the whole module for every task.
+        """
         frame: FrameType | None = sys._getframe(1)
         while frame is not None and frame.f_code.co_filename != self.file:
             frame = frame.f_back
@@ -63,26 +66,32 @@ class SourceLines:
             self._instructions[id(item)] = frame.f_code, frame.f_lasti
 
     @contextmanager
-    def recorded(self) -> Iterator[None]:
-        """Has Airflow tell of each DAG and task that is made, in time that grows with their number.
+    def record_all(self) -> Iterator[None]:
+        """Record each DAG and task as Airflow creates it.
 
-        Airflow's own hash of a DAG, taken at each edge, goes through all its tasks.
+        Airflow has no hook for this, so methods of ``DAG`` (airflow/sdk/definitions/dag.py) are
+        replaced. ``DAG.__hash__`` is one of them: it covers all tasks and is called for each edge,
+        so that the import of a DAG would take quadratic time.
         """
         from airflow import sdk
 
         DAG: Any = sdk.DAG  # noqa: N806 - a class
         begin, add, hashed = DAG.__attrs_post_init__, DAG.add_task, DAG.__hash__
 
-        def begun(dag: Any) -> None:
+        def record_dag(dag: Any) -> None:
             self.record(dag)
-            self.made.append(dag)
+            self.dags.append(dag)
             begin(dag)
 
-        def added(dag: Any, task: Any) -> None:
+        def record_task(dag: Any, task: Any) -> None:
             self.record(task)
             add(dag, task)
 
-        DAG.__attrs_post_init__, DAG.add_task, DAG.__hash__ = begun, added, object.__hash__
+        DAG.__attrs_post_init__, DAG.add_task, DAG.__hash__ = (
+            record_dag,
+            record_task,
+            object.__hash__,
+        )
         try:
             yield
         finally:
@@ -90,14 +99,15 @@ class SourceLines:
 
 
 def _import_airflow(home: str) -> None:
-    """Imports, once for all files, what making and reading a DAG takes.
+    """Import everything that creating and reading a DAG needs, once for all files.
 
-    Airflow is private and empty: it uses no configuration, database or DAGs of this machine.
+    Airflow runs with an empty ``home``, without the configuration or database of this machine.
     """
     settings = {
         "AIRFLOW_HOME": home,
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        # airflow/__init__.py skips its settings, and so the database, if this is set.
         "_AIRFLOW__AS_LIBRARY": "1",
     }
     set_environment(("AIRFLOW__", "AIRFLOW_CONFIG"), settings)
@@ -115,16 +125,20 @@ def _read(file: Path) -> list[Answer]:
     from sagebridge.formats.airflow.dag_reader import read_dag
 
     lines = SourceLines(file)
-    with lines.recorded(), no_texts():
+    with lines.record_all(), strings_forbidden():
         bound = {id(item) for item in _import(file)}
-    dags = [dag for dag in lines.made if id(dag) in bound]
+    dags = [dag for dag in lines.dags if id(dag) in bound]
     if not dags:
         raise PythonFileError(str(file), None, "holds no DAG", _NO_DAG)
     return [describe(dag.dag_id, lines.line(dag), *read_dag(dag, lines)) for dag in dags]
 
 
 def _import(file: Path) -> list[Any]:
-    """What a file binds to names, and the DAGs that Airflow registers: those opened by ``with``."""
+    """The module variables of a file, and the DAGs that it opens with ``with``.
+
+    ``DagContext`` collects the latter. It is internal, but Airflow's own parser uses it in the same
+    way (airflow/dag_processing/importers/python_importer.py).
+    """
     from airflow.sdk.definitions._internal.contextmanager import DagContext
 
     module = new_module(file)

@@ -1,4 +1,4 @@
-"""JSON text with Jinja templates in it, as the object that it becomes."""
+"""JSON strings that contain Jinja templates, as objects of the model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 
-from sagebridge.formats.airflow.task_values import Ask, Values, is_template
+from sagebridge.formats.airflow.task_values import Fallback, Values, is_template
 from sagebridge.model.expressions import is_expression, join
 from sagebridge.model.values import Object, Value
 from sagebridge.model.visit import rebuild
@@ -16,15 +16,15 @@ _MARK = re.compile(f"[{_QUOTED}{_BARE}]([0-9]+){_END}")
 _STRING_PART = re.compile(r'\\.|"', re.DOTALL)
 
 
-class _Unclear(Exception):
-    """Text that is no JSON object whatever its templates give."""
+class _AmbiguousJson(Exception):
+    """A string that is a JSON object only for some values of its templates."""
 
 
-def arguments_of(text: str, values: Values, ask: Ask) -> Object | None:
-    """The object that a JSON text is; None where its text does not say which."""
+def arguments_of(text: str, values: Values, fallback: Fallback) -> Object | None:
+    """The object in a JSON string; None if it is not one, or its shape depends on a template."""
     found: list[Value] = []
     marked, quoted = "", False
-    for piece in values.pieces(text, ask) if is_template(text) else (text,):
+    for piece in values.pieces(text, fallback) if is_template(text) else (text,):
         if is_expression(piece):
             mark = f"{_QUOTED if quoted else _BARE}{len(found)}{_END}"
             marked += mark if quoted else f'"{mark}"'
@@ -37,16 +37,16 @@ def arguments_of(text: str, values: Values, ask: Ask) -> Object | None:
             marked += str(piece) if quoted else json.dumps(piece)
     try:
         parsed = json.loads(marked)
-        restored = rebuild(parsed, lambda node: _restored(node, found, values))
-    except (ValueError, _Unclear):
+        restored = rebuild(parsed, lambda node: _restore(node, found, values))
+    except (ValueError, _AmbiguousJson):
         return None
     return restored if isinstance(restored, Object) else None
 
 
-def _restored(node: Value, found: Sequence[Value], values: Values) -> Value:
-    """A node of parsed JSON, with the expressions back where their marks are."""
+def _restore(node: Value, found: Sequence[Value], values: Values) -> Value:
+    """A node of the parsed JSON, its marks replaced by the expressions."""
     if isinstance(node, dict) and any(_MARK.search(name) for name in node):
-        raise _Unclear
+        raise _AmbiguousJson
     if not isinstance(node, str):
         return node
     if whole := _MARK.fullmatch(node):

@@ -1,8 +1,7 @@
-"""Airflow DAG files to the model: the file is imported in a subprocess, its live DAGs are read.
+"""Read Airflow DAG files by importing them in a subprocess.
 
-Reading a file executes its code, as Airflow's own parsing does, in an Airflow that is private and
-empty, and that neither reaches the network nor writes
-(:mod:`sagebridge.formats.python.import_guard`).
+As in Airflow's own parser, reading a file executes its code. The subprocess uses an empty Airflow
+home and cannot use the network or write files (:mod:`sagebridge.formats.python.import_guard`).
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ read_files = _IMPORTER.read_files
 def read_each(
     files: Sequence[str],
 ) -> list[list[tuple[Pipeline, tuple[Loss, ...]]] | SourceError]:
-    """As :func:`read_all`, of many files in one subprocess; an error stands for its file."""
+    """Like :func:`read_all` for many files in one subprocess, with an error for each bad file."""
     return [
         outcome
         if isinstance(outcome, SourceError)

@@ -1,10 +1,10 @@
-"""The steps of a DAG's tasks in their branches, each with what it waits for."""
+"""The steps of a DAG in their branches, each with its dependencies."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from sagebridge.formats.airflow.branches import (
     AFTER_FAILURE,
@@ -12,7 +12,7 @@ from sagebridge.formats.airflow.branches import (
     BranchGate,
     BranchPlacement,
     Side,
-    placed,
+    place_tasks,
 )
 from sagebridge.model.display import shown
 from sagebridge.model.losses import Severity
@@ -22,83 +22,109 @@ from sagebridge.model.values import ABSENT, Absent
 
 @dataclass(slots=True)
 class TaskSteps:
-    """What a task becomes: ``steps`` (none where it is left out) and the ``gates`` it opens."""
+    """What a task becomes.
+
+    Attributes:
+        steps: its steps; empty if the task is dropped or has no step.
+        gates: the branches that its Condition steps open.
+        from_sagebridge: whether it is a sagebridge operator, which carries its step.
+    """
 
     operator: Any
     steps: list[Step] = field(default_factory=list)
     gates: list[BranchGate] = field(default_factory=list)
-    ours: bool = False
+    from_sagebridge: bool = False
+
+
+class TreeLoss(NamedTuple):
+    """A loss of a task, without its line."""
+
+    task_id: str
+    code: str
+    severity: Severity
+    what: str
+    advice: str
 
 
 class TaskTree:
-    """The tasks of a DAG, in its order, by what they become.
+    """The tasks of a DAG in file order, with what each becomes.
 
-    ``losses`` are (task id, code, severity, what) that only the whole shows.
+    ``losses`` are those found only by looking at all tasks together.
     """
 
     def __init__(self, tasks: Mapping[str, Any], roles: Mapping[str, TaskSteps]) -> None:
         self.roles, self.tasks = roles, tasks
         self.rules = {task_id: trigger_rule(task) for task_id, task in tasks.items()}
-        self.losses: list[tuple[str, str, Severity, str]] = []
+        self.losses: list[TreeLoss] = []
         position = {task_id: at for at, task_id in enumerate(tasks)}
         self.upstream = {
             task_id: sorted(task.upstream_task_ids & position.keys(), key=position.__getitem__)
             for task_id, task in tasks.items()
         }
         gates = {task_id: role.gates for task_id, role in roles.items()}
-        places = placed(in_order(tasks), self.upstream, gates, self.rules)
-        self._leave_out(places)
-        self.inside = places.inside
-        self.before = {task_id: self._before(task_id) for task_id in tasks}
-        self._tell_rules()
+        placement = place_tasks(in_order(tasks), self.upstream, gates, self.rules)
+        self._drop_unreachable(placement)
+        self.inside = placement.inside
+        self.before = {task_id: self._dependencies(task_id) for task_id in tasks}
+        self._report_trigger_rules()
         self.members: dict[Branch | None, list[str]] = {}
         for task_id in tasks:
             self.members.setdefault(self.inside.get(task_id), []).append(task_id)
 
     def steps(self) -> list[Step]:
-        """The steps outside of all branches, each with its branches and what it waits for."""
+        """The top-level steps; Condition steps contain the steps of their branches."""
         for task_id, role in self.roles.items():
-            self._wait(role, self.before[task_id])
-        return self._listed(None)
+            self._add_dependencies(role, self.before[task_id])
+        return self._steps_in(None)
 
-    def _leave_out(self, places: BranchPlacement) -> None:
+    def _drop_unreachable(self, placement: BranchPlacement) -> None:
         for task_id in self.tasks:
             role = self.roles[task_id]
-            if task_id in places.never and (role.steps or role.gates):
-                self.losses.append((task_id, "never-chosen", "dropped", places.never[task_id]))
+            if task_id in placement.never and (role.steps or role.gates):
+                reason, advice = placement.never[task_id]
+                what = f"{reason}, so the task is dropped"
+                self.losses.append(TreeLoss(task_id, "never-chosen", "dropped", what, advice))
                 role.steps, role.gates = [], []
-        for task_id, count in places.several.items():
-            what = f"{count} branches decide on it: it stands in the first and waits for the others"
-            self.losses.append((task_id, "several-branches", "changed", what))
+        for task_id, count in placement.several.items():
+            what = (
+                f"{count} conditions decide whether it runs; "
+                "its step is in the branch of the first and depends on the others"
+            )
+            advice = "combine the conditions into one"
+            self.losses.append(TreeLoss(task_id, "several-branches", "changed", what, advice))
 
-    def _tell_rules(self) -> None:
+    def _report_trigger_rules(self) -> None:
         special = {one for one, rule in self.rules.items() if rule != "all_success"}
         if not special:
             return
-        needed, counting = self._needed(), self._counting()
+        needed, relevant = self._required_branches(), self._relevant()
         for task_id, rule in self.rules.items():
-            counts = task_id in special & counting and self.upstream[task_id]
-            if rule in AFTER_FAILURE or not counts:
+            matters = task_id in special & relevant and self.upstream[task_id]
+            if rule in AFTER_FAILURE or not matters:
                 continue
-            what = f"trigger rule {rule}: a step runs only after all that it waits for succeeded"
+            what = f"trigger rule {rule} becomes all_success"
+            advice = "remove dependencies on steps that may fail"
             ifs, elses = (
-                {step for step, way in needed[task_id] if way == side} for side in ("if", "else")
+                {step for step, one in needed[task_id] if one == side} for side in ("if", "else")
             )
             for step in sorted(ifs & elses)[:1]:
-                what = f"{what}, so it never runs: it waits for both ways of {shown(step)}"
-            self.losses.append((task_id, "trigger-rule", "changed", what))
+                what = (
+                    f"{what}; the step never runs, as it depends on both branches of {shown(step)}"
+                )
+                advice = f"in the translation, make it depend on {shown(step)} itself"
+            self.losses.append(TreeLoss(task_id, "trigger-rule", "changed", what, advice))
 
-    def _counting(self) -> set[str]:
-        """The tasks that are steps, or that a step follows."""
-        counting: set[str] = set()
+    def _relevant(self) -> set[str]:
+        """The tasks that are steps or have a step downstream."""
+        relevant: set[str] = set()
         for task_id in reversed(in_order(self.tasks)):
             after = self.tasks[task_id].downstream_task_ids
-            if self.roles[task_id].steps or not counting.isdisjoint(after):
-                counting.add(task_id)
-        return counting
+            if self.roles[task_id].steps or not relevant.isdisjoint(after):
+                relevant.add(task_id)
+        return relevant
 
-    def _needed(self) -> dict[str, frozenset[Branch]]:
-        """The branches that have to be taken for the steps of each task to run."""
+    def _required_branches(self) -> dict[str, frozenset[Branch]]:
+        """By task: the branches that must all be taken so that its steps run."""
         owners = {step.name: task_id for task_id, one in self.roles.items() for step in one.steps}
         needed: dict[str, frozenset[Branch]] = {}
         for task_id in in_order(self.tasks):
@@ -110,10 +136,10 @@ class TaskTree:
             needed[task_id] = own.union(*inherited)
         return needed
 
-    def _before(self, task_id: str) -> list[str]:
-        """The steps that a task waits for, those of tasks that are left out passed on.
+    def _dependencies(self, task_id: str) -> list[str]:
+        """The steps that a task depends on; a task without a step passes on its dependencies.
 
-        The branch that it stands in says already that it waits for what decides on that.
+        The Condition step of the branch that contains the task is implied and not listed.
         """
         inside = self.inside.get(task_id)
         found: dict[str, None] = {}
@@ -136,8 +162,8 @@ class TaskTree:
         return list(found)
 
     @staticmethod
-    def _wait(role: TaskSteps, before: Sequence[str]) -> None:
-        """Names in DependsOn what a task's first step, or each of its Conditions, waits for."""
+    def _add_dependencies(role: TaskSteps, before: Sequence[str]) -> None:
+        """Add dependencies to the first step of a task, or to each of its Condition steps."""
         count = len(role.steps) if role.gates else 1
         for position, step in enumerate(role.steps[:count]):
             known = {one.step for one in step_references(step)} | {*step.dependencies, step.name}
@@ -145,15 +171,15 @@ class TaskTree:
             if added:
                 role.steps[position] = replace(step, depends_on=(*(step.depends_on or ()), *added))
 
-    def _listed(self, branch: Branch | None) -> list[Step]:
-        """The steps in one branch, or outside of all, in the order of their tasks."""
+    def _steps_in(self, branch: Branch | None) -> list[Step]:
+        """The steps in one branch, or at the top level, in the order of their tasks."""
         return [
-            self._finished(self.roles[task_id], step)
+            self._with_branches(self.roles[task_id], step)
             for task_id in self.members.get(branch, ())
             for step in self.roles[task_id].steps
         ]
 
-    def _finished(self, role: TaskSteps, step: Step) -> Step:
+    def _with_branches(self, role: TaskSteps, step: Step) -> Step:
         if not isinstance(step, ConditionStep):
             return step
         gate = next(one for one in role.gates if one.step == step.name)
@@ -166,12 +192,12 @@ class TaskTree:
     def _branch(
         self, role: TaskSteps, own: Steps | Absent, gate: str, side: Side, ids: Sequence[str]
     ) -> Steps | Absent:
-        if not role.ours:
-            return (*self._listed((gate, side)), *(own or ()))
+        if not role.from_sagebridge:
+            return (*self._steps_in((gate, side)), *(own or ()))
         if own is ABSENT:
             return ABSENT
         listed = (self.roles[one] for one in ids)
-        return tuple(self._finished(one, one.steps[0]) for one in listed if one.steps)
+        return tuple(self._with_branches(one, one.steps[0]) for one in listed if one.steps)
 
 
 def trigger_rule(task: Any) -> str:
@@ -179,7 +205,7 @@ def trigger_rule(task: Any) -> str:
 
 
 def in_order(tasks: Mapping[str, Any]) -> list[str]:
-    """Task ids so that each comes after those upstream of it, else in the order of the file."""
+    """Task ids in file order, but each after its upstream tasks."""
     found: dict[str, None] = {}
     path: set[str] = set()
 

@@ -1,8 +1,8 @@
-"""Values of Airflow operators as values of the model: Jinja templates, XComArgs, plain JSON.
+"""Translate operator arguments into values of the model: Jinja templates, XComArgs, plain JSON.
 
-A template is taken apart by Jinja's own lexer and parser and never rendered. What it asks for is a
-parameter, the output of a task, or something that a pipeline cannot know (a macro, a Variable, a
-filter): that raises :class:`RunTimeValue`, or is asked for at the start of the pipeline.
+Templates are parsed by Jinja and never rendered. Each expression in one is a parameter, the output
+of a task, or a value that a pipeline does not have, such as a macro, a Variable or a filter. The
+last is a :class:`RunTimeValue`: the caller's fallback replaces it by a parameter or raises it.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from sagebridge.model.values import Object, Value, same
 RETURN_VALUE = "return_value"
 Part: TypeAlias = "str | int"
 Output: TypeAlias = "Callable[[str, tuple[Part, ...]], Value]"
-"""What an XCom of a task is in the model, by its key and the path into it."""
+"""The model value of a task's XCom, from its key and a path into it."""
 _MARKS = ("{{", "{%", "{#")
 _INTEGER = re.compile(r"\s*[+-]?[0-9]{1,18}\s*")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MAPS = frozenset(("Environment", "HyperParameters", "StaticHyperParameters", "return_value"))
-"""Members whose own members are data, not members of AWS's response."""
+"""Fields whose keys are user data, not fields of an AWS response."""
 _KEYED = {"Outputs": "OutputName", "ProcessingInputs": "InputName"}
 _RUN = {
     **dict.fromkeys(
@@ -54,9 +54,13 @@ _RUN = {
 
 
 class RunTimeValue(Exception):
-    """A value that is known only to Airflow at run time.
+    """A value that only Airflow knows, at run time.
 
-    ``text`` is how the file asks for it, ``type`` the parameter type that the place takes.
+    Attributes:
+        code: the code of its loss.
+        what: a noun phrase for messages, such as ``an Airflow Variable``.
+        text: the expression in the file.
+        type: the type that a parameter in its place needs.
     """
 
     def __init__(self, code: str, what: str, text: str = "") -> None:
@@ -70,51 +74,53 @@ class _Call(NamedTuple):
     keywords: dict[str, Any]
 
 
-Ask: TypeAlias = "Callable[[RunTimeValue], Value]"
+Fallback: TypeAlias = "Callable[[RunTimeValue], Value]"
+"""Returns the replacement of a run-time value, or raises it."""
 
 
-def refuse(unknown: RunTimeValue) -> Value:
-    """The way to ask of those who cannot be helped by a parameter."""
+def reject(unknown: RunTimeValue) -> Value:
+    """The fallback that accepts no run-time value."""
     raise unknown
 
 
 @dataclass(slots=True)
 class Values:
-    """How the operators of one DAG are read. ``types`` are its parameters' declared types."""
+    """The values in one DAG. ``types`` are the declared types of its parameters, by name."""
 
     dag: Any
     types: Mapping[str, str]
     outputs: dict[str, Output] = field(default_factory=dict)
     _environment: Any = None
-    _odd: list[Any] = field(default_factory=list)
+    _unsupported: list[Any] = field(default_factory=list)
 
     def of(
         self,
         value: Any,
-        ask: Ask = refuse,
+        fallback: Fallback = reject,
         *,
         templated: bool = True,
         integers: frozenset[str] = frozenset(),
         at: str = "",
     ) -> Value:
-        """A value with its expressions. ``integers`` are the dotted places that Airflow makes int.
+        """A value with its templates and references as expressions.
 
-        ``ask`` says what stands for that which cannot be known; it may raise instead.
+        ``integers`` are the dotted paths that the operator converts to int; ``at`` is the path of
+        the value itself.
         """
 
         def inner(item: Any, name: str = "") -> Value:
             here = f"{at}.{name}" if at and name else at or name
-            return self.of(item, ask, templated=templated, integers=integers, at=here)
+            return self.of(item, fallback, templated=templated, integers=integers, at=here)
 
         match value:
             case float() if not math.isfinite(value):
-                return ask(
-                    RunTimeValue("value", f"{value}, which is no number of JSON", str(value))
+                return fallback(
+                    RunTimeValue("value", f"{value}, which is not a JSON number", str(value))
                 )
             case None | bool() | int() | float():
                 return value
             case str():
-                return self._text(value, ask, at in integers) if templated else value
+                return self._text(value, fallback, at in integers) if templated else value
             case Mapping():
                 return Object({str(name): inner(item, str(name)) for name, item in value.items()})
             case list() | tuple():
@@ -125,23 +131,28 @@ class Values:
                 return str(value)
         if isinstance(value, Properties) or is_expression(value):
             return plain(value)
+        # Airflow's classes are matched by name, as this module must not import Airflow.
         if type(value).__name__ == "LiteralValue":
-            return self.of(value.value, ask, templated=False)
+            return self.of(value.value, fallback, templated=False)
         try:
             return self._xcom(value)
         except RunTimeValue as unknown:
-            return ask(unknown)
+            return fallback(unknown)
 
     def _xcom(self, value: Any) -> Value:
         kind = type(value).__name__
         if kind == "DagParam":
+            # DagParam has no public name (airflow/sdk/definitions/param.py).
             return self._parameter(value._name, value._name)
         if kind != "PlainXComArg":
-            what = "an XCom that is mapped, zipped or joined"
+            what = "a mapped, zipped or concatenated XCom"
             if not hasattr(value, "iter_references"):
-                what = f"a {kind}, which is no JSON value"
-            number = next((at for at, one in enumerate(self._odd) if one is value), len(self._odd))
-            self._odd += [value] if number == len(self._odd) else []
+                what = f"a {kind}, which is not a JSON value"
+            number = next(
+                (at for at, one in enumerate(self._unsupported) if one is value),
+                len(self._unsupported),
+            )
+            self._unsupported += [value] if number == len(self._unsupported) else []
             raise RunTimeValue("value", what, f"{kind}_{number + 1}" if number else kind)
         return self._output(value.operator.task_id, value.key, ())
 
@@ -149,24 +160,24 @@ class Values:
         parts = path if key == RETURN_VALUE else (key, *path)
         text = ".".join(map(str, (task, *parts)))
         if task not in self.outputs:
-            raise RunTimeValue("xcom", f"what task {shown(task)} hands on", text)
+            raise RunTimeValue("xcom", f"the output of task {shown(task)}", text)
         try:
             return self.outputs[task](key, path)
         except RunTimeValue as unknown:
             raise RunTimeValue(unknown.code, unknown.what, text) from None
 
-    def _text(self, text: str, ask: Ask, integer: bool) -> Value:
+    def _text(self, text: str, fallback: Fallback, integer: bool) -> Value:
         if not is_template(text):
             return int(text) if integer and _INTEGER.fullmatch(text) else text
 
-        def asked(unknown: RunTimeValue) -> Value:
+        def typed_fallback(unknown: RunTimeValue) -> Value:
             unknown.type = "Integer" if integer else unknown.type
-            return ask(unknown)
+            return fallback(unknown)
 
         try:
-            pieces = list(self.pieces(text, asked))
+            pieces = list(self.pieces(text, typed_fallback))
         except RunTimeValue as unknown:
-            return asked(unknown)
+            return typed_fallback(unknown)
         if len(pieces) == 1:
             return pieces[0] if integer else self.as_text(pieces[0])
         parts: list[Value] = []
@@ -180,7 +191,7 @@ class Values:
         return join("", *parts)
 
     def as_text(self, value: Value) -> Value:
-        """What a text that is one expression is: a text too, where no native types are rendered."""
+        """The value of a template that is one expression: a string unless types are native."""
         if self.native:
             return value
         if not is_expression(value):
@@ -191,10 +202,11 @@ class Values:
 
     @property
     def native(self) -> bool:
+        """Whether the DAG renders templates to native Python types."""
         return bool(getattr(self.dag, "render_template_as_native_obj", False))
 
-    def pieces(self, text: str, ask: Ask) -> Iterator[Value]:
-        """The literal and the asked-for parts of a template."""
+    def pieces(self, text: str, fallback: Fallback) -> Iterator[Value]:
+        """The literal parts of a template and the values of its expressions, in order."""
         from jinja2 import TemplateError
 
         raw: list[str] | None = None
@@ -203,13 +215,13 @@ class Values:
             self._jinja.parse(text)
         except TemplateError as error:
             raise RunTimeValue(
-                "template", f"a template that Jinja refuses ({error})", text
+                "template", f"a template with a syntax error ({error})", text
             ) from None
         for _, kind, part in tokens:
             if kind == "variable_begin":
                 raw = []
             elif kind == "variable_end" and raw is not None:
-                yield self._asked("".join(raw).strip(), ask)
+                yield self._template_value("".join(raw).strip(), fallback)
                 raw = None
             elif raw is not None:
                 raw.append(part)
@@ -218,11 +230,11 @@ class Values:
             elif kind == "block_begin":
                 raise RunTimeValue("template", "a template with Jinja statements", text)
 
-    def _asked(self, text: str, ask: Ask) -> Value:
+    def _template_value(self, text: str, fallback: Fallback) -> Value:
         try:
             return self.expression(text)
         except RunTimeValue as unknown:
-            return ask(RunTimeValue(unknown.code, unknown.what, unknown.text or text))
+            return fallback(RunTimeValue(unknown.code, unknown.what, unknown.text or text))
 
     @property
     def _jinja(self) -> Any:
@@ -231,14 +243,14 @@ class Values:
         return self._environment
 
     def expression(self, text: str) -> Value:
-        """The value of what stands between ``{{`` and ``}}``."""
+        """The value of the expression between ``{{`` and ``}}``."""
         from jinja2 import TemplateError
 
         try:
             (output,) = self._jinja.parse(f"{{{{ {text} }}}}").body
             (node,) = output.nodes
         except (TemplateError, ValueError):
-            raise RunTimeValue("template", "no Jinja expression", text) from None
+            raise RunTimeValue("template", "an invalid Jinja expression", text) from None
         return self._evaluate(node, text)
 
     def _evaluate(self, node: Any, text: str) -> Value:
@@ -253,7 +265,7 @@ class Values:
                 raise RunTimeValue("filter", f"the Jinja filter {node.name!r}", text)
             case "Name" | "Getattr" | "Getitem" | "Call":
                 return self._lookup(_chain(node), text)
-        raise RunTimeValue("template", "a Jinja expression that computes", text)
+        raise RunTimeValue("template", "a computed Jinja expression", text)
 
     def _lookup(self, chain: Sequence[Any], text: str) -> Value:
         match list(chain):
@@ -271,42 +283,42 @@ class Values:
             case ["conn", *_]:
                 raise RunTimeValue("connection", "an Airflow Connection", text)
             case ["params" | None, *_]:
-                raise RunTimeValue("template", "a Jinja expression that computes", text)
+                raise RunTimeValue("template", "a computed Jinja expression", text)
             case ["ti" | "task_instance", *rest] if None in rest:
-                raise RunTimeValue("template", "a Jinja expression that computes", text)
+                raise RunTimeValue("template", "a computed Jinja expression", text)
         if all(isinstance(one, str) for one in chain) and (known := ".".join(chain)) in _RUN:
             return _RUN[known]
-        raise RunTimeValue("macro", "what only Airflow knows of a run", text)
+        raise RunTimeValue("macro", "a value that only Airflow knows", text)
 
     def _parameter(self, name: str, text: str) -> Value:
         if name not in self.types:
-            what = f"the parameter {shown(name)}, which the DAG does not declare"
+            what = f"the undeclared param {shown(name)}"
             raise RunTimeValue("parameter", what, name if _WORD.fullmatch(name) else text)
         return parameter(name)
 
     def _check_default(self, name: str, default: Sequence[Any], text: str) -> None:
-        """``conf`` has what a run is started with: its default is not that of the DAG's param."""
+        """Raise if a default for ``dag_run.conf`` differs from the default of the DAG's param."""
         if name in self.types and default:
             param = self.dag.params.get_param(name)
             if not (param.has_value and same(param.value, default[0])):
-                what = f"a default other than that of the param {shown(name)}"
+                what = f"a default that differs from that of the param {shown(name)}"
                 raise RunTimeValue("parameter", what, text)
 
     def _pulled(self, call: _Call, path: tuple[Any, ...], text: str) -> Value:
-        given = dict(zip(("task_ids", "dag_id", "key"), call.arguments, strict=False))
-        given.update(call.keywords)
-        tasks, key = given.pop("task_ids", None), given.pop("key", RETURN_VALUE)
-        own = given.pop("dag_id", None) in (None, self.dag.dag_id)
+        arguments = dict(zip(("task_ids", "dag_id", "key"), call.arguments, strict=False))
+        arguments.update(call.keywords)
+        tasks, key = arguments.pop("task_ids", None), arguments.pop("key", RETURN_VALUE)
+        own = arguments.pop("dag_id", None) in (None, self.dag.dag_id)
         if isinstance(tasks, list) and len(tasks) == 1 and path[:1] == (0,):
             tasks, path = tasks[0], path[1:]
         plain_path = all(isinstance(part, str) or part in range(10**6) for part in path)
-        if not own or given or not isinstance(tasks, str) or not plain_path:
-            raise RunTimeValue("xcom", "an XCom that is not one task's of this run", text)
+        if not own or arguments or not isinstance(tasks, str) or not plain_path:
+            raise RunTimeValue("xcom", "an unsupported xcom_pull", text)
         return self._output(tasks, key, path)
 
 
 def _chain(node: Any) -> list[Any]:
-    """``a.b['c'](d)`` as ``["a", "b", "c", call]``; None stands for what is no constant."""
+    """``a.b['c'](d)`` as ``["a", "b", "c", call]``; None replaces a part that is not constant."""
     from jinja2 import nodes
 
     links: list[Any] = []
@@ -336,9 +348,10 @@ def _link(node: Any) -> Any:
 
 
 def tokens_of(config: Any, path: Sequence[Part]) -> tuple[Token, ...]:
-    """A path into a Describe response as tokens, list items by name where the request names them.
+    """A path into a Describe response as tokens.
 
-    ``config`` is the request that made what is described.
+    ``config`` is the request that created the resource. A list item is found by name if the request
+    names it.
     """
     tokens: list[Token] = []
     name = ""
@@ -363,7 +376,7 @@ def json_path(path: Sequence[Part]) -> str:
 
 
 def identifier(text: str) -> str:
-    """A parameter's name for what a template asks for: ``var_value_bucket``."""
+    """A parameter name made from a template expression, such as ``var_value_bucket``."""
     return re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_")[:64] or "value"
 
 

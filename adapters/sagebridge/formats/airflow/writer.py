@@ -1,8 +1,8 @@
-"""The model to an Airflow DAG file that reads as if a person had written it.
+"""Write a pipeline as an Airflow DAG file that reads like hand-written code.
 
-Parameters first, then a block a step in dependency order, references as ``step.properties.A["b"]``.
-What Airflow has no word for is an argument of ours or, for the pipeline as a whole, the DAG's
-default argument ``definition``; so nothing of a definition is lost.
+The file has the parameters first, then one block per step in dependency order, with references as
+``step.properties.A["b"]``. What Airflow cannot express is kept in arguments of sagebridge
+operators or, for the pipeline as a whole, in the DAG's default argument ``definition``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sagebridge.authoring.dag_pipeline import (
 from sagebridge.formats.python.engine_losses import losses_by_step
 from sagebridge.formats.python.source_code import Names, array, call, layout, source
 from sagebridge.formats.python.step_calls import (
-    AIRFLOW_WORDS,
+    AIRFLOW_NAMES,
     Functions,
     StepSource,
     commented,
@@ -42,13 +42,13 @@ _DAG, _PARAM = "DAG", "Param"
 
 
 def write(pipeline: Pipeline) -> tuple[str, tuple[Loss, ...]]:
-    """The text of a DAG file and what Airflow cannot say of the pipeline."""
+    """The source of a DAG file, and what Airflow cannot express."""
     file = DagFileWriter(pipeline)
     return layout(file.text()), tuple(loss for lost in file.losses.values() for loss in lost)
 
 
 class DagFileWriter:
-    """One DAG file in the making."""
+    """The source of one DAG file."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
@@ -56,12 +56,12 @@ class DagFileWriter:
         self.task_ids = task_ids(pipeline)
         operators = (row.operator for row in OPERATOR_TYPES.values())
         self.functions = Functions(pipeline)
-        self.names = Names(reserved=self.functions.names.union(operators, AIRFLOW_WORDS))
+        self.names = Names(reserved=self.functions.names.union(operators, AIRFLOW_NAMES))
         self.steps = StepSource(self.names)
         self.expressions = self.steps.expressions
 
     def text(self) -> str:
-        """The file before it is laid out."""
+        """The source before formatting."""
         opening = source(ast.With([ast.withitem(self._dag())], [ast.Pass()]))
         blocks = [
             commented(node, self.losses.get(name, ()))
@@ -85,11 +85,9 @@ class DagFileWriter:
         }
         if isinstance(pipeline.description, str):
             keywords["description"] = ast.Constant(pipeline.description)
-        if pipeline.declared:
-            keywords["params"] = ast.Dict(
-                keys=[ast.Constant(parameter.name) for parameter in pipeline.declared],
-                values=[self._param(parameter) for parameter in pipeline.declared],
-            )
+        if params := {one.name: self._param(one) for one in pipeline.declared}:
+            names: list[ast.expr | None] = [ast.Constant(name) for name in params]
+            keywords["params"] = ast.Dict(names, list(params.values()))
         if pipeline.parallelism is not ABSENT:
             limit = pipeline.parallelism.max_parallel_execution_steps
             keywords["max_active_tasks"] = ast.Constant(limit)
@@ -108,7 +106,7 @@ class DagFileWriter:
         return call(ast.Name(_PARAM, ast.Load()), *map(self.expressions.value, default), **keywords)
 
     def _steps(self, steps: Sequence[Step]) -> Iterator[tuple[str, ast.stmt]]:
-        """One assignment a step, each after the steps that it refers to where that is possible."""
+        """One assignment per step, if possible after the steps that it refers to."""
         for step in in_order(steps):
             yield from self._step(step)
 
@@ -138,14 +136,14 @@ class DagFileWriter:
         return call(self.names.use(name), **keywords)
 
     def _carried(self, step: CarriedStep) -> dict[str, ast.expr]:
-        """By the words of Airflow's own operators."""
-        what, given = self.steps.carried(step, self.functions)
+        """Code and arguments, named as in Airflow's PythonOperator and BashOperator."""
+        code, arguments = self.steps.carried(step, self.functions)
         if isinstance(step, PythonStep):
-            return {"python_callable": what} | {f"op_{one}": given[one] for one in given}
-        return {"bash_command": what, **given}
+            return {"python_callable": code} | {f"op_{one}": arguments[one] for one in arguments}
+        return {"bash_command": code, **arguments}
 
     def _watch(self) -> Iterator[ast.stmt]:
-        """The task that fails where a step's failure would not show."""
+        """The WatchOperator, if the DAG run could succeed although a step failed."""
         if hidden := hidden_failures(self.pipeline):
             watched = array(ast.Name(self.names.variable(name), ast.Load()) for name in hidden)
             task_id = ast.Constant(watch_id(self.pipeline))

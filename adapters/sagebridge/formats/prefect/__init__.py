@@ -1,1 +1,1 @@
-"""Prefect flows: read from their source, or traced; written as a person would write them."""
+"""Read and write Prefect flows."""

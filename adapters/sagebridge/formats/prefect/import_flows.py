@@ -1,7 +1,7 @@
-"""Imports flow files in a process of their own and prints the pipelines that their flows make.
+"""Import flow files in a subprocess and print the pipelines of their flows.
 
-``python -m sagebridge.formats.prefect.import_flows`` is a process of
-:mod:`sagebridge.formats.python.import_process`. No Prefect server is started or spoken to.
+``python -m sagebridge.formats.prefect.import_flows`` is the subprocess of
+:mod:`sagebridge.formats.python.import_process`. No Prefect server is started or contacted.
 """
 
 from __future__ import annotations
@@ -13,10 +13,15 @@ from typing import Any
 
 from sagebridge.errors import FlowError, PythonFileError
 from sagebridge.formats.prefect.tracing import prefect_answers, trace_helpers
-from sagebridge.formats.prefect.tracing.flow_trace import WAYS, FlowTrace, TooManyWays
+from sagebridge.formats.prefect.tracing.flow_trace import MAX_PATHS, FlowTrace, TooManyPaths
 from sagebridge.formats.prefect.tracing.path_merging import MisplacedBlock
-from sagebridge.formats.prefect.tracing.source_rewriting import HELPERS, raise_lines, rewritten
-from sagebridge.formats.prefect.tracing.task_calls import File
+from sagebridge.formats.prefect.tracing.source_rewriting import (
+    HELPERS,
+    raise_lines,
+    rewrite_functions,
+)
+from sagebridge.formats.prefect.tracing.task_calls import TracedFile
+from sagebridge.formats.python.file_readings import too_deep
 from sagebridge.formats.python.import_process import (
     Answer,
     describe,
@@ -26,14 +31,14 @@ from sagebridge.formats.python.import_process import (
     serve,
     set_environment,
 )
-from sagebridge.model.expressions import no_texts
+from sagebridge.model.expressions import strings_forbidden
 
 _TRACED: list[FlowTrace] = []
-"""The flows that are being traced, the innermost last."""
+"""The flows being traced, the innermost last."""
 
 
 def _import_prefect(home: str) -> None:
-    """Prefect is private and empty: it uses no profile, server or block of this machine."""
+    """Import Prefect without the settings, server and blocks of this machine."""
     settings = {
         "DO_NOT_TRACK": "1",
         "HOME": home,
@@ -48,13 +53,13 @@ def _import_prefect(home: str) -> None:
 
 def _read(path: Path) -> list[Answer]:
     tree = ast.parse(path.read_bytes(), str(path))
-    file = File(str(path), raise_lines(tree))
+    file = TracedFile(str(path), raise_lines(tree))
     module = new_module(path, **{HELPERS: trace_helpers})
     try:
-        execute(module, path, rewritten(tree))
-        with no_texts():
+        execute(module, path, rewrite_functions(tree))
+        with strings_forbidden():
             return [
-                _described(flow, file) | {"entry": _entry(module, flow)}
+                _describe_flow(flow, file) | {"entry": _entry(module, flow)}
                 for flow in _flows(module, path)
             ]
     except FlowError as error:
@@ -62,7 +67,7 @@ def _read(path: Path) -> list[Answer]:
 
 
 def _flows(module: ModuleType, path: Path) -> list[Any]:
-    """The flows that the file makes, in its order."""
+    """The flows of the file, in order."""
     from prefect import Flow
 
     found = {id(one): one for one in vars(module).values() if isinstance(one, Flow)}
@@ -75,28 +80,32 @@ def _line(flow: Any) -> int:
 
 
 def _entry(module: ModuleType, flow: Any) -> str:
-    """What the file calls the flow."""
+    """The name of the flow in the module."""
     return next(name for name, value in vars(module).items() if value is flow)
 
 
-def _described(flow: Any, file: File) -> Answer:
+def _describe_flow(flow: Any, file: TracedFile) -> Answer:
     trace = FlowTrace(flow, file)
     _TRACED.append(trace)
     try:
         pipeline, losses = trace.result()
-    except TooManyWays:
-        problem = f"there are more than {WAYS} ways through it"
-        fix = "put some of its tests into one, or into a task"
+    except TooManyPaths:
+        problem = f"has more than {MAX_PATHS} paths"
+        fix = "combine some of its tests, or move them into a task"
         raise PythonFileError(file.path, _line(flow), problem, fix) from None
     except MisplacedBlock as error:
-        problem = f"a block of {str(error)!r} stands in another test than that condition"
+        problem = (
+            f"a with block of {str(error)!r} is inside an if that the condition itself is not in"
+        )
         raise FlowError(flow.name, problem) from None
+    except RecursionError:
+        raise too_deep(file.path, _line(flow)) from None
     finally:
         _TRACED.pop()
     return {
         **describe(flow.name, _line(flow), pipeline, losses, trace.lines),
         "own_tasks": trace.own_tasks,
-        "arguments": [one.name for one in trace.taken if one.argument is not None],
+        "arguments": [one.name for one in trace.arguments if one.argument is not None],
     }
 
 

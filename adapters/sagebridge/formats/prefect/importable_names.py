@@ -1,4 +1,4 @@
-"""What a flow file may import from sagebridge, and what it means to the reader of its source."""
+"""The names that a flow file can import from sagebridge, as the source reader evaluates them."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sagebridge.authoring import public_names
 from sagebridge.authoring.pipeline_builder import PipelineBuilder, StepHandle
 from sagebridge.formats.python.function_source import of_definition
-from sagebridge.model import conditions, expressions, pipeline, values
 from sagebridge.model.step_types import OPERATOR_TYPES
 
 PACKAGE = "sagebridge_operators.prefect"
 STOP_JOBS = object()
-"""The hook of a flow that stops its jobs."""
+"""Stands for the hook that stops the jobs of a flow."""
 
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """A module that a file imports as a whole."""
+    """A module imported with ``import ... as``."""
 
     members: Mapping[str, Any]
 
 
-def words(builder: PipelineBuilder, source: str) -> dict[str, Any]:
-    """What a flow file may import from sagebridge, with step functions that add to ``builder``."""
+def importable_names(builder: PipelineBuilder, source: str) -> dict[str, Any]:
+    """The importable names; the step functions add steps to ``builder``."""
 
     def function(type_: str) -> Callable[..., StepHandle]:
         return lambda name, **arguments: builder.step(type_, name, **arguments)
@@ -35,16 +35,9 @@ def words(builder: PipelineBuilder, source: str) -> dict[str, Any]:
     def python(name: str, function: Any, **arguments: Any) -> StepHandle:
         return builder.python(name, of_definition(function, source), **arguments)
 
-    plain = (
-        *(getattr(conditions, name) for name in _CONDITIONS),
-        *(getattr(expressions, name) for name in _EXPRESSIONS),
-        *(getattr(pipeline, name) for name in _RECORDS),
-    )
     return {
         **{row.function: function(row.name) for row in OPERATOR_TYPES.values()},
-        **{one.__name__: one for one in plain},
-        "ABSENT": values.ABSENT,
-        "execution": expressions.execution,
+        **{name: getattr(public_names, name) for name in public_names.__all__},
         "step": step,
         "python": python,
         "shell": builder.shell,
@@ -52,18 +45,3 @@ def words(builder: PipelineBuilder, source: str) -> dict[str, Any]:
         "finish": builder.finish,
         "stop_jobs": STOP_JOBS,
     }
-
-
-_CONDITIONS = (
-    "equals",
-    "greater_than",
-    "greater_than_or_equal_to",
-    "is_in",
-    "less_than",
-    "less_than_or_equal_to",
-    "not_",
-    "or_",
-    "other_condition",
-)
-_EXPRESSIONS = ("JsonGet", "get", "join", "json_get", "json_get_s3", "parameter")
-_RECORDS = ("CacheConfig", "OutputParameter", "PropertyFile", "RetryPolicy")

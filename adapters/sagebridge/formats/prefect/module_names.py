@@ -1,4 +1,4 @@
-"""The names of a flow file as its flows see them: imports, helper functions, constants."""
+"""The module-level names of a flow file: imports, helper functions, constants."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sagebridge.authoring.pipeline_builder import PipelineBuilder
-from sagebridge.formats.prefect.importable_names import PACKAGE, Module, words
+from sagebridge.formats.prefect.importable_names import PACKAGE, Module, importable_names
 from sagebridge.formats.prefect.source_interpreter import (
     PLAIN,
     FlowSyntaxError,
@@ -19,17 +19,17 @@ _CHANGEABLE = (list, dict, ast.FunctionDef)
 
 
 def module_names(tree: ast.Module, builder: PipelineBuilder, source: str = "") -> dict[str, Any]:
-    """The names of a file as its flows see them; what is not understood raises when it is used."""
-    ours = words(builder, source)
+    """The module-level names; the value of an unsupported one is the UnsupportedSyntax to raise."""
+    importable = importable_names(builder, source)
     names: dict[str, Any] = {}
     interpreter = Interpreter(builder, names)
     for node in tree.body:
         match node:
             case ast.ImportFrom(module=module, names=aliases):
                 for alias in aliases:
-                    known = module == PACKAGE and alias.name in ours
+                    known = module == PACKAGE and alias.name in importable
                     names[alias.asname or alias.name] = (
-                        ours[alias.name]
+                        importable[alias.name]
                         if known
                         else UnsupportedSyntax(node, f"{module}.{alias.name}")
                     )
@@ -38,7 +38,9 @@ def module_names(tree: ast.Module, builder: PipelineBuilder, source: str = "") -
                     name = alias.asname or alias.name.partition(".")[0]
                     known = alias.name == PACKAGE and alias.asname is not None
                     names[name] = (
-                        Module(ours) if known else UnsupportedSyntax(node, f"module {alias.name}")
+                        Module(importable)
+                        if known
+                        else UnsupportedSyntax(node, f"module {alias.name}")
                     )
             case ast.FunctionDef(name=name):
                 names[name] = node
@@ -64,14 +66,14 @@ def module_names(tree: ast.Module, builder: PipelineBuilder, source: str = "") -
 
 
 def _may_change(node: ast.expr, names: Mapping[str, Any]) -> bool:
-    """Whether an expression calls a function of the file, or one that is given a list or dict."""
+    """Whether an expression calls a function of the file or passes a list or dict to a function."""
     calls = any(isinstance(one, ast.Call) for one in ast.walk(node))
     return calls and any(isinstance(names.get(one), _CHANGEABLE) for one in _mentioned(node))
 
 
 def _forget_constants(node: ast.stmt, names: dict[str, Any]) -> None:
-    """After a statement that is not followed no constant is known to be what it was."""
-    beyond = UnsupportedSyntax(node, "what a statement of the module makes of it")
+    """Mark all constants as unknown after an unsupported statement."""
+    beyond = UnsupportedSyntax(node, "a name that an unsupported statement may have changed")
     constants = [name for name, value in names.items() if isinstance(value, PLAIN)]
     names.update(dict.fromkeys((*constants, *_mentioned(node)), beyond))
 

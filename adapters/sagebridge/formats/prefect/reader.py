@@ -1,8 +1,8 @@
-"""Prefect flow files to the model.
+"""Read Prefect flow files.
 
-A flow of our own form, edited by a person or not, is read from its source and nothing is executed
-(:mod:`sagebridge.formats.prefect.source_interpreter`); a file with any other flow is traced, which
-executes its code in a subprocess (:mod:`sagebridge.formats.prefect.tracer`).
+A flow in the form that sagebridge writes, edited or not, is read from its source, without executing
+it (:mod:`sagebridge.formats.prefect.source_interpreter`). A file with any other flow is traced:
+its code is executed in a subprocess (:mod:`sagebridge.formats.prefect.tracer`).
 """
 
 from __future__ import annotations
@@ -27,27 +27,38 @@ from sagebridge.formats.prefect.source_interpreter import (
     UnsupportedSyntax,
 )
 from sagebridge.formats.prefect.tracer import ORIGIN, trace_flows
-from sagebridge.formats.prefect.tracing.flow_options import hooked, retried, timed
+from sagebridge.formats.prefect.tracing.flow_options import (
+    hook_loss,
+    option_loss,
+    retries_loss,
+    timeout_loss,
+)
 from sagebridge.formats.python.engine_losses import Unsupported
-from sagebridge.formats.python.file_readings import FileReader, FileReading, missing
+from sagebridge.formats.python.file_readings import (
+    FileReader,
+    FileReading,
+    check_nesting,
+    missing,
+    too_deep,
+)
 from sagebridge.model.code_steps import CarriedStep
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Parallelism
 from sagebridge.model.values import ABSENT, Value
 
-_SAID = frozenset(("name", "description", "task_runner"))
-_LOST = {"retries": retried, "timeout_seconds": timed}
+_READ_OPTIONS = frozenset(("name", "description", "task_runner"))
+_OPTION_LOSSES = {"retries": retries_loss, "timeout_seconds": timeout_loss}
 
 
 def _read(file: str) -> Sequence[FileReading]:
-    tree = _parsed(file)
-    found = [_of_our_form(file, tree, function) for function in flow_functions(tree)]
+    tree = _parse(file)
+    found = [_read_source(file, tree, function) for function in flow_functions(tree)]
     if not found or None in found:
-        found = _traced(file, found)
+        found = _trace_others(file, found)
     readings = [one for one in found if one is not None]
     if not readings:
-        fix = "decorate a function of the file with Prefect's @flow"
-        raise PythonFileError(file, None, "holds no flow", fix)
+        fix = "decorate a function with Prefect's @flow"
+        raise PythonFileError(file, None, "has no flow", fix)
     return readings
 
 
@@ -55,49 +66,49 @@ _READER = FileReader("flow", _read)
 read, read_all, read_one = _READER.read, _READER.read_all, _READER.read_one
 
 
-def _of_our_form(file: str, tree: ast.Module, function: FlowFunction) -> FileReading | None:
-    """None where the flow says more than our form does."""
+def _read_source(file: str, tree: ast.Module, function: FlowFunction) -> FileReading | None:
+    """None if the flow is not in the form that sagebridge writes."""
     try:
-        return _reading(file, tree, function)
+        return _read_flow(file, tree, function)
     except UnsupportedSyntax:
         return None
 
 
-def _traced(file: str, found: Sequence[FileReading | None]) -> list[FileReading | None]:
-    """The flows as tracing gives them; what was read from the source stays as it was read."""
+def _trace_others(file: str, found: Sequence[FileReading | None]) -> list[FileReading | None]:
+    """The traced flows; those already read from the source are kept."""
     traced = trace_flows(Path(file))
     if len(traced) != len(found):
         return list(traced)
     return [read or other for read, other in zip(found, traced, strict=True)]
 
 
-def _parsed(file: str) -> ast.Module:
+def _parse(file: str) -> ast.Module:
     if (error := missing(file)) is not None:
         raise error
     try:
         return ast.parse(Path(file).read_bytes(), file)
     except SyntaxError as wrong:
-        raise PythonFileError(file, wrong.lineno, f"is no Python: {wrong.msg}") from None
+        raise PythonFileError(file, wrong.lineno, f"is not valid Python: {wrong.msg}") from None
     except OSError as wrong:
         raise PythonFileError(file, None, f"cannot be opened: {wrong.strerror}") from None
     except (ValueError, RecursionError, MemoryError) as wrong:
-        raise PythonFileError(file, None, f"is no Python: {wrong}") from None
+        raise PythonFileError(file, None, f"is not valid Python: {wrong}") from None
 
 
-def _text(file: str) -> str:
+def _source_text(file: str) -> str:
     with tokenize.open(file) as source:
         return source.read()
 
 
-def _reading(file: str, tree: ast.Module, function: FlowFunction) -> FileReading:
-    """One flow. Raises UnsupportedSyntax beyond our form, SourceError if it is wrong."""
+def _read_flow(file: str, tree: ast.Module, function: FlowFunction) -> FileReading:
+    """One flow. Raises UnsupportedSyntax if it has to be traced, SourceError if it is invalid."""
     if isinstance(function, ast.AsyncFunctionDef) or len(function.decorator_list) != 1:
-        raise UnsupportedSyntax(function, "an asynchronous flow, or one with several decorators")
+        raise UnsupportedSyntax(function, "an asynchronous flow or several decorators")
     options = _options(function)
     name = _constant(options.get("name"), function, re.sub("_", "-", function.name))
     description = _constant(options.get("description"), function, None)
     builder = PipelineBuilder(name, _arguments(function), description)
-    names = module_names(tree, builder, _text(file))
+    names = module_names(tree, builder, _source_text(file))
     interpreter = Interpreter(builder, names)
     try:
         interpreter.flow(function)
@@ -107,12 +118,18 @@ def _reading(file: str, tree: ast.Module, function: FlowFunction) -> FileReading
         pipeline = replace(builder.pipeline(), origin=ORIGIN)
     except FlowSyntaxError as fault:
         raise PythonFileError(file, fault.line, str(fault)) from None
+    except RecursionError:
+        raise too_deep(file, function.lineno) from None
+    check_nesting(file, function.lineno, pipeline.steps)
     limit = options.get("task_runner")
     if limit is not None:
         pipeline = replace(pipeline, parallelism=_parallelism(limit))
     losses = (
         Loss(lost.code, lost.severity, f"{file}:{line}", lost.what, "sagemaker", lost.advice)
-        for line, lost in (*_unsaid(options, names), *_settings(builder, interpreter, function))
+        for line, lost in (
+            *_option_losses(options, names),
+            *_settings(builder, interpreter, function),
+        )
     )
     return FileReading(
         name,
@@ -130,7 +147,7 @@ def _options(function: FlowFunction) -> dict[str, ast.expr]:
     if not isinstance(decorator, ast.Call):
         return {}
     if decorator.args or any(keyword.arg is None for keyword in decorator.keywords):
-        raise UnsupportedSyntax(decorator, "a decorator with other than named arguments")
+        raise UnsupportedSyntax(decorator, "positional arguments of a decorator")
     return {str(keyword.arg): keyword.value for keyword in decorator.keywords}
 
 
@@ -140,7 +157,7 @@ def _constant(node: ast.expr | None, function: FlowFunction, default: Any) -> An
             return default
         case ast.Constant(value=str() as text):
             return text
-    raise UnsupportedSyntax(function, "a name or description that is computed")
+    raise UnsupportedSyntax(function, "a computed name or description")
 
 
 def _parallelism(node: ast.expr) -> Parallelism:
@@ -154,26 +171,24 @@ def _parallelism(node: ast.expr) -> Parallelism:
     raise UnsupportedSyntax(node, "a task runner other than ThreadPoolTaskRunner(max_workers=…)")
 
 
-def _unsaid(
+def _option_losses(
     options: dict[str, ast.expr], names: Mapping[str, Any]
 ) -> Iterator[tuple[int, Unsupported]]:
-    """What the decorator says to Prefect alone, in the words of a flow that is traced."""
+    """Options of the decorator that only Prefect uses, with the messages of a traced flow."""
     for name, node in options.items():
         text = ast.unparse(node)
-        if name in _SAID or text in ("None", "[]", "0") or _stops_jobs(node, names):
+        if name in _READ_OPTIONS or text in ("None", "[]", "0") or _is_stop_jobs(node, names):
             continue
         if name.startswith("on_"):
-            lost = hooked(name)
-        elif name in _LOST:
-            lost = _LOST[name](text)
+            lost = hook_loss(name)
+        elif name in _OPTION_LOSSES:
+            lost = _OPTION_LOSSES[name](text)
         else:
-            lost = Unsupported(
-                "engine-option", "info", f"{name}={text}: only Prefect has a use for it"
-            )
+            lost = option_loss(f"{name}={text}")
         yield node.lineno, lost._replace(what=f"the flow: {lost.what}")
 
 
-def _stops_jobs(node: ast.expr, names: Mapping[str, Any]) -> bool:
+def _is_stop_jobs(node: ast.expr, names: Mapping[str, Any]) -> bool:
     match node:
         case ast.List(elts=[ast.Name(id=hook)]):
             return names.get(hook) is STOP_JOBS
@@ -183,20 +198,22 @@ def _stops_jobs(node: ast.expr, names: Mapping[str, Any]) -> bool:
 def _settings(
     builder: PipelineBuilder, interpreter: Interpreter, function: FlowFunction
 ) -> Iterator[tuple[int, Unsupported]]:
-    """Where steps run, which a definition does not say."""
+    """Settings of where steps run, which a definition does not have."""
     for step, settings in builder.settings.items():
         line = function.lineno if step is None else interpreter.lines.get(step, function.lineno)
         for name, value in settings.items():
             if value is not None and not (step is None and name == "role_arn"):
-                what = f"{name} of {step or 'all steps'}: a definition does not say where it runs"
+                what = (
+                    f"{name} of {step or 'all steps'}: a definition does not record where steps run"
+                )
                 yield line, Unsupported("engine-option", "info", what)
 
 
 def _arguments(function: FlowFunction) -> tuple[FlowArgument, ...]:
-    """The arguments of the signature that a pipeline parameter can be."""
+    """The arguments of the signature, which become pipeline parameters."""
     given = function.args
     if given.vararg or given.kwarg or given.posonlyargs:
-        raise UnsupportedSyntax(function, "arguments that are not all named")
+        raise UnsupportedSyntax(function, "*args, **kwargs or positional-only arguments")
     texts = read_descriptions(ast.get_docstring(function))
     defaults: list[ast.expr | None] = [None] * (len(given.args) - len(given.defaults))
     pairs = zip(
@@ -222,7 +239,7 @@ def _argument(argument: ast.arg, default: ast.expr | None, description: str) -> 
     value = ABSENT if default is None else _literal(default)
     found = FlowArgument.annotated(argument.arg, annotation, value, description)
     if found is None:
-        raise UnsupportedSyntax(argument, "an argument that is no text, number or boolean")
+        raise UnsupportedSyntax(argument, "an argument that is not a string, number or boolean")
     return found
 
 
@@ -230,4 +247,4 @@ def _literal(node: ast.expr) -> Any:
     try:
         return ast.literal_eval(node)
     except (ValueError, TypeError, RecursionError):
-        raise UnsupportedSyntax(node, "a default that is computed") from None
+        raise UnsupportedSyntax(node, "a computed default") from None

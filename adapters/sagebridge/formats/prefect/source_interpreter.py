@@ -1,9 +1,8 @@
-"""Flow files of our form to the model, from their source: nothing of them is executed.
+"""Evaluate flows in the form that sagebridge writes, from their source; nothing is executed.
 
-The form is what the writer makes and what a person makes of it: a call a step, arguments that are
-literals, references, module constants or the flow's own arguments; guarded blocks, or plain ``if``
-on a condition; helper functions of the same file, and loops over what is written out. What goes
-beyond it raises :class:`UnsupportedSyntax`, with its line.
+The form leaves room for edits: one call per step; arguments that are literals, references, module
+constants or arguments of the flow; ``with`` blocks, or a plain ``if`` on a condition; helper
+functions of the same file; loops over literals. Anything else raises :class:`UnsupportedSyntax`.
 """
 
 from __future__ import annotations
@@ -30,15 +29,15 @@ _OPERATORS: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
 }
 PLAIN = (str, int, float, bool, list, tuple, dict)
 _LONGEST = 1_000_000
-"""Characters, bits and members of what is computed."""
+"""Limit for a computed value: characters, bits and items."""
 _WIDEST = 10_000
-"""Bits of a whole number: Python writes no more than 4300 digits."""
+"""Limit for an integer in bits: by default, Python converts at most 4300 digits to a string."""
 _MOST = 3_000_000
-"""What is followed of a flow or module: rounds of loops, calls, sizes of what has a name."""
+"""Limit for one flow or module: iterations, calls and sizes of the values that names refer to."""
 
 
 class UnsupportedSyntax(Exception):
-    """A place of the source that says more than the form does."""
+    """Syntax outside the form."""
 
     def __init__(self, node: ast.AST, what: str) -> None:
         self.line = getattr(node, "lineno", 1)
@@ -46,7 +45,7 @@ class UnsupportedSyntax(Exception):
 
 
 class FlowSyntaxError(Exception):
-    """A place of the source that says something wrong."""
+    """An error in the source."""
 
     def __init__(self, node: ast.AST, error: Exception) -> None:
         self.line = getattr(node, "lineno", 1)
@@ -54,7 +53,7 @@ class FlowSyntaxError(Exception):
 
 
 class _ReturnValue(Exception):
-    """A ``return``, on its way to the call."""
+    """A ``return`` statement, raised up to the call."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
@@ -70,7 +69,7 @@ class _Branch:
 
 @dataclass(slots=True)
 class Interpreter:
-    """Evaluates one flow's body into ``builder``; ``lines`` are those of the steps it makes."""
+    """Evaluates a flow into ``builder``; ``lines`` has the line of each step."""
 
     builder: PipelineBuilder
     module: Mapping[str, Any]
@@ -79,7 +78,7 @@ class Interpreter:
     _followed: int = 0
 
     def flow(self, function: ast.FunctionDef) -> None:
-        """The body of a flow. Raises :class:`UnsupportedSyntax` or :class:`FlowSyntaxError`."""
+        """Evaluate a flow. Raises :class:`UnsupportedSyntax` or :class:`FlowSyntaxError`."""
         scope: dict[str, Any] = {
             name: expressions.parameter(parameter.name)
             for name, parameter in self.builder.parameters.items()
@@ -92,7 +91,7 @@ class Interpreter:
             self._block(function.body, scope)
         except _ReturnValue:
             return
-        raise UnsupportedSyntax(function, "it does not end in `return finish()`")
+        raise UnsupportedSyntax(function, "a flow without `return finish()`")
 
     def _block(self, body: list[ast.stmt], scope: dict[str, Any]) -> None:
         for statement in body:
@@ -113,7 +112,7 @@ class Interpreter:
             case ast.With(items=[ast.withitem(context_expr=item, optional_vars=None)]):
                 guard = self.value(item, scope)
                 if not isinstance(guard, _Branch):
-                    raise UnsupportedSyntax(item, "a block that is no branch of a condition")
+                    raise UnsupportedSyntax(item, "a with block other than a branch of a condition")
                 with self.builder.branch(guard.check.name, met=guard.met):
                     self._block(node.body, scope)
             case ast.If():
@@ -126,7 +125,7 @@ class Interpreter:
             case ast.Return(value=value):
                 raise _ReturnValue(None if value is None else self.value(value, scope))
             case _:
-                raise UnsupportedSyntax(node, f"a statement of the kind {type(node).__name__}")
+                raise UnsupportedSyntax(node, f"the statement {type(node).__name__}")
 
     def _if(self, node: ast.If, scope: dict[str, Any]) -> None:
         test, met = node.test, True
@@ -140,7 +139,7 @@ class Interpreter:
             raise UnsupportedSyntax(node, "an `if` on something other than a condition")
         for body, taken in ((node.body, met), (node.orelse, not met)):
             if _leaves(body):
-                raise UnsupportedSyntax(node, "a branch that leaves the flow")
+                raise UnsupportedSyntax(node, "a return inside a branch")
             if body:
                 with self.builder.branch(check.name, met=taken):
                     self._block(body, scope)
@@ -153,7 +152,9 @@ class Interpreter:
                 value, list | tuple
             ):
                 if len(targets) != len(value):
-                    raise UnsupportedSyntax(target, "an assignment of another length")
+                    raise UnsupportedSyntax(
+                        target, "an assignment with a different number of values"
+                    )
                 for one, item in zip(targets, value, strict=True):
                     self._bind(one, item, scope)
             case _:
@@ -162,7 +163,7 @@ class Interpreter:
     def _items(self, node: ast.expr, scope: dict[str, Any]) -> list[Any]:
         items = self.value(node, scope)
         if not isinstance(items, list | tuple | dict):
-            raise UnsupportedSyntax(node, "a loop over what is known only at run time")
+            raise UnsupportedSyntax(node, "a loop over a run-time value")
         return list(items)
 
     def value(self, node: ast.expr, scope: dict[str, Any]) -> Any:
@@ -184,14 +185,14 @@ class Interpreter:
                 operands = (self.value(left, scope), self.value(right, scope))
                 return self._computed(node, _OPERATORS[type(op)], *operands)
             case ast.JoinedStr(values=parts):
-                return self._text(node, parts, scope)
+                return self._source_text(node, parts, scope)
             case ast.Attribute(value=base, attr=name):
                 return self._attribute(node, self.value(base, scope), name)
             case ast.Subscript(value=base, slice=key):
                 return self._item(node, self.value(base, scope), self.value(key, scope))
             case ast.Call():
                 return self._call(node, scope)
-        raise UnsupportedSyntax(node, f"an expression of the kind {type(node).__name__}")
+        raise UnsupportedSyntax(node, f"the expression {type(node).__name__}")
 
     def _name(self, node: ast.expr, name: str, scope: dict[str, Any]) -> Any:
         for names in (scope, self.module):
@@ -205,7 +206,7 @@ class Interpreter:
     def _follow(self, node: ast.AST, much: int) -> None:
         self._followed += much
         if self._followed > _MOST:
-            raise UnsupportedSyntax(node, "more than can be followed")
+            raise UnsupportedSyntax(node, "too many iterations, calls or values")
 
     def _members(
         self, keys: list[ast.expr | None], items: list[ast.expr], scope: dict[str, Any]
@@ -214,12 +215,12 @@ class Interpreter:
             value = self.value(item, scope)
             if key is None:
                 if not isinstance(value, dict):
-                    raise UnsupportedSyntax(item, "members that are known only at run time")
+                    raise UnsupportedSyntax(item, "a dict of run-time values")
                 yield from value.items()
                 continue
             name = self.value(key, scope)
             if not isinstance(name, str):
-                raise UnsupportedSyntax(key, "a member that is not called by a text")
+                raise UnsupportedSyntax(key, "a dict key that is not a string")
             yield name, value
 
     def _sequence(self, items: list[ast.expr], scope: dict[str, Any]) -> list[Any]:
@@ -233,19 +234,19 @@ class Interpreter:
 
     def _computed(self, node: ast.expr, function: Callable[..., Any], *operands: Any) -> Any:
         if not all(isinstance(one, PLAIN) and _size(one) <= _LONGEST for one in operands):
-            raise UnsupportedSyntax(node, "a computation with what is known only at run time")
+            raise UnsupportedSyntax(node, "a computation with run-time values")
         if function is operator.mul and not all(isinstance(one, int | float) for one in operands):
-            raise UnsupportedSyntax(node, "a repetition")
+            raise UnsupportedSyntax(node, "a repeated sequence")
         try:
             result = function(*operands)
         except (ArithmeticError, TypeError) as error:
             raise FlowSyntaxError(node, error) from error
         if isinstance(result, int) and result.bit_length() > _WIDEST:
-            raise UnsupportedSyntax(node, "a number of too many digits")
+            raise UnsupportedSyntax(node, "a number with too many digits")
         return result
 
-    def _text(self, node: ast.expr, parts: list[ast.expr], scope: dict[str, Any]) -> Any:
-        """An f-string: a text where all is known, else the Join that it means."""
+    def _source_text(self, node: ast.expr, parts: list[ast.expr], scope: dict[str, Any]) -> Any:
+        """An f-string: a string if all parts are known, otherwise a Join."""
         found: list[Any] = []
         for part in parts:
             if isinstance(part, ast.FormattedValue):
@@ -264,7 +265,7 @@ class Interpreter:
                 found.append(value)
             else:
                 raise UnsupportedSyntax(
-                    node, "an f-string of something else than texts, numbers, references"
+                    node, "an f-string with other parts than strings, numbers and references"
                 )
         if all(isinstance(one, str) for one in found):
             return "".join(found)
@@ -292,7 +293,7 @@ class Interpreter:
                 return base[key]  # type: ignore[index]
             except (LookupError, TypeError) as error:
                 raise FlowSyntaxError(node, error) from error
-        raise UnsupportedSyntax(node, "an item of what is known only at run time")
+        raise UnsupportedSyntax(node, "an item of a run-time value")
 
     def _call(self, node: ast.Call, scope: dict[str, Any]) -> Any:
         function = self.value(node.func, scope)
@@ -301,7 +302,7 @@ class Interpreter:
         if isinstance(function, ast.FunctionDef):
             return self._helper(node, function, positional, named)
         if not callable(function):
-            raise UnsupportedSyntax(node, "a call of something other than a function of sagebridge")
+            raise UnsupportedSyntax(node, "a call of an unknown function")
         try:
             result = function(*positional, **named)
         except NotSelfContained as why:
@@ -322,7 +323,7 @@ class Interpreter:
             elif isinstance(value, dict):
                 yield from value.items()
             else:
-                raise UnsupportedSyntax(keyword.value, "arguments that are known only at run time")
+                raise UnsupportedSyntax(keyword.value, "run-time values as arguments")
 
     def _helper(
         self,
@@ -331,14 +332,13 @@ class Interpreter:
         positional: list[Any],
         named: dict[str, Any],
     ) -> Any:
-        """A call of a function of the same file."""
+        """Call a helper function of the same file."""
         arguments = function.args
         if arguments.vararg or arguments.kwarg or arguments.posonlyargs or function.decorator_list:
-            raise UnsupportedSyntax(
-                node, f"a call of {function.name}, whose signature is more than names"
-            )
+            what = "with decorators, *args, **kwargs or positional-only arguments"
+            raise UnsupportedSyntax(node, f"a call of {function.name}() {what}")
         if self._depth > 50:
-            raise UnsupportedSyntax(node, "a function that calls itself")
+            raise UnsupportedSyntax(node, "a recursive function")
         self._follow(node, 1)
         asked = [one.arg for one in arguments.args]
         scope = dict(zip(asked, positional, strict=False)) | named
@@ -347,7 +347,9 @@ class Interpreter:
                 scope[name] = self.value(default, {})
         known = {*asked, *(one.arg for one in arguments.kwonlyargs)}
         if len(positional) > len(asked) or set(scope) != known:
-            raise FlowSyntaxError(node, TypeError(f"the arguments do not fit {function.name}()"))
+            raise FlowSyntaxError(
+                node, TypeError(f"{function.name}() does not accept these arguments")
+            )
         with self._deeper():
             try:
                 self._block(function.body, scope)
@@ -378,7 +380,7 @@ def _leaves(body: list[ast.stmt]) -> bool:
 
 
 def _size(value: Any, most: int = _LONGEST) -> int:
-    """Characters, bits and members, those of members too; beyond ``most`` it is not counted on."""
+    """The size in characters, bits and items, nested ones included; counts up to about ``most``."""
     size, pending = 0, [value]
     while pending and size <= most:
         match pending.pop():

@@ -1,9 +1,9 @@
-"""Hand-written Prefect flows to the model: each is called with symbols for its parameters.
+"""Read hand-written Prefect flows by calling them with symbols as arguments.
 
 The file is imported in a subprocess, as DAG files are
-(:mod:`sagebridge.formats.python.import_process`), so that nothing is started, sent or written; no
-flow, task or step runs. Each test on what is known only at run time goes both ways, and the ways
-through a flow become one pipeline (:mod:`sagebridge.formats.prefect.tracing`).
+(:mod:`sagebridge.formats.python.import_process`). No flow, task or step runs, and nothing is
+started, sent or written. Each test of a run-time value takes both branches. All paths are merged
+into one pipeline (:mod:`sagebridge.formats.prefect.tracing`).
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _IMPORTER = FileImporter(
 
 
 def trace(path: Path) -> list[tuple[Pipeline, tuple[Loss, ...]]]:
-    """The pipeline of each flow of a file, and what tracing lost, in the file's order.
+    """The pipeline and the losses of each flow in a file, in order.
 
-    Raises :class:`SourceError` where the file cannot be read or a flow cannot be traced, and
-    :class:`MissingExtra` where Prefect is not installed.
+    Raises :class:`SourceError` if the file cannot be read or a flow cannot be traced, and
+    :class:`MissingExtra` if Prefect is not installed.
     """
     return [(one.pipeline, one.losses) for one in trace_flows(path)]
 
 
 def trace_flows(path: Path) -> list[FileReading]:
-    """As :func:`trace`, with the lines of flows and steps."""
+    """Like :func:`trace`, with the lines of flows and steps."""
     return _IMPORTER.read_file(path)

@@ -1,25 +1,25 @@
-"""The model to a Prefect flow file that reads as if a person had written it.
+"""Write a Prefect flow file that reads like a hand-written one.
 
-Parameters are the flow's arguments; then a call a step in dependency order, the branches of a
-condition as blocks that guard their steps. What Prefect has no word for is an argument of ours or,
-for the pipeline as a whole, of ``begin``; so nothing of a definition is lost.
+Parameters are the flow's arguments. There is one call per step in dependency order, and a ``with``
+block per branch of a condition. Settings that Prefect does not have are arguments of the step
+functions or, for the whole pipeline, of ``begin``, so that nothing is lost.
 """
 
 from __future__ import annotations
 
 import ast
+from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from sagebridge.authoring.file_arguments import file_arguments
 from sagebridge.authoring.flow_signature import FlowArgument, arguments_of, describe
 from sagebridge.authoring.pipeline_builder import legal_name
-from sagebridge.errors import NestedTooDeep
 from sagebridge.formats.python.engine_losses import losses_by_step
 from sagebridge.formats.python.source_code import Names, call, layout, source
 from sagebridge.formats.python.step_calls import (
-    PREFECT_WORDS,
+    PREFECT_NAMES,
     Functions,
     StepSource,
     commented,
@@ -36,33 +36,35 @@ from sagebridge.model.values import ABSENT
 
 PACKAGE = "sagebridge_operators.prefect"
 _RUNNER = "ThreadPoolTaskRunner"
-_DEEPEST = 20
-"""Blocks inside each other that Python compiles (its CO_MAXBLOCKS)."""
+_NESTED_BLOCKS = 8
+"""Nested ``with`` blocks; deeper branches start at the left margin again.
+
+CPython compiles at most 20 nested blocks (CO_MAXBLOCKS in Include/cpython/code.h), and a deeper
+one leaves no room for its lines.
+"""
 
 
 def write(pipeline: Pipeline) -> tuple[str, tuple[Loss, ...]]:
-    """The text of a flow file and what Prefect cannot act on of the pipeline.
-
-    Raises :class:`~sagebridge.errors.NestedTooDeep`.
-    """
+    """A flow file, and the losses: parts of the pipeline that Prefect cannot run."""
     file = FlowFileWriter(pipeline)
-    if (depth := _guards(pipeline.steps)) > _DEEPEST:
-        raise NestedTooDeep(file.name, depth, _DEEPEST)
     return layout(file.text()), tuple(loss for lost in file.losses.values() for loss in lost)
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A step's call, the variable for it, and the blocks that its conditions guard."""
+    """A step's call, its variable, and the ``with`` blocks of a condition's branches.
+
+    ``outer`` is set if only the ``with`` blocks are written here: the block that holds the call.
+    """
 
     variable: str
     call: ast.Call
     losses: Sequence[Loss]
     branches: Mapping[str, Sequence[Block]]
+    outer: str = ""
 
     def used(self) -> Iterator[str]:
-        """The variables that it needs."""
-        yield from (node.id for node in ast.walk(self.call) if isinstance(node, ast.Name))
+        """The variables of the conditions whose branches it contains."""
         if self.branches:
             yield self.variable
         for block in chain.from_iterable(self.branches.values()):
@@ -70,7 +72,9 @@ class Block:
 
     def text(self, used: Collection[str]) -> str:
         """Unformatted source; a call that no other step needs is assigned to nothing."""
-        if self.variable in used:
+        if self.outer:
+            text = f"# {self.variable} is in {self.outer}: its branches are here to limit nesting."
+        elif self.variable in used:
             target = ast.Name(self.variable, ast.Store())
             text = commented(ast.Assign([target], self.call, lineno=0), self.losses)
         else:
@@ -81,15 +85,24 @@ class Block:
         return text
 
 
+@dataclass(frozen=True, slots=True)
+class _Deferred:
+    """A condition whose branches are too deep to be nested; ``outer`` is the block it is in."""
+
+    step: ConditionStep
+    block: Block
+    outer: str
+
+
 class FlowFileWriter:
-    """One flow file in the making."""
+    """Writes one flow file."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
         self.name = pipeline.name or "pipeline"
         self.losses = losses_by_step(pipeline, "prefect")
         functions = (row.function for row in OPERATOR_TYPES.values())
-        reserved = frozenset((*functions, *PREFECT_WORDS))
+        reserved = frozenset((*functions, *PREFECT_NAMES))
         self.arguments, self.details = arguments_of(pipeline.declared, reserved)
         own = [argument.name for argument in self.arguments]
         self.functions = Functions(pipeline, own)
@@ -97,11 +110,12 @@ class FlowFileWriter:
         self.names = Names(reserved=reserved.union(own))
         self.function = Names(reserved=reserved).variable(self.name)
         self.steps = StepSource(self.names)
+        self._deferred: deque[_Deferred] = deque()
 
     def text(self) -> str:
-        """The file before it is laid out."""
-        begin, blocks = list(self._begin()), list(self._blocks(self.pipeline.steps))
-        used = {name for block in blocks for name in block.used()}
+        """The file before formatting."""
+        begin, blocks = list(self._begin()), list(self._top_blocks())
+        used = self.steps.expressions.used.union(*(block.used() for block in blocks))
         body = [*begin, *(block.text(used) for block in blocks), "return finish()"]
         self.names.use("finish")
         self.names.use("stop_jobs")
@@ -117,7 +131,7 @@ class FlowFileWriter:
         yield import_from(PACKAGE, sorted(self.names.imported))
 
     def _head(self) -> str:
-        """The function down to its docstring."""
+        """The decorator, signature and docstring of the flow."""
         lines = describe(self.arguments)
         docstring = "\n".join((f"{self.name}.", "", *lines, "")) if lines else f"{self.name}."
         if not self.name.isprintable() or "\\" in self.name or '"' in self.name:
@@ -135,7 +149,7 @@ class FlowFileWriter:
         return source(function)
 
     def _signature(self) -> ast.arguments:
-        """Those without a default come first, or all are given by name where they do not."""
+        """The arguments; keyword-only if one without a default follows one with a default."""
         arguments = [
             ast.arg(argument.name, annotation=_annotation(argument)) for argument in self.arguments
         ]
@@ -165,7 +179,7 @@ class FlowFileWriter:
         return call(ast.Name("flow", ast.Load()), **keywords)
 
     def _begin(self) -> Iterator[str]:
-        """The call for what a flow's signature and decorator cannot state, if any."""
+        """The call of ``begin`` for settings outside signature and decorator, if there are any."""
         name, order = legal_name(self.name), [step.name for step in walk(self.pipeline)]
         file_order = [step.name for step in _walk_in_order(self.pipeline.steps)]
         options = ("PipelineDescription", "RoleArn", "ParallelismConfiguration")
@@ -174,23 +188,38 @@ class FlowFileWriter:
         if keywords := {name: value(found[name]) for name in names if name in found}:
             yield source(ast.Expr(call(self.names.use("begin"), **keywords)))
 
-    def _blocks(self, steps: Sequence[Step]) -> Iterator[Block]:
-        """A block a step, each after the steps that it refers to where that is possible."""
-        for step in in_order(steps):
+    def _top_blocks(self) -> Iterator[Block]:
+        """The blocks of the flow's body, each before those that refer to it if possible."""
+        for step in in_order(self.pipeline.steps):
             yield self._block(step)
+            while self._deferred:
+                deferred = self._deferred.popleft()
+                branches = self._branches(deferred.step, deferred.block.variable, 1)
+                yield replace(deferred.block, branches=branches, outer=deferred.outer)
 
-    def _block(self, step: Step) -> Block:
+    def _block(self, step: Step, level: int = 0, outer: str = "") -> Block:
+        """A step's block inside ``level`` others; ``outer`` is the innermost one."""
         built = call(*self._called(step), **self._given(step))
         variable = self.names.variable(step.name)
         self.steps.expressions.defined.add(step.name)
-        branches = {}
-        if isinstance(step, ConditionStep):
-            guarded = {"met": step.if_steps, "unmet": step.else_steps}
-            branches = {guard: list(self._blocks(b)) for guard, b in guarded.items() if b}
-        return Block(variable, built, self.losses.get(step.name, ()), branches)
+        block = Block(variable, built, self.losses.get(step.name, ()), {})
+        if not isinstance(step, ConditionStep) or not step.branches:
+            return block
+        if level == _NESTED_BLOCKS:
+            self._deferred.append(_Deferred(step, block, outer))
+            return block
+        return replace(block, branches=self._branches(step, variable, level + 1))
+
+    def _branches(self, step: ConditionStep, variable: str, level: int) -> dict[str, list[Block]]:
+        guarded = {"met": step.if_steps, "unmet": step.else_steps}
+        return {
+            guard: [self._block(one, level, f"{variable}.{guard}()") for one in in_order(steps)]
+            for guard, steps in guarded.items()
+            if steps
+        }
 
     def _called(self, step: Step) -> Iterator[ast.expr]:
-        """The function of a step, and what it is given by position."""
+        """The function of a step and its positional arguments."""
         name = ast.Constant(step.name)
         if isinstance(step, CarriedStep):
             what, _ = self.steps.carried(step, self.functions)
@@ -230,9 +259,3 @@ def _walk_in_order(steps: Sequence[Step]) -> Iterator[Step]:
         if isinstance(step, ConditionStep):
             yield from _walk_in_order(step.if_steps or ())
             yield from _walk_in_order(step.else_steps or ())
-
-
-def _guards(steps: Sequence[Step]) -> int:
-    """How many conditions stand around the innermost step."""
-    branches = (step.branches for step in steps if isinstance(step, ConditionStep))
-    return max((1 + _guards(branch) for branch in branches if branch), default=0)

@@ -1,4 +1,4 @@
-"""What Airflow and Prefect both cannot act on, though their files keep it all."""
+"""Losses of writing for Airflow or Prefect: the file keeps these parts, but cannot run them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sagebridge.model.visit import escape, located, nodes
 
 
 class Unsupported(NamedTuple):
-    """An option of a DAG, flow or task that a pipeline has no member for: a loss without a line."""
+    """An option of a DAG, flow or task that no pipeline has: a loss that still needs a line."""
 
     code: str
     severity: Severity
@@ -26,8 +26,8 @@ class Unsupported(NamedTuple):
     advice: str = ""
 
 
-_KEPT = "the file keeps it; running it fails with a clear error"
-_NOT_WAITED_FOR = "only success is waited for; running it fails with a clear error"
+_KEPT = "kept in the file; running the step fails with a clear error"
+_TRIGGER = "kept in the file; only Succeeded can run, another trigger fails with a clear error"
 
 
 def losses_by_step(pipeline: Pipeline, target: str) -> dict[str, tuple[Loss, ...]]:
@@ -42,29 +42,32 @@ def losses_by_step(pipeline: Pipeline, target: str) -> dict[str, tuple[Loss, ...
 def _losses(step: Step, pointer: str, target: str) -> Iterator[Loss]:
     name = step.name
     if step.type not in OPERATOR_TYPES and not isinstance(step, CarriedStep):
-        what = f"step {name!r} has the type {step.type!r}, which no operator runs"
+        what = f"step {name!r} has the unknown type {step.type!r}"
         yield Loss("unknown-step-type", "changed", f"{pointer}/Type", what, target, _KEPT)
     for position, item in enumerate(step.depends_on or ()):
         if not isinstance(item, str) and item.get("Trigger", "Succeeded") != "Succeeded":
-            what = f"step {name!r} waits for Trigger {item['Trigger']!r} of {item['Step']!r}"
+            what = f"step {name!r} depends on {item['Step']!r} with Trigger {item['Trigger']!r}"
             place = f"{pointer}/DependsOn/{position}"
-            yield Loss("dependency-trigger", "changed", place, what, target, _NOT_WAITED_FOR)
+            yield Loss("dependency-trigger", "changed", place, what, target, _TRIGGER)
     for place, part in _unresolvable(step, pointer):
-        what = f"step {name!r} uses {part}, which has no meaning that sagebridge knows"
+        what = f"step {name!r} uses the unknown {part}"
         yield Loss("unknown-expression", "changed", place, what, target, _KEPT)
     if isinstance(step, ConditionStep):
         for position, condition in enumerate(step.conditions or ()):
             if any(isinstance(node, UnknownCondition) for node in nodes(condition)):
                 place = f"{pointer}/Arguments/Conditions/{position}"
-                what = f"condition {name!r} has a condition of unknown form"
+                what = f"step {name!r} has an unknown condition"
                 yield Loss("unknown-condition", "changed", place, what, target, _KEPT)
 
 
 def _unresolvable(step: Step, pointer: str) -> Iterator[tuple[str, str]]:
-    """Functions and variables that sagebridge does not know, each with its JSON pointer."""
+    """Unknown functions and variables, as (JSON pointer, description)."""
     values = [(f"{pointer}/Arguments", step.arguments)]
     values += ((f"{pointer}/{escape(name)}", value) for name, value in step.extra.items())
-    found = [one for here, value in values for one in located(value, here, _is_unknown_function)]
+    found: list[tuple[str, Value]] = []
+    for here, value in values:
+        if any(map(_is_unresolvable, nodes(value))):  # rare, and pointers take time
+            found += located(value, here, _is_unknown_function)
     if isinstance(step, ConditionStep):
         for position, condition in enumerate(step.conditions or ()):
             here = f"{pointer}/Arguments/Conditions/{position}"
@@ -72,13 +75,20 @@ def _unresolvable(step: Step, pointer: str) -> Iterator[tuple[str, str]]:
                 found += ((here, node) for node in nodes(value, _is_unknown_function))
     for here, node in found:
         if isinstance(node, Get):
-            if node.root in VARIABLES and node.name not in VARIABLES[node.root]:
-                yield here, f"the variable {shown(node.text)}"
+            if _is_unresolvable(node):
+                yield here, f"variable {shown(node.text)}"
         elif (function := unknown_function(node)) is not None:
             text = node[function]
             is_reference = function == "Get" and isinstance(text, str)
             what = f"reference {shown(text)}" if is_reference else f"function {shown(function)}"
-            yield here, f"the {what}"
+            yield here, what
+
+
+def _is_unresolvable(value: Value) -> bool:
+    """Whether a node is a variable or function that sagebridge does not know."""
+    if isinstance(value, Get):
+        return value.root in VARIABLES and value.name not in VARIABLES[value.root]
+    return unknown_function(value) is not None
 
 
 def _is_unknown_function(value: Value) -> bool:

@@ -1,4 +1,4 @@
-"""The verbs and readings that DAG files and flow files share: a file may hold several pipelines."""
+"""Readers of Python files, which may contain several DAGs or flows."""
 
 from __future__ import annotations
 
@@ -9,18 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sagebridge.authoring.json_document import MAX_CONDITIONS
 from sagebridge.authoring.python_files import split_source
 from sagebridge.errors import PythonFileError
 from sagebridge.model.losses import Loss
-from sagebridge.model.pipeline import Pipeline
+from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
 
 
 @dataclass(frozen=True, slots=True)
 class FileReading:
-    """One DAG or flow of a file: its pipeline, what reading lost, each step's line of the file.
+    """One DAG or flow of a file.
 
-    ``entry`` is what the file calls a flow, and ``arguments`` are what it takes for the parameters
-    that the pipeline declares; ``own_tasks`` are the steps that Prefect runs without our help.
+    Attributes:
+        lines: the line of each step in the file.
+        entry: the name of a flow function in its module.
+        arguments: the arguments of a flow function that are pipeline parameters.
+        own_tasks: the steps that are tasks of the flow, which Prefect runs without sagebridge.
     """
 
     name: str
@@ -35,37 +39,37 @@ class FileReading:
 
 @dataclass(frozen=True, slots=True)
 class FileReader:
-    """The verbs of a format whose files hold pipelines; ``kind`` is ``DAG`` or ``flow``.
+    """The read functions of a format; ``kind`` is ``DAG`` or ``flow``.
 
     A source is a file, or ``file.py#name`` for one of its pipelines. ``readings`` returns those of
-    a file in its order; it raises :class:`SourceError`, or :class:`MissingExtra` if the file has
-    to be imported and the engine is not installed.
+    a file in order. It raises :class:`SourceError`, or :class:`MissingExtra` if the file has to be
+    imported and the engine is not installed.
     """
 
     kind: str
     readings: Callable[[str], Sequence[FileReading]]
 
     def read(self, source: Any) -> tuple[Pipeline, tuple[Loss, ...]]:
-        """The one pipeline of a file, or the named one; an error lists several."""
+        """The only pipeline of a file, or the named one; the error lists all if it has several."""
         found = self.read_one(source)
         return found.pipeline, found.losses
 
     def read_all(self, source: Any) -> list[tuple[Pipeline, tuple[Loss, ...]]]:
-        """All pipelines of a file, in its order."""
-        _, found = self._chosen(source)
+        """All pipelines of a file, in order."""
+        _, found = self._choose(source)
         return [(one.pipeline, one.losses) for one in found]
 
     def read_one(self, source: Any) -> FileReading:
-        """As :meth:`read`, with the lines of the pipeline and its steps."""
-        file, found = self._chosen(source)
+        """Like :meth:`read`, with the lines of the pipeline and its steps."""
+        file, found = self._choose(source)
         if len(found) > 1:
             names = ", ".join(f"{file}#{reading.name}" for reading in found)
-            problem = f"holds {len(found)} {self.kind}s"
-            raise PythonFileError(file, None, problem, f"name one of them: {names}")
+            problem = f"has {len(found)} {self.kind}s"
+            raise PythonFileError(file, None, problem, f"choose one: {names}")
         return found[0]
 
-    def _chosen(self, source: Any) -> tuple[str, Sequence[FileReading]]:
-        """The file, and all its readings or the one of the wanted name."""
+    def _choose(self, source: Any) -> tuple[str, Sequence[FileReading]]:
+        """The file, and all its readings or the named one."""
         file, wanted = split_source(source)
         found = self.readings(file)
         if wanted is None:
@@ -73,25 +77,41 @@ class FileReader:
         one = [reading for reading in found if reading.name == wanted]
         if not one:
             names = ", ".join(reading.name for reading in found)
-            problem = f"holds no {self.kind} {wanted!r}"
-            raise PythonFileError(file, None, problem, f"there are {names}")
+            problem = f"has no {self.kind} {wanted!r}"
+            raise PythonFileError(file, None, problem, f"it has {names}")
         return file, one
 
 
+def check_nesting(file: str, line: int, steps: Sequence[Step]) -> None:
+    """Raise :class:`PythonFileError` if conditions are nested deeper than is read."""
+    depth, level = -1, list(steps)
+    while level:
+        depth += 1
+        conditions = (one for one in level if isinstance(one, ConditionStep))
+        level = [inner for one in conditions for inner in one.branches]
+    if depth > MAX_CONDITIONS:
+        raise too_deep(file, line)
+
+
+def too_deep(file: str, line: int) -> PythonFileError:
+    problem = f"conditions are nested more than {MAX_CONDITIONS} deep"
+    return PythonFileError(file, line, problem, "move branches into a separate pipeline")
+
+
 def missing(file: str) -> PythonFileError | None:
-    """Why there is no such file of Python; None where there is."""
+    """The error if there is no such Python file, otherwise None."""
     path = Path(file)
     if path.is_dir():
-        return PythonFileError(file, None, "a folder, not a file")
+        return PythonFileError(file, None, "is a folder, not a file")
     if not path.is_file():
         return PythonFileError(file, None, f"no such file (looked in {Path.cwd()})")
     if path.suffix != ".py":
-        problem = f"is no Python file{_looks(path)}"
-        return PythonFileError(file, None, problem, "leave --from out, or name another format")
+        problem = f"is not a Python file{_content(path)}"
+        return PythonFileError(file, None, problem, "omit --from, or use another format")
     return None
 
 
-def _looks(path: Path) -> str:
+def _content(path: Path) -> str:
     if path.suffix in (".yaml", ".yml"):
         return ": it looks like YAML"
     with suppress(OSError), path.open("rb") as text:

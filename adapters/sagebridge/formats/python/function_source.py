@@ -1,4 +1,4 @@
-"""Functions of a user's file as source that stands on its own: read, never executed."""
+"""The source of user functions, if it is self-contained. Nothing is executed."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from sagebridge.model.display import shown
 from sagebridge.model.parameters import PYTHON_TYPES
 
 _ENGINES = frozenset(("airflow", "prefect"))
-_DECORATED = "has a decorator of its own"
+_DECORATED = "has another decorator"
 
 
 class NotSelfContained(Exception):
-    """A function or command that is no whole without its file; the text says why."""
+    """A function or command that needs its module; the string completes "it ..."."""
 
 
 def of_function(function: Any, *, decorated: bool = False) -> Function:
-    """The source of a live function. ``decorated`` allows one decorator, which is left out.
+    """The source of a live function. ``decorated`` allows one decorator, which is removed.
 
     Raises :class:`NotSelfContained`.
     """
     if not isinstance(function, FunctionType) or function.__name__ == "<lambda>":
-        raise NotSelfContained("is no function with a name")
+        raise NotSelfContained("is not a named function")
     if hasattr(function, "__wrapped__"):
         raise NotSelfContained(_DECORATED)
     try:
@@ -39,20 +39,20 @@ def of_function(function: Any, *, decorated: bool = False) -> Function:
             source = f"if True:\n{source}"
         (definition,) = ast.parse(source).body
     except (OSError, SyntaxError, TypeError, ValueError):
-        raise NotSelfContained("has no source that can be read") from None
+        raise NotSelfContained("has no readable source") from None
     if isinstance(definition, ast.If):
         definition = definition.body[0]
     found = of_definition(definition, source, decorated=decorated)
     assert isinstance(definition, ast.FunctionDef)
     if not _has_its_defaults(function, definition):
-        raise NotSelfContained("has other defaults than its source says")
+        raise NotSelfContained("has defaults that differ from its source")
     return found
 
 
 def of_definition(definition: Any, source: str, *, decorated: bool = False) -> Function:
-    """The function that a ``def`` of a source makes. Raises :class:`NotSelfContained`."""
+    """The function of a ``def`` statement. Raises :class:`NotSelfContained`."""
     if not isinstance(definition, ast.FunctionDef):
-        raise NotSelfContained("is no plain function")
+        raise NotSelfContained("is not a plain function")
     if len(definition.decorator_list) > int(decorated):
         raise NotSelfContained(_DECORATED)
     plain = _plain(definition)
@@ -62,9 +62,9 @@ def of_definition(definition: Any, source: str, *, decorated: bool = False) -> F
         plain, used = bare, []
         source, definition = _unannotated(source, definition)
     if used:
-        raise NotSelfContained(f"uses {', '.join(map(shown, used))} of its module")
+        raise NotSelfContained(f"uses {', '.join(map(shown, used))} from its module")
     if engines := sorted(set(_imported(plain)) & _ENGINES):
-        raise NotSelfContained(f"imports {engines[0]}, which is not everywhere")
+        raise NotSelfContained(f"imports {engines[0]}, which may be missing where the step runs")
     return Function(
         plain.name, ast.unparse(plain), _text(definition, source, plain), returns=returns
     )
@@ -78,7 +78,7 @@ def _returns(annotation: ast.expr | None) -> str:
 
 
 def renamed(function: Function, name: str) -> Function:
-    """The function under another name, by which it calls itself too."""
+    """The function under another name, recursive calls included."""
     if name == function.name:
         return function
     definition = ast.parse(function.code).body[0]
@@ -91,7 +91,7 @@ def renamed(function: Function, name: str) -> Function:
 
 
 def _has_its_defaults(function: FunctionType, definition: ast.FunctionDef) -> bool:
-    """Whether the defaults of a live function are those of its ``def``, where it has literals."""
+    """Whether the literal defaults of a ``def`` are those of the live function."""
     said, live = definition.args.defaults, function.__defaults__ or ()
     named = {
         one.arg: default
@@ -116,7 +116,7 @@ def _may_be(default: ast.expr, value: object) -> bool:
 
 
 def _plain(definition: ast.FunctionDef) -> ast.FunctionDef:
-    """Without decorators, and with docstrings as a formatter may leave them."""
+    """A copy without decorators, its docstrings as a formatter leaves them."""
     plain = copy.deepcopy(definition)
     plain.decorator_list = []
     for node in ast.walk(plain):
@@ -129,7 +129,7 @@ def _plain(definition: ast.FunctionDef) -> ast.FunctionDef:
 
 
 def _text(definition: ast.FunctionDef, source: str, plain: ast.FunctionDef) -> str:
-    """The very text of a definition, where it means the same outside of its block."""
+    """The original text of a definition, if it means the same at module level, otherwise empty."""
     try:
         segment = ast.get_source_segment(source, definition, padded=True) or ""
         text = textwrap.dedent(segment)
@@ -141,7 +141,7 @@ def _text(definition: ast.FunctionDef, source: str, plain: ast.FunctionDef) -> s
 
 
 def _without_annotations(definition: ast.FunctionDef) -> ast.FunctionDef:
-    """Without those of the signature, which nothing asks for when it is called."""
+    """A copy without the annotations of its signature, which calls do not need."""
     bare = copy.deepcopy(definition)
     bare.returns = None
     for argument in _arguments(bare):
@@ -150,7 +150,7 @@ def _without_annotations(definition: ast.FunctionDef) -> ast.FunctionDef:
 
 
 def _unannotated(source: str, definition: ast.FunctionDef) -> tuple[str, Any]:
-    """A source that is one definition, without the annotations of its signature."""
+    """The source of the definition alone, without the annotations of its signature."""
     text = ast.get_source_segment(source, definition, padded=True) or ""
     text = textwrap.dedent(text)
     try:
@@ -188,7 +188,7 @@ def _arguments(definition: ast.FunctionDef) -> Iterator[ast.arg]:
 
 
 def _imported(definition: ast.FunctionDef) -> Iterator[str]:
-    """The packages that a function imports."""
+    """The top-level packages that a function imports."""
     for node in ast.walk(definition):
         if isinstance(node, ast.Import):
             yield from (alias.name.partition(".")[0] for alias in node.names)
@@ -197,7 +197,7 @@ def _imported(definition: ast.FunctionDef) -> Iterator[str]:
 
 
 def _needs(definition: ast.FunctionDef) -> list[str]:
-    """The names that a function takes from its module, or gives it; builtins apart."""
+    """The names that a function reads or sets in its module, other than builtins."""
     own = definition.name
 
     def inside(scope: symtable.SymbolTable, top: bool) -> Iterator[str]:

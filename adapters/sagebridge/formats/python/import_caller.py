@@ -1,7 +1,4 @@
-"""Has users' Python files imported in a process of their own, and reads its answers.
-
-The process is that of :mod:`sagebridge.formats.python.import_process`.
-"""
+"""The parent of the import subprocess :mod:`sagebridge.formats.python.import_process`."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ from sagebridge.model.code_steps import with_code
 from sagebridge.model.losses import Loss
 
 LIMIT = 60.0
-"""Seconds that one file may take."""
+"""Time limit for one file, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +27,9 @@ class FileImporter:
 
     Args:
         module: run with ``python -m``, it imports the files.
-        task: what needs the extra, as in ``reading an Airflow file``.
+        task: for error messages, as in ``reading an Airflow file``.
         extra: the extra that installs the engine.
-        origin: where a pipeline comes from, as in ``an Airflow DAG``.
+        origin: the ``Pipeline.origin``, as in ``an Airflow DAG``.
     """
 
     module: str
@@ -43,7 +40,7 @@ class FileImporter:
     def read_files(
         self, files: Sequence[str | Path], limit: float = LIMIT
     ) -> list[list[FileReading] | SourceError]:
-        """The pipelines of each file, or why it cannot be read; one process imports them all.
+        """The pipelines of each file, or the error; one process imports them all.
 
         Raises :class:`MissingExtra` if the engine is not installed.
         """
@@ -64,7 +61,7 @@ class FileImporter:
         return outcome
 
     def _import(self, files: Sequence[str], limit: float) -> Iterator[dict[str, Any]]:
-        """The answers of the process for files, in their order."""
+        """The answers of the process, in the order of the files."""
         request = {"files": [str(Path(file).resolve()) for file in files], "limit": limit}
         done = subprocess.run(
             [sys.executable, "-P", "-m", self.module],
@@ -87,7 +84,10 @@ class FileImporter:
     def _outcome(self, file: str, answer: dict[str, Any]) -> list[FileReading] | SourceError:
         if "error" in answer:
             return PythonFileError(file, **answer["error"])
-        return [self._reading(file, found) for found in answer["pipelines"]]
+        try:
+            return [self._reading(file, found) for found in answer["pipelines"]]
+        except SourceError as error:
+            return error
 
     def _reading(self, file: str, found: dict[str, Any]) -> FileReading:
         document = parse(json.dumps(found["definition"]), f"{file}#{found['name']}")

@@ -1,8 +1,7 @@
-"""Keeps a user's Python file from doing anything but being imported.
+"""Block the side effects of importing a user's file: network, processes, files.
 
-This is no sandbox: the file is the user's own code. It is the promise that reading a pipeline
-starts, calls, sends and changes nothing, kept by a hook for Python's audit events in the process
-that imports the file.
+A hook for Python's audit events (docs.python.org/3/library/audit_events.html) ensures that reading
+a pipeline changes nothing. It is not a sandbox against malicious code.
 """
 
 from __future__ import annotations
@@ -54,13 +53,13 @@ _FILES = frozenset(
 
 
 class SideEffectError(PermissionError):
-    """A side effect that importing a file was about to have."""
+    """A blocked side effect. The string completes "the file ..."."""
 
 
 def guard_process(scratch: str) -> None:
-    """From now on this process reaches no network, starts nothing, writes only below ``scratch``.
+    """Block the network, new processes and files outside ``scratch``, until this process ends.
 
-    It lasts as long as the process: an audit hook cannot be taken away.
+    An audit hook cannot be removed (``sys.addaudithook``).
     """
     allowed = os.path.realpath(scratch)
 
@@ -70,7 +69,7 @@ def guard_process(scratch: str) -> None:
             if isinstance(flags, int) and flags & _WRITES:
                 _check_path(path, allowed)
         elif event in _NETWORK:
-            raise SideEffectError("reaches for the network")
+            raise SideEffectError("uses the network")
         elif event in _PROCESSES:
             raise SideEffectError("starts or signals a process")
         elif event in _FILES:

@@ -1,10 +1,10 @@
-"""Imports users' Python files in a process of their own, each file in a fork.
+"""The subprocess that imports user files, each in a fork.
 
 A format's module calls :func:`serve` when it is run with ``python -m``. The process reads
 ``{"files": […], "limit": seconds}`` from standard input and prints one line of JSON per file: its
-``pipelines``, or an ``error`` with line, problem and fix. Because of the forks no file sees another
-one's modules, and a file that ends or blocks its process does not affect the others. What a file
-prints goes to standard error.
+``pipelines``, or an ``error`` with line, problem and fix. In its fork, a file does not see the
+modules of other files, and a file that exits or blocks does not affect them. The output of files
+goes to standard error.
 """
 
 from __future__ import annotations
@@ -28,29 +28,30 @@ from typing import Any, NoReturn, TextIO
 
 from sagebridge.authoring.definition_writer import definition, write_envelope
 from sagebridge.errors import PythonFileError
+from sagebridge.formats.python.file_readings import check_nesting
 from sagebridge.formats.python.import_guard import SideEffectError, guard_process
 from sagebridge.model.code_steps import code_of
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
 
 _GRACE = 5.0
-"""Seconds past the limit after which a file that does not let itself be interrupted is killed."""
+"""Seconds past the limit after which a file that blocks the alarm signal is killed."""
 Answer = dict[str, Any]
 Read = Callable[[Path], list[Answer]]
 
 
-class TooLong(BaseException):
-    """The time limit of one file is over; no `except Exception` of the file swallows it."""
+class ImportTimeout(BaseException):
+    """The time limit of a file is over; `except Exception` does not catch it."""
 
 
 def serve(prepare: Callable[[str], None], read: Read) -> None:
-    """Answers the request on standard input.
+    """Answer the request on standard input.
 
     Args:
         prepare: sets up a private engine in a folder and imports it, once for all files; raises
             ModuleNotFoundError if the engine is not installed.
-        read: imports one file, in a fork, and describes its pipelines. An exception that passed no
-            line of the file is a bug of sagebridge.
+        read: imports one file, in a fork, and describes its pipelines. An exception without a
+            line of the file in its traceback is a bug in sagebridge.
     """
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)
@@ -62,7 +63,7 @@ def serve(prepare: Callable[[str], None], read: Read) -> None:
         except ModuleNotFoundError as error:
             print(json.dumps({"missing": error.name}), file=answers, flush=True)
             return
-        # Going through what is imported by now, again and again, takes longer than a file does.
+        # Without this, garbage collection of the imported engine takes longer than most files.
         gc.freeze()
         gc.set_threshold(100_000)
         for file in request["files"]:
@@ -71,14 +72,14 @@ def serve(prepare: Callable[[str], None], read: Read) -> None:
 
 
 def set_environment(prefixes: tuple[str, ...], settings: Mapping[str, str]) -> None:
-    """Replaces an engine's settings, so that it uses nothing that this machine has of it."""
+    """Replace the settings of an engine in the environment, so that it ignores this machine's."""
     for name in [name for name in os.environ if name.startswith(prefixes)]:
         del os.environ[name]
     os.environ.update(settings)
 
 
 def new_module(file: Path, **names: object) -> ModuleType:
-    """The module of a file before it is executed; modules next to the file can be imported."""
+    """The module of a file, not yet executed. It can import modules from the file's folder."""
     spec = importlib.util.spec_from_file_location(f"sagebridge_source_{file.stem}", file)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
@@ -89,19 +90,20 @@ def new_module(file: Path, **names: object) -> ModuleType:
 
 
 def execute(module: ModuleType, file: Path, tree: ast.Module | None = None) -> None:
-    """Executes a file in its module, or its syntax tree after changes to it."""
+    """Execute a file, or its changed syntax tree, in its module."""
     try:
         source = file.read_bytes() if tree is None else tree
         code = compile(source, str(file), "exec", dont_inherit=True)
     except (OSError, ValueError, RecursionError, MemoryError) as error:
-        raise PythonFileError(str(file), None, _raised(error)) from error
-    exec(code, vars(module))  # noqa: S102 - what importing does
+        raise PythonFileError(str(file), None, _import_error(error)) from error
+    exec(code, vars(module))  # noqa: S102 - importing a file executes it
 
 
 def describe(
     name: str, line: int, pipeline: Pipeline, losses: Iterable[Loss], lines: Mapping[str, int]
 ) -> Answer:
     """One pipeline of a file as JSON."""
+    check_nesting("", line, pipeline.steps)
     return {
         "name": name,
         "line": line,
@@ -114,21 +116,21 @@ def describe(
 
 
 def line_passed(error: BaseException, file: Path) -> int | None:
-    """The innermost line of the file that an exception passed."""
+    """The innermost line of the file in a traceback."""
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if frame.filename == str(file)]
     return lines[-1] if lines else None
 
 
 def _read_in_fork(read: Read, file: Path, limit: float, scratch: str) -> Answer:
-    """The answer of a child process that cannot outlive the time limit."""
+    """The answer of a child process, which is killed after the time limit."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reading)
         _write_answer(read, file, limit, scratch, os.fdopen(writing, "w", encoding="ascii"))
     os.close(writing)
-    text, in_time = _received(reading, limit + _GRACE)
+    text, in_time = _receive(reading, limit + _GRACE)
     os.close(reading)
     if not in_time:
         os.kill(child, signal.SIGKILL)
@@ -138,24 +140,24 @@ def _read_in_fork(read: Read, file: Path, limit: float, scratch: str) -> Answer:
     if not text:
         code = os.waitstatus_to_exitcode(status)
         end = f"signal {-code}" if code < 0 else f"exit code {code}"
-        return _error(None, f"ended the process that imported it ({end})")
+        return _error(None, f"ended its import process ({end})")
     answer: Answer = json.loads(text)
     return answer
 
 
 def _exit_status(child: int) -> int:
-    """The status of a child that is about to exit, or is killed since it does not."""
+    """The exit status of a child, which is killed if it does not exit by itself."""
     until = time.monotonic() + _GRACE
     while True:
         pid, status = os.waitpid(child, os.WNOHANG)
         if pid:
             return status
-        if time.monotonic() > until:  # a file may close its descriptors and block every signal
+        if time.monotonic() > until:  # it closed its pipe and blocks signals
             os.kill(child, signal.SIGKILL)
         time.sleep(0.001)
 
 
-def _received(pipe: int, seconds: float) -> tuple[str, bool]:
+def _receive(pipe: int, seconds: float) -> tuple[str, bool]:
     parts: list[bytes] = []
     deadline = time.monotonic() + seconds
     while select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))[0]:
@@ -167,10 +169,10 @@ def _received(pipe: int, seconds: float) -> tuple[str, bool]:
 
 
 def _write_answer(read: Read, file: Path, limit: float, scratch: str, answers: TextIO) -> NoReturn:
-    """The child's whole life. It leaves by ``_exit``: no exit handler of the file's runs."""
+    """Run the child. It ends with ``_exit``, so that no exit handler of the file runs."""
     try:
         text = json.dumps(_answer(read, file, limit, scratch))
-    except BaseException:  # noqa: BLE001 - a bug of sagebridge, which the caller raises
+    except BaseException:  # noqa: BLE001 - a bug in sagebridge; the parent raises it
         text = json.dumps({"bug": traceback.format_exc()})
     answers.write(text)
     answers.flush()
@@ -184,41 +186,40 @@ def _answer(read: Read, file: Path, limit: float, scratch: str) -> Answer:
         with _time_limit(limit):
             guard_process(scratch)
             return {"pipelines": read(file)}
-    except TooLong as error:
+    except ImportTimeout as error:
         return _error(line_passed(error, file), f"takes more than {limit:g} s to import")
     except PythonFileError as error:
         return _error(error.line, error.problem, error.fix)
     except SyntaxError as error:
         line = error.lineno if error.filename == str(file) else line_passed(error, file)
-        return _error(line, f"is no Python that can be read: {error.msg}")
+        return _error(line, f"is not valid Python: {error.msg}")
     except BaseException as error:
         if (line := line_passed(error, file)) is None:
             raise
-        return _error(line, *_explained(error))
+        return _error(line, *_problem_and_fix(error))
 
 
-def _explained(error: BaseException) -> tuple[str, str]:
-    """The problem and the fix of what importing a file raised."""
+def _problem_and_fix(error: BaseException) -> tuple[str, str]:
+    """The problem and the fix for an exception raised by an import."""
     match error:
         case ModuleNotFoundError(name=name):
             fix = "install it in this environment, or add its folder to PYTHONPATH"
-            return f"importing it needs the module {name!r}", fix
+            return f"needs the module {name!r}, which is not installed", fix
         case SideEffectError():
-            fix = "reading a file starts and changes nothing: do this in a task"
-            return f"{error} while it is imported", fix
+            return f"{error} on import", "move this into a task; reading a file has no side effects"
         case SystemExit():
-            return "ends the program while it is imported", ""
-    return _raised(error), ""
+            return "exits the program on import", ""
+    return _import_error(error), ""
 
 
-def _raised(error: BaseException) -> str:
+def _import_error(error: BaseException) -> str:
     return f"raised on import: {type(error).__name__}: {error}".rstrip(": ")
 
 
 @contextmanager
 def _time_limit(seconds: float) -> Iterator[None]:
     def over(signum: int, frame: FrameType | None) -> None:
-        raise TooLong
+        raise ImportTimeout
 
     signal.signal(signal.SIGALRM, over)
     signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -1,4 +1,4 @@
-"""A step as the arguments of one call, which is what Airflow's and Prefect's files have of it."""
+"""Steps as the arguments of one call, for Airflow and Prefect files."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any
 
+from sagebridge.authoring import public_names
 from sagebridge.authoring.step_arguments import STEP_ARGUMENTS
 from sagebridge.formats.python.function_source import renamed
 from sagebridge.formats.python.source_code import Expressions, Names, array, call, source
@@ -18,41 +19,16 @@ from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
 from sagebridge.model.step_types import OPERATOR_TYPES
 from sagebridge.model.values import ABSENT, EMPTY, Object, key_of
 
-WORDS = (
-    "ABSENT",
-    "CacheConfig",
-    "JsonGet",
-    "OutputParameter",
-    "PropertyFile",
-    "RetryPolicy",
-    "other_condition",
-    "equals",
-    "execution",
-    "get",
-    "greater_than",
-    "greater_than_or_equal_to",
-    "is_in",
-    "join",
-    "json_get",
-    "json_get_s3",
-    "less_than",
-    "less_than_or_equal_to",
-    "not_",
-    "or_",
-    "parameter",
-)
-"""What a file may import to say what a step has; no variable of it is called so."""
-
-AIRFLOW_WORDS = (
+AIRFLOW_NAMES = (
     "DAG",
     "Param",
     "PythonStepOperator",
     "ShellStepOperator",
     "StepOperator",
     "WatchOperator",
-    *WORDS,
+    *public_names.__all__,
 )
-PREFECT_WORDS = (
+PREFECT_NAMES = (
     "Literal",
     "ThreadPoolTaskRunner",
     "begin",
@@ -62,15 +38,16 @@ PREFECT_WORDS = (
     "shell",
     "step",
     "stop_jobs",
-    *WORDS,
+    *public_names.__all__,
 )
-_IMPORTED = frozenset((*AIRFLOW_WORDS, *PREFECT_WORDS))
+"""The names that a written file may import; no variable in it has one of them."""
+_IMPORTED = frozenset((*AIRFLOW_NAMES, *PREFECT_NAMES))
 
 
 class Functions:
-    """The functions of carried steps as a file has them: each once, by a name that is free.
+    """The functions of carried steps in a file, each once under a free name.
 
-    It is free in files of both orchestrators, so that it stays the same from one to the other.
+    The name is free in files of both orchestrators, so that a function keeps it in both.
     """
 
     def __init__(self, pipeline: Pipeline, taken: Collection[str] = ()) -> None:
@@ -95,20 +72,20 @@ class Functions:
         return ast.Name(self._functions[function.code].name, ast.Load())
 
     def texts(self) -> Iterator[str]:
-        """The source of each."""
+        """The source of each function."""
         for function in self._functions.values():
             yield function.text or function.code
 
 
 class StepSource:
-    """The calls of one file. ``expressions.defined`` grows as steps get their variables."""
+    """The step calls of one file; ``expressions.defined`` grows with each step."""
 
     def __init__(self, names: Names) -> None:
         self.names = names
         self.expressions = Expressions(names)
 
     def carried(self, step: CarriedStep, functions: Functions) -> tuple[ast.expr, dict[str, Any]]:
-        """What a carried step runs, and what that is given: all that is not empty, by its name."""
+        """The function or command of a carried step, and its other arguments that are not empty."""
         given = dict(step.arguments)
         if isinstance(step, PythonStep):
             what: ast.expr = functions.name(step.function)
@@ -120,7 +97,7 @@ class StepSource:
     def arguments(
         self, step: Step, branches: Mapping[str, ast.expr] | None = None
     ) -> dict[str, ast.expr]:
-        """All arguments but the name; ``branches`` are those of a Condition that say its steps."""
+        """All arguments except the name; ``branches`` are if_steps and else_steps, if written."""
         value, row = self.expressions.value, OPERATOR_TYPES.get(step.type)
         extra = dict(step.extra)
         keywords: dict[str, ast.expr] = {}
@@ -144,7 +121,7 @@ class StepSource:
 
     def _common(self, step: Step) -> Iterator[tuple[str, ast.expr]]:
         for argument in STEP_ARGUMENTS:
-            if (found := getattr(step, argument.field)) is ABSENT:
+            if (found := getattr(step, argument.name)) is ABSENT:
                 continue
             match argument.kind:
                 case "steps":
@@ -160,11 +137,11 @@ class StepSource:
         if not isinstance(name, str):
             return self.expressions.value(name)
         if name in self.expressions.defined:
-            return ast.Name(self.names.variable(name), ast.Load())
+            return self.expressions.step(name)
         return ast.Constant(name)
 
     def _record(self, record: Any) -> ast.expr:
-        """A small dataclass of the model as a call with its members that are there."""
+        """A small dataclass of the model as a call, without absent fields and defaults."""
         keywords = {}
         for field in fields(record):
             value = getattr(record, field.name)
@@ -175,7 +152,7 @@ class StepSource:
 
 
 def commented(node: ast.AST, losses: Sequence[Loss]) -> str:
-    """A statement below a comment for each thing that its engine cannot say."""
+    """A statement below one comment per loss code."""
     codes = dict.fromkeys(loss.code for loss in losses)
     comments = [f"# sagebridge: {code}: {CODES[code]}" for code in codes]
     return "\n".join((*comments, source(node)))
@@ -184,15 +161,15 @@ def commented(node: ast.AST, losses: Sequence[Loss]) -> str:
 def file_text(
     kind: str, pipeline: Pipeline, imports: Iterable[str], functions: Functions, body: str
 ) -> str:
-    """A file before it is laid out: docstring, imports, functions of carried steps, body."""
+    """A file before formatting: docstring, imports, functions of carried steps, body."""
     origin = f" from {pipeline.origin}" if pipeline.origin else ""
-    docstring = f"{pipeline.name or 'pipeline'}: {kind} that sagebridge wrote{origin}."
+    docstring = f"{pipeline.name or 'pipeline'}: {kind} generated by sagebridge{origin}."
     first = source(ast.Module([ast.Expr(ast.Constant(docstring))], []))
     return "\n\n".join((first, "\n".join(imports), *functions.texts(), body)) + "\n"
 
 
 def import_from(module: str, names: Sequence[str]) -> str:
-    """An import, its names as ruff sorts them: constants, classes, functions."""
+    """An import with its names in ruff's order: constants, classes, functions."""
     ordered = sorted(names, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
     return source(ast.ImportFrom(module, [ast.alias(name) for name in ordered], 0))
 

@@ -1,7 +1,7 @@
-"""CloudFormation templates: the one ``AWS::SageMaker::Pipeline`` in them, as a request says it.
+"""Read the ``AWS::SageMaker::Pipeline`` of a CloudFormation template.
 
-A template's functions are known to CloudFormation only, when it deploys; what they stand for is a
-loss, never a guess.
+CloudFormation evaluates the functions of a template when it deploys. sagebridge does not guess
+their values: each is a loss.
 """
 
 from __future__ import annotations
@@ -14,22 +14,26 @@ from typing import Any
 
 from sagebridge.model.display import shown
 from sagebridge.model.losses import Loss, Severity
-from sagebridge.model.visit import nodes
+from sagebridge.model.visit import escape, nodes
 
 RESOURCE = "AWS::SageMaker::Pipeline"
 _VARIABLE = re.compile(r"\$\{(?!!)([^}]{1,200})\}")
-_ENVELOPE = (
-    "PipelineName",
-    "PipelineDisplayName",
-    "PipelineDescription",
-    "RoleArn",
-    "Tags",
-    "ParallelismConfiguration",
+PROPERTIES = frozenset(
+    (
+        "PipelineName",
+        "PipelineDisplayName",
+        "PipelineDescription",
+        "PipelineDefinition",
+        "RoleArn",
+        "Tags",
+        "ParallelismConfiguration",
+    )
 )
+"""The properties of :data:`RESOURCE` in the CloudFormation template reference."""
 
 
 class NoPipeline(ValueError):
-    """The text says why a template gives no pipeline; ``fix`` what to do."""
+    """A template without a readable pipeline; ``fix`` is the advice."""
 
     def __init__(self, problem: str, fix: str = "") -> None:
         self.fix = fix
@@ -38,7 +42,10 @@ class NoPipeline(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """The pipeline of a template: its definition as text, the pointer to it, and the rest."""
+    """The pipeline of a template: its definition as a string, and the pointer to it.
+
+    ``envelope`` has the other properties.
+    """
 
     definition: str
     pointer: str
@@ -51,7 +58,7 @@ def is_template(value: Mapping[str, Any]) -> bool:
 
 
 def resource_of(template: Mapping[str, Any], wanted: str = "") -> Resource:
-    """The pipeline whose logical id is ``wanted``, or the only one. Raises :class:`NoPipeline`."""
+    """The pipeline with the logical id ``wanted``, or the only one. Raises :class:`NoPipeline`."""
     found = {
         name: raw
         for name, raw in template["Resources"].items()
@@ -63,7 +70,7 @@ def resource_of(template: Mapping[str, Any], wanted: str = "") -> Resource:
         raise NoPipeline(f"the template has no {RESOURCE}" + (f" {wanted!r}" if wanted else ""))
     if len(found) > 1:
         names = ", ".join(found)
-        raise NoPipeline(f"the template has several pipelines: {names}", "put #NAME after the file")
+        raise NoPipeline(f"the template has several pipelines: {names}", "add #NAME to the file")
     ((name, raw),) = found.items()
     properties = raw.get("Properties")
     if not isinstance(properties, dict):
@@ -72,23 +79,23 @@ def resource_of(template: Mapping[str, Any], wanted: str = "") -> Resource:
     text, lost = _definition(properties.get("PipelineDefinition"), pointer)
     envelope: dict[str, Any] = {}
     losses = [*lost, *_rest(template, name, raw)]
-    for member in _ENVELOPE:
-        if member in properties:
-            value, more = _value(properties[member], f"{pointer}/{member}", template)
-            envelope |= {} if value is None else {member: value}
+    for key, raw_value in properties.items():
+        if key != "PipelineDefinition":
+            value, more = _value(raw_value, f"{pointer}/{escape(key)}", template)
+            envelope |= {} if value is None and more else {key: value}
             losses += more
     body = f"{pointer}/PipelineDefinition/PipelineDefinitionBody"
     return Resource(text, body, envelope, tuple(losses))
 
 
 def _definition(raw: Any, pointer: str) -> tuple[str, list[Loss]]:
-    place = f"{pointer}/PipelineDefinition"
+    pointer = f"{pointer}/PipelineDefinition"
     match raw:
         case {"PipelineDefinitionS3Location": location}:
-            where = shown(json.dumps(location))
+            found = shown(json.dumps(location))
             raise NoPipeline(
-                f"the definition lies in S3 ({where}), not in the template",
-                "fetch that object and name it instead",
+                f"the definition is in S3 ({found}), not in the template",
+                "download that object and use it as the source",
             )
         case {"PipelineDefinitionBody": body}:
             pass
@@ -99,43 +106,43 @@ def _definition(raw: Any, pointer: str) -> tuple[str, list[Loss]]:
             return body, []
         case {"Fn::Sub": str(text)} | {"Fn::Sub": [str(text), *_]}:
             variables = dict.fromkeys(_VARIABLE.findall(text))
-            return text.replace("${!", "${"), [_variable(place, name) for name in variables]
+            return text.replace("${!", "${"), [_variable(pointer, name) for name in variables]
         case {"Fn::ToJsonString": dict(definition)} | ({"Steps": _} as definition):
             return json.dumps(definition), []
-    raise NoPipeline(f"{place} is neither a text nor Fn::Sub nor Fn::ToJsonString of one")
+    raise NoPipeline(f"{pointer}: expected a string, Fn::Sub or Fn::ToJsonString")
 
 
-def _variable(place: str, name: str) -> Loss:
+def _variable(pointer: str, name: str) -> Loss:
     return Loss(
         "template-function",
         "changed",
-        place,
-        f"the variable ${{{name}}}, which CloudFormation fills in, is kept as text",
+        pointer,
+        f"${{{name}}} is set by CloudFormation; it is kept as a string",
         "sagemaker",
-        f"--map '${{{name}}}=VALUE' puts a value in",
+        f"set its value with --map '${{{name}}}=VALUE'",
     )
 
 
-def _value(raw: Any, place: str, template: Mapping[str, Any]) -> tuple[Any, list[Loss]]:
-    """A property without functions; None where only CloudFormation knows it."""
+def _value(raw: Any, pointer: str, template: Mapping[str, Any]) -> tuple[Any, list[Loss]]:
+    """The value of a property; None if it is a function without a known value."""
     names = (str(name) for node in nodes(raw) if isinstance(node, dict) for name in node)
     if not any(name == "Ref" or name.startswith("Fn::") for name in names):
         return raw, []
     severity: Severity = "dropped"
-    value, what = None, f"{place.rpartition('/')[2]} is {shown(json.dumps(raw))}"
+    value, what = None, f"{pointer.rpartition('/')[2]} is {shown(json.dumps(raw))}"
     match raw:
         case {"Ref": str(name)} if name in (template.get("Parameters") or {}):
             value = template["Parameters"][name].get("Default")
             severity = "info" if value is None else "changed"
-            what += ", asked for at deployment" if value is None else f"; its default {value!r}"
-    return value, [Loss("template-function", severity, place, what, "sagemaker")]
+            what += ", set at deployment" if value is None else f"; its default {value!r} is used"
+    return value, [Loss("template-function", severity, pointer, what, "sagemaker")]
 
 
 def _rest(template: Mapping[str, Any], name: str, raw: Mapping[str, Any]) -> Iterator[Loss]:
     others = [other for other in template["Resources"] if other != name]
     attributes = [other for other in raw if other not in ("Type", "Properties")]
-    said = {"/Resources": others, f"/Resources/{name}": attributes}
-    for place, names in said.items():
+    found = {"/Resources": others, f"/Resources/{name}": attributes}
+    for pointer, names in found.items():
         if names:
-            what = f"the template also has {', '.join(map(shown, names))}"
-            yield Loss("template-rest", "info", place, what, "sagemaker")
+            what = f"not carried over from the template: {', '.join(map(shown, names))}"
+            yield Loss("template-rest", "info", pointer, what, "sagemaker")

@@ -1,7 +1,7 @@
-"""CloudFormation's YAML as JSON text: ``!Sub x`` as ``{"Fn::Sub": "x"}``, scalars as JSON has them.
+"""Convert CloudFormation's YAML to JSON: ``!Sub x`` becomes ``{"Fn::Sub": "x"}``.
 
-YAML's dates, its ``yes`` and ``on``, and aliases, which CloudFormation does not take either, are
-left out: ``2020-12-01`` and ``On`` are texts in a definition.
+Dates, ``yes`` and ``on`` stay strings, since ``2020-12-01`` and ``On`` are strings in a definition.
+Aliases are an error, as in CloudFormation.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _COLLECTIONS = ("tag:yaml.org,2002:seq", "tag:yaml.org,2002:map")
 
 
 def json_of(text: str, source: str) -> str:
-    """The JSON text of a YAML one, each value on the line that it has there.
+    """YAML as JSON, with each value on the same line, so that findings have the right lines.
 
     Raises :class:`SourceError` and :class:`MissingExtra`.
     """
@@ -39,12 +39,15 @@ def json_of(text: str, source: str) -> str:
 
 def _loader(yaml: Any) -> Any:
     class Loader(yaml.SafeLoader):  # type: ignore[misc]
-        yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 (PyYAML's own way)
+        # PyYAML looks up the resolvers in this class attribute (yaml/resolver.py).
+        yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
 
         def compose_node(self, parent: Any, index: Any) -> Any:
             if self.check_event(yaml.AliasEvent):
                 mark = self.peek_event().start_mark
-                raise yaml.composer.ComposerError(None, None, "CloudFormation has no aliases", mark)
+                raise yaml.composer.ComposerError(
+                    None, None, "aliases are not supported by CloudFormation", mark
+                )
             return super().compose_node(parent, index)
 
     scalars = {"null": "nN~", "bool": "tTfF", "int": "-+0123456789", "float": "-+0123456789."}
@@ -59,17 +62,17 @@ def _loader(yaml: Any) -> Any:
 
 
 class _Writer:
-    """JSON of YAML's nodes. What stands on a line of the one stands on that line of the other."""
+    """The JSON of YAML nodes, with the line breaks of the YAML."""
 
     def __init__(self, loader: Any) -> None:
         self.loader, self.line = loader, 0
 
     def value(self, node: Any) -> Iterator[str]:
-        """A node; a function in its short form (``!Ref x``, ``!GetAtt a.b``) as an object."""
+        """A node; a short function (``!Ref x``, ``!GetAtt a.b``) becomes an object."""
         yield self._breaks(node)
         if not node.tag.startswith("!"):
             if node.id != "scalar" and node.tag not in _COLLECTIONS:
-                raise ValueError(f"line {node.start_mark.line + 1}: the tag {node.tag} is not read")
+                raise ValueError(f"line {node.start_mark.line + 1}: unsupported tag {node.tag}")
             yield from self._plain(node)
             return
         function = node.tag[1:]
@@ -102,11 +105,11 @@ class _Writer:
 
     def _name(self, key: Any) -> str:
         if key.id != "scalar":
-            raise ValueError(f"line {key.start_mark.line + 1}: a member is called by a text")
+            raise ValueError(f"line {key.start_mark.line + 1}: a key must be a string")
         name = self.loader.construct_object(key)
         return name if isinstance(name, str) else json.dumps(name)
 
     def _breaks(self, node: Any) -> str:
-        """What leads to the line of a node."""
+        """The line breaks before a node."""
         before, self.line = self.line, max(self.line, node.start_mark.line)
         return "\n" * (self.line - before)

@@ -1,4 +1,4 @@
-"""A definition inside what AWS takes: a CreatePipeline request, a CloudFormation template."""
+"""The writers of CreatePipeline requests and CloudFormation templates."""
 
 from __future__ import annotations
 
@@ -8,32 +8,36 @@ from typing import Any
 
 from sagebridge.authoring.definition_writer import definition, write_envelope
 from sagebridge.authoring.json_document import dump
-from sagebridge.formats.sagemaker.cloudformation import RESOURCE
+from sagebridge.formats.sagemaker.cloudformation import PROPERTIES, RESOURCE
 from sagebridge.model.code_steps import without_carried
 from sagebridge.model.display import shown
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
 
 ROLE = "RoleArn"
+_VERSION_FIELDS = ("PipelineVersionDisplayName", "PipelineVersionDescription")
+"""Fields of a DescribePipeline response that are set by UpdatePipelineVersion only."""
 
 
 def write_request(pipeline: Pipeline) -> tuple[str, tuple[Loss, ...]]:
     """A CreatePipeline or UpdatePipeline request, for boto3 and ``--cli-input-json``."""
     request, losses = _request(pipeline)
+    losses += _remove(request, [name for name in _VERSION_FIELDS if name in request], "request")
     if ROLE not in request:
-        advice = f"put a {ROLE} in before you create the pipeline"
-        losses.append(_no_role("the request has no role for the execution", advice))
+        advice = f"add {ROLE} before you create the pipeline"
+        losses.append(_no_role("the pipeline has no execution role", advice))
     return dump(request), tuple(losses)
 
 
 def write_template(pipeline: Pipeline) -> tuple[str, tuple[Loss, ...]]:
-    """A CloudFormation template of one ``AWS::SageMaker::Pipeline``."""
+    """A CloudFormation template with one ``AWS::SageMaker::Pipeline``."""
     properties, losses = _request(pipeline)
+    losses += _remove(properties, [one for one in properties if one not in PROPERTIES], "template")
     body = properties["PipelineDefinition"]
     properties["PipelineDefinition"] = {"PipelineDefinitionBody": body}
     template: dict[str, Any] = {"AWSTemplateFormatVersion": "2010-09-09"}
     if ROLE not in properties:
-        what = "the pipeline names no role; the template has a parameter for it"
+        what = "the pipeline has no execution role, so the template has a parameter for it"
         losses.append(_no_role(what, f"deploy with --parameter-overrides {ROLE}=ARN"))
         description = "The role that the pipeline's executions assume"
         template["Parameters"] = {ROLE: {"Type": "String", "Description": description}}
@@ -45,25 +49,34 @@ def write_template(pipeline: Pipeline) -> tuple[str, tuple[Loss, ...]]:
 
 
 def _request(pipeline: Pipeline) -> tuple[dict[str, Any], list[Loss]]:
-    pipeline, left_out = without_carried(pipeline)
+    pipeline, dropped_code = without_carried(pipeline)
     envelope = write_envelope(pipeline)
     name = re.sub(r"[^A-Za-z0-9]+", "-", pipeline.name or "pipeline")[:256].strip("-") or "pipeline"
-    losses = list(left_out)
+    losses = list(dropped_code)
     if name != pipeline.name:
-        found = f"the name {shown(pipeline.name)}" if pipeline.name else "no name"
+        found = f"SageMaker does not allow the name {shown(pipeline.name)}"
         losses.append(
             Loss(
                 "pipeline-name",
                 "changed",
                 "",
-                f"the pipeline has {found}, which SageMaker does not take: {name!r} is written",
+                f"{found if pipeline.name else 'the pipeline has no name'}; it becomes {name!r}",
                 "sagemaker",
-                "--name gives another",
+                "set another with --name",
             )
         )
     text = json.dumps(definition(pipeline), ensure_ascii=False, allow_nan=False)
     envelope.pop("PipelineName", None)
     return {"PipelineName": name, **envelope, "PipelineDefinition": text}, losses
+
+
+def _remove(request: dict[str, Any], names: list[str], document: str) -> list[Loss]:
+    """Remove fields that a document cannot have; return the loss that names them."""
+    for name in names:
+        del request[name]
+    what = f"not part of a {document}: {', '.join(names)}"
+    fix = "use --as create-pipeline" if document == "template" else "call UpdatePipelineVersion"
+    return [Loss("beside-definition", "dropped", "", what, "sagemaker", fix)] if names else []
 
 
 def _no_role(what: str, advice: str) -> Loss:

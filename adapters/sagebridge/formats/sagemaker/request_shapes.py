@@ -1,4 +1,4 @@
-"""The shapes of AWS's requests and responses, from the table that tools/request_shapes.py writes."""
+"""The shapes of AWS requests and responses, from a table that tools/request_shapes.py writes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TABLE = "request_shapes.json"
 
 @dataclass(frozen=True, slots=True)
 class ApiShape:
-    """One shape of botocore's service model, without its documentation.
+    """A shape in a botocore service model, without its documentation.
 
     Attributes:
         name: botocore's name, such as ``ResourceConfig``.
@@ -53,9 +53,9 @@ def shape(name: str) -> ApiShape:
 
 
 def property_shape(root: ApiShape, tokens: Sequence[Member | Key | Index]) -> ApiShape | str:
-    """The shape at a property path of a response, or the first name that it does not have.
+    """The shape of a property in a response, or the first unknown name of its path.
 
-    A list is also read by the name of an item, as in ``Outputs['train']``.
+    The items of a list are also found by name, as in ``Outputs['train']``.
     """
     here = root
     for token in tokens:

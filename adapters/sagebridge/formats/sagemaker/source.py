@@ -1,10 +1,10 @@
-"""What ``read`` takes as a SageMaker source: files, texts, documents, SDK pipelines.
+"""Open SageMaker sources: files, JSON strings, documents, and pipelines of the SDK.
 
-A definition comes bare, or as a string inside a CreatePipeline request, a DescribePipeline
-response (``PipelineDefinition``) or a CloudFormation template.
+A definition may be inside a CreatePipeline request, a DescribePipeline response
+(``PipelineDefinition``) or a CloudFormation template.
 
-The SageMaker SDK is never imported here: a pipeline object of version 2 or 3 is anything with a
-``definition()``.
+This module does not import the SageMaker SDK: a pipeline of version 2 or 3 is any object with a
+method ``definition()``.
 """
 
 from __future__ import annotations
@@ -14,21 +14,33 @@ import importlib.util
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from sagebridge.authoring.definition_reader import read_definition
+from sagebridge.authoring.definition_writer import write_envelope
 from sagebridge.authoring.json_document import Document, MalformedJson, NotAPipeline, kind, parse
 from sagebridge.errors import SourceError
 from sagebridge.formats.sagemaker.cloudformation import NoPipeline, is_template, resource_of
 from sagebridge.formats.sagemaker.cloudformation_yaml import json_of
+from sagebridge.formats.sagemaker.writer import write
 from sagebridge.model.display import shown
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import VERSION, Pipeline
 
+_RESPONSE_ONLY = (
+    "PipelineArn",
+    "PipelineStatus",
+    "CreationTime",
+    "LastModifiedTime",
+    "LastRunTime",
+    "CreatedBy",
+    "LastModifiedBy",
+    "ResponseMetadata",
+)
 _ATTRIBUTE = re.compile(r"(?P<module>[\w./\\-]{1,200}):(?P<attribute>[A-Za-z_][\w.]*)\Z")
 
 
@@ -38,7 +50,7 @@ def read(source: Any) -> tuple[Pipeline, tuple[Loss, ...]]:
 
 
 def pipeline_of(document: Document) -> tuple[Pipeline, tuple[Loss, ...]]:
-    """The pipeline of an opened document, named by the document, else by its file's stem."""
+    """The pipeline of an open document. Without ``PipelineName`` it is named after its file."""
     pipeline, losses = read_definition(document)
     name = _stem(document) if pipeline.name is None else pipeline.name
     return replace(pipeline, name=name, origin="a SageMaker pipeline definition"), losses
@@ -50,7 +62,7 @@ def _stem(document: Document) -> str | None:
 
 
 def open_source(source: Any) -> Document:
-    """A file name, ``module:attribute``, JSON text, document or SDK pipeline, opened."""
+    """Open a file name, ``module:attribute``, JSON string, document or SDK pipeline."""
     if isinstance(source, Path):
         return _open_file(source)
     if isinstance(source, str):
@@ -68,7 +80,7 @@ def open_source(source: Any) -> Document:
 
 
 def _open_file(path: Path) -> Document:
-    """A file; ``#NAME`` after it names its pipeline, in a template by the logical id."""
+    """Open a file. ``file#NAME`` names its pipeline, in a template by its logical id."""
     wanted = None
     if "#" in path.name and not path.exists():
         name, _, wanted = path.name.rpartition("#")
@@ -81,18 +93,18 @@ def _open_file(path: Path) -> Document:
 
 
 def _chosen(document: Document, wanted: str) -> Document:
-    """The document, whose one pipeline is called so, or has that logical id in its template."""
+    """The document, if its pipeline has that name, or that logical id in a template."""
     holder = document.outer or document
     if is_template(holder.value) and wanted:
         return document
     own = document.envelope.get("PipelineName") or _stem(document)
     if wanted != own:
-        raise SourceError(holder.source, f"holds no pipeline {wanted!r}", f"there is {own}")
+        raise SourceError(holder.source, f"no pipeline {wanted!r}", f"the file has {own!r}")
     return document
 
 
 def open_document(text: str, source: str, resource: str = "") -> Document:
-    """The definition inside a text, its envelope (Create/DescribePipeline) kept beside it.
+    """Open the definition in a JSON string. The document keeps the other fields of a request.
 
     ``resource`` is the logical id of a pipeline in a CloudFormation template.
     """
@@ -104,8 +116,7 @@ def unwrap(document: Document, resource: str = "") -> Document:
     if not isinstance(value, dict):
         raise NotAPipeline(
             document.source,
-            f"{kind(value)} is no pipeline",
-            "an object with Version and Steps is expected",
+            f"expected an object with Version and Steps, got {kind(value)}",
         )
     if "Steps" in value or value.get("Version") == VERSION:
         return document
@@ -117,20 +128,29 @@ def unwrap(document: Document, resource: str = "") -> Document:
         return _inner(document, found.definition, found.pointer, found.envelope, found.losses)
     inner = value.get("PipelineDefinition")
     if isinstance(inner, str):
-        envelope = {name: item for name, item in value.items() if name != "PipelineDefinition"}
-        return _inner(document, inner, "/PipelineDefinition", envelope)
+        dropped = ("PipelineDefinition", *_RESPONSE_ONLY)
+        envelope = {name: item for name, item in value.items() if name not in dropped}
+        losses = tuple(_response_fields(value, document.source))
+        return _inner(document, inner, "/PipelineDefinition", envelope, losses)
     if "PipelineDefinitionS3Location" in value:
         raise NotAPipeline(
             document.source,
-            "the definition lies in S3 (PipelineDefinitionS3Location), not in this document",
-            "fetch that object and name it instead",
+            "the definition is in S3 (PipelineDefinitionS3Location), not in this document",
+            "download that object and use it as the source",
         )
-    there = ", ".join(shown(name) for name in list(value)[:5]) or "no members"
+    keys = ", ".join(shown(name) for name in list(value)[:5]) or "none"
     raise NotAPipeline(
         document.source,
-        f"no pipeline definition: it has {there}",
-        "Steps, or PipelineDefinition of a Create/DescribePipeline document, is expected",
+        f"not a pipeline definition; its keys: {keys}",
+        "expected Steps, or PipelineDefinition as in a Create/DescribePipeline document",
     )
+
+
+def _response_fields(value: Mapping[str, Any], source: str) -> Iterator[Loss]:
+    """The fields of a DescribePipeline response that SageMaker sets itself."""
+    if names := [name for name in _RESPONSE_ONLY if name in value]:
+        what = f"fields that SageMaker sets are not carried over: {', '.join(names)}"
+        yield Loss("beside-definition", "info", source, what, "sagemaker")
 
 
 def _inner(
@@ -140,12 +160,12 @@ def _inner(
     envelope: dict[str, Any],
     losses: tuple[Loss, ...] = (),
 ) -> Document:
-    """The definition that a text in a document is."""
+    """The document of a definition that is a string in another document."""
     source = f"{outer.source}#{pointer}"
     try:
         parsed = parse(text, source)
         if not isinstance(parsed.value, dict):
-            raise NotAPipeline(source, "the string is no pipeline definition")
+            raise NotAPipeline(source, "the string is not a pipeline definition")
     except MalformedJson as error:
         error.holder = outer.line(pointer)
         raise
@@ -160,8 +180,10 @@ def _open_object(value: Any, source: str) -> Document:
         try:
             text = json.dumps(value, indent=2, allow_nan=False, default=_boto3_value)
         except (TypeError, ValueError, RecursionError) as error:
-            raise SourceError(source, f"no JSON: {error}") from None
+            raise SourceError(source, f"not JSON: {error}") from None
         return open_document(text, source)
+    if isinstance(value, Pipeline):
+        return replace(open_document(write(value)[0], source), envelope=write_envelope(value))
     if callable(getattr(value, "definition", None)):
         document = _open_definition(_called(value.definition, "definition()", source), source)
         name = getattr(value, "name", None)
@@ -170,8 +192,8 @@ def _open_object(value: Any, source: str) -> Document:
         return _open_object(_called(value, "the call", source), source)
     raise SourceError(
         source,
-        f"a {type(value).__name__} is no pipeline",
-        "name a definition file, or a SageMaker SDK Pipeline (an object with a definition())",
+        f"a {type(value).__name__} is not a pipeline",
+        "use a definition file or a Pipeline of the SageMaker SDK (an object with definition())",
     )
 
 
@@ -180,10 +202,10 @@ def _open_definition(value: Any, source: str) -> Document:
 
 
 def _boto3_value(value: Any) -> str:
-    """The times of a DescribePipeline response, as the AWS CLI prints them."""
+    """A time of a DescribePipeline response, in the format of the AWS CLI."""
     if isinstance(value, datetime):
         return value.isoformat()
-    raise TypeError(f"a {type(value).__name__} is no JSON value")
+    raise TypeError(f"a {type(value).__name__} is not a JSON value")
 
 
 def _called(function: Callable[[], Any], what: str, source: str) -> Any:
@@ -197,7 +219,7 @@ def _decode(data: bytes, source: str) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise SourceError(source, f"not UTF-8 text (byte {error.start})") from None
+        raise SourceError(source, f"not UTF-8 (byte {error.start})") from None
 
 
 def _text_of(path: Path) -> str:
@@ -206,14 +228,14 @@ def _text_of(path: Path) -> str:
     except FileNotFoundError:
         raise SourceError(str(path), f"no such file (looked in {Path.cwd()})") from None
     except IsADirectoryError:
-        raise SourceError(str(path), "a folder, not a file") from None
+        raise SourceError(str(path), "is a folder; expected a file") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise SourceError(str(path), f"cannot be opened: {reason}") from None
 
 
 def _load(source: str, module: str, attribute: str) -> Any:
-    """The attribute of a module, which is imported: its code runs, as Python's import does."""
+    """The attribute of a module. Importing the module runs its code."""
     try:
         if module.endswith(".py"):
             found: Any = _import_file(Path(module), source)
@@ -226,7 +248,7 @@ def _load(source: str, module: str, attribute: str) -> Any:
     except ModuleNotFoundError as error:
         raise SourceError(
             source,
-            f"importing it needs the module {error.name!r}",
+            f"the import needs the module {error.name!r}",
             "install it in this environment",
         ) from error
     except SourceError:
@@ -248,7 +270,7 @@ def _import_file(path: Path, source: str) -> Any:
         raise SourceError(source, f"no such file: {path}")
     spec = importlib.util.spec_from_file_location(f"_sagebridge_source_{path.stem}", path)
     if spec is None or spec.loader is None:
-        raise SourceError(source, f"{path} is no Python file")
+        raise SourceError(source, f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     sys.path.insert(0, str(path.resolve().parent))

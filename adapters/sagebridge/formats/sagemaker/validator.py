@@ -1,4 +1,4 @@
-"""All findings of a definition at once. The definition is looked at, never executed."""
+"""All findings of a definition. Nothing in it is executed."""
 
 from __future__ import annotations
 
@@ -14,36 +14,38 @@ from sagebridge.formats.sagemaker.rules.definition import Definition, Problem
 from sagebridge.formats.sagemaker.rules.envelope_rules import MAX_SIZE, check_document
 from sagebridge.formats.sagemaker.source import open_source
 from sagebridge.model.display import shown
+from sagebridge.model.visit import unescape
 
 UNREADABLE = "unreadable-source"
 
 
 def validate(source: Any) -> tuple[Finding, ...]:
-    """The findings of a source, by place. A source that cannot be opened is a finding itself.
+    """The findings of a source, in the order of the document.
 
-    Pointers are those of the definition, also where a Create/DescribePipeline document holds it;
-    of malformed JSON the pointer is ``line 1, column 108`` of its own text.
+    If the source cannot be opened, that is the only finding. Pointers are relative to the
+    definition, also if it is inside a request. For malformed JSON the pointer is a position such
+    as ``line 1, column 108`` in that JSON.
     """
     try:
         document = open_source(source)
     except MalformedJson as error:
-        place = f"line {error.line}, column {error.column}"
+        position = f"line {error.line}, column {error.column}"
         line = error.holder or error.line
-        return (Finding("malformed-json", "error", place, line, error.reason),)
+        return (Finding("malformed-json", "error", position, line, error.reason),)
     except SourceError as error:
         return (unreadable(error),)
     return validate_document(document)
 
 
 def unreadable(error: SourceError) -> Finding:
-    """A source that cannot be read, as the one finding that it gives."""
+    """The finding for a source that cannot be read."""
     code = "not-a-pipeline" if isinstance(error, NotAPipeline) else UNREADABLE
     message = f"{error.problem}; {error.fix}" if error.fix else error.problem
     return Finding(code, "error", "", getattr(error, "line", None) or 1, message)
 
 
 def validate_document(document: Document) -> tuple[Finding, ...]:
-    """The findings of a document that has been opened."""
+    """The findings of an open document."""
     problems = set(_problems(document))
     ordered = sorted(problems, key=lambda one: (document.offset(one.pointer), *one))
     return tuple(
@@ -55,11 +57,11 @@ def validate_document(document: Document) -> tuple[Finding, ...]:
 def _problems(document: Document) -> Iterator[Problem]:
     definition = Definition(document.value)
     for pointer in document.repeated:
+        key = shown(unescape(pointer.rpartition("/")[2]))
         yield Problem(
             "duplicate-member",
             pointer,
-            f"the member {shown(pointer.rpartition('/')[2])} is written twice in one object; "
-            "the last one counts",
+            f"the key {key} appears twice in one object; only the last value is used",
             "warning",
         )
     yield from check_document(document.envelope, _size(document))
@@ -68,7 +70,7 @@ def _problems(document: Document) -> Iterator[Problem]:
 
 
 def _size(document: Document) -> int:
-    """Characters of the definition, without what only lays it out."""
+    """The characters of the definition without layout."""
     if len(document.text) <= MAX_SIZE:
         return len(document.text)
     return len(json.dumps(document.value, ensure_ascii=False, separators=(",", ":")))

@@ -1,4 +1,4 @@
-"""The text of a definition, in the form and order that the SageMaker SDK writes."""
+"""The writer of pipeline definitions."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ from sagebridge.model.pipeline import Pipeline
 
 
 def write(pipeline: Pipeline) -> tuple[str, tuple[Loss, ...]]:
-    """Definition text, two-space JSON, without what AWS keeps beside it and carried code."""
-    pipeline, left_out = without_carried(pipeline)
-    beside = [name for name in write_envelope(pipeline) if name != "PipelineName"]
+    """The definition as JSON, indented by two spaces, and the losses.
+
+    Fields of a CreatePipeline request and carried code are not part of a definition.
+    """
+    pipeline, dropped_code = without_carried(pipeline)
+    fields = [name for name in write_envelope(pipeline) if name != "PipelineName"]
     losses = (
         Loss(
             "beside-definition",
             "dropped",
             "",
-            f"a definition has no place for {', '.join(beside)}",
+            f"not part of a definition: {', '.join(fields)}",
             "sagemaker",
-            "--as create-pipeline or --as cloudformation has",
+            "use --as create-pipeline or --as cloudformation",
         ),
     )
-    return dump(definition(pipeline)), (*left_out, *(losses if beside else ()))
+    return dump(definition(pipeline)), (*dropped_code, *(losses if fields else ()))

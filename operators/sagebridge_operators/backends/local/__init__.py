@@ -1,4 +1,4 @@
-"""Jobs, models and objects on this machine, behind boto3's own clients."""
+"""Jobs, models and objects on this machine, behind boto3 clients."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ ROLE = "arn:aws:iam::000000000000:role/sagebridge-local"
 
 
 class LocalBackend:
-    """Jobs run as processes of this machine; everything that they leave is in ``home``.
+    """Jobs run as processes on this machine; all their data is in the folder ``home``.
 
-    Relative plain paths in requests are taken from ``base``.
+    Relative paths in requests are relative to ``base``.
     """
 
     name = "local"
@@ -28,7 +28,7 @@ class LocalBackend:
         self._lock = Lock()
 
     def client(self, service: str) -> Any:
-        """A boto3 client of ``sagemaker`` or ``s3``, the same one at each call."""
+        """The boto3 client of ``sagemaker`` or ``s3``, always the same one."""
         from sagebridge_operators.backends.local.client import client
 
         with self._lock:
@@ -37,30 +37,30 @@ class LocalBackend:
             return self._clients[service]
 
     def renew(self) -> None:
-        """Nothing: keys of this machine do not expire."""
+        """Nothing to do: local credentials do not expire."""
 
     def read_object(self, uri: str) -> bytes:
-        """The object at an ``s3://`` or ``file://`` URI or plain path. Raises StoreError."""
+        """The object at an ``s3://`` or ``file://`` URI or a path. Raises StoreError."""
         return FolderStore(self.home / "s3", self.base).read(uri)
 
     def arn(self, resource: str) -> str:
-        """The ARN of a SageMaker resource here, as ``pipeline/x``."""
+        """The ARN of a local SageMaker resource, such as ``pipeline/x``."""
         return arn(self.region, resource)
 
     def job_log(self, kind: str, name: str, position: int) -> tuple[list[str], int]:
-        """The lines a job has ended since byte ``position``, and the position after them.
+        """The complete log lines of a job from byte ``position`` on, and the position after them.
 
-        A line still being written is left for later, unless the job has ended.
+        An incomplete last line is returned only after the job has ended.
         """
-        from sagebridge_operators.backends.local.job_api import ended
+        from sagebridge_operators.backends.local.job_api import has_ended
 
-        whole = ended(self.home, kind, name)
+        final = has_ended(self.home, kind, name)
         try:
             with (self.home / "jobs" / kind / name / "log").open("rb") as log:
                 log.seek(position)
                 written = log.read()
         except FileNotFoundError:
             return [], position
-        if not whole:
+        if not final:
             written = written[: written.rfind(b"\n") + 1]
         return written.decode(errors="replace").splitlines(), position + len(written)

@@ -1,4 +1,4 @@
-"""What the services of the local backend share: an answer to a request, and an error of the API."""
+"""Shared by the services of the local backend: HTTP requests, responses and API errors."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import IO
 
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
-# 507, Insufficient Storage: clients do not try again, as they would after 500.
+# 507 Insufficient Storage: botocore retries 500, but not 507 (botocore/data/_retry.json).
 CANNOT_STORE = 507
 
 
 def arn(region: str, resource: str) -> str:
-    """The ARN of a SageMaker resource here, as ``training-job/name``: of no real account."""
+    """The ARN of a local SageMaker resource, such as ``training-job/name``, in a fake account."""
     return f"arn:aws:sagemaker:{region}:{ACCOUNT}:{resource}"
 
 
 class ApiError(Exception):
-    """An error as the service tells it: its code, message and HTTP status."""
+    """An error response: AWS's error code, the message and the HTTP status."""
 
     def __init__(self, code: str, message: str, status: int = 400) -> None:
         self.code, self.message, self.status = code, message, status
@@ -28,7 +28,7 @@ class ApiError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An HTTP request: the path is still percent-encoded, header names are lower-case."""
+    """An HTTP request. The path is percent-encoded, header names are lower-case."""
 
     method: str
     path: str
@@ -39,7 +39,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP response; whoever sends the body closes it."""
+    """An HTTP response. The caller closes the body."""
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)

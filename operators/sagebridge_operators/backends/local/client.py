@@ -1,7 +1,7 @@
-"""boto3 clients whose requests are answered in this process, by the local backend.
+"""boto3 clients whose requests the local backend answers in this process.
 
-They are boto3's own, so validation, waiters, paginators, typed errors and shapes are too. No
-request leaves the process, and nobody's AWS configuration, profile or credentials are read.
+They are real boto3 clients, with validation, waiters, paginators and typed errors. No request
+leaves the process, and no AWS configuration, profile or credentials are read.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _session_lock = Lock()
 
 
 class Endpoint:
-    """Both services of the local backend behind one address; it knows nothing of boto3."""
+    """Both services of the local backend behind one address, without boto3."""
 
     def __init__(self, home: Path, base: Path, region: str = REGION) -> None:
         self._sagemaker = SageMaker(home, base, region)
@@ -47,10 +47,10 @@ class Endpoint:
 
 
 def client(service: str, home: Path, base: Path, region: str = REGION) -> Any:
-    """A boto3 client of ``sagemaker`` or ``s3`` over the folder ``home``.
+    """A boto3 client of ``sagemaker`` or ``s3`` for the folder ``home``.
 
     Raises:
-        NotRunnable: the local backend has no such service.
+        NotRunnable: another service.
     """
     if service not in SERVICES:
         raise NotRunnable(f"the AWS service {service!r} on this machine")
@@ -60,6 +60,7 @@ def client(service: str, home: Path, base: Path, region: str = REGION) -> Any:
 
     endpoint = Endpoint(home, base, region)
 
+    # botocore sends no request if a before-send handler returns a response (botocore/endpoint.py).
     def answer(request: Any, **_: object) -> AWSResponse:
         headers = {name: _str(value) for name, value in request.headers.items()}
         answer = endpoint.answer(request.method, request.url, headers, _stream(request.body))
@@ -73,7 +74,8 @@ def client(service: str, home: Path, base: Path, region: str = REGION) -> Any:
         return AWSResponse(request.url, answer.status, raw.headers, raw)
 
     config = Config(
-        # Standard mode would end each error's message with "(reached max retries: 0)".
+        # Standard mode appends "(reached max retries: 0)" to each message: botocore/exceptions.py,
+        # ClientError._get_retry_info.
         retries={"mode": "legacy", "max_attempts": 0},
         s3={"addressing_style": "path"},
         request_checksum_calculation="when_required",
@@ -86,7 +88,7 @@ def client(service: str, home: Path, base: Path, region: str = REGION) -> Any:
             endpoint_url=_ENDPOINT,
             config=config,
             aws_access_key_id="local",
-            aws_secret_access_key="local",  # noqa: S106 - signs what never leaves
+            aws_secret_access_key="local",  # noqa: S106 - never sent
         )
     made.meta.events.register(f"before-send.{service}", answer)
     return made
@@ -94,13 +96,14 @@ def client(service: str, home: Path, base: Path, region: str = REGION) -> Any:
 
 @cache
 def _session() -> Any:
-    """A session with the defaults of botocore alone: no files, no environment variables."""
+    """A session with botocore's defaults, without configuration files and environment variables."""
     import os
 
     import boto3
     import botocore.session
     from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES
 
+    # The misspelled name is botocore's (botocore/configprovider.py).
     variables = {
         name: (None, None, default, convert)
         for name, (_, _, default, convert) in BOTOCORE_DEFAUT_SESSION_VARIABLES.items()

@@ -1,4 +1,4 @@
-"""Runs one command as SageMaker runs a container: its own /opt/ml, little else of this machine."""
+"""Run a command like a SageMaker container: with a private /opt/ml and a clean environment."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PYTHON = re.compile(r"(?:.*/)?python(?:3(?:\.\d+)?)?")
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How the process ended: an exit code, or a signal; and whether it was made to."""
+    """How the process ended: exit code or signal, and whether it was stopped or timed out."""
 
     code: int = 0
     signal: int = 0
@@ -40,7 +40,7 @@ class Exit:
         return not (self.code or self.signal or self.error)
 
     def reason(self, job: Job, message: str = "") -> str:
-        """A FailureReason as SageMaker words it, with the job's own message or last lines."""
+        """A FailureReason in SageMaker's form, with the job's message or its last log lines."""
         if self.error:
             return f"InternalServerError: the job did not start: {self.error}"
         text = (message.strip() or job.tail()).removeprefix("AlgorithmError: ")
@@ -58,21 +58,21 @@ def run(
     seconds: float | None = None,
     cwd: str | None = None,
 ) -> Exit:
-    """Run ``command`` to its end, a requested stop or ``seconds``, whichever comes first.
+    """Run ``command`` until it ends, a stop is requested, or ``seconds`` have passed.
 
-    Paths under /opt/ml in the command and its environment mean the job's own. Its output goes
-    to the job's log. A stop is SIGTERM, then SIGKILL to all its processes after a grace.
+    /opt/ml in the command and its environment is the job's own folder. Output goes to the job's
+    log. To stop the job, it gets SIGTERM and, after a grace period, all its processes SIGKILL.
 
     Raises:
-        IsolationError: no allowed way to a private /opt/ml works here.
-        JobStopped: the stop came before the process ran.
+        IsolationError: no allowed isolation method works on this machine.
+        JobStopped: a stop was requested before the process started.
     """
-    way = choose(job.home)
-    job.note(f"/opt/ml through {way.title}")
+    method = choose(job.home)
+    job.note(f"/opt/ml: {method.title}")
     environment = _environment(job) | dict(environment)
     if PYTHON.fullmatch(command[0]):
         command = [sys.executable, *command[1:]]
-    if way.rewrites:
+    if method.rewrites:
         rewrite(job.ml, job.ml)
         ml = str(job.ml)
         command = [word.replace("/opt/ml", ml) for word in command]
@@ -80,24 +80,24 @@ def run(
         cwd = cwd and cwd.replace("/opt/ml", ml)
     where = Path(cwd or job.cwd)
     job.check_stop()
-    ours, theirs = socket.socketpair()
-    with ours, job.log.open("ab") as log:
-        with theirs:
+    control, peer = socket.socketpair()
+    with control, job.log.open("ab") as log:
+        with peer:
             process = subprocess.Popen(
-                way.command(job.ml, where, theirs.fileno(), command),
+                method.command(job.ml, where, peer.fileno(), command),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env=environment,
                 cwd=job.folder,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[peer.fileno()],
                 start_new_session=True,
             )
         try:
-            return _wait(job, ours, seconds)
+            return _wait(job, control, seconds)
         finally:
             with suppress(OSError):
-                ours.send(b"K")
+                control.send(b"K")
             try:
                 process.wait(5)
             except subprocess.TimeoutExpired:
@@ -108,7 +108,7 @@ def run(
 def _wait(job: Job, control: socket.socket, seconds: float | None) -> Exit:
     grace = float(os.environ.get(GRACE_VARIABLE, GRACE_SECONDS))
     control.settimeout(POLL_SECONDS)
-    begun = looked = time.monotonic()
+    started = checked = time.monotonic()
     kill_at: float | None = None
     stopped = timed_out = killed = False
     answer = b""
@@ -124,13 +124,13 @@ def _wait(job: Job, control: socket.socket, seconds: float | None) -> Exit:
         except ConnectionError:
             break
         if kill_at is None:
-            if now - looked > STOP_POLL_SECONDS:
-                looked = now
+            if now - checked > STOP_POLL_SECONDS:
+                checked = now
                 stopped = job.stop_requested()
-            timed_out = not stopped and seconds is not None and now - begun > seconds
+            timed_out = not stopped and seconds is not None and now - started > seconds
             if stopped or timed_out:
-                why = "stop requested" if stopped else f"longer than {seconds:g} seconds"
-                job.note(f"{why}: SIGTERM, and SIGKILL after {grace:g} seconds")
+                why = "stop requested" if stopped else f"running for more than {seconds:g} seconds"
+                job.note(f"{why}: SIGTERM now, SIGKILL in {grace:g} seconds")
                 kill_at = now + grace
                 with suppress(OSError):
                     control.send(b"T")
@@ -138,7 +138,7 @@ def _wait(job: Job, control: socket.socket, seconds: float | None) -> Exit:
             killed = True
             with suppress(OSError):
                 control.send(b"K")
-    # A job may end by itself between two looks at its record.
+    # The job may have ended between two checks for a stop.
     stopped = stopped or (not timed_out and job.stop_requested())
     word, _, text = answer.decode(errors="replace").strip().partition(" ")
     match word:
@@ -152,7 +152,7 @@ def _wait(job: Job, control: socket.socket, seconds: float | None) -> Exit:
 
 
 def _environment(job: Job) -> dict[str, str]:
-    """What a job sees of this machine's environment: none of the worker's secrets."""
+    """The environment of a job, without the worker's variables and so without its secrets."""
     executables = str(Path(sys.executable).parent)
     return {
         "PATH": f"{executables}:{SYSTEM_PATH}",

@@ -1,10 +1,10 @@
-"""The first process of a job: it makes the job's /opt/ml, runs the job and ends all of it.
+"""The first process of a job: sets up /opt/ml, runs the job and kills what it leaves running.
 
-Run as a file with ``python -I -S``, standard library only, so that it starts in milliseconds:
-``container_init.py WAY ML CWD CONTROL COMMAND...``. CONTROL is a socket to the supervisor: ``T``
-passes SIGTERM on to the job, ``K`` or the supervisor's death kills everything, and the answer is
-one line, ``exit N``, ``signal N`` or ``error TEXT``. Being its own process lets a job that handles
-no signal die of SIGTERM at once, which process 1 of a namespace would not.
+It is a script for ``python -I -S`` with the standard library only, so it starts in milliseconds:
+``container_init.py MODE ML CWD CONTROL COMMAND...``. CONTROL is a socket to the supervisor. The
+byte ``T`` sends SIGTERM to the job; ``K`` or a closed socket kills everything. The result is one
+line: ``exit N``, ``signal N`` or ``error TEXT``. The job is a child of this process because the
+kernel ignores SIGTERM for process 1 of a PID namespace without a handler (pid_namespaces(7)).
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ def mount(source: str, target: str, kind: str | None, flags: int, data: str | No
 
 
 def mount_ml(ml: str) -> None:
-    """Bind ``ml`` to /opt/ml; a host without that folder gets a copy of /opt made of binds."""
+    """Bind ``ml`` to /opt/ml. Without such a folder, /opt is rebuilt from bind mounts first."""
     target = Path("/opt/ml")
     if target.is_symlink() or not target.is_dir():
-        # Open descriptors reach what the new /opt hides.
+        # Open descriptors still reach files that the new /opt hides.
         old = os.open("/opt", os.O_PATH)
         ml = f"/proc/self/fd/{os.open(ml, os.O_PATH)}"
         mount("tmpfs", "/opt", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755")
@@ -52,13 +52,14 @@ def mount_ml(ml: str) -> None:
             mount(str(entry), str(copy), None, MS_BIND | MS_REC)
         target.mkdir()
     mount(ml, str(target), None, MS_BIND | MS_REC)
-    # Some hosts mask parts of /proc and so forbid a fresh one; the old one serves too.
+    # Hosts that mask parts of /proc forbid a new mount (mount_too_revealing in Linux's
+    # fs/namespace.c); the old one will do.
     with contextlib.suppress(OSError):
         mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV)
 
 
 def descendants() -> list[int]:
-    """The processes below this one, where there is no namespace to end them with."""
+    """All descendants of this process; needed without a PID namespace, which would end them."""
     parents: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -76,7 +77,7 @@ def descendants() -> list[int]:
 
 
 def kill_all(group: int) -> None:
-    """Kill the job's process group, then whatever else is below this process."""
+    """Kill the job's process group, then all other descendants."""
     with contextlib.suppress(OSError):
         os.killpg(group, signal.SIGKILL)
     while Path("/proc/self").exists():
@@ -92,7 +93,7 @@ def kill_all(group: int) -> None:
 
 
 def spawn(command: list[str], cwd: str) -> int:
-    """Start the job in a process group of its own; 126 or 127 as a shell would say it."""
+    """Start the job in its own process group; exit codes 126 and 127 are as in a shell."""
     pid = os.fork()
     if pid:
         return pid
@@ -114,9 +115,9 @@ def spawn(command: list[str], cwd: str) -> int:
 
 
 def run(command: list[str], cwd: str, control: int, *, alone: bool) -> str:
-    """Run the job to its end or to the supervisor's; what to tell the supervisor.
+    """Run the job until it or the supervisor ends. Returns the line for the supervisor.
 
-    ``alone``: in a process namespace, whose other processes the kernel kills when this one ends.
+    ``alone``: in a PID namespace, where the kernel kills all processes when this one ends.
     """
     wake, wakeup = os.pipe()
     os.set_blocking(wakeup, False)
@@ -149,13 +150,13 @@ def run(command: list[str], cwd: str, control: int, *, alone: bool) -> str:
                     break
 
 
-def main(way: str, ml: str, cwd: str, control: str, *command: str) -> None:
+def main(mode: str, ml: str, cwd: str, control: str, *command: str) -> None:
     channel = int(control)
     os.set_inheritable(channel, False)
     try:
-        if way == "mount":
+        if mode == "mount":
             mount_ml(ml)
-        answer = run(list(command), cwd, channel, alone=way != "rewrite")
+        answer = run(list(command), cwd, channel, alone=mode != "rewrite")
     except OSError as error:
         answer = f"error {error.strerror or error}"
     with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Moves a job's data between the store and its /opt/ml, laid out as SageMaker lays it out."""
+"""Copy data between the store and the /opt/ml of a job, in SageMaker's layout."""
 
 from __future__ import annotations
 
@@ -14,33 +14,35 @@ from sagebridge_operators.backends.local.supervised_job import CONTAINER_ROOT, J
 from sagebridge_operators.run_errors import ObjectNotFound
 
 _LINKS = 40
-"""As many links does the kernel follow for one path."""
+"""The kernel's limit for symbolic links in one path (path_resolution(7))."""
 
 
 def fetch_source(job: Job, name: str, source: Mapping[str, Any], target: Path) -> list[Path]:
-    """Copy what an S3DataSource or S3Input names to ``target``; the files, in the keys' order.
+    """Copy the objects of an S3DataSource or S3Input to ``target``. Returns the files by key.
 
-    ``name`` is the input's or channel's own, for messages.
+    ``name`` is the name of the input or channel, for messages.
 
     Raises:
-        JobFailed: nothing is there, or it is of a kind that only the service has.
+        JobFailed: there is no object, or the S3DataType is not supported.
     """
     kind = source.get("S3DataType", "S3Prefix")
     if kind == "S3Prefix":
         return fetch_prefix(job, name, source["S3Uri"], target)
     if kind == "ManifestFile":
         return _fetch_manifest(job, name, source["S3Uri"], target)
-    raise JobFailed(f"ClientError: input {name!r}: the local backend has no S3DataType {kind}")
+    raise JobFailed(
+        f"ClientError: input {name!r}: the local backend does not support S3DataType {kind}"
+    )
 
 
 def fetch_prefix(job: Job, name: str, prefix: str, target: Path) -> list[Path]:
-    """Copy every object whose URI starts with ``prefix``; one that equals it keeps its name."""
+    """Copy every object whose URI starts with ``prefix``; an exact match keeps its file name."""
     found = [object_ for object_ in job.store.list(prefix) if not object_.uri.endswith("/")]
     if not found:
         how = f" with --upload FILE={prefix}" if prefix.startswith("s3://") else ""
         raise JobFailed(
-            f"ClientError: no objects under {prefix}, the source of input {name!r}: "
-            f"looked in {job.store.path_of(prefix)}; put it there{how}"
+            f"ClientError: no objects under {prefix}, the source of input {name!r} "
+            f"(expected in {job.store.path_of(prefix)}); put the data there{how}"
         )
     named = [(object_.uri, _relative(object_.uri, prefix)) for object_ in found]
     return _fetch(job, named, target)
@@ -53,8 +55,8 @@ def _fetch_manifest(job: Job, name: str, uri: str, target: Path) -> list[Path]:
         objects = [(prefix + entry, str(entry)) for entry in entries[1:]]
     except (ValueError, LookupError, TypeError) as error:
         raise JobFailed(
-            f"ClientError: input {name!r}: {uri} is not a manifest, which is a JSON list of "
-            f'{{"prefix": URI}} and then keys: {error!r}'
+            f"ClientError: input {name!r}: {uri} is not a manifest (expected a JSON list of "
+            f'{{"prefix": URI}} and keys): {error!r}'
         ) from error
     return _fetch(job, objects, target)
 
@@ -66,7 +68,7 @@ def _fetch(job: Job, objects: Iterable[tuple[str, str]], target: Path) -> list[P
         job.check_stop()
         file = (root / relative).resolve()
         if not file.is_relative_to(root):
-            raise JobFailed(f"ClientError: {uri}: its name leads out of the job's folder")
+            raise JobFailed(f"ClientError: {uri}: its key points outside the folder of the job")
         try:
             job.store.fetch(uri, file)
         except ObjectNotFound as error:
@@ -81,7 +83,7 @@ def _relative(uri: str, prefix: str) -> str:
 
 
 def gunzip(files: Iterable[Path]) -> list[Path]:
-    """Decompress files in place; a ``.gz`` ending goes."""
+    """Decompress files in place and remove the suffix ``.gz``."""
     plain = []
     for file in files:
         target = file.with_suffix("") if file.suffix == ".gz" else file
@@ -90,14 +92,14 @@ def gunzip(files: Iterable[Path]) -> list[Path]:
             with gzip.open(file) as packed, scratch.open("wb") as content:
                 shutil.copyfileobj(packed, content)
         except (gzip.BadGzipFile, EOFError) as error:
-            raise JobFailed(f"ClientError: {file.name} is not whole gzip data: {error}") from error
+            raise JobFailed(f"ClientError: {file.name} is not valid gzip data: {error}") from error
         file.unlink()
         plain.append(scratch.replace(target))
     return plain
 
 
 def upload_tree(job: Job, folder: Path, uri: str) -> int:
-    """Copy the files below a folder to the store, links followed; how many."""
+    """Copy the files in a folder to the store, following links. Returns their number."""
     count = 0
     for path in sorted(_files(folder)):
         job.store.put(_real(job, path), f"{uri.rstrip('/')}/{path.relative_to(folder)}")
@@ -106,7 +108,7 @@ def upload_tree(job: Job, folder: Path, uri: str) -> int:
 
 
 def upload_archive(job: Job, folder: Path, uri: str) -> None:
-    """Put the content of a folder into the store as one tar.gz."""
+    """Store the content of a folder as one tar.gz."""
 
     def mapped(member: tarfile.TarInfo) -> tarfile.TarInfo:
         member.uid = member.gid = 0
@@ -121,22 +123,23 @@ def upload_archive(job: Job, folder: Path, uri: str) -> None:
 
 
 def extract(archive: Path, target: Path, uri: str) -> None:
-    """Unpack a tar archive that nobody vouches for.
+    """Unpack an untrusted tar archive.
 
     Raises:
-        JobFailed: it is none, or a member leads out of ``target`` or is no plain file.
+        JobFailed: it is not an archive, or a member is outside ``target`` or not a plain file.
     """
     root = target.resolve()
     root.mkdir(parents=True, exist_ok=True)
     try:
         with tarfile.open(archive) as tar:
+            # Extraction filters came with Python 3.11.4 (docs: tarfile, "Extraction filters").
             if hasattr(tarfile, "data_filter"):
                 tar.extractall(root, filter="data")
                 return
             for member in tar:
                 inside = (root / member.name).resolve().is_relative_to(root)
                 if not inside or not (member.isfile() or member.isdir()):
-                    raise JobFailed(f"ClientError: {uri}: refused member {member.name!r}")
+                    raise JobFailed(f"ClientError: {uri}: unsafe member {member.name!r}")
                 member.mode = (member.mode or 0) & 0o755 | 0o600
                 tar.extract(member, root, set_attrs=member.isfile())
     except (tarfile.TarError, EOFError, gzip.BadGzipFile) as error:
@@ -148,7 +151,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _real(job: Job, path: Path) -> Path:
-    """The file behind a path, where a link may name the job's own /opt/ml."""
+    """The file that a path leads to, with links into the job's own /opt/ml."""
     file = path
     for _ in range(_LINKS):
         if not file.is_symlink():
@@ -156,4 +159,4 @@ def _real(job: Job, path: Path) -> Path:
         target = file.parent / file.readlink()
         inside = target.is_relative_to(CONTAINER_ROOT)
         file = job.ml / target.relative_to(CONTAINER_ROOT) if inside else target
-    raise JobFailed(f"ClientError: {path.name} is a link that leads back to itself")
+    raise JobFailed(f"ClientError: {path.name} is a circular link")

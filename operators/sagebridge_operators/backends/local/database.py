@@ -1,4 +1,4 @@
-"""The records of the local backend: one SQLite table of JSON bodies, safe for many processes."""
+"""The records of the local backend: a SQLite table of JSON bodies, safe for many processes."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ CREATE TABLE records (
 
 
 class AlreadyExists(KeyError):
-    """A record of this kind and name is there already."""
+    """A record with this kind and name already exists."""
 
 
 class NoSuchRecord(KeyError):
-    """No record of this kind has this name."""
+    """No record has this kind and name."""
 
 
 class Transaction:
@@ -46,7 +46,7 @@ class Transaction:
         """Add a record.
 
         Raises:
-            AlreadyExists: there is one.
+            AlreadyExists: the record exists.
         """
         try:
             self._connection.execute(
@@ -57,7 +57,7 @@ class Transaction:
             raise AlreadyExists(kind, name) from None
 
     def get(self, kind: str, name: str) -> dict[str, Any] | None:
-        """The body of a record, None when there is none."""
+        """The body of a record, or None."""
         row = self._connection.execute(
             "SELECT body FROM records WHERE kind = ? AND name = ?", (kind, name)
         ).fetchone()
@@ -66,10 +66,10 @@ class Transaction:
     def update(
         self, kind: str, name: str, change: Callable[[dict[str, Any]], None]
     ) -> dict[str, Any]:
-        """The body of a record after ``change`` has been applied to it.
+        """Apply ``change`` to the body of a record and return it.
 
         Raises:
-            NoSuchRecord: there is none.
+            NoSuchRecord: the record does not exist.
         """
         body = self.get(kind, name)
         if body is None:
@@ -85,7 +85,7 @@ class Transaction:
         """Remove a record.
 
         Raises:
-            NoSuchRecord: there is none.
+            NoSuchRecord: the record does not exist.
         """
         cursor = self._connection.execute(
             "DELETE FROM records WHERE kind = ? AND name = ?", (kind, name)
@@ -104,10 +104,10 @@ class Transaction:
 
 
 class Records:
-    """The records in the database at ``path``, which comes into being when first needed.
+    """The records in the database at ``path``, which is created on first use.
 
-    A connection is opened for each transaction, so an object may be shared by threads and
-    survives a fork. Every method raises RecordsError when the database cannot be used.
+    Each transaction opens its own connection, so an object may be shared between threads and
+    survives a fork. Every method raises RecordsError if the database cannot be used.
     """
 
     def __init__(self, path: Path) -> None:
@@ -115,7 +115,7 @@ class Records:
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
-        """One writing transaction: nobody else writes while it is open."""
+        """A write transaction; other writers wait until it ends."""
         with self._connection() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -165,7 +165,11 @@ class Records:
             raise RecordsError(str(self.path), str(error)) from error
 
     def _create(self) -> None:
-        """Put a complete database in place at once: switching to WAL does not wait for others."""
+        """Create the database in one step.
+
+        It is linked into place when complete: SQLite does not wait for other connections when it
+        changes the journal mode to WAL.
+        """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=".records-") as folder:

@@ -1,7 +1,7 @@
-"""Batch inference inside a transform job: ``python -m ... inference``, with /opt/ml as its own.
+"""Batch inference inside a transform job: ``python -m ... inference``, with a private /opt/ml.
 
-Reads the plan that ``transform_job`` wrote, loads the model once, splits each input file into
-payloads as CreateTransformJob describes, and writes one ``.out`` file an input.
+Reads the plan from ``transform_job``, loads the model once, splits each input file into payloads
+as CreateTransformJob describes, and writes one ``.out`` file per input file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Row = list[str]
 
 
 def xgboost_model(content_type: str, accept: str) -> Model:
-    """The built-in algorithm's predictions, a line each."""
+    """The predictions of the built-in XGBoost algorithm, one per record."""
     from sagebridge_operators.backends.local.algorithms import xgboost
 
     booster = xgboost.load(base() / "model")
@@ -38,17 +38,19 @@ def xgboost_model(content_type: str, accept: str) -> Model:
             return "".join(json.dumps({"score": one}) + "\n" for one in predictions).encode()
         if accept == "text/csv":
             return "".join(f"{one}\n" for one in predictions).encode()
-        raise UserError(f"Accept {accept!r}: the xgboost algorithm answers text/csv or JSON")
+        raise UserError(
+            f"Accept {accept!r} is not supported by xgboost (expected text/csv or JSON)"
+        )
 
     return answer
 
 
 def script_model(folder: Path, program: str, content_type: str, accept: str) -> Model:
-    """A user's model_fn, input_fn, predict_fn and output_fn, or transform_fn."""
+    """A user script with model_fn and either transform_fn or input_fn, predict_fn, output_fn."""
     sys.path.insert(0, str(folder))
     spec = importlib.util.spec_from_file_location(Path(program).stem, folder / program)
     if spec is None or spec.loader is None:
-        raise UserError(f"{program}, which SAGEMAKER_PROGRAM names, is no Python script")
+        raise UserError(f"SAGEMAKER_PROGRAM {program} is not a Python script")
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     if not hasattr(script, "model_fn"):
@@ -95,10 +97,10 @@ def _default_output(prediction: Any, accept: str) -> str:
 
 
 def payloads(content: bytes, plan: Mapping[str, Any]) -> Iterator[bytes]:
-    """What is sent to the model at once, at most MaxPayloadInMB (0: no limit) of it.
+    """Payloads of at most MaxPayloadInMB (0: no limit).
 
     Raises:
-        UserError: one record alone is over the limit.
+        UserError: a single record is over the limit.
     """
     limit = plan["max_payload"] * MEGABYTE or sys.maxsize
     records = [content]
@@ -108,7 +110,9 @@ def payloads(content: bytes, plan: Mapping[str, Any]) -> Iterator[bytes]:
     size = 0
     for record in records:
         if len(record) > limit:
-            hint = "" if plan["split"] == "Line" else "; SplitType Line sends it in parts"
+            hint = (
+                "" if plan["split"] == "Line" else "; SplitType Line sends it in several payloads"
+            )
             raise UserError(
                 f"a payload of {len(record)} bytes is over MaxPayloadInMB "
                 f"({plan['max_payload']}){hint}"
@@ -123,33 +127,33 @@ def payloads(content: bytes, plan: Mapping[str, Any]) -> Iterator[bytes]:
 
 
 def selector(path: str) -> Callable[[Row], Row]:
-    """The fields of a CSV row that a JSONPath of DataProcessing names.
+    """Select fields of a CSV row by a JSONPath of DataProcessing.
 
     Raises:
-        UserError: more of JSONPath than rows of CSV have a use for.
+        UserError: JSONPath syntax that has no meaning for CSV rows.
     """
     found = SELECTOR.fullmatch(path.strip())
     if not found:
-        raise UserError(f"filter {path!r}: the local backend has $, $[i], $[i,j] and $[i:j] of CSV")
+        raise UserError(f"filter {path!r} is not supported (expected $, $[i], $[i,j] or $[i:j])")
     first, last, chosen = found.groups()
     if chosen is not None:
-        places = [int(place) for place in chosen.split(",")]
-        return lambda row: [row[place] for place in places]
+        indexes = [int(index) for index in chosen.split(",")]
+        return lambda row: [row[index] for index in indexes]
     if first is None:
         return lambda row: row
     part = slice(int(first) if first else None, int(last) if last else None)
     return lambda row: row[part]
 
 
-def processed(model: Model, plan: Mapping[str, Any]) -> Model:
-    """The model between DataProcessing's InputFilter, JoinSource and OutputFilter."""
+def with_data_processing(model: Model, plan: Mapping[str, Any]) -> Model:
+    """The model with the InputFilter, JoinSource and OutputFilter of DataProcessing."""
     steps = plan["processing"]
     filters = [steps.get(name, "$") for name in ("InputFilter", "OutputFilter")]
     join = steps.get("JoinSource", "None") == "Input"
     if filters == ["$", "$"] and not join:
         return model
     if (plan["content_type"], plan["accept"]) != ("text/csv", "text/csv"):
-        raise UserError("DataProcessing: the local backend filters and joins text/csv only")
+        raise UserError("DataProcessing: the local backend supports only text/csv")
     keep, finish = map(selector, filters)
 
     def answer(payload: bytes) -> bytes:
@@ -162,7 +166,7 @@ def processed(model: Model, plan: Mapping[str, Any]) -> Model:
                 results = [row + result for row, result in zip(rows, results, strict=True)]
             return _csv([finish(row) for row in results])
         except IndexError:
-            raise UserError(f"a row has fewer fields than the filters {filters} name") from None
+            raise UserError(f"a row has too few fields for the filters {filters}") from None
 
     return answer
 
@@ -176,13 +180,13 @@ def _csv(rows: Sequence[Row]) -> bytes:
 
 
 def run(plan: Mapping[str, Any]) -> None:
-    """Answer every file of the plan; a file appears under output/data once it is complete."""
+    """Process every file of the plan. A file appears in output/data only when it is complete."""
     if plan["program"]:
         folder = base() / plan["code"]
         model = script_model(folder, plan["program"], plan["content_type"], plan["accept"])
     else:
         model = xgboost_model(plan["content_type"], plan["accept"])
-    model = processed(model, plan)
+    model = with_data_processing(model, plan)
     for source, target in plan["files"]:
         content = (base() / "input/data" / source).read_bytes()
         parts = [model(payload) for payload in payloads(content, plan)]

@@ -1,8 +1,8 @@
-"""Ways to give a process its own /opt/ml, and the probe that finds one that works here.
+"""Methods to give a process a private /opt/ml, and the probe that finds one that works.
 
-Namespaces are forbidden in too many ways to be known from outside (capabilities, nested limits,
-AppArmor, seccomp), so a way counts only after it has really run a command that read a file under
-/opt/ml. The answer is kept for this home until the machine boots again.
+Capabilities, limits, AppArmor and seccomp can all forbid namespaces, so the only reliable test is
+to try: a method works if a command reads a file under /opt/ml with it. The result is cached in
+``home`` until the next reboot.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ PROBE_SECONDS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """``prefix(ml)`` comes before init's command line; ``mode`` is what init has to do itself."""
+class IsolationMethod:
+    """``prefix(ml)`` precedes the command line of ``container_init.py``; ``mode`` is its MODE."""
 
     title: str
     prefix: Callable[[Path], Sequence[str]]
@@ -35,11 +35,11 @@ class Way:
 
     @property
     def rewrites(self) -> bool:
-        """Whether the job sees no /opt/ml, so that its files have to name the real folder."""
+        """Whether the job has no /opt/ml, so that paths in its files must be replaced."""
         return self.mode == "rewrite"
 
     def command(self, ml: Path, cwd: Path, control: int, command: Sequence[str]) -> list[str]:
-        """The command line that runs ``command`` with ``ml`` as its /opt/ml."""
+        """The command line that runs ``command`` with ``ml`` as /opt/ml."""
         init = [sys.executable, "-I", "-S", str(INIT), self.mode, str(ml), str(cwd), str(control)]
         return [*self.prefix(ml), *init, *command]
 
@@ -55,72 +55,73 @@ def _bubblewrap(ml: Path) -> list[str]:
     return [*command, "--die-with-parent", "--"]
 
 
-WAYS: Mapping[str, Way] = {
-    "mount": Way("a private mount namespace", lambda _: NAMESPACES, "mount"),
-    "userns": Way(
+METHODS: Mapping[str, IsolationMethod] = {
+    "mount": IsolationMethod("a private mount namespace", lambda _: NAMESPACES, "mount"),
+    "userns": IsolationMethod(
         "a user namespace",
         lambda _: (*NAMESPACES, "--user", "--map-root-user"),
         "mount",
     ),
-    "bwrap": Way("bubblewrap", _bubblewrap, "ready"),
-    "rewrite": Way(
-        "rewriting: /opt/ml is replaced in *.py, *.sh, arguments and environment; "
-        "other programs that name it will not find it",
+    "bwrap": IsolationMethod("bubblewrap", _bubblewrap, "ready"),
+    "rewrite": IsolationMethod(
+        "path rewriting in *.py and *.sh files, arguments and environment variables; "
+        "other uses of /opt/ml fail",
         lambda _: (),
         "rewrite",
     ),
 }
 
 
-def choose(home: Path, allowed: str | None = None) -> Way:
-    """The first way that works on this machine.
+def choose(home: Path, allowed: str | None = None) -> IsolationMethod:
+    """The first method that works on this machine.
 
-    ``allowed`` is a comma list of ways in order (default SAGEBRIDGE_ISOLATION, else all).
+    ``allowed`` is a comma-separated list of methods to try in order (default: SAGEBRIDGE_ISOLATION
+    or ``auto``, which means all).
 
     Raises:
-        IsolationError: none does, or a name is unknown.
+        IsolationError: no method works, or a name is unknown.
     """
-    asked = allowed or os.environ.get("SAGEBRIDGE_ISOLATION") or "auto"
-    names = list(WAYS) if asked == "auto" else [name.strip() for name in asked.split(",")]
-    if unknown := [name for name in names if name not in WAYS]:
-        known = f"unknown in SAGEBRIDGE_ISOLATION, which knows {', '.join(WAYS)} and auto"
+    wanted = allowed or os.environ.get("SAGEBRIDGE_ISOLATION") or "auto"
+    names = list(METHODS) if wanted == "auto" else [name.strip() for name in wanted.split(",")]
+    if unknown := [name for name in names if name not in METHODS]:
+        known = f"unknown method (expected {', '.join(METHODS)} or auto)"
         raise IsolationError(dict.fromkeys(unknown, known))
     cache = home / "isolation.json"
-    here = {"asked": names, "boot": _boot(), "user": os.geteuid(), "python": sys.executable}
+    here = {"wanted": names, "boot": _boot(), "user": os.geteuid(), "python": sys.executable}
     try:
-        kept = json.loads(cache.read_text())
-        if kept["here"] == here:
-            return WAYS[kept["way"]]
+        cached = json.loads(cache.read_text())
+        if cached["here"] == here:
+            return METHODS[cached["method"]]
     except (OSError, ValueError, KeyError, TypeError):
         pass
     tried: dict[str, str] = {}
     for name in names:
-        problem = probe(WAYS[name], home)
+        problem = probe(METHODS[name], home)
         if not problem:
-            _keep(cache, {"here": here, "way": name, "tried": tried})
-            return WAYS[name]
+            _save(cache, {"here": here, "method": name, "tried": tried})
+            return METHODS[name]
         tried[name] = problem
     raise IsolationError(tried)
 
 
-def probe(way: Way, home: Path) -> str:
-    """What goes wrong when a command reads a file of its own /opt/ml; empty when nothing does."""
+def probe(method: IsolationMethod, home: Path) -> str:
+    """Try to read a file under the private /opt/ml. Returns the problem, empty if it works."""
     home.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".probe-", dir=home) as name:
         ml = Path(name).absolute()
         (ml / "token").write_text(name)
-        path = ml / "token" if way.rewrites else Path("/opt/ml/token")
-        if not way.rewrites and not Path("/opt").is_dir():
-            return "this machine has no /opt to put it in"
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
+        path = ml / "token" if method.rewrites else Path("/opt/ml/token")
+        if not method.rewrites and not Path("/opt").is_dir():
+            return "this machine has no folder /opt"
+        parent, child = socket.socketpair()
+        with parent, child:
             try:
                 result = subprocess.run(
-                    way.command(ml, ml, theirs.fileno(), ["cat", str(path)]),
+                    method.command(ml, ml, child.fileno(), ["cat", str(path)]),
                     stdin=subprocess.DEVNULL,
                     capture_output=True,
                     text=True,
-                    pass_fds=[theirs.fileno()],
+                    pass_fds=[child.fileno()],
                     timeout=PROBE_SECONDS,
                     check=False,
                 )
@@ -130,9 +131,9 @@ def probe(way: Way, home: Path) -> str:
                 return str(error)
             if result.stdout == name:
                 return ""
-            theirs.close()
-            told = ours.recv(1000).decode(errors="replace").removeprefix("error ").strip()
-        return " ".join((result.stderr.strip() or told or "no output").split())
+            child.close()
+            answer = parent.recv(1000).decode(errors="replace").removeprefix("error ").strip()
+        return " ".join((result.stderr.strip() or answer or "no output").split())
 
 
 def rewrite(folder: Path, ml: Path) -> None:
@@ -153,7 +154,7 @@ def _boot() -> str:
         return ""
 
 
-def _keep(cache: Path, value: object) -> None:
+def _save(cache: Path, value: object) -> None:
     with tempfile.NamedTemporaryFile("w", dir=cache.parent, delete=False) as fresh:
         json.dump(value, fresh)
     shutil.move(fresh.name, cache)

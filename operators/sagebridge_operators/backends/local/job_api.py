@@ -1,4 +1,4 @@
-"""Jobs of every local kind: their records, and the supervisors that run them."""
+"""The job operations of the local SageMaker API, for all kinds of jobs."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from sagebridge_operators.backends.local.supervised_job import TERMINAL, enter
 NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 
 
-def check_name(member: str, name: object) -> str:
-    """A resource's name, once it fits SageMaker's pattern (63 letters, digits and hyphens).
+def check_name(field: str, name: object) -> str:
+    """Return a resource name that matches SageMaker's pattern (63 letters, digits, hyphens).
 
     Raises:
-        ApiError: ValidationException in AWS's words.
+        ApiError: ValidationException with AWS's message.
     """
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise ApiError(
             "ValidationException",
-            f"1 validation error detected: Value '{name}' at '{member[0].lower()}{member[1:]}' "
+            f"1 validation error detected: Value '{name}' at '{field[0].lower()}{field[1:]}' "
             f"failed to satisfy constraint: Member must satisfy regular expression pattern: "
             f"{NAME.pattern}",
         )
@@ -39,13 +39,13 @@ def check_name(member: str, name: object) -> str:
 
 
 class Jobs:
-    """The jobs of the local backend in the folder ``home``; each method is one API call."""
+    """The jobs in the folder ``home``; each method is one API operation."""
 
     def __init__(self, home: Path, base: Path, region: str, records: Records) -> None:
         self.home, self.base, self.region, self.records = home, base, region, records
 
     def operations(self) -> dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]]:
-        """The API's operations on jobs, by name."""
+        """The API operations on jobs, by name."""
         verbs = {"Create": self.create, "Describe": self.describe, "Stop": self.stop}
 
         def bind(
@@ -61,7 +61,7 @@ class Jobs:
         return named | {f"List{kind}Jobs": bind(self.list, kind) for kind in LOCAL_KINDS}
 
     def create(self, job: LocalJobType, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Record a job and start its supervisor; the job goes on without its caller."""
+        """Record a job and start its supervisor. The job survives the calling process."""
         from sagebridge_operators.backends.local import supervisor
 
         name = check_name(job.name, request[job.name])
@@ -70,7 +70,7 @@ class Jobs:
         job_arn = arn(self.region, f"{job.kind.lower()}-job/{name}")
         body = {
             **job.defaults,
-            **{member: value for member, value in request.items() if member != "Tags"},
+            **{field: value for field, value in request.items() if field != "Tags"},
             **job.expected(request, name),
             job.arn: job_arn,
             job.status: "InProgress",
@@ -83,9 +83,9 @@ class Jobs:
             try:
                 with self.records.transaction() as transaction:
                     transaction.insert(job.kind, name, body)
-                    # Before anybody sees the record: it is nobody's without the lock.
+                    # Lock before the record is visible: reap() fails an unlocked running job.
                     lock = stack.enter_context(supervisor.hold(self.home, job.kind, name))
-                    if lock is None:  # of a job whose record is gone
+                    if lock is None:  # still held for an earlier job whose record was deleted
                         raise AlreadyExists(job.kind, name)
             except AlreadyExists:
                 raise ApiError(
@@ -97,16 +97,16 @@ class Jobs:
         return {job.arn: job_arn}
 
     def describe(self, job: LocalJobType, request: Mapping[str, Any]) -> dict[str, Any]:
-        """A job as it is now."""
+        """The Describe response of a job."""
         body = self._body(job, request[job.name])
         return {
-            member: value
-            for member, value in body.items()
-            if not member.startswith("_") and member not in job.undescribed
+            field: value
+            for field, value in body.items()
+            if not field.startswith("_") and field not in job.undescribed
         }
 
     def stop(self, job: LocalJobType, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Ask for a job's end; who waits for it asks Describe."""
+        """Request a stop; the status is Stopping until the job has ended."""
         from sagebridge_operators.backends.local import supervisor
 
         name = request[job.name]
@@ -121,7 +121,7 @@ class Jobs:
         return {}
 
     def list(self, job: LocalJobType, request: Mapping[str, Any]) -> dict[str, Any]:
-        """The jobs of a kind, as the request filters and orders them."""
+        """One page of the jobs of a kind."""
         bodies = [
             body if body[job.status] in TERMINAL else self._body(job, body[job.name])
             for body in self.records.list(job.kind)
@@ -130,7 +130,7 @@ class Jobs:
         return page(
             bodies,
             request,
-            members=(*shown, f"{job.kind}EndTime", *job.summary),
+            fields=(*shown, f"{job.kind}EndTime", *job.summary),
             into=f"{job.kind}JobSummaries",
             name=job.name,
             status=job.status,
@@ -147,7 +147,7 @@ class Jobs:
             ) from None
 
 
-def ended(home: Path, kind: str, name: str) -> bool:
-    """Whether nothing more comes of a job: also of one that nobody knows of, and of a model."""
+def has_ended(home: Path, kind: str, name: str) -> bool:
+    """Whether a job has ended; True for an unknown job and for a resource that is not a job."""
     body = Records(home / "records.db").get(kind, name) or {}
     return body.get(f"{kind}JobStatus", TERMINAL[0]) in TERMINAL

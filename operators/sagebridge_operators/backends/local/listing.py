@@ -1,4 +1,4 @@
-"""The filters, order and pages of SageMaker's List operations."""
+"""Filters, order and pages of the SageMaker List operations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def page(
     bodies: Iterable[Body],
     request: Body,
     *,
-    members: tuple[str, ...],
+    fields: tuple[str, ...],
     into: str,
     name: str,
     status: str = "",
@@ -30,15 +30,14 @@ def page(
 ) -> dict[str, Any]:
     """One page of a List response.
 
-    ``members`` of each body are shown in the list ``into``; ``name`` and ``status`` are the
-    members that NameContains, StatusEquals and SortBy speak of, ``descending`` the order when the
-    request says none.
+    The list ``into`` contains these ``fields`` of each body. ``name`` and ``status`` are the fields
+    for NameContains, StatusEquals and SortBy; ``descending`` is the default order.
 
     Raises:
-        ApiError: ValidationException for a NextToken that is none of ours.
+        ApiError: ValidationException for an invalid NextToken.
     """
     found = sorted(
-        (body for body in bodies if _wanted(body, request, name, status)),
+        (body for body in bodies if _matches(body, request, name, status)),
         key=lambda body: _order(body, request.get("SortBy", "CreationTime"), name, status),
         reverse=request.get("SortOrder", "Descending" if descending else "Ascending")
         == "Descending",
@@ -48,11 +47,11 @@ def page(
         raise ApiError("ValidationException", f"Invalid pagination token: {token}")
     start = int(token)
     end = start + min(int(request.get("MaxResults", _PAGE)), _LARGEST_PAGE)
-    shown = [{key: body[key] for key in members if key in body} for body in found[start:end]]
+    shown = [{key: body[key] for key in fields if key in body} for body in found[start:end]]
     return {into: shown} | ({"NextToken": str(end)} if end < len(found) else {})
 
 
-def _wanted(body: Body, request: Body, name: str, status: str) -> bool:
+def _matches(body: Body, request: Body, name: str, status: str) -> bool:
     if str(request.get("NameContains", "")).lower() not in str(body[name]).lower():
         return False
     if "StatusEquals" in request and body[status] != request["StatusEquals"]:

@@ -1,4 +1,4 @@
-"""The kinds of job that run on this machine: a module each, loaded when one is first needed."""
+"""The kinds of jobs that run on this machine: one module per kind, imported on first use."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ DAY = 86400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalJobType:
-    """How one kind of job runs here, and how the API describes it.
+    """How one kind of job runs locally and how the API describes it.
 
     Attributes:
-        run: runs a job to its end in the supervisor.
-        check: rejects a request before it is recorded, with an ``ApiError``.
-        defaults: members that the service adds to the request.
-        expected: further members that a new job is described with, from its request and name.
-        summary: members that List responses have in addition to those of every kind.
-        undescribed: members that the Describe response lacks.
+        run: runs a job in the supervisor until it ends.
+        check: raises ``ApiError`` for an invalid request, before it is recorded.
+        defaults: fields that the service adds to the request.
+        expected: more fields of a new job's Describe response, from its request and name.
+        summary: fields of List responses, in addition to those of all kinds.
+        undescribed: fields that the Describe response does not have.
         secondary_statuses: whether the API describes the stages of a job.
     """
 
@@ -61,12 +61,12 @@ _MODULES = {
     if Path(__file__).with_name(f"{row.function}_job.py").is_file()
 }
 LOCAL_KINDS = tuple(_MODULES)
-"""The step types that have a module here, such as ``processing_job``."""
+"""The step types with a module in this package, such as ``processing_job``."""
 
 
 @cache
 def local_job_type(kind: str) -> LocalJobType:
-    """Raises :class:`NotRunnable` for a kind without a module."""
+    """The job type of a kind. Raises :class:`NotRunnable` if it has no module."""
     if kind not in _MODULES:
         raise NotRunnable(f"{kind} jobs on this machine")
     found: LocalJobType = import_module(f"{__package__}.{_MODULES[kind]}").JOB

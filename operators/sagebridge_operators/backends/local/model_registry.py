@@ -1,4 +1,4 @@
-"""Models, model package groups and the versions of model packages in them."""
+"""The operations of the local SageMaker API on models and model packages."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ UPDATED = (
 
 
 class Registry:
-    """The local model registry; each method is one API call."""
+    """The local model registry; each method is one API operation."""
 
     def __init__(self, region: str, records: Records) -> None:
         self.region, self.records = region, records
 
     def operations(self) -> dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]]:
-        """The API's operations on models and model packages, by name."""
+        """The API operations on models and model packages, by name."""
         calls = (
             self.create_model,
             self.describe_model,
@@ -82,7 +82,7 @@ class Registry:
         return page(
             self.records.list("Model"),
             request,
-            members=("ModelName", "ModelArn", "CreationTime"),
+            fields=("ModelName", "ModelArn", "CreationTime"),
             into="Models",
             name="ModelName",
             descending=True,
@@ -112,7 +112,7 @@ class Registry:
         return page(
             self.records.list("ModelPackageGroup"),
             request,
-            members=(
+            fields=(
                 "ModelPackageGroupName",
                 "ModelPackageGroupArn",
                 "ModelPackageGroupDescription",
@@ -124,7 +124,7 @@ class Registry:
         )
 
     def create_model_package(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """A new version in a group, or a package of its own; a repeated ClientToken is one call."""
+        """Create a version in a group, or an unversioned package; idempotent by ClientToken."""
         _check_approval(request)
         if ("ModelPackageName" in request) == ("ModelPackageGroupName" in request):
             raise _invalid("Give either ModelPackageName or ModelPackageGroupName.")
@@ -158,7 +158,7 @@ class Registry:
         name = _package_name(request["ModelPackageArn"])
 
         def change(body: dict[str, Any]) -> None:
-            body.update({member: request[member] for member in UPDATED if member in request})
+            body.update({field: request[field] for field in UPDATED if field in request})
             own = {
                 **body.get("CustomerMetadataProperties", {}),
                 **request.get("CustomerMetadataProperties", {}),
@@ -178,7 +178,7 @@ class Registry:
         return {"ModelPackageArn": body["ModelPackageArn"]}
 
     def list_model_packages(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """The versions of a group; without one, what ModelPackageType asks for."""
+        """The versions of a group, or all packages of the requested ModelPackageType."""
         group = request.get("ModelPackageGroupName")
         if group is not None:
             self.describe_model_package_group({"ModelPackageGroupName": group})
@@ -194,7 +194,7 @@ class Registry:
         return page(
             [body for body in found if approval in (None, body.get("ModelApprovalStatus"))],
             request,
-            members=(
+            fields=(
                 "ModelPackageName",
                 "ModelPackageGroupName",
                 "ModelPackageVersion",
@@ -251,8 +251,8 @@ def _found(body: dict[str, Any] | None, error: ApiError) -> dict[str, Any]:
     return body
 
 
-def _without(request: Mapping[str, Any], *members: str) -> dict[str, Any]:
-    return {member: value for member, value in request.items() if member not in members}
+def _without(request: Mapping[str, Any], *fields: str) -> dict[str, Any]:
+    return {field: value for field, value in request.items() if field not in fields}
 
 
 def _last_part(name_or_arn: str) -> str:

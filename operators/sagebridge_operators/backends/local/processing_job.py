@@ -1,4 +1,4 @@
-"""Processing jobs: inputs in, the script in its container, outputs out."""
+"""Processing jobs: download the inputs, run the command, upload the outputs."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ CONFIG = (
 
 
 def run(job: Job) -> Outcome:
-    """Run a processing job to its end; follows CreateProcessingJob.
+    """Run a processing job as CreateProcessingJob describes.
 
-    Outputs are uploaded after a failure or a stop too.
+    Outputs are uploaded even after a failure or a stop.
 
     Raises:
-        JobFailed: it could not start, or its outputs could not be uploaded.
+        JobFailed: it could not start, or an output could not be uploaded.
     """
     request = job.request
     application = request["AppSpecification"]
     command = application.get("ContainerEntrypoint") or []
     if not command:
         raise JobFailed(
-            f"ClientError: image {application['ImageUri']} without ContainerEntrypoint: the "
-            "local backend runs no images, so ContainerEntrypoint must name a program"
+            f"ClientError: image {application['ImageUri']} has no ContainerEntrypoint, which the "
+            "local backend requires, as it does not run images"
         )
     note_instances(job, request["ProcessingResources"]["ClusterConfig"])
     for source in request.get("ProcessingInputs", []):
@@ -42,7 +42,7 @@ def run(job: Job) -> Outcome:
     job.write_config("/opt/ml/config/processingjobconfig.json", config)
     cluster = request["ProcessingResources"]["ClusterConfig"]
     job.write_config("/opt/ml/config/resourceconfig.json", resource_config(cluster))
-    job.place("/opt/ml/output").mkdir(exist_ok=True)
+    job.host_path("/opt/ml/output").mkdir(exist_ok=True)
     job.enter("InProgress")
 
     limit = request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds")
@@ -55,7 +55,9 @@ def run(job: Job) -> Outcome:
     message = job.message("message")
     fields: dict[str, Any] = {"ExitMessage": shorten(message)} if message else {}
     if end.timed_out:
-        fields["FailureReason"] = f"ClientError: longer than MaxRuntimeInSeconds ({limit})"
+        fields["FailureReason"] = (
+            f"ClientError: the job ran for more than MaxRuntimeInSeconds ({limit})"
+        )
     elif not end.succeeded and not end.stopped:
         fields["FailureReason"] = end.reason(job, message)
     try:
@@ -74,17 +76,17 @@ def run(job: Job) -> Outcome:
 def _fetch(job: Job, source: dict[str, Any]) -> None:
     name = source["InputName"]
     if "S3Input" not in source:
-        raise JobFailed(
-            f"ClientError: input {name!r}: the local backend reads S3Input, not DatasetDefinition"
-        )
+        raise JobFailed(f"ClientError: input {name!r}: the local backend supports only S3Input")
     if source.get("AppManaged"):
         return
     s3 = source["S3Input"]
     if s3.get("S3InputMode", "File") != "File":
-        raise JobFailed(f"ClientError: input {name!r}: the local backend has S3InputMode File only")
+        raise JobFailed(
+            f"ClientError: input {name!r}: the local backend supports only S3InputMode File"
+        )
     if "LocalPath" not in s3:
         raise JobFailed(f"ClientError: input {name!r} has no LocalPath")
-    target = job.place(s3["LocalPath"])
+    target = job.host_path(s3["LocalPath"])
     target.mkdir(parents=True, exist_ok=True)
     files = fetch_source(job, name, s3, target)
     if s3.get("S3CompressionType") == "Gzip":
@@ -92,21 +94,23 @@ def _fetch(job: Job, source: dict[str, Any]) -> None:
 
 
 def _outputs(job: Job) -> list[tuple[Any, str]]:
-    """The folders to upload and where to, each made for the script to write into."""
+    """The output folders, created for the script, each with its S3 URI."""
     found = []
     for output in job.request.get("ProcessingOutputConfig", {}).get("Outputs", []):
         name = output["OutputName"]
         if "S3Output" not in output:
-            raise JobFailed(f"ClientError: output {name!r}: the local backend has S3Output only")
+            raise JobFailed(
+                f"ClientError: output {name!r}: the local backend supports only S3Output"
+            )
         if output.get("AppManaged"):
             continue
         s3 = output["S3Output"]
         if "LocalPath" not in s3:
             raise JobFailed(f"ClientError: output {name!r} has no LocalPath")
-        folder = job.place(s3["LocalPath"])
+        folder = job.host_path(s3["LocalPath"])
         folder.mkdir(parents=True, exist_ok=True)
         if s3.get("S3UploadMode") == "Continuous":
-            job.note(f"output {name!r}: Continuous upload is done here at the end of the job")
+            job.note(f"output {name!r}: Continuous upload runs only at the end of a local job")
         found.append((folder, s3["S3Uri"]))
     return found
 

@@ -1,4 +1,4 @@
-"""What a container is told about the machines it runs on."""
+"""The resourceconfig.json file of a job: the hosts that it runs on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ INTERFACE = "lo"
 
 
 def resource_config(cluster: Mapping[str, Any]) -> dict[str, Any]:
-    """resourceconfig.json of the one host that a local job has."""
+    """The content of resourceconfig.json: one host, as a local job always has."""
     kind = instance_type(cluster)
     group = {"instance_group_name": "homogeneousCluster", "instance_type": kind, "hosts": [HOST]}
     return {
@@ -31,8 +31,8 @@ def instance_type(cluster: Mapping[str, Any]) -> str:
 
 
 def note_instances(job: Job, cluster: Mapping[str, Any]) -> None:
-    """Say in the log when a job asks for more instances than it gets."""
+    """Log a warning if a job requests more than the one instance that it gets."""
     groups = cluster.get("InstanceGroups") or [cluster]
     count = sum(int(group.get("InstanceCount", 1)) for group in groups)
     if count > 1:
-        job.note(f"{count} instances asked for; this job runs on one, with all of the data")
+        job.note(f"{count} instances requested; a local job runs on one, with all of the data")

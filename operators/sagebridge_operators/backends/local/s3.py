@@ -1,7 +1,7 @@
-"""The part of the S3 API that a folder can do, in REST-XML.
+"""The part of the S3 API that the local store supports, as REST-XML.
 
-A bucket comes into being with its first object. What a folder has no place for (user metadata,
-ACLs, versions) is refused, not dropped.
+A bucket is created with its first object. Features that a folder cannot store (user metadata,
+ACLs, versions) are rejected.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from sagebridge_operators.run_errors import BadUri, ObjectNotFound, StoreError
 
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 PAGE = 1000
-# Query parameters that change nothing here, or that the operation they go with reads.
+# Supported query parameters: read by their operation, or without effect.
 PLAIN = {
     *("x-id", "list-type", "prefix", "delimiter", "max-keys", "encoding-type", "fetch-owner"),
     *("continuation-token", "start-after", "marker", "location", "delete"),
@@ -43,14 +43,14 @@ _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """A line of a listing: an object, or a common prefix where ``stored`` is None."""
+    """An entry of a listing: an object, or a common prefix if ``stored`` is None."""
 
     text: str
     stored: StoredObject | None
 
 
 class S3:
-    """The service over the objects of ``store``."""
+    """The service for the objects in ``store``."""
 
     def __init__(self, store: FolderStore, region: str = REGION) -> None:
         self.store, self.region = store, region
@@ -82,9 +82,9 @@ class S3:
         conditions = [name for name in ("if-match", "if-none-match") if name in request.headers] * (
             request.method not in ("GET", "HEAD", "PUT")
         )
-        if refused := unknown + metadata + conditions:
-            what = ", ".join(refused)
-            raise ApiError("NotImplemented", f"the local store has no {what}", 501)
+        if unsupported := unknown + metadata + conditions:
+            what = ", ".join(unsupported)
+            raise ApiError("NotImplemented", f"the local store does not support {what}", 501)
 
     def _operation(self, request: Request, bucket: str, key: str) -> Answer:
         query, method = request.query, request.method
@@ -112,15 +112,15 @@ class S3:
 
     @contextmanager
     def _only_if(self, request: Request, uri: str) -> Iterator[None]:
-        """PutObject's If-Match and If-None-Match: one such write at a time, if it may be done."""
-        wanted = request.headers.get("if-match"), request.headers.get("if-none-match")
-        if wanted == (None, None):
+        """Check If-Match and If-None-Match of PutObject, and hold the lock for such writes."""
+        expected = request.headers.get("if-match"), request.headers.get("if-none-match")
+        if expected == (None, None):
             yield
             return
         with hold(self.store.root / ".conditional.lock", fcntl.LOCK_EX):
             etag = self._etag(uri) if self.store.path_of(uri).is_file() else ""
-            if (wanted[0] is not None and wanted[0] != etag) or (wanted[1] == "*" and etag):
-                raise ApiError("PreconditionFailed", f"{uri} has another ETag", 412)
+            if (expected[0] is not None and expected[0] != etag) or (expected[1] == "*" and etag):
+                raise ApiError("PreconditionFailed", f"the ETag of {uri} does not match", 412)
             yield
 
     def _bucket_operation(self, request: Request, bucket: str) -> Answer:
@@ -202,10 +202,10 @@ class S3:
         return _xml(root)
 
     def _delete_many(self, request: Request, bucket: str) -> Answer:
-        asked = _parse(request.body)
-        quiet = _text(asked, "Quiet") == "true"
+        body = _parse(request.body)
+        quiet = _text(body, "Quiet") == "true"
         root = _element("DeleteResult")
-        for item in _children(asked, "Object"):
+        for item in _children(body, "Object"):
             key = _text(item, "Key")
             try:
                 self.store.delete(f"s3://{bucket}/{key}")
@@ -235,11 +235,11 @@ class S3:
                 "Content-Type": mimetypes.guess_type(path.name)[0] or "binary/octet-stream",
             }
             if request.headers.get("if-match", etag) not in (etag, etag.strip('"'), "*"):
-                raise ApiError("PreconditionFailed", f"{uri} has another ETag", 412)
+                raise ApiError("PreconditionFailed", f"the ETag of {uri} does not match", 412)
             if request.headers.get("if-none-match") in (etag, etag.strip('"'), "*"):
                 return Answer(304, headers)
-            if asked := _RANGE.fullmatch(request.headers.get("range", "")):
-                first, last = _range(asked, size, uri)
+            if header := _RANGE.fullmatch(request.headers.get("range", "")):
+                first, last = _range(header, size, uri)
                 file.seek(first)
                 part = file.read(last - first + 1) if request.method == "GET" else b""
                 headers |= {
@@ -274,7 +274,7 @@ class S3:
 
     @property
     def _uploads(self) -> FolderStore:
-        """Parts of objects to be, out of reach of any key."""
+        """The parts of unfinished uploads, in a folder that no key can name."""
         return FolderStore(self.store.root / ".uploads", self.store.root / ".uploads")
 
     def _upload_operation(self, request: Request, bucket: str, key: str) -> Answer:
@@ -285,7 +285,7 @@ class S3:
             or not uploads.exists(f"{upload}/for")
             or uploads.read(f"{upload}/for").decode() != uri
         ):
-            raise ApiError("NoSuchUpload", f"there is no upload {upload} of {uri}", 404)
+            raise ApiError("NoSuchUpload", f"upload {upload} of {uri} does not exist", 404)
         if request.method == "PUT":
             part = f"{upload}/{int(request.query['partNumber'])}"
             return self._put_part(request, uploads, part)
@@ -294,13 +294,13 @@ class S3:
         if request.method == "DELETE":
             shutil.rmtree(uploads.base / upload, ignore_errors=True)
             return Answer(204)
-        raise ApiError("NotImplemented", f"the local store does not list parts of {uri}", 501)
+        raise ApiError("NotImplemented", "the local store does not support ListParts", 501)
 
     def _put_part(self, request: Request, uploads: FolderStore, part: str) -> Answer:
         if source := request.headers.get("x-amz-copy-source"):
             copied = self.store.read(_source_uri(source))
-            if asked := _RANGE.fullmatch(request.headers.get("x-amz-copy-source-range", "")):
-                first, last = _range(asked, len(copied), source)
+            if header := _RANGE.fullmatch(request.headers.get("x-amz-copy-source-range", "")):
+                first, last = _range(header, len(copied), source)
                 copied = copied[first : last + 1]
             uploads.write(part, copied)
             return self._copied("CopyPartResult", uploads.path_of(part))
@@ -357,9 +357,9 @@ def _md5(path: Path, *version: int) -> str:
     return f'"{digest.hexdigest()}"'
 
 
-def _range(asked: re.Match[str], size: int, uri: str) -> tuple[int, int]:
+def _range(header: re.Match[str], size: int, uri: str) -> tuple[int, int]:
     """The first and last byte of a Range header."""
-    first, last = asked.groups()
+    first, last = header.groups()
     if not first:
         start, end = max(0, size - int(last or 0)), size - 1
     else:
@@ -372,12 +372,12 @@ def _range(asked: re.Match[str], size: int, uri: str) -> tuple[int, int]:
 def _source_uri(header: str) -> str:
     path, _, version = header.partition("?")
     if version:
-        raise ApiError("NotImplemented", "the local store has no versions", 501)
+        raise ApiError("NotImplemented", "the local store does not support versions", 501)
     return f"s3://{unquote(path).removeprefix('/')}"
 
 
 def _no_bucket(bucket: str) -> ApiError:
-    return ApiError("NoSuchBucket", f"there is no bucket {bucket}", 404)
+    return ApiError("NoSuchBucket", f"the bucket {bucket} does not exist", 404)
 
 
 def _time(epoch: float) -> str:
@@ -417,7 +417,7 @@ def _error(request: Request, error: ApiError) -> Answer:
 
 def _parse(body: IO[bytes]) -> ET.Element:
     try:
-        root = ET.fromstring(body.read())  # noqa: S314 - expat itself bounds entities
+        root = ET.fromstring(body.read())  # noqa: S314 - expat limits entity expansion
     except ET.ParseError as error:
         raise ApiError("MalformedXML", str(error)) from error
     for element in root.iter():

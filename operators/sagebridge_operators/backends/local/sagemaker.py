@@ -1,7 +1,7 @@
-"""The part of the SageMaker API that this machine can do, in boto3's shapes.
+"""The part of the SageMaker API that the local backend supports.
 
-Codes and messages of errors are AWS's where they are known, since callers tell causes apart by
-them. Shapes of requests are checked by the client; what is checked here is left to the service.
+Error codes and messages are AWS's if known, because callers distinguish errors by them. The
+client validates the shape of a request; this module validates the rest.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TARGET = "x-amz-target"
 
 
 class SageMaker:
-    """The service in the folder ``home``; relative paths of jobs are taken from ``base``."""
+    """The service for the folder ``home``; relative paths are relative to ``base``."""
 
     def __init__(self, home: Path, base: Path, region: str = REGION) -> None:
         records = Records(home / "records.db")
@@ -35,13 +35,13 @@ class SageMaker:
         """The response of an operation such as CreateTrainingJob; times are epoch seconds.
 
         Raises:
-            ApiError: as the service would.
+            ApiError: an error of the service.
         """
         if operation not in self._operations:
             known = ", ".join(sorted(self._operations))
             raise ApiError(
                 "UnknownOperationException",
-                f"the local backend has no {operation}; it has {known}",
+                f"the local backend does not support {operation} (it supports {known})",
             )
         return self._operations[operation](request)
 
@@ -49,8 +49,8 @@ class SageMaker:
         """The response to an HTTP request of the JSON 1.1 protocol."""
         operation = request.headers.get(TARGET, "").rpartition(".")[2]
         try:
-            members = json.loads(request.body.read() or b"{}")
-            return _json(200, self.call(operation, members))
+            fields = json.loads(request.body.read() or b"{}")
+            return _json(200, self.call(operation, fields))
         except ApiError as error:
             return _json(error.status, {"__type": error.code, "message": error.message})
         except SagebridgeError as error:

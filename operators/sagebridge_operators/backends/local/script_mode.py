@@ -1,7 +1,8 @@
-"""Script mode: what SageMaker's framework images do with a user's training script.
+"""Script mode: how SageMaker's framework images run a user's training script.
 
-Follows sagemaker-training 5.1's contract (SM_* variables, hyperparameters as ``--name value``),
-without that package, which waits 15 minutes for a host named algo-1 and writes to /opt/ml.
+Follows the contract of sagemaker-training 5.1: SM_* variables, and hyperparameters as ``--name
+value``. The package itself is not used, because it waits 15 minutes for a host named algo-1 and
+writes to /opt/ml.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ CODE = "/opt/ml/code"
 
 
 def decode(hyperparameters: Mapping[str, str]) -> dict[str, Any]:
-    """Hyperparameters as the toolkit reads them: JSON where it is JSON, else the text."""
+    """Hyperparameters as the toolkit decodes them: JSON if valid, otherwise a string."""
     decoded: dict[str, Any] = {}
     for name, text in hyperparameters.items():
         try:
@@ -31,7 +32,7 @@ def decode(hyperparameters: Mapping[str, str]) -> dict[str, Any]:
 
 
 def own(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The hyperparameters that are the script's, not the toolkit's."""
+    """The hyperparameters for the script, without those for the toolkit."""
     return {
         name: value
         for name, value in sorted(hyperparameters.items())
@@ -40,35 +41,37 @@ def own(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fetch_code(job: Job, source: str) -> str:
-    """The folder under /opt/ml that holds a submit directory: a tar.gz of the store, or there.
+    """The folder under /opt/ml with the code: ``source`` itself, or an unpacked tar.gz.
 
     Raises:
-        JobFailed: there is none, or it cannot be unpacked.
+        JobFailed: the archive does not exist or cannot be unpacked.
     """
     if source.startswith("/opt/ml/"):
         return source.rstrip("/")
     if not job.store.exists(source):
         raise JobFailed(
-            f"ClientError: no source at {source} (sagemaker_submit_directory): "
-            f"looked for {job.store.path_of(source)}"
+            f"ClientError: no source at {source} (sagemaker_submit_directory); "
+            f"expected the file {job.store.path_of(source)}"
         )
     archive = job.tmp / "sourcedir.tar.gz"
     job.store.fetch(source, archive)
-    extract(archive, job.place(CODE), source)
+    extract(archive, job.host_path(CODE), source)
     archive.unlink()
-    if (job.place(CODE) / "requirements.txt").exists():
-        job.note("WARNING: requirements.txt is not installed; scripts use this environment")
+    if (job.host_path(CODE) / "requirements.txt").exists():
+        job.note(
+            "WARNING: requirements.txt is not installed; the script uses the current environment"
+        )
     return CODE
 
 
 def command(program: str, hyperparameters: Mapping[str, Any]) -> list[str]:
-    """The command line of a script with its hyperparameters as arguments."""
+    """The command line of a script, with its hyperparameters as arguments."""
     start = ["/bin/sh", program] if program.endswith(".sh") else ["python", program]
     return [*start, *arguments(hyperparameters)]
 
 
 def arguments(hyperparameters: Mapping[str, Any]) -> list[str]:
-    """``--name value`` for each; one letter gets one dash, a mapping becomes ``k=v,k=v``."""
+    """``--name value``, or ``-n value`` for one letter; a mapping becomes ``k=v,k=v``."""
     words: list[str] = []
     for name, value in own(hyperparameters).items():
         words.append(f"--{name}" if len(name) > 1 else f"-{name}")
@@ -84,7 +87,7 @@ def environment(
     channels: Mapping[str, Mapping[str, Any]],
     resources: Mapping[str, Any],
 ) -> dict[str, str]:
-    """The SM_* variables of a training container; ``channels`` is inputdataconfig.json's value."""
+    """The SM_* variables of a training job; ``channels`` is the content of inputdataconfig.json."""
     mine = own(hyperparameters)
     framework = {name: value for name, value in hyperparameters.items() if name not in mine}
     program = str(framework.get("sagemaker_program", ""))

@@ -1,8 +1,8 @@
-"""The store of the local backend: the objects of ``s3://`` are files in a folder.
+"""The object store of the local backend: ``s3://`` objects as files in a folder.
 
-``s3://bucket/a/b`` is the file ``<root>/bucket/a/b``. Keys may have empty names (``a//b``, ``a/``),
-folders may not: an empty name becomes ``%``, and ``%`` becomes ``%%`` and so on, so that no two
-keys share a file. ``file://`` URIs and plain paths are taken as they are.
+``s3://bucket/a/b`` is the file ``<root>/bucket/a/b``. Keys may contain empty names (``a//b``,
+``a/``), paths may not. An empty name therefore becomes ``%``, ``%`` becomes ``%%`` and so on, so
+that no two keys share a file. ``file://`` URIs and paths are used unchanged.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PARTIAL = ".sagebridge-partial-"
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """One object of a listing: size in bytes, time of its last change in epoch seconds."""
+    """An object in a listing: size in bytes, last modification in epoch seconds."""
 
     uri: str
     path: Path
@@ -38,10 +38,10 @@ class StoredObject:
 
 
 class FolderStore:
-    """Objects under the folder ``root``; relative plain paths are taken from ``base``.
+    """Objects in the folder ``root``; relative paths are relative to ``base``.
 
-    Objects appear whole or not at all, to other processes too. Every method raises StoreError
-    (BadUri, ObjectNotFound), which names the URI and the file, when it cannot do its work.
+    Writes are atomic, for other processes too. Every method raises StoreError (or its subclasses
+    BadUri and ObjectNotFound), which names the URI and the file.
     """
 
     def __init__(self, root: Path, base: Path) -> None:
@@ -52,7 +52,7 @@ class FolderStore:
         """The file of an object, or the folder of a bucket.
 
         Raises:
-            BadUri: another scheme, no bucket, or a key that leads out of its bucket.
+            BadUri: an unknown scheme, no bucket, or a key that points outside its bucket.
         """
         if not uri.startswith("s3://"):
             return Path(self._plain(uri))
@@ -60,7 +60,7 @@ class FolderStore:
         return self._inside(uri, bucket, key.split("/") if key else [])
 
     def exists(self, uri: str) -> bool:
-        """Whether there is an object of this URI; a prefix of others is none."""
+        """Whether an object has exactly this URI."""
         path = self.path_of(uri)
         try:
             return path.is_file()
@@ -73,7 +73,7 @@ class FolderStore:
         try:
             return path.open("rb")
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-            raise ObjectNotFound(uri, str(path), "there is no such object") from None
+            raise ObjectNotFound(uri, str(path), "no such object") from None
         except OSError as error:
             raise _store_error(uri, path, error) from error
 
@@ -83,7 +83,7 @@ class FolderStore:
             return content.read()
 
     def fetch(self, uri: str, target: Path) -> None:
-        """Copy an object to a file, whose folder comes into being."""
+        """Copy an object to a file, creating its folder."""
         with self.open(uri) as content:
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -93,11 +93,11 @@ class FolderStore:
                 raise _store_error(uri, target, error) from error
 
     def write(self, uri: str, content: bytes) -> None:
-        """Make or replace an object."""
+        """Create or replace an object."""
         self.write_from(uri, lambda file: file.write(content))
 
     def put(self, source: Path, uri: str) -> None:
-        """Make or replace an object with the content of a file."""
+        """Create or replace an object with the content of a file."""
         try:
             content = source.open("rb")
         except OSError as error:
@@ -106,7 +106,7 @@ class FolderStore:
             self.write_from(uri, lambda file: shutil.copyfileobj(content, file))
 
     def write_from(self, uri: str, produce: Callable[[IO[bytes]], object]) -> None:
-        """Make or replace an object with what ``produce`` writes into a file."""
+        """Create or replace an object; ``produce`` writes its content to a file."""
         path = self.path_of(uri)
         try:
             partial, file = _partial(path.parent)
@@ -121,7 +121,7 @@ class FolderStore:
             raise _store_error(uri, path, error) from error
 
     def delete(self, uri: str) -> None:
-        """Remove an object and the folders that it leaves empty; an absent one is no error."""
+        """Remove an object, if it exists, and the folders that become empty."""
         path = self.path_of(uri)
         try:
             path.unlink()
@@ -135,7 +135,7 @@ class FolderStore:
                     path.parents[depth].rmdir()
 
     def list(self, prefix: str) -> builtins.list[StoredObject]:
-        """The objects whose URIs start, as text, with ``prefix``, in the order of their URIs."""
+        """The objects whose URIs start with the string ``prefix``, sorted by URI."""
         if prefix.startswith("s3://"):
             found = self._list_bucket(prefix)
         else:
@@ -148,7 +148,7 @@ class FolderStore:
         top = self._inside(prefix, bucket, [])
         for path, status in _files(self._inside(prefix, bucket, folders), start):
             uri = f"s3://{bucket}/{_key(path.relative_to(top))}"
-            if uri.startswith(prefix) and self._leads_inside(path):
+            if uri.startswith(prefix) and self._is_inside(path):
                 yield StoredObject(uri, path, status.st_size, status.st_mtime)
 
     def _list_plain(self, prefix: str) -> Iterator[StoredObject]:
@@ -163,15 +163,15 @@ class FolderStore:
             raise BadUri(uri, str(self.root), f"{bucket!r} is not a bucket name")
         path = self.root.joinpath(bucket, *map(_file_name, names))
         if {".", ".."} & set(names) or "\0" in uri:
-            raise BadUri(uri, str(path), "a key may not have '.', '..' or NUL in its names")
-        if not self._leads_inside(path):
-            raise BadUri(uri, str(path), "a symbolic link leads out of the store")
+            raise BadUri(uri, str(path), "a key must not contain the names '.' and '..', or NUL")
+        if not self._is_inside(path):
+            raise BadUri(uri, str(path), "a symbolic link points outside the store")
         return path
 
-    def _leads_inside(self, path: Path) -> bool:
+    def _is_inside(self, path: Path) -> bool:
         try:
             return path.resolve().is_relative_to(self.root)
-        except (OSError, RuntimeError):  # a loop of links: RuntimeError before Python 3.13
+        except (OSError, RuntimeError):  # circular links: RuntimeError before Python 3.13
             return False
 
     def _plain(self, uri: str) -> str:
@@ -180,7 +180,7 @@ class FolderStore:
             host, slash, rest = uri.removeprefix("file://").partition("/")
             path = slash + unquote(rest) if host in ("", "localhost") else ""
         if not path or "\0" in path or re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", path):
-            problem = "the local store has s3://bucket/key, file:///path and plain paths"
+            problem = "unsupported URI (expected s3://bucket/key, file:///path or a path)"
             raise BadUri(uri, str(self.base), problem)
         return path if path.startswith("/") else f"{self.base}/{path}"
 
@@ -194,7 +194,7 @@ def _key(path: Path) -> str:
 
 
 def _files(folder: Path, start: str = "") -> Iterator[tuple[Path, os.stat_result]]:
-    """All files below a folder whose path in it begins with ``start``; links to folders are not."""
+    """All files in a folder whose relative path starts with ``start``, without linked folders."""
     try:
         entries = [entry for entry in os.scandir(folder) if entry.name.startswith(start)]
     except (FileNotFoundError, NotADirectoryError):
@@ -212,7 +212,7 @@ def _files(folder: Path, start: str = "") -> Iterator[tuple[Path, os.stat_result
 
 
 def _partial(folder: Path) -> tuple[Path, IO[bytes]]:
-    """A new file in a folder that comes into being, also while others remove it as empty."""
+    """Create a file and its folder, even while other processes remove the empty folder."""
     path = folder / (PARTIAL + uuid.uuid4().hex)
     while True:
         try:
@@ -228,9 +228,9 @@ def _partial(folder: Path) -> tuple[Path, IO[bytes]]:
 def _store_error(uri: str, path: Path, error: OSError) -> StoreError:
     problem = error.strerror or str(error)
     if isinstance(error, IsADirectoryError):
-        problem = "a folder has this name: other objects' keys start with this one and '/'"
+        problem = "the keys of other objects start with this key and '/', so it is a folder"
     elif isinstance(error, NotADirectoryError | FileExistsError):
-        problem = "an object has the name of one of this one's folders"
+        problem = "the key of another object is a parent folder of this key"
     elif error.errno == errno.ENOSPC:
         problem = "the disk is full"
     return StoreError(uri, str(path), problem)

@@ -1,4 +1,4 @@
-"""A job as its supervisor sees it: the request, its folder, its log and its end."""
+"""A job in its supervisor: its request, folder, log and outcome."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ CONTAINER_ROOT = PurePosixPath("/opt/ml")
 
 
 def job_folder(home: Path, kind: str, name: str) -> Path:
-    """Where a job's own files lie: ml/ (its /opt/ml), cwd/, tmp/, log, supervisor.log."""
+    """The folder of a job, with ml/ (its /opt/ml), cwd/, tmp/, log and supervisor.log."""
     return home.absolute() / "jobs" / kind / name
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a job ended: a terminal status and further members of its Describe response."""
+    """How a job ended: a terminal status and more fields of its Describe response."""
 
     status: str
     fields: Mapping[str, Any] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class Outcome:
     message: str = ""
 
     def record(self, body: dict[str, Any], kind: str) -> None:
-        """Write the end into a Describe response; FailureReason is cut as the service cuts it."""
+        """Write the outcome into a Describe response, with FailureReason cut to the API's limit."""
         now = time.time()
         body.update(self.fields)
         if reason := body.get("FailureReason"):
@@ -55,7 +55,7 @@ class Outcome:
 
 
 class JobFailed(SagebridgeError):
-    """A job that cannot go on; the reason starts with ClientError, AlgorithmError or the like."""
+    """A job failed. The reason starts with a kind of error, such as ``ClientError:``."""
 
     def __init__(self, reason: str) -> None:
         self.outcome = Outcome("Failed", {"FailureReason": reason})
@@ -63,7 +63,7 @@ class JobFailed(SagebridgeError):
 
 
 class JobStopped(JobFailed):
-    """A job that was asked to stop before its process ran."""
+    """A stop was requested before the process of the job started."""
 
     def __init__(self) -> None:
         super().__init__("stopped before it started")
@@ -71,7 +71,7 @@ class JobStopped(JobFailed):
 
 
 class Job:
-    """One job in its folder. ``request`` is the Describe response as it was when the job began."""
+    """One job in its folder. ``request`` is the Describe response at the start of the job."""
 
     def __init__(self, home: Path, kind: str, name: str, base: Path, records: Records) -> None:
         self.home, self.kind, self.name, self.records = home, kind, name, records
@@ -83,7 +83,7 @@ class Job:
 
     @property
     def ml(self) -> Path:
-        """What the job sees as /opt/ml."""
+        """The folder that the job sees as /opt/ml."""
         return self.folder / "ml"
 
     @property
@@ -107,12 +107,12 @@ class Job:
         return self.arn.split(":")[3]
 
     def note(self, line: str) -> None:
-        """Add a line of ours to the job's log."""
+        """Add a line from sagebridge to the job's log."""
         with self.log.open("a", encoding="utf-8") as log:
             log.write(f"sagebridge: {line}\n")
 
     def tail(self, lines: int = 8) -> str:
-        """The last lines that the job itself logged."""
+        """The last lines of the log, without those from sagebridge."""
         if not self.log.exists():
             return ""
         with self.log.open("rb") as log:
@@ -122,12 +122,12 @@ class Job:
         return "\n".join([line for line in own if line.strip()][-lines:])
 
     def message(self, name: str) -> str:
-        """What the job wrote to /opt/ml/output/failure or /opt/ml/output/message."""
+        """The content of /opt/ml/output/``name``, the job's ``failure`` or ``message`` file."""
         path = self.ml / "output" / name
         return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
     def clear(self) -> None:
-        """Remove the copies of data that the store has, once the job has completed."""
+        """Remove the working folders of a completed job; its outputs are in the store."""
         for part in (self.ml, self.cwd, self.tmp):
             shutil.rmtree(part, ignore_errors=True)
 
@@ -136,12 +136,12 @@ class Job:
         return body is None or "_stop" in body
 
     def check_stop(self) -> None:
-        """Raise JobStopped when somebody has asked for that."""
+        """Raise JobStopped if a stop was requested."""
         if self.stop_requested():
             raise JobStopped
 
     def enter(self, status: str, message: str = "") -> None:
-        """Record that work on the job has come so far, as its SecondaryStatus if it has one."""
+        """Record the progress of the job, as its SecondaryStatus if the API has one."""
         now, secondary = time.time(), local_job_type(self.kind).secondary_statuses
 
         def change(body: dict[str, Any]) -> None:
@@ -153,23 +153,23 @@ class Job:
 
         self.records.update(self.kind, self.name, change)
 
-    def place(self, path: str) -> Path:
-        """The file of this machine behind a path under /opt/ml.
+    def host_path(self, path: str) -> Path:
+        """The file on this machine for a path under /opt/ml.
 
         Raises:
-            JobFailed: the path is elsewhere, where a job has no folder of its own.
+            JobFailed: the path is not under /opt/ml.
         """
         inside = PurePosixPath(os.path.normpath(path))
         if not inside.is_relative_to(CONTAINER_ROOT):
             raise JobFailed(
-                f"ClientError: {path} is not under {CONTAINER_ROOT}, the only folder that a local "
-                "job has for itself"
+                f"ClientError: {path} is not under {CONTAINER_ROOT}, the only private folder of a "
+                "local job"
             )
         return self.ml / inside.relative_to(CONTAINER_ROOT)
 
     def write_config(self, path: str, value: object) -> None:
-        """A JSON file under /opt/ml, such as SageMaker writes for its containers."""
-        target = self.place(path)
+        """Write a JSON file under /opt/ml, as SageMaker does for its containers."""
+        target = self.host_path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(json.dumps(value, indent=2), encoding="utf-8")
 
@@ -184,7 +184,7 @@ def enter(body: dict[str, Any], status: str, message: str, now: float) -> None:
 
 
 def shorten(reason: str) -> str:
-    """A reason within the service's 1024 characters: its middle goes, not its ends."""
+    """A reason cut in the middle to the API's limit of 1024 characters."""
     if len(reason) <= REASON_LENGTH:
         return reason
     half = REASON_LENGTH // 2 - 3

@@ -1,7 +1,7 @@
-"""One detached process a job: it starts the job, uploads what it made and records its end.
+"""The supervisor of a job: a detached process that runs the job and records its outcome.
 
-The process that asks for a job may die; the job goes on, and whoever asks next finds its record.
-When the supervisor itself dies, its job dies with it and ``reap`` turns the record into a failure.
+A job survives the process that created it; later processes find its record. If the supervisor
+dies, its job dies with it, and ``reap`` sets the record to Failed.
 """
 
 from __future__ import annotations
@@ -33,8 +33,10 @@ from sagebridge_operators.backends.local.supervised_job import (
 from sagebridge_operators.lifecycle import file_locks
 from sagebridge_operators.run_errors import RecordsError
 
-_SUPERVISOR_GONE = "the job's supervisor is gone, and the job with it"
-_CREATOR_GONE = "who asked for the job was killed before it was started; run it again"
+_SUPERVISOR_DIED = "the supervisor of the job died, and the job with it"
+_CREATOR_DIED = (
+    "the process that requested this job died before the job started; run the step again"
+)
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
 
 
@@ -42,10 +44,10 @@ KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", 
 def hold(
     home: Path, kind: str, name: str, how: int = fcntl.LOCK_EX | fcntl.LOCK_NB
 ) -> Iterator[int | None]:
-    """Hold the lock of a job: a descriptor of it, None when somebody else does.
+    """Hold the lock of a job. Yields its descriptor, or None if another process holds it.
 
-    Who makes the job's record has it before anybody sees the record, its supervisor then for as
-    long as it lives: a job that runs and whose lock is free is nobody's any more.
+    The creator of a job holds the lock before the record is visible, then the supervisor until it
+    ends. A free lock of a running job therefore means that its supervisor has died.
     """
     path = job_folder(home, kind, name) / "supervisor.lock"
     with ExitStack() as stack:
@@ -59,11 +61,11 @@ def hold(
 def start(
     home: Path, kind: str, name: str, base: Path | None = None, lock: int | None = None
 ) -> None:
-    """Start the supervisor of a job that has its record, and return once it has recorded itself.
+    """Start the supervisor of a recorded job, and return once it has claimed the job.
 
-    ``base`` is the folder that relative paths of the job are taken from (default SAGEBRIDGE_BASE,
-    else the working folder); ``lock`` the descriptor of the job's lock, where this process has it.
-    A supervisor that cannot start leaves a failed job, not an error.
+    ``base`` is the folder for relative paths (default: SAGEBRIDGE_BASE or the working folder).
+    ``lock`` is the descriptor of the job's lock if this process holds it. If the supervisor cannot
+    start, the job fails; no error is raised.
     """
     folder = job_folder(home, kind, name)
     log = folder / "supervisor.log"
@@ -87,12 +89,12 @@ def start(
     except OSError as error:
         problem = str(error)
     if problem:
-        reason = f"InternalServerError: the job's supervisor did not start: {problem}"
+        reason = f"InternalServerError: the supervisor of the job did not start: {problem}"
         _end(Records(home / "records.db"), kind, name, Outcome("Failed", {"FailureReason": reason}))
 
 
 def request_stop(home: Path, kind: str, name: str) -> dict[str, Any]:
-    """Ask a job's supervisor to stop it; the record's body, Stopping unless it had ended."""
+    """Request a stop. Returns the body of the record: Stopping, unless the job has ended."""
 
     def stopping(body: dict[str, Any]) -> None:
         if body[f"{kind}JobStatus"] not in TERMINAL:
@@ -106,10 +108,10 @@ def request_stop(home: Path, kind: str, name: str) -> dict[str, Any]:
 
 
 def reap(records: Records, kind: str, name: str) -> dict[str, Any]:
-    """The body of a job's record, after a job whose supervisor is gone has become Failed.
+    """The body of a job's record; Failed if the supervisor of a running job has died.
 
     Raises:
-        NoSuchRecord: there is no such job.
+        NoSuchRecord: the job does not exist.
     """
     home, body = records.path.parent, records.get(kind, name)
     if body is None or not _orphaned(home, body, kind, name):
@@ -117,8 +119,8 @@ def reap(records: Records, kind: str, name: str) -> dict[str, Any]:
 
     def fail(current: dict[str, Any]) -> None:
         if _orphaned(home, current, kind, name):
-            begun = "_supervisor" in current
-            what = _SUPERVISOR_GONE if begun else _CREATOR_GONE
+            started = "_supervisor" in current
+            what = _SUPERVISOR_DIED if started else _CREATOR_DIED
             Outcome("Failed", {"FailureReason": f"InternalServerError: {what}"}).record(
                 current, kind
             )
@@ -173,15 +175,15 @@ def _supervise(job: Job) -> Outcome:
         return failure.outcome
     except (SagebridgeError, OSError) as error:
         return Outcome("Failed", {"FailureReason": f"ClientError: {error}"})
-    except Exception as error:  # noqa: BLE001 - whatever it was, the job must not look alive
+    except Exception as error:  # noqa: BLE001 - the job must end, whatever was raised
         traceback.print_exc()
         return Outcome("Failed", {"FailureReason": f"InternalServerError: {error!r}"})
 
 
 def main(home: str, kind: str, name: str, base: str, lock: str) -> None:
-    """Fork; the parent leaves once the child has claimed the job, the child runs it.
+    """Fork: the child runs the job, and the parent exits once the child has claimed it.
 
-    ``lock`` is the number of a descriptor that has the job's lock, or nothing.
+    ``lock`` is the number of the inherited descriptor of the job's lock, or empty.
     """
     ready, tell = os.pipe()
     if os.fork():
@@ -195,11 +197,11 @@ def main(home: str, kind: str, name: str, base: str, lock: str) -> None:
         os.write(tell, b".")
         os.close(tell)
         if claimed:
-            _see_through(Job(Path(home), kind, name, Path(base), records))
+            _run_to_end(Job(Path(home), kind, name, Path(base), records))
 
 
-def _see_through(job: Job) -> None:
-    """Run a job and record its end."""
+def _run_to_end(job: Job) -> None:
+    """Run a job and record its outcome."""
     outcome = _supervise(job)
     if outcome.fields.get("FailureReason"):
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Training jobs: an entry point of their own, script mode, or the built-in XGBoost algorithm."""
+"""Training jobs: a ContainerEntrypoint, script mode, or the built-in XGBoost algorithm."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ METRIC_SECONDS = 5
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What runs in a training container, and where."""
+    """The command of a training job, its environment and working folder."""
 
     command: Sequence[str]
     environment: Mapping[str, str]
@@ -45,10 +45,10 @@ class Program:
 
 
 def run(job: Job) -> Outcome:
-    """Run a training job to its end; follows CreateTrainingJob.
+    """Run a training job as CreateTrainingJob describes.
 
     Raises:
-        JobFailed: it could not start, or its artifacts could not be uploaded.
+        JobFailed: it could not start, or an artifact could not be uploaded.
     """
     request = job.request
     note_instances(job, request.get("ResourceConfig", {}))
@@ -59,7 +59,7 @@ def run(job: Job) -> Outcome:
     job.write_config("/opt/ml/input/config/inputdataconfig.json", channels)
     job.write_config("/opt/ml/input/config/resourceconfig.json", resources)
     for folder in ("model", "output/data", "output/intermediate", "input/data", "code"):
-        job.place(f"/opt/ml/{folder}").mkdir(parents=True, exist_ok=True)
+        job.host_path(f"/opt/ml/{folder}").mkdir(parents=True, exist_ok=True)
     job.enter("Downloading", "Downloading input data")
     for channel in request.get("InputDataConfig", []):
         _fetch(job, channel)
@@ -122,15 +122,19 @@ def _channels(request: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 def _fetch(job: Job, channel: Mapping[str, Any]) -> None:
     name = channel["ChannelName"]
     if "S3DataSource" not in channel.get("DataSource", {}):
-        raise JobFailed(f"ClientError: channel {name!r}: the local backend reads S3DataSource only")
+        raise JobFailed(
+            f"ClientError: channel {name!r}: the local backend supports only S3DataSource"
+        )
     mode = channel.get("InputMode") or job.request["AlgorithmSpecification"].get(
         "TrainingInputMode", "File"
     )
     if mode == "Pipe":
-        raise JobFailed(f"ClientError: channel {name!r}: the local backend has no Pipe mode")
+        raise JobFailed(
+            f"ClientError: channel {name!r}: the local backend does not support Pipe mode"
+        )
     if mode == "FastFile":
-        job.note(f"channel {name!r}: FastFile is File here, all objects are copied first")
-    folder = job.place(f"/opt/ml/input/data/{name}")
+        job.note(f"channel {name!r}: FastFile becomes File; all objects are copied first")
+    folder = job.host_path(f"/opt/ml/input/data/{name}")
     folder.mkdir(parents=True, exist_ok=True)
     files = fetch_source(job, name, channel["DataSource"]["S3DataSource"], folder)
     if channel.get("CompressionType") == "Gzip":
@@ -141,7 +145,7 @@ def _checkpoints(job: Job) -> tuple[Path, str] | None:
     config = job.request.get("CheckpointConfig")
     if not config:
         return None
-    folder = job.place(config.get("LocalPath", CHECKPOINTS))
+    folder = job.host_path(config.get("LocalPath", CHECKPOINTS))
     folder.mkdir(parents=True, exist_ok=True)
     if job.store.list(config["S3Uri"]):
         fetch_prefix(job, "checkpoints", config["S3Uri"], folder)
@@ -160,8 +164,10 @@ def _program(job: Job, hyperparameters: Mapping[str, Any]) -> Program:
             "SAGEMAKER_SUBMIT_DIRECTORY", script_mode.CODE
         )
         code = script_mode.fetch_code(job, str(source))
-        if not (job.place(code) / str(program)).is_file():
-            raise JobFailed(f"ClientError: {source} has no {program}, the sagemaker_program")
+        if not (job.host_path(code) / str(program)).is_file():
+            raise JobFailed(
+                f"ClientError: {source} does not contain the sagemaker_program {program}"
+            )
         command = script_mode.command(str(program), hyperparameters)
         return Program(command, {"PYTHONPATH": code}, code)
     repository, tag = image_parts(image)
@@ -170,21 +176,21 @@ def _program(job: Job, hyperparameters: Mapping[str, Any]) -> Program:
         command = ["python", "-m", XGBOOST, "train", _model_format(tag)]
         return Program(command, {"PYTHONPATH": roots}, built_in=True)
     raise JobFailed(
-        f"ClientError: image {image} cannot run here: the local backend runs training jobs that "
-        "have AlgorithmSpecification.ContainerEntrypoint, script mode's sagemaker_program, or an "
-        "xgboost image"
+        f"ClientError: the local backend cannot run the image {image}: a training job needs "
+        "AlgorithmSpecification.ContainerEntrypoint, the hyperparameter sagemaker_program (script "
+        "mode), or an xgboost image"
     )
 
 
 def _model_format(tag: str) -> str:
-    """XGBoost images up to 1.2 pickled the Booster, later ones save it."""
+    """The model format of an image: XGBoost images up to 1.2 pickle the Booster."""
     version = re.match(r"(\d+)\.(\d+)", tag)
     old = tag in {"1", "latest"} or (version and tuple(map(int, version.groups())) < (1, 3))
     return "pickle" if old else "save"
 
 
 def _metrics(job: Job, program: Program) -> list[dict[str, Any]]:
-    """The last value of each metric in the log; the service's logs show a tab as #011."""
+    """The last value of each metric in the log. SageMaker's logs contain #011 instead of a tab."""
     definitions = list(job.request["AlgorithmSpecification"].get("MetricDefinitions", []))
     text = job.log.read_text(encoding="utf-8", errors="replace")
     if program.built_in:
@@ -210,7 +216,7 @@ def _metrics(job: Job, program: Program) -> list[dict[str, Any]]:
             ).stdout
             metrics.append({"MetricName": name, "Value": float(found), "Timestamp": time.time()})
         except subprocess.TimeoutExpired:
-            job.note(f"metric {name!r}: {regex!r} took more than {METRIC_SECONDS} s; left out")
+            job.note(f"metric {name!r} is omitted: {regex!r} took more than {METRIC_SECONDS} s")
         except subprocess.CalledProcessError as error:
             job.note(f"metric {name!r}: {regex!r}: {error.stderr.strip()}")
         except ValueError:
@@ -219,11 +225,11 @@ def _metrics(job: Job, program: Program) -> list[dict[str, Any]]:
 
 
 def _upload(job: Job, *, model: bool) -> dict[str, Any]:
-    """Put the model and the output data where OutputDataConfig says; Describe's members."""
+    """Upload the model and the output data. Returns fields of the Describe response."""
     config = job.request["OutputDataConfig"]
     target = f"{config['S3OutputPath'].rstrip('/')}/{job.name}/output"
     plain = config.get("CompressionType") == "NONE"
-    data = job.place("/opt/ml/output/data")
+    data = job.host_path("/opt/ml/output/data")
     if any(data.iterdir()):
         if plain:
             upload_tree(job, data, f"{target}/data")
@@ -232,16 +238,16 @@ def _upload(job: Job, *, model: bool) -> dict[str, Any]:
     if not model:
         return {}
     if plain:
-        upload_tree(job, job.place("/opt/ml/model"), f"{target}/model")
+        upload_tree(job, job.host_path("/opt/ml/model"), f"{target}/model")
         uri = f"{target}/model/"
     else:
         uri = f"{target}/model.tar.gz"
-        upload_archive(job, job.place("/opt/ml/model"), uri)
+        upload_archive(job, job.host_path("/opt/ml/model"), uri)
     return {"ModelArtifacts": {"S3ModelArtifacts": uri}}
 
 
 def _expected(request: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The location of the model, which the API describes from the start."""
+    """The location of the model, which Describe returns from the start."""
     output = request["OutputDataConfig"]
     model = "model/" if output.get("CompressionType") == "NONE" else "model.tar.gz"
     place = f"{str(output['S3OutputPath']).rstrip('/')}/{name}/output/{model}"

@@ -1,4 +1,4 @@
-"""Batch transform jobs: a model of the records answers the objects under a prefix."""
+"""Batch transform jobs: predictions of a registered model for the objects under a prefix."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ PAYLOAD_MEGABYTES = 6
 
 
 def run(job: Job) -> Outcome:
-    """Run a transform job to its end; follows CreateTransformJob.
+    """Run a transform job as CreateTransformJob describes.
 
-    Files answered before a failure are uploaded, parts of files are not.
+    After a failure, complete output files are uploaded, incomplete ones are not.
 
     Raises:
-        JobFailed: it could not start, or its results could not be uploaded.
+        JobFailed: it could not start, or a result could not be uploaded.
     """
     request = job.request
     note_instances(job, request["TransformResources"])
@@ -44,7 +44,7 @@ def run(job: Job) -> Outcome:
     variables = dict(container.get("Environment", {})) | dict(request.get("Environment", {}))
     program, code = _program(job, container.get("Image", ""), variables)
     job.write_config(f"/opt/ml/{PLAN}", _plan(job, program, code))
-    job.place("/opt/ml/output/data").mkdir(parents=True, exist_ok=True)
+    job.host_path("/opt/ml/output/data").mkdir(parents=True, exist_ok=True)
     job.enter("InProgress")
 
     root = str(Path(next(iter(sagebridge_operators.__path__))).parent)
@@ -55,9 +55,9 @@ def run(job: Job) -> Outcome:
         fields["FailureReason"] = end.reason(job, job.message("failure"))
     output = request["TransformOutput"]["S3OutputPath"]
     try:
-        for part in job.place("/opt/ml/output/data").rglob(".*.out"):
+        for part in job.host_path("/opt/ml/output/data").rglob(".*.out"):
             part.unlink()
-        upload_tree(job, job.place("/opt/ml/output/data"), output)
+        upload_tree(job, job.host_path("/opt/ml/output/data"), output)
     except (SagebridgeError, OSError) as error:
         problem = f"ClientError: results could not be uploaded: {error}"
         if fields.setdefault("FailureReason", problem) != problem:
@@ -72,13 +72,13 @@ def _container(job: Job) -> Mapping[str, Any]:
     name = job.request["ModelName"]
     model = job.records.get("Model", name)
     if model is None:
-        raise JobFailed(f"ClientError: there is no model {name!r}")
+        raise JobFailed(f"ClientError: the model {name!r} does not exist")
     containers = [model["PrimaryContainer"]] if model.get("PrimaryContainer") else []
     containers += model.get("Containers", [])
     if len(containers) != 1:
         raise JobFailed(
-            f"ClientError: model {name!r} is a pipeline of {len(containers)} containers, of which "
-            "the local backend runs one"
+            f"ClientError: model {name!r} has {len(containers)} containers; the local backend "
+            "supports exactly one"
         )
     container = dict(containers[0])
     if package := container.get("ModelPackageName"):
@@ -86,8 +86,8 @@ def _container(job: Job) -> Mapping[str, Any]:
         packaged = found.get("InferenceSpecification", {}).get("Containers", [])
         if len(packaged) != 1:
             raise JobFailed(
-                f"ClientError: model package {package} has {len(packaged)} containers here, of "
-                "which the local backend runs one"
+                f"ClientError: model package {package} has {len(packaged)} containers; the local "
+                "backend supports exactly one"
             )
         container = packaged[0] | container
     return container
@@ -95,20 +95,22 @@ def _container(job: Job) -> Mapping[str, Any]:
 
 def _fetch_model(job: Job, container: Mapping[str, Any]) -> None:
     """Unpack the model's archive, or copy its files, to /opt/ml/model."""
-    folder = job.place("/opt/ml/model")
+    folder = job.host_path("/opt/ml/model")
     folder.mkdir(parents=True, exist_ok=True)
     source = container.get("ModelDataSource", {}).get("S3DataSource", {})
     uri = container.get("ModelDataUrl") or source.get("S3Uri")
     if not uri:
         raise JobFailed(
             f"ClientError: model {job.request['ModelName']!r} has no ModelDataUrl, which the local "
-            "backend needs"
+            "backend requires"
         )
     if source.get("CompressionType") == "None":
         fetch_prefix(job, "model", uri, folder)
         return
     if not job.store.exists(uri):
-        raise JobFailed(f"ClientError: no model data at {uri}: looked for {job.store.path_of(uri)}")
+        raise JobFailed(
+            f"ClientError: no model data at {uri}; expected the file {job.store.path_of(uri)}"
+        )
     archive = job.tmp / "model.tar.gz"
     job.store.fetch(uri, archive)
     extract(archive, folder, uri)
@@ -116,40 +118,42 @@ def _fetch_model(job: Job, container: Mapping[str, Any]) -> None:
 
 
 def _program(job: Job, image: str, variables: Mapping[str, str]) -> tuple[str, str]:
-    """The script that serves the model and its folder under /opt/ml; empty for the algorithm."""
+    """The inference script and its folder in /opt/ml; both empty for built-in XGBoost."""
     if program := variables.get("SAGEMAKER_PROGRAM"):
         source = variables.get("SAGEMAKER_SUBMIT_DIRECTORY", MODEL_CODE).removeprefix("file://")
         code = script_mode.fetch_code(job, source)
-        if not (job.place(code) / program).is_file():
-            raise JobFailed(f"ClientError: {source} has no {program}, the SAGEMAKER_PROGRAM")
+        if not (job.host_path(code) / program).is_file():
+            raise JobFailed(
+                f"ClientError: {source} does not contain the SAGEMAKER_PROGRAM {program}"
+            )
         return program, code.removeprefix("/opt/ml/")
     if "xgboost" in image_parts(image)[0]:
         return "", ""
     raise JobFailed(
-        f"ClientError: image {image or '(none)'} cannot serve here: the local backend transforms "
-        "with xgboost images, and with models whose SAGEMAKER_PROGRAM names a script"
+        f"ClientError: the local backend cannot run the image {image or '(none)'}: a model needs "
+        "an xgboost image or a script in the variable SAGEMAKER_PROGRAM"
     )
 
 
 def _plan(job: Job, program: str, code: str) -> dict[str, Any]:
-    """What inference.py is to do, after the inputs have been copied."""
+    """Copy the inputs. Returns the plan for ``inference.py``."""
     request = job.request
-    given, output = request["TransformInput"], request["TransformOutput"]
-    split = given.get("SplitType", "None")
+    source, output = request["TransformInput"], request["TransformOutput"]
+    split = source.get("SplitType", "None")
     if split not in {"None", "Line"}:
-        raise JobFailed(f"ClientError: the local backend has no SplitType {split}")
-    folder = job.place("/opt/ml/input/data")
+        raise JobFailed(f"ClientError: the local backend does not support SplitType {split}")
+    folder = job.host_path("/opt/ml/input/data")
     folder.mkdir(parents=True, exist_ok=True)
-    files = fetch_source(job, "TransformInput", given["DataSource"]["S3DataSource"], folder)
+    files = fetch_source(job, "TransformInput", source["DataSource"]["S3DataSource"], folder)
     targets = [f"{file.relative_to(folder.resolve())}.out" for file in files]
-    if given.get("CompressionType") == "Gzip":
+    if source.get("CompressionType") == "Gzip":
         files = gunzip(files)
     sources = [str(file.relative_to(folder.resolve())) for file in files]
     accept = output.get("Accept") or ("application/json" if program else "text/csv")
     return {
         "program": program,
         "code": code,
-        "content_type": given.get("ContentType") or "text/csv",
+        "content_type": source.get("ContentType") or "text/csv",
         "accept": accept,
         "split": split,
         "batch": request.get("BatchStrategy", "MultiRecord"),

@@ -1,1 +1,1 @@
-"""Runs the code of users' own Python and shell steps."""
+"""Runs user code: Python functions and shell commands."""

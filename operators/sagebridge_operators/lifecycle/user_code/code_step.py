@@ -1,4 +1,4 @@
-"""The code of a carried step: what it is given, how it is run, what it hands on."""
+"""Runs a Python or shell step: resolves its arguments, runs its code, checks its result."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from sagebridge_operators.lifecycle.user_code.shell_command import run_command
 from sagebridge_operators.run_errors import NotRunnable, StepFailed
 
 CODE_TYPES = frozenset((PYTHON, SHELL))
-"""What the record of a step says that runs in its worker, without a job."""
+"""The types of steps that run in their worker, without a job."""
 
 
 @dataclass(slots=True)
-class StopAsked:
-    """Whether a stop was asked for; ``requested`` is called every ``seconds`` only."""
+class StopCheck:
+    """Whether a stop was requested; calls ``requested`` at most once every ``seconds``."""
 
     killed: Callable[[], bool]
     requested: Callable[[], bool]
@@ -40,7 +40,7 @@ class StopAsked:
         self._next = time.monotonic() + self.seconds
         try:
             return self.requested()
-        except Exception:  # noqa: BLE001 - records that do not answer ask for nothing
+        except Exception:  # noqa: BLE001 - records that do not answer request no stop
             return False
 
 
@@ -48,24 +48,34 @@ def run(
     step: CarriedStep,
     function: Callable[..., Any] | None,
     resolve: Callable[[Value], Any],
-    stop_asked: Callable[[], bool],
+    stop_requested: Callable[[], bool],
     line: Callable[[str], Any],
     show: Callable[[Mapping[str, Any]], Any],
-    held: int | None = None,
+    lock: int | None = None,
 ) -> Any:
-    """What the code of a step returns, as JSON. Raises StepFailed.
+    """Runs the code of a step and returns its result as JSON.
 
-    ``function`` is what a Python step calls: it is the engine's file's, never a definition's.
-    ``line`` is told what a command prints and what a function raises; ``show`` is shown what is
-    run, without values of the environment. ``held`` stays open as long as a command runs.
+    Args:
+        step: the Python or shell step.
+        function: the function of a Python step. It comes from the DAG or flow file, never from a
+            definition.
+        resolve: resolves the expressions in the step's arguments.
+        stop_requested: whether a stop was requested.
+        line: called with each line of output and with the traceback of an error.
+        show: called with the resolved call or command; environment values are masked.
+        lock: a descriptor that stays open until a command has ended.
+
+    Raises StepFailed or StepStopped.
     """
     given = step.arguments
     if isinstance(step, PythonStep):
         if function is None:
-            raise NotRunnable(f"a function without the file that has it (step {step.name!r})")
+            raise NotRunnable(
+                f"a Python step without the file of its function (step {step.name!r})"
+            )
         arguments = resolve(given)
         show({"function": step.function.name, **arguments})
-        return json_value(step.name, call(function, arguments, stop_asked, line))
+        return json_value(step.name, call(function, arguments, stop_requested, line))
 
     def text(value: Value) -> str:
         return str(resolve(Join((value,), "")))
@@ -75,19 +85,19 @@ def run(
     show({"command": command, "env": dict.fromkeys(env, MASK)})
     if "env" not in given or given.get("append_env"):
         env = {**os.environ, **env}
-    return run_command(command, env, stop_asked, line, held)
+    return run_command(command, env, stop_requested, line, lock)
 
 
 def json_value(step: str, value: Any) -> Any:
-    """What a step's code returned, as JSON. Raises StepFailed that names the step and the place."""
+    """The return value of a step's code as JSON. Raises StepFailed if it is not JSON."""
     try:
         problem = next(_problems(value, RETURN_VALUE), "")
     except RecursionError:
-        problem = f"{RETURN_VALUE} holds itself, or is too deep"
+        problem = f"{RETURN_VALUE} contains itself or is nested too deeply"
     if problem:
         raise StepFailed(
-            f"step {step!r} returned what is no JSON value: {problem}; "
-            "return texts, numbers, booleans, lists or dicts of them, or where the rest is kept",
+            f"step {step!r} returned a value that is not JSON: {problem}; return None, strings, "
+            "numbers, booleans, or lists or dicts of them, and the S3 URI of anything else",
             kind="code",
         )
     return json.loads(json.dumps(value))
@@ -106,7 +116,7 @@ def _problems(value: Any, place: str) -> Iterator[str]:
         case dict():
             for name, item in value.items():
                 if not isinstance(name, str):
-                    yield f"{place} has the key {shown(name)}, which is no text"
+                    yield f"{place} has the key {shown(name)}, which is not a string"
                 yield from _problems(item, f"{place}[{name!r}]")
         case _:
             yield f"{place} is a {type(value).__name__}"

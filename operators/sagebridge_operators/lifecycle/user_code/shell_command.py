@@ -1,6 +1,6 @@
-"""Runs a shell command in a process group of its own, which a stop ends.
+"""Runs a shell command in its own process group, which a stop ends.
 
-It stays in the session of its worker, for who ends an engine ends its session.
+The group stays in the session of its worker, because an engine is ended by its session.
 """
 
 from __future__ import annotations
@@ -21,79 +21,86 @@ from sagebridge_operators.run_errors import StepFailed, StepStopped
 
 _SLICE = 0.2
 _GRACE = 10.0
-"""Seconds that a command has to end in after SIGTERM."""
+"""Seconds that a command has after SIGTERM, before SIGKILL."""
 
 
 def run_command(
     command: str,
     env: Mapping[str, str],
-    stop_asked: Callable[[], bool],
+    stop_requested: Callable[[], bool],
     line: Callable[[str], Any],
-    held: int | None = None,
+    lock: int | None = None,
 ) -> str:
-    """Runs a command with bash, in an empty folder; the last line that it prints.
+    """Runs a command with bash in an empty folder; returns the last line that it prints.
 
-    ``env`` is its whole environment; ``line`` is told each line of its output. ``held`` is a
-    descriptor that is closed only when the command has ended, even where this process is killed.
-    Raises StepFailed with its exit code, or StepStopped once a stop was asked for.
+    Args:
+        command: the bash script.
+        env: the whole environment of the command.
+        stop_requested: whether a stop was requested.
+        line: called with each line of standard output and standard error.
+        lock: a descriptor that stays open until the command has ended, even if this process is
+            killed.
+
+    Raises StepFailed for an exit code other than 0, and StepStopped after a stop.
     """
     folder = tempfile.TemporaryDirectory(prefix="sagebridge-shell-", ignore_cleanup_errors=True)
-    told = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL}
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL}
     with (
         folder as here,
-        _guard(here, held) as guarded,
-        _bash(command, cwd=here, env=env, **told) as process,
+        _kill_guard(here, lock) as guard_group,
+        _start_bash(command, cwd=here, env=env, **streams) as process,
     ):
         try:
-            guarded(process.pid)
-            last = _followed(process, stop_asked, line)
+            guard_group(process.pid)
+            last = _read_output(process, stop_requested, line)
             code = process.wait()
         except BaseException:
-            _end(process)
+            _end_group(process)
             raise
-    if code < 0 and stop_asked():  # who stops a worker may signal its whole session
+    if code < 0 and stop_requested():  # a stop of the worker may have signalled its whole session
         raise StepStopped("stopped while its command ran")
     if code:
-        ended = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        ended = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         text = f"the command failed: {ended}" + (f": {last}" if last else "")
         raise StepFailed(text, kind="code")
     return last
 
 
-def _bash(script: str, *words: str, **more: Any) -> subprocess.Popen[bytes]:
+def _start_bash(script: str, *words: str, **more: Any) -> subprocess.Popen[bytes]:
     program = shutil.which("bash") or "bash"
     try:
         return subprocess.Popen([program, "-c", script, *words], process_group=0, **more)
     except (OSError, ValueError) as error:
-        text = f"the command cannot be started with bash: {error}"
+        text = f"cannot start the command with bash: {error}"
         raise StepFailed(text, kind="code") from None
 
 
 @contextmanager
-def _guard(folder: str, held: int | None) -> Iterator[Callable[[int], None]]:
-    """Kills the process group that it is given if this process is killed, which ends nothing then.
+def _kill_guard(folder: str, lock: int | None) -> Iterator[Callable[[int], None]]:
+    """Starts a process that kills the command if this process is killed with SIGKILL.
 
-    The command's folder goes, too. It reads a pipe that only this process holds: one line names
-    the group, the next lets it go.
+    Yields a function that takes the command's process group. The guard reads a pipe that only this
+    process holds: the first line is the group, the second dismisses the guard. If the pipe closes
+    before that, the guard kills the group and removes ``folder``.
     """
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     script = 'read -r group && { read -r || { kill -KILL -- "-$group"; rm -rf -- "$1"; }; }'
-    keeps = () if held is None else (held,)
+    keeps = () if lock is None else (lock,)
     pipe = {"stdin": subprocess.PIPE, "bufsize": 0, "pass_fds": keeps}
-    with _bash(script, "guard", folder, **pipe, **quiet) as guard:
+    with _start_bash(script, "guard", folder, **pipe, **quiet) as guard:
 
-        def guarded(group: int) -> None:
+        def guard_group(group: int) -> None:
             assert guard.stdin is not None
             guard.stdin.write(f"{group}\n".encode())
 
         try:
-            yield guarded
+            yield guard_group
         finally:
             guard.communicate(b"\n")
 
 
-def _followed(
-    process: subprocess.Popen[bytes], stop_asked: Callable[[], bool], line: Callable[[str], Any]
+def _read_output(
+    process: subprocess.Popen[bytes], stop_requested: Callable[[], bool], line: Callable[[str], Any]
 ) -> str:
     assert process.stdout is not None
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -101,7 +108,7 @@ def _followed(
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
         while True:
-            if stop_asked():
+            if stop_requested():
                 raise StepStopped("stopped while its command ran")
             if not selector.select(_SLICE):
                 continue
@@ -114,8 +121,8 @@ def _followed(
                 return last
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ends all that a command has started."""
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """Ends the command's process group: SIGTERM, then SIGKILL."""
     for number, seconds in ((signal.SIGTERM, _GRACE), (signal.SIGKILL, _GRACE)):
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, number)

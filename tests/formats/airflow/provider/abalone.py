@@ -1,4 +1,4 @@
-"""Train on abalone, register the model where its error is small enough."""
+"""Train on the abalone data and register the model if its error is small enough."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""A function of arguments, XComs of many kinds, macros and statements in templates."""
+"""DAG arguments, many kinds of XComs, macros, and statements in templates."""
 
 import json
 
@@ -72,7 +72,7 @@ def c(image_tag="v1", rounds=50):
             "HyperParameters": {
                 "n": rounds,
                 "all": "{{ ti.xcom_pull(task_ids=['proc','tr']) }}",
-                "none": "{{ ti.xcom_pull(task_ids='nobody') }}",
+                "none": "{{ ti.xcom_pull(task_ids='absent') }}",
                 "other": "{{ ti.xcom_pull(task_ids='proc', dag_id='z') }}",
                 "if": "{% if params.image %}a{% endif %}",
             },

@@ -1,4 +1,4 @@
-"""An AutoML job, and its best candidate registered."""
+"""An AutoML job, and its best candidate registered as a model version."""
 
 from airflow.providers.amazon.aws.operators.sagemaker import (
     SageMakerAutoMLOperator,

@@ -1,4 +1,4 @@
-"""Conditions of every kind, one within another, and what rejoins after them."""
+"""Conditions of every kind, nested, with joins after them."""
 
 from airflow.providers.amazon.aws.operators.sagemaker import (
     SageMakerConditionOperator,

@@ -1,4 +1,4 @@
-"""Branches that Python decides."""
+"""Branches decided by Python functions."""
 
 from airflow.providers.amazon.aws.operators.sagemaker import SageMakerModelOperator
 from airflow.providers.standard.operators.latest_only import LatestOnlyOperator

@@ -1,4 +1,4 @@
-"""An EMR cluster that is made, used and ended, and a queue."""
+"""An EMR cluster that is created, used and terminated, and a queue."""
 
 from airflow.providers.amazon.aws.operators.emr import (
     EmrAddStepsOperator,

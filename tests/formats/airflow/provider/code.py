@@ -1,4 +1,4 @@
-"""Python and shell tasks beside a job: those that stand on their own, and those that do not."""
+"""Python and shell tasks next to a job, with and without self-contained code."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Deferred tasks, sensors of their jobs, filters, and values that only Airflow knows."""
+"""Deferrable tasks, sensors for their jobs, filters, and run-time values."""
 
 from datetime import UTC, datetime
 

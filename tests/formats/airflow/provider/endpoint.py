@@ -1,4 +1,4 @@
-"""A model, its endpoint, step by step by the names that they share; and all three in one task."""
+"""A model and its endpoint as separate tasks with shared names, and as one task."""
 
 from airflow.providers.amazon.aws.operators.sagemaker import (
     SageMakerEndpointConfigOperator,

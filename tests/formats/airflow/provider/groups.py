@@ -1,4 +1,4 @@
-"""Task groups, loops, and one name twice."""
+"""Task groups, loops, and a task name used twice."""
 
 from airflow.providers.amazon.aws.operators.sagemaker import SageMakerTransformOperator
 from airflow.providers.standard.operators.empty import EmptyOperator

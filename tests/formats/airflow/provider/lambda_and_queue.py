@@ -51,8 +51,8 @@ with DAG("lambda_and_queue", schedule=None, params={"rows": 1000, "table": "ages
         function_name=FUNCTION,
         payload="{{ ti.xcom_pull('count') }}",
     )
-    tell = SqsPublishOperator(
-        task_id="tell",
+    report = SqsPublishOperator(
+        task_id="report",
         sqs_queue="https://sqs.us-east-1.amazonaws.com/111122223333/models",
         message_content="trained {{ params.table }}",
         delay_seconds=5,
@@ -62,4 +62,4 @@ with DAG("lambda_and_queue", schedule=None, params={"rows": 1000, "table": "ages
         sqs_queue="https://sqs.us-east-1.amazonaws.com/111122223333/models",
         message_content='{"table": "{{ params.table }}", "approve": true}',
     )
-    train >> clean >> count >> whatever >> [tell, ask]
+    train >> clean >> count >> whatever >> [report, ask]

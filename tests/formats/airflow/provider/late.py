@@ -1,4 +1,4 @@
-"""What is said after a task was made, and sensors of jobs whose names another task hands on."""
+"""Options set after a task was created, and sensors for jobs named by another task."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""A tuned model up to its endpoint, beside operators that are no steps."""
+"""A tuned model up to its endpoint, next to operators without a step type."""
 
 from airflow.providers.amazon.aws.operators.sagemaker import (
     SageMakerCreateExperimentOperator,

@@ -1,4 +1,4 @@
-"""Steps of ours, with other operators that a person put between them."""
+"""Sagebridge operators with other operators between them."""
 
 from airflow.providers.amazon.aws.operators.sagemaker import SageMakerTransformOperator
 from airflow.providers.standard.operators.bash import BashOperator

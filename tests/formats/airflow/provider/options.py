@@ -1,4 +1,4 @@
-"""What a DAG says to Airflow alone."""
+"""Options of a DAG and its tasks that only Airflow understands."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -6,7 +6,7 @@ from airflow.providers.amazon.aws.operators.sagemaker import SageMakerTransformO
 from airflow.sdk import DAG, Asset
 
 
-def told(context):
+def report(context):
     print(context["run_id"])
 
 
@@ -38,7 +38,7 @@ with DAG(
     max_active_runs=1,
     max_active_tasks=3,
     dagrun_timeout=timedelta(hours=2),
-    on_failure_callback=told,
+    on_failure_callback=report,
     tags=["scoring", "daily"],
     default_args={
         "owner": "ml",
@@ -46,7 +46,7 @@ with DAG(
         "retry_delay": timedelta(minutes=5),
         "depends_on_past": True,
         "region_name": "eu-west-1",
-        "on_failure_callback": told,
+        "on_failure_callback": report,
     },
 ):
     first = transform("first", retries=0, pool="sagemaker", priority_weight=5)

@@ -1,4 +1,4 @@
-"""Operators of one's own, and some that are no step."""
+"""User-defined operators, and operators without a step type."""
 
 from airflow.providers.amazon.aws.operators.emr import (
     EmrAddStepsOperator,

@@ -1,4 +1,4 @@
-"""Trigger rules after failures, after both ways of a condition, and after what never runs."""
+"""Trigger rules after failures, after both branches of a condition, and after dropped tasks."""
 
 from airflow.providers.amazon.aws.operators.lambda_function import LambdaInvokeFunctionOperator
 from airflow.providers.amazon.aws.operators.s3 import S3DeleteBucketOperator

@@ -1,4 +1,4 @@
-"""Everything that a template may ask for."""
+"""Every kind of template expression."""
 
 from airflow.providers.amazon.aws.operators.sagemaker import SageMakerTrainingOperator
 from airflow.sdk import DAG, Param, literal

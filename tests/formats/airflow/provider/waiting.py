@@ -1,4 +1,4 @@
-"""Sensors, a short circuit, a group, and a condition on what Python returns."""
+"""Sensors, a short circuit, a task group, and a condition on the result of a Python task."""
 
 from airflow.providers.amazon.aws.operators.s3 import S3CopyObjectOperator
 from airflow.providers.amazon.aws.operators.sagemaker import (

@@ -1,4 +1,4 @@
-"""What no tracer can follow: each place is a loss, and nothing is guessed."""
+"""Code that tracing cannot follow: each statement is a loss."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A flow that calls another, an asynchronous one, and one that asks for a task's state."""
+"""A flow with a subflow, an asynchronous flow, and a flow that reads the state of a task."""
 
 from prefect import flow, task
 

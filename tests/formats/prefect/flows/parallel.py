@@ -1,4 +1,4 @@
-"""Futures: tasks side by side, a map over what is written out, and one over what is not."""
+"""Futures: parallel tasks, a map over a literal list and a map over a run-time list."""
 
 from prefect import flow, task, unmapped
 from prefect.futures import wait

@@ -1,4 +1,4 @@
-"""Steps of ours made by helper functions and loops, with names that are computed."""
+"""Steps from helper functions and loops, with computed names."""
 
 from prefect import flow
 

@@ -1,4 +1,4 @@
-"""Tasks of a user's own, one after the other, and a test on what one of them returns."""
+"""Tasks of a hand-written flow in sequence, and a test of the result of one of them."""
 
 from prefect import flow, task
 

@@ -1,6 +1,7 @@
-"""Operators of Airflow's Amazon provider as steps.
+"""Operators of the Amazon provider as steps.
 
-Each is known by its class's name; what its ``execute`` sends is what the step's arguments are.
+Operators are matched by class name. The arguments of a step are the request that the operator's
+``execute`` would send.
 """
 
 from __future__ import annotations
@@ -8,18 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sagebridge.formats.airflow.provider import config_operators, keyword_operators
-from sagebridge.formats.airflow.provider.provider_task import Kind, under
+from sagebridge.formats.airflow.provider.provider_task import OperatorKind, property_output
 
 PACKAGE = "airflow.providers.amazon.aws.operators."
 CONDITION = "SageMakerConditionOperator"
 
 
-def _of(simple: config_operators.ConfigOperator) -> Kind:
-    return Kind(simple.build, outputs=simple.outputs, names=simple.names)
+def _of(operator: config_operators.ConfigOperator) -> OperatorKind:
+    return OperatorKind(operator.build, outputs=operator.outputs, names=operator.names)
 
 
-KINDS: Mapping[str, Kind] = {
-    "SageMakerProcessingOperator": Kind(
+KINDS: Mapping[str, OperatorKind] = {
+    "SageMakerProcessingOperator": OperatorKind(
         config_operators.processing,
         ("config", "output_files_to_xcom"),
         outputs=config_operators.processing_outputs,
@@ -29,18 +30,18 @@ KINDS: Mapping[str, Kind] = {
     "SageMakerTuningOperator": _of(config_operators.TUNING),
     "SageMakerModelOperator": _of(config_operators.MODEL),
     "SageMakerEndpointConfigOperator": _of(config_operators.ENDPOINT_CONFIG),
-    "SageMakerTransformOperator": Kind(
+    "SageMakerTransformOperator": OperatorKind(
         config_operators.transform,
         outputs=config_operators.transform_outputs,
         names=config_operators.part_names("Transform"),
     ),
-    "SageMakerEndpointOperator": Kind(
+    "SageMakerEndpointOperator": OperatorKind(
         config_operators.endpoint,
         ("config", "operation"),
         outputs=config_operators.endpoint_outputs,
         names=config_operators.part_names("Endpoint"),
     ),
-    "SageMakerRegisterModelVersionOperator": Kind(
+    "SageMakerRegisterModelVersionOperator": OperatorKind(
         keyword_operators.register,
         (
             "image_uri",
@@ -52,9 +53,9 @@ KINDS: Mapping[str, Kind] = {
             "extras",
             "config",
         ),
-        outputs=lambda _, name: under(name, "ModelPackageArn", rest=False),
+        outputs=lambda _, name: property_output(name, "ModelPackageArn", rest=False),
     ),
-    "SageMakerAutoMLOperator": Kind(
+    "SageMakerAutoMLOperator": OperatorKind(
         keyword_operators.auto_ml,
         (
             "job_name",
@@ -68,19 +69,19 @@ KINDS: Mapping[str, Kind] = {
             "extras",
             "config",
         ),
-        outputs=lambda _, name: under(name, "BestCandidate"),
+        outputs=lambda _, name: property_output(name, "BestCandidate"),
     ),
-    "LambdaInvokeFunctionOperator": Kind(
+    "LambdaInvokeFunctionOperator": OperatorKind(
         keyword_operators.invoke,
         ("function_name", "payload", "qualifier", "invocation_type", "client_context"),
     ),
-    "EmrAddStepsOperator": Kind(
+    "EmrAddStepsOperator": OperatorKind(
         keyword_operators.emr,
         ("job_flow_id", "job_flow_name", "steps", "execution_role_arn"),
         steps=keyword_operators.emr_names,
         outputs=keyword_operators.emr_outputs,
     ),
-    "SqsPublishOperator": Kind(
+    "SqsPublishOperator": OperatorKind(
         keyword_operators.sqs, ("sqs_queue", "message_content", *keyword_operators.SQS_DROPPED)
     ),
 }

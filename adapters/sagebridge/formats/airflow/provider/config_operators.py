@@ -1,4 +1,4 @@
-"""Operators that send one request, their ``config``; or those of a model and what serves it."""
+"""Operators whose ``config`` is one request, or the requests for a model and what uses it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from sagebridge.formats.airflow.provider.provider_task import (
     Task,
     UnreadableTask,
-    described,
+    describe_output,
     name_of,
     part_name,
 )
@@ -29,7 +29,14 @@ _ARTIFACTS = "/output/model.tar.gz"
 
 @dataclass(frozen=True, slots=True)
 class ConfigOperator:
-    """A step type whose request is ``config``; ``wrapper`` is the member of its XCom."""
+    """An operator that sends its ``config`` as one request.
+
+    Attributes:
+        type: the step type.
+        job_name: the field with the name of the job; None if the service does not generate it.
+        wrapper: the key of its XCom.
+        integers: dotted paths of the config that the operator converts to int.
+    """
 
     type: str
     job_name: str | None
@@ -41,7 +48,7 @@ class ConfigOperator:
         return [Step(task.name, self.type, arguments=request)]
 
     def outputs(self, operator: Any, name: str) -> Output:
-        return described(**{self.wrapper: (name, operator.config)})
+        return describe_output(**{self.wrapper: (name, operator.config)})
 
     def names(self, operator: Any, name: str) -> Iterator[tuple[str, str, Get]]:
         properties = properties_of(name)
@@ -108,9 +115,9 @@ def processing(task: Task) -> list[Step]:
         names = ("result_name", "output_name", "file_name")
         parts = [file.get(name) for name in names] if isinstance(file, Mapping) else [None]
         if not all(isinstance(part, str) and not is_template(part) for part in parts):
-            raise UnreadableTask("its output_files_to_xcom are known only when the DAG runs")
+            raise UnreadableTask("its output_files_to_xcom are only known at run time")
         found.append(PropertyFile(*parts))
-    what = "a file of output_files_to_xcom that is missing fails the step that reads it"
+    what = "a missing file of output_files_to_xcom fails the step that reads it"
     task.report("output-file", "info", what)
     return [
         Step(step.name, step.type, arguments=step.arguments, property_files=tuple(found)),
@@ -130,7 +137,7 @@ def processing_outputs(operator: Any, name: str) -> Output:
 
 
 def _parts(operator: Any, own: str) -> dict[str, Any]:
-    """The requests in a config that may hold those of other resources beside ``own``."""
+    """The requests in a config, by resource; a config without the key ``own`` is that request."""
     config = operator.config
     if isinstance(config, Mapping) and own in config:
         return dict(config)
@@ -158,7 +165,7 @@ def transform_outputs(operator: Any, name: str) -> Output:
     members = {"Transform": (name, parts["Transform"])}
     if parts.get("Model"):
         members["Model"] = (part_name(name, "Model"), parts["Model"])
-    return described(**members)
+    return describe_output(**members)
 
 
 def endpoint(task: Task) -> list[Step]:
@@ -169,7 +176,7 @@ def endpoint(task: Task) -> list[Step]:
         request = task.request(parts["EndpointConfig"], None, integers, step=name)
         steps.append(Step(name, "EndpointConfig", arguments=request))
     if task.operator.operation == "update":
-        what = "operation='update' is not kept: SageMaker updates an endpoint that exists"
+        what = "operation='update' is not needed: an Endpoint step updates an existing endpoint"
         task.report("endpoint-update", "info", what)
     return [*steps, Step(task.name, "Endpoint", arguments=task.request(parts["Endpoint"], None))]
 
@@ -179,19 +186,19 @@ def endpoint_outputs(operator: Any, name: str) -> Output:
     members = {"Endpoint": (name, parts["Endpoint"])}
     if parts.get("EndpointConfig"):
         members["EndpointConfig"] = (part_name(name, "EndpointConfig"), parts["EndpointConfig"])
-    return described(**members)
+    return describe_output(**members)
 
 
 def part_names(own: str) -> Callable[[Any, str], Iterator[tuple[str, str, Get]]]:
     def names(operator: Any, name: str) -> Iterator[tuple[str, str, Get]]:
         parts = _parts(operator, own)
-        for part, member in (("Model", "ModelName"), ("EndpointConfig", "EndpointConfigName")):
-            if text := name_of(parts.get(part), member):
-                yield part_get(part_name(name, part), member, text)
+        for part, field in (("Model", "ModelName"), ("EndpointConfig", "EndpointConfigName")):
+            if text := name_of(parts.get(part), field):
+                yield part_get(part_name(name, part), field, text)
         if own == "Endpoint" and (text := name_of(parts[own], "EndpointName")):
             yield part_get(name, "EndpointName", text)
 
-    def part_get(step: str, member: str, text: str) -> tuple[str, str, Get]:
-        return member, text, Get("Steps", (Member(step), Member(member)))
+    def part_get(step: str, field: str, text: str) -> tuple[str, str, Get]:
+        return field, text, Get("Steps", (Member(step), Member(field)))
 
     return names

@@ -1,4 +1,4 @@
-"""Operators with arguments of their own, from which they make the request."""
+"""Operators that build their request from keyword arguments."""
 
 from __future__ import annotations
 
@@ -41,9 +41,14 @@ def register(task: Task) -> list[Step]:
     if operator.package_desc:
         request["ModelPackageDescription"] = operator.package_desc
     if operator.package_group_desc:
-        what = "package_group_desc is not kept: the step makes no group with a description"
-        task.report("group-description", "dropped", what, "make the group beforehand")
-    extras = task.values.of(_extras(operator), task.ask, templated=False)
+        what = "package_group_desc has no effect: the step creates the group without a description"
+        task.report(
+            "group-description",
+            "dropped",
+            what,
+            "create the group yourself before the first execution",
+        )
+    extras = task.values.of(_extras(operator), task.fallback, templated=False)
     return [
         Step(
             task.name,
@@ -56,7 +61,7 @@ def register(task: Task) -> list[Step]:
 def _extras(operator: Any) -> Mapping[str, Any]:
     extras = operator.extras or {}
     if not isinstance(extras, Mapping):
-        raise UnreadableTask("its extras are known only when the DAG runs")
+        raise UnreadableTask("its extras are only known at run time")
     return extras
 
 
@@ -80,7 +85,7 @@ def auto_ml(task: Task) -> list[Step]:
     request.update(_extras(operator))
     deploys = request.pop("ModelDeployConfig", operator.autodeploy_endpoint_name)
     if deploys:
-        what = "the best model is not deployed: an AutoML step does not deploy"
+        what = "an AutoML step does not deploy the best model"
         task.report("auto-deploy", "dropped", what, "add Model, EndpointConfig and Endpoint steps")
     limit_at = "AutoMLJobConfig.CompletionCriteria.MaxAutoMLJobRuntimeInSeconds"
     arguments = task.request(request, "AutoMLJobName", (limit_at,))
@@ -91,17 +96,19 @@ def invoke(task: Task) -> list[Step]:
     operator = task.operator
     function = operator.function_name
     if not isinstance(function, str) or is_template(function):
-        raise UnreadableTask("its function's name is known only when the DAG runs")
+        raise UnreadableTask("its function_name is only known at run time")
     if not function.startswith("arn:"):
-        what = f"function_name {shown(function)} is no ARN, which a Lambda step needs"
-        task.report("function-name", "changed", what, "write the function's ARN")
+        what = f"function_name {shown(function)} is not an ARN, which a Lambda step requires"
+        task.report("function-name", "changed", what, "use the ARN of the function")
     if operator.qualifier:
         function = f"{function}:{operator.qualifier}"
     if operator.invocation_type not in (None, "RequestResponse"):
-        what = f"invocation_type {operator.invocation_type!r}: a Lambda step waits for the answer"
-        task.report("no-wait", "changed", what)
+        what = f"invocation_type {shown(operator.invocation_type)} has no effect: the step waits"
+        advice = "check that downstream steps may start that late"
+        task.report("no-wait", "changed", what, advice)
     if operator.client_context is not None:
-        task.report("client-context", "dropped", "client_context has no place in a Lambda step")
+        what = "client_context has no effect: a Lambda step does not send it"
+        task.report("client-context", "dropped", what, "add its values to the payload")
     arguments = _event(task, operator.payload if operator.payload is not None else "{}", "payload")
     return [Step(task.name, "Lambda", arguments=arguments, extra=Object({"FunctionArn": function}))]
 
@@ -110,29 +117,31 @@ def sqs(task: Task) -> list[Step]:
     operator = task.operator
     queue = operator.sqs_queue
     if not isinstance(queue, str) or is_template(queue):
-        raise UnreadableTask("its queue is known only when the DAG runs")
+        raise UnreadableTask("its sqs_queue is only known at run time")
     what = (
-        "the message is sent with a token, its text among the arguments, and the step waits until "
-        "the receiver answers with SendPipelineExecutionStepSuccess"
+        "a Callback step wraps the message, adds a token and waits until the receiver calls "
+        "SendPipelineExecutionStepSuccess"
     )
-    task.report("callback-token", "changed", what, "let the receiver answer, or use a Lambda step")
+    advice = "make the receiver answer, or send the message from a Lambda step"
+    task.report("callback-token", "changed", what, advice)
     if dropped := [name for name in SQS_DROPPED if getattr(operator, name)]:
-        what = f"{', '.join(dropped)} of the message have no place in a Callback step"
-        task.report("message-attributes", "dropped", what)
+        what = f"a Callback step does not set {', '.join(dropped)}"
+        advice = "to keep this, send the message from a Lambda step"
+        task.report("message-attributes", "dropped", what, advice)
     arguments = _event(task, operator.message_content, "message_content")
     return [Step(task.name, "Callback", arguments=arguments, extra=Object({"SqsQueueUrl": queue}))]
 
 
 def _event(task: Task, text: Any, argument: str) -> Object:
-    """JSON text, templates in it, as an object; other text as the one member ``message``."""
+    """A JSON string, possibly with templates, as an object; any other string as ``message``."""
     if isinstance(text, bytes):
         text = text.decode("utf-8", "replace")
     if isinstance(text, str):
-        found = arguments_of(text, task.values, task.ask)
+        found = arguments_of(text, task.values, task.fallback)
         if found is not None:
             return found
     if argument == "payload":
-        raise UnreadableTask("its payload is no JSON object that is known before the DAG runs")
+        raise UnreadableTask("its payload is not a JSON object, or is only known at run time")
     return Object({"message": task.value(text)})
 
 
@@ -140,16 +149,16 @@ def emr(task: Task) -> list[Step]:
     operator = task.operator
     listed = isinstance(operator.steps, list) and operator.steps
     if not listed or not all(isinstance(one, Mapping) for one in operator.steps):
-        raise UnreadableTask("its steps are known only when the DAG runs")
+        raise UnreadableTask("its steps are only known at run time")
     cluster = operator.job_flow_id
     if cluster is None:
-        what = f"the id of the cluster called {operator.job_flow_name}"
-        found = task.ask(RunTimeValue("cluster-name", what, f"{task.name}_cluster"))
+        what = f"the id of the cluster {shown(operator.job_flow_name)}"
+        found = task.fallback(RunTimeValue("cluster-name", what, f"{task.name}_cluster"))
     else:
         found = task.value(cluster)
     names = emr_names(operator, task.name)
     if len(names) > 1:
-        what = f"its {len(names)} EMR steps are a step each, one after the other"
+        what = f"its {len(names)} EMR steps become {len(names)} steps, one after the other"
         task.report("emr-steps", "info", what)
     steps: list[Step] = []
     for name, raw in zip(names, operator.steps, strict=True):
@@ -158,15 +167,16 @@ def emr(task: Task) -> list[Step]:
         if operator.execution_role_arn:
             arguments["ExecutionRoleArn"] = task.value(operator.execution_role_arn)
         if others := sorted(raw.keys() - {"ActionOnFailure", "HadoopJarStep", "Name"}):
-            what = f"{', '.join(others)} of an EMR step has no place in a pipeline's"
+            what = f"an EMR step of a pipeline has no {', '.join(others)}"
             task.report("emr-action", "dropped", what)
         if "Name" in raw:
-            what = f"Name {shown(raw['Name'])} is not kept: SageMaker makes the name"
+            what = f"Name {shown(raw['Name'])} is replaced by a generated name"
             task.report("job-name", "info", what)
         action = raw.get("ActionOnFailure", "CONTINUE")
         if action not in ("CONTINUE", "CANCEL_AND_WAIT"):
-            what = f"ActionOnFailure {shown(action)} has no place in an EMR step"
-            task.report("emr-action", "dropped", what)
+            what = f"ActionOnFailure {shown(action)} has no effect: the cluster keeps running"
+            advice = "terminate the cluster yourself if the step fails"
+            task.report("emr-action", "dropped", what, advice)
         after = (steps[-1].name,) if steps else ABSENT
         steps.append(Step(name, "EMR", arguments=Object(arguments), depends_on=after))
     return steps
@@ -187,6 +197,6 @@ def emr_outputs(operator: Any, name: str) -> Output:
             return Get("Steps", (Member(names[0]), Member("ClusterId")))
         if key == RETURN_VALUE and len(path) == 1 and path[0] in range(len(names)):
             return Get("Steps", (Member(names[int(path[0])]), Member("Id")))
-        raise RunTimeValue("xcom", "an XCom that has no place in the step's properties")
+        raise RunTimeValue("xcom", "an XCom that is not a property of the step")
 
     return output

@@ -1,4 +1,4 @@
-"""One operator of the Amazon provider that is being read, and what its XComs are."""
+"""Shared tools for reading operators of the Amazon provider: requests, references, XComs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeAlias
 
 from sagebridge.formats.airflow.task_values import (
     RETURN_VALUE,
-    Ask,
+    Fallback,
     Output,
     Part,
     RunTimeValue,
@@ -24,7 +24,7 @@ from sagebridge.model.values import Object, Value
 
 
 class UnreadableTask(Exception):
-    """An operator that no step can stand for."""
+    """An operator that cannot become a step. The message starts with ``its`` and an argument."""
 
 
 class Report(Protocol):
@@ -33,17 +33,25 @@ class Report(Protocol):
 
 @dataclass(slots=True)
 class Task:
-    """One operator to be read: the step's name, how its values are read and losses told."""
+    """One operator, with what its builder needs.
+
+    Attributes:
+        name: the name of its step.
+        values: translates its arguments.
+        fallback: replaces run-time values by parameters.
+        report: reports a loss of the task.
+        names: references to resources that other steps create, by field and name in the DAG.
+    """
 
     operator: Any
     name: str
     values: Values
-    ask: Ask
+    fallback: Fallback
     report: Report
     names: Mapping[tuple[str, str], Get]
 
     def value(self, value: Any, integers: Sequence[str] = ()) -> Value:
-        return self.values.of(value, self.ask, integers=frozenset(integers))
+        return self.values.of(value, self.fallback, integers=frozenset(integers))
 
     def request(
         self,
@@ -53,52 +61,58 @@ class Task:
         *,
         step: str | None = None,
     ) -> Object:
-        """An operator's ``config`` as the arguments of its step, or of another one that it makes.
+        """A ``config`` as the arguments of the task's step, or of another ``step`` of the task.
 
-        The name that SageMaker makes itself is left out. Raises :class:`UnreadableTask` if the
-        config is known only when the DAG runs.
+        The name in the field ``job_name`` is removed, as the job gets a generated name. Raises
+        :class:`UnreadableTask` if the config is only known at run time.
         """
         if not isinstance(config, Mapping):
-            raise UnreadableTask("its config is known only when the DAG runs")
+            raise UnreadableTask("its config is only known at run time")
         left = dict(config)
         if left.pop("S3Operations", None) is not None:
-            what = "S3Operations, which Airflow does before the job, are not done"
-            self.report("s3-operations", "dropped", what, "make them a step")
+            what = "S3Operations are not done: a step only starts its job"
+            self.report("s3-operations", "dropped", what, "do them in an upstream step")
         if job_name is not None and job_name in left:
             name = left.pop(job_name)
-            said = f" {shown(name)}" if isinstance(name, str) else ""
-            what = f"{job_name}{said} is not kept: SageMaker makes the name"
+            value = f" {shown(name)}" if isinstance(name, str) else ""
+            what = f"{job_name}{value} is replaced by a generated name"
             self.report("job-name", "info", what)
         self._check_role(left)
-        found = self.value(self._linked(left, step or self.name), integers)
+        found = self.value(self._with_references(left, step or self.name), integers)
         assert isinstance(found, Object)
         return found
 
     def _check_role(self, config: Mapping[str, Any]) -> None:
-        for member in ("RoleArn", "ExecutionRoleArn"):
-            role = config.get(member)
+        for field in ("RoleArn", "ExecutionRoleArn"):
+            role = config.get(field)
             if isinstance(role, str) and not is_template(role) and not role.startswith("arn:"):
-                what = f"{member} {shown(role)} is a name, of which Airflow makes an ARN"
-                self.report("role-name", "changed", what, "write the role's ARN")
+                what = f"{field} {shown(role)} is a role name, which only Airflow expands to an ARN"
+                self.report("role-name", "changed", what, "use the ARN of the role")
 
-    def _linked(self, config: Any, step: str, member: str = "") -> Any:
-        """A config in which the name of what another step makes is a reference to that step."""
+    def _with_references(self, config: Any, step: str, field: str = "") -> Any:
+        """A config with references in place of names of resources that other steps create."""
         if isinstance(config, Mapping):
-            return {name: self._linked(item, step, str(name)) for name, item in config.items()}
+            return {
+                name: self._with_references(item, step, str(name)) for name, item in config.items()
+            }
         if isinstance(config, list | tuple):
-            return [self._linked(item, step) for item in config]
+            return [self._with_references(item, step) for item in config]
         if not isinstance(config, str):
             return config
-        for kind in (member, "S3ModelArtifacts"):
-            if (made := self.names.get((kind, config))) is not None and made.name != step:
-                return made
+        for kind in (field, "S3ModelArtifacts"):
+            if (reference := self.names.get((kind, config))) is not None and reference.name != step:
+                return reference
         for name in config.split("/") if config.startswith("s3://") else ():
             for kind in JOB_NAMES:
-                if (made := self.names.get((kind, name))) is not None and made.name != step:
+                if (
+                    reference := self.names.get((kind, name))
+                ) is not None and reference.name != step:
                     what = (
-                        f"{shown(config)} has the job name {shown(name)}, which SageMaker changes"
+                        f"{shown(config)} contains the job name {shown(name)}, "
+                        "but the job gets a generated name"
                     )
-                    self.report("job-name", "changed", what, f"refer to a property of {made.name}")
+                    advice = f"refer to an output of step {shown(reference.name)} instead"
+                    self.report("job-name", "changed", what, advice)
         return config
 
 
@@ -109,10 +123,15 @@ Builder: TypeAlias = Callable[[Task], list[Step]]
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """An operator class: how it is built, the arguments that are read, what its XCom wraps.
+class OperatorKind:
+    """How one operator class is read.
 
-    ``steps`` are the names of the steps that wait for its jobs.
+    Attributes:
+        build: returns the steps of a task.
+        reads: the arguments that become part of the steps.
+        steps: the names of the steps that wait for the jobs of the task.
+        outputs: the XComs of the task.
+        names: (field, name, reference) of each resource that the task creates.
     """
 
     build: Builder
@@ -122,41 +141,45 @@ class Kind:
     names: Callable[[Any, str], Iterator[tuple[str, str, Get]]] | None = None
 
 
-def described(**members: tuple[str, Any]) -> Output:
-    """XComs of Describe responses, each under a member of its own: (step, the request's config)."""
+def describe_output(**members: tuple[str, Any]) -> Output:
+    """The XCom of an operator that returns Describe responses.
+
+    ``members`` has (step, its request) for each key of the XCom.
+    """
 
     def output(key: str, path: tuple[Part, ...]) -> Value:
         parts = path if key == RETURN_VALUE else (key, *path)
         if len(parts) < 2 or parts[0] not in members:
-            raise RunTimeValue("xcom", "an XCom that has no place in the step's properties")
+            raise RunTimeValue("xcom", "an XCom that is not a property of the step")
         step, config = members[str(parts[0])]
         return Get("Steps", (Member(step), *tokens_of(config, parts[1:])))
 
     return output
 
 
-def under(step: str, *members: str, rest: bool = True, keys: bool = False) -> Output:
-    """An XCom that is a property of the step, with ``rest`` of the path inside it.
+def property_output(step: str, *members: str, rest: bool = True, keys: bool = False) -> Output:
+    """The XCom of a task that is a property of its step.
 
-    ``keys``: each member of what is returned is an XCom of its own too.
+    ``rest`` allows a path into the property. With ``keys``, each key of the returned value is also
+    an XCom (``multiple_outputs``).
     """
 
     def output(key: str, path: tuple[Part, ...]) -> Value:
         if key != RETURN_VALUE and keys:
             return output(RETURN_VALUE, (key, *path))
         if key != RETURN_VALUE or (path and not rest):
-            raise RunTimeValue("xcom", "an XCom that has no place in the step's properties")
+            raise RunTimeValue("xcom", "an XCom that is not a property of the step")
         return Get("Steps", (Member(step), *tokens_of(None, (*members, *path))))
 
     return output
 
 
-def name_of(config: Any, member: str) -> str:
-    """The text of a name in a config; empty where it is none."""
-    found = config.get(member) if isinstance(config, Mapping) else None
+def name_of(config: Any, field: str) -> str:
+    """A name in a config; empty if missing or not a string."""
+    found = config.get(field) if isinstance(config, Mapping) else None
     return found if isinstance(found, str) else ""
 
 
 def part_name(name: str, part: str) -> str:
-    """The name of one of several steps of a task."""
+    """The name of one of the steps of a task that becomes several."""
     return f"{name[:48]}-{part}"

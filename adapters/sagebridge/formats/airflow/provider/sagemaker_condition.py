@@ -1,4 +1,4 @@
-"""The Amazon provider's condition operator, whose comparisons mirror SageMaker's."""
+"""The Amazon provider's SageMakerConditionOperator, whose comparisons mirror SageMaker's."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from sagebridge.model.values import EMPTY, Value
 
 
 def condition_step(task: Task) -> ConditionStep:
-    """The step of a SageMakerConditionOperator, its branches still empty."""
+    """The step of a SageMakerConditionOperator, with empty branches."""
     conditions = task.operator.conditions
     if not isinstance(conditions, list):
-        raise UnreadableTask("its conditions are known only when the DAG runs")
+        raise UnreadableTask("its conditions are only known at run time")
     found = tuple(_condition(task, one) for one in conditions)
     return ConditionStep(
         task.name, "Condition", arguments=EMPTY, conditions=found, if_steps=(), else_steps=()
@@ -38,26 +38,26 @@ def _condition(task: Task, raw: Any) -> Condition:
             return Not(_condition(task, inner))
         case {"type": "Or", "conditions": list() as several}:
             return Or(tuple(_condition(task, one) for one in several))
-    raise UnreadableTask(f"its condition {shown(raw)} is not known before the DAG runs")
+    raise UnreadableTask(f"its condition {shown(raw)} is only known at run time")
 
 
 def _operands(task: Task, *raw: Any) -> list[Value]:
-    """The values of a comparison. Airflow makes numbers and booleans of texts that look so."""
+    """The operands of a comparison. Airflow converts strings to numbers and booleans."""
     literals = [_cast(one) for one in raw]
     numeric = any(isinstance(one, int | float) and not isinstance(one, bool) for one in literals)
 
-    def ask(unknown: RunTimeValue) -> Value:
+    def fallback(unknown: RunTimeValue) -> Value:
         unknown.type = "Float" if numeric else "String"
-        return task.ask(unknown)
+        return task.fallback(unknown)
 
-    values = [task.values.of(one, ask, integers=frozenset(("",))) for one in literals]
-    if numeric and any(_is_text(task, one) for one in values):
-        what = "Airflow compares a String parameter as a number; SageMaker does not"
+    values = [task.values.of(one, fallback, integers=frozenset(("",))) for one in literals]
+    if numeric and any(_is_string(task, one) for one in values):
+        what = "it compares a String parameter with a number; only Airflow converts the string"
         task.report("compared-text", "changed", what, "declare the parameter as a number")
     return values
 
 
-def _is_text(task: Task, value: Value) -> bool:
+def _is_string(task: Task, value: Value) -> bool:
     declared = task.values.types
     return (
         isinstance(value, Get)
@@ -67,7 +67,7 @@ def _is_text(task: Task, value: Value) -> bool:
 
 
 def _cast(value: Any) -> Any:
-    """As ``SageMakerConditionOperator._cast``: what a text stands for."""
+    """The value of a string, as in ``SageMakerConditionOperator._cast``."""
     if not isinstance(value, str):
         return value
     for number in (int, float):

@@ -1,1 +1,1 @@
-"""Flows called with symbols in place of what is known only when they run."""
+"""Trace flows by calling them with symbols in place of run-time values."""

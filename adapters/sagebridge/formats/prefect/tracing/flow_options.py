@@ -1,4 +1,4 @@
-"""What a flow and its tasks say to Prefect alone: each such word is a loss."""
+"""Options of a flow and its tasks that only Prefect understands: each is a loss."""
 
 from __future__ import annotations
 
@@ -31,48 +31,52 @@ _ENGINE = (
 )
 
 
-def retried(count: object) -> Unsupported:
-    what = f"retries={count}: Prefect starts it again after any failure, a pipeline only after the "
-    advice = "give the step RetryPolicies"
-    return Unsupported("retries", "dropped", f"{what}faults that a RetryPolicy names", advice)
+def retries_loss(count: object) -> Unsupported:
+    what = f"retries={count} has no effect: a step is retried only under its retry policies"
+    return Unsupported("retries", "dropped", what, "add RetryPolicies to the step")
 
 
-def timed(seconds: object) -> Unsupported:
-    what = f"timeout_seconds={seconds} does not end it"
-    return Unsupported("timeout", "dropped", what, "set its StoppingCondition")
+def timeout_loss(seconds: object) -> Unsupported:
+    what = f"timeout_seconds={seconds} has no effect"
+    advice = "limit the job itself, for example with StoppingCondition"
+    return Unsupported("timeout", "dropped", what, advice)
 
 
-def hooked(name: str) -> Unsupported:
-    return Unsupported("callback", "dropped", f"{name} is not called", AT_THE_END)
+def hook_loss(name: str) -> Unsupported:
+    return Unsupported("callback", "dropped", f"{name} hooks are not called", AT_THE_END)
 
 
-def of(item: Any) -> Iterator[Unsupported]:
-    """What a Flow or Task says that a pipeline has no word for."""
+def option_loss(options: str) -> Unsupported:
+    return Unsupported("engine-option", "info", f"{options}: used only by Prefect")
+
+
+def unsupported_options(item: Any) -> Iterator[Unsupported]:
+    """The options of a Flow or Task that have no equivalent in a pipeline."""
     if item.retries:
-        yield retried(item.retries)
+        yield retries_loss(item.retries)
     if item.timeout_seconds:
-        yield timed(f"{item.timeout_seconds:g}")
+        yield timeout_loss(f"{item.timeout_seconds:g}")
     for name in _HOOKS:
-        if any(not _is_ours(one) for one in getattr(item, name, None) or ()):
-            yield hooked(name.removesuffix("_hooks"))
-    said = [name for name in _ENGINE if getattr(item, name, None)]
-    said += [] if getattr(item, "should_validate_parameters", True) else ["validate_parameters"]
+        if any(not _is_sagebridge_hook(one) for one in getattr(item, name, None) or ()):
+            yield hook_loss(name.removesuffix("_hooks"))
+    found = [name for name in _ENGINE if getattr(item, name, None)]
+    found += [] if getattr(item, "should_validate_parameters", True) else ["validate_parameters"]
+    # NO_CACHE is an instance of _None (prefect/cache_policies.py), which has no public name.
     policy = getattr(item, "cache_policy", None)
     if policy is not None and type(policy).__name__ not in ("DefaultPolicy", "_None"):
         from prefect.cache_policies import DEFAULT
 
-        said += ["cache_policy"] if policy != DEFAULT else []
-    if said:
-        yield Unsupported(
-            "engine-option", "info", f"{', '.join(sorted(said))}: only Prefect has a use for it"
-        )
+        found += ["cache_policy"] if policy != DEFAULT else []
+    if found:
+        yield option_loss(", ".join(sorted(found)))
 
 
-def limit(flow: Any) -> int | None:
-    """How many tasks may run at a time; None where the flow does not say."""
+def parallel_limit(flow: Any) -> int | None:
+    """How many tasks may run at a time; None if the flow sets no limit."""
+    # ThreadPoolTaskRunner has no public attribute for it (prefect/task_runners.py).
     workers = getattr(flow.task_runner, "_max_workers", None)
     return workers if isinstance(workers, int) and 0 < workers <= 10_000 else None
 
 
-def _is_ours(hook: Any) -> bool:
+def _is_sagebridge_hook(hook: Any) -> bool:
     return str(getattr(hook, "__module__", "")).startswith("sagebridge_operators.")

@@ -1,4 +1,4 @@
-"""One flow called again and again, until each of its tests has gone both ways."""
+"""The trace of a flow, which is called once per path until each test has taken both branches."""
 
 from __future__ import annotations
 
@@ -8,35 +8,45 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 from sagebridge.authoring.flow_signature import TYPES
-from sagebridge.authoring.pipeline_builder import CURRENT, PipelineBuilder, StepHandle
+from sagebridge.authoring.pipeline_builder import CURRENT, StepHandle
 from sagebridge.errors import FlowError
 from sagebridge.formats.prefect.tracing import flow_options
-from sagebridge.formats.prefect.tracing.path_merging import Decision, FlowStep, Inside, Way, merged
-from sagebridge.formats.prefect.tracing.step_naming import Names
+from sagebridge.formats.prefect.tracing.path_merging import (
+    Decision,
+    FlowStep,
+    TracePath,
+    WithBlock,
+    merge_paths,
+)
+from sagebridge.formats.prefect.tracing.step_naming import StepNames
 from sagebridge.formats.prefect.tracing.symbols import (
     Future,
     Futures,
     Symbol,
     Test,
     UnsupportedValue,
-    Untraceable,
-    holds_symbol,
-    said,
+    UntraceableCode,
+    definition_value,
 )
-from sagebridge.formats.prefect.tracing.task_calls import File, called, returns, run, unwrapped
+from sagebridge.formats.prefect.tracing.task_calls import (
+    TracedFile,
+    return_type,
+    run,
+    task_run_name,
+    unwrap,
+)
 from sagebridge.formats.prefect.tracing.trace_helpers import tracing
 from sagebridge.formats.prefect.tracing.traced_arguments import traced_arguments
+from sagebridge.formats.prefect.tracing.traced_builder import TracedBuilder
 from sagebridge.formats.python.function_source import NotSelfContained, of_function
 from sagebridge.formats.python.import_guard import SideEffectError
 from sagebridge.model.code_steps import (
     PYTHON,
     RETURN_VALUE,
-    CarriedStep,
     Function,
     PythonStep,
     call_arguments,
@@ -47,158 +57,89 @@ from sagebridge.model.expressions import Get, Member, parameter, plain
 from sagebridge.model.losses import ON_ITS_OWN, Loss, Severity
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import (
-    ConditionStep,
     Parallelism,
     Pipeline,
     Step,
     step_references,
     walk,
 )
-from sagebridge.model.values import ABSENT, Object, Value, key_of
+from sagebridge.model.values import ABSENT, Object, key_of
 
-WAYS = 64
-"""Ways through a flow that are followed."""
+MAX_PATHS = 64
+"""The most paths through a flow that are followed."""
 TARGET = "pipeline"
-_REST = "what follows on this way is not read"
+_REST = "the rest of this branch is ignored"
 
 
-class TooManyWays(Exception):
-    """A flow with more than :data:`WAYS` ways through it."""
+class TooManyPaths(Exception):
+    """A flow with more than :data:`MAX_PATHS` paths."""
 
 
 @dataclass(slots=True)
 class _Path:
-    """One way through the flow: ``decisions`` are what its tests have to say, in their order."""
+    """One path through the flow; ``decisions`` are the outcomes of its tests, in order."""
 
     decisions: Sequence[bool]
-    builder: _TracedBuilder
+    builder: TracedBuilder
     items: list[FlowStep | Decision] = field(default_factory=list)
     ended: dict[str, None] = field(default_factory=dict)
-    taken: list[bool] = field(default_factory=list)
+    outcomes: list[bool] = field(default_factory=list)
     known: dict[Any, bool] = field(default_factory=dict)
     counts: Counter[Any] = field(default_factory=Counter)
-    stopped: Untraceable | None = None
+    stopped: UntraceableCode | None = None
     seen: int = 0
 
 
-class _TracedBuilder(PipelineBuilder):
-    """Steps of our own functions: what they are given may hold symbols."""
-
-    def __init__(self, world: FlowTrace, name: str, arguments: Sequence[Any]) -> None:
-        super().__init__(name, arguments)
-        self.world = world
-        self._inside: list[tuple[str, bool]] = []
-
-    @property
-    def inside(self) -> Inside:
-        """The guarded block that is open."""
-        return self._inside[-1] if self._inside else None
-
-    def begin(self, **more: Any) -> None:
-        super().begin(**{name: self._plain(value) for name, value in more.items()})
-
-    def step(self, type_: str, name: str, **arguments: Any) -> StepHandle:
-        self._check(name)
-        given = {one: self._plain(value) for one, value in arguments.items()}
-        return super().step(type_, name, **given)
-
-    def python(self, name: str, function: Any, **more: Any) -> StepHandle:
-        self._check(name)
-        carried = self.world.carried(function, name)
-        given = {one: self._plain(value) for one, value in more.items()}
-        return super().python(name, carried, **given)
-
-    def shell(self, name: str, command: Value, **more: Any) -> StepHandle:
-        self._check(name)
-        given = {one: self._plain(value) for one, value in more.items()}
-        return super().shell(name, self._plain(command), **given)
-
-    def _check(self, name: Any) -> None:
-        if type(name) is not str or holds_symbol(name):
-            self.world.refuse("run-time-code", "a step is named by what is known only at run time")
-
-    def _plain(self, value: Any) -> Any:
-        if isinstance(value, list | tuple) and any(isinstance(one, StepHandle) for one in value):
-            return [one if isinstance(one, StepHandle) else self._plain(one) for one in value]
-        try:
-            return said(value, self.world)
-        except UnsupportedValue as why:
-            if holds_symbol(value):
-                self.world.refuse("run-time-code", f"a step is given {why}")
-            return value
-
-    def add(self, step: Step) -> StepHandle:
-        if isinstance(step, CarriedStep):
-            step = replace(step, origin=self.world.here())
-        handle = super().add(step)
-        self.world.made(step, self.inside)
-        return handle
-
-    @contextmanager
-    def branch(self, condition: str, *, met: bool) -> Iterator[None]:
-        self._inside.append((condition, met))
-        try:
-            with super().branch(condition, met=met):
-                yield
-        finally:
-            self._inside.pop()
-
-    def decide(self, condition: str) -> bool:
-        step = self.steps[condition]
-        assert isinstance(step, ConditionStep)
-        return self.world.decided(condition, step.conditions or (), own=True)
-
-
 class FlowTrace:
-    """The trace of one flow; symbols, tasks and steps tell it what happens."""
+    """The trace of one flow; symbols, tasks and steps call it."""
 
-    def __init__(self, flow: Any, file: File) -> None:
+    def __init__(self, flow: Any, file: TracedFile) -> None:
         self.flow, self.file = flow, file
-        self.taken = list(traced_arguments(flow.fn))
-        self._forget(Names())
+        self.arguments = list(traced_arguments(flow.fn))
+        self._reset(StepNames())
 
-    def _forget(self, names: Names) -> None:
-        """Begin anew, with these names of what is called where."""
+    def _reset(self, names: StepNames) -> None:
+        """Start again, with these names."""
         self.texts: list[Symbol] = []
         self.losses: dict[Loss, None] = {}
         self.lines: dict[str, int] = {}
         self.own_tasks: list[str] = []
         self.names = names
-        self._asked: dict[Any, tuple[Parameter, Loss]] = {}
+        self._run_time_parameters: dict[Any, tuple[Parameter, Loss]] = {}
         self._dropped: dict[str, None] = {}
         self.path = self._path(())
-        self._lose_options()
+        self._report_options()
 
     def result(self) -> tuple[Pipeline, tuple[Loss, ...]]:
-        """The pipeline of all ways. Raises :class:`TooManyWays`, :class:`FlowError`."""
-        steps, renamed = merged(self._ways())
+        """The pipeline of all paths. Raises :class:`TooManyPaths`, :class:`FlowError`."""
+        steps, renamed = merge_paths(self._paths())
         if (names := self.names.in_order(steps)) != self.names.given:
-            self._forget(Names(dict(names)))
-            steps, renamed = merged(self._ways())
+            self._reset(StepNames(dict(names)))
+            steps, renamed = merge_paths(self._paths())
         self.own_tasks += [new for old, new in renamed if old in self.own_tasks]
         for old, new in renamed:
             self.lines[new] = self.lines.get(old, self._first_line)
-            what = f"the step {shown(old)} is on another way too: there it is called {shown(new)}"
-            self.lose("step-name", "info", what, line=self.lines[new])
+            what = f"step {shown(old)} is in several branches; one copy is named {shown(new)}"
+            self.report("step-name", "info", what, line=self.lines[new])
         pipeline = replace(self.path.builder.pipeline(), steps=steps)
-        if (limit := flow_options.limit(self.flow)) is not None:
+        if (limit := flow_options.parallel_limit(self.flow)) is not None:
             pipeline = replace(pipeline, parallelism=Parallelism(limit))
         pipeline = self._without_dropped(pipeline, dict(renamed))
         used = {get.name for step in walk(pipeline) for get in step_references(step)}
-        asked = [one for one in self._asked.values() if one[0].name in used]
-        if asked:
-            declared = (*pipeline.declared, *(one for one, _ in asked))
+        parameters = [one for one in self._run_time_parameters.values() if one[0].name in used]
+        if parameters:
+            declared = (*pipeline.declared, *(one for one, _ in parameters))
             pipeline = replace(pipeline, parameters=declared)
-        self.losses.update(dict.fromkeys(loss for _, loss in asked))
+        self.losses.update(dict.fromkeys(loss for _, loss in parameters))
         return pipeline, tuple(sorted(self.losses, key=lambda loss: int(loss.place)))
 
-    def _lose_options(self) -> None:
-        for lost in flow_options.of(self.flow):
-            self.lose(*lost, line=self._first_line, who="the flow")
-        for one in self.taken:
+    def _report_options(self) -> None:
+        for lost in flow_options.unsupported_options(self.flow):
+            self.report(*lost, line=self._first_line, who="the flow")
+        for one in self.arguments:
             if one.lost:
                 severity: Severity = "dropped" if one.argument is None else "changed"
-                self.lose("param-type", severity, one.lost, line=self._first_line, who="the flow")
+                self.report("param-type", severity, one.lost, line=self._first_line, who="the flow")
 
     @property
     def _first_line(self) -> int:
@@ -210,31 +151,31 @@ class FlowTrace:
         for loss in losses:
             if loss.code == "asked-value":
                 line = int(loss.place.rpartition(":")[2])
-                self.lose(loss.code, loss.severity, loss.what, loss.advice, line=line)
+                self.report(loss.code, loss.severity, loss.what, loss.advice, line=line)
         return kept
 
-    # The ways through the flow
+    # Paths through the flow
 
-    def _ways(self) -> list[Way]:
-        ways: list[Way] = []
+    def _paths(self) -> list[TracePath]:
+        paths: list[TracePath] = []
         pending: list[tuple[bool, ...]] = [()]
         while pending:
-            if len(ways) == WAYS:
-                raise TooManyWays
+            if len(paths) == MAX_PATHS:
+                raise TooManyPaths
             decisions = pending.pop()
             self.path = self._path(decisions)
             self._follow()
-            ways.append(self.path.items)
-            made = self.path.taken
-            pending += [(*made[:at], False) for at in range(len(decisions), len(made))]
-        return ways
+            paths.append(self.path.items)
+            outcomes = self.path.outcomes
+            pending += [(*outcomes[:at], False) for at in range(len(decisions), len(outcomes))]
+        return paths
 
     def _path(self, decisions: Sequence[bool]) -> _Path:
-        arguments = [one.argument for one in self.taken if one.argument is not None]
-        return _Path(decisions, _TracedBuilder(self, self.flow.name, arguments))
+        arguments = [one.argument for one in self.arguments if one.argument is not None]
+        return _Path(decisions, TracedBuilder(self, self.flow.name, arguments))
 
     def _follow(self) -> None:
-        given = {one.name: self._given(one) for one in self.taken}
+        given = {one.name: self._given(one) for one in self.arguments}
         positional = [
             given.pop(name)
             for name, one in inspect.signature(self.flow.fn).parameters.items()
@@ -244,19 +185,19 @@ class FlowTrace:
         try:
             with tracing(self):
                 self._end(run(self.flow.fn, *positional, **given))
-        except Untraceable:
+        except UntraceableCode:
             pass
         except FlowError:
             raise
-        except Exception as error:  # noqa: BLE001 - what a flow raises is what it says
-            self._raised(error)
+        except Exception as error:  # noqa: BLE001 - an error of the flow becomes a step
+            self._record_exception(error)
         finally:
             CURRENT.reset(reset)
         if (stopped := self.path.stopped) is not None:
             # An `except` of the flow may have swallowed it.
             del self.path.items[self.path.seen :]
             what = f"{stopped.what}; {_REST}"
-            self.lose(stopped.code, "dropped", what, line=stopped.line)
+            self.report(stopped.code, "dropped", what, line=stopped.line)
 
     def _given(self, one: Any) -> Any:
         if one.argument is None:
@@ -269,89 +210,91 @@ class FlowTrace:
         if is_failed is not None and returned.is_failed():
             self._fail(self._first_line, returned.message or "Failed")
 
-    def _raised(self, error: Exception) -> None:
+    def _record_exception(self, error: Exception) -> None:
         frames = traceback.extract_tb(error.__traceback__)
         lines = [one.lineno or 1 for one in frames if one.filename == self.file.path]
         line = lines[-1] if lines else self._first_line
         if frames[-1].filename == self.file.path and line in self.file.raises:
             message = error.args[0] if len(error.args) == 1 else str(error)
             self._fail(line, message)
-            what = f"{type(error).__name__} is raised: a Fail step says it"
-            self.lose("raised", "info", what, line=line)
+            what = f"raise {type(error).__name__} becomes a Fail step"
+            self.report("raised", "info", what, line=line)
             return
-        who = "it" if isinstance(error, SideEffectError) else f"{type(error).__name__}:"
+        who = (
+            "the flow" if isinstance(error, SideEffectError) else f"raises {type(error).__name__}:"
+        )
         what = re.sub("\ue000[0-9]+\ue001", "…", f"{who} {error}")
-        self.lose("run-time-code", "dropped", f"{what}; {_REST}", line=line)
+        self.report("run-time-code", "dropped", f"{what}; {_REST}", line=line)
 
     def _fail(self, line: int, message: Any) -> None:
         name = self._name("Fail", "fail", ("fail", line))
         self.lines[name] = line
         try:
-            text = said(message, self)
+            text = definition_value(message, self)
         except UnsupportedValue:
             text = str(message)
         step = Step(name, "Fail", arguments=Object({"ErrorMessage": text}))
-        self.made(step, self.path.builder.inside)
+        self.record_step(step, self.path.builder.inside)
 
-    # What symbols ask
+    # Calls by symbols
 
     def in_file(self) -> bool:
         return sys._getframe(2).f_code.co_filename == self.file.path
 
-    def refuse(self, code: str, what: str) -> NoReturn:
-        stopped = Untraceable(self.file.line(), code, what)
+    def stop(self, code: str, what: str) -> NoReturn:
+        stopped = UntraceableCode(self.file.line(), code, what)
         if self.path.stopped is None:
             self.path.stopped, self.path.seen = stopped, len(self.path.items)
         raise self.path.stopped
 
-    def assume(self, code: str, what: str) -> None:
-        self.lose(code, "changed", what)
+    def report_change(self, code: str, what: str) -> None:
+        self.report(code, "changed", what)
 
     def progress(self) -> int:
-        """How many steps and decisions this way has so far."""
+        """How many steps and decisions this path has so far."""
         return len(self.path.items)
 
     def finished(self, step: str) -> None:
         self.path.ended[step] = None
 
-    def ask(self, what: str, type_: str = "String", *of: Any) -> Symbol:
-        """A parameter for what Python computes of symbols; the same one for the same of them."""
+    def parameter_for(self, what: str, type_: str = "String", *of: Any) -> Symbol:
+        """A parameter for a value that Python computes from ``of``; equal values share one."""
         line = self.file.line()
         try:
-            key: Any = ("asked", what, type_, line, key_of(said(list(of), self)))
+            key: Any = ("asked", what, type_, line, key_of(definition_value(list(of), self)))
         except UnsupportedValue:
             key = self._occurrence(("asked", what, type_))
-        if key not in self._asked:
-            taken_names = {one.name for one in self.taken}
-            taken_names |= {one.name for one, _ in self._asked.values()}
+        if key not in self._run_time_parameters:
+            taken_names = {one.name for one in self.arguments}
+            taken_names |= {one.name for one, _ in self._run_time_parameters.values()}
             name = free_name(f"value_of_line_{line}", taken_names)
-            description = f"Asked for: {what}, line {line} of {self.file.name}"
-            text = f"{what} is computed when the flow runs: the parameter {name} asks for it"
-            advice = "give it at the start"
+            description = f"Replaces {what} (line {line} of {self.file.name})"
+            text = f"{what} is a run-time value; it becomes the parameter {name!r}"
+            advice = "set the parameter"
             loss = Loss("computed-value", "changed", str(line), text, TARGET, advice)
-            self._asked[key] = Parameter(name, type_, description=description), loss
-        return Symbol(parameter(self._asked[key][0].name), type_, self)
+            self._run_time_parameters[key] = Parameter(name, type_, description=description), loss
+        return Symbol(parameter(self._run_time_parameters[key][0].name), type_, self)
 
     def decide(self, test: Test) -> bool:
         try:
-            conditions = tuple(said(one, self) for one in test.conditions)
+            conditions = tuple(definition_value(one, self) for one in test.conditions)
         except UnsupportedValue as why:
-            self.refuse("run-time-code", f"a test compares {why}")
-        return self.decided(None, conditions, own=False)
+            self.stop("run-time-code", f"a comparison with {why}")
+        return self.outcome(None, conditions, own=False)
 
-    def decided(self, name: str | None, conditions: Any, *, own: bool) -> bool:
-        """Which way a test goes on this path; it goes the same way each time it is asked."""
+    def outcome(self, name: str | None, conditions: Any, *, own: bool) -> bool:
+        """The outcome of a test on this path, the same each time it is evaluated."""
         path = self.path
         known = ("own", name) if own else key_of(conditions)
         if known in path.known:
             return path.known[known]
-        at = len(path.taken)
+        at = len(path.outcomes)
         met = path.decisions[at] if at < len(path.decisions) else True
         if name is None:
             name = self._name("Condition", "condition", self._occurrence(("condition",)))
             self.lines[name] = self.file.line()
         path.known[known] = met
-        path.taken.append(met)
+        path.outcomes.append(met)
         path.items.append(
             Decision(name, tuple(conditions), met, tuple(path.ended), path.builder.inside, own)
         )
@@ -359,7 +302,7 @@ class FlowTrace:
 
     # Steps and tasks
 
-    def made(self, step: Step, inside: Inside) -> None:
+    def record_step(self, step: Step, inside: WithBlock) -> None:
         self.lines.setdefault(step.name, self.file.line())
         self.path.items.append(FlowStep(step, tuple(self.path.ended), inside))
 
@@ -373,55 +316,55 @@ class FlowTrace:
         blocks: bool,
         lost: str = "",
     ) -> Future:
-        """A call of a user's own task: a carried step, or one that is left out where it cannot."""
+        """A call of a task: a step that carries its code, or a loss if it cannot be carried."""
         line = self.file.line()
-        wanted = called(task, arguments, named)
+        wanted = task_run_name(task, arguments, named)
         name = self._name(wanted, ("task", wanted), self._occurrence(("task", wanted)))
         self.lines[name] = line
-        values = [unwrapped(one, self) for one in arguments]
-        keywords = {one: unwrapped(value, self) for one, value in named.items()}
+        values = [unwrap(one, self) for one in arguments]
+        keywords = {one: unwrap(value, self) for one, value in named.items()}
         given = call_arguments((), {})
         try:
-            given = said(call_arguments(values, keywords), self)
+            given = definition_value(call_arguments(values, keywords), self)
         except UnsupportedValue as why:
-            lost = lost or f"it is given {why}, so its code cannot be carried"
-        function = self.carried(task.fn, name, lost, decorated=True)
-        for one in flow_options.of(task):
-            self.lose(*one, line=line, who=f"task {name}")
+            lost = lost or f"an argument is {why}, so the task is dropped"
+        function = self.carried_function(task.fn, name, lost, decorated=True)
+        for one in flow_options.unsupported_options(task):
+            self.report(*one, line=line, who=f"task {name}")
         before = tuple(self._steps_of(wait_for))
-        made = Step(name, PYTHON, plain(given), before or ABSENT)
-        self.made(PythonStep.of(made, function, self.here()), self.path.builder.inside)
+        step = Step(name, PYTHON, plain(given), before or ABSENT)
+        self.record_step(PythonStep.of(step, function, self.here()), self.path.builder.inside)
         if name not in self.own_tasks:
             self.own_tasks.append(name)
         if blocks:
             self.finished(name)
         value = Get("Steps", (Member(name), Member(RETURN_VALUE)))
-        return Future(Symbol(value, returns(task.fn), self), name, self)
+        return Future(Symbol(value, return_type(task.fn), self), name, self)
 
-    def carried(
+    def carried_function(
         self, function: Any, name: str, lost: str = "", *, decorated: bool = False
     ) -> Function:
-        """A function as its source; where that is ``lost``, the step of that name is left out."""
+        """A function as its source; if that is ``lost``, the step of that name is dropped."""
         found = Function("", "")
         try:
             found = of_function(function, decorated=decorated)
         except NotSelfContained as why:
-            lost = lost or f"it {why}, so its code cannot be carried"
+            lost = lost or f"it {why}, so it is dropped"
         if lost:
             code, advice = "python-task", ON_ITS_OWN
             if lost.startswith("is mapped"):
-                code, advice = "mapped-task", "map it over a list that the flow writes out"
-            self.lose(code, "dropped", lost, advice, who=f"task {name}")
+                code, advice = "mapped-task", "map it over a literal list"
+            self.report(code, "dropped", lost, advice, who=f"task {name}")
             self._dropped[name] = None
-            found = Function("", "", returns="" if code == "mapped-task" else returns(function))
+            found = Function("", "", returns="" if code == "mapped-task" else return_type(function))
         return found
 
     def here(self) -> str:
-        """The line that is running, as the place that a step comes from."""
+        """The current line, as the origin of a step."""
         return str(self.file.line())
 
     def mapped(self, task: Any, arguments: Any, named: Any, wait_for: Any) -> Any:
-        """``.map()``: a step an item where the items are written out."""
+        """``.map()``: one step per item of a literal list."""
         lists: list[Sequence[Any]] = []
 
         def pick(value: Any) -> Callable[[int], Any]:
@@ -436,9 +379,9 @@ class FlowTrace:
         keywords = {one: pick(value) for one, value in named.items()}
         run_time = [one for one in (*arguments, *named.values()) if type(one) in (Symbol, Future)]
         if run_time or not lists or len({len(one) for one in lists}) != 1:
-            lost = "is mapped over what is known only when the flow runs"
-            made = self.task(task, arguments, named, wait_for, blocks=False, lost=lost)
-            return made._value
+            lost = "is mapped over a run-time value"
+            future = self.task(task, arguments, named, wait_for, blocks=False, lost=lost)
+            return future._value
         count = len(lists[0])
         return Futures(
             self.task(
@@ -452,10 +395,10 @@ class FlowTrace:
         )
 
     def subflow(self, flow: Any, arguments: Any, named: Any) -> Any:
-        what = f"the flow {shown(flow.name)} is called: its steps stand in its place"
-        self.lose("subflow", "info", what)
-        for lost in flow_options.of(flow):
-            self.lose(*lost, who=f"the flow {flow.name}")
+        what = f"subflow {shown(flow.name)}: its steps become steps of this flow"
+        self.report("subflow", "info", what)
+        for lost in flow_options.unsupported_options(flow):
+            self.report(*lost, who=f"the flow {flow.name}")
         return flow.fn(*arguments, **named)
 
     def _steps_of(self, waited: Any) -> Iterator[str]:
@@ -474,7 +417,7 @@ class FlowTrace:
     # Names and losses
 
     def _occurrence(self, what: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The same key on each way, for the same call in the same round of a loop."""
+        """A key for a call in one iteration of a loop, the same on each path."""
         key = (*what, self.file.stack())
         self.path.counts[key] += 1
         return (*key, self.path.counts[key])
@@ -482,7 +425,7 @@ class FlowTrace:
     def _name(self, wanted: str, kind: Any, key: Any) -> str:
         return self.names.of(wanted, kind, key, self.path.builder.steps)
 
-    def lose(
+    def report(
         self,
         code: str,
         severity: Severity,

@@ -1,4 +1,7 @@
-"""What a flow asks of Prefect, answered by the trace: nothing runs, no server is spoken to."""
+"""Replacements for Prefect's functions while a flow is traced: no task runs, no server is used.
+
+Each replaces the function at the location from which user code imports or calls it.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,10 @@ from sagebridge.formats.prefect.tracing.symbols import Symbol
 from sagebridge.formats.python.import_guard import SideEffectError
 from sagebridge.model.expressions import execution
 
-_WAITS = "it waits for a person"
-_REFUSED = {
-    "prefect.deployments.arun_deployment": "it runs a deployment",
-    "prefect.deployments.run_deployment": "it runs a deployment",
+_WAITS = "pauses or suspends the flow run"
+_UNSUPPORTED_CALLS = {
+    "prefect.deployments.arun_deployment": "runs a deployment",
+    "prefect.deployments.run_deployment": "runs a deployment",
     "prefect.flow_runs.apause_flow_run": _WAITS,
     "prefect.flow_runs.asuspend_flow_run": _WAITS,
     "prefect.flow_runs.pause_flow_run": _WAITS,
@@ -25,7 +28,7 @@ _REFUSED = {
     "prefect.pause_flow_run": _WAITS,
     "prefect.suspend_flow_run": _WAITS,
 }
-_KNOWN = {
+_RUNTIME_EXPRESSIONS = {
     ("flow_run", "flow_name"): execution.pipeline_name,
     ("flow_run", "id"): execution.pipeline_execution_id,
 }
@@ -33,7 +36,7 @@ _STATES = ("Cancelled", "Completed", "Crashed", "Failed")
 
 
 def replace(traced: list[FlowTrace]) -> None:
-    """Has Prefect, in this process, tell the trace that is last in ``traced`` what is asked."""
+    """Patch Prefect in this process so that its calls go to the last trace in ``traced``."""
     _replace_tasks(traced)
     _replace_limits(traced)
     _replace_server(traced)
@@ -46,7 +49,10 @@ def _replace_tasks(traced: list[FlowTrace]) -> None:
 
     def state(return_state: bool) -> None:
         if return_state:
-            traced[-1].refuse("task-state", "it looks at the state of a task as it runs")
+            traced[-1].stop(
+                "task-state",
+                "return_state=True is not supported: the state is only known at run time",
+            )
 
     def call(
         self: Any, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any
@@ -61,7 +67,10 @@ def _replace_tasks(traced: list[FlowTrace]) -> None:
         return traced[-1].task(self, args, kwargs, wait_for, blocks=False)
 
     def delay(self: Any, *args: Any, **kwargs: Any) -> Any:
-        traced[-1].refuse("task-state", "a task is left to another process")
+        traced[-1].stop(
+            "task-state",
+            "delay() and apply_async() are not supported: another process runs the task",
+        )
 
     def mapped(
         self: Any,
@@ -74,7 +83,7 @@ def _replace_tasks(traced: list[FlowTrace]) -> None:
         state(return_state)
         return traced[-1].mapped(self, args, kwargs, wait_for)
 
-    def called(
+    def call_flow(
         self: Any, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any
     ) -> Any:
         if not traced:
@@ -82,11 +91,12 @@ def _replace_tasks(traced: list[FlowTrace]) -> None:
         state(return_state)
         return traced[-1].subflow(self, args, kwargs)
 
-    def wait(waited: Any, timeout: Any = None) -> Any:
-        for one in waited:
+    def wait(waiting: Any, timeout: Any = None) -> Any:
+        for one in waiting:
             one.wait()
-        return futures.DoneAndNotDoneFutures(set(waited), set())
+        return futures.DoneAndNotDoneFutures(set(waiting), set())
 
+    # The methods of prefect/tasks.py and prefect/flows.py, replaced before user code is imported.
     for name, method in {
         "__call__": call,
         "submit": submit,
@@ -95,37 +105,37 @@ def _replace_tasks(traced: list[FlowTrace]) -> None:
         "apply_async": delay,
     }.items():
         setattr(Task, name, method)
-    Flow.__call__ = called
+    Flow.__call__ = call_flow
     futures.wait = wait
-    futures.as_completed = lambda waited, timeout=None: iter(list(waited))
+    futures.as_completed = lambda waiting, timeout=None: iter(list(waiting))
 
 
 def _replace_limits(traced: list[FlowTrace]) -> None:
-    def rated(names: Any, *args: Any, **kwargs: Any) -> None:
+    def rate_limit(names: Any, *args: Any, **kwargs: Any) -> None:
         if traced:
-            traced[-1].assume("concurrency", f"the limit {names} limits nothing")
+            traced[-1].report_change("concurrency", f"the concurrency limit {names} has no effect")
 
-    async def rated_later(names: Any, *args: Any, **kwargs: Any) -> None:
-        rated(names)
+    async def async_rate_limit(names: Any, *args: Any, **kwargs: Any) -> None:
+        rate_limit(names)
 
     @contextmanager
-    def limited(names: Any, *args: Any, **kwargs: Any) -> Iterator[None]:
-        rated(names)
+    def concurrency(names: Any, *args: Any, **kwargs: Any) -> Iterator[None]:
+        rate_limit(names)
         yield
 
     @asynccontextmanager
-    async def limited_later(names: Any, *args: Any, **kwargs: Any) -> AsyncIterator[None]:
-        rated(names)
+    async def async_concurrency(names: Any, *args: Any, **kwargs: Any) -> AsyncIterator[None]:
+        rate_limit(names)
         yield
 
     def pause(seconds: float) -> None:
         if traced:
-            traced[-1].assume("engine-option", "it pauses: a pipeline does not")
+            traced[-1].report_change("engine-option", "time.sleep() has no effect")
 
-    _set("prefect.concurrency.sync.concurrency", limited)
-    _set("prefect.concurrency.sync.rate_limit", rated)
-    _set("prefect.concurrency.asyncio.concurrency", limited_later)
-    _set("prefect.concurrency.asyncio.rate_limit", rated_later)
+    _set("prefect.concurrency.sync.concurrency", concurrency)
+    _set("prefect.concurrency.sync.rate_limit", rate_limit)
+    _set("prefect.concurrency.asyncio.concurrency", async_concurrency)
+    _set("prefect.concurrency.asyncio.rate_limit", async_rate_limit)
     setattr(time, "sleep", pause)  # noqa: B010 - of another type
 
 
@@ -134,89 +144,98 @@ def _replace_server(traced: list[FlowTrace]) -> None:
     from prefect.blocks.core import Block
     from prefect.variables import Variable
 
-    def ask(what: str) -> Any:
+    def parameter_for(what: str) -> Any:
         if not traced:
-            raise SideEffectError(f"asks for {what}")
-        return traced[-1].ask(what)
+            raise SideEffectError(f"reads {what}")
+        return traced[-1].parameter_for(what)
 
-    def missing(what: str, *, waits: bool = True) -> Callable[..., Any]:
-        def said(*args: Any, **kwargs: Any) -> Any:
+    def ignored(what: str, *, waits: bool = True) -> Callable[..., Any]:
+        def replacement(*args: Any, **kwargs: Any) -> Any:
             if not traced:
                 return None
-            traced[-1].assume("engine-option", what)
+            traced[-1].report_change("engine-option", what)
             return _AwaitableNone() if waits and traced[-1].file.is_asynchronous() else None
 
-        return said
+        return replacement
 
-    def refused(what: str) -> Callable[..., Any]:
-        def said(*args: Any, **kwargs: Any) -> None:
+    def unsupported(what: str) -> Callable[..., Any]:
+        def replacement(*args: Any, **kwargs: Any) -> None:
             if not traced:
-                raise SideEffectError(what.removeprefix("it "))
-            traced[-1].refuse("run-time-code", what)
+                raise SideEffectError(what)
+            traced[-1].stop("run-time-code", f"the flow {what}, which is not supported")
 
-        return said
+        return replacement
 
     def logger(*args: Any, **kwargs: Any) -> logging.Logger:
         return logging.getLogger("flow")
 
+    # create_* functions and their asynchronous acreate_* forms (prefect/artifacts.py).
     for name in dir(artifacts):
         if name.removeprefix("a").startswith("create_"):
-            setattr(artifacts, name, missing("an artifact is not made"))
+            setattr(artifacts, name, ignored("artifacts are not created"))
     for name in ("prefect.events.emit_event", "prefect.events.utilities.emit_event"):
-        _set(name, missing("an event is not sent", waits=False))
-    for name, what in _REFUSED.items():
-        _set(name, refused(what))
-    for place in ("prefect", "prefect.logging", "prefect.logging.loggers"):
-        _set(f"{place}.get_run_logger", logger)
+        _set(name, ignored("events are not sent", waits=False))
+    for name, what in _UNSUPPORTED_CALLS.items():
+        _set(name, unsupported(what))
+    # The real one (prefect/logging/loggers.py) raises MissingContextError outside a run.
+    for module in ("prefect", "prefect.logging", "prefect.logging.loggers"):
+        _set(f"{module}.get_run_logger", logger)
     owner: Any = Variable
-    get = staticmethod(lambda name, *args, **kwargs: ask(f"the Prefect variable {name!r}"))
+    get = staticmethod(
+        lambda name, *args, **kwargs: parameter_for(f"the Prefect variable {name!r}")
+    )
     owner.get = owner.aget = get
-    change = staticmethod(missing("a Prefect variable is not set"))
+    change = staticmethod(ignored("Prefect variables are not set"))
     owner.set = owner.aset = owner.unset = owner.aunset = change
     block: Any = Block
-    load = classmethod(lambda cls, name, *args, **kwargs: refused(f"it loads {name!r}")())
+    load = classmethod(
+        lambda cls, name, *args, **kwargs: unsupported(f"loads the block {name!r}")()
+    )
     block.load = block.aload = load
 
 
 class _AwaitableNone:
-    """None for an asynchronous flow, which awaits it as it awaits Prefect's own functions."""
+    """None that an asynchronous flow can await, as it awaits Prefect's functions."""
 
     def __await__(self) -> Generator[None, None, None]:
         yield from ()
 
 
 def _replace_runtime(traced: list[FlowTrace]) -> None:
-    """What a run knows of itself belongs to the run."""
+    """Attributes of ``prefect.runtime`` become parameters, except ``_RUNTIME_EXPRESSIONS``."""
+    # prefect/runtime/flow_run.py and others look attributes up in their dict FIELDS.
     for part in ("deployment", "flow_run", "task_run"):
         fields = import_module(f"prefect.runtime.{part}").FIELDS
-        fields.update({name: _asked(traced, part, name, was) for name, was in fields.items()})
+        fields.update(
+            {name: _runtime_field(traced, part, name, was) for name, was in fields.items()}
+        )
 
 
-def _asked(
+def _runtime_field(
     traced: list[FlowTrace], part: str, name: str, was: Callable[[], Any]
 ) -> Callable[[], Any]:
     def answer() -> Any:
         if not traced:
             return was()
-        if (known := _KNOWN.get((part, name))) is not None:
+        if (known := _RUNTIME_EXPRESSIONS.get((part, name))) is not None:
             return Symbol(known, "String", traced[-1])
-        return traced[-1].ask(f"prefect.runtime.{part}.{name}")
+        return traced[-1].parameter_for(f"prefect.runtime.{part}.{name}")
 
     return answer
 
 
 def _replace_states() -> None:
-    """A state's message may be known only when the flow runs; a trace reads it from the text."""
+    """Convert the message of a state to a string, in which a symbol leaves a mark."""
     from prefect import states
 
-    def said(make: Callable[..., Any]) -> Callable[..., Any]:
+    def replacement(make: Callable[..., Any]) -> Callable[..., Any]:
         def state(*args: Any, message: Any = None, **kwargs: Any) -> Any:
             return make(*args, message=message if message is None else str(message), **kwargs)
 
         return state
 
     for name in _STATES:
-        setattr(states, name, said(getattr(states, name)))
+        setattr(states, name, replacement(getattr(states, name)))
 
 
 def _set(name: str, value: Any) -> None:

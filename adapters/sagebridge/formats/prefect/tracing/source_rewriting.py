@@ -1,8 +1,8 @@
-"""A flow file so that Python asks us where it would decide for itself.
+"""Rewrite a flow file so that symbols work where Python has no hook for them.
 
-Functions keep their meaning and their lines; only what symbols cannot answer for themselves goes
-through helpers of :mod:`~sagebridge.formats.prefect.tracing.trace_helpers`: tests with ``and``,
-``or`` and ``not``, ``is``, ``in``, f-strings, calls, ``while``, ``try`` and ``match``.
+Functions keep their meaning and their lines. Syntax that no special method covers calls helpers in
+:mod:`~sagebridge.formats.prefect.tracing.trace_helpers`: tests with ``and``, ``or`` and ``not``,
+``is``, ``in``, f-strings, calls, ``while``, ``try`` and ``match``.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import ast
 from typing import Any
 
 HELPERS = "__sagebridge_trace__"
-_IN_PLACE = frozenset(
+_UNCHANGED_CALLS = frozenset(
     ("super", "locals", "globals", "vars", "eval", "exec", "dir", "isinstance", "type")
 )
-_BOUND = (ast.NamedExpr, ast.Await, ast.Yield, ast.YieldFrom)
+_EFFECTS = (ast.NamedExpr, ast.Await, ast.Yield, ast.YieldFrom)
 
 
-def rewritten(tree: ast.Module) -> ast.Module:
-    """The tree, its functions rewritten in place."""
+def rewrite_functions(tree: ast.Module) -> ast.Module:
+    """Rewrite the functions of a tree in place."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [_Rewriter().visit(one) for one in node.body]
@@ -40,7 +40,7 @@ class _Rewriter(ast.NodeTransformer):
         function = ast.Attribute(ast.Name(HELPERS, ast.Load()), helper, ast.Load())
         return ast.copy_location(ast.Call(function, list(arguments), []), node)
 
-    # Functions and classes inside are rewritten by themselves, or not at all.
+    # Nested functions are rewritten on their own, classes are not rewritten.
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> Any:
         return node
@@ -71,14 +71,14 @@ class _Rewriter(ast.NodeTransformer):
         return node
 
     def visit_While(self, node: ast.While) -> Any:
-        node.test = self._call("loop", node.test, self._test(node.test))
+        node.test = self._call("while_", node.test, self._test(node.test))
         node.body = [self.visit(one) for one in node.body]
         node.orelse = [self.visit(one) for one in node.orelse]
         return node
 
     def visit_Try(self, node: ast.Try) -> Any:
         self.generic_visit(node)
-        node.body.insert(0, ast.copy_location(ast.Expr(self._call("attempt", node)), node))
+        node.body.insert(0, ast.copy_location(ast.Expr(self._call("try_", node)), node))
         return node
 
     def visit_Match(self, node: ast.Match) -> Any:
@@ -95,14 +95,14 @@ class _Rewriter(ast.NodeTransformer):
             )
             for one in patterns
         ):
-            node.subject = self._call("match", node.subject, node.subject)
+            node.subject = self._call("match_", node.subject, node.subject)
         return node
 
     def visit_Expr(self, node: ast.Expr) -> Any:
         self.generic_visit(node)
         match node.value:
             case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="call") as helper):
-                helper.attr = "act" if name == HELPERS else helper.attr
+                helper.attr = "call_statement" if name == HELPERS else helper.attr
         return node
 
     def visit_Compare(self, node: ast.Compare) -> Any:
@@ -110,7 +110,7 @@ class _Rewriter(ast.NodeTransformer):
         if len(node.ops) > 1:
             return node
         (operator,), (right,) = node.ops, node.comparators
-        helper = {ast.Is: "same", ast.IsNot: "other", ast.In: "within", ast.NotIn: "without"}
+        helper = {ast.Is: "is_", ast.IsNot: "is_not", ast.In: "in_", ast.NotIn: "not_in"}
         if type(operator) not in helper:
             return node
         return self._call(helper[type(operator)], node, node.left, right)
@@ -129,7 +129,7 @@ class _Rewriter(ast.NodeTransformer):
 
     def visit_Call(self, node: ast.Call) -> Any:
         self.generic_visit(node)
-        if isinstance(node.func, ast.Name) and node.func.id in _IN_PLACE:
+        if isinstance(node.func, ast.Name) and node.func.id in _UNCHANGED_CALLS:
             return node
         node.args.insert(0, node.func)
         function = ast.Attribute(ast.Name(HELPERS, ast.Load()), "call", ast.Load())
@@ -137,13 +137,13 @@ class _Rewriter(ast.NodeTransformer):
         return node
 
     def _test(self, node: ast.expr) -> ast.expr:
-        """A test: what is known only at run time becomes one condition, not a branch each."""
+        """A test; all its run-time values become one condition instead of a branch each."""
         match node:
             case ast.UnaryOp(op=ast.Not(), operand=operand):
-                return self._call("negated", node, self._test(operand))
-            case ast.BoolOp(op=operator, values=values) if self._combines(values):
-                helper = "every" if isinstance(operator, ast.And) else "some"
-                return self._call(helper, node, *(self._later(one) for one in values))
+                return self._call("not_", node, self._test(operand))
+            case ast.BoolOp(op=operator, values=values) if self._is_safe(values):
+                helper = "and_" if isinstance(operator, ast.And) else "or_"
+                return self._call(helper, node, *(self._lambda(one) for one in values))
             case ast.Compare(left=left, ops=ops, comparators=rights) if len(ops) > 1:
                 sides = [left, *rights]
                 if all(isinstance(one, ast.Name | ast.Constant) for one in sides[1:-1]):
@@ -157,15 +157,15 @@ class _Rewriter(ast.NodeTransformer):
         assert isinstance(found, ast.expr)
         return found
 
-    def _later(self, node: ast.expr) -> ast.expr:
+    def _lambda(self, node: ast.expr) -> ast.expr:
         nothing = ast.arguments([], [], None, [], [], None, [])
         return ast.copy_location(ast.Lambda(nothing, self._test(node)), node)
 
     @staticmethod
-    def _combines(values: list[ast.expr]) -> bool:
-        """Whether asking all parts starts nothing that Python would not have started."""
+    def _is_safe(values: list[ast.expr]) -> bool:
+        """Whether all parts can be evaluated without calls that Python would have skipped."""
         return not any(
-            isinstance(one, _BOUND) or (at and isinstance(one, ast.Call))
+            isinstance(one, _EFFECTS) or (at and isinstance(one, ast.Call))
             for at, value in enumerate(values)
             for one in ast.walk(value)
         )

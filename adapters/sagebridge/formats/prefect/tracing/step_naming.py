@@ -1,4 +1,4 @@
-"""What steps are called that have no name of their own."""
+"""Names for tasks, tests and failures, which become steps."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ from sagebridge.model.pipeline import Step, walk
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
-    """A name for each place; ``kinds`` has the places of each task, test and failure."""
+class StepNames:
+    """The names of steps.
+
+    ``given`` maps each location in the code to its name, ``kinds`` each task, test and failure to
+    its locations.
+    """
 
     given: dict[Any, str] = field(default_factory=dict)
     kinds: dict[Any, list[Any]] = field(default_factory=dict)
 
     def of(self, wanted: str, kind: Any, key: Any, used: Iterable[str]) -> str:
-        """The name of a place: the same on each way, and none of those that are ``used``."""
+        """The name for a location: the same on each path, and not one of ``used``."""
         if key not in self.given:
             plain = "".join(c if c.isascii() and c.isalnum() else "-" for c in wanted).strip("-")
             plain = plain[:64] or "step"
@@ -28,9 +32,9 @@ class Names:
         return self.given[key]
 
     def in_order(self, steps: Sequence[Step]) -> Mapping[Any, str]:
-        """The names, so that of several steps of one kind the first has the one without number.
+        """The names, reassigned so that the first step of a kind has the one without a number.
 
-        They are given as they come up, and a way through a flow may leave out the first.
+        Names are assigned in the order of tracing, and the first path may skip the first step.
         """
         at = {step.name: position for position, step in enumerate(walk(steps))}
         ordered = dict(self.given)

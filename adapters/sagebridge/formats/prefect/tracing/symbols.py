@@ -1,4 +1,4 @@
-"""What stands for a value that is known only when a flow runs, and how it is said in a pipeline."""
+"""Symbols: stand-ins for run-time values, and the pipeline expressions that they mean."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from sagebridge.model.expressions import Get, Index, Join, Key, Member, Properti
 from sagebridge.model.losses import Severity
 from sagebridge.model.values import Absent, Object, Strict, Value
 
+# str() and format() must return a real string, so a symbol leaves a mark in private-use characters.
 _MARK = re.compile("\ue000([0-9]+)\ue001")
-EMPTIES: Mapping[str, Value] = {"String": "", "Integer": 0, "Float": 0.0}
+FALSE_VALUES: Mapping[str, Value] = {"String": "", "Integer": 0, "Float": 0.0}
 
 
-class Untraceable(BaseException):
-    """A place of a flow from which on it cannot be followed; no `except Exception` swallows it."""
+class UntraceableCode(BaseException):
+    """Code that tracing cannot follow. A BaseException, so `except Exception` does not catch it."""
 
     def __init__(self, line: int, code: str, what: str) -> None:
         self.line, self.code, self.what = line, code, what
@@ -25,68 +26,70 @@ class Untraceable(BaseException):
 
 
 class UnsupportedValue(Exception):
-    """A value that no definition can have."""
+    """A value that a definition cannot contain; the string describes it."""
 
 
 class TraceContext(Protocol):
-    """What symbols ask of the trace that they are part of."""
+    """The trace that a symbol belongs to."""
 
     texts: list[Symbol]
 
-    def ask(self, what: str, type_: str = "String", *of: Any) -> Symbol: ...
+    def parameter_for(self, what: str, type_: str = "String", *of: Any) -> Symbol: ...
     def decide(self, test: Test) -> bool: ...
-    def refuse(self, code: str, what: str) -> NoReturn: ...
+    def stop(self, code: str, what: str) -> NoReturn: ...
     def finished(self, step: str) -> None: ...
     def in_file(self) -> bool: ...
-    def assume(self, code: str, what: str) -> None: ...
+    def report_change(self, code: str, what: str) -> None: ...
     def progress(self) -> int: ...
-    def lose(self, code: str, severity: Severity, what: str, advice: str = "") -> None: ...
+    def report(self, code: str, severity: Severity, what: str, advice: str = "") -> None: ...
 
 
-def _computed(sign: str) -> Callable[..., Any]:
+def _operator(sign: str) -> Callable[..., Any]:
     def operation(self: Symbol, *others: Any) -> Symbol:
         kinds = {getattr(one, "_type", type(one).__name__) for one in (self, *others)}
         type_ = "Float" if sign in ("/", "**") or kinds & {"Float", "float", ""} else "Integer"
-        return self._world.ask(f"the result of {sign}", type_, self, *others)
+        return self._trace.parameter_for(f"the result of {sign}", type_, self, *others)
 
     return operation
 
 
-_plus: Callable[..., Symbol] = _computed("+")
+_plus: Callable[..., Symbol] = _operator("+")
 
 
-def _compared(type_: ComparisonType, *, negated: bool = False) -> Callable[[Symbol, Any], Any]:
+def _comparison(type_: ComparisonType, *, negated: bool = False) -> Callable[[Symbol, Any], Any]:
     def operation(self: Symbol, other: Any) -> Test:
         made = Comparison(type_, self, other)
-        return Test((Not(made) if negated else made,), self._world)
+        return Test((Not(made) if negated else made,), self._trace)
 
     return operation
 
 
-def _refused(code: str, what: str) -> Callable[..., Any]:
+def _unsupported(code: str, what: str) -> Callable[..., Any]:
     def operation(self: Symbol, *others: Any) -> NoReturn:
         del others
-        self._world.refuse(code, what)
+        self._trace.stop(code, what)
 
     return operation
-
-
-_RUN_TIME = "of what is known only when the flow runs"
 
 
 class Symbol:
-    """A parameter, or what a task or step hands on. ``_expression`` is how a pipeline says it."""
+    """A parameter, or the result of a task or step.
 
-    __slots__ = ("_expression", "_part", "_type", "_world")
+    ``_expression`` is its pipeline expression, ``_part`` the attributes and items taken from it.
+    """
 
-    def __init__(self, expression: Value, type_: str, world: TraceContext, part: str = "") -> None:
-        self._expression, self._type, self._world = expression, type_, world
+    __slots__ = ("_expression", "_part", "_trace", "_type")
+
+    def __init__(self, expression: Value, type_: str, trace: TraceContext, part: str = "") -> None:
+        self._expression, self._type, self._trace = expression, type_, trace
         self._part = part
 
+    # isinstance() reads __class__ if the type itself does not match (object_isinstance in CPython's
+    # Objects/abstract.c), so user code that tests for a type is noticed here.
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
-        if self._world.in_file():
-            self._world.refuse("run-time-type", f"it asks for the type {_RUN_TIME}")
+        if self._trace.in_file():
+            self._trace.stop("run-time-type", "the type of a run-time value is not known")
         return Symbol
 
     def __getattr__(self, name: str) -> Symbol:
@@ -99,27 +102,31 @@ class Symbol:
             return self._under(Index(item))
         if type(item) is str:
             return self._under(Key(item))
-        return self._world.ask("a part of a value", "String", self)
+        return self._trace.parameter_for("a slice of a value", "String", self)
 
     def _under(self, token: Member | Key | Index, name: str = "") -> Symbol:
         get = self._expression
         if type(get) is Get and get.root == "Steps":
             part = f".{name}" if name else ""
-            return Symbol(Get("Steps", (*get.tokens, token)), "", self._world, part)
-        return Symbol(get, "", self._world, f"{self._part}{token}")
+            return Symbol(Get("Steps", (*get.tokens, token)), "", self._trace, part)
+        return Symbol(get, "", self._trace, f"{self._part}{token}")
 
     def __call__(self, *arguments: Any, **named: Any) -> Symbol:
         name = self._part.rpartition(".")[2]
         test = name.startswith("is") or name in ("startswith", "endswith")
         what = f"the result of .{name}()"
-        return self._world.ask(what, "Boolean" if test else "String", self, arguments, named)
+        return self._trace.parameter_for(
+            what, "Boolean" if test else "String", self, arguments, named
+        )
 
-    def _said(self) -> Value:
-        """How a pipeline says it; a part of what is no step's is asked for."""
+    def _definition_value(self) -> Value:
+        """The pipeline expression; a part of anything but a step becomes a parameter."""
         get = self._expression
         if self._part and not (type(get) is Get and get.root == "Steps"):
-            whole = Symbol(get, "", self._world)
-            return self._world.ask(f"{self._part} of a value", "String", whole)._expression
+            whole = Symbol(get, "", self._trace)
+            return self._trace.parameter_for(
+                f"{self._part} of a value", "String", whole
+            )._expression
         return get
 
     def __await__(self) -> Generator[None, None, Symbol]:
@@ -130,74 +137,78 @@ class Symbol:
         return bool(self._test())
 
     def _test(self) -> Test:
-        """Whether it is true, as Python has it for its type."""
-        if self._type in EMPTIES:
-            return Test((Not(equals(self, EMPTIES[self._type])),), self._world)
+        """The test of its truth value, by the rules of Python for its type."""
+        if self._type in FALSE_VALUES:
+            return Test((Not(equals(self, FALSE_VALUES[self._type])),), self._trace)
         if self._type != "Boolean":
-            what = "whether it is true is asked as whether it equals true"
-            self._world.assume("truth-value", what)
-        return Test((equals(self, True),), self._world)
+            what = "a value of unknown type is used as a test: the condition compares it with true"
+            self._trace.report_change("truth-value", what)
+        return Test((equals(self, True),), self._trace)
 
     def __str__(self) -> str:
-        self._world.texts.append(self)
-        return f"\ue000{len(self._world.texts) - 1}\ue001"
+        self._trace.texts.append(self)
+        return f"\ue000{len(self._trace.texts) - 1}\ue001"
 
     __repr__ = __str__
 
     def __format__(self, spec: str) -> str:
-        what = f"a text of the form {':' + spec!r}"
-        return str(self._world.ask(what, "String", self) if spec else self)
+        what = f"a string with the format {':' + spec!r}"
+        return str(self._trace.parameter_for(what, "String", self) if spec else self)
 
     def __add__(self, other: Any) -> Symbol:
         if self._type == "String" or type(other) is str:
-            return Symbol(text((self, other), self._world), "String", self._world)
+            return Symbol(text((self, other), self._trace), "String", self._trace)
         return _plus(self, other)
 
     def __radd__(self, other: Any) -> Symbol:
         if self._type == "String" or type(other) is str:
-            return Symbol(text((other, self), self._world), "String", self._world)
+            return Symbol(text((other, self), self._trace), "String", self._trace)
         return _plus(other, self) if type(other) is Symbol else _plus(self, other)
 
-    __eq__ = _compared("Equals")
-    __ne__ = _compared("Equals", negated=True)
-    __lt__ = _compared("LessThan")
-    __le__ = _compared("LessThanOrEqualTo")
-    __gt__ = _compared("GreaterThan")
-    __ge__ = _compared("GreaterThanOrEqualTo")
+    __eq__ = _comparison("Equals")
+    __ne__ = _comparison("Equals", negated=True)
+    __lt__ = _comparison("LessThan")
+    __le__ = _comparison("LessThanOrEqualTo")
+    __gt__ = _comparison("GreaterThan")
+    __ge__ = _comparison("GreaterThanOrEqualTo")
     __hash__ = object.__hash__
-    __sub__ = __rsub__ = _computed("-")
-    __mul__ = __rmul__ = _computed("*")
-    __truediv__ = __rtruediv__ = _computed("/")
-    __floordiv__ = __rfloordiv__ = _computed("//")
-    __mod__ = __rmod__ = _computed("%")
-    __pow__ = __rpow__ = _computed("**")
-    __neg__ = __abs__ = __round__ = _computed("a sign or rounding")
-    __iter__ = _refused("run-time-loop", f"it goes over the items {_RUN_TIME}")
+    __sub__ = __rsub__ = _operator("-")
+    __mul__ = __rmul__ = _operator("*")
+    __truediv__ = __rtruediv__ = _operator("/")
+    __floordiv__ = __rfloordiv__ = _operator("//")
+    __mod__ = __rmod__ = _operator("%")
+    __pow__ = __rpow__ = _operator("**")
+    __neg__ = __abs__ = __round__ = _operator("-, abs() or round()")
+    __iter__ = _unsupported("run-time-loop", "a loop over a run-time value is not supported")
     __next__ = __iter__
-    __len__ = _refused("run-time-loop", f"it counts the items {_RUN_TIME}")
-    __index__ = _refused("run-time-loop", f"it counts to a number {_RUN_TIME}")
-    __int__ = __float__ = _refused("run-time-code", f"it computes with a number {_RUN_TIME}")
-    __contains__ = _refused("run-time-code", f"it looks into a value {_RUN_TIME}")
+    __len__ = _unsupported("run-time-loop", "len() of a run-time value is not supported")
+    __index__ = _unsupported(
+        "run-time-loop", "a run-time value as an index or in range() is not supported"
+    )
+    __int__ = __float__ = _unsupported(
+        "run-time-code", "converting a run-time value to a number is not supported"
+    )
+    __contains__ = _unsupported("run-time-code", "`in` on a run-time value is not supported")
 
 
 class Test:
-    """What a comparison gives: ``conditions``, all of which have to hold."""
+    """The result of a comparison: ``conditions`` that must all hold."""
 
-    __slots__ = ("_world", "conditions")
+    __slots__ = ("_trace", "conditions")
     __test__ = False
 
-    def __init__(self, conditions: Sequence[Condition], world: TraceContext) -> None:
-        self.conditions, self._world = tuple(conditions), world
+    def __init__(self, conditions: Sequence[Condition], trace: TraceContext) -> None:
+        self.conditions, self._trace = tuple(conditions), trace
 
     def __bool__(self) -> bool:
-        return self._world.decide(self)
+        return self._trace.decide(self)
 
     def _test(self) -> Test:
         return self
 
     def negated(self) -> Test:
         found = [_opposite(one) for one in self.conditions]
-        return Test((found[0] if len(found) == 1 else Or(tuple(found)),), self._world)
+        return Test((found[0] if len(found) == 1 else Or(tuple(found)),), self._trace)
 
     def single(self) -> Condition:
         if len(self.conditions) == 1:
@@ -210,32 +221,32 @@ def _opposite(condition: Condition) -> Condition:
 
 
 class Future:
-    """What ``.submit()`` gives; what follows its ``result()`` waits for the task."""
+    """The result of ``.submit()``; steps after its ``result()`` depend on the task."""
 
-    __slots__ = ("_step", "_value", "_world")
+    __slots__ = ("_step", "_trace", "_value")
 
-    def __init__(self, value: Symbol, step: str, world: TraceContext) -> None:
-        self._value, self._step, self._world = value, step, world
+    def __init__(self, value: Symbol, step: str, trace: TraceContext) -> None:
+        self._value, self._step, self._trace = value, step, trace
 
     def result(self, timeout: Any = None, raise_on_failure: bool = True) -> Symbol:
         del timeout
-        self._world.finished(self._step)
+        self._trace.finished(self._step)
         if not raise_on_failure:
-            self._world.refuse("task-state", "it goes on after a task that failed")
+            self._trace.stop("task-state", "raise_on_failure=False is not supported")
         return self._value
 
     def wait(self, timeout: Any = None) -> None:
         del timeout
-        self._world.finished(self._step)
+        self._trace.finished(self._step)
 
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("__"):
             raise AttributeError(name)
-        self._world.refuse("task-state", f"it looks at {name} of a task as it runs")
+        self._trace.stop("task-state", f".{name} of a task run is only known at run time")
 
 
 class Futures(list[Any]):
-    """What ``.map()`` gives."""
+    """The result of ``.map()``."""
 
     def result(self, timeout: Any = None, raise_on_failure: bool = True) -> list[Symbol]:
         return [one.result(timeout, raise_on_failure) for one in self]
@@ -250,7 +261,7 @@ def is_symbolic(value: object) -> bool:
 
 
 def holds_symbol(value: object, depth: int = 4) -> bool:
-    """Whether a value is, or has in it, what is known only when the flow runs."""
+    """Whether a value is or contains a symbol, at most ``depth`` levels down."""
     if is_symbolic(value):
         return True
     if depth and type(value) in (list, tuple, set, frozenset, Futures):
@@ -260,11 +271,11 @@ def holds_symbol(value: object, depth: int = 4) -> bool:
     return type(value) is str and _MARK.search(value) is not None
 
 
-def text(parts: Sequence[Any], world: TraceContext, on: str = "") -> Value:
-    """The text that parts make, one after the other."""
+def text(parts: Sequence[Any], trace: TraceContext, on: str = "") -> Value:
+    """The concatenation of ``parts``, separated by ``on``."""
     values: list[Value] = []
     for part in parts:
-        value = said(part, world)
+        value = definition_value(part, trace)
         if not on and isinstance(value, Join) and value.on == "":
             values += value.values
         elif on or not isinstance(value, str) or value:
@@ -272,39 +283,41 @@ def text(parts: Sequence[Any], world: TraceContext, on: str = "") -> Value:
     return Join(tuple(values), on)
 
 
-def said(value: Any, world: TraceContext) -> Value:
-    """A Python value as a definition has it. Raises :class:`UnsupportedValue`."""
+def definition_value(value: Any, trace: TraceContext) -> Value:
+    """A Python value as a value of a definition. Raises :class:`UnsupportedValue`."""
     kind = type(value)
     if kind is Symbol:
-        return value._said()
+        return value._definition_value()
     if kind is Future:
-        return value._value._said()
+        return value._value._definition_value()
     if kind is Test:
-        return world.ask("whether a condition holds", "Boolean")._expression
+        return trace.parameter_for("the result of a comparison", "Boolean")._expression
     if kind is Properties:
         return value._get
     if value is None or kind in (bool, int, float) or isinstance(value, Absent):
         return value
     if isinstance(value, str):
-        return _marked(str(value), world)
+        return _marked(str(value), trace)
     if isinstance(value, Mapping):
         if not all(isinstance(name, str) for name in value):
-            raise UnsupportedValue("a mapping whose keys are no text")
+            raise UnsupportedValue("a dict with keys that are not strings")
         if any(_MARK.search(name) for name in value):
-            raise UnsupportedValue("a mapping with keys that are known only when the flow runs")
-        return Object({str(name): said(item, world) for name, item in value.items()})
+            raise UnsupportedValue("a dict with run-time values as keys")
+        return Object({str(name): definition_value(item, trace) for name, item in value.items()})
     if isinstance(value, list | tuple):
-        return tuple(said(item, world) for item in value)
+        return tuple(definition_value(item, trace) for item in value)
     if isinstance(value, Strict):
         record: Any = value
-        changed = {one.name: said(getattr(value, one.name), world) for one in fields(record)}
+        changed = {
+            one.name: definition_value(getattr(value, one.name), trace) for one in fields(record)
+        }
         return replace(record, **changed)
-    raise UnsupportedValue(f"a value of type {kind.__name__}, which is no JSON")
+    raise UnsupportedValue(f"a value of type {kind.__name__}, which is not JSON")
 
 
-def _marked(marked: str, world: TraceContext) -> Value:
+def _marked(marked: str, trace: TraceContext) -> Value:
     pieces = _MARK.split(marked)
     if len(pieces) == 1:
         return marked
-    parts = [world.texts[int(one)] if at % 2 else one for at, one in enumerate(pieces)]
-    return text(parts, world)
+    parts = [trace.texts[int(one)] if at % 2 else one for at, one in enumerate(pieces)]
+    return text(parts, trace)

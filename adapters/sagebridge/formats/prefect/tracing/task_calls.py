@@ -1,4 +1,4 @@
-"""The file that is traced, and what a call of one of its tasks says."""
+"""The traced file, and the meaning of a call of one of its tasks."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from sagebridge.formats.prefect.tracing.symbols import TraceContext, holds_symbo
 
 
 @dataclass(frozen=True, slots=True)
-class File:
-    """The file that is traced, and the lines of its ``raise`` statements."""
+class TracedFile:
+    """The traced file, and the lines of its ``raise`` statements."""
 
     path: str
     raises: frozenset[int] = frozenset()
@@ -26,19 +26,19 @@ class File:
         return self.path.rpartition("/")[2]
 
     def line(self) -> int:
-        """The innermost line of the file that is running; 1 where none is."""
+        """The innermost line of the file on the stack; 1 if there is none."""
         return self.stack()[0] if self.stack() else 1
 
     def stack(self) -> tuple[int, ...]:
         return tuple(frame.f_lineno for frame in self._frames())
 
     def is_asynchronous(self) -> bool:
-        """Whether the innermost function of the file that is running is a coroutine."""
+        """Whether the innermost function of the file on the stack is a coroutine."""
         frame = next(self._frames(), None)
         return frame is not None and bool(frame.f_code.co_flags & inspect.CO_COROUTINE)
 
     def _frames(self) -> Iterator[FrameType]:
-        """Those of the file, the innermost first."""
+        """The frames of the file, the innermost first."""
         frame: FrameType | None = sys._getframe(1)
         while frame is not None:
             if frame.f_code.co_filename == self.path:
@@ -47,7 +47,7 @@ class File:
 
 
 def run(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-    """What a function returns; one that is asynchronous is run to its end, waiting for nothing."""
+    """Call a function. A coroutine is run to its end; it may await only tasks and Prefect."""
     result = function(*arguments, **named)
     if inspect.iscoroutine(result):
         try:
@@ -55,12 +55,12 @@ def run(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         except StopIteration as ended:
             return ended.value
         result.close()
-        raise RuntimeError("it waits for something other than a task")
+        raise RuntimeError("the flow awaits something other than a task or Prefect")
     return result
 
 
-def called(task: Any, arguments: Sequence[Any], named: Mapping[str, Any]) -> str:
-    """The name of a task's run where its arguments say it, else that of the task."""
+def task_run_name(task: Any, arguments: Sequence[Any], named: Mapping[str, Any]) -> str:
+    """The ``task_run_name`` if it needs no run-time value, otherwise the task's name."""
     template = task.task_run_name
     if isinstance(template, str):
         try:
@@ -74,18 +74,19 @@ def called(task: Any, arguments: Sequence[Any], named: Mapping[str, Any]) -> str
     return str(task.name)
 
 
-def unwrapped(value: Any, world: TraceContext) -> Any:
+def unwrap(value: Any, trace: TraceContext) -> Any:
+    # The annotations of prefect/utilities/annotations.py.
     kind = type(value).__name__
     if kind in ("unmapped", "quote", "allow_failure", "opaque", "freeze") and hasattr(
         value, "unwrap"
     ):
         if kind == "allow_failure":
-            what = "allow_failure: a step runs only after what it needs has succeeded"
-            world.assume("trigger-rule", what)
+            what = "allow_failure has no effect: a step runs only if its dependencies succeed"
+            trace.report_change("trigger-rule", what)
         return value.unwrap()
     return value
 
 
-def returns(function: Any) -> str:
+def return_type(function: Any) -> str:
     hint = getattr(function, "__annotations__", {}).get("return")
     return TYPES.get(hint if isinstance(hint, str) else getattr(hint, "__name__", ""), "")

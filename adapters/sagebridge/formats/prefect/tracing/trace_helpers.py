@@ -1,4 +1,4 @@
-"""What a rewritten flow file calls; without a symbol each does as Python does."""
+"""Helpers that a rewritten flow file calls; without symbols they behave as plain Python."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from sagebridge.formats.prefect.tracing.symbols import (
     Test,
     TraceContext,
     UnsupportedValue,
+    definition_value,
     holds_symbol,
     is_symbolic,
-    said,
 )
 from sagebridge.formats.prefect.tracing.symbols import text as text_of
 from sagebridge.model.conditions import In, Or
 from sagebridge.model.expressions import Get, Join
 
-_WORLD: list[TraceContext] = []
+_TRACES: list[TraceContext] = []
 _NUMBERS = {"float": "Float", "int": "Integer", "len": "Integer", "round": "Float", "abs": "Float"}
-_COMPUTES = frozenset(
+_COMPUTING_BUILTINS = frozenset(
     (
         "abs",
         "bool",
@@ -45,7 +45,7 @@ _COMPUTES = frozenset(
         "sum",
     )
 )
-_MOMENTS = {
+_VARYING_FUNCTIONS = {
     "datetime": ("now", "today", "utcnow"),
     "os": ("getenv",),
     "random": ("choice", "choices", "randint", "random", "randrange", "sample", "uniform"),
@@ -53,196 +53,202 @@ _MOMENTS = {
     "time": ("ctime", "gmtime", "localtime", "strftime", "time", "time_ns"),
     "uuid": ("uuid1", "uuid4"),
 }
-"""Functions whose answer belongs to the moment in which a flow runs, by their modules."""
-_LOGS = frozenset(
+"""Functions with a different result in each run, by module."""
+_LOG_METHODS = frozenset(
     ("critical", "debug", "error", "exception", "fatal", "info", "log", "warn", "warning")
 )
-_OF_ENGINES = frozenset(("prefect", "sagebridge", "sagebridge_operators"))
+_ENGINE_PACKAGES = frozenset(("prefect", "sagebridge", "sagebridge_operators"))
 _KEPT_MODULES = frozenset(
     ("builtins", "contextlib", "dataclasses", "functools", "itertools", "logging", "typing")
 )
 
 
 @contextmanager
-def tracing(world: TraceContext) -> Iterator[None]:
-    """While this lasts, rewritten files ask ``world``."""
-    _WORLD.append(world)
+def tracing(trace: TraceContext) -> Iterator[None]:
+    """Within this context, rewritten files use ``trace``."""
+    _TRACES.append(trace)
     try:
         yield
     finally:
-        _WORLD.pop()
+        _TRACES.pop()
 
 
-def loop(value: Any) -> Any:
+def while_(value: Any) -> Any:
     if is_symbolic(value):
-        _WORLD[-1].refuse("run-time-loop", "while asks what is known only when the flow runs")
+        _TRACES[-1].stop("run-time-loop", "while with a run-time value is not supported")
     return value
 
 
-def match(value: Any) -> Any:
+def match_(value: Any) -> Any:
     if is_symbolic(value):
-        what = "match looks into what is known only when the flow runs"
-        _WORLD[-1].refuse("run-time-type", what)
+        what = "match with a pattern for a run-time value is not supported"
+        _TRACES[-1].stop("run-time-type", what)
     return value
 
 
-def attempt() -> None:
-    if _WORLD:
-        _WORLD[-1].assume("failure-handling", "try: what it does when a step fails is not read")
+def try_() -> None:
+    if _TRACES:
+        _TRACES[-1].report_change(
+            "failure-handling", "try: a failed step does not run its except branches"
+        )
 
 
-def same(left: Any, right: Any) -> bool:
+def is_(left: Any, right: Any) -> bool:
     for value, other in ((left, right), (right, left)):
         if type(value) is Symbol:
             get = value._expression
             if other is None and type(get) is Get and get.root == "Parameters":
                 return False
-            what = "`is` asks about what is known only when the flow runs"
-            value._world.refuse("run-time-type", what)
+            what = "`is` with a run-time value is not supported"
+            value._trace.stop("run-time-type", what)
     return left is right
 
 
-def other(left: Any, right: Any) -> bool:
-    return not same(left, right)
+def is_not(left: Any, right: Any) -> bool:
+    return not is_(left, right)
 
 
-def within(item: Any, items: Any) -> Any:
+def in_(item: Any, items: Any) -> Any:
     if type(items) in (list, tuple, set, frozenset) and (
         type(item) is Symbol or any(type(one) is Symbol for one in items)
     ):
-        world = _WORLD[-1]
-        return Test((In(item, tuple(items)),), world)
+        trace = _TRACES[-1]
+        return Test((In(item, tuple(items)),), trace)
     return item in items
 
 
-def without(item: Any, items: Any) -> Any:
-    return negated(within(item, items))
+def not_in(item: Any, items: Any) -> Any:
+    return not_(in_(item, items))
 
 
-def negated(value: Any) -> Any:
+def not_(value: Any) -> Any:
     if type(value) in (Symbol, Test):
         return value._test().negated()
     return not value
 
 
-def every(*parts: Callable[[], Any]) -> Any:
-    asked: list[Test] = []
+def and_(*parts: Callable[[], Any]) -> Any:
+    tests: list[Test] = []
     for part in parts:
         value = part()
         if type(value) in (Symbol, Test):
-            asked.append(value._test())
+            tests.append(value._test())
         elif not value:
             return False
-    if not asked:
+    if not tests:
         return True
-    return Test([one for test in asked for one in test.conditions], _WORLD[-1])
+    return Test([one for test in tests for one in test.conditions], _TRACES[-1])
 
 
-def some(*parts: Callable[[], Any]) -> Any:
-    asked: list[Test] = []
+def or_(*parts: Callable[[], Any]) -> Any:
+    tests: list[Test] = []
     for part in parts:
         value = part()
         if type(value) in (Symbol, Test):
-            asked.append(value._test())
+            tests.append(value._test())
         elif value:
             return True
-    if len(asked) < 2:
-        return asked[0] if asked else False
-    return Test((Or(tuple(test.single() for test in asked)),), _WORLD[-1])
+    if len(tests) < 2:
+        return tests[0] if tests else False
+    return Test((Or(tuple(test.single() for test in tests)),), _TRACES[-1])
 
 
 def text(*parts: Any) -> Any:
-    """An f-string: its parts are texts, or (value, conversion, format)."""
+    """An f-string; ``parts`` are strings or tuples (value, conversion, format)."""
     if not any(holds_symbol(part) for part in parts):
         return "".join(
-            part if isinstance(part, str) else format(_converted(part[0], part[1]), part[2])
+            part if isinstance(part, str) else format(_convert(part[0], part[1]), part[2])
             for part in parts
         )
-    world = _WORLD[-1]
+    trace = _TRACES[-1]
     pieces: list[Any] = []
     for part in parts:
         if isinstance(part, str):
             pieces.append(part)
         elif not holds_symbol(part):
-            pieces.append(format(_converted(part[0], part[1]), part[2]))
+            pieces.append(format(_convert(part[0], part[1]), part[2]))
         elif is_symbolic(part[0]) and part[1] in (-1, 115) and part[2] == "":
             pieces.append(part[0])
         else:
             sign = {114: "!r", 97: "!a"}.get(part[1], "")
             spec = f":{part[2]}" if part[2] else ""
-            pieces.append(world.ask(f"a text of the form {sign + spec!r}", "String", part[0]))
-    return Symbol(text_of(pieces, world), "String", world)
+            pieces.append(
+                trace.parameter_for(f"a string with the format {sign + spec!r}", "String", part[0])
+            )
+    return Symbol(text_of(pieces, trace), "String", trace)
 
 
-def _converted(value: Any, conversion: int) -> Any:
+def _convert(value: Any, conversion: int) -> Any:
     conversions: dict[int, Callable[[Any], Any]] = {114: repr, 115: str, 97: ascii}
     return conversions[conversion](value) if conversion in conversions else value
 
 
 def call(function: Any, *arguments: Any, **named: Any) -> Any:
-    """A call. What a library computes of symbols is asked for, as no definition computes.
+    """A call. What the standard library computes from symbols becomes a parameter.
 
-    So is what it knows of the moment: the time, the environment, what is random.
+    So does a result that differs in each run: the time, the environment, a random value.
     """
-    if _WORLD and _is_of_the_moment(function):
-        return _WORLD[-1].ask(f"what {function.__name__}() gives when it runs")
-    if _WORLD and (output := _output(function, named)):
-        what = f"{output}: no step says what the flow itself says"
-        _WORLD[-1].lose("output", "info", what)
+    if _TRACES and _varies_by_run(function):
+        return _TRACES[-1].parameter_for(f"the result of {function.__name__}()")
+    if _TRACES and (output := _output(function, named)):
+        what = f"{output}: output of the flow body is not carried over"
+        _TRACES[-1].report("output", "info", what)
         return None
-    if not _WORLD or not (holds_symbol(list(arguments)) or holds_symbol(named)):
+    if not _TRACES or not (holds_symbol(list(arguments)) or holds_symbol(named)):
         return function(*arguments, **named)
-    world = _WORLD[-1]
+    trace = _TRACES[-1]
     if function is str and len(arguments) == 1 and type(arguments[0]) is Symbol:
         if arguments[0]._type == "String":
             return arguments[0]
-        return Symbol(Join((said(arguments[0], world),), ""), "String", world)
+        return Symbol(Join((definition_value(arguments[0], trace),), ""), "String", trace)
     owner = getattr(function, "__self__", None)
     if type(owner) is str and function.__name__ == "join" and len(arguments) == 1:
         try:
-            return Symbol(text_of(list(arguments[0]), world, owner), "String", world)
+            return Symbol(text_of(list(arguments[0]), trace, owner), "String", trace)
         except UnsupportedValue:
-            return world.ask("a text that is put together")
+            return trace.parameter_for("a joined string")
     name = getattr(function, "__name__", type(function).__name__)
     if _computes(function):
-        return world.ask(f"the result of {name}()", _NUMBERS.get(name, "String"), arguments, named)
+        return trace.parameter_for(
+            f"the result of {name}()", _NUMBERS.get(name, "String"), arguments, named
+        )
     return function(*arguments, **named)
 
 
-def act(function: Any, *arguments: Any, **named: Any) -> None:
-    """A call for what it does alone. What another file's function does is in no step."""
-    before = _WORLD[-1].progress() if _WORLD else 0
+def call_statement(function: Any, *arguments: Any, **named: Any) -> None:
+    """A call as a statement; a function of another module that adds no step is a loss."""
+    before = _TRACES[-1].progress() if _TRACES else 0
     result = call(function, *arguments, **named)
-    if not _WORLD or result is not None or _WORLD[-1].progress() > before:
+    if not _TRACES or result is not None or _TRACES[-1].progress() > before:
         return
-    if _is_of_another_file(function):
-        what = f"{function.__name__}() is called by the flow itself: no step does what it does"
-        _WORLD[-1].lose("run-time-code", "dropped", what, "call it in a task")
+    if _is_other_module(function):
+        what = f"{function.__name__}(): calls in the flow body are not carried over"
+        _TRACES[-1].report("run-time-code", "dropped", what, "call it in a task")
 
 
-def _is_of_another_file(function: Any) -> bool:
-    """Whether somebody wrote it, elsewhere: what is called in this file is read in its place."""
+def _is_other_module(function: Any) -> bool:
+    """Whether it is user code of another module; functions of the traced file are followed."""
     if type(function) is not FunctionType or HELPERS in function.__globals__:
         return False
     root = (function.__module__ or "").partition(".")[0]
-    return root not in sys.stdlib_module_names and root not in _OF_ENGINES
+    return root not in sys.stdlib_module_names and root not in _ENGINE_PACKAGES
 
 
 def _output(function: Any, named: Mapping[str, Any]) -> str:
-    """What a call prints or logs with; empty where it does neither."""
+    """The name of a call that prints or logs; empty for any other."""
     streams = (sys.stdout, sys.stderr)
     owner, name = getattr(function, "__self__", None), getattr(function, "__name__", "")
     if function is print:
         file = named.get("file")
-        return "print" if file is None or any(file is one for one in streams) else ""
-    if isinstance(owner, logging.Logger | logging.LoggerAdapter) and name in _LOGS:
-        return f"the logger's {name}"
+        return "print()" if file is None or any(file is one for one in streams) else ""
+    if isinstance(owner, logging.Logger | logging.LoggerAdapter) and name in _LOG_METHODS:
+        return f"logger.{name}()"
     if getattr(function, "__module__", "") in ("_warnings", "warnings") and name == "warn":
-        return "warnings.warn"
-    return f"{name} to the terminal" if any(owner is one for one in streams) else ""
+        return "warnings.warn()"
+    return f"{name}() to the terminal" if any(owner is one for one in streams) else ""
 
 
-def _is_of_the_moment(function: Any) -> bool:
+def _varies_by_run(function: Any) -> bool:
     owner = getattr(function, "__self__", None)
     if owner is os.environ:
         return True
@@ -250,13 +256,13 @@ def _is_of_the_moment(function: Any) -> bool:
         place = getattr(function, "__module__", None)
     else:
         place = (owner if isinstance(owner, type) else type(owner)).__module__
-    return getattr(function, "__name__", "") in _MOMENTS.get(str(place), ())
+    return getattr(function, "__name__", "") in _VARYING_FUNCTIONS.get(str(place), ())
 
 
 def _computes(function: Any) -> bool:
     name, module = getattr(function, "__name__", ""), getattr(function, "__module__", None)
     if getattr(builtins, name, None) is function:
-        return name in _COMPUTES
+        return name in _COMPUTING_BUILTINS
     if isinstance(function, type) and issubclass(function, BaseException):
         return False
     root = (module or "builtins").partition(".")[0]

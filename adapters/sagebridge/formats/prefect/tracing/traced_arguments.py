@@ -1,4 +1,4 @@
-"""The arguments of a traced flow, and what is lost when they become pipeline parameters."""
+"""The arguments of a traced flow as pipeline parameters, and the losses of this."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ class TracedArgument:
 
 def traced_arguments(function: Callable[..., Any]) -> Iterator[TracedArgument]:
     for one in read_signature(function):
-        what = f"the parameter {shown(one.name)}"
+        what = f"parameter {shown(one.name)}"
         if one.scalar and _fits(one):
-            lost = f"{what} may not be null in a pipeline" if one.nullable else ""
+            lost = f"{what} cannot be null in a pipeline" if one.nullable else ""
             yield TracedArgument(one.name, one.argument, lost=lost)
         else:
             argument = one.argument if one.default is ABSENT else None
-            fate = "stays at its default" if argument is None else "is asked as a text"
-            lost = f"{what} is no text, number or boolean: it {fate}"
+            result = "it keeps its default" if argument is None else "it becomes a string"
+            lost = f"{what} is not a string, number or boolean: {result}"
             yield TracedArgument(one.name, argument, one.default, lost)
 
 
 def _fits(live: LiveArgument) -> bool:
-    """Whether the default, if there is one, is null or of the declared type."""
+    """Whether the default, if any, is null or has the declared type."""
     type_, default = live.argument.type, live.default
     if default is ABSENT or default is None:
         return True

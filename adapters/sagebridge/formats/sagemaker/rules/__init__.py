@@ -1,7 +1,7 @@
-"""What a definition must be, after the SageMaker Pipelines guide: one module a subject.
+"""The rules for definitions, from the SageMaker Pipelines guide: one module per subject.
 
-A rule takes the whole :class:`~.definition.Definition`, faulty as it may be, and yields every
-problem that it sees; no rule relies on another having found none.
+A rule takes the whole :class:`~.definition.Definition` and yields every problem it finds. The
+definition may have any fault: a rule does not rely on the other rules.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the rules look at: the raw definition, with its steps found wherever they stand."""
+"""The raw definition that the rules check, with an index of its steps and parameters."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
+from sagebridge.authoring.definition_reader import NO_EXPRESSIONS
 from sagebridge.authoring.json_document import kind
 from sagebridge.model.display import shown
 from sagebridge.model.expressions import Get
@@ -15,22 +16,6 @@ from sagebridge.model.visit import escape
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 BRANCHES = ("IfSteps", "ElseSteps")
-_PLAIN = frozenset(
-    (
-        "Name",
-        "Type",
-        "DependsOn",
-        "CacheConfig",
-        "RetryPolicies",
-        "PropertyFiles",
-        "OutputParameters",
-        "FunctionArn",
-        "SqsQueueUrl",
-        "CheckType",
-        "DisplayName",
-        "Description",
-    )
-)
 
 
 class Problem(NamedTuple):
@@ -41,14 +26,14 @@ class Problem(NamedTuple):
 
 
 class Branch(NamedTuple):
-    """A side of a Condition: the pointer of the Condition, and ``IfSteps`` or ``ElseSteps``."""
+    """A branch: the pointer of its Condition step, and ``IfSteps`` or ``ElseSteps``."""
 
     condition: str
     side: str
 
 
 class Reference(NamedTuple):
-    """A Get in a step, and the pointer of its text."""
+    """A Get in a step, and the pointer of its string."""
 
     pointer: str
     get: Get
@@ -56,7 +41,7 @@ class Reference(NamedTuple):
 
 @dataclass(frozen=True)
 class LocatedStep:
-    """A step where it stands; ``branches`` are those around it, the outermost first."""
+    """A step and its pointer; ``branches`` are the branches around it, outermost first."""
 
     pointer: str
     raw: dict[str, Any]
@@ -64,13 +49,13 @@ class LocatedStep:
 
     @property
     def name(self) -> str:
-        """Empty where the step has none."""
+        """Empty if the step has no name."""
         name = self.raw.get("Name")
         return name if isinstance(name, str) else ""
 
     @property
     def type(self) -> str:
-        """Empty where the step has none."""
+        """Empty if the step has no type."""
         type_ = self.raw.get("Type")
         return type_ if isinstance(type_, str) else ""
 
@@ -91,9 +76,9 @@ class LocatedStep:
         return "/".join((self.pointer, *(escape(str(name)) for name in names)))
 
     def values(self) -> Iterator[tuple[str, Any]]:
-        """Pointer and value of all that may hold expressions, the steps of branches left out."""
+        """Pointer and value of each value that may hold expressions, without nested steps."""
         for name, value in self.raw.items():
-            if name in _PLAIN:
+            if name in NO_EXPRESSIONS:
                 continue
             if name == "Arguments" and self.is_condition and isinstance(value, dict):
                 for inner, item in value.items():
@@ -121,12 +106,12 @@ class Definition:
 
     @cached_property
     def steps(self) -> tuple[LocatedStep, ...]:
-        """Every step that is an object, in written order."""
-        return tuple(_places(self.raw.get("Steps"), "/Steps", ()))
+        """Every step that is an object, in the order of the definition."""
+        return tuple(_located_steps(self.raw.get("Steps"), "/Steps", ()))
 
     @cached_property
     def by_name(self) -> dict[str, LocatedStep]:
-        """The steps by name; of two of one name the first."""
+        """The steps by name. If two steps have one name, the first."""
         found: dict[str, LocatedStep] = {}
         for step in self.steps:
             if step.name:
@@ -135,7 +120,7 @@ class Definition:
 
     @cached_property
     def parameters(self) -> dict[str, dict[str, Any]]:
-        """The parameters by name; of two of one name the first."""
+        """The parameters by name. If two parameters have one name, the first."""
         found: dict[str, dict[str, Any]] = {}
         for _, raw in objects(self.raw.get("Parameters"), ""):
             if isinstance(raw.get("Name"), str):
@@ -147,22 +132,24 @@ class Definition:
         return next(step.label for step in self.steps if step.pointer == condition)
 
 
-def _places(raw: Any, pointer: str, branches: tuple[Branch, ...]) -> Iterator[LocatedStep]:
+def _located_steps(raw: Any, pointer: str, branches: tuple[Branch, ...]) -> Iterator[LocatedStep]:
     if not isinstance(raw, list):
         return
     for position, item in enumerate(raw):
         if not isinstance(item, dict):
             continue
-        place = LocatedStep(f"{pointer}/{position}", item, branches)
-        yield place
-        if place.is_condition:
+        step = LocatedStep(f"{pointer}/{position}", item, branches)
+        yield step
+        if step.is_condition:
             for side in BRANCHES:
-                inside = (*branches, Branch(place.pointer, side))
-                yield from _places(place.arguments.get(side), place.at("Arguments", side), inside)
+                inside = (*branches, Branch(step.pointer, side))
+                yield from _located_steps(
+                    step.arguments.get(side), step.at("Arguments", side), inside
+                )
 
 
 def nested(value: Any, pointer: str) -> Iterator[tuple[str, Any]]:
-    """A value and all inside it, each with its pointer."""
+    """A value and all values inside it, each with its pointer."""
     stack = [(pointer, value)]
     while stack:
         here, item = stack.pop()
@@ -174,7 +161,7 @@ def nested(value: Any, pointer: str) -> Iterator[tuple[str, Any]]:
 
 
 def objects(raw: Any, pointer: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Pointer and value of each object in an array; nothing where it is none."""
+    """Pointer and value of each object in ``raw``, if it is an array."""
     if isinstance(raw, list):
         for position, item in enumerate(raw):
             if isinstance(item, dict):
@@ -182,21 +169,21 @@ def objects(raw: Any, pointer: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def label(name: str) -> str:
-    """A name as it stands in a message: quoted where it is no ordinary one."""
+    """A name as messages show it: quoted unless it is a legal step name."""
     return name if NAME.match(name) else shown(name)
 
 
-def either(words: Sequence[str]) -> str:
-    """``A, B or C``."""
-    return " or ".join((", ".join(words[:-1]), words[-1])) if len(words) > 1 else "".join(words)
+def either(names: Sequence[str]) -> str:
+    """The names joined as ``A, B or C``."""
+    return " or ".join((", ".join(names[:-1]), names[-1])) if len(names) > 1 else "".join(names)
 
 
 def wrong_type(pointer: str, what: str, expected: str, found: Any) -> Problem:
-    return Problem("wrong-type", pointer, f"{what} is {kind(found)} ({expected} expected)")
+    return Problem("wrong-type", pointer, f"{what}: expected {expected}, got {kind(found)}")
 
 
 def wrong_option(pointer: str, what: str, expected: str, found: Any) -> Problem:
-    """As :func:`wrong_type`, of a member that may be left out: null does no harm there."""
+    """As :func:`wrong_type`, for an optional key, where null is only a warning."""
     problem = wrong_type(pointer, what, expected, found)
     return problem._replace(severity="warning") if found is None else problem
 
@@ -206,7 +193,7 @@ def is_number(value: Any) -> bool:
 
 
 def is_expression(value: Any) -> bool:
-    """Whether a value is an object that only an expression can be, well-formed or not."""
+    """Whether a value has the form of an expression, even if it is malformed."""
     return (
         isinstance(value, dict)
         and len(value) == 1

@@ -1,4 +1,4 @@
-"""What steps wait for: names in DependsOn, cycles, and waiting for both sides of a branch."""
+"""Rules for dependencies: DependsOn, cycles, and steps that need both branches of a Condition."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _DATA, _DEPENDS_ON, _BRANCH = "a reference", "DependsOn", "the branch"
 
 
 class Edge(NamedTuple):
-    """``target`` waits for ``source``; ``pointer`` is where that is written."""
+    """``target`` depends on ``source``; ``pointer`` is where the definition states it."""
 
     source: str
     target: str
@@ -59,30 +59,35 @@ def _check_depends_on(definition: Definition) -> Iterator[Problem]:
             name = _name(item)
             if name is not item and item.get("Trigger", "Succeeded") != "Succeeded":
                 trigger = shown(item["Trigger"])
-                message = f"step {step.label} waits for Trigger {trigger} of {shown(name)}"
-                advice = "; sagebridge keeps it, but runs steps after success only"
-                yield Problem("dependency-trigger", pointer, message + advice, "warning")
+                message = (
+                    f"step {step.label}: dependency on {shown(name)} with Trigger {trigger}; "
+                    "sagebridge keeps it, but only runs steps after success"
+                )
+                yield Problem("dependency-trigger", pointer, message, "warning")
             if not isinstance(name, str):
-                what = f"a member of DependsOn of step {step.label}"
+                what = f"DependsOn of step {step.label}"
                 yield wrong_type(pointer, what, "a step name", name)
             elif name not in definition.by_name:
                 hint = did_you_mean(name, definition.by_name)
-                message = f"step {step.label} DependsOn unknown step {shown(name)}{hint}"
+                message = f"step {step.label}: unknown step {shown(name)} in DependsOn{hint}"
                 yield Problem("unknown-step", pointer, message)
             elif definition.by_name[name].type == "Fail":
-                message = f"a Fail step ({shown(name)}) cannot be named in DependsOn"
+                message = (
+                    f"step {step.label}: DependsOn names the Fail step {shown(name)}, and no step "
+                    "can run after a Fail step"
+                )
                 yield Problem("depends-on-fail-step", pointer, message)
 
 
 def _name(item: object) -> Any:
-    """The step that a member of DependsOn names: by itself, or in Step beside a Trigger."""
+    """The step that an item of DependsOn names: the item itself, or its key Step."""
     if isinstance(item, dict) and isinstance(item.get("Step"), str):
         return item["Step"]
     return item
 
 
 def _edges(definition: Definition) -> Iterator[Edge]:
-    """Every dependency between two steps; of two steps of one name, those of the first."""
+    """Every dependency between two steps. If two steps have one name, only the first counts."""
     known = definition.by_name
     by_pointer = {step.pointer: step for step in definition.steps}
     for step in known.values():
@@ -102,25 +107,24 @@ def _edges(definition: Definition) -> Iterator[Edge]:
 
 
 def _cycles(graph: nx.DiGraph[str], edges: Sequence[Edge]) -> Iterator[Problem]:
-    """Each step that waits for itself, and of each knot of steps the shortest cycle."""
+    """Each step that depends on itself, and the shortest cycle of each group of cycles."""
     import networkx as nx
 
     for edge in edges:
         if edge.source == edge.target:
-            verb = "refers to" if edge.reason == _DATA else edge.reason
-            message = f"step {label(edge.source)} {verb} itself"
+            message = f"step {label(edge.source)} depends on itself through {edge.reason}"
             yield Problem("dependency-cycle", edge.pointer, message)
     order = {name: position for position, name in enumerate(graph)}
     by_ends: dict[tuple[str, str], list[Edge]] = defaultdict(list)
     for edge in edges:
         by_ends[edge.source, edge.target].append(edge)
-    for knot in nx.strongly_connected_components(graph):
-        if len(knot) == 1:
+    for group in nx.strongly_connected_components(graph):
+        if len(group) == 1:
             continue
-        start = min(knot, key=lambda name: order[name])
-        inside = graph.subgraph(knot)
-        ways = (nx.shortest_path(inside, after, start) for after in inside[start] if after != start)
-        cycle = [start, *min(ways, key=len)]
+        start = min(group, key=lambda name: order[name])
+        inside = graph.subgraph(group)
+        paths = (nx.shortest_path(inside, next_, start) for next_ in inside[start])
+        cycle = [start, *min((path for path in paths if len(path) > 1), key=len)]
         links = [
             max(by_ends[ends], key=lambda edge: edge.pointer != "") for ends in pairwise(cycle)
         ]
@@ -130,14 +134,14 @@ def _cycles(graph: nx.DiGraph[str], edges: Sequence[Edge]) -> Iterator[Problem]:
             "dependency-cycle",
             written.pointer,
             f"dependency cycle {' -> '.join(label(name) for name in cycle)} "
-            f"through {' and '.join(reasons)}",
+            f"(through {' and '.join(reasons)})",
         )
 
 
 def _never_run(
     definition: Definition, order: Sequence[str], edges: Sequence[Edge]
 ) -> Iterator[Problem]:
-    """Steps that need a step of each side of one Condition, the first of each chain of them."""
+    """Steps that need both branches of one Condition; of each chain of them, only the first."""
     incoming: dict[str, list[Edge]] = defaultdict(list)
     for edge in edges:
         incoming[edge.target].append(edge)
@@ -153,9 +157,8 @@ def _never_run(
                 yield Problem(
                     "never-runs",
                     edge.pointer,
-                    f"step {step.label} never runs: it waits for {shown(edge.source)}, which runs "
-                    f"only with {clash.side} of {condition}, and itself needs "
-                    f"{_other(clash).side}",
+                    f"step {step.label} never runs: it needs {_other(clash).side} of {condition}, "
+                    f"but depends on {shown(edge.source)}, which needs {clash.side}",
                     "warning",
                 )
                 needs[name] |= needs[edge.source]

@@ -1,4 +1,4 @@
-"""The top level of a definition, its parameters, and what a document says beside it."""
+"""Rules for the top level of a definition, its parameters, and the fields of its request."""
 
 from __future__ import annotations
 
@@ -11,34 +11,39 @@ from sagebridge.formats.sagemaker.rules.definition import (
     NAME,
     Definition,
     Problem,
+    either,
     label,
     wrong_option,
     wrong_type,
 )
-from sagebridge.formats.sagemaker.rules.known_members import (
+from sagebridge.formats.sagemaker.rules.known_keys import (
     CONFIGS,
     DEFINITION,
     PARAMETER,
-    unknown_members,
+    unknown_keys,
 )
 from sagebridge.model.display import did_you_mean, shown
-from sagebridge.model.parameters import PARAMETER_TYPES, Parameter, WrongValue, coerce_one
+from sagebridge.model.parameters import PARAMETER_TYPES, Parameter, ParameterValueError, coerce_one
 from sagebridge.model.pipeline import VERSION
 
 MAX_SIZE = 1_048_576
-"""Characters of a definition that CreatePipeline takes."""
+"""The characters that CreatePipeline allows in a definition."""
 MAX_PARAMETERS = 200
 _PIPELINE_NAME = re.compile(r"[A-Za-z0-9](-*[A-Za-z0-9]){0,255}\Z")
 
 
 def check_document(envelope: Mapping[str, Any], size: int) -> Iterator[Problem]:
-    """What a request, response or template says beside a definition of ``size`` characters."""
+    """Check the other fields of the request, response or template that holds a definition.
+
+    ``size`` is the number of characters of the definition.
+    """
     name = envelope.get("PipelineName")
     if isinstance(name, str) and not _PIPELINE_NAME.match(name):
         yield Problem(
             "pipeline-name",
             "/PipelineName",
-            f"pipeline name {shown(name)} (1 to 256 letters, digits and hyphens within expected)",
+            f"invalid pipeline name {shown(name)}; expected 1 to 256 letters, digits and hyphens, "
+            "with no hyphen first or last",
             "warning",
         )
     match envelope.get("ParallelismConfiguration"):
@@ -47,13 +52,13 @@ def check_document(envelope: Mapping[str, Any], size: int) -> Iterator[Problem]:
                 yield Problem(
                     "parallelism",
                     "/ParallelismConfiguration/MaxParallelExecutionSteps",
-                    f"MaxParallelExecutionSteps is {kind(limit)} (1 or more expected)",
+                    f"MaxParallelExecutionSteps: expected an integer from 1, got {kind(limit)}",
                 )
     if size > MAX_SIZE:
         yield Problem(
             "definition-size",
             "",
-            f"the definition has {size} characters; SageMaker takes at most {MAX_SIZE}",
+            f"the definition has {size} characters; SageMaker allows at most {MAX_SIZE}",
             "warning",
         )
 
@@ -61,37 +66,37 @@ def check_document(envelope: Mapping[str, Any], size: int) -> Iterator[Problem]:
 def check_envelope(definition: Definition) -> Iterator[Problem]:
     raw = definition.raw
     if "Version" not in raw:
-        yield Problem("missing-member", "", f"the definition has no Version ({VERSION} expected)")
+        yield Problem("missing-member", "", f"missing key 'Version'; expected {VERSION!r}")
     elif raw["Version"] != VERSION:
         yield Problem(
             "unsupported-version",
             "/Version",
-            f"unsupported Version {shown(str(raw['Version']))} (expected {VERSION})",
+            f"unsupported Version {shown(str(raw['Version']))}; expected {VERSION!r}",
         )
     steps = raw.get("Steps")
     if "Steps" not in raw:
-        yield Problem("no-steps", "", "the definition has no Steps: it needs at least one step")
+        yield Problem("no-steps", "", "missing key 'Steps'; expected a list of steps")
     elif not isinstance(steps, list):
         yield wrong_type("/Steps", "Steps", "an array", steps)
     elif not steps:
-        yield Problem("no-steps", "/Steps", "Steps is empty: a pipeline needs at least one step")
+        yield Problem("no-steps", "/Steps", "Steps is empty; a pipeline needs at least one step")
     if not isinstance(raw.get("Metadata", {}), dict):
         yield wrong_option("/Metadata", "Metadata", "an object", raw["Metadata"])
-    for name, members in CONFIGS.items():
-        yield from _check_config(raw.get(name), name, members)
-    yield from unknown_members(raw, DEFINITION, "", "a definition")
+    for name, keys in CONFIGS.items():
+        yield from _check_config(raw.get(name), name, keys)
+    yield from unknown_keys(raw, DEFINITION, "", "definition")
 
 
-def _check_config(config: Any, name: str, members: tuple[str, ...]) -> Iterator[Problem]:
+def _check_config(config: Any, name: str, keys: tuple[str, ...]) -> Iterator[Problem]:
     if not isinstance(config, dict | None):
         yield wrong_type(f"/{name}", name, "an object or null", config)
         return
-    yield from unknown_members(config or {}, members, f"/{name}", name)
-    for member in members:
-        value = (config or {}).get(member, "")
+    yield from unknown_keys(config or {}, keys, f"/{name}", name)
+    for key in keys:
+        value = (config or {}).get(key, "")
         if not isinstance(value, str | dict):
-            what = f"{member} of {name}"
-            yield wrong_option(f"/{name}/{member}", what, "a string or expression", value)
+            what = f"{key} of {name}"
+            yield wrong_option(f"/{name}/{key}", what, "a string or expression", value)
 
 
 def check_parameters(definition: Definition) -> Iterator[Problem]:
@@ -103,20 +108,20 @@ def check_parameters(definition: Definition) -> Iterator[Problem]:
         yield Problem(
             "too-many-parameters",
             "/Parameters",
-            f"{len(parameters)} parameters; a start gives at most {MAX_PARAMETERS}",
+            f"{len(parameters)} parameters; an execution can set at most {MAX_PARAMETERS}",
             "warning",
         )
     seen: set[str] = set()
     for position, raw in enumerate(parameters):
         pointer = f"/Parameters/{position}"
         if not isinstance(raw, dict):
-            yield wrong_type(pointer, "a parameter", "an object", raw)
+            yield wrong_type(pointer, "parameter", "an object", raw)
             continue
         name = raw.get("Name")
         if "Name" not in raw:
-            yield Problem("missing-member", pointer, "a parameter has no Name")
+            yield Problem("missing-member", pointer, "parameter: missing key 'Name'")
         elif not isinstance(name, str):
-            yield wrong_type(f"{pointer}/Name", "the Name of a parameter", "a string", name)
+            yield wrong_type(f"{pointer}/Name", "Name of a parameter", "a string", name)
         else:
             yield from _check_name(name, pointer, seen)
             seen.add(name)
@@ -126,33 +131,34 @@ def check_parameters(definition: Definition) -> Iterator[Problem]:
 def _check_name(name: str, pointer: str, seen: set[str]) -> Iterator[Problem]:
     if name in seen:
         yield Problem(
-            "duplicate-parameter", f"{pointer}/Name", f"parameter name {shown(name)} defined twice"
+            "duplicate-parameter", f"{pointer}/Name", f"two parameters are named {shown(name)}"
         )
     if len(name) > 256 or not NAME.match(name[:64]):
         yield Problem(
             "parameter-name",
             f"{pointer}/Name",
-            f"parameter name {shown(name)} "
-            "(1 to 256 letters, digits, hyphens and underscores expected)",
+            f"invalid parameter name {shown(name)}; "
+            "expected 1 to 256 letters, digits, hyphens and underscores",
         )
 
 
 def _check_parameter(raw: dict[str, Any], pointer: str) -> Iterator[Problem]:
     name = raw.get("Name")
     what = f"parameter {label(name) if isinstance(name, str) else 'without a name'}"
-    yield from unknown_members(raw, PARAMETER, pointer, what)
+    yield from unknown_keys(raw, PARAMETER, pointer, what)
     declared = raw.get("Type", "String")
     if declared not in PARAMETER_TYPES:
         near = did_you_mean(declared, PARAMETER_TYPES) if isinstance(declared, str) else ""
         yield Problem(
             "parameter-type",
             f"{pointer}/Type",
-            f"unknown Type of {what}: {kind(declared)}{near or _among(PARAMETER_TYPES)}",
+            f"{what}: unknown Type {kind(declared)}"
+            + (near or f"; expected {either(PARAMETER_TYPES)}"),
         )
         return
     if not isinstance(raw.get("Description", ""), str):
         yield wrong_option(
-            f"{pointer}/Description", f"the Description of {what}", "a string", raw["Description"]
+            f"{pointer}/Description", f"Description of {what}", "a string", raw["Description"]
         )
     yield from _check_enum(raw, declared, pointer, what)
     if "DefaultValue" in raw:
@@ -166,48 +172,49 @@ def _check_enum(raw: dict[str, Any], declared: str, pointer: str, what: str) -> 
         return
     if not choices:
         yield Problem(
-            "parameter-enum", f"{pointer}/EnumValues", f"EnumValues of {what} is empty", "warning"
+            "parameter-enum", f"{pointer}/EnumValues", f"{what}: EnumValues is empty", "warning"
         )
     for position, choice in enumerate(choices if "EnumValues" in raw else ()):
         if not _is_typed(declared, choice):
             yield Problem(
                 "parameter-enum",
                 f"{pointer}/EnumValues/{position}",
-                f"{declared} {what} allows {kind(choice)} among its EnumValues",
+                f"{what}: EnumValues has {kind(choice)}, which is not {_a(declared)}",
             )
 
 
 def _check_default(raw: dict[str, Any], declared: str, pointer: str) -> Iterator[Problem]:
     default, choices = raw["DefaultValue"], raw.get("EnumValues")
     name = raw.get("Name")
-    what = f"default of {declared} parameter {label(name) if isinstance(name, str) else ''}"
+    what = f"parameter {label(name) if isinstance(name, str) else 'without a name'}: DefaultValue"
     pointer = f"{pointer}/DefaultValue"
     try:
         value = coerce_one(Parameter("", declared), default)
-    except WrongValue:
-        yield Problem("parameter-default", pointer, f"{what.rstrip()} is {kind(default)}")
+    except ParameterValueError:
+        message = f"{what} {kind(default)} is not {_a(declared)}"
+        yield Problem("parameter-default", pointer, message)
         return
     if not _is_typed(declared, default):
-        message = f"{what.rstrip()} is {kind(default)}; write it without quotes"
+        message = f"{what} {kind(default)} is a string; write it without quotes"
         yield Problem("parameter-default", pointer, message)
     elif isinstance(choices, list) and choices and value not in choices:
         yield Problem(
             "parameter-default",
             pointer,
-            f"{what.rstrip()} is {kind(default)}, which is not among its EnumValues",
+            f"{what} {kind(default)} is not one of EnumValues",
         )
 
 
 def _is_typed(declared: str, value: Any) -> bool:
-    """Whether a value has the declared type itself, not as text that becomes it."""
+    """Whether a value has the declared type without conversion from a string."""
     if declared != "String" and isinstance(value, str):
         return False
     try:
         coerce_one(Parameter("", declared), value)
-    except WrongValue:
+    except ParameterValueError:
         return False
     return True
 
 
-def _among(words: tuple[str, ...]) -> str:
-    return f" ({', '.join(words[:-1])} or {words[-1]} expected)"
+def _a(type_: str) -> str:
+    return f"an {type_}" if type_[0] == "I" else f"a {type_}"

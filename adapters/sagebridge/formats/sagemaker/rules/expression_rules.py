@@ -1,4 +1,4 @@
-"""The forms of expressions, wherever a definition may have them."""
+"""Rules for the form of expressions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sagebridge.formats.sagemaker.rules.definition import (
     is_expression,
     nested,
 )
-from sagebridge.formats.sagemaker.rules.known_members import unknown_members
+from sagebridge.formats.sagemaker.rules.known_keys import unknown_keys
 from sagebridge.model.display import did_you_mean, shown
 from sagebridge.model.expressions import ROOTS, Get, parse_tokens
 
@@ -42,8 +42,8 @@ def _check_object(raw: dict[str, Any], pointer: str, owner: str) -> Iterator[Pro
         yield Problem(
             "expression-form",
             pointer,
-            f"{shown(name)} in {owner} stands beside other members: "
-            "the object is taken as plain data, not as an expression",
+            f"{owner}: the object has other keys next to {shown(name)}, so it is plain data, "
+            "not an expression",
             "warning",
         )
     elif name == "Get":
@@ -56,42 +56,45 @@ def _check_object(raw: dict[str, Any], pointer: str, owner: str) -> Iterator[Pro
         yield Problem(
             "unknown-expression",
             pointer,
-            f"{owner} uses unknown function {shown(name)}"
-            + (did_you_mean(name, _FUNCTIONS) or " (Std:Join or Std:JsonGet expected)"),
+            f"{owner}: unknown function {shown(name)}"
+            + (did_you_mean(name, _FUNCTIONS) or "; expected Std:Join or Std:JsonGet"),
         )
 
 
 def _check_get(text: Any, pointer: str, owner: str) -> Iterator[Problem]:
     if not isinstance(text, str):
-        message = f"Get in {owner} is {kind(text)} (a string such as Parameters.Name expected)"
+        message = f"{owner}: Get expects a string such as 'Parameters.Name', got {kind(text)}"
         yield Problem("expression-form", pointer, message)
         return
     if Get.parse(text) is not None:
         return
     root = text.partition(".")[0]
     if root in ROOTS:
-        message = f"Get {shown(text)} in {owner} is no path such as Steps.A.Outputs['x'].S3Uri"
+        message = (
+            f"{owner}: malformed reference {shown(text)}; expected a path such as "
+            "Steps.A.Outputs['x'].S3Uri"
+        )
         yield Problem("expression-form", pointer, message)
         return
     yield Problem(
         "unknown-expression",
         pointer,
-        f"Get {shown(text)} in {owner} begins with none of {', '.join(ROOTS)}"
-        f"{did_you_mean(root, ROOTS)}",
+        f"{owner}: unknown reference {shown(text)}"
+        + (did_you_mean(root, ROOTS) or f"; references start with {', '.join(ROOTS)}"),
     )
 
 
 def _check_join(raw: Any, pointer: str, owner: str) -> Iterator[Problem]:
     what = f"Std:Join in {owner}"
     if not isinstance(raw, dict) or "Values" not in raw:
-        yield Problem("expression-form", pointer, f"{what} has no Values")
+        yield Problem("expression-form", pointer, f"{what}: missing key 'Values'")
         return
-    yield from _check_members(raw, ("On", "Values"), pointer, what)
+    yield from _check_keys(raw, ("On", "Values"), pointer, what)
     if not isinstance(raw.get("On", ""), str):
-        message = f"On of {what} is {kind(raw['On'])} (a string expected)"
+        message = f"{what}: On expects a string, got {kind(raw['On'])}"
         yield Problem("expression-form", f"{pointer}/On", message)
     if not isinstance(raw["Values"], list):
-        message = f"Values of {what} is {kind(raw['Values'])} (an array expected)"
+        message = f"{what}: Values expects an array, got {kind(raw['Values'])}"
         yield Problem("expression-form", f"{pointer}/Values", message)
         return
     for position, value in enumerate(raw["Values"]):
@@ -99,26 +102,26 @@ def _check_join(raw: Any, pointer: str, owner: str) -> Iterator[Problem]:
             yield Problem(
                 "expression-form",
                 f"{pointer}/Values/{position}",
-                f"{what} joins {kind(value)} (a string, number, boolean or expression expected)",
+                f"{what}: expected a string, number, boolean or expression, got {kind(value)}",
             )
 
 
 def _check_json_get(raw: Any, pointer: str, owner: str) -> Iterator[Problem]:
     what = f"Std:JsonGet in {owner}"
     if not isinstance(raw, dict) or ("PropertyFile" in raw) == ("S3Uri" in raw):
-        message = f"{what} reads neither PropertyFile nor S3Uri, or both (exactly one expected)"
+        message = f"{what}: expected either PropertyFile or S3Uri"
         yield Problem("expression-form", pointer, message)
         return
     source = "PropertyFile" if "PropertyFile" in raw else "S3Uri"
-    yield from _check_members(raw, (source, "Path"), pointer, what)
+    yield from _check_keys(raw, (source, "Path"), pointer, what)
     path = raw.get("Path")
     if "Path" not in raw:
-        yield Problem("expression-form", pointer, f"{what} has no Path")
+        yield Problem("expression-form", pointer, f"{what}: missing key 'Path'")
     elif not is_expression(path) and not (isinstance(path, str) and _is_json_path(path)):
         yield Problem(
             "expression-form",
             f"{pointer}/Path",
-            f"Path of {what} is {kind(path)} (a path such as a.b[0]['c'] expected)",
+            f"{what}: Path expects a path such as a.b[0]['c'], got {kind(path)}",
         )
     if source == "PropertyFile":
         file = raw[source]
@@ -128,18 +131,19 @@ def _check_json_get(raw: Any, pointer: str, owner: str) -> Iterator[Problem]:
             yield Problem(
                 "expression-form",
                 f"{pointer}/PropertyFile",
-                f"PropertyFile of {what} is no {{'Get': 'Steps.NAME.PropertyFiles.FILE'}}",
+                f"{what}: PropertyFile expects {{'Get': 'Steps.NAME.PropertyFiles.FILE'}}, "
+                f"got {kind(file if text is None else text)}",
             )
     elif not isinstance(raw["S3Uri"], str) and not is_expression(raw["S3Uri"]):
-        message = f"S3Uri of {what} is {kind(raw['S3Uri'])} (a string or expression expected)"
+        message = f"{what}: S3Uri expects a string or expression, got {kind(raw['S3Uri'])}"
         yield Problem("expression-form", f"{pointer}/S3Uri", message)
 
 
-def _check_members(
+def _check_keys(
     raw: dict[str, Any], known: tuple[str, ...], pointer: str, what: str
 ) -> Iterator[Problem]:
-    """A function with a member too many is no expression for a reader: an error."""
-    for problem in unknown_members(raw, known, pointer, what):
+    """Errors for unknown keys of a function: with them it is not read as an expression."""
+    for problem in unknown_keys(raw, known, pointer, what):
         yield Problem("expression-form", problem.pointer, problem.message)
 
 

@@ -1,4 +1,4 @@
-"""Retry policies and cache settings, after "Retry policy" and "Caching" of the guide."""
+"""Rules for retry policies and caching, from the pages of these names in the guide."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from sagebridge.formats.sagemaker.rules.definition import (
     wrong_option,
     wrong_type,
 )
-from sagebridge.formats.sagemaker.rules.known_members import CACHE, RETRY_POLICY, unknown_members
-from sagebridge.model.display import did_you_mean, shown
+from sagebridge.formats.sagemaker.rules.known_keys import CACHE, RETRY_POLICY, unknown_keys
+from sagebridge.model.display import did_you_mean
 from sagebridge.model.durations import parse_duration
 from sagebridge.model.step_types import STEP_TYPES
 
@@ -50,28 +50,28 @@ def check_retries(definition: Definition) -> Iterator[Problem]:
             if isinstance(policy, dict):
                 yield from _check_policy(step, policy, pointer)
             else:
-                what = f"a retry policy of step {step.label}"
+                what = f"retry policy of step {step.label}"
                 yield wrong_type(pointer, what, "an object", policy)
 
 
 def _check_policy(step: LocatedStep, raw: dict[str, Any], pointer: str) -> Iterator[Problem]:
     what = f"retry policy of step {step.label}"
-    yield from unknown_members(raw, RETRY_POLICY, pointer, f"a {what}")
+    yield from unknown_keys(raw, RETRY_POLICY, pointer, what)
     if "MaxAttempts" in raw and "ExpireAfterMin" in raw:
-        yield Problem("retry-policy", pointer, f"{what} has both MaxAttempts and ExpireAfterMin")
+        message = f"{what}: expected either MaxAttempts or ExpireAfterMin, got both"
+        yield Problem("retry-policy", pointer, message)
     for name, most, whole in _LIMITS:
         if name not in raw:
             continue
         value = raw[name]
         fits = is_number(value) and value >= 0 and (most is None or value <= most)
         if not fits or (whole and not isinstance(value, int)):
-            upper = "a number from 0" if most is None else f"from 0 to {most:g}"
-            if whole:
-                upper = f"a whole number {upper}"
+            expected = "an integer" if whole else "a number"
+            expected += " from 0" if most is None else f" from 0 to {most:g}"
             yield Problem(
                 "retry-policy",
                 f"{pointer}/{name}",
-                f"{name} of {what} is {kind(value)} ({upper} expected)",
+                f"{what}: {name} expects {expected}, got {kind(value)}",
             )
     yield from _check_exceptions(step, raw, pointer, what)
 
@@ -86,28 +86,29 @@ def _check_exceptions(
     elif isinstance(found, list) and found:
         types = [(f"{here}/{position}", item) for position, item in enumerate(found)]
     else:
-        there = "ExceptionType" in raw
+        exists = "ExceptionType" in raw
+        problem = f"got {'an empty array' if found == [] else kind(found)}"
+        problem = problem if exists else "the key is missing"
         yield Problem(
             "retry-policy",
-            here if there else pointer,
-            f"{what} has {kind(found) + ' as' if there else 'no'} ExceptionType "
-            "(an array such as ['Step.THROTTLING'] expected)",
+            here if exists else pointer,
+            f"{what}: ExceptionType expects an array such as ['Step.THROTTLING'], {problem}",
         )
         return
-    for place, name in types:
+    for location, name in types:
         if name not in EXCEPTION_TYPES:
             hint = did_you_mean(name, EXCEPTION_TYPES) if isinstance(name, str) else ""
             yield Problem(
                 "retry-policy",
-                place,
-                f"{what} names an unknown ExceptionType: {kind(name)}"
-                + (hint or f" ({', '.join(EXCEPTION_TYPES)} expected)"),
+                location,
+                f"{what}: unknown ExceptionType {kind(name)}"
+                + (hint or f"; expected one of {', '.join(EXCEPTION_TYPES)}"),
             )
         elif step.type in _NO_JOB and not name.startswith("Step."):
             yield Problem(
                 "retry-policy",
-                place,
-                f"{what} names {name}, which a {step.type} step never meets (it starts no job)",
+                location,
+                f"{what}: {name} has no effect, as a {step.type} step starts no job",
                 "warning",
             )
 
@@ -120,22 +121,21 @@ def check_caches(definition: Definition) -> Iterator[Problem]:
         if not isinstance(raw, dict):
             yield wrong_option(pointer, f"CacheConfig of step {step.label}", "an object", raw)
             continue
-        yield from unknown_members(raw, CACHE, pointer, f"CacheConfig of step {step.label}")
+        yield from unknown_keys(raw, CACHE, pointer, f"CacheConfig of step {step.label}")
         if "Enabled" not in raw:
             yield Problem(
                 "missing-member",
                 pointer,
-                f"CacheConfig of step {step.label} has no Enabled (true or false expected)",
+                f"CacheConfig of step {step.label}: missing key 'Enabled'; expected true or false",
             )
         elif not isinstance(raw["Enabled"], bool):
-            what = f"CacheConfig.Enabled of step {step.label}"
+            what = f"Enabled in CacheConfig of step {step.label}"
             yield wrong_type(f"{pointer}/Enabled", what, "true or false", raw["Enabled"])
         expire = raw.get("ExpireAfter", "1d")
         if not isinstance(expire, str) or parse_duration(expire) is None:
-            text = shown(expire) if isinstance(expire, str) else kind(expire)
             yield Problem(
                 "cache-expiry",
                 f"{pointer}/ExpireAfter",
-                f"CacheConfig.ExpireAfter {text} of step {step.label} is no duration "
-                "(ISO 8601 such as P30D or PT12H, or loosely 30d, T12H, 30dT5h expected)",
+                f"CacheConfig of step {step.label}: ExpireAfter expects a duration such as P30D, "
+                f"PT12H or 30d, got {kind(expire)}",
             )

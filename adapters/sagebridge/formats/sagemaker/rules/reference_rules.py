@@ -1,4 +1,4 @@
-"""What references name: parameters, variables, steps, property files and outputs."""
+"""Rules for what references name: parameters, variables, steps, property files and outputs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sagebridge.formats.sagemaker.rules.definition import (
     nested,
     objects,
 )
-from sagebridge.formats.sagemaker.rules.known_members import SOME_STEPS
+from sagebridge.formats.sagemaker.rules.known_keys import SOME_STEPS
 from sagebridge.formats.sagemaker.rules.step_rules import processing_names, there
 from sagebridge.model.display import did_you_mean, shown
 from sagebridge.model.expressions import VARIABLES, Get, Key, Member
@@ -32,7 +32,10 @@ def check_references(definition: Definition) -> Iterator[Problem]:
                 continue
             get = Get.parse(item["Get"])
             if get is not None and get.root == "Steps":
-                message = f"{name} refers to step {shown(get.name)}, which has not run by then"
+                message = (
+                    f"{name}: refers to step {shown(get.name)}, but it is resolved before any "
+                    "step runs"
+                )
                 yield Problem("unknown-step", f"{pointer}/Get", message)
             elif get is not None:
                 yield from _check_variable(definition, name, Reference(f"{pointer}/Get", get))
@@ -45,7 +48,7 @@ def _check_variable(definition: Definition, owner: str, reference: Reference) ->
             yield Problem(
                 "unknown-parameter",
                 pointer,
-                f"{owner} uses undefined parameter {shown(get.name)}"
+                f"{owner}: unknown parameter {shown(get.name)}"
                 f"{did_you_mean(get.name, definition.parameters)}",
             )
             return
@@ -55,12 +58,12 @@ def _check_variable(definition: Definition, owner: str, reference: Reference) ->
             yield Problem(
                 "unknown-variable",
                 pointer,
-                f"{owner} uses unknown variable {shown(get.text)}"
-                + (did_you_mean(get.name, known) or f" ({', '.join(known)} expected)"),
+                f"{owner}: unknown variable {shown(get.text)}"
+                + (did_you_mean(get.name, known) or f"; expected one of {', '.join(known)}"),
             )
             return
     if len(get.tokens) > 1:
-        message = f"{owner} looks inside {shown(get.text)}, which is a plain value"
+        message = f"{owner}: {shown(get.text)} is a path into a value that has no parts"
         yield Problem("expression-form", pointer, message)
 
 
@@ -73,14 +76,16 @@ def _check_step(
         yield Problem(
             "unknown-step",
             pointer,
-            f"step {step.label} refers to unknown step {shown(get.name)}"
+            f"step {step.label}: reference to unknown step {shown(get.name)}"
             f"{did_you_mean(get.name, definition.by_name)}",
         )
     elif target.type == "Fail":
-        message = f"step {step.label} refers to Fail step {shown(get.name)}, which has no outputs"
+        message = (
+            f"step {step.label}: reference to Fail step {shown(get.name)}, which has no outputs"
+        )
         yield Problem("refers-to-fail-step", pointer, message)
     elif len(get.tokens) == 1:
-        message = f"Get {shown(get.text)} in step {step.label} names a step and no property of it"
+        message = f"step {step.label}: {shown(get.text)} names a step, but no property of it"
         yield Problem("expression-form", pointer, message)
     elif get.tokens[1] in (Member("PropertyFiles"), Key("PropertyFiles")):
         yield from _check_property_file(step, target, reference)
@@ -94,8 +99,7 @@ def _check_property_file(
     pointer, get = reference
     if not pointer.endswith("/Std:JsonGet/PropertyFile/Get"):
         message = (
-            f"step {step.label} refers to {shown(get.text)}: "
-            "a property file can only be read, by Std:JsonGet"
+            f"step {step.label}: {shown(get.text)} can only be used as PropertyFile of Std:JsonGet"
         )
         yield Problem("expression-form", pointer, message)
         return
@@ -110,15 +114,15 @@ def _check_property_file(
         yield Problem(
             "unknown-property-file",
             pointer,
-            f"JsonGet in {step.label} reads property file {shown(wanted)}, "
-            f"which step {label(get.name)} does not declare (it declares {declared})",
+            f"step {step.label}: step {label(get.name)} has no property file {shown(wanted)} "
+            f"(it has {declared})",
         )
 
 
 def _check_output(
     step: LocatedStep, target: LocatedStep, reference: Reference
 ) -> Iterator[Problem]:
-    """A name in one of the lists that a step's outputs are keyed by, where it is written down."""
+    """Check the name of an output or input, if the definition lists the step's names."""
     pointer, get = reference
     names: list[str] | None = None
     match get.tokens[1:]:
@@ -138,6 +142,5 @@ def _check_output(
         yield Problem(
             "unknown-output",
             pointer,
-            f"step {step.label} refers to {shown(wanted)} of step {target.label}, "
-            f"which does not have it{there(names, wanted)}",
+            f"step {step.label}: step {target.label} has no {shown(wanted)}{there(names, wanted)}",
         )

@@ -1,4 +1,4 @@
-"""What the arguments of a step may not say, though the API that they go to would take it."""
+"""Rules for the arguments of a step that SageMaker Pipelines has in addition to the job's API."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _REFUSED = {
     "cluster": ("Name", "Steps", "AutoTerminationPolicy"),
     "instances": ("KeepJobFlowAliveWhenNoSteps", "TerminationProtected"),
 }
-"""Members of a cluster that the guide rules out: the service sets them itself."""
+"""Keys of a cluster that the guide excludes, as the service sets them itself."""
 
 
 def check_requests(definition: Definition) -> Iterator[Problem]:
@@ -47,8 +47,8 @@ def _check_outputs(step: LocatedStep) -> Iterator[Problem]:
         yield Problem(
             "too-many-outputs",
             step.at("OutputParameters"),
-            f"step {step.label} has {len(outputs)} output parameters (at most {_MOST_OUTPUTS} "
-            "expected)",
+            f"step {step.label}: {len(outputs)} output parameters; at most {_MOST_OUTPUTS} are "
+            "allowed",
         )
 
 
@@ -57,7 +57,7 @@ def _check_flags(step: LocatedStep) -> Iterator[Problem]:
         value = step.raw.get(name, False)
         if not isinstance(value, bool) and not is_expression(value):
             what = f"{name} of step {step.label}"
-            yield wrong_option(step.at(name), what, "true, false or a reference", value)
+            yield wrong_option(step.at(name), what, "true, false or an expression", value)
 
 
 def _check_auto_ml(step: LocatedStep) -> Iterator[Problem]:
@@ -67,19 +67,20 @@ def _check_auto_ml(step: LocatedStep) -> Iterator[Problem]:
         yield Problem(
             "unsupported-argument",
             step.at("Arguments", "AutoMLJobConfig", "Mode"),
-            f"AutoML step {step.label} has Mode {shown(mode)} (ENSEMBLING expected)",
+            f"AutoML step {step.label}: Mode must be ENSEMBLING, got {shown(mode)}",
         )
 
 
 def _check_required(step: LocatedStep, path: Sequence[str]) -> Iterator[Problem]:
-    """The members of one inside the other that the job cannot be without."""
+    """Check that the keys of a path, each inside the one before, exist."""
     inside: Any = step.arguments
     pointer = step.at("Arguments")
     for name in path:
         if not isinstance(inside, dict) or is_expression(inside):
             return
         if name not in inside:
-            yield Problem("missing-member", pointer, f"{step.type} step {step.label} has no {name}")
+            what = f"{step.type} step {step.label}: missing key {name!r}"
+            yield Problem("missing-member", pointer, what)
             return
         inside, pointer = inside[name], f"{pointer}/{name}"
 
@@ -93,7 +94,7 @@ def _check_emr(step: LocatedStep) -> Iterator[Problem]:
         yield Problem(
             "unsupported-argument",
             f"{pointer}/ExecutionRoleArn",
-            f"EMR step {step.label} has ExecutionRoleArn, which goes with ClusterId only",
+            f"EMR step {step.label}: ExecutionRoleArn is only allowed together with ClusterId",
         )
     pointer = f"{pointer}/ClusterConfig"
     yield from _refused(step, _REFUSED["cluster"], config, pointer)
@@ -104,11 +105,11 @@ def _check_emr(step: LocatedStep) -> Iterator[Problem]:
         kinds = ("InstanceGroups", "InstanceFleets")
         given = [kind for kind in kinds if kind in instances]
         if len(given) == 2 or not (given or "MasterInstanceType" in instances):
-            found = " and ".join(kinds) if given else f"neither {' nor '.join(kinds)}"
+            found = "both" if given else "neither"
             yield Problem(
                 "one-of-arguments",
                 pointer,
-                f"EMR step {step.label} has {found} ({either(kinds)} expected)",
+                f"EMR step {step.label}: expected either {either(kinds)}, got {found}",
             )
 
 
@@ -120,5 +121,5 @@ def _refused(
             yield Problem(
                 "unsupported-argument",
                 f"{pointer}/{name}",
-                f"{step.type} step {step.label} may not say {name}: the service does",
+                f"{step.type} step {step.label}: {name} is not allowed; the service sets it",
             )

@@ -1,8 +1,8 @@
-"""Arguments against the request of the AWS API that the step calls: names, types and limits.
+"""Rules for the arguments of a step from the API of its job: keys, types and limits.
 
-An error is what AWS certainly rejects: a value or reference of the wrong type, a missing key, a
-length or number outside its bounds. A warning is what a newer API may accept: an unknown key, an
-unlisted value, a string that does not match the documented pattern.
+An error is what AWS rejects: a value or reference of the wrong type, a missing key, a length or
+number outside its bounds. A warning is what a newer API may accept: an unknown key, an unknown
+value of an enumeration, a string that does not match the documented pattern.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sagebridge.authoring.json_document import kind
 from sagebridge.formats.sagemaker.request_shapes import (
     ApiShape,
     operation_shape,
@@ -28,6 +27,7 @@ from sagebridge.formats.sagemaker.rules.definition import (
     is_expression,
     is_number,
     objects,
+    wrong_type,
 )
 from sagebridge.model.display import did_you_mean, shown
 from sagebridge.model.expressions import Get, Key, Member
@@ -45,14 +45,14 @@ _JSON_TYPES = {
     "map": "object",
     "list": "array",
 }
-"""JSON's type of each of botocore's. A timestamp or blob has more than one and is not checked."""
+"""The JSON type for each botocore type. Timestamps and blobs have several and are not checked."""
 _DECLARED = {"String": "string", "Integer": "integer", "Float": "number", "Boolean": "boolean"}
 _LISTED = 8
-"""An enumeration of at most this many values is listed whole in a message."""
+"""The longest enumeration that a message lists in full."""
 _ROLE = "RoleArn"
-"""Required by the API; a step without it runs with the role of the pipeline."""
+"""Required by the API, but a step without it uses the role of the pipeline."""
 _OPTIONAL_IN_SCHEMA = frozenset((("AsyncInferenceConfig", "OutputConfig"),))
-"""Keys that the API requires and AWS's published schema of definitions makes optional."""
+"""Keys that the API requires, but that are optional in the schema of definitions by AWS."""
 
 
 def check_request_shapes(definition: Definition) -> Iterator[Problem]:
@@ -71,7 +71,7 @@ def check_request_shapes(definition: Definition) -> Iterator[Problem]:
 
 
 def _request_row(step: LocatedStep) -> StepType | None:
-    """The row of a step's request. AWS's published schema gives an EndpointConfig Type Endpoint."""
+    """The row of a step. The schema by AWS gives an EndpointConfig step the Type Endpoint."""
     is_config = step.type == "Endpoint" and "ProductionVariants" in step.arguments
     return STEP_TYPES.get("EndpointConfig" if is_config else step.type)
 
@@ -83,16 +83,14 @@ class _Request:
     row: StepType
 
     def value(self, value: Any, wanted: ApiShape, pointer: str, path: str) -> Iterator[Problem]:
-        """The problems of a value; ``path`` is where it is in the arguments, as messages show it."""
+        """The problems of a value; ``path`` is its location in the arguments, for messages."""
         expected = _JSON_TYPES.get(wanted.type)
         if value is None or expected is None:
             return
         if is_expression(value):
             yield from self._reference(value, expected, pointer, path)
         elif not _fits(_json_type(value), expected):
-            yield self._problem(
-                "wrong-type", pointer, path, f"is {kind(value)} ({_article(expected)} expected)"
-            )
+            yield wrong_type(pointer, self._where(path), _article(expected), value)
         elif expected == "object":
             inner = self._structure if wanted.type == "structure" else self._map
             yield from inner(value, wanted, pointer, path)
@@ -112,7 +110,7 @@ class _Request:
                 yield Problem(
                     "missing-member",
                     pointer,
-                    f"{self._where(path)} has no {name}, which AWS requires",
+                    f"{self._where(path)}: missing key {name!r}",
                     "warning" if (path, name) in _OPTIONAL_IN_SCHEMA else "error",
                 )
         for name, item in value.items():
@@ -123,7 +121,7 @@ class _Request:
                 yield Problem(
                     "unknown-member",
                     here,
-                    f"{self._where(path)} has {shown(name)}, which {wanted.name} does not have"
+                    f"{self._where(path)}: unknown key {shown(name)} of {wanted.name}"
                     f"{did_you_mean(name, wanted.members)}",
                     "warning",
                 )
@@ -142,10 +140,10 @@ class _Request:
         found = _result_type(self.definition, value)
         if found is None or _fits(found.json_type, expected):
             return
-        message = f"is {found.what}, {_article(found.json_type)} ({_article(expected)} expected)"
+        message = f"expected {_article(expected)}, got {found.what}, {_article(found.json_type)}"
         if expected == "string" and found.json_type in ("integer", "number", "boolean"):
-            # SDK 3 writes such references itself, and what AWS does with them is not documented.
-            message += "; Std:Join makes a string of it"
+            # SDK 3 writes such references too, and AWS does not document how they are converted.
+            message += "; Std:Join converts it to a string"
             yield self._problem("wrong-type", pointer, path, message, "warning")
         else:
             yield self._problem("wrong-type", pointer, path, message)
@@ -154,47 +152,45 @@ class _Request:
         if isinstance(value, bool):
             return
         size = value if is_number(value) else len(value)
-        what = f"is {size}" if is_number(value) else f"has {_length(value)}"
+        got = str(size) if is_number(value) else _length(value)
         if wanted.min is not None and size < wanted.min:
-            message = f"{what} (at least {wanted.min} expected)"
+            message = f"expected at least {wanted.min}, got {got}"
             yield self._problem("out-of-bounds", pointer, path, message)
         if wanted.max is not None and size > wanted.max:
-            message = f"{what} (at most {wanted.max} expected)"
+            message = f"expected at most {wanted.max}, got {got}"
             yield self._problem("out-of-bounds", pointer, path, message)
         if wanted.enum and value not in wanted.enum:
             few = len(wanted.enum) <= _LISTED
-            listed = f" ({either(wanted.enum)} expected)" if few else ""
-            hint = did_you_mean(value, wanted.enum) or listed
-            yield self._problem(
-                "unknown-value", pointer, path, f"is {shown(value)}{hint}", "warning"
-            )
+            listed = f"; expected {either(wanted.enum)}" if few else ""
+            message = f"unknown value {shown(value)}{did_you_mean(value, wanted.enum) or listed}"
+            yield self._problem("unknown-value", pointer, path, message, "warning")
         elif wanted.pattern and isinstance(value, str) and not _matches(wanted.pattern, value):
-            message = f"is {shown(value)}, which does not match {wanted.pattern}"
+            message = f"{shown(value)} does not match the pattern {wanted.pattern}"
             yield self._problem("pattern", pointer, path, message, "warning")
 
     def _problem(
         self, code: str, pointer: str, path: str, message: str, severity: Any = "error"
     ) -> Problem:
-        return Problem(code, pointer, f"{self._where(path)} {message}", severity)
+        return Problem(code, pointer, f"{self._where(path)}: {message}", severity)
 
     def _where(self, path: str) -> str:
         return f"{path} of step {self.step.label}" if path else f"step {self.step.label}"
 
     def _is_request(self, path: str) -> bool:
-        """Whether a path is that of a whole request."""
+        """Whether the value at this path is a whole request."""
         return path in self.row.requests
 
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """What an expression gives: its JSON type, and the words for it."""
+    """The result of an expression: its JSON type, and its description in messages."""
 
     json_type: str
     what: str
 
 
 def _result_type(definition: Definition, value: Mapping[str, Any]) -> _Result | None:
-    """The type that an expression resolves to, None if it is only known at run time."""
+    """The type of an expression's result; None if it is only known at run time."""
     if "Std:Join" in value:
         return _Result("string", "the result of Std:Join")
     text = value.get("Get")
@@ -231,7 +227,7 @@ def _property_type(definition: Definition, get: Get) -> str | None:
 
 
 def _check_properties(definition: Definition, step: LocatedStep) -> Iterator[Problem]:
-    """References to properties that the response of a step does not have."""
+    """References to properties that are not in the response for the step."""
     for pointer, get in step.references:
         target = definition.by_name.get(get.name) if get.root == "Steps" else None
         row = STEP_TYPES.get(target.type) if target else None
@@ -248,8 +244,8 @@ def _check_properties(definition: Definition, step: LocatedStep) -> Iterator[Pro
             yield Problem(
                 "unknown-property",
                 pointer,
-                f"step {step.label} refers to {shown(get.text)}, and {operation} returns no "
-                f"{missing[0]}{did_you_mean(missing[0], known)}",
+                f"step {step.label}: unknown property {shown(get.text)}; {operation} returns no "
+                f"{shown(missing[0])}{did_you_mean(missing[0], known)}",
                 "warning",
             )
 
@@ -277,11 +273,15 @@ def _article(json_type: str) -> str:
     return f"an {json_type}" if json_type[0] in "aio" else f"a {json_type}"
 
 
-def _length(value: Any) -> str:
-    one, many = {str: ("character", "characters"), list: ("item", "items")}.get(
-        type(value), ("entry", "entries")
-    )
-    return f"{len(value)} {one if len(value) == 1 else many}"
+def _length(value: str | list[Any] | dict[str, Any]) -> str:
+    match value:
+        case str():
+            unit = "characters"
+        case list():
+            unit = "items"
+        case _:
+            unit = "entries"
+    return f"{len(value)} {unit}"
 
 
 def _matches(pattern: str, text: str) -> bool:
@@ -291,7 +291,7 @@ def _matches(pattern: str, text: str) -> bool:
 
 @cache
 def _compiled(pattern: str) -> re.Pattern[str] | None:
-    """The pattern; None for one of Java's that Python cannot compile."""
+    """The compiled pattern; None if Python cannot compile it, as AWS's patterns are Java's."""
     try:
         return re.compile(pattern)
     except re.error:

@@ -1,4 +1,4 @@
-"""What each step has: names, types, arguments, and the members of its type."""
+"""Rules for steps: names, types, arguments, and the keys of each type."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from sagebridge.formats.sagemaker.rules.definition import (
     wrong_option,
     wrong_type,
 )
-from sagebridge.formats.sagemaker.rules.known_members import (
+from sagebridge.formats.sagemaker.rules.known_keys import (
     EVERY_STEP,
     OUTPUT_PARAMETER,
     PROPERTY_FILE,
     SOME_STEPS,
-    unknown_members,
+    unknown_keys,
 )
 from sagebridge.model.display import did_you_mean, shown
 from sagebridge.model.step_types import STEP_TYPES
@@ -39,12 +39,12 @@ def check_steps(definition: Definition) -> Iterator[Problem]:
         if step.type not in STEP_TYPES:
             yield from _check_type(step)
             continue
-        for check in (_check_members, _check_arguments, _check_texts, *_OF_TYPES):
+        for check in (_check_keys, _check_arguments, _check_texts, *_OF_TYPES):
             yield from check(step)
 
 
 def _misplaced_values(definition: Definition) -> Iterator[Problem]:
-    """What stands among steps and is no object, which no rule sees."""
+    """Items in a list of steps that are not objects; the other rules do not see them."""
     lists = [("/Steps", definition.raw.get("Steps"))]
     for step in definition.steps:
         if step.is_condition:
@@ -52,22 +52,23 @@ def _misplaced_values(definition: Definition) -> Iterator[Problem]:
     for pointer, items in lists:
         for position, item in enumerate(items if isinstance(items, list) else ()):
             if not isinstance(item, dict):
-                yield wrong_type(f"{pointer}/{position}", "a step", "an object", item)
+                yield wrong_type(f"{pointer}/{position}", "step", "an object", item)
 
 
 def _check_name(definition: Definition, step: LocatedStep) -> Iterator[Problem]:
     if "Name" not in step.raw:
-        yield Problem("missing-member", step.pointer, "a step has no Name")
+        yield Problem("missing-member", step.pointer, "step: missing key 'Name'")
         return
     pointer, name = step.at("Name"), step.raw["Name"]
     if not isinstance(name, str):
-        yield wrong_type(pointer, "the Name of a step", "a string", name)
+        yield wrong_type(pointer, "Name of a step", "a string", name)
         return
     if not NAME.match(name):
         yield Problem(
             "step-name",
             pointer,
-            f"step name {shown(name)} (1 to 64 letters, digits, hyphens and underscores expected)",
+            f"invalid step name {shown(name)}; expected 1 to 64 letters, digits, hyphens and "
+            "underscores",
         )
     first = definition.by_name.get(name, step)
     if first is not step:
@@ -79,39 +80,39 @@ def _check_name(definition: Definition, step: LocatedStep) -> Iterator[Problem]:
         yield Problem(
             "duplicate-step",
             pointer,
-            f"step {shown(name)} appears in both IfSteps and ElseSteps of "
+            f"step {shown(name)} is in both IfSteps and ElseSteps of "
             f"{definition.name_of(shared[0])}"
             if shared
-            else f"step name {shown(name)} used twice (first at {first.pointer})",
+            else f"two steps are named {shown(name)} (the first is at {first.pointer})",
         )
 
 
 def _check_type(step: LocatedStep) -> Iterator[Problem]:
     if "Type" not in step.raw:
-        yield Problem("missing-member", step.pointer, f"step {step.label} has no Type")
+        yield Problem("missing-member", step.pointer, f"step {step.label}: missing key 'Type'")
     elif not isinstance(step.raw["Type"], str):
         yield wrong_type(
-            step.at("Type"), f"the Type of step {step.label}", "a string", step.raw["Type"]
+            step.at("Type"), f"Type of step {step.label}", "a string", step.raw["Type"]
         )
     else:
         yield Problem(
             "unknown-step-type",
             step.at("Type"),
-            f"unknown step Type {shown(step.type)} of step {step.label}"
+            f"step {step.label}: unknown Type {shown(step.type)}"
             f"{did_you_mean(step.type, STEP_TYPES)}",
         )
 
 
-def _check_members(step: LocatedStep) -> Iterator[Problem]:
+def _check_keys(step: LocatedStep) -> Iterator[Problem]:
     what = f"{step.type} step {step.label}"
-    yield from unknown_members(step.raw, EVERY_STEP | SOME_STEPS.keys(), step.pointer, what)
+    yield from unknown_keys(step.raw, EVERY_STEP | SOME_STEPS.keys(), step.pointer, what)
     for name in step.raw:
         takers = SOME_STEPS.get(name)
         if takers is not None and step.type not in takers:
             yield Problem(
                 "misplaced-member",
                 step.at(name),
-                f"{name} has no effect on {what} (steps that take it: {', '.join(sorted(takers))})",
+                f"{what}: {name} has no effect; it is for {', '.join(sorted(takers))} steps",
                 "warning",
             )
 
@@ -119,7 +120,7 @@ def _check_members(step: LocatedStep) -> Iterator[Problem]:
 def _check_arguments(step: LocatedStep) -> Iterator[Problem]:
     if "Arguments" not in step.raw:
         if not STEP_TYPES[step.type].required:
-            message = f"{step.type} step {step.label} has no Arguments"
+            message = f"{step.type} step {step.label}: missing key 'Arguments'"
             yield Problem("missing-arguments", step.pointer, message)
         return
     arguments, pointer = step.raw["Arguments"], step.at("Arguments")
@@ -129,12 +130,11 @@ def _check_arguments(step: LocatedStep) -> Iterator[Problem]:
     if names := STEP_TYPES[step.type].one_of:
         given = [name for name in names if name in arguments]
         if len(given) != 1:
-            found = "has both" if given else "has neither"
+            found = "both" if given else "neither"
             yield Problem(
                 "one-of-arguments",
                 pointer,
-                f"{step.type} step {step.label} {found} {' and '.join(names)} "
-                f"(exactly one expected)",
+                f"{step.type} step {step.label}: expected either {either(names)}, got {found}",
             )
     if step.type == "Fail":
         yield from _check_error_message(step, arguments, pointer)
@@ -142,8 +142,8 @@ def _check_arguments(step: LocatedStep) -> Iterator[Problem]:
         yield Problem(
             "nested-condition",
             step.pointer,
-            f"Condition step {step.label} stands in a branch; SageMaker's guide rules that out "
-            "(it runs here)",
+            f"Condition step {step.label} is inside a branch, which SageMaker does not allow; "
+            "Airflow and Prefect run it",
             "warning",
         )
 
@@ -152,9 +152,9 @@ def _check_error_message(
     step: LocatedStep, arguments: dict[str, Any], pointer: str
 ) -> Iterator[Problem]:
     what = f"Fail step {step.label}"
-    yield from unknown_members(arguments, ("ErrorMessage",), pointer, what)
+    yield from unknown_keys(arguments, ("ErrorMessage",), pointer, what)
     if "ErrorMessage" not in arguments:
-        message = f"Fail step {step.label} has no ErrorMessage"
+        message = f"Fail step {step.label}: missing key 'ErrorMessage'"
         yield Problem("missing-member", pointer, message)
         return
     message = arguments["ErrorMessage"]
@@ -174,18 +174,18 @@ def _check_texts(step: LocatedStep) -> Iterator[Problem]:
             yield Problem(
                 "text-too-long",
                 step.at(name),
-                f"{what} has {len(value)} characters (at most {limit} expected)",
+                f"{what} has {len(value)} characters; at most {limit} are allowed",
             )
 
 
 def _check_required(step: LocatedStep) -> Iterator[Problem]:
     for name in STEP_TYPES[step.type].required:
         if name not in step.raw:
-            message = f"{step.type} step {step.label} has no {name}"
+            message = f"{step.type} step {step.label}: missing key {name!r}"
             yield Problem("missing-member", step.pointer, message)
-        elif not isinstance(step.raw[name], str):
+        elif not isinstance(step.raw[name], str) and not is_expression(step.raw[name]):
             what, found = f"{name} of step {step.label}", step.raw[name]
-            yield wrong_type(step.at(name), what, "a plain string", found)
+            yield wrong_type(step.at(name), what, "a string or expression", found)
 
 
 def _check_check(step: LocatedStep) -> Iterator[Problem]:
@@ -196,15 +196,15 @@ def _check_check(step: LocatedStep) -> Iterator[Problem]:
         yield Problem(
             "check-type",
             step.pointer,
-            f"{step.type} step {step.label} has no CheckType ({either(expected)} expected)",
+            f"{step.type} step {step.label}: missing key 'CheckType'; expected {either(expected)}",
         )
     elif step.raw["CheckType"] not in expected:
         found = step.raw["CheckType"]
-        text = shown(found) if isinstance(found, str) else kind(found)
         yield Problem(
             "check-type",
             step.at("CheckType"),
-            f"{step.type} step {step.label} has CheckType {text} ({either(expected)} expected)",
+            f"{step.type} step {step.label}: CheckType expects {either(expected)}, "
+            f"got {kind(found)}",
         )
 
 
@@ -212,11 +212,11 @@ def _check_property_files(step: LocatedStep) -> Iterator[Problem]:
     pointer = step.at("PropertyFiles")
     yield from _check_named(step, "PropertyFiles", "PropertyFileName", "duplicate-property-file")
     for here, raw in objects(step.raw.get("PropertyFiles"), pointer):
-        what = f"a property file of step {step.label}"
-        yield from unknown_members(raw, PROPERTY_FILE, here, what)
+        what = f"property file of step {step.label}"
+        yield from unknown_keys(raw, PROPERTY_FILE, here, what)
         for name in ("OutputName", "FilePath"):
             if name not in raw:
-                yield Problem("missing-member", here, f"{what} has no {name}")
+                yield Problem("missing-member", here, f"{what}: missing key {name!r}")
             elif not isinstance(raw[name], str):
                 yield wrong_type(f"{here}/{name}", f"{name} of {what}", "a string", raw[name])
         outputs = processing_names(step, "Outputs")
@@ -225,8 +225,7 @@ def _check_property_files(step: LocatedStep) -> Iterator[Problem]:
             yield Problem(
                 "unknown-output",
                 f"{here}/OutputName",
-                f"{what} lies in output {shown(output)}, which the step does not have"
-                + there(outputs, output),
+                f"{what}: the step has no output {shown(output)}" + there(outputs, output),
             )
 
 
@@ -234,38 +233,38 @@ def _check_output_parameters(step: LocatedStep) -> Iterator[Problem]:
     pointer = step.at("OutputParameters")
     yield from _check_named(step, "OutputParameters", "OutputName", "duplicate-output")
     for here, raw in objects(step.raw.get("OutputParameters"), pointer):
-        what = f"an output parameter of step {step.label}"
-        yield from unknown_members(raw, OUTPUT_PARAMETER, here, what)
+        what = f"output parameter of step {step.label}"
+        yield from unknown_keys(raw, OUTPUT_PARAMETER, here, what)
         if raw.get("OutputType", "String") not in _OUTPUT_TYPES:
             yield Problem(
                 "output-type",
                 f"{here}/OutputType",
-                f"OutputType of {what} is {kind(raw['OutputType'])} "
-                f"({either(_OUTPUT_TYPES)} expected)",
+                f"{what}: OutputType expects {either(_OUTPUT_TYPES)}, "
+                f"got {kind(raw['OutputType'])}",
             )
 
 
-def _check_named(step: LocatedStep, member: str, key: str, duplicate: str) -> Iterator[Problem]:
-    """A list of objects, each with a name of its own."""
-    items, pointer = step.raw.get(member, []), step.at(member)
+def _check_named(step: LocatedStep, list_key: str, key: str, duplicate: str) -> Iterator[Problem]:
+    """Check a list of objects with unique names."""
+    items, pointer = step.raw.get(list_key, []), step.at(list_key)
     if not isinstance(items, list):
-        yield wrong_option(pointer, f"{member} of step {step.label}", "an array", items)
+        yield wrong_option(pointer, f"{list_key} of step {step.label}", "an array", items)
         return
     seen: set[str] = set()
     for position, item in enumerate(items):
         here = f"{pointer}/{position}"
         if not isinstance(item, dict):
-            what = f"a member of {member} of step {step.label}"
+            what = f"item of {list_key} of step {step.label}"
             yield wrong_type(here, what, "an object", item)
         elif key not in item:
-            message = f"a member of {member} of step {step.label} has no {key}"
+            message = f"item of {list_key} of step {step.label}: missing key {key!r}"
             yield Problem("missing-member", here, message)
         elif not isinstance(item[key], str):
-            what = f"{key} in {member} of step {step.label}"
+            what = f"{key} in {list_key} of step {step.label}"
             yield wrong_type(f"{here}/{key}", what, "a string", item[key])
         else:
             if item[key] in seen:
-                message = f"{key} {shown(item[key])} of step {step.label} used twice"
+                message = f"step {step.label}: two {list_key} have the {key} {shown(item[key])}"
                 yield Problem(duplicate, f"{here}/{key}", message)
             seen.add(item[key])
 
@@ -278,13 +277,13 @@ _OF_TYPES: tuple[Callable[[LocatedStep], Iterator[Problem]], ...] = (
 )
 
 
-def processing_names(step: LocatedStep, member: str) -> list[str] | None:
-    """The names in ``Outputs`` or ``ProcessingInputs``; None where not all of them are plain."""
+def processing_names(step: LocatedStep, list_key: str) -> list[str] | None:
+    """The names in ``Outputs`` or ``ProcessingInputs``; None unless all are plain strings."""
     arguments, key = step.arguments, "InputName"
-    if member == "Outputs":
+    if list_key == "Outputs":
         config = arguments.get("ProcessingOutputConfig")
         arguments, key = (config if isinstance(config, dict) else {}), "OutputName"
-    items = arguments.get(member)
+    items = arguments.get(list_key)
     if not isinstance(items, list):
         return None
     names = [item.get(key) if isinstance(item, dict) else None for item in items]
@@ -292,6 +291,6 @@ def processing_names(step: LocatedStep, member: str) -> list[str] | None:
 
 
 def there(names: list[str], wanted: str) -> str:
-    """What there is instead of a name, for the end of a message."""
+    """The end of a message about an unknown name: a similar name, or all names."""
     listed = f" (it has {', '.join(shown(name) for name in names)})" if names else " (it has none)"
     return did_you_mean(wanted, names) or listed

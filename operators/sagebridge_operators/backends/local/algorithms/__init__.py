@@ -1,1 +1,1 @@
-"""SageMaker's built-in algorithms that the local backend has."""
+"""SageMaker's built-in algorithms that the local backend supports."""

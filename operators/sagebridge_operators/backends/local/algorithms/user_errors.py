@@ -1,4 +1,4 @@
-"""How a program of ours that runs inside a job tells of a user's mistake."""
+"""Errors that sagebridge's own programs report from inside a job."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 
 
 class UserError(Exception):
-    """Data, a model or hyperparameters that the algorithm cannot take."""
+    """Invalid data, model or hyperparameters."""
 
 
 def base() -> Path:
-    """The job's /opt/ml, which a way without mounts puts elsewhere."""
+    """The job's /opt/ml, or its replacement if the isolation method has no mounts."""
     return Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
 
 
 def report(work: Callable[[], None]) -> int:
-    """Do the work; a UserError becomes /opt/ml/output/failure and exit code 1, no traceback."""
+    """Run ``work`` and return the exit code. A UserError is written to /opt/ml/output/failure."""
     try:
         work()
     except UserError as error:

@@ -1,8 +1,8 @@
-"""The built-in XGBoost algorithm, run as a job: ``python -m ... train pickle|save``.
+"""The built-in XGBoost algorithm as a program: ``python -m ... train pickle|save``.
 
-Follows the XGBoost images in algorithm mode: string hyperparameters, the label (and with
-csv_weights the weight after it) in the first columns of CSV without a header, or libsvm; an
-optional validation channel; the model as ``xgboost-model`` under /opt/ml/model.
+Follows the XGBoost images in algorithm mode. Hyperparameters are strings. Data is libsvm, or CSV
+without a header that starts with the label and, with csv_weights, the weight. The channel
+validation is optional. The model is /opt/ml/model/xgboost-model.
 """
 
 from __future__ import annotations
@@ -25,15 +25,17 @@ from sagebridge_operators.backends.local.algorithms.user_errors import UserError
 MODEL = "xgboost-model"
 CSV = frozenset({"csv", "text/csv"})
 LIBSVM = frozenset({"libsvm", "text/libsvm", "text/x-libsvm"})
-# What the container reads itself.
-OURS = frozenset({"num_round", "early_stopping_rounds", "csv_weights", "silent", "eval_metric"})
+# Hyperparameters for the container, not for the booster.
+CONTAINER_PARAMETERS = frozenset(
+    {"num_round", "early_stopping_rounds", "csv_weights", "silent", "eval_metric"}
+)
 IGNORED = frozenset(
     {"_tuning_objective_metric", "save_model_on_termination", "use_dask_gpu_training", "_kfold"}
 )
 
 
 def number(text: str) -> int | float | str:
-    """A hyperparameter's value: an integer or a number where it reads as one."""
+    """The value of a hyperparameter: an integer, a float, or otherwise the string."""
     for kind in (int, float):
         try:
             return kind(text)
@@ -42,23 +44,24 @@ def number(text: str) -> int | float | str:
     return text
 
 
-def parameters(given: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The booster's own parameters, and the arguments of ``xgboost.train``.
+def parameters(hyperparameters: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The parameters of the booster, and the arguments of ``xgboost.train``.
 
     Raises:
-        UserError: num_round is missing, or a count is none.
+        UserError: num_round is missing, or a count is not a positive integer.
     """
-    texts = {name: str(text).strip().strip('"') for name, text in given.items()}
+    texts = {name: str(text).strip().strip('"') for name, text in hyperparameters.items()}
     if "num_round" not in texts:
-        raise UserError("Hyperparameter num_round is required but was not given")
+        raise UserError("Hyperparameter num_round is required")
     run: dict[str, Any] = {"num_boost_round": _count("num_round", texts["num_round"])}
     if stopping := texts.get("early_stopping_rounds"):
         run["early_stopping_rounds"] = _count("early_stopping_rounds", stopping)
     booster: dict[str, Any] = {
         name: number(text)
         for name, text in texts.items()
-        if text and name not in OURS | IGNORED and not name.startswith("sagemaker_")
+        if text and name not in CONTAINER_PARAMETERS | IGNORED and not name.startswith("sagemaker_")
     }
+    # XGBoost warns in the log that reg:linear is a deprecated name of reg:squarederror.
     if booster.get("objective") == "reg:linear":
         booster["objective"] = "reg:squarederror"
     if "silent" in texts:
@@ -77,10 +80,10 @@ def _count(name: str, text: str) -> int:
 
 
 def csv_rows(lines: Sequence[str], source: str) -> npt.NDArray[np.float32]:
-    """Rows of numbers (rows, columns); an empty field is a missing value, NaN.
+    """Numbers of shape (rows, columns); an empty field is NaN.
 
     Raises:
-        UserError: a field is no number, with its place, or rows differ in length.
+        UserError: a field is not a number, or rows differ in length.
     """
     rows = [line for line in lines if line.strip()]
     try:
@@ -88,30 +91,29 @@ def csv_rows(lines: Sequence[str], source: str) -> npt.NDArray[np.float32]:
     except ValueError:
         pass
     parsed: list[list[float]] = []
-    for place, line in enumerate(rows, 1):
+    for row, line in enumerate(rows, 1):
         fields = []
         for column, field in enumerate(line.split(","), 1):
             try:
                 fields.append(float(field) if field.strip() else math.nan)
             except ValueError:
-                hint = "; CSV must have no header" if place == 1 else ""
+                hint = "; CSV must have no header" if row == 1 else ""
                 raise UserError(
-                    f"{source}: row {place}, column {column}: {field.strip()!r} is not a "
-                    f"number{hint}"
+                    f"{source}: row {row}, column {column}: {field.strip()!r} is not a number{hint}"
                 ) from None
         if parsed and len(fields) != len(parsed[0]):
             raise UserError(
-                f"{source}: row {place} has {len(fields)} columns, row 1 has {len(parsed[0])}"
+                f"{source}: row {row} has {len(fields)} columns, row 1 has {len(parsed[0])}"
             )
         parsed.append(fields)
     return np.array(parsed, dtype=np.float32)
 
 
 def load_channel(name: str, content_type: str, *, weights: bool) -> xgboost.DMatrix:
-    """The labelled rows of a channel's files, in the order of their names.
+    """The labelled rows of a channel, in the order of its file names.
 
     Raises:
-        UserError: no data, or data that cannot be read as its content type.
+        UserError: no data, or data that does not match its content type.
     """
     folder = base() / "input" / "data" / name
     files = [
@@ -126,16 +128,20 @@ def load_channel(name: str, content_type: str, *, weights: bool) -> xgboost.DMat
         return libsvm_rows([line for file in files for line in _lines(file)], f"channel {name!r}")
     if kind not in CSV:
         known = ", ".join(sorted(CSV | LIBSVM))
-        raise UserError(f"Channel {name!r}: content type {content_type!r} is none of {known}")
+        raise UserError(
+            f"Channel {name!r}: unsupported content type {content_type!r} (expected {known})"
+        )
     parts = [csv_rows(_lines(file), file.name) for file in files]
     if len(widths := {part.shape[1] for part in parts}) > 1:
         raise UserError(f"Channel {name!r}: files have {sorted(widths)} columns")
     rows = np.concatenate(parts)
     first = 2 if weights else 1
     if rows.shape[1] <= first:
-        raise UserError(f"Channel {name!r}: {rows.shape[1]} columns leave no feature")
+        raise UserError(
+            f"Channel {name!r}: {rows.shape[1]} columns are too few for a label and features"
+        )
     if np.isnan(rows[:, 0]).any():
-        raise UserError(f"Channel {name!r}: the label, which is the first column, is missing")
+        raise UserError(f"Channel {name!r}: a label (first column) is missing")
     return xgboost.DMatrix(
         rows[:, first:], label=rows[:, 0], weight=rows[:, 1] if weights else None
     )
@@ -149,14 +155,14 @@ def libsvm_rows(lines: Sequence[str], source: str) -> xgboost.DMatrix:
     """Sparse rows ``label[:weight] index:value ...``; the index is the column, as in XGBoost.
 
     Raises:
-        UserError: a row that does not read so.
+        UserError: an invalid row.
     """
     labels: list[float] = []
     weights: list[float] = []
     values: list[float] = []
     columns: list[int] = []
     ends = [0]
-    for place, line in enumerate(filter(str.strip, lines), 1):
+    for row, line in enumerate(filter(str.strip, lines), 1):
         try:
             label, *fields = line.split("#")[0].split()
             labels.append(float(label.partition(":")[0]))
@@ -166,19 +172,19 @@ def libsvm_rows(lines: Sequence[str], source: str) -> xgboost.DMatrix:
                 columns.append(int(column))
                 values.append(float(value))
         except ValueError:
-            raise UserError(f"{source}: row {place} is not libsvm: {line.strip()[:80]!r}") from None
+            raise UserError(f"{source}: row {row} is not libsvm: {line.strip()[:80]!r}") from None
         ends.append(len(values))
     rows = csr_matrix((np.array(values, dtype=np.float32), columns, ends))
     return xgboost.DMatrix(rows, label=labels, weight=weights)
 
 
 def train(model_format: str) -> None:
-    """Train on the job's channels and write the model; metrics are printed round by round."""
+    """Train on the channels of the job and write the model. Prints metrics every round."""
     config = base() / "input" / "config"
     booster, run = parameters(given := json.loads((config / "hyperparameters.json").read_text()))
     channels = json.loads((config / "inputdataconfig.json").read_text())
     if "train" not in channels:
-        raise UserError(f"Channel 'train' is required; there are {sorted(channels)}")
+        raise UserError(f"Channel 'train' is required (found {sorted(channels)})")
     weights = str(given.get("csv_weights", "0")).strip('"') == "1"
     data = {
         name: load_channel(name, channels[name].get("ContentType", "text/libsvm"), weights=weights)
@@ -186,7 +192,7 @@ def train(model_format: str) -> None:
         if name in channels
     }
     if "early_stopping_rounds" in run and "validation" not in data:
-        raise UserError("early_stopping_rounds needs a validation channel")
+        raise UserError("early_stopping_rounds requires a validation channel")
     for name, matrix in data.items():
         print(f"XGBoost {xgboost.__version__}: {name} {matrix.num_row()}x{matrix.num_col()}")
     watched = [(matrix, name) for name, matrix in data.items()]
@@ -198,7 +204,7 @@ def train(model_format: str) -> None:
 
 
 def save(model: xgboost.Booster, path: Path, model_format: str) -> None:
-    """Write a model as images of its time did: pickled up to 1.2, then in XGBoost's own format."""
+    """Write a model as the image would: pickled (up to 1.2) or in XGBoost's own format."""
     if model_format == "pickle":
         path.write_bytes(pickle.dumps(model))
         return
@@ -206,34 +212,36 @@ def save(model: xgboost.Booster, path: Path, model_format: str) -> None:
 
 
 def load(folder: Path) -> xgboost.Booster:
-    """The model in a model folder, in either form.
+    """The model in a folder, in either format.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no model, or it is invalid.
     """
     path = folder / MODEL
     if not path.is_file():
         found = sorted(entry.name for entry in folder.iterdir())
-        raise UserError(f"the model archive has no file {MODEL}; it has {found}")
+        raise UserError(f"the model archive does not contain {MODEL} (found {found})")
     content = path.read_bytes()
     if content[:1] == b"\x80":
         model = pickle.loads(content)  # noqa: S301 - in the job's own isolation, as the image does
         if not isinstance(model, xgboost.Booster):
-            raise UserError(f"{MODEL} holds a {type(model).__name__}, not a Booster")
+            raise UserError(f"{MODEL} contains a {type(model).__name__}, not a Booster")
         return model
     model = xgboost.Booster()
     try:
         model.load_model(bytearray(content))
     except xgboost.core.XGBoostError as error:
-        raise UserError(f"{MODEL} is no model: {str(error).strip().splitlines()[0]}") from error
+        raise UserError(
+            f"{MODEL} is not a valid model: {str(error).strip().splitlines()[0]}"
+        ) from error
     return model
 
 
 def predict(model: xgboost.Booster, payload: bytes, content_type: str) -> list[Any]:
-    """One prediction a row of ``payload``, which has features only: (rows,) or (rows, classes).
+    """One prediction per row, of shape (rows,) or (rows, classes). Rows contain only features.
 
     Raises:
-        UserError: the payload cannot be read, or has another number of features.
+        UserError: the payload is invalid, or has the wrong number of features.
     """
     kind = content_type.partition(";")[0].strip().lower()
     lines = payload.decode("utf-8-sig").splitlines()
@@ -241,14 +249,14 @@ def predict(model: xgboost.Booster, payload: bytes, content_type: str) -> list[A
         rows = xgboost.DMatrix(csv_rows(lines, "the input"))
         if rows.num_col() != model.num_features():
             raise UserError(
-                f"the model expects {model.num_features()} features a row, the input has "
+                f"the model expects {model.num_features()} features per row, but the input has "
                 f"{rows.num_col()}"
             )
     elif kind in LIBSVM:
         rows = libsvm_rows(lines, "the input")
     else:
         known = ", ".join(sorted(CSV | LIBSVM))
-        raise UserError(f"content type {content_type!r} is none of {known}")
+        raise UserError(f"unsupported content type {content_type!r} (expected {known})")
     best = model.attr("best_iteration")
     limit = (0, int(best) + 1) if best else (0, 0)
     try:

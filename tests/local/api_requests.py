@@ -1,4 +1,4 @@
-"""Requests for jobs and models of the local backend, and what tests of its client ask."""
+"""Requests for jobs and models of the local backend, and helpers for tests of its client."""
 
 from __future__ import annotations
 

@@ -20,14 +20,14 @@ DOCUMENT = {
 }
 
 
-def test_the_definition_goes_along_with_what_lies_beside_it() -> None:
+def test_document_has_all_request_fields() -> None:
     assert json.loads(airflow_home.document(sagebridge.read(DOCUMENT).pipeline)) == {
         **DOCUMENT,
         "PipelineDefinition": json.dumps({"Version": "2020-12-01", "Steps": []}, indent=2) + "\n",
     }
 
 
-def test_no_text_of_a_definition_becomes_python(tmp_path: Path) -> None:
+def test_definition_strings_do_not_become_python(tmp_path: Path) -> None:
     name = 'x"""\nimport os; os._exit(7)\n"""'
     pipeline = sagebridge.read({"Version": "2020-12-01", "Steps": []}, name=name).pipeline
     template = tmp_path / "template.db"
@@ -38,12 +38,15 @@ def test_no_text_of_a_definition_becomes_python(tmp_path: Path) -> None:
 
     loader = (tmp_path / "home" / "dags" / "dag.py").read_text()
     assert "_exit" not in loader
-    assert "airflow" in loader  # Airflow passes over files without these words
+    # Airflow skips files without the words "airflow" and "dag" (dag_discovery_safe_mode).
+    assert "airflow" in loader
     assert "dag" in loader
     assert sagebridge.read(tmp_path / "home" / "dags" / "dag.json").pipeline.name == name
 
 
-def test_the_users_airflow_stays_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_environment_excludes_own_airflow_settings(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("AIRFLOW_HOME", "/users/airflow")
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
     monkeypatch.setenv("AIRFLOW__CORE__SQL_ALCHEMY_CONN_CMD", "cat /etc/secret")
@@ -67,7 +70,7 @@ def test_the_users_airflow_stays_outside(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert made["NO_PROXY"] == "intra.example,127.0.0.1,localhost"
 
 
-def test_it_listens_on_loopback_alone_with_keys_of_its_own(tmp_path: Path) -> None:
+def test_loopback_only_and_new_keys(tmp_path: Path) -> None:
     first, second = (airflow_home.environment(tmp_path, 8089) for _ in range(2))
 
     assert first["AIRFLOW__API__HOST"] == "127.0.0.1"

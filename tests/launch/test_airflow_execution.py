@@ -1,4 +1,4 @@
-"""What becomes of an execution and its jobs when its Airflow has ended, or is ended."""
+"""The end of an execution on Airflow, and of its jobs."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ STEPS: list[dict[str, Any]] = [
 
 
 class EndedAirflow:
-    """An Airflow that runs no more; ``dying`` happens while it is killed."""
+    """An Airflow that has ended; ``on_kill`` is called by ``kill``."""
 
     running = False
     title = "Airflow"
     dag_id = run_id = "p"
 
-    def __init__(self, dying: Callable[[], object] = lambda: None, **tasks: str) -> None:
-        self.kill = dying
+    def __init__(self, on_kill: Callable[[], object] = lambda: None, **tasks: str) -> None:
+        self.kill = on_kill
         self.api = self
         self.tasks = {
             name: {"task_id": name, "state": state, "start_date": None, "end_date": None}
@@ -58,35 +58,35 @@ def backend() -> FakeBackend:
 
 @pytest.fixture
 def execution(tmp_path: Path, backend: FakeBackend) -> AirflowExecution:
-    place = Workdir("local", tmp_path, tmp_path, str(tmp_path / "executions"))
-    vars(place)["backend"] = backend
+    workdir = Workdir("local", tmp_path, tmp_path, str(tmp_path / "executions"))
+    vars(workdir)["backend"] = backend
     pipeline = sagebridge.read({"Version": "2020-12-01", "Steps": STEPS}, name="p").pipeline
-    return AirflowExecution(pipeline, {}, place)
+    return AirflowExecution(pipeline, {}, workdir)
 
 
 def record(execution: AirflowExecution, name: str, state: State, **more: Any) -> Attempt:
     attempt = attempt_of(execution.id, name, "Processing", state, **more)
-    return execution.place.records.save(attempt)
+    return execution.workdir.records.save(attempt)
 
 
-@pytest.mark.parametrize(("asked", "status"), [(False, "Failed"), (True, "Stopped")])
-def test_a_failed_execution_is_stopped_only_where_a_stop_was_asked_for(
-    asked: bool, status: str, execution: AirflowExecution
+@pytest.mark.parametrize(("stop_requested", "status"), [(False, "Failed"), (True, "Stopped")])
+def test_failed_execution_is_stopped_only_on_request(
+    stop_requested: bool, status: str, execution: AirflowExecution
 ) -> None:
     execution.airflow = EndedAirflow()  # type: ignore[assignment]
     record(execution, "One", "Failed", reason="no disk")
     record(execution, "Two", "Stopped", reason="longer than MaxRuntimeInSeconds")
-    if asked:
-        execution.place.records.request_stop(execution.id)
+    if stop_requested:
+        execution.workdir.records.request_stop(execution.id)
 
     found = execution.finish()
 
     assert found.status == status
-    assert ("no disk" in found.reason) is not asked
+    assert ("no disk" in found.reason) is not stop_requested
 
 
 def start(execution: AirflowExecution, backend: FakeBackend) -> None:
-    """The job of the step One runs, as its record says."""
+    """Start the job of step One, and record it."""
     backend.sagemaker.plans["One"] = Plan(("InProgress",))
     backend.sagemaker.create_processing_job(
         ProcessingJobName="One",
@@ -97,7 +97,7 @@ def start(execution: AirflowExecution, backend: FakeBackend) -> None:
     record(execution, "One", "Executing", job="One")
 
 
-def test_a_job_whose_workers_were_lost_too_often_is_stopped(
+def test_job_is_stopped_after_too_many_lost_workers(
     execution: AirflowExecution, backend: FakeBackend
 ) -> None:
     start(execution, backend)
@@ -109,18 +109,18 @@ def test_a_job_whose_workers_were_lost_too_often_is_stopped(
 
     assert backend.sagemaker.jobs["One"].stops == 1
     assert found == ("Failed", "step 'One' failed: the worker of One was lost")
-    assert execution.place.records.steps(execution.id)["One"].state == "Failed"
+    assert execution.workdir.records.steps(execution.id)["One"].state == "Failed"
 
 
-def test_a_worker_that_still_stops_its_job_when_the_run_has_ended_is_awaited(
+def test_finish_waits_for_worker_stopping_its_job(
     execution: AirflowExecution, backend: FakeBackend
 ) -> None:
-    """As where a person marks the task as failed just then."""
+    """For example, if you mark the task as failed at that moment."""
     start(execution, backend)
     record(execution, "Two", "Succeeded")
-    records = execution.place.records
+    records = execution.workdir.records
     attempt = records.steps(execution.id)["One"]
-    stopped = attempt.failing("stopped", "it was stopped", state="Stopped")
+    stopped = attempt.with_failure("stopped", "it was stopped", state="Stopped")
     airflow: Any = EndedAirflow(One="failed")
     execution.airflow = airflow
 
@@ -134,22 +134,22 @@ def test_a_worker_that_still_stops_its_job_when_the_run_has_ended_is_awaited(
     assert records.steps(execution.id)["One"].reason == "it was stopped"
 
 
-def test_a_run_that_is_stopped_before_any_step_is_stopped(execution: AirflowExecution) -> None:
+def test_run_stopped_before_first_step(execution: AirflowExecution) -> None:
     airflow: Any = EndedAirflow()
     execution.airflow = airflow
-    execution.place.records.request_stop(execution.id)
+    execution.workdir.records.request_stop(execution.id)
 
     assert execution.finish().status == "Stopped"
 
 
-def test_a_job_that_a_worker_started_at_the_last_moment_is_stopped(
+def test_job_started_during_kill_is_stopped(
     execution: AirflowExecution, backend: FakeBackend
 ) -> None:
-    dying = partial(start, execution, backend)
-    execution.airflow = EndedAirflow(dying)  # type: ignore[assignment]
+    on_kill = partial(start, execution, backend)
+    execution.airflow = EndedAirflow(on_kill)  # type: ignore[assignment]
     with pytest.raises(KeyboardInterrupt), execution:
         pass
 
     assert backend.sagemaker.jobs["One"].stops == 1
-    assert execution.place.records.steps(execution.id)["One"].state == "Stopped"
-    assert (execution.place.records.end(execution.id) or {})["status"] == "Stopped"
+    assert execution.workdir.records.steps(execution.id)["One"].state == "Stopped"
+    assert (execution.workdir.records.end(execution.id) or {})["status"] == "Stopped"

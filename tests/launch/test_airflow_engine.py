@@ -1,4 +1,4 @@
-"""A private Airflow that starts, and the ways in which one does not."""
+"""Start of a private Airflow, and its failures."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def private(tmp_path: Path) -> PrivateAirflow:
 
 @pytest.fixture
 def no_database(private: PrivateAirflow) -> None:
-    """Spares the seconds that making one takes."""
+    """Skip the database migration, which takes seconds."""
     folder = private.home.parent
     folder.mkdir()
     (folder / f"airflow-{version_of('airflow')}.db").touch()
@@ -48,9 +48,7 @@ def failing(text: str) -> tuple[str, ...]:
 
 
 @pytest.mark.slow
-def test_a_port_that_is_taken_meanwhile(
-    private: PrivateAirflow, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_port_taken_before_start(private: PrivateAirflow, monkeypatch: pytest.MonkeyPatch) -> None:
     free = private_engine.free_port
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -66,9 +64,7 @@ def test_a_port_that_is_taken_meanwhile(
 
 
 @pytest.mark.slow
-def test_a_dag_that_cannot_be_imported(
-    private: PrivateAirflow, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_dag_import_error(private: PrivateAirflow, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         airflow_home, "_LOADER", "# airflow dag\nraise RuntimeError('no such luck')\n"
     )
@@ -78,7 +74,7 @@ def test_a_dag_that_cannot_be_imported(
     assert not private.running
 
 
-def test_an_airflow_that_ends_tells_its_last_words(
+def test_airflow_exit_shows_log_tail(
     private: PrivateAirflow, no_database: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(airflow_home, "AIRFLOW", failing("the disk is on fire"))
@@ -89,7 +85,7 @@ def test_an_airflow_that_ends_tells_its_last_words(
     assert (private.home / "logs" / "scheduler.log").exists()
 
 
-def test_an_airflow_that_does_not_come_up_in_time(
+def test_airflow_start_timeout(
     private: PrivateAirflow, no_database: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -103,7 +99,7 @@ def test_an_airflow_that_does_not_come_up_in_time(
     assert session_processes(private._keeper.session) == []
 
 
-def test_a_database_that_cannot_be_made(
+def test_database_migration_failure(
     private: PrivateAirflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(airflow_home, "AIRFLOW", failing("no sqlite here"))
@@ -128,7 +124,7 @@ def test_a_database_that_cannot_be_made(
         ([{"event": "started", "level": "info"}], "its worker was lost"),
     ],
 )  # fmt: skip
-def test_why_a_task_failed(
+def test_task_failure_reason_from_log(
     private: PrivateAirflow, lines: list[dict[str, object]], expected: str
 ) -> None:
     log = private.home / "logs" / "dag_id=p" / "run_id=p-1" / "task_id=Nothing" / "attempt=1.log"

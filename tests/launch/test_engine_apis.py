@@ -1,4 +1,4 @@
-"""Requests to an engine whose answers are lost."""
+"""Clients of the engines' APIs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sagebridge_operators.launch.engine_apis import AirflowApi
 
 
 def airflow(status: int) -> AirflowApi:
-    """An Airflow that answers so to whoever triggers a run."""
+    """An Airflow that answers requests to trigger a run with this status."""
 
     def answer(request: httpx.Request) -> httpx.Response:
         token = request.url.path == "/auth/token"
@@ -21,10 +21,10 @@ def airflow(status: int) -> AirflowApi:
     return api
 
 
-def test_a_run_that_is_there_was_triggered_by_a_request_whose_answer_was_lost() -> None:
+def test_conflict_means_run_was_triggered() -> None:
     airflow(409).trigger("dag", "run", {})
 
 
-def test_a_run_that_is_refused() -> None:
-    with pytest.raises(ServiceError, match=r"refuses POST /api/v2/dags/dag/dagRuns: 400 why"):
+def test_rejected_run() -> None:
+    with pytest.raises(ServiceError, match=r"rejected POST /api/v2/dags/dag/dagRuns: 400 why"):
         airflow(400).trigger("dag", "run", {})

@@ -1,4 +1,4 @@
-"""What ``sagebridge run`` refuses before anything starts."""
+"""Errors of ``sagebridge run`` before anything starts."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def refused(
+def failing_run(
     folder: Path, engine: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., tuple[int, str]]:
-    """Exit code and message of a run that must not get as far as an execution."""
+    """Run the command, which must fail before the execution; return exit code and message."""
 
     def start(*given: Any) -> None:
-        raise AssertionError("it started")
+        raise AssertionError("the execution started")
 
     monkeypatch.setattr(command, "_execution", start)
 
@@ -66,7 +66,7 @@ def refused(
     return call
 
 
-Refused = Callable[..., tuple[int, str]]
+FailingRun = Callable[..., tuple[int, str]]
 
 
 @pytest.mark.parametrize(
@@ -76,38 +76,38 @@ Refused = Callable[..., tuple[int, str]]
         (("-p", "Data=x", "-p", "Limit=big"), "parameter 'Limit' is 'big', expected a Float"),
         (("-p", "Data=x", "-p", "Limt=1"), "unknown parameter 'Limt' (did you mean 'Limit'?)"),
         (("-p", "Data=x", "-p", "Status=c"), "parameter 'Status' is 'c', expected one of 'a', 'b'"),
-        (("-p", "Data"), "-p Data: Name=Value is expected"),
-        (("-p", "Data=x", "--upload", "gone=s3://b/k"), "--upload gone=s3://b/k: there is no "),
+        (("-p", "Data"), "-p Data: expected NAME=VALUE"),
+        (("-p", "Data=x", "--upload", "gone=s3://b/k"), "gone does not exist"),
     ],
 )
-def test_parameters_and_uploads(
-    folder: Path, refused: Refused, words: tuple[str, ...], message: str
+def test_wrong_parameters_and_uploads(
+    folder: Path, failing_run: FailingRun, words: tuple[str, ...], message: str
 ) -> None:
-    code, err = refused(write(folder, "p", NOTHING, Parameters=PARAMETERS), *words)
+    code, err = failing_run(write(folder, "p", NOTHING, Parameters=PARAMETERS), *words)
 
     assert code == 2
     assert message in err
 
 
-def test_every_fault_of_the_parameters_at_once(folder: Path, refused: Refused) -> None:
+def test_all_parameter_errors_are_listed(folder: Path, failing_run: FailingRun) -> None:
     source = write(folder, "p", NOTHING, Parameters=PARAMETERS)
 
-    _, err = refused(source, "-p", "Limit=big", "-p", "Nothing=1")
+    _, err = failing_run(source, "-p", "Limit=big", "-p", "Nothing=1")
 
     assert "'Nothing'" in err
     assert "'Limit'" in err
     assert "'Data'" in err
 
 
-def test_a_definition_with_errors(folder: Path, refused: Refused) -> None:
-    code, err = refused(write(folder, "p", uses(get("Parameters.Nowhere"))))
+def test_definition_with_errors(folder: Path, failing_run: FailingRun) -> None:
+    code, err = failing_run(write(folder, "p", uses(get("Parameters.Nowhere"))))
 
     assert code == 1
     assert "p.json:1: error: " in err
     assert "Nowhere" in err
 
 
-def test_a_flow_of_which_nothing_is_left(folder: Path, refused: Refused) -> None:
+def test_flow_without_steps(folder: Path, failing_run: FailingRun) -> None:
     flow = '''\
 from prefect import flow
 from sagebridge_operators.prefect import begin, finish
@@ -121,7 +121,7 @@ def empty() -> object:
 '''
     (folder / "empty.py").write_text(flow)
 
-    code, err = refused("empty.py")
+    code, err = failing_run("empty.py")
 
     assert code == 1
     assert "[no-steps] /Steps" in err
@@ -129,71 +129,75 @@ def empty() -> object:
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"Version": "2020-12-01", "St', '{"Name": "x"}'])
-def test_what_is_no_pipeline(folder: Path, refused: Refused, text: str) -> None:
+def test_source_is_not_a_pipeline(folder: Path, failing_run: FailingRun, text: str) -> None:
     (folder / "cut.json").write_text(text)
 
-    code, err = refused("cut.json")
+    code, err = failing_run("cut.json")
 
     assert code == 5
     assert err.startswith("sagebridge: cut.json: ")
     assert len(err.splitlines()) == 1
 
 
-def test_without_the_engine(
-    folder: Path, engine: str, refused: Refused, monkeypatch: pytest.MonkeyPatch
+def test_engine_not_installed(
+    folder: Path, engine: str, failing_run: FailingRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def absent(name: str) -> str:
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(engine_versions, "version", absent)
 
-    code, err = refused(write(folder, "p", NOTHING))
+    code, err = failing_run(write(folder, "p", NOTHING))
 
     assert code == 6
     assert f"pip install 'sagebridge[{engine}]'" in err
 
 
 @pytest.mark.parametrize("backend", ["local", "aws"])
-@pytest.mark.parametrize("place", ["", "s3", "jobs"])
-def test_a_working_folder_that_is_none(
-    folder: Path, refused: Refused, place: str, backend: str
+@pytest.mark.parametrize("part", ["", "s3", "jobs"])
+def test_working_folder_is_a_file(
+    folder: Path, failing_run: FailingRun, part: str, backend: str
 ) -> None:
     home = folder / ".sagebridge"
-    (home / place).parent.mkdir(exist_ok=True)
-    (home / place).write_text("a file where a folder should be")
+    (home / part).parent.mkdir(exist_ok=True)
+    (home / part).write_text("a file where a folder should be")
 
-    code, err = refused(write(folder, "p", NOTHING), "--backend", backend)
+    code, err = failing_run(write(folder, "p", NOTHING), "--backend", backend)
 
-    part = f" ({home / place})" if place else ""
+    location = f" ({home / part})" if part else ""
     assert code == 6
     assert err == (
-        f"sagebridge: the working folder {home} cannot be used{part}: it is no folder: put that "
-        "right, or name another with --workdir or SAGEBRIDGE_HOME\n"
+        f"sagebridge: the working folder {home} cannot be used{location}: not a folder; fix "
+        "this, or set another folder with --workdir or SAGEBRIDGE_HOME\n"
     )
 
 
 @pytest.mark.parametrize(
-    ("problem", "said"),
+    ("number", "message"),
     [(13, "Permission denied"), (28, "No space left on device"), (30, "Read-only file system")],
 )
-def test_a_working_folder_that_cannot_be_written(
-    folder: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch, problem: int, said: str
+def test_working_folder_not_writable(
+    folder: Path,
+    failing_run: FailingRun,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    message: str,
 ) -> None:
-    def refuse(**given: Any) -> None:
-        raise OSError(problem, said)
+    def fail(**given: Any) -> None:
+        raise OSError(number, message)
 
-    monkeypatch.setattr("tempfile.NamedTemporaryFile", refuse)
+    monkeypatch.setattr("tempfile.NamedTemporaryFile", fail)
     monkeypatch.setenv("SAGEBRIDGE_HOME", str(folder / "named"))
 
-    code, err = refused(write(folder, "p", NOTHING))
+    code, err = failing_run(write(folder, "p", NOTHING))
 
     assert code == 6
-    assert f"the working folder {folder / 'named'} cannot be used: {said}: " in err
+    assert f"the working folder {folder / 'named'} cannot be used: {message}; " in err
     assert "s3://" not in err
 
 
 @pytest.mark.parametrize("words", [("list",), ("show", "aa"), ("stop", "aa")])
-def test_records_that_cannot_be_read(
+def test_unreadable_records(
     folder: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
 ) -> None:
     home = folder / ".sagebridge"
@@ -211,7 +215,7 @@ def test_records_that_cannot_be_read(
     assert "damaged" in capsys.readouterr().err
 
 
-def test_a_step_that_cannot_run_is_named(
+def test_step_that_cannot_run_is_warned_about(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command, "_execution", lambda *given: None)
@@ -223,10 +227,8 @@ def test_a_step_that_cannot_run_is_named(
     )
 
 
-def test_an_interrupt_that_is_swallowed_comes_again(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Deaf(EngineExecution):
+def test_swallowed_interrupt_is_raised_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class InterruptSwallower(EngineExecution):
         engine = "airflow"
         ui = ""
         looks = 0
@@ -234,7 +236,7 @@ def test_an_interrupt_that_is_swallowed_comes_again(
 
         @property
         def server(self) -> PrivateEngine[Any]:
-            raise AssertionError("it has none")
+            raise AssertionError("no server expected")
 
         def __enter__(self) -> Self:
             with suppress(BaseException):
@@ -246,7 +248,7 @@ def test_an_interrupt_that_is_swallowed_comes_again(
 
         def running(self) -> bool:
             type(self).looks += 1
-            assert self.looks == 1, "it goes on"
+            assert self.looks == 1, "the run continues"
             return True
 
         def trigger(self) -> None: ...
@@ -256,17 +258,17 @@ def test_an_interrupt_that_is_swallowed_comes_again(
         def settle(self) -> str:
             return ""
 
-    monkeypatch.setattr(command, "_execution", Deaf)
+    monkeypatch.setattr(command, "_execution", InterruptSwallower)
     monkeypatch.setattr(command, "_report", lambda *given: 0)
 
     with pytest.raises(SystemExit) as end:
         main(["run", str(write(folder, "p", NOTHING)), "--on", "airflow"])
 
     assert end.value.code == 130
-    assert Deaf.stopped == "stopped by SIGINT"
+    assert InterruptSwallower.stopped == "stopped by SIGINT"
 
 
-def test_the_definition_may_come_from_a_pipe(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_definition_from_pipe(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Any] = []
     monkeypatch.setattr(command, "_execution", lambda *all_: given.extend(all_))
     monkeypatch.setattr(command, "_execute", lambda *given, **more: 0)
@@ -279,17 +281,17 @@ def test_the_definition_may_come_from_a_pipe(folder: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("text", ["evil.py:pipeline", "pipeline.json", ""])
-def test_a_pipe_brings_a_definition_and_names_nothing(
-    text: str, folder: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch
+def test_pipe_accepts_only_json(
+    text: str, folder: Path, failing_run: FailingRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "evil.py").write_text("raise SystemExit('it was imported')")
     write(folder, "pipeline", NOTHING)
     monkeypatch.setattr("sys.stdin", io.StringIO(text))
 
-    code, message = refused("-")
+    code, message = failing_run("-")
 
     assert code == 5
-    assert "<stdin>: no JSON object" in message
+    assert "<stdin>: not a JSON object" in message
 
 
 FLOW = """
@@ -308,7 +310,7 @@ def on_prefect(folder: Path, text: str, *words: str) -> int:
     return main(["run", "own.py", "--on", "prefect", *words])
 
 
-def test_a_flow_file_has_its_own_name(
+def test_flow_file_sets_its_name(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[Any] = []
@@ -316,7 +318,7 @@ def test_a_flow_file_has_its_own_name(
     monkeypatch.setattr(command, "_execute", lambda *given, **more: 0)
 
     assert on_prefect(folder, FLOW, "--name", "x") == 5
-    assert "own.py: a flow file says its flow's name; leave --name out" in capsys.readouterr().err
+    assert "own.py: the name is set in the flow file; remove --name" in capsys.readouterr().err
     assert on_prefect(folder, FLOW, "-p", "Limit=1") == 0
     flow, parameters, _ = given
     assert (flow.name, flow.entry, flow.file) == ("mine", "any_name", folder / "own.py")

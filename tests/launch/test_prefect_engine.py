@@ -1,4 +1,4 @@
-"""A private Prefect server that starts, and the ways in which one does not."""
+"""Start of a private Prefect server, and its failures."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def failing(text: str) -> tuple[str, ...]:
     return sys.executable, "-c", f"import sys; sys.exit({text!r})"
 
 
-def test_it_starts_where_a_port_is_free_and_takes_more_processes(
+def test_start_on_free_port_with_added_processes(
     server: PrefectServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = private_engine.free_port
@@ -51,12 +51,12 @@ def test_it_starts_where_a_port_is_free_and_takes_more_processes(
     assert [path.name for path in server.home.iterdir()] == ["logs"]
     (database,) = server.home.parent.glob("prefect-*.db")
     with closing(sqlite3.connect(database)) as copy:
-        # As it was before anything was made on the server.
+        # The copy was taken before anything was created on the server.
         assert copy.execute("select name from work_pool").fetchall() == []
         assert copy.execute("select count(*) from alembic_version").fetchall() == [(1,)]
 
 
-def test_the_users_prefect_stays_outside(
+def test_environment_excludes_own_prefect_settings(
     server: PrefectServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PREFECT_API_KEY", "secret")
@@ -81,9 +81,7 @@ def test_the_users_prefect_stays_outside(
     assert "secret" not in os.pathsep.join(made.values())
 
 
-def test_a_server_that_ends_tells_its_last_words(
-    server: PrefectServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_server_exit_shows_log_tail(server: PrefectServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prefect_engine, "PREFECT", failing("the disk is on fire"))
 
     with (
@@ -94,9 +92,7 @@ def test_a_server_that_ends_tells_its_last_words(
     assert (server.home / "logs" / "server.log").exists()
 
 
-def test_a_server_that_does_not_come_up_in_time(
-    server: PrefectServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_server_start_timeout(server: PrefectServer, monkeypatch: pytest.MonkeyPatch) -> None:
     command = (sys.executable, "-c", "import time; time.sleep(60)")
     monkeypatch.setattr(prefect_engine, "PREFECT", command)
     monkeypatch.setattr(PrefectServer, "starts_within", 0.5)

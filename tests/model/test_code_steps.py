@@ -1,4 +1,4 @@
-"""Carried code leaves a definition, and nothing that hung on it dangles."""
+"""Code steps are removed from a definition, with their references and dependencies."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ def code(
     name: str, value: Any = None, after: tuple[str, ...] = (), type_: str = PYTHON
 ) -> CarriedStep:
     step = Step(name, type_, plain({"args": [value], "kwargs": {}}), depends_on=after)
-    place = f"dag.py:{len(name)}"
+    origin = f"dag.py:{len(name)}"
     if type_ == SHELL:
-        return ShellStep.of(step, place)
-    return PythonStep.of(step, Function(name, f"def {name}(): ..."), place)
+        return ShellStep.of(step, origin)
+    return PythonStep.of(step, Function(name, f"def {name}(): ..."), origin)
 
 
-def test_without_code_nothing_changes() -> None:
-    said = {"Name": "C", "Type": PYTHON, "Source": "raise SystemExit", "Callable": "f"}
-    read = sagebridge.read({"Version": "2020-12-01", "Steps": [said]}).pipeline.steps
-    pipeline = Pipeline((model("A"), Step("B", "SomeNewType"), *read))
+def test_pipeline_without_code_is_unchanged() -> None:
+    unknown = {"Name": "C", "Type": PYTHON, "Source": "raise SystemExit", "Callable": "f"}
+    read = sagebridge.read({"Version": "2020-12-01", "Steps": [unknown]}).pipeline.steps
+    pipeline = Pipeline(steps=(model("A"), Step("B", "SomeNewType"), *read))
     assert without_carried(pipeline) == (pipeline, ())
 
 
-def test_dependencies_pass_through() -> None:
+def test_dependencies_skip_removed_steps() -> None:
     steps = (
         model("A"),
         code("one", get("Steps.A.ModelName")),
@@ -55,7 +55,7 @@ def test_dependencies_pass_through() -> None:
         model("B", after=("two", "A")),
         model("C", after=("two",)),
     )
-    left, losses = without_carried(Pipeline(steps))
+    left, losses = without_carried(Pipeline(steps=steps))
     assert sorted(graph(left).edges) == [("A", "B"), ("A", "C")]
     assert [(loss.code, loss.severity, loss.place) for loss in losses] == [
         ("python-task", "dropped", "dag.py:3"),
@@ -63,27 +63,27 @@ def test_dependencies_pass_through() -> None:
     ]
 
 
-def test_what_a_function_says_that_it_returns_is_the_type_of_the_parameter() -> None:
+def test_parameter_has_the_return_type_of_the_function() -> None:
     step = code("count")
     assert isinstance(step, PythonStep)
     step = replace(step, function=replace(step.function, returns="Integer"))
     parts = {"whole": get("Steps.count.return_value"), "part": get("Steps.count.return_value[0]")}
-    left, _ = without_carried(Pipeline((step, model("A", plain(parts)))))
+    left, _ = without_carried(Pipeline(steps=(step, model("A", plain(parts)))))
     assert [(one.name, one.type) for one in left.declared] == [
         ("count", "Integer"),
         ("count_0", "String"),
     ]
 
 
-def test_a_value_becomes_a_parameter_without_a_default() -> None:
+def test_result_becomes_a_required_parameter() -> None:
     value = get("Steps.pick.return_value['image']")
     pipeline = Pipeline(
-        (code("pick"), model("A", join("", value, ":3")), model("B", value)),
+        steps=(code("pick"), model("A", join("", value, ":3")), model("B", value)),
         parameters=(Parameter("pick_image", default="taken"),),
     )
     left, losses = without_carried(pipeline)
-    asked = left.declared[-1]
-    assert (asked.name, asked.type, bool(asked.default)) == ("pick_image_2", "String", False)
+    added = left.declared[-1]
+    assert (added.name, added.type, bool(added.default)) == ("pick_image_2", "String", False)
     assert left.step("B").arguments["PrimaryContainer"]["Image"] == Get.parse(  # type: ignore[union-attr]
         "Parameters.pick_image_2"
     )
@@ -91,7 +91,7 @@ def test_a_value_becomes_a_parameter_without_a_default() -> None:
     assert sagebridge.validate(sagebridge.write(pipeline, "sagemaker").text) == ()
 
 
-def test_conditions_ask_in_their_own_type() -> None:
+def test_compared_result_becomes_a_parameter_of_that_type() -> None:
     number, flag = get("Steps.measure.return_value"), get("Steps.measure.return_value['ok']")
     check = ConditionStep(
         "Check",
@@ -101,7 +101,7 @@ def test_conditions_ask_in_their_own_type() -> None:
         if_steps=(model("Yes"), code("notify")),
         else_steps=(),
     )
-    left, _ = without_carried(Pipeline((code("measure"), check)))
+    left, _ = without_carried(Pipeline(steps=(code("measure"), check)))
     types = {one.name: one.type for one in left.declared}
     assert types == {"measure": "Float", "measure_ok": "Boolean"}
     found = left.step("Check")
@@ -109,10 +109,10 @@ def test_conditions_ask_in_their_own_type() -> None:
     assert [step.name for step in found.branches] == ["Yes"]
 
 
-def test_each_value_of_a_step_with_a_long_name_has_a_parameter_of_its_own() -> None:
+def test_long_names_get_distinct_parameters() -> None:
     long = "p" * 64
     values = [get(f"Steps.{long}.return_value['{key}']") for key in "abc"]
-    left, _ = without_carried(Pipeline((code(long), model("A", join("-", *values)))))
+    left, _ = without_carried(Pipeline(steps=(code(long), model("A", join("-", *values)))))
     names = [one.name for one in left.declared]
     assert len(set(names)) == 3
     assert all(len(name) <= 64 for name in names)

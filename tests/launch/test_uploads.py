@@ -1,4 +1,4 @@
-"""Files put into the store before a run."""
+"""Uploads before a run."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("data=s3://bucket", {"a.csv", "deep/b=c.csv"}),
     ],
 )
-def test_where_files_go(folder: Path, text: str, expected: set[str]) -> None:
+def test_upload_targets(folder: Path, text: str, expected: set[str]) -> None:
     s3 = LocalBackend(folder / "home", folder).client("s3")
 
     Upload.parse(text).send(s3)
@@ -45,19 +45,19 @@ def test_where_files_go(folder: Path, text: str, expected: set[str]) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("data", "LOCAL=s3://bucket/key is expected"),
-        ("data=bucket/key", "LOCAL=s3://bucket/key is expected"),
-        ("=s3://bucket/key", "LOCAL=s3://bucket/key is expected"),
-        ("data=s3:///key", "LOCAL=s3://bucket/key is expected"),
-        ("gone.csv=s3://bucket/key", "there is no "),
+        ("data", "expected LOCAL=s3://bucket/key"),
+        ("data=bucket/key", "expected LOCAL=s3://bucket/key"),
+        ("=s3://bucket/key", "expected LOCAL=s3://bucket/key"),
+        ("data=s3:///key", "expected LOCAL=s3://bucket/key"),
+        ("gone.csv=s3://bucket/key", "gone.csv does not exist"),
     ],
 )
-def test_what_cannot_be_meant(folder: Path, text: str, message: str) -> None:
+def test_invalid_upload(folder: Path, text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         Upload.parse(text)
 
 
-def test_a_store_that_cannot_be_written(folder: Path) -> None:
+def test_store_not_writable(folder: Path) -> None:
     (folder / "home").mkdir()
     (folder / "home" / "s3").write_text("a file where the store should be")
     upload = Upload.parse("data/a.csv=s3://bucket/a.csv")

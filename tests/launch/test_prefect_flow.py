@@ -1,4 +1,4 @@
-"""The flow that is run for a pipeline, and a person's own."""
+"""Flows generated for a pipeline, and existing flow files."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ def second(in_put: str, count: int = 1):
 """
 
 
-def test_parameters_get_to_the_arguments_that_stand_for_them() -> None:
+def test_parameters_map_to_arguments() -> None:
     parameters = (Parameter("in-put", "String"), Parameter("validate", "Integer", 1))
-    flow = Flow.written(Pipeline((fail("A"),), name="a/b", parameters=parameters))
+    flow = Flow.generated(Pipeline(steps=(fail("A"),), name="a/b", parameters=parameters))
 
     assert flow.name == "a_b"
     assert f"def {flow.entry}(" in flow.text
     assert flow.given({"in-put": "x", "validate": 2}) == {"in_put": "x", "validate_2": 2}
 
 
-def test_the_limit_of_parallel_steps_goes_along() -> None:
-    flow = Flow.written(Pipeline((fail("A"),), name="p", parallelism=Parallelism(2)))
+def test_parallelism_limit_is_kept() -> None:
+    flow = Flow.generated(Pipeline(steps=(fail("A"),), name="p", parallelism=Parallelism(2)))
 
     assert "task_runner=ThreadPoolTaskRunner(max_workers=2)" in flow.text
 
 
-def test_one_of_several_flows_of_a_file(tmp_path: Path) -> None:
+def test_select_one_flow_of_file(tmp_path: Path) -> None:
     file = tmp_path / "own.py"
     file.write_text(OWN)
     source = f"{file}#The second"

@@ -1,4 +1,4 @@
-"""Which members the objects of a definition have, and which step types take them."""
+"""The keys that the objects of a definition can have, and the step types that use them."""
 
 from __future__ import annotations
 
@@ -31,27 +31,26 @@ EVERY_STEP = frozenset(("Name", "Type", "Arguments", "DependsOn", "DisplayName",
 
 def _some_steps() -> Iterator[tuple[str, str]]:
     for row in STEP_TYPES.values():
-        for member in (*row.takes, *row.members.values()):
-            if member not in row.ignored:
-                yield member, row.name
+        for key in (*row.takes, *row.members.values()):
+            if key not in row.ignored:
+                yield key, row.name
 
 
 SOME_STEPS: Mapping[str, frozenset[str]] = {
-    member: frozenset(type_ for one, type_ in _some_steps() if one == member)
-    for member, _ in _some_steps()
+    key: frozenset(type_ for one, type_ in _some_steps() if one == key) for key, _ in _some_steps()
 }
-"""The step types on which each of the other members has an effect."""
+"""For each other key, the step types on which it has an effect."""
 
 
-def unknown_members(
+def unknown_keys(
     raw: Mapping[str, Any], known: Collection[str], pointer: str, what: str
 ) -> Iterator[Problem]:
-    """A warning for each member that the object has no word for; translations keep it."""
+    """A warning for each unknown key. Translations keep it unchanged."""
     for name in raw:
         if name not in known:
             yield Problem(
                 "unknown-member",
                 f"{pointer}/{escape(name)}",
-                f"{what} has no member {shown(name)}{did_you_mean(name, known)}",
+                f"{what}: unknown key {shown(name)}{did_you_mean(name, known)}",
                 "warning",
             )

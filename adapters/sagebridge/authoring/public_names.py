@@ -1,0 +1,52 @@
+"""The names that describe a step in Python: expressions, conditions and small records.
+
+This list is the only one. The three packages that export these names, the writers, which reserve
+and import them, and the reader of flow source all use it.
+"""
+
+from sagebridge.model.conditions import (
+    equals,
+    greater_than,
+    greater_than_or_equal_to,
+    is_in,
+    less_than,
+    less_than_or_equal_to,
+    not_,
+    or_,
+    other_condition,
+)
+from sagebridge.model.expressions import (
+    JsonGet,
+    execution,
+    get,
+    join,
+    json_get,
+    json_get_s3,
+    parameter,
+)
+from sagebridge.model.pipeline import CacheConfig, OutputParameter, PropertyFile, RetryPolicy
+from sagebridge.model.values import ABSENT
+
+__all__ = [
+    "ABSENT",
+    "CacheConfig",
+    "JsonGet",
+    "OutputParameter",
+    "PropertyFile",
+    "RetryPolicy",
+    "equals",
+    "execution",
+    "get",
+    "greater_than",
+    "greater_than_or_equal_to",
+    "is_in",
+    "join",
+    "json_get",
+    "json_get_s3",
+    "less_than",
+    "less_than_or_equal_to",
+    "not_",
+    "or_",
+    "other_condition",
+    "parameter",
+]

@@ -1,0 +1,90 @@
+"""The builder of a traced flow: step functions of sagebridge add their steps to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from sagebridge.authoring.pipeline_builder import PipelineBuilder, StepHandle
+from sagebridge.formats.prefect.tracing.path_merging import WithBlock
+from sagebridge.formats.prefect.tracing.symbols import (
+    UnsupportedValue,
+    definition_value,
+    holds_symbol,
+)
+from sagebridge.model.code_steps import CarriedStep
+from sagebridge.model.pipeline import ConditionStep, Step
+from sagebridge.model.values import Value
+
+if TYPE_CHECKING:
+    from sagebridge.formats.prefect.tracing.flow_trace import FlowTrace
+
+
+class TracedBuilder(PipelineBuilder):
+    """A builder whose step functions accept arguments with symbols."""
+
+    def __init__(self, trace: FlowTrace, name: str, arguments: Sequence[Any]) -> None:
+        super().__init__(name, arguments)
+        self.trace = trace
+        self._inside: list[tuple[str, bool]] = []
+
+    @property
+    def inside(self) -> WithBlock:
+        """The innermost open with block."""
+        return self._inside[-1] if self._inside else None
+
+    def begin(self, **more: Any) -> None:
+        super().begin(**{name: self._plain(value) for name, value in more.items()})
+
+    def step(self, type_: str, name: str, **arguments: Any) -> StepHandle:
+        self._check(name)
+        given = {one: self._plain(value) for one, value in arguments.items()}
+        return super().step(type_, name, **given)
+
+    def python(self, name: str, function: Any, **more: Any) -> StepHandle:
+        self._check(name)
+        carried = self.trace.carried_function(function, name)
+        given = {one: self._plain(value) for one, value in more.items()}
+        return super().python(name, carried, **given)
+
+    def shell(self, name: str, command: Value, **more: Any) -> StepHandle:
+        self._check(name)
+        given = {one: self._plain(value) for one, value in more.items()}
+        return super().shell(name, self._plain(command), **given)
+
+    def _check(self, name: Any) -> None:
+        if type(name) is not str or holds_symbol(name):
+            self.trace.stop("run-time-code", "a run-time value is used as a step name")
+
+    def _plain(self, value: Any) -> Any:
+        if isinstance(value, list | tuple) and any(isinstance(one, StepHandle) for one in value):
+            return [one if isinstance(one, StepHandle) else self._plain(one) for one in value]
+        try:
+            return definition_value(value, self.trace)
+        except UnsupportedValue as why:
+            if holds_symbol(value):
+                self.trace.stop("run-time-code", f"an argument of a step is {why}")
+            return value
+
+    def add(self, step: Step) -> StepHandle:
+        if isinstance(step, CarriedStep):
+            step = replace(step, origin=self.trace.here())
+        handle = super().add(step)
+        self.trace.record_step(step, self.inside)
+        return handle
+
+    @contextmanager
+    def branch(self, condition: str, *, met: bool) -> Iterator[None]:
+        self._inside.append((condition, met))
+        try:
+            with super().branch(condition, met=met):
+                yield
+        finally:
+            self._inside.pop()
+
+    def decide(self, condition: str) -> bool:
+        step = self.steps[condition]
+        assert isinstance(step, ConditionStep)
+        return self.trace.outcome(condition, step.conditions or (), own=True)

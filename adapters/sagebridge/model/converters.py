@@ -1,0 +1,67 @@
+"""Converters for the fields of model classes: plain Python values to frozen ones, or TypeError."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
+
+from sagebridge.errors import ModelTypeError
+from sagebridge.model.display import shown
+from sagebridge.model.expressions import json_value
+from sagebridge.model.values import ABSENT, Object
+
+Converter: TypeAlias = Callable[[Any], Any]
+
+
+def convert(record: object, owner: str, converters: Mapping[str, Converter]) -> None:
+    """Replace the fields of a new frozen object. Raises ModelTypeError for all wrong fields."""
+    problems = []
+    for name, converter in converters.items():
+        given = getattr(record, name)
+        try:
+            converted = converter(given)
+        except TypeError as error:
+            problems.append(f"{owner}: {name}: {error}")
+        else:
+            if converted is not given:
+                object.__setattr__(record, name, converted)
+    if problems:
+        raise ModelTypeError(problems)
+
+
+def of(type_: type, expected: str) -> Converter:
+    """Accept instances of a class."""
+
+    def check(given: Any) -> Any:
+        if isinstance(given, type_):
+            return given
+        raise TypeError(f"expected {expected}, got {shown(given)}")
+
+    return check
+
+
+def optional(converter: Converter) -> Converter:
+    """Accept ABSENT too."""
+    return lambda given: given if given is ABSENT else converter(given)
+
+
+def each(converter: Converter) -> Converter:
+    """Convert each item of a list or other iterable to a tuple."""
+
+    def convert_each(given: Any) -> tuple[Any, ...]:
+        if isinstance(given, str | Mapping) or not isinstance(given, Iterable):
+            raise TypeError(f"expected a list, got {shown(given)}")
+        return tuple(map(converter, given))
+
+    return convert_each
+
+
+def object_(given: Any) -> Object:
+    """Freeze a dict of values."""
+    if not isinstance(given, Mapping):
+        raise TypeError(f"expected a dict, got {shown(given)}")
+    frozen: Object = json_value(given)
+    return frozen
+
+
+string_ = of(str, "a string")

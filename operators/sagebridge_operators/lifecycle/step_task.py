@@ -1,0 +1,53 @@
+"""One step as its engine hands it over to the driver."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sagebridge.model.expressions import Get
+from sagebridge.model.pipeline import Step
+from sagebridge_operators.lifecycle.backend import Backend
+from sagebridge_operators.lifecycle.execution import Execution
+from sagebridge_operators.lifecycle.records import ExecutionRecords
+from sagebridge_operators.lifecycle.resolve import Upstream
+
+
+class Log(Protocol):
+    """A standard logger, or an engine's logger with the same methods."""
+
+    def info(self, event: str, /, *args: Any) -> Any: ...
+
+    def warning(self, event: str, /, *args: Any) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StepTask:
+    """One step with its context, as its engine hands it over.
+
+    Args:
+        upstream: returns the outputs of another step, or None if it has none.
+        function: the function of a Python step.
+        references: the pipeline's references to the step.
+        generation: grows when a user runs the step again, not when a worker is lost.
+        index: the indexes of a mapped task, outermost first.
+        engine_try: the number of the engine's try; it only grows.
+        role: the role of a job whose arguments have none.
+        on_request: called with the request, secrets masked.
+        on_job: called with the job's name and ARN once the job exists.
+    """
+
+    step: Step
+    execution: Execution
+    backend: Backend
+    records: ExecutionRecords
+    upstream: Upstream
+    function: Callable[..., Any] | None = None
+    references: Sequence[Get] = ()
+    generation: int = 0
+    index: tuple[int, ...] = ()
+    engine_try: int = 0
+    role: str | None = None
+    on_request: Callable[[Mapping[str, Any]], None] = lambda request: None
+    on_job: Callable[[Mapping[str, Any]], None] = lambda job: None

@@ -1,0 +1,28 @@
+"""Unformatted source, compared with that of ``ast.unparse``."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from sagebridge.formats.python.source_code import source
+
+EXPRESSIONS = (
+    "f()",
+    "f('a', 1, -1, 1.5, None, True, key={'a': [1, {}], 'b': []})",
+    "f(g(h(\"it's\")), 'line\\n', '\\ud800')",
+    "f(step.properties.A['b'][0].C, get('Steps.A').B)",
+    "f(*values, **options)",
+    "f({**options, 'a': 1})",
+    "f(...)",
+    "f(1e999)",
+    "f((1).real, (1,), values[1, 2])",
+    "object.method(1)",
+)
+
+
+@pytest.mark.parametrize("text", EXPRESSIONS)
+def test_source_equals_that_of_ast(text: str) -> None:
+    assert source(ast.parse(text).body[0]) == ast.unparse(ast.parse(text))
+    assert source(ast.parse(f"x = {text}").body[0]) == ast.unparse(ast.parse(f"x = {text}"))
