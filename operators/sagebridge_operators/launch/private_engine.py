@@ -217,7 +217,7 @@ def free_port() -> int:
 
 
 def environment_without(*prefixes: str) -> dict[str, str]:
-    """This process's environment without variables with these prefixes (those of an existing engine).
+    """This process's environment without the variables of an existing engine, given by prefixes.
 
     NO_PROXY is extended, so that requests to loopback use no proxy.
     """
