@@ -73,7 +73,7 @@ class AirflowApi(Api):
         return [str(error["stack_trace"]) for error in answer["import_errors"]]
 
     def trigger(self, dag: str, run: str, conf: Mapping[str, Any]) -> None:
-        """Start a run. A conflict means that an earlier request succeeded and its answer was lost."""
+        """Start a run. A conflict means that an earlier request succeeded."""
         body = {"dag_run_id": run, "logical_date": None, "conf": conf}
         path = f"/api/v2/dags/{dag}/dagRuns"
         answer = self._send("POST", path, body)
