@@ -48,7 +48,7 @@ def test_unknown_functions_are_losses_and_stay(target: str) -> None:
     ]
     said = ("function 'Std:Reverse'", "variable 'Execution.Nonsense'", "reference 'Loop.Item'")
     assert [
-        f"uses the {what}, " in str(loss) for what, loss in zip(said, losses, strict=False)
+        f"unknown {what}" in str(loss) for what, loss in zip(said, losses, strict=False)
     ] == [True] * 3
     assert text.count("# sagebridge: unknown-expression: ") == 2
 
@@ -62,5 +62,5 @@ def test_unknown_functions_come_back_from_a_flow_file(tmp_path: Path) -> None:
 
 
 def test_python_source_is_not_a_source() -> None:
-    with pytest.raises(SourceError, match="write Python source to a file first"):
+    with pytest.raises(SourceError, match="write the Python source to a file first"):
         sagebridge.read("from prefect import flow\n" * 200, "prefect")
