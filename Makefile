@@ -62,6 +62,7 @@ check: airflow
 	$(AIRFLOW)/mypy
 	$(AIRFLOW)/lint-imports --no-logo layers.toml
 	$(AIRFLOW)/python tools/check_wording.py
+	$(AIRFLOW)/python tools/request_shapes.py --check
 
 bench:
 	$(BOOTSTRAP) airflow prefect

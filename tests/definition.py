@@ -52,8 +52,13 @@ COMPLETE |= {"ClarifyCheck": COMPLETE["Processing"], "QualityCheck": COMPLETE["P
 def step(name: str, type_: str = "Lambda", /, **members: Any) -> dict[str, Any]:
     if type_ == "Lambda":
         return {"Name": name, **LAMBDA, **members}
-    members["Arguments"] = {**COMPLETE.get(type_, {}), **members.get("Arguments", {})}
-    return {"Name": name, "Type": type_, **members}
+    given = members.pop("Arguments", {})
+    return {
+        "Name": name,
+        "Type": type_,
+        "Arguments": {**COMPLETE.get(type_, {}), **given},
+        **members,
+    }
 
 
 S3_OUTPUT = {

@@ -22,6 +22,7 @@ from tests.definition import (
 
 OUTPUTS = [{"OutputName": f"o{number}", "OutputType": "String"} for number in range(51)]
 JAR = {"HadoopJarStep": {"Jar": "j"}}
+CLUSTER = {"Instances": {"MasterInstanceType": "m5.xlarge"}}
 ERRORS: dict[str, tuple[Any, str, str, str]] = {
     "unknown step": (
         [step("Train"), uses(output_of("Trian"), "Eval")],
@@ -78,7 +79,11 @@ ERRORS: dict[str, tuple[Any, str, str, str]] = {
         "EMR step A: missing key 'StepConfig'",
     ),
     "cluster with a name": (
-        [step("A", "EMR", Arguments={"ClusterConfig": {"Name": "x"}, "StepConfig": JAR})],
+        [
+            step(
+                "A", "EMR", Arguments={"ClusterConfig": {**CLUSTER, "Name": "x"}, "StepConfig": JAR}
+            )
+        ],
         "unsupported-argument",
         "/Steps/0/Arguments/ClusterConfig/Name",
         "EMR step A: Name is not allowed; the service sets it",
@@ -88,7 +93,7 @@ ERRORS: dict[str, tuple[Any, str, str, str]] = {
             step(
                 "A",
                 "EMR",
-                Arguments={"ClusterConfig": {}, "ExecutionRoleArn": "r", "StepConfig": JAR},
+                Arguments={"ClusterConfig": CLUSTER, "ExecutionRoleArn": "r", "StepConfig": JAR},
             )
         ],
         "unsupported-argument",
@@ -253,7 +258,7 @@ ERRORS: dict[str, tuple[Any, str, str, str]] = {
         [step("A", "EMR", Arguments={"ClusterId": "j", "StepConfig": {"HadoopJarStep": {}}})],
         "missing-member",
         "/Steps/0/Arguments/StepConfig/HadoopJarStep",
-        "EMR step A: missing key 'Jar'",
+        "StepConfig.HadoopJarStep of step A: missing key 'Jar'",
     ),
     "serverless step without a job": (
         [step("A", "EMRServerless", Arguments={"ApplicationId": "a"})],
@@ -286,7 +291,13 @@ ERRORS: dict[str, tuple[Any, str, str, str]] = {
         "Fail step A: missing key 'ErrorMessage'",
     ),
     "cluster id and cluster config": (
-        [step("A", "EMR", Arguments={"ClusterId": "j", "ClusterConfig": {}, "StepConfig": JAR})],
+        [
+            step(
+                "A",
+                "EMR",
+                Arguments={"ClusterId": "j", "ClusterConfig": CLUSTER, "StepConfig": JAR},
+            )
+        ],
         "one-of-arguments",
         "/Steps/0/Arguments",
         "EMR step A: expected either ClusterId or ClusterConfig, got both",
@@ -458,10 +469,9 @@ def test_warnings(case: str) -> None:
 
 
 def test_instances_may_be_an_expression() -> None:
-    chosen = {"Instances": {"Get": "Steps.Make.OutputParameters['Instances']"}}
-    outputs = [{"OutputName": "Instances", "OutputType": "String"}]
-    making = {"FunctionArn": "arn:aws:lambda:us-east-1:111122223333:function:f"}
+    file = {"Get": "Steps.Make.PropertyFiles.Report"}
+    chosen = {"Instances": {"Std:JsonGet": {"PropertyFile": file, "Path": "instances"}}}
     assert not findings(
-        step("Make", "Lambda", Arguments={}, OutputParameters=outputs, **making),
+        processing("Make", REPORT),
         step("A", "EMR", Arguments={"ClusterConfig": chosen, "StepConfig": JAR}),
     )

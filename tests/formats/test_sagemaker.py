@@ -96,7 +96,7 @@ def test_deepest_nesting_comes_back() -> None:
     source = {"Steps": [{"Name": "A", "Type": "Training", "Arguments": {"x": value}}]}
     assert canonical(there_and_back(source)) == canonical(source)
     assert sagebridge.read(source) == sagebridge.read(source)
-    assert [f.code for f in sagebridge.validate(source)] == ["missing-member"]
+    assert {f.code for f in sagebridge.validate(source)} == {"missing-member", "unknown-member"}
     with pytest.raises(SourceError, match="nested too deeply"):
         sagebridge.read({**source, "Odd": json.loads("[" * MAX_DEPTH + "]" * MAX_DEPTH)})
 

@@ -47,9 +47,9 @@ def test_unknown_functions_are_losses_and_stay(target: str) -> None:
         ("unknown-expression", "changed", "/Steps/1/Arguments/Conditions/0"),
     ]
     said = ("function 'Std:Reverse'", "variable 'Execution.Nonsense'", "reference 'Loop.Item'")
-    assert [
-        f"unknown {what}" in str(loss) for what, loss in zip(said, losses, strict=False)
-    ] == [True] * 3
+    assert [f"unknown {what}" in str(loss) for what, loss in zip(said, losses, strict=False)] == [
+        True
+    ] * 3
     assert text.count("# sagebridge: unknown-expression: ") == 2
 
 

@@ -29,7 +29,7 @@ class StepType:
             ``PropertyFiles``, ``OutputParameters``) that have an effect.
         check_types: the values of ``CheckType``; empty if the step is not a check.
         one_of: keys of ``Arguments``; exactly one of them is required.
-        required_path: required keys in ``Arguments``, each inside the previous one.
+        required_arguments: keys that ``Arguments`` must have, in addition to those of the request.
         refused: keys of ``Arguments`` that the service sets itself.
         requests: the API request in ``Arguments`` (key ``""``) or in one of its keys, as
             ``service:Operation`` or ``service:Operation/Member``.
@@ -52,7 +52,7 @@ class StepType:
     takes: tuple[str, ...] = ()
     check_types: tuple[str, ...] = ()
     one_of: tuple[str, ...] = ()
-    required_path: tuple[str, ...] = ()
+    required_arguments: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
     requests: Mapping[str, str] = field(default_factory=dict)
     filled_in: tuple[str, ...] = ()
@@ -209,7 +209,7 @@ _ROWS = (
         summary="An EMR step on an existing cluster, or on one created for the step.",
         takes=("CacheConfig", "RetryPolicies"),
         one_of=("ClusterId", "ClusterConfig"),
-        required_path=("StepConfig", "HadoopJarStep", "Jar"),
+        required_arguments=("StepConfig",),
         requests={"ClusterConfig": "emr:RunJobFlow", "StepConfig": "emr:AddJobFlowSteps/Steps"},
         filled_in=("Name",),
         outputs=("emr:DescribeStep/Step",),
@@ -220,7 +220,7 @@ _ROWS = (
         summary="An EMR Serverless job run.",
         takes=("CacheConfig", "RetryPolicies"),
         one_of=("ApplicationId", "ApplicationConfig"),
-        required_path=("JobConfig",),
+        required_arguments=("JobConfig",),
         requests={
             "ApplicationConfig": "emr-serverless:CreateApplication",
             "JobConfig": "emr-serverless:StartJobRun",

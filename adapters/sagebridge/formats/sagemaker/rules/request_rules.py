@@ -36,7 +36,7 @@ def check_requests(definition: Definition) -> Iterator[Problem]:
         if step.type == "AutoML":
             yield from _check_auto_ml(step)
         if isinstance(step.raw.get("Arguments"), dict):
-            yield from _check_required(step, row.required_path)
+            yield from _check_required(step, row.required_arguments)
         if step.type == "EMR":
             yield from _check_emr(step)
 
@@ -71,18 +71,11 @@ def _check_auto_ml(step: LocatedStep) -> Iterator[Problem]:
         )
 
 
-def _check_required(step: LocatedStep, path: Sequence[str]) -> Iterator[Problem]:
-    """Check that the keys of a path, each inside the one before, exist."""
-    inside: Any = step.arguments
-    pointer = step.at("Arguments")
-    for name in path:
-        if not isinstance(inside, dict) or is_expression(inside):
-            return
-        if name not in inside:
-            what = f"{step.type} step {step.label}: missing key {name!r}"
-            yield Problem("missing-member", pointer, what)
-            return
-        inside, pointer = inside[name], f"{pointer}/{name}"
+def _check_required(step: LocatedStep, names: Sequence[str]) -> Iterator[Problem]:
+    for name in names:
+        if name not in step.arguments:
+            message = f"{step.type} step {step.label}: missing key {name!r}"
+            yield Problem("missing-member", step.at("Arguments"), message)
 
 
 def _check_emr(step: LocatedStep) -> Iterator[Problem]:
