@@ -154,8 +154,8 @@ def block(number: int) -> list[dict[str, Any]]:
         {
             "Name": f"Report{number}",
             "Type": "Lambda",
-            "FunctionArn": "arn:aws:lambda:eu-west-1:111122223333:function:report",
             "Arguments": {"model": artifacts},
+            "FunctionArn": "arn:aws:lambda:eu-west-1:111122223333:function:report",
         },
         {"Name": f"Stop{number}", "Type": "Fail", "Arguments": {"ErrorMessage": "no"}},
     ]

@@ -45,7 +45,7 @@ def rejection(desk: Desk, *words: str | Path, code: int, env: dict[str, str] | N
         ("MseTreshold=1", ["MseTreshold", "MseThreshold"]),
         ("ProcessingInstanceCount=two", ["ProcessingInstanceCount", "'two'", "Integer"]),
         ("MseThreshold=low", ["MseThreshold", "'low'", "Float"]),
-        ("MseThreshold", ["MseThreshold", "Name=Value"]),
+        ("MseThreshold", ["MseThreshold", "NAME=VALUE"]),
     ],
 )
 def test_invalid_parameter_is_rejected(desk: Desk, given: str, words: list[str]) -> None:

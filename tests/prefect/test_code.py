@@ -128,7 +128,7 @@ def test_python_needs_a_function(play: Run, backend: FakeBackend) -> None:
         python("a", "os.system")  # type: ignore[arg-type]
         return finish()
 
-    with pytest.raises(TypeError, match="python\\(\\) calls a function"):
+    with pytest.raises(TypeError, match="python\\(\\) expects a function"):
         flow(body)()
 
 

@@ -55,6 +55,10 @@ def _join(values: list[Any], rest: Mapping[Any, Any], *, bare: bool) -> Join | N
 
 def write_value(value: Value) -> Any:
     """A value of the model as plain JSON."""
+    if type(value) is str:  # most values, and the patterns below are slow
+        return value
+    if type(value) is Object:
+        return {name: write_value(item) for name, item in value.items()}
     match value:
         case Get():
             return {"Get": value.text}
