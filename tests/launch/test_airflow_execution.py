@@ -17,8 +17,12 @@ from tests.attempts import attempt_of
 from tests.fakes import FakeBackend, Plan
 
 CLUSTER = {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}
+REQUEST = {
+    "AppSpecification": {"ImageUri": "image"},
+    "ProcessingResources": {"ClusterConfig": CLUSTER},
+}
 STEPS: list[dict[str, Any]] = [
-    {"Name": name, "Type": "Processing", "Arguments": {}} for name in ("One", "Two")
+    {"Name": name, "Type": "Processing", "Arguments": REQUEST} for name in ("One", "Two")
 ]
 
 
