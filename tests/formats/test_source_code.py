@@ -21,6 +21,7 @@ EXPRESSIONS = (
     "f(1e999)",
     "f((1).real, (1,), values[1, 2])",
     "object.method(1)",
+    "f(lambda: 1, a if b else c)",
 )
 
 

@@ -273,7 +273,8 @@ def _unparsed(node: ast.AST) -> str:
     while statements:
         statement = statements.pop()
         statement.lineno = 0  # type: ignore[attr-defined] # ast.unparse reads it for type comments
-        statements += getattr(statement, "body", ())
+        body = getattr(statement, "body", ())
+        statements += body if isinstance(body, list) else ()  # not a list in a lambda
     return ast.unparse(node)
 
 
