@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sagebridge.authoring import public_names
 from sagebridge.authoring.public_names import *  # noqa: F403 - its __all__ lists them
-from sagebridge.errors import CodeOnlyError, SagebridgeError, SourceError
+from sagebridge.errors import CodeOnlyError, FormatError, SagebridgeError, SourceError
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Parallelism, Pipeline, Step
 
@@ -64,6 +64,10 @@ def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
 
 
 class Reading(NamedTuple):
@@ -140,6 +144,10 @@ def write(pipeline: Pipeline, format: str, *, document: str | None = None) -> Wr
     from sagebridge import registry
     from sagebridge.model.code_steps import only_code
 
+    given: object = pipeline
+    if not isinstance(given, Pipeline):
+        kind = type(given).__name__
+        raise FormatError(f"write() expects a Pipeline, got a {kind}; use read() or translate()")
     form = registry.find(format)
     if form.name == "sagemaker" and only_code(pipeline):
         raise CodeOnlyError(pipeline.name)

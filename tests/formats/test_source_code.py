@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -19,6 +21,7 @@ EXPRESSIONS = (
     "f(1e999)",
     "f((1).real, (1,), values[1, 2])",
     "object.method(1)",
+    "f(lambda: 1, a if b else c)",
 )
 
 
@@ -26,3 +29,11 @@ EXPRESSIONS = (
 def test_source_equals_that_of_ast(text: str) -> None:
     assert source(ast.parse(text).body[0]) == ast.unparse(ast.parse(text))
     assert source(ast.parse(f"x = {text}").body[0]) == ast.unparse(ast.parse(f"x = {text}"))
+
+
+def test_threads_restore_the_recursion_limit() -> None:
+    before = sys.getrecursionlimit()
+    call = ast.parse(f"f({'[' * 80}{']' * 80})").body[0]
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(lambda _: source(call), range(400)))) == 1
+    assert sys.getrecursionlimit() == before

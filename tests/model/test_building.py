@@ -7,8 +7,12 @@ import contextlib
 import inspect
 import io
 import json
+import os
 import pickle
 import re
+import subprocess
+import sys
+from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +23,7 @@ from sagebridge import (
     ABSENT,
     CacheConfig,
     ConditionStep,
+    JsonGet,
     OutputParameter,
     Parallelism,
     Parameter,
@@ -36,9 +41,10 @@ from sagebridge import (
     less_than_or_equal_to,
     not_,
     or_,
+    parameter,
 )
 from sagebridge.authoring import public_names
-from sagebridge.errors import ModelTypeError
+from sagebridge.errors import FormatError, ModelTypeError
 from sagebridge.model import parameters as parameters_module
 from sagebridge.model import pipeline as pipeline_module
 from sagebridge.model.step_types import STEP_TYPES
@@ -194,6 +200,137 @@ def test_wrong_types_are_reported_together(build_one: Any, problems: list[str]) 
     assert isinstance(raised.value, TypeError)
     copied = pickle.loads(pickle.dumps(raised.value))
     assert copied.problems == raised.value.problems
+
+
+@pytest.mark.parametrize(
+    "build_one",
+    [
+        lambda odd: Parameter("P", default=odd),
+        lambda odd: Parameter("P", enum_values=[odd]),
+        lambda odd: Parameter("P", extra={"A": odd}),
+        CacheConfig,
+        lambda odd: RetryPolicy(["A"], max_attempts=odd),
+        lambda odd: OutputParameter("A", odd),
+        lambda odd: Pipeline("p", version=odd),
+        lambda odd: Pipeline("p", request={"A": odd}),
+        lambda odd: ConditionStep("C", conditions=[not_(equals(odd, 1))]),
+        lambda odd: ConditionStep("C", conditions=[is_in("a", [odd])]),
+    ],
+)
+@pytest.mark.parametrize("odd", [object(), float("nan"), b"x"])
+def test_values_that_are_not_json_are_rejected(build_one: Any, odd: Any) -> None:
+    with pytest.raises(ModelTypeError, match=r"is not a (pipeline value|JSON number)"):
+        build_one(odd)
+
+
+@pytest.mark.parametrize(
+    ("build_one", "problem"),
+    [
+        (lambda: Parameter("P", enum_values="ab"), "enum_values: expected a list, got 'ab'"),
+        (lambda: Parameter("P", extra=1), "extra: expected a dict, got 1"),  # type: ignore[arg-type]
+        (lambda: Parallelism("4"), "expected an integer, got '4'"),  # type: ignore[arg-type]
+        (lambda: Parallelism(True), "expected an integer, got True"),
+        (lambda: RetryPolicy(["A", "B"], one_type=True), "expected one type with one_type, got 2"),
+        (lambda: Pipeline("p", key_order={"Steps": 5}), "a list of keys at 'Steps', got 5"),
+        (lambda: ConditionStep("C", "Training"), "has the type 'Condition', got 'Training'"),
+    ],
+)
+def test_wrong_type_of_one_field(build_one: Any, problem: str) -> None:
+    with pytest.raises(ModelTypeError, match=re.escape(problem)):
+        build_one()
+
+
+@pytest.mark.parametrize(
+    ("build_one", "problem"),
+    [
+        (lambda: join(1, "a"), "join() expects the separator first"),  # type: ignore[arg-type]
+        (lambda: parameter(5), "expected the name of a parameter, got 5"),  # type: ignore[arg-type]
+        (lambda: get(5), "expected the path of a reference, got 5"),  # type: ignore[arg-type]
+        (lambda: json_get(5, "F", "a"), "expected a step or a step name, got 5"),  # type: ignore[arg-type]
+        (
+            lambda: json_get("S", PropertyFile("a", "b", "c"), "a"),  # type: ignore[arg-type]
+            "expected the name of a property file",
+        ),
+        (
+            lambda: JsonGet("a", "Steps.S.PropertyFiles.F"),  # type: ignore[arg-type]
+            "expected get('Steps.NAME.PropertyFiles.FILE')",
+        ),
+        (lambda: JsonGet("a", get("Steps.S.F")), "got 'Steps.S.F'"),
+    ],
+)
+def test_wrong_types_in_expressions(build_one: Any, problem: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(problem)):
+        build_one()
+
+
+def test_names_that_need_quotes_are_quoted_in_references() -> None:
+    assert parameter("a b") == get("Parameters['a b']")
+    assert json_get("A", "report.json", "x").property_file == get(
+        "Steps.A.PropertyFiles['report.json']"
+    )
+    assert Step("a b", "Model").properties.ModelName._get == get("Steps['a b'].ModelName")
+
+
+def test_a_changed_list_does_not_change_the_objects_built_with_it() -> None:
+    given: list[Any] = [1]
+    policy = RetryPolicy(["A"], interval_seconds=given)
+    pipeline = Pipeline(
+        "p", version=given, request={"Tags": given}, key_order={"A": (keys := [""])}
+    )
+    given.append(2)
+    keys.append("b")
+    assert policy.interval_seconds == (1,)
+    assert (pipeline.version, pipeline.request) == ((1,), Object({"Tags": (1,)}))
+    assert pipeline.key_order == Object({"A": ("",)})
+
+
+def test_enum_members_and_other_subclasses_are_written_as_plain_values() -> None:
+    class Word(StrEnum):
+        A = "a"
+
+    class Number(IntEnum):
+        ONE = 1
+
+    class Share(float):
+        pass
+
+    step = Step(Word.A, "Model", {Word.A: [Word.A, Number.ONE, Share(0.5), join("", Word.A)]})
+    assert [type(one) for one in step.arguments["a"][:3]] == [str, int, float]
+    for target in ("airflow", "prefect"):
+        text = sagebridge.write(Pipeline("p", [step]), target).text
+        assert '{"a": ["a", 1, 0.5, join("", "a")]}' in text
+
+
+def test_values_that_contain_themselves_are_rejected() -> None:
+    circle: list[Any] = []
+    circle.append(circle)
+    with pytest.raises(ModelTypeError, match="nested too deeply, or contains itself"):
+        Step("A", "Model", {"X": circle})
+
+
+def test_hashes_of_unpickled_values_are_of_this_process() -> None:
+    arguments = Step("A", "Model", {"X": "text"}).arguments
+    hash(arguments)  # computed once and kept
+    code = (
+        "import pickle, sys; from sagebridge.model.values import Object; "
+        "found = pickle.load(sys.stdin.buffer); assert hash(found) == hash(Object(found))"
+    )
+    for seed in ("1", "2"):
+        subprocess.run(
+            [sys.executable, "-c", code],
+            input=pickle.dumps(arguments, 0),
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            check=True,
+        )
+
+
+def test_write_needs_a_pipeline() -> None:
+    with pytest.raises(FormatError, match=r"expects a Pipeline, got a dict; use read\(\)"):
+        sagebridge.write({"Steps": []}, "airflow")  # type: ignore[arg-type]
+
+
+def test_dir_lists_the_whole_api() -> None:
+    assert set(sagebridge.__all__) <= set(dir(sagebridge))
 
 
 def test_steps_and_parameters_are_not_formatted() -> None:

@@ -8,25 +8,28 @@ request.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from sagebridge.authoring.definition_reader import read_parameter
 from sagebridge.authoring.definition_writer import write_parameter
 from sagebridge.authoring.file_arguments import (
     assemble,
+    definition_keys,
     file_arguments,
     parameter_of,
+    request_keys,
     step_order,
     unstated_members,
 )
 from sagebridge.model.display import free_name
-from sagebridge.model.expressions import plain
 from sagebridge.model.graph import in_order
 from sagebridge.model.parameters import Parameter, ParameterValueError, coerce_one
 from sagebridge.model.pipeline import Pipeline, Step, walk
 from sagebridge.model.values import ABSENT, EMPTY, Value, same, thaw
 
 TYPES = {"string": "String", "integer": "Integer", "number": "Float", "boolean": "Boolean"}
+OWN = ("definition", "pipeline")
 SCHEMA = {type_: schema for schema, type_ in TYPES.items()}
 
 
@@ -40,17 +43,30 @@ def pipeline_of(dag: Any) -> Pipeline:
     """The pipeline formed by the current steps and Params of a DAG."""
     steps = {name: operator.step for name, operator in steps_of(dag).items()}
     nested = {inner.name for step in steps.values() for inner in getattr(step, "branches", ())}
-    members = plain(dag.default_args.get("definition", EMPTY))
+    members, request = own_arguments(dag.default_args)
     order = step_order(members)
     top = [step for name, step in steps.items() if name not in nested]
     return assemble(
         tuple(sorted(top, key=lambda step: order.get(step.name, len(order)))),
         parameters_of(dag, members.get("Parameters") or EMPTY),
         members,
-        {"PipelineName": dag.dag_id, **thaw(plain(dag.default_args.get("pipeline", EMPTY)))},
+        {"PipelineName": dag.dag_id, **request},
         description=dag.description,
         role_arn=dag.default_args.get("role_arn"),
     )
+
+
+def own_arguments(default_args: Any) -> tuple[Mapping[str, Value], dict[str, Any]]:
+    """The default arguments ``definition`` and ``pipeline``; others may use these names too."""
+    found = {name: value for name in OWN if is_own(name, value := default_args.get(name))}
+    return definition_keys(found.get("definition", EMPTY)), request_keys(
+        found.get("pipeline", EMPTY)
+    )
+
+
+def is_own(name: str, value: Any) -> bool:
+    """Whether a default argument is one of sagebridge's."""
+    return name in OWN and isinstance(value, Mapping)
 
 
 def parameters_of(dag: Any, details: Any = EMPTY) -> tuple[Parameter, ...]:

@@ -12,9 +12,12 @@ from typing import Any
 
 from sagebridge.authoring.definition_reader import read_envelope, read_parameter
 from sagebridge.authoring.definition_writer import write_envelope, write_parameter
+from sagebridge.errors import ModelTypeError
+from sagebridge.model.converters import object_
+from sagebridge.model.display import shown
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import VERSION, Pipeline, Step
-from sagebridge.model.values import ABSENT, EMPTY, Value, same, thaw
+from sagebridge.model.values import ABSENT, EMPTY, Object, Value, same, thaw
 
 
 def file_arguments(
@@ -61,6 +64,35 @@ def file_arguments(
     if isinstance(pipeline.role_arn, str):
         result["role_arn"] = pipeline.role_arn
     return result
+
+
+def definition_keys(given: Any) -> Object:
+    """The mapping ``definition`` of a file. Raises ModelTypeError if it cannot be one."""
+    keys, problems = _mapping("definition", given), []
+    steps, parameters = keys.get("Steps", ()), keys.get("Parameters") or EMPTY
+    if not isinstance(steps, tuple) or not all(isinstance(name, str) for name in steps):
+        problems.append(f"definition: Steps: expected a list of step names, got {shown(steps)}")
+    each = parameters.values() if isinstance(parameters, Object) else parameters
+    if not isinstance(parameters, Object | tuple) or not all(
+        isinstance(one, Object) for one in each
+    ):
+        problems.append(f"definition: Parameters: expected dicts, got {shown(parameters)}")
+    if problems:
+        raise ModelTypeError(problems)
+    return keys
+
+
+def request_keys(given: Any) -> dict[str, Any]:
+    """The mapping ``pipeline`` of a file. Raises ModelTypeError if it cannot be one."""
+    found: dict[str, Any] = thaw(_mapping("pipeline", given))
+    return found
+
+
+def _mapping(name: str, given: Any) -> Object:
+    try:
+        return object_(given)
+    except TypeError as error:
+        raise ModelTypeError([f"{name}: {error}"]) from None
 
 
 def step_order(members: Mapping[str, Value]) -> dict[str, int]:

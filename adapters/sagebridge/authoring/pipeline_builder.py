@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sagebridge.authoring.file_arguments import assemble, step_order
+from sagebridge.authoring.file_arguments import assemble, definition_keys, request_keys, step_order
 from sagebridge.authoring.flow_signature import FlowArgument, parameters_of
 from sagebridge.authoring.step_arguments import make_step
 from sagebridge.errors import FlowError
@@ -22,10 +22,10 @@ from sagebridge.model.code_steps import (
     call_arguments,
     shell_arguments,
 )
-from sagebridge.model.expressions import Properties, plain, properties_of
+from sagebridge.model.expressions import Properties, properties_of
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
-from sagebridge.model.values import EMPTY, Value, thaw
+from sagebridge.model.values import EMPTY, Value
 
 CURRENT: ContextVar[PipelineBuilder | None] = ContextVar("sagebridge_builder", default=None)
 """The builder that step functions add to while a flow is traced."""
@@ -99,8 +99,8 @@ class PipelineBuilder:
         **settings: Any,
     ) -> None:
         """Set the keys other than steps and parameters, by AWS's names, and where steps run."""
-        self.definition = dict(plain(definition))
-        self.envelope = thaw(plain(pipeline))
+        self.definition = dict(definition_keys(definition))
+        self.envelope = request_keys(pipeline)
         self.settings[None] = _settings("begin", settings)
 
     def step(self, type_: str, name: str, **arguments: Any) -> StepHandle:

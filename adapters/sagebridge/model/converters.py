@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from sagebridge.errors import ModelTypeError
 from sagebridge.model.display import shown
 from sagebridge.model.expressions import json_value
-from sagebridge.model.values import ABSENT, Object
+from sagebridge.model.values import ABSENT, Object, exact
 
 Converter: TypeAlias = Callable[[Any], Any]
 
@@ -64,4 +65,31 @@ def object_(given: Any) -> Object:
     return frozen
 
 
-string_ = of(str, "a string")
+def string_(given: Any) -> str:
+    """Accept strings."""
+    if type(given) is str:
+        return given
+    if isinstance(given, str):
+        return str(exact(given))
+    raise TypeError(f"expected a string, got {shown(given)}")
+
+
+def integer(given: Any) -> int:
+    """Accept integers other than booleans."""
+    if type(given) is int:
+        return given
+    if isinstance(given, int) and not isinstance(given, bool):
+        return int(exact(given))
+    raise TypeError(f"expected an integer, got {shown(given)}")
+
+
+PARAMETER_FIELDS: Mapping[str, Converter] = MappingProxyType(
+    {
+        "name": string_,
+        "type": optional(string_),
+        "default": json_value,
+        "enum_values": optional(each(json_value)),
+        "description": optional(string_),
+        "extra": object_,
+    }
+)

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from types import NoneType
 from typing import Protocol, TypeAlias
 
+from sagebridge.model.display import shown
 from sagebridge.model.parameters import Parameter
-from sagebridge.model.values import ABSENT, Absent, Object, Strict, Value
+from sagebridge.model.values import ABSENT, Absent, Object, Strict, Value, exact
 from sagebridge.model.visit import nodes, rebuild
 
 ROOTS = ("Parameters", "Execution", "Steps", "PipelineExperimentConfig")
@@ -96,6 +97,7 @@ _TOKEN = re.compile(
       | \[(?P<index>[0-9]{1,18})\]""",
     re.VERBOSE | re.DOTALL,
 )
+_MEMBER = re.compile(r"""[^.\[\]'"\s]+""")
 _ESCAPED = re.compile(r"""\\(['"\\])""")
 _ROOT = re.compile(r"[A-Za-z]+")
 
@@ -194,6 +196,14 @@ class JsonGet(RunTimeExpression):
     property_file: Get | Absent = ABSENT
     s3_uri: Value = ABSENT
 
+    def __post_init__(self) -> None:
+        file: object = self.property_file
+        if file is not ABSENT and not (isinstance(file, Get) and file.property_file is not None):
+            found = shown(file.text if isinstance(file, Get) else file)
+            raise TypeError(
+                f"property_file: expected get('Steps.NAME.PropertyFiles.FILE'), got {found}"
+            )
+
 
 Expression: TypeAlias = Get | Join | JsonGet
 
@@ -222,11 +232,19 @@ def references(value: Value) -> Iterator[Get]:
 
 def parameter(name: str) -> Get:
     """A reference to the pipeline parameter of that name."""
-    return Get("Parameters", (Member(name),))
+    return Get("Parameters", (_token(name, "the name of a parameter"),))
+
+
+def _token(name: object, what: str) -> Member | Key:
+    if not isinstance(name, str):
+        raise TypeError(f"expected {what}, got {shown(name)}")
+    return Member(name) if _MEMBER.fullmatch(name) else Key(name)
 
 
 def get(text: str) -> Get:
     """Any reference by its path: ``get("Steps.Train.ModelArtifacts.S3ModelArtifacts")``."""
+    if not isinstance(text, str):
+        raise TypeError(f"expected the path of a reference, got {shown(text)}")
     found = Get.parse(text)
     if found is None:
         raise ValueError(
@@ -237,15 +255,21 @@ def get(text: str) -> Get:
 
 def join(on: str | None, *values: Value, bare: bool = False) -> Join:
     """The values as one string, with ``on`` between them."""
+    if not isinstance(on, str | None):
+        raise TypeError(f"join() expects the separator first, as a string or None, got {shown(on)}")
     return Join(tuple(plain(value) for value in values), ABSENT if on is None else on, bare)
 
 
 def json_get(step: str | HasProperties, property_file: str, path: Value) -> JsonGet:
     """The value at ``path`` in a property file of ``step``, which is a step or its name."""
-    first = Member(step) if isinstance(step, str) else step.properties._tokens[0]
-    return JsonGet(
-        plain(path), Get("Steps", (first, Member("PropertyFiles"), Member(property_file)))
+    properties = None if isinstance(step, str) else getattr(step, "properties", None)
+    first = (
+        properties._tokens[0]
+        if isinstance(properties, Properties) and not isinstance(step, Properties)
+        else _token(step, "a step or a step name")
     )
+    file = _token(property_file, "the name of a property file")
+    return JsonGet(plain(path), Get("Steps", (first, Member("PropertyFiles"), file)))
 
 
 class HasProperties(Protocol):
@@ -314,7 +338,7 @@ class Properties(RunTimeExpression):
 
 def properties_of(step: str) -> Properties:
     """``step.properties`` of the step with that name."""
-    return Properties((Member(step),))
+    return Properties((_token(step, "a step name"),))
 
 
 def json_value(value: Value) -> Value:
@@ -322,7 +346,10 @@ def json_value(value: Value) -> Value:
     # Every step is checked, so the common types are looked up without a call.
     if all(type(node) in _FROZEN or _is_frozen(node) for node in nodes(value)):
         return value
-    found = plain(value)
+    try:
+        found = plain(value)
+    except RecursionError:
+        raise TypeError("nested too deeply, or contains itself") from None
     # Reversed: of several values that are not JSON, the last one is reported.
     for node in reversed(list(nodes(found))):
         if isinstance(node, float) and not math.isfinite(node):
@@ -333,12 +360,11 @@ def json_value(value: Value) -> Value:
 
 
 def _is_frozen(node: object) -> bool:
-    if isinstance(node, float):
-        return math.isfinite(node)
-    return type(node) in _FROZEN or isinstance(node, str | int)
+    return type(node) in _FROZEN or (type(node) is float and math.isfinite(node))
 
 
-_FROZEN = frozenset((str, int, bool, NoneType, Object, tuple, Get, Join, JsonGet, Absent))
+_SCALARS = frozenset((str, int, float, bool, NoneType))
+_FROZEN = (_SCALARS - {float}) | {Object, tuple, Get, Join, JsonGet, Absent}
 
 
 def _not_json(found: object) -> str:
@@ -361,11 +387,17 @@ def plain(value: Value) -> Value:
 
 
 def _plain(value: Value) -> Value:
+    if type(value) in _SCALARS:
+        return value
+    if isinstance(value, str | int | float):
+        return exact(value)
     if isinstance(value, Properties):
         return value._get
     if isinstance(value, Parameter):
         return parameter(value.name)
-    if isinstance(value, Mapping) and not all(isinstance(name, str) for name in value):
-        odd = next(name for name in value if not isinstance(name, str))
-        raise TypeError(f"the keys of a JSON object are strings, got {odd!r}")
+    if isinstance(value, Mapping) and not all(type(name) is str for name in value):
+        for name in value:
+            if not isinstance(name, str):
+                raise TypeError(f"the keys of a JSON object are strings, got {name!r}")
+        return Object({exact(name): plain(item) for name, item in value.items()})
     return value

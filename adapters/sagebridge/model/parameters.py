@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sagebridge.errors import ModelTypeError, ParameterError
+from sagebridge.errors import ParameterError
 from sagebridge.model.display import did_you_mean, shown
-from sagebridge.model.values import ABSENT, EMPTY, Absent, Object, Strict, Value, freeze
+from sagebridge.model.values import ABSENT, EMPTY, Absent, Object, Strict, Value
 
 _INTEGER = re.compile(r"\s*[+-]?[0-9]{1,4000}\s*")
 _FLOAT = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
@@ -54,19 +54,10 @@ class Parameter(Strict):
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        for name in ("default", "enum_values", "extra"):
-            object.__setattr__(self, name, freeze(getattr(self, name)))
-        wrong = {
-            name: given
-            for name in ("name", "type", "description")
-            if not isinstance(given := getattr(self, name), str)
-            and not (given is ABSENT and name != "name")
-        }
-        if wrong:
-            owner = f"parameter {shown(self.name)}"
-            raise ModelTypeError(
-                [f"{owner}: {name}: expected a string, got {shown(wrong[name])}" for name in wrong]
-            )
+        # Imported here because expressions are built from parameters.
+        from sagebridge.model.converters import PARAMETER_FIELDS, convert
+
+        convert(self, f"parameter {shown(self.name)}", PARAMETER_FIELDS)
 
     def __format__(self, spec: str) -> str:
         raise TypeError(

@@ -12,8 +12,18 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from sagebridge.errors import ModelTypeError
 from sagebridge.model.conditions import Condition, checked, operands
-from sagebridge.model.converters import Converter, convert, each, object_, of, optional, string_
+from sagebridge.model.converters import (
+    Converter,
+    convert,
+    each,
+    integer,
+    object_,
+    of,
+    optional,
+    string_,
+)
 from sagebridge.model.display import shown
 from sagebridge.model.expressions import (
     Get,
@@ -59,7 +69,10 @@ class RetryPolicy(Strict):
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        convert(self, "retry policy", {"exception_types": each(string_), "extra": object_})
+        convert(self, "retry policy", _RETRY_FIELDS)
+        if self.one_type and len(self.exception_types) != 1:
+            problem = f"expected one type with one_type, got {len(self.exception_types)}"
+            raise ModelTypeError([f"retry policy: exception_types: {problem}"])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,7 +93,7 @@ class CacheConfig(Strict):
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        convert(self, "cache config", _EXTRA)
+        convert(self, "cache config", _CACHE_FIELDS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,7 +134,7 @@ class OutputParameter(Strict):
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        convert(self, "output parameter", {"name": string_, **_EXTRA})
+        convert(self, "output parameter", _OUTPUT_FIELDS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -253,6 +266,9 @@ class Parallelism(Strict):
 
     max_parallel_execution_steps: int
 
+    def __post_init__(self) -> None:
+        convert(self, "parallelism", {"max_parallel_execution_steps": integer})
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pipeline(Strict):
@@ -359,7 +375,44 @@ def _step(given: Any) -> Step:
     return given
 
 
+def _condition(given: Any) -> Condition:
+    condition = checked(given)
+    for value in operands(condition):
+        json_value(value)
+    return condition
+
+
+def _condition_type(given: Any) -> str:
+    if given != "Condition":
+        raise TypeError(f"a ConditionStep has the type 'Condition', got {shown(given)}")
+    return "Condition"
+
+
+def _key_order(given: Any) -> Object:
+    orders = object_(given)
+    for name, keys in orders.items():
+        if not isinstance(keys, tuple) or not all(isinstance(key, str) for key in keys):
+            raise TypeError(f"expected a list of keys at {shown(name)}, got {shown(keys)}")
+    return orders
+
+
 _EXTRA: Mapping[str, Converter] = MappingProxyType({"extra": object_})
+_RETRY_FIELDS: Mapping[str, Converter] = MappingProxyType(
+    {
+        "exception_types": each(string_),
+        "interval_seconds": json_value,
+        "backoff_rate": json_value,
+        "max_attempts": json_value,
+        "expire_after_min": json_value,
+        **_EXTRA,
+    }
+)
+_CACHE_FIELDS: Mapping[str, Converter] = MappingProxyType(
+    {"enabled": json_value, "expire_after": json_value, **_EXTRA}
+)
+_OUTPUT_FIELDS: Mapping[str, Converter] = MappingProxyType(
+    {"name": string_, "type": json_value, **_EXTRA}
+)
 _STEP_FIELDS: Mapping[str, Converter] = MappingProxyType(
     {
         "name": string_,
@@ -380,7 +433,8 @@ _branch = optional(_steps)
 _CONDITION_STEP_FIELDS: Mapping[str, Converter] = MappingProxyType(
     {
         **_STEP_FIELDS,
-        "conditions": optional(each(checked)),
+        "type": _condition_type,
+        "conditions": optional(each(_condition)),
         "if_steps": _branch,
         "else_steps": _branch,
     }
@@ -390,6 +444,7 @@ _PIPELINE_FIELDS: Mapping[str, Converter] = MappingProxyType(
         "name": lambda given: given if given is None else string_(given),
         "steps": _steps,
         "parameters": optional(each(of(Parameter, "a Parameter"))),
+        "version": json_value,
         "metadata": json_value,
         "experiment_config": json_value,
         "mlflow_config": json_value,
@@ -398,6 +453,9 @@ _PIPELINE_FIELDS: Mapping[str, Converter] = MappingProxyType(
         "role_arn": optional(string_),
         "tags": json_value,
         "parallelism": optional(of(Parallelism, "a Parallelism")),
+        "request": object_,
+        "key_order": _key_order,
+        "origin": string_,
         **_EXTRA,
     }
 )

@@ -70,6 +70,10 @@ class Object(Mapping[str, Value]):
             self._hash = hash(key_of(self))
         return self._hash
 
+    def __reduce__(self) -> tuple[type[Object], tuple[dict[str, Value]]]:
+        # Without the cached hash: hashes of strings differ between processes (PYTHONHASHSEED).
+        return type(self), (self._members,)
+
     def __repr__(self) -> str:
         return f"Object({self._members!r})"
 
@@ -116,6 +120,16 @@ def key_of(value: Value) -> Hashable:
             tuple(key_of(getattr(value, field.name)) for field in fields(value) if field.compare),
         )
     raise TypeError(f"a {type(value).__name__} is not a pipeline value: {value!r}")
+
+
+def exact(value: Any) -> Any:
+    """A string or number of a subclass, such as a member of a StrEnum, as its base type.
+
+    Otherwise ``repr`` writes it into a Python file as ``<Color.RED: 'red'>``.
+    """
+    if isinstance(value, str):
+        return str.__str__(value)
+    return int.__int__(value) if isinstance(value, int) else float.__float__(value)
 
 
 def same(left: Value, right: Value) -> bool:

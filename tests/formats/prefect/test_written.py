@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, given, settings
 
 import sagebridge
 from sagebridge.authoring import public_names
@@ -19,7 +19,7 @@ from sagebridge.model.pipeline import Pipeline
 from sagebridge.model.step_types import OPERATOR_TYPES
 from sagebridge.model.values import same
 from tests import strategies
-from tests.formats.test_airflow_writer import NAMES, WORDS, distinct, processing
+from tests.formats.test_airflow_writer import NAMES, WORDS, processing, read_distinct
 from tests.generated import check_clean
 
 
@@ -157,7 +157,6 @@ def test_null_default_round_trips(tmp_path: Path) -> None:
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(strategies.definitions())
 def test_random_definition_round_trips(tmp_path_factory: Any, raw: dict[str, Any]) -> None:
-    pipeline = sagebridge.read(raw).pipeline
-    assume(distinct(pipeline))
+    pipeline = read_distinct(raw)
     text = write(pipeline)[0]
     assert same(to_json(read_back(text, tmp_path_factory.getbasetemp())), raw)

@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import cache
 from typing import Any, TypeAlias
 
-from sagebridge.authoring.dag_pipeline import param_type
+from sagebridge.authoring.dag_pipeline import is_own, param_type
 from sagebridge.formats.python.engine_losses import Unsupported
 from sagebridge.model.display import shown
 from sagebridge.model.losses import AT_THE_END, Severity
@@ -253,8 +253,8 @@ def _losses(arguments: Mapping[str, Any], reads: Collection[str]) -> Iterator[Un
 
 def of_dag(dag: Any) -> Iterator[Unsupported]:
     """The options and default arguments of a DAG that are lost."""
-    own = frozenset(("definition", "pipeline", "role_arn"))
-    yield from _losses(dag.default_args, own)
+    own = {name for name, value in dag.default_args.items() if is_own(name, value)} | {"role_arn"}
+    yield from _losses(dag.default_args, frozenset(own))
     if text := schedule_text(dag):
         what = f"the schedule {text} is not carried over"
         advice = "schedule the translated pipeline itself (for SageMaker, with EventBridge)"

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from sagebridge.authoring.dag_pipeline import TYPES, param_type, pipeline_of
+from sagebridge.authoring.dag_pipeline import TYPES, own_arguments, param_type, pipeline_of
+from sagebridge.authoring.file_arguments import step_order
 from sagebridge.formats.airflow import dag_options, provider
 from sagebridge.formats.airflow.branches import AFTER_FAILURE, BranchGate
 from sagebridge.formats.airflow.code_tasks import (
@@ -135,8 +136,7 @@ class _DagReader:
         parameters = base.parameters
         if added:
             parameters = (*base.declared, *(one.parameter for one in added))
-        order = dict(self.dag.default_args.get("definition") or EMPTY).get("Steps", ())
-        rank = {name: position for position, name in enumerate(order)}
+        rank = step_order(own_arguments(self.dag.default_args)[0])
         limit, count = self.dag.max_active_tasks, len(list(walk(steps)))
         if limit not in (_MAX_ACTIVE_TASKS, count):
             base = replace(base, parallelism=Parallelism(limit))

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
-from sagebridge.errors import PythonFileError
+from sagebridge.errors import ModelTypeError, PythonFileError
 from sagebridge.formats.python.import_process import (
     Answer,
     describe,
@@ -122,7 +122,6 @@ def _import_airflow(home: str) -> None:
 
 
 def _read(file: Path) -> list[Answer]:
-    from sagebridge.formats.airflow.dag_reader import read_dag
 
     lines = SourceLines(file)
     with lines.record_all(), strings_forbidden():
@@ -130,7 +129,17 @@ def _read(file: Path) -> list[Answer]:
     dags = [dag for dag in lines.dags if id(dag) in bound]
     if not dags:
         raise PythonFileError(str(file), None, "holds no DAG", _NO_DAG)
-    return [describe(dag.dag_id, lines.line(dag), *read_dag(dag, lines)) for dag in dags]
+    return [_describe(dag, lines) for dag in dags]
+
+
+def _describe(dag: Any, lines: SourceLines) -> Answer:
+    from sagebridge.formats.airflow.dag_reader import read_dag
+
+    line = lines.line(dag)
+    try:
+        return describe(dag.dag_id, line, *read_dag(dag, lines))
+    except ModelTypeError as error:
+        raise PythonFileError(lines.file, line, str(error)) from None
 
 
 def _import(file: Path) -> list[Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sagebridge.errors import FlowError, PythonFileError
+from sagebridge.errors import FlowError, ModelTypeError, PythonFileError
 from sagebridge.formats.prefect.tracing import prefect_answers, trace_helpers
 from sagebridge.formats.prefect.tracing.flow_trace import MAX_PATHS, FlowTrace, TooManyPaths
 from sagebridge.formats.prefect.tracing.path_merging import MisplacedBlock
@@ -98,6 +98,8 @@ def _describe_flow(flow: Any, file: TracedFile) -> Answer:
             f"a with block of {str(error)!r} is inside an if that the condition itself is not in"
         )
         raise FlowError(flow.name, problem) from None
+    except ModelTypeError as error:
+        raise PythonFileError(file.path, _line(flow), str(error)) from None
     except RecursionError:
         raise too_deep(file.path, _line(flow)) from None
     finally:

@@ -18,7 +18,7 @@ from typing import Any
 from sagebridge.authoring.flow_signature import FlowArgument, read_descriptions
 from sagebridge.authoring.pipeline_builder import PipelineBuilder
 from sagebridge.authoring.python_files import FlowFunction, flow_functions
-from sagebridge.errors import PythonFileError
+from sagebridge.errors import ModelTypeError, PythonFileError
 from sagebridge.formats.prefect.importable_names import STOP_JOBS
 from sagebridge.formats.prefect.module_names import module_names
 from sagebridge.formats.prefect.source_interpreter import (
@@ -118,6 +118,8 @@ def _read_flow(file: str, tree: ast.Module, function: FlowFunction) -> FileReadi
         pipeline = replace(builder.pipeline(), origin=ORIGIN)
     except FlowSyntaxError as fault:
         raise PythonFileError(file, fault.line, str(fault)) from None
+    except ModelTypeError as error:
+        raise PythonFileError(file, function.lineno, str(error)) from None
     except RecursionError:
         raise too_deep(file, function.lineno) from None
     check_nesting(file, function.lineno, pipeline.steps)

@@ -12,6 +12,7 @@ import keyword
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -37,6 +38,8 @@ _CALLS_A_LEVEL = 8
 """The most Python frames that ``ast.unparse`` uses for one level of nesting."""
 _LONG = 50
 """Parts from which a reference is written as one string, as Python nests every attribute."""
+_RECURSION_LIMIT = threading.Lock()
+"""Threads share the limit: one must not lower it while another needs it."""
 _SHOWN_BY_REPR = frozenset((str, int, bool, type(None)))
 _VARIABLES = {
     getattr(execution, name).text: name for name in vars(type(execution)) if name[0] != "_"
@@ -224,17 +227,18 @@ def _path(base: ast.expr, tokens: Sequence[Token]) -> ast.expr:
 
 def source(node: ast.AST) -> str:
     """The source of a node, unformatted."""
-    limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(limit + _CALLS_A_LEVEL * MAX_DEPTH)
-    try:
-        match node:
-            case ast.Assign(targets=[ast.Name(variable)], value=value):
-                return f"{variable} = {_expression(value)}"
-            case ast.Expr(value=ast.Call() as value):
-                return _expression(value)
-        return _unparsed(node)
-    finally:
-        sys.setrecursionlimit(limit)
+    with _RECURSION_LIMIT:
+        limit = sys.getrecursionlimit()
+        sys.setrecursionlimit(limit + _CALLS_A_LEVEL * MAX_DEPTH)
+        try:
+            match node:
+                case ast.Assign(targets=[ast.Name(variable)], value=value):
+                    return f"{variable} = {_expression(value)}"
+                case ast.Expr(value=ast.Call() as value):
+                    return _expression(value)
+            return _unparsed(node)
+        finally:
+            sys.setrecursionlimit(limit)
 
 
 def _expression(node: ast.expr) -> str:
@@ -269,7 +273,8 @@ def _unparsed(node: ast.AST) -> str:
     while statements:
         statement = statements.pop()
         statement.lineno = 0  # type: ignore[attr-defined] # ast.unparse reads it for type comments
-        statements += getattr(statement, "body", ())
+        body = getattr(statement, "body", ())
+        statements += body if isinstance(body, list) else ()  # not a list in a lambda
     return ast.unparse(node)
 
 
