@@ -341,11 +341,14 @@ def test_steps_and_parameters_are_not_formatted() -> None:
 
 
 def test_read_validate_and_translate_take_a_pipeline() -> None:
-    pipeline = Pipeline("p", [Step("A", "Model", {"X": get("Steps.B.ModelName")})])
+    pipeline = Pipeline("p", [Step("A", "Model", {"ExecutionRoleArn": get("Steps.B.ModelName")})])
     assert sagebridge.read(pipeline, name="q").pipeline.name == "q"
     assert sagebridge.read(pipeline) == (pipeline, ())
     (finding,) = sagebridge.validate(pipeline)
-    assert (finding.code, finding.pointer) == ("unknown-step", "/Steps/0/Arguments/X/Get")
+    assert (finding.code, finding.pointer) == (
+        "unknown-step",
+        "/Steps/0/Arguments/ExecutionRoleArn/Get",
+    )
     line = sagebridge.write(pipeline, "sagemaker").text.splitlines()[finding.line - 1]
     assert "Steps.B.ModelName" in line
     fine = Pipeline("p", [Step("A", "Model", {})])

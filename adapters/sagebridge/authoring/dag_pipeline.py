@@ -65,7 +65,7 @@ def own_arguments(default_args: Any) -> tuple[Mapping[str, Value], dict[str, Any
 
 
 def is_own(name: str, value: Any) -> bool:
-    """Whether a default argument is one of sagebridge's."""
+    """Whether sagebridge wrote this default argument."""
     return name in OWN and isinstance(value, Mapping)
 
 

@@ -26,7 +26,7 @@ WRONG = {
 }
 
 
-def test_wrong_arguments_are_rejected_and_those_of_others_are_reported(tmp_path: Path) -> None:
+def test_wrong_arguments_are_rejected_and_foreign_ones_reported(tmp_path: Path) -> None:
     others = "{'definition': 'x', 'pipeline': 5}"
     files = [tmp_path / f"dag{number}.py" for number in range(len(WRONG) + 1)]
     for file, arguments in zip(files, [*WRONG, others], strict=True):
