@@ -17,25 +17,25 @@ class TestParameters:
                 {"Type": "Integer", "DefaultValue": "three"},
                 "parameter-default",
                 "/DefaultValue",
-                "parameter N: DefaultValue 'three' is not an Integer",
+                "parameter N: DefaultValue: expected an Integer, got 'three'",
             ),
             (
                 {"Type": "Integer", "DefaultValue": 3.5},
                 "parameter-default",
                 "/DefaultValue",
-                "parameter N: DefaultValue 3.5 is not an Integer",
+                "parameter N: DefaultValue: expected an Integer, got 3.5",
             ),
             (
                 {"DefaultValue": 3},
                 "parameter-default",
                 "/DefaultValue",
-                "parameter N: DefaultValue 3 is not a String",
+                "parameter N: DefaultValue: expected a String, got 3",
             ),
             (
                 {"DefaultValue": None},
                 "parameter-default",
                 "/DefaultValue",
-                "parameter N: DefaultValue null is not a String",
+                "parameter N: DefaultValue: expected a String, got null",
             ),
             (
                 {"DefaultValue": "c", "EnumValues": ["a", "b"]},
@@ -53,7 +53,7 @@ class TestParameters:
                 {"EnumValues": ["a", 1]},
                 "parameter-enum",
                 "/EnumValues/1",
-                "parameter N: EnumValues has 1, which is not a String",
+                "parameter N: EnumValues: expected a String, got 1",
             ),
             (
                 {"EnumValues": "a"},
@@ -76,7 +76,7 @@ class TestParameters:
         found = findings(
             step("A"), Parameters=[{"Name": "N", "Type": "Integer", "DefaultValue": "3"}]
         )
-        message = "parameter N: DefaultValue '3' is a string; write it without quotes"
+        message = "parameter N: DefaultValue: expected an Integer, got '3'; write it without quotes"
         assert only(found) == ("error", "parameter-default", "/Parameters/0/DefaultValue", message)
 
     def test_parameters_must_be_an_array(self) -> None:

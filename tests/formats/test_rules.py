@@ -140,7 +140,7 @@ ERRORS: dict[str, tuple[Any, str, str, str]] = {
         [step("B"), uses(get("Steps.B"))],
         "expression-form",
         "/Steps/1/Arguments/x/Get",
-        "step A: 'Steps.B' names a step, but no property of it",
+        "step A: 'Steps.B' is a step; expected one of its properties",
     ),
     "Get of a number": (
         [uses({"Get": 5})],
@@ -179,7 +179,7 @@ ERRORS: dict[str, tuple[Any, str, str, str]] = {
         [step("B"), uses(get("Steps.B.OutputParameters['oo']"))],
         "unknown-output",
         "/Steps/1/Arguments/x/Get",
-        "step A: step B has no 'oo' (did you mean 'o'?)",
+        "step A: step B has no output 'oo' (did you mean 'o'?)",
     ),
     "unknown processing output": (
         [
@@ -188,7 +188,7 @@ ERRORS: dict[str, tuple[Any, str, str, str]] = {
         ],
         "unknown-output",
         "/Steps/1/Arguments/x/Get",
-        "step A: step Eval has no 'train' (it has 'evaluation')",
+        "step A: step Eval has no output 'train' (it has 'evaluation')",
     ),
     "property file of an unknown output": (
         [processing("Eval", {**REPORT, "OutputName": "evaluatoin"})],
@@ -419,9 +419,9 @@ WARNINGS: dict[str, tuple[Any, str, str]] = {
         [step("A", "Model", CacheConfig={"Enabled": True})],
         "/Steps/0/CacheConfig",
         (
-            "Model step A: CacheConfig has no effect; it is for AutoML, Callback, "
+            "Model step A: CacheConfig has no effect; only AutoML, Callback, "
             "ClarifyCheck, EMR, EMRServerless, Lambda, Processing, QualityCheck, Training, "
-            "Transform, Tuning steps"
+            "Transform, Tuning steps use it"
         ),
     ),
     "unknown key of a Fail step": (

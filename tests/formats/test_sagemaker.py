@@ -190,9 +190,9 @@ class TestSources:
             ("1 / 0", "raised on import: ZeroDivisionError"),
             ("raise SystemExit(1)", "raised on import: SystemExit"),
             ("x = 1", "has no attribute 'pipeline'"),
-            ("pipeline = 3", "a int is not a pipeline"),
+            ("pipeline = 3", "expected a pipeline, got an object of type int"),
             ("def pipeline(): raise ValueError('no role')", "raised ValueError: no role"),
-            ("class pipeline:\n    definition = None", "is not a pipeline"),
+            ("class pipeline:\n    definition = None", "expected a pipeline"),
         ],
     )
     def test_modules_without_a_pipeline(self, tmp_path: Path, code: str, message: str) -> None:

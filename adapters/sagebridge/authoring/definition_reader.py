@@ -148,7 +148,7 @@ def read_definition(document: Document) -> tuple[Pipeline, tuple[Loss, ...]]:
             "duplicate-member",
             "dropped",
             document.source,
-            f"the key {name!r} appears twice in one object; only the last value is used",
+            f"the key {name!r} is repeated in one object; only the last value is used",
             "sagemaker",
             "remove one of them",
         )

@@ -375,9 +375,10 @@ def _not_json(found: object) -> str:
             "For the result of a @task, run its function in a PythonStepOperator and use "
             "op.properties.return_value"
         )
+    article = "an" if kind[0].lower() in "aeiou" else "a"
     return (
-        f"a {kind} is not a pipeline value; use strings, numbers, booleans, lists and dicts, and "
-        "step.properties.… for the output of another step"
+        f"{article} {kind} is not a pipeline value; use strings, numbers, booleans, lists, dicts "
+        "and references such as step.properties.…"
     )
 
 

@@ -20,7 +20,7 @@ IMPORTS = """\
 from airflow.sdk import DAG, dag
 from sagebridge_operators.airflow import ModelOperator
 """
-MODEL = 'ModelOperator(task_id="{0}", arguments={{"ExecutionRoleArn": "r"}})'
+MODEL = 'ModelOperator(task_id="{0}", arguments={{"EnableNetworkIsolation": True}})'
 ONE = IMPORTS + "with DAG('one', schedule=None):\n    " + MODEL.format("A") + "\n"
 
 
@@ -96,7 +96,7 @@ FAULTY: dict[str, tuple[str, str]] = {
         ":1: raised on import: ImportError: cannot import name 'NoSuchThing'",
     ),
     "syntax": ("with DAG(:\n", ":1: is not valid Python: invalid syntax"),
-    "no DAG": ("import airflow\n", ": holds no DAG; assign a DAG to a module variable"),
+    "no DAG": ("import airflow\n", ": has no DAG; assign a DAG to a module variable"),
     "exits": ("import sys\nsys.exit(3)\n", ":2: exits the program on import"),
     "exits at once": (
         "import os\nos._exit(3)\n",

@@ -310,7 +310,7 @@ def f(x: str, y: str = ""):
     return finish()
 """
     said = trace_error(tmp_path / "f.py", IMPORTS + text)
-    assert "a with block of 'Check' is inside an if that the condition itself is not in" in said
+    assert "a with block of 'Check' is inside an if statement, but the condition is not" in said
 
 
 def test_plain_if_on_a_condition_step(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def _read(file: Path) -> list[Answer]:
         bound = {id(item) for item in _import(file)}
     dags = [dag for dag in lines.dags if id(dag) in bound]
     if not dags:
-        raise PythonFileError(str(file), None, "holds no DAG", _NO_DAG)
+        raise PythonFileError(str(file), None, "has no DAG", _NO_DAG)
     return [_describe(dag, lines) for dag in dags]
 
 

@@ -95,7 +95,7 @@ def _describe_flow(flow: Any, file: TracedFile) -> Answer:
         raise PythonFileError(file.path, _line(flow), problem, fix) from None
     except MisplacedBlock as error:
         problem = (
-            f"a with block of {str(error)!r} is inside an if that the condition itself is not in"
+            f"a with block of {str(error)!r} is inside an if statement, but the condition is not"
         )
         raise FlowError(flow.name, problem) from None
     except ModelTypeError as error:

@@ -27,7 +27,7 @@ class Unsupported(NamedTuple):
 
 
 _KEPT = "kept in the file; running the step fails with a clear error"
-_TRIGGER = "kept in the file; only Succeeded can run, another trigger fails with a clear error"
+_TRIGGER = f"{_KEPT}, as only Succeeded is supported"
 
 
 def losses_by_step(pipeline: Pipeline, target: str) -> dict[str, tuple[Loss, ...]]:

@@ -19,7 +19,7 @@ from itertools import chain
 from typing import Any, cast
 
 from sagebridge.authoring.json_document import MAX_DEPTH
-from sagebridge.errors import MissingExtra
+from sagebridge.errors import FormatError, MissingExtra
 from sagebridge.model.conditions import Comparison, Condition, In, Not, Or
 from sagebridge.model.display import numbered
 from sagebridge.model.expressions import (
@@ -295,7 +295,8 @@ def layout(text: str) -> str:
     except (ImportError, OSError) as error:
         raise MissingExtra("writing Python files (ruff)", "airflow") from error
     if done.returncode:
-        raise MissingExtra(f"writing Python files: {done.stderr.strip()}", "airflow")
+        problem = f"ruff cannot format the generated file: {done.stderr.strip()}"
+        raise FormatError(f"{problem}; please report this as a bug of sagebridge")
     return done.stdout
 
 

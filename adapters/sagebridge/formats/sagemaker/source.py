@@ -192,7 +192,7 @@ def _open_object(value: Any, source: str) -> Document:
         return _open_object(_called(value, "the call", source), source)
     raise SourceError(
         source,
-        f"a {type(value).__name__} is not a pipeline",
+        f"expected a pipeline, got an object of type {type(value).__name__}",
         "use a definition file or a Pipeline of the SageMaker SDK (an object with definition())",
     )
 

@@ -61,7 +61,7 @@ def _problems(document: Document) -> Iterator[Problem]:
         yield Problem(
             "duplicate-member",
             pointer,
-            f"the key {key} appears twice in one object; only the last value is used",
+            f"the key {key} is repeated in one object; only the last value is used",
             "warning",
         )
     yield from check_document(document.envelope, _size(document))

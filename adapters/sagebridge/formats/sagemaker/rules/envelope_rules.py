@@ -52,7 +52,7 @@ def check_document(envelope: Mapping[str, Any], size: int) -> Iterator[Problem]:
                 yield Problem(
                     "parallelism",
                     "/ParallelismConfiguration/MaxParallelExecutionSteps",
-                    f"MaxParallelExecutionSteps: expected an integer from 1, got {kind(limit)}",
+                    f"MaxParallelExecutionSteps: expected at least 1, got {kind(limit)}",
                 )
     if size > MAX_SIZE:
         yield Problem(
@@ -179,7 +179,7 @@ def _check_enum(raw: dict[str, Any], declared: str, pointer: str, what: str) -> 
             yield Problem(
                 "parameter-enum",
                 f"{pointer}/EnumValues/{position}",
-                f"{what}: EnumValues has {kind(choice)}, which is not {_a(declared)}",
+                f"{what}: EnumValues: expected {_a(declared)}, got {kind(choice)}",
             )
 
 
@@ -191,11 +191,11 @@ def _check_default(raw: dict[str, Any], declared: str, pointer: str) -> Iterator
     try:
         value = coerce_one(Parameter("", declared), default)
     except ParameterValueError:
-        message = f"{what} {kind(default)} is not {_a(declared)}"
+        message = f"{what}: expected {_a(declared)}, got {kind(default)}"
         yield Problem("parameter-default", pointer, message)
         return
     if not _is_typed(declared, default):
-        message = f"{what} {kind(default)} is a string; write it without quotes"
+        message = f"{what}: expected {_a(declared)}, got {kind(default)}; write it without quotes"
         yield Problem("parameter-default", pointer, message)
     elif isinstance(choices, list) and choices and value not in choices:
         yield Problem(

@@ -63,7 +63,7 @@ def _check_variable(definition: Definition, owner: str, reference: Reference) ->
             )
             return
     if len(get.tokens) > 1:
-        message = f"{owner}: {shown(get.text)} is a path into a value that has no parts"
+        message = f"{owner}: {shown(get.text)} has a path, but the value is a scalar"
         yield Problem("expression-form", pointer, message)
 
 
@@ -85,7 +85,7 @@ def _check_step(
         )
         yield Problem("refers-to-fail-step", pointer, message)
     elif len(get.tokens) == 1:
-        message = f"step {step.label}: {shown(get.text)} names a step, but no property of it"
+        message = f"step {step.label}: {shown(get.text)} is a step; expected one of its properties"
         yield Problem("expression-form", pointer, message)
     elif get.tokens[1] in (Member("PropertyFiles"), Key("PropertyFiles")):
         yield from _check_property_file(step, target, reference)
@@ -125,6 +125,7 @@ def _check_output(
     """Check the name of an output or input, if the definition lists the step's names."""
     pointer, get = reference
     names: list[str] | None = None
+    listed = "output"
     match get.tokens[1:]:
         case (Member("OutputParameters"), Key(wanted), *_) if (
             target.type in SOME_STEPS["OutputParameters"]
@@ -137,10 +138,11 @@ def _check_output(
         case (Member("ProcessingOutputConfig"), Member("Outputs"), Key(wanted), *_):
             names = processing_names(target, "Outputs")
         case (Member("ProcessingInputs"), Key(wanted), *_):
-            names = processing_names(target, "ProcessingInputs")
+            names, listed = processing_names(target, "ProcessingInputs"), "input"
     if names is not None and wanted not in names:
         yield Problem(
             "unknown-output",
             pointer,
-            f"step {step.label}: step {target.label} has no {shown(wanted)}{there(names, wanted)}",
+            f"step {step.label}: step {target.label} has no {listed} {shown(wanted)}"
+            f"{there(names, wanted)}",
         )

@@ -152,12 +152,12 @@ class _Request:
         if isinstance(value, bool):
             return
         size = value if is_number(value) else len(value)
-        got = str(size) if is_number(value) else _length(value)
+        unit = "" if is_number(value) else _unit(value)
         if wanted.min is not None and size < wanted.min:
-            message = f"expected at least {wanted.min}, got {got}"
+            message = f"expected at least {wanted.min}{unit}, got {size}"
             yield self._problem("out-of-bounds", pointer, path, message)
         if wanted.max is not None and size > wanted.max:
-            message = f"expected at most {wanted.max}, got {got}"
+            message = f"expected at most {wanted.max}{unit}, got {size}"
             yield self._problem("out-of-bounds", pointer, path, message)
         if wanted.enum and value not in wanted.enum:
             few = len(wanted.enum) <= _LISTED
@@ -273,15 +273,13 @@ def _article(json_type: str) -> str:
     return f"an {json_type}" if json_type[0] in "aio" else f"a {json_type}"
 
 
-def _length(value: str | list[Any] | dict[str, Any]) -> str:
+def _unit(value: str | list[Any] | dict[str, Any]) -> str:
     match value:
         case str():
-            unit = "characters"
+            return " characters"
         case list():
-            unit = "items"
-        case _:
-            unit = "entries"
-    return f"{len(value)} {unit}"
+            return " items"
+    return " entries"
 
 
 def _matches(pattern: str, text: str) -> bool:

@@ -112,7 +112,7 @@ def _check_keys(step: LocatedStep) -> Iterator[Problem]:
             yield Problem(
                 "misplaced-member",
                 step.at(name),
-                f"{what}: {name} has no effect; it is for {', '.join(sorted(takers))} steps",
+                f"{what}: {name} has no effect; only {', '.join(sorted(takers))} steps use it",
                 "warning",
             )
 
