@@ -70,7 +70,7 @@ class ObjectReader:
         self.left = dict(raw)
 
     def take(self, name: str, read: Callable[[Any], T | None]) -> Any:
-        """The value of a key as ``read`` returns it; ABSENT if that is None or the key missing."""
+        """The value of a key as ``read`` returns it; ABSENT for None or a missing key."""
         if name not in self.left:
             return ABSENT
         result = read(self.left[name])

@@ -175,7 +175,7 @@ def _results(workdir: Workdir, attempt: Attempt | None) -> dict[str, str]:
 
 
 def _at(description: Mapping[str, Any], path: str) -> Any:
-    """The value at a dotted path; None if there is none."""
+    """The value at a dotted path, or None."""
     found: Any = description
     for name in path.split("."):
         found = found.get(name) if isinstance(found, Mapping) else None

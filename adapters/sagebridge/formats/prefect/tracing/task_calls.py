@@ -26,7 +26,7 @@ class TracedFile:
         return self.path.rpartition("/")[2]
 
     def line(self) -> int:
-        """The innermost line of the file on the stack; 1 if there is none."""
+        """The innermost line of the file on the stack; 1 by default."""
         return self.stack()[0] if self.stack() else 1
 
     def stack(self) -> tuple[int, ...]:
