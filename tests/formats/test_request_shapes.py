@@ -18,6 +18,7 @@ TRAINING: dict[str, Any] = {
     "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 10},
     "StoppingCondition": {"MaxRuntimeInSeconds": 60},
 }
+PARAMETER = {"Get": "Parameters.P"}
 PARAMETERS = [
     {"Name": "Text", "Type": "String"},
     {"Name": "Untyped"},
@@ -124,6 +125,14 @@ def test_reference_to_an_output_has_its_declared_type() -> None:
 )
 def test_right_type_has_no_finding(path: str, value: Any) -> None:
     assert check("Training", training(path, value)) == []
+
+
+@pytest.mark.parametrize("declared", [["Integer"], None, "Date", 3])
+def test_declaration_of_unknown_type_allows_any_reference(declared: Any) -> None:
+    steps = [{"Name": "A", "Type": "Training", "Arguments": training("RoleArn", PARAMETER)}]
+    parameters = [{"Name": "P", "Type": declared}]
+    definition = {"Version": "2020-12-01", "Parameters": parameters, "Steps": steps}
+    assert [one.pointer for one in sagebridge.validate(definition)] == ["/Parameters/0/Type"]
 
 
 def test_missing_key_is_an_error() -> None:

@@ -199,12 +199,18 @@ def _result_type(definition: Definition, value: Mapping[str, Any]) -> _Result | 
         return None
     if get.root == "Parameters":
         parameter = definition.parameters.get(get.name)
-        declared = _DECLARED.get((parameter or {"Type": None}).get("Type", "String") or "")
+        declared = None if parameter is None else _declared(parameter, "Type")
         return None if declared is None else _Result(declared, f"the parameter {get.name}")
     if get.root != "Steps":
         return None
     found = _property_type(definition, get)
     return None if found is None else _Result(found, get.text)
+
+
+def _declared(raw: Mapping[str, Any], key: str) -> str | None:
+    """The JSON type of a declared type, which is a string by default; None if it is unknown."""
+    name = raw.get(key, "String")
+    return _DECLARED.get(name) if isinstance(name, str) else None
 
 
 def _property_type(definition: Definition, get: Get) -> str | None:
@@ -216,7 +222,7 @@ def _property_type(definition: Definition, get: Get) -> str | None:
         case (Member("OutputParameters"), Key(name)):
             for _, raw in objects(step.raw.get("OutputParameters"), ""):
                 if raw.get("OutputName") == name:
-                    return _DECLARED.get(raw.get("OutputType", "String"))
+                    return _declared(raw, "OutputType")
             return None
     for operation in row.outputs:
         root = operation_shape(operation)
