@@ -9,10 +9,12 @@ from sagebridge.errors import ServiceError
 from sagebridge_operators.launch.engine_apis import AirflowApi
 
 
-def airflow(status: int) -> AirflowApi:
+def airflow(status: int, requests: list[str] | None = None) -> AirflowApi:
     """An Airflow that answers requests to trigger a run with this status."""
 
     def answer(request: httpx.Request) -> httpx.Response:
+        if requests is not None:
+            requests.append(request.url.path)
         token = request.url.path == "/auth/token"
         return httpx.Response(200 if token else status, json={"access_token": "t", "detail": "why"})
 
@@ -22,7 +24,9 @@ def airflow(status: int) -> AirflowApi:
 
 
 def test_conflict_means_run_was_triggered() -> None:
-    airflow(409).trigger("dag", "run", {})
+    requests: list[str] = []
+    airflow(409, requests).trigger("dag", "run", {})
+    assert requests.count("/api/v2/dags/dag/dagRuns") == 1
 
 
 def test_rejected_run() -> None:

@@ -111,7 +111,11 @@ def test_stop_after_killed_keeper(tmp_path: Path) -> None:
 
 
 def test_unkillable_processes_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    signals: list[int] = []
+
     def fail(pid: int, number: int) -> None:
+        del pid
+        signals.append(number)
         raise PermissionError
 
     monkeypatch.setattr(process_keeper, "session_processes", lambda session: [1])
@@ -119,6 +123,8 @@ def test_unkillable_processes_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "kill", fail)
 
     process_keeper.end_session(0, patience=0)
+
+    assert signal.SIGKILL in signals
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
