@@ -31,7 +31,7 @@ def _process_variables(flow_run: Any) -> dict[str, str]:
     """The SAGEBRIDGE_* variables of the flow run's own process.
 
     They come from the job variables of the flow run and its deployment. The runner calls the hook
-    without them (HookRunner in prefect/runner/_hook_runner.py, Prefect 3.7 and 3.8).
+    without them (HookRunner in prefect/runner/_hook_runner.py, Prefect 3.7 to 3.9).
     """
     found = dict((flow_run.job_variables or {}).get("env") or {})
     if flow_run.deployment_id is not None:
