@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 import sagebridge
 from sagebridge.errors import SourceError
 from sagebridge.model.pipeline import Parallelism, Pipeline
-from sagebridge.model.values import ABSENT
 from tests.strategies import canonical
 
+DEFINITIONS = Path(__file__).parent.parent / "definitions"
 SMALL = {
     "Version": "2020-12-01",
     "Steps": [{"Name": "A", "Type": "Lambda", "FunctionArn": "f", "Arguments": {"x": "${Day}"}}],
@@ -113,8 +113,10 @@ def test_template_without_a_role_has_a_parameter() -> None:
     assert written["Resources"]["Nightly"]["Properties"]["RoleArn"] == {"Ref": "RoleArn"}
     assert (loss.code, loss.severity) == ("role-missing", "info")
     found, losses = sagebridge.read(text)
-    assert found.role_arn is ABSENT
-    assert [(one.code, one.severity) for one in losses] == [("template-function", "info")]
+    assert found.role_arn == "${RoleArn}"
+    assert [(one.code, one.severity) for one in losses] == [("template-function", "changed")]
+    again, _ = sagebridge.write(found, "sagemaker", document="cloudformation")
+    assert json.loads(again) == written
 
 
 class TestTemplates:
@@ -140,19 +142,75 @@ class TestTemplates:
         assert sagebridge.read(source).pipeline.steps[0].name == "A"
 
     @pytest.mark.parametrize(
-        ("role", "found", "severity"),
+        ("raw", "text", "variables"),
         [
-            ({"Ref": "Given"}, "arn:r", "changed"),
-            ({"Ref": "Asked"}, ABSENT, "info"),
-            ({"Fn::GetAtt": ["Role", "Arn"]}, ABSENT, "dropped"),
-            ({"Fn::Sub": "arn:${AWS::AccountId}"}, ABSENT, "dropped"),
+            ({"Ref": "Bucket"}, "${Bucket}", ["${Bucket}"]),
+            ({"Ref": "AWS::Region"}, "${AWS::Region}", ["${AWS::Region}"]),
+            ({"Fn::GetAtt": ["Role", "Arn"]}, "${Role.Arn}", ["${Role.Arn}"]),
+            ({"Fn::GetAtt": "Role.Arn"}, "${Role.Arn}", ["${Role.Arn}"]),
+            ({"Fn::Sub": "s3://${B}/${!x}"}, "s3://${B}/${x}", ["${B}"]),
+            ({"Fn::Sub": ["${A}-${B}", {"A": {"Ref": "C"}}]}, "${C}-${B}", ["${C}", "${B}"]),
+            ({"Fn::Join": ["/", ["s3:/", {"Ref": "B"}, 3]]}, "s3://${B}/3", ["${B}"]),
+            ({"Fn::Join": [",", {"Ref": "L"}]}, "${Fn::Join:,,Ref:L}", None),
+            ({"Fn::ImportValue": "net-Role"}, "${Fn::ImportValue:net-Role}", None),
+            ({"Fn::Select": [0, {"Ref": "L"}]}, "${Fn::Select:0,Ref:L}", None),
+            ("{{resolve:ssm:/image:1}}", "{{resolve:ssm:/image:1}}", None),
+            ("a {{resolve:ssm:/b}} c", "a {{resolve:ssm:/b}} c", ["{{resolve:ssm:/b}}"]),
         ],
+        ids=lambda value: json.dumps(value) if isinstance(value, str | dict) else "",
     )
-    def test_functions_in_other_properties(self, role: Any, found: Any, severity: str) -> None:
-        source = template(RoleArn=role, **body(json.dumps(SMALL)))
-        source["Parameters"] = {"Given": {"Type": "String", "Default": "arn:r"}, "Asked": {}}
-        assert sagebridge.read(source).pipeline.role_arn == found
-        assert codes(source) == [("template-function", severity)]
+    @pytest.mark.parametrize("place", ["role", "object", "string"])
+    def test_functions_become_strings(
+        self, raw: Any, text: str, variables: list[str] | None, place: str
+    ) -> None:
+        definition: dict[str, Any] = json.loads(json.dumps(SMALL).replace("${Day}", "today"))
+        if place == "role":
+            source = template(RoleArn=raw, **body(json.dumps(definition)))
+        else:
+            definition["Steps"][0]["Arguments"]["x"] = raw
+            whole: Any = {"Fn::ToJsonString": definition}
+            if place == "string":
+                before, _, after = json.dumps(definition).partition(json.dumps(raw))
+                whole = {"Fn::Join": ["", [f'{before}"', raw, f'"{after}']]}
+            source = template(**body(whole))
+        found, losses = sagebridge.read(source)
+        assert (found.role_arn if place == "role" else found.steps[0].arguments["x"]) == text
+        assert {(one.code, one.severity) for one in losses} == {("template-function", "changed")}
+        named = [one.what.partition(" is set")[0] for one in losses]
+        assert named == ([text] if variables is None else variables)
+        assert all(
+            f"--map '{one}=VALUE'" in loss.advice for one, loss in zip(named, losses, strict=True)
+        )
+
+    def test_different_functions_stay_different(self) -> None:
+        long = [{"Fn::Select": [number, {"Ref": "L" * 200}]} for number in (1, 2)]
+        quoted = [{"Fn::ImportValue": name} for name in ("a b", "ab")]
+        source = template(**body({"Fn::ToJsonString": {**SMALL, "Metadata": long + quoted}}))
+        found = sagebridge.read(source).pipeline.metadata
+        assert len(set(cast("Any", found))) == 4
+
+    def test_variable_outside_of_a_string_becomes_a_string(self) -> None:
+        text = json.dumps(SMALL).replace('"${Day}"', '[${Count}, "${!a}", "\\"${B}\\""]')
+        found, losses = sagebridge.read(template(**body({"Fn::Sub": text})))
+        assert found.steps[0].arguments["x"] == ("${Count}", "${a}", '"${B}"')
+        assert [one.what.split()[0] for one in losses] == ["${Count}", "${B}"]
+
+    def test_name_comes_from_the_default_of_its_parameter(self) -> None:
+        source = template(**body(json.dumps(SMALL)))
+        source["Resources"]["Nightly"]["Properties"]["PipelineName"] = {"Ref": "Given"}
+        source["Parameters"] = {"Given": {"Type": "String", "Default": "weekly"}}
+        found, (loss,) = sagebridge.read(source)
+        assert found.name == "weekly"
+        assert (loss.severity, "--name" in loss.advice) == ("changed", True)
+
+    def test_variables_have_no_findings(self) -> None:
+        definition = json.loads((DEFINITIONS / "training.json").read_text())
+        definition["Steps"][0]["Arguments"]["ResourceConfig"]["InstanceCount"] = {"Ref": "Count"}
+        definition["Steps"][0]["Arguments"]["RoleArn"] = "{{resolve:ssm:/role}}"
+        source = template(**body({"Fn::ToJsonString": definition}))
+        assert sagebridge.validate(source) == ()
+        definition["Steps"][0]["Arguments"]["ResourceConfig"]["InstanceCount"] = "${Count}"
+        assert [one.code for one in sagebridge.validate(definition)] == ["wrong-type", "pattern"]
 
     def test_other_resources_are_a_loss(self) -> None:
         source = template(**body(json.dumps(SMALL)))
@@ -176,10 +234,13 @@ class TestTemplates:
         [
             ({"Resources": {"B": {"Type": "AWS::S3::Bucket"}}}, "no AWS::SageMaker::Pipeline"),
             ({"Resources": {"P": {"Type": "AWS::SageMaker::Pipeline"}}}, "no Properties"),
-            (template(), "PipelineDefinition: expected a string, Fn::Sub or Fn::ToJsonString"),
+            (
+                template(),
+                "PipelineDefinition: expected a string, Fn::Sub, Fn::Join or Fn::ToJsonString",
+            ),
             (
                 template(**body({"Fn::ImportValue": "x"})),
-                "PipelineDefinition: expected a string, Fn::Sub or Fn::ToJsonString",
+                "PipelineDefinition: expected a string, Fn::Sub, Fn::Join or Fn::ToJsonString",
             ),
             (template(**body("{")), "not JSON"),
             (template(**body("[]")), "the string is not a pipeline definition"),
@@ -228,7 +289,7 @@ class TestYaml:
         assert found.parallelism == Parallelism(3)
         assert [(loss.code, loss.severity) for loss in losses] == [
             ("template-function", "changed"),
-            ("template-function", "dropped"),
+            ("template-function", "changed"),
         ]
 
     def test_scalars_are_read_as_in_json(self, tmp_path: Path) -> None:

@@ -72,6 +72,7 @@ class Document:
         envelope: the other fields of the request that the definition was in.
         outer: the document that has this one as a string at the pointer ``inside``.
         losses: the losses of taking the definition out of the outer document.
+        variables: parts of strings that get their value when the outer document is deployed.
     """
 
     source: str
@@ -82,6 +83,7 @@ class Document:
     outer: Document | None = None
     inside: str = "/PipelineDefinition"
     losses: tuple[Loss, ...] = ()
+    variables: frozenset[str] = frozenset()
 
     @cached_property
     def positions(self) -> dict[str, int]:

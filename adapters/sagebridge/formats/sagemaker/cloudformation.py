@@ -1,23 +1,23 @@
 """Read the ``AWS::SageMaker::Pipeline`` of a CloudFormation template.
 
 CloudFormation evaluates the functions of a template when it deploys. sagebridge does not guess
-their values: each is a loss.
+their values: :mod:`cloudformation_functions` keeps them as strings.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sagebridge.formats.sagemaker.cloudformation_functions import Functions
 from sagebridge.model.display import shown
-from sagebridge.model.losses import Loss, Severity
-from sagebridge.model.visit import escape, nodes
+from sagebridge.model.losses import Loss
+from sagebridge.model.visit import escape
 
 RESOURCE = "AWS::SageMaker::Pipeline"
-_VARIABLE = re.compile(r"\$\{(?!!)([^}]{1,200})\}")
+_NAME = "PipelineName"
 PROPERTIES = frozenset(
     (
         "PipelineName",
@@ -44,13 +44,14 @@ class NoPipeline(ValueError):
 class Resource:
     """The pipeline of a template: its definition as a string, and the pointer to it.
 
-    ``envelope`` has the other properties.
+    ``envelope`` has the other properties. ``variables`` are the functions as strings.
     """
 
     definition: str
     pointer: str
     envelope: dict[str, Any]
     losses: tuple[Loss, ...]
+    variables: frozenset[str]
 
 
 def is_template(value: Mapping[str, Any]) -> bool:
@@ -76,20 +77,24 @@ def resource_of(template: Mapping[str, Any], wanted: str = "") -> Resource:
     if not isinstance(properties, dict):
         raise NoPipeline(f"{name} has no Properties")
     pointer = f"/Resources/{name}/Properties"
-    text, lost = _definition(properties.get("PipelineDefinition"), pointer)
-    envelope: dict[str, Any] = {}
-    losses = [*lost, *_rest(template, name, raw)]
-    for key, raw_value in properties.items():
-        if key != "PipelineDefinition":
-            value, more = _value(raw_value, f"{pointer}/{escape(key)}", template)
-            envelope |= {} if value is None and more else {key: value}
-            losses += more
+    functions = Functions()
+    text = _definition(
+        properties.get("PipelineDefinition"), f"{pointer}/PipelineDefinition", functions
+    )
+    envelope = {
+        key: functions.value(value, f"{pointer}/{escape(key)}")
+        for key, value in properties.items()
+        if key not in ("PipelineDefinition", _NAME)
+    }
+    losses = [*functions.losses(), *_rest(template, name, raw)]
+    if _NAME in properties:
+        envelope[_NAME], unknown = _pipeline_name(properties[_NAME], f"{pointer}/{_NAME}", template)
+        losses += unknown
     body = f"{pointer}/PipelineDefinition/PipelineDefinitionBody"
-    return Resource(text, body, envelope, tuple(losses))
+    return Resource(text, body, envelope, tuple(losses), functions.variables)
 
 
-def _definition(raw: Any, pointer: str) -> tuple[str, list[Loss]]:
-    pointer = f"{pointer}/PipelineDefinition"
+def _definition(raw: Any, pointer: str, functions: Functions) -> str:
     match raw:
         case {"PipelineDefinitionS3Location": location}:
             found = shown(json.dumps(location))
@@ -101,41 +106,26 @@ def _definition(raw: Any, pointer: str) -> tuple[str, list[Loss]]:
             pass
         case _:
             body = raw
-    match body:
-        case str():
-            return body, []
-        case {"Fn::Sub": str(text)} | {"Fn::Sub": [str(text), *_]}:
-            variables = dict.fromkeys(_VARIABLE.findall(text))
-            return text.replace("${!", "${"), [_variable(pointer, name) for name in variables]
-        case {"Fn::ToJsonString": dict(definition)} | ({"Steps": _} as definition):
-            return json.dumps(definition), []
-    raise NoPipeline(f"{pointer}: expected a string, Fn::Sub or Fn::ToJsonString")
+    text = functions.json(body, f"{pointer}/PipelineDefinitionBody")
+    if text is None:
+        raise NoPipeline(f"{pointer}: expected a string, Fn::Sub, Fn::Join or Fn::ToJsonString")
+    return text
 
 
-def _variable(pointer: str, name: str) -> Loss:
-    return Loss(
-        "template-function",
-        "changed",
-        pointer,
-        f"${{{name}}} is set by CloudFormation; it is kept as a string",
-        "sagemaker",
-        f"set its value with --map '${{{name}}}=VALUE'",
-    )
-
-
-def _value(raw: Any, pointer: str, template: Mapping[str, Any]) -> tuple[Any, list[Loss]]:
-    """The value of a property; None if it is a function without a known value."""
-    names = (str(name) for node in nodes(raw) if isinstance(node, dict) for name in node)
-    if not any(name == "Ref" or name.startswith("Fn::") for name in names):
-        return raw, []
-    severity: Severity = "dropped"
-    value, what = None, f"{pointer.rpartition('/')[2]} is {shown(json.dumps(raw))}"
+def _pipeline_name(raw: Any, pointer: str, template: Mapping[str, Any]) -> tuple[Any, list[Loss]]:
+    """The pipeline's name; None if CloudFormation sets it. Unlike other values, it has --name."""
+    functions = Functions()
+    value = functions.value(raw, pointer)
+    if not (unknown := list(functions.losses())):
+        return value, []
+    default = None
     match raw:
-        case {"Ref": str(name)} if name in (template.get("Parameters") or {}):
-            value = template["Parameters"][name].get("Default")
-            severity = "info" if value is None else "changed"
-            what += ", set at deployment" if value is None else f"; its default {value!r} is used"
-    return value, [Loss("template-function", severity, pointer, what, "sagemaker")]
+        case {"Ref": str(name)}:
+            default = ((template.get("Parameters") or {}).get(name) or {}).get("Default")
+    what = unknown[0].what.partition(";")[0]
+    what += f"; its default {default!r} is used" if default else "; the file's name is used"
+    fix = "set another name with --name"
+    return default, [Loss("template-function", "changed", pointer, what, "sagemaker", fix)]
 
 
 def _rest(template: Mapping[str, Any], name: str, raw: Mapping[str, Any]) -> Iterator[Loss]:

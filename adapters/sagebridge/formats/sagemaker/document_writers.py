@@ -15,6 +15,7 @@ from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
 
 ROLE = "RoleArn"
+_VARIABLE = re.compile(r"\$\{([A-Za-z0-9]+)\}")
 _VERSION_FIELDS = ("PipelineVersionDisplayName", "PipelineVersionDescription")
 """Fields of a DescribePipeline response that are set by UpdatePipelineVersion only."""
 
@@ -36,12 +37,13 @@ def write_template(pipeline: Pipeline) -> tuple[str, tuple[Loss, ...]]:
     body = properties["PipelineDefinition"]
     properties["PipelineDefinition"] = {"PipelineDefinitionBody": body}
     template: dict[str, Any] = {"AWSTemplateFormatVersion": "2010-09-09"}
-    if ROLE not in properties:
+    # A role that was read as ${RoleArn} comes from a template with a parameter for it.
+    if variable := _VARIABLE.fullmatch(properties.get(ROLE, f"${{{ROLE}}}")):
         what = "the pipeline has no execution role, so the template has a parameter for it"
-        losses.append(_no_role(what, f"deploy with --parameter-overrides {ROLE}=ARN"))
+        losses.append(_no_role(what, f"deploy with --parameter-overrides {variable[1]}=ARN"))
         description = "The role that the pipeline's executions assume"
-        template["Parameters"] = {ROLE: {"Type": "String", "Description": description}}
-        properties[ROLE] = {"Ref": ROLE}
+        template["Parameters"] = {variable[1]: {"Type": "String", "Description": description}}
+        properties[ROLE] = {"Ref": variable[1]}
     template["Resources"] = {
         _logical_id(properties["PipelineName"]): {"Type": RESOURCE, "Properties": properties}
     }

@@ -125,7 +125,8 @@ def unwrap(document: Document, resource: str = "") -> Document:
             found = resource_of(value, resource)
         except NoPipeline as error:
             raise NotAPipeline(document.source, str(error), error.fix) from None
-        return _inner(document, found.definition, found.pointer, found.envelope, found.losses)
+        definition = _inner(document, found.definition, found.pointer, found.envelope, found.losses)
+        return replace(definition, variables=found.variables)
     inner = value.get("PipelineDefinition")
     if isinstance(inner, str):
         dropped = ("PipelineDefinition", *_RESPONSE_ONLY)

@@ -45,8 +45,12 @@ def unreadable(error: SourceError) -> Finding:
 
 
 def validate_document(document: Document) -> tuple[Finding, ...]:
-    """The findings of an open document."""
-    problems = set(_problems(document))
+    """The findings of an open document.
+
+    A string that contains a variable of a CloudFormation template has no findings, since its value
+    is not known.
+    """
+    problems = {one for one in _problems(document) if not _is_variable(document, one.pointer)}
     ordered = sorted(problems, key=lambda one: (document.offset(one.pointer), *one))
     return tuple(
         Finding(one.code, one.severity, one.pointer, document.line(one.pointer), one.message)
@@ -67,6 +71,19 @@ def _problems(document: Document) -> Iterator[Problem]:
     yield from check_document(document.envelope, _size(document))
     for rule in RULES:
         yield from rule(definition)
+
+
+def _is_variable(document: Document, pointer: str) -> bool:
+    """Whether the value at a pointer is a string with a variable in it."""
+    if not document.variables:
+        return False
+    value = document.value
+    for token in pointer.split("/")[1:]:
+        try:
+            value = value[int(token) if isinstance(value, list) else unescape(token)]
+        except (LookupError, TypeError, ValueError):
+            return False
+    return isinstance(value, str) and any(one in value for one in document.variables)
 
 
 def _size(document: Document) -> int:
