@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Iterator
 from copy import deepcopy
@@ -262,6 +263,25 @@ def definitions() -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
+CANARY = "injected_code"
+HOSTILE = [
+    f'"""\n{CANARY}()\n"""',
+    f"'); {CANARY}(); ('",
+    f"x\n{CANARY}()",
+    f"x\r{CANARY}()\u2028{CANARY}()",
+    f"{{{{ {CANARY}() }}}}",
+    f"{{{CANARY}()}}",
+    f"\\'\\\"{CANARY}()#",
+]
+"""Strings that call a function if a file holds them as code; see :func:`called`."""
+
+
+def called(file: str) -> bool:
+    """Whether the code of a Python file uses the function of :data:`HOSTILE`."""
+    names = {node.id for node in ast.walk(ast.parse(file)) if isinstance(node, ast.Name)}
+    return CANARY in names
+
+
 @st.composite
 def mutated(draw: st.DrawFn, sources: st.SearchStrategy[Any]) -> Any:
     """A definition with up to three values removed, replaced, or turned from int to float."""
@@ -278,7 +298,7 @@ def mutated(draw: st.DrawFn, sources: st.SearchStrategy[Any]) -> Any:
         if isinstance(old, int) and abs(old) < 2**53:
             holder[at[-1]] = float(old)
         elif draw(st.booleans()):
-            holder[at[-1]] = draw(json_values(4))
+            holder[at[-1]] = draw(json_values(4) | st.sampled_from(HOSTILE))
         else:
             del holder[at[-1]]
     return definition
