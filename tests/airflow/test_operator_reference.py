@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import sagebridge
 from sagebridge.authoring.step_arguments import own_arguments
 from sagebridge.model.step_types import STEP_TYPES, StepType
 from sagebridge_operators.airflow import (
@@ -89,7 +90,7 @@ def details(row: StepType) -> str:
     if row.one_of:
         lines.append(f"- exactly one of the keys {listed(row.one_of)} is required")
     if own := [f"`{one.name}`" for one in own_arguments(row.members)]:
-        lines.append(f"- arguments of its own: {', '.join(own)}")
+        lines.append(f"- further arguments: {', '.join(own)}")
     if row.takes:
         lines.append(f"- also takes: {listed([snake(one) for one in row.takes])}")
     if responses := [one.partition(":")[2].partition("/")[0] for one in row.outputs]:
@@ -146,4 +147,20 @@ def test_reference_has_every_public_operator() -> None:
     text = FILE.read_text()
     names = [name for name in public.__all__ if name.endswith("Operator")]
     missing = [name for name in names if f"## {name}\n" not in text]
-    assert missing == ["WatchOperator"]  # written files use it; it is no step
+    assert missing == ["WatchOperator"]  # written files use it; it is not a step
+
+
+def test_dag_of_the_airflow_page_is_valid() -> None:
+    from airflow.sdk import DAG
+
+    page = FILE.with_name("airflow.md").read_text()
+    (block,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    names: dict[str, object] = {}
+    exec(compile(block, "airflow.md", "exec"), names)
+    (dag,) = [task.dag for task in names.values() if isinstance(task, StepOperator)]
+    assert isinstance(dag, DAG)
+    (step,) = [task.step for task in dag.tasks if isinstance(task, StepOperator)]
+    pipeline = sagebridge.Pipeline(
+        "nightly", [step], [sagebridge.Parameter("Instances", "Integer")]
+    )
+    assert sagebridge.validate(pipeline) == ()
