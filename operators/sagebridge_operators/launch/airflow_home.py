@@ -20,6 +20,7 @@ from sagebridge.errors import ServiceError
 from sagebridge.model.code_steps import CarriedStep
 from sagebridge.model.pipeline import Pipeline, walk
 from sagebridge_operators.launch.private_engine import environment_without, last_lines
+from sagebridge_operators.lifecycle.private_folders import make_private
 
 # -P keeps the current folder off sys.path, so that a file there cannot shadow a module.
 AIRFLOW = (sys.executable, "-P", "-m", "airflow")
@@ -60,7 +61,7 @@ def prepare(home: Path, template: Path, pipeline: Pipeline, dag_id: str) -> None
 
 
 def _make_database(template: Path) -> None:
-    template.parent.mkdir(parents=True, exist_ok=True)
+    make_private(template.parent)
     with tempfile.TemporaryDirectory(dir=template.parent, prefix=".template-") as folder:
         home = Path(folder)
         (home / "airflow.cfg").touch()

@@ -14,6 +14,7 @@ from typing import ClassVar, Generic, Self, TypeVar
 from sagebridge.errors import ServiceError
 from sagebridge_operators.launch.engine_apis import NO_ANSWER, Api
 from sagebridge_operators.launch.process_keeper import LOGS, ProcessKeeper, clear_home
+from sagebridge_operators.lifecycle.private_folders import make_private
 
 _PORT_ATTEMPTS = 5
 _T = TypeVar("_T")
@@ -65,7 +66,7 @@ class PrivateEngine(ABC, Generic[_A]):
 
     def __enter__(self) -> Self:
         try:
-            self._logs.mkdir(parents=True)
+            make_private(self._logs)
             self.prepare()
             for _ in range(_PORT_ATTEMPTS):
                 keeper = self._start(free_port())
