@@ -266,7 +266,7 @@ def _execute(
         with execution:
             if not known:
                 out.print(f"execution {execution.id}")
-            out.print(f"{title} UI: {execution.ui}", soft_wrap=True)
+            out.print(Text(f"{title} UI: {execution.ui} ({execution.login})"), soft_wrap=True)
             while execution.running():
                 interrupts.repeat()
                 progress.steps(reader.progress(execution.id, execution.pipeline))
