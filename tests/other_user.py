@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -12,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 OTHER_UID = 65534
-"""The user ``nobody``."""
+"""A user without rights that every Linux system has."""
+OTHER_USER = pwd.getpwuid(OTHER_UID).pw_name
 IS_ROOT = os.geteuid() == 0
 
 

@@ -16,7 +16,14 @@ from sagebridge_operators.launch.workdir import Workdir
 from sagebridge_operators.lifecycle.objects import Folder
 from sagebridge_operators.lifecycle.private_folders import make_private, restrict
 from sagebridge_operators.run_errors import WorkdirUnusable
-from tests.other_user import IS_ROOT, OTHER_UID, as_other_user, readable_files, shared_folder
+from tests.other_user import (
+    IS_ROOT,
+    OTHER_UID,
+    OTHER_USER,
+    as_other_user,
+    readable_files,
+    shared_folder,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -180,8 +187,8 @@ if IS_ROOT:
             LocalBackend(home, shared)
 
         assert str(raised.value) == (
-            f"the working folder {home} cannot be used: it belongs to nobody (uid 65534), not to "
-            "root (uid 0); fix this, or set another folder with --workdir or SAGEBRIDGE_HOME"
+            f"the working folder {home} cannot be used: it belongs to {OTHER_USER} (uid 65534), "
+            "not to root (uid 0); fix this, or set another folder with --workdir or SAGEBRIDGE_HOME"
         )
         assert mode(theirs) == 0o755
 
@@ -190,7 +197,7 @@ if IS_ROOT:
         (shared / "home").symlink_to(shared / "mine")
         os.chown(shared / "home", OTHER_UID, OTHER_UID, follow_symlinks=False)
 
-        with pytest.raises(WorkdirUnusable, match="the link belongs to nobody"):
+        with pytest.raises(WorkdirUnusable, match=f"the link belongs to {OTHER_USER}"):
             Workdir("local", shared / "home", shared, str(shared / "records")).check_writable()
         assert mode(shared / "mine") == 0o755
 
@@ -200,5 +207,5 @@ if IS_ROOT:
         home.chmod(0o777)
         as_other_user(lambda: (home / "s3").symlink_to("/etc"))
 
-        with pytest.raises(WorkdirUnusable, match=r"\(.*/home/s3\): the link belongs to nobody"):
+        with pytest.raises(WorkdirUnusable, match=rf"/home/s3\): the link belongs to {OTHER_USER}"):
             LocalBackend(home, shared)
