@@ -1,7 +1,7 @@
 """An ASGI middleware that lets only a private engine's own pages and local clients use it.
 
 A server on loopback is reachable by every web page in the user's browser. This module imports
-nothing of an engine: Airflow loads it in a plugin, and it wraps the app of Prefect's server.
+nothing of an engine: Airflow loads it in a plugin, and it wraps Prefect's app.
 """
 
 from __future__ import annotations
