@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from base64 import urlsafe_b64encode
+from collections.abc import Callable
 from pathlib import Path
 
 from sagebridge_operators.backends import base, home
@@ -94,8 +95,10 @@ def put_example() -> None:
             store.put(file, f"{BUCKET}/{key}")
 
 
+STACKS: dict[str, Callable[..., Path]] = {"airflow": airflow, "prefect": prefect}
+
 if __name__ == "__main__":
     stack, *folders = sys.argv[1:]
-    login_file = {"airflow": airflow, "prefect": prefect}[stack](*map(Path, folders))
+    login_file = STACKS[stack](*map(Path, folders))
     put_example()
     print(f"ready: user and password are in {login_file}")

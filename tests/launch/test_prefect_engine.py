@@ -36,7 +36,7 @@ def test_start_on_free_port_with_added_processes(
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        ports = [taken.getsockname()[1], free()]
+        ports: list[int] = [taken.getsockname()[1], free()]
         logins = []
 
         def next_port() -> int:

@@ -153,8 +153,8 @@ def run(
     """Run a pipeline and wait for the result.
 
     The command starts a private Airflow or Prefect server, runs the pipeline on it and stops the
-    server afterwards. On Prefect, a flow file runs unchanged; any other source is translated first.
-    'sagebridge --help' lists the kinds of SOURCE.
+    server afterwards. It prints the address of the UI and its login. On Prefect, a flow file runs
+    unchanged; any other source is translated first. 'sagebridge --help' lists the kinds of SOURCE.
 
     Ctrl-C stops the jobs and the execution. A second Ctrl-C exits without waiting for the jobs.
     """
