@@ -50,7 +50,7 @@ test-prefect:
 test-prefect-3.7:
 	@$(BOOTSTRAP) prefect-3.7
 	.venvs/prefect-3.7/bin/pytest tests/prefect tests/deploy/test_runs.py \
-	    tests/e2e/test_mishaps.py tests/e2e/test_prefect.py
+	    tests/deploy/test_server_access.py tests/e2e/test_mishaps.py tests/e2e/test_prefect.py
 
 test-sagemaker test-sagemaker-3: test-%:
 	@$(BOOTSTRAP) $*

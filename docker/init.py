@@ -1,7 +1,8 @@
-"""Set up a stack before its first start: ``init.py airflow`` or ``init.py prefect``.
+"""Set up a stack before its first start: ``init.py airflow FOLDER...`` or ``init.py prefect ...``.
 
 Generates the stack's secrets, one file with mode 0600 each, and copies the example's objects into
-the store. Existing files are kept.
+the store. Existing files are kept. Each FOLDER is a volume, so that a service can mount only the
+secrets that it needs.
 """
 
 from __future__ import annotations
@@ -13,21 +14,20 @@ import subprocess
 import sys
 import tempfile
 from base64 import urlsafe_b64encode
+from collections.abc import Callable
 from pathlib import Path
 
 from sagebridge_operators.backends import base, home
 from sagebridge_operators.backends.local.store import FolderStore
 
-SECRETS = Path(os.environ.get("SAGEBRIDGE_SECRETS", "/srv/secrets"))
 ABALONE = Path(__file__).parent.parent / "pipelines" / "abalone"
 BUCKET = "s3://sagebridge-abalone"
 
 
-def secret(name: str, content: str) -> str:
-    """Return the secret in file ``name``; if the file is missing, create it with ``content``."""
-    path = SECRETS / name
+def secret(path: Path, content: str) -> str:
+    """Return the secret in a file; if the file is missing, create it with ``content``."""
     if not path.exists():
-        with tempfile.NamedTemporaryFile("w", dir=SECRETS, delete=False) as file:
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
             file.write(content)
         Path(file.name).rename(path)
     return path.read_text()
@@ -37,28 +37,42 @@ def password() -> str:
     return secrets.token_urlsafe(24)
 
 
-def airflow() -> None:
-    """Create the secrets for Airflow's ``_CMD`` settings and auth manager, libpq and PostgreSQL."""
-    user, _, login = secret("login", f"admin:{password()}").partition(":")
-    secret("passwords.json", json.dumps({user: login}))
-    secret("fernet-key", urlsafe_b64encode(secrets.token_bytes(32)).decode())
-    secret("api-secret", secrets.token_hex(32))
-    secret("jwt-secret", secrets.token_hex(32))
-    database = secret("postgres-password", password())
-    secret("pgpass", f"*:*:airflow:airflow:{database}\n")
+def airflow(web: Path, tokens: Path, fernet: Path, client: Path, database: Path) -> Path:
+    """Create the secrets of Airflow and PostgreSQL; return the file with the login.
+
+    Args:
+        web: login, passwords of the auth manager and key of the API, for the API server.
+        tokens: key of the tokens of tasks, for the API server and the scheduler.
+        fernet: key of connections and variables in the database.
+        client: password of the database, for libpq.
+        database: the same password, for PostgreSQL.
+    """
+    user, _, login = secret(web / "login", f"admin:{password()}").partition(":")
+    secret(web / "passwords.json", json.dumps({user: login}))
+    secret(web / "api-secret", secrets.token_hex(32))
+    secret(tokens / "jwt-secret", secrets.token_hex(32))
+    secret(fernet / "fernet-key", urlsafe_b64encode(secrets.token_bytes(32)).decode())
+    known = secret(database / "password", password())
+    secret(client / "pgpass", f"*:*:airflow:airflow:{known}\n")
     # If airflow.cfg is missing, Airflow writes one with generated keys in it
     # (airflow/configuration.py, write_default_airflow_configuration_if_needed).
     Path(os.environ["AIRFLOW_HOME"], "airflow.cfg").touch()
+    return web / "login"
 
 
-def prefect() -> None:
-    """Create the login in a Prefect profile: Prefect reads secrets from a file only as profiles."""
-    login = json.dumps(secret("login", f"admin:{password()}"))
-    secret(
-        "profiles.toml",
-        'active = "sagebridge"\n\n[profiles.sagebridge]\n'
-        f"PREFECT_SERVER_API_AUTH_STRING = {login}\nPREFECT_API_AUTH_STRING = {login}\n",
-    )
+def prefect(server: Path, client: Path) -> Path:
+    """Create the login in the profiles of the server and of its clients; return its file.
+
+    Prefect reads secrets from a file only as profiles.
+    """
+    login = json.dumps(secret(server / "login", f"admin:{password()}"))
+    for folder, setting in (
+        (server, "PREFECT_SERVER_API_AUTH_STRING"),
+        (client, "PREFECT_API_AUTH_STRING"),
+    ):
+        head = 'active = "sagebridge"\n\n[profiles.sagebridge]\n'
+        secret(folder / "profiles.toml", f"{head}{setting} = {login}\n")
+    return server / "login"
 
 
 def put_example() -> None:
@@ -81,7 +95,10 @@ def put_example() -> None:
             store.put(file, f"{BUCKET}/{key}")
 
 
+STACKS: dict[str, Callable[..., Path]] = {"airflow": airflow, "prefect": prefect}
+
 if __name__ == "__main__":
-    {"airflow": airflow, "prefect": prefect}[sys.argv[1]]()
+    stack, *folders = sys.argv[1:]
+    login_file = STACKS[stack](*map(Path, folders))
     put_example()
-    print(f"ready: user and password are in {SECRETS / 'login'}")
+    print(f"ready: user and password are in {login_file}")

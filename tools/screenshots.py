@@ -23,6 +23,8 @@ from typing import Any
 import httpx
 from websockets.sync.client import ClientConnection, connect
 
+from sagebridge_operators.launch.engine_login import Login
+
 CHECKOUT = Path(__file__).resolve().parent.parent
 EXAMPLE = CHECKOUT / "pipelines" / "abalone"
 IMAGES = CHECKOUT / "docs" / "images"
@@ -77,6 +79,23 @@ class Browser:
         )
         wait_for(lambda: self.evaluate(f"!!({found})"), f"{text!r} to click on")
         self.evaluate(f"({found}).click()")
+
+    def log_in(self, login: Login) -> None:
+        """Fill in and submit the login page, and wait until the UI has replaced it."""
+        # Prefect's page has one field, for the whole string.
+        fields = ("[name=username]", "[type=password]")
+        wait_for(lambda: self.evaluate("!!document.querySelector('[type=password]')"), "a login")
+        if self.evaluate(f"!!document.querySelector('{fields[0]}')"):
+            self._type(fields[0], login.user)
+            self._type(fields[1], login.password)
+        else:
+            self._type(fields[1], login.pair)
+        self.evaluate("document.querySelector('button[type=submit]').click()")
+        wait_for(lambda: not self.evaluate("location.pathname.endsWith('/login')"), "the login")
+
+    def _type(self, field: str, text: str) -> None:
+        self.evaluate(f"document.querySelector('{field}').focus()")
+        self._call("Input.insertText", text=text)
 
     def shoot(self, name: str, height: int = HEIGHT) -> None:
         self._size(height)
@@ -165,12 +184,16 @@ def prefect(folder: Path) -> None:
             env=server.environment(),
             check=True,
         )
-        with httpx.Client(base_url=f"{server.url}/api/", timeout=60, trust_env=False) as api:
+        login = (server.login.user, server.login.password)
+        url = f"{server.url}/api/"
+        with httpx.Client(base_url=url, auth=login, timeout=60, trust_env=False) as api:
             path = "AbalonePipeline/AbalonePipeline"
             deployment = api.get(f"deployments/name/{path}").json()["id"]
             good = prefect_run(api, deployment, {"ModelApprovalStatus": "Approved"}, "COMPLETED")
             bad = prefect_run(api, deployment, {"MseThreshold": 1.0}, "FAILED")
             keys = artifacts(api, good)
+        page.open(f"{server.url}/login", "Login")
+        page.log_in(server.login)
         deployed = f"{server.url}/deployments/deployment/{deployment}"
         page.open(deployed, "AbalonePipeline", "Completed")
         page.shoot("prefect-deployment")
@@ -227,15 +250,17 @@ def airflow(folder: Path) -> None:
     )
     try:
         assert process.stdout is not None
-        url = ""
+        url, login = "", Login("", "")
         for line in process.stdout:
             print(line, end="", flush=True)
-            found = re.match(r"Airflow UI: (\S+)", line)
-            url = found[1] if found else url
+            if found := re.match(r"Airflow UI: (\S+) \(user (\S+), password (\S+)\)", line):
+                url, login = found[1], Login(found[2], found[3])
             if "keeps running until" in line:
                 break
         with browser() as page:
-            page.open(url, "AbaloneProcess")
+            page.open(url, "Sign in")
+            page.log_in(login)
+            page.wait("AbaloneProcess")
             page.shoot("airflow-run")
             page.click("Show Graph (Press g)")
             page.wait("AbaloneTransform")

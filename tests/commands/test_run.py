@@ -230,7 +230,7 @@ def test_step_that_cannot_run_is_warned_about(
 def test_swallowed_interrupt_is_raised_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class InterruptSwallower(EngineExecution):
         engine = "airflow"
-        ui = ""
+        ui = login = ""
         looks = 0
         stopped = ""
 

@@ -48,7 +48,8 @@ def test_stacks_share_the_store_and_the_code() -> None:
     for name in ("SAGEBRIDGE_HOME", "SAGEBRIDGE_BACKEND", "SAGEBRIDGE_BASE"):
         assert len({one["environment"][name] for one in services}) == 1
     home = services[0]["environment"]["SAGEBRIDGE_HOME"]
-    assert all(f"store:{home}" in one["volumes"] for one in services)
+    without = [name for name, one in SERVICES.items() if f"store:{home}" not in one["volumes"]]
+    assert without == ["postgres", "prefect-server"]
     builds = [one["build"] for one in services if "build" in one]
     assert len({(one["context"], one["dockerfile"]) for one in builds}) == 1
     # Images are rebuilt at every start, so that both contain the same code.
@@ -84,10 +85,54 @@ def test_file_contains_no_secrets() -> None:
     for name, service in SERVICES.items():
         for key, value in service["environment"].items():
             if re.search("PASS|SECRET|KEY|TOKEN|AUTH_STRING|CONN", key):
-                is_reference = re.fullmatch(r"(cat )?/srv/secrets(/[a-z.-]+)?", str(value))
+                is_reference = re.fullmatch(r"(cat )?/srv/secrets/[a-z]+/[a-z.-]+", str(value))
                 is_bare_url = re.fullmatch(r"postgresql\+psycopg2://airflow@[^:@]+:\d+/\w+", value)
                 assert is_reference or is_bare_url, f"{name}: {key}"
     assert not re.search(r"://[^/\s]*:[^/\s]*@", FILE.read_text())
+
+
+@pytest.mark.parametrize(
+    ("volume", "services"),
+    [
+        ("airflow-web", {"airflow-api"}),
+        ("airflow-tokens", {"airflow-api", "airflow-scheduler"}),
+        (
+            "airflow-fernet",
+            {"airflow-api", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer"},
+        ),
+        ("postgres-password", {"postgres"}),
+        ("prefect-server", {"prefect-server"}),
+        ("prefect-client", {"prefect-deploy", "prefect-worker"}),
+    ],
+)
+def test_service_mounts_only_its_own_secrets(volume: str, services: set[str]) -> None:
+    setup = {"airflow-init", "prefect-init"}
+    mounting = {
+        name
+        for name, one in SERVICES.items()
+        if any(mount.startswith(f"{volume}:/srv/secrets/") for mount in one["volumes"])
+    }
+    assert mounting - setup == services
+
+
+@pytest.mark.parametrize("name", [name for name in SERVICES if not name.endswith("-init")])
+def test_setting_reads_a_mounted_secret(name: str) -> None:
+    mounted = {mount.split(":")[1] for mount in SERVICES[name]["volumes"]}
+    secrets = re.findall(r"(/srv/secrets/[a-z]+)/", json.dumps(SERVICES[name]["environment"]))
+    assert secrets
+    assert set(secrets) <= mounted
+
+
+@pytest.mark.parametrize("profile", ["airflow", "prefect"])
+def test_each_stack_has_its_own_network(profile: str) -> None:
+    assert DOCUMENT["networks"] == {"airflow": None, "prefect": None}
+    for service in of_profile(SERVICES, profile).values():
+        assert service["networks"] == [profile]
+
+
+def test_prefect_allows_its_own_origin_only() -> None:
+    settings = SERVICES["prefect-server"]["environment"]
+    assert settings["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] == settings["PREFECT_UI_URL"]
 
 
 @pytest.mark.parametrize("name", [name for name in SERVICES if name != "postgres"])

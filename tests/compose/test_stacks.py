@@ -48,13 +48,23 @@ def new_stack() -> Iterator[Callable[[], Stack]]:
             assert not left
 
 
-def secrets_of(stack: Stack) -> dict[str, str]:
-    """Return the contents of the secrets' volumes by file."""
+def secret_files(stack: Stack) -> dict[str, Path]:
+    """Return the files in the volumes of the secrets by ``volume/name``."""
+    volumes = {
+        mount.split(":")[0]
+        for service in stack.services.values()
+        for mount in service["volumes"]
+        if ":/srv/secrets/" in mount
+    }
     return {
-        f"{volume}/{file.name}": file.read_text()
-        for volume in ("airflow-secrets", "prefect-secrets")
+        f"{volume}/{file.name}": file
+        for volume in sorted(volumes)
         for file in stack.volume(volume).iterdir()
     }
+
+
+def secrets_of(stack: Stack) -> dict[str, str]:
+    return {name: file.read_text() for name, file in secret_files(stack).items()}
 
 
 def login_of(stack: Stack, volume: str) -> tuple[str, str]:
@@ -74,7 +84,7 @@ def wait_for(condition: Callable[[], Any]) -> Any:
 
 def run_on_airflow(stack: Stack) -> None:
     """Log in, trigger the DAG, and check that the run succeeds."""
-    user, password = login_of(stack, "airflow-secrets")
+    user, password = login_of(stack, "airflow-web")
     with httpx.Client(base_url=stack.url("airflow-api"), timeout=30, trust_env=False) as http:
         for wrong in ("admin", "airflow", ""):
             rejected = http.post("/auth/token", json={"username": user, "password": wrong})
@@ -98,7 +108,7 @@ def run_on_airflow(stack: Stack) -> None:
 
 def run_on_prefect(stack: Stack) -> None:
     """Run the deployment through the API with the password, and check that it completes."""
-    login = ":".join(login_of(stack, "prefect-secrets"))
+    login = ":".join(login_of(stack, "prefect-server"))
     api = f"{stack.url('prefect-server')}/api"
     with httpx.Client(base_url=api, timeout=30, trust_env=False) as http:
         page = http.get(f"{stack.url('prefect-server')}/ui-settings").json()
@@ -129,9 +139,7 @@ def test_stacks_run_the_example_and_see_each_others_runs(
     image = sorted(file.name for file in (stack.root / "image").iterdir())
 
     stack.up("airflow")
-    assert not stack.volume("prefect-secrets").exists() or not any(
-        stack.volume("prefect-secrets").iterdir()
-    )
+    assert not [name for name in secret_files(stack) if name.startswith("prefect-")]
     run_on_airflow(stack)
     stack.down()
     assert not stack.leftovers()
@@ -183,10 +191,9 @@ def test_each_stack_generates_its_own_secrets(
             stack.finish(service)
     first, second = secrets_of(one), secrets_of(other)
     assert set(first) == set(second)
-    assert len(first) == 9
+    assert len(first) == 10
     for name, secret in first.items():
         assert secret != second[name]
         assert len(secret.rpartition(":")[2].strip()) >= 32, name
-    for volume in ("airflow-secrets", "prefect-secrets"):
-        for file in one.volume(volume).iterdir():
-            assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    for file in secret_files(one).values():
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from sagebridge_operators.launch.prefect_engine import PREFECT, PrefectServer
+from tests.other_user import shared_folder
 
 collect_ignore_glob = [] if find_spec("prefect") else ["test_*.py"]
 POOL = "sagebridge"
@@ -70,8 +71,15 @@ class Project:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
-    home = tmp_path_factory.mktemp("prefect") / "server"
+def shared() -> Iterator[Path]:
+    """A folder that every user can enter."""
+    with shared_folder() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def server(shared: Path) -> Iterator[PrefectServer]:
+    home = shared / "prefect" / "server"
     variables = {"PREFECT_RUNNER_POLL_FREQUENCY": "1", "PREFECT_WORKER_QUERY_SECONDS": "1"}
     with PrefectServer(home, variables=variables) as server:
         yield server
@@ -79,7 +87,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
 
 @pytest.fixture(scope="session")
 def api(server: PrefectServer) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"{server.api_url}/", timeout=60, trust_env=False) as client:
+    login = (server.login.user, server.login.password)
+    url = f"{server.api_url}/"
+    with httpx.Client(base_url=url, auth=login, timeout=60, trust_env=False) as client:
         yield client
 
 

@@ -8,11 +8,26 @@ from typing import Any
 import httpx
 import psutil
 
-from tests.e2e.desk import ENGINE, marked
+from sagebridge_operators.launch.engine_login import Login
+from tests.e2e.desk import ENGINE, RunningCommand, marked
 
 TITLE = ENGINE.title()
-SERVICE = {"airflow": ["scheduler", "--skip-serve-logs"], "prefect": ["-m", "prefect", "server"]}
+SERVICE = {
+    "airflow": ["scheduler", "--skip-serve-logs"],
+    "prefect": ["-m", "sagebridge_operators.launch.prefect_server"],
+}
 """Words in the command line of a process that the engine cannot run without."""
+
+
+def page_of(running: RunningCommand) -> str:
+    """The address of a run's page, with the printed login: ``http://user:password@host``."""
+    ui = running.wait_for(rf"{TITLE} UI: (\S+)")
+    password = running.wait_for(r"password (?:admin:)?(\S+)\)")
+    return with_login(ui, Login("admin", password))
+
+
+def with_login(url: str, login: Login) -> str:
+    return url.replace("http://", f"http://{login.pair}@")
 
 
 def run_parameters(ui: str) -> dict[str, Any]:
@@ -71,13 +86,14 @@ def service(mark: str) -> psutil.Process:
 
 
 def airflow_api(url: str) -> httpx.Client:
-    """A client for the REST API of the Airflow with this UI."""
-    base = re.match(r"http://[^/]+", url)
-    assert base
-    with httpx.Client(base_url=base[0], trust_env=False) as stranger:
-        token = stranger.get("/auth/token").json()["access_token"]
+    """A client for the REST API of the Airflow with this address, which has the login."""
+    page = httpx.URL(url)
+    base = f"http://{page.netloc.decode()}"
+    body = {"username": page.username, "password": page.password}
+    with httpx.Client(base_url=base, timeout=30, trust_env=False) as stranger:
+        token = stranger.post("/auth/token", json=body).json()["access_token"]
     return httpx.Client(
-        base_url=f"{base[0]}/api/v2",
+        base_url=f"{base}/api/v2",
         headers={"Authorization": f"Bearer {token}"},
         timeout=30,
         trust_env=False,
@@ -95,6 +111,8 @@ def _run(ui: str) -> dict[str, Any]:
 
 def _parts(ui: str) -> tuple[str, str, str]:
     """Server, DAG and run in the address of a page."""
-    found = re.fullmatch(r"(http://127\.0\.0\.1:\d+)/(?:dags/(.+)/runs|runs/flow-run)/(.+)", ui)
+    server = r"http://[\w:-]+@127\.0\.0\.1:\d+"
+    page = r"dags/(.+)/runs|login\?redirect=/runs/flow-run"
+    found = re.fullmatch(rf"({server})/(?:{page})/(.+)", ui)
     assert found, ui
     return found[1], found[2] or "", found[3]

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from tests.e2e.desk import REPOSITORY, Desk, RunningCommand
-from tests.e2e.engines import TITLE, page, run_parameters
+from tests.e2e.engines import TITLE, page, page_of, run_parameters
 
 EXAMPLE = REPOSITORY / "pipelines" / "abalone"
 SUCCEEDED = {
@@ -116,7 +116,7 @@ def notebook(desk: Desk, real: RunningCommand, corpus: Path, abalone_csv: Path) 
 
 
 def test_ui_shows_the_running_execution(demo: RunningCommand) -> None:
-    address = demo.wait_for(rf"{TITLE} UI: (\S+)")
+    address = page_of(demo)
 
     assert TITLE in page(address)
     assert run_parameters(address) == {

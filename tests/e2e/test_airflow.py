@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,25 +15,30 @@ import pytest
 
 import sagebridge
 from sagebridge_operators.launch.airflow_engine import PrivateAirflow
+from sagebridge_operators.launch.private_engine import LOGIN_FILE
 from sagebridge_operators.launch.workdir import Workdir
 from tests.e2e.definitions import HOLD, pipeline, training
 from tests.e2e.desk import REPOSITORY, Desk, eventually, marked
-from tests.e2e.engines import airflow_api
+from tests.e2e.engines import airflow_api, with_login
+from tests.intruders import assert_other_pages_are_rejected, assert_other_user_is_rejected
+from tests.other_user import IS_ROOT, shared_folder
 
 pytestmark = pytest.mark.slow
 DAG = "Hold"
 EXAMPLE = "AbalonePipeline"
+RESOURCE = f"/api/v2/dags/{DAG}"
 LOST = ("runner", "worker")
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
-    return Desk(tmp_path_factory.mktemp("airflow"))
+def desk() -> Iterator[Desk]:
+    with shared_folder() as folder:
+        yield Desk(folder)
 
 
 @pytest.fixture(scope="module")
-def api(desk: Desk) -> Iterator[httpx.Client]:
-    """The REST API of an Airflow with the DAGs of the repository and one whose job waits."""
+def airflow(desk: Desk) -> Iterator[PrivateAirflow]:
+    """An Airflow with the DAGs of the repository and one whose job waits."""
     # A cleared task finds the first start of its run in the tasks of the other steps.
     other = {"Name": "Other", "Type": "Condition", "Arguments": {"Conditions": []}}
     train = training("Train", HOLD, {"Get": "Parameters.Release"})
@@ -63,7 +69,14 @@ def api(desk: Desk) -> Iterator[httpx.Client]:
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
         },
     )
-    with airflow, airflow_api(airflow.ui) as api:
+    with airflow:
+        yield airflow
+
+
+@pytest.fixture(scope="module")
+def api(airflow: PrivateAirflow) -> Iterator[httpx.Client]:
+    """The REST API, with the login."""
+    with airflow_api(with_login(airflow.url, airflow.login)) as api:
         yield api
 
 
@@ -231,3 +244,31 @@ def test_retry_finds_the_job_of_a_lost_worker(
     assert [job["TrainingJobStatus"] for job in jobs(desk, run)] == ["Completed"]
     assert task(api, run)["try_number"] == 2
     assert desk.show(desk.execution(f"{DAG}/{run}"))["status"] == "Succeeded"
+
+
+def test_requests_without_login_are_rejected(airflow: PrivateAirflow) -> None:
+    with httpx.Client(base_url=airflow.url, timeout=60, trust_env=False) as client:
+        assert client.get("/auth/token").status_code == httpx.codes.FORBIDDEN
+        assert client.get("/auth/token/login").status_code == httpx.codes.FORBIDDEN
+        for path in ("/api/v2/dags", "/ui/config", "/api/v2/connections"):
+            assert client.get(path).status_code == httpx.codes.UNAUTHORIZED, path
+        for password in ("admin", "airflow", " "):
+            body = {"username": "admin", "password": password}
+            assert client.post("/auth/token", json=body).status_code == httpx.codes.UNAUTHORIZED
+    file = airflow.home / LOGIN_FILE
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_requests_of_other_pages_are_rejected(airflow: PrivateAirflow, api: httpx.Client) -> None:
+    login = {"authorization": api.headers["authorization"]}
+
+    assert_other_pages_are_rejected(airflow.url, login, RESOURCE)
+    # The UI sends the login as a cookie; browsers send it from all ports of a host.
+    token = login["authorization"].partition(" ")[2]
+    assert_other_pages_are_rejected(airflow.url, {"cookie": f"_token={token}"}, RESOURCE)
+
+
+if IS_ROOT:
+
+    def test_other_user_of_the_machine_is_rejected(desk: Desk, airflow: PrivateAirflow) -> None:
+        assert_other_user_is_rejected(airflow, RESOURCE, desk.home)

@@ -22,7 +22,7 @@ from tests.e2e.definitions import (
     reported,
 )
 from tests.e2e.desk import ENGINE, Desk, RunningCommand, eventually, marked
-from tests.e2e.engines import TITLE, state, tasks, worker
+from tests.e2e.engines import page_of, state, tasks, worker
 
 pytestmark = [pytest.mark.slow, pytest.mark.airflow31]
 SECONDS = 6
@@ -88,7 +88,7 @@ def finished(desk: Desk) -> tuple[RunningCommand, str, Made]:
     held = eventually(lambda: in_job(str(release)), seconds=300)
     logs = ("executions", "logs", running.execution, "Killed")
     eventually(lambda: "holding" in desk.type(*logs).stdout)
-    ui = running.wait_for(rf"{TITLE} UI: (\S+)")
+    ui = page_of(running)
     eventually(lambda: in_job(str(lost)))
     running.wait_for("(Lost Executing)")
     held.kill()

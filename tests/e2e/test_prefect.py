@@ -9,6 +9,7 @@ import pytest
 
 from tests.e2e.definitions import HOLD, SLEEP, pipeline, processing
 from tests.e2e.desk import Desk, RunningCommand, eventually, marked
+from tests.e2e.engines import page_of
 
 pytestmark = pytest.mark.slow
 
@@ -119,7 +120,7 @@ def test_hand_written_flow_runs_unchanged(desk: Desk, own: RunningCommand) -> No
 
 def test_run_cancelled_in_prefect(desk: Desk, held: dict[str, RunningCommand]) -> None:
     running = held["cancelled"]
-    base, _, run = running.wait_for(r"Prefect UI: (\S+)").partition("/runs/flow-run/")
+    base, _, run = page_of(running).partition("/login?redirect=/runs/flow-run/")
     body = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
     url = f"{base}/api/flow_runs/{run}/set_state"
     httpx.post(url, json=body, timeout=30, trust_env=False).raise_for_status()

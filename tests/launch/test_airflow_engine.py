@@ -48,6 +48,7 @@ def failing(text: str) -> tuple[str, ...]:
 
 
 @pytest.mark.slow
+@pytest.mark.airflow31
 def test_port_taken_before_start(private: PrivateAirflow, monkeypatch: pytest.MonkeyPatch) -> None:
     free = private_engine.free_port
     with socket.socket() as taken:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
 import sagebridge
 from sagebridge_operators.launch import airflow_home
+from sagebridge_operators.launch.private_engine import LOGIN_FILE
 
 DOCUMENT = {
     "PipelineName": "rings",
@@ -68,6 +70,27 @@ def test_environment_excludes_own_airflow_settings(
     assert made["SAGEBRIDGE_HOME"] == "/there"
     assert made["PYTHONPATH"] == str(tmp_path / "src")
     assert made["NO_PROXY"] == "intra.example,127.0.0.1,localhost"
+
+
+def test_only_the_login_file_lets_users_in(tmp_path: Path) -> None:
+    made = airflow_home.environment(tmp_path, 8089)
+
+    assert made["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS"] == "False"
+    assert made["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS"] == "admin:admin"
+    file = made["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"]
+    assert file == str(tmp_path / LOGIN_FILE)
+
+
+def test_guard_is_a_plugin_of_the_private_home_only(tmp_path: Path) -> None:
+    pipeline = sagebridge.read({"Version": "2020-12-01", "Steps": []}, name="p").pipeline
+    (tmp_path / "template.db").touch()
+    (tmp_path / "home").mkdir()
+    airflow_home.prepare(tmp_path / "home", tmp_path / "template.db", pipeline, "dag")
+
+    (plugin,) = (tmp_path / "home" / "plugins").iterdir()
+    assert "RequestGuard" in plugin.read_text()
+    # A plugin in an entry point would also be active in your own Airflow.
+    assert not entry_points(group="airflow.plugins").select(name="sagebridge")
 
 
 def test_loopback_only_and_new_keys(tmp_path: Path) -> None:

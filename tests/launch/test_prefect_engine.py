@@ -36,11 +36,20 @@ def test_start_on_free_port_with_added_processes(
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        ports = [taken.getsockname()[1], free()]
-        monkeypatch.setattr(private_engine, "free_port", lambda: ports.pop(0))
+        ports: list[int] = [taken.getsockname()[1], free()]
+        logins = []
+
+        def next_port() -> int:
+            logins.append(server.login)
+            return ports.pop(0)
+
+        monkeypatch.setattr(private_engine, "free_port", next_port)
 
         with server:
             assert ports == []
+            # The process that has taken the first port may know the first login.
+            assert server.login not in logins
+            assert len(set(logins)) == 2
             made = server.add("pool", (*PREFECT, "work-pool", "create", "p", "--type", "process"))
             worker = server.add("worker", (*PREFECT, "worker", "start", "--pool", "p"))
             eventually(lambda: not made.running)
@@ -75,6 +84,9 @@ def test_environment_excludes_own_prefect_settings(
     assert made["PREFECT_API_URL"] == "http://127.0.0.1:4321/api"
     assert made["PREFECT_SERVER_UI_API_URL"] == "http://127.0.0.1:4321/api"
     assert made["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"
+    assert made["PREFECT_SERVER_API_AUTH_STRING"] == server.login.pair
+    assert made["PREFECT_API_AUTH_STRING"] == server.login.pair
+    assert made["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] == "http://127.0.0.1:4321"
     assert made["AWS_PROFILE"] == "mine"
     assert made["SAGEBRIDGE_HOME"] == "/there"
     assert made["NO_PROXY"] == "intra.example,127.0.0.1,localhost"
@@ -82,7 +94,7 @@ def test_environment_excludes_own_prefect_settings(
 
 
 def test_server_exit_shows_log_tail(server: PrefectServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prefect_engine, "PREFECT", failing("the disk is on fire"))
+    monkeypatch.setattr(prefect_engine, "SERVER", failing("the disk is on fire"))
 
     with (
         pytest.raises(ServiceError, match="the disk is on fire"),
@@ -94,7 +106,7 @@ def test_server_exit_shows_log_tail(server: PrefectServer, monkeypatch: pytest.M
 
 def test_server_start_timeout(server: PrefectServer, monkeypatch: pytest.MonkeyPatch) -> None:
     command = (sys.executable, "-c", "import time; time.sleep(60)")
-    monkeypatch.setattr(prefect_engine, "PREFECT", command)
+    monkeypatch.setattr(prefect_engine, "SERVER", command)
     monkeypatch.setattr(PrefectServer, "starts_within", 0.5)
 
     with pytest.raises(ServiceError, match="Prefect is not ready"), server:

@@ -11,6 +11,7 @@ from pathlib import Path
 from sagebridge.errors import UsageError
 from sagebridge_operators.lifecycle.backend import Backend
 from sagebridge_operators.lifecycle.objects import open_objects
+from sagebridge_operators.lifecycle.private_folders import restrict
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 
 NAMES = ("aws", "local")
@@ -60,6 +61,8 @@ def records_location() -> str:
 
 def open_records(backend: Backend) -> ExecutionRecords:
     """The execution records at :func:`records_location`."""
+    if Path(records_location()).is_relative_to(home()):
+        restrict(home())
     return ExecutionRecords(open_objects(records_location(), lambda: backend.client("s3")))
 
 

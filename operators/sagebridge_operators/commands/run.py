@@ -153,8 +153,8 @@ def run(
     """Run a pipeline and wait for the result.
 
     The command starts a private Airflow or Prefect server, runs the pipeline on it and stops the
-    server afterwards. On Prefect, a flow file runs unchanged; any other source is translated first.
-    'sagebridge --help' lists the kinds of SOURCE.
+    server afterwards. It prints the address of the UI and its login. On Prefect, a flow file runs
+    unchanged; any other source is translated first. 'sagebridge --help' lists the kinds of SOURCE.
 
     Ctrl-C stops the jobs and the execution. A second Ctrl-C exits without waiting for the jobs.
     """
@@ -266,7 +266,7 @@ def _execute(
         with execution:
             if not known:
                 out.print(f"execution {execution.id}")
-            out.print(f"{title} UI: {execution.ui}", soft_wrap=True)
+            out.print(Text(f"{title} UI: {execution.ui} ({execution.login})"), soft_wrap=True)
             while execution.running():
                 interrupts.repeat()
                 progress.steps(reader.progress(execution.id, execution.pipeline))

@@ -59,6 +59,10 @@ class PrivateAirflow(PrivateEngine[AirflowApi]):
         """The URL of the run in the UI; empty before the start."""
         return f"{self.url}/dags/{self.dag_id}/runs/{self.run_id}" if self.url else ""
 
+    @property
+    def login_hint(self) -> str:
+        return f"user {self.login.user}, password {self.login.password}"
+
     def prepare(self) -> None:
         homes.prepare(self.home, self._template, self._pipeline, self.dag_id)
 
@@ -92,7 +96,7 @@ class PrivateAirflow(PrivateEngine[AirflowApi]):
     def is_ready(self) -> bool:
         """Whether the DAG can run. Raises ServiceError if the DAG cannot be imported."""
         try:
-            with closing(AirflowApi(self.url, timeout=5)) as api:
+            with closing(AirflowApi(self.url, self.login, timeout=5)) as api:
                 # Another process may have taken the port, even another Airflow with this DAG.
                 file = api.dag_file(self.dag_id)
                 if file and self.home in Path(file).parents:

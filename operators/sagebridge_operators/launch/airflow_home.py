@@ -19,7 +19,12 @@ from sagebridge.authoring.definition_writer import write_envelope
 from sagebridge.errors import ServiceError
 from sagebridge.model.code_steps import CarriedStep
 from sagebridge.model.pipeline import Pipeline, walk
-from sagebridge_operators.launch.private_engine import environment_without, last_lines
+from sagebridge_operators.launch.private_engine import (
+    LOGIN_FILE,
+    environment_without,
+    last_lines,
+)
+from sagebridge_operators.lifecycle.private_folders import make_private
 
 # -P keeps the current folder off sys.path, so that a file there cannot shadow a module.
 AIRFLOW = (sys.executable, "-P", "-m", "airflow")
@@ -36,6 +41,27 @@ path = Path(__file__).with_suffix(".json")
 dag = build(sagebridge.read(path).pipeline, dag_id=path.stem)
 '''
 
+# Both Airflow 3.1 and 3.3 add the middlewares of plugins to the whole server
+# (airflow/api_fastapi/app.py: init_plugins).
+_PLUGIN = '''"""Rejects requests of other web pages to this private Airflow."""
+
+import os
+
+from airflow.plugins_manager import AirflowPlugin
+from sagebridge_operators.launch.request_guard import RequestGuard
+
+GUARD = {
+    "name": "sagebridge request guard",
+    "middleware": RequestGuard,
+    "kwargs": {"origin": os.environ["AIRFLOW__API__BASE_URL"]},
+}
+
+
+class RequestGuardPlugin(AirflowPlugin):
+    name = "sagebridge_request_guard"
+    fastapi_root_middlewares = [GUARD]
+'''
+
 
 def prepare(home: Path, template: Path, pipeline: Pipeline, dag_id: str) -> None:
     """Create an AIRFLOW_HOME with a database and one DAG.
@@ -43,6 +69,8 @@ def prepare(home: Path, template: Path, pipeline: Pipeline, dag_id: str) -> None
     Migrating a database takes seconds, so it is done once, in ``template``, and copied.
     """
     (home / "dags").mkdir()
+    (home / "plugins").mkdir()
+    (home / "plugins" / "sagebridge_request_guard.py").write_text(_PLUGIN, encoding="utf-8")
     # Without airflow.cfg, Airflow writes one with defaults and new secret keys
     # (airflow.configuration: write_default_airflow_configuration_if_needed).
     (home / "airflow.cfg").write_text("# All settings are in the environment.\n")
@@ -60,7 +88,7 @@ def prepare(home: Path, template: Path, pipeline: Pipeline, dag_id: str) -> None
 
 
 def _make_database(template: Path) -> None:
-    template.parent.mkdir(parents=True, exist_ok=True)
+    make_private(template.parent)
     with tempfile.TemporaryDirectory(dir=template.parent, prefix=".template-") as folder:
         home = Path(folder)
         (home / "airflow.cfg").touch()
@@ -105,7 +133,9 @@ def environment(
         "CORE__FERNET_KEY": urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         "CORE__LOAD_EXAMPLES": "False",
         "CORE__PARALLELISM": str(parallelism),
-        "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
+        "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / LOGIN_FILE),
+        "CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",  # user:role
         "API__BASE_URL": url,
         "API__HOST": "127.0.0.1",
         "API__PORT": str(port),

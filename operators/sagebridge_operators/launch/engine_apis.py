@@ -8,6 +8,7 @@ from typing import Any, ClassVar, cast
 import httpx
 
 from sagebridge.errors import ServiceError
+from sagebridge_operators.launch.engine_login import Login
 
 # Prefect answers 503 while its SQLite database is locked (prefect/server/api/server.py).
 _BUSY = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
@@ -21,7 +22,7 @@ NO_ANSWER = (httpx.TransportError, Busy)
 
 
 class Api:
-    """A client of the engine at ``url``, without login; ``timeout`` in seconds.
+    """A client of the engine at ``url``; ``timeout`` in seconds.
 
     Requests raise ServiceError if the engine rejects them, and one of :data:`NO_ANSWER` if it is
     unreachable or busy.
@@ -29,13 +30,18 @@ class Api:
 
     title: ClassVar[str]
 
-    def __init__(self, url: str, timeout: float = 30) -> None:
-        self.url = url
+    def __init__(self, url: str, login: Login, timeout: float = 30) -> None:
+        self.url, self.login = url, login
         # trust_env=False: no proxy for requests to loopback.
         self._http = httpx.Client(base_url=url, timeout=timeout, trust_env=False)
 
     def close(self) -> None:
         self._http.close()
+
+    def is_guarded(self) -> bool:
+        """Whether the engine rejects a request with another host name."""
+        answer = self._http.get("/", headers={"Host": "sagebridge.invalid"})
+        return answer.status_code == httpx.codes.FORBIDDEN
 
     def _request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         return self._content(self._send(method, path, body), f"{method} {path}")
@@ -112,7 +118,8 @@ class AirflowApi(Api):
         return answer
 
     def _authorize(self) -> None:
-        answer = self._http.get("/auth/token")
+        body = {"username": self.login.user, "password": self.login.password}
+        answer = self._http.post("/auth/token", json=body)
         if answer.is_error:
             raise ServiceError(f"Airflow at {self.url} issued no token: {_detail(answer)}")
         self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
@@ -122,6 +129,10 @@ class PrefectApi(Api):
     """Prefect 3's API."""
 
     title = "Prefect"
+
+    def __init__(self, url: str, login: Login, timeout: float = 30) -> None:
+        super().__init__(url, login, timeout)
+        self._http.auth = (login.user, login.password)
 
     def home(self) -> str:
         """The server's PREFECT_HOME."""

@@ -57,6 +57,11 @@ class EngineExecution(ABC):
     def ui(self) -> str:
         """The URL of the run in the UI; empty before the start."""
 
+    @property
+    def login(self) -> str:
+        """What to enter on the login page of the UI."""
+        return self.server.login_hint
+
     @abstractmethod
     def trigger(self) -> None:
         """Start the run on the running engine."""

@@ -16,7 +16,10 @@ from sagebridge_operators.launch.engine_versions import version_of
 from sagebridge_operators.launch.private_engine import PrivateEngine, environment_without
 
 # -P keeps the current folder off sys.path, so that a file there cannot shadow a module.
-PREFECT = (sys.executable, "-P", "-m", "prefect")
+_MODULE = (sys.executable, "-P", "-m")
+PREFECT = (*_MODULE, "prefect")
+"""Prefect's command line, for processes that are added to a server."""
+SERVER = (*_MODULE, "sagebridge_operators.launch.prefect_server")
 
 _DATABASE = "prefect.db"
 
@@ -49,19 +52,25 @@ class PrefectServer(PrivateEngine[PrefectApi]):
     def api_url(self) -> str:
         return f"{self.url}/api"
 
+    @property
+    def login_hint(self) -> str:
+        return f"password {self.login.pair}"  # Prefect's UI asks for the whole string
+
     def prepare(self) -> None:
         if self._template.exists():
             shutil.copyfile(self._template, self.home / _DATABASE)
 
     def commands(self, port: int) -> dict[str, tuple[str, ...]]:
-        return {"server": (*PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port))}
+        return {"server": (*SERVER, str(port))}
 
     def make_environment(self, port: int) -> dict[str, str]:
         """The environment, without your Prefect profile and settings."""
+        origin = f"http://127.0.0.1:{port}"
         return {
             **environment_without("PREFECT_"),
             "DO_NOT_TRACK": "1",
-            "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+            "PREFECT_API_AUTH_STRING": self.login.pair,
+            "PREFECT_API_URL": f"{origin}/api",
             "PREFECT_CLI_COLORS": "false",
             "PREFECT_CLI_PROMPT": "false",
             "PREFECT_HOME": str(self.home),
@@ -69,8 +78,10 @@ class PrefectServer(PrivateEngine[PrefectApi]):
             # (prefect/settings/models/_defaults.py).
             "PREFECT_LOCAL_STORAGE_PATH": str(self.home / "storage"),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_SERVER_API_AUTH_STRING": self.login.pair,
+            "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": origin,
             # The default in the UI is port 4200.
-            "PREFECT_SERVER_UI_API_URL": f"http://127.0.0.1:{port}/api",
+            "PREFECT_SERVER_UI_API_URL": f"{origin}/api",
             "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
             # The default is inside site-packages, which may be read-only
             # (prefect/server/api/server.py: build_static_dir).
@@ -80,7 +91,7 @@ class PrefectServer(PrivateEngine[PrefectApi]):
 
     def is_ready(self) -> bool:
         try:
-            with closing(PrefectApi(self.url, timeout=5)) as api:
+            with closing(PrefectApi(self.url, self.login, timeout=5)) as api:
                 # Another process may have taken the port, even another Prefect.
                 if api.home() != str(self.home):
                     return False

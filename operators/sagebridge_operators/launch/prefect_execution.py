@@ -53,7 +53,9 @@ class PrefectExecution(EngineExecution):
 
     @property
     def ui(self) -> str:
-        return f"{self.server.url}/runs/flow-run/{self._flow_run}" if self._flow_run else ""
+        # Without a login, the page of a run is "not found"; the login page then opens it.
+        page = f"/login?redirect=/runs/flow-run/{self._flow_run}"
+        return f"{self.server.url}{page}" if self._flow_run else ""
 
     def trigger(self) -> None:
         server, flow = self.server, self.flow

@@ -13,8 +13,12 @@ from typing import ClassVar, Generic, Self, TypeVar
 
 from sagebridge.errors import ServiceError
 from sagebridge_operators.launch.engine_apis import NO_ANSWER, Api
+from sagebridge_operators.launch.engine_login import Login
 from sagebridge_operators.launch.process_keeper import LOGS, ProcessKeeper, clear_home
+from sagebridge_operators.lifecycle.private_folders import make_private
 
+LOGIN_FILE = "login.json"
+"""The file in an engine's home with its login, while the engine runs."""
 _PORT_ATTEMPTS = 5
 _T = TypeVar("_T")
 _A = TypeVar("_A", bound=Api)
@@ -40,6 +44,7 @@ class PrivateEngine(ABC, Generic[_A]):
     def __init__(self, home: Path, execution: str | None) -> None:
         self.home = home.resolve()
         self.url = ""
+        self.login = Login.random()
         self._execution = execution
         self._api: _A | None = None
         self._environment: dict[str, str] = {}
@@ -59,13 +64,18 @@ class PrivateEngine(ABC, Generic[_A]):
     def make_environment(self, port: int) -> dict[str, str]:
         """The environment of all processes."""
 
+    @property
+    @abstractmethod
+    def login_hint(self) -> str:
+        """What to enter on the login page of the UI."""
+
     @abstractmethod
     def is_ready(self) -> bool:
         """Whether the engine is ready. Raises ServiceError if it cannot become ready."""
 
     def __enter__(self) -> Self:
         try:
-            self._logs.mkdir(parents=True)
+            make_private(self._logs)
             self.prepare()
             for _ in range(_PORT_ATTEMPTS):
                 keeper = self._start(free_port())
@@ -107,7 +117,7 @@ class PrivateEngine(ABC, Generic[_A]):
     @property
     def api(self) -> _A:
         if self._api is None or self._api.url != self.url:
-            self._api = self.client(self.url)
+            self._api = self.client(self.url, self.login)
         return self._api
 
     @property
@@ -176,6 +186,10 @@ class PrivateEngine(ABC, Generic[_A]):
 
     def _start(self, port: int) -> ProcessKeeper:
         self.url = f"http://127.0.0.1:{port}"
+        # A new login for each port: the requests of an earlier attempt may have gone to the process
+        # that had taken its port.
+        self.login = Login.random()
+        self.login.write(self.home / LOGIN_FILE)
         self._environment = self.make_environment(port)
         self._keeper = ProcessKeeper(
             self.commands(port),
@@ -196,6 +210,10 @@ class PrivateEngine(ABC, Generic[_A]):
                     return False
                 raise ServiceError(f"{self.title} does not start:\n{self.log_tails()}")
             if self.is_ready():
+                if not self.patiently(self.api.is_guarded):
+                    raise ServiceError(
+                        f"{self.title} accepts requests of other web pages:\n{self.log_tails()}"
+                    )
                 return True
             time.sleep(0.2)
         raise ServiceError(

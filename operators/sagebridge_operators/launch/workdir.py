@@ -16,6 +16,7 @@ from sagebridge.model.pipeline import Pipeline, walk
 from sagebridge_operators.backends import open_backend
 from sagebridge_operators.lifecycle.backend import Backend
 from sagebridge_operators.lifecycle.objects import open_objects
+from sagebridge_operators.lifecycle.private_folders import make_private, restrict
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.run_errors import WorkdirUnusable
 from sagebridge_operators.steps import JOB_TYPES
@@ -86,11 +87,13 @@ class Workdir:
     def check_writable(self) -> None:
         """Raise WorkdirUnusable unless engines, local backend and records can write here.
 
+        The working folder is made private: records, environments of jobs and logs may have secrets.
         Subfolders are checked too: after a run in a container they may belong to another user.
         """
         path = self.home
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            make_private(path)
+            restrict(path)
             for path in (self.home, *(self.home / part for part in _PARTS)):
                 if path == self.home or os.path.lexists(path):
                     with tempfile.NamedTemporaryFile(dir=path, prefix=".") as probe:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from sagebridge_operators.lifecycle.private_folders import make_private
+
 
 @contextmanager
 def hold(path: Path, how: int = fcntl.LOCK_EX | fcntl.LOCK_NB) -> Iterator[int | None]:
@@ -18,7 +20,7 @@ def hold(path: Path, how: int = fcntl.LOCK_EX | fcntl.LOCK_NB) -> Iterator[int |
     A process that inherits the descriptor holds the lock too. Raises OSError if the file system has
     no locks or the folder cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_private(path.parent)
     with path.open("a") as file:
         try:
             fcntl.flock(file, how)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 from sagebridge_operators.lifecycle.file_locks import hold
 from sagebridge_operators.lifecycle.outages import TRANSIENT, code_of, is_outage
+from sagebridge_operators.lifecycle.private_folders import make_private
 from sagebridge_operators.run_errors import ExecutionRecordsError, RecordsUnreachable
 
 _CONFLICTS = frozenset(
@@ -113,7 +114,7 @@ class Folder:
     def _write(self, key: str, body: Mapping[str, Any]) -> None:
         target = self.path / key
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_private(target.parent)
             handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".")
             try:
                 with os.fdopen(handle, "w", encoding="utf-8") as file:

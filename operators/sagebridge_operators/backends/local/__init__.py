@@ -8,6 +8,7 @@ from typing import Any
 
 from sagebridge_operators.backends.local.api import REGION, arn
 from sagebridge_operators.backends.local.store import FolderStore
+from sagebridge_operators.lifecycle.private_folders import restrict
 
 ROLE = "arn:aws:iam::000000000000:role/sagebridge-local"
 
@@ -24,6 +25,7 @@ class LocalBackend:
 
     def __init__(self, home: Path, base: Path, region: str = REGION) -> None:
         self.home, self.base, self.region = home.absolute(), base.absolute(), region
+        restrict(self.home)
         self._clients: dict[str, Any] = {}
         self._lock = Lock()
 

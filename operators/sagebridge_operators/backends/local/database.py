@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from sagebridge_operators.lifecycle.private_folders import make_private
 from sagebridge_operators.run_errors import RecordsError
 
 BUSY_SECONDS = 30.0
@@ -171,7 +172,7 @@ class Records:
         changes the journal mode to WAL.
         """
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_private(self.path.parent)
             with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=".records-") as folder:
                 fresh = Path(folder, self.path.name)
                 with closing(sqlite3.connect(fresh, isolation_level=None)) as connection:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sagebridge_operators.lifecycle.private_folders import make_private
 from sagebridge_operators.run_errors import IsolationError
 
 INIT = Path(__file__).with_name("container_init.py")
@@ -106,7 +107,7 @@ def choose(home: Path, allowed: str | None = None) -> IsolationMethod:
 
 def probe(method: IsolationMethod, home: Path) -> str:
     """Try to read a file under the private /opt/ml. Returns the problem, empty if it works."""
-    home.mkdir(parents=True, exist_ok=True)
+    make_private(home)
     with tempfile.TemporaryDirectory(prefix=".probe-", dir=home) as name:
         ml = Path(name).absolute()
         (ml / "token").write_text(name)

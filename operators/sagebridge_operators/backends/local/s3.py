@@ -27,6 +27,7 @@ from urllib.parse import quote, unquote
 from sagebridge_operators.backends.local.api import CANNOT_STORE, REGION, Answer, ApiError, Request
 from sagebridge_operators.backends.local.store import BUCKET, FolderStore, StoredObject
 from sagebridge_operators.lifecycle.file_locks import hold
+from sagebridge_operators.lifecycle.private_folders import make_private
 from sagebridge_operators.run_errors import BadUri, ObjectNotFound, StoreError
 
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
@@ -127,7 +128,7 @@ class S3:
         query, method = request.query, request.method
         folder = self.store.path_of(f"s3://{bucket}")
         if method == "PUT" and not query:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_private(folder)
             return Answer(headers={"Location": f"/{bucket}"})
         if not folder.is_dir():
             raise _no_bucket(bucket)

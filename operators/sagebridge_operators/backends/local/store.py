@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote, unquote
 
+from sagebridge_operators.lifecycle.private_folders import make_private
 from sagebridge_operators.run_errors import BadUri, ObjectNotFound, StoreError
 
 BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
@@ -109,6 +110,8 @@ class FolderStore:
         """Create or replace an object; ``produce`` writes its content to a file."""
         path = self.path_of(uri)
         try:
+            if path.is_relative_to(self.root):
+                make_private(self.root)
             partial, file = _partial(path.parent)
             try:
                 with file:

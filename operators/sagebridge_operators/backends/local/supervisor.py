@@ -31,6 +31,7 @@ from sagebridge_operators.backends.local.supervised_job import (
     job_folder,
 )
 from sagebridge_operators.lifecycle import file_locks
+from sagebridge_operators.lifecycle.private_folders import make_private
 from sagebridge_operators.run_errors import RecordsError
 
 _SUPERVISOR_DIED = "the supervisor of the job died, and the job with it"
@@ -73,7 +74,7 @@ def start(
     command = [sys.executable, "-m", __name__, str(home.absolute()), kind, name]
     command += [str(where.absolute()), "" if lock is None else str(lock)]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private(folder)
         with log.open("ab") as stream:
             code = subprocess.run(
                 command,
