@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +57,15 @@ def fetch_code(job: Job, source: str) -> str:
     job.store.fetch(source, archive)
     extract(archive, job.host_path(CODE), source)
     archive.unlink()
-    if (job.host_path(CODE) / "requirements.txt").exists():
-        job.note(
-            "WARNING: requirements.txt is not installed; the script uses the current environment"
-        )
     return CODE
+
+
+def with_requirements(job: Job, code: str, command: Sequence[str]) -> list[str]:
+    """The command, after the installation of the requirements.txt in the folder ``code``."""
+    if not (job.host_path(code) / "requirements.txt").is_file():
+        return list(command)
+    install = 'pip install -r "$0/requirements.txt" && exec "$@"'
+    return ["/bin/sh", "-c", install, code, *command]
 
 
 def command(program: str, hyperparameters: Mapping[str, Any]) -> list[str]:

@@ -23,7 +23,7 @@ CONTAINER_ROOT = PurePosixPath("/opt/ml")
 
 
 def job_folder(home: Path, kind: str, name: str) -> Path:
-    """The folder of a job, with ml/ (its /opt/ml), cwd/, tmp/, log and supervisor.log."""
+    """The folder of a job, with ml/ (its /opt/ml), cwd/, tmp/, env/, log and supervisor.log."""
     return home.absolute() / "jobs" / kind / name
 
 
@@ -95,6 +95,11 @@ class Job:
         return self.folder / "tmp"
 
     @property
+    def environment(self) -> Path:
+        """The Python environment of the job."""
+        return self.folder / "env"
+
+    @property
     def log(self) -> Path:
         return self.folder / "log"
 
@@ -128,7 +133,7 @@ class Job:
 
     def clear(self) -> None:
         """Remove the working folders of a completed job; its outputs are in the store."""
-        for part in (self.ml, self.cwd, self.tmp):
+        for part in (self.ml, self.cwd, self.tmp, self.environment):
             shutil.rmtree(part, ignore_errors=True)
 
     def stop_requested(self) -> bool:

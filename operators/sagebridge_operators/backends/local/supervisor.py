@@ -20,6 +20,7 @@ from typing import Any
 import sagebridge
 import sagebridge_operators
 from sagebridge.errors import SagebridgeError
+from sagebridge_operators.backends.local.container import PACKAGE_VARIABLES
 from sagebridge_operators.backends.local.database import Records
 from sagebridge_operators.backends.local.local_job_type import local_job_type
 from sagebridge_operators.backends.local.supervised_job import (
@@ -139,7 +140,7 @@ def _environment(outer: Mapping[str, str]) -> dict[str, str]:
     kept = {
         name: value
         for name, value in outer.items()
-        if name in KEPT_VARIABLES or name.startswith("SAGEBRIDGE_")
+        if name in (*KEPT_VARIABLES, *PACKAGE_VARIABLES) or name.startswith("SAGEBRIDGE_")
     }
     roots = {
         str(Path(package.__path__[0]).parent) for package in (sagebridge, sagebridge_operators)

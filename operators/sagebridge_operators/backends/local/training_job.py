@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import sagebridge_operators
 from sagebridge.errors import SagebridgeError
 from sagebridge_operators.backends.local import script_mode
 from sagebridge_operators.backends.local.container import Exit
@@ -169,12 +168,12 @@ def _program(job: Job, hyperparameters: Mapping[str, Any]) -> Program:
                 f"ClientError: {source} does not contain the sagemaker_program {program}"
             )
         command = script_mode.command(str(program), hyperparameters)
+        command = script_mode.with_requirements(job, code, command)
         return Program(command, {"PYTHONPATH": code}, code)
     repository, tag = image_parts(image)
     if "xgboost" in repository:
-        roots = str(Path(next(iter(sagebridge_operators.__path__))).parent)
         command = ["python", "-m", XGBOOST, "train", _model_format(tag)]
-        return Program(command, {"PYTHONPATH": roots}, built_in=True)
+        return Program(command, {}, built_in=True)
     raise JobFailed(
         f"ClientError: the local backend cannot run the image {image}: a training job needs "
         "AlgorithmSpecification.ContainerEntrypoint, the hyperparameter sagemaker_program (script "

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import sagebridge_operators
 from sagebridge.errors import SagebridgeError
 from sagebridge_operators.backends.local import script_mode
 from sagebridge_operators.backends.local.api import ApiError, arn
@@ -47,9 +45,10 @@ def run(job: Job) -> Outcome:
     job.host_path("/opt/ml/output/data").mkdir(parents=True, exist_ok=True)
     job.enter("InProgress")
 
-    root = str(Path(next(iter(sagebridge_operators.__path__))).parent)
-    environment = {"SAGEMAKER_BATCH": "true", **variables, "PYTHONPATH": root}
-    end = run_container(job, ["python", "-m", INFERENCE], environment)
+    command = ["python", "-m", INFERENCE]
+    if program:
+        command = script_mode.with_requirements(job, f"/opt/ml/{code}", command)
+    end = run_container(job, command, {"SAGEMAKER_BATCH": "true", **variables})
     fields: dict[str, Any] = {}
     if not end.succeeded and not end.stopped:
         fields["FailureReason"] = end.reason(job, job.message("failure"))
