@@ -19,12 +19,9 @@ import sagebridge_operators
 from sagebridge_operators.backends.local import job_environment
 from sagebridge_operators.backends.local.isolation import choose, rewrite
 from sagebridge_operators.backends.local.known_failures import explain
-from sagebridge_operators.backends.local.supervised_job import Job
+from sagebridge_operators.backends.local.supervised_job import STOP_POLL_SECONDS, Job, stop_grace
 
 POLL_SECONDS = 0.1
-STOP_POLL_SECONDS = 0.25
-GRACE_VARIABLE = "SAGEBRIDGE_STOP_GRACE_SECONDS"
-GRACE_SECONDS = 30.0
 EXPLAINED_LINES = 40
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PACKAGE_VARIABLES = (
@@ -126,7 +123,7 @@ def run(
 
 
 def _wait(job: Job, control: socket.socket, seconds: float | None) -> Exit:
-    grace = float(os.environ.get(GRACE_VARIABLE, GRACE_SECONDS))
+    grace = stop_grace()
     control.settimeout(POLL_SECONDS)
     started = checked = time.monotonic()
     kill_at: float | None = None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
-FREE_SPACE = "free some space, or set another working folder with --workdir or SAGEBRIDGE_HOME"
+from sagebridge_operators.backends.local.os_errors import FULL, is_full
+
 _OFFLINE = re.compile(
     r"NewConnectionError|Failed to establish a new connection|NameResolutionError|"
     r"ConnectTimeoutError|ProxyError|Connection (refused|reset|aborted)|"
@@ -42,5 +44,11 @@ def explain(output: str, folder: str) -> str:
             "pipeline with --backend aws"
         )
     if _FULL.search(output):
-        return f"the disk of {folder} is full; {FREE_SPACE}"
+        return _full(folder)
+    if is_full(Path(folder)):
+        return f"{_full(folder)}; last output: {output.strip() or 'none'}"
     return ""
+
+
+def _full(folder: str) -> str:
+    return f"{FULL} (now {folder})"
