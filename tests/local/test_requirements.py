@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import site
+import subprocess
 import sys
 import tarfile
 import zipfile
@@ -211,6 +212,49 @@ def test_pip_in_a_script_can_replace_a_package_of_the_engine(bench: Bench, wheel
     assert body["ProcessingJobStatus"] == "Completed"
     assert "version 999.0" in bench.log("Processing", "job")
     assert pytest.__version__ != "999.0"
+
+
+def test_pip_of_another_python_installs_for_the_job(bench: Bench) -> None:
+    """The script calls the Python under all environments, and the request sets PATH."""
+    script = (
+        "import subprocess, sys\n"
+        "pip = [sys._base_executable, '-m', 'pip', 'install', 'tinylib']\n"
+        "subprocess.check_call(pip); print(subprocess.getoutput('command -v pip'))\n" + SHOW
+    )
+    request = bench.processing(script, Environment={"PATH": "/usr/bin:/bin"})
+    base = Path(sys._base_executable).resolve().parents[1]  # type: ignore[attr-defined]
+
+    body = bench.run("Processing", "job", request)
+
+    log = bench.log("Processing", "job")
+    assert body["ProcessingJobStatus"] == "Completed", log
+    environment = bench.home / "jobs/Processing/job/env"
+    assert f"version 1.0 {environment}/lib" in log
+    assert f"{environment}/bin/pip\n" in log
+    assert not list(base.glob("lib/python3*/site-packages/tinylib"))
+
+
+@pytest.mark.parametrize("command", [["-m", "pip"], ["-mpip"], ["-u", "-m", "pip"]])
+def test_uv_takes_the_place_of_a_missing_pip(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uv = tmp_path / "bin/uv"
+    uv.parent.mkdir()
+    uv.write_text('#!/bin/sh\necho "uv $* in $VIRTUAL_ENV"\n')
+    uv.chmod(0o755)
+    monkeypatch.setattr(job_environment, "find_spec", lambda _: None)
+    monkeypatch.setattr(job_environment, "_bundled_pip", str)
+    for found, expected in [
+        (str(uv), "uv pip install x in"),
+        (None, "ERROR: pip is not installed"),
+    ]:
+        monkeypatch.setattr(job_environment.shutil, "which", lambda _, found=found: found)
+        environment = tmp_path / f"env-{bool(found)}"
+        job_environment.create(environment, tmp_path / "shared")
+        python = [environment / "bin/python", *command, "install", "x"]
+        done = subprocess.run(python, capture_output=True, text=True, check=False)
+        assert expected in done.stdout + done.stderr
+        assert done.returncode == (0 if found else 1)
 
 
 def test_argument_of_a_script_is_not_a_pip_command(bench: Bench) -> None:

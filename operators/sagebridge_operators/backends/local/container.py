@@ -87,6 +87,7 @@ def run(
     roots = [str(Path(package).parent) for package in packages]
     job_environment.create(job.environment, job.home / "environments", roots)
     environment = _environment(job) | dict(environment)
+    environment["PATH"] = f"{job.environment / 'bin'}:{environment['PATH']}"
     if PYTHON.fullmatch(command[0]):
         command = [str(job.environment / "bin/python"), *command[1:]]
     if method.rewrites:
@@ -173,10 +174,11 @@ def _environment(job: Job) -> dict[str, str]:
     packages = {name: os.environ[name] for name in PACKAGE_VARIABLES if name in os.environ}
     if user := next((file for file in PIP_CONFIGURATION if file.expanduser().is_file()), None):
         packages.setdefault("PIP_CONFIG_FILE", str(user.expanduser()))
-    executables = f"{job.environment / 'bin'}:{Path(sys.executable).parent}"
     return packages | {
-        "PATH": f"{executables}:{SYSTEM_PATH}",
+        "PATH": f"{Path(sys.executable).parent}:{SYSTEM_PATH}",
         "VIRTUAL_ENV": str(job.environment),
+        # A pip of another Python, called by its path, also uses the job's environment.
+        "PIP_PYTHON": str(job.environment / "bin/python"),
         "PIP_CACHE_DIR": os.environ.get("PIP_CACHE_DIR", str(job.home / "environments/pip-cache")),
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PIP_NO_INPUT": "1",

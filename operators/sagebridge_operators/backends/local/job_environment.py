@@ -27,7 +27,7 @@ import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
-from itertools import takewhile
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +84,9 @@ def _make(folder: Path, settings: dict[str, Any]) -> None:
     # A plain line adds a folder and lets pip's isolated builds remove it again; addsitedir also
     # reads the .pth files in it (Lib/site.py).
     lines = [line for path in settings["packages"] for line in (path, _add(path))]
-    lines += [str(_unpacked_pip(settings))] if settings["pip"] else []
-    lines.append(f"import sys; 'pip' in sys.orig_argv and __import__({HOOK!r}).intercept()")
+    lines += [str(_unpacked_pip(settings)), settings["pip"]] if settings["pip"] else []
+    hook = f"'pip' in ' '.join(sys.orig_argv) and __import__({HOOK!r}).intercept()"
+    lines.append(f"import sys; {hook}")
     (packages / PTH).write_text("\n".join(lines) + "\n")
     (packages / f"{HOOK}.py").symlink_to(Path(__file__).resolve())
     for name in ("pip", "pip3", f"pip3.{sys.version_info.minor}"):
@@ -100,16 +101,17 @@ def _add(path: str) -> str:
 
 def _packages(folder: Path) -> Path:
     """The site-packages of an environment."""
-    return folder / f"lib/python3.{sys.version_info.minor}/site-packages"
+    return Path(sysconfig.get_path("purelib", "venv", {"base": str(folder)}))
 
 
 def intercept() -> None:
     """Replace ``python -m pip`` by this script; called when the job's Python starts."""
+    if REAL_PIP in os.environ:
+        return
     words = sys.orig_argv[1:]
-    options = list(takewhile(lambda word: word != "-m", words))
-    rest = words[len(options) + 1 :]
-    if rest[:1] == ["pip"] and REAL_PIP not in os.environ and all(o[:1] == "-" for o in options):
-        os.execv(sys.executable, [sys.executable, "-I", __file__, *rest[1:]])  # noqa: S606
+    match list(dropwhile(lambda word: word.startswith("-") and word[:2] != "-m", words)):
+        case ["-m", "pip", *arguments] | ["-mpip", *arguments]:
+            os.execv(sys.executable, [sys.executable, "-I", __file__, *arguments])  # noqa: S606
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -139,6 +141,7 @@ def main(arguments: Sequence[str]) -> int:
 def _pip(folder: Path, settings: dict[str, Any], arguments: Sequence[str]) -> int:
     """Run the real pip, or uv, on an environment."""
     variables = {**os.environ, REAL_PIP: "1", "VIRTUAL_ENV": str(folder)}
+    variables.pop("PIP_PYTHON", None)
     command = [str(folder / "bin/python"), "-m", "pip", *arguments]
     if settings["pip"]:
         _unpack_pip(settings)
@@ -218,7 +221,9 @@ def _key(content: Sequence[str], settings: dict[str, Any]) -> str:
         for entry in sorted(Path(path).iterdir())
         if entry.suffix in {".dist-info", ".egg-info", ".egg-link"}
     ]
-    pip = {name: value for name, value in sorted(os.environ.items()) if name.startswith("PIP_")}
+    # PIP_PYTHON is the environment of the job, and so differs between jobs.
+    pip = {name: os.environ[name] for name in sorted(os.environ) if name.startswith("PIP_")}
+    pip.pop("PIP_PYTHON", None)
     parts = [list(content), sys.version, settings["packages"], installed, pip]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
