@@ -210,7 +210,7 @@ def test_full_disk_is_reported(bench: Bench, monkeypatch: pytest.MonkeyPatch) ->
     job = Job(bench.home, "Processing", "job", bench.base, bench.records)
     full = "No space left on device"
 
-    def put(self: FolderStore, source: Path, uri: str) -> None:
+    def put(self: FolderStore, source: Path, uri: str, check: object) -> None:
         raise StoreError(uri, str(self.path_of(uri)), full) from OSError(errno.ENOSPC, full)
 
     monkeypatch.setattr(FolderStore, "put", put)
@@ -229,6 +229,23 @@ def test_unwritable_store_fails_the_job(bench: Bench) -> None:
     body = bench.run("Processing", "job", bench.processing(script, outputs=OUTPUTS))
     assert body["ProcessingJobStatus"] == "Failed"
     assert "s3://bucket/out/x" in body["FailureReason"]
+
+
+def test_script_that_calls_aws_gets_one_clear_reason(bench: Bench) -> None:
+    """botocore's own error, and its message as the AWS CLI prints it."""
+    raised = (
+        "import boto3; boto3.client('s3', config=__import__('botocore.config').config.Config())"
+        ".list_buckets()"
+    )
+    printed = "import sys; print('fatal error: Unable to locate credentials'); sys.exit(1)"
+    for name, script in {"raised": raised, "printed": printed}.items():
+        request = bench.processing(script, Environment={"AWS_EC2_METADATA_DISABLED": "true"})
+        reason = bench.run("Processing", name, request)["FailureReason"]
+        assert reason.startswith(
+            "AlgorithmError: the script calls AWS, but local jobs have no AWS account; "
+        )
+        assert "--backend aws" in reason
+        assert "Traceback" not in reason
 
 
 def test_circular_link_fails_the_job(bench: Bench) -> None:

@@ -14,14 +14,27 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import sagebridge
+import sagebridge_operators
+from sagebridge_operators.backends.local import job_environment
 from sagebridge_operators.backends.local.isolation import choose, rewrite
-from sagebridge_operators.backends.local.supervised_job import Job
+from sagebridge_operators.backends.local.known_failures import explain
+from sagebridge_operators.backends.local.supervised_job import STOP_POLL_SECONDS, Job, stop_grace
 
 POLL_SECONDS = 0.1
-STOP_POLL_SECONDS = 0.25
-GRACE_VARIABLE = "SAGEBRIDGE_STOP_GRACE_SECONDS"
-GRACE_SECONDS = 30.0
+EXPLAINED_LINES = 40
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PACKAGE_VARIABLES = (
+    *("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX", "PIP_TRUSTED_HOST"),
+    *("PIP_CERT", "PIP_CLIENT_CERT", "PIP_PROXY", "PIP_TIMEOUT", "PIP_RETRIES", "PIP_CACHE_DIR"),
+    *("PIP_CONFIG_FILE", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL"),
+    *("UV_FIND_LINKS", "UV_NO_INDEX", "UV_OFFLINE", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+    *("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+)
+"""Variables of the worker from which a job learns where packages and the network are."""
+# pip looks for these below HOME, and a job has another HOME (pip docs, "Configuration").
+PIP_CONFIGURATION = (Path("~/.config/pip/pip.conf"), Path("~/.pip/pip.conf"))
 PYTHON = re.compile(r"(?:.*/)?python(?:3(?:\.\d+)?)?")
 
 
@@ -44,6 +57,7 @@ class Exit:
         if self.error:
             return f"InternalServerError: the job did not start: {self.error}"
         text = (message.strip() or job.tail()).removeprefix("AlgorithmError: ")
+        text = explain(f"{job.tail(EXPLAINED_LINES)}\n{message}", str(job.home)) or text
         kind = "" if text.startswith("ClientError:") else "AlgorithmError: "
         end = f"exit code: {self.code}"
         if self.signal:
@@ -69,9 +83,13 @@ def run(
     """
     method = choose(job.home)
     job.note(f"/opt/ml: {method.title}")
+    packages = (sagebridge.__path__[0], sagebridge_operators.__path__[0])
+    roots = [str(Path(package).parent) for package in packages]
+    job_environment.create(job.environment, job.home / "environments", roots)
     environment = _environment(job) | dict(environment)
+    environment["PATH"] = f"{job.environment / 'bin'}:{environment['PATH']}"
     if PYTHON.fullmatch(command[0]):
-        command = [sys.executable, *command[1:]]
+        command = [str(job.environment / "bin/python"), *command[1:]]
     if method.rewrites:
         rewrite(job.ml, job.ml)
         ml = str(job.ml)
@@ -106,7 +124,7 @@ def run(
 
 
 def _wait(job: Job, control: socket.socket, seconds: float | None) -> Exit:
-    grace = float(os.environ.get(GRACE_VARIABLE, GRACE_SECONDS))
+    grace = stop_grace()
     control.settimeout(POLL_SECONDS)
     started = checked = time.monotonic()
     kill_at: float | None = None
@@ -152,10 +170,19 @@ def _wait(job: Job, control: socket.socket, seconds: float | None) -> Exit:
 
 
 def _environment(job: Job) -> dict[str, str]:
-    """The environment of a job, without the worker's variables and so without its secrets."""
-    executables = str(Path(sys.executable).parent)
-    return {
-        "PATH": f"{executables}:{SYSTEM_PATH}",
+    """The environment of a job: of the worker's variables only those that pip needs here."""
+    packages = {name: os.environ[name] for name in PACKAGE_VARIABLES if name in os.environ}
+    if user := next((file for file in PIP_CONFIGURATION if file.expanduser().is_file()), None):
+        packages.setdefault("PIP_CONFIG_FILE", str(user.expanduser()))
+    return packages | {
+        "PATH": f"{Path(sys.executable).parent}:{SYSTEM_PATH}",
+        "VIRTUAL_ENV": str(job.environment),
+        # A pip of another Python, called by its path, also uses the job's environment.
+        "PIP_PYTHON": str(job.environment / "bin/python"),
+        "PIP_CACHE_DIR": os.environ.get("PIP_CACHE_DIR", str(job.home / "environments/pip-cache")),
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_NO_INPUT": "1",
+        "PIP_ROOT_USER_ACTION": "ignore",
         "HOME": str(job.tmp),
         "TMPDIR": str(job.tmp),
         "LANG": os.environ.get("LANG", "C.UTF-8"),

@@ -1,4 +1,4 @@
-"""Copy data between the store and the /opt/ml of a job, in SageMaker's layout."""
+"""Copy data from the store to the /opt/ml of a job, in SageMaker's layout."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ import gzip
 import json
 import shutil
 import tarfile
-from collections.abc import Iterable, Mapping
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sagebridge_operators.backends.local.supervised_job import CONTAINER_ROOT, Job, JobFailed
+from sagebridge_operators.backends.local.os_errors import describe
+from sagebridge_operators.backends.local.store import Check, open_regular
+from sagebridge_operators.backends.local.supervised_job import Job, JobFailed
 from sagebridge_operators.run_errors import ObjectNotFound
 
-_LINKS = 40
-"""The kernel's limit for symbolic links in one path (path_resolution(7))."""
+_LISTED = 10
+_SHOWN = 80
+"""Characters of a member's name in messages."""
 
 
 def fetch_source(job: Job, name: str, source: Mapping[str, Any], target: Path) -> list[Path]:
@@ -37,7 +41,11 @@ def fetch_source(job: Job, name: str, source: Mapping[str, Any], target: Path) -
 
 def fetch_prefix(job: Job, name: str, prefix: str, target: Path) -> list[Path]:
     """Copy every object whose URI starts with ``prefix``; an exact match keeps its file name."""
-    found = [object_ for object_ in job.store.list(prefix) if not object_.uri.endswith("/")]
+    skipped: list[Path] = []
+    listed = job.store.list(prefix, skipped)
+    found = [object_ for object_ in listed if not object_.uri.endswith("/")]
+    if skipped:
+        job.note(f"input {name!r}: left out, as they are not regular files: {listing(skipped)}")
     if not found:
         how = f" with --upload FILE={prefix}" if prefix.startswith("s3://") else ""
         raise JobFailed(
@@ -70,7 +78,7 @@ def _fetch(job: Job, objects: Iterable[tuple[str, str]], target: Path) -> list[P
         if not file.is_relative_to(root):
             raise JobFailed(f"ClientError: {uri}: its key points outside the folder of the job")
         try:
-            job.store.fetch(uri, file)
+            job.store.fetch(uri, file, job.check_stop)
         except ObjectNotFound as error:
             raise JobFailed(f"ClientError: {error}") from error
         files.append(file)
@@ -82,81 +90,91 @@ def _relative(uri: str, prefix: str) -> str:
     return uri[len(prefix if whole else prefix.rpartition("/")[0]) :].lstrip("/")
 
 
-def gunzip(files: Iterable[Path]) -> list[Path]:
+def gunzip(job: Job, files: Iterable[Path]) -> list[Path]:
     """Decompress files in place and remove the suffix ``.gz``."""
     plain = []
     for file in files:
         target = file.with_suffix("") if file.suffix == ".gz" else file
         scratch = file.with_name(f"{file.name}.plain")
         try:
-            with gzip.open(file) as packed, scratch.open("wb") as content:
-                shutil.copyfileobj(packed, content)
-        except (gzip.BadGzipFile, EOFError) as error:
+            with open_regular(file, job.check_stop) as packed, scratch.open("wb") as content:
+                shutil.copyfileobj(gzip.GzipFile(fileobj=packed), content)
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise JobFailed(f"ClientError: {file.name} is not valid gzip data: {error}") from error
         file.unlink()
         plain.append(scratch.replace(target))
     return plain
 
 
-def upload_tree(job: Job, folder: Path, uri: str) -> int:
-    """Copy the files in a folder to the store, following links. Returns their number."""
-    count = 0
-    for path in sorted(_files(folder)):
-        job.store.put(_real(job, path), f"{uri.rstrip('/')}/{path.relative_to(folder)}")
-        count += 1
-    return count
+def fetch_package(job: Job, uri: str, target: Path, what: str) -> None:
+    """Unpack the tar.gz at ``uri`` to ``target``; a local folder is copied as it is.
 
-
-def upload_archive(job: Job, folder: Path, uri: str) -> None:
-    """Store the content of a folder as one tar.gz."""
-
-    def mapped(member: tarfile.TarInfo) -> tarfile.TarInfo:
-        member.uid = member.gid = 0
-        member.uname = member.gname = ""
-        return member
-
-    with tarfile.open(job.tmp / "archive.tar.gz", "w:gz") as archive:
-        for path in sorted(folder.iterdir()):
-            archive.add(path, path.name, filter=mapped)
-    job.store.put(job.tmp / "archive.tar.gz", uri)
-    (job.tmp / "archive.tar.gz").unlink()
-
-
-def extract(archive: Path, target: Path, uri: str) -> None:
-    """Unpack an untrusted tar archive.
+    Args:
+        job: the job.
+        uri: ``s3://`` or ``file://`` URI, or a path.
+        target: the folder for the files.
+        what: a name for messages, such as ``source``.
 
     Raises:
-        JobFailed: it is not an archive, or a member is outside ``target`` or not a plain file.
+        JobFailed: there is nothing at ``uri``, or it cannot be unpacked.
+    """
+    path = job.store.path_of(uri)
+    if not uri.startswith("s3://") and path.is_dir():
+        fetch_prefix(job, what, f"{path}/", target)
+        return
+    if not job.store.exists(uri):
+        expected = "the file" if uri.startswith("s3://") else "a folder or tar.gz:"
+        raise JobFailed(f"ClientError: no {what} at {uri}; expected {expected} {path}")
+    archive = job.tmp / "package.tar.gz"
+    job.store.fetch(uri, archive, job.check_stop)
+    extract(archive, target, uri, job.check_stop)
+    archive.unlink()
+
+
+def listing(paths: Sequence[object]) -> str:
+    """Some paths, for messages."""
+    more = f" and {len(paths) - _LISTED} more" if len(paths) > _LISTED else ""
+    return ", ".join(map(str, paths[:_LISTED])) + more
+
+
+def extract(archive: Path, target: Path, uri: str, check: Check = lambda: None) -> None:
+    """Unpack an untrusted tar archive.
+
+    Args:
+        archive: the file.
+        target: the folder for its members.
+        uri: the source of the archive, for messages.
+        check: called before each read; an exception ends the work.
+
+    Raises:
+        JobFailed: it is not an archive, or a member is outside ``target``, is not a plain file, or
+            cannot be written.
     """
     root = target.resolve()
     root.mkdir(parents=True, exist_ok=True)
+    # Extraction filters came with Python 3.11.4 (docs: tarfile, "Extraction filters").
+    one = _extract_filtered if hasattr(tarfile, "data_filter") else _extract_checked
+    name = ""
     try:
-        with tarfile.open(archive) as tar:
-            # Extraction filters came with Python 3.11.4 (docs: tarfile, "Extraction filters").
-            if hasattr(tarfile, "data_filter"):
-                tar.extractall(root, filter="data")
-                return
+        with open_regular(archive, check) as file, tarfile.open(fileobj=file) as tar:
             for member in tar:
-                inside = (root / member.name).resolve().is_relative_to(root)
-                if not inside or not (member.isfile() or member.isdir()):
-                    raise JobFailed(f"ClientError: {uri}: unsafe member {member.name!r}")
-                member.mode = (member.mode or 0) & 0o755 | 0o600
-                tar.extract(member, root, set_attrs=member.isfile())
-    except (tarfile.TarError, EOFError, gzip.BadGzipFile) as error:
+                name = repr(member.name)
+                if len(name) > _SHOWN:
+                    name = f"{member.name[:_SHOWN]!r}... ({len(member.name)} characters)"
+                one(tar, member, root)
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise JobFailed(f"ClientError: {uri} cannot be unpacked: {error}") from error
+    except OSError as error:
+        raise JobFailed(f"ClientError: {uri}: cannot unpack {name}: {describe(error)}") from error
 
 
-def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_symlink() or path.is_file()]
+def _extract_filtered(tar: tarfile.TarFile, member: tarfile.TarInfo, root: Path) -> None:
+    tar.extract(member, root, filter="data")
 
 
-def _real(job: Job, path: Path) -> Path:
-    """The file that a path leads to, with links into the job's own /opt/ml."""
-    file = path
-    for _ in range(_LINKS):
-        if not file.is_symlink():
-            return file
-        target = file.parent / file.readlink()
-        inside = target.is_relative_to(CONTAINER_ROOT)
-        file = job.ml / target.relative_to(CONTAINER_ROOT) if inside else target
-    raise JobFailed(f"ClientError: {path.name} is a circular link")
+def _extract_checked(tar: tarfile.TarFile, member: tarfile.TarInfo, root: Path) -> None:
+    inside = (root / member.name).resolve().is_relative_to(root)
+    if not inside or not (member.isfile() or member.isdir()):
+        raise tarfile.TarError(f"unsafe member {member.name!r}")
+    member.mode = (member.mode or 0) & 0o755 | 0o600
+    tar.extract(member, root, set_attrs=member.isfile())

@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from sagebridge_operators.backends.local.os_errors import describe, describe_database
 from sagebridge_operators.lifecycle.private_folders import make_private
 from sagebridge_operators.run_errors import RecordsError
 
@@ -122,7 +123,8 @@ class Records:
             try:
                 yield Transaction(connection)
             except BaseException:
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:  # SQLite rolls back by itself on a full disk
+                    connection.execute("ROLLBACK")
                 raise
             connection.execute("COMMIT")
 
@@ -154,6 +156,13 @@ class Records:
             return Transaction(connection).list(kind, prefix)
 
     @contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """Keep the file with SQLite's shared memory, for which a full disk would have no room."""
+        with self._connection() as connection:
+            Transaction(connection).get("", "")
+            yield
+
+    @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         try:
             if not self.path.exists():
@@ -163,7 +172,7 @@ class Records:
             ) as connection:
                 yield connection
         except sqlite3.DatabaseError as error:
-            raise RecordsError(str(self.path), str(error)) from error
+            raise RecordsError(str(self.path), describe_database(self.path, error)) from error
 
     def _create(self) -> None:
         """Create the database in one step.
@@ -181,4 +190,4 @@ class Records:
                 with suppress(FileExistsError):
                     os.link(fresh, self.path)
         except OSError as error:
-            raise RecordsError(str(self.path), str(error)) from error
+            raise RecordsError(str(self.path), describe(error)) from error

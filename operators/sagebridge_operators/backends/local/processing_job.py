@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from sagebridge.errors import SagebridgeError
 from sagebridge_operators.backends.local.container import run as run_container
-from sagebridge_operators.backends.local.data_transfer import fetch_source, gunzip, upload_tree
+from sagebridge_operators.backends.local.data_transfer import fetch_source, gunzip
 from sagebridge_operators.backends.local.local_job_type import DAY, LocalJobType
 from sagebridge_operators.backends.local.resource_config import note_instances, resource_config
 from sagebridge_operators.backends.local.supervised_job import Job, JobFailed, Outcome, shorten
+from sagebridge_operators.backends.local.uploads import upload, upload_tree
 
 CONFIG = (
     *("AppSpecification", "Environment", "NetworkConfig", "ProcessingInputs", "ProcessingJobArn"),
@@ -60,14 +60,13 @@ def run(job: Job) -> Outcome:
         )
     elif not end.succeeded and not end.stopped:
         fields["FailureReason"] = end.reason(job, message)
-    try:
+
+    def upload_outputs() -> None:
         for folder, uri in outputs:
             upload_tree(job, folder, uri)
-    except (SagebridgeError, OSError) as error:
-        problem = f"ClientError: an output could not be uploaded: {error}"
-        if fields.setdefault("FailureReason", problem) != problem:
-            job.note(problem)
-        return Outcome("Failed", fields)
+
+    if incomplete := upload(job, fields, "an output", upload_outputs):
+        return incomplete
     if end.stopped or end.timed_out:
         return Outcome("Stopped", fields)
     return Outcome("Completed" if end.succeeded else "Failed", fields)
@@ -90,7 +89,7 @@ def _fetch(job: Job, source: dict[str, Any]) -> None:
     target.mkdir(parents=True, exist_ok=True)
     files = fetch_source(job, name, s3, target)
     if s3.get("S3CompressionType") == "Gzip":
-        gunzip(files)
+        gunzip(job, files)
 
 
 def _outputs(job: Job) -> list[tuple[Any, str]]:

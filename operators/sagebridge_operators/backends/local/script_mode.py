@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sagebridge_operators.backends.local.data_transfer import extract
+from sagebridge_operators.backends.local.data_transfer import fetch_package
 from sagebridge_operators.backends.local.resource_config import HOST, INTERFACE
-from sagebridge_operators.backends.local.supervised_job import Job, JobFailed
+from sagebridge_operators.backends.local.supervised_job import Job
 
 CODE = "/opt/ml/code"
 
@@ -41,27 +42,31 @@ def own(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fetch_code(job: Job, source: str) -> str:
-    """The folder under /opt/ml with the code: ``source`` itself, or an unpacked tar.gz.
+    """The folder under /opt/ml with the code of ``source``.
+
+    Args:
+        job: the job.
+        source: a folder under /opt/ml, a tar.gz, or a folder of this machine.
 
     Raises:
-        JobFailed: the archive does not exist or cannot be unpacked.
+        JobFailed: the source does not exist or cannot be unpacked.
     """
-    if source.startswith("/opt/ml/"):
-        return source.rstrip("/")
-    if not job.store.exists(source):
-        raise JobFailed(
-            f"ClientError: no source at {source} (sagemaker_submit_directory); "
-            f"expected the file {job.store.path_of(source)}"
-        )
-    archive = job.tmp / "sourcedir.tar.gz"
-    job.store.fetch(source, archive)
-    extract(archive, job.host_path(CODE), source)
-    archive.unlink()
-    if (job.host_path(CODE) / "requirements.txt").exists():
-        job.note(
-            "WARNING: requirements.txt is not installed; the script uses the current environment"
-        )
+    # The SDK's local mode writes "file://" and a path, unquoted and perhaps relative
+    # (sagemaker/estimator.py, _prepare_for_training; sagemaker/model.py).
+    path = re.sub(r"^file://(localhost(?=/))?", "", source)
+    if path.startswith("/opt/ml/"):
+        return path.rstrip("/")
+    uri = path if not path.startswith("/") or Path(path).exists() else source
+    fetch_package(job, uri, job.host_path(CODE), "source (sagemaker_submit_directory)")
     return CODE
+
+
+def with_requirements(job: Job, code: str, command: Sequence[str]) -> list[str]:
+    """The command, after the installation of the requirements.txt in the folder ``code``."""
+    if not (job.host_path(code) / "requirements.txt").is_file():
+        return list(command)
+    install = 'pip install -r "$0/requirements.txt" && exec "$@"'
+    return ["/bin/sh", "-c", install, code, *command]
 
 
 def command(program: str, hyperparameters: Mapping[str, Any]) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import builtins
 import errno
+import io
 import os
 import re
 import shutil
@@ -18,14 +19,48 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 from urllib.parse import quote, unquote
 
+from sagebridge_operators.backends.local.os_errors import describe
 from sagebridge_operators.lifecycle.private_folders import make_private
 from sagebridge_operators.run_errors import BadUri, ObjectNotFound, StoreError
 
 BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 PARTIAL = ".sagebridge-partial-"
+
+
+Check = Callable[[], object]
+"""Called before each read of a file; an exception ends the copy."""
+
+
+def _nothing() -> None:
+    pass
+
+
+class _CheckedFile(io.FileIO):
+    def __init__(self, descriptor: int, check: Check) -> None:
+        super().__init__(descriptor, "rb")
+        self._check = check
+
+    def readinto(self, buffer: Any) -> int:
+        self._check()
+        return super().readinto(buffer) or 0
+
+
+def open_regular(path: Path, check: Check = _nothing) -> IO[bytes]:
+    """Open a regular file for reading. Never waits, as opening a FIFO or reading a device would.
+
+    Raises:
+        OSError: the file cannot be opened, or is not a regular file.
+    """
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    return io.BufferedReader(_CheckedFile(descriptor, check))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +103,11 @@ class FolderStore:
         except OSError as error:
             raise _store_error(uri, path, error) from error
 
-    def open(self, uri: str) -> IO[bytes]:
-        """An object, opened for reading."""
+    def open(self, uri: str, check: Check = _nothing) -> IO[bytes]:
+        """An object, opened for reading; see :func:`open_regular`."""
         path = self.path_of(uri)
         try:
-            return path.open("rb")
+            return open_regular(path, check)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             raise ObjectNotFound(uri, str(path), "no such object") from None
         except OSError as error:
@@ -83,9 +118,9 @@ class FolderStore:
         with self.open(uri) as content:
             return content.read()
 
-    def fetch(self, uri: str, target: Path) -> None:
+    def fetch(self, uri: str, target: Path, check: Check = _nothing) -> None:
         """Copy an object to a file, creating its folder."""
-        with self.open(uri) as content:
+        with self.open(uri, check) as content:
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with target.open("wb") as file:
@@ -97,10 +132,10 @@ class FolderStore:
         """Create or replace an object."""
         self.write_from(uri, lambda file: file.write(content))
 
-    def put(self, source: Path, uri: str) -> None:
+    def put(self, source: Path, uri: str, check: Check = _nothing) -> None:
         """Create or replace an object with the content of a file."""
         try:
-            content = source.open("rb")
+            content = open_regular(source, check)
         except OSError as error:
             raise _store_error(uri, source, error) from error
         with content:
@@ -137,26 +172,32 @@ class FolderStore:
                 for depth in range(len(path.relative_to(self.root).parts) - 2):
                     path.parents[depth].rmdir()
 
-    def list(self, prefix: str) -> builtins.list[StoredObject]:
-        """The objects whose URIs start with the string ``prefix``, sorted by URI."""
+    def list(
+        self, prefix: str, skipped: builtins.list[Path] | None = None
+    ) -> builtins.list[StoredObject]:
+        """The objects whose URIs start with the string ``prefix``, sorted by URI.
+
+        Linked folders and files that are not regular are left out, and added to ``skipped``.
+        """
+        skipped = [] if skipped is None else skipped
         if prefix.startswith("s3://"):
-            found = self._list_bucket(prefix)
+            found = self._list_bucket(prefix, skipped)
         else:
-            found = self._list_plain(prefix)
+            found = self._list_plain(prefix, skipped)
         return sorted(found, key=lambda stored: stored.uri.encode(errors="surrogateescape"))
 
-    def _list_bucket(self, prefix: str) -> Iterator[StoredObject]:
+    def _list_bucket(self, prefix: str, skipped: builtins.list[Path]) -> Iterator[StoredObject]:
         bucket, _, key = prefix.removeprefix("s3://").partition("/")
         *folders, start = key.split("/")
         top = self._inside(prefix, bucket, [])
-        for path, status in _files(self._inside(prefix, bucket, folders), start):
+        for path, status in _files(self._inside(prefix, bucket, folders), start, skipped):
             uri = f"s3://{bucket}/{_key(path.relative_to(top))}"
             if uri.startswith(prefix) and self._is_inside(path):
                 yield StoredObject(uri, path, status.st_size, status.st_mtime)
 
-    def _list_plain(self, prefix: str) -> Iterator[StoredObject]:
+    def _list_plain(self, prefix: str, skipped: builtins.list[Path]) -> Iterator[StoredObject]:
         folder, start = os.path.split(self._plain(prefix))
-        for path, status in _files(Path(folder), start):
+        for path, status in _files(Path(folder), start, skipped):
             rest = str(path.relative_to(folder))[len(start) :]
             uri = prefix + (quote(rest) if prefix.startswith("file://") else rest)
             yield StoredObject(uri, path, status.st_size, status.st_mtime)
@@ -196,7 +237,7 @@ def _key(path: Path) -> str:
     return "/".join(part if part.strip("%") else part[:-1] for part in path.parts)
 
 
-def _files(folder: Path, start: str = "") -> Iterator[tuple[Path, os.stat_result]]:
+def _files(folder: Path, start: str, skipped: list[Path]) -> Iterator[tuple[Path, os.stat_result]]:
     """All files in a folder whose relative path starts with ``start``, without linked folders."""
     try:
         entries = [entry for entry in os.scandir(folder) if entry.name.startswith(start)]
@@ -206,12 +247,14 @@ def _files(folder: Path, start: str = "") -> Iterator[tuple[Path, os.stat_result
         raise _store_error(str(folder), folder, error) from error
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
-            yield from _files(Path(entry.path))
+            yield from _files(Path(entry.path), "", skipped)
         elif not entry.name.startswith(PARTIAL):
             with suppress(OSError):
                 status = entry.stat()
                 if stat.S_ISREG(status.st_mode):
                     yield Path(entry.path), status
+                else:
+                    skipped.append(Path(entry.path))
 
 
 def _partial(folder: Path) -> tuple[Path, IO[bytes]]:
@@ -229,11 +272,9 @@ def _partial(folder: Path) -> tuple[Path, IO[bytes]]:
 
 
 def _store_error(uri: str, path: Path, error: OSError) -> StoreError:
-    problem = error.strerror or str(error)
+    problem = describe(error)
     if isinstance(error, IsADirectoryError):
         problem = "the keys of other objects start with this key and '/', so it is a folder"
     elif isinstance(error, NotADirectoryError | FileExistsError):
         problem = "the key of another object is a parent folder of this key"
-    elif error.errno == errno.ENOSPC:
-        problem = "the disk is full"
     return StoreError(uri, str(path), problem)

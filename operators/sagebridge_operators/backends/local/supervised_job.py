@@ -16,15 +16,31 @@ from sagebridge.errors import SagebridgeError
 from sagebridge_operators.backends.local.database import Records
 from sagebridge_operators.backends.local.local_job_type import local_job_type
 from sagebridge_operators.backends.local.store import FolderStore
+from sagebridge_operators.run_errors import RecordsError
 
 TERMINAL = ("Completed", "Failed", "Stopped")
 REASON_LENGTH = 1024
 CONTAINER_ROOT = PurePosixPath("/opt/ml")
+MESSAGE_BYTES = 1 << 16
+STOP_POLL_SECONDS = 0.25
+GRACE_VARIABLE = "SAGEBRIDGE_STOP_GRACE_SECONDS"
+GRACE_SECONDS = 30.0
+
+
+def stop_grace() -> float:
+    """Seconds that a stopped job has to end, and then again to upload its outputs."""
+    return float(os.environ.get(GRACE_VARIABLE, GRACE_SECONDS))
 
 
 def job_folder(home: Path, kind: str, name: str) -> Path:
-    """The folder of a job, with ml/ (its /opt/ml), cwd/, tmp/, log and supervisor.log."""
+    """The folder of a job, with ml/ (its /opt/ml), cwd/, tmp/, env/, log and supervisor.log."""
     return home.absolute() / "jobs" / kind / name
+
+
+def clear(folder: Path) -> None:
+    """Remove the working folders of a job, not its logs."""
+    for part in ("ml", "cwd", "tmp", "env"):
+        shutil.rmtree(folder / part, ignore_errors=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +79,7 @@ class JobFailed(SagebridgeError):
 
 
 class JobStopped(JobFailed):
-    """A stop was requested before the process of the job started."""
+    """A stop was requested before the process of the job started, or while files were copied."""
 
     def __init__(self) -> None:
         super().__init__("stopped before it started")
@@ -78,6 +94,7 @@ class Job:
         self.folder = job_folder(home, kind, name)
         self.store = FolderStore(home / "s3", base)
         self.request: dict[str, Any] = records.get(kind, name) or {}
+        self._next_check = self._upload_started = 0.0
         for part in (self.ml, self.cwd, self.tmp):
             part.mkdir(parents=True, exist_ok=True)
 
@@ -93,6 +110,11 @@ class Job:
     @property
     def tmp(self) -> Path:
         return self.folder / "tmp"
+
+    @property
+    def environment(self) -> Path:
+        """The Python environment of the job."""
+        return self.folder / "env"
 
     @property
     def log(self) -> Path:
@@ -122,23 +144,44 @@ class Job:
         return "\n".join([line for line in own if line.strip()][-lines:])
 
     def message(self, name: str) -> str:
-        """The content of /opt/ml/output/``name``, the job's ``failure`` or ``message`` file."""
+        """The first part of /opt/ml/output/``name``, the job's ``failure`` or ``message`` file."""
         path = self.ml / "output" / name
-        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-
-    def clear(self) -> None:
-        """Remove the working folders of a completed job; its outputs are in the store."""
-        for part in (self.ml, self.cwd, self.tmp):
-            shutil.rmtree(part, ignore_errors=True)
+        if path.is_symlink() or not path.is_file():
+            return ""
+        with path.open("rb") as file:
+            return file.read(MESSAGE_BYTES).decode(errors="replace")
 
     def stop_requested(self) -> bool:
-        body = self.records.get(self.kind, self.name)
-        return body is None or "_stop" in body
+        """Whether a stop was requested; False while the records cannot be read."""
+        return self._stop_time() is not None
+
+    def _stop_time(self) -> float | None:
+        """When a stop was requested, in epoch seconds."""
+        try:
+            body = self.records.get(self.kind, self.name)
+        except RecordsError:
+            return None
+        return 0.0 if body is None else body.get("_stop")
 
     def check_stop(self) -> None:
-        """Raise JobStopped if a stop was requested."""
-        if self.stop_requested():
+        """Raise JobStopped if a stop was requested; reads the record a few times per second."""
+        if self._is_time() and self.stop_requested():
             raise JobStopped
+
+    def check_upload(self) -> None:
+        """Raise JobStopped once the grace period of a stop is over; uploads continue until then."""
+        self._upload_started = self._upload_started or time.time()
+        if not self._is_time() or (stop := self._stop_time()) is None:
+            return
+        if time.time() - max(stop, self._upload_started) > stop_grace():
+            raise JobStopped
+
+    def _is_time(self) -> bool:
+        now = time.monotonic()
+        if now < self._next_check:
+            return False
+        self._next_check = now + STOP_POLL_SECONDS
+        return True
 
     def enter(self, status: str, message: str = "") -> None:
         """Record the progress of the job, as its SecondaryStatus if the API has one."""

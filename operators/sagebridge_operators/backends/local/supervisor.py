@@ -20,13 +20,16 @@ from typing import Any
 import sagebridge
 import sagebridge_operators
 from sagebridge.errors import SagebridgeError
+from sagebridge_operators.backends.local.container import PACKAGE_VARIABLES
 from sagebridge_operators.backends.local.database import Records
 from sagebridge_operators.backends.local.local_job_type import local_job_type
+from sagebridge_operators.backends.local.os_errors import describe, is_full
 from sagebridge_operators.backends.local.supervised_job import (
     TERMINAL,
     Job,
     JobFailed,
     Outcome,
+    clear,
     enter,
     job_folder,
 )
@@ -38,6 +41,8 @@ _SUPERVISOR_DIED = "the supervisor of the job died, and the job with it"
 _CREATOR_DIED = (
     "the process that requested this job died before the job started; run the step again"
 )
+RESERVED_BYTES = 1 << 18
+RECORD_TRIES, RECORD_PAUSE_SECONDS = 30, 2.0
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
 
 
@@ -55,7 +60,7 @@ def hold(
         try:
             lock = stack.enter_context(file_locks.hold(path, how))
         except OSError as error:
-            raise RecordsError(str(path), error.strerror or str(error)) from error
+            raise RecordsError(str(path), describe(error)) from error
         yield lock
 
 
@@ -88,7 +93,7 @@ def start(
             ).returncode
         problem = f"exit code {code}, see {log}" if code else ""
     except OSError as error:
-        problem = str(error)
+        problem = f"{error.filename or folder}: {describe(error)}"
     if problem:
         reason = f"InternalServerError: the supervisor of the job did not start: {problem}"
         _end(Records(home / "records.db"), kind, name, Outcome("Failed", {"FailureReason": reason}))
@@ -140,7 +145,7 @@ def _environment(outer: Mapping[str, str]) -> dict[str, str]:
     kept = {
         name: value
         for name, value in outer.items()
-        if name in KEPT_VARIABLES or name.startswith("SAGEBRIDGE_")
+        if name in (*KEPT_VARIABLES, *PACKAGE_VARIABLES) or name.startswith("SAGEBRIDGE_")
     }
     roots = {
         str(Path(package.__path__[0]).parent) for package in (sagebridge, sagebridge_operators)
@@ -169,13 +174,30 @@ def _claim(records: Records, kind: str, name: str) -> bool:
     return claimed
 
 
-def _supervise(job: Job) -> Outcome:
+def _supervise(home: Path, kind: str, name: str, base: Path, records: Records) -> Outcome:
+    """Run a job. Returns its outcome, whose reason is also the last line of the job's log."""
+    try:
+        job = Job(home, kind, name, base, records)
+        outcome = _outcome(job)
+        if reason := outcome.fields.get("FailureReason"):
+            with suppress(OSError):
+                job.note(reason)
+    except OSError as error:
+        reason = f"ClientError: {error.filename or home}: {describe(error)}"
+        return Outcome("Failed", {"FailureReason": reason})
+    return outcome
+
+
+def _outcome(job: Job) -> Outcome:
     try:
         return local_job_type(job.kind).run(job)
     except JobFailed as failure:
         return failure.outcome
-    except (SagebridgeError, OSError) as error:
+    except SagebridgeError as error:
         return Outcome("Failed", {"FailureReason": f"ClientError: {error}"})
+    except OSError as error:
+        reason = f"ClientError: {error.filename or job.folder}: {describe(error)}"
+        return Outcome("Failed", {"FailureReason": reason})
     except Exception as error:  # noqa: BLE001 - the job must end, whatever was raised
         traceback.print_exc()
         return Outcome("Failed", {"FailureReason": f"InternalServerError: {error!r}"})
@@ -198,18 +220,33 @@ def main(home: str, kind: str, name: str, base: str, lock: str) -> None:
         os.write(tell, b".")
         os.close(tell)
         if claimed:
-            _run_to_end(Job(Path(home), kind, name, Path(base), records))
+            _run_to_end(Path(home), kind, name, Path(base), records)
 
 
-def _run_to_end(job: Job) -> None:
-    """Run a job and record its outcome."""
-    outcome = _supervise(job)
-    if outcome.fields.get("FailureReason"):
-        with suppress(OSError):
-            job.note(outcome.fields["FailureReason"])
-    _end(job.records, job.kind, job.name, outcome)
-    if outcome.status == "Completed":
-        job.clear()
+def _run_to_end(home: Path, kind: str, name: str, base: Path, records: Records) -> None:
+    """Run a job and record its outcome.
+
+    On a full disk, the working folders of the job are removed, so that later calls can read the
+    record. If there is still no room for the record, it waits for the user to free some space.
+    """
+    folder = job_folder(home, kind, name)
+    reserve = folder / "reserve"
+    with suppress(OSError):
+        reserve.write_bytes(bytes(RESERVED_BYTES))
+    with ExitStack() as stack:
+        with suppress(RecordsError):
+            stack.enter_context(records.kept_open())
+        outcome = _supervise(home, kind, name, base, records)
+        full = is_full(folder)
+        reserve.unlink(missing_ok=True)
+        if full or outcome.status == "Completed":
+            clear(folder)
+        for _ in range(RECORD_TRIES):
+            with suppress(RecordsError):
+                _end(records, kind, name, outcome)
+                return
+            time.sleep(RECORD_PAUSE_SECONDS)
+        _end(records, kind, name, outcome)
 
 
 if __name__ == "__main__":

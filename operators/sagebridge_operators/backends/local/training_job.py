@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import sagebridge_operators
-from sagebridge.errors import SagebridgeError
 from sagebridge_operators.backends.local import script_mode
 from sagebridge_operators.backends.local.container import Exit
 from sagebridge_operators.backends.local.container import run as run_container
@@ -20,12 +18,11 @@ from sagebridge_operators.backends.local.data_transfer import (
     fetch_prefix,
     fetch_source,
     gunzip,
-    upload_archive,
-    upload_tree,
 )
 from sagebridge_operators.backends.local.local_job_type import DAY, LocalJobType
 from sagebridge_operators.backends.local.resource_config import note_instances, resource_config
 from sagebridge_operators.backends.local.supervised_job import Job, JobFailed, Outcome, image_parts
+from sagebridge_operators.backends.local.uploads import upload, upload_archive, upload_tree
 
 XGBOOST = "sagebridge_operators.backends.local.algorithms.xgboost"
 NUMBER = r"([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)"
@@ -80,15 +77,14 @@ def run(job: Job) -> Outcome:
     kept = end.succeeded or end.stopped or end.timed_out
     if not kept:
         fields["FailureReason"] = end.reason(job, job.message("failure"))
-    try:
-        fields |= _upload(job, model=kept)
+
+    def upload_artifacts() -> None:
+        fields.update(_upload(job, model=kept))
         if checkpoints:
             upload_tree(job, *checkpoints)
-    except (SagebridgeError, OSError) as error:
-        problem = f"ClientError: an artifact could not be uploaded: {error}"
-        if fields.setdefault("FailureReason", problem) != problem:
-            job.note(problem)
-        return Outcome("Failed", fields)
+
+    if incomplete := upload(job, fields, "an artifact", upload_artifacts):
+        return incomplete
     return _outcome(end, fields)
 
 
@@ -138,7 +134,7 @@ def _fetch(job: Job, channel: Mapping[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     files = fetch_source(job, name, channel["DataSource"]["S3DataSource"], folder)
     if channel.get("CompressionType") == "Gzip":
-        gunzip(files)
+        gunzip(job, files)
 
 
 def _checkpoints(job: Job) -> tuple[Path, str] | None:
@@ -169,12 +165,12 @@ def _program(job: Job, hyperparameters: Mapping[str, Any]) -> Program:
                 f"ClientError: {source} does not contain the sagemaker_program {program}"
             )
         command = script_mode.command(str(program), hyperparameters)
+        command = script_mode.with_requirements(job, code, command)
         return Program(command, {"PYTHONPATH": code}, code)
     repository, tag = image_parts(image)
     if "xgboost" in repository:
-        roots = str(Path(next(iter(sagebridge_operators.__path__))).parent)
         command = ["python", "-m", XGBOOST, "train", _model_format(tag)]
-        return Program(command, {"PYTHONPATH": roots}, built_in=True)
+        return Program(command, {}, built_in=True)
     raise JobFailed(
         f"ClientError: the local backend cannot run the image {image}: a training job needs "
         "AlgorithmSpecification.ContainerEntrypoint, the hyperparameter sagemaker_program (script "
@@ -230,7 +226,7 @@ def _upload(job: Job, *, model: bool) -> dict[str, Any]:
     target = f"{config['S3OutputPath'].rstrip('/')}/{job.name}/output"
     plain = config.get("CompressionType") == "NONE"
     data = job.host_path("/opt/ml/output/data")
-    if any(data.iterdir()):
+    if data.is_dir() and any(data.iterdir()):
         if plain:
             upload_tree(job, data, f"{target}/data")
         else:

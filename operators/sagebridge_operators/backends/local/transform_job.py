@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import sagebridge_operators
-from sagebridge.errors import SagebridgeError
 from sagebridge_operators.backends.local import script_mode
 from sagebridge_operators.backends.local.api import ApiError, arn
 from sagebridge_operators.backends.local.container import run as run_container
 from sagebridge_operators.backends.local.data_transfer import (
-    extract,
+    fetch_package,
     fetch_prefix,
     fetch_source,
     gunzip,
-    upload_tree,
 )
 from sagebridge_operators.backends.local.database import Records
 from sagebridge_operators.backends.local.inference import PLAN
 from sagebridge_operators.backends.local.local_job_type import LocalJobType
 from sagebridge_operators.backends.local.resource_config import note_instances
 from sagebridge_operators.backends.local.supervised_job import Job, JobFailed, Outcome, image_parts
+from sagebridge_operators.backends.local.uploads import upload, upload_tree
 
 INFERENCE = "sagebridge_operators.backends.local.inference"
 MODEL_CODE = "/opt/ml/model/code"
@@ -47,22 +44,22 @@ def run(job: Job) -> Outcome:
     job.host_path("/opt/ml/output/data").mkdir(parents=True, exist_ok=True)
     job.enter("InProgress")
 
-    root = str(Path(next(iter(sagebridge_operators.__path__))).parent)
-    environment = {"SAGEMAKER_BATCH": "true", **variables, "PYTHONPATH": root}
-    end = run_container(job, ["python", "-m", INFERENCE], environment)
+    command = ["python", "-m", INFERENCE]
+    if program:
+        command = script_mode.with_requirements(job, f"/opt/ml/{code}", command)
+    end = run_container(job, command, {"SAGEMAKER_BATCH": "true", **variables})
     fields: dict[str, Any] = {}
     if not end.succeeded and not end.stopped:
         fields["FailureReason"] = end.reason(job, job.message("failure"))
-    output = request["TransformOutput"]["S3OutputPath"]
-    try:
-        for part in job.host_path("/opt/ml/output/data").rglob(".*.out"):
+
+    def upload_results() -> None:
+        folder = job.host_path("/opt/ml/output/data")
+        for part in folder.rglob(".*.out"):
             part.unlink()
-        upload_tree(job, job.host_path("/opt/ml/output/data"), output)
-    except (SagebridgeError, OSError) as error:
-        problem = f"ClientError: results could not be uploaded: {error}"
-        if fields.setdefault("FailureReason", problem) != problem:
-            job.note(problem)
-        return Outcome("Failed", fields)
+        upload_tree(job, folder, request["TransformOutput"]["S3OutputPath"])
+
+    if incomplete := upload(job, fields, "results", upload_results):
+        return incomplete
     if end.stopped:
         return Outcome("Stopped", fields)
     return Outcome("Completed" if end.succeeded else "Failed", fields)
@@ -107,20 +104,13 @@ def _fetch_model(job: Job, container: Mapping[str, Any]) -> None:
     if source.get("CompressionType") == "None":
         fetch_prefix(job, "model", uri, folder)
         return
-    if not job.store.exists(uri):
-        raise JobFailed(
-            f"ClientError: no model data at {uri}; expected the file {job.store.path_of(uri)}"
-        )
-    archive = job.tmp / "model.tar.gz"
-    job.store.fetch(uri, archive)
-    extract(archive, folder, uri)
-    archive.unlink()
+    fetch_package(job, uri, folder, "model data")
 
 
 def _program(job: Job, image: str, variables: Mapping[str, str]) -> tuple[str, str]:
     """The inference script and its folder in /opt/ml; both empty for built-in XGBoost."""
     if program := variables.get("SAGEMAKER_PROGRAM"):
-        source = variables.get("SAGEMAKER_SUBMIT_DIRECTORY", MODEL_CODE).removeprefix("file://")
+        source = variables.get("SAGEMAKER_SUBMIT_DIRECTORY", MODEL_CODE)
         code = script_mode.fetch_code(job, source)
         if not (job.host_path(code) / program).is_file():
             raise JobFailed(
@@ -147,7 +137,7 @@ def _plan(job: Job, program: str, code: str) -> dict[str, Any]:
     files = fetch_source(job, "TransformInput", source["DataSource"]["S3DataSource"], folder)
     targets = [f"{file.relative_to(folder.resolve())}.out" for file in files]
     if source.get("CompressionType") == "Gzip":
-        files = gunzip(files)
+        files = gunzip(job, files)
     sources = [str(file.relative_to(folder.resolve())) for file in files]
     accept = output.get("Accept") or ("application/json" if program else "text/csv")
     return {
