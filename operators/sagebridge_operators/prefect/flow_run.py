@@ -193,6 +193,8 @@ class FlowRun(PipelineBuilder):
             upstream=self._outputs,
             function=self.functions.get(name),
             references=references_to(name, self._pipeline.steps),
+            pipeline=self._pipeline,
+            on_request=partial(artifacts.show_condition, step),
             engine_try=self._run_info.run_count,
             generation=scene.generation(name),
             role=self._settings(name).get("role_arn"),

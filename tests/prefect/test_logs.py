@@ -1,0 +1,86 @@
+"""What the logs and artifacts of a flow run show to the person on call."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from sagebridge.model.conditions import equals, less_than
+from sagebridge.model.expressions import parameter
+from sagebridge.model.parameters import Parameter
+from sagebridge.model.pipeline import ConditionStep
+from tests.attempts import outputs_of
+from tests.fakes import FakeSageMaker
+from tests.prefect.conftest import FinishedRun, Run
+from tests.shapes import model
+
+pytestmark = pytest.mark.prefect
+
+
+class Lines(logging.Handler):
+    """Collects the records of run loggers as a log file shows them, with tracebacks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(self.format(record))
+
+
+@pytest.fixture
+def log(server: None) -> Iterator[list[str]]:
+    """The log of the flow run and its tasks."""
+    from prefect.logging.configuration import setup_logging
+
+    del server
+    setup_logging()  # otherwise the first flow run of the process does, and removes the handler
+    lines = Lines()
+    loggers = [logging.getLogger(name) for name in ("prefect.task_runs", "prefect.flow_runs")]
+    for logger in loggers:
+        logger.addHandler(lines)
+    yield lines.texts
+    for logger in loggers:
+        logger.removeHandler(lines)
+
+
+def markdown_of(played: FinishedRun, key: str) -> str:
+    """The content of a Markdown artifact of the run."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+
+    of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[played.run.id]))
+    with get_client(sync_client=True) as client:
+        found = {one.key: one.data for one in client.read_artifacts(artifact_filter=of_run)}
+    return str(found[key])
+
+
+def test_condition_shows_values_sources_and_skipped_steps(
+    run: Run, aws: FakeSageMaker, log: list[str]
+) -> None:
+    check = ConditionStep(
+        "Check it",
+        "Condition",
+        conditions=(less_than(parameter("Limit"), 5), equals(1, 1)),
+        if_steps=(model("Use"),),
+        else_steps=(model("Other"),),
+    )
+    limit = Parameter("Limit", "Float", 6.0)
+    played = run(check, model("Last", "Use"), parameters=(limit,))
+    assert (
+        "condition Check it: False\n"
+        "  [False] 6.0 (parameter Limit) < 5\n"
+        "  [True] 1 == 1\n"
+        "  runs (else branch): Other\n"
+        "  skipped: Use, Last"
+    ) in log
+    outputs = outputs_of(played.steps["Check it"])
+    assert outputs["skipped"] == ["Use", "Last"]
+    left = {"value": 6.0, "source": "parameter Limit"}
+    assert outputs["conditions"][0]["left"] == left
+    text = markdown_of(played, "check-it-condition")
+    assert text.startswith("# Check it: False\n")
+    assert json.loads(text.partition("```json\n")[2].partition("\n```")[0]) == outputs
