@@ -7,15 +7,16 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from sagebridge.model.conditions import equals, less_than
 from sagebridge.model.expressions import parameter
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep
 from tests.attempts import outputs_of
-from tests.fakes import FakeSageMaker
-from tests.prefect.conftest import FinishedRun, Run
-from tests.shapes import model
+from tests.fakes import FakeBackend, FakeSageMaker, Plan, raises
+from tests.prefect.conftest import FinishedRun, Run, flow_of
+from tests.shapes import ROLE, model, training
 
 pytestmark = pytest.mark.prefect
 
@@ -84,3 +85,69 @@ def test_condition_shows_values_sources_and_skipped_steps(
     text = markdown_of(played, "check-it-condition")
     assert text.startswith("# Check it: False\n")
     assert json.loads(text.partition("```json\n")[2].partition("\n```")[0]) == outputs
+
+
+def test_failed_job_ends_the_log_with_its_reason(
+    run: Run, aws: FakeSageMaker, log: list[str]
+) -> None:
+    aws.plans["Bad"] = Plan(("InProgress", "Failed"), ending={"FailureReason": "no data"})
+    run(training("Bad"))
+    (name,) = aws.jobs
+    assert "Traceback" not in "\n".join(log)
+    reason = f"Training job {name} Failed: no data"
+    assert log[-2:] == [
+        f"Finished in state Failed('{reason}')",
+        f"Finished in state Failed(\"step 'Bad' failed: {reason}\")",
+    ]
+    (request,) = [text for text in log if text.startswith("sagemaker.create_training_job {")]
+    assert request.splitlines()[1] == f'  "RoleArn": "{ROLE}",'
+    assert '    "InstanceCount": 1,' in request.splitlines()
+
+
+PLAIN_IF = """
+from prefect import flow
+from sagebridge_operators.prefect import condition, equals, fail, finish, python
+
+def divide():
+    return 1 / 0
+
+@flow(name="plain if")
+def plain_if() -> object:
+    bad = python("Bad", divide)
+    if condition("Check", conditions=[equals(1, 1)], depends_on=[bad]):
+        fail("No", error_message="x")
+    return finish()
+"""
+
+
+def test_failed_function_shows_only_its_own_frames(
+    play: Run, backend: FakeBackend, log: list[str]
+) -> None:
+    played = play(flow_of(PLAIN_IF))
+    text = "\n".join(log)
+    assert text.count("Traceback") == 1
+    frames = [line for line in text.splitlines() if line.startswith('  File "')]
+    assert len(frames) == 1
+    assert frames[0].endswith("in divide")
+    assert log[-1].startswith("Finished in state Failed(")
+    assert "step 'Bad' failed: ZeroDivisionError: division by zero" in log[-1]
+    assert played.run.state.name == "Failed"
+
+
+def test_outage_is_logged_without_a_traceback(
+    run: Run, aws: FakeSageMaker, log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sagebridge_operators.lifecycle import drive
+    from sagebridge_operators.prefect import step_tasks
+
+    monkeypatch.setattr(drive, "PATIENCE", 0.0)
+    monkeypatch.setattr(step_tasks, "_SECONDS_BETWEEN", 0)
+    lost = EndpointConnectionError(endpoint_url="http://127.0.0.1")
+    aws.before["describe_training_job"] = [raises(lost)] * 99
+    run(training("Bad"))
+    text = "\n".join(log)
+    assert "Could not connect to the endpoint URL" in log[-1]
+    assert "Traceback" not in text
+    aws.before["describe_training_job"] = [raises(KeyError("a defect"))] * 99
+    run(training("Bad"))
+    assert "Traceback" in "\n".join(log)

@@ -43,8 +43,8 @@ class StepHandle:
 
     @property
     def properties(self) -> Properties:
-        """The step's outputs, as ``properties.A.B["c"]``."""
-        return properties_of(self.name)
+        """The step's outputs, as ``properties.A.B["c"]``: values once the step has ended."""
+        return self.builder.properties(self.name)
 
 
 class ConditionHandle(StepHandle):
@@ -170,6 +170,10 @@ class PipelineBuilder:
             f"the outcome of condition {condition!r} is only known at run time; "
             "use its met() and unmet() blocks",
         )
+
+    def properties(self, step: str) -> Any:
+        """References to the outputs of a step; a flow run has their values later."""
+        return properties_of(step)
 
     def finish(self) -> Any:
         """End the flow; in a flow run, run its steps."""

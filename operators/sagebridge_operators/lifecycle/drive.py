@@ -282,7 +282,8 @@ class StepDriver:
             made = job_type.request(step, arguments, name=name, token=token, role=role)
             shown = mask(made)
             task.on_request(shown)
-            self.log.info("%s.%s %s", job_type.service, job_type.create, json.dumps(shown))
+            text = json.dumps(shown, indent=2)
+            self.log.info("%s.%s %s", job_type.service, job_type.create, text)
             self._requests[name] = made
             return made
 

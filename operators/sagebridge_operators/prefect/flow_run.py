@@ -20,6 +20,7 @@ from prefect.utilities.annotations import allow_failure
 from sagebridge.authoring.flow_signature import live_arguments
 from sagebridge.authoring.pipeline_builder import CURRENT, PipelineBuilder
 from sagebridge.errors import SagebridgeError, UsageError
+from sagebridge.model.expressions import Get, Key
 from sagebridge.model.parameters import coerce
 from sagebridge.model.pipeline import Pipeline, walk
 from sagebridge_operators.backends import resumed
@@ -33,14 +34,18 @@ from sagebridge_operators.lifecycle.outages import patiently
 from sagebridge_operators.lifecycle.outputs import references_to
 from sagebridge_operators.lifecycle.step_states import Status, final_status, states
 from sagebridge_operators.lifecycle.step_task import StepTask
-from sagebridge_operators.prefect import artifacts, final_state, step_tasks
+from sagebridge_operators.prefect import artifacts, final_state, step_tasks, step_values
 from sagebridge_operators.prefect.flow_backends import settings_for_record
 from sagebridge_operators.prefect.opened_execution import (
     OpenedExecution,
+    properties_of_ended,
     upstream_steps,
     with_late_properties,
 )
+from sagebridge_operators.prefect.run_logs import hide_expected_tracebacks
 from sagebridge_operators.run_errors import ExecutionFailed, FinalState
+
+hide_expected_tracebacks()
 
 
 class _BodyRun(NamedTuple):
@@ -86,6 +91,8 @@ class FlowRun(PipelineBuilder):
         self._futures: dict[str, Any] = {}
         self._active: dict[str, StepDriver] = {}
         self._waiting: set[str] = set()
+        self._finished = False
+        self._found: dict[str, dict[str, Any]] = {}
         self._ended: SimpleQueue[str] = SimpleQueue()
         self._signal: Pause | Abort | None = None
         self._scene: OpenedExecution | None = None
@@ -98,6 +105,8 @@ class FlowRun(PipelineBuilder):
         except SagebridgeError as refused:
             self.log.error(str(refused))  # noqa: TRY400 - a user error needs no traceback
             return self._return(Failed(message=str(refused), data=refused))
+        finally:
+            self._finished = True
         return self._return(self._end())
 
     def decide(self, condition: str) -> bool:
@@ -109,6 +118,45 @@ class FlowRun(PipelineBuilder):
             self._end()
             raise ExecutionFailed(self._status().reason or f"condition {condition!r} has no result")
         return bool(outputs["outcome"])
+
+    def properties(self, step: str) -> Any:
+        """The outputs of a step: references, from which later steps follow; after finish() values.
+
+        A reference has its value as soon as its step has ended, as an argument of a task.
+        """
+        reference = step_values.step_reference(self, (Key(step),))
+        if not self._finished:
+            return reference
+        return step_values.value_at(self.properties_found(reference._get), reference._tokens)
+
+    def ended_future(self, reference: Get) -> Any:
+        """The future of the task run of an ended step. Raises UsageError if it has not ended."""
+        step = reference.name
+        if step not in self._futures or step in self._waiting:
+            why = "it has no value yet, as the step has not ended; use it after finish()"
+            if self._finished:
+                why = "it has no value, as the step did not run"
+            raise UsageError(step_values.missing_value(reference, why))
+        return self._futures[step]
+
+    def properties_found(self, reference: Get) -> Mapping[str, Any]:
+        """All properties of the step of a reference, as JSON.
+
+        Raises UsageError if the step has not ended, or ended without success.
+        """
+        name = reference.name
+        self.ended_future(reference)
+        step, outputs = self._pipeline.step(name), self._outputs_of(name)
+        if step is None or outputs is None or self._scene is None:
+            reached = states(self._pipeline, self._attempts)[name]
+            attempt = self._attempts.get(name)
+            reason = f": {attempt.reason}" if attempt is not None and attempt.reason else ""
+            why = f"it has no value, as the step is {reached}{reason}"
+            raise UsageError(step_values.missing_value(reference, why))
+        if name not in self._found:
+            backend = self._scene.backend(self._settings(name))
+            self._found[name] = properties_of_ended(step, outputs, backend)
+        return self._found[name]
 
     def _return(self, result: dict[str, Any] | State) -> dict[str, Any] | State:
         final_state.set_state(self._run_info.id, result if isinstance(result, State) else None)
