@@ -121,7 +121,7 @@ def test_both_engines_or_one_that_suffices(
         assert "reached needs the extra" in capsys.readouterr().err
 
 
-def test_missing_engine_beside_the_other_one_needs_another_environment(
+def test_missing_engine_next_to_the_other_one_needs_another_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from sagebridge import errors

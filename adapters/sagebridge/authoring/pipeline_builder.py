@@ -171,7 +171,7 @@ class PipelineBuilder:
             "use its met() and unmet() blocks",
         )
 
-    def properties(self, step: str) -> Any:
+    def properties(self, step: str) -> Properties:
         """References to the outputs of a step; a flow run has their values later."""
         return properties_of(step)
 

@@ -116,7 +116,7 @@ class StepOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Runs the step; returns its job, status, main results and referenced properties.
 
-        Each key is an XCom of its own, too: a later ``@task`` can use ``op.output["job_name"]``,
+        Each key is also a separate XCom: a later ``@task`` can use ``op.output["job_name"]``,
         ``["job_arn"]``, ``["status"]``, ``["model_artifact"]`` (Training), ``["outputs"]``
         (Processing: S3 URI by output name), ``["output"]`` (Transform), ``["model_name"]``,
         ``["model_package_arn"]``, ``["outcome"]`` (Condition) or ``["return_value"]`` (code).

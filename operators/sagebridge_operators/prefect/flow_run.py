@@ -20,7 +20,7 @@ from prefect.utilities.annotations import allow_failure
 from sagebridge.authoring.flow_signature import live_arguments
 from sagebridge.authoring.pipeline_builder import CURRENT, PipelineBuilder
 from sagebridge.errors import SagebridgeError, UsageError
-from sagebridge.model.expressions import Get, Key
+from sagebridge.model.expressions import Get, properties_of
 from sagebridge.model.parameters import coerce
 from sagebridge.model.pipeline import Pipeline, walk
 from sagebridge_operators.backends import resumed
@@ -92,6 +92,7 @@ class FlowRun(PipelineBuilder):
         self._active: dict[str, StepDriver] = {}
         self._waiting: set[str] = set()
         self._finished = False
+        self._misuse: UsageError | None = None
         self._found: dict[str, dict[str, Any]] = {}
         self._ended: SimpleQueue[str] = SimpleQueue()
         self._signal: Pause | Abort | None = None
@@ -101,7 +102,9 @@ class FlowRun(PipelineBuilder):
     def finish(self) -> dict[str, Any] | State:
         """Runs the remaining steps; returns the result or failed state of the flow."""
         try:
+            self._raise_misuse()
             self._run()
+            self._raise_misuse()
         except SagebridgeError as refused:
             self.log.error(str(refused))  # noqa: TRY400 - a user error needs no traceback
             return self._return(Failed(message=str(refused), data=refused))
@@ -124,7 +127,7 @@ class FlowRun(PipelineBuilder):
 
         A reference has its value as soon as its step has ended, as an argument of a task.
         """
-        reference = step_values.step_reference(self, (Key(step),))
+        reference = step_values.step_reference(self, properties_of(step)._tokens)
         if not self._finished:
             return reference
         return step_values.value_at(self.properties_found(reference._get), reference._tokens)
@@ -136,7 +139,8 @@ class FlowRun(PipelineBuilder):
             why = "it has no value yet, as the step has not ended; use it after finish()"
             if self._finished:
                 why = "it has no value, as the step did not run"
-            raise UsageError(step_values.missing_value(reference, why))
+            self._misuse = UsageError(step_values.missing_value(reference, why))
+            raise self._misuse
         return self._futures[step]
 
     def properties_found(self, reference: Get) -> Mapping[str, Any]:
@@ -157,6 +161,14 @@ class FlowRun(PipelineBuilder):
             backend = self._scene.backend(self._settings(name))
             self._found[name] = properties_of_ended(step, outputs, backend)
         return self._found[name]
+
+    def _raise_misuse(self) -> None:
+        """Raises the error of a task that got a property too early.
+
+        Prefect does not fail the flow run for it if the task was submitted.
+        """
+        if self._misuse is not None:
+            raise self._misuse
 
     def _return(self, result: dict[str, Any] | State) -> dict[str, Any] | State:
         final_state.set_state(self._run_info.id, result if isinstance(result, State) else None)
