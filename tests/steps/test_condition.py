@@ -179,6 +179,18 @@ def test_result_lists_the_values_of_nested_conditions() -> None:
     ]
 
 
+def test_long_sources_have_their_own_lines() -> None:
+    long = Operand("x", f"rmse in s3://{'b' * 90}/e.json")
+    result = Result(equals("a", "b"), False, (long, Operand("y", "parameter P")))
+    inside = Result(not_(equals("a", "b")), True, parts=(result,))
+    assert list(inside.lines("  ")) == [
+        "  [True] not",
+        "    [False] 'x' == 'y'",
+        f"        'x': {long.source}",
+        "        'y': parameter P",
+    ]
+
+
 def test_secret_and_missing_values() -> None:
     secret = Operand("hunter2", "Environment['KEY'] of step Train", secret=True)
     result = Result(TRUE, True, (secret, Operand("x" * 300)))

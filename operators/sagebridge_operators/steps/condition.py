@@ -32,6 +32,8 @@ _SIGNS = {
 }
 _LONGEST = 200
 """Characters of a string that a report shows."""
+_WIDTH = 100
+"""Characters of a line in a log; Airflow's UI does not wrap lines."""
 _MASK = "***"
 
 
@@ -51,8 +53,10 @@ class Operand:
     secret: bool = False
 
     def __str__(self) -> str:
-        text = _MASK if self.secret else repr(self._shown())
-        return f"{text} ({self.source})" if self.source else text
+        return _MASK if self.secret else repr(self._shown())
+
+    def with_source(self) -> str:
+        return f"{self} ({self.source})" if self.source else str(self)
 
     def described(self) -> str:
         """The value with its type and source, for error messages."""
@@ -95,8 +99,14 @@ class Result:
     problem: str = ""
 
     def lines(self, indent: str = "") -> Iterator[str]:
-        """The condition with its values, one line per comparison."""
-        yield f"{indent}[{'not evaluated' if self.holds is None else self.holds}] {self._text()}"
+        """The condition with its values, one line per comparison; long sources are below it."""
+        head = f"{indent}[{'not evaluated' if self.holds is None else self.holds}] "
+        text = self._text(*(one.with_source() for one in self.operands))
+        if len(head + text) <= _WIDTH:
+            yield head + text
+        else:
+            yield head + self._text(*map(str, self.operands))
+            yield from (f"{indent}    {one}: {one.source}" for one in self.operands if one.source)
         for part in self.parts:
             yield from part.lines(f"{indent}  ")
 
@@ -114,16 +124,16 @@ class Result:
             report["conditions"] = [part.as_json() for part in self.parts]
         return {**report, "holds": self.holds}
 
-    def _text(self) -> str:
+    def _text(self, *operands: str) -> str:
         if self.problem:
             return f"{type_of(self.condition)}: {_cut(self.problem)}"
         match self.condition:
             case Comparison(type=type_):
-                left, right = self.operands
+                left, right = operands
                 return f"{left} {_SIGNS[type_]} {right}"
             case In():
-                query, *values = self.operands
-                return f"{query} in [{', '.join(map(str, values))}]"
+                query, *values = operands
+                return f"{query} in [{', '.join(values)}]"
         return type_of(self.condition).lower()
 
 
