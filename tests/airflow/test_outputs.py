@@ -37,7 +37,9 @@ def test_later_task_uses_the_outputs_of_a_step(backend: FakeBackend) -> None:
             return [job, arn, status, uri, everything]
 
         names = ("job_name", "job_arn", "status", "model_artifact")
-        report(*(train.output[name] for name in names), train.output)
+        output: Any = train.output  # Airflow annotates XComArg without __getitem__
+        use: Any = report
+        use(*(output[name] for name in names), output)
     played = play(dag)
     assert played.states == {"train": "success", "report": "success"}
     ((name, job),) = backend.sagemaker.jobs.items()

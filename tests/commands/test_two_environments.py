@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> object:
         def version(package: str) -> str:
             if PACKAGES.get(package) in engines:
                 return "3"
-            raise engine_versions.PackageNotFoundError(package)
+            raise PackageNotFoundError(package)
 
         monkeypatch.setattr(engine_versions, "version", version)
 

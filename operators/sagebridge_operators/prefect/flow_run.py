@@ -20,9 +20,10 @@ from prefect.utilities.annotations import allow_failure
 from sagebridge.authoring.flow_signature import live_arguments
 from sagebridge.authoring.pipeline_builder import CURRENT, PipelineBuilder
 from sagebridge.errors import SagebridgeError, UsageError
-from sagebridge.model.expressions import Get, properties_of
+from sagebridge.model.expressions import Get, properties_of, references
 from sagebridge.model.parameters import coerce
 from sagebridge.model.pipeline import Pipeline, walk
+from sagebridge.model.values import Value
 from sagebridge_operators.backends import resumed
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.drive import PATIENCE as OUTAGE
@@ -31,7 +32,8 @@ from sagebridge_operators.lifecycle.ending import INTERRUPTED, PATIENCE, Ending
 from sagebridge_operators.lifecycle.execution import Execution, execution_id
 from sagebridge_operators.lifecycle.opening import valid_definition
 from sagebridge_operators.lifecycle.outages import patiently
-from sagebridge_operators.lifecycle.outputs import references_to
+from sagebridge_operators.lifecycle.outputs import path_text, references_to
+from sagebridge_operators.lifecycle.resolve import Resolver
 from sagebridge_operators.lifecycle.step_states import Status, final_status, states
 from sagebridge_operators.lifecycle.step_task import StepTask
 from sagebridge_operators.prefect import artifacts, final_state, step_tasks, step_values
@@ -74,11 +76,25 @@ def current() -> PipelineBuilder:
     return attempt.flow
 
 
+def _value_of(expression: Value) -> Any:
+    """The value of an expression in the running flow. Raises UsageError."""
+    attempt = _BODY_RUN.get()
+    if attempt is None:
+        raise UsageError("an expression has a value only in a flow with steps, after finish()")
+    return attempt.flow.value_of(expression)
+
+
+step_values.resolve_expressions(_value_of)
+
+
 class FlowRun(PipelineBuilder):
     """The steps of one flow run. They run in ``finish``, when all of them are declared.
 
     Only the flow's thread submits and settles steps; the task runner's threads run them.
     """
+
+    step_handle = step_values.FlowStep
+    condition_handle = step_values.FlowCondition
 
     def __init__(self, context: Any) -> None:
         flow = context.flow
@@ -139,9 +155,33 @@ class FlowRun(PipelineBuilder):
             why = "it has no value yet, as the step has not ended; use it after finish()"
             if self._finished:
                 why = "it has no value, as the step did not run"
-            self._misuse = UsageError(step_values.missing_value(reference, why))
-            raise self._misuse
+            raise self._misused(step_values.missing_value(reference, why))
         return self._futures[step]
+
+    def value_of(self, value: Value) -> Any:
+        """The value of an expression. Raises UsageError before its steps have ended."""
+        found: dict[str, dict[str, Any]] = {}
+        for one in references(value):
+            if one.step is not None:
+                self.ended_future(one)
+                properties = found.setdefault(one.step, {})
+                if one.property_file is None:
+                    place = self.properties_found(one)
+                    properties[path_text(one)] = step_values.value_at(place, one.tokens)
+        scene = self._scene
+        if scene is None:
+            what = type(value).__name__ if not isinstance(value, Get) else value.text
+            raise self._misused(f"{what} has no value before finish(); only steps can use it")
+        backend = scene.backend(self._settings(None))
+
+        def upstream(name: str) -> dict[str, Any]:
+            return {**(self._outputs_of(name) or {}), "properties": found.get(name, {})}
+
+        return Resolver(scene.execution, upstream, backend.read_object, backend.arn)(value)
+
+    def _misused(self, text: str) -> UsageError:
+        self._misuse = UsageError(text)
+        return self._misuse
 
     def properties_found(self, reference: Get) -> Mapping[str, Any]:
         """All properties of the step of a reference, as JSON.

@@ -15,7 +15,18 @@ from uuid import UUID
 from prefect.futures import PrefectFuture
 from prefect.states import Completed, State
 
-from sagebridge.model.expressions import Get, Index, Key, Properties, Token
+from sagebridge.authoring.pipeline_builder import ConditionHandle, StepHandle
+from sagebridge.model.expressions import (
+    Get,
+    Index,
+    Join,
+    JsonGet,
+    Key,
+    Properties,
+    Token,
+    properties_of,
+)
+from sagebridge.model.values import Value
 from sagebridge_operators.lifecycle.masking import mask
 from sagebridge_operators.lifecycle.outputs import look_up, path_text
 from sagebridge_operators.run_errors import Unresolvable
@@ -24,7 +35,7 @@ if TYPE_CHECKING:
     from sagebridge_operators.prefect.flow_run import FlowRun
 
 
-class PropertyFuture(PrefectFuture[Any]):
+class PropertyFuture(PrefectFuture[Any]):  # type: ignore[misc]
     """The future of a property, with the interface that Prefect uses for the arguments of a task.
 
     Each method raises UsageError if the step has not ended.
@@ -152,5 +163,58 @@ def value_at(root: Mapping[str, Any], tokens: tuple[Token, ...]) -> Any:
 
 
 def missing_value(reference: Get, why: str) -> str:
-    """The message about a property that has no value in the flow."""
-    return f"{path_text(reference) or 'properties'} of step {reference.name!r}: {why}"
+    """The message about a property, or a whole step, that has no value in the flow."""
+    path = path_text(reference)
+    return (
+        f"{path} of step {reference.name!r}: {why}" if path else f"step {reference.name!r}: {why}"
+    )
+
+
+class _StepFuture:
+    """The attributes of a PrefectFuture, for a step that a flow passes to its own task.
+
+    The task waits for the step and gets its outputs. Raises UsageError if it has not ended.
+    """
+
+    name: str
+    builder: Any
+
+    @property
+    def _future(self) -> Any:
+        return self.builder.ended_future(properties_of(self.name)._get)
+
+    @property
+    def task_run_id(self) -> UUID:
+        found: UUID = self._future.task_run_id
+        return found
+
+    @property
+    def state(self) -> State[Any]:
+        state: State[Any] = self._future.state
+        return state
+
+    def wait(self, timeout: float | None = None) -> None:
+        self._future.wait(timeout)
+
+
+class FlowStep(_StepFuture, StepHandle):
+    """A step of a running flow."""
+
+
+class FlowCondition(_StepFuture, ConditionHandle):
+    """A condition of a running flow."""
+
+
+def resolve_expressions(value_of: Callable[[Value], Any]) -> None:
+    """Makes Prefect replace expressions in the arguments of a task by their values.
+
+    They become futures to Prefect by registration, since sagebridge's model does not import it.
+    """
+    for kind in (Get, Join, JsonGet):
+        kind.state = property(lambda self: Completed(data=value_of(self)))  # type: ignore[union-attr]
+        kind.wait = lambda self, timeout=None: None  # type: ignore[union-attr]
+        PrefectFuture.register(kind)
+
+
+for _handle in (FlowStep, FlowCondition):
+    PrefectFuture.register(_handle)
