@@ -63,7 +63,7 @@ ALLOWED = {
     ("sagebridge_operators.launch.prefect_engine", "-m 'prefect'"),
     ("sagebridge_operators.launch.prefect_execution", "-m 'prefect.engine'"),
     # Whether an extra is installed.
-    ("sagebridge_operators.commands.deploy", "find_spec('prefect')"),
+    ("sagebridge.errors", "find_spec(other)"),
     ("sagebridge_operators.launch.workdir", "find_spec('boto3')"),
 }
 """The module, and the call or the argument of ``python -m``."""

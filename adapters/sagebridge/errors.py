@@ -7,11 +7,15 @@ with ``--fail-on-loss``, 5 unreadable source, 6 missing extra or service. Messag
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from sagebridge.findings import Finding
     from sagebridge.model.losses import Loss
+
+
+_OTHER_ENGINE = {"airflow": "prefect", "prefect": "airflow"}
 
 
 class SagebridgeError(Exception):
@@ -119,9 +123,15 @@ class MissingExtra(SagebridgeError):
     def __init__(self, what: str, extra: str, source: str = "") -> None:
         self.what, self.extra = what, extra
         location = f"{source}: " if source else ""
-        super().__init__(
-            f"{location}{what} needs the extra {extra!r}; run: pip install 'sagebridge[{extra}]'"
-        )
+        fix = f"run: pip install 'sagebridge[{extra}]'"
+        other = _OTHER_ENGINE.get(extra)
+        if other is not None and find_spec(other) is not None:
+            # Their newest versions pin different versions of shared dependencies.
+            fix = (
+                f"this environment has {other.title()}, so run the command in another one, with "
+                f"pip install 'sagebridge[{extra}]'"
+            )
+        super().__init__(f"{location}{what} needs the extra {extra!r}; {fix}")
 
     def at(self, source: str) -> MissingExtra:
         """The same error for one of several sources."""

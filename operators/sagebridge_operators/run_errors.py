@@ -81,14 +81,20 @@ class NotRunnable(StepFailed):
 
 
 class IncomparableValues(StepFailed):
-    """A condition compares two values of different types."""
+    """A condition compares values of different types, or a value is missing.
+
+    Args:
+        left, right: descriptions of the values, with their types and sources.
+    """
 
     kind = "unresolvable"
 
-    def __init__(self, type_: str, left: Any, right: Any) -> None:
-        super().__init__(
-            f"condition {type_} cannot compare {describe_value(left)} with {describe_value(right)}"
-        )
+    def __init__(self, type_: str, left: str, right: str) -> None:
+        self.compared = (type_, left, right)
+        super().__init__(f"condition {type_} cannot compare {left} with {right}")
+
+    def __reduce__(self) -> tuple[type[IncomparableValues], tuple[str, str, str]]:
+        return type(self), self.compared
 
 
 class Unresolvable(StepFailed):
@@ -326,9 +332,11 @@ class IsolationError(SagebridgeError):
         return type(self), (self.tried,)
 
 
-def describe_value(value: Any) -> str:
-    """A value and its type, for error messages."""
+def describe_value(value: Any, *, secret: bool = False) -> str:
+    """A value and its type, for error messages; at most 200 characters of the value."""
     if value is None:
         return "a missing value"
+    text = "***" if secret else repr(value)
+    text = text if len(text) <= 200 else f"{text[:199]}…"
     kind = {bool: "Boolean", int: "Integer", float: "Float", str: "String"}.get(type(value))
-    return f"{value!r} ({kind or type(value).__name__})"
+    return f"{text} ({kind or type(value).__name__})"

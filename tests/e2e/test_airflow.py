@@ -115,6 +115,14 @@ def task(api: httpx.Client, run: str) -> Any:
     return api.get(f"/dags/{DAG}/dagRuns/{run}/taskInstances/Train").raise_for_status().json()
 
 
+def log(api: httpx.Client, run: str, try_number: int) -> list[Any]:
+    """The events in the log file of a task."""
+    url = f"/dags/{DAG}/dagRuns/{run}/taskInstances/Train/logs/{try_number}"
+    headers = {"Accept": "application/json"}
+    found = api.get(url, headers=headers).raise_for_status().json()["content"]
+    return list(found)
+
+
 def working(desk: Desk, api: httpx.Client, run: str) -> int | None:
     """The process of a task whose job has started."""
     return task(api, run)["pid"] if marked(str(desk.folder / run)) else None
@@ -181,6 +189,11 @@ def test_cleared_task_of_a_stopped_execution_fails(
     url = f"/dags/{DAG}/dagRuns/stopped/taskInstances/Train/xcomEntries/failure_reason"
     eventually(lambda: "start a new run" in api.get(url).text)
     assert final_state(api, DAG, "stopped") == "failed"
+    reason = "the execution was stopped before this step started; start a new run"
+    # Airflow's own group of messages follows.
+    *_, last, _, _ = log(api, "stopped", task(api, "stopped")["try_number"])
+    assert last["event"] == f"Task failed with exception: {reason}"
+    assert "error_detail" not in last
     assert [job["TrainingJobStatus"] for job in jobs(desk, "stopped")] == ["Stopped"]
     assert desk.show(execution)["status"] == "Stopped"
 

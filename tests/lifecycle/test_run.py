@@ -255,7 +255,13 @@ def test_condition_outputs_its_outcome(rate: float, make: Make, record: Find) ->
     check = ConditionStep("Check", "Condition", conditions=(equals(parameter("Rate"), rate),))
     reader = Step("Use", "Model", arguments=plain([properties_of("Check").Outcome]))
     outputs = make(check, references=references_to("Check", (check, reader))).run()
-    assert outputs == {"outcome": rate == 0.2, "properties": {"Outcome": str(rate == 0.2)}}
+    holds = rate == 0.2
+    compared = {"left": {"value": 0.2, "source": "parameter Rate"}, "right": {"value": rate}}
+    assert outputs == {
+        "outcome": holds,
+        "conditions": [{"type": "Equals", **compared, "holds": holds}],
+        "properties": {"Outcome": str(holds)},
+    }
     assert outputs_of(record("Check"))["outcome"] is (rate == 0.2)
 
 

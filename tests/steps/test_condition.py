@@ -24,7 +24,7 @@ from sagebridge.model.conditions import (
 )
 from sagebridge.model.expressions import parameter
 from sagebridge_operators.run_errors import IncomparableValues, NotRunnable, StepFailed
-from sagebridge_operators.steps.condition import all_hold, holds
+from sagebridge_operators.steps.condition import Operand, Result, evaluate, evaluate_all
 
 TRUE, FALSE = equals(1, 1), equals(1, 2)
 ORDERS: tuple[ComparisonType, ...] = (
@@ -35,11 +35,17 @@ ORDERS: tuple[ComparisonType, ...] = (
 )
 
 
-def decided(condition: Condition, **parameters: Any) -> bool:
-    def resolve(value: Any) -> Any:
-        return parameters[value.name] if hasattr(value, "name") else value
+def literal(value: Any) -> Operand:
+    return Operand(value)
 
-    return holds(condition, resolve)
+
+def decided(condition: Condition, **parameters: Any) -> bool | None:
+    def find(value: Any) -> Operand:
+        if hasattr(value, "name"):
+            return Operand(parameters[value.name], f"parameter {value.name}")
+        return Operand(value)
+
+    return evaluate(condition, find).holds
 
 
 @pytest.mark.parametrize(
@@ -119,10 +125,88 @@ def test_not_or_and_nesting() -> None:
     assert decided(or_(FALSE, not_(is_in("a", ["b"]))))
 
 
-def test_all_conditions_must_hold() -> None:
-    assert all_hold((), lambda value: value)
-    assert all_hold((TRUE, TRUE), lambda value: value)
-    assert not all_hold((TRUE, FALSE), lambda value: value)
+def outcomes(*conditions: Condition) -> list[bool | None]:
+    return [result.holds for result in evaluate_all(conditions, literal)]
+
+
+def test_every_condition_has_a_result() -> None:
+    assert outcomes() == []
+    assert outcomes(TRUE, FALSE, TRUE) == [True, False, True]
+    with pytest.raises(IncomparableValues):
+        outcomes(TRUE, equals("a", 1))
+
+
+def test_condition_that_is_not_needed_cannot_fail_the_step() -> None:
+    wrong = equals("a", 1)
+    assert outcomes(FALSE, wrong, TRUE) == [False, None, True]
+    (result,) = evaluate_all((or_(TRUE, wrong, FALSE),), literal)
+    assert [part.holds for part in result.parts] == [True, None, False]
+    assert "cannot compare 'a' (String) with 1 (Integer)" in result.parts[1].as_json()["problem"]
+    with pytest.raises(IncomparableValues):
+        outcomes(or_(FALSE, wrong))
+
+
+def test_result_lists_the_values_of_nested_conditions() -> None:
+    values = {"rmse": Operand(2.5, "rmse in s3://b/e.json"), "limit": Operand(2, "parameter limit")}
+
+    def find(value: Any) -> Operand:
+        return values[value] if value in values else Operand(value)
+
+    (result,) = evaluate_all(
+        (or_(not_(greater_than("rmse", "limit")), is_in("x", ["y", "x", "z"])),), find
+    )
+    assert list(result.lines()) == [
+        "[True] or",
+        "  [False] not",
+        "    [True] 2.5 (rmse in s3://b/e.json) > 2 (parameter limit)",
+        "  [True] 'x' in ['y', 'x']",
+    ]
+    right = {"value": 2, "source": "parameter limit"}
+    compared: dict[str, Any] = {
+        "type": "GreaterThan",
+        "left": {"value": 2.5, "source": "rmse in s3://b/e.json"},
+        "right": right,
+        "holds": True,
+    }
+    assert result.as_json()["conditions"] == [
+        {"type": "Not", "conditions": [compared], "holds": False},
+        {
+            "type": "In",
+            "query": {"value": "x"},
+            "values": [{"value": "y"}, {"value": "x"}],
+            "holds": True,
+        },
+    ]
+
+
+def test_long_sources_have_their_own_lines() -> None:
+    long = Operand("x", f"rmse in s3://{'b' * 90}/e.json")
+    result = Result(equals("a", "b"), False, (long, Operand("y", "parameter P")))
+    inside = Result(not_(equals("a", "b")), True, parts=(result,))
+    assert list(inside.lines("  ")) == [
+        "  [True] not",
+        "    [False] 'x' == 'y'",
+        f"        'x': {long.source}",
+        "        'y': parameter P",
+    ]
+
+
+def test_secret_and_missing_values() -> None:
+    secret = Operand("hunter2", "Environment['KEY'] of step Train", secret=True)
+    result = Result(TRUE, True, (secret, Operand("x" * 300)))
+    shown = repr([*result.lines(), result.as_json()])
+    assert "hunter2" not in shown
+    assert "'***'" in shown
+    assert "x" * 199 + "…" in shown
+    with pytest.raises(IncomparableValues) as failed:
+        evaluate(equals("a", "b"), lambda value: secret if value == "a" else Operand(1))
+    assert str(failed.value) == (
+        "condition Equals cannot compare *** (String) from Environment['KEY'] of step Train "
+        "with 1 (Integer)"
+    )
+    missing = Operand(None, problem="Steps.A.B has no value: no key 'B'")
+    with pytest.raises(IncomparableValues, match=r"a missing value \(Steps\.A\.B has no value"):
+        evaluate(equals("a", 1), lambda value: missing if value == "a" else Operand(value))
 
 
 def test_unknown_condition_fails_and_is_shown() -> None:

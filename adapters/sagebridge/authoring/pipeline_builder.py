@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from sagebridge.authoring.file_arguments import assemble, definition_keys, request_keys, step_order
 from sagebridge.authoring.flow_signature import FlowArgument, parameters_of
@@ -43,8 +43,8 @@ class StepHandle:
 
     @property
     def properties(self) -> Properties:
-        """The step's outputs, as ``properties.A.B["c"]``."""
-        return properties_of(self.name)
+        """The step's outputs, as ``properties.A.B["c"]``: values once the step has ended."""
+        return self.builder.properties(self.name)
 
 
 class ConditionHandle(StepHandle):
@@ -77,6 +77,9 @@ class PipelineBuilder:
         arguments: the signature of the flow.
         description: the description of the pipeline.
     """
+
+    step_handle: ClassVar[type[StepHandle]] = StepHandle
+    condition_handle: ClassVar[type[ConditionHandle]] = ConditionHandle
 
     def __init__(
         self, name: str, arguments: Sequence[FlowArgument] = (), description: str | None = None
@@ -153,7 +156,8 @@ class PipelineBuilder:
             raise FlowError(self.name, f"two steps have the name {step.name!r}")
         self.steps[step.name] = step
         self._open[-1].append(step.name)
-        return (ConditionHandle if isinstance(step, ConditionStep) else StepHandle)(step.name, self)
+        handle = self.condition_handle if isinstance(step, ConditionStep) else self.step_handle
+        return handle(step.name, self)
 
     @contextmanager
     def branch(self, condition: str, *, met: bool) -> Iterator[None]:
@@ -170,6 +174,10 @@ class PipelineBuilder:
             f"the outcome of condition {condition!r} is only known at run time; "
             "use its met() and unmet() blocks",
         )
+
+    def properties(self, step: str) -> Properties:
+        """References to the outputs of a step; a flow run has their values later."""
+        return properties_of(step)
 
     def finish(self) -> Any:
         """End the flow; in a flow run, run its steps."""

@@ -315,14 +315,14 @@ class Properties(RunTimeExpression):
     def __getattr__(self, name: str) -> Properties:
         if name.startswith("__"):
             raise AttributeError(name)
-        return Properties((*self._tokens, Member(name)))
+        return self._below(Member(name))
 
     def __getitem__(self, item: str | int) -> Properties:
         match item:
             case str():
-                return Properties((*self._tokens, Key(item)))
+                return self._below(Key(item))
             case int() if item >= 0:
-                return Properties((*self._tokens, Index(item)))
+                return self._below(Index(item))
         raise TypeError(f"expected a key or a position of at least 0, got {item!r}")
 
     def __iter__(self) -> Iterator[Properties]:
@@ -334,6 +334,9 @@ class Properties(RunTimeExpression):
     @property
     def _get(self) -> Get:
         return Get("Steps", self._tokens)
+
+    def _below(self, token: Token) -> Properties:
+        return Properties((*self._tokens, token))
 
 
 def properties_of(step: str) -> Properties:

@@ -68,7 +68,8 @@ class ConditionOperator(StepOperator, SkipMixin):
         outputs = super().execute(context)
         # skip() raises DownstreamTasksSkipped (airflow/sdk/bases/skipmixin.py), after which Airflow
         # does not push what execute() returns.
-        context["ti"].xcom_push(key="return_value", value=outputs)
+        for key, value in {**outputs, "return_value": outputs}.items():
+            context["ti"].xcom_push(key=key, value=value)
         not_taken = self.else_steps if outputs["outcome"] else self.if_steps
         if not_taken:
             self.skip(context["ti"], not_taken)

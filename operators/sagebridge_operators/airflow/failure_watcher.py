@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator, Context
+from airflow.providers.common.compat.sdk import BaseOperator, Context
 
 from sagebridge_operators.airflow.step_operators import StepOperator
+from sagebridge_operators.airflow.task_log import failure
 
 
 class WatchOperator(BaseOperator):
@@ -32,6 +33,4 @@ class WatchOperator(BaseOperator):
         """Raises AirflowFailException."""
         del context
         names = ", ".join(self.watched)
-        raise AirflowFailException(
-            f"one of the steps {names} failed; see the log of its task for the reason"
-        )
+        raise failure(f"one of the steps {names} failed; see the log of its task for the reason")

@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-# compat.sdk: AirflowFailException is in airflow.exceptions in 3.1, airflow.sdk.exceptions in 3.3.
-from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator, Context
+from airflow.providers.common.compat.sdk import BaseOperator, Context
 
 from sagebridge.authoring.step_arguments import (
     STEP_ARGUMENTS,
@@ -84,6 +83,7 @@ class StepOperator(BaseOperator):
             kwargs.setdefault("task_display_name", fields["display_name"])
         if fields["description"] is not ABSENT:
             kwargs.setdefault("doc_md", fields["description"])
+        kwargs.setdefault("multiple_outputs", True)  # so that op.output["job_name"] works
         super().__init__(retries=retries, retry_delay=retry_delay, **kwargs)
         self.backend = backend
         self.aws_conn_id = aws_conn_id
@@ -114,13 +114,19 @@ class StepOperator(BaseOperator):
         return properties_of(self._step.name)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Runs the step; returns its job, status and the properties that the pipeline refers to.
+        """Runs the step; returns its job, status, main results and referenced properties.
+
+        Each key is also a separate XCom: a later ``@task`` can use ``op.output["job_name"]``,
+        ``["job_arn"]``, ``["status"]``, ``["model_artifact"]`` (Training), ``["outputs"]``
+        (Processing: S3 URI by output name), ``["output"]`` (Transform), ``["model_name"]``,
+        ``["model_package_arn"]``, ``["outcome"]`` (Condition) or ``["return_value"]`` (code).
 
         Raises AirflowFailException if the step failed or was stopped.
         """
         # Imported here: Airflow parses DAG files far more often than it runs their tasks.
-        from sagebridge_operators.airflow import task_runtime
-        from sagebridge_operators.run_errors import RecordsUnreachable
+        from sagebridge_operators.airflow import task_log, task_runtime
+        from sagebridge_operators.lifecycle.outages import is_outage
+        from sagebridge_operators.run_errors import MissingStartDate, RecordsUnreachable
 
         driver: StepDriver | None = None
         try:
@@ -130,10 +136,15 @@ class StepOperator(BaseOperator):
         except Exception as error:
             if isinstance(error, SagebridgeError) and not isinstance(error, RecordsUnreachable):
                 context["ti"].xcom_push(key="failure_reason", value=str(error))
-                raise AirflowFailException(str(error)) from error
+                # The traceback of user code is in the log already; Sentry gets it as the cause.
+                raise task_log.failure(str(error)) from error.__cause__
             if driver is not None and context["ti"].try_number > context["ti"].max_tries:
                 driver.give_up(error)
                 context["ti"].xcom_push(key="failure_reason", value=driver.reason)
+                if is_outage(error):
+                    raise task_log.failure(driver.reason) from None
+            if is_outage(error) or isinstance(error, MissingStartDate):
+                task_log.hide_traceback(error)
             raise
 
     def on_kill(self) -> None:

@@ -78,6 +78,7 @@ def prepare(operator: StepOperator, context: Context) -> StepDriver:
         upstream=upstream,
         function=getattr(operator, "python_callable", None),
         references=references_to(operator.step.name, pipeline.steps),
+        pipeline=pipeline,
         generation=ti.max_tries or 0,
         engine_try=ti.try_number,
         index=() if index is None or index < 0 else (index,),

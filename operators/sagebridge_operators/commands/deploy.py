@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,8 @@ from sagebridge.terminal.wording import finding_line
 from sagebridge_operators.backends import NAMES, default_name
 from sagebridge_operators.commands.execution_printing import warn
 from sagebridge_operators.commands.shared_options import aws_errors, upload_option
+from sagebridge_operators.commands.two_environments import require_engines
+from sagebridge_operators.launch.engine_versions import is_installed
 from sagebridge_operators.launch.flow_deployment import Deployment, FlowFile, flow_files
 from sagebridge_operators.launch.uploads import Upload
 from sagebridge_operators.launch.workdir import Workdir
@@ -120,9 +121,11 @@ def deploy(
     this folder. Deployments that are up to date are not changed. If one file fails, the others are
     still deployed.
     """
-    del engine
-    if find_spec("prefect") is None:
-        raise MissingExtra("deploying to Prefect", "prefect")
+    for source in sources:
+        if not Path(source).is_dir():
+            require_engines(source, from_, engine)
+    if not is_installed(engine):
+        raise MissingExtra("deploying to Prefect", engine)
     files = expand(sources)
     if not work_pool:
         raise UsageError("--work-pool is empty; pass the name of a work pool")

@@ -34,6 +34,7 @@ from sagebridge_operators.commands.shared_options import (
     upload_option,
     workdir_option,
 )
+from sagebridge_operators.commands.two_environments import require_engines
 from sagebridge_operators.launch.engine_versions import ENGINES, version_of
 from sagebridge_operators.launch.uploads import Upload
 from sagebridge_operators.launch.workdir import Workdir
@@ -158,8 +159,9 @@ def run(
 
     Ctrl-C stops the jobs and the execution. A second Ctrl-C exits without waiting for the jobs.
     """
-    version_of(engine)
     source = _piped() if source == "-" else source
+    require_engines(source, None, engine)
+    version_of(engine)
     found = _read(source)
     if found is None:
         return 1

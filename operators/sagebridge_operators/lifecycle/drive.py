@@ -22,11 +22,11 @@ from sagebridge.errors import SagebridgeError
 from sagebridge.model.code_steps import RETURN_VALUE, CarriedStep
 from sagebridge.model.pipeline import ConditionStep
 from sagebridge.model.values import ABSENT
-from sagebridge_operators.lifecycle import advance, opening
+from sagebridge_operators.lifecycle import advance, condition_step, opening
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.masking import mask
 from sagebridge_operators.lifecycle.outages import code_of, is_expired, is_outage
-from sagebridge_operators.lifecycle.outputs import check_size, job_outputs, outputs_of
+from sagebridge_operators.lifecycle.outputs import check_size, job_outputs
 from sagebridge_operators.lifecycle.resolve import Resolver
 from sagebridge_operators.lifecycle.step_task import Log, StepTask
 from sagebridge_operators.lifecycle.user_code import code_step
@@ -40,7 +40,6 @@ from sagebridge_operators.run_errors import (
     StepStopped,
 )
 from sagebridge_operators.steps import JOB_TYPES, why_not_runnable
-from sagebridge_operators.steps.condition import all_hold
 
 PATIENCE = 120.0
 """Seconds for which a step without a job waits out an outage of the service or the records."""
@@ -143,7 +142,9 @@ class StepDriver:
         attempt = self._save(attempt)
         self._raise_if_stopped()
         if isinstance(step, ConditionStep):
-            outputs = self._retry_outages(lambda: self._run_condition(step))
+            outputs = self._retry_outages(
+                lambda: condition_step.run(step, self.task, self._resolver(), self.log)
+            )
         elif isinstance(step, CarriedStep):
             outputs = self._run_code(step, lock)
         else:
@@ -281,7 +282,8 @@ class StepDriver:
             made = job_type.request(step, arguments, name=name, token=token, role=role)
             shown = mask(made)
             task.on_request(shown)
-            self.log.info("%s.%s %s", job_type.service, job_type.create, json.dumps(shown))
+            text = json.dumps(shown, indent=2)
+            self.log.info("%s.%s %s", job_type.service, job_type.create, text)
             self._requests[name] = made
             return made
 
@@ -341,13 +343,7 @@ class StepDriver:
             )
         self.task.on_job(attempt.parts[-1].as_job())
 
-    # Code and conditions
-
-    def _run_condition(self, step: ConditionStep) -> dict[str, Any]:
-        holds = all_hold(step.conditions or (), self._resolver())
-        self.log.info("condition %s: %s", step.name, holds)
-        outputs = outputs_of(step, {"Outcome": str(holds)}, self.task.references)
-        return outputs | {"outcome": holds}
+    # Code
 
     def _run_code(self, step: CarriedStep, lock: int | None) -> dict[str, Any]:
         task = self.task

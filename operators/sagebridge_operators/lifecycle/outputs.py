@@ -71,13 +71,21 @@ def job_outputs(
     step: Step | None,
     references: Sequence[Get],
 ) -> dict[str, Any]:
-    """The outputs of a successful job, as JSON values. Raises :class:`OutputsTooLarge`."""
-    part = attempt.parts[-1]
+    """The outputs of a successful job, as JSON values. Raises :class:`OutputsTooLarge`.
+
+    They are its status, its name and ARN (``job``, ``job_name``, ``job_arn``), its main results,
+    such as ``model_artifact``, and the properties that the pipeline refers to.
+    """
+    part, arn = attempt.parts[-1], description.get(job_type.arn_key)
+    main = job_type.outputs(description)
     result = {
         "step": attempt.step,
         "type": attempt.type,
         "status": job_type.status(description),
-        "job": {"name": part.name, "arn": description.get(job_type.arn_key)},
+        "job": {"name": part.name, "arn": arn},
+        "job_name": part.name,
+        "job_arn": arn,
+        **{name: value for name, value in main.items() if value},
         **(outputs_of(step, description, references) if step is not None else {}),
     }
     safe = dict(json_safe(result))

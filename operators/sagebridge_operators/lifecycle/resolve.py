@@ -18,7 +18,7 @@ from sagebridge.model.expressions import (
 )
 from sagebridge.model.values import ABSENT, Value
 from sagebridge_operators.lifecycle.execution import Execution
-from sagebridge_operators.lifecycle.outputs import look_up, property_of
+from sagebridge_operators.lifecycle.outputs import look_up, path_text, property_of
 from sagebridge_operators.run_errors import StepFailed, Unresolvable
 
 Upstream = Callable[[str], Mapping[str, Any] | None]
@@ -57,6 +57,25 @@ class Resolver:
             case list() | tuple():
                 return [self(item) for item in value]
         return value
+
+    def source_of(self, value: Value) -> str:
+        """Where a value comes from, such as ``parameter Limit``; empty for a literal."""
+        match value:
+            case Get(root="Parameters", name=name):
+                return f"parameter {name}"
+            case Get(root="Steps", name=name):
+                return f"{path_text(value)} of step {name}"
+            case Get(text=text):
+                return text
+            case Join(values=values):
+                sources = filter(None, map(self.source_of, values))
+                return ", ".join(dict.fromkeys(sources))
+            case JsonGet(path=path, property_file=file):
+                place = f"{self(path)} in {self._file_uri(value)}"
+                if isinstance(file, Get):
+                    return f"{place}, property file {file.property_file} of step {file.name}"
+                return place
+        return ""
 
     def _get(self, reference: Get) -> Any:
         match reference.root:

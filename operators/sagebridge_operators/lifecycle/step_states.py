@@ -58,6 +58,22 @@ def states(pipeline: Pipeline, attempts: Attempts, end: End | None = None) -> di
     return {step.name: found[step.name] for step in walk(pipeline)}
 
 
+def branch_steps(
+    pipeline: Pipeline, condition: ConditionStep, *, holds: bool
+) -> tuple[list[str], list[str]]:
+    """The steps of the branch that a condition takes, and all steps that it skips.
+
+    Skipped are the steps of the other branch and everything downstream of them.
+    """
+    taken = condition.if_steps if holds else condition.else_steps
+    decided = Attempt("", condition.name, condition.type, "").with_end(
+        "Succeeded", outputs={"outcome": holds}
+    )
+    found = states(pipeline, {condition.name: decided})
+    skipped = [name for name, state in found.items() if state == "Skipped"]
+    return [step.name for step in taken or () if step.name not in skipped], skipped
+
+
 def status(
     pipeline: Pipeline, attempts: Attempts, end: End | None = None, *, stop_requested: bool = False
 ) -> Status:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sagebridge.model.expressions import Get
-from sagebridge.model.pipeline import Step
+from sagebridge.model.pipeline import Pipeline, Step
 from sagebridge_operators.lifecycle.backend import Backend
 from sagebridge_operators.lifecycle.execution import Execution
 from sagebridge_operators.lifecycle.records import ExecutionRecords
@@ -30,11 +30,12 @@ class StepTask:
         upstream: returns the outputs of another step, or None if it has none.
         function: the function of a Python step.
         references: the pipeline's references to the step.
+        pipeline: the whole pipeline, so that a condition can report the steps that it skips.
         generation: grows when a user runs the step again, not when a worker is lost.
         index: the indexes of a mapped task, outermost first.
         engine_try: the number of the engine's try; it only grows.
         role: the role of a job whose arguments have none.
-        on_request: called with the request, secrets masked.
+        on_request: called with the request, or the report of a condition; secrets are masked.
         on_job: called with the job's name and ARN once the job exists.
     """
 
@@ -45,6 +46,7 @@ class StepTask:
     upstream: Upstream
     function: Callable[..., Any] | None = None
     references: Sequence[Get] = ()
+    pipeline: Pipeline | None = None
     generation: int = 0
     index: tuple[int, ...] = ()
     engine_try: int = 0

@@ -11,7 +11,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from prefect.logging import get_run_logger
 
 from sagebridge.errors import SagebridgeError
-from sagebridge.model.pipeline import Pipeline, Step, walk
+from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
 from sagebridge.model.step_types import STEP_TYPES
 from sagebridge_operators.lifecycle.backend import Backend
 from sagebridge_operators.lifecycle.step_states import Attempts, Status
@@ -25,6 +25,15 @@ def link_job(step: Step, backend: Backend, job: Mapping[str, Any]) -> None:
     if link:
         text = f"{step.type} {job['name']}"
         _create(create_link_artifact, key=_key(step.name, "job"), link=link, link_text=text)
+
+
+def show_condition(step: Step, report: Mapping[str, Any]) -> None:
+    """Shows the values that a Condition step compared. Other steps are ignored."""
+    if isinstance(step, ConditionStep):
+        # No line of JSON is a fence, since line breaks in its strings are escaped.
+        text = json.dumps(report, indent=2, ensure_ascii=False)
+        markdown = f"# {_text(step.name)}: {report['outcome']}\n\n```json\n{text}\n```"
+        _create(create_markdown_artifact, key=_key(step.name, "condition"), markdown=markdown)
 
 
 def _page(step: Step, backend: Backend, name: str) -> str | None:

@@ -20,8 +20,10 @@ from prefect.utilities.annotations import allow_failure
 from sagebridge.authoring.flow_signature import live_arguments
 from sagebridge.authoring.pipeline_builder import CURRENT, PipelineBuilder
 from sagebridge.errors import SagebridgeError, UsageError
+from sagebridge.model.expressions import Get, properties_of, references
 from sagebridge.model.parameters import coerce
 from sagebridge.model.pipeline import Pipeline, walk
+from sagebridge.model.values import Value
 from sagebridge_operators.backends import resumed
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.drive import PATIENCE as OUTAGE
@@ -30,17 +32,22 @@ from sagebridge_operators.lifecycle.ending import INTERRUPTED, PATIENCE, Ending
 from sagebridge_operators.lifecycle.execution import Execution, execution_id
 from sagebridge_operators.lifecycle.opening import valid_definition
 from sagebridge_operators.lifecycle.outages import patiently
-from sagebridge_operators.lifecycle.outputs import references_to
+from sagebridge_operators.lifecycle.outputs import path_text, references_to
+from sagebridge_operators.lifecycle.resolve import Resolver
 from sagebridge_operators.lifecycle.step_states import Status, final_status, states
 from sagebridge_operators.lifecycle.step_task import StepTask
-from sagebridge_operators.prefect import artifacts, final_state, step_tasks
+from sagebridge_operators.prefect import artifacts, final_state, step_tasks, step_values
 from sagebridge_operators.prefect.flow_backends import settings_for_record
 from sagebridge_operators.prefect.opened_execution import (
     OpenedExecution,
+    properties_of_ended,
     upstream_steps,
     with_late_properties,
 )
+from sagebridge_operators.prefect.run_logs import hide_expected_tracebacks
 from sagebridge_operators.run_errors import ExecutionFailed, FinalState
+
+hide_expected_tracebacks()
 
 
 class _BodyRun(NamedTuple):
@@ -69,11 +76,25 @@ def current() -> PipelineBuilder:
     return attempt.flow
 
 
+def _value_of(expression: Value) -> Any:
+    """The value of an expression in the running flow. Raises UsageError."""
+    attempt = _BODY_RUN.get()
+    if attempt is None:
+        raise UsageError("an expression has a value only in a flow with steps, after finish()")
+    return attempt.flow.value_of(expression)
+
+
+step_values.resolve_expressions(_value_of)
+
+
 class FlowRun(PipelineBuilder):
     """The steps of one flow run. They run in ``finish``, when all of them are declared.
 
     Only the flow's thread submits and settles steps; the task runner's threads run them.
     """
+
+    step_handle = step_values.FlowStep
+    condition_handle = step_values.FlowCondition
 
     def __init__(self, context: Any) -> None:
         flow = context.flow
@@ -86,6 +107,9 @@ class FlowRun(PipelineBuilder):
         self._futures: dict[str, Any] = {}
         self._active: dict[str, StepDriver] = {}
         self._waiting: set[str] = set()
+        self._finished = False
+        self._misuse: UsageError | None = None
+        self._found: dict[str, dict[str, Any]] = {}
         self._ended: SimpleQueue[str] = SimpleQueue()
         self._signal: Pause | Abort | None = None
         self._scene: OpenedExecution | None = None
@@ -94,10 +118,14 @@ class FlowRun(PipelineBuilder):
     def finish(self) -> dict[str, Any] | State:
         """Runs the remaining steps; returns the result or failed state of the flow."""
         try:
+            self._raise_misuse()
             self._run()
+            self._raise_misuse()
         except SagebridgeError as refused:
             self.log.error(str(refused))  # noqa: TRY400 - a user error needs no traceback
             return self._return(Failed(message=str(refused), data=refused))
+        finally:
+            self._finished = True
         return self._return(self._end())
 
     def decide(self, condition: str) -> bool:
@@ -109,6 +137,78 @@ class FlowRun(PipelineBuilder):
             self._end()
             raise ExecutionFailed(self._status().reason or f"condition {condition!r} has no result")
         return bool(outputs["outcome"])
+
+    def properties(self, step: str) -> Any:
+        """The outputs of a step: references, from which later steps follow; after finish() values.
+
+        A reference has its value as soon as its step has ended, as an argument of a task.
+        """
+        reference = step_values.step_reference(self, properties_of(step)._tokens)
+        if not self._finished:
+            return reference
+        return step_values.value_at(self.properties_found(reference._get), reference._tokens)
+
+    def ended_future(self, reference: Get) -> Any:
+        """The future of the task run of an ended step. Raises UsageError if it has not ended."""
+        step = reference.name
+        if step not in self._futures or step in self._waiting:
+            why = "it has no value yet, as the step has not ended; use it after finish()"
+            if self._finished:
+                why = "it has no value, as the step did not run"
+            raise self._misused(step_values.missing_value(reference, why))
+        return self._futures[step]
+
+    def value_of(self, value: Value) -> Any:
+        """The value of an expression. Raises UsageError before its steps have ended."""
+        found: dict[str, dict[str, Any]] = {}
+        for one in references(value):
+            if one.step is not None:
+                self.ended_future(one)
+                properties = found.setdefault(one.step, {})
+                if one.property_file is None:
+                    place = self.properties_found(one)
+                    properties[path_text(one)] = step_values.value_at(place, one.tokens)
+        scene = self._scene
+        if scene is None:
+            what = type(value).__name__ if not isinstance(value, Get) else value.text
+            raise self._misused(f"{what} has no value before finish(); only steps can use it")
+        backend = scene.backend(self._settings(None))
+
+        def upstream(name: str) -> dict[str, Any]:
+            return {**(self._outputs_of(name) or {}), "properties": found.get(name, {})}
+
+        return Resolver(scene.execution, upstream, backend.read_object, backend.arn)(value)
+
+    def _misused(self, text: str) -> UsageError:
+        self._misuse = UsageError(text)
+        return self._misuse
+
+    def properties_found(self, reference: Get) -> Mapping[str, Any]:
+        """All properties of the step of a reference, as JSON.
+
+        Raises UsageError if the step has not ended, or ended without success.
+        """
+        name = reference.name
+        self.ended_future(reference)
+        step, outputs = self._pipeline.step(name), self._outputs_of(name)
+        if step is None or outputs is None or self._scene is None:
+            reached = states(self._pipeline, self._attempts)[name]
+            attempt = self._attempts.get(name)
+            reason = f": {attempt.reason}" if attempt is not None and attempt.reason else ""
+            why = f"it has no value, as the step is {reached}{reason}"
+            raise UsageError(step_values.missing_value(reference, why))
+        if name not in self._found:
+            backend = self._scene.backend(self._settings(name))
+            self._found[name] = properties_of_ended(step, outputs, backend)
+        return self._found[name]
+
+    def _raise_misuse(self) -> None:
+        """Raises the error of a task that got a property too early.
+
+        Prefect does not fail the flow run for it if the task was submitted.
+        """
+        if self._misuse is not None:
+            raise self._misuse
 
     def _return(self, result: dict[str, Any] | State) -> dict[str, Any] | State:
         final_state.set_state(self._run_info.id, result if isinstance(result, State) else None)
@@ -193,6 +293,8 @@ class FlowRun(PipelineBuilder):
             upstream=self._outputs,
             function=self.functions.get(name),
             references=references_to(name, self._pipeline.steps),
+            pipeline=self._pipeline,
+            on_request=partial(artifacts.show_condition, step),
             engine_try=self._run_info.run_count,
             generation=scene.generation(name),
             role=self._settings(name).get("role_arn"),

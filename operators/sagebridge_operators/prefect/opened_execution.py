@@ -9,6 +9,7 @@ from typing import Any
 
 from sagebridge.authoring.definition_writer import definition
 from sagebridge.errors import FlowError
+from sagebridge.model.code_steps import RETURN_VALUE
 from sagebridge.model.expressions import Get
 from sagebridge.model.graph import graph
 from sagebridge.model.pipeline import Pipeline, Step
@@ -111,6 +112,17 @@ def with_late_properties(
     client = backend.client(job_type.service)
     description = job_type.find(client, outputs["job"]["name"])
     return {**outputs, **json_safe(outputs_of(step, description or {}, references))}
+
+
+def properties_of_ended(step: Step, outputs: Mapping[str, Any], backend: Backend) -> dict[str, Any]:
+    """All properties of a step that has succeeded, as JSON."""
+    if RETURN_VALUE in outputs:
+        return {RETURN_VALUE: outputs[RETURN_VALUE]}
+    if "outcome" in outputs:
+        return {"Outcome": str(outputs["outcome"])}
+    job_type = JOB_TYPES[step.type]
+    description = job_type.find(backend.client(job_type.service), outputs["job"]["name"])
+    return dict(json_safe(description or {}))
 
 
 def upstream_steps(flow: str, pipeline: Pipeline) -> dict[str, list[str]]:

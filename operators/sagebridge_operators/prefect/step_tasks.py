@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -19,20 +18,6 @@ from sagebridge_operators.run_errors import RecordsUnreachable, StepFailed, Step
 
 _TRIES = 3
 _SECONDS_BETWEEN = 10.0
-
-
-def _drop_empty_traceback(record: logging.LogRecord) -> bool:
-    """Removes the traceback "NoneType: None" from log records.
-
-    For a Failed state that a task returns, Prefect logs ``exc_info=True`` outside an ``except``
-    block (handle_retry in prefect/task_engine.py).
-    """
-    if record.exc_info == (None, None, None):
-        record.exc_info = None
-    return True
-
-
-logging.getLogger("prefect.task_runs").addFilter(_drop_empty_traceback)
 
 
 def step_task(driver: StepDriver) -> Any:

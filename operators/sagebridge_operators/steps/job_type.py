@@ -7,7 +7,7 @@ the resource, its final statuses, and which of these are a success.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -33,6 +33,7 @@ class JobType:
         interim: the statuses of a running job.
         reason_keys: the fields with the failure reason.
         dropped_arguments: arguments that CreatePipeline accepts but the create request does not.
+        outputs: the main results of a successful job, such as S3 URIs, from its description.
     """
 
     type: str
@@ -55,6 +56,7 @@ class JobType:
     interim: frozenset[str] = frozenset(("InProgress", "Pending", "Stopping"))
     reason_keys: tuple[str, ...] = ("FailureReason",)
     dropped_arguments: tuple[str, ...] = ()
+    outputs: Callable[[Mapping[str, Any]], dict[str, Any]] = lambda description: {}
 
     def request(
         self, step: Step, arguments: Mapping[str, Any], *, name: str, token: str, role: str | None

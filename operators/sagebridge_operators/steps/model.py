@@ -11,4 +11,5 @@ STEP = JobType(
     name_key="ModelName",
     arn_key="ModelArn",
     role_key="ExecutionRoleArn",
+    outputs=lambda found: {"model_name": found.get("ModelName")},
 )

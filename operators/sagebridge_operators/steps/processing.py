@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from sagebridge_operators.steps.job_type import JobType
+
+
+def _outputs(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The S3 URI of each output in S3, by its name."""
+    outputs = found.get("ProcessingOutputConfig", {}).get("Outputs", [])
+    return {
+        "outputs": {
+            one["OutputName"]: one["S3Output"]["S3Uri"] for one in outputs if "S3Output" in one
+        }
+    }
+
 
 STEP = JobType(
     type="Processing",
@@ -13,4 +27,5 @@ STEP = JobType(
     arn_key="ProcessingJobArn",
     status_key="ProcessingJobStatus",
     reason_keys=("FailureReason", "ExitMessage"),
+    outputs=_outputs,
 )

@@ -61,5 +61,6 @@ STEP = RegisterModel(
     role_key=None,
     status_key="ModelPackageStatus",
     reason_keys=("ModelPackageStatusDetails",),
+    outputs=lambda found: {"model_package_arn": found.get("ModelPackageArn")},
     dropped_arguments=("ModelPackageName", "CertifyForMarketplace", "Description"),
 )

@@ -12,4 +12,7 @@ STEP = JobType(
     name_key="TrainingJobName",
     arn_key="TrainingJobArn",
     status_key="TrainingJobStatus",
+    outputs=lambda found: {
+        "model_artifact": found.get("ModelArtifacts", {}).get("S3ModelArtifacts")
+    },
 )

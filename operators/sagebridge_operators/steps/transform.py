@@ -13,4 +13,5 @@ STEP = JobType(
     arn_key="TransformJobArn",
     role_key=None,
     status_key="TransformJobStatus",
+    outputs=lambda found: {"output": found.get("TransformOutput", {}).get("S3OutputPath")},
 )
