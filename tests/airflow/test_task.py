@@ -326,11 +326,11 @@ def test_same_step_in_two_runs_has_two_jobs(run: Run, aws: FakeSageMaker) -> Non
 
 
 def test_pipeline_with_errors_starts_no_job(run: Run, aws: FakeSageMaker) -> None:
-    typo = model("B", Containers=[{"Image": parameter("typo")}])
+    typo = model("B", Containers=[{"Image": json_get("A", "typo", "image")}])
     played = run(model("A"), typo)
-    assert played.states == {"A": "failed", "B": "failed"}
+    assert played.states == {"A": "failed", "B": "upstream_failed"}
     assert failure_reason(played, "A") == (
         "pipeline 'shape' was not started, as it has errors: "
-        "step B: unknown parameter 'typo' [unknown-parameter]"
+        "step B: step A has no property file 'typo' (it has none) [unknown-property-file]"
     )
     assert not aws.calls

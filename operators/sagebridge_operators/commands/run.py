@@ -26,7 +26,6 @@ from sagebridge.terminal.console import console, print_json, printable
 from sagebridge.terminal.help_tables import TableCommand
 from sagebridge.terminal.options import format_option, name_option
 from sagebridge.terminal.wording import finding_line
-from sagebridge_operators.backends import NAMES
 from sagebridge_operators.commands.execution_printing import Progress, print_view, warn
 from sagebridge_operators.commands.execution_view import ExecutionReader
 from sagebridge_operators.commands.shared_options import (
@@ -37,6 +36,7 @@ from sagebridge_operators.commands.shared_options import (
 from sagebridge_operators.launch.engine_versions import ENGINES, version_of
 from sagebridge_operators.launch.uploads import Upload
 from sagebridge_operators.launch.workdir import Workdir
+from sagebridge_operators.lifecycle.backend import NAMES
 from sagebridge_operators.run_errors import ExecutionFailed
 
 if TYPE_CHECKING:
