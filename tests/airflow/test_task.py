@@ -70,6 +70,7 @@ def failure_reason(played: Any, task: str) -> str:
         (None, ["0123", "3", "6.0", "true", "b"]),
         ({"Text": "x", "Whole": 4, "Real": 1.5, "Yes": False}, ["x", "4", "1.5", "false", "b"]),
         ({"Real": 1, "Choice": "a"}, ["0123", "3", "1.0", "true", "a"]),
+        ({"Whole": 2.0}, ["0123", "2", "6.0", "true", "b"]),
     ],
 )
 def test_parameters_keep_their_type_in_the_request(
