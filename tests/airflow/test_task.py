@@ -85,6 +85,21 @@ def test_parameters_keep_their_type_in_the_request(
 
 
 @pytest.mark.parametrize(
+    ("conf", "values"),
+    [(None, ["", "b"]), ({"Empty": None, "Any": None}, ["", ""]), ({"Empty": "x"}, ["x", "b"])],
+)
+def test_null_from_the_form_is_an_empty_string(
+    conf: Any, values: list[str], run: Run, aws: FakeSageMaker
+) -> None:
+    empty = (Parameter("Empty", "String", ""), Parameter("Any", "String", "b", ("", "b")))
+    texts = [parameter(one.name) for one in empty]
+    step = processing("A", AppSpecification={"ImageUri": "i", "ContainerArguments": texts})
+    assert run(step, parameters=empty, conf=conf).state == "success"
+    (request,) = aws.called("create_processing_job")
+    assert request["AppSpecification"]["ContainerArguments"] == values
+
+
+@pytest.mark.parametrize(
     ("conf", "words"),
     [
         ({"Rael": 1.0}, ["unknown parameter 'Rael'", "did you mean 'Real'?"]),
