@@ -160,6 +160,18 @@ class StepOperator(BaseOperator):
             self._driver.killed = True
 
 
+OPERATOR_ARGUMENTS = (frozenset(signature(StepOperator.__init__).parameters) | _TASK_ARGUMENTS) - {
+    "self",
+    "args",
+    "kwargs",
+    "task_id",
+    "dag",
+    "task_group",
+    "default_args",
+}
+"""The arguments that can be set for all operators of a DAG."""
+
+
 def _label(operator: StepOperator, given: Mapping[str, Any]) -> str:
     return f"{type(operator).__name__} {given.get('task_id')!r}"
 
