@@ -287,7 +287,7 @@ def test_build_passes_operator_args(tmp_path: Path) -> None:
 def test_build_passes_dag_args(tmp_path: Path) -> None:
     (tmp_path / "one.json").write_text(minimal())
     (dag,) = load_folder(tmp_path, {}, dag_args={"schedule": "@daily", "tags": ["nightly"]})
-    assert dag.schedule == "@daily"
+    assert str(dag.schedule) == "@daily"
     assert dag.tags == {"sagebridge", "nightly"}
 
 

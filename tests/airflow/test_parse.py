@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import dedent, indent
 from typing import Any
 
 import pytest
@@ -117,3 +118,83 @@ def test_unknown_arguments_are_one_import_error(tmp_path: Path, arguments: str, 
 def test_argument_of_one_step_type_is_suggested(tmp_path: Path) -> None:
     body = "with DAG('d'):\n    LambdaOperator(task_id='m', function_anr='a')\n"
     assert "'function_anr' (did you mean 'function_arn'?)" in import_error(tmp_path, body)
+
+
+def watched(folder: Path, body: str) -> set[str]:
+    """The tasks upstream of the watcher that was added to the DAG; empty if there is none."""
+    bag = parsed(folder, f"with DAG('d') as dag:\n{indent(dedent(body), '    ')}")
+    assert bag.import_errors == {}
+    dag = bag.dags["d"]
+    if "watch_failures" not in dag.task_ids:
+        return set()
+    assert dag.get_task("watch_failures").trigger_rule == "one_failed"
+    found: set[str] = dag.get_task("watch_failures").upstream_task_ids
+    return found
+
+
+STEPS = """
+a = ModelOperator(task_id="a", arguments=REQUEST)
+b = ModelOperator(task_id="b", arguments=REQUEST, depends_on=[a])
+"""
+
+
+@pytest.mark.parametrize(
+    "rule", ["all_done", "always", "one_success", "one_failed", "one_done", "none_skipped"]
+)
+def test_final_task_that_tolerates_failures_gets_a_watcher(rule: str, tmp_path: Path) -> None:
+    final = f'b >> EmptyOperator(task_id="last", trigger_rule="{rule}")'
+    assert watched(tmp_path, STEPS + final) == {"a", "b"}
+
+
+@pytest.mark.parametrize("rule", ["all_success", "none_failed", "none_failed_min_one_success"])
+def test_final_task_that_fails_too_needs_no_watcher(rule: str, tmp_path: Path) -> None:
+    final = f'b >> EmptyOperator(task_id="last", trigger_rule="{rule}")'
+    assert watched(tmp_path, STEPS + final) == set()
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        pytest.param(
+            'a >> EmptyOperator(task_id="note", trigger_rule="all_done")', set(), id="other leaf"
+        ),
+        pytest.param(
+            'x = EmptyOperator(task_id="x", trigger_rule="all_done")\n'
+            'b >> x >> EmptyOperator(task_id="y")',
+            {"a", "b"},
+            id="further down",
+        ),
+        pytest.param(
+            'ModelOperator(task_id="c", arguments={}, depends_on=[b], trigger_rule="all_done")',
+            {"a", "b"},
+            id="a step",
+        ),
+        pytest.param(
+            'ModelOperator.partial(task_id="m").expand(arguments=[REQUEST]) >> '
+            'EmptyOperator(task_id="x", trigger_rule="all_done")',
+            {"m"},
+            id="mapped step",
+        ),
+        pytest.param(
+            'b >> EmptyOperator(task_id="x", trigger_rule="all_done").as_teardown()',
+            set(),
+            id="teardown",
+        ),
+        pytest.param(
+            'no = ModelOperator(task_id="no", arguments=REQUEST, depends_on=[b])\n'
+            'ConditionOperator(task_id="c", conditions=[], if_steps=[no])',
+            {"a", "b"},
+            id="branch",
+        ),
+        pytest.param(
+            'WatchOperator(task_id="watch_failures", watched=[a])\n'
+            'b >> EmptyOperator(task_id="x", trigger_rule="all_done")',
+            {"a", "b"},
+            id="watcher of a written file",
+        ),
+    ],
+)
+def test_watcher_has_exactly_the_hidden_steps(
+    body: str, expected: set[str], tmp_path: Path
+) -> None:
+    assert watched(tmp_path, STEPS + body) == expected

@@ -8,6 +8,7 @@ import signal
 from typing import Any
 
 import pytest
+from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, Param
 from botocore.exceptions import EndpointConnectionError
 
@@ -23,7 +24,7 @@ from sagebridge.model.expressions import (
 )
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, PropertyFile, Step
-from sagebridge_operators.airflow import ModelOperator, StepOperator, build
+from sagebridge_operators.airflow import FailOperator, ModelOperator, StepOperator, build
 from sagebridge_operators.run_errors import RecordsUnreachable
 from tests.airflow.conftest import Run
 from tests.attempts import job_of
@@ -350,3 +351,13 @@ def test_pipeline_with_errors_starts_no_job(run: Run, aws: FakeSageMaker) -> Non
         "step B: step A has no property file 'typo' (it has none) [unknown-property-file]"
     )
     assert not aws.calls
+
+
+def test_run_fails_with_its_step_despite_a_final_task(backend: FakeBackend) -> None:
+    del backend
+    with DAG(new_id()) as dag:
+        stop = FailOperator(task_id="stop", error_message="no")
+        stop >> EmptyOperator(task_id="report", trigger_rule="all_done")
+    played = play(dag)
+    assert played.states == {"stop": "failed", "report": "success", "watch_failures": "failed"}
+    assert played.state == "failed"

@@ -30,6 +30,8 @@ from sagebridge.model.values import ABSENT, EMPTY, Value, same, thaw
 
 TYPES = {"string": "String", "integer": "Integer", "number": "Float", "boolean": "Boolean"}
 OWN = ("definition", "pipeline")
+WATCHER = "watch_failures"
+"""The id of the task that reports hidden failures, unless a step has it."""
 SCHEMA = {type_: schema for schema, type_ in TYPES.items()}
 
 
@@ -151,7 +153,7 @@ def task_ids(pipeline: Pipeline) -> dict[str, str]:
 
 def watch_id(pipeline: Pipeline) -> str:
     """The id of the task that reports hidden failures; no step has it."""
-    return free_name("watch_failures", task_ids(pipeline).values())
+    return free_name(WATCHER, task_ids(pipeline).values())
 
 
 def default_arguments(pipeline: Pipeline, dag_id: str) -> dict[str, Value]:

@@ -16,6 +16,7 @@ from sagebridge.model.expressions import parameter
 from sagebridge.model.pipeline import Step, step_references, walk
 from sagebridge.model.values import ABSENT
 from sagebridge.model.visit import rebuild
+from sagebridge_operators.airflow.failure_watcher import watch_hidden_failures
 from sagebridge_operators.lifecycle.backend import NAMES
 
 if TYPE_CHECKING:
@@ -85,7 +86,10 @@ def connect(operator: StepOperator) -> None:
 
 
 def complete(dag: Any) -> None:
-    """Checks a DAG whose tasks are all known. Raises :class:`InvalidDag` with all faults."""
+    """Checks a DAG whose tasks are all known, and watches steps whose failure would be hidden.
+
+    Raises :class:`InvalidDag` with all faults.
+    """
     edges = pending_edges(dag)
     if edges.parsed:
         return
@@ -108,6 +112,7 @@ def complete(dag: Any) -> None:
             task.set_upstream(edges.operators[name])
     if mapped:
         dag.check_cycle()
+    watch_hidden_failures(dag, [*edges.operators.values(), *(task for task, _ in mapped)])
 
 
 def without_dag_params(value: Any) -> Any:
