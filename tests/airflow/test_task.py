@@ -244,24 +244,25 @@ def test_experiment_variables(run: Run) -> None:
     assert failure_reason(played, "A") == f"exp-0123 {played.execution} abalone"
 
 
-def test_unsupported_step_fails_with_clear_message(run: Run, aws: FakeSageMaker) -> None:
+def test_pipeline_that_cannot_run_is_rejected_at_its_first_task(
+    run: Run, aws: FakeSageMaker
+) -> None:
     call = Step("Call", "Lambda", arguments=plain({"x": 1}), extra=plain({"FunctionArn": "arn:f"}))
     jar = {"ClusterId": "j-1", "StepConfig": {"HadoopJarStep": {"Jar": "s3://b/j.jar"}}}
-    emr = Step("Not", "EMR", arguments=plain(jar))
-    check = ConditionStep("Check", "Condition", conditions=(equals(1, 2),), if_steps=(emr,))
-    played = run(call, model("A", after=("Call",)), check)
-    expected = {
-        "Call": "failed",
-        "A": "upstream_failed",
-        "Check": "success",
-        "Not": "skipped",
-    }
-    assert expected.items() <= played.states.items()
-    assert failure_reason(played, "Call") == (
-        "sagebridge cannot run steps of type Lambda yet (step 'Call')"
+    emr = Step("Not", "EMR", arguments=plain(jar), depends_on=("A",))
+    check = ConditionStep(
+        "Check", "Condition", depends_on=("A",), conditions=(equals(1, 2),), if_steps=(emr,)
     )
-    assert played.tries["Call"] == 1
+    played = run(model("A"), model("B", "A"), check, call, description="Nightly")
+    assert played.states["A"] == "failed"
+    assert failure_reason(played, "A") == (
+        "pipeline 'shape' was not started, as it has errors: sagebridge cannot run "
+        "steps of type EMR yet (step 'Not'), steps of type Lambda yet (step 'Call')"
+    )
+    assert played.tries["A"] == 1
     assert not aws.calls
+    assert "cannot-run" in played.dag.tags
+    assert "steps of type Lambda yet (step 'Call')" in str(played.dag.doc_md)
 
 
 @pytest.mark.airflow31

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+from sagebridge.authoring.runnable import why_not_runnable
 from sagebridge.errors import SagebridgeError
 from sagebridge.model.code_steps import RETURN_VALUE, CarriedStep
 from sagebridge.model.pipeline import ConditionStep
@@ -39,7 +40,7 @@ from sagebridge_operators.run_errors import (
     StepFailed,
     StepStopped,
 )
-from sagebridge_operators.steps import JOB_TYPES, why_not_runnable
+from sagebridge_operators.steps import JOB_TYPES
 from sagebridge_operators.steps.condition import all_hold
 
 PATIENCE = 120.0
