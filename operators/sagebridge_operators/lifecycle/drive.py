@@ -289,6 +289,10 @@ class StepDriver:
         def outputs(attempt: Attempt, description: Mapping[str, Any]) -> dict[str, Any]:
             return job_outputs(attempt, job_type, description, task.step, task.references)
 
+        def prefix() -> str | None:
+            given = job_type.given_name(task.step)
+            return None if given is ABSENT else job_type.name_prefix(self._resolver()(given))
+
         job_type = JOB_TYPES[task.step.type]
         return advance.Ports(
             records=task.records,
@@ -299,6 +303,7 @@ class StepDriver:
             stop_requested=self._stop_requested,
             on_description=self._on_description,
             missing_for=self._missing_for,
+            prefix=prefix,
             first_call=first_call,
         )
 
