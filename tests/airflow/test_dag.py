@@ -81,6 +81,8 @@ PARAMETERS = (
     Parameter("Yes", "Boolean", True),
     Parameter("Untyped", default="x"),
     Parameter("Required", "Integer"),
+    Parameter("Empty", "String", ""),
+    Parameter("Any", "String", "b", ("", "b")),
 )
 
 
@@ -96,10 +98,13 @@ def test_parameters_become_params_with_type_and_default() -> None:
         "Yes": {"type": "boolean"},
         "Untyped": {"type": "string"},
         "Required": {"type": "integer"},
+        "Empty": {"type": ["string", "null"]},
+        "Any": {"type": ["string", "null"], "enum": ["", "b", None]},
     }
     values = {name: params.get_param(name).value for name in params if name != "Required"}
     assert repr(values) == repr(
         {"Text": "0123", "Choice": "b", "Whole": 3, "Real": 6.0, "Yes": True, "Untyped": "x"}
+        | {"Empty": "", "Any": "b"}
     )
     assert not params.get_param("Required").has_value
 
@@ -109,6 +114,23 @@ def test_form_shows_description_choices_and_required() -> None:
     assert params.get_param("Text").description == "Any text"
     assert params.get_param("Choice").schema["enum"] == ["a", "b"]
     assert params.get_param("Required").schema == {"type": "integer"}
+
+
+def test_form_accepts_each_param_with_a_default() -> None:
+    """The trigger button is enabled unless a param that may not be null has no value or ""."""
+    params = build(Pipeline(steps=(), parameters=PARAMETERS), dag_id="d").params
+    missing = [
+        name
+        for name in params
+        if "null" not in params.get_param(name).schema["type"]
+        and (not params.get_param(name).has_value or params.get_param(name).value in (None, ""))
+    ]
+    assert missing == ["Required"]
+
+
+def test_empty_strings_come_back_exactly() -> None:
+    pipeline = Pipeline(steps=(model("A"),), parameters=PARAMETERS)
+    assert pipeline_of(build(pipeline, dag_id="d")).parameters == PARAMETERS
 
 
 @pytest.mark.parametrize(("limit", "active"), [(None, 3), (2, 2)])
@@ -260,3 +282,102 @@ def test_build_passes_operator_args(tmp_path: Path) -> None:
     assert isinstance(task, StepOperator)
     assert (task.backend, task.region_name) == ("local", "eu-west-1")
     assert thaw(task.step.arguments) == {"ErrorMessage": "x"}
+
+
+def test_build_passes_dag_args(tmp_path: Path) -> None:
+    (tmp_path / "one.json").write_text(minimal())
+    (dag,) = load_folder(tmp_path, {}, dag_args={"schedule": "@daily", "tags": ["nightly"]})
+    assert str(dag.schedule) == "@daily"
+    assert dag.tags == {"sagebridge", "nightly"}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"nonsense": 1}, "load_folder() has no argument 'nonsense'"),
+        ({"bakend": "aws"}, "load_folder() has no argument 'bakend' (did you mean 'backend'?)"),
+        ({"schedule": "@daily"}, "pass it in dag_args={'schedule': ...}"),
+        ({"tags": ["x"]}, "pass it in dag_args={'tags': ...}"),
+        ({"dag_args": {"shedule": None}}, "'shedule' (did you mean 'schedule'?)"),
+        ({"dag_args": {"params": {}}}, "load_folder(): dag_args has no argument 'params'"),
+    ],
+)
+def test_load_folder_rejects_unknown_arguments(
+    given: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(TypeError) as raised:
+        load_folder(tmp_path, {}, **given)
+    assert message in str(raised.value)
+
+
+class Reads:
+    """Counts how often each file is read."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.files: list[str] = []
+        read = sagebridge.read_checked
+
+        def counted(source: str, *more: Any) -> Any:
+            self.files.append(Path(source).stem)
+            return read(source, *more)
+
+        monkeypatch.setattr(sagebridge, "read_checked", counted)
+
+    def of(self, call: Any) -> list[str]:
+        """The files that are read during a call."""
+        self.files.clear()
+        call()
+        return self.files
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
+    return Reads(monkeypatch)
+
+
+def asks_for(dag_id: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets Airflow parse the file for one DAG, as it does when a task starts."""
+    if dag_id is None:
+        monkeypatch.delenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", raising=False)
+    else:
+        monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", dag_id)
+
+
+def folder_of_many(folder: Path) -> None:
+    for number in range(20):
+        (folder / f"p{number}x.json").write_text(minimal())
+    document = {"PipelineName": "named", "PipelineDefinition": minimal()}
+    (folder / "document.json").write_text(json.dumps(document))
+    (folder / "broken.json").write_text("{")
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "file"),
+    [("p7x", "p7x"), ("named", "document"), ("broken", "broken")],
+)
+def test_task_start_builds_only_its_dag(
+    dag_id: str, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: Reads
+) -> None:
+    folder_of_many(tmp_path)
+    asks_for(dag_id, monkeypatch)
+    names: dict[str, Any] = {}
+    assert reads.of(lambda: load_folder(tmp_path, names)) == [file]
+    assert [dag.dag_id for dag in names.values()] == [dag_id]
+
+
+def test_task_of_renamed_duplicate_finds_its_dag(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for file in ("a", "b"):
+        document = {"PipelineName": "same", "PipelineDefinition": minimal()}
+        (tmp_path / f"{file}.json").write_text(json.dumps(document))
+    asks_for("same-2", monkeypatch)
+    assert "same-2" in [dag.dag_id for dag in load_folder(tmp_path, {})]
+
+
+def test_unchanged_files_are_read_once(tmp_path: Path, reads: Reads) -> None:
+    folder_of_many(tmp_path)
+    assert len(reads.of(lambda: load_folder(tmp_path, {}))) == 22
+    assert reads.of(lambda: load_folder(tmp_path, {})) == []
+    (tmp_path / "p3x.json").write_text(minimal(Metadata={"changed": True}))
+    assert reads.of(lambda: load_folder(tmp_path, {})) == ["p3x"]

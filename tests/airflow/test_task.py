@@ -8,6 +8,7 @@ import signal
 from typing import Any
 
 import pytest
+from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, Param
 from botocore.exceptions import EndpointConnectionError
 
@@ -23,7 +24,7 @@ from sagebridge.model.expressions import (
 )
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, PropertyFile, Step
-from sagebridge_operators.airflow import ModelOperator, StepOperator, build
+from sagebridge_operators.airflow import FailOperator, ModelOperator, StepOperator, build
 from sagebridge_operators.run_errors import RecordsUnreachable
 from tests.airflow.conftest import Run
 from tests.attempts import job_of
@@ -70,6 +71,7 @@ def failure_reason(played: Any, task: str) -> str:
         (None, ["0123", "3", "6.0", "true", "b"]),
         ({"Text": "x", "Whole": 4, "Real": 1.5, "Yes": False}, ["x", "4", "1.5", "false", "b"]),
         ({"Real": 1, "Choice": "a"}, ["0123", "3", "1.0", "true", "a"]),
+        ({"Whole": 2.0}, ["0123", "2", "6.0", "true", "b"]),
     ],
 )
 def test_parameters_keep_their_type_in_the_request(
@@ -79,6 +81,21 @@ def test_parameters_keep_their_type_in_the_request(
     step = processing("A", AppSpecification={"ImageUri": "i", "ContainerArguments": texts})
     played = run(step, parameters=PARAMETERS, conf=conf)
     assert played.state == "success"
+    (request,) = aws.called("create_processing_job")
+    assert request["AppSpecification"]["ContainerArguments"] == values
+
+
+@pytest.mark.parametrize(
+    ("conf", "values"),
+    [(None, ["", "b"]), ({"Empty": None, "Any": None}, ["", ""]), ({"Empty": "x"}, ["x", "b"])],
+)
+def test_null_from_the_form_is_an_empty_string(
+    conf: Any, values: list[str], run: Run, aws: FakeSageMaker
+) -> None:
+    empty = (Parameter("Empty", "String", ""), Parameter("Any", "String", "b", ("", "b")))
+    texts = [parameter(one.name) for one in empty]
+    step = processing("A", AppSpecification={"ImageUri": "i", "ContainerArguments": texts})
+    assert run(step, parameters=empty, conf=conf).state == "success"
     (request,) = aws.called("create_processing_job")
     assert request["AppSpecification"]["ContainerArguments"] == values
 
@@ -227,24 +244,25 @@ def test_experiment_variables(run: Run) -> None:
     assert failure_reason(played, "A") == f"exp-0123 {played.execution} abalone"
 
 
-def test_unsupported_step_fails_with_clear_message(run: Run, aws: FakeSageMaker) -> None:
+def test_pipeline_that_cannot_run_is_rejected_at_its_first_task(
+    run: Run, aws: FakeSageMaker
+) -> None:
     call = Step("Call", "Lambda", arguments=plain({"x": 1}), extra=plain({"FunctionArn": "arn:f"}))
     jar = {"ClusterId": "j-1", "StepConfig": {"HadoopJarStep": {"Jar": "s3://b/j.jar"}}}
-    emr = Step("Not", "EMR", arguments=plain(jar))
-    check = ConditionStep("Check", "Condition", conditions=(equals(1, 2),), if_steps=(emr,))
-    played = run(call, model("A", after=("Call",)), check)
-    expected = {
-        "Call": "failed",
-        "A": "upstream_failed",
-        "Check": "success",
-        "Not": "skipped",
-    }
-    assert expected.items() <= played.states.items()
-    assert failure_reason(played, "Call") == (
-        "sagebridge cannot run steps of type Lambda yet (step 'Call')"
+    emr = Step("Not", "EMR", arguments=plain(jar), depends_on=("A",))
+    check = ConditionStep(
+        "Check", "Condition", depends_on=("A",), conditions=(equals(1, 2),), if_steps=(emr,)
     )
-    assert played.tries["Call"] == 1
+    played = run(model("A"), model("B", "A"), check, call, description="Nightly")
+    assert played.states["A"] == "failed"
+    assert failure_reason(played, "A") == (
+        "pipeline 'shape' was not started, as it has errors: sagebridge cannot run "
+        "steps of type EMR yet (step 'Not'), steps of type Lambda yet (step 'Call')"
+    )
+    assert played.tries["A"] == 1
     assert not aws.calls
+    assert "cannot-run" in played.dag.tags
+    assert "steps of type Lambda yet (step 'Call')" in str(played.dag.doc_md)
 
 
 @pytest.mark.airflow31
@@ -326,11 +344,21 @@ def test_same_step_in_two_runs_has_two_jobs(run: Run, aws: FakeSageMaker) -> Non
 
 
 def test_pipeline_with_errors_starts_no_job(run: Run, aws: FakeSageMaker) -> None:
-    typo = model("B", Containers=[{"Image": parameter("typo")}])
+    typo = model("B", Containers=[{"Image": json_get("A", "typo", "image")}])
     played = run(model("A"), typo)
-    assert played.states == {"A": "failed", "B": "failed"}
+    assert played.states == {"A": "failed", "B": "upstream_failed"}
     assert failure_reason(played, "A") == (
         "pipeline 'shape' was not started, as it has errors: "
-        "step B: unknown parameter 'typo' [unknown-parameter]"
+        "step B: step A has no property file 'typo' (it has none) [unknown-property-file]"
     )
     assert not aws.calls
+
+
+def test_run_fails_with_its_step_despite_a_final_task(backend: FakeBackend) -> None:
+    del backend
+    with DAG(new_id()) as dag:
+        stop = FailOperator(task_id="stop", error_message="no")
+        stop >> EmptyOperator(task_id="report", trigger_rule="all_done")
+    played = play(dag)
+    assert played.states == {"stop": "failed", "report": "success", "watch_failures": "failed"}
+    assert played.state == "failed"

@@ -20,7 +20,7 @@ from tests.strategies import canonical
 
 SMALL: dict[str, Any] = {
     "Version": "2020-12-01",
-    "Steps": [{"Name": "A", "Type": "Lambda", "FunctionArn": "f"}],
+    "Steps": [{"Name": "A", "Type": "Fail", "Arguments": {"ErrorMessage": "f"}}],
 }
 
 
@@ -140,6 +140,19 @@ def test_file_outcomes_are_printed(folder: Path, tmp_path: Path, capsys: Any) ->
     (folder / "a.py").write_text("edited")
     assert main(["translate", str(folder), "--to", "airflow", "-o", str(folder)]) == 0
     assert "2 pipelines: 1 written, 1 replaced; 0 losses" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("to", ["airflow", "prefect", "sagemaker"])
+def test_pipeline_that_cannot_run_is_reported(to: str, tmp_path: Path, capsys: Any) -> None:
+    file = tmp_path / "tunes.json"
+    steps = [
+        {"Name": "Tune", "Type": "Tuning", "Arguments": {}},
+        {"Name": "Stop", "Type": "Fail", "Arguments": {"ErrorMessage": "no"}},
+    ]
+    file.write_text(json.dumps({"Version": "2020-12-01", "Steps": steps}))
+    main(["translate", str(file), "--to", to])
+    line = f"{file}: warning: sagebridge cannot run steps of type Tuning yet (step 'Tune')"
+    assert (line in capsys.readouterr().err) == (to != "sagemaker")
 
 
 def test_diff_writes_nothing(folder: Path, tmp_path: Path, capsys: Any) -> None:

@@ -215,16 +215,13 @@ def test_unreadable_records(
     assert "damaged" in capsys.readouterr().err
 
 
-def test_step_that_cannot_run_is_warned_about(
+def test_pipeline_that_cannot_run_starts_no_engine(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "_execution", lambda *given: None)
-    monkeypatch.setattr(command, "_execute", lambda *given, **more: 0)
+    monkeypatch.setattr(command, "_execution", lambda *given: pytest.fail("an engine started"))
 
-    assert main(["run", str(write(folder, "p", uses(1))), "--on", "airflow"]) == 0
-    assert "warning: sagebridge cannot run steps of type Lambda yet (step 'A')" in (
-        capsys.readouterr().err
-    )
+    assert main(["run", str(write(folder, "p", uses(1))), "--on", "airflow"]) == 1
+    assert "sagebridge cannot run steps of type Lambda yet (step 'A')" in capsys.readouterr().err
 
 
 def test_swallowed_interrupt_is_raised_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,8 +140,8 @@ def test_step_that_cannot_run_is_warned_about(project: Project) -> None:
     stderr = project.deploy("calls.json").stderr
 
     assert stderr == (
-        "warning: sagebridge cannot run steps of type Lambda yet (step 'Call'); the execution "
-        "fails if the step is reached\n"
+        "warning: sagebridge cannot run steps of type Lambda yet (step 'Call'); executions are "
+        "rejected before the first job\n"
     )
 
 

@@ -25,6 +25,8 @@ PARAMETERS = [
     {"Name": "Count", "Type": "Integer"},
     {"Name": "Rate", "Type": "Float"},
     {"Name": "Flag", "Type": "Boolean"},
+    {"Name": "Prefix", "Type": "String", "DefaultValue": "nightly"},
+    {"Name": "BadPrefix", "Type": "String", "DefaultValue": "night ly"},
 ]
 
 
@@ -201,3 +203,16 @@ def test_every_operation_of_a_step_type_is_in_the_table(row: Any) -> None:
 def test_sdk_definitions_have_no_errors(corpus: Path) -> None:
     for file in sorted((corpus / "definitions").glob("*.json")):
         assert [one for one in sagebridge.validate(str(file)) if one.severity == "error"] == []
+
+
+@pytest.mark.parametrize(
+    "name", ["nightly-train", {"Get": "Parameters.Prefix"}, {"Get": "Parameters.Text"}]
+)
+def test_prefix_of_job_names_is_valid(name: Any) -> None:
+    assert check("Training", training("TrainingJobName", name)) == []
+
+
+@pytest.mark.parametrize("name", ["night ly", "a_b", "-a", {"Get": "Parameters.BadPrefix"}])
+def test_invalid_prefix_of_job_names_is_an_error(name: Any) -> None:
+    found = check("Training", training("TrainingJobName", name))
+    assert found == [("pattern", "error", "/TrainingJobName")]

@@ -102,3 +102,18 @@ def test_generation_step_and_number_change_the_name(
 def test_long_name_shortens_only_the_step_part(step: str) -> None:
     name = job_name("0123456789ab", 0, step, 0)
     assert name.startswith(f"pipelines-0123456789ab-{step[:20].replace('_', '-')}"[:44])
+
+
+@given(
+    prefix=st.from_regex(r"[a-zA-Z0-9](-?[a-zA-Z0-9]){0,70}", fullmatch=True),
+    number=COUNTS,
+    limit=st.sampled_from((63, 40)),
+)
+def test_prefix_replaces_the_step_and_is_shortened_to_fit(
+    prefix: str, number: int, limit: int
+) -> None:
+    name = job_name("0123456789ab", 2, "Train", number, limit=limit, prefix=prefix)
+    end = f"-0123456789ab-{job_token('0123456789ab', 2, 'Train')}-{number}"
+    assert len(name) <= limit
+    assert name == prefix[: limit - len(end)] + end
+    assert re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*", name)

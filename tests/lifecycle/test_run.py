@@ -22,7 +22,7 @@ from sagebridge.model.expressions import (
     properties_of,
 )
 from sagebridge.model.pipeline import ConditionStep, PropertyFile, Step
-from sagebridge_operators.lifecycle.execution import job_name
+from sagebridge_operators.lifecycle.execution import job_name, job_token
 from sagebridge_operators.lifecycle.outputs import LIMIT, references_to
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.run_errors import (
@@ -111,6 +111,43 @@ def test_all_expressions_in_arguments_are_resolved(make: Make, aws: FakeSageMake
     source = request["InputDataConfig"][0]["DataSource"]["S3DataSource"]
     assert source["S3Uri"] == "s3://b/train"
     assert request["TrainingJobName"] == job_name(EXECUTION.id, 0, "Train", 0)
+
+
+@pytest.mark.parametrize("type_", sorted({*STOPPABLE, "Model"}))
+@pytest.mark.parametrize(
+    ("given", "prefix"),
+    [
+        ("nightly-train", "nightly-train"),
+        ("team-", "team"),
+        (join("-", "team", execution.pipeline_name), "team-abalone"),
+        ("x" * 60, "x" * 35),
+    ],
+)
+def test_job_name_begins_with_the_given_prefix(
+    type_: str, given: Any, prefix: str, make: Make, aws: FakeSageMaker, record: Find
+) -> None:
+    job_type = JOB_TYPES[type_]
+    arguments = {**ARGUMENTS[type_], job_type.name_key: given}
+    make(Step("Train", type_, arguments=plain(arguments))).run()
+    (request,) = aws.called(job_type.create)
+    name = request[job_type.name_key]
+    assert name == f"{prefix}-{EXECUTION.id}-{job_token(EXECUTION.id, 0, 'Train')}-0"
+    assert len(name) <= job_type.name_limit
+    assert job_of(record()).name == name
+
+
+def test_lost_worker_finds_the_job_with_its_prefix(make: Make, aws: FakeSageMaker) -> None:
+    step = training(TrainingJobName="nightly")
+    make(step).run()
+    make(step).run()
+    assert len(aws.called("create_training_job")) == 1
+
+
+@pytest.mark.parametrize("given", ["night ly", "a_b", "", 3, join("-", "rate", parameter("Rate"))])
+def test_invalid_prefix_fails_before_the_job(given: Any, make: Make, aws: FakeSageMaker) -> None:
+    with pytest.raises(StepFailed, match="TrainingJobName: expected letters, digits and hyphens"):
+        make(training(TrainingJobName=given)).run()
+    assert not aws.jobs
 
 
 def test_missing_property_fails_before_create(make: Make, aws: FakeSageMaker, record: Find) -> None:

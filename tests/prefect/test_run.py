@@ -69,7 +69,8 @@ def test_none_argument_is_not_a_parameter(play: Run, backend: FakeBackend) -> No
     assert "rate" in played.messages["Stop"]
 
 
-def test_parameters_keep_their_type_in_requests(run: Run, aws: FakeSageMaker) -> None:
+@pytest.mark.parametrize("count", [2, 2.0])
+def test_parameters_keep_their_type_in_requests(count: float, run: Run, aws: FakeSageMaker) -> None:
     step = training("Train")
     step = Step(
         "Train",
@@ -86,9 +87,9 @@ def test_parameters_keep_their_type_in_requests(run: Run, aws: FakeSageMaker) ->
             }
         ),
     )
-    played = run(step, parameters=(STAGE, COUNT), given={"in_count": 2, "Stage": "prod"})
+    played = run(step, parameters=(STAGE, COUNT), given={"in_count": count, "Stage": "prod"})
     (request,) = aws.called("create_training_job")
-    assert request["ResourceConfig"]["InstanceCount"] == 2
+    assert repr(request["ResourceConfig"]["InstanceCount"]) == "2"
     assert request["OutputDataConfig"] == {"S3OutputPath": "s3://b/prod"}
     body = played.records.execution(played.id)
     assert body is not None
@@ -416,6 +417,16 @@ def test_flow_without_return_finish_fails(play: Run, backend: FakeBackend) -> No
         assert played.run.state.name == "Failed"
     assert "return finish()" in played.run.state.message
     assert not backend.sagemaker.calls
+
+
+def test_flow_that_returns_something_else_fails_with_its_step(
+    play: Run, backend: FakeBackend
+) -> None:
+    del backend
+    text = write(Pipeline(steps=(fail("Stop", "no"),), name="goes on"))[0]
+    played = play(flow_of(text.replace("return finish()", "finish()\n    return 'done'")))
+    assert played.run.state.name == "Failed"
+    assert played.run.state.message == "no"
 
 
 @pytest.mark.parametrize("taken", [True, False])

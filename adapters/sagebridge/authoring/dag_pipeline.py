@@ -30,6 +30,8 @@ from sagebridge.model.values import ABSENT, EMPTY, Value, same, thaw
 
 TYPES = {"string": "String", "integer": "Integer", "number": "Float", "boolean": "Boolean"}
 OWN = ("definition", "pipeline")
+WATCHER = "watch_failures"
+"""The id of the task that reports hidden failures, unless a step has it."""
 SCHEMA = {type_: schema for schema, type_ in TYPES.items()}
 
 
@@ -112,6 +114,12 @@ def param_type(param: Any) -> str | None:
     return {bool: "boolean", int: "integer", float: "number", str: "string"}.get(type(value))
 
 
+def null_is_empty(param: Any) -> bool:
+    """Whether null stands for the empty string in a nullable Param; see :func:`param_schema`."""
+    default = param.value if param.has_value else None
+    return param_type(param) == "string" and (default == "" or "" in _choices(param))
+
+
 def members_of(
     name: str, type_: str, default: Value, enum: Value, description: str | None
 ) -> dict[str, Value]:
@@ -145,7 +153,7 @@ def task_ids(pipeline: Pipeline) -> dict[str, str]:
 
 def watch_id(pipeline: Pipeline) -> str:
     """The id of the task that reports hidden failures; no step has it."""
-    return free_name("watch_failures", task_ids(pipeline).values())
+    return free_name(WATCHER, task_ids(pipeline).values())
 
 
 def default_arguments(pipeline: Pipeline, dag_id: str) -> dict[str, Value]:
@@ -163,6 +171,30 @@ def default_arguments(pipeline: Pipeline, dag_id: str) -> dict[str, Value]:
 def schema_type(parameter: Parameter) -> str:
     """The JSON schema type of a parameter's Param."""
     return SCHEMA.get(parameter.value_type, "string")
+
+
+def param_schema(parameter: Parameter) -> dict[str, Any]:
+    """The keys of the JSON schema of a parameter's Param, without its description.
+
+    Airflow's trigger form rejects the value "" unless the Param may be null, and turns a cleared
+    field into null (isRequired in FlexibleForm.tsx and FieldString.tsx of its UI).
+    """
+    schema: dict[str, Any] = {"type": schema_type(parameter)}
+    choices = parameter.enum_values or ()
+    if choices:
+        schema["enum"] = thaw(choices)
+    if may_be_empty(parameter):
+        schema["type"] = [schema["type"], "null"]
+        if choices:
+            schema["enum"].append(None)
+    return schema
+
+
+def may_be_empty(parameter: Parameter) -> bool:
+    """Whether "" is the default or a choice of a String; then null means "" in Airflow."""
+    if parameter.value_type != "String":
+        return False
+    return parameter.default == "" or "" in (parameter.enum_values or ())
 
 
 def shown_default(parameter: Parameter) -> Value:

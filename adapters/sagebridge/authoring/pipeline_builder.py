@@ -9,9 +9,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+from sagebridge.authoring.declared_names import unknown_arguments
 from sagebridge.authoring.file_arguments import assemble, definition_keys, request_keys, step_order
 from sagebridge.authoring.flow_signature import FlowArgument, parameters_of
-from sagebridge.authoring.step_arguments import make_step
+from sagebridge.authoring.step_arguments import SETTINGS, make_step
 from sagebridge.errors import FlowError
 from sagebridge.model.code_steps import (
     PYTHON,
@@ -29,9 +30,6 @@ from sagebridge.model.values import EMPTY, Value
 
 CURRENT: ContextVar[PipelineBuilder | None] = ContextVar("sagebridge_builder", default=None)
 """The builder that step functions add to while a flow is traced."""
-
-SETTINGS = ("backend", "aws_credentials", "region_name", "role_arn")
-"""Arguments of a step function that control where it runs."""
 
 
 @dataclass(frozen=True)
@@ -216,9 +214,9 @@ class PipelineBuilder:
 
 
 def _settings(function: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    for name in given:
-        if name not in SETTINGS:
-            raise TypeError(f"{function}() has no argument {name!r}")
+    known = ("definition", "pipeline", *SETTINGS)
+    if problem := unknown_arguments(f"{function}()", given, known):
+        raise TypeError(problem)
     return dict(given)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from inspect import Parameter, signature
 from typing import Any, Literal, TypeVar
 
+from sagebridge.authoring.declared_names import unknown_arguments
 from sagebridge.model.pipeline import ConditionStep, Step
 from sagebridge.model.step_types import OPERATOR_TYPES
 from sagebridge.model.values import ABSENT, EMPTY
@@ -47,6 +48,12 @@ STEP_ARGUMENTS = (
     StepArgument("extra", "value", "Mapping[str, Value]", EMPTY),
 )
 """In the order in which files are written."""
+SETTINGS = ("backend", "aws_credentials", "region_name", "role_arn")
+"""Arguments of a step function that control where it runs."""
+_TYPE_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
+    "Condition": ("conditions", "if_steps", "else_steps"),
+    "Fail": ("error_message",),
+}
 
 
 def read_arguments(given: dict[str, Any]) -> dict[str, Any]:
@@ -83,6 +90,9 @@ def show_arguments(*arguments: StepArgument) -> Callable[[_Function], _Function]
 def make_step(type_: str, name: str, **given: Any) -> Step:
     """A step from the arguments of its function. Raises TypeError for unknown arguments."""
     members = OPERATOR_TYPES[type_].members if type_ in OPERATOR_TYPES else {}
+    known = (*(one.name for one in STEP_ARGUMENTS[1:]), *members, *_TYPE_ARGUMENTS.get(type_, ()))
+    if problem := unknown_arguments(f"{type_} step {name!r}", given, known, SETTINGS):
+        raise TypeError(problem)
     if type_ == "Condition":
         given.setdefault("arguments", EMPTY)
     if type_ == "Fail" and (message := given.pop("error_message", ABSENT)) is not ABSENT:
@@ -95,7 +105,5 @@ def make_step(type_: str, name: str, **given: Any) -> Step:
         branching["conditions"] = given.pop("conditions", ABSENT)
         branching["if_steps"] = given.pop("if_steps", ())
         branching["else_steps"] = given.pop("else_steps", ())
-    if given:
-        raise TypeError(f"a {type_} step has no argument {next(iter(given))!r}")
     class_ = ConditionStep if type_ == "Condition" else Step
     return class_(name, type_, **common, **branching)

@@ -15,6 +15,7 @@ import click
 from rich.progress import track
 
 import sagebridge
+from sagebridge.authoring import runnable
 from sagebridge.checked_reading import CheckedPipeline, read_each_checked, unreported
 from sagebridge.environment_mapping import rewrite
 from sagebridge.errors import (
@@ -241,6 +242,8 @@ class _Run:
         text, lost = sagebridge.write(pipeline, self.to, document=self.document)
         losses = (*one.losses, *lost)
         self._tell(source, pipeline.name, losses, unreported(one.findings, losses))
+        if self.to != "sagemaker" and (line := runnable.warning(pipeline)) is not None:
+            click.echo(printable(f"{source}: {line}"), err=True)
         if self.fail_on_loss and (serious := counted(losses)):
             raise LossError(source, len(serious))
         if self.output is None:

@@ -6,7 +6,7 @@ Condition: those of its conditions), and on the Condition that has it in a branc
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
@@ -98,40 +98,88 @@ def hidden_failures(pipeline: Pipeline) -> tuple[str, ...]:
     Airflow derives the state of a run from its last tasks. A failed step goes unnoticed if all its
     dependants are skipped in a branch that was not taken, for a reason unrelated to that step.
     """
-    if not any(isinstance(step, ConditionStep) for step in walk(pipeline)):
+    conditions = [step for step in walk(pipeline) if isinstance(step, ConditionStep)]
+    if not conditions:
         return ()
-    import networkx as nx
+    names = [step.name for step in walk(pipeline)]
+    followers: dict[str, set[str]] = {name: set() for name in names}
+    for before, after, _ in edges(pipeline.steps):
+        if before in followers:
+            followers[before].add(after)
+    hidden = hidden_nodes(followers, {step.name: branches_of(step) for step in conditions})
+    return tuple(name for name in names if name in hidden)
 
-    steps = graph(pipeline)
-    if not nx.is_directed_acyclic_graph(steps):
-        return ()
-    order = list(nx.topological_sort(steps))
-    needs = _branches_needed(pipeline, steps, order)
+
+def branches_of(step: ConditionStep) -> tuple[list[str], ...]:
+    """The names of the steps directly in each branch of a Condition."""
+    return tuple([inner.name for inner in one or ()] for one in (step.if_steps, step.else_steps))
+
+
+def hidden_nodes(
+    followers: Mapping[str, Collection[str]],
+    branches: Mapping[str, Sequence[Collection[str]]],
+    tolerant: Collection[str] = (),
+) -> set[str]:
+    """The nodes whose failure does not always make a last node fail. Empty if there is a cycle.
+
+    Args:
+        followers: the direct followers of each node.
+        branches: for each node that chooses a branch, the nodes directly in each branch.
+        tolerant: nodes that do not fail when a node before them has failed.
+    """
+    before: dict[str, set[str]] = {name: set() for name in followers}
+    for name, after in followers.items():
+        for one in after:
+            before[one].add(name)
+    try:
+        order = list(TopologicalSorter(before).static_order())
+    except CycleError:
+        return set()
+    needs = _branches_needed(order, before, branches)
     shown: set[str] = set()
     for name in reversed(order):
-        after = list(steps.successors(name))
-        met = needs[name] | {(name, True), (name, False)}
-        if not after or any(one in shown and needs[one] <= met for one in after):
+        failing = [one for one in followers[name] if one not in tolerant]
+        if not followers[name] or any(
+            one in shown and all(need in needs[name] or need[0] == name for need in needs[one])
+            for one in failing
+        ):
             shown.add(name)
             continue
-        followers = nx.descendants(steps, name)
-        last = (one for one in followers if not steps.out_degree(one))
-        if any(all(need in met or need[0] in followers for need in needs[one]) for one in last):
+        reached = _reached(name, followers, tolerant)
+        last = (one for one in reached if not followers[one])
+        if any(
+            all(need in needs[name] or need[0] in (name, *reached) for need in needs[one])
+            for one in last
+        ):
             shown.add(name)
-    return tuple(step.name for step in walk(pipeline) if step.name not in shown)
+    return set(order) - shown
 
 
 def _branches_needed(
-    pipeline: Pipeline, steps: nx.DiGraph[str], order: Sequence[str]
-) -> dict[str, frozenset[tuple[str, bool]]]:
-    """For each step, the branches (condition, True for if) that must be taken for it to run."""
-    own: dict[str, tuple[str, bool]] = {}
-    for step in walk(pipeline):
-        if isinstance(step, ConditionStep):
-            own |= {inner.name: (step.name, True) for inner in step.if_steps or ()}
-            own |= {inner.name: (step.name, False) for inner in step.else_steps or ()}
-    needs: dict[str, frozenset[tuple[str, bool]]] = {}
+    order: Sequence[str],
+    before: Mapping[str, Collection[str]],
+    branches: Mapping[str, Sequence[Collection[str]]],
+) -> dict[str, set[tuple[str, int]]]:
+    """For each node, the branches (node, position) that must be taken for it to run."""
+    needs: dict[str, set[tuple[str, int]]] = {name: set() for name in order}
+    for name, chosen in branches.items():
+        for position, inner in enumerate(chosen):
+            for one in inner:
+                needs[one].add((name, position))
     for name in order:
-        before = (needs[one] for one in steps.predecessors(name))
-        needs[name] = frozenset().union(*before, [own[name]] if name in own else [])
+        needs[name].update(*(needs[one] for one in before[name]))
     return needs
+
+
+def _reached(
+    name: str, followers: Mapping[str, Collection[str]], tolerant: Collection[str]
+) -> set[str]:
+    """The nodes that fail because ``name`` has failed, unless they are skipped."""
+    found: set[str] = set()
+    left = [name]
+    while left:
+        for one in followers[left.pop()]:
+            if one not in found and one not in tolerant:
+                found.add(one)
+                left.append(one)
+    return found

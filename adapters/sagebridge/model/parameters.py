@@ -12,7 +12,8 @@ from sagebridge.errors import ParameterError
 from sagebridge.model.display import did_you_mean, shown
 from sagebridge.model.values import ABSENT, EMPTY, Absent, Object, Strict, Value
 
-_INTEGER = re.compile(r"\s*[+-]?[0-9]{1,4000}\s*")
+# 2.0 is an integer, as in JSON Schema, which Airflow's API and form follow.
+_INTEGER = re.compile(r"\s*([+-]?[0-9]{1,4000})(\.0*)?\s*")
 _FLOAT = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
 PARAMETER_TYPES = ("String", "Integer", "Float", "Boolean")
 PYTHON_TYPES = {"str": "String", "int": "Integer", "float": "Float", "bool": "Boolean"}
@@ -94,8 +95,10 @@ def _typed(declared: str, value: Value) -> str | int | float | bool:
             raise ParameterValueError("an Integer")
         case "Integer", int():
             return value
-        case "Integer", str() if _INTEGER.fullmatch(value):
+        case "Integer", float() if value.is_integer():
             return int(value)
+        case "Integer", str() if match := _INTEGER.fullmatch(value):
+            return int(match[1])
         case "Float", bool():
             raise ParameterValueError("a Float")
         case "Float", str() if not _FLOAT.fullmatch(value):

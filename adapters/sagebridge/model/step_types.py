@@ -40,6 +40,7 @@ class StepType:
         console_page: the page of its jobs in the SageMaker console.
         results: what ``run`` prints for a successful step: label to path in the Describe response.
             For a folder the local path is printed too.
+        runs: whether ``sagebridge_operators/steps/`` can run it.
         has_operator: if False, DAGs and flows declare the step with ``StepOperator`` and ``step``.
     """
 
@@ -61,6 +62,7 @@ class StepType:
     list_keys: Mapping[str, str] = field(default_factory=dict)
     console_page: str | None = None
     results: Mapping[str, str] = field(default_factory=dict)
+    runs: bool = True
     has_operator: bool = True
 
     @property
@@ -118,6 +120,7 @@ _ROWS = (
             "sagemaker:DescribeHyperParameterTuningJob",
             "sagemaker:ListTrainingJobsForHyperParameterTuningJob",
         ),
+        runs=False,
     ),
     StepType(
         name="AutoML",
@@ -128,6 +131,7 @@ _ROWS = (
         filled_in=("AutoMLJobName",),
         outputs=("sagemaker:DescribeAutoMLJob",),
         synthetic=("BestCandidateProperties",),
+        runs=False,
     ),
     StepType(
         name="Model",
@@ -176,6 +180,7 @@ _ROWS = (
         members={"function_arn": "FunctionArn"},
         required=("FunctionArn",),
         takes=("CacheConfig", "OutputParameters"),
+        runs=False,
     ),
     StepType(
         name="Callback",
@@ -184,6 +189,7 @@ _ROWS = (
         members={"sqs_queue_url": "SqsQueueUrl"},
         required=("SqsQueueUrl",),
         takes=("CacheConfig", "OutputParameters"),
+        runs=False,
     ),
     StepType(
         name="ClarifyCheck",
@@ -194,6 +200,7 @@ _ROWS = (
         check_types=("DATA_BIAS", "MODEL_BIAS", "MODEL_EXPLAINABILITY"),
         requests={"": "sagemaker:CreateProcessingJob"},
         filled_in=("ProcessingJobName",),
+        runs=False,
     ),
     StepType(
         name="QualityCheck",
@@ -203,6 +210,7 @@ _ROWS = (
         check_types=("DATA_QUALITY", "MODEL_QUALITY"),
         requests={"": "sagemaker:CreateProcessingJob"},
         filled_in=("ProcessingJobName",),
+        runs=False,
     ),
     StepType(
         name="EMR",
@@ -214,6 +222,7 @@ _ROWS = (
         filled_in=("Name",),
         outputs=("emr:DescribeStep/Step",),
         synthetic=("ClusterId",),
+        runs=False,
     ),
     StepType(
         name="EMRServerless",
@@ -226,6 +235,7 @@ _ROWS = (
             "JobConfig": "emr-serverless:StartJobRun",
         },
         filled_in=("applicationId", "executionRoleArn"),
+        runs=False,
     ),
     StepType(
         name="Endpoint",
@@ -234,6 +244,7 @@ _ROWS = (
         requests={"": "sagemaker:CreateEndpoint"},
         filled_in=("EndpointName",),
         outputs=("sagemaker:DescribeEndpoint",),
+        runs=False,
     ),
     StepType(
         name="EndpointConfig",
@@ -243,6 +254,7 @@ _ROWS = (
         requests={"": "sagemaker:CreateEndpointConfig"},
         filled_in=("EndpointConfigName",),
         outputs=("sagemaker:DescribeEndpointConfig",),
+        runs=False,
     ),
     StepType(
         name="InferenceComponent",
@@ -251,12 +263,14 @@ _ROWS = (
         requests={"": "sagemaker:CreateInferenceComponent"},
         filled_in=("InferenceComponentName",),
         outputs=("sagemaker:DescribeInferenceComponent",),
+        runs=False,
     ),
     StepType(
         name="Lineage",
         summary="A Lineage step: artifacts, contexts, actions and associations.",
         makes="resource",
         has_operator=False,
+        runs=False,
     ),
 )
 

@@ -2,57 +2,83 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG, Param
+from airflow.sdk import get_parsing_context
 
-import sagebridge
 from sagebridge.authoring.dag_pipeline import (
     default_arguments,
     legal_id,
-    schema_type,
+    param_schema,
     shown_default,
     steps_of,
     task_ids,
     watch_id,
 )
+from sagebridge.authoring.declared_names import unknown_arguments
 from sagebridge.authoring.step_arguments import write_arguments
-from sagebridge.errors import SagebridgeError
 from sagebridge.model.display import free_name
 from sagebridge.model.graph import hidden_failures
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
-from sagebridge.model.values import ABSENT, thaw
+from sagebridge.model.values import ABSENT, EMPTY, thaw
 from sagebridge_operators.airflow.condition_operator import ConditionOperator
+from sagebridge_operators.airflow.definition_files import Definition
 from sagebridge_operators.airflow.failure_watcher import WatchOperator
-from sagebridge_operators.airflow.step_operators import OPERATORS, FailOperator, StepOperator
+from sagebridge_operators.airflow.step_operators import (
+    OPERATOR_ARGUMENTS,
+    OPERATORS,
+    FailOperator,
+    StepOperator,
+)
+
+_SET_BY_BUILD = frozenset(("dag_id", "default_args", "params"))
+"""DAG arguments that :func:`build` takes from the pipeline and from its own arguments."""
 
 
-def build(pipeline: Pipeline, *, dag_id: str | None = None, **operator_args: Any) -> DAG:
+def build(
+    pipeline: Pipeline,
+    *,
+    dag_id: str | None = None,
+    dag_args: Mapping[str, Any] = EMPTY,
+    **operator_args: Any,
+) -> DAG:
     """Builds the DAG of a pipeline: one task per step, one Param per parameter.
 
     Args:
         pipeline: a pipeline, as ``sagebridge.read(path).pipeline``.
         dag_id: default: the pipeline's name.
+        dag_args: arguments of the DAG, such as ``{"schedule": "@daily", "tags": ["nightly"]}``.
         operator_args: default arguments of all operators, such as ``backend``, ``aws_conn_id`` or
             ``role_arn``.
+
+    Raises TypeError for an argument that neither the DAG nor its operators have.
     """
+    _check_arguments("build()", dag_args, operator_args)
     dag_id = dag_id or legal_id(pipeline.name or "pipeline")
     steps = len(list(walk(pipeline)))
     limit = pipeline.parallelism
+    own: dict[str, Any] = {
+        "schedule": None,
+        "description": None if pipeline.description is ABSENT else pipeline.description,
+        "max_active_tasks": (
+            max(steps, 1) if limit is ABSENT else limit.max_parallel_execution_steps
+        ),
+        # A definition is data: none of its strings is a template.
+        "render_template_as_native_obj": False,
+        **dag_args,
+    }
+    own["tags"] = ["sagebridge", *own.get("tags", ())]
     with DAG(
         dag_id=dag_id,
-        schedule=None,
         params={parameter.name: param(parameter) for parameter in pipeline.declared},
-        description=None if pipeline.description is ABSENT else pipeline.description,
-        max_active_tasks=max(steps, 1) if limit is ABSENT else limit.max_parallel_execution_steps,
         default_args={**default_arguments(pipeline, dag_id), **operator_args},
-        tags=["sagebridge"],
-        # A definition is data: none of its strings is a template.
-        render_template_as_native_obj=False,
+        **own,
     ) as dag:
         _operators(pipeline.steps, task_ids(pipeline))
         if hidden := hidden_failures(pipeline):
@@ -60,6 +86,25 @@ def build(pipeline: Pipeline, *, dag_id: str | None = None, **operator_args: Any
             watched = [by_name[name] for name in hidden]
             WatchOperator(task_id=watch_id(pipeline), watched=watched)
     return dag
+
+
+def _check_arguments(
+    function: str, dag_args: Mapping[str, Any], operator_args: Mapping[str, Any]
+) -> None:
+    """Raises TypeError for unknown arguments: default_args of a DAG may have any name."""
+    for_dag = [name for name in signature(DAG).parameters if name not in _SET_BY_BUILD]
+    for name in operator_args:
+        if name in for_dag and name not in OPERATOR_ARGUMENTS:
+            raise TypeError(
+                f"{function}: {name!r} is an argument of the DAG; "
+                f"pass it in dag_args={{{name!r}: ...}}"
+            )
+    problems = (
+        unknown_arguments(function, operator_args, OPERATOR_ARGUMENTS, ("dag_args", "dag_id")),
+        unknown_arguments(f"{function}: dag_args", dag_args, for_dag),
+    )
+    if found := "; ".join(filter(None, problems)):
+        raise TypeError(found)
 
 
 def _operators(steps: Sequence[Step], ids: Mapping[str, str]) -> list[StepOperator]:
@@ -83,9 +128,7 @@ def _operator(step: Step, ids: Mapping[str, str]) -> StepOperator:
 
 def param(parameter: Parameter) -> Param:
     """The Param of a pipeline parameter, for Airflow's trigger form."""
-    schema: dict[str, Any] = {"type": schema_type(parameter)}
-    if parameter.enum_values is not ABSENT and parameter.enum_values:
-        schema["enum"] = thaw(parameter.enum_values)
+    schema = param_schema(parameter)
     if parameter.description is not ABSENT:
         schema["description"] = parameter.description
     if parameter.default is ABSENT:
@@ -93,45 +136,69 @@ def param(parameter: Parameter) -> Param:
     return Param(thaw(shown_default(parameter)), **schema)
 
 
-def load_folder(folder: str | Path, namespace: MutableMapping[str, Any], **args: Any) -> list[DAG]:
+def load_folder(
+    folder: str | Path,
+    namespace: MutableMapping[str, Any],
+    *,
+    dag_args: Mapping[str, Any] = EMPTY,
+    **operator_args: Any,
+) -> list[DAG]:
     """Builds a DAG from every definition in a folder and returns the DAGs.
 
     Args:
         folder: the folder with the definitions: ``*.json`` and ``*/definition.json``. The latter
             are named after their folder.
         namespace: ``globals()`` of the DAG file, where Airflow finds the DAGs.
-        args: arguments of :func:`build`, such as ``backend``.
+        dag_args: arguments of every DAG, as in :func:`build`.
+        operator_args: default arguments of all operators, as in :func:`build`.
 
     A definition that cannot be read or is not valid becomes a DAG with one failing task that shows
-    the reason, since an exception would hide the other DAGs.
+    the reason, since an exception would hide the other DAGs. When Airflow starts a task, only the
+    DAG of that task is built. Raises TypeError for an unknown argument.
     """
+    _check_arguments("load_folder()", dag_args, operator_args)
     folder = Path(folder)
+    definitions = [
+        Definition(path, path.parent.name if path.name == "definition.json" else path.stem)
+        for path in sorted((*folder.glob("*.json"), *folder.glob("*/definition.json")))
+    ]
+    given = {"dag_args": dag_args, **operator_args}
+    wanted = get_parsing_context().dag_id
+    # A DAG such as "name-2" may belong to a second definition of that name.
+    if wanted is None or re.fullmatch(r".+-[0-9]+", wanted):
+        dags = _build_all(definitions, given)
+    else:
+        dags = _build_one(definitions, wanted, given)
+    namespace.update({f"dag_{position}": dag for position, dag in enumerate(dags)})
+    return dags
+
+
+def _build_all(definitions: Sequence[Definition], given: Mapping[str, Any]) -> list[DAG]:
     dags: dict[str, DAG] = {}
-    for path in sorted((*folder.glob("*.json"), *folder.glob("*/definition.json"))):
-        name = path.parent.name if path.name == "definition.json" else path.stem
-        dag = _load(path, name, args)
+    for definition in definitions:
+        dag = _build(definition, given)
         if dag.dag_id in dags:
-            free = free_name(dag.dag_id, dags, separator="-")
-            dag = _error_dag(
-                free, f"{path}: another definition already has the name {dag.dag_id!r}"
-            )
+            problem = f"{definition.path}: another definition already has the name {dag.dag_id!r}"
+            dag = _error_dag(free_name(dag.dag_id, dags, separator="-"), problem)
         dags[dag.dag_id] = dag
-    namespace.update({f"dag_{position}": dag for position, dag in enumerate(dags.values())})
     return list(dags.values())
 
 
-def _load(path: Path, name: str, args: Mapping[str, Any]) -> DAG:
-    try:
-        errors = [found for found in sagebridge.validate(path) if found.severity == "error"]
-        if errors:
-            places = (f"line {found.line}: {found.message} [{found.code}]" for found in errors)
-            return _error_dag(name, f"{path}: " + "; ".join(places))
-        pipeline = sagebridge.read(path).pipeline
-        if pipeline.name in (None, path.stem):
-            pipeline = replace(pipeline, name=name)
-        return build(pipeline, **args)
-    except SagebridgeError as error:
-        return _error_dag(name, str(error))
+def _build_one(
+    definitions: Sequence[Definition], wanted: str, given: Mapping[str, Any]
+) -> list[DAG]:
+    """The DAG with the id ``wanted``; empty if no definition has it."""
+    for definition in definitions:
+        if definition.may_have_id(wanted):
+            dag = _build(definition, given)
+            if dag.dag_id == wanted:
+                return [dag]
+    return []
+
+
+def _build(definition: Definition, given: Mapping[str, Any]) -> DAG:
+    read = definition.read()
+    return _error_dag(definition.name, read) if isinstance(read, str) else build(read, **given)
 
 
 def _error_dag(name: str, reason: str) -> DAG:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from inspect import signature
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator, Context
 
+from sagebridge.authoring.declared_names import unknown_arguments
 from sagebridge.authoring.step_arguments import (
     STEP_ARGUMENTS,
     own_arguments,
@@ -24,6 +26,8 @@ from sagebridge.model.pipeline import Step
 from sagebridge.model.step_types import OPERATOR_TYPES, StepType
 from sagebridge.model.values import ABSENT, EMPTY, Value
 from sagebridge_operators.airflow import task_dependencies
+
+_TASK_ARGUMENTS = frozenset(signature(BaseOperator.__init__).parameters)
 
 if TYPE_CHECKING:
     from sagebridge_operators.lifecycle.drive import StepDriver
@@ -79,6 +83,10 @@ class StepOperator(BaseOperator):
     ) -> None:
         kwargs["arguments"] = task_dependencies.without_dag_params(kwargs.get("arguments", ABSENT))
         fields = read_arguments(kwargs)
+        if problem := unknown_arguments(
+            _label(self, kwargs), kwargs, _TASK_ARGUMENTS, _shown(self)
+        ):
+            raise TypeError(problem)
         if fields["display_name"] is not ABSENT:
             kwargs.setdefault("task_display_name", fields["display_name"])
         if fields["description"] is not ABSENT:
@@ -147,11 +155,42 @@ class StepOperator(BaseOperator):
                 task_log.hide_traceback(error)
             raise
 
+    def resolve_template_files(self) -> None:
+        """Checks the names in the whole DAG. Raises InvalidDag, an import error of the file.
+
+        DagBag.bag_dag (airflow/dag_processing/dagbag.py) calls this for each task, after the DAG
+        file has run. ``with DAG`` has no such hook: DAG.__exit__ only restores the context.
+        """
+        super().resolve_template_files()
+        task_dependencies.complete(self.dag)
+
     def on_kill(self) -> None:
         """Makes the driver stop the job; it reacts within a fraction of a second."""
         self._killed = True
         if self._driver is not None:
             self._driver.killed = True
+
+
+OPERATOR_ARGUMENTS = (frozenset(signature(StepOperator.__init__).parameters) | _TASK_ARGUMENTS) - {
+    "self",
+    "args",
+    "kwargs",
+    "task_id",
+    "dag",
+    "task_group",
+    "default_args",
+}
+"""The arguments that can be set for all operators of a DAG."""
+
+
+def _label(operator: StepOperator, given: Mapping[str, Any]) -> str:
+    return f"{type(operator).__name__} {given.get('task_id')!r}"
+
+
+def _shown(operator: StepOperator) -> list[str]:
+    """The arguments in the signatures of an operator's classes."""
+    own = [one for one in type(operator).__mro__ if issubclass(one, StepOperator)]
+    return [name for one in own for name in signature(one.__init__).parameters]
 
 
 def _own_id(operator: StepOperator) -> str:

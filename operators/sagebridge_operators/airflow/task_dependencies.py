@@ -5,17 +5,26 @@ Steps may be created in any order: a reference to a later step is linked once th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from sagebridge.authoring.dag_pipeline import pipeline_of
+from sagebridge.authoring.declared_names import find_faults, suggestion
+from sagebridge.authoring.runnable import why_pipeline_not_runnable
 from sagebridge.errors import SagebridgeError
 from sagebridge.model.expressions import parameter
-from sagebridge.model.pipeline import step_references
+from sagebridge.model.pipeline import Step, step_references, walk
+from sagebridge.model.values import ABSENT
 from sagebridge.model.visit import rebuild
+from sagebridge_operators.airflow.failure_watcher import watch_hidden_failures
+from sagebridge_operators.lifecycle.backend import NAMES
 
 if TYPE_CHECKING:
     from sagebridge_operators.airflow.step_operators import StepOperator
 
+CANNOT_RUN = "cannot-run"
+"""The tag of DAGs with steps that sagebridge can only translate."""
 _ATTRIBUTE = "sagebridge_links"
 
 
@@ -29,12 +38,27 @@ class DuplicateStep(SagebridgeError):
         )
 
 
+class InvalidDag(SagebridgeError):
+    """Faults of a DAG file that are found when Airflow has parsed the DAG."""
+
+    def __init__(self, dag_id: str, faults: Sequence[str]) -> None:
+        self.dag_id, self.faults = dag_id, tuple(faults)
+        super().__init__(f"DAG {dag_id!r}: " + "; ".join(self.faults))
+
+    def __reduce__(self) -> tuple[type[InvalidDag], tuple[str, tuple[str, ...]]]:
+        return type(self), (self.dag_id, self.faults)
+
+
 @dataclass(slots=True)
 class PendingEdges:
-    """The operators of one DAG by step name, and those that wait for a missing step."""
+    """The operators of one DAG by step name, and those that wait for a missing step.
+
+    ``parsed`` is set once the whole DAG is known and was checked.
+    """
 
     operators: dict[str, StepOperator] = field(default_factory=dict)
     waiting: dict[str, list[StepOperator]] = field(default_factory=dict)
+    parsed: bool = False
 
 
 def pending_edges(dag: Any) -> PendingEdges:
@@ -55,16 +79,47 @@ def connect(operator: StepOperator) -> None:
     step = operator.step
     if edges.operators.setdefault(step.name, operator) is not operator:
         raise DuplicateStep(step.name, edges.operators[step.name].task_id, operator.task_id)
-    names = [reference.step for reference in step_references(step) if reference.step]
-    for name in dict.fromkeys((*names, *step.dependencies)):
-        if name == step.name:
-            continue
+    for name in _upstream_names(step):
         if name in edges.operators:
             _set_upstream(edges.operators[name], operator)
         else:
             edges.waiting.setdefault(name, []).append(operator)
     for waiter in edges.waiting.pop(step.name, []):
         _set_upstream(operator, waiter)
+
+
+def complete(dag: Any) -> None:
+    """Checks a DAG whose tasks are all known. Raises :class:`InvalidDag` with all faults.
+
+    Watches steps whose failure would be hidden, and marks a DAG that cannot run.
+    """
+    edges = pending_edges(dag)
+    if edges.parsed:
+        return
+    edges.parsed = True
+    pipeline = pipeline_of(dag)
+    steps = list(walk(pipeline))
+    names = [step.name for step in steps]
+    parameters = [one.name for one in pipeline.declared]
+    mapped = [(task, _mapped_step(task)) for task in dag.tasks if _is_mapped_step(task)]
+    faults = find_faults([*steps, *(step for _, step in mapped)], names, parameters)
+    faults += [
+        f"task {task.task_id!r}: unknown backend {name!r}{suggestion(name, NAMES)}"
+        for task in dag.tasks
+        if (name := _backend(task)) is not None and name not in NAMES
+    ]
+    if faults:
+        raise InvalidDag(dag.dag_id, faults)
+    for task, step in mapped:
+        for name in _upstream_names(step):
+            task.set_upstream(edges.operators[name])
+    if mapped:
+        dag.check_cycle()
+    if (what := why_pipeline_not_runnable(pipeline)) is not None:
+        dag.tags.add(CANNOT_RUN)
+        note = f"sagebridge cannot run {what}. Each run fails before its first job."
+        dag.doc_md = "\n\n".join(filter(None, (dag.doc_md, note)))
+    watch_hidden_failures(dag, [*edges.operators.values(), *(task for task, _ in mapped)])
 
 
 def without_dag_params(value: Any) -> Any:
@@ -76,6 +131,34 @@ def without_dag_params(value: Any) -> Any:
     return rebuild(
         value, lambda node: parameter(node._name) if type(node).__name__ == "DagParam" else node
     )
+
+
+def _upstream_names(step: Step) -> list[str]:
+    """The steps that a step refers to or depends on, each once."""
+    names = [reference.step for reference in step_references(step) if reference.step]
+    return [name for name in dict.fromkeys((*names, *step.dependencies)) if name != step.name]
+
+
+def _is_mapped_step(task: Any) -> bool:
+    """Whether a task is a mapped sagebridge operator, which has no step before its run."""
+    return hasattr(task, "partial_kwargs") and hasattr(task.operator_class, "step_type")
+
+
+def _mapped_step(task: Any) -> Step:
+    """The step of a mapped operator, with the arguments that all its indexes share."""
+    given = task.partial_kwargs
+    arguments, depends_on = given.get("arguments", {}), given.get("depends_on", ABSENT)
+    return Step(
+        task.task_id, task.operator_class.step_type, without_dag_params(arguments), depends_on
+    )
+
+
+def _backend(task: Any) -> str | None:
+    """The backend that a task sets."""
+    if _is_mapped_step(task):
+        found: str | None = task.partial_kwargs.get("backend")
+        return found
+    return task.backend if hasattr(task, "step") else None
 
 
 def _set_upstream(first: StepOperator, second: StepOperator) -> None:

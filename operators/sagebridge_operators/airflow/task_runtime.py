@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sagebridge.authoring.dag_pipeline import pipeline_of, steps_of
+from sagebridge.authoring.dag_pipeline import may_be_empty, pipeline_of, steps_of
 from sagebridge.model.parameters import coerce
 from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.airflow.dag_test import is_dag_test, test_start
@@ -147,13 +147,20 @@ def execution_id_of(dag_id: str, run_id: str, start: datetime) -> str:
 
 
 def _parameters(pipeline: Pipeline, dag: Any, params: Mapping[str, Any]) -> dict[str, Any]:
-    """The pipeline's parameters, coerced, from the params of a run. Null means not set.
+    """The pipeline's parameters, coerced, from the params of a run.
 
-    Raises ParameterError for wrong types and unknown names.
+    Null means "" for a String that may be empty, otherwise not set. Raises ParameterError for
+    wrong types and unknown names.
     """
-    declared = [one for one in pipeline.declared if params.get(one.name, "") is not None]
+    values = dict(params)
+    values |= {
+        one.name: ""
+        for one in pipeline.declared
+        if may_be_empty(one) and params.get(one.name, "") is None
+    }
+    declared = [one for one in pipeline.declared if values.get(one.name, "") is not None]
     names = {one.name for one in declared}
-    given = {name: value for name, value in params.items() if name in names}
+    given = {name: value for name, value in values.items() if name in names}
     unknown = {name: value for name, value in params.items() if name not in dag.params}
     return coerce(declared, given | unknown)
 

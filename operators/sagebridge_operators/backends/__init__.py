@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
+from sagebridge.authoring.declared_names import suggestion
 from sagebridge.errors import UsageError
-from sagebridge_operators.lifecycle.backend import Backend
+from sagebridge_operators.lifecycle.backend import NAMES, Backend
 from sagebridge_operators.lifecycle.objects import open_objects
 from sagebridge_operators.lifecycle.private_folders import restrict
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 
-NAMES = ("aws", "local")
 RESUMED = "SAGEBRIDGE_RESUMED"
 """Environment variable of a process that continues the work of a killed one."""
 _VARIABLES: ContextVar[Mapping[str, str]] = ContextVar("sagebridge_variables", default=os.environ)
@@ -77,4 +77,4 @@ def open_backend(name: str | None = None) -> Backend:
         from sagebridge_operators.backends.aws import AwsBackend
 
         return AwsBackend()
-    raise UsageError(f"unknown backend {name!r} (there are {', '.join(NAMES)})")
+    raise UsageError(f"unknown backend {name!r}{suggestion(name, NAMES)}")

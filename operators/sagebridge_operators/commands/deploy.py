@@ -14,7 +14,7 @@ from sagebridge.terminal.help_tables import TableCommand
 from sagebridge.terminal.options import format_option, from_option, single_name_option
 from sagebridge.terminal.source_files import content, expand, write_file
 from sagebridge.terminal.wording import finding_line
-from sagebridge_operators.backends import NAMES, default_name
+from sagebridge_operators.backends import default_name
 from sagebridge_operators.commands.execution_printing import warn
 from sagebridge_operators.commands.shared_options import aws_errors, upload_option
 from sagebridge_operators.commands.two_environments import require_engines
@@ -22,6 +22,7 @@ from sagebridge_operators.launch.engine_versions import is_installed
 from sagebridge_operators.launch.flow_deployment import Deployment, FlowFile, flow_files
 from sagebridge_operators.launch.uploads import Upload
 from sagebridge_operators.launch.workdir import Workdir
+from sagebridge_operators.lifecycle.backend import NAMES
 
 if TYPE_CHECKING:
     from sagebridge_operators.launch.prefect_deployments import Server

@@ -15,11 +15,11 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from sagebridge.model.pipeline import Pipeline, walk
+from sagebridge.authoring import runnable
+from sagebridge.model.pipeline import Pipeline
 from sagebridge.terminal.console import aligned, printable
 from sagebridge_operators.commands.execution_view import StepView, View
 from sagebridge_operators.lifecycle.step_states import RUNNING
-from sagebridge_operators.steps import why_not_runnable
 
 _STYLES = {
     "Pending": "dim",
@@ -166,13 +166,9 @@ def _facts(view: View) -> list[tuple[str, str]]:
 
 
 def warn(pipeline: Pipeline) -> None:
-    """Warn about steps that cannot run."""
-    for step in walk(pipeline):
-        if (what := why_not_runnable(step)) is not None:
-            text = (
-                f"warning: sagebridge cannot run {what}; the execution fails if the step is reached"
-            )
-            click.echo(printable(text), err=True)
+    """Warn about a pipeline that cannot run."""
+    if (line := runnable.warning(pipeline)) is not None:
+        click.echo(printable(line), err=True)
 
 
 def print_list(out: Console, rows: Sequence[Mapping[str, str]]) -> None:

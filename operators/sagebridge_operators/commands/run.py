@@ -26,8 +26,7 @@ from sagebridge.terminal.console import console, print_json, printable
 from sagebridge.terminal.help_tables import TableCommand
 from sagebridge.terminal.options import format_option, name_option
 from sagebridge.terminal.wording import finding_line
-from sagebridge_operators.backends import NAMES
-from sagebridge_operators.commands.execution_printing import Progress, print_view, warn
+from sagebridge_operators.commands.execution_printing import Progress, print_view
 from sagebridge_operators.commands.execution_view import ExecutionReader
 from sagebridge_operators.commands.shared_options import (
     aws_errors,
@@ -38,6 +37,8 @@ from sagebridge_operators.commands.two_environments import require_engines
 from sagebridge_operators.launch.engine_versions import ENGINES, version_of
 from sagebridge_operators.launch.uploads import Upload
 from sagebridge_operators.launch.workdir import Workdir
+from sagebridge_operators.lifecycle.backend import NAMES
+from sagebridge_operators.lifecycle.opening import require_runnable
 from sagebridge_operators.run_errors import ExecutionFailed
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def run(
     pipeline = flow.pipeline if flow is not None else pipeline
     parameters = coerce(pipeline.declared, dict(map(_pair, given)))
     sending = [Upload.parse(upload) for upload in uploads]
-    warn(pipeline)
+    require_runnable(pipeline)
     workdir = Workdir.of(folder, backend)
     workdir.check_writable()
     workdir.check_isolation(pipeline)

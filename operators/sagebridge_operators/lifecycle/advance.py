@@ -40,6 +40,7 @@ class Ports:
         stop_requested: whether a stop of the execution or of this worker was requested.
         on_description: called with each description of the job.
         missing_for: how long the job has been missing; its argument says if it is found now.
+        prefix: returns the prefix of the job's name; None if the definition has none.
         first_call: whether this is the worker's first call. A job that is Stopped then was not
             stopped by this worker.
     """
@@ -52,6 +53,7 @@ class Ports:
     stop_requested: Callable[[], bool]
     on_description: Callable[[Attempt, Description], object]
     missing_for: Callable[[bool], timedelta]
+    prefix: Callable[[], str | None] = lambda: None
     first_call: bool = False
 
     def find(self, name: str) -> dict[str, Any] | None:
@@ -77,7 +79,7 @@ def plan(attempt: Attempt, ports: Ports) -> Attempt:
     for earlier in ports.records.attempts(attempt.execution, attempt.step, attempt.index):
         if earlier.running and earlier.order < attempt.order:
             _stop_earlier(earlier, ports)
-    name = _name(attempt, ports.job_type)
+    name = _name(attempt, ports)
     request = ports.request(name, _token(attempt))
     return ports.records.save(
         replace(
@@ -242,14 +244,15 @@ def _stop_earlier(earlier: Attempt, ports: Ports) -> None:
     ports.records.save(earlier.with_failure("stopped", text, state="Stopped"))
 
 
-def _name(attempt: Attempt, job_type: JobType) -> str:
+def _name(attempt: Attempt, ports: Ports) -> str:
     return job_name(
         attempt.execution,
         attempt.generation,
         attempt.step,
         attempt.number,
         index=attempt.index,
-        limit=job_type.name_limit,
+        limit=ports.job_type.name_limit,
+        prefix=ports.prefix(),
     )
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+NAMES = ("aws", "local")
+"""The names of the backends."""
+
 
 class Backend(Protocol):
     """Runs jobs.

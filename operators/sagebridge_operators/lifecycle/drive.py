@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+from sagebridge.authoring.runnable import why_not_runnable
 from sagebridge.errors import SagebridgeError
 from sagebridge.model.code_steps import RETURN_VALUE, CarriedStep
 from sagebridge.model.pipeline import ConditionStep
@@ -39,7 +40,7 @@ from sagebridge_operators.run_errors import (
     StepFailed,
     StepStopped,
 )
-from sagebridge_operators.steps import JOB_TYPES, why_not_runnable
+from sagebridge_operators.steps import JOB_TYPES
 
 PATIENCE = 120.0
 """Seconds for which a step without a job waits out an outage of the service or the records."""
@@ -290,6 +291,10 @@ class StepDriver:
         def outputs(attempt: Attempt, description: Mapping[str, Any]) -> dict[str, Any]:
             return job_outputs(attempt, job_type, description, task.step, task.references)
 
+        def prefix() -> str | None:
+            given = job_type.given_name(task.step)
+            return None if given is ABSENT else job_type.name_prefix(self._resolver()(given))
+
         job_type = JOB_TYPES[task.step.type]
         return advance.Ports(
             records=task.records,
@@ -300,6 +305,7 @@ class StepDriver:
             stop_requested=self._stop_requested,
             on_description=self._on_description,
             missing_for=self._missing_for,
+            prefix=prefix,
             first_call=first_call,
         )
 

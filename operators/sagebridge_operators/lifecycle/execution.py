@@ -74,22 +74,26 @@ def job_name(
     *,
     index: tuple[int, ...] = (),
     limit: int = 63,
+    prefix: str | None = None,
 ) -> str:
     """``pipelines-<execution>-<step[:20]>-<token>-<number>`` in at most ``limit`` characters.
 
-    63 is SageMaker's limit for most job names. If the name is too long, the step part is shortened,
-    then the prefix; never the token or the number.
+    With the ``prefix`` of a definition the name is ``<prefix>-<execution>-<token>-<number>``. 63 is
+    SageMaker's limit for most job names. If the name is too long, the step part is shortened, then
+    the prefix; never the token or the number.
     """
     token = job_token(execution, generation, step, index)
-    prefix, part = "pipelines", step[:20].replace("_", "-")
+    first, part = "pipelines", step[:20].replace("_", "-")
+    if prefix is not None:
+        first, part = prefix, ""
 
     def built() -> str:
-        return "-".join(word for word in (prefix, execution, part, token, str(number)) if word)
+        return "-".join(word for word in (first, execution, part, token, str(number)) if word)
 
     if (over := len(built()) - limit) > 0:
         part = part[: max(0, len(part) - over)]
     if (over := len(built()) - limit) > 0:
-        prefix = prefix[: max(0, len(prefix) - over)]
+        first = first[: max(0, len(first) - over)]
     return built()
 
 

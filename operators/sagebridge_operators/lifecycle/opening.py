@@ -21,6 +21,7 @@ from typing import Any
 
 import sagebridge
 from sagebridge.authoring.definition_writer import definition
+from sagebridge.authoring.runnable import why_pipeline_not_runnable
 from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.lifecycle.attempt import FORMAT, Attempt, now
 from sagebridge_operators.lifecycle.objects import WriteConflict
@@ -70,11 +71,13 @@ def open_execution(
 
 
 def valid_definition(pipeline: Pipeline) -> dict[str, Any]:
-    """The definition of a pipeline that is about to start. Raises InvalidPipeline for errors.
+    """The definition of a pipeline that is about to start.
 
-    Not checked: what only SageMaker rejects and both engines run, such as long names; and unknown
-    step types and functions, which fail in their own step.
+    Raises InvalidPipeline for errors and for steps that cannot run. Not checked: what only
+    SageMaker rejects and both engines run, such as long names; and unknown functions, which fail
+    in their own step.
     """
+    require_runnable(pipeline)
     written = definition(pipeline)
     errors = [
         f"{found.message} [{found.code}]"
@@ -84,6 +87,12 @@ def valid_definition(pipeline: Pipeline) -> dict[str, Any]:
     if errors:
         raise InvalidPipeline(pipeline.name or "pipeline", errors)
     return written
+
+
+def require_runnable(pipeline: Pipeline) -> None:
+    """Raises InvalidPipeline with all steps that cannot run."""
+    if (what := why_pipeline_not_runnable(pipeline)) is not None:
+        raise InvalidPipeline(pipeline.name or "pipeline", [f"sagebridge cannot run {what}"])
 
 
 def complete_execution(records: ExecutionRecords, execution: str, body: Mapping[str, Any]) -> None:

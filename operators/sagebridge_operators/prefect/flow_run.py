@@ -17,6 +17,7 @@ from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Completed, Failed, State
 from prefect.utilities.annotations import allow_failure
 
+from sagebridge.authoring.declared_names import find_faults, suggestion
 from sagebridge.authoring.flow_signature import live_arguments
 from sagebridge.authoring.pipeline_builder import CURRENT, PipelineBuilder
 from sagebridge.errors import SagebridgeError, UsageError
@@ -26,6 +27,7 @@ from sagebridge.model.pipeline import Pipeline, walk
 from sagebridge.model.values import Value
 from sagebridge_operators.backends import resumed
 from sagebridge_operators.lifecycle.attempt import Attempt
+from sagebridge_operators.lifecycle.backend import NAMES
 from sagebridge_operators.lifecycle.drive import PATIENCE as OUTAGE
 from sagebridge_operators.lifecycle.drive import StepDriver
 from sagebridge_operators.lifecycle.ending import INTERRUPTED, PATIENCE, Ending
@@ -45,7 +47,7 @@ from sagebridge_operators.prefect.opened_execution import (
     with_late_properties,
 )
 from sagebridge_operators.prefect.run_logs import hide_expected_tracebacks
-from sagebridge_operators.run_errors import ExecutionFailed, FinalState
+from sagebridge_operators.run_errors import ExecutionFailed, FinalState, InvalidPipeline
 
 hide_expected_tracebacks()
 
@@ -217,6 +219,7 @@ class FlowRun(PipelineBuilder):
     def _run(self, until: str | None = None) -> None:
         """Submits steps and waits until the step ``until``, or every step, has ended."""
         self._pipeline = self.pipeline()
+        self._check_names()
         before = upstream_steps(self.name, self._pipeline)
         valid_definition(self._pipeline)
         self._scene = self._scene or self._opened()
@@ -238,6 +241,19 @@ class FlowRun(PipelineBuilder):
         except BaseException as error:
             self._stop(error)
             raise
+
+    def _check_names(self) -> None:
+        """Raises InvalidPipeline with all unknown names, before the first step starts."""
+        steps = list(walk(self._pipeline))
+        parameters = [one.name for one in self._pipeline.declared]
+        faults = find_faults(steps, [step.name for step in steps], parameters)
+        for name, settings in self.settings.items():
+            backend = settings.get("backend")
+            if backend is not None and backend not in NAMES:
+                where = "begin()" if name is None else f"step {name!r}"
+                faults.append(f"{where}: unknown backend {backend!r}{suggestion(backend, NAMES)}")
+        if faults:
+            raise InvalidPipeline(self.name, faults)
 
     def _submit(self, name: str, reached: Mapping[str, str], upstream: Sequence[str]) -> None:
         scene = self._scene

@@ -12,7 +12,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from sagebridge.model.job_names import name_prefix
 from sagebridge.model.pipeline import Step
+from sagebridge.model.values import ABSENT, Value
+from sagebridge_operators.run_errors import StepFailed
 
 State = Literal["Executing", "Succeeded", "Failed", "Stopped"]
 
@@ -68,6 +71,19 @@ class JobType:
         if self.role_key is not None and role is not None:
             request.setdefault(self.role_key, role)
         return request
+
+    def given_name(self, step: Step) -> Value:
+        """The name in the arguments of a step, which its job's name starts with; or ABSENT."""
+        if self.name_key in self.dropped_arguments or not isinstance(step.arguments, Mapping):
+            return ABSENT
+        return step.arguments.get(self.name_key, ABSENT)
+
+    def name_prefix(self, given: Any) -> str:
+        """The prefix of a job's name from a given name. Raises StepFailed for an invalid one."""
+        if (prefix := name_prefix(given)) is None:
+            expected = "expected letters, digits and hyphens between them"
+            raise StepFailed(f"{self.name_key}: {expected}, got {given!r}", kind="request")
+        return prefix
 
     def find(self, client: Any, name: str) -> dict[str, Any] | None:
         """The service's description of a resource; None if it does not exist."""

@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import cache
 from typing import Any, TypeAlias
 
-from sagebridge.authoring.dag_pipeline import is_own, param_type
+from sagebridge.authoring.dag_pipeline import is_own, null_is_empty, param_type
 from sagebridge.formats.python.engine_losses import Unsupported
 from sagebridge.model.display import shown
 from sagebridge.model.losses import AT_THE_END, Severity
@@ -290,7 +290,7 @@ def _of_params(dag: Any) -> Iterator[Unsupported]:
             continue
         type_ = param.schema.get("type")
         types = type_ if isinstance(type_, list) else []
-        if "null" in types:
+        if "null" in types and not null_is_empty(param):
             what = f"the param {shown(name)} may not be null in a pipeline"
             yield Unsupported("param-type", "changed", what, "choose a value that means 'not set'")
         if others := [one for one in types if one not in ("null", declared)]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from sagebridge.authoring.dag_pipeline import (
     default_arguments,
     legal_id,
-    schema_type,
+    param_schema,
     shown_default,
     task_ids,
     watch_id,
@@ -97,9 +97,8 @@ class DagFileWriter:
         return call(ast.Name(_DAG, ast.Load()), **keywords)
 
     def _param(self, parameter: Parameter) -> ast.expr:
-        keywords: dict[str, ast.expr] = {"type": ast.Constant(schema_type(parameter))}
-        if parameter.enum_values:
-            keywords["enum"] = self.expressions.value(parameter.enum_values)
+        schema = param_schema(parameter)
+        keywords = {name: self.expressions.value(value) for name, value in schema.items()}
         if isinstance(parameter.description, str):
             keywords["description"] = ast.Constant(parameter.description)
         default = () if parameter.default is ABSENT else (shown_default(parameter),)

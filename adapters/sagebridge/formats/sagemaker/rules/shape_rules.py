@@ -31,6 +31,7 @@ from sagebridge.formats.sagemaker.rules.definition import (
 )
 from sagebridge.model.display import did_you_mean, shown
 from sagebridge.model.expressions import Get, Key, Member
+from sagebridge.model.job_names import name_prefix
 from sagebridge.model.step_types import STEP_TYPES, StepType
 from sagebridge.model.visit import escape
 
@@ -115,7 +116,11 @@ class _Request:
                 )
         for name, item in value.items():
             here, inside = f"{pointer}/{escape(name)}", f"{path}.{name}" if path else name
-            if name in wanted.members:
+            bad = _bad_prefix(self.definition, item) if self._is_prefix(path, name) else None
+            if bad is not None:
+                message = f"expected letters, digits and hyphens between them, got {shown(bad)}"
+                yield self._problem("pattern", here, inside, message)
+            elif name in wanted.members:
                 yield from self.value(item, shape(wanted.members[name]), here, inside)
             elif not (self._is_request(path) and name in self.row.refused):
                 yield Problem(
@@ -176,9 +181,23 @@ class _Request:
     def _where(self, path: str) -> str:
         return f"{path} of step {self.step.label}" if path else f"step {self.step.label}"
 
+    def _is_prefix(self, path: str, name: str) -> bool:
+        """Whether the service only takes a value as the prefix of a name that it makes."""
+        made = name in self.row.filled_in and name.endswith(("JobName", "ModelName"))
+        return made and self._is_request(path)
+
     def _is_request(self, path: str) -> bool:
         """Whether the value at this path is a whole request."""
         return path in self.row.requests
+
+
+def _bad_prefix(definition: Definition, given: Any) -> str | None:
+    """A name, or the default of the parameter that has it, if no job name can begin with it."""
+    text = given.get("Get") if isinstance(given, dict) else None
+    get = Get.parse(text) if isinstance(text, str) else None
+    if get is not None and get.root == "Parameters":
+        given = definition.parameters.get(get.name, {}).get("DefaultValue")
+    return given if isinstance(given, str) and name_prefix(given) is None else None
 
 
 @dataclass(frozen=True, slots=True)

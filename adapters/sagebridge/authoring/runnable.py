@@ -1,0 +1,38 @@
+"""Which steps sagebridge's operators can run. Steps that cannot run are only translated."""
+
+from __future__ import annotations
+
+from sagebridge.model.code_steps import CarriedStep
+from sagebridge.model.pipeline import Pipeline, Step, walk
+from sagebridge.model.step_types import STEP_TYPES
+
+
+def why_not_runnable(step: Step) -> str | None:
+    """The reason why sagebridge cannot run a step, as in "cannot run ..."; None if it can."""
+    row = STEP_TYPES.get(step.type)
+    if not (isinstance(step, CarriedStep) or (row is not None and row.runs)):
+        return f"steps of type {step.type} yet (step {step.name!r})"
+    for item in step.depends_on or ():
+        trigger = "Succeeded" if isinstance(item, str) else item.get("Trigger", "Succeeded")
+        if trigger != "Succeeded":
+            return (
+                f"steps that depend on another step with Trigger {trigger!r} (step {step.name!r})"
+            )
+    return None
+
+
+def why_pipeline_not_runnable(pipeline: Pipeline) -> str | None:
+    """The reasons for all steps of a pipeline, as in "cannot run ..."; None if it can run.
+
+    A pipeline is refused as a whole, before its first job, since a step that cannot run may come
+    after jobs that cost money.
+    """
+    reasons = [why for step in walk(pipeline) if (why := why_not_runnable(step)) is not None]
+    return ", ".join(reasons) or None
+
+
+def warning(pipeline: Pipeline) -> str | None:
+    """The line that commands print for a pipeline that cannot run; None if it can."""
+    if (what := why_pipeline_not_runnable(pipeline)) is None:
+        return None
+    return f"warning: sagebridge cannot run {what}; executions are rejected before the first job"
