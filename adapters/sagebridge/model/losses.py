@@ -21,6 +21,7 @@ CODES = MappingProxyType(
         "asked-value": "the result of a code step; it becomes a parameter",
         "asset": "Airflow assets, which inform or trigger other DAGs",
         "auto-deploy": "an AutoML job that deploys its best model",
+        "aws-connection": "the account, region or client settings with which a step calls AWS",
         "beside-definition": "a setting that AWS keeps outside the pipeline definition",
         "branch-callable": "a branch decided by a Python function; parameters select the branch",
         "callback": "a function that Airflow calls when a task or run ends",

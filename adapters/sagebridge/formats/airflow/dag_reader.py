@@ -14,7 +14,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from sagebridge.authoring.dag_pipeline import TYPES, own_arguments, param_type, pipeline_of
+from sagebridge.authoring.dag_pipeline import (
+    TYPES,
+    connection_of,
+    is_constant,
+    own_arguments,
+    param_type,
+    pipeline_of,
+)
 from sagebridge.authoring.file_arguments import step_order
 from sagebridge.formats.airflow import dag_options, provider
 from sagebridge.formats.airflow.branches import AFTER_FAILURE, BranchGate
@@ -44,6 +51,7 @@ from sagebridge.formats.airflow.task_values import RunTimeValue, Values, identif
 from sagebridge.formats.python.function_source import NotSelfContained
 from sagebridge.model.code_steps import RETURN_VALUE, CarriedStep, without
 from sagebridge.model.conditions import equals
+from sagebridge.model.connections import AIRFLOW_DEFAULTS, connects
 from sagebridge.model.display import free_name, shown
 from sagebridge.model.expressions import Get, parameter, references
 from sagebridge.model.losses import AT_THE_END, ON_ITS_OWN, Loss, Severity
@@ -56,7 +64,7 @@ from sagebridge.model.pipeline import (
     step_references,
     walk,
 )
-from sagebridge.model.values import ABSENT, EMPTY, Object, Value
+from sagebridge.model.values import ABSENT, EMPTY, Object, Value, freeze
 
 TARGET = "pipeline"
 _MAX_ACTIVE_TASKS = 16
@@ -101,6 +109,7 @@ class _DagReader:
         self.resources: dict[tuple[str, str], Get] = {}
         self.roles: dict[str, TaskSteps] = {}
         self.dropped: dict[str, str] = {}
+        self.connections: dict[str, dict[str, Value]] = {}
 
     def result(self) -> tuple[Pipeline, tuple[Loss, ...], dict[str, int]]:
         for loss in dag_options.of_dag(self.dag):
@@ -146,6 +155,7 @@ class _DagReader:
             base,
             steps=tuple(sorted(steps, key=lambda step: rank.get(step.name, len(rank)))),
             parameters=parameters,
+            connections=freeze(self.connections),
         )
 
     # Names and outputs of tasks
@@ -213,7 +223,7 @@ class _DagReader:
             what = "expand() is only resolved at run time"
             self._drop(task, "mapped-task", what, "replace it with a loop in the DAG file")
         elif (kind := kind_of(task)) is not None:
-            reads = (*kind.reads, *dag_options.own_arguments(task))
+            reads = (*kind.reads, *AIRFLOW_DEFAULTS, *dag_options.own_arguments(task))
             self._build(role, kind.build)
         elif class_of(task, {provider.CONDITION}) is not None:
             reads = ("conditions", "condition_type", "left_value", "right_value")
@@ -223,11 +233,23 @@ class _DagReader:
             reads = ("python_callable", "op_args", "op_kwargs")
             reads = (*reads, "bash_command", "env", "append_env", "skip_on_exit_code")
             self._build_other(role)
+        if any(map(connects, role.steps)):
+            self._connect(role)
         if role.steps:
             for loss in dag_options.of_task(task, frozenset(reads)):
                 if loss.code != "no-wait" or not self._is_awaited(task):
                     self._report(task, *loss)
         return role
+
+    def _connect(self, role: TaskSteps) -> None:
+        """Keep the arguments with which a task connects to AWS."""
+        task = role.operator
+        connection = connection_of(task)
+        self.connections.update({one.name: connection for one in role.steps if connection})
+        for name in AIRFLOW_DEFAULTS:
+            if not is_constant(getattr(task, name, None)):
+                what = f"{name} is only known at run time, so the step has the default"
+                self._report(task, "aws-connection", "changed", what, "use a constant")
 
     def _build(self, role: TaskSteps, build: Builder) -> None:
         task = role.operator
