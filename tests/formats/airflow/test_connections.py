@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 import sagebridge
-from sagebridge.formats.airflow.reader import read_files
 from sagebridge.formats.python.file_readings import FileReading
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
 from sagebridge.model.values import thaw
+from tests.formats.airflow.conftest import ReadAll
 
 pytestmark = pytest.mark.airflow
 
@@ -82,12 +82,8 @@ with DAG("parts", default_args={"region_name": "ap-south-1"}):
 
 
 @pytest.fixture(scope="module")
-def dags(tmp_path_factory: pytest.TempPathFactory) -> dict[str, FileReading]:
-    file = tmp_path_factory.mktemp("dags") / "connections.py"
-    file.write_text(PROVIDER)
-    (found,) = read_files([file])
-    assert not isinstance(found, Exception), found
-    return {dag.name: dag for dag in found}
+def dags(read_all: ReadAll) -> dict[str, FileReading]:
+    return read_all(PROVIDER)
 
 
 @pytest.fixture

@@ -163,11 +163,16 @@ class TaskTree:
 
     @staticmethod
     def _add_dependencies(role: TaskSteps, before: Sequence[str]) -> None:
-        """Add dependencies to the first step of a task, or to each of its Condition steps."""
-        count = len(role.steps) if role.gates else 1
-        for position, step in enumerate(role.steps[:count]):
+        """Add dependencies to the first step of a task, or to each of its Condition steps.
+
+        An operator with several steps runs them one after the other, so each depends on the
+        previous one.
+        """
+        for position, step in enumerate(role.steps):
+            first = position == 0 or role.gates
+            needed = before if first else [role.steps[position - 1].name]
             known = {one.step for one in step_references(step)} | {*step.dependencies, step.name}
-            added = [name for name in before if name not in known]
+            added = [name for name in needed if name not in known]
             if added:
                 role.steps[position] = replace(step, depends_on=(*(step.depends_on or ()), *added))
 
