@@ -22,7 +22,7 @@ RULES = (
 )
 DAGS = (
     f"RULES = {RULES}"
-    + """
+     """
 from airflow.providers.amazon.aws.operators.sagemaker import SageMakerModelOperator
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.python import BranchPythonOperator, ShortCircuitOperator
