@@ -54,7 +54,7 @@ CODES = MappingProxyType(
         "output": "output and log lines of a flow body, outside its tasks",
         "output-file": "a missing output file; it fails the step that reads it",
         "param-rule": "a Param validation rule other than type and enum",
-        "param-type": "a Param that is not a string, number or boolean, or that can be null",
+        "param-type": "a Param whose type a pipeline does not have, or a request does not accept",
         "parameter": "a parameter that the DAG does not declare; the pipeline does",
         "past-runs": "a run or task that waits for the previous one",
         "pipeline-name": "a name that is not valid in the target",

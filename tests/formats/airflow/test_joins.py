@@ -22,7 +22,7 @@ RULES = (
 )
 DAGS = (
     f"RULES = {RULES}"
-     """
+    """
 from airflow.providers.amazon.aws.operators.sagemaker import SageMakerModelOperator
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.python import BranchPythonOperator, ShortCircuitOperator
@@ -73,13 +73,13 @@ with DAG("chosen"):
 
 with DAG("short_circuit"):
     gate = ShortCircuitOperator(task_id="gate", python_callable=choose)
-    [gate >> model("inside"), model("beside")] >> model("join", trigger_rule="none_failed")
+    [gate >> model("inside"), model("other")] >> model("join", trigger_rule="none_failed")
 
 with DAG("respectful_short_circuit"):
     gate = ShortCircuitOperator(
         task_id="gate", python_callable=choose, ignore_downstream_trigger_rules=False
     )
-    [gate >> model("inside"), model("beside")] >> model("join", trigger_rule="none_failed")
+    [gate >> model("inside"), model("other")] >> model("join", trigger_rule="none_failed")
 """
 )
 

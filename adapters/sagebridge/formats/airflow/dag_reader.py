@@ -10,8 +10,9 @@ guess. Everything else is a loss with its line.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from sagebridge.authoring.dag_pipeline import (
@@ -23,7 +24,7 @@ from sagebridge.authoring.dag_pipeline import (
     pipeline_of,
 )
 from sagebridge.authoring.file_arguments import step_order
-from sagebridge.formats.airflow import dag_options, provider
+from sagebridge.formats.airflow import dag_options, param_types, provider
 from sagebridge.formats.airflow.branches import AFTER_FAILURE, BranchGate
 from sagebridge.formats.airflow.code_tasks import (
     is_skipped_on_99,
@@ -71,6 +72,7 @@ _MAX_ACTIVE_TASKS = 16
 """Airflow's default for ``max_active_tasks`` (``[core] max_active_tasks_per_dag``)."""
 _BRANCHES = frozenset(("BaseBranchOperator", "BranchMixIn", "ShortCircuitOperator"))
 _SET_PARAMETER = "set the parameter"
+_NO_PARAMETERS: Mapping[str, Parameter] = MappingProxyType({})
 _NO_STEP_TYPE = "do its work in a Lambda or Processing step, or outside the pipeline"
 
 
@@ -80,7 +82,12 @@ class LineNumbers(Protocol):
 
 def read_dag(dag: Any, lines: LineNumbers) -> tuple[Pipeline, tuple[Loss, ...], dict[str, int]]:
     """The pipeline of a DAG, the losses, and the line of each step by name."""
-    return _DagReader(dag, lines).result()
+    reader = _DagReader(dag, lines)
+    found = reader.result()
+    if changed := reader.converted_parameters():
+        # The type of a parameter decides how every string that contains it is written.
+        found = _DagReader(dag, lines, changed).result()
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +99,11 @@ class _RunTimeParameter:
 
 
 class _DagReader:
-    def __init__(self, dag: Any, lines: LineNumbers) -> None:
+    """Reads one DAG; ``changed`` are the parameters with another type than their Param."""
+
+    def __init__(
+        self, dag: Any, lines: LineNumbers, changed: Mapping[str, Parameter] = _NO_PARAMETERS
+    ) -> None:
         self.dag, self.lines = dag, lines
         self.tasks: dict[str, Any] = {task.task_id: task for task in dag.tasks}
         self.losses: dict[Loss, None] = {}
@@ -102,7 +113,9 @@ class _DagReader:
             for name in dag.params
             if (type_ := param_type(dag.params.get_param(name))) is not None
         }
-        self.values = Values(dag, types)
+        types.update((name, one.value_type) for name, one in changed.items())
+        self.changed = changed
+        self.values = Values(dag, types, converted=changed)
         self.names = dict(self._names())
         self.jobs: list[tuple[str, Any]] = []
         self.owners: dict[str, str] = {}
@@ -137,14 +150,24 @@ class _DagReader:
         ordered = sorted(self.losses, key=lambda loss: int(loss.place))
         return pipeline, tuple(ordered), lines
 
+    def converted_parameters(self) -> dict[str, Parameter]:
+        """The parameters that need another type, once the DAG is read."""
+        if not self.values.needed:
+            return {}
+        own = (task.step for task in self.tasks.values() if _is_sagebridge(task))
+        fixed = {one.name for step in own for one in step_references(step)}
+        declared = pipeline_of(self.dag).declared
+        return param_types.converted(declared, self.values.needed, fixed)
+
     def _pipeline(self, steps: Sequence[Step]) -> Pipeline:
         base = pipeline_of(self.dag)
+        for loss in param_types.losses(base.declared, self.changed, self.values.needed):
+            self._report(self.dag, *loss)
+        declared = tuple(self.changed.get(one.name, one) for one in base.declared)
         used = {one.name for step in walk(steps) for one in step_references(step)}
         added = [one for one in self.run_time.values() if one.parameter.name in used]
         self.losses.update(dict.fromkeys(one.loss for one in added if one.loss is not None))
-        parameters = base.parameters
-        if added:
-            parameters = (*base.declared, *(one.parameter for one in added))
+        parameters = (*declared, *(one.parameter for one in added))
         rank = step_order(own_arguments(self.dag.default_args)[0])
         limit, count = self.dag.max_active_tasks, len(list(walk(steps)))
         if limit not in (_MAX_ACTIVE_TASKS, count):
@@ -154,7 +177,7 @@ class _DagReader:
         return replace(
             base,
             steps=tuple(sorted(steps, key=lambda step: rank.get(step.name, len(rank)))),
-            parameters=parameters,
+            parameters=parameters or base.parameters,
             connections=freeze(self.connections),
         )
 
