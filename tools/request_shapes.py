@@ -21,7 +21,7 @@ from sagebridge.model.step_types import STEP_TYPES
 
 TABLE = (
     Path(__file__).resolve().parent.parent
-    / "adapters/sagebridge/formats/sagemaker/request_shapes.json"
+    / "adapters/sagebridge/authoring/request_shapes.json"
 )
 LIMITS = ("min", "max", "pattern", "enum")
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import sagebridge
-from sagebridge.formats.sagemaker.request_shapes import operation_shape
+from sagebridge.authoring.request_shapes import operation_shape
 from sagebridge.model.step_types import STEP_TYPES
 
 TRAINING: dict[str, Any] = {

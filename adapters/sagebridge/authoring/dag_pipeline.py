@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from sagebridge.authoring.definition_reader import read_parameter
@@ -22,11 +23,12 @@ from sagebridge.authoring.file_arguments import (
     step_order,
     unstated_members,
 )
+from sagebridge.model.connections import AIRFLOW_DEFAULTS, for_airflow, shared_connection
 from sagebridge.model.display import free_name
 from sagebridge.model.graph import in_order
 from sagebridge.model.parameters import Parameter, ParameterValueError, coerce_one
 from sagebridge.model.pipeline import Pipeline, Step, walk
-from sagebridge.model.values import ABSENT, EMPTY, Value, same, thaw
+from sagebridge.model.values import ABSENT, EMPTY, Value, freeze, same, thaw
 
 TYPES = {"string": "String", "integer": "Integer", "number": "Float", "boolean": "Boolean"}
 OWN = ("definition", "pipeline")
@@ -48,7 +50,7 @@ def pipeline_of(dag: Any) -> Pipeline:
     members, request = own_arguments(dag.default_args)
     order = step_order(members)
     top = [step for name, step in steps.items() if name not in nested]
-    return assemble(
+    pipeline = assemble(
         tuple(sorted(top, key=lambda step: order.get(step.name, len(order)))),
         parameters_of(dag, members.get("Parameters") or EMPTY),
         members,
@@ -56,6 +58,35 @@ def pipeline_of(dag: Any) -> Pipeline:
         description=dag.description,
         role_arn=dag.default_args.get("role_arn"),
     )
+    found = {name: connection_of(operator) for name, operator in steps_of(dag).items()}
+    return replace(pipeline, connections=freeze({name: one for name, one in found.items() if one}))
+
+
+def connection_of(operator: Any) -> dict[str, Value]:
+    """The arguments with which an operator connects to AWS, without defaults.
+
+    Only JSON values without templates are included.
+    """
+    given = {name: getattr(operator, name, default) for name, default in AIRFLOW_DEFAULTS.items()}
+    return {
+        name: value
+        for name, value in given.items()
+        if is_constant(value) and not same(freeze(value), AIRFLOW_DEFAULTS[name])
+    }
+
+
+def is_constant(value: Any) -> bool:
+    """Whether a value is JSON and none of its strings is a template."""
+    match value:
+        case str():
+            return "{{" not in value and "{%" not in value
+        case None | bool() | int() | float():
+            return True
+        case list() | tuple():
+            return all(map(is_constant, value))
+        case Mapping():
+            return all(map(is_constant, (*value, *value.values())))
+    return False
 
 
 def own_arguments(default_args: Any) -> tuple[Mapping[str, Value], dict[str, Any]]:
@@ -165,7 +196,8 @@ def default_arguments(pipeline: Pipeline, dag_id: str) -> dict[str, Value]:
     order = [step.name for step in pipeline.steps]
     file_order = [step.name for step in in_order(pipeline.steps)]
     options = ("PipelineDescription", "RoleArn")
-    return file_arguments(pipeline, dag_id, options, details, order, file_order)
+    own = file_arguments(pipeline, dag_id, options, details, order, file_order)
+    return {**own, **thaw(for_airflow(shared_connection(pipeline)))}
 
 
 def schema_type(parameter: Parameter) -> str:

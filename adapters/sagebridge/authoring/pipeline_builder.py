@@ -23,10 +23,11 @@ from sagebridge.model.code_steps import (
     call_arguments,
     shell_arguments,
 )
+from sagebridge.model.connections import PREFECT_ARGUMENTS, connects
 from sagebridge.model.expressions import Properties, properties_of
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
-from sagebridge.model.values import EMPTY, Value
+from sagebridge.model.values import EMPTY, Value, freeze
 
 CURRENT: ContextVar[PipelineBuilder | None] = ContextVar("sagebridge_builder", default=None)
 """The builder that step functions add to while a flow is traced."""
@@ -188,7 +189,7 @@ class PipelineBuilder:
 
     def pipeline(self) -> Pipeline:
         """The pipeline as built so far."""
-        return assemble(
+        pipeline = assemble(
             self._built(self._top, step_order(self.definition)),
             tuple(self.parameters.values()),
             self.definition,
@@ -196,6 +197,15 @@ class PipelineBuilder:
             description=self.description,
             role_arn=self.settings.get(None, {}).get("role_arn"),
         )
+        return replace(pipeline, connections=freeze(dict(self._connections())))
+
+    def _connections(self) -> Iterator[tuple[str, dict[str, str]]]:
+        """How each step connects to AWS, if its arguments or those of ``begin`` are names."""
+        for name, step in self.steps.items():
+            settings = {**self.settings.get(None, {}), **self.settings.get(name, {})}
+            found = {one: settings[one] for one in PREFECT_ARGUMENTS if one in settings}
+            if connects(step) and (own := {k: v for k, v in found.items() if type(v) is str}):
+                yield name, own
 
     def _built(self, names: Sequence[str], order: Mapping[str, int]) -> tuple[Step, ...]:
         ordered = sorted(names, key=lambda name: order.get(name, len(order)))

@@ -282,6 +282,8 @@ class Pipeline(Strict):
         extra: every other key of the definition, by AWS's name.
         display_name, description, role_arn, tags, parallelism: as in a CreatePipeline request.
         request: the fields of a CreatePipeline request that have no argument here, unchanged.
+        connections: by step, the arguments with which it connects to AWS. See
+            :mod:`sagebridge.model.connections`.
         key_order: the order of keys in the definition it was read from, for the objects in which
             it is not the SDK's order. See :mod:`sagebridge.authoring.key_order`.
         origin: a description of what the pipeline was read from; empty if it was built in Python.
@@ -301,6 +303,7 @@ class Pipeline(Strict):
     tags: Value = field(default=ABSENT, compare=False)
     parallelism: Parallelism | Absent = field(default=ABSENT, compare=False)
     request: Object = field(default=EMPTY, compare=False)
+    connections: Object = field(default=EMPTY, compare=False)
     key_order: Object = field(default=EMPTY, compare=False)
     origin: str = field(default="", compare=False)
 
@@ -322,6 +325,7 @@ class Pipeline(Strict):
             tags: Value = ABSENT,
             parallelism: Parallelism | Absent = ABSENT,
             request: Mapping[str, Value] = EMPTY,
+            connections: Mapping[str, Mapping[str, Value]] = EMPTY,
             key_order: Mapping[str, Value] = EMPTY,
             origin: str = "",
         ) -> None: ...
@@ -396,6 +400,14 @@ def _key_order(given: Any) -> Object:
     return orders
 
 
+def _connections(given: Any) -> Object:
+    connections = object_(given)
+    for name, arguments in connections.items():
+        if not isinstance(arguments, Object):
+            raise TypeError(f"expected a dict at {shown(name)}, got {shown(arguments)}")
+    return connections
+
+
 _EXTRA: Mapping[str, Converter] = MappingProxyType({"extra": object_})
 _RETRY_FIELDS: Mapping[str, Converter] = MappingProxyType(
     {
@@ -454,6 +466,7 @@ _PIPELINE_FIELDS: Mapping[str, Converter] = MappingProxyType(
         "tags": json_value,
         "parallelism": optional(of(Parallelism, "a Parallelism")),
         "request": object_,
+        "connections": _connections,
         "key_order": _key_order,
         "origin": string_,
         **_EXTRA,

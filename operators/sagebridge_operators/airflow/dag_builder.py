@@ -22,6 +22,7 @@ from sagebridge.authoring.dag_pipeline import (
 )
 from sagebridge.authoring.declared_names import unknown_arguments
 from sagebridge.authoring.step_arguments import write_arguments
+from sagebridge.model.connections import for_airflow, own_connections
 from sagebridge.model.display import free_name
 from sagebridge.model.graph import hidden_failures
 from sagebridge.model.parameters import Parameter
@@ -80,7 +81,7 @@ def build(
         default_args={**default_arguments(pipeline, dag_id), **operator_args},
         **own,
     ) as dag:
-        _operators(pipeline.steps, task_ids(pipeline))
+        _operators(pipeline.steps, _own_arguments(pipeline))
         if hidden := hidden_failures(pipeline):
             by_name = steps_of(dag)
             watched = [by_name[name] for name in hidden]
@@ -107,18 +108,27 @@ def _check_arguments(
         raise TypeError(found)
 
 
-def _operators(steps: Sequence[Step], ids: Mapping[str, str]) -> list[StepOperator]:
-    return [_operator(step, ids) for step in steps]
+def _own_arguments(pipeline: Pipeline) -> dict[str, dict[str, Any]]:
+    """The arguments of each operator that its step does not have: task id and connection."""
+    connections = own_connections(pipeline)
+    return {
+        name: {"task_id": task_id, **thaw(for_airflow(connections.get(name, EMPTY)))}
+        for name, task_id in task_ids(pipeline).items()
+    }
 
 
-def _operator(step: Step, ids: Mapping[str, str]) -> StepOperator:
+def _operators(steps: Sequence[Step], own: Mapping[str, Mapping[str, Any]]) -> list[StepOperator]:
+    return [_operator(step, own) for step in steps]
+
+
+def _operator(step: Step, own: Mapping[str, Mapping[str, Any]]) -> StepOperator:
     common = write_arguments(step)
-    common |= {"task_id": ids[step.name], "step_name": common.pop("name")}
+    common |= {**own[step.name], "step_name": common.pop("name")}
     if isinstance(step, ConditionStep):
         return ConditionOperator(
             conditions=step.conditions,
-            if_steps=ABSENT if step.if_steps is ABSENT else _operators(step.if_steps, ids),
-            else_steps=ABSENT if step.else_steps is ABSENT else _operators(step.else_steps, ids),
+            if_steps=ABSENT if step.if_steps is ABSENT else _operators(step.if_steps, own),
+            else_steps=ABSENT if step.else_steps is ABSENT else _operators(step.else_steps, own),
             **common,
         )
     if step.type in OPERATORS:

@@ -58,10 +58,7 @@ def test_definition_and_losses_match_the_golden_file(
 # Requests that AWS rejects: Airflow's operator converts or completes them when it runs.
 REJECTED = {
     "lifecycle": {("missing-member", "/Steps/0/Arguments/TrainingJobDefinition")},
-    "templates": {
-        ("wrong-type", "/Steps/0/Arguments/ResourceConfig/VolumeSizeInGB"),
-        ("out-of-bounds", "/Steps/1/Arguments/RoleArn"),
-    },
+    "templates": {("out-of-bounds", "/Steps/1/Arguments/RoleArn")},
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sagebridge.authoring.expression_json import write_value
+from sagebridge.authoring.request_shapes import request_shape
 from sagebridge.formats.airflow.json_templates import arguments_of
 from sagebridge.formats.airflow.provider.provider_task import describe_output, property_output
 from sagebridge.formats.airflow.task_values import RunTimeValue, Values, json_path, reject
@@ -140,10 +141,47 @@ def test_native_rendering_keeps_types() -> None:
     assert values(native=True).of("{{ 5 }}") == 5
 
 
-def test_integer_fields_are_converted() -> None:
-    config = {"Resources": [{"Count": "{{ params.rounds }}"}], "Size": "30", "Name": "30"}
-    found = values().of(config, integers=frozenset(("Resources.Count", "Size")))
-    assert write_value(found) == {"Resources": [{"Count": ROUNDS}], "Size": 30, "Name": "30"}
+def test_strings_in_number_fields_are_converted() -> None:
+    training = request_shape("Training")
+    config = {
+        "TrainingJobName": "30",
+        "ResourceConfig": {"InstanceCount": "{{ params.rounds | int }}", "VolumeSizeInGB": " 30"},
+        "EnableNetworkIsolation": "True",
+        "HyperParameters": {"rounds": "{{ params.rounds }}", "depth": "6"},
+    }
+    assert write_value(values().of(config, field=training)) == {
+        "TrainingJobName": "30",
+        "ResourceConfig": {"InstanceCount": ROUNDS, "VolumeSizeInGB": 30},
+        "EnableNetworkIsolation": True,
+        "HyperParameters": {"rounds": join(ROUNDS), "depth": "6"},
+    }
+
+
+def test_items_of_lists_are_converted() -> None:
+    config = {"ProductionVariants": [{"InitialVariantWeight": "0.5", "ModelName": "0.5"}]}
+    found = values().of(config, field=request_shape("EndpointConfig"))
+    assert found == {"ProductionVariants": ({"InitialVariantWeight": 0.5, "ModelName": "0.5"},)}
+
+
+def test_number_built_from_several_parts_is_a_run_time_value() -> None:
+    config = {"StoppingCondition": {"MaxRuntimeInSeconds": "{{ params.rounds }}000"}}
+    with pytest.raises(RunTimeValue, match="an Integer built from several parts") as raised:
+        values().of(config, field=request_shape("Training"))
+    assert (raised.value.code, raised.value.type) == ("template", "Integer")
+
+
+def test_parameter_that_does_not_fit_its_field_is_noted() -> None:
+    found = values()
+    config = {
+        "ResourceConfig": {"InstanceCount": "{{ params.bucket }}"},
+        "EnableNetworkIsolation": "{{ params.rounds }}",
+    }
+    found.of(config, field=request_shape("Training"))
+    assert found.needed == {"bucket": {"Integer"}, "rounds": {"Boolean"}}
+    weight = {"ProductionVariants": [{"InitialVariantWeight": "{{ params.rounds }}"}]}
+    found.needed.clear()
+    found.of(weight, field=request_shape("EndpointConfig"))
+    assert found.needed == {}
 
 
 def test_keys_and_untemplated_fields_are_not_templates() -> None:

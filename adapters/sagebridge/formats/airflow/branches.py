@@ -54,8 +54,12 @@ class BranchPlacement:
 
 AFTER_FAILURE = frozenset(("all_failed", "all_skipped", "one_failed"))
 """Trigger rules that hold only if an upstream task did not succeed."""
-_AFTER_ALL = frozenset(("all_done", "all_done_setup_success", "always", "none_failed"))
-_AFTER_ONE = frozenset(("none_failed_min_one_success", "one_done", "one_success"))
+AFTER_ALL = frozenset(("all_done", "all_done_setup_success", "always", "none_failed"))
+"""Trigger rules that hold even if all upstream tasks are skipped."""
+AFTER_ONE = frozenset(
+    ("all_done_min_one_success", "none_failed_min_one_success", "one_done", "one_success")
+)
+"""Trigger rules that hold if one upstream task is not skipped."""
 _NO_BRANCH = (
     "no branch of its upstream condition leads to it",
     "if it should run, add it to if_task_ids or else_task_ids",
@@ -70,10 +74,10 @@ def _is_skipped(rule: str, before: Collection[str], never: Collection[str]) -> b
     """Whether upstream tasks that never run keep a task with this trigger rule from running."""
     if rule in AFTER_FAILURE:
         return bool(before)
-    if rule in _AFTER_ALL:
+    if rule in AFTER_ALL:
         return False
     among = (one in never for one in before)
-    return bool(before) and (all(among) if rule in _AFTER_ONE else any(among))
+    return bool(before) and (all(among) if rule in AFTER_ONE else any(among))
 
 
 def place_tasks(

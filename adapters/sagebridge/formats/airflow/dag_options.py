@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from sagebridge.authoring.dag_pipeline import is_own, null_is_empty, param_type
 from sagebridge.formats.python.engine_losses import Unsupported
+from sagebridge.model.connections import AIRFLOW_DEFAULTS
 from sagebridge.model.display import shown
 from sagebridge.model.losses import AT_THE_END, Severity
 
@@ -152,15 +153,12 @@ _IGNORED = frozenset(
 _RETRY_DETAILS = frozenset(("retry_delay", "retry_exponential_backoff", "max_retry_delay"))
 
 
-_CONNECTION = frozenset(("aws_conn_id", "backend", "botocore_config", "region_name", "verify"))
-
-
 def sagebridge_arguments(operator: Any) -> frozenset[str]:
     """The arguments of a sagebridge operator that are part of its step.
 
     ``retries`` and ``retry_delay`` count as well: the operator sets them to survive lost workers.
     """
-    return (own_arguments(operator) | {"retries", "retry_delay"}) - _CONNECTION
+    return (own_arguments(operator) | {"retries", "retry_delay"}) - {"backend"}
 
 
 def own_arguments(operator: Any) -> frozenset[str]:
@@ -254,7 +252,7 @@ def _losses(arguments: Mapping[str, Any], reads: Collection[str]) -> Iterator[Un
 def of_dag(dag: Any) -> Iterator[Unsupported]:
     """The options and default arguments of a DAG that are lost."""
     own = {name for name, value in dag.default_args.items() if is_own(name, value)} | {"role_arn"}
-    yield from _losses(dag.default_args, frozenset(own))
+    yield from _losses(dag.default_args, own.union(AIRFLOW_DEFAULTS))
     if text := schedule_text(dag):
         what = f"the schedule {text} is not carried over"
         advice = "schedule the translated pipeline itself (for SageMaker, with EventBridge)"

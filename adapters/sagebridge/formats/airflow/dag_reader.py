@@ -10,13 +10,21 @@ guess. Everything else is a loss with its line.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Protocol
 
-from sagebridge.authoring.dag_pipeline import TYPES, own_arguments, param_type, pipeline_of
+from sagebridge.authoring.dag_pipeline import (
+    TYPES,
+    connection_of,
+    is_constant,
+    own_arguments,
+    param_type,
+    pipeline_of,
+)
 from sagebridge.authoring.file_arguments import step_order
-from sagebridge.formats.airflow import dag_options, provider
+from sagebridge.formats.airflow import dag_options, param_types, provider
 from sagebridge.formats.airflow.branches import AFTER_FAILURE, BranchGate
 from sagebridge.formats.airflow.code_tasks import (
     is_skipped_on_99,
@@ -44,6 +52,7 @@ from sagebridge.formats.airflow.task_values import RunTimeValue, Values, identif
 from sagebridge.formats.python.function_source import NotSelfContained
 from sagebridge.model.code_steps import RETURN_VALUE, CarriedStep, without
 from sagebridge.model.conditions import equals
+from sagebridge.model.connections import AIRFLOW_DEFAULTS, connects
 from sagebridge.model.display import free_name, shown
 from sagebridge.model.expressions import Get, parameter, references
 from sagebridge.model.losses import AT_THE_END, ON_ITS_OWN, Loss, Severity
@@ -56,13 +65,14 @@ from sagebridge.model.pipeline import (
     step_references,
     walk,
 )
-from sagebridge.model.values import ABSENT, EMPTY, Object, Value
+from sagebridge.model.values import ABSENT, EMPTY, Object, Value, freeze
 
 TARGET = "pipeline"
 _MAX_ACTIVE_TASKS = 16
 """Airflow's default for ``max_active_tasks`` (``[core] max_active_tasks_per_dag``)."""
 _BRANCHES = frozenset(("BaseBranchOperator", "BranchMixIn", "ShortCircuitOperator"))
 _SET_PARAMETER = "set the parameter"
+_NO_PARAMETERS: Mapping[str, Parameter] = MappingProxyType({})
 _NO_STEP_TYPE = "do its work in a Lambda or Processing step, or outside the pipeline"
 
 
@@ -72,7 +82,12 @@ class LineNumbers(Protocol):
 
 def read_dag(dag: Any, lines: LineNumbers) -> tuple[Pipeline, tuple[Loss, ...], dict[str, int]]:
     """The pipeline of a DAG, the losses, and the line of each step by name."""
-    return _DagReader(dag, lines).result()
+    reader = _DagReader(dag, lines)
+    found = reader.result()
+    if changed := reader.converted_parameters():
+        # The type of a parameter decides how every string that contains it is written.
+        found = _DagReader(dag, lines, changed).result()
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +99,11 @@ class _RunTimeParameter:
 
 
 class _DagReader:
-    def __init__(self, dag: Any, lines: LineNumbers) -> None:
+    """Reads one DAG; ``changed`` are the parameters with another type than their Param."""
+
+    def __init__(
+        self, dag: Any, lines: LineNumbers, changed: Mapping[str, Parameter] = _NO_PARAMETERS
+    ) -> None:
         self.dag, self.lines = dag, lines
         self.tasks: dict[str, Any] = {task.task_id: task for task in dag.tasks}
         self.losses: dict[Loss, None] = {}
@@ -94,13 +113,16 @@ class _DagReader:
             for name in dag.params
             if (type_ := param_type(dag.params.get_param(name))) is not None
         }
-        self.values = Values(dag, types)
+        types.update((name, one.value_type) for name, one in changed.items())
+        self.changed = changed
+        self.values = Values(dag, types, converted=changed)
         self.names = dict(self._names())
         self.jobs: list[tuple[str, Any]] = []
         self.owners: dict[str, str] = {}
         self.resources: dict[tuple[str, str], Get] = {}
         self.roles: dict[str, TaskSteps] = {}
         self.dropped: dict[str, str] = {}
+        self.connections: dict[str, dict[str, Value]] = {}
 
     def result(self) -> tuple[Pipeline, tuple[Loss, ...], dict[str, int]]:
         for loss in dag_options.of_dag(self.dag):
@@ -128,14 +150,24 @@ class _DagReader:
         ordered = sorted(self.losses, key=lambda loss: int(loss.place))
         return pipeline, tuple(ordered), lines
 
+    def converted_parameters(self) -> dict[str, Parameter]:
+        """The parameters that need another type, once the DAG is read."""
+        if not self.values.needed:
+            return {}
+        own = (task.step for task in self.tasks.values() if _is_sagebridge(task))
+        fixed = {one.name for step in own for one in step_references(step)}
+        declared = pipeline_of(self.dag).declared
+        return param_types.converted(declared, self.values.needed, fixed)
+
     def _pipeline(self, steps: Sequence[Step]) -> Pipeline:
         base = pipeline_of(self.dag)
+        for loss in param_types.losses(base.declared, self.changed, self.values.needed):
+            self._report(self.dag, *loss)
+        declared = tuple(self.changed.get(one.name, one) for one in base.declared)
         used = {one.name for step in walk(steps) for one in step_references(step)}
         added = [one for one in self.run_time.values() if one.parameter.name in used]
         self.losses.update(dict.fromkeys(one.loss for one in added if one.loss is not None))
-        parameters = base.parameters
-        if added:
-            parameters = (*base.declared, *(one.parameter for one in added))
+        parameters = (*declared, *(one.parameter for one in added))
         rank = step_order(own_arguments(self.dag.default_args)[0])
         limit, count = self.dag.max_active_tasks, len(list(walk(steps)))
         if limit not in (_MAX_ACTIVE_TASKS, count):
@@ -145,7 +177,8 @@ class _DagReader:
         return replace(
             base,
             steps=tuple(sorted(steps, key=lambda step: rank.get(step.name, len(rank)))),
-            parameters=parameters,
+            parameters=parameters or base.parameters,
+            connections=freeze(self.connections),
         )
 
     # Names and outputs of tasks
@@ -213,7 +246,7 @@ class _DagReader:
             what = "expand() is only resolved at run time"
             self._drop(task, "mapped-task", what, "replace it with a loop in the DAG file")
         elif (kind := kind_of(task)) is not None:
-            reads = (*kind.reads, *dag_options.own_arguments(task))
+            reads = (*kind.reads, *AIRFLOW_DEFAULTS, *dag_options.own_arguments(task))
             self._build(role, kind.build)
         elif class_of(task, {provider.CONDITION}) is not None:
             reads = ("conditions", "condition_type", "left_value", "right_value")
@@ -223,11 +256,23 @@ class _DagReader:
             reads = ("python_callable", "op_args", "op_kwargs")
             reads = (*reads, "bash_command", "env", "append_env", "skip_on_exit_code")
             self._build_other(role)
+        if any(map(connects, role.steps)):
+            self._connect(role)
         if role.steps:
             for loss in dag_options.of_task(task, frozenset(reads)):
                 if loss.code != "no-wait" or not self._is_awaited(task):
                     self._report(task, *loss)
         return role
+
+    def _connect(self, role: TaskSteps) -> None:
+        """Keep the arguments with which a task connects to AWS."""
+        task = role.operator
+        connection = connection_of(task)
+        self.connections.update({one.name: connection for one in role.steps if connection})
+        for name in AIRFLOW_DEFAULTS:
+            if not is_constant(getattr(task, name, None)):
+                what = f"{name} is only known at run time, so the step has the default"
+                self._report(task, "aws-connection", "changed", what, "use a constant")
 
     def _build(self, role: TaskSteps, build: Builder) -> None:
         task = role.operator

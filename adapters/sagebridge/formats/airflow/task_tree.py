@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from sagebridge.formats.airflow.branches import (
+    AFTER_ALL,
     AFTER_FAILURE,
+    AFTER_ONE,
     Branch,
     BranchGate,
     BranchPlacement,
@@ -97,22 +99,20 @@ class TaskTree:
         special = {one for one, rule in self.rules.items() if rule != "all_success"}
         if not special:
             return
-        needed, relevant = self._required_branches(), self._relevant()
+        relevant = self._relevant()
+        needed, in_airflow = self._required_branches(), self._branches_in_airflow()
         for task_id, rule in self.rules.items():
             matters = task_id in special & relevant and self.upstream[task_id]
             if rule in AFTER_FAILURE or not matters:
                 continue
             what = f"trigger rule {rule} becomes all_success"
+            severity: Severity = "changed"
             advice = "remove dependencies on steps that may fail"
-            ifs, elses = (
-                {step for step, one in needed[task_id] if one == side} for side in ("if", "else")
-            )
-            for step in sorted(ifs & elses)[:1]:
-                what = (
-                    f"{what}; the step never runs, as it depends on both branches of {shown(step)}"
-                )
-                advice = f"in the translation, make it depend on {shown(step)} itself"
-            self.losses.append(TreeLoss(task_id, "trigger-rule", "changed", what, advice))
+            if added := needed[task_id] - in_airflow[task_id]:
+                severity = "dropped"
+                why, advice = _skipped_join(needed[task_id], added)
+                what = f"{what}; {why}"
+            self.losses.append(TreeLoss(task_id, "trigger-rule", severity, what, advice))
 
     def _relevant(self) -> set[str]:
         """The tasks that are steps or have a step downstream."""
@@ -135,6 +135,53 @@ class TaskTree:
             own = frozenset() if branch is None else frozenset((branch,))
             needed[task_id] = own.union(*inherited)
         return needed
+
+    def _branches_in_airflow(self) -> dict[str, frozenset[Branch]]:
+        """By task: the branches without which Airflow skips it, under its trigger rule."""
+        found: dict[str, frozenset[Branch]] = {}
+        cut: dict[str, frozenset[Branch]] = {}  # by short circuits: they skip all that follows
+        for task_id in in_order(self.tasks):
+            before = [one for one in self.upstream[task_id] if one in found]
+            sides = {one: frozenset(self._sides(one, task_id)) for one in before}
+            skipping = frozenset().union(
+                *(sides[one] for one in before if not self._follows_other(task_id, one))
+            )
+            cut[task_id] = frozenset().union(
+                *(cut[one] for one in before),
+                *(sides[one] for one in before if _is_short_circuit(self.tasks[one])),
+            )
+            paths = [found[one] | sides[one] for one in before]
+            if self.rules[task_id] in AFTER_ALL:
+                inherited: frozenset[Branch] = frozenset()
+            elif self.rules[task_id] in AFTER_ONE and paths:
+                inherited = frozenset.intersection(*paths)
+            else:
+                inherited = frozenset().union(*paths)
+            found[task_id] = inherited | skipping | cut[task_id]
+        return found
+
+    def _sides(self, task_id: str, follower: str) -> Iterator[Branch]:
+        """The branches of a task that contain a direct downstream task."""
+        for gate in self.roles[task_id].gates:
+            yield from gate.sides(follower)
+
+    def _follows_other(self, task_id: str, branching: str) -> bool:
+        """Whether a task also follows another direct downstream task of a branching one.
+
+        Airflow then does not skip it with its branch: skip_all_except in
+        airflow/providers/standard/utils/skipmixin.py.
+        """
+        others = self.tasks[branching].downstream_task_ids - {task_id}
+        seen: set[str] = set()
+        pending = list(self.upstream[task_id])
+        while pending:
+            one = pending.pop()
+            if one in others:
+                return True
+            if one not in seen:
+                seen.add(one)
+                pending += self.upstream[one]
+        return False
 
     def _dependencies(self, task_id: str) -> list[str]:
         """The steps that a task depends on; a task without a step passes on its dependencies.
@@ -163,11 +210,16 @@ class TaskTree:
 
     @staticmethod
     def _add_dependencies(role: TaskSteps, before: Sequence[str]) -> None:
-        """Add dependencies to the first step of a task, or to each of its Condition steps."""
-        count = len(role.steps) if role.gates else 1
-        for position, step in enumerate(role.steps[:count]):
+        """Add dependencies to the first step of a task, or to each of its Condition steps.
+
+        An operator with several steps runs them one after the other, so each depends on the
+        previous one.
+        """
+        for position, step in enumerate(role.steps):
+            first = position == 0 or role.gates
+            needed = before if first else [role.steps[position - 1].name]
             known = {one.step for one in step_references(step)} | {*step.dependencies, step.name}
-            added = [name for name in before if name not in known]
+            added = [name for name in needed if name not in known]
             if added:
                 role.steps[position] = replace(step, depends_on=(*(step.depends_on or ()), *added))
 
@@ -198,6 +250,29 @@ class TaskTree:
             return ABSENT
         listed = (self.roles[one] for one in ids)
         return tuple(self._with_branches(one, one.steps[0]) for one in listed if one.steps)
+
+
+def _skipped_join(needed: Collection[Branch], added: Collection[Branch]) -> tuple[str, str]:
+    """Why a step runs less often than its task in Airflow, and the advice.
+
+    ``needed`` are the branches that must be taken, ``added`` those that Airflow does not need.
+    """
+    ifs, elses = ({step for step, one in needed if one == side} for side in ("if", "else"))
+    if both := sorted(ifs & elses):
+        condition = shown(both[0])
+        what = f"the step never runs, as it depends on both branches of {condition}"
+        return what, f"in the translation, make it depend on {condition} itself"
+    conditions = ", ".join(sorted(shown(step) for step, _ in added))
+    what = (
+        f"the step and those after it run only if the branches of {conditions} are all taken; "
+        "SageMaker skips everything downstream of a branch that is not taken"
+    )
+    return what, "in the translation, copy it into each branch, or make it depend on the conditions"
+
+
+def _is_short_circuit(task: Any) -> bool:
+    """Whether a branching task skips everything downstream, whatever the trigger rules."""
+    return getattr(task, "ignore_downstream_trigger_rules", None) is True
 
 
 def trigger_rule(task: Any) -> str:

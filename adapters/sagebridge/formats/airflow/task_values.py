@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import PurePath
 from typing import Any, NamedTuple, TypeAlias
 
+from sagebridge.authoring.request_shapes import ApiShape, inner_shape, parameter_type
 from sagebridge.model.display import shown
 from sagebridge.model.expressions import (
     Get,
@@ -29,6 +30,7 @@ from sagebridge.model.expressions import (
     parameter,
     plain,
 )
+from sagebridge.model.parameters import Parameter, ParameterValueError, coerce_one
 from sagebridge.model.values import Object, Value, same
 
 RETURN_VALUE = "return_value"
@@ -36,7 +38,6 @@ Part: TypeAlias = "str | int"
 Output: TypeAlias = "Callable[[str, tuple[Part, ...]], Value]"
 """The model value of a task's XCom, from its key and a path into it."""
 _MARKS = ("{{", "{%", "{#")
-_INTEGER = re.compile(r"\s*[+-]?[0-9]{1,18}\s*")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MAPS = frozenset(("Environment", "HyperParameters", "StaticHyperParameters", "return_value"))
 """Fields whose keys are user data, not fields of an AWS response."""
@@ -85,11 +86,20 @@ def reject(unknown: RunTimeValue) -> Value:
 
 @dataclass(slots=True)
 class Values:
-    """The values in one DAG. ``types`` are the declared types of its parameters, by name."""
+    """The values in one DAG.
+
+    Attributes:
+        types: the types of its parameters, by name.
+        outputs: the XComs of its tasks.
+        converted: the parameters that have another type than their Param.
+        needed: by parameter, the types of request fields that its own type does not fit.
+    """
 
     dag: Any
     types: Mapping[str, str]
     outputs: dict[str, Output] = field(default_factory=dict)
+    converted: Collection[str] = ()
+    needed: dict[str, set[str]] = field(default_factory=dict)
     _environment: Any = None
     _unsupported: list[Any] = field(default_factory=list)
 
@@ -99,19 +109,22 @@ class Values:
         fallback: Fallback = reject,
         *,
         templated: bool = True,
-        integers: frozenset[str] = frozenset(),
-        at: str = "",
+        field: ApiShape | None = None,
+        typed: bool = False,
     ) -> Value:
         """A value with its templates and references as expressions.
 
-        ``integers`` are the dotted paths that the operator converts to int; ``at`` is the path of
-        the value itself.
+        ``field`` is the field of a request that it is for: strings become the number or Boolean
+        that the field needs, as Airflow's operators convert them. With ``typed``, a template that
+        is one expression has the type of that expression.
         """
 
-        def inner(item: Any, name: str = "") -> Value:
-            here = f"{at}.{name}" if at and name else at or name
-            return self.of(item, fallback, templated=templated, integers=integers, at=here)
+        def inner(item: Any, name: str | None = None) -> Value:
+            return self.of(
+                item, fallback, templated=templated, field=inner_shape(field, name), typed=typed
+            )
 
+        type_ = parameter_type(field)
         match value:
             case float() if not math.isfinite(value):
                 return fallback(
@@ -120,7 +133,7 @@ class Values:
             case None | bool() | int() | float():
                 return value
             case str():
-                return self._text(value, fallback, at in integers) if templated else value
+                return self._text(value, fallback, type_, typed) if templated else value
             case Mapping():
                 return Object({str(name): inner(item, str(name)) for name, item in value.items()})
             case list() | tuple():
@@ -135,8 +148,9 @@ class Values:
         if type(value).__name__ == "LiteralValue":
             return self.of(value.value, fallback, templated=False)
         try:
-            return self._xcom(value)
+            return self._in_field(self._xcom(value), type_)
         except RunTimeValue as unknown:
+            unknown.type = type_ or unknown.type
             return fallback(unknown)
 
     def _xcom(self, value: Any) -> Value:
@@ -166,20 +180,21 @@ class Values:
         except RunTimeValue as unknown:
             raise RunTimeValue(unknown.code, unknown.what, text) from None
 
-    def _text(self, text: str, fallback: Fallback, integer: bool) -> Value:
+    def _text(self, text: str, fallback: Fallback, type_: str | None, typed: bool) -> Value:
         if not is_template(text):
-            return int(text) if integer and _INTEGER.fullmatch(text) else text
+            return _converted(text, type_)
 
         def typed_fallback(unknown: RunTimeValue) -> Value:
-            unknown.type = "Integer" if integer else unknown.type
+            unknown.type = type_ or unknown.type
             return fallback(unknown)
 
         try:
-            pieces = list(self.pieces(text, typed_fallback))
+            pieces = list(self.pieces(text, typed_fallback, numeric=type_ is not None))
         except RunTimeValue as unknown:
             return typed_fallback(unknown)
         if len(pieces) == 1:
-            return pieces[0] if integer else self.as_text(pieces[0])
+            one = pieces[0]
+            return one if typed else self._in_field(one, type_) if type_ else self.as_text(one)
         parts: list[Value] = []
         for piece in pieces:
             if not is_expression(piece) and parts and isinstance(parts[-1], str):
@@ -187,8 +202,23 @@ class Values:
             elif not isinstance(piece, str) or piece:
                 parts.append(piece if is_expression(piece) else str(piece))
         if all(isinstance(part, str) for part in parts):
-            return "".join(parts)
+            return _converted("".join(parts), type_)
+        if type_ is not None:  # Std:Join makes a string
+            what = f"{'an' if type_ == 'Integer' else 'a'} {type_} built from several parts"
+            return typed_fallback(RunTimeValue("template", what, text))
         return join("", *parts)
+
+    def _in_field(self, value: Value, type_: str | None) -> Value:
+        """A value in a field of a request that needs a type; any type if None."""
+        if isinstance(value, str):
+            return _converted(value, type_)
+        if isinstance(value, Get) and value.root == "Parameters" and value.name in self.types:
+            own = self.types[value.name]
+            if type_ is None:
+                return join("", value) if value.name in self.converted else value
+            if own != type_ and (own, type_) != ("Integer", "Float"):
+                self.needed.setdefault(value.name, set()).add(type_)
+        return value
 
     def as_text(self, value: Value) -> Value:
         """The value of a template that is one expression: a string unless types are native."""
@@ -205,8 +235,11 @@ class Values:
         """Whether the DAG renders templates to native Python types."""
         return bool(getattr(self.dag, "render_template_as_native_obj", False))
 
-    def pieces(self, text: str, fallback: Fallback) -> Iterator[Value]:
-        """The literal parts of a template and the values of its expressions, in order."""
+    def pieces(self, text: str, fallback: Fallback, *, numeric: bool = False) -> Iterator[Value]:
+        """The literal parts of a template and the values of its expressions, in order.
+
+        With ``numeric``, the filters ``int`` and ``float`` are ignored.
+        """
         from jinja2 import TemplateError
 
         raw: list[str] | None = None
@@ -221,7 +254,7 @@ class Values:
             if kind == "variable_begin":
                 raw = []
             elif kind == "variable_end" and raw is not None:
-                yield self._template_value("".join(raw).strip(), fallback)
+                yield self._template_value("".join(raw).strip(), fallback, numeric)
                 raw = None
             elif raw is not None:
                 raw.append(part)
@@ -230,9 +263,9 @@ class Values:
             elif kind == "block_begin":
                 raise RunTimeValue("template", "a template with Jinja statements", text)
 
-    def _template_value(self, text: str, fallback: Fallback) -> Value:
+    def _template_value(self, text: str, fallback: Fallback, numeric: bool) -> Value:
         try:
-            return self.expression(text)
+            return self.expression(text, numeric=numeric)
         except RunTimeValue as unknown:
             return fallback(RunTimeValue(unknown.code, unknown.what, unknown.text or text))
 
@@ -242,7 +275,7 @@ class Values:
             self._environment = self.dag.get_template_env()
         return self._environment
 
-    def expression(self, text: str) -> Value:
+    def expression(self, text: str, *, numeric: bool = False) -> Value:
         """The value of the expression between ``{{`` and ``}}``."""
         from jinja2 import TemplateError
 
@@ -251,6 +284,8 @@ class Values:
             (node,) = output.nodes
         except (TemplateError, ValueError):
             raise RunTimeValue("template", "an invalid Jinja expression", text) from None
+        if numeric and type(node).__name__ == "Filter" and node.name in ("int", "float"):
+            node = node.node
         return self._evaluate(node, text)
 
     def _evaluate(self, node: Any, text: str) -> Value:
@@ -315,6 +350,16 @@ class Values:
         if not own or arguments or not isinstance(tasks, str) or not plain_path:
             raise RunTimeValue("xcom", "an unsupported xcom_pull", text)
         return self._output(tasks, key, path)
+
+
+def _converted(text: str, type_: str | None) -> Value:
+    """A string as the number or Boolean that a field needs; unchanged if it is not one."""
+    if type_ is None:
+        return text
+    try:
+        return coerce_one(Parameter("", type_), text)
+    except ParameterValueError:
+        return text
 
 
 def _chain(node: Any) -> list[Any]:

@@ -30,12 +30,13 @@ from sagebridge.formats.python.step_calls import (
     indented,
 )
 from sagebridge.model.code_steps import CarriedStep, PythonStep
+from sagebridge.model.connections import for_airflow, own_connections
 from sagebridge.model.graph import hidden_failures, in_order
 from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
 from sagebridge.model.step_types import OPERATOR_TYPES
-from sagebridge.model.values import ABSENT
+from sagebridge.model.values import ABSENT, EMPTY
 
 PACKAGE = "sagebridge_operators.airflow"
 _DAG, _PARAM = "DAG", "Param"
@@ -54,6 +55,7 @@ class DagFileWriter:
         self.pipeline = pipeline
         self.losses = losses_by_step(pipeline, "airflow")
         self.task_ids = task_ids(pipeline)
+        self.connections = own_connections(pipeline)
         operators = (row.operator for row in OPERATOR_TYPES.values())
         self.functions = Functions(pipeline)
         self.names = Names(reserved=self.functions.names.union(operators, AIRFLOW_NAMES))
@@ -132,6 +134,8 @@ class DagFileWriter:
             keywords["step_type"] = ast.Constant(step.type)
         branches = dict(self._branches(step)) if isinstance(step, ConditionStep) else {}
         keywords.update(self.steps.arguments(step, branches))
+        connection = for_airflow(self.connections.get(step.name, EMPTY))
+        keywords.update({one: self.expressions.value(connection[one]) for one in connection})
         return call(self.names.use(name), **keywords)
 
     def _carried(self, step: CarriedStep) -> dict[str, ast.expr]:

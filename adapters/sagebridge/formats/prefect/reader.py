@@ -42,6 +42,7 @@ from sagebridge.formats.python.file_readings import (
     too_deep,
 )
 from sagebridge.model.code_steps import CarriedStep
+from sagebridge.model.connections import PREFECT_ARGUMENTS
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Parallelism
 from sagebridge.model.values import ABSENT, Value
@@ -204,7 +205,8 @@ def _settings(
     for step, settings in builder.settings.items():
         line = function.lineno if step is None else interpreter.lines.get(step, function.lineno)
         for name, value in settings.items():
-            if value is not None and not (step is None and name == "role_arn"):
+            carried = name in PREFECT_ARGUMENTS or (step is None and name == "role_arn")
+            if value is not None and not carried:
                 what = (
                     f"{name} of {step or 'all steps'}: a definition does not record where steps run"
                 )

@@ -28,11 +28,17 @@ from sagebridge.formats.python.step_calls import (
     indented,
 )
 from sagebridge.model.code_steps import CarriedStep, PythonStep
+from sagebridge.model.connections import (
+    PREFECT_ARGUMENTS,
+    for_prefect,
+    own_connections,
+    shared_connection,
+)
 from sagebridge.model.graph import in_order
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
 from sagebridge.model.step_types import OPERATOR_TYPES
-from sagebridge.model.values import ABSENT
+from sagebridge.model.values import ABSENT, EMPTY
 
 PACKAGE = "sagebridge_operators.prefect"
 _RUNNER = "ThreadPoolTaskRunner"
@@ -110,6 +116,7 @@ class FlowFileWriter:
         self.names = Names(reserved=reserved.union(own))
         self.function = Names(reserved=reserved).variable(self.name)
         self.steps = StepSource(self.names)
+        self.connections = own_connections(pipeline)
         self._deferred: deque[_Deferred] = deque()
 
     def text(self) -> str:
@@ -184,7 +191,9 @@ class FlowFileWriter:
         file_order = [step.name for step in _walk_in_order(self.pipeline.steps)]
         options = ("PipelineDescription", "RoleArn", "ParallelismConfiguration")
         found = file_arguments(self.pipeline, name, options, self.details, order, file_order)
-        value, names = self.steps.expressions.value, ("role_arn", "pipeline", "definition")
+        found |= for_prefect(shared_connection(self.pipeline))
+        value = self.steps.expressions.value
+        names = ("role_arn", *PREFECT_ARGUMENTS, "pipeline", "definition")
         if keywords := {name: value(found[name]) for name in names if name in found}:
             yield source(ast.Expr(call(self.names.use("begin"), **keywords)))
 
@@ -234,7 +243,8 @@ class FlowFileWriter:
         given = self.steps.arguments(step, self._absent_branches(step))
         if isinstance(step, CarriedStep):
             given = {**self.steps.carried(step, self.functions)[1], **given}
-        return given
+        connection = for_prefect(self.connections.get(step.name, EMPTY))
+        return given | {one: self.steps.expressions.value(connection[one]) for one in connection}
 
     def _absent_branches(self, step: Step) -> dict[str, ast.expr]:
         if not isinstance(step, ConditionStep):

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from sagebridge.model.code_steps import CarriedStep
 from sagebridge.model.conditions import UnknownCondition, operands
+from sagebridge.model.connections import connection_losses
 from sagebridge.model.display import shown
 from sagebridge.model.expressions import VARIABLES, Get, unknown_function
 from sagebridge.model.losses import Loss, Severity
@@ -36,6 +37,8 @@ def losses_by_step(pipeline: Pipeline, target: str) -> dict[str, tuple[Loss, ...
     for pointer, step in step_pointers(pipeline.steps):
         if lost := tuple(_losses(step, pointer, target)):
             found[step.name] = lost
+    for name, loss in connection_losses(pipeline, target):
+        found[name] = (*found.get(name, ()), loss)
     return found
 
 

@@ -92,10 +92,11 @@ class FileImporter:
     def _reading(self, file: str, found: dict[str, Any]) -> FileReading:
         document = parse(json.dumps(found["definition"]), f"{file}#{found['name']}")
         pipeline, _ = read_definition(replace(document, envelope=found["envelope"]))
+        pipeline = with_code(pipeline, found["code"], file)
         losses = (Loss(**{**loss, "place": f"{file}:{loss['place']}"}) for loss in found["losses"])
         return FileReading(
             found["name"],
-            replace(with_code(pipeline, found["code"], file), origin=self.origin),
+            replace(pipeline, connections=found["connections"], origin=self.origin),
             tuple(losses),
             found["line"],
             found["lines"],

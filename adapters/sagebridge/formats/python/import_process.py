@@ -33,6 +33,7 @@ from sagebridge.formats.python.import_guard import SideEffectError, guard_proces
 from sagebridge.model.code_steps import code_of
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
+from sagebridge.model.values import thaw
 
 _GRACE = 5.0
 """Seconds past the limit after which a file that blocks the alarm signal is killed."""
@@ -110,6 +111,7 @@ def describe(
         "envelope": write_envelope(pipeline),
         "definition": definition(pipeline),
         "code": code_of(pipeline),
+        "connections": thaw(pipeline.connections),
         "losses": [loss.as_json() for loss in losses],
         "lines": lines,
     }

@@ -10,6 +10,7 @@ from sagebridge.authoring.definition_writer import definition, write_envelope
 from sagebridge.authoring.json_document import dump
 from sagebridge.formats.sagemaker.cloudformation import PROPERTIES, RESOURCE
 from sagebridge.model.code_steps import without_carried
+from sagebridge.model.connections import connection_losses
 from sagebridge.model.display import shown
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
@@ -54,7 +55,7 @@ def _request(pipeline: Pipeline) -> tuple[dict[str, Any], list[Loss]]:
     pipeline, dropped_code = without_carried(pipeline)
     envelope = write_envelope(pipeline)
     name = re.sub(r"[^A-Za-z0-9]+", "-", pipeline.name or "pipeline")[:256].strip("-") or "pipeline"
-    losses = list(dropped_code)
+    losses = [*dropped_code, *(loss for _, loss in connection_losses(pipeline, "sagemaker"))]
     if name != pipeline.name:
         found = f"SageMaker does not allow the name {shown(pipeline.name)}"
         losses.append(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sagebridge.authoring.definition_writer import definition, write_envelope
 from sagebridge.authoring.json_document import dump
 from sagebridge.model.code_steps import without_carried
+from sagebridge.model.connections import connection_losses
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
 
@@ -26,4 +27,5 @@ def write(pipeline: Pipeline) -> tuple[str, tuple[Loss, ...]]:
             "use --as create-pipeline or --as cloudformation",
         ),
     )
-    return dump(definition(pipeline)), (*dropped_code, *(losses if fields else ()))
+    elsewhere = (loss for _, loss in connection_losses(pipeline, "sagemaker"))
+    return dump(definition(pipeline)), (*dropped_code, *elsewhere, *(losses if fields else ()))

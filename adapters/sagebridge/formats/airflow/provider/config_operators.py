@@ -35,16 +35,14 @@ class ConfigOperator:
         type: the step type.
         job_name: the field with the name of the job; None if the service does not generate it.
         wrapper: the key of its XCom.
-        integers: dotted paths of the config that the operator converts to int.
     """
 
     type: str
     job_name: str | None
     wrapper: str
-    integers: tuple[str, ...] = ()
 
     def build(self, task: Task) -> list[Step]:
-        request = task.request(task.operator.config, self.job_name, self.integers)
+        request = task.request(task.operator.config, self.type, self.job_name)
         return [Step(task.name, self.type, arguments=request)]
 
     def outputs(self, operator: Any, name: str) -> Output:
@@ -62,47 +60,11 @@ class ConfigOperator:
             yield "S3ModelArtifacts", f"{root}/{text}{_ARTIFACTS}", artifacts
 
 
-PROCESSING = ConfigOperator(
-    "Processing",
-    "ProcessingJobName",
-    "Processing",
-    (
-        "ProcessingResources.ClusterConfig.InstanceCount",
-        "ProcessingResources.ClusterConfig.VolumeSizeInGB",
-        "StoppingCondition.MaxRuntimeInSeconds",
-    ),
-)
-TRAINING = ConfigOperator(
-    "Training",
-    "TrainingJobName",
-    "Training",
-    (
-        "ResourceConfig.InstanceCount",
-        "ResourceConfig.VolumeSizeInGB",
-        "StoppingCondition.MaxRuntimeInSeconds",
-    ),
-)
-TUNING = ConfigOperator(
-    "Tuning",
-    "HyperParameterTuningJobName",
-    "Tuning",
-    (
-        "HyperParameterTuningJobConfig.ResourceLimits.MaxNumberOfTrainingJobs",
-        "HyperParameterTuningJobConfig.ResourceLimits.MaxParallelTrainingJobs",
-        "TrainingJobDefinition.ResourceConfig.InstanceCount",
-        "TrainingJobDefinition.ResourceConfig.VolumeSizeInGB",
-        "TrainingJobDefinition.StoppingCondition.MaxRuntimeInSeconds",
-    ),
-)
+PROCESSING = ConfigOperator("Processing", "ProcessingJobName", "Processing")
+TRAINING = ConfigOperator("Training", "TrainingJobName", "Training")
+TUNING = ConfigOperator("Tuning", "HyperParameterTuningJobName", "Tuning")
 MODEL = ConfigOperator("Model", "ModelName", "Model")
-ENDPOINT_CONFIG = ConfigOperator(
-    "EndpointConfig", None, "EndpointConfig", ("ProductionVariants.InitialInstanceCount",)
-)
-_TRANSFORM_INTEGERS = (
-    "TransformResources.InstanceCount",
-    "MaxConcurrentTransforms",
-    "MaxPayloadInMB",
-)
+ENDPOINT_CONFIG = ConfigOperator("EndpointConfig", None, "EndpointConfig")
 
 
 def processing(task: Task) -> list[Step]:
@@ -147,7 +109,7 @@ def _parts(operator: Any, own: str) -> dict[str, Any]:
 def transform(task: Task) -> list[Step]:
     parts = _parts(task.operator, "Transform")
     steps = list(_model_of(task, parts))
-    request = task.request(parts["Transform"], "TransformJobName", _TRANSFORM_INTEGERS)
+    request = task.request(parts["Transform"], "Transform", "TransformJobName")
     if steps and "ModelName" in request:
         model = Get("Steps", (Member(steps[0].name), Member("ModelName")))
         request = Object({**request, "ModelName": model})
@@ -157,7 +119,8 @@ def transform(task: Task) -> list[Step]:
 def _model_of(task: Task, parts: Mapping[str, Any]) -> Iterator[Step]:
     if parts.get("Model"):
         name = part_name(task.name, "Model")
-        yield Step(name, "Model", arguments=task.request(parts["Model"], "ModelName", step=name))
+        request = task.request(parts["Model"], "Model", "ModelName", step=name)
+        yield Step(name, "Model", arguments=request)
 
 
 def transform_outputs(operator: Any, name: str) -> Output:
@@ -172,13 +135,14 @@ def endpoint(task: Task) -> list[Step]:
     parts = _parts(task.operator, "Endpoint")
     steps = list(_model_of(task, parts))
     if parts.get("EndpointConfig"):
-        name, integers = part_name(task.name, "EndpointConfig"), ENDPOINT_CONFIG.integers
-        request = task.request(parts["EndpointConfig"], None, integers, step=name)
+        name = part_name(task.name, "EndpointConfig")
+        request = task.request(parts["EndpointConfig"], "EndpointConfig", step=name)
         steps.append(Step(name, "EndpointConfig", arguments=request))
     if task.operator.operation == "update":
         what = "operation='update' is not needed: an Endpoint step updates an existing endpoint"
         task.report("endpoint-update", "info", what)
-    return [*steps, Step(task.name, "Endpoint", arguments=task.request(parts["Endpoint"], None))]
+    request = task.request(parts["Endpoint"], "Endpoint")
+    return [*steps, Step(task.name, "Endpoint", arguments=request)]
 
 
 def endpoint_outputs(operator: Any, name: str) -> Output:

@@ -53,7 +53,7 @@ def register(task: Task) -> list[Step]:
         Step(
             task.name,
             "RegisterModel",
-            arguments=Object({**task.request(request, None), **extras}),
+            arguments=Object({**task.request(request, "RegisterModel"), **extras}),
         )
     ]
 
@@ -87,8 +87,7 @@ def auto_ml(task: Task) -> list[Step]:
     if deploys:
         what = "an AutoML step does not deploy the best model"
         task.report("auto-deploy", "dropped", what, "add Model, EndpointConfig and Endpoint steps")
-    limit_at = "AutoMLJobConfig.CompletionCriteria.MaxAutoMLJobRuntimeInSeconds"
-    arguments = task.request(request, "AutoMLJobName", (limit_at,))
+    arguments = task.request(request, "AutoML", "AutoMLJobName")
     return [Step(task.name, "AutoML", arguments=arguments)]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
+from sagebridge.authoring.request_shapes import ApiShape, request_shape
 from sagebridge.formats.airflow.task_values import (
     RETURN_VALUE,
     Fallback,
@@ -50,19 +51,20 @@ class Task:
     report: Report
     names: Mapping[tuple[str, str], Get]
 
-    def value(self, value: Any, integers: Sequence[str] = ()) -> Value:
-        return self.values.of(value, self.fallback, integers=frozenset(integers))
+    def value(self, value: Any, field: ApiShape | None = None) -> Value:
+        return self.values.of(value, self.fallback, field=field)
 
     def request(
         self,
         config: Any,
-        job_name: str | None,
-        integers: Sequence[str] = (),
+        type_: str,
+        job_name: str | None = None,
         *,
         step: str | None = None,
     ) -> Object:
         """A ``config`` as the arguments of the task's step, or of another ``step`` of the task.
 
+        ``type_`` is the type of the step: its request decides which strings become numbers.
         The name in the field ``job_name`` is removed, as the job gets a generated name. Raises
         :class:`UnreadableTask` if the config is only known at run time.
         """
@@ -78,7 +80,7 @@ class Task:
             what = f"{job_name}{value} is replaced by a generated name"
             self.report("job-name", "info", what)
         self._check_role(left)
-        found = self.value(self._with_references(left, step or self.name), integers)
+        found = self.value(self._with_references(left, step or self.name), request_shape(type_))
         assert isinstance(found, Object)
         return found
 

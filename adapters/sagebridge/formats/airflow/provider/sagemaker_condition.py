@@ -50,7 +50,7 @@ def _operands(task: Task, *raw: Any) -> list[Value]:
         unknown.type = "Float" if numeric else "String"
         return task.fallback(unknown)
 
-    values = [task.values.of(one, fallback, integers=frozenset(("",))) for one in literals]
+    values = [task.values.of(one, fallback, typed=True) for one in literals]
     if numeric and any(_is_string(task, one) for one in values):
         what = "it compares a String parameter with a number; only Airflow converts the string"
         task.report("compared-text", "changed", what, "declare the parameter as a number")

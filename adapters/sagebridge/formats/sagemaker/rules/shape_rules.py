@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sagebridge.formats.sagemaker.request_shapes import (
+from sagebridge.authoring.request_shapes import (
     ApiShape,
     operation_shape,
     property_shape,

@@ -10,8 +10,16 @@ from importlib.resources import files
 from typing import Any
 
 from sagebridge.model.expressions import Index, Key, Member
+from sagebridge.model.step_types import STEP_TYPES
 
 TABLE = "request_shapes.json"
+_PARAMETER_TYPES = {
+    "integer": "Integer",
+    "long": "Integer",
+    "float": "Float",
+    "double": "Float",
+    "boolean": "Boolean",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,27 @@ def operation_shape(operation: str) -> ApiShape | None:
     table = _table()
     name = table["operations"].get(operation)
     return None if name is None else shape(name)
+
+
+def request_shape(step_type: str) -> ApiShape | None:
+    """The request that is the arguments of a step; None if the table lacks it."""
+    row = STEP_TYPES.get(step_type)
+    operation = None if row is None else row.requests.get("")
+    return None if operation is None else operation_shape(operation)
+
+
+def inner_shape(outer: ApiShape | None, name: str | None = None) -> ApiShape | None:
+    """The shape of a key of an object or, without a name, of the items of a list, if known."""
+    if outer is None:
+        return None
+    is_key = outer.type == "structure" and name is not None
+    inside = outer.members.get(str(name)) if is_key else outer.of
+    return shape(inside) if inside else None
+
+
+def parameter_type(field: ApiShape | None) -> str | None:
+    """The parameter type that a number or Boolean field needs; None for all other fields."""
+    return None if field is None else _PARAMETER_TYPES.get(field.type)
 
 
 @cache
