@@ -11,17 +11,18 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
-from prefect.context import FlowRunContext
+from prefect import tags
+from prefect.context import FlowRunContext, TagsContext
 from prefect.exceptions import Abort, Pause
 from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Completed, Failed, State
 from prefect.utilities.annotations import allow_failure
 
 from sagebridge.authoring.flow_signature import live_arguments
-from sagebridge.authoring.pipeline_builder import CURRENT, PipelineBuilder
+from sagebridge.authoring.pipeline_builder import CURRENT, PipelineBuilder, StepHandle
 from sagebridge.errors import SagebridgeError, UsageError
 from sagebridge.model.parameters import coerce
-from sagebridge.model.pipeline import Pipeline, walk
+from sagebridge.model.pipeline import Pipeline, Step, walk
 from sagebridge_operators.backends import resumed
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.drive import PATIENCE as OUTAGE
@@ -84,12 +85,18 @@ class FlowRun(PipelineBuilder):
         self._pipeline = Pipeline(steps=())
         self._attempts: dict[str, Attempt] = {}
         self._futures: dict[str, Any] = {}
+        self._tags: dict[str, set[str]] = {}
         self._active: dict[str, StepDriver] = {}
         self._waiting: set[str] = set()
         self._ended: SimpleQueue[str] = SimpleQueue()
         self._signal: Pause | Abort | None = None
         self._scene: OpenedExecution | None = None
         final_state.require_finish(flow, context.flow_run.id)
+
+    def add(self, step: Step) -> StepHandle:
+        # The task is submitted later, outside the `with tags(…)` block around this call.
+        self._tags[step.name] = set(TagsContext.get().current_tags)
+        return super().add(step)
 
     def finish(self) -> dict[str, Any] | State:
         """Runs the remaining steps; returns the result or failed state of the flow."""
@@ -158,7 +165,8 @@ class FlowRun(PipelineBuilder):
             followed = [one for one in upstream if reached[one] != "NotRun"]
             futures = [allow_failure(self._futures[one]) for one in followed]
         self._waiting.add(name)
-        future = self._futures[name] = task.submit(wait_for=futures)
+        with tags(*self._tags[name]):
+            future = self._futures[name] = task.submit(wait_for=futures)
         future.add_done_callback(partial(self._on_end, name))
 
     def _on_end(self, name: str, future: Any) -> None:

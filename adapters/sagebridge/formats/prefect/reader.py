@@ -19,6 +19,8 @@ from sagebridge.authoring.flow_signature import FlowArgument, read_descriptions
 from sagebridge.authoring.pipeline_builder import PipelineBuilder
 from sagebridge.authoring.python_files import FlowFunction, flow_functions
 from sagebridge.errors import ModelTypeError, PythonFileError
+from sagebridge.formats.prefect.constructs import FLOW_OPTIONS, option_losses
+from sagebridge.formats.prefect.deployments import deployment_losses
 from sagebridge.formats.prefect.importable_names import STOP_JOBS
 from sagebridge.formats.prefect.module_names import module_names
 from sagebridge.formats.prefect.source_interpreter import (
@@ -27,12 +29,6 @@ from sagebridge.formats.prefect.source_interpreter import (
     UnsupportedSyntax,
 )
 from sagebridge.formats.prefect.tracer import ORIGIN, trace_flows
-from sagebridge.formats.prefect.tracing.flow_options import (
-    hook_loss,
-    option_loss,
-    retries_loss,
-    timeout_loss,
-)
 from sagebridge.formats.python.engine_losses import Unsupported
 from sagebridge.formats.python.file_readings import (
     FileReader,
@@ -46,9 +42,6 @@ from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Parallelism
 from sagebridge.model.values import ABSENT, Value
 
-_READ_OPTIONS = frozenset(("name", "description", "task_runner"))
-_OPTION_LOSSES = {"retries": retries_loss, "timeout_seconds": timeout_loss}
-
 
 def _read(file: str) -> Sequence[FileReading]:
     tree = _parse(file)
@@ -59,7 +52,14 @@ def _read(file: str) -> Sequence[FileReading]:
     if not readings:
         fix = "decorate a function with Prefect's @flow"
         raise PythonFileError(file, None, "has no flow", fix)
-    return readings
+    return _with_deployments(file, tree, readings)
+
+
+def _with_deployments(
+    file: str, tree: ast.Module, readings: Sequence[FileReading]
+) -> Sequence[FileReading]:
+    losses = deployment_losses(file, tree, [one.entry for one in readings])
+    return [replace(one, losses=(*one.losses, *losses[one.entry])) for one in readings]
 
 
 _READER = FileReader("flow", _read)
@@ -176,18 +176,14 @@ def _parallelism(node: ast.expr) -> Parallelism:
 def _option_losses(
     options: dict[str, ast.expr], names: Mapping[str, Any]
 ) -> Iterator[tuple[int, Unsupported]]:
-    """Options of the decorator that only Prefect uses, with the messages of a traced flow."""
+    """Options of the decorator that only Prefect uses."""
     for name, node in options.items():
         text = ast.unparse(node)
-        if name in _READ_OPTIONS or text in ("None", "[]", "0") or _is_stop_jobs(node, names):
+        is_read = name == "task_runner"
+        if is_read or text in ("None", "[]", "0") or _is_stop_jobs(node, names):
             continue
-        if name.startswith("on_"):
-            lost = hook_loss(name)
-        elif name in _OPTION_LOSSES:
-            lost = _OPTION_LOSSES[name](text)
-        else:
-            lost = option_loss(f"{name}={text}")
-        yield node.lineno, lost._replace(what=f"the flow: {lost.what}")
+        for lost in option_losses(FLOW_OPTIONS, [(name, text)]):
+            yield node.lineno, lost._replace(what=f"the flow: {lost.what}")
 
 
 def _is_stop_jobs(node: ast.expr, names: Mapping[str, Any]) -> bool:

@@ -31,6 +31,8 @@ from sagebridge.formats.prefect.tracing.symbols import (
     UnsupportedValue,
     UntraceableCode,
     definition_value,
+    flattened,
+    is_task_result,
 )
 from sagebridge.formats.prefect.tracing.task_calls import (
     TracedFile,
@@ -88,6 +90,7 @@ class _Path:
     counts: Counter[Any] = field(default_factory=Counter)
     stopped: UntraceableCode | None = None
     seen: int = 0
+    return_line: int = 0
 
 
 class FlowTrace:
@@ -172,7 +175,10 @@ class FlowTrace:
 
     def _path(self, decisions: Sequence[bool]) -> _Path:
         arguments = [one.argument for one in self.arguments if one.argument is not None]
-        return _Path(decisions, TracedBuilder(self, self.flow.name, arguments))
+        return _Path(
+            decisions,
+            TracedBuilder(self, self.flow.name, arguments, flow_options.description(self.flow)),
+        )
 
     def _follow(self) -> None:
         given = {one.name: self._given(one) for one in self.arguments}
@@ -206,9 +212,27 @@ class FlowTrace:
         return Symbol(parameter(one.name), type_, self)
 
     def _end(self, returned: Any) -> None:
-        is_failed = getattr(type(returned), "is_failed", None)
-        if is_failed is not None and returned.is_failed():
-            self._fail(self._first_line, returned.message or "Failed")
+        line = self.path.return_line or self._first_line
+        state = getattr(type(returned), "is_completed", None) and returned
+        if state and not state.is_completed():
+            if not state.is_failed():
+                what = f"the flow ends in the state {state.name}, which becomes a Fail step"
+                self.report("task-state", "changed", what, line=line)
+            self._fail(self._first_line, state.message or state.name)
+        elif returned is not None:
+            carried = bool(state) or all(map(is_task_result, flattened(returned)))
+            where = "which its steps hold" if carried else "which is not carried over"
+            what = f"the flow returns a value, {where}: a pipeline has no result"
+            self.report("flow-result", "info" if carried else "changed", what, line=line)
+
+    def returns(self) -> None:
+        self.path.return_line = self.file.line()
+
+    def yields(self) -> None:
+        # The frame that called the helper: a generator of the file may also serve the flow.
+        if sys._getframe(2).f_code is self.flow.fn.__code__:
+            what = "yield: a pipeline does not hand on values while it runs"
+            self.report("flow-result", "changed", what)
 
     def _record_exception(self, error: Exception) -> None:
         frames = traceback.extract_tb(error.__traceback__)
@@ -394,11 +418,13 @@ class FlowTrace:
             for at in range(count)
         )
 
-    def subflow(self, flow: Any, arguments: Any, named: Any) -> Any:
+    def subflow(self, flow: Any, arguments: Any, named: Any, wait_for: Any = None) -> Any:
         what = f"subflow {shown(flow.name)}: its steps become steps of this flow"
         self.report("subflow", "info", what)
         for lost in flow_options.unsupported_options(flow):
             self.report(*lost, who=f"the flow {flow.name}")
+        for step in self._steps_of(wait_for):
+            self.finished(step)
         return flow.fn(*arguments, **named)
 
     def _steps_of(self, waited: Any) -> Iterator[str]:

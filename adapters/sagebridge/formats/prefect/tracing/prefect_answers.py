@@ -5,6 +5,7 @@ Each replaces the function at the location from which user code imports or calls
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
@@ -12,6 +13,7 @@ from contextlib import asynccontextmanager, contextmanager
 from importlib import import_module
 from typing import Any
 
+from sagebridge.formats.prefect.constructs import TASK_OPTIONS, option_losses
 from sagebridge.formats.prefect.tracing.flow_trace import FlowTrace
 from sagebridge.formats.prefect.tracing.symbols import Symbol
 from sagebridge.formats.python.import_guard import SideEffectError
@@ -89,7 +91,7 @@ def _replace_tasks(traced: list[FlowTrace]) -> None:
         if not traced:
             raise SideEffectError("runs a flow")
         state(return_state)
-        return traced[-1].subflow(self, args, kwargs)
+        return traced[-1].subflow(self, args, kwargs, wait_for)
 
     def wait(waiting: Any, timeout: Any = None) -> Any:
         for one in waiting:
@@ -106,6 +108,18 @@ def _replace_tasks(traced: list[FlowTrace]) -> None:
     }.items():
         setattr(Task, name, method)
     Flow.__call__ = call_flow
+    # The losses of deployments come from the source (deployments.py).
+    for name in ("serve", "deploy", "to_deployment", "adeploy", "ato_deployment"):
+        if hasattr(Flow, name):
+            setattr(Flow, name, lambda *args, **kwargs: _AwaitableNone())
+    for name in ("serve", "aserve", "deploy"):
+        for module in (
+            "prefect",
+            "prefect.flows",
+            "prefect.deployments",
+            "prefect.deployments.runner",
+        ):
+            _set(f"{module}.{name}", lambda *args, **kwargs: _AwaitableNone())
     futures.wait = wait
     futures.as_completed = lambda waiting, timeout=None: iter(list(waiting))
 
@@ -128,15 +142,37 @@ def _replace_limits(traced: list[FlowTrace]) -> None:
         rate_limit(names)
         yield
 
+    @contextmanager
+    def tags(*names: str) -> Iterator[set[str]]:
+        """Tags that Prefect gives to the task runs in the block."""
+        if traced:
+            text = ", ".join(map(repr, names))
+            for lost in option_losses(TASK_OPTIONS, [("tags", text)]):
+                traced[-1].report(*lost)
+        yield set(names)
+
     def pause(seconds: float) -> None:
         if traced:
             traced[-1].report_change("engine-option", "time.sleep() has no effect")
 
+    def asynchronous_pause(seconds: float, result: Any = None) -> Any:
+        if traced:
+            traced[-1].report_change("engine-option", "asyncio.sleep() has no effect")
+        return _AwaitableNone()
+
+    async def gather(*awaitables: Any, return_exceptions: bool = False) -> list[Any]:
+        return [await one for one in awaitables]
+
+    _set("prefect.tags", tags)
+    _set("prefect.context.tags", tags)
     _set("prefect.concurrency.sync.concurrency", concurrency)
     _set("prefect.concurrency.sync.rate_limit", rate_limit)
     _set("prefect.concurrency.asyncio.concurrency", async_concurrency)
     _set("prefect.concurrency.asyncio.rate_limit", async_rate_limit)
-    setattr(time, "sleep", pause)  # noqa: B010 - of another type
+    # setattr, as the replacements have other types.
+    setattr(time, "sleep", pause)  # noqa: B010
+    setattr(asyncio, "sleep", asynchronous_pause)  # noqa: B010
+    setattr(asyncio, "gather", gather)  # noqa: B010
 
 
 def _replace_server(traced: list[FlowTrace]) -> None:

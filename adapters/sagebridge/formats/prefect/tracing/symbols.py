@@ -41,6 +41,8 @@ class TraceContext(Protocol):
     def in_file(self) -> bool: ...
     def report_change(self, code: str, what: str) -> None: ...
     def progress(self) -> int: ...
+    def returns(self) -> None: ...
+    def yields(self) -> None: ...
     def report(self, code: str, severity: Severity, what: str, advice: str = "") -> None: ...
 
 
@@ -269,6 +271,23 @@ def holds_symbol(value: object, depth: int = 4) -> bool:
     if depth and type(value) is dict:
         return any(holds_symbol(item, depth - 1) for item in value.values())
     return type(value) is str and _MARK.search(value) is not None
+
+
+def flattened(value: object) -> list[object]:
+    """The values in lists, tuples, sets and dicts."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple | set | frozenset):
+        return [inner for one in value for inner in flattened(one)]
+    return [value]
+
+
+def is_task_result(value: object) -> bool:
+    """Whether a value is the result of a step, or a part of it."""
+    if type(value) is Future:
+        return True
+    expression = value._expression if type(value) is Symbol else None
+    return type(expression) is Get and expression.root == "Steps"
 
 
 def text(parts: Sequence[Any], trace: TraceContext, on: str = "") -> Value:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from string import Formatter
 from types import FrameType
@@ -16,7 +16,7 @@ from sagebridge.formats.prefect.tracing.symbols import TraceContext, holds_symbo
 
 @dataclass(frozen=True, slots=True)
 class TracedFile:
-    """The traced file, and the lines of its ``raise`` statements."""
+    """The traced file, and the lines of its ``raise`` and ``assert`` statements."""
 
     path: str
     raises: frozenset[int] = frozenset()
@@ -47,8 +47,17 @@ class TracedFile:
 
 
 def run(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-    """Call a function. A coroutine is run to its end; it may await only tasks and Prefect."""
+    """Call a function. A coroutine is run to its end; it may await only tasks and Prefect.
+
+    The values of a generator are ignored.
+    """
     result = function(*arguments, **named)
+    if inspect.isgenerator(result):
+        for _ in result:
+            pass
+        return None
+    if inspect.isasyncgen(result):
+        return run(_exhaust, result)
     if inspect.iscoroutine(result):
         try:
             result.send(None)
@@ -57,6 +66,11 @@ def run(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         result.close()
         raise RuntimeError("the flow awaits something other than a task or Prefect")
     return result
+
+
+async def _exhaust(values: AsyncGenerator[Any, None]) -> None:
+    async for _ in values:
+        pass
 
 
 def task_run_name(task: Any, arguments: Sequence[Any], named: Mapping[str, Any]) -> str:

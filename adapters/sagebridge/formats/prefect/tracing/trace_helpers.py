@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import builtins
+import inspect
 import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import FunctionType, ModuleType
 from typing import Any
 
+from sagebridge.formats.prefect.constructs import manager_rule, statement_rule
 from sagebridge.formats.prefect.tracing.source_rewriting import HELPERS
 from sagebridge.formats.prefect.tracing.symbols import (
     Symbol,
@@ -86,11 +88,49 @@ def match_(value: Any) -> Any:
     return value
 
 
-def try_() -> None:
+def statement(kind: str) -> None:
+    """Report a statement of the flow that cannot be carried over."""
+    rule = statement_rule(kind)
+    if _TRACES and rule is not None:
+        _TRACES[-1].report(*rule._replace(what=rule.what.format(name=kind)))
+
+
+def return_(value: Any) -> Any:
     if _TRACES:
-        _TRACES[-1].report_change(
-            "failure-handling", "try: a failed step does not run its except branches"
-        )
+        _TRACES[-1].returns()
+    return value
+
+
+def yield_(value: Any) -> Any:
+    if _TRACES:
+        _TRACES[-1].yields()
+    return value
+
+
+def with_(manager: Any) -> Any:
+    """A context manager; one that only acts at run time is a loss."""
+    if not _TRACES:
+        return manager
+    name = _manager_name(manager)
+    rule = None if name.startswith("sagebridge.") else manager_rule(name)
+    if rule is not None:
+        shown = name.rpartition(".")[2]
+        _TRACES[-1].report(*rule._replace(what=rule.what.format(name=shown)))
+    return nullcontext(manager) if is_symbolic(manager) else manager
+
+
+def _manager_name(manager: Any) -> str:
+    """The qualified name of the class or the generator function of a context manager."""
+    if type(manager) is Symbol:
+        return "a run-time value"
+    generator = getattr(manager, "gen", None)  # of contextlib._GeneratorContextManager
+    if inspect.isgenerator(generator):
+        module, name = generator.gi_frame.f_globals.get("__name__"), generator.gi_code.co_name
+    elif inspect.isasyncgen(generator):
+        module, name = generator.ag_frame.f_globals.get("__name__"), generator.ag_code.co_name
+    else:
+        module, name = type(manager).__module__, type(manager).__qualname__
+    return f"{module}.{name}"
 
 
 def is_(left: Any, right: Any) -> bool:

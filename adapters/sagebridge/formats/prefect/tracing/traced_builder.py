@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 class TracedBuilder(PipelineBuilder):
     """A builder whose step functions accept arguments with symbols."""
 
-    def __init__(self, trace: FlowTrace, name: str, arguments: Sequence[Any]) -> None:
-        super().__init__(name, arguments)
+    def __init__(
+        self, trace: FlowTrace, name: str, arguments: Sequence[Any], description: str | None
+    ) -> None:
+        super().__init__(name, arguments, description)
         self.trace = trace
         self._inside: list[tuple[str, bool]] = []
 
