@@ -46,6 +46,23 @@ def optional(rate: float | None = 0.2, names: list[str] | None = None) -> object
     return finish()
 """
 
+TAGGED = """
+from prefect import flow, tags
+
+from sagebridge_operators.prefect import fail, finish
+
+
+@flow(name="tagged")
+def tagged() -> object:
+    with tags("gpu"):
+        fail("A", error_message="a")
+        with tags("eu"):
+            fail("B", error_message="b")
+    fail("C", error_message="c")
+    with tags("all"):
+        return finish()
+"""
+
 STAGE = Parameter("Stage", "String", "dev", ("dev", "prod"))
 COUNT = Parameter("in-count", "Integer", 1)
 
@@ -67,6 +84,21 @@ def test_none_argument_is_not_a_parameter(play: Run, backend: FakeBackend) -> No
     assert body is not None
     assert body["parameters"] == {}
     assert "rate" in played.messages["Stop"]
+
+
+def test_tags_around_a_step_are_tags_of_its_task_run(play: Run, backend: FakeBackend) -> None:
+    """Although the task is submitted later, in ``finish()``."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter
+
+    played = play(flow_of(TAGGED))
+    with get_client(sync_client=True) as client:
+        tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id={"any_": [played.run.id]}))
+    assert {task.name: set(task.tags) for task in tasks} == {
+        "A": {"gpu", "all"},
+        "B": {"gpu", "eu", "all"},
+        "C": {"all"},
+    }
 
 
 def test_parameters_keep_their_type_in_requests(run: Run, aws: FakeSageMaker) -> None:

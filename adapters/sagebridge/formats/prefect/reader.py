@@ -15,9 +15,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sagebridge.authoring.flow_signature import FlowArgument, read_descriptions
+from sagebridge.authoring.flow_signature import (
+    SignatureArgument,
+    read_descriptions,
+    signature_argument,
+)
 from sagebridge.authoring.pipeline_builder import PipelineBuilder
 from sagebridge.authoring.python_files import FlowFunction, flow_functions
+from sagebridge.authoring.value_types import value_type_of_source
 from sagebridge.errors import ModelTypeError, PythonFileError
 from sagebridge.formats.prefect.constructs import FLOW_OPTIONS, option_losses
 from sagebridge.formats.prefect.deployments import deployment_losses
@@ -40,7 +45,7 @@ from sagebridge.formats.python.file_readings import (
 from sagebridge.model.code_steps import CarriedStep
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Parallelism
-from sagebridge.model.values import ABSENT, Value
+from sagebridge.model.values import ABSENT
 
 
 def _read(file: str) -> Sequence[FileReading]:
@@ -107,7 +112,9 @@ def _read_flow(file: str, tree: ast.Module, function: FlowFunction) -> FileReadi
     options = _options(function)
     name = _constant(options.get("name"), function, re.sub("_", "-", function.name))
     description = _constant(options.get("description"), function, None)
-    builder = PipelineBuilder(name, _arguments(function), description)
+    arguments = _arguments(function)
+    parameters = [one.parameter for one in arguments if one.parameter is not None]
+    builder = PipelineBuilder(name, parameters, description)
     names = module_names(tree, builder, _source_text(file))
     interpreter = Interpreter(builder, names)
     try:
@@ -130,6 +137,7 @@ def _read_flow(file: str, tree: ast.Module, function: FlowFunction) -> FileReadi
         Loss(lost.code, lost.severity, f"{file}:{line}", lost.what, "sagemaker", lost.advice)
         for line, lost in (
             *_option_losses(options, names),
+            *_argument_losses(function, arguments),
             *_settings(builder, interpreter, function),
         )
     )
@@ -186,6 +194,16 @@ def _option_losses(
             yield node.lineno, lost._replace(what=f"the flow: {lost.what}")
 
 
+def _argument_losses(
+    function: FlowFunction, arguments: Sequence[SignatureArgument]
+) -> Iterator[tuple[int, Unsupported]]:
+    for node, argument in zip(
+        (*function.args.args, *function.args.kwonlyargs), arguments, strict=True
+    ):
+        for code, severity, what, advice in argument.losses:
+            yield node.lineno, Unsupported(code, severity, f"the flow: {what}", advice)
+
+
 def _is_stop_jobs(node: ast.expr, names: Mapping[str, Any]) -> bool:
     match node:
         case ast.List(elts=[ast.Name(id=hook)]):
@@ -207,7 +225,7 @@ def _settings(
                 yield line, Unsupported("engine-option", "info", what)
 
 
-def _arguments(function: FlowFunction) -> tuple[FlowArgument, ...]:
+def _arguments(function: FlowFunction) -> tuple[SignatureArgument, ...]:
     """The arguments of the signature, which become pipeline parameters."""
     given = function.args
     if given.vararg or given.kwarg or given.posonlyargs:
@@ -222,23 +240,14 @@ def _arguments(function: FlowFunction) -> tuple[FlowArgument, ...]:
     return tuple(_argument(one, default, texts.get(one.arg, "")) for one, default in pairs)
 
 
-def _argument(argument: ast.arg, default: ast.expr | None, description: str) -> FlowArgument:
-    annotation: str | tuple[Value, ...] | None
-    match argument.annotation:
-        case None:
-            annotation = None
-        case ast.Name(id=name) | ast.Constant(value=str() as name):
-            annotation = name
-        case ast.Subscript(value=ast.Name(id="Literal"), slice=inside):
-            choices = inside.elts if isinstance(inside, ast.Tuple) else [inside]
-            annotation = tuple(_literal(one) for one in choices)
-        case _:
-            annotation = ""
+def _argument(argument: ast.arg, default: ast.expr | None, description: str) -> SignatureArgument:
+    type_ = value_type_of_source(argument.annotation)
     value = ABSENT if default is None else _literal(default)
-    found = FlowArgument.annotated(argument.arg, annotation, value, description)
-    if found is None:
-        raise UnsupportedSyntax(argument, "an argument that is not a string, number or boolean")
-    return found
+    if type_ is not None:
+        found = signature_argument(argument.arg, type_, value, description)
+        if found.parameter is not None:
+            return found
+    raise UnsupportedSyntax(argument, "an argument that is not a string, number or boolean")
 
 
 def _literal(node: ast.expr) -> Any:

@@ -20,8 +20,15 @@ _UNCHANGED_CALLS = frozenset(
 _EFFECTS = (ast.NamedExpr, ast.Await, ast.Yield, ast.YieldFrom)
 
 
+_CONVERSIONS = frozenset(("bool", "float", "format", "int", "join", "len", "loads", "round", "str"))
+"""Functions and methods that an assignment of a module may call with a value of the server."""
+
+
 def rewrite_functions(tree: ast.Module) -> ast.Module:
-    """Rewrite the functions of a tree in place."""
+    """Rewrite the functions of a tree in place, and conversions in its assignments."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            node.value = _AssignmentRewriter().visit(node.value)
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = _Rewriter().block(node.body)
@@ -36,6 +43,16 @@ def raise_lines(tree: ast.Module) -> frozenset[int]:
         if isinstance(node, ast.Raise | ast.Assert)
         for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)
     )
+
+
+def argument_lines(tree: ast.Module) -> dict[tuple[int, str], int]:
+    """The lines of arguments, by the first line of their function and their name."""
+    return {
+        (min([node.lineno, *(one.lineno for one in node.decorator_list)]), one.arg): one.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        for one in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
+    }
 
 
 class _Rewriter(ast.NodeTransformer):
@@ -206,3 +223,15 @@ class _Rewriter(ast.NodeTransformer):
             for at, value in enumerate(values)
             for one in ast.walk(value)
         )
+
+
+class _AssignmentRewriter(_Rewriter):
+    """Rewrites a module-level value, which may convert a value of the Prefect server."""
+
+    def visit_Call(self, node: ast.Call) -> Any:
+        function = node.func
+        name = function.attr if isinstance(function, ast.Attribute) else ast.unparse(function)
+        if name in _CONVERSIONS:
+            return super().visit_Call(node)
+        self.generic_visit(node)
+        return node
