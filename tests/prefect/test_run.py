@@ -46,6 +46,27 @@ def optional(rate: float | None = 0.2, names: list[str] | None = None) -> object
     return finish()
 """
 
+CHOICES = """
+import enum
+from typing import Annotated
+
+from prefect import flow
+from pydantic import Field
+
+from sagebridge_operators.prefect import fail, finish, join, parameter
+
+
+class Stage(enum.Enum):
+    DEV = "dev"
+    PROD = "prod"
+
+
+@flow(name="choices")
+def choices(stage: Stage = Stage.DEV, rows: Annotated[int, Field(ge=1)] = 2) -> object:
+    fail("Stop", error_message=join("", "stage ", parameter("stage")))
+    return finish()
+"""
+
 TAGGED = """
 from prefect import flow, tags
 
@@ -76,6 +97,17 @@ def test_optional_argument_is_a_parameter(
     assert body is not None
     assert body["parameters"] == {"rate": rate}
     assert f"the rate is {rate}" in played.messages["Stop"]
+
+
+@pytest.mark.parametrize(("given", "stage"), [({}, "dev"), ({"stage": "prod"}, "prod")])
+def test_member_of_an_enumeration_is_its_value(
+    play: Run, backend: FakeBackend, given: dict[str, str], stage: str
+) -> None:
+    played = play(flow_of(CHOICES), given)
+    body = played.records.execution(played.id)
+    assert body is not None
+    assert body["parameters"] == {"stage": stage, "rows": 2}
+    assert f"stage {stage}" in str(played.state.message)
 
 
 def test_none_argument_is_not_a_parameter(play: Run, backend: FakeBackend) -> None:

@@ -126,7 +126,7 @@ def read_signature(function: Callable[..., Any]) -> Iterator[SignatureArgument]:
     for name, given in inspect.signature(function).parameters.items():
         if given.kind in (given.VAR_POSITIONAL, given.VAR_KEYWORD):
             continue
-        default = ABSENT if given.default is given.empty else given.default
+        default: Any = ABSENT if given.default is given.empty else given.default
         type_ = value_type(hints.get(name))
         if type(default).__name__ == "FieldInfo":  # pydantic's Field(…) as the default
             type_ = replace(type_, rules=(*type_.rules, *map(repr, default.metadata)))

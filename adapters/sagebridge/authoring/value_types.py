@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import builtins
 import typing
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 from types import NoneType, UnionType
@@ -123,8 +122,12 @@ def _evaluated(node: ast.expr) -> Any:
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):
             return Union[_evaluated(left), _evaluated(right)]  # noqa: UP007 - for values
         case ast.Subscript(value=base, slice=inside):
-            parts = inside.elts if isinstance(inside, ast.Tuple) else [inside]
             kind = _evaluated(base)
-            inner: Callable[[ast.expr], Any] = ast.literal_eval if kind is Literal else _evaluated
-            return kind[tuple(map(inner, parts))]
+            parts = inside.elts if isinstance(inside, ast.Tuple) else [inside]
+            types = 0 if kind is Literal else 1 if kind is Annotated else len(parts)
+            inner = [
+                _evaluated(one) if at < types else ast.literal_eval(one)
+                for at, one in enumerate(parts)
+            ]
+            return kind[inner[0] if len(inner) == 1 else tuple(inner)]
     raise KeyError(ast.dump(node))

@@ -198,7 +198,7 @@ def used_types(pipeline: Pipeline) -> dict[str, str]:
                 kinds = {type_of(one) for one in sides} - {""}
                 unknown = [one for one in sides if isinstance(one, Get) and not type_of(one)]
                 if len(kinds) == 1:
-                    compared.update((one.text, *kinds) for one in unknown)
+                    compared |= dict.fromkeys((one.text for one in unknown), kinds.pop())
     return {**passed, **compared}
 
 
@@ -221,8 +221,10 @@ def _received(step: PythonStep) -> Iterator[tuple[Get, str]]:
 
 def _annotated_type(annotation: ast.expr | None) -> str:
     match annotation:
-        case ast.Name(id=name) | ast.Constant(value=str() as name):
+        case ast.Name(id=name):
             return PYTHON_TYPES.get(name, "")
+        case ast.Constant(value=str() as text):
+            return PYTHON_TYPES.get(text.removesuffix("| None").strip(), "")
         case ast.BinOp(left=kind, op=ast.BitOr(), right=ast.Constant(value=None)):
             return _annotated_type(kind)
     return ""

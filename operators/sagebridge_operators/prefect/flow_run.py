@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from enum import Enum
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ from sagebridge.authoring.pipeline_builder import CURRENT, PipelineBuilder, Step
 from sagebridge.errors import SagebridgeError, UsageError
 from sagebridge.model.parameters import coerce
 from sagebridge.model.pipeline import Pipeline, Step, walk
+from sagebridge.model.values import ABSENT
 from sagebridge_operators.backends import resumed
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.drive import PATIENCE as OUTAGE
@@ -232,7 +234,11 @@ class FlowRun(PipelineBuilder):
         # An optional argument may be None; a parameter of an execution may not.
         names = [one for one in self.parameters if self._given.get(one, "") is not None]
         declared = {one: self.parameters[one] for one in names}
-        given = {declared[one].name: self._given[one] for one in names if one in self._given}
+        given = {
+            declared[one].name: value.value if isinstance(value, Enum) else value
+            for one in names
+            if (value := self._given.get(one, ABSENT)) is not ABSENT
+        }
         execution = Execution(
             id=execution_id("prefect", self.name, str(info.id)),
             pipeline=pipeline.name or self.name,

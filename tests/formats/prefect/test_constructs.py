@@ -101,14 +101,12 @@ def test_unknown_argument_is_reported(table: constructs.Table) -> None:
 def test_option_without_a_rule_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """As for an argument that a later Prefect adds."""
 
-    @prefect.flow(log_prints=True)
-    def a_flow() -> None: ...
+    def function() -> None: ...
 
-    @prefect.task(refresh_cache=True)
-    def a_task() -> None: ...
-
-    monkeypatch.delitem(FLOW_OPTIONS, "log_prints")  # type: ignore[arg-type]
-    monkeypatch.delitem(TASK_OPTIONS, "refresh_cache")  # type: ignore[arg-type]
+    a_flow = prefect.Flow(function, log_prints=True)
+    a_task = prefect.Task(function, refresh_cache=True)
+    monkeypatch.delitem(FLOW_OPTIONS, "log_prints")
+    monkeypatch.delitem(TASK_OPTIONS, "refresh_cache")
     for item, text in ((a_flow, "log_prints=True"), (a_task, "refresh_cache=True")):
         (lost,) = unsupported_options(item)
         assert lost.severity == "changed"

@@ -26,9 +26,9 @@ _CONVERSIONS = frozenset(("bool", "float", "format", "int", "join", "len", "load
 
 def rewrite_functions(tree: ast.Module) -> ast.Module:
     """Rewrite the functions of a tree in place, and conversions in its assignments."""
-    for node in tree.body:
-        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
-            node.value = _AssignmentRewriter().visit(node.value)
+    for statement in tree.body:
+        if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
+            statement.value = _AssignmentRewriter().visit(statement.value)
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = _Rewriter().block(node.body)

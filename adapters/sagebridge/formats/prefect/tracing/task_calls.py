@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from string import Formatter
 from types import FrameType
 from typing import Any
@@ -21,7 +21,7 @@ from sagebridge.formats.prefect.tracing.symbols import (
     is_symbolic,
 )
 from sagebridge.model.expressions import Get
-from sagebridge.model.values import EMPTY, Value
+from sagebridge.model.values import Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class TracedFile:
 
     path: str
     raises: frozenset[int] = frozenset()
-    arguments: Mapping[tuple[int, str], int] = EMPTY
+    arguments: Mapping[tuple[int, str], int] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import inspect
 import logging
 import os
 import sys
@@ -136,14 +135,12 @@ def _manager_name(manager: Any) -> str:
     """The qualified name of the class or the generator function of a context manager."""
     if type(manager) is Symbol:
         return "a run-time value"
-    generator = getattr(manager, "gen", None)  # of contextlib._GeneratorContextManager
-    if inspect.isgenerator(generator):
-        module, name = generator.gi_frame.f_globals.get("__name__"), generator.gi_code.co_name
-    elif inspect.isasyncgen(generator):
-        module, name = generator.ag_frame.f_globals.get("__name__"), generator.ag_code.co_name
-    else:
-        module, name = type(manager).__module__, type(manager).__qualname__
-    return f"{module}.{name}"
+    # contextlib._GeneratorContextManager and its asynchronous form keep the generator here.
+    generator: Any = getattr(manager, "gen", None)
+    for kind in ("gi", "ag"):
+        if (frame := getattr(generator, f"{kind}_frame", None)) is not None:
+            return f"{frame.f_globals.get('__name__')}.{frame.f_code.co_name}"
+    return f"{type(manager).__module__}.{type(manager).__qualname__}"
 
 
 def is_(left: Any, right: Any) -> bool:

@@ -56,8 +56,8 @@ class TracedBuilder(PipelineBuilder):
         self._check(name)
         if type_ != "Condition" and (why := self._unsupported(arguments)):
             self.trace.drop(name, f"an argument is {why}, so it is dropped")
-            given = Object(call_arguments((), {}))
-            return self.add(PythonStep.of(Step(name, PYTHON, given), Function("", "")))
+            nothing = Object(call_arguments((), {}))
+            return self.add(PythonStep.of(Step(name, PYTHON, nothing), Function("", "")))
         given = {one: self._plain(value, one) for one, value in arguments.items()}
         return super().step(type_, name, **given)
 
