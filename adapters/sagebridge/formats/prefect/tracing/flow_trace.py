@@ -259,7 +259,7 @@ class FlowTrace:
     def yields(self) -> None:
         # The frame that called the helper: a generator of the file may also serve the flow.
         if sys._getframe(2).f_code is self.flow.fn.__code__:
-            what = "yield: a pipeline does not hand on values while it runs"
+            what = "yield: a pipeline has no values before its end"
             self.report("flow-result", "changed", what)
 
     def _record_exception(self, error: Exception) -> None:

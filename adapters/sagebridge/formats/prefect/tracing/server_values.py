@@ -97,7 +97,7 @@ def variable(trace: Any, name: str, default: Any = None, *_: Any, **more: Any) -
 
 
 def block(trace: Any, kind: str, name: str) -> Symbol:
-    """The value of ``Block.load``, which is reported where it is loaded."""
+    """The value of ``Block.load``, which is reported at the line that loads it."""
     what = f"the {kind} block {name!r}"
     advice = "load the block in the task that needs it"
     trace.report("block", "changed", f"{what} is not loaded: its values are not known", advice)
