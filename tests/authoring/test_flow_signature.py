@@ -5,10 +5,14 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from typing import Literal, Optional
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, Optional
+
+import pytest
 
 from sagebridge.authoring.flow_signature import FlowArgument, live_arguments, read_signature
 from sagebridge.formats.prefect.reader import _arguments
+from sagebridge.formats.prefect.source_interpreter import UnsupportedSyntax
 from sagebridge.model.values import ABSENT
 
 
@@ -47,6 +51,16 @@ def odd(  # type: ignore[no-untyped-def]
 ) -> None: ...
 
 
+def constrained(
+    rows: Annotated[int, "how many"] = 2,
+    either: float = 1,
+    quoted: "str" = "q",  # noqa: UP037 - as users write it
+    lone: "float | None" = None,  # noqa: UP037 - as users write it
+    *,
+    anything: Any = 3,
+) -> None: ...
+
+
 def unknown(name: Nowhere, count: int = 3) -> None:  # type: ignore[name-defined]  # noqa: F821
     ...
 
@@ -69,7 +83,8 @@ def test_optional_argument_has_its_other_type() -> None:
         FlowArgument("stage", "str", ABSENT, ("dev", "prod")),
         FlowArgument("name", "str"),
     )
-    assert [one.nullable for one in read_signature(optional)] == [True, True, True, False]
+    for one in read_signature(optional):
+        assert [code for code, *_ in one.losses] == ["param-type"]
 
 
 def test_other_types_are_not_parameters() -> None:
@@ -82,7 +97,22 @@ def test_unresolved_annotation_is_ignored() -> None:
     assert live_arguments(unknown) == (FlowArgument("name"), FlowArgument("count", "int", 3))
 
 
-def test_source_and_live_function_agree() -> None:
-    (parsed,) = ast.parse(textwrap.dedent(inspect.getsource(annotated))).body
+@pytest.mark.parametrize("function", [annotated, optional, constrained])
+def test_source_and_live_function_agree(function: Callable[..., None]) -> None:
+    """Parameters and losses, so that `show`, `run` and `translate` list the same."""
+    (parsed,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
     assert isinstance(parsed, ast.FunctionDef)
-    assert _arguments(parsed) == live_arguments(annotated)
+    assert _arguments(parsed) == tuple(read_signature(function))
+
+
+def test_constraints_are_losses() -> None:
+    (found,) = [one for one in read_signature(constrained) if list(one.losses)]
+    assert (found.name, [code for code, *_ in found.losses]) == ("lone", ["param-type"])
+
+
+@pytest.mark.parametrize("annotation", ["Path", "list[str]", "Optional[Path]", "f()", "'a b'"])
+def test_other_source_annotations_are_evaluated_by_the_tracer(annotation: str) -> None:
+    (parsed,) = ast.parse(f"def f(a: {annotation}): ...").body
+    assert isinstance(parsed, ast.FunctionDef)
+    with pytest.raises(UnsupportedSyntax):
+        _arguments(parsed)

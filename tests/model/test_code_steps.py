@@ -13,6 +13,7 @@ from sagebridge.model.code_steps import (
     Function,
     PythonStep,
     ShellStep,
+    without,
     without_carried,
 )
 from sagebridge.model.conditions import equals, greater_than
@@ -107,6 +108,48 @@ def test_compared_result_becomes_a_parameter_of_that_type() -> None:
     found = left.step("Check")
     assert isinstance(found, ConditionStep)
     assert [step.name for step in found.branches] == ["Yes"]
+
+
+def test_parameter_has_the_type_of_the_place_where_it_is_used() -> None:
+    """That of another parameter or result in a comparison, or of the argument of a function."""
+    limit, cap = get("Parameters.Limit"), get("Parameters.Cap")
+    use = Function("use", "def use(a: int, b: 'float | None', *, c: bool, d: list): ...")
+    given = {
+        "args": [get("Steps.pick.return_value['a']"), get("Steps.pick.return_value['b']")],
+        "kwargs": {
+            "c": get("Steps.pick.return_value['c']"),
+            "d": get("Steps.pick.return_value['d']"),
+        },
+    }
+    check = ConditionStep(
+        "Check",
+        "Condition",
+        arguments=EMPTY,
+        conditions=(
+            greater_than(limit, get("Steps.pick.return_value['auc']")),
+            equals(get("Steps.pick.return_value['rows']"), cap),
+            equals(get("Steps.pick.return_value['b']"), 1),
+        ),
+        if_steps=(),
+        else_steps=(),
+    )
+    pipeline = Pipeline(
+        steps=(
+            code("pick"),
+            PythonStep.of(Step("use", PYTHON, plain(given)), use),
+            check,
+        ),
+        parameters=(Parameter("Limit", "Float", 0.5), Parameter("Cap", "Integer", 3)),
+    )
+    left, _ = without(pipeline, [pipeline.steps[0]])
+    assert {one.name: one.type for one in left.declared[2:]} == {
+        "pick_a": "Integer",
+        "pick_b": "Float",
+        "pick_c": "Boolean",
+        "pick_d": "String",
+        "pick_auc": "Float",
+        "pick_rows": "Integer",
+    }
 
 
 def test_long_names_get_distinct_parameters() -> None:

@@ -46,6 +46,44 @@ def optional(rate: float | None = 0.2, names: list[str] | None = None) -> object
     return finish()
 """
 
+CHOICES = """
+import enum
+from typing import Annotated
+
+from prefect import flow
+from pydantic import Field
+
+from sagebridge_operators.prefect import fail, finish, join, parameter
+
+
+class Stage(enum.Enum):
+    DEV = "dev"
+    PROD = "prod"
+
+
+@flow(name="choices")
+def choices(stage: Stage = Stage.DEV, rows: Annotated[int, Field(ge=1)] = 2) -> object:
+    fail("Stop", error_message=join("", "stage ", parameter("stage")))
+    return finish()
+"""
+
+TAGGED = """
+from prefect import flow, tags
+
+from sagebridge_operators.prefect import fail, finish
+
+
+@flow(name="tagged")
+def tagged() -> object:
+    with tags("gpu"):
+        fail("A", error_message="a")
+        with tags("eu"):
+            fail("B", error_message="b")
+    fail("C", error_message="c")
+    with tags("all"):
+        return finish()
+"""
+
 STAGE = Parameter("Stage", "String", "dev", ("dev", "prod"))
 COUNT = Parameter("in-count", "Integer", 1)
 
@@ -61,12 +99,38 @@ def test_optional_argument_is_a_parameter(
     assert f"the rate is {rate}" in played.messages["Stop"]
 
 
+@pytest.mark.parametrize(("given", "stage"), [({}, "dev"), ({"stage": "prod"}, "prod")])
+def test_member_of_an_enumeration_is_its_value(
+    play: Run, backend: FakeBackend, given: dict[str, str], stage: str
+) -> None:
+    played = play(flow_of(CHOICES), given)
+    body = played.records.execution(played.id)
+    assert body is not None
+    assert body["parameters"] == {"stage": stage, "rows": 2}
+    assert f"stage {stage}" in str(played.state.message)
+
+
 def test_none_argument_is_not_a_parameter(play: Run, backend: FakeBackend) -> None:
     played = play(flow_of(OPTIONAL), {"rate": None})
     body = played.records.execution(played.id)
     assert body is not None
     assert body["parameters"] == {}
     assert "rate" in played.messages["Stop"]
+
+
+def test_tags_around_a_step_are_tags_of_its_task_run(play: Run, backend: FakeBackend) -> None:
+    """Although the task is submitted later, in ``finish()``."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter
+
+    played = play(flow_of(TAGGED))
+    with get_client(sync_client=True) as client:
+        tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id={"any_": [played.run.id]}))
+    assert {task.name: set(task.tags) for task in tasks} == {
+        "A": {"gpu", "all"},
+        "B": {"gpu", "eu", "all"},
+        "C": {"all"},
+    }
 
 
 @pytest.mark.parametrize("count", [2, 2.0])

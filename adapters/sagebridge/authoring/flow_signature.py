@@ -12,11 +12,15 @@ import keyword
 import re
 import textwrap
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, replace
+from enum import Enum
+from types import SimpleNamespace
+from typing import Any, get_type_hints
 
 from sagebridge.authoring.file_arguments import parameter_of, unstated_members
+from sagebridge.authoring.value_types import OBJECT, ValueType, value_type
+from sagebridge.model.display import shown
+from sagebridge.model.losses import Severity
 from sagebridge.model.parameters import PYTHON_TYPES, Parameter
 from sagebridge.model.values import ABSENT, EMPTY, Value
 
@@ -47,23 +51,6 @@ class FlowArgument:
     choices: tuple[Value, ...] = ()
     description: str = ""
 
-    @classmethod
-    def annotated(
-        cls, name: str, annotation: str | tuple[Value, ...] | None, default: Value, description: str
-    ) -> FlowArgument | None:
-        """The argument, or None if a pipeline parameter cannot have its type.
-
-        ``annotation`` is the name of a type, or the values of a Literal.
-        """
-        if isinstance(annotation, tuple):
-            types = {type(choice).__name__ for choice in annotation}
-            type_, choices = types.pop() if len(types) == 1 else "", annotation
-        elif annotation is None:
-            type_, choices = "str" if default is ABSENT else type(default).__name__, ()
-        else:
-            type_, choices = annotation, ()
-        return cls(name, type_, default, choices, description) if type_ in TYPES else None
-
     @property
     def members(self) -> dict[str, Value]:
         """The keys of a definition's parameter that the argument expresses; others are ABSENT."""
@@ -77,52 +64,98 @@ class FlowArgument:
 
 
 @dataclass(frozen=True, slots=True)
-class LiveArgument:
-    """An argument of a live function.
+class SignatureArgument:
+    """An argument of a flow function.
 
     Attributes:
         name: its name.
-        argument: the corresponding parameter; a string if the argument is not a scalar.
-        default: ABSENT if the argument is required.
-        scalar: whether a pipeline parameter can have its type.
-        nullable: whether it is annotated as a union.
+        parameter: the corresponding parameter; None if no pipeline parameter can have its type.
+        default: the Python value; ABSENT if the argument is required.
+        type: what its annotation allows.
+        description: from the docstring.
     """
 
     name: str
-    argument: FlowArgument
+    parameter: FlowArgument | None
     default: Any
-    scalar: bool
-    nullable: bool
+    type: ValueType
+    description: str = ""
+
+    @property
+    def losses(self) -> Iterator[tuple[str, Severity, str, str]]:
+        """Code, severity, description and advice of what a pipeline parameter does not keep."""
+        what = f"parameter {shown(self.name)}"
+        if self.parameter is None:
+            required = self.default is ABSENT
+            result = "it becomes a string" if required else "it keeps its default"
+            lost = f"{what} is not a string, number or boolean: {result}"
+            yield "param-type", "changed" if required else "dropped", lost, ""
+        elif self.type.nullable or self.default is None:
+            advice = "choose a value that means 'not set'"
+            yield "param-type", "changed", f"{what} cannot be null in a pipeline", advice
+        if self.type.rules:
+            lost = f"{what} is not checked against {', '.join(self.type.rules)}"
+            yield "param-rule", "dropped", lost, "check the value before you start an execution"
 
 
-def read_signature(function: Callable[..., Any]) -> Iterator[LiveArgument]:
-    """The arguments of a function, without ``*args`` and ``**kwargs``."""
-    try:
-        hints = get_type_hints(function)
-    except (NameError, TypeError, AttributeError):
-        hints = {}
+def signature_argument(
+    name: str, type_: ValueType, default: Any, description: str = ""
+) -> SignatureArgument:
+    """An argument from its annotation and default, read from a live function or its source."""
+    is_member = isinstance(default, Enum) and default is not ABSENT  # ABSENT is an Enum too
+    if is_member and type_.enumeration and type_.name != OBJECT:
+        default = default.value
+    known = type_
+    if not type_.name:
+        scalar = type(default).__name__ in TYPES
+        known = ValueType(type(default).__name__ if scalar else "str")
+        if default is not ABSENT and not scalar:
+            known = ValueType(OBJECT)
+    fits = default is ABSENT or default is None or isinstance(default, str | int | float)
+    parameter = None
+    if known.name in TYPES and fits:
+        stated = ABSENT if default is None else default
+        parameter = FlowArgument(name, known.name, stated, known.choices, description)
+    return SignatureArgument(name, parameter, default, type_, description)
+
+
+def read_signature(function: Callable[..., Any]) -> Iterator[SignatureArgument]:
+    """The arguments of a live function, without ``*args`` and ``**kwargs``."""
+    hints = read_hints(function)
     descriptions = read_descriptions(function.__doc__)
     for name, given in inspect.signature(function).parameters.items():
         if given.kind in (given.VAR_POSITIONAL, given.VAR_KEYWORD):
             continue
-        default = ABSENT if given.default is given.empty else given.default
-        hint, description = hints.get(name), descriptions.get(name, "")
-        nullable = get_origin(hint) in (Union, UnionType)
-        if nullable:
-            kinds = [one for one in get_args(hint) if one is not NoneType]
-            hint = kinds[0] if len(kinds) == 1 else object
-        annotation = None if hint is None else getattr(hint, "__name__", "")
-        if get_origin(hint) is Literal:
-            annotation = get_args(hint)
-        stated = ABSENT if default is None and hint is not None else default
-        argument = FlowArgument.annotated(name, annotation, stated, description)
-        text = FlowArgument(name, description=description)
-        yield LiveArgument(name, argument or text, default, argument is not None, nullable)
+        default: Any = ABSENT if given.default is given.empty else given.default
+        type_ = value_type(hints.get(name))
+        if type(default).__name__ == "FieldInfo":  # pydantic's Field(…) as the default
+            type_ = replace(type_, rules=(*type_.rules, *map(repr, default.metadata)))
+            default = ABSENT if default.is_required() else default.get_default()
+        yield signature_argument(name, type_, default, descriptions.get(name, ""))
+
+
+def read_hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """The evaluated annotations of a function; ``object`` for one that cannot be evaluated."""
+    try:
+        return get_type_hints(function, include_extras=True)
+    except Exception:  # noqa: BLE001 - an annotation is user code
+        found = inspect.get_annotations(function)
+        return {name: _evaluated_hint(hint, function) for name, hint in found.items()}
+
+
+def _evaluated_hint(hint: Any, function: Callable[..., Any]) -> Any:
+    try:
+        names = SimpleNamespace(__annotations__={"it": hint})
+        return get_type_hints(names, getattr(function, "__globals__", {}), include_extras=True)[
+            "it"
+        ]
+    except Exception:  # noqa: BLE001 - an annotation is user code
+        return object
 
 
 def live_arguments(function: Callable[..., Any]) -> tuple[FlowArgument, ...]:
     """The arguments of a function that can be pipeline parameters: those of a scalar type."""
-    return tuple(one.argument for one in read_signature(function) if one.scalar)
+    return tuple(one.parameter for one in read_signature(function) if one.parameter is not None)
 
 
 def parameters_of(

@@ -7,6 +7,7 @@ is ``Steps.NAME.return_value``.
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -16,7 +17,7 @@ from sagebridge.model.conditions import Comparison, In, operands
 from sagebridge.model.display import free_name
 from sagebridge.model.expressions import Get, parameter
 from sagebridge.model.losses import Loss
-from sagebridge.model.parameters import Parameter
+from sagebridge.model.parameters import PYTHON_TYPES, Parameter
 from sagebridge.model.pipeline import (
     ConditionStep,
     Pipeline,
@@ -26,13 +27,13 @@ from sagebridge.model.pipeline import (
     walk,
 )
 from sagebridge.model.values import ABSENT, Strict, Value
-from sagebridge.model.visit import rebuild
+from sagebridge.model.visit import nodes, rebuild
 
 PYTHON, SHELL = "sagebridge.PythonCallable", "sagebridge.ShellCommand"
 """The displayed types of these steps. A step of that type in a definition is not one of them."""
 RETURN_VALUE = "return_value"
 _PYTHON_LOSS, _SHELL_LOSS = ("python-task", "a Python function"), ("shell-task", "a shell command")
-_TYPES = {bool: "Boolean", int: "Float", float: "Float"}
+_TYPES = {bool: "Boolean", int: "Float", float: "Float", str: "String"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -166,9 +167,73 @@ def without(pipeline: Pipeline, steps: Sequence[Step]) -> tuple[Pipeline, tuple[
     return _CodeRemoval(pipeline, {step.name: step for step in steps}).result()
 
 
+def used_types(pipeline: Pipeline) -> dict[str, str]:
+    """The parameter types that references of unknown type need where they are used, by their text.
+
+    It is the type of the other side of a comparison (a literal number is a Float), otherwise that
+    of the function's parameter which receives the value.
+    """
+    declared = {one.name: one.value_type for one in pipeline.declared}
+    returns = {
+        step.name: step.function.returns for step in walk(pipeline) if isinstance(step, PythonStep)
+    }
+
+    def type_of(value: Value) -> str:
+        if not isinstance(value, Get):
+            return _TYPES.get(type(value), "")
+        if value.root == "Parameters":
+            return declared.get(value.name, "")
+        return returns.get(value.step or "", "") if len(value.tokens) == 2 else ""
+
+    passed: dict[str, str] = {}
+    compared: dict[str, str] = {}
+    for step in walk(pipeline):
+        if isinstance(step, PythonStep):
+            for value, type_ in _received(step):
+                passed.setdefault(value.text, type_)
+        conditions = (step.conditions or ()) if isinstance(step, ConditionStep) else ()
+        for node in (inner for one in conditions for inner in nodes(one)):
+            if isinstance(node, Comparison | In):
+                sides = tuple(operands(node))
+                kinds = {type_of(one) for one in sides} - {""}
+                unknown = [one for one in sides if isinstance(one, Get) and not type_of(one)]
+                if len(kinds) == 1:
+                    compared |= dict.fromkeys((one.text for one in unknown), kinds.pop())
+    return {**passed, **compared}
+
+
+def _received(step: PythonStep) -> Iterator[tuple[Get, str]]:
+    """The references that a function receives as arguments with the annotation of a scalar."""
+    body = ast.parse(step.function.code).body
+    if not body or not isinstance(body[0], ast.FunctionDef):
+        return
+    given = body[0].args
+    positional = [*given.posonlyargs, *given.args]
+    annotations = {one.arg: one.annotation for one in (*positional, *given.kwonlyargs)}
+    names = [one.arg for one in positional]
+    arguments: Any = step.arguments
+    pairs = [*zip(names, arguments["args"], strict=False), *arguments["kwargs"].items()]
+    for name, value in pairs:
+        type_ = _annotated_type(annotations.get(name))
+        if isinstance(value, Get) and type_:
+            yield value, type_
+
+
+def _annotated_type(annotation: ast.expr | None) -> str:
+    match annotation:
+        case ast.Name(id=name):
+            return PYTHON_TYPES.get(name, "")
+        case ast.Constant(value=str() as text):
+            return PYTHON_TYPES.get(text.removesuffix("| None").strip(), "")
+        case ast.BinOp(left=kind, op=ast.BitOr(), right=ast.Constant(value=None)):
+            return _annotated_type(kind)
+    return ""
+
+
 class _CodeRemoval:
     def __init__(self, pipeline: Pipeline, carried: dict[str, Step]) -> None:
         self.pipeline, self.carried = pipeline, carried
+        self.types = used_types(pipeline)
         self.names = {one.name for one in pipeline.declared}
         self.added: dict[str, Parameter] = {}
         self.origins: dict[str, Step] = {}
@@ -218,24 +283,17 @@ class _CodeRemoval:
     def _branches(self, step: ConditionStep) -> ConditionStep:
         return replace(
             step,
-            conditions=rebuild(step.conditions, self._condition),
+            conditions=self._replaced(step.conditions),
             if_steps=step.if_steps if step.if_steps is ABSENT else self._kept(step.if_steps),
             else_steps=(
                 step.else_steps if step.else_steps is ABSENT else self._kept(step.else_steps)
             ),
         )
 
-    def _condition(self, node: Value) -> Value:
-        """Replace results of code in a comparison by parameters of the type of the other side."""
-        if not isinstance(node, Comparison | In):
-            return node
-        kinds = {_TYPES[type(one)] for one in operands(node) if type(one) in _TYPES}
-        return self._replaced(node, kinds.pop() if len(kinds) == 1 else "String")
-
-    def _replaced(self, value: Value, type_: str = "String") -> Value:
+    def _replaced(self, value: Value) -> Value:
         def change(node: Value) -> Value:
             is_value = isinstance(node, Get) and node.property_file is None
-            return self._parameter_for(node, type_) if is_value else node
+            return self._parameter_for(node) if is_value else node
 
         return rebuild(value, change)
 
@@ -255,7 +313,7 @@ class _CodeRemoval:
                 pending += step.dependencies
         return list(found)
 
-    def _parameter_for(self, get: Get, type_: str = "String") -> Value:
+    def _parameter_for(self, get: Get) -> Value:
         if get.step not in self.carried:
             return get
         text = get.text.removeprefix("Steps.")
@@ -265,6 +323,7 @@ class _CodeRemoval:
             name = free_name(name, self.names, name[:60])
             self.names.add(name)
             self.origins[text] = step
+            type_ = self.types.get(get.text, "String")
             if isinstance(step, PythonStep) and text == f"{get.name}.{RETURN_VALUE}":
                 type_ = step.function.returns or type_
             self.added[text] = Parameter(

@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from enum import Enum
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
-from prefect.context import FlowRunContext
+from prefect import tags
+from prefect.context import FlowRunContext, TagsContext
 from prefect.exceptions import Abort, Pause
 from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Completed, Failed, State
@@ -19,12 +21,12 @@ from prefect.utilities.annotations import allow_failure
 
 from sagebridge.authoring.declared_names import find_faults, suggestion
 from sagebridge.authoring.flow_signature import live_arguments
-from sagebridge.authoring.pipeline_builder import CURRENT, PipelineBuilder
+from sagebridge.authoring.pipeline_builder import CURRENT, PipelineBuilder, StepHandle
 from sagebridge.errors import SagebridgeError, UsageError
 from sagebridge.model.expressions import Get, properties_of, references
 from sagebridge.model.parameters import coerce
-from sagebridge.model.pipeline import Pipeline, walk
-from sagebridge.model.values import Value
+from sagebridge.model.pipeline import Pipeline, Step, walk
+from sagebridge.model.values import ABSENT, Value
 from sagebridge_operators.backends import resumed
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.backend import NAMES
@@ -107,6 +109,7 @@ class FlowRun(PipelineBuilder):
         self._pipeline = Pipeline(steps=())
         self._attempts: dict[str, Attempt] = {}
         self._futures: dict[str, Any] = {}
+        self._tags: dict[str, set[str]] = {}
         self._active: dict[str, StepDriver] = {}
         self._waiting: set[str] = set()
         self._finished = False
@@ -116,6 +119,11 @@ class FlowRun(PipelineBuilder):
         self._signal: Pause | Abort | None = None
         self._scene: OpenedExecution | None = None
         final_state.require_finish(flow, context.flow_run.id)
+
+    def add(self, step: Step) -> StepHandle:
+        # The task is submitted later, outside the `with tags(…)` block around this call.
+        self._tags[step.name] = set(TagsContext.get().current_tags)
+        return super().add(step)
 
     def finish(self) -> dict[str, Any] | State:
         """Runs the remaining steps; returns the result or failed state of the flow."""
@@ -274,7 +282,8 @@ class FlowRun(PipelineBuilder):
             followed = [one for one in upstream if reached[one] != "NotRun"]
             futures = [allow_failure(self._futures[one]) for one in followed]
         self._waiting.add(name)
-        future = self._futures[name] = task.submit(wait_for=futures)
+        with tags(*self._tags[name]):
+            future = self._futures[name] = task.submit(wait_for=futures)
         future.add_done_callback(partial(self._on_end, name))
 
     def _on_end(self, name: str, future: Any) -> None:
@@ -342,7 +351,11 @@ class FlowRun(PipelineBuilder):
         # An optional argument may be None; a parameter of an execution may not.
         names = [one for one in self.parameters if self._given.get(one, "") is not None]
         declared = {one: self.parameters[one] for one in names}
-        given = {declared[one].name: self._given[one] for one in names if one in self._given}
+        given = {
+            declared[one].name: value.value if isinstance(value, Enum) else value
+            for one in names
+            if (value := self._given.get(one, ABSENT)) is not ABSENT
+        }
         execution = Execution(
             id=execution_id("prefect", self.name, str(info.id)),
             pipeline=pipeline.name or self.name,

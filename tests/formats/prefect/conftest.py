@@ -4,4 +4,8 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-collect_ignore = [] if find_spec("prefect") else ["test_tracer.py"]
+collect_ignore = (
+    []
+    if find_spec("prefect")
+    else ["test_tracer.py", "test_constructs.py", "test_run_time_values.py"]
+)

@@ -15,8 +15,10 @@ from sagebridge.errors import FlowError, ModelTypeError, PythonFileError
 from sagebridge.formats.prefect.tracing import prefect_answers, trace_helpers
 from sagebridge.formats.prefect.tracing.flow_trace import MAX_PATHS, FlowTrace, TooManyPaths
 from sagebridge.formats.prefect.tracing.path_merging import MisplacedBlock
+from sagebridge.formats.prefect.tracing.server_values import ImportTrace
 from sagebridge.formats.prefect.tracing.source_rewriting import (
     HELPERS,
+    argument_lines,
     raise_lines,
     rewrite_functions,
 )
@@ -48,18 +50,26 @@ def _import_prefect(home: str) -> None:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     }
     set_environment(("PREFECT_",), settings)
-    prefect_answers.replace(_TRACED)
+    prefect_answers.replace(_TRACED, _current_trace)
+
+
+def _current_trace() -> FlowTrace | ImportTrace:
+    """The trace of the innermost flow, or that of the import."""
+    imported = trace_helpers.IMPORTS[-1]
+    return _TRACED[-1] if _TRACED else imported
 
 
 def _read(path: Path) -> list[Answer]:
     tree = ast.parse(path.read_bytes(), str(path))
-    file = TracedFile(str(path), raise_lines(tree))
+    file = TracedFile(str(path), raise_lines(tree), argument_lines(tree))
+    imported = ImportTrace(_TRACED, file)
+    trace_helpers.IMPORTS.append(imported)
     module = new_module(path, **{HELPERS: trace_helpers})
     try:
         execute(module, path, rewrite_functions(tree))
         with strings_forbidden():
             return [
-                _describe_flow(flow, file) | {"entry": _entry(module, flow)}
+                _describe_flow(flow, file, imported) | {"entry": _entry(module, flow)}
                 for flow in _flows(module, path)
             ]
     except FlowError as error:
@@ -84,8 +94,8 @@ def _entry(module: ModuleType, flow: Any) -> str:
     return next(name for name, value in vars(module).items() if value is flow)
 
 
-def _describe_flow(flow: Any, file: TracedFile) -> Answer:
-    trace = FlowTrace(flow, file)
+def _describe_flow(flow: Any, file: TracedFile, imported: ImportTrace) -> Answer:
+    trace = FlowTrace(flow, file, imported)
     _TRACED.append(trace)
     try:
         pipeline, losses = trace.result()
@@ -107,7 +117,7 @@ def _describe_flow(flow: Any, file: TracedFile) -> Answer:
     return {
         **describe(flow.name, _line(flow), pipeline, losses, trace.lines),
         "own_tasks": trace.own_tasks,
-        "arguments": [one.name for one in trace.arguments if one.argument is not None],
+        "arguments": [one.name for one in trace.arguments],
     }
 
 

@@ -15,10 +15,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sagebridge.authoring.flow_signature import FlowArgument, read_descriptions
+from sagebridge.authoring.flow_signature import (
+    SignatureArgument,
+    read_descriptions,
+    signature_argument,
+)
 from sagebridge.authoring.pipeline_builder import PipelineBuilder
 from sagebridge.authoring.python_files import FlowFunction, flow_functions
+from sagebridge.authoring.value_types import value_type_of_source
 from sagebridge.errors import ModelTypeError, PythonFileError
+from sagebridge.formats.prefect.constructs import FLOW_OPTIONS, option_losses
+from sagebridge.formats.prefect.deployments import deployment_losses
 from sagebridge.formats.prefect.importable_names import STOP_JOBS
 from sagebridge.formats.prefect.module_names import module_names
 from sagebridge.formats.prefect.source_interpreter import (
@@ -27,12 +34,6 @@ from sagebridge.formats.prefect.source_interpreter import (
     UnsupportedSyntax,
 )
 from sagebridge.formats.prefect.tracer import ORIGIN, trace_flows
-from sagebridge.formats.prefect.tracing.flow_options import (
-    hook_loss,
-    option_loss,
-    retries_loss,
-    timeout_loss,
-)
 from sagebridge.formats.python.engine_losses import Unsupported
 from sagebridge.formats.python.file_readings import (
     FileReader,
@@ -45,10 +46,7 @@ from sagebridge.model.code_steps import CarriedStep
 from sagebridge.model.connections import PREFECT_ARGUMENTS
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Parallelism
-from sagebridge.model.values import ABSENT, Value
-
-_READ_OPTIONS = frozenset(("name", "description", "task_runner"))
-_OPTION_LOSSES = {"retries": retries_loss, "timeout_seconds": timeout_loss}
+from sagebridge.model.values import ABSENT
 
 
 def _read(file: str) -> Sequence[FileReading]:
@@ -60,7 +58,14 @@ def _read(file: str) -> Sequence[FileReading]:
     if not readings:
         fix = "decorate a function with Prefect's @flow"
         raise PythonFileError(file, None, "has no flow", fix)
-    return readings
+    return _with_deployments(file, tree, readings)
+
+
+def _with_deployments(
+    file: str, tree: ast.Module, readings: Sequence[FileReading]
+) -> Sequence[FileReading]:
+    losses = deployment_losses(file, tree, [one.entry for one in readings])
+    return [replace(one, losses=(*one.losses, *losses[one.entry])) for one in readings]
 
 
 _READER = FileReader("flow", _read)
@@ -108,7 +113,9 @@ def _read_flow(file: str, tree: ast.Module, function: FlowFunction) -> FileReadi
     options = _options(function)
     name = _constant(options.get("name"), function, re.sub("_", "-", function.name))
     description = _constant(options.get("description"), function, None)
-    builder = PipelineBuilder(name, _arguments(function), description)
+    arguments = _arguments(function)
+    parameters = [one.parameter for one in arguments if one.parameter is not None]
+    builder = PipelineBuilder(name, parameters, description)
     names = module_names(tree, builder, _source_text(file))
     interpreter = Interpreter(builder, names)
     try:
@@ -131,6 +138,7 @@ def _read_flow(file: str, tree: ast.Module, function: FlowFunction) -> FileReadi
         Loss(lost.code, lost.severity, f"{file}:{line}", lost.what, "sagemaker", lost.advice)
         for line, lost in (
             *_option_losses(options, names),
+            *_argument_losses(function, arguments),
             *_settings(builder, interpreter, function),
         )
     )
@@ -177,18 +185,24 @@ def _parallelism(node: ast.expr) -> Parallelism:
 def _option_losses(
     options: dict[str, ast.expr], names: Mapping[str, Any]
 ) -> Iterator[tuple[int, Unsupported]]:
-    """Options of the decorator that only Prefect uses, with the messages of a traced flow."""
+    """Options of the decorator that only Prefect uses."""
     for name, node in options.items():
         text = ast.unparse(node)
-        if name in _READ_OPTIONS or text in ("None", "[]", "0") or _is_stop_jobs(node, names):
+        is_read = name == "task_runner"
+        if is_read or text in ("None", "[]", "0") or _is_stop_jobs(node, names):
             continue
-        if name.startswith("on_"):
-            lost = hook_loss(name)
-        elif name in _OPTION_LOSSES:
-            lost = _OPTION_LOSSES[name](text)
-        else:
-            lost = option_loss(f"{name}={text}")
-        yield node.lineno, lost._replace(what=f"the flow: {lost.what}")
+        for lost in option_losses(FLOW_OPTIONS, [(name, text)]):
+            yield node.lineno, lost._replace(what=f"the flow: {lost.what}")
+
+
+def _argument_losses(
+    function: FlowFunction, arguments: Sequence[SignatureArgument]
+) -> Iterator[tuple[int, Unsupported]]:
+    for node, argument in zip(
+        (*function.args.args, *function.args.kwonlyargs), arguments, strict=True
+    ):
+        for code, severity, what, advice in argument.losses:
+            yield node.lineno, Unsupported(code, severity, f"the flow: {what}", advice)
 
 
 def _is_stop_jobs(node: ast.expr, names: Mapping[str, Any]) -> bool:
@@ -213,7 +227,7 @@ def _settings(
                 yield line, Unsupported("engine-option", "info", what)
 
 
-def _arguments(function: FlowFunction) -> tuple[FlowArgument, ...]:
+def _arguments(function: FlowFunction) -> tuple[SignatureArgument, ...]:
     """The arguments of the signature, which become pipeline parameters."""
     given = function.args
     if given.vararg or given.kwarg or given.posonlyargs:
@@ -228,23 +242,14 @@ def _arguments(function: FlowFunction) -> tuple[FlowArgument, ...]:
     return tuple(_argument(one, default, texts.get(one.arg, "")) for one, default in pairs)
 
 
-def _argument(argument: ast.arg, default: ast.expr | None, description: str) -> FlowArgument:
-    annotation: str | tuple[Value, ...] | None
-    match argument.annotation:
-        case None:
-            annotation = None
-        case ast.Name(id=name) | ast.Constant(value=str() as name):
-            annotation = name
-        case ast.Subscript(value=ast.Name(id="Literal"), slice=inside):
-            choices = inside.elts if isinstance(inside, ast.Tuple) else [inside]
-            annotation = tuple(_literal(one) for one in choices)
-        case _:
-            annotation = ""
+def _argument(argument: ast.arg, default: ast.expr | None, description: str) -> SignatureArgument:
+    type_ = value_type_of_source(argument.annotation)
     value = ABSENT if default is None else _literal(default)
-    found = FlowArgument.annotated(argument.arg, annotation, value, description)
-    if found is None:
-        raise UnsupportedSyntax(argument, "an argument that is not a string, number or boolean")
-    return found
+    if type_ is not None:
+        found = signature_argument(argument.arg, type_, value, description)
+        if found.parameter is not None:
+            return found
+    raise UnsupportedSyntax(argument, "an argument that is not a string, number or boolean")
 
 
 def _literal(node: ast.expr) -> Any:

@@ -1,74 +1,72 @@
-"""Options of a flow and its tasks that only Prefect understands: each is a loss."""
+"""Options of a traced flow and its tasks that have no equivalent in a pipeline."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
+from sagebridge.formats.prefect.constructs import (
+    FLOW_OPTIONS,
+    ONLY_PREFECT,
+    TASK_OPTIONS,
+    option_losses,
+    rule_of,
+)
 from sagebridge.formats.python.engine_losses import Unsupported
-from sagebridge.model.losses import AT_THE_END
 
-_HOOKS = (
-    "on_cancellation_hooks",
-    "on_commit_hooks",
-    "on_completion_hooks",
-    "on_crashed_hooks",
-    "on_failure_hooks",
-    "on_rollback_hooks",
-    "on_running_hooks",
-)
-_ENGINE = (
-    "cache_expiration",
-    "cache_key_fn",
-    "flow_run_name",
-    "log_prints",
-    "persist_result",
-    "result_storage",
-    "result_storage_key",
-    "retry_condition_fn",
-    "tags",
-    "task_run_name",
-)
-
-
-def retries_loss(count: object) -> Unsupported:
-    what = f"retries={count} has no effect: a step is retried only under its retry policies"
-    return Unsupported("retries", "dropped", what, "add RetryPolicies to the step")
-
-
-def timeout_loss(seconds: object) -> Unsupported:
-    what = f"timeout_seconds={seconds} has no effect"
-    advice = "limit the job itself, for example with StoppingCondition"
-    return Unsupported("timeout", "dropped", what, advice)
-
-
-def hook_loss(name: str) -> Unsupported:
-    return Unsupported("callback", "dropped", f"{name} hooks are not called", AT_THE_END)
-
-
-def option_loss(options: str) -> Unsupported:
-    return Unsupported("engine-option", "info", f"{options}: used only by Prefect")
+_ATTRIBUTES = {"validate_parameters": "should_validate_parameters"}
+"""The attributes of a Flow or Task that have another name than the argument."""
 
 
 def unsupported_options(item: Any) -> Iterator[Unsupported]:
-    """The options of a Flow or Task that have no equivalent in a pipeline."""
-    if item.retries:
-        yield retries_loss(item.retries)
-    if item.timeout_seconds:
-        yield timeout_loss(f"{item.timeout_seconds:g}")
-    for name in _HOOKS:
-        if any(not _is_sagebridge_hook(one) for one in getattr(item, name, None) or ()):
-            yield hook_loss(name.removesuffix("_hooks"))
-    found = [name for name in _ENGINE if getattr(item, name, None)]
-    found += [] if getattr(item, "should_validate_parameters", True) else ["validate_parameters"]
-    # NO_CACHE is an instance of _None (prefect/cache_policies.py), which has no public name.
-    policy = getattr(item, "cache_policy", None)
-    if policy is not None and type(policy).__name__ not in ("DefaultPolicy", "_None"):
-        from prefect.cache_policies import DEFAULT
+    """The losses of the options of a Flow or Task that differ from Prefect's defaults."""
+    import prefect
 
-        found += ["cache_policy"] if policy != DEFAULT else []
-    if found:
-        yield option_loss(", ".join(sorted(found)))
+    is_flow = isinstance(item, prefect.Flow)
+    table, decorator = (FLOW_OPTIONS, prefect.flow) if is_flow else (TASK_OPTIONS, prefect.task)
+    plain = (prefect.Flow if is_flow else prefect.Task)(_nothing)
+    names = dict.fromkeys((*table, *inspect.signature(decorator).parameters))
+    given = []
+    for name in names:
+        value = _option(item, name)
+        rule = rule_of(table, name)
+        if rule is not None and value and value != _option(plain, name):
+            given.append((name, "" if rule is ONLY_PREFECT else _text(value)))
+        elif rule is not None and value is False and _option(plain, name):
+            given.append((name, "" if rule is ONLY_PREFECT else "False"))
+    return option_losses(table, given)
+
+
+def _nothing() -> None:
+    """The function of a flow or task without options."""
+
+
+def _option(item: Any, name: str) -> Any:
+    """The value of an option; hooks without sagebridge's own."""
+    value = getattr(item, _ATTRIBUTES.get(name, name), None)
+    if name.startswith("on_"):
+        return [one for one in getattr(item, f"{name}_hooks", None) or () if not _is_own(one)]
+    if name == "task_runner" and type(value).__name__ == "ThreadPoolTaskRunner":
+        return None  # parallel_limit reads it
+    # NO_CACHE is an instance of _None (prefect/cache_policies.py), which has no public name.
+    if name == "cache_policy" and type(value).__name__ in ("DefaultPolicy", "_None"):
+        return None
+    return value
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, set | frozenset):
+        return ", ".join(sorted(map(repr, value)))
+    return repr(value)
+
+
+def description(flow: Any) -> str | None:
+    """The ``description`` given to a flow; Prefect's default is the docstring."""
+    given = flow.description
+    return given if isinstance(given, str) and given != inspect.getdoc(flow.fn) else None
 
 
 def parallel_limit(flow: Any) -> int | None:
@@ -78,5 +76,5 @@ def parallel_limit(flow: Any) -> int | None:
     return workers if isinstance(workers, int) and 0 < workers <= 10_000 else None
 
 
-def _is_sagebridge_hook(hook: Any) -> bool:
+def _is_own(hook: Any) -> bool:
     return str(getattr(hook, "__module__", "")).startswith("sagebridge_operators.")

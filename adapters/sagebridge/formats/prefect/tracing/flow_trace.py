@@ -7,12 +7,18 @@ import re
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
-from sagebridge.authoring.flow_signature import TYPES
-from sagebridge.authoring.pipeline_builder import CURRENT, StepHandle
+from sagebridge.authoring.flow_signature import (
+    TYPES,
+    FlowArgument,
+    SignatureArgument,
+    read_signature,
+)
+from sagebridge.authoring.pipeline_builder import CURRENT
+from sagebridge.authoring.value_types import OBJECT
 from sagebridge.errors import FlowError
 from sagebridge.formats.prefect.tracing import flow_options
 from sagebridge.formats.prefect.tracing.path_merging import (
@@ -22,6 +28,13 @@ from sagebridge.formats.prefect.tracing.path_merging import (
     WithBlock,
     merge_paths,
 )
+from sagebridge.formats.prefect.tracing.run_time_parameters import (
+    RunTimeParameter,
+    parameter_name,
+    with_parameters,
+    without_unused,
+)
+from sagebridge.formats.prefect.tracing.server_values import ImportTrace
 from sagebridge.formats.prefect.tracing.step_naming import StepNames
 from sagebridge.formats.prefect.tracing.symbols import (
     Future,
@@ -31,16 +44,20 @@ from sagebridge.formats.prefect.tracing.symbols import (
     UnsupportedValue,
     UntraceableCode,
     definition_value,
+    flattened,
+    result_step,
 )
 from sagebridge.formats.prefect.tracing.task_calls import (
     TracedFile,
+    argument_types,
+    mapped_calls,
     return_type,
     run,
+    steps_of,
     task_run_name,
     unwrap,
 )
 from sagebridge.formats.prefect.tracing.trace_helpers import tracing
-from sagebridge.formats.prefect.tracing.traced_arguments import traced_arguments
 from sagebridge.formats.prefect.tracing.traced_builder import TracedBuilder
 from sagebridge.formats.python.function_source import NotSelfContained, of_function
 from sagebridge.formats.python.import_guard import SideEffectError
@@ -55,19 +72,18 @@ from sagebridge.model.code_steps import (
 from sagebridge.model.display import free_name, shown
 from sagebridge.model.expressions import Get, Member, parameter, plain
 from sagebridge.model.losses import ON_ITS_OWN, Loss, Severity
-from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import (
     Parallelism,
     Pipeline,
     Step,
-    step_references,
     walk,
 )
-from sagebridge.model.values import ABSENT, Object, key_of
+from sagebridge.model.values import ABSENT, Object, Value, key_of
 
 MAX_PATHS = 64
 """The most paths through a flow that are followed."""
 TARGET = "pipeline"
+_MAPPED = "is mapped"
 _REST = "the rest of this branch is ignored"
 
 
@@ -88,24 +104,32 @@ class _Path:
     counts: Counter[Any] = field(default_factory=Counter)
     stopped: UntraceableCode | None = None
     seen: int = 0
+    return_line: int = 0
 
 
 class FlowTrace:
     """The trace of one flow; symbols, tasks and steps call it."""
 
-    def __init__(self, flow: Any, file: TracedFile) -> None:
-        self.flow, self.file = flow, file
-        self.arguments = list(traced_arguments(flow.fn))
+    importing = False
+
+    def __init__(self, flow: Any, file: TracedFile, imported: ImportTrace) -> None:
+        self.flow, self.file, self.imported = flow, file, imported
+        self.signature = list(read_signature(flow.fn))
+        self.arguments = [
+            one.parameter or FlowArgument(one.name, description=one.description)
+            for one in self.signature
+            if one.parameter is not None or one.default is ABSENT
+        ]
         self._reset(StepNames())
 
     def _reset(self, names: StepNames) -> None:
         """Start again, with these names."""
-        self.texts: list[Symbol] = []
+        self.texts: list[Symbol] = list(self.imported.texts)
         self.losses: dict[Loss, None] = {}
         self.lines: dict[str, int] = {}
         self.own_tasks: list[str] = []
         self.names = names
-        self._run_time_parameters: dict[Any, tuple[Parameter, Loss]] = {}
+        self._run_time_parameters: dict[Any, RunTimeParameter] = {}
         self._dropped: dict[str, None] = {}
         self.path = self._path(())
         self._report_options()
@@ -124,22 +148,21 @@ class FlowTrace:
         pipeline = replace(self.path.builder.pipeline(), steps=steps)
         if (limit := flow_options.parallel_limit(self.flow)) is not None:
             pipeline = replace(pipeline, parallelism=Parallelism(limit))
-        pipeline = self._without_dropped(pipeline, dict(renamed))
-        used = {get.name for step in walk(pipeline) for get in step_references(step)}
-        parameters = [one for one in self._run_time_parameters.values() if one[0].name in used]
-        if parameters:
-            declared = (*pipeline.declared, *(one for one, _ in parameters))
-            pipeline = replace(pipeline, parameters=declared)
-        self.losses.update(dict.fromkeys(loss for _, loss in parameters))
+        added = self._run_time_parameters.values()
+        pipeline = self._without_dropped(with_parameters(pipeline, added), dict(renamed))
+        pipeline, losses = without_unused(pipeline, added)
+        self.losses.update(dict.fromkeys(losses))
         return pipeline, tuple(sorted(self.losses, key=lambda loss: int(loss.place)))
 
     def _report_options(self) -> None:
         for lost in flow_options.unsupported_options(self.flow):
             self.report(*lost, line=self._first_line, who="the flow")
-        for one in self.arguments:
-            if one.lost:
-                severity: Severity = "dropped" if one.argument is None else "changed"
-                self.report("param-type", severity, one.lost, line=self._first_line, who="the flow")
+        for one in self.signature:
+            line = self.file.arguments.get((self._first_line, one.name), self._first_line)
+            for lost_part in one.losses:
+                self.report(*lost_part, line=line, who="the flow")
+        for lost_part, line in self.imported.losses:
+            self.report(*lost_part, line=line)
 
     @property
     def _first_line(self) -> int:
@@ -147,7 +170,8 @@ class FlowTrace:
 
     def _without_dropped(self, pipeline: Pipeline, renamed: Mapping[str, str]) -> Pipeline:
         names = {*self._dropped, *(new for old, new in renamed.items() if old in self._dropped)}
-        kept, losses = without(pipeline, [step for step in walk(pipeline) if step.name in names])
+        dropped = [step for step in walk(pipeline) if step.name in names]
+        kept, losses = without(pipeline, dropped)
         for loss in losses:
             if loss.code == "asked-value":
                 line = int(loss.place.rpartition(":")[2])
@@ -171,11 +195,11 @@ class FlowTrace:
         return paths
 
     def _path(self, decisions: Sequence[bool]) -> _Path:
-        arguments = [one.argument for one in self.arguments if one.argument is not None]
-        return _Path(decisions, TracedBuilder(self, self.flow.name, arguments))
+        description = flow_options.description(self.flow)
+        return _Path(decisions, TracedBuilder(self, self.flow.name, self.arguments, description))
 
     def _follow(self) -> None:
-        given = {one.name: self._given(one) for one in self.arguments}
+        given = {one.name: self._given(one) for one in self.signature}
         positional = [
             given.pop(name)
             for name, one in inspect.signature(self.flow.fn).parameters.items()
@@ -199,16 +223,44 @@ class FlowTrace:
             what = f"{stopped.what}; {_REST}"
             self.report(stopped.code, "dropped", what, line=stopped.line)
 
-    def _given(self, one: Any) -> Any:
-        if one.argument is None:
-            return one.value
-        type_ = TYPES[one.argument.type]
+    def _given(self, one: SignatureArgument) -> Any:
+        if one.parameter is None and one.default is not ABSENT:
+            return one.default
+        type_ = OBJECT if one.parameter is None else TYPES[one.parameter.type]
         return Symbol(parameter(one.name), type_, self)
 
+    def is_enumeration(self, value: Value) -> bool:
+        """Whether a reference is to an argument that is an Enum in the flow."""
+        names = [one.name for one in self.signature if one.type.enumeration]
+        return isinstance(value, Get) and value.root == "Parameters" and value.name in names
+
     def _end(self, returned: Any) -> None:
-        is_failed = getattr(type(returned), "is_failed", None)
-        if is_failed is not None and returned.is_failed():
-            self._fail(self._first_line, returned.message or "Failed")
+        line = self.path.return_line or self._first_line
+        state = getattr(type(returned), "is_completed", None) and returned
+        if state and not state.is_completed():
+            if not state.is_failed():
+                what = f"the flow ends in the state {state.name}, which becomes a Fail step"
+                self.report("task-state", "changed", what, line=line)
+            self._fail(self._first_line, state.message or state.name)
+        elif returned is not None:
+            carried = bool(state) or all(map(self._is_kept, flattened(returned)))
+            where = "which its steps hold" if carried else "which is not carried over"
+            what = f"the flow returns a value, {where}: a pipeline has no result"
+            self.report("flow-result", "info" if carried else "changed", what, line=line)
+
+    def _is_kept(self, value: object) -> bool:
+        """Whether a value is the result of a step that is not dropped, or a part of it."""
+        step = result_step(value)
+        return step is not None and step not in self._dropped
+
+    def returns(self) -> None:
+        self.path.return_line = self.file.line()
+
+    def yields(self) -> None:
+        # The frame that called the helper: a generator of the file may also serve the flow.
+        if sys._getframe(2).f_code is self.flow.fn.__code__:
+            what = "yield: a pipeline has no values before its end"
+            self.report("flow-result", "changed", what)
 
     def _record_exception(self, error: Exception) -> None:
         frames = traceback.extract_tb(error.__traceback__)
@@ -257,23 +309,33 @@ class FlowTrace:
     def finished(self, step: str) -> None:
         self.path.ended[step] = None
 
-    def parameter_for(self, what: str, type_: str = "String", *of: Any) -> Symbol:
-        """A parameter for a value that Python computes from ``of``; equal values share one."""
-        line = self.file.line()
+    def parameter_for(
+        self,
+        what: str,
+        type_: str = "",
+        *of: Any,
+        line: int = 0,
+        name: str = "",
+        default: Value = ABSENT,
+    ) -> Symbol:
+        """A parameter for a value that Python computes from ``of``; equal values share one.
+
+        ``type_`` is OBJECT if no parameter can hold the value, and empty if it is unknown. The
+        value comes from ``line``, by default the current one. ``name`` is the wanted name.
+        """
+        line = line or self.file.line()
         try:
             key: Any = ("asked", what, type_, line, key_of(definition_value(list(of), self)))
         except UnsupportedValue:
             key = self._occurrence(("asked", what, type_))
         if key not in self._run_time_parameters:
-            taken_names = {one.name for one in self.arguments}
-            taken_names |= {one.name for one, _ in self._run_time_parameters.values()}
-            name = free_name(f"value_of_line_{line}", taken_names)
-            description = f"Replaces {what} (line {line} of {self.file.name})"
-            text = f"{what} is a run-time value; it becomes the parameter {name!r}"
-            advice = "set the parameter"
-            loss = Loss("computed-value", "changed", str(line), text, TARGET, advice)
-            self._run_time_parameters[key] = Parameter(name, type_, description=description), loss
-        return Symbol(parameter(self._run_time_parameters[key][0].name), type_, self)
+            taken = {one.name for one in self.signature}
+            taken |= {one.parameter.name for one in self._run_time_parameters.values()}
+            self._run_time_parameters[key] = RunTimeParameter.of(
+                what, type_, line, free_name(parameter_name(name, line), taken), default, self.file
+            )
+        found = self._run_time_parameters[key].parameter
+        return Symbol(parameter(found.name), type_, self)
 
     def decide(self, test: Test) -> bool:
         try:
@@ -323,15 +385,16 @@ class FlowTrace:
         self.lines[name] = line
         values = [unwrap(one, self) for one in arguments]
         keywords = {one: unwrap(value, self) for one, value in named.items()}
-        given = call_arguments((), {})
+        given: Value = Object(call_arguments((), {}))
         try:
             given = definition_value(call_arguments(values, keywords), self)
+            self._check_use(task.fn, given)
         except UnsupportedValue as why:
             lost = lost or f"an argument is {why}, so the task is dropped"
         function = self.carried_function(task.fn, name, lost, decorated=True)
         for one in flow_options.unsupported_options(task):
             self.report(*one, line=line, who=f"task {name}")
-        before = tuple(self._steps_of(wait_for))
+        before = tuple(steps_of(wait_for))
         step = Step(name, PYTHON, plain(given), before or ABSENT)
         self.record_step(PythonStep.of(step, function, self.here()), self.path.builder.inside)
         if name not in self.own_tasks:
@@ -339,7 +402,21 @@ class FlowTrace:
         if blocks:
             self.finished(name)
         value = Get("Steps", (Member(name), Member(RETURN_VALUE)))
-        return Future(Symbol(value, return_type(task.fn), self), name, self)
+        type_ = OBJECT if lost.startswith(_MAPPED) else return_type(task.fn)
+        if type_ == OBJECT and name not in self._dropped:
+            type_ = ""  # a carried task can have any result
+        return Future(Symbol(value, type_, self), name, self)
+
+    def _check_use(self, function: Any, given: Value) -> None:
+        """Raise :class:`UnsupportedValue` if a task needs a parameter that no type can hold."""
+        added = {one.parameter.name for one in self._run_time_parameters.values()}
+        for name, type_, value in argument_types(function, given):
+            unknown = isinstance(value, Get) and (value.step or value.name) in {
+                *self._dropped,
+                *added,
+            }
+            if unknown and type_ == OBJECT:
+                raise UnsupportedValue(f"a run-time value, but {name!r} is not a scalar")
 
     def carried_function(
         self, function: Any, name: str, lost: str = "", *, decorated: bool = False
@@ -352,12 +429,18 @@ class FlowTrace:
             lost = lost or f"it {why}, so it is dropped"
         if lost:
             code, advice = "python-task", ON_ITS_OWN
-            if lost.startswith("is mapped"):
+            if lost.startswith(_MAPPED):
                 code, advice = "mapped-task", "map it over a literal list"
             self.report(code, "dropped", lost, advice, who=f"task {name}")
             self._dropped[name] = None
-            found = Function("", "", returns="" if code == "mapped-task" else return_type(function))
+            returns = "" if code == "mapped-task" else return_type(function)
+            found = Function("", "", returns="" if returns == OBJECT else returns)
         return found
+
+    def drop(self, name: str, lost: str) -> None:
+        """Drop a step whose arguments are not known, and report it."""
+        self.report("run-time-argument", "dropped", lost, who=f"step {name}")
+        self._dropped[name] = None
 
     def here(self) -> str:
         """The current line, as the origin of a step."""
@@ -365,54 +448,24 @@ class FlowTrace:
 
     def mapped(self, task: Any, arguments: Any, named: Any, wait_for: Any) -> Any:
         """``.map()``: one step per item of a literal list."""
-        lists: list[Sequence[Any]] = []
-
-        def pick(value: Any) -> Callable[[int], Any]:
-            if type(value).__name__ == "unmapped":
-                return lambda at: value.value
-            if isinstance(value, list | tuple | range):
-                lists.append(value)
-                return lambda at: value[at]
-            return lambda at: value
-
-        picks = [pick(one) for one in arguments]
-        keywords = {one: pick(value) for one, value in named.items()}
-        run_time = [one for one in (*arguments, *named.values()) if type(one) in (Symbol, Future)]
-        if run_time or not lists or len({len(one) for one in lists}) != 1:
-            lost = "is mapped over a run-time value"
+        calls = mapped_calls(arguments, named)
+        if calls is None:
+            lost = f"{_MAPPED} over a run-time value"
             future = self.task(task, arguments, named, wait_for, blocks=False, lost=lost)
             return future._value
-        count = len(lists[0])
         return Futures(
-            self.task(
-                task,
-                [one(at) for one in picks],
-                {name: one(at) for name, one in keywords.items()},
-                wait_for,
-                blocks=False,
-            )
-            for at in range(count)
+            self.task(task, positional, keywords, wait_for, blocks=False)
+            for positional, keywords in calls
         )
 
-    def subflow(self, flow: Any, arguments: Any, named: Any) -> Any:
+    def subflow(self, flow: Any, arguments: Any, named: Any, wait_for: Any = None) -> Any:
         what = f"subflow {shown(flow.name)}: its steps become steps of this flow"
         self.report("subflow", "info", what)
         for lost in flow_options.unsupported_options(flow):
             self.report(*lost, who=f"the flow {flow.name}")
+        for step in steps_of(wait_for):
+            self.finished(step)
         return flow.fn(*arguments, **named)
-
-    def _steps_of(self, waited: Any) -> Iterator[str]:
-        if isinstance(waited, list | tuple | set):
-            for one in waited:
-                yield from self._steps_of(one)
-        elif isinstance(waited, StepHandle):
-            yield waited.name
-        elif type(waited) is Future:
-            yield waited._step
-        elif type(waited) is Symbol:
-            get = waited._expression
-            if type(get) is Get and get.step is not None:
-                yield get.step
 
     # Names and losses
 

@@ -5,6 +5,7 @@ Each replaces the function at the location from which user code imports or calls
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
@@ -12,7 +13,15 @@ from contextlib import asynccontextmanager, contextmanager
 from importlib import import_module
 from typing import Any
 
+from sagebridge.authoring.value_types import OBJECT
+from sagebridge.formats.prefect.constructs import TASK_OPTIONS, option_losses
 from sagebridge.formats.prefect.tracing.flow_trace import FlowTrace
+from sagebridge.formats.prefect.tracing.server_values import (
+    ServerValue,
+    block,
+    server_value,
+    variable,
+)
 from sagebridge.formats.prefect.tracing.symbols import Symbol
 from sagebridge.formats.python.import_guard import SideEffectError
 from sagebridge.model.expressions import execution
@@ -35,11 +44,14 @@ _RUNTIME_EXPRESSIONS = {
 _STATES = ("Cancelled", "Completed", "Crashed", "Failed")
 
 
-def replace(traced: list[FlowTrace]) -> None:
-    """Patch Prefect in this process so that its calls go to the last trace in ``traced``."""
+def replace(traced: list[FlowTrace], current: Callable[[], Any]) -> None:
+    """Patch Prefect in this process so that its calls go to the last trace in ``traced``.
+
+    Values of the server also go to ``current()``, which is the trace of the import at first.
+    """
     _replace_tasks(traced)
-    _replace_limits(traced)
-    _replace_server(traced)
+    _replace_limits(traced, current)
+    _replace_server(traced, current)
     _replace_runtime(traced)
     _replace_states()
 
@@ -89,7 +101,7 @@ def _replace_tasks(traced: list[FlowTrace]) -> None:
         if not traced:
             raise SideEffectError("runs a flow")
         state(return_state)
-        return traced[-1].subflow(self, args, kwargs)
+        return traced[-1].subflow(self, args, kwargs, wait_for)
 
     def wait(waiting: Any, timeout: Any = None) -> Any:
         for one in waiting:
@@ -106,11 +118,23 @@ def _replace_tasks(traced: list[FlowTrace]) -> None:
     }.items():
         setattr(Task, name, method)
     Flow.__call__ = call_flow
+    # The losses of deployments come from the source (deployments.py).
+    for name in ("serve", "deploy", "to_deployment", "adeploy", "ato_deployment"):
+        if hasattr(Flow, name):
+            setattr(Flow, name, lambda *args, **kwargs: _AwaitableNone())
+    for name in ("serve", "aserve", "deploy"):
+        for module in (
+            "prefect",
+            "prefect.flows",
+            "prefect.deployments",
+            "prefect.deployments.runner",
+        ):
+            _set(f"{module}.{name}", lambda *args, **kwargs: _AwaitableNone())
     futures.wait = wait
     futures.as_completed = lambda waiting, timeout=None: iter(list(waiting))
 
 
-def _replace_limits(traced: list[FlowTrace]) -> None:
+def _replace_limits(traced: list[FlowTrace], current: Callable[[], Any]) -> None:
     def rate_limit(names: Any, *args: Any, **kwargs: Any) -> None:
         if traced:
             traced[-1].report_change("concurrency", f"the concurrency limit {names} has no effect")
@@ -128,26 +152,57 @@ def _replace_limits(traced: list[FlowTrace]) -> None:
         rate_limit(names)
         yield
 
+    @contextmanager
+    def tags(*names: str) -> Iterator[set[str]]:
+        """Tags that Prefect gives to the task runs in the block."""
+        if traced:
+            text = ", ".join(map(repr, names))
+            for lost in option_losses(TASK_OPTIONS, [("tags", text)]):
+                traced[-1].report(*lost)
+        yield set(names)
+
+    @contextmanager
+    def transaction(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        if traced:
+            what = "transaction(): nothing is committed or rolled back"
+            traced[-1].report("callback", "changed", what)
+        yield server_value(ServerValue("the transaction", 0), OBJECT, current())
+
+    @asynccontextmanager
+    async def async_transaction(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        with transaction() as made:
+            yield made
+
     def pause(seconds: float) -> None:
         if traced:
             traced[-1].report_change("engine-option", "time.sleep() has no effect")
 
+    def asynchronous_pause(seconds: float, result: Any = None) -> Any:
+        if traced:
+            traced[-1].report_change("engine-option", "asyncio.sleep() has no effect")
+        return _AwaitableNone()
+
+    async def gather(*awaitables: Any, return_exceptions: bool = False) -> list[Any]:
+        return [await one for one in awaitables]
+
+    _set("prefect.transactions.transaction", transaction)
+    _set("prefect.transactions.atransaction", async_transaction)
+    _set("prefect.tags", tags)
+    _set("prefect.context.tags", tags)
     _set("prefect.concurrency.sync.concurrency", concurrency)
     _set("prefect.concurrency.sync.rate_limit", rate_limit)
     _set("prefect.concurrency.asyncio.concurrency", async_concurrency)
     _set("prefect.concurrency.asyncio.rate_limit", async_rate_limit)
-    setattr(time, "sleep", pause)  # noqa: B010 - of another type
+    # setattr, as the replacements have other types.
+    setattr(time, "sleep", pause)  # noqa: B010
+    setattr(asyncio, "sleep", asynchronous_pause)  # noqa: B010
+    setattr(asyncio, "gather", gather)  # noqa: B010
 
 
-def _replace_server(traced: list[FlowTrace]) -> None:
+def _replace_server(traced: list[FlowTrace], current: Callable[[], Any]) -> None:
     from prefect import artifacts
     from prefect.blocks.core import Block
     from prefect.variables import Variable
-
-    def parameter_for(what: str) -> Any:
-        if not traced:
-            raise SideEffectError(f"reads {what}")
-        return traced[-1].parameter_for(what)
 
     def ignored(what: str, *, waits: bool = True) -> Callable[..., Any]:
         def replacement(*args: Any, **kwargs: Any) -> Any:
@@ -181,17 +236,14 @@ def _replace_server(traced: list[FlowTrace]) -> None:
     for module in ("prefect", "prefect.logging", "prefect.logging.loggers"):
         _set(f"{module}.get_run_logger", logger)
     owner: Any = Variable
-    get = staticmethod(
-        lambda name, *args, **kwargs: parameter_for(f"the Prefect variable {name!r}")
+    owner.get = owner.aget = staticmethod(
+        lambda name, *args, **kwargs: variable(current(), name, *args, **kwargs)
     )
-    owner.get = owner.aget = get
     change = staticmethod(ignored("Prefect variables are not set"))
     owner.set = owner.aset = owner.unset = owner.aunset = change
-    block: Any = Block
-    load = classmethod(
-        lambda cls, name, *args, **kwargs: unsupported(f"loads the block {name!r}")()
-    )
-    block.load = block.aload = load
+    prefect_block: Any = Block
+    load = classmethod(lambda cls, name, *args, **kwargs: block(current(), cls.__name__, name))
+    prefect_block.load = prefect_block.aload = load
 
 
 class _AwaitableNone:

@@ -2,13 +2,16 @@
 
 Functions keep their meaning and their lines. Syntax that no special method covers calls helpers in
 :mod:`~sagebridge.formats.prefect.tracing.trace_helpers`: tests with ``and``, ``or`` and ``not``,
-``is``, ``in``, f-strings, calls, ``while``, ``try`` and ``match``.
+``is``, ``in``, f-strings, calls, ``while``, ``with``, ``return``, ``yield`` and ``match``. The
+statements that cannot be carried over report themselves.
 """
 
 from __future__ import annotations
 
 import ast
 from typing import Any
+
+from sagebridge.formats.prefect.constructs import statement_rule
 
 HELPERS = "__sagebridge_trace__"
 _UNCHANGED_CALLS = frozenset(
@@ -17,28 +20,62 @@ _UNCHANGED_CALLS = frozenset(
 _EFFECTS = (ast.NamedExpr, ast.Await, ast.Yield, ast.YieldFrom)
 
 
+_CONVERSIONS = frozenset(("bool", "float", "format", "int", "join", "len", "loads", "round", "str"))
+"""Functions and methods that an assignment of a module may call with a value of the server."""
+
+
 def rewrite_functions(tree: ast.Module) -> ast.Module:
-    """Rewrite the functions of a tree in place."""
+    """Rewrite the functions of a tree in place, and conversions in its assignments."""
+    for statement in tree.body:
+        if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
+            statement.value = _AssignmentRewriter().visit(statement.value)
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = [_Rewriter().visit(one) for one in node.body]
+            node.body = _Rewriter().block(node.body)
     return ast.fix_missing_locations(tree)
 
 
 def raise_lines(tree: ast.Module) -> frozenset[int]:
-    """The lines of ``raise`` statements."""
+    """The lines of ``raise`` and ``assert`` statements."""
     return frozenset(
         line
         for node in ast.walk(tree)
-        if isinstance(node, ast.Raise)
+        if isinstance(node, ast.Raise | ast.Assert)
         for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)
     )
+
+
+def argument_lines(tree: ast.Module) -> dict[tuple[int, str], int]:
+    """The lines of arguments, by the first line of their function and their name."""
+    return {
+        (min([node.lineno, *(one.lineno for one in node.decorator_list)]), one.arg): one.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        for one in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
+    }
 
 
 class _Rewriter(ast.NodeTransformer):
     def _call(self, helper: str, node: ast.AST, *arguments: ast.expr) -> ast.Call:
         function = ast.Attribute(ast.Name(HELPERS, ast.Load()), helper, ast.Load())
+        # CPython gives a call of an attribute the line on which the attribute ends
+        # (update_start_location_to_match_attr in Python/compile.c).
+        ast.copy_location(function, node).end_lineno = node.lineno  # type: ignore[attr-defined]
         return ast.copy_location(ast.Call(function, list(arguments), []), node)
+
+    def block(self, body: list[ast.stmt]) -> list[ast.stmt]:
+        holder = ast.Module(body, [])
+        self.generic_visit(holder)
+        return holder.body
+
+    def visit(self, node: ast.AST) -> Any:
+        """Rewrite a node; a statement that cannot be carried over reports itself first."""
+        found = super().visit(node)
+        kind = type(node).__name__
+        if not isinstance(node, ast.stmt) or statement_rule(kind) is None:
+            return found
+        call = self._call("statement", node, ast.Constant(kind))
+        return [ast.copy_location(ast.Expr(call), node), found]
 
     # Nested functions are rewritten on their own, classes are not rewritten.
 
@@ -72,13 +109,30 @@ class _Rewriter(ast.NodeTransformer):
 
     def visit_While(self, node: ast.While) -> Any:
         node.test = self._call("while_", node.test, self._test(node.test))
-        node.body = [self.visit(one) for one in node.body]
-        node.orelse = [self.visit(one) for one in node.orelse]
+        node.body, node.orelse = self.block(node.body), self.block(node.orelse)
         return node
 
-    def visit_Try(self, node: ast.Try) -> Any:
+    def visit_With(self, node: ast.With) -> Any:
+        return self._with(node)
+
+    def visit_AsyncWith(self, node: ast.AsyncWith) -> Any:
+        return self._with(node)
+
+    def _with(self, node: ast.With | ast.AsyncWith) -> Any:
         self.generic_visit(node)
-        node.body.insert(0, ast.copy_location(ast.Expr(self._call("try_", node)), node))
+        for item in node.items:
+            item.context_expr = self._call("with_", item.context_expr, item.context_expr)
+        return node
+
+    def visit_Return(self, node: ast.Return) -> Any:
+        self.generic_visit(node)
+        if node.value is not None:
+            node.value = self._call("return_", node, node.value)
+        return node
+
+    def visit_Yield(self, node: ast.Yield) -> Any:
+        self.generic_visit(node)
+        node.value = self._call("yield_", node, node.value or ast.Constant(None))
         return node
 
     def visit_Match(self, node: ast.Match) -> Any:
@@ -133,7 +187,7 @@ class _Rewriter(ast.NodeTransformer):
             return node
         node.args.insert(0, node.func)
         function = ast.Attribute(ast.Name(HELPERS, ast.Load()), "call", ast.Load())
-        node.func = ast.copy_location(function, node)
+        node.func = ast.copy_location(function, node.func)
         return node
 
     def _test(self, node: ast.expr) -> ast.expr:
@@ -169,3 +223,15 @@ class _Rewriter(ast.NodeTransformer):
             for at, value in enumerate(values)
             for one in ast.walk(value)
         )
+
+
+class _AssignmentRewriter(_Rewriter):
+    """Rewrites a module-level value, which may convert a value of the Prefect server."""
+
+    def visit_Call(self, node: ast.Call) -> Any:
+        function = node.func
+        name = function.attr if isinstance(function, ast.Attribute) else ast.unparse(function)
+        if name in _CONVERSIONS:
+            return super().visit_Call(node)
+        self.generic_visit(node)
+        return node

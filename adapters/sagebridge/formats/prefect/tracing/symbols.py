@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import fields, replace
+from enum import Enum
 from typing import Any, NoReturn, Protocol
 
+from sagebridge.authoring.value_types import OBJECT
+from sagebridge.formats.prefect.tracing.server_values import ServerValue, server_value
 from sagebridge.model.conditions import Comparison, ComparisonType, Condition, Not, Or, equals
 from sagebridge.model.expressions import Get, Index, Join, Key, Member, Properties
 from sagebridge.model.losses import Severity
@@ -14,6 +17,30 @@ from sagebridge.model.values import Absent, Object, Strict, Value
 
 # str() and format() must return a real string, so a symbol leaves a mark in private-use characters.
 _MARK = re.compile("\ue000([0-9]+)\ue001")
+_STRING_METHODS: Mapping[str, str] = {
+    **dict.fromkeys(("split", "rsplit", "splitlines", "partition", "rpartition", "encode"), OBJECT),
+    **dict.fromkeys(("count", "find", "index", "rfind", "rindex"), "Integer"),
+    **dict.fromkeys(
+        (
+            "format",
+            "isoformat",
+            "join",
+            "lower",
+            "lstrip",
+            "removeprefix",
+            "removesuffix",
+            "replace",
+            "rstrip",
+            "strftime",
+            "strip",
+            "title",
+            "upper",
+            "zfill",
+        ),
+        "String",
+    ),
+}
+"""The parameter types of the results of methods of a string, by name."""
 FALSE_VALUES: Mapping[str, Value] = {"String": "", "Integer": 0, "Float": 0.0}
 
 
@@ -30,17 +57,21 @@ class UnsupportedValue(Exception):
 
 
 class TraceContext(Protocol):
-    """The trace that a symbol belongs to."""
+    """The trace that a symbol belongs to; ``importing`` if no flow is traced yet."""
 
+    importing: bool
     texts: list[Symbol]
 
-    def parameter_for(self, what: str, type_: str = "String", *of: Any) -> Symbol: ...
+    def parameter_for(self, what: str, type_: str = "", *of: Any, **more: Any) -> Symbol: ...
     def decide(self, test: Test) -> bool: ...
     def stop(self, code: str, what: str) -> NoReturn: ...
     def finished(self, step: str) -> None: ...
     def in_file(self) -> bool: ...
     def report_change(self, code: str, what: str) -> None: ...
+    def is_enumeration(self, value: Value) -> bool: ...
     def progress(self) -> int: ...
+    def returns(self) -> None: ...
+    def yields(self) -> None: ...
     def report(self, code: str, severity: Severity, what: str, advice: str = "") -> None: ...
 
 
@@ -102,7 +133,8 @@ class Symbol:
             return self._under(Index(item))
         if type(item) is str:
             return self._under(Key(item))
-        return self._trace.parameter_for("a slice of a value", "String", self)
+        type_ = "String" if self._type == "String" else ""
+        return self._trace.parameter_for("a slice of a value", type_, self)
 
     def _under(self, token: Member | Key | Index, name: str = "") -> Symbol:
         get = self._expression
@@ -112,22 +144,36 @@ class Symbol:
         return Symbol(get, "", self._trace, f"{self._part}{token}")
 
     def __call__(self, *arguments: Any, **named: Any) -> Symbol:
+        value = self._expression
+        if type(value) is ServerValue:
+            called = ServerValue(f"{value.what}{self._part}()", value.line)
+            return server_value(called, "", self._trace)
         name = self._part.rpartition(".")[2]
         test = name.startswith("is") or name in ("startswith", "endswith")
-        what = f"the result of .{name}()"
-        return self._trace.parameter_for(
-            what, "Boolean" if test else "String", self, arguments, named
-        )
+        type_ = "Boolean" if test else _STRING_METHODS.get(name, "")
+        return self._trace.parameter_for(f"the result of .{name}()", type_, self, arguments, named)
 
     def _definition_value(self) -> Value:
+        """The pipeline expression. Raises :class:`UnsupportedValue` if no parameter can hold it."""
+        if self._type == OBJECT and not self._part:
+            raise UnsupportedValue("a list, dict or object that is only known at run time")
+        return self._reference()
+
+    def _reference(self) -> Value:
         """The pipeline expression; a part of anything but a step becomes a parameter."""
-        get = self._expression
-        if self._part and not (type(get) is Get and get.root == "Steps"):
-            whole = Symbol(get, "", self._trace)
-            return self._trace.parameter_for(
-                f"{self._part} of a value", "String", whole
-            )._expression
-        return get
+        value = self._expression
+        if type(value) is ServerValue:
+            of = {"line": value.line, "name": value.name, "default": value.default}
+            what = f"{value.what}{self._part}"
+            given = of if not self._part else {"line": value.line}
+            type_ = "" if self._type == OBJECT else self._type
+            return self._trace.parameter_for(what, type_, **given)._expression
+        if self._part and not (type(value) is Get and value.root == "Steps"):
+            if self._part == ".value" and self._trace.is_enumeration(value):
+                return value
+            whole = Symbol(value, "", self._trace)
+            return self._trace.parameter_for(f"{self._part} of a value", "", whole)._expression
+        return value
 
     def __await__(self) -> Generator[None, None, Symbol]:
         yield from ()
@@ -155,12 +201,16 @@ class Symbol:
         what = f"a string with the format {':' + spec!r}"
         return str(self._trace.parameter_for(what, "String", self) if spec else self)
 
-    def __add__(self, other: Any) -> Symbol:
+    def __add__(self, other: Any) -> Any:
+        if self._trace.importing:
+            return f"{self}{other}"
         if self._type == "String" or type(other) is str:
             return Symbol(text((self, other), self._trace), "String", self._trace)
         return _plus(self, other)
 
-    def __radd__(self, other: Any) -> Symbol:
+    def __radd__(self, other: Any) -> Any:
+        if self._trace.importing:
+            return f"{other}{self}"
         if self._type == "String" or type(other) is str:
             return Symbol(text((other, self), self._trace), "String", self._trace)
         return _plus(other, self) if type(other) is Symbol else _plus(self, other)
@@ -271,11 +321,28 @@ def holds_symbol(value: object, depth: int = 4) -> bool:
     return type(value) is str and _MARK.search(value) is not None
 
 
+def flattened(value: object) -> list[object]:
+    """The values in lists, tuples, sets and dicts."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple | set | frozenset):
+        return [inner for one in value for inner in flattened(one)]
+    return [value]
+
+
+def result_step(value: object) -> str | None:
+    """The step whose result, or part of it, a value is; None for any other value."""
+    if type(value) is Future:
+        value = value._value
+    expression = value._expression if type(value) is Symbol else None
+    return expression.step if type(expression) is Get else None
+
+
 def text(parts: Sequence[Any], trace: TraceContext, on: str = "") -> Value:
     """The concatenation of ``parts``, separated by ``on``."""
     values: list[Value] = []
     for part in parts:
-        value = definition_value(part, trace)
+        value = part._reference() if type(part) is Symbol else definition_value(part, trace)
         if not on and isinstance(value, Join) and value.on == "":
             values += value.values
         elif on or not isinstance(value, str) or value:
@@ -296,6 +363,8 @@ def definition_value(value: Any, trace: TraceContext) -> Value:
         return value._get
     if value is None or kind in (bool, int, float) or isinstance(value, Absent):
         return value
+    if isinstance(value, Enum):
+        return definition_value(value.value, trace)
     if isinstance(value, str):
         return _marked(str(value), trace)
     if isinstance(value, Mapping):

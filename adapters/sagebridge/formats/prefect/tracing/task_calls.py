@@ -4,22 +4,38 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from string import Formatter
 from types import FrameType
 from typing import Any
 
-from sagebridge.authoring.flow_signature import TYPES
-from sagebridge.formats.prefect.tracing.symbols import TraceContext, holds_symbol
+from sagebridge.authoring.flow_signature import read_hints
+from sagebridge.authoring.pipeline_builder import StepHandle
+from sagebridge.authoring.value_types import value_type
+from sagebridge.formats.prefect.tracing.symbols import (
+    Future,
+    Symbol,
+    TraceContext,
+    holds_symbol,
+    is_symbolic,
+)
+from sagebridge.model.expressions import Get
+from sagebridge.model.values import Value
 
 
 @dataclass(frozen=True, slots=True)
 class TracedFile:
-    """The traced file, and the lines of its ``raise`` statements."""
+    """The traced file.
+
+    Attributes:
+        raises: the lines of its ``raise`` and ``assert`` statements.
+        arguments: the lines of arguments, by the first line of their function and their name.
+    """
 
     path: str
     raises: frozenset[int] = frozenset()
+    arguments: Mapping[tuple[int, str], int] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -47,8 +63,17 @@ class TracedFile:
 
 
 def run(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-    """Call a function. A coroutine is run to its end; it may await only tasks and Prefect."""
+    """Call a function. A coroutine is run to its end; it may await only tasks and Prefect.
+
+    The values of a generator are ignored.
+    """
     result = function(*arguments, **named)
+    if inspect.isgenerator(result):
+        for _ in result:
+            pass
+        return None
+    if inspect.isasyncgen(result):
+        return run(_exhaust, result)
     if inspect.iscoroutine(result):
         try:
             result.send(None)
@@ -57,6 +82,11 @@ def run(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         result.close()
         raise RuntimeError("the flow awaits something other than a task or Prefect")
     return result
+
+
+async def _exhaust(values: AsyncGenerator[Any, None]) -> None:
+    async for _ in values:
+        pass
 
 
 def task_run_name(task: Any, arguments: Sequence[Any], named: Mapping[str, Any]) -> str:
@@ -87,6 +117,53 @@ def unwrap(value: Any, trace: TraceContext) -> Any:
     return value
 
 
+def mapped_calls(
+    arguments: Sequence[Any], named: Mapping[str, Any]
+) -> list[tuple[list[Any], dict[str, Any]]] | None:
+    """The calls of ``.map()``, one per item of its lists; None if an argument is symbolic."""
+    values = (*arguments, *named.values())
+    lists = [one for one in values if isinstance(one, list | tuple | range)]
+    if any(map(is_symbolic, values)) or not lists or len({len(one) for one in lists}) != 1:
+        return None
+
+    def pick(value: Any, at: int) -> Any:
+        if type(value).__name__ == "unmapped":
+            return value.value
+        return value[at] if isinstance(value, list | tuple | range) else value
+
+    return [
+        ([pick(one, at) for one in arguments], {name: pick(one, at) for name, one in named.items()})
+        for at in range(len(lists[0]))
+    ]
+
+
+def steps_of(waited: Any) -> Iterator[str]:
+    """The steps whose results ``wait_for`` contains."""
+    if isinstance(waited, list | tuple | set):
+        for one in waited:
+            yield from steps_of(one)
+    elif isinstance(waited, StepHandle):
+        yield waited.name
+    elif type(waited) is Future:
+        yield waited._step
+    elif type(waited) is Symbol:
+        get = waited._expression
+        if type(get) is Get and get.step is not None:
+            yield get.step
+
+
 def return_type(function: Any) -> str:
-    hint = getattr(function, "__annotations__", {}).get("return")
-    return TYPES.get(hint if isinstance(hint, str) else getattr(hint, "__name__", ""), "")
+    """The parameter type of a result, OBJECT if no parameter can have it, empty if unknown."""
+    return value_type(read_hints(function).get("return")).parameter_type
+
+
+def argument_types(function: Any, arguments: Value) -> Iterator[tuple[str, str, Value]]:
+    """Name, parameter type (see :func:`return_type`) and value of each argument of a call."""
+    assert isinstance(arguments, Mapping)
+    try:
+        bound = inspect.signature(function).bind_partial(*arguments["args"], **arguments["kwargs"])
+    except TypeError:
+        return
+    hints = read_hints(function)
+    for name, value in bound.arguments.items():
+        yield name, value_type(hints.get(name)).parameter_type, value

@@ -7,26 +7,34 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import FunctionType, ModuleType
 from typing import Any
 
+from sagebridge.formats.prefect.constructs import manager_rule, statement_rule
 from sagebridge.formats.prefect.tracing.source_rewriting import HELPERS
 from sagebridge.formats.prefect.tracing.symbols import (
     Symbol,
     Test,
     TraceContext,
     UnsupportedValue,
-    definition_value,
     holds_symbol,
     is_symbolic,
 )
 from sagebridge.formats.prefect.tracing.symbols import text as text_of
 from sagebridge.model.conditions import In, Or
-from sagebridge.model.expressions import Get, Join
+from sagebridge.model.expressions import Get
 
 _TRACES: list[TraceContext] = []
-_NUMBERS = {"float": "Float", "int": "Integer", "len": "Integer", "round": "Float", "abs": "Float"}
+IMPORTS: list[Any] = []
+"""The ImportTrace of the file, for code that runs before any flow is traced."""
+_RESULTS = {
+    **dict.fromkeys(("float", "round", "abs"), "Float"),
+    **dict.fromkeys(("int", "len"), "Integer"),
+    **dict.fromkeys(("dumps", "format", "repr", "str", "strftime"), "String"),
+    "bool": "Boolean",
+}
+"""The parameter types of the results of functions, by name."""
 _COMPUTING_BUILTINS = frozenset(
     (
         "abs",
@@ -73,6 +81,12 @@ def tracing(trace: TraceContext) -> Iterator[None]:
         _TRACES.pop()
 
 
+def _current() -> TraceContext:
+    """The trace of the innermost flow, or that of the import."""
+    imported: TraceContext = IMPORTS[-1]
+    return _TRACES[-1] if _TRACES else imported
+
+
 def while_(value: Any) -> Any:
     if is_symbolic(value):
         _TRACES[-1].stop("run-time-loop", "while with a run-time value is not supported")
@@ -86,11 +100,47 @@ def match_(value: Any) -> Any:
     return value
 
 
-def try_() -> None:
+def statement(kind: str) -> None:
+    """Report a statement of the flow that cannot be carried over."""
+    rule = statement_rule(kind)
+    if _TRACES and rule is not None:
+        _TRACES[-1].report(*rule._replace(what=rule.what.format(name=kind)))
+
+
+def return_(value: Any) -> Any:
     if _TRACES:
-        _TRACES[-1].report_change(
-            "failure-handling", "try: a failed step does not run its except branches"
-        )
+        _TRACES[-1].returns()
+    return value
+
+
+def yield_(value: Any) -> Any:
+    if _TRACES:
+        _TRACES[-1].yields()
+    return value
+
+
+def with_(manager: Any) -> Any:
+    """A context manager; one that only acts at run time is a loss."""
+    if not _TRACES:
+        return manager
+    name = _manager_name(manager)
+    rule = None if name.startswith("sagebridge.") else manager_rule(name)
+    if rule is not None:
+        shown = name.rpartition(".")[2]
+        _TRACES[-1].report(*rule._replace(what=rule.what.format(name=shown)))
+    return nullcontext(manager) if is_symbolic(manager) else manager
+
+
+def _manager_name(manager: Any) -> str:
+    """The qualified name of the class or the generator function of a context manager."""
+    if type(manager) is Symbol:
+        return "a run-time value"
+    # contextlib._GeneratorContextManager and its asynchronous form keep the generator here.
+    generator: Any = getattr(manager, "gen", None)
+    for kind in ("gi", "ag"):
+        if (frame := getattr(generator, f"{kind}_frame", None)) is not None:
+            return f"{frame.f_globals.get('__name__')}.{frame.f_code.co_name}"
+    return f"{type(manager).__module__}.{type(manager).__qualname__}"
 
 
 def is_(left: Any, right: Any) -> bool:
@@ -155,7 +205,7 @@ def or_(*parts: Callable[[], Any]) -> Any:
 
 def text(*parts: Any) -> Any:
     """An f-string; ``parts`` are strings or tuples (value, conversion, format)."""
-    if not any(holds_symbol(part) for part in parts):
+    if not _TRACES or not any(holds_symbol(part) for part in parts):
         return "".join(
             part if isinstance(part, str) else format(_convert(part[0], part[1]), part[2])
             for part in parts
@@ -194,13 +244,15 @@ def call(function: Any, *arguments: Any, **named: Any) -> Any:
         what = f"{output}: output of the flow body is not carried over"
         _TRACES[-1].report("output", "info", what)
         return None
-    if not _TRACES or not (holds_symbol(list(arguments)) or holds_symbol(named)):
+    if not (holds_symbol(list(arguments)) or holds_symbol(named)):
         return function(*arguments, **named)
-    trace = _TRACES[-1]
+    trace = _current()
+    if trace.importing and _makes_text(function):
+        return function(*map(_with_marks, arguments), **named)
     if function is str and len(arguments) == 1 and type(arguments[0]) is Symbol:
         if arguments[0]._type == "String":
             return arguments[0]
-        return Symbol(Join((definition_value(arguments[0], trace),), ""), "String", trace)
+        return Symbol(text_of([arguments[0]], trace), "String", trace)
     owner = getattr(function, "__self__", None)
     if type(owner) is str and function.__name__ == "join" and len(arguments) == 1:
         try:
@@ -210,15 +262,31 @@ def call(function: Any, *arguments: Any, **named: Any) -> Any:
     name = getattr(function, "__name__", type(function).__name__)
     if _computes(function):
         return trace.parameter_for(
-            f"the result of {name}()", _NUMBERS.get(name, "String"), arguments, named
+            f"the result of {name}()", _RESULTS.get(name, ""), arguments, named
         )
     return function(*arguments, **named)
+
+
+def _makes_text(function: Any) -> bool:
+    return function is str or getattr(function, "__name__", "") in ("format", "join")
+
+
+def _with_marks(value: Any) -> Any:
+    """A value with strings in the place of its symbols; a string marks each of them."""
+    if isinstance(value, list | tuple):
+        return [_with_marks(one) for one in value]
+    return str(value) if is_symbolic(value) else value
 
 
 def call_statement(function: Any, *arguments: Any, **named: Any) -> None:
     """A call as a statement; a function of another module that adds no step is a loss."""
     before = _TRACES[-1].progress() if _TRACES else 0
     result = call(function, *arguments, **named)
+    if _TRACES and type(function) is Symbol:
+        name = function._part.rpartition(".")[2]
+        what = f".{name}() of a run-time value: calls in the flow body are not carried over"
+        _TRACES[-1].report("run-time-code", "dropped", what, "call it in a task")
+        return
     if not _TRACES or result is not None or _TRACES[-1].progress() > before:
         return
     if _is_other_module(function):

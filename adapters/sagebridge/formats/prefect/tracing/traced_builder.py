@@ -2,31 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sagebridge.authoring.pipeline_builder import PipelineBuilder, StepHandle
 from sagebridge.formats.prefect.tracing.path_merging import WithBlock
+from sagebridge.formats.prefect.tracing.server_values import ServerValue
 from sagebridge.formats.prefect.tracing.symbols import (
+    Symbol,
     UnsupportedValue,
     definition_value,
     holds_symbol,
 )
-from sagebridge.model.code_steps import CarriedStep
+from sagebridge.model.code_steps import (
+    PYTHON,
+    CarriedStep,
+    Function,
+    PythonStep,
+    call_arguments,
+)
 from sagebridge.model.pipeline import ConditionStep, Step
-from sagebridge.model.values import Value
+from sagebridge.model.values import Object, Value
 
 if TYPE_CHECKING:
     from sagebridge.formats.prefect.tracing.flow_trace import FlowTrace
 
 
+_NOT_JSON = frozenset(("aws_credentials", "conditions", "depends_on"))
+"""Arguments of a step function that are read on their own."""
+
+
 class TracedBuilder(PipelineBuilder):
     """A builder whose step functions accept arguments with symbols."""
 
-    def __init__(self, trace: FlowTrace, name: str, arguments: Sequence[Any]) -> None:
-        super().__init__(name, arguments)
+    def __init__(
+        self, trace: FlowTrace, name: str, arguments: Sequence[Any], description: str | None
+    ) -> None:
+        super().__init__(name, arguments, description)
         self.trace = trace
         self._inside: list[tuple[str, bool]] = []
 
@@ -36,12 +50,25 @@ class TracedBuilder(PipelineBuilder):
         return self._inside[-1] if self._inside else None
 
     def begin(self, **more: Any) -> None:
-        super().begin(**{name: self._plain(value) for name, value in more.items()})
+        super().begin(**{name: self._plain(value, name) for name, value in more.items()})
 
     def step(self, type_: str, name: str, **arguments: Any) -> StepHandle:
         self._check(name)
-        given = {one: self._plain(value) for one, value in arguments.items()}
+        if type_ != "Condition" and (why := self._unsupported(arguments)):
+            self.trace.drop(name, f"an argument is {why}, so it is dropped")
+            nothing = Object(call_arguments((), {}))
+            return self.add(PythonStep.of(Step(name, PYTHON, nothing), Function("", "")))
+        given = {one: self._plain(value, one) for one, value in arguments.items()}
         return super().step(type_, name, **given)
+
+    def _unsupported(self, arguments: Mapping[str, Any]) -> str:
+        """What no parameter can hold in the arguments of a step; empty if there is nothing."""
+        values = [one for name, one in arguments.items() if name not in _NOT_JSON]
+        try:
+            definition_value(values, self.trace)
+        except UnsupportedValue as why:
+            return str(why) if holds_symbol(values, 12) else ""
+        return ""
 
     def python(self, name: str, function: Any, **more: Any) -> StepHandle:
         self._check(name)
@@ -58,7 +85,10 @@ class TracedBuilder(PipelineBuilder):
         if type(name) is not str or holds_symbol(name):
             self.trace.stop("run-time-code", "a run-time value is used as a step name")
 
-    def _plain(self, value: Any) -> Any:
+    def _plain(self, value: Any, name: str = "") -> Any:
+        if name == "aws_credentials" and type(value) is Symbol:
+            found: Any = value._expression
+            return found.name if type(found) is ServerValue else value
         if isinstance(value, list | tuple) and any(isinstance(one, StepHandle) for one in value):
             return [one if isinstance(one, StepHandle) else self._plain(one) for one in value]
         try:

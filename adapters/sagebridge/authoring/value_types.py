@@ -1,0 +1,133 @@
+"""What the annotation of an argument or result allows, as the type of a pipeline parameter."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import typing
+from dataclasses import dataclass, replace
+from enum import Enum
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Optional, Union, get_args, get_origin
+
+from sagebridge.model.display import shown
+from sagebridge.model.parameters import PYTHON_TYPES
+from sagebridge.model.values import Value
+
+OBJECT = "object"
+"""The type of a list, a dict or any other value that no pipeline parameter can have."""
+_TYPING = {
+    "Annotated": Annotated,
+    "Any": Any,
+    "Literal": Literal,
+    "None": NoneType,
+    "Optional": Optional,
+    "Union": Union,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ValueType:
+    """The values that an annotation allows.
+
+    Attributes:
+        name: ``str``, ``int``, ``float`` or ``bool``; OBJECT; or empty if unknown.
+        choices: the only allowed values.
+        nullable: whether None is allowed.
+        rules: further constraints, such as ``Ge(ge=1)``, as their source.
+        enumeration: whether a value is a member of an Enum whose value is one of the choices.
+    """
+
+    name: str = ""
+    choices: tuple[Value, ...] = ()
+    nullable: bool = False
+    rules: tuple[str, ...] = ()
+    enumeration: bool = False
+
+    @property
+    def parameter_type(self) -> str:
+        """``String``, ``Integer``, ``Float``, ``Boolean``, OBJECT, or empty if unknown."""
+        return PYTHON_TYPES.get(self.name, self.name)
+
+
+_OBJECT_TYPE = ValueType(OBJECT)
+
+
+def value_type(hint: Any) -> ValueType:
+    """The type of an evaluated annotation."""
+    if hint is None or hint is Any or hint is object or isinstance(hint, typing.TypeVar):
+        return ValueType()
+    if getattr(hint, "__name__", "") in PYTHON_TYPES and hint is getattr(builtins, hint.__name__):
+        return ValueType(hint.__name__)
+    if hasattr(hint, "__supertype__"):  # a typing.NewType
+        return value_type(hint.__supertype__)
+    match get_origin(hint), get_args(hint):
+        case origin, (inner, *metadata) if origin is Annotated:
+            found = value_type(inner)
+            rules = tuple(text for one in metadata for text in _rules(one))
+            return replace(found, rules=(*found.rules, *rules))
+        case origin, kinds if origin in (Union, UnionType):
+            return _union([value_type(one) for one in kinds if one is not NoneType], kinds)
+        case origin, choices if origin is Literal:
+            return _choices([one for one in choices if one is not None], None in choices)
+        case _:
+            pass
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return replace(_choices([one.value for one in hint], False), enumeration=True)
+    return _OBJECT_TYPE
+
+
+def _union(found: list[ValueType], kinds: tuple[Any, ...]) -> ValueType:
+    nullable = NoneType in kinds
+    names = {one.name for one in found}
+    if len(found) == 1:
+        return replace(found[0], nullable=nullable or found[0].nullable)
+    if names == {"int", "float"}:
+        return ValueType("float", nullable=nullable)
+    return replace(_OBJECT_TYPE, nullable=nullable)
+
+
+def _choices(choices: list[Any], nullable: bool) -> ValueType:
+    names = {type(one).__name__ for one in choices}
+    if len(names) == 1 and names <= PYTHON_TYPES.keys():
+        return ValueType(names.pop(), tuple(choices), nullable)
+    return replace(_OBJECT_TYPE, nullable=nullable)
+
+
+def _rules(metadata: Any) -> list[str]:
+    """The constraints in a part of ``Annotated``; strings and descriptions are none."""
+    if type(metadata).__name__ == "FieldInfo":  # pydantic's Field(…), which the core cannot import
+        return [repr(one) for one in metadata.metadata]
+    return [] if isinstance(metadata, str) else [shown(metadata)]
+
+
+def value_type_of_source(node: ast.expr | None) -> ValueType | None:
+    """The type of an annotation in a source file; None if it has to be evaluated."""
+    try:
+        hint = None if node is None else _evaluated(node)
+    except (KeyError, TypeError, ValueError, SyntaxError):
+        return None
+    return value_type(hint)
+
+
+def _evaluated(node: ast.expr) -> Any:
+    """A hint of builtin types and ``typing``; raises KeyError for any other name."""
+    match node:
+        case ast.Constant(value=None):
+            return NoneType
+        case ast.Constant(value=str() as text):
+            return _evaluated(ast.parse(text, mode="eval").body)
+        case ast.Name(id=name) | ast.Attribute(value=ast.Name(id="typing" | "t"), attr=name):
+            return getattr(builtins, name) if name in PYTHON_TYPES else _TYPING[name]
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            return Union[_evaluated(left), _evaluated(right)]  # noqa: UP007 - for values
+        case ast.Subscript(value=base, slice=inside):
+            kind = _evaluated(base)
+            parts = inside.elts if isinstance(inside, ast.Tuple) else [inside]
+            types = 0 if kind is Literal else 1 if kind is Annotated else len(parts)
+            inner = [
+                _evaluated(one) if at < types else ast.literal_eval(one)
+                for at, one in enumerate(parts)
+            ]
+            return kind[inner[0] if len(inner) == 1 else tuple(inner)]
+    raise KeyError(ast.dump(node))
