@@ -18,6 +18,26 @@ if TYPE_CHECKING:
 _OTHER_ENGINE = {"airflow": "prefect", "prefect": "airflow"}
 
 
+def requirement(extra: str) -> str:
+    """The argument of ``pip install`` for an extra, from where sagebridge itself was installed.
+
+    That is a folder or file while sagebridge is not on PyPI; pip records it in ``direct_url.json``
+    (PEP 610).
+    """
+    import json  # here: only errors need it
+    from importlib.metadata import PackageNotFoundError, distribution
+    from urllib.parse import unquote
+
+    try:
+        recorded = json.loads(distribution("sagebridge").read_text("direct_url.json") or "{}")
+    except (PackageNotFoundError, ValueError):
+        recorded = {}
+    url = str(recorded.get("url", ""))
+    if url.startswith("file://"):
+        return f"'{unquote(url.removeprefix('file://'))}[{extra}]'"
+    return f"'sagebridge[{extra}] @ {url}'" if url else f"'sagebridge[{extra}]'"
+
+
 class SagebridgeError(Exception):
     """Base class. Its string is the message that the command line prints."""
 
@@ -123,13 +143,14 @@ class MissingExtra(SagebridgeError):
     def __init__(self, what: str, extra: str, source: str = "") -> None:
         self.what, self.extra = what, extra
         location = f"{source}: " if source else ""
-        fix = f"run: pip install 'sagebridge[{extra}]'"
+        install = f"pip install {requirement(extra)}"
+        fix = f"run: {install}"
         other = _OTHER_ENGINE.get(extra)
         if other is not None and find_spec(other) is not None:
             # Their newest versions pin different versions of shared dependencies.
             fix = (
                 f"this environment has {other.title()}, so run the command in another one, with "
-                f"pip install 'sagebridge[{extra}]'"
+                f"{install}"
             )
         super().__init__(f"{location}{what} needs the extra {extra!r}; {fix}")
 

@@ -18,7 +18,7 @@ import click
 import pytest
 
 from sagebridge.cli import app, main
-from sagebridge.errors import MissingExtra, ServiceError, UsageError
+from sagebridge.errors import MissingExtra, ServiceError, UsageError, requirement
 
 
 @pytest.fixture
@@ -51,7 +51,8 @@ def raises(error: BaseException) -> Callable[[], None]:
         (
             MissingExtra("run", "airflow"),
             6,
-            "sagebridge: run needs the extra 'airflow'; run: pip install 'sagebridge[airflow]'\n",
+            "sagebridge: run needs the extra 'airflow'; run: pip install "
+            f"{requirement('airflow')}\n",
         ),
         (KeyboardInterrupt(), 130, "\n"),
     ],
@@ -133,3 +134,22 @@ def test_colour_only_on_terminal(large: Path) -> None:
     os.close(leader)
     assert "\x1b[" in shown
     assert "1 source: 1 error, 0 warnings" in shown
+
+
+@pytest.mark.parametrize(
+    ("recorded", "expected"),
+    [
+        ('{"url": "file:///srv/my%20clone", "dir_info": {}}', "'/srv/my clone[aws]'"),
+        ('{"url": "https://example.com/s.whl"}', "'sagebridge[aws] @ https://example.com/s.whl'"),
+        (None, "'sagebridge[aws]'"),
+    ],
+)
+def test_missing_extra_is_installed_from_the_same_source(
+    recorded: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Installed:
+        def read_text(self, name: str) -> str | None:
+            return recorded if name == "direct_url.json" else None
+
+    monkeypatch.setattr("importlib.metadata.distribution", lambda _: Installed())
+    assert str(MissingExtra("x", "aws")) == f"x needs the extra 'aws'; run: pip install {expected}"

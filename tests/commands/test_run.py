@@ -15,6 +15,7 @@ from typing import Any, Self
 import pytest
 
 from sagebridge.cli import main
+from sagebridge.errors import requirement
 from sagebridge_operators.commands import run as command
 from sagebridge_operators.launch import engine_versions
 from sagebridge_operators.launch.engine_execution import EngineExecution
@@ -150,7 +151,7 @@ def test_engine_not_installed(
     code, err = failing_run(write(folder, "p", NOTHING))
 
     assert code == 6
-    assert f"pip install 'sagebridge[{engine}]'" in err
+    assert f"pip install {requirement(engine)}" in err
 
 
 @pytest.mark.parametrize("backend", ["local", "aws"])

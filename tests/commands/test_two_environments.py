@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sagebridge.cli import main
-from sagebridge.errors import MissingExtra
+from sagebridge.errors import MissingExtra, requirement
 from sagebridge_operators.commands import deploy, run
 from sagebridge_operators.launch import engine_versions
 
@@ -130,6 +130,6 @@ def test_missing_engine_next_to_the_other_one_needs_another_environment(
     monkeypatch.setattr(errors, "find_spec", lambda name: name if name == "prefect" else None)
     assert str(MissingExtra("reading an Airflow file", "airflow")) == (
         "reading an Airflow file needs the extra 'airflow'; this environment has Prefect, so run "
-        "the command in another one, with pip install 'sagebridge[airflow]'"
+        f"the command in another one, with pip install {requirement('airflow')}"
     )
-    assert "; run: pip install 'sagebridge[prefect]'" in str(MissingExtra("x", "prefect"))
+    assert f"; run: pip install {requirement('prefect')}" in str(MissingExtra("x", "prefect"))
