@@ -51,8 +51,10 @@ def raises(error: BaseException) -> Callable[[], None]:
         (
             MissingExtra("run", "airflow"),
             6,
-            "sagebridge: run needs the extra 'airflow'; run: pip install "
-            f"{requirement('airflow')}\n",
+            (
+                "sagebridge: run needs the extra 'airflow'; run: pip install "
+                f"{requirement('airflow')}\n"
+            ),
         ),
         (KeyboardInterrupt(), 130, "\n"),
     ],
