@@ -111,7 +111,7 @@ def test_both_engines_or_one_that_suffices(
         raise MissingExtra("reached", "local")
 
     monkeypatch.setattr(run, "_read", reached)
-    monkeypatch.setattr(deploy, "expand", reached)
+    monkeypatch.setattr(deploy, "is_installed", reached)
     install("airflow", "prefect")  # type: ignore[operator]
     for words in (["run", files["airflow"]], ["deploy", files["airflow"]]):
         assert main([*words, "--on", "prefect"]) == 6
@@ -120,6 +120,14 @@ def test_both_engines_or_one_that_suffices(
     for words in (["run", files["prefect"]], ["deploy", files["prefect"]], ["run", "x.json"]):
         assert main([*words, "--on", "prefect"]) == 6
         assert "reached needs the extra" in capsys.readouterr().err
+
+
+def test_deploy_of_a_folder_with_a_dag_file(
+    files: dict[str, str], install: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install("prefect")  # type: ignore[operator]
+    assert main(["deploy", "my files", "--on", "prefect"]) == 6
+    assert f"sagebridge translate '{files['airflow']}' --to prefect" in capsys.readouterr().err
 
 
 def test_missing_engine_next_to_the_other_one_needs_another_environment(

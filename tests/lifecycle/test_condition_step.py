@@ -130,6 +130,20 @@ def test_report_names_the_steps_that_run_and_are_skipped(
     ]
 
 
+def test_names_in_a_definition_add_no_lines_to_the_log(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    steps = (Step("a\n[2026-11-27] fake line", "Fail"),)
+    make(check(equals("x\ny", "\x1b[2J"), if_steps=steps)).run()
+    assert caplog.messages[-1].splitlines() == [
+        "condition Check: False",
+        "  [False] 'x\\ny' == '\\x1b[2J'",
+        "  runs (else branch): no step",
+        "  skipped: a\\n[2026-11-27] fake line",
+    ]
+
+
 def test_large_report_keeps_the_outcomes(make: Make) -> None:
     conditions = [is_in("x", [str(number) * 50 for number in range(9)]) for _ in range(300)]
     steps = tuple(Step(f"{number:03}" * 20, "Fail") for number in range(900))

@@ -122,12 +122,11 @@ def deploy(
     this folder. Deployments that are up to date are not changed. If one file fails, the others are
     still deployed.
     """
-    for source in sources:
-        if not Path(source).is_dir():
-            require_engines(source, from_, engine)
+    files = expand(sources)
+    for source in files:
+        require_engines(source, from_, engine)
     if not is_installed(engine):
         raise MissingExtra("deploying to Prefect", engine)
-    files = expand(sources)
     if not work_pool:
         raise UsageError("--work-pool is empty; pass the name of a work pool")
     if name is not None and (len(files) > 1 or files != list(sources)):

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sagebridge.model.display import printable
 from sagebridge.model.expressions import Get, Key, Member, references
 from sagebridge.model.pipeline import ConditionStep, Pipeline
 from sagebridge.model.values import Value
@@ -34,7 +35,8 @@ def run(step: ConditionStep, task: StepTask, resolve: Resolver, log: Log) -> dic
     runs, skipped = branch_steps(pipeline, step, holds=holds)
     lines = [line for result in results for line in result.lines("  ")]
     lines += _branch_lines(step, holds=holds, runs=runs, skipped=skipped)
-    log.info("%s", "\n".join([f"condition {step.name}: {holds}", *lines]))
+    text = [printable(line) for line in (f"condition {step.name}: {holds}", *lines)]
+    log.info("%s", "\n".join(text))
     report = _report(results, holds=holds, runs=runs, skipped=skipped)
     task.on_request(report)
     return report | outputs_of(step, {"Outcome": str(holds)}, task.references)
