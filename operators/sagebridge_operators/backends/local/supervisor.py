@@ -244,6 +244,8 @@ def _run_to_end(home: Path, kind: str, name: str, base: Path, records: Records) 
             with suppress(RecordsError):
                 _end(records, kind, name, outcome)
                 return
+            if not is_full(home):
+                break
             time.sleep(RECORD_PAUSE_SECONDS)
         _end(records, kind, name, outcome)
 
