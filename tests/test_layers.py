@@ -58,6 +58,9 @@ ALLOWED = {
     # A job's process imports these in its own environment.
     ("sagebridge_operators.backends.local.training_job", "-m XGBOOST"),
     ("sagebridge_operators.backends.local.transform_job", "-m INFERENCE"),
+    ("sagebridge_operators.backends.local.job_environment", "-m 'pip'"),
+    # The pip of a job is the engine's, or the one of ensurepip.
+    ("sagebridge_operators.backends.local.job_environment", "find_spec('pip')"),
     # Engines, started as documented.
     ("sagebridge_operators.launch.airflow_home", "-m 'airflow'"),
     ("sagebridge_operators.launch.prefect_engine", "-m 'prefect'"),

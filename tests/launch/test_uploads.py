@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,13 @@ def test_upload_targets(folder: Path, text: str, expected: set[str]) -> None:
 def test_invalid_upload(folder: Path, text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         Upload.parse(text)
+
+
+@pytest.mark.timeout(30)
+def test_upload_of_a_fifo_is_rejected(folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+    with pytest.raises(UsageError, match="pipe is not a regular file or folder"):
+        Upload.parse("pipe=s3://bucket/key")
 
 
 def test_store_not_writable(folder: Path) -> None:

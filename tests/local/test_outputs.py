@@ -126,11 +126,13 @@ def test_special_files_of_an_input_are_left_out(bench: Bench, tmp_path: Path) ->
 
 
 @pytest.mark.timeout(60)
-def test_special_file_in_the_store_is_an_error(bench: Bench) -> None:
+def test_special_file_in_the_store_is_an_error(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench.store.write("s3://bucket/a", b"")
     os.mkfifo(bench.home / "s3/bucket/pipe")
     with socket.socket(socket.AF_UNIX) as server:
-        os.chdir(bench.home / "s3/bucket")  # the path of a socket has at most 107 bytes
+        monkeypatch.chdir(bench.home / "s3/bucket")  # the path of a socket has at most 107 bytes
         server.bind("socket")
         for name in ("pipe", "socket"):
             with pytest.raises(StoreError, match="not a regular file"):

@@ -38,7 +38,7 @@ def test_folder_is_copied_to_the_job(bench: Bench, folder: Path) -> None:
         [f"file://{folder}", f"file://{quoted}/", f"file://{folder.name}", str(folder)]
     ):
         log = train(bench, f"job{number}", source)
-        assert "helped folder /opt/ml/code" in log, source
+        assert "helped folder" in log, source
     assert sorted(path.name for path in folder.iterdir()) == ["helper.py", "sub", "train.py"]
 
 

@@ -32,6 +32,8 @@ class Upload:
         path = Path(local)
         if not path.exists():
             raise UsageError(f"--upload {text}: {path.absolute()} does not exist")
+        if not path.is_file() and not path.is_dir():  # reading a FIFO or device may never end
+            raise UsageError(f"--upload {text}: {path.absolute()} is not a regular file or folder")
         return cls(path, f"s3://{rest}")
 
     def send(self, s3: Any) -> None:

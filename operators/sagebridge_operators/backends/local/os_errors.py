@@ -44,4 +44,5 @@ def is_full(folder: Path) -> bool:
         disk = os.statvfs(folder)
     except OSError:
         return False
-    return disk.f_bavail * disk.f_frsize < _LITTLE or (disk.f_files > 0 and not disk.f_favail)
+    blocks = disk.f_bavail if os.geteuid() else disk.f_bfree  # some are reserved for root
+    return blocks * disk.f_frsize < _LITTLE or (disk.f_files > 0 and not disk.f_favail)

@@ -238,13 +238,16 @@ def _run_to_end(home: Path, kind: str, name: str, base: Path, records: Records) 
             stack.enter_context(records.kept_open())
         outcome = _supervise(home, kind, name, base, records)
         full = is_full(folder)
-        reserve.unlink(missing_ok=True)
+        with suppress(OSError):
+            reserve.unlink(missing_ok=True)
         if full or outcome.status == "Completed":
             clear(folder)
         for _ in range(RECORD_TRIES):
             with suppress(RecordsError):
                 _end(records, kind, name, outcome)
                 return
+            if not is_full(home):
+                break
             time.sleep(RECORD_PAUSE_SECONDS)
         _end(records, kind, name, outcome)
 
