@@ -45,7 +45,12 @@ def restrict(folder: Path) -> None:
             if os.fstat(descriptor).st_mode & _OTHERS:
                 raise _unusable(folder, folder, "its file system cannot restrict it to you")
             if found.st_mode & _OTHERS_WRITE:
-                _check_entries(folder, descriptor)
+                try:
+                    _check_entries(folder, descriptor)
+                except WorkdirUnusable:
+                    # Otherwise the next call would accept the folder.
+                    os.fchmod(descriptor, stat.S_IMODE(found.st_mode))
+                    raise
         finally:
             os.close(descriptor)
     except FileNotFoundError:
