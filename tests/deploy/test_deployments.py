@@ -143,6 +143,9 @@ def test_step_that_cannot_run_is_warned_about(project: Project) -> None:
         "warning: sagebridge cannot run steps of type Lambda yet (step 'Call'); executions are "
         "rejected before the first job\n"
     )
+    made = project.deployment("calls")
+    assert made["tags"] == ["cannot-run"]
+    assert "cannot run steps of type Lambda yet (step 'Call')" in made["description"]
 
 
 def test_empty_work_pool_name(project: Project) -> None:

@@ -6,6 +6,9 @@ from sagebridge.model.code_steps import CarriedStep
 from sagebridge.model.pipeline import Pipeline, Step, walk
 from sagebridge.model.step_types import STEP_TYPES
 
+CANNOT_RUN = "cannot-run"
+"""The tag of DAGs and deployments of pipelines that cannot run."""
+
 
 def why_not_runnable(step: Step) -> str | None:
     """The reason why sagebridge cannot run a step, as in "cannot run ..."; None if it can."""
@@ -36,3 +39,10 @@ def warning(pipeline: Pipeline) -> str | None:
     if (what := why_pipeline_not_runnable(pipeline)) is None:
         return None
     return f"warning: sagebridge cannot run {what}; executions are rejected before the first job"
+
+
+def described(text: str | None, pipeline: Pipeline) -> str:
+    """A description in an engine's UI, with a note if the pipeline cannot run."""
+    what = why_pipeline_not_runnable(pipeline)
+    note = what and f"sagebridge cannot run {what}. Each run fails before its first job."
+    return "\n\n".join(filter(None, (text, note)))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sagebridge.authoring.dag_pipeline import pipeline_of
 from sagebridge.authoring.declared_names import find_faults, suggestion
-from sagebridge.authoring.runnable import why_pipeline_not_runnable
+from sagebridge.authoring.runnable import CANNOT_RUN, described, why_pipeline_not_runnable
 from sagebridge.errors import SagebridgeError
 from sagebridge.model.expressions import parameter
 from sagebridge.model.pipeline import Step, step_references, walk
@@ -23,8 +23,6 @@ from sagebridge_operators.lifecycle.backend import NAMES
 if TYPE_CHECKING:
     from sagebridge_operators.airflow.step_operators import StepOperator
 
-CANNOT_RUN = "cannot-run"
-"""The tag of DAGs with steps that sagebridge can only translate."""
 _ATTRIBUTE = "sagebridge_links"
 
 
@@ -115,10 +113,9 @@ def complete(dag: Any) -> None:
             task.set_upstream(edges.operators[name])
     if mapped:
         dag.check_cycle()
-    if (what := why_pipeline_not_runnable(pipeline)) is not None:
+    if why_pipeline_not_runnable(pipeline) is not None:
         dag.tags.add(CANNOT_RUN)
-        note = f"sagebridge cannot run {what}. Each run fails before its first job."
-        dag.doc_md = "\n\n".join(filter(None, (dag.doc_md, note)))
+        dag.doc_md = described(dag.doc_md, pipeline)
     watch_hidden_failures(dag, [*edges.operators.values(), *(task for task, _ in mapped)])
 
 

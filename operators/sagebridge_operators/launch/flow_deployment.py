@@ -15,6 +15,7 @@ from typing import Any
 import sagebridge
 from sagebridge.authoring.pipeline_builder import legal_name
 from sagebridge.authoring.python_files import flow_functions, split_source
+from sagebridge.authoring.runnable import CANNOT_RUN, why_pipeline_not_runnable
 from sagebridge.errors import SourceError
 from sagebridge.findings import Finding
 from sagebridge.model.losses import Loss
@@ -149,12 +150,14 @@ def deployment_name(pipeline: Pipeline) -> str:
 
 
 def tags_of(pipeline: Pipeline) -> tuple[str, ...]:
-    """The tags of a CreatePipeline request, as ``Key:Value``."""
+    """The tags of a CreatePipeline request, as ``Key:Value``, and one if it cannot run."""
     found = []
     for tag in pipeline.tags if isinstance(pipeline.tags, tuple) else ():
         if isinstance(tag, Mapping) and tag.get("Key"):
             parts = (str(tag["Key"]), str(tag.get("Value") or ""))
             found.append(":".join(filter(None, parts)))
+    if why_pipeline_not_runnable(pipeline) is not None:
+        found.append(CANNOT_RUN)
     return tuple(dict.fromkeys(found))
 
 

@@ -27,6 +27,7 @@ from prefect.utilities.callables import parameter_schema
 from prefect.workers.process import ProcessWorker
 
 from sagebridge.authoring.flow_signature import live_arguments
+from sagebridge.authoring.runnable import described
 from sagebridge.errors import ServiceError, SourceError
 from sagebridge.model.pipeline import Pipeline
 from sagebridge.model.values import ABSENT, thaw
@@ -74,7 +75,7 @@ def deployments(
             name=deployment_name(pipeline),
             entrypoint=f"{relative(file.path, folder)}:{function}",
             version=flow.version,
-            description=_description(flow, pipeline),
+            description=described(_description(flow, pipeline), pipeline),
             tags=tags_of(pipeline),
             work_pool=work_pool,
             job_variables={"env": dict(variables)} if variables else {},
