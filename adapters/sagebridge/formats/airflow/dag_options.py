@@ -3,154 +3,31 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
 from functools import cache
-from typing import Any, TypeAlias
+from typing import Any
 
 from sagebridge.authoring.dag_pipeline import is_own, null_is_empty, param_type
+from sagebridge.formats.airflow.option_table import (
+    DAG_ARGUMENTS,
+    DEFAULTED,
+    RETRY_DETAILS,
+    TASK_ARGUMENTS,
+    NoEffect,
+    Row,
+    unknown,
+)
 from sagebridge.formats.python.engine_losses import Unsupported
 from sagebridge.model.connections import AIRFLOW_DEFAULTS
 from sagebridge.model.display import shown
-from sagebridge.model.losses import AT_THE_END, Severity
 
-OptionRule: TypeAlias = "Callable[[Any], Unsupported | None]"
-"""From the value of an option to its loss; None if the value asks for nothing."""
-
-
-def _callback(name: str) -> OptionRule:
-    def rule(value: Any) -> Unsupported | None:
-        what = f"{name} is not called"
-        return Unsupported("callback", "dropped", what, AT_THE_END) if value else None
-
-    return rule
-
-
-def _mail(name: str) -> OptionRule:
-    return _option("callback", "dropped", f"{name}: no email is sent", AT_THE_END)
-
-
-def _option(code: str, severity: Severity, what: str, advice: str = "") -> OptionRule:
-    """The rule of an option that is a loss if it is true; ``{}`` in ``what`` is its value."""
-
-    def rule(value: Any) -> Unsupported | None:
-        return Unsupported(code, severity, what.format(value), advice) if value else None
-
-    return rule
-
-
-def _retries(value: Any) -> Unsupported | None:
-    if not isinstance(value, int) or value <= 0:
-        return None
-    what = f"retries={value} has no effect: a step is retried only under its retry policies"
-    return Unsupported("retries", "dropped", what, "add RetryPolicies to the step")
-
-
-def _pool(value: Any) -> Unsupported | None:
-    if value in (None, "default_pool"):
-        return None
-    what = f"the pool {shown(value)} has no effect"
-    return Unsupported("pool", "dropped", what, "limit parallel steps with max_active_tasks")
-
-
-_CALLBACKS = (
-    "on_execute_callback",
-    "on_failure_callback",
-    "on_retry_callback",
-    "on_skipped_callback",
-    "on_success_callback",
-)
-_TIME_LIMIT = "limit the job itself, for example with StoppingCondition"
-_ONE_AT_A_TIME = "start an execution only when no other is running"
-_PAST = _option(
-    "past-runs",
-    "dropped",
-    "depends_on_past and wait_for_downstream have no effect: executions are independent",
-    "start an execution only after the previous one has succeeded",
-)
-
-OPTION_RULES: Mapping[str, OptionRule] = {
-    **{name: _callback(name) for name in _CALLBACKS},
-    **{name: _mail(name) for name in ("email_on_failure", "email_on_retry")},
-    "depends_on_past": _PAST,
-    "wait_for_downstream": _PAST,
-    "execution_timeout": _option(
-        "timeout", "dropped", "execution_timeout={} has no effect", _TIME_LIMIT
-    ),
-    "dagrun_timeout": _option(
-        "timeout",
-        "dropped",
-        "dagrun_timeout={} has no effect",
-        "stop executions that run too long yourself",
-    ),
-    "max_ingestion_time": _option(
-        "timeout", "dropped", "max_ingestion_time={} has no effect", _TIME_LIMIT
-    ),
-    "inlets": _option("asset", "dropped", "its inlets are not recorded"),
-    "max_active_tis_per_dag": _option(
-        "concurrency", "dropped", "max_active_tis_per_dag={} has no effect", _ONE_AT_A_TIME
-    ),
-    "max_active_tis_per_dagrun": _option(
-        "concurrency", "dropped", "max_active_tis_per_dagrun={} has no effect"
-    ),
-    "outlets": _option(
-        "asset",
-        "dropped",
-        "its outlets are not updated and start no other DAG",
-        "start the DAGs that wait for these assets yourself",
-    ),
-    "params": _option(
-        "task-params",
-        "dropped",
-        "its own params are ignored; templates use the params of the DAG",
-        "declare them as params of the DAG",
-    ),
-    "pool": _pool,
-    "retries": _retries,
-    "role_arn": _option(
-        "role", "changed", "role_arn={} is not in its arguments", "add the role to the arguments"
-    ),
-    "wait_for_completion": lambda value: (
-        None
-        if value
-        else Unsupported(
-            "no-wait",
-            "changed",
-            "wait_for_completion=False has no effect: the step waits for its job",
-            "check that downstream steps may start that late",
-        )
-    ),
-}
-"""The rule of each argument of an operator or of ``default_args`` that Airflow acts on."""
-
-_DEFAULTED = {"email_on_failure", "email_on_retry", "max_ingestion_time", "params", "role_arn"}
-_SET_LATER = OPTION_RULES.keys() - _DEFAULTED
+_SET_LATER = {
+    name for name, row in TASK_ARGUMENTS.items() if not isinstance(row, NoEffect)
+} - DEFAULTED
 """Attributes that user code may set on an operator after creating it, and that are otherwise unset.
-
-Airflow itself sets the attributes in ``_DEFAULTED``, so their values mean nothing.
 """
-
-_IGNORED = frozenset(
-    (
-        "dag",
-        "dag_id",
-        "default_args",
-        "do_xcom_push",
-        "doc",
-        "doc_md",
-        "kwargs_to_upstream",
-        "multiple_outputs",
-        "owner",
-        "start_date",
-        "task_display_name",
-        "task_group",
-        "task_id",
-        "trigger_rule",
-    )
-)
-"""Arguments that are read elsewhere, or that do not affect what a task does."""
-
-_RETRY_DETAILS = frozenset(("retry_delay", "retry_exponential_backoff", "max_retry_delay"))
+_UNUSED = NoEffect("no operator of the DAG has an argument of this name")
 
 
 def sagebridge_arguments(operator: Any) -> frozenset[str]:
@@ -199,15 +76,16 @@ def _set_later(operator: Any, arguments: Mapping[str, Any]) -> Iterator[tuple[st
 def of_task(operator: Any, reads: Collection[str]) -> Iterator[Unsupported]:
     """The options of a task that are lost. ``reads`` are the arguments that its step has."""
     dag = operator.dag
+    reported = dag.default_args.keys() & TASK_ARGUMENTS.keys()  # by of_dag
     own = {
         name: value
         for name, value in operator_arguments(operator).items()
-        if name not in dag.default_args or not _equal(dag.default_args[name], value)
+        if name not in reported or not _equal(dag.default_args[name], value)
     }
     of_the_dag, params = _param_values(dag.params), _param_values(own.pop("params", None) or {})
     if any(name not in of_the_dag or of_the_dag[name] != params[name] for name in params):
         own["params"] = params
-    yield from _losses(own, reads)
+    yield from _losses(own, reads, TASK_ARGUMENTS)
 
 
 def _param_values(params: Any) -> dict[str, Any]:
@@ -229,21 +107,27 @@ def _equal(left: Any, right: Any) -> bool:
         return False
 
 
-def _losses(arguments: Mapping[str, Any], reads: Collection[str]) -> Iterator[Unsupported]:
+def _losses(
+    arguments: Mapping[str, Any], reads: Collection[str], table: Mapping[str, Row]
+) -> Iterator[Unsupported]:
+    """The losses of arguments that are not among ``reads``."""
     seen: set[Unsupported] = set()
     others = []
     for name, value in arguments.items():
-        if name in reads or name in _IGNORED:
+        if name in reads:
             continue
-        if name in OPTION_RULES:
-            found = OPTION_RULES[name](value)
-            if found is not None and found not in seen:
-                seen.add(found)
-                yield found
-        elif value is not None:
-            others.append(name)
+        row = table.get(name)
+        if isinstance(row, NoEffect):
+            if value is not None and not row.silent:
+                others.append(name)
+            continue
+        found = unknown(name, value) if row is None and value is not None else None
+        found = row(value) if row is not None else found
+        if found is not None and found not in seen:
+            seen.add(found)
+            yield found
     if not arguments.get("retries"):
-        others = [name for name in others if name not in _RETRY_DETAILS]
+        others = [name for name in others if name not in RETRY_DETAILS]
     if others:
         what = f"options that only Airflow uses: {', '.join(sorted(others))}"
         yield Unsupported("engine-option", "info", what)
@@ -252,22 +136,16 @@ def _losses(arguments: Mapping[str, Any], reads: Collection[str]) -> Iterator[Un
 def of_dag(dag: Any) -> Iterator[Unsupported]:
     """The options and default arguments of a DAG that are lost."""
     own = {name for name, value in dag.default_args.items() if is_own(name, value)} | {"role_arn"}
-    yield from _losses(dag.default_args, own.union(AIRFLOW_DEFAULTS))
+    accepted = {name for task in dag.tasks for name in operator_arguments(task)}
+    # Each task reads or reports those that only its own operator knows.
+    own |= AIRFLOW_DEFAULTS.keys() | (accepted - TASK_ARGUMENTS.keys())
+    unused = dict.fromkeys(dag.default_args.keys() - accepted, _UNUSED)
+    yield from _losses(dag.default_args, own, {**unused, **TASK_ARGUMENTS})
     if text := schedule_text(dag):
         what = f"the schedule {text} is not carried over"
         advice = "schedule the translated pipeline itself (for SageMaker, with EventBridge)"
         yield Unsupported("schedule", "dropped", what, advice)
-    for name in ("dagrun_timeout", "on_failure_callback", "on_success_callback"):
-        found = OPTION_RULES[name](getattr(dag, name, None))
-        if found is not None:
-            yield found
-    if getattr(dag, "max_active_runs", 16) == 1:
-        what = "max_active_runs=1 has no effect: executions may overlap"
-        yield Unsupported("concurrency", "dropped", what, _ONE_AT_A_TIME)
-    if getattr(dag, "fail_fast", False):
-        what = "fail_fast=True has no effect: steps that do not depend on a failed step continue"
-        advice = "stop the execution yourself if they must not run"
-        yield Unsupported("failure-handling", "changed", what, advice)
+    yield from _losses(dict(_dag_arguments(dag)), (), DAG_ARGUMENTS)
     if dag.user_defined_macros or dag.user_defined_filters:
         what = "user-defined macros and filters: each template that uses one is reported"
         yield Unsupported("engine-option", "info", what)
@@ -276,6 +154,15 @@ def of_dag(dag: Any) -> Iterator[Unsupported]:
         what = f"the tags {', '.join(tags)} are dropped: the tags of a pipeline have keys"
         yield Unsupported("engine-option", "info", what)
     yield from _of_params(dag)
+
+
+def _dag_arguments(dag: Any) -> Iterator[tuple[str, Any]]:
+    """The arguments of a DAG that differ from those of a DAG that only has the same id."""
+    dag_class = next(one for one in type(dag).__mro__ if one.__module__.startswith("airflow."))
+    plain: Any = dag_class(dag.dag_id, schedule=None)
+    for name in inspect.signature(dag_class).parameters:
+        if not _equal(getattr(dag, name, None), getattr(plain, name, None)):
+            yield name, getattr(dag, name)
 
 
 def _of_params(dag: Any) -> Iterator[Unsupported]:

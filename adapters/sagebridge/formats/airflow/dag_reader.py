@@ -25,7 +25,7 @@ from sagebridge.authoring.dag_pipeline import (
 )
 from sagebridge.authoring.file_arguments import step_order
 from sagebridge.formats.airflow import dag_options, param_types, provider
-from sagebridge.formats.airflow.branches import AFTER_FAILURE, BranchGate
+from sagebridge.formats.airflow.branches import BranchGate
 from sagebridge.formats.airflow.code_tasks import (
     is_skipped_on_99,
     python_step,
@@ -47,6 +47,14 @@ from sagebridge.formats.airflow.provider.provider_task import (
     property_output,
 )
 from sagebridge.formats.airflow.provider.sagemaker_condition import condition_step
+from sagebridge.formats.airflow.task_facts import (
+    are_ids,
+    is_after_failure,
+    is_mapped,
+    is_sagebridge,
+    label,
+    with_documentation,
+)
 from sagebridge.formats.airflow.task_tree import TaskSteps, TaskTree, in_order, trigger_rule
 from sagebridge.formats.airflow.task_values import RunTimeValue, Values, identifier
 from sagebridge.formats.python.function_source import NotSelfContained
@@ -71,6 +79,8 @@ TARGET = "pipeline"
 _MAX_ACTIVE_TASKS = 16
 """Airflow's default for ``max_active_tasks`` (``[core] max_active_tasks_per_dag``)."""
 _BRANCHES = frozenset(("BaseBranchOperator", "BranchMixIn", "ShortCircuitOperator"))
+_NOTIFICATIONS = ("asset", "callback")
+"""The losses that also matter for a task without a step, such as an EmptyOperator."""
 _SET_PARAMETER = "set the parameter"
 _NO_PARAMETERS: Mapping[str, Parameter] = MappingProxyType({})
 _NO_STEP_TYPE = "do its work in a Lambda or Processing step, or outside the pipeline"
@@ -122,6 +132,7 @@ class _DagReader:
         self.resources: dict[tuple[str, str], Get] = {}
         self.roles: dict[str, TaskSteps] = {}
         self.dropped: dict[str, str] = {}
+        self.dropped_tasks: set[str] = set()
         self.connections: dict[str, dict[str, Value]] = {}
 
     def result(self) -> tuple[Pipeline, tuple[Loss, ...], dict[str, int]]:
@@ -154,7 +165,7 @@ class _DagReader:
         """The parameters that need another type, once the DAG is read."""
         if not self.values.needed:
             return {}
-        own = (task.step for task in self.tasks.values() if _is_sagebridge(task))
+        own = (task.step for task in self.tasks.values() if is_sagebridge(task))
         fixed = {one.name for step in own for one in step_references(step)}
         declared = pipeline_of(self.dag).declared
         return param_types.converted(declared, self.values.needed, fixed)
@@ -185,18 +196,18 @@ class _DagReader:
 
     def _names(self) -> Iterator[tuple[str, str]]:
         """A step name for each task: its id, without its group if that is unique."""
-        taken = {task.step.name for task in self.tasks.values() if _is_sagebridge(task)}
-        counts = Counter(map(_label, self.tasks.values()))
+        taken = {task.step.name for task in self.tasks.values() if is_sagebridge(task)}
+        counts = Counter(map(label, self.tasks.values()))
         for task_id, task in self.tasks.items():
-            if _is_sagebridge(task):
+            if is_sagebridge(task):
                 yield task_id, task.step.name
                 continue
-            label = _label(task)
-            wanted = label if counts[label] == 1 else task_id
+            own_label = label(task)
+            wanted = own_label if counts[own_label] == 1 else task_id
             name = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in wanted)
             name = free_name(name[:64], taken, wanted[:60], "-")
             taken.add(name)
-            if name != label:
+            if name != own_label:
                 what = f"its step is named {shown(name)}"
                 self._report(task, "step-name", "info", what)
             yield task_id, name
@@ -204,7 +215,7 @@ class _DagReader:
     def _collect_outputs(self) -> None:
         for task_id, task in self.tasks.items():
             kind = kind_of(task)
-            if kind is None or _is_after_failure(task):
+            if kind is None or is_after_failure(task) or is_mapped(task):
                 continue
             name = self.names[task_id]
             self.jobs += [(task_id, job) for job in job_names(task)]
@@ -228,25 +239,25 @@ class _DagReader:
         role = TaskSteps(task)
         if hasattr(task, "watched"):  # WatchOperator is not a step
             return role
-        if _is_after_failure(task):
+        if is_after_failure(task):
             rule = trigger_rule(task)
             what = f"trigger rule {rule} never holds in a pipeline (steps run only after success)"
             self._drop(task, "trigger-rule", what, AT_THE_END)
             return role
-        if _is_sagebridge(task):
+        if is_mapped(task):
+            what = "expand() is only resolved at run time"
+            self._drop(task, "mapped-task", what, "replace it with a loop in the DAG file")
+        elif is_sagebridge(task):
             reads = dag_options.sagebridge_arguments(task)
-            step = _with_documentation(task.step, task)
+            step = with_documentation(task.step, task)
             role = TaskSteps(task, [step], list(self._listed_gate(task)), from_sagebridge=True)
             if not type(task).execute.__module__.startswith("sagebridge_operators."):
                 what = f"{type(task).__name__} overrides execute, which the step does not call"
                 self._report(task, "operator", "changed", what, "move that code to another task")
             if isinstance(task.step, CarriedStep):
                 self._carry(role, "python-task", sagebridge_step)
-        elif hasattr(task, "partial_kwargs"):
-            what = "expand() is only resolved at run time"
-            self._drop(task, "mapped-task", what, "replace it with a loop in the DAG file")
         elif (kind := kind_of(task)) is not None:
-            reads = (*kind.reads, *AIRFLOW_DEFAULTS, *dag_options.own_arguments(task))
+            reads = (*kind.reads, *AIRFLOW_DEFAULTS, "region", *dag_options.own_arguments(task))
             self._build(role, kind.build)
         elif class_of(task, {provider.CONDITION}) is not None:
             reads = ("conditions", "condition_type", "left_value", "right_value")
@@ -255,14 +266,26 @@ class _DagReader:
         else:
             reads = ("python_callable", "op_args", "op_kwargs")
             reads = (*reads, "bash_command", "env", "append_env", "skip_on_exit_code")
+            reads = (*reads, "cwd", "output_processor", "templates_dict")
             self._build_other(role)
         if any(map(connects, role.steps)):
             self._connect(role)
-        if role.steps:
-            for loss in dag_options.of_task(task, frozenset(reads)):
-                if loss.code != "no-wait" or not self._is_awaited(task):
-                    self._report(task, *loss)
+        self._report_options(role, frozenset(reads))
         return role
+
+    def _report_options(self, role: TaskSteps, reads: frozenset[str]) -> None:
+        """Report the arguments of a task that are lost, unless the whole task is dropped."""
+        task = role.operator
+        if not role.steps and task.task_id in self.dropped_tasks:
+            return
+        for loss in dag_options.of_task(task, reads):
+            is_done = loss.code == "no-wait" and self._is_awaited(task)
+            if (role.steps and not is_done) or loss.code in _NOTIFICATIONS:
+                self._report(task, *loss)
+        if role.steps and task.is_teardown:
+            what = "it is a teardown task, but its step runs only if the steps before it succeed"
+            advice = "clean up after a failed execution yourself"
+            self._report(task, "failure-handling", "dropped", what, advice)
 
     def _connect(self, role: TaskSteps) -> None:
         """Keep the arguments with which a task connects to AWS."""
@@ -283,7 +306,7 @@ class _DagReader:
             self._drop(task, "run-time-argument", str(why), advice)
             self._forget(task)
             return
-        role.steps[-1] = _with_documentation(role.steps[-1], task)
+        role.steps[-1] = with_documentation(role.steps[-1], task)
 
     def _task(self, task: Any) -> Task:
         def report(code: str, severity: Severity, what: str, advice: str = "") -> None:
@@ -305,7 +328,7 @@ class _DagReader:
     def _build_condition(self, role: TaskSteps) -> None:
         task = role.operator
         try:
-            if not all(map(_are_ids, (task.if_task_ids, task.else_task_ids))):
+            if not all(map(are_ids, (task.if_task_ids, task.else_task_ids))):
                 raise UnreadableTask("its branches are only known at run time")
             step = condition_step(self._task(task))
         except UnreadableTask as why:
@@ -403,7 +426,7 @@ class _DagReader:
             # Only operators of @task have custom_operator_name (airflow/sdk/bases/decorator.py).
             # Airflow sets their doc_md to the docstring, which the function already has.
             decorated = hasattr(task, "custom_operator_name")
-            role.steps = [step if decorated else _with_documentation(step, task)]
+            role.steps = [step if decorated else with_documentation(step, task)]
         except NotSelfContained as why:
             self._drop(task, code, f"it {why}", ON_ITS_OWN)
             self.dropped.update({step.name: origin for step in role.steps})
@@ -446,6 +469,7 @@ class _DagReader:
         return Loss(code, severity, place, f"{name}: {what}", TARGET, advice)
 
     def _drop(self, task: Any, code: str, reason: str, advice: str) -> None:
+        self.dropped_tasks.add(task.task_id)
         self._report(task, code, "dropped", f"{reason}, so the task is dropped", advice)
 
     def _parameter_for(self, task: Any, unknown: RunTimeValue, *, report: bool = True) -> Get:
@@ -461,31 +485,3 @@ class _DagReader:
             loss = self._loss(task, unknown.code, "changed", what, _SET_PARAMETER)
             self.run_time[key] = _RunTimeParameter(added, loss if report else None)
         return parameter(self.run_time[key].parameter.name)
-
-
-def _label(task: Any) -> str:
-    """A task's id without the id of its group."""
-    group = getattr(task.task_group, "node_id", None)
-    return str(task.task_id.removeprefix(f"{group}."))
-
-
-def _is_sagebridge(task: Any) -> bool:
-    return isinstance(getattr(task, "step", None), Step)
-
-
-def _with_documentation(step: Step, task: Any) -> Step:
-    """The step with ``doc_md`` and display name of its task, unless it has its own."""
-    if task.doc_md and step.description is ABSENT:
-        step = replace(step, description=task.doc_md)
-    if task.task_display_name != task.task_id and step.display_name is ABSENT:
-        step = replace(step, display_name=task.task_display_name)
-    return step
-
-
-def _are_ids(value: Any) -> bool:
-    return isinstance(value, list | tuple) and all(isinstance(one, str) for one in value)
-
-
-def _is_after_failure(task: Any) -> bool:
-    """Whether a task runs only if an upstream task did not succeed."""
-    return bool(task.upstream_task_ids) and trigger_rule(task) in AFTER_FAILURE

@@ -1,0 +1,44 @@
+"""What one live task of a DAG is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from sagebridge.formats.airflow.branches import AFTER_FAILURE
+from sagebridge.formats.airflow.task_tree import trigger_rule
+from sagebridge.model.pipeline import Step
+from sagebridge.model.values import ABSENT
+
+
+def label(task: Any) -> str:
+    """A task's id without the id of its group."""
+    group = getattr(task.task_group, "node_id", None)
+    return str(task.task_id.removeprefix(f"{group}."))
+
+
+def is_mapped(task: Any) -> bool:
+    """Whether a task or one of its task groups is expanded at run time."""
+    return hasattr(task, "partial_kwargs") or task.get_closest_mapped_task_group() is not None
+
+
+def is_sagebridge(task: Any) -> bool:
+    return isinstance(getattr(task, "step", None), Step)
+
+
+def with_documentation(step: Step, task: Any) -> Step:
+    """The step with ``doc_md`` and display name of its task, unless it has its own."""
+    if task.doc_md and step.description is ABSENT:
+        step = replace(step, description=task.doc_md)
+    if task.task_display_name != task.task_id and step.display_name is ABSENT:
+        step = replace(step, display_name=task.task_display_name)
+    return step
+
+
+def are_ids(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(one, str) for one in value)
+
+
+def is_after_failure(task: Any) -> bool:
+    """Whether a task runs only if an upstream task did not succeed."""
+    return bool(task.upstream_task_ids) and trigger_rule(task) in AFTER_FAILURE

@@ -1,0 +1,243 @@
+"""Every argument of a DAG and of a task is carried, reported, or known to have no effect."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from sagebridge.formats.python.file_readings import FileReading
+from sagebridge.model.losses import Loss
+from tests.formats.airflow.conftest import ReadAll
+
+pytestmark = [pytest.mark.airflow, pytest.mark.airflow31]
+
+DAGS = """
+from datetime import datetime, timedelta
+
+from airflow.providers.amazon.aws.operators.sagemaker import (
+    SageMakerModelOperator,
+    SageMakerTrainingOperator,
+)
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG, Asset, task, task_group
+from sagebridge_operators.airflow import ModelOperator
+
+CONFIG = {
+    "ExecutionRoleArn": "arn:aws:iam::210987654321:role/serving",
+    "PrimaryContainer": {"Image": "scorer:3", "ModelDataUrl": "s3://models/scorer.tar.gz"},
+}
+TRAINING = {
+    "AlgorithmSpecification": {"TrainingImage": "trainer:3", "TrainingInputMode": "File"},
+    "OutputDataConfig": {"S3OutputPath": "s3://models/out"},
+    "ResourceConfig": {
+        "InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 10
+    },
+    "RoleArn": "arn:aws:iam::210987654321:role/training",
+    "StoppingCondition": {"MaxRuntimeInSeconds": 600},
+}
+
+
+def called(context):
+    pass
+
+
+# What a later version of the provider may add.
+class _Later(SageMakerModelOperator):
+    def __init__(self, *, kms_audit=None, **kwargs):
+        super().__init__(**kwargs)
+
+
+_Later.__module__ = "airflow.providers.amazon.aws.operators.sagemaker"
+_Later.__name__ = "SageMakerModelOperator"
+
+
+def model(task_id, **more):
+    return SageMakerModelOperator(task_id=task_id, config=CONFIG, **more)
+
+
+with DAG("unknown", default_args={"kms_audit": "on", "team": "ml"}):
+    _Later(task_id="later", config=CONFIG)
+
+with DAG("tasks", default_args={"retry_delay": timedelta(minutes=1)}):
+    model("mail", email="ml@example.com")
+    model("hooks", pre_execute=called, post_execute=called)
+    model("worker", queue="gpu", executor_config={"KubernetesExecutor": {"image": "i"}})
+    model("user", run_as_user="ml")
+    model("until", end_date=datetime(2027, 1, 1))
+    model("order", priority_weight=7, weight_rule="upstream", pool_slots=2, logger_name="x")
+    model("texts", doc_json="{}", map_index_template="x")
+    SageMakerTrainingOperator(
+        task_id="polling",
+        config=TRAINING,
+        max_attempts=9,
+        print_log=False,
+        check_interval=5,
+        action_if_job_exists="fail",
+    )
+    ModelOperator(task_id="local", arguments=CONFIG, backend="local")
+    EmptyOperator(task_id="done", outlets=[Asset("s3://done")], on_success_callback=called)
+    EmptyOperator(task_id="quiet", retries=4, execution_timeout=timedelta(hours=1))
+
+with DAG(
+    "dag",
+    schedule="@daily",
+    start_date=datetime(2026, 1, 1),
+    end_date=datetime(2027, 1, 1),
+    catchup=True,
+    max_active_runs=2,
+    max_consecutive_failed_dag_runs=3,
+    on_success_callback=called,
+    jinja_environment_kwargs={"keep_trailing_newline": True},
+    access_control={"ml": {"can_read"}},
+    is_paused_upon_creation=True,
+    dag_display_name="Nightly",
+):
+    model("m")
+
+with DAG("plain", schedule=None, start_date=datetime(2026, 1, 1), catchup=False):
+    model("m", owner="ml", do_xcom_push=False, trigger_rule="all_success")
+
+with DAG("cleanup"):
+    model("work") >> model("clean").as_teardown()
+
+with DAG("mapped"):
+
+    @task_group
+    def each(name):
+        model("inside")
+        ModelOperator(task_id="own", arguments=CONFIG)
+
+    each.expand(name=["a", "b"])
+    model("outside")
+
+with DAG("decorators"):
+
+    @task.virtualenv(requirements=["scikit-learn"])
+    def isolated():
+        return 1
+
+    @task.sensor(poke_interval=5)
+    def waits():
+        return True
+
+    @task.run_if(lambda context: True)
+    @task
+    def guarded():
+        return 1
+
+    isolated(), waits(), guarded()
+"""
+
+
+@pytest.fixture(scope="module")
+def dags(read_all: ReadAll) -> dict[str, FileReading]:
+    return read_all(DAGS)
+
+
+def losses(found: FileReading, of: str) -> list[Loss]:
+    return [one for one in found.losses if one.what.startswith(f"{of}: ")]
+
+
+def codes(found: FileReading, of: str) -> list[tuple[str, str]]:
+    return [(one.code, one.severity) for one in losses(found, of)]
+
+
+def test_every_argument_of_airflow_has_a_row() -> None:
+    from airflow.sdk import DAG, BaseOperator
+
+    from sagebridge.formats.airflow.option_table import DAG_ARGUMENTS, TASK_ARGUMENTS
+
+    assert inspect.signature(DAG).parameters.keys() <= DAG_ARGUMENTS.keys()
+    assert inspect.signature(BaseOperator).parameters.keys() <= TASK_ARGUMENTS.keys()
+
+
+def test_every_argument_of_a_provider_operator_is_known() -> None:
+    from importlib import import_module
+
+    from airflow.sdk import BaseOperator
+
+    from sagebridge.formats.airflow.option_table import TASK_ARGUMENTS
+    from sagebridge.formats.airflow.provider import KINDS, PACKAGE
+    from sagebridge.model.connections import AIRFLOW_DEFAULTS
+
+    modules = ("emr", "lambda_function", "sagemaker", "sqs")
+    operators = {}
+    for module in modules:
+        operators.update(vars(import_module(f"{PACKAGE}{module}")))
+    for name, kind in KINDS.items():
+        given: set[str] = set()
+        for cls in operators[name].__mro__[: operators[name].__mro__.index(BaseOperator)]:
+            given.update(inspect.signature(vars(cls).get("__init__", cls)).parameters)
+        read = {*kind.reads, *AIRFLOW_DEFAULTS, "region", "self", "args"}
+        assert given - read - TASK_ARGUMENTS.keys() == set(), name
+
+
+def test_unknown_argument_of_an_operator_is_reported(dags: dict[str, FileReading]) -> None:
+    (lost,) = losses(dags["unknown"], "task later")
+    assert (lost.code, lost.severity) == ("engine-option", "changed")
+    assert "kms_audit='on' has no effect: sagebridge does not know this argument" in lost.what
+    (unused,) = losses(dags["unknown"], "the DAG")
+    assert (unused.severity, "team" in unused.what) == ("info", True)
+
+
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [
+        ("mail", [("callback", "dropped")]),
+        ("hooks", [("callback", "dropped")] * 2),
+        ("worker", [("engine-option", "changed")] * 2),
+        ("user", [("engine-option", "changed")]),
+        ("until", [("schedule", "dropped")]),
+        ("order", [("engine-option", "info")]),
+        ("texts", [("engine-option", "info")]),
+        ("polling", [("timeout", "dropped"), ("engine-option", "info")]),
+        ("local", [("engine-option", "changed")]),
+        ("done", [("empty-task", "info"), ("asset", "dropped"), ("callback", "dropped")]),
+        ("quiet", [("empty-task", "info")]),
+    ],
+)
+def test_argument_of_a_task_is_reported_at_its_line(
+    task: str, expected: list[tuple[str, str]], dags: dict[str, FileReading]
+) -> None:
+    found = losses(dags["tasks"], f"task {task}")
+    assert [(one.code, one.severity) for one in found] == expected
+    if f'Operator(task_id="{task}"' in DAGS:
+        line = int(found[0].place.rpartition(":")[2])
+        assert f'task_id="{task}"' in DAGS.splitlines()[line - 1]
+
+
+def test_argument_of_a_dag_is_reported(dags: dict[str, FileReading]) -> None:
+    found = [one.what.removeprefix("the DAG: ") for one in losses(dags["dag"], "the DAG")]
+    assert found == [
+        "the schedule '@daily' is not carried over",
+        "end_date=2027-01-01 00:00:00+00:00 has no effect",
+        "max_active_runs=2 has no effect: executions may overlap",
+        "max_consecutive_failed_dag_runs=3 has no effect: failed executions do not pause it",
+        "catchup=True has no effect: past intervals are not run",
+        "on_success_callback is not called",
+        (
+            "jinja_environment_kwargs={'keep_trailing_newline': True}: "
+            "only templates in {{ }} are read"
+        ),
+        "options that only Airflow uses: access_control, dag_display_name, is_paused_upon_creation",
+    ]
+    assert losses(dags["plain"], "the DAG") == losses(dags["plain"], "task m") == []
+
+
+def test_teardown_task_needs_manual_work(dags: dict[str, FileReading]) -> None:
+    assert ("failure-handling", "dropped") in codes(dags["cleanup"], "task clean")
+
+
+def test_task_of_a_mapped_group_is_dropped(dags: dict[str, FileReading]) -> None:
+    found = dags["mapped"]
+    assert [one.name for one in found.pipeline.steps] == ["outside"]
+    for task in ("each.inside", "each.own"):
+        assert codes(found, f"task {task}") == [("mapped-task", "dropped")]
+
+
+def test_decorators_of_airflow_are_reported(dags: dict[str, FileReading]) -> None:
+    found = dags["decorators"]
+    assert codes(found, "task isolated") == [("python-task", "dropped")]
+    assert codes(found, "task waits") == [("sensor", "dropped")]
+    assert codes(found, "task guarded") == [("python-task", "dropped")]
