@@ -28,6 +28,32 @@ from tests.prefect.conftest import FinishedRun, Run, flow_of
 pytestmark = pytest.mark.prefect
 
 
+DROPPED = """
+from prefect import flow, task
+
+MODULE = object()
+
+@task
+def measure(day): return MODULE
+
+@task
+def listing(day) -> list: return MODULE
+
+@task
+def total(sizes: list) -> int: return sum(sizes)
+
+@task
+def register(auc: float, rows: int) -> str: return f"{auc * rows:g}"
+
+@flow(name="dropped")
+def dropped(day: str = "monday", threshold: float = 0.8):
+    result = measure(day)
+    total(listing(day))
+    if result["auc"] > threshold:
+        register(result["auc"], result["rows"])
+"""
+
+
 @pytest.fixture
 def rows(play: Run, backend: FakeBackend, tmp_path: Path) -> Run:
     """Runs the flow file, as is or generated again, with a number of rows."""
@@ -56,6 +82,19 @@ def test_user_code_runs_skips_and_fails_like_other_steps(
         assert played.messages["checked"] == REASON
     else:
         assert played.state.is_completed()
+
+
+def test_translated_flow_runs_with_parameters_for_dropped_tasks(
+    play: Run, backend: FakeBackend, tmp_path: Path
+) -> None:
+    """They have the types of the comparison and of the arguments that use them."""
+    file = tmp_path / "flow.py"
+    file.write_text(DROPPED)
+    text = sagebridge.translate(file, "prefect").text
+    played = play(flow_of(text), {"measure_auc": 0.9, "measure_rows": 10})
+    assert played.state.is_completed()
+    assert played.states == {"Condition": "Completed", "register": "Completed"}
+    assert outputs_of(played.steps["register"])["return_value"] == "9"
 
 
 def test_return_values_reach_later_steps(rows: Run, aws: FakeSageMaker) -> None:

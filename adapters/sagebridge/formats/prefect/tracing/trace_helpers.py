@@ -65,7 +65,8 @@ _VARYING_FUNCTIONS = {
 _LOG_METHODS = frozenset(
     ("critical", "debug", "error", "exception", "fatal", "info", "log", "warn", "warning")
 )
-_ENGINE_PACKAGES = frozenset(("prefect", "sagebridge", "sagebridge_operators"))
+_OWN_PACKAGES = frozenset(("sagebridge", "sagebridge_operators"))
+"""Step functions, and the replacements of Prefect's functions, which report their own losses."""
 _KEPT_MODULES = frozenset(
     ("builtins", "contextlib", "dataclasses", "functools", "itertools", "logging", "typing")
 )
@@ -295,11 +296,12 @@ def call_statement(function: Any, *arguments: Any, **named: Any) -> None:
 
 
 def _is_other_module(function: Any) -> bool:
-    """Whether it is user code of another module; functions of the traced file are followed."""
+    """Whether it is user code of another module, or Prefect's; the traced file is followed."""
+    function = getattr(function, "__func__", function)
     if type(function) is not FunctionType or HELPERS in function.__globals__:
         return False
     root = (function.__module__ or "").partition(".")[0]
-    return root not in sys.stdlib_module_names and root not in _ENGINE_PACKAGES
+    return root not in sys.stdlib_module_names and root not in _OWN_PACKAGES
 
 
 def _output(function: Any, named: Mapping[str, Any]) -> str:
