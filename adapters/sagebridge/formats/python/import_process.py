@@ -29,13 +29,14 @@ from typing import Any, NoReturn, TextIO
 from sagebridge.authoring.definition_writer import definition, write_envelope
 from sagebridge.errors import PythonFileError
 from sagebridge.formats.python.file_readings import check_nesting
-from sagebridge.formats.python.import_guard import SideEffectError, guard_process
+from sagebridge.formats.python.import_guard import ImportGuard, SideEffectError
 from sagebridge.model.code_steps import code_of
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
 
 _GRACE = 5.0
 """Seconds past the limit after which a file that blocks the alarm signal is killed."""
+_NO_SIDE_EFFECTS = "move this into a task; reading a file has no side effects"
 Answer = dict[str, Any]
 Read = Callable[[Path], list[Answer]]
 
@@ -182,10 +183,11 @@ def _write_answer(read: Read, file: Path, limit: float, scratch: str, answers: T
 def _answer(read: Read, file: Path, limit: float, scratch: str) -> Answer:
     sys.dont_write_bytecode = True
     sys.argv = [str(file)]
+    guard = ImportGuard(file, scratch)
     try:
         with _time_limit(limit):
-            guard_process(scratch)
-            return {"pipelines": read(file)}
+            guard.install()
+            return {"pipelines": [_with_refusals(one, guard.refused) for one in read(file)]}
     except ImportTimeout as error:
         return _error(line_passed(error, file), f"takes more than {limit:g} s to import")
     except PythonFileError as error:
@@ -196,7 +198,47 @@ def _answer(read: Read, file: Path, limit: float, scratch: str) -> Answer:
     except BaseException as error:
         if (line := line_passed(error, file)) is None:
             raise
-        return _error(line, *_problem_and_fix(error))
+        return _failure(error, line, guard.refused)
+
+
+def _failure(error: BaseException, line: int, refused: Mapping[str, int]) -> Answer:
+    """The error of an import that raises, perhaps because of an access that was refused before."""
+    for cause in _causes(error):
+        if isinstance(cause, SideEffectError):
+            return _error(cause.line or line, *_problem_and_fix(cause))
+    problem, fix = _problem_and_fix(error)
+    if refused:
+        # Libraries such as botocore report a refusal as an error of their own.
+        what, first = next(iter(refused.items()))
+        if first == line:
+            return _error(line, f"{what} on import", _NO_SIDE_EFFECTS)
+        fix = f"line {first} {what} on import; {_NO_SIDE_EFFECTS}"
+    return _error(line, problem, fix)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception and those that it was raised from or during, the latest first."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _with_refusals(pipeline: Answer, refused: Mapping[str, int]) -> Answer:
+    """The pipeline with a loss for each refused access that the file or a library caught."""
+    reported = {loss["place"] for loss in pipeline["losses"]}
+    losses = [
+        Loss(
+            "import-access",
+            "changed",
+            str(line),
+            f"the file {what} on import, which reading prevents; it continues without the result",
+            "pipeline",
+            "move this into a task, or write the result into the file",
+        ).as_json()
+        for what, line in refused.items()
+        if str(line) not in reported
+    ]
+    return {**pipeline, "losses": [*losses, *pipeline["losses"]]}
 
 
 def _problem_and_fix(error: BaseException) -> tuple[str, str]:
@@ -206,7 +248,7 @@ def _problem_and_fix(error: BaseException) -> tuple[str, str]:
             fix = "install it in this environment, or add its folder to PYTHONPATH"
             return f"needs the module {name!r}, which is not installed", fix
         case SideEffectError():
-            return f"{error} on import", "move this into a task; reading a file has no side effects"
+            return f"{error} on import", _NO_SIDE_EFFECTS
         case SystemExit():
             return "exits the program on import", ""
     return _import_error(error), ""
