@@ -92,7 +92,8 @@ class FileImporter:
     def _reading(self, file: str, found: dict[str, Any]) -> FileReading:
         document = parse(json.dumps(found["definition"]), f"{file}#{found['name']}")
         pipeline, _ = read_definition(replace(document, envelope=found["envelope"]))
-        losses = (Loss(**{**loss, "place": f"{file}:{loss['place']}"}) for loss in found["losses"])
+        ordered = sorted(found["losses"], key=lambda loss: int(loss["place"]))
+        losses = (Loss(**{**loss, "place": f"{file}:{loss['place']}"}) for loss in ordered)
         return FileReading(
             found["name"],
             replace(with_code(pipeline, found["code"], file), origin=self.origin),

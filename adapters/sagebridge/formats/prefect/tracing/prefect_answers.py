@@ -15,6 +15,7 @@ from typing import Any
 from sagebridge.formats.prefect.tracing.flow_trace import FlowTrace
 from sagebridge.formats.prefect.tracing.symbols import Symbol
 from sagebridge.formats.python.import_guard import SideEffectError
+from sagebridge.formats.python.import_inputs import read_input
 from sagebridge.model.expressions import execution
 
 _WAITS = "pauses or suspends the flow run"
@@ -144,11 +145,6 @@ def _replace_server(traced: list[FlowTrace]) -> None:
     from prefect.blocks.core import Block
     from prefect.variables import Variable
 
-    def parameter_for(what: str) -> Any:
-        if not traced:
-            raise SideEffectError(f"reads {what}")
-        return traced[-1].parameter_for(what)
-
     def ignored(what: str, *, waits: bool = True) -> Callable[..., Any]:
         def replacement(*args: Any, **kwargs: Any) -> Any:
             if not traced:
@@ -181,10 +177,15 @@ def _replace_server(traced: list[FlowTrace]) -> None:
     for module in ("prefect", "prefect.logging", "prefect.logging.loggers"):
         _set(f"{module}.get_run_logger", logger)
     owner: Any = Variable
-    get = staticmethod(
-        lambda name, *args, **kwargs: parameter_for(f"the Prefect variable {name!r}")
-    )
-    owner.get = owner.aget = get
+
+    def variable(name: str, *args: Any, **kwargs: Any) -> Any:
+        what = f"the Prefect variable {name!r}"
+        if traced:
+            return traced[-1].parameter_for(what)
+        default = args[0] if args else kwargs.get("default")
+        return _variable_on_import(what, name, default)
+
+    owner.get = owner.aget = staticmethod(variable)
     change = staticmethod(ignored("Prefect variables are not set"))
     owner.set = owner.aset = owner.unset = owner.aunset = change
     block: Any = Block
@@ -192,6 +193,18 @@ def _replace_server(traced: list[FlowTrace]) -> None:
         lambda cls, name, *args, **kwargs: unsupported(f"loads the block {name!r}")()
     )
     block.load = block.aload = load
+
+
+def _variable_on_import(what: str, name: str, default: Any) -> Any:
+    """The default of a variable that the file reads outside its flows."""
+
+    def value() -> Any:
+        if default is None:
+            raise LookupError(what)
+        return default
+
+    fix = "pass a default to Variable.get(), or call it in the flow"
+    return read_input(what, name, value, fix=fix)
 
 
 class _AwaitableNone:
