@@ -27,7 +27,7 @@ Path: TypeAlias = "tuple[str | int, ...]"
 Read: TypeAlias = "Callable[[Collection[str]], Answer]"
 """Reads the file with other values for the inputs with these keys."""
 _SECONDS = 60.0
-"""After this time, inputs that are still to be told apart are reported together."""
+"""After this time, inputs are no longer varied one by one, and are reported together."""
 _PARTS = ("name", "envelope", "definition", "code")
 _STEPS = frozenset(("Steps", "IfSteps", "ElseSteps", "ForEachBody"))
 _FIXED = frozenset(
