@@ -15,6 +15,7 @@ from sagebridge.checked_reading import (
 )
 from sagebridge.errors import MissingExtra, SagebridgeError, SourceError, TranslationError
 from sagebridge.findings import Finding
+from sagebridge.formats.sagemaker.foreign_files import ForeignFile
 from sagebridge.model.losses import Loss, counted
 from sagebridge.model.pipeline import walk
 
@@ -54,6 +55,8 @@ class Outcome:
         match error:
             case TranslationError(findings=findings):
                 faults = tuple(one.code for one in findings)
+            case ForeignFile():
+                faults = ("not-a-pipeline",)
             case SourceError():
                 faults = ("unreadable-source",)
             case _:

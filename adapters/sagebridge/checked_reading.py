@@ -9,6 +9,7 @@ from operator import itemgetter
 from typing import Any
 
 from sagebridge import registry
+from sagebridge.authoring.json_document import source_name
 from sagebridge.errors import MissingExtra, SagebridgeError, SourceError, TranslationError
 from sagebridge.findings import Finding
 from sagebridge.model.losses import Loss
@@ -67,7 +68,12 @@ def read_checked(
 def read_each_checked(
     sources: Sequence[str], format: str | None = None
 ) -> Iterator[tuple[str, Outcome]]:
-    """Each source with all its pipelines, or with the error that stops reading it."""
+    """The name of each source with all its pipelines, or with the error that stops reading it."""
+    for source, outcome in _read_each(sources, format):
+        yield source_name(source), outcome
+
+
+def _read_each(sources: Sequence[str], format: str | None) -> Iterator[tuple[str, Outcome]]:
     forms = [_form(source, format) for source in sources]
     for form, group in groupby(zip(forms, sources, strict=True), key=itemgetter(0)):
         files = [source for _, source in group]

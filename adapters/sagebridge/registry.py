@@ -10,6 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
 
+from sagebridge.authoring.json_document import read_bytes
+from sagebridge.authoring.python_files import sdk_pipelines
 from sagebridge.errors import FormatError, SourceError
 from sagebridge.findings import Finding
 from sagebridge.model.display import did_you_mean
@@ -90,6 +92,15 @@ class NoOrchestrator(SourceError):
     """A Python file that imports no orchestrator."""
 
 
+class SdkFile(NoOrchestrator):
+    """A Python file that uses the SageMaker SDK: its pipeline has to be named."""
+
+    def __init__(self, file: str, names: Sequence[str]) -> None:
+        problem = "imports neither airflow nor prefect, but the SageMaker SDK"
+        named = " or ".join(f"{file}:{name}" for name in names) or f"{file}:NAME"
+        super().__init__(file, problem, f"name its pipeline: {named}")
+
+
 _DOCUMENTS = "sagebridge.formats.sagemaker.document_writers"
 FORMATS = {
     format_.name: format_
@@ -145,6 +156,16 @@ def detect(source: Any) -> Format:
     return FORMATS["sagemaker"] if file is None else find(_orchestrator(file))
 
 
+def set_call_arguments(arguments: Mapping[str, str]) -> Callable[[], None]:
+    """Set the arguments for functions that return a SageMaker pipeline; returns the undo."""
+    if not arguments:
+        return lambda: None
+    from sagebridge.formats.sagemaker.python_source import ARGUMENTS
+
+    token = ARGUMENTS.set(arguments)
+    return lambda: ARGUMENTS.reset(token)
+
+
 def _python_file(source: Any) -> Path | None:
     """The file in ``flow.py`` or ``dag.py#dag_id``; None for any other source."""
     if not isinstance(source, str | Path):
@@ -157,7 +178,7 @@ def _python_file(source: Any) -> Path | None:
 
 def _orchestrator(file: Path) -> str:
     try:
-        tree = ast.parse(file.read_bytes(), str(file))
+        tree = ast.parse(read_bytes(file), str(file))
     except FileNotFoundError:
         raise SourceError(str(file), f"no such file (looked in {Path.cwd()})") from None
     except OSError as error:
@@ -168,6 +189,8 @@ def _orchestrator(file: Path) -> str:
         raise SourceError(str(file), f"not valid Python: {error}") from None
     found = _imported(tree.body) or _imported(ast.walk(tree))
     if not found:
+        if names := sdk_pipelines(tree):
+            raise SdkFile(str(file), names)
         raise NoOrchestrator(
             str(file), "imports neither airflow nor prefect", "set its format with --from"
         )
@@ -176,6 +199,15 @@ def _orchestrator(file: Path) -> str:
             str(file), "imports both airflow and prefect", "set its format with --from"
         )
     return found.pop()
+
+
+def skip_reason(file: Path) -> str:
+    """Why a JSON or YAML file in a folder is not a source; empty for any other file."""
+    if file.suffix == ".py":
+        return ""
+    from sagebridge.formats.sagemaker import source
+
+    return source.skip_reason(file)
 
 
 def _imported(nodes: Iterable[ast.AST]) -> set[str]:

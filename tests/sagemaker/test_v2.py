@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import sagebridge
+from tests.sagemaker.quiet import check_quiet
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -114,3 +115,7 @@ def test_pipeline_object_is_a_source() -> None:
     assert pipeline == sagebridge.read(sdk_pipeline.definition()).pipeline
     assert pipeline.name == sdk_pipeline.name
     assert losses == ()
+
+
+def test_sdk_is_quiet_when_a_command_reads_its_pipeline(tmp_path: Path) -> None:
+    check_quiet(tmp_path, "workflow", "workflow.pipeline")

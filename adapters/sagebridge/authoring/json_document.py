@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
 from json.decoder import scanstring  # type: ignore[attr-defined] # not public
+from pathlib import Path
 from typing import Any
 
 from sagebridge.errors import SourceError
@@ -30,6 +31,10 @@ Conditions inside conditions have their own limit, as they are not nested in wri
 """
 MAX_CONDITIONS = 100
 """Conditions inside each other that are read, so that recursion stays below Python's limit."""
+MAX_BYTES = 16 * 2**20
+"""The size of a source in bytes; SageMaker takes definitions of at most 1 MiB."""
+MAX_REFERENCE = 4096
+"""Characters of one reference, such as a Get path: parsing one takes time for each character."""
 _MAX_LEVELS = 3 * MAX_CONDITIONS + 50
 """Levels of a document: each condition has three (a step, its Arguments, a branch)."""
 _TOO_DEEP = (
@@ -143,11 +148,13 @@ def parse(text: str, source: str) -> Document:
 
     def object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result = dict(pairs)
+        _check_reference(result, source)
         if len(result) != len(pairs):
             names = [name for name, _ in pairs]
             duplicates.extend(sorted({name for name in names if names.count(name) > 1}))
         return result
 
+    check_size(len(text), source)
     if not text.strip():
         raise NotAPipeline(source, "the document is empty", "expected a pipeline definition")
     try:
@@ -170,6 +177,38 @@ def parse(text: str, source: str) -> Document:
         return Document(source, text, value, tuple(duplicates))
     line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
     raise MalformedJson(source, problem, line, column)
+
+
+def source_name(source: str) -> str:
+    """The name of a source for messages: ``<text>`` for JSON text, otherwise the source itself."""
+    start = source.lstrip()[:1]
+    return "<text>" if start in ("", "{", "[") else source
+
+
+def check_size(size: int, source: str) -> None:
+    """Raise :class:`SourceError` if a source has more than :data:`MAX_BYTES`."""
+    if size > MAX_BYTES:
+        problem = f"is larger than {MAX_BYTES // 2**20} MiB, the limit for a source"
+        raise SourceError(source, problem, "split it into smaller pipelines")
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a source file, which may be a device without end. Raises OSError too."""
+    with path.open("rb") as file:
+        content = file.read(MAX_BYTES + 1)
+    check_size(len(content), str(path))
+    return content
+
+
+def _check_reference(value: dict[str, Any], source: str) -> None:
+    """Raise :class:`SourceError` for a reference that is longer than :data:`MAX_REFERENCE`."""
+    if len(value) == 1:
+        found = value.get("Get")
+    else:
+        found = value.get("Path") if "PropertyFile" in value or "S3Uri" in value else None
+    if isinstance(found, str) and len(found) > MAX_REFERENCE:
+        problem = f"a reference has {len(found)} characters: {shown(found)}"
+        raise SourceError(source, problem, f"the limit is {MAX_REFERENCE} characters")
 
 
 def dump(value: Any) -> str:

@@ -9,6 +9,12 @@ from typing import Any
 import click
 
 import sagebridge
+from sagebridge.authoring.json_document import (
+    MAX_BYTES,
+    MAX_CONDITIONS,
+    MAX_DEPTH,
+    MAX_REFERENCE,
+)
 from sagebridge.errors import MissingExtra
 from sagebridge.model.display import did_you_mean
 from sagebridge.terminal.help_tables import write_tables
@@ -40,7 +46,7 @@ _SOURCES = {
     "FILE.py": "Airflow DAG file or Prefect flow file.",
     "FILE#NAME": "The pipeline NAME of a file that contains several.",
     "MODULE:NAME": "SageMaker SDK pipeline object, or a function that returns one. FILE.py:NAME "
-    "works too.",
+    "works too. --arg sets arguments.",
     "FOLDER": "All pipeline files in the folder, without subfolders. Not for run and show.",
     "-": "Pipeline definition on standard input.",
 }
@@ -49,6 +55,12 @@ _EXECUTED = (
     "executes its code. DAGs and flows are executed in a separate process. All other sources are "
     "only parsed."
 )
+_LIMITS = {
+    "Size of a source": f"{MAX_BYTES // 2**20} MiB.",
+    "Reference": f"{MAX_REFERENCE} characters, such as a Get path.",
+    "Nesting": f"{MAX_DEPTH} levels of JSON, and {MAX_CONDITIONS} conditions in each other.",
+    "Import of a file": "60 seconds, for a DAG or flow file that is executed.",
+}
 _EXIT_CODES = {
     "0": "Success.",
     "1": "A pipeline has errors, or --check found differences.",
@@ -97,7 +109,7 @@ class Commands(click.Group):
         formatter.write_paragraph()
         with formatter.indentation():
             formatter.write_text(_EXECUTED)
-        write_tables(formatter, {"Exit codes": _EXIT_CODES})
+        write_tables(formatter, {"Limits": _LIMITS, "Exit codes": _EXIT_CODES})
 
     def _summary(self, ctx: click.Context, name: str) -> str:
         try:

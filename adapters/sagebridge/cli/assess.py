@@ -15,7 +15,7 @@ from sagebridge.assessment import assess as assess_all
 from sagebridge.registry import FORMATS
 from sagebridge.terminal.console import aligned, console, count, print_json, printable
 from sagebridge.terminal.help_tables import TableCommand
-from sagebridge.terminal.options import format_names, format_option, from_option
+from sagebridge.terminal.options import arg_option, format_names, format_option, from_option
 from sagebridge.terminal.source_files import expand
 from sagebridge.terminal.wording import finding_line
 
@@ -42,6 +42,7 @@ _TABLES = {
     examples=("sagebridge assess pipelines/ --to airflow",),
 )
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
+@arg_option
 @click.option(
     "--to",
     "targets",

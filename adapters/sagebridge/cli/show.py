@@ -12,7 +12,13 @@ from sagebridge.drawing.mermaid import mermaid
 from sagebridge.drawing.svg import svg
 from sagebridge.terminal.console import console, print_json, printable
 from sagebridge.terminal.help_tables import TableCommand
-from sagebridge.terminal.options import format_names, format_option, from_option, name_option
+from sagebridge.terminal.options import (
+    arg_option,
+    format_names,
+    format_option,
+    from_option,
+    name_option,
+)
 
 _PICTURES = {"mermaid": mermaid, "dot": dot, "svg": svg}
 
@@ -26,6 +32,7 @@ _PICTURES = {"mermaid": mermaid, "dot": dot, "svg": svg}
     ),
 )
 @click.argument("source")
+@arg_option
 @click.option(
     "--as",
     "shape",

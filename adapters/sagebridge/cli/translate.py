@@ -33,7 +33,7 @@ from sagebridge.model.losses import Loss, counted
 from sagebridge.registry import FORMATS, find
 from sagebridge.terminal.console import console, count, dump_json, printable
 from sagebridge.terminal.help_tables import TableCommand
-from sagebridge.terminal.options import format_names, from_option, single_name_option
+from sagebridge.terminal.options import arg_option, format_names, from_option, single_name_option
 from sagebridge.terminal.source_files import content, expand, safe_stem, write_file
 from sagebridge.terminal.wording import finding_line
 
@@ -70,6 +70,7 @@ _TABLES = {
     ),
 )
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
+@arg_option
 @click.option(
     "--to",
     required=True,

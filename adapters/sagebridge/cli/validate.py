@@ -8,12 +8,13 @@ import click
 from rich.text import Text
 
 import sagebridge
+from sagebridge.authoring.json_document import source_name
 from sagebridge.errors import SourceError
 from sagebridge.findings import Finding
 from sagebridge.formats.sagemaker.validator import UNREADABLE
 from sagebridge.terminal.console import console, print_json
 from sagebridge.terminal.help_tables import TableCommand
-from sagebridge.terminal.options import format_option, from_option
+from sagebridge.terminal.options import arg_option, format_option, from_option
 from sagebridge.terminal.source_files import expand
 from sagebridge.terminal.wording import finding_line
 
@@ -31,6 +32,7 @@ from sagebridge.terminal.wording import finding_line
     examples=("sagebridge validate pipelines/ nightly.json",),
 )
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
+@arg_option
 @from_option
 @format_option
 def validate(sources: tuple[str, ...], from_: str | None, form: str) -> int:
@@ -41,7 +43,7 @@ def validate(sources: tuple[str, ...], from_: str | None, form: str) -> int:
     'sagebridge --help' lists the kinds of SOURCE.
     """
     files = expand(sources, (".json", ".yaml", ".yml"))
-    found = [(source, sagebridge.validate(source, from_)) for source in files]
+    found = [(source_name(source), sagebridge.validate(source, from_)) for source in files]
     if form == "json":
         print_json(
             [

@@ -47,6 +47,8 @@ CODES = MappingProxyType(
         "flow-result": "a value that a flow returns or yields; a pipeline has no result",
         "function-name": "a Lambda function identified by something other than its ARN",
         "group-description": "the description of a model package group",
+        "import-access": "network, process or file access on import, which reading prevents",
+        "import-input": "a value from outside the file, read on import, such as the time",
         "job-name": "the name of a job or model; SageMaker generates it",
         "macro": "a value that Airflow computes for each run; it becomes a parameter",
         "mapped-task": "a task that is mapped at run time",

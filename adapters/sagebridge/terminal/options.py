@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from sagebridge.registry import FORMATS
+from sagebridge.errors import UsageError
+from sagebridge.registry import FORMATS, set_call_arguments
 
 format_names = click.Choice(tuple(FORMATS))
 from_option = click.option(
@@ -28,4 +29,26 @@ _NAME = (
 name_option = click.option("--name", metavar="NAME", help=_NAME)
 single_name_option = click.option(
     "--name", metavar="NAME", help=f"{_NAME} Requires a single source."
+)
+
+
+def _set_arguments(ctx: click.Context, option: click.Parameter, given: tuple[str, ...]) -> None:
+    """Keep the arguments until the command ends: they belong to reading any of its sources."""
+    del option
+    arguments: dict[str, str] = {}
+    for text in given:
+        name, sign, value = text.partition("=")
+        if not sign or not name.isidentifier():
+            raise UsageError(f"--arg {text}: expected NAME=VALUE")
+        arguments[name] = value
+    ctx.call_on_close(set_call_arguments(arguments))
+
+
+arg_option = click.option(
+    "--arg",
+    metavar="NAME=VALUE",
+    multiple=True,
+    expose_value=False,
+    callback=_set_arguments,
+    help="Argument for the function in MODULE:NAME. Repeatable.",
 )

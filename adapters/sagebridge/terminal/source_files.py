@@ -9,8 +9,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import click
+
 from sagebridge.errors import SourceError, UsageError
-from sagebridge.registry import NoOrchestrator, detect
+from sagebridge.model.display import printable
+from sagebridge.registry import NoOrchestrator, SdkFile, detect, skip_reason
 
 SUFFIXES = (".json", ".py", ".yaml", ".yml")
 
@@ -18,12 +21,13 @@ SUFFIXES = (".json", ".py", ".yaml", ".yml")
 def expand(sources: Sequence[str], suffixes: Sequence[str] = SUFFIXES) -> list[str]:
     """Sources with each folder replaced by its files with these suffixes, sorted by name.
 
-    Python files in a folder that import no orchestrator are skipped. Raises SourceError for a
-    folder without sources.
+    Files in a folder that are not pipelines are skipped, with a line on standard error; Python
+    files that import no orchestrator and no SDK without one. Raises SourceError for a folder
+    without sources.
     """
     found: list[str] = []
     for source in sources:
-        if not Path(source).is_dir():
+        if not _is_folder(source):
             found.append(source)
             continue
         there = sorted(file for file in Path(source).iterdir() if file.suffix in suffixes)
@@ -35,14 +39,27 @@ def expand(sources: Sequence[str], suffixes: Sequence[str] = SUFFIXES) -> list[s
     return found
 
 
+def _is_folder(source: str) -> bool:
+    try:
+        return Path(source).is_dir()
+    except (OSError, ValueError):  # a JSON string is too long for a file name
+        return False
+
+
 def _is_source(file: Path) -> bool:
+    reason = ""
     try:
         detect(file)
+        reason = skip_reason(file)
+    except SdkFile as error:
+        reason = f"{error.problem}; {error.fix}"
     except NoOrchestrator:
         return False
     except SourceError:
         return True
-    return True
+    if reason:
+        click.echo(printable(f"{file}: skipped: {reason}"), err=True)
+    return not reason
 
 
 def safe_stem(name: str) -> str:

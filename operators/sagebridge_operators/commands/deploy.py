@@ -11,7 +11,7 @@ import click
 from sagebridge.errors import MissingExtra, SagebridgeError, UsageError
 from sagebridge.terminal.console import print_json, printable
 from sagebridge.terminal.help_tables import TableCommand
-from sagebridge.terminal.options import format_option, from_option, single_name_option
+from sagebridge.terminal.options import arg_option, format_option, from_option, single_name_option
 from sagebridge.terminal.source_files import content, expand, write_file
 from sagebridge.terminal.wording import finding_line
 from sagebridge_operators.backends import default_name
@@ -50,6 +50,7 @@ _WORST_FIRST = (6, 5, 2, 1)
     ),
 )
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
+@arg_option
 @click.option(
     "--on",
     "engine",

@@ -24,7 +24,7 @@ from sagebridge.model.parameters import coerce
 from sagebridge.model.pipeline import Pipeline
 from sagebridge.terminal.console import console, print_json, printable
 from sagebridge.terminal.help_tables import TableCommand
-from sagebridge.terminal.options import format_option, name_option
+from sagebridge.terminal.options import arg_option, format_option, name_option
 from sagebridge.terminal.wording import finding_line
 from sagebridge_operators.commands.execution_printing import Progress, print_view
 from sagebridge_operators.commands.execution_view import ExecutionReader
@@ -110,6 +110,7 @@ class _Interrupts:
     ),
 )
 @click.argument("source")
+@arg_option
 @click.option(
     "--on",
     "engine",

@@ -216,7 +216,10 @@ def test_existing_airflow_is_not_touched(
 
 def test_missing_variable_is_rejected(file: Path) -> None:
     text = "from airflow.sdk import Variable\nVariable.get('name')\n"
-    assert rejection(file, text).startswith(":2: raised on import: AirflowRuntimeError")
+    expected = (
+        "the Airflow Variable 'name' on import; set the environment variable AIRFLOW_VAR_NAME"
+    )
+    assert rejection(file, text) == f":2: needs {expected}"
 
 
 def test_missing_airflow_names_the_extra(

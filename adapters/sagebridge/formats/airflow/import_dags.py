@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -16,6 +16,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 from sagebridge.errors import ModelTypeError, PythonFileError
+from sagebridge.formats.python.import_inputs import other_value, read_input
 from sagebridge.formats.python.import_process import (
     Answer,
     describe,
@@ -119,10 +120,69 @@ def _import_airflow(home: str) -> None:
         with suppress(ImportError):
             operators.load()
     DAG("warm", schedule=None)
+    _replace_settings()
+
+
+def _replace_settings() -> None:
+    """Record Variables and Connections that a file reads on import."""
+    from airflow.sdk import Connection, Variable
+
+    sdk: Any = Variable
+    sdk.get = _variable(sdk.get)
+    owner: Any = Connection
+    get = owner.get
+
+    def connection(conn_id: str) -> Any:
+        return read_input(
+            f"the Airflow Connection {conn_id!r}",
+            conn_id,
+            lambda: get(conn_id),
+            vary=_other_connection,
+            is_default=False,
+            fix=f"set the environment variable AIRFLOW_CONN_{conn_id.upper()}",
+            code="connection",
+        )
+
+    owner.get = connection
+
+
+def _variable(get: Callable[..., Any]) -> Callable[..., Any]:
+    def variable(key: str, *args: Any, **kwargs: Any) -> Any:
+        return read_input(
+            f"the Airflow Variable {key!r}",
+            key,
+            lambda: get(key, *args, **kwargs),
+            fix=f"set the environment variable AIRFLOW_VAR_{key.upper()}",
+            code="variable",
+        )
+
+    return variable
+
+
+def _other_connection(known: Any) -> Any:
+    from airflow.sdk import Connection
+
+    names = ("host", "login", "password", "schema", "port", "extra")
+    values = {name: other_value(getattr(known, name, None)) for name in names[:4]}
+    kind = getattr(known, "conn_type", None) or "generic"
+    return Connection(getattr(known, "conn_id", "other"), kind, **values)
+
+
+def _replace_old_variable(source: bytes) -> None:
+    """As :func:`_replace_settings`, for a file that uses the old name of the class.
+
+    Its module imports the database layer, which takes longer than reading most files.
+    """
+    if b"airflow.models" in source and b"Variable" in source:
+        from airflow.models import variable
+
+        owner: Any = variable.Variable
+        owner.get = _variable(owner.get)
 
 
 def _read(file: Path) -> list[Answer]:
-
+    with suppress(OSError):
+        _replace_old_variable(file.read_bytes())
     lines = SourceLines(file)
     with lines.record_all(), strings_forbidden():
         bound = {id(item) for item in _import(file)}

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sagebridge.authoring.json_document import MAX_CONDITIONS
+from sagebridge.authoring.json_document import MAX_CONDITIONS, check_size
 from sagebridge.authoring.python_files import split_source
-from sagebridge.errors import PythonFileError
+from sagebridge.errors import PythonFileError, SourceError
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
 
@@ -105,6 +105,10 @@ def missing(file: str) -> PythonFileError | None:
         return PythonFileError(file, None, "is a folder, not a file")
     if not path.is_file():
         return PythonFileError(file, None, f"no such file (looked in {Path.cwd()})")
+    try:
+        check_size(path.stat().st_size, file)
+    except SourceError as error:
+        return PythonFileError(file, None, error.problem, error.fix)
     if path.suffix != ".py":
         problem = f"is not a Python file{_content(path)}"
         return PythonFileError(file, None, problem, "omit --from, or use another format")

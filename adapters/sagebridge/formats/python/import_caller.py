@@ -93,7 +93,8 @@ class FileImporter:
         document = parse(json.dumps(found["definition"]), f"{file}#{found['name']}")
         pipeline, _ = read_definition(replace(document, envelope=found["envelope"]))
         pipeline = with_code(pipeline, found["code"], file)
-        losses = (Loss(**{**loss, "place": f"{file}:{loss['place']}"}) for loss in found["losses"])
+        ordered = sorted(found["losses"], key=lambda loss: int(loss["place"]))
+        losses = (Loss(**{**loss, "place": f"{file}:{loss['place']}"}) for loss in ordered)
         return FileReading(
             found["name"],
             replace(pipeline, connections=found["connections"], origin=self.origin),

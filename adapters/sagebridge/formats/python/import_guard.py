@@ -1,14 +1,19 @@
 """Block the side effects of importing a user's file: network, processes, files.
 
 A hook for Python's audit events (docs.python.org/3/library/audit_events.html) ensures that reading
-a pipeline changes nothing. It is not a sandbox against malicious code.
+a pipeline changes nothing. It is not a sandbox against malicious code. Refusals are remembered with
+their lines, as the file or a library may catch the exception and continue with another value.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+from sagebridge.formats.python.user_frames import is_library, line_in_file
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _NETWORK = frozenset(
@@ -53,36 +58,56 @@ _FILES = frozenset(
 
 
 class SideEffectError(PermissionError):
-    """A blocked side effect. The string completes "the file ..."."""
+    """A blocked side effect. The string completes "the file ..."; ``line`` is that of the file."""
+
+    def __init__(self, what: str, line: int | None = None) -> None:
+        self.line = line
+        super().__init__(what)
 
 
-def guard_process(scratch: str) -> None:
-    """Block the network, new processes and files outside ``scratch``, until this process ends.
+@dataclass(slots=True)
+class ImportGuard:
+    """The hook for one file. ``refused`` has the line of each kind of refused access."""
 
-    An audit hook cannot be removed (``sys.addaudithook``).
-    """
-    allowed = os.path.realpath(scratch)
+    file: Path
+    scratch: str
+    refused: dict[str, int] = field(default_factory=dict)
 
-    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+    def install(self) -> None:
+        """Block the network, new processes and files outside ``scratch``, in this process.
+
+        An audit hook cannot be removed (``sys.addaudithook``).
+        """
+        self.scratch = os.path.realpath(self.scratch)
+        sys.addaudithook(self._check)
+
+    def _check(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":
             path, _, flags = arguments
             if isinstance(flags, int) and flags & _WRITES:
-                _check_path(path, allowed)
+                self._check_path(path)
         elif event in _NETWORK:
-            raise SideEffectError("uses the network")
+            self._refuse("uses the network")
         elif event in _PROCESSES:
-            raise SideEffectError("starts or signals a process")
+            self._refuse("starts or signals a process")
         elif event in _FILES:
-            _check_path(arguments[0], allowed)
+            self._check_path(arguments[0])
 
-    sys.addaudithook(hook)
+    def _check_path(self, path: object) -> None:
+        if not isinstance(path, str | bytes | os.PathLike):
+            return
+        name = os.fsdecode(path)
+        real = os.path.realpath(name)
+        inside = real == self.scratch or real.startswith(f"{self.scratch}{os.sep}")
+        if inside or real == os.devnull or name == ":memory:":
+            return
+        what = f"writes to {name}"
+        # A library that cannot write its cache or log continues without it.
+        if is_library(sys._getframe(2)):
+            raise SideEffectError(what, line_in_file(sys._getframe(2), self.file))
+        self._refuse(what)
 
-
-def _check_path(path: object, allowed: str) -> None:
-    if not isinstance(path, str | bytes | os.PathLike):
-        return
-    name = os.fsdecode(path)
-    real = os.path.realpath(name)
-    inside = real == allowed or real.startswith(f"{allowed}{os.sep}")
-    if not inside and real != os.devnull and name != ":memory:":
-        raise SideEffectError(f"writes to {name}")
+    def _refuse(self, what: str) -> NoReturn:
+        line = line_in_file(sys._getframe(2), self.file)
+        self.refused.setdefault(what, line)
+        raise SideEffectError(what, line)

@@ -20,16 +20,20 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any, NoReturn, TextIO
 
 from sagebridge.authoring.definition_writer import definition, write_envelope
 from sagebridge.errors import PythonFileError
+from sagebridge.formats.python import import_inputs
 from sagebridge.formats.python.file_readings import check_nesting
-from sagebridge.formats.python.import_guard import SideEffectError, guard_process
+from sagebridge.formats.python.import_guard import ImportGuard, SideEffectError
+from sagebridge.formats.python.import_inputs import ImportInput
+from sagebridge.formats.python.input_effects import with_inputs
 from sagebridge.model.code_steps import code_of
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
@@ -37,6 +41,7 @@ from sagebridge.model.values import thaw
 
 _GRACE = 5.0
 """Seconds past the limit after which a file that blocks the alarm signal is killed."""
+_NO_SIDE_EFFECTS = "move this into a task; reading a file has no side effects"
 Answer = dict[str, Any]
 Read = Callable[[Path], list[Answer]]
 
@@ -67,9 +72,10 @@ def serve(prepare: Callable[[str], None], read: Read) -> None:
         # Without this, garbage collection of the imported engine takes longer than most files.
         gc.freeze()
         gc.set_threshold(100_000)
+        import_inputs.install()
         for file in request["files"]:
-            answer = _read_in_fork(read, Path(file), request["limit"], folder)
-            print(json.dumps(answer), file=answers, flush=True)
+            forks = _Forks(read, Path(file), request["limit"], folder, time.time_ns())
+            print(json.dumps(with_inputs(forks.answer)), file=answers, flush=True)
 
 
 def set_environment(prefixes: tuple[str, ...], settings: Mapping[str, str]) -> None:
@@ -77,6 +83,7 @@ def set_environment(prefixes: tuple[str, ...], settings: Mapping[str, str]) -> N
     for name in [name for name in os.environ if name.startswith(prefixes)]:
         del os.environ[name]
     os.environ.update(settings)
+    import_inputs.own_environment(settings)
 
 
 def new_module(file: Path, **names: object) -> ModuleType:
@@ -124,27 +131,78 @@ def line_passed(error: BaseException, file: Path) -> int | None:
     return lines[-1] if lines else None
 
 
-def _read_in_fork(read: Read, file: Path, limit: float, scratch: str) -> Answer:
-    """The answer of a child process, which is killed after the time limit."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
+@dataclass(frozen=True, slots=True)
+class _Forks:
+    """Readings of one file, each in a child process.
+
+    ``limit`` is the time limit of a reading in seconds; ``start`` is the time for the file's clock
+    in nanoseconds.
+    """
+
+    read: Read
+    file: Path
+    limit: float
+    scratch: str
+    start: int
+
+    def answer(self, varied: Collection[str] = ()) -> Answer:
+        """The answer of a child process, with other values for the inputs in ``varied``."""
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(reading)
+            self._write(varied, os.fdopen(writing, "w", encoding="ascii"))
+        os.close(writing)
+        text, in_time = _receive(reading, self.limit + _GRACE)
         os.close(reading)
-        _write_answer(read, file, limit, scratch, os.fdopen(writing, "w", encoding="ascii"))
-    os.close(writing)
-    text, in_time = _receive(reading, limit + _GRACE)
-    os.close(reading)
-    if not in_time:
-        os.kill(child, signal.SIGKILL)
-    status = _exit_status(child)
-    if not in_time:
-        return _error(None, f"takes more than {limit:g} s to import")
-    if not text:
-        code = os.waitstatus_to_exitcode(status)
-        end = f"signal {-code}" if code < 0 else f"exit code {code}"
-        return _error(None, f"ended its import process ({end})")
-    answer: Answer = json.loads(text)
-    return answer
+        if not in_time:
+            os.kill(child, signal.SIGKILL)
+        status = _exit_status(child)
+        if not in_time:
+            return _error(None, f"takes more than {self.limit:g} s to import")
+        if not text:
+            code = os.waitstatus_to_exitcode(status)
+            end = f"signal {-code}" if code < 0 else f"exit code {code}"
+            return _error(None, f"ended its import process ({end})")
+        answer: Answer = json.loads(text)
+        return answer
+
+    def _write(self, varied: Collection[str], answers: TextIO) -> NoReturn:
+        """Run the child. It ends with ``_exit``, so that no exit handler of the file runs."""
+        try:
+            text = json.dumps(self._answer(varied))
+        except BaseException:  # noqa: BLE001 - a bug in sagebridge; the parent raises it
+            text = json.dumps({"bug": traceback.format_exc()})
+        answers.write(text)
+        answers.flush()
+        os._exit(0)
+
+    def _answer(self, varied: Collection[str]) -> Answer:
+        sys.dont_write_bytecode = True
+        sys.argv = [str(self.file)]
+        guard = ImportGuard(self.file, self.scratch)
+        inputs = import_inputs.record(self.file, self.start, varied)
+        try:
+            with _time_limit(self.limit):
+                guard.install()
+                pipelines = self.read(self.file)
+        except ImportTimeout as error:
+            problem = f"takes more than {self.limit:g} s to import"
+            return _error(line_passed(error, self.file), problem)
+        except PythonFileError as error:
+            return _error(error.line, error.problem, error.fix)
+        except SyntaxError as error:
+            own = error.filename == str(self.file)
+            line = error.lineno if own else line_passed(error, self.file)
+            return _error(line, f"is not valid Python: {error.msg}")
+        except BaseException as error:
+            if (line := line_passed(error, self.file)) is None:
+                raise
+            return _failure(error, line, guard.refused, inputs.values())
+        return {
+            "pipelines": [_with_refusals(one, guard.refused) for one in pipelines],
+            "inputs": {key: asdict(one) for key, one in inputs.items()},
+        }
 
 
 def _exit_status(child: int) -> int:
@@ -170,35 +228,49 @@ def _receive(pipe: int, seconds: float) -> tuple[str, bool]:
     return "", False
 
 
-def _write_answer(read: Read, file: Path, limit: float, scratch: str, answers: TextIO) -> NoReturn:
-    """Run the child. It ends with ``_exit``, so that no exit handler of the file runs."""
-    try:
-        text = json.dumps(_answer(read, file, limit, scratch))
-    except BaseException:  # noqa: BLE001 - a bug in sagebridge; the parent raises it
-        text = json.dumps({"bug": traceback.format_exc()})
-    answers.write(text)
-    answers.flush()
-    os._exit(0)
+def _failure(
+    error: BaseException, line: int, refused: Mapping[str, int], inputs: Iterable[ImportInput]
+) -> Answer:
+    """The error of an import that raises, perhaps because of a refusal or a missing input."""
+    for cause in _causes(error):
+        if isinstance(cause, SideEffectError):
+            return _error(cause.line or line, *_problem_and_fix(cause))
+    problem, fix = _problem_and_fix(error)
+    if refused:
+        # Libraries such as botocore report a refusal as another error.
+        what, first = next(iter(refused.items()))
+        if first == line:
+            return _error(line, f"{what} on import", _NO_SIDE_EFFECTS)
+        fix = f"line {first} {what} on import; {_NO_SIDE_EFFECTS}"
+    for one in inputs:
+        if one.missing and one.line == line:
+            return _error(line, f"needs {one.what} on import", one.fix)
+    return _error(line, problem, fix)
 
 
-def _answer(read: Read, file: Path, limit: float, scratch: str) -> Answer:
-    sys.dont_write_bytecode = True
-    sys.argv = [str(file)]
-    try:
-        with _time_limit(limit):
-            guard_process(scratch)
-            return {"pipelines": read(file)}
-    except ImportTimeout as error:
-        return _error(line_passed(error, file), f"takes more than {limit:g} s to import")
-    except PythonFileError as error:
-        return _error(error.line, error.problem, error.fix)
-    except SyntaxError as error:
-        line = error.lineno if error.filename == str(file) else line_passed(error, file)
-        return _error(line, f"is not valid Python: {error.msg}")
-    except BaseException as error:
-        if (line := line_passed(error, file)) is None:
-            raise
-        return _error(line, *_problem_and_fix(error))
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception and those that it was raised from or during, the latest first."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _with_refusals(pipeline: Answer, refused: Mapping[str, int]) -> Answer:
+    """The pipeline with a loss for each refused access that the file or a library caught."""
+    reported = {loss["place"] for loss in pipeline["losses"]}
+    losses = [
+        Loss(
+            "import-access",
+            "changed",
+            str(line),
+            f"the file {what} on import, which reading prevents; it continues without the result",
+            "pipeline",
+            "move this into a task, or write the result into the file",
+        ).as_json()
+        for what, line in refused.items()
+        if str(line) not in reported
+    ]
+    return {**pipeline, "losses": [*losses, *pipeline["losses"]]}
 
 
 def _problem_and_fix(error: BaseException) -> tuple[str, str]:
@@ -208,7 +280,7 @@ def _problem_and_fix(error: BaseException) -> tuple[str, str]:
             fix = "install it in this environment, or add its folder to PYTHONPATH"
             return f"needs the module {name!r}, which is not installed", fix
         case SideEffectError():
-            return f"{error} on import", "move this into a task; reading a file has no side effects"
+            return f"{error} on import", _NO_SIDE_EFFECTS
         case SystemExit():
             return "exits the program on import", ""
     return _import_error(error), ""

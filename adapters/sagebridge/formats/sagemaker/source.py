@@ -9,12 +9,12 @@ method ``definition()``.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
+import ast
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -22,10 +22,22 @@ from typing import Any
 
 from sagebridge.authoring.definition_reader import read_definition
 from sagebridge.authoring.definition_writer import write_envelope
-from sagebridge.authoring.json_document import Document, MalformedJson, NotAPipeline, kind, parse
+from sagebridge.authoring.json_document import (
+    MAX_BYTES,
+    Document,
+    MalformedJson,
+    NotAPipeline,
+    kind,
+    parse,
+    read_bytes,
+    source_name,
+)
+from sagebridge.authoring.python_files import sdk_pipelines
 from sagebridge.errors import SourceError
 from sagebridge.formats.sagemaker.cloudformation import NoPipeline, is_template, resource_of
 from sagebridge.formats.sagemaker.cloudformation_yaml import json_of
+from sagebridge.formats.sagemaker.foreign_files import ForeignFile, foreign_kind
+from sagebridge.formats.sagemaker.python_source import ARGUMENTS, call, load
 from sagebridge.formats.sagemaker.writer import write
 from sagebridge.model.display import shown
 from sagebridge.model.losses import Loss
@@ -67,13 +79,14 @@ def open_source(source: Any) -> Document:
         return _open_file(source)
     if isinstance(source, str):
         if source == "-":
-            return open_document(_decode(sys.stdin.buffer.read(), "<stdin>"), "<stdin>")
-        if not source.strip() or source.lstrip()[0] in "{[":
+            text = _decode(sys.stdin.buffer.read(MAX_BYTES + 1), "<stdin>")
+            return open_document(text, "<stdin>")
+        if source_name(source) != source:
             return open_document(source, "<text>")
         head, sign, wanted = source.rpartition("#")
         named = head if sign else source
-        if (match := _ATTRIBUTE.match(named)) and not Path(source).exists():
-            document = _open_object(_load(named, match["module"], match["attribute"]), named)
+        if (match := _ATTRIBUTE.match(named)) and not _exists(Path(source)):
+            document = _open_named(named, match["module"], match["attribute"])
             return _chosen(document, wanted) if sign else document
         return _open_file(Path(source))
     return _open_object(source, f"<{type(source).__name__}>")
@@ -82,10 +95,12 @@ def open_source(source: Any) -> Document:
 def _open_file(path: Path) -> Document:
     """Open a file. ``file#NAME`` names its pipeline, in a template by its logical id."""
     wanted = None
-    if "#" in path.name and not path.exists():
+    if "#" in path.name and not _exists(path):
         name, _, wanted = path.name.rpartition("#")
         path = path.with_name(name) if name else path
     text = _text_of(path)
+    if path.suffix == ".py":
+        raise _not_named(path, text)
     if path.suffix in (".yaml", ".yml"):
         text = json_of(text, str(path))
     document = open_document(text, str(path), wanted or "")
@@ -101,6 +116,20 @@ def _chosen(document: Document, wanted: str) -> Document:
     if wanted != own:
         raise SourceError(holder.source, f"no pipeline {wanted!r}", f"the file has {own!r}")
     return document
+
+
+def skip_reason(file: Path) -> str:
+    """Why a JSON or YAML file in a folder is not a source; empty if it is, or is malformed."""
+    try:
+        text = _text_of(file)
+        if file.suffix in (".yaml", ".yml"):
+            text = json_of(text, str(file))
+        unwrap(Document(str(file), text, json.loads(text)))
+    except NotAPipeline as error:
+        return error.problem
+    except (SourceError, ValueError, RecursionError):
+        return ""
+    return ""
 
 
 def open_document(text: str, source: str, resource: str = "") -> Document:
@@ -139,6 +168,8 @@ def unwrap(document: Document, resource: str = "") -> Document:
             "the definition is in S3 (PipelineDefinitionS3Location), not in this document",
             "download that object and use it as the source",
         )
+    if known := foreign_kind(value):
+        raise ForeignFile(document.source, known)
     keys = ", ".join(shown(name) for name in list(value)[:5]) or "none"
     raise NotAPipeline(
         document.source,
@@ -176,6 +207,14 @@ def _inner(
     return replace(parsed, envelope=envelope, outer=outer, inside=pointer, losses=losses)
 
 
+def _open_named(source: str, module: str, attribute: str) -> Document:
+    found = load(source, module, attribute)
+    if ARGUMENTS.get({}) and (not callable(found) or hasattr(found, "definition")):
+        fix = "omit --arg, or name a function"
+        raise SourceError(source, "it is not a function, so it has no arguments", fix)
+    return _open_object(found, source)
+
+
 def _open_object(value: Any, source: str) -> Document:
     if isinstance(value, Mapping):
         try:
@@ -186,11 +225,11 @@ def _open_object(value: Any, source: str) -> Document:
     if isinstance(value, Pipeline):
         return replace(open_document(write(value)[0], source), envelope=write_envelope(value))
     if callable(getattr(value, "definition", None)):
-        document = _open_definition(_called(value.definition, "definition()", source), source)
+        document = _open_definition(call(value.definition, "definition()", source), source)
         name = getattr(value, "name", None)
         return replace(document, envelope={"PipelineName": name, **document.envelope})
     if callable(value):
-        return _open_object(_called(value, "the call", source), source)
+        return _open_object(call(value, "the call", source, given=True), source)
     raise SourceError(
         source,
         f"expected a pipeline, got an object of type {type(value).__name__}",
@@ -209,13 +248,6 @@ def _boto3_value(value: Any) -> str:
     raise TypeError(f"a {type(value).__name__} is not a JSON value")
 
 
-def _called(function: Callable[[], Any], what: str, source: str) -> Any:
-    try:
-        return function()
-    except (Exception, SystemExit) as error:
-        raise SourceError(source, f"{what} raised {type(error).__name__}: {error}") from error
-
-
 def _decode(data: bytes, source: str) -> str:
     try:
         return data.decode("utf-8-sig")
@@ -223,60 +255,29 @@ def _decode(data: bytes, source: str) -> str:
         raise SourceError(source, f"not UTF-8 (byte {error.start})") from None
 
 
+def _not_named(path: Path, text: str) -> SourceError:
+    """The error for a Python file without ``:NAME``."""
+    names: list[str] = []
+    with suppress(SyntaxError, ValueError, RecursionError, MemoryError):
+        names = sdk_pipelines(ast.parse(text))
+    fix = " or ".join(f"{path}:{name}" for name in names or ["NAME"])
+    return SourceError(str(path), "is a Python file", f"name its pipeline: {fix}")
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that is too long or has null bytes
+        return False
+
+
 def _text_of(path: Path) -> str:
     try:
-        return _decode(path.read_bytes(), str(path))
+        return _decode(read_bytes(path), str(path))
     except FileNotFoundError:
         raise SourceError(str(path), f"no such file (looked in {Path.cwd()})") from None
     except IsADirectoryError:
         raise SourceError(str(path), "is a folder; expected a file") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise SourceError(str(path), f"cannot be opened: {reason}") from None
-
-
-def _load(source: str, module: str, attribute: str) -> Any:
-    """The attribute of a module. Importing the module runs its code."""
-    try:
-        if module.endswith(".py"):
-            found: Any = _import_file(Path(module), source)
-        else:
-            sys.path.insert(0, str(Path.cwd()))
-            try:
-                found = importlib.import_module(module)
-            finally:
-                sys.path.remove(str(Path.cwd()))
-    except ModuleNotFoundError as error:
-        raise SourceError(
-            source,
-            f"the import needs the module {error.name!r}",
-            "install it in this environment",
-        ) from error
-    except SourceError:
-        raise
-    except (Exception, SystemExit) as error:
-        fix = "set AWS_DEFAULT_REGION" if type(error).__name__ == "NoRegionError" else ""
-        problem = f"raised on import: {type(error).__name__}: {error}"
-        raise SourceError(source, problem, fix) from error
-    for name in attribute.split("."):
-        try:
-            found = getattr(found, name)
-        except AttributeError:
-            raise SourceError(source, f"{module} has no attribute {name!r}") from None
-    return found
-
-
-def _import_file(path: Path, source: str) -> Any:
-    if not path.is_file():
-        raise SourceError(source, f"no such file: {path}")
-    spec = importlib.util.spec_from_file_location(f"_sagebridge_source_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise SourceError(source, f"{path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    sys.path.insert(0, str(path.resolve().parent))
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(path.resolve().parent))
-    return module
+        raise SourceError(str(path)[:200], f"cannot be opened: {reason}") from None
