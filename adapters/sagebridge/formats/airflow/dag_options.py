@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from sagebridge.authoring.dag_pipeline import is_own, param_type
 from sagebridge.formats.python.engine_losses import Unsupported
 from sagebridge.model.display import shown
-from sagebridge.model.losses import AT_THE_END, Severity
+from sagebridge.model.losses import AT_THE_END, LIMIT_STEPS, OWN_SCHEDULE, Severity
 
 OptionRule: TypeAlias = "Callable[[Any], Unsupported | None]"
 """From the value of an option to its loss; None if the value asks for nothing."""
@@ -42,14 +42,14 @@ def _retries(value: Any) -> Unsupported | None:
     if not isinstance(value, int) or value <= 0:
         return None
     what = f"retries={value} has no effect: a step is retried only under its retry policies"
-    return Unsupported("retries", "dropped", what, "add RetryPolicies to the step")
+    return Unsupported("retries", "dropped", what, "add retry policies to the step")
 
 
 def _pool(value: Any) -> Unsupported | None:
     if value in (None, "default_pool"):
         return None
     what = f"the pool {shown(value)} has no effect"
-    return Unsupported("pool", "dropped", what, "limit parallel steps with max_active_tasks")
+    return Unsupported("pool", "dropped", what, LIMIT_STEPS)
 
 
 _CALLBACKS = (
@@ -257,8 +257,7 @@ def of_dag(dag: Any) -> Iterator[Unsupported]:
     yield from _losses(dag.default_args, frozenset(own))
     if text := schedule_text(dag):
         what = f"the schedule {text} is not carried over"
-        advice = "schedule the translated pipeline itself (for SageMaker, with EventBridge)"
-        yield Unsupported("schedule", "dropped", what, advice)
+        yield Unsupported("schedule", "dropped", what, OWN_SCHEDULE)
     for name in ("dagrun_timeout", "on_failure_callback", "on_success_callback"):
         found = OPTION_RULES[name](getattr(dag, name, None))
         if found is not None:

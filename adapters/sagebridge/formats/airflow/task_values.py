@@ -90,6 +90,8 @@ class Values:
     dag: Any
     types: Mapping[str, str]
     outputs: dict[str, Output] = field(default_factory=dict)
+    integers: set[str] = field(default_factory=set)
+    """The references that an operator converts to int."""
     _environment: Any = None
     _unsupported: list[Any] = field(default_factory=list)
 
@@ -179,6 +181,8 @@ class Values:
         except RunTimeValue as unknown:
             return typed_fallback(unknown)
         if len(pieces) == 1:
+            if integer and isinstance(pieces[0], Get):
+                self.integers.add(pieces[0].text)
             return pieces[0] if integer else self.as_text(pieces[0])
         parts: list[Value] = []
         for piece in pieces:

@@ -33,7 +33,7 @@ _ENGINE = (
 
 def retries_loss(count: object) -> Unsupported:
     what = f"retries={count} has no effect: a step is retried only under its retry policies"
-    return Unsupported("retries", "dropped", what, "add RetryPolicies to the step")
+    return Unsupported("retries", "dropped", what, "add retry policies to the step")
 
 
 def timeout_loss(seconds: object) -> Unsupported:

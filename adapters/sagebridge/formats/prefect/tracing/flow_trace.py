@@ -42,15 +42,18 @@ from sagebridge.formats.prefect.tracing.task_calls import (
 from sagebridge.formats.prefect.tracing.trace_helpers import tracing
 from sagebridge.formats.prefect.tracing.traced_arguments import traced_arguments
 from sagebridge.formats.prefect.tracing.traced_builder import TracedBuilder
-from sagebridge.formats.python.function_source import NotSelfContained, of_function
+from sagebridge.formats.python.function_source import NotSelfContained, function_text, of_function
 from sagebridge.formats.python.import_guard import SideEffectError
 from sagebridge.model.code_steps import (
     PYTHON,
     RETURN_VALUE,
-    Function,
+    STUB,
+    CarriedStep,
     PythonStep,
+    StubStep,
     call_arguments,
-    without,
+    quoted_source,
+    stub_arguments,
 )
 from sagebridge.model.display import free_name, shown
 from sagebridge.model.expressions import Get, Member, parameter, plain
@@ -106,7 +109,6 @@ class FlowTrace:
         self.own_tasks: list[str] = []
         self.names = names
         self._run_time_parameters: dict[Any, tuple[Parameter, Loss]] = {}
-        self._dropped: dict[str, None] = {}
         self.path = self._path(())
         self._report_options()
 
@@ -124,14 +126,19 @@ class FlowTrace:
         pipeline = replace(self.path.builder.pipeline(), steps=steps)
         if (limit := flow_options.parallel_limit(self.flow)) is not None:
             pipeline = replace(pipeline, parallelism=Parallelism(limit))
-        pipeline = self._without_dropped(pipeline, dict(renamed))
         used = {get.name for step in walk(pipeline) for get in step_references(step)}
         parameters = [one for one in self._run_time_parameters.values() if one[0].name in used]
         if parameters:
             declared = (*pipeline.declared, *(one for one, _ in parameters))
             pipeline = replace(pipeline, parameters=declared)
         self.losses.update(dict.fromkeys(loss for _, loss in parameters))
-        return pipeline, tuple(sorted(self.losses, key=lambda loss: int(loss.place)))
+        return pipeline, tuple(sorted(self._located_losses(), key=lambda loss: int(loss.place)))
+
+    def _located_losses(self) -> Iterator[Loss]:
+        """The losses; one without a step gets the step that was declared on its line, if any."""
+        steps = {str(line): name for name, line in reversed(self.lines.items())}
+        for loss in self.losses:
+            yield loss if loss.step else replace(loss, step=steps.get(loss.place, ""))
 
     def _report_options(self) -> None:
         for lost in flow_options.unsupported_options(self.flow):
@@ -144,15 +151,6 @@ class FlowTrace:
     @property
     def _first_line(self) -> int:
         return int(self.flow.fn.__code__.co_firstlineno)
-
-    def _without_dropped(self, pipeline: Pipeline, renamed: Mapping[str, str]) -> Pipeline:
-        names = {*self._dropped, *(new for old, new in renamed.items() if old in self._dropped)}
-        kept, losses = without(pipeline, [step for step in walk(pipeline) if step.name in names])
-        for loss in losses:
-            if loss.code == "asked-value":
-                line = int(loss.place.rpartition(":")[2])
-                self.report(loss.code, loss.severity, loss.what, loss.advice, line=line)
-        return kept
 
     # Paths through the flow
 
@@ -328,12 +326,15 @@ class FlowTrace:
             given = definition_value(call_arguments(values, keywords), self)
         except UnsupportedValue as why:
             lost = lost or f"an argument is {why}, so the task is dropped"
-        function = self.carried_function(task.fn, name, lost, decorated=True)
+        before = [*self._steps_of(wait_for)]
+        if lost:  # its arguments are not carried
+            before += self._steps_of([*values, *keywords.values()])
+        step = Step(name, PYTHON, plain(given), tuple(dict.fromkeys(before)) or ABSENT)
+        self.record_step(
+            self.code_step(step, task.fn, lost, decorated=True), self.path.builder.inside
+        )
         for one in flow_options.unsupported_options(task):
-            self.report(*one, line=line, who=f"task {name}")
-        before = tuple(self._steps_of(wait_for))
-        step = Step(name, PYTHON, plain(given), before or ABSENT)
-        self.record_step(PythonStep.of(step, function, self.here()), self.path.builder.inside)
+            self.report(*one, line=line, who=f"task {name}", step=name)
         if name not in self.own_tasks:
             self.own_tasks.append(name)
         if blocks:
@@ -341,23 +342,31 @@ class FlowTrace:
         value = Get("Steps", (Member(name), Member(RETURN_VALUE)))
         return Future(Symbol(value, return_type(task.fn), self), name, self)
 
-    def carried_function(
-        self, function: Any, name: str, lost: str = "", *, decorated: bool = False
-    ) -> Function:
-        """A function as its source; if that is ``lost``, the step of that name is dropped."""
-        found = Function("", "")
+    def code_step(
+        self, step: Step, function: Any, lost: str = "", *, decorated: bool = False
+    ) -> CarriedStep:
+        """The step that calls a function; a stub if that is ``lost`` or needs its module."""
         try:
             found = of_function(function, decorated=decorated)
         except NotSelfContained as why:
             lost = lost or f"it {why}, so it is dropped"
-        if lost:
-            code, advice = "python-task", ON_ITS_OWN
-            if lost.startswith("is mapped"):
-                code, advice = "mapped-task", "map it over a literal list"
-            self.report(code, "dropped", lost, advice, who=f"task {name}")
-            self._dropped[name] = None
-            found = Function("", "", returns="" if code == "mapped-task" else return_type(function))
-        return found
+        if not lost:
+            return PythonStep.of(step, found, self.here())
+        code, advice, returns = "python-task", ON_ITS_OWN, return_type(function)
+        if lost.startswith("is mapped"):
+            code, advice, returns = "mapped-task", "map it over a literal list", ""
+        self.report(code, "dropped", lost, advice, who=f"task {step.name}", step=step.name)
+        source = quoted_source(function_text(function))
+        place = f"{self.file.name}:{self.file.line()}"
+        given = stub_arguments(f"Python task: {lost.partition(', so')[0]}", place, source)
+        before = (*step.dependencies, *(one.step for one in step_references(step) if one.step))
+        stub = replace(
+            step,
+            type=STUB,
+            arguments=Object(given),
+            depends_on=tuple(dict.fromkeys(before)) or ABSENT,
+        )
+        return StubStep.of(stub, self.here(), returns)
 
     def here(self) -> str:
         """The current line, as the origin of a step."""
@@ -434,7 +443,8 @@ class FlowTrace:
         *,
         line: int | None = None,
         who: str = "",
+        step: str = "",
     ) -> None:
         place = str(self.file.line() if line is None else line)
         text = f"{who}: {what}" if who else what
-        self.losses[Loss(code, severity, place, text, TARGET, advice)] = None
+        self.losses[Loss(code, severity, place, text, TARGET, advice, step)] = None
