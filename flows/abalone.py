@@ -384,3 +384,7 @@ def abalone_pipeline(
         )
 
     return finish()
+
+
+if __name__ == "__main__":
+    abalone_pipeline()

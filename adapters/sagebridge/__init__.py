@@ -19,6 +19,8 @@ from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Parallelism, Pipeline, Step
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sagebridge.checked_reading import CheckedPipeline, read_checked
     from sagebridge.findings import Finding
     from sagebridge.formats.python.file_readings import FileReading
@@ -129,7 +131,14 @@ def read_flow(source: str) -> FileReading:
     return read_one(source)
 
 
-def write(pipeline: Pipeline, format: str, *, document: str | None = None) -> Writing:
+def write(
+    pipeline: Pipeline,
+    format: str,
+    *,
+    document: str | None = None,
+    losses: Sequence[Loss] = (),
+    stubs: bool = True,
+) -> Writing:
     """Write a pipeline as a string, and list what the format cannot express.
 
     Args:
@@ -137,12 +146,16 @@ def write(pipeline: Pipeline, format: str, *, document: str | None = None) -> Wr
         format: ``sagemaker``, ``airflow`` or ``prefect``.
         document: for ``sagemaker``, ``create-pipeline`` writes a request and ``cloudformation`` a
             template instead of a bare definition.
+        losses: of reading the pipeline; a Python file has a comment for each. They are not part of
+            the result.
+        stubs: write a stub for each dropped task: it fails when it runs. In a definition it is a
+            Fail step. If false, the dependants of a dropped task depend on its dependencies.
 
     Raises:
         FormatError: unknown format or document, or a pipeline that the format cannot contain.
     """
     from sagebridge import registry
-    from sagebridge.model.code_steps import only_code
+    from sagebridge.model.code_steps import only_code, without_carried, without_stubs
 
     given: object = pipeline
     if not isinstance(given, Pipeline):
@@ -151,7 +164,14 @@ def write(pipeline: Pipeline, format: str, *, document: str | None = None) -> Wr
     form = registry.find(format)
     if form.name == "sagemaker" and only_code(pipeline):
         raise CodeOnlyError(pipeline.name)
-    return Writing(*form.writer(document)(pipeline))
+    left_out: tuple[Loss, ...] = ()
+    if not stubs:
+        remove = without_carried if form.name == "sagemaker" else without_stubs
+        pipeline, left_out = remove(pipeline)
+    left_out = tuple(loss.for_target(form.name) for loss in left_out)
+    reading = [loss.for_target(form.name) for loss in losses]
+    text, lost = form.writer(document)(pipeline, (*reading, *left_out))
+    return Writing(text, (*left_out, *lost))
 
 
 def translate(
@@ -161,6 +181,7 @@ def translate(
     *,
     name: str | None = None,
     document: str | None = None,
+    stubs: bool = True,
 ) -> Writing:
     """Read, validate and write a pipeline; returns the losses of reading and writing.
 
@@ -172,6 +193,7 @@ def translate(
         format: of the source; detected by default.
         name: replaces the pipeline's name.
         document: as in :func:`write`.
+        stubs: as in :func:`write`.
 
     Raises:
         SourceError: the source cannot be read, or contains several pipelines.
@@ -182,8 +204,8 @@ def translate(
 
     (checked,) = read_checked(source, format)
     pipeline = checked.pipeline if name is None else replace(checked.pipeline, name=name)
-    text, losses = write(pipeline, to, document=document)
-    return Writing(text, (*checked.losses, *losses))
+    text, losses = write(pipeline, to, document=document, losses=checked.losses, stubs=stubs)
+    return Writing(text, (*(loss.for_target(to) for loss in checked.losses), *losses))
 
 
 def validate(source: Any, format: str | None = None) -> tuple[Finding, ...]:

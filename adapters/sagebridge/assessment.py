@@ -125,11 +125,11 @@ def _format_of(source: str) -> str:
 
 def _outcome(one: CheckedPipeline, target: str) -> Outcome:
     try:
-        _, lost = registry.find(target).writer()(one.pipeline)
+        _, lost = registry.find(target).writer()(one.pipeline, ())
     except MissingExtra:
         raise
     except SagebridgeError as error:
         return Outcome.failed(error)
-    losses = (*one.losses, *lost)
+    losses = (*(loss.for_target(target) for loss in one.losses), *lost)
     findings = unreported(one.findings, losses)
     return Outcome(grade(losses, one.errors), losses, findings=findings)

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+from sagebridge.authoring.definition_writer import definition
+from sagebridge.authoring.json_document import dump
 from sagebridge.errors import SourceError
 from sagebridge.findings import Finding
 from sagebridge.formats.python.file_readings import FileReading
 from sagebridge.formats.sagemaker.validator import unreadable, validate
-from sagebridge.formats.sagemaker.writer import write
-from sagebridge.model.code_steps import only_code, without_carried
+from sagebridge.model.code_steps import only_code, without_carried, without_stubs
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
 from sagebridge.model.pointers import step_pointers
@@ -39,8 +40,8 @@ def _validate(source: Any, read_one: Callable[[Any], FileReading]) -> tuple[Find
 
 def pipeline_findings(pipeline: Pipeline) -> tuple[Finding, ...]:
     """The findings of a pipeline's definition. Code steps are not part of a definition."""
-    found = validate(write(pipeline)[0])
-    if only_code(pipeline):
+    found = validate(dump(definition(without_carried(pipeline)[0])))
+    if only_code(pipeline) and without_stubs(pipeline)[0].steps:
         found = tuple(one for one in found if one.code != "no-steps")
     return found
 

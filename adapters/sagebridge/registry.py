@@ -20,7 +20,8 @@ from sagebridge.model.pipeline import Pipeline
 
 Reader = Callable[[Any], tuple[Pipeline, tuple[Loss, ...]]]
 Validator = Callable[[Any], tuple[Finding, ...]]
-Writer = Callable[[Pipeline], tuple[str, tuple[Loss, ...]]]
+Writer = Callable[[Pipeline, Sequence[Loss]], tuple[str, tuple[Loss, ...]]]
+"""Writes a pipeline, with comments for the losses of reading it if the format has comments."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from sagebridge.authoring.dag_pipeline import pipeline_of
 from sagebridge.model.code_steps import PYTHON, SHELL
 from sagebridge.model.expressions import plain
 from sagebridge.model.pipeline import Step
-from sagebridge_operators.airflow import PythonStepOperator, ShellStepOperator
+from sagebridge_operators.airflow import PythonStepOperator, ShellStepOperator, StubOperator
 from sagebridge_operators.lifecycle.step_states import states
 from tests.airflow.conftest import Run
 from tests.code import FLOW, PATH, REASON, STATES, VALUES
@@ -83,6 +83,24 @@ def test_prints_go_to_the_task_log(rows: Rows, capsys: pytest.CaptureFixture[str
 def test_python_callable_must_be_a_function() -> None:
     with DAG(new_id(), schedule=None), pytest.raises(TypeError, match="python_callable"):
         PythonStepOperator(task_id="a", python_callable="os.system")  # type: ignore[arg-type]
+
+
+def test_stub_fails_with_what_was_there() -> None:
+    ran = []
+    with DAG(new_id(), schedule=None) as dag:
+        gone = StubOperator(
+            task_id="gone",
+            reason="SlackOperator matches no step type",
+            dropped_from="nightly.py:7",
+            source=["SlackOperator(text='{{ ds }}')"],
+        )
+        PythonStepOperator(task_id="b", python_callable=lambda: ran.append(1), depends_on=[gone])
+    played = play(dag)
+    assert (played.state, played.states["b"], ran) == ("failed", "upstream_failed", [])
+    reason = played.steps["gone"].reason
+    assert "SlackOperator matches no step type (nightly.py:7)" in reason
+    assert played.xcom("gone", "failure_reason") == reason
+    assert played.tries["gone"] == 1
 
 
 def test_kill_interrupts_a_sleeping_function() -> None:

@@ -8,17 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from sagebridge.model.losses import CODES, Loss, counted
+from sagebridge.model.losses import ADVICE, CODES, Loss, counted
 
 ROOT = Path(__file__).parent.parent.parent
 FILE = ROOT / "docs" / "losses.md"
 HEAD = """\
 # Losses
 
-A loss is anything that a translation cannot carry. Each loss is a line on standard error, an entry
-of `--losses FILE`, and in a generated Python file a comment `# sagebridge: CODE: …` at the step. It
-has a code, a severity, a location in the source (a JSON pointer or `file:line`), a description, the
-target, and advice.
+A loss is anything that a translation cannot carry. Each loss is a line on standard error and an
+entry of `--losses FILE`. It has a code, a severity, a location in the source (a JSON pointer or
+`file:line`), a description, the target, advice for that target, and the step that it is about, if
+there is one.
+
+A generated Python file has a comment `# sagebridge: CODE: …` for each loss: above its step, or
+above the DAG or flow.
 
 | severity | meaning | `--fail-on-loss` | grade of `assess` |
 |---|---|---|---|
@@ -34,6 +37,27 @@ not change the grade.
 
 A known step type that cannot run yet is not a loss: the file contains all of it, and its task fails
 with one clear error.
+
+## Stubs
+
+A stub takes the place of each dropped task, with its dependencies: a `StubOperator` in a DAG file,
+`stub()` in a flow file, and a Fail step in a definition. When it runs, it fails with the reason,
+the operator and the location of the task. It is never retried. In Python files it also quotes the
+first lines of the task's source. A stub stays a stub in further translations, which report it as
+`stub`.
+
+Replace a stub with a step that does the work. With `--no-stubs` (in Python, `stubs=False`) dropped
+tasks are left out: the tasks downstream of each depend on its upstream tasks, and references to its
+result become parameters.
+
+- In a definition no step can depend on a Fail step. The steps downstream of a dropped task
+  therefore depend on its upstream steps, and references to its result become parameters. The Fail
+  step still fails the execution.
+- Python functions and shell commands that can be carried are dropped only from definitions.
+- A task that runs only after a failure, or that no branch leads to, has no stub: in a pipeline it
+  would never run.
+
+## Codes
 
 Codes are stable, so scripts can search for them. `pytest tests/model/test_losses.py
 --update-golden` writes this page.
@@ -67,6 +91,57 @@ def test_table_has_every_code() -> None:
     assert used
     assert [one for one in used if one[1] not in CODES] == []
     assert list(CODES) == sorted(CODES)
+
+
+WORDS = {
+    "sagemaker": ("SageMaker", "EventBridge", "ParallelismConfiguration"),
+    "airflow": ("Airflow", "DAG", "on_failure_callback", "max_active_tasks"),
+    "prefect": ("Prefect", "flow", "hook", "deployment", "ThreadPoolTaskRunner"),
+}
+"""Words that fit one target only."""
+
+
+@pytest.mark.parametrize("target", WORDS)
+@pytest.mark.parametrize("advice", ADVICE)
+def test_advice_names_no_other_target(advice: str, target: str) -> None:
+    loss = Loss("operator", "dropped", "dag.py:1", "w", "pipeline", advice).for_target(target)
+    assert loss.target == target
+    assert loss.advice
+    for other, words in WORDS.items():
+        assert other == target or not [word for word in words if word in loss.advice]
+        assert not [word for word in words if word in advice]
+
+
+def test_readers_leave_advice_about_targets_to_the_table() -> None:
+    """Readers do not know the target. They may mention their source format."""
+    foreign = {
+        "airflow": (*WORDS["sagemaker"], *WORDS["prefect"][:1], *WORDS["prefect"][2:]),
+        "prefect": (*WORDS["sagemaker"], *WORDS["airflow"]),
+    }
+    found = []
+    for format_, words in foreign.items():
+        for file in (ROOT / "adapters/sagebridge/formats" / format_).rglob("*.py"):
+            for text in advice_in(ast.parse(file.read_bytes())):
+                found += [(file.name, text) for word in words if word in text]
+    assert found == []
+
+
+def advice_in(tree: ast.Module) -> Iterator[str]:
+    """The strings that are assigned to advice, or are the last of several for one loss."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Assign(targets=[ast.Name(name)], value=value) if "advice" in name.lower():
+                yield from strings_in(value)
+            case ast.Call(func=ast.Name("Unsupported" | "_option"), args=[_, _, _, advice]):
+                yield from strings_in(advice)
+            case ast.Call(func=ast.Attribute(attr="_drop" | "_report"), args=[*_, advice]):
+                yield from strings_in(advice)
+
+
+def strings_in(value: ast.expr) -> Iterator[str]:
+    for node in ast.walk(value):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
 
 
 def test_info_is_not_counted() -> None:

@@ -19,7 +19,7 @@ from sagebridge.model.pipeline import Step, walk
 from sagebridge_operators.backends import records_location
 from sagebridge_operators.lifecycle.objects import open_objects
 from sagebridge_operators.lifecycle.records import ExecutionRecords
-from sagebridge_operators.prefect import finish, python
+from sagebridge_operators.prefect import finish, python, stub
 from tests.attempts import outputs_of
 from tests.code import FLOW, PATH, REASON, STATES, VALUES
 from tests.fakes import FakeBackend, FakeSageMaker
@@ -140,6 +140,22 @@ def test_failed_function_is_not_retried(play: Run, backend: FakeBackend) -> None
         {"a": "OSError: the disk is full"},
     )
     assert len(calls) == 1
+
+
+def test_stub_fails_with_what_was_there(play: Run, backend: FakeBackend) -> None:
+    del backend
+    ran = []
+
+    def body() -> Any:
+        gone = stub("gone", "it uses 'x' from its module", dropped_from="flow.py:7")
+        python("b", lambda: ran.append(1), depends_on=[gone])
+        return finish()
+
+    played = play(flow(body))
+    assert played.states == {"gone": "Failed", "b": "NotRun"}
+    assert "it uses 'x' from its module (flow.py:7)" in played.messages["gone"]
+    assert played.messages["gone"] in str(played.run.state.message)
+    assert ran == []
 
 
 def test_stop_interrupts_a_function(play: Run, backend: FakeBackend) -> None:

@@ -17,11 +17,14 @@ from sagebridge.errors import FlowError
 from sagebridge.model.code_steps import (
     PYTHON,
     SHELL,
+    STUB,
     Function,
     PythonStep,
     ShellStep,
+    StubStep,
     call_arguments,
     shell_arguments,
+    stub_arguments,
 )
 from sagebridge.model.connections import PREFECT_ARGUMENTS, connects
 from sagebridge.model.expressions import Properties, properties_of
@@ -142,6 +145,23 @@ class PipelineBuilder:
         return self.add(
             ShellStep.of(
                 make_step(SHELL, name, arguments=given, **self._without_settings(name, more))
+            )
+        )
+
+    def stub(
+        self,
+        name: str,
+        reason: Value,
+        *,
+        dropped_from: Value = "",
+        source: Sequence[Value] = (),
+        **more: Any,
+    ) -> StepHandle:
+        """Add the stub of a dropped task. Raises :class:`FlowError`."""
+        given = stub_arguments(reason, dropped_from, source)
+        return self.add(
+            StubStep.of(
+                make_step(STUB, name, arguments=given, **self._without_settings(name, more))
             )
         )
 

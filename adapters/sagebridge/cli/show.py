@@ -62,7 +62,8 @@ def show(
     """
     pipeline, losses = sagebridge.read(source, from_, name=name)
     if target is not None:
-        losses = (*losses, *sagebridge.write(pipeline, target).losses)
+        reading = (loss.for_target(target) for loss in losses)
+        losses = (*reading, *sagebridge.write(pipeline, target).losses)
     by_step = marks(pipeline, losses)
     shown = {loss for lost in by_step.values() for loss in lost} if target else set()
     for loss in losses:

@@ -110,6 +110,12 @@ _TABLES = {
     "4.",
 )
 @click.option(
+    "--no-stubs",
+    is_flag=True,
+    help="Leave dropped tasks out: their downstream tasks depend on their upstream tasks. Without "
+    "this option, a stub takes the place of each, which fails when it runs.",
+)
+@click.option(
     "--check",
     is_flag=True,
     help="Write nothing. Exit with 1 if an output file is stale: missing or not up to date.",
@@ -127,6 +133,7 @@ def translate(
     mappings: tuple[str, ...],
     losses_file: str | None,
     fail_on_loss: bool,
+    no_stubs: bool,
     check: bool,
     diff: bool,
 ) -> int:
@@ -151,6 +158,7 @@ def translate(
         into_folder=several or _is_folder(output),
         several=several,
         fail_on_loss=fail_on_loss,
+        stubs=not no_stubs,
         write=not (check or diff),
         check=check,
         diff=diff,
@@ -206,6 +214,7 @@ class _Run:
     into_folder: bool
     several: bool
     fail_on_loss: bool
+    stubs: bool
     write: bool
     check: bool
     diff: bool
@@ -240,8 +249,10 @@ class _Run:
         self.unused &= set(unused)
         if self.name is not None:
             pipeline = replace(pipeline, name=self.name)
-        text, lost = sagebridge.write(pipeline, self.to, document=self.document)
-        losses = (*one.losses, *lost)
+        text, lost = sagebridge.write(
+            pipeline, self.to, document=self.document, losses=one.losses, stubs=self.stubs
+        )
+        losses = (*(loss.for_target(self.to) for loss in one.losses), *lost)
         self._tell(source, pipeline.name, losses, unreported(one.findings, losses))
         if self.to != "sagemaker" and (line := runnable.warning(pipeline)) is not None:
             click.echo(printable(f"{source}: {line}"), err=True)

@@ -9,7 +9,7 @@ from typing import Literal
 from sagebridge.model.graph import edges
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, Steps, walk
-from sagebridge.model.pointers import step_pointers
+from sagebridge.model.pointers import losses_by_step
 from sagebridge.model.values import Absent
 
 Kind = Literal["step", "condition", "fail"]
@@ -43,17 +43,8 @@ class Diagram:
 
 
 def marks(pipeline: Pipeline, losses: Sequence[Loss]) -> dict[str, tuple[Loss, ...]]:
-    """The losses of each step; a loss belongs to the innermost step at its location."""
-    pointers = dict(step_pointers(pipeline.steps))
-    found: dict[str, tuple[Loss, ...]] = {}
-    for loss in losses:
-        place = loss.place
-        while place and place not in pointers:
-            place = place.rpartition("/")[0]
-        if place:
-            name = pointers[place].name
-            found[name] = (*found.get(name, ()), loss)
-    return found
+    """The losses of each step, by its name."""
+    return {name: lost for name, lost in losses_by_step(pipeline, losses).items() if name}
 
 
 def diagram(pipeline: Pipeline, losses: Mapping[str, Sequence[Loss]]) -> Diagram:

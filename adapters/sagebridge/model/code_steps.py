@@ -1,6 +1,7 @@
-"""Python functions and shell commands, carried between Airflow and Prefect as steps.
+"""Python functions and shell commands, carried between Airflow and Prefect as steps, and stubs.
 
-SageMaker has no such step types. Only the readers of Python files create these classes: a
+A stub stands for a task that is dropped: it fails when it runs. SageMaker has no such step types:
+a Fail step takes the place of each. Only the readers of Python files create these classes: a
 definition is data, so no ``Type`` in a definition can turn it into code. The result of a code step
 is ``Steps.NAME.return_value``.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import re
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -26,13 +28,15 @@ from sagebridge.model.pipeline import (
     step_references,
     walk,
 )
-from sagebridge.model.values import ABSENT, Strict, Value
+from sagebridge.model.values import ABSENT, Object, Strict, Value
 from sagebridge.model.visit import nodes, rebuild
 
-PYTHON, SHELL = "sagebridge.PythonCallable", "sagebridge.ShellCommand"
+PYTHON, SHELL, STUB = "sagebridge.PythonCallable", "sagebridge.ShellCommand", "sagebridge.Stub"
 """The displayed types of these steps. A step of that type in a definition is not one of them."""
 RETURN_VALUE = "return_value"
 _PYTHON_LOSS, _SHELL_LOSS = ("python-task", "a Python function"), ("shell-task", "a shell command")
+_SOURCE_LINES, _SOURCE_COLUMNS = 12, 160
+"""The most of a dropped task's source that its stub quotes."""
 _TYPES = {bool: "Boolean", int: "Float", float: "Float", str: "String"}
 
 
@@ -82,6 +86,52 @@ class ShellStep(CarriedStep):
         return cls(**_common(step), origin=origin)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class StubStep(CarriedStep):
+    """A dropped task; its arguments are ``reason``, ``dropped_from`` and ``source``.
+
+    ``returns`` is the parameter type of the task's result; empty if unknown.
+    """
+
+    returns: str = field(default="", compare=False)
+
+    @classmethod
+    def of(cls, step: Step, origin: str = "", returns: str = "") -> StubStep:
+        """A step with the arguments of a stub, turned into one."""
+        return cls(**_common(step), origin=origin, returns=returns)
+
+    @property
+    def message(self) -> str:
+        """Why the step fails when it runs."""
+        given = self.arguments
+        place = f" ({given['dropped_from']})" if given["dropped_from"] else ""
+        return (
+            f"step {self.name!r} is a stub: {given['reason']}{place}; "
+            "replace it, or translate with --no-stubs to leave it out"
+        )
+
+
+def stub_arguments(
+    reason: Value, dropped_from: Value = "", source: Sequence[Value] = ()
+) -> dict[str, Any]:
+    """The arguments of a stub.
+
+    Args:
+        reason: why the task is dropped.
+        dropped_from: where it was, as ``file:line``.
+        source: lines of its source.
+    """
+    return {"reason": reason, "dropped_from": dropped_from, "source": list(source)}
+
+
+def quoted_source(text: str) -> list[str]:
+    """The first lines of the source of a dropped task, for its stub."""
+    lines = [
+        line.rstrip()[:_SOURCE_COLUMNS] for line in textwrap.dedent(text).strip("\n").splitlines()
+    ]
+    return [*lines[:_SOURCE_LINES], *(["..."] if len(lines) > _SOURCE_LINES else [])]
+
+
 def call_arguments(args: Iterable[Value], kwargs: Mapping[str, Value]) -> dict[str, Any]:
     """The arguments of a Python step."""
     return {"args": list(args), "kwargs": dict(kwargs)}
@@ -118,9 +168,12 @@ def code_of(pipeline: Pipeline) -> list[dict[str, str] | None]:
 def _code(step: Step) -> dict[str, str] | None:
     if not isinstance(step, CarriedStep):
         return None
-    function = step.function if isinstance(step, PythonStep) else None
-    called = {} if function is None else {one.name: getattr(function, one.name) for one in _PARTS}
-    return {"origin": step.origin, **called}
+    part = {"origin": step.origin}
+    if isinstance(step, PythonStep):
+        part |= {one.name: getattr(step.function, one.name) for one in _PARTS}
+    elif isinstance(step, StubStep):
+        part["returns"] = step.returns
+    return part
 
 
 def with_code(pipeline: Pipeline, parts: Iterable[Mapping[str, str] | None], file: str) -> Pipeline:
@@ -139,8 +192,10 @@ def with_code(pipeline: Pipeline, parts: Iterable[Mapping[str, str] | None], fil
             return step
         origin = f"{file}:{part['origin']}"
         called = {one: part[one] for one in part if one != "origin"}
-        if called:
+        if step.type == PYTHON:
             return PythonStep.of(step, Function(**called), origin)
+        if step.type == STUB:
+            return StubStep.of(step, origin, **called)
         return ShellStep.of(step, origin)
 
     return replace(pipeline, steps=of(pipeline.steps))
@@ -167,6 +222,20 @@ def without(pipeline: Pipeline, steps: Sequence[Step]) -> tuple[Pipeline, tuple[
     return _CodeRemoval(pipeline, {step.name: step for step in steps}).result()
 
 
+def with_fail_steps(pipeline: Pipeline) -> tuple[Pipeline, tuple[Loss, ...]]:
+    """As :func:`without_carried`, but a Fail step takes the place of each code step and stub.
+
+    Nothing can depend on a Fail step, so the dependants do not wait for it.
+    """
+    carried = {step.name: step for step in walk(pipeline) if isinstance(step, CarriedStep)}
+    return _CodeRemoval(pipeline, carried, fail=True).result() if carried else (pipeline, ())
+
+
+def without_stubs(pipeline: Pipeline) -> tuple[Pipeline, tuple[Loss, ...]]:
+    """As :func:`without`, for the stubs."""
+    return without(pipeline, [step for step in walk(pipeline) if isinstance(step, StubStep)])
+
+
 def used_types(pipeline: Pipeline) -> dict[str, str]:
     """The parameter types that references of unknown type need where they are used, by their text.
 
@@ -174,9 +243,7 @@ def used_types(pipeline: Pipeline) -> dict[str, str]:
     of the function's parameter which receives the value.
     """
     declared = {one.name: one.value_type for one in pipeline.declared}
-    returns = {
-        step.name: step.function.returns for step in walk(pipeline) if isinstance(step, PythonStep)
-    }
+    returns = {step.name: _returned_type(step) for step in walk(pipeline)}
 
     def type_of(value: Value) -> str:
         if not isinstance(value, Get):
@@ -231,8 +298,12 @@ def _annotated_type(annotation: ast.expr | None) -> str:
 
 
 class _CodeRemoval:
-    def __init__(self, pipeline: Pipeline, carried: dict[str, Step]) -> None:
-        self.pipeline, self.carried = pipeline, carried
+    """Removes the ``carried`` steps; with ``fail``, a Fail step takes the place of each."""
+
+    def __init__(
+        self, pipeline: Pipeline, carried: Mapping[str, Step], *, fail: bool = False
+    ) -> None:
+        self.pipeline, self.carried, self.fail = pipeline, carried, fail
         self.types = used_types(pipeline)
         self.names = {one.name for one in pipeline.declared}
         self.added: dict[str, Parameter] = {}
@@ -245,20 +316,27 @@ class _CodeRemoval:
 
     def _losses(self) -> Iterator[Loss]:
         for step in self.carried.values():
-            shell = isinstance(step, ShellStep)
-            code, what = _SHELL_LOSS if shell else _PYTHON_LOSS
+            if isinstance(step, StubStep):  # the reader has reported it
+                continue
+            code, what = _loss_of_code(step)
             text = f"{step.name} is {what}; SageMaker has no step type for it"
             advice = "make it a Processing or Lambda step"
-            yield Loss(code, "dropped", _origin(step), text, "sagemaker", advice)
+            yield Loss(code, "dropped", _origin(step), text, "sagemaker", advice, step.name)
         for text, one in self.added.items():
-            what = f"{text} is a run-time value of user code; it becomes the parameter {one.name!r}"
+            owner = self.origins[text]
+            source = "a dropped task" if isinstance(owner, StubStep) else "user code"
+            what = f"{text} is a run-time value of {source}; it becomes the parameter {one.name!r}"
             advice = "set the parameter for each execution"
-            yield Loss(
-                "asked-value", "changed", _origin(self.origins[text]), what, "sagemaker", advice
-            )
+            origin = _origin(owner)
+            yield Loss("asked-value", "changed", origin, what, "sagemaker", advice)
 
     def _kept(self, steps: Sequence[Step]) -> Steps:
-        return tuple(self._step(step) for step in steps if step.name not in self.carried)
+        kept = (
+            step if step.name not in self.carried else _fail_step(step)
+            for step in steps
+            if self.fail or step.name not in self.carried
+        )
+        return tuple(map(self._step, kept))
 
     def _step(self, step: Step) -> Step:
         before = {one.step for one in step_references(step) if one.step}
@@ -324,12 +402,43 @@ class _CodeRemoval:
             self.names.add(name)
             self.origins[text] = step
             type_ = self.types.get(get.text, "String")
-            if isinstance(step, PythonStep) and text == f"{get.name}.{RETURN_VALUE}":
-                type_ = step.function.returns or type_
-            self.added[text] = Parameter(
-                name, type_, description=f"The result of the code step {get.name}"
-            )
+            if text == f"{get.name}.{RETURN_VALUE}":
+                type_ = _returned_type(step) or type_
+            kind = "dropped task" if isinstance(step, StubStep) else "code step"
+            description = f"The result of the {kind} {get.name}"
+            self.added[text] = Parameter(name, type_, description=description)
         return parameter(self.added[text].name)
+
+
+def _returned_type(step: Step) -> str:
+    match step:
+        case PythonStep(function=Function(returns=type_)) | StubStep(returns=type_):
+            return type_
+    return ""
+
+
+def _loss_of_code(step: Step) -> tuple[str, str]:
+    return _SHELL_LOSS if isinstance(step, ShellStep) else _PYTHON_LOSS
+
+
+def _fail_step(step: Step) -> Step:
+    """The Fail step in the place of a code step or stub."""
+    if isinstance(step, StubStep):
+        message = step.message
+    else:
+        message = (
+            f"step {step.name!r} was {_loss_of_code(step)[1]}, and SageMaker has no step type for "
+            "it; replace it, or translate with --no-stubs to leave it out"
+        )
+    before = (*step.dependencies, *(one.step for one in step_references(step) if one.step))
+    return Step(
+        step.name,
+        "Fail",
+        arguments=Object({"ErrorMessage": message}),
+        depends_on=tuple(dict.fromkeys(before)) or ABSENT,
+        display_name=step.display_name,
+        description=step.description,
+    )
 
 
 def _origin(step: Step) -> str:

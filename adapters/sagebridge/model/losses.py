@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -12,9 +12,41 @@ Severity = Literal["info", "changed", "dropped"]
 meaning in the target, or it is unknown to sagebridge and kept unchanged. ``dropped``: the target
 does not have it. A known step type that cannot run yet is not a loss."""
 
-AT_THE_END = "react to the end of an execution, for example with SageMaker's EventBridge events"
-ON_ITS_OWN = "make it self-contained; for SageMaker, use a Processing or Lambda step"
-"""Advice for things that no target has."""
+AT_THE_END = "react to the end of an execution"
+ON_ITS_OWN = "make it self-contained"
+LIMIT_STEPS = "limit the number of parallel steps"
+NO_STEP_TYPE = "do its work in another step, or outside the pipeline"
+OWN_SCHEDULE = "schedule the translated pipeline itself"
+ADVICE = MappingProxyType(
+    {
+        AT_THE_END: {
+            "sagemaker": f"{AT_THE_END}, for example with SageMaker's EventBridge events",
+            "airflow": "in the translated DAG, set on_failure_callback or on_success_callback",
+            "prefect": "in the translated flow, set on_failure or on_completion hooks",
+        },
+        ON_ITS_OWN: {
+            "sagemaker": "use a Processing or Lambda step",
+            "airflow": f"{ON_ITS_OWN}, with its imports and constants inside the function",
+            "prefect": f"{ON_ITS_OWN}, with its imports and constants inside the function",
+        },
+        LIMIT_STEPS: {
+            "sagemaker": f"{LIMIT_STEPS} with ParallelismConfiguration",
+            "airflow": f"{LIMIT_STEPS} with max_active_tasks of the DAG",
+            "prefect": f"{LIMIT_STEPS} with ThreadPoolTaskRunner(max_workers=...)",
+        },
+        NO_STEP_TYPE: {
+            "sagemaker": "do its work in a Lambda or Processing step, or outside the pipeline",
+            "airflow": "add it to the translated DAG by hand, or do its work in a step",
+            "prefect": "do its work in a python(), shell() or other step of the translated flow",
+        },
+        OWN_SCHEDULE: {
+            "sagemaker": f"{OWN_SCHEDULE}, with EventBridge Scheduler",
+            "airflow": "set schedule in the translated DAG",
+            "prefect": "add a schedule to the deployment of the translated flow",
+        },
+    }
+)
+"""Advice that depends on the target. Readers do not know it: they use the keys of this table."""
 
 CODES = MappingProxyType(
     {
@@ -64,7 +96,7 @@ CODES = MappingProxyType(
         "past-runs": "a run or task that waits for the previous one",
         "pipeline-name": "a name that is not valid in the target",
         "pool": "an Airflow pool, which limits tasks across all DAGs",
-        "python-task": "a Python function; SageMaker has no step type for it",
+        "python-task": "a Python function that is not carried; for SageMaker, any Python function",
         "raised": "an exception raised by a flow; a Fail step replaces it",
         "retries": "retries of a task after any failure",
         "role": "a role given to an operator, outside its request",
@@ -78,8 +110,9 @@ CODES = MappingProxyType(
         "schedule": "a schedule; a pipeline definition has none",
         "sensor": "a wait for something outside the pipeline",
         "several-branches": "a task that is part of several branches",
-        "shell-task": "a shell command; SageMaker has no step type for it",
+        "shell-task": "a shell command that is not carried; for SageMaker, any shell command",
         "step-name": "a renamed task; step names have at most 64 characters and no dots",
+        "stub": "a stub of a task that an earlier translation dropped; it fails when it runs",
         "subflow": "a flow called by another flow; its steps become steps of the caller",
         "task-params": "Params of a single task",
         "task-state": "the state of a task at run time",
@@ -102,7 +135,10 @@ CODES = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """``place`` is a JSON pointer or ``file:line`` in the source; ``advice`` is what to do."""
+    """``place`` is a JSON pointer or ``file:line`` in the source; ``advice`` is what to do.
+
+    ``step`` is the name of the step that the loss is about; empty for the pipeline as a whole.
+    """
 
     code: str
     severity: Severity
@@ -110,14 +146,21 @@ class Loss:
     what: str
     target: str
     advice: str = ""
+    step: str = ""
 
     def __str__(self) -> str:
         place = f"{self.place}: " if self.place else ""
         text = f"{place}{self.severity}: {self.what} [{self.code}]"
         return f"{text}; {self.advice}" if self.advice else text
 
+    def for_target(self, target: str) -> Loss:
+        """The loss of a translation to ``target``, with the advice for it."""
+        return replace(
+            self, target=target, advice=ADVICE.get(self.advice, {}).get(target, self.advice)
+        )
+
     def as_json(self) -> dict[str, str]:
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if value or name != "step"}
 
 
 def counted(losses: Iterable[Loss]) -> tuple[Loss, ...]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from sagebridge.model.pipeline import ConditionStep, Step
+from sagebridge.model.losses import Loss
+from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
 
 
 def step_pointers(steps: Sequence[Step], parent: str = "/Steps") -> Iterator[tuple[str, Step]]:
@@ -15,3 +16,21 @@ def step_pointers(steps: Sequence[Step], parent: str = "/Steps") -> Iterator[tup
         if isinstance(step, ConditionStep):
             yield from step_pointers(step.if_steps or (), f"{here}/Arguments/IfSteps")
             yield from step_pointers(step.else_steps or (), f"{here}/Arguments/ElseSteps")
+
+
+def losses_by_step(pipeline: Pipeline, losses: Iterable[Loss]) -> dict[str, tuple[Loss, ...]]:
+    """The losses of each step, by its name; those of the pipeline as a whole are below ``""``.
+
+    A loss belongs to the step that it names, otherwise to the innermost step at its pointer.
+    """
+    pointers = dict(step_pointers(pipeline.steps))
+    names = {step.name for step in pointers.values()}
+    found: dict[str, tuple[Loss, ...]] = {}
+    for loss in losses:
+        place = loss.place
+        while place and place not in pointers:
+            place = place.rpartition("/")[0]
+        at_place = pointers[place].name if place else ""
+        name = loss.step if loss.step in names else at_place
+        found[name] = (*found.get(name, ()), loss)
+    return found

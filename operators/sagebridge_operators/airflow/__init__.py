@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from sagebridge_operators.airflow.code_operators import PythonStepOperator, ShellStepOperator
     from sagebridge_operators.airflow.dag_builder import build, load_folder
     from sagebridge_operators.airflow.failure_watcher import WatchOperator
+    from sagebridge_operators.airflow.stub_operator import StubOperator
 
 __all__ = [
     "ConditionOperator",
     "PythonStepOperator",
     "ShellStepOperator",
     "StepOperator",
+    "StubOperator",
     "WatchOperator",
     "build",
     "load_folder",
@@ -32,6 +34,7 @@ globals().update({operator.__name__: operator for operator in OPERATORS.values()
 _LAZY = {
     "PythonStepOperator": "code_operators",
     "ShellStepOperator": "code_operators",
+    "StubOperator": "stub_operator",
     "WatchOperator": "failure_watcher",
     "build": "dag_builder",
     "load_folder": "dag_builder",

@@ -19,6 +19,7 @@ from sagebridge_operators.prefect.step_functions import (
     python,
     shell,
     step,
+    stub,
 )
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "shell",
     "step",
     "stop_jobs",
+    "stub",
 ]
 __all__ += public_names.__all__
 __all__ += list(FUNCTIONS)

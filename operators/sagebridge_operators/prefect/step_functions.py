@@ -102,6 +102,22 @@ def shell(
     return current().shell(name, command, env=env, append_env=append_env, **more)
 
 
+def stub(
+    name: str,
+    reason: str,
+    *,
+    dropped_from: str = "",
+    source: Sequence[str] = (),
+    **more: Any,
+) -> StepHandle:
+    """Declares a stub: a step in the place of a task that a translation dropped.
+
+    It fails when it runs, with ``reason`` and ``dropped_from``, the location of the task.
+    ``source`` has lines of the task's source. Replace it with a step that does the work.
+    """
+    return current().stub(name, reason, dropped_from=dropped_from, source=source, **more)
+
+
 def begin(
     *,
     definition: Mapping[str, Value] = EMPTY,

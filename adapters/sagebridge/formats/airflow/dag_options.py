@@ -21,6 +21,7 @@ from sagebridge.formats.airflow.option_table import (
 from sagebridge.formats.python.engine_losses import Unsupported
 from sagebridge.model.connections import AIRFLOW_DEFAULTS
 from sagebridge.model.display import shown
+from sagebridge.model.losses import OWN_SCHEDULE
 
 _SET_LATER = {
     name for name, row in TASK_ARGUMENTS.items() if not isinstance(row, NoEffect)
@@ -143,8 +144,7 @@ def of_dag(dag: Any) -> Iterator[Unsupported]:
     yield from _losses(dag.default_args, own, {**unused, **TASK_ARGUMENTS})
     if text := schedule_text(dag):
         what = f"the schedule {text} is not carried over"
-        advice = "schedule the translated pipeline itself (for SageMaker, with EventBridge)"
-        yield Unsupported("schedule", "dropped", what, advice)
+        yield Unsupported("schedule", "dropped", what, OWN_SCHEDULE)
     yield from _losses(dict(_dag_arguments(dag)), (), DAG_ARGUMENTS)
     if dag.user_defined_macros or dag.user_defined_filters:
         what = "user-defined macros and filters: each template that uses one is reported"

@@ -47,6 +47,7 @@ from sagebridge.formats.airflow.provider.provider_task import (
     property_output,
 )
 from sagebridge.formats.airflow.provider.sagemaker_condition import condition_step
+from sagebridge.formats.airflow.stubs import stub_of
 from sagebridge.formats.airflow.task_facts import (
     are_ids,
     is_after_failure,
@@ -58,12 +59,12 @@ from sagebridge.formats.airflow.task_facts import (
 from sagebridge.formats.airflow.task_tree import TaskSteps, TaskTree, in_order, trigger_rule
 from sagebridge.formats.airflow.task_values import RunTimeValue, Values, identifier
 from sagebridge.formats.python.function_source import NotSelfContained
-from sagebridge.model.code_steps import RETURN_VALUE, CarriedStep, without
+from sagebridge.model.code_steps import RETURN_VALUE, CarriedStep, StubStep
 from sagebridge.model.conditions import equals
 from sagebridge.model.connections import AIRFLOW_DEFAULTS, connects
 from sagebridge.model.display import free_name, shown
 from sagebridge.model.expressions import Get, parameter, references
-from sagebridge.model.losses import AT_THE_END, ON_ITS_OWN, Loss, Severity
+from sagebridge.model.losses import AT_THE_END, NO_STEP_TYPE, ON_ITS_OWN, Loss, Severity
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import (
     ConditionStep,
@@ -83,10 +84,11 @@ _NOTIFICATIONS = ("asset", "callback")
 """The losses that also matter for a task without a step, such as an EmptyOperator."""
 _SET_PARAMETER = "set the parameter"
 _NO_PARAMETERS: Mapping[str, Parameter] = MappingProxyType({})
-_NO_STEP_TYPE = "do its work in a Lambda or Processing step, or outside the pipeline"
 
 
 class LineNumbers(Protocol):
+    file: str
+
     def line(self, item: object) -> int: ...
 
 
@@ -126,12 +128,13 @@ class _DagReader:
         types.update((name, one.value_type) for name, one in changed.items())
         self.changed = changed
         self.values = Values(dag, types, converted=changed)
-        self.names = dict(self._names())
+        self.names: dict[str, str] = {}
+        self.names |= self._names()
         self.jobs: list[tuple[str, Any]] = []
         self.owners: dict[str, str] = {}
         self.resources: dict[tuple[str, str], Get] = {}
         self.roles: dict[str, TaskSteps] = {}
-        self.dropped: dict[str, str] = {}
+        self.stubs: dict[str, StubStep] = {}
         self.dropped_tasks: set[str] = set()
         self.connections: dict[str, dict[str, Value]] = {}
 
@@ -140,18 +143,18 @@ class _DagReader:
             self._report(self.dag, *loss)
         self._collect_outputs()
         for task_id in in_order(self.tasks):
-            self.roles[task_id] = self._role(self.tasks[task_id])
+            self.roles[task_id] = role = self._role(self.tasks[task_id])
+            if task_id in self.stubs:
+                role.steps = [self.stubs[task_id]]
+        for task_id, stub in self.stubs.items():
+            if type_ := self.values.used_as.get(f"Steps.{stub.name}.{RETURN_VALUE}"):
+                self.roles[task_id].steps = [replace(stub, returns=type_)]
         tree = TaskTree(self.tasks, self.roles)
         for found in tree.losses:
             task = self.tasks[found.task_id]
             self._report(task, found.code, found.severity, found.what, found.advice)
         steps = tree.steps()
         pipeline = self._pipeline(steps)
-        dropped = [step for step in walk(pipeline) if step.name in self.dropped]
-        pipeline, losses = without(pipeline, dropped)
-        for one in losses:
-            if one.code == "asked-value":
-                self.losses[replace(one, place=self.dropped[one.place])] = None
         lines = {
             step.name: self.lines.line(role.operator)
             for role in self.roles.values()
@@ -242,7 +245,7 @@ class _DagReader:
         if is_after_failure(task):
             rule = trigger_rule(task)
             what = f"trigger rule {rule} never holds in a pipeline (steps run only after success)"
-            self._drop(task, "trigger-rule", what, AT_THE_END)
+            self._drop(task, "trigger-rule", what, AT_THE_END, stub=False)
             return role
         if is_mapped(task):
             what = "expand() is only resolved at run time"
@@ -254,7 +257,11 @@ class _DagReader:
             if not type(task).execute.__module__.startswith("sagebridge_operators."):
                 what = f"{type(task).__name__} overrides execute, which the step does not call"
                 self._report(task, "operator", "changed", what, "move that code to another task")
-            if isinstance(task.step, CarriedStep):
+            if isinstance(task.step, StubStep):
+                role.steps = [replace(task.step, origin=str(self.lines.line(task)))]
+                reason, advice = task.step.arguments["reason"], "replace it with a step"
+                self._report(task, "stub", "dropped", f"it is a stub: {reason}", advice)
+            elif isinstance(task.step, CarriedStep):
                 self._carry(role, "python-task", sagebridge_step)
         elif (kind := kind_of(task)) is not None:
             reads = (*kind.reads, *AIRFLOW_DEFAULTS, "region", *dag_options.own_arguments(task))
@@ -302,9 +309,9 @@ class _DagReader:
         try:
             role.steps = build(self._task(task))
         except UnreadableTask as why:
+            self._forget(task)
             advice = "use a constant in the DAG file"
             self._drop(task, "run-time-argument", str(why), advice)
-            self._forget(task)
             return
         role.steps[-1] = with_documentation(role.steps[-1], task)
 
@@ -410,7 +417,7 @@ class _DagReader:
                 self.values.outputs[task.task_id] = property_output(name, RETURN_VALUE)
         else:
             code = "python-task" if "PythonOperator" in names else "operator"
-            what, advice = f"{task.operator_name} matches no step type", _NO_STEP_TYPE
+            what, advice = f"{task.operator_name} matches no step type", NO_STEP_TYPE
             cls: Any = type(task)
             base, overrides = provider_class(cls)
             if overrides:
@@ -429,7 +436,6 @@ class _DagReader:
             role.steps = [step if decorated else with_documentation(step, task)]
         except NotSelfContained as why:
             self._drop(task, code, f"it {why}", ON_ITS_OWN)
-            self.dropped.update({step.name: origin for step in role.steps})
 
     def _sensor(self, task: Any) -> None:
         if self._awaited_tasks(task):
@@ -464,13 +470,20 @@ class _DagReader:
         self.losses[self._loss(item, code, severity, what, advice)] = None
 
     def _loss(self, item: Any, code: str, severity: Severity, what: str, advice: str = "") -> Loss:
-        name = "the DAG" if item is self.dag else f"task {item.task_id}"
         place = str(self.lines.line(item))
-        return Loss(code, severity, place, f"{name}: {what}", TARGET, advice)
+        if item is self.dag:
+            return Loss(code, severity, place, f"the DAG: {what}", TARGET, advice)
+        step = self.names.get(item.task_id, "")
+        return Loss(code, severity, place, f"task {item.task_id}: {what}", TARGET, advice, step)
 
-    def _drop(self, task: Any, code: str, reason: str, advice: str) -> None:
+    def _drop(self, task: Any, code: str, reason: str, advice: str, *, stub: bool = True) -> None:
+        """Report a dropped task. A stub takes its place, unless the task never runs."""
         self.dropped_tasks.add(task.task_id)
         self._report(task, code, "dropped", f"{reason}, so the task is dropped", advice)
+        if stub:
+            name, line = self.names[task.task_id], self.lines.line(task)
+            self.stubs[task.task_id] = stub_of(task, name, reason, self.lines.file, line)
+            self.values.outputs[task.task_id] = property_output(name, RETURN_VALUE, keys=True)
 
     def _parameter_for(self, task: Any, unknown: RunTimeValue, *, report: bool = True) -> Get:
         """A reference to the parameter that replaces a run-time value."""

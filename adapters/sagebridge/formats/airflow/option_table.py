@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 
 from sagebridge.formats.python.engine_losses import Unsupported
 from sagebridge.model.display import shown
-from sagebridge.model.losses import AT_THE_END, Severity
+from sagebridge.model.losses import AT_THE_END, LIMIT_STEPS, Severity
 
 OptionRule: TypeAlias = "Callable[[Any], Unsupported | None]"
 """From the value of an option to its loss; None if the value asks for nothing."""
@@ -72,14 +72,14 @@ def _retries(value: Any) -> Unsupported | None:
     if not isinstance(value, int) or value <= 0:
         return None
     what = f"retries={value} has no effect: a step is retried only under its retry policies"
-    return Unsupported("retries", "dropped", what, "add RetryPolicies to the step")
+    return Unsupported("retries", "dropped", what, "add retry policies to the step")
 
 
 def _pool(value: Any) -> Unsupported | None:
     if value in (None, "default_pool"):
         return None
     what = f"the pool {shown(value)} has no effect"
-    return Unsupported("pool", "dropped", what, "limit parallel steps with max_active_tasks")
+    return Unsupported("pool", "dropped", what, LIMIT_STEPS)
 
 
 def _no_wait(value: Any) -> Unsupported | None:
@@ -194,7 +194,7 @@ _BASE_ARGUMENTS: Mapping[str, Row] = {
         "retries",
         "dropped",
         "retry_policy has no effect: a step is retried only under its retry policies",
-        "add RetryPolicies to the step",
+        "add retry policies to the step",
     ),
     "run_as_user": _worker("run_as_user"),
     "sla": _AIRFLOW_3,

@@ -93,6 +93,7 @@ class Values:
         outputs: the XComs of its tasks.
         converted: the parameters that have another type than their Param.
         needed: by parameter, the types of request fields that its own type does not fit.
+        used_as: the types of the request fields that references are for, by their text.
     """
 
     dag: Any
@@ -100,6 +101,7 @@ class Values:
     outputs: dict[str, Output] = field(default_factory=dict)
     converted: Collection[str] = ()
     needed: dict[str, set[str]] = field(default_factory=dict)
+    used_as: dict[str, str] = field(default_factory=dict)
     _environment: Any = None
     _unsupported: list[Any] = field(default_factory=list)
 
@@ -194,6 +196,8 @@ class Values:
             return typed_fallback(unknown)
         if len(pieces) == 1:
             one = pieces[0]
+            if type_ and isinstance(one, Get):
+                self.used_as[one.text] = type_
             return one if typed else self._in_field(one, type_) if type_ else self.as_text(one)
         parts: list[Value] = []
         for piece in pieces:

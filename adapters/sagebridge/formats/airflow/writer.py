@@ -8,7 +8,7 @@ operators or, for the pipeline as a whole, in the DAG's default argument ``defin
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from sagebridge.authoring.dag_pipeline import (
     default_arguments,
@@ -18,8 +18,8 @@ from sagebridge.authoring.dag_pipeline import (
     task_ids,
     watch_id,
 )
-from sagebridge.formats.python.engine_losses import losses_by_step
-from sagebridge.formats.python.source_code import Names, array, call, layout, source
+from sagebridge.formats.python.engine_losses import engine_losses
+from sagebridge.formats.python.source_code import Names, array, call, source
 from sagebridge.formats.python.step_calls import (
     AIRFLOW_NAMES,
     Functions,
@@ -29,49 +29,69 @@ from sagebridge.formats.python.step_calls import (
     import_from,
     indented,
 )
-from sagebridge.model.code_steps import CarriedStep, PythonStep
+from sagebridge.model.code_steps import PYTHON, SHELL, STUB, CarriedStep
 from sagebridge.model.connections import for_airflow, own_connections
 from sagebridge.model.graph import hidden_failures, in_order
 from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
+from sagebridge.model.pointers import losses_by_step
 from sagebridge.model.step_types import OPERATOR_TYPES
 from sagebridge.model.values import ABSENT, EMPTY
 
 PACKAGE = "sagebridge_operators.airflow"
 _DAG, _PARAM = "DAG", "Param"
+_IMPORTABLE = frozenset((*AIRFLOW_NAMES, *(row.operator for row in OPERATOR_TYPES.values())))
+_CODE_OPERATORS = {
+    PYTHON: ("PythonStepOperator", "python_callable"),
+    SHELL: ("ShellStepOperator", "bash_command"),
+    STUB: ("StubOperator", "reason"),
+}
+"""The operator of each kind of carried step, and the argument with its code or reason."""
 
 
-def write(pipeline: Pipeline) -> tuple[str, tuple[Loss, ...]]:
-    """The source of a DAG file, and what Airflow cannot express."""
-    file = DagFileWriter(pipeline)
-    return layout(file.text()), tuple(loss for lost in file.losses.values() for loss in lost)
+def write(pipeline: Pipeline, reading: Sequence[Loss] = ()) -> tuple[str, tuple[Loss, ...]]:
+    """The source of a DAG file, and what Airflow cannot express.
+
+    The file has a comment for each of these losses, and for those of ``reading`` the pipeline.
+    """
+    losses = tuple(engine_losses(pipeline, "airflow"))
+    file = DagFileWriter(pipeline, (*reading, *losses))
+    text = file.text()
+    if file.functions.renamed:  # the names that the file imports are known now
+        text = DagFileWriter(pipeline, file.all_losses, (_DAG, _PARAM, *file.names.imported)).text()
+    return text, losses
 
 
 class DagFileWriter:
-    """The source of one DAG file."""
+    """The source of one DAG file. No carried function has one of the names ``taken``."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
-        self.pipeline = pipeline
-        self.losses = losses_by_step(pipeline, "airflow")
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        losses: Sequence[Loss] = (),
+        taken: Collection[str] = _IMPORTABLE,
+    ) -> None:
+        self.pipeline, self.all_losses = pipeline, losses
+        self.losses = losses_by_step(pipeline, losses)
         self.task_ids = task_ids(pipeline)
         self.connections = own_connections(pipeline)
-        operators = (row.operator for row in OPERATOR_TYPES.values())
-        self.functions = Functions(pipeline)
-        self.names = Names(reserved=self.functions.names.union(operators, AIRFLOW_NAMES))
+        self.functions = Functions(pipeline, taken)
+        self.names = Names(reserved=self.functions.names | _IMPORTABLE)
         self.steps = StepSource(self.names)
         self.expressions = self.steps.expressions
 
     def text(self) -> str:
-        """The source before formatting."""
+        """The source."""
         opening = source(ast.With([ast.withitem(self._dag())], [ast.Pass()]))
         blocks = [
-            commented(node, self.losses.get(name, ()))
+            commented(source(node), self.losses.get(name, ()))
             for name, node in self._steps(self.pipeline.steps)
         ]
         blocks += [source(node) for node in self._watch()]
         body = "\n\n".join(indented(block) for block in blocks)
         dag = opening.removesuffix("pass") + "\n" + body if blocks else opening
+        dag = commented(dag, self.losses.get("", ()))
         return file_text("an Airflow DAG", self.pipeline, self._imports(), self.functions, dag)
 
     def _imports(self) -> Iterator[str]:
@@ -128,8 +148,11 @@ class DagFileWriter:
             keywords["step_name"] = ast.Constant(step.name)
         name = row.operator if row else "StepOperator"
         if isinstance(step, CarriedStep):
-            name = "PythonStepOperator" if isinstance(step, PythonStep) else "ShellStepOperator"
-            keywords.update(self._carried(step))
+            name, argument = _CODE_OPERATORS[step.type]
+            code, arguments = self.steps.carried(step, self.functions)
+            keywords[argument] = code
+            op = "op_" if step.type == PYTHON else ""
+            keywords.update({f"{op}{one}": value for one, value in arguments.items()})
         elif row is None:
             keywords["step_type"] = ast.Constant(step.type)
         branches = dict(self._branches(step)) if isinstance(step, ConditionStep) else {}
@@ -137,13 +160,6 @@ class DagFileWriter:
         connection = for_airflow(self.connections.get(step.name, EMPTY))
         keywords.update({one: self.expressions.value(connection[one]) for one in connection})
         return call(self.names.use(name), **keywords)
-
-    def _carried(self, step: CarriedStep) -> dict[str, ast.expr]:
-        """Code and arguments, named as in Airflow's PythonOperator and BashOperator."""
-        code, arguments = self.steps.carried(step, self.functions)
-        if isinstance(step, PythonStep):
-            return {"python_callable": code} | {f"op_{one}": arguments[one] for one in arguments}
-        return {"bash_command": code, **arguments}
 
     def _watch(self) -> Iterator[ast.stmt]:
         """The WatchOperator, if the DAG run could succeed although a step failed."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeAlias
 
 from sagebridge.formats.python.engine_losses import Unsupported
-from sagebridge.model.losses import AT_THE_END, Severity
+from sagebridge.model.losses import AT_THE_END, OWN_SCHEDULE, Severity
 
 
 class Rule(NamedTuple):
@@ -44,7 +44,7 @@ _COMMON: Table = {
         "retries",
         "dropped",
         "retries={value} has no effect: a step is retried only under its retry policies",
-        "add RetryPolicies to the step",
+        "add retry policies to the step",
     ),
     "retry_delay_seconds": _WITH_RETRIES,
     "timeout_seconds": Rule(
@@ -101,7 +101,7 @@ _SCHEDULE = Rule(
     "schedule",
     "dropped",
     "the schedule {name}={value} is not carried over",
-    "schedule the translated pipeline itself (for SageMaker, with EventBridge)",
+    OWN_SCHEDULE,
 )
 _LIMIT = Rule(
     "concurrency", "dropped", "{name}={value} has no effect: executions may overlap", _ONE_AT_A_TIME

@@ -41,6 +41,7 @@ def importable_names(builder: PipelineBuilder, source: str) -> dict[str, Any]:
         "step": step,
         "python": python,
         "shell": builder.shell,
+        "stub": builder.stub,
         "begin": builder.begin,
         "finish": builder.finish,
         "stop_jobs": STOP_JOBS,

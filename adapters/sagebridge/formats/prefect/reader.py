@@ -42,7 +42,7 @@ from sagebridge.formats.python.file_readings import (
     missing,
     too_deep,
 )
-from sagebridge.model.code_steps import CarriedStep
+from sagebridge.model.code_steps import CarriedStep, StubStep
 from sagebridge.model.connections import PREFECT_ARGUMENTS
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Parallelism
@@ -134,13 +134,19 @@ def _read_flow(file: str, tree: ast.Module, function: FlowFunction) -> FileReadi
     limit = options.get("task_runner")
     if limit is not None:
         pipeline = replace(pipeline, parallelism=_parallelism(limit))
-    losses = (
+    losses = [
         Loss(lost.code, lost.severity, f"{file}:{line}", lost.what, "sagemaker", lost.advice)
         for line, lost in (
             *_option_losses(options, names),
             *_argument_losses(function, arguments),
             *_settings(builder, interpreter, function),
         )
+    ]
+    losses += (
+        Loss("stub", "dropped", step.origin, what, "sagemaker", "replace it with a step", step.name)
+        for step in builder.steps.values()
+        if isinstance(step, StubStep)
+        for what in [f"{step.name} is a stub: {step.arguments['reason']}"]
     )
     return FileReading(
         name,

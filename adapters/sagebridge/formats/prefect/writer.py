@@ -16,8 +16,8 @@ from itertools import chain
 from sagebridge.authoring.file_arguments import file_arguments
 from sagebridge.authoring.flow_signature import FlowArgument, arguments_of, describe
 from sagebridge.authoring.pipeline_builder import legal_name
-from sagebridge.formats.python.engine_losses import losses_by_step
-from sagebridge.formats.python.source_code import Names, call, layout, source
+from sagebridge.formats.python.engine_losses import engine_losses
+from sagebridge.formats.python.source_code import Names, call, source
 from sagebridge.formats.python.step_calls import (
     PREFECT_NAMES,
     Functions,
@@ -27,7 +27,7 @@ from sagebridge.formats.python.step_calls import (
     import_from,
     indented,
 )
-from sagebridge.model.code_steps import CarriedStep, PythonStep
+from sagebridge.model.code_steps import PYTHON, SHELL, STUB, CarriedStep
 from sagebridge.model.connections import (
     PREFECT_ARGUMENTS,
     for_prefect,
@@ -37,11 +37,17 @@ from sagebridge.model.connections import (
 from sagebridge.model.graph import in_order
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
+from sagebridge.model.pointers import losses_by_step
 from sagebridge.model.step_types import OPERATOR_TYPES
 from sagebridge.model.values import ABSENT, EMPTY
 
 PACKAGE = "sagebridge_operators.prefect"
 _RUNNER = "ThreadPoolTaskRunner"
+_FIXED_NAMES = ("flow", "Literal", _RUNNER, "sys", "object", "str", "int", "float", "bool")
+"""The names that the code around the steps may use."""
+_IMPORTABLE = frozenset((*PREFECT_NAMES, *(row.function for row in OPERATOR_TYPES.values())))
+_CODE_FUNCTIONS = {PYTHON: "python", SHELL: "shell", STUB: "stub"}
+"""The function of each kind of carried step."""
 _NESTED_BLOCKS = 8
 """Nested ``with`` blocks; deeper branches start at the left margin again.
 
@@ -50,10 +56,18 @@ one leaves no room for its lines.
 """
 
 
-def write(pipeline: Pipeline) -> tuple[str, tuple[Loss, ...]]:
-    """A flow file, and the losses: parts of the pipeline that Prefect cannot run."""
-    file = FlowFileWriter(pipeline)
-    return layout(file.text()), tuple(loss for lost in file.losses.values() for loss in lost)
+def write(pipeline: Pipeline, reading: Sequence[Loss] = ()) -> tuple[str, tuple[Loss, ...]]:
+    """A flow file, and the losses: parts of the pipeline that Prefect cannot run.
+
+    The file has a comment for each of these losses, and for those of ``reading`` the pipeline.
+    """
+    losses = tuple(engine_losses(pipeline, "prefect"))
+    file = FlowFileWriter(pipeline, (*reading, *losses))
+    text = file.text()
+    if file.functions.renamed:  # the names that the file imports are known now
+        taken = (*_FIXED_NAMES, *file.names.imported)
+        text = FlowFileWriter(pipeline, file.all_losses, taken).text()
+    return text, losses
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +96,9 @@ class Block:
             text = f"# {self.variable} is in {self.outer}: its branches are here to limit nesting."
         elif self.variable in used:
             target = ast.Name(self.variable, ast.Store())
-            text = commented(ast.Assign([target], self.call, lineno=0), self.losses)
+            text = commented(source(ast.Assign([target], self.call, lineno=0)), self.losses)
         else:
-            text = commented(ast.Expr(self.call), self.losses)
+            text = commented(source(ast.Expr(self.call)), self.losses)
         for guard, blocks in self.branches.items():
             inside = "\n\n".join(indented(block.text(used)) for block in blocks)
             text += f"\nwith {self.variable}.{guard}():\n{inside}"
@@ -101,18 +115,21 @@ class _Deferred:
 
 
 class FlowFileWriter:
-    """Writes one flow file."""
+    """Writes one flow file. No carried function has one of the names ``taken``."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
-        self.pipeline = pipeline
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        losses: Sequence[Loss] = (),
+        taken: Collection[str] = _IMPORTABLE,
+    ) -> None:
+        self.pipeline, self.all_losses = pipeline, losses
         self.name = pipeline.name or "pipeline"
-        self.losses = losses_by_step(pipeline, "prefect")
-        functions = (row.function for row in OPERATOR_TYPES.values())
-        reserved = frozenset((*functions, *PREFECT_NAMES))
-        self.arguments, self.details = arguments_of(pipeline.declared, reserved)
+        self.losses = losses_by_step(pipeline, losses)
+        self.arguments, self.details = arguments_of(pipeline.declared, _IMPORTABLE)
         own = [argument.name for argument in self.arguments]
-        self.functions = Functions(pipeline, own)
-        reserved |= self.functions.names
+        self.functions = Functions(pipeline, (*own, *taken))
+        reserved = _IMPORTABLE | self.functions.names
         self.names = Names(reserved=reserved.union(own))
         self.function = Names(reserved=reserved).variable(self.name)
         self.steps = StepSource(self.names)
@@ -120,18 +137,38 @@ class FlowFileWriter:
         self._deferred: deque[_Deferred] = deque()
 
     def text(self) -> str:
-        """The file before formatting."""
+        """The source."""
         begin, blocks = list(self._begin()), list(self._top_blocks())
         used = self.steps.expressions.used.union(*(block.used() for block in blocks))
         body = [*begin, *(block.text(used) for block in blocks), "return finish()"]
         self.names.use("finish")
         self.names.use("stop_jobs")
         flow = self._head() + "\n" + "\n\n".join(indented(block) for block in body)
+        flow = commented(flow, self.losses.get("", ())) + f"\n\n{self._main()}"
         return file_text("a Prefect flow", self.pipeline, self._imports(), self.functions, flow)
 
+    def _main(self) -> str:
+        """The block that runs the flow for ``python FILE``.
+
+        Required arguments are read from the command line; Prefect converts them to their types.
+        """
+        asked = [one.name for one in self.arguments if one.default is ABSENT]
+        if not asked:
+            return f'if __name__ == "__main__":\n    {self.function}()'
+        usage = " ".join(f"{name}=VALUE" for name in asked)
+        return (
+            f'if __name__ == "__main__":\n    # Required: python FILE {usage}\n'
+            f'    {self.function}(**dict(one.split("=", 1) for one in sys.argv[1:]))'
+        )
+
     def _imports(self) -> Iterator[str]:
+        standard = []
+        if any(one.default is ABSENT for one in self.arguments):
+            standard.append("import sys")
         if any(argument.choices for argument in self.arguments):
-            yield import_from("typing", ["Literal"]) + "\n"
+            standard.append(import_from("typing", ["Literal"]))
+        if standard:
+            yield "\n".join((*standard, ""))
         yield import_from("prefect", ["flow"])
         if self.pipeline.parallelism is not ABSENT:
             yield import_from("prefect.task_runners", [_RUNNER])
@@ -232,7 +269,7 @@ class FlowFileWriter:
         name = ast.Constant(step.name)
         if isinstance(step, CarriedStep):
             what, _ = self.steps.carried(step, self.functions)
-            yield self.names.use("python" if isinstance(step, PythonStep) else "shell")
+            yield self.names.use(_CODE_FUNCTIONS[step.type])
             yield from (name, what)
         elif (row := OPERATOR_TYPES.get(step.type)) is not None:
             yield from (self.names.use(row.function), name)

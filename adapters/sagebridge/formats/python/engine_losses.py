@@ -31,15 +31,11 @@ _KEPT = "kept in the file; running the step fails with a clear error"
 _TRIGGER = f"{_KEPT}, as only Succeeded is supported"
 
 
-def losses_by_step(pipeline: Pipeline, target: str) -> dict[str, tuple[Loss, ...]]:
-    """The losses of each step that has any, by its name."""
-    found: dict[str, tuple[Loss, ...]] = {}
+def engine_losses(pipeline: Pipeline, target: str) -> Iterator[Loss]:
+    """The losses of writing a pipeline for Airflow or Prefect."""
     for pointer, step in step_pointers(pipeline.steps):
-        if lost := tuple(_losses(step, pointer, target)):
-            found[step.name] = lost
-    for name, loss in connection_losses(pipeline, target):
-        found[name] = (*found.get(name, ()), loss)
-    return found
+        yield from _losses(step, pointer, target)
+    yield from (loss for _, loss in connection_losses(pipeline, target))
 
 
 def _losses(step: Step, pointer: str, target: str) -> Iterator[Loss]:

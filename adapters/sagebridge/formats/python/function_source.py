@@ -6,6 +6,7 @@ import ast
 import builtins
 import copy
 import inspect
+import re
 import symtable
 import textwrap
 from collections.abc import Iterator
@@ -49,6 +50,14 @@ def of_function(function: Any, *, decorated: bool = False) -> Function:
     return found
 
 
+def function_text(function: Any) -> str:
+    """The source of a live function, for people; empty if there is none."""
+    try:
+        return inspect.getsource(inspect.unwrap(function))
+    except (OSError, TypeError, ValueError):
+        return ""
+
+
 def of_definition(definition: Any, source: str, *, decorated: bool = False) -> Function:
     """The function of a ``def`` statement. Raises :class:`NotSelfContained`."""
     if not isinstance(definition, ast.FunctionDef):
@@ -78,16 +87,48 @@ def _returns(annotation: ast.expr | None) -> str:
 
 
 def renamed(function: Function, name: str) -> Function:
-    """The function under another name, recursive calls included."""
+    """The function under another name, recursive calls included; its text keeps its layout."""
     if name == function.name:
         return function
     definition = ast.parse(function.code).body[0]
     assert isinstance(definition, ast.FunctionDef)
     definition.name = name
+    for node in _own_names(definition, function.name):
+        node.id = name
+    code = ast.unparse(definition)
+    return Function(name, code, _renamed_text(function, name, code), function.returns)
+
+
+def _own_names(definition: ast.FunctionDef, name: str) -> Iterator[ast.Name]:
+    """The nodes that refer to the function itself."""
     for node in ast.walk(definition):
-        if isinstance(node, ast.Name) and node.id == function.name:
-            node.id = name
-    return Function(name, ast.unparse(definition))
+        if isinstance(node, ast.Name) and node.id == name:
+            yield node
+
+
+def _renamed_text(function: Function, name: str, code: str) -> str:
+    """The text under another name; empty if it does not mean ``code``.
+
+    Before Python 3.12, the names in f-strings have no positions, so that the check fails.
+    """
+    if not function.text:
+        return ""
+    definition = ast.parse(function.text).body[0]
+    assert isinstance(definition, ast.FunctionDef)
+    lines = function.text.encode().split(b"\n")
+    old, new = function.name.encode(), name.encode()
+    header = re.match(rb"\s*def\s+", lines[definition.lineno - 1])
+    places = [(one.lineno, one.col_offset) for one in _own_names(definition, function.name)]
+    places += [(definition.lineno, header.end())] if header else []
+    for line, column in sorted(set(places), reverse=True):
+        text = lines[line - 1]
+        if text[column : column + len(old)] != old:
+            return ""
+        lines[line - 1] = text[:column] + new + text[column + len(old) :]
+    text = b"\n".join(lines).decode()
+    (again,) = ast.parse(text).body
+    same = isinstance(again, ast.FunctionDef) and ast.unparse(_plain(again)) == code
+    return text if same else ""
 
 
 def _has_its_defaults(function: FunctionType, definition: ast.FunctionDef) -> bool:
@@ -131,13 +172,39 @@ def _plain(definition: ast.FunctionDef) -> ast.FunctionDef:
 def _text(definition: ast.FunctionDef, source: str, plain: ast.FunctionDef) -> str:
     """The original text of a definition, if it means the same at module level, otherwise empty."""
     try:
-        segment = ast.get_source_segment(source, definition, padded=True) or ""
-        text = textwrap.dedent(segment)
+        text = _lines_of(definition, source)
         (again,) = ast.parse(text).body
     except (SyntaxError, ValueError, IndexError):
         return ""
     same = isinstance(again, ast.FunctionDef) and ast.dump(_plain(again)) == ast.dump(plain)
     return text if same else ""
+
+
+def _lines_of(definition: ast.FunctionDef, source: str) -> str:
+    """The lines of a definition without its decorators, at the left margin, comments included.
+
+    These are comments below the decorators, after the last statement, and below it in the body.
+    """
+    lines = source.split("\n")
+    first, last = definition.lineno - 1, definition.end_lineno or definition.lineno
+    rest = lines[last - 1].encode()[definition.end_col_offset or 0 :].decode().strip()
+    if rest and not rest.startswith("#"):  # another statement follows
+        return textwrap.dedent(ast.get_source_segment(source, definition, padded=True) or "")
+    while first and _is_comment(lines[first - 1]) and definition.decorator_list:
+        first -= 1
+    end = last
+    for position in range(last, len(lines)):
+        line = lines[position]
+        if _is_comment(line) and len(line) - len(line.lstrip()) > definition.col_offset:
+            end = position + 1
+        elif line.strip():
+            break
+    own = [line.rstrip("\r") for line in lines[first:end]]
+    return "\n".join(own) if not definition.col_offset else textwrap.dedent("\n".join(own))
+
+
+def _is_comment(line: str) -> bool:
+    return line.lstrip().startswith("#")
 
 
 def _without_annotations(definition: ast.FunctionDef) -> ast.FunctionDef:
@@ -151,8 +218,7 @@ def _without_annotations(definition: ast.FunctionDef) -> ast.FunctionDef:
 
 def _unannotated(source: str, definition: ast.FunctionDef) -> tuple[str, Any]:
     """The source of the definition alone, without the annotations of its signature."""
-    text = ast.get_source_segment(source, definition, padded=True) or ""
-    text = textwrap.dedent(text)
+    text = _lines_of(definition, source)
     try:
         (definition,) = ast.parse(text).body  # type: ignore[assignment]
     except (SyntaxError, ValueError):

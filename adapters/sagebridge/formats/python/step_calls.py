@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any
@@ -11,10 +12,10 @@ from typing import Any
 from sagebridge.authoring import public_names
 from sagebridge.authoring.step_arguments import STEP_ARGUMENTS
 from sagebridge.formats.python.function_source import renamed
-from sagebridge.formats.python.source_code import Expressions, Names, array, call, source
-from sagebridge.model.code_steps import CarriedStep, Function, PythonStep
-from sagebridge.model.display import free_name
-from sagebridge.model.losses import CODES, Loss
+from sagebridge.formats.python.source_code import Expressions, Names, array, call, layout, source
+from sagebridge.model.code_steps import CarriedStep, Function, PythonStep, StubStep
+from sagebridge.model.display import free_name, printable
+from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
 from sagebridge.model.step_types import OPERATOR_TYPES
 from sagebridge.model.values import ABSENT, EMPTY, Object, key_of
@@ -25,6 +26,7 @@ AIRFLOW_NAMES = (
     "PythonStepOperator",
     "ShellStepOperator",
     "StepOperator",
+    "StubOperator",
     "WatchOperator",
     *public_names.__all__,
 )
@@ -38,31 +40,36 @@ PREFECT_NAMES = (
     "shell",
     "step",
     "stop_jobs",
+    "stub",
+    "sys",
     *public_names.__all__,
 )
 """The names that a written file may import; no variable in it has one of them."""
-_IMPORTED = frozenset((*AIRFLOW_NAMES, *PREFECT_NAMES))
+_FILE_LINE = re.compile(r"[^/]+:[0-9]+$")
+_LONGEST_COMMENT = 400
 
 
 class Functions:
-    """The functions of carried steps in a file, each once under a free name.
+    """The functions of carried steps in a file, each once.
 
-    The name is free in files of both orchestrators, so that a function keeps it in both.
+    A function keeps its name unless the file needs that name: for an import or a variable
+    (``taken``), for another function, or for a builtin that another function uses.
     """
 
-    def __init__(self, pipeline: Pipeline, taken: Collection[str] = ()) -> None:
-        declared = (parameter.name for parameter in pipeline.declared)
-        types = (word for row in OPERATOR_TYPES.values() for word in (row.operator, row.function))
-        self._taken = {*taken, *declared, *types, *_IMPORTED, *vars(builtins)}
+    def __init__(self, pipeline: Pipeline, taken: Collection[str]) -> None:
+        steps = [step for step in walk(pipeline) if isinstance(step, PythonStep)]
+        found: dict[str, Function] = {}
+        for step in steps:
+            found.setdefault(step.function.code, step.function)
+        used = {code: _builtins_in(function) for code, function in found.items()}
+        names = set(taken)
         self._functions: dict[str, Function] = {}
-        for step in walk(pipeline):
-            if isinstance(step, PythonStep) and step.function.code not in self._functions:
-                self._functions[step.function.code] = self._free(step.function)
-
-    def _free(self, function: Function) -> Function:
-        name = free_name(function.name, self._taken)
-        self._taken.add(name)
-        return renamed(function, name)
+        for code, function in found.items():
+            others = frozenset().union(*(used[other] for other in found if other != code))
+            name = free_name(function.name, names | others)
+            names.add(name)
+            self._functions[code] = renamed(function, name)
+        self.renamed = any(one.name != found[code].name for code, one in self._functions.items())
 
     @property
     def names(self) -> frozenset[str]:
@@ -77,6 +84,13 @@ class Functions:
             yield function.text or function.code
 
 
+def _builtins_in(function: Function) -> frozenset[str]:
+    """The builtins that a function may use."""
+    nodes = ast.walk(ast.parse(function.code))
+    names = {node.id for node in nodes if isinstance(node, ast.Name)} - {function.name}
+    return frozenset(names & vars(builtins).keys())
+
+
 class StepSource:
     """The step calls of one file; ``expressions.defined`` grows with each step."""
 
@@ -85,10 +99,16 @@ class StepSource:
         self.expressions = Expressions(names)
 
     def carried(self, step: CarriedStep, functions: Functions) -> tuple[ast.expr, dict[str, Any]]:
-        """The function or command of a carried step, and its other arguments that are not empty."""
+        """The function or command of a carried step, and its other arguments that are not empty.
+
+        For a stub, the first is the reason for it.
+        """
         given = dict(step.arguments)
         if isinstance(step, PythonStep):
             what: ast.expr = functions.name(step.function)
+            given = {name: value for name, value in given.items() if value}
+        elif isinstance(step, StubStep):
+            what = self.expressions.value(given.pop("reason"))
             given = {name: value for name, value in given.items() if value}
         else:
             what = self.expressions.value(given.pop("command"))
@@ -151,21 +171,39 @@ class StepSource:
         return call(self.names.use(type(record).__name__), **keywords)
 
 
-def commented(node: ast.AST, losses: Sequence[Loss]) -> str:
-    """A statement below one comment per loss code."""
-    codes = dict.fromkeys(loss.code for loss in losses)
-    comments = [f"# sagebridge: {code}: {CODES[code]}" for code in codes]
-    return "\n".join((*comments, source(node)))
+def commented(text: str, losses: Iterable[Loss]) -> str:
+    """Source below one comment per loss."""
+    return "\n".join((*dict.fromkeys(map(_comment, losses)), text))
+
+
+def _comment(loss: Loss) -> str:
+    """One line. Its text comes from definitions and user files, so nothing in it may end the line.
+
+    Paths are left out, so that the file does not depend on where the source is.
+    """
+    line = _FILE_LINE.search(loss.place)
+    text = f"{loss.what}; {loss.advice}" if loss.advice else loss.what
+    text = printable(f"{text} ({line[0]})" if line else text)
+    if len(text) > _LONGEST_COMMENT:
+        text = f"{text[:_LONGEST_COMMENT]}..."
+    return f"# sagebridge: {loss.code}: {text}"
 
 
 def file_text(
     kind: str, pipeline: Pipeline, imports: Iterable[str], functions: Functions, body: str
 ) -> str:
-    """A file before formatting: docstring, imports, functions of carried steps, body."""
+    """A file: docstring, imports, functions of carried steps, body.
+
+    The functions are not formatted: they keep the layout of their source.
+    """
     origin = f" from {pipeline.origin}" if pipeline.origin else ""
     docstring = f"{pipeline.name or 'pipeline'}: {kind} generated by sagebridge{origin}."
     first = source(ast.Module([ast.Expr(ast.Constant(docstring))], []))
-    return "\n\n".join((first, "\n".join(imports), *functions.texts(), body)) + "\n"
+    head = "\n\n".join((first, "\n".join(imports)))
+    own = [text.strip("\n") for text in functions.texts()]
+    if not own:
+        return layout(f"{head}\n\n{body}\n")
+    return "\n\n\n".join((layout(head).strip("\n"), *own, layout(body)))
 
 
 def import_from(module: str, names: Sequence[str]) -> str:

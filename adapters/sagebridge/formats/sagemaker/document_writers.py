@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from sagebridge.authoring.definition_writer import definition, write_envelope
 from sagebridge.authoring.json_document import dump
 from sagebridge.formats.sagemaker.cloudformation import PROPERTIES, RESOURCE
-from sagebridge.model.code_steps import without_carried
+from sagebridge.model.code_steps import with_fail_steps
 from sagebridge.model.connections import connection_losses
 from sagebridge.model.display import shown
 from sagebridge.model.losses import Loss
@@ -21,8 +22,9 @@ _VERSION_FIELDS = ("PipelineVersionDisplayName", "PipelineVersionDescription")
 """Fields of a DescribePipeline response that are set by UpdatePipelineVersion only."""
 
 
-def write_request(pipeline: Pipeline) -> tuple[str, tuple[Loss, ...]]:
+def write_request(pipeline: Pipeline, reading: Sequence[Loss] = ()) -> tuple[str, tuple[Loss, ...]]:
     """A CreatePipeline or UpdatePipeline request, for boto3 and ``--cli-input-json``."""
+    del reading
     request, losses = _request(pipeline)
     losses += _remove(request, [name for name in _VERSION_FIELDS if name in request], "request")
     if ROLE not in request:
@@ -31,8 +33,11 @@ def write_request(pipeline: Pipeline) -> tuple[str, tuple[Loss, ...]]:
     return dump(request), tuple(losses)
 
 
-def write_template(pipeline: Pipeline) -> tuple[str, tuple[Loss, ...]]:
+def write_template(
+    pipeline: Pipeline, reading: Sequence[Loss] = ()
+) -> tuple[str, tuple[Loss, ...]]:
     """A CloudFormation template with one ``AWS::SageMaker::Pipeline``."""
+    del reading
     properties, losses = _request(pipeline)
     losses += _remove(properties, [one for one in properties if one not in PROPERTIES], "template")
     body = properties["PipelineDefinition"]
@@ -52,7 +57,7 @@ def write_template(pipeline: Pipeline) -> tuple[str, tuple[Loss, ...]]:
 
 
 def _request(pipeline: Pipeline) -> tuple[dict[str, Any], list[Loss]]:
-    pipeline, dropped_code = without_carried(pipeline)
+    pipeline, dropped_code = with_fail_steps(pipeline)
     envelope = write_envelope(pipeline)
     name = re.sub(r"[^A-Za-z0-9]+", "-", pipeline.name or "pipeline")[:256].strip("-") or "pipeline"
     losses = [*dropped_code, *(loss for _, loss in connection_losses(pipeline, "sagemaker"))]

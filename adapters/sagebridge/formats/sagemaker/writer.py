@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sagebridge.authoring.definition_writer import definition, write_envelope
 from sagebridge.authoring.json_document import dump
-from sagebridge.model.code_steps import without_carried
+from sagebridge.model.code_steps import with_fail_steps
 from sagebridge.model.connections import connection_losses
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
 
 
-def write(pipeline: Pipeline) -> tuple[str, tuple[Loss, ...]]:
+def write(pipeline: Pipeline, reading: Sequence[Loss] = ()) -> tuple[str, tuple[Loss, ...]]:
     """The definition as JSON, indented by two spaces, and the losses.
 
-    Fields of a CreatePipeline request and carried code are not part of a definition.
+    Fields of a CreatePipeline request are not part of a definition. A Fail step takes the place of
+    each task that SageMaker has no step type for.
     """
-    pipeline, dropped_code = without_carried(pipeline)
+    del reading  # JSON has no comments
+    pipeline, dropped_code = with_fail_steps(pipeline)
     fields = [name for name in write_envelope(pipeline) if name != "PipelineName"]
     losses = (
         Loss(

@@ -10,7 +10,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sagebridge.model.code_steps import PYTHON, RETURN_VALUE, SHELL, CarriedStep, PythonStep
+from sagebridge.model.code_steps import (
+    PYTHON,
+    RETURN_VALUE,
+    SHELL,
+    STUB,
+    CarriedStep,
+    PythonStep,
+    StubStep,
+)
 from sagebridge.model.display import shown
 from sagebridge.model.expressions import Join
 from sagebridge.model.values import Value
@@ -19,7 +27,7 @@ from sagebridge_operators.lifecycle.user_code.function_call import call
 from sagebridge_operators.lifecycle.user_code.shell_command import run_command
 from sagebridge_operators.run_errors import NotRunnable, StepFailed
 
-CODE_TYPES = frozenset((PYTHON, SHELL))
+CODE_TYPES = frozenset((PYTHON, SHELL, STUB))
 """The types of steps that run in their worker, without a job."""
 
 
@@ -56,7 +64,7 @@ def run(
     """Runs the code of a step and returns its result as JSON.
 
     Args:
-        step: the Python or shell step.
+        step: the Python or shell step, or a stub, which fails.
         function: the function of a Python step. It comes from the DAG or flow file, never from a
             definition.
         resolve: resolves the expressions in the step's arguments.
@@ -67,6 +75,8 @@ def run(
 
     Raises StepFailed or StepStopped.
     """
+    if isinstance(step, StubStep):
+        raise StepFailed(step.message, kind="not-runnable")
     given = step.arguments
     if isinstance(step, PythonStep):
         if function is None:

@@ -7,7 +7,7 @@ import re
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
@@ -59,25 +59,23 @@ from sagebridge.formats.prefect.tracing.task_calls import (
 )
 from sagebridge.formats.prefect.tracing.trace_helpers import tracing
 from sagebridge.formats.prefect.tracing.traced_builder import TracedBuilder
-from sagebridge.formats.python.function_source import NotSelfContained, of_function
+from sagebridge.formats.python.function_source import NotSelfContained, function_text, of_function
 from sagebridge.formats.python.import_guard import SideEffectError
 from sagebridge.model.code_steps import (
     PYTHON,
     RETURN_VALUE,
-    Function,
+    STUB,
+    CarriedStep,
     PythonStep,
+    StubStep,
     call_arguments,
-    without,
+    quoted_source,
+    stub_arguments,
 )
 from sagebridge.model.display import free_name, shown
 from sagebridge.model.expressions import Get, Member, parameter, plain
 from sagebridge.model.losses import ON_ITS_OWN, Loss, Severity
-from sagebridge.model.pipeline import (
-    Parallelism,
-    Pipeline,
-    Step,
-    walk,
-)
+from sagebridge.model.pipeline import Parallelism, Pipeline, Step, step_references
 from sagebridge.model.values import ABSENT, Object, Value, key_of
 
 MAX_PATHS = 64
@@ -149,10 +147,15 @@ class FlowTrace:
         if (limit := flow_options.parallel_limit(self.flow)) is not None:
             pipeline = replace(pipeline, parallelism=Parallelism(limit))
         added = self._run_time_parameters.values()
-        pipeline = self._without_dropped(with_parameters(pipeline, added), dict(renamed))
-        pipeline, losses = without_unused(pipeline, added)
+        pipeline, losses = without_unused(with_parameters(pipeline, added), added)
         self.losses.update(dict.fromkeys(losses))
-        return pipeline, tuple(sorted(self.losses, key=lambda loss: int(loss.place)))
+        return pipeline, tuple(sorted(self._located_losses(), key=lambda loss: int(loss.place)))
+
+    def _located_losses(self) -> Iterator[Loss]:
+        """The losses; one without a step gets the step that was declared on its line, if any."""
+        steps = {str(line): name for name, line in reversed(self.lines.items())}
+        for loss in self.losses:
+            yield loss if loss.step else replace(loss, step=steps.get(loss.place, ""))
 
     def _report_options(self) -> None:
         for lost in flow_options.unsupported_options(self.flow):
@@ -167,16 +170,6 @@ class FlowTrace:
     @property
     def _first_line(self) -> int:
         return int(self.flow.fn.__code__.co_firstlineno)
-
-    def _without_dropped(self, pipeline: Pipeline, renamed: Mapping[str, str]) -> Pipeline:
-        names = {*self._dropped, *(new for old, new in renamed.items() if old in self._dropped)}
-        dropped = [step for step in walk(pipeline) if step.name in names]
-        kept, losses = without(pipeline, dropped)
-        for loss in losses:
-            if loss.code == "asked-value":
-                line = int(loss.place.rpartition(":")[2])
-                self.report(loss.code, loss.severity, loss.what, loss.advice, line=line)
-        return kept
 
     # Paths through the flow
 
@@ -391,12 +384,15 @@ class FlowTrace:
             self._check_use(task.fn, given)
         except UnsupportedValue as why:
             lost = lost or f"an argument is {why}, so the task is dropped"
-        function = self.carried_function(task.fn, name, lost, decorated=True)
+        before = [*steps_of(wait_for)]
+        if lost:  # its arguments are not carried
+            before += steps_of([*values, *keywords.values()])
+        step = Step(name, PYTHON, plain(given), tuple(dict.fromkeys(before)) or ABSENT)
+        self.record_step(
+            self.code_step(step, task.fn, lost, decorated=True), self.path.builder.inside
+        )
         for one in flow_options.unsupported_options(task):
-            self.report(*one, line=line, who=f"task {name}")
-        before = tuple(steps_of(wait_for))
-        step = Step(name, PYTHON, plain(given), before or ABSENT)
-        self.record_step(PythonStep.of(step, function, self.here()), self.path.builder.inside)
+            self.report(*one, line=line, who=f"task {name}", step=name)
         if name not in self.own_tasks:
             self.own_tasks.append(name)
         if blocks:
@@ -418,29 +414,42 @@ class FlowTrace:
             if unknown and type_ == OBJECT:
                 raise UnsupportedValue(f"a run-time value, but {name!r} is not a scalar")
 
-    def carried_function(
-        self, function: Any, name: str, lost: str = "", *, decorated: bool = False
-    ) -> Function:
-        """A function as its source; if that is ``lost``, the step of that name is dropped."""
-        found = Function("", "")
+    def code_step(
+        self, step: Step, function: Any, lost: str = "", *, decorated: bool = False
+    ) -> CarriedStep:
+        """The step that calls a function; a stub if that is ``lost`` or needs its module."""
         try:
             found = of_function(function, decorated=decorated)
         except NotSelfContained as why:
             lost = lost or f"it {why}, so it is dropped"
-        if lost:
-            code, advice = "python-task", ON_ITS_OWN
-            if lost.startswith(_MAPPED):
-                code, advice = "mapped-task", "map it over a literal list"
-            self.report(code, "dropped", lost, advice, who=f"task {name}")
-            self._dropped[name] = None
-            returns = "" if code == "mapped-task" else return_type(function)
-            found = Function("", "", returns="" if returns == OBJECT else returns)
-        return found
+        if not lost:
+            return PythonStep.of(step, found, self.here())
+        code, advice, returns = "python-task", ON_ITS_OWN, return_type(function)
+        if lost.startswith(_MAPPED):
+            code, advice, returns = "mapped-task", "map it over a literal list", ""
+        self.report(code, "dropped", lost, advice, who=f"task {step.name}", step=step.name)
+        reason = f"Python task: {lost.partition(', so')[0]}"
+        source = quoted_source(function_text(function))
+        return self._stub(step, reason, source, "" if returns == OBJECT else returns)
 
-    def drop(self, name: str, lost: str) -> None:
-        """Drop a step whose arguments are not known, and report it."""
-        self.report("run-time-argument", "dropped", lost, who=f"step {name}")
-        self._dropped[name] = None
+    def drop(self, step: Step, why: str) -> StubStep:
+        """The stub of a step whose arguments are not known, which is reported."""
+        what = f"an argument is {why}, so it is dropped"
+        who = f"step {step.name}"
+        self.report("run-time-argument", "dropped", what, who=who, step=step.name)
+        return self._stub(step, f"{step.type} step: an argument is {why}", ())
+
+    def _stub(self, step: Step, reason: str, source: Sequence[str], returns: str = "") -> StubStep:
+        self._dropped[step.name] = None
+        place = f"{self.file.name}:{self.file.line()}"
+        before = (*step.dependencies, *(one.step for one in step_references(step) if one.step))
+        stub = replace(
+            step,
+            type=STUB,
+            arguments=Object(stub_arguments(reason, place, source)),
+            depends_on=tuple(dict.fromkeys(before)) or ABSENT,
+        )
+        return StubStep.of(stub, self.here(), returns)
 
     def here(self) -> str:
         """The current line, as the origin of a step."""
@@ -487,7 +496,8 @@ class FlowTrace:
         *,
         line: int | None = None,
         who: str = "",
+        step: str = "",
     ) -> None:
         place = str(self.file.line() if line is None else line)
         text = f"{who}: {what}" if who else what
-        self.losses[Loss(code, severity, place, text, TARGET, advice)] = None
+        self.losses[Loss(code, severity, place, text, TARGET, advice, step)] = None

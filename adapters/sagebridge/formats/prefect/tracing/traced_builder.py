@@ -16,15 +16,10 @@ from sagebridge.formats.prefect.tracing.symbols import (
     definition_value,
     holds_symbol,
 )
-from sagebridge.model.code_steps import (
-    PYTHON,
-    CarriedStep,
-    Function,
-    PythonStep,
-    call_arguments,
-)
+from sagebridge.formats.prefect.tracing.task_calls import steps_of
+from sagebridge.model.code_steps import CarriedStep, PythonStep
 from sagebridge.model.pipeline import ConditionStep, Step
-from sagebridge.model.values import Object, Value
+from sagebridge.model.values import Value
 
 if TYPE_CHECKING:
     from sagebridge.formats.prefect.tracing.flow_trace import FlowTrace
@@ -55,9 +50,8 @@ class TracedBuilder(PipelineBuilder):
     def step(self, type_: str, name: str, **arguments: Any) -> StepHandle:
         self._check(name)
         if type_ != "Condition" and (why := self._unsupported(arguments)):
-            self.trace.drop(name, f"an argument is {why}, so it is dropped")
-            nothing = Object(call_arguments((), {}))
-            return self.add(PythonStep.of(Step(name, PYTHON, nothing), Function("", "")))
+            before = dict.fromkeys(steps_of(list(arguments.values())))
+            return self.add(self.trace.drop(Step(name, type_, depends_on=tuple(before)), why))
         given = {one: self._plain(value, one) for one, value in arguments.items()}
         return super().step(type_, name, **given)
 
@@ -72,14 +66,25 @@ class TracedBuilder(PipelineBuilder):
 
     def python(self, name: str, function: Any, **more: Any) -> StepHandle:
         self._check(name)
-        carried = self.trace.carried_function(function, name)
         given = {one: self._plain(value) for one, value in more.items()}
-        return super().python(name, carried, **given)
+        return super().python(name, function, **given)
 
     def shell(self, name: str, command: Value, **more: Any) -> StepHandle:
         self._check(name)
         given = {one: self._plain(value) for one, value in more.items()}
         return super().shell(name, self._plain(command), **given)
+
+    def stub(self, name: str, reason: Value, **more: Any) -> StepHandle:
+        self._check(name)
+        given = {one: self._plain(value) for one, value in more.items()}
+        self.trace.report(
+            "stub",
+            "dropped",
+            f"{name} is a stub: {reason}",
+            "replace it with a step",
+            step=name,
+        )
+        return super().stub(name, self._plain(reason), **given)
 
     def _check(self, name: Any) -> None:
         if type(name) is not str or holds_symbol(name):
@@ -99,7 +104,9 @@ class TracedBuilder(PipelineBuilder):
             return value
 
     def add(self, step: Step) -> StepHandle:
-        if isinstance(step, CarriedStep):
+        if isinstance(step, PythonStep):
+            step = self.trace.code_step(step, self.functions[step.name])
+        elif isinstance(step, CarriedStep):
             step = replace(step, origin=self.trace.here())
         handle = super().add(step)
         self.trace.record_step(step, self.inside)
