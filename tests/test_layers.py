@@ -64,6 +64,10 @@ ALLOWED = {
     # Engines, started as documented.
     ("sagebridge_operators.launch.airflow_home", "-m 'airflow'"),
     ("sagebridge_operators.launch.prefect_engine", "-m 'prefect'"),
+    (
+        "sagebridge_operators.launch.prefect_engine",
+        "-m 'sagebridge_operators.launch.prefect_server'",
+    ),
     ("sagebridge_operators.launch.prefect_execution", "-m 'prefect.engine'"),
     # Whether an extra is installed.
     ("sagebridge.errors", "find_spec(other)"),

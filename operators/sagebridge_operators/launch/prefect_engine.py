@@ -16,10 +16,9 @@ from sagebridge_operators.launch.engine_versions import version_of
 from sagebridge_operators.launch.private_engine import PrivateEngine, environment_without
 
 # -P keeps the current folder off sys.path, so that a file there cannot shadow a module.
-_MODULE = (sys.executable, "-P", "-m")
-PREFECT = (*_MODULE, "prefect")
+PREFECT = (sys.executable, "-P", "-m", "prefect")
 """Prefect's command line, for processes that are added to a server."""
-SERVER = (*_MODULE, "sagebridge_operators.launch.prefect_server")
+SERVER = (sys.executable, "-P", "-m", "sagebridge_operators.launch.prefect_server")
 
 _DATABASE = "prefect.db"
 
