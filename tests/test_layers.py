@@ -33,7 +33,8 @@ ALLOWED = {
     ("sagebridge.cli.app", "entry_points(group=GROUP)"),
     ("sagebridge.cli.app", "entry_points(group=GROUP, name=cmd_name)"),
     # A source `module:attribute` or `file.py:attribute` is user code.
-    ("sagebridge.formats.sagemaker.source", "importlib.import_module(module)"),
+    ("sagebridge.formats.sagemaker.python_source", "importlib.import_module(module)"),
+    ("sagebridge.formats.sagemaker.python_source", "importlib.import_module(name)"),
     # Modules of Prefect that a traced flow calls.
     ("sagebridge.formats.prefect.tracing.prefect_answers", "import_module(module)"),
     (

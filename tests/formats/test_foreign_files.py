@@ -1,4 +1,4 @@
-"""Files that are not pipelines: skipped in a folder, named for what they are; and limits."""
+"""JSON and YAML files of other tools, which are named and skipped in a folder; and limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read a pipeline of the installed SDK with the command line, in a process of its own."""
+"""Read a pipeline of the installed SDK with the command line in a subprocess."""
 
 from __future__ import annotations
 

@@ -99,17 +99,38 @@ def test_error_caused_by_a_refusal_names_the_refusal(tmp_path: Path) -> None:
     assert f"; line 2 {network}" in str(found["afterwards"])
 
 
-def test_cache_file_of_a_library_is_not_a_loss(tmp_path: Path) -> None:
-    """The code of the function claims the file name of an installed package."""
-    code = (
-        "import airflow\n"
-        "source = 'def keep(path):\\n    open(path, chr(119))\\n'\n"
-        "names = {}\n"
-        "exec(compile(source, airflow.__file__, 'exec'), names)\n"
-        f"try:\n    names['keep']({str(tmp_path / 'cache')!r})\n"
-        "except OSError:\n    pass\n"
-    )
-    reading = read_sources(tmp_path, dag=code + DAG)["dag"]
-    assert isinstance(reading, FileReading), reading
-    assert reading.losses == ()
-    assert not (tmp_path / "cache").exists()
+LIBRARY = """
+import importlib.abc, importlib.util, sys, airflow
+SOURCE = '''
+def keep(path):
+    try:
+        open(path, "w")
+    except OSError:
+        pass
+keep({path!r})
+'''
+class Installed(importlib.abc.InspectLoader):
+    def find_spec(self, name, path, target=None):
+        return importlib.util.spec_from_loader(name, self) if name == "cachelib" else None
+    def get_source(self, name):
+        return None
+    def get_code(self, name):
+        return compile(SOURCE, airflow.__file__, "exec")
+sys.meta_path.append(Installed())
+import cachelib
+"""
+"""A library, with the file name of an installed package, that writes a cache on import."""
+
+
+def test_file_that_a_library_writes_is_a_loss_unless_it_is_imported(tmp_path: Path) -> None:
+    imported = LIBRARY.format(path=str(tmp_path / "cache"))
+    called = f"{imported}cachelib.keep({str(tmp_path / 'output')!r})\n"
+    found = read_sources(tmp_path, imported=imported + DAG, called=called + DAG)
+    losses = {
+        name: [loss.what for loss in one.losses]
+        for name, one in found.items()
+        if isinstance(one, FileReading)
+    }
+    assert losses["imported"] == []
+    (what,) = losses["called"]
+    assert what.startswith(f"the file writes to {tmp_path / 'output'} on import")

@@ -76,6 +76,14 @@ CONSTANT = {
     "clock only for the start": ("'x'", ", start_date=datetime.now()"),
     "seeded random numbers": ("str((random.seed(1), random.random())[1])", ""),
     "unused variable": ("(Variable.get('unused', 'd'), 'x')[1]", ""),
+    "variable that the file sets": (
+        "(os.environ.__setitem__('OWN_X', 'x'), os.environ['OWN_X'])[1]",
+        "",
+    ),
+    "date for the start": (
+        "'x'",
+        ", start_date=datetime.fromisoformat(Variable.get('start', '2024-01-01'))",
+    ),
     "other environment": ("(dict(os.environ), 'x')[1]", ""),
 }
 

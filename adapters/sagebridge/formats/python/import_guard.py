@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sagebridge.formats.python.user_frames import is_library, line_in_file
+from sagebridge.formats.python.user_frames import is_library_import, line_in_file
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _NETWORK = frozenset(
@@ -102,8 +102,8 @@ class ImportGuard:
         if inside or real == os.devnull or name == ":memory:":
             return
         what = f"writes to {name}"
-        # A library that cannot write its cache or log continues without it.
-        if is_library(sys._getframe(2)):
+        # A library that cannot create its cache when it is imported continues without it.
+        if is_library_import(sys._getframe(2)):
             raise SideEffectError(what, line_in_file(sys._getframe(2), self.file))
         self._refuse(what)
 

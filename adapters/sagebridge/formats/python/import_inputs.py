@@ -21,7 +21,7 @@ import time
 import uuid
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,9 @@ _OTHER = "zq7"
 """Part of the strings that replace others; no file contains it."""
 
 
+_DATE = re.compile(r"(19|20)[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])")
+
+
 @dataclass(frozen=True, slots=True)
 class ImportInput:
     """A value from outside the file.
@@ -89,7 +92,7 @@ class InputRecorder:
     """The inputs of one file, by key.
 
     ``start`` is the time at which the file is read, in nanoseconds; ``varied`` are the keys of the
-    inputs that get other values.
+    inputs that get other values; ``assigned`` are the environment variables that the file sets.
     """
 
     file: Path
@@ -99,6 +102,7 @@ class InputRecorder:
     calls: int = 0
     is_reading: bool = False
     is_seeded: bool = False
+    assigned: set[str] = field(default_factory=set)
 
     def call(self, what: str) -> str | None:
         """The key of a call such as ``datetime.now()``; None if a library calls it."""
@@ -224,6 +228,9 @@ def _other_text(text: str) -> str:
             return json.dumps(other_value(known))
     except (ValueError, RecursionError):
         pass
+    if _DATE.match(text):
+        following = date.fromisoformat(text[:10]) + timedelta(days=1)
+        return f"{following}{text[10:]}"
     # The prefix (s3://, arn:aws:…) and the suffix (.tar.gz) stay.
     start = max(text.rstrip("/").rfind(sign) for sign in "/:") + 1
     return f"{text[:start]}{_OTHER}{text[start:]}"
@@ -402,9 +409,11 @@ def _machine_function(original: Callable[..., Any], name: str, what: str) -> Cal
 
 def _replace_environment() -> None:
     owner: Any = type(os.environ)
-    getitem, get = owner.__getitem__, owner.get
+    getitem, get, setitem = owner.__getitem__, owner.get, owner.__setitem__
 
     def read(name: Any, value: Callable[[], Any]) -> Any:
+        if _recorder is not None and name in _recorder.assigned:
+            return value()
         return read_input(
             f"the environment variable {str(name)!r}",
             str(name),
@@ -419,4 +428,10 @@ def _replace_environment() -> None:
     def new_get(self: Any, key: Any, default: Any = None) -> Any:
         return read(key, lambda: get(self, key, default))
 
-    owner.__getitem__, owner.get = new_getitem, new_get
+    def new_setitem(self: Any, key: Any, value: Any) -> None:
+        # setdefault() calls this from its own frame: its value may come from outside.
+        if _recorder is not None and is_user_code(sys._getframe(1)):
+            _recorder.assigned.add(key)
+        setitem(self, key, value)
+
+    owner.__getitem__, owner.get, owner.__setitem__ = new_getitem, new_get, new_setitem

@@ -24,14 +24,13 @@ def module_of(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__", ""))
 
 
-def is_library(frame: FrameType | None) -> bool:
-    """Whether the innermost frame outside the standard library is not the user's."""
-    while frame is not None:
-        name = frame.f_code.co_filename
-        if name.startswith(_INSTALLED) or not name.startswith((*_STANDARD, "<")):
-            return not is_user_code(frame)
+def is_library_import(frame: FrameType | None) -> bool:
+    """Whether a library that is being imported runs, rather than a function that is called."""
+    while frame is not None and not is_user_code(frame):
+        if module_of(frame) == "importlib._bootstrap":
+            return True
         frame = frame.f_back
-    return True
+    return False
 
 
 def line_in_file(frame: FrameType | None, file: Path) -> int:
