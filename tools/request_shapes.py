@@ -19,10 +19,7 @@ from botocore.session import get_session
 
 from sagebridge.model.step_types import STEP_TYPES
 
-TABLE = (
-    Path(__file__).resolve().parent.parent
-    / "adapters/sagebridge/authoring/request_shapes.json"
-)
+TABLE = Path(__file__).resolve().parent.parent / "adapters/sagebridge/authoring/request_shapes.json"
 LIMITS = ("min", "max", "pattern", "enum")
 
 

@@ -74,7 +74,7 @@ CODES = MappingProxyType(
         "endpoint-update": "an update of an endpoint; SageMaker updates an existing endpoint",
         "engine-option": "an option that only the orchestrator uses",
         "exit-code": "an exit code that makes Airflow skip a command",
-        "failure-handling": "a reaction to a failed task: a try statement, or fail_fast",
+        "failure-handling": "a reaction to a failed task: try, fail_fast or a teardown task",
         "filter": "a Jinja filter; the value becomes a parameter",
         "flow-result": "a value that a flow returns or yields; a pipeline has no result",
         "function-name": "a Lambda function identified by something other than its ARN",

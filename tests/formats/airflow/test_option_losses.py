@@ -66,7 +66,7 @@ with DAG("tasks", default_args={"retry_delay": timedelta(minutes=1)}):
     model("user", run_as_user="ml")
     model("until", end_date=datetime(2027, 1, 1))
     model("order", priority_weight=7, weight_rule="upstream", pool_slots=2, logger_name="x")
-    model("texts", doc_json="{}", map_index_template="x")
+    model("documents", doc_json="{}", map_index_template="x")
     SageMakerTrainingOperator(
         task_id="polling",
         config=TRAINING,
@@ -190,7 +190,7 @@ def test_unknown_argument_of_an_operator_is_reported(dags: dict[str, FileReading
         ("user", [("engine-option", "changed")]),
         ("until", [("schedule", "dropped")]),
         ("order", [("engine-option", "info")]),
-        ("texts", [("engine-option", "info")]),
+        ("documents", [("engine-option", "info")]),
         ("polling", [("timeout", "dropped"), ("engine-option", "info")]),
         ("local", [("engine-option", "changed")]),
         ("done", [("empty-task", "info"), ("asset", "dropped"), ("callback", "dropped")]),

@@ -238,7 +238,7 @@ _OPERATOR_ARGUMENTS: Mapping[str, Row] = {
     "role_arn": _option(
         "role", "changed", "role_arn={} is not in its arguments", "add the role to the arguments"
     ),
-    "templates_exts": NoEffect("files of templates are reported where they are used"),
+    "templates_exts": NoEffect("a task that reads a template file is reported itself"),
     "wait_for_completion": _no_wait,
 }
 """The arguments of operators that become steps, and that their builders do not read."""
@@ -317,7 +317,7 @@ DAG_ARGUMENTS: Mapping[str, Row] = {
     "rerun_with_latest_version": NoEffect("a pipeline has its own versions"),
     "sla_miss_callback": _AIRFLOW_3,
     "start_date": NoEffect("the schedule decides when an execution starts", silent=True),
-    "template_searchpath": NoEffect("files of templates are reported where they are used"),
+    "template_searchpath": NoEffect("a task that reads a template file is reported itself"),
     "template_undefined": NoEffect("templates are not rendered"),
 }
 """The arguments of a DAG."""
