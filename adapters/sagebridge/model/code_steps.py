@@ -237,7 +237,7 @@ def without_stubs(pipeline: Pipeline) -> tuple[Pipeline, tuple[Loss, ...]]:
 
 
 def used_types(pipeline: Pipeline) -> dict[str, str]:
-    """The parameter types that references of unknown type need where they are used, by their text.
+    """The parameter types that references of unknown type need, by the text of the reference.
 
     It is the type of the other side of a comparison (a literal number is a Float), otherwise that
     of the function's parameter which receives the value.

@@ -148,10 +148,11 @@ class Symbol:
         if type(value) is ServerValue:
             called = ServerValue(f"{value.what}{self._part}()", value.line)
             return server_value(called, "", self._trace)
-        name = self._part.rpartition(".")[2]
+        part, _, name = self._part.rpartition(".")
         test = name.startswith("is") or name in ("startswith", "endswith")
         type_ = "Boolean" if test else _STRING_METHODS.get(name, "")
-        return self._trace.parameter_for(f"the result of .{name}()", type_, self, arguments, named)
+        owner = Symbol(value, "", self._trace, part)
+        return self._trace.parameter_for(f"the result of .{name}()", type_, owner, arguments, named)
 
     def _definition_value(self) -> Value:
         """The pipeline expression. Raises :class:`UnsupportedValue` if no parameter can hold it."""

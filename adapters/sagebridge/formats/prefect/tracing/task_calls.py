@@ -122,19 +122,24 @@ def mapped_calls(
 ) -> list[tuple[list[Any], dict[str, Any]]] | None:
     """The calls of ``.map()``, one per item of its lists; None if an argument is symbolic."""
     values = (*arguments, *named.values())
-    lists = [one for one in values if isinstance(one, list | tuple | range)]
+    lists = [one for one in values if _is_mapped(one)]
     if any(map(is_symbolic, values)) or not lists or len({len(one) for one in lists}) != 1:
         return None
 
     def pick(value: Any, at: int) -> Any:
         if type(value).__name__ == "unmapped":
             return value.value
-        return value[at] if isinstance(value, list | tuple | range) else value
+        return value[at] if _is_mapped(value) else value
 
     return [
         ([pick(one, at) for one in arguments], {name: pick(one, at) for name, one in named.items()})
         for at in range(len(lists[0]))
     ]
+
+
+def _is_mapped(value: Any) -> bool:
+    # `unmapped` is a NamedTuple (prefect/utilities/annotations.py).
+    return isinstance(value, list | tuple | range) and type(value).__name__ != "unmapped"
 
 
 def steps_of(waited: Any) -> Iterator[str]:

@@ -66,7 +66,7 @@ _LOG_METHODS = frozenset(
     ("critical", "debug", "error", "exception", "fatal", "info", "log", "warn", "warning")
 )
 _OWN_PACKAGES = frozenset(("sagebridge", "sagebridge_operators"))
-"""Step functions, and the replacements of Prefect's functions, which report their own losses."""
+"""Packages whose functions report their own losses: step functions, and the replaced functions."""
 _KEPT_MODULES = frozenset(
     ("builtins", "contextlib", "dataclasses", "functools", "itertools", "logging", "typing")
 )
