@@ -32,8 +32,8 @@ Findings of `validate` are not losses. `translate` prints them next to the losse
 types, functions, variables and conditions unknown to sagebridge are graded `changed`. Warnings do
 not change the grade.
 
-A known step type that cannot run yet is not a loss: the file contains all of it, and its task fails
-with one clear error.
+A known step type that cannot run yet is not a loss: the file contains all of it. `translate` prints
+a warning, and each execution of the file is rejected before its first job.
 
 Codes are stable, so scripts can search for them. `pytest tests/model/test_losses.py
 --update-golden` writes this page.
