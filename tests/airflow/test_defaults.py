@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,3 +38,24 @@ def test_edited_default_wins() -> None:
     dag.params["N"] = 7
     changed = {p.name: p.default for p in pipeline_of(dag).declared}
     assert changed == {"N": 7, "F": "0.5", "B": "True", "S": "0123"}
+
+
+def test_empty_default_is_read_back_without_losses(tmp_path: Path) -> None:
+    raw = {**RAW, "Parameters": [{"Name": "S", "Type": "String", "DefaultValue": ""}]}
+    file = tmp_path / "dag.py"
+    file.write_text(sagebridge.translate(raw, "airflow").text)
+    reading = sagebridge.read(file)
+    assert reading.losses == ()
+    assert same(definition(reading.pipeline), raw)
+
+
+@pytest.mark.parametrize(("default", "lost"), [('"x"', True), ('""', False)])
+def test_null_is_only_lost_if_it_is_not_an_empty_string(
+    default: str, lost: bool, tmp_path: Path
+) -> None:
+    raw = {**RAW, "Parameters": [{"Name": "S", "Type": "String", "DefaultValue": "x"}]}
+    text = sagebridge.translate(raw, "airflow").text
+    param = f'Param({default}, type=["string", "null"])'
+    file = tmp_path / "dag.py"
+    file.write_text(text.replace('Param("x", type="string")', param))
+    assert [loss.code for loss in sagebridge.read(file).losses] == ["param-type"] * lost

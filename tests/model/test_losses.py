@@ -35,8 +35,8 @@ Findings of `validate` are not losses. `translate` prints them next to the losse
 types, functions, variables and conditions unknown to sagebridge are graded `changed`. Warnings do
 not change the grade.
 
-A known step type that cannot run yet is not a loss: the file contains all of it, and its task fails
-with one clear error.
+A known step type that cannot run yet is not a loss: the file contains all of it. `translate` prints
+a warning, and each execution of the file is rejected before its first job.
 
 ## Stubs
 
