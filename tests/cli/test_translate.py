@@ -205,6 +205,32 @@ def chores() -> object:
 """
 
 
+def test_no_stubs_leaves_dropped_tasks_out(tmp_path: Path, capsys: Any) -> None:
+    file = tmp_path / "chores.py"
+    stub = '    gone = stub("Gone", "it \'needs\' a module", dropped_from="a.py:1")\n'
+    file.write_text(
+        CHORES.replace("shell, stop_jobs", "shell, stop_jobs, stub").replace(
+            '    shell("Hello", "echo hello")', f'{stub}    shell("Hello", "x", depends_on=[gone])'
+        )
+    )
+    arguments = ["translate", str(file), "--to", "airflow"]
+    assert main(arguments) == 0
+    text, said = capsys.readouterr()
+    assert 'StubOperator(\n        task_id="Gone"' in text
+    assert "# sagebridge: stub: Gone is a stub: it 'needs' a module; replace it" in text
+    assert "dropped: Gone is a stub" in said
+    assert main([*arguments, "--no-stubs"]) == 0
+    text, said = capsys.readouterr()
+    assert "StubOperator" not in text
+    assert "depends_on" not in text
+    assert "dropped: Gone is a stub" in said
+    assert (
+        main([*arguments, "--fail-on-loss"])
+        == main([*arguments, "--no-stubs", "--fail-on-loss"])
+        == 4
+    )
+
+
 def test_format_error_starts_with_file(tmp_path: Path, capsys: Any) -> None:
     (tmp_path / "chores.py").write_text(CHORES)
 

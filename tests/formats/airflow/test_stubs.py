@@ -151,6 +151,7 @@ def test_written_stubs_come_back(reading: FileReading, target: str, folder: Path
 @pytest.mark.parametrize("target", ["airflow", "prefect"])
 def test_each_loss_has_a_comment_at_its_step(reading: FileReading, target: str) -> None:
     text, losses = sagebridge.write(reading.pipeline, target, losses=reading.losses)
+    steps = [step.name for step in walk(reading.pipeline)]
     lines = text.splitlines()
     comments = [at for at, line in enumerate(lines) if line.lstrip().startswith("# sagebridge: ")]
     assert len(comments) == len({*reading.losses, *losses})
@@ -161,6 +162,8 @@ def test_each_loss_has_a_comment_at_its_step(reading: FileReading, target: str) 
         after = next(line for line in lines[at:] if not line.lstrip().startswith("#"))
         if loss.step in DROPPED:
             assert "stub" in after.lower()
+        elif loss.step in steps:
+            assert f"{loss.step.lower()} = " in after.lower()
         else:
             assert after.startswith(("with DAG(", "@flow("))
     ast.parse(text)

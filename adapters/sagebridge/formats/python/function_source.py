@@ -121,10 +121,10 @@ def _renamed_text(function: Function, name: str, code: str) -> str:
     places = [(one.lineno, one.col_offset) for one in _own_names(definition, function.name)]
     places += [(definition.lineno, header.end())] if header else []
     for line, column in sorted(set(places), reverse=True):
-        text = lines[line - 1]
-        if text[column : column + len(old)] != old:
+        code_line = lines[line - 1]
+        if code_line[column : column + len(old)] != old:
             return ""
-        lines[line - 1] = text[:column] + new + text[column + len(old) :]
+        lines[line - 1] = code_line[:column] + new + code_line[column + len(old) :]
     text = b"\n".join(lines).decode()
     (again,) = ast.parse(text).body
     same = isinstance(again, ast.FunctionDef) and ast.unparse(_plain(again)) == code
