@@ -7,5 +7,10 @@ from importlib.util import find_spec
 collect_ignore = (
     []
     if find_spec("prefect")
-    else ["test_tracer.py", "test_constructs.py", "test_run_time_values.py"]
+    else [
+        "test_constructs.py",
+        "test_import_inputs.py",
+        "test_run_time_values.py",
+        "test_tracer.py",
+    ]
 )

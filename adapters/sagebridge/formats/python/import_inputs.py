@@ -22,6 +22,7 @@ import uuid
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -265,7 +266,10 @@ def _other_time(now: int) -> int:
 
 
 def install() -> None:
-    """Replace the functions, before any user code binds their names."""
+    """Replace the functions, before any user code binds their names.
+
+    They keep their names and modules, by which the tracer of flows knows them.
+    """
     _replace_dates()
     _replace_clock()
     _replace_random_numbers()
@@ -295,6 +299,7 @@ def _replace_dates() -> None:
 def _replace_method(owner: type, name: str, at: Callable[..., Any]) -> None:
     original = vars(owner)[name]
 
+    @wraps(original)
     def replacement(cls: type, *args: Any, **kwargs: Any) -> Any:
         now = _now(f"{owner.__name__}.{name}()")
         if now is None:
@@ -329,6 +334,7 @@ def _replace_clock() -> None:
 def _clock(name: str, original: Any, count: int, at: Callable[..., Any]) -> Callable[..., Any]:
     """A function of ``time`` that uses the clock if it has no more than ``count`` arguments."""
 
+    @wraps(original)
     def replacement(*args: Any) -> Any:
         if any(one is not None for one in args[count:]) or (now := _now(f"time.{name}()")) is None:
             return original(*args)
@@ -353,6 +359,7 @@ def _replace_random_numbers() -> None:
         numbers = _generator("os.urandom()")
         return urandom(size) if numbers is None else numbers.randbytes(size)
 
+    @wraps(uuid1)
     def new_uuid(*args: Any, **kwargs: Any) -> uuid.UUID:
         numbers = _generator("uuid.uuid1()")
         if numbers is None:
@@ -369,6 +376,7 @@ def _generator(what: str) -> random.Random | None:
 
 
 def _random_function(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(original)
     def replacement(*args: Any, **kwargs: Any) -> Any:
         recorder = _recorder
         if recorder is not None and name in ("seed", "setstate"):
@@ -401,6 +409,7 @@ def _replace_machine() -> None:
 
 
 def _machine_function(original: Callable[..., Any], name: str, what: str) -> Callable[..., Any]:
+    @wraps(original)
     def replacement(*args: Any, **kwargs: Any) -> Any:
         return read_input(what, name, lambda: original(*args, **kwargs), is_default=False)
 
