@@ -113,9 +113,9 @@ def test_cancelled_flow_run_leaves_no_job_running(
     monkeypatch.setenv("SAGEBRIDGE_BACKEND", "local")
     monkeypatch.setenv("SAGEBRIDGE_HOME", str(tmp_path / "home"))
     file = tmp_path / "sleeper.py"
-    file.write_text(
-        write(sleeping())[0] + "\n\nif __name__ == '__main__':\n    sleeper.serve('s')\n"
-    )
+    text, _ = write(sleeping())
+    assert text.endswith("\n    sleeper()\n")
+    file.write_text(text.replace("\n    sleeper()\n", "\n    sleeper.serve('s')\n"))
     environment = {
         **os.environ,
         "PREFECT_API_URL": str(PREFECT_API_URL.value()),

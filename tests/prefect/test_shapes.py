@@ -173,7 +173,8 @@ def test_stopped_job_fails_the_flow_run(run: Run, aws: FakeSageMaker) -> None:
     assert played.records.end(played.id)["status"] == "Stopped"  # type: ignore[index]
 
 
-def test_unsupported_step_fails_with_clear_error(run: Run) -> None:
+def test_unsupported_step_fails_the_run_before_its_first_job(run: Run, aws: FakeSageMaker) -> None:
     played = run(Step("Q", "Athena"), model("Free"))
-    assert played.states == {"Q": FAILED, "Free": DONE}
+    assert played.states == {}
+    assert aws.called("create_model") == []
     assert "Athena" in played.state.message

@@ -153,7 +153,9 @@ def test_arguments_from_another_task_drop_the_task(task: str, why: str, read: Re
     lines = "def load(x): return x\n\nwith DAG('d', schedule=None):\n"
     given = "    @task\n    def given(): return {}\n    "
     found = read(f"{HEAD}{lines}{given}{task}")
-    assert [step.name for step in found.pipeline.steps] == ["given"]
+    given_step, stub = found.pipeline.steps
+    assert (given_step.name, stub.name) == ("given", "t")
+    assert isinstance(stub, StubStep)
     (lost,) = found.losses
     assert lost.severity == "dropped"
     assert f"task t: it has {why}" in lost.what

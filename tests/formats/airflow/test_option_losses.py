@@ -7,6 +7,7 @@ import inspect
 import pytest
 
 from sagebridge.formats.python.file_readings import FileReading
+from sagebridge.model.code_steps import StubStep
 from sagebridge.model.losses import Loss
 from tests.formats.airflow.conftest import ReadAll
 
@@ -231,7 +232,8 @@ def test_teardown_task_needs_manual_work(dags: dict[str, FileReading]) -> None:
 
 def test_task_of_a_mapped_group_is_dropped(dags: dict[str, FileReading]) -> None:
     found = dags["mapped"]
-    assert [one.name for one in found.pipeline.steps] == ["outside"]
+    kept = [one.name for one in found.pipeline.steps if not isinstance(one, StubStep)]
+    assert kept == ["outside"]
     for task in ("each.inside", "each.own"):
         assert codes(found, f"task {task}") == [("mapped-task", "dropped")]
 

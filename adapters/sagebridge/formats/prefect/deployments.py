@@ -131,9 +131,13 @@ class _Calls:
                 yield _Found(None, f"{self.file}:{line}", lost._replace(what=what))
 
     def _direct_call(self, node: ast.Call, flow: str) -> Iterator[_Found]:
-        """``main(day="…")`` outside every function, as below ``if __name__ == "__main__":``."""
+        """``main(day="…")`` outside every function, as below ``if __name__ == "__main__":``.
+
+        Values of the command line, as in written files, are values that an execution is given.
+        """
         given = [*node.args, *(one.value for one in node.keywords)]
-        if given and not self._inside_function(node):
+        from_command = any("sys.argv" in ast.unparse(one) for one in given)
+        if given and not from_command and not self._inside_function(node):
             what = f"the file itself runs {ast.unparse(node)}, which is not carried over"
             advice = "pass these values to an execution"
             lost = Unsupported("engine-option", "info", what, advice)

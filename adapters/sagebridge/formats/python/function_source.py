@@ -238,10 +238,12 @@ def _unannotated(source: str, definition: ast.FunctionDef) -> tuple[str, Any]:
     data = text.encode()
     if definition.returns is not None:
         returns = offset(definition.returns.lineno, definition.returns.col_offset)
-        cuts.append((data.rindex(b"->", 0, returns), definition.returns))
+        arrow = data.rindex(b"->", 0, returns)
+        cuts.append((len(data[:arrow].rstrip()), definition.returns))
     for start, annotation in sorted(cuts, key=lambda cut: cut[0], reverse=True):
         end = offset(annotation.end_lineno, annotation.end_col_offset)
-        data = data[:start] + data[end:]
+        # PEP 8: spaces around the "=" of a default only after an annotation.
+        data = data[:start] + re.sub(rb"^[ \t]*=[ \t]*", b"=", data[end:])
     text = data.decode()
     return text, ast.parse(text).body[0]
 
