@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 import sagebridge
+from sagebridge.cli import main
 from sagebridge.errors import SourceError
 from sagebridge.model.pipeline import Parallelism, Pipeline
 from tests.strategies import canonical
@@ -194,6 +195,7 @@ class TestTemplates:
         found, losses = sagebridge.read(template(**body({"Fn::Sub": text})))
         assert found.steps[0].arguments["x"] == ("${Count}", "${a}", '"${B}"')
         assert [one.what.split()[0] for one in losses] == ["${Count}", "${B}"]
+        assert ["--map" in one.advice for one in losses] == [False, True]
 
     def test_name_comes_from_the_default_of_its_parameter(self) -> None:
         source = template(**body(json.dumps(SMALL)))
@@ -202,6 +204,26 @@ class TestTemplates:
         found, (loss,) = sagebridge.read(source)
         assert found.name == "weekly"
         assert (loss.severity, "--name" in loss.advice) == ("changed", True)
+        del source["Parameters"]
+        source["Resources"]["Nightly"]["Properties"]["PipelineName"] = {"Fn::Sub": "${X}-a"}
+        found = sagebridge.read(source).pipeline
+        assert "PipelineName" not in sagebridge.write(found, "airflow").text
+
+    def test_default_of_a_parameter_is_in_its_loss(self) -> None:
+        source = template(**body({"Fn::Sub": json.dumps(SMALL)}))
+        source["Parameters"] = {"Day": {"Type": "String", "Default": "monday"}}
+        (loss,) = sagebridge.read(source).losses
+        assert loss.what.startswith("${Day} is set by CloudFormation, by default 'monday'")
+
+    def test_mapped_variable_is_not_a_loss(self, tmp_path: Path) -> None:
+        file = tmp_path / "template.json"
+        file.write_text(json.dumps(template(**body({"Fn::Sub": json.dumps(SMALL)}))))
+        command = ["translate", str(file), "--to", "airflow", "--fail-on-loss", "-o"]
+        out = tmp_path / "dag.py"
+        assert main([*command, str(out)]) == 4
+        assert main([*command, str(out), "--map", "${Day}=monday"]) == 0
+        assert "CloudFormation" not in out.read_text()
+        assert "monday" in out.read_text()
 
     def test_variables_have_no_findings(self) -> None:
         definition = json.loads((DEFINITIONS / "training.json").read_text())
@@ -216,7 +238,11 @@ class TestTemplates:
         source = template(**body(json.dumps(SMALL)))
         source["Resources"]["Bucket"] = {"Type": "AWS::S3::Bucket"}
         source["Resources"]["Nightly"]["DependsOn"] = "Bucket"
-        assert codes(source) == [("template-rest", "info")] * 2
+        source["Parameters"] = {"Size": {"Type": "Number"}}
+        source["Conditions"] = {"IsProduction": {"Fn::Equals": [1, 1]}}
+        losses = sagebridge.read(source).losses
+        assert [(one.code, one.severity) for one in losses] == [("template-rest", "info")] * 4
+        assert {"Size", "IsProduction"} <= {one.what.split("'")[1] for one in losses}
 
     def test_several_pipelines(self, tmp_path: Path) -> None:
         source = template(**body(json.dumps(SMALL)))

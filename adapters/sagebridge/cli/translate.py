@@ -6,7 +6,7 @@ import difflib
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -249,10 +249,12 @@ class _Run:
         self.unused &= set(unused)
         if self.name is not None:
             pipeline = replace(pipeline, name=self.name)
+        mapped = self.mapping.keys() - set(unused)
+        reading = [loss for loss in one.losses if not _is_mapped(loss, mapped)]
         text, lost = sagebridge.write(
-            pipeline, self.to, document=self.document, losses=one.losses, stubs=self.stubs
+            pipeline, self.to, document=self.document, losses=reading, stubs=self.stubs
         )
-        losses = (*(loss.for_target(self.to) for loss in one.losses), *lost)
+        losses = (*(loss.for_target(self.to) for loss in reading), *lost)
         self._tell(source, pipeline.name, losses, unreported(one.findings, losses))
         if self.to != "sagemaker" and (line := runnable.warning(pipeline)) is not None:
             click.echo(printable(f"{source}: {line}"), err=True)
@@ -384,3 +386,8 @@ def _range(group: Sequence[tuple[Any, ...]], side: int) -> str:
     start, end = group[0][side], group[-1][side + 1]
     length = end - start
     return f"{start + (length > 0)}" + (f",{length}" if length != 1 else "")
+
+
+def _is_mapped(loss: Loss, mapped: Collection[str]) -> bool:
+    """Whether a loss is a variable of a template that got its value with ``--map``."""
+    return any(f"--map '{old}=VALUE'" in loss.advice for old in mapped)

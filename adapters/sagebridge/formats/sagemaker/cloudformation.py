@@ -7,8 +7,8 @@ their values: :mod:`cloudformation_functions` keeps them as strings.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sagebridge.formats.sagemaker.cloudformation_functions import Functions
@@ -18,6 +18,8 @@ from sagebridge.model.visit import escape
 
 RESOURCE = "AWS::SageMaker::Pipeline"
 _NAME = "PipelineName"
+_PARTS = ("Parameters", "Mappings", "Conditions", "Rules", "Transform", "Outputs")
+"""Parts of a template that have no place in a pipeline."""
 PROPERTIES = frozenset(
     (
         "PipelineName",
@@ -77,7 +79,7 @@ def resource_of(template: Mapping[str, Any], wanted: str = "") -> Resource:
     if not isinstance(properties, dict):
         raise NoPipeline(f"{name} has no Properties")
     pointer = f"/Resources/{name}/Properties"
-    functions = Functions()
+    functions = Functions(_defaults(template))
     text = _definition(
         properties.get("PipelineDefinition"), f"{pointer}/PipelineDefinition", functions
     )
@@ -86,10 +88,17 @@ def resource_of(template: Mapping[str, Any], wanted: str = "") -> Resource:
         for key, value in properties.items()
         if key not in ("PipelineDefinition", _NAME)
     }
-    losses = [*functions.losses(), *_rest(template, name, raw)]
+    losses = list(functions.losses())
+    variables = functions.variables
     if _NAME in properties:
-        envelope[_NAME], unknown = _pipeline_name(properties[_NAME], f"{pointer}/{_NAME}", template)
-        losses += unknown
+        of_name = Functions({})
+        given = of_name.value(properties[_NAME], f"{pointer}/{_NAME}")
+        if unknown := list(of_name.losses()):
+            given, loss = _unknown_name(properties[_NAME], unknown[0], template)
+            losses.append(loss)
+        envelope |= {} if given is None else {_NAME: given}
+        variables |= of_name.variables
+    losses += _rest(template, name, raw, variables)
     body = f"{pointer}/PipelineDefinition/PipelineDefinitionBody"
     return Resource(text, body, envelope, tuple(losses), functions.variables)
 
@@ -112,26 +121,33 @@ def _definition(raw: Any, pointer: str, functions: Functions) -> str:
     return text
 
 
-def _pipeline_name(raw: Any, pointer: str, template: Mapping[str, Any]) -> tuple[Any, list[Loss]]:
-    """The pipeline's name; None if CloudFormation sets it. Unlike other values, it has --name."""
-    functions = Functions()
-    value = functions.value(raw, pointer)
-    if not (unknown := list(functions.losses())):
-        return value, []
-    default = None
-    match raw:
-        case {"Ref": str(name)}:
-            default = ((template.get("Parameters") or {}).get(name) or {}).get("Default")
-    what = unknown[0].what.partition(";")[0]
+def _unknown_name(raw: Any, unknown: Loss, template: Mapping[str, Any]) -> tuple[Any, Loss]:
+    """The default of a name that CloudFormation sets, if it has one. Use --name, not --map."""
+    default = _defaults(template).get(raw.get("Ref", "")) if isinstance(raw, dict) else None
+    what = unknown.what.partition(";")[0]
     what += f"; its default {default!r} is used" if default else "; the file's name is used"
-    fix = "set another name with --name"
-    return default, [Loss("template-function", "changed", pointer, what, "sagemaker", fix)]
+    return default, replace(unknown, what=what, advice="set another name with --name")
 
 
-def _rest(template: Mapping[str, Any], name: str, raw: Mapping[str, Any]) -> Iterator[Loss]:
+def _defaults(template: Mapping[str, Any]) -> dict[str, Any]:
+    declared = template.get("Parameters")
+    found = declared.items() if isinstance(declared, dict) else ()
+    return {
+        name: raw["Default"] for name, raw in found if isinstance(raw, dict) and "Default" in raw
+    }
+
+
+def _rest(
+    template: Mapping[str, Any], name: str, raw: Mapping[str, Any], variables: Collection[str]
+) -> Iterator[Loss]:
+    """The parts of a template that are not carried over. A parameter may be a variable instead."""
     others = [other for other in template["Resources"] if other != name]
     attributes = [other for other in raw if other not in ("Type", "Properties")]
     found = {"/Resources": others, f"/Resources/{name}": attributes}
+    for part in _PARTS:
+        value = template.get(part) or ()
+        found[f"/{part}"] = [part] if isinstance(value, str) else list(value)
+    found["/Parameters"] = [one for one in found["/Parameters"] if f"${{{one}}}" not in variables]
     for pointer, names in found.items():
         if names:
             what = f"not carried over from the template: {', '.join(map(shown, names))}"

@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from sagebridge.model.display import shown
 from sagebridge.model.losses import Loss
 from sagebridge.model.visit import escape
 
@@ -40,8 +41,11 @@ def function_name(raw: Any) -> str:
 class Functions:
     """Replaces the functions in the values of a template and collects a loss for each."""
 
-    def __init__(self) -> None:
+    def __init__(self, defaults: Mapping[str, Any]) -> None:
+        """``defaults`` are those of the template's parameters, for the losses."""
+        self._defaults = defaults
         self._found: dict[tuple[str, str], None] = {}
+        self._unquoted: set[str] = set()
 
     @property
     def variables(self) -> frozenset[str]:
@@ -49,14 +53,13 @@ class Functions:
 
     def losses(self) -> Iterator[Loss]:
         for pointer, text in self._found:
-            yield Loss(
-                "template-function",
-                "changed",
-                pointer,
-                f"{text} is set by CloudFormation; it is kept as a string",
-                "sagemaker",
-                f"set its value with --map '{text}=VALUE'",
-            )
+            default = self._defaults.get(text[2:-1])
+            known = "" if default is None else f", by default {shown(default)}"
+            what = f"{text} is set by CloudFormation{known}; it is kept as a string"
+            fix = f"set its value with --map '{text}=VALUE'"
+            if text in self._unquoted:
+                fix = "replace the string by the number, Boolean or object that it stands for"
+            yield Loss("template-function", "changed", pointer, what, "sagemaker", fix)
 
     def value(self, raw: Any, pointer: str) -> Any:
         """A JSON value without functions; ``pointer`` is its location in the template."""
@@ -83,7 +86,7 @@ class Functions:
         if function_name(raw) not in ("Fn::Sub", "Fn::Join") and not isinstance(raw, str):
             return None
         text = self.value(raw, pointer)
-        return text if isinstance(raw, str) else _IN_JSON.sub(_as_string, text)
+        return text if isinstance(raw, str) else _IN_JSON.sub(self._as_string, text)
 
     def _call(self, name: str, argument: Any, pointer: str) -> Any:
         match name, argument:
@@ -126,15 +129,17 @@ class Functions:
         self._found[pointer, text] = None
         return text
 
+    def _as_string(self, match: re.Match[str]) -> str:
+        if match[0].startswith('"'):
+            return match[0]
+        self._unquoted.add(match[0])
+        return f'"{match[0]}"'
+
     def _dynamic(self, text: str, pointer: str) -> str:
         """The string itself; its dynamic references are losses."""
         for match in _DYNAMIC.finditer(text):
             self._found[pointer, match[0]] = None
         return text
-
-
-def _as_string(match: re.Match[str]) -> str:
-    return match[0] if match[0].startswith('"') else f'"{match[0]}"'
 
 
 def _is_list(part: Any) -> bool:
