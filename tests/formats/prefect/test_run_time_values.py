@@ -12,6 +12,7 @@ import pytest
 from sagebridge.authoring.definition_writer import definition
 from sagebridge.formats.prefect.reader import read, read_all
 from sagebridge.formats.sagemaker.validator import validate
+from sagebridge.model.code_steps import without_stubs
 from sagebridge.model.losses import CODES, Loss
 from sagebridge.model.pipeline import Pipeline, walk
 
@@ -52,8 +53,9 @@ def traced(tmp_path: Path) -> ReadFlow:
         file = tmp_path / "flow.py"
         file.write_text(HEAD + text)
         pipeline, losses = read(file)
+        pipeline, without = without_stubs(pipeline)
         assert all(loss.code in CODES for loss in losses)
-        return pipeline, list(losses)
+        return pipeline, [*losses, *without]
 
     return traces
 
