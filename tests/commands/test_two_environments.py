@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+import sagebridge
+from sagebridge import Pipeline, Step
 from sagebridge.cli import main
 from sagebridge.errors import MissingExtra, requirement
 from sagebridge_operators.commands import deploy, run
+from sagebridge_operators.commands.two_environments import require_engines
 from sagebridge_operators.launch import engine_versions
 
 PACKAGES = {"apache-airflow-core": "airflow", "prefect": "prefect"}
@@ -44,6 +47,13 @@ def install(monkeypatch: pytest.MonkeyPatch) -> object:
         monkeypatch.setattr(engine_versions, "version", version)
 
     return only
+
+
+def test_written_flow_runs_without_prefect(install: object, tmp_path: Path) -> None:
+    install("airflow")  # type: ignore[operator]
+    file = tmp_path / "written.py"
+    file.write_text(sagebridge.write(Pipeline("p", [Step("A", "Fail")]), "prefect").text)
+    require_engines(str(file), None, "airflow")
 
 
 @pytest.mark.parametrize("installed", [("airflow",), ("prefect",), ()])

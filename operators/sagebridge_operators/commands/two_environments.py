@@ -47,7 +47,9 @@ def require_engines(source: str, format: str | None, engine: str) -> None:
     Call it in a click command whose argument is ``source`` or ``sources``.
     """
     reader = format or sagebridge.detect(source).name
-    if reader in ("sagemaker", engine) or (is_installed(reader) and is_installed(engine)):
+    if reader in ("sagemaker", engine):
+        return
+    if is_installed(engine) and (is_installed(reader) or _is_source_form(reader, source)):
         return
     context = click.get_current_context()
     file, _, _ = source.partition("#")
@@ -62,6 +64,17 @@ def require_engines(source: str, format: str | None, engine: str) -> None:
     then = [str(context.info_name), str(target), *_options(context, {"name", "output", "from_"})]
     commands = (shlex.join(["sagebridge", *translate]), shlex.join(["sagebridge", *then]))
     raise TwoEnvironments(source, reader, engine, commands)
+
+
+def _is_source_form(reader: str, source: str) -> bool:
+    """Whether a source is a flow in the form of written files, which is read without Prefect."""
+    if reader != "prefect":
+        return False
+    try:
+        sagebridge.read(source, reader)
+    except SagebridgeError:
+        return False
+    return True
 
 
 def _options(context: click.Context, without: set[str]) -> list[str]:
