@@ -277,9 +277,12 @@ HOSTILE = [
 
 
 def called(file: str) -> bool:
-    """Whether the code of a Python file uses the function of :data:`HOSTILE`."""
-    names = {node.id for node in ast.walk(ast.parse(file)) if isinstance(node, ast.Name)}
-    return CANARY in names
+    """Whether the code of a Python file calls the function of :data:`HOSTILE`.
+
+    A variable may have that name, as variables are named after steps.
+    """
+    calls = [node.func for node in ast.walk(ast.parse(file)) if isinstance(node, ast.Call)]
+    return any(isinstance(one, ast.Name) and one.id == CANARY for one in calls)
 
 
 @st.composite

@@ -65,7 +65,7 @@ PIPELINE: dict[str, Any] = {
     "parallelism": Parallelism(4),
     "request": plain({"ClientRequestToken": "t"}),
 }
-NAMED = frozenset(("name", "steps", "key_order", "origin"))
+NAMED = frozenset(("name", "steps", "connections", "key_order", "origin"))
 """Fields that every file has, and KeyOrder and origin, which describe a file."""
 
 

@@ -18,7 +18,7 @@ from botocore.validate import ParamValidator
 
 from sagebridge_operators.backends.local import LocalBackend
 from sagebridge_operators.backends.local.client import Endpoint
-from sagebridge_operators.run_errors import NotRunnable
+from sagebridge_operators.run_errors import NotRunnable, WorkdirUnusable
 from tests.local.api_requests import INFERENCE, MODEL, REQUESTS, TRANSFORM, call, code, create
 
 
@@ -199,11 +199,10 @@ def test_unsupported_operation_is_named(backend: LocalBackend, sagemaker: Any) -
         backend.client("emr")
 
 
-def test_unusable_records_file_is_named(tmp_path: Path) -> None:
+def test_unusable_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("a file where the folder should be")
-    sagemaker = LocalBackend(tmp_path / "home", tmp_path).client("sagemaker")
-    with pytest.raises(ClientError, match=str(tmp_path / "home" / "records.db")):
-        sagemaker.create_model(**MODEL)
+    with pytest.raises(WorkdirUnusable, match="home cannot be used: not a folder"):
+        LocalBackend(tmp_path / "home", tmp_path).client("sagemaker")
 
 
 def test_aws_settings_of_the_user_are_ignored(
