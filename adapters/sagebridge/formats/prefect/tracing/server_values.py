@@ -100,5 +100,7 @@ def block(trace: Any, kind: str, name: str) -> Symbol:
     """The value of ``Block.load``, which is reported at the line that loads it."""
     what = f"the {kind} block {name!r}"
     advice = "load the block in the task that needs it"
+    if kind == "Secret":
+        advice += ": everyone who sees a run sees its parameters"
     trace.report("block", "changed", f"{what} is not loaded: its values are not known", advice)
     return server_value(ServerValue(what, trace.file.line(), name), OBJECT, trace)
