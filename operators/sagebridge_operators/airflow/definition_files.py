@@ -38,7 +38,7 @@ class Definition:
         return in_template or (isinstance(declared, str) and legal_id(declared) == dag_id)
 
     def read(self) -> Pipeline | str:
-        """The pipeline, or the reason why there is none. Cached until the file changes."""
+        """The pipeline, or the reason why it cannot be read. Cached until the file changes."""
         try:
             stat = self.path.stat()
         except OSError as error:

@@ -51,7 +51,7 @@ def of_function(function: Any, *, decorated: bool = False) -> Function:
 
 
 def function_text(function: Any) -> str:
-    """The source of a live function, for people; empty if there is none."""
+    """The source of a live function, for people; empty if it is not known."""
     try:
         return inspect.getsource(inspect.unwrap(function))
     except (OSError, TypeError, ValueError):
