@@ -14,7 +14,7 @@ from sagebridge import Pipeline, Step
 from sagebridge.cli import main
 from sagebridge.errors import MissingExtra, requirement
 from sagebridge_operators.commands import deploy, run
-from sagebridge_operators.commands.two_environments import TwoEnvironments, require_engines
+from sagebridge_operators.commands.two_environments import require_engines
 from sagebridge_operators.launch import engine_versions
 
 PACKAGES = {"apache-airflow-core": "airflow", "prefect": "prefect"}
@@ -58,8 +58,7 @@ def test_written_flow_runs_without_prefect(install: object, tmp_path: Path) -> N
     traced = tmp_path / "traced.py"
     traced.write_text("from prefect import flow\n@flow\ndef f(): print(1)\n")
     if find_spec("prefect") is None:
-        with pytest.raises(TwoEnvironments):
-            require_engines(str(traced), None, "airflow")
+        assert main(["run", str(traced), "--on", "airflow"]) == 6
 
 
 @pytest.mark.parametrize("installed", [("airflow",), ("prefect",), ()])

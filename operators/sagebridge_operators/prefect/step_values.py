@@ -68,7 +68,7 @@ class PropertyFuture(PrefectFuture[Any]):  # type: ignore[misc]
         self.flow.ended_future(self.reference).wait(timeout)
 
     def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> Any:
-        """The value. Raises Unresolvable if it does not exist, for example because the step failed."""
+        """The value. Raises Unresolvable if it does not exist or the step failed."""
         del timeout, raise_on_failure
         return value_at(self.flow.properties_found(self.reference), self.tokens)
 
