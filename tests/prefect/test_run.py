@@ -1,4 +1,4 @@
-"""Flow runs: parameters, concurrency, retries, cancellation and artifacts."""
+"""Flow runs: tags, concurrency, retries, cancellation and artifacts."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from typing import Any
 import pytest
 
 from sagebridge.formats.prefect.writer import write
-from sagebridge.model.expressions import join, parameter, plain
-from sagebridge.model.parameters import Parameter
+from sagebridge.model.expressions import plain
 from sagebridge.model.pipeline import Pipeline, PropertyFile, Step
 from sagebridge.model.values import thaw
 from sagebridge_operators.backends import RESUMED
@@ -33,39 +32,6 @@ from tests.prefect.conftest import FinishedRun, Run, flow_of
 from tests.shapes import ROLE, TRUE, branch, fail, model, training
 
 pytestmark = pytest.mark.prefect
-
-OPTIONAL = """
-from prefect import flow
-
-from sagebridge_operators.prefect import fail, finish, join, parameter
-
-
-@flow(name="optional")
-def optional(rate: float | None = 0.2, names: list[str] | None = None) -> object:
-    fail("Stop", error_message=join("", "the rate is ", parameter("rate")))
-    return finish()
-"""
-
-CHOICES = """
-import enum
-from typing import Annotated
-
-from prefect import flow
-from pydantic import Field
-
-from sagebridge_operators.prefect import fail, finish, join, parameter
-
-
-class Stage(enum.Enum):
-    DEV = "dev"
-    PROD = "prod"
-
-
-@flow(name="choices")
-def choices(stage: Stage = Stage.DEV, rows: Annotated[int, Field(ge=1)] = 2) -> object:
-    fail("Stop", error_message=join("", "stage ", parameter("stage")))
-    return finish()
-"""
 
 TAGGED = """
 from prefect import flow, tags
@@ -84,39 +50,6 @@ def tagged() -> object:
         return finish()
 """
 
-STAGE = Parameter("Stage", "String", "dev", ("dev", "prod"))
-COUNT = Parameter("in-count", "Integer", 1)
-
-
-@pytest.mark.parametrize(("given", "rate"), [({}, 0.2), ({"rate": 0.3}, 0.3)])
-def test_optional_argument_is_a_parameter(
-    play: Run, backend: FakeBackend, given: dict[str, float], rate: float
-) -> None:
-    played = play(flow_of(OPTIONAL), given)
-    body = played.records.execution(played.id)
-    assert body is not None
-    assert body["parameters"] == {"rate": rate}
-    assert f"the rate is {rate}" in played.messages["Stop"]
-
-
-@pytest.mark.parametrize(("given", "stage"), [({}, "dev"), ({"stage": "prod"}, "prod")])
-def test_member_of_an_enumeration_is_its_value(
-    play: Run, backend: FakeBackend, given: dict[str, str], stage: str
-) -> None:
-    played = play(flow_of(CHOICES), given)
-    body = played.records.execution(played.id)
-    assert body is not None
-    assert body["parameters"] == {"stage": stage, "rows": 2}
-    assert f"stage {stage}" in str(played.state.message)
-
-
-def test_none_argument_is_not_a_parameter(play: Run, backend: FakeBackend) -> None:
-    played = play(flow_of(OPTIONAL), {"rate": None})
-    body = played.records.execution(played.id)
-    assert body is not None
-    assert body["parameters"] == {}
-    assert "rate" in played.messages["Stop"]
-
 
 def test_tags_around_a_step_are_tags_of_its_task_run(play: Run, backend: FakeBackend) -> None:
     """Although the task is submitted later, in ``finish()``."""
@@ -131,53 +64,6 @@ def test_tags_around_a_step_are_tags_of_its_task_run(play: Run, backend: FakeBac
         "B": {"gpu", "eu", "all"},
         "C": {"all"},
     }
-
-
-@pytest.mark.parametrize("count", [2, 2.0])
-def test_parameters_keep_their_type_in_requests(count: float, run: Run, aws: FakeSageMaker) -> None:
-    step = training("Train")
-    step = Step(
-        "Train",
-        "Training",
-        arguments=plain(
-            {
-                **step.arguments,
-                "ResourceConfig": {
-                    "InstanceCount": parameter("in-count"),
-                    "InstanceType": "ml.m5.large",
-                    "VolumeSizeInGB": 1,
-                },
-                "OutputDataConfig": {"S3OutputPath": join("/", "s3://b", parameter("Stage"))},
-            }
-        ),
-    )
-    played = run(step, parameters=(STAGE, COUNT), given={"in_count": count, "Stage": "prod"})
-    (request,) = aws.called("create_training_job")
-    assert repr(request["ResourceConfig"]["InstanceCount"]) == "2"
-    assert request["OutputDataConfig"] == {"S3OutputPath": "s3://b/prod"}
-    body = played.records.execution(played.id)
-    assert body is not None
-    assert body["parameters"] == {"Stage": "prod", "in-count": 2}
-
-
-@pytest.mark.parametrize(
-    ("given", "name"), [({"Stage": "test"}, "Stage"), ({"in_count": "many"}, "in_count")]
-)
-def test_wrong_parameter_fails_before_any_job(
-    given: dict[str, Any], name: str, run: Run, aws: FakeSageMaker
-) -> None:
-    played = run(model("A"), parameters=(STAGE, COUNT), given=given)
-    assert played.run.state.name == "Failed"
-    assert name in played.run.state.message
-    assert not aws.calls
-    assert not played.states
-
-
-def test_invalid_parameter_fails_with_sagebridge_error(run: Run, aws: FakeSageMaker) -> None:
-    odd = Parameter("Part", "Float", 0.5, (0.5, 1.0))
-    played = run(model("A"), parameters=(odd,), given={"Part": 2.0})
-    assert played.run.state.message == "parameter 'Part' is 2.0, expected one of 0.5, 1.0"
-    assert not aws.calls
 
 
 def test_failed_step_logs_no_empty_traceback(run: Run, caplog: pytest.LogCaptureFixture) -> None:
