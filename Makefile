@@ -92,7 +92,7 @@ requirements:
 	@$(BOOTSTRAP) uv
 	$(COMPILE) --group bootstrap --output-file requirements/uv.txt
 	$(COMPILE) pyproject.toml --extra airflow --extra local $(TOOLS) --group cloud --group check \
-	    --group postgres \
+	    --group postgres --group workers \
 	    --output-file requirements/airflow.txt
 	$(COMPILE) pyproject.toml --extra airflow --extra local $(TOOLS) --group cloud --group airflow31 \
 	    --exclude-newer 2026-03-20 --output-file requirements/airflow-3.1.txt
