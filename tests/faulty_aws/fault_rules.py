@@ -14,13 +14,14 @@ from dataclasses import asdict, dataclass, fields
 from fnmatch import fnmatchcase
 from typing import Any, Literal, get_args
 
-from tests.faulty_aws.protocol import AwsError, Call
+from tests.faulty_aws.protocol import ACCOUNT, AwsError, Call
 
 Fault = Literal[
     "throttle",
     "error",
     "expired_token",
     "bad_signature",
+    "access_denied",
     "drop",
     "lose_answer",
     "delay",
@@ -33,6 +34,10 @@ _BAD_SIGNATURE = (
     "The request signature we calculated does not match the signature you provided. Check your "
     "AWS Secret Access Key and signing method. Consult the service documentation for details."
 )
+_DENIED = (
+    "User: {user} is not authorized to perform: {action} because no identity-based policy allows "
+    "the {action} action"
+)
 # S3 and STS use other codes than JSON services, such as ThrottlingException.
 _ERRORS: dict[tuple[str, str], tuple[str, int, str]] = {
     ("throttle", "json"): ("ThrottlingException", 400, _THROTTLED),
@@ -44,6 +49,9 @@ _ERRORS: dict[tuple[str, str], tuple[str, int, str]] = {
     ("bad_signature", "json"): ("InvalidSignatureException", 403, _BAD_SIGNATURE),
     ("bad_signature", "s3"): ("SignatureDoesNotMatch", 403, _BAD_SIGNATURE),
     ("bad_signature", "sts"): ("SignatureDoesNotMatch", 403, _BAD_SIGNATURE),
+    ("access_denied", "json"): ("AccessDeniedException", 400, _DENIED),
+    ("access_denied", "s3"): ("AccessDenied", 403, "Access Denied"),
+    ("access_denied", "sts"): ("AccessDenied", 403, _DENIED),
 }
 
 
@@ -57,6 +65,7 @@ class FaultRule:
     | ``error`` | HTTP ``status``, with ``code`` and ``message`` if given |
     | ``expired_token`` | ExpiredTokenException |
     | ``bad_signature`` | InvalidSignatureException (S3: SignatureDoesNotMatch) |
+    | ``access_denied`` | AccessDeniedException (S3: AccessDenied) |
     | ``drop`` | the connection closes without an answer; nothing is done |
     | ``lose_answer`` | the request is carried out, then the connection closes |
     | ``delay`` | the request is carried out; the answer comes after ``delay`` seconds |
@@ -124,7 +133,9 @@ class FaultRule:
         if found is None:
             return None
         code, status, message = found
-        return AwsError(self.code or code, self.message or message, status)
+        user = f"arn:aws:iam::{ACCOUNT}:user/{call.access_key}"
+        text = message.format(user=user, action=f"{call.service}:{call.operation}")
+        return AwsError(self.code or code, self.message or text, status)
 
 
 class _AddedRule:

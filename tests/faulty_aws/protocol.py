@@ -146,7 +146,12 @@ def _json_members(body: bytes) -> dict[str, Any]:
 
 
 def _resource_name(operation: str, members: Mapping[str, Any]) -> str:
-    """The value of TrainingJobName for ``CreateTrainingJob``, and so on. ARNs lose their prefix."""
+    """The value of TrainingJobName for ``CreateTrainingJob``, and so on. ARNs lose their prefix.
+
+    For a List operation it is the value of NameContains.
+    """
+    if operation.startswith("List"):
+        return str(members.get("NameContains", ""))
     found = _NAME_MEMBER.fullmatch(operation)
     key = f"{found[1]}Name" if found else ""
     if operation == "CreateModelPackage" and key not in members:

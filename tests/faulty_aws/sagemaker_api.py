@@ -19,6 +19,7 @@ from botocore import session
 from botocore.model import OperationModel, ServiceModel, StructureShape
 
 from tests.faulty_aws.job_scripts import TERMINAL, JobScript, Walk
+from tests.faulty_aws.listing import page
 from tests.faulty_aws.protocol import ACCOUNT, AwsError, Call, name_of
 
 _JOB = re.compile(r"(Create|Describe|Stop)(Processing|Training|Transform)Job")
@@ -202,14 +203,13 @@ class SageMakerApi:
         return {}
 
     def _list_jobs(self, call: Call, kind: str) -> dict[str, Any]:
-        found = []
-        for one in self._resources.values():
-            if one.kind != f"{kind}Job" or call.members.get("NameContains", "") not in one.name:
-                continue
-            status = one.current.look(counts=False)
-            if call.members.get("StatusEquals", status) == status:
-                found.append(_summary(f"{kind}JobSummary", _job_members(one, kind, status)))
-        return {f"{kind}JobSummaries": _first(call, found)}
+        found = (
+            _job_members(one, kind, one.current.look(counts=False))
+            for one in self._resources.values()
+            if one.kind == f"{kind}Job"
+        )
+        shown = _summary_members(f"{kind}JobSummary")
+        return page(call, f"{kind}JobSummaries", f"{kind}Job", found, shown)
 
     def _create_model(self, call: Call) -> dict[str, Any]:
         name = _checked("modelName", call.name)
@@ -276,12 +276,13 @@ class SageMakerApi:
 
     def _list_packages(self, call: Call) -> dict[str, Any]:
         wanted = name_of(call.members.get("ModelPackageGroupName", ""))
-        found = [
-            _summary("ModelPackageSummary", _package_members(one, one.current.look(counts=False)))
+        found = (
+            _package_members(one, one.current.look(counts=False))
             for one in self._resources.values()
             if one.kind == "ModelPackage" and one.body.get("ModelPackageGroupName", "") == wanted
-        ]
-        return {"ModelPackageSummaryList": _first(call, found)}
+        )
+        shown = _summary_members("ModelPackageSummary")
+        return page(call, "ModelPackageSummaryList", "ModelPackage", found, shown)
 
 
 def _job_members(one: _Resource, kind: str, status: str) -> dict[str, Any]:
@@ -364,17 +365,6 @@ def _summary_members(shape: str) -> frozenset[str]:
 def _only_declared(operation: str, members: Mapping[str, Any]) -> dict[str, Any]:
     """Without request members that Describe does not return, such as Tags."""
     return {key: value for key, value in members.items() if key in _declared(operation)}
-
-
-def _summary(shape: str, members: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in members.items() if key in _summary_members(shape)}
-
-
-def _first(call: Call, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The newest resources first, the service's default. There is no second page."""
-    ascending = call.members.get("SortOrder") == "Ascending"
-    ordered = found if ascending else found[::-1]
-    return ordered[: call.members.get("MaxResults", 100)]
 
 
 def _slug(kind: str) -> str:

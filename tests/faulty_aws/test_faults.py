@@ -32,6 +32,7 @@ from tests.faulty_aws.server import FaultyAws
         ({"fault": "error", "status": 400, "code": "Denied"}, "Denied", 400),
         ({"fault": "expired_token"}, "ExpiredTokenException", 403),
         ({"fault": "bad_signature"}, "InvalidSignatureException", 403),
+        ({"fault": "access_denied"}, "AccessDeniedException", 400),
     ],
 )
 def test_errors_of_sagemaker(
@@ -54,6 +55,7 @@ def test_errors_of_sagemaker(
         ("error", ("InternalError", 500), ("InternalFailure", 500)),
         ("expired_token", ("ExpiredToken", 400), ("ExpiredToken", 403)),
         ("bad_signature", ("SignatureDoesNotMatch", 403), ("SignatureDoesNotMatch", 403)),
+        ("access_denied", ("AccessDenied", 403), ("AccessDenied", 403)),
     ],
 )
 def test_errors_of_s3_and_sts(

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,45 @@ class TestJobs:
         assert found == ["two-x", "one-x"]
         (done,) = listed(StatusEquals="Completed")[key]
         assert done[f"{kind}JobName"] == "two-x"
-        assert len(listed(MaxResults=2)[key]) == 2
+        page = listed(MaxResults=2)
+        create(sagemaker, kind, "later-x")
+        assert [one[f"{kind}JobName"] for one in page[key]] == ["three", "two-x"]
+        page = listed(MaxResults=2, NextToken=page["NextToken"])
+        assert [one[f"{kind}JobName"] for one in page[key]] == ["one-x"]
+        assert "NextToken" not in page
+        by_name = listed(SortBy="Name", SortOrder="Ascending")[key]
+        assert [one[f"{kind}JobName"] for one in by_name] == ["later-x", "one-x", "three", "two-x"]
+
+    def test_list_by_time(self, sagemaker: Any, clock: Clock, kind: str) -> None:
+        create(sagemaker, kind, "early")
+        clock.now += 60
+        create(sagemaker, kind, "late")
+        since = datetime.fromtimestamp(clock.now - 1, UTC)
+        listed = getattr(sagemaker, f"list_{kind.lower()}_jobs")
+        (found,) = listed(CreationTimeAfter=since)[f"{kind}JobSummaries"]
+        assert found[f"{kind}JobName"] == "late"
+        (found,) = listed(CreationTimeBefore=since)[f"{kind}JobSummaries"]
+        assert found[f"{kind}JobName"] == "early"
+
+    def test_list_may_be_denied(self, aws: FaultyAws, sagemaker: Any, kind: str) -> None:
+        aws.add_faults(FaultRule(fault="access_denied", operation=f"List{kind}Jobs"))
+        listed = getattr(sagemaker, f"list_{kind.lower()}_jobs")
+        code, message, _ = client_error(lambda: listed(NameContains="a"))
+        assert code == "AccessDeniedException"
+        assert f"not authorized to perform: sagemaker:List{kind}Jobs" in message
+        assert [one.name for one in aws.requests("List*")] == ["a"]
+
+
+def test_pages_of_ten_by_default(sagemaker: Any) -> None:
+    for number in range(25):
+        create(sagemaker, "Training", f"a-{number}")
+    pages = list(sagemaker.get_paginator("list_training_jobs").paginate(NameContains="a-"))
+    assert [len(page["TrainingJobSummaries"]) for page in pages] == [10, 10, 5]
+    names = [one["TrainingJobName"] for page in pages for one in page["TrainingJobSummaries"]]
+    assert names == [f"a-{number}" for number in reversed(range(25))]
+    for wrong in ({"MaxResults": 101}, {"NextToken": "x"}):
+        code, _, _ = client_error(lambda: sagemaker.list_training_jobs(**wrong))  # noqa: B023
+        assert code == "ValidationException"
 
 
 def test_processing_error_names_the_job(sagemaker: Any) -> None:
