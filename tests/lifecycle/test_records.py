@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from sagebridge_operators.lifecycle.attempt import FORMAT, Attempt, Part
+from sagebridge_operators.lifecycle.attempt import FORMAT, Attempt, End, Part
 from sagebridge_operators.lifecycle.objects import Folder, WriteConflict, open_objects
 from sagebridge_operators.lifecycle.opening import open_execution
 from sagebridge_operators.lifecycle.records import ExecutionRecords
@@ -66,8 +67,25 @@ def test_attempt_round_trips_through_json() -> None:
     parts = (Part("a"), Part("b", "arn:aws:b"))
     whole = attempt(index=(3, 0), generation=2, number=1, phase="stopping", parts=parts)
     ended = whole.with_failure("job", "no data", "ClientError")
-    for one in (attempt(), whole, ended, attempt().with_end("Succeeded", outputs={"x": {}})):
+    counted = attempt(tries=1, uses=(2, 0), begun="a", next_look="b", digest="c", log_position=7)
+    hit = replace(counted, phase="ended", end=End("Succeeded", "d", outputs={}, cached_from="e/f"))
+    succeeded = attempt().with_end("Succeeded", outputs={"x": {}})
+    for one in (attempt(), whole, ended, succeeded, counted, hit):
         assert Attempt.from_json(json.loads(json.dumps(one.as_json()))) == one
+
+
+def test_record_without_counters_is_read() -> None:
+    end = {"state": "Failed", "at": "b", "failure": {"kind": "job", "text": "c"}, "outputs": None}
+    body = {"format": FORMAT, "execution": "e", "step": "S", "type": "Training", "started": "a"}
+    read = Attempt.from_json({**body, "phase": "ended", "end": end})
+    assert (read.uses, read.tries, read.reason) == ((), 0, "c")
+
+
+def test_waiting_attempt_can_only_go_forward(records: ExecutionRecords) -> None:
+    waiting = attempt(phase="waiting", next_look="2026-11-21T00:01:00+00:00")
+    assert records.save(waiting) == waiting
+    assert records.save(attempt()) == attempt()
+    assert records.save(waiting) == attempt()
 
 
 @pytest.mark.parametrize("body", [{"name": "Train", "status": "Executing"}, {"format": 1}, {}])

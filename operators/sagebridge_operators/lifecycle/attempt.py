@@ -3,7 +3,9 @@
 A step has one attempt per generation (grows when a user runs the step again), index (of a mapped
 task) and number (attempts under its retry policies). The phases only go forward:
 
-planned -> created -> stopping -> ended
+waiting -> planned -> created -> stopping -> ended
+
+Only an attempt that a retry policy started begins as waiting.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ FORMAT = 2
 """The format of the records. Format 1 had one file per step and no attempts."""
 Phase = Literal["planned", "created", "stopping", "waiting", "ended"]
 State = Literal["Executing", "Stopping", "Succeeded", "Failed", "Stopped"]
-_RANKS: Mapping[Phase, int] = {"planned": 0, "created": 1, "stopping": 2, "waiting": 3, "ended": 3}
+_RANKS: Mapping[Phase, int] = {"waiting": 0, "planned": 1, "created": 2, "stopping": 3, "ended": 4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +56,17 @@ class Part:
 class End:
     """The end of an attempt.
 
-    ``at`` is an ISO 8601 time in UTC; only a success has ``outputs``.
+    Args:
+        at: an ISO 8601 time in UTC.
+        outputs: only a success has them.
+        cached_from: ``<execution>/<step>`` of the earlier run whose job was reused.
     """
 
     state: FinalState
     at: str
     failure: Failure | None = None
     outputs: Mapping[str, Any] | None = None
+    cached_from: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,12 @@ class Attempt:
         index: the indexes of mapped tasks, outermost first.
         engine_try: the try of the engine that began the attempt; it only grows.
         deadline: an ISO 8601 time in UTC, or empty.
+        tries: the user's own retries used in this generation.
+        uses: how often each retry policy of the step was used, in the order of the definition.
+        begun: when the first of the attempts that ``uses`` counts started; empty: ``started``.
+        next_look: when the step goes on or its watcher looks again; an ISO 8601 time, or empty.
+        digest: the key of the step's cache, or empty.
+        log_position: where the next line of the job's log begins.
     """
 
     execution: str
@@ -86,6 +98,12 @@ class Attempt:
     deadline: str = ""
     parts: tuple[Part, ...] = ()
     end: End | None = field(default=None)
+    tries: int = 0
+    uses: tuple[int, ...] = ()
+    begun: str = ""
+    next_look: str = ""
+    digest: str = ""
+    log_position: int = 0
 
     @property
     def order(self) -> tuple[int, int, int]:
@@ -145,6 +163,9 @@ class Attempt:
     def as_json(self) -> dict[str, Any]:
         """The record of the attempt."""
         body = {name: value for name, value in asdict(self).items() if value not in ((), "", None)}
+        for name in ("tries", "log_position"):
+            if not body[name]:
+                del body[name]
         return {"format": FORMAT, **body}
 
     @classmethod
@@ -154,10 +175,11 @@ class Attempt:
             raise OlderRecord(str(body.get("step") or body.get("name") or "a step"))
         fields = {name: value for name, value in body.items() if name != "format"}
         fields["index"] = tuple(fields.get("index", ()))
+        fields["uses"] = tuple(fields.get("uses", ()))
         fields["parts"] = tuple(Part(**part) for part in fields.get("parts", ()))
         if (end := fields.get("end")) is not None:
             failure = Failure(**end["failure"]) if end.get("failure") else None
-            fields["end"] = End(end["state"], end["at"], failure, end.get("outputs"))
+            fields["end"] = End(**{**end, "failure": failure})
         return cls(**fields)
 
 

@@ -130,7 +130,8 @@ def choose_attempt(records: ExecutionRecords, wanted: Attempt) -> tuple[Attempt,
             raise SupersededWorker(there.step, there.state)
         return following, False
     if _stopped_with_worker(there) and not records.stop_requested(wanted.execution):
-        return following, False
+        begun = there.begun or there.started
+        return replace(following, tries=there.tries, uses=there.uses, begun=begun), False
     return there, True
 
 
@@ -157,9 +158,10 @@ def first_attempt(
     engine_try: int = 0,
 ) -> Attempt:
     """The attempt that an engine starts, not recorded yet."""
-    more = {"index": index, "generation": generation, "engine_try": engine_try}
+    started = now()
+    more = {"index": index, "generation": generation, "engine_try": engine_try, "begun": started}
     # mypy checks each argument against the joined type of the dict's values.
-    return Attempt(execution, step, type_, now(), **more)  # type: ignore[arg-type]
+    return Attempt(execution, step, type_, started, **more)  # type: ignore[arg-type]
 
 
 def _key(execution: str) -> str:
