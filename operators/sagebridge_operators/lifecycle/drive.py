@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from sagebridge.authoring.runnable import why_not_runnable
 from sagebridge.errors import SagebridgeError
@@ -31,6 +31,7 @@ from sagebridge_operators.lifecycle.outputs import check_size, job_outputs
 from sagebridge_operators.lifecycle.resolve import Resolver
 from sagebridge_operators.lifecycle.step_task import Log, StepTask
 from sagebridge_operators.lifecycle.user_code import code_step
+from sagebridge_operators.lifecycle.watch import Watch
 from sagebridge_operators.run_errors import (
     ExecutionRecordsError,
     ExecutionStopped,
@@ -60,6 +61,7 @@ class StepDriver:
     task: StepTask
     log: Log = field(default_factory=lambda: logging.getLogger(__name__))
     attempt: Attempt | None = None
+    _defer: bool = False
     _killed: bool = False
     _call_started: float | None = None
     _status: str = ""
@@ -67,17 +69,27 @@ class StepDriver:
     _missing_since: float | None = None
     _requests: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
-    def run(self) -> dict[str, Any]:
+    @overload
+    def run(self) -> dict[str, Any]: ...
+
+    @overload
+    def run(self, *, defer: bool) -> dict[str, Any] | Watch: ...
+
+    def run(self, *, defer: bool = False) -> dict[str, Any] | Watch:
         """Runs the step and returns its outputs as JSON values.
+
+        With ``defer`` it returns a :class:`Watch` as soon as there is nothing to do but look at the
+        job. When that ends, a driver whose task ``resumes`` goes on.
 
         Raises a SagebridgeError, usually :class:`StepFailed`, if the step ended without success.
         After any other exception, and after RecordsUnreachable, the engine may try again: the next
         try finds the job.
         """
         task, wanted = self.task, self._new_attempt()
+        self._defer = defer
         with task.records.attend(wanted) as lock:
             self.attempt, resumed = self._retry_outages(
-                lambda: opening.choose_attempt(task.records, wanted)
+                lambda: opening.choose_attempt(task.records, wanted, resumes=task.resumes)
             )
             if self.attempt.end is None:
                 try:
@@ -87,7 +99,7 @@ class StepDriver:
                 except SagebridgeError as refused:
                     self._record_failure(refused)
                     raise
-            return self._result(self.attempt)
+            return Watch.of(self.attempt) or self._result(self.attempt)
 
     def _new_attempt(self) -> Attempt:
         task = self.task
@@ -199,7 +211,7 @@ class StepDriver:
     # Jobs
 
     def _run_job(self, attempt: Attempt, *, resumed: bool) -> Attempt:
-        ports = self._ports(first_call=True)
+        ports = self._ports(first_call=not self.task.resumes)
         try:
             if not attempt.parts:
                 self._raise_if_stopped()
@@ -209,12 +221,12 @@ class StepDriver:
             raise
         # Airflow's time limit is a BaseException: AirflowTaskTimeout in airflow/sdk/exceptions.py.
         except BaseException as limit:
-            if (ended := self._stop_interrupted(limit)) is not None:
+            if (ended := self.interrupt(limit)) is not None:
                 return ended
             raise
 
     def _advance_to_end(self, attempt: Attempt, ports: advance.Ports, *, resumed: bool) -> Attempt:
-        """Advances the attempt until it has ended, through outages and kills."""
+        """Advances the attempt until it has ended or is deferred, through outages and kills."""
         announced = False
         pauses, outage = self._pauses(), None
         while attempt.end is None:
@@ -229,6 +241,8 @@ class StepDriver:
                 if attempt.job is not None and not announced:
                     announced = True
                     self._announce(attempt, resumed=resumed)
+                if self._defer and not self._killed and Watch.of(attempt) is not None:
+                    break
             if attempt.phase != phase:
                 pauses = self._pauses()
             elif attempt.end is None:
@@ -342,7 +356,7 @@ class StepDriver:
             )
 
     def _announce(self, attempt: Attempt, *, resumed: bool) -> None:
-        if resumed:
+        if resumed and not self.task.resumes:
             name = attempt.parts[-1].name
             self.log.info(
                 "found %s %s of an earlier worker; not starting another", attempt.type, name
@@ -365,7 +379,7 @@ class StepDriver:
         except Exception:
             raise
         except BaseException as limit:  # as in _run_job
-            self._stop_interrupted(limit)
+            self.interrupt(limit)
             raise
         return {"step": step.name, "type": step.type, RETURN_VALUE: value}
 
@@ -388,7 +402,7 @@ class StepDriver:
         if self._retry_outages(lambda: task.records.stop_requested(task.execution.id)):
             raise ExecutionStopped
 
-    def _stop_interrupted(self, limit: BaseException) -> Attempt | None:
+    def interrupt(self, limit: BaseException) -> Attempt | None:
         """Stops the job of a step that its engine interrupts, and records the reason.
 
         Returns the attempt if it had already succeeded. Raises StepStopped for a time limit, which

@@ -7,6 +7,7 @@ No other module writes the record of an execution.
 | none | a first try | a new attempt |
 | of another generation | a later try: a cleared task, a retried flow run | the next generation |
 | planned, created or stopping | a try after a lost worker | the same attempt |
+| any | the same try, after a deferral | the same attempt |
 | stopped with its worker, or swept | a later try | the next number |
 | ended otherwise | a try after a lost worker | keep: the same result |
 | of a later try | a worker that was thought lost | rejected: SupersededWorker |
@@ -113,11 +114,13 @@ def start_time(body: Mapping[str, Any]) -> datetime:
     return datetime.fromisoformat(body["started"])
 
 
-def choose_attempt(records: ExecutionRecords, wanted: Attempt) -> tuple[Attempt, bool]:
+def choose_attempt(
+    records: ExecutionRecords, wanted: Attempt, *, resumes: bool = False
+) -> tuple[Attempt, bool]:
     """The attempt that a worker continues, and whether another worker began it.
 
-    ``wanted`` is the attempt that the engine starts, without number, phase or job. Raises
-    :class:`SupersededWorker` if a later try is already recorded.
+    ``wanted`` is the attempt that the engine starts, without number, phase or job; with ``resumes``
+    its try has run before. Raises :class:`SupersededWorker` if a later try is already recorded.
     """
     known = records.attempts(wanted.execution, wanted.step, wanted.index)
     if not known:
@@ -129,7 +132,8 @@ def choose_attempt(records: ExecutionRecords, wanted: Attempt) -> tuple[Attempt,
         if there.order > wanted.order:
             raise SupersededWorker(there.step, there.state)
         return following, False
-    if _stopped_with_worker(there) and not records.stop_requested(wanted.execution):
+    stopped = not resumes and _stopped_with_worker(there)
+    if stopped and not records.stop_requested(wanted.execution):
         begun = there.begun or there.started
         return replace(following, tries=there.tries, uses=there.uses, begun=begun), False
     return there, True

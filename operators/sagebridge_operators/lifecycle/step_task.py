@@ -34,6 +34,7 @@ class StepTask:
         generation: grows when a user runs the step again, not when a worker is lost.
         index: the indexes of a mapped task, outermost first.
         engine_try: the number of the engine's try; it only grows.
+        resumes: whether the same try goes on after its worker left the job.
         role: the role of a job whose arguments have none.
         on_request: called with the request, or the report of a condition; secrets are masked.
         on_job: called with the job's name and ARN once the job exists.
@@ -50,6 +51,7 @@ class StepTask:
     generation: int = 0
     index: tuple[int, ...] = ()
     engine_try: int = 0
+    resumes: bool = False
     role: str | None = None
     on_request: Callable[[Mapping[str, Any]], None] = lambda request: None
     on_job: Callable[[Mapping[str, Any]], None] = lambda job: None
