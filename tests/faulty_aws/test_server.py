@@ -246,6 +246,32 @@ def test_model_packages(sagemaker: Any) -> None:
     assert [one["ModelPackageVersion"] for one in listed] == [2, 1]
 
 
+def test_experiments(sagemaker: Any) -> None:
+    config = {"ExperimentName": "e", "TrialName": "t"}
+    job = {**training("a"), "ExperimentConfig": config}
+    code, message, _ = client_error(lambda: sagemaker.create_training_job(**job))
+    assert (code, message[-24:]) == ("ResourceNotFound", "experiment/e' does not exist."[-24:])
+    assert client_error(lambda: sagemaker.create_trial(**config))[0] == "ResourceNotFound"
+    assert (
+        client_error(lambda: sagemaker.describe_experiment(ExperimentName="e"))[0]
+        == "ResourceNotFound"
+    )
+    arn = sagemaker.create_experiment(ExperimentName="e")["ExperimentArn"]
+    assert sagemaker.describe_experiment(ExperimentName="e")["ExperimentArn"] == arn
+    assert client_error(lambda: sagemaker.create_training_job(**job))[0] == "ResourceNotFound"
+    sagemaker.create_trial(**config)
+    assert sagemaker.describe_trial(TrialName="t")["ExperimentName"] == "e"
+    for again in (
+        lambda: sagemaker.create_trial(**config),
+        lambda: sagemaker.create_experiment(ExperimentName="e"),
+    ):
+        assert client_error(again)[0] == "ValidationException"
+    sagemaker.create_training_job(**job)
+    assert sagemaker.describe_training_job(TrainingJobName="a")["ExperimentConfig"] == config
+    (trial,) = sagemaker.list_trials(ExperimentName="e")["TrialSummaries"]
+    assert trial["TrialName"] == "t"
+
+
 def test_unknown_operation(sagemaker: Any) -> None:
     code, message, _ = client_error(lambda: sagemaker.describe_domain(DomainId="d-1"))
     assert code == "UnknownOperationException"

@@ -111,3 +111,25 @@ def test_not_found_errors_are_recognized(code: str, message: str) -> None:
             raise client_error("DescribeTrainingJob", code, message)
 
     assert JOB_TYPES["Training"].find(Client(), "x") is None
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("ResourceInUse", "x"),
+        ("ValidationException", 'Cannot create already existing model "arn:aws:sagemaker:…".'),
+        ("ValidationException", "Model Package Group already exists: arn:aws:…"),
+        ("ValidationException", "Job names must be unique within an AWS account and region."),
+    ],
+)
+def test_names_in_use_are_recognized(code: str, message: str) -> None:
+    """The job of an earlier request whose answer was lost, and that Describe does not show yet."""
+
+    class Client:
+        def create_training_job(self, **request: str) -> None:
+            raise client_error("CreateTrainingJob", code, message)
+
+        def describe_training_job(self, **request: str) -> None:
+            raise client_error("DescribeTrainingJob", "ResourceNotFound", "x")
+
+    assert JOB_TYPES["Training"].start(Client(), {}, "a") == "a"

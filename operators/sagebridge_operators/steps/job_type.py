@@ -107,7 +107,7 @@ class JobType:
         try:
             getattr(client, self.create)(**request)
         except ClientError as error:
-            if not _exists_already(error) and self.find(client, name) is None:
+            if not exists_already(error) and self.find(client, name) is None:
                 raise error from None
         return name
 
@@ -152,14 +152,18 @@ class JobType:
                 raise error from None
 
 
-def _exists_already(error: Any) -> bool:
+def exists_already(error: Any) -> bool:
     """Whether a botocore ClientError means that the name is in use.
 
     SageMaker has no common error code for this; descriptions may not show the resource yet.
     """
     details = error.response.get("Error", {})
     text = str(details.get("Message", "")).lower()
-    return details.get("Code") == "ResourceInUse" or "already exist" in text
+    # Newer messages end after "must be unique within an AWS account and region" (aws/sagemaker-
+    # python-sdk#6256).
+    return details.get("Code") == "ResourceInUse" or any(
+        words in text for words in ("already exist", "must be unique within")
+    )
 
 
 def is_not_found(error: Any) -> bool:

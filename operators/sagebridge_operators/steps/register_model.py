@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sagebridge.model.pipeline import Step
-from sagebridge_operators.steps.job_type import JobType, is_not_found
+from sagebridge_operators.steps.job_type import JobType, exists_already, is_not_found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ def ensure_group(client: Any, group: str) -> None:
         try:
             client.create_model_package_group(ModelPackageGroupName=group)
         except ClientError as created:
-            if "already exists" not in str(created):
+            if not exists_already(created):
                 raise
 
 

@@ -1,0 +1,223 @@
+"""The kinds of SageMaker resources, as data: members, messages, and what Describe adds.
+
+Error codes and messages are copied from the service if they are known. For a missing job or
+model the service answers ValidationException, although its API model declares ResourceNotFound.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from tests.faulty_aws.job_scripts import TERMINAL, JobScript, Walk
+from tests.faulty_aws.protocol import ACCOUNT, AwsError
+
+_TAKEN = (
+    "{noun} must be unique within an AWS account and region, and a {job} with this name already "
+    "exists ({{arn}})"
+)
+_JOB_TAKEN = _TAKEN.format(noun="Job name", job="job")
+_TRAINING_TAKEN = _TAKEN.format(noun="Training job names", job="training job")
+_NO_JOB = "Could not find requested job with name: {name}"
+_DAY = {"StoppingCondition": {"MaxRuntimeInSeconds": 86400}}
+_SECONDARY = {"InProgress": "Training"}
+
+
+@dataclass(slots=True)
+class Resource:
+    """A resource. ``body`` holds the members of its request; only kinds with a status walk."""
+
+    kind: Kind
+    name: str
+    arn: str
+    body: dict[str, Any]
+    created: float
+    created_epoch: float
+    script: JobScript | None = None
+    walk: Walk | None = None
+    stopped: Walk | None = None
+
+    @property
+    def current(self) -> Walk:
+        found = self.stopped or self.walk
+        assert found is not None
+        return found
+
+    @property
+    def history(self) -> list[tuple[str, float]]:
+        """The statuses so far and their times, those after a stop included."""
+        before = self.walk.history if self.walk else []
+        return before + (self.stopped.history if self.stopped else [])
+
+    def described(self, status: str) -> dict[str, Any]:
+        """Every member that any operation returns for the resource."""
+        name = self.kind.name
+        shown = {
+            **self.body,
+            f"{name}Name": self.name,
+            f"{name}Arn": self.arn,
+            "CreationTime": self.created_epoch,
+        }
+        if self.walk is not None:
+            shown[f"{name}Status"] = status
+        shown |= self.kind.more(self, status)
+        if self.script is not None and self.current.at_last:
+            shown |= self.script.members
+        return shown
+
+
+Members = dict[str, Any]
+
+
+def _job(one: Resource, status: str) -> Members:
+    changed, prefix = one.history[-1][1], one.kind.name.removesuffix("Job")
+    shown: Members = {f"{prefix}StartTime": one.created_epoch, "LastModifiedTime": changed}
+    if status in TERMINAL:
+        shown[f"{prefix}EndTime"] = changed
+    if status == "Failed":
+        shown["FailureReason"] = "AlgorithmError: the test's script made this job fail"
+    return shown
+
+
+def _training_job(one: Resource, status: str) -> Members:
+    folder = str(one.body.get("OutputDataConfig", {}).get("S3OutputPath", "")).rstrip("/")
+    transitions: list[Members] = [
+        {"Status": _SECONDARY.get(name, name), "StartTime": began} for name, began in one.history
+    ]
+    for earlier, later in pairwise(transitions):
+        earlier["EndTime"] = later["StartTime"]
+    return _job(one, status) | {
+        "ModelArtifacts": {"S3ModelArtifacts": f"{folder}/{one.name}/output/model.tar.gz"},
+        "SecondaryStatus": _SECONDARY.get(status, status),
+        "SecondaryStatusTransitions": transitions,
+    }
+
+
+def _package(one: Resource, status: str) -> Members:
+    del status
+    shown: Members = {
+        "ModelPackageStatusDetails": {"ValidationStatuses": [], "ImageScanStatuses": []}
+    }
+    if "ModelPackageGroupName" in one.body:
+        shown["ModelPackageName"] = one.body["ModelPackageGroupName"]
+    return shown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A kind of resource.
+
+    ``{name}`` and ``{arn}`` in a message are those of the resource.
+
+    Args:
+        name: as in members: ``TrainingJob`` in TrainingJobName, TrainingJobArn, TrainingJobStatus.
+        missing: the code and message when Describe does not find one.
+        not_to_stop: the message when Stop does not find one; None if there is no Stop operation.
+        taken: the code and message when the name is in use.
+        walks: whether it walks through statuses.
+        summaries: the member of a List operation's response with the summaries.
+        defaults: members that Describe shows for a request without them.
+        more: further members of a description, from the resource and its status.
+        longest: the longest name.
+    """
+
+    name: str
+    missing: tuple[str, str]
+    taken: tuple[str, str]
+    not_to_stop: str | None = None
+    walks: bool = False
+    summaries: str = ""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    more: Callable[[Resource, str], Members] = lambda one, status: {}
+    longest: int = 63
+
+    def arn(self, region: str, name: str) -> str:
+        return f"arn:aws:sagemaker:{region}:{ACCOUNT}:{self.noun.replace(' ', '-')}/{name}"
+
+    @property
+    def noun(self) -> str:
+        """The kind in messages, such as ``model package``."""
+        return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", self.name).lower()
+
+    def error(self, error: tuple[str, str], region: str, name: str) -> AwsError:
+        code, text = error
+        return AwsError(code, text.format(name=name, arn=self.arn(region, name)))
+
+
+_INVALID = "ValidationException"
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind(
+            name="ProcessingJob",
+            missing=(_INVALID, _NO_JOB),
+            not_to_stop=_NO_JOB,
+            taken=("ResourceInUse", _JOB_TAKEN),
+            walks=True,
+            summaries="ProcessingJobSummaries",
+            defaults=_DAY,
+            more=_job,
+        ),
+        Kind(
+            name="TrainingJob",
+            missing=(_INVALID, "Requested resource not found."),
+            not_to_stop="Requested resource not found.",
+            taken=("ResourceInUse", _TRAINING_TAKEN),
+            walks=True,
+            summaries="TrainingJobSummaries",
+            defaults=_DAY,
+            more=_training_job,
+        ),
+        Kind(
+            name="TransformJob",
+            missing=(_INVALID, _NO_JOB),
+            not_to_stop="Could not find job to update with name: {name}",
+            taken=("ResourceInUse", _JOB_TAKEN),
+            walks=True,
+            summaries="TransformJobSummaries",
+            more=_job,
+        ),
+        Kind(
+            name="Model",
+            missing=(_INVALID, 'Could not find model "{arn}".'),
+            taken=(_INVALID, 'Cannot create already existing model "{arn}".'),
+            summaries="Models",
+            defaults={"EnableNetworkIsolation": False},
+        ),
+        Kind(
+            name="ModelPackageGroup",
+            missing=(_INVALID, "ModelPackageGroup {arn} does not exist."),
+            taken=(_INVALID, "Model Package Group already exists: {arn}"),
+            summaries="ModelPackageGroupSummaryList",
+            defaults={"CreatedBy": {}, "ModelPackageGroupStatus": "Completed"},
+        ),
+        Kind(
+            name="ModelPackage",
+            missing=(_INVALID, "ModelPackage {arn} does not exist."),
+            taken=(_INVALID, "Model Package already exists: {arn}"),
+            walks=True,
+            summaries="ModelPackageSummaryList",
+            defaults={"ModelApprovalStatus": "PendingManualApproval"},
+            more=_package,
+        ),
+        # Since September 2026 some duplicates are reported without the words "already exists":
+        # aws/sagemaker-python-sdk#6256.
+        Kind(
+            name="Experiment",
+            missing=("ResourceNotFound", "Experiment '{arn}' does not exist."),
+            taken=(_INVALID, "Experiment names must be unique within an AWS account and region."),
+            summaries="ExperimentSummaries",
+            longest=120,
+        ),
+        Kind(
+            name="Trial",
+            missing=("ResourceNotFound", "Trial '{arn}' does not exist."),
+            taken=(_INVALID, "Trial with name ({name}) already exists."),
+            summaries="TrialSummaries",
+            longest=120,
+        ),
+    )
+}
