@@ -22,12 +22,12 @@ Run = Callable[..., FinishedRun]
 @pytest.fixture
 def backend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeBackend:
     """The backend of every task of the test."""
-    from sagebridge_operators.airflow import task_runtime
+    from sagebridge_operators.airflow import aws_clients
     from sagebridge_operators.lifecycle import drive
 
     monkeypatch.setattr(drive, "PATIENCE", 0.0)
     fake = FakeBackend()
-    monkeypatch.setattr(task_runtime, "open_backend", lambda name: fake)
+    monkeypatch.setattr(aws_clients, "open_backend", lambda name: fake)
     monkeypatch.setenv("SAGEBRIDGE_BACKEND", "fake")
     monkeypatch.setenv("SAGEBRIDGE_RECORDS", str(tmp_path / "executions"))
     return fake

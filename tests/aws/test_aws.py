@@ -197,6 +197,7 @@ def test_records_can_be_stored_in_s3(
 ) -> None:
     moto.put("s3://records/x", b"")
     monkeypatch.setenv("SAGEBRIDGE_RECORDS", "s3://records/of/executions")
+    monkeypatch.setenv("SAGEBRIDGE_RECORDS_CREDENTIALS", connection)
     dag = build(
         Pipeline(steps=(MODEL,)), dag_id=new_id("records"), backend="aws", aws_conn_id=connection
     )

@@ -60,10 +60,11 @@ def test_policy_has_the_calls_of_every_step_type() -> None:
 
 
 def test_policy_allows_every_request_of_a_run(
-    abalone: Abalone, moto: Moto, monkeypatch: pytest.MonkeyPatch
+    abalone: Abalone, moto: Moto, connection: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     moto.put("s3://records/x", b"")
     monkeypatch.setenv("SAGEBRIDGE_RECORDS", "s3://records/of/executions")
+    monkeypatch.setenv("SAGEBRIDGE_RECORDS_CREDENTIALS", connection)
     before = len(moto.requests())
     assert abalone(EXAMPLE, new_id("permissions")).state == "success"
     setup = ("s3:PutObject", "s3:ListBucket")  # the test puts the evaluation before the run

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from sagebridge.authoring.dag_pipeline import may_be_empty, pipeline_of, steps_of
 from sagebridge.model.parameters import coerce
 from sagebridge.model.pipeline import Pipeline
+from sagebridge_operators.airflow.aws_clients import backends_of
 from sagebridge_operators.airflow.dag_test import is_dag_test, test_start
-from sagebridge_operators.backends import default_name, open_backend, open_records
-from sagebridge_operators.lifecycle.backend import Backend
+from sagebridge_operators.backends import open_records
 from sagebridge_operators.lifecycle.drive import PATIENCE, StepDriver
 from sagebridge_operators.lifecycle.execution import Execution, airflow_execution_id
 from sagebridge_operators.lifecycle.opening import open_execution, start_time, valid_definition
@@ -40,7 +40,7 @@ def prepare(operator: StepOperator, context: Context) -> StepDriver:
     """
     dag, dag_run, ti = operator.dag, context["dag_run"], context["ti"]
     pipeline = pipeline_of(dag)
-    backend = backend_of(operator)
+    backend, for_records = backends_of(operator)
     tasks = {step: task.task_id for step, task in steps_of(dag).items()}
     start = first_start(dag_run, ti, _other_steps(operator))
     execution = Execution(
@@ -52,7 +52,7 @@ def prepare(operator: StepOperator, context: Context) -> StepDriver:
         parameters=_parameters(pipeline, dag, context["params"]),
         experiment_config=pipeline.experiment_config,
     )
-    records = open_records(backend)
+    records = open_records(for_records)
     described = execution.described(backend.name)
     body = patiently(
         lambda: open_execution(
@@ -163,30 +163,3 @@ def _parameters(pipeline: Pipeline, dag: Any, params: Mapping[str, Any]) -> dict
     given = {name: value for name, value in values.items() if name in names}
     unknown = {name: value for name, value in params.items() if name not in dag.params}
     return coerce(declared, given | unknown)
-
-
-def backend_of(operator: StepOperator) -> Backend:
-    """The backend of a task; on AWS it uses the task's Airflow connection."""
-    name = operator.backend or default_name()
-    if name != "aws":
-        return open_backend(name)
-    # Imported here so that the local backend needs neither the Amazon provider nor boto3.
-    from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
-    from botocore.config import Config
-
-    from sagebridge_operators.backends.aws import AwsBackend, client_config
-
-    more = Config(**operator.botocore_config) if operator.botocore_config else None
-    config = client_config(more)
-
-    def client(service: str) -> Any:
-        hook: AwsGenericHook[Any] = AwsGenericHook(
-            aws_conn_id=operator.aws_conn_id,
-            region_name=operator.region_name,
-            verify=operator.verify,
-            client_type=service,
-            config=config,
-        )
-        return hook.get_conn()
-
-    return AwsBackend(lambda: client)

@@ -59,11 +59,27 @@ def records_location() -> str:
     return _variable("SAGEBRIDGE_RECORDS", str(home() / "executions"))
 
 
+def records_credentials() -> str | None:
+    """The credentials for records in S3: SAGEBRIDGE_RECORDS_CREDENTIALS, or None if not set.
+
+    It is the id of an Airflow connection or the name of a Prefect AwsCredentials block.
+    """
+    return _variable("SAGEBRIDGE_RECORDS_CREDENTIALS", "") or None
+
+
 def open_records(backend: Backend) -> ExecutionRecords:
-    """The execution records at :func:`records_location`."""
+    """The execution records at :func:`records_location`; ``backend`` is for records in S3.
+
+    It must not depend on a step: all steps of an execution need the same records.
+    """
     if Path(records_location()).is_relative_to(home()):
         restrict(home())
-    return ExecutionRecords(open_objects(records_location(), lambda: backend.client("s3")))
+    return records_at(records_location(), backend)
+
+
+def records_at(location: str, backend: Backend) -> ExecutionRecords:
+    """The execution records in a folder, or in S3 as ``backend`` reaches it."""
+    return ExecutionRecords(open_objects(location, lambda: backend.client("s3"), backend.renew))
 
 
 def open_backend(name: str | None = None) -> Backend:

@@ -13,9 +13,8 @@ from typing import Any
 
 from sagebridge.errors import MissingExtra
 from sagebridge.model.pipeline import Pipeline, walk
-from sagebridge_operators.backends import open_backend
+from sagebridge_operators.backends import open_backend, records_at
 from sagebridge_operators.lifecycle.backend import Backend
-from sagebridge_operators.lifecycle.objects import open_objects
 from sagebridge_operators.lifecycle.private_folders import make_private, restrict
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.run_errors import WorkdirUnusable
@@ -63,7 +62,7 @@ class Workdir:
 
     @cached_property
     def records(self) -> ExecutionRecords:
-        return ExecutionRecords(open_objects(self.location, lambda: self.backend.client("s3")))
+        return records_at(self.location, self.backend)
 
     @property
     def look_seconds(self) -> float:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from sagebridge_operators.lifecycle.file_locks import hold
-from sagebridge_operators.lifecycle.outages import TRANSIENT, code_of, is_outage
+from sagebridge_operators.lifecycle.outages import TRANSIENT, code_of, is_expired, is_outage
 from sagebridge_operators.lifecycle.private_folders import make_private
 from sagebridge_operators.run_errors import ExecutionRecordsError, RecordsUnreachable
 
@@ -189,13 +189,15 @@ class Folder:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """Objects below an ``s3://bucket/prefix``; ``client`` returns the boto3 client.
+    """Objects below an ``s3://bucket/prefix``.
 
+    ``client`` returns the boto3 client; ``renew`` makes it return one with new credentials.
     Conditional writes use PutObject's If-None-Match and If-Match.
     """
 
     location: str
     client: Callable[[], Any]
+    renew: Callable[[], object] = lambda: None
 
     def _address(self, key: str) -> dict[str, str]:
         bucket, _, prefix = self.location.removeprefix("s3://").partition("/")
@@ -231,6 +233,8 @@ class Bucket:
         try:
             yield
         except Exception as error:
+            if is_expired(error):
+                self.renew()
             if is_outage(error):
                 raise RecordsUnreachable(key, self.location, str(error)) from error
             raise
@@ -271,8 +275,10 @@ class Bucket:
         return None
 
 
-def open_objects(location: str, s3: Callable[[], Any]) -> Objects:
-    """Opens ``s3://bucket/prefix``, ``file:///path`` or a folder; ``s3`` returns a client."""
+def open_objects(
+    location: str, s3: Callable[[], Any], renew: Callable[[], object] = lambda: None
+) -> Objects:
+    """Opens ``s3://bucket/prefix``, ``file:///path`` or a folder; the callables as in Bucket."""
     if location.startswith("s3://"):
-        return Bucket(location, s3)
+        return Bucket(location, s3, renew)
     return Folder(Path(location.removeprefix("file://")))

@@ -13,7 +13,7 @@ from sagebridge_operators.backends import open_records, variables
 from sagebridge_operators.lifecycle.backend import Backend
 from sagebridge_operators.lifecycle.ending import Ending
 from sagebridge_operators.lifecycle.execution import execution_id
-from sagebridge_operators.prefect.flow_backends import backend_of
+from sagebridge_operators.prefect.flow_backends import backend_of, records_settings
 
 
 def stop_jobs(flow: Any, flow_run: Any, state: Any) -> None:
@@ -42,8 +42,7 @@ def _process_variables(flow_run: Any) -> dict[str, str]:
 
 
 def _stop(execution: str, reason: str) -> None:
-    backend = backend_of({})
-    records = open_records(backend)
+    records = open_records(backend_of(records_settings()))
     begun = records.execution(execution)
     if begun is None:
         return

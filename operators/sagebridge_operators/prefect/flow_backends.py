@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sagebridge_operators.backends import default_name, open_backend
+from sagebridge_operators.backends import default_name, open_backend, records_credentials
 from sagebridge_operators.lifecycle.backend import Backend
 
 
@@ -32,6 +32,11 @@ def backend_of(settings: Mapping[str, Any]) -> Backend:
         return lambda service: session.client(service, **options)
 
     return AwsBackend(open_session)
+
+
+def records_settings() -> dict[str, str]:
+    """The settings of the backend for records in S3, the same for all flows and their hooks."""
+    return {"aws_credentials": block} if (block := records_credentials()) else {}
 
 
 def settings_for_record(settings: Mapping[str, Any]) -> dict[str, str]:

@@ -27,6 +27,7 @@ from sagebridge_operators.lifecycle.outputs import json_safe, outputs_of, path_t
 from sagebridge_operators.prefect.flow_backends import (
     backend_folders,
     backend_of,
+    records_settings,
     settings_for_record,
 )
 from sagebridge_operators.steps import JOB_TYPES
@@ -56,7 +57,7 @@ class OpenedExecution:
         self._backends: dict[str, Backend] = {}
         backend = self.backend(defaults)
         self.read = backend.read_object
-        self.records = open_records(backend)
+        self.records = open_records(self.backend(records_settings()))
         self._before = self.records.steps(execution.id) if again or resumed else {}
         self._resumed = resumed
         if again and not resumed:
