@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG, Param
+from airflow.sdk import DAG, Param, TaskGroup
 from botocore.exceptions import EndpointConnectionError
 
 from sagebridge.model.conditions import equals
@@ -334,6 +334,26 @@ def test_kill_while_waiting_stops_the_job(backend: FakeBackend) -> None:
     assert played.states == {"A": "failed"}
     assert len(aws.called("stop_processing_job")) == 1
     assert played.steps["A"].state == "Stopped"
+
+
+def test_record_has_the_connection_without_proxies(backend: FakeBackend) -> None:
+    """Another process needs it to stop the job."""
+    proxies = {"https": "http://me:secret@proxy"}
+    with DAG(new_id(), schedule=None) as dag, TaskGroup("group"):
+        ModelOperator(
+            task_id="A",
+            arguments={"PrimaryContainer": {"Image": "i"}, "ExecutionRoleArn": ROLE},
+            aws_conn_id="team",
+            region_name="eu-west-3",
+            botocore_config={"proxies": proxies},
+        )
+    played = play(dag)
+    (attempt,) = played.records.attempts(played.execution)
+    assert attempt.settings == {
+        "task_id": "group.A",
+        "aws_conn_id": "team",
+        "region_name": "eu-west-3",
+    }
 
 
 def test_same_step_in_two_runs_has_two_jobs(run: Run, aws: FakeSageMaker) -> None:

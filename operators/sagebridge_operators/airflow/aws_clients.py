@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sagebridge_operators.backends import default_name, open_backend, records_credentials
+from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.backend import Backend
 
 if TYPE_CHECKING:
     from sagebridge_operators.airflow.step_operators import StepOperator
     from sagebridge_operators.backends.aws import ClientFactory
+
+_RECORDED = ("aws_conn_id", "region_name", "verify")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,24 @@ def connection_of(operator: StepOperator) -> AwsConnection:
     return AwsConnection(
         operator.aws_conn_id, operator.region_name, operator.verify, operator.botocore_config
     )
+
+
+def settings_for_record(operator: StepOperator) -> dict[str, Any]:
+    """What another process needs to find the task and its job.
+
+    Without ``botocore_config``: the address of a proxy may contain a password.
+    """
+    connection, defaults = connection_of(operator), AwsConnection()
+    given = {name: getattr(connection, name) for name in _RECORDED}
+    return {"task_id": operator.task_id} | {
+        name: value for name, value in given.items() if value != getattr(defaults, name)
+    }
+
+
+def backend_of_attempt(name: str, attempt: Attempt) -> Backend:
+    """The backend ``name`` with the connection of an attempt."""
+    given = {one: attempt.settings[one] for one in _RECORDED if one in attempt.settings}
+    return _backend(name, AwsConnection(**given))
 
 
 def records_connection() -> AwsConnection:

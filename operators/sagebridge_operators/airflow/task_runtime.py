@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sagebridge.authoring.dag_pipeline import may_be_empty, pipeline_of, steps_of
 from sagebridge.model.parameters import coerce
 from sagebridge.model.pipeline import Pipeline
-from sagebridge_operators.airflow.aws_clients import backends_of
+from sagebridge_operators.airflow.aws_clients import backends_of, settings_for_record
 from sagebridge_operators.airflow.dag_test import is_dag_test, test_start
 from sagebridge_operators.backends import open_records
 from sagebridge_operators.lifecycle.drive import PATIENCE, StepDriver
@@ -82,6 +82,7 @@ def prepare(operator: StepOperator, context: Context) -> StepDriver:
         generation=ti.max_tries or 0,
         engine_try=ti.try_number,
         index=() if index is None or index < 0 else (index,),
+        settings=settings_for_record(operator),
         role=operator.role_arn,
         on_request=show,
     )

@@ -84,6 +84,8 @@ class Attempt:
         next_look: when the step goes on or its watcher looks again; an ISO 8601 time, or empty.
         digest: the key of the step's cache, or empty.
         log_position: where the next line of the job's log begins.
+        settings: what another process needs to find the job and its task: ``task_id`` (Airflow),
+            ``aws_conn_id`` or ``aws_credentials``, ``region_name``, ``verify``. No secrets.
     """
 
     execution: str
@@ -97,6 +99,7 @@ class Attempt:
     phase: Phase = "planned"
     deadline: str = ""
     parts: tuple[Part, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
     end: End | None = field(default=None)
     tries: int = 0
     uses: tuple[int, ...] = ()
@@ -162,7 +165,8 @@ class Attempt:
 
     def as_json(self) -> dict[str, Any]:
         """The record of the attempt."""
-        body = {name: value for name, value in asdict(self).items() if value not in ((), "", None)}
+        empty: tuple[object, ...] = ((), {}, "", None)
+        body = {name: value for name, value in asdict(self).items() if value not in empty}
         for name in ("tries", "log_position"):
             if not body[name]:
                 del body[name]

@@ -110,6 +110,7 @@ class StepDriver:
             generation=task.generation,
             index=task.index,
             engine_try=task.engine_try,
+            settings=task.settings,
         )
 
     @property

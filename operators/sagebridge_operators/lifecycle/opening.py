@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 import sagebridge
@@ -160,10 +161,17 @@ def first_attempt(
     generation: int = 0,
     index: tuple[int, ...] = (),
     engine_try: int = 0,
+    settings: Mapping[str, Any] = MappingProxyType({}),
 ) -> Attempt:
     """The attempt that an engine starts, not recorded yet."""
     started = now()
-    more = {"index": index, "generation": generation, "engine_try": engine_try, "begun": started}
+    more = {
+        "index": index,
+        "generation": generation,
+        "engine_try": engine_try,
+        "begun": started,
+        "settings": dict(settings),
+    }
     # mypy checks each argument against the joined type of the dict's values.
     return Attempt(execution, step, type_, started, **more)  # type: ignore[arg-type]
 

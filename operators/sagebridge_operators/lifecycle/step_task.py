@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from sagebridge.model.expressions import Get
@@ -35,6 +35,7 @@ class StepTask:
         index: the indexes of a mapped task, outermost first.
         engine_try: the number of the engine's try; it only grows.
         resumes: whether the same try goes on after its worker left the job.
+        settings: how another process finds the job, as in :class:`~.attempt.Attempt`.
         role: the role of a job whose arguments have none.
         on_request: called with the request, or the report of a condition; secrets are masked.
         on_job: called with the job's name and ARN once the job exists.
@@ -52,6 +53,7 @@ class StepTask:
     index: tuple[int, ...] = ()
     engine_try: int = 0
     resumes: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
     role: str | None = None
     on_request: Callable[[Mapping[str, Any]], None] = lambda request: None
     on_job: Callable[[Mapping[str, Any]], None] = lambda job: None

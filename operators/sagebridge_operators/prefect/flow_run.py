@@ -322,6 +322,7 @@ class FlowRun(PipelineBuilder):
             on_request=partial(artifacts.show_condition, step),
             engine_try=self._run_info.run_count,
             generation=scene.generation(name),
+            settings=settings_for_record(self._settings(name)),
             role=self._settings(name).get("role_arn"),
             on_job=partial(artifacts.link_job, step, backend),
         )
