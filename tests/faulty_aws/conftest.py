@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 from botocore.config import Config
 
+from tests.clock import Clock
 from tests.faulty_aws import fault_rules, job_scripts, sagemaker_api
 from tests.faulty_aws.server import FaultyAws
 
@@ -24,24 +24,11 @@ def no_aws_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
 
 
-class Clock:
-    """Time that passes only when a test advances it, in seconds since the epoch."""
-
-    def __init__(self) -> None:
-        self.now = time.time()
-
-    def monotonic(self) -> float:
-        return self.now
-
-    time = monotonic
-
-
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock of fault rules and jobs."""
     clock = Clock()
-    for module in (fault_rules, job_scripts, sagemaker_api):
-        monkeypatch.setattr(module, "time", clock)
+    clock.patch(monkeypatch, (fault_rules, job_scripts, sagemaker_api))
     return clock
 
 

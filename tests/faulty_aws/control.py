@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
+from urllib.parse import urlencode
 from urllib.request import ProxyHandler, Request, build_opener
 
 import boto3
@@ -63,6 +64,13 @@ class AwsControl(ABC):
 
     @abstractmethod
     def clear_scripts(self) -> None: ...
+
+    @abstractmethod
+    def resources(self, kind: str = "*", name: str = "*") -> list[str]:
+        """The names of the SageMaker resources that match these globs, oldest first.
+
+        ``kind`` is TrainingJob, Model, ModelPackage and so on.
+        """
 
     @abstractmethod
     def reset(self) -> None:
@@ -133,6 +141,9 @@ class RemoteAws(AwsControl):
 
     def clear_scripts(self) -> None:
         self._call("DELETE", "scripts")
+
+    def resources(self, kind: str = "*", name: str = "*") -> list[str]:
+        return list(self._call("GET", f"resources?{urlencode({'kind': kind, 'name': name})}"))
 
     def reset(self) -> None:
         self._call("POST", "reset")

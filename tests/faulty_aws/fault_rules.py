@@ -74,7 +74,9 @@ class FaultRule:
 
     ``service``, ``operation``, ``name`` and ``access_key`` are globs (``name`` as in ``Call``).
     The rule begins ``start`` seconds after it was added and after ``skip`` matching requests. It
-    then lasts ``seconds`` and for ``times`` requests, whichever is over first.
+    then lasts ``seconds`` and for ``times`` requests, whichever is over first.With
+    ``per_resource``, ``start`` and ``seconds`` count from the creation of the resource that a
+    Describe or Stop call names.
     """
 
     fault: Fault
@@ -90,6 +92,7 @@ class FaultRule:
     code: str = ""
     message: str = ""
     delay: float = 1.0
+    per_resource: bool = False
 
     def __post_init__(self) -> None:
         if self.fault not in get_args(Fault):
@@ -152,9 +155,9 @@ class _AddedRule:
         rule = self.rule
         if not rule.matches(call):
             return False
-        began = self.added + rule.start
         now = time.monotonic()
-        if now < began:
+        since = created(call) if rule.per_resource else self.added
+        if since is None or now < (began := since + rule.start):
             return False
         if rule.fault == "not_found":
             return self._hides(call, created(call), now)
@@ -199,8 +202,8 @@ class FaultPlan:
     def take(self, call: Call, created: Callable[[Call], float | None]) -> FaultRule | None:
         """The rule that applies to a call. Counts as one use of it.
 
-        ``created`` returns the monotonic time at which the resource that a call describes was
-        created, or None if it does not exist.
+        ``created`` returns the monotonic time at which the resource that a call describes or
+        stops was created, or None if it does not exist.
         """
         with self._lock:
             return next((one.rule for one in self._added if one.takes(call, created)), None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import threading
 import time
+from fnmatch import fnmatchcase
 from functools import cache
 from typing import Any
 
@@ -52,11 +53,22 @@ class SageMakerApi:
         raise AwsError("UnknownOperationException", message)
 
     def created(self, call: Call) -> float | None:
-        """When the resource that a Describe call names was created (monotonic), if it was."""
+        """When the resource that a call describes or stops was created (monotonic), if it was."""
+        found = _OPERATION.fullmatch(call.operation)
+        if found is None or found[1] not in ("Describe", "Stop"):
+            return None
         with self._lock:
-            kind = call.operation.removeprefix("Describe")
-            found = self._resources.get((kind, call.name)) if kind != call.operation else None
-            return found.created if found else None
+            one = self._resources.get((found[2], call.name))
+            return one.created if one else None
+
+    def names(self, kind: str, name: str) -> list[str]:
+        """The names of the resources whose kind and name match these globs, oldest first."""
+        with self._lock:
+            return [
+                one.name
+                for one in self._resources.values()
+                if fnmatchcase(one.kind.name, kind) and fnmatchcase(one.name, name)
+            ]
 
     def not_found(self, call: Call) -> AwsError:
         """The service's error when the resource of a Describe call does not exist."""

@@ -9,7 +9,8 @@ with FaultyAws() as aws:
 ```
 
 Over HTTP, under ``/_test/``: ``requests`` (GET, DELETE), ``faults`` and ``scripts`` (GET or POST a
-JSON list of ``FaultRule`` or ``JobScript`` fields, DELETE) and ``reset`` (POST).
+JSON list of ``FaultRule`` or ``JobScript`` fields, DELETE), ``resources`` (GET with the globs
+``kind`` and ``name``) and ``reset`` (POST).
 """
 
 from __future__ import annotations
@@ -108,6 +109,9 @@ class FaultyAws(AwsControl):
     def clear_scripts(self) -> None:
         self._sagemaker.clear_scripts()
 
+    def resources(self, kind: str = "*", name: str = "*") -> list[str]:
+        return self._sagemaker.names(kind, name)
+
     def reset(self) -> None:
         for part in (self._faults, self._sagemaker, self._s3, self._log):
             part.clear()
@@ -160,13 +164,16 @@ class FaultyAws(AwsControl):
 
     def _answer_test(self, http: HttpRequest) -> Answer:
         try:
-            shown = self._control(http.method, http.path.removeprefix("/_test/"), http.body)
+            shown = self._control(http, http.path.removeprefix("/_test/"))
         except (ValueError, TypeError) as error:
             return Answer(400, json.dumps({"error": str(error)}).encode())
         return Answer(200, json.dumps(shown).encode(), {"Content-Type": "application/json"})
 
-    def _control(self, method: str, what: str, body: bytes) -> Any:
-        match method, what:
+    def _control(self, http: HttpRequest, what: str) -> Any:
+        body = http.body
+        match http.method, what:
+            case "GET", "resources":
+                return self.resources(**http.query)
             case "GET", "requests":
                 return [record.to_json() for record in self.all_requests()]
             case "DELETE", "requests":
@@ -185,7 +192,7 @@ class FaultyAws(AwsControl):
                 return self.clear_scripts()
             case "POST", "reset":
                 return self.reset()
-        raise ValueError(f"unknown: {method} /_test/{what}")
+        raise ValueError(f"unknown: {http.method} /_test/{what}")
 
 
 def _listed(body: bytes) -> list[dict[str, Any]]:

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import (
+    ClientError,
     ConnectionClosedError,
     ReadTimeoutError,
 )
 
-from tests.faulty_aws.conftest import Clock, once
+from tests.clock import Clock
+from tests.faulty_aws.conftest import once
 from tests.faulty_aws.fault_rules import FaultRule
 from tests.faulty_aws.job_requests import (
     KINDS,
@@ -198,3 +200,14 @@ def test_wrong_rules() -> None:
     ):
         with pytest.raises((ValueError, TypeError)):
             FaultRule.from_json(rule)
+
+
+def test_fault_for_each_resource(aws: FaultyAws, sagemaker: Any, clock: Clock) -> None:
+    fault = FaultRule(fault="throttle", operation="Describe*", seconds=600, per_resource=True)
+    aws.add_faults(fault)
+    for name in ("a", "b"):
+        create(sagemaker, "Training", name)
+        with pytest.raises(ClientError, match="ThrottlingException"):
+            describe(sagemaker, "Training", name)
+        clock.now += 601
+        assert statuses(sagemaker, "Training", name, 1) == ["InProgress"]

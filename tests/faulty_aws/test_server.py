@@ -18,7 +18,8 @@ from botocore.exceptions import (
     EndpointConnectionError,
 )
 
-from tests.faulty_aws.conftest import Clock, once
+from tests.clock import Clock
+from tests.faulty_aws.conftest import once
 from tests.faulty_aws.control import AwsControl, RemoteAws, run_process
 from tests.faulty_aws.fault_rules import FaultRule
 from tests.faulty_aws.job_requests import (
@@ -449,6 +450,8 @@ def check_remote(aws: AwsControl) -> None:
     assert isinstance(aws, RemoteAws)
     assert aws.count("CreateTrainingJob", "slow-1") == 1
     assert aws.count("Stop*", "slow-1") == 1
+    assert aws.resources("TrainingJob", "slow*") == ["slow-1"]
+    assert aws.resources("Model") == []
     assert {one.access_key for one in aws.requests(service="sagemaker")} == {"AKIAOTHER"}
     with pytest.raises(ValueError, match="at least one status"):
         aws._call("POST", "scripts", [{"statuses": []}])
