@@ -48,6 +48,7 @@ class AwsConnection:
         from botocore.config import Config
 
         from sagebridge_operators.backends.aws import client_config
+        from sagebridge_operators.backends.service_models import share
 
         hook: AwsGenericHook[Any] = AwsGenericHook(
             aws_conn_id=self.aws_conn_id,
@@ -60,10 +61,10 @@ class AwsConnection:
         # contain a proxy (AwsConnectionWrapper in
         # airflow/providers/amazon/aws/utils/connection_wrapper.py).
         connection.botocore_config = client_config(connection.botocore_config)
-        session = hook.get_session(region_name=hook.region_name)
+        session = share(hook.get_session(region_name=hook.region_name))
 
         def client(service: str) -> Any:
-            return session.client(  # type: ignore[call-overload]
+            return session.client(
                 service,
                 endpoint_url=connection.get_service_endpoint_url(service),
                 config=hook.config,

@@ -7,6 +7,7 @@ from functools import cached_property
 from threading import Lock
 from typing import Any
 
+from sagebridge_operators.backends.service_models import share
 from sagebridge_operators.run_errors import StoreError
 
 ClientFactory = Callable[[str], Any]
@@ -101,6 +102,6 @@ def session_clients(options: dict[str, Any]) -> ClientFactory:
     """A client factory with boto3's default credentials; ``options`` are for ``boto3.Session``."""
     import boto3
 
-    session = boto3.Session(**options)
+    session = share(boto3.Session(**options))
     config = client_config()
-    return lambda service: session.client(service, config=config)  # type: ignore[call-overload]
+    return lambda service: session.client(service, config=config)

@@ -18,6 +18,7 @@ from sagebridge_operators.backends.local.api import REGION, Answer, Request
 from sagebridge_operators.backends.local.s3 import S3
 from sagebridge_operators.backends.local.sagemaker import TARGET, SageMaker
 from sagebridge_operators.backends.local.store import FolderStore
+from sagebridge_operators.backends.service_models import share
 from sagebridge_operators.run_errors import NotRunnable
 
 SERVICES = ("sagemaker", "s3")
@@ -110,7 +111,7 @@ def _session() -> Any:
     }
     for name in ("config_file", "credentials_file"):
         variables[name] = (None, None, os.devnull, None)
-    return boto3.Session(botocore_session=botocore.session.Session(variables))
+    return boto3.Session(botocore_session=share(botocore.session.Session(variables)))
 
 
 def _stream(body: Any) -> IO[bytes]:
