@@ -13,6 +13,16 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
+EXCEPTION_TYPES = (
+    "Step.SERVICE_FAULT",
+    "Step.THROTTLING",
+    "SageMaker.JOB_INTERNAL_ERROR",
+    "SageMaker.CAPACITY_ERROR",
+    "SageMaker.RESOURCE_LIMIT",
+    "Emr.RESOURCE_LIMIT",
+)
+"""The values of ``ExceptionType`` in a retry policy."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepType:
@@ -27,6 +37,7 @@ class StepType:
         ignored: the ones without an effect.
         takes: the keys shared with other types (``CacheConfig``, ``RetryPolicies``,
             ``PropertyFiles``, ``OutputParameters``) that have an effect.
+        not_retried: exception types of ``RetryPolicies`` that SageMaker does not retry.
         check_types: the values of ``CheckType``; empty if the step is not a check.
         one_of: keys of ``Arguments``; exactly one of them is required.
         required_arguments: keys that ``Arguments`` must have, in addition to those of the request.
@@ -51,6 +62,7 @@ class StepType:
     required: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
+    not_retried: tuple[str, ...] = ()
     check_types: tuple[str, ...] = ()
     one_of: tuple[str, ...] = ()
     required_arguments: tuple[str, ...] = ()
@@ -64,6 +76,18 @@ class StepType:
     results: Mapping[str, str] = field(default_factory=dict)
     runs: bool = True
     has_operator: bool = True
+
+    @property
+    def retried(self) -> tuple[str, ...]:
+        """The exception types that its ``RetryPolicies`` can match."""
+        if "RetryPolicies" not in self.takes:
+            return ()
+        emr = any(request.startswith("emr") for request in self.requests.values())
+        services = ["Step"]
+        if self.makes == "job":
+            services += ["SageMaker", *(["Emr"] if emr else [])]
+        possible = [one for one in EXCEPTION_TYPES if one.partition(".")[0] in services]
+        return tuple(one for one in possible if one not in self.not_retried)
 
     @property
     def operator(self) -> str:
@@ -113,6 +137,7 @@ _ROWS = (
         name="Tuning",
         summary="A Tuning step: CreateHyperParameterTuningJob.",
         takes=("CacheConfig", "RetryPolicies"),
+        not_retried=("SageMaker.JOB_INTERNAL_ERROR",),
         one_of=("TrainingJobDefinition", "TrainingJobDefinitions"),
         requests={"": "sagemaker:CreateHyperParameterTuningJob"},
         filled_in=("HyperParameterTuningJobName",),
@@ -126,6 +151,7 @@ _ROWS = (
         name="AutoML",
         summary="An AutoML step: CreateAutoMLJob.",
         takes=("CacheConfig", "RetryPolicies"),
+        not_retried=("SageMaker.JOB_INTERNAL_ERROR",),
         refused=("ModelDeployConfig", "GenerateCandidateDefinitionsOnly"),
         requests={"": "sagemaker:CreateAutoMLJob"},
         filled_in=("AutoMLJobName",),

@@ -81,6 +81,8 @@ def _change(step: StepView) -> str:
     parts = [f"{datetime.now().astimezone():%H:%M:%S}", printable(step.name), step.state]
     if step.seconds is not None and step.state not in RUNNING:
         parts.append(f"{step.seconds:.1f} s")
+    if step.cached_from:
+        parts.append("(cached)")
     return " ".join(parts)
 
 
@@ -136,7 +138,10 @@ def print_view(out: Console, view: View, *, jobs: bool = False) -> None:
 
 
 def _state(step: StepView) -> str:
-    return step.state if step.outcome is None else f"{step.state}: {_outcome(step.outcome)}"
+    text = step.state if step.outcome is None else f"{step.state}: {_outcome(step.outcome)}"
+    if step.cached_from:
+        text += f" (cached from {printable(step.cached_from)})"
+    return text if step.attempts < 2 else f"{text} ({step.attempts} attempts)"
 
 
 def _outcome(held: bool) -> str:

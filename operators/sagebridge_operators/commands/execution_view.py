@@ -26,7 +26,14 @@ from sagebridge_operators.steps import JOB_TYPES
 
 @dataclass(frozen=True, slots=True)
 class StepView:
-    """``seconds`` is None for a step that never started; ``made`` has its outputs by label."""
+    """A step of an execution.
+
+    Args:
+        seconds: None for a step that never started.
+        made: its outputs by label.
+        attempts: its attempts under its retry policies.
+        cached_from: ``<execution>/<step>`` of the run whose job it reused.
+    """
 
     name: str
     type: str
@@ -36,6 +43,8 @@ class StepView:
     reason: str = ""
     outcome: bool | None = None
     made: Mapping[str, str] = field(default_factory=dict)
+    attempts: int = 0
+    cached_from: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +145,8 @@ def _step_view(
         reason=attempt.reason,
         outcome=(attempt.outputs or {}).get("outcome"),
         made=made or {},
+        attempts=attempt.number + 1,
+        cached_from=attempt.end.cached_from if attempt.end else "",
     )
 
 

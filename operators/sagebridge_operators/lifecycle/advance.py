@@ -7,16 +7,18 @@ that does not answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sagebridge_operators.lifecycle.attempt import Attempt, Failure, Part, now
+from sagebridge.model.pipeline import RetryPolicy
+from sagebridge_operators.lifecycle import policy
+from sagebridge_operators.lifecycle.attempt import Attempt, Failure, Part, as_text
 from sagebridge_operators.lifecycle.execution import job_name, job_token
 from sagebridge_operators.lifecycle.masking import mask_text
-from sagebridge_operators.lifecycle.outages import THROTTLED, code_of, is_expired
+from sagebridge_operators.lifecycle.outages import code_of, is_expired, is_throttled
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.run_errors import StepFailed
 from sagebridge_operators.steps.job_type import JobType
@@ -43,6 +45,9 @@ class Ports:
         prefix: returns the prefix of the job's name; None if the definition has none.
         first_call: whether this is the worker's first call. A job that is Stopped then was not
             stopped by this worker.
+        policies: the retry policies of the step.
+        on_retry: called with each use of a policy, and the attempt that it follows.
+        clock: returns the current time, in UTC.
     """
 
     records: ExecutionRecords
@@ -55,14 +60,29 @@ class Ports:
     missing_for: Callable[[bool], timedelta]
     prefix: Callable[[], str | None] = lambda: None
     first_call: bool = False
+    policies: Sequence[RetryPolicy] = ()
+    on_retry: Callable[[Attempt, policy.Retry], object] = lambda attempt, retry: None
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    def now(self) -> str:
+        return as_text(self.clock())
 
     def find(self, name: str) -> dict[str, Any] | None:
         return self.job_type.find(self.client(False), name)
 
 
 def advance(attempt: Attempt, ports: Ports) -> Attempt:
-    """Makes the next call for an attempt. An ended attempt is returned unchanged."""
+    """Makes the next call for an attempt.
+
+    Returns an attempt unchanged if it must wait, or if it has ended and no policy retries it.
+    """
     match attempt.phase:
+        case "waiting" if ports.stop_requested():
+            return _end_without_job(attempt, ports)
+        case "waiting" | "planned" if _waits(attempt, ports):
+            return attempt
+        case "waiting":
+            return plan(replace(attempt, started=ports.now()), ports)
         case "planned":
             return create(attempt, ports)
         case "created" | "stopping":
@@ -76,15 +96,19 @@ def plan(attempt: Attempt, ports: Ports) -> Attempt:
     Stops jobs of earlier generations that still run, since the step was run again. Raises
     :class:`Unresolvable` and other errors of resolving the request.
     """
-    for earlier in ports.records.attempts(attempt.execution, attempt.step, attempt.index):
-        if earlier.running and earlier.order < attempt.order:
-            _stop_earlier(earlier, ports)
+    for other in ports.records.attempts(attempt.execution, attempt.step, attempt.index):
+        if other.order > attempt.order:
+            text = "not started because the step was run again"
+            return ports.records.save(attempt.with_failure("stopped", text, state="Stopped"))
+        if other.running and other.order < attempt.order:
+            _stop_earlier(other, ports)
     name = _name(attempt, ports)
     request = ports.request(name, _token(attempt))
     return ports.records.save(
         replace(
             attempt,
             phase="planned",
+            next_look="",
             parts=(Part(name),),
             deadline=_deadline(request, attempt.started),
         )
@@ -94,8 +118,31 @@ def plan(attempt: Attempt, ports: Ports) -> Attempt:
 def create(attempt: Attempt, ports: Ports) -> Attempt:
     """Sends the create request, unless an earlier worker sent it or a stop was requested.
 
-    Raises StepFailed if the service rejects the request. Outages are raised unchanged.
+    The attempt fails if the service rejects the request. A fault of the service is raised
+    unchanged, unless a retry policy handles it. The same attempt then goes on later, since its job
+    may exist although the service did not answer.
     """
+    try:
+        return _create(attempt, ports)
+    except StepFailed as refused:
+        return ports.records.save(
+            attempt.with_failure(refused.kind, str(refused), refused.code, at=ports.now())
+        )
+    except Exception as error:
+        retry = policy.after_fault(attempt, ports.policies, error, ports.clock())
+        if retry is not None:
+            ports.on_retry(attempt, retry)
+            waiting = replace(attempt, next_look=as_text(retry.at), uses=retry.uses)
+            return ports.records.save(waiting)
+        if not policy.handles(attempt, ports.policies, error):
+            raise
+        text = f"{error}{_stop_if_created(attempt, ports)}"
+        return ports.records.save(
+            attempt.with_failure("service", text, code_of(error), at=ports.now())
+        )
+
+
+def _create(attempt: Attempt, ports: Ports) -> Attempt:
     name = attempt.parts[-1].name
     found = ports.find(name)
     stopping = ports.stop_requested()
@@ -109,8 +156,8 @@ def create(attempt: Attempt, ports: Ports) -> Attempt:
                 found = ports.find(name)
     elif ports.first_call and _stopped_elsewhere(found, ports):  # before this worker began
         return _plan_next_number(attempt, ports)
-    part = Part(name, found.get(ports.job_type.arn_key) if found else None, now())
-    created = replace(attempt, phase="created", parts=(part,))
+    part = Part(name, found.get(ports.job_type.arn_key) if found else None, ports.now())
+    created = replace(attempt, phase="created", parts=(part,), next_look="")
     if found is not None:
         ports.on_description(created, found)
         ended = verdict_of(created, ports.job_type, found, ports.outputs)
@@ -158,9 +205,29 @@ def stop(attempt: Attempt, ports: Ports) -> Attempt:
 
 
 def after(attempt: Attempt, ports: Ports) -> Attempt:
-    """The attempt that follows under the step's retry policies, which are not applied yet."""
-    del ports
-    return attempt
+    """The attempt that follows an ended one under the step's retry policies, or the same attempt.
+
+    The following attempt is the same for each worker, so that two workers record it once.
+    """
+    retry = policy.after_failure(attempt, ports.policies)
+    if retry is None or ports.stop_requested():
+        return attempt
+    ports.on_retry(attempt, retry)
+    return ports.records.save(
+        replace(
+            attempt,
+            number=attempt.number + 1,
+            phase="waiting",
+            started=attempt.ended,
+            begun=attempt.begun or attempt.started,
+            next_look=as_text(retry.at),
+            uses=retry.uses,
+            deadline="",
+            parts=(),
+            end=None,
+            log_position=0,
+        )
+    )
 
 
 def verdict_of(
@@ -186,7 +253,7 @@ def verdict_of(
     text = ": ".join(filter(None, words))
     if state == "Stopped":
         return attempt.with_end("Stopped", Failure("stopped", text), at=at)
-    return attempt.with_end("Failed", Failure("job", text), at=at)
+    return attempt.with_end("Failed", Failure("job", text, job_type.failure_code(found)), at=at)
 
 
 def _stopped_elsewhere(found: Description, ports: Ports) -> bool:
@@ -198,7 +265,7 @@ def _plan_next_number(attempt: Attempt, ports: Ports) -> Attempt:
     text = f"{ports.job_type.type} job {attempt.parts[-1].name} was stopped outside this execution"
     ports.records.save(attempt.with_failure("stopped", text, state="Stopped"))
     following = replace(
-        attempt, number=attempt.number + 1, phase="planned", parts=(), started=now()
+        attempt, number=attempt.number + 1, phase="planned", parts=(), started=ports.now()
     )
     return plan(following, replace(ports, first_call=False))
 
@@ -220,7 +287,7 @@ def _send_create(attempt: Attempt, ports: Ports) -> str:
             if is_expired(error) and not fresh:
                 continue
             status = error.response["ResponseMetadata"].get("HTTPStatusCode", 0)
-            if code_of(error) in THROTTLED or not 400 <= status < 500:
+            if is_throttled(error) or not 400 <= status < 500:
                 raise
             text = mask_text(str(error), request)
             if is_expired(error):
@@ -229,6 +296,24 @@ def _send_create(attempt: Attempt, ports: Ports) -> str:
                 )
             raise StepFailed(text, kind="request", code=code_of(error)) from None
     raise AssertionError("unreachable")
+
+
+def _waits(attempt: Attempt, ports: Ports) -> bool:
+    """Whether a policy lets the attempt wait, and no stop was requested."""
+    if not attempt.next_look or ports.clock() >= datetime.fromisoformat(attempt.next_look):
+        return False
+    return not ports.stop_requested()
+
+
+def _stop_if_created(attempt: Attempt, ports: Ports) -> str:
+    """Stops the job of a create request without an answer; returns the tail of a message."""
+    name = attempt.parts[-1].name
+    try:
+        ports.job_type.request_stop(ports.client(False), name)
+    except Exception as refused:  # noqa: BLE001 - reported in the message
+        text = f"may have been created and could not be stopped ({refused}); check whether it runs"
+        return f"; {attempt.type} job {name} {text}"
+    return ""
 
 
 def _end_without_job(attempt: Attempt, ports: Ports) -> Attempt:

@@ -158,10 +158,16 @@ class Attempt:
         return replace(self, phase="ended", end=End(state, at or now(), failure, outputs))
 
     def with_failure(
-        self, kind: FailureKind, text: str, code: str = "", *, state: FinalState = "Failed"
+        self,
+        kind: FailureKind,
+        text: str,
+        code: str = "",
+        *,
+        state: FinalState = "Failed",
+        at: str | None = None,
     ) -> Attempt:
         """The attempt, ended without success."""
-        return self.with_end(state, Failure(kind, text, code))
+        return self.with_end(state, Failure(kind, text, code), at=at)
 
     def as_json(self) -> dict[str, Any]:
         """The record of the attempt."""
@@ -189,4 +195,9 @@ class Attempt:
 
 def now() -> str:
     """The current time as records store it: ISO 8601 in UTC, in milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+    return as_text(datetime.now(UTC))
+
+
+def as_text(moment: datetime) -> str:
+    """A time as records store it."""
+    return moment.isoformat(timespec="milliseconds")

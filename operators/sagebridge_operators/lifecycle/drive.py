@@ -91,7 +91,7 @@ class StepDriver:
             self.attempt, resumed = self._retry_outages(
                 lambda: opening.choose_attempt(task.records, wanted, resumes=task.resumes)
             )
-            if self.attempt.end is None:
+            if self.attempt.end is None or task.step.retry_policies:
                 try:
                     self.attempt = self._run_step(self.attempt, lock, resumed=resumed)
                 except RecordsUnreachable:  # says nothing about the step
@@ -145,8 +145,6 @@ class StepDriver:
 
     def _run_step(self, attempt: Attempt, lock: int | None, *, resumed: bool) -> Attempt:
         step = self.task.step
-        if step.retry_policies:
-            self.log.warning("the retry policies of step %s are not applied yet", step.name)
         if step.cache_config:
             self.log.warning("the cache configuration of step %s is not applied yet", step.name)
         if (what := why_not_runnable(step)) is not None:
@@ -214,7 +212,7 @@ class StepDriver:
     def _run_job(self, attempt: Attempt, *, resumed: bool) -> Attempt:
         ports = self._ports(first_call=not self.task.resumes)
         try:
-            if not attempt.parts:
+            if not attempt.parts and attempt.phase == "planned":
                 self._raise_if_stopped()
                 attempt = self.attempt = self._retry_outages(lambda: advance.plan(attempt, ports))
             return self._advance_to_end(attempt, ports, resumed=resumed)
@@ -227,28 +225,37 @@ class StepDriver:
             raise
 
     def _advance_to_end(self, attempt: Attempt, ports: advance.Ports, *, resumed: bool) -> Attempt:
-        """Advances the attempt until it has ended or is deferred, through outages and kills."""
-        announced = False
+        """Advances the attempt until nothing follows its end or it is deferred.
+
+        Waits through outages and kills.
+        """
+        announced = ""
         pauses, outage = self._pauses(), None
-        while attempt.end is None:
-            phase = attempt.phase
+        while True:
+            before = attempt
             try:
                 attempt = self.attempt = self._advance_once(attempt, ports)
             except Exception as error:  # noqa: BLE001 - raised again unless it is an outage
                 outage = outage or datetime.now(UTC)
-                attempt = self._wait_out(attempt, error, outage)
+                attempt = self.attempt = self._wait_out(attempt, error, outage)
             else:
                 outage, ports = None, replace(ports, first_call=False)
-                if attempt.job is not None and not announced:
-                    announced = True
+                if attempt.end is not None and before.end is not None:
+                    return attempt
+                if attempt.job is not None and attempt.job.name != announced:
+                    announced = attempt.job.name
                     self._announce(attempt, resumed=resumed)
                 if self._defer and not self._killed and Watch.of(attempt) is not None:
-                    break
-            if attempt.phase != phase:
+                    return attempt
+            if attempt.number != before.number:
+                resumed = False
+                self._status, self._log_position, self._missing_since = "", 0, None
+            if (attempt.number, attempt.phase) != (before.number, before.phase):
                 pauses = self._pauses()
-            elif attempt.end is None:
+            elif attempt.phase in ("waiting", "planned") and attempt.next_look and outage is None:
+                self._sleep_until(attempt.next_look)
+            else:
                 self._sleep(next(pauses))
-        return attempt
 
     def _advance_once(self, attempt: Attempt, ports: advance.Ports) -> Attempt:
         """Makes one call: a stop if this worker is being killed, otherwise the next one due."""
@@ -272,9 +279,12 @@ class StepDriver:
         if is_expired(error):
             with suppress(Exception):  # there may be no new ones yet
                 self.task.backend.renew()
-        if waited > (PATIENCE if attempt.phase == "planned" else _outage_limit(error)):
+        limit = math.inf
+        if isinstance(error, RecordsUnreachable):  # the end of a job could not be recorded
+            limit = _PATIENCE_WITH_RECORDS
+        if waited > (PATIENCE if attempt.phase in ("waiting", "planned") else limit):
             raise error
-        if datetime.now(UTC) < datetime.fromisoformat(attempt.deadline):
+        if attempt.end is not None or not _past_deadline(attempt):
             return attempt
         name = attempt.parts[-1].name
         text = (
@@ -322,6 +332,8 @@ class StepDriver:
             missing_for=self._missing_for,
             prefix=prefix,
             first_call=first_call,
+            policies=task.step.retry_policies or (),
+            on_retry=lambda attempt, retry: self.log.warning("%s", retry.message(attempt)),
         )
 
     def _missing_for(self, found: bool) -> timedelta:
@@ -478,13 +490,10 @@ class StepDriver:
         while (left := until - time.monotonic()) > 0 and self._killed == killed:
             time.sleep(min(left, _SLICE))
 
-
-def _outage_limit(error: Exception) -> float:
-    """Seconds for which an outage is waited out while a job runs.
-
-    Without records the end of a job cannot be recorded, so the engine tries again after a while.
-    """
-    return _PATIENCE_WITH_RECORDS if isinstance(error, RecordsUnreachable) else math.inf
+    def _sleep_until(self, moment: str) -> None:
+        """Sleeps until a time, but not longer than until the next look at the stop request."""
+        left = (datetime.fromisoformat(moment) - datetime.now(UTC)).total_seconds()
+        self._sleep(min(left, self.task.backend.poll_seconds[0]))
 
 
 def _past_deadline(attempt: Attempt) -> bool:

@@ -208,14 +208,15 @@ class Ending:
             self.records.save(attempt.with_failure(kind, reason, state=status))
 
     def mark_lost(self, reason: str, *, no_worker: bool = False) -> list[Attempt]:
-        """Ends attempts that have no job and whose worker is known to be lost.
+        """Ends attempts without a job that wait for a retry, or whose worker is known to be lost.
 
         Returns the attempts that still run. With ``no_worker`` all workers count as lost. Call it
         only if no attempt can start again: a stop was requested, or the engine is gone.
         """
         left = []
         for attempt in self.running():
-            lost = no_worker or self.records.attended(attempt) is False
+            waiting = attempt.phase == "waiting"
+            lost = no_worker or waiting or self.records.attended(attempt) is False
             if lost and attempt.job is None:
                 self.records.save(attempt.with_failure("stopped", reason, state="Stopped"))
             else:

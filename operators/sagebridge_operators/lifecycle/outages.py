@@ -42,6 +42,7 @@ EXPIRED = frozenset(
     )
 )
 """Error codes of expired credentials; renewed ones may be available already."""
+_TOO_MANY = 429
 _CANNOT_STORE = 507
 """HTTP status of the local backend if its disk is full or read-only; waiting does not help."""
 TRANSIENT = frozenset(
@@ -90,17 +91,33 @@ def is_outage(error: BaseException) -> bool:
         return True
     from botocore import exceptions
 
+    if isinstance(error, exceptions.CredentialRetrievalError):
+        return True
+    return is_service_fault(error) or is_throttled(error) or is_expired(error)
+
+
+def is_service_fault(error: BaseException) -> bool:
+    """Whether a service failed or did not answer: HTTP 5xx or a lost connection."""
+    from botocore import exceptions
+
     if isinstance(error, exceptions.ClientError):
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        server_fault = status >= 500 and status != _CANNOT_STORE
-        return server_fault or code_of(error) in THROTTLED or is_expired(error)
+        return _status(error) >= 500 and _status(error) != _CANNOT_STORE
     return isinstance(
         error,
-        exceptions.HTTPClientError
-        | exceptions.ConnectionError
-        | exceptions.IncompleteReadError
-        | exceptions.CredentialRetrievalError,
+        exceptions.HTTPClientError | exceptions.ConnectionError | exceptions.IncompleteReadError,
     )
+
+
+def is_throttled(error: BaseException) -> bool:
+    """Whether a service rejected a call because of too many calls."""
+    return code_of(error) in THROTTLED or _status(error) == _TOO_MANY
+
+
+def _status(error: BaseException) -> int:
+    """The HTTP status of an AWS error; 0 for other errors."""
+    response = getattr(error, "response", None)
+    metadata = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
+    return int(metadata.get("HTTPStatusCode", 0))
 
 
 def is_expired(error: BaseException) -> bool:

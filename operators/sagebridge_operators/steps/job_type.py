@@ -21,6 +21,10 @@ State = Literal["Executing", "Succeeded", "Failed", "Stopped"]
 
 _NOT_FOUND = re.compile(r"not find|not found|does ?n[o']t exist", re.IGNORECASE)
 
+_FAILURE_CODE = re.compile(
+    r"\A\w+(?:Error|Exceeded|Exception)\b|\bInsufficient(?:Instance)?Capacity(?:Error|Exception)?\b"
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobType:
@@ -135,6 +139,14 @@ class JobType:
         """The service's reason for the end of the job; may be empty."""
         texts = (description.get(key) for key in self.reason_keys)
         return "; ".join(str(text) for text in texts if text)
+
+    def failure_code(self, description: Mapping[str, Any]) -> str:
+        """The code at the start of the failure reason, such as CapacityError; may be empty.
+
+        Only the service writes the first of ``reason_keys``; user code can write ExitMessage.
+        """
+        found = _FAILURE_CODE.search(str(description.get(self.reason_keys[0], "")))
+        return found[0] if found is not None else ""
 
     def request_stop(self, client: Any, name: str) -> None:
         """Asks the service to stop the job. Does nothing if it is stopping or has ended."""

@@ -17,19 +17,8 @@ from sagebridge.formats.sagemaker.rules.definition import (
 from sagebridge.formats.sagemaker.rules.known_keys import CACHE, RETRY_POLICY, unknown_keys
 from sagebridge.model.display import did_you_mean
 from sagebridge.model.durations import parse_duration
-from sagebridge.model.step_types import STEP_TYPES
+from sagebridge.model.step_types import EXCEPTION_TYPES, STEP_TYPES
 
-EXCEPTION_TYPES = (
-    "Step.SERVICE_FAULT",
-    "Step.THROTTLING",
-    "SageMaker.JOB_INTERNAL_ERROR",
-    "SageMaker.CAPACITY_ERROR",
-    "SageMaker.RESOURCE_LIMIT",
-    "Emr.RESOURCE_LIMIT",
-)
-_NO_JOB = frozenset(
-    row.name for row in STEP_TYPES.values() if row.makes != "job" and "RetryPolicies" in row.takes
-)
 _LIMITS: tuple[tuple[str, float | None, bool], ...] = (
     ("IntervalSeconds", 43200, False),
     ("BackoffRate", None, False),
@@ -104,13 +93,9 @@ def _check_exceptions(
                 f"{what}: unknown ExceptionType {kind(name)}"
                 + (hint or f"; expected one of {', '.join(EXCEPTION_TYPES)}"),
             )
-        elif step.type in _NO_JOB and not name.startswith("Step."):
-            yield Problem(
-                "retry-policy",
-                location,
-                f"{what}: {name} has no effect, as a {step.type} step starts no job",
-                "warning",
-            )
+        elif (row := STEP_TYPES.get(step.type)) and row.retried and name not in row.retried:
+            problem = f"{what}: {name} has no effect for {step.type} steps"
+            yield Problem("retry-policy", location, problem, "warning")
 
 
 def check_caches(definition: Definition) -> Iterator[Problem]:
