@@ -362,10 +362,9 @@ class StepDriver:
             if not job_type.knows_status(status):
                 self.log.warning("unknown status %s; the job counts as running", status)
         if not job_type.knows_status(status) and _past_deadline(attempt):
-            job_type.request_stop(self._client(), name)
             raise StepFailed(
                 f"{attempt.type} job {name} has passed its maximum run time with the unknown "
-                f"status {status}; it was stopped"
+                f"status {status}{self._send_stop(attempt)}"
             )
 
     def _announce(self, attempt: Attempt, *, resumed: bool) -> None:

@@ -1,0 +1,175 @@
+"""One step of each job type: its arguments, what refers to it, and how the service answers.
+
+A new job type needs a row here and, if the fake AWS does not have it yet, one in
+``tests/faulty_aws/sagemaker_kinds.py``. Everything else follows from its ``JobType``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sagebridge.model.expressions import execution, join, parameter, plain, properties_of
+from sagebridge.model.parameters import Parameter
+from sagebridge.model.pipeline import Step
+from sagebridge.model.values import Value
+from sagebridge_operators.steps import JOB_TYPES
+from sagebridge_operators.steps.job_type import JobType
+from tests.fakes import operations
+
+ROLE = "arn:aws:iam::111122223333:role/sagebridge"
+REASON = "AlgorithmError: exit code 7"
+TEXT = Parameter("Text", "String", "a text")
+_FOLDER = join("/", "s3://bucket", execution.pipeline_execution_id, "out")
+_ENVIRONMENT = {"TEXT": parameter("Text"), "RUN": execution.pipeline_execution_id}
+_CLUSTER = {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 10}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """A step of one type, named after it.
+
+    Args:
+        arguments: its ``Arguments``, with expressions.
+        refers: the property that a later step refers to, below ``Steps.<name>``.
+        outputs: its main outputs; ``{job}`` is the name of its job, ``{execution}`` the id.
+        kind: the kind of resource, as the faulty AWS names it.
+        resource: a glob for the name of its resource; the default is our name for it.
+        failure: members of the description of a failed job, with the reason ``REASON``.
+    """
+
+    type: str
+    arguments: Mapping[str, Any]
+    refers: str
+    outputs: Mapping[str, Any]
+    kind: str
+    resource: str = ""
+    failure: Mapping[str, Any] = field(default_factory=lambda: {"FailureReason": REASON})
+
+    @property
+    def job_type(self) -> JobType:
+        return JOB_TYPES[self.type]
+
+    @property
+    def glob(self) -> str:
+        return self.resource or f"*-{self.type}-*"
+
+    def operation(self, method: str) -> str:
+        """The operation of the boto3 method ``create``, ``describe`` or ``stop``."""
+        return operations()[getattr(self.job_type, method)]
+
+    def step(self, **more: Any) -> Step:
+        return Step(self.type, self.type, arguments=plain(dict(self.arguments)), **more)
+
+    def later_step(self, path: str = "") -> Step:
+        """A step with a reference to the job; by default to the property ``refers``."""
+        reference: Value = properties_of(self.type)
+        for name in (path or self.refers).split("."):
+            key, _, item = name.partition("[")
+            reference = getattr(reference, key)
+            reference = reference[item.strip("']")] if item else reference
+        container = {"Image": "image", "Environment": {"GIVEN": reference}}
+        return Step(
+            f"After{self.type}",
+            "Model",
+            arguments=plain({"ExecutionRoleArn": ROLE, "PrimaryContainer": container}),
+        )
+
+
+SAMPLES = {
+    sample.type: sample
+    for sample in (
+        Sample(
+            type="Processing",
+            kind="ProcessingJob",
+            arguments={
+                "RoleArn": ROLE,
+                "AppSpecification": {
+                    "ImageUri": "image",
+                    "ContainerArguments": ["--text", parameter("Text")],
+                },
+                "Environment": _ENVIRONMENT,
+                "ProcessingResources": {"ClusterConfig": _CLUSTER},
+                "ProcessingOutputConfig": {
+                    "Outputs": [
+                        {
+                            "OutputName": "train",
+                            "S3Output": {
+                                "S3Uri": _FOLDER,
+                                "LocalPath": "/opt/ml/processing/train",
+                                "S3UploadMode": "EndOfJob",
+                            },
+                        }
+                    ]
+                },
+                "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
+                "Tags": [{"Key": "text", "Value": parameter("Text")}],
+            },
+            refers="ProcessingOutputConfig.Outputs['train'].S3Output.S3Uri",
+            outputs={"outputs": {"train": "s3://bucket/{execution}/out"}},
+        ),
+        Sample(
+            type="Training",
+            kind="TrainingJob",
+            arguments={
+                "RoleArn": ROLE,
+                "AlgorithmSpecification": {"TrainingImage": "image", "TrainingInputMode": "File"},
+                "HyperParameters": {"max_depth": "5", "text": parameter("Text")},
+                "Environment": _ENVIRONMENT,
+                "OutputDataConfig": {"S3OutputPath": _FOLDER},
+                "ResourceConfig": _CLUSTER,
+                "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
+                "Tags": [{"Key": "text", "Value": parameter("Text")}],
+            },
+            refers="ModelArtifacts.S3ModelArtifacts",
+            outputs={"model_artifact": "s3://bucket/{execution}/out/{job}/output/model.tar.gz"},
+        ),
+        Sample(
+            type="Transform",
+            kind="TransformJob",
+            arguments={
+                "ModelName": "model",
+                "TransformInput": {
+                    "DataSource": {
+                        "S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://bucket/in"}
+                    }
+                },
+                "TransformOutput": {"S3OutputPath": _FOLDER},
+                "TransformResources": {"InstanceCount": 1, "InstanceType": "ml.m5.large"},
+                "Environment": _ENVIRONMENT,
+            },
+            refers="TransformOutput.S3OutputPath",
+            outputs={"output": "s3://bucket/{execution}/out"},
+        ),
+        Sample(
+            type="Model",
+            kind="Model",
+            arguments={
+                "ExecutionRoleArn": ROLE,
+                "PrimaryContainer": {"Image": "image", "Environment": _ENVIRONMENT},
+            },
+            refers="ModelName",
+            outputs={"model_name": "{job}"},
+        ),
+        Sample(
+            type="RegisterModel",
+            kind="ModelPackage",
+            resource="group*",
+            arguments={
+                "ModelPackageGroupName": "group",
+                "ModelPackageDescription": parameter("Text"),
+                "ModelApprovalStatus": "PendingManualApproval",
+            },
+            refers="ModelPackageArn",
+            outputs={"model_package_arn": "{job}"},
+            failure={
+                "ModelPackageStatusDetails": {
+                    "ValidationStatuses": [
+                        {"Name": "scan", "Status": "Failed", "FailureReason": REASON}
+                    ]
+                }
+            },
+        ),
+    )
+}

@@ -1,0 +1,93 @@
+"""The standard suite on the step driver: every case of every job type."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sagebridge.model.pipeline import Step
+from sagebridge_operators.lifecycle.drive import StepDriver
+from sagebridge_operators.lifecycle.execution import Execution
+from sagebridge_operators.lifecycle.objects import Folder
+from sagebridge_operators.lifecycle.outputs import references_to
+from sagebridge_operators.lifecycle.records import ExecutionRecords
+from sagebridge_operators.lifecycle.step_task import StepTask
+from sagebridge_operators.run_errors import StepFailed
+from sagebridge_operators.steps import JOB_TYPES
+from tests.fakes import STARTED
+from tests.standard.cases import CASES, Case
+from tests.standard.samples import SAMPLES, TEXT, Sample
+from tests.standard.world import GOLDEN, Outcome, World
+
+EXECUTION = Execution(
+    "0123456789ab", "standard", "airflow", "dag/run", STARTED, {TEXT.name: TEXT.default}
+)
+
+
+ROWS = [
+    pytest.param(case, sample, id=f"{case.name}-{sample.type}")
+    for case in CASES
+    for sample in SAMPLES.values()
+    if not case.why_not(sample.job_type)
+]
+
+
+def run_steps(world: World, steps: tuple[Step, ...], folder: Path) -> dict[str, Outcome]:
+    """Run steps one after another."""
+    records = ExecutionRecords(Folder(folder))
+    backend = world.backend()
+    outputs: dict[str, Mapping[str, Any]] = {}
+    outcomes: dict[str, Outcome] = {}
+    for step in steps:
+        references = references_to(step.name, steps)
+        task = StepTask(step, EXECUTION, backend, records, outputs.get, references=references)
+        try:
+            outputs[step.name] = StepDriver(task).run()
+            outcomes[step.name] = Outcome("Succeeded", outputs=outputs[step.name])
+        except StepFailed as failed:
+            outcomes[step.name] = Outcome(failed.state, str(failed))
+        recorded = records.steps(EXECUTION.id)[step.name]
+        assert (recorded.state, recorded.reason) == (
+            outcomes[step.name].state,
+            outcomes[step.name].message,
+        )
+    return outcomes
+
+
+@pytest.mark.parametrize(("case", "sample"), ROWS)
+def test_case(case: Case, sample: Sample, world: World, tmp_path: Path) -> None:
+    steps = world.arrange(case, sample)
+    world.check(case, sample, run_steps(world, steps, tmp_path))
+    if case.sessions is not None:
+        assert world.opened == case.sessions
+
+
+@pytest.mark.parametrize("sample", SAMPLES.values(), ids=SAMPLES)
+def test_request_matches_the_golden_file(
+    sample: Sample, world: World, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    run_steps(world, (sample.step(),), tmp_path)
+    made = [
+        {"operation": one.operation, "request": one.members}
+        for one in world.aws.requests(service="sagemaker")
+        if not one.operation.startswith("Describe")
+    ]
+    path = GOLDEN / f"standard-{sample.type}.json"
+    if request.config.getoption("--update-golden"):
+        path.write_text(json.dumps(made, indent=2) + "\n")
+    assert made == json.loads(path.read_text()), "to accept the change: pytest --update-golden"
+
+
+def test_every_job_type_has_a_sample() -> None:
+    assert set(SAMPLES) == set(JOB_TYPES), "add the new type to tests/standard/samples.py"
+
+
+@pytest.mark.parametrize("sample", SAMPLES.values(), ids=SAMPLES)
+def test_sample_fits_its_type(sample: Sample) -> None:
+    """A sample shows every main output, and a failed job the reason that users see."""
+    assert set(sample.failure) & set(sample.job_type.reason_keys) or not sample.job_type.status_key
+    assert sample.outputs

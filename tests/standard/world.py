@@ -1,0 +1,144 @@
+"""What the runners of the standard suite share: the faulty AWS, a clock, and the checks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import botocore.endpoint
+import pytest
+
+from sagebridge.model.pipeline import Step
+from sagebridge_operators.backends.aws import AwsBackend, client_config
+from sagebridge_operators.lifecycle import drive
+from tests.clock import Clock, modules_of
+from tests.faulty_aws.server import FaultyAws
+from tests.standard.cases import Case, State
+from tests.standard.samples import Sample
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "requests"
+_LAST_KEY = 3
+"""Later sessions share a key and a client, which takes longer to build than a case."""
+_CLIENTS: dict[tuple[str, int], Any] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a step ended: its state, its message and, after a success, its outputs."""
+
+    state: State
+    message: str = ""
+    outputs: Mapping[str, Any] | None = None
+
+
+@dataclass(slots=True)
+class World:
+    """A faulty AWS with a backend whose clients get a new access key each time they are opened."""
+
+    aws: FaultyAws
+    clock: Clock
+    opened: int = 0
+
+    def backend(self) -> AwsBackend:
+        return AwsBackend(self._open)
+
+    def _open(self) -> Callable[[str], Any]:
+        self.opened += 1
+        number = min(self.opened, _LAST_KEY)
+
+        def client(service: str) -> Any:
+            if (service, number) not in _CLIENTS:
+                key = f"AKIASESSION{number}"
+                _CLIENTS[service, number] = self.aws.client(
+                    service, access_key=key, config=client_config()
+                )
+            return _CLIENTS[service, number]
+
+        return client
+
+    def arrange(self, case: Case, sample: Sample) -> tuple[Step, ...]:
+        """Add the faults of a case; returns the steps to run."""
+        self.aws.add_scripts(case.script(sample))
+        self.aws.add_faults(*case.rules(sample))
+        if case.later is None:
+            return (sample.step(),)
+        return sample.step(), sample.later_step(case.later_path)
+
+    def check(self, case: Case, sample: Sample, outcomes: Mapping[str, Outcome]) -> None:
+        """Assert what a user notices of a step: its result, its jobs, and the stops."""
+        outcome = outcomes[sample.type]
+        assert outcome.state == case.state, outcome.message
+        jobs = self.aws.resources(sample.kind, sample.glob)
+        assert len(jobs) == case.jobs
+        job = self.job(sample)
+        stop = sample.job_type.stop
+        _contains(outcome.message, (*case.message, *(case.stop_message if stop else ())), job)
+        created = self.aws.requests(sample.operation("create"), sample.glob.removesuffix("/*"))
+        if case.requests is not None:
+            assert len(created) == case.requests
+        stopped = stop and self.aws.count(sample.operation("stop"), sample.glob)
+        assert bool(stopped) == (case.stops and stop is not None)
+        if case.state == "Succeeded":
+            self._check_outputs(sample, outcome, job)
+        if case.later is not None:
+            later = outcomes[f"After{sample.type}"]
+            assert later.state == case.later, later.message
+            _contains(later.message, case.later_message, job)
+            if later.state == "Succeeded":
+                self._check_reference(sample, outcome)
+
+    def job(self, sample: Sample) -> str:
+        """The name of a sample's job as messages and outputs contain it, or its ARN."""
+        found = self.aws.resources(sample.kind, sample.glob)
+        if not found:
+            return ""
+        if sample.resource:
+            return f"arn:aws:sagemaker:eu-west-1:111122223333:model-package/{found[-1]}"
+        return found[-1]
+
+    def _check_outputs(self, sample: Sample, outcome: Outcome, job: str) -> None:
+        assert outcome.outputs is not None
+        assert outcome.outputs["job"]["name"] == job
+        assert outcome.outputs["job_arn"].endswith(f"/{job.rpartition('/')[2]}")
+        expected = _filled(sample.outputs, job=job, execution=self.execution(sample, job))
+        assert {name: outcome.outputs[name] for name in sample.outputs} == expected
+        assert "a text" not in json.dumps(outcome.outputs), "outputs contain no environment"
+
+    def _check_reference(self, sample: Sample, outcome: Outcome) -> None:
+        """The later step's request contains the property that its expression refers to."""
+        (made,) = self.aws.requests("CreateModel", f"*-After{sample.type}-*"[:30] + "*")
+        given = made.members["PrimaryContainer"]["Environment"]["GIVEN"]
+        assert outcome.outputs is not None
+        assert given == outcome.outputs["properties"][sample.refers]
+        assert given in json.dumps(outcome.outputs)
+
+    def execution(self, sample: Sample, job: str) -> str:
+        """The id of the execution, from the job's name."""
+        return "" if sample.resource else job.split("-")[1]
+
+
+def _contains(message: str, parts: tuple[str, ...], job: str) -> None:
+    wanted = [part.format(job=job) for part in parts]
+    assert [part for part in wanted if part not in message] == [], message
+
+
+def _filled(value: Any, **given: str) -> Any:
+    """A value whose strings contain ``{job}`` and so on, filled in."""
+    if isinstance(value, str):
+        return value.format(**given)
+    if isinstance(value, Mapping):
+        return {name: _filled(item, **given) for name, item in value.items()}
+    return value
+
+
+def patch_time(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Let time pass at once in the lifecycle, the faulty AWS and botocore's retries."""
+    clock = Clock()
+    modules = modules_of("sagebridge_operators.lifecycle", "tests.faulty_aws")
+    clock.patch(monkeypatch, [*modules, botocore.endpoint])
+    monkeypatch.setattr(AwsBackend, "poll_seconds", (5.0, 3600.0))
+    monkeypatch.setattr(drive, "_SLICE", 3600.0)  # a sleep is one call of the clock
+    return clock
