@@ -17,6 +17,7 @@ from botocore import session, validate, xform_name
 from botocore.exceptions import ClientError, ParamValidationError
 from botocore.model import ServiceModel, StructureShape
 
+from sagebridge_operators.lifecycle.backend import LINES
 from sagebridge_operators.run_errors import ObjectNotFound
 from sagebridge_operators.steps import JOB_TYPES
 from sagebridge_operators.steps.job_type import JobType
@@ -214,6 +215,19 @@ class FakeBackend:
     def arn(self, resource: str) -> str:
         return ARN + resource
 
-    def job_log(self, kind: str, name: str, position: int) -> tuple[list[str], int]:
+    def job_log(self, kind: str, name: str, position: int = 0) -> FakeLog:
         del kind, name
-        return self.lines[position:], len(self.lines)
+        return FakeLog(self.lines, position)
+
+
+@dataclass(slots=True)
+class FakeLog:
+    """The lines of a backend as the log of every job; ``position`` counts them."""
+
+    lines: list[str]
+    position: int = 0
+
+    def read(self, limit: int = LINES) -> list[str]:
+        new = self.lines[self.position :][-limit:]
+        self.position = len(self.lines)
+        return new

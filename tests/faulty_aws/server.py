@@ -29,6 +29,7 @@ from urllib.parse import parse_qsl, urlsplit
 from tests.faulty_aws.control import AwsControl
 from tests.faulty_aws.fault_rules import FaultPlan, FaultRule
 from tests.faulty_aws.job_scripts import JobScript
+from tests.faulty_aws.logs_api import LogsApi
 from tests.faulty_aws.protocol import (
     Answer,
     AwsError,
@@ -60,6 +61,7 @@ class FaultyAws(AwsControl):
         self._faults = FaultPlan()
         self._sagemaker = SageMakerApi()
         self._s3 = S3Api()
+        self._logs = LogsApi()
         self._stopping = threading.Event()
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
@@ -113,7 +115,7 @@ class FaultyAws(AwsControl):
         return self._sagemaker.names(kind, name)
 
     def reset(self) -> None:
-        for part in (self._faults, self._sagemaker, self._s3, self._log):
+        for part in (self._faults, self._sagemaker, self._s3, self._logs, self._log):
             part.clear()
 
     def answer(self, http: HttpRequest) -> Answer | None:
@@ -157,6 +159,8 @@ class FaultyAws(AwsControl):
                 return json_answer(self._sagemaker.answer(call))
             case "s3":
                 return self._s3.answer(call)
+            case "logs":
+                return json_answer(self._logs.answer(call))
             case "sts":
                 return answer_sts(call)
         message = f"There is no fake for {call.service}."

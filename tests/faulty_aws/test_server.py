@@ -356,6 +356,31 @@ class TestS3:
         assert client_error(lambda: s3.get_object(**get))[::2] == ("NotImplemented", 501)
 
 
+def test_logs(aws: FaultyAws) -> None:
+    logs = aws.client("logs", config=once())
+    group = {"logGroupName": "/aws/sagemaker/TrainingJobs"}
+    assert client_error(lambda: logs.filter_log_events(**group))[0] == "ResourceNotFoundException"
+    logs.create_log_group(**group)
+    for stream in ("job/algo-1", "job/algo-2", "other/algo-1"):
+        logs.create_log_stream(**group, logStreamName=stream)
+        events = [{"timestamp": time, "message": f"{stream} {time}"} for time in (1000, 2000)]
+        logs.put_log_events(**group, logStreamName=stream, logEvents=events)
+    of_job = {**group, "logStreamNamePrefix": "job/"}
+    page = logs.filter_log_events(**of_job, limit=3)
+    rest = logs.filter_log_events(**of_job, limit=3, nextToken=page["nextToken"])
+    assert [one["message"] for one in page["events"] + rest["events"]] == [
+        "job/algo-1 1000",
+        "job/algo-2 1000",
+        "job/algo-1 2000",
+        "job/algo-2 2000",
+    ]
+    assert "nextToken" not in rest
+    newest = logs.filter_log_events(**of_job, limit=1, startFromHead=False)["events"]
+    assert [one["message"] for one in newest] == ["job/algo-2 2000"]
+    later = logs.filter_log_events(**of_job, startTime=1001)["events"]
+    assert {one["timestamp"] for one in later} == {2000}
+
+
 def test_sts(aws: FaultyAws) -> None:
     identity = aws.client("sts", access_key="AKIAOTHER").get_caller_identity()
     assert identity["Account"] == "111122223333"

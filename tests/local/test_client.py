@@ -251,24 +251,24 @@ def test_job_log_is_read_while_it_grows(
     backend: LocalBackend, sagemaker: Any, end: Callable[..., None]
 ) -> None:
     create(sagemaker, "Training")
-    assert backend.job_log("Training", "job", 0) == ([], 0)
+    job_log = backend.job_log("Training", "job")
+    assert job_log.read() == []
     log = backend.home / "jobs" / "Training" / "job" / "log"
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_bytes("first\nsecönd\nthi".encode())
-    lines, position = backend.job_log("Training", "job", 0)
-    assert lines == ["first", "secönd"]
-    assert backend.job_log("Training", "job", position) == ([], position)
+    assert job_log.read() == ["first", "secönd"]
+    assert job_log.read() == []
     with log.open("ab") as stream:
         stream.write(b"rd")
     end("Training", "job", "Completed")
-    lines, position = backend.job_log("Training", "job", position)
-    assert lines == ["third"]
-    assert backend.job_log("Training", "job", position) == ([], position)
+    assert backend.job_log("Training", "job", job_log.position).read() == ["third"]
+    assert job_log.read() == ["third"]
+    assert job_log.read() == []
 
 
 def test_model_has_no_log(backend: LocalBackend, sagemaker: Any) -> None:
     sagemaker.create_model(**MODEL)
-    assert backend.job_log("Model", "model", 0) == ([], 0)
+    assert backend.job_log("Model", "model").read() == []
 
 
 @pytest.fixture
@@ -286,5 +286,4 @@ def test_job_runs_to_completion_with_its_log(real: LocalBackend) -> None:
     described = call(sagemaker, "describe", "Processing")
     assert described["ProcessingJobStatus"] == "Completed", described.get("FailureReason")
     assert_shape(real, "DescribeProcessingJob", {"ProcessingJobName": "job"})
-    lines, _ = real.job_log("Processing", "job", 0)
-    assert "1" in lines
+    assert "1" in real.job_log("Processing", "job").read()

@@ -47,7 +47,7 @@ class AwsConnection:
         from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
         from botocore.config import Config
 
-        from sagebridge_operators.backends.aws import client_config
+        from sagebridge_operators.backends.aws import client_config, config_of
         from sagebridge_operators.backends.service_models import share
 
         hook: AwsGenericHook[Any] = AwsGenericHook(
@@ -67,7 +67,7 @@ class AwsConnection:
             return session.client(
                 service,
                 endpoint_url=connection.get_service_endpoint_url(service),
-                config=hook.config,
+                config=config_of(service, hook.config),
                 verify=hook.verify,
             )
 

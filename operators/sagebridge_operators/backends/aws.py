@@ -7,8 +7,10 @@ from functools import cached_property
 from threading import Lock
 from typing import Any
 
+from sagebridge_operators.backends.cloudwatch import CloudWatchLog
 from sagebridge_operators.backends.service_models import share
 from sagebridge_operators.run_errors import StoreError
+from sagebridge_operators.steps import JOB_TYPES
 
 ClientFactory = Callable[[str], Any]
 
@@ -25,6 +27,17 @@ def client_config(more: Any = None) -> Any:
         connect_timeout=10, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 4}
     )
     return config if more is None else config.merge(more)
+
+
+def config_of(service: str, config: Any) -> Any:
+    """The Config of the client of a service: calls to CloudWatch, which may fail, are short."""
+    from botocore.config import Config
+
+    if service != "logs":
+        return config
+    return config.merge(
+        Config(connect_timeout=3, read_timeout=10, retries={"total_max_attempts": 1})
+    )
 
 
 class AwsBackend:
@@ -88,10 +101,9 @@ class AwsBackend:
         partition = self.client("sagemaker").meta.partition
         return f"arn:{partition}:sagemaker:{region}:{self._account}:{resource}"
 
-    def job_log(self, kind: str, name: str, position: int) -> tuple[list[str], int]:
-        """No lines: the log of a job stays in CloudWatch."""
-        del kind, name
-        return [], position
+    def job_log(self, kind: str, name: str, position: int = 0) -> CloudWatchLog:
+        """The log of a job in CloudWatch. Only types with a ``log_group`` have one."""
+        return CloudWatchLog(lambda: self.client("logs"), JOB_TYPES[kind].log_group, name, position)
 
 
 def _default_session() -> ClientFactory:
@@ -104,4 +116,4 @@ def session_clients(options: dict[str, Any]) -> ClientFactory:
 
     session = share(boto3.Session(**options))
     config = client_config()
-    return lambda service: session.client(service, config=config)
+    return lambda service: session.client(service, config=config_of(service, config))

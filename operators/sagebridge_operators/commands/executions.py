@@ -28,6 +28,8 @@ from sagebridge_operators.lifecycle.user_code.code_step import CODE_TYPES
 from sagebridge_operators.run_errors import ExecutionFailed, OlderRecord, UnknownStep
 from sagebridge_operators.steps import JOB_TYPES
 
+_LOG_LINES = 100_000
+"""Most lines of a job that ``logs`` prints; a log in CloudWatch has no end."""
 _EXECUTION = click.argument("execution", metavar="ID")
 
 
@@ -110,7 +112,7 @@ def logs(execution: str, step: str | None, folder: Path, form: str) -> None:
     written: dict[str, list[str]] = {}
     for name in [step] if step is not None else steps:
         if job := steps[name].job:
-            written[name], _ = backend.job_log(steps[name].type, job.name, 0)
+            written[name] = backend.job_log(steps[name].type, job.name).read(_LOG_LINES)
         elif note := _no_log(steps[name], f"{body.get('engine')} run {body.get('run')}", step):
             click.echo(printable(note), err=True)
     if form == "json":

@@ -265,7 +265,12 @@ def _plan_next_number(attempt: Attempt, ports: Ports) -> Attempt:
     text = f"{ports.job_type.type} job {attempt.parts[-1].name} was stopped outside this execution"
     ports.records.save(attempt.with_failure("stopped", text, state="Stopped"))
     following = replace(
-        attempt, number=attempt.number + 1, phase="planned", parts=(), started=ports.now()
+        attempt,
+        number=attempt.number + 1,
+        phase="planned",
+        parts=(),
+        started=ports.now(),
+        log_position=0,
     )
     return plan(following, replace(ports, first_call=False))
 

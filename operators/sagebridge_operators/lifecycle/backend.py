@@ -8,6 +8,22 @@ NAMES = ("aws", "local")
 """The names of the backends."""
 
 
+LINES = 1000
+"""Most lines of a job's log that are shown at once."""
+
+
+class JobLog(Protocol):
+    """The log of one job. ``position`` grows as it is read; a record stores it."""
+
+    position: int
+
+    def read(self, limit: int = LINES) -> list[str]:
+        """The lines since the last call, or the last ``limit`` ones after a line about the gap.
+
+        Never raises an error: a line reports why the log cannot be read.
+        """
+
+
 class Backend(Protocol):
     """Runs jobs.
 
@@ -31,5 +47,5 @@ class Backend(Protocol):
     def arn(self, resource: str) -> str:
         """The ARN of a SageMaker resource, such as ``pipeline/x``, in this account and region."""
 
-    def job_log(self, kind: str, name: str, position: int) -> tuple[list[str], int]:
-        """The log lines of a job after ``position``, and the position after them."""
+    def job_log(self, kind: str, name: str, position: int = 0) -> JobLog:
+        """The log of a job of a step type, from ``position`` on."""

@@ -25,6 +25,7 @@ from sagebridge.model.pipeline import ConditionStep
 from sagebridge.model.values import ABSENT
 from sagebridge_operators.lifecycle import advance, condition_step, opening
 from sagebridge_operators.lifecycle.attempt import Attempt
+from sagebridge_operators.lifecycle.job_report import JobReport
 from sagebridge_operators.lifecycle.masking import mask
 from sagebridge_operators.lifecycle.outages import code_of, is_expired, is_outage
 from sagebridge_operators.lifecycle.outputs import check_size, job_outputs
@@ -64,10 +65,12 @@ class StepDriver:
     _defer: bool = False
     _killed: bool = False
     _call_started: float | None = None
-    _status: str = ""
-    _log_position: int = 0
+    _report: JobReport = field(init=False)
     _missing_since: float | None = None
     _requests: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._report = JobReport(self.task, self.log)
 
     @overload
     def run(self) -> dict[str, Any]: ...
@@ -245,11 +248,15 @@ class StepDriver:
                 if attempt.job is not None and attempt.job.name != announced:
                     announced = attempt.job.name
                     self._announce(attempt, resumed=resumed)
+                if attempt.state == "Failed" and before.job is not None:
+                    # CloudWatch receives the last lines, which name the error, seconds late.
+                    self._sleep(self.task.backend.poll_seconds[0])
+                    self._report.show_rest(attempt)
                 if self._defer and not self._killed and Watch.of(attempt) is not None:
                     return attempt
             if attempt.number != before.number:
                 resumed = False
-                self._status, self._log_position, self._missing_since = "", 0, None
+                self._missing_since = None
             if (attempt.number, attempt.phase) != (before.number, before.phase):
                 pauses = self._pauses()
             elif attempt.phase in ("waiting", "planned") and attempt.next_look and outage is None:
@@ -259,6 +266,7 @@ class StepDriver:
 
     def _advance_once(self, attempt: Attempt, ports: advance.Ports) -> Attempt:
         """Makes one call: a stop if this worker is being killed, otherwise the next one due."""
+        attempt = self._report.with_position(attempt)
         if self._killed and attempt.phase == "created":
             self.log.info("stopping %s %s", attempt.type, attempt.parts[-1].name)
             self._call_started = time.monotonic()
@@ -351,16 +359,8 @@ class StepDriver:
     def _on_description(self, attempt: Attempt, found: Mapping[str, Any]) -> None:
         self.task.records.beat(attempt)
         job_type, name = JOB_TYPES[attempt.type], attempt.parts[-1].name
-        if job_type.stop is not None:
-            backend = self.task.backend
-            lines, self._log_position = backend.job_log(job_type.type, name, self._log_position)
-            for line in lines:
-                self._print(line)
-        if (status := job_type.status(found)) != self._status:
-            self._status = status
-            self.log.info("%s %s: %s", attempt.type, name, status)
-            if not job_type.knows_status(status):
-                self.log.warning("unknown status %s; the job counts as running", status)
+        self._report.show(attempt, found)
+        status = job_type.status(found)
         if not job_type.knows_status(status) and _past_deadline(attempt):
             raise StepFailed(
                 f"{attempt.type} job {name} has passed its maximum run time with the unknown "

@@ -18,7 +18,12 @@ def backend_of(settings: Mapping[str, Any]) -> Backend:
     credentials, region = settings.get("aws_credentials"), settings.get("region_name")
     if name != "aws" or not (credentials or region):
         return open_backend(name)
-    from sagebridge_operators.backends.aws import AwsBackend, client_config, session_clients
+    from sagebridge_operators.backends.aws import (
+        AwsBackend,
+        client_config,
+        config_of,
+        session_clients,
+    )
 
     more = {"region_name": region} if region else {}
     if not credentials:
@@ -28,8 +33,8 @@ def backend_of(settings: Mapping[str, Any]) -> Backend:
         block = _load_block(credentials)
         session = block.get_boto3_session()
         options = {**block.aws_client_parameters.get_params_override(), **more}
-        options["config"] = client_config(options.get("config"))
-        return lambda service: session.client(service, **options)
+        config = client_config(options.pop("config", None))
+        return lambda service: session.client(service, config=config_of(service, config), **options)
 
     return AwsBackend(open_session)
 

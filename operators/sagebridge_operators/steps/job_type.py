@@ -41,6 +41,13 @@ class JobType:
         reason_keys: the fields with the failure reason.
         dropped_arguments: arguments that CreatePipeline accepts but the create request does not.
         outputs: the main results of a successful job, such as S3 URIs, from its description.
+        log_group: the CloudWatch log group of the jobs, whose log streams start with ``<name>/``.
+        s3_inputs, s3_outputs: JMESPath expressions for the S3 URIs in a description that the job
+            reads and writes.
+        s3_folder: a JMESPath expression for the S3 URIs to show to users while the job runs;
+            default: ``s3_outputs``.
+        made_from: other resources whose S3 inputs the job reads too: their type by the JMESPath
+            expression for their names.
     """
 
     type: str
@@ -64,6 +71,11 @@ class JobType:
     reason_keys: tuple[str, ...] = ("FailureReason",)
     dropped_arguments: tuple[str, ...] = ()
     outputs: Callable[[Mapping[str, Any]], dict[str, Any]] = lambda description: {}
+    log_group: str | None = None
+    s3_inputs: str | None = None
+    s3_outputs: str | None = None
+    s3_folder: str | None = None
+    made_from: Mapping[str, str] = field(default_factory=dict)
 
     def request(
         self, step: Step, arguments: Mapping[str, Any], *, name: str, token: str, role: str | None

@@ -11,5 +11,9 @@ STEP = JobType(
     name_key="ModelName",
     arn_key="ModelArn",
     role_key="ExecutionRoleArn",
+    s3_inputs=(
+        "[PrimaryContainer, Containers[]][].[ModelDataUrl, ModelDataSource.S3DataSource.S3Uri][]"
+    ),
+    made_from={"[PrimaryContainer, Containers[]][].ModelPackageName": "RegisterModel"},
     outputs=lambda found: {"model_name": found.get("ModelName")},
 )

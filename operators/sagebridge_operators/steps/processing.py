@@ -28,4 +28,7 @@ STEP = JobType(
     status_key="ProcessingJobStatus",
     reason_keys=("FailureReason", "ExitMessage"),
     outputs=_outputs,
+    log_group="/aws/sagemaker/ProcessingJobs",
+    s3_inputs="ProcessingInputs[].S3Input.S3Uri",
+    s3_outputs="ProcessingOutputConfig.Outputs[].S3Output.S3Uri",
 )

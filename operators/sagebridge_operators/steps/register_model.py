@@ -61,6 +61,10 @@ STEP = RegisterModel(
     role_key=None,
     status_key="ModelPackageStatus",
     reason_keys=("ModelPackageStatusDetails",),
+    s3_inputs=(
+        "[InferenceSpecification.Containers, SourceAlgorithmSpecification.SourceAlgorithms][][]"
+        ".[ModelDataUrl, ModelDataSource.S3DataSource.S3Uri][]"
+    ),
     outputs=lambda found: {"model_package_arn": found.get("ModelPackageArn")},
     dropped_arguments=("ModelPackageName", "CertifyForMarketplace", "Description"),
 )

@@ -12,6 +12,10 @@ STEP = JobType(
     name_key="TrainingJobName",
     arn_key="TrainingJobArn",
     status_key="TrainingJobStatus",
+    log_group="/aws/sagemaker/TrainingJobs",
+    s3_inputs="InputDataConfig[].DataSource.S3DataSource.S3Uri",
+    s3_outputs="ModelArtifacts.S3ModelArtifacts",
+    s3_folder="join('/', [OutputDataConfig.S3OutputPath, TrainingJobName])",
     outputs=lambda found: {
         "model_artifact": found.get("ModelArtifacts", {}).get("S3ModelArtifacts")
     },

@@ -13,5 +13,9 @@ STEP = JobType(
     arn_key="TransformJobArn",
     role_key=None,
     status_key="TransformJobStatus",
+    log_group="/aws/sagemaker/TransformJobs",
+    s3_inputs="TransformInput.DataSource.S3DataSource.S3Uri",
+    s3_outputs="TransformOutput.S3OutputPath",
+    made_from={"ModelName": "Model"},
     outputs=lambda found: {"output": found.get("TransformOutput", {}).get("S3OutputPath")},
 )

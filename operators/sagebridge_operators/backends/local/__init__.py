@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sagebridge_operators.backends.local.api import REGION, arn
 from sagebridge_operators.backends.local.store import FolderStore
 from sagebridge_operators.lifecycle.private_folders import restrict
+
+if TYPE_CHECKING:
+    from sagebridge_operators.backends.local.job_log import LocalLog
 
 ROLE = "arn:aws:iam::000000000000:role/sagebridge-local"
 
@@ -49,20 +52,8 @@ class LocalBackend:
         """The ARN of a local SageMaker resource, such as ``pipeline/x``."""
         return arn(self.region, resource)
 
-    def job_log(self, kind: str, name: str, position: int) -> tuple[list[str], int]:
-        """The complete log lines of a job from byte ``position`` on, and the position after them.
+    def job_log(self, kind: str, name: str, position: int = 0) -> LocalLog:
+        """The log of a job from byte ``position`` on."""
+        from sagebridge_operators.backends.local.job_log import LocalLog
 
-        An incomplete last line is returned only after the job has ended.
-        """
-        from sagebridge_operators.backends.local.job_api import has_ended
-
-        final = has_ended(self.home, kind, name)
-        try:
-            with (self.home / "jobs" / kind / name / "log").open("rb") as log:
-                log.seek(position)
-                written = log.read()
-        except FileNotFoundError:
-            return [], position
-        if not final:
-            written = written[: written.rfind(b"\n") + 1]
-        return written.decode(errors="replace").splitlines(), position + len(written)
+        return LocalLog(self.home, kind, name, position)

@@ -1,0 +1,60 @@
+"""Reports what a step's jobs do, in the log of the step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sagebridge_operators.lifecycle.attempt import Attempt
+from sagebridge_operators.lifecycle.backend import JobLog
+from sagebridge_operators.lifecycle.step_task import Log, StepTask
+from sagebridge_operators.steps import JOB_TYPES
+
+
+@dataclass(slots=True)
+class JobReport:
+    """Logs each status and each line of a job's log once."""
+
+    task: StepTask
+    log: Log
+    _job: str = ""
+    _status: str = ""
+    _job_log: JobLog | None = None
+    _description: Mapping[str, Any] | None = None
+
+    def show(self, attempt: Attempt, description: Mapping[str, Any]) -> None:
+        """Logs what is new in a description of a job and in the job's log."""
+        name, job_type = attempt.parts[-1].name, JOB_TYPES[attempt.type]
+        status, running = job_type.status(description), job_type.state(description) == "Executing"
+        is_new = name != self._job
+        if is_new:
+            self._job, self._status, self._job_log = name, "", None
+        self._description = description
+        if not (is_new and running):  # a new job has no log yet
+            self._show_lines(attempt)
+        if status != self._status:
+            self._status = status
+            self.log.info("%s %s: %s", attempt.type, name, status)
+            if not job_type.knows_status(status):
+                self.log.warning("unknown status %s; the job counts as running", status)
+
+    def show_rest(self, attempt: Attempt) -> None:
+        """Logs the lines that arrived after the end of the job."""
+        if self._description is not None:
+            self._show_lines(attempt)
+
+    def with_position(self, attempt: Attempt) -> Attempt:
+        """The attempt with the position in its job's log, for its next record."""
+        if self._job_log is None or not attempt.parts or attempt.parts[-1].name != self._job:
+            return attempt
+        return replace(attempt, log_position=self._job_log.position)
+
+    def _show_lines(self, attempt: Attempt) -> None:
+        if JOB_TYPES[attempt.type].stop is None:  # a resource, which runs nothing
+            return
+        if self._job_log is None:
+            position = attempt.log_position
+            self._job_log = self.task.backend.job_log(attempt.type, self._job, position)
+        for line in self._job_log.read():
+            self.log.info("[%s] %s", attempt.step, line)
