@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sagebridge.findings import Finding
     from sagebridge.formats.python.file_readings import FileReading
     from sagebridge.model.losses import Loss
+    from sagebridge.model.selection import select
     from sagebridge.registry import detect
 
 __version__ = "0.1.0"
@@ -45,6 +46,7 @@ __all__ = [
     "read",
     "read_checked",
     "read_flow",
+    "select",
     "translate",
     "validate",
     "write",
@@ -58,6 +60,7 @@ _LAZY = {
     "Loss": "model.losses",
     "detect": "registry",
     "read_checked": "checked_reading",
+    "select": "model.selection",
 }
 """Names imported on first use: each parse of a DAG file imports this package."""
 

@@ -63,6 +63,19 @@ class ParameterError(SagebridgeError):
         return type(self), (self.problems,)
 
 
+class SelectionError(SagebridgeError):
+    """Steps that cannot be selected, or lack values; ``problems`` has one line each."""
+
+    exit_code = 2
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+    def __reduce__(self) -> tuple[type[SelectionError], tuple[tuple[str, ...]]]:
+        return type(self), (self.problems,)
+
+
 class ModelTypeError(SagebridgeError, TypeError):
     """Values of the wrong type in a pipeline built in Python; ``problems`` has one line each."""
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import sagebridge
@@ -17,10 +18,13 @@ from sagebridge.model.visit import nodes
 from sagebridge.terminal.wording import format_value
 from sagebridge_operators.launch.workdir import Workdir
 from sagebridge_operators.lifecycle.attempt import Attempt
+from sagebridge_operators.lifecycle.backend import Backend
 from sagebridge_operators.lifecycle.ending import Ending, steps_of
 from sagebridge_operators.lifecycle.execution import Execution
+from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.lifecycle.resolve import Resolver
 from sagebridge_operators.lifecycle.step_states import Attempts, State, states, status
+from sagebridge_operators.run_errors import OlderRecord
 from sagebridge_operators.steps import JOB_TYPES
 
 
@@ -219,3 +223,33 @@ def _metrics(
             if isinstance(read, JsonGet):
                 with suppress(SagebridgeError):
                     yield format_value(read), resolve(read)
+
+
+def backends_of(backend: Backend) -> Callable[[Attempt], Backend]:
+    """Backends by attempt: on AWS, in the region of the attempt's job, not of this shell."""
+
+    @cache
+    def of_region(region: str) -> Backend:
+        from sagebridge_operators.backends.aws import AwsBackend, session_clients
+
+        return AwsBackend(lambda: session_clients({"region_name": region}))
+
+    def backend_of(attempt: Attempt) -> Backend:
+        arn = attempt.job.arn if attempt.job is not None else None
+        region = arn.split(":")[3] if backend.name == "aws" and arn else ""
+        return of_region(region) if region else backend
+
+    return backend_of
+
+
+def status_of(records: ExecutionRecords, execution: str) -> str:
+    """The recorded final status of an execution; otherwise the status of its steps combined."""
+    if (end := records.end(execution)) is not None:
+        return str(end["status"])
+    try:
+        attempts = records.steps(execution)
+    except OlderRecord:
+        return "older version"
+    pipeline = sagebridge.read(records.definition(execution)).pipeline
+    stop_requested = records.stop_requested(execution)
+    return status(pipeline, attempts, stop_requested=stop_requested).status

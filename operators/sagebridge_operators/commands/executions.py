@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
-from functools import cache
 from pathlib import Path
 
 import click
 from rich.text import Text
 
-import sagebridge
 from sagebridge.terminal.console import console, print_json, printable
 from sagebridge.terminal.help_tables import TableCommand
 from sagebridge.terminal.options import format_option
 from sagebridge_operators.backends import default_name
 from sagebridge_operators.commands.execution_printing import print_list, print_view, second
-from sagebridge_operators.commands.execution_view import ExecutionReader
+from sagebridge_operators.commands.execution_view import ExecutionReader, backends_of, status_of
 from sagebridge_operators.commands.shared_options import aws_errors, workdir_option
 from sagebridge_operators.launch.workdir import Workdir
 from sagebridge_operators.lifecycle.attempt import FORMAT, Attempt
-from sagebridge_operators.lifecycle.backend import Backend
 from sagebridge_operators.lifecycle.ending import Ending
-from sagebridge_operators.lifecycle.records import ExecutionRecords
-from sagebridge_operators.lifecycle.step_states import status
 from sagebridge_operators.lifecycle.user_code.code_step import CODE_TYPES
-from sagebridge_operators.run_errors import ExecutionFailed, OlderRecord, UnknownStep
+from sagebridge_operators.run_errors import ExecutionFailed, UnknownStep
 from sagebridge_operators.steps import JOB_TYPES
 
 _LOG_LINES = 100_000
@@ -55,7 +49,7 @@ def list_executions(folder: Path, form: str) -> None:
             continue
         names = ("id", "pipeline", "engine", "backend", "started")
         row = {name: str(body.get(name, "")) for name in names}
-        rows.append(row | {"status": _status(records, execution)})
+        rows.append(row | {"status": status_of(records, execution)})
     if form == "json":
         print_json(rows)
     elif rows:
@@ -147,7 +141,7 @@ def stop(execution: str, folder: Path, form: str) -> int:
     reader = ExecutionReader(workdir)
     left: list[str] = []
     if not _has_ended(reader, found):
-        left = Ending(workdir.records, found, _backend_of(backend)).stop(code=True)
+        left = Ending(workdir.records, found, backends_of(backend)).stop(code=True)
     view = reader.view(found)
     if form == "json":
         print_json({"id": found, "status": view.status, "still_running": left})
@@ -199,7 +193,7 @@ def sweep(minutes: int, folder: Path, form: str) -> int:
             continue
         try:
             ending = Ending(
-                workdir.records, execution, _backend_of(workdir.for_execution(body).backend)
+                workdir.records, execution, backends_of(workdir.for_execution(body).backend)
             )
             lost = ending.lost(timedelta(minutes=minutes))
             left = ending.stop_attempts(lost)
@@ -221,36 +215,6 @@ def sweep(minutes: int, folder: Path, form: str) -> int:
         click.echo(printable(f"{line} (run sweep again)"), err=True)
     stopping = unknown or any(row["state"] == "Stopping" for row in swept)
     return ExecutionFailed.exit_code if stopping else 0
-
-
-def _backend_of(backend: Backend) -> Callable[[Attempt], Backend]:
-    """Backends by attempt: on AWS, in the region of the attempt's job, not of this shell."""
-
-    @cache
-    def of_region(region: str) -> Backend:
-        from sagebridge_operators.backends.aws import AwsBackend, session_clients
-
-        return AwsBackend(lambda: session_clients({"region_name": region}))
-
-    def backend_of(attempt: Attempt) -> Backend:
-        arn = attempt.job.arn if attempt.job is not None else None
-        region = arn.split(":")[3] if backend.name == "aws" and arn else ""
-        return of_region(region) if region else backend
-
-    return backend_of
-
-
-def _status(records: ExecutionRecords, execution: str) -> str:
-    """The recorded final status of an execution; otherwise the status of its steps combined."""
-    if (end := records.end(execution)) is not None:
-        return str(end["status"])
-    try:
-        attempts = records.steps(execution)
-    except OlderRecord:
-        return "older version"
-    pipeline = sagebridge.read(records.definition(execution)).pipeline
-    stop_requested = records.stop_requested(execution)
-    return status(pipeline, attempts, stop_requested=stop_requested).status
 
 
 def _has_ended(reader: ExecutionReader, execution: str) -> bool:
