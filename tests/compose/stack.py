@@ -10,9 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -22,6 +20,9 @@ from typing import Any
 
 import psutil
 import yaml
+
+from sagebridge_operators.launch.private_engine import free_port
+from tests.database import postgres_command, postgres_programs
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 FILE = CHECKOUT / "docker-compose.yml"
@@ -51,20 +52,13 @@ def shipped() -> list[str]:
     return [line[1:] for line in lines if line.startswith("!")]
 
 
-def postgres_programs() -> Path | None:
-    """Return the program folder of the distribution's PostgreSQL."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
-    there = found[-1] if found else shutil.which("postgres")
-    return Path(there).parent if there else None
-
-
 class Stack:
     """The services of docker-compose.yml. Files in ``root`` outlive ``down``, like volumes."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.services: dict[str, Service] = load()["services"]
-        self._ports = {str(port): str(_free_port()) for port in _ports(self.services)}
+        self._ports = {str(port): str(free_port()) for port in _ports(self.services)}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._image = root / "image"
         for folder in (self._image, *(root / name for name in ("home", "logs", "tmp", "volumes"))):
@@ -220,34 +214,13 @@ class Stack:
     def _postgres_entrypoint(self, name: str) -> list[str]:
         """Create the database if it is missing, as PostgreSQL's image does. Return the command."""
         environment = self.environment(name)
-        data = self._folders(name)["/var/lib/postgresql/data"]
-        become: list[str] = []
-        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
-            shutil.chown(data, "postgres", "postgres")
-            become = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
-        data_option = ["-D", str(data)]
-        if not (data / "PG_VERSION").exists():
-            user = environment["POSTGRES_USER"]
-            password = Path(environment["POSTGRES_PASSWORD_FILE"]).read_text()
-            allowed = ["--auth-local=trust", "--auth-host=scram-sha-256"]
-            statements = (
-                f"ALTER USER {user} PASSWORD '{password}'\n"
-                f"CREATE DATABASE {environment['POSTGRES_DB']}\n"
-            )
-            for command, text in (
-                (["initdb", *data_option, "-U", user, "-E", "UTF8", *allowed], ""),
-                (["postgres", "--single", *data_option, "template1"], statements),
-            ):
-                subprocess.run(
-                    [*become, *command],
-                    cwd="/",
-                    env=environment,
-                    input=text,
-                    text=True,
-                    check=True,
-                    capture_output=True,
-                )
-        return [*become, "postgres", *data_option, "-c", "unix_socket_directories="]
+        return postgres_command(
+            self._folders(name)["/var/lib/postgresql/data"],
+            environment,
+            user=environment["POSTGRES_USER"],
+            database=environment["POSTGRES_DB"],
+            password=Path(environment["POSTGRES_PASSWORD_FILE"]).read_text(),
+        )
 
     def _wait_until_healthy(self, name: str) -> None:
         deadline = time.monotonic() + TIMEOUT
@@ -286,9 +259,3 @@ def _ports(services: Mapping[str, Service]) -> set[str]:
             rf"{_PORT_BOUNDARIES[0]}\d{{4}}{_PORT_BOUNDARIES[1]}", yaml.safe_dump(dict(services))
         )
     )
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

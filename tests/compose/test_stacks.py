@@ -15,7 +15,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.compose.stack import CHECKOUT, Stack, postgres_programs
+from tests.compose.stack import CHECKOUT, Stack
+from tests.database import postgres_programs
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

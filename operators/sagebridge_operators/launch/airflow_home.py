@@ -69,11 +69,7 @@ def prepare(home: Path, template: Path, pipeline: Pipeline, dag_id: str) -> None
     Migrating a database takes seconds, so it is done once, in ``template``, and copied.
     """
     (home / "dags").mkdir()
-    (home / "plugins").mkdir()
-    (home / "plugins" / "sagebridge_request_guard.py").write_text(_PLUGIN, encoding="utf-8")
-    # Without airflow.cfg, Airflow writes one with defaults and new secret keys
-    # (airflow.configuration: write_default_airflow_configuration_if_needed).
-    (home / "airflow.cfg").write_text("# All settings are in the environment.\n")
+    write_settings(home)
     if not template.exists():
         _make_database(template)
     shutil.copyfile(template, home / "airflow.db")
@@ -85,6 +81,15 @@ def prepare(home: Path, template: Path, pipeline: Pipeline, dag_id: str) -> None
         return
     (home / "dags" / f"{dag_id}.json").write_text(document(pipeline), encoding="utf-8")
     (home / "dags" / f"{dag_id}.py").write_text(_LOADER, encoding="utf-8")
+
+
+def write_settings(home: Path) -> None:
+    """Write the plugins and the configuration file of an AIRFLOW_HOME."""
+    (home / "plugins").mkdir()
+    (home / "plugins" / "sagebridge_request_guard.py").write_text(_PLUGIN, encoding="utf-8")
+    # Without airflow.cfg, Airflow writes one with defaults and new secret keys
+    # (airflow.configuration: write_default_airflow_configuration_if_needed).
+    (home / "airflow.cfg").write_text("# All settings are in the environment.\n")
 
 
 def _make_database(template: Path) -> None:
