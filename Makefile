@@ -44,15 +44,17 @@ test-airflow-3.1:
 
 test-prefect:
 	@$(BOOTSTRAP) prefect
-	.venvs/prefect/bin/pytest tests/prefect tests/deploy tests/formats/prefect/test_tracer.py \
-	    tests/formats/prefect/test_constructs.py tests/formats/prefect/test_import_inputs.py \
+	.venvs/prefect/bin/pytest tests/prefect tests/standard/test_prefect.py tests/deploy \
+	    tests/formats/prefect/test_tracer.py tests/formats/prefect/test_constructs.py \
+	    tests/formats/prefect/test_import_inputs.py \
 	    tests/formats/prefect/test_run_time_values.py \
 	    tests/commands tests/launch tests/e2e
 
 test-prefect-3.7:
 	@$(BOOTSTRAP) prefect-3.7
-	.venvs/prefect-3.7/bin/pytest tests/prefect tests/deploy/test_runs.py \
-	    tests/deploy/test_server_access.py tests/e2e/test_mishaps.py tests/e2e/test_prefect.py
+	.venvs/prefect-3.7/bin/pytest tests/prefect tests/standard/test_prefect.py \
+	    tests/deploy/test_runs.py tests/deploy/test_server_access.py \
+	    tests/e2e/test_mishaps.py tests/e2e/test_prefect.py
 
 test-sagemaker test-sagemaker-3: test-%:
 	@$(BOOTSTRAP) $*

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from sagebridge_operators.steps.job_type import JobType
 from tests.faulty_aws.fault_rules import Fault, FaultRule
 from tests.faulty_aws.job_scripts import JobScript
-from tests.standard.samples import REASON, Sample
+from tests.standard.samples import REASON, SAMPLES, Sample
 
 State = Literal["Succeeded", "Failed", "Stopped"]
 TEN_MINUTES = 600.0
@@ -76,6 +76,10 @@ class Case:
         """Why the case does not apply to a type; empty if it does."""
         return "; ".join(need.why_not for need in self.needs if not need.met(job_type))
 
+    def samples(self) -> list[Sample]:
+        """The samples of the types to which the case applies."""
+        return [one for one in SAMPLES.values() if not self.why_not(one.job_type)]
+
     def script(self, sample: Sample) -> JobScript:
         return JobScript(
             name=sample.glob,
@@ -109,7 +113,13 @@ def looking(fault: Fault, *, stopping: bool = False, **more: Any) -> Rules:
 def creating(fault: Fault, times: int | None = None, **more: Any) -> Rules:
     """A fault of the create request."""
     return lambda sample: [
-        FaultRule(fault=fault, operation=sample.operation("create"), times=times, **more)
+        FaultRule(
+            fault=fault,
+            operation=sample.operation("create"),
+            name=sample.glob,
+            times=times,
+            **more,
+        )
     ]
 
 

@@ -31,8 +31,7 @@ EXECUTION = Execution(
 ROWS = [
     pytest.param(case, sample, id=f"{case.name}-{sample.type}")
     for case in CASES
-    for sample in SAMPLES.values()
-    if not case.why_not(sample.job_type)
+    for sample in case.samples()
 ]
 
 

@@ -14,6 +14,7 @@ import pytest
 from sagebridge.model.pipeline import Step
 from sagebridge_operators.backends.aws import AwsBackend, client_config
 from sagebridge_operators.lifecycle import drive
+from sagebridge_operators.lifecycle.attempt import Attempt
 from tests.clock import Clock, modules_of
 from tests.faulty_aws.server import FaultyAws
 from tests.standard.cases import Case, State
@@ -32,6 +33,12 @@ class Outcome:
     state: State
     message: str = ""
     outputs: Mapping[str, Any] | None = None
+
+    @classmethod
+    def of(cls, attempt: Attempt, message: str, outputs: Mapping[str, Any] | None) -> Outcome:
+        """The end of a recorded attempt, as its engine shows it."""
+        assert attempt.end is not None, attempt
+        return cls(attempt.end.state, message, outputs)
 
 
 @dataclass(slots=True)
@@ -67,12 +74,22 @@ class World:
             return (sample.step(),)
         return sample.step(), sample.later_step(case.later_path)
 
+    def check_all(self, case: Case, outcomes: Mapping[str, Outcome]) -> None:
+        """Check the steps of all types; reports every type that fails."""
+        problems = []
+        for sample in case.samples():
+            try:
+                self.check(case, sample, outcomes)
+            except AssertionError as error:
+                problems.append(f"{sample.type}: {error}")
+        assert not problems, "\n".join(problems)
+
     def check(self, case: Case, sample: Sample, outcomes: Mapping[str, Outcome]) -> None:
         """Assert what a user notices of a step: its result, its jobs, and the stops."""
         outcome = outcomes[sample.type]
-        assert outcome.state == case.state, outcome.message
+        assert outcome.state == case.state, outcome
         jobs = self.aws.resources(sample.kind, sample.glob)
-        assert len(jobs) == case.jobs
+        assert len(jobs) == case.jobs, outcome
         job = self.job(sample)
         stop = sample.job_type.stop
         _contains(outcome.message, (*case.message, *(case.stop_message if stop else ())), job)
@@ -85,7 +102,7 @@ class World:
             self._check_outputs(sample, outcome, job)
         if case.later is not None:
             later = outcomes[f"After{sample.type}"]
-            assert later.state == case.later, later.message
+            assert later.state == case.later, later
             _contains(later.message, case.later_message, job)
             if later.state == "Succeeded":
                 self._check_reference(sample, outcome)
