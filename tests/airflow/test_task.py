@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ from sagebridge.model.expressions import (
     properties_of,
 )
 from sagebridge.model.parameters import Parameter
-from sagebridge.model.pipeline import ConditionStep, Pipeline, PropertyFile, Step
+from sagebridge.model.pipeline import CacheConfig, ConditionStep, Pipeline, PropertyFile, Step
 from sagebridge_operators.airflow import FailOperator, ModelOperator, StepOperator, build
 from sagebridge_operators.run_errors import RecordsUnreachable
 from tests.airflow.conftest import Run
@@ -242,6 +243,21 @@ def test_experiment_variables(run: Run) -> None:
     )
     played = run(pipeline)
     assert failure_reason(played, "A") == f"exp-0123 {played.execution} abalone"
+
+
+def test_cached_step_is_shown(run: Run, aws: FakeSageMaker) -> None:
+    cached = replace(processing("A"), cache_config=CacheConfig(True, "P1D"))
+    reader = model("B", Tags=[{"Key": "job", "Value": properties_of("A").ProcessingJobName}])
+    first, second = run(cached), run(cached, reader)
+    assert first.state == second.state == "success"
+    (request,) = aws.called("create_processing_job")
+    (read,) = aws.called("create_model")
+    assert read["Tags"][0]["Value"] == request["ProcessingJobName"]
+    source = f"{first.execution}/A"
+    assert second.xcom("A", "cached_from") == source
+    assert second.xcom("A", "job_name") == request["ProcessingJobName"]
+    assert source in str(second.rendered("A"))
+    assert first.xcom("A", "cached_from") is None
 
 
 def test_pipeline_that_cannot_run_is_rejected_at_its_first_task(

@@ -17,7 +17,7 @@ import pytest
 
 from sagebridge.formats.prefect.writer import write
 from sagebridge.model.expressions import plain
-from sagebridge.model.pipeline import Pipeline, PropertyFile, Step
+from sagebridge.model.pipeline import CacheConfig, Pipeline, PropertyFile, Step
 from sagebridge.model.values import thaw
 from sagebridge_operators.backends import RESUMED
 from sagebridge_operators.lifecycle.attempt import Part, Phase
@@ -362,6 +362,24 @@ def test_artifacts_show_steps_and_metrics(run: Run, backend: FakeBackend) -> Non
     assert "Skipped" in artifacts["table"]
     assert "| regression\\_metrics.mse.value | 4.5 |" in artifacts["markdown"]
     assert "Succeeded" in artifacts["markdown"]
+
+
+def test_cached_step_is_shown(play: Run, aws: FakeSageMaker) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+
+    step = training("A", cache_config=CacheConfig(True, "P1D"))
+    pipeline = Pipeline(steps=(step, model("B", after=("A",))), name="cached")
+    first, second = (play(flow_of(write(pipeline)[0])) for _ in range(2))
+    assert first.states == {"A": "Completed", "B": "Completed"}
+    assert second.states == {"A": "Cached", "B": "Completed"}
+    source = f"{first.id}/A"
+    assert second.messages["A"] == f"the job of {source} is reused"
+    assert len(aws.called("create_training_job")) == 1
+    found = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[second.run.id]))
+    with get_client(sync_client=True) as client:
+        data = [str(one.data) for one in client.read_artifacts(artifact_filter=found)]
+    assert any(f"Succeeded (cached from {source})" in one for one in data)
 
 
 def test_flow_without_return_finish_fails(play: Run, backend: FakeBackend) -> None:

@@ -38,6 +38,8 @@ class StepType:
         takes: the keys shared with other types (``CacheConfig``, ``RetryPolicies``,
             ``PropertyFiles``, ``OutputParameters``) that have an effect.
         not_retried: exception types of ``RetryPolicies`` that SageMaker does not retry.
+        cached_by: the values that the cache of a step compares: dotted paths in the request, or
+            keys next to ``Arguments``. A type without any does not cache.
         check_types: the values of ``CheckType``; empty if the step is not a check.
         one_of: keys of ``Arguments``; exactly one of them is required.
         required_arguments: keys that ``Arguments`` must have, in addition to those of the request.
@@ -63,6 +65,7 @@ class StepType:
     ignored: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
     not_retried: tuple[str, ...] = ()
+    cached_by: tuple[str, ...] = ()
     check_types: tuple[str, ...] = ()
     one_of: tuple[str, ...] = ()
     required_arguments: tuple[str, ...] = ()
@@ -110,11 +113,33 @@ _CHECK_MEMBERS = {
     "supplied_baseline_statistics": "SuppliedBaselineStatistics",
     "supplied_baseline_constraints": "SuppliedBaselineConstraints",
 }
+_CHECK_KEYS = (
+    "AppSpecification",
+    "Environment",
+    "NetworkConfig",
+    "ProcessingInputs",
+    "ProcessingResources",
+    "RoleArn",
+    "StoppingCondition",
+    "SkipCheck",
+    "RegisterNewBaseline",
+    "ModelPackageGroupName",
+    "SuppliedBaselineConstraints",
+)
+_TUNED = (
+    "AlgorithmSpecification",
+    "HyperParameterRanges",
+    "InputDataConfig",
+    "StaticHyperParameters",
+    "TuningObjective",
+)
+# Key attributes: https://docs.aws.amazon.com/sagemaker/latest/dg/pipelines-default-keys.html
 _ROWS = (
     StepType(
         name="Processing",
         summary="A Processing step: CreateProcessingJob.",
         takes=("CacheConfig", "RetryPolicies", "PropertyFiles"),
+        cached_by=("AppSpecification", "Environment", "ProcessingInputs"),
         list_keys={"Outputs": "OutputName", "ProcessingInputs": "InputName"},
         console_page="processing-jobs",
         requests={"": "sagemaker:CreateProcessingJob"},
@@ -126,6 +151,15 @@ _ROWS = (
         name="Training",
         summary="A Training step: CreateTrainingJob.",
         takes=("CacheConfig", "RetryPolicies"),
+        cached_by=(
+            "AlgorithmSpecification",
+            "CheckpointConfig",
+            "DebugHookConfig",
+            "DebugRuleConfigurations",
+            "Environment",
+            "HyperParameters",
+            "InputDataConfig",
+        ),
         list_keys={"FinalMetricDataList": "MetricName", "InputDataConfig": "ChannelName"},
         console_page="jobs",
         results={"model artifact": "ModelArtifacts.S3ModelArtifacts"},
@@ -137,6 +171,11 @@ _ROWS = (
         name="Tuning",
         summary="A Tuning step: CreateHyperParameterTuningJob.",
         takes=("CacheConfig", "RetryPolicies"),
+        cached_by=(
+            "HyperParameterTuningJobConfig",
+            *(f"TrainingJobDefinition.{one}" for one in _TUNED),
+            "TrainingJobDefinitions",
+        ),
         not_retried=("SageMaker.JOB_INTERNAL_ERROR",),
         one_of=("TrainingJobDefinition", "TrainingJobDefinitions"),
         requests={"": "sagemaker:CreateHyperParameterTuningJob"},
@@ -151,6 +190,15 @@ _ROWS = (
         name="AutoML",
         summary="An AutoML step: CreateAutoMLJob.",
         takes=("CacheConfig", "RetryPolicies"),
+        cached_by=(
+            "AutoMLJobConfig.CandidateGenerationConfig",
+            "AutoMLJobConfig.CompletionCriteria",
+            "AutoMLJobConfig.DataSplitConfig",
+            "AutoMLJobConfig.Mode",
+            "AutoMLJobObjective",
+            "InputDataConfig",
+            "ProblemType",
+        ),
         not_retried=("SageMaker.JOB_INTERNAL_ERROR",),
         refused=("ModelDeployConfig", "GenerateCandidateDefinitionsOnly"),
         requests={"": "sagemaker:CreateAutoMLJob"},
@@ -183,6 +231,7 @@ _ROWS = (
         name="Transform",
         summary="A Transform step: CreateTransformJob.",
         takes=("CacheConfig", "RetryPolicies"),
+        cached_by=("DataProcessing", "Environment", "ModelName", "TransformInput"),
         console_page="transform-jobs",
         results={"predictions": "TransformOutput.S3OutputPath"},
         requests={"": "sagemaker:CreateTransformJob"},
@@ -223,6 +272,7 @@ _ROWS = (
         members={**_CHECK_MEMBERS, "model_name": "ModelName"},
         ignored=("SuppliedBaselineStatistics",),
         takes=("CacheConfig", "RetryPolicies"),
+        cached_by=_CHECK_KEYS,
         check_types=("DATA_BIAS", "MODEL_BIAS", "MODEL_EXPLAINABILITY"),
         requests={"": "sagemaker:CreateProcessingJob"},
         filled_in=("ProcessingJobName",),
@@ -233,6 +283,7 @@ _ROWS = (
         summary="A QualityCheck step: data or model quality against a baseline.",
         members=_CHECK_MEMBERS,
         takes=("CacheConfig", "RetryPolicies"),
+        cached_by=(*_CHECK_KEYS, "SuppliedBaselineStatistics"),
         check_types=("DATA_QUALITY", "MODEL_QUALITY"),
         requests={"": "sagemaker:CreateProcessingJob"},
         filled_in=("ProcessingJobName",),
@@ -242,6 +293,7 @@ _ROWS = (
         name="EMR",
         summary="An EMR step on an existing cluster, or on one created for the step.",
         takes=("CacheConfig", "RetryPolicies"),
+        cached_by=("ClusterId", "ClusterConfig", "StepConfig"),
         one_of=("ClusterId", "ClusterConfig"),
         required_arguments=("StepConfig",),
         requests={"ClusterConfig": "emr:RunJobFlow", "StepConfig": "emr:AddJobFlowSteps/Steps"},

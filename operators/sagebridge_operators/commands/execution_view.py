@@ -150,7 +150,7 @@ def _step_view(
         outcome=(attempt.outputs or {}).get("outcome"),
         made=made or {},
         attempts=attempt.number + 1,
-        cached_from=attempt.end.cached_from if attempt.end else "",
+        cached_from=attempt.cached_from,
     )
 
 

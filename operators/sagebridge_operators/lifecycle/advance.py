@@ -16,6 +16,7 @@ from typing import Any
 from sagebridge.model.pipeline import RetryPolicy
 from sagebridge_operators.lifecycle import policy
 from sagebridge_operators.lifecycle.attempt import Attempt, Failure, Part, as_text
+from sagebridge_operators.lifecycle.caching import StepCache
 from sagebridge_operators.lifecycle.execution import job_name, job_token
 from sagebridge_operators.lifecycle.masking import mask_text
 from sagebridge_operators.lifecycle.outages import code_of, is_expired, is_throttled
@@ -47,6 +48,8 @@ class Ports:
             stopped by this worker.
         policies: the retry policies of the step.
         on_retry: called with each use of a policy, and the attempt that it follows.
+        cache: the cache of the step, if enabled.
+        on_hit: called with an attempt that reuses an earlier job.
         clock: returns the current time, in UTC.
     """
 
@@ -62,6 +65,8 @@ class Ports:
     first_call: bool = False
     policies: Sequence[RetryPolicy] = ()
     on_retry: Callable[[Attempt, policy.Retry], object] = lambda attempt, retry: None
+    cache: StepCache | None = None
+    on_hit: Callable[[Attempt], object] = lambda attempt: None
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def now(self) -> str:
@@ -93,10 +98,12 @@ def advance(attempt: Attempt, ports: Ports) -> Attempt:
 def plan(attempt: Attempt, ports: Ports) -> Attempt:
     """Records the attempt with the name of its job, before the job exists.
 
-    Stops jobs of earlier generations that still run, since the step was run again. Raises
-    :class:`Unresolvable` and other errors of resolving the request.
+    Stops jobs of earlier generations that still run, since the step was run again. The attempt
+    succeeds at once if the step's cache has a job; not if the step was run again or is retried.
+    Raises :class:`Unresolvable` and other errors of resolving the request.
     """
-    for other in ports.records.attempts(attempt.execution, attempt.step, attempt.index):
+    others = ports.records.attempts(attempt.execution, attempt.step, attempt.index)
+    for other in others:
         if other.order > attempt.order:
             text = "not started because the step was run again"
             return ports.records.save(attempt.with_failure("stopped", text, state="Stopped"))
@@ -104,15 +111,37 @@ def plan(attempt: Attempt, ports: Ports) -> Attempt:
             _stop_earlier(other, ports)
     name = _name(attempt, ports)
     request = ports.request(name, _token(attempt))
-    return ports.records.save(
-        replace(
-            attempt,
-            phase="planned",
-            next_look="",
-            parts=(Part(name),),
-            deadline=_deadline(request, attempt.started),
-        )
+    planned = replace(
+        attempt,
+        phase="planned",
+        next_look="",
+        parts=(Part(name),),
+        deadline=_deadline(request, attempt.started),
+        digest=ports.cache.key(request) if ports.cache is not None else "",
     )
+    hit = None if others else _find_hit(planned, ports)
+    if hit is not None:
+        ports.on_hit(hit)
+    return ports.records.save(hit or planned)
+
+
+def _find_hit(planned: Attempt, ports: Ports) -> Attempt | None:
+    """The attempt, ended with the job of an earlier run; None if there is none or it is gone.
+
+    Describes the job again, as this pipeline may refer to other properties than the earlier run.
+    """
+    if ports.cache is None or (stored := ports.records.cached(planned.digest)) is None:
+        return None
+    if not ports.cache.covers(stored["ended"], ports.clock()):
+        return None
+    if (found := ports.find(stored["job"])) is None:
+        return None
+    part = Part(stored["job"], found.get(ports.job_type.arn_key))
+    ended = verdict_of(replace(planned, parts=(part,)), ports.job_type, found, ports.outputs)
+    if ended.end is None or ended.end.state != "Succeeded":
+        return None
+    source = f"{stored['execution']}/{stored['step']}"
+    return replace(ended, end=replace(ended.end, at=ports.now(), cached_from=source), deadline="")
 
 
 def create(attempt: Attempt, ports: Ports) -> Attempt:

@@ -82,7 +82,7 @@ class Attempt:
         uses: how often each retry policy of the step was used, in the order of the definition.
         begun: when the first of the attempts that ``uses`` counts started; empty: ``started``.
         next_look: when the step goes on or its watcher looks again; an ISO 8601 time, or empty.
-        digest: the key of the step's cache, or empty.
+        digest: the key in the step's cache, or empty.
         log_position: where the next line of the job's log begins.
         settings: what another process needs to find the job and its task: ``task_id`` (Airflow),
             ``aws_conn_id`` or ``aws_credentials``, ``region_name``, ``verify``. No secrets.
@@ -132,6 +132,11 @@ class Attempt:
     def reason(self) -> str:
         """Why the attempt failed or was stopped; otherwise empty."""
         return self.end.failure.text if self.end and self.end.failure else ""
+
+    @property
+    def cached_from(self) -> str:
+        """``<execution>/<step>`` of the earlier run whose job was reused; otherwise empty."""
+        return self.end.cached_from if self.end else ""
 
     @property
     def outputs(self) -> Mapping[str, Any] | None:

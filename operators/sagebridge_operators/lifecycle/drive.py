@@ -6,7 +6,6 @@ or the records do not answer, the worker waits: an outage says nothing about the
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import random
@@ -26,10 +25,9 @@ from sagebridge.model.values import ABSENT
 from sagebridge_operators.lifecycle import advance, condition_step, opening
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.job_report import JobReport
-from sagebridge_operators.lifecycle.masking import mask
+from sagebridge_operators.lifecycle.job_request import JobRequests, resolver
 from sagebridge_operators.lifecycle.outages import code_of, is_expired, is_outage
-from sagebridge_operators.lifecycle.outputs import check_size, job_outputs
-from sagebridge_operators.lifecycle.resolve import Resolver
+from sagebridge_operators.lifecycle.outputs import check_size
 from sagebridge_operators.lifecycle.step_task import Log, StepTask
 from sagebridge_operators.lifecycle.user_code import code_step
 from sagebridge_operators.lifecycle.watch import Watch
@@ -67,7 +65,7 @@ class StepDriver:
     _call_started: float | None = None
     _report: JobReport = field(init=False)
     _missing_since: float | None = None
-    _requests: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    _requests: JobRequests | None = None
 
     def __post_init__(self) -> None:
         self._report = JobReport(self.task, self.log)
@@ -90,6 +88,7 @@ class StepDriver:
         """
         task, wanted = self.task, self._new_attempt()
         self._defer = defer
+        self._report.log = self.log  # Prefect's logger exists only inside the task
         with task.records.attend(wanted) as lock:
             self.attempt, resumed = self._retry_outages(
                 lambda: opening.choose_attempt(task.records, wanted, resumes=task.resumes)
@@ -148,8 +147,6 @@ class StepDriver:
 
     def _run_step(self, attempt: Attempt, lock: int | None, *, resumed: bool) -> Attempt:
         step = self.task.step
-        if step.cache_config:
-            self.log.warning("the cache configuration of step %s is not applied yet", step.name)
         if (what := why_not_runnable(step)) is not None:
             raise NotRunnable(what)
         if step.type in JOB_TYPES:
@@ -158,14 +155,14 @@ class StepDriver:
         self._raise_if_stopped()
         if isinstance(step, ConditionStep):
             outputs = self._retry_outages(
-                lambda: condition_step.run(step, self.task, self._resolver(), self.log)
+                lambda: condition_step.run(step, self.task, resolver(self.task), self.log)
             )
         elif isinstance(step, CarriedStep):
             outputs = self._run_code(step, lock)
         else:
             arguments = {} if step.arguments is ABSENT else step.arguments
             message = self._retry_outages(
-                lambda: self._resolver()(arguments.get("ErrorMessage", ""))
+                lambda: resolver(self.task)(arguments.get("ErrorMessage", ""))
             )
             raise StepFailed(str(message), kind="fail-step")
         check_size(step.name, outputs)
@@ -176,7 +173,8 @@ class StepDriver:
         end = attempt.end
         assert end is not None
         if end.state == "Succeeded":
-            return dict(end.outputs or {})
+            cached = {"cached_from": attempt.cached_from} if attempt.cached_from else {}
+            return {**(end.outputs or {}), **cached}
         failure = end.failure
         text, kind, code = (failure.text, failure.kind, failure.code) if failure else ("", None, "")
         raise (StepStopped if end.state == "Stopped" else StepFailed)(text, kind=kind, code=code)
@@ -304,43 +302,21 @@ class StepDriver:
     def _ports(self, *, first_call: bool = False) -> advance.Ports:
         task = self.task
 
-        def request(name: str, token: str) -> Mapping[str, Any]:
-            if name in self._requests:
-                return self._requests[name]
-            step = task.step
-            arguments = self._resolver(name)({} if step.arguments is ABSENT else step.arguments)
-            if not isinstance(arguments, Mapping):
-                text = f"Arguments of step {step.name!r}: expected an object, got {arguments!r}"
-                raise StepFailed(text, kind="unresolvable")
-            role = task.role or task.backend.default_role
-            made = job_type.request(step, arguments, name=name, token=token, role=role)
-            shown = mask(made)
-            task.on_request(shown)
-            text = json.dumps(shown, indent=2)
-            self.log.info("%s.%s %s", job_type.service, job_type.create, text)
-            self._requests[name] = made
-            return made
-
-        def outputs(attempt: Attempt, description: Mapping[str, Any]) -> dict[str, Any]:
-            return job_outputs(attempt, job_type, description, task.step, task.references)
-
-        def prefix() -> str | None:
-            given = job_type.given_name(task.step)
-            return None if given is ABSENT else job_type.name_prefix(self._resolver()(given))
-
-        job_type = JOB_TYPES[task.step.type]
+        requests = self._requests = self._requests or JobRequests(task, self.log)
         return advance.Ports(
             records=task.records,
-            job_type=job_type,
+            job_type=JOB_TYPES[task.step.type],
             client=lambda fresh: self._client(fresh=fresh),
-            request=request,
-            outputs=outputs,
+            request=requests.request,
+            outputs=requests.outputs,
             stop_requested=self._stop_requested,
             on_description=self._on_description,
             missing_for=self._missing_for,
-            prefix=prefix,
+            prefix=requests.prefix,
             first_call=first_call,
             policies=task.step.retry_policies or (),
+            cache=requests.cache(),
+            on_hit=requests.announce_hit,
             on_retry=lambda attempt, retry: self.log.warning("%s", retry.message(attempt)),
         )
 
@@ -386,7 +362,7 @@ class StepDriver:
         )
         try:
             value = code_step.run(
-                step, task.function, self._resolver(), asked, self._print, task.on_request, lock
+                step, task.function, resolver(self.task), asked, self._print, task.on_request, lock
             )
         except Exception:
             raise
@@ -394,11 +370,6 @@ class StepDriver:
             self.interrupt(limit)
             raise
         return {"step": step.name, "type": step.type, RETURN_VALUE: value}
-
-    def _resolver(self, name: str | None = None) -> Resolver:
-        task = self.task
-        backend = task.backend
-        return Resolver(task.execution, task.upstream, backend.read_object, backend.arn, name)
 
     def _print(self, text: str) -> None:
         self.log.info("[%s] %s", self.task.step.name, text)

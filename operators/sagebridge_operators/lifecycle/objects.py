@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
+from urllib.parse import quote
 
 from sagebridge_operators.lifecycle.file_locks import hold
 from sagebridge_operators.lifecycle.outages import TRANSIENT, code_of, is_expired, is_outage
@@ -26,6 +27,20 @@ _CONFLICTS = frozenset(
 
 If-Match on a missing object is NoSuchKey; 409 is a conflict with a simultaneous write.
 """
+
+_LONGEST_PART = 200
+"""The longest part of a key, in characters; file names have at most 255."""
+
+
+def key_part(name: str) -> str:
+    """A name from a definition as one part of a key: a step may be named ``../../x``.
+
+    A long one is shortened and made unique by a hash.
+    """
+    text = quote(name, safe="").replace(".", "%2E")
+    if len(text) <= _LONGEST_PART:
+        return text
+    return f"{text[: _LONGEST_PART - 17]}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
 class WriteConflict(Exception):

@@ -8,6 +8,9 @@ Keys below ``<location>/<execution>/``:
 - ``stop.json``: exists once a stop was requested
 - ``end.json``: the end of the execution; only :mod:`~.ending` writes it
 
+Next to the executions, ``cache/<pipeline>/<step>/<digest>.json`` is the newest success with a cache
+key (see :mod:`~.caching`), so that finding it reads one object.
+
 Attempts are written conditionally: of two writers, the one with the later phase wins. Records of
 attempts do not contain the environment of a job.
 """
@@ -19,10 +22,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote
 
 from sagebridge_operators.lifecycle.attempt import Attempt, now
-from sagebridge_operators.lifecycle.objects import Objects, WriteConflict
+from sagebridge_operators.lifecycle.objects import Objects, WriteConflict, key_part
 from sagebridge_operators.run_errors import (
     AmbiguousExecution,
     OlderRecord,
@@ -58,7 +60,23 @@ class ExecutionRecords:
                     self.objects.replace(key, body, stored.version)
             except WriteConflict:
                 continue
+            self._offer(attempt)
             return attempt
+
+    def _offer(self, attempt: Attempt) -> None:
+        """Lets later runs of the step reuse a success that has a cache key."""
+        end = attempt.end
+        if not attempt.digest or end is None or end.state != "Succeeded" or end.cached_from:
+            return
+        there = self.cached(attempt.digest)
+        if there is None or there["ended"] < end.at:
+            job = attempt.parts[-1].name
+            body = {"execution": attempt.execution, "step": attempt.step, "job": job}
+            self.objects.put(_cache_key(attempt.digest), {**body, "ended": end.at})
+
+    def cached(self, digest: str) -> dict[str, Any] | None:
+        """The newest success with a cache key: its execution, step, job and end."""
+        return self._body(_cache_key(digest))
 
     def attend(self, attempt: Attempt) -> AbstractContextManager[int | None]:
         """Marks the step as in progress by this process; yields the lock's descriptor, if any."""
@@ -116,7 +134,7 @@ class ExecutionRecords:
         """All attempts of an execution, a step or an index. Raises :class:`OlderRecord`."""
         below = f"{execution}/steps/"
         found = []
-        for key in self.objects.keys(below if step is None else f"{below}{_quoted(step)}/"):
+        for key in self.objects.keys(below if step is None else f"{below}{key_part(step)}/"):
             if "/" not in key.removeprefix(below):
                 raise OlderRecord(f"execution {execution}")
             if index is not None and key.rpartition("/")[2].split(".")[1] != _index_text(index):
@@ -173,6 +191,10 @@ def _key(attempt: Attempt) -> str:
     return f"{_folder(attempt.execution, attempt.step)}/{name}.json"
 
 
+def _cache_key(digest: str) -> str:
+    return f"cache/{digest}.json"
+
+
 def _lock_key(attempt: Attempt) -> str:
     return f"{_folder(attempt.execution, attempt.step)}/{_index_text(attempt.index)}.worker"
 
@@ -182,9 +204,4 @@ def _index_text(index: tuple[int, ...]) -> str:
 
 
 def _folder(execution: str, step: str) -> str:
-    return f"{execution}/steps/{_quoted(step)}"
-
-
-def _quoted(step: str) -> str:
-    """The name of a step as one part of a key: a definition may name a step ``../../x``."""
-    return quote(step, safe="").replace(".", "%2E")
+    return f"{execution}/steps/{key_part(step)}"

@@ -13,6 +13,7 @@ from prefect.logging import get_run_logger
 from sagebridge.errors import SagebridgeError
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
 from sagebridge.model.step_types import STEP_TYPES
+from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.backend import Backend
 from sagebridge_operators.lifecycle.step_states import Attempts, Status
 
@@ -61,7 +62,7 @@ def summarize(
         {
             "Step": step.name,
             "Type": step.type,
-            "State": reached[step.name],
+            "State": reached[step.name] + _remarks(attempts.get(step.name)),
             "Job": job.name if (one := attempts.get(step.name)) and (job := one.job) else "",
             "Reason": one.reason if one else "",
         }
@@ -71,6 +72,15 @@ def summarize(
     lines = [f"# {_text(name)}: {found.status}", "", _text(found.reason), ""]
     lines += _metrics(attempts, read)
     _create(create_markdown_artifact, key=_key(name, "summary"), markdown="\n".join(lines))
+
+
+def _remarks(attempt: Attempt | None) -> str:
+    """How a step reached its state: from its cache, or in several attempts."""
+    if attempt is None:
+        return ""
+    if attempt.cached_from:
+        return f" (cached from {attempt.cached_from})"
+    return f" ({attempt.number + 1} attempts)" if attempt.number else ""
 
 
 def _metrics(attempts: Attempts, read: Callable[[str], bytes]) -> Iterator[str]:

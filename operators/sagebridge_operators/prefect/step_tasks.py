@@ -33,7 +33,7 @@ def step_task(driver: StepDriver) -> Any:
         while True:
             left -= 1
             try:
-                return driver.run()
+                return _succeeded(driver.run())
             except Exception as error:
                 verdict = not isinstance(error, RecordsUnreachable)
                 if isinstance(error, SagebridgeError) and verdict:
@@ -48,6 +48,13 @@ def step_task(driver: StepDriver) -> Any:
                 time.sleep(_SECONDS_BETWEEN)
 
     return _task(driver.task.step.name, run_step)
+
+
+def _succeeded(outputs: dict[str, Any]) -> Any:
+    """The outputs of a step, in a state with Prefect's name for a cached result if it is one."""
+    if source := outputs.get("cached_from"):
+        return Completed(name="Cached", message=f"the job of {source} is reused", data=outputs)
+    return outputs
 
 
 def ended_task(name: str, ended: Callable[[], State]) -> Any:

@@ -1,0 +1,80 @@
+"""The create request of a step's job, from the step's arguments."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sagebridge.model.step_types import STEP_TYPES
+from sagebridge.model.values import ABSENT
+from sagebridge_operators.lifecycle.attempt import Attempt
+from sagebridge_operators.lifecycle.caching import StepCache, cache_of
+from sagebridge_operators.lifecycle.masking import mask
+from sagebridge_operators.lifecycle.outputs import job_outputs
+from sagebridge_operators.lifecycle.resolve import Resolver
+from sagebridge_operators.lifecycle.step_task import Log, StepTask
+from sagebridge_operators.run_errors import StepFailed
+from sagebridge_operators.steps import JOB_TYPES
+
+
+@dataclass(slots=True)
+class JobRequests:
+    """The create requests of a step: one per job name, so that all calls send the same."""
+
+    task: StepTask
+    log: Log
+    _made: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def request(self, name: str, token: str) -> Mapping[str, Any]:
+        """The resolved request, which is also logged and shown. Raises StepFailed."""
+        if name not in self._made:
+            self._made[name] = self._make(name, token)
+        return self._made[name]
+
+    def _make(self, name: str, token: str) -> Mapping[str, Any]:
+        task, step, job_type = self.task, self.task.step, JOB_TYPES[self.task.step.type]
+        arguments = resolver(task, name)({} if step.arguments is ABSENT else step.arguments)
+        if not isinstance(arguments, Mapping):
+            text = f"Arguments of step {step.name!r}: expected an object, got {arguments!r}"
+            raise StepFailed(text, kind="unresolvable")
+        role = task.role or task.backend.default_role
+        made = job_type.request(step, arguments, name=name, token=token, role=role)
+        shown = mask(made)
+        task.on_request(shown)
+        self.log.info("%s.%s %s", job_type.service, job_type.create, json.dumps(shown, indent=2))
+        return made
+
+    def prefix(self) -> str | None:
+        """The prefix of the job's name, if the step's arguments have a name."""
+        job_type = JOB_TYPES[self.task.step.type]
+        given = job_type.given_name(self.task.step)
+        return None if given is ABSENT else job_type.name_prefix(resolver(self.task)(given))
+
+    def outputs(self, attempt: Attempt, description: Mapping[str, Any]) -> dict[str, Any]:
+        """The step's outputs, from the description of its successful job."""
+        task, job_type = self.task, JOB_TYPES[self.task.step.type]
+        return job_outputs(attempt, job_type, description, task.step, task.references)
+
+    def cache(self) -> StepCache | None:
+        """The cache of the step, if it is enabled and its type has one."""
+        task = self.task
+        if task.step.cache_config and not STEP_TYPES[task.step.type].cached_by:
+            self.log.info("%s steps are not cached; CacheConfig has no effect", task.step.type)
+        return cache_of(task.step, task.execution.pipeline, task.backend.name, resolver(task))
+
+    def announce_hit(self, attempt: Attempt) -> None:
+        """Shows that the step reuses a job from its cache."""
+        part, source = attempt.parts[-1], attempt.cached_from
+        text = "found %s %s of %s in the cache of the step; no job is started"
+        self.log.info(text, attempt.type, part.name, source)
+        for made in self._made.values():
+            self.task.on_request({"CachedFrom": source, **mask(made)})
+        self.task.on_job(part.as_job())
+
+
+def resolver(task: StepTask, name: str | None = None) -> Resolver:
+    """The resolver of a step's expressions; ``name`` is the name of its job."""
+    backend = task.backend
+    return Resolver(task.execution, task.upstream, backend.read_object, backend.arn, name)
