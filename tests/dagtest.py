@@ -92,8 +92,13 @@ class FinishedRun:
 
     def _rows(self, query: str, *more: str) -> list[Any]:
         text = query.format(run="dag_id = ? and run_id = ?")
+        return self.select(text, self.dag.dag_id, self.run_id, *more)
+
+    @staticmethod
+    def select(query: str, *values: str) -> list[Any]:
+        """The rows of a query of the metadata database."""
         with closing(sqlite3.connect(migrated())) as database:
-            return database.execute(text, (self.dag.dag_id, self.run_id, *more)).fetchall()
+            return database.execute(query, values).fetchall()
 
 
 def run_id(at: datetime) -> str:

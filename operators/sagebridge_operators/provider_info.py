@@ -16,4 +16,8 @@ def get_provider_info() -> dict[str, object]:
         "name": "sagebridge",
         "description": "SageMaker pipelines, run by Airflow on AWS or on this machine.",
         "versions": [version("sagebridge")],
+        "extra-links": [
+            f"sagebridge_operators.airflow.job_links.{name}"
+            for name in ("ConsoleLink", "LogLink", "OutputLink")
+        ],
     }

@@ -315,6 +315,22 @@ def test_interrupted_flow_stops_its_jobs(
     assert records.steps(execution)["Train"].state == "Stopped"
 
 
+def test_link_artifacts_of_a_job(run: Run, backend: FakeBackend, aws: FakeSageMaker) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+
+    backend.name = "aws"
+    aws.plans["Bad"] = Plan(("InProgress", "Failed"))
+    played = run(training("Bad"))
+    (job,) = aws.jobs
+    with get_client(sync_client=True) as client:
+        of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[played.run.id]))
+        found = {one.key: str(one.data) for one in client.read_artifacts(artifact_filter=of_run)}
+    assert f"#/jobs/{job}" in found["bad-sagemaker-console"]
+    assert f"logStreamNameFilter$3D{job}".lower() in found["bad-cloudwatch-log"].lower()
+    assert f"{job}%2F" in found["bad-s3-output"]
+
+
 def test_artifacts_show_steps_and_metrics(run: Run, backend: FakeBackend) -> None:
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId

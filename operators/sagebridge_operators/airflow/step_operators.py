@@ -26,6 +26,7 @@ from sagebridge.model.pipeline import Step
 from sagebridge.model.step_types import OPERATOR_TYPES, StepType
 from sagebridge.model.values import ABSENT, EMPTY, Value
 from sagebridge_operators.airflow import task_dependencies
+from sagebridge_operators.airflow.job_links import links_of
 
 _TASK_ARGUMENTS = frozenset(signature(BaseOperator.__init__).parameters)
 
@@ -136,6 +137,9 @@ class StepOperator(BaseOperator):
         from sagebridge_operators.lifecycle.outages import is_outage
         from sagebridge_operators.run_errors import MissingStartDate, RecordsUnreachable
 
+        # Otherwise Airflow stores all links again at the end of a task (finalize() in
+        # airflow/sdk/execution_time/task_runner.py), also those of a job that does not exist.
+        self.operator_extra_links = ()
         driver: StepDriver | None = None
         try:
             driver = self._driver = task_runtime.prepare(self, context)
@@ -217,6 +221,7 @@ def _operator(row: StepType) -> type[StepOperator]:
     class Operator(StepOperator):
         __doc__ = row.summary
         step_type = row.name
+        operator_extra_links = links_of(row)
 
         if row.members:
 

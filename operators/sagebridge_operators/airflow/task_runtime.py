@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sagebridge.authoring.dag_pipeline import may_be_empty, pipeline_of, steps_of
 from sagebridge.model.parameters import coerce
 from sagebridge.model.pipeline import Pipeline
+from sagebridge_operators.airflow import job_links
 from sagebridge_operators.airflow.aws_clients import backends_of, settings_for_record
 from sagebridge_operators.airflow.dag_test import is_dag_test, test_start
 from sagebridge_operators.backends import open_records
@@ -85,6 +86,7 @@ def prepare(operator: StepOperator, context: Context) -> StepDriver:
         settings=settings_for_record(operator),
         role=operator.role_arn,
         on_request=show,
+        on_links=lambda links: job_links.store(links, type(operator).operator_extra_links, ti),
     )
     return StepDriver(task, operator.log)
 

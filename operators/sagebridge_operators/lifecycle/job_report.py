@@ -8,6 +8,7 @@ from typing import Any
 
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.backend import JobLog
+from sagebridge_operators.lifecycle.links import job_links
 from sagebridge_operators.lifecycle.step_task import Log, StepTask
 from sagebridge_operators.steps import JOB_TYPES
 
@@ -20,6 +21,7 @@ class JobReport:
     log: Log
     _job: str = ""
     _status: str = ""
+    _linked: str = ""
     _job_log: JobLog | None = None
     _description: Mapping[str, Any] | None = None
 
@@ -33,6 +35,7 @@ class JobReport:
         self._description = description
         if not (is_new and running):  # a new job has no log yet
             self._show_lines(attempt)
+        self._link(name, description)
         if status != self._status:
             self._status = status
             self.log.info("%s %s: %s", attempt.type, name, status)
@@ -49,6 +52,14 @@ class JobReport:
         if self._job_log is None or not attempt.parts or attempt.parts[-1].name != self._job:
             return attempt
         return replace(attempt, log_position=self._job_log.position)
+
+    def _link(self, name: str, description: Mapping[str, Any]) -> None:
+        job_type = JOB_TYPES[self.task.step.type]
+        if self._linked == name or self.task.backend.name != "aws":
+            return
+        if links := job_links(job_type, name, description):
+            self._linked = name
+            self.task.on_links(links)
 
     def _show_lines(self, attempt: Attempt) -> None:
         if JOB_TYPES[attempt.type].stop is None:  # a resource, which runs nothing

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from posixpath import commonpath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from sagebridge.model.step_types import STEP_TYPES
 from sagebridge_operators.lifecycle.s3_uris import bucket_and_key, s3_uris
-from sagebridge_operators.steps.job_type import JobType
+
+if TYPE_CHECKING:
+    from sagebridge_operators.steps.job_type import JobType
 
 CONSOLE, LOG, OUTPUT = "SageMaker console", "CloudWatch log", "S3 output"
 """The names of the links."""

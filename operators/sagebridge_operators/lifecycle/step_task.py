@@ -39,6 +39,7 @@ class StepTask:
         role: the role of a job whose arguments have none.
         on_request: called with the request, or the report of a condition; secrets are masked.
         on_job: called with the job's name and ARN once the job exists.
+        on_links: called with the URLs of a job's pages in the AWS console, by link name.
     """
 
     step: Step
@@ -57,3 +58,4 @@ class StepTask:
     role: str | None = None
     on_request: Callable[[Mapping[str, Any]], None] = lambda request: None
     on_job: Callable[[Mapping[str, Any]], None] = lambda job: None
+    on_links: Callable[[Mapping[str, str]], None] = lambda links: None

@@ -1,10 +1,11 @@
-"""Artifacts of a flow run in Prefect's UI: a table of steps, a summary, a link to each job."""
+"""Artifacts of a flow run in Prefect's UI: a table of steps, a summary, links to each job."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
@@ -12,20 +13,32 @@ from prefect.logging import get_run_logger
 
 from sagebridge.errors import SagebridgeError
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
-from sagebridge.model.step_types import STEP_TYPES
 from sagebridge_operators.lifecycle.attempt import Attempt
-from sagebridge_operators.lifecycle.backend import Backend
 from sagebridge_operators.lifecycle.step_states import Attempts, Status
 
 _LARGEST_FILE = 64 * 1024
 
 
-def link_job(step: Step, backend: Backend, job: Mapping[str, Any]) -> None:
-    """Links the step's task run to its job: to the AWS console, or to a local folder."""
-    link = _page(step, backend, str(job["name"]))
-    if link:
+def link_pages(step: Step, links: Mapping[str, str]) -> None:
+    """Links the step's task run to the pages of its job in the AWS console."""
+    for name, link in links.items():
+        text = f"{step.name}: {name}"
+        _create(create_link_artifact, key=_key(step.name, name), link=link, link_text=text)
+
+
+def link_folder(step: Step, home: Path | None, job: Mapping[str, Any]) -> None:
+    """Links the step's task run to the folder of its job, if it is local."""
+    if home is None:
+        return
+    folder = home / "jobs" / step.type / str(job["name"])
+    if folder.is_dir():
         text = f"{step.type} {job['name']}"
-        _create(create_link_artifact, key=_key(step.name, "job"), link=link, link_text=text)
+        _create(
+            create_link_artifact,
+            key=_key(step.name, "job"),
+            link=folder.as_uri(),
+            link_text=text,
+        )
 
 
 def show_condition(step: Step, report: Mapping[str, Any]) -> None:
@@ -35,18 +48,6 @@ def show_condition(step: Step, report: Mapping[str, Any]) -> None:
         text = json.dumps(report, indent=2, ensure_ascii=False)
         markdown = f"# {_text(step.name)}: {report['outcome']}\n\n```json\n{text}\n```"
         _create(create_markdown_artifact, key=_key(step.name, "condition"), markdown=markdown)
-
-
-def _page(step: Step, backend: Backend, name: str) -> str | None:
-    if home := getattr(backend, "home", None):
-        folder = home / "jobs" / step.type / name
-        return folder.as_uri() if folder.is_dir() else None
-    page = STEP_TYPES[step.type].console_page if step.type in STEP_TYPES else None
-    if backend.name != "aws" or page is None:
-        return None
-    region = backend.client("sagemaker").meta.region_name
-    console = f"https://{region}.console.aws.amazon.com/sagemaker/home?region={region}"
-    return f"{console}#/{page}/{name}"
 
 
 def summarize(

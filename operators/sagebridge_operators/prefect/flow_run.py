@@ -324,7 +324,8 @@ class FlowRun(PipelineBuilder):
             generation=scene.generation(name),
             settings=settings_for_record(self._settings(name)),
             role=self._settings(name).get("role_arn"),
-            on_job=partial(artifacts.link_job, step, backend),
+            on_job=partial(artifacts.link_folder, step, getattr(backend, "home", None)),
+            on_links=partial(artifacts.link_pages, step),
         )
 
     def _outputs_of(self, name: str) -> dict[str, Any] | None:
