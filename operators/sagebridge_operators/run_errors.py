@@ -125,6 +125,36 @@ class ExecutionFailed(SagebridgeError):
     exit_code = 3
 
 
+class JobsNotStopped(SagebridgeError):
+    """Jobs that a service did not stop; ``problems`` has one line each."""
+
+    exit_code = 3
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(f"not stopped: {'; '.join(self.problems)}")
+
+    def __reduce__(self) -> tuple[type[JobsNotStopped], tuple[tuple[str, ...]]]:
+        return type(self), (self.problems,)
+
+
+class JobElsewhere(SagebridgeError):
+    """A job of another AWS account than the one of the given credentials."""
+
+    exit_code = 3
+
+    def __init__(self, arn: str, account: str, connection: str = "") -> None:
+        self.arn, self.account, self.connection = arn, account, connection
+        used = f" (its task uses the connection {connection!r})" if connection else ""
+        super().__init__(
+            f"{arn} is in another account{used}; the credentials of this command are of account "
+            f"{account}: run it again with credentials of the job's account"
+        )
+
+    def __reduce__(self) -> tuple[type[JobElsewhere], tuple[str, str, str]]:
+        return type(self), (self.arn, self.account, self.connection)
+
+
 class EditedFile(SagebridgeError):
     """A file has local edits, so a command did not overwrite it."""
 

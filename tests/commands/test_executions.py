@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from sagebridge.model.code_steps import PYTHON
 from sagebridge_operators.commands.execution_printing import Progress, print_view
 from sagebridge_operators.commands.execution_view import ExecutionReader, StepView
 from sagebridge_operators.launch.workdir import Workdir
-from sagebridge_operators.lifecycle.attempt import FORMAT, Attempt
+from sagebridge_operators.lifecycle.attempt import FORMAT, Attempt, Part
 from sagebridge_operators.lifecycle.ending import Ending
 from sagebridge_operators.lifecycle.objects import Folder
 from sagebridge_operators.lifecycle.opening import open_execution
@@ -26,6 +25,9 @@ from sagebridge_operators.lifecycle.records import ExecutionRecords
 from tests.attempts import attempt_of
 from tests.definition import gate, step
 from tests.fakes import FakeBackend
+from tests.faulty_aws import job_requests
+from tests.faulty_aws.job_scripts import JobScript
+from tests.faulty_aws.server import FaultyAws
 
 FIRST, SECOND = "aa11aa11aa11", "aa22bb22bb22"
 DEFINITION = {
@@ -278,29 +280,57 @@ def test_sweep_stops_jobs_of_lost_runs(records: ExecutionRecords, sagebridge: Ca
 
     code, out, _ = sagebridge("sweep", "--lost-for", "0")
 
-    assert (code, out) == (0, f"{SECOND} A Stopped\n")
+    assert code == 0
+    assert out.startswith(f"{SECOND} A Stopped: no worker has looked at it since ")
     assert records.steps(SECOND)["A"].state == "Stopped"
     assert json.loads(sagebridge("sweep", "--format", "json")[1]) == []
+
+
+def test_job_of_another_account_is_named(
+    records: ExecutionRecords, sagebridge: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The jobs of this account are stopped, in their own region."""
+    body = records.execution(SECOND) or {}
+    records.objects.put(f"{SECOND}/execution.json", {**body, "backend": "aws"})
+    other = "arn:aws:sagemaker:eu-west-1:999988887777:processing-job/b"
+    with FaultyAws() as aws:
+        for name, value in aws.environment().items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        aws.add_scripts(JobScript(statuses=("InProgress",)))
+        made = aws.client("sagemaker").create_processing_job(**job_requests.processing("a"))
+        for name, arn in (("a", made["ProcessingJobArn"]), ("b", other)):
+            job = attempt_of(SECOND, name.upper(), job=name, settings={"aws_conn_id": "team"})
+            records.save(replace(job, parts=(Part(name, arn),)))
+
+        code, out, err = sagebridge("stop", SECOND)
+
+        assert (code, out) == (3, "")
+        assert f"{other} is in another account" in err
+        assert "the connection 'team'" in err
+        assert [one.name for one in aws.requests("StopProcessingJob")] == ["a"]
+        assert records.steps(SECOND)["A"].state == "Stopped"
+        assert records.steps(SECOND)["B"].running
 
 
 def test_sweep_continues_after_unreadable_execution(
     records: ExecutionRecords, sagebridge: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     records.save(CODE)
-    lost = Ending.lost
+    running = Ending.running
 
-    def fail_for_second(ending: Ending, lost_for: timedelta) -> list[Attempt]:
+    def fail_for_second(ending: Ending) -> list[Attempt]:
         if ending.execution == SECOND:
             raise PermissionError("not allowed")
-        return lost(ending, lost_for)
+        return running(ending)
 
     records.save(replace(CODE, execution=FIRST))
-    monkeypatch.setattr(Ending, "lost", fail_for_second)
+    monkeypatch.setattr(Ending, "running", fail_for_second)
     code, out, err = sagebridge("sweep", "--lost-for", "0")
 
     assert code == 3
-    assert out == f"{FIRST} A Stopped\n"
-    assert err == f"{SECOND}: PermissionError: not allowed (run sweep again)\n"
+    assert out == f"{FIRST} A Stopped: its execution has ended\n"
+    assert err == f"{SECOND} Unknown: PermissionError: not allowed\n"
 
 
 def test_duration_without_recorded_end_is_that_of_last_step(

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -20,7 +17,7 @@ from sagebridge_operators.lifecycle.execution import job_name
 from sagebridge_operators.lifecycle.objects import Bucket, Folder
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.lifecycle.step_states import Status
-from sagebridge_operators.run_errors import FailureKind
+from sagebridge_operators.run_errors import JobsNotStopped
 from tests.attempts import attempt_of
 from tests.fakes import FakeBackend, Plan, client_error, raises
 from tests.shapes import fail
@@ -314,73 +311,42 @@ def test_step_without_replacement_worker_fails(records: ExecutionRecords, ending
         assert found.end.failure.kind == "lost-worker"
 
 
-def lose_worker(records: ExecutionRecords, attempt: Attempt, minutes: float) -> None:
-    """Makes the worker of an attempt lost ``minutes`` ago."""
-    with records.attend(attempt):
-        pass
-    assert isinstance(records.objects, Folder)
-    (lock,) = (records.objects.path / ID / "steps" / attempt.step).glob("*.lock")
-    then = time.time() - 60 * minutes
-    os.utime(lock, (then, then))
-
-
-def test_sweep_stops_jobs_of_lost_runs(
-    ending: Ending, backend: FakeBackend, records: ExecutionRecords
+def test_every_rejected_stop_is_reported(
+    backend: FakeBackend, records: ExecutionRecords, ending: Ending
 ) -> None:
-    begin(backend, records, "Lost", "InProgress")
-    begin(backend, records, "Recent", "InProgress")
-    begin(backend, records, "Attended", "InProgress")
-    for name, minutes in (("Lost", 40), ("Recent", 10), ("Attended", 40)):
-        lose_worker(records, new_attempt(name), minutes)
+    for name in ("A", "B", "C"):
+        begin(backend, records, name, "InProgress")
+    denied = client_error("StopProcessingJob", "AccessDeniedException")
+    backend.sagemaker.before["stop_processing_job"] = [raises(denied), raises(denied)]
 
-    with records.attend(new_attempt("Attended")):
-        lost = ending.lost(timedelta(minutes=30))
-        assert [attempt.step for attempt in lost] == ["Lost"]
-        assert ending.stop_attempts(lost) == []
+    with pytest.raises(JobsNotStopped, match=r"A: .*AccessDenied.*; B: .*AccessDenied"):
+        ending.stop()
 
-    assert stops(backend) == {"Lost": 1, "Recent": 0, "Attended": 0}
-    assert records.steps(ID)["Lost"].state == "Stopped"
-    assert records.steps(ID)["Recent"].running
-    assert not records.stop_requested(ID)
+    assert records.steps(ID)["C"].state == "Stopped"
 
 
-def test_sweep_stops_jobs_of_ended_executions(
-    ending: Ending, backend: FakeBackend, records: ExecutionRecords
+def test_step_is_not_stopped_while_its_job_is_unknown(
+    backend: FakeBackend, records: ExecutionRecords, ending: Ending
 ) -> None:
-    begin(backend, records, "Left", "InProgress")
-    ending.conclude(Pipeline(steps=()), "the engine died")
+    """Its lost worker may have created the job just before."""
+    create(backend, "A", "InProgress")
+    records.save(replace(new_attempt("A"), parts=(Part("A"),)))
+    throttled = client_error("DescribeProcessingJob", "ThrottlingException")
+    backend.sagemaker.before["describe_processing_job"] = [raises(throttled)]
 
-    lost = ending.lost(timedelta(days=1))
-    assert ending.stop_attempts(lost) == []
-    assert stops(backend) == {"Left": 1}
+    assert ending.stop() == []
 
-
-def test_sweep_stops_jobs_past_their_deadline(
-    ending: Ending, backend: FakeBackend, records: ExecutionRecords
-) -> None:
-    begin(backend, records, "Late", "InProgress", deadline="2026-11-21T00:00:00+00:00")
-    with records.attend(new_attempt("Late")):
-        assert ending.lost(timedelta(days=1)) == []
-    lost = ending.lost(timedelta(days=1))
-    assert ending.stop_attempts(lost) == []
-    assert stops(backend) == {"Late": 1}
+    assert stops(backend) == {"A": 1}
+    assert records.steps(ID)["A"].state == "Stopped"
 
 
-@pytest.mark.parametrize("kind", ["service", "time-limit", "lost-worker"])
-def test_sweep_stops_given_up_jobs(
-    kind: FailureKind, ending: Ending, backend: FakeBackend, records: ExecutionRecords
-) -> None:
-    begin(backend, records, "Left", "InProgress")
-    (attempt,) = records.attempts(ID, "Left")
-    ended = records.save(attempt.with_failure(kind, "given up"))
-    begin(backend, records, "Gone", "Completed")
-    (attempt,) = records.attempts(ID, "Gone")
-    records.save(attempt.with_failure(kind, "given up"))
+def test_waiting_step_is_stopped_at_once(records: ExecutionRecords, ending: Ending) -> None:
+    """Between two tries of a retry policy no worker may be at it, as with records in S3."""
+    records.save(replace(new_attempt("A", next_look="2099-01-01T00:00:00+00:00"), phase="waiting"))
 
-    assert ending.stop_attempts(ending.lost(timedelta(days=1))) == []
+    assert ending.stop() == []
 
-    assert stops(backend) == {"Left": 1, "Gone": 0}
-    assert records.attempts(ID, "Left") == [ended]
+    assert records.steps(ID)["A"].state == "Stopped"
 
 
 def test_stop_waits_out_an_outage(

@@ -92,14 +92,15 @@ class AwsBackend:
             raise
 
     @cached_property
-    def _account(self) -> str:
+    def account(self) -> str:
+        """The account of the credentials, from STS GetCallerIdentity."""
         return str(self.client("sts").get_caller_identity()["Account"])
 
     def arn(self, resource: str) -> str:
         """The ARN of a SageMaker resource, such as ``pipeline/x``."""
         region = self.client("sagemaker").meta.region_name
         partition = self.client("sagemaker").meta.partition
-        return f"arn:{partition}:sagemaker:{region}:{self._account}:{resource}"
+        return f"arn:{partition}:sagemaker:{region}:{self.account}:{resource}"
 
     def job_log(self, kind: str, name: str, position: int = 0) -> CloudWatchLog:
         """The log of a job in CloudWatch. Only types with a ``log_group`` have one."""

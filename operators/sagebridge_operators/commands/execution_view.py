@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any
 
 import sagebridge
@@ -18,7 +17,6 @@ from sagebridge.model.visit import nodes
 from sagebridge.terminal.wording import format_value
 from sagebridge_operators.launch.workdir import Workdir
 from sagebridge_operators.lifecycle.attempt import Attempt
-from sagebridge_operators.lifecycle.backend import Backend
 from sagebridge_operators.lifecycle.ending import Ending, steps_of
 from sagebridge_operators.lifecycle.execution import Execution
 from sagebridge_operators.lifecycle.records import ExecutionRecords
@@ -223,23 +221,6 @@ def _metrics(
             if isinstance(read, JsonGet):
                 with suppress(SagebridgeError):
                     yield format_value(read), resolve(read)
-
-
-def backends_of(backend: Backend) -> Callable[[Attempt], Backend]:
-    """Backends by attempt: on AWS, in the region of the attempt's job, not of this shell."""
-
-    @cache
-    def of_region(region: str) -> Backend:
-        from sagebridge_operators.backends.aws import AwsBackend, session_clients
-
-        return AwsBackend(lambda: session_clients({"region_name": region}))
-
-    def backend_of(attempt: Attempt) -> Backend:
-        arn = attempt.job.arn if attempt.job is not None else None
-        region = arn.split(":")[3] if backend.name == "aws" and arn else ""
-        return of_region(region) if region else backend
-
-    return backend_of
 
 
 def status_of(records: ExecutionRecords, execution: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,11 +14,13 @@ from sagebridge.terminal.help_tables import TableCommand
 from sagebridge.terminal.options import format_option
 from sagebridge_operators.backends import default_name
 from sagebridge_operators.commands.execution_printing import print_list, print_view, second
-from sagebridge_operators.commands.execution_view import ExecutionReader, backends_of, status_of
+from sagebridge_operators.commands.execution_view import ExecutionReader, status_of
+from sagebridge_operators.commands.job_backends import JobBackends
 from sagebridge_operators.commands.shared_options import aws_errors, workdir_option
 from sagebridge_operators.launch.workdir import Workdir
-from sagebridge_operators.lifecycle.attempt import FORMAT, Attempt
+from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.ending import Ending
+from sagebridge_operators.lifecycle.sweep import LOST_FOR, WITHIN, Sweep
 from sagebridge_operators.lifecycle.user_code.code_step import CODE_TYPES
 from sagebridge_operators.run_errors import ExecutionFailed, UnknownStep
 from sagebridge_operators.steps import JOB_TYPES
@@ -137,11 +140,13 @@ def stop(execution: str, folder: Path, form: str) -> int:
     """Stop an execution and wait until its steps have ended."""
     workdir = _open_workdir(folder)
     found = workdir.records.resolve(execution)
-    backend = workdir.for_execution(workdir.records.execution(found) or {}).backend
+    body = workdir.records.execution(found) or {}
+    backends = JobBackends(workdir)
     reader = ExecutionReader(workdir)
     left: list[str] = []
     if not _has_ended(reader, found):
-        left = Ending(workdir.records, found, backends_of(backend)).stop(code=True)
+        ending = Ending(workdir.records, found, lambda attempt: backends.of(body, attempt))
+        left = ending.stop(code=True)
     view = reader.view(found)
     if form == "json":
         print_json({"id": found, "status": view.status, "still_running": left})
@@ -156,7 +161,7 @@ def stop(execution: str, folder: Path, form: str) -> int:
     cls=TableCommand,
     tables={
         "Exit codes": {
-            "0": "No lost job is running.",
+            "0": "No lost job is running, or --dry-run was given.",
             "3": "A job did not stop within a minute, or its state is unknown.",
         }
     },
@@ -165,56 +170,55 @@ def stop(execution: str, folder: Path, form: str) -> int:
     "--lost-for",
     "minutes",
     type=click.IntRange(min=0),
-    default=30,
+    default=LOST_FOR // timedelta(minutes=1),
     show_default=True,
     metavar="MINUTES",
     help="Minutes without a worker after which a job counts as lost. Leave the engine enough time "
     "to retry the step.",
 )
+@click.option(
+    "--within",
+    "days",
+    type=click.IntRange(min=1),
+    default=WITHIN.days,
+    show_default=True,
+    metavar="DAYS",
+    help="Only executions that started in the last DAYS days.",
+)
+@click.option("--dry-run", is_flag=True, help="List the lost jobs and stop none.")
 @workdir_option
 @format_option
 @aws_errors
-def sweep(minutes: int, folder: Path, form: str) -> int:
+def sweep(minutes: int, days: int, dry_run: bool, folder: Path, form: str) -> int:
     """Stop lost jobs: jobs that no worker handles any more.
 
     Use this command after an engine or a worker was killed. A job is lost if no worker handles
-    its step and one of these is true: the step has had no worker for --lost-for minutes, the step
+    its step and one of these is true: no worker has looked at it for --lost-for minutes, the step
     ended before its job, the execution has ended, or the job exceeds its maximum run time.
 
-    Records in S3 do not show whether a worker is alive, so --lost-for has no effect on them. Use
-    'sagebridge executions stop ID' instead.
+    A worker with records in S3 notes every 15 minutes that it looks at its job. A deferred task
+    notes the end of the job's maximum run time. The sweeps that run inside Airflow or Prefect also
+    know which tasks have ended; see docs/semantics.md.
     """
     workdir = _open_workdir(folder)
-    swept: list[dict[str, str]] = []
-    unknown: list[str] = []
-    for execution in workdir.records.ids():
-        body = workdir.records.execution(execution)
-        if body is None or body.get("format") != FORMAT:
-            continue
-        try:
-            ending = Ending(
-                workdir.records, execution, backends_of(workdir.for_execution(body).backend)
-            )
-            lost = ending.lost(timedelta(minutes=minutes))
-            left = ending.stop_attempts(lost)
-        except Exception as error:  # noqa: BLE001 - printed after the sweep of the others
-            unknown.append(f"{execution}: {type(error).__name__}: {error}")
-            continue
-        for one in lost:
-            job = one.job.name if one.job is not None else ""
-            state = "Stopping" if one.step in left else "Stopped"
-            swept.append({"execution": execution, "step": one.step, "job": job, "state": state})
+    backends = JobBackends(workdir)
+    found = Sweep(
+        workdir.records,
+        backends.of,
+        lost_for=timedelta(minutes=minutes),
+        within=timedelta(days=days),
+        dry_run=dry_run,
+    )
+    swept = list(found.run())
     if form == "json":
-        print_json(swept)
-    elif not swept and not unknown:
+        print_json([asdict(one) for one in swept])
+    elif not swept:
         click.echo("no lost jobs found")
     else:
-        for row in swept:
-            click.echo(printable(" ".join(filter(None, row.values()))))
-    for line in unknown:
-        click.echo(printable(f"{line} (run sweep again)"), err=True)
-    stopping = unknown or any(row["state"] == "Stopping" for row in swept)
-    return ExecutionFailed.exit_code if stopping else 0
+        for one in swept:
+            words = filter(None, (one.execution, one.step, one.job, one.state))
+            click.echo(printable(f"{' '.join(words)}: {one.why}"), err=one.state == "Unknown")
+    return ExecutionFailed.exit_code if any(one.left for one in swept) else 0
 
 
 def _has_ended(reader: ExecutionReader, execution: str) -> bool:

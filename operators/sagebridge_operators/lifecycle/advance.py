@@ -51,6 +51,7 @@ class Ports:
         cache: the cache of the step, if enabled.
         on_hit: called with an attempt that reuses an earlier job.
         clock: returns the current time, in UTC.
+        next_look: when the watcher of a created job looks again, as the record has it.
     """
 
     records: ExecutionRecords
@@ -63,6 +64,7 @@ class Ports:
     missing_for: Callable[[bool], timedelta]
     prefix: Callable[[], str | None] = lambda: None
     first_call: bool = False
+    next_look: Callable[[Attempt], str] = lambda attempt: ""
     policies: Sequence[RetryPolicy] = ()
     on_retry: Callable[[Attempt, policy.Retry], object] = lambda attempt, retry: None
     cache: StepCache | None = None
@@ -187,6 +189,7 @@ def _create(attempt: Attempt, ports: Ports) -> Attempt:
         return _plan_next_number(attempt, ports)
     part = Part(name, found.get(ports.job_type.arn_key) if found else None, ports.now())
     created = replace(attempt, phase="created", parts=(part,), next_look="")
+    created = replace(created, next_look=ports.next_look(created))
     if found is not None:
         ports.on_description(created, found)
         ended = verdict_of(created, ports.job_type, found, ports.outputs)

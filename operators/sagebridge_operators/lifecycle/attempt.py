@@ -125,6 +125,11 @@ class Attempt:
         return "Stopping" if self.phase == "stopping" else "Executing"
 
     @property
+    def overdue(self) -> bool:
+        """Whether the deadline has passed."""
+        return bool(self.deadline) and datetime.now(UTC) > datetime.fromisoformat(self.deadline)
+
+    @property
     def running(self) -> bool:
         return self.end is None
 

@@ -30,7 +30,7 @@ from sagebridge_operators.lifecycle.outages import code_of, is_expired, is_outag
 from sagebridge_operators.lifecycle.outputs import check_size
 from sagebridge_operators.lifecycle.step_task import Log, StepTask
 from sagebridge_operators.lifecycle.user_code import code_step
-from sagebridge_operators.lifecycle.watch import Watch
+from sagebridge_operators.lifecycle.watch import Watch, next_look, record_next_look
 from sagebridge_operators.run_errors import (
     ExecutionRecordsError,
     ExecutionStopped,
@@ -114,6 +114,10 @@ class StepDriver:
             engine_try=task.engine_try,
             settings=task.settings,
         )
+
+    @property
+    def _defers(self) -> bool:
+        return self._defer and not self._killed
 
     @property
     def killed(self) -> bool:
@@ -250,7 +254,7 @@ class StepDriver:
                     # CloudWatch receives the last lines, which name the error, seconds late.
                     self._sleep(self.task.backend.poll_seconds[0])
                     self._report.show_rest(attempt)
-                if self._defer and not self._killed and Watch.of(attempt) is not None:
+                if self._defers and Watch.of(attempt) is not None:
                     return attempt
             if attempt.number != before.number:
                 resumed = False
@@ -265,15 +269,14 @@ class StepDriver:
     def _advance_once(self, attempt: Attempt, ports: advance.Ports) -> Attempt:
         """Makes one call: a stop if this worker is being killed, otherwise the next one due."""
         attempt = self._report.with_position(attempt)
+        self._call_started = time.monotonic()
         if self._killed and attempt.phase == "created":
             self.log.info("stopping %s %s", attempt.type, attempt.parts[-1].name)
-            self._call_started = time.monotonic()
             stopped = advance.stop(attempt, ports)
         else:
-            self._call_started = time.monotonic()
             stopped = advance.advance(attempt, ports)
         self._call_started = None
-        return stopped
+        return record_next_look(stopped, self.task.records, defer=self._defers)
 
     def _wait_out(self, attempt: Attempt, error: Exception, since: datetime) -> Attempt:
         """Waits out an outage; returns the attempt. Raises any other error."""
@@ -290,7 +293,7 @@ class StepDriver:
             limit = _PATIENCE_WITH_RECORDS
         if waited > (PATIENCE if attempt.phase in ("waiting", "planned") else limit):
             raise error
-        if attempt.end is not None or not _past_deadline(attempt):
+        if attempt.end is not None or not attempt.overdue:
             return attempt
         name = attempt.parts[-1].name
         text = (
@@ -314,6 +317,7 @@ class StepDriver:
             missing_for=self._missing_for,
             prefix=requests.prefix,
             first_call=first_call,
+            next_look=lambda one: next_look(one, task.records, defer=self._defers),
             policies=task.step.retry_policies or (),
             cache=requests.cache(),
             on_hit=requests.announce_hit,
@@ -337,7 +341,7 @@ class StepDriver:
         job_type, name = JOB_TYPES[attempt.type], attempt.parts[-1].name
         self._report.show(attempt, found)
         status = job_type.status(found)
-        if not job_type.knows_status(status) and _past_deadline(attempt):
+        if not job_type.knows_status(status) and attempt.overdue:
             raise StepFailed(
                 f"{attempt.type} job {name} has passed its maximum run time with the unknown "
                 f"status {status}{self._send_stop(attempt)}"
@@ -464,7 +468,3 @@ class StepDriver:
         """Sleeps until a time, but not longer than until the next look at the stop request."""
         left = (datetime.fromisoformat(moment) - datetime.now(UTC)).total_seconds()
         self._sleep(min(left, self.task.backend.poll_seconds[0]))
-
-
-def _past_deadline(attempt: Attempt) -> bool:
-    return bool(attempt.deadline) and datetime.now(UTC) > datetime.fromisoformat(attempt.deadline)

@@ -15,15 +15,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import sagebridge
 from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.lifecycle.advance import Description, verdict_of
-from sagebridge_operators.lifecycle.attempt import Attempt, End, now
+from sagebridge_operators.lifecycle.attempt import Attempt, now
 from sagebridge_operators.lifecycle.backend import Backend
 from sagebridge_operators.lifecycle.opening import first_attempt
 from sagebridge_operators.lifecycle.outages import is_outage
@@ -31,7 +30,7 @@ from sagebridge_operators.lifecycle.outputs import job_outputs, references_to
 from sagebridge_operators.lifecycle.records import ExecutionRecords, by_step
 from sagebridge_operators.lifecycle.step_states import Status, final_status
 from sagebridge_operators.lifecycle.user_code.code_step import CODE_TYPES
-from sagebridge_operators.run_errors import FailureKind, FinalState
+from sagebridge_operators.run_errors import FailureKind, FinalState, JobsNotStopped
 from sagebridge_operators.steps import JOB_TYPES
 
 PATIENCE = 60.0
@@ -39,8 +38,6 @@ PATIENCE = 60.0
 INTERRUPTED = "the flow run was interrupted"
 """The reason that a flow's own process records; a caller with a better reason overwrites it."""
 
-_MAY_LEAVE_JOB = frozenset(("service", "time-limit", "lost-worker", "stopped"))
-"""Kinds of failure that may end an attempt while its job still runs."""
 _WORKER_ANSWERS = 15.0
 """Seconds in which a live worker reacts to a stop request."""
 _PAUSE, _LONGEST_PAUSE = 0.3, 5.0
@@ -64,29 +61,30 @@ class Ending:
             patience: how long to wait, in seconds.
             code: also wait for user code in workers; for callers that do not end the workers.
 
-        Raises the service's error if it rejects a stop.
+        Raises the service's error if it rejects a stop, or JobsNotStopped if it rejects several;
+        the other jobs are stopped first.
         """
         self.records.request_stop(self.execution)
-        asked: set[str] = set()
+        stops = _Stops(self)
         began = time.monotonic()
         for pause in _pauses():
             left = self.mark_lost("a stop was requested after its worker was lost")
-            refused = self._request_stops(left, asked)
+            stops.request(left)
+            left = [one for one in left if not stops.rejected(one)]
             known = [one.step for one in left if one.job or (code and one.type in CODE_TYPES)]
             waited = time.monotonic() - began
             # Any other step is about to make a job, or its worker is gone.
             if waited > patience or not (left if waited < _WORKER_ANSWERS else known):
                 break
-            _raise_unless_outage(refused)
             time.sleep(pause)
-        if refused is not None:
-            raise refused
+        stops.raise_errors()
         return list(dict.fromkeys(known))
 
     def stop_jobs(self) -> None:
-        """Asks the service to stop every running job; raises its last error after that."""
-        if (refused := self._request_stops(self.running(), set())) is not None:
-            raise refused
+        """Asks the service to stop every running job; raises its errors after that."""
+        stops = _Stops(self)
+        stops.request(self.running())
+        stops.raise_errors()
 
     def abort(
         self,
@@ -139,61 +137,32 @@ class Ending:
         """Writes the end of a flow whose process was interrupted and has stopped its steps."""
         self._write_end(status, reason)
 
-    def lost(self, lost_for: timedelta) -> list[Attempt]:
-        """Attempts that no worker continues, although their jobs may still run.
+    def stop_attempts(
+        self, attempts: Iterable[Attempt], reason: str, patience: float = PATIENCE
+    ) -> dict[str, Exception | None]:
+        """Stops attempts and waits; returns the jobs that have not ended by then.
 
-        An attempt is lost if no worker is known to be at it, and one of these holds:
-
-        - its execution has ended
-        - it has had no worker for ``lost_for``
-        - its job has passed its maximum run time
-        - it was given up while its job ran
+        If the service rejects a stop, the name of the job is returned with the error. The
+        execution continues: a step that its engine starts again gets a new job. ``reason`` is
+        recorded for attempts without a job.
         """
-        ended, present = self.records.end(self.execution) is not None, datetime.now(UTC)
-
-        def is_lost(attempt: Attempt) -> bool:
-            if self.records.attended(attempt):
-                return False
-            if attempt.deadline and datetime.fromisoformat(attempt.deadline) < present:
-                return True
-            since = self.records.unattended_since(attempt)
-            return ended or (since is not None and present - since > lost_for)
-
-        given_up = [
-            replace(one, phase="created", end=None)
-            for one in self.records.attempts(self.execution)
-            if one.end is not None and one.parts and _may_leave_job(one.end)
-        ]
-        left_behind = [one for one in given_up if self._job_runs(one)]
-        return [*filter(is_lost, self.running()), *left_behind]
-
-    def stop_attempts(self, lost: Iterable[Attempt], patience: float = PATIENCE) -> list[str]:
-        """Stops attempts and waits; returns the names of steps that have not ended by then.
-
-        The execution continues: a step that its engine starts again gets a new job. Raises the
-        service's error if it rejects a stop.
-        """
-        asked: set[str] = set()
+        stops = _Stops(self)
         until = time.monotonic() + patience
-        left = list(lost)
+        left = list(attempts)
         for one in left:
             if one.job is None:
-                text = "its worker was lost; stopped by `executions sweep`"
-                self.records.save(one.with_failure("lost-worker", text, state="Stopped"))
+                self.records.save(one.with_failure("lost-worker", reason, state="Stopped"))
         for pause in _pauses():
             left = [one for one in left if one.job is not None and self._may_still_run(one)]
-            refused = self._request_stops(left, asked)
-            if not left or time.monotonic() > until:
+            stops.request(left)
+            if all(map(stops.rejected, left)) or time.monotonic() > until:
                 break
-            _raise_unless_outage(refused)
             time.sleep(pause)
-        if refused is not None:
-            raise refused
-        return [one.step for one in left]
+        return {one.parts[-1].name: stops.errors.get(one.parts[-1].name) for one in left}
 
     def _may_still_run(self, attempt: Attempt) -> bool:
         """Whether the job may still run. Records its end if it does not."""
-        found = self._refresh_if_reachable(attempt)
+        found, _ = self._refresh_if_possible(attempt)
         if not found.running:
             self.records.save(found)
         return found.running
@@ -214,10 +183,10 @@ class Ending:
         only if no attempt can start again: a stop was requested, or the engine is gone.
         """
         left = []
-        for attempt in self.running():
-            waiting = attempt.phase == "waiting"
-            lost = no_worker or waiting or self.records.attended(attempt) is False
-            if lost and attempt.job is None:
+        for attempt, known in self._looked():
+            lost = no_worker or self.records.attended(attempt) is False
+            # No worker needs to be at a step that waits for its next try, and a late writer loses.
+            if attempt.job is None and known and (lost or attempt.phase == "waiting"):
                 self.records.save(attempt.with_failure("stopped", reason, state="Stopped"))
             else:
                 left.append(attempt)
@@ -233,25 +202,29 @@ class Ending:
 
     def running(self) -> list[Attempt]:
         """The attempts that have not ended. Records ends of jobs that no worker recorded."""
-        left = []
+        return [attempt for attempt, _ in self._looked()]
+
+    def _looked(self) -> Iterator[tuple[Attempt, bool]]:
+        """The running attempts, and whether the service answered."""
         for attempt in self.records.current(self.execution):
-            found = self._refresh_if_reachable(attempt)
+            found, known = self._refresh_if_possible(attempt)
             if found != attempt and not found.running:
                 found = self.records.save(found)
             if found.running:
-                left.append(found)
-        return left
+                yield found, known
 
-    def _refresh_if_reachable(self, attempt: Attempt) -> Attempt:
-        """As :meth:`refresh`, or unchanged during an outage of the service."""
+    def _refresh_if_possible(self, attempt: Attempt) -> tuple[Attempt, bool]:
+        """As :meth:`refresh`, or unchanged and False if the service does not answer or refuses.
+
+        One job that cannot be described must not keep the others from being stopped.
+        """
         try:
-            return self.refresh(attempt)
-        except Exception as error:
-            if not is_outage(error):
-                raise
-            return attempt
+            return self.refresh(attempt), True
+        except Exception:  # noqa: BLE001 - a stop of this job meets the same error
+            return attempt, False
 
-    def _job_runs(self, attempt: Attempt) -> bool:
+    def job_runs(self, attempt: Attempt) -> bool:
+        """Whether the job of an attempt runs, whatever its record says."""
         job_type = JOB_TYPES[attempt.type]
         client = self.backend_of(attempt).client(job_type.service)
         found = job_type.find(client, attempt.parts[-1].name)
@@ -284,22 +257,6 @@ class Ending:
     def _pipeline(self) -> Pipeline:
         return sagebridge.read(self.records.definition(self.execution)).pipeline
 
-    def _request_stops(self, left: Iterable[Attempt], asked: set[str]) -> Exception | None:
-        """Asks the service to stop the jobs not in ``asked``; returns its last error."""
-        refused = None
-        for attempt in left:
-            if attempt.job is None or attempt.job.name in asked:
-                continue
-            job_type = JOB_TYPES[attempt.type]
-            try:
-                client = self.backend_of(attempt).client(job_type.service)
-                job_type.request_stop(client, attempt.job.name)
-                asked.add(attempt.job.name)
-                self.records.save(replace(attempt, phase="stopping"))
-            except Exception as error:  # noqa: BLE001 - returned to the caller, which asks again
-                refused = error
-        return refused
-
     def _write_end(self, status: str, reason: str, *, keep_stopped: bool = False) -> None:
         """Writes the end. Overwrites a recorded end only if that is an interruption or a stop."""
         there = self.records.end(self.execution)
@@ -311,15 +268,41 @@ class Ending:
         self.records.objects.put(f"{self.execution}/end.json", body)
 
 
-def _may_leave_job(end: End) -> bool:
-    """Whether an attempt was ended while its job may have been running."""
-    return end.failure is not None and end.failure.kind in _MAY_LEAVE_JOB
+@dataclass(slots=True)
+class _Stops:
+    """The stops that were sent, and the errors of the others."""
 
+    ending: Ending
+    _sent: set[str] = field(default_factory=set)
+    errors: dict[str, Exception] = field(default_factory=dict)
 
-def _raise_unless_outage(refused: Exception | None) -> None:
-    """Raises an error that is not an outage, since asking again would not help."""
-    if refused is not None and not is_outage(refused):
-        raise refused
+    def request(self, attempts: Iterable[Attempt]) -> None:
+        """Asks the service to stop the jobs that were not asked yet, or during an outage."""
+        for attempt in attempts:
+            if attempt.job is None or attempt.job.name in self._sent or self.rejected(attempt):
+                continue
+            job_type, name = JOB_TYPES[attempt.type], attempt.job.name
+            self.errors.pop(name, None)
+            try:
+                job_type.request_stop(
+                    self.ending.backend_of(attempt).client(job_type.service), name
+                )
+                self._sent.add(name)
+                self.ending.records.save(replace(attempt, phase="stopping"))
+            except Exception as error:  # noqa: BLE001 - raised after the requests for the others
+                self.errors[name] = error
+
+    def rejected(self, attempt: Attempt) -> bool:
+        """Whether asking again would not help."""
+        error = self.errors.get(attempt.job.name) if attempt.job else None
+        return error is not None and not is_outage(error)
+
+    def raise_errors(self) -> None:
+        errors = list(self.errors.items())
+        if len(errors) > 1:
+            raise JobsNotStopped([f"{name}: {error}" for name, error in errors])
+        for _, error in errors:
+            raise error
 
 
 def _pauses() -> Iterator[float]:

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from sagebridge_operators.lifecycle.attempt import Attempt, now
@@ -103,13 +103,18 @@ class ExecutionRecords:
     def stop_requested(self, execution: str) -> bool:
         return self.objects.read(f"{execution}/stop.json") is not None
 
-    def ids(self) -> list[str]:
-        """The ids of all executions, newest first; records without a ``by-day`` entry come last."""
+    def ids(self, since: date = date.min) -> list[str]:
+        """The ids of all executions, newest first; records without a ``by-day`` entry come last.
+
+        Executions that are known to have started before ``since`` are left out.
+        """
         keys = list(self.objects.keys(""))
         opened = sorted((key for key in keys if key.startswith(DAYS)), reverse=True)
-        indexed = (key.removesuffix(".json").rpartition("-")[2] for key in opened)
+        indexed = {key.removesuffix(".json").rpartition("-")[2]: key for key in opened}
         found = (key.partition("/")[0] for key in keys if key.endswith("/execution.json"))
-        return list(dict.fromkeys((*indexed, *found)))
+        first = f"{DAYS}{since.isoformat()}"
+        known = dict.fromkeys((*indexed, *found))
+        return [one for one in known if indexed.get(one, first) >= first]
 
     def execution(self, execution: str) -> dict[str, Any] | None:
         return self._body(f"{execution}/execution.json")

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 from sagebridge_operators.lifecycle.attempt import Attempt
+from sagebridge_operators.lifecycle.records import ExecutionRecords
+
+BEAT = timedelta(minutes=15)
+"""How often a worker records that it looks at a job, if no lock shows that.
+
+1,000 jobs make 67 writes a minute.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +37,28 @@ class Watch:
         if attempt.phase != "created" or attempt.job is None:
             return None
         return cls(attempt.execution, attempt.type, attempt.job.name, attempt.deadline)
+
+
+def next_look(attempt: Attempt, records: ExecutionRecords, *, defer: bool) -> str:
+    """When the watcher of a job looks again, for the record of the attempt.
+
+    A sweep takes a job for lost some time after that. A deferred step returns to a worker at its
+    deadline. A worker renews the time every :data:`BEAT`, unless a lock shows that it is alive.
+    """
+    present = datetime.now(UTC)
+    if defer and Watch.of(attempt) is not None:
+        return attempt.deadline
+    if records.attended(attempt) is not None:
+        return ""
+    known = attempt.next_look
+    if known and present < datetime.fromisoformat(known) <= present + BEAT:
+        return known
+    return (present + BEAT).isoformat(timespec="milliseconds")
+
+
+def record_next_look(attempt: Attempt, records: ExecutionRecords, *, defer: bool) -> Attempt:
+    """The attempt with its next look, recorded if it has changed."""
+    if not attempt.running or attempt.job is None:
+        return attempt
+    noted = replace(attempt, next_look=next_look(attempt, records, defer=defer))
+    return attempt if noted == attempt else records.save(noted)
