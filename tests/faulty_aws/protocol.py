@@ -43,13 +43,17 @@ class AwsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """``path`` is as it was sent, ``query`` is decoded, header names are in lower case."""
+    """``path`` is as it was sent, ``query`` is decoded, header names are in lower case.
+
+    ``proxied`` is True if the client uses the server as its HTTP proxy: it sent a whole URL.
+    """
 
     method: str
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
     body: bytes
+    proxied: bool = False
 
 
 @dataclass(frozen=True, slots=True)

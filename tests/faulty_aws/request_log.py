@@ -16,6 +16,8 @@ from tests.faulty_aws.protocol import Call
 class RequestRecord:
     """One request. ``time`` is seconds since the epoch; the other fields are those of ``Call``.
 
+    ``host`` is the host that the client meant, which is not this server if it is ``proxied``.
+
     ``done`` is True once the request was carried out, even if its answer was lost. ``status`` is
     the HTTP status of the answer. It is 0 until the answer is ready, and stays 0 if the connection
     was closed without one. ``fault`` is the fault that applied, or empty.
@@ -27,6 +29,9 @@ class RequestRecord:
     name: str
     members: dict[str, Any]
     access_key: str
+    region: str
+    host: str
+    proxied: bool
     attempt: int
     fault: str = ""
     done: bool = False
@@ -52,6 +57,9 @@ class RequestLog:
             name=call.name,
             members=call.members,
             access_key=call.access_key,
+            region=call.region,
+            host=call.http.headers.get("host", ""),
+            proxied=call.http.proxied,
             attempt=call.attempt,
             fault=fault,
         )

@@ -262,6 +262,7 @@ class _Handler(BaseHTTPRequestHandler):
                 query=dict(parse_qsl(url.query, keep_blank_values=True)),
                 headers={name.lower(): value for name, value in self.headers.items()},
                 body=self.rfile.read(int(self.headers.get("Content-Length", 0))),
+                proxied=bool(url.scheme),
             )
         )
         if answer is None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ import pytest
 from moto import mock_aws
 
 from sagebridge_operators.lifecycle.attempt import FORMAT, Attempt, End, Part
-from sagebridge_operators.lifecycle.objects import Folder, WriteConflict, open_objects
+from sagebridge_operators.lifecycle.objects import Bucket, Folder, WriteConflict, open_objects
 from sagebridge_operators.lifecycle.opening import open_execution
 from sagebridge_operators.lifecycle.records import ExecutionRecords
-from sagebridge_operators.run_errors import OlderRecord, UnknownExecution
+from sagebridge_operators.run_errors import OlderRecord, RecordsUnreachable, UnknownExecution
+from tests.fakes import client_error
 
 
 @pytest.fixture(params=["folder", "s3://bucket", "s3://bucket/deep/records", "s3://bucket/slash/"])
@@ -160,3 +162,22 @@ def test_partial_files_are_not_read(tmp_path: Path) -> None:
     (tmp_path / "aa11" / "steps" / "Train" / ".half").touch()
     assert list(records.steps("aa11")) == ["Train"]
     assert records.ids() == []
+
+
+def test_expired_credentials_of_records_are_renewed() -> None:
+    renewed: list[bool] = []
+
+    class Client:
+        exceptions = boto3.client("s3", region_name="us-east-1").exceptions
+
+        def get_object(self, **request: Any) -> Any:
+            del request
+            if not renewed:
+                raise client_error("GetObject", "ExpiredToken")
+            return {"Body": BytesIO(b"{}"), "ETag": "1"}
+
+    bucket = Bucket("s3://bucket", Client, lambda: renewed.append(True))
+
+    with pytest.raises(RecordsUnreachable, match="ExpiredToken"):
+        bucket.read("a.json")
+    assert bucket.read("a.json") is not None
