@@ -7,9 +7,11 @@ table runs on the step driver and on both engines.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from sagebridge.model.pipeline import RetryPolicy
+from sagebridge.model.step_types import STEP_TYPES
 from sagebridge_operators.steps.job_type import JobType
 from tests.faulty_aws.fault_rules import Fault, FaultRule
 from tests.faulty_aws.job_scripts import JobScript
@@ -51,6 +53,8 @@ class Case:
         stops: whether a stop reaches the service, if AWS can stop the job.
         stop_message: parts of the message if AWS can stop the job.
         sessions: how often the client is opened, with new credentials each time.
+        policies: the retry policies of the step.
+        fails: how many of its jobs end at ``statuses``; later ones complete. None: all.
         later: the state of a later step that refers to the job; None if there is none.
         later_path: the property that it refers to, if not the sample's own.
         later_message: parts of its message.
@@ -68,6 +72,8 @@ class Case:
     stops: bool = False
     stop_message: tuple[str, ...] = ()
     sessions: int | None = 1
+    policies: tuple[RetryPolicy, ...] = ()
+    fails: int | None = None
     later: State | None = None
     later_path: str = ""
     later_message: tuple[str, ...] = ()
@@ -80,15 +86,23 @@ class Case:
         """The samples of the types to which the case applies."""
         return [one for one in SAMPLES.values() if not self.why_not(one.job_type)]
 
-    def script(self, sample: Sample) -> JobScript:
-        return JobScript(
+    def scripts(self, sample: Sample) -> list[JobScript]:
+        usual = JobScript(
             name=sample.glob,
             kind=sample.kind.removesuffix("Job"),
-            statuses=self.statuses or ("InProgress", "Completed"),
             seconds=_DURATION,
             stop_seconds=1.0,
             members=self.members(sample),
         )
+        if self.statuses is None:
+            return [usual]
+        walk = replace(usual, statuses=self.statuses)
+        if self.fails is None:
+            return [walk]
+        return [
+            replace(usual, members={}),
+            *(replace(walk, name=sample.nth(n)) for n in range(self.fails)),
+        ]
 
 
 def looking(fault: Fault, *, stopping: bool = False, **more: Any) -> Rules:
@@ -123,12 +137,126 @@ def creating(fault: Fault, times: int | None = None, **more: Any) -> Rules:
     ]
 
 
+def exceptions(*names: str) -> Need:
+    """The exception types that a step's retry policies may list."""
+    return Need(
+        lambda job: set(names) <= set(STEP_TYPES[job.type].retried),
+        f"its retry policies have no {' or '.join(names)}",
+    )
+
+
+def failing(reason: str) -> Callable[[Sample], dict[str, Any]]:
+    """The members of a failed job with a reason of the service."""
+    return lambda sample: {sample.job_type.reason_keys[0]: reason}
+
+
 def both(*rules: Rules) -> Rules:
     return lambda sample: [rule for one in rules for rule in one(sample)]
 
 
 _BOTOCORE = 4
 """The attempts at one call inside botocore (``client_config`` in backends/aws.py)."""
+CAPACITY, LIMIT, INTERNAL = (
+    f"SageMaker.{kind}" for kind in ("CAPACITY_ERROR", "RESOURCE_LIMIT", "JOB_INTERNAL_ERROR")
+)
+THROTTLING, FAULT = "Step.THROTTLING", "Step.SERVICE_FAULT"
+_REASONS = {
+    CAPACITY: "CapacityError: Unable to provision requested ML compute capacity.",
+    LIMIT: "ResourceLimitExceeded: The account-level service limit is 1 instance.",
+    INTERNAL: "InternalServerError: We encountered an internal error. Please try again.",
+}
+_FAULTS: tuple[tuple[str, Fault, str], ...] = (
+    (THROTTLING, "throttle", "ThrottlingException"),
+    (FAULT, "error", "InternalFailure"),
+)
+_POLICIES = (
+    *(
+        Case(
+            name=f"retried-{exception}",
+            needs=(exceptions(exception),),
+            policies=(RetryPolicy((exception,), max_attempts=3),),
+            statuses=("InProgress", "Failed"),
+            fails=2,
+            members=failing(reason),
+            jobs=3,
+            requests=3,
+        )
+        for exception, reason in _REASONS.items()
+    ),
+    *(
+        Case(
+            name=f"not-matched-{exception}",
+            needs=(exceptions(exception),),
+            policies=(
+                RetryPolicy(tuple({*_REASONS, THROTTLING, FAULT} - {exception}), max_attempts=3),
+            ),
+            statuses=("InProgress", "Failed"),
+            members=failing(reason),
+            state="Failed",
+            message=("{job} Failed", reason),
+        )
+        for exception, reason in _REASONS.items()
+    ),
+    Case(
+        name="retried-limit-at-create",
+        needs=(exceptions(LIMIT),),
+        policies=(RetryPolicy((LIMIT,), max_attempts=3),),
+        rules=creating("error", 2, status=400, code="ResourceLimitExceeded"),
+        requests=3,
+    ),
+    *(
+        Case(
+            name=f"retried-{exception}",
+            policies=(RetryPolicy((exception,), interval_seconds=200, max_attempts=3),),
+            rules=creating(fault, 2 * _BOTOCORE),
+            requests=2 * _BOTOCORE + 1,
+        )
+        for exception, fault, _ in _FAULTS
+    ),
+    *(
+        Case(
+            name=f"exhausted-{exception}",
+            policies=(RetryPolicy((exception,), max_attempts=2),),
+            rules=creating(fault),
+            jobs=0,
+            requests=3 * _BOTOCORE,
+            state="Failed",
+            message=(code,),
+        )
+        for exception, fault, code in _FAULTS
+    ),
+    Case(
+        name="attempts-exhausted",
+        needs=(exceptions(CAPACITY),),
+        policies=(RetryPolicy((CAPACITY,), max_attempts=2),),
+        statuses=("InProgress", "Failed"),
+        members=failing(_REASONS[CAPACITY]),
+        jobs=3,
+        requests=3,
+        state="Failed",
+        message=("{job} Failed", _REASONS[CAPACITY]),
+    ),
+    Case(
+        name="deadline-exhausted",
+        needs=(exceptions(CAPACITY),),
+        policies=(RetryPolicy((CAPACITY,), interval_seconds=600, expire_after_min=30),),
+        statuses=("InProgress", "Failed"),
+        members=failing(_REASONS[CAPACITY]),
+        jobs=2,  # after 10 minutes; 20 more would be too late
+        requests=2,
+        state="Failed",
+        message=("{job} Failed", _REASONS[CAPACITY]),
+    ),
+    Case(
+        name="stopped-is-not-retried",
+        needs=(STOP, exceptions(CAPACITY)),
+        policies=(RetryPolicy((*_REASONS, THROTTLING, FAULT), max_attempts=3),),
+        statuses=("InProgress", "Stopping", "Stopped"),
+        members=failing(_REASONS[CAPACITY]),
+        state="Stopped",
+        message=("{job} Stopped",),
+    ),
+)
 CASES = (
     Case(name="completed", later="Succeeded"),
     Case(
@@ -225,4 +353,5 @@ CASES = (
         later_path="Nothing.Here",
         later_message=("Nothing.Here", "no such property"),
     ),
+    *_POLICIES,
 )

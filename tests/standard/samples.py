@@ -55,6 +55,10 @@ class Sample:
     def glob(self) -> str:
         return self.resource or f"*-{self.type}-*"
 
+    def nth(self, number: int) -> str:
+        """A glob for the name of the job of attempt ``number``, from 0."""
+        return f"group/{number + 1}" if self.resource else f"{self.glob}-{number}"
+
     def operation(self, method: str) -> str:
         """The operation of the boto3 method ``create``, ``describe`` or ``stop``."""
         return operations()[getattr(self.job_type, method)]

@@ -10,6 +10,7 @@ from typing import Any
 
 import botocore.endpoint
 import pytest
+from botocore.retries.quota import RetryQuota
 
 from sagebridge.model.pipeline import Step
 from sagebridge_operators.backends.aws import AwsBackend, client_config
@@ -68,10 +69,10 @@ class World:
 
     def arrange(self, case: Case, sample: Sample) -> tuple[Step, ...]:
         """Add the faults of a case; returns the steps to run."""
-        self.aws.add_scripts(case.script(sample))
+        self.aws.add_scripts(*case.scripts(sample))
         self.aws.add_faults(*case.rules(sample))
         if case.later is None:
-            return (sample.step(),)
+            return (sample.step(retry_policies=case.policies),)
         return sample.step(), sample.later_step(case.later_path)
 
     def check_all(self, case: Case, outcomes: Mapping[str, Outcome]) -> None:
@@ -156,6 +157,8 @@ def patch_time(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     modules = modules_of("sagebridge_operators.lifecycle", "tests.faulty_aws")
     clock.patch(monkeypatch, [*modules, botocore.endpoint])
+    # All cases share clients, which would use up their quota of retries.
+    monkeypatch.setattr(RetryQuota, "acquire", lambda quota, amount: True)
     monkeypatch.setattr(AwsBackend, "poll_seconds", (5.0, 3600.0))
     monkeypatch.setattr(drive, "_SLICE", 3600.0)  # a sleep is one call of the clock
     return clock
