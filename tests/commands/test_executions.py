@@ -76,6 +76,26 @@ def sagebridge(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, s
 Call = Callable[..., tuple[int, str, str]]
 
 
+def test_selected_steps_show_the_source_of_their_values(
+    records: ExecutionRecords, sagebridge: Call
+) -> None:
+    body = records.execution(FIRST) or {}
+    origins = {
+        "Train": {"type": "Training", "execution": SECOND},
+        "Eval": {"type": "Processing", "execution": ""},
+    }
+    selection = {"steps": ["Gate"], "source": SECOND, "values": {}, "origins": origins}
+    records.objects.put(f"{FIRST}/execution.json", body | {"selection": selection})
+
+    _, out, _ = sagebridge("show", FIRST)
+    _, text, _ = sagebridge("show", FIRST, "--format", "json")
+
+    rows = [line.split() for line in out.splitlines()]
+    assert ["Train", "Training", "from", SECOND] in rows
+    assert ["Eval", "Processing", "given"] in rows
+    assert json.loads(text)["selection"] == selection
+
+
 def test_list(records: ExecutionRecords, sagebridge: Call) -> None:
     code, out, _ = sagebridge("list")
 

@@ -21,8 +21,12 @@ from sagebridge_operators.launch import engine_versions
 from sagebridge_operators.launch.engine_execution import EngineExecution
 from sagebridge_operators.launch.engine_versions import ENGINES
 from sagebridge_operators.launch.private_engine import PrivateEngine
+from sagebridge_operators.lifecycle.attempt import FORMAT
+from sagebridge_operators.lifecycle.objects import Folder
+from sagebridge_operators.lifecycle.opening import open_execution
+from sagebridge_operators.lifecycle.records import ExecutionRecords
 from tests.commands.conftest import write
-from tests.definition import get, uses
+from tests.definition import equals, gate, get, step, uses
 
 NOTHING = {"Name": "Nothing", "Type": "Fail", "Arguments": {"ErrorMessage": "no"}}
 PARAMETERS = [
@@ -88,6 +92,63 @@ def test_wrong_parameters_and_uploads(
 
     assert code == 2
     assert message in err
+
+
+CHAIN = (
+    step("A", "Training"),
+    gate(equals(get("Steps.A.TrainingJobName"), "x"), then=[NOTHING]),
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--steps", "Gte"), "no step 'Gte' (did you mean 'Gate'?)"),
+        (
+            ("--steps", "A, Nothing"),
+            (
+                "step 'Gate' must be selected too, on a path between selected "
+                "steps; use: --steps A,Gate,Nothing"
+            ),
+        ),
+        (("--steps", "Gate"), 'use --value "Steps.A.TrainingJobName=...", or --from-execution'),
+        (("--steps", "Gate", "--value", "x"), "--value x: expected Steps.NAME.PROPERTY=VALUE"),
+        (
+            ("--steps", "Gate", "--from-execution", "latest"),
+            "no execution of pipeline 'p' has ended in ",
+        ),
+        (("--steps", "Gate", "--from-execution", "12"), "no execution '12' in "),
+        (("--value", "Steps.A.X=1"), "--value needs --steps"),
+        (("--from-execution", "latest"), "--from-execution needs --steps"),
+    ],
+)
+def test_steps_that_cannot_be_selected(
+    folder: Path, failing_run: FailingRun, words: tuple[str, ...], message: str
+) -> None:
+    code, err = failing_run(write(folder, "p", *CHAIN), *words)
+
+    assert code == 2
+    assert message in err
+
+
+def test_the_source_must_be_an_ended_execution_of_the_pipeline(
+    folder: Path, failing_run: FailingRun
+) -> None:
+    records = ExecutionRecords(Folder(folder / "records"))
+    source = write(folder, "p", *CHAIN)
+    definition = json.loads(source.read_text())
+    for name, backend, pipeline in zip("abc", ("local", "aws", "local"), "ppq", strict=True):
+        body = {"format": FORMAT, "backend": backend, "pipeline": pipeline, "started": "2026T0"}
+        open_execution(records, name * 12, body, lambda: definition)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SAGEBRIDGE_RECORDS", str(folder / "records"))
+        answers = [
+            failing_run(source, "--steps", "Gate", "--from-execution", name)[1] for name in "abc"
+        ]
+
+    assert "execution aaaaaaaaaaaa has not ended (status Executing)" in answers[0]
+    assert "ran on backend 'aws', not 'local'" in answers[1]
+    assert "is of pipeline 'q', not 'p'" in answers[2]
 
 
 def test_all_parameter_errors_are_listed(folder: Path, failing_run: FailingRun) -> None:
@@ -318,6 +379,6 @@ def test_flow_file_sets_its_name(
     assert on_prefect(folder, FLOW, "--name", "x") == 5
     assert "own.py: the name is set in the flow file; remove --name" in capsys.readouterr().err
     assert on_prefect(folder, FLOW, "-p", "Limit=1") == 0
-    flow, parameters, _ = given
+    flow, parameters, *_ = given
     assert (flow.name, flow.entry, flow.file) == ("mine", "any_name", folder / "own.py")
     assert flow.given(parameters) == {"Limit": 1.0}

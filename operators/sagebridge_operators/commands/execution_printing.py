@@ -120,6 +120,7 @@ def print_view(out: Console, view: View, *, jobs: bool = False) -> None:
         ]
         for step in view.steps
     ]
+    rows = [*_other_steps(view), *rows]
     columns = 5 if jobs else 4
     _print_table(
         out, ("step", "type", "state", "time", "job")[:columns], [row[:columns] for row in rows]
@@ -135,6 +136,16 @@ def print_view(out: Console, view: View, *, jobs: bool = False) -> None:
     if view.reason:
         reason = "\n".join(map(printable, view.reason.splitlines()))
         out.print(Text(f"reason: {reason}"), soft_wrap=True)
+
+
+def _other_steps(view: View) -> list[list[Text]]:
+    """Rows for the steps that were not selected, but whose outputs the selected steps use."""
+    rows = []
+    for name, origin in view.selection.get("origins", {}).items():
+        source = f"from {origin['execution']}" if origin["execution"] else "given"
+        cells = (printable(name), printable(origin["type"]), source, "", "")
+        rows.append([Text(cell, "dim") for cell in cells])
+    return rows
 
 
 def _state(step: StepView) -> str:

@@ -51,7 +51,11 @@ class StepView:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """An execution now; ``metrics`` are the property file values that its conditions compare."""
+    """An execution now.
+
+    ``metrics`` are the property file values that its conditions compare. ``selection`` is empty
+    unless steps were selected (see :mod:`~sagebridge_operators.lifecycle.selection`).
+    """
 
     id: str
     pipeline: str
@@ -65,6 +69,7 @@ class View:
     parameters: Mapping[str, Any]
     steps: tuple[StepView, ...]
     metrics: Mapping[str, Any]
+    selection: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -118,6 +123,7 @@ class ExecutionReader:
                 for step in walk(pipeline)
             ),
             metrics=dict(_metrics(workdir, pipeline, body, attempts)),
+            selection=body.get("selection") or {},
         )
 
     def property_files(self, execution: str) -> Iterator[tuple[str, str, str]]:

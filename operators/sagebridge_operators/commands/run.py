@@ -20,7 +20,6 @@ from rich.text import Text
 import sagebridge
 from sagebridge.errors import SourceError, TranslationError, UsageError
 from sagebridge.model.losses import Loss
-from sagebridge.model.parameters import coerce
 from sagebridge.model.pipeline import Pipeline
 from sagebridge.terminal.console import console, print_json, printable
 from sagebridge.terminal.help_tables import TableCommand
@@ -28,6 +27,7 @@ from sagebridge.terminal.options import arg_option, format_option, name_option
 from sagebridge.terminal.wording import finding_line
 from sagebridge_operators.commands.execution_printing import Progress, print_view
 from sagebridge_operators.commands.execution_view import ExecutionReader
+from sagebridge_operators.commands.selected_steps import choose_steps, selection_options
 from sagebridge_operators.commands.shared_options import (
     aws_errors,
     upload_option,
@@ -107,6 +107,7 @@ class _Interrupts:
     examples=(
         "sagebridge run nightly.json --on airflow -p InputData=s3://bucket/data.csv",
         "sagebridge run flows/nightly.py --on prefect --backend aws --keep-ui",
+        "sagebridge run p.json --on airflow --steps Eval,Check --from-execution latest",
     ),
 )
 @click.argument("source")
@@ -136,6 +137,7 @@ class _Interrupts:
     metavar="NAME=VALUE",
     help="Set a pipeline parameter. Repeatable.",
 )
+@selection_options
 @upload_option
 @name_option
 @workdir_option
@@ -147,6 +149,9 @@ def run(
     engine: str,
     backend: str,
     given: tuple[str, ...],
+    selected: tuple[str, ...],
+    source_id: str | None,
+    values: tuple[str, ...],
     uploads: tuple[str, ...],
     name: str | None,
     folder: Path,
@@ -159,6 +164,9 @@ def run(
     server afterwards. It prints the address of the UI and its login. On Prefect, a flow file runs
     unchanged; any other source is translated first. 'sagebridge --help' lists the kinds of SOURCE.
 
+    With --steps, no other step runs. What the selected steps use of other steps comes from
+    --value, otherwise from --from-execution. On Prefect, a flow of the selected steps is generated.
+
     Ctrl-C stops the jobs and the execution. A second Ctrl-C exits without waiting for the jobs.
     """
     source = _piped() if source == "-" else source
@@ -168,14 +176,20 @@ def run(
     if found is None:
         return 1
     pipeline = found.pipeline if name is None else replace(found.pipeline, name=name)
-    flow = _flow(source, name, pipeline) if engine == "prefect" else None
+    flow = None
+    if engine == "prefect" and not selected:
+        flow = _flow(source, name, pipeline)
+        pipeline = flow.pipeline
     if flow is None or flow.file is None:
         _print_losses(found.losses)
-    pipeline = flow.pipeline if flow is not None else pipeline
-    parameters = coerce(pipeline.declared, dict(map(_pair, given)))
+    workdir = Workdir.of(folder, backend)
+    pairs = dict(map(_pair, given))
+    chosen, parameters = choose_steps(pipeline, selected, source_id, values, pairs, workdir)
+    if chosen is not None:
+        pipeline = chosen.pipeline
+        flow = _flow_of(pipeline) if engine == "prefect" else None
     sending = [Upload.parse(upload) for upload in uploads]
     require_runnable(pipeline)
-    workdir = Workdir.of(folder, backend)
     workdir.check_writable()
     workdir.check_isolation(pipeline)
     # With --format json, standard output has only the JSON; progress goes to standard error.
@@ -183,7 +197,8 @@ def run(
     for upload in sending:
         upload.send(workdir.backend.client("s3"))
     with _Interrupts() as interrupts:
-        execution = _execution(flow or pipeline, parameters, workdir)
+        more = {} if chosen is None else {"selection": chosen.as_json()}
+        execution = _execution(flow or pipeline, parameters, workdir, more)
         try:
             return _execute(execution, out, form, interrupts, keep_ui=keep_ui)
         except Interrupted as interrupted:
@@ -226,7 +241,7 @@ def _flow(source: str, name: str | None, pipeline: Pipeline) -> Flow:
     from sagebridge_operators.launch.prefect_flow import Flow
 
     if sagebridge.detect(source).name != "prefect":
-        return Flow.generated(pipeline)
+        return _flow_of(pipeline)
     if name is not None:
         raise SourceError(source, "the name is set in the flow file", "remove --name")
     flow = Flow.of_file(source, pipeline)
@@ -235,6 +250,12 @@ def _flow(source: str, name: str | None, pipeline: Pipeline) -> Flow:
         text = f"warning: plain Prefect tasks run but are not steps of the execution: {tasks}"
         click.echo(printable(text), err=True)
     return flow
+
+
+def _flow_of(pipeline: Pipeline) -> Flow:
+    from sagebridge_operators.launch.prefect_flow import Flow
+
+    return Flow.generated(pipeline)
 
 
 def _piped() -> str:
@@ -246,15 +267,18 @@ def _piped() -> str:
 
 
 def _execution(
-    what: Flow | Pipeline, parameters: Mapping[str, Any], workdir: Workdir
+    what: Flow | Pipeline,
+    parameters: Mapping[str, Any],
+    workdir: Workdir,
+    more: Mapping[str, Any],
 ) -> EngineExecution:
     if isinstance(what, Pipeline):
         from sagebridge_operators.launch.airflow_execution import AirflowExecution
 
-        return AirflowExecution(what, parameters, workdir)
+        return AirflowExecution(what, parameters, workdir, more)
     from sagebridge_operators.launch.prefect_execution import PrefectExecution
 
-    return PrefectExecution(what, parameters, workdir)
+    return PrefectExecution(what, parameters, workdir, more)
 
 
 def _execute(

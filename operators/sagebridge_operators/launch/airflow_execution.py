@@ -7,6 +7,7 @@ from typing import Any
 
 from sagebridge.authoring.dag_pipeline import legal_id, task_ids
 from sagebridge.model.pipeline import Pipeline, Step, walk
+from sagebridge.model.values import EMPTY
 from sagebridge_operators.launch.airflow_engine import PrivateAirflow
 from sagebridge_operators.launch.engine_execution import MAX_TASKS, EngineExecution
 from sagebridge_operators.launch.workdir import Workdir
@@ -20,8 +21,14 @@ class AirflowExecution(EngineExecution):
 
     engine = "airflow"
 
-    def __init__(self, pipeline: Pipeline, parameters: Mapping[str, Any], workdir: Workdir) -> None:
-        super().__init__(pipeline, parameters, workdir)
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        parameters: Mapping[str, Any],
+        workdir: Workdir,
+        more: Mapping[str, Any] = EMPTY,
+    ) -> None:
+        super().__init__(pipeline, parameters, workdir, more)
         dag_id = legal_id(pipeline.name or "pipeline")[:200]
         run_id = self.run_name(dag_id)
         self.identify(dag_id, run_id)

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 
 from sagebridge.errors import SagebridgeError, ServiceError
 from sagebridge.model.pipeline import Pipeline
+from sagebridge.model.values import EMPTY
 from sagebridge_operators.launch.private_engine import PrivateEngine
 from sagebridge_operators.launch.workdir import Workdir
 from sagebridge_operators.lifecycle.ending import Ending
@@ -32,6 +33,7 @@ class EngineExecution(ABC):
 
     Args:
         parameters: values with the declared types.
+        more: other fields of the execution's record.
 
     Raises:
         MissingExtra: the engine is not installed.
@@ -41,8 +43,15 @@ class EngineExecution(ABC):
 
     engine: ClassVar[str]
 
-    def __init__(self, pipeline: Pipeline, parameters: Mapping[str, Any], workdir: Workdir) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        parameters: Mapping[str, Any],
+        workdir: Workdir,
+        more: Mapping[str, Any] = EMPTY,
+    ) -> None:
         self.pipeline, self.parameters, self.workdir = pipeline, parameters, workdir
+        self.more = more
         self.id = self.run = ""
         self.report: Callable[[str], object] = lambda text: None
         """Called with messages for the user."""
@@ -124,7 +133,11 @@ class EngineExecution(ABC):
             started=self._started,
             parameters=self.parameters,
         )
-        body = {**execution.described(self.workdir.backend_name), **self.workdir.record_fields()}
+        body = {
+            **execution.described(self.workdir.backend_name),
+            **self.workdir.record_fields(),
+            **self.more,
+        }
         records = self.workdir.records
         open_execution(records, self.id, body, lambda: valid_definition(self.pipeline))
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from sagebridge.model.values import EMPTY
 from sagebridge_operators.backends import RESUMED
 from sagebridge_operators.launch.engine_execution import MAX_TASKS, EngineExecution
 from sagebridge_operators.launch.prefect_engine import PrefectServer
@@ -32,8 +33,14 @@ class PrefectExecution(EngineExecution):
 
     engine = "prefect"
 
-    def __init__(self, flow: Flow, parameters: Mapping[str, Any], workdir: Workdir) -> None:
-        super().__init__(flow.pipeline, parameters, workdir)
+    def __init__(
+        self,
+        flow: Flow,
+        parameters: Mapping[str, Any],
+        workdir: Workdir,
+        more: Mapping[str, Any] = EMPTY,
+    ) -> None:
+        super().__init__(flow.pipeline, parameters, workdir, more)
         self.flow = flow
         self._name = self.run_name(flow.entry)
         self._server = PrefectServer(

@@ -7,7 +7,7 @@ source was selective itself, its own given values and its own source follow.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from sagebridge.authoring.request_shapes import ApiShape, operation_shape, prope
 from sagebridge.errors import SelectionError
 from sagebridge.model import selection
 from sagebridge.model.display import did_you_mean, shown
-from sagebridge.model.expressions import Get, JsonGet, unknown_function
+from sagebridge.model.expressions import Get, JsonGet, get, unknown_function
 from sagebridge.model.pipeline import Pipeline, Step, walk
 from sagebridge.model.step_types import STEP_TYPES
 from sagebridge.model.values import Value, freeze
@@ -59,8 +59,8 @@ class Given:
     value: Any
 
     @classmethod
-    def parse(cls, text: str, pipeline: Pipeline) -> Given:
-        """Parse ``Steps.Name.Path=VALUE``. Raises SelectionError.
+    def parse(cls, text: str, pipeline: Pipeline, selected: Sequence[str]) -> Given:
+        """Parse ``Steps.Name.Path=VALUE``; the step must not be selected. Raises SelectionError.
 
         The type of a property follows from the API response that contains it. A value of unknown
         type, such as the result of user code, is JSON if it can be parsed, otherwise a string.
@@ -73,14 +73,19 @@ class Given:
         if reference.root != "Steps" or len(reference.tokens) < 2:
             fix = "; set a parameter with -p" if reference.root == "Parameters" else ""
             raise SelectionError([f"--value {text}: expected a property of a step{fix}"])
-        value = text[at + 1 :]
-        step = pipeline.step(reference.name)
+        value, step = text[at + 1 :], pipeline.step(reference.name)
+        head, name = f"--value {reference.text}: ", shown(reference.name)
+        if step is None:
+            known = [one.name for one in walk(pipeline)]
+            raise SelectionError([f"{head}no step {name}{did_you_mean(reference.name, known)}"])
+        if step.name in selected:
+            raise SelectionError([f"{head}step {name} is selected, so its value is of this run"])
         if reference.property_file is not None:
             return cls(reference, value if _is_uri(value) else str(Path(value).absolute()))
         try:
             return cls(reference, _typed(value, _shape(step, reference)))
         except ValueError as wrong:
-            raise SelectionError([f"--value {text}: {wrong}"]) from None
+            raise SelectionError([f"{head}{wrong}, got {shown(value)}"]) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +113,7 @@ class Source:
         """The value that this execution itself was given, or took from its source."""
         record = (self.records.execution(self.execution) or {}).get("selection") or {}
         for text, value in record.get("values", {}).items():
-            if (got := Get.parse(text)) and selection.path_of(got) == selection.path_of(reference):
+            if selection.path_of(get(text)) == selection.path_of(reference):
                 return value, self.execution
         if not record.get("source"):
             problem = f"step {reference.name!r} did not run in execution {self.execution}"
@@ -180,7 +185,7 @@ class Chosen:
 def choose(
     pipeline: Pipeline,
     steps: Sequence[str],
-    given: Sequence[Given],
+    values: Sequence[str],
     source: Source | None,
     execution: Execution,
     backend: Backend,
@@ -192,13 +197,19 @@ def choose(
     Args:
         pipeline: the whole pipeline.
         steps: the names of the selected steps.
-        given: values from the command line.
+        values: ``EXPR=VALUE`` strings, as :meth:`Given.parse` reads them.
         source: the earlier execution, if any.
         execution: the new execution; a path in a local property file may refer to its parameters.
         backend: where property files are read.
     """
     names = selection.closed(pipeline, steps)
-    problems = list(_misplaced(pipeline, names, given))
+    problems: list[str] = []
+    given: list[Given] = []
+    for text in values:
+        try:
+            given.append(Given.parse(text, pipeline, names))
+        except SelectionError as wrong:
+            problems += wrong.problems
     chosen = _Values(given, source, backend)
     for reference in selection.needed(pipeline, names):
         try:
@@ -280,7 +291,7 @@ class _Values:
         return None
 
     def _of_source(self, reference: Get, step: Step | None) -> tuple[Any, str]:
-        fix = f"select it too, or use --value '{reference.text}=...'"
+        fix = f'select it too, or use --value "{reference.text}=..."'
         if self.source is None:
             problem = f"step {reference.name!r} is not selected; {fix}, or --from-execution"
             raise Unresolvable(reference.text, problem)
@@ -300,17 +311,6 @@ class _Values:
             raise Unresolvable(reference.text, str(missing)) from None
         except StoreError:  # such as a role that only the workers have
             return
-
-
-def _misplaced(pipeline: Pipeline, names: Sequence[str], given: Sequence[Given]) -> Iterator[str]:
-    """Problems with given values of unknown and of selected steps."""
-    known = [step.name for step in walk(pipeline)]
-    for one in given:
-        text, name = one.reference.text, one.reference.name
-        if name not in known:
-            yield f"--value {text}: no step {shown(name)}{did_you_mean(name, known)}"
-        elif name in names:
-            yield f"--value {text}: step {shown(name)} is selected, so its value comes from the run"
 
 
 def _content(path: str) -> bytes:
