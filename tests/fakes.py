@@ -92,6 +92,7 @@ class FakeSageMaker:
     plans: dict[str, Plan] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)
     groups: set[str] = field(default_factory=set)
+    experiments: set[tuple[str, str]] = field(default_factory=set)
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     before: defaultdict[str, list[Happening]] = field(default_factory=lambda: defaultdict(list))
     after: defaultdict[str, list[Happening]] = field(default_factory=lambda: defaultdict(list))
@@ -119,6 +120,8 @@ class FakeSageMaker:
     def _answer(self, method: str, request: dict[str, Any]) -> dict[str, Any]:
         if method.endswith("_model_package_group"):
             return self._group(method, request["ModelPackageGroupName"])
+        if method.endswith(("_experiment", "_trial")):
+            return self._experiment(method, request)
         for type_ in JOB_TYPES.values():
             match method:
                 case type_.create:
@@ -136,6 +139,14 @@ class FakeSageMaker:
             text = f"ModelPackageGroup {ARN}model-package-group/{name} does not exist."
             raise client_error("DescribeModelPackageGroup", "ValidationException", text)
         return {"ModelPackageGroupArn": f"{ARN}model-package-group/{name}"}
+
+    def _experiment(self, method: str, request: dict[str, Any]) -> dict[str, Any]:
+        verb, _, kind = method.partition("_")
+        name = (kind, request[f"{kind.capitalize()}Name"])
+        if (name in self.experiments) is (verb == "create"):
+            raise client_error(operations()[method], "ValidationException", "Names must be unique")
+        self.experiments.add(name)
+        return {}
 
     def _create(self, type_: JobType, request: dict[str, Any]) -> dict[str, Any]:
         kind = type_.create.removeprefix("create_").replace("_", "-")
@@ -197,6 +208,7 @@ class FakeBackend:
     name: str = "fake"
     poll_seconds: tuple[float, float] = (0.0005, 0.001)
     default_role: str | None = None
+    has_experiments: bool = True
 
     renewed: int = 0
 

@@ -107,6 +107,29 @@ class Unresolvable(StepFailed):
         super().__init__(f"{expression} has no value: {problem}{found}")
 
 
+class ExperimentRejected(StepFailed):
+    """SageMaker does not create the experiment or trial of ``PipelineExperimentConfig``.
+
+    Args:
+        what: ``experiment`` or ``trial``.
+        problem: SageMaker's error, which names a missing permission.
+    """
+
+    kind = "request"
+
+    def __init__(self, what: str, name: str, problem: str, code: str) -> None:
+        self.given = (what, name, problem, code)
+        super().__init__(
+            f"cannot create the {what} {name!r} of PipelineExperimentConfig: {problem}; allow "
+            f"sagemaker:Create{what.capitalize()}, change the name, or set "
+            "PipelineExperimentConfig to null",
+            code=code,
+        )
+
+    def __reduce__(self) -> tuple[type[ExperimentRejected], tuple[str, str, str, str]]:
+        return type(self), self.given
+
+
 class OutputsTooLarge(StepFailed):
     """The outputs of a step are too large to pass between tasks."""
 

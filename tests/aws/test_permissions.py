@@ -23,6 +23,9 @@ WITHOUT_CALL = {"sagemaker:AddTags", "iam:PassRole"}
 """AWS checks these permissions for a Create request; there is no call for them."""
 OF_RECORDS = {"s3:PutObject", "s3:DeleteObject", "s3:ListBucket"}
 GROUPS = {"sagemaker:CreateModelPackageGroup", "sagemaker:DescribeModelPackageGroup"}
+EXPERIMENTS = {
+    f"sagemaker:{verb}{kind}" for verb in ("Create", "Describe") for kind in ("Experiment", "Trial")
+}
 S3 = {"GET": "s3:GetObject", "HEAD": "s3:GetObject", "PUT": "s3:PutObject"}
 
 
@@ -55,8 +58,8 @@ def action(request: dict[str, Any]) -> str | None:
 
 
 def test_policy_has_the_calls_of_every_step_type() -> None:
-    expected = {*calls_of_job_types(), *GROUPS, *WITHOUT_CALL, *OF_RECORDS, "s3:GetObject"}
-    assert policy() == expected
+    setup = GROUPS | EXPERIMENTS | WITHOUT_CALL
+    assert policy() == {*calls_of_job_types(), *setup, *OF_RECORDS, "s3:GetObject"}
 
 
 def test_policy_allows_every_request_of_a_run(

@@ -51,6 +51,7 @@ class AwsBackend:
     name = "aws"
     poll_seconds = (5.0, 30.0)
     default_role: str | None = None
+    has_experiments = True
 
     def __init__(self, open_session: Callable[[], ClientFactory] | None = None) -> None:
         self._open = open_session or _default_session

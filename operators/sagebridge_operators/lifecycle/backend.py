@@ -28,12 +28,14 @@ class Backend(Protocol):
     """Runs jobs.
 
     ``poll_seconds`` are the shortest and longest pause between two looks at a job;
-    ``default_role`` is the ARN of the role for jobs whose request has none.
+    ``default_role`` is the ARN of the role for jobs whose request has none. ``has_experiments`` is
+    whether its jobs can be part of an experiment.
     """
 
     name: str
     poll_seconds: tuple[float, float]
     default_role: str | None
+    has_experiments: bool
 
     def client(self, service: str) -> Any:
         """The boto3 client of a service, such as ``sagemaker``."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from sagebridge.model.step_types import STEP_TYPES
 from sagebridge.model.values import ABSENT
+from sagebridge_operators.lifecycle import experiments
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.caching import StepCache, cache_of
 from sagebridge_operators.lifecycle.masking import mask
@@ -35,10 +36,15 @@ class JobRequests:
 
     def _make(self, name: str, token: str) -> Mapping[str, Any]:
         task, step, job_type = self.task, self.task.step, JOB_TYPES[self.task.step.type]
-        arguments = resolver(task, name)({} if step.arguments is ABSENT else step.arguments)
+        resolve = resolver(task, name)
+        arguments = resolve({} if step.arguments is ABSENT else step.arguments)
         if not isinstance(arguments, Mapping):
             text = f"Arguments of step {step.name!r}: expected an object, got {arguments!r}"
             raise StepFailed(text, kind="unresolvable")
+        if names := experiments.experiment_config(task, resolve):
+            experiments.create_once(task, names)
+            own = arguments.get("ExperimentConfig") or {}
+            arguments = {**arguments, "ExperimentConfig": {**names, **own}}
         role = task.role or task.backend.default_role
         made = job_type.request(step, arguments, name=name, token=token, role=role)
         shown = mask(made)

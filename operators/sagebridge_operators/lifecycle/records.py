@@ -5,6 +5,7 @@ Keys below ``<location>/<execution>/``:
 - ``execution.json``: the execution; only :mod:`~.opening` writes it
 - ``definition.json``: the pipeline definition, unchanged
 - ``steps/<step>/<generation>.<index>.<number>.json``: one attempt of a step
+- ``experiment.json``: exists once :mod:`~.experiments` has created the experiment and trial
 - ``stop.json``: exists once a stop was requested
 - ``end.json``: the end of the execution; only :mod:`~.ending` writes it
 

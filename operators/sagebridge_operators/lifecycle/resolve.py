@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -121,9 +122,8 @@ class Resolver:
             raise Unresolvable(
                 reference.text, "not in the experiment configuration of the pipeline"
             )
-        return (
-            self(config[reference.name]) if reference.name in config else defaults[reference.name]
-        )
+        given = self(config[reference.name]) if reference.name in config else None
+        return _experiment_name(defaults[reference.name] if given is None else str(given))
 
     def _text(self, item: Value) -> str:
         value = self(item)
@@ -166,6 +166,11 @@ class Resolver:
             problem = f"step {file.name!r} has no such property file"
             raise Unresolvable(file.text, problem, list(files))
         return files[name]
+
+
+def _experiment_name(name: str) -> str:
+    """A name that SageMaker accepts (ExperimentEntityName in its API): DAG ids may have ``_``."""
+    return re.sub(r"[^A-Za-z0-9-]+", "-", name).strip("-")[:120].rstrip("-")
 
 
 def _json_path(path: str) -> tuple[Token, ...] | None:

@@ -40,6 +40,7 @@ class JobType:
         interim: the statuses of a running job.
         reason_keys: the fields with the failure reason.
         dropped_arguments: arguments that CreatePipeline accepts but the create request does not.
+        takes_experiment: whether the create request has an ``ExperimentConfig``.
         outputs: the main results of a successful job, such as S3 URIs, from its description.
         log_group: the CloudWatch log group of the jobs, whose log streams start with ``<name>/``.
         s3_inputs, s3_outputs: JMESPath expressions for the S3 URIs in a description that the job
@@ -70,6 +71,7 @@ class JobType:
     interim: frozenset[str] = frozenset(("InProgress", "Pending", "Stopping"))
     reason_keys: tuple[str, ...] = ("FailureReason",)
     dropped_arguments: tuple[str, ...] = ()
+    takes_experiment: bool = False
     outputs: Callable[[Mapping[str, Any]], dict[str, Any]] = lambda description: {}
     log_group: str | None = None
     s3_inputs: str | None = None

@@ -27,6 +27,7 @@ STEP = JobType(
     arn_key="ProcessingJobArn",
     status_key="ProcessingJobStatus",
     reason_keys=("FailureReason", "ExitMessage"),
+    takes_experiment=True,
     outputs=_outputs,
     log_group="/aws/sagemaker/ProcessingJobs",
     s3_inputs="ProcessingInputs[].S3Input.S3Uri",

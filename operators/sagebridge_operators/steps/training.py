@@ -12,6 +12,7 @@ STEP = JobType(
     name_key="TrainingJobName",
     arn_key="TrainingJobArn",
     status_key="TrainingJobStatus",
+    takes_experiment=True,
     log_group="/aws/sagemaker/TrainingJobs",
     s3_inputs="InputDataConfig[].DataSource.S3DataSource.S3Uri",
     s3_outputs="ModelArtifacts.S3ModelArtifacts",

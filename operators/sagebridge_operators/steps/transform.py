@@ -13,6 +13,7 @@ STEP = JobType(
     arn_key="TransformJobArn",
     role_key=None,
     status_key="TransformJobStatus",
+    takes_experiment=True,
     log_group="/aws/sagemaker/TransformJobs",
     s3_inputs="TransformInput.DataSource.S3DataSource.S3Uri",
     s3_outputs="TransformOutput.S3OutputPath",

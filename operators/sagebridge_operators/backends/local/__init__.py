@@ -25,6 +25,7 @@ class LocalBackend:
     name = "local"
     poll_seconds = (0.2, 2.0)
     default_role: str | None = ROLE
+    has_experiments = False
 
     def __init__(self, home: Path, base: Path, region: str = REGION) -> None:
         self.home, self.base, self.region = home.absolute(), base.absolute(), region
