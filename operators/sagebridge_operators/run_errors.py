@@ -22,6 +22,8 @@ FailureKind = Literal[
     "unresolvable",
 ]
 """The kind of failure that ended an attempt, as records and retry policies use it."""
+RETRIED: frozenset[FailureKind] = frozenset(("code", "job", "time-limit"))
+"""The kinds of failures that a user's own retries cover. The others would only happen again."""
 
 
 class InvalidPipeline(SagebridgeError):
@@ -42,12 +44,16 @@ class StepFailed(SagebridgeError):
     Args:
         kind: the kind of failure, as in the record of the attempt.
         code: AWS's error code or the class of the exception, as in the record; may be empty.
+
+    The driver sets ``retry`` if the engine may try again: the number of the failed try, and the
+    number of tries that the user allows.
     """
 
     exit_code = 3
     state: ClassVar[FinalState] = "Failed"
     kind: FailureKind = "job"
     code = ""
+    retry: tuple[int, int] | None = None
 
     def __init__(self, text: str, *, kind: FailureKind | None = None, code: str = "") -> None:
         self.kind, self.code = kind or type(self).kind, code

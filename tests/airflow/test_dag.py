@@ -146,9 +146,9 @@ def test_display_name_and_description_reach_the_task() -> None:
     assert (task.task_display_name, task.doc_md) == ("The A", "**Why**")
 
 
-def test_default_retries() -> None:
+def test_retries_are_those_of_the_user() -> None:
     dag = build(Pipeline(steps=(model("A"), fail("B"))), dag_id="d")
-    assert {task.task_id: task.retries for task in dag.tasks} == {"A": 2, "B": 0}
+    assert {task.task_id: task.retries for task in dag.tasks} == {"A": 0, "B": 0}
 
 
 def test_references_link_operators_in_hand_written_dag() -> None:

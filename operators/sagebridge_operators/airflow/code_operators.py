@@ -32,8 +32,9 @@ class PythonStepOperator(StepOperator):
         op_args, op_kwargs: the arguments of the function. They may contain ``parameter("X")``,
             ``other.properties.return_value["rows"]`` and other expressions.
 
-    An exception of the function fails the step; it is not retried. Other arguments are those of
-    :class:`StepOperator`. Raises TypeError if ``python_callable`` is not callable.
+    If the function raises, the step fails, and ``retries`` calls it again; not after
+    AirflowFailException. Other arguments are those of :class:`StepOperator`. Raises TypeError if
+    ``python_callable`` is not callable.
     """
 
     step_type = PYTHON
@@ -66,8 +67,8 @@ class ShellStepOperator(StepOperator):
         env: the environment of the command; by default the worker's environment.
         append_env: add ``env`` to the worker's environment instead of replacing it.
 
-    An exit code other than 0 fails the step; it is not retried. Other arguments are those of
-    :class:`StepOperator`.
+    An exit code other than 0 fails the step, and ``retries`` runs it again. Other arguments are
+    those of :class:`StepOperator`.
     """
 
     step_type = SHELL

@@ -25,10 +25,11 @@ from sagebridge.model.expressions import Properties, properties_of
 from sagebridge.model.pipeline import Step
 from sagebridge.model.step_types import OPERATOR_TYPES, StepType
 from sagebridge.model.values import ABSENT, EMPTY, Value
-from sagebridge_operators.airflow import task_dependencies
+from sagebridge_operators.airflow import task_dependencies, task_retries
 from sagebridge_operators.airflow.job_links import links_of
 
 _TASK_ARGUMENTS = frozenset(signature(BaseOperator.__init__).parameters)
+task_retries.register_policy()
 
 if TYPE_CHECKING:
     from sagebridge_operators.lifecycle.drive import StepDriver
@@ -53,12 +54,14 @@ class StepOperator(BaseOperator):
     ``definition``: ``{"Metadata": {…}, "PipelineExperimentConfig": {…}}``. A pipeline name that is
     not a valid DAG id is the default argument ``pipeline_name``.
 
-    ``retries=2`` is for lost workers only: a retry finds the job that the lost worker started. If
-    the step itself fails or is stopped, the task fails at once, with AirflowFailException. Raises
-    DuplicateStep if the DAG already has a step with this name.
+    ``retries``, 0 by default, is how often a failed job or function is started again, after
+    ``retry_delay``. Airflow shows two more, for lost workers: such a retry finds the job that the
+    lost worker started. A step that was stopped, or whose request was rejected, is not retried.
+    Raises DuplicateStep if the DAG already has a step with this name.
     """
 
     step_type: ClassVar[str] = ""
+    retries_for_lost_workers: ClassVar[int] = 2
     template_fields: Sequence[str] = ("request",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"request": "json"}
     # Stores ``request`` for the rendered view again after execute(), which sets it (finalize() in
@@ -78,7 +81,6 @@ class StepOperator(BaseOperator):
         verify: bool | str | None = None,
         botocore_config: dict[str, Any] | None = None,
         role_arn: str | None = None,
-        retries: int = 2,
         retry_delay: timedelta | float = timedelta(seconds=10),
         **kwargs: Any,
     ) -> None:
@@ -93,7 +95,7 @@ class StepOperator(BaseOperator):
         if fields["description"] is not ABSENT:
             kwargs.setdefault("doc_md", fields["description"])
         kwargs.setdefault("multiple_outputs", True)  # so that op.output["job_name"] works
-        super().__init__(retries=retries, retry_delay=retry_delay, **kwargs)
+        super().__init__(retry_delay=retry_delay, **kwargs)
         self.backend = backend
         self.aws_conn_id = aws_conn_id
         self.region_name = region_name
@@ -130,7 +132,8 @@ class StepOperator(BaseOperator):
         (Processing: S3 URI by output name), ``["output"]`` (Transform), ``["model_name"]``,
         ``["model_package_arn"]``, ``["outcome"]`` (Condition) or ``["return_value"]`` (code).
 
-        Raises AirflowFailException if the step failed or was stopped.
+        Raises AirflowFailException if the step failed or was stopped; another exception if Airflow
+        is to retry it.
         """
         # Imported here: Airflow parses DAG files far more often than it runs their tasks.
         from sagebridge_operators.airflow import task_log, task_runtime
@@ -148,6 +151,7 @@ class StepOperator(BaseOperator):
         except Exception as error:
             if isinstance(error, SagebridgeError) and not isinstance(error, RecordsUnreachable):
                 context["ti"].xcom_push(key="failure_reason", value=str(error))
+                task_retries.retry(self, context["ti"], error)
                 # The traceback of user code is in the log already; Sentry gets it as the cause.
                 raise task_log.failure(str(error)) from error.__cause__
             if driver is not None and context["ti"].try_number > context["ti"].max_tries:
@@ -207,6 +211,7 @@ class FailOperator(StepOperator):
     """A Fail step: fails the execution with ``error_message``. Never retried."""
 
     step_type = "Fail"
+    retries_for_lost_workers = 0
 
     def __init__(self, *, error_message: Value = ABSENT, **kwargs: Any) -> None:
         if error_message is not ABSENT:

@@ -21,6 +21,7 @@ class StubOperator(StepOperator):
     """
 
     step_type = STUB
+    retries_for_lost_workers = 0
 
     def __init__(
         self, *, reason: str, dropped_from: str = "", source: Sequence[str] = (), **kwargs: Any

@@ -5,12 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import MutableMapping
 from typing import Any
-from weakref import WeakSet
 
 # compat.sdk: AirflowFailException is in airflow.exceptions in 3.1, airflow.sdk.exceptions in 3.3.
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-_EXPECTED: WeakSet[BaseException] = WeakSet()
+_EXPECTED = "_sagebridge_expected"
 
 
 def failure(reason: str) -> AirflowFailException:
@@ -30,7 +29,7 @@ def hide_traceback(error: BaseException) -> None:
     """
     import structlog  # here: Airflow loads it, but parsing a DAG does not need it
 
-    _EXPECTED.add(error)
+    setattr(error, _EXPECTED, True)
     processors = structlog.get_config()["processors"]
     if isinstance(processors, list) and _show_message_only not in processors:
         processors.insert(0, _show_message_only)
@@ -42,7 +41,7 @@ def _show_message_only(
     """A structlog processor."""
     del logger, method
     error = sys.exc_info()[1]
-    if event.get("exc_info") and error in _EXPECTED:
+    if event.get("exc_info") and hasattr(error, _EXPECTED):
         del event["exc_info"]
         event["event"] = f"{event['event']}: {error}"
     return event

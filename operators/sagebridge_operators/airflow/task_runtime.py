@@ -14,6 +14,7 @@ from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.airflow import job_links
 from sagebridge_operators.airflow.aws_clients import backends_of, settings_for_record
 from sagebridge_operators.airflow.dag_test import is_dag_test, test_start
+from sagebridge_operators.airflow.task_retries import user_retries
 from sagebridge_operators.backends import open_records
 from sagebridge_operators.lifecycle.drive import PATIENCE, StepDriver
 from sagebridge_operators.lifecycle.execution import Execution, airflow_execution_id
@@ -85,6 +86,7 @@ def prepare(operator: StepOperator, context: Context) -> StepDriver:
         index=() if index is None or index < 0 else (index,),
         settings=settings_for_record(operator),
         role=operator.role_arn,
+        user_retries=user_retries(operator),
         on_request=show,
         on_links=lambda links: job_links.store(links, type(operator).operator_extra_links, ti),
     )

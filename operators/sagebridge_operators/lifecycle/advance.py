@@ -22,6 +22,7 @@ from sagebridge_operators.lifecycle.masking import mask_text
 from sagebridge_operators.lifecycle.outages import code_of, is_expired, is_throttled
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.run_errors import StepFailed
+from sagebridge_operators.steps import JOB_TYPES
 from sagebridge_operators.steps.job_type import JobType
 
 UNSEEN_FOR = timedelta(seconds=60)
@@ -167,7 +168,7 @@ def create(attempt: Attempt, ports: Ports) -> Attempt:
             return ports.records.save(waiting)
         if not policy.handles(attempt, ports.policies, error):
             raise
-        text = f"{error}{_stop_if_created(attempt, ports)}"
+        text = f"{error}{send_stop(attempt, lambda: ports.client(False))}"
         return ports.records.save(
             attempt.with_failure("service", text, code_of(error), at=ports.now())
         )
@@ -234,6 +235,20 @@ def stop(attempt: Attempt, ports: Ports) -> Attempt:
         return _end_without_job(attempt, ports)
     ports.job_type.request_stop(ports.client(False), name)
     return ports.records.save(replace(attempt, phase="stopping"))
+
+
+def send_stop(attempt: Attempt, client: Callable[[], Any]) -> str:
+    """Stops the job of an attempt that ends; returns the result as the tail of a message."""
+    job_type, name = JOB_TYPES[attempt.type], attempt.parts[-1].name
+    if job_type.stop is None:
+        return ""
+    try:
+        job_type.request_stop(client(), name)
+    except Exception as refused:  # noqa: BLE001 - reported in the message
+        made = "" if attempt.job else "may have been created and "
+        text = f"could not be stopped ({refused}); check whether it runs"
+        return f"; {attempt.type} job {name} {made}{text}"
+    return f"; a stop was sent to {attempt.type} job {name}" if attempt.job else ""
 
 
 def after(attempt: Attempt, ports: Ports) -> Attempt:
@@ -340,17 +355,6 @@ def _waits(attempt: Attempt, ports: Ports) -> bool:
     if not attempt.next_look or ports.clock() >= datetime.fromisoformat(attempt.next_look):
         return False
     return not ports.stop_requested()
-
-
-def _stop_if_created(attempt: Attempt, ports: Ports) -> str:
-    """Stops the job of a create request without an answer; returns the tail of a message."""
-    name = attempt.parts[-1].name
-    try:
-        ports.job_type.request_stop(ports.client(False), name)
-    except Exception as refused:  # noqa: BLE001 - reported in the message
-        text = f"may have been created and could not be stopped ({refused}); check whether it runs"
-        return f"; {attempt.type} job {name} {text}"
-    return ""
 
 
 def _end_without_job(attempt: Attempt, ports: Ports) -> Attempt:

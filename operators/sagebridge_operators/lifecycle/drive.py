@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-import random
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -26,7 +25,7 @@ from sagebridge_operators.lifecycle import advance, condition_step, opening
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.job_report import JobReport
 from sagebridge_operators.lifecycle.job_request import JobRequests, resolver
-from sagebridge_operators.lifecycle.outages import code_of, is_expired, is_outage
+from sagebridge_operators.lifecycle.outages import code_of, growing_pauses, is_expired, is_outage
 from sagebridge_operators.lifecycle.outputs import check_size
 from sagebridge_operators.lifecycle.step_task import Log, StepTask
 from sagebridge_operators.lifecycle.user_code import code_step
@@ -89,19 +88,35 @@ class StepDriver:
         task, wanted = self.task, self._new_attempt()
         self._defer = defer
         self._report.log = self.log  # Prefect's logger exists only inside the task
+        again = self.attempt is not None and not self.attempt.running
         with task.records.attend(wanted) as lock:
             self.attempt, resumed = self._retry_outages(
                 lambda: opening.choose_attempt(task.records, wanted, resumes=task.resumes)
             )
-            if self.attempt.end is None or task.step.retry_policies:
-                try:
-                    self.attempt = self._run_step(self.attempt, lock, resumed=resumed)
-                except RecordsUnreachable:  # says nothing about the step
-                    raise
-                except SagebridgeError as refused:
-                    self._record_failure(refused)
-                    raise
-            return Watch.of(self.attempt) or self._result(self.attempt)
+            found = self.attempt
+            try:
+                if found.end is None or task.step.retry_policies:
+                    self.attempt = self._run_step(found, lock, resumed=resumed)
+                earlier = found.engine_try < wanted.engine_try and not task.resumes
+                if self.attempt == found and (again or earlier) and self._retry() is not None:
+                    self.attempt = opening.next_try(wanted, found)
+                    self.log.info("try %s of %s", self.attempt.tries + 1, task.user_retries + 1)
+                    self.attempt = self._run_step(self.attempt, lock, resumed=False)
+                return Watch.of(self.attempt) or self._result(self.attempt)
+            except RecordsUnreachable:  # says nothing about the step
+                raise
+            except SagebridgeError as refused:
+                self._record_failure(refused)
+                if isinstance(refused, StepFailed):
+                    refused.retry = self._retry()
+                raise
+
+    def _retry(self) -> tuple[int, int] | None:
+        """The failed try and the number of tries, if a user retry may follow."""
+        attempt, retries = self.attempt, self.task.user_retries
+        assert attempt is not None
+        retried = opening.is_retried(attempt, retries) and not self._stop_requested()
+        return (attempt.tries + 1, retries + 1) if retried else None
 
     def _new_attempt(self) -> Attempt:
         task = self.task
@@ -199,18 +214,7 @@ class StepDriver:
 
     def _send_stop(self, attempt: Attempt) -> str:
         """Sends a stop to the job of an attempt; returns the result as the tail of a message."""
-        if not attempt.parts:
-            return ""
-        job_type, name = JOB_TYPES[attempt.type], attempt.parts[-1].name
-        if job_type.stop is None:
-            return ""
-        try:
-            job_type.request_stop(self._client(), name)
-        except Exception as refused:  # noqa: BLE001 - reported in the message
-            made = "" if attempt.job else "may have been created and "
-            text = f"could not be stopped ({refused}); check whether it runs"
-            return f"; {attempt.type} job {name} {made}{text}"
-        return f"; a stop was sent to {attempt.type} job {name}" if attempt.job else ""
+        return advance.send_stop(attempt, self._client) if attempt.parts else ""
 
     # Jobs
 
@@ -235,7 +239,7 @@ class StepDriver:
         Waits through outages and kills.
         """
         announced = ""
-        pauses, outage = self._pauses(), None
+        pauses, outage = growing_pauses(self.task.backend.poll_seconds), None
         while True:
             before = attempt
             try:
@@ -260,7 +264,7 @@ class StepDriver:
                 resumed = False
                 self._missing_since = None
             if (attempt.number, attempt.phase) != (before.number, before.phase):
-                pauses = self._pauses()
+                pauses = growing_pauses(self.task.backend.poll_seconds)
             elif attempt.phase in ("waiting", "planned") and attempt.next_look and outage is None:
                 self._sleep_until(attempt.next_look)
             else:
@@ -344,7 +348,8 @@ class StepDriver:
         if not job_type.knows_status(status) and attempt.overdue:
             raise StepFailed(
                 f"{attempt.type} job {name} has passed its maximum run time with the unknown "
-                f"status {status}{self._send_stop(attempt)}"
+                f"status {status}{self._send_stop(attempt)}",
+                kind="service",
             )
 
     def _announce(self, attempt: Attempt, *, resumed: bool) -> None:
@@ -403,14 +408,15 @@ class StepDriver:
         timed_out = "timeout" in type(limit).__name__.lower()
         why = "stopped by the task's time limit" if timed_out else "interrupted"
         text = f"{why} ({what})"
+        kind: FailureKind = "time-limit" if timed_out else "stopped"
         if "could not" in sent:
             text += sent
-        kind: FailureKind = "time-limit" if timed_out else "stopped"
+            kind = "service" if timed_out else kind  # not retried, as the job may still run
         saved = self._save(attempt.with_failure(kind, text, state="Stopped"))
         if saved.state == "Succeeded":
             return saved
         if timed_out:
-            raise StepStopped(text, kind="time-limit") from limit
+            raise StepStopped(text, kind=kind) from limit
         return None
 
     def _stop_in_background(self) -> None:
@@ -438,7 +444,7 @@ class StepDriver:
     def _retry_outages(self, call: Callable[[], T]) -> T:
         """The result of ``call``, which is repeated during an outage."""
         began = time.monotonic()
-        for pause in self._pauses():
+        for pause in growing_pauses(self.task.backend.poll_seconds):
             try:
                 return call()
             except Exception as error:
@@ -450,13 +456,6 @@ class StepDriver:
                     self.task.backend.renew()
             self._sleep(pause)
         raise AssertionError("unreachable")
-
-    def _pauses(self) -> Any:
-        """Yields the seconds between two looks: growing, with jitter."""
-        pause, longest = self.task.backend.poll_seconds
-        while True:
-            yield pause * random.uniform(0.8, 1.2)
-            pause = min(pause * 1.5, longest)
 
     def _sleep(self, seconds: float) -> None:
         """Sleeps in slices, so that a kill ends the sleep."""

@@ -9,6 +9,7 @@ No other module writes the record of an execution.
 | planned, created or stopping | a try after a lost worker | the same attempt |
 | any | the same try, after a deferral | the same attempt |
 | stopped with its worker, or swept | a later try | the next number |
+| failed, and user retries are left | a later try | the next number, one retry used |
 | ended otherwise | a try after a lost worker | keep: the same result |
 | of a later try | a worker that was thought lost | rejected: SupersededWorker |
 """
@@ -28,7 +29,12 @@ from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.lifecycle.attempt import FORMAT, Attempt, now
 from sagebridge_operators.lifecycle.objects import WriteConflict
 from sagebridge_operators.lifecycle.records import DAYS, ExecutionRecords
-from sagebridge_operators.run_errors import InvalidPipeline, OlderRecord, SupersededWorker
+from sagebridge_operators.run_errors import (
+    RETRIED,
+    InvalidPipeline,
+    OlderRecord,
+    SupersededWorker,
+)
 
 _NOT_CHECKED = frozenset(
     (
@@ -138,6 +144,17 @@ def choose_attempt(
         begun = there.begun or there.started
         return replace(following, tries=there.tries, uses=there.uses, begun=begun), False
     return there, True
+
+
+def is_retried(attempt: Attempt, retries: int) -> bool:
+    """Whether a user retry may follow an attempt."""
+    failure = attempt.end.failure if attempt.end is not None else None
+    return failure is not None and failure.kind in RETRIED and attempt.tries < retries
+
+
+def next_try(wanted: Attempt, failed: Attempt) -> Attempt:
+    """The attempt that uses a retry, after an attempt that failed."""
+    return replace(wanted, number=failed.number + 1, tries=failed.tries + 1)
 
 
 def _stopped_with_worker(attempt: Attempt) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
+import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from sagebridge_operators.run_errors import RecordsUnreachable
@@ -131,3 +132,11 @@ def code_of(error: BaseException) -> str:
     if isinstance(response, dict):
         return str(response.get("Error", {}).get("Code", ""))
     return type(error).__name__
+
+
+def growing_pauses(seconds: tuple[float, float]) -> Iterator[float]:
+    """Yields the seconds between two looks: from the first to the second, with jitter."""
+    pause, longest = seconds
+    while True:
+        yield pause * random.uniform(0.8, 1.2)
+        pause = min(pause * 1.5, longest)

@@ -135,7 +135,7 @@ class Resolver:
             case int() | float():
                 return repr(value)
             case None:
-                raise StepFailed("Std:Join cannot join null")
+                raise StepFailed("Std:Join cannot join null", kind="unresolvable")
         return json.dumps(value)
 
     def _json_get(self, expression: JsonGet) -> Any:

@@ -37,6 +37,7 @@ class StepTask:
         resumes: whether the same try goes on after its worker left the job.
         settings: how another process finds the job, as in :class:`~.attempt.Attempt`.
         role: the role of a job whose arguments have none.
+        user_retries: how often a failed step is run again, as the user of the engine requested.
         on_request: called with the request, or the report of a condition; secrets are masked.
         on_job: called with the job's name and ARN once the job exists.
         on_links: called with the URLs of a job's pages in the AWS console, by link name.
@@ -56,6 +57,7 @@ class StepTask:
     resumes: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
     role: str | None = None
+    user_retries: int = 0
     on_request: Callable[[Mapping[str, Any]], None] = lambda request: None
     on_job: Callable[[Mapping[str, Any]], None] = lambda job: None
     on_links: Callable[[Mapping[str, str]], None] = lambda links: None

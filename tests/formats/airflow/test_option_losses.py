@@ -77,6 +77,10 @@ with DAG("tasks", default_args={"retry_delay": timedelta(minutes=1)}):
         action_if_job_exists="fail",
     )
     ModelOperator(task_id="local", arguments=CONFIG, backend="local")
+    ModelOperator(
+        task_id="again", arguments=CONFIG, retries=2, retry_delay=timedelta(minutes=2)
+    )
+    ModelOperator(task_id="once", arguments=CONFIG, retries=0, retry_delay=60)
     EmptyOperator(task_id="done", outlets=[Asset("s3://done")], on_success_callback=called)
     EmptyOperator(task_id="quiet", retries=4, execution_timeout=timedelta(hours=1))
 
@@ -194,6 +198,8 @@ def test_unknown_argument_of_an_operator_is_reported(dags: dict[str, FileReading
         ("documents", [("engine-option", "info")]),
         ("polling", [("timeout", "dropped"), ("engine-option", "info")]),
         ("local", [("engine-option", "changed")]),
+        ("again", [("retries", "dropped"), ("engine-option", "info")]),
+        ("once", []),
         ("done", [("empty-task", "info"), ("asset", "dropped"), ("callback", "dropped")]),
         ("quiet", [("empty-task", "info")]),
     ],
@@ -203,7 +209,7 @@ def test_argument_of_a_task_is_reported_at_its_line(
 ) -> None:
     found = losses(dags["tasks"], f"task {task}")
     assert [(one.code, one.severity) for one in found] == expected
-    if f'Operator(task_id="{task}"' in DAGS:
+    if found and f'Operator(task_id="{task}"' in DAGS:
         line = int(found[0].place.rpartition(":")[2])
         assert f'task_id="{task}"' in DAGS.splitlines()[line - 1]
 

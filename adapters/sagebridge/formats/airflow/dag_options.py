@@ -32,11 +32,8 @@ _UNUSED = NoEffect("no operator of the DAG has an argument of this name")
 
 
 def sagebridge_arguments(operator: Any) -> frozenset[str]:
-    """The arguments of a sagebridge operator that are part of its step.
-
-    ``retries`` and ``retry_delay`` count as well: the operator sets them to survive lost workers.
-    """
-    return (own_arguments(operator) | {"retries", "retry_delay"}) - {"backend"}
+    """The arguments of a sagebridge operator that are part of its step."""
+    return own_arguments(operator) - {"backend", "retry_delay"}
 
 
 def own_arguments(operator: Any) -> frozenset[str]:

@@ -71,7 +71,7 @@ def _worker(name: str) -> OptionRule:
 def _retries(value: Any) -> Unsupported | None:
     if not isinstance(value, int) or value <= 0:
         return None
-    what = f"retries={value} has no effect: a step is retried only under its retry policies"
+    what = f"retries={value} is not carried over: a pipeline has only retry policies"
     return Unsupported("retries", "dropped", what, "add retry policies to the step")
 
 
@@ -193,7 +193,7 @@ _BASE_ARGUMENTS: Mapping[str, Row] = {
     "retry_policy": _option(
         "retries",
         "dropped",
-        "retry_policy has no effect: a step is retried only under its retry policies",
+        "retry_policy is not carried over: a pipeline has only retry policies",
         "add retry policies to the step",
     ),
     "run_as_user": _worker("run_as_user"),

@@ -43,7 +43,7 @@ _COMMON: Table = {
     "retries": Rule(
         "retries",
         "dropped",
-        "retries={value} has no effect: a step is retried only under its retry policies",
+        "retries={value} is not carried over: a pipeline has only retry policies",
         "add retry policies to the step",
     ),
     "retry_delay_seconds": _WITH_RETRIES,

@@ -1,0 +1,84 @@
+"""How often Airflow may try a task: the user's own retries, and two more for lost workers.
+
+``retries`` of an operator is N, the number that its user gave. Airflow's scheduler gets N + 2: it
+cannot distinguish a failed job from a lost worker, and the records count the failed ones. The two
+are added after all cluster policies, which therefore read and set N.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.policies import hookimpl
+from airflow.settings import get_policy_plugin_manager
+
+_ATTRIBUTE = "sagebridge_user_retries"
+_PLUGIN = "sagebridge-retries"
+
+
+class _AddRetries:
+    """A cluster policy that runs last."""
+
+    @staticmethod
+    @hookimpl(trylast=True)
+    def task_policy(task: Any) -> None:
+        # A mapped operator is not an instance of its class.
+        operator = getattr(task, "operator_class", type(task))
+        for_lost_workers = getattr(operator, "retries_for_lost_workers", None)
+        if for_lost_workers is None or hasattr(task, _ATTRIBUTE):
+            return
+        retries = int(task.retries or 0)
+        setattr(task, _ATTRIBUTE, retries)
+        task.retries = retries + for_lost_workers
+
+
+def register_policy() -> None:
+    """Registers the policy in this process, once.
+
+    Not an ``airflow.policy`` entry point: Airflow loads those in all of its processes, before the
+    classes of operators exist (initialize() in airflow/settings.py).
+    """
+    plugins = get_policy_plugin_manager()
+    if not plugins.has_plugin(_PLUGIN):
+        plugins.register(_AddRetries, _PLUGIN)
+
+
+def user_retries(operator: Any) -> int:
+    """The retries that the user of an operator gave, also for one task of a mapped operator."""
+    parsed = operator.dag.task_dict.get(operator.task_id, operator)
+    found: int = getattr(parsed, _ATTRIBUTE, operator.retries) or 0
+    return found
+
+
+def retry(operator: Any, ti: Any, error: Exception) -> None:
+    """Raises the exception with which Airflow retries a failed step, if it is to be retried.
+
+    That is the exception of the step's function, if it raised one, so that a ``retry_policy``
+    matches it; otherwise ``error``.
+    """
+    # Imported here: parsing a DAG does not need them.
+    from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+
+    from sagebridge_operators.airflow import task_log
+
+    tries, cause = getattr(error, "retry", None), error.__cause__
+    if not tries or ti.try_number > ti.max_tries or isinstance(cause, AirflowFailException):
+        return
+    text = "try %s of %s failed; Airflow starts the step again%s"
+    operator.log.warning(text, *tries, _delay(operator))
+    # Airflow's other exceptions would change the state of the task, for example to skipped.
+    if cause is None or isinstance(cause, AirflowException | SystemExit):
+        task_log.hide_traceback(error)
+        raise error
+    task_log.hide_traceback(cause)
+    raise cause
+
+
+def _delay(operator: Any) -> str:
+    """When Airflow retries; empty if it computes the time itself."""
+    if operator.retry_exponential_backoff or getattr(operator, "retry_policy", None):
+        return ""
+    delay = operator.retry_delay
+    delay = delay if isinstance(delay, timedelta) else timedelta(seconds=delay)
+    return f" in {delay.total_seconds():g} s"
