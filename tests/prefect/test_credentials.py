@@ -8,7 +8,9 @@ import pytest
 
 from sagebridge_operators.backends.local import LocalBackend
 from sagebridge_operators.lifecycle.backend import Backend
+from sagebridge_operators.prefect.cancellation_hooks import stop_jobs
 from sagebridge_operators.prefect.flow_backends import backend_of, settings_for_record
+from tests.faulty_aws.server import FaultyAws
 from tests.prefect.conftest import Run, flow_of
 from tests.shapes import ROLE
 
@@ -73,6 +75,58 @@ def test_record_contains_block_name_and_no_secret(block: str) -> None:
 
     settings = {"aws_credentials": AwsCredentials.load(block), "role_arn": ROLE}
     assert settings_for_record(settings) == {"aws_credentials": "team", "role_arn": ROLE}
+
+
+def test_block_reaches_every_client_of_a_run_and_its_hook(
+    play: Run, monkeypatch: pytest.MonkeyPatch, server: None
+) -> None:
+    """Its role, region, endpoint and proxy. Records have their own block."""
+    from prefect_aws import AwsCredentials
+
+    del server
+    with FaultyAws() as aws:
+        aws.create_bucket("records")
+        for role in ("team", "keeper"):
+            AwsCredentials(
+                aws_access_key_id="AKIDOFBLOCK",
+                aws_secret_access_key=SECRET,
+                region_name="eu-north-1",
+                assume_role_arn=f"arn:aws:iam::111122223333:role/{role}",
+                aws_client_parameters={
+                    "endpoint_url": "http://aws.internal",  # only the proxy makes it reachable
+                    "config": {
+                        "proxies": {"http": aws.url},
+                        "s3": {"addressing_style": "path"},
+                    },
+                },
+            ).save(role, overwrite=True)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", aws.url)  # the block assumes the role with it
+        monkeypatch.setenv("SAGEBRIDGE_RECORDS", "s3://records/executions")
+        monkeypatch.setenv("SAGEBRIDGE_RECORDS_CREDENTIALS", "keeper")
+        text = """
+from prefect import flow
+from sagebridge_operators.prefect import begin, finish, model, stop_jobs
+
+@flow(name="identities")
+def identities():
+    begin(backend="aws", aws_credentials="team", role_arn="arn:aws:iam::111122223333:role/r")
+    model("A", arguments={"PrimaryContainer": {"Image": "i"}})
+    return finish()
+"""
+        aws.clear_requests()
+        flow = flow_of(text)
+        played = play(flow)
+        assert played.state.is_completed(), played.messages
+        stop_jobs(flow, played.run, played.state)
+
+        made = [one for one in aws.all_requests() if one.operation != "AssumeRole"]
+    assert {"CreateModel", "DescribeModel", "GetObject", "PutObject"} <= {
+        one.operation for one in made
+    }
+    for one in made:
+        role = "keeper" if one.name.startswith("records") else "team"
+        found = (one.host, one.access_key, one.region, one.proxied)
+        assert found == ("aws.internal", f"ASIA{role.upper()}", "eu-north-1", True), one
 
 
 def test_begin_settings_reach_the_steps(
