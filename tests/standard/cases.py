@@ -34,6 +34,7 @@ class Need:
 
 
 STATUS = Need(lambda job: job.status_key, "its creation is synchronous")
+CACHE = Need(lambda job: STEP_TYPES[job.type].cached_by, "steps of its type have no cache")
 STOP = Need(lambda job: job.stop, "AWS cannot stop it")
 
 
@@ -54,6 +55,8 @@ class Case:
         stop_message: parts of the message if AWS can stop the job.
         sessions: how often the client is opened, with new credentials each time.
         policies: the retry policies of the step.
+        cached: whether the step has a cache.
+        values: the value of the parameter ``Text`` in each execution, one after the other.
         fails: how many of its jobs end at ``statuses``; later ones complete. None: all.
         later: the state of a later step that refers to the job; None if there is none.
         later_path: the property that it refers to, if not the sample's own.
@@ -73,6 +76,8 @@ class Case:
     stop_message: tuple[str, ...] = ()
     sessions: int | None = 1
     policies: tuple[RetryPolicy, ...] = ()
+    cached: bool = False
+    values: tuple[str, ...] = ("a text",)
     fails: int | None = None
     later: State | None = None
     later_path: str = ""
@@ -354,4 +359,14 @@ CASES = (
         later_message=("Nothing.Here", "no such property"),
     ),
     *_POLICIES,
+    Case(name="cache-hit", needs=(CACHE,), cached=True, values=("a text", "a text")),
+    Case(
+        name="cache-miss",
+        needs=(CACHE,),
+        cached=True,
+        values=("another text", "a text"),
+        jobs=2,
+        requests=2,
+    ),
+    Case(name="no-cache", values=("a text", "a text"), jobs=2, requests=2),
 )

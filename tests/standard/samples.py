@@ -22,7 +22,7 @@ ROLE = "arn:aws:iam::111122223333:role/sagebridge"
 REASON = "AlgorithmError: exit code 7"
 TEXT = Parameter("Text", "String", "a text")
 _FOLDER = join("/", "s3://bucket", execution.pipeline_execution_id, "out")
-_ENVIRONMENT = {"TEXT": parameter("Text"), "RUN": execution.pipeline_execution_id}
+_ENVIRONMENT = {"TEXT": parameter("Text")}
 _CLUSTER = {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 10}
 
 

@@ -24,7 +24,9 @@ def test_case(case: Case, world: World, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("SAGEBRIDGE_BACKEND", "faulty")
     steps = tuple(step for sample in case.samples() for step in world.arrange(case, sample))
     pipeline = Pipeline(steps=steps, parameters=(TEXT,), name="standard")
-    played = play(build(pipeline, dag_id=new_id("standard"), retry_delay=timedelta()))
+    dag = build(pipeline, dag_id=new_id("standard"), retry_delay=timedelta())
+    for value in case.values:
+        played = play(dag, {TEXT.name: value})
 
     def outcome(step: str) -> Outcome:
         attempt = played.steps[step]

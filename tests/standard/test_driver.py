@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from tests.standard.world import GOLDEN, Outcome, World
 EXECUTION = Execution(
     "0123456789ab", "standard", "airflow", "dag/run", STARTED, {TEXT.name: TEXT.default}
 )
+"""Later executions have other ids of the same length."""
 
 
 ROWS = [
@@ -35,7 +37,9 @@ ROWS = [
 ]
 
 
-def run_steps(world: World, steps: tuple[Step, ...], folder: Path) -> dict[str, Outcome]:
+def run_steps(
+    world: World, steps: tuple[Step, ...], folder: Path, execution: Execution = EXECUTION
+) -> dict[str, Outcome]:
     """Run steps one after another."""
     records = ExecutionRecords(Folder(folder))
     backend = world.backend()
@@ -43,13 +47,13 @@ def run_steps(world: World, steps: tuple[Step, ...], folder: Path) -> dict[str, 
     outcomes: dict[str, Outcome] = {}
     for step in steps:
         references = references_to(step.name, steps)
-        task = StepTask(step, EXECUTION, backend, records, outputs.get, references=references)
+        task = StepTask(step, execution, backend, records, outputs.get, references=references)
         try:
             outputs[step.name] = StepDriver(task).run()
             outcomes[step.name] = Outcome("Succeeded", outputs=outputs[step.name])
         except StepFailed as failed:
             outcomes[step.name] = Outcome(failed.state, str(failed))
-        recorded = records.steps(EXECUTION.id)[step.name]
+        recorded = records.steps(execution.id)[step.name]
         assert (recorded.state, recorded.reason) == (
             outcomes[step.name].state,
             outcomes[step.name].message,
@@ -60,9 +64,13 @@ def run_steps(world: World, steps: tuple[Step, ...], folder: Path) -> dict[str, 
 @pytest.mark.parametrize(("case", "sample"), ROWS)
 def test_case(case: Case, sample: Sample, world: World, tmp_path: Path) -> None:
     steps = world.arrange(case, sample)
-    world.check(case, sample, run_steps(world, steps, tmp_path))
+    for number, value in enumerate(case.values):
+        given = {TEXT.name: value}
+        execution = replace(EXECUTION, id=f"{number}123456789ab", parameters=given)
+        outcomes = run_steps(world, steps, tmp_path, execution)
+    world.check(case, sample, outcomes)
     if case.sessions is not None:
-        assert world.opened == case.sessions
+        assert world.opened == case.sessions * len(case.values)
 
 
 @pytest.mark.parametrize("sample", SAMPLES.values(), ids=SAMPLES)

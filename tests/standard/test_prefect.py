@@ -24,11 +24,16 @@ def test_case(case: Case, world: World, play: Run, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("SAGEBRIDGE_BACKEND", "faulty")
     steps = tuple(step for sample in case.samples() for step in world.arrange(case, sample))
     pipeline = Pipeline(steps=steps, parameters=(TEXT,), name=f"standard-{case.name}")
-    played = play(flow_of(write(pipeline)[0]))
+    flow = flow_of(write(pipeline)[0])
+    for value in case.values:
+        played = play(flow, {TEXT.name: value})
 
     def outcome(step: str) -> Outcome:
         attempt = played.steps[step]
-        assert played.states[step] == _STATES.get(attempt.state, attempt.state)
+        hit = attempt.end is not None and attempt.end.cached_from
+        assert played.states[step] == (
+            "Cached" if hit else _STATES.get(attempt.state, attempt.state)
+        )
         message = "" if attempt.state == "Succeeded" else played.messages[step]
         return Outcome.of(attempt, message, attempt.outputs)
 

@@ -12,7 +12,8 @@ import botocore.endpoint
 import pytest
 from botocore.retries.quota import RetryQuota
 
-from sagebridge.model.pipeline import Step
+from sagebridge.model.pipeline import CacheConfig, Step
+from sagebridge.model.values import ABSENT
 from sagebridge_operators.backends.aws import AwsBackend, client_config
 from sagebridge_operators.lifecycle import drive
 from sagebridge_operators.lifecycle.attempt import Attempt
@@ -71,9 +72,9 @@ class World:
         """Add the faults of a case; returns the steps to run."""
         self.aws.add_scripts(*case.scripts(sample))
         self.aws.add_faults(*case.rules(sample))
-        if case.later is None:
-            return (sample.step(retry_policies=case.policies),)
-        return sample.step(), sample.later_step(case.later_path)
+        cache = CacheConfig(True) if case.cached else ABSENT
+        step = sample.step(retry_policies=case.policies, cache_config=cache)
+        return (step,) if case.later is None else (step, sample.later_step(case.later_path))
 
     def check_all(self, case: Case, outcomes: Mapping[str, Outcome]) -> None:
         """Check the steps of all types; reports every type that fails."""
