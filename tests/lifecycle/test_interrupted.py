@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from botocore.exceptions import EndpointConnectionError, NoCredentialsError
 
 from sagebridge_operators.lifecycle import advance
 from sagebridge_operators.lifecycle.ending import Ending
+from sagebridge_operators.lifecycle.objects import Folder
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.run_errors import (
     ExecutionRecordsError,
@@ -99,6 +101,35 @@ def test_next_worker_finds_the_job(
     assert len(aws.called("create_")) == 1
     assert not aws.called("stop_")
     assert "not starting another" in caplog.text
+
+
+def test_worker_without_the_records_finds_the_last_job(
+    make: Make, aws: FakeSageMaker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The records are on the disk of a lost machine, so the names of jobs are described."""
+    aws.plans["Train"] = Plan(("Failed",))
+    with pytest.raises(StepFailed):
+        make(engine_try=1, user_retries=1).run()
+    aws.plans["Train"] = Plan(("InProgress",))
+    aws.before["describe_training_job"] = [lambda: None, lambda: None, raises(LOST)]
+    with pytest.raises(NoCredentialsError):
+        make(engine_try=2, user_retries=1).run()
+    first, second = aws.jobs.values()
+    assert first.coming == ["Failed"]
+    second.coming = ["Completed"]
+
+    elsewhere = make(engine_try=3, user_retries=1)
+    empty = ExecutionRecords(Folder(tmp_path / "elsewhere"))
+    elsewhere.task = replace(elsewhere.task, records=empty)
+
+    assert elsewhere.run()["job"]["name"] == second.description["TrainingJobName"]
+    assert len(aws.called("create_")) == 2
+    assert "set SAGEBRIDGE_RECORDS to a location that all workers share" in caplog.text
+
+
+def test_first_try_describes_one_name(make: Make, aws: FakeSageMaker) -> None:
+    make(engine_try=1).run()
+    assert [name for name, _ in aws.calls][:2] == ["describe_training_job", "create_training_job"]
 
 
 def test_repeated_registration_uses_one_token(make: Make, aws: FakeSageMaker) -> None:

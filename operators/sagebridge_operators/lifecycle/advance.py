@@ -7,6 +7,7 @@ that does not answer.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -50,6 +51,7 @@ class Ports:
         policies: the retry policies of the step.
         on_retry: called with each use of a policy, and the attempt that it follows.
         cache: the cache of the step, if enabled.
+        on_unrecorded: called with the name of a job that an earlier try created elsewhere.
         on_hit: called with an attempt that reuses an earlier job.
         clock: returns the current time, in UTC.
         next_look: when the watcher of a created job looks again, as the record has it.
@@ -70,6 +72,7 @@ class Ports:
     on_retry: Callable[[Attempt, policy.Retry], object] = lambda attempt, retry: None
     cache: StepCache | None = None
     on_hit: Callable[[Attempt], object] = lambda attempt: None
+    on_unrecorded: Callable[[str], object] = lambda name: None
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def now(self) -> str:
@@ -112,7 +115,12 @@ def plan(attempt: Attempt, ports: Ports) -> Attempt:
             return ports.records.save(attempt.with_failure("stopped", text, state="Stopped"))
         if other.running and other.order < attempt.order:
             _stop_earlier(other, ports)
+    unrecorded = None if others else _find_unrecorded(attempt, ports)
+    if unrecorded is not None:
+        attempt = unrecorded
     name = _name(attempt, ports)
+    if unrecorded is not None:
+        ports.on_unrecorded(name)
     request = ports.request(name, _token(attempt))
     planned = replace(
         attempt,
@@ -122,10 +130,28 @@ def plan(attempt: Attempt, ports: Ports) -> Attempt:
         deadline=_deadline(request, attempt.started),
         digest=ports.cache.key(request) if ports.cache is not None else "",
     )
-    hit = None if others else _find_hit(planned, ports)
+    hit = None if others or unrecorded else _find_hit(planned, ports)
     if hit is not None:
         ports.on_hit(hit)
     return ports.records.save(hit or planned)
+
+
+def _find_unrecorded(attempt: Attempt, ports: Ports) -> Attempt | None:
+    """The last attempt that an earlier try began without a record that this worker can read.
+
+    That try ran on another machine, with records on its disk. Job names follow from the number, so
+    the names of 0, 1, 2 and so on are described until one is missing.
+    """
+    if attempt.engine_try < 2 and ports.first_call:  # neither a later try nor one that resumes
+        return None
+    found = None
+    for number in itertools.count():
+        # Policies or the user's retries began the attempts; the latter if there are no policies.
+        following = replace(attempt, number=number, tries=0 if ports.policies else number)
+        if ports.find(_name(following, ports)) is None:
+            return found
+        found = following
+    raise AssertionError("unreachable")
 
 
 def _find_hit(planned: Attempt, ports: Ports) -> Attempt | None:

@@ -325,6 +325,7 @@ class StepDriver:
             policies=task.step.retry_policies or (),
             cache=requests.cache(),
             on_hit=requests.announce_hit,
+            on_unrecorded=self._report.warn_unrecorded,
             on_retry=lambda attempt, retry: self.log.warning("%s", retry.message(attempt)),
         )
 

@@ -47,6 +47,16 @@ class JobReport:
         if self._description is not None:
             self._show_lines(attempt)
 
+    def warn_unrecorded(self, name: str) -> None:
+        """Warns that the records of an earlier try are missing."""
+        self.log.warning(
+            "found %s %s of an earlier try, but not its record in %s; set SAGEBRIDGE_RECORDS to a "
+            "location that all workers share",
+            self.task.step.type,
+            name,
+            self.task.records.objects.location,
+        )
+
     def with_position(self, attempt: Attempt) -> Attempt:
         """The attempt with the position in its job's log, for its next record."""
         if self._job_log is None or not attempt.parts or attempt.parts[-1].name != self._job:
