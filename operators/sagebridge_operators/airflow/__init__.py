@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sagebridge_operators.airflow.dag_builder import build, load_folder
     from sagebridge_operators.airflow.failure_watcher import WatchOperator
     from sagebridge_operators.airflow.stub_operator import StubOperator
+    from sagebridge_operators.airflow.sweep_operator import SweepOperator
 
 __all__ = [
     "ConditionOperator",
@@ -23,6 +24,7 @@ __all__ = [
     "ShellStepOperator",
     "StepOperator",
     "StubOperator",
+    "SweepOperator",
     "WatchOperator",
     "build",
     "load_folder",
@@ -35,6 +37,7 @@ _LAZY = {
     "PythonStepOperator": "code_operators",
     "ShellStepOperator": "code_operators",
     "StubOperator": "stub_operator",
+    "SweepOperator": "sweep_operator",
     "WatchOperator": "failure_watcher",
     "build": "dag_builder",
     "load_folder": "dag_builder",

@@ -105,12 +105,17 @@ def records_connection() -> AwsConnection:
     return AwsConnection(name) if name else AwsConnection()
 
 
+def records_backend() -> Backend:
+    """The backend for the records, without a step."""
+    return _backend(default_name(), records_connection())
+
+
 def backends_of(operator: StepOperator) -> tuple[Backend, Backend]:
     """The backends of a task's jobs and of its execution's records."""
     jobs = _backend(operator.backend or default_name(), connection_of(operator))
     if default_name() == jobs.name and connection_of(operator) == records_connection():
         return jobs, jobs  # a second session would take 20 MB
-    return jobs, _backend(default_name(), records_connection())
+    return jobs, records_backend()
 
 
 def _backend(name: str, connection: AwsConnection) -> Backend:
