@@ -48,8 +48,9 @@ STEP_ARGUMENTS = (
     StepArgument("extra", "value", "Mapping[str, Value]", EMPTY),
 )
 """In the order in which files are written."""
-SETTINGS = ("backend", "aws_credentials", "region_name", "role_arn")
-"""Arguments of a step function that control where it runs."""
+RETRIES, RETRY_DELAY = "retries", "retry_delay_seconds"
+SETTINGS = ("backend", "aws_credentials", "region_name", "role_arn", RETRIES, RETRY_DELAY)
+"""Arguments of a step function that control where it runs, and how often after a failure."""
 _TYPE_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "Condition": ("conditions", "if_steps", "else_steps"),
     "Fail": ("error_message",),

@@ -22,6 +22,7 @@ from prefect.utilities.annotations import allow_failure
 from sagebridge.authoring.declared_names import find_faults, suggestion
 from sagebridge.authoring.flow_signature import live_arguments
 from sagebridge.authoring.pipeline_builder import CURRENT, PipelineBuilder, StepHandle
+from sagebridge.authoring.step_arguments import RETRIES, RETRY_DELAY
 from sagebridge.errors import SagebridgeError, UsageError
 from sagebridge.model.expressions import Get, properties_of, references
 from sagebridge.model.parameters import coerce
@@ -257,8 +258,13 @@ class FlowRun(PipelineBuilder):
         faults = find_faults(steps, [step.name for step in steps], parameters)
         for name, settings in self.settings.items():
             backend = settings.get("backend")
+            where = "begin()" if name is None else f"step {name!r}"
+            retries = settings.get(RETRIES)
+            if retries is not None and (type(retries) is not int or retries < 0):
+                faults.append(f"{where}: retries must be a whole number from 0, got {retries!r}")
+            if problem := step_tasks.delay_problem(settings.get(RETRY_DELAY)):
+                faults.append(f"{where}: {problem}")
             if backend is not None and backend not in NAMES:
-                where = "begin()" if name is None else f"step {name!r}"
                 faults.append(f"{where}: unknown backend {backend!r}{suggestion(backend, NAMES)}")
         if faults:
             raise InvalidPipeline(self.name, faults)
@@ -267,12 +273,13 @@ class FlowRun(PipelineBuilder):
         scene = self._scene
         assert scene is not None
         futures = [self._futures[one] for one in upstream]
-        if (before := scene.ended(name)) is not None:
+        settings = self._settings(name)
+        if (before := scene.ended(name, settings.get(RETRIES, 0))) is not None:
             self._attempts[name] = before
             task = step_tasks.ended_task(name, partial(step_tasks.state_of, before))
         elif reached[name] == "Pending":
             self._active[name] = driver = StepDriver(self._step_task(name))
-            task = step_tasks.step_task(driver)
+            task = step_tasks.step_task(driver, settings.get(RETRY_DELAY))
         else:
             because = ", ".join(f"{one} is {reached[one]}" for one in upstream)
             ended = Completed if reached[name] == "Skipped" else Cancelled
@@ -324,6 +331,7 @@ class FlowRun(PipelineBuilder):
             generation=scene.generation(name),
             settings=settings_for_record(self._settings(name)),
             role=self._settings(name).get("role_arn"),
+            user_retries=self._settings(name).get(RETRIES, 0),
             on_job=partial(artifacts.link_folder, step, getattr(backend, "home", None)),
             on_links=partial(artifacts.link_pages, step),
         )
@@ -411,7 +419,10 @@ class FlowRun(PipelineBuilder):
         with suppress(Exception):  # the records may be the cause of the error
             scene.records.request_stop(scene.execution.id)
         until = time.monotonic() + PATIENCE
-        while self._active and (left := until - time.monotonic()) > 0:
+        # A driver whose attempt has ended waits for a retry of its task, and has no job.
+        while any(not one.attempt or one.attempt.running for one in self._active.values()):
+            if (left := until - time.monotonic()) <= 0:
+                break
             with suppress(Empty):
                 self._settle(self._ended.get(timeout=left))
         end: FinalState = "Stopped"

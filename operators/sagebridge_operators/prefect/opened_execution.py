@@ -19,6 +19,7 @@ from sagebridge_operators.lifecycle.backend import Backend
 from sagebridge_operators.lifecycle.execution import Execution
 from sagebridge_operators.lifecycle.opening import (
     complete_execution,
+    is_retried,
     open_execution,
     reopen_execution,
     start_time,
@@ -91,12 +92,18 @@ class OpenedExecution:
         before = self._before.get(step)
         if before is None:
             return 0
-        return before.generation + (before.state in ("Failed", "Stopped"))
+        again = not self._resumed and before.state in ("Failed", "Stopped")
+        return before.generation + again
 
-    def ended(self, step: str) -> Attempt | None:
-        """The attempt of a step that ended in an earlier process of a resumed flow run."""
+    def ended(self, step: str, retries: int) -> Attempt | None:
+        """The attempt of a step that ended in an earlier process of a resumed flow run.
+
+        None if the user's ``retries`` of the step are not used up.
+        """
         before = self._before.get(step)
-        return before if self._resumed and before is not None and not before.running else None
+        if not self._resumed or before is None or before.running or is_retried(before, retries):
+            return None
+        return before
 
 
 def with_late_properties(

@@ -25,6 +25,10 @@ Args:
     aws_credentials: an AwsCredentials block (prefect-aws), or its name; default: boto3's
         credential chain.
     role_arn: the role of jobs whose arguments have none.
+    retries: how often a failed job or function is started again; default: 0. Lost workers are not
+        counted. A step that was stopped, or whose request was rejected, is not retried.
+    retry_delay_seconds: as in Prefect's ``@task``: seconds, a list of them, or
+        ``exponential_backoff(…)``.
     own: other settings, and keys of this step type, such as ``function_arn`` of a Lambda step.
 
 Returns a handle; ``handle.properties`` refers to the step's run-time properties. Raises UsageError
@@ -126,6 +130,8 @@ def begin(
     aws_credentials: Any = None,
     region_name: str | None = None,
     role_arn: str | None = None,
+    retries: int | None = None,
+    retry_delay_seconds: Any = None,
 ) -> None:
     """Sets defaults for all steps, and other properties of the pipeline.
 
@@ -136,6 +142,8 @@ def begin(
         aws_credentials: an AwsCredentials block (prefect-aws), or its name.
         region_name: the AWS region.
         role_arn: the role of jobs whose arguments have none.
+        retries: how often failed steps are started again.
+        retry_delay_seconds: the time before each retry, as in the step functions.
     """
     current().begin(
         definition=definition,
@@ -144,6 +152,8 @@ def begin(
         aws_credentials=aws_credentials,
         region_name=region_name,
         role_arn=role_arn,
+        retries=retries,
+        retry_delay_seconds=retry_delay_seconds,
     )
 
 

@@ -20,11 +20,15 @@ _TRIES = 3
 _SECONDS_BETWEEN = 10.0
 
 
-def step_task(driver: StepDriver) -> Any:
+def step_task(driver: StepDriver, retry_delay: Any = None) -> Any:
     """A task that runs a step, up to three times if the step ends without a result.
 
-    Prefect's own retries are not used: they would also retry a Failed state that a task returns
+    Prefect's own retries are those of the user: they also retry a Failed state that a task returns
     (handle_success in prefect/task_engine.py).
+
+    Args:
+        driver: runs the step; it is called again for each retry.
+        retry_delay: ``retry_delay_seconds`` of a Task.
     """
 
     def run_step() -> Any:
@@ -37,7 +41,9 @@ def step_task(driver: StepDriver) -> Any:
             except Exception as error:
                 verdict = not isinstance(error, RecordsUnreachable)
                 if isinstance(error, SagebridgeError) and verdict:
-                    log.error(str(error))  # noqa: TRY400 - a failed step needs no traceback
+                    retry = getattr(error, "retry", None)
+                    tried = "try {} of {} failed: ".format(*retry) if retry else ""
+                    log.error("%s%s", tried, error)  # noqa: TRY400 - needs no traceback
                     name = "Stopped" if isinstance(error, StepStopped) else "Failed"
                     return Failed(name=name, message=str(error), data=error)
                 if not left:
@@ -47,7 +53,19 @@ def step_task(driver: StepDriver) -> Any:
                 )
                 time.sleep(_SECONDS_BETWEEN)
 
-    return _task(driver.task.step.name, run_step)
+    return _task(
+        driver.task.step.name,
+        run_step,
+        retries=driver.task.user_retries,
+        retry_delay_seconds=retry_delay,
+        retry_condition_fn=_is_retried,
+    )
+
+
+# A function, since Prefect 3.7 ignores other callables (inspect.isfunction in prefect/tasks.py).
+def _is_retried(task: Any, task_run: Any, state: State) -> bool:
+    del task, task_run
+    return getattr(error_of(state), "retry", None) is not None
 
 
 def _succeeded(outputs: dict[str, Any]) -> Any:
@@ -55,6 +73,15 @@ def _succeeded(outputs: dict[str, Any]) -> Any:
     if source := outputs.get("cached_from"):
         return Completed(name="Cached", message=f"the job of {source} is reused", data=outputs)
     return outputs
+
+
+def delay_problem(delay: Any) -> str:
+    """Why Prefect rejects a ``retry_delay_seconds``; empty if it does not."""
+    try:
+        _task("", lambda: None, retries=1, retry_delay_seconds=delay)
+    except (TypeError, ValueError) as problem:
+        return str(problem)
+    return ""
 
 
 def ended_task(name: str, ended: Callable[[], State]) -> Any:
@@ -73,7 +100,7 @@ def state_of(attempt: Attempt) -> State:
     return Failed(name=attempt.state, message=attempt.reason, data=StepFailed(attempt.reason))
 
 
-def _task(name: str, function: Callable[[], Any]) -> Any:
+def _task(name: str, function: Callable[[], Any], **retries: Any) -> Any:
     return Task(
         function,
         name=name,
@@ -82,7 +109,7 @@ def _task(name: str, function: Callable[[], Any]) -> Any:
         task_run_name=lambda: name,
         cache_policy=NO_CACHE,
         persist_result=False,
-        retries=0,
+        **{"retries": 0, **retries},
     )
 
 

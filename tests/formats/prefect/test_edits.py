@@ -215,7 +215,7 @@ def test_two_flows_in_a_file(tmp_path: Path) -> None:
 
 @flow(name="second", retries=2, log_prints=True)
 def other():
-    fail("Stop", error_message="no", backend="local")
+    fail("Stop", error_message="no", backend="local", retries=2, retry_delay_seconds=5)
     return finish()
 """
     file = tmp_path / "two.py"
@@ -229,6 +229,7 @@ def other():
         ("retries", "dropped", f"{file}:{line + 3}"),
         ("engine-option", "info", f"{file}:{line + 3}"),
         ("engine-option", "info", f"{file}:{line + 5}"),
+        ("retries", "dropped", f"{file}:{line + 5}"),
     ]
     assert [one.name for one, _ in reader.read_all(str(file))] == ["AbalonePipeline", "second"]
 

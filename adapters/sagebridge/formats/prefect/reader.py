@@ -22,9 +22,10 @@ from sagebridge.authoring.flow_signature import (
 )
 from sagebridge.authoring.pipeline_builder import PipelineBuilder
 from sagebridge.authoring.python_files import FlowFunction, flow_functions
+from sagebridge.authoring.step_arguments import RETRIES, RETRY_DELAY
 from sagebridge.authoring.value_types import value_type_of_source
 from sagebridge.errors import ModelTypeError, PythonFileError
-from sagebridge.formats.prefect.constructs import FLOW_OPTIONS, option_losses
+from sagebridge.formats.prefect.constructs import FLOW_OPTIONS, TASK_OPTIONS, option_losses
 from sagebridge.formats.prefect.deployments import deployment_losses
 from sagebridge.formats.prefect.importable_names import STOP_JOBS
 from sagebridge.formats.prefect.module_names import module_names
@@ -226,7 +227,11 @@ def _settings(
         line = function.lineno if step is None else interpreter.lines.get(step, function.lineno)
         for name, value in settings.items():
             carried = name in PREFECT_ARGUMENTS or (step is None and name == "role_arn")
-            if value is not None and not carried:
+            if name in (RETRIES, RETRY_DELAY):
+                given = [(name, repr(value))] if value else []
+                for lost in option_losses(TASK_OPTIONS, given):
+                    yield line, lost._replace(what=f"{step or 'all steps'}: {lost.what}")
+            elif value is not None and not carried:
                 what = (
                     f"{name} of {step or 'all steps'}: a definition does not record where steps run"
                 )
