@@ -249,10 +249,10 @@ def test_task_without_run_start_is_retried(
     known = task_runtime.first_start
     unknown = [True]
 
-    def starts(dag_run: Any, ti: Any, others: Any) -> datetime:
+    def starts(dag_run: Any, *more: Any, **options: Any) -> datetime:
         if unknown.pop() if unknown else False:
             raise MissingStartDate(dag_run.run_id)
-        return known(dag_run, ti, others)
+        return known(dag_run, *more, **options)
 
     monkeypatch.setattr(task_runtime, "first_start", starts)
     dag = build(Pipeline(steps=(model("A"),)), dag_id=new_id(), retry_delay=timedelta())

@@ -36,11 +36,14 @@ def is_dag_test() -> bool:
     return type(comms).__name__ == "InProcessSupervisorComms"
 
 
-def test_start(ti: Any) -> datetime:
-    """When the current run of ``dag.test`` began. A repeated first try begins another run."""
+def test_start(ti: Any, *, resumes: bool) -> datetime:
+    """When the current run of ``dag.test`` began.
+
+    A repeated first try begins another run, unless it ``resumes`` after a deferral.
+    """
     key, task = (ti.dag_id, ti.run_id), (ti.task_id, getattr(ti, "map_index", -1))
     run = _RUNS.get(key)
-    if run is None or ti.try_number <= run.tries.get(task, 0):
+    if run is None or (ti.try_number <= run.tries.get(task, 0) and not resumes):
         run = _RUNS[key] = _TestRun(datetime.now(UTC))
     run.tries[task] = ti.try_number
     return run.started

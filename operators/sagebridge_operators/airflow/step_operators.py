@@ -49,6 +49,8 @@ class StepOperator(BaseOperator):
         backend: ``aws`` or ``local``; default: SAGEBRIDGE_BACKEND, otherwise ``aws``.
         aws_conn_id, region_name, verify, botocore_config: as in the Amazon provider's operators.
         role_arn: the role of jobs whose arguments have none.
+        deferrable: whether Airflow's triggerer looks at the job while no worker waits for it;
+            default: ``[operators] default_deferrable``. Only jobs on AWS, from Airflow 3.3 on.
 
     Keys of a definition next to its steps and parameters are a default argument of the DAG,
     ``definition``: ``{"Metadata": {…}, "PipelineExperimentConfig": {…}}``. A pipeline name that is
@@ -81,6 +83,7 @@ class StepOperator(BaseOperator):
         verify: bool | str | None = None,
         botocore_config: dict[str, Any] | None = None,
         role_arn: str | None = None,
+        deferrable: bool | None = None,
         retry_delay: timedelta | float = timedelta(seconds=10),
         **kwargs: Any,
     ) -> None:
@@ -102,6 +105,7 @@ class StepOperator(BaseOperator):
         self.verify = verify
         self.botocore_config = botocore_config
         self.role_arn = role_arn
+        self.deferrable = deferrable
         self.request: Mapping[str, Any] | None = None
         self._killed = False
         self._driver: StepDriver | None = None
@@ -135,6 +139,21 @@ class StepOperator(BaseOperator):
         Raises AirflowFailException if the step failed or was stopped; another exception if Airflow
         is to retry it.
         """
+        return self._run(context)
+
+    def resume(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Goes on after a trigger's event. Returns or raises as ``execute`` does."""
+        return self._run(context, event)
+
+    def resume_execution(
+        self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context
+    ) -> Any:
+        """As in Airflow, but a trigger that failed says nothing about the job."""
+        if next_method == "__fail__":  # TRIGGER_FAIL_REPR in airflow/sdk/bases/operator.py
+            return self._run(context, {"status": "error", "code": "the trigger failed"})
+        return super().resume_execution(next_method, next_kwargs, context)
+
+    def _run(self, context: Context, event: Mapping[str, Any] = EMPTY) -> dict[str, Any]:
         # Imported here: Airflow parses DAG files far more often than it runs their tasks.
         from sagebridge_operators.airflow import task_log, task_runtime
         from sagebridge_operators.lifecycle.outages import is_outage
@@ -145,9 +164,9 @@ class StepOperator(BaseOperator):
         self.operator_extra_links = ()
         driver: StepDriver | None = None
         try:
-            driver = self._driver = task_runtime.prepare(self, context)
+            driver = self._driver = task_runtime.prepare(self, context, resumes=bool(event))
             driver.killed = self._killed
-            return driver.run()
+            return task_runtime.run(driver, self, context, event)
         except Exception as error:
             if isinstance(error, SagebridgeError) and not isinstance(error, RecordsUnreachable):
                 context["ti"].xcom_push(key="failure_reason", value=str(error))

@@ -34,8 +34,8 @@ STARTED = "sagebridge_started"
 """The XCom that keeps the first start of a DAG run after the run is cleared."""
 
 
-def prepare(operator: StepOperator, context: Context) -> StepDriver:
-    """The driver for the step of a task.
+def prepare(operator: StepOperator, context: Context, *, resumes: bool = False) -> StepDriver:
+    """The driver for the step of a task, which ``resumes`` after a deferral.
 
     Raises ParameterError for invalid parameter values, InvalidPipeline before the first job, and
     MissingStartDate if the DAG run has no start date.
@@ -44,7 +44,7 @@ def prepare(operator: StepOperator, context: Context) -> StepDriver:
     pipeline = pipeline_of(dag)
     backend, for_records = backends_of(operator)
     tasks = {step: task.task_id for step, task in steps_of(dag).items()}
-    start = first_start(dag_run, ti, _other_steps(operator))
+    start = first_start(dag_run, ti, _other_steps(operator), resumes=resumes)
     execution = Execution(
         id=execution_id_of(dag.dag_id, dag_run.run_id, start),
         pipeline=pipeline.name or dag.dag_id,
@@ -83,6 +83,7 @@ def prepare(operator: StepOperator, context: Context) -> StepDriver:
         pipeline=pipeline,
         generation=ti.max_tries or 0,
         engine_try=ti.try_number,
+        resumes=resumes,
         index=() if index is None or index < 0 else (index,),
         settings=settings_for_record(operator),
         role=operator.role_arn,
@@ -93,7 +94,19 @@ def prepare(operator: StepOperator, context: Context) -> StepDriver:
     return StepDriver(task, operator.log)
 
 
-def first_start(dag_run: Any, ti: Any, others: Sequence[str]) -> datetime:
+def run(
+    driver: StepDriver, operator: StepOperator, context: Context, event: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Runs a step to its end, or defers its task. ``event`` is that of the trigger, or empty."""
+    if operator.deferrable is not False:
+        # Imported here: triggers are slow to import, and few tasks are deferred.
+        from sagebridge_operators.airflow.deferral import deferring
+
+        return deferring.run(driver, operator, context, event)
+    return driver.run()
+
+
+def first_start(dag_run: Any, ti: Any, others: Sequence[str], *, resumes: bool = False) -> datetime:
     """When a DAG run first started. Distinguishes it from a later run with the same id.
 
     Airflow resets ``start_date`` when a run is cleared (clear_task_instances in
@@ -104,7 +117,7 @@ def first_start(dag_run: Any, ti: Any, others: Sequence[str]) -> datetime:
     """
     found: datetime | None = dag_run.start_date
     if is_dag_test():
-        found = test_start(ti)
+        found = test_start(ti, resumes=resumes)
     elif getattr(dag_run, "clear_number", 0):
         kept = ti.xcom_pull(task_ids=list(others), key=STARTED) if others else []
         found = next((datetime.fromisoformat(one) for one in _strings(kept)), found)

@@ -121,7 +121,7 @@ def plan(attempt: Attempt, ports: Ports) -> Attempt:
     name = _name(attempt, ports)
     if unrecorded is not None:
         ports.on_unrecorded(name)
-    request = ports.request(name, _token(attempt))
+    request = ports.request(name, token_of(attempt))
     planned = replace(
         attempt,
         phase="planned",
@@ -353,7 +353,7 @@ def _send_create(attempt: Attempt, ports: Ports) -> str:
     from botocore.exceptions import ClientError, ParamValidationError
 
     name, job_type = attempt.parts[-1].name, ports.job_type
-    request = ports.request(name, _token(attempt))
+    request = ports.request(name, token_of(attempt))
     for fresh in (False, True):
         try:
             return job_type.start(ports.client(fresh), request, name)
@@ -408,7 +408,7 @@ def _name(attempt: Attempt, ports: Ports) -> str:
     )
 
 
-def _token(attempt: Attempt) -> str:
+def token_of(attempt: Attempt) -> str:
     """A client token, at most 36 characters (the limit of CreateModelPackage)."""
     token = job_token(attempt.execution, attempt.generation, attempt.step, attempt.index)
     return f"{attempt.execution}-{token}-{attempt.number}"

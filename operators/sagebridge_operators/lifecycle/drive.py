@@ -359,6 +359,8 @@ class StepDriver:
             self.log.info(
                 "found %s %s of an earlier worker; not starting another", attempt.type, name
             )
+        if resumed and self._requests is not None:
+            self._requests.show(attempt.parts[-1].name, advance.token_of(attempt))
         self.task.on_job(attempt.parts[-1].as_job())
 
     # Code

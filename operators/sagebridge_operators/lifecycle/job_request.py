@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,7 +35,13 @@ class JobRequests:
             self._made[name] = self._make(name, token)
         return self._made[name]
 
-    def _make(self, name: str, token: str) -> Mapping[str, Any]:
+    def show(self, name: str, token: str) -> None:
+        """Shows the request of a job that another worker has created, if it can be resolved."""
+        if name not in self._made:
+            with suppress(Exception):
+                self._made[name] = self._make(name, token, logged=False)
+
+    def _make(self, name: str, token: str, *, logged: bool = True) -> Mapping[str, Any]:
         task, step, job_type = self.task, self.task.step, JOB_TYPES[self.task.step.type]
         resolve = resolver(task, name)
         arguments = resolve({} if step.arguments is ABSENT else step.arguments)
@@ -49,7 +56,9 @@ class JobRequests:
         made = job_type.request(step, arguments, name=name, token=token, role=role)
         shown = mask(made)
         task.on_request(shown)
-        self.log.info("%s.%s %s", job_type.service, job_type.create, json.dumps(shown, indent=2))
+        if logged:
+            text = json.dumps(shown, indent=2)
+            self.log.info("%s.%s %s", job_type.service, job_type.create, text)
         return made
 
     def prefix(self) -> str | None:

@@ -17,26 +17,33 @@ BEAT = timedelta(minutes=15)
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """A job to look at until it has ended. Contains ids and times only.
+    """A job to look at until it has ended, or a time to wait for. Contains ids and times only.
 
     Args:
         execution: the id of the execution, which is part of the job's name.
         type: the ``Type`` of the step.
+        job: the name of the job; empty if the step waits for ``not_before`` to start one.
         deadline: an ISO 8601 time in UTC. After it, outages and unknown statuses are not waited out
             any longer.
+        not_before: an ISO 8601 time in UTC, or empty.
     """
 
     execution: str
     type: str
     job: str
     deadline: str
+    not_before: str = ""
 
     @classmethod
     def of(cls, attempt: Attempt) -> Watch | None:
         """What is left of an attempt; None if its worker still has something else to do."""
-        if attempt.phase != "created" or attempt.job is None:
-            return None
-        return cls(attempt.execution, attempt.type, attempt.job.name, attempt.deadline)
+        ids = attempt.execution, attempt.type
+        if attempt.phase == "created" and attempt.job is not None:
+            return cls(*ids, attempt.job.name, attempt.deadline)
+        waits = attempt.phase in ("waiting", "planned") and attempt.next_look
+        if waits and datetime.fromisoformat(attempt.next_look) > datetime.now(UTC):
+            return cls(*ids, "", attempt.deadline, attempt.next_look)
+        return None
 
 
 def next_look(attempt: Attempt, records: ExecutionRecords, *, defer: bool) -> str:

@@ -33,6 +33,8 @@ class JobType:
     Args:
         type: the ``Type`` of the step.
         create, describe, stop: boto3 methods; ``stop`` is None if AWS cannot stop the resource.
+        listing: the boto3 method that lists by NameContains and StatusEquals, and the field with
+            its results; None if there is none.
         name_key, arn_key, role_key: fields of the request and the description.
         name_limit: the longest name, in characters.
         status_key: the field with the status; None if creation is synchronous.
@@ -56,6 +58,7 @@ class JobType:
     create: str
     describe: str
     stop: str | None = None
+    listing: tuple[str, str] | None = None
     name_key: str
     arn_key: str
     name_limit: int = 63
@@ -113,6 +116,23 @@ class JobType:
             if is_not_found(error):
                 return None
             raise
+
+    def list_running(self, client: Any, contains: str, limit: int) -> frozenset[str] | None:
+        """The names of running jobs that contain a text; None if that takes over ``limit`` calls.
+
+        A job that is Stopping or has just been created may be missing.
+        """
+        if self.listing is None:
+            return None
+        method, field = self.listing
+        names, request = set[str](), {"NameContains": contains, "StatusEquals": "InProgress"}
+        for _ in range(limit):
+            page = getattr(client, method)(MaxResults=100, **request)
+            names.update(one[self.name_key] for one in page[field])
+            if not (token := page.get("NextToken")):
+                return frozenset(names)
+            request["NextToken"] = token
+        return None
 
     def start(self, client: Any, request: Mapping[str, Any], name: str) -> str:
         """Creates the resource and returns the name that describes it.

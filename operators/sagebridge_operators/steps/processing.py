@@ -23,6 +23,7 @@ STEP = JobType(
     create="create_processing_job",
     describe="describe_processing_job",
     stop="stop_processing_job",
+    listing=("list_processing_jobs", "ProcessingJobSummaries"),
     name_key="ProcessingJobName",
     arn_key="ProcessingJobArn",
     status_key="ProcessingJobStatus",

@@ -9,6 +9,7 @@ STEP = JobType(
     create="create_training_job",
     describe="describe_training_job",
     stop="stop_training_job",
+    listing=("list_training_jobs", "TrainingJobSummaries"),
     name_key="TrainingJobName",
     arn_key="TrainingJobArn",
     status_key="TrainingJobStatus",

@@ -9,6 +9,7 @@ STEP = JobType(
     create="create_transform_job",
     describe="describe_transform_job",
     stop="stop_transform_job",
+    listing=("list_transform_jobs", "TransformJobSummaries"),
     name_key="TransformJobName",
     arn_key="TransformJobArn",
     role_key=None,
