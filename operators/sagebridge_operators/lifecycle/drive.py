@@ -25,7 +25,13 @@ from sagebridge_operators.lifecycle import advance, condition_step, opening
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.job_report import JobReport
 from sagebridge_operators.lifecycle.job_request import JobRequests, resolver
-from sagebridge_operators.lifecycle.outages import code_of, growing_pauses, is_expired, is_outage
+from sagebridge_operators.lifecycle.outages import (
+    code_of,
+    growing_pauses,
+    is_expired,
+    is_outage,
+    is_rejected,
+)
 from sagebridge_operators.lifecycle.outputs import check_size
 from sagebridge_operators.lifecycle.step_task import Log, StepTask
 from sagebridge_operators.lifecycle.user_code import code_step
@@ -283,9 +289,14 @@ class StepDriver:
         return record_next_look(stopped, self.task.records, defer=self._defers)
 
     def _wait_out(self, attempt: Attempt, error: Exception, since: datetime) -> Attempt:
-        """Waits out an outage; returns the attempt. Raises any other error."""
+        """Waits out an outage; returns the attempt. Raises any other error.
+
+        A look that is rejected counts as an outage if an earlier one found the job: permissions
+        that change do not end it.
+        """
         self._call_started = None
-        if not is_outage(error):
+        seen = attempt.job is not None and attempt.job.arn is not None and not self._killed
+        if not is_outage(error) and not (seen and is_rejected(error)):
             raise error
         waited = (datetime.now(UTC) - since).total_seconds()
         self.log.warning("a call for this %s step failed (%s); trying again", attempt.type, error)

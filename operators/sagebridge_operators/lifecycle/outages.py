@@ -121,6 +121,13 @@ def _status(error: BaseException) -> int:
     return int(metadata.get("HTTPStatusCode", 0))
 
 
+def is_rejected(error: BaseException) -> bool:
+    """Whether AWS rejected a call, for example because the role may not make it."""
+    from botocore.exceptions import ClientError
+
+    return isinstance(error, ClientError)
+
+
 def is_expired(error: BaseException) -> bool:
     """Whether AWS rejected the credentials because they have expired."""
     return code_of(error) in EXPIRED
