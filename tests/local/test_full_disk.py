@@ -131,8 +131,13 @@ def test_store_that_turns_read_only_names_the_folder_and_the_fix(tmp_path: Path)
 
 def test_read_only_database_names_the_folder_and_the_fix(tmp_path: Path) -> None:
     script = """
+        import gc
+        from sagebridge_operators.backends.local.database import Records
         from sagebridge_operators.run_errors import RecordsError
         run("pass")
+        for one in gc.get_objects():
+            if isinstance(one, Records):
+                one.close()
         # Until the supervisor has closed its files, the disk is busy.
         while subprocess.run(["mount", "-o", "remount,ro", str(disk)]).returncode:
             time.sleep(0.1)

@@ -55,6 +55,7 @@ def client(service: str, home: Path, base: Path, region: str = REGION) -> Any:
     """
     if service not in SERVICES:
         raise NotRunnable(f"the AWS service {service!r} on this machine")
+    from botocore import UNSIGNED
     from botocore.awsrequest import AWSResponse
     from botocore.config import Config
     from urllib3.response import HTTPResponse
@@ -79,18 +80,12 @@ def client(service: str, home: Path, base: Path, region: str = REGION) -> Any:
         # ClientError._get_retry_info.
         retries={"mode": "legacy", "max_attempts": 0},
         s3={"addressing_style": "path"},
+        signature_version=UNSIGNED,
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
     with _session_lock:
-        made = _session().client(
-            service,
-            region_name=region,
-            endpoint_url=_ENDPOINT,
-            config=config,
-            aws_access_key_id="local",
-            aws_secret_access_key="local",  # noqa: S106 - never sent
-        )
+        made = _session().client(service, region_name=region, endpoint_url=_ENDPOINT, config=config)
     made.meta.events.register(f"before-send.{service}", answer)
     return made
 

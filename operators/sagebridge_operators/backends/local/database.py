@@ -7,6 +7,7 @@ import json
 import os
 import sqlite3
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -105,15 +106,48 @@ class Transaction:
         return [dict(json.loads(row[0])) for row in rows]
 
 
+class _Open:
+    """A connection of one thread of one process to one file.
+
+    SQLite forbids to use or close a connection after a fork ("How To Corrupt An SQLite Database
+    File", 2.6), so a forked process leaves it as it is.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.key = _key(path)
+        self.process = os.getpid()
+        self.connection = sqlite3.connect(
+            path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        # Without a sync per commit a power failure may undo the last commits, and kills the jobs.
+        self.connection.execute("PRAGMA synchronous = NORMAL")
+
+    def __del__(self) -> None:
+        if self.process == os.getpid():
+            self.connection.close()
+        else:
+            _FORKED.append(self.connection)
+
+
+_FORKED: list[sqlite3.Connection] = []
+
+
+def _key(path: Path) -> tuple[int, int, int]:
+    """The process and the file; a database that was deleted and made again has another one."""
+    found = path.stat()
+    return os.getpid(), found.st_dev, found.st_ino
+
+
 class Records:
     """The records in the database at ``path``, which is created on first use.
 
-    Each transaction opens its own connection, so an object may be shared between threads and
-    survives a fork. Every method raises RecordsError if the database cannot be used.
+    Each thread has its own connection, so an object may be shared between threads and survives a
+    fork. Every method raises RecordsError if the database cannot be used.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._thread = threading.local()
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -155,6 +189,10 @@ class Records:
         with self._connection() as connection:
             return Transaction(connection).list(kind, prefix)
 
+    def close(self) -> None:
+        """Closes the connection of this thread; the next call opens another."""
+        self._thread.open = None
+
     @contextmanager
     def kept_open(self) -> Iterator[None]:
         """Keep the file with SQLite's shared memory, for which a full disk would have no room."""
@@ -165,14 +203,25 @@ class Records:
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         try:
-            if not self.path.exists():
-                self._create()
-            with closing(
-                sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
-            ) as connection:
-                yield connection
+            yield self._opened()
         except sqlite3.DatabaseError as error:
+            self._thread.open = None
             raise RecordsError(str(self.path), describe_database(self.path, error)) from error
+
+    def _opened(self) -> sqlite3.Connection:
+        """The connection of this thread.
+
+        It stays open: closing the last one writes SQLite's log into the database, which is slow.
+        """
+        if not self.path.exists():
+            self._create()
+        there: _Open | None = getattr(self._thread, "open", None)
+        try:
+            if there is None or there.key != _key(self.path):
+                there = self._thread.open = _Open(self.path)
+        except OSError as error:
+            raise RecordsError(str(self.path), describe(error)) from error
+        return there.connection
 
     def _create(self) -> None:
         """Create the database in one step.
