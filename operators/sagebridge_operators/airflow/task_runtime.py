@@ -89,9 +89,18 @@ def prepare(operator: StepOperator, context: Context, *, resumes: bool = False) 
         role=operator.role_arn,
         user_retries=user_retries(operator),
         on_request=show,
+        on_secrets=_hide_in_logs,
         on_links=lambda links: job_links.store(links, type(operator).operator_extra_links, ti),
     )
     return StepDriver(task, operator.log)
+
+
+def _hide_in_logs(secrets: Sequence[str]) -> None:
+    """Makes Airflow mask values in everything that the task logs, as with its own secrets."""
+    from airflow.providers.common.compat.sdk import mask_secret
+
+    for one in secrets:
+        mask_secret(one)
 
 
 def run(

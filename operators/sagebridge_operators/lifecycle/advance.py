@@ -323,7 +323,7 @@ def verdict_of(
         f"{job_type.type} job {attempt.parts[-1].name} {job_type.status(found)}",
         job_type.reason(found),
     )
-    text = ": ".join(filter(None, words))
+    text = mask_text(": ".join(filter(None, words)), found)
     if state == "Stopped":
         return attempt.with_end("Stopped", Failure("stopped", text), at=at)
     return attempt.with_end("Failed", Failure("job", text, job_type.failure_code(found)), at=at)
@@ -362,12 +362,13 @@ def _send_create(attempt: Attempt, ports: Ports) -> str:
             # "from None": botocore quotes rejected values in its message, which is not masked.
             raise StepFailed(f"{job_type.create}: {reason}", kind="request") from None
         except ClientError as error:
+            text = mask_text(str(error), request)
+            error.args = (text,)  # an outage is logged, and raised after a while
             if is_expired(error) and not fresh:
                 continue
             status = error.response["ResponseMetadata"].get("HTTPStatusCode", 0)
             if is_throttled(error) or not 400 <= status < 500:
                 raise
-            text = mask_text(str(error), request)
             if is_expired(error):
                 text = (
                     f"{text} (renewed credentials were rejected too; renew them and clear the step)"

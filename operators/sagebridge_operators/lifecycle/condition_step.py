@@ -10,6 +10,7 @@ from sagebridge.model.display import printable
 from sagebridge.model.expressions import Get, Key, Member, references
 from sagebridge.model.pipeline import ConditionStep, Pipeline
 from sagebridge.model.values import Value
+from sagebridge_operators.lifecycle.masking import looks_secret
 from sagebridge_operators.lifecycle.outputs import outputs_of
 from sagebridge_operators.lifecycle.resolve import Resolver
 from sagebridge_operators.lifecycle.step_states import branch_steps
@@ -44,17 +45,18 @@ def run(step: ConditionStep, task: StepTask, resolve: Resolver, log: Log) -> dic
 
 def _operand(value: Value, resolve: Resolver) -> Operand:
     """The value of one side of a comparison. Raises on an outage."""
-    secret = any(_is_environment(reference) for reference in references(value))
+    secret = any(_is_secret(reference) for reference in references(value))
     try:
         return Operand(resolve(value), resolve.source_of(value), secret=secret)
     except (Unresolvable, ObjectNotFound) as missing:
         return Operand(None, problem=str(missing))
 
 
-def _is_environment(reference: Get) -> bool:
-    """Whether a reference reads the environment of a job, which may contain secrets."""
+def _is_secret(reference: Get) -> bool:
+    """Whether a reference reads the environment of a job, or a value whose name looks secret."""
     names = [token.name for token in reference.tokens if isinstance(token, Member | Key)]
-    return reference.root == "Steps" and "Environment" in names[1:]
+    below = names[1:] if reference.root == "Steps" else []
+    return "Environment" in below or any(looks_secret(name) for name in below)
 
 
 def _branch_lines(

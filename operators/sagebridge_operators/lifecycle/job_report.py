@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.backend import JobLog
 from sagebridge_operators.lifecycle.links import job_links
+from sagebridge_operators.lifecycle.masking import mask_line, secrets_in_log
 from sagebridge_operators.lifecycle.step_task import Log, StepTask
 from sagebridge_operators.steps import JOB_TYPES
 
@@ -23,6 +24,7 @@ class JobReport:
     _status: str = ""
     _linked: str = ""
     _job_log: JobLog | None = None
+    _secrets: list[str] = field(default_factory=list)
     _description: Mapping[str, Any] | None = None
 
     def show(self, attempt: Attempt, description: Mapping[str, Any]) -> None:
@@ -32,6 +34,7 @@ class JobReport:
         is_new = name != self._job
         if is_new:
             self._job, self._status, self._job_log = name, "", None
+            self._secrets = secrets_in_log(description)
         self._description = description
         if not (is_new and running):  # a new job has no log yet
             self._show_lines(attempt)
@@ -78,4 +81,4 @@ class JobReport:
             position = attempt.log_position
             self._job_log = self.task.backend.job_log(attempt.type, self._job, position)
         for line in self._job_log.read():
-            self.log.info("[%s] %s", attempt.step, line)
+            self.log.info("[%s] %s", attempt.step, mask_line(line, self._secrets))

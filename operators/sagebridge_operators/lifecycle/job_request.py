@@ -13,7 +13,7 @@ from sagebridge.model.values import ABSENT
 from sagebridge_operators.lifecycle import experiments
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.caching import StepCache, cache_of
-from sagebridge_operators.lifecycle.masking import mask
+from sagebridge_operators.lifecycle.masking import mask, named_secrets
 from sagebridge_operators.lifecycle.outputs import job_outputs
 from sagebridge_operators.lifecycle.resolve import Resolver
 from sagebridge_operators.lifecycle.step_task import Log, StepTask
@@ -55,6 +55,7 @@ class JobRequests:
         role = task.role or task.backend.default_role
         made = job_type.request(step, arguments, name=name, token=token, role=role)
         shown = mask(made)
+        task.on_secrets(named_secrets(made))
         task.on_request(shown)
         if logged:
             text = json.dumps(shown, indent=2)

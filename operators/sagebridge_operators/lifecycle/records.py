@@ -3,7 +3,7 @@
 Keys below ``<location>/<execution>/``:
 
 - ``execution.json``: the execution; only :mod:`~.opening` writes it
-- ``definition.json``: the pipeline definition, unchanged
+- ``definition.json``: the pipeline definition, with its secrets masked
 - ``steps/<step>/<generation>.<index>.<number>.json``: one attempt of a step
 - ``experiment.json``: exists once :mod:`~.experiments` has created the experiment and trial
 - ``stop.json``: exists once a stop was requested
@@ -25,6 +25,7 @@ from datetime import date, datetime
 from typing import Any
 
 from sagebridge_operators.lifecycle.attempt import Attempt, now
+from sagebridge_operators.lifecycle.masking import mask
 from sagebridge_operators.lifecycle.objects import Objects, WriteConflict, key_part
 from sagebridge_operators.run_errors import (
     AmbiguousExecution,
@@ -128,7 +129,7 @@ class ExecutionRecords:
 
     def describe(self, execution: str, definition: Mapping[str, Any]) -> None:
         """Records the definition. It may grow while a flow runs."""
-        self.objects.put(f"{execution}/definition.json", definition)
+        self.objects.put(f"{execution}/definition.json", mask(definition))
 
     def _body(self, key: str) -> dict[str, Any] | None:
         stored = self.objects.read(key)

@@ -39,6 +39,7 @@ class StepTask:
         role: the role of a job whose arguments have none.
         user_retries: how often a failed step is run again, as the user of the engine requested.
         on_request: called with the request, or the report of a condition; secrets are masked.
+        on_secrets: called before ``on_request``, with the values whose names look secret.
         on_job: called with the job's name and ARN once the job exists.
         on_links: called with the URLs of a job's pages in the AWS console, by link name.
     """
@@ -59,5 +60,6 @@ class StepTask:
     role: str | None = None
     user_retries: int = 0
     on_request: Callable[[Mapping[str, Any]], None] = lambda request: None
+    on_secrets: Callable[[Sequence[str]], None] = lambda values: None
     on_job: Callable[[Mapping[str, Any]], None] = lambda job: None
     on_links: Callable[[Mapping[str, str]], None] = lambda links: None

@@ -22,7 +22,7 @@ from sagebridge.model.code_steps import (
 from sagebridge.model.display import shown
 from sagebridge.model.expressions import Join
 from sagebridge.model.values import Value
-from sagebridge_operators.lifecycle.masking import MASK
+from sagebridge_operators.lifecycle.masking import MASK, mask
 from sagebridge_operators.lifecycle.user_code.function_call import call
 from sagebridge_operators.lifecycle.user_code.shell_command import run_command
 from sagebridge_operators.run_errors import NotRunnable, StepFailed
@@ -84,7 +84,7 @@ def run(
                 f"a Python step without the file of its function (step {step.name!r})"
             )
         arguments = resolve(given)
-        show({"function": step.function.name, **arguments})
+        show({"function": step.function.name, **mask(arguments)})
         return json_value(step.name, call(function, arguments, stop_requested, line))
 
     def text(value: Value) -> str:
@@ -92,7 +92,7 @@ def run(
 
     command = text(given["command"])
     env = {name: text(value) for name, value in given.get("env", {}).items()}
-    show({"command": command, "env": dict.fromkeys(env, MASK)})
+    show({"command": mask([command])[0], "env": dict.fromkeys(env, MASK)})
     if "env" not in given or given.get("append_env"):
         env = {**os.environ, **env}
     return run_command(command, env, stop_requested, line, lock)
