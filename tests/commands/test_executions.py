@@ -292,6 +292,18 @@ def test_names_are_not_cut_on_terminal(
     assert "Succeeded" in live
 
 
+def test_retried_and_cached_steps_are_marked(records: ExecutionRecords, sagebridge: Call) -> None:
+    train = attempt_of(SECOND, "Train", "Training", "Succeeded", job="t-2", outputs={}, number=2)
+    assert train.end is not None
+    records.save(replace(train, end=replace(train.end, cached_from=f"{FIRST}/Train")))
+    definition = {"Steps": [{"Name": "Train", "Type": "Training", "Arguments": {}}]}
+    records.describe(SECOND, definition)
+    out = sagebridge("show", SECOND)[1]
+    assert f"Succeeded (cached from {FIRST}/Train) (3 attempts)" in out
+    (step,) = json.loads(sagebridge("show", SECOND, "--format", "json")[1])["steps"]
+    assert (step["attempts"], step["cached_from"]) == (3, f"{FIRST}/Train")
+
+
 def test_sweep_stops_jobs_of_lost_runs(records: ExecutionRecords, sagebridge: Call) -> None:
     assert sagebridge("sweep") == (0, "no lost jobs found\n", "")
     with records.attend(CODE):

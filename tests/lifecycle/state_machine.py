@@ -384,6 +384,7 @@ class StepHistory(RuleBasedStateMachine):
         live = [job for job in self.world.jobs.values() if job.live]
         self._end(live[which % len(live)], end)
 
+    @precondition(lambda self: self._is_recorded())
     @rule()
     def request_stop(self) -> None:
         """``executions stop``."""

@@ -101,7 +101,8 @@ class StepDriver:
             )
             found = self.attempt
             try:
-                if found.end is None or task.step.retry_policies:
+                policies = task.step.type in JOB_TYPES and bool(task.step.retry_policies)
+                if found.end is None or (found.state == "Failed" and policies):
                     self.attempt = self._run_step(found, lock, resumed=resumed)
                 earlier = found.engine_try < wanted.engine_try and not task.resumes
                 if self.attempt == found and (again or earlier) and self._retry() is not None:
