@@ -1,4 +1,7 @@
-"""One worker of one step: ``python -m tests.kills.worker FOLDER TYPE DIE_AT``.
+"""One worker of one step: ``python -m tests.kills.worker FOLDER CASE EXECUTION DIE_AT``.
+
+The case is a type of job, with ``+retried`` for a step with a retry policy or ``+cached`` for
+one with a cache.
 
 It counts a boundary before and after each call to the service and the records, and kills itself
 with SIGKILL at boundary DIE_AT; 0 means never.
@@ -6,6 +9,7 @@ with SIGKILL at boundary DIE_AT; 0 means never.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -14,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from sagebridge.model.expressions import plain
-from sagebridge.model.pipeline import Step
+from sagebridge.model.pipeline import CacheConfig, RetryPolicy, Step
+from sagebridge.model.values import ABSENT
 from sagebridge_operators.backends.aws import AwsBackend
 from sagebridge_operators.lifecycle.drive import StepDriver
 from sagebridge_operators.lifecycle.execution import Execution
@@ -23,7 +28,6 @@ from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.lifecycle.step_task import StepTask
 from tests.lifecycle.conftest import ARGUMENTS
 
-EXECUTION = "0123456789ab"
 _STARTED = datetime(2026, 11, 21, 5, 43, tzinfo=UTC)
 
 
@@ -67,14 +71,28 @@ class Backend(AwsBackend):
         return self.boundaries.around(AwsBackend.client(self, service), ("create", "describe"))
 
 
-def main(folder: str, type_: str, die_at: str) -> None:
+def step_of(case: str) -> Step:
+    """The step of a case."""
+    type_, _, more = case.partition("+")
+    policies = [RetryPolicy(["SageMaker.JOB_INTERNAL_ERROR"], max_attempts=3)]
+    return Step(
+        "Step",
+        type_,
+        arguments=plain(ARGUMENTS[type_]),
+        retry_policies=policies if more == "retried" else [],
+        cache_config=CacheConfig(True) if more == "cached" else ABSENT,
+    )
+
+
+def main(folder: str, case: str, execution: str, die_at: str) -> None:
+    logging.disable(logging.WARNING)  # the retries are expected
     backend = Backend()
     backend.boundaries = boundaries = Boundaries(int(die_at))
     objects = boundaries.around(Folder(Path(folder)), ("create", "replace", "read"))
     StepDriver(
         StepTask(
-            step=Step("Step", type_, arguments=plain(ARGUMENTS[type_])),
-            execution=Execution(EXECUTION, "p", "airflow", "d/r", _STARTED, {}),
+            step=step_of(case),
+            execution=Execution(execution, "p", "airflow", "d/r", _STARTED, {}),
             backend=backend,
             records=ExecutionRecords(objects),
             upstream=lambda step: None,
