@@ -17,7 +17,9 @@ from tests.e2e.desk import ENGINE, Desk
 HERE = Path(__file__).parent
 
 collect_ignore = (
-    ["test_prefect.py"] if find_spec("airflow") else ["test_airflow.py", "test_same.py"]
+    ["test_prefect.py"]
+    if find_spec("airflow")
+    else ["test_airflow.py", "test_airflow_stops.py", "test_same.py"]
 )
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import psutil
@@ -36,7 +37,13 @@ class KilledAirflow(PrivateAirflow):
     shared = frozenset(("scheduler", "triggerer"))
 
     def __init__(
-        self, folder: Path, aws: FaultyAws, *, deferred: bool, variables: Mapping[str, str] = {}
+        self,
+        folder: Path,
+        aws: FaultyAws,
+        *,
+        deferred: bool,
+        variables: Mapping[str, str] = MappingProxyType({}),
+        dags: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         step = Step("Train", "Training", arguments=plain(ARGUMENTS["Training"]))
         super().__init__(
@@ -64,6 +71,12 @@ class KilledAirflow(PrivateAirflow):
             ("task", "triggerer", "scheduler") if deferred else ("task", "worker", "scheduler")
         )
         self._deferred = deferred
+        self._dags = dags
+
+    def prepare(self) -> None:
+        super().prepare()
+        for name, text in self._dags.items():
+            (self.home / "dags" / f"{name}.py").write_text(text)
 
     def commands(self, port: int) -> dict[str, tuple[str, ...]]:
         found = super().commands(port)
@@ -102,12 +115,17 @@ class KilledAirflow(PrivateAirflow):
         service.kill()
         service.wait()
 
-    def start(self, run: str) -> None:
+    def trigger_other(self, dag: str, run: str) -> None:
+        """Starts a run of another DAG, once Airflow has parsed its file."""
+
         def trigger() -> bool:
-            self.api.trigger(DAG, run, {})
+            self.api.trigger(dag, run, {})
             return True
 
-        eventually(trigger, f"{run} is triggered")  # a busy SQLite answers 500
+        eventually(trigger, f"{dag} {run} is triggered")  # a busy SQLite answers 500
+
+    def start(self, run: str) -> None:
+        self.trigger_other(DAG, run)
         eventually(lambda: self.task(run).get("state") in ("running", "deferred"), f"{run} starts")
 
     def kill_one(self, kind: str, run: str) -> bool:
