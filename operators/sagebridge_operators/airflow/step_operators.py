@@ -191,6 +191,18 @@ class StepOperator(BaseOperator):
         super().resolve_template_files()
         task_dependencies.complete(self.dag)
 
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """The S3 data that the job read and wrote, as OpenLineage's OperatorLineage."""
+        from sagebridge_operators.airflow.lineage import lineage_of
+
+        return lineage_of(self._driver)
+
+    def get_openlineage_facets_on_failure(self, task_instance: Any) -> Any:
+        """The S3 data that the job read."""
+        from sagebridge_operators.airflow.lineage import lineage_of
+
+        return lineage_of(self._driver, failed=True)
+
     def on_kill(self) -> None:
         """Makes the driver stop the job; it reacts within a fraction of a second."""
         self._killed = True

@@ -8,7 +8,12 @@ from typing import Any
 
 
 def s3_uris(expression: str | None, description: Mapping[str, Any]) -> list[str]:
-    """The distinct ``s3://`` URIs that a JMESPath expression finds; an empty list without one."""
+    """The ``s3://`` URIs that a JMESPath expression finds."""
+    return [uri for uri in search(expression, description) if uri.startswith("s3://")]
+
+
+def search(expression: str | None, description: Mapping[str, Any]) -> list[str]:
+    """The distinct strings that a JMESPath expression finds; an empty list without one."""
     import jmespath  # botocore needs it, too
     from jmespath.exceptions import JMESPathError
 
@@ -19,8 +24,7 @@ def s3_uris(expression: str | None, description: Mapping[str, Any]) -> list[str]
     except JMESPathError:  # join() of a missing value
         return []
     values = found if isinstance(found, list) else [found]
-    uris = (one for one in values if isinstance(one, str) and one.startswith("s3://"))
-    return list(dict.fromkeys(uris))
+    return list(dict.fromkeys(one for one in values if isinstance(one, str)))
 
 
 def bucket_and_key(uri: str) -> tuple[str, str]:
