@@ -1,11 +1,12 @@
-"""Two process workers without a common working folder; records in S3 of the faulty AWS."""
+"""Flow runs on two machines without a common folder; records in S3 of the faulty AWS."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
-import httpx
+import psutil
 import pytest
 
 from sagebridge.formats.prefect.writer import write
@@ -23,8 +24,8 @@ from tests.lifecycle.conftest import ARGUMENTS
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
 KEYS = ("AKIAONE", "AKIATWO")
-"""The workers, by the access key of their requests."""
-WORKER = (*PREFECT, "worker", "start", "--pool", "several", "--type", "process", "--limit", "1")
+"""The access keys of two machines."""
+Start = Callable[..., ProcessKeeper]
 
 
 @pytest.fixture
@@ -35,39 +36,40 @@ def aws() -> Iterator[FaultyAws]:
         yield aws
 
 
-@pytest.fixture
-def trainer(tmp_path: Path, server: PrefectServer, api: httpx.Client) -> Deployed:
-    """A flow with one job, deployed to the pool of both workers."""
-    project = Project(tmp_path, server, api)
+def deployed(project: Project, pool: str) -> Deployed:
+    """A flow with one job, deployed to a pool."""
     steps = (Step("Train", "Training", arguments=plain(ARGUMENTS["Training"])),)
-    (tmp_path / "trainer.py").write_text(write(Pipeline(steps=steps, name="trainer"))[0])
-    project.deploy("trainer.py", "--work-pool", "several")
+    (project.folder / "trainer.py").write_text(write(Pipeline(steps=steps, name="trainer"))[0])
+    project.deploy("trainer.py", "--work-pool", pool)
     return Deployed(project, "trainer")
 
 
 @pytest.fixture
-def workers(
-    tmp_path: Path, server: PrefectServer, aws: FaultyAws, trainer: Deployed
-) -> dict[str, ProcessKeeper]:
-    del trainer
-    started = {}
-    for key in KEYS:
+def start(server: PrefectServer, aws: FaultyAws, tmp_path: Path) -> Start:
+    """Starts a Prefect command as on another machine, with an access key."""
+
+    def start(key: str, *words: str) -> ProcessKeeper:
         folder = tmp_path / key
         folder.mkdir()
         variables = {
             **aws.environment(key),
             "HOME": str(folder),
+            "PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR": "reschedule",
             "SAGEBRIDGE_BACKEND": "aws",
             "SAGEBRIDGE_HOME": str(folder / "sagebridge"),
             "SAGEBRIDGE_RECORDS": "s3://records/executions",
         }
-        started[key] = server.add(key, WORKER, variables=variables, folder=folder)
-    return started
+        return server.add(key, (*PREFECT, *words), variables=variables, folder=folder)
+
+    return start
 
 
 def test_another_worker_finds_the_job_of_a_lost_worker(
-    trainer: Deployed, workers: dict[str, ProcessKeeper], aws: FaultyAws
+    project: Project, start: Start, aws: FaultyAws
 ) -> None:
+    trainer = deployed(project, "several")
+    words = ("worker", "start", "--pool", "several", "--type", "process", "--limit", "1")
+    workers = {key: start(key, *words) for key in KEYS}
     runs = [trainer.started() for _ in KEYS]
     wait_for(lambda: len({one.name for one in aws.requests("DescribeTrainingJob")}) > 1)
     created = aws.requests("CreateTrainingJob")
@@ -90,6 +92,26 @@ def test_another_worker_finds_the_job_of_a_lost_worker(
     assert len(aws.requests("CreateTrainingJob")) == len(runs)
     looks = aws.requests("DescribeTrainingJob", job.name)
     assert {one.access_key for one in looks} == set(KEYS)
+
+
+def test_rescheduled_run_finds_its_job(project: Project, start: Start, aws: FaultyAws) -> None:
+    """As in a pod that is evicted: SIGTERM, then another pod executes the flow run."""
+    trainer = deployed(project, "without-workers")
+    run = trainer.started()
+    evicted = start(KEYS[0], "flow-run", "execute", run)
+    wait_for(lambda: aws.count("DescribeTrainingJob") > 1)
+    processes = psutil.Process(evicted.session).children(recursive=True)
+    processes[0].terminate()
+    wait_for(lambda: trainer.state(run)["type"] == "SCHEDULED")
+
+    aws.add_scripts(JobScript(statuses=("Completed",), running=True))
+    start(KEYS[1], "flow-run", "execute", run)
+    assert trainer.ended(run)["type"] == "COMPLETED"
+    assert len(aws.requests("CreateTrainingJob")) == 1
+    assert not aws.requests("StopTrainingJob")
+    for process in processes:  # Prefect kills the process of the flow run after 30 seconds
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def name_of(run: str) -> str:

@@ -43,6 +43,7 @@ from sagebridge_operators.lifecycle.step_states import Status, final_status, sta
 from sagebridge_operators.lifecycle.step_task import StepTask
 from sagebridge_operators.prefect import artifacts, final_state, step_tasks, step_values
 from sagebridge_operators.prefect.flow_backends import settings_for_record
+from sagebridge_operators.prefect.handover import is_handed_over
 from sagebridge_operators.prefect.opened_execution import (
     OpenedExecution,
     properties_of_ended,
@@ -248,7 +249,8 @@ class FlowRun(PipelineBuilder):
         except (Pause, Abort):  # no job runs any more, and a resumed flow run continues from here
             raise
         except BaseException as error:
-            self._stop(error)
+            if not is_handed_over(error):
+                self._stop(error)
             raise
 
     def _check_names(self) -> None:
