@@ -219,6 +219,19 @@ class UnknownExecution(SagebridgeError):
         super().__init__(f"no execution {execution_id!r} in {where}{newest}")
 
 
+class NotRetryable(SagebridgeError):
+    """An execution that ``executions retry`` cannot run again."""
+
+    exit_code = 2
+
+    def __init__(self, execution: str, why: str) -> None:
+        self.execution, self.why = execution, why
+        super().__init__(f"execution {execution} cannot be retried: {why}")
+
+    def __reduce__(self) -> tuple[type[NotRetryable], tuple[str, str]]:
+        return type(self), (self.execution, self.why)
+
+
 class AmbiguousExecution(SagebridgeError):
     """An id prefix that several executions share."""
 

@@ -28,8 +28,14 @@ from sagebridge_operators.airflow import (
 )
 from sagebridge_operators.airflow.task_runtime import STARTED, first_start, prepare
 from sagebridge_operators.lifecycle.objects import Folder, StoredObject
+from sagebridge_operators.lifecycle.opening import retry_execution
 from sagebridge_operators.lifecycle.records import ExecutionRecords
-from sagebridge_operators.run_errors import MissingStartDate, RecordsUnreachable, StepStopped
+from sagebridge_operators.run_errors import (
+    MissingStartDate,
+    RecordsUnreachable,
+    StepFailed,
+    StepStopped,
+)
 from tests.dagtest import FinishedRun, migrated, new_id, play
 from tests.fakes import FakeBackend, FakeSageMaker, Plan, raises
 from tests.faulty_aws.server import FaultyAws
@@ -201,6 +207,50 @@ def test_cleared_task_keeps_execution(cleared: tuple[str, ...], backend: FakeBac
     (execution,) = before
     records = ExecutionRecords(Folder(Path(os.environ["SAGEBRIDGE_RECORDS"])))
     assert (records.execution(execution) or {})["started"] == AT.isoformat()
+
+
+def test_retried_execution_keeps_succeeded_steps(
+    backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new Airflow counts tries from 1 again; jobs of the retry have new names all the same."""
+    records = ExecutionRecords(Folder(Path(os.environ["SAGEBRIDGE_RECORDS"])))
+    dag = build(Pipeline(steps=(training("A"), training("B"))), dag_id="same")
+
+    def runs(run_id: str, *names: str, **instance: Any) -> None:
+        monkeypatch.setenv("SAGEBRIDGE_EXECUTION", f"{run_id}=0123456789ab")
+        for name in names:
+            with suppress(StepFailed):
+                work(dag, name, FakeRun(run_id), **instance)
+
+    backend.sagemaker.plans["-B-"] = Plan(("Failed",))
+    runs("first", "A", "B")
+    runs("first", "B", try_number=4, max_tries=5)  # cleared
+    for run_id in ("second", "third"):
+        retry_execution(records, "0123456789ab")
+        assert "B" not in records.steps("0123456789ab")
+        runs(run_id, "A", "B")
+    jobs = [one["TrainingJobName"] for one in backend.sagemaker.called("create_training_job")]
+    assert len(jobs) == len(set(jobs)) == 1 + 4
+
+    del backend.sagemaker.plans["-B-"]
+    runs("third", "B", try_number=2, max_tries=5)
+    runs("third", "A", try_number=2, max_tries=5)  # cleared, although it had succeeded
+    assert records.steps("0123456789ab")["B"].state == "Succeeded"
+    assert len(backend.sagemaker.called("create_training_job")) == 1 + 4 + 2
+
+
+def test_cleared_step_reopens_an_ended_execution(backend: FakeBackend) -> None:
+    del backend
+    records = ExecutionRecords(Folder(Path(os.environ["SAGEBRIDGE_RECORDS"])))
+    dag, run = dag_of("A", "B"), FakeRun()
+    (execution,) = {work(dag, name, run) for name in "AB"}
+    end = {"status": "Failed", "reason": "no", "ended": AT.isoformat()}
+    records.objects.put(f"{execution}/end.json", end)
+    work(dag, "A", run, try_number=2)  # a lost worker
+    assert records.end(execution) == end
+    run.clear("A")
+    work(dag, "A", run, max_tries=5, try_number=3)
+    assert records.end(execution) is None
 
 
 def test_cleared_dag_run_keeps_execution(backend: FakeBackend) -> None:

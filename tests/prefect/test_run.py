@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from sagebridge import read
 from sagebridge.formats.prefect.writer import write
 from sagebridge.model.expressions import plain
 from sagebridge.model.pipeline import CacheConfig, Pipeline, PropertyFile, Step
@@ -23,7 +24,9 @@ from sagebridge_operators.backends import RESUMED
 from sagebridge_operators.lifecycle.attempt import Part, Phase
 from sagebridge_operators.lifecycle.ending import INTERRUPTED, Ending
 from sagebridge_operators.lifecycle.execution import Execution, execution_id, job_name
+from sagebridge_operators.lifecycle.opening import retry_execution
 from sagebridge_operators.lifecycle.records import ExecutionRecords
+from sagebridge_operators.lifecycle.step_states import status
 from sagebridge_operators.prefect.flow_run import FlowRun
 from sagebridge_operators.run_errors import RecordsUnreachable
 from tests.attempts import attempt_of
@@ -158,6 +161,30 @@ def test_retried_flow_run_repeats_only_failed_steps(
     end = records.end(execution)
     assert end is not None
     assert end["status"] == "Succeeded"
+
+
+def test_retried_execution_keeps_succeeded_steps(
+    play: Run, aws: FakeSageMaker, records: ExecutionRecords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``executions retry`` starts another flow run, on another server."""
+    aws.plans["Bad"] = Plan(("InProgress", "Failed"))
+    steps = (training("Good"), training("Bad"), replace(training("Last"), depends_on=("Bad",)))
+    flow = flow_of(write(Pipeline(steps=steps, name="retry"))[0])
+    first = play(flow).id
+    del aws.plans["Bad"]
+    retry_execution(records, first)
+    pipeline = read(records.definition(first)).pipeline
+    assert set(records.steps(first)) == {"Good"}
+    assert status(pipeline, records.steps(first)).status == "Executing"
+
+    monkeypatch.setattr("sagebridge_operators.prefect.flow_run.given_execution", lambda run: first)
+    assert play(flow).state.is_completed()
+
+    assert records.ids() == [first]
+    assert {one.state for one in records.steps(first).values()} == {"Succeeded"}
+    names = [request["TrainingJobName"] for request in aws.called("create_training_job")]
+    assert len(names) == len(set(names)) == 4
+    assert (records.end(first) or {})["status"] == "Succeeded"
 
 
 def test_internal_error_fails_the_execution_and_stops_jobs(

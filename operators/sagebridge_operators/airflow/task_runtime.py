@@ -17,10 +17,16 @@ from sagebridge_operators.airflow.dag_test import is_dag_test, test_start
 from sagebridge_operators.airflow.task_retries import user_retries
 from sagebridge_operators.backends import open_records
 from sagebridge_operators.lifecycle.drive import PATIENCE, StepDriver
-from sagebridge_operators.lifecycle.execution import Execution, airflow_execution_id
+from sagebridge_operators.lifecycle.execution import (
+    Execution,
+    airflow_execution_id,
+    given_execution,
+)
 from sagebridge_operators.lifecycle.opening import open_execution, start_time, valid_definition
 from sagebridge_operators.lifecycle.outages import patiently
 from sagebridge_operators.lifecycle.outputs import references_to
+from sagebridge_operators.lifecycle.records import ExecutionRecords
+from sagebridge_operators.lifecycle.retry import Retry
 from sagebridge_operators.lifecycle.step_task import StepTask
 from sagebridge_operators.run_errors import MissingStartDate
 
@@ -71,7 +77,9 @@ def prepare(operator: StepOperator, context: Context, *, resumes: bool = False) 
     def show(request: Mapping[str, Any]) -> None:
         operator.request = request
 
-    index = getattr(ti, "map_index", None)  # -1 if the task is not mapped
+    mapped = getattr(ti, "map_index", None)  # -1 if the task is not mapped
+    index = () if mapped is None or mapped < 0 else (mapped,)
+    generation, engine_try = _count(operator, ti, records, execution.id, body, index)
     task = StepTask(
         step=operator.step,
         execution=execution,
@@ -81,10 +89,10 @@ def prepare(operator: StepOperator, context: Context, *, resumes: bool = False) 
         function=getattr(operator, "python_callable", None),
         references=references_to(operator.step.name, pipeline.steps),
         pipeline=pipeline,
-        generation=ti.max_tries or 0,
-        engine_try=ti.try_number,
+        generation=generation,
+        engine_try=engine_try,
         resumes=resumes,
-        index=() if index is None or index < 0 else (index,),
+        index=index,
         settings=settings_for_record(operator),
         role=operator.role_arn,
         user_retries=user_retries(operator),
@@ -113,6 +121,24 @@ def run(
 
         return deferring.run(driver, operator, context, event)
     return driver.run()
+
+
+def _count(
+    operator: StepOperator,
+    ti: Any,
+    records: ExecutionRecords,
+    execution: str,
+    body: Mapping[str, Any],
+    index: tuple[int, ...],
+) -> tuple[int, int]:
+    """The generation and the try of a task, also in a retried execution."""
+    generation, retry = ti.max_tries or 0, Retry.of(body)
+    if not retry.number:
+        return generation, ti.try_number
+    known = patiently(lambda: records.attempts(execution, operator.step.name, index), PATIENCE)
+    # Clearing a task raises max_tries.
+    uncleared = user_retries(operator) + operator.retries_for_lost_workers
+    return retry.count(known, generation, ti.try_number, again=generation > uncleared)
 
 
 def first_start(dag_run: Any, ti: Any, others: Sequence[str], *, resumes: bool = False) -> datetime:
@@ -161,14 +187,10 @@ def _strings(pulled: Any) -> Iterator[str]:
 def execution_id_of(dag_id: str, run_id: str, start: datetime) -> str:
     """The id of a DAG run's execution.
 
-    ``SAGEBRIDGE_EXECUTION=<run id>=<id>`` sets the id of one run, which ``sagebridge run`` chose
-    before it started Airflow. SAGEBRIDGE_INSTALLATION distinguishes installations with a copied
-    database.
+    ``sagebridge run`` chooses that of its run before it starts Airflow.
+    SAGEBRIDGE_INSTALLATION distinguishes installations with a copied database.
     """
-    given_run, _, given = os.environ.get("SAGEBRIDGE_EXECUTION", "").rpartition("=")
-    if given and given_run == run_id:
-        return given
-    return airflow_execution_id(
+    return given_execution(run_id) or airflow_execution_id(
         dag_id, run_id, start, os.environ.get("SAGEBRIDGE_INSTALLATION", "")
     )
 

@@ -205,15 +205,7 @@ def _metrics(
     workdir: Workdir, pipeline: Pipeline, body: Mapping[str, Any], attempts: Attempts
 ) -> Iterator[tuple[str, Any]]:
     """The property file values that conditions compare, as far as the files exist."""
-    execution = Execution(
-        id=body["id"],
-        pipeline=body["pipeline"],
-        engine=body["engine"],
-        run=body["run"],
-        started=datetime.fromisoformat(body["started"]),
-        parameters=body["parameters"],
-        experiment_config=pipeline.experiment_config,
-    )
+    execution = Execution.of(body, pipeline.experiment_config)
 
     def upstream(step: str) -> Mapping[str, Any] | None:
         attempt = attempts.get(step)

@@ -16,6 +16,7 @@ from sagebridge_operators.backends import default_name
 from sagebridge_operators.commands.execution_printing import print_list, print_view, second
 from sagebridge_operators.commands.execution_view import ExecutionReader, status_of
 from sagebridge_operators.commands.job_backends import JobBackends
+from sagebridge_operators.commands.retry import retry
 from sagebridge_operators.commands.shared_options import aws_errors, workdir_option
 from sagebridge_operators.launch.workdir import Workdir
 from sagebridge_operators.lifecycle.attempt import Attempt
@@ -30,13 +31,16 @@ _LOG_LINES = 100_000
 _EXECUTION = click.argument("execution", metavar="ID")
 
 
-@click.group(short_help="List, inspect and stop executions.")
+@click.group(short_help="List, inspect, retry and stop executions.")
 def executions() -> None:
-    """List, inspect and stop executions.
+    """List, inspect, retry and stop executions.
 
     An execution is one run of a pipeline. Its records are in the working folder, or in
     SAGEBRIDGE_RECORDS if set. You can shorten an ID to any unique prefix.
     """
+
+
+executions.add_command(retry)
 
 
 @executions.command("list")

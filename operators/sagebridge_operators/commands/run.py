@@ -27,6 +27,7 @@ from sagebridge.terminal.options import arg_option, format_option, name_option
 from sagebridge.terminal.wording import finding_line
 from sagebridge_operators.commands.execution_printing import Progress, print_view
 from sagebridge_operators.commands.execution_view import ExecutionReader
+from sagebridge_operators.commands.retry import described_source
 from sagebridge_operators.commands.selected_steps import choose_steps, selection_options
 from sagebridge_operators.commands.shared_options import (
     aws_errors,
@@ -178,7 +179,7 @@ def run(
     pipeline = found.pipeline if name is None else replace(found.pipeline, name=name)
     flow = None
     if engine == "prefect" and not selected:
-        flow = _flow(source, name, pipeline)
+        flow = flow_of(source, name, pipeline)
         pipeline = flow.pipeline
     if flow is None or flow.file is None:
         _print_losses(found.losses)
@@ -187,18 +188,38 @@ def run(
     chosen, parameters = choose_steps(pipeline, selected, source_id, values, pairs, workdir)
     if chosen is not None:
         pipeline = chosen.pipeline
-        flow = _flow_of(pipeline) if engine == "prefect" else None
+        flow = generated_flow(pipeline) if engine == "prefect" else None
     sending = [Upload.parse(upload) for upload in uploads]
     require_runnable(pipeline)
     workdir.check_writable()
     workdir.check_isolation(pipeline)
-    # With --format json, standard output has only the JSON; progress goes to standard error.
-    out = console(err=form == "json")
     for upload in sending:
         upload.send(workdir.backend.client("s3"))
+    record = described_source(source, pipeline)
+    if chosen is not None:
+        record["selection"] = chosen.as_json()
+    elif flow is not None and flow.file is not None:
+        record["flow_file"] = str(flow.file)
+    return run_to_end(flow or pipeline, parameters, workdir, record, form=form, keep_ui=keep_ui)
+
+
+def run_to_end(
+    what: Flow | Pipeline,
+    parameters: Mapping[str, Any],
+    workdir: Workdir,
+    record: Mapping[str, Any],
+    *,
+    form: str,
+    keep_ui: bool,
+) -> int:
+    """Run or retry an execution, show its progress and its result; return the exit code.
+
+    The arguments are those of an EngineExecution. Raises SystemExit after an interrupt.
+    """
+    # With --format json, standard output has only the JSON; progress goes to standard error.
+    out = console(err=form == "json")
     with _Interrupts() as interrupts:
-        more = {} if chosen is None else {"selection": chosen.as_json()}
-        execution = _execution(flow or pipeline, parameters, workdir, more)
+        execution = _execution(what, parameters, workdir, record)
         try:
             return _execute(execution, out, form, interrupts, keep_ui=keep_ui)
         except Interrupted as interrupted:
@@ -236,12 +257,12 @@ def _print_losses(losses: Sequence[Loss]) -> None:
         console(err=True).print(printable(str(loss)), soft_wrap=True)
 
 
-def _flow(source: str, name: str | None, pipeline: Pipeline) -> Flow:
+def flow_of(source: str, name: str | None, pipeline: Pipeline) -> Flow:
     """The flow that Prefect runs: that of the flow file, or one generated for the pipeline."""
     from sagebridge_operators.launch.prefect_flow import Flow
 
     if sagebridge.detect(source).name != "prefect":
-        return _flow_of(pipeline)
+        return generated_flow(pipeline)
     if name is not None:
         raise SourceError(source, "the name is set in the flow file", "remove --name")
     flow = Flow.of_file(source, pipeline)
@@ -252,7 +273,7 @@ def _flow(source: str, name: str | None, pipeline: Pipeline) -> Flow:
     return flow
 
 
-def _flow_of(pipeline: Pipeline) -> Flow:
+def generated_flow(pipeline: Pipeline) -> Flow:
     from sagebridge_operators.launch.prefect_flow import Flow
 
     return Flow.generated(pipeline)
@@ -270,15 +291,15 @@ def _execution(
     what: Flow | Pipeline,
     parameters: Mapping[str, Any],
     workdir: Workdir,
-    more: Mapping[str, Any],
+    record: Mapping[str, Any],
 ) -> EngineExecution:
     if isinstance(what, Pipeline):
         from sagebridge_operators.launch.airflow_execution import AirflowExecution
 
-        return AirflowExecution(what, parameters, workdir, more)
+        return AirflowExecution(what, parameters, workdir, record)
     from sagebridge_operators.launch.prefect_execution import PrefectExecution
 
-    return PrefectExecution(what, parameters, workdir, more)
+    return PrefectExecution(what, parameters, workdir, record)
 
 
 def _execute(

@@ -26,9 +26,9 @@ class AirflowExecution(EngineExecution):
         pipeline: Pipeline,
         parameters: Mapping[str, Any],
         workdir: Workdir,
-        more: Mapping[str, Any] = EMPTY,
+        record: Mapping[str, Any] = EMPTY,
     ) -> None:
-        super().__init__(pipeline, parameters, workdir, more)
+        super().__init__(pipeline, parameters, workdir, record)
         dag_id = legal_id(pipeline.name or "pipeline")[:200]
         run_id = self.run_name(dag_id)
         self.identify(dag_id, run_id)

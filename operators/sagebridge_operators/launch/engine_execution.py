@@ -17,7 +17,11 @@ from sagebridge_operators.launch.private_engine import PrivateEngine
 from sagebridge_operators.launch.workdir import Workdir
 from sagebridge_operators.lifecycle.ending import Ending
 from sagebridge_operators.lifecycle.execution import Execution, execution_id
-from sagebridge_operators.lifecycle.opening import open_execution, valid_definition
+from sagebridge_operators.lifecycle.opening import (
+    open_execution,
+    retry_execution,
+    valid_definition,
+)
 from sagebridge_operators.lifecycle.step_states import Status
 from sagebridge_operators.run_errors import FinalState
 
@@ -33,7 +37,7 @@ class EngineExecution(ABC):
 
     Args:
         parameters: values with the declared types.
-        more: other fields of the execution's record.
+        record: more fields of the execution's record; with an ``id``, that execution is retried.
 
     Raises:
         MissingExtra: the engine is not installed.
@@ -48,11 +52,11 @@ class EngineExecution(ABC):
         pipeline: Pipeline,
         parameters: Mapping[str, Any],
         workdir: Workdir,
-        more: Mapping[str, Any] = EMPTY,
+        record: Mapping[str, Any] = EMPTY,
     ) -> None:
         self.pipeline, self.parameters, self.workdir = pipeline, parameters, workdir
-        self.more = more
-        self.id = self.run = ""
+        self.record = record
+        self.id, self.run = str(record.get("id", "")), str(record.get("run", ""))
         self.report: Callable[[str], object] = lambda text: None
         """Called with messages for the user."""
         self._started = datetime.now(UTC)
@@ -120,11 +124,19 @@ class EngineExecution(ABC):
         return f"{name}-{self._started:%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
 
     def identify(self, name: str, run: str) -> None:
-        """Set the id, which follows from the engine's names of the DAG or flow and of the run."""
-        self.id, self.run = execution_id(self.engine, name, run), f"{name}/{run}"
+        """Set the id, which follows from the engine's names of the DAG or flow and of the run.
+
+        A retried execution keeps the id of its first run.
+        """
+        if "id" not in self.record:
+            self.id, self.run = execution_id(self.engine, name, run), f"{name}/{run}"
 
     def begin(self) -> None:
-        """Write the first record."""
+        """Write the first record, or that the execution is retried."""
+        records = self.workdir.records
+        if "id" in self.record:
+            retry_execution(records, self.id)
+            return
         execution = Execution(
             id=self.id,
             pipeline=self.pipeline.name or "pipeline",
@@ -136,9 +148,8 @@ class EngineExecution(ABC):
         body = {
             **execution.described(self.workdir.backend_name),
             **self.workdir.record_fields(),
-            **self.more,
+            **self.record,
         }
-        records = self.workdir.records
         open_execution(records, self.id, body, lambda: valid_definition(self.pipeline))
 
     def _stop(self, error: BaseException) -> None:

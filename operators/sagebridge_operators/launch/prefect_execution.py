@@ -29,7 +29,7 @@ _MAX_RESTARTS = 2
 
 
 class PrefectExecution(EngineExecution):
-    """An execution on Prefect. It gets its id from its flow run, after the server has started."""
+    """An execution on Prefect. A new one gets its id from its flow run, after the server starts."""
 
     engine = "prefect"
 
@@ -38,9 +38,9 @@ class PrefectExecution(EngineExecution):
         flow: Flow,
         parameters: Mapping[str, Any],
         workdir: Workdir,
-        more: Mapping[str, Any] = EMPTY,
+        record: Mapping[str, Any] = EMPTY,
     ) -> None:
-        super().__init__(flow.pipeline, parameters, workdir, more)
+        super().__init__(flow.pipeline, parameters, workdir, record)
         self.flow = flow
         self._name = self.run_name(flow.entry)
         self._server = PrefectServer(
@@ -76,7 +76,11 @@ class PrefectExecution(EngineExecution):
         else:
             file, self._folder, limit = self._write_flow(), server.home, {_LIMIT: str(MAX_TASKS)}
         # prefect/flow_engine.py loads the flow from this variable.
-        self._variables = {"PREFECT__FLOW_ENTRYPOINT": f"{file}:{flow.entry}", **limit}
+        self._variables = {
+            "PREFECT__FLOW_ENTRYPOINT": f"{file}:{flow.entry}",
+            "SAGEBRIDGE_EXECUTION": f"{self._flow_run}={self.id}",
+            **limit,
+        }
         self.begin()
         self._start()
 

@@ -28,6 +28,7 @@ from sagebridge_operators.lifecycle.opening import first_attempt
 from sagebridge_operators.lifecycle.outages import is_outage
 from sagebridge_operators.lifecycle.outputs import job_outputs, references_to
 from sagebridge_operators.lifecycle.records import ExecutionRecords, by_step
+from sagebridge_operators.lifecycle.retry import Retry
 from sagebridge_operators.lifecycle.step_states import Status, final_status
 from sagebridge_operators.lifecycle.user_code.code_step import CODE_TYPES
 from sagebridge_operators.run_errors import FailureKind, FinalState, JobsNotStopped
@@ -195,7 +196,12 @@ class Ending:
     def mark_failed(self, step: str, type_: str, reason: str, *, started: str, ended: str) -> None:
         """Ends the attempt of a step whose worker was lost and is not replaced."""
         found = self.records.steps(self.execution).get(step)
-        attempt = found or replace(first_attempt(self.execution, step, type_), started=started)
+        retry = Retry.of(self.records.execution(self.execution))
+        generation, engine_try = retry.count((), 0, int(retry.number > 0), again=True)
+        first = first_attempt(
+            self.execution, step, type_, generation=generation, engine_try=engine_try
+        )
+        attempt = found or replace(first, started=started)
         failed = attempt.with_failure("lost-worker", reason)
         assert failed.end is not None
         self.records.save(replace(failed, end=replace(failed.end, at=ended)))

@@ -8,6 +8,7 @@ execution's id, so a job with that name never belongs to another execution.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -36,6 +37,19 @@ class Execution:
     parameters: Mapping[str, Any]
     experiment_config: Value = ABSENT
 
+    @classmethod
+    def of(cls, record: Mapping[str, Any], experiment_config: Value = ABSENT) -> Execution:
+        """The execution with this record."""
+        return cls(
+            id=record["id"],
+            pipeline=record["pipeline"],
+            engine=record["engine"],
+            run=record["run"],
+            started=datetime.fromisoformat(record["started"]),
+            parameters=record["parameters"],
+            experiment_config=experiment_config,
+        )
+
     def described(self, backend: str) -> dict[str, Any]:
         """The record of the execution; ``backend`` is the backend's name."""
         return {
@@ -53,6 +67,15 @@ class Execution:
 def execution_id(*run: str) -> str:
     """12 hex characters from strings that together identify one run of an engine."""
     return _digest(*run)
+
+
+def given_execution(run: str) -> str:
+    """The id that ``sagebridge run`` set for a run of its engine; otherwise empty.
+
+    It is in SAGEBRIDGE_EXECUTION as ``<run>=<id>``.
+    """
+    given_run, _, given = os.environ.get("SAGEBRIDGE_EXECUTION", "").rpartition("=")
+    return given if given_run == run else ""
 
 
 def airflow_execution_id(dag_id: str, run_id: str, first_start: datetime, installation: str) -> str:

@@ -25,10 +25,12 @@ from typing import Any
 import sagebridge
 from sagebridge.authoring.definition_writer import definition
 from sagebridge.authoring.runnable import why_pipeline_not_runnable
+from sagebridge.errors import UsageError
 from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.lifecycle.attempt import FORMAT, Attempt, now
 from sagebridge_operators.lifecycle.objects import WriteConflict
 from sagebridge_operators.lifecycle.records import DAYS, ExecutionRecords
+from sagebridge_operators.lifecycle.retry import Retry
 from sagebridge_operators.run_errors import (
     RETRIED,
     InvalidPipeline,
@@ -110,8 +112,20 @@ def complete_execution(records: ExecutionRecords, execution: str, body: Mapping[
         records.objects.put(_key(execution), {**body, **there})
 
 
-def reopen_execution(records: ExecutionRecords, execution: str) -> None:
-    """Lets an execution continue after its end: removes its end and its stop request."""
+def retry_execution(records: ExecutionRecords, execution: str) -> None:
+    """Lets an execution run again: its failed and stopped steps count as not started.
+
+    Its end and its stop request are removed. Raises UsageError if another process retries it now.
+    """
+    stored = records.objects.read(_key(execution))
+    if stored is None:
+        return
+    retry = Retry.of(stored.body).next(records.attempts(execution))
+    try:
+        body = {**stored.body, "retry": retry.as_json()}
+        records.objects.replace(_key(execution), body, stored.version)
+    except WriteConflict:
+        raise UsageError(f"execution {execution} is being retried by another command") from None
     records.objects.remove(f"{execution}/end.json")
     records.objects.remove(f"{execution}/stop.json")
 
@@ -138,6 +152,8 @@ def choose_attempt(
     if there.generation != wanted.generation:
         if there.order > wanted.order:
             raise SupersededWorker(there.step, there.state)
+        if not records.stop_requested(wanted.execution):
+            records.objects.remove(f"{wanted.execution}/end.json")  # the step was run again
         return following, False
     stopped = not resumes and _stopped_with_worker(there)
     if stopped and not records.stop_requested(wanted.execution):

@@ -27,6 +27,7 @@ from typing import Any
 from sagebridge_operators.lifecycle.attempt import Attempt, now
 from sagebridge_operators.lifecycle.masking import mask
 from sagebridge_operators.lifecycle.objects import Objects, WriteConflict, key_part
+from sagebridge_operators.lifecycle.retry import Retry
 from sagebridge_operators.run_errors import (
     AmbiguousExecution,
     OlderRecord,
@@ -150,12 +151,15 @@ class ExecutionRecords:
                 found.append(Attempt.from_json(body))
         return found
 
-    def current(
-        self, execution: str, step: str | None = None, index: tuple[int, ...] | None = None
-    ) -> list[Attempt]:
+    def current(self, execution: str) -> list[Attempt]:
+        """The latest attempt of each step and index; without those that a retry repeats."""
+        retry = Retry.of(self.execution(execution))
+        return [one for one in self.latest(execution) if not retry.is_past(one)]
+
+    def latest(self, execution: str) -> list[Attempt]:
         """The latest attempt of each step and index."""
         latest: dict[tuple[str, tuple[int, ...]], Attempt] = {}
-        for one in sorted(self.attempts(execution, step, index), key=lambda one: one.order):
+        for one in sorted(self.attempts(execution), key=lambda one: one.order):
             latest[one.step, one.index] = one
         return list(latest.values())
 

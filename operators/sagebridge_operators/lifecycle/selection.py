@@ -218,11 +218,37 @@ def choose(
             problems.append(str(missing))
     if problems:
         raise SelectionError(problems)
+    smaller = with_values(pipeline, names, chosen.values, execution, backend)
+    unused = [one.reference.text for one in given if id(one) not in chosen.used]
+    return Chosen(
+        smaller,
+        names,
+        source.execution if source is not None else "",
+        chosen.values,
+        chosen.origins,
+        tuple(unused),
+    )
+
+
+def with_values(
+    pipeline: Pipeline,
+    names: Sequence[str],
+    values: Mapping[str, Any],
+    execution: Execution,
+    backend: Backend,
+) -> Pipeline:
+    """The pipeline of the named steps with ``values``, by reference, as :class:`Chosen` has them.
+
+    Values of a local property file are read now, since workers may not have it. Raises
+    SelectionError.
+    """
+    found = {selection.path_of(get(text)): value for text, value in values.items()}
+    problems: list[str] = []
 
     def find(expression: Get | JsonGet) -> Value:
         if isinstance(expression, Get):
-            return freeze(chosen.value(expression))
-        uri = chosen.value(selection.file_of(expression))
+            return freeze(found[selection.path_of(expression)])
+        uri = found[selection.path_of(selection.file_of(expression))]
         read = JsonGet(expression.path, s3_uri=uri)
         if _is_uri(uri):
             return read
@@ -235,15 +261,7 @@ def choose(
     smaller = selection.selected(pipeline, names, find)
     if problems:
         raise SelectionError(list(dict.fromkeys(problems)))
-    unused = [one.reference.text for one in given if id(one) not in chosen.used]
-    return Chosen(
-        smaller,
-        names,
-        source.execution if source is not None else "",
-        chosen.values,
-        chosen.origins,
-        tuple(unused),
-    )
+    return smaller
 
 
 class _Values:
@@ -255,10 +273,6 @@ class _Values:
         self.values: dict[str, Any] = {}
         self.origins: dict[str, dict[str, str]] = {}
         self.used: set[int] = set()
-        self._found: dict[selection.Path, Any] = {}
-
-    def value(self, reference: Get) -> Any:
-        return self._found[selection.path_of(reference)]
 
     def add(self, reference: Get, step: Step | None) -> None:
         """Find the value of a reference. Raises StepFailed."""
@@ -269,7 +283,7 @@ class _Values:
         elif any(_is_expression(node) for node in nodes(value)):
             problem = "its value has the form of an expression, such as {'Get': ...}"
             raise Unresolvable(reference.text, problem)
-        self._found[selection.path_of(reference)] = self.values[reference.text] = value
+        self.values[reference.text] = value
         known = self.origins.setdefault(
             reference.name, {"type": step.type if step else "", "execution": origin}
         )

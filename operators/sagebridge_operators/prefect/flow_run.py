@@ -34,7 +34,7 @@ from sagebridge_operators.lifecycle.backend import NAMES
 from sagebridge_operators.lifecycle.drive import PATIENCE as OUTAGE
 from sagebridge_operators.lifecycle.drive import StepDriver
 from sagebridge_operators.lifecycle.ending import INTERRUPTED, PATIENCE, Ending
-from sagebridge_operators.lifecycle.execution import Execution, execution_id
+from sagebridge_operators.lifecycle.execution import Execution, execution_id, given_execution
 from sagebridge_operators.lifecycle.opening import valid_definition
 from sagebridge_operators.lifecycle.outages import patiently
 from sagebridge_operators.lifecycle.outputs import path_text, references_to
@@ -329,7 +329,7 @@ class FlowRun(PipelineBuilder):
             references=references_to(name, self._pipeline.steps),
             pipeline=self._pipeline,
             on_request=partial(artifacts.show_condition, step),
-            engine_try=self._run_info.run_count,
+            engine_try=scene.engine_try(self._run_info.run_count),
             generation=scene.generation(name),
             settings=settings_for_record(self._settings(name)),
             role=self._settings(name).get("role_arn"),
@@ -369,7 +369,7 @@ class FlowRun(PipelineBuilder):
             if (value := self._given.get(one, ABSENT)) is not ABSENT
         }
         execution = Execution(
-            id=execution_id("prefect", self.name, str(info.id)),
+            id=given_execution(str(info.id)) or execution_id("prefect", self.name, str(info.id)),
             pipeline=pipeline.name or self.name,
             engine="prefect",
             run=f"{self.name}/{info.id}",

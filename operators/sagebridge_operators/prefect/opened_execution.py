@@ -21,10 +21,12 @@ from sagebridge_operators.lifecycle.opening import (
     complete_execution,
     is_retried,
     open_execution,
-    reopen_execution,
+    retry_execution,
     start_time,
 )
 from sagebridge_operators.lifecycle.outputs import json_safe, outputs_of, path_text
+from sagebridge_operators.lifecycle.records import by_step
+from sagebridge_operators.lifecycle.retry import Retry
 from sagebridge_operators.prefect.flow_backends import (
     backend_folders,
     backend_of,
@@ -56,13 +58,16 @@ class OpenedExecution:
         resumed: bool = False,
     ) -> None:
         self._backends: dict[str, Backend] = {}
+        self._before: dict[str, Attempt] = {}
         backend = self.backend(defaults)
         self.read = backend.read_object
         self.records = open_records(self.backend(records_settings()))
-        self._before = self.records.steps(execution.id) if again or resumed else {}
-        self._resumed = resumed
         if again and not resumed:
-            reopen_execution(self.records, execution.id)
+            retry_execution(self.records, execution.id)
+        self._retry = Retry.of(self.records.execution(execution.id))
+        if again or resumed or self._retry.number:
+            self._before = by_step(self.records.latest(execution.id))
+        self._resumed = resumed
         body = {
             **execution.described(backend.name),
             **backend_folders(backend),
@@ -92,8 +97,12 @@ class OpenedExecution:
         before = self._before.get(step)
         if before is None:
             return 0
-        again = not self._resumed and before.state in ("Failed", "Stopped")
-        return before.generation + again
+        again = not self._resumed or self._retry.is_past(before)
+        return before.generation + (again and before.state in ("Failed", "Stopped"))
+
+    def engine_try(self, run_count: int) -> int:
+        """The try of the steps of a flow run, which grows in a retried execution."""
+        return self._retry.tries + run_count
 
     def ended(self, step: str, retries: int) -> Attempt | None:
         """The attempt of a step that ended in an earlier process of a resumed flow run.
@@ -102,6 +111,8 @@ class OpenedExecution:
         """
         before = self._before.get(step)
         if not self._resumed or before is None or before.running or is_retried(before, retries):
+            return None
+        if self._retry.is_past(before):
             return None
         return before
 
