@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import cached_property
 from threading import Lock
@@ -45,16 +46,16 @@ class AwsBackend:
 
     ``open_session`` returns a function from a service name to a boto3 client, with current
     credentials. It is called again after credentials have expired. An orchestrator passes its
-    connection here.
+    connection here. SAGEBRIDGE_ROLE is the role of jobs if neither pipeline nor step has one.
     """
 
     name = "aws"
     poll_seconds = (5.0, 30.0)
-    default_role: str | None = None
     has_experiments = True
 
     def __init__(self, open_session: Callable[[], ClientFactory] | None = None) -> None:
         self._open = open_session or _default_session
+        self.default_role = os.environ.get("SAGEBRIDGE_ROLE") or None
         self._make: ClientFactory | None = None
         self._clients: dict[str, Any] = {}
         self._lock = Lock()
