@@ -17,6 +17,8 @@ from sagebridge_operators.lifecycle.records import ExecutionRecords
 
 RESUMED = "SAGEBRIDGE_RESUMED"
 """Environment variable of a process that continues the work of a killed one."""
+MAX_PARALLEL = "SAGEBRIDGE_MAX_PARALLEL"
+"""Environment variable of a flow's process that limits its parallel steps."""
 _VARIABLES: ContextVar[Mapping[str, str]] = ContextVar("sagebridge_variables", default=os.environ)
 
 
@@ -37,6 +39,12 @@ def _variable(name: str, default: str) -> str:
 def resumed() -> bool:
     """Whether this process continues the work of a killed one."""
     return bool(_variable(RESUMED, ""))
+
+
+def max_parallel() -> int | None:
+    """The limit of parallel steps with which this process was started."""
+    given = _variable(MAX_PARALLEL, "")
+    return int(given) if given else None
 
 
 def default_name() -> str:

@@ -20,7 +20,7 @@ from rich.text import Text
 import sagebridge
 from sagebridge.errors import SourceError, TranslationError, UsageError
 from sagebridge.model.losses import Loss
-from sagebridge.model.pipeline import Pipeline
+from sagebridge.model.pipeline import Parallelism, Pipeline
 from sagebridge.terminal.console import console, print_json, printable
 from sagebridge.terminal.help_tables import TableCommand
 from sagebridge.terminal.options import arg_option, format_option, name_option
@@ -138,6 +138,12 @@ class _Interrupts:
     metavar="NAME=VALUE",
     help="Set a pipeline parameter. Repeatable.",
 )
+@click.option(
+    "--max-parallel",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Run at most N steps at a time, instead of the pipeline's own limit.",
+)
 @selection_options
 @upload_option
 @name_option
@@ -150,6 +156,7 @@ def run(
     engine: str,
     backend: str,
     given: tuple[str, ...],
+    max_parallel: int | None,
     selected: tuple[str, ...],
     source_id: str | None,
     values: tuple[str, ...],
@@ -177,6 +184,8 @@ def run(
     if found is None:
         return 1
     pipeline = found.pipeline if name is None else replace(found.pipeline, name=name)
+    if max_parallel is not None:
+        pipeline = replace(pipeline, parallelism=Parallelism(max_parallel))
     flow = None
     if engine == "prefect" and not selected:
         flow = flow_of(source, name, pipeline)

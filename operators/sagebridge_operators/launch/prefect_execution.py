@@ -9,8 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from sagebridge.model.values import EMPTY
-from sagebridge_operators.backends import RESUMED
+from sagebridge.model.values import ABSENT, EMPTY
+from sagebridge_operators.backends import MAX_PARALLEL, RESUMED
 from sagebridge_operators.launch.engine_execution import MAX_TASKS, EngineExecution
 from sagebridge_operators.launch.prefect_engine import PrefectServer
 from sagebridge_operators.launch.prefect_flow import Flow
@@ -75,6 +75,8 @@ class PrefectExecution(EngineExecution):
             file, self._folder, limit = flow.file, Path.cwd(), {}
         else:
             file, self._folder, limit = self._write_flow(), server.home, {_LIMIT: str(MAX_TASKS)}
+        if (most := flow.pipeline.parallelism) is not ABSENT:
+            limit[MAX_PARALLEL] = str(most.max_parallel_execution_steps)
         # prefect/flow_engine.py loads the flow from this variable.
         self._variables = {
             "PREFECT__FLOW_ENTRYPOINT": f"{file}:{flow.entry}",

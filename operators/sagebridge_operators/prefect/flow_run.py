@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -28,7 +29,7 @@ from sagebridge.model.expressions import Get, properties_of, references
 from sagebridge.model.parameters import coerce
 from sagebridge.model.pipeline import Pipeline, Step, walk
 from sagebridge.model.values import ABSENT, Value
-from sagebridge_operators.backends import resumed
+from sagebridge_operators.backends import max_parallel, resumed
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.backend import NAMES
 from sagebridge_operators.lifecycle.drive import PATIENCE as OUTAGE
@@ -234,12 +235,14 @@ class FlowRun(PipelineBuilder):
         valid_definition(self._pipeline)
         self._scene = self._scene or self._opened()
         self._scene.describe(self._pipeline)
+        most = _parallel_limit(self._pipeline)
         try:
             while True:
                 reached = states(self._pipeline, self._attempts)
                 ended = self._futures.keys() - self._waiting
                 for name, upstream in before.items() if self._signal is None else ():
-                    if name not in self._futures and ended.issuperset(upstream):
+                    ready = name not in self._futures and ended.issuperset(upstream)
+                    if ready and (reached[name] != "Pending" or len(self._active) < most):
                         self._submit(name, reached, upstream)
                 if self._signal is not None and not self._active:
                     raise self._signal
@@ -433,3 +436,12 @@ class FlowRun(PipelineBuilder):
             end, reason = "Failed", f"{type(error).__name__}: {error}"
         with suppress(Exception):
             self._ending(scene).record_interruption(end, reason)
+
+
+def _parallel_limit(pipeline: Pipeline) -> float:
+    """The most steps at a time. A step that waits for a retry counts, as in SageMaker.
+
+    The task runner of the flow may have more threads.
+    """
+    own = pipeline.parallelism
+    return max_parallel() or (math.inf if own is ABSENT else own.max_parallel_execution_steps)
