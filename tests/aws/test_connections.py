@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG
+from botocore.exceptions import ClientError
 
 from sagebridge.model.expressions import execution
 from sagebridge.model.pipeline import PropertyFile
@@ -21,7 +22,9 @@ from sagebridge_operators.airflow import (
     less_than_or_equal_to,
 )
 from sagebridge_operators.airflow.aws_clients import AwsConnection
+from sagebridge_operators.airflow.deferral.poller import backend_of
 from tests.dagtest import new_id, play
+from tests.faulty_aws.fault_rules import FaultRule
 from tests.faulty_aws.request_log import RequestRecord
 from tests.faulty_aws.server import FaultyAws
 from tests.faulty_aws.sts_api import key_of_role
@@ -126,6 +129,21 @@ def test_connection_reaches_every_client(aws: FaultyAws, monkeypatch: pytest.Mon
     assert {"CreateModel", "GetCallerIdentity"} <= {one.operation for one in of_model}
     assert identities(records) == {team}, "all records are written with the same credentials"
     assert len(assumed) <= 4, "each session assumes its role once"
+
+
+def test_connection_reaches_the_client_of_a_trigger(
+    aws: FaultyAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its options are added to those of the connection, which may contain a proxy."""
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", connection(aws, OTHER, "eu-north-1"))
+    aws.add_faults(FaultRule(fault="throttle", operation="DescribeTrainingJob"))
+
+    backend = backend_of(AwsConnection("other", region_name="eu-south-1"))
+    with pytest.raises(ClientError, match="Throttling"):
+        backend.client("sagemaker").describe_training_job(TrainingJobName="job")
+
+    (look,) = aws.requests("DescribeTrainingJob")  # botocore repeats no request in a trigger
+    assert identities([look]) == {(HOST, key_of_role(OTHER), "eu-south-1", True)}
 
 
 def test_environment_reaches_every_client(

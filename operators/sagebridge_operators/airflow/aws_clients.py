@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sagebridge_operators.backends import default_name, open_backend, records_credentials
@@ -30,13 +31,16 @@ class AwsConnection:
     verify: bool | str | None = None
     botocore_config: Mapping[str, Any] | None = None
 
-    def backend(self) -> Backend:
-        """AWS with this connection. The first client opens the session."""
+    def backend(self, **options: Any) -> Backend:
+        """AWS with this connection. The first client opens the session.
+
+        ``options`` for botocore's Config are added to those of the connection.
+        """
         from sagebridge_operators.backends.aws import AwsBackend
 
-        return AwsBackend(self.open_session)
+        return AwsBackend(partial(self.open_session, options))
 
-    def open_session(self) -> ClientFactory:
+    def open_session(self, options: Mapping[str, Any]) -> ClientFactory:
         """A client factory with current credentials; all its clients share one session.
 
         Follows the Amazon provider: ``region_name`` and ``verify`` take precedence over those of
@@ -60,7 +64,8 @@ class AwsConnection:
         # Set afterwards: a hook with a config ignores the connection's config_kwargs, which may
         # contain a proxy (AwsConnectionWrapper in
         # airflow/providers/amazon/aws/utils/connection_wrapper.py).
-        connection.botocore_config = client_config(connection.botocore_config)
+        config = client_config(connection.botocore_config).merge(Config(**options))
+        connection.botocore_config = config
         session = share(hook.get_session(region_name=hook.region_name))
 
         def client(service: str) -> Any:

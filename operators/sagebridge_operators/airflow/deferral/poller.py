@@ -13,7 +13,7 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from math import inf
 from threading import Lock
 from typing import Any, Literal, TypeAlias
@@ -239,9 +239,9 @@ def backend_of(connection: AwsConnection) -> Backend:
     with _LOCK:
         key = _key(connection)
         if key not in _BACKENDS:
-            config = {"retries": {"total_max_attempts": 1}, "max_pool_connections": THREADS}
-            own = {**(connection.botocore_config or {}), **config}
-            _BACKENDS[key] = replace(connection, botocore_config=own).backend()
+            _BACKENDS[key] = connection.backend(
+                retries={"total_max_attempts": 1}, max_pool_connections=THREADS
+            )
         return _BACKENDS[key]
 
 
