@@ -35,6 +35,7 @@ class JobType:
         create, describe, stop: boto3 methods; ``stop`` is None if AWS cannot stop the resource.
         listing: the boto3 method that lists by NameContains and StatusEquals, and the field with
             its results; None if there is none.
+        more_calls: other boto3 methods that the type calls.
         name_key, arn_key, role_key: fields of the request and the description.
         name_limit: the longest name, in characters.
         status_key: the field with the status; None if creation is synchronous.
@@ -59,6 +60,7 @@ class JobType:
     describe: str
     stop: str | None = None
     listing: tuple[str, str] | None = None
+    more_calls: tuple[str, ...] = ()
     name_key: str
     arn_key: str
     name_limit: int = 63

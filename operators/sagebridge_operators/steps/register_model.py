@@ -56,6 +56,7 @@ STEP = RegisterModel(
     type="RegisterModel",
     create="create_model_package",
     describe="describe_model_package",
+    more_calls=("describe_model_package_group", "create_model_package_group"),
     name_key="ModelPackageName",
     arn_key="ModelPackageArn",
     role_key=None,
