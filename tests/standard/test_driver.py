@@ -11,16 +11,21 @@ from typing import Any
 import pytest
 
 from sagebridge.model.pipeline import Step
+from sagebridge_operators.lifecycle.attempt import Part
 from sagebridge_operators.lifecycle.drive import StepDriver
+from sagebridge_operators.lifecycle.ending import Ending
 from sagebridge_operators.lifecycle.execution import Execution
 from sagebridge_operators.lifecycle.objects import Folder
+from sagebridge_operators.lifecycle.opening import first_attempt
 from sagebridge_operators.lifecycle.outputs import references_to
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.lifecycle.step_task import StepTask
-from sagebridge_operators.run_errors import StepFailed
+from sagebridge_operators.run_errors import StepFailed, StepStopped
 from sagebridge_operators.steps import JOB_TYPES
 from tests.fakes import STARTED
-from tests.standard.cases import CASES, Case
+from tests.faulty_aws.job_requests import create
+from tests.faulty_aws.job_scripts import JobScript
+from tests.standard.cases import CASES, Case, creating, looking
 from tests.standard.samples import SAMPLES, TEXT, Sample
 from tests.standard.world import GOLDEN, Outcome, World
 
@@ -98,3 +103,46 @@ def test_sample_fits_its_type(sample: Sample) -> None:
     """A sample shows every main output, and a failed job the reason that users see."""
     assert set(sample.failure) & set(sample.job_type.reason_keys) or not sample.job_type.status_key
     assert sample.outputs
+
+
+@pytest.mark.parametrize(
+    "sample", [one for one in SAMPLES.values() if one.job_type.stop], ids=lambda one: one.type
+)
+def test_kill_stops_a_job_that_is_not_described_yet(
+    sample: Sample, world: World, tmp_path: Path
+) -> None:
+    """Its create request had no answer, and its worker is killed while descriptions lag."""
+    world.aws.add_scripts(JobScript(name=sample.glob, seconds=3600, stop_seconds=1.0))
+    world.aws.add_faults(
+        *creating("lose_answer")(sample), *looking("not_found", seconds=60.0)(sample)
+    )
+    records = ExecutionRecords(Folder(tmp_path))
+    task = StepTask(sample.step(), EXECUTION, world.backend(), records, lambda step: None)
+    driver = StepDriver(task)
+
+    def kill() -> None:
+        driver.killed = True
+
+    world.clock.after(10.0, kill)
+    with pytest.raises(StepStopped):
+        driver.run()
+    assert len(world.aws.resources(sample.kind, sample.glob)) == 1
+    assert world.aws.count(sample.operation("stop"), sample.glob) == 1
+
+
+def test_stop_of_an_execution_finds_a_job_that_is_not_described_yet(
+    world: World, tmp_path: Path
+) -> None:
+    """Its worker was killed after the create request, before the record was written."""
+    sample, backend = SAMPLES["Training"], world.backend()
+    records = ExecutionRecords(Folder(tmp_path))
+    name = f"pipelines-{EXECUTION.id}-Training-0"
+    planned = first_attempt(EXECUTION.id, "Training", "Training")
+    with records.attend(planned):
+        records.save(replace(planned, parts=(Part(name),)))
+    world.aws.add_scripts(JobScript(seconds=3600, stop_seconds=1.0))
+    world.aws.add_faults(*looking("not_found", seconds=60.0)(sample))
+    create(backend.client("sagemaker"), "Training", name)
+    Ending(records, EXECUTION.id, lambda attempt: backend).stop()
+    assert world.aws.count("StopTrainingJob", name) == 1
+    assert records.steps(EXECUTION.id)["Training"].state == "Stopped"

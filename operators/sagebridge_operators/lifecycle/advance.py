@@ -385,7 +385,14 @@ def _waits(attempt: Attempt, ports: Ports) -> bool:
 
 
 def _end_without_job(attempt: Attempt, ports: Ports) -> Attempt:
+    """Ends an attempt whose job was not found.
+
+    The job is stopped all the same: its create request may have been carried out without an answer,
+    and descriptions lag behind.
+    """
     text = "stopped before its job was created"
+    if attempt.parts:
+        ports.job_type.request_stop(ports.client(False), attempt.parts[-1].name)
     return ports.records.save(attempt.with_failure("stopped", text, state="Stopped"))
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -188,10 +188,19 @@ class Ending:
             lost = no_worker or self.records.attended(attempt) is False
             # No worker needs to be at a step that waits for its next try, and a late writer loses.
             if attempt.job is None and known and (lost or attempt.phase == "waiting"):
+                self._stop_undescribed(attempt)
                 self.records.save(attempt.with_failure("stopped", reason, state="Stopped"))
             else:
                 left.append(attempt)
         return left
+
+    def _stop_undescribed(self, attempt: Attempt) -> None:
+        """Stops a job whose create request was carried out although Describe does not find it."""
+        if attempt.parts:
+            job_type = JOB_TYPES[attempt.type]
+            with suppress(Exception):  # usually there is no such job
+                client = self.backend_of(attempt).client(job_type.service)
+                job_type.request_stop(client, attempt.parts[-1].name)
 
     def mark_failed(self, step: str, type_: str, reason: str, *, started: str, ended: str) -> None:
         """Ends the attempt of a step whose worker was lost and is not replaced."""
