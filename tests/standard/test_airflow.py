@@ -1,13 +1,24 @@
-"""The standard suite on Airflow: one DAG run per case, with one task per job type."""
+"""The standard suite on Airflow: one DAG run per case, with one task per job type.
+
+Each case runs in workers and deferred, with its triggers in the same process.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from sagebridge.model.pipeline import Pipeline
-from sagebridge_operators.airflow import aws_clients, build
+from sagebridge_operators.airflow import build
+from sagebridge_operators.airflow.aws_clients import AwsConnection
+from sagebridge_operators.airflow.deferral import poller, trigger
+from sagebridge_operators.airflow.deferral.poller import Poller
+from sagebridge_operators.steps import JOB_TYPES
+from tests.clock import Clock
 from tests.dagtest import new_id, play
 from tests.standard.cases import CASES, Case
 from tests.standard.samples import TEXT
@@ -17,14 +28,16 @@ pytestmark = pytest.mark.airflow
 _STATES = {"Succeeded": "success"}
 
 
+@pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_case(case: Case, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_case(case: Case, deferrable: bool, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     backend = world.backend()
-    monkeypatch.setattr(aws_clients, "open_backend", lambda name: backend)
-    monkeypatch.setenv("SAGEBRIDGE_BACKEND", "faulty")
+    monkeypatch.setattr(AwsConnection, "backend", lambda connection: backend)
+    patch_triggerer(monkeypatch, world.clock)
     steps = tuple(step for sample in case.samples() for step in world.arrange(case, sample))
     pipeline = Pipeline(steps=steps, parameters=(TEXT,), name="standard")
-    dag = build(pipeline, dag_id=new_id("standard"), retry_delay=timedelta())
+    given: dict[str, Any] = {"backend": "aws", "deferrable": deferrable}
+    dag = build(pipeline, dag_id=new_id("standard"), retry_delay=timedelta(), **given)
     for value in case.values:
         played = play(dag, {TEXT.name: value})
 
@@ -34,3 +47,21 @@ def test_case(case: Case, world: World, monkeypatch: pytest.MonkeyPatch) -> None
         return Outcome.of(attempt, played.xcom(step, "failure_reason") or "", played.xcom(step))
 
     world.check_all(case, {step.name: outcome(step.name) for step in steps})
+
+
+def patch_triggerer(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    """Let time pass at once in triggers, too."""
+
+    async def sleep(seconds: float) -> None:
+        clock.sleep(seconds)
+        await asyncio.sleep(0)
+
+    def poller_of(connection: AwsConnection, type_: str) -> Poller:
+        return Poller(JOB_TYPES[type_], connection.backend(), pause=sleep, clock=clock.time)
+
+    for name, seconds in {"_TICK": 300.0, "_SECONDS": 3600.0, "_LONGEST": 3600.0}.items():
+        monkeypatch.setattr(poller, name, seconds)
+    monkeypatch.setattr(poller, "poller_of", poller_of)
+    monkeypatch.setattr(poller, "backend_of", AwsConnection.backend)
+    monkeypatch.setattr(trigger, "asyncio", SimpleNamespace(sleep=sleep))
+    clock.patch(monkeypatch, (trigger,))
