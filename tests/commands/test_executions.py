@@ -299,7 +299,7 @@ def test_retried_and_cached_steps_are_marked(records: ExecutionRecords, sagebrid
     definition = {"Steps": [{"Name": "Train", "Type": "Training", "Arguments": {}}]}
     records.describe(SECOND, definition)
     out = sagebridge("show", SECOND)[1]
-    assert f"Succeeded (cached from {FIRST}/Train) (3 attempts)" in out
+    assert f"Succeeded (cached from {FIRST}) (3 attempts)" in out
     (step,) = json.loads(sagebridge("show", SECOND, "--format", "json")[1])["steps"]
     assert (step["attempts"], step["cached_from"]) == (3, f"{FIRST}/Train")
 

@@ -61,7 +61,10 @@ class Killed(BaseException):
 
 @dataclass(slots=True)
 class Job:
-    """A job of the fake service; a description shows it from ``visible`` on."""
+    """A job of the fake service; a description shows it from ``visible`` on.
+
+    ``discarded``: its attempt was recorded as ended before the job was.
+    """
 
     name: str
     generation: int
@@ -69,6 +72,7 @@ class Job:
     status: str = "InProgress"
     reason: str = ""
     stopped: bool = False
+    discarded: bool = False
 
     @property
     def live(self) -> bool:
@@ -407,6 +411,8 @@ class StepHistory(RuleBasedStateMachine):
         job.status = end if end in ("Completed", "Failed", "Stopped") else "Failed"
         job.reason = end if end == CAPACITY else "AlgorithmError" if end == "Failed" else ""
         job.visible = self.world.now
+        over = [part.name for one in self.world.attempts() if one.end for part in one.parts]
+        job.discarded = job.name in over
 
     def _is_recorded(self) -> bool:
         """Whether the records have every live job, if they were lost before."""
@@ -496,7 +502,8 @@ class StepHistory(RuleBasedStateMachine):
         completed = [
             job.name
             for job in self.world.jobs.values()
-            if job.generation == self.generation and job.status == "Completed" and not job.stopped
+            if (job.generation, job.status) == (self.generation, "Completed")
+            and not (job.stopped or job.discarded)
         ]
         if completed:
             outputs = (last.result.outputs if last.result is not None else None) or {}

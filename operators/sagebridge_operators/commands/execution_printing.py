@@ -151,7 +151,7 @@ def _other_steps(view: View) -> list[list[Text]]:
 def _state(step: StepView) -> str:
     text = step.state if step.outcome is None else f"{step.state}: {_outcome(step.outcome)}"
     if step.cached_from:
-        text += f" (cached from {printable(step.cached_from)})"
+        text += f" (cached from {step.cached_from.partition('/')[0]})"
     return text if step.attempts < 2 else f"{text} ({step.attempts} attempts)"
 
 
