@@ -28,6 +28,7 @@ def main() -> int:
     runs: dict[str, list[list[str]]] = {
         "parse": [[python, "parse.py"]],
         "translate": [[python, "translate.py"]],
+        "deferred": [[python, "deferred.py"]],
         "overhead": [[python, "overhead.py", "airflow"], [PREFECT, "overhead.py", "prefect"]],
     }
     failed = False

@@ -133,3 +133,15 @@ def test_task_failure_reason_from_log(
     log.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
     assert private.failure("Nothing").startswith(expected)
+
+
+@pytest.mark.parametrize("deferrable", ["True", "False"])
+def test_triggerer_runs_if_tasks_are_deferred(
+    deferrable: str, private: PrivateAirflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE", deferrable)
+    monkeypatch.setenv("AIRFLOW__OPERATORS__OTHER", "removed")
+    assert ("triggerer" in private.commands(0)) == (deferrable == "True")
+    environment = private.make_environment(0)
+    assert environment["AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE"] == deferrable
+    assert "AIRFLOW__OPERATORS__OTHER" not in environment

@@ -1,4 +1,4 @@
-"""How steps connect to AWS: the region, the account and the settings of its client.
+"""How steps connect to AWS: the region, the account, the settings of its client, and who waits.
 
 ``Pipeline.connections`` has the arguments of each step that are not default. They exist only in
 DAG and flow files: SageMaker runs all steps in the account and region of the pipeline.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
@@ -21,8 +22,15 @@ from sagebridge.model.values import EMPTY, Object, Value, same, thaw
 CONNECTION_ID: Final = "aws_conn_id"
 CREDENTIALS: Final = "aws_credentials"
 REGION: Final = "region_name"
+DEFERRABLE: Final = "deferrable"
 AIRFLOW_DEFAULTS: Mapping[str, Value] = MappingProxyType(
-    {CONNECTION_ID: "aws_default", REGION: None, "verify": None, "botocore_config": None}
+    {
+        CONNECTION_ID: "aws_default",
+        REGION: None,
+        "verify": None,
+        "botocore_config": None,
+        DEFERRABLE: None,
+    }
 )
 """The arguments of Airflow operators that connect to AWS, with their defaults."""
 PREFECT_ARGUMENTS = (CREDENTIALS, REGION)
@@ -79,6 +87,9 @@ def connection_losses(pipeline: Pipeline, target: str) -> Iterator[tuple[str, Lo
 
     ``target`` is ``airflow``, ``prefect`` or ``sagemaker``.
     """
+    # Where a step waits for its job has no effect on the job: nothing is lost.
+    connections = {name: one.without(DEFERRABLE) for name, one in pipeline.connections.items()}
+    pipeline = replace(pipeline, connections=Object(connections))
     found = {"airflow": _in_airflow, "prefect": _in_prefect, "sagemaker": _in_sagemaker}[target]
     shared = bool(shared_connection(pipeline))
     for connection, steps in _groups(pipeline):

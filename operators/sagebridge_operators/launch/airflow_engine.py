@@ -14,12 +14,13 @@ from sagebridge_operators.launch.engine_apis import NO_ANSWER, AirflowApi
 from sagebridge_operators.launch.engine_versions import version_of
 from sagebridge_operators.launch.private_engine import PrivateEngine, last_lines
 
-# No triggerer: workers wait for their jobs. No log server: the API server reads the log files.
+# No log server: the API server reads the log files.
 _COMPONENTS = {
     "api-server": ("api-server",),
     "scheduler": ("scheduler", "--skip-serve-logs"),
     "dag-processor": ("dag-processor",),
 }
+_TRIGGERER = {"triggerer": ("triggerer", "--skip-serve-logs")}
 
 
 class PrivateAirflow(PrivateEngine[AirflowApi]):
@@ -68,7 +69,8 @@ class PrivateAirflow(PrivateEngine[AirflowApi]):
 
     def commands(self, port: int) -> dict[str, tuple[str, ...]]:
         del port
-        return {name: (*homes.AIRFLOW, *arguments) for name, arguments in _COMPONENTS.items()}
+        found = _COMPONENTS | (_TRIGGERER if homes.defers(self._variables) else {})
+        return {name: (*homes.AIRFLOW, *arguments) for name, arguments in found.items()}
 
     def make_environment(self, port: int) -> dict[str, str]:
         return homes.environment(

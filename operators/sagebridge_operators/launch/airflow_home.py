@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import shutil
 import subprocess
@@ -26,6 +27,7 @@ from sagebridge_operators.launch.private_engine import (
 )
 from sagebridge_operators.lifecycle.private_folders import make_private
 
+_DEFERRABLE = "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE"
 # -P keeps the current folder off sys.path, so that a file there cannot shadow a module.
 AIRFLOW = (sys.executable, "-P", "-m", "airflow")
 
@@ -113,6 +115,11 @@ def _make_database(template: Path) -> None:
         (home / "airflow.db").replace(template)
 
 
+def defers(more: Mapping[str, str]) -> bool:
+    """Whether tasks are deferred by default. A private Airflow keeps no other setting."""
+    return (more.get(_DEFERRABLE) or os.environ.get(_DEFERRABLE, "")).lower() in ("true", "t", "1")
+
+
 def document(pipeline: Pipeline) -> str:
     """A pipeline as a CreatePipeline request, with name, role, tags and limits."""
     body = sagebridge.write(pipeline, "sagemaker").text
@@ -124,8 +131,8 @@ def environment(
 ) -> dict[str, str]:
     """The environment of every process of a private Airflow.
 
-    Your Airflow settings (AIRFLOW__*) are removed; connections and AWS_* are kept. Secret keys are
-    generated for each run and never stored.
+    Your Airflow settings (AIRFLOW__*) are removed, except ``default_deferrable``; connections and
+    AWS_* are kept. Secret keys are generated for each run and never stored.
     """
     url = f"http://127.0.0.1:{port}"
     settings = {
@@ -149,6 +156,7 @@ def environment(
         "API_AUTH__JWT_SECRET": secrets.token_hex(32),
         "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "30",
         "DAG_PROCESSOR__REFRESH_INTERVAL": "30",
+        "OPERATORS__DEFAULT_DEFERRABLE": str(defers(more or {})),
         # Seconds until a lost worker is detected; the default is 300 (Airflow's config.yml).
         "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",

@@ -11,8 +11,8 @@ import pytest
 import sagebridge
 from sagebridge.formats.python.file_readings import FileReading
 from sagebridge.model.losses import Loss
-from sagebridge.model.pipeline import Pipeline
-from sagebridge.model.values import thaw
+from sagebridge.model.pipeline import Pipeline, Step
+from sagebridge.model.values import freeze, thaw
 from tests.formats.airflow.conftest import ReadAll
 
 pytestmark = pytest.mark.airflow
@@ -77,6 +77,7 @@ with DAG("parts", default_args={"region_name": "ap-south-1"}):
             },
             "Endpoint": {"EndpointName": "e", "EndpointConfigName": "c"},
         },
+        deferrable=True,
     )
 """
 
@@ -118,7 +119,8 @@ def test_connection_of_provider_task_is_kept_by_step(dags: dict[str, FileReading
         },
         "call": {"aws_conn_id": "Team.B"},
     }
-    parts = {key: {"region_name": "ap-south-1"} for key in ("live-EndpointConfig", "live")}
+    part = {"region_name": "ap-south-1", "deferrable": True}
+    parts = dict.fromkeys(("live-EndpointConfig", "live"), part)
     assert connections(dags["parts"].pipeline) == parts
     for dag in ("shared", "different", "parts"):
         assert not [one for one in dags[dag].losses if one.severity != "info"]
@@ -245,3 +247,17 @@ def test_live_dag_of_a_pipeline_has_its_connections(dags: dict[str, FileReading]
     assert tasks["default"].aws_conn_id == "aws_default"
     shared: dict[str, Any] = {one.task_id: one for one in build(dags["shared"].pipeline).tasks}
     assert (shared["two"].aws_conn_id, shared["two"].region_name) == ("ml_prod", "ap-south-1")
+
+
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_deferrable_is_carried_to_dag_files_only(
+    deferrable: bool, reread: Callable[[str, str], Pipeline]
+) -> None:
+    model = Step("a", "Model", arguments={"PrimaryContainer": {"Image": "i"}})
+    waits = freeze({"deferrable": deferrable})
+    pipeline = Pipeline(steps=(model,), name="p", connections={"a": waits})
+    text = sagebridge.write(pipeline, "airflow").text
+    assert f'"deferrable": {deferrable}' in text
+    assert connections(reread("dag.py", text)) == {"a": {"deferrable": deferrable}}
+    for target in ("airflow", "prefect", "sagemaker"):
+        assert not [one for one in losses_of_writing(pipeline, target) if "deferr" in one.what]

@@ -61,7 +61,7 @@ from sagebridge.formats.airflow.task_values import RunTimeValue, Values, identif
 from sagebridge.formats.python.function_source import NotSelfContained
 from sagebridge.model.code_steps import RETURN_VALUE, CarriedStep, StubStep
 from sagebridge.model.conditions import equals
-from sagebridge.model.connections import AIRFLOW_DEFAULTS, connects
+from sagebridge.model.connections import AIRFLOW_DEFAULTS, DEFERRABLE, connects
 from sagebridge.model.display import free_name, shown
 from sagebridge.model.expressions import Get, parameter, references
 from sagebridge.model.losses import AT_THE_END, NO_STEP_TYPE, ON_ITS_OWN, Loss, Severity
@@ -265,6 +265,7 @@ class _DagReader:
                 self._carry(role, "python-task", sagebridge_step)
         elif (kind := kind_of(task)) is not None:
             reads = (*kind.reads, *AIRFLOW_DEFAULTS, "region", *dag_options.own_arguments(task))
+            reads = tuple(name for name in reads if name != DEFERRABLE)  # an info names it
             self._build(role, kind.build)
         elif class_of(task, {provider.CONDITION}) is not None:
             reads = ("conditions", "condition_type", "left_value", "right_value")
@@ -298,6 +299,8 @@ class _DagReader:
         """Keep the arguments with which a task connects to AWS."""
         task = role.operator
         connection = connection_of(task)
+        if connection.get(DEFERRABLE) is False and not is_sagebridge(task):
+            del connection[DEFERRABLE]  # the default of the Amazon provider's operators
         self.connections.update({one.name: connection for one in role.steps if connection})
         for name in AIRFLOW_DEFAULTS:
             if not is_constant(getattr(task, name, None)):
