@@ -145,7 +145,7 @@ def _find_unrecorded(attempt: Attempt, ports: Ports) -> Attempt | None:
     if attempt.engine_try < 2 and ports.first_call:  # neither a later try nor one that resumes
         return None
     found = None
-    for number in itertools.count():
+    for number in itertools.count(attempt.number):
         # Policies or the user's retries began the attempts; the latter if there are no policies.
         following = replace(attempt, number=number, tries=0 if ports.policies else number)
         if ports.find(_name(following, ports)) is None:
