@@ -111,10 +111,11 @@ class KilledPrefect(PrefectServer):
             eventually(lambda: self._state(run) in _ENDED, f"{run} ends")
         if self._state(run) != "COMPLETED":
             if run not in self._forgotten:
-                # The worker reports the crash a second time, after the hooks, even if the run was
-                # scheduled again in between (BaseWorker in prefect/workers/base.py).
+                # The worker may report the crash a second time, after the hooks, even if the run
+                # was scheduled again in between (BaseWorker in prefect/workers/base.py).
                 report = f"flow_runs.worker - Reported flow run '{self._runs[run]}' as crashed"
-                eventually(lambda: report in self.log("worker"), "the worker's last report")
+                with suppress(TimeoutError):
+                    eventually(lambda: report in self.log("worker"), "a second report", 60)
             eventually(lambda: not self._job_runs(run), f"the job of {run} is stopped")
             body = {"state": {"type": "SCHEDULED", "name": "AwaitingRetry"}, "force": True}
             self._request("POST", f"flow_runs/{self._runs[run]}/set_state", body)

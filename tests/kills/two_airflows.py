@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 from sagebridge.model.expressions import plain
@@ -35,8 +36,9 @@ def state(folder: Path, aws: FaultyAws) -> str:
     )
     with airflow:
         airflow.trigger({})
-        until = time.monotonic() + 120
-        while (found := airflow.api.run_state(_DAG, _RUN)) not in ("success", "failed"):
+        until = time.monotonic() + 240
+        ask = partial(airflow.api.run_state, _DAG, _RUN)
+        while (found := airflow.patiently(ask)) not in ("success", "failed"):
             if time.monotonic() > until:
                 return f"still {found}"
             time.sleep(0.5)

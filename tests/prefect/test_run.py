@@ -342,6 +342,23 @@ def test_interrupted_flow_stops_its_jobs(
     assert records.steps(execution)["Train"].state == "Stopped"
 
 
+def test_time_limit_of_a_flow_stops_its_jobs(
+    server: None, backend: FakeBackend, records: ExecutionRecords
+) -> None:
+    del server
+    aws = backend.sagemaker
+    aws.plans["Train"] = Plan(("InProgress",))
+    flow = flow_of(write(Pipeline(steps=(training("Train"),), name="limited"))[0])
+
+    state = flow.with_options(timeout_seconds=4)(return_state=True)
+
+    assert state.name == "TimedOut"
+    assert len(aws.called("stop_training_job")) == 1
+    (execution,) = records.ids()
+    assert records.steps(execution)["Train"].state == "Stopped"
+    assert (records.end(execution) or {})["status"] == "Stopped"
+
+
 def test_link_artifacts_of_a_job(run: Run, backend: FakeBackend, aws: FakeSageMaker) -> None:
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId

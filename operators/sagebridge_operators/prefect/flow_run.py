@@ -248,13 +248,23 @@ class FlowRun(PipelineBuilder):
                     raise self._signal
                 if not self._waiting or (until is not None and until in ended):
                     return
-                self._settle(self._ended.get())
+                self._settle(self._next_ended())
         except (Pause, Abort):  # no job runs any more, and a resumed flow run continues from here
             raise
         except BaseException as error:
             if not is_handed_over(error):
                 self._stop(error)
             raise
+
+    def _next_ended(self) -> str:
+        """Waits for the next step that ends.
+
+        In slices: outside the main thread, Prefect's time limit interrupts no blocking call
+        (WatcherThreadCancelScope in prefect/_internal/concurrency/cancellation.py).
+        """
+        while True:
+            with suppress(Empty):
+                return self._ended.get(timeout=1.0)
 
     def _check_names(self) -> None:
         """Raises InvalidPipeline with all unknown names, before the first step starts."""
