@@ -511,7 +511,7 @@ class StepHistory(RuleBasedStateMachine):
             assert found == completed[-1], f"{completed} lost in {last.result}"
 
 
-def check(examples: int, *, shrink: bool = True) -> None:
+def check(examples: int, *, shrink: bool = True, derandomize: bool = False) -> None:
     """Runs random histories; raises AssertionError with one that fails, the shortest if shrunk."""
     run_state_machine_as_test(
         StepHistory,
@@ -520,6 +520,7 @@ def check(examples: int, *, shrink: bool = True) -> None:
             stateful_step_count=40,
             phases=(Phase.generate, *((Phase.shrink,) if shrink else ())),
             deadline=None,
+            derandomize=derandomize,
             report_multiple_bugs=False,
             database=None,
             suppress_health_check=list(HealthCheck),

@@ -393,15 +393,19 @@ def _end_without_job(attempt: Attempt, ports: Ports) -> Attempt:
     text = "stopped before its job was created"
     if attempt.parts:
         ports.job_type.request_stop(ports.client(False), attempt.parts[-1].name)
-    return ports.records.save(attempt.with_failure("stopped", text, state="Stopped"))
+    ended = attempt.with_failure("stopped", text, state="Stopped")
+    # Another worker may have recorded the job meanwhile, which must not be given up.
+    return ports.records.save(ended, over=attempt.phase)
 
 
 def _stop_earlier(earlier: Attempt, ports: Ports) -> None:
     """Stops the job of an earlier generation and ends its attempt."""
-    if earlier.parts:  # a description may not show the job yet
-        ports.job_type.request_stop(ports.client(False), earlier.parts[-1].name)
     text = "stopped because the step was run again"
-    ports.records.save(earlier.with_failure("stopped", text, state="Stopped"))
+    while earlier.running:  # its worker may record the job meanwhile, which is then stopped
+        if earlier.parts:  # a description may not show the job yet
+            ports.job_type.request_stop(ports.client(False), earlier.parts[-1].name)
+        ended = earlier.with_failure("stopped", text, state="Stopped")
+        earlier = ports.records.save(ended, over=earlier.phase)
 
 
 def _name(attempt: Attempt, ports: Ports) -> str:

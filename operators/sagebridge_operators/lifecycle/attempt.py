@@ -157,6 +157,9 @@ class Attempt:
             return self == other
         return _RANKS[self.phase] <= _RANKS[other.phase]
 
+    def is_past(self, phase: Phase) -> bool:
+        return _RANKS[self.phase] > _RANKS[phase]
+
     def with_end(
         self,
         state: FinalState,

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sagebridge_operators.lifecycle.attempt import Attempt, now
+from sagebridge_operators.lifecycle.attempt import Attempt, Phase, now
 from sagebridge_operators.lifecycle.masking import mask
 from sagebridge_operators.lifecycle.objects import Objects, WriteConflict, key_part
 from sagebridge_operators.lifecycle.retry import Retry
@@ -45,16 +45,19 @@ class ExecutionRecords:
 
     objects: Objects
 
-    def save(self, attempt: Attempt) -> Attempt:
+    def save(self, attempt: Attempt, *, over: Phase | None = None) -> Attempt:
         """Writes an attempt and returns the attempt that is now recorded.
 
-        That is another one if the record is already in a later phase: a late writer loses.
+        That is another one if the record is already in a later phase: a late writer loses. With
+        ``over``, the record must not be in a phase after that one.
         """
         key, body = _key(attempt), attempt.as_json()
         while True:
             stored = self.objects.read(key)
             there = None if stored is None else Attempt.from_json(stored.body)
             if there is not None and not there.may_become(attempt):
+                return there
+            if there is not None and over is not None and there.is_past(over):
                 return there
             try:
                 if stored is None:
