@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from airflow.policies import hookimpl
 from airflow.sdk import DAG
-from airflow.settings import get_policy_plugin_manager
 
 from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.airflow import (
@@ -21,6 +20,7 @@ from sagebridge_operators.airflow import (
     TrainingOperator,
     build,
 )
+from sagebridge_operators.airflow.task_retries import policy_plugins
 from tests.dagtest import dagbags, new_id, play
 from tests.fakes import FakeSageMaker, Plan, raises
 from tests.shapes import fail, model, training
@@ -54,7 +54,7 @@ def cluster_policy(change: Any) -> Iterator[None]:
         def task_policy(task: Any) -> None:
             change(task)
 
-    plugins = get_policy_plugin_manager()
+    plugins = policy_plugins()
     plugins.register(Policy)
     yield
     plugins.unregister(Policy)

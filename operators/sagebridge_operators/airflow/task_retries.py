@@ -10,8 +10,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from airflow import settings
 from airflow.policies import hookimpl
-from airflow.settings import get_policy_plugin_manager
 
 _ATTRIBUTE = "sagebridge_user_retries"
 _PLUGIN = "sagebridge-retries"
@@ -39,9 +39,16 @@ def register_policy() -> None:
     Not an ``airflow.policy`` entry point: Airflow loads those in all of its processes, before the
     classes of operators exist (initialize() in airflow/settings.py).
     """
-    plugins = get_policy_plugin_manager()
-    if not plugins.has_plugin(_PLUGIN):
+    plugins = policy_plugins()
+    if plugins is not None and not plugins.has_plugin(_PLUGIN):
         plugins.register(_AddRetries, _PLUGIN)
+
+
+def policy_plugins() -> Any:
+    """Airflow's plugins for cluster policies; None if Airflow is not initialized."""
+    if (found := getattr(settings, "get_policy_plugin_manager", None)) is not None:
+        return found()
+    return settings.POLICY_PLUGIN_MANAGER  # Airflow 3.1
 
 
 def user_retries(operator: Any) -> int:
