@@ -197,7 +197,9 @@ class JobType:
             if found is None or self.status(found) == "Stopping":
                 return
             if self.state(found) == "Executing":
-                raise error from None
+                if not is_not_found(error):
+                    raise error from None
+                getattr(client, self.stop)(**{self.name_key: name})  # it was just created
 
 
 def exists_already(error: Any) -> bool:
