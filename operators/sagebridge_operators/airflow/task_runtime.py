@@ -105,7 +105,7 @@ def prepare(operator: StepOperator, context: Context, *, resumes: bool = False) 
 
 def _hide_in_logs(secrets: Sequence[str]) -> None:
     """Makes Airflow mask values in everything that the task logs, as with its own secrets."""
-    from airflow.providers.common.compat.sdk import mask_secret
+    from airflow.sdk.log import mask_secret  # the compat.sdk of Airflow 3.1 has none
 
     for one in secrets:
         mask_secret(one)
