@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from importlib import import_module
@@ -28,6 +29,8 @@ _KILLED = (None, "failed", "removed", "restarting", "skipped", "success", "upstr
 """States of a task whose job is to be stopped; None: cleared."""
 _ASKS, _PAUSE = 8, 3.0
 """How often a kill asks Airflow and the service, and the seconds between: 30 s are allowed."""
+
+_asked: list[bool] = []
 
 
 class JobTrigger(BaseTrigger):
@@ -66,6 +69,7 @@ class JobTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         began = time.monotonic()
+        await self._prepare_for_kill()
         if self.not_before:
             await asyncio.sleep(max(0.0, _seconds(self.not_before) - time.time()))
             seen: Mapping[str, Any] = {"status": "due"}
@@ -109,7 +113,7 @@ class JobTrigger(BaseTrigger):
 
         return AwsConnection(**self.connection)
 
-    def _stop_if_killed(self) -> None:
+    def _is_killed(self) -> bool:
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
         ti: Any = self.task_instance
@@ -119,8 +123,22 @@ class JobTrigger(BaseTrigger):
         # The key of a mapped task ends with its index (get_task_instance_states in
         # airflow/api_fastapi/execution_api/routes/task_instances.py). A task that is gone has none.
         found = list(states.get(ti.run_id, {}).values())
-        if not found or found[0] in _KILLED:
+        return not found or found[0] in _KILLED
+
+    def _stop_if_killed(self) -> None:
+        if self._is_killed():
             self._stop()
+
+    async def _prepare_for_kill(self) -> None:
+        """Asks for the task's state once in a process.
+
+        The first question to Airflow makes its API in the triggerer (InProcessExecutionAPI), which
+        takes seconds; on a busy machine longer than on_kill may take.
+        """
+        if self.task_instance is not None and not _asked:
+            _asked.append(True)
+            with suppress(Exception):
+                await in_thread(self._is_killed)
 
     def _stop(self) -> None:
         from sagebridge_operators.airflow.deferral.poller import backend_of
