@@ -287,7 +287,7 @@ class StepHistory(RuleBasedStateMachine):
                 if worker.terminated and attempt.phase == "created":
                     attempt = advance.stop(attempt, ports)
                 elif attempt.phase == "planned" and not attempt.parts:
-                    if ports.stop_requested():
+                    if self.records.stop_requested(EXECUTION):
                         text = "stopped before it started"
                         stopped = attempt.with_failure("stopped", text, state="Stopped")
                         return self.records.save(stopped)
