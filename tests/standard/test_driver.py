@@ -20,12 +20,14 @@ from sagebridge_operators.lifecycle.opening import first_attempt
 from sagebridge_operators.lifecycle.outputs import references_to
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.lifecycle.step_task import StepTask
+from sagebridge_operators.lifecycle.sweep import lost_attempts
 from sagebridge_operators.run_errors import StepFailed, StepStopped
 from sagebridge_operators.steps import JOB_TYPES
 from tests.fakes import STARTED
+from tests.faulty_aws.fault_rules import FaultRule
 from tests.faulty_aws.job_requests import create
 from tests.faulty_aws.job_scripts import JobScript
-from tests.standard.cases import CASES, Case, creating, looking
+from tests.standard.cases import CASES, FOREVER, Case, creating, looking
 from tests.standard.samples import SAMPLES, TEXT, Sample
 from tests.standard.world import GOLDEN, Outcome, World
 
@@ -146,3 +148,22 @@ def test_stop_of_an_execution_finds_a_job_that_is_not_described_yet(
     Ending(records, EXECUTION.id, lambda attempt: backend).stop()
     assert world.aws.count("StopTrainingJob", name) == 1
     assert records.steps(EXECUTION.id)["Training"].state == "Stopped"
+
+
+def test_vanished_job_is_neither_started_again_nor_forgotten(world: World, tmp_path: Path) -> None:
+    """It cannot be described or stopped, but it may exist: a retry could be a second job."""
+    sample, backend = SAMPLES["Training"], world.backend()
+    world.aws.add_scripts(JobScript(seconds=FOREVER))
+    world.aws.add_faults(
+        FaultRule(fault="access_denied", operation="StopTrainingJob"),
+        *looking("not_found", start=10.0, seconds=3600.0)(sample),
+    )
+    records = ExecutionRecords(Folder(tmp_path))
+    task = StepTask(sample.step(), EXECUTION, backend, records, lambda step: None, user_retries=2)
+    with pytest.raises(StepFailed, match=r"could not be stopped.*check whether it runs") as failed:
+        StepDriver(task).run()
+    assert failed.value.retry is None
+    (job,) = world.aws.resources("TrainingJob")
+    world.clock.sleep(3600.0)
+    (lost,) = lost_attempts(Ending(records, EXECUTION.id, lambda attempt: backend))
+    assert lost.attempt.parts[-1].name == job

@@ -236,10 +236,10 @@ def look(attempt: Attempt, ports: Ports) -> Attempt:
     if ports.missing_for(found is not None) < UNSEEN_FOR and found is None:
         return attempt
     if found is None:
+        # It may exist all the same, so that it is stopped, and not started a second time.
         text = f"{job_type.type} {part.name} has disappeared"
-        with suppress(Exception):  # it may exist all the same
-            job_type.request_stop(ports.client(False), part.name)
-        return ports.records.save(attempt.with_failure("job", text))
+        stopped = send_stop(attempt, lambda: ports.client(False))
+        return ports.records.save(attempt.with_failure("service", f"{text}{stopped}"))
     if attempt.phase == "created" and ports.first_call and _stopped_elsewhere(found, ports):
         return _plan_next_number(attempt, ports)
     if part.arn is None:
@@ -392,7 +392,7 @@ def _end_without_job(attempt: Attempt, ports: Ports) -> Attempt:
     """
     text = "stopped before its job was created"
     if attempt.parts:
-        ports.job_type.request_stop(ports.client(False), attempt.parts[-1].name)
+        text += send_stop(attempt, lambda: ports.client(False))
     ended = attempt.with_failure("stopped", text, state="Stopped")
     # Another worker may have recorded the job meanwhile, which must not be given up.
     return ports.records.save(ended, over=attempt.phase)

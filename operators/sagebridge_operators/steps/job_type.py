@@ -194,6 +194,8 @@ class JobType:
             getattr(client, self.stop)(**{self.name_key: name})
         except ClientError as error:
             found = self.find(client, name)
+            if found is None and not is_not_found(error):  # descriptions may lag behind
+                raise error from None
             if found is None or self.status(found) == "Stopping":
                 return
             if self.state(found) == "Executing":
