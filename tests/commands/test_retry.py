@@ -134,6 +134,25 @@ def test_pipeline_comes_from_the_record(records: ExecutionRecords, started: list
     assert record == records.execution(ID)
 
 
+def test_masked_pipeline_comes_from_its_source(
+    records: ExecutionRecords,
+    started: list[Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A job must not get the mask of a record as its environment."""
+    arguments = {"Environment": {"DB": "open sesame"}}
+    source = write(tmp_path, "p", step("A", "Training", Arguments=arguments), FAIL)
+    records.describe(ID, json.loads(source.read_text()))
+
+    assert main(["executions", "retry", ID]) == 0
+    assert started[0].steps[0].arguments["Environment"]["DB"] == "open sesame"
+
+    source.write_text(source.read_text().replace('"A"', '"B"'))
+    assert main(["executions", "retry", ID]) == 2
+    assert "p.json has changed since" in capsys.readouterr().err
+
+
 def test_sources_are_recorded_with_their_whole_path(
     records: ExecutionRecords, tmp_path: Path
 ) -> None:

@@ -15,6 +15,7 @@ from sagebridge.authoring.definition_writer import definition, write_envelope
 from sagebridge.model.parameters import coerce
 from sagebridge.model.pipeline import Pipeline, walk
 from sagebridge.model.values import thaw
+from sagebridge.model.visit import nodes
 from sagebridge.terminal.help_tables import TableCommand
 from sagebridge.terminal.options import format_option
 from sagebridge_operators.backends import default_name
@@ -24,6 +25,7 @@ from sagebridge_operators.launch.engine_versions import version_of
 from sagebridge_operators.launch.workdir import Workdir
 from sagebridge_operators.lifecycle.attempt import FORMAT
 from sagebridge_operators.lifecycle.execution import Execution
+from sagebridge_operators.lifecycle.masking import MASK, mask
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.lifecycle.selection import with_values
 from sagebridge_operators.lifecycle.user_code.code_step import CODE_TYPES
@@ -128,18 +130,26 @@ def _elsewhere(record: Mapping[str, Any]) -> str:
 
 
 def _pipeline(workdir: Workdir, record: Mapping[str, Any]) -> Pipeline | Flow:
-    """What the execution ran: from its record, or from its source if that has user code."""
+    """What the execution ran.
+
+    It comes from the record, or from the source if the record is not the whole: user code is not
+    recorded, and secrets are masked.
+    """
     from sagebridge_operators.commands.run import flow_of, generated_flow
 
     recorded = workdir.records.definition(str(record["id"]))
     has_code = any(step.type in CODE_TYPES for step in walk(sagebridge.read(recorded).pipeline))
+    masked = any(isinstance(value, str) and MASK in value for value in nodes(recorded))
     source, selection = str(record["source"]), record.get("selection")
     is_flow = "flow_file" in record
-    if not has_code and not is_flow:
+    if not (has_code or masked or is_flow):
         document = {**record["request"], "PipelineDefinition": json.dumps(recorded)}
         pipeline = sagebridge.read(document).pipeline
         pipeline = replace(pipeline, connections=record["connections"])
     else:
+        if not source:
+            why = "its definition was not in a file, and the record does not contain its secrets"
+            raise NotRetryable(str(record["id"]), why)
         (found,) = sagebridge.read_checked(source)
         pipeline = found.pipeline
         if is_flow:
@@ -149,7 +159,7 @@ def _pipeline(workdir: Workdir, record: Mapping[str, Any]) -> Pipeline | Flow:
             steps, values = selection["steps"], selection["values"]
             execution = Execution.of(record)
             pipeline = with_values(pipeline, steps, values, execution, workdir.backend)
-        if definition(pipeline) != recorded:
+        if mask(definition(pipeline)) != recorded:
             raise NotRetryable(
                 str(record["id"]),
                 f"{source} has changed since; undo the change, or run its steps with "
