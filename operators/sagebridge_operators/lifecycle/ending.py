@@ -221,7 +221,9 @@ class Ending:
 
     def _looked(self) -> Iterator[tuple[Attempt, bool]]:
         """The running attempts, and whether the service answered."""
-        for attempt in self.records.current(self.execution):
+        # Not only the latest ones: a cleared step may have been stopped before it began again.
+        running = [one for one in self.records.attempts(self.execution) if one.running]
+        for attempt in running:
             found, known = self._refresh_if_possible(attempt)
             if found != attempt and not found.running:
                 found = self.records.save(found)
