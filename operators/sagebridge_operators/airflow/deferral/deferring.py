@@ -38,7 +38,8 @@ def run(
     if event:
         waited, looks = timedelta(seconds=event["seconds"]), event.get("looks", 0)
         log.info("waited %s in the triggerer, with %d looks at the job: %s", waited, looks, status)
-    if not defers(operator):
+    # Each worker starts again to count how long a job is missing, so this one stays.
+    if status == "missing" or not defers(operator):
         return driver.run()
     while isinstance(left := driver.run(defer=True), Watch):
         if status == "time-limit":
