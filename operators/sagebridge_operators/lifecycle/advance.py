@@ -166,7 +166,7 @@ def _find_hit(planned: Attempt, ports: Ports) -> Attempt | None:
     if (found := ports.find(stored["job"])) is None:
         return None
     part = Part(stored["job"], found.get(ports.job_type.arn_key))
-    ended = verdict_of(replace(planned, parts=(part,)), ports.job_type, found, ports.outputs)
+    ended = _verdict(replace(planned, parts=(part,)), ports, found)
     if ended.end is None or ended.end.state != "Succeeded":
         return None
     source = f"{stored['execution']}/{stored['step']}"
@@ -219,7 +219,7 @@ def _create(attempt: Attempt, ports: Ports) -> Attempt:
     created = replace(created, next_look=ports.next_look(created))
     if found is not None:
         ports.on_description(created, found)
-        ended = verdict_of(created, ports.job_type, found, ports.outputs)
+        ended = _verdict(created, ports, found)
         if not ended.running:
             return ports.records.save(ended)
     created = ports.records.save(created)
@@ -246,7 +246,7 @@ def look(attempt: Attempt, ports: Ports) -> Attempt:
         known = replace(part, arn=found.get(job_type.arn_key))
         attempt = ports.records.save(replace(attempt, parts=(*attempt.parts[:-1], known)))
     ports.on_description(attempt, found)
-    ended = verdict_of(attempt, job_type, found, ports.outputs)
+    ended = _verdict(attempt, ports, found)
     if not ended.running:
         return ports.records.save(ended)
     if attempt.phase == "stopping" and job_type.status(found) != "Stopping":
@@ -303,17 +303,25 @@ def after(attempt: Attempt, ports: Ports) -> Attempt:
     )
 
 
+def _verdict(attempt: Attempt, ports: Ports, found: Description) -> Attempt:
+    return verdict_of(attempt, ports.job_type, found, ports.outputs, ports.now())
+
+
 def verdict_of(
     attempt: Attempt,
     job_type: JobType,
     found: Description,
     outputs: Callable[[Attempt, Description], dict[str, Any]],
+    seen: str | None = None,
 ) -> Attempt:
-    """The attempt with the end of its job, or unchanged while the job runs."""
+    """The attempt with the end of its job, or unchanged while the job runs.
+
+    ``seen`` is the time of an end whose time the description does not have; it defaults to now.
+    """
     state = job_type.state(found)
     if state == "Executing":
         return attempt
-    at = job_type.ended(found)
+    at = job_type.ended(found) or seen
     if state == "Succeeded":
         try:
             return attempt.with_end("Succeeded", outputs=outputs(attempt, found), at=at)
