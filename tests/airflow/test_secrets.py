@@ -12,6 +12,7 @@ import pytest
 
 from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.airflow import build
+from sagebridge_operators.airflow.deferral import poller
 from sagebridge_operators.backends.aws import AwsBackend
 from tests.dagtest import migrated, new_id, play
 from tests.faulty_aws.fault_rules import FaultRule
@@ -26,6 +27,8 @@ pytestmark = pytest.mark.airflow
 def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FaultyAws]:
     monkeypatch.setenv("SAGEBRIDGE_RECORDS", str(tmp_path / "executions"))
     monkeypatch.setattr(AwsBackend, "poll_seconds", (0.05, 0.1))
+    for name in ("_TICK", "_NEW", "_SECONDS"):
+        monkeypatch.setattr(poller, name, 0.05)
     with FaultyAws() as server:
         yield server
 
@@ -46,8 +49,14 @@ def planted(aws: FaultyAws, monkeypatch: pytest.MonkeyPatch) -> Secrets:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("deferrable", [False, True])
 def test_secrets_are_in_no_log_database_or_record(
-    aws: FaultyAws, planted: Secrets, tmp_path: Path, capfd: Any, caplog: pytest.LogCaptureFixture
+    deferrable: bool,
+    aws: FaultyAws,
+    planted: Secrets,
+    tmp_path: Path,
+    capfd: Any,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """For jobs that succeed, fail, are rejected, and meet an outage; the service echoes all."""
     steps = planted.steps()
@@ -67,6 +76,7 @@ def test_secrets_are_in_no_log_database_or_record(
         dag_id=new_id("secrets"),
         backend="aws",
         aws_conn_id="aws_planted",
+        deferrable=deferrable,
     )
     with write_log(aws, planted):
         played = play(dag)

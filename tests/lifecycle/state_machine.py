@@ -415,11 +415,14 @@ class StepHistory(RuleBasedStateMachine):
         job.discarded = job.name in over
 
     def _is_recorded(self) -> bool:
-        """Whether the records have every live job, if they were lost before."""
+        """Whether the records have every job whose result is wanted, if they were lost before.
+
+        A worker that meets a stop request does not look for jobs that its records do not have.
+        """
         names = {part.name for one in self.world.attempts() for part in one.parts}
-        return not self.lost or all(
-            job.name in names for job in self.world.jobs.values() if job.live
-        )
+        jobs = self.world.jobs.values()
+        wanted = [job.name for job in jobs if job.live or job.status == "Completed"]
+        return not self.lost or names.issuperset(wanted)
 
     def _can_lose_records(self) -> bool:
         """Without records, only the numbers of the current generation are found again."""
