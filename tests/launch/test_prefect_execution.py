@@ -87,7 +87,11 @@ def test_generated_flow_runs_in_server_home_with_limit(
     assert added["command"][-2:] == ("prefect.engine", "run-of-p")
     assert added["execution"] == execution.id
     assert added["folder"] == tmp_path
-    assert added["variables"] == {"PREFECT__FLOW_ENTRYPOINT": f"{tmp_path}/flow.py:p", LIMIT: "16"}
+    assert added["variables"] == {
+        "PREFECT__FLOW_ENTRYPOINT": f"{tmp_path}/flow.py:p",
+        "SAGEBRIDGE_EXECUTION": f"run-of-p={execution.id}",
+        LIMIT: "16",
+    }
     assert "def p(" in (tmp_path / "flow.py").read_text()
 
 
@@ -102,7 +106,10 @@ def test_flow_file_runs_in_current_folder_without_limit(
 
     added = server(execution).added["flow"]
     assert added["folder"] == tmp_path
-    assert added["variables"] == {"PREFECT__FLOW_ENTRYPOINT": f"{tmp_path}/own.py:main"}
+    assert added["variables"] == {
+        "PREFECT__FLOW_ENTRYPOINT": f"{tmp_path}/own.py:main",
+        "SAGEBRIDGE_EXECUTION": f"run-of-mine={execution.id}",
+    }
 
 
 @pytest.mark.parametrize("type_", ["CANCELLING", "CANCELLED"])
