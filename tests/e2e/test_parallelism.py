@@ -16,8 +16,12 @@ pytestmark = pytest.mark.slow
 SECONDS = 4.0
 
 
-def test_five_independent_steps_with_limit_two(desk: Desk) -> None:
-    """The pipeline has another limit, which the option replaces."""
+@pytest.mark.parametrize("deferrable", ["False", *(["True"] if ENGINE == "airflow" else [])])
+def test_five_independent_steps_with_limit_two(deferrable: str, desk: Desk) -> None:
+    """The pipeline has another limit, which the option replaces.
+
+    Airflow counts no deferred task, so workers wait for the jobs of a limited run.
+    """
     steps = [step(f"T{number}") for number in range(5)]
     body = {
         "PipelineName": "five",
@@ -28,7 +32,8 @@ def test_five_independent_steps_with_limit_two(desk: Desk) -> None:
     with FaultyAws() as aws:
         aws.add_scripts(JobScript(seconds=SECONDS))
         on = ("--on", ENGINE, "--backend", "aws", "--max-parallel", "2")
-        running = desk.start("run", source, *on, env=aws.environment())
+        variables = {**aws.environment(), "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": deferrable}
+        running = desk.start("run", source, *on, env=variables)
         assert running.wait(300) == 0, running.output
         assert (most_live(aws, SECONDS), aws.count("CreateTrainingJob")) == (2, 5)
     recorded = desk.records.steps(running.execution)
