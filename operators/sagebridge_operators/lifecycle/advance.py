@@ -109,6 +109,10 @@ def plan(attempt: Attempt, ports: Ports) -> Attempt:
     Raises :class:`Unresolvable` and other errors of resolving the request.
     """
     others = ports.records.attempts(attempt.execution, attempt.step, attempt.index)
+    key = attempt.generation, attempt.number
+    for other in others:
+        if (other.generation, other.number) == key and other.phase != "waiting":
+            return other  # another worker of the same attempt recorded it meanwhile
     for other in others:
         if other.order > attempt.order:
             text = "not started because the step was run again"
