@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -9,12 +10,43 @@ import pytest
 from sagebridge_operators.lifecycle import advance
 from sagebridge_operators.lifecycle.attempt import Attempt, Phase
 from sagebridge_operators.lifecycle.records import ExecutionRecords
-from tests.lifecycle.state_machine import check
+from tests.lifecycle.state_machine import StepHistory, check
 
 
 @pytest.mark.slow
 def test_random_histories_have_no_fault() -> None:
     check(500, derandomize=True)
+
+
+def share_an_attempt(step: StepHistory) -> None:
+    """A worker reads no record, while another one of the same attempt writes it."""
+    step.begin(policies=False, lag=0)
+    step.start_worker()
+    step.run_worker(which=1, steps=2)
+    step.run_worker(which=0, steps=10)
+    step.end_job(which=0, end="Completed")
+
+
+def reject_a_repeated_request(step: StepHistory) -> None:
+    """The job of a request whose answer was lost uses up the limit, and is not described yet."""
+    step.begin(policies=False, lag=20)
+    step.run_worker(which=0, steps=9)
+    for _ in range(3):
+        step.clear()
+    step.fail_next_create(fault="unanswered")
+    step.run_worker(which=2, steps=17)
+    step.fail_next_create(fault="limit")
+    for _ in range(2):
+        step.kill_worker(which=0)
+    step.run_worker(which=0, steps=7)
+    step.run_worker(which=0, steps=11)
+
+
+@pytest.mark.parametrize("history", [share_an_attempt, reject_a_repeated_request])
+def test_histories_that_once_had_a_fault(history: Callable[[StepHistory], None]) -> None:
+    step = StepHistory()
+    history(step)
+    step.teardown()
 
 
 class RecordsAfterCreate(ExecutionRecords):

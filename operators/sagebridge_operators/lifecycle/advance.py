@@ -187,8 +187,11 @@ def create(attempt: Attempt, ports: Ports) -> Attempt:
     try:
         return _create(attempt, ports)
     except StepFailed as refused:
+        text = str(refused)
+        if refused.code:  # an earlier request, whose answer was lost, may have been carried out
+            text += send_stop(attempt, lambda: ports.client(False))
         return ports.records.save(
-            attempt.with_failure(refused.kind, str(refused), refused.code, at=ports.now())
+            attempt.with_failure(refused.kind, text, refused.code, at=ports.now())
         )
     except Exception as error:
         retry = policy.after_fault(attempt, ports.policies, error, ports.clock())
