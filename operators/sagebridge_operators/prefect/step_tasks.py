@@ -115,5 +115,8 @@ def _task(name: str, function: Callable[[], Any], **retries: Any) -> Any:
 
 def error_of(state: State) -> Exception:
     """The exception that ended a task run without a result for its step."""
-    data = getattr(state.data, "result", state.data)  # a ResultRecord, or the exception itself
+    data = state.data
+    if isinstance(data, State):  # in Prefect 3.7 (can_retry in prefect/task_engine.py)
+        data = data.data
+    data = getattr(data, "result", data)  # a ResultRecord, or the exception itself
     return data if isinstance(data, Exception) else RuntimeError(state.message or state.name)
