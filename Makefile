@@ -42,19 +42,22 @@ test-airflow-3.1:
 	@$(BOOTSTRAP) airflow-3.1
 	.venvs/airflow-3.1/bin/pytest -m airflow31
 
+# The standard suite has its own process: Prefect sends all events of one to its first server.
 test-prefect:
 	@$(BOOTSTRAP) prefect
-	.venvs/prefect/bin/pytest tests/prefect tests/standard/test_prefect.py tests/deploy \
+	.venvs/prefect/bin/pytest tests/prefect tests/deploy \
 	    tests/formats/prefect/test_tracer.py tests/formats/prefect/test_constructs.py \
 	    tests/formats/prefect/test_import_inputs.py \
 	    tests/formats/prefect/test_run_time_values.py \
 	    tests/commands tests/launch tests/e2e
+	.venvs/prefect/bin/pytest tests/standard/test_prefect.py
 
 test-prefect-3.7:
 	@$(BOOTSTRAP) prefect-3.7
-	.venvs/prefect-3.7/bin/pytest tests/prefect tests/standard/test_prefect.py \
+	.venvs/prefect-3.7/bin/pytest tests/prefect \
 	    tests/deploy/test_runs.py tests/deploy/test_server_access.py \
 	    tests/e2e/test_mishaps.py tests/e2e/test_prefect.py
+	.venvs/prefect-3.7/bin/pytest tests/standard/test_prefect.py
 
 test-sagemaker test-sagemaker-3: test-%:
 	@$(BOOTSTRAP) $*
