@@ -160,7 +160,7 @@ def test_definition_of_the_notebook(
 
     shown = desk.show(notebook.execution)
     assert states(shown) == SUCCEEDED
-    assert 3.5 < float(re.findall(MEASURED, notebook.output)[0]) < 9.0
+    assert 3.5 < float(re.findall(MEASURED, notebook.output)[0]) < 6.5
     assert_plausible(predictions(desk, shown), abalone_csv)
 
 

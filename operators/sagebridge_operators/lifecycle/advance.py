@@ -159,7 +159,7 @@ def _find_unrecorded(attempt: Attempt, ports: Ports) -> Attempt | None:
 
 
 def _find_hit(planned: Attempt, ports: Ports) -> Attempt | None:
-    """The attempt, ended with the job of an earlier run; None if there is none or it is gone.
+    """The attempt, ended with the job of an earlier run; None without such a job.
 
     Describes the job again, as this pipeline may refer to other properties than the earlier run.
     """

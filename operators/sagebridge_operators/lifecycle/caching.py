@@ -71,7 +71,7 @@ def cache_of(
 
 
 def _at(value: Any, path: str) -> Any:
-    """The value at a dotted path; None if there is none."""
+    """The value at a dotted path; None without a value."""
     for name in path.split("."):
         value = value.get(name) if isinstance(value, Mapping) else None
     return value

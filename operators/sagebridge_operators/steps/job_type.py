@@ -34,7 +34,7 @@ class JobType:
         type: the ``Type`` of the step.
         create, describe, stop: boto3 methods; ``stop`` is None if AWS cannot stop the resource.
         listing: the boto3 method that lists by NameContains and StatusEquals, and the field with
-            its results; None if there is none.
+            its results; None for a type without one.
         more_calls: other boto3 methods that the type calls.
         name_key, arn_key, role_key: fields of the request and the description.
         name_limit: the longest name, in characters.
