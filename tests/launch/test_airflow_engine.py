@@ -82,8 +82,9 @@ def test_airflow_exit_shows_log_tail(
 
     with pytest.raises(ServiceError, match="the disk is on fire") as raised, private:
         pass
-    assert str(private.home / "logs" / "scheduler.log") in str(raised.value)
-    assert (private.home / "logs" / "scheduler.log").exists()
+    # One component that exits ends the others, perhaps before they have written anything.
+    logs = [str(log) for log in (private.home / "logs").glob("*.log")]
+    assert [log for log in logs if log in str(raised.value)], logs
 
 
 def test_airflow_start_timeout(
