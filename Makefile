@@ -14,7 +14,7 @@ TESTS = test-airflow-slow test-prefect test-airflow test-prefect-3.7 test-airflo
 # Without bytecode, each process of an engine compiles all modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test $(TESTS) check bench screenshots requirements clean airflow
+.PHONY: demo test $(TESTS) check news bench screenshots requirements clean airflow
 
 demo:
 	@$(BOOTSTRAP) $(ENGINE)
@@ -70,6 +70,10 @@ check: airflow
 	$(AIRFLOW)/lint-imports --no-logo layers.toml
 	$(AIRFLOW)/python tools/check_wording.py
 	$(AIRFLOW)/python tools/request_shapes.py --check
+
+# Installs the newest releases into a temporary folder; needs a package index.
+news: airflow
+	$(AIRFLOW)/python -m tools.news
 
 bench:
 	$(BOOTSTRAP) airflow prefect

@@ -22,6 +22,7 @@ from sagebridge.model.expressions import (
     properties_of,
 )
 from sagebridge.model.pipeline import ConditionStep, PropertyFile, Step
+from sagebridge.model.step_types import UNPUBLISHED
 from sagebridge_operators.lifecycle.execution import job_name, job_token
 from sagebridge_operators.lifecycle.outputs import LIMIT, references_to
 from sagebridge_operators.lifecycle.records import ExecutionRecords
@@ -319,6 +320,16 @@ def test_unsupported_type_fails_with_reason(make: Make, record: Find) -> None:
     with pytest.raises(NotRunnable, match="cannot run steps of type Lambda yet"):
         make(Step("Call", "Lambda", arguments=plain({}))).run()
     assert record("Call").state == "Failed"
+
+
+@pytest.mark.parametrize("type_", [*UNPUBLISHED, "Futuristic"])
+def test_type_without_published_definition_fails_with_reason(make: Make, type_: str) -> None:
+    reason = UNPUBLISHED.get(type_, "an unknown type")
+    with pytest.raises(NotRunnable) as failed:
+        make(Step("Call", type_, arguments=plain({"Query": 1}))).run()
+    assert str(failed.value) == (
+        f"sagebridge cannot run steps of type {type_} (step 'Call': {reason})"
+    )
 
 
 def test_default_role_of_step_then_backend(

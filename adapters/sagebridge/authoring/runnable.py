@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sagebridge.model.code_steps import CarriedStep
 from sagebridge.model.pipeline import Pipeline, Step, walk
-from sagebridge.model.step_types import STEP_TYPES
+from sagebridge.model.step_types import STEP_TYPES, UNPUBLISHED
 
 CANNOT_RUN = "cannot-run"
 """The tag of DAGs and deployments of pipelines that cannot run."""
@@ -14,7 +14,10 @@ def why_not_runnable(step: Step) -> str | None:
     """The reason why sagebridge cannot run a step, as in "cannot run ..."; None if it can."""
     row = STEP_TYPES.get(step.type)
     if not (isinstance(step, CarriedStep) or (row is not None and row.runs)):
-        return f"steps of type {step.type} yet (step {step.name!r})"
+        if row is not None:
+            return f"steps of type {step.type} yet (step {step.name!r})"
+        reason = UNPUBLISHED.get(step.type, "an unknown type")
+        return f"steps of type {step.type} (step {step.name!r}: {reason})"
     for item in step.depends_on or ():
         trigger = "Succeeded" if isinstance(item, str) else item.get("Trigger", "Succeeded")
         if trigger != "Succeeded":

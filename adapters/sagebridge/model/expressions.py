@@ -21,6 +21,7 @@ from sagebridge.model.values import ABSENT, Absent, Object, Strict, Value, exact
 from sagebridge.model.visit import nodes, rebuild
 
 ROOTS = ("Parameters", "Execution", "Steps", "PipelineExperimentConfig")
+FUNCTIONS = ("Std:Join", "Std:JsonGet")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

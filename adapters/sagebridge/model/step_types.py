@@ -30,6 +30,7 @@ class StepType:
 
     Attributes:
         summary: the docstring of its operator and its Prefect function; names the AWS call.
+        metadata: its member of PipelineExecutionStepMetadata; the default is its name.
         makes: what the step creates on AWS; ``nothing`` if it makes no AWS call.
         members: Python arguments for keys next to ``Arguments``, such as ``function_arn`` for
             ``FunctionArn``.
@@ -59,6 +60,7 @@ class StepType:
 
     name: str
     summary: str
+    metadata: str = ""
     makes: Literal["job", "resource", "call", "nothing"] = "job"
     members: Mapping[str, str] = field(default_factory=dict)
     required: tuple[str, ...] = ()
@@ -79,6 +81,10 @@ class StepType:
     results: Mapping[str, str] = field(default_factory=dict)
     runs: bool = True
     has_operator: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.metadata:
+            object.__setattr__(self, "metadata", self.name)
 
     @property
     def retried(self) -> tuple[str, ...]:
@@ -138,6 +144,7 @@ _ROWS = (
     StepType(
         name="Processing",
         summary="A Processing step: CreateProcessingJob.",
+        metadata="ProcessingJob",
         takes=("CacheConfig", "RetryPolicies", "PropertyFiles"),
         cached_by=("AppSpecification", "Environment", "ProcessingInputs"),
         list_keys={"Outputs": "OutputName", "ProcessingInputs": "InputName"},
@@ -150,6 +157,7 @@ _ROWS = (
     StepType(
         name="Training",
         summary="A Training step: CreateTrainingJob.",
+        metadata="TrainingJob",
         takes=("CacheConfig", "RetryPolicies"),
         cached_by=(
             "AlgorithmSpecification",
@@ -170,6 +178,7 @@ _ROWS = (
     StepType(
         name="Tuning",
         summary="A Tuning step: CreateHyperParameterTuningJob.",
+        metadata="TuningJob",
         takes=("CacheConfig", "RetryPolicies"),
         cached_by=(
             "HyperParameterTuningJobConfig",
@@ -189,6 +198,7 @@ _ROWS = (
     StepType(
         name="AutoML",
         summary="An AutoML step: CreateAutoMLJob.",
+        metadata="AutoMLJob",
         takes=("CacheConfig", "RetryPolicies"),
         cached_by=(
             "AutoMLJobConfig.CandidateGenerationConfig",
@@ -230,6 +240,7 @@ _ROWS = (
     StepType(
         name="Transform",
         summary="A Transform step: CreateTransformJob.",
+        metadata="TransformJob",
         takes=("CacheConfig", "RetryPolicies"),
         cached_by=("DataProcessing", "Environment", "ModelName", "TransformInput"),
         console_page="transform-jobs",
@@ -358,3 +369,21 @@ OPERATOR_TYPES: Mapping[str, StepType] = MappingProxyType(
     {row.name: row for row in _ROWS if row.has_operator}
 )
 """The step types with a dedicated Airflow operator and Prefect function."""
+UNPUBLISHED: Mapping[str, str] = MappingProxyType(
+    dict.fromkeys(
+        (
+            "Athena",
+            "BedrockCustomModel",
+            "BedrockCustomModelDeployment",
+            "BedrockModelImport",
+            "BedrockProvisionedModelThroughput",
+            "HubContent",
+        ),
+        "no definition of such a step is published, by AWS or in its SDK",
+    )
+)
+"""Members of PipelineExecutionStepMetadata without a step type, and the reason.
+
+Not even the value of their ``Type`` is published. A step of an unknown type is kept unchanged, and
+refused when it runs.
+"""

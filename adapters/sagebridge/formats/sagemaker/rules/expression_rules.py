@@ -14,9 +14,9 @@ from sagebridge.formats.sagemaker.rules.definition import (
 )
 from sagebridge.formats.sagemaker.rules.known_keys import unknown_keys
 from sagebridge.model.display import did_you_mean, shown
-from sagebridge.model.expressions import ROOTS, Get, parse_tokens
+from sagebridge.model.expressions import FUNCTIONS, ROOTS, Get, parse_tokens
 
-_FUNCTIONS = ("Get", "Std:Join", "Std:JsonGet")
+_FUNCTIONS = ("Get", *FUNCTIONS)
 
 
 def check_expressions(definition: Definition) -> Iterator[Problem]:
