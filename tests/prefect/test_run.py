@@ -177,7 +177,9 @@ def test_retried_execution_keeps_succeeded_steps(
     assert set(records.steps(first)) == {"Good"}
     assert status(pipeline, records.steps(first)).status == "Executing"
 
-    monkeypatch.setattr("sagebridge_operators.prefect.flow_run.given_execution", lambda run: first)
+    monkeypatch.setattr(
+        "sagebridge_operators.prefect.opened_execution.given_execution", lambda run: first
+    )
     assert play(flow).state.is_completed()
 
     assert records.ids() == [first]

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
-from datetime import UTC, datetime
-from enum import Enum
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
@@ -20,39 +17,34 @@ from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Completed, Failed, State
 from prefect.utilities.annotations import allow_failure
 
-from sagebridge.authoring.declared_names import find_faults, suggestion
 from sagebridge.authoring.flow_signature import live_arguments
 from sagebridge.authoring.pipeline_builder import CURRENT, PipelineBuilder, StepHandle
 from sagebridge.authoring.step_arguments import RETRIES, RETRY_DELAY
 from sagebridge.errors import SagebridgeError, UsageError
 from sagebridge.model.expressions import Get, properties_of, references
-from sagebridge.model.parameters import coerce
-from sagebridge.model.pipeline import Pipeline, Step, walk
-from sagebridge.model.values import ABSENT, Value
-from sagebridge_operators.backends import max_parallel, resumed
+from sagebridge.model.pipeline import Pipeline, Step
+from sagebridge.model.values import Value
 from sagebridge_operators.lifecycle.attempt import Attempt
-from sagebridge_operators.lifecycle.backend import NAMES
-from sagebridge_operators.lifecycle.drive import PATIENCE as OUTAGE
 from sagebridge_operators.lifecycle.drive import StepDriver
 from sagebridge_operators.lifecycle.ending import INTERRUPTED, PATIENCE, Ending
-from sagebridge_operators.lifecycle.execution import Execution, execution_id, given_execution
 from sagebridge_operators.lifecycle.opening import valid_definition
-from sagebridge_operators.lifecycle.outages import patiently
 from sagebridge_operators.lifecycle.outputs import path_text, references_to
 from sagebridge_operators.lifecycle.resolve import Resolver
 from sagebridge_operators.lifecycle.step_states import Status, final_status, states
 from sagebridge_operators.lifecycle.step_task import StepTask
 from sagebridge_operators.prefect import artifacts, final_state, step_tasks, step_values
 from sagebridge_operators.prefect.flow_backends import settings_for_record
+from sagebridge_operators.prefect.flow_checks import check_names, parallel_limit
 from sagebridge_operators.prefect.handover import is_handed_over
 from sagebridge_operators.prefect.opened_execution import (
     OpenedExecution,
+    open_flow_run,
     properties_of_ended,
     upstream_steps,
     with_late_properties,
 )
 from sagebridge_operators.prefect.run_logs import hide_expected_tracebacks
-from sagebridge_operators.run_errors import ExecutionFailed, FinalState, InvalidPipeline
+from sagebridge_operators.run_errors import ExecutionFailed, FinalState
 
 hide_expected_tracebacks()
 
@@ -230,12 +222,12 @@ class FlowRun(PipelineBuilder):
     def _run(self, until: str | None = None) -> None:
         """Submits steps and waits until the step ``until``, or every step, has ended."""
         self._pipeline = self.pipeline()
-        self._check_names()
+        check_names(self.name, self._pipeline, self.settings)
         before = upstream_steps(self.name, self._pipeline)
         valid_definition(self._pipeline)
         self._scene = self._scene or self._opened()
         self._scene.describe(self._pipeline)
-        most = _parallel_limit(self._pipeline)
+        most = parallel_limit(self._pipeline)
         try:
             while True:
                 reached = states(self._pipeline, self._attempts)
@@ -265,24 +257,6 @@ class FlowRun(PipelineBuilder):
         while True:
             with suppress(Empty):
                 return self._ended.get(timeout=1.0)
-
-    def _check_names(self) -> None:
-        """Raises InvalidPipeline with all unknown names, before the first step starts."""
-        steps = list(walk(self._pipeline))
-        parameters = [one.name for one in self._pipeline.declared]
-        faults = find_faults(steps, [step.name for step in steps], parameters)
-        for name, settings in self.settings.items():
-            backend = settings.get("backend")
-            where = "begin()" if name is None else f"step {name!r}"
-            retries = settings.get(RETRIES)
-            if retries is not None and (type(retries) is not int or retries < 0):
-                faults.append(f"{where}: retries must be a whole number from 0, got {retries!r}")
-            if problem := step_tasks.delay_problem(settings.get(RETRY_DELAY)):
-                faults.append(f"{where}: {problem}")
-            if backend is not None and backend not in NAMES:
-                faults.append(f"{where}: unknown backend {backend!r}{suggestion(backend, NAMES)}")
-        if faults:
-            raise InvalidPipeline(self.name, faults)
 
     def _submit(self, name: str, reached: Mapping[str, str], upstream: Sequence[str]) -> None:
         scene = self._scene
@@ -372,31 +346,15 @@ class FlowRun(PipelineBuilder):
 
     def _opened(self) -> OpenedExecution:
         """Opens the execution. Raises ParameterError before any step starts."""
-        info, pipeline = self._run_info, self._pipeline
         # An optional argument may be None; a parameter of an execution may not.
         names = [one for one in self.parameters if self._given.get(one, "") is not None]
-        declared = {one: self.parameters[one] for one in names}
-        given = {
-            declared[one].name: value.value if isinstance(value, Enum) else value
-            for one in names
-            if (value := self._given.get(one, ABSENT)) is not ABSENT
-        }
-        execution = Execution(
-            id=given_execution(str(info.id)) or execution_id("prefect", self.name, str(info.id)),
-            pipeline=pipeline.name or self.name,
-            engine="prefect",
-            run=f"{self.name}/{info.id}",
-            started=info.start_time or datetime.now(UTC),
-            parameters=coerce(tuple(declared.values()), given),
-            experiment_config=pipeline.experiment_config,
-        )
-        settings = {
-            step.name: settings_for_record(self._settings(step.name)) for step in walk(pipeline)
-        }
-        again, defaults = info.run_count > 1, self._settings(None)
-        return patiently(
-            lambda: OpenedExecution(execution, defaults, settings, again=again, resumed=resumed()),
-            OUTAGE,
+        return open_flow_run(
+            self._run_info,
+            self.name,
+            self._pipeline,
+            {one: self.parameters[one] for one in names},
+            self._given,
+            self._settings,
         )
 
     def _status(self) -> Status:
@@ -446,12 +404,3 @@ class FlowRun(PipelineBuilder):
             end, reason = "Failed", f"{type(error).__name__}: {error}"
         with suppress(Exception):
             self._ending(scene).record_interruption(end, reason)
-
-
-def _parallel_limit(pipeline: Pipeline) -> float:
-    """The most steps at a time. A step that waits for a retry counts, as in SageMaker.
-
-    The task runner of the flow may have more threads.
-    """
-    own = pipeline.parallelism
-    return max_parallel() or (math.inf if own is ABSENT else own.max_parallel_execution_steps)

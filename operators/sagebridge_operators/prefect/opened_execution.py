@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
+from enum import Enum
 from typing import Any
 
 from sagebridge.authoring.definition_writer import definition
@@ -12,11 +14,14 @@ from sagebridge.errors import FlowError
 from sagebridge.model.code_steps import RETURN_VALUE
 from sagebridge.model.expressions import Get
 from sagebridge.model.graph import graph
-from sagebridge.model.pipeline import Pipeline, Step
-from sagebridge_operators.backends import open_records
+from sagebridge.model.parameters import Parameter, coerce
+from sagebridge.model.pipeline import Pipeline, Step, walk
+from sagebridge.model.values import ABSENT
+from sagebridge_operators.backends import open_records, resumed
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.backend import Backend
-from sagebridge_operators.lifecycle.execution import Execution
+from sagebridge_operators.lifecycle.drive import PATIENCE
+from sagebridge_operators.lifecycle.execution import Execution, execution_id, given_execution
 from sagebridge_operators.lifecycle.opening import (
     complete_execution,
     is_retried,
@@ -24,6 +29,7 @@ from sagebridge_operators.lifecycle.opening import (
     retry_execution,
     start_time,
 )
+from sagebridge_operators.lifecycle.outages import patiently
 from sagebridge_operators.lifecycle.outputs import json_safe, outputs_of, path_text
 from sagebridge_operators.lifecycle.records import by_step
 from sagebridge_operators.lifecycle.retry import Retry
@@ -115,6 +121,46 @@ class OpenedExecution:
         if self._retry.is_past(before):
             return None
         return before
+
+
+def open_flow_run(
+    info: Any,
+    flow: str,
+    pipeline: Pipeline,
+    parameters: Mapping[str, Parameter],
+    given: Mapping[str, Any],
+    settings: Callable[[str | None], dict[str, Any]],
+) -> OpenedExecution:
+    """Opens the execution of a flow run. Waits through an outage; raises ParameterError.
+
+    Args:
+        info: Prefect's flow run.
+        flow: the name of the flow.
+        pipeline: its steps as far as they are declared.
+        parameters: the pipeline's parameters, by the names of the flow's arguments.
+        given: the values of these arguments.
+        settings: returns the settings of a step, or for None the defaults.
+    """
+    values = {
+        parameter.name: value.value if isinstance(value, Enum) else value
+        for name, parameter in parameters.items()
+        if (value := given.get(name, ABSENT)) is not ABSENT
+    }
+    execution = Execution(
+        id=given_execution(str(info.id)) or execution_id("prefect", flow, str(info.id)),
+        pipeline=pipeline.name or flow,
+        engine="prefect",
+        run=f"{flow}/{info.id}",
+        started=info.start_time or datetime.now(UTC),
+        parameters=coerce(tuple(parameters.values()), values),
+        experiment_config=pipeline.experiment_config,
+    )
+    recorded = {step.name: settings_for_record(settings(step.name)) for step in walk(pipeline)}
+    again, defaults = info.run_count > 1, settings(None)
+    return patiently(
+        lambda: OpenedExecution(execution, defaults, recorded, again=again, resumed=resumed()),
+        PATIENCE,
+    )
 
 
 def with_late_properties(
