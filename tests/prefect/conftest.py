@@ -125,14 +125,15 @@ def play(server: None, records: ExecutionRecords, monkeypatch: pytest.MonkeyPatc
     from prefect.client.schemas.filters import FlowRunFilter
 
     from sagebridge_operators.prefect.flow_run import FlowRun
+    from sagebridge_operators.prefect.step_keys import StepKey
 
     del server
-    submitted: list[str] = []
+    submitted: list[StepKey] = []
     submit = FlowRun._submit
 
-    def counted(flow: FlowRun, name: str, *more: Any) -> None:
-        submitted.append(name)
-        submit(flow, name, *more)
+    def counted(flow: FlowRun, key: StepKey, *more: Any) -> None:
+        submitted.append(key)
+        submit(flow, key, *more)
 
     monkeypatch.setattr(FlowRun, "_submit", counted)
 

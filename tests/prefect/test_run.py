@@ -28,6 +28,7 @@ from sagebridge_operators.lifecycle.opening import retry_execution
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.lifecycle.step_states import status
 from sagebridge_operators.prefect.flow_run import FlowRun
+from sagebridge_operators.prefect.step_keys import StepKey
 from sagebridge_operators.run_errors import RecordsUnreachable
 from tests.attempts import attempt_of
 from tests.fakes import FakeBackend, FakeSageMaker, Plan, raises
@@ -195,9 +196,9 @@ def test_internal_error_fails_the_execution_and_stops_jobs(
     aws.plans["Train"] = Plan(("InProgress",))
     settle = FlowRun._settle
 
-    def fail(flow: FlowRun, name: str) -> None:
-        settle(flow, name)
-        if name == "Quick":
+    def fail(flow: FlowRun, key: StepKey) -> None:
+        settle(flow, key)
+        if key.step == "Quick":
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(FlowRun, "_settle", fail)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
@@ -44,9 +44,12 @@ from sagebridge_operators.prefect.opened_execution import (
     with_late_properties,
 )
 from sagebridge_operators.prefect.run_logs import hide_expected_tracebacks
+from sagebridge_operators.prefect.step_keys import StepKey
 from sagebridge_operators.run_errors import ExecutionFailed, FinalState
 
 hide_expected_tracebacks()
+Upstream = Mapping[StepKey, str]
+"""Upstream steps, with their states."""
 
 
 class _BodyRun(NamedTuple):
@@ -103,14 +106,14 @@ class FlowRun(PipelineBuilder):
         self._run_info = context.flow_run
         self._pipeline = Pipeline(steps=())
         self._attempts: dict[str, Attempt] = {}
-        self._futures: dict[str, Any] = {}
+        self._futures: dict[StepKey, Any] = {}
         self._tags: dict[str, set[str]] = {}
-        self._active: dict[str, StepDriver] = {}
-        self._waiting: set[str] = set()
+        self._active: dict[StepKey, StepDriver] = {}
+        self._waiting: set[StepKey] = set()
         self._finished = False
         self._misuse: UsageError | None = None
         self._found: dict[str, dict[str, Any]] = {}
-        self._ended: SimpleQueue[str] = SimpleQueue()
+        self._ended: SimpleQueue[StepKey] = SimpleQueue()
         self._signal: Pause | Abort | None = None
         self._scene: OpenedExecution | None = None
         final_state.require_finish(flow, context.flow_run.id)
@@ -155,13 +158,13 @@ class FlowRun(PipelineBuilder):
 
     def ended_future(self, reference: Get) -> Any:
         """The future of the task run of an ended step. Raises UsageError if it has not ended."""
-        step = reference.name
-        if step not in self._futures or step in self._waiting:
+        key = StepKey(reference.name)
+        if key not in self._futures or key in self._waiting:
             why = "it has no value yet, as the step has not ended; use it after finish()"
             if self._finished:
                 why = "it has no value, as the step did not run"
             raise self._misused(step_values.missing_value(reference, why))
-        return self._futures[step]
+        return self._futures[key]
 
     def value_of(self, value: Value) -> Any:
         """The value of an expression. Raises UsageError before its steps have ended."""
@@ -230,15 +233,12 @@ class FlowRun(PipelineBuilder):
         most = parallel_limit(self._pipeline)
         try:
             while True:
-                reached = states(self._pipeline, self._attempts)
-                ended = self._futures.keys() - self._waiting
-                for name, upstream in before.items() if self._signal is None else ():
-                    ready = name not in self._futures and ended.issuperset(upstream)
-                    if ready and (reached[name] != "Pending" or len(self._active) < most):
-                        self._submit(name, reached, upstream)
+                for key, state, upstream in self._ready(before):
+                    if state != "Pending" or len(self._active) < most:
+                        self._submit(key, state, upstream)
                 if self._signal is not None and not self._active:
                     raise self._signal
-                if not self._waiting or (until is not None and until in ended):
+                if not self._waiting or (until is not None and self._has_ended(StepKey(until))):
                     return
                 self._settle(self._next_ended())
         except (Pause, Abort):  # no job runs any more, and a resumed flow run continues from here
@@ -248,7 +248,7 @@ class FlowRun(PipelineBuilder):
                 self._stop(error)
             raise
 
-    def _next_ended(self) -> str:
+    def _next_ended(self) -> StepKey:
         """Waits for the next step that ends.
 
         In slices: outside the main thread, Prefect's time limit interrupts no blocking call
@@ -258,50 +258,71 @@ class FlowRun(PipelineBuilder):
             with suppress(Empty):
                 return self._ended.get(timeout=1.0)
 
-    def _submit(self, name: str, reached: Mapping[str, str], upstream: Sequence[str]) -> None:
+    def _ready(
+        self, before: Mapping[str, Sequence[str]]
+    ) -> Iterator[tuple[StepKey, str, Upstream]]:
+        """What can be submitted now: its state, and its upstream steps with theirs."""
+        if self._signal is not None:
+            return
+        reached = states(self._pipeline, self._attempts)
+        for name, upstream in before.items():
+            keys = [StepKey(one) for one in upstream]
+            if StepKey(name) not in self._futures and all(map(self._has_ended, keys)):
+                yield StepKey(name), reached[name], {key: reached[key.step] for key in keys}
+
+    def _has_ended(self, key: StepKey) -> bool:
+        return key in self._futures and key not in self._waiting
+
+    def _submit(self, key: StepKey, state: str, upstream: Upstream) -> None:
+        """Submits a task run: a Pending step runs, any other one ends in ``state``."""
         scene = self._scene
         assert scene is not None
-        futures = [self._futures[one] for one in upstream]
-        settings = self._settings(name)
-        if (before := scene.ended(name, settings.get(RETRIES, 0))) is not None:
-            self._attempts[name] = before
-            task = step_tasks.ended_task(name, partial(step_tasks.state_of, before))
-        elif reached[name] == "Pending":
-            self._active[name] = driver = StepDriver(self._step_task(name))
-            task = step_tasks.step_task(driver, settings.get(RETRY_DELAY))
+        settings = self._settings(key.step)
+        if (before := scene.ended(key, settings.get(RETRIES, 0))) is not None:
+            self._attempts[key.step] = before
+            task = step_tasks.ended_task(key, partial(step_tasks.state_of, before))
+        elif state == "Pending":
+            self._active[key] = driver = StepDriver(self._step_task(key))
+            task = step_tasks.step_task(key, driver, settings.get(RETRY_DELAY))
         else:
-            because = ", ".join(f"{one} is {reached[one]}" for one in upstream)
-            ended = Completed if reached[name] == "Skipped" else Cancelled
-            task = step_tasks.ended_task(name, partial(ended, name=reached[name], message=because))
-            # allow_failure covers Failed states, not Cancelled ones, so a NotRun step is left out
-            # (resolve_to_final_result in prefect/utilities/engine/__init__.py).
-            followed = [one for one in upstream if reached[one] != "NotRun"]
-            futures = [allow_failure(self._futures[one]) for one in followed]
-        self._waiting.add(name)
-        with tags(*self._tags[name]):
-            future = self._futures[name] = task.submit(wait_for=futures)
-        future.add_done_callback(partial(self._on_end, name))
+            because = ", ".join(f"{one.name} is {found}" for one, found in upstream.items())
+            ended = Completed if state == "Skipped" else Cancelled
+            task = step_tasks.ended_task(key, partial(ended, name=state, message=because))
+        self._waiting.add(key)
+        with tags(*self._tags[key.step]):
+            future = self._futures[key] = task.submit(wait_for=self._followed(upstream))
+        future.add_done_callback(partial(self._on_end, key))
 
-    def _on_end(self, name: str, future: Any) -> None:
+    def _followed(self, upstream: Upstream) -> list[Any]:
+        """The upstream task runs that a task run follows, whatever their states are.
+
+        allow_failure covers Failed states, not Cancelled ones, so a NotRun step is left out
+        (resolve_to_final_result in prefect/utilities/engine/__init__.py).
+        """
+        followed = [one for one, state in upstream.items() if state != "NotRun"]
+        return [allow_failure(self._futures[one]) for one in followed]
+
+    def _on_end(self, key: StepKey, future: Any) -> None:
         try:
             future.wait()  # sets the final state; otherwise future.state asks the API
         except (Pause, Abort) as signal:  # the flow run was suspended, or deleted on the server
             self._signal = signal
         finally:
-            self._ended.put(name)
+            self._ended.put(key)
 
-    def _settle(self, name: str) -> None:
-        self._waiting.discard(name)
-        driver = self._active.pop(name, None)
+    def _settle(self, key: StepKey) -> None:
+        self._waiting.discard(key)
+        driver = self._active.pop(key, None)
         if driver is None:
             return
         running = driver.attempt is None or driver.attempt.running
         if running and self._signal is None:
-            driver.give_up(step_tasks.error_of(self._futures[name].state))
+            driver.give_up(step_tasks.error_of(self._futures[key].state))
         if driver.attempt is not None:
-            self._attempts[name] = driver.attempt
+            self._attempts[key.step] = driver.attempt
 
-    def _step_task(self, name: str) -> StepTask:
+    def _step_task(self, key: StepKey) -> StepTask:
+        name = key.step
         scene, step = self._scene, self._pipeline.step(name)
         assert scene is not None
         assert step is not None
@@ -317,7 +338,8 @@ class FlowRun(PipelineBuilder):
             pipeline=self._pipeline,
             on_request=partial(artifacts.show_condition, step),
             engine_try=scene.engine_try(self._run_info.run_count),
-            generation=scene.generation(name),
+            generation=scene.generation(key),
+            index=key.index,
             settings=settings_for_record(self._settings(name)),
             role=self._settings(name).get("role_arn"),
             user_retries=self._settings(name).get(RETRIES, 0),

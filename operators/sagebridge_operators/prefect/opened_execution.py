@@ -31,7 +31,6 @@ from sagebridge_operators.lifecycle.opening import (
 )
 from sagebridge_operators.lifecycle.outages import patiently
 from sagebridge_operators.lifecycle.outputs import json_safe, outputs_of, path_text
-from sagebridge_operators.lifecycle.records import by_step
 from sagebridge_operators.lifecycle.retry import Retry
 from sagebridge_operators.prefect.flow_backends import (
     backend_folders,
@@ -39,6 +38,7 @@ from sagebridge_operators.prefect.flow_backends import (
     records_settings,
     settings_for_record,
 )
+from sagebridge_operators.prefect.step_keys import StepKey
 from sagebridge_operators.steps import JOB_TYPES
 
 
@@ -64,7 +64,7 @@ class OpenedExecution:
         resumed: bool = False,
     ) -> None:
         self._backends: dict[str, Backend] = {}
-        self._before: dict[str, Attempt] = {}
+        self._before: dict[StepKey, Attempt] = {}
         backend = self.backend(defaults)
         self.read = backend.read_object
         self.records = open_records(self.backend(records_settings()))
@@ -72,7 +72,8 @@ class OpenedExecution:
             retry_execution(self.records, execution.id)
         self._retry = Retry.of(self.records.execution(execution.id))
         if again or resumed or self._retry.number:
-            self._before = by_step(self.records.latest(execution.id))
+            latest = self.records.latest(execution.id)
+            self._before = {StepKey(one.step, one.index): one for one in latest}
         self._resumed = resumed
         body = {
             **execution.described(backend.name),
@@ -95,12 +96,12 @@ class OpenedExecution:
             self._backends[key] = backend_of(settings)
         return self._backends[key]
 
-    def generation(self, step: str) -> int:
+    def generation(self, key: StepKey) -> int:
         """The generation of a step: one more than before if an earlier try of it failed.
 
         It stays the same after a lost worker, whose job is found again.
         """
-        before = self._before.get(step)
+        before = self._before.get(key)
         if before is None:
             return 0
         again = not self._resumed or self._retry.is_past(before)
@@ -110,12 +111,12 @@ class OpenedExecution:
         """The try of the steps of a flow run, which grows in a retried execution."""
         return self._retry.tries + run_count
 
-    def ended(self, step: str, retries: int) -> Attempt | None:
+    def ended(self, key: StepKey, retries: int) -> Attempt | None:
         """The attempt of a step that ended in an earlier process of a resumed flow run.
 
         None if the user's ``retries`` of the step are not used up.
         """
-        before = self._before.get(step)
+        before = self._before.get(key)
         if not self._resumed or before is None or before.running or is_retried(before, retries):
             return None
         if self._retry.is_past(before):

@@ -14,19 +14,21 @@ from prefect.tasks import Task
 from sagebridge.errors import SagebridgeError
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.drive import StepDriver
+from sagebridge_operators.prefect.step_keys import StepKey
 from sagebridge_operators.run_errors import RecordsUnreachable, StepFailed, StepStopped
 
 _TRIES = 3
 _SECONDS_BETWEEN = 10.0
 
 
-def step_task(driver: StepDriver, retry_delay: Any = None) -> Any:
+def step_task(key: StepKey, driver: StepDriver, retry_delay: Any = None) -> Any:
     """A task that runs a step, up to three times if the step ends without a result.
 
     Prefect's own retries are those of the user: they also retry a Failed state that a task returns
     (handle_success in prefect/task_engine.py).
 
     Args:
+        key: the step, from which the task run has its name.
         driver: runs the step; it is called again for each retry.
         retry_delay: ``retry_delay_seconds`` of a Task.
     """
@@ -54,7 +56,7 @@ def step_task(driver: StepDriver, retry_delay: Any = None) -> Any:
                 time.sleep(_SECONDS_BETWEEN)
 
     return _task(
-        driver.task.step.name,
+        key.name,
         run_step,
         retries=driver.task.user_retries,
         retry_delay_seconds=retry_delay,
@@ -84,13 +86,13 @@ def delay_problem(delay: Any) -> str:
     return ""
 
 
-def ended_task(name: str, ended: Callable[[], State]) -> Any:
+def ended_task(key: StepKey, ended: Callable[[], State]) -> Any:
     """A task for a step that does not run. It ends immediately in the state from ``ended``."""
 
     def end_step() -> State:
         return ended()
 
-    return _task(name, end_step)
+    return _task(key.name, end_step)
 
 
 def state_of(attempt: Attempt) -> State:
