@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sagebridge.authoring import public_names
 from sagebridge.authoring.public_names import *  # noqa: F403 - its __all__ lists them
 from sagebridge.errors import CodeOnlyError, FormatError, SagebridgeError, SourceError
+from sagebridge.model.for_each import ForEachStep
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Parallelism, Pipeline, Step
 
@@ -33,6 +34,7 @@ __all__ = [
     "CheckedPipeline",
     "ConditionStep",
     "Finding",
+    "ForEachStep",
     "Loss",
     "Parallelism",
     "Parameter",

@@ -25,6 +25,7 @@ from sagebridge.authoring.file_arguments import (
 )
 from sagebridge.model.connections import AIRFLOW_DEFAULTS, for_airflow, shared_connection
 from sagebridge.model.display import free_name
+from sagebridge.model.for_each import ForEachStep
 from sagebridge.model.graph import in_order
 from sagebridge.model.parameters import Parameter, ParameterValueError, coerce_one
 from sagebridge.model.pipeline import Pipeline, Step, walk
@@ -32,6 +33,8 @@ from sagebridge.model.values import ABSENT, EMPTY, Value, freeze, same, thaw
 
 TYPES = {"string": "String", "integer": "Integer", "number": "Float", "boolean": "Boolean"}
 OWN = ("definition", "pipeline")
+ITEMS, BODY = "_items", "_body"
+"""The ends of the ids of a ForEach's first task, and of the task group with its body."""
 WATCHER = "watch_failures"
 """The id of the task that reports hidden failures, unless a step has it."""
 SCHEMA = {type_: schema for schema, type_ in TYPES.items()}
@@ -46,7 +49,7 @@ def steps_of(dag: Any) -> dict[str, Any]:
 def pipeline_of(dag: Any) -> Pipeline:
     """The pipeline formed by the current steps and Params of a DAG."""
     steps = {name: operator.step for name, operator in steps_of(dag).items()}
-    nested = {inner.name for step in steps.values() for inner in getattr(step, "branches", ())}
+    nested = {inner.name for step in steps.values() for inner in step.inner}
     members, request = own_arguments(dag.default_args)
     order = step_order(members)
     top = [step for name, step in steps.items() if name not in nested]
@@ -173,11 +176,14 @@ def legal_id(name: str) -> str:
 def task_ids(pipeline: Pipeline) -> dict[str, str]:
     """The task id of each step: its name if that is legal, otherwise a similar unused id."""
     names = [step.name for step in walk(pipeline)]
-    taken = {name for name in names if legal_id(name) == name}
+    loops = [legal_id(step.name) for step in walk(pipeline) if isinstance(step, ForEachStep)]
+    taken = {f"{loop}{end}" for loop in loops for end in (ITEMS, BODY)}
+    kept = {name for name in names if legal_id(name) == name} - taken
+    taken |= kept
     ids = {}
     for name in names:
         legal = legal_id(name)
-        ids[name] = name if legal == name else free_name(legal, taken, legal[:240])
+        ids[name] = name if name in kept else free_name(legal, taken, legal[:240])
         taken.add(ids[name])
     return ids
 

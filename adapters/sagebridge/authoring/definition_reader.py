@@ -26,6 +26,7 @@ from sagebridge.model.conditions import (
     Or,
     UnknownCondition,
 )
+from sagebridge.model.for_each import ForEachStep, Selector
 from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import (
@@ -171,10 +172,15 @@ def _check_steps(raw: Any, pointer: str, problems: list[tuple[str, str]]) -> Non
                 problem = f"{name} of a step: expected a string, got {kind(step.get(name))}"
                 problems.append((here, problem if name in step else f"step: missing key {name!r}"))
         arguments = step.get("Arguments")
-        if step.get("Type") == "Condition" and isinstance(arguments, dict):
-            for branch in ("IfSteps", "ElseSteps"):
-                if isinstance(arguments.get(branch), list):
-                    _check_steps(arguments[branch], f"{here}/Arguments/{branch}", problems)
+        for key in _INNER_KEYS.get(str(step.get("Type")), ()):
+            if isinstance(arguments, dict) and isinstance(arguments.get(key), list):
+                _check_steps(arguments[key], f"{here}/Arguments/{key}", problems)
+
+
+_INNER_KEYS = {
+    one.own_type: tuple(one.inner_fields.values()) for one in (ConditionStep, ForEachStep)
+}
+"""The keys of Arguments with nested steps, by type of step."""
 
 
 def _config(reader: ObjectReader, name: str) -> Value:
@@ -243,6 +249,8 @@ def read_step(raw: Mapping[str, Any]) -> Step:
     )
     if common["type"] == "Condition":
         return _read_condition_step(common, arguments)
+    if common["type"] == "ForEach":
+        return _read_for_each_step(common, arguments)
     return Step(arguments=_read_arguments(arguments), **common)
 
 
@@ -272,14 +280,37 @@ def _read_condition_step(common: dict[str, Any], raw: Any) -> ConditionStep:
     reader = ObjectReader(raw)
     return ConditionStep(
         conditions=reader.take("Conditions", each(read_condition)),
-        if_steps=reader.take("IfSteps", _read_branch),
-        else_steps=reader.take("ElseSteps", _read_branch),
+        if_steps=reader.take("IfSteps", _read_steps),
+        else_steps=reader.take("ElseSteps", _read_steps),
         arguments=Object({name: read_value(item) for name, item in reader.left.items()}),
         **common,
     )
 
 
-def _read_branch(raw: Any) -> tuple[Step, ...] | None:
+def _read_for_each_step(common: dict[str, Any], raw: Any) -> ForEachStep:
+    if not isinstance(raw, dict):
+        return ForEachStep(arguments=_read_arguments(raw), body=ABSENT, **common)
+    reader = ObjectReader(raw)
+    return ForEachStep(
+        items=read_value(reader.left.pop("IterableItems", ABSENT)),
+        max_concurrency=read_value(reader.left.pop("MaxConcurrency", ABSENT)),
+        selector=reader.take("Selector", _read_selector),
+        body=reader.take("ForEachBody", _read_steps),
+        arguments=Object({name: read_value(item) for name, item in reader.left.items()}),
+        **common,
+    )
+
+
+def _read_selector(raw: Any) -> Selector | None:
+    if not isinstance(raw, dict):
+        return None
+    reader = ObjectReader(raw)
+    pick, field = (read_value(reader.left.pop(name, ABSENT)) for name in ("Pick", "Field"))
+    rest = Object({name: read_value(item) for name, item in reader.left.items()})
+    return Selector(pick, field, rest)
+
+
+def _read_steps(raw: Any) -> tuple[Step, ...] | None:
     return tuple(read_step(step) for step in raw) if isinstance(raw, list) else None
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from sagebridge.authoring.expression_json import write_value
 from sagebridge.authoring.key_order import arrange
 from sagebridge.model.conditions import Comparison, Condition, In, Not, Or
+from sagebridge.model.for_each import ForEachStep, Selector
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import (
     CacheConfig,
@@ -102,17 +103,24 @@ def write_step(step: Step) -> dict[str, Any]:
 
 
 def _arguments(step: Step) -> Value:
-    if not isinstance(step, ConditionStep):
+    if not step.inner_fields:
         return step.arguments
-    branches = {
-        "Conditions": _all(step.conditions, write_condition),
-        "IfSteps": _all(step.if_steps, write_step),
-        "ElseSteps": _all(step.else_steps, write_step),
-    }
-    fields = {name: value for name, value in branches.items() if value is not ABSENT}
+    own: dict[str, Value] = {}
+    if isinstance(step, ConditionStep):
+        own["Conditions"] = _all(step.conditions, write_condition)
+    elif isinstance(step, ForEachStep):
+        own["IterableItems"], own["MaxConcurrency"] = step.items, step.max_concurrency
+        own["Selector"] = ABSENT if step.selector is ABSENT else write_selector(step.selector)
+    inner = {key: _all(getattr(step, name), write_step) for name, key in step.inner_fields.items()}
+    found = {**own, **inner}.items()
+    fields = {name: write_value(value) for name, value in found if value is not ABSENT}
     if step.arguments is ABSENT:
         return fields or ABSENT
     return {**fields, **write_value(step.arguments)} if fields else step.arguments
+
+
+def write_selector(selector: Selector) -> dict[str, Any]:
+    return _object(("Pick", selector.pick), ("Field", selector.field), extra=selector.extra)
 
 
 def write_condition(condition: Condition) -> Any:

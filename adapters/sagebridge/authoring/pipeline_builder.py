@@ -28,6 +28,7 @@ from sagebridge.model.code_steps import (
 )
 from sagebridge.model.connections import PREFECT_ARGUMENTS, connects
 from sagebridge.model.expressions import Properties, properties_of
+from sagebridge.model.for_each import ForEachStep
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
 from sagebridge.model.values import EMPTY, Value, freeze
@@ -71,6 +72,16 @@ class ConditionHandle(StepHandle):
         return self.builder.decide(self.name)
 
 
+class ForEachHandle(StepHandle):
+    """A loop. Its body is the block ``with fan.body():``."""
+
+    @contextmanager
+    def body(self) -> Iterator[None]:
+        """Steps declared in this block run once for each item, ``current_item``."""
+        with self.builder.block(self.name, "body"):
+            yield
+
+
 class PipelineBuilder:
     """Collects the steps, parameters and settings of a flow.
 
@@ -82,6 +93,7 @@ class PipelineBuilder:
 
     step_handle: ClassVar[type[StepHandle]] = StepHandle
     condition_handle: ClassVar[type[ConditionHandle]] = ConditionHandle
+    for_each_handle: ClassVar[type[ForEachHandle]] = ForEachHandle
 
     def __init__(
         self, name: str, arguments: Sequence[FlowArgument] = (), description: str | None = None
@@ -92,7 +104,7 @@ class PipelineBuilder:
         self.settings: dict[str | None, dict[str, Any]] = {}
         self.steps: dict[str, Step] = {}
         self.functions: dict[str, Any] = {}
-        self.branches: dict[tuple[str, bool], list[str]] = {}
+        self.inner: dict[tuple[str, str], list[str]] = {}
         self._top: list[str] = []
         self._open: list[list[str]] = [self._top]
 
@@ -175,12 +187,22 @@ class PipelineBuilder:
             raise FlowError(self.name, f"two steps have the name {step.name!r}")
         self.steps[step.name] = step
         self._open[-1].append(step.name)
-        handle = self.condition_handle if isinstance(step, ConditionStep) else self.step_handle
+        handle = self.step_handle
+        if isinstance(step, ConditionStep):
+            handle = self.condition_handle
+        elif isinstance(step, ForEachStep):
+            handle = self.for_each_handle
         return handle(step.name, self)
 
     @contextmanager
     def branch(self, condition: str, *, met: bool) -> Iterator[None]:
-        self._open.append(self.branches.setdefault((condition, met), []))
+        with self.block(condition, "if_steps" if met else "else_steps"):
+            yield
+
+    @contextmanager
+    def block(self, step: str, field: str) -> Iterator[None]:
+        """Add steps to a field of ``step`` that contains steps, such as ``if_steps``."""
+        self._open.append(self.inner.setdefault((step, field), []))
         try:
             yield
         finally:
@@ -232,15 +254,9 @@ class PipelineBuilder:
         return tuple(self._complete(self.steps[name], order) for name in ordered)
 
     def _complete(self, step: Step, order: Mapping[str, int]) -> Step:
-        if not isinstance(step, ConditionStep):
-            return step
-        if_names = self.branches.get((step.name, True), [])
-        else_names = self.branches.get((step.name, False), [])
-        return replace(
-            step,
-            if_steps=self._built(if_names, order) if if_names else step.if_steps,
-            else_steps=self._built(else_names, order) if else_names else step.else_steps,
-        )
+        found = {name: self.inner.get((step.name, name)) for name in step.inner_fields}
+        inner: Any = {name: self._built(names, order) for name, names in found.items() if names}
+        return replace(step, **inner) if inner else step
 
 
 def _settings(function: str, given: Mapping[str, Any]) -> dict[str, Any]:

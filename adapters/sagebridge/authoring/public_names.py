@@ -17,13 +17,16 @@ from sagebridge.model.conditions import (
 )
 from sagebridge.model.expressions import (
     JsonGet,
+    current_item,
     execution,
     get,
+    iteration_output,
     join,
     json_get,
     json_get_s3,
     parameter,
 )
+from sagebridge.model.for_each import Selector, max_by, min_by
 from sagebridge.model.pipeline import CacheConfig, OutputParameter, PropertyFile, RetryPolicy
 from sagebridge.model.values import ABSENT
 
@@ -34,17 +37,22 @@ __all__ = [
     "OutputParameter",
     "PropertyFile",
     "RetryPolicy",
+    "Selector",
+    "current_item",
     "equals",
     "execution",
     "get",
     "greater_than",
     "greater_than_or_equal_to",
     "is_in",
+    "iteration_output",
     "join",
     "json_get",
     "json_get_s3",
     "less_than",
     "less_than_or_equal_to",
+    "max_by",
+    "min_by",
     "not_",
     "or_",
     "other_condition",

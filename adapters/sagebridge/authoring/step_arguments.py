@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from inspect import Parameter, signature
 from typing import Any, Literal, TypeVar
 
 from sagebridge.authoring.declared_names import unknown_arguments
+from sagebridge.model.for_each import ForEachStep
 from sagebridge.model.pipeline import ConditionStep, Step
 from sagebridge.model.step_types import OPERATOR_TYPES
 from sagebridge.model.values import ABSENT, EMPTY
@@ -49,10 +50,15 @@ STEP_ARGUMENTS = (
 )
 """In the order in which files are written."""
 RETRIES, RETRY_DELAY = "retries", "retry_delay_seconds"
+_STEP_FIELDS = frozenset(one.name for one in fields(Step))
 SETTINGS = ("backend", "aws_credentials", "region_name", "role_arn", RETRIES, RETRY_DELAY)
 """Arguments of a step function that control where it runs, and how often after a failure."""
+_OWN_CLASSES: Mapping[str, type[Step]] = {one.own_type: one for one in (ConditionStep, ForEachStep)}
 _TYPE_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
-    "Condition": ("conditions", "if_steps", "else_steps"),
+    **{
+        name: tuple(one.name for one in fields(class_) if one.name not in _STEP_FIELDS)
+        for name, class_ in _OWN_CLASSES.items()
+    },
     "Fail": ("error_message",),
 }
 
@@ -94,17 +100,13 @@ def make_step(type_: str, name: str, **given: Any) -> Step:
     known = (*(one.name for one in STEP_ARGUMENTS[1:]), *members, *_TYPE_ARGUMENTS.get(type_, ()))
     if problem := unknown_arguments(f"{type_} step {name!r}", given, known, SETTINGS):
         raise TypeError(problem)
-    if type_ == "Condition":
+    class_ = _OWN_CLASSES.get(type_, Step)
+    if class_ is not Step:
         given.setdefault("arguments", EMPTY)
     if type_ == "Fail" and (message := given.pop("error_message", ABSENT)) is not ABSENT:
         given["arguments"] = {"ErrorMessage": message}
     more = {members[one]: given.pop(one) for one in list(given) if one in members}
     given["extra"] = {**given.get("extra", EMPTY), **more}
     common = read_arguments(given)
-    branching: dict[str, Any] = {}
-    if type_ == "Condition":
-        branching["conditions"] = given.pop("conditions", ABSENT)
-        branching["if_steps"] = given.pop("if_steps", ())
-        branching["else_steps"] = given.pop("else_steps", ())
-    class_ = ConditionStep if type_ == "Condition" else Step
-    return class_(name, type_, **common, **branching)
+    own = {one: given.pop(one) for one in _TYPE_ARGUMENTS.get(type_, ()) if one in given}
+    return class_(name, type_, **common, **own)

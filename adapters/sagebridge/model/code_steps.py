@@ -29,7 +29,7 @@ from sagebridge.model.pipeline import (
     walk,
 )
 from sagebridge.model.values import ABSENT, Object, Strict, Value
-from sagebridge.model.visit import nodes, rebuild
+from sagebridge.model.visit import nodes
 
 PYTHON, SHELL, STUB = "sagebridge.PythonCallable", "sagebridge.ShellCommand", "sagebridge.Stub"
 """The displayed types of these steps. A step of that type in a definition is not one of them."""
@@ -180,14 +180,13 @@ def with_code(pipeline: Pipeline, parts: Iterable[Mapping[str, str] | None], fil
     """The pipeline with the code from :func:`code_of`; the origins become lines of ``file``."""
     following = iter(parts)
 
-    def of(steps: Any) -> Any:
-        return steps if steps is ABSENT else tuple(map(restored, steps))
+    def of(steps: Steps) -> Steps:
+        return tuple(map(restored, steps))
 
     def restored(step: Step) -> Step:
         part = next(following)
-        if isinstance(step, ConditionStep):
-            if_steps = of(step.if_steps)
-            return replace(step, if_steps=if_steps, else_steps=of(step.else_steps))
+        if step.inner_fields:
+            return step.with_inner(of)
         if part is None:
             return step
         origin = f"{file}:{part['origin']}"
@@ -341,12 +340,7 @@ class _CodeRemoval:
     def _step(self, step: Step) -> Step:
         before = {one.step for one in step_references(step) if one.step}
         through = self._through([*step.dependencies, *sorted(before & self.carried.keys())])
-        step = self._branches(step) if isinstance(step, ConditionStep) else step
-        step = replace(
-            step,
-            arguments=self._replaced(step.arguments),
-            extra=self._replaced(step.extra),
-        )
+        step = step.replaced(self._change).with_inner(self._kept)
         if before.union(step.dependencies).isdisjoint(self.carried):
             return step
         own = [
@@ -358,22 +352,9 @@ class _CodeRemoval:
         added = [name for name in through if name not in implied]
         return replace(step, depends_on=(*own, *added) or ABSENT)
 
-    def _branches(self, step: ConditionStep) -> ConditionStep:
-        return replace(
-            step,
-            conditions=self._replaced(step.conditions),
-            if_steps=step.if_steps if step.if_steps is ABSENT else self._kept(step.if_steps),
-            else_steps=(
-                step.else_steps if step.else_steps is ABSENT else self._kept(step.else_steps)
-            ),
-        )
-
-    def _replaced(self, value: Value) -> Value:
-        def change(node: Value) -> Value:
-            is_value = isinstance(node, Get) and node.property_file is None
-            return self._parameter_for(node) if is_value else node
-
-        return rebuild(value, change)
+    def _change(self, node: Value) -> Value:
+        is_value = isinstance(node, Get) and node.property_file is None
+        return self._parameter_for(node) if is_value else node
 
     def _through(self, names: Sequence[str]) -> list[str]:
         """The dependencies that remain for dependencies on removed steps, in order."""

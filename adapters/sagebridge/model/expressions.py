@@ -13,14 +13,22 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import NoneType
-from typing import Protocol, TypeAlias
+from typing import ClassVar, Protocol, TypeAlias
 
 from sagebridge.model.display import shown
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.values import ABSENT, Absent, Object, Strict, Value, exact
 from sagebridge.model.visit import nodes, rebuild
 
-ROOTS = ("Parameters", "Execution", "Steps", "PipelineExperimentConfig")
+ROOTS = (
+    "Parameters",
+    "Execution",
+    "Steps",
+    "PipelineExperimentConfig",
+    "ForEach",
+    "IterationOutput",
+)
+"""``ForEach`` and ``IterationOutput`` exist only in a ForEach step: see model/for_each.py."""
 FUNCTIONS = ("Std:Join", "Std:JsonGet")
 
 
@@ -303,6 +311,7 @@ execution = _Execution()
 VARIABLES: Mapping[str, tuple[str, ...]] = {
     "Execution": tuple(get.name for get in vars(_Execution).values() if isinstance(get, Get)),
     "PipelineExperimentConfig": ("ExperimentName", "TrialName"),
+    "ForEach": ("CurrentItem",),
 }
 """The variables below the roots other than parameters and steps."""
 
@@ -310,6 +319,8 @@ VARIABLES: Mapping[str, tuple[str, ...]] = {
 @dataclass(frozen=True, slots=True, eq=False)
 class Properties(RunTimeExpression):
     """``step.properties``: attributes and items build a reference, which ``str()`` rejects."""
+
+    _root: ClassVar[str] = "Steps"
 
     _tokens: tuple[Token, ...] = field(default=())
 
@@ -334,15 +345,33 @@ class Properties(RunTimeExpression):
 
     @property
     def _get(self) -> Get:
-        return Get("Steps", self._tokens)
+        if not self._tokens:
+            raise TypeError(f"{self._root} is not a value; expected a step and an output below it")
+        return Get(self._root, self._tokens)
 
     def _below(self, token: Token) -> Properties:
-        return Properties((*self._tokens, token))
+        return type(self)((*self._tokens, token))
 
 
 def properties_of(step: str) -> Properties:
     """``step.properties`` of the step with that name."""
     return Properties((_token(step, "a step name"),))
+
+
+class _CurrentItem(Properties):
+    __slots__ = ()
+    _root = "ForEach"
+
+
+class _IterationOutput(Properties):
+    __slots__ = ()
+    _root = "IterationOutput"
+
+
+current_item = _CurrentItem((Member("CurrentItem"),))
+"""The item of an iteration, in the body of a ForEach: ``current_item``, ``current_item.a``."""
+iteration_output = _IterationOutput()
+"""An output of an iteration, in a selector: ``iteration_output.Score.OutputParameters["Auc"]``."""
 
 
 def json_value(value: Value) -> Value:

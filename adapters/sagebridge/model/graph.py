@@ -1,7 +1,8 @@
 """The dependencies of a pipeline as a networkx graph.
 
 A step depends on the steps in its DependsOn, on the steps that its values refer to (for a
-Condition: those of its conditions), and on the Condition that has it in a branch.
+Condition: those of its conditions), and on the Condition that has it in a branch. A ForEach waits
+for everything that the steps of its body need from outside; these steps depend on the ForEach.
 """
 
 from __future__ import annotations
@@ -11,20 +12,23 @@ from graphlib import CycleError, TopologicalSorter
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
+from sagebridge.model.for_each import ForEachStep, body_owners
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, step_references, walk
 
 if TYPE_CHECKING:
     import networkx as nx
 
 
-def edges(steps: Sequence[Step], condition: str | None = None) -> Iterator[tuple[str, str, str]]:
-    """``(from, to, reason)``, with reason ``data``, ``depends_on`` or ``branch``.
+def edges(
+    steps: Sequence[Step], parent: str | None = None, reason: str = "branch"
+) -> Iterator[tuple[str, str, str]]:
+    """``(from, to, reason)``, with reason ``data``, ``depends_on``, ``branch`` or ``body``.
 
-    A pair of steps can occur several times.
+    A pair of steps can occur several times. ``parent`` contains the steps, for that ``reason``.
     """
     for step in steps:
-        if condition is not None:
-            yield condition, step.name, "branch"
+        if parent is not None:
+            yield parent, step.name, reason
         for name in step.dependencies:
             yield name, step.name, "depends_on"
         for reference in step_references(step):
@@ -32,6 +36,10 @@ def edges(steps: Sequence[Step], condition: str | None = None) -> Iterator[tuple
                 yield reference.step, step.name, "data"
         if isinstance(step, ConditionStep):
             yield from edges(step.branches, step.name)
+        elif isinstance(step, ForEachStep):
+            inside = {step.name, *(one.name for one in walk(step.inner))}
+            for source, target, why in edges(step.inner, step.name, "body"):
+                yield source, target if source in inside else step.name, why
 
 
 def graph(pipeline: Pipeline) -> nx.DiGraph[str]:
@@ -101,10 +109,11 @@ def hidden_failures(pipeline: Pipeline) -> tuple[str, ...]:
     conditions = [step for step in walk(pipeline) if isinstance(step, ConditionStep)]
     if not conditions:
         return ()
-    names = [step.name for step in walk(pipeline)]
+    bodies = body_owners(pipeline)  # a ForEach fails with the steps of its body
+    names = [step.name for step in walk(pipeline) if step.name not in bodies]
     followers: dict[str, set[str]] = {name: set() for name in names}
     for before, after, _ in edges(pipeline.steps):
-        if before in followers:
+        if before in followers and after in followers:
             followers[before].add(after)
     hidden = hidden_nodes(followers, {step.name: branches_of(step) for step in conditions})
     return tuple(name for name in names if name in hidden)

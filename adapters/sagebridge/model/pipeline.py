@@ -7,10 +7,10 @@ read-only mappings and references. A value of the wrong type raises
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from sagebridge.errors import ModelTypeError
 from sagebridge.model.conditions import Condition, checked, operands
@@ -36,6 +36,7 @@ from sagebridge.model.expressions import (
 )
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.values import ABSENT, EMPTY, Absent, Object, Strict, Value, freeze
+from sagebridge.model.visit import rebuild
 
 VERSION = "2020-12-01"
 
@@ -150,7 +151,13 @@ class Step(Strict):
         retry_policies, cache_config, property_files, output_parameters: as in a definition.
         display_name, description: shown in SageMaker Studio.
         extra: every other key of the step by AWS's name, such as ``FunctionArn`` of a Lambda step.
+
+    ``inner_fields`` of a class are its fields with nested steps, and their keys in Arguments.
     """
+
+    own_type: ClassVar[str] = ""
+    value_fields: ClassVar[tuple[str, ...]] = ("arguments", "extra")
+    inner_fields: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     name: str
     type: str
@@ -182,7 +189,7 @@ class Step(Strict):
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        convert(self, f"step {shown(self.name)}", _STEP_FIELDS)
+        convert(self, f"step {shown(self.name)}", STEP_FIELDS)
 
     def __format__(self, spec: str) -> str:
         raise TypeError(
@@ -196,8 +203,23 @@ class Step(Strict):
 
     def values(self) -> Iterator[Value]:
         """Every value of the step that may contain expressions."""
-        yield self.arguments
-        yield self.extra
+        return (getattr(self, name) for name in self.value_fields)
+
+    @property
+    def inner(self) -> Steps:
+        """The steps directly inside this one, such as those of both branches of a Condition."""
+        return tuple(one for name in self.inner_fields for one in getattr(self, name) or ())
+
+    def with_inner(self, change: Callable[[Steps], Steps]) -> Step:
+        """The same step; ``change`` gets each of its lists of nested steps."""
+        lists = {name: getattr(self, name) for name in self.inner_fields}
+        changed: Any = {k: change(steps) for k, steps in lists.items() if steps is not ABSENT}
+        return replace(self, **changed) if changed else self
+
+    def replaced(self, change: Callable[[Value], Value]) -> Step:
+        """The same step with its own values rebuilt, as :func:`~sagebridge.model.visit.rebuild`."""
+        values = {name: rebuild(getattr(self, name), change) for name in self.value_fields}
+        return replace(self, **values)
 
     @property
     def dependencies(self) -> tuple[str, ...]:
@@ -220,6 +242,12 @@ class ConditionStep(Step):
 
     ``arguments`` has the keys of its Arguments other than the conditions and branches.
     """
+
+    own_type: ClassVar[str] = "Condition"
+    value_fields: ClassVar[tuple[str, ...]] = ("arguments", "extra", "conditions")
+    inner_fields: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {"if_steps": "IfSteps", "else_steps": "ElseSteps"}
+    )
 
     type: str = "Condition"
     arguments: Value = EMPTY
@@ -250,14 +278,9 @@ class ConditionStep(Step):
     def __post_init__(self) -> None:
         convert(self, f"step {shown(self.name)}", _CONDITION_STEP_FIELDS)
 
-    def values(self) -> Iterator[Value]:
-        yield from Step.values(self)
-        for condition in self.conditions or ():
-            yield from operands(condition)
-
     @property
     def branches(self) -> Steps:
-        return (*(self.if_steps or ()), *(self.else_steps or ()))
+        return self.inner
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -344,15 +367,15 @@ class Pipeline(Strict):
 
 
 def walk(pipeline: Pipeline | Sequence[Step]) -> Iterator[Step]:
-    """Every step in the order of the definition, a Condition before the steps of its branches."""
+    """Every step in the order of the definition, each before the steps inside it."""
     for step in pipeline.steps if isinstance(pipeline, Pipeline) else pipeline:
         yield step
-        if isinstance(step, ConditionStep):
-            yield from walk(step.branches)
+        if step.inner_fields:
+            yield from walk(step.inner)
 
 
 def step_references(step: Step) -> Iterator[Get]:
-    """Every reference in a step; for a Condition those in its conditions, not in its branches."""
+    """Every reference in a step itself, such as those in conditions, not in the steps inside it."""
     for value in step.values():
         yield from references(value)
 
@@ -374,8 +397,8 @@ def _dependency(given: Any) -> str | Object:
 def _step(given: Any) -> Step:
     if not isinstance(given, Step):
         raise TypeError(f"expected a step, got {shown(given)}")
-    if given.type == "Condition" and not isinstance(given, ConditionStep):
-        raise TypeError(f"build the Condition step {given.name!r} with ConditionStep")
+    if given.type in ("Condition", "ForEach") and given.own_type != given.type:
+        raise TypeError(f"build the {given.type} step {given.name!r} with {given.type}Step")
     return given
 
 
@@ -386,10 +409,15 @@ def _condition(given: Any) -> Condition:
     return condition
 
 
-def _condition_type(given: Any) -> str:
-    if given != "Condition":
-        raise TypeError(f"a ConditionStep has the type 'Condition', got {shown(given)}")
-    return "Condition"
+def type_is(type_: str) -> Converter:
+    """Accept only this type of step."""
+
+    def check(given: Any) -> str:
+        if given != type_:
+            raise TypeError(f"a {type_}Step has the type {type_!r}, got {shown(given)}")
+        return type_
+
+    return check
 
 
 def _key_order(given: Any) -> Object:
@@ -425,7 +453,7 @@ _CACHE_FIELDS: Mapping[str, Converter] = MappingProxyType(
 _OUTPUT_FIELDS: Mapping[str, Converter] = MappingProxyType(
     {"name": string_, "type": json_value, **_EXTRA}
 )
-_STEP_FIELDS: Mapping[str, Converter] = MappingProxyType(
+STEP_FIELDS: Mapping[str, Converter] = MappingProxyType(
     {
         "name": string_,
         "type": string_,
@@ -441,14 +469,14 @@ _STEP_FIELDS: Mapping[str, Converter] = MappingProxyType(
     }
 )
 _steps = each(_step)
-_branch = optional(_steps)
+inner_steps = optional(_steps)
 _CONDITION_STEP_FIELDS: Mapping[str, Converter] = MappingProxyType(
     {
-        **_STEP_FIELDS,
-        "type": _condition_type,
+        **STEP_FIELDS,
+        "type": type_is("Condition"),
         "conditions": optional(each(_condition)),
-        "if_steps": _branch,
-        "else_steps": _branch,
+        "if_steps": inner_steps,
+        "else_steps": inner_steps,
     }
 )
 _PIPELINE_FIELDS: Mapping[str, Converter] = MappingProxyType(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from sagebridge.model.losses import Loss
-from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
+from sagebridge.model.pipeline import Pipeline, Step
 
 
 def step_pointers(steps: Sequence[Step], parent: str = "/Steps") -> Iterator[tuple[str, Step]]:
@@ -13,9 +13,8 @@ def step_pointers(steps: Sequence[Step], parent: str = "/Steps") -> Iterator[tup
     for position, step in enumerate(steps):
         here = f"{parent}/{position}"
         yield here, step
-        if isinstance(step, ConditionStep):
-            yield from step_pointers(step.if_steps or (), f"{here}/Arguments/IfSteps")
-            yield from step_pointers(step.else_steps or (), f"{here}/Arguments/ElseSteps")
+        for name, key in step.inner_fields.items():
+            yield from step_pointers(getattr(step, name) or (), f"{here}/Arguments/{key}")
 
 
 def losses_by_step(pipeline: Pipeline, losses: Iterable[Loss]) -> dict[str, tuple[Loss, ...]]:

@@ -14,8 +14,8 @@ from sagebridge.errors import SelectionError
 from sagebridge.model.display import did_you_mean, shown
 from sagebridge.model.expressions import Get, Index, JsonGet, get, plain
 from sagebridge.model.graph import edges
-from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, Steps, step_references, walk
-from sagebridge.model.values import ABSENT, EMPTY, Absent, Value
+from sagebridge.model.pipeline import Pipeline, Step, Steps, step_references, walk
+from sagebridge.model.values import ABSENT, EMPTY, Value
 from sagebridge.model.visit import rebuild
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -127,29 +127,16 @@ class _Selection:
         for step in steps:
             if step.name in self.names:
                 kept.append(self._step(step))
-            elif isinstance(step, ConditionStep):
-                kept += self._kept(step.branches)
+            else:
+                kept += self._kept(step.inner)
         return tuple(kept)
 
     def _step(self, step: Step) -> Step:
-        if isinstance(step, ConditionStep):
-            step = replace(
-                step,
-                conditions=rebuild(step.conditions, self._change),
-                if_steps=self._branch(step.if_steps),
-                else_steps=self._branch(step.else_steps),
-            )
         pairs = zip(step.depends_on or (), step.dependencies, strict=True)
         left = tuple(one for one, name in pairs if name in self.names)
-        return replace(
-            step,
-            arguments=rebuild(step.arguments, self._change),
-            extra=rebuild(step.extra, self._change),
-            depends_on=step.depends_on if left == step.depends_on else left or ABSENT,
-        )
-
-    def _branch(self, steps: Steps | Absent) -> Steps | Absent:
-        return ABSENT if steps is ABSENT else self._kept(steps)
+        depends_on = step.depends_on if left == step.depends_on else left or ABSENT
+        step = replace(step, depends_on=depends_on)
+        return step.replaced(self._change).with_inner(self._kept)
 
     def _change(self, value: Value) -> Value:
         if isinstance(value, Get) and self._is_other(value):

@@ -255,6 +255,22 @@ _ROWS = (
         makes="nothing",
     ),
     StepType(
+        name="ForEach",
+        summary="A ForEach step: runs the steps of its body once for each item.",
+        makes="nothing",
+        synthetic=(
+            "Status",
+            "InputItemCount",
+            "TotalStepCount",
+            "SucceededStepCount",
+            "FailedStepCount",
+            "StoppedStepCount",
+            "IterationOutputs",
+            "Selected",
+        ),
+        runs=False,
+    ),
+    StepType(
         name="Fail",
         summary="A Fail step: fails the execution with ``error_message``, and is never retried.",
         makes="nothing",

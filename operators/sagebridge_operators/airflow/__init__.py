@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from sagebridge_operators.airflow.code_operators import PythonStepOperator, ShellStepOperator
     from sagebridge_operators.airflow.dag_builder import build, load_folder
     from sagebridge_operators.airflow.failure_watcher import WatchOperator
+    from sagebridge_operators.airflow.for_each_operator import ForEachOperator
     from sagebridge_operators.airflow.stub_operator import StubOperator
     from sagebridge_operators.airflow.sweep_operator import SweepOperator
 
 __all__ = [
     "ConditionOperator",
+    "ForEachOperator",
     "PythonStepOperator",
     "ShellStepOperator",
     "StepOperator",
@@ -34,6 +36,7 @@ __all__ += [operator.__name__ for operator in OPERATORS.values()]
 globals().update({operator.__name__: operator for operator in OPERATORS.values()})
 
 _LAZY = {
+    "ForEachOperator": "for_each_operator",
     "PythonStepOperator": "code_operators",
     "ShellStepOperator": "code_operators",
     "StubOperator": "stub_operator",

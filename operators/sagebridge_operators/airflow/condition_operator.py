@@ -50,7 +50,7 @@ class ConditionOperator(StepOperator, SkipMixin):
         super().__init__(**kwargs)
         for label, branch in (("If", self.if_steps), ("Else", self.else_steps)):
             for operator in branch or ():
-                self >> Label(label) >> operator
+                self >> Label(label) >> operator.entry
 
     @property
     def step(self) -> ConditionStep:
@@ -72,7 +72,7 @@ class ConditionOperator(StepOperator, SkipMixin):
             context["ti"].xcom_push(key=key, value=value)
         not_taken = self.else_steps if outputs["outcome"] else self.if_steps
         if not_taken:
-            self.skip(context["ti"], not_taken)
+            self.skip(context["ti"], [operator.entry for operator in not_taken])
         return outputs
 
 

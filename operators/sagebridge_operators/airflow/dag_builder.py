@@ -24,6 +24,7 @@ from sagebridge.authoring.declared_names import unknown_arguments
 from sagebridge.authoring.step_arguments import write_arguments
 from sagebridge.model.connections import for_airflow, own_connections
 from sagebridge.model.display import free_name
+from sagebridge.model.for_each import ForEachStep
 from sagebridge.model.graph import hidden_failures
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
@@ -131,9 +132,30 @@ def _operator(step: Step, own: Mapping[str, Mapping[str, Any]]) -> StepOperator:
             else_steps=ABSENT if step.else_steps is ABSENT else _operators(step.else_steps, own),
             **common,
         )
+    if isinstance(step, ForEachStep):
+        return _for_each(step, own, common)
     if step.type in OPERATORS:
         return OPERATORS[step.type](**common)
     return StepOperator(step_type=step.type, **common)
+
+
+def _for_each(
+    step: ForEachStep, own: Mapping[str, Mapping[str, Any]], common: Mapping[str, Any]
+) -> StepOperator:
+    # Imported here: few pipelines have a ForEach, and each parse imports this module.
+    from sagebridge_operators.airflow.for_each_operator import ForEachOperator
+
+    loop = ForEachOperator(
+        items=step.items,
+        max_concurrency=step.max_concurrency,
+        selector=step.selector,
+        body=ABSENT if step.body is ABSENT else (),
+        **common,
+    )
+    if step.inner:
+        with loop:
+            _operators(step.inner, own)
+    return loop
 
 
 def param(parameter: Parameter) -> Param:

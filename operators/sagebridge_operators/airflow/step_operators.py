@@ -119,6 +119,11 @@ class StepOperator(BaseOperator):
         return self._step
 
     @property
+    def entry(self) -> BaseOperator:
+        """The task that starts the step: it waits for everything that the step needs."""
+        return self
+
+    @property
     def arguments(self) -> Value:
         """The step's arguments. Read-only: pass them to the constructor."""
         return self._step.arguments
@@ -276,6 +281,6 @@ def _operator(row: StepType) -> type[StepOperator]:
 OPERATORS: dict[str, type[StepOperator]] = {
     row.name: FailOperator if row.name == "Fail" else _operator(row)
     for row in OPERATOR_TYPES.values()
-    if row.name != "Condition"
+    if row.name not in ("Condition", "ForEach")
 }
 globals().update({operator.__name__: operator for operator in OPERATORS.values()})

@@ -21,6 +21,7 @@ from sagebridge_operators.airflow.failure_watcher import watch_hidden_failures
 from sagebridge_operators.lifecycle.backend import NAMES
 
 if TYPE_CHECKING:
+    from sagebridge_operators.airflow.for_each_operator import ForEachOperator
     from sagebridge_operators.airflow.step_operators import StepOperator
 
 _ATTRIBUTE = "sagebridge_links"
@@ -77,6 +78,8 @@ def connect(operator: StepOperator) -> None:
     step = operator.step
     if edges.operators.setdefault(step.name, operator) is not operator:
         raise DuplicateStep(step.name, edges.operators[step.name].task_id, operator.task_id)
+    if (loop := for_each_of(operator)) is not None:
+        loop.body.append(operator)
     for name in _upstream_names(step):
         if name in edges.operators:
             _set_upstream(edges.operators[name], operator)
@@ -158,6 +161,23 @@ def _backend(task: Any) -> str | None:
     return task.backend if hasattr(task, "step") else None
 
 
+def for_each_of(operator: Any) -> ForEachOperator | None:
+    """The innermost ForEach whose body contains a task."""
+    group = operator.task_group
+    while group is not None:
+        loop: ForEachOperator | None = getattr(group, "for_each", None)
+        if loop is not None:
+            return loop
+        group = group.parent_group
+    return None
+
+
 def _set_upstream(first: StepOperator, second: StepOperator) -> None:
-    if first.task_id not in second.upstream_task_ids:
-        second.set_upstream(first)
+    """Makes ``second`` wait for ``first``; a body starts once all that it needs has ended."""
+    waiting: Any = second.entry
+    outer, own = for_each_of(second), for_each_of(first)
+    while outer is not None and outer is not own:
+        waiting = outer.entry
+        outer = for_each_of(outer)
+    if first.task_id not in waiting.upstream_task_ids:
+        waiting.set_upstream(first)

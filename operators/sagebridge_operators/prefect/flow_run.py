@@ -97,6 +97,7 @@ class FlowRun(PipelineBuilder):
 
     step_handle = step_values.FlowStep
     condition_handle = step_values.FlowCondition
+    for_each_handle = step_values.FlowForEach
 
     def __init__(self, context: Any) -> None:
         flow = context.flow

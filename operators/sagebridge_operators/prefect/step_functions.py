@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sagebridge.authoring.pipeline_builder import ConditionHandle, StepHandle
+from sagebridge.authoring.pipeline_builder import ConditionHandle, ForEachHandle, StepHandle
 from sagebridge.authoring.step_arguments import STEP_ARGUMENTS, own_arguments, show_arguments
 from sagebridge.model.conditions import Condition
+from sagebridge.model.for_each import Selector
 from sagebridge.model.step_types import OPERATOR_TYPES, StepType
 from sagebridge.model.values import ABSENT, EMPTY, Absent, Value
 from sagebridge_operators.prefect.flow_run import current
@@ -49,7 +50,9 @@ def _function(row: StepType) -> Callable[..., StepHandle]:
 
 
 FUNCTIONS = {
-    row.function: _function(row) for row in OPERATOR_TYPES.values() if row.name != "Condition"
+    row.function: _function(row)
+    for row in OPERATOR_TYPES.values()
+    if row.name not in ("Condition", "ForEach")
 }
 globals().update(FUNCTIONS)
 
@@ -65,6 +68,31 @@ def condition(
     check = current().step("Condition", name, conditions=conditions, **more)
     assert isinstance(check, ConditionHandle)
     return check
+
+
+def for_each(
+    name: str,
+    *,
+    items: Value = ABSENT,
+    max_concurrency: Value = ABSENT,
+    selector: Selector | Absent = ABSENT,
+    **more: Any,
+) -> ForEachHandle:
+    """Declares a ForEach step. Steps declared in ``with fan.body():`` run once for each item.
+
+    Args:
+        name: the name of the step.
+        items: a list of at most 100 scalars and references, or a reference to a string that
+            contains a JSON list. In the body, ``current_item`` refers to the item.
+        max_concurrency: how many iterations run at the same time: 1 to 50.
+        selector: ``max_by(…)`` or ``min_by(…)`` of an ``iteration_output``: the iteration whose
+            outputs are ``fan.properties.Selected``.
+        more: as in the other step functions.
+    """
+    given = {"items": items, "max_concurrency": max_concurrency, "selector": selector}
+    fan = current().step("ForEach", name, **given, **more)
+    assert isinstance(fan, ForEachHandle)
+    return fan
 
 
 def step(type: str, name: str, **arguments: Any) -> StepHandle:

@@ -15,7 +15,7 @@ from uuid import UUID
 from prefect.futures import PrefectFuture
 from prefect.states import Completed, State
 
-from sagebridge.authoring.pipeline_builder import ConditionHandle, StepHandle
+from sagebridge.authoring.pipeline_builder import ConditionHandle, ForEachHandle, StepHandle
 from sagebridge.model.expressions import (
     Get,
     Index,
@@ -205,6 +205,10 @@ class FlowCondition(_StepFuture, ConditionHandle):
     """A condition of a running flow."""
 
 
+class FlowForEach(_StepFuture, ForEachHandle):
+    """A loop of a running flow."""
+
+
 def resolve_expressions(value_of: Callable[[Value], Any]) -> None:
     """Makes Prefect replace expressions in the arguments of a task by their values.
 
@@ -216,5 +220,5 @@ def resolve_expressions(value_of: Callable[[Value], Any]) -> None:
         PrefectFuture.register(kind)
 
 
-for _handle in (FlowStep, FlowCondition):
+for _handle in (FlowStep, FlowCondition, FlowForEach):
     PrefectFuture.register(_handle)

@@ -1,0 +1,157 @@
+"""ForEach steps: a body of steps that runs once for each item of a list.
+
+Body steps refer to the item with ``ForEach.CurrentItem`` (``current_item`` in Python), and the
+selector to an output of a body step with ``IterationOutput.STEP…`` (``iteration_output``). Other
+steps read ``Steps.NAME.IterationOutputs[i].STEP…`` and ``Steps.NAME.Selected…``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, ClassVar
+
+from sagebridge.model.converters import Converter, convert, object_, of, optional
+from sagebridge.model.display import shown
+from sagebridge.model.expressions import Get, json_value
+from sagebridge.model.pipeline import (
+    STEP_FIELDS,
+    CacheConfig,
+    Dependencies,
+    OutputParameter,
+    Pipeline,
+    PropertyFile,
+    RetryPolicy,
+    Step,
+    Steps,
+    inner_steps,
+    type_is,
+    walk,
+)
+from sagebridge.model.values import ABSENT, EMPTY, Absent, Object, Strict, Value
+
+MAX_BY, MIN_BY = "MaxBy", "MinBy"
+ITEM, OUTPUT = "ForEach", "IterationOutput"
+"""The roots of references to the item of an iteration, and to the outputs of an iteration."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Selector(Strict):
+    """The choice of one iteration: the one with the largest (``MaxBy``) or smallest ``field``."""
+
+    _parts = ("pick", "field", "extra")
+
+    pick: Value = ABSENT
+    field: Value = ABSENT
+    extra: Object = EMPTY
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self, pick: Value = ABSENT, field: Value = ABSENT, extra: Mapping[str, Value] = EMPTY
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        convert(self, "selector", _SELECTOR_FIELDS)
+
+
+def max_by(field: Value) -> Selector:
+    """Select the iteration with the largest value: ``max_by(iteration_output.Score.Auc)``."""
+    return Selector(MAX_BY, field)
+
+
+def min_by(field: Value) -> Selector:
+    """Select the iteration with the smallest value: ``min_by(iteration_output.Score.Loss)``."""
+    return Selector(MIN_BY, field)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ForEachStep(Step):
+    """A loop: ``body`` runs once for each of the ``items``.
+
+    Args:
+        items: ``IterableItems``: a list of scalars and references, or a reference to a string that
+            contains a JSON list.
+        max_concurrency: how many iterations run at the same time: 1 to 50.
+        selector: chooses the iteration whose outputs are ``Steps.NAME.Selected``.
+        body: the steps of one iteration.
+
+    ``arguments`` has the other keys of its Arguments.
+    """
+
+    own_type: ClassVar[str] = "ForEach"
+    value_fields: ClassVar[tuple[str, ...]] = (
+        "arguments",
+        "extra",
+        "items",
+        "max_concurrency",
+        "selector",
+    )
+    inner_fields: ClassVar[Mapping[str, str]] = MappingProxyType({"body": "ForEachBody"})
+
+    type: str = "ForEach"
+    arguments: Value = EMPTY
+    items: Value = ABSENT
+    max_concurrency: Value = ABSENT
+    selector: Selector | Absent = ABSENT
+    body: Steps | Absent = ()
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            name: str,
+            type: str = "ForEach",
+            arguments: Value = EMPTY,
+            depends_on: Dependencies = ABSENT,
+            retry_policies: Sequence[RetryPolicy] | Absent = ABSENT,
+            cache_config: CacheConfig | Absent = ABSENT,
+            property_files: Sequence[PropertyFile] | Absent = ABSENT,
+            output_parameters: Sequence[OutputParameter] | Absent = ABSENT,
+            display_name: str | Absent = ABSENT,
+            description: str | Absent = ABSENT,
+            extra: Mapping[str, Value] = EMPTY,
+            items: Value = ABSENT,
+            max_concurrency: Value = ABSENT,
+            selector: Selector | Absent = ABSENT,
+            body: Sequence[Step] | Absent = (),
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        convert(self, f"step {shown(self.name)}", _FOR_EACH_FIELDS)
+
+
+def body_owners(pipeline: Pipeline | Sequence[Step]) -> dict[str, str]:
+    """By the name of each step in a body: the name of the outermost ForEach around it."""
+    found: dict[str, str] = {}
+    for step in walk(pipeline):
+        if isinstance(step, ForEachStep):
+            for inner in walk(step.inner):
+                found.setdefault(inner.name, step.name)
+    return found
+
+
+def iteration_name(step: str, index: int) -> str:
+    """The name of a body step in one iteration, as the service and every engine show it."""
+    return f"{step}-{index}"
+
+
+def is_item(value: Value) -> bool:
+    """Whether a value refers to the item of the iteration."""
+    return isinstance(value, Get) and value.root == ITEM
+
+
+_SELECTOR_FIELDS: Mapping[str, Converter] = MappingProxyType(
+    {"pick": json_value, "field": json_value, "extra": object_}
+)
+_FOR_EACH_FIELDS: Mapping[str, Converter] = MappingProxyType(
+    {
+        **STEP_FIELDS,
+        "type": type_is("ForEach"),
+        "items": json_value,
+        "max_concurrency": json_value,
+        "selector": optional(of(Selector, "a Selector")),
+        "body": inner_steps,
+    }
+)
