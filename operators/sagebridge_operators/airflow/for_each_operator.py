@@ -38,7 +38,7 @@ class ForEachOperator(StepOperator):
     mapped task group ``Fan_body`` with the tasks of the body; and the task ``Fan``, which ends with
     the outputs of the step.
 
-    In a definition this is the ForEach step; it makes no AWS call of its own.
+    In a definition this is the ForEach step; it makes no AWS call.
     """
 
     step_type: ClassVar[str] = "ForEach"

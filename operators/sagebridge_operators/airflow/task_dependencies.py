@@ -173,7 +173,7 @@ def for_each_of(operator: Any) -> ForEachOperator | None:
 
 
 def _set_upstream(first: StepOperator, second: StepOperator) -> None:
-    """Makes ``second`` wait for ``first``; a body starts once all that it needs has ended."""
+    """Makes ``second`` wait for ``first``; a body starts after everything that it needs."""
     waiting: Any = second.entry
     outer, own = for_each_of(second), for_each_of(first)
     while outer is not None and outer is not own:
