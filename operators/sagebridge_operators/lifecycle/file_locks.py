@@ -20,8 +20,12 @@ def hold(path: Path, how: int = fcntl.LOCK_EX | fcntl.LOCK_NB) -> Iterator[int |
     A process that inherits the descriptor holds the lock too. Raises OSError if the file system has
     no locks or the folder cannot be written.
     """
-    make_private(path.parent)
-    with path.open("a") as file:
+    try:
+        file = path.open("a")
+    except FileNotFoundError:
+        make_private(path.parent)
+        file = path.open("a")
+    with file:
         try:
             fcntl.flock(file, how)
         except BlockingIOError:

@@ -129,7 +129,8 @@ class Folder:
     def _write(self, key: str, body: Mapping[str, Any]) -> None:
         target = self.path / key
         try:
-            make_private(target.parent)
+            if not target.parent.exists():
+                make_private(target.parent)
             handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".")
             try:
                 with os.fdopen(handle, "w", encoding="utf-8") as file:
