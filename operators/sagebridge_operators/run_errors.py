@@ -11,6 +11,7 @@ FinalState = Literal["Succeeded", "Failed", "Stopped"]
 FailureKind = Literal[
     "code",
     "fail-step",
+    "iterations",
     "job",
     "lost-worker",
     "not-runnable",

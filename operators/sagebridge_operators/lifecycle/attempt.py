@@ -86,6 +86,7 @@ class Attempt:
         log_position: where the next line of the job's log begins.
         settings: what another process needs to find the job and its task: ``task_id`` (Airflow),
             ``aws_conn_id`` or ``aws_credentials``, ``region_name``, ``verify``. No secrets.
+        items: the items of a ForEach, once they are known; they never change.
     """
 
     execution: str
@@ -107,6 +108,7 @@ class Attempt:
     next_look: str = ""
     digest: str = ""
     log_position: int = 0
+    items: tuple[Any, ...] | None = None
 
     @property
     def order(self) -> tuple[int, int, int]:
@@ -152,7 +154,9 @@ class Attempt:
         return self.end.at if self.end else ""
 
     def may_become(self, other: Attempt) -> bool:
-        """Whether the record may change to ``other``: phases go forward, ends and jobs stay."""
+        """Whether the record may change to ``other``: phases go forward; ends, jobs, items stay."""
+        if self.items is not None and self.items != other.items:
+            return False
         if self.end is not None or (self.parts and not other.parts):
             return self == other
         return _RANKS[self.phase] <= _RANKS[other.phase]
@@ -186,6 +190,8 @@ class Attempt:
         """The record of the attempt."""
         empty: tuple[object, ...] = ((), {}, "", None)
         body = {name: value for name, value in asdict(self).items() if value not in empty}
+        if self.items is not None:
+            body["items"] = list(self.items)
         for name in ("tries", "log_position"):
             if not body[name]:
                 del body[name]
@@ -199,6 +205,8 @@ class Attempt:
         fields = {name: value for name, value in body.items() if name != "format"}
         fields["index"] = tuple(fields.get("index", ()))
         fields["uses"] = tuple(fields.get("uses", ()))
+        if "items" in fields:
+            fields["items"] = tuple(fields["items"])
         fields["parts"] = tuple(Part(**part) for part in fields.get("parts", ()))
         if (end := fields.get("end")) is not None:
             failure = Failure(**end["failure"]) if end.get("failure") else None

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from sagebridge.model.step_types import STEP_TYPES
@@ -13,6 +14,7 @@ from sagebridge.model.values import ABSENT
 from sagebridge_operators.lifecycle import experiments
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.caching import StepCache, cache_of
+from sagebridge_operators.lifecycle.for_each_items import item_of, owner_of
 from sagebridge_operators.lifecycle.masking import mask, named_secrets
 from sagebridge_operators.lifecycle.outputs import job_outputs
 from sagebridge_operators.lifecycle.resolve import Resolver
@@ -92,5 +94,9 @@ class JobRequests:
 
 def resolver(task: StepTask, name: str | None = None) -> Resolver:
     """The resolver of a step's expressions; ``name`` is the name of its job."""
-    backend = task.backend
-    return Resolver(task.execution, task.upstream, backend.read_object, backend.arn, name)
+    backend, records, execution = task.backend, task.records, task.execution
+    item = None
+    if task.index and (owner := owner_of(task.pipeline, task.step.name)) is not None:
+        loop, index = owner.name, task.index[-1]
+        item = partial(item_of, records, execution.id, loop, index)
+    return Resolver(execution, task.upstream, backend.read_object, backend.arn, name, item)

@@ -13,8 +13,10 @@ from typing import Any
 
 from sagebridge.model.code_steps import RETURN_VALUE
 from sagebridge.model.expressions import Get, Index, Key, Member, Token
+from sagebridge.model.for_each import ForEachStep
 from sagebridge.model.pipeline import Step, step_references, walk
 from sagebridge.model.step_types import STEP_TYPES
+from sagebridge.model.values import ABSENT
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.run_errors import OutputsTooLarge, Unresolvable
 from sagebridge_operators.steps.job_type import JobType
@@ -29,14 +31,40 @@ for _row in STEP_TYPES.values():
 
 
 def references_to(name: str, steps: Iterable[Step]) -> tuple[Get, ...]:
-    """The distinct references of ``steps`` to properties of step ``name``."""
-    found = {
-        reference.text: reference
-        for step in walk(tuple(steps))
-        for reference in step_references(step)
-        if reference.step == name and reference.property_file is None
-    }
-    return tuple(found.values())
+    """The distinct references of ``steps`` to properties of step ``name``.
+
+    For a step in the body of a ForEach also those that pass through the ForEach:
+    ``IterationOutputs[0].NAME.A``, ``Selected.A`` and ``IterationOutput.NAME.A`` count as
+    ``Steps.NAME.A``.
+    """
+    every = tuple(walk(tuple(steps)))
+    given = [reference for step in every for reference in step_references(step)]
+    for step in every:
+        if isinstance(step, ForEachStep) and any(inner.name == name for inner in step.inner):
+            given += _through(step, name, given)
+    return tuple(
+        {
+            reference.text: reference
+            for reference in given
+            if reference.step == name and reference.property_file is None
+        }.values()
+    )
+
+
+def _through(loop: ForEachStep, name: str, given: Sequence[Get]) -> list[Get]:
+    """The references to a body step that pass through its ForEach."""
+    field = None if loop.selector is ABSENT else loop.selector.field
+    selects = isinstance(field, Get) and field.name == name
+    found = [field.tokens[1:]] if isinstance(field, Get) and selects else []
+    for reference in given:
+        if reference.step != loop.name:
+            continue
+        match reference.tokens[1:]:
+            case (Member("IterationOutputs"), Index(), Member(step) | Key(step), *rest):
+                found += [tuple(rest)] if step == name else []
+            case (Member("Selected"), *rest) if selects:
+                found.append(tuple(rest))
+    return [Get("Steps", (Member(name), *rest)) for rest in found if rest]
 
 
 def outputs_of(

@@ -34,6 +34,7 @@ class Resolver:
         read: returns the content of the object at an S3 URI.
         arn: returns the ARN of a SageMaker resource, such as ``pipeline/x``.
         job_name: the value of ``Execution.TrainingJobName`` and ``Execution.ProcessingJobName``.
+        item: returns the item of the iteration, in the body of a ForEach.
     """
 
     execution: Execution
@@ -41,6 +42,7 @@ class Resolver:
     read: Callable[[str], bytes]
     arn: Callable[[str], str]
     job_name: str | None = None
+    item: Callable[[], Any] | None = None
 
     def __call__(self, value: Value) -> Any:
         """Resolves all expressions in a value; returns plain JSON. Raises :class:`Unresolvable`."""
@@ -89,7 +91,23 @@ class Resolver:
                 return property_of(reference, self.upstream(reference.name))
             case "PipelineExperimentConfig":
                 return self._experiment(reference)
+            case "ForEach":
+                return self._item(reference)
+            case "IterationOutput":
+                raise Unresolvable(reference.text, "it exists only in the Selector of a ForEach")
         return self._variable(reference)
+
+    def _item(self, reference: Get) -> Any:
+        """``ForEach.CurrentItem``, or a value at a path below it."""
+        if self.item is None:
+            raise Unresolvable(reference.text, "this step is not in the body of a ForEach")
+        if reference.name != "CurrentItem":
+            raise Unresolvable(reference.text, "unknown variable", ["CurrentItem"])
+        try:
+            return look_up(self.item(), reference.tokens[1:], by_name=False)
+        except LookupError as absent:
+            there = absent.args[1] if len(absent.args) > 1 else []
+            raise Unresolvable(reference.text, str(absent.args[0]), list(map(str, there))) from None
 
     def _variable(self, reference: Get) -> Any:
         execution = self.execution

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
+from sagebridge.model.for_each import ForEachStep, iteration_name
 from sagebridge.model.graph import graph
 from sagebridge.model.pipeline import ConditionStep, Pipeline, walk
 from sagebridge_operators.lifecycle.attempt import Attempt
@@ -36,12 +37,13 @@ def states(pipeline: Pipeline, attempts: Attempts, end: End | None = None) -> di
 
     A step in the branch not taken is Skipped, whatever its other dependencies are. Any other step
     that has not started is NotRun if an upstream step did not succeed, otherwise Skipped if one was
-    skipped. After ``end``, the record of the execution's end, steps do not start any more.
+    skipped. A step in the body of a ForEach that has ended is Skipped, too. After ``end``, the
+    record of the execution's end, steps do not start any more.
     """
     import networkx as nx  # slow to import
 
     edges = graph(pipeline)
-    not_taken = _not_taken(pipeline, attempts)
+    not_taken = _not_taken(pipeline, attempts) | _not_iterated(pipeline, attempts)
     found: dict[str, State] = {}
     for name in _order(edges, nx):
         upstream = {found.get(parent, "Pending") for parent in edges.predecessors(name)}
@@ -112,7 +114,8 @@ def failure_reason(attempts: Attempts) -> str:
         return ""
     first = failed[0]
     reason = first.reason or "no reason was given"
-    return reason if first.type == "Fail" else f"step {first.step!r} failed: {reason}"
+    step = iteration_name(first.step, first.index[-1]) if first.index else first.step
+    return reason if first.type == "Fail" else f"step {step!r} failed: {reason}"
 
 
 def _not_taken(pipeline: Pipeline, attempts: Attempts) -> set[str]:
@@ -125,6 +128,13 @@ def _not_taken(pipeline: Pipeline, attempts: Attempts) -> set[str]:
             branch = step.else_steps if outputs["outcome"] else step.if_steps
             names.update(inner.name for inner in branch or ())
     return names
+
+
+def _not_iterated(pipeline: Pipeline, attempts: Attempts) -> set[str]:
+    """The names of the steps in the bodies of ForEach steps that succeeded without an iteration."""
+    ended = [one for one in walk(pipeline) if one.name in attempts and isinstance(one, ForEachStep)]
+    done = [step for step in ended if attempts[step.name].state == "Succeeded"]
+    return {inner.name for step in done for inner in step.inner}
 
 
 def _order(edges: Any, nx: Any) -> list[str]:

@@ -130,11 +130,14 @@ def lost_attempts(
     for attempt in ending.running():
         if records.attended(attempt):
             continue
+        loop = attempt.items is not None  # a ForEach has no worker while its body runs
         if (handled := watched(attempt)) is not None:
             if not handled:
                 yield Lost(attempt, "its task or run has ended")
         elif ended:
             yield Lost(attempt, "its execution has ended")
+        elif loop:
+            continue
         elif (since := _unwatched_since(records, attempt)) and present - since > lost_for:
             yield Lost(attempt, f"no worker has looked at it since {since:%Y-%m-%d %H:%M} UTC")
         elif not attempt.next_look and attempt.overdue:
