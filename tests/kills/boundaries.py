@@ -95,11 +95,14 @@ def kills(
 def main(chosen: Sequence[str]) -> int:
     """The exit code: 1 if any kill left no job, one job too many, or a failed step."""
     total = wrong = 0
-    for case, die_at, same, found in kills(chosen or cases()):
-        total += 1
-        wrong += bool(found)
-        for text in found:
-            print(f"{case} killed at {die_at} ({'same' if same else 'new'} records): {text}")
+    for case in chosen or cases():
+        before = total
+        for _, die_at, same, found in kills([case]):
+            total += 1
+            wrong += bool(found)
+            for text in found:
+                print(f"{case} killed at {die_at} ({'same' if same else 'new'} records): {text}")
+        print(f"{case}: {total - before} kills", flush=True)
     print(f"{total} kills, {wrong} wrong")
     return int(bool(wrong))
 

@@ -18,6 +18,7 @@ from sagebridge.model.pipeline import Pipeline, Step
 from sagebridge_operators.launch.airflow_engine import PrivateAirflow
 from sagebridge_operators.launch.airflow_home import AIRFLOW
 from sagebridge_operators.launch.engine_apis import NO_ANSWER
+from sagebridge_operators.launch.private_engine import last_lines
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.objects import Folder
 from sagebridge_operators.lifecycle.records import ExecutionRecords
@@ -147,7 +148,12 @@ class KilledAirflow(PrivateAirflow):
         return True
 
     def finish(self, run: str) -> str:
-        state = eventually(lambda: self._final_state(run), f"{run} ends")
+        try:
+            state = eventually(lambda: self._final_state(run), f"{run} ends")
+        except TimeoutError as late:
+            there = {name: self.task(run).get(name) for name in ("state", "try_number", "pid")}
+            log = last_lines(self.log("scheduler"), 40)
+            raise TimeoutError(f"{late}; its task: {there}; log of the scheduler:\n{log}") from None
         return {"success": "Succeeded", "failed": "Failed"}[state]
 
     def attempts(self, run: str) -> list[Attempt]:
