@@ -87,6 +87,117 @@ def test_state_with_two_dependencies(first: str, second: str, expected: str) -> 
     assert reached(steps, {"A": first, "B": second}) == f"C:{expected}"
 
 
+# What becomes of a step after one upstream step, by trigger and by the state of that step.
+AFTER = {
+    "Completed": {"Succeeded": "Pending", "Failed": "NotRun", "Stopped": "NotRun"},
+    "Failed": {"Succeeded": "Skipped", "Failed": "Pending", "Stopped": "Skipped"},
+    "Stopped": {"Succeeded": "Skipped", "Failed": "Skipped", "Stopped": "Pending"},
+    "Any": {"Succeeded": "Pending", "Failed": "Pending", "Stopped": "Pending"},
+}
+NOT_STARTED = {
+    "Completed": {"Skipped": "Skipped", "NotRun": "NotRun"},
+    "Failed": {"Skipped": "Skipped", "NotRun": "Pending"},
+    "Stopped": {"Skipped": "Skipped", "NotRun": "Skipped"},
+    "Any": {"Skipped": "Pending", "NotRun": "Pending"},
+}
+
+
+def on(name: str, trigger: str) -> Any:
+    return {"Step": name, "Trigger": trigger}
+
+
+@pytest.mark.parametrize("trigger", AFTER)
+def test_state_after_each_outcome(trigger: str) -> None:
+    steps = [step("A"), step("B", DependsOn=[on("A", trigger)])]
+
+    for state, expected in AFTER[trigger].items():
+        assert reached(steps, {"A": state}) == f"B:{expected}"
+    for state in ("Executing", "Stopping"):
+        assert reached(steps, {"A": state}) == "B:Pending"
+
+
+@pytest.mark.parametrize("trigger", NOT_STARTED)
+def test_state_after_a_step_that_did_not_start(trigger: str) -> None:
+    last = step("C", DependsOn=[on("B", trigger)])
+    not_run = [step("A"), step("B", DependsOn=["A"]), last]
+    skipped = [gate(then=[step("B")]), last]
+
+    assert reached(not_run, {"A": "Failed"}) == f"B:NotRun C:{NOT_STARTED[trigger]['NotRun']}"
+    assert reached(skipped, {"Gate": "false"}) == f"B:Skipped C:{NOT_STARTED[trigger]['Skipped']}"
+
+
+def test_all_entries_must_hold() -> None:
+    steps = [step("A"), step("B"), step("C", DependsOn=["A", on("B", "Failed")])]
+
+    assert reached(steps, {"A": "Succeeded", "B": "Failed"}) == "C:Pending"
+    assert reached(steps, {"A": "Succeeded", "B": "Succeeded"}) == "C:Skipped"
+    assert reached(steps, {"A": "Failed", "B": "Failed"}) == "C:NotRun"
+    assert reached(steps, {"A": "Failed", "B": "Succeeded"}) == "C:NotRun"
+    both = [*steps[:2], step("C", DependsOn=[on("A", "Any"), on("B", "Failed")])]
+    assert reached(both, {"A": "Failed", "B": "Succeeded"}) == "C:Skipped"
+
+
+def test_a_reference_needs_success() -> None:
+    uses = step(
+        "B", DependsOn=[on("A", "Any")], Arguments={"x": get("Steps.A.OutputParameters['o']")}
+    )
+
+    assert reached([step("A"), uses], {"A": "Failed"}) == "B:NotRun"
+
+
+def test_a_trigger_in_a_branch_not_taken_is_skipped() -> None:
+    steps = [step("A"), gate(then=[step("B", DependsOn=[on("A", "Any")])])]
+
+    assert reached(steps, {"A": "Failed", "Gate": "false"}) == "B:Skipped"
+    assert reached(steps, {"A": "Failed", "Gate": "true"}) == "B:Pending"
+    assert reached(steps, {"A": "Failed", "Gate": "Failed"}) == "B:NotRun"
+
+
+@pytest.mark.parametrize(
+    ("records", "expected"),
+    [
+        ({"A": "Failed", "H": "Succeeded"}, "CompletedWithFailures"),
+        ({"A": "Failed", "H": "Failed"}, "CompletedWithFailures"),
+        ({"A": "Succeeded", "B": "Failed"}, "Failed"),
+        ({"A": "Succeeded", "B": "Succeeded"}, "Succeeded"),
+        ({"A": "Failed"}, "Executing"),
+    ],
+)
+def test_status_after_a_handled_failure(records: dict[str, str], expected: str) -> None:
+    handler = step("H", DependsOn=[on("A", "Failed")])
+    steps = pipeline(step("A"), step("B", DependsOn=["A"]), handler)
+    written = {name: record(name, text) for name, text in records.items()}
+
+    assert status(steps, written).status == expected
+
+
+def test_a_step_after_one_that_did_not_run_handles_its_failure() -> None:
+    steps = pipeline(step("A"), step("B", DependsOn=["A"]), step("Z", DependsOn=[on("B", "Any")]))
+    written = {"A": failed("A", "boom", "2026-11-21"), "Z": record("Z", "Succeeded")}
+
+    assert status(steps, written) == Status("CompletedWithFailures", "step 'A' failed: boom")
+
+
+def test_a_fail_step_ends_the_execution_as_failed() -> None:
+    last = step("Z", DependsOn=[on("A", "Any")])
+    steps = pipeline(step("A"), step("No", "Fail", DependsOn=[on("A", "Failed")]), last)
+    records = {
+        "A": failed("A", "boom", "2026-11-21"),
+        "No": failed("No", "enough", "2026-11-22", "Fail"),
+        "Z": record("Z", "Succeeded"),
+    }
+
+    assert status(steps, records) == Status("Failed", "enough")
+
+
+def test_stopped_step_does_not_count_as_failed() -> None:
+    steps = pipeline(step("A"), step("Z", DependsOn=[on("A", "Any")]))
+
+    assert status(steps, {"A": record("A", "Stopped"), "Z": record("Z", "Succeeded")}).status == (
+        "Stopped"
+    )
+
+
 def test_failed_dependency_outweighs_skipped() -> None:
     steps = [gate(then=[step("A")]), step("B"), step("C", DependsOn=["A", "B"])]
 

@@ -47,6 +47,7 @@ from sagebridge.authoring import public_names
 from sagebridge.errors import FormatError, ModelTypeError
 from sagebridge.model import parameters as parameters_module
 from sagebridge.model import pipeline as pipeline_module
+from sagebridge.model.dependencies import Dependency
 from sagebridge.model.step_types import STEP_TYPES
 from sagebridge.model.values import Object, thaw
 
@@ -115,8 +116,7 @@ def build() -> Pipeline:
 def test_lists_and_dicts_are_frozen() -> None:
     train, evaluate, check = build().steps
     assert isinstance(train.arguments, Object)
-    other = Object({"Step": "Other", "Trigger": "Completed"})
-    assert evaluate.depends_on == ("Train", "Prepare", other)
+    assert evaluate.depends_on == ("Train", "Prepare", Dependency("Other", "Completed"))
     assert isinstance(check, ConditionStep)
     assert isinstance(check.conditions, tuple)
     assert check.else_steps == ()

@@ -26,6 +26,7 @@ from sagebridge.model.conditions import (
     Or,
     UnknownCondition,
 )
+from sagebridge.model.dependencies import Dependency, read_dependency
 from sagebridge.model.for_each import ForEachStep, Selector
 from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import Parameter
@@ -91,10 +92,10 @@ def string(raw: Any) -> str | None:
     return raw if isinstance(raw, str) else None
 
 
-def dependency(raw: Any) -> str | Object | None:
-    """An item of DependsOn: a step's name, or an object with Step and Trigger (SDK 3)."""
+def dependency(raw: Any) -> str | Dependency | None:
+    """An item of DependsOn: a step's name, or an object with Step and Trigger."""
     if isinstance(raw, dict) and isinstance(raw.get("Step"), str):
-        return Object(freeze(raw))
+        return read_dependency(raw)
     return string(raw)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from sagebridge.authoring.expression_json import write_value
 from sagebridge.authoring.key_order import arrange
 from sagebridge.model.conditions import Comparison, Condition, In, Not, Or
+from sagebridge.model.dependencies import Dependency
 from sagebridge.model.for_each import ForEachStep, Selector
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import (
@@ -20,7 +21,7 @@ from sagebridge.model.pipeline import (
     Step,
 )
 from sagebridge.model.step_types import STEP_TYPES
-from sagebridge.model.values import ABSENT, Value, thaw
+from sagebridge.model.values import ABSENT, Object, Value, thaw
 
 
 def definition(pipeline: Pipeline) -> dict[str, Any]:
@@ -90,7 +91,7 @@ def write_step(step: Step) -> dict[str, Any]:
         ("Name", step.name),
         ("Type", step.type),
         ("Arguments", _arguments(step)),
-        ("DependsOn", step.depends_on),
+        ("DependsOn", _all(step.depends_on, write_dependency)),
         ("DisplayName", step.display_name),
         ("Description", step.description),
         ("RetryPolicies", _all(step.retry_policies, write_retry_policy)),
@@ -100,6 +101,10 @@ def write_step(step: Step) -> dict[str, Any]:
         ("OutputParameters", _all(step.output_parameters, write_output_parameter)),
         extra=step.extra.without(*(name for name, _ in own)),
     )
+
+
+def write_dependency(item: str | Dependency) -> str | Object:
+    return item if isinstance(item, str) else item.written()
 
 
 def _arguments(step: Step) -> Value:

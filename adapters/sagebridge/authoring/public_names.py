@@ -15,6 +15,7 @@ from sagebridge.model.conditions import (
     or_,
     other_condition,
 )
+from sagebridge.model.dependencies import ended, failed, stopped
 from sagebridge.model.expressions import (
     JsonGet,
     current_item,
@@ -39,8 +40,10 @@ __all__ = [
     "RetryPolicy",
     "Selector",
     "current_item",
+    "ended",
     "equals",
     "execution",
+    "failed",
     "get",
     "greater_than",
     "greater_than_or_equal_to",
@@ -57,4 +60,5 @@ __all__ = [
     "or_",
     "other_condition",
     "parameter",
+    "stopped",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sagebridge.model.code_steps import CarriedStep
+from sagebridge.model.display import shown
 from sagebridge.model.pipeline import Pipeline, Step, walk
 from sagebridge.model.step_types import STEP_TYPES, UNPUBLISHED
 
@@ -19,11 +20,9 @@ def why_not_runnable(step: Step) -> str | None:
         reason = UNPUBLISHED.get(step.type, "an unknown type")
         return f"steps of type {step.type} (step {step.name!r}: {reason})"
     for item in step.depends_on or ():
-        trigger = "Succeeded" if isinstance(item, str) else item.get("Trigger", "Succeeded")
-        if trigger != "Succeeded":
-            return (
-                f"steps that depend on another step with Trigger {trigger!r} (step {step.name!r})"
-            )
+        if not isinstance(item, str) and not item.is_known:
+            trigger = shown(item.trigger)
+            return f"steps with the unknown dependency trigger {trigger} (step {step.name!r})"
     return None
 
 

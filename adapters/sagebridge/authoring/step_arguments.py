@@ -39,7 +39,7 @@ class StepArgument:
 STEP_ARGUMENTS = (
     StepArgument("name", "name", "str", Parameter.empty),
     StepArgument("arguments", "value", "Value"),
-    StepArgument("depends_on", "steps", "Sequence[str | Mapping | Step] | Absent"),
+    StepArgument("depends_on", "steps", "Sequence[str | Step | Dependency] | Absent"),
     StepArgument("retry_policies", "records", "Sequence[RetryPolicy] | Absent"),
     StepArgument("cache_config", "record", "CacheConfig | Absent"),
     StepArgument("property_files", "records", "Sequence[PropertyFile] | Absent"),

@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from heapq import heappop, heappush
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from sagebridge.model.dependencies import ANY, COMPLETED, TRIGGERS
 from sagebridge.model.for_each import ForEachStep, body_owners
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, step_references, walk
 
@@ -43,9 +45,10 @@ def edges(
 
 
 def graph(pipeline: Pipeline) -> nx.DiGraph[str]:
-    """The step graph. Nodes have ``step``, edges ``reasons`` (a frozenset).
+    """The step graph. Nodes have ``step``, edges ``reasons`` and ``triggers`` (frozensets).
 
-    Edges from unknown steps are skipped; ``validate`` reports them.
+    ``triggers`` are the outcomes that the edge needs: Completed for references and branches. Edges
+    from unknown steps are skipped; ``validate`` reports them.
     """
     import networkx as nx
 
@@ -57,7 +60,27 @@ def graph(pipeline: Pipeline) -> nx.DiGraph[str]:
             continue
         known: dict[str, Any] = result.get_edge_data(source, target, default={})
         result.add_edge(source, target, reasons=known.get("reasons", frozenset()) | {reason})
+    for source, target, needed in triggers(pipeline.steps):
+        if source in result:
+            edge = result.edges[source, target]
+            edge["triggers"] = edge.get("triggers", frozenset()) | {needed}
     return result
+
+
+def triggers(steps: Sequence[Step]) -> Iterator[tuple[str, str, str]]:
+    """``(from, to, trigger)`` of each edge. An unknown trigger counts as Completed."""
+    given = {step.name: step.triggers for step in walk(steps)}
+    for step in walk(steps):
+        if isinstance(step, ForEachStep):  # it waits for what the steps of its body need
+            inner = (one.triggers for one in walk(step.inner))
+            given[step.name] = (*step.triggers, *chain.from_iterable(inner))
+    for source, target, reason in edges(steps):
+        if reason != "depends_on":
+            yield source, target, COMPLETED
+            continue
+        for name, trigger in given[target]:
+            if name == source:
+                yield source, target, trigger if trigger in TRIGGERS else COMPLETED
 
 
 def is_structured(pipeline: Pipeline) -> bool:
@@ -104,18 +127,32 @@ def hidden_failures(pipeline: Pipeline) -> tuple[str, ...]:
     """Steps whose failure does not always make a last step fail.
 
     Airflow derives the state of a run from its last tasks. A failed step goes unnoticed if all its
-    dependants are skipped in a branch that was not taken, for a reason unrelated to that step.
+    dependants are skipped in a branch that was not taken, for a reason unrelated to that step, or
+    if they run anyway, because of a trigger.
     """
     conditions = [step for step in walk(pipeline) if isinstance(step, ConditionStep)]
-    if not conditions:
+    needed = list(triggers(pipeline.steps))
+    if not conditions and all(trigger == COMPLETED for _, _, trigger in needed):
         return ()
     bodies = body_owners(pipeline)  # a ForEach fails with the steps of its body
     names = [step.name for step in walk(pipeline) if step.name not in bodies]
     followers: dict[str, set[str]] = {name: set() for name in names}
-    for before, after, _ in edges(pipeline.steps):
-        if before in followers and after in followers:
+    branches: dict[str, Sequence[Collection[str]]] = {}
+    branches.update((step.name, branches_of(step)) for step in conditions)
+    gates: set[str] = set()
+    for before, after, trigger in needed:
+        if before not in followers or after not in followers:
+            continue
+        if trigger == COMPLETED:
             followers[before].add(after)
-    hidden = hidden_nodes(followers, {step.name: branches_of(step) for step in conditions})
+            continue
+        gate = f"{before}\n{trigger}\n{after}"  # a node that does not fail and may skip
+        gates.add(gate)
+        followers[before].add(gate)
+        followers[gate] = {after}
+        if trigger != ANY:
+            branches[gate] = ([after],)
+    hidden = hidden_nodes(followers, branches, gates, gates)
     return tuple(name for name in names if name in hidden)
 
 
@@ -128,6 +165,7 @@ def hidden_nodes(
     followers: Mapping[str, Collection[str]],
     branches: Mapping[str, Sequence[Collection[str]]],
     tolerant: Collection[str] = (),
+    unskipped: Collection[str] = (),
 ) -> set[str]:
     """The nodes whose failure does not always make a last node fail. Empty if there is a cycle.
 
@@ -135,6 +173,7 @@ def hidden_nodes(
         followers: the direct followers of each node.
         branches: for each node that chooses a branch, the nodes directly in each branch.
         tolerant: nodes that do not fail when a node before them has failed.
+        unskipped: nodes that run even if a node before them was skipped.
     """
     before: dict[str, set[str]] = {name: set() for name in followers}
     for name, after in followers.items():
@@ -144,7 +183,7 @@ def hidden_nodes(
         order = list(TopologicalSorter(before).static_order())
     except CycleError:
         return set()
-    needs = _branches_needed(order, before, branches)
+    needs = _branches_needed(order, before, branches, unskipped)
     shown: set[str] = set()
     for name in reversed(order):
         failing = [one for one in followers[name] if one not in tolerant]
@@ -168,6 +207,7 @@ def _branches_needed(
     order: Sequence[str],
     before: Mapping[str, Collection[str]],
     branches: Mapping[str, Sequence[Collection[str]]],
+    unskipped: Collection[str],
 ) -> dict[str, set[tuple[str, int]]]:
     """For each node, the branches (node, position) that must be taken for it to run."""
     needs: dict[str, set[tuple[str, int]]] = {name: set() for name in order}
@@ -176,7 +216,8 @@ def _branches_needed(
             for one in inner:
                 needs[one].add((name, position))
     for name in order:
-        needs[name].update(*(needs[one] for one in before[name]))
+        if name not in unskipped:
+            needs[name].update(*(needs[one] for one in before[name]))
     return needs
 
 

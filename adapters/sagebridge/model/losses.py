@@ -65,7 +65,7 @@ CODES = MappingProxyType(
         "computed-value": "a value computed by Python at run time; it becomes a parameter",
         "concurrency": "a limit on concurrent runs or tasks",
         "connection": "an Airflow Connection; the value becomes a parameter",
-        "dependency-trigger": "a dependency on a result other than success",
+        "dependency-trigger": "a dependency with an unknown trigger",
         "deployment": "a Prefect deployment; its parameters, triggers or other settings",
         "duplicate-member": "a key written twice in one object; the last one counts",
         "empty-task": "a task that does nothing; its dependants depend on its dependencies",

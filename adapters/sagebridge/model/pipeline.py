@@ -24,18 +24,18 @@ from sagebridge.model.converters import (
     optional,
     string_,
 )
+from sagebridge.model.dependencies import COMPLETED, Dependency, dependency
 from sagebridge.model.display import shown
 from sagebridge.model.expressions import (
     Get,
     HasProperties,
     Properties,
-    RunTimeExpression,
     json_value,
     properties_of,
     references,
 )
 from sagebridge.model.parameters import Parameter
-from sagebridge.model.values import ABSENT, EMPTY, Absent, Object, Strict, Value, freeze
+from sagebridge.model.values import ABSENT, EMPTY, Absent, Object, Strict, Value
 from sagebridge.model.visit import rebuild
 
 VERSION = "2020-12-01"
@@ -147,7 +147,8 @@ class Step(Strict):
         type: a step type of AWS, such as ``Training``. An unknown type is kept.
         arguments: the request of the job, by AWS's names. It can contain parameters, ``join(...)``,
             ``json_get(...)`` and properties of other steps.
-        depends_on: steps or step names that run first.
+        depends_on: steps or step names that must succeed first; ``failed(step)``,
+            ``stopped(step)`` and ``ended(step)`` wait for another outcome.
         retry_policies, cache_config, property_files, output_parameters: as in a definition.
         display_name, description: shown in SageMaker Studio.
         extra: every other key of the step by AWS's name, such as ``FunctionArn`` of a Lambda step.
@@ -162,7 +163,7 @@ class Step(Strict):
     name: str
     type: str
     arguments: Value = ABSENT
-    depends_on: tuple[str | Object, ...] | Absent = ABSENT
+    depends_on: tuple[str | Dependency, ...] | Absent = ABSENT
     retry_policies: tuple[RetryPolicy, ...] | Absent = ABSENT
     cache_config: CacheConfig | Absent = ABSENT
     property_files: tuple[PropertyFile, ...] | Absent = ABSENT
@@ -224,8 +225,17 @@ class Step(Strict):
     @property
     def dependencies(self) -> tuple[str, ...]:
         """The names of the steps in ``depends_on``, with or without a trigger."""
-        items = self.depends_on or ()
-        return tuple(item if isinstance(item, str) else str(item["Step"]) for item in items)
+        return tuple(name for name, _ in self.triggers)
+
+    @property
+    def triggers(self) -> tuple[tuple[str, Value], ...]:
+        """The steps in ``depends_on``, each with the trigger that it needs."""
+        return tuple(
+            (item, COMPLETED)
+            if isinstance(item, str)
+            else (item.step, COMPLETED if item.trigger is ABSENT else item.trigger)
+            for item in self.depends_on or ()
+        )
 
     def property_file(self, name: str) -> PropertyFile | None:
         files = () if self.property_files is ABSENT else self.property_files
@@ -233,7 +243,7 @@ class Step(Strict):
 
 
 Steps: TypeAlias = tuple[Step, ...]
-Dependencies: TypeAlias = Sequence[str | Mapping[str, Value] | HasProperties] | Absent
+Dependencies: TypeAlias = Sequence[str | Dependency | Mapping[str, Value] | HasProperties] | Absent
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -380,20 +390,6 @@ def step_references(step: Step) -> Iterator[Get]:
         yield from references(value)
 
 
-def _dependency(given: Any) -> str | Object:
-    if isinstance(given, str):
-        return given
-    if isinstance(given, Mapping) and isinstance(given.get("Step"), str):
-        dependency: Object = freeze(given)
-        return dependency
-    properties = (
-        None if isinstance(given, RunTimeExpression) else getattr(given, "properties", None)
-    )
-    if isinstance(properties, Properties):
-        return properties._get.name
-    raise TypeError(f"expected a step or a step name, got {shown(given)}")
-
-
 def _step(given: Any) -> Step:
     if not isinstance(given, Step):
         raise TypeError(f"expected a step, got {shown(given)}")
@@ -458,7 +454,7 @@ STEP_FIELDS: Mapping[str, Converter] = MappingProxyType(
         "name": string_,
         "type": string_,
         "arguments": json_value,
-        "depends_on": optional(each(_dependency)),
+        "depends_on": optional(each(dependency)),
         "retry_policies": optional(each(of(RetryPolicy, "a RetryPolicy"))),
         "cache_config": optional(of(CacheConfig, "a CacheConfig")),
         "property_files": optional(each(of(PropertyFile, "a PropertyFile"))),

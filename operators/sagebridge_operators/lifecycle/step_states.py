@@ -1,7 +1,8 @@
 """Derives the state of an execution and its steps from the recorded attempts.
 
 A step that has not started has no record. Whether it is Pending, Skipped or NotRun follows from its
-upstream steps, by the rule that Airflow calls ``all_success``.
+upstream steps, by the rules that Airflow calls ``all_success``, ``all_failed`` (trigger Failed) and
+``all_done`` (Any). docs/semantics.md has the table.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
+from sagebridge.model.dependencies import ANY, COMPLETED, FAILED, STOPPED
 from sagebridge.model.for_each import ForEachStep, iteration_name
 from sagebridge.model.graph import graph
 from sagebridge.model.pipeline import ConditionStep, Pipeline, walk
@@ -22,13 +24,21 @@ Attempts = Mapping[str, Attempt]
 End = Mapping[str, Any]
 
 RUNNING = frozenset(("Executing", "Stopping"))
+_LIVE = RUNNING | {"Pending"}
 _UNSUCCESSFUL = frozenset(("Failed", "Stopped", "NotRun"))
+_FIRES_ON: Mapping[str, frozenset[str]] = {
+    COMPLETED: frozenset(("Succeeded",)),
+    FAILED: frozenset(("Failed", "NotRun")),
+    STOPPED: frozenset(("Stopped",)),
+    ANY: frozenset(("Succeeded", "Failed", "Stopped", "Skipped", "NotRun")),
+}
+"""The states of a step after which each trigger lets another step run."""
 
 
 class Status(NamedTuple):
     """The status of an execution; ``reason`` is empty unless it failed or was stopped."""
 
-    status: Literal["Executing", "Succeeded", "Failed", "Stopped"]
+    status: Literal["Executing", "Succeeded", "Failed", "CompletedWithFailures", "Stopped"]
     reason: str = ""
 
 
@@ -36,9 +46,9 @@ def states(pipeline: Pipeline, attempts: Attempts, end: End | None = None) -> di
     """The state of each step, in definition order.
 
     A step in the branch not taken is Skipped, whatever its other dependencies are. Any other step
-    that has not started is NotRun if an upstream step did not succeed, otherwise Skipped if one was
-    skipped. A step in the body of a ForEach that has ended is Skipped, too. After ``end``, the
-    record of the execution's end, steps do not start any more.
+    that has not started is NotRun if a step that must succeed did not, otherwise Skipped if one was
+    skipped or a trigger did not fire. A step in the body of a ForEach that has ended is Skipped,
+    too. After ``end``, the record of the execution's end, steps do not start any more.
     """
     import networkx as nx  # slow to import
 
@@ -46,18 +56,41 @@ def states(pipeline: Pipeline, attempts: Attempts, end: End | None = None) -> di
     not_taken = _not_taken(pipeline, attempts) | _not_iterated(pipeline, attempts)
     found: dict[str, State] = {}
     for name in _order(edges, nx):
-        upstream = {found.get(parent, "Pending") for parent in edges.predecessors(name)}
+        upstream = {
+            blocked(found.get(parent, "Pending"), trigger)
+            for parent in edges.predecessors(name)
+            for trigger in edges.edges[parent, name]["triggers"]
+        }
         if name in attempts:
             found[name] = attempts[name].state
         elif name in not_taken:
             found[name] = "Skipped"
-        elif upstream & _UNSUCCESSFUL:
+        elif "NotRun" in upstream:
             found[name] = "NotRun"
         elif "Skipped" in upstream:
             found[name] = "Skipped"
         else:
             found[name] = "NotRun" if end else "Pending"
     return {step.name: found[step.name] for step in walk(pipeline)}
+
+
+def blocked(state: str, trigger: str) -> Literal["Skipped", "NotRun"] | None:
+    """What becomes of a step because an upstream step has this state; None if it may still run."""
+    if state in _LIVE or state in _FIRES_ON[trigger]:
+        return None
+    return "NotRun" if trigger == COMPLETED and state in _UNSUCCESSFUL else "Skipped"
+
+
+def ran_after_failure(pipeline: Pipeline, attempts: Attempts) -> set[str]:
+    """The steps that ran because of a trigger, after a step that failed or did not run."""
+    reached, edges = states(pipeline, attempts), graph(pipeline)
+    return {
+        name
+        for source, name in edges.edges
+        if name in attempts
+        and COMPLETED not in edges.edges[source, name]["triggers"]
+        and reached[source] in _FIRES_ON[FAILED]
+    }
 
 
 def branch_steps(
@@ -91,6 +124,9 @@ def status(
     if "Pending" in reached:
         return Status("Stopped", "a stop was requested")
     if "Failed" in reached:
+        ended = any(one.type == "Fail" and one.state == "Failed" for one in attempts.values())
+        if not ended and ran_after_failure(pipeline, attempts):
+            return Status("CompletedWithFailures", failure_reason(attempts))
         return Status("Failed", failure_reason(attempts))
     return Status("Stopped") if "Stopped" in reached else Status("Succeeded")
 
@@ -99,7 +135,7 @@ def final_status(pipeline: Pipeline, attempts: Attempts, *, stop_requested: bool
     """The final status of an execution after its engine's run has ended."""
     found = status(pipeline, attempts, stop_requested=stop_requested)
     stopped = any(one.state == "Stopped" for one in attempts.values())
-    if stop_requested and stopped and found.status in ("Failed", "Stopped"):
+    if stop_requested and stopped and found.status not in ("Executing", "Succeeded"):
         return Status("Stopped", "a stop was requested")
     return found
 

@@ -28,7 +28,6 @@ class Unsupported(NamedTuple):
 
 
 _KEPT = "kept in the file; running the step fails with a clear error"
-_TRIGGER = f"{_KEPT}, as only Succeeded is supported"
 
 
 def engine_losses(pipeline: Pipeline, target: str) -> Iterator[Loss]:
@@ -44,10 +43,11 @@ def _losses(step: Step, pointer: str, target: str) -> Iterator[Loss]:
         what = f"step {name!r} has the unknown type {step.type!r}"
         yield Loss("unknown-step-type", "changed", f"{pointer}/Type", what, target, _KEPT)
     for position, item in enumerate(step.depends_on or ()):
-        if not isinstance(item, str) and item.get("Trigger", "Succeeded") != "Succeeded":
-            what = f"step {name!r} depends on {item['Step']!r} with Trigger {item['Trigger']!r}"
-            place = f"{pointer}/DependsOn/{position}"
-            yield Loss("dependency-trigger", "changed", place, what, target, _TRIGGER)
+        if not isinstance(item, str) and not item.is_known:
+            trigger = shown(item.trigger)
+            what = f"step {name!r} depends on {item.step!r} with the unknown Trigger {trigger}"
+            place = f"{pointer}/DependsOn/{position}/Trigger"
+            yield Loss("dependency-trigger", "changed", place, what, target, _KEPT)
     for place, part in _unresolvable(step, pointer):
         what = f"step {name!r} uses the unknown {part}"
         yield Loss("unknown-expression", "changed", place, what, target, _KEPT)

@@ -14,11 +14,12 @@ from sagebridge.authoring.step_arguments import STEP_ARGUMENTS
 from sagebridge.formats.python.function_source import renamed
 from sagebridge.formats.python.source_code import Expressions, Names, array, call, layout, source
 from sagebridge.model.code_steps import CarriedStep, Function, PythonStep, StubStep
+from sagebridge.model.dependencies import HELPERS, Dependency
 from sagebridge.model.display import free_name, printable
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
 from sagebridge.model.step_types import OPERATOR_TYPES
-from sagebridge.model.values import ABSENT, EMPTY, Object, key_of
+from sagebridge.model.values import ABSENT, EMPTY, key_of
 
 AIRFLOW_NAMES = (
     "DAG",
@@ -153,9 +154,14 @@ class StepSource:
                 case "text":
                     yield argument.name, ast.Constant(found)
 
-    def _dependency(self, name: str | Object) -> ast.expr:
-        if not isinstance(name, str):
-            return self.expressions.value(name)
+    def _dependency(self, item: str | Dependency) -> ast.expr:
+        if isinstance(item, str):
+            return self._step(item)
+        if item.is_helper:
+            return call(self.names.use(HELPERS[item.trigger]), self._step(item.step))
+        return self.expressions.value(item.written())
+
+    def _step(self, name: str) -> ast.expr:
         if name in self.expressions.defined:
             return self.expressions.step(name)
         return ast.Constant(name)

@@ -11,11 +11,14 @@ from sagebridge.formats.sagemaker.rules.definition import (
     BRANCHES,
     Branch,
     Definition,
+    LocatedStep,
     Problem,
     label,
     wrong_option,
     wrong_type,
 )
+from sagebridge.formats.sagemaker.rules.known_keys import unknown_keys
+from sagebridge.model.dependencies import ANY, COMPLETED, FAILED, STOPPED, TRIGGERS
 from sagebridge.model.display import did_you_mean, shown
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ class Edge(NamedTuple):
     target: str
     reason: str
     pointer: str
+    trigger: str = COMPLETED
 
 
 def check_dependencies(definition: Definition) -> Iterator[Problem]:
@@ -42,6 +46,7 @@ def check_dependencies(definition: Definition) -> Iterator[Problem]:
     graph.add_nodes_from(definition.by_name)
     graph.add_edges_from((edge.source, edge.target) for edge in edges)
     yield from _cycles(graph, edges)
+    yield from _check_triggers(definition, edges)
     graph.remove_edges_from(list(nx.selfloop_edges(graph)))
     if nx.is_directed_acyclic_graph(graph):
         yield from _never_run(definition, list(nx.topological_sort(graph)), edges)
@@ -57,13 +62,8 @@ def _check_depends_on(definition: Definition) -> Iterator[Problem]:
         for position, item in enumerate(names):
             pointer = step.at("DependsOn", position)
             name = _name(item)
-            if name is not item and item.get("Trigger", "Succeeded") != "Succeeded":
-                trigger = shown(item["Trigger"])
-                message = (
-                    f"step {step.label}: dependency on {shown(name)} with Trigger {trigger}; "
-                    "sagebridge keeps it, but only runs steps after success"
-                )
-                yield Problem("dependency-trigger", pointer, message, "warning")
+            if name is not item:
+                yield from _check_object(step, item, position)
             if not isinstance(name, str):
                 what = f"DependsOn of step {step.label}"
                 yield wrong_type(pointer, what, "a step name", name)
@@ -77,6 +77,43 @@ def _check_depends_on(definition: Definition) -> Iterator[Problem]:
                     "can run after a Fail step"
                 )
                 yield Problem("depends-on-fail-step", pointer, message)
+
+
+def _check_object(step: LocatedStep, item: dict[str, Any], position: int) -> Iterator[Problem]:
+    """Checks an item with Step and Trigger."""
+    what = f"dependency of step {step.label} on {shown(item['Step'])}"
+    yield from unknown_keys(item, ("Step", "Trigger"), step.at("DependsOn", position), what)
+    trigger, pointer = item.get("Trigger", COMPLETED), step.at("DependsOn", position, "Trigger")
+    if not isinstance(trigger, str):
+        yield wrong_type(pointer, f"Trigger of the {what}", "a string", trigger)
+    elif trigger not in TRIGGERS:
+        hint = did_you_mean(trigger, TRIGGERS) or f"; expected one of {', '.join(TRIGGERS)}"
+        message = f"{what} has the unknown Trigger {shown(trigger)}{hint}"
+        yield Problem("dependency-trigger", pointer, message, "warning")
+
+
+def _check_triggers(definition: Definition, edges: Sequence[Edge]) -> Iterator[Problem]:
+    """Steps that need two outcomes of one step."""
+    needed: dict[tuple[str, str], list[Edge]] = defaultdict(list)
+    for edge in edges:
+        needed[edge.source, edge.target].append(edge)
+    for (source, target), several in needed.items():
+        given = [edge for edge in several if edge.reason == _DEPENDS_ON]
+        names = list(dict.fromkeys(edge.trigger for edge in given))
+        label = definition.by_name[target].label
+        if len(names) > 1:
+            message = (
+                f"step {label} depends on {shown(source)} with the conflicting triggers "
+                f"{' and '.join(names)}; keep one of them"
+            )
+            yield Problem("conflicting-triggers", given[1].pointer, message)
+        reason = next((one.reason for one in several if one.reason != _DEPENDS_ON), None)
+        if reason is not None and names and names[0] in (FAILED, STOPPED):
+            message = (
+                f"step {label} never runs: it depends on {shown(source)} with Trigger {names[0]}, "
+                f"but {reason} needs the success of {shown(source)}"
+            )
+            yield Problem("never-runs", given[0].pointer, message, "warning")
 
 
 def _name(item: object) -> Any:
@@ -100,7 +137,10 @@ def _edges(definition: Definition) -> Iterator[Edge]:
         for position, item in enumerate(names if isinstance(names, list) else ()):
             name = _name(item)
             if isinstance(name, str) and name in known:
-                yield Edge(name, step.name, _DEPENDS_ON, step.at("DependsOn", position))
+                trigger = item.get("Trigger") if isinstance(item, dict) else COMPLETED
+                known_trigger = trigger if trigger in TRIGGERS else COMPLETED
+                pointer = step.at("DependsOn", position)
+                yield Edge(name, step.name, _DEPENDS_ON, pointer, known_trigger)
         for pointer, get in step.references:
             if get.step in known:
                 yield Edge(get.name, step.name, _DATA, pointer)
@@ -144,7 +184,8 @@ def _never_run(
     """Steps that need both branches of one Condition; of each chain of them, only the first."""
     incoming: dict[str, list[Edge]] = defaultdict(list)
     for edge in edges:
-        incoming[edge.target].append(edge)
+        if edge.trigger != ANY:
+            incoming[edge.target].append(edge)
     needs: dict[str, set[Branch]] = {}
     for name in order:
         step = definition.by_name[name]
