@@ -42,7 +42,7 @@ test-airflow-3.1:
 	@$(BOOTSTRAP) airflow-3.1
 	.venvs/airflow-3.1/bin/pytest -m airflow31
 
-# The standard suite has its own process: Prefect sends all events of one to its first server.
+# These suites have their own processes: Prefect sends all events of one to its first server.
 test-prefect:
 	@$(BOOTSTRAP) prefect
 	.venvs/prefect/bin/pytest tests/prefect tests/deploy \
@@ -51,6 +51,7 @@ test-prefect:
 	    tests/formats/prefect/test_run_time_values.py \
 	    tests/commands tests/launch tests/e2e
 	.venvs/prefect/bin/pytest tests/standard/test_prefect.py
+	.venvs/prefect/bin/pytest tests/whole_pipelines/test_prefect.py
 
 test-prefect-3.7:
 	@$(BOOTSTRAP) prefect-3.7

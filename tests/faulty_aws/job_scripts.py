@@ -19,7 +19,8 @@ class JobScript:
     ``GROUP/VERSION``). Each of ``statuses`` but the last is shown by ``looks`` Describe calls, or
     for ``seconds`` if given; the last one stays, so one status alone never changes. After Stop the
     job walks through ``stop_statuses`` in the same way. ``members`` are added to what Describe
-    returns once the last status is reached, for example FailureReason or ExitMessage.
+    returns once the last status is reached, for example FailureReason or ExitMessage; those of
+    ``under`` only as far as the service shows no such member itself.
 
     A script applies to jobs that are created after it was added, and with ``running`` also to
     matching jobs that have not ended. The script added last wins.
@@ -34,6 +35,7 @@ class JobScript:
     stop_looks: int = 1
     stop_seconds: float | None = None
     members: Mapping[str, Any] = field(default_factory=dict)
+    under: Mapping[str, Any] = field(default_factory=dict)
     running: bool = False
 
     def __post_init__(self) -> None:
@@ -97,3 +99,19 @@ class Walk:
     def history(self) -> list[tuple[str, float]]:
         """The statuses so far, each with the time at which it began, in seconds since the epoch."""
         return list(zip(self._statuses, self._entered, strict=False))
+
+
+def merged(under: Any, over: Any) -> Any:
+    """Two JSON values as one: objects by key, lists by position, otherwise ``over``."""
+    if isinstance(under, Mapping) and isinstance(over, Mapping):
+        return {
+            **under,
+            **{
+                name: merged(under[name], value) if name in under else value
+                for name, value in over.items()
+            },
+        }
+    if isinstance(under, list) and isinstance(over, list):
+        pairs = [merged(one, other) for one, other in zip(under, over, strict=False)]
+        return [*pairs, *(under if len(under) > len(over) else over)[len(pairs) :]]
+    return over

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from tests.faulty_aws.job_scripts import TERMINAL, JobScript, Walk
+from tests.faulty_aws.job_scripts import TERMINAL, JobScript, Walk, merged
 from tests.faulty_aws.protocol import ACCOUNT, AwsError
 
 _TAKEN = (
@@ -65,7 +65,7 @@ class Resource:
             shown[f"{name}Status"] = status
         shown |= self.kind.more(self, status)
         if self.script is not None and self.current.at_last:
-            shown |= self.script.members
+            shown = merged(self.script.under, {**shown, **self.script.members})
         return shown
 
 

@@ -1,0 +1,47 @@
+"""Runs a pipeline as a DAG file in Airflow, in this process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sagebridge
+from sagebridge.model.pipeline import Pipeline
+from sagebridge_operators.airflow import task_runtime
+from sagebridge_operators.airflow.aws_clients import AwsConnection
+from tests.dagtest import FinishedRun, play
+from tests.whole_pipelines.scenarios import Scenario
+from tests.whole_pipelines.trace import EXECUTION, Trace
+from tests.whole_pipelines.world import World
+
+_STATES = {
+    "Succeeded": "success",
+    "Failed": "failed",
+    "Stopped": "failed",
+    "Skipped": "skipped",
+    "NotRun": "upstream_failed",
+}
+
+
+def run(world: World, pipeline: Pipeline, scenario: Scenario) -> Trace:
+    """Run a scenario; checks that Airflow shows the states of the trace."""
+    records = world.begin(pipeline, scenario)
+    world.monkeypatch.setattr(AwsConnection, "backend", lambda connection, **more: world.backend)
+    world.monkeypatch.setattr(task_runtime, "given_execution", lambda run: EXECUTION)
+    played = play(dag_of(pipeline), scenario.parameters)
+    trace = Trace.of(pipeline, records)
+    check(played, trace)
+    return trace
+
+
+def dag_of(pipeline: Pipeline) -> Any:
+    """The DAG of the file that ``translate`` writes."""
+    names: dict[str, Any] = {"__name__": "generated"}
+    exec(compile(sagebridge.write(pipeline, "airflow").text, "generated.py", "exec"), names)
+    return next(one.dag for one in names.values() if hasattr(one, "task_id"))
+
+
+def check(played: FinishedRun, trace: Trace) -> None:
+    shown = played.states
+    expected = {name: _STATES[one["state"]] for name, one in trace.steps.items() if name in shown}
+    assert {name: shown[name] for name in expected} == expected
+    assert played.state == ("success" if trace.status == "Succeeded" else "failed")

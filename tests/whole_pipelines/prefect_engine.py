@@ -1,0 +1,36 @@
+"""Runs a pipeline as a flow file in Prefect, in this process."""
+
+from __future__ import annotations
+
+from sagebridge.formats.prefect.writer import write
+from sagebridge.model.pipeline import Pipeline
+from sagebridge_operators.prefect import flow_backends, flow_run, step_tasks
+from tests.prefect.conftest import FinishedRun, Run, flow_of
+from tests.whole_pipelines.scenarios import Scenario
+from tests.whole_pipelines.trace import EXECUTION, Trace
+from tests.whole_pipelines.world import World
+
+_STATES = {"Succeeded": "Completed"}
+
+
+def run(world: World, pipeline: Pipeline, scenario: Scenario, play: Run) -> Trace:
+    """Run a scenario; checks that Prefect shows the states of the trace."""
+    records = world.begin(pipeline, scenario)
+    world.monkeypatch.setattr(flow_backends, "open_backend", lambda name: world.backend)
+    world.monkeypatch.setattr(flow_run, "given_execution", lambda run: EXECUTION)
+    world.monkeypatch.setattr(step_tasks, "_SECONDS_BETWEEN", 0.0)
+    world.monkeypatch.setenv("SAGEBRIDGE_BACKEND", "faulty")
+    played = play(flow_of(write(pipeline)[0]), scenario.parameters)
+    trace = Trace.of(pipeline, records)
+    check(played, trace)
+    return trace
+
+
+def check(played: FinishedRun, trace: Trace) -> None:
+    expected = {
+        name: _STATES.get(one["state"], one["state"])
+        for name, one in trace.steps.items()
+        if name in played.states
+    }
+    assert {name: played.states[name] for name in expected} == expected
+    assert played.state.name == {"Succeeded": "Completed"}.get(trace.status, trace.status)

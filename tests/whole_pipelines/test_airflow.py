@@ -1,0 +1,24 @@
+"""The same traces on Airflow as with the lifecycle alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.whole_pipelines import in_process
+from tests.whole_pipelines.airflow_engine import run
+from tests.whole_pipelines.definitions import on_engines, pipeline_of
+from tests.whole_pipelines.scenarios import scenarios
+from tests.whole_pipelines.world import World
+
+pytestmark = pytest.mark.airflow
+FILES = on_engines()
+
+
+@pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
+def test_trace_equals_that_of_the_lifecycle(path: Path, world: World) -> None:
+    pipeline = pipeline_of(path)
+    for scenario in scenarios(pipeline):
+        expected = in_process.run(world, pipeline, scenario)
+        assert run(world, pipeline, scenario).as_json() == expected.as_json()

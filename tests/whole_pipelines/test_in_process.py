@@ -1,0 +1,41 @@
+"""Every definition to its end in this process, each condition with both outcomes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sagebridge.model.pipeline import ConditionStep, walk
+from sagebridge_operators.run_errors import InvalidPipeline
+from tests.whole_pipelines.definitions import definitions, missing_types, pipeline_of
+from tests.whole_pipelines.expected import expected_states
+from tests.whole_pipelines.in_process import run
+from tests.whole_pipelines.scenarios import scenarios
+from tests.whole_pipelines.world import World
+
+FILES = definitions()
+
+
+@pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
+def test_definition_runs_to_its_end(path: Path, world: World) -> None:
+    pipeline = pipeline_of(path)
+    runs = scenarios(pipeline)
+    if missing := missing_types(pipeline):
+        with pytest.raises(InvalidPipeline) as refused:
+            run(world, pipeline, runs[0])
+        assert all(f"steps of type {one} " in str(refused.value) for one in missing)
+        assert world.aws.all_requests() == []
+        return
+    outcomes: dict[str, set[bool]] = {}
+    for scenario in runs:
+        trace = run(world, pipeline, scenario)
+        expected = expected_states(pipeline, scenario)
+        assert {name: trace.steps[name]["state"] for name in expected} == expected, trace
+        assert trace.order == []
+        for name, outcome in trace.outcomes().items():
+            assert outcome is scenario.outcomes[name]
+            outcomes.setdefault(name, set()).add(outcome)
+    undecided = runs[0].undecided
+    conditions = [one.name for one in walk(pipeline) if isinstance(one, ConditionStep)]
+    assert outcomes == {name: {True, False} for name in conditions if name not in undecided}

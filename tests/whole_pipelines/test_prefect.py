@@ -1,0 +1,25 @@
+"""The same traces on Prefect as with the lifecycle alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.prefect.conftest import Run
+from tests.whole_pipelines import in_process
+from tests.whole_pipelines.definitions import on_engines, pipeline_of
+from tests.whole_pipelines.prefect_engine import run
+from tests.whole_pipelines.scenarios import scenarios
+from tests.whole_pipelines.world import World
+
+pytestmark = pytest.mark.prefect
+FILES = on_engines()
+
+
+@pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
+def test_trace_equals_that_of_the_lifecycle(path: Path, world: World, play: Run) -> None:
+    pipeline = pipeline_of(path)
+    for scenario in scenarios(pipeline):
+        expected = in_process.run(world, pipeline, scenario)
+        assert run(world, pipeline, scenario, play).as_json() == expected.as_json()

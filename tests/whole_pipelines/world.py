@@ -1,0 +1,222 @@
+"""The faulty AWS without faults, with the objects and answers that a scenario needs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore import session
+from botocore.model import ServiceModel
+
+from sagebridge.model.conditions import equals
+from sagebridge.model.expressions import Get, Join, JsonGet, parse_tokens
+from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
+from sagebridge.model.step_types import STEP_TYPES
+from sagebridge.model.values import ABSENT, Value
+from sagebridge.model.visit import nodes
+from sagebridge_operators.backends.aws import AwsBackend, client_config, config_of
+from sagebridge_operators.lifecycle import condition_step
+from sagebridge_operators.lifecycle.execution import job_token
+from sagebridge_operators.lifecycle.objects import Folder
+from sagebridge_operators.lifecycle.outputs import LIST_KEYS, look_up, references_to
+from sagebridge_operators.lifecycle.records import ExecutionRecords
+from sagebridge_operators.run_errors import StoreError
+from sagebridge_operators.steps import JOB_TYPES
+from tests.clock import Clock
+from tests.faulty_aws.job_scripts import JobScript, merged
+from tests.faulty_aws.server import FaultyAws
+from tests.standard.world import patch_time
+from tests.whole_pipelines.scenarios import (
+    GIVEN,
+    Scenario,
+    is_natural,
+    nested,
+    output_type,
+    source_of,
+)
+from tests.whole_pipelines.trace import EXECUTION, RECORDER, label
+
+ROLE = "arn:aws:iam::111122223333:role/pipeline"
+_ITERATIONS = 8
+"""Iterations of a ForEach whose jobs get answers."""
+_CLIENTS: dict[str, Any] = {}
+
+
+class Backend(AwsBackend):
+    """AWS, on which a file appears when it is read: jobs of the faulty AWS write none."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(lambda: world.client)
+        self.world = world
+        self.default_role = ROLE
+
+    def read_object(self, uri: str) -> bytes:
+        try:
+            return super().read_object(uri)
+        except StoreError:
+            self.world.put(uri, self.world.content(uri))
+            return super().read_object(uri)
+
+
+@dataclass(slots=True)
+class World:
+    """One scenario of one pipeline at a time."""
+
+    aws: FaultyAws
+    clock: Clock
+    monkeypatch: pytest.MonkeyPatch
+    folder: Path
+    pipeline: Pipeline = field(default_factory=Pipeline)
+    scenario: Scenario = field(default_factory=lambda: Scenario({}))
+    backend: Backend = field(init=False)
+    _runs: int = 0
+
+    def __post_init__(self) -> None:
+        self.backend = Backend(self)
+        RECORDER.patch(self.monkeypatch)
+        run = condition_step.run
+
+        def forced(step: ConditionStep, *more: Any) -> dict[str, Any]:
+            if step.name in self.scenario.forced:
+                holds = self.scenario.outcomes[step.name]
+                step = replace(step, conditions=(equals(1, 1 if holds else 2),))
+            return run(step, *more)
+
+        self.monkeypatch.setattr(condition_step, "run", forced)
+
+    def client(self, service: str) -> Any:
+        """One client per service for all runs: building one takes longer than a run."""
+        key = f"{self.aws.url} {service}"
+        if key not in _CLIENTS:
+            config = config_of(service, client_config())
+            _CLIENTS[key] = client = self.aws.client(service, config=config)
+            client.meta.events.register("provide-client-params", RECORDER.record)
+        return _CLIENTS[key]
+
+    def begin(self, pipeline: Pipeline, scenario: Scenario) -> ExecutionRecords:
+        """An empty AWS and empty records for a run."""
+        self._runs += 1
+        self.pipeline, self.scenario = pipeline, scenario
+        self.aws.reset()
+        folder = self.folder / f"records-{self._runs}"
+        self.monkeypatch.setenv("SAGEBRIDGE_RECORDS", str(folder))
+        for step in walk(pipeline):
+            if step.type in JOB_TYPES:
+                self._prepare(step)
+        RECORDER.clear()
+        return ExecutionRecords(Folder(folder))
+
+    def _prepare(self, step: Step) -> None:
+        """What the jobs of a step answer, as far as the pipeline refers to it."""
+        answer: dict[str, Any] = {}
+        for reference in references_to(step.name, self.pipeline.steps):
+            if not is_natural(self.pipeline, reference):
+                value = self._chosen(reference)
+                answer = merged(answer, nested(reference.tokens[1:], value, LIST_KEYS))
+        for index in ((), *((one,) for one in range(_ITERATIONS))):
+            end = self.scenario.ends.get(label(step.name, index), "Completed")
+            token = job_token(EXECUTION, 0, step.name, index)
+            usual = JobScript(name=f"*{token}*", under=answer, statuses=("InProgress", end))
+            self.aws.add_scripts(usual)
+
+    def _chosen(self, reference: Get) -> Any:
+        name = source_of(reference) or ""
+        if name in self.scenario.values:
+            return self.scenario.values[name]
+        step = self.pipeline.step(reference.name)
+        return GIVEN.get(output_type(self.pipeline, reference)) or _typical(step, reference)
+
+    def put(self, uri: str, content: Any) -> None:
+        """Store an object; its bucket is created."""
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        self.aws.create_bucket(bucket)
+        self.aws.client("s3").put_object(Bucket=bucket, Key=key, Body=json.dumps(content).encode())
+
+    def content(self, uri: str) -> Any:
+        """The JSON file at a URI: everything that the pipeline reads from files like it."""
+        found: Any = {}
+        for step in walk(self.pipeline):
+            for value in (node for one in step.values() for node in nodes(one)):
+                if isinstance(value, JsonGet) and re.fullmatch(self._pattern(value), uri):
+                    found = merged(found, self._document(value))
+        return found
+
+    def _pattern(self, value: JsonGet) -> str:
+        """A regular expression for the URI of the file that an expression reads."""
+        if value.property_file is ABSENT:
+            return self._pattern_of(value.s3_uri)
+        step = self.pipeline.step(value.property_file.name)
+        file = step and step.property_file(value.property_file.property_file or "")
+        return ".*" + re.escape(file.file_path if file else "")
+
+    def _pattern_of(self, value: Value) -> str:
+        """A regular expression for a string: anything for what only a run knows."""
+        match value:
+            case str():
+                return re.escape(value)
+            case Join(values=values, on=on):
+                return re.escape("" if on is ABSENT else on).join(map(self._pattern_of, values))
+            case Get(root="Steps") if (step := self.pipeline.step(value.name)) is not None:
+                with suppress(LookupError):  # what its request has there
+                    return self._pattern_of(look_up(step.arguments, value.tokens[1:]))
+        return ".*"
+
+    def _document(self, value: JsonGet) -> Any:
+        path = str(value.path).removeprefix("$")
+        tokens = parse_tokens(path if path.startswith((".", "[")) or not path else f".{path}")
+        wanted = self.scenario.values.get(source_of(value) or "", _READ)
+        return nested(tokens or (), wanted, {})
+
+
+def _typical(step: Step | None, reference: Get) -> Any:
+    """A value of the type that the Describe response of a step has there."""
+    row = STEP_TYPES.get(step.type) if step is not None else None
+    for response in row.outputs if row is not None else ():
+        service, _, operation = response.partition(":")
+        operation, _, member = operation.partition("/")
+        shape: Any = _service(service).operation_model(operation).output_shape
+        names = [member] if member else []
+        for token in (*names, *reference.tokens[1:]):
+            shape = _below(shape, token)
+        if shape is not None:
+            return _BY_SHAPE.get(shape.type_name, "given")
+    return "given"
+
+
+def _below(shape: Any, token: Any) -> Any:
+    if shape is None:
+        return None
+    if shape.type_name == "list":
+        return shape.member
+    if shape.type_name == "map":
+        return shape.value
+    return shape.members.get(getattr(token, "name", token)) if hasattr(shape, "members") else None
+
+
+@cache
+def _service(name: str) -> ServiceModel:
+    return session.get_session().get_service_model(name)
+
+
+_BY_SHAPE = {"integer": 1, "long": 1, "float": 0.5, "double": 0.5, "boolean": True}
+_READ = 1
+"""What a file contains for a reference that no condition needs."""
+
+
+@contextmanager
+def opened(aws: FaultyAws, folder: Path) -> Iterator[World]:
+    """A world, in an environment without settings of this machine."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for name in [name for name in os.environ if name.startswith(("AWS_", "SAGEBRIDGE_"))]:
+            if name != "SAGEBRIDGE_CORPUS":
+                monkeypatch.delenv(name)
+        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        yield World(aws, patch_time(monkeypatch), monkeypatch, folder)
