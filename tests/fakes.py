@@ -33,9 +33,10 @@ def sagemaker_model() -> ServiceModel:
 
 
 @cache
-def operations() -> dict[str, str]:
+def operations(service: str = "sagemaker") -> dict[str, str]:
     """The operation for each boto3 method: ``create_model`` is ``CreateModel``."""
-    return {xform_name(name): name for name in sagemaker_model().operation_names}
+    model = session.get_session().get_service_model(service)
+    return {xform_name(name): str(name) for name in model.operation_names}
 
 
 def client_error(

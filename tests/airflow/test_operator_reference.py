@@ -98,7 +98,9 @@ def details(row: StepType) -> str:
     if row.name in JOB_TYPES:
         job = JOB_TYPES[row.name]
         calls = [one for one in (job.create, job.describe, job.stop) if one]
-        lines.append(f"- calls of boto3's `{job.service}` client: {listed(calls)}")
+        lines.append(
+            f"- calls of boto3's `{job.service}` client: {listed(list(dict.fromkeys(calls)))}"
+        )
     else:
         lines.append("- it is translated, but it does not run yet")
     return "\n".join(lines) + "\n"

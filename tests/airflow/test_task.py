@@ -263,9 +263,9 @@ def test_cached_step_is_shown(run: Run, aws: FakeSageMaker) -> None:
 def test_pipeline_that_cannot_run_is_rejected_at_its_first_task(
     run: Run, aws: FakeSageMaker
 ) -> None:
-    call = Step("Call", "Lambda", arguments=plain({"x": 1}), extra=plain({"FunctionArn": "arn:f"}))
+    call = Step("Call", "Athena", arguments=plain({"x": 1}))
     jar = {"ClusterId": "j-1", "StepConfig": {"HadoopJarStep": {"Jar": "s3://b/j.jar"}}}
-    emr = Step("Not", "EMR", arguments=plain(jar), depends_on=("A",))
+    emr = Step("Not", "Glue", arguments=plain(jar), depends_on=("A",))
     check = ConditionStep(
         "Check", "Condition", depends_on=("A",), conditions=(equals(1, 2),), if_steps=(emr,)
     )
@@ -273,12 +273,13 @@ def test_pipeline_that_cannot_run_is_rejected_at_its_first_task(
     assert played.states["A"] == "failed"
     assert failure_reason(played, "A") == (
         "pipeline 'shape' was not started, as it has errors: sagebridge cannot run "
-        "steps of type EMR yet (step 'Not'), steps of type Lambda yet (step 'Call')"
+        "steps of type Glue (step 'Not': an unknown type), steps of type Athena (step 'Call': "
+        "no definition of such a step is published, by AWS or in its SDK)"
     )
     assert played.tries["A"] == 1
     assert not aws.calls
     assert "cannot-run" in played.dag.tags
-    assert "steps of type Lambda yet (step 'Call')" in str(played.dag.doc_md)
+    assert "steps of type Athena (step 'Call'" in str(played.dag.doc_md)
 
 
 @pytest.mark.airflow31

@@ -281,9 +281,10 @@ def test_pipeline_that_cannot_run_starts_no_engine(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command, "_execution", lambda *given: pytest.fail("an engine started"))
+    unknown = {"Name": "A", "Type": "Athena", "Arguments": {}}
 
-    assert main(["run", str(write(folder, "p", uses(1))), "--on", "airflow"]) == 1
-    assert "sagebridge cannot run steps of type Lambda yet (step 'A')" in capsys.readouterr().err
+    assert main(["run", str(write(folder, "p", unknown)), "--on", "airflow"]) == 1
+    assert "unknown Type 'Athena'" in capsys.readouterr().err
 
 
 def test_swallowed_interrupt_is_raised_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,20 +132,19 @@ def test_update_lists_changed_parts(project: Project) -> None:
 
 
 def test_step_that_cannot_run_is_warned_about(project: Project) -> None:
-    text = json.dumps(
-        definition(Steps=[{"Name": "Call", "Type": "Lambda", "FunctionArn": "arn:x"}])
-    )
+    text = json.dumps(definition(Steps=[{"Name": "Call", "Type": "Athena"}]))
     (project.folder / "calls.json").write_text(text)
 
     stderr = project.deploy("calls.json").stderr
 
     assert stderr == (
-        "warning: sagebridge cannot run steps of type Lambda yet (step 'Call'); executions are "
+        "warning: sagebridge cannot run steps of type Athena (step 'Call': no definition of such a "
+        "step is published, by AWS or in its SDK); executions are "
         "rejected before the first job\n"
     )
     made = project.deployment("calls")
     assert made["tags"] == ["cannot-run"]
-    assert "cannot run steps of type Lambda yet (step 'Call')" in made["description"]
+    assert "cannot run steps of type Athena (step 'Call'" in made["description"]
 
 
 def test_empty_work_pool_name(project: Project) -> None:

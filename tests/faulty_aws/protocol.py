@@ -1,7 +1,8 @@
 """Parses AWS requests and formats answers the way botocore expects them.
 
-SageMaker uses JSON 1.1 (the operation is in ``X-Amz-Target``), STS the query protocol (the
-operation is the form field ``Action``) and S3 REST with XML.
+SageMaker, EMR and SQS use JSON (the operation is in ``X-Amz-Target``), Lambda and EMR Serverless
+JSON with REST paths, STS the query protocol (the operation is the form field ``Action``) and S3
+REST with XML.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 from xml.sax.saxutils import escape
+
+from botocore import session
 
 ACCOUNT = "111122223333"
 REGION = "eu-west-1"
@@ -21,6 +25,24 @@ REGION = "eu-west-1"
 _CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/\d+/([^/]+)/([^/]+)/aws4_request")
 _ATTEMPT = re.compile(r"attempt=(\d+)")
 _NAME_MEMBER = re.compile(r"(?:Create|Describe|Stop|Delete|Update)(\w+)")
+_REST_JSON = ("lambda", "emr-serverless")
+_NAMES = {
+    "Invoke": "FunctionName",
+    "AddJobFlowSteps": "Steps.0.Name",
+    "RunJobFlow": "Name",
+    "DescribeStep": "StepId",
+    "CancelSteps": "StepIds.0",
+    "DescribeCluster": "ClusterId",
+    "TerminateJobFlows": "JobFlowIds.0",
+    "StartJobRun": "name",
+    "GetJobRun": "jobRunId",
+    "CancelJobRun": "jobRunId",
+    "CreateApplication": "name",
+    "GetApplication": "applicationId",
+    "StopApplication": "applicationId",
+    "DeleteApplication": "applicationId",
+}
+"""The path of the resource's name in the members, for operations outside SageMaker."""
 _S3_OBJECT = {
     "GET": "GetObject",
     "HEAD": "HeadObject",
@@ -93,6 +115,9 @@ def parse_call(http: HttpRequest) -> Call:
         operation = target.rpartition(".")[2]
         members = _json_members(http.body)
         name = _resource_name(operation, members)
+    elif service in _REST_JSON:
+        operation, members = _rest_operation(service, http)
+        name = _resource_name(operation, members)
     elif http.method == "POST" and http.path == "/" and b"Action=" in http.body:
         members = dict(parse_qsl(http.body.decode()))
         operation, name = members.pop("Action"), ""
@@ -124,10 +149,11 @@ def xml_answer(text: str, status: int = 200) -> Answer:
 
 def error_answer(http: HttpRequest, error: AwsError) -> Answer:
     """Format an error in the protocol of its request."""
-    if "x-amz-target" in http.headers:
+    scope = _CREDENTIAL.search(http.headers.get("authorization", ""))
+    if "x-amz-target" in http.headers or (scope and scope[3] in _REST_JSON):
         body = json.dumps({"__type": error.code, "message": error.message}).encode()
-        answer = json_answer({})
-        return Answer(error.status, body, answer.headers)
+        headers = {**json_answer({}).headers, "x-amzn-ErrorType": error.code}
+        return Answer(error.status, body, headers)
     if http.method == "HEAD":
         return Answer(error.status)
     details = f"<Code>{error.code}</Code><Message>{escape(error.message)}</Message>"
@@ -154,6 +180,10 @@ def _resource_name(operation: str, members: Mapping[str, Any]) -> str:
 
     For a List operation it is the value of NameContains.
     """
+    if operation in _NAMES:
+        return _value_at(members, _NAMES[operation])
+    if "QueueUrl" in members:
+        return str(members["QueueUrl"]).rpartition("/")[2]
     if operation.startswith("List"):
         return str(members.get("NameContains", ""))
     found = _NAME_MEMBER.fullmatch(operation)
@@ -161,6 +191,40 @@ def _resource_name(operation: str, members: Mapping[str, Any]) -> str:
     if operation == "CreateModelPackage" and key not in members:
         key = "ModelPackageGroupName"
     return name_of(str(members.get(key, "")))
+
+
+def _value_at(members: Any, path: str) -> str:
+    for key in path.split("."):
+        if key.isdigit():
+            members = members[int(key)] if members else None
+        else:
+            members = (members or {}).get(key)
+    return str(members or "")
+
+
+@cache
+def _routes(service: str) -> list[tuple[str, re.Pattern[str], str]]:
+    """The method, path and operation of each operation of a REST service."""
+    model = session.get_session().get_service_model(service)
+    routes = []
+    for operation in map(str, model.operation_names):
+        http = model.operation_model(operation).http
+        path = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(http["requestUri"]))
+        routes.append((str(http["method"]), re.compile(path), operation))
+    return routes
+
+
+def _rest_operation(service: str, http: HttpRequest) -> tuple[str, dict[str, Any]]:
+    """The operation of a method and path, and its members from path, query and body."""
+    for method, pattern, operation in _routes(service):
+        found = pattern.fullmatch(http.path)
+        if method == http.method and found:
+            path = {name: unquote(value) for name, value in found.groupdict().items()}
+            body = _json_members(http.body)
+            if operation == "Invoke":
+                body = {"Payload": body}
+            return operation, {**http.query, **body, **path}
+    raise AwsError("UnknownOperationException", f"{http.method} {http.path}", 404)
 
 
 def name_of(text: str) -> str:

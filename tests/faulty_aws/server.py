@@ -29,6 +29,8 @@ from urllib.parse import parse_qsl, urlsplit
 from tests.faulty_aws.control import AwsControl
 from tests.faulty_aws.fault_rules import FaultPlan, FaultRule
 from tests.faulty_aws.job_scripts import JobScript
+from tests.faulty_aws.job_store import JobService
+from tests.faulty_aws.lambda_api import LambdaApi
 from tests.faulty_aws.logs_api import LogsApi
 from tests.faulty_aws.protocol import (
     Answer,
@@ -60,6 +62,7 @@ class FaultyAws(AwsControl):
         self._log = RequestLog()
         self._faults = FaultPlan()
         self._sagemaker = SageMakerApi()
+        self._others: dict[str, JobService] = {"lambda": LambdaApi()}
         self._s3 = S3Api()
         self._logs = LogsApi()
         self._stopping = threading.Event()
@@ -106,17 +109,21 @@ class FaultyAws(AwsControl):
         self._faults.clear()
 
     def add_scripts(self, *scripts: JobScript) -> None:
-        self._sagemaker.add_scripts(*scripts)
+        for service in self._services:
+            service.add_scripts(*scripts)
 
     def clear_scripts(self) -> None:
-        self._sagemaker.clear_scripts()
+        for service in self._services:
+            service.clear_scripts()
 
     def resources(self, kind: str = "*", name: str = "*") -> list[str]:
-        return self._sagemaker.names(kind, name)
+        return [one for service in self._services for one in service.names(kind, name)]
 
     def reset(self) -> None:
-        for part in (self._faults, self._sagemaker, self._s3, self._logs, self._log):
+        for part in (self._faults, self._s3, self._logs, self._log):
             part.clear()
+        for service in self._services:
+            service.clear()
 
     def answer(self, http: HttpRequest) -> Answer | None:
         """The answer to a request, or None to close the connection without an answer."""
@@ -126,7 +133,7 @@ class FaultyAws(AwsControl):
             call = parse_call(http)
         except AwsError as error:
             return error_answer(http, error)
-        rule = self._faults.take(call, self._sagemaker.created)
+        rule = self._faults.take(call, self._service(call).created)
         record = self._log.begin(call, rule.fault if rule else "")
         if rule is not None and rule.fault == "drop":
             return None
@@ -143,7 +150,7 @@ class FaultyAws(AwsControl):
         """The answer, and whether the work was done."""
         try:
             if rule is not None and rule.fault == "not_found":
-                raise self._sagemaker.not_found(call)
+                raise self._service(call).not_found(call)
             if rule is not None and (error := rule.error(call)) is not None:
                 raise error
             return self._served(call), True
@@ -153,7 +160,17 @@ class FaultyAws(AwsControl):
             failed = AwsError("BugInFaultyAws", traceback.format_exc())
             return error_answer(call.http, failed), False
 
+    @property
+    def _services(self) -> list[SageMakerApi | JobService]:
+        return [self._sagemaker, *self._others.values()]
+
+    def _service(self, call: Call) -> SageMakerApi | JobService:
+        return self._others.get(call.service, self._sagemaker)
+
     def _served(self, call: Call) -> Answer:
+        if call.service in self._others:
+            found = self._others[call.service].answer(call)
+            return found if isinstance(found, Answer) else json_answer(found)
         match call.service:
             case "sagemaker":
                 return json_answer(self._sagemaker.answer(call))

@@ -16,9 +16,11 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from sagebridge.model.step_types import STEP_TYPES
 from sagebridge_operators.lifecycle.objects import Folder
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.steps import JOB_TYPES
+from tests.fakes import operations
 from tests.faulty_aws.job_scripts import JobScript
 from tests.faulty_aws.server import FaultyAws
 
@@ -34,8 +36,10 @@ RETRIED = JobScript(
 def cases() -> list[str]:
     """Every type of job, and each way in which a job that can be stopped runs."""
     found = []
-    for name, job_type in sorted(JOB_TYPES.items()):
-        ways = ("", "+retried", "+cached") if job_type.stop else ("",)
+    for name, _job_type in sorted(JOB_TYPES.items()):
+        row = STEP_TYPES[name]
+        ways = ["", *(["+retried"] if "SageMaker.JOB_INTERNAL_ERROR" in row.retried else [])]
+        ways += ["+cached"] if row.cached_by else []
         found += [f"{name}{way}" for way in ways]
     return found
 
@@ -70,9 +74,10 @@ def faults(aws: FaultyAws, case: str, die_at: int, *, same: bool) -> list[str] |
     found = [] if code == 0 else [f"the second worker ended with {code}"]
     if ended is None or ended.state != "Succeeded" or not ended.outputs:
         found.append(f"the record has {ended}")
-    operation = "".join(word.title() for word in JOB_TYPES[type_].create.split("_"))
+    operation = operations(JOB_TYPES[type_].service)[JOB_TYPES[type_].create]
     made = [one.name for one in aws.requests(operation) if one.done]
-    if len(set(made)) != expected or (type_ != "RegisterModel" and len(made) != expected):
+    repeated = JOB_TYPES[type_].found_by in ("token", "at-least-once")
+    if len(set(made)) != expected or (len(made) != expected and not repeated):
         found.append(f"expected {expected} jobs, got {sorted(made)}")
     return found
 

@@ -26,9 +26,13 @@ from sagebridge_operators.lifecycle.execution import Execution
 from sagebridge_operators.lifecycle.objects import Folder
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.lifecycle.step_task import StepTask
-from tests.lifecycle.conftest import ARGUMENTS
+from tests.lifecycle.conftest import ARGUMENTS, MORE
 
 _STARTED = datetime(2026, 11, 21, 5, 43, tzinfo=UTC)
+
+
+CALLS = ("create", "describe", "invoke")
+"""How the methods begin that a worker may be killed before and after."""
 
 
 class Boundaries:
@@ -68,7 +72,7 @@ class Backend(AwsBackend):
     boundaries: Boundaries
 
     def client(self, service: str) -> Any:
-        return self.boundaries.around(AwsBackend.client(self, service), ("create", "describe"))
+        return self.boundaries.around(AwsBackend.client(self, service), CALLS)
 
 
 def step_of(case: str) -> Step:
@@ -79,6 +83,7 @@ def step_of(case: str) -> Step:
         "Step",
         type_,
         arguments=plain(ARGUMENTS[type_]),
+        **MORE.get(type_, {}),
         retry_policies=policies if more == "retried" else [],
         cache_config=CacheConfig(True) if more == "cached" else ABSENT,
     )

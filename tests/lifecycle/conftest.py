@@ -12,7 +12,7 @@ import pytest
 from sagebridge.model.expressions import (
     plain,
 )
-from sagebridge.model.pipeline import Step
+from sagebridge.model.pipeline import OutputParameter, Step
 from sagebridge_operators.lifecycle import advance, drive
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.drive import StepDriver
@@ -54,8 +54,16 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     },
     "Model": {"ExecutionRoleArn": ROLE, "PrimaryContainer": {"Image": "image"}},
     "RegisterModel": {"ModelPackageGroupName": "group"},
+    "Lambda": {"Place": "s3://bucket/out"},
 }
-STOPPABLE = {name for name, job in JOB_TYPES.items() if job.stop}
+MORE: dict[str, dict[str, Any]] = {
+    "Lambda": {
+        "extra": {"FunctionArn": "function"},
+        "output_parameters": [OutputParameter("Place")],
+    }
+}
+"""Further arguments of Step, by type."""
+STOPPABLE = {name for name, job in JOB_TYPES.items() if job.stop and job.service == "sagemaker"}
 
 
 @pytest.fixture(autouse=True)

@@ -316,12 +316,6 @@ def test_fail_step_fails_with_its_message(make: Make, record: Find) -> None:
         make(Step("Stop", "Fail"), generation=1).run()
 
 
-def test_unsupported_type_fails_with_reason(make: Make, record: Find) -> None:
-    with pytest.raises(NotRunnable, match="cannot run steps of type Lambda yet"):
-        make(Step("Call", "Lambda", arguments=plain({}))).run()
-    assert record("Call").state == "Failed"
-
-
 @pytest.mark.parametrize("type_", [*UNPUBLISHED, "Futuristic"])
 def test_type_without_published_definition_fails_with_reason(make: Make, type_: str) -> None:
     reason = UNPUBLISHED.get(type_, "an unknown type")

@@ -35,7 +35,12 @@ class Need:
 
 STATUS = Need(lambda job: job.status_key, "its creation is synchronous")
 CACHE = Need(lambda job: STEP_TYPES[job.type].cached_by, "steps of its type have no cache")
-STOP = Need(lambda job: job.stop, "AWS cannot stop it")
+LOOKS = Need(lambda job: job.described, "the service cannot describe it")
+FOUND = Need(
+    lambda job: job.found_by != "at-least-once",
+    "a lost answer repeats the call: at least once",
+)
+STOP = Need(lambda job: job.stop and job.described, "AWS cannot stop it")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,13 +135,13 @@ def looking(fault: Fault, *, stopping: bool = False, **more: Any) -> Rules:
 
 
 def creating(fault: Fault, times: int | None = None, **more: Any) -> Rules:
-    """A fault of the create request."""
+    """A fault of the create request; ``times`` counts attempts of a client that makes four."""
     return lambda sample: [
         FaultRule(
             fault=fault,
             operation=sample.operation("create"),
             name=sample.glob,
-            times=times,
+            times=times and max(1, times * sample.attempts // _BOTOCORE),
             **more,
         )
     ]
@@ -198,7 +203,7 @@ _POLICIES = (
             statuses=("InProgress", "Failed"),
             members=failing(reason),
             state="Failed",
-            message=("{job} Failed", reason),
+            message=("{job} {failed}", reason),
         )
         for exception, reason in _REASONS.items()
     ),
@@ -212,6 +217,7 @@ _POLICIES = (
     *(
         Case(
             name=f"retried-{exception}",
+            needs=(exceptions(exception),),
             policies=(RetryPolicy((exception,), interval_seconds=200, max_attempts=3),),
             rules=creating(fault, 2 * _BOTOCORE),
             requests=2 * _BOTOCORE + 1,
@@ -221,6 +227,7 @@ _POLICIES = (
     *(
         Case(
             name=f"exhausted-{exception}",
+            needs=(exceptions(exception),),
             policies=(RetryPolicy((exception,), max_attempts=2),),
             rules=creating(fault),
             jobs=0,
@@ -239,7 +246,7 @@ _POLICIES = (
         jobs=3,
         requests=3,
         state="Failed",
-        message=("{job} Failed", _REASONS[CAPACITY]),
+        message=("{job} {failed}", _REASONS[CAPACITY]),
     ),
     Case(
         name="deadline-exhausted",
@@ -250,7 +257,7 @@ _POLICIES = (
         jobs=2,  # after 10 minutes; 20 more would be too late
         requests=2,
         state="Failed",
-        message=("{job} Failed", _REASONS[CAPACITY]),
+        message=("{job} {failed}", _REASONS[CAPACITY]),
     ),
     Case(
         name="stopped-is-not-retried",
@@ -259,7 +266,7 @@ _POLICIES = (
         statuses=("InProgress", "Stopping", "Stopped"),
         members=failing(_REASONS[CAPACITY]),
         state="Stopped",
-        message=("{job} Stopped",),
+        message=("{job} {stopped}",),
     ),
 )
 CASES = (
@@ -270,25 +277,29 @@ CASES = (
         statuses=("InProgress", "Failed"),
         members=lambda sample: dict(sample.failure),
         state="Failed",
-        message=("{job} Failed", REASON),
+        message=("{job} {failed}", REASON),
     ),
     Case(
         name="stopped",
         needs=(STATUS, STOP),
         statuses=("InProgress", "Stopping", "Stopped"),
         state="Stopped",
-        message=("{job} Stopped",),
+        message=("{job} {stopped}",),
     ),
-    Case(name="throttled-looking", rules=looking("throttle", seconds=TEN_MINUTES)),
-    Case(name="5xx-looking", rules=looking("error", seconds=TEN_MINUTES, status=503)),
-    Case(name="dropped-looking", rules=looking("drop", seconds=TEN_MINUTES)),
+    Case(name="throttled-looking", needs=(LOOKS,), rules=looking("throttle", seconds=TEN_MINUTES)),
+    Case(
+        name="5xx-looking", needs=(LOOKS,), rules=looking("error", seconds=TEN_MINUTES, status=503)
+    ),
+    Case(name="dropped-looking", needs=(LOOKS,), rules=looking("drop", seconds=TEN_MINUTES)),
     Case(
         name="expired-looking",
+        needs=(LOOKS,),
         rules=looking("expired_token", seconds=TEN_MINUTES),
         sessions=None,
     ),
     Case(
         name="expired-looking-forever",
+        needs=(LOOKS,),
         rules=looking("expired_token", stopping=True),
         statuses=("InProgress",),
         sessions=None,
@@ -298,6 +309,7 @@ CASES = (
     ),
     Case(
         name="throttled-looking-forever",
+        needs=(LOOKS,),
         rules=looking("throttle"),
         statuses=("InProgress",),
         state="Failed",
@@ -305,10 +317,14 @@ CASES = (
         stops=True,
         stop_message=("a stop was sent to", "{job}"),
     ),
-    Case(name="denied-looking", rules=looking("access_denied", start=10.0, seconds=TEN_MINUTES)),
+    Case(
+        name="denied-looking",
+        needs=(LOOKS,),
+        rules=looking("access_denied", start=10.0, seconds=TEN_MINUTES),
+    ),
     Case(
         name="denied-looking-forever",
-        needs=(STATUS,),
+        needs=(STATUS, LOOKS),
         rules=looking("access_denied", start=10.0),
         statuses=("InProgress",),
         state="Failed",
@@ -316,10 +332,10 @@ CASES = (
         stops=True,
         stop_message=("a stop was sent to", "{job}"),
     ),
-    Case(name="described-late", rules=looking("not_found", seconds=20.0)),
+    Case(name="described-late", needs=(LOOKS,), rules=looking("not_found", seconds=20.0)),
     Case(
         name="vanished",
-        needs=(STATUS,),
+        needs=(STATUS, LOOKS),
         rules=looking("not_found", start=10.0),
         statuses=("InProgress",),
         state="Failed",
@@ -330,10 +346,13 @@ CASES = (
     Case(name="throttled-creating", rules=creating("throttle", _BOTOCORE + 2), requests=None),
     Case(name="5xx-creating", rules=creating("error", _BOTOCORE + 2, status=500), requests=None),
     Case(name="dropped-creating", rules=creating("drop", _BOTOCORE + 2), requests=None),
-    Case(name="answer-lost", rules=creating("lose_answer", 1), requests=None),
-    Case(name="answers-lost", rules=creating("lose_answer", _BOTOCORE), requests=None),
+    Case(name="answer-lost", needs=(FOUND,), rules=creating("lose_answer", 1), requests=None),
+    Case(
+        name="answers-lost", needs=(FOUND,), rules=creating("lose_answer", _BOTOCORE), requests=None
+    ),
     Case(
         name="answers-lost-and-described-late",
+        needs=(FOUND, LOOKS),
         rules=both(creating("lose_answer", _BOTOCORE), looking("not_found", seconds=20.0)),
         requests=None,
     ),
@@ -357,16 +376,16 @@ CASES = (
         rules=creating("access_denied"),
         jobs=0,
         state="Failed",
-        message=("AccessDeniedException", "not authorized to perform: sagemaker:Create"),
+        message=("AccessDeniedException", "not authorized to perform: "),
     ),
     Case(
         name="unknown-status",
-        needs=(STATUS,),
+        needs=(STATUS, LOOKS),
         statuses=("InProgress", "Levitating", "Completed"),
     ),
     Case(
         name="unknown-status-forever",
-        needs=(STATUS,),
+        needs=(STATUS, LOOKS),
         statuses=("InProgress", "Levitating"),
         state="Failed",
         message=("{job} has passed its maximum run time", "unknown status Levitating"),

@@ -12,7 +12,7 @@ from typing import Any
 
 from sagebridge.model.expressions import execution, join, parameter, plain, properties_of
 from sagebridge.model.parameters import Parameter
-from sagebridge.model.pipeline import Step
+from sagebridge.model.pipeline import OutputParameter, Step
 from sagebridge.model.values import Value
 from sagebridge_operators.steps import JOB_TYPES
 from sagebridge_operators.steps.job_type import JobType
@@ -36,6 +36,10 @@ class Sample:
         outputs: its main outputs; ``{job}`` is the name of its job, ``{execution}`` the id.
         kind: the kind of resource, as the faulty AWS names it.
         resource: a glob for the name of its resource; the default is our name for it.
+        job: the job in messages and outputs; ``{}`` is the name of its resource.
+        failed, stopped: the words for these ends in messages.
+        own: its other keys and output parameters, as arguments of Step.
+        attempts: how often botocore sends one call.
         failure: members of the description of a failed job, with the reason ``REASON``.
     """
 
@@ -45,6 +49,11 @@ class Sample:
     outputs: Mapping[str, Any]
     kind: str
     resource: str = ""
+    job: str = "{}"
+    failed: str = "Failed"
+    stopped: str = "Stopped"
+    own: Mapping[str, Any] = field(default_factory=dict)
+    attempts: int = 4
     failure: Mapping[str, Any] = field(default_factory=lambda: {"FailureReason": REASON})
 
     @property
@@ -61,10 +70,11 @@ class Sample:
 
     def operation(self, method: str) -> str:
         """The operation of the boto3 method ``create``, ``describe`` or ``stop``."""
-        return operations()[getattr(self.job_type, method)]
+        return operations(self.job_type.service)[getattr(self.job_type, method)]
 
     def step(self, **more: Any) -> Step:
-        return Step(self.type, self.type, arguments=plain(dict(self.arguments)), **more)
+        arguments = plain(dict(self.arguments))
+        return Step(self.type, self.type, arguments=arguments, **{**self.own, **more})
 
     def later_step(self, path: str = "") -> Step:
         """A step with a reference to the job; by default to the property ``refers``."""
@@ -160,6 +170,7 @@ SAMPLES = {
             type="RegisterModel",
             kind="ModelPackage",
             resource="group*",
+            job="arn:aws:sagemaker:eu-west-1:111122223333:model-package/{}",
             arguments={
                 "ModelPackageGroupName": "group",
                 "ModelPackageDescription": parameter("Text"),
@@ -174,6 +185,22 @@ SAMPLES = {
                     ]
                 }
             },
+        ),
+        Sample(
+            type="Lambda",
+            kind="Invocation",
+            resource="standard-function",
+            own={
+                "extra": {"FunctionArn": "standard-function"},
+                "output_parameters": [
+                    OutputParameter("Place"),
+                    OutputParameter("Count", "Integer"),
+                ],
+            },
+            attempts=1,
+            arguments={"Place": "s3://bucket/out", "Count": "3", "Environment": _ENVIRONMENT},
+            refers="OutputParameters['Place']",
+            outputs={"output_parameters": {"Place": "s3://bucket/out", "Count": 3}},
         ),
     )
 }

@@ -14,7 +14,7 @@ from botocore.retries.quota import RetryQuota
 
 from sagebridge.model.pipeline import CacheConfig, Step
 from sagebridge.model.values import ABSENT
-from sagebridge_operators.backends.aws import AwsBackend, client_config
+from sagebridge_operators.backends.aws import AwsBackend, client_config, config_of
 from sagebridge_operators.lifecycle import drive
 from sagebridge_operators.lifecycle.attempt import Attempt
 from tests.clock import Clock, modules_of
@@ -60,10 +60,8 @@ class World:
 
         def client(service: str) -> Any:
             if (service, number) not in _CLIENTS:
-                key = f"AKIASESSION{number}"
-                _CLIENTS[service, number] = self.aws.client(
-                    service, access_key=key, config=client_config()
-                )
+                key, config = f"AKIASESSION{number}", config_of(service, client_config())
+                _CLIENTS[service, number] = self.aws.client(service, access_key=key, config=config)
             return _CLIENTS[service, number]
 
         return client
@@ -94,7 +92,8 @@ class World:
         assert len(jobs) == case.jobs, outcome
         job = self.job(sample)
         stop = sample.job_type.stop
-        _contains(outcome.message, (*case.message, *(case.stop_message if stop else ())), job)
+        words = {"job": job, "failed": sample.failed, "stopped": sample.stopped}
+        _contains(outcome.message, (*case.message, *(case.stop_message if stop else ())), words)
         created = self.aws.requests(sample.operation("create"), sample.glob.removesuffix("/*"))
         if case.requests is not None:
             assert len(created) == case.requests
@@ -105,23 +104,19 @@ class World:
         if case.later is not None:
             later = outcomes[f"After{sample.type}"]
             assert later.state == case.later, later
-            _contains(later.message, case.later_message, job)
+            _contains(later.message, case.later_message, words)
             if later.state == "Succeeded":
                 self._check_reference(sample, outcome)
 
     def job(self, sample: Sample) -> str:
         """The name of a sample's job as messages and outputs contain it, or its ARN."""
         found = self.aws.resources(sample.kind, sample.glob)
-        if not found:
-            return ""
-        if sample.resource:
-            return f"arn:aws:sagemaker:eu-west-1:111122223333:model-package/{found[-1]}"
-        return found[-1]
+        return sample.job.format(found[-1]) if found else ""
 
     def _check_outputs(self, sample: Sample, outcome: Outcome, job: str) -> None:
         assert outcome.outputs is not None
         assert outcome.outputs["job"]["name"] == job
-        assert outcome.outputs["job_arn"].endswith(f"/{job.rpartition('/')[2]}")
+        assert outcome.outputs["job_arn"].endswith(job.rpartition("/")[2])
         expected = _filled(sample.outputs, job=job, execution=self.execution(sample, job))
         assert {name: outcome.outputs[name] for name in sample.outputs} == expected
         assert "a text" not in json.dumps(outcome.outputs), "outputs contain no environment"
@@ -139,8 +134,8 @@ class World:
         return "" if sample.resource else job.split("-")[1]
 
 
-def _contains(message: str, parts: tuple[str, ...], job: str) -> None:
-    wanted = [part.format(job=job) for part in parts]
+def _contains(message: str, parts: tuple[str, ...], words: Mapping[str, str]) -> None:
+    wanted = [part.format(**words) for part in parts]
     assert [part for part in wanted if part not in message] == [], message
 
 

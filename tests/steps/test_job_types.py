@@ -11,7 +11,9 @@ from sagebridge_operators.steps import JOB_TYPES
 from sagebridge_operators.steps.job_type import JobType
 from tests.fakes import client_error, operations, sagemaker_model
 
-TYPES = [pytest.param(job, id=name) for name, job in JOB_TYPES.items()]
+TYPES = [
+    pytest.param(job, id=name) for name, job in JOB_TYPES.items() if job.service == "sagemaker"
+]
 # Statuses of a running job; every other value of the status is final.
 GOING_ON = {"InProgress", "Pending", "Stopping", "Deleting"}
 

@@ -282,7 +282,6 @@ _ROWS = (
         members={"function_arn": "FunctionArn"},
         required=("FunctionArn",),
         takes=("CacheConfig", "OutputParameters"),
-        runs=False,
     ),
     StepType(
         name="Callback",

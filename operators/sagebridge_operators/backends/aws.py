@@ -31,14 +31,22 @@ def client_config(more: Any = None) -> Any:
 
 
 def config_of(service: str, config: Any) -> Any:
-    """The Config of the client of a service: calls to CloudWatch, which may fail, are short."""
+    """The Config of the client of a service.
+
+    Calls to CloudWatch, which may fail, are short. A Lambda function runs for up to 15 minutes
+    ("Lambda quotas" in its guide) before it answers, and botocore must not invoke it again.
+    """
     from botocore.config import Config
 
-    if service != "logs":
-        return config
-    return config.merge(
-        Config(connect_timeout=3, read_timeout=10, retries={"total_max_attempts": 1})
-    )
+    match service:
+        case "logs":
+            return config.merge(
+                Config(connect_timeout=3, read_timeout=10, retries={"total_max_attempts": 1})
+            )
+        case "lambda":
+            once = Config(read_timeout=905, retries={"total_max_attempts": 1}, tcp_keepalive=True)
+            return config.merge(once)
+    return config
 
 
 class AwsBackend:

@@ -178,6 +178,8 @@ def _results(workdir: Workdir, attempt: Attempt | None) -> dict[str, str]:
     """The results of a succeeded job, from its Describe response."""
     if attempt is None or attempt.state != "Succeeded" or attempt.job is None:
         return {}
+    if not STEP_TYPES[attempt.type].results:
+        return {}
     job_type = JOB_TYPES[attempt.type]
     client = workdir.backend.client(job_type.service)
     description = job_type.find(client, attempt.job.name) or {}

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from sagebridge.model.pipeline import RetryPolicy
 from sagebridge_operators.lifecycle import policy
@@ -20,7 +20,13 @@ from sagebridge_operators.lifecycle.attempt import Attempt, Failure, Part, as_te
 from sagebridge_operators.lifecycle.caching import StepCache
 from sagebridge_operators.lifecycle.execution import job_name, job_token
 from sagebridge_operators.lifecycle.masking import mask_text
-from sagebridge_operators.lifecycle.outages import code_of, is_expired, is_throttled
+from sagebridge_operators.lifecycle.outages import (
+    code_of,
+    is_expired,
+    is_outage,
+    is_service_fault,
+    is_throttled,
+)
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.run_errors import StepFailed
 from sagebridge_operators.steps import JOB_TYPES
@@ -32,6 +38,7 @@ _DAY = 86400
 _QUEUEING = timedelta(hours=2)
 """Time allowed on top of a job's maximum run time, for waiting in AWS's queue."""
 Description = Mapping[str, Any]
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,7 @@ class Ports:
         stop_requested: whether a stop of the execution or of this worker was requested.
         on_description: called with each description of the job.
         missing_for: how long the job has been missing; its argument says if it is found now.
+        handle: returns the handle of a job about to be created, from its name and client token.
         prefix: returns the prefix of the job's name; None if the definition has none.
         first_call: whether this is the worker's first call. A job that is Stopped then was not
             stopped by this worker.
@@ -53,6 +61,8 @@ class Ports:
         cache: the cache of the step, if enabled.
         on_unrecorded: called with the name of a job that an earlier try created elsewhere.
         on_hit: called with an attempt that reuses an earlier job.
+        on_repeat: called before a call that an earlier worker may have made.
+        on_left: called with a message if something of an ended job could not be cleaned up.
         clock: returns the current time, in UTC.
         next_look: when the watcher of a created job looks again, as the record has it.
     """
@@ -65,6 +75,7 @@ class Ports:
     stop_requested: Callable[[], bool]
     on_description: Callable[[Attempt, Description], object]
     missing_for: Callable[[bool], timedelta]
+    handle: Callable[[str, str], str] = lambda name, token: name
     prefix: Callable[[], str | None] = lambda: None
     first_call: bool = False
     next_look: Callable[[Attempt], str] = lambda attempt: ""
@@ -72,6 +83,8 @@ class Ports:
     on_retry: Callable[[Attempt, policy.Retry], object] = lambda attempt, retry: None
     cache: StepCache | None = None
     on_hit: Callable[[Attempt], object] = lambda attempt: None
+    on_repeat: Callable[[Attempt], object] = lambda attempt: None
+    on_left: Callable[[str], object] = lambda message: None
     on_unrecorded: Callable[[str], object] = lambda name: None
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
@@ -126,13 +139,16 @@ def plan(attempt: Attempt, ports: Ports) -> Attempt:
     if unrecorded is not None:
         ports.on_unrecorded(name)
     request = ports.request(name, token_of(attempt))
+    handle = ports.handle(name, token_of(attempt))
     planned = replace(
         attempt,
         phase="planned",
         next_look="",
-        parts=(Part(name),),
+        parts=(Part(handle),),
         deadline=_deadline(request, attempt.started),
-        digest=ports.cache.key(request) if ports.cache is not None else "",
+        digest=""
+        if ports.cache is None
+        else ports.cache.key(ports.job_type.key_attributes(request)),
     )
     hit = None if others or unrecorded else _find_hit(planned, ports)
     if hit is not None:
@@ -152,7 +168,8 @@ def _find_unrecorded(attempt: Attempt, ports: Ports) -> Attempt | None:
     for number in itertools.count(attempt.number):
         # Policies or the user's retries began the attempts; the latter if there are no policies.
         following = replace(attempt, number=number, tries=0 if ports.policies else number)
-        if ports.find(_name(following, ports)) is None:
+        handle = ports.handle(_name(following, ports), token_of(following))
+        if ports.find(handle) is None:
             return found
         found = following
     raise AssertionError("unreachable")
@@ -170,7 +187,8 @@ def _find_hit(planned: Attempt, ports: Ports) -> Attempt | None:
     if (found := ports.find(stored["job"])) is None:
         return None
     part = Part(stored["job"], found.get(ports.job_type.arn_key))
-    ended = _verdict(replace(planned, parts=(part,)), ports, found)
+    hit = replace(planned, parts=(part,))
+    ended = verdict_of(hit, ports.job_type, found, ports.outputs, ports.now())
     if ended.end is None or ended.end.state != "Succeeded":
         return None
     source = f"{stored['execution']}/{stored['step']}"
@@ -208,6 +226,8 @@ def create(attempt: Attempt, ports: Ports) -> Attempt:
 
 
 def _create(attempt: Attempt, ports: Ports) -> Attempt:
+    if ports.job_type.synchronous:
+        return _call(attempt, ports)
     name = attempt.parts[-1].name
     found = ports.find(name)
     stopping = ports.stop_requested()
@@ -234,6 +254,33 @@ def _create(attempt: Attempt, ports: Ports) -> Attempt:
         ports.job_type.request_stop(ports.client(False), name)
         return created
     return stop(created, ports) if stopping else created
+
+
+def _call(attempt: Attempt, ports: Ports) -> Attempt:
+    """Makes a call whose answer is the outcome. A part with a time was called before."""
+    part, stop_requested = attempt.parts[-1], ports.stop_requested()
+    if stop_requested:
+        return _end_without_job(attempt, ports)
+    if part.created:
+        ports.on_repeat(attempt)
+    else:
+        called = replace(attempt, parts=(replace(part, created=ports.now()),))
+        attempt = ports.records.save(called)
+    if attempt.end is not None:
+        return attempt
+    try:
+        found = _send(attempt, ports, ports.job_type.call)
+    except Exception as error:
+        if is_service_fault(error):
+            ports.on_repeat(attempt)
+        raise
+    created = replace(attempt, phase="created", next_look="")
+    ports.on_description(created, found)
+    ended = _verdict(created, ports, found)
+    if ended.state == "Succeeded" and ports.stop_requested():
+        text = f"stopped; {ports.job_type.noun} {part.name} cannot be stopped and ran to its end"
+        ended = created.with_failure("stopped", text, state="Stopped")
+    return ports.records.save(ended)
 
 
 def look(attempt: Attempt, ports: Ports) -> Attempt:
@@ -311,7 +358,15 @@ def after(attempt: Attempt, ports: Ports) -> Attempt:
 
 
 def _verdict(attempt: Attempt, ports: Ports, found: Description) -> Attempt:
-    return verdict_of(attempt, ports.job_type, found, ports.outputs, ports.now())
+    ended = verdict_of(attempt, ports.job_type, found, ports.outputs, ports.now())
+    if not ended.running:
+        try:
+            ports.job_type.clean_up(ports.client(False), attempt.parts[-1].name, found)
+        except Exception as error:
+            if is_outage(error):
+                raise
+            ports.on_left(f"{attempt.type} {attempt.parts[-1].name}: {error}; check what it left")
+    return ended
 
 
 def verdict_of(
@@ -335,7 +390,7 @@ def verdict_of(
         except StepFailed as refused:
             return attempt.with_failure(refused.kind, str(refused))
     words = (
-        f"{job_type.type} job {attempt.parts[-1].name} {job_type.status(found)}",
+        f"{job_type.type} {job_type.noun} {attempt.parts[-1].name} {job_type.status(found)}",
         job_type.reason(found),
     )
     text = mask_text(": ".join(filter(None, words)), found)
@@ -365,17 +420,27 @@ def _plan_next_number(attempt: Attempt, ports: Ports) -> Attempt:
 
 def _send_create(attempt: Attempt, ports: Ports) -> str:
     """Sends the create request; returns the name that describes the new job."""
+    start, handle = ports.job_type.start, attempt.parts[-1].name
+    return _send(attempt, ports, lambda client, request: start(client, request, handle))
+
+
+def _send(
+    attempt: Attempt, ports: Ports, call: Callable[[Any, Mapping[str, Any]], _Answer]
+) -> _Answer:
+    """The answer to a call with the attempt's request. Raises StepFailed if it is rejected."""
     from botocore.exceptions import ClientError, ParamValidationError
 
-    name, job_type = attempt.parts[-1].name, ports.job_type
-    request = ports.request(name, token_of(attempt))
+    job_type = ports.job_type
+    request = ports.request(_name(attempt, ports), token_of(attempt))
     for fresh in (False, True):
         try:
-            return job_type.start(ports.client(fresh), request, name)
+            return call(ports.client(fresh), request)
         except ParamValidationError as error:
             reason = mask_text(str(error), request)
             # "from None": botocore quotes rejected values in its message, which is not masked.
-            raise StepFailed(f"{job_type.create}: {reason}", kind="request") from None
+            raise StepFailed(
+                f"{job_type.create_method(request)}: {reason}", kind="request"
+            ) from None
         except ClientError as error:
             text = mask_text(str(error), request)
             error.args = (text,)  # an outage is logged, and raised after a while
@@ -406,6 +471,8 @@ def _end_without_job(attempt: Attempt, ports: Ports) -> Attempt:
     and descriptions lag behind.
     """
     text = "stopped before its job was created"
+    if attempt.parts and attempt.parts[-1].created:
+        text = f"stopped; {attempt.parts[-1].name} had been called and cannot be stopped"
     if attempt.parts:
         text += send_stop(attempt, lambda: ports.client(False))
     ended = attempt.with_failure("stopped", text, state="Stopped")
@@ -424,14 +491,19 @@ def _stop_earlier(earlier: Attempt, ports: Ports) -> None:
 
 
 def _name(attempt: Attempt, ports: Ports) -> str:
+    return name_of(attempt, ports.job_type, ports.prefix())
+
+
+def name_of(attempt: Attempt, job_type: JobType, prefix: str | None) -> str:
+    """The name of an attempt's job."""
     return job_name(
         attempt.execution,
         attempt.generation,
         attempt.step,
         attempt.number,
         index=attempt.index,
-        limit=ports.job_type.name_limit,
-        prefix=ports.prefix(),
+        limit=job_type.name_limit,
+        prefix=prefix,
     )
 
 

@@ -40,7 +40,8 @@ class Failure:
 class Part:
     """A job or resource of an attempt: its name and, once known, its ARN.
 
-    ``created`` is the time when its create request was answered or the job was found.
+    ``created`` is the time when its create request was answered or the job was found; for a call
+    whose answer is the outcome, when it was sent.
     """
 
     name: str
@@ -119,6 +120,11 @@ class Attempt:
     def job(self) -> Part | None:
         """The job or resource, once its create request may have been sent."""
         return self.parts[-1] if self.parts and self.phase != "planned" else None
+
+    @property
+    def called(self) -> bool:
+        """Whether a call whose answer is the outcome was sent, and may not have returned."""
+        return self.phase == "planned" and bool(self.parts) and bool(self.parts[-1].created)
 
     @property
     def state(self) -> State:

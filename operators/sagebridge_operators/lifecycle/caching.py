@@ -36,7 +36,7 @@ class StepCache:
     resolve: Callable[[Value], Any]
 
     def key(self, request: Mapping[str, Any]) -> str:
-        """``<pipeline>/<step>/<digest>`` for a create request.
+        """``<pipeline>/<step>/<digest>`` for the key attributes of a create request.
 
         The digest is a hash, so that no value of the request can be read from it.
         """

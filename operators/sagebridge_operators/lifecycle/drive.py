@@ -22,6 +22,7 @@ from sagebridge.model.code_steps import RETURN_VALUE, CarriedStep
 from sagebridge.model.pipeline import ConditionStep
 from sagebridge.model.values import ABSENT
 from sagebridge_operators.lifecycle import advance, condition_step, opening
+from sagebridge_operators.lifecycle.answers import client_of
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.job_report import JobReport
 from sagebridge_operators.lifecycle.job_request import JobRequests, resolver
@@ -328,6 +329,7 @@ class StepDriver:
             client=lambda fresh: self._client(fresh=fresh),
             request=requests.request,
             outputs=requests.outputs,
+            handle=requests.handle,
             stop_requested=self._stop_requested,
             on_description=self._on_description,
             missing_for=self._missing_for,
@@ -338,6 +340,8 @@ class StepDriver:
             cache=requests.cache(),
             on_hit=requests.announce_hit,
             on_unrecorded=self._report.warn_unrecorded,
+            on_repeat=self._report.warn_repeat,
+            on_left=lambda message: self.log.warning("%s", message),
             on_retry=lambda attempt, retry: self.log.warning("%s", retry.message(attempt)),
         )
 
@@ -351,7 +355,8 @@ class StepDriver:
     def _client(self, *, fresh: bool = False) -> Any:
         if fresh:
             self.task.backend.renew()
-        return self.task.backend.client(JOB_TYPES[self.task.step.type].service)
+        task = self.task
+        return client_of(JOB_TYPES[task.step.type], task.backend, task.records)
 
     def _on_description(self, attempt: Attempt, found: Mapping[str, Any]) -> None:
         self.task.records.beat(attempt)
@@ -372,7 +377,7 @@ class StepDriver:
                 "found %s %s of an earlier worker; not starting another", attempt.type, name
             )
         if resumed and self._requests is not None:
-            self._requests.show(attempt.parts[-1].name, advance.token_of(attempt))
+            self._requests.show(attempt)
         self.task.on_job(attempt.parts[-1].as_job())
 
     # Code

@@ -22,6 +22,7 @@ from typing import Any
 import sagebridge
 from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.lifecycle.advance import Description, verdict_of
+from sagebridge_operators.lifecycle.answers import client_of
 from sagebridge_operators.lifecycle.attempt import Attempt, now
 from sagebridge_operators.lifecycle.backend import Backend
 from sagebridge_operators.lifecycle.opening import first_attempt
@@ -72,7 +73,11 @@ class Ending:
             left = self.mark_lost("a stop was requested after its worker was lost")
             stops.request(left)
             left = [one for one in left if not stops.rejected(one)]
-            known = [one.step for one in left if one.job or (code and one.type in CODE_TYPES)]
+            known = [
+                one.step
+                for one in left
+                if one.job or one.called or (code and one.type in CODE_TYPES)
+            ]
             waited = time.monotonic() - began
             # Any other step is about to make a job, or its worker is gone.
             if waited > patience or not (left if waited < _WORKER_ANSWERS else known):
@@ -165,7 +170,7 @@ class Ending:
         """Whether the job may still run. Records its end if it does not."""
         found, _ = self._refresh_if_possible(attempt)
         if not found.running:
-            self.records.save(found)
+            self._save_end(found)
         return found.running
 
     def settle(self, status: FinalState, reason: str) -> None:
@@ -199,8 +204,7 @@ class Ending:
         if attempt.parts:
             job_type = JOB_TYPES[attempt.type]
             with suppress(Exception):  # usually there is no such job
-                client = self.backend_of(attempt).client(job_type.service)
-                job_type.request_stop(client, attempt.parts[-1].name)
+                job_type.request_stop(self.client_of(attempt), attempt.parts[-1].name)
 
     def mark_failed(self, step: str, type_: str, reason: str, *, started: str, ended: str) -> None:
         """Ends the attempt of a step whose worker was lost and is not replaced."""
@@ -226,9 +230,22 @@ class Ending:
         for attempt in running:
             found, known = self._refresh_if_possible(attempt)
             if found != attempt and not found.running:
-                found = self.records.save(found)
+                found = self._save_end(found)
             if found.running:
                 yield found, known
+
+    def _save_end(self, ended: Attempt) -> Attempt:
+        """Records the end of a job that no worker recorded, and cleans up what it left."""
+        job_type = JOB_TYPES[ended.type]
+        with suppress(Exception):  # the end counts all the same
+            name, client = ended.parts[-1].name, self.client_of(ended)
+            if (description := job_type.find(client, name)) is not None:
+                job_type.clean_up(client, name, description)
+        return self.records.save(ended)
+
+    def client_of(self, attempt: Attempt) -> Any:
+        """The client of the job of an attempt."""
+        return client_of(JOB_TYPES[attempt.type], self.backend_of(attempt), self.records)
 
     def _refresh_if_possible(self, attempt: Attempt) -> tuple[Attempt, bool]:
         """As :meth:`refresh`, or unchanged and False if the service does not answer or refuses.
@@ -243,8 +260,7 @@ class Ending:
     def job_runs(self, attempt: Attempt) -> bool:
         """Whether the job of an attempt runs, whatever its record says."""
         job_type = JOB_TYPES[attempt.type]
-        client = self.backend_of(attempt).client(job_type.service)
-        found = job_type.find(client, attempt.parts[-1].name)
+        found = job_type.find(self.client_of(attempt), attempt.parts[-1].name)
         return found is not None and job_type.state(found) == "Executing"
 
     def refresh(self, attempt: Attempt) -> Attempt:
@@ -256,8 +272,7 @@ class Ending:
         if not attempt.running or job_type is None or not attempt.parts:
             return attempt
         part = attempt.parts[-1]
-        client = self.backend_of(attempt).client(job_type.service)
-        description = job_type.find(client, part.name)
+        description = job_type.find(self.client_of(attempt), part.name)
         if description is None:
             return attempt
         part = replace(part, arn=description.get(job_type.arn_key))
@@ -301,9 +316,7 @@ class _Stops:
             job_type, name = JOB_TYPES[attempt.type], attempt.job.name
             self.errors.pop(name, None)
             try:
-                job_type.request_stop(
-                    self.ending.backend_of(attempt).client(job_type.service), name
-                )
+                job_type.request_stop(self.ending.client_of(attempt), name)
                 self._sent.add(name)
                 self.ending.records.save(replace(attempt, phase="stopping"))
             except Exception as error:  # noqa: BLE001 - raised after the requests for the others

@@ -60,6 +60,15 @@ class JobReport:
             self.task.records.objects.location,
         )
 
+    def warn_repeat(self, attempt: Attempt) -> None:
+        """Warns that a call is repeated, as its answer was lost with its worker or connection."""
+        self.log.warning(
+            "the answer of %s was lost, so it is called again. AWS does not report "
+            "whether it ran, so a %s step calls it at least once",
+            attempt.parts[-1].name,
+            attempt.type,
+        )
+
     def with_position(self, attempt: Attempt) -> Attempt:
         """The attempt with the position in its job's log, for its next record."""
         if self._job_log is None or not attempt.parts or attempt.parts[-1].name != self._job:
@@ -75,7 +84,7 @@ class JobReport:
             self.task.on_links(links)
 
     def _show_lines(self, attempt: Attempt) -> None:
-        if JOB_TYPES[attempt.type].stop is None:  # a resource, which runs nothing
+        if JOB_TYPES[attempt.type].log_group is None:
             return
         if self._job_log is None:
             position = attempt.log_position

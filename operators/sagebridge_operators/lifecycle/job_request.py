@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from sagebridge.model.step_types import STEP_TYPES
-from sagebridge.model.values import ABSENT
+from sagebridge.model.values import ABSENT, Object
 from sagebridge_operators.lifecycle import experiments
+from sagebridge_operators.lifecycle.advance import name_of, token_of
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.caching import StepCache, cache_of
 from sagebridge_operators.lifecycle.for_each_items import item_of, owner_of
@@ -37,8 +38,17 @@ class JobRequests:
             self._made[name] = self._make(name, token)
         return self._made[name]
 
-    def show(self, name: str, token: str) -> None:
+    def handle(self, name: str, token: str) -> str:
+        """The handle of a job that is about to be created."""
+        job_type = JOB_TYPES[self.task.step.type]
+        if job_type.found_by in ("name", "token"):
+            return name
+        return job_type.handle(name, self.request(name, token), self.task.execution.started)
+
+    def show(self, attempt: Attempt) -> None:
         """Shows the request of a job that another worker has created, if it can be resolved."""
+        job_type, token = JOB_TYPES[self.task.step.type], token_of(attempt)
+        name = name_of(attempt, job_type, self.prefix())
         if name not in self._made:
             with suppress(Exception):
                 self._made[name] = self._make(name, token, logged=False)
@@ -54,6 +64,10 @@ class JobRequests:
             experiments.create_once(task, names)
             own = arguments.get("ExperimentConfig") or {}
             arguments = {**arguments, "ExperimentConfig": {**names, **own}}
+        keys = STEP_TYPES[step.type].members.values()
+        own = {key: step.extra[key] for key in keys if key in step.extra}
+        more = resolve({**own, **job_type.also_resolved})
+        step = replace(step, extra=Object({**step.extra, **more}))
         role = task.role or task.backend.default_role
         made = job_type.request(step, arguments, name=name, token=token, role=role)
         shown = mask(made)
@@ -61,7 +75,7 @@ class JobRequests:
         task.on_request(shown)
         if logged:
             text = json.dumps(shown, indent=2)
-            self.log.info("%s.%s %s", job_type.service, job_type.create, text)
+            self.log.info("%s.%s %s", job_type.service, job_type.create_method(made), text)
         return made
 
     def prefix(self) -> str | None:

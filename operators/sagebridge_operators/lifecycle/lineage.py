@@ -19,6 +19,8 @@ def inputs_and_outputs(
 
     Inputs include the files of a model or model package that the job uses.
     """
+    if job_type.s3_inputs is None and job_type.s3_outputs is None:
+        return [], []
     found = job_type.find(backend.client(job_type.service), name) or {}
     inputs = list(dict.fromkeys(_inputs(job_type, found, backend)))
     return inputs, s3_uris(job_type.s3_outputs, found)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +21,7 @@ from sagebridge.model.values import ABSENT
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.run_errors import OutputsTooLarge, Unresolvable
 from sagebridge_operators.steps.job_type import JobType
+from sagebridge_operators.steps.output_parameters import OUTPUT_PARAMETERS
 
 LIMIT = 48 * 1024
 """Largest outputs of one step, in bytes of JSON."""
@@ -104,6 +106,8 @@ def job_outputs(
     They are its status, its name and ARN (``job``, ``job_name``, ``job_arn``), its main results,
     such as ``model_artifact``, and the properties that the pipeline refers to.
     """
+    if step is not None:
+        description = job_type.properties(step, description)
     part, arn = attempt.parts[-1], description.get(job_type.arn_key)
     main = job_type.outputs(description)
     result = {
@@ -217,5 +221,9 @@ def property_of(reference: Get, outputs: Mapping[str, Any] | None) -> Any:
         return properties[path]
     if RETURN_VALUE in outputs:
         return _part_of_result(reference, outputs[RETURN_VALUE])
+    if OUTPUT_PARAMETERS in outputs:
+        with suppress(LookupError):
+            named = {"OutputParameters": outputs[OUTPUT_PARAMETERS]}
+            return look_up(named, reference.tokens[1:])
     there = outputs.get("missing", {}).get(path, [])
     raise Unresolvable(reference.text, f"step {reference.step!r} has no such property", there)

@@ -146,7 +146,9 @@ class Source:
         """The description of the job. Raises Unresolvable if the job does not exist any more."""
         job_type, job = JOB_TYPES[attempt.type], attempt.job
         name = job.name if job is not None else ""
-        found = job_type.find(self.backend_of(attempt).client(job_type.service), name)
+        found = None
+        if job_type.described:
+            found = job_type.find(self.backend_of(attempt).client(job_type.service), name)
         if found is None:
             problem = f"{attempt.type} {name} of execution {self.execution} does not exist any more"
             raise Unresolvable(reference.text, problem)

@@ -40,6 +40,7 @@ from sagebridge_operators.prefect.flow_backends import (
 )
 from sagebridge_operators.prefect.step_keys import StepKey
 from sagebridge_operators.steps import JOB_TYPES
+from sagebridge_operators.steps.output_parameters import OUTPUT_PARAMETERS
 
 
 class OpenedExecution:
@@ -173,7 +174,11 @@ def with_late_properties(
     """
     known = {**outputs.get("properties", {}), **outputs.get("missing", {})}
     job_type = JOB_TYPES.get(step.type)
-    if job_type is None or all(path_text(reference) in known for reference in references):
+    if (
+        job_type is None
+        or not job_type.described
+        or all(path_text(reference) in known for reference in references)
+    ):
         return outputs
     client = backend.client(job_type.service)
     description = job_type.find(client, outputs["job"]["name"])
@@ -186,6 +191,8 @@ def properties_of_ended(step: Step, outputs: Mapping[str, Any], backend: Backend
         return {RETURN_VALUE: outputs[RETURN_VALUE]}
     if "outcome" in outputs:
         return {"Outcome": str(outputs["outcome"])}
+    if OUTPUT_PARAMETERS in outputs:
+        return {"OutputParameters": outputs[OUTPUT_PARAMETERS]}
     job_type = JOB_TYPES[step.type]
     description = job_type.find(backend.client(job_type.service), outputs["job"]["name"])
     return dict(json_safe(description or {}))

@@ -18,6 +18,7 @@ from sagebridge.model.values import ABSENT, Value
 from sagebridge_operators.run_errors import StepFailed
 
 State = Literal["Executing", "Succeeded", "Failed", "Stopped"]
+FoundBy = Literal["name", "token", "list", "at-least-once"]
 
 _NOT_FOUND = re.compile(r"not find|not found|does ?n[o']t exist", re.IGNORECASE)
 
@@ -52,6 +53,17 @@ class JobType:
             default: ``s3_outputs``.
         made_from: other resources whose S3 inputs the job reads too: their type by the JMESPath
             expression for their names.
+        noun: what a message calls the resource.
+        found_by: how a worker recognizes what an earlier worker has created: by its name, by a
+            client token, or in a list. ``at-least-once``: not at all, so it may be created twice.
+        synchronous: whether the create call itself returns the outcome, see :meth:`call`. There
+            is nothing to describe or to stop.
+        answered: whether a consumer sends the end of the step to the response queue. The client is
+            an AnswerChannel then.
+        not_deferred: why a trigger cannot look at the job; empty if it can.
+        also_resolved: expressions whose values :meth:`request` finds in ``step.extra``.
+        permissions: the IAM actions of the type and their resource, if they do not follow from the
+            names of its methods.
     """
 
     type: str
@@ -83,17 +95,55 @@ class JobType:
     s3_outputs: str | None = None
     s3_folder: str | None = None
     made_from: Mapping[str, str] = field(default_factory=dict)
+    noun: str = "job"
+    found_by: FoundBy = "name"
+    synchronous: bool = False
+    answered: bool = False
+    not_deferred: str = ""
+    also_resolved: Mapping[str, Value] = field(default_factory=dict)
+    permissions: tuple[tuple[tuple[str, ...], str], ...] = ()
+
+    @property
+    def described(self) -> bool:
+        """Whether the service describes the resource, also after its end."""
+        return not (self.synchronous or self.answered)
 
     def request(
         self, step: Step, arguments: Mapping[str, Any], *, name: str, token: str, role: str | None
     ) -> dict[str, Any]:
-        """The create request: the resolved arguments, ``name``, and ``role`` if they have none."""
+        """The create request: the resolved arguments, ``name``, and ``role`` if they have none.
+
+        The expressions in the step's own keys, such as ``FunctionArn``, are resolved too.
+        """
         del step, token
         request = {k: v for k, v in arguments.items() if k not in self.dropped_arguments}
         request[self.name_key] = name
         if self.role_key is not None and role is not None:
             request.setdefault(self.role_key, role)
         return request
+
+    def create_method(self, request: Mapping[str, Any]) -> str:
+        """The boto3 method that takes a request; used in logs."""
+        del request
+        return self.create
+
+    def handle(self, name: str, request: Mapping[str, Any], since: datetime) -> str:
+        """What :meth:`find` needs to find a job that is about to be created; usually its name.
+
+        ``since`` is the start of the execution. For one name the handle must always be the same,
+        unless the type is ``at-least-once``: then the first one that is recorded counts.
+        """
+        del request, since
+        return name
+
+    def key_attributes(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What the ``cached_by`` of the type refers to."""
+        return request
+
+    def properties(self, step: Step, description: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The properties that expressions can refer to. Raises StepFailed if one is invalid."""
+        del step
+        return description
 
     def given_name(self, step: Step) -> Value:
         """The name in the arguments of a step, which its job's name starts with; or ABSENT."""
@@ -150,6 +200,13 @@ class JobType:
             if not exists_already(error) and self.find(client, name) is None:
                 raise error from None
         return name
+
+    def call(self, client: Any, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Makes the call of a synchronous type and returns its outcome as a description."""
+        raise NotImplementedError(self.type)
+
+    def clean_up(self, client: Any, name: str, description: Mapping[str, Any]) -> None:
+        """Ends what was created for an ended job and must not outlive it. May be repeated."""
 
     def state(self, description: Mapping[str, Any]) -> State:
         """The state of a job. An unknown status counts as Executing."""

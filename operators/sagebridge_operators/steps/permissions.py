@@ -33,6 +33,10 @@ def _statements(job_type: JobType) -> Iterator[dict[str, Any]]:
     def named(method: str) -> str:
         return f"{prefix}:{operations[method]}"
 
+    if job_type.permissions:
+        for granted, to in job_type.permissions:
+            yield allow(list(granted), to.format(account=ACCOUNT, role=ROLE))
+        return
     calls = [one for one in (job_type.create, job_type.describe, job_type.stop) if one]
     kind = _kind(job_type.create)
     resource = arn(f"{kind}/{'*' if job_type.role_key is None and not job_type.stop else _NAMES}")

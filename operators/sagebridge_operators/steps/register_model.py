@@ -57,6 +57,7 @@ STEP = RegisterModel(
     create="create_model_package",
     describe="describe_model_package",
     more_calls=("describe_model_package_group", "create_model_package_group"),
+    found_by="token",
     name_key="ModelPackageName",
     arn_key="ModelPackageArn",
     role_key=None,

@@ -64,6 +64,8 @@ def defers(operator: StepOperator) -> bool:
 
 
 def _why_not(operator: StepOperator) -> str | None:
+    if why := JOB_TYPES[operator.step.type].not_deferred:
+        return why
     from airflow.triggers.base import BaseTrigger  # slow to import, and few tasks are deferrable
 
     if not hasattr(BaseTrigger, "on_kill"):
