@@ -63,6 +63,10 @@ class KilledAirflow(PrivateAirflow):
                 "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "2",
                 "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
                 "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
+                # A new scheduler adopts the tasks of a dead one only at the first check after this
+                # threshold (adopt_or_reset_orphaned_tasks in airflow/jobs/scheduler_job_runner.py).
+                "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "15",
+                "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
                 **variables,
             },
         )
