@@ -68,7 +68,7 @@ class Boundaries:
 
 
 class Backend(AwsBackend):
-    poll_seconds = (0.01, 0.02)
+    poll_seconds = (0.25, 0.25)  # each look is a boundary, and waiting is to have few of them
     boundaries: Boundaries
 
     def client(self, service: str) -> Any:
