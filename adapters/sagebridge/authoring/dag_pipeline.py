@@ -8,7 +8,7 @@ request.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -54,7 +54,7 @@ def pipeline_of(dag: Any) -> Pipeline:
     order = step_order(members)
     top = [step for name, step in steps.items() if name not in nested]
     pipeline = assemble(
-        tuple(sorted(top, key=lambda step: order.get(step.name, len(order)))),
+        in_definition_order(top, order),
         parameters_of(dag, members.get("Parameters") or EMPTY),
         members,
         {"PipelineName": dag.dag_id, **request},
@@ -199,11 +199,30 @@ def default_arguments(pipeline: Pipeline, dag_id: str) -> dict[str, Value]:
     if len({p.name for p in pipeline.declared}) != len(pipeline.declared):
         # The params of a DAG are a dict, so the list of parameters is kept as a whole.
         details = [write_parameter(p) for p in pipeline.declared]
-    order = [step.name for step in pipeline.steps]
-    file_order = [step.name for step in in_order(pipeline.steps)]
+    order = list(_created(pipeline.steps, list))
+    file_order = list(_created(pipeline.steps, in_order))
     options = ("PipelineDescription", "RoleArn")
     own = file_arguments(pipeline, dag_id, options, details, order, file_order)
     return {**own, **thaw(for_airflow(shared_connection(pipeline)))}
+
+
+def _created(
+    steps: Sequence[Step],
+    order: Callable[[Sequence[Step]], Sequence[Step]],
+    *,
+    named: bool = True,
+) -> Iterator[str]:
+    """The names of the steps whose order follows from the file: not those of branches."""
+    for step in order(steps):
+        if named:
+            yield step.name
+        yield from _created(step.inner, order, named=isinstance(step, ForEachStep))
+
+
+def in_definition_order(steps: Sequence[Step], order: Mapping[str, int]) -> tuple[Step, ...]:
+    """The steps, also those inside others, in the order of the definition, if it is given."""
+    ordered = sorted(steps, key=lambda step: order.get(step.name, len(order)))
+    return tuple(step.with_inner(lambda inner: in_definition_order(inner, order)) for step in ordered)
 
 
 def schema_type(parameter: Parameter) -> str:

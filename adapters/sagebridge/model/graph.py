@@ -130,12 +130,13 @@ def hidden_failures(pipeline: Pipeline) -> tuple[str, ...]:
     dependants are skipped in a branch that was not taken, for a reason unrelated to that step, or
     if they run anyway, because of a trigger.
     """
-    conditions = [step for step in walk(pipeline) if isinstance(step, ConditionStep)]
+    bodies = body_owners(pipeline)  # a ForEach fails with the steps of its body
+    steps = [step for step in walk(pipeline) if step.name not in bodies]
+    conditions = [step for step in steps if isinstance(step, ConditionStep)]
     needed = list(triggers(pipeline.steps))
     if not conditions and all(trigger == COMPLETED for _, _, trigger in needed):
         return ()
-    bodies = body_owners(pipeline)  # a ForEach fails with the steps of its body
-    names = [step.name for step in walk(pipeline) if step.name not in bodies]
+    names = [step.name for step in steps]
     followers: dict[str, set[str]] = {name: set() for name in names}
     branches: dict[str, Sequence[Collection[str]]] = {}
     branches.update((step.name, branches_of(step)) for step in conditions)

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from sagebridge.authoring.dag_pipeline import (
     TYPES,
     connection_of,
+    in_definition_order,
     is_constant,
     own_arguments,
     param_type,
@@ -32,6 +33,7 @@ from sagebridge.formats.airflow.code_tasks import (
     sagebridge_step,
     shell_step,
 )
+from sagebridge.formats.airflow.loops import Loops, is_items_task
 from sagebridge.formats.airflow.operator_classes import (
     JOB_SENSORS,
     class_of,
@@ -128,6 +130,7 @@ class _DagReader:
         types.update((name, one.value_type) for name, one in changed.items())
         self.changed = changed
         self.values = Values(dag, types, converted=changed)
+        self.loops = Loops(self.tasks)
         self.names: dict[str, str] = {}
         self.names |= self._names()
         self.jobs: list[tuple[str, Any]] = []
@@ -149,12 +152,7 @@ class _DagReader:
         for task_id, stub in self.stubs.items():
             if type_ := self.values.used_as.get(f"Steps.{stub.name}.{RETURN_VALUE}"):
                 self.roles[task_id].steps = [replace(stub, returns=type_)]
-        tree = TaskTree(self.tasks, self.roles)
-        for found in tree.losses:
-            task = self.tasks[found.task_id]
-            self._report(task, found.code, found.severity, found.what, found.advice)
-        steps = tree.steps()
-        pipeline = self._pipeline(steps)
+        pipeline = self._pipeline(self._steps_in(None))
         lines = {
             step.name: self.lines.line(role.operator)
             for role in self.roles.values()
@@ -163,6 +161,19 @@ class _DagReader:
         }
         ordered = sorted(self.losses, key=lambda loss: int(loss.place))
         return pipeline, tuple(ordered), lines
+
+    def _steps_in(self, loop: str | None) -> list[Step]:
+        """The steps of the tasks in the body of a ForEach, or outside all of them."""
+        tasks = self.loops.tasks_in(loop)
+        for task_id in tasks:
+            if task_id in self.loops.bodies and (role := self.roles[task_id]).steps:
+                body = tuple(self._steps_in(task_id))
+                role.steps = [role.steps[0].with_inner(lambda _, body=body: body)]
+        tree = TaskTree(tasks, {task_id: self.roles[task_id] for task_id in tasks})
+        for found in tree.losses:
+            task = self.tasks[found.task_id]
+            self._report(task, found.code, found.severity, found.what, found.advice)
+        return tree.steps()
 
     def converted_parameters(self) -> dict[str, Parameter]:
         """The parameters that need another type, once the DAG is read."""
@@ -182,7 +193,7 @@ class _DagReader:
         added = [one for one in self.run_time.values() if one.parameter.name in used]
         self.losses.update(dict.fromkeys(one.loss for one in added if one.loss is not None))
         parameters = (*declared, *(one.parameter for one in added))
-        rank = step_order(own_arguments(self.dag.default_args)[0])
+        order = step_order(own_arguments(self.dag.default_args)[0])
         limit, count = self.dag.max_active_tasks, len(list(walk(steps)))
         if limit not in (_MAX_ACTIVE_TASKS, count):
             base = replace(base, parallelism=Parallelism(limit))
@@ -190,7 +201,7 @@ class _DagReader:
             base = replace(base, description=self.dag.doc_md)
         return replace(
             base,
-            steps=tuple(sorted(steps, key=lambda step: rank.get(step.name, len(rank)))),
+            steps=in_definition_order(steps, order),
             parameters=parameters or base.parameters,
             connections=freeze(self.connections),
         )
@@ -246,6 +257,8 @@ class _DagReader:
             rule = trigger_rule(task)
             what = f"trigger rule {rule} never holds in a pipeline (steps run only after success)"
             self._drop(task, "trigger-rule", what, AT_THE_END, stub=False)
+            return role
+        if is_items_task(task):  # a part of a ForEach
             return role
         if is_mapped(task):
             what = "expand() is only resolved at run time"

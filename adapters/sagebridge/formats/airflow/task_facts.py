@@ -18,8 +18,10 @@ def label(task: Any) -> str:
 
 
 def is_mapped(task: Any) -> bool:
-    """Whether a task or one of its task groups is expanded at run time."""
-    return hasattr(task, "partial_kwargs") or task.get_closest_mapped_task_group() is not None
+    """Whether a task or one of its task groups is expanded at run time, other than a ForEach."""
+    if hasattr(task, "partial_kwargs"):
+        return True
+    return any(not hasattr(group, "for_each") for group in task.iter_mapped_task_groups())
 
 
 def is_sagebridge(task: Any) -> bool:

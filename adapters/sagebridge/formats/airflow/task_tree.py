@@ -17,8 +17,9 @@ from sagebridge.formats.airflow.branches import (
     place_tasks,
 )
 from sagebridge.model.display import shown
+from sagebridge.model.for_each import ForEachStep
 from sagebridge.model.losses import Severity
-from sagebridge.model.pipeline import ConditionStep, Step, Steps, step_references
+from sagebridge.model.pipeline import ConditionStep, Step, Steps, step_references, walk
 from sagebridge.model.values import ABSENT, Absent
 
 
@@ -218,7 +219,7 @@ class TaskTree:
         for position, step in enumerate(role.steps):
             first = position == 0 or role.gates
             needed = before if first else [role.steps[position - 1].name]
-            known = {one.step for one in step_references(step)} | {*step.dependencies, step.name}
+            known = {name for one in _needing(step) for name in _needs(one)}
             added = [name for name in needed if name not in known]
             if added:
                 role.steps[position] = replace(step, depends_on=(*(step.depends_on or ()), *added))
@@ -250,6 +251,18 @@ class TaskTree:
             return ABSENT
         listed = (self.roles[one] for one in ids)
         return tuple(self._with_branches(one, one.steps[0]) for one in listed if one.steps)
+
+
+def _needing(step: Step) -> Iterator[Step]:
+    """The steps whose needs are those of a step: itself, and the body of a ForEach."""
+    return walk((step,)) if isinstance(step, ForEachStep) else iter((step,))
+
+
+def _needs(step: Step) -> Iterator[str | None]:
+    """A step, and the steps that it refers to or depends on."""
+    yield step.name
+    yield from step.dependencies
+    yield from (one.step for one in step_references(step))
 
 
 def _skipped_join(needed: Collection[Branch], added: Collection[Branch]) -> tuple[str, str]:

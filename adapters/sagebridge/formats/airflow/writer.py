@@ -31,6 +31,7 @@ from sagebridge.formats.python.step_calls import (
 )
 from sagebridge.model.code_steps import PYTHON, SHELL, STUB, CarriedStep
 from sagebridge.model.connections import for_airflow, own_connections
+from sagebridge.model.for_each import ForEachStep
 from sagebridge.model.graph import hidden_failures, in_order
 from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import Parameter
@@ -84,10 +85,7 @@ class DagFileWriter:
     def text(self) -> str:
         """The source."""
         opening = source(ast.With([ast.withitem(self._dag())], [ast.Pass()]))
-        blocks = [
-            commented(source(node), self.losses.get(name, ()))
-            for name, node in self._steps(self.pipeline.steps)
-        ]
+        blocks = list(self._blocks(self.pipeline.steps))
         blocks += [source(node) for node in self._watch()]
         body = "\n\n".join(indented(block) for block in blocks)
         dag = opening.removesuffix("pass") + "\n" + body if blocks else opening
@@ -126,19 +124,25 @@ class DagFileWriter:
         default = () if parameter.default is ABSENT else (shown_default(parameter),)
         return call(ast.Name(_PARAM, ast.Load()), *map(self.expressions.value, default), **keywords)
 
-    def _steps(self, steps: Sequence[Step]) -> Iterator[tuple[str, ast.stmt]]:
-        """One assignment per step, if possible after the steps that it refers to."""
+    def _blocks(self, steps: Sequence[Step]) -> Iterator[str]:
+        """One assignment or ``with`` block per step, if possible after those it refers to."""
         for step in in_order(steps):
-            yield from self._step(step)
+            yield from self._block(step)
 
-    def _step(self, step: Step) -> Iterator[tuple[str, ast.stmt]]:
+    def _block(self, step: Step) -> Iterator[str]:
         if isinstance(step, ConditionStep):
             for branch in step.branches:
-                yield from self._step(branch)
+                yield from self._block(branch)
         built = self._operator(step)
-        variable = self.names.variable(step.name)
+        variable = ast.Name(self.names.variable(step.name), ast.Store())
         self.expressions.defined.add(step.name)
-        yield step.name, ast.Assign([ast.Name(variable, ast.Store())], built, lineno=0)
+        if isinstance(step, ForEachStep) and step.body:
+            node = ast.With([ast.withitem(built, variable)], [ast.Pass()])
+            body = "\n\n".join(map(indented, self._blocks(step.body)))
+            text = source(node).removesuffix("pass") + "\n" + body
+        else:
+            text = source(ast.Assign([variable], built, lineno=0))
+        yield commented(text, self.losses.get(step.name, ()))
 
     def _operator(self, step: Step) -> ast.expr:
         row = None if isinstance(step, CarriedStep) else OPERATOR_TYPES.get(step.type)
@@ -155,7 +159,7 @@ class DagFileWriter:
             keywords.update({f"{op}{one}": value for one, value in arguments.items()})
         elif row is None:
             keywords["step_type"] = ast.Constant(step.type)
-        branches = dict(self._branches(step)) if isinstance(step, ConditionStep) else {}
+        branches = dict(self._inner(step))
         keywords.update(self.steps.arguments(step, branches))
         connection = for_airflow(self.connections.get(step.name, EMPTY))
         keywords.update({one: self.expressions.value(connection[one]) for one in connection})
@@ -169,7 +173,11 @@ class DagFileWriter:
             operator = self.names.use("WatchOperator")
             yield ast.Expr(call(operator, task_id=task_id, watched=watched))
 
-    def _branches(self, step: ConditionStep) -> Iterator[tuple[str, ast.expr]]:
+    def _inner(self, step: Step) -> Iterator[tuple[str, ast.expr]]:
+        if isinstance(step, ForEachStep) and step.body is ABSENT:
+            yield "body", self.names.use("ABSENT")
+        if not isinstance(step, ConditionStep):
+            return
         for argument, branch in (("if_steps", step.if_steps), ("else_steps", step.else_steps)):
             if branch is not ABSENT:
                 variables = (self.names.variable(inner.name) for inner in branch)

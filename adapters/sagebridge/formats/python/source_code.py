@@ -30,8 +30,10 @@ from sagebridge.model.expressions import (
     Key,
     Member,
     Token,
+    current_item,
     execution,
 )
+from sagebridge.model.for_each import ITEM, OUTPUT
 from sagebridge.model.values import ABSENT, Absent, Object, Value
 
 _CALLS_A_LEVEL = 8
@@ -154,7 +156,12 @@ class Expressions:
             return call(self.names.use("parameter"), ast.Constant(reference.name))
         if plain and reference.text in _VARIABLES:
             return attribute(self.names.use("execution"), _VARIABLES[reference.text])
-        if plain and reference.name in self.defined and self._is_attribute_path(reference.tokens):
+        if plain and (found := _iteration_variable(reference)) is not None:
+            name, tokens = found
+            if self._is_attribute_path((Member(name), *reference.tokens)):
+                return _path(self.names.use(name), tokens)
+        is_known = reference.root == "Steps" and reference.name in self.defined
+        if plain and is_known and self._is_attribute_path(reference.tokens):
             return _path(
                 attribute(self.step(reference.name), self.properties), reference.tokens[1:]
             )
@@ -213,6 +220,13 @@ class Expressions:
             case Or(conditions=several):
                 return call(self.names.use("or_"), *map(self.condition, several), **more)
         return call(self.names.use("other_condition"), self.value(condition.raw))
+
+
+def _iteration_variable(reference: Get) -> tuple[str, tuple[Token, ...]] | None:
+    """``current_item`` or ``iteration_output``, and the path below it."""
+    if reference.root == ITEM and reference.tokens[0] == current_item._get.tokens[0]:
+        return "current_item", reference.tokens[1:]
+    return ("iteration_output", reference.tokens) if reference.root == OUTPUT else None
 
 
 def _path(base: ast.expr, tokens: Sequence[Token]) -> ast.expr:

@@ -16,6 +16,7 @@ from sagebridge.formats.python.source_code import Expressions, Names, array, cal
 from sagebridge.model.code_steps import CarriedStep, Function, PythonStep, StubStep
 from sagebridge.model.dependencies import HELPERS, Dependency
 from sagebridge.model.display import free_name, printable
+from sagebridge.model.for_each import MAX_BY, MIN_BY, ForEachStep, Selector
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
 from sagebridge.model.step_types import OPERATOR_TYPES
@@ -23,6 +24,7 @@ from sagebridge.model.values import ABSENT, EMPTY, key_of
 
 AIRFLOW_NAMES = (
     "DAG",
+    "ForEachOperator",
     "Param",
     "PythonStepOperator",
     "ShellStepOperator",
@@ -128,6 +130,9 @@ class StepSource:
         if isinstance(step, ConditionStep):
             if step.conditions is not ABSENT:
                 keywords["conditions"] = array(map(self.expressions.condition, step.conditions))
+        elif isinstance(step, ForEachStep):
+            keywords |= self._for_each(step)
+        if step.inner_fields:
             keywords.update(branches or {})
             if step.arguments is ABSENT or step.arguments != EMPTY:
                 keywords["arguments"] = value(step.arguments)
@@ -139,6 +144,23 @@ class StepSource:
         if extra:
             keywords["extra"] = value(extra)
         return keywords
+
+    def _for_each(self, step: ForEachStep) -> dict[str, ast.expr]:
+        own = {"items": step.items, "max_concurrency": step.max_concurrency}
+        found = {
+            name: self.expressions.value(value)
+            for name, value in own.items()
+            if value is not ABSENT
+        }
+        selector = step.selector
+        if selector is not ABSENT:
+            function = {MAX_BY: "max_by", MIN_BY: "min_by"}.get(selector.pick)
+            if function and selector == Selector(selector.pick, selector.field):
+                field = self.expressions.value(selector.field)
+                found["selector"] = call(self.names.use(function), field)
+            else:
+                found["selector"] = self._record(selector)
+        return found
 
     def _common(self, step: Step) -> Iterator[tuple[str, ast.expr]]:
         for argument in STEP_ARGUMENTS:

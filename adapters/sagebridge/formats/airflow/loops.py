@@ -1,0 +1,112 @@
+"""The ForEach operators of a DAG: which tasks are in which body.
+
+A ForEach has several tasks: one before the mapped group of its body and one after it. For the tasks
+around it they are one task, with the dependencies of them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sagebridge.model.pipeline import Step, step_references
+
+
+@dataclass(frozen=True, slots=True)
+class TaskView:
+    """A task as those around it see it; ``operator`` is the task itself.
+
+    ``trigger_rule`` of a ForEach is that of its first task.
+    """
+
+    operator: Any
+    upstream_task_ids: frozenset[str]
+    downstream_task_ids: frozenset[str]
+    trigger_rule: Any
+    ignore_downstream_trigger_rules: Any
+
+
+class Loops:
+    """The bodies of a DAG. A ForEach has the id of its last task.
+
+    Attributes:
+        bodies: by ForEach, the ids of the tasks directly in its body.
+    """
+
+    def __init__(self, tasks: Mapping[str, Any]) -> None:
+        self.tasks = tasks
+        self.first = {
+            task.for_each.task_id: task_id
+            for task_id, task in tasks.items()
+            if is_items_task(task)
+        }
+        self.bodies: dict[str, list[str]] = {one: [] for one in self.first}
+        self._owners = {task_id: _owner(task) for task_id, task in tasks.items()}
+        self._ends = {first: last for last, first in self.first.items()}
+        for task_id, owner in self._owners.items():
+            if owner is not None:
+                self.bodies[owner].append(task_id)
+
+    def tasks_in(self, loop: str | None) -> dict[str, Any]:
+        """The tasks in a body, or outside all of them, in the order of the DAG."""
+        inside = [one for one in self.tasks if self._owners[one] == loop and one not in self._ends]
+        if not self.first:
+            return {one: self.tasks[one] for one in inside}
+        return {one: self._view(one, loop) for one in inside}
+
+    def _view(self, task_id: str, loop: str | None) -> TaskView:
+        task = self.tasks[task_id]
+        parts = [self.tasks[one] for one in self._parts(task_id)]
+        up = {one for part in parts for one in part.upstream_task_ids}
+        down = {one for part in parts for one in part.downstream_task_ids}
+        # A reference to a step of a body is invalid, but not a dependency on the whole ForEach.
+        named = {one.step for one in step_references(task.step)} if _has_step(task) else set()
+        up = {one for one in up if self._name(one) not in named or self._owners[one] == loop}
+        return TaskView(
+            task,
+            frozenset(self._at_level(up, loop)) - {task_id},
+            frozenset(self._at_level(down, loop)) - {task_id},
+            self.tasks[self.first.get(task_id, task_id)].trigger_rule,
+            getattr(task, "ignore_downstream_trigger_rules", None),
+        )
+
+    def _parts(self, task_id: str) -> Iterator[str]:
+        """A task, and the tasks of its body."""
+        yield task_id
+        if task_id in self.first:
+            yield self.first[task_id]
+            for one in self.bodies[task_id]:
+                yield from self._parts(one)
+
+    def _at_level(self, task_ids: set[str], loop: str | None) -> Iterator[str]:
+        """For each task: itself or the ForEach around it that is at this level, if there is one."""
+        for task_id in task_ids & self.tasks.keys():
+            one: str | None = self._ends.get(task_id, task_id)
+            while one is not None and self._owners[one] != loop:
+                one = self._owners[one]
+            if one is not None:
+                yield one
+
+    def _name(self, task_id: str) -> str:
+        task = self.tasks.get(task_id)
+        return str(task.step.name) if _has_step(task) else ""
+
+
+def is_items_task(task: Any) -> bool:
+    """Whether a task is the first one of a ForEach."""
+    return hasattr(task, "for_each")
+
+
+def _has_step(task: Any) -> bool:
+    return isinstance(getattr(task, "step", None), Step)
+
+
+def _owner(task: Any) -> str | None:
+    """The innermost ForEach whose body contains a task."""
+    group = task.task_group
+    while group is not None:
+        if (loop := getattr(group, "for_each", None)) is not None:
+            return str(loop.task_id)
+        group = group.parent_group
+    return None
