@@ -18,6 +18,7 @@ from sagebridge.authoring.file_arguments import (
     assemble,
     definition_keys,
     file_arguments,
+    in_definition_order,
     parameter_of,
     request_keys,
     step_order,
@@ -217,12 +218,6 @@ def _created(
         if named:
             yield step.name
         yield from _created(step.inner, order, named=isinstance(step, ForEachStep))
-
-
-def in_definition_order(steps: Sequence[Step], order: Mapping[str, int]) -> tuple[Step, ...]:
-    """The steps, also those inside others, in the order of the definition, if it is given."""
-    ordered = sorted(steps, key=lambda step: order.get(step.name, len(order)))
-    return tuple(step.with_inner(lambda inner: in_definition_order(inner, order)) for step in ordered)
 
 
 def schema_type(parameter: Parameter) -> str:

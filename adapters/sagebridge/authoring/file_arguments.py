@@ -8,6 +8,7 @@ means the usual version; ``Version`` is ABSENT if the definition has none.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from sagebridge.authoring.definition_reader import read_envelope, read_parameter
@@ -98,6 +99,13 @@ def _mapping(name: str, given: Any) -> Object:
 def step_order(members: Mapping[str, Value]) -> dict[str, int]:
     """The position of each step in the definition, if the order in the file differs."""
     return {name: position for position, name in enumerate(members.get("Steps", ()))}
+
+
+def in_definition_order(steps: Sequence[Step], order: Mapping[str, int]) -> tuple[Step, ...]:
+    """The steps, also those inside others, in the order of the definition, if it is given."""
+    ordered = sorted(steps, key=lambda step: order.get(step.name, len(order)))
+    change = partial(in_definition_order, order=order)
+    return tuple(step.with_inner(change) for step in ordered)
 
 
 def assemble(

@@ -18,13 +18,12 @@ from typing import Any, Protocol
 from sagebridge.authoring.dag_pipeline import (
     TYPES,
     connection_of,
-    in_definition_order,
     is_constant,
     own_arguments,
     param_type,
     pipeline_of,
 )
-from sagebridge.authoring.file_arguments import step_order
+from sagebridge.authoring.file_arguments import in_definition_order, step_order
 from sagebridge.formats.airflow import dag_options, param_types, provider
 from sagebridge.formats.airflow.branches import BranchGate
 from sagebridge.formats.airflow.code_tasks import (
@@ -33,7 +32,7 @@ from sagebridge.formats.airflow.code_tasks import (
     sagebridge_step,
     shell_step,
 )
-from sagebridge.formats.airflow.loops import Loops, is_items_task
+from sagebridge.formats.airflow.loops import Loops, is_items_task, with_body
 from sagebridge.formats.airflow.operator_classes import (
     JOB_SENSORS,
     class_of,
@@ -168,7 +167,7 @@ class _DagReader:
         for task_id in tasks:
             if task_id in self.loops.bodies and (role := self.roles[task_id]).steps:
                 body = tuple(self._steps_in(task_id))
-                role.steps = [role.steps[0].with_inner(lambda _, body=body: body)]
+                role.steps = [with_body(role.steps[0], body)]
         tree = TaskTree(tasks, {task_id: self.roles[task_id] for task_id in tasks})
         for found in tree.losses:
             task = self.tasks[found.task_id]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sagebridge.model.pipeline import Step, step_references
+from sagebridge.model.pipeline import Step, Steps, step_references
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,7 @@ class Loops:
     def __init__(self, tasks: Mapping[str, Any]) -> None:
         self.tasks = tasks
         self.first = {
-            task.for_each.task_id: task_id
-            for task_id, task in tasks.items()
-            if is_items_task(task)
+            task.for_each.task_id: task_id for task_id, task in tasks.items() if is_items_task(task)
         }
         self.bodies: dict[str, list[str]] = {one: [] for one in self.first}
         self._owners = {task_id: _owner(task) for task_id, task in tasks.items()}
@@ -89,8 +87,13 @@ class Loops:
                 yield one
 
     def _name(self, task_id: str) -> str:
-        task = self.tasks.get(task_id)
+        task: Any = self.tasks.get(task_id)
         return str(task.step.name) if _has_step(task) else ""
+
+
+def with_body(step: Step, body: Steps) -> Step:
+    """A ForEach with this body, unless it has none."""
+    return step.with_inner(lambda _: body)
 
 
 def is_items_task(task: Any) -> bool:

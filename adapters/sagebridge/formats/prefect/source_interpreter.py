@@ -14,7 +14,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from sagebridge.authoring.pipeline_builder import ConditionHandle, PipelineBuilder, StepHandle
+from sagebridge.authoring.pipeline_builder import (
+    ConditionHandle,
+    ForEachHandle,
+    PipelineBuilder,
+    StepHandle,
+)
 from sagebridge.errors import SagebridgeError
 from sagebridge.formats.prefect.importable_names import Module
 from sagebridge.formats.python.function_source import NotSelfContained
@@ -60,11 +65,11 @@ class _ReturnValue(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Branch:
-    """``check.met`` or ``check.unmet``."""
+class _Block:
+    """``check.met()``, ``check.unmet()`` or ``fan.body()``: the steps in a field of a step."""
 
-    check: ConditionHandle
-    met: bool
+    step: StepHandle
+    field: str
 
 
 @dataclass(slots=True)
@@ -111,9 +116,9 @@ class Interpreter:
                 self._bind(target, self.value(value, scope), scope)
             case ast.With(items=[ast.withitem(context_expr=item, optional_vars=None)]):
                 guard = self.value(item, scope)
-                if not isinstance(guard, _Branch):
-                    raise UnsupportedSyntax(item, "a with block other than a branch of a condition")
-                with self.builder.branch(guard.check.name, met=guard.met):
+                if not isinstance(guard, _Block):
+                    raise UnsupportedSyntax(item, "a with block other than a branch or a body")
+                with self.builder.block(guard.step.name, guard.field):
                     self._block(node.body, scope)
             case ast.If():
                 self._if(node, scope)
@@ -274,7 +279,9 @@ class Interpreter:
     def _attribute(self, node: ast.expr, base: Any, name: str) -> Any:
         match base:
             case ConditionHandle() if name in ("met", "unmet"):
-                return lambda: _Branch(base, name == "met")
+                return lambda: _Block(base, "if_steps" if name == "met" else "else_steps")
+            case ForEachHandle() if name == "body":
+                return lambda: _Block(base, name)
             case StepHandle() if name == "properties":
                 return base.properties
             case StepHandle() if name == "name":

@@ -36,7 +36,7 @@ from sagebridge.model.connections import (
 )
 from sagebridge.model.graph import in_order
 from sagebridge.model.losses import Loss
-from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
+from sagebridge.model.pipeline import Pipeline, Step, walk
 from sagebridge.model.pointers import losses_by_step
 from sagebridge.model.step_types import OPERATOR_TYPES
 from sagebridge.model.values import ABSENT, EMPTY
@@ -48,6 +48,8 @@ _FIXED_NAMES = ("flow", "Literal", _RUNNER, "sys", "object", "str", "int", "floa
 _IMPORTABLE = frozenset((*PREFECT_NAMES, *(row.function for row in OPERATOR_TYPES.values())))
 _CODE_FUNCTIONS = {PYTHON: "python", SHELL: "shell", STUB: "stub"}
 """The function of each kind of carried step."""
+_GUARDS = {"if_steps": "met", "else_steps": "unmet", "body": "body"}
+"""The method that opens the ``with`` block of each field with steps."""
 _NESTED_BLOCKS = 8
 """Nested ``with`` blocks; deeper branches start at the left margin again.
 
@@ -72,7 +74,7 @@ def write(pipeline: Pipeline, reading: Sequence[Loss] = ()) -> tuple[str, tuple[
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A step's call, its variable, and the ``with`` blocks of a condition's branches.
+    """A step's call, its variable, and the ``with`` blocks of the steps inside it.
 
     ``outer`` is set if only the ``with`` blocks are written here: the block that holds the call.
     """
@@ -84,7 +86,7 @@ class Block:
     outer: str = ""
 
     def used(self) -> Iterator[str]:
-        """The variables of the conditions whose branches it contains."""
+        """The variables of the steps whose ``with`` blocks it contains."""
         if self.branches:
             yield self.variable
         for block in chain.from_iterable(self.branches.values()):
@@ -107,9 +109,9 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class _Deferred:
-    """A condition whose branches are too deep to be nested; ``outer`` is the block it is in."""
+    """A step whose blocks are too deep to be nested; ``outer`` is the block it is in."""
 
-    step: ConditionStep
+    step: Step
     block: Block
     outer: str
 
@@ -249,15 +251,15 @@ class FlowFileWriter:
         variable = self.names.variable(step.name)
         self.steps.expressions.defined.add(step.name)
         block = Block(variable, built, self.losses.get(step.name, ()), {})
-        if not isinstance(step, ConditionStep) or not step.branches:
+        if not step.inner:
             return block
         if level == _NESTED_BLOCKS:
             self._deferred.append(_Deferred(step, block, outer))
             return block
         return replace(block, branches=self._branches(step, variable, level + 1))
 
-    def _branches(self, step: ConditionStep, variable: str, level: int) -> dict[str, list[Block]]:
-        guarded = {"met": step.if_steps, "unmet": step.else_steps}
+    def _branches(self, step: Step, variable: str, level: int) -> dict[str, list[Block]]:
+        guarded = {_GUARDS[name]: getattr(step, name) for name in step.inner_fields}
         return {
             guard: [self._block(one, level, f"{variable}.{guard}()") for one in in_order(steps)]
             for guard, steps in guarded.items()
@@ -284,12 +286,8 @@ class FlowFileWriter:
         return given | {one: self.steps.expressions.value(connection[one]) for one in connection}
 
     def _absent_branches(self, step: Step) -> dict[str, ast.expr]:
-        if not isinstance(step, ConditionStep):
-            return {}
-        branches = {"if_steps": step.if_steps, "else_steps": step.else_steps}
-        return {
-            name: self.names.use("ABSENT") for name, branch in branches.items() if branch is ABSENT
-        }
+        absent = [name for name in step.inner_fields if getattr(step, name) is ABSENT]
+        return {name: self.names.use("ABSENT") for name in absent}
 
 
 def _annotation(argument: FlowArgument) -> ast.expr:
@@ -303,6 +301,5 @@ def _annotation(argument: FlowArgument) -> ast.expr:
 def _walk_in_order(steps: Sequence[Step]) -> Iterator[Step]:
     for step in in_order(steps):
         yield step
-        if isinstance(step, ConditionStep):
-            yield from _walk_in_order(step.if_steps or ())
-            yield from _walk_in_order(step.else_steps or ())
+        for name in step.inner_fields:
+            yield from _walk_in_order(getattr(step, name) or ())

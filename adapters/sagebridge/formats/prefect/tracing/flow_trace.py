@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
+from sagebridge.authoring.file_arguments import in_definition_order, step_order
 from sagebridge.authoring.flow_signature import (
     TYPES,
     FlowArgument,
@@ -143,7 +144,9 @@ class FlowTrace:
             self.lines[new] = self.lines.get(old, self._first_line)
             what = f"step {shown(old)} is in several branches; one copy is named {shown(new)}"
             self.report("step-name", "info", what, line=self.lines[new])
-        pipeline = replace(self.path.builder.pipeline(), steps=steps)
+        builder = self.path.builder
+        order = step_order(builder.definition)
+        pipeline = replace(builder.pipeline(), steps=in_definition_order(steps, order))
         if (limit := flow_options.parallel_limit(self.flow)) is not None:
             pipeline = replace(pipeline, parallelism=Parallelism(limit))
         added = self._run_time_parameters.values()

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from sagebridge.model.conditions import Condition
 from sagebridge.model.display import free_name
 from sagebridge.model.expressions import Get, Key, Member
 from sagebridge.model.pipeline import ConditionStep, Step, Steps, step_references, walk
 from sagebridge.model.values import EMPTY, Strict, Value
-from sagebridge.model.visit import rebuild
 
-WithBlock = tuple[str, bool] | None
+WithBlock = tuple[str, str] | None
+"""The step of a with block, and the field of that step with the steps inside the block."""
+_IF, _ELSE = "if_steps", "else_steps"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +49,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class _Fork:
-    """A Condition with the nodes of its branches."""
+    """A Condition with the nodes of its branches, or a ForEach with those of its body."""
 
     condition: FlowStep
     yes: tuple[_Node, ...]
@@ -85,8 +87,8 @@ class _Merger:
         taken, untaken, after = self._split_tail(taken, untaken)
         if decision.own:
             # The Condition is an earlier node; the remaining nodes move into its branches.
-            before += [_in_block(one, (decision.name, True)) for one in taken]
-            before += [_in_block(one, (decision.name, False)) for one in untaken]
+            before += [_in_block(one, (decision.name, _IF)) for one in taken]
+            before += [_in_block(one, (decision.name, _ELSE)) for one in untaken]
         elif taken or untaken:
             step = ConditionStep(
                 decision.name,
@@ -201,21 +203,20 @@ def _with_reference(step: Step, old: str, new: str) -> Step:
 
     def change(node: Value) -> Value:
         match node:
-            case Get(root="Steps", tokens=(Member() | Key(), *rest)) if node.name == old:
+            case Get(tokens=(Member() | Key(), *rest)) if node.name == old and node.step:
                 return Get("Steps", (Member(new), *rest))
         return node
 
-    names = ("arguments", "extra", *(("conditions",) if isinstance(step, ConditionStep) else ()))
-    return replace(step, **{name: rebuild(getattr(step, name), change) for name in names})
+    return step.replaced(change)
 
 
-def _in_block(node: _Node, inside: tuple[str, bool]) -> _Node:
+def _in_block(node: _Node, inside: tuple[str, str]) -> _Node:
     if isinstance(node, _Fork):
         return replace(node, condition=_with_block(node.condition, inside))
     return _with_block(node, inside)
 
 
-def _with_block(flow_step: FlowStep, inside: tuple[str, bool]) -> FlowStep:
+def _with_block(flow_step: FlowStep, inside: tuple[str, str]) -> FlowStep:
     return flow_step if flow_step.inside else replace(flow_step, inside=inside)
 
 
@@ -225,7 +226,7 @@ def _move_into_blocks(nodes: tuple[_Node, ...], here: WithBlock = None) -> tuple
     Raises :class:`MisplacedBlock` if a Condition is not in the same branch.
     """
     names = {one.name for one in nodes if isinstance(one, FlowStep)}
-    blocks: dict[tuple[str, bool], list[_Node]] = {}
+    blocks: dict[tuple[str, str], list[_Node]] = {}
     kept: list[_Node] = []
     for node in nodes:
         inside = (node.condition if isinstance(node, _Fork) else node).inside
@@ -238,32 +239,30 @@ def _move_into_blocks(nodes: tuple[_Node, ...], here: WithBlock = None) -> tuple
     return tuple(_fill_blocks(node, blocks, here) for node in kept)
 
 
-def _fill_blocks(
-    node: _Node, blocks: dict[tuple[str, bool], list[_Node]], here: WithBlock
-) -> _Node:
+def _fill_blocks(node: _Node, blocks: dict[tuple[str, str], list[_Node]], here: WithBlock) -> _Node:
     if isinstance(node, _Fork):
         return _Fork(
             node.condition, _move_into_blocks(node.yes, here), _move_into_blocks(node.no, here)
         )
-    if not isinstance(node.step, ConditionStep):
+    if not node.step.inner_fields:
         return node
-    yes, no = (
-        _move_into_blocks(_block_nodes(blocks, (node.name, met)), (node.name, met))
-        for met in (True, False)
-    )
-    return _Fork(node, yes, no)
+    filled = [
+        _move_into_blocks(_block_nodes(blocks, (node.name, name)), (node.name, name))
+        for name in node.step.inner_fields
+    ]
+    return _Fork(node, filled[0], filled[-1] if len(filled) > 1 else ())
 
 
 def _block_nodes(
-    blocks: dict[tuple[str, bool], list[_Node]], block: tuple[str, bool]
+    blocks: dict[tuple[str, str], list[_Node]], block: tuple[str, str]
 ) -> tuple[_Node, ...]:
     """The nodes of a with block and of the blocks of Conditions in it."""
     found: list[_Node] = []
     for node in blocks.get(block, ()):
         found.append(node)
-        if isinstance(node, FlowStep) and isinstance(node.step, ConditionStep):
-            for met in (True, False):
-                found += _block_nodes(blocks, (node.name, met))
+        if isinstance(node, FlowStep):
+            for name in node.step.inner_fields:
+                found += _block_nodes(blocks, (node.name, name))
     return tuple(found)
 
 
@@ -297,11 +296,14 @@ class _Dependencies:
         flow_step = node if isinstance(node, FlowStep) else node.condition
         step = self._with_dependencies(flow_step)
         if isinstance(node, _Fork):
-            assert isinstance(step, ConditionStep)
-            yes, no = self._steps(node.yes), self._steps(node.no)
-            if_steps = (*(step.if_steps or ()), *yes) if yes else step.if_steps
-            else_steps = (*(step.else_steps or ()), *no) if no else step.else_steps
-            step = replace(step, if_steps=if_steps, else_steps=else_steps)
+            nodes = zip(step.inner_fields, (node.yes, node.no), strict=False)
+            inner = {name: self._steps(there) for name, there in nodes}
+            own: Any = {
+                name: (*(getattr(step, name) or ()), *steps)
+                for name, steps in inner.items()
+                if steps
+            }
+            step = replace(step, **own)
             # A step that depends on a Condition also runs after the steps of its branches.
             inside = {one.name for one in walk((step,))}
             self.before[flow_step.name] |= inside | {

@@ -37,7 +37,7 @@ class TracedBuilder(PipelineBuilder):
     ) -> None:
         super().__init__(name, arguments, description)
         self.trace = trace
-        self._inside: list[tuple[str, bool]] = []
+        self._inside: list[tuple[str, str]] = []
 
     @property
     def inside(self) -> WithBlock:
@@ -113,10 +113,10 @@ class TracedBuilder(PipelineBuilder):
         return handle
 
     @contextmanager
-    def branch(self, condition: str, *, met: bool) -> Iterator[None]:
-        self._inside.append((condition, met))
+    def block(self, step: str, field: str) -> Iterator[None]:
+        self._inside.append((step, field))
         try:
-            with super().branch(condition, met=met):
+            with super().block(step, field):
                 yield
         finally:
             self._inside.pop()
