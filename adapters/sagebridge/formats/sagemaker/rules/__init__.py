@@ -13,6 +13,7 @@ from sagebridge.formats.sagemaker.rules.definition import Definition, Problem
 from sagebridge.formats.sagemaker.rules.dependency_rules import check_dependencies
 from sagebridge.formats.sagemaker.rules.envelope_rules import check_envelope, check_parameters
 from sagebridge.formats.sagemaker.rules.expression_rules import check_expressions
+from sagebridge.formats.sagemaker.rules.for_each_rules import check_for_each
 from sagebridge.formats.sagemaker.rules.policy_rules import check_caches, check_retries
 from sagebridge.formats.sagemaker.rules.reference_rules import check_references
 from sagebridge.formats.sagemaker.rules.request_rules import check_requests
@@ -28,6 +29,7 @@ RULES: tuple[Callable[[Definition], Iterator[Problem]], ...] = (
     check_retries,
     check_caches,
     check_conditions,
+    check_for_each,
     check_expressions,
     check_references,
     check_dependencies,

@@ -11,11 +11,14 @@ from typing import Any, Literal, NamedTuple
 from sagebridge.authoring.definition_reader import NO_EXPRESSIONS
 from sagebridge.authoring.json_document import kind
 from sagebridge.model.display import shown
-from sagebridge.model.expressions import Get
+from sagebridge.model.expressions import Get, Index, Member
 from sagebridge.model.visit import escape
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 BRANCHES = ("IfSteps", "ElseSteps")
+BODY = "ForEachBody"
+INNER_STEPS = {"Condition": BRANCHES, "ForEach": (BODY,)}
+"""The keys of Arguments with nested steps, by type of step."""
 
 
 class Problem(NamedTuple):
@@ -26,7 +29,7 @@ class Problem(NamedTuple):
 
 
 class Branch(NamedTuple):
-    """A branch: the pointer of its Condition step, and ``IfSteps`` or ``ElseSteps``."""
+    """Nested steps: the pointer of the step around them, and its key, such as ``IfSteps``."""
 
     condition: str
     side: str
@@ -41,7 +44,7 @@ class Reference(NamedTuple):
 
 @dataclass(frozen=True)
 class LocatedStep:
-    """A step and its pointer; ``branches`` are the branches around it, outermost first."""
+    """A step and its pointer; ``branches`` are those and the bodies around it, outermost first."""
 
     pointer: str
     raw: dict[str, Any]
@@ -72,6 +75,17 @@ class LocatedStep:
     def is_condition(self) -> bool:
         return self.type == "Condition"
 
+    @property
+    def inner_keys(self) -> tuple[str, ...]:
+        """The keys of Arguments with nested steps."""
+        return INNER_STEPS.get(self.type, ())
+
+    @property
+    def loop(self) -> str | None:
+        """The pointer of the innermost ForEach around it."""
+        loops = [one.condition for one in self.branches if one.side == BODY]
+        return loops[-1] if loops else None
+
     def at(self, *names: str | int) -> str:
         return "/".join((self.pointer, *(escape(str(name)) for name in names)))
 
@@ -80,9 +94,9 @@ class LocatedStep:
         for name, value in self.raw.items():
             if name in NO_EXPRESSIONS:
                 continue
-            if name == "Arguments" and self.is_condition and isinstance(value, dict):
+            if name == "Arguments" and self.inner_keys and isinstance(value, dict):
                 for inner, item in value.items():
-                    if inner not in BRANCHES or not isinstance(item, list):
+                    if inner not in self.inner_keys or not isinstance(item, list):
                         yield self.at(name, inner), item
             else:
                 yield self.at(name), value
@@ -127,9 +141,47 @@ class Definition:
                 found.setdefault(raw["Name"], raw)
         return found
 
+    @cached_property
+    def by_pointer(self) -> dict[str, LocatedStep]:
+        return {step.pointer: step for step in self.steps}
+
     def name_of(self, condition: str) -> str:
         """The label of the step at a pointer."""
-        return next(step.label for step in self.steps if step.pointer == condition)
+        return self.by_pointer[condition].label
+
+    def body_of(self, loop: LocatedStep) -> dict[str, LocatedStep]:
+        """The steps directly in the body of a ForEach, by name."""
+        inside = (*loop.branches, Branch(loop.pointer, BODY))
+        return {step.name: step for step in self.steps if step.branches == inside}
+
+    def waiting(self, step: LocatedStep, before: LocatedStep) -> LocatedStep:
+        """The step that waits for ``before`` if ``step`` needs it: the ForEach around it, or it."""
+        for branch in step.branches:
+            outer = self.by_pointer[branch.condition]
+            if branch.side == BODY and not before.pointer.startswith(f"{outer.pointer}/"):
+                return outer
+        return step
+
+    def body_reference(self, get: Get) -> Get:
+        """A reference to an output of an iteration as one to the step of the body.
+
+        ``Steps.Fan.IterationOutputs[0].Score.Auc`` and ``Steps.Fan.Selected.Auc`` become
+        ``Steps.Score.Auc``.
+        """
+        target = self.by_name.get(get.name) if get.root == "Steps" else None
+        if target is None or target.type != "ForEach":
+            return Get("Steps", get.tokens) if get.root == "IterationOutput" else get
+        match get.tokens[1:]:
+            case (Member("IterationOutputs"), Index(), *rest) if len(rest) > 1:
+                return Get("Steps", tuple(rest))
+            case (Member("Selected"), *rest) if rest:
+                selector = target.arguments.get("Selector")
+                field = selector.get("Field") if isinstance(selector, dict) else None
+                text = field.get("Get") if isinstance(field, dict) else None
+                found = Get.parse(text) if isinstance(text, str) else None
+                if found is not None and found.root == "IterationOutput":
+                    return Get("Steps", (found.tokens[0], *rest))
+        return get
 
 
 def _located_steps(raw: Any, pointer: str, branches: tuple[Branch, ...]) -> Iterator[LocatedStep]:
@@ -140,12 +192,9 @@ def _located_steps(raw: Any, pointer: str, branches: tuple[Branch, ...]) -> Iter
             continue
         step = LocatedStep(f"{pointer}/{position}", item, branches)
         yield step
-        if step.is_condition:
-            for side in BRANCHES:
-                inside = (*branches, Branch(step.pointer, side))
-                yield from _located_steps(
-                    step.arguments.get(side), step.at("Arguments", side), inside
-                )
+        for key in step.inner_keys:
+            inside = (*branches, Branch(step.pointer, key))
+            yield from _located_steps(step.arguments.get(key), step.at("Arguments", key), inside)
 
 
 def nested(value: Any, pointer: str) -> Iterator[tuple[str, Any]]:

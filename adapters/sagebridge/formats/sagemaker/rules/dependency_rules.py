@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sagebridge.formats.sagemaker.rules.definition import (
+    BODY,
     BRANCHES,
     Branch,
     Definition,
@@ -24,7 +25,7 @@ from sagebridge.model.display import did_you_mean, shown
 if TYPE_CHECKING:
     import networkx as nx
 
-_DATA, _DEPENDS_ON, _BRANCH = "a reference", "DependsOn", "the branch"
+_DATA, _DEPENDS_ON, _BRANCH, _BODY = "a reference", "DependsOn", "the branch", "the body"
 
 
 class Edge(NamedTuple):
@@ -126,24 +127,25 @@ def _name(item: object) -> Any:
 def _edges(definition: Definition) -> Iterator[Edge]:
     """Every dependency between two steps. If two steps have one name, only the first counts."""
     known = definition.by_name
-    by_pointer = {step.pointer: step for step in definition.steps}
     for step in known.values():
         if step.branches:
-            pointer = step.branches[-1].condition
-            condition = by_pointer[pointer]
-            if known.get(condition.name) is condition:
-                yield Edge(condition.name, step.name, _BRANCH, "")
+            pointer, side = step.branches[-1]
+            outer = definition.by_pointer[pointer]
+            if known.get(outer.name) is outer:
+                yield Edge(outer.name, step.name, _BODY if side == BODY else _BRANCH, "")
         names = step.raw.get("DependsOn")
         for position, item in enumerate(names if isinstance(names, list) else ()):
             name = _name(item)
             if isinstance(name, str) and name in known:
                 trigger = item.get("Trigger") if isinstance(item, dict) else COMPLETED
                 known_trigger = trigger if trigger in TRIGGERS else COMPLETED
+                waiting = definition.waiting(step, known[name]).name
                 pointer = step.at("DependsOn", position)
-                yield Edge(name, step.name, _DEPENDS_ON, pointer, known_trigger)
+                yield Edge(name, waiting, _DEPENDS_ON, pointer, known_trigger)
         for pointer, get in step.references:
             if get.step in known:
-                yield Edge(get.name, step.name, _DATA, pointer)
+                waiting = definition.waiting(step, known[get.name])
+                yield Edge(get.name, waiting.name, _DATA, pointer)
 
 
 def _cycles(graph: nx.DiGraph[str], edges: Sequence[Edge]) -> Iterator[Problem]:
@@ -189,7 +191,7 @@ def _never_run(
     needs: dict[str, set[Branch]] = {}
     for name in order:
         step = definition.by_name[name]
-        needs[name] = set(step.branches)
+        needs[name] = {branch for branch in step.branches if branch.side in BRANCHES}
         for edge in incoming[name]:
             clash = next((b for b in needs.get(edge.source, ()) if _other(b) in needs[name]), None)
             settled = any(_other(b) in needs[edge.source] for b in needs[edge.source])

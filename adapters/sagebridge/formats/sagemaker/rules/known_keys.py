@@ -24,6 +24,8 @@ RETRY_POLICY = frozenset(
 CACHE = frozenset(("Enabled", "ExpireAfter"))
 PROPERTY_FILE = frozenset(("PropertyFileName", "OutputName", "FilePath"))
 OUTPUT_PARAMETER = frozenset(("OutputName", "OutputType"))
+FOR_EACH = frozenset(("IterableItems", "MaxConcurrency", "Selector", "ForEachBody"))
+SELECTOR = ("Pick", "Field")
 BRANCHING = frozenset(("Conditions", "IfSteps", "ElseSteps"))
 
 EVERY_STEP = frozenset(("Name", "Type", "Arguments", "DependsOn", "DisplayName", "Description"))

@@ -13,10 +13,15 @@ from sagebridge.formats.sagemaker.rules.definition import (
     nested,
     objects,
 )
+from sagebridge.formats.sagemaker.rules.for_each_rules import (
+    check_for_each_output,
+    check_iteration_reference,
+)
 from sagebridge.formats.sagemaker.rules.known_keys import SOME_STEPS
 from sagebridge.formats.sagemaker.rules.step_rules import processing_names, there
 from sagebridge.model.display import did_you_mean, shown
 from sagebridge.model.expressions import VARIABLES, Get, Key, Member
+from sagebridge.model.for_each import ITEM, OUTPUT
 
 
 def check_references(definition: Definition) -> Iterator[Problem]:
@@ -24,6 +29,10 @@ def check_references(definition: Definition) -> Iterator[Problem]:
         for reference in step.references:
             if reference.get.root == "Steps":
                 yield from _check_step(definition, step, reference)
+            elif reference.get.root in (ITEM, OUTPUT) and _is_known(reference.get):
+                yield from check_iteration_reference(definition, step, reference)
+                if reference.get.root == OUTPUT:
+                    yield from _check_inside(definition, step, reference)
             else:
                 yield from _check_variable(definition, f"step {step.label}", reference)
     for name in ("PipelineExperimentConfig", "MlflowConfig"):
@@ -37,6 +46,9 @@ def check_references(definition: Definition) -> Iterator[Problem]:
                     "step runs"
                 )
                 yield Problem("unknown-step", f"{pointer}/Get", message)
+            elif get is not None and get.root in (ITEM, OUTPUT):
+                message = f"{name}: {shown(get.text)} exists only in a ForEach step"
+                yield Problem("outside-for-each", f"{pointer}/Get", message)
             elif get is not None:
                 yield from _check_variable(definition, name, Reference(f"{pointer}/Get", get))
 
@@ -87,10 +99,27 @@ def _check_step(
     elif len(get.tokens) == 1:
         message = f"step {step.label}: {shown(get.text)} is a step; expected one of its properties"
         yield Problem("expression-form", pointer, message)
+    elif target.type == "ForEach":
+        yield from check_for_each_output(definition, step, target, reference)
+        yield from _check_inside(definition, step, reference)
     elif get.tokens[1] in (Member("PropertyFiles"), Key("PropertyFiles")):
         yield from _check_property_file(step, target, reference)
     else:
         yield from _check_output(step, target, reference)
+
+
+def _is_known(get: Get) -> bool:
+    return get.root == OUTPUT or get.name in VARIABLES[get.root]
+
+
+def _check_inside(
+    definition: Definition, step: LocatedStep, reference: Reference
+) -> Iterator[Problem]:
+    """Check the output of an iteration as that of the step in the body."""
+    get = definition.body_reference(reference.get)
+    target = definition.by_name.get(get.name)
+    if get != reference.get and target is not None and target.loop is not None:
+        yield from _check_output(step, target, reference._replace(get=get))
 
 
 def _check_property_file(

@@ -220,10 +220,11 @@ def _result_type(definition: Definition, value: Mapping[str, Any]) -> _Result | 
         parameter = definition.parameters.get(get.name)
         declared = None if parameter is None else _declared(parameter, "Type")
         return None if declared is None else _Result(declared, f"the parameter {get.name}")
+    get = definition.body_reference(get)
     if get.root != "Steps":
         return None
     found = _property_type(definition, get)
-    return None if found is None else _Result(found, get.text)
+    return None if found is None else _Result(found, str(text))
 
 
 def _declared(raw: Mapping[str, Any], key: str) -> str | None:
@@ -253,7 +254,8 @@ def _property_type(definition: Definition, get: Get) -> str | None:
 
 def _check_properties(definition: Definition, step: LocatedStep) -> Iterator[Problem]:
     """References to properties that are not in the response for the step."""
-    for pointer, get in step.references:
+    for pointer, written in step.references:
+        get = definition.body_reference(written)
         target = definition.by_name.get(get.name) if get.root == "Steps" else None
         row = STEP_TYPES.get(target.type) if target else None
         if row is None or not row.outputs or len(get.tokens) < 2:
@@ -269,8 +271,8 @@ def _check_properties(definition: Definition, step: LocatedStep) -> Iterator[Pro
             yield Problem(
                 "unknown-property",
                 pointer,
-                f"step {step.label}: unknown property {shown(get.text)}; {operation} returns no "
-                f"{shown(missing[0])}{did_you_mean(missing[0], known)}",
+                f"step {step.label}: unknown property {shown(written.text)}; {operation} returns "
+                f"no {shown(missing[0])}{did_you_mean(missing[0], known)}",
                 "warning",
             )
 

@@ -47,8 +47,7 @@ def _misplaced_values(definition: Definition) -> Iterator[Problem]:
     """Items in a list of steps that are not objects; the other rules do not see them."""
     lists = [("/Steps", definition.raw.get("Steps"))]
     for step in definition.steps:
-        if step.is_condition:
-            lists += [(step.at("Arguments", side), step.arguments.get(side)) for side in BRANCHES]
+        lists += [(step.at("Arguments", key), step.arguments.get(key)) for key in step.inner_keys]
     for pointer, items in lists:
         for position, item in enumerate(items if isinstance(items, list) else ()):
             if not isinstance(item, dict):
@@ -138,7 +137,7 @@ def _check_arguments(step: LocatedStep) -> Iterator[Problem]:
             )
     if step.type == "Fail":
         yield from _check_error_message(step, arguments, pointer)
-    if step.is_condition and step.branches:
+    if step.is_condition and step.branches and step.branches[-1].side in BRANCHES:
         yield Problem(
             "nested-condition",
             step.pointer,
