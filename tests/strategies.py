@@ -55,6 +55,12 @@ WORDS = st.sampled_from(
         "QueryValue",
         "In",
         "Value",
+        "IterableItems",
+        "MaxConcurrency",
+        "Selector",
+        "Pick",
+        "Field",
+        "ForEachBody",
     )
 )
 """Meaningful keys, which make arbitrary JSON similar to a definition."""
@@ -84,6 +90,9 @@ def paths() -> st.SearchStrategy[str]:
         st.sampled_from(
             ("ForEach.Item", "Steps", "Steps.", "Steps.A[", "Steps.A[9" + "9" * 30 + "]")
         ),
+        st.builds("ForEach.CurrentItem{}".format, rest),
+        st.builds("IterationOutput.{}{}".format, NAMES, rest),
+        st.builds("Steps.{}.IterationOutputs[0].{}{}".format, NAMES, NAMES, rest),
         TEXT,
     )
 
@@ -192,25 +201,49 @@ def plain_steps() -> st.SearchStrategy[Any]:
 
 
 def steps() -> st.SearchStrategy[Any]:
-    """Steps of every kind, with nested branches."""
+    """Steps of every kind, with nested branches and bodies."""
     return st.recursive(
-        plain_steps(),
-        lambda inner: st.fixed_dictionaries(
-            {
-                "Name": NAMES,
-                "Type": st.just("Condition"),
-                "Arguments": st.fixed_dictionaries(
-                    {"Conditions": st.lists(conditions(), max_size=2)},
-                    optional={
-                        "IfSteps": st.lists(inner, max_size=2),
-                        "ElseSteps": st.lists(inner, max_size=2) | SCALARS,
-                        "Odd": SCALARS,
-                    },
-                ),
-            },
-            optional={"DependsOn": st.lists(NAMES, max_size=2)},
-        ),
-        max_leaves=4,
+        plain_steps(), lambda inner: _conditions_with(inner) | _loops_with(inner), max_leaves=4
+    )
+
+
+def _conditions_with(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.fixed_dictionaries(
+        {
+            "Name": NAMES,
+            "Type": st.just("Condition"),
+            "Arguments": st.fixed_dictionaries(
+                {"Conditions": st.lists(conditions(), max_size=2)},
+                optional={
+                    "IfSteps": st.lists(inner, max_size=2),
+                    "ElseSteps": st.lists(inner, max_size=2) | SCALARS,
+                    "Odd": SCALARS,
+                },
+            ),
+        },
+        optional={"DependsOn": st.lists(NAMES, max_size=2)},
+    )
+
+
+def _loops_with(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    selector = st.fixed_dictionaries(
+        {}, optional={"Pick": st.just("MaxBy") | SCALARS, "Field": expressions(), "Odd": SCALARS}
+    )
+    return st.fixed_dictionaries(
+        {
+            "Name": NAMES,
+            "Type": st.just("ForEach"),
+            "Arguments": st.fixed_dictionaries(
+                {"IterableItems": expressions() | st.lists(expressions(), max_size=3)},
+                optional={
+                    "MaxConcurrency": st.integers(0, 51) | SCALARS,
+                    "Selector": selector | SCALARS,
+                    "ForEachBody": st.lists(inner, max_size=2) | SCALARS,
+                    "Odd": SCALARS,
+                },
+            ),
+        },
+        optional={"DependsOn": st.lists(NAMES, max_size=2)},
     )
 
 
@@ -221,7 +254,7 @@ def odd_steps() -> st.SearchStrategy[Any]:
         lambda step, name, type_: {**step, "Name": name, "Type": type_},
         members,
         TEXT,
-        st.sampled_from(("Condition", "Training")) | TEXT,
+        st.sampled_from(("Condition", "ForEach", "Training")) | TEXT,
     )
 
 

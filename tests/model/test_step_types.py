@@ -21,7 +21,7 @@ from sagebridge_operators.steps import JOB_TYPES, RUNNABLE
 ROOT = Path(__file__).parent.parent.parent
 PROVIDER = ROOT / "adapters" / "sagebridge" / "formats" / "airflow" / "provider"
 DEFINITIONS = ROOT / "tests" / "definitions"
-UNKNOWN_TYPES = {"Athena", "ForEach"}
+UNKNOWN_TYPES = {"Athena"}
 """Types in tests/definitions that are intentionally not in the table."""
 
 
@@ -91,6 +91,7 @@ def _types(steps: Any) -> Iterator[str]:
             arguments = step.get("Arguments") or {}
             yield from _types(arguments.get("IfSteps"))
             yield from _types(arguments.get("ElseSteps"))
+            yield from _types(arguments.get("ForEachBody"))
 
 
 def _provider() -> Iterator[tuple[str, str]]:
