@@ -139,9 +139,9 @@ def _edges(definition: Definition) -> Iterator[Edge]:
             if isinstance(name, str) and name in known:
                 trigger = item.get("Trigger") if isinstance(item, dict) else COMPLETED
                 known_trigger = trigger if trigger in TRIGGERS else COMPLETED
-                waiting = definition.waiting(step, known[name]).name
+                waits = definition.waiting(step, known[name]).name
                 pointer = step.at("DependsOn", position)
-                yield Edge(name, waiting, _DEPENDS_ON, pointer, known_trigger)
+                yield Edge(name, waits, _DEPENDS_ON, pointer, known_trigger)
         for pointer, get in step.references:
             if get.step in known:
                 waiting = definition.waiting(step, known[get.name])
