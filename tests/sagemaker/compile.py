@@ -18,15 +18,15 @@ DEFINITIONS = _HERE.parent / "definitions"
 FILES = tuple(_HERE / "pipelines" / f"{name}.py" for name in ("v3", "v3_each", "v3_types"))
 
 
-def pipelines() -> Iterator[tuple[str, Path, Callable[[], Any]]]:
-    """The name of each definition, and the file and function that build its pipeline."""
+def pipelines() -> Iterator[tuple[str, Callable[[], Any]]]:
+    """The name of each definition, and the function that builds its pipeline."""
     sys.path.insert(0, str(FILES[0].parent))
     try:
         for file in FILES:
             found = runpy.run_path(str(file))
             for name, build in found.items():
                 if _builds_pipeline(build, file):
-                    yield name, file, build
+                    yield name, build
     finally:
         sys.path.remove(str(FILES[0].parent))
 
@@ -45,7 +45,7 @@ def path_of(name: str) -> Path:
 
 
 def main(wanted: list[str]) -> None:
-    for name, _, build in pipelines():
+    for name, build in pipelines():
         if not wanted or name in wanted:
             definition = json.loads(build().definition())
             path_of(name).write_text(json.dumps(definition, indent=2) + "\n")

@@ -9,15 +9,22 @@ from pathlib import Path
 import pytest
 
 import sagebridge
+from tests.sagemaker.compile import path_of, pipelines
 from tests.sagemaker.quiet import check_quiet
 
 HERE = Path(__file__).parent
 
 
+def test_pipelines_compile_to_the_committed_definitions() -> None:
+    for name, build in ((name, build) for name, build in pipelines() if path_of(name).exists()):
+        compiled = json.loads(build().definition())
+        assert compiled == json.loads(path_of(name).read_text()), name
+
+
 @pytest.mark.parametrize("name", ["mixed", "serverless"])
 def test_sdk_pipeline_equals_its_definition(name: str) -> None:
     pipeline, losses = sagebridge.read(f"{HERE / 'pipelines' / 'v3.py'}:{name}")
-    committed = HERE.parent / "definitions" / f"sdk3-{name}.json"
+    committed = path_of(name)
     assert pipeline == sagebridge.read(committed, name=name).pipeline
     assert losses == ()
     text = sagebridge.write(pipeline, "sagemaker").text

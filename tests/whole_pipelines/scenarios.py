@@ -13,14 +13,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sagebridge.model.conditions import Condition, Not, Or, UnknownCondition, operands
-from sagebridge.model.expressions import Get, Index, Join, JsonGet, Token
+from sagebridge.model.expressions import Get, Index, Join, JsonGet, Member, Token
 from sagebridge.model.expressions import parameter as to_parameter
+from sagebridge.model.for_each import ForEachStep
 from sagebridge.model.graph import graph
 from sagebridge.model.parameters import Parameter, ParameterValueError, coerce_one
 from sagebridge.model.pipeline import ConditionStep, Pipeline, walk
 from sagebridge.model.values import ABSENT, Value
 from sagebridge.model.visit import nodes
+from sagebridge_operators.steps import JOB_TYPES
 from sagebridge_operators.steps.condition import Operand, evaluate_all
+from tests.faulty_aws.job_scripts import merged
 
 _MOST = 5_000
 """Combinations of values that are tried for one condition."""
@@ -94,7 +97,14 @@ def _ends(pipeline: Pipeline) -> list[tuple[str, str]]:
                 jobs = [f"{inner.name}-{FAILING}" for inner in source.inner[-1:]]
                 end = "Stopped" if trigger == "Stopped" else "Failed"
                 found[(jobs or [source.name])[0], end] = None
-    return [one for one in found if pipeline.step(one[0].removesuffix(f"-{FAILING}"))]
+    return [one for one in found if _can_end(pipeline, *one)]
+
+
+def _can_end(pipeline: Pipeline, name: str, end: str) -> bool:
+    """Whether a step has a job that can fail, or be stopped."""
+    step = pipeline.step(name.removesuffix(f"-{FAILING}"))
+    job = JOB_TYPES.get(step.type) if step is not None else None
+    return job is not None and (end == "Failed" or job.stop is not None)
 
 
 def source_of(value: Value) -> str | None:
@@ -107,11 +117,43 @@ def source_of(value: Value) -> str | None:
     return None
 
 
+def through(pipeline: Pipeline, reference: Get) -> Get:
+    """For ``Steps.FAN.IterationOutputs[0].TRAIN.A`` and ``Steps.FAN.Selected.A``: TRAIN's A."""
+    step = pipeline.step(reference.name)
+    if not isinstance(step, ForEachStep):
+        return reference
+    match reference.tokens[1:]:
+        case (Member("IterationOutputs"), Index(), inner, *rest):
+            return Get("Steps", (inner, *rest))
+        case (Member("Selected"), *rest) if step.selector is not ABSENT:
+            field = step.selector.field
+            return Get("Steps", (field.tokens[0], *rest)) if isinstance(field, Get) else reference
+    return reference
+
+
+def items_of(pipeline: Pipeline) -> dict[str, str]:
+    """Items for each ForEach that reads them from a step or a parameter without a default."""
+    found = {}
+    for step in walk(pipeline):
+        source = source_of(step.items) if isinstance(step, ForEachStep) else None
+        if isinstance(step, ForEachStep) and source is not None:
+            own = [one for inner in step.inner for value in inner.values() for one in nodes(value)]
+            item: Any = "item"
+            for one in own:
+                if isinstance(one, Get) and one.root == "ForEach" and len(one.tokens) > 1:
+                    given = nested(one.tokens[1:], "given", {})
+                    item = merged(item if isinstance(item, dict) else {}, given)
+            items = [f"{item}-{n}" if item == "item" else item | {"n": n} for n in range(3)]
+            found[source] = json.dumps(items)
+    return found
+
+
 def is_natural(pipeline: Pipeline, reference: Get) -> bool:
     """Whether the service chooses a property itself: names, statuses, what the request has."""
+    reference = through(pipeline, reference)
     step = pipeline.step(reference.name)
     first = str(reference.tokens[1]).strip(".") if len(reference.tokens) > 1 else ""
-    if step is None or isinstance(step, ConditionStep):
+    if step is None or isinstance(step, ConditionStep | ForEachStep):
         return True
     own = step.arguments if isinstance(step.arguments, Mapping) else {}
     natural = first in own or first == "ModelArtifacts" or first.endswith(("Arn", "Status", "Name"))
@@ -154,6 +196,8 @@ def _scenario(
         for name, parameter in declared.items()
         if parameter.default is ABSENT
     }
+    defaults = {f"Parameters.{one.name}" for one in declared.values() if one.default is not ABSENT}
+    chosen |= {name: one for name, one in items_of(pipeline).items() if name not in defaults}
     fixed = {f"Steps.{name}.Outcome": str(holds) for name, holds in outcomes.items()}
     forced, undecided = set[str](), set[str]()
     for name, holds in outcomes.items():
@@ -271,6 +315,7 @@ def _allowed(parameter: Parameter, pool: Sequence[Any]) -> list[Any]:
 
 def output_type(pipeline: Pipeline, reference: Get) -> str:
     """The declared type of an output parameter; empty for any other property."""
+    reference = through(pipeline, reference)
     step = pipeline.step(reference.name)
     name = str(getattr(reference.tokens[-1], "name", ""))
     outputs = () if step is None else step.output_parameters or ()

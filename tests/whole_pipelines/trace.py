@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,6 +39,11 @@ class Recorder:
     shared: set[str] = field(default_factory=set)
     _step: threading.local = field(default_factory=threading.local)
 
+    @property
+    def step(self) -> str:
+        """The step that this thread is at; empty for none."""
+        return str(getattr(self._step, "name", ""))
+
     def clear(self) -> None:
         self.requests.clear()
         self.shared.clear()
@@ -52,7 +57,7 @@ class Recorder:
         if _SHARED.search(operation):
             self.shared.add(json.dumps(made, sort_keys=True))
         else:
-            self.requests.setdefault(getattr(self._step, "name", ""), []).append(made)
+            self.requests.setdefault(self.step, []).append(made)
 
     def patch(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Note which step each thread is at."""
@@ -66,7 +71,7 @@ class Recorder:
 
     @contextmanager
     def at(self, step: str) -> Iterator[None]:
-        before, self._step.name = getattr(self._step, "name", ""), step
+        before, self._step.name = self.step, step
         try:
             yield
         finally:
@@ -112,7 +117,7 @@ class Trace:
             steps[name] = found
         end = final_status(pipeline, by_step, stop_requested=False)
         shared = [json.loads(one) for one in sorted(RECORDER.shared)]
-        order = _out_of_order(pipeline, by_step)
+        order = _out_of_order(pipeline, records.current(EXECUTION))
         return cls(end.status, normalized(end.reason), steps, shared, order)
 
     def as_json(self) -> dict[str, Any]:
@@ -123,14 +128,16 @@ class Trace:
         return {name: one["outcome"] for name, one in self.steps.items() if "outcome" in one}
 
 
-def _out_of_order(pipeline: Pipeline, attempts: Mapping[str, Attempt]) -> list[str]:
+def _out_of_order(pipeline: Pipeline, attempts: Sequence[Attempt]) -> list[str]:
+    """The steps that began too early; a body step waits for others of its iteration."""
+    known = {(one.step, one.index): one for one in attempts}
     return [
-        f"{after} began before {before} had ended"
+        f"{label(after, one.index)} began before {before} had ended"
         for before, after, reason in edges(pipeline.steps)
-        if before in attempts
-        and after in attempts
-        and reason != "body"
-        and (attempts[after].begun or attempts[after].started) < attempts[before].ended
+        if reason != "body"
+        for one in attempts
+        if one.step == after and (earlier := known.get((before, one.index))) is not None
+        if (one.begun or one.started) < earlier.ended
     ]
 
 

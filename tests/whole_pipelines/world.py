@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import pytest
@@ -18,10 +19,11 @@ from botocore.model import ServiceModel
 
 from sagebridge.model.conditions import equals
 from sagebridge.model.expressions import Get, Join, JsonGet, parse_tokens
+from sagebridge.model.for_each import body_owners
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
 from sagebridge.model.step_types import STEP_TYPES
 from sagebridge.model.values import ABSENT, Value
-from sagebridge.model.visit import nodes
+from sagebridge.model.visit import located, unescape
 from sagebridge_operators.backends.aws import AwsBackend, client_config, config_of
 from sagebridge_operators.lifecycle import condition_step
 from sagebridge_operators.lifecycle.execution import job_token
@@ -41,6 +43,7 @@ from tests.whole_pipelines.scenarios import (
     nested,
     output_type,
     source_of,
+    through,
 )
 from tests.whole_pipelines.trace import EXECUTION, RECORDER, label
 
@@ -48,6 +51,8 @@ ROLE = "arn:aws:iam::111122223333:role/pipeline"
 _ITERATIONS = 8
 """Iterations of a ForEach whose jobs get answers."""
 _CLIENTS: dict[str, Any] = {}
+_CALLS: dict[str, tuple[FaultyAws, JobScript]] = {}
+_CALLING = Lock()
 
 
 class Backend(AwsBackend):
@@ -99,6 +104,8 @@ class World:
             config = config_of(service, client_config())
             _CLIENTS[key] = client = self.aws.client(service, config=config)
             client.meta.events.register("provide-client-params", RECORDER.record)
+            if service == "lambda":
+                client.invoke = partial(_answered, client.invoke)
         return _CLIENTS[key]
 
     def begin(self, pipeline: Pipeline, scenario: Scenario) -> ExecutionRecords:
@@ -116,23 +123,40 @@ class World:
 
     def _prepare(self, step: Step) -> None:
         """What the jobs of a step answer, as far as the pipeline refers to it."""
-        answer: dict[str, Any] = {}
-        for reference in references_to(step.name, self.pipeline.steps):
-            if not is_natural(self.pipeline, reference):
-                value = self._chosen(reference)
-                answer = merged(answer, nested(reference.tokens[1:], value, LIST_KEYS))
-        for index in ((), *((one,) for one in range(_ITERATIONS))):
-            end = self.scenario.ends.get(label(step.name, index), "Completed")
+        for index in self._indexes(step):
+            name, answer = label(step.name, index), self._answer(step, index)
+            end = self.scenario.ends.get(name, "Completed")
+            if STEP_TYPES[step.type].makes == "call":
+                members = {"Payload": _outputs(step, answer)}
+                _CALLS[name] = self.aws, JobScript(members=members, statuses=(end,))
+                continue
             token = job_token(EXECUTION, 0, step.name, index)
             usual = JobScript(name=f"*{token}*", under=answer, statuses=("InProgress", end))
             self.aws.add_scripts(usual)
 
-    def _chosen(self, reference: Get) -> Any:
-        name = source_of(reference) or ""
-        if name in self.scenario.values:
-            return self.scenario.values[name]
+    def _indexes(self, step: Step) -> list[tuple[int, ...]]:
+        looped = step.name in body_owners(self.pipeline)
+        return [(one,) for one in range(_ITERATIONS)] if looped else [()]
+
+    def _answer(self, step: Step, index: tuple[int, ...]) -> dict[str, Any]:
+        """The properties of a step to which the pipeline refers, as its job returns them."""
+        answer: dict[str, Any] = {}
+        for reference in references_to(step.name, self.pipeline.steps):
+            if not is_natural(self.pipeline, reference):
+                value = self._chosen(reference, index)
+                answer = merged(answer, nested(reference.tokens[1:], value, LIST_KEYS))
+        return answer
+
+    def _chosen(self, reference: Get, index: tuple[int, ...]) -> Any:
+        """The value of a property; numbers differ between iterations."""
+        for name, value in self.scenario.values.items():
+            given = Get.parse(name)
+            if given is not None and through(self.pipeline, given).text == reference.text:
+                return value
         step = self.pipeline.step(reference.name)
-        return GIVEN.get(output_type(self.pipeline, reference)) or _typical(step, reference)
+        type_ = output_type(self.pipeline, reference)
+        found: Any = GIVEN[type_] if type_ in GIVEN else _typical(step, reference)
+        return found + index[0] if index and type(found) in (int, float) else found
 
     def put(self, uri: str, content: Any) -> None:
         """Store an object; its bucket is created."""
@@ -144,9 +168,10 @@ class World:
         """The JSON file at a URI: everything that the pipeline reads from files like it."""
         found: Any = {}
         for step in walk(self.pipeline):
-            for value in (node for one in step.values() for node in nodes(one)):
+            for pointer, value in (one for each in step.values() for one in located(each, "")):
                 if isinstance(value, JsonGet) and re.fullmatch(self._pattern(value), uri):
-                    found = merged(found, self._document(value))
+                    usual = _in_request(step, pointer)
+                    found = merged(found, self._document(value, usual))
         return found
 
     def _pattern(self, value: JsonGet) -> str:
@@ -169,11 +194,29 @@ class World:
                     return self._pattern_of(look_up(step.arguments, value.tokens[1:]))
         return ".*"
 
-    def _document(self, value: JsonGet) -> Any:
+    def _document(self, value: JsonGet, usual: Any) -> Any:
         path = str(value.path).removeprefix("$")
         tokens = parse_tokens(path if path.startswith((".", "[")) or not path else f".{path}")
-        wanted = self.scenario.values.get(source_of(value) or "", _READ)
+        wanted = self.scenario.values.get(source_of(value) or "", usual)
         return nested(tokens or (), wanted, {})
+
+
+def _answered(invoke: Callable[..., Any], **request: Any) -> Any:
+    """Invoke a function that answers as the step of this thread expects.
+
+    Steps may share a function, so its script is that of the last call.
+    """
+    with _CALLING:
+        aws, script = _CALLS[RECORDER.step]
+        aws.add_scripts(replace(script, name=request["FunctionName"]))
+        return invoke(**request)
+
+
+def _outputs(step: Step, answer: Mapping[str, Any]) -> dict[str, Any]:
+    """A value for each output parameter of a step."""
+    declared = step.output_parameters or ()
+    usual = {one.name: GIVEN.get(str(one.type), "given") for one in declared}
+    return {**usual, **answer.get("OutputParameters", {})}
 
 
 def _typical(step: Step | None, reference: Get) -> Any:
@@ -189,6 +232,18 @@ def _typical(step: Step | None, reference: Get) -> Any:
         if shape is not None:
             return _BY_SHAPE.get(shape.type_name, "given")
     return "given"
+
+
+def _in_request(step: Step, pointer: str) -> Any:
+    """A value of the type that the create request of a step has at a pointer."""
+    shape: Any = None
+    for key, request in STEP_TYPES[step.type].requests.items():
+        service, _, operation = request.partition(":")
+        if not key and "/" not in operation:
+            shape = _service(service).operation_model(operation).input_shape
+    for key in pointer.split("/")[1:]:
+        shape = _below(shape, unescape(key))
+    return "1" if shape is not None and shape.type_name == "string" else 1
 
 
 def _below(shape: Any, token: Any) -> Any:
@@ -207,8 +262,6 @@ def _service(name: str) -> ServiceModel:
 
 
 _BY_SHAPE = {"integer": 1, "long": 1, "float": 0.5, "double": 0.5, "boolean": True}
-_READ = 1
-"""What a file contains for a reference that no condition needs."""
 
 
 @contextmanager
