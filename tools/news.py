@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from sagebridge.model.conditions import CONDITION_TYPES
+from sagebridge.model.dependencies import TRIGGERS
 from sagebridge.model.expressions import FUNCTIONS, VARIABLES
 from sagebridge.model.parameters import PARAMETER_TYPES
 from sagebridge.model.step_types import EXCEPTION_TYPES, STEP_TYPES, UNPUBLISHED, StepType
@@ -55,7 +56,7 @@ def known(types: Mapping[str, StepType] = STEP_TYPES) -> Names:
     names: dict[str, tuple[str, ...]] = {
         "step type": tuple(types),
         METADATA: (*(row.metadata for row in types.values()), *UNPUBLISHED),
-        "trigger": ("Completed", "Failed", "Stopped", "Any"),
+        "trigger": TRIGGERS,
         "condition": CONDITION_TYPES,
         "function": FUNCTIONS,
         "execution variable": VARIABLES["Execution"],

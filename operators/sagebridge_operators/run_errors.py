@@ -9,6 +9,7 @@ from sagebridge.errors import SagebridgeError, ServiceError
 
 FinalState = Literal["Succeeded", "Failed", "Stopped"]
 FailureKind = Literal[
+    "check",
     "code",
     "fail-step",
     "iterations",
@@ -85,6 +86,49 @@ class NotRunnable(StepFailed):
 
     def __init__(self, what: str) -> None:
         super().__init__(f"sagebridge cannot run {what}")
+
+
+class BaselineMissing(StepFailed):
+    """A check step needs a prior baseline, and there is none.
+
+    Args:
+        group: the model package group of the step; empty if it has none.
+    """
+
+    kind = "request"
+
+    def __init__(self, check_type: str, group: str) -> None:
+        self.check_type, self.group = check_type, group
+        problem = "the step has no ModelPackageGroupName"
+        if group:
+            latest = f"the latest approved version in model package group {group!r}"
+            problem = f"{latest} has no DriftCheckBaselines for {check_type}, or does not exist"
+        super().__init__(
+            f"no baseline: SuppliedBaselineConstraints is empty, and {problem}; supply a baseline, "
+            "or set SkipCheck and RegisterNewBaseline to true for the first run"
+        )
+
+    def __reduce__(self) -> tuple[type[BaselineMissing], tuple[str, str]]:
+        return type(self), (self.check_type, self.group)
+
+
+class CheckViolated(StepFailed):
+    """A check step found violations of its baseline; ``violations`` has one text each."""
+
+    kind = "check"
+    shown = 20
+
+    def __init__(self, check_type: str, baseline: str, violations: Sequence[str]) -> None:
+        self.found = check_type, baseline, tuple(violations)
+        listed = list(violations[: self.shown])
+        if more := len(violations) - len(listed):
+            listed.append(f"{more} more")
+        count = f"{len(violations)} violation{'' if len(violations) == 1 else 's'}"
+        text = "; ".join(listed)
+        super().__init__(f"{check_type} found {count} of the baseline {baseline}: {text}")
+
+    def __reduce__(self) -> tuple[type[CheckViolated], tuple[str, str, tuple[str, ...]]]:
+        return type(self), self.found
 
 
 class IncomparableValues(StepFailed):

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -105,6 +105,14 @@ class AwsControl(ABC):
         """Create an S3 bucket. As in S3, objects can be put only into an existing one."""
         location = {"LocationConstraint": REGION}
         self.client("s3").create_bucket(Bucket=name, CreateBucketConfiguration=location)
+
+    def put_json(self, objects: Mapping[str, Any]) -> None:
+        """Put JSON objects into S3, by URI; creates their buckets."""
+        for uri, document in objects.items():
+            bucket, _, key = uri.removeprefix("s3://").partition("/")
+            self.create_bucket(bucket)
+            body = json.dumps(document).encode()
+            self.client("s3").put_object(Bucket=bucket, Key=key, Body=body)
 
     def environment(self, access_key: str = ACCESS_KEY) -> dict[str, str]:
         """Environment variables that make another process's boto3 clients use this server."""

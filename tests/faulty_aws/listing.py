@@ -49,6 +49,9 @@ def page(
 def _matches(asked: dict[str, Any], kind: str, one: dict[str, Any]) -> bool:
     if asked.get("NameContains", "") not in one[f"{kind}Name"]:
         return False
+    approval = "ModelApprovalStatus"
+    if asked.get(approval, one.get(approval)) != one.get(approval):
+        return False
     if asked.get("StatusEquals", one.get(f"{kind}Status")) != one.get(f"{kind}Status"):
         return False
     return all(

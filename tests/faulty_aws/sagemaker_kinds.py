@@ -82,6 +82,14 @@ def _job(one: Resource, status: str) -> Members:
     return shown
 
 
+def _processing_job(one: Resource, status: str) -> Members:
+    """As Model Monitor's container, a job with a baseline ends with the result of its check."""
+    shown = _job(one, status)
+    if status == "Completed" and "baseline_constraints" in one.body.get("Environment", {}):
+        shown["ExitMessage"] = "Completed: Job completed successfully with no violations."
+    return shown
+
+
 def _training_job(one: Resource, status: str) -> Members:
     folder = str(one.body.get("OutputDataConfig", {}).get("S3OutputPath", "")).rstrip("/")
     transitions: list[Members] = [
@@ -159,7 +167,7 @@ KINDS = {
             walks=True,
             summaries="ProcessingJobSummaries",
             defaults=_DAY,
-            more=_job,
+            more=_processing_job,
         ),
         Kind(
             name="TrainingJob",

@@ -56,11 +56,18 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "RegisterModel": {"ModelPackageGroupName": "group"},
     "Lambda": {"Place": "s3://bucket/out"},
 }
+for _check in ("ClarifyCheck", "QualityCheck"):
+    _s3 = {"S3Uri": "s3://bucket/checks", "LocalPath": "/opt/ml", "S3UploadMode": "EndOfJob"}
+    _outputs = {"Outputs": [{"OutputName": "results", "S3Output": _s3}]}
+    ARGUMENTS[_check] = {**ARGUMENTS["Processing"], "ProcessingOutputConfig": _outputs}
+_FLAGS = {"SkipCheck": True, "RegisterNewBaseline": True}
 MORE: dict[str, dict[str, Any]] = {
     "Lambda": {
         "extra": {"FunctionArn": "function"},
         "output_parameters": [OutputParameter("Place")],
-    }
+    },
+    "ClarifyCheck": {"extra": plain({"CheckType": "DATA_BIAS", **_FLAGS})},
+    "QualityCheck": {"extra": plain({"CheckType": "DATA_QUALITY", **_FLAGS})},
 }
 """Further arguments of Step, by type."""
 STOPPABLE = {name for name, job in JOB_TYPES.items() if job.stop and job.service == "sagemaker"}
@@ -106,7 +113,7 @@ def make(backend: FakeBackend, records: ExecutionRecords) -> Make:
         step: Step | str = "Training", upstream: Any = None, name: str = "Train", **more: Any
     ) -> StepDriver:
         if isinstance(step, str):
-            step = Step(name, step, arguments=plain(ARGUMENTS[step]))
+            step = Step(name, step, arguments=plain(ARGUMENTS[step]), **MORE.get(step, {}))
         given: Mapping[str, Any] = upstream or {}
         return StepDriver(StepTask(step, EXECUTION, backend, records, given.get, **more))
 

@@ -17,7 +17,7 @@ from sagebridge_operators.lifecycle.step_task import StepTask
 from sagebridge_operators.run_errors import StepFailed
 from sagebridge_operators.steps import JOB_TYPES
 from tests.fakes import FakeBackend, FakeSageMaker, client_error, input_shape, raises
-from tests.lifecycle.conftest import ARGUMENTS, EXECUTION
+from tests.lifecycle.conftest import ARGUMENTS, EXECUTION, MORE
 
 NAMES = {"ExperimentName": "abalone", "TrialName": EXECUTION.id}
 TAKING = sorted(name for name, job in JOB_TYPES.items() if job.takes_experiment)
@@ -29,7 +29,8 @@ def run(backend: FakeBackend, records: ExecutionRecords) -> Run:
     def go(
         type_: str, config: Any, name: str = "Train", pipeline: str = "abalone", **more: Any
     ) -> Any:
-        step = Step(name, type_, arguments=plain({**ARGUMENTS[type_], **more}))
+        arguments = plain({**ARGUMENTS[type_], **more})
+        step = Step(name, type_, arguments=arguments, **MORE.get(type_, {}))
         given = config if config is ABSENT else plain(config)
         opened = replace(EXECUTION, pipeline=pipeline, experiment_config=given)
         return StepDriver(StepTask(step, opened, backend, records, lambda name: None)).run()

@@ -35,7 +35,15 @@ from sagebridge_operators.run_errors import (
 from sagebridge_operators.steps import JOB_TYPES
 from tests.attempts import job_of, outputs_of
 from tests.fakes import ARN, FakeBackend, FakeSageMaker, Plan, client_error, raises
-from tests.lifecycle.conftest import ARGUMENTS, EXECUTION, STOPPABLE, Find, Make, training
+from tests.lifecycle.conftest import (
+    ARGUMENTS,
+    EXECUTION,
+    MORE,
+    STOPPABLE,
+    Find,
+    Make,
+    training,
+)
 
 
 @pytest.mark.parametrize("type_", JOB_TYPES)
@@ -129,7 +137,7 @@ def test_job_name_begins_with_the_given_prefix(
 ) -> None:
     job_type = JOB_TYPES[type_]
     arguments = {**ARGUMENTS[type_], job_type.name_key: given}
-    make(Step("Train", type_, arguments=plain(arguments))).run()
+    make(Step("Train", type_, arguments=plain(arguments), **MORE.get(type_, {}))).run()
     (request,) = aws.called(job_type.create)
     name = request[job_type.name_key]
     assert name == f"{prefix}-{EXECUTION.id}-{job_token(EXECUTION.id, 0, 'Train')}-0"

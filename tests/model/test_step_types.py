@@ -147,7 +147,7 @@ def test_added_row_is_reported_where_the_type_is_missing() -> None:
 
 def test_modules_are_named_after_their_step_types() -> None:
     described = {STEP_TYPES[name].function for name in JOB_TYPES}
-    helpers = {"__init__", "condition", "job_type", "permissions"}
+    helpers = {"__init__", "check_baselines", "condition", "job_type", "permissions"}
     assert _modules(steps, "") - helpers == described
     assert all(local_job_type(kind).kind == kind for kind in LOCAL_KINDS)
 

@@ -40,6 +40,7 @@ class Sample:
         failed, stopped: the words for these ends in messages.
         own: its other keys and output parameters, as arguments of Step.
         attempts: how often botocore sends one call.
+        objects: the JSON objects that it finds in S3, by URI.
         failure: members of the description of a failed job, with the reason ``REASON``.
     """
 
@@ -54,6 +55,7 @@ class Sample:
     stopped: str = "Stopped"
     own: Mapping[str, Any] = field(default_factory=dict)
     attempts: int = 4
+    objects: Mapping[str, Any] = field(default_factory=dict)
     failure: Mapping[str, Any] = field(default_factory=lambda: {"FailureReason": REASON})
 
     @property
@@ -89,6 +91,36 @@ class Sample:
             "Model",
             arguments=plain({"ExecutionRoleArn": ROLE, "PrimaryContainer": container}),
         )
+
+
+def _check_arguments(output: str) -> dict[str, Any]:
+    """The processing job of a check, with the name and the S3 URI of its output."""
+    return {
+        "RoleArn": ROLE,
+        "AppSpecification": {"ImageUri": "image"},
+        "Environment": _ENVIRONMENT,
+        "ProcessingResources": {"ClusterConfig": _CLUSTER},
+        "ProcessingOutputConfig": {
+            "Outputs": [
+                {
+                    "OutputName": output,
+                    "S3Output": {
+                        "S3Uri": f"s3://bucket/{output}",
+                        "LocalPath": "/opt/ml/processing/output",
+                        "S3UploadMode": "EndOfJob",
+                    },
+                }
+            ]
+        },
+        "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
+    }
+
+
+def bias(value: float) -> dict[str, Any]:
+    """An ``analysis.json`` of Clarify with one bias metric."""
+    metrics = [{"name": "CI", "description": "Class imbalance", "value": value}]
+    facets = {"Sex": [{"value_or_threshold": "0", "metrics": metrics}]}
+    return {"version": "1.0", "pre_training_bias_metrics": {"label": "Class", "facets": facets}}
 
 
 SAMPLES = {
@@ -201,6 +233,50 @@ SAMPLES = {
             arguments={"Place": "s3://bucket/out", "Count": "3", "Environment": _ENVIRONMENT},
             refers="OutputParameters['Place']",
             outputs={"output_parameters": {"Place": "s3://bucket/out", "Count": 3}},
+        ),
+        Sample(
+            type="ClarifyCheck",
+            kind="ProcessingJob",
+            arguments=_check_arguments("analysis_result"),
+            own={
+                "extra": plain(
+                    {
+                        "CheckType": "DATA_BIAS",
+                        "SuppliedBaselineConstraints": "s3://bucket/prior/analysis.json",
+                        "RegisterNewBaseline": True,
+                    }
+                )
+            },
+            objects={
+                "s3://bucket/prior/analysis.json": bias(0.3),
+                "s3://bucket/analysis_result/analysis.json": bias(-0.2),
+            },
+            refers="BaselineUsedForDriftCheckConstraints",
+            outputs={
+                "calculated_constraints": "s3://bucket/analysis_result/analysis.json",
+                "used_constraints": "s3://bucket/analysis_result/analysis.json",
+            },
+        ),
+        Sample(
+            type="QualityCheck",
+            kind="ProcessingJob",
+            arguments=_check_arguments("quality_check_output"),
+            own={
+                "extra": plain(
+                    {
+                        "CheckType": "DATA_QUALITY",
+                        "SuppliedBaselineConstraints": "s3://bucket/prior/constraints.json",
+                        "SuppliedBaselineStatistics": "s3://bucket/prior/statistics.json",
+                    }
+                )
+            },
+            refers="CalculatedBaselineStatistics",
+            outputs={
+                "calculated_constraints": "s3://bucket/quality_check_output/constraints.json",
+                "calculated_statistics": "s3://bucket/quality_check_output/statistics.json",
+                "used_constraints": "s3://bucket/prior/constraints.json",
+                "used_statistics": "s3://bucket/prior/statistics.json",
+            },
         ),
     )
 }

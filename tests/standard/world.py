@@ -70,6 +70,7 @@ class World:
         """Add the faults of a case; returns the steps to run."""
         self.aws.add_scripts(*case.scripts(sample))
         self.aws.add_faults(*case.rules(sample))
+        self.aws.put_json(sample.objects)
         cache = CacheConfig(True) if case.cached else ABSENT
         step = sample.step(retry_policies=case.policies, cache_config=cache)
         return (step,) if case.later is None else (step, sample.later_step(case.later_path))

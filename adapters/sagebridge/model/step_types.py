@@ -302,7 +302,7 @@ _ROWS = (
         check_types=("DATA_BIAS", "MODEL_BIAS", "MODEL_EXPLAINABILITY"),
         requests={"": "sagemaker:CreateProcessingJob"},
         filled_in=("ProcessingJobName",),
-        runs=False,
+        console_page="processing-jobs",
     ),
     StepType(
         name="QualityCheck",
@@ -313,7 +313,7 @@ _ROWS = (
         check_types=("DATA_QUALITY", "MODEL_QUALITY"),
         requests={"": "sagemaker:CreateProcessingJob"},
         filled_in=("ProcessingJobName",),
-        runs=False,
+        console_page="processing-jobs",
     ),
     StepType(
         name="EMR",

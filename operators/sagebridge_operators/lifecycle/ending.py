@@ -281,9 +281,10 @@ class Ending:
         return verdict_of(found, job_type, description, self._outputs)
 
     def _outputs(self, attempt: Attempt, description: Description) -> dict[str, Any]:
-        step = self._pipeline.step(attempt.step)
+        step, job_type = self._pipeline.step(attempt.step), JOB_TYPES[attempt.type]
         references = references_to(attempt.step, self._pipeline.steps)
-        return job_outputs(attempt, JOB_TYPES[attempt.type], description, step, references)
+        description = job_type.judge(description, self.backend_of(attempt))
+        return job_outputs(attempt, job_type, description, step, references)
 
     @cached_property
     def _pipeline(self) -> Pipeline:

@@ -68,6 +68,7 @@ class JobRequests:
         own = {key: step.extra[key] for key in keys if key in step.extra}
         more = resolve({**own, **job_type.also_resolved})
         step = replace(step, extra=Object({**step.extra, **more}))
+        arguments = job_type.prepare(step, arguments, name=name, services=task.backend)
         role = task.role or task.backend.default_role
         made = job_type.request(step, arguments, name=name, token=token, role=role)
         shown = mask(made)
@@ -87,6 +88,7 @@ class JobRequests:
     def outputs(self, attempt: Attempt, description: Mapping[str, Any]) -> dict[str, Any]:
         """The step's outputs, from the description of its successful job."""
         task, job_type = self.task, JOB_TYPES[self.task.step.type]
+        description = job_type.judge(description, task.backend)
         return job_outputs(attempt, job_type, description, task.step, task.references)
 
     def cache(self) -> StepCache | None:

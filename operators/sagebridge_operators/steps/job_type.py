@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from sagebridge.model.job_names import name_prefix
 from sagebridge.model.pipeline import Step
@@ -27,6 +27,16 @@ _FAILURE_CODE = re.compile(
 )
 
 
+class Services(Protocol):
+    """The services of a backend."""
+
+    def client(self, service: str) -> Any:
+        """The boto3 client of a service, such as ``sagemaker``."""
+
+    def read_object(self, uri: str) -> bytes:
+        """The content of the object at an S3 URI. Raises StoreError."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobType:
     """The operations and fields of one type of job or resource.
@@ -37,6 +47,8 @@ class JobType:
         listing: the boto3 method that lists by NameContains and StatusEquals, and the field with
             its results; None for a type without one.
         more_calls: other boto3 methods that the type calls.
+        lists: the boto3 methods of other lists that the type reads.
+        s3_calls: what the caller itself does in S3, as IAM actions.
         name_key, arn_key, role_key: fields of the request and the description.
         name_limit: the longest name, in characters.
         status_key: the field with the status; None if creation is synchronous.
@@ -73,6 +85,8 @@ class JobType:
     stop: str | None = None
     listing: tuple[str, str] | None = None
     more_calls: tuple[str, ...] = ()
+    lists: tuple[str, ...] = ()
+    s3_calls: tuple[str, ...] = ()
     name_key: str
     arn_key: str
     name_limit: int = 63
@@ -107,6 +121,16 @@ class JobType:
     def described(self) -> bool:
         """Whether the service describes the resource, also after its end."""
         return not (self.synchronous or self.answered)
+
+    def prepare(
+        self, step: Step, arguments: Mapping[str, Any], *, name: str, services: Services
+    ) -> Mapping[str, Any]:
+        """The resolved arguments of a step with what its job needs from other services.
+
+        May be repeated. Raises StepFailed.
+        """
+        del step, name, services
+        return arguments
 
     def request(
         self, step: Step, arguments: Mapping[str, Any], *, name: str, token: str, role: str | None
@@ -227,6 +251,14 @@ class JobType:
         if not isinstance(time, datetime):
             return None
         return time.astimezone(UTC).isoformat(timespec="milliseconds")
+
+    def judge(self, description: Mapping[str, Any], services: Services) -> Mapping[str, Any]:
+        """The description of a successful job. Raises StepFailed if the step failed all the same.
+
+        May be repeated.
+        """
+        del services
+        return description
 
     def reason(self, description: Mapping[str, Any]) -> str:
         """The service's reason for the end of the job; may be empty."""
