@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import Context, Label, SkipMixin
 from sagebridge.model.conditions import Condition
 from sagebridge.model.pipeline import ConditionStep, Step
 from sagebridge.model.values import ABSENT, EMPTY, Absent
+from sagebridge_operators.airflow import task_dependencies
 from sagebridge_operators.airflow.step_operators import StepOperator
 
 
@@ -50,6 +51,7 @@ class ConditionOperator(StepOperator, SkipMixin):
         super().__init__(**kwargs)
         for label, branch in (("If", self.if_steps), ("Else", self.else_steps)):
             for operator in branch or ():
+                task_dependencies.put_into_branch(operator)
                 self >> Label(label) >> operator.entry
 
     @property

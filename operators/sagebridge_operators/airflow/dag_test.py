@@ -36,6 +36,12 @@ def is_dag_test() -> bool:
     return type(comms).__name__ == "InProcessSupervisorComms"
 
 
+def known_start(ti: Any) -> datetime | None:
+    """When the current run of ``dag.test`` began; None if none of its steps has started."""
+    run = _RUNS.get((ti.dag_id, ti.run_id))
+    return run.started if run is not None else None
+
+
 def test_start(ti: Any, *, resumes: bool) -> datetime:
     """When the current run of ``dag.test`` began.
 

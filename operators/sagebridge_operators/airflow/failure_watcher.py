@@ -13,12 +13,18 @@ from typing import Any
 from airflow.providers.common.compat.sdk import BaseOperator, Context
 
 from sagebridge.authoring.dag_pipeline import WATCHER
+from sagebridge.model.dependencies import ANY
 from sagebridge.model.display import free_name
 from sagebridge.model.graph import hidden_nodes
 from sagebridge_operators.airflow.task_log import failure
+from sagebridge_operators.airflow.trigger_gates import GateOperator
 
 _FAILING_RULES = frozenset(("all_success", "none_failed", "none_failed_min_one_success"))
 """The trigger rules with which a task is upstream_failed if one upstream task has failed."""
+_AFTER_FAILURE = frozenset(("all_failed", "one_failed"))
+"""The trigger rules with which a task is skipped after success."""
+_UNSKIPPED_RULES = frozenset(("all_done", "always"))
+"""The trigger rules with which a task runs even if all upstream tasks are skipped."""
 
 
 class WatchOperator(BaseOperator):
@@ -70,7 +76,10 @@ def _hidden_tasks(tasks: Sequence[Any]) -> set[str]:
     followers = {name: task.downstream_task_ids & counted.keys() for name, task in counted.items()}
     branches = {name: found for name, task in counted.items() if (found := _branches(task))}
     tolerant = {name for name, task in counted.items() if task.trigger_rule not in _FAILING_RULES}
-    return hidden_nodes(followers, branches, tolerant) if branches or tolerant else set()
+    unskipped = {name for name, task in counted.items() if task.trigger_rule in _UNSKIPPED_RULES}
+    if not branches and not tolerant:
+        return set()
+    return hidden_nodes(followers, branches, tolerant, unskipped)
 
 
 def _branches(task: Any) -> list[Collection[str]]:
@@ -78,6 +87,7 @@ def _branches(task: Any) -> list[Collection[str]]:
     if hasattr(task, "if_steps"):  # a ConditionOperator
         branches = (task.if_steps or (), task.else_steps or ())
         return [[one.task_id for one in branch] for branch in branches if branch]
-    if getattr(task, "inherits_from_skipmixin", False):
+    skips = task.trigger_rule in _AFTER_FAILURE or getattr(task, "inherits_from_skipmixin", False)
+    if skips or (isinstance(task, GateOperator) and task.trigger != ANY):
         return [[one] for one in task.downstream_task_ids]
     return []

@@ -25,7 +25,7 @@ from sagebridge.model.expressions import Properties, properties_of
 from sagebridge.model.pipeline import Step
 from sagebridge.model.step_types import OPERATOR_TYPES, StepType
 from sagebridge.model.values import ABSENT, EMPTY, Value
-from sagebridge_operators.airflow import task_dependencies, task_retries
+from sagebridge_operators.airflow import task_dependencies, task_retries, trigger_gates
 from sagebridge_operators.airflow.job_links import links_of
 
 _TASK_ARGUMENTS = frozenset(signature(BaseOperator.__init__).parameters)
@@ -45,7 +45,9 @@ class StepOperator(BaseOperator):
             ``json_get(…)`` and ``other.properties.A.B["c"]``. Each reference makes the other step
             an upstream task.
         step_name: the step's name; default: the task id without its task group.
-        depends_on: step names or operators that must succeed first.
+        depends_on: step names or operators that must succeed first; ``failed(op)``,
+            ``stopped(op)`` and ``ended(op)`` wait for another outcome, by a trigger rule or by
+            gate tasks.
         backend: ``aws`` or ``local``; default: SAGEBRIDGE_BACKEND, otherwise ``aws``.
         aws_conn_id, region_name, verify, botocore_config: as in the Amazon provider's operators.
         role_arn: the role of jobs whose arguments have none.
@@ -111,6 +113,8 @@ class StepOperator(BaseOperator):
         self._driver: StepDriver | None = None
         name = _own_id(self) if step_name is None else step_name
         self._step = Step(name, step_type or self.step_type, **fields)
+        self.follows_triggers = False
+        trigger_gates.set_rule(self)
         task_dependencies.connect(self)
 
     @property
@@ -144,6 +148,7 @@ class StepOperator(BaseOperator):
         Raises AirflowFailException if the step failed or was stopped; another exception if Airflow
         is to retry it.
         """
+        trigger_gates.check(self, context)
         return self._run(context)
 
     def resume(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:

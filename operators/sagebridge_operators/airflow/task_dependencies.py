@@ -17,6 +17,7 @@ from sagebridge.model.expressions import parameter
 from sagebridge.model.pipeline import Step, step_references, walk
 from sagebridge.model.values import ABSENT
 from sagebridge.model.visit import rebuild
+from sagebridge_operators.airflow import trigger_gates
 from sagebridge_operators.airflow.failure_watcher import watch_hidden_failures
 from sagebridge_operators.lifecycle.backend import NAMES
 
@@ -89,6 +90,12 @@ def connect(operator: StepOperator) -> None:
         _set_upstream(operator, waiter)
 
 
+def put_into_branch(operator: StepOperator) -> None:
+    """Prepares a step for the branch of a condition."""
+    if operator.has_dag():  # type: ignore[no-untyped-call]
+        trigger_gates.put_into_branch(operator, pending_edges(operator.dag).operators)
+
+
 def complete(dag: Any) -> None:
     """Checks a DAG whose tasks are all known. Raises :class:`InvalidDag` with all faults.
 
@@ -113,7 +120,7 @@ def complete(dag: Any) -> None:
         raise InvalidDag(dag.dag_id, faults)
     for task, step in mapped:
         for name in _upstream_names(step):
-            task.set_upstream(edges.operators[name])
+            trigger_gates.link(edges.operators[name], task, step)
     if mapped:
         dag.check_cycle()
     if why_pipeline_not_runnable(pipeline) is not None:
@@ -179,5 +186,4 @@ def _set_upstream(first: StepOperator, second: StepOperator) -> None:
     while outer is not None and outer is not own:
         waiting = outer.entry
         outer = for_each_of(outer)
-    if first.task_id not in waiting.upstream_task_ids:
-        waiting.set_upstream(first)
+    trigger_gates.link(first, waiting, second.step)

@@ -13,9 +13,10 @@ from sagebridge.model.parameters import coerce
 from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.airflow import job_links
 from sagebridge_operators.airflow.aws_clients import backends_of, settings_for_record
-from sagebridge_operators.airflow.dag_test import is_dag_test, test_start
+from sagebridge_operators.airflow.dag_test import is_dag_test, known_start, test_start
 from sagebridge_operators.airflow.task_retries import user_retries
 from sagebridge_operators.backends import open_records
+from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.drive import PATIENCE, StepDriver
 from sagebridge_operators.lifecycle.execution import (
     Execution,
@@ -101,6 +102,17 @@ def prepare(operator: StepOperator, context: Context, *, resumes: bool = False) 
         on_links=lambda links: job_links.store(links, type(operator).operator_extra_links, ti),
     )
     return StepDriver(task, operator.log)
+
+
+def recorded(operator: StepOperator, context: Context) -> Attempt | None:
+    """The recorded attempt of another step of the run; None if it has not started."""
+    ti, dag = context["ti"], operator.dag
+    start = known_start(ti) if is_dag_test() else None
+    start = start or first_start(context["dag_run"], ti, _other_steps(operator))
+    _, for_records = backends_of(operator)
+    execution = execution_id_of(dag.dag_id, context["dag_run"].run_id, start)
+    records = open_records(for_records)
+    return patiently(lambda: records.steps(execution).get(operator.step.name), PATIENCE)
 
 
 def _hide_in_logs(secrets: Sequence[str]) -> None:

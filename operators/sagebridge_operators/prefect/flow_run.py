@@ -403,7 +403,7 @@ class FlowRun(PipelineBuilder):
         failure = ExecutionFailed(found.reason)
         if found.status == "Stopped":
             return Cancelled(name="Stopped", message=found.reason, data=failure)
-        return Failed(message=found.reason, data=failure)
+        return Failed(name=found.status, message=found.reason, data=failure)
 
     def _stop(self, error: BaseException) -> None:
         """Stops the running steps after an interruption or error, waits, and records the end."""

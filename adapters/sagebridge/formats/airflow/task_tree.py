@@ -289,6 +289,9 @@ def _is_short_circuit(task: Any) -> bool:
 
 
 def trigger_rule(task: Any) -> str:
+    """The trigger rule of a task, if its step does not imply it."""
+    if hasattr(task, "watched") or getattr(task, "follows_triggers", False):
+        return "all_success"
     return str(getattr(task.trigger_rule, "value", task.trigger_rule))
 
 
