@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ALL_SUCCESS, ALL_DONE, ALL_FAILED = "all_success", "all_done", "all_failed"
 _RULES = {ANY: ALL_DONE, FAILED: ALL_FAILED}
 _STATES = {"success": "Succeeded", "failed": "Failed", "upstream_failed": "NotRun"}
-"""The states of steps by those of Airflow's tasks; any other state means Skipped."""
+"""The states of steps by the states of their tasks; any other state means Skipped."""
 _PATIENCE = 20.0
 """Seconds for which a task that was marked failed may take to stop its job."""
 

@@ -27,6 +27,7 @@ _STYLES = {
     "Stopping": "yellow",
     "Succeeded": "green",
     "Failed": "bold red",
+    "CompletedWithFailures": "bold red",
     "Stopped": "yellow",
     "Skipped": "dim",
     "NotRun": "dim",

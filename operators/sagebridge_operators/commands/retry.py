@@ -104,7 +104,7 @@ def _check(records: ExecutionRecords, record: Mapping[str, Any]) -> None:
     if record.get("format") != FORMAT:
         raise OlderRecord(f"execution {execution}")
     status = status_of(records, execution)
-    if status not in ("Failed", "Stopped"):
+    if status in ("Executing", "Succeeded"):
         raise NotRetryable(execution, f"its status is {status}; it must be Failed or Stopped")
     fails = [one for one in records.current(execution) if one.type == "Fail"]
     if any(one.state == "Failed" for one in fails):

@@ -19,7 +19,7 @@ from sagebridge_operators.lifecycle.attempt import FORMAT
 from sagebridge_operators.lifecycle.execution import Execution
 from sagebridge_operators.lifecycle.selection import Chosen, Source, choose
 
-_ENDED = ("Succeeded", "Failed", "Stopped")
+_ENDED = ("Succeeded", "Failed", "CompletedWithFailures", "Stopped")
 _C = TypeVar("_C", bound=Callable[..., Any])
 
 
