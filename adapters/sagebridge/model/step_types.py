@@ -54,6 +54,7 @@ class StepType:
         console_page: the page of its jobs in the SageMaker console.
         results: what ``run`` prints for a successful step: label to path in the Describe response.
             For a folder the local path is printed too.
+        limits: what AWS or sagebridge limits, one sentence part each, for the docs.
         runs: whether ``sagebridge_operators/steps/`` can run it.
         has_operator: if False, DAGs and flows declare the step with ``StepOperator`` and ``step``.
     """
@@ -79,6 +80,7 @@ class StepType:
     list_keys: Mapping[str, str] = field(default_factory=dict)
     console_page: str | None = None
     results: Mapping[str, str] = field(default_factory=dict)
+    limits: tuple[str, ...] = ()
     runs: bool = True
     has_operator: bool = True
 
@@ -216,6 +218,7 @@ _ROWS = (
         outputs=("sagemaker:DescribeAutoMLJob",),
         synthetic=("BestCandidateProperties",),
         runs=False,
+        limits=("only the mode ENSEMBLING",),
     ),
     StepType(
         name="Model",
@@ -282,6 +285,7 @@ _ROWS = (
         members={"function_arn": "FunctionArn"},
         required=("FunctionArn",),
         takes=("CacheConfig", "OutputParameters"),
+        limits=("at most 50 outputs of 1,024 characters each",),
     ),
     StepType(
         name="Callback",
@@ -291,6 +295,7 @@ _ROWS = (
         required=("SqsQueueUrl",),
         takes=("CacheConfig", "OutputParameters"),
         runs=False,
+        limits=("at most 50 outputs of 1,024 characters each",),
     ),
     StepType(
         name="ClarifyCheck",
@@ -303,6 +308,10 @@ _ROWS = (
         requests={"": "sagemaker:CreateProcessingJob"},
         filled_in=("ProcessingJobName",),
         console_page="processing-jobs",
+        limits=(
+            "`ProcessingOutputConfig` needs one output, or one named `analysis_result`",
+            "only SHAP values are compared for MODEL_EXPLAINABILITY",
+        ),
     ),
     StepType(
         name="QualityCheck",
@@ -314,6 +323,10 @@ _ROWS = (
         requests={"": "sagemaker:CreateProcessingJob"},
         filled_in=("ProcessingJobName",),
         console_page="processing-jobs",
+        limits=(
+            "`ProcessingOutputConfig` needs one output, or one named `quality_check_output`",
+            "the container must be Model Monitor's, which compares the baseline",
+        ),
     ),
     StepType(
         name="EMR",
