@@ -27,6 +27,7 @@ from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from tests.faulty_aws.control import AwsControl
+from tests.faulty_aws.emr_api import EmrApi
 from tests.faulty_aws.fault_rules import FaultPlan, FaultRule
 from tests.faulty_aws.job_scripts import JobScript
 from tests.faulty_aws.job_store import JobService
@@ -62,7 +63,10 @@ class FaultyAws(AwsControl):
         self._log = RequestLog()
         self._faults = FaultPlan()
         self._sagemaker = SageMakerApi()
-        self._others: dict[str, JobService] = {"lambda": LambdaApi()}
+        self._others: dict[str, JobService] = {
+            "lambda": LambdaApi(),
+            "elasticmapreduce": EmrApi(),
+        }
         self._s3 = S3Api()
         self._logs = LogsApi()
         self._stopping = threading.Event()

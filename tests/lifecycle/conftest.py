@@ -55,6 +55,10 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "Model": {"ExecutionRoleArn": ROLE, "PrimaryContainer": {"Image": "image"}},
     "RegisterModel": {"ModelPackageGroupName": "group"},
     "Lambda": {"Place": "s3://bucket/out"},
+    "EMR": {
+        "ClusterId": "j-1",
+        "StepConfig": {"HadoopJarStep": {"Jar": "s3://bucket/job.jar"}},
+    },
 }
 for _check in ("ClarifyCheck", "QualityCheck"):
     _s3 = {"S3Uri": "s3://bucket/checks", "LocalPath": "/opt/ml", "S3UploadMode": "EndOfJob"}

@@ -12,6 +12,7 @@ import pytest
 from sagebridge.model.expressions import parameter, plain
 from sagebridge.model.pipeline import OutputParameter, Step
 from sagebridge_operators.backends.aws import AwsBackend, client_config, config_of
+from sagebridge_operators.lifecycle import drive
 from sagebridge_operators.lifecycle.drive import StepDriver
 from sagebridge_operators.lifecycle.ending import Ending
 from sagebridge_operators.lifecycle.objects import Folder
@@ -113,8 +114,6 @@ def test_lost_answer_repeats_the_call_and_says_so(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from sagebridge_operators.lifecycle import drive
-
     monkeypatch.setattr(drive, "PATIENCE", 10.0)
     service.add_faults(FaultRule(fault="lose_answer", operation="Invoke", times=1))
     with caplog.at_level(logging.WARNING):

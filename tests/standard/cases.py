@@ -56,6 +56,7 @@ class Case:
         message: parts of the message; ``{job}`` is the name of the job.
         jobs: how many jobs or resources exist afterwards.
         requests: how many create requests were sent; None if it does not matter.
+        failed_calls: how many more calls failed at each attempt of botocore.
         stops: whether a stop reaches the service, if AWS can stop the job.
         stop_message: parts of the message if AWS can stop the job.
         sessions: how often the client is opened, with new credentials each time.
@@ -77,6 +78,7 @@ class Case:
     message: tuple[str, ...] = ()
     jobs: int = 1
     requests: int | None = 1
+    failed_calls: int = 0
     stops: bool = False
     stop_message: tuple[str, ...] = ()
     sessions: int | None = 1
@@ -134,14 +136,16 @@ def looking(fault: Fault, *, stopping: bool = False, **more: Any) -> Rules:
     return rules
 
 
-def creating(fault: Fault, times: int | None = None, **more: Any) -> Rules:
-    """A fault of the create request; ``times`` counts attempts of a client that makes four."""
+def creating(
+    fault: Fault, times: int | None = None, *, calls: float | None = None, **more: Any
+) -> Rules:
+    """A fault of the create request; ``calls`` counts all attempts of botocore at it as one."""
     return lambda sample: [
         FaultRule(
             fault=fault,
             operation=sample.operation("create"),
             name=sample.glob,
-            times=times and max(1, times * sample.attempts // _BOTOCORE),
+            times=times if calls is None else int(calls * sample.attempts),
             **more,
         )
     ]
@@ -164,8 +168,6 @@ def both(*rules: Rules) -> Rules:
     return lambda sample: [rule for one in rules for rule in one(sample)]
 
 
-_BOTOCORE = 4
-"""The attempts at one call inside botocore (``client_config`` in backends/aws.py)."""
 CAPACITY, LIMIT, INTERNAL = (
     f"SageMaker.{kind}" for kind in ("CAPACITY_ERROR", "RESOURCE_LIMIT", "JOB_INTERNAL_ERROR")
 )
@@ -219,8 +221,8 @@ _POLICIES = (
             name=f"retried-{exception}",
             needs=(exceptions(exception),),
             policies=(RetryPolicy((exception,), interval_seconds=200, max_attempts=3),),
-            rules=creating(fault, 2 * _BOTOCORE),
-            requests=2 * _BOTOCORE + 1,
+            rules=creating(fault, calls=2),
+            failed_calls=2,
         )
         for exception, fault, _ in _FAULTS
     ),
@@ -231,7 +233,8 @@ _POLICIES = (
             policies=(RetryPolicy((exception,), max_attempts=2),),
             rules=creating(fault),
             jobs=0,
-            requests=3 * _BOTOCORE,
+            failed_calls=3,
+            requests=0,
             state="Failed",
             message=(code,),
         )
@@ -343,17 +346,17 @@ CASES = (
         stops=True,
         stop_message=("a stop was sent to",),
     ),
-    Case(name="throttled-creating", rules=creating("throttle", _BOTOCORE + 2), requests=None),
-    Case(name="5xx-creating", rules=creating("error", _BOTOCORE + 2, status=500), requests=None),
-    Case(name="dropped-creating", rules=creating("drop", _BOTOCORE + 2), requests=None),
+    Case(name="throttled-creating", rules=creating("throttle", calls=1.5), requests=None),
+    Case(name="5xx-creating", rules=creating("error", calls=1.5, status=500), requests=None),
+    Case(name="dropped-creating", rules=creating("drop", calls=1.5), requests=None),
     Case(name="answer-lost", needs=(FOUND,), rules=creating("lose_answer", 1), requests=None),
     Case(
-        name="answers-lost", needs=(FOUND,), rules=creating("lose_answer", _BOTOCORE), requests=None
+        name="answers-lost", needs=(FOUND,), rules=creating("lose_answer", calls=1), requests=None
     ),
     Case(
         name="answers-lost-and-described-late",
         needs=(FOUND, LOOKS),
-        rules=both(creating("lose_answer", _BOTOCORE), looking("not_found", seconds=20.0)),
+        rules=both(creating("lose_answer", calls=1), looking("not_found", seconds=20.0)),
         requests=None,
     ),
     Case(

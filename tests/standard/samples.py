@@ -39,7 +39,7 @@ class Sample:
         job: the job in messages and outputs; ``{}`` is the name of its resource.
         failed, stopped: the words for these ends in messages.
         own: its other keys and output parameters, as arguments of Step.
-        attempts: how often botocore sends one call.
+        attempts: the attempts at one call inside botocore (``config_of`` in backends/aws.py).
         objects: the JSON objects that it finds in S3, by URI.
         failure: members of the description of a failed job, with the reason ``REASON``.
     """
@@ -233,6 +233,26 @@ SAMPLES = {
             arguments={"Place": "s3://bucket/out", "Count": "3", "Environment": _ENVIRONMENT},
             refers="OutputParameters['Place']",
             outputs={"output_parameters": {"Place": "s3://bucket/out", "Count": 3}},
+        ),
+        Sample(
+            type="EMR",
+            kind="Step",
+            job="j-STANDARD/{}",
+            failed="FAILED",
+            stopped="CANCELLED",
+            attempts=1,
+            arguments={
+                "ClusterId": "j-STANDARD",
+                "StepConfig": {
+                    "HadoopJarStep": {
+                        "Jar": "s3://bucket/job.jar",
+                        "Args": ["--text", parameter("Text")],
+                        "Properties": [{"key": "a", "value": "b"}],
+                    }
+                },
+            },
+            refers="Config.Jar",
+            outputs={"cluster_id": "j-STANDARD"},
         ),
         Sample(
             type="ClarifyCheck",

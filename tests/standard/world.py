@@ -97,7 +97,7 @@ class World:
         _contains(outcome.message, (*case.message, *(case.stop_message if stop else ())), words)
         created = self.aws.requests(sample.operation("create"), sample.glob.removesuffix("/*"))
         if case.requests is not None:
-            assert len(created) == case.requests
+            assert len(created) == case.requests + case.failed_calls * sample.attempts
         stopped = stop and self.aws.count(sample.operation("stop"), sample.glob)
         assert bool(stopped) == (case.stops and stop is not None)
         if case.state == "Succeeded":

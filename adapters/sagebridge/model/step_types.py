@@ -339,7 +339,6 @@ _ROWS = (
         filled_in=("Name",),
         outputs=("emr:DescribeStep/Step",),
         synthetic=("ClusterId",),
-        runs=False,
     ),
     StepType(
         name="EMRServerless",

@@ -241,7 +241,10 @@ def _create(attempt: Attempt, ports: Ports) -> Attempt:
                 found = ports.find(name)
     elif ports.first_call and _stopped_elsewhere(found, ports):  # before this worker began
         return _plan_next_number(attempt, ports)
-    part = Part(name, found.get(ports.job_type.arn_key) if found else None, ports.now())
+    part = Part(name, None, ports.now())
+    if found is not None:
+        known = ports.job_type.known_as(name, found)
+        part = Part(known, found.get(ports.job_type.arn_key), ports.now())
     created = replace(attempt, phase="created", parts=(part,), next_look="")
     created = replace(created, next_look=ports.next_look(created))
     if found is not None:

@@ -160,6 +160,11 @@ class JobType:
         del request, since
         return name
 
+    def known_as(self, name: str, description: Mapping[str, Any]) -> str:
+        """The handle of a job that was found by the handle ``name``; may name its id instead."""
+        del description
+        return name
+
     def key_attributes(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         """What the ``cached_by`` of the type refers to."""
         return request
