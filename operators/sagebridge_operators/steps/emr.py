@@ -1,4 +1,4 @@
-"""EMR: a step on a running cluster, or on a cluster of its own that ends with it.
+"""EMR: a step on a running cluster, or on its own cluster, which ends with it.
 
 AddJobFlowSteps and RunJobFlow have no client token, so a lost answer is looked up by our name:
 ListSteps of the cluster, or ListClusters since the start of the execution.
@@ -121,7 +121,7 @@ class Emr(JobType):
         return f"{_OWN}{made['JobFlowId']}/{name.partition('/')[2]}"
 
     def request_stop(self, client: Any, name: str) -> None:
-        """Cancels the step; a cluster of its own is terminated with it."""
+        """Cancels the step, or terminates its own cluster."""
         if (found := _ids(client, name)) is None:
             return
         cluster, step, own, _ = found
@@ -137,7 +137,7 @@ class Emr(JobType):
                 raise StepFailed(f"CancelSteps: {one.get('Reason')}", kind="service")
 
     def clean_up(self, client: Any, name: str, description: Mapping[str, Any]) -> None:
-        """Terminates the step's own cluster, in case it does not end by itself."""
+        """Terminates the own cluster of the step if it does not end by itself."""
         del description
         found = _ids(client, name)
         if found is not None and found[2]:
