@@ -48,6 +48,13 @@ from tests.whole_pipelines.scenarios import (
 from tests.whole_pipelines.trace import EXECUTION, RECORDER, label
 
 ROLE = "arn:aws:iam::111122223333:role/pipeline"
+_BIAS = {"facets": {"F": [{"value_or_threshold": "0", "metrics": [{"name": "CI", "value": 0.1}]}]}}
+ANALYSIS = {
+    "pre_training_bias_metrics": _BIAS,
+    "post_training_bias_metrics": _BIAS,
+    "explanations": {"kernel_shap": {"label0": {"global_shap_values": {"F": 0.1}}}},
+}
+"""The analysis of every ClarifyCheck, now and before."""
 _ITERATIONS = 8
 """Iterations of a ForEach whose jobs get answers."""
 _CLIENTS: dict[str, Any] = {}
@@ -118,8 +125,18 @@ class World:
         for step in walk(pipeline):
             if step.type in JOB_TYPES:
                 self._prepare(step)
+        for group in sorted(
+            {str(step.extra.get("ModelPackageGroupName")) for step in self._checks()}
+        ):
+            approve(self.aws.client("sagemaker"), group)
         RECORDER.clear()
         return ExecutionRecords(Folder(folder))
+
+    def _checks(self) -> list[Step]:
+        """The check steps whose model package group has a plain name."""
+        known = [one for one in walk(self.pipeline) if one.type in STEP_TYPES]
+        checks = [one for one in known if STEP_TYPES[one.type].check_types]
+        return [one for one in checks if isinstance(one.extra.get("ModelPackageGroupName"), str)]
 
     def _prepare(self, step: Step) -> None:
         """What the jobs of a step answer, as far as the pipeline refers to it."""
@@ -166,7 +183,7 @@ class World:
 
     def content(self, uri: str) -> Any:
         """The JSON file at a URI: everything that the pipeline reads from files like it."""
-        found: Any = {}
+        found: Any = ANALYSIS if uri.endswith("/analysis.json") else {}
         for step in walk(self.pipeline):
             for pointer, value in (one for each in step.values() for one in located(each, "")):
                 if isinstance(value, JsonGet) and re.fullmatch(self._pattern(value), uri):
@@ -199,6 +216,23 @@ class World:
         tokens = parse_tokens(path if path.startswith((".", "[")) or not path else f".{path}")
         wanted = self.scenario.values.get(source_of(value) or "", usual)
         return nested(tokens or (), wanted, {})
+
+
+def approve(sagemaker: Any, group: str) -> None:
+    """Register an approved version with a baseline for each kind of check."""
+    source = {"ContentType": "application/json", "S3Uri": "s3://baselines/prior/analysis.json"}
+    both = {"Constraints": source, "Statistics": source}
+    sagemaker.create_model_package_group(ModelPackageGroupName=group)
+    sagemaker.create_model_package(
+        ModelPackageGroupName=group,
+        ModelApprovalStatus="Approved",
+        DriftCheckBaselines={
+            "Bias": {"PreTrainingConstraints": source, "PostTrainingConstraints": source},
+            "Explainability": {"Constraints": source},
+            "ModelDataQuality": both,
+            "ModelQuality": both,
+        },
+    )
 
 
 def _answered(invoke: Callable[..., Any], **request: Any) -> Any:
