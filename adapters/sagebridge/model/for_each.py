@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from sagebridge.model.converters import Converter, convert, object_, of, optional
 from sagebridge.model.display import shown
-from sagebridge.model.expressions import Get, json_value
+from sagebridge.model.expressions import Get, Index, Key, Member, json_value
 from sagebridge.model.pipeline import (
     STEP_FIELDS,
     CacheConfig,
@@ -135,6 +135,26 @@ def body_owners(pipeline: Pipeline | Sequence[Step]) -> dict[str, str]:
 def iteration_name(step: str, index: int) -> str:
     """The name of a body step in one iteration, as the service and every engine show it."""
     return f"{step}-{index}"
+
+
+def inner_reference(step: Step | None, reference: Get) -> tuple[Step, Get, int | None] | None:
+    """The body step and its property that a reference to a ForEach passes to, and the index.
+
+    The index is None for the selected iteration. None if ``step`` is not a ForEach, or the
+    reference is to one of its counts, say.
+    """
+    if not isinstance(step, ForEachStep):
+        return None
+    field = None if step.selector is ABSENT else step.selector.field
+    match reference.tokens[1:]:
+        case (Member("IterationOutputs"), Index(index), Member(name) | Key(name), *rest):
+            found: int | None = index
+        case (Member("Selected"), *rest) if isinstance(field, Get):
+            found, name = None, field.name
+        case _:
+            return None
+    inner = next((one for one in step.inner if one.name == name), None)
+    return None if inner is None else (inner, Get("Steps", (Member(name), *rest)), found)
 
 
 def is_item(value: Value) -> bool:

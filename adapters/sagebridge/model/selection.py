@@ -13,6 +13,7 @@ from typing import TypeAlias
 from sagebridge.errors import SelectionError
 from sagebridge.model.display import did_you_mean, shown
 from sagebridge.model.expressions import Get, Index, JsonGet, get, plain
+from sagebridge.model.for_each import body_owners
 from sagebridge.model.graph import edges
 from sagebridge.model.pipeline import Pipeline, Step, Steps, step_references, walk
 from sagebridge.model.values import ABSENT, EMPTY, Value
@@ -34,6 +35,7 @@ def select(
     Args:
         pipeline: read or built.
         steps: the names of the steps. Every step on a path between two of them must be included.
+            A ForEach includes its body.
         values: what the steps refer to of other steps, by reference:
             ``{"Steps.Train.ModelArtifacts.S3ModelArtifacts": "s3://bucket/model.tar.gz"}``. The
             value of a property file is its S3 URI:
@@ -59,10 +61,10 @@ def select(
 
 
 def closed(pipeline: Pipeline, steps: Sequence[str]) -> tuple[str, ...]:
-    """The given names in the order of the definition, each once.
+    """The given names in the order of the definition, each once; a ForEach with its body.
 
     Raises :class:`SelectionError` for unknown names, and if a step on a path between two of them is
-    missing.
+    missing; also for a body step without its ForEach.
     """
     names = [step.name for step in walk(pipeline)]
     unknown = [name for name in dict.fromkeys(steps) if name not in names]
@@ -70,6 +72,16 @@ def closed(pipeline: Pipeline, steps: Sequence[str]) -> tuple[str, ...]:
         raise SelectionError([f"no step {shown(name)}{_hint(name, names)}" for name in unknown])
     if not steps:
         raise SelectionError(["no step is selected"])
+    owners = body_owners(pipeline)
+    if alone := [name for name in dict.fromkeys(steps) if owners.get(name, name) not in steps]:
+        raise SelectionError(
+            [
+                f"step {shown(name)} cannot be selected, as it is in the body of ForEach step "
+                f"{shown(owners[name])}; select {shown(owners[name])}, which runs its whole body"
+                for name in alone
+            ]
+        )
+    steps = [*steps, *(inner for inner, owner in owners.items() if owner in steps)]
     after: dict[str, set[str]] = {}
     before: dict[str, set[str]] = {}
     for source, target, _ in edges(pipeline.steps):
@@ -77,11 +89,12 @@ def closed(pipeline: Pipeline, steps: Sequence[str]) -> tuple[str, ...]:
         before.setdefault(target, set()).add(source)
     between = _reached(steps, after) & _reached(steps, before)
     wanted = [name for name in names if name in between.union(steps)]
-    if missing := [name for name in wanted if name not in steps]:
+    if missing := [name for name in wanted if name not in steps and name not in owners]:
         what = "step" if len(missing) == 1 else "steps"
         listed = ", ".join(map(shown, missing))
         why = "must be selected too, on a path between selected steps"
-        raise SelectionError([f"{what} {listed} {why}; use: --steps {','.join(wanted)}"])
+        use = ",".join(name for name in wanted if name not in owners)
+        raise SelectionError([f"{what} {listed} {why}; use: --steps {use}"])
     return tuple(wanted)
 
 

@@ -32,6 +32,7 @@ _STYLES = {
     "Skipped": "dim",
     "NotRun": "dim",
 }
+_LONGEST_ITEM = 40
 
 
 class Progress:
@@ -114,6 +115,7 @@ def print_view(out: Console, view: View, *, jobs: bool = False) -> None:
     rows = [
         [
             Text(printable(step.name)),
+            Text(printable(_item(step))),
             Text(printable(step.type)),
             Text(_state(step), _STYLES[step.state]),
             Text(_time(step)),
@@ -122,10 +124,10 @@ def print_view(out: Console, view: View, *, jobs: bool = False) -> None:
         for step in view.steps
     ]
     rows = [*_other_steps(view), *rows]
-    columns = 5 if jobs else 4
-    _print_table(
-        out, ("step", "type", "state", "time", "job")[:columns], [row[:columns] for row in rows]
-    )
+    items = any(step.item is not None for step in view.steps)
+    columns = [0, *([1] if items else []), 2, 3, 4, *([5] if jobs else [])]
+    names = ("step", "item", "type", "state", "time", "job")
+    _print_table(out, [names[at] for at in columns], [[row[at] for at in columns] for row in rows])
     out.print()
     for label, value in _facts(view):
         out.print(Text(f"{label}: {value}"), soft_wrap=True)
@@ -144,7 +146,7 @@ def _other_steps(view: View) -> list[list[Text]]:
     rows = []
     for name, origin in view.selection.get("origins", {}).items():
         source = f"from {origin['execution']}" if origin["execution"] else "given"
-        cells = (printable(name), printable(origin["type"]), source, "", "")
+        cells = (printable(name), "", printable(origin["type"]), source, "", "")
         rows.append([Text(cell, "dim") for cell in cells])
     return rows
 
@@ -154,6 +156,12 @@ def _state(step: StepView) -> str:
     if step.cached_from:
         text += f" (cached from {step.cached_from.partition('/')[0]})"
     return text if step.attempts < 2 else f"{text} ({step.attempts} attempts)"
+
+
+def _item(step: StepView) -> str:
+    """The item of an iteration in the table."""
+    item = step.item or ""
+    return item if len(item) <= _LONGEST_ITEM else f"{item[: _LONGEST_ITEM - 3]}..."
 
 
 def _outcome(held: bool) -> str:

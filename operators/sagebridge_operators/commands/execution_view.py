@@ -4,37 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import sagebridge
 from sagebridge.errors import SagebridgeError
 from sagebridge.model.expressions import JsonGet
-from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
+from sagebridge.model.for_each import iteration_name
+from sagebridge.model.pipeline import ConditionStep, Pipeline, walk
 from sagebridge.model.step_types import STEP_TYPES
 from sagebridge.model.visit import nodes
 from sagebridge.terminal.wording import format_value
 from sagebridge_operators.launch.workdir import Workdir
 from sagebridge_operators.lifecycle.attempt import Attempt
-from sagebridge_operators.lifecycle.ending import Ending, steps_of
+from sagebridge_operators.lifecycle.ending import Ending
 from sagebridge_operators.lifecycle.execution import Execution
-from sagebridge_operators.lifecycle.records import ExecutionRecords
+from sagebridge_operators.lifecycle.iterations import StepRow, step_rows
+from sagebridge_operators.lifecycle.records import ExecutionRecords, by_step
 from sagebridge_operators.lifecycle.resolve import Resolver
-from sagebridge_operators.lifecycle.step_states import Attempts, State, states, status
+from sagebridge_operators.lifecycle.step_states import Attempts, State, status
 from sagebridge_operators.run_errors import OlderRecord
 from sagebridge_operators.steps import JOB_TYPES
 
 
 @dataclass(frozen=True, slots=True)
 class StepView:
-    """A step of an execution.
+    """A step of an execution, or a body step of a ForEach for one item: ``Score-0``.
 
     Args:
         seconds: None for a step that never started.
         made: its outputs by label.
         attempts: its attempts under its retry policies.
         cached_from: ``<execution>/<step>`` of the run whose job it reused.
+        index: the index of the item, and ``item`` the item itself, shortened.
     """
 
     name: str
@@ -47,6 +50,8 @@ class StepView:
     made: Mapping[str, str] = field(default_factory=dict)
     attempts: int = 0
     cached_from: str = ""
+    index: int | None = None
+    item: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +90,8 @@ class ExecutionReader:
         """The current steps, from the records only."""
         # Read the end before the steps: once it is recorded, no step changes any more.
         end = self.workdir.records.end(execution)
-        attempts = self.workdir.records.steps(execution)
-        reached = states(pipeline, attempts, end)
-        return tuple(
-            _step_view(step, reached[step.name], attempts.get(step.name)) for step in walk(pipeline)
-        )
+        rows = step_rows(pipeline, self.workdir.records.current(execution), end)
+        return tuple(map(_step_view, rows))
 
     def view(self, execution: str) -> View:
         """The whole execution; describes the recorded jobs too."""
@@ -99,8 +101,8 @@ class ExecutionReader:
         pipeline = sagebridge.read(store.definition(execution)).pipeline
         # Read the end before the steps: once it is recorded, no step changes any more.
         end, stop_requested = store.end(execution), store.stop_requested(execution)
-        attempts = steps_of(Ending(store, execution, lambda attempt: workdir.backend))
-        reached = states(pipeline, attempts, end)
+        found_attempts = Ending(store, execution, lambda attempt: workdir.backend).current()
+        attempts = by_step(found_attempts)
         found = status(pipeline, attempts, end, stop_requested=stop_requested)
         return View(
             id=execution,
@@ -114,13 +116,8 @@ class ExecutionReader:
             seconds=_seconds(body["started"], _ended(found.status, attempts, end)),
             parameters=body["parameters"],
             steps=tuple(
-                _step_view(
-                    step,
-                    reached[step.name],
-                    attempts.get(step.name),
-                    _results(workdir, attempts.get(step.name)),
-                )
-                for step in walk(pipeline)
+                _step_view(row, _results(workdir, row.attempt))
+                for row in step_rows(pipeline, found_attempts, end)
             ),
             metrics=dict(_metrics(workdir, pipeline, body, attempts)),
             selection=body.get("selection") or {},
@@ -129,25 +126,23 @@ class ExecutionReader:
     def property_files(self, execution: str) -> Iterator[tuple[str, str, str]]:
         """``(step.file, URI, content)`` per property file; the content may be an error message."""
         workdir = self.workdir.for_execution(self.workdir.records.execution(execution) or {})
-        for step, attempt in self.workdir.records.steps(execution).items():
+        for attempt in self.workdir.records.current(execution):
             files = (attempt.outputs or {}).get("property_files", {})
             for name, uri in files.items():
                 try:
                     content = workdir.backend.read_object(uri).decode(errors="replace")
                 except SagebridgeError as error:
                     content = str(error)
-                yield f"{step}.{name}", uri, content
+                yield f"{attempt.name}.{name}", uri, content
 
 
-def _step_view(
-    step: Step, state: State, attempt: Attempt | None, made: Mapping[str, str] | None = None
-) -> StepView:
+def _step_view(row: StepRow, made: Mapping[str, str] | None = None) -> StepView:
+    attempt = row.attempt
+    view = StepView(row.name, row.step.type, row.state, index=row.index, item=row.item)
     if attempt is None:
-        return StepView(step.name, step.type, state)
-    return StepView(
-        name=step.name,
-        type=step.type,
-        state=state,
+        return view
+    return replace(
+        view,
         seconds=_seconds(attempt.started, attempt.ended or None),
         job=attempt.job.name if attempt.job else None,
         reason=attempt.reason,
@@ -175,7 +170,9 @@ def _seconds(began: str, ended: str | None) -> float:
 
 
 def _results(workdir: Workdir, attempt: Attempt | None) -> dict[str, str]:
-    """The results of a succeeded job, from its Describe response."""
+    """The results of a succeeded job, from its Describe response; of a ForEach its selection."""
+    if attempt is not None and (selected := (attempt.outputs or {}).get("selected")):
+        return {"selected": iteration_name(selected["step"], selected["index"])}
     if attempt is None or attempt.state != "Succeeded" or attempt.job is None:
         return {}
     if not STEP_TYPES[attempt.type].results:

@@ -102,19 +102,23 @@ def show(execution: str, folder: Path, form: str) -> None:
 @format_option
 @aws_errors
 def logs(execution: str, step: str | None, folder: Path, form: str) -> None:
-    """Print the job logs of an execution, or of one STEP."""
+    """Print the job logs of an execution, or of one STEP.
+
+    The name of a step in the body of a ForEach stands for all its iterations; Score-0 is the first.
+    """
     workdir = _open_workdir(folder)
     found = workdir.records.resolve(execution)
     body = workdir.records.execution(found) or {}
     backend = workdir.for_execution(body).backend
-    steps = workdir.records.steps(found)
-    if step is not None and step not in steps:
-        raise UnknownStep(step, list(steps))
+    attempts = sorted(workdir.records.current(found), key=lambda one: (one.step, one.index))
+    chosen = [one for one in attempts if step in (None, one.step, one.name)]
+    if step is not None and not chosen:
+        raise UnknownStep(step, list(dict.fromkeys(one.name for one in attempts)))
     written: dict[str, list[str]] = {}
-    for name in [step] if step is not None else steps:
-        if job := steps[name].job:
-            written[name] = backend.job_log(steps[name].type, job.name).read(_LOG_LINES)
-        elif note := _no_log(steps[name], f"{body.get('engine')} run {body.get('run')}", step):
+    for one in chosen:
+        if job := one.job:
+            written[one.name] = backend.job_log(one.type, job.name).read(_LOG_LINES)
+        elif note := _no_log(one, f"{body.get('engine')} run {body.get('run')}", step):
             click.echo(printable(note), err=True)
     if form == "json":
         print_json(written)
@@ -122,7 +126,7 @@ def logs(execution: str, step: str | None, folder: Path, form: str) -> None:
     out = console()
     for name, lines in written.items():
         for line in lines:
-            head = "" if step is not None else f"[{name}] "
+            head = f"[{name}] " if step is None or len(chosen) > 1 else ""
             out.print(Text(printable(f"{head}{line.expandtabs()}")), soft_wrap=True)
 
 
@@ -235,7 +239,7 @@ def _has_ended(reader: ExecutionReader, execution: str) -> bool:
 
 def _no_log(attempt: Attempt, run: str, selected: str | None) -> str:
     """Why a step has no log here; empty for a type without jobs, unless ``selected``."""
-    kind, head = attempt.type, f"step {attempt.step!r}"
+    kind, head = attempt.type, f"step {attempt.name!r}"
     if kind in CODE_TYPES:
         return f"{head} is user code; its log is the task log in {run}"
     if kind in JOB_TYPES:

@@ -112,6 +112,11 @@ class Attempt:
     items: tuple[Any, ...] | None = None
 
     @property
+    def name(self) -> str:
+        """The step as users see it; for an index such as ``Score-0``."""
+        return "-".join((self.step, *map(str, self.index)))
+
+    @property
     def order(self) -> tuple[int, int, int]:
         """A sort key: later attempts of a step and index are greater."""
         return self.engine_try, self.generation, self.number

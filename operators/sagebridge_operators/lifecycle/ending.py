@@ -28,7 +28,7 @@ from sagebridge_operators.lifecycle.backend import Backend
 from sagebridge_operators.lifecycle.opening import first_attempt
 from sagebridge_operators.lifecycle.outages import is_outage
 from sagebridge_operators.lifecycle.outputs import job_outputs, references_to
-from sagebridge_operators.lifecycle.records import ExecutionRecords, by_step
+from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.lifecycle.retry import Retry
 from sagebridge_operators.lifecycle.step_states import Status, final_status
 from sagebridge_operators.lifecycle.user_code.code_step import CODE_TYPES
@@ -74,7 +74,7 @@ class Ending:
             stops.request(left)
             left = [one for one in left if not stops.rejected(one)]
             known = [
-                one.step
+                one.name
                 for one in left
                 if one.job or one.called or (code and one.type in CODE_TYPES)
             ]
@@ -219,6 +219,10 @@ class Ending:
         assert failed.end is not None
         self.records.save(replace(failed, end=replace(failed.end, at=ended)))
 
+    def current(self) -> list[Attempt]:
+        """The latest attempt of each step and index, with the current state of its job."""
+        return [self.refresh(one) for one in self.records.current(self.execution)]
+
     def running(self) -> list[Attempt]:
         """The attempts that have not ended. Records ends of jobs that no worker recorded."""
         return [attempt for attempt, _ in self._looked()]
@@ -341,8 +345,3 @@ def _pauses() -> Iterator[float]:
     while True:
         yield pause
         pause = min(pause * 1.3, _LONGEST_PAUSE)
-
-
-def steps_of(ending: Ending) -> dict[str, Attempt]:
-    """The most important attempt of each step, with the current state of its job."""
-    return by_step(map(ending.refresh, ending.records.current(ending.execution)))

@@ -17,6 +17,7 @@ from sagebridge.errors import SelectionError
 from sagebridge.model import selection
 from sagebridge.model.display import did_you_mean, shown
 from sagebridge.model.expressions import Get, JsonGet, get, unknown_function
+from sagebridge.model.for_each import ForEachStep, inner_reference, iteration_name
 from sagebridge.model.pipeline import Pipeline, Step, walk
 from sagebridge.model.step_types import STEP_TYPES
 from sagebridge.model.values import Value, freeze
@@ -101,13 +102,25 @@ class Source:
 
         ``step`` is the step in the new pipeline. Raises StepFailed if there is no value.
         """
-        attempt = self.records.steps(self.execution).get(reference.name)
-        if attempt is None:
+        attempts = {one.name: one for one in self.records.current(self.execution)}
+        if reference.name not in attempts:
             return self._earlier(reference, step)
-        if attempt.state != "Succeeded":
-            problem = f"step {reference.name!r} is {attempt.state} in execution {self.execution}"
+        attempt = attempts[reference.name]
+        try:
+            return self._recorded(attempt, reference, step), self.execution
+        except Unresolvable:
+            passed = inner_reference(step, reference)
+            if passed is None:
+                raise
+        # The source's pipeline did not refer to this output of an iteration.
+        inner, reference, index = passed
+        if index is None:
+            index = ((attempt.outputs or {}).get("selected") or {}).get("index", 0)
+        name = iteration_name(inner.name, index)
+        if name not in attempts:
+            problem = f"there is no step {name!r} in execution {self.execution}"
             raise Unresolvable(reference.text, problem)
-        return self._recorded(attempt, reference, step), self.execution
+        return self._recorded(attempts[name], reference, inner), self.execution
 
     def _earlier(self, reference: Get, step: Step | None) -> tuple[Any, str]:
         """The value that this execution itself was given, or took from its source."""
@@ -121,6 +134,9 @@ class Source:
         return Source(record["source"], self.records, self.backend_of).value(reference, step)
 
     def _recorded(self, attempt: Attempt, reference: Get, step: Step | None) -> Any:
+        if attempt.state != "Succeeded":
+            problem = f"step {attempt.name!r} is {attempt.state} in execution {self.execution}"
+            raise Unresolvable(reference.text, problem)
         outputs = attempt.outputs or {}
         if (name := reference.property_file) is not None:
             files = outputs.get("property_files", {})
@@ -133,7 +149,8 @@ class Source:
         try:
             return property_of(reference, outputs)
         except Unresolvable:
-            if attempt.job is None or path_text(reference) in outputs.get("missing", {}):
+            described = attempt.job is not None and attempt.type in JOB_TYPES
+            if not described or path_text(reference) in outputs.get("missing", {}):
                 raise
         try:  # the source's pipeline did not refer to it
             return json_safe(look_up(self._description(attempt, reference), reference.tokens[1:]))
@@ -347,6 +364,11 @@ def _is_expression(node: Any) -> bool:
 
 def _shape(step: Step | None, reference: Get) -> ApiShape | None:
     """The shape of a property, from its declaration or the API response; None if unknown."""
+    if (passed := inner_reference(step, reference)) is not None:
+        return _shape(*passed[:2])
+    if isinstance(step, ForEachStep):
+        is_count = str(path_text(reference)).endswith("Count")
+        return ApiShape("", "integer" if is_count else "string")
     row = STEP_TYPES.get(step.type) if step is not None else None
     if row is not None and row.makes == "nothing":  # the outcome of a condition
         return ApiShape("", "string")

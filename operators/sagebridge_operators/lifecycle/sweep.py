@@ -107,7 +107,7 @@ class Sweep:
                 error = left[job]
                 state = "Stopping" if error is None else "Unknown"
                 why = one.why if error is None else str(error)
-            yield Swept(execution, one.attempt.step, job, state, why)
+            yield Swept(execution, one.attempt.name, job, state, why)
 
 
 def lost_attempts(
