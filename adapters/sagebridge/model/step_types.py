@@ -271,7 +271,6 @@ _ROWS = (
             "IterationOutputs",
             "Selected",
         ),
-        runs=False,
     ),
     StepType(
         name="Fail",

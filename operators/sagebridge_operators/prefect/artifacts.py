@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +12,32 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from prefect.logging import get_run_logger
 
 from sagebridge.errors import SagebridgeError
-from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
+from sagebridge.model.pipeline import ConditionStep, Step
 from sagebridge_operators.lifecycle.attempt import Attempt
-from sagebridge_operators.lifecycle.step_states import Attempts, Status
+from sagebridge_operators.lifecycle.iterations import StepRow
+from sagebridge_operators.lifecycle.step_states import Status
 
 _LARGEST_FILE = 64 * 1024
+_LONGEST_ITEM = 200
 
 
-def link_pages(step: Step, links: Mapping[str, str]) -> None:
-    """Links the step's task run to the pages of its job in the AWS console."""
+def link_pages(task: str, links: Mapping[str, str]) -> None:
+    """Links a task run to the pages of its job in the AWS console."""
     for name, link in links.items():
-        text = f"{step.name}: {name}"
-        _create(create_link_artifact, key=_key(step.name, name), link=link, link_text=text)
+        text = f"{task}: {name}"
+        _create(create_link_artifact, key=_key(task, name), link=link, link_text=text)
 
 
-def link_folder(step: Step, home: Path | None, job: Mapping[str, Any]) -> None:
-    """Links the step's task run to the folder of its job, if it is local."""
+def link_folder(task: str, type_: str, home: Path | None, job: Mapping[str, Any]) -> None:
+    """Links a task run to the folder of its job, if it is local."""
     if home is None:
         return
-    folder = home / "jobs" / step.type / str(job["name"])
+    folder = home / "jobs" / type_ / str(job["name"])
     if folder.is_dir():
-        text = f"{step.type} {job['name']}"
+        text = f"{type_} {job['name']}"
         _create(
             create_link_artifact,
-            key=_key(step.name, "job"),
+            key=_key(task, "job"),
             link=folder.as_uri(),
             link_text=text,
         )
@@ -51,28 +53,29 @@ def show_condition(step: Step, report: Mapping[str, Any]) -> None:
 
 
 def summarize(
-    pipeline: Pipeline,
-    found: Status,
-    reached: Mapping[str, str],
-    attempts: Attempts,
-    read: Callable[[str], bytes],
+    pipeline: str, found: Status, steps: Sequence[StepRow], read: Callable[[str], bytes]
 ) -> None:
     """Creates the table of steps and the summary, with the numbers from property files."""
-    name = pipeline.name or "pipeline"
+    with_items = any(one.item is not None for one in steps)
     rows = [
         {
-            "Step": step.name,
-            "Type": step.type,
-            "State": reached[step.name] + _remarks(attempts.get(step.name)),
-            "Job": job.name if (one := attempts.get(step.name)) and (job := one.job) else "",
-            "Reason": one.reason if one else "",
+            "Step": one.name,
+            "Type": one.step.type,
+            **({"Item": _short(one.item or "")} if with_items else {}),
+            "State": one.state + _remarks(one.attempt),
+            "Job": job.name if one.attempt and (job := one.attempt.job) else "",
+            "Reason": one.attempt.reason if one.attempt else "",
         }
-        for step in walk(pipeline)
+        for one in steps
     ]
-    _create(create_table_artifact, key=_key(name, "steps"), table=rows, description="Steps")
-    lines = [f"# {_text(name)}: {found.status}", "", _text(found.reason), ""]
-    lines += _metrics(attempts, read)
-    _create(create_markdown_artifact, key=_key(name, "summary"), markdown="\n".join(lines))
+    _create(create_table_artifact, key=_key(pipeline, "steps"), table=rows, description="Steps")
+    lines = [f"# {_text(pipeline)}: {found.status}", "", _text(found.reason), ""]
+    lines += _metrics(steps, read)
+    _create(create_markdown_artifact, key=_key(pipeline, "summary"), markdown="\n".join(lines))
+
+
+def _short(item: str) -> str:
+    return item if len(item) <= _LONGEST_ITEM else f"{item[: _LONGEST_ITEM - 3]}..."
 
 
 def _remarks(attempt: Attempt | None) -> str:
@@ -84,12 +87,13 @@ def _remarks(attempt: Attempt | None) -> str:
     return f" ({attempt.number + 1} attempts)" if attempt.number else ""
 
 
-def _metrics(attempts: Attempts, read: Callable[[str], bytes]) -> Iterator[str]:
-    for step, attempt in attempts.items():
-        for file, uri in (attempt.outputs or {}).get("property_files", {}).items():
+def _metrics(steps: Sequence[StepRow], read: Callable[[str], bytes]) -> Iterator[str]:
+    for one in steps:
+        outputs = (one.attempt.outputs if one.attempt is not None else None) or {}
+        for file, uri in outputs.get("property_files", {}).items():
             numbers = dict(_numbers(_json(uri, read)))
             if numbers:
-                yield from (f"## {_text(step)}: {_text(file)}", "")
+                yield from (f"## {_text(one.name)}: {_text(file)}", "")
                 yield from ("| metric | value |", "|---|---|")
                 yield from (f"| {_text(path)} | {value} |" for path, value in numbers.items())
                 yield ""

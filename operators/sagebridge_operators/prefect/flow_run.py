@@ -22,19 +22,29 @@ from sagebridge.authoring.pipeline_builder import CURRENT, PipelineBuilder, Step
 from sagebridge.authoring.step_arguments import RETRIES, RETRY_DELAY
 from sagebridge.errors import SagebridgeError, UsageError
 from sagebridge.model.expressions import Get, properties_of, references
+from sagebridge.model.for_each import ForEachStep, body_owners
 from sagebridge.model.pipeline import Pipeline, Step
 from sagebridge.model.values import Value
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.drive import StepDriver
 from sagebridge_operators.lifecycle.ending import INTERRUPTED, PATIENCE, Ending
+from sagebridge_operators.lifecycle.iterations import step_rows
 from sagebridge_operators.lifecycle.opening import valid_definition
 from sagebridge_operators.lifecycle.outputs import path_text, references_to
+from sagebridge_operators.lifecycle.records import by_step
 from sagebridge_operators.lifecycle.resolve import Resolver
 from sagebridge_operators.lifecycle.step_states import Status, final_status, states
 from sagebridge_operators.lifecycle.step_task import StepTask
-from sagebridge_operators.prefect import artifacts, final_state, step_tasks, step_values
+from sagebridge_operators.prefect import (
+    artifacts,
+    final_state,
+    for_each_values,
+    step_tasks,
+    step_values,
+)
 from sagebridge_operators.prefect.flow_backends import settings_for_record
 from sagebridge_operators.prefect.flow_checks import check_names, parallel_limit
+from sagebridge_operators.prefect.for_each_run import ForEachRun
 from sagebridge_operators.prefect.handover import is_handed_over
 from sagebridge_operators.prefect.opened_execution import (
     OpenedExecution,
@@ -44,12 +54,10 @@ from sagebridge_operators.prefect.opened_execution import (
     with_late_properties,
 )
 from sagebridge_operators.prefect.run_logs import hide_expected_tracebacks
-from sagebridge_operators.prefect.step_keys import StepKey
+from sagebridge_operators.prefect.step_keys import StepKey, Upstream
 from sagebridge_operators.run_errors import ExecutionFailed, FinalState
 
 hide_expected_tracebacks()
-Upstream = Mapping[StepKey, str]
-"""Upstream steps, with their states."""
 
 
 class _BodyRun(NamedTuple):
@@ -106,14 +114,15 @@ class FlowRun(PipelineBuilder):
         self._given: dict[str, Any] = dict(context.parameters or {})
         self._run_info = context.flow_run
         self._pipeline = Pipeline(steps=())
-        self._attempts: dict[str, Attempt] = {}
+        self._attempts: dict[StepKey, Attempt] = {}
+        self._loops: dict[str, ForEachRun] = {}
         self._futures: dict[StepKey, Any] = {}
         self._tags: dict[str, set[str]] = {}
-        self._active: dict[StepKey, StepDriver] = {}
+        self._active: dict[StepKey, StepDriver | ForEachRun] = {}
         self._waiting: set[StepKey] = set()
         self._finished = False
         self._misuse: UsageError | None = None
-        self._found: dict[str, dict[str, Any]] = {}
+        self._found: dict[StepKey, Mapping[str, Any]] = {}
         self._ended: SimpleQueue[StepKey] = SimpleQueue()
         self._signal: Pause | Abort | None = None
         self._scene: OpenedExecution | None = None
@@ -199,17 +208,28 @@ class FlowRun(PipelineBuilder):
         """
         name = reference.name
         self.ended_future(reference)
-        step, outputs = self._pipeline.step(name), self._outputs_of(name)
-        if step is None or outputs is None or self._scene is None:
-            reached = states(self._pipeline, self._attempts)[name]
-            attempt = self._attempts.get(name)
+        if self._outputs_of(name) is None:
+            reached = states(self._pipeline, self._by_step())[name]
+            attempt = self._attempts.get(StepKey(name))
             reason = f": {attempt.reason}" if attempt is not None and attempt.reason else ""
             why = f"it has no value, as the step is {reached}{reason}"
             raise UsageError(step_values.missing_value(reference, why))
-        if name not in self._found:
-            backend = self._scene.backend(self._settings(name))
-            self._found[name] = properties_of_ended(step, outputs, backend)
-        return self._found[name]
+        return self._properties_of(StepKey(name))
+
+    def _properties_of(self, key: StepKey) -> Mapping[str, Any]:
+        """All properties of a step that has outputs, as JSON."""
+        if key not in self._found:
+            step, attempt = self._pipeline.step(key.step), self._attempts[key]
+            assert step is not None
+            assert self._scene is not None
+            if isinstance(step, ForEachStep):
+                done = {one for one, found in self._attempts.items() if found.outputs is not None}
+                found = for_each_values.properties(step, attempt, done, self._properties_of)
+            else:
+                backend = self._scene.backend(self._settings(key.step))
+                found = properties_of_ended(step, attempt.outputs or {}, backend)
+            self._found[key] = found
+        return self._found[key]
 
     def _raise_misuse(self) -> None:
         """Raises the error of a task that got a property too early.
@@ -228,6 +248,8 @@ class FlowRun(PipelineBuilder):
         self._pipeline = self.pipeline()
         check_names(self.name, self._pipeline, self.settings)
         before = upstream_steps(self.name, self._pipeline)
+        for name in body_owners(self._pipeline):
+            del before[name]
         valid_definition(self._pipeline)
         self._scene = self._scene or self._opened()
         self._scene.describe(self._pipeline)
@@ -265,11 +287,32 @@ class FlowRun(PipelineBuilder):
         """What can be submitted now: its state, and its upstream steps with theirs."""
         if self._signal is not None:
             return
-        reached = states(self._pipeline, self._attempts)
+        reached = states(self._pipeline, self._by_step())
         for name, upstream in before.items():
-            keys = [StepKey(one) for one in upstream]
-            if StepKey(name) not in self._futures and all(map(self._has_ended, keys)):
-                yield StepKey(name), reached[name], {key: reached[key.step] for key in keys}
+            key = StepKey(name)
+            found: dict[StepKey, str] = {StepKey(one): reached[one] for one in upstream}
+            if key in self._futures or not all(map(self._has_ended, found)):
+                continue
+            if (loop := self._loop(key, reached[name])) is not None:
+                yield from loop.ready(self._attempts, self._futures.__contains__, self._has_ended)
+                found |= loop.all_states(self._attempts)
+                if not all(map(self._has_ended, found)):
+                    continue
+            yield key, reached[name], found
+
+    def _loop(self, key: StepKey, state: str) -> ForEachRun | None:
+        """The iterations of a ForEach, which begins now if it has not; None for other steps."""
+        step, scene = self._pipeline.step(key.step), self._scene
+        assert scene is not None
+        if not isinstance(step, ForEachStep) or state != "Pending" or scene.ended(key, 0):
+            return None
+        if key.step not in self._loops:
+            self._loops[key.step] = loop = ForEachRun(self._step_task(key), self.log)
+            loop.start()
+        return self._loops[key.step]
+
+    def _by_step(self) -> dict[str, Attempt]:
+        return by_step(self._attempts.values())
 
     def _has_ended(self, key: StepKey) -> bool:
         return key in self._futures and key not in self._waiting
@@ -280,10 +323,11 @@ class FlowRun(PipelineBuilder):
         assert scene is not None
         settings = self._settings(key.step)
         if (before := scene.ended(key, settings.get(RETRIES, 0))) is not None:
-            self._attempts[key.step] = before
+            self._attempts |= scene.with_iterations(before, self._pipeline)
             task = step_tasks.ended_task(key, partial(step_tasks.state_of, before))
         elif state == "Pending":
-            self._active[key] = driver = StepDriver(self._step_task(key))
+            loop = None if key.index else self._loops.get(key.step)
+            self._active[key] = driver = loop or StepDriver(self._step_task(key))
             task = step_tasks.step_task(key, driver, settings.get(RETRY_DELAY))
         else:
             because = ", ".join(f"{one.name} is {found}" for one, found in upstream.items())
@@ -320,7 +364,7 @@ class FlowRun(PipelineBuilder):
         if running and self._signal is None:
             driver.give_up(step_tasks.error_of(self._futures[key].state))
         if driver.attempt is not None:
-            self._attempts[key.step] = driver.attempt
+            self._attempts[key] = driver.attempt
 
     def _step_task(self, key: StepKey) -> StepTask:
         name = key.step
@@ -333,7 +377,7 @@ class FlowRun(PipelineBuilder):
             execution=scene.execution,
             backend=backend,
             records=scene.records,
-            upstream=self._outputs,
+            upstream=partial(self._outputs, index=key.index),
             function=self.functions.get(name),
             references=references_to(name, self._pipeline.steps),
             pipeline=self._pipeline,
@@ -344,21 +388,28 @@ class FlowRun(PipelineBuilder):
             settings=settings_for_record(self._settings(name)),
             role=self._settings(name).get("role_arn"),
             user_retries=self._settings(name).get(RETRIES, 0),
-            on_job=partial(artifacts.link_folder, step, getattr(backend, "home", None)),
-            on_links=partial(artifacts.link_pages, step),
+            on_job=partial(
+                artifacts.link_folder, key.name, step.type, getattr(backend, "home", None)
+            ),
+            on_links=partial(artifacts.link_pages, key.name),
         )
 
-    def _outputs_of(self, name: str) -> dict[str, Any] | None:
-        attempt = self._attempts.get(name)
+    def _outputs_of(self, name: str, index: tuple[int, ...] = ()) -> dict[str, Any] | None:
+        """The outputs of a step; of a step in the same body those of the same iteration."""
+        attempt = self._attempts.get(StepKey(name, index)) or self._attempts.get(StepKey(name))
         outputs = attempt.outputs if attempt is not None else None
         return None if outputs is None else dict(outputs)
 
-    def _outputs(self, name: str) -> dict[str, Any] | None:
-        outputs = self._outputs_of(name)
+    def _outputs(self, name: str, index: tuple[int, ...] = ()) -> dict[str, Any] | None:
+        outputs = self._outputs_of(name, index)
         step = self._pipeline.step(name)
         if outputs is None or step is None or self._scene is None:
             return outputs
         references = references_to(name, self._pipeline.steps)
+        if isinstance(step, ForEachStep):
+            return for_each_values.with_late_properties(
+                outputs, references, lambda: self._properties_of(StepKey(name))
+            )
         return with_late_properties(
             step, outputs, references, self._scene.backend(self._settings(name))
         )
@@ -383,7 +434,7 @@ class FlowRun(PipelineBuilder):
     def _status(self) -> Status:
         scene = self._scene
         asked = scene is not None and scene.records.stop_requested(scene.execution.id)
-        return final_status(self._pipeline, self._attempts, stop_requested=asked)
+        return final_status(self._pipeline, self._by_step(), stop_requested=asked)
 
     def _ending(self, scene: OpenedExecution) -> Ending:
         return Ending(
@@ -396,10 +447,10 @@ class FlowRun(PipelineBuilder):
         scene = self._scene
         assert scene is not None
         found = self._ending(scene).conclude(self._pipeline)
-        reached = states(self._pipeline, self._attempts)
-        artifacts.summarize(self._pipeline, found, reached, self._attempts, scene.read)
+        rows = step_rows(self._pipeline, self._attempts.values())
+        artifacts.summarize(self._pipeline.name or "pipeline", found, rows, scene.read)
         if found.status == "Succeeded":
-            return {"execution": scene.execution.id, "steps": dict(reached)}
+            return {"execution": scene.execution.id, "steps": {one.name: one.state for one in rows}}
         failure = ExecutionFailed(found.reason)
         if found.status == "Stopped":
             return Cancelled(name="Stopped", message=found.reason, data=failure)
@@ -421,6 +472,8 @@ class FlowRun(PipelineBuilder):
                 break
             with suppress(Empty):
                 self._settle(self._ended.get(timeout=left))
+        for loop in self._loops.values():
+            loop.abandon()
         end: FinalState = "Stopped"
         reason = INTERRUPTED
         if isinstance(error, Exception):

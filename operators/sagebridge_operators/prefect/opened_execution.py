@@ -97,6 +97,13 @@ class OpenedExecution:
             self._backends[key] = backend_of(settings)
         return self._backends[key]
 
+    def with_iterations(self, before: Attempt, pipeline: Pipeline) -> dict[StepKey, Attempt]:
+        """An attempt of an earlier process; for a ForEach also those of its iterations."""
+        step = pipeline.step(before.step)
+        body = {inner.name for inner in step.inner} if step is not None else set()
+        inner = {key: one for key, one in self._before.items() if key.index and key.step in body}
+        return {StepKey(before.step, before.index): before, **inner}
+
     def generation(self, key: StepKey) -> int:
         """The generation of a step: one more than before if an earlier try of it failed.
 

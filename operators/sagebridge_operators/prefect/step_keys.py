@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -16,3 +17,7 @@ class StepKey:
     def name(self) -> str:
         """The name of the task run, such as ``Score-0``."""
         return "-".join((self.step, *map(str, self.index)))
+
+
+Upstream = Mapping[StepKey, str]
+"""Upstream steps, with their states."""

@@ -14,6 +14,7 @@ from prefect.tasks import Task
 from sagebridge.errors import SagebridgeError
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.drive import StepDriver
+from sagebridge_operators.prefect.for_each_run import ForEachRun
 from sagebridge_operators.prefect.step_keys import StepKey
 from sagebridge_operators.run_errors import RecordsUnreachable, StepFailed, StepStopped
 
@@ -21,7 +22,7 @@ _TRIES = 3
 _SECONDS_BETWEEN = 10.0
 
 
-def step_task(key: StepKey, driver: StepDriver, retry_delay: Any = None) -> Any:
+def step_task(key: StepKey, driver: StepDriver | ForEachRun, retry_delay: Any = None) -> Any:
     """A task that runs a step, up to three times if the step ends without a result.
 
     Prefect's own retries are those of the user: they also retry a Failed state that a task returns
