@@ -19,6 +19,7 @@ from sagebridge_operators.lifecycle.objects import Folder
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.lifecycle.step_task import StepTask
 from sagebridge_operators.run_errors import StepFailed, StepStopped
+from sagebridge_operators.steps.output_parameters import typed_outputs
 from tests.faulty_aws.fault_rules import FaultRule
 from tests.faulty_aws.job_scripts import JobScript
 from tests.faulty_aws.server import FaultyAws
@@ -175,3 +176,12 @@ def test_secrets_of_the_event_are_masked(
     assert service.requests("Invoke")[0].members["Payload"] == {"password": "hunter2"}
     assert "hunter2" not in caplog.text
     assert "ValueError: cannot use ***" in str(failed.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("1e3", 1000), ("2.0", 2), (2.0, 2), ("9007199254740993", 9007199254740993)],
+)
+def test_integers_of_every_spelling(value: object, expected: int) -> None:
+    declared = step([OutputParameter("n", "Integer")])
+    assert typed_outputs(declared, {"n": value}, "the answer") == {"n": expected}

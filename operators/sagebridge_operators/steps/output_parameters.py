@@ -74,7 +74,10 @@ def _integer(value: Any) -> int | None:
     number = _number(value)
     if number is None or not number.is_integer():
         return None
-    return int(value) if isinstance(value, int | str) and "." not in str(value) else int(number)
+    try:
+        return int(value)  # exact, also for digits that a float cannot hold
+    except ValueError:  # such as "2.0" and "1e3"
+        return int(number)
 
 
 def _boolean(value: Any) -> bool | None:
