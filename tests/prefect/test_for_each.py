@@ -16,8 +16,10 @@ import pytest
 from sagebridge.model.values import thaw
 from sagebridge_operators.backends import RESUMED, open_backend
 from sagebridge_operators.backends.aws import AwsBackend
+from sagebridge_operators.lifecycle.attempt import Attempt, Part
 from sagebridge_operators.lifecycle.drive import StepDriver
 from sagebridge_operators.lifecycle.ending import Ending
+from sagebridge_operators.lifecycle.opening import retry_execution
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from tests.faulty_aws.job_scripts import JobScript
 from tests.faulty_aws.live_jobs import most_live
@@ -31,7 +33,9 @@ from prefect import flow, task
 
 from sagebridge_operators.prefect import (
     begin,
+    condition,
     current_item,
+    equals,
     finish,
     for_each,
     iteration_output,
@@ -400,3 +404,87 @@ def test_suspended_flow_run_goes_on(
     (execution,) = records.ids()
     assert run_again(flow, flow_run_of(records, execution)).is_completed()
     assert started(aws) == ["Score-a", "Score-b", "Score-c"]
+
+
+def test_cancelled_flow_run_leaves_no_job(
+    play: Run, records: ExecutionRecords, aws: FaultyAws
+) -> None:
+    """The runner has killed the flow's process and calls the hook in its own."""
+    from sagebridge_operators.prefect import stop_jobs
+
+    flow = loop("cancelled")
+    played = play(flow)
+    aws.add_scripts(JobScript(statuses=("InProgress",)))
+    request = {**thaw(training("T").arguments), "TrainingJobName": "lost"}
+    arn = aws.client("sagemaker").create_training_job(**request)["TrainingJobArn"]
+    attempts = {one.name: one for one in records.attempts(played.id)}
+    job = (Part("lost", arn),)
+    for lost in (
+        replace(attempts["Fan"], phase="planned", end=None),
+        replace(attempts["Score-1"], phase="created", end=None, parts=job),
+    ):
+        key = next(key for key in records.objects.keys(played.id) if key.endswith(_file(lost)))
+        records.objects.put(key, lost.as_json())
+    records.objects.remove(f"{played.id}/end.json")
+    stop_jobs(flow, played.run, None)
+    assert not live(aws)
+    reached = {one.name: one.state for one in records.attempts(played.id)}
+    assert reached == {
+        "Fan": "Stopped",
+        "Score-0": "Succeeded",
+        "Score-1": "Stopped",
+        "Score-2": "Succeeded",
+    }
+    assert (records.end(played.id) or {})["status"] == "Stopped"
+
+
+def _file(attempt: Attempt) -> str:
+    index = "-".join(map(str, attempt.index)) or "_"
+    return f"/{attempt.step}/0.{index}.0.json"
+
+
+def test_retried_execution_keeps_the_items(
+    play: Run, records: ExecutionRecords, aws: FaultyAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``executions retry`` starts another flow run, on another server."""
+    aws.add_scripts(JobScript(name="Score-b-*", statuses=("Failed",)))
+    flow = loop("retry", after=READERS)
+    first = play(flow).id
+    aws.add_scripts(JobScript(name="Score-b-*", members={TIME: 20}))
+    retry_execution(records, first)
+    given = "sagebridge_operators.prefect.opened_execution.given_execution"
+    monkeypatch.setattr(given, lambda run: first)
+    assert play(flow).state.is_completed()
+    assert records.ids() == [first]
+    assert started(aws) == ["Best-30", "Score-a", "Score-b", "Score-b", "Score-c", "Second-20"]
+
+
+def test_step_after_a_plain_if_reads_other_outputs(play: Run, aws: FaultyAws) -> None:
+    """The loop has ended before the flow declares that it reads them."""
+    after = f"""check = condition("Check", conditions=[equals(fan.properties.InputItemCount, 3)])
+    if check:
+        first = fan.properties.IterationOutputs[0].Score.{TIME}
+        training("Late", arguments=job("Late", first, fan.properties.SucceededStepCount))"""
+    played = play(loop("late", after=after))
+    assert played.state.is_completed(), played.messages
+    assert "Late-10-3" in started(aws)
+
+
+@pytest.mark.parametrize(
+    ("body", "after", "problem"),
+    [
+        ("", f"note(score.properties.{TIME})", "Steps.Fan.IterationOutputs[0].Score"),
+        ("bool(check)", "pass", "in the body of 'Fan'"),
+    ],
+)
+def test_misuse_of_a_body_is_an_error(
+    body: str, after: str, problem: str, play: Run, aws: FaultyAws
+) -> None:
+    before = 'check = condition("Check", conditions=[equals(1, 1)])'
+    flow = loop("misuse", before=before, body=body, after=after)
+    names = flow.fn.__globals__
+    names["note"] = names["task"](lambda value: value)
+    played = play(flow)
+    assert played.state.is_failed()
+    assert problem in played.state.message
+    assert not started(aws)

@@ -148,6 +148,10 @@ class FlowRun(PipelineBuilder):
 
     def decide(self, condition: str) -> bool:
         """Runs the steps declared so far until the condition has a result; returns it."""
+        for (step, field), names in self.inner.items():
+            if field == "body" and any(names is one for one in self._open):
+                problem = f"the flow would wait in the body of {step!r}, which is not complete"
+                raise self._misused(f"condition {condition!r}: {problem}; decide it before")
         self._run(until=condition)
         outputs = self._outputs_of(condition)
         if outputs is None:
@@ -171,7 +175,10 @@ class FlowRun(PipelineBuilder):
         key = StepKey(reference.name)
         if key not in self._futures or key in self._waiting:
             why = "it has no value yet, as the step has not ended; use it after finish()"
-            if self._finished:
+            if (loop := body_owners(self.pipeline()).get(reference.name)) is not None:
+                output = f"Steps.{loop}.IterationOutputs[0].{reference.name}"
+                why = f"it has a value for each item of {loop!r}, such as {output}"
+            elif self._finished:
                 why = "it has no value, as the step did not run"
             raise self._misused(step_values.missing_value(reference, why))
         return self._futures[key]
@@ -295,9 +302,9 @@ class FlowRun(PipelineBuilder):
                 continue
             if (loop := self._loop(key, reached[name])) is not None:
                 yield from loop.ready(self._attempts, self._futures.__contains__, self._has_ended)
-                found |= loop.all_states(self._attempts)
-                if not all(map(self._has_ended, found)):
+                if not all(map(self._has_ended, loop.all_keys())):
                     continue
+                found |= loop.all_states(self._attempts)
             yield key, reached[name], found
 
     def _loop(self, key: StepKey, state: str) -> ForEachRun | None:

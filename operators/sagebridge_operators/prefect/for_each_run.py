@@ -101,6 +101,10 @@ class ForEachRun(ForEachDriver):
         found = iteration_states(self.step, known, index)
         return {StepKey(name, (index,)): state for name, state in found.items()}
 
+    def all_keys(self) -> Iterator[StepKey]:
+        """The task runs of all iterations."""
+        return (key for index in range(len(self.items)) for key in self.keys(index))
+
     def all_states(self, attempts: Mapping[StepKey, Attempt]) -> dict[StepKey, str]:
         """The states of the task runs of all iterations."""
         return {
