@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from sagebridge_operators.lifecycle.objects import Folder, WriteConflict
 from sagebridge_operators.lifecycle.opening import open_execution, retry_execution
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.lifecycle.retry import Retry
+from sagebridge_operators.lifecycle.step_states import states, status
 from tests.attempts import attempt_of
 from tests.definition import step
 from tests.fakes import FakeBackend
@@ -44,6 +46,28 @@ def test_counters_grow_on_a_new_engine(records: ExecutionRecords) -> None:
     assert retry.count(records.attempts(ID, "A"), 5, 2, again=True) == (11, 6)
     assert retry.count(records.attempts(ID, "B"), 2, 1, again=False) == (8, 5)
     assert retry.count((), 2, 1, again=False) == (8, 5)
+
+
+def test_steps_that_ran_because_of_a_failure_run_again(tmp_path: Path) -> None:
+    final = step("Z", "Training", DependsOn=[{"Step": "B", "Trigger": "Any"}])
+    other = step("O", "Training", DependsOn=[{"Step": "A", "Trigger": "Any"}])
+    steps = [*DEFINITION["Steps"], final, step("Y", "Training", DependsOn=["Z"]), other]
+    records = ExecutionRecords(Folder(tmp_path))
+    body = {"format": FORMAT, "started": "2026-11-21T0"}
+    open_execution(records, ID, body, lambda: {"Steps": steps})
+    for name in "ABZYO":
+        state: Any = "Failed" if name == "B" else "Succeeded"
+        records.save(attempt_of(ID, name, "Training", state, engine_try=1))
+    pipeline = read(records.definition(ID)).pipeline
+    assert status(pipeline, records.steps(ID)).status == "CompletedWithFailures"
+    retry_execution(records, ID)
+
+    assert set(records.steps(ID)) == {"A", "O"}
+    counted = {n: retry_of(records).count(records.attempts(ID, n), 0, 1, again=False) for n in "AZ"}
+    assert counted == {"A": (0, 1), "Z": (1, 2)}
+    records.save(attempt_of(ID, "B", "Training", "Succeeded", engine_try=2, generation=1))
+    records.save(attempt_of(ID, "Z", "Training", "Succeeded", engine_try=2, generation=1))
+    assert states(pipeline, records.steps(ID))["Y"] == "Pending"
 
 
 def test_lost_worker_of_a_retried_step_is_recorded(records: ExecutionRecords) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from sagebridge import read
+from sagebridge import ended, read
 from sagebridge.formats.prefect.writer import write
 from sagebridge.model.expressions import plain
 from sagebridge.model.pipeline import CacheConfig, Pipeline, PropertyFile, Step
@@ -170,7 +170,8 @@ def test_retried_execution_keeps_succeeded_steps(
     """``executions retry`` starts another flow run, on another server."""
     aws.plans["Bad"] = Plan(("InProgress", "Failed"))
     steps = (training("Good"), training("Bad"), replace(training("Last"), depends_on=("Bad",)))
-    flow = flow_of(write(Pipeline(steps=steps, name="retry"))[0])
+    final = replace(training("Final"), depends_on=(ended("Bad"),))
+    flow = flow_of(write(Pipeline(steps=(*steps, final), name="retry"))[0])
     first = play(flow).id
     del aws.plans["Bad"]
     retry_execution(records, first)
@@ -186,7 +187,7 @@ def test_retried_execution_keeps_succeeded_steps(
     assert records.ids() == [first]
     assert {one.state for one in records.steps(first).values()} == {"Succeeded"}
     names = [request["TrainingJobName"] for request in aws.called("create_training_job")]
-    assert len(names) == len(set(names)) == 4
+    assert len(names) == len(set(names)) == 6
     assert (records.end(first) or {})["status"] == "Succeeded"
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from sagebridge.model.conditions import Comparison, In, operands
+from sagebridge.model.dependencies import COMPLETED, with_trigger
 from sagebridge.model.display import free_name
 from sagebridge.model.expressions import Get, parameter
 from sagebridge.model.losses import Loss
@@ -339,7 +340,11 @@ class _CodeRemoval:
 
     def _step(self, step: Step) -> Step:
         before = {one.step for one in step_references(step) if one.step}
-        through = self._through([*step.dependencies, *sorted(before & self.carried.keys())])
+        referenced = ((name, COMPLETED) for name in sorted(before & self.carried.keys()))
+        through: dict[str, str] = {}
+        for name, trigger in (*step.triggers, *referenced):
+            for one in self._through([name]):
+                through[one] = trigger
         step = step.replaced(self._change).with_inner(self._kept)
         if before.union(step.dependencies).isdisjoint(self.carried):
             return step
@@ -349,7 +354,7 @@ class _CodeRemoval:
             if name not in self.carried
         ]
         implied = {step.name, *step.dependencies, *(one.step for one in step_references(step))}
-        added = [name for name in through if name not in implied]
+        added = [with_trigger(one, through[one]) for one in through if one not in implied]
         return replace(step, depends_on=(*own, *added) or ABSENT)
 
     def _change(self, node: Value) -> Value:
@@ -411,7 +416,8 @@ def _fail_step(step: Step) -> Step:
             f"step {step.name!r} was {_loss_of_code(step)[1]}, and SageMaker has no step type for "
             "it; replace it, or translate with --no-stubs to leave it out"
         )
-    before = (*step.dependencies, *(one.step for one in step_references(step) if one.step))
+    used = (one.step for one in step_references(step) if one.step not in step.dependencies)
+    before = (*(step.depends_on or ()), *filter(None, used))
     return Step(
         step.name,
         "Fail",

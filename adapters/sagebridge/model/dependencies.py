@@ -59,6 +59,11 @@ class Dependency(Strict):
         return Object({"Step": self.step, **trigger, **self.extra})
 
 
+def with_trigger(step: str, trigger: str) -> str | Dependency:
+    """The item of ``depends_on``: a plain name for Completed."""
+    return step if trigger == COMPLETED else Dependency(step, trigger)
+
+
 def failed(step: str | HasProperties) -> Dependency:
     """For ``depends_on``: run after ``step`` has failed, or could not run after a failure."""
     return Dependency(_name(step), FAILED)

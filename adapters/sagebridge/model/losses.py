@@ -120,7 +120,7 @@ CODES = MappingProxyType(
         "template-function": "a CloudFormation function or variable, kept as a string",
         "template-rest": "parts of a CloudFormation template other than the pipeline",
         "timeout": "a time limit of a task or run",
-        "trigger-rule": "a trigger rule other than all_success",
+        "trigger-rule": "a trigger rule that no dependency trigger expresses",
         "truth-value": "a value of unknown type used as a test; the condition tests for true",
         "unknown-condition": "an unknown condition, kept unchanged; it cannot be evaluated",
         "unknown-expression": "an unknown function or variable, kept unchanged; it has no value",

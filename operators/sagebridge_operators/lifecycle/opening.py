@@ -31,6 +31,7 @@ from sagebridge_operators.lifecycle.attempt import FORMAT, Attempt, now
 from sagebridge_operators.lifecycle.objects import WriteConflict
 from sagebridge_operators.lifecycle.records import DAYS, ExecutionRecords
 from sagebridge_operators.lifecycle.retry import Retry
+from sagebridge_operators.lifecycle.step_states import repeated_steps
 from sagebridge_operators.run_errors import (
     RETRIED,
     InvalidPipeline,
@@ -115,12 +116,15 @@ def complete_execution(records: ExecutionRecords, execution: str, body: Mapping[
 def retry_execution(records: ExecutionRecords, execution: str) -> None:
     """Lets an execution run again: its failed and stopped steps count as not started.
 
-    Its end and its stop request are removed. Raises UsageError if another process retries it now.
+    So do the steps that ran because of them. Its end and its stop request are removed. Raises
+    UsageError if another process retries it now.
     """
     stored = records.objects.read(_key(execution))
     if stored is None:
         return
-    retry = Retry.of(stored.body).next(records.attempts(execution))
+    pipeline = sagebridge.read(records.definition(execution)).pipeline
+    again = repeated_steps(pipeline, records.steps(execution))
+    retry = Retry.of(stored.body).next(records.attempts(execution), again)
     try:
         body = {**stored.body, "retry": retry.as_json()}
         records.objects.replace(_key(execution), body, stored.version)

@@ -21,27 +21,32 @@ class Retry:
         number: how often it was retried.
         tries: the last engine try before the retry; attempts up to it are earlier ones.
         generations: added to the generations of the engine.
+        again: steps that run again although they succeeded.
     """
 
     number: int = 0
     tries: int = 0
     generations: int = 0
+    again: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, record: Mapping[str, Any] | None) -> Retry:
         """The last retry in the record of an execution."""
-        return cls(**((record or {}).get("retry") or {}))
+        given = (record or {}).get("retry") or {}
+        return cls(**{**given, "again": tuple(given.get("again", ()))})
 
-    def next(self, attempts: Iterable[Attempt]) -> Retry:
-        """The retry of an execution with these attempts."""
+    def next(self, attempts: Iterable[Attempt], again: Iterable[str] = ()) -> Retry:
+        """The retry of an execution with these attempts, which also runs some steps ``again``."""
         found = list(attempts)
         tries = max((one.engine_try for one in found), default=0)
         generations = max((one.generation for one in found), default=-1) + 1
-        return Retry(self.number + 1, max(tries, self.tries), max(generations, self.generations))
+        tries, generations = max(tries, self.tries), max(generations, self.generations)
+        return Retry(self.number + 1, tries, generations, tuple(again))
 
     def is_past(self, attempt: Attempt) -> bool:
         """Whether an attempt is an earlier one that the retry repeats."""
-        return self.number > 0 and attempt.engine_try <= self.tries and attempt.state != "Succeeded"
+        earlier = self.number > 0 and attempt.engine_try <= self.tries
+        return earlier and (attempt.state != "Succeeded" or attempt.step in self.again)
 
     def count(
         self, attempts: Iterable[Attempt], generation: int, engine_try: int, *, again: bool
@@ -59,7 +64,8 @@ class Retry:
         return self.generations + generation, self.tries + engine_try
 
     def _keeps(self, attempt: Attempt) -> bool:
-        return attempt.engine_try <= self.tries and attempt.state == "Succeeded"
+        earlier = attempt.engine_try <= self.tries and attempt.step not in self.again
+        return earlier and attempt.state == "Succeeded"
 
     def as_json(self) -> dict[str, int]:
         return asdict(self)

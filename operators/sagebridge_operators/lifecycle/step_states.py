@@ -93,6 +93,24 @@ def ran_after_failure(pipeline: Pipeline, attempts: Attempts) -> set[str]:
     }
 
 
+def repeated_steps(pipeline: Pipeline, attempts: Attempts) -> list[str]:
+    """The steps that a retry runs again although they may have succeeded.
+
+    They ran because another step did not succeed, or come after such a step.
+    """
+    import networkx as nx  # slow to import
+
+    reached, edges = states(pipeline, attempts), graph(pipeline)
+    handlers = {
+        name
+        for source, name in edges.edges
+        if COMPLETED not in edges.edges[source, name]["triggers"]
+        and reached[source] in _UNSUCCESSFUL
+    }
+    found = handlers.union(*(nx.descendants(edges, name) for name in handlers))
+    return [name for name in reached if name in found and name in attempts]
+
+
 def branch_steps(
     pipeline: Pipeline, condition: ConditionStep, *, holds: bool
 ) -> tuple[list[str], list[str]]:

@@ -8,12 +8,12 @@ import sagebridge
 from sagebridge.assessment import grade
 from sagebridge.formats.python.file_readings import FileReading
 from sagebridge.model.losses import Loss
+from sagebridge.model.pipeline import walk
 from tests.formats.airflow.conftest import ReadAll
 
 pytestmark = pytest.mark.airflow
 
 RULES = (
-    "all_done",
     "all_done_min_one_success",
     "none_failed",
     "none_failed_min_one_success",
@@ -27,6 +27,7 @@ from airflow.providers.amazon.aws.operators.sagemaker import SageMakerModelOpera
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.python import BranchPythonOperator, ShortCircuitOperator
 from airflow.sdk import DAG, task
+from sagebridge_operators.airflow import ModelOperator
 
 
 def model(task_id, **more):
@@ -45,6 +46,26 @@ for rule in RULES:
     with DAG(f"join_{rule}"):
         pick = BranchPythonOperator(task_id="pick", python_callable=choose)
         pick >> [model("left"), model("right")] >> model("join", trigger_rule=rule)
+
+with DAG("triggers"):
+    first, second = model("first"), model("second")
+    none = EmptyOperator(task_id="none")
+    [first, second] >> none
+    gate = ShortCircuitOperator(task_id="gate", python_callable=choose)
+    first >> [model("handler", trigger_rule="one_failed"), model("done", trigger_rule="all_done")]
+    [first, second] >> model("both", trigger_rule="all_failed")
+    none >> [model("final", trigger_rule="all_done"), model("unclear", trigger_rule="all_failed")]
+    [first, second] >> EmptyOperator(task_id="joined", trigger_rule="all_done") >> model("later")
+    gate >> model("inside") >> model("cut", trigger_rule="all_done")
+    first >> model("skips", trigger_rule="all_skipped")
+
+with DAG("branch_end"):
+    pick = BranchPythonOperator(task_id="pick", python_callable=choose)
+    pick >> [model("left"), model("right")] >> model("end", trigger_rule="all_done")
+
+with DAG("own_rule"):
+    ModelOperator(task_id="A", arguments={})
+    ModelOperator(task_id="B", arguments={}, depends_on=["A"], trigger_rule="all_done")
 
 with DAG("empty_join"):
 
@@ -138,3 +159,42 @@ def test_short_circuit_that_respects_trigger_rules_is_reported(
     lost = rule_loss(dags["respectful_short_circuit"])
     assert lost.severity == "dropped"
     assert "the branches of 'gate'" in lost.what
+
+
+def dependencies(found: FileReading) -> dict[str, list[tuple[str, str]]]:
+    steps = walk(found.pipeline)
+    return {step.name: list(step.triggers) for step in steps if step.type == "Model"}
+
+
+def test_trigger_rules_become_triggers(dags: dict[str, FileReading]) -> None:
+    found = dags["triggers"]
+
+    assert dependencies(found) == {
+        "first": [],
+        "second": [],
+        "handler": [("first", "Failed")],
+        "done": [("first", "Any")],
+        "both": [("first", "Failed"), ("second", "Failed")],
+        "final": [("first", "Any"), ("second", "Any")],
+        "later": [("first", "Any"), ("second", "Any")],
+        "inside": [],
+        "cut": [("inside", "Completed")],
+    }
+    lost = {
+        one.what.split(":")[0]: one.severity for one in found.losses if one.code == "trigger-rule"
+    }
+    rules = [one for one in found.losses if one.code == "trigger-rule"]
+    lost = {one.what.split(":")[0]: one.severity for one in rules}
+    assert lost == {"task unclear": "dropped", "task skips": "dropped", "task cut": "changed"}
+
+
+def test_step_after_any_end_of_branches_is_outside(dags: dict[str, FileReading]) -> None:
+    found = dags["branch_end"]
+
+    assert dependencies(found)["end"] == [("left", "Any"), ("right", "Any")]
+    assert found.pipeline.steps[-1].name == "end"
+    assert [one for one in found.losses if one.code == "trigger-rule"] == []
+
+
+def test_own_trigger_rule_of_an_operator_becomes_a_trigger(dags: dict[str, FileReading]) -> None:
+    assert dependencies(dags["own_rule"])["B"] == [("A", "Any")]

@@ -34,7 +34,7 @@ def fetch(key):
     return json.loads(key)
 
 
-@task(trigger_rule="one_failed")
+@task(trigger_rule="all_skipped")
 def page():
     print("failed")
 

@@ -10,6 +10,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from sagebridge.model.dependencies import ANY, COMPLETED, FAILED
+
 Side: TypeAlias = Literal["if", "else"]
 Branch: TypeAlias = "tuple[str, Side]"
 """The name of a Condition step and one side of it."""
@@ -70,12 +72,24 @@ _NEVER_RUNS = (
 )
 
 
-def _is_skipped(rule: str, before: Collection[str], never: Collection[str]) -> bool:
+def trigger_of(rule: str, *, is_one: bool) -> str | None:
+    """The trigger of each upstream task under a trigger rule; None if there is none.
+
+    ``is_one``: the task has one upstream task. Completed for rules that are reported as losses.
+    """
+    if rule == "all_done":
+        return ANY
+    if rule == "all_failed" or (rule == "one_failed" and is_one):
+        return FAILED
+    return None if rule in AFTER_FAILURE else COMPLETED
+
+
+def _is_skipped(rule: str, trigger: str, before: Collection[str], never: Collection[str]) -> bool:
     """Whether upstream tasks that never run keep a task with this trigger rule from running."""
-    if rule in AFTER_FAILURE:
-        return bool(before)
     if rule in AFTER_ALL:
         return False
+    if rule in AFTER_FAILURE and trigger == COMPLETED:
+        return bool(before)
     among = (one in never for one in before)
     return bool(before) and (all(among) if rule in AFTER_ONE else any(among))
 
@@ -85,10 +99,12 @@ def place_tasks(
     upstream: Mapping[str, Sequence[str]],
     gates: Mapping[str, Sequence[BranchGate]],
     rules: Mapping[str, str],
+    triggers: Mapping[str, str],
 ) -> BranchPlacement:
     """Place each task.
 
-    ``order`` lists the task ids, upstream tasks first; ``rules`` has their trigger rules.
+    ``order`` lists the task ids, upstream tasks first; ``rules`` has their trigger rules, and
+    ``triggers`` what these become.
     """
     placement = BranchPlacement()
     reach: dict[str, frozenset[Branch]] = {}
@@ -96,13 +112,15 @@ def place_tasks(
     for task_id in order:
         before = [one for one in upstream[task_id] if one in reach]
         inherited = frozenset(branch for one in before for branch in reach[one])
+        if triggers[task_id] != COMPLETED:  # it decides itself whether the step runs
+            inherited = frozenset()
         free = [gate for one in before for gate in gates[one] if not gate.fixed]
         listed = [gate for one in before for gate in gates[one] if gate.fixed]
         fixed = [branch for gate in listed for branch in gate.sides(task_id)]
         direct = [branch for gate in free for branch in gate.sides(task_id)]
         if not fixed and _is_unchosen(task_id, before, gates):
             placement.never[task_id] = _NO_BRANCH
-        elif _is_skipped(rules[task_id], before, placement.never):
+        elif _is_skipped(rules[task_id], triggers[task_id], before, placement.never):
             placement.never[task_id] = _NEVER_RUNS
         if fixed or direct:
             placement.inside[task_id] = (fixed or direct)[0]

@@ -254,7 +254,7 @@ class _DagReader:
             return role
         if is_after_failure(task):
             rule = trigger_rule(task)
-            what = f"trigger rule {rule} never holds in a pipeline (steps run only after success)"
+            what = f"trigger rule {rule} has no counterpart in a pipeline"
             self._drop(task, "trigger-rule", what, AT_THE_END, stub=False)
             return role
         if is_items_task(task):  # a part of a ForEach

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from sagebridge.formats.airflow.branches import AFTER_FAILURE
+from sagebridge.formats.airflow.branches import trigger_of
 from sagebridge.formats.airflow.task_tree import trigger_rule
 from sagebridge.model.pipeline import Step
 from sagebridge.model.values import ABSENT
@@ -42,5 +42,6 @@ def are_ids(value: Any) -> bool:
 
 
 def is_after_failure(task: Any) -> bool:
-    """Whether a task runs only if an upstream task did not succeed."""
-    return bool(task.upstream_task_ids) and trigger_rule(task) in AFTER_FAILURE
+    """Whether a task runs only if an upstream task did not succeed, and no trigger expresses it."""
+    is_one = len(task.upstream_task_ids) == 1
+    return bool(task.upstream_task_ids) and trigger_of(trigger_rule(task), is_one=is_one) is None

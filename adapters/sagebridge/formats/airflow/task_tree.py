@@ -15,7 +15,9 @@ from sagebridge.formats.airflow.branches import (
     BranchPlacement,
     Side,
     place_tasks,
+    trigger_of,
 )
+from sagebridge.model.dependencies import ANY, COMPLETED, FAILED, with_trigger
 from sagebridge.model.display import shown
 from sagebridge.model.for_each import ForEachStep
 from sagebridge.model.losses import Severity
@@ -65,11 +67,14 @@ class TaskTree:
             for task_id, task in tasks.items()
         }
         gates = {task_id: role.gates for task_id, role in roles.items()}
-        placement = place_tasks(in_order(tasks), self.upstream, gates, self.rules)
+        self.triggers = dict(self._triggers())
+        placement = place_tasks(in_order(tasks), self.upstream, gates, self.rules, self.triggers)
         self._drop_unreachable(placement)
+        self._drop_unclear()
         self.inside = placement.inside
         self.before = {task_id: self._dependencies(task_id) for task_id in tasks}
         self._report_trigger_rules()
+        self._report_used()
         self.members: dict[Branch | None, list[str]] = {}
         for task_id in tasks:
             self.members.setdefault(self.inside.get(task_id), []).append(task_id)
@@ -79,6 +84,50 @@ class TaskTree:
         for task_id, role in self.roles.items():
             self._add_dependencies(role, self.before[task_id])
         return self._steps_in(None)
+
+    def _triggers(self) -> Iterator[tuple[str, str]]:
+        """By task: the trigger of its dependencies.
+
+        A short circuit skips tasks whatever their rule is, so what follows one has no trigger.
+        """
+        cut: set[str] = set()
+        for task_id in in_order(self.tasks):
+            before = self.upstream[task_id]
+            if any(one in cut or _is_short_circuit(self.tasks[one]) for one in before):
+                cut.add(task_id)
+            trigger = trigger_of(self.rules[task_id], is_one=len(before) == 1)
+            yield task_id, COMPLETED if task_id in cut or not before else trigger or COMPLETED
+
+    def _drop_unclear(self) -> None:
+        """Drop tasks that run after the failure of any of several steps."""
+        for task_id, trigger in self.triggers.items():
+            role = self.roles[task_id]
+            if trigger != FAILED or not role.steps:
+                continue
+            for one in self.upstream[task_id]:
+                is_step = self.roles[one].steps or self.roles[one].gates
+                if not is_step and len(self.upstream[one]) != 1:
+                    what = (
+                        f"trigger rule {self.rules[task_id]} after {one}, which becomes no step, "
+                        "has no counterpart in a pipeline, so the task is dropped"
+                    )
+                    advice = "make it depend on the steps themselves"
+                    self.losses.append(TreeLoss(task_id, "trigger-rule", "dropped", what, advice))
+                    role.steps, role.gates = [], []
+                    break
+
+    def _report_used(self) -> None:
+        """Report triggers of steps whose outputs a step uses, which needs their success."""
+        for task_id, before in self.before.items():
+            used = {one.step for step in self.roles[task_id].steps for one in step_references(step)}
+            for name, trigger in before.items():
+                if trigger != COMPLETED and name in used:
+                    what = (
+                        f"trigger rule {self.rules[task_id]} has no effect for {shown(name)}: its "
+                        "step uses outputs of that step, so it runs only after success"
+                    )
+                    advice = "do not use outputs of steps that may fail"
+                    self.losses.append(TreeLoss(task_id, "trigger-rule", "changed", what, advice))
 
     def _drop_unreachable(self, placement: BranchPlacement) -> None:
         for task_id in self.tasks:
@@ -97,7 +146,11 @@ class TaskTree:
             self.losses.append(TreeLoss(task_id, "several-branches", "changed", what, advice))
 
     def _report_trigger_rules(self) -> None:
-        special = {one for one, rule in self.rules.items() if rule != "all_success"}
+        special = {
+            one
+            for one, rule in self.rules.items()
+            if rule != "all_success" and self.triggers[one] == COMPLETED
+        }
         if not special:
             return
         relevant = self._relevant()
@@ -129,7 +182,8 @@ class TaskTree:
         owners = {step.name: task_id for task_id, one in self.roles.items() for step in one.steps}
         needed: dict[str, frozenset[Branch]] = {}
         for task_id in in_order(self.tasks):
-            branch, before = self.inside.get(task_id), list(self.before[task_id])
+            branch = self.inside.get(task_id)
+            before = [name for name, trigger in self.before[task_id].items() if trigger != ANY]
             if branch is not None:
                 before.append(branch[0])
             inherited = (needed.get(owners.get(name, ""), frozenset()) for name in before)
@@ -184,17 +238,19 @@ class TaskTree:
                 pending += self.upstream[one]
         return False
 
-    def _dependencies(self, task_id: str) -> list[str]:
-        """The steps that a task depends on; a task without a step passes on its dependencies.
+    def _dependencies(self, task_id: str) -> dict[str, str]:
+        """The steps that a task depends on, with their triggers.
+
+        A task without a step passes on its dependencies.
 
         The Condition step of the branch that contains the task is implied and not listed.
         """
         inside = self.inside.get(task_id)
-        found: dict[str, None] = {}
+        found: dict[str, str] = {}
         seen = {task_id}
-        pending = list(reversed(self.upstream[task_id]))
+        pending = [(one, self.triggers[task_id]) for one in reversed(self.upstream[task_id])]
         while pending:
-            one = pending.pop()
+            one, trigger = pending.pop()
             if one in seen:
                 continue
             seen.add(one)
@@ -202,15 +258,16 @@ class TaskTree:
             if inside is not None and inside[0] in [gate.step for gate in role.gates]:
                 continue
             if role.gates:
-                found.update(dict.fromkeys(gate.step for gate in role.gates))
+                found.update(dict.fromkeys((gate.step for gate in role.gates), trigger))
             elif role.steps:
-                found[role.steps[-1].name] = None
+                found[role.steps[-1].name] = trigger
             else:
-                pending += reversed(self.upstream[one])
-        return list(found)
+                passed = self.triggers[one] if trigger == COMPLETED else trigger
+                pending += [(before, passed) for before in reversed(self.upstream[one])]
+        return found
 
     @staticmethod
-    def _add_dependencies(role: TaskSteps, before: Sequence[str]) -> None:
+    def _add_dependencies(role: TaskSteps, before: Mapping[str, str]) -> None:
         """Add dependencies to the first step of a task, or to each of its Condition steps.
 
         An operator with several steps runs them one after the other, so each depends on the
@@ -218,11 +275,15 @@ class TaskTree:
         """
         for position, step in enumerate(role.steps):
             first = position == 0 or role.gates
-            needed = before if first else [role.steps[position - 1].name]
+            needed = before if first else {role.steps[position - 1].name: COMPLETED}
             known = {name for one in _needing(step) for name in _needs(one)}
-            added = [name for name in needed if name not in known]
-            if added:
-                role.steps[position] = replace(step, depends_on=(*(step.depends_on or ()), *added))
+            added = [with_trigger(name, needed[name]) for name in needed if name not in known]
+            own = [
+                with_trigger(one, needed.get(one, COMPLETED)) if isinstance(one, str) else one
+                for one in step.depends_on or ()
+            ]
+            if added or own:
+                role.steps[position] = replace(step, depends_on=(*own, *added))
 
     def _steps_in(self, branch: Branch | None) -> list[Step]:
         """The steps in one branch, or at the top level, in the order of their tasks."""
