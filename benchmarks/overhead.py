@@ -93,7 +93,7 @@ def on_airflow(workdir: Workdir, rounds: int) -> tuple[str, Times]:
         tasks = airflow.api.task_instances("overhead", "one")
     ended = {
         name: datetime.fromisoformat(task["end_date"]).timestamp()
-        for name, task in tasks.items()
+        for (name, _), task in tasks.items()
         if task["state"] == "success"
     }
     return f"Airflow {version_of('airflow')}", by_kind(ended, rounds)

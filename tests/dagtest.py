@@ -64,6 +64,12 @@ class FinishedRun:
         return dict(self._rows("select task_id, state from task_instance where {run}"))
 
     @property
+    def indexes(self) -> dict[tuple[str, int], str]:
+        """The state of every task by map index; -1 if it is not mapped."""
+        query = "select task_id, map_index, state from task_instance where {run}"
+        return {(task, index): state for task, index, state in self._rows(query)}
+
+    @property
     def tries(self) -> dict[str, int]:
         return dict(self._rows("select task_id, try_number from task_instance where {run}"))
 

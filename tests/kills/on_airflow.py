@@ -165,7 +165,7 @@ class KilledAirflow(PrivateAirflow):
 
     def task(self, run: str) -> dict[str, Any]:
         return eventually(lambda: self.api.task_instances(DAG, run), f"tasks of {run}").get(
-            "Train", {}
+            ("Train", -1), {}
         )
 
     def _final_state(self, run: str) -> str:

@@ -37,17 +37,18 @@ class EndedAirflow:
         self.kill = on_kill
         self.api = self
         self.tasks = {
-            name: {"task_id": name, "state": state, "start_date": None, "end_date": None}
+            (name, -1): {"task_id": name, "state": state, "start_date": None, "end_date": None}
             for name, state in tasks.items()
         }
 
-    def failure(self, task: str) -> str:
+    def failure(self, task: str, index: int = -1) -> str:
+        del index
         return f"the worker of {task} was lost"
 
     def patiently(self, ask: Callable[[], Any]) -> Any:
         return ask()
 
-    def task_instances(self, dag: str, run: str) -> dict[str, Any]:
+    def task_instances(self, dag: str, run: str) -> dict[tuple[str, int], Any]:
         del dag, run
         return self.tasks
 

@@ -297,7 +297,10 @@ def test_early_end_of_engine_fails_the_execution(records: ExecutionRecords, endi
 
 
 def test_step_without_replacement_worker_fails(records: ExecutionRecords, ending: Ending) -> None:
-    times = {"started": "2026-11-21T00:00:01+00:00", "ended": "2026-11-21T00:00:09+00:00"}
+    times: dict[str, Any] = {
+        "started": "2026-11-21T00:00:01+00:00",
+        "ended": "2026-11-21T00:00:09+00:00",
+    }
     records.save(new_attempt("Begun", job="job"))
 
     for step in ("Begun", "Never"):

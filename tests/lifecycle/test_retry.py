@@ -73,7 +73,8 @@ def test_steps_that_ran_because_of_a_failure_run_again(tmp_path: Path) -> None:
 def test_lost_worker_of_a_retried_step_is_recorded(records: ExecutionRecords) -> None:
     """Its earlier attempt, which failed for another reason, stays as it is."""
     retry_execution(records, ID)
-    backend, times = FakeBackend(), {"started": "2026-11-22T00:00", "ended": "2026-11-22T00:01"}
+    backend = FakeBackend()
+    times: dict[str, Any] = {"started": "2026-11-22T00:00", "ended": "2026-11-22T00:01"}
     ending = Ending(records, ID, lambda attempt: backend)
     ending.mark_failed("B", "Training", "its worker was lost", **times)
 

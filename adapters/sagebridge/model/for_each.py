@@ -31,6 +31,8 @@ from sagebridge.model.pipeline import (
 )
 from sagebridge.model.values import ABSENT, EMPTY, Absent, Object, Strict, Value
 
+MOST_CONCURRENT = 50
+"""The largest ``MaxConcurrency``."""
 MAX_BY, MIN_BY = "MaxBy", "MinBy"
 ITEM, OUTPUT = "ForEach", "IterationOutput"
 """The roots of references to the item of an iteration, and to the outputs of an iteration."""
@@ -155,6 +157,12 @@ def inner_reference(step: Step | None, reference: Get) -> tuple[Step, Get, int |
             return None
     inner = next((one for one in step.inner if one.name == name), None)
     return None if inner is None else (inner, Get("Steps", (Member(name), *rest)), found)
+
+
+def most_iterations(step: ForEachStep) -> int:
+    """How many iterations may run at the same time, as far as the definition shows."""
+    limit = step.max_concurrency
+    return limit if isinstance(limit, int) and limit > 0 else MOST_CONCURRENT
 
 
 def is_item(value: Value) -> bool:

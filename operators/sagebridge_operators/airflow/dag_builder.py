@@ -24,7 +24,7 @@ from sagebridge.authoring.declared_names import unknown_arguments
 from sagebridge.authoring.step_arguments import write_arguments
 from sagebridge.model.connections import for_airflow, own_connections
 from sagebridge.model.display import free_name
-from sagebridge.model.for_each import ForEachStep
+from sagebridge.model.for_each import ForEachStep, body_owners, most_iterations
 from sagebridge.model.graph import hidden_failures
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
@@ -63,13 +63,12 @@ def build(
     """
     _check_arguments("build()", dag_args, operator_args)
     dag_id = dag_id or legal_id(pipeline.name or "pipeline")
-    steps = len(list(walk(pipeline)))
     limit = pipeline.parallelism
     own: dict[str, Any] = {
         "schedule": None,
         "description": None if pipeline.description is ABSENT else pipeline.description,
         "max_active_tasks": (
-            max(steps, 1) if limit is ABSENT else limit.max_parallel_execution_steps
+            _most_tasks(pipeline) if limit is ABSENT else limit.max_parallel_execution_steps
         ),
         # A definition is data: none of its strings is a template.
         "render_template_as_native_obj": False,
@@ -88,6 +87,16 @@ def build(
             watched = [by_name[name] for name in hidden]
             WatchOperator(task_id=watch_id(pipeline), watched=watched)
     return dag
+
+
+def _most_tasks(pipeline: Pipeline) -> int:
+    """How many tasks of the pipeline may run at the same time; at least 1."""
+    loops = {step.name: step for step in walk(pipeline) if isinstance(step, ForEachStep)}
+    owners = body_owners(pipeline)
+    own = (
+        most_iterations(loops[owners[s.name]]) if s.name in owners else 1 for s in walk(pipeline)
+    )
+    return max(1, sum(own) + len(loops))
 
 
 def _check_arguments(

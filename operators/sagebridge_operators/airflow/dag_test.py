@@ -47,9 +47,21 @@ def test_start(ti: Any, *, resumes: bool) -> datetime:
 
     A repeated first try begins another run, unless it ``resumes`` after a deferral.
     """
-    key, task = (ti.dag_id, ti.run_id), (ti.task_id, getattr(ti, "map_index", -1))
+    key, task = _keys(ti)
     run = _RUNS.get(key)
     if run is None or (ti.try_number <= run.tries.get(task, 0) and not resumes):
         run = _RUNS[key] = _TestRun(datetime.now(UTC))
     run.tries[task] = ti.try_number
     return run.started
+
+
+def repeat_try(ti: Any) -> None:
+    """Makes the current try of a task repeatable, since it is rescheduled."""
+    key, task = _keys(ti)
+    if key in _RUNS:
+        _RUNS[key].tries.pop(task, None)
+
+
+def _keys(ti: Any) -> tuple[tuple[str, str], tuple[str, int]]:
+    """The keys of the run of a task, and of the task in it."""
+    return (ti.dag_id, ti.run_id), (ti.task_id, getattr(ti, "map_index", -1))

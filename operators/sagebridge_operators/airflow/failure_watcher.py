@@ -75,8 +75,10 @@ def _hidden_tasks(tasks: Sequence[Any]) -> set[str]:
     }
     followers = {name: task.downstream_task_ids & counted.keys() for name, task in counted.items()}
     branches = {name: found for name, task in counted.items() if (found := _branches(task))}
-    tolerant = {name for name, task in counted.items() if task.trigger_rule not in _FAILING_RULES}
-    unskipped = {name for name, task in counted.items() if task.trigger_rule in _UNSKIPPED_RULES}
+    # The last task of a ForEach runs after a failed iteration, and fails; it follows its skips.
+    own = {name: task for name, task in counted.items() if not hasattr(task, "items_task")}
+    tolerant = {name for name, task in own.items() if task.trigger_rule not in _FAILING_RULES}
+    unskipped = {name for name, task in own.items() if task.trigger_rule in _UNSKIPPED_RULES}
     if not branches and not tolerant:
         return set()
     return hidden_nodes(followers, branches, tolerant, unskipped)

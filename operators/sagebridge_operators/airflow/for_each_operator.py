@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
-from airflow.providers.common.compat.sdk import BaseOperator, Context
+from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, Context
 from airflow.sdk.definitions._internal.expandinput import DictOfListsExpandInput
 from airflow.sdk.definitions.taskgroup import MappedTaskGroup
 
@@ -15,7 +16,17 @@ from sagebridge.model.for_each import ForEachStep, Selector
 from sagebridge.model.pipeline import Step, walk
 from sagebridge.model.values import ABSENT, EMPTY, Absent, Value
 from sagebridge_operators.airflow import task_dependencies
+from sagebridge_operators.airflow.driven_task import DrivenTask
 from sagebridge_operators.airflow.step_operators import StepOperator
+
+_SHARED = ("dag", "task_group", "pool", "queue", "executor", "executor_config", "priority_weight")
+"""Arguments of the last task that the first one shares."""
+_OF_ENTRY = ("trigger_rule", "depends_on_past", "wait_for_downstream")
+"""Arguments that say when the step starts, so they belong to its first task."""
+LABEL = "sagebridge_item"
+"""The value in a task's context that Airflow's UI shows for an iteration."""
+# Airflow renders it before and after the task, and rejects undefined names.
+_TEMPLATE = f"{{{{ {LABEL} if {LABEL} is defined else ti.map_index }}}}"
 
 
 class ForEachOperator(StepOperator):
@@ -58,12 +69,16 @@ class ForEachOperator(StepOperator):
         self.body: list[StepOperator] = []
         self.group: ForEachGroup | None = None
         kwargs.setdefault("arguments", EMPTY)
+        kwargs.setdefault("retries", 0)
         # Created first, since ``connect`` links it with the steps that the items need.
-        place: dict[str, Any] = {one: kwargs[one] for one in ("dag", "task_group") if one in kwargs}
-        place["task_id"] = f"{kwargs['task_id']}{ITEMS}"
-        self.items_task = ForEachItems(for_each=self, **place)
-        super().__init__(**kwargs)
-        self.set_upstream(self.items_task)
+        shared = {name: kwargs[name] for name in _SHARED if name in kwargs}
+        shared |= {name: kwargs.pop(name) for name in _OF_ENTRY if name in kwargs}
+        self.items_task = ForEachItems(
+            for_each=self, task_id=f"{kwargs['task_id']}{ITEMS}", retries=0, **shared
+        )
+        # A failed iteration must not keep the last task from collecting the others.
+        super().__init__(trigger_rule="all_done", **kwargs)
+        super().set_upstream(self.items_task)
 
     @property
     def entry(self) -> BaseOperator:
@@ -83,6 +98,47 @@ class ForEachOperator(StepOperator):
             selector=self.selector,
             body=ABSENT if self._no_body and not body else body,
         )
+
+    @property
+    def roots(self) -> list[BaseOperator]:
+        """The tasks that wait for what is upstream of the step: ``first >> fan``."""
+        return [self.items_task]
+
+    def set_upstream(self, *args: Any, **kwargs: Any) -> None:
+        """Makes the first task of the step wait for other tasks: ``fan << first``."""
+        self.items_task.set_upstream(*args, **kwargs)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Ends the step; returns its outputs.
+
+        They are also separate XComs: ``status``, ``input_item_count``, ``succeeded_step_count`` and
+        so on, and ``selected`` with the step and index of the Selector. Raises AirflowFailException
+        if an iteration did not succeed, and AirflowSkipException if the step was skipped.
+        """
+        from sagebridge_operators.airflow import task_log
+        from sagebridge_operators.airflow.for_each_slots import states_of
+
+        begun = states_of(context["ti"], [self.items_task.task_id])
+        match begun.get(self.items_task.task_id):
+            case "skipped":
+                raise AirflowSkipException(f"{self.items_task.task_id} was skipped")
+            case "upstream_failed":
+                raise task_log.failure("not started, since a step before it failed")
+        return super().execute(context)
+
+    def _prepare(self, context: Context, *, resumes: bool) -> Any:
+        return _driver(self, context)
+
+    def _drive(self, driver: Any, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            outputs: dict[str, Any] = driver.finish()
+        except Exception:
+            if driver.attempt is not None:  # a step with a trigger may read why it runs
+                found = driver.attempt.outputs or {}
+                for key, value in {**found, "return_value": found}.items():
+                    context["ti"].xcom_push(key=key, value=value)
+            raise
+        return outputs
 
     def __enter__(self) -> Self:
         self.group = ForEachGroup(
@@ -104,8 +160,15 @@ class ForEachOperator(StepOperator):
     ) -> None:
         assert self.group is not None
         self.group.__exit__(kind, error, traceback)  # type: ignore[no-untyped-call]
-        if self.body:
-            self.set_upstream(self.group)
+        if not self.body:
+            return
+        super().set_upstream(self.group)
+        limit = self.max_concurrency
+        for operator in self.body:
+            operator.map_index_template = _TEMPLATE
+            # Not the whole limit: see for_each_slots. It keeps tasks from starting in vain.
+            if isinstance(limit, int) and operator.max_active_tis_per_dagrun is None:
+                operator.max_active_tis_per_dagrun = limit
 
 
 class ForEachGroup(MappedTaskGroup):
@@ -114,13 +177,34 @@ class ForEachGroup(MappedTaskGroup):
     for_each: ForEachOperator
 
 
-class ForEachItems(BaseOperator):
-    """The first task of a ForEach: resolves the items of ``for_each``."""
+class ForEachItems(DrivenTask, BaseOperator):
+    """The first task of a ForEach: resolves the items of ``for_each``, once."""
+
+    retries_for_lost_workers: ClassVar[int] = 2
+    ui_color = ForEachOperator.ui_color
 
     def __init__(self, *, for_each: ForEachOperator, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.for_each = for_each
 
     def execute(self, context: Context) -> list[int]:
-        """Returns the indexes of the items."""
-        raise NotImplementedError("ForEach steps cannot run yet")
+        """Returns the indexes of the items, which are in the records.
+
+        Raises AirflowFailException if there is no list of items.
+        """
+        found: list[int] = self._run(context)
+        return found
+
+    def _prepare(self, context: Context, *, resumes: bool) -> Any:
+        return _driver(self.for_each, context)
+
+    def _drive(self, driver: Any, context: Context, event: Mapping[str, Any]) -> list[int]:
+        return list(range(len(driver.begin())))
+
+
+def _driver(loop: ForEachOperator, context: Context) -> Any:
+    """The driver of a ForEach. A task that a user cleared resolves the items again."""
+    from sagebridge_operators.airflow.task_runtime import step_task
+    from sagebridge_operators.lifecycle.for_each import ForEachDriver
+
+    return ForEachDriver(step_task(loop, context), loop.log, renew=True)

@@ -20,12 +20,12 @@ from sagebridge.authoring.step_arguments import (
     read_arguments,
     show_arguments,
 )
-from sagebridge.errors import SagebridgeError
 from sagebridge.model.expressions import Properties, properties_of
 from sagebridge.model.pipeline import Step
 from sagebridge.model.step_types import OPERATOR_TYPES, StepType
 from sagebridge.model.values import ABSENT, EMPTY, Value
 from sagebridge_operators.airflow import task_dependencies, task_retries, trigger_gates
+from sagebridge_operators.airflow.driven_task import DrivenTask
 from sagebridge_operators.airflow.job_links import links_of
 
 _TASK_ARGUMENTS = frozenset(signature(BaseOperator.__init__).parameters)
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sagebridge_operators.lifecycle.drive import StepDriver
 
 
-class StepOperator(BaseOperator):
+class StepOperator(DrivenTask, BaseOperator):
     """One step of a SageMaker pipeline.
 
     Args:
@@ -109,8 +109,6 @@ class StepOperator(BaseOperator):
         self.role_arn = role_arn
         self.deferrable = deferrable
         self.request: Mapping[str, Any] | None = None
-        self._killed = False
-        self._driver: StepDriver | None = None
         name = _own_id(self) if step_name is None else step_name
         self._step = Step(name, step_type or self.step_type, **fields)
         self.follows_triggers = False
@@ -149,11 +147,13 @@ class StepOperator(BaseOperator):
         is to retry it.
         """
         trigger_gates.check(self, context)
-        return self._run(context)
+        outputs: dict[str, Any] = self._run(context)
+        return outputs
 
     def resume(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """Goes on after a trigger's event. Returns or raises as ``execute`` does."""
-        return self._run(context, event)
+        outputs: dict[str, Any] = self._run(context, event)
+        return outputs
 
     def resume_execution(
         self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context
@@ -163,34 +163,17 @@ class StepOperator(BaseOperator):
             return self._run(context, {"status": "error", "code": "the trigger failed"})
         return super().resume_execution(next_method, next_kwargs, context)
 
-    def _run(self, context: Context, event: Mapping[str, Any] = EMPTY) -> dict[str, Any]:
-        # Imported here: Airflow parses DAG files far more often than it runs their tasks.
-        from sagebridge_operators.airflow import task_log, task_runtime
-        from sagebridge_operators.lifecycle.outages import is_outage
-        from sagebridge_operators.run_errors import MissingStartDate, RecordsUnreachable
+    def _prepare(self, context: Context, *, resumes: bool) -> StepDriver:
+        from sagebridge_operators.airflow import task_runtime
 
-        # Otherwise Airflow stores all links again at the end of a task (finalize() in
-        # airflow/sdk/execution_time/task_runner.py), also those of a job that does not exist.
-        self.operator_extra_links = ()
-        driver: StepDriver | None = None
-        try:
-            driver = self._driver = task_runtime.prepare(self, context, resumes=bool(event))
-            driver.killed = self._killed
-            return task_runtime.run(driver, self, context, event)
-        except Exception as error:
-            if isinstance(error, SagebridgeError) and not isinstance(error, RecordsUnreachable):
-                context["ti"].xcom_push(key="failure_reason", value=str(error))
-                task_retries.retry(self, context["ti"], error)
-                # The traceback of user code is in the log already; Sentry gets it as the cause.
-                raise task_log.failure(str(error)) from error.__cause__
-            if driver is not None and context["ti"].try_number > context["ti"].max_tries:
-                driver.give_up(error)
-                context["ti"].xcom_push(key="failure_reason", value=driver.reason)
-                if is_outage(error):
-                    raise task_log.failure(driver.reason) from None
-            if is_outage(error) or isinstance(error, MissingStartDate):
-                task_log.hide_traceback(error)
-            raise
+        return task_runtime.prepare(self, context, resumes=resumes)
+
+    def _drive(
+        self, driver: StepDriver, context: Context, event: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        from sagebridge_operators.airflow import task_runtime
+
+        return task_runtime.run(driver, self, context, event)
 
     def resolve_template_files(self) -> None:
         """Checks the names in the whole DAG. Raises InvalidDag, an import error of the file.
@@ -212,12 +195,6 @@ class StepOperator(BaseOperator):
         from sagebridge_operators.airflow.lineage import lineage_of
 
         return lineage_of(self._driver, failed=True)
-
-    def on_kill(self) -> None:
-        """Makes the driver stop the job; it reacts within a fraction of a second."""
-        self._killed = True
-        if self._driver is not None:
-            self._driver.killed = True
 
 
 OPERATOR_ARGUMENTS = (frozenset(signature(StepOperator.__init__).parameters) | _TASK_ARGUMENTS) - {

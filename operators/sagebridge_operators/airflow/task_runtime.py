@@ -14,6 +14,7 @@ from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.airflow import job_links
 from sagebridge_operators.airflow.aws_clients import backends_of, settings_for_record
 from sagebridge_operators.airflow.dag_test import is_dag_test, known_start, test_start
+from sagebridge_operators.airflow.task_dependencies import for_each_of
 from sagebridge_operators.airflow.task_retries import user_retries
 from sagebridge_operators.backends import open_records
 from sagebridge_operators.lifecycle.attempt import Attempt
@@ -44,6 +45,24 @@ STARTED = "sagebridge_started"
 def prepare(operator: StepOperator, context: Context, *, resumes: bool = False) -> StepDriver:
     """The driver for the step of a task, which ``resumes`` after a deferral.
 
+    Raises as :func:`step_task`; also AirflowRescheduleException in the body of a ForEach, if the
+    most iterations run.
+    """
+    task = step_task(operator, context, resumes=resumes)
+    loop = for_each_of(operator)
+    if loop is not None and task.index:
+        # Imported here: few DAGs have a ForEach.
+        from sagebridge_operators.airflow.for_each_slots import show_item, take_slot
+
+        if not resumes:
+            take_slot(operator, loop, task, context["ti"])
+        show_item(loop, task, context)
+    return StepDriver(task, operator.log)
+
+
+def step_task(operator: StepOperator, context: Context, *, resumes: bool = False) -> StepTask:
+    """The step of a task with its context.
+
     Raises ParameterError for invalid parameter values, InvalidPipeline before the first job, and
     MissingStartDate if the DAG run has no start date.
     """
@@ -71,17 +90,21 @@ def prepare(operator: StepOperator, context: Context, *, resumes: bool = False) 
     )
     execution = replace(execution, started=start_time(body))
 
+    mapped = getattr(ti, "map_index", None)  # -1 if the task is not mapped
+    index = () if mapped is None or mapped < 0 else (mapped,)
+    loop = for_each_of(operator)
+    siblings = {one.step.name for one in loop.body} if loop is not None else set()
+
     def upstream(step: str) -> Mapping[str, Any] | None:
-        outputs = ti.xcom_pull(task_ids=tasks.get(step, step))
+        same: dict[str, Any] = {"map_indexes": mapped} if step in siblings else {}
+        outputs = ti.xcom_pull(task_ids=tasks.get(step, step), **same)
         return outputs if isinstance(outputs, Mapping) else None
 
     def show(request: Mapping[str, Any]) -> None:
         operator.request = request
 
-    mapped = getattr(ti, "map_index", None)  # -1 if the task is not mapped
-    index = () if mapped is None or mapped < 0 else (mapped,)
     generation, engine_try = _count(operator, ti, records, execution.id, body, index)
-    task = StepTask(
+    return StepTask(
         step=operator.step,
         execution=execution,
         backend=backend,
@@ -101,7 +124,6 @@ def prepare(operator: StepOperator, context: Context, *, resumes: bool = False) 
         on_secrets=_hide_in_logs,
         on_links=lambda links: job_links.store(links, type(operator).operator_extra_links, ti),
     )
-    return StepDriver(task, operator.log)
 
 
 def recorded(operator: StepOperator, context: Context) -> Attempt | None:

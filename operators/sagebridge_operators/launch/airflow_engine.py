@@ -80,9 +80,11 @@ class PrivateAirflow(PrivateEngine[AirflowApi]):
     def trigger(self, parameters: Mapping[str, object]) -> None:
         self.patiently(lambda: self.api.trigger(self.dag_id, self.run_id, parameters))
 
-    def failure(self, task: str) -> str:
-        """The failure in the log of a failed task's last try."""
-        logs = sorted((self.home / "logs").glob(f"*/*/task_id={task}/attempt=*.log"))
+    def failure(self, task: str, index: int = -1) -> str:
+        """The failure in the log of a failed task's last try; ``index`` of a mapped one."""
+        # As log_filename_template in the section logging of the default configuration.
+        folder = f"task_id={task}" if index < 0 else f"task_id={task}/map_index={index}"
+        logs = sorted((self.home / "logs").glob(f"*/*/{folder}/attempt=*.log"))
         for line in reversed(logs[-1].read_text(errors="replace").splitlines() if logs else []):
             try:
                 entry = json.loads(line)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sagebridge.authoring.dag_pipeline import legal_id, task_ids
-from sagebridge.model.pipeline import Pipeline, Step, walk
+from sagebridge.authoring.dag_pipeline import ITEMS, legal_id, task_ids
+from sagebridge.model.pipeline import Pipeline, walk
 from sagebridge.model.values import EMPTY
 from sagebridge_operators.launch.airflow_engine import PrivateAirflow
 from sagebridge_operators.launch.engine_execution import MAX_TASKS, EngineExecution
@@ -76,31 +76,37 @@ class AirflowExecution(EngineExecution):
             lambda: airflow.api.task_instances(airflow.dag_id, airflow.run_id)
         )
         left = ending.running()
-        lost = {one.step for one in left if ending.records.attended(one) is False}
+        lost = {(one.step, one.index) for one in left if ending.records.attended(one) is False}
         ids = task_ids(self.pipeline)
-        failed = {
-            step: task
-            for step in walk(self.pipeline)
-            if (task := tasks.get(ids[step.name])) and task["state"] == "failed"
+        steps = {ids[step.name]: step for step in walk(self.pipeline)}
+        failed: dict[tuple[str, tuple[int, ...]], dict[str, Any]] = {
+            (steps[name].name, (index,) if index >= 0 else ()): task
+            for (name, index), task in tasks.items()
+            if name in steps and task["state"] == "failed"
         }
+        for name, step in ((name, step) for name, step in steps.items() if step.type == "ForEach"):
+            # Its last task fails, too, if a step before it failed, and then it has not started.
+            if (begun := tasks.get((f"{name}{ITEMS}", -1))) and begun["state"] == "upstream_failed":
+                failed.pop((step.name, ()), None)
 
-        def mark_failed(step: Step) -> None:
-            task = failed[step]
+        def mark_failed(step: str, index: tuple[int, ...]) -> None:
+            task = failed[step, index]
             started, ended = task["start_date"] or now(), task["end_date"] or now()
-            reason = airflow.failure(task["task_id"])
-            ending.mark_failed(step.name, step.type, reason, started=started, ended=ended)
+            reason = airflow.failure(task["task_id"], *index)
+            type_ = steps[task["task_id"]].type
+            ending.mark_failed(step, type_, reason, index=index, started=started, ended=ended)
 
-        if any(step.name in lost for step in failed):
+        if not lost.isdisjoint(failed):
             ending.stop_jobs()
-        for step in failed:
-            if step.name in lost:
-                mark_failed(step)
+        for step_index in failed:
+            if step_index in lost:
+                mark_failed(*step_index)
         if left:
             ending.stop()
-        recorded = ending.records.steps(self.id)
-        for step in failed:
-            if _unrecorded(recorded.get(step.name)):
-                mark_failed(step)
+        recorded = {(one.step, one.index): one for one in ending.records.current(self.id)}
+        for step_index in failed:
+            if _unrecorded(recorded.get(step_index)):
+                mark_failed(*step_index)
         return ""
 
 

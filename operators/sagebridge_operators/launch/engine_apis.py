@@ -94,15 +94,18 @@ class AirflowApi(Api):
         body = {"state": "failed", "note": note}
         self._request("PATCH", f"/api/v2/dags/{dag}/dagRuns/{run}", body)
 
-    def task_instances(self, dag: str, run: str) -> dict[str, dict[str, Any]]:
-        """Task instances by task id: ``state``, ``start_date``, ``end_date`` and more."""
-        found: dict[str, dict[str, Any]] = {}
+    def task_instances(self, dag: str, run: str) -> dict[tuple[str, int], dict[str, Any]]:
+        """The ``state``, ``start_date``, ``end_date`` and so on of each task and map index.
+
+        The index is -1 if the task is not mapped.
+        """
+        found: dict[tuple[str, int], dict[str, Any]] = {}
         while True:
             page = self._request(
                 "GET",
                 f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances?limit=100&offset={len(found)}",
             )
-            found |= {task["task_id"]: task for task in page["task_instances"]}
+            found |= {(one["task_id"], one["map_index"]): one for one in page["task_instances"]}
             if not page["task_instances"] or len(found) >= page["total_entries"]:
                 return found
 

@@ -206,13 +206,23 @@ class Ending:
             with suppress(Exception):  # usually there is no such job
                 job_type.request_stop(self.client_of(attempt), attempt.parts[-1].name)
 
-    def mark_failed(self, step: str, type_: str, reason: str, *, started: str, ended: str) -> None:
-        """Ends the attempt of a step whose worker was lost and is not replaced."""
-        found = self.records.steps(self.execution).get(step)
+    def mark_failed(
+        self,
+        step: str,
+        type_: str,
+        reason: str,
+        *,
+        index: tuple[int, ...] = (),
+        started: str,
+        ended: str,
+    ) -> None:
+        """Ends the attempt of a step and index whose worker was lost and is not replaced."""
+        known = self.records.current(self.execution)
+        found = next((one for one in known if (one.step, one.index) == (step, index)), None)
         retry = Retry.of(self.records.execution(self.execution))
         generation, engine_try = retry.count((), 0, int(retry.number > 0), again=True)
         first = first_attempt(
-            self.execution, step, type_, generation=generation, engine_try=engine_try
+            self.execution, step, type_, generation=generation, index=index, engine_try=engine_try
         )
         attempt = found or replace(first, started=started)
         failed = attempt.with_failure("lost-worker", reason)

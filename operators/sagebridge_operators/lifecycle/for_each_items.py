@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sagebridge.model.for_each import ForEachStep
+from sagebridge.model.for_each import MOST_CONCURRENT, ForEachStep
 from sagebridge.model.pipeline import Pipeline, walk
 from sagebridge.model.values import ABSENT
 from sagebridge_operators.lifecycle.attempt import Attempt
@@ -19,7 +19,6 @@ PATIENCE = 120.0
 """Seconds for which a ForEach waits out an outage of the records or the service."""
 MOST_ITEMS = 100
 """Most items of a list in a definition (ForEach step, SageMaker AI Developer Guide)."""
-MOST_CONCURRENT = 50
 LARGEST_ITEM = 12800
 """Most characters of an item in a record of the service (IterationContext in its API)."""
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import Context, conf
 
+from sagebridge.model.for_each import most_iterations
 from sagebridge_operators.airflow.aws_clients import connection_of
+from sagebridge_operators.airflow.task_dependencies import for_each_of
 from sagebridge_operators.backends import default_name
 from sagebridge_operators.lifecycle.drive import StepDriver
 from sagebridge_operators.lifecycle.watch import Watch
@@ -92,8 +94,13 @@ def _is_limit(limit: int, dag: Any) -> bool:
     """Whether ``max_active_tasks`` was set to limit the tasks of a DAG."""
     if limit == conf.getint("core", "max_active_tasks_per_dag"):
         return False
-    mapped = any(task.is_mapped or task.get_closest_mapped_task_group() for task in dag.tasks)
-    return mapped or limit < len(dag.tasks)
+    most = 0
+    for task in dag.tasks:
+        loop = for_each_of(task)
+        if loop is None and (task.is_mapped or task.get_closest_mapped_task_group()):
+            return True
+        most += 1 if loop is None else most_iterations(loop.step)
+    return limit < most
 
 
 def _trigger(operator: StepOperator, watch: Watch, started: datetime) -> BaseTrigger:

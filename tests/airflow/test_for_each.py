@@ -1,0 +1,102 @@
+"""ForEach steps as mapped task groups, in dag.test."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sagebridge.model.conditions import equals
+from sagebridge.model.expressions import get, parameter
+from sagebridge.model.for_each import ForEachStep, max_by
+from sagebridge.model.parameters import Parameter
+from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
+from sagebridge.model.values import ABSENT
+from sagebridge_operators.lifecycle.step_states import status
+from tests.airflow.conftest import Run
+from tests.fakes import FakeSageMaker, Plan
+from tests.lifecycle.test_for_each import SECONDS, seconds_of, training
+
+SCORE = training("Score", get("ForEach.CurrentItem"))
+EVAL = training("Eval", get(f"Steps.Score.{SECONDS}"))
+LAST = training("Last", get(f"Steps.Fan.IterationOutputs[1].Eval.{SECONDS}"))
+BEST = training("Best", get(f"Steps.Fan.Selected.{SECONDS}"))
+FAN = ForEachStep(
+    "Fan",
+    items=parameter("Items"),
+    max_concurrency=2,
+    selector=max_by(get(f"IterationOutput.Eval.{SECONDS}")),
+    body=(SCORE, EVAL),
+)
+
+
+def pipeline(*steps: Step, items: str = "[60, 90, 80]") -> Pipeline:
+    return Pipeline(steps=steps, parameters=(Parameter("Items", "String", items),), name="loop")
+
+
+def test_a_loop_over_a_parameter(run: Run, aws: FakeSageMaker) -> None:
+    done = run(pipeline(FAN, LAST, BEST))
+    assert done.state == "success"
+    created = seconds_of(aws)
+    assert sorted(created[:6]) == [60, 60, 80, 80, 90, 90]
+    assert sorted(created[6:]) == [90, 90]
+    assert len({one["TrainingJobName"] for one in aws.called("create_training_job")}) == 8
+    assert done.indexes["Score", 2] == done.indexes["Eval", 0] == "success"
+    assert done.xcom("Fan")["selected"] == {"step": "Eval", "index": 1}
+
+
+def test_items_from_a_step_and_an_iteration_that_fails(run: Run, aws: FakeSageMaker) -> None:
+    source = training("List", 60)
+    fan = replace(FAN, items=get("Steps.List.HyperParameters['items']"), selector=ABSENT)
+    aws.plans["List"] = Plan(ending={"HyperParameters": {"items": "[61, 62]"}})
+    aws.plans["Score"] = Plan(ending={"FailureReason": "boom"}, states=("Failed",))
+    done = run(pipeline(source, fan, LAST))
+    assert done.state == "failed"
+    assert seconds_of(aws) == [60, 61, 62]
+    assert done.indexes["Fan", -1] == "failed"
+    assert done.indexes["Eval", 1] == done.indexes["Last", -1] == "upstream_failed"
+    assert "2 of 2 iterations did not succeed: Score-0: " in done.xcom("Fan", "failure_reason")
+    assert done.xcom("Fan")["failed_step_count"] == 2
+    assert status(pipeline(source, fan, LAST), done.steps).status == "Failed"
+
+
+def test_an_empty_list(run: Run, aws: FakeSageMaker) -> None:
+    after = replace(training("After", 60), depends_on=("Fan",))
+    done = run(pipeline(FAN, after, items="[]"))
+    assert done.state == "success"
+    assert seconds_of(aws) == [60]
+    assert done.states == {
+        "Fan_items": "success",
+        "Score": "skipped",
+        "Eval": "skipped",
+        "Fan": "success",
+        "After": "success",
+    }
+
+
+def test_a_skipped_loop(run: Run, aws: FakeSageMaker) -> None:
+    check = ConditionStep("Check", conditions=(equals(1, 2),), if_steps=(FAN,))
+    done = run(pipeline(check, LAST))
+    assert done.state == "success"
+    assert not aws.called("create")
+    assert {done.states[name] for name in ("Fan_items", "Score", "Fan", "Last")} == {"skipped"}
+
+
+def test_a_loop_after_a_failed_step(run: Run, aws: FakeSageMaker) -> None:
+    """The body never runs, although the last task of the loop runs after a failure."""
+    aws.plans["List"] = Plan(states=("Failed",))
+    fan = replace(FAN, depends_on=("List",))
+    done = run(pipeline(training("List", 60), fan, LAST))
+    assert done.state == "failed"
+    assert [done.states[name] for name in ("Fan_items", "Fan", "Last")] == [
+        "upstream_failed",
+        "failed",
+        "upstream_failed",
+    ]
+    assert seconds_of(aws) == [60]
+    assert list(done.steps) == ["List"]
+
+
+def test_wrong_items(run: Run, aws: FakeSageMaker) -> None:
+    done = run(pipeline(FAN, LAST, items="eu"))
+    assert done.indexes["Fan", -1] == "failed"
+    assert "expected a JSON list" in done.xcom("Fan", "failure_reason")
+    assert not aws.called("create")
