@@ -41,7 +41,7 @@ def served(dag: DAG) -> Any:
 
 
 def test_every_runnable_step_type_has_an_operator() -> None:
-    assert set(OPERATORS) | {"Condition"} >= RUNNABLE
+    assert set(OPERATORS) | {"Condition", "ForEach"} >= RUNNABLE
 
 
 def test_none_branch_is_absent() -> None:

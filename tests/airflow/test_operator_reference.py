@@ -14,6 +14,7 @@ from sagebridge.authoring.step_arguments import own_arguments
 from sagebridge.model.step_types import STEP_TYPES, StepType
 from sagebridge_operators.airflow import (
     ConditionOperator,
+    ForEachOperator,
     PythonStepOperator,
     ShellStepOperator,
     StepOperator,
@@ -70,7 +71,8 @@ def local(row: StepType) -> str:
 
 def common() -> Iterator[str]:
     """The arguments that all operators share, and the operators without a step type."""
-    for operator in (StepOperator, ConditionOperator, FailOperator, PythonStepOperator):
+    shown = (StepOperator, ConditionOperator, ForEachOperator, FailOperator, PythonStepOperator)
+    for operator in shown:
         yield f"## {operator.__name__}\n\n{docstring(operator)}\n"
     yield f"## {ShellStepOperator.__name__}\n\n{docstring(ShellStepOperator)}\n"
 
@@ -118,7 +120,7 @@ def listed(names: list[str] | tuple[str, ...]) -> str:
 def docstring(operator: type) -> str:
     """A docstring as Markdown: references become code, and ``Args:`` a list."""
     text = inspect.getdoc(operator) or ""
-    text = text.replace(":class:`", "`").replace("``", "`")
+    text = text.replace(":class:`", "`").replace("``", "`").replace("::\n", ":\n")
     lines: list[str] = []
     inside = False
     for line in text.splitlines():
