@@ -65,6 +65,9 @@ def raises(error: BaseException) -> Happening:
     return happen
 
 
+_SERVING = {"InProgress": "Creating", "Completed": "InService"}
+
+
 @dataclass(slots=True)
 class Job:
     """A job. ``coming`` are the statuses of the next descriptions; the last one stays."""
@@ -159,7 +162,8 @@ class FakeSageMaker:
             text = "ModelPackageGroup does not exist"
             raise client_error("CreateModelPackage", "ValidationException", text)
         arn = name if name.startswith("arn:") else f"{ARN}{kind}/{name}"
-        plan = next((plan for part, plan in self.plans.items() if part in name), Plan())
+        short = type_.name_limit <= 32  # without the name of the step
+        plan = next((plan for part, plan in self.plans.items() if short or part in name), Plan())
         self.jobs[name] = Job(
             type_,
             {**request, type_.name_key: name, type_.arn_key: arn, "CreationTime": STARTED},
@@ -180,7 +184,8 @@ class FakeSageMaker:
         job = self._job(type_, request)
         if type_.status_key is None:
             return job.description
-        job.description[type_.status_key] = job.coming[0]
+        words = _SERVING if "InService" in type_.states else {}
+        job.description[type_.status_key] = words.get(job.coming[0], job.coming[0])
         if len(job.coming) > 1:
             job.coming.pop(0)
         else:

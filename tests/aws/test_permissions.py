@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from sagebridge.model.expressions import plain
+from sagebridge.model.expressions import Get, plain
 from sagebridge.model.pipeline import Step
+from sagebridge.model.step_types import STEP_TYPES
 from sagebridge_operators.backends.aws import AwsBackend
 from sagebridge_operators.lifecycle.drive import StepDriver
 from sagebridge_operators.lifecycle.execution import Execution
@@ -156,7 +157,17 @@ def test_step_makes_exactly_the_calls_of_its_policy(
                 step = full_check(step)
             drivers: list[StepDriver] = []
             stop = partial(kill, drivers) if name == "Stops" else no_kill
-            task = StepTask(step, execution, backend, records, lambda step: None, on_job=stop)
+            properties = STEP_TYPES[type_].synthetic
+            references = [Get.parse(f"Steps.{name}.{one}") for one in properties]
+            task = StepTask(
+                step,
+                execution,
+                backend,
+                records,
+                lambda step: None,
+                references=[one for one in references if one is not None],
+                on_job=stop,
+            )
             drivers.append(StepDriver(task))
             if name == "Runs":
                 drivers[0].run()

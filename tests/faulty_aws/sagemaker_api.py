@@ -18,9 +18,9 @@ from botocore.model import ServiceModel, StructureShape
 from tests.faulty_aws.job_scripts import TERMINAL, JobScript
 from tests.faulty_aws.listing import page
 from tests.faulty_aws.protocol import AwsError, Call, name_of
-from tests.faulty_aws.sagemaker_kinds import KINDS, Kind, Resource
+from tests.faulty_aws.sagemaker_kinds import KINDS, Kind, Resource, trained_by, value_of
 
-_OPERATION = re.compile(r"(Create|Describe|Stop|List)(\w+)")
+_OPERATION = re.compile(r"(Create|Describe|Stop|List|Update)(\w+)")
 _SYNCHRONOUS = "Created"
 _NAME = r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}"
 
@@ -47,8 +47,12 @@ class SageMakerApi:
                     return self._describe(call, kind)
                 case "Stop" if kind is not None and kind.not_to_stop is not None:
                     return self._stop(call, kind, kind.not_to_stop)
+                case "Update" if kind is not None and kind.updates:
+                    return self._update(call, kind)
                 case "List" if kind is not None:
                     return self._list(call, kind)
+                case "List" if noun == "TrainingJobsForHyperParameterTuningJob":
+                    return self._list_trained(call)
         message = f"The fake SageMaker does not have {call.operation}."
         raise AwsError("UnknownOperationException", message)
 
@@ -110,7 +114,8 @@ class SageMakerApi:
     def _add(self, call: Call, kind: Kind, name: str, body: dict[str, Any]) -> Resource:
         if (kind.name, name) in self._resources:
             raise kind.error(kind.taken, call.region, name)
-        arn = kind.arn(call.region, name)
+        category = f"{body['JobCategory']}/" if "JobCategory" in body else ""
+        arn = kind.arn(call.region, f"{category}{name}")
         one = Resource(kind, name, arn, {**kind.defaults, **body}, time.monotonic(), time.time())
         if kind.walks:
             found = (s for s in reversed(self._scripts) if s.matches(_scripted(kind), name))
@@ -178,6 +183,19 @@ class SageMakerApi:
             one.stopped = one.script.stop_walk()
         return {}
 
+    def _update(self, call: Call, kind: Kind) -> dict[str, Any]:
+        self._require(call, kind.name, call.name)
+        one = self._resources[kind.name, call.name]
+        assert one.script is not None
+        if one.current.look(counts=False) not in TERMINAL:
+            text = f'Cannot update in-progress {kind.noun} "{one.arn}".'
+            raise AwsError("ValidationException", text)
+        one.before, one.body = one.body, {**one.body, **call.members}
+        found = (s for s in reversed(self._scripts) if s.matches(_scripted(kind), one.name))
+        one.script = next(found, JobScript())
+        one.walk = one.script.walk()
+        return {f"{kind.name}Arn": one.arn}
+
     def _list(self, call: Call, kind: Kind) -> dict[str, Any]:
         within = {
             member: name_of(call.members[member])
@@ -193,6 +211,14 @@ class SageMakerApi:
             found = (one | {"ModelPackageName": name_of(one["ModelPackageArn"])} for one in found)
         summary = _output(call.operation)[kind.summaries].member
         return page(call, kind.summaries, kind.name, found, frozenset(summary.members))
+
+    def _list_trained(self, call: Call) -> dict[str, Any]:
+        asked, kind = call.members, "HyperParameterTuningJob"
+        self._require(call, kind, asked[f"{kind}Name"])
+        found = trained_by(self._resources[kind, asked[f"{kind}Name"]])
+        if asked.get("SortBy") == "FinalObjectiveMetricValue":
+            found.sort(key=value_of, reverse=asked.get("SortOrder") != "Ascending")
+        return {"TrainingJobSummaries": found[: asked.get("MaxResults", 10)]}
 
 
 def _scripted(kind: Kind) -> str:

@@ -6,6 +6,7 @@ model the service answers ValidationException, although its API model declares R
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -39,6 +40,8 @@ class Resource:
     script: JobScript | None = None
     walk: Walk | None = None
     stopped: Walk | None = None
+    before: dict[str, Any] = field(default_factory=dict)
+    """The request that an update replaces; empty after a creation."""
 
     @property
     def current(self) -> Walk:
@@ -62,7 +65,8 @@ class Resource:
             "CreationTime": self.created_epoch,
         }
         if self.walk is not None:
-            shown[f"{name}Status"] = status
+            named = self.kind.statuses.get(status, status)
+            shown[f"{name}Status"] = "Updating" if self.before and named == "Creating" else named
         shown |= self.kind.more(self, status)
         if self.script is not None and self.current.at_last:
             shown = merged(self.script.under, {**shown, **self.script.members})
@@ -104,6 +108,86 @@ def _training_job(one: Resource, status: str) -> Members:
     }
 
 
+def trained_by(one: Resource) -> list[Members]:
+    """The training jobs of a tuning job, in no order; without some members that AWS has."""
+    config = one.body.get("HyperParameterTuningJobConfig", {})
+    objective = config.get("HyperParameterTuningJobObjective", {})
+    several = one.body.get("TrainingJobDefinitions", [one.body.get("TrainingJobDefinition", {})])
+    found = []
+    for number, value in enumerate((0.7, 0.9, 0.8), 1):
+        definition = several[number % len(several)]
+        goal = definition.get("TuningObjective", objective)
+        metric = {"Type": goal.get("Type", "Maximize"), "Value": value}
+        metric["MetricName"] = goal.get("MetricName", "validation:auc")
+        name = f"{one.name}-00{number}-0a1b2c3d"
+        job = {
+            "TrainingJobName": name,
+            "TrainingJobArn": KINDS["TrainingJob"].arn(one.arn.split(":")[3], name),
+            "TrainingJobStatus": "Completed",
+            "CreationTime": one.created_epoch,
+            "TunedHyperParameters": {"max_depth": str(number)},
+            "FinalHyperParameterTuningJobObjectiveMetric": metric,
+        }
+        if "DefinitionName" in definition:
+            job["TrainingJobDefinitionName"] = definition["DefinitionName"]
+        found.append(job)
+    return found
+
+
+def value_of(job: Members) -> float:
+    return float(job["FinalHyperParameterTuningJobObjectiveMetric"]["Value"])
+
+
+def _tuning_job(one: Resource, status: str) -> Members:
+    shown = _job(one, status)
+    if status in TERMINAL:
+        shown["HyperParameterTuningEndTime"] = shown["LastModifiedTime"]
+    if status == "Completed":
+        jobs = sorted(trained_by(one), key=value_of)
+        metric = jobs[0]["FinalHyperParameterTuningJobObjectiveMetric"]
+        shown["BestTrainingJob"] = jobs[0 if metric["Type"] == "Minimize" else -1]
+    return shown
+
+
+def _auto_ml_job(one: Resource, status: str) -> Members:
+    shown = _job(one, status)
+    if status in TERMINAL:
+        shown["EndTime"] = shown["LastModifiedTime"]
+    if status == "Completed":
+        folder = f"{str(one.body['OutputDataConfig']['S3OutputPath']).rstrip('/')}/{one.name}"
+        candidate, reports = f"{one.name}-best", f"{folder}/documentation"
+        shown["BestCandidate"] = {
+            "CandidateName": candidate,
+            "CandidateStatus": "Completed",
+            "ObjectiveStatus": "Succeeded",
+            "CandidateSteps": [],
+            "CreationTime": one.created_epoch,
+            "LastModifiedTime": shown["LastModifiedTime"],
+            "InferenceContainers": [
+                {"Image": "image", "ModelDataUrl": f"{folder}/models/{candidate}/model.tar.gz"}
+            ],
+            "CandidateProperties": {
+                "CandidateArtifactLocations": {
+                    "Explainability": f"{reports}/explainability/output/{candidate}",
+                    "ModelInsights": f"{reports}/model_monitor/output/{candidate}",
+                }
+            },
+        }
+    return shown
+
+
+def _general_job(one: Resource, status: str) -> Members:
+    """A Job. Its document gets the result of the job."""
+    shown = _job(one, status)
+    if status == "Completed":
+        document = json.loads(one.body["JobConfigDocument"])
+        document["OutputModelPackageArn"] = (
+            f"{one.arn.rpartition(':job/')[0]}:model-package/tuned/1"
+        )
+        shown["JobConfigDocument"] = json.dumps(document)
+    return shown
+
+
 def _package(one: Resource, status: str) -> Members:
     del status
     shown: Members = {
@@ -130,6 +214,9 @@ class Kind:
         defaults: members that Describe shows for a request without them.
         more: further members of a description, from the resource and its status.
         longest: the longest name.
+        arn_kind: the kind in ARNs, if it is not the noun.
+        statuses: its own words for the statuses of job scripts.
+        updates: whether it has an Update operation.
     """
 
     name: str
@@ -141,9 +228,13 @@ class Kind:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     more: Callable[[Resource, str], Members] = lambda one, status: {}
     longest: int = 63
+    arn_kind: str = ""
+    statuses: Mapping[str, str] = field(default_factory=dict)
+    updates: bool = False
 
     def arn(self, region: str, name: str) -> str:
-        return f"arn:aws:sagemaker:{region}:{ACCOUNT}:{self.noun.replace(' ', '-')}/{name}"
+        kind = self.arn_kind or self.noun.replace(" ", "-")
+        return f"arn:aws:sagemaker:{region}:{ACCOUNT}:{kind}/{name}"
 
     @property
     def noun(self) -> str:
@@ -155,6 +246,28 @@ class Kind:
         return AwsError(code, text.format(name=name, arn=self.arn(region, name)))
 
 
+def _endpoint(one: Resource, status: str) -> Members:
+    """Until an update has ended, an endpoint has its earlier configuration."""
+    shown: Members = {"LastModifiedTime": one.history[-1][1]}
+    if one.before and status == "InProgress":
+        shown["EndpointConfigName"] = one.before["EndpointConfigName"]
+        pending = {"EndpointConfigName": one.body["EndpointConfigName"]}
+        shown["PendingDeploymentSummary"] = pending
+    return shown
+
+
+def _component(one: Resource, status: str) -> Members:
+    body = one.before if one.before and status == "InProgress" else one.body
+    copies = body.get("RuntimeConfig", {}).get("CopyCount", 1)
+    return {
+        "LastModifiedTime": one.history[-1][1],
+        "EndpointArn": KINDS["Endpoint"].arn(one.arn.split(":")[3], one.body["EndpointName"]),
+        "Specification": body.get("Specification", {}),
+        "RuntimeConfig": {"DesiredCopyCount": copies, "CurrentCopyCount": copies},
+    }
+
+
+_SERVING = {"InProgress": "Creating", "Completed": "InService"}
 _INVALID = "ValidationException"
 KINDS = {
     kind.name: kind
@@ -189,11 +302,66 @@ KINDS = {
             more=_job,
         ),
         Kind(
+            name="HyperParameterTuningJob",
+            missing=("ResourceNotFound", "Requested resource not found."),
+            not_to_stop="Requested resource not found.",
+            taken=("ResourceInUse", _JOB_TAKEN),
+            walks=True,
+            summaries="HyperParameterTuningJobSummaries",
+            more=_tuning_job,
+            longest=32,
+        ),
+        Kind(
+            name="AutoMLJob",
+            missing=("ResourceNotFound", _NO_JOB),
+            not_to_stop=_NO_JOB,
+            taken=("ResourceInUse", _JOB_TAKEN),
+            walks=True,
+            summaries="AutoMLJobSummaries",
+            more=_auto_ml_job,
+            longest=32,
+            arn_kind="automl-job",
+        ),
+        Kind(
+            name="Job",
+            missing=("ResourceNotFound", "Requested resource not found."),
+            not_to_stop="Requested resource not found.",
+            taken=("ResourceInUse", _JOB_TAKEN),
+            walks=True,
+            more=_general_job,
+        ),
+        Kind(
             name="Model",
             missing=(_INVALID, 'Could not find model "{arn}".'),
             taken=(_INVALID, 'Cannot create already existing model "{arn}".'),
             summaries="Models",
             defaults={"EnableNetworkIsolation": False},
+        ),
+        Kind(
+            name="EndpointConfig",
+            missing=(_INVALID, 'Could not find endpoint configuration "{arn}".'),
+            taken=(_INVALID, 'Cannot create already existing endpoint configuration "{arn}".'),
+            summaries="EndpointConfigs",
+        ),
+        Kind(
+            name="Endpoint",
+            missing=(_INVALID, 'Could not find endpoint "{arn}".'),
+            taken=(_INVALID, 'Cannot create already existing endpoint "{arn}".'),
+            walks=True,
+            summaries="Endpoints",
+            more=_endpoint,
+            statuses=_SERVING,
+            updates=True,
+        ),
+        Kind(
+            name="InferenceComponent",
+            missing=(_INVALID, 'Could not find inference component "{arn}".'),
+            taken=(_INVALID, 'Cannot create already existing inference component "{arn}".'),
+            walks=True,
+            summaries="InferenceComponents",
+            more=_component,
+            statuses=_SERVING,
+            updates=True,
         ),
         Kind(
             name="ModelPackageGroup",

@@ -52,6 +52,48 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "TransformOutput": {"S3OutputPath": "s3://b/y"},
         "TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": 1},
     },
+    "Tuning": {
+        "HyperParameterTuningJobConfig": {
+            "Strategy": "Bayesian",
+            "HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": "auc"},
+            "ResourceLimits": {"MaxNumberOfTrainingJobs": 2, "MaxParallelTrainingJobs": 1},
+        },
+        "TrainingJobDefinition": {
+            "RoleArn": ROLE,
+            "AlgorithmSpecification": {"TrainingImage": "image", "TrainingInputMode": "File"},
+            "OutputDataConfig": {"S3OutputPath": "s3://bucket/model"},
+            "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+        },
+    },
+    "AutoML": {
+        "RoleArn": ROLE,
+        "InputDataConfig": [
+            {
+                "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://b/x"}},
+                "TargetAttributeName": "y",
+            }
+        ],
+        "OutputDataConfig": {"S3OutputPath": "s3://b/y"},
+    },
+    "Job": {
+        "RoleArn": ROLE,
+        "JobCategory": "AgentRFT",
+        "JobConfigSchemaVersion": "1.0.0",
+        "JobConfigDocument": '{"OutputDataConfig": {"S3OutputPath": "s3://b/y"}}',
+    },
+    "EndpointConfig": {
+        "ProductionVariants": [
+            {"VariantName": "all", "ModelName": "model", "InstanceType": "ml.m5.large"}
+        ]
+    },
+    "Endpoint": {"EndpointName": "endpoint", "EndpointConfigName": "config"},
+    "InferenceComponent": {
+        "InferenceComponentName": "component",
+        "EndpointName": "endpoint",
+        "VariantName": "all",
+        "Specification": {"ModelName": "model"},
+        "RuntimeConfig": {"CopyCount": 1},
+    },
     "Model": {"ExecutionRoleArn": ROLE, "PrimaryContainer": {"Image": "image"}},
     "RegisterModel": {"ModelPackageGroupName": "group"},
     "Lambda": {"Place": "s3://bucket/out"},

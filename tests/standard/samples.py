@@ -23,6 +23,8 @@ REASON = "AlgorithmError: exit code 7"
 TEXT = Parameter("Text", "String", "a text")
 _FOLDER = join("/", "s3://bucket", execution.pipeline_execution_id, "out")
 _ENVIRONMENT = {"TEXT": parameter("Text")}
+_SHORT = "pip*"
+"""Names of at most 32 characters do not have the name of the step."""
 _CLUSTER = {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 10}
 
 
@@ -41,6 +43,7 @@ class Sample:
         own: its other keys and output parameters, as arguments of Step.
         attempts: the attempts at one call inside botocore (``config_of`` in backends/aws.py).
         objects: the JSON objects that it finds in S3, by URI.
+        names: a glob for our name, if the name of the step is not part of it.
         failure: members of the description of a failed job, with the reason ``REASON``.
     """
 
@@ -56,6 +59,7 @@ class Sample:
     own: Mapping[str, Any] = field(default_factory=dict)
     attempts: int = 4
     objects: Mapping[str, Any] = field(default_factory=dict)
+    names: str = ""
     failure: Mapping[str, Any] = field(default_factory=lambda: {"FailureReason": REASON})
 
     @property
@@ -64,11 +68,17 @@ class Sample:
 
     @property
     def glob(self) -> str:
-        return self.resource or f"*-{self.type}-*"
+        return self.resource or self.names or f"*-{self.type}-*"
 
     def nth(self, number: int) -> str:
         """A glob for the name of the job of attempt ``number``, from 0."""
         return f"group/{number + 1}" if self.resource else f"{self.glob}-{number}"
+
+    @property
+    def updates(self) -> str:
+        """The operation that updates a resource that exists; empty if each step makes its own."""
+        update = getattr(self.job_type, "update", "")
+        return operations()[update] if update else ""
 
     def operation(self, method: str) -> str:
         """The operation of the boto3 method ``create``, ``describe`` or ``stop``."""
@@ -84,7 +94,9 @@ class Sample:
         for name in (path or self.refers).split("."):
             key, _, item = name.partition("[")
             reference = getattr(reference, key)
-            reference = reference[item.strip("']")] if item else reference
+            named = item.strip("']")
+            position = int(named) if named.isdigit() else named
+            reference = reference[position] if item else reference
         container = {"Image": "image", "Environment": {"GIVEN": reference}}
         return Step(
             f"After{self.type}",
@@ -189,6 +201,83 @@ SAMPLES = {
             outputs={"output": "s3://bucket/{execution}/out"},
         ),
         Sample(
+            type="Tuning",
+            kind="HyperParameterTuningJob",
+            names=_SHORT,
+            arguments={
+                "HyperParameterTuningJobConfig": {
+                    "Strategy": "Bayesian",
+                    "ResourceLimits": {"MaxNumberOfTrainingJobs": 3, "MaxParallelTrainingJobs": 3},
+                },
+                "TrainingJobDefinitions": [
+                    {
+                        "DefinitionName": name,
+                        "TuningObjective": {"Type": "Minimize", "MetricName": "rmse"},
+                        "AlgorithmSpecification": {
+                            "TrainingImage": "image",
+                            "TrainingInputMode": "File",
+                        },
+                        "StaticHyperParameters": {"text": parameter("Text")},
+                        "RoleArn": ROLE,
+                        "OutputDataConfig": {"S3OutputPath": "s3://bucket/out"},
+                        "ResourceConfig": _CLUSTER,
+                        "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
+                    }
+                    for name in ("first", "second")
+                ],
+            },
+            refers="TrainingJobSummaries[1].TrainingJobName",
+            outputs={
+                "best_training_job": "{job}-001-0a1b2c3d",
+                "model_artifact": ("s3://bucket/out/{job}-001-0a1b2c3d/output/model.tar.gz"),
+            },
+        ),
+        Sample(
+            type="AutoML",
+            kind="AutoMLJob",
+            names=_SHORT,
+            arguments={
+                "RoleArn": ROLE,
+                "InputDataConfig": [
+                    {
+                        "DataSource": {
+                            "S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://bucket/in"}
+                        },
+                        "TargetAttributeName": parameter("Text"),
+                    }
+                ],
+                "OutputDataConfig": {"S3OutputPath": _FOLDER},
+                "AutoMLJobConfig": {"Mode": "ENSEMBLING"},
+            },
+            refers="BestCandidateProperties.ModelInsightsJsonReportPath",
+            outputs={
+                "best_candidate": "{job}-best",
+                "model_artifact": "s3://bucket/{execution}/out/{job}/models/{job}-best/model.tar.gz",
+                "output": "s3://bucket/{execution}/out",
+            },
+        ),
+        Sample(
+            type="Job",
+            kind="Job",
+            arguments={
+                "RoleArn": ROLE,
+                "JobCategory": "AgentRFT",
+                "JobConfigSchemaVersion": "1.0.0",
+                "JobConfigDocument": join(
+                    "",
+                    '{"InputData": "',
+                    parameter("Text"),
+                    '", "OutputDataConfig": {"S3OutputPath": "s3://bucket/out"}}',
+                ),
+            },
+            refers="JobConfigDocument.OutputModelPackageArn",
+            outputs={
+                "model_package_arn": (
+                    "arn:aws:sagemaker:eu-west-1:111122223333:model-package/tuned/1"
+                )
+            },
+        ),
+        Sample(
             type="Model",
             kind="Model",
             arguments={
@@ -197,6 +286,55 @@ SAMPLES = {
             },
             refers="ModelName",
             outputs={"model_name": "{job}"},
+        ),
+        Sample(
+            type="EndpointConfig",
+            kind="EndpointConfig",
+            arguments={
+                "ProductionVariants": [
+                    {
+                        "VariantName": "all",
+                        "ModelName": "model",
+                        "InstanceType": "ml.m5.large",
+                        "InitialInstanceCount": 1,
+                    }
+                ],
+                "KmsKeyId": parameter("Text"),
+            },
+            refers="EndpointConfigName",
+            outputs={"endpoint_config_name": "{job}"},
+        ),
+        Sample(
+            type="Endpoint",
+            kind="Endpoint",
+            names="standard-endpoint",
+            arguments={
+                "EndpointName": "standard-endpoint",
+                "EndpointConfigName": "config",
+                "DeploymentConfig": {
+                    "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": parameter("Text")}]}
+                },
+            },
+            refers="EndpointArn",
+            outputs={"endpoint_name": "{job}", "endpoint_config_name": "config"},
+        ),
+        Sample(
+            type="InferenceComponent",
+            kind="InferenceComponent",
+            names="standard-component",
+            arguments={
+                "InferenceComponentName": "standard-component",
+                "EndpointName": "endpoint",
+                "VariantName": "all",
+                "Specification": {
+                    "ModelName": "model",
+                    "ComputeResourceRequirements": {"MinMemoryRequiredInMb": 1024},
+                },
+                "RuntimeConfig": {"CopyCount": 1},
+                "Tags": [{"Key": "text", "Value": parameter("Text")}],
+            },
+            refers="InferenceComponentArn",
+            outputs={"inference_component_name": "{job}", "endpoint_name": "endpoint"},
         ),
         Sample(
             type="RegisterModel",

@@ -25,7 +25,7 @@ from tests.standard.samples import Sample
 GOLDEN = Path(__file__).parent.parent / "golden" / "requests"
 _LAST_KEY = 3
 """Later sessions share a key and a client, which takes longer to build than a case."""
-_CLIENTS: dict[tuple[str, int], Any] = {}
+_CLIENTS: dict[tuple[str, str, int], Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +59,11 @@ class World:
         number = min(self.opened, _LAST_KEY)
 
         def client(service: str) -> Any:
-            if (service, number) not in _CLIENTS:
+            known = self.aws.url, service, number
+            if known not in _CLIENTS:
                 key, config = f"AKIASESSION{number}", config_of(service, client_config())
-                _CLIENTS[service, number] = self.aws.client(service, access_key=key, config=config)
-            return _CLIENTS[service, number]
+                _CLIENTS[known] = self.aws.client(service, access_key=key, config=config)
+            return _CLIENTS[known]
 
         return client
 
@@ -90,12 +91,14 @@ class World:
         outcome = outcomes[sample.type]
         assert outcome.state == case.state, outcome
         jobs = self.aws.resources(sample.kind, sample.glob)
-        assert len(jobs) == case.jobs, outcome
+        assert len(jobs) == (min(case.jobs, 1) if sample.updates else case.jobs), outcome
         job = self.job(sample)
         stop = sample.job_type.stop
         words = {"job": job, "failed": sample.failed, "stopped": sample.stopped}
         _contains(outcome.message, (*case.message, *(case.stop_message if stop else ())), words)
         created = self.aws.requests(sample.operation("create"), sample.glob.removesuffix("/*"))
+        if sample.updates:
+            created += self.aws.requests(sample.updates, sample.glob)
         if case.requests is not None:
             assert len(created) == case.requests + case.failed_calls * sample.attempts
         stopped = stop and self.aws.count(sample.operation("stop"), sample.glob)
@@ -124,7 +127,7 @@ class World:
 
     def _check_reference(self, sample: Sample, outcome: Outcome) -> None:
         """The later step's request contains the property that its expression refers to."""
-        (made,) = self.aws.requests("CreateModel", f"*-After{sample.type}-*"[:30] + "*")
+        (made,) = self.aws.requests("CreateModel", f"*-{f'After{sample.type}'[:20]}-*")
         given = made.members["PrimaryContainer"]["Environment"]["GIVEN"]
         assert outcome.outputs is not None
         assert given == outcome.outputs["properties"][sample.refers]
@@ -132,7 +135,7 @@ class World:
 
     def execution(self, sample: Sample, job: str) -> str:
         """The id of the execution, from the job's name."""
-        return "" if sample.resource else job.split("-")[1]
+        return "" if sample.resource or sample.updates else job.split("-")[1]
 
 
 def _contains(message: str, parts: tuple[str, ...], words: Mapping[str, str]) -> None:

@@ -50,6 +50,7 @@ class StepType:
         filled_in: required fields of these requests that the service sets.
         outputs: the API responses that contain the properties of the step.
         synthetic: properties that the service adds to these responses.
+        json_documents: properties that are JSON text; a reference may continue inside them.
         list_keys: for each list in the Describe response, the key that identifies an item.
         console_page: the page of its jobs in the SageMaker console.
         results: what ``run`` prints for a successful step: label to path in the Describe response.
@@ -77,6 +78,7 @@ class StepType:
     filled_in: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     synthetic: tuple[str, ...] = ()
+    json_documents: tuple[str, ...] = ()
     list_keys: Mapping[str, str] = field(default_factory=dict)
     console_page: str | None = None
     results: Mapping[str, str] = field(default_factory=dict)
@@ -195,7 +197,9 @@ _ROWS = (
             "sagemaker:DescribeHyperParameterTuningJob",
             "sagemaker:ListTrainingJobsForHyperParameterTuningJob",
         ),
-        runs=False,
+        synthetic=("TrainingJobSummaries",),
+        console_page="hyper-tuning-jobs",
+        results={"best training job": "BestTrainingJob.TrainingJobName"},
     ),
     StepType(
         name="AutoML",
@@ -217,8 +221,18 @@ _ROWS = (
         filled_in=("AutoMLJobName",),
         outputs=("sagemaker:DescribeAutoMLJob",),
         synthetic=("BestCandidateProperties",),
-        runs=False,
         limits=("only the mode ENSEMBLING",),
+        results={"best candidate": "BestCandidate.CandidateName"},
+    ),
+    StepType(
+        name="Job",
+        summary="A Job step: CreateJob, such as a fine-tuning job of an agent.",
+        takes=("CacheConfig", "RetryPolicies"),
+        cached_by=("JobCategory", "JobConfigDocument", "JobConfigSchemaVersion"),
+        json_documents=("JobConfigDocument",),
+        requests={"": "sagemaker:CreateJob"},
+        filled_in=("JobName",),
+        outputs=("sagemaker:DescribeJob",),
     ),
     StepType(
         name="Model",
@@ -354,31 +368,51 @@ _ROWS = (
     ),
     StepType(
         name="Endpoint",
-        summary="An Endpoint step: CreateEndpoint or UpdateEndpoint.",
+        summary="An Endpoint step: CreateEndpoint, or UpdateEndpoint if the endpoint exists.",
         makes="resource",
+        takes=("CacheConfig",),
+        cached_by=("DeploymentConfig", "EndpointConfigName", "EndpointName"),
+        list_keys={"ProductionVariants": "VariantName"},
+        console_page="endpoints",
+        results={"endpoint": "EndpointArn"},
         requests={"": "sagemaker:CreateEndpoint"},
         filled_in=("EndpointName",),
         outputs=("sagemaker:DescribeEndpoint",),
-        runs=False,
     ),
     StepType(
         name="EndpointConfig",
         summary="An EndpointConfig step: CreateEndpointConfig.",
         makes="resource",
+        takes=("CacheConfig", "RetryPolicies"),
+        cached_by=(
+            "AsyncInferenceConfig",
+            "DataCaptureConfig",
+            "EnableNetworkIsolation",
+            "ExecutionRoleArn",
+            "ExplainerConfig",
+            "KmsKeyId",
+            "ProductionVariants",
+            "ShadowProductionVariants",
+            "VpcConfig",
+        ),
         list_keys={"ProductionVariants": "VariantName"},
+        console_page="endpointConfig",
+        results={"endpoint configuration": "EndpointConfigArn"},
         requests={"": "sagemaker:CreateEndpointConfig"},
         filled_in=("EndpointConfigName",),
         outputs=("sagemaker:DescribeEndpointConfig",),
-        runs=False,
     ),
     StepType(
         name="InferenceComponent",
-        summary="An InferenceComponent step: CreateInferenceComponent.",
+        summary=(
+            "An InferenceComponent step: CreateInferenceComponent, or UpdateInferenceComponent if "
+            "the component exists."
+        ),
         makes="resource",
+        results={"inference component": "InferenceComponentArn"},
         requests={"": "sagemaker:CreateInferenceComponent"},
         filled_in=("InferenceComponentName",),
         outputs=("sagemaker:DescribeInferenceComponent",),
-        runs=False,
     ),
     StepType(
         name="Lineage",

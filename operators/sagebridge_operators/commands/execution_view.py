@@ -144,7 +144,7 @@ def _step_view(row: StepRow, made: Mapping[str, str] | None = None) -> StepView:
     return replace(
         view,
         seconds=_seconds(attempt.started, attempt.ended or None),
-        job=attempt.job.name if attempt.job else None,
+        job=attempt.job.shown if attempt.job else None,
         reason=attempt.reason,
         outcome=(attempt.outputs or {}).get("outcome"),
         made=made or {},

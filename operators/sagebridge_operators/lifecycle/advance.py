@@ -30,8 +30,10 @@ from sagebridge_operators.lifecycle.outages import (
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.run_errors import StepFailed
 from sagebridge_operators.steps import JOB_TYPES
-from sagebridge_operators.steps.job_type import JobType
+from sagebridge_operators.steps.job_type import JobType, ResourceBusy
 
+BUSY_FOR = timedelta(seconds=30)
+"""The pause between two attempts to change a resource that somebody else is changing."""
 UNSEEN_FOR = timedelta(seconds=60)
 """How long a job may be missing after its create request, since descriptions lag behind."""
 _DAY = 86400
@@ -52,7 +54,8 @@ class Ports:
         stop_requested: whether a stop of the execution or of this worker was requested.
         on_description: called with each description of the job.
         missing_for: how long the job has been missing; its argument says if it is found now.
-        handle: returns the handle of a job about to be created, from its name and client token.
+        handle: returns the handle of a job about to be created, from its name, its client token and
+            the start of its attempt.
         prefix: returns the prefix of the job's name; None if the definition has none.
         first_call: whether this is the worker's first call. A job that is Stopped then was not
             stopped by this worker.
@@ -75,7 +78,7 @@ class Ports:
     stop_requested: Callable[[], bool]
     on_description: Callable[[Attempt, Description], object]
     missing_for: Callable[[bool], timedelta]
-    handle: Callable[[str, str], str] = lambda name, token: name
+    handle: Callable[[str, str, str], str] = lambda name, token, started: name
     prefix: Callable[[], str | None] = lambda: None
     first_call: bool = False
     next_look: Callable[[Attempt], str] = lambda attempt: ""
@@ -139,7 +142,7 @@ def plan(attempt: Attempt, ports: Ports) -> Attempt:
     if unrecorded is not None:
         ports.on_unrecorded(name)
     request = ports.request(name, token_of(attempt))
-    handle = ports.handle(name, token_of(attempt))
+    handle = ports.handle(name, token_of(attempt), attempt.started)
     planned = replace(
         attempt,
         phase="planned",
@@ -168,7 +171,8 @@ def _find_unrecorded(attempt: Attempt, ports: Ports) -> Attempt | None:
     for number in itertools.count(attempt.number):
         # Policies or the user's retries began the attempts; the latter if there are no policies.
         following = replace(attempt, number=number, tries=0 if ports.policies else number)
-        handle = ports.handle(_name(following, ports), token_of(following))
+        name = _name(following, ports)
+        handle = ports.handle(name, token_of(following), following.started)
         if ports.find(handle) is None:
             return found
         found = following
@@ -204,6 +208,11 @@ def create(attempt: Attempt, ports: Ports) -> Attempt:
     """
     try:
         return _create(attempt, ports)
+    except ResourceBusy as busy:
+        if attempt.deadline and ports.clock() > datetime.fromisoformat(attempt.deadline):
+            return ports.records.save(attempt.with_failure("service", str(busy), at=ports.now()))
+        later = as_text(ports.clock() + BUSY_FOR)
+        return ports.records.save(replace(attempt, next_look=later))
     except StepFailed as refused:
         text = str(refused)
         if refused.code:  # an earlier request, whose answer was lost, may have been carried out
@@ -294,7 +303,7 @@ def look(attempt: Attempt, ports: Ports) -> Attempt:
         return attempt
     if found is None:
         # It may exist all the same, so that it is stopped, and not started a second time.
-        text = f"{job_type.type} {part.name} has disappeared"
+        text = f"{job_type.type} {part.shown} has disappeared"
         stopped = send_stop(attempt, lambda: ports.client(False))
         return ports.records.save(attempt.with_failure("service", f"{text}{stopped}"))
     if attempt.phase == "created" and ports.first_call and _stopped_elsewhere(found, ports):
@@ -330,8 +339,9 @@ def send_stop(attempt: Attempt, client: Callable[[], Any]) -> str:
     except Exception as refused:  # noqa: BLE001 - reported in the message
         made = "" if attempt.job else "may have been created and "
         text = f"could not be stopped ({refused}); check whether it runs"
-        return f"; {attempt.type} job {name} {made}{text}"
-    return f"; a stop was sent to {attempt.type} job {name}" if attempt.job else ""
+        return f"; {attempt.type} job {attempt.parts[-1].shown} {made}{text}"
+    sent = f"; a stop was sent to {attempt.type} job {attempt.parts[-1].shown}"
+    return sent if attempt.job else ""
 
 
 def after(attempt: Attempt, ports: Ports) -> Attempt:
@@ -393,7 +403,7 @@ def verdict_of(
         except StepFailed as refused:
             return attempt.with_failure(refused.kind, str(refused))
     words = (
-        f"{job_type.type} {job_type.noun} {attempt.parts[-1].name} {job_type.status(found)}",
+        f"{job_type.type} {job_type.noun} {attempt.parts[-1].shown} {job_type.status(found)}",
         job_type.reason(found),
     )
     text = mask_text(": ".join(filter(None, words)), found)
@@ -408,7 +418,8 @@ def _stopped_elsewhere(found: Description, ports: Ports) -> bool:
 
 
 def _plan_next_number(attempt: Attempt, ports: Ports) -> Attempt:
-    text = f"{ports.job_type.type} job {attempt.parts[-1].name} was stopped outside this execution"
+    job = attempt.parts[-1].shown
+    text = f"{ports.job_type.type} job {job} was stopped outside this execution"
     ports.records.save(attempt.with_failure("stopped", text, state="Stopped"))
     following = replace(
         attempt,

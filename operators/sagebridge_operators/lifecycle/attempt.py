@@ -48,9 +48,14 @@ class Part:
     arn: str | None = None
     created: str = ""
 
+    @property
+    def shown(self) -> str:
+        """The name for users, without what only ``find`` of a job type needs."""
+        return self.name.partition("|")[0]
+
     def as_job(self) -> dict[str, Any]:
         """The job as outputs and hooks contain it."""
-        return {"name": self.name, "arn": self.arn}
+        return {"name": self.shown, "arn": self.arn}
 
 
 @dataclass(frozen=True, slots=True)

@@ -283,7 +283,7 @@ class StepDriver:
         attempt = self._report.with_position(attempt)
         self._call_started = time.monotonic()
         if self._killed and attempt.phase == "created":
-            self.log.info("stopping %s %s", attempt.type, attempt.parts[-1].name)
+            self.log.info("stopping %s %s", attempt.type, attempt.parts[-1].shown)
             stopped = advance.stop(attempt, ports)
         else:
             stopped = advance.advance(attempt, ports)
@@ -312,7 +312,7 @@ class StepDriver:
             raise error
         if attempt.end is not None or not attempt.overdue:
             return attempt
-        name = attempt.parts[-1].name
+        name = attempt.parts[-1].shown
         text = (
             f"{attempt.type} job {name} has passed its maximum run time, and its status is unknown "
             f"since {since:%Y-%m-%d %H:%M:%S} UTC ({error}){self._send_stop(attempt)}"
@@ -360,7 +360,7 @@ class StepDriver:
 
     def _on_description(self, attempt: Attempt, found: Mapping[str, Any]) -> None:
         self.task.records.beat(attempt)
-        job_type, name = JOB_TYPES[attempt.type], attempt.parts[-1].name
+        job_type, name = JOB_TYPES[attempt.type], attempt.parts[-1].shown
         self._report.show(attempt, found)
         status = job_type.status(found)
         if not job_type.knows_status(status) and attempt.overdue:
@@ -371,8 +371,8 @@ class StepDriver:
             )
 
     def _announce(self, attempt: Attempt, *, resumed: bool) -> None:
+        name = attempt.parts[-1].shown
         if resumed and not self.task.resumes:
-            name = attempt.parts[-1].name
             self.log.info(
                 "found %s %s of an earlier worker; not starting another", attempt.type, name
             )

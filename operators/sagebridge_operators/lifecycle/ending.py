@@ -297,8 +297,16 @@ class Ending:
     def _outputs(self, attempt: Attempt, description: Description) -> dict[str, Any]:
         step, job_type = self._pipeline.step(attempt.step), JOB_TYPES[attempt.type]
         references = references_to(attempt.step, self._pipeline.steps)
-        description = job_type.judge(description, self.backend_of(attempt))
-        return job_outputs(attempt, job_type, description, step, references)
+        backend = self.backend_of(attempt)
+        description = job_type.judge(description, backend)
+        return job_outputs(
+            attempt,
+            job_type,
+            description,
+            step,
+            references,
+            lambda: backend.client(job_type.service),
+        )
 
     @cached_property
     def _pipeline(self) -> Pipeline:

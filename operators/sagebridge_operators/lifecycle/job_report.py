@@ -38,10 +38,10 @@ class JobReport:
         self._description = description
         if not (is_new and running):  # a new job has no log yet
             self._show_lines(attempt)
-        self._link(name, description)
+        self._link(attempt.parts[-1].shown, description)
         if status != self._status:
             self._status = status
-            self.log.info("%s %s: %s", attempt.type, name, status)
+            self.log.info("%s %s: %s", attempt.type, attempt.parts[-1].shown, status)
             if not job_type.knows_status(status):
                 self.log.warning("unknown status %s; the job counts as running", status)
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -22,6 +23,7 @@ from sagebridge_operators.lifecycle.resolve import Resolver
 from sagebridge_operators.lifecycle.step_task import Log, StepTask
 from sagebridge_operators.run_errors import StepFailed
 from sagebridge_operators.steps import JOB_TYPES
+from sagebridge_operators.steps.job_type import JobType
 
 
 @dataclass(slots=True)
@@ -38,12 +40,14 @@ class JobRequests:
             self._made[name] = self._make(name, token)
         return self._made[name]
 
-    def handle(self, name: str, token: str) -> str:
-        """The handle of a job that is about to be created."""
+    def handle(self, name: str, token: str, started: str) -> str:
+        """The handle of a job that an attempt, which has ``started``, is about to create."""
         job_type = JOB_TYPES[self.task.step.type]
-        if job_type.found_by in ("name", "token"):
+        if type(job_type).handle is JobType.handle:
             return name
-        return job_type.handle(name, self.request(name, token), self.task.execution.started)
+        attempt = datetime.fromisoformat(started)
+        since = attempt if job_type.since_attempt else self.task.execution.started
+        return job_type.handle(name, self.request(name, token), since)
 
     def show(self, attempt: Attempt) -> None:
         """Shows the request of a job that another worker has created, if it can be resolved."""
@@ -89,7 +93,14 @@ class JobRequests:
         """The step's outputs, from the description of its successful job."""
         task, job_type = self.task, JOB_TYPES[self.task.step.type]
         description = job_type.judge(description, task.backend)
-        return job_outputs(attempt, job_type, description, task.step, task.references)
+        return job_outputs(
+            attempt,
+            job_type,
+            description,
+            task.step,
+            task.references,
+            lambda: task.backend.client(job_type.service),
+        )
 
     def cache(self) -> StepCache | None:
         """The cache of the step, if it is enabled and its type has one."""
@@ -102,7 +113,7 @@ class JobRequests:
         """Shows that the step reuses a job from its cache."""
         part, source = attempt.parts[-1], attempt.cached_from
         text = "found %s %s of %s in the cache of the step; no job is started"
-        self.log.info(text, attempt.type, part.name, source)
+        self.log.info(text, attempt.type, part.shown, source)
         for made in self._made.values():
             self.task.on_request({"CachedFrom": source, **mask(made)})
         self.task.on_job(part.as_job())

@@ -7,7 +7,7 @@ only what an expression refers to; in particular, not the environment of a job.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -30,6 +30,8 @@ LIST_KEYS = {"Tags": "Key"}
 for _row in STEP_TYPES.values():
     LIST_KEYS |= _row.list_keys
 """The key by which items of a list in a Describe response are named, as in ``Outputs['train']``."""
+JSON_DOCUMENTS = frozenset(one for row in STEP_TYPES.values() for one in row.json_documents)
+"""The properties that are JSON text, below which references may continue."""
 
 
 def references_to(name: str, steps: Iterable[Step]) -> tuple[Get, ...]:
@@ -100,6 +102,7 @@ def job_outputs(
     description: Mapping[str, Any],
     step: Step | None,
     references: Sequence[Get],
+    client: Callable[[], Any],
 ) -> dict[str, Any]:
     """The outputs of a successful job, as JSON values. Raises :class:`OutputsTooLarge`.
 
@@ -109,13 +112,14 @@ def job_outputs(
     if step is not None:
         description = job_type.properties(step, description)
     part, arn = attempt.parts[-1], description.get(job_type.arn_key)
+    description = job_type.with_details(client, description, properties_in(references))
     main = job_type.outputs(description)
     result = {
         "step": attempt.step,
         "type": attempt.type,
         "status": job_type.status(description),
-        "job": {"name": part.name, "arn": arn},
-        "job_name": part.name,
+        "job": {"name": part.shown, "arn": arn},
+        "job_name": part.shown,
         "job_arn": arn,
         **{name: value for name, value in main.items() if value},
         **(outputs_of(step, description, references) if step is not None else {}),
@@ -123,6 +127,12 @@ def job_outputs(
     safe = dict(json_safe(result))
     check_size(attempt.step, safe)
     return safe
+
+
+def properties_in(references: Iterable[Get]) -> frozenset[str]:
+    """The first names of the properties that expressions refer to, such as ``ModelArtifacts``."""
+    named = (one.tokens[1] for one in references if len(one.tokens) > 1)
+    return frozenset(one.name for one in named if not isinstance(one, Index))
 
 
 def path_text(reference: Get) -> str:
@@ -154,6 +164,12 @@ def _descend(value: Any, token: Token, parent: str, *, by_name: bool) -> Any:
             raise LookupError(f"no item {position}", [f"{len(value)} items"])
         case list() | tuple(), Member(name) | Key(name) if by_name:
             return _named_item(value, name, parent)
+        case str(), _ if by_name and parent in JSON_DOCUMENTS:
+            try:
+                document = json.loads(value)
+            except ValueError as error:
+                raise LookupError(f"{parent} is not JSON ({error})", []) from None
+            return _descend(document, token, "", by_name=False)
     raise LookupError(f"nothing below {parent!r}", [type(value).__name__])
 
 

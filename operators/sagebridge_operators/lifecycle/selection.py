@@ -30,6 +30,7 @@ from sagebridge_operators.lifecycle.outputs import (
     look_up,
     outputs_of,
     path_text,
+    properties_in,
     property_of,
 )
 from sagebridge_operators.lifecycle.records import ExecutionRecords
@@ -165,11 +166,12 @@ class Source:
         name = job.name if job is not None else ""
         found = None
         if job_type.described:
-            found = job_type.find(self.backend_of(attempt).client(job_type.service), name)
+            client = self.backend_of(attempt).client(job_type.service)
+            found = job_type.find(client, name)
         if found is None:
             problem = f"{attempt.type} {name} of execution {self.execution} does not exist any more"
             raise Unresolvable(reference.text, problem)
-        return found
+        return job_type.with_details(lambda: client, found, properties_in((reference,)))
 
 
 @dataclass(slots=True)

@@ -63,7 +63,7 @@ def summarize(
             "Type": one.step.type,
             **({"Item": _short(one.item or "")} if with_items else {}),
             "State": one.state + _remarks(one.attempt),
-            "Job": job.name if one.attempt and (job := one.attempt.job) else "",
+            "Job": job.shown if one.attempt and (job := one.attempt.job) else "",
             "Reason": one.attempt.reason if one.attempt else "",
         }
         for one in steps

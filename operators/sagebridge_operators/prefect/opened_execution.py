@@ -16,6 +16,7 @@ from sagebridge.model.expressions import Get
 from sagebridge.model.graph import graph
 from sagebridge.model.parameters import Parameter, coerce
 from sagebridge.model.pipeline import Pipeline, Step, walk
+from sagebridge.model.step_types import STEP_TYPES
 from sagebridge.model.values import ABSENT
 from sagebridge_operators.backends import open_records, resumed
 from sagebridge_operators.lifecycle.attempt import Attempt
@@ -30,7 +31,12 @@ from sagebridge_operators.lifecycle.opening import (
     start_time,
 )
 from sagebridge_operators.lifecycle.outages import patiently
-from sagebridge_operators.lifecycle.outputs import json_safe, outputs_of, path_text
+from sagebridge_operators.lifecycle.outputs import (
+    json_safe,
+    outputs_of,
+    path_text,
+    properties_in,
+)
 from sagebridge_operators.lifecycle.retry import Retry
 from sagebridge_operators.prefect.flow_backends import (
     backend_folders,
@@ -189,8 +195,9 @@ def with_late_properties(
     ):
         return outputs
     client = backend.client(job_type.service)
-    description = job_type.find(client, outputs["job"]["name"])
-    return {**outputs, **json_safe(outputs_of(step, description or {}, references))}
+    found = job_type.find(client, outputs["job"]["name"]) or {}
+    description = job_type.with_details(lambda: client, found, properties_in(references))
+    return {**outputs, **json_safe(outputs_of(step, description, references))}
 
 
 def properties_of_ended(step: Step, outputs: Mapping[str, Any], backend: Backend) -> dict[str, Any]:
@@ -202,8 +209,10 @@ def properties_of_ended(step: Step, outputs: Mapping[str, Any], backend: Backend
     if OUTPUT_PARAMETERS in outputs:
         return {"OutputParameters": outputs[OUTPUT_PARAMETERS]}
     job_type = JOB_TYPES[step.type]
-    description = job_type.find(backend.client(job_type.service), outputs["job"]["name"])
-    return dict(json_safe(description or {}))
+    client = backend.client(job_type.service)
+    found = job_type.find(client, outputs["job"]["name"]) or {}
+    wanted = frozenset(STEP_TYPES[step.type].synthetic)
+    return dict(json_safe(job_type.with_details(lambda: client, found, wanted)))
 
 
 def upstream_steps(flow: str, pipeline: Pipeline) -> dict[str, list[str]]:

@@ -20,6 +20,11 @@ from sagebridge_operators.run_errors import StepFailed
 State = Literal["Executing", "Succeeded", "Failed", "Stopped"]
 FoundBy = Literal["name", "token", "list", "at-least-once"]
 
+
+class ResourceBusy(Exception):
+    """The create request cannot be sent yet: somebody else is changing the resource."""
+
+
 _NOT_FOUND = re.compile(r"not find|not found|does ?n[o']t exist", re.IGNORECASE)
 
 _FAILURE_CODE = re.compile(
@@ -49,9 +54,14 @@ class JobType:
         more_calls: other boto3 methods that the type calls.
         lists: the boto3 methods of other lists that the type reads.
         s3_calls: what the caller itself does in S3, as IAM actions.
+        own_calls: the ones among further boto3 methods that act on the resource itself.
+        arn_kind: the kind of resource in its ARN, if it does not follow from ``create``.
+        uses: other resources in ARNs for which AWS checks the permission to create.
+        owned: whether the names of its resources are sagebridge's, as those of jobs are.
         name_key, arn_key, role_key: fields of the request and the description.
         name_limit: the longest name, in characters.
         status_key: the field with the status; None if creation is synchronous.
+        end_key: the field with the time of the end; default: the type with ``EndTime``.
         states: the state for each final status.
         interim: the statuses of a running job.
         reason_keys: the fields with the failure reason.
@@ -73,6 +83,8 @@ class JobType:
         answered: whether a consumer sends the end of the step to the response queue. The client is
             an AnswerChannel then.
         not_deferred: why a trigger cannot look at the job; empty if it can.
+        since_attempt: whether only what an attempt itself has made is its own; otherwise all that
+            its execution has made is.
         also_resolved: expressions whose values :meth:`request` finds in ``step.extra``.
         permissions: the IAM actions of the type and their resource, if they do not follow from the
             names of its methods.
@@ -87,11 +99,16 @@ class JobType:
     more_calls: tuple[str, ...] = ()
     lists: tuple[str, ...] = ()
     s3_calls: tuple[str, ...] = ()
+    own_calls: tuple[str, ...] = ()
+    arn_kind: str = ""
+    uses: tuple[str, ...] = ()
+    owned: bool = True
     name_key: str
     arn_key: str
     name_limit: int = 63
     role_key: str | None = "RoleArn"
     status_key: str | None = None
+    end_key: str = ""
     states: Mapping[str, State] = field(
         default_factory=lambda: {
             "Completed": "Succeeded",
@@ -114,6 +131,7 @@ class JobType:
     synchronous: bool = False
     answered: bool = False
     not_deferred: str = ""
+    since_attempt: bool = False
     also_resolved: Mapping[str, Value] = field(default_factory=dict)
     permissions: tuple[tuple[tuple[str, ...], str], ...] = ()
 
@@ -154,8 +172,10 @@ class JobType:
     def handle(self, name: str, request: Mapping[str, Any], since: datetime) -> str:
         """What :meth:`find` needs to find a job that is about to be created; usually its name.
 
-        ``since`` is the start of the execution. For one name the handle must always be the same,
-        unless the type is ``at-least-once``: then the first one that is recorded counts.
+        It is the name that users see and, after a ``|``, what else tells it from others. ``since``
+        is the start of the execution, or of the attempt with ``since_attempt``. For one name and
+        ``since`` the handle must always be the same, unless the type is ``at-least-once``: then
+        the first one that is recorded counts.
         """
         del request, since
         return name
@@ -197,6 +217,24 @@ class JobType:
             if is_not_found(error):
                 return None
             raise
+
+    @property
+    def passes_role(self) -> bool:
+        """Whether its create request has a role, which the caller must be allowed to pass."""
+        return self.role_key is not None
+
+    def with_details(
+        self,
+        client: Callable[[], Any],
+        description: Mapping[str, Any],
+        properties: frozenset[str],
+    ) -> Mapping[str, Any]:
+        """The description of a successful job with what other calls and the service add.
+
+        ``properties`` are the first names of the properties that the pipeline refers to.
+        """
+        del client, properties
+        return description
 
     def list_running(self, client: Any, contains: str, limit: int) -> frozenset[str] | None:
         """The names of running jobs that contain a text; None if that takes over ``limit`` calls.
@@ -252,7 +290,7 @@ class JobType:
 
     def ended(self, description: Mapping[str, Any]) -> str | None:
         """When the job ended, as ISO 8601 in UTC; None if the description has no end time."""
-        time = description.get(f"{self.type}EndTime")
+        time = description.get(self.end_key or f"{self.type}EndTime")
         if not isinstance(time, datetime):
             return None
         return time.astimezone(UTC).isoformat(timespec="milliseconds")
@@ -285,7 +323,7 @@ class JobType:
         if self.stop is None:
             return
         try:
-            getattr(client, self.stop)(**{self.name_key: name})
+            self.send_stop(client, name)
         except ClientError as error:
             found = self.find(client, name)
             if found is None and not is_not_found(error):  # descriptions may lag behind
@@ -295,7 +333,12 @@ class JobType:
             if self.state(found) == "Executing":
                 if not is_not_found(error):
                     raise error from None
-                getattr(client, self.stop)(**{self.name_key: name})  # it was just created
+                self.send_stop(client, name)  # it was just created
+
+    def send_stop(self, client: Any, name: str) -> None:
+        """Sends one stop request."""
+        assert self.stop is not None
+        getattr(client, self.stop)(**{self.name_key: name})
 
 
 def exists_already(error: Any) -> bool:

@@ -13,7 +13,8 @@ from sagebridge_operators.steps.job_type import JobType
 
 ACCOUNT, ROLE = "111122223333", "SageMakerJobs"
 """Placeholders of the policies."""
-_NAMES = "pipelines-*"
+_NAMES, _SHORT_NAMES, _SHORT = "pipelines-*", "pip*", 32
+"""How names of jobs begin, those of at most 32 characters included."""
 
 
 def policy(job_type: JobType) -> dict[str, Any]:
@@ -24,7 +25,7 @@ def policy(job_type: JobType) -> dict[str, Any]:
 def _statements(job_type: JobType) -> Iterator[dict[str, Any]]:
     prefix, operations = _service(job_type.service)
 
-    def allow(actions: list[str], resource: str, **more: Any) -> dict[str, Any]:
+    def allow(actions: list[str], resource: str | list[str], **more: Any) -> dict[str, Any]:
         return {"Effect": "Allow", "Action": actions, "Resource": resource, **more}
 
     def arn(resource: str) -> str:
@@ -37,10 +38,14 @@ def _statements(job_type: JobType) -> Iterator[dict[str, Any]]:
         for granted, to in job_type.permissions:
             yield allow(list(granted), to.format(account=ACCOUNT, role=ROLE))
         return
-    calls = [one for one in (job_type.create, job_type.describe, job_type.stop) if one]
-    kind = _kind(job_type.create)
-    resource = arn(f"{kind}/{'*' if job_type.role_key is None and not job_type.stop else _NAMES}")
+    own = (job_type.create, job_type.describe, job_type.stop, *job_type.own_calls)
+    calls = [one for one in own if one]
+    kind = job_type.arn_kind or _kind(job_type.create)
+    names = _SHORT_NAMES if job_type.name_limit <= _SHORT else _NAMES
+    resource = arn(f"{kind}/{names if job_type.owned else '*'}")
     yield allow([*map(named, calls), f"{prefix}:AddTags"], resource)
+    if job_type.uses:
+        yield allow([named(job_type.create)], [arn(f"{one}/*") for one in job_type.uses])
     if job_type.more_calls:
         kinds = dict.fromkeys(map(_kind, job_type.more_calls))
         for one in kinds:
@@ -53,7 +58,7 @@ def _statements(job_type: JobType) -> Iterator[dict[str, Any]]:
     if job_type.log_group is not None:
         group = f"arn:aws:logs:*:{ACCOUNT}:log-group:{job_type.log_group}:*"
         yield allow(["logs:FilterLogEvents"], group)
-    if job_type.role_key is not None:
+    if job_type.passes_role:
         passed = {"StringEquals": {"iam:PassedToService": f"{job_type.service}.amazonaws.com"}}
         role = f"arn:aws:iam::{ACCOUNT}:role/{ROLE}"
         yield allow(["iam:PassRole"], role, Condition=passed)

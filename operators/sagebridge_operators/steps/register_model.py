@@ -60,6 +60,7 @@ STEP = RegisterModel(
     found_by="token",
     name_key="ModelPackageName",
     arn_key="ModelPackageArn",
+    owned=False,
     role_key=None,
     status_key="ModelPackageStatus",
     reason_keys=("ModelPackageStatusDetails",),

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from sagebridge.formats.sagemaker.rules.condition_rules import check_conditions
 from sagebridge.formats.sagemaker.rules.definition import Definition, Problem
 from sagebridge.formats.sagemaker.rules.dependency_rules import check_dependencies
+from sagebridge.formats.sagemaker.rules.document_rules import check_documents
 from sagebridge.formats.sagemaker.rules.envelope_rules import check_envelope, check_parameters
 from sagebridge.formats.sagemaker.rules.expression_rules import check_expressions
 from sagebridge.formats.sagemaker.rules.for_each_rules import check_for_each
@@ -26,6 +27,7 @@ RULES: tuple[Callable[[Definition], Iterator[Problem]], ...] = (
     check_steps,
     check_requests,
     check_request_shapes,
+    check_documents,
     check_retries,
     check_caches,
     check_conditions,

@@ -260,7 +260,8 @@ def _check_properties(definition: Definition, step: LocatedStep) -> Iterator[Pro
         row = STEP_TYPES.get(target.type) if target else None
         if row is None or not row.outputs or len(get.tokens) < 2:
             continue
-        if isinstance(get.tokens[1], Member | Key) and get.tokens[1].name in row.synthetic:
+        added = (*row.synthetic, *row.json_documents)
+        if isinstance(get.tokens[1], Member | Key) and get.tokens[1].name in added:
             continue
         roots = [root for one in row.outputs if (root := operation_shape(one)) is not None]
         found = [property_shape(root, get.tokens[1:]) for root in roots]

@@ -1,0 +1,46 @@
+"""InferenceComponent: CreateInferenceComponent, or UpdateInferenceComponent if it exists."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sagebridge_operators.steps.given_names import Updated, digest
+
+
+def _wanted(body: Mapping[str, Any]) -> str:
+    """What a request and a description have in common: model or files, base, number of copies."""
+    specification, runtime = body.get("Specification", {}), body.get("RuntimeConfig", {})
+    container = specification.get("Container", {})
+    return digest(
+        specification.get("ModelName"),
+        specification.get("BaseInferenceComponentName"),
+        container.get("ArtifactUrl"),
+        runtime.get("CopyCount", runtime.get("DesiredCopyCount")),
+    )
+
+
+_BUSY = frozenset(("Creating", "Updating", "Deleting"))
+STEP = Updated(
+    type="InferenceComponent",
+    create="create_inference_component",
+    describe="describe_inference_component",
+    own_calls=("update_inference_component",),
+    uses=("endpoint",),
+    name_key="InferenceComponentName",
+    arn_key="InferenceComponentArn",
+    role_key=None,
+    status_key="InferenceComponentStatus",
+    states={"InService": "Succeeded", "Failed": "Failed", "RolledBack": "Failed"},
+    interim=_BUSY,
+    busy=_BUSY,
+    update="update_inference_component",
+    update_keys=("InferenceComponentName", "Specification", "RuntimeConfig"),
+    wanted=_wanted,
+    s3_inputs="Specification.Container.ArtifactUrl",
+    made_from={"Specification.ModelName": "Model"},
+    outputs=lambda found: {
+        "inference_component_name": found.get("InferenceComponentName"),
+        "endpoint_name": found.get("EndpointName"),
+    },
+)
