@@ -166,7 +166,13 @@ class FakeSageMaker:
         plan = next((plan for part, plan in self.plans.items() if short or part in name), Plan())
         self.jobs[name] = Job(
             type_,
-            {**request, type_.name_key: name, type_.arn_key: arn, "CreationTime": STARTED},
+            {
+                **request,
+                type_.name_key: name,
+                type_.arn_key: arn,
+                "CreationTime": STARTED,
+                "LastModifiedTime": datetime.now(UTC),
+            },
             list(plan.states),
             list(plan.stopping),
             plan.ending,

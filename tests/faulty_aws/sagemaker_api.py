@@ -40,6 +40,8 @@ class SageMakerApi:
         verb, noun = found.groups() if found else ("", "")
         kind = KINDS.get(noun.removesuffix("s") if verb == "List" else noun)
         with self._lock:
+            if call.operation == "AddAssociation":
+                return {name: call.members[name] for name in ("SourceArn", "DestinationArn")}
             match verb:
                 case "Create" if kind is not None:
                     return self._create(call, kind)
@@ -133,7 +135,10 @@ class SageMakerApi:
             given = (config or {}).get(f"{name}Name")
             if given is not None and name != kind.name:
                 self._require(call, name, given)
-        one = self._add(call, kind, _checked(kind, call.name), call.members)
+        name = _checked(kind, call.name or "0")
+        if kind.name == "Artifact":  # has an id instead of a unique name
+            name = f"{len(self._resources):032x}"
+        one = self._add(call, kind, name, call.members)
         return {f"{kind.name}Arn": one.arn}
 
     def _create_package(self, call: Call, kind: Kind) -> dict[str, Any]:
@@ -206,6 +211,7 @@ class SageMakerApi:
             one.described(one.current.look(counts=False) if one.walk else _SYNCHRONOUS)
             for one in self._resources.values()
             if one.kind is kind and within.items() <= one.body.items()
+            if one.body.get("Source", {}).get("SourceUri") == call.members.get("SourceUri")
         )
         if kind.name == "ModelPackage":  # versions have no name
             found = (one | {"ModelPackageName": name_of(one["ModelPackageArn"])} for one in found)

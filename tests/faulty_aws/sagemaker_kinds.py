@@ -364,6 +364,28 @@ KINDS = {
             updates=True,
         ),
         Kind(
+            name="Action",
+            missing=("ResourceNotFound", "Action '{arn}' does not exist."),
+            taken=(_INVALID, "Action names must be unique within an AWS account and region."),
+            summaries="ActionSummaries",
+            longest=120,
+        ),
+        Kind(
+            name="Context",
+            missing=("ResourceNotFound", "Context '{arn}' does not exist."),
+            taken=(_INVALID, "Context names must be unique within an AWS account and region."),
+            summaries="ContextSummaries",
+            longest=120,
+        ),
+        Kind(
+            name="Artifact",
+            missing=("ResourceNotFound", "Artifact '{arn}' does not exist."),
+            taken=(_INVALID, "Artifact '{arn}' already exists."),
+            summaries="ArtifactSummaries",
+            more=lambda one, status: {"ArtifactName": one.body.get("ArtifactName")},
+            longest=120,
+        ),
+        Kind(
             name="ModelPackageGroup",
             missing=(_INVALID, "ModelPackageGroup {arn} does not exist."),
             taken=(_INVALID, "Model Package Group already exists: {arn}"),

@@ -94,6 +94,21 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "Specification": {"ModelName": "model"},
         "RuntimeConfig": {"CopyCount": 1},
     },
+    "Lineage": {
+        "Actions": [
+            {"ActionName": "run", "ActionType": "Training", "Source": {"SourceUri": "s3://b/run"}}
+        ],
+        "Artifacts": [{"ArtifactType": "Model", "Source": {"SourceUri": "s3://b/model"}}],
+        "Contexts": [
+            {"ContextName": "shop", "ContextType": "Project", "Source": {"SourceUri": "s3://b"}}
+        ],
+        "Associations": [
+            {
+                "Source": {"Name": "run", "Type": "Action"},
+                "Destination": {"Name": "shop", "Type": "Context"},
+            }
+        ],
+    },
     "Model": {"ExecutionRoleArn": ROLE, "PrimaryContainer": {"Image": "image"}},
     "RegisterModel": {"ModelPackageGroupName": "group"},
     "Lambda": {"Place": "s3://bucket/out"},

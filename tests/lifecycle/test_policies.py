@@ -368,7 +368,8 @@ def test_retried_exceptions_of_each_type() -> None:
     assert {name: row.retried for name, row in STEP_TYPES.items() if row.makes == "resource"} == {
         "Model": (FAULT, THROTTLING),
         "RegisterModel": (FAULT, THROTTLING),
-        **dict.fromkeys(("Endpoint", "EndpointConfig", "InferenceComponent", "Lineage"), ()),
+        "EndpointConfig": (FAULT, THROTTLING),
+        **dict.fromkeys(("Endpoint", "InferenceComponent", "Lineage"), ()),
     }
     assert STEP_TYPES["Training"].retried == (FAULT, THROTTLING, INTERNAL, CAPACITY, LIMIT)
     assert "Emr.RESOURCE_LIMIT" in STEP_TYPES["EMRServerless"].retried

@@ -29,7 +29,7 @@ def problems(types: Mapping[str, StepType]) -> list[str]:
     """Files that lack a type of the table, or list a type that the table lacks."""
     shown = {name for name, row in types.items() if row.has_operator}
     functions = {row.function: name for name, row in types.items()}
-    runs = {name for name, row in types.items() if name in JOB_TYPES or row.makes == "nothing"}
+    runs = {name for name, row in types.items() if name in RUNNABLE or row.makes == "nothing"}
     described = {STEP_TYPES[name].function: name for name in OPERATOR_TYPES}
     modules = _modules(local, "_job") - {"supervised"}
     found = {
@@ -147,7 +147,15 @@ def test_added_row_is_reported_where_the_type_is_missing() -> None:
 
 def test_modules_are_named_after_their_step_types() -> None:
     described = {STEP_TYPES[name].function for name in JOB_TYPES}
-    helpers = {"__init__", "check_baselines", "condition", "job_type", "permissions"}
+    helpers = {
+        "__init__",
+        "check_baselines",
+        "condition",
+        "given_names",
+        "job_type",
+        "output_parameters",
+        "permissions",
+    }
     assert _modules(steps, "") - helpers == described
     assert all(local_job_type(kind).kind == kind for kind in LOCAL_KINDS)
 

@@ -23,6 +23,7 @@ REASON = "AlgorithmError: exit code 7"
 TEXT = Parameter("Text", "String", "a text")
 _FOLDER = join("/", "s3://bucket", execution.pipeline_execution_id, "out")
 _ENVIRONMENT = {"TEXT": parameter("Text")}
+_RUN = join("-", "run", execution.pipeline_execution_id)
 _SHORT = "pip*"
 """Names of at most 32 characters do not have the name of the step."""
 _CLUSTER = {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 10}
@@ -354,6 +355,39 @@ SAMPLES = {
                         {"Name": "scan", "Status": "Failed", "FailureReason": REASON}
                     ]
                 }
+            },
+        ),
+        Sample(
+            type="Lineage",
+            kind="Action",
+            names="run-*",
+            arguments={
+                "Actions": [
+                    {
+                        "ActionName": _RUN,
+                        "ActionType": "ModelTraining",
+                        "Source": {"SourceUri": "s3://bucket/run"},
+                        "Properties": {"text": parameter("Text")},
+                    }
+                ],
+                "Artifacts": [
+                    {
+                        "ArtifactName": "model",
+                        "ArtifactType": "Model",
+                        "Source": {"SourceUri": _FOLDER},
+                    }
+                ],
+                "Associations": [
+                    {
+                        "Source": {"Name": _RUN, "Type": "Action"},
+                        "Destination": {"Name": "model", "Type": "Artifact"},
+                        "AssociationType": "Produced",
+                    }
+                ],
+            },
+            refers="ArtifactArns['model']",
+            outputs={
+                "action_arns": {"{job}": "arn:aws:sagemaker:eu-west-1:111122223333:action/{job}"}
             },
         ),
         Sample(

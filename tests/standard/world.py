@@ -148,7 +148,7 @@ def _filled(value: Any, **given: str) -> Any:
     if isinstance(value, str):
         return value.format(**given)
     if isinstance(value, Mapping):
-        return {name: _filled(item, **given) for name, item in value.items()}
+        return {name.format(**given): _filled(item, **given) for name, item in value.items()}
     return value
 
 

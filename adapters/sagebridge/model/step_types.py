@@ -42,10 +42,12 @@ class StepType:
         cached_by: the values that the cache of a step compares: dotted paths in the request, or
             keys next to ``Arguments``. A type without any does not cache.
         check_types: the values of ``CheckType``; empty if the step is not a check.
+        most: the most items of lists in ``Arguments``.
         one_of: keys of ``Arguments``; exactly one of them is required.
         required_arguments: keys that ``Arguments`` must have, in addition to those of the request.
         refused: keys of ``Arguments`` that the service sets itself.
-        requests: the API request in ``Arguments`` (key ``""``) or in one of its keys, as
+        requests: the API request in ``Arguments`` (key ``""``) or in one of its keys, or in each
+            item of one of its lists (``Actions[]``), as
             ``service:Operation`` or ``service:Operation/Member``.
         filled_in: required fields of these requests that the service sets.
         outputs: the API responses that contain the properties of the step.
@@ -71,6 +73,7 @@ class StepType:
     not_retried: tuple[str, ...] = ()
     cached_by: tuple[str, ...] = ()
     check_types: tuple[str, ...] = ()
+    most: Mapping[str, int] = field(default_factory=dict)
     one_of: tuple[str, ...] = ()
     required_arguments: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
@@ -416,10 +419,15 @@ _ROWS = (
     ),
     StepType(
         name="Lineage",
-        summary="A Lineage step: artifacts, contexts, actions and associations.",
+        summary="A Lineage step: CreateAction, CreateArtifact, CreateContext and AddAssociation.",
         makes="resource",
-        has_operator=False,
-        runs=False,
+        most={"Actions": 5, "Artifacts": 5, "Contexts": 5, "Associations": 10},
+        requests={
+            "Actions[]": "sagemaker:CreateAction",
+            "Artifacts[]": "sagemaker:CreateArtifact",
+            "Contexts[]": "sagemaker:CreateContext",
+        },
+        synthetic=("ActionArns", "ArtifactArns", "ContextArns", "Associations"),
     ),
 )
 

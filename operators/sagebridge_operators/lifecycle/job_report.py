@@ -62,6 +62,8 @@ class JobReport:
 
     def warn_repeat(self, attempt: Attempt) -> None:
         """Warns that a call is repeated, as its answer was lost with its worker or connection."""
+        if JOB_TYPES[attempt.type].found_by != "at-least-once":
+            return
         self.log.warning(
             "the answer of %s was lost, so it is called again. AWS does not report "
             "whether it ran, so a %s step calls it at least once",

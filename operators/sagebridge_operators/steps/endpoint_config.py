@@ -7,9 +7,23 @@ has not made fails the step.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from sagebridge.model.pipeline import Step
 from sagebridge_operators.steps.given_names import GivenName, digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointConfig(GivenName):
+    def request(
+        self, step: Step, arguments: Mapping[str, Any], *, name: str, token: str, role: str | None
+    ) -> dict[str, Any]:
+        """The request. Only an endpoint for inference components, without models, has a role."""
+        variants = arguments.get("ProductionVariants") or ()
+        if any("ModelName" in one for one in variants):
+            role = None
+        return GivenName.request(self, step, arguments, name=name, token=token, role=role)
 
 
 def _wanted(body: Mapping[str, Any]) -> str:
@@ -18,13 +32,13 @@ def _wanted(body: Mapping[str, Any]) -> str:
     return digest([[one.get(key) for key in keys] for one in variants])
 
 
-STEP = GivenName(
+STEP = EndpointConfig(
     type="EndpointConfig",
     create="create_endpoint_config",
     describe="describe_endpoint_config",
     name_key="EndpointConfigName",
     arn_key="EndpointConfigArn",
-    role_key=None,
+    role_key="ExecutionRoleArn",
     uses=("model",),
     wanted=_wanted,
     s3_outputs="DataCaptureConfig.DestinationS3Uri",

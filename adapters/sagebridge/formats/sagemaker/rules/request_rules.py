@@ -11,6 +11,7 @@ from sagebridge.formats.sagemaker.rules.definition import (
     Problem,
     either,
     is_expression,
+    objects,
     wrong_option,
 )
 from sagebridge.model.display import shown
@@ -32,6 +33,9 @@ def check_requests(definition: Definition) -> Iterator[Problem]:
             continue
         if row.check_types:
             yield from _check_flags(step)
+        yield from _check_sizes(step, row.most)
+        if step.type == "Lineage":
+            yield from _check_associations(step)
         yield from _refused(step, row.refused, step.arguments, step.at("Arguments"))
         if step.type == "AutoML":
             yield from _check_auto_ml(step)
@@ -50,6 +54,41 @@ def _check_outputs(step: LocatedStep) -> Iterator[Problem]:
             f"step {step.label}: {len(outputs)} output parameters; at most {_MOST_OUTPUTS} are "
             "allowed",
         )
+
+
+def _check_sizes(step: LocatedStep, most: Mapping[str, int]) -> Iterator[Problem]:
+    for name, limit in most.items():
+        value = step.arguments.get(name)
+        if isinstance(value, list) and len(value) > limit:
+            message = f"{name} of step {step.label}: expected at most {limit} items"
+            yield Problem(
+                "out-of-bounds", step.at("Arguments", name), f"{message}, got {len(value)}"
+            )
+
+
+def _check_associations(step: LocatedStep) -> Iterator[Problem]:
+    """The ends of a Lineage step's associations: an ARN, or an entity of the same step."""
+    own = [
+        (kind, raw.get(f"{kind}Name"))
+        for kind in ("Action", "Artifact", "Context")
+        for _, raw in objects(step.arguments.get(f"{kind}s"), "")
+    ]
+    place = step.at("Arguments", "Associations")
+    for pointer, raw in objects(step.arguments.get("Associations"), place):
+        for side in ("Source", "Destination"):
+            end = raw.get(side)
+            if isinstance(end, dict) and (
+                "Arn" in end
+                or is_expression(end.get("Name"))
+                or (end.get("Type"), end.get("Name")) in own
+            ):
+                continue
+            expected = "expected an Arn, or Name and Type of an entity of the step"
+            yield Problem(
+                "association-end",
+                f"{pointer}/{side}" if side in raw else pointer,
+                f"{side} of an association of step {step.label}: {expected}, got {shown(end)}",
+            )
 
 
 def _check_flags(step: LocatedStep) -> Iterator[Problem]:

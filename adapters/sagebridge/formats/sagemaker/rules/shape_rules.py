@@ -65,10 +65,21 @@ def check_request_shapes(definition: Definition) -> Iterator[Problem]:
         check = _Request(definition, step, row)
         for member, operation in row.requests.items():
             request = operation_shape(operation)
-            value = step.arguments.get(member) if member else step.arguments
-            if request is not None and value is not None:
-                pointer = step.at("Arguments", member) if member else step.at("Arguments")
-                yield from check.value(value, request, pointer, member)
+            for value, pointer, path in _requests_at(step, member):
+                if request is not None and value is not None:
+                    yield from check.value(value, request, pointer, path)
+
+
+def _requests_at(step: LocatedStep, member: str) -> Iterator[tuple[Any, str, str]]:
+    """The requests in the arguments, with pointer and path, as ``StepType.requests`` has them."""
+    name = member.removesuffix("[]")
+    value = step.arguments.get(name) if name else step.arguments
+    pointer = step.at("Arguments", name) if name else step.at("Arguments")
+    if name == member:
+        yield value, pointer, name
+    elif isinstance(value, list):
+        for position, item in enumerate(value):
+            yield item, f"{pointer}/{position}", f"{name}[{position}]"
 
 
 def _request_row(step: LocatedStep) -> StepType | None:
