@@ -139,7 +139,7 @@ def test_page_has_the_policy_of_every_step_type(pytestconfig: pytest.Config) -> 
 def test_step_makes_exactly_the_calls_of_its_policy(
     type_: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For a step that succeeds, one that is stopped, and the list that the triggerer reads."""
+    """For a step that succeeds, and its repetition; a stop; the list that the triggerer reads."""
     monkeypatch.setattr(AwsBackend, "poll_seconds", (0.01, 0.02))
     job_type = JOB_TYPES[type_]
     records = ExecutionRecords(Folder(tmp_path))
@@ -149,8 +149,8 @@ def test_step_makes_exactly_the_calls_of_its_policy(
         if type_ in CHECKS:
             register_baselines(aws)
         before = len(aws.requests())
-        for name in ("Runs", "Stops") if job_type.stop else ("Runs",):
-            looks = 2 if name == "Runs" else 1000
+        for name in ("Runs", "Stops") if job_type.stop else ("Runs", "Again"):
+            looks = 1000 if name == "Stops" else 2
             aws.add_scripts(JobScript(looks=looks, members={"ExitMessage": ""}))
             step = Step(name, type_, arguments=plain(ARGUMENTS[type_]), **MORE.get(type_, {}))
             if type_ in CHECKS:
@@ -169,11 +169,11 @@ def test_step_makes_exactly_the_calls_of_its_policy(
                 on_job=stop,
             )
             drivers.append(StepDriver(task))
-            if name == "Runs":
-                drivers[0].run()
-            else:
+            if name == "Stops":
                 with pytest.raises(StepStopped):
                     drivers[0].run()
+            else:
+                drivers[0].run()
         job_type.list_running(backend.client(job_type.service), "pipelines-", 1)
         sent = {OTHER_NAMES.get(one, one) for one in map(_action_of, aws.requests()[before:])}
     allowed = actions(type_) - WITHOUT_CALL

@@ -382,7 +382,7 @@ KINDS = {
             missing=("ResourceNotFound", "Artifact '{arn}' does not exist."),
             taken=(_INVALID, "Artifact '{arn}' already exists."),
             summaries="ArtifactSummaries",
-            more=lambda one, status: {"ArtifactName": one.body.get("ArtifactName")},
+            more=lambda one, status: {"ArtifactName": one.body.get("ArtifactName", "")},
             longest=120,
         ),
         Kind(

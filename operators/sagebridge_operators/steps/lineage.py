@@ -99,7 +99,7 @@ def _artifact(client: Any, request: Mapping[str, Any], since: datetime) -> str |
     uri = request.get("Source", {}).get("SourceUri")
     pages = client.list_artifacts(SourceUri=uri, CreatedAfter=since)["ArtifactSummaries"]
     for one in pages:
-        same = one.get("ArtifactName") == request.get("ArtifactName")
+        same = (one.get("ArtifactName") or None) == request.get("ArtifactName")
         if same and one["CreationTime"] >= since:
             return str(one["ArtifactArn"])
     return None
