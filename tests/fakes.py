@@ -126,6 +126,8 @@ class FakeSageMaker:
             return self._group(method, request["ModelPackageGroupName"])
         if method.endswith(("_experiment", "_trial")):
             return self._experiment(method, request)
+        if method.endswith(("_action", "_artifact", "_artifacts", "_context", "_association")):
+            return self._lineage(method, request)
         for type_ in JOB_TYPES.values():
             match method:
                 case type_.create:
@@ -135,6 +137,14 @@ class FakeSageMaker:
                 case type_.stop:
                     return self._stop(type_, request)
         raise NotImplementedError(method)
+
+    def _lineage(self, method: str, request: dict[str, Any]) -> dict[str, Any]:
+        """Nothing is remembered: each entity is new."""
+        kind = method.partition("_")[2]
+        if not method.startswith("create"):
+            return {"ArtifactSummaries": []} if kind == "artifacts" else {}
+        name = request.get(f"{kind.title()}Name", "unnamed")
+        return {f"{kind.title()}Arn": f"{ARN}{kind}/{name}"}
 
     def _group(self, method: str, name: str) -> dict[str, Any]:
         if method.startswith("create"):

@@ -420,8 +420,8 @@ WARNINGS: dict[str, tuple[Any, str, str]] = {
         "/Steps/0/CacheConfig",
         (
             "Model step A: CacheConfig has no effect; only AutoML, Callback, "
-            "ClarifyCheck, EMR, EMRServerless, Lambda, Processing, QualityCheck, Training, "
-            "Transform, Tuning steps use it"
+            "ClarifyCheck, EMR, EMRServerless, Endpoint, EndpointConfig, Job, Lambda, Processing, "
+            "QualityCheck, Training, Transform, Tuning steps use it"
         ),
     ),
     "unknown key of a Fail step": (

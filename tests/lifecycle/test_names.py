@@ -68,7 +68,11 @@ def test_job_name_contains_execution_and_step() -> None:
 @cache
 def patterns_of_aws(limit: int) -> set[str]:
     """The API's patterns for names of jobs and models; a model package has no such name."""
-    jobs = [job for job in JOB_TYPES.values() if job.name_limit >= limit]
+    jobs = [
+        job
+        for job in JOB_TYPES.values()
+        if job.service == "sagemaker" and job.described and job.name_limit >= limit
+    ]
     shapes = [input_shape(job.create).members[job.name_key] for job in jobs]
     return {shape.metadata["pattern"] for shape in shapes}
 

@@ -46,7 +46,12 @@ from tests.lifecycle.conftest import (
 )
 
 
-@pytest.mark.parametrize("type_", JOB_TYPES)
+DESCRIBED = [
+    name for name, job in JOB_TYPES.items() if job.service == "sagemaker" and job.described
+]
+
+
+@pytest.mark.parametrize("type_", DESCRIBED)
 def test_job_runs_to_its_end_and_gives_outputs(
     type_: str, make: Make, aws: FakeSageMaker, record: Find
 ) -> None:
