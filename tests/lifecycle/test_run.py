@@ -45,7 +45,6 @@ from tests.lifecycle.conftest import (
     training,
 )
 
-
 DESCRIBED = [
     name for name, job in JOB_TYPES.items() if job.service == "sagemaker" and job.described
 ]
