@@ -215,7 +215,7 @@ class Kind:
         more: further members of a description, from the resource and its status.
         longest: the longest name.
         arn_kind: the kind in ARNs, if it is not the noun.
-        statuses: its own words for the statuses of job scripts.
+        statuses: its names for the statuses of job scripts.
         updates: whether it has an Update operation.
     """
 

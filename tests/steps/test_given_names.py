@@ -64,7 +64,7 @@ def driver(world: World, folder: Path, type_: str, **arguments: Any) -> StepDriv
 
 
 def make_earlier(world: World, type_: str, **arguments: Any) -> Any:
-    """Somebody else makes what the step names; returns their client."""
+    """Another user makes what the step names; returns their client."""
     client = world.aws.client("sagemaker")
     create = {"Endpoint": "create_endpoint", "InferenceComponent": "create_inference_component"}
     getattr(client, create[type_])(**{**SERVED[type_], **EARLIER[type_], **arguments})
@@ -82,11 +82,11 @@ def test_existing_resource_is_updated_once(world: World, tmp_path: Path, type_: 
     found = driver(world, tmp_path, type_).run()
     assert found["status"] == "InService"
     assert updates(world, type_) == 1
-    assert world.aws.count(f"Create{type_}") == 1, "only somebody else's"
+    assert world.aws.count(f"Create{type_}") == 1, "only the other user's"
 
 
 @pytest.mark.parametrize("type_", SERVED)
-def test_update_by_somebody_else_is_waited_for(world: World, tmp_path: Path, type_: str) -> None:
+def test_update_by_another_user_is_waited_for(world: World, tmp_path: Path, type_: str) -> None:
     make_earlier(world, type_)  # it is being created for 30 seconds
     assert driver(world, tmp_path, type_).run()["status"] == "InService"
     sent = world.aws.requests(f"Update{type_}", "shop")
@@ -138,7 +138,7 @@ def test_rollback_fails_the_step(world: World, tmp_path: Path, type_: str) -> No
         driver(world, tmp_path, type_).run()
 
 
-def test_endpoint_that_is_being_deleted_is_waited_for(world: World, tmp_path: Path) -> None:
+def test_deletion_of_an_endpoint_is_waited_for(world: World, tmp_path: Path) -> None:
     """The name is free once the deletion is over; here it never is, until the step is stopped."""
     make_earlier(world, "Endpoint")
     world.aws.add_scripts(JobScript(statuses=("Deleting",), seconds=30.0, running=True))
@@ -149,7 +149,7 @@ def test_endpoint_that_is_being_deleted_is_waited_for(world: World, tmp_path: Pa
     assert updates(world, "Endpoint") == 0
 
 
-def test_configuration_of_somebody_else_fails_the_step(world: World, tmp_path: Path) -> None:
+def test_configuration_of_another_user_fails_the_step(world: World, tmp_path: Path) -> None:
     given = {"EndpointConfigName": "mine", "ProductionVariants": [VARIANT]}
     world.aws.client("sagemaker").create_endpoint_config(**given)
     world.clock.sleep(1.0)

@@ -114,7 +114,7 @@ def test_step_that_runs_again_finds_what_it_has_made(world: World, tmp_path: Pat
     assert len(world.aws.resources("Artifact")) == 1
 
 
-def test_entity_of_somebody_else_fails_the_step(world: World, tmp_path: Path) -> None:
+def test_entity_of_another_user_fails_the_step(world: World, tmp_path: Path) -> None:
     world.aws.client("sagemaker").create_context(**LINEAGE["Contexts"][0])
     world.clock.sleep(1.0)
     with pytest.raises(StepFailed, match="ContextName 'shop' exists already and was not made by"):

@@ -33,7 +33,7 @@ from sagebridge_operators.steps import JOB_TYPES
 from sagebridge_operators.steps.job_type import JobType, ResourceBusy
 
 BUSY_FOR = timedelta(seconds=30)
-"""The pause between two attempts to change a resource that somebody else is changing."""
+"""The pause between two attempts to change a resource that another user is changing."""
 UNSEEN_FOR = timedelta(seconds=60)
 """How long a job may be missing after its create request, since descriptions lag behind."""
 _DAY = 86400

@@ -1,6 +1,6 @@
 """Endpoint: CreateEndpoint, or UpdateEndpoint if the endpoint exists. AWS cannot stop either.
 
-An update by somebody else is waited for: the service rejects a second one.
+An update by another user is waited for: the service rejects a second one.
 """
 
 from __future__ import annotations

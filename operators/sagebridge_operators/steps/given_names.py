@@ -55,10 +55,10 @@ def digest(*values: Any) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GivenName(JobType):
-    """A resource whose name is used exactly as given; without one it gets a name of ours.
+    """A resource whose name is used exactly as given; without one sagebridge makes a name.
 
     Args:
-        wanted: what tells the resource that a request or description describes from others.
+        wanted: what distinguishes a resource; from its request or its description.
     """
 
     owned: bool = False
@@ -185,4 +185,6 @@ class Updated(GivenName):
 
     def _check_idle(self, found: Mapping[str, Any], name: str) -> None:
         if (status := self.status(found)) in self.busy:
-            raise ResourceBusy(f"{self.name_key} {name!r} is {status} on behalf of somebody else")
+            raise ResourceBusy(
+                f"{self.name_key} {name!r} is {status}, which this step did not request"
+            )

@@ -22,7 +22,7 @@ FoundBy = Literal["name", "token", "list", "at-least-once"]
 
 
 class ResourceBusy(Exception):
-    """The create request cannot be sent yet: somebody else is changing the resource."""
+    """The create request cannot be sent yet: another user is changing the resource."""
 
 
 _NOT_FOUND = re.compile(r"not find|not found|does ?n[o']t exist", re.IGNORECASE)
@@ -172,7 +172,7 @@ class JobType:
     def handle(self, name: str, request: Mapping[str, Any], since: datetime) -> str:
         """What :meth:`find` needs to find a job that is about to be created; usually its name.
 
-        It is the name that users see and, after a ``|``, what else tells it from others. ``since``
+        It is the name that users see and, after a ``|``, what else distinguishes it. ``since``
         is the start of the execution, or of the attempt with ``since_attempt``. For one name and
         ``since`` the handle must always be the same, unless the type is ``at-least-once``: then
         the first one that is recorded counts.

@@ -61,7 +61,7 @@ class Lineage(JobType):
 
 
 def _names(kind: str, arguments: Mapping[str, Any]) -> Iterator[str]:
-    """The names of a step's entities of one kind. Raises StepFailed if they are no objects."""
+    """The names of a step's entities of one kind. Raises StepFailed if one is not an object."""
     for one in arguments.get(f"{kind}s") or ():
         if not isinstance(one, Mapping):
             raise StepFailed(f"{kind}s: expected objects, got {one!r}", kind="request")
