@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
-from sagebridge.model.expressions import plain, properties_of
+from sagebridge.model.expressions import Get, plain, properties_of
 from sagebridge.model.pipeline import Step
 from sagebridge_operators.lifecycle.drive import StepDriver
 from sagebridge_operators.lifecycle.execution import Execution
 from sagebridge_operators.lifecycle.objects import Folder
 from sagebridge_operators.lifecycle.outputs import references_to
 from sagebridge_operators.lifecycle.records import ExecutionRecords
+from sagebridge_operators.lifecycle.selection import Source
 from sagebridge_operators.lifecycle.step_task import StepTask
 from sagebridge_operators.run_errors import StepFailed
 from sagebridge_operators.steps.clarify_check import ndcg
@@ -46,9 +47,14 @@ def check(type_: CheckType, **extra: Any) -> Step:
     return replace(step, extra=plain({k: v for k, v in merged.items() if v is not None}))
 
 
-def run(world: World, step: Step, folder: Path, number: int = 0) -> dict[str, Any]:
-    """Run a step; its four baselines are referred to."""
-    names = ("CalculatedBaselineConstraints", "CalculatedBaselineStatistics", USED)
+def run(
+    world: World,
+    step: Step,
+    folder: Path,
+    number: int = 0,
+    names: Sequence[str] = ("CalculatedBaselineConstraints", "CalculatedBaselineStatistics", USED),
+) -> dict[str, Any]:
+    """Run a step; ``names`` are its properties that a later step refers to."""
     container = {"Image": "image", "Environment": {}}
     container["Environment"] = {name: getattr(properties_of(step.name), name) for name in names}
     later = Step("Later", "Model", arguments=plain({"PrimaryContainer": container}))
@@ -190,6 +196,16 @@ def test_violations_that_the_container_reports_fail_the_step(world: World, tmp_p
     )
     outputs = run(world, check("QualityCheck", FailOnViolation=False), tmp_path, 1)
     assert outputs["violations"] == ["age: completeness_check (Completeness 0.5 is below 1.0)"]
+
+
+def test_later_run_reads_a_baseline_that_was_not_recorded(world: World, tmp_path: Path) -> None:
+    step, backend = check("QualityCheck"), world.backend()
+    run(world, step, tmp_path, names=())
+    records = ExecutionRecords(Folder(tmp_path))
+    source = Source("0123456789ab", records, lambda attempt: backend)
+    reference = Get.parse(f"Steps.QualityCheck.{USED}")
+    assert reference is not None
+    assert source.value(reference, step)[0] == "s3://bucket/prior/constraints.json"
 
 
 def test_report_of_an_earlier_job_is_not_read(world: World, tmp_path: Path) -> None:

@@ -157,8 +157,9 @@ class Check(JobType):
         """The violations of the prior baseline. Raises StepFailed if it cannot be compared."""
         raise NotImplementedError
 
-    def with_baselines(self, description: Mapping[str, Any]) -> dict[str, Any]:
-        """The description of a job with the properties of the step."""
+    def properties(self, step: Step, description: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The description of a job with the baselines."""
+        del step
         flags, prior = Flags.of_job(description), prior_baseline(description)
         calculated = {file: f"{folder_of(description)}/{name}" for file, name in self.files.items()}
         used = calculated if flags.register else prior
@@ -175,7 +176,7 @@ class Check(JobType):
         if found and flags.fail:
             prior = prior_baseline(description)
             raise CheckViolated(flags.type, prior["Constraints"], [described(one) for one in found])
-        return {**self.with_baselines(description), "Violations": found}
+        return {**description, "Violations": found}
 
     def _prior(self, step: Step, flags: Flags, services: Services) -> dict[str, str]:
         """The prior baseline: the supplied files, otherwise those of the latest approved model."""
