@@ -145,6 +145,11 @@ def test_reference_is_up_to_date(pytestconfig: pytest.Config) -> None:
     assert FILE.read_text() == reference()
 
 
+@pytest.mark.parametrize("row", STEP_TYPES.values(), ids=STEP_TYPES)
+def test_types_that_need_aws_have_no_local_jobs(row: StepType) -> None:
+    assert (local(row) == "yes") == (not row.needs_aws)
+
+
 def test_reference_has_every_public_operator() -> None:
     import sagebridge_operators.airflow as public
 

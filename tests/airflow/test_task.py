@@ -260,6 +260,19 @@ def test_cached_step_is_shown(run: Run, aws: FakeSageMaker) -> None:
     assert first.xcom("A", "cached_from") is None
 
 
+def test_type_that_needs_aws_is_rejected_before_the_first_local_job(
+    run: Run, aws: FakeSageMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = Step("Call", "Lambda", depends_on=("A",), extra=plain({"FunctionArn": "f"}))
+    monkeypatch.setenv("SAGEBRIDGE_BACKEND", "local")
+    played = run(model("A"), call)
+    assert failure_reason(played, "A") == (
+        "pipeline 'shape' was not started, as it has errors: sagebridge cannot run "
+        "steps of type Lambda on this machine, as they need AWS (step 'Call')"
+    )
+    assert not aws.calls
+
+
 def test_pipeline_that_cannot_run_is_rejected_at_its_first_task(
     run: Run, aws: FakeSageMaker
 ) -> None:

@@ -287,6 +287,19 @@ def test_pipeline_that_cannot_run_starts_no_engine(
     assert "unknown Type 'Athena'" in capsys.readouterr().err
 
 
+def test_type_that_needs_aws_is_refused_on_this_machine(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "_execution", lambda *given: pytest.fail("an engine started"))
+    call = {"Name": "Call", "Type": "Lambda", "FunctionArn": "f", "Arguments": {}}
+
+    assert main(["run", str(write(folder, "p", call)), "--on", "airflow"]) == 1
+    assert (
+        "sagebridge cannot run steps of type Lambda on this machine, as they need AWS "
+        "(step 'Call')" in capsys.readouterr().err
+    )
+
+
 def test_swallowed_interrupt_is_raised_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class InterruptSwallower(EngineExecution):
         engine = "airflow"

@@ -216,3 +216,12 @@ def test_traced_flow_keeps_its_functions(tmp_path: Path) -> None:
     ((pipeline, losses),) = trace(file)
     assert [loss.code for loss in losses].count("python-task") == 2
     assert isinstance(pipeline.step("prep"), StubStep)
+
+
+def test_type_that_needs_aws_is_rejected_before_the_first_local_job(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAGEBRIDGE_BACKEND", "local")
+    played = run(Step("Call", "Lambda", extra=plain({"FunctionArn": "f"})))
+    assert played.state.is_failed()
+    assert "on this machine, as they need AWS (step 'Call')" in str(played.state.message)

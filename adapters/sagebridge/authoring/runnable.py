@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sagebridge.model.code_steps import CarriedStep
 from sagebridge.model.display import shown
 from sagebridge.model.pipeline import Pipeline, Step, walk
@@ -26,14 +28,29 @@ def why_not_runnable(step: Step) -> str | None:
     return None
 
 
-def why_pipeline_not_runnable(pipeline: Pipeline) -> str | None:
+def why_not_local(step: Step) -> str | None:
+    """The reason why a step cannot run on this machine, as above; None if it can."""
+    row = STEP_TYPES.get(step.type)
+    if isinstance(step, CarriedStep) or row is None or not row.needs_aws:
+        return None
+    return f"steps of type {step.type} on this machine, as they need AWS (step {step.name!r})"
+
+
+def why_pipeline_not_runnable(
+    pipeline: Pipeline, is_local: Callable[[str], bool] = lambda name: False
+) -> str | None:
     """The reasons for all steps of a pipeline, as in "cannot run ..."; None if it can run.
 
+    ``is_local`` is whether the backend of a step, by its name, is this machine.
     A pipeline is refused as a whole, before its first job, since a step that cannot run may come
     after jobs that cost money.
     """
-    reasons = [why for step in walk(pipeline) if (why := why_not_runnable(step)) is not None]
-    return ", ".join(reasons) or None
+    steps = list(walk(pipeline))
+    reasons = [
+        *(why_not_runnable(step) for step in steps),
+        *(why_not_local(step) for step in steps if is_local(step.name)),
+    ]
+    return ", ".join(filter(None, reasons)) or None
 
 
 def warning(pipeline: Pipeline) -> str | None:

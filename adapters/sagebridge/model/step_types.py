@@ -59,6 +59,7 @@ class StepType:
             For a folder the local path is printed too.
         limits: what AWS or sagebridge limits, one sentence part each, for the docs.
         runs: whether ``sagebridge_operators/steps/`` can run it.
+        local: whether its jobs and resources can be created on this machine, too.
         has_operator: if False, DAGs and flows declare the step with ``StepOperator`` and ``step``.
     """
 
@@ -87,11 +88,17 @@ class StepType:
     results: Mapping[str, str] = field(default_factory=dict)
     limits: tuple[str, ...] = ()
     runs: bool = True
+    local: bool = False
     has_operator: bool = True
 
     def __post_init__(self) -> None:
         if not self.metadata:
             object.__setattr__(self, "metadata", self.name)
+
+    @property
+    def needs_aws(self) -> bool:
+        """Whether its steps can only run on AWS."""
+        return not self.local and self.makes != "nothing"
 
     @property
     def retried(self) -> tuple[str, ...]:
@@ -160,6 +167,7 @@ _ROWS = (
         filled_in=("ProcessingJobName",),
         outputs=("sagemaker:DescribeProcessingJob",),
         synthetic=("PropertyFiles",),
+        local=True,
     ),
     StepType(
         name="Training",
@@ -181,6 +189,7 @@ _ROWS = (
         requests={"": "sagemaker:CreateTrainingJob"},
         filled_in=("TrainingJobName",),
         outputs=("sagemaker:DescribeTrainingJob",),
+        local=True,
     ),
     StepType(
         name="Tuning",
@@ -247,6 +256,7 @@ _ROWS = (
         requests={"": "sagemaker:CreateModel"},
         filled_in=("ModelName",),
         outputs=("sagemaker:DescribeModel",),
+        local=True,
     ),
     StepType(
         name="RegisterModel",
@@ -256,6 +266,7 @@ _ROWS = (
         results={"model package": "ModelPackageArn", "approval": "ModelApprovalStatus"},
         requests={"": "sagemaker:CreateModelPackage"},
         outputs=("sagemaker:DescribeModelPackage",),
+        local=True,
     ),
     StepType(
         name="Transform",
@@ -268,6 +279,7 @@ _ROWS = (
         requests={"": "sagemaker:CreateTransformJob"},
         filled_in=("TransformJobName",),
         outputs=("sagemaker:DescribeTransformJob",),
+        local=True,
     ),
     StepType(
         name="Condition",

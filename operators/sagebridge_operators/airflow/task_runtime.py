@@ -16,7 +16,7 @@ from sagebridge_operators.airflow.aws_clients import backends_of, settings_for_r
 from sagebridge_operators.airflow.dag_test import is_dag_test, known_start, test_start
 from sagebridge_operators.airflow.task_dependencies import for_each_of
 from sagebridge_operators.airflow.task_retries import user_retries
-from sagebridge_operators.backends import open_records
+from sagebridge_operators.backends import default_name, open_records
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.drive import PATIENCE, StepDriver
 from sagebridge_operators.lifecycle.execution import (
@@ -69,7 +69,8 @@ def step_task(operator: StepOperator, context: Context, *, resumes: bool = False
     dag, dag_run, ti = operator.dag, context["dag_run"], context["ti"]
     pipeline = pipeline_of(dag)
     backend, for_records = backends_of(operator)
-    tasks = {step: task.task_id for step, task in steps_of(dag).items()}
+    operators = steps_of(dag)
+    tasks = {step: task.task_id for step, task in operators.items()}
     start = first_start(dag_run, ti, _other_steps(operator), resumes=resumes)
     execution = Execution(
         id=execution_id_of(dag.dag_id, dag_run.run_id, start),
@@ -81,10 +82,14 @@ def step_task(operator: StepOperator, context: Context, *, resumes: bool = False
         experiment_config=pipeline.experiment_config,
     )
     records = open_records(for_records)
+
+    def is_local(step: str) -> bool:
+        return (getattr(operators.get(step), "backend", None) or default_name()) == "local"
+
     described = execution.described(backend.name)
     body = patiently(
         lambda: open_execution(
-            records, execution.id, described, lambda: valid_definition(pipeline)
+            records, execution.id, described, lambda: valid_definition(pipeline, is_local)
         ),
         PATIENCE,
     )

@@ -199,7 +199,7 @@ def run(
         pipeline = chosen.pipeline
         flow = generated_flow(pipeline) if engine == "prefect" else None
     sending = [Upload.parse(upload) for upload in uploads]
-    require_runnable(pipeline)
+    require_runnable(pipeline, lambda step: backend == "local")
     workdir.check_writable()
     workdir.check_isolation(pipeline)
     for upload in sending:

@@ -150,7 +150,13 @@ class EngineExecution(ABC):
             **self.workdir.record_fields(),
             **self.record,
         }
-        open_execution(records, self.id, body, lambda: valid_definition(self.pipeline))
+        open_execution(
+            records, self.id, body, lambda: valid_definition(self.pipeline, self._is_local)
+        )
+
+    def _is_local(self, step: str) -> bool:
+        del step
+        return self.workdir.backend_name == "local"
 
     def _stop(self, error: BaseException) -> None:
         reason, server = str(error) or type(error).__name__, self.server

@@ -81,14 +81,18 @@ def open_execution(
     return there
 
 
-def valid_definition(pipeline: Pipeline) -> dict[str, Any]:
+def valid_definition(
+    pipeline: Pipeline, is_local: Callable[[str], bool] = lambda name: False
+) -> dict[str, Any]:
     """The definition of a pipeline that is about to start.
+
+    ``is_local`` is whether a step, by its name, runs on this machine.
 
     Raises InvalidPipeline for errors and for steps that cannot run. Not checked: what only
     SageMaker rejects and both engines run, such as long names; and unknown functions, which fail
     in their own step.
     """
-    require_runnable(pipeline)
+    require_runnable(pipeline, is_local)
     written = definition(pipeline)
     errors = [
         f"{found.message} [{found.code}]"
@@ -100,9 +104,11 @@ def valid_definition(pipeline: Pipeline) -> dict[str, Any]:
     return written
 
 
-def require_runnable(pipeline: Pipeline) -> None:
+def require_runnable(
+    pipeline: Pipeline, is_local: Callable[[str], bool] = lambda name: False
+) -> None:
     """Raises InvalidPipeline with all steps that cannot run."""
-    if (what := why_pipeline_not_runnable(pipeline)) is not None:
+    if (what := why_pipeline_not_runnable(pipeline, is_local)) is not None:
         raise InvalidPipeline(pipeline.name or "pipeline", [f"sagebridge cannot run {what}"])
 
 

@@ -154,10 +154,10 @@ class Source:
             if not described or path_text(reference) in outputs.get("missing", {}):
                 raise
         try:  # the source's pipeline did not refer to it
-            found = self._description(attempt, reference)
+            description = self._description(attempt, reference)
             if step is not None:
-                found = JOB_TYPES[attempt.type].properties(step, found)
-            return json_safe(look_up(found, reference.tokens[1:]))
+                description = JOB_TYPES[attempt.type].properties(step, description)
+            return json_safe(look_up(description, reference.tokens[1:]))
         except LookupError as absent:
             there = absent.args[1] if len(absent.args) > 1 else []
             names = [str(one) for one in there]

@@ -42,7 +42,7 @@ from sagebridge_operators.prefect import (
     step_tasks,
     step_values,
 )
-from sagebridge_operators.prefect.flow_backends import settings_for_record
+from sagebridge_operators.prefect.flow_backends import is_local, settings_for_record
 from sagebridge_operators.prefect.flow_checks import check_names, parallel_limit
 from sagebridge_operators.prefect.for_each_run import ForEachRun
 from sagebridge_operators.prefect.handover import is_handed_over
@@ -257,7 +257,7 @@ class FlowRun(PipelineBuilder):
         before = upstream_steps(self.name, self._pipeline)
         for name in body_owners(self._pipeline):
             del before[name]
-        valid_definition(self._pipeline)
+        valid_definition(self._pipeline, lambda step: is_local(self._settings(step)))
         self._scene = self._scene or self._opened()
         self._scene.describe(self._pipeline)
         most = parallel_limit(self._pipeline)
