@@ -45,6 +45,7 @@ from tests.faulty_aws.protocol import (
 from tests.faulty_aws.request_log import RequestLog, RequestRecord
 from tests.faulty_aws.s3_api import S3Api
 from tests.faulty_aws.sagemaker_api import SageMakerApi
+from tests.faulty_aws.sqs_api import SqsApi
 from tests.faulty_aws.sts_api import answer_sts
 
 HOST = "127.0.0.1"
@@ -66,6 +67,7 @@ class FaultyAws(AwsControl):
         self._others: dict[str, JobService] = {
             "lambda": LambdaApi(),
             "elasticmapreduce": EmrApi(),
+            "sqs": SqsApi(),
         }
         self._s3 = S3Api()
         self._logs = LogsApi()

@@ -48,7 +48,8 @@ def run(aws: FaultyAws, folder: Path, case: str, die_at: int, execution: str = E
     """Runs one worker; returns its exit code."""
     module = "tests.kills.worker"
     command = [sys.executable, "-m", module, str(folder), case, execution, str(die_at)]
-    environment = {**os.environ, **aws.environment("AKIAWORKER")}
+    queue = {"SAGEBRIDGE_RESPONSE_QUEUE": "https://sqs/111122223333/answers"}
+    environment = {**os.environ, **aws.environment("AKIAWORKER"), **queue}
     return subprocess.run(command, env=environment, check=False).returncode
 
 

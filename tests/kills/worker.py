@@ -31,7 +31,7 @@ from tests.lifecycle.conftest import ARGUMENTS, MORE
 _STARTED = datetime(2026, 11, 21, 5, 43, tzinfo=UTC)
 
 
-CALLS = ("create", "describe", "invoke", "add_job", "run_job", "list_")
+CALLS = ("create", "describe", "invoke", "add_job", "run_job", "list_", "send_", "receive_")
 """How the methods begin that a worker may be killed before and after."""
 
 

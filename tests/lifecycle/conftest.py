@@ -112,6 +112,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "Model": {"ExecutionRoleArn": ROLE, "PrimaryContainer": {"Image": "image"}},
     "RegisterModel": {"ModelPackageGroupName": "group"},
     "Lambda": {"Place": "s3://bucket/out"},
+    "Callback": {"Place": "s3://bucket/out"},
     "EMR": {
         "ClusterId": "j-1",
         "StepConfig": {"HadoopJarStep": {"Jar": "s3://bucket/job.jar"}},
@@ -123,6 +124,10 @@ for _check in ("ClarifyCheck", "QualityCheck"):
     ARGUMENTS[_check] = {**ARGUMENTS["Processing"], "ProcessingOutputConfig": _outputs}
 _FLAGS = {"SkipCheck": True, "RegisterNewBaseline": True}
 MORE: dict[str, dict[str, Any]] = {
+    "Callback": {
+        "extra": {"SqsQueueUrl": "https://sqs/111122223333/callbacks"},
+        "output_parameters": [OutputParameter("Place")],
+    },
     "Lambda": {
         "extra": {"FunctionArn": "function"},
         "output_parameters": [OutputParameter("Place")],

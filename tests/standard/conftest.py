@@ -32,5 +32,6 @@ def world(faulty_aws: FaultyAws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("SAGEBRIDGE_RECORDS", str(tmp_path / "executions"))
+    monkeypatch.setenv("SAGEBRIDGE_RESPONSE_QUEUE", "https://sqs/111122223333/answers")
     faulty_aws.reset()
     return World(faulty_aws, patch_time(monkeypatch))

@@ -407,6 +407,22 @@ SAMPLES = {
             outputs={"output_parameters": {"Place": "s3://bucket/out", "Count": 3}},
         ),
         Sample(
+            type="Callback",
+            kind="Callback",
+            resource="*",
+            failed="Failure",
+            own={
+                "extra": {"SqsQueueUrl": "https://sqs/111122223333/standard-callbacks"},
+                "output_parameters": [
+                    OutputParameter("Place"),
+                    OutputParameter("Count", "Integer"),
+                ],
+            },
+            arguments={"Place": "s3://bucket/out", "Count": "3", "Environment": _ENVIRONMENT},
+            refers="OutputParameters['Place']",
+            outputs={"output_parameters": {"Place": "s3://bucket/out", "Count": 3}},
+        ),
+        Sample(
             type="EMR",
             kind="Step",
             job="j-STANDARD/{}",

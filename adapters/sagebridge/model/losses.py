@@ -58,6 +58,7 @@ CODES = MappingProxyType(
         "block": "a Prefect block, which only a Prefect server has",
         "branch-callable": "a branch decided by a Python function; parameters select the branch",
         "callback": "a function that Airflow calls when a task or run ends",
+        "callback-answer": "a Callback step; its consumers answer to a queue instead of SageMaker",
         "callback-token": "a message sent with a token; the step waits until the token is returned",
         "client-context": "the client context of a Lambda invocation",
         "cluster-name": "an EMR cluster found by its name; its id becomes a parameter",

@@ -58,6 +58,7 @@ class StepType:
         results: what ``run`` prints for a successful step: label to path in the Describe response.
             For a folder the local path is printed too.
         limits: what AWS or sagebridge limits, one sentence part each, for the docs.
+        answered: whether another program ends the step; outside SageMaker it answers differently.
         runs: whether ``sagebridge_operators/steps/`` can run it.
         local: whether its jobs and resources can be created on this machine, too.
         has_operator: if False, DAGs and flows declare the step with ``StepOperator`` and ``step``.
@@ -87,6 +88,7 @@ class StepType:
     console_page: str | None = None
     results: Mapping[str, str] = field(default_factory=dict)
     limits: tuple[str, ...] = ()
+    answered: bool = False
     runs: bool = True
     local: bool = False
     has_operator: bool = True
@@ -322,7 +324,7 @@ _ROWS = (
         members={"sqs_queue_url": "SqsQueueUrl"},
         required=("SqsQueueUrl",),
         takes=("CacheConfig", "OutputParameters"),
-        runs=False,
+        answered=True,
         limits=("at most 50 outputs of 1,024 characters each",),
     ),
     StepType(

@@ -339,8 +339,8 @@ def send_stop(attempt: Attempt, client: Callable[[], Any]) -> str:
     except Exception as refused:  # noqa: BLE001 - reported in the message
         made = "" if attempt.job else "may have been created and "
         text = f"could not be stopped ({refused}); check whether it runs"
-        return f"; {attempt.type} job {attempt.parts[-1].shown} {made}{text}"
-    sent = f"; a stop was sent to {attempt.type} job {attempt.parts[-1].shown}"
+        return f"; {attempt.type} {job_type.noun} {attempt.parts[-1].shown} {made}{text}"
+    sent = f"; a stop was sent to {attempt.type} {job_type.noun} {attempt.parts[-1].shown}"
     return sent if attempt.job else ""
 
 

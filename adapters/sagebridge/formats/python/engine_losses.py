@@ -13,7 +13,7 @@ from sagebridge.model.expressions import VARIABLES, Get, unknown_function
 from sagebridge.model.losses import Loss, Severity
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
 from sagebridge.model.pointers import step_pointers
-from sagebridge.model.step_types import OPERATOR_TYPES
+from sagebridge.model.step_types import OPERATOR_TYPES, STEP_TYPES
 from sagebridge.model.values import Value
 from sagebridge.model.visit import escape, located, nodes
 
@@ -29,6 +29,11 @@ class Unsupported(NamedTuple):
 
 _KEPT = "kept in the file; running the step fails with a clear error"
 
+_ANSWER = (
+    "consumers send {token, status, outputParameters} to the response queue, instead of calling "
+    "SendPipelineExecutionStepSuccess or SendPipelineExecutionStepFailure"
+)
+
 
 def engine_losses(pipeline: Pipeline, target: str) -> Iterator[Loss]:
     """The losses of writing a pipeline for Airflow or Prefect."""
@@ -42,6 +47,10 @@ def _losses(step: Step, pointer: str, target: str) -> Iterator[Loss]:
     if step.type not in OPERATOR_TYPES and not isinstance(step, CarriedStep):
         what = f"step {name!r} has the unknown type {step.type!r}"
         yield Loss("unknown-step-type", "changed", f"{pointer}/Type", what, target, _KEPT)
+    row = STEP_TYPES.get(step.type)
+    if row is not None and row.answered:
+        what = f"step {name!r} waits for an answer that SageMaker's API does not deliver here"
+        yield Loss("callback-answer", "changed", pointer, what, target, _ANSWER)
     for position, item in enumerate(step.depends_on or ()):
         if not isinstance(item, str) and not item.is_known:
             trigger = shown(item.trigger)
