@@ -126,7 +126,7 @@ def test_failure_and_invalid_answers_fail_the_step(
         waiting.run()
 
 
-def test_step_receives_the_answers_of_others_and_leaves_unknown_ones(
+def test_step_records_every_known_answer_and_leaves_other_messages(
     service: FaultyAws, backend: AwsBackend, records: ExecutionRecords
 ) -> None:
     """The second step waits in another worker; a message of another installation stays."""

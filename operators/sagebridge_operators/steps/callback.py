@@ -83,7 +83,7 @@ class Callback(JobType):
         return {**description, "OutputParameters": outputs}
 
     def request_stop(self, client: Any, name: str) -> None:
-        """Tells the consumer that the step stops. No answer is waited for."""
+        """Sends the message again with the status Stopping. No answer is waited for."""
         waiting = client.waiting(name)
         if waiting is None or "stopped" in waiting or client.answer(name) is not None:
             return
