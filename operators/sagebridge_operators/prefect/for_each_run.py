@@ -85,11 +85,15 @@ class ForEachRun(ForEachDriver):
             if live == self._limit:
                 return
             live += 1
-            reached = self.states(attempts, index)
-            for key in keys:
-                upstream = [StepKey(name, key.index) for name in self._upstream[key.step]]
-                if not is_submitted(key) and all(map(has_ended, upstream)):
-                    yield key, reached[key], {one: reached[one] for one in upstream}
+            upstream = {
+                key: [StepKey(name, key.index) for name in self._upstream[key.step]]
+                for key in keys
+                if not is_submitted(key)
+            }
+            found = [key for key, before in upstream.items() if all(map(has_ended, before))]
+            reached = self.states(attempts, index) if found else {}
+            for key in found:
+                yield key, reached[key], {one: reached[one] for one in upstream[key]}
 
     def keys(self, index: int) -> list[StepKey]:
         """The task runs of one iteration."""
