@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -202,3 +202,16 @@ def test_selection_reads_the_outputs_of_iterations(
     assert with_value is not None
     assert list(copied.values.values()) == [7, 9, 3]
     assert list(with_value.values.values()) == [11, 9, 3]
+
+
+@pytest.mark.parametrize("state", ["Failed", "Succeeded"])
+def test_selection_needs_a_selected_iteration(
+    state: Literal["Failed", "Succeeded"], records: ExecutionRecords, tmp_path: Path
+) -> None:
+    pipeline = replace(read(DEFINITION).pipeline, name="fans")
+    (fan,) = records.attempts(ID, "Fan")
+    records.save(fan.with_end(state, outputs={"properties": {"InputItemCount": 3}}))
+    records.objects.put(f"{ID}/end.json", {"status": state, "ended": fan.started})
+    with pytest.raises(SelectionError) as refused:
+        choose_steps(pipeline, ["After"], ID, [], {}, Workdir.of(tmp_path / ".sagebridge", "aws"))
+    assert any(f"Steps.Fan.Selected.{TIME}" in one for one in refused.value.problems)

@@ -17,7 +17,7 @@ from sagebridge.errors import SelectionError
 from sagebridge.model import selection
 from sagebridge.model.display import did_you_mean, shown
 from sagebridge.model.expressions import Get, JsonGet, get, unknown_function
-from sagebridge.model.for_each import ForEachStep, inner_reference, iteration_name
+from sagebridge.model.for_each import ForEachStep, inner_reference
 from sagebridge.model.pipeline import Pipeline, Step, walk
 from sagebridge.model.step_types import STEP_TYPES
 from sagebridge.model.values import Value, freeze
@@ -33,7 +33,7 @@ from sagebridge_operators.lifecycle.outputs import (
     properties_in,
     property_of,
 )
-from sagebridge_operators.lifecycle.records import ExecutionRecords
+from sagebridge_operators.lifecycle.records import ExecutionRecords, by_step
 from sagebridge_operators.lifecycle.resolve import Resolver
 from sagebridge_operators.run_errors import ObjectNotFound, StepFailed, StoreError, Unresolvable
 from sagebridge_operators.steps import JOB_TYPES
@@ -103,25 +103,24 @@ class Source:
 
         ``step`` is the step in the new pipeline. Raises StepFailed if there is no value.
         """
-        attempts = {one.name: one for one in self.records.current(self.execution)}
-        if reference.name not in attempts:
+        current = self.records.current(self.execution)
+        attempt = by_step(current).get(reference.name)
+        if attempt is None:
             return self._earlier(reference, step)
-        attempt = attempts[reference.name]
         try:
             return self._recorded(attempt, reference, step), self.execution
         except Unresolvable:
             passed = inner_reference(step, reference)
-            if passed is None:
+            if passed is None or attempt.state != "Succeeded":
                 raise
-        # The source's pipeline did not refer to this output of an iteration.
-        inner, reference, index = passed
-        if index is None:
-            index = ((attempt.outputs or {}).get("selected") or {}).get("index", 0)
-        name = iteration_name(inner.name, index)
-        if name not in attempts:
-            problem = f"there is no step {name!r} in execution {self.execution}"
-            raise Unresolvable(reference.text, problem)
-        return self._recorded(attempts[name], reference, inner), self.execution
+            # The source's pipeline did not refer to this output of an iteration.
+            inner, passed_on, index = passed
+            if index is None:
+                index = ((attempt.outputs or {}).get("selected") or {}).get("index")
+            found = [one for one in current if (one.step, one.index) == (inner.name, (index,))]
+            if not found:
+                raise
+        return self._recorded(found[0], passed_on, inner), self.execution
 
     def _earlier(self, reference: Get, step: Step | None) -> tuple[Any, str]:
         """The value that this execution itself was given, or took from its source."""
