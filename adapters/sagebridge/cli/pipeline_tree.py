@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 from rich.tree import Tree
 
+from sagebridge.model.for_each import ForEachStep
 from sagebridge.model.graph import edges
 from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import Parameter
@@ -98,6 +99,9 @@ def _add_steps(tree: Tree, steps: Sequence[Step], upstream: Dependencies, marks:
             _add_steps(met, step.if_steps or (), upstream, marks)
             if step.else_steps:
                 _add_steps(branch.add(Text("else", "red")), step.else_steps, upstream, marks)
+        elif isinstance(step, ForEachStep):
+            items = branch.add(Text.assemble(("for each of ", "green"), printable(_items(step))))
+            _add_steps(items, step.body or (), upstream, marks)
 
 
 def _step_line(step: Step, upstream: Dependencies) -> Text:
@@ -113,6 +117,18 @@ def _step_line(step: Step, upstream: Dependencies) -> Text:
     return line
 
 
+def _items(step: ForEachStep) -> str:
+    """The items of a ForEach, and how many iterations run at the same time."""
+    limit = "" if step.max_concurrency is ABSENT else f", {step.max_concurrency} at a time"
+    return f"{'nothing' if step.items is ABSENT else format_value(step.items)}{limit}"
+
+
+def _selector(step: ForEachStep) -> Iterator[str]:
+    selector = step.selector
+    if selector is not ABSENT and ABSENT not in (selector.pick, selector.field):
+        yield f"selects {selector.pick} {format_value(selector.field)}"
+
+
 def _notes(step: Step) -> Iterator[str]:
     if isinstance(step.display_name, str) and step.display_name != step.name:
         yield step.display_name
@@ -120,6 +136,8 @@ def _notes(step: Step) -> Iterator[str]:
         yield step.description
     if step.type == "Fail" and isinstance(step.arguments, Mapping):
         yield f"fails with {format_value(step.arguments.get('ErrorMessage'))}"
+    if isinstance(step, ForEachStep):
+        yield from _selector(step)
     if step.cache_config is not ABSENT:
         yield format_cache(step.cache_config)
     for policy in step.retry_policies or ():
@@ -166,4 +184,7 @@ def _step_json(step: Step, upstream: Dependencies, marks: Marks) -> dict[str, An
         result["conditions"] = [format_condition(one) for one in step.conditions or ()]
         result["if"] = [_step_json(inner, upstream, marks) for inner in step.if_steps or ()]
         result["else"] = [_step_json(inner, upstream, marks) for inner in step.else_steps or ()]
+    elif isinstance(step, ForEachStep):
+        result["items"] = _items(step)
+        result["body"] = [_step_json(inner, upstream, marks) for inner in step.body or ()]
     return result

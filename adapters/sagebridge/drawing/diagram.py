@@ -6,14 +6,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from sagebridge.model.for_each import ForEachStep
 from sagebridge.model.graph import edges
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, Steps, walk
 from sagebridge.model.pointers import losses_by_step
-from sagebridge.model.values import Absent
 
-Kind = Literal["step", "condition", "fail"]
-Line = Literal["data", "depends_on", "if", "else"]
+Kind = Literal["step", "condition", "fail", "loop"]
+Line = Literal["data", "depends_on", "if", "else", "each"]
+LABELS: Mapping[str, str] = {"if": "if", "else": "else", "each": "each item"}
+"""The labels of lines that have one."""
+_LINES: Mapping[str, Line] = {"if_steps": "if", "else_steps": "else", "body": "each"}
+"""The lines to the steps in each field with nested steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,8 @@ def marks(pipeline: Pipeline, losses: Sequence[Loss]) -> dict[str, tuple[Loss, .
 def diagram(pipeline: Pipeline, losses: Mapping[str, Sequence[Loss]]) -> Diagram:
     """The steps of a pipeline and their dependencies.
 
-    A Condition has an edge to each step of a branch that depends on no other step of the branch.
+    A Condition has an edge to each step of a branch that depends on no other step of the branch,
+    and a ForEach to such steps of its body.
     """
     nodes: dict[str, Node] = {}
     for step in walk(pipeline):
@@ -68,24 +73,23 @@ def diagram(pipeline: Pipeline, losses: Mapping[str, Sequence[Loss]]) -> Diagram
 def _kind(step: Step) -> Kind:
     if isinstance(step, ConditionStep):
         return "condition"
+    if isinstance(step, ForEachStep):
+        return "loop"
     return "fail" if step.type == "Fail" else "step"
 
 
 def _lines(pipeline: Pipeline) -> Iterator[tuple[str, str, Line]]:
     for source, target, reason in edges(pipeline.steps):
-        if reason != "branch":
+        if reason not in ("branch", "body"):
             yield source, target, "data" if reason == "data" else "depends_on"
     for step in walk(pipeline):
-        if isinstance(step, ConditionStep):
-            sides: tuple[tuple[Line, Steps | Absent], ...]
-            sides = (("if", step.if_steps), ("else", step.else_steps))
-            for line, branch in sides:
-                for name in _first(branch or ()):
-                    yield step.name, name, line
+        for field in step.inner_fields:
+            for name in _first(getattr(step, field) or ()):
+                yield step.name, name, _LINES[field]
 
 
 def _first(branch: Steps) -> Iterator[str]:
-    """The steps of a branch that depend on no other step of the branch."""
+    """The steps of a branch or body that depend on no other step of it."""
     owner = {inner.name: step.name for step in branch for inner in walk((step,))}
     waiting = {
         owner[target]

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sagebridge.drawing.diagram import Diagram, Node
+from sagebridge.drawing.diagram import LABELS, Diagram, Node
 from sagebridge.model.display import printable
 
 _SHAPES = {
     "step": 'shape=box, style="rounded,filled", fillcolor="#eef4fb"',
     "condition": 'shape=hexagon, style=filled, fillcolor="#fff8e1"',
     "fail": 'shape=box, style="rounded,filled", fillcolor="#fdecea"',
+    "loop": 'shape=box, style=filled, peripheries=2, fillcolor="#e8f5e9"',
 }
-_LINES = {"data": "", "depends_on": " [style=dashed]", "if": ' [label="if"]'}
-_LINES["else"] = ' [label="else"]'
+_LINES = {"data": "", "depends_on": " [style=dashed]"}
+_LINES |= {line: f' [label="{label}"]' for line, label in LABELS.items()}
 
 
 def dot(diagram: Diagram) -> str:

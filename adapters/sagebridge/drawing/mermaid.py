@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sagebridge.drawing.diagram import Diagram, Node
+from sagebridge.drawing.diagram import LABELS, Diagram, Node
 from sagebridge.model.display import printable
 
-_SHAPES = {"step": ('["', '"]'), "condition": ('{{"', '"}}'), "fail": ('(["', '"])')}
-_ARROWS = {"data": "-->", "depends_on": "-.->", "if": "-->|if|", "else": "-->|else|"}
+_SHAPES = {
+    "step": ('["', '"]'),
+    "condition": ('{{"', '"}}'),
+    "fail": ('(["', '"])'),
+    "loop": ('[["', '"]]'),
+}
+_ARROWS = {"data": "-->", "depends_on": "-.->"}
+_ARROWS |= {line: f"-->|{label}|" for line, label in LABELS.items()}
 _CLASSES = {
     "condition": "fill:#fff8e1,stroke:#b28704",
     "fail": "fill:#fdecea,stroke:#b3261e",
+    "loop": "fill:#e8f5e9,stroke:#2e7d32",
     "loss": "stroke:#d84315,stroke-width:3px",
 }
 _SPECIAL = frozenset('"#<>&`;{}[]()|\\')

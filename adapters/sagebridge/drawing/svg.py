@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 
 from rich.cells import cell_len
 
-from sagebridge.drawing.diagram import Diagram, Edge, Node
+from sagebridge.drawing.diagram import LABELS, Diagram, Edge, Node
 from sagebridge.drawing.layered import Layout, layered
 from sagebridge.model.display import printable
 
@@ -25,12 +25,14 @@ text { font: 13px system-ui, sans-serif; fill: #1b1b1f; text-anchor: middle }
 .legend { fill: #5f6368; font-size: 11px; text-anchor: start }
 .box { fill: #eef4fb; stroke: #5b7fa6 }
 .condition { fill: #fff8e1; stroke: #b28704 }
+.loop { fill: #e8f5e9; stroke: #2e7d32 }
 .fail { fill: #fdecea; stroke: #b3261e }
 .loss { stroke: #d84315; stroke-width: 3 }
 .edge { fill: none; stroke: #70757a; stroke-width: 1.4; marker-end: url(#arrow) }
 .depends_on { stroke-dasharray: 5 4 }
 .if { stroke: #2e7d32 }
 .else { stroke: #b3261e }
+.each { stroke: #2e7d32; stroke-width: 2.6 }
 .label { font-size: 11px; paint-order: stroke; stroke: #ffffff; stroke-width: 4px }
 """
 _MARKER = (
@@ -120,12 +122,12 @@ class _Picture:
         for position, edge in enumerate(self.diagram.edges):
             points = self._points(position, edge, starts[position], ends[position])
             yield f'<path class="edge {edge.line}" d="{_curve(points)}"/>'
-            if edge.line in ("if", "else"):
+            if (label := LABELS.get(edge.line)) is not None:
                 x, y = points[0]
                 toward = points[1][0]
                 labels.append(
                     f'<text class="label" x="{x + (toward - x) * 0.35:.1f}" y="{y + 22:.1f}">'
-                    f"{edge.line}</text>"
+                    f"{label}</text>"
                 )
         yield from labels
 

@@ -10,11 +10,12 @@ from sagebridge.model.conditions import UnknownCondition, operands
 from sagebridge.model.connections import connection_losses
 from sagebridge.model.display import shown
 from sagebridge.model.expressions import VARIABLES, Get, unknown_function
+from sagebridge.model.for_each import ForEachStep
 from sagebridge.model.losses import Loss, Severity
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
 from sagebridge.model.pointers import step_pointers
 from sagebridge.model.step_types import OPERATOR_TYPES, STEP_TYPES
-from sagebridge.model.values import Value
+from sagebridge.model.values import ABSENT, Value
 from sagebridge.model.visit import escape, located, nodes
 
 
@@ -72,6 +73,10 @@ def _unresolvable(step: Step, pointer: str) -> Iterator[tuple[str, str]]:
     """Unknown functions and variables, as (JSON pointer, description)."""
     values = [(f"{pointer}/Arguments", step.arguments)]
     values += ((f"{pointer}/{escape(name)}", value) for name, value in step.extra.items())
+    if isinstance(step, ForEachStep):
+        values.append((f"{pointer}/Arguments/IterableItems", step.items))
+        if step.selector is not ABSENT:
+            values.append((f"{pointer}/Arguments/Selector/Field", step.selector.field))
     found: list[tuple[str, Value]] = []
     for here, value in values:
         if any(map(_is_unresolvable, nodes(value))):  # rare, and pointers take time
