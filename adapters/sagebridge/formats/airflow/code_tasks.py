@@ -20,6 +20,7 @@ from sagebridge.model.code_steps import (
     call_arguments,
     shell_arguments,
 )
+from sagebridge.model.expressions import is_expression
 from sagebridge.model.values import Object
 
 _CONTEXT = frozenset(
@@ -94,9 +95,9 @@ def python_step(operator: Any, name: str, values: Values, origin: str) -> Python
 def shell_step(operator: Any, name: str, values: Values, origin: str) -> ShellStep:
     """A BashOperator with its command. Raises :class:`NotSelfContained`."""
     command = operator.bash_command
-    if not isinstance(command, str):
+    if not isinstance(command, str) and not is_expression(command):
         raise NotSelfContained("has a command that is only known at run time")
-    if command.endswith((".sh", ".bash")):
+    if isinstance(command, str) and command.endswith((".sh", ".bash")):
         raise NotSelfContained(f"runs the script file {command.split()[-1]}")
     if not isinstance(operator.env, Mapping | None):
         raise NotSelfContained("has an environment that is only known at run time")

@@ -33,6 +33,15 @@ from sagebridge.formats.airflow.code_tasks import (
     shell_step,
 )
 from sagebridge.formats.airflow.loops import Loops, is_items_task, with_body
+from sagebridge.formats.airflow.mapped_tasks import (
+    ItemMapping,
+    NoForEach,
+    is_nested,
+    limit_of,
+    mapped_group,
+    mapping_of,
+    unmapped,
+)
 from sagebridge.formats.airflow.operator_classes import (
     JOB_SENSORS,
     class_of,
@@ -129,7 +138,7 @@ class _DagReader:
         types.update((name, one.value_type) for name, one in changed.items())
         self.changed = changed
         self.values = Values(dag, types, converted=changed)
-        self.loops = Loops(self.tasks)
+        self.groups: dict[str, ItemMapping] = {}
         self.names: dict[str, str] = {}
         self.names |= self._names()
         self.jobs: list[tuple[str, Any]] = []
@@ -151,6 +160,7 @@ class _DagReader:
         for task_id, stub in self.stubs.items():
             if type_ := self.values.used_as.get(f"Steps.{stub.name}.{RETURN_VALUE}"):
                 self.roles[task_id].steps = [replace(stub, returns=type_)]
+        self._add_groups()
         pipeline = self._pipeline(self._steps_in(None))
         lines = {
             step.name: self.lines.line(role.operator)
@@ -161,6 +171,20 @@ class _DagReader:
         ordered = sorted(self.losses, key=lambda loss: int(loss.place))
         return pipeline, tuple(ordered), lines
 
+    def _add_groups(self) -> None:
+        """Add a ForEach for each mapped task group that is exactly one."""
+        members: dict[str, list[Any]] = {}
+        for task_id, group_id in self.values.loops.items():
+            if group_id in self.groups:  # otherwise it is a mapped operator
+                members.setdefault(group_id, []).append(self.tasks[task_id])
+        self.loops = Loops(self.tasks, members)
+        for group_id, tasks in members.items():
+            name = free_name(group_id[:64], set(self.names.values()), group_id[:60], "-")
+            self.names[group_id] = name
+            step = self.groups[group_id].step(name, limit_of(tasks, self.dag), ())
+            steps = any(self.roles[task.task_id].steps for task in tasks)
+            self.roles[group_id] = TaskSteps(tasks[0], [step] if steps else [])
+
     def _steps_in(self, loop: str | None) -> list[Step]:
         """The steps of the tasks in the body of a ForEach, or outside all of them."""
         tasks = self.loops.tasks_in(loop)
@@ -170,7 +194,7 @@ class _DagReader:
                 role.steps = [with_body(role.steps[0], body)]
         tree = TaskTree(tasks, {task_id: self.roles[task_id] for task_id in tasks})
         for found in tree.losses:
-            task = self.tasks[found.task_id]
+            task = self.roles[found.task_id].operator
             self._report(task, found.code, found.severity, found.what, found.advice)
         return tree.steps()
 
@@ -259,10 +283,16 @@ class _DagReader:
             return role
         if is_items_task(task):  # a part of a ForEach
             return role
+        self.values.loop = self.values.loops.get(task.task_id)
         if is_mapped(task):
-            what = "expand() is only resolved at run time"
-            self._drop(task, "mapped-task", what, "replace it with a loop in the DAG file")
-        elif is_sagebridge(task):
+            try:
+                if (item := self._item_of(task)) is not None:
+                    return item
+            except NoForEach as why:
+                advice = "use a literal list, or the output of one task"
+                self._drop(task, "mapped-task", str(why), advice)
+                return role
+        if is_sagebridge(task):
             reads = dag_options.sagebridge_arguments(task)
             step = with_documentation(task.step, task)
             role = TaskSteps(task, [step], list(self._listed_gate(task)), from_sagebridge=True)
@@ -293,9 +323,43 @@ class _DagReader:
         self._report_options(role, frozenset(reads))
         return role
 
+    def _item_of(self, task: Any) -> TaskSteps | None:
+        """The ForEach of a mapped operator; None for a task in a mapped group, which is its body.
+
+        Raises :class:`NoForEach`.
+        """
+        if is_nested(task):
+            raise NoForEach("it is mapped in a mapped task group")
+        if (group := mapped_group(task)) is not None:
+            if group.group_id not in self.groups:
+                self.groups[group.group_id] = mapping_of(group._expand_input, self.values)
+            arguments = self.groups[group.group_id].arguments
+            self.values.mapped[id(group._expand_input)] = arguments
+            self.values.loops[task.task_id] = self.values.loop = group.group_id
+            return None
+        mapping = mapping_of(task._get_specified_expand_input(), self.values)
+        self.values.loops[task.task_id] = task.task_id
+        name, losses = self.names[task.task_id], dict(self.losses)
+        self.names[task.task_id] = free_name(f"{name[:58]}-item", self.names.values())
+        try:
+            role = self._role(unmapped(task, mapping.arguments))
+        except (TypeError, ValueError, AttributeError) as error:
+            raise NoForEach(f"its arguments are only known at run time ({error})") from None
+        finally:
+            self.names[task.task_id] = name
+        if task.task_id in self.dropped_tasks:
+            self.dropped_tasks.discard(task.task_id)
+            self.losses = losses
+            del self.stubs[task.task_id]
+            raise NoForEach("it is mapped over arguments that only Airflow can read")
+        steps = [mapping.step(name, limit_of([task], self.dag), role.steps)] if role.steps else []
+        return TaskSteps(task, list(steps))
+
     def _report_options(self, role: TaskSteps, reads: frozenset[str]) -> None:
         """Report the arguments of a task that are lost, unless the whole task is dropped."""
         task = role.operator
+        if self.values.loop is not None:
+            reads |= {"max_active_tis_per_dagrun"}
         if not role.steps and task.task_id in self.dropped_tasks:
             return
         for loss in dag_options.of_task(task, reads):
@@ -424,7 +488,7 @@ class _DagReader:
             self._carry(role, "shell-task", shell_step)
             if role.steps and is_skipped_on_99(task):
                 arguments = dag_options.operator_arguments(task)
-                intended = "skip_on_exit_code" in arguments or "99" in task.bash_command
+                intended = "skip_on_exit_code" in arguments or "99" in str(task.bash_command)
                 what = "exit code 99 fails the step; in Airflow it skips the task"
                 advice = "exit with 0 if downstream steps should run"
                 self._report(task, "exit-code", "changed" if intended else "info", what, advice)
@@ -442,7 +506,7 @@ class _DagReader:
 
     def _carry(self, role: TaskSteps, code: str, build: Any) -> None:
         task = role.operator
-        origin = str(self.lines.line(task))
+        origin = str(self._line(task))
         try:
             step = build(task, self.names[task.task_id], self.values, origin)
             # Only operators of @task have custom_operator_name (airflow/sdk/bases/decorator.py).
@@ -479,13 +543,17 @@ class _DagReader:
 
     # Losses
 
+    def _line(self, item: Any) -> int:
+        """The line of the DAG or a task; one of a mapped operator's iterations has its line."""
+        return self.lines.line(self.tasks.get(getattr(item, "task_id", ""), item))
+
     def _report(
         self, item: Any, code: str, severity: Severity, what: str, advice: str = ""
     ) -> None:
         self.losses[self._loss(item, code, severity, what, advice)] = None
 
     def _loss(self, item: Any, code: str, severity: Severity, what: str, advice: str = "") -> Loss:
-        place = str(self.lines.line(item))
+        place = str(self._line(item))
         if item is self.dag:
             return Loss(code, severity, place, f"the DAG: {what}", TARGET, advice)
         step = self.names.get(item.task_id, "")
@@ -496,7 +564,7 @@ class _DagReader:
         self.dropped_tasks.add(task.task_id)
         self._report(task, code, "dropped", f"{reason}, so the task is dropped", advice)
         if stub:
-            name, line = self.names[task.task_id], self.lines.line(task)
+            name, line = self.names[task.task_id], self._line(task)
             self.stubs[task.task_id] = stub_of(task, name, reason, self.lines.file, line)
             self.values.outputs[task.task_id] = property_output(name, RETURN_VALUE, keys=True)
 

@@ -6,7 +6,7 @@ around it they are one task, with the dependencies of them all.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,19 +28,20 @@ class TaskView:
 
 
 class Loops:
-    """The bodies of a DAG. A ForEach has the id of its last task.
+    """The bodies of a DAG. A ForEach has the id of its last task, a mapped group its own.
 
     Attributes:
         bodies: by ForEach, the ids of the tasks directly in its body.
     """
 
-    def __init__(self, tasks: Mapping[str, Any]) -> None:
+    def __init__(self, tasks: Mapping[str, Any], groups: Collection[str]) -> None:
         self.tasks = tasks
         self.first = {
             task.for_each.task_id: task_id for task_id, task in tasks.items() if is_items_task(task)
         }
-        self.bodies: dict[str, list[str]] = {one: [] for one in self.first}
-        self._owners = {task_id: _owner(task) for task_id, task in tasks.items()}
+        self.bodies: dict[str, list[str]] = {one: [] for one in (*self.first, *groups)}
+        self._owners = {task_id: _owner(task, groups) for task_id, task in tasks.items()}
+        self._owners |= dict.fromkeys(groups)
         self._ends = {first: last for last, first in self.first.items()}
         for task_id, owner in self._owners.items():
             if owner is not None:
@@ -48,14 +49,14 @@ class Loops:
 
     def tasks_in(self, loop: str | None) -> dict[str, Any]:
         """The tasks in a body, or outside all of them, in the order of the DAG."""
-        inside = [one for one in self.tasks if self._owners[one] == loop and one not in self._ends]
-        if not self.first:
-            return {one: self.tasks[one] for one in inside}
-        return {one: self._view(one, loop) for one in inside}
+        if not self.bodies:
+            return dict(self.tasks)
+        levels = [one for task_id in self.tasks for one in self._at_level({task_id}, loop)]
+        return {one: self._view(one, loop) for one in dict.fromkeys(levels)}
 
     def _view(self, task_id: str, loop: str | None) -> TaskView:
-        task = self.tasks[task_id]
         parts = [self.tasks[one] for one in self._parts(task_id)]
+        task, first = parts[0], self.first.get(task_id, task_id)
         up = {one for part in parts for one in part.upstream_task_ids}
         down = {one for part in parts for one in part.downstream_task_ids}
         # A reference to a step of a body is invalid, but not a dependency on the whole ForEach.
@@ -65,17 +66,18 @@ class Loops:
             task,
             frozenset(self._at_level(up, loop)) - {task_id},
             frozenset(self._at_level(down, loop)) - {task_id},
-            self.tasks[self.first.get(task_id, task_id)].trigger_rule,
+            self.tasks[first].trigger_rule if first in self.tasks else "all_success",
             getattr(task, "ignore_downstream_trigger_rules", None),
         )
 
     def _parts(self, task_id: str) -> Iterator[str]:
         """A task, and the tasks of its body."""
-        yield task_id
+        if task_id in self.tasks:
+            yield task_id
         if task_id in self.first:
             yield self.first[task_id]
-            for one in self.bodies[task_id]:
-                yield from self._parts(one)
+        for one in self.bodies.get(task_id, ()):
+            yield from self._parts(one)
 
     def _at_level(self, task_ids: set[str], loop: str | None) -> Iterator[str]:
         """For each task: itself or the ForEach around it that is at this level, if there is one."""
@@ -105,11 +107,13 @@ def _has_step(task: Any) -> bool:
     return isinstance(getattr(task, "step", None), Step)
 
 
-def _owner(task: Any) -> str | None:
-    """The innermost ForEach whose body contains a task."""
+def _owner(task: Any, groups: Collection[str]) -> str | None:
+    """The innermost ForEach or mapped group whose body contains a task."""
     group = task.task_group
     while group is not None:
         if (loop := getattr(group, "for_each", None)) is not None:
             return str(loop.task_id)
+        if group.group_id in groups:
+            return str(group.group_id)
         group = group.parent_group
     return None

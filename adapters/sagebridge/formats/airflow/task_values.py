@@ -94,6 +94,9 @@ class Values:
         converted: the parameters that have another type than their Param.
         needed: by parameter, the types of request fields that its own type does not fit.
         used_as: the types of the request fields that references are for, by their text.
+        loops: by task in a mapped group, the group.
+        loop: the mapped group of the task that is read.
+        mapped: by the id of a group's ``expand()``, the value of each argument.
     """
 
     dag: Any
@@ -102,6 +105,9 @@ class Values:
     converted: Collection[str] = ()
     needed: dict[str, set[str]] = field(default_factory=dict)
     used_as: dict[str, str] = field(default_factory=dict)
+    loops: dict[str, str] = field(default_factory=dict)
+    loop: str | None = None
+    mapped: dict[int, Mapping[str, Value]] = field(default_factory=dict)
     _environment: Any = None
     _unsupported: list[Any] = field(default_factory=list)
 
@@ -160,6 +166,9 @@ class Values:
         if kind == "DagParam":
             # DagParam has no public name (airflow/sdk/definitions/param.py).
             return self._parameter(value._name, value._name)
+        if kind == "MappedArgument" and id(value._input) in self.mapped:
+            # MappedArgument is private (airflow/sdk/definitions/_internal/expandinput.py).
+            return self.mapped[id(value._input)][value._key]
         if kind != "PlainXComArg":
             what = "a mapped, zipped or concatenated XCom"
             if not hasattr(value, "iter_references"):
@@ -175,6 +184,9 @@ class Values:
     def _output(self, task: str, key: str, path: tuple[Part, ...]) -> Value:
         parts = path if key == RETURN_VALUE else (key, *path)
         text = ".".join(map(str, (task, *parts)))
+        if self.loops.get(task, self.loop) != self.loop:
+            what = f"the list of the outputs of task {shown(task)}"
+            raise RunTimeValue("mapped-task", what, text)
         if task not in self.outputs:
             raise RunTimeValue("xcom", f"the output of task {shown(task)}", text)
         try:
