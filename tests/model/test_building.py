@@ -23,6 +23,7 @@ from sagebridge import (
     ABSENT,
     CacheConfig,
     ConditionStep,
+    ForEachStep,
     JsonGet,
     OutputParameter,
     Parallelism,
@@ -139,6 +140,8 @@ def test_every_step_type_can_be_built(type_: str) -> None:
     step: Step = Step("A", type_, {"X": 1}, extra=dict.fromkeys(row.members.values(), "v"))
     if type_ == "Condition":
         step = ConditionStep("A", conditions=[equals(1, 1)])
+    if type_ == "ForEach":
+        step = ForEachStep("A", items=["a"], max_concurrency=1, body=[Step("B", "Model")])
     pipeline = Pipeline("p", [step])
     assert sagebridge.read(definition(pipeline)).pipeline == pipeline
 

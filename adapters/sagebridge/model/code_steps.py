@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import re
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from sagebridge.model.conditions import Comparison, In, operands
 from sagebridge.model.dependencies import COMPLETED, with_trigger
 from sagebridge.model.display import free_name
 from sagebridge.model.expressions import Get, parameter
+from sagebridge.model.for_each import ForEachStep
 from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import PYTHON_TYPES, Parameter
 from sagebridge.model.pipeline import (
@@ -203,7 +204,14 @@ def with_code(pipeline: Pipeline, parts: Iterable[Mapping[str, str] | None], fil
 
 def only_code(pipeline: Pipeline) -> bool:
     """Whether all steps of a pipeline are code, so that nothing is left for SageMaker."""
-    return bool(pipeline.steps) and all(isinstance(one, CarriedStep) for one in pipeline.steps)
+    return bool(pipeline.steps) and all(map(_is_code, pipeline.steps))
+
+
+def _is_code(step: Step) -> bool:
+    """Whether a step is code, or a ForEach over nothing else."""
+    if isinstance(step, ForEachStep):
+        return bool(step.inner) and all(map(_is_code, step.inner))
+    return isinstance(step, CarriedStep)
 
 
 def without_carried(pipeline: Pipeline) -> tuple[Pipeline, tuple[Loss, ...]]:
@@ -212,7 +220,7 @@ def without_carried(pipeline: Pipeline) -> tuple[Pipeline, tuple[Loss, ...]]:
     The dependants of a code step depend on its dependencies. References to its result become a
     parameter without a default, which an execution must set.
     """
-    return without(pipeline, [step for step in walk(pipeline) if isinstance(step, CarriedStep)])
+    return without(pipeline, [step for step in walk(pipeline) if _is_code(step)])
 
 
 def without(pipeline: Pipeline, steps: Sequence[Step]) -> tuple[Pipeline, tuple[Loss, ...]]:
@@ -225,9 +233,10 @@ def without(pipeline: Pipeline, steps: Sequence[Step]) -> tuple[Pipeline, tuple[
 def with_fail_steps(pipeline: Pipeline) -> tuple[Pipeline, tuple[Loss, ...]]:
     """As :func:`without_carried`, but a Fail step takes the place of each code step and stub.
 
-    Nothing can depend on a Fail step, so the dependants do not wait for it.
+    Nothing can depend on a Fail step, so the dependants do not wait for it. The body of a ForEach
+    cannot contain one, so it comes after the ForEach, or in its place if nothing else is left.
     """
-    carried = {step.name: step for step in walk(pipeline) if isinstance(step, CarriedStep)}
+    carried = {step.name: step for step in walk(pipeline) if _is_code(step)}
     return _CodeRemoval(pipeline, carried, fail=True).result() if carried else (pipeline, ())
 
 
@@ -316,7 +325,7 @@ class _CodeRemoval:
 
     def _losses(self) -> Iterator[Loss]:
         for step in self.carried.values():
-            if isinstance(step, StubStep):  # the reader has reported it
+            if isinstance(step, StubStep | ForEachStep):  # the reader has reported it, or its body
                 continue
             code, what = _loss_of_code(step)
             text = f"{step.name} is {what}; SageMaker has no step type for it"
@@ -331,12 +340,18 @@ class _CodeRemoval:
             yield Loss("asked-value", "changed", origin, what, "sagemaker", advice)
 
     def _kept(self, steps: Sequence[Step]) -> Steps:
-        kept = (
-            step if step.name not in self.carried else _fail_step(step)
-            for step in steps
-            if self.fail or step.name not in self.carried
-        )
-        return tuple(map(self._step, kept))
+        return tuple(kept for step in steps for kept in self._replacement(step))
+
+    def _replacement(self, step: Step) -> Iterator[Step]:
+        """The step, or the Fail steps in its place or in that of steps of its body."""
+        if step.name not in self.carried:
+            yield self._step(step)
+            if self.fail and isinstance(step, ForEachStep):
+                inside = {one.name for one in step.inner}
+                removed = (one for one in step.inner if one.name in self.carried)
+                yield from (self._step(_fail_step(one, inside)) for one in removed)
+        elif self.fail:
+            yield self._step(_fail_step(step))
 
     def _step(self, step: Step) -> Step:
         before = {one.step for one in step_references(step) if one.step}
@@ -345,7 +360,8 @@ class _CodeRemoval:
         for name, trigger in (*step.triggers, *referenced):
             for one in self._through([name]):
                 through[one] = trigger
-        step = step.replaced(self._change).with_inner(self._kept)
+        step = step.replaced(self._change)
+        step = step.with_inner(self._body if isinstance(step, ForEachStep) else self._kept)
         if before.union(step.dependencies).isdisjoint(self.carried):
             return step
         own = [
@@ -356,6 +372,9 @@ class _CodeRemoval:
         implied = {step.name, *step.dependencies, *(one.step for one in step_references(step))}
         added = [with_trigger(one, through[one]) for one in through if one not in implied]
         return replace(step, depends_on=(*own, *added) or ABSENT)
+
+    def _body(self, steps: Steps) -> Steps:
+        return tuple(self._step(step) for step in steps if step.name not in self.carried)
 
     def _change(self, node: Value) -> Value:
         is_value = isinstance(node, Get) and node.property_file is None
@@ -407,22 +426,34 @@ def _loss_of_code(step: Step) -> tuple[str, str]:
     return _SHELL_LOSS if isinstance(step, ShellStep) else _PYTHON_LOSS
 
 
-def _fail_step(step: Step) -> Step:
-    """The Fail step in the place of a code step or stub."""
-    if isinstance(step, StubStep):
-        message = step.message
+def _fail_step(step: Step, inside: Collection[str] = ()) -> Step:
+    """The Fail step in the place of a code step, a stub, or a ForEach over nothing else.
+
+    ``inside`` are the steps of the body around it, which it cannot depend on.
+    """
+    steps = list(walk((step,)))
+    code = next(one for one in steps if isinstance(one, CarriedStep))
+    if isinstance(code, StubStep):
+        message = code.message
     else:
         message = (
-            f"step {step.name!r} was {_loss_of_code(step)[1]}, and SageMaker has no step type for "
+            f"step {code.name!r} was {_loss_of_code(code)[1]}, and SageMaker has no step type for "
             "it; replace it, or translate with --no-stubs to leave it out"
         )
-    used = (one.step for one in step_references(step) if one.step not in step.dependencies)
-    before = (*(step.depends_on or ()), *filter(None, used))
+    own = {*inside, *(one.name for one in steps)}
+    before: dict[str, str | Object] = {}
+    for one in steps:
+        before.update(zip(one.dependencies, one.depends_on or (), strict=True))
+    for one in steps:
+        for get in step_references(one):
+            if get.step:
+                before.setdefault(get.step, get.step)
+    needed = tuple(item for name, item in before.items() if name not in own)
     return Step(
         step.name,
         "Fail",
         arguments=Object({"ErrorMessage": message}),
-        depends_on=tuple(dict.fromkeys(before)) or ABSENT,
+        depends_on=needed or ABSENT,
         display_name=step.display_name,
         description=step.description,
     )

@@ -84,7 +84,7 @@ CODES = MappingProxyType(
         "import-input": "a value from outside the file, read on import, such as the time",
         "job-name": "the name of a job or model; SageMaker generates it",
         "macro": "a value that Airflow computes for each run; it becomes a parameter",
-        "mapped-task": "a task that is mapped at run time",
+        "mapped-task": "a mapped task that no ForEach step can replace",
         "message-attributes": "attributes of an SQS message",
         "never-chosen": "a task that no branch leads to, or only a dropped one",
         "no-wait": "a task that does not wait for its job; the step does",

@@ -7,7 +7,6 @@ import inspect
 import pytest
 
 from sagebridge.formats.python.file_readings import FileReading
-from sagebridge.model.code_steps import StubStep
 from sagebridge.model.losses import Loss
 from tests.formats.airflow.conftest import ReadAll
 
@@ -236,12 +235,12 @@ def test_teardown_task_needs_manual_work(dags: dict[str, FileReading]) -> None:
     assert ("failure-handling", "dropped") in codes(dags["cleanup"], "task clean")
 
 
-def test_task_of_a_mapped_group_is_dropped(dags: dict[str, FileReading]) -> None:
+def test_mapped_group_is_a_for_each(dags: dict[str, FileReading]) -> None:
     found = dags["mapped"]
-    kept = [one.name for one in found.pipeline.steps if not isinstance(one, StubStep)]
-    assert kept == ["outside"]
-    for task in ("each.inside", "each.own"):
-        assert codes(found, f"task {task}") == [("mapped-task", "dropped")]
+    each, outside = found.pipeline.steps
+    assert (each.type, [one.name for one in each.inner]) == ("ForEach", ["inside", "own"])
+    assert outside.name == "outside"
+    assert "mapped-task" not in [loss.code for loss in found.losses]
 
 
 def test_decorators_of_airflow_are_reported(dags: dict[str, FileReading]) -> None:

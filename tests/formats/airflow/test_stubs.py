@@ -54,7 +54,7 @@ with DAG("nightly", schedule="@daily", params={"Stage": "dev"}):
         trigger_dag_id="reports",
         conf={"day": "{{ ds }}", "odd": "\\n# fmt: off\\n\\"\\"\\"'{% raw %}"},
     )
-    each = BashOperator.partial(task_id="each").expand(bash_command=["a", "b"])
+    each = BashOperator.partial(task_id="each").expand(env=[{"a": "1"}, {}])
     b = ModelOperator(task_id="B", arguments={"PrimaryContainer": {"Image": "i"}})
     check = ConditionOperator(
         task_id="check",

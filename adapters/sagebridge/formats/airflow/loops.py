@@ -60,7 +60,9 @@ class Loops:
         up = {one for part in parts for one in part.upstream_task_ids}
         down = {one for part in parts for one in part.downstream_task_ids}
         # A reference to a step of a body is invalid, but not a dependency on the whole ForEach.
-        named = {one.step for one in step_references(task.step)} if _has_step(task) else set()
+        named: set[str | None] = set()
+        if _has_step(task):
+            named = {*task.step.dependencies, *(one.step for one in step_references(task.step))}
         up = {one for one in up if self._name(one) not in named or self._owners[one] == loop}
         return TaskView(
             task,

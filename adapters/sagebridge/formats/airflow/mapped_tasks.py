@@ -160,7 +160,7 @@ def unmapped(task: Any, arguments: Mapping[str, Value]) -> Any:
     # partial() adds the defaults of BaseOperator to the arguments that are given.
     given = operator._BaseOperator__init_kwargs
     base = next(one for one in type(operator).__mro__ if one.__name__ == "BaseOperator")
-    for name, parameter in signature(base.__init__).parameters.items():
+    for name, parameter in signature(base).parameters.items():
         if name in given and str(given[name]) == str(parameter.default):
             del given[name]
     return operator
