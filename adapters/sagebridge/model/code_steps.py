@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from sagebridge.model.conditions import Comparison, In, operands
-from sagebridge.model.dependencies import COMPLETED, with_trigger
+from sagebridge.model.dependencies import COMPLETED, Dependency, with_trigger
 from sagebridge.model.display import free_name
 from sagebridge.model.expressions import Get, parameter
 from sagebridge.model.for_each import ForEachStep
@@ -441,7 +441,7 @@ def _fail_step(step: Step, inside: Collection[str] = ()) -> Step:
             "it; replace it, or translate with --no-stubs to leave it out"
         )
     own = {*inside, *(one.name for one in steps)}
-    before: dict[str, str | Object] = {}
+    before: dict[str, str | Dependency] = {}
     for one in steps:
         before.update(zip(one.dependencies, one.depends_on or (), strict=True))
     for one in steps:

@@ -358,7 +358,7 @@ class _DagReader:
     def _report_options(self, role: TaskSteps, reads: frozenset[str]) -> None:
         """Report the arguments of a task that are lost, unless the whole task is dropped."""
         task = role.operator
-        if self.values.loop is not None:
+        if self.values.loop is not None or any(task.iter_mapped_task_groups()):
             reads |= {"max_active_tis_per_dagrun"}
         if not role.steps and task.task_id in self.dropped_tasks:
             return
