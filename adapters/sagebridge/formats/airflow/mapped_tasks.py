@@ -54,7 +54,7 @@ def mapping_of(expand_input: Any, values: Values) -> ItemMapping:
 
 
 def _points(given: Any, values: Values) -> Iterator[Mapping[str, Value]]:
-    """The arguments of each iteration, in the order of Airflow's map indexes."""
+    """The arguments of each iteration, by map index."""
     if isinstance(given, Mapping):
         lists = list(given.values())
         if not all(isinstance(one, list | tuple) for one in lists):
@@ -83,7 +83,7 @@ def _literal(points: Sequence[Mapping[str, Value]]) -> ItemMapping:
         return ItemMapping(tuple(items), merger.with_items(merged, lambda _: ITEM))
     rows = [dict(zip(fields, row, strict=True)) for row in zip(*fields.values(), strict=True)]
     if any(is_expression(value) for row in rows for value in row.values()):
-        raise NoForEach("its items contain several values, some of which are references")
+        raise NoForEach("its items contain several values, and some are references")
     texts = tuple(json.dumps(row) for row in rows)
     return ItemMapping(texts, merger.with_items(merged, _field))
 
