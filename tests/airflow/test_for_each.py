@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from sagebridge.model.conditions import equals
-from sagebridge.model.expressions import get, parameter
+from sagebridge.model.expressions import current_item, get, parameter, plain
 from sagebridge.model.for_each import ForEachStep, max_by
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
@@ -100,3 +101,44 @@ def test_wrong_items(run: Run, aws: FakeSageMaker) -> None:
     assert done.indexes["Fan", -1] == "failed"
     assert "expected a JSON list" in done.xcom("Fan", "failure_reason")
     assert not aws.called("create")
+
+
+def test_tasks_of_a_loop() -> None:
+    """The first task waits for all that the body needs; iterations may all be deferred."""
+    from sagebridge_operators.airflow import build
+    from sagebridge_operators.airflow.deferral.deferring import _is_limit
+
+    inner = replace(EVAL, arguments=plain({"ModelName": get("Steps.List.TrainingJobName")}))
+    body = (SCORE, replace(inner, depends_on=("Score",)))
+    dag: Any = build(pipeline(training("List", 60), replace(FAN, body=body), LAST))
+    assert dag.get_task("Fan_items").upstream_task_ids == {"List"}
+    assert dag.get_task("Score").upstream_task_ids == {"Fan_items"}
+    assert dag.get_task("Eval").upstream_task_ids == {"Score"}
+    assert dag.get_task("Fan").upstream_task_ids == {"Fan_items", "Eval"}
+    assert dag.get_task("Last").upstream_task_ids == {"Fan"}
+    assert dag.max_active_tasks == 1 + 1 + 1 + 1 + 2 * 2
+    assert not _is_limit(dag.max_active_tasks, dag)
+    assert _is_limit(dag.max_active_tasks - 1, dag)
+
+
+def test_a_loop_of_your_own_dag() -> None:
+    from airflow.sdk import DAG
+
+    from sagebridge_operators.airflow import ForEachOperator, TrainingOperator
+
+    with DAG("own") as dag:
+        first = TrainingOperator(task_id="First", arguments={})
+        last = TrainingOperator(task_id="Last", arguments={})
+        with ForEachOperator(
+            task_id="Fan", items=["a"], max_concurrency=1, trigger_rule="none_failed", retries=3
+        ) as fan:
+            TrainingOperator(task_id="Score", arguments={"TrainingJobName": current_item})
+        first >> fan >> last
+    assert [step.name for step in fan.step.inner] == ["Score"]
+    tasks = dag.task_dict
+    assert tasks["Fan_items"].upstream_task_ids == {"First"}
+    assert tasks["Last"].upstream_task_ids == {"Fan"}
+    assert (tasks["Fan_items"].trigger_rule, tasks["Fan"].trigger_rule) == (
+        "none_failed",
+        "all_done",
+    )

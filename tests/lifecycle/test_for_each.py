@@ -217,6 +217,16 @@ def test_a_failed_iteration_lets_the_others_run(loop: Loop, aws: FakeSageMaker) 
     assert status(loop.pipeline, found).reason.startswith("step 'Score-0' failed: ")
 
 
+def test_a_body_step_that_a_trigger_skips(loop: Loop, aws: FakeSageMaker) -> None:
+    """It does not fail its iteration, which has nothing to handle."""
+    handler = training("Handler", 60, depends_on=({"Step": "Score", "Trigger": "Failed"},))
+    loop.body, loop.others = [SCORE, handler], ()
+    for index in range(len(loop.driver().begin())):
+        StepDriver(loop.task(SCORE, (index,))).run()
+    assert loop.driver().finish()["status"] == "Succeeded"
+    assert seconds_of(aws) == [60, 90]
+
+
 def test_a_repeated_iteration_changes_the_end(loop: Loop) -> None:
     loop.others = ()
     loop.fail("Score", 1)

@@ -17,7 +17,7 @@ from sagebridge.model.pipeline import Step, walk
 from sagebridge.model.values import ABSENT, EMPTY, Absent, Value
 from sagebridge_operators.airflow import task_dependencies
 from sagebridge_operators.airflow.driven_task import DrivenTask
-from sagebridge_operators.airflow.step_operators import StepOperator
+from sagebridge_operators.airflow.step_operators import StepOperator, own_id
 
 _SHARED = ("dag", "task_group", "pool", "queue", "executor", "executor_config", "priority_weight")
 """Arguments of the last task that the first one shares."""
@@ -142,7 +142,7 @@ class ForEachOperator(StepOperator):
 
     def __enter__(self) -> Self:
         self.group = ForEachGroup(
-            group_id=f"{self.task_id}{BODY}",
+            group_id=f"{own_id(self)}{BODY}",
             prefix_group_id=False,
             expand_input=DictOfListsExpandInput({"index": self.items_task.output}),
             dag=self.dag,

@@ -109,7 +109,7 @@ class StepOperator(DrivenTask, BaseOperator):
         self.role_arn = role_arn
         self.deferrable = deferrable
         self.request: Mapping[str, Any] | None = None
-        name = _own_id(self) if step_name is None else step_name
+        name = own_id(self) if step_name is None else step_name
         self._step = Step(name, step_type or self.step_type, **fields)
         self.follows_triggers = False
         trigger_gates.set_rule(self)
@@ -219,7 +219,7 @@ def _shown(operator: StepOperator) -> list[str]:
     return [name for one in own for name in signature(one.__init__).parameters]
 
 
-def _own_id(operator: StepOperator) -> str:
+def own_id(operator: StepOperator) -> str:
     """The id of a task without the prefix of its task group."""
     group = getattr(operator.task_group, "node_id", None)  # None for the root group
     return operator.task_id.removeprefix(f"{group}.") if group else operator.task_id

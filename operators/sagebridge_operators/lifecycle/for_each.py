@@ -16,7 +16,7 @@ from typing import Any
 from sagebridge.errors import SagebridgeError
 from sagebridge.model.expressions import Get, Index, Key, Member, Token
 from sagebridge.model.for_each import MAX_BY, ForEachStep, Selector, iteration_name
-from sagebridge.model.pipeline import Steps
+from sagebridge.model.pipeline import Pipeline, Steps
 from sagebridge.model.values import ABSENT
 from sagebridge_operators.lifecycle import opening
 from sagebridge_operators.lifecycle.attempt import Attempt, Failure
@@ -32,6 +32,7 @@ from sagebridge_operators.lifecycle.job_request import resolver
 from sagebridge_operators.lifecycle.outages import code_of, patiently
 from sagebridge_operators.lifecycle.outputs import check_size, path_text, property_of
 from sagebridge_operators.lifecycle.records import ExecutionRecords
+from sagebridge_operators.lifecycle.step_states import states
 from sagebridge_operators.lifecycle.step_task import Log, StepTask
 from sagebridge_operators.run_errors import (
     ExecutionStopped,
@@ -288,8 +289,9 @@ def _not_succeeded(
             reason = first.reason or "no reason was given"
             yield index, _Problem(iteration_name(first.step, index), first.state, reason)
             continue
+        reached = states(Pipeline(steps=body), {name: one for name, one in found if one})
         for name, one in found:
-            if one is None or one.state != "Succeeded":
+            if reached[name] not in ("Succeeded", "Skipped"):
                 reason = "did not run" if one is None else "its worker was lost"
                 state = "Stopped" if stopping else "Failed"
                 yield index, _Problem(iteration_name(name, index), state, reason)
