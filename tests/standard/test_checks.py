@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pytest
 
 from sagebridge.model.expressions import Get, plain, properties_of
-from sagebridge.model.pipeline import Step
+from sagebridge.model.pipeline import CacheConfig, Step
 from sagebridge_operators.lifecycle.drive import StepDriver
 from sagebridge_operators.lifecycle.execution import Execution
 from sagebridge_operators.lifecycle.objects import Folder
@@ -185,7 +185,9 @@ def test_missing_baseline_fails_before_the_job(
     assert outputs["properties"][USED] == outputs["calculated_constraints"]
 
 
-def test_violations_that_the_container_reports_fail_the_step(world: World, tmp_path: Path) -> None:
+def test_violations_that_the_container_reports_fail_the_step(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     world.aws.put_json({REPORT: {"violations": [VIOLATION]}})
     world.aws.add_scripts(JobScript(members={"ExitMessage": VIOLATED}))
     with pytest.raises(StepFailed) as failed:
@@ -196,6 +198,7 @@ def test_violations_that_the_container_reports_fail_the_step(world: World, tmp_p
     )
     outputs = run(world, check("QualityCheck", FailOnViolation=False), tmp_path, 1)
     assert outputs["violations"] == ["age: completeness_check (Completeness 0.5 is below 1.0)"]
+    assert "age: completeness_check (Completeness 0.5 is below 1.0)" in caplog.text
 
 
 def test_later_run_reads_a_baseline_that_was_not_recorded(world: World, tmp_path: Path) -> None:
@@ -328,6 +331,54 @@ def test_analysis_configuration_names_the_model(
     assert read["predictor"] == {"n": 1, "model_name": predictor.get("model_name", "the-model")}
     assert read["headers"] == ["a"]
     assert (found["S3Input"]["S3Uri"] == config) == bool(predictor)
+
+
+def test_job_with_a_copied_configuration_is_found_in_the_cache(
+    world: World, tmp_path: Path
+) -> None:
+    config = "s3://bucket/config/analysis_config.json"
+    world.aws.put_json({config: {}})
+    source = {"S3Uri": config, "LocalPath": "/in", "S3DataType": "S3Prefix"}
+    inputs = [{"InputName": "analysis_config", "S3Input": source}]
+    arguments = plain({**SAMPLES["ClarifyCheck"].arguments, "ProcessingInputs": inputs})
+
+    def named(model: str) -> Step:
+        step = check("ClarifyCheck", CheckType="MODEL_BIAS", SkipCheck=True, ModelName=model)
+        return replace(step, arguments=arguments, cache_config=CacheConfig(True))
+
+    run(world, named("one"), tmp_path)
+    assert run(world, named("one"), tmp_path, 1)["cached_from"]
+    assert "cached_from" not in run(world, named("other"), tmp_path, 2)
+
+
+@pytest.mark.parametrize(
+    ("operation", "text"),
+    [
+        ("ListModelPackages", "ModelPackageGroupName: "),
+        ("DescribeModelPackage", "ModelPackageGroupName: "),
+        ("PutObject", "the copy of analysis_config with ModelName: "),
+    ],
+)
+def test_call_that_is_not_allowed_fails_before_the_job(
+    world: World, tmp_path: Path, operation: str, text: str
+) -> None:
+    approve(world, "Bias.PostTrainingConstraints", REGISTERED)
+    config = "s3://bucket/config/analysis_config.json"
+    world.aws.put_json({config: {}})
+    world.aws.add_faults(FaultRule(fault="access_denied", operation=operation))
+    source = {"S3Uri": config, "LocalPath": "/in", "S3DataType": "S3Prefix"}
+    inputs = [{"InputName": "analysis_config", "S3Input": source}]
+    step = check(
+        "ClarifyCheck",
+        CheckType="MODEL_BIAS",
+        ModelName="model",
+        ModelPackageGroupName="group",
+        SuppliedBaselineConstraints=None,
+    )
+    arguments = plain({**SAMPLES["ClarifyCheck"].arguments, "ProcessingInputs": inputs})
+    with pytest.raises(StepFailed, match=text):
+        run(world, replace(step, arguments=arguments), tmp_path)
+    assert world.aws.resources("ProcessingJob") == []
 
 
 def test_flag_that_is_not_a_boolean_fails_before_the_job(world: World, tmp_path: Path) -> None:

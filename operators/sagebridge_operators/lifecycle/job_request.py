@@ -93,7 +93,7 @@ class JobRequests:
         """The step's outputs, from the description of its successful job."""
         task, job_type = self.task, JOB_TYPES[self.task.step.type]
         description = job_type.judge(description, task.backend)
-        return job_outputs(
+        outputs = job_outputs(
             attempt,
             job_type,
             description,
@@ -101,6 +101,9 @@ class JobRequests:
             task.references,
             lambda: task.backend.client(job_type.service),
         )
+        for violation in outputs.get("violations", ()):
+            self.log.warning("violation, which FailOnViolation allows: %s", violation)
+        return outputs
 
     def cache(self) -> StepCache | None:
         """The cache of the step, if it is enabled and its type has one."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from sagebridge.model.pipeline import Step
 from sagebridge_operators.run_errors import BaselineMissing, CheckViolated, StepFailed
@@ -223,13 +223,24 @@ def _latest_approved(client: Any, group: str) -> Mapping[str, Any]:
         except ClientError as error:
             if is_not_found(error):
                 return {}
-            raise
+            raise refused(error, "ModelPackageGroupName") from None
         for one in page["ModelPackageSummaryList"]:
             arn = one["ModelPackageArn"]
-            return dict(client.describe_model_package(ModelPackageName=arn))
+            try:
+                return dict(client.describe_model_package(ModelPackageName=arn))
+            except ClientError as error:
+                raise refused(error, "ModelPackageGroupName") from None
         if not page.get("NextToken"):
             return {}
         request["NextToken"] = page["NextToken"]
+
+
+def refused(error: Any, key: str) -> Exception:
+    """A StepFailed if a call for a key of the step is not allowed; other errors unchanged."""
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    if not code.startswith("AccessDenied"):
+        return cast("Exception", error)
+    return StepFailed(f"{key}: {error}", kind="request", code=code)
 
 
 def _input_name(file: str) -> str:

@@ -23,6 +23,7 @@ from sagebridge_operators.steps.check_baselines import (
     items,
     prior_baseline,
     read_json,
+    refused,
 )
 from sagebridge_operators.steps.job_type import Services
 
@@ -56,6 +57,14 @@ class ClarifyCheck(Check):
         ]
         return {**arguments, "ProcessingInputs": inputs}
 
+    def key_attributes(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The request with the configuration that is in the arguments, not with its copy."""
+        inputs = [
+            _without_job(one, str(request[self.name_key])) if one["InputName"] == CONFIG else one
+            for one in request["ProcessingInputs"]
+        ]
+        return {**request, "ProcessingInputs": inputs}
+
     def violations(
         self, flags: Flags, description: Mapping[str, Any], services: Services
     ) -> list[Violation]:
@@ -76,6 +85,8 @@ def _with_model(
 
     The SageMaker SDK uploads the configuration before the model has a name, and leaves it out.
     """
+    from botocore.exceptions import ClientError
+
     source = str(given["S3Input"]["S3Uri"])
     try:
         config = read_json(source, services)
@@ -88,7 +99,15 @@ def _with_model(
     uri = f"{folder}/{job}/{file}"
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     body = json.dumps({**config, "predictor": {**predictor, "model_name": model}})
-    services.client("s3").put_object(Bucket=bucket, Key=key, Body=body.encode())
+    try:
+        services.client("s3").put_object(Bucket=bucket, Key=key, Body=body.encode())
+    except ClientError as error:
+        raise refused(error, f"the copy of {CONFIG} with ModelName") from None
+    return {**given, "S3Input": {**given["S3Input"], "S3Uri": uri}}
+
+
+def _without_job(given: Mapping[str, Any], job: str) -> Mapping[str, Any]:
+    uri = str(given["S3Input"]["S3Uri"]).replace(f"/{job}/", "/")
     return {**given, "S3Input": {**given["S3Input"], "S3Uri": uri}}
 
 
