@@ -21,6 +21,7 @@ from sagebridge_operators.lifecycle.drive import StepDriver
 from sagebridge_operators.lifecycle.ending import Ending
 from sagebridge_operators.lifecycle.opening import retry_execution
 from sagebridge_operators.lifecycle.records import ExecutionRecords
+from tests.fakes import FakeBackend
 from tests.faulty_aws.job_scripts import JobScript
 from tests.faulty_aws.live_jobs import most_live
 from tests.faulty_aws.server import FaultyAws
@@ -489,3 +490,39 @@ def test_misuse_of_a_body_is_an_error(
     assert played.state.is_failed()
     assert problem in played.state.message
     assert not started(aws)
+
+
+CODE = """
+from prefect import flow
+from sagebridge_operators.prefect import (
+    current_item, ended, finish, for_each, iteration_output, min_by, parameter, python
+)
+
+seen = []
+
+@flow(name="code")
+def code(Items: str = '[{"n": 3}, {"n": 1}, {"n": 2}]') -> object:
+    fan = for_each(
+        "Fan",
+        items=parameter("Items"),
+        max_concurrency=3,
+        selector=min_by(iteration_output.Double.return_value["double"]),
+    )
+    with fan.body():
+        double = python("Double", lambda n: {"double": 2 * n}, args=[current_item.n])
+        python("Check", lambda n: 12 // (n - 6), args=[double.properties.return_value["double"]])
+    python("Report", lambda: seen.append("ended"), depends_on=[ended(fan)])
+    return finish()
+"""
+
+
+def test_functions_in_a_body(play: Run, backend: FakeBackend) -> None:
+    """The first item divides by zero. A step with a trigger runs after the loop failed."""
+    flow = flow_of(CODE)
+    played = play(flow)
+    assert flow.fn.__globals__["seen"] == ["ended"]
+    assert played.states["Check-0"] == "Failed"
+    assert "ZeroDivisionError" in played.messages["Fan"]
+    assert {played.states[f"Check-{index}"] for index in (1, 2)} == {"Completed"}
+    outputs = played.steps["Fan"].outputs or {}
+    assert outputs["selected"] == {"step": "Double", "index": 1}
