@@ -23,7 +23,7 @@ from sagebridge_operators.lifecycle.objects import Folder
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.lifecycle.step_task import StepTask
 from sagebridge_operators.run_errors import StepStopped
-from sagebridge_operators.steps import JOB_TYPES, permissions
+from sagebridge_operators.steps import JOB_TYPES, cleanup, permissions
 from tests.aws.conftest import Moto
 from tests.aws.test_aws import EXAMPLE, Abalone, abalone
 from tests.dagtest import new_id
@@ -122,8 +122,10 @@ are optional: `AddTags` for steps without tags, `List...Jobs` for tasks that are
 
 def reference() -> str:
     rows = [HEAD]
-    for name, job_type in sorted(JOB_TYPES.items()):
-        text = json.dumps(permissions.policy(job_type), indent=2)
+    policies = {name: permissions.policy(one) for name, one in JOB_TYPES.items()}
+    policies["Cleanup"] = permissions.policy_of(cleanup.PERMISSIONS)
+    for name, policy_ in sorted(policies.items()):
+        text = json.dumps(policy_, indent=2)
         rows.append(f"## {name}\n\n```json\n{text}\n```\n")
     return "\n".join(rows)
 

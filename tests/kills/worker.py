@@ -13,7 +13,7 @@ import logging
 import os
 import signal
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from sagebridge.model.expressions import plain
 from sagebridge.model.pipeline import CacheConfig, RetryPolicy, Step
 from sagebridge.model.values import ABSENT
 from sagebridge_operators.backends.aws import AwsBackend
+from sagebridge_operators.lifecycle import advance
 from sagebridge_operators.lifecycle.drive import StepDriver
 from sagebridge_operators.lifecycle.execution import Execution
 from sagebridge_operators.lifecycle.objects import Folder
@@ -31,7 +32,17 @@ from tests.lifecycle.conftest import ARGUMENTS, MORE
 _STARTED = datetime(2026, 11, 21, 5, 43, tzinfo=UTC)
 
 
-CALLS = ("create", "describe", "invoke", "add_job", "run_job", "list_", "send_", "receive_")
+CALLS = (
+    "add_",
+    "create",
+    "describe",
+    "invoke",
+    "list_",
+    "receive_",
+    "run_job",
+    "send_",
+    "update",
+)
 """How the methods begin that a worker may be killed before and after."""
 
 
@@ -90,6 +101,7 @@ def step_of(case: str) -> Step:
 
 
 def main(folder: str, case: str, execution: str, die_at: str) -> None:
+    advance.BUSY_FOR = timedelta(seconds=0.25)
     logging.disable(logging.WARNING)  # the retries are expected
     backend = Backend()
     backend.boundaries = boundaries = Boundaries(int(die_at))

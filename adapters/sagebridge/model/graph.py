@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from sagebridge.model.dependencies import ANY, COMPLETED, TRIGGERS
 from sagebridge.model.for_each import ForEachStep, body_owners
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, step_references, walk
+from sagebridge.model.step_types import STEP_TYPES
+from sagebridge.model.values import ABSENT, Value
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -36,12 +38,28 @@ def edges(
         for reference in step_references(step):
             if reference.step is not None:
                 yield reference.step, step.name, "data"
+        for name in source_steps(step):
+            if name not in step.dependencies:  # which may have a trigger
+                yield name, step.name, "depends_on"
         if isinstance(step, ConditionStep):
             yield from edges(step.branches, step.name)
         elif isinstance(step, ForEachStep):
             inside = {step.name, *(one.name for one in walk(step.inner))}
             for source, target, why in edges(step.inner, step.name, "body"):
                 yield source, target if source in inside else step.name, why
+
+
+def source_steps(step: Step) -> tuple[str, ...]:
+    """The steps that the arguments of a step name, such as those whose output it deletes."""
+    row = STEP_TYPES.get(step.type)
+    if row is None or not row.source_steps:
+        return ()
+    found: Value = step.arguments
+    for key in row.source_steps:
+        found = found.get(key, ABSENT) if isinstance(found, Mapping) else ABSENT
+    rows = found if isinstance(found, list | tuple) else ()
+    names = [one.get("StepName") for one in rows if isinstance(one, Mapping)]
+    return tuple(dict.fromkeys(name for name in names if isinstance(name, str)))
 
 
 def graph(pipeline: Pipeline) -> nx.DiGraph[str]:

@@ -43,6 +43,8 @@ class StepType:
             keys next to ``Arguments``. A type without any does not cache.
         check_types: the values of ``CheckType``; empty if the step is not a check.
         most: the most items of lists in ``Arguments``.
+        source_steps: the path in ``Arguments`` of a list of objects with ``StepName``; the step
+            runs after these steps.
         one_of: keys of ``Arguments``; exactly one of them is required.
         required_arguments: keys that ``Arguments`` must have, in addition to those of the request.
         refused: keys of ``Arguments`` that the service sets itself.
@@ -76,6 +78,7 @@ class StepType:
     cached_by: tuple[str, ...] = ()
     check_types: tuple[str, ...] = ()
     most: Mapping[str, int] = field(default_factory=dict)
+    source_steps: tuple[str, ...] = ()
     one_of: tuple[str, ...] = ()
     required_arguments: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
@@ -442,6 +445,17 @@ _ROWS = (
             "Contexts[]": "sagemaker:CreateContext",
         },
         synthetic=("ActionArns", "ArtifactArns", "ContextArns", "Associations"),
+    ),
+    StepType(
+        name="Cleanup",
+        summary="A Cleanup step: deletes S3 objects that other steps of the execution wrote.",
+        makes="nothing",
+        required_arguments=("Resources",),
+        source_steps=("Resources", "S3"),
+        limits=(
+            "whole folders only for Training; the objects of other steps are in S3Uris",
+            "an object that is older than the job of its step is not deleted",
+        ),
     ),
 )
 

@@ -14,6 +14,7 @@ from sagebridge.authoring.declared_names import find_faults, suggestion
 from sagebridge.authoring.runnable import CANNOT_RUN, described, why_pipeline_not_runnable
 from sagebridge.errors import SagebridgeError
 from sagebridge.model.expressions import parameter
+from sagebridge.model.graph import source_steps
 from sagebridge.model.pipeline import Step, step_references, walk
 from sagebridge.model.values import ABSENT
 from sagebridge.model.visit import rebuild
@@ -143,7 +144,8 @@ def without_dag_params(value: Any) -> Any:
 def _upstream_names(step: Step) -> list[str]:
     """The steps that a step refers to or depends on, each once."""
     names = [reference.step for reference in step_references(step) if reference.step]
-    return [name for name in dict.fromkeys((*names, *step.dependencies)) if name != step.name]
+    every = dict.fromkeys((*names, *step.dependencies, *source_steps(step)))
+    return [name for name in every if name != step.name]
 
 
 def _is_mapped_step(task: Any) -> bool:

@@ -21,7 +21,7 @@ from sagebridge.errors import SagebridgeError
 from sagebridge.model.code_steps import RETURN_VALUE, CarriedStep
 from sagebridge.model.pipeline import ConditionStep
 from sagebridge.model.values import ABSENT
-from sagebridge_operators.lifecycle import advance, condition_step, opening
+from sagebridge_operators.lifecycle import advance, cleanup_step, condition_step, opening
 from sagebridge_operators.lifecycle.answers import client_of
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.job_report import JobReport
@@ -56,6 +56,8 @@ _SLICE = 0.2
 """Seconds between two looks at the kill flag."""
 _BUSY = 2.0
 """Seconds after which a kill no longer waits for a call to the service to return."""
+_IN_WORKER = {"Cleanup": cleanup_step.run}
+"""The types without a job whose calls a worker makes itself, and may repeat."""
 T = TypeVar("T")
 
 
@@ -184,6 +186,8 @@ class StepDriver:
             outputs = self._retry_outages(
                 lambda: condition_step.run(step, self.task, resolver(self.task), self.log)
             )
+        elif (run := _IN_WORKER.get(step.type)) is not None:
+            outputs = self._retry_outages(lambda: run(self.task, resolver(self.task), self.log))
         elif isinstance(step, CarriedStep):
             outputs = self._run_code(step, lock)
         else:

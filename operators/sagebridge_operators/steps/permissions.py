@@ -6,7 +6,7 @@ Reference.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from sagebridge_operators.steps.job_type import JobType
@@ -22,6 +22,15 @@ def policy(job_type: JobType) -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": list(_statements(job_type))}
 
 
+def policy_of(permissions: Iterable[tuple[tuple[str, ...], str]]) -> dict[str, Any]:
+    """The policy with some IAM actions, each group with its resource."""
+    statements = [
+        {"Effect": "Allow", "Action": [*granted], "Resource": to.format(account=ACCOUNT, role=ROLE)}
+        for granted, to in permissions
+    ]
+    return {"Version": "2012-10-17", "Statement": statements}
+
+
 def _statements(job_type: JobType) -> Iterator[dict[str, Any]]:
     prefix, operations = _service(job_type.service)
 
@@ -35,8 +44,7 @@ def _statements(job_type: JobType) -> Iterator[dict[str, Any]]:
         return f"{prefix}:{operations[method]}"
 
     if job_type.permissions:
-        for granted, to in job_type.permissions:
-            yield allow(list(granted), to.format(account=ACCOUNT, role=ROLE))
+        yield from policy_of(job_type.permissions)["Statement"]
         return
     own = (job_type.create, job_type.describe, job_type.stop, *job_type.own_calls)
     calls = [one for one in own if one]

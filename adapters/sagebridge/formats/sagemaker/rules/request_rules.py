@@ -14,9 +14,11 @@ from sagebridge.formats.sagemaker.rules.definition import (
     objects,
     wrong_option,
 )
-from sagebridge.model.display import shown
+from sagebridge.model.display import did_you_mean, shown
 from sagebridge.model.step_types import STEP_TYPES
 
+_OWN_FOLDERS = ("Training", "Athena")
+"""Types whose output the service finds itself; for others a Cleanup step lists the objects."""
 _FLAGS = ("SkipCheck", "FailOnViolation", "RegisterNewBaseline")
 _MOST_OUTPUTS = 50
 _REFUSED = {
@@ -34,6 +36,8 @@ def check_requests(definition: Definition) -> Iterator[Problem]:
         if row.check_types:
             yield from _check_flags(step)
         yield from _check_sizes(step, row.most)
+        if row.source_steps:
+            yield from _check_sources(definition, step)
         if step.type == "Lineage":
             yield from _check_associations(step)
         yield from _refused(step, row.refused, step.arguments, step.at("Arguments"))
@@ -89,6 +93,25 @@ def _check_associations(step: LocatedStep) -> Iterator[Problem]:
                 f"{pointer}/{side}" if side in raw else pointer,
                 f"{side} of an association of step {step.label}: {expected}, got {shown(end)}",
             )
+
+
+def _check_sources(definition: Definition, step: LocatedStep) -> Iterator[Problem]:
+    """The steps whose output a Cleanup step deletes."""
+    resources = step.arguments.get("Resources")
+    rows = resources.get("S3") if isinstance(resources, dict) else None
+    for pointer, raw in objects(rows, step.at("Arguments", "Resources", "S3")):
+        name = raw.get("StepName")
+        if not isinstance(name, str):
+            message = f"Cleanup step {step.label}: missing key 'StepName'"
+            yield Problem("missing-member", pointer, message)
+        elif (source := definition.by_name.get(name)) is None:
+            hint = did_you_mean(name, definition.by_name)
+            message = f"Cleanup step {step.label}: unknown step {shown(name)}{hint}"
+            yield Problem("unknown-step", f"{pointer}/StepName", message)
+        elif ("S3Uris" in raw) == (source.type in _OWN_FOLDERS):
+            do = "has no S3Uris" if "S3Uris" in raw else "needs S3Uris"
+            message = f"Cleanup step {step.label}: a source of type {source.type} {do}"
+            yield Problem("cleanup-source", pointer, message, "warning")
 
 
 def _check_flags(step: LocatedStep) -> Iterator[Problem]:
