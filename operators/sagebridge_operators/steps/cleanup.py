@@ -2,7 +2,7 @@
 
 Nothing else is deleted: an object must be below the output path of a job that the named step has
 run in this execution, and not be older than the job. AWS's page on Cleanup steps allows whole
-folders only for types whose jobs have one of their own, such as Training; the objects of other
+folders only for types whose jobs write to a separate one, such as Training; the objects of other
 steps are listed in ``S3Uris``.
 """
 
@@ -45,7 +45,7 @@ def clean(client: Any, jobs: Sequence[Written], uris: Sequence[str] | None) -> l
     problems = []
     for job in jobs:
         if not job.folders:
-            problems.append("S3Uris are missing: its jobs have no folder of their own")
+            problems.append("S3Uris are missing: its jobs share their folders with others")
         for folder in job.folders:
             bucket, base = _split(folder)
             if not base:
