@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from sagebridge.model.conditions import equals
 from sagebridge.model.expressions import current_item, get, parameter, plain
 from sagebridge.model.for_each import ForEachStep, max_by
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
 from sagebridge.model.values import ABSENT
+from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.lifecycle.step_states import status
 from tests.airflow.conftest import Run
-from tests.fakes import FakeSageMaker, Plan
+from tests.fakes import FakeBackend, FakeSageMaker, Plan
 from tests.lifecycle.test_for_each import SECONDS, seconds_of, training
 
 SCORE = training("Score", get("ForEach.CurrentItem"))
@@ -142,3 +145,32 @@ def test_a_loop_of_your_own_dag() -> None:
         "none_failed",
         "all_done",
     )
+
+
+def test_only_a_cleared_task_resolves_the_items_again(
+    backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sagebridge_operators.airflow import build
+    from sagebridge_operators.airflow.for_each_operator import _driver
+    from sagebridge_operators.lifecycle.opening import retry_execution
+    from tests.airflow.test_identity import FakeRun, FakeTaskInstance
+
+    loop: Any = build(pipeline(FAN), dag_id="same").get_task("Fan")
+    monkeypatch.setenv("SAGEBRIDGE_EXECUTION", "first=0123456789ab")
+
+    def begin(items: str, run: str = "first", **instance: Any) -> list[Any]:
+        instance_ = FakeTaskInstance(FakeRun(run), "Fan_items", **instance)
+        given = {"dag_run": instance_.run, "ti": instance_, "params": {"Items": items}}
+        driver = _driver(loop, given)  # type: ignore[arg-type]
+        records.append(driver.task.records)
+        found: list[Any] = driver.begin()
+        return found
+
+    records: list[ExecutionRecords] = []
+    assert begin("[60, 90]") == [60, 90]
+    assert begin("[70]", try_number=2) == [60, 90]
+    assert begin("[70]", try_number=4, max_tries=5) == [70]
+    monkeypatch.setenv("SAGEBRIDGE_EXECUTION", "second=0123456789ab")
+    retry_execution(records[0], "0123456789ab")
+    assert begin("[80]", "second") == [70]
+    del backend

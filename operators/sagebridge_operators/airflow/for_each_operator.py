@@ -203,8 +203,14 @@ class ForEachItems(DrivenTask, BaseOperator):
 
 
 def _driver(loop: ForEachOperator, context: Context) -> Any:
-    """The driver of a ForEach. A task that a user cleared resolves the items again."""
+    """The driver of a ForEach. A task that a user cleared resolves the items again.
+
+    Not in a retried execution, whose iterations that succeeded keep their results.
+    """
     from sagebridge_operators.airflow.task_runtime import step_task
     from sagebridge_operators.lifecycle.for_each import ForEachDriver
+    from sagebridge_operators.lifecycle.retry import Retry
 
-    return ForEachDriver(step_task(loop, context), loop.log, renew=True)
+    task = step_task(loop, context)
+    retry = Retry.of(task.records.execution(task.execution.id))
+    return ForEachDriver(task, loop.log, renew=not retry.number)
