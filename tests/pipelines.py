@@ -58,6 +58,10 @@ PARAMETER_NAMES = (
     *("P", "InputData", "class", "in-count", "in_count", "in.count", "_x", "l", "copy", "é"),
     *("model_config", "return_state", "parameters", "training", "Args", "x" * 256, "print", "1st"),
 )
+TRIGGERS: tuple[dict[str, Any], ...] = (
+    {},
+    *({"Trigger": one} for one in ("Completed", "Failed", "Stopped", "Any", "Sometimes")),
+)
 texts = st.sampled_from(ODD_TEXTS) | TEXT
 plain_values = st.sampled_from(NUMBERS) | texts | SCALARS
 Draw = st.DrawFn
@@ -275,7 +279,7 @@ class _Writer:
     def depends_on(self) -> list[Any]:
         names = [*(step["Name"] for step in self.known), "Absent"]
         return [
-            self.pick(name, name, {"Step": name}, {"Step": name, "Trigger": "Succeeded"})
+            self.pick(name, name, *({"Step": name, **one} for one in TRIGGERS))
             for name in self.draw(st.lists(st.sampled_from(names), max_size=3))
         ]
 

@@ -52,6 +52,18 @@ def test_edges_are_those_of_the_graph(definition: Path) -> None:
     assert all(expected.edges[edge]["reasons"] <= {"branch", "body"} for edge in omitted)
 
 
+def test_edges_show_their_triggers() -> None:
+    file = Path(__file__).parent / "definitions" / "dependency-triggers.json"
+    drawn = diagram(sagebridge.read(file).pipeline, {})
+    shown = {(drawn.nodes[e.source].name, drawn.nodes[e.target].name): e.label for e in drawn.edges}
+
+    assert shown["Second", "Rescue"] == "Failed"
+    assert shown["First", "Rescue"] == shown["First", "Spelled"] == ""
+    assert {"Failed", "Stopped", "Any"} <= set(texts(svg(drawn)))
+    assert "-.->|Stopped|" in mermaid(drawn)
+    assert 'style=dashed, label="Any"' in dot(drawn)
+
+
 def test_edges_of_the_abalone_pipeline() -> None:
     drawn = diagram(sagebridge.read(ABALONE).pipeline, {})
     lines = {(drawn.nodes[e.source].name, drawn.nodes[e.target].name): e.line for e in drawn.edges}

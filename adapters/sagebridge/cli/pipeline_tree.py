@@ -10,8 +10,9 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 from rich.tree import Tree
 
+from sagebridge.model.dependencies import COMPLETED
 from sagebridge.model.for_each import ForEachStep
-from sagebridge.model.graph import edges
+from sagebridge.model.graph import edges, triggers
 from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
@@ -22,7 +23,7 @@ from sagebridge.terminal.wording import format_cache, format_condition, format_r
 Marks = Mapping[str, Sequence[Loss]]
 """The losses of each step that has any."""
 Dependencies = Mapping[str, Mapping[str, Sequence[str]]]
-"""The upstream steps of each step, with the reasons: ``data``, ``depends_on``."""
+"""The upstream steps of each step, with the reasons (``data``, ``depends_on``) and triggers."""
 
 _REASONS = {"data": "data", "depends_on": "DependsOn"}
 
@@ -32,6 +33,9 @@ def dependencies(pipeline: Pipeline) -> Dependencies:
     for source, target, reason in edges(pipeline.steps):
         if reason in _REASONS and reason not in found[target][source]:
             found[target][source].append(reason)
+    for source, target, trigger in triggers(pipeline.steps):
+        if trigger != COMPLETED and trigger not in found[target][source]:
+            found[target][source].append(trigger)
     return found
 
 
@@ -107,7 +111,7 @@ def _add_steps(tree: Tree, steps: Sequence[Step], upstream: Dependencies, marks:
 def _step_line(step: Step, upstream: Dependencies) -> Text:
     line = Text.assemble((printable(step.name), "bold"), "  ", (printable(step.type), "cyan"))
     after = [
-        f"{printable(name)} ({', '.join(_REASONS[reason] for reason in reasons)})"
+        f"{printable(name)} ({', '.join(_REASONS.get(one, one) for one in reasons)})"
         if reasons != ["data"]
         else printable(name)
         for name, reasons in upstream.get(step.name, {}).items()

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from sagebridge.model.dependencies import COMPLETED
 from sagebridge.model.for_each import ForEachStep
-from sagebridge.model.graph import edges
+from sagebridge.model.graph import edges, triggers
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, Steps, walk
 from sagebridge.model.pointers import losses_by_step
@@ -32,11 +33,16 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """An edge between two nodes, given by their positions."""
+    """An edge between two nodes, given by their positions; ``trigger`` is empty for Completed."""
 
     source: int
     target: int
     line: Line
+    trigger: str = ""
+
+    @property
+    def label(self) -> str:
+        return LABELS.get(self.line, self.trigger)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +72,18 @@ def diagram(pipeline: Pipeline, losses: Mapping[str, Sequence[Loss]]) -> Diagram
     for source, target, line in _lines(pipeline):
         if source in number and (lines.get((source, target)) != "data"):
             lines[source, target] = line
-    drawn = (Edge(number[source], number[target], line) for (source, target), line in lines.items())
+    needed: dict[tuple[str, str], set[str]] = {}
+    for source, target, trigger in triggers(pipeline.steps):
+        needed.setdefault((source, target), set()).add(trigger)
+    drawn = (
+        Edge(number[ends[0]], number[ends[1]], line, _trigger(needed.get(ends, set())))
+        for ends, line in lines.items()
+    )
     return Diagram(pipeline.name or "", tuple(nodes.values()), tuple(drawn))
+
+
+def _trigger(needed: set[str]) -> str:
+    return "" if COMPLETED in needed else " and ".join(sorted(needed))
 
 
 def _kind(step: Step) -> Kind:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sagebridge.drawing.diagram import LABELS, Diagram, Node
+from sagebridge.drawing.diagram import Diagram, Node
 from sagebridge.model.display import printable
 
 _SHAPES = {
@@ -13,8 +13,7 @@ _SHAPES = {
     "fail": 'shape=box, style="rounded,filled", fillcolor="#fdecea"',
     "loop": 'shape=box, style=filled, peripheries=2, fillcolor="#e8f5e9"',
 }
-_LINES = {"data": "", "depends_on": " [style=dashed]"}
-_LINES |= {line: f' [label="{label}"]' for line, label in LABELS.items()}
+_DASHED = "style=dashed"
 
 
 def dot(diagram: Diagram) -> str:
@@ -29,7 +28,9 @@ def _lines(diagram: Diagram) -> Iterator[str]:
         loss = ', color="#d84315", penwidth=3' if node.marks else ""
         yield f"n{position} [label={_label(node)}, {_SHAPES[node.kind]}{loss}]"
     for edge in diagram.edges:
-        yield f"n{edge.source} -> n{edge.target}{_LINES[edge.line]}"
+        look = [_DASHED] if edge.line == "depends_on" else []
+        look += [f'label="{edge.label}"'] if edge.label else []
+        yield f"n{edge.source} -> n{edge.target}" + (f" [{', '.join(look)}]" if look else "")
 
 
 def _label(node: Node) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sagebridge.drawing.diagram import LABELS, Diagram, Node
+from sagebridge.drawing.diagram import Diagram, Node
 from sagebridge.model.display import printable
 
 _SHAPES = {
@@ -13,8 +13,6 @@ _SHAPES = {
     "fail": ('(["', '"])'),
     "loop": ('[["', '"]]'),
 }
-_ARROWS = {"data": "-->", "depends_on": "-.->"}
-_ARROWS |= {line: f"-->|{label}|" for line, label in LABELS.items()}
 _CLASSES = {
     "condition": "fill:#fff8e1,stroke:#b28704",
     "fail": "fill:#fdecea,stroke:#b3261e",
@@ -33,7 +31,9 @@ def _lines(diagram: Diagram) -> Iterator[str]:
         opening, closing = _SHAPES[node.kind]
         yield f"n{position}{opening}{_label(node)}{closing}"
     for edge in diagram.edges:
-        yield f"n{edge.source} {_ARROWS[edge.line]} n{edge.target}"
+        arrow = "-.->" if edge.line == "depends_on" else "-->"
+        label = f"|{edge.label}|" if edge.label else ""
+        yield f"n{edge.source} {arrow}{label} n{edge.target}"
     for name, style in _CLASSES.items():
         of_class = [
             f"n{position}"

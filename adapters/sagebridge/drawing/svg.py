@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 
 from rich.cells import cell_len
 
-from sagebridge.drawing.diagram import LABELS, Diagram, Edge, Node
+from sagebridge.drawing.diagram import Diagram, Edge, Node
 from sagebridge.drawing.layered import Layout, layered
 from sagebridge.model.display import printable
 
@@ -122,12 +122,12 @@ class _Picture:
         for position, edge in enumerate(self.diagram.edges):
             points = self._points(position, edge, starts[position], ends[position])
             yield f'<path class="edge {edge.line}" d="{_curve(points)}"/>'
-            if (label := LABELS.get(edge.line)) is not None:
+            if edge.label:
                 x, y = points[0]
                 toward = points[1][0]
                 labels.append(
                     f'<text class="label" x="{x + (toward - x) * 0.35:.1f}" y="{y + 22:.1f}">'
-                    f"{label}</text>"
+                    f"{edge.label}</text>"
                 )
         yield from labels
 
