@@ -77,6 +77,14 @@ def test_steps_of_a_branch_have_gates() -> None:
     assert rules(dag)["Inner"] == "all_success"
 
 
+def test_conflicting_triggers_are_gates() -> None:
+    with DAG("d"):
+        first = StepOperator(step_type="Model", task_id="A")
+        last = StepOperator(step_type="Model", task_id="B", depends_on=[first, failed(first)])
+
+    assert last.upstream_task_ids == {"A", "A__failed"}
+
+
 def test_own_trigger_rules_stay() -> None:
     with DAG("d") as dag:
         first = StepOperator(step_type="Model", task_id="A")

@@ -49,9 +49,8 @@ class GateOperator(BaseOperator):
 
 def set_rule(operator: StepOperator) -> None:
     """Sets the trigger rule that follows from the dependencies of a new step."""
-    needed = _needed(operator.step)
-    same = {frozenset(one) for one in needed.values()}
-    rule = next((_RULES.get(trigger) for (trigger,) in same), None) if len(same) == 1 else None
+    needed = {trigger for one in _needed(operator.step).values() for trigger in one}
+    rule = _RULES.get(needed.pop()) if len(needed) == 1 else None
     if rule is not None and operator.entry is operator and _rule_of(operator) == ALL_SUCCESS:
         operator.trigger_rule = type(operator.trigger_rule)(rule)
         operator.follows_triggers = True

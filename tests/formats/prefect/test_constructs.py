@@ -269,3 +269,27 @@ def test_deployments_on_import_start_nothing(
         "f.deploy('c', work_pool_name='p')\n"
     )
     assert [step.name for step in pipeline.steps] == ["one"]
+
+
+def test_allow_failure_in_wait_for_is_a_trigger(
+    traced: Callable[[str], tuple[Pipeline, list[Loss]]],
+) -> None:
+    text = """
+from prefect import allow_failure
+
+@flow
+def f(x: str):
+    first, second = one.submit(x), two.submit(x)
+    third = one.submit(x, wait_for=[allow_failure(first), second])
+    two.submit(x, wait_for=[third, first])
+    second.result()
+    two.submit(x, wait_for=allow_failure([second, third]))
+"""
+    pipeline, losses = traced(text)
+
+    assert [list(step.triggers) for step in walk(pipeline)][2:] == [
+        [("one", "Any"), ("two", "Completed")],
+        [("one-2", "Completed"), ("one", "Completed")],
+        [("two", "Any"), ("one-2", "Any")],
+    ]
+    assert [one.code for one in losses if one.code == "trigger-rule"] == []

@@ -51,6 +51,7 @@ from sagebridge.formats.prefect.tracing.symbols import (
 from sagebridge.formats.prefect.tracing.task_calls import (
     TracedFile,
     argument_types,
+    dependencies_of,
     mapped_calls,
     return_type,
     run,
@@ -387,7 +388,7 @@ class FlowTrace:
             self._check_use(task.fn, given)
         except UnsupportedValue as why:
             lost = lost or f"an argument is {why}, so the task is dropped"
-        before = [*steps_of(wait_for)]
+        before = [*dependencies_of(wait_for)]
         if lost:  # its arguments are not carried
             before += steps_of([*values, *keywords.values()])
         step = Step(name, PYTHON, plain(given), tuple(dict.fromkeys(before)) or ABSENT)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sagebridge.model.conditions import Condition
+from sagebridge.model.dependencies import COMPLETED, Dependency
 from sagebridge.model.display import free_name
 from sagebridge.model.expressions import Get, Key, Member
 from sagebridge.model.pipeline import ConditionStep, Step, Steps, step_references, walk
@@ -183,9 +184,7 @@ def _with_name(node: _Node, old: str, new: str) -> _Node:
         )
         return _Fork(flow_step, yes, no)
     step = _with_reference(node.step, old, new)
-    depends_on = tuple(
-        new if one == old else one for one in (step.depends_on or ()) if isinstance(one, str)
-    )
+    depends_on = tuple(_with_dependency(one, old, new) for one in step.depends_on or ())
     step = replace(
         step,
         name=new if step.name == old else step.name,
@@ -196,6 +195,12 @@ def _with_name(node: _Node, old: str, new: str) -> _Node:
     if inside is not None and inside[0] == old:
         inside = (new, inside[1])
     return FlowStep(step, after, inside)
+
+
+def _with_dependency(item: str | Dependency, old: str, new: str) -> str | Dependency:
+    if isinstance(item, str):
+        return new if item == old else item
+    return replace(item, step=new) if item.step == old else item
 
 
 def _with_reference(step: Step, old: str, new: str) -> Step:
@@ -322,14 +327,17 @@ class _Dependencies:
             )
         )
         implied = {*referenced, *replace(step, depends_on=own).dependencies, *around}
-        known = set(implied).union(*(self.before.get(one, set()) for one in implied))
+        # A step that runs after a failure of another one need not come after that one's success.
+        tolerant = {name for name, trigger in step.triggers if trigger != COMPLETED} - {*referenced}
+        sure = implied - tolerant
+        known = set(implied).union(*(self.before.get(one, set()) for one in sure))
         wanted = dict.fromkeys(self._visible_name(one, around) for one in flow_step.after)
         added: list[str] = []
         for name in reversed(list(wanted)):
             if name not in known and name != flow_step.name:
                 added.insert(0, name)
                 known |= {name, *self.before.get(name, set())}
-        self.before[flow_step.name] = known
+        self.before[flow_step.name] = known - tolerant
         depends_on = (*own, *added)
         return replace(step, depends_on=depends_on) if depends_on else step
 

@@ -20,6 +20,7 @@ from sagebridge.formats.prefect.tracing.symbols import (
     holds_symbol,
     is_symbolic,
 )
+from sagebridge.model.dependencies import Dependency, ended
 from sagebridge.model.expressions import Get
 from sagebridge.model.values import Value
 
@@ -155,6 +156,17 @@ def steps_of(waited: Any) -> Iterator[str]:
         get = waited._expression
         if type(get) is Get and get.step is not None:
             yield get.step
+
+
+def dependencies_of(waited: Any) -> Iterator[str | Dependency]:
+    """The steps in ``wait_for``; those in ``allow_failure`` with the trigger Any."""
+    if type(waited).__name__ == "allow_failure":
+        yield from map(ended, steps_of(waited.unwrap()))
+    elif isinstance(waited, list | tuple | set):
+        for one in waited:
+            yield from dependencies_of(one)
+    else:
+        yield from steps_of(waited)
 
 
 def return_type(function: Any) -> str:
