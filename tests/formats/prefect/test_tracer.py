@@ -15,7 +15,9 @@ from sagebridge.formats.prefect.reader import read
 from sagebridge.formats.prefect.tracer import trace
 from sagebridge.formats.sagemaker.validator import validate
 from sagebridge.formats.sagemaker.writer import write
-from sagebridge.model.code_steps import PythonStep, without_carried
+from sagebridge.model.code_steps import PythonStep, StubStep, without_carried
+from sagebridge.model.expressions import get
+from sagebridge.model.for_each import ForEachStep
 from sagebridge.model.losses import CODES, Loss
 from sagebridge.model.pipeline import ConditionStep, Pipeline, walk
 
@@ -493,3 +495,35 @@ def test_formatted_parameter_is_rejected(tmp_path: Path) -> None:
     assert codes(losses) == ["dropped run-time-code"]
     assert losses[0].place == f"{file}:5"
     assert pipeline.steps == ()
+
+
+def test_map_over_an_output_is_a_for_each(traced: TraceFlow) -> None:
+    pipeline, losses = traced("doubled = two.map(one(x))\none(doubled)")
+    given, loop, total = pipeline.steps
+    assert isinstance(loop, ForEachStep)
+    assert (loop.name, loop.items) == ("two-map", get(f"Steps.{given.name}.return_value"))
+    (item,) = loop.body or ()
+    assert item.name == "two-item"
+    assert item.arguments["args"] == (get("ForEach.CurrentItem"),)
+    # No reference to the outputs of all iterations exists, so their list is lost.
+    assert isinstance(total, StubStep)
+    assert total.dependencies == ("two-map",)
+    assert [loss.code for loss in losses if loss.severity == "dropped"] == ["python-task"]
+
+
+def test_body_of_a_for_each_is_traced(traced: TraceFlow) -> None:
+    body = """
+from sagebridge_operators.prefect import current_item, finish, for_each
+fan = for_each("Fan", items=["a", x], max_concurrency=2)
+with fan.body():
+    one(two(current_item))
+one(fan.properties.Status)
+return finish()
+"""
+    pipeline, losses = traced(body)
+    loop, after = pipeline.steps
+    assert isinstance(loop, ForEachStep)
+    assert loop.items == ("a", get("Parameters.x"))
+    assert [step.name for step in loop.body or ()] == ["two", "one"]
+    assert after.arguments["args"] == (get("Steps.Fan.Status"),)
+    assert [loss for loss in losses if loss.severity != "info"] == []

@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
@@ -53,11 +54,13 @@ from sagebridge.formats.prefect.tracing.task_calls import (
     argument_types,
     dependencies_of,
     mapped_calls,
+    mapped_output,
     return_type,
     run,
     steps_of,
     task_run_name,
     unwrap,
+    with_item,
 )
 from sagebridge.formats.prefect.tracing.trace_helpers import tracing
 from sagebridge.formats.prefect.tracing.traced_builder import TracedBuilder
@@ -75,7 +78,15 @@ from sagebridge.model.code_steps import (
     stub_arguments,
 )
 from sagebridge.model.display import free_name, shown
-from sagebridge.model.expressions import Get, Member, parameter, plain
+from sagebridge.model.expressions import (
+    Get,
+    Member,
+    current_item,
+    parameter,
+    plain,
+    references,
+)
+from sagebridge.model.for_each import ForEachStep
 from sagebridge.model.losses import ON_ITS_OWN, Loss, Severity
 from sagebridge.model.pipeline import Parallelism, Pipeline, Step, step_references
 from sagebridge.model.values import ABSENT, Object, Value, key_of
@@ -84,6 +95,8 @@ MAX_PATHS = 64
 """The most paths through a flow that are followed."""
 TARGET = "pipeline"
 _MAPPED = "is mapped"
+_MOST_ITERATIONS = 50
+"""The most iterations of a ForEach at the same time; Prefect has no limit."""
 _REST = "the rest of this branch is ignored"
 
 
@@ -131,6 +144,7 @@ class FlowTrace:
         self.names = names
         self._run_time_parameters: dict[Any, RunTimeParameter] = {}
         self._dropped: dict[str, None] = {}
+        self._mapped: set[str] = set()
         self.path = self._path(())
         self._report_options()
 
@@ -374,10 +388,11 @@ class FlowTrace:
         *,
         blocks: bool,
         lost: str = "",
+        wanted: str = "",
     ) -> Future:
         """A call of a task: a step that carries its code, or a loss if it cannot be carried."""
         line = self.file.line()
-        wanted = task_run_name(task, arguments, named)
+        wanted = wanted or task_run_name(task, arguments, named)
         name = self._name(wanted, ("task", wanted), self._occurrence(("task", wanted)))
         self.lines[name] = line
         values = [unwrap(one, self) for one in arguments]
@@ -410,6 +425,8 @@ class FlowTrace:
     def _check_use(self, function: Any, given: Value) -> None:
         """Raise :class:`UnsupportedValue` if a task needs a parameter that no type can hold."""
         added = {one.parameter.name for one in self._run_time_parameters.values()}
+        if any(get.step in self._mapped and len(get.tokens) < 3 for get in references(given)):
+            raise UnsupportedValue("the list of the results of a mapped task")
         for name, type_, value in argument_types(function, given):
             unknown = isinstance(value, Get) and (value.step or value.name) in {
                 *self._dropped,
@@ -462,6 +479,10 @@ class FlowTrace:
     def mapped(self, task: Any, arguments: Any, named: Any, wait_for: Any) -> Any:
         """``.map()``: one step per item of a literal list."""
         calls = mapped_calls(arguments, named)
+        source = mapped_output(arguments, named) if calls is None else None
+        with suppress(UnsupportedValue):
+            if source is not None:
+                return self._for_each(task, source, arguments, named, wait_for)
         if calls is None:
             lost = f"{_MAPPED} over a run-time value"
             future = self.task(task, arguments, named, wait_for, blocks=False, lost=lost)
@@ -470,6 +491,26 @@ class FlowTrace:
             self.task(task, positional, keywords, wait_for, blocks=False)
             for positional, keywords in calls
         )
+
+    def _for_each(
+        self, task: Any, source: Any, arguments: Any, named: Any, wait_for: Any
+    ) -> Symbol:
+        """``.map()`` over the output of a step: a ForEach. Raises :class:`UnsupportedValue`."""
+        items, before = definition_value(source, self), tuple(steps_of(wait_for))
+        wanted = f"{task.name}-map"
+        name = self._name(wanted, ("map", wanted), self._occurrence(("map", wanted)))
+        loop = ForEachStep(
+            name, items=items, max_concurrency=_MOST_ITERATIONS, depends_on=before or ABSENT
+        )
+        self.record_step(loop, self.path.builder.inside)
+        item = Symbol(plain(current_item), "", self)
+        with self.path.builder.block(name, "body"):
+            positional = [with_item(one, source, item) for one in arguments]
+            keywords = {key: with_item(one, source, item) for key, one in named.items()}
+            # A step "NAME-2" would have the name of an iteration of a step "NAME".
+            self.task(task, positional, keywords, blocks=False, wanted=f"{task.name}-item")
+        self._mapped.add(name)
+        return Symbol(Get("Steps", (Member(name), Member("IterationOutputs"))), OBJECT, self)
 
     def subflow(self, flow: Any, arguments: Any, named: Any, wait_for: Any = None) -> Any:
         what = f"subflow {shown(flow.name)}: its steps become steps of this flow"

@@ -138,6 +138,24 @@ def mapped_calls(
     ]
 
 
+def mapped_output(arguments: Sequence[Any], named: Mapping[str, Any]) -> Any:
+    """The only list of ``.map()``, if it is the output of a step; otherwise None."""
+    values = (*arguments, *named.values())
+    found = [one for one in values if is_symbolic(one)]
+    if len(found) != 1 or any(map(_is_mapped, values)):
+        return None
+    symbol = found[0]._value if type(found[0]) is Future else found[0]
+    get = symbol._expression if type(symbol) is Symbol else None
+    return found[0] if type(get) is Get and get.step is not None else None
+
+
+def with_item(value: Any, source: Any, item: Symbol) -> Any:
+    """An argument of ``.map()`` in one call: ``item`` in place of the list ``source``."""
+    if value is source:
+        return item
+    return value.value if type(value).__name__ == "unmapped" else value
+
+
 def _is_mapped(value: Any) -> bool:
     # `unmapped` is a NamedTuple (prefect/utilities/annotations.py).
     return isinstance(value, list | tuple | range) and type(value).__name__ != "unmapped"
