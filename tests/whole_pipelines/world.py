@@ -57,6 +57,8 @@ ANALYSIS = {
 """The analysis of every ClarifyCheck, now and before."""
 _ITERATIONS = 8
 """Iterations of a ForEach whose jobs get answers."""
+_GENERATIONS = 4
+"""Airflow numbers them by the retries of a task, which are 2 or more."""
 _CLIENTS: dict[str, Any] = {}
 _CALLS: dict[str, tuple[FaultyAws, JobScript]] = {}
 _CALLING = Lock()
@@ -147,9 +149,10 @@ class World:
                 members = {"Payload": _outputs(step, answer)}
                 _CALLS[name] = self.aws, JobScript(members=members, statuses=(end,))
                 continue
-            token = job_token(EXECUTION, 0, step.name, index)
-            usual = JobScript(name=f"*{token}*", under=answer, statuses=("InProgress", end))
-            self.aws.add_scripts(usual)
+            usual = JobScript(under=answer, statuses=("InProgress", end))
+            for generation in range(_GENERATIONS):
+                token = job_token(EXECUTION, generation, step.name, index)
+                self.aws.add_scripts(replace(usual, name=f"*{token}*"))
 
     def _indexes(self, step: Step) -> list[tuple[int, ...]]:
         looped = step.name in body_owners(self.pipeline)
