@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from sagebridge.authoring.flow_signature import live_arguments
 from sagebridge.formats.prefect.writer import write
 from sagebridge.model.for_each import body_owners
 from sagebridge.model.pipeline import Pipeline
-from sagebridge_operators.prefect import flow_backends, flow_run, step_tasks
+from sagebridge_operators.prefect import flow_backends, opened_execution, step_tasks
 from tests.prefect.conftest import FinishedRun, Run, flow_of
 from tests.whole_pipelines.scenarios import Scenario
 from tests.whole_pipelines.trace import EXECUTION, Trace
@@ -18,10 +19,16 @@ def run(world: World, pipeline: Pipeline, scenario: Scenario, play: Run) -> Trac
     """Run a scenario; checks that Prefect shows the states of the trace."""
     records = world.begin(pipeline, scenario)
     world.monkeypatch.setattr(flow_backends, "open_backend", lambda name: world.backend)
-    world.monkeypatch.setattr(flow_run, "given_execution", lambda run: EXECUTION)
+    world.monkeypatch.setattr(opened_execution, "given_execution", lambda run: EXECUTION)
     world.monkeypatch.setattr(step_tasks, "_SECONDS_BETWEEN", 0.0)
     world.monkeypatch.setenv("SAGEBRIDGE_BACKEND", "faulty")
-    played = play(flow_of(write(pipeline)[0]), scenario.parameters)
+    flow = flow_of(write(pipeline)[0])
+    given = {  # an argument may have another name than its parameter
+        name: scenario.parameters[one.name]
+        for name, one in live_arguments(flow.fn).items()
+        if one.name in scenario.parameters
+    }
+    played = play(flow, given)
     trace = Trace.of(pipeline, records)
     check(pipeline, played, trace)
     return trace
