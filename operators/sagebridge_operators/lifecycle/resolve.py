@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -98,13 +99,21 @@ class Resolver:
         return self._variable(reference)
 
     def _item(self, reference: Get) -> Any:
-        """``ForEach.CurrentItem``, or a value at a path below it."""
+        """``ForEach.CurrentItem``, or a value at a path below it.
+
+        An item is often a JSON object in a string (CurrentItem in
+        sagemaker.mlops.workflow.for_each_step).
+        """
         if self.item is None:
             raise Unresolvable(reference.text, "this step is not in the body of a ForEach")
         if reference.name != "CurrentItem":
             raise Unresolvable(reference.text, "unknown variable", ["CurrentItem"])
+        item, path = self.item(), reference.tokens[1:]
+        if path and isinstance(item, str):
+            with suppress(ValueError):
+                item = json.loads(item)
         try:
-            return look_up(self.item(), reference.tokens[1:], by_name=False)
+            return look_up(item, path, by_name=False)
         except LookupError as absent:
             there = absent.args[1] if len(absent.args) > 1 else []
             raise Unresolvable(reference.text, str(absent.args[0]), list(map(str, there))) from None
