@@ -1,7 +1,7 @@
 """SQS queues, and a consumer that answers the messages of Callback steps by their job script.
 
 A consumer answers Success when its script ends as Completed, with the arguments of the message as
-outputs, and Failure when it ends as Failed.
+outputs or those in its members, and Failure when it ends as Failed.
 """
 
 from __future__ import annotations
@@ -84,10 +84,8 @@ class SqsApi(JobService):
         token = {"token": job.name}
         if status == "Failed":
             return {**token, "status": "Failure", "failureReason": job.reason}
-        outputs = [
-            {"Name": name, "Value": str(value)}
-            for name, value in job.body["body"]["arguments"].items()
-        ]
+        given = job.script.members.get("OutputParameters", job.body["body"]["arguments"])
+        outputs = [{"Name": name, "Value": str(value)} for name, value in given.items()]
         return {**token, "status": "Success", "outputParameters": outputs}
 
     def _received(self, queue: str, members: dict[str, Any]) -> list[dict[str, Any]]:

@@ -32,6 +32,7 @@ from sagebridge_operators.lifecycle.outputs import LIST_KEYS, look_up, reference
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.run_errors import StoreError
 from sagebridge_operators.steps import JOB_TYPES
+from sagebridge_operators.steps.callback import RESPONSE_QUEUE
 from tests.clock import Clock
 from tests.faulty_aws.job_scripts import JobScript, merged
 from tests.faulty_aws.server import FaultyAws
@@ -62,6 +63,9 @@ _GENERATIONS = 4
 _CLIENTS: dict[str, Any] = {}
 _CALLS: dict[str, tuple[FaultyAws, JobScript]] = {}
 _CALLING = Lock()
+_CALL = {"lambda": ("invoke", "Invocation"), "sqs": ("send_message", "Callback")}
+"""By service: the call whose answer is scripted, and its kind in the fake AWS."""
+_QUEUE = "https://sqs.eu-west-1.amazonaws.com/111122223333/answers"
 
 
 class Backend(AwsBackend):
@@ -113,8 +117,9 @@ class World:
             config = config_of(service, client_config())
             _CLIENTS[key] = client = self.aws.client(service, config=config)
             client.meta.events.register("provide-client-params", RECORDER.record)
-            if service == "lambda":
-                client.invoke = partial(_answered, client.invoke)
+            if service in _CALL:
+                method, kind = _CALL[service]
+                setattr(client, method, partial(_answered, kind, getattr(client, method)))
         return _CLIENTS[key]
 
     def begin(self, pipeline: Pipeline, scenario: Scenario) -> ExecutionRecords:
@@ -124,6 +129,7 @@ class World:
         self.aws.reset()
         folder = self.folder / f"records-{self._runs}"
         self.monkeypatch.setenv("SAGEBRIDGE_RECORDS", str(folder))
+        self.monkeypatch.setenv(RESPONSE_QUEUE, _QUEUE)
         for step in walk(pipeline):
             if step.type in JOB_TYPES:
                 self._prepare(step)
@@ -146,7 +152,8 @@ class World:
             name, answer = label(step.name, index), self._answer(step, index)
             end = self.scenario.ends.get(name, "Completed")
             if STEP_TYPES[step.type].makes == "call":
-                members = {"Payload": _outputs(step, answer)}
+                outputs = _outputs(step, answer)
+                members = {"Payload": outputs, "OutputParameters": outputs}
                 _CALLS[name] = self.aws, JobScript(members=members, statuses=(end,))
                 continue
             usual = JobScript(under=answer, statuses=("InProgress", end))
@@ -238,15 +245,15 @@ def approve(sagemaker: Any, group: str) -> None:
     )
 
 
-def _answered(invoke: Callable[..., Any], **request: Any) -> Any:
-    """Invoke a function that answers as the step of this thread expects.
+def _answered(kind: str, call: Callable[..., Any], **request: Any) -> Any:
+    """Call a function or a consumer that answers as the step of this thread expects.
 
-    Steps may share a function, so its script is that of the last call.
+    Steps may share one, so its script is that of the last call.
     """
     with _CALLING:
         aws, script = _CALLS[RECORDER.step]
-        aws.add_scripts(replace(script, name=request["FunctionName"]))
-        return invoke(**request)
+        aws.add_scripts(replace(script, kind=kind))
+        return call(**request)
 
 
 def _outputs(step: Step, answer: Mapping[str, Any]) -> dict[str, Any]:
