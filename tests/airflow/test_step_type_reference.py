@@ -91,12 +91,13 @@ def calls(row: StepType) -> Iterator[str]:
     elif (job := JOB_TYPES.get(row.name)) is None:
         yield "AWS calls: it does not run yet"
     else:
-        called = (job.create, job.describe, job.stop, *job.more_calls, *job.lists)
-        methods = list(dict.fromkeys(one for one in called if one))
-        yield f"AWS calls: {listed(methods)} of boto3's `{job.service}` client"
         policy = permissions.policy(job)["Statement"]
         actions = sorted({action for statement in policy for action in statement["Action"]})
-        yield f"IAM actions: {listed(actions)}"
+        if not job.permissions:  # otherwise its actions are its calls
+            called = (job.create, job.describe, job.stop, *job.more_calls, *job.lists)
+            methods = list(dict.fromkeys(one for one in called if one))
+            yield f"AWS calls: {listed(methods)} of boto3's `{job.service}` client"
+        yield f"IAM actions{' of its calls' if job.permissions else ''}: {listed(actions)}"
 
 
 def limits(row: StepType) -> Iterator[str]:

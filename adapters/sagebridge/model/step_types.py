@@ -305,6 +305,11 @@ _ROWS = (
             "IterationOutputs",
             "Selected",
         ),
+        limits=(
+            "a list has 1 to 100 items",
+            "`MaxConcurrency` is 1 to 50",
+            "its body has no Condition, Fail or ForEach",
+        ),
     ),
     StepType(
         name="Fail",
@@ -372,6 +377,7 @@ _ROWS = (
         filled_in=("Name",),
         outputs=("emr:DescribeStep/Step",),
         synthetic=("ClusterId",),
+        limits=("at most 256 pending steps on a cluster",),
     ),
     StepType(
         name="EMRServerless",
@@ -445,6 +451,7 @@ _ROWS = (
             "Contexts[]": "sagemaker:CreateContext",
         },
         synthetic=("ActionArns", "ArtifactArns", "ContextArns", "Associations"),
+        limits=("at most 5 actions, artifacts and contexts each, and 10 associations",),
     ),
     StepType(
         name="Cleanup",
