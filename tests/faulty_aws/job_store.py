@@ -45,7 +45,8 @@ class StoredJob:
     @property
     def reason(self) -> str:
         """The script's reason for a failure; empty while the job runs."""
-        return str(self.script.members.get("FailureReason", "")) if self.current.at_last else ""
+        members = self.script.members if self.current.at_last else {}
+        return str(members.get("FailureReason") or members.get("stateDetails") or "")
 
 
 class JobService(ABC):

@@ -28,6 +28,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from tests.faulty_aws.control import AwsControl
 from tests.faulty_aws.emr_api import EmrApi
+from tests.faulty_aws.emr_serverless_api import EmrServerlessApi
 from tests.faulty_aws.fault_rules import FaultPlan, FaultRule
 from tests.faulty_aws.job_scripts import JobScript
 from tests.faulty_aws.job_store import JobService
@@ -67,6 +68,7 @@ class FaultyAws(AwsControl):
         self._others: dict[str, JobService] = {
             "lambda": LambdaApi(),
             "elasticmapreduce": EmrApi(),
+            "emr-serverless": EmrServerlessApi(),
             "sqs": SqsApi(),
         }
         self._s3 = S3Api()

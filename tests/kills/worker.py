@@ -36,11 +36,13 @@ CALLS = (
     "add_",
     "create",
     "describe",
+    "get_job",
     "invoke",
     "list_",
     "receive_",
     "run_job",
     "send_",
+    "start_job",
     "update",
 )
 """How the methods begin that a worker may be killed before and after."""

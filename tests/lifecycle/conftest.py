@@ -113,6 +113,11 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "RegisterModel": {"ModelPackageGroupName": "group"},
     "Lambda": {"Place": "s3://bucket/out"},
     "Callback": {"Place": "s3://bucket/out"},
+    "EMRServerless": {
+        "ApplicationId": "app",
+        "ExecutionRoleArn": ROLE,
+        "JobConfig": {"jobDriver": {"sparkSubmit": {"entryPoint": "s3://bucket/job.py"}}},
+    },
     "EMR": {
         "ClusterId": "j-1",
         "StepConfig": {"HadoopJarStep": {"Jar": "s3://bucket/job.jar"}},

@@ -423,6 +423,28 @@ SAMPLES = {
             outputs={"output_parameters": {"Place": "s3://bucket/out", "Count": 3}},
         ),
         Sample(
+            type="EMRServerless",
+            kind="JobRun",
+            job="app/{}",
+            failed="FAILED",
+            stopped="CANCELLED",
+            failure={"stateDetails": REASON},
+            arguments={
+                "ApplicationId": "app",
+                "ExecutionRoleArn": ROLE,
+                "JobConfig": {
+                    "jobDriver": {
+                        "sparkSubmit": {
+                            "entryPoint": "s3://bucket/job.py",
+                            "entryPointArguments": ["--text", parameter("Text")],
+                        }
+                    }
+                },
+            },
+            refers="executionRole",
+            outputs={"application_id": "app"},
+        ),
+        Sample(
             type="EMR",
             kind="Step",
             job="j-STANDARD/{}",

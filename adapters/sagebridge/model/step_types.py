@@ -390,7 +390,6 @@ _ROWS = (
             "JobConfig": "emr-serverless:StartJobRun",
         },
         filled_in=("applicationId", "executionRoleArn"),
-        runs=False,
     ),
     StepType(
         name="Endpoint",
