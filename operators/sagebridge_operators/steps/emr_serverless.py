@@ -157,7 +157,7 @@ def _state(client: Any, application: str) -> str:
 
 
 def _wait(client: Any, application: str, *passing: str) -> str:
-    """The state of an application once it is none of ``passing``. Raises StepFailed after 3 min."""
+    """The first state of an application not in ``passing``. Raises StepFailed after 3 minutes."""
     for _ in range(_LOOKS):
         if (state := _state(client, application)) not in passing:
             return state
