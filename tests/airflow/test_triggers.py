@@ -77,6 +77,18 @@ def test_steps_of_a_branch_have_gates() -> None:
     assert rules(dag)["Inner"] == "all_success"
 
 
+def test_gates_have_legal_ids() -> None:
+    with DAG("d") as dag:
+        first = StepOperator(step_type="Model", task_id="A" * 250)
+        StepOperator(step_type="Model", task_id="B__stopped")
+        other = StepOperator(step_type="Model", task_id="B")
+        StepOperator(step_type="Model", task_id="C", depends_on=[stopped(first), stopped(other)])
+
+    gates = [one for one in dag.task_ids if one not in ("A" * 250, "B", "B__stopped", "C")]
+    assert len(gates) == 2
+    assert all(len(one) <= 250 for one in gates)
+
+
 def test_conflicting_triggers_are_gates() -> None:
     with DAG("d"):
         first = StepOperator(step_type="Model", task_id="A")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, Context
 
 from sagebridge.model.dependencies import ANY, COMPLETED, FAILED, HELPERS
+from sagebridge.model.display import free_name
 from sagebridge.model.graph import triggers
 from sagebridge.model.pipeline import Step
 
@@ -25,6 +26,8 @@ ALL_SUCCESS, ALL_DONE, ALL_FAILED = "all_success", "all_done", "all_failed"
 _RULES = {ANY: ALL_DONE, FAILED: ALL_FAILED}
 _STATES = {"success": "Succeeded", "failed": "Failed", "upstream_failed": "NotRun"}
 """The states of steps by the states of their tasks; any other state means Skipped."""
+_LONGEST_ID = 240
+"""Airflow allows 250 characters; the rest is for a number."""
 _PATIENCE = 20.0
 """Seconds for which a task that was marked failed may take to stop its job."""
 
@@ -117,7 +120,9 @@ def _gate(first: StepOperator, trigger: str) -> BaseOperator:
     for task in first.downstream_list:
         if isinstance(task, GateOperator) and task.trigger == trigger:
             return task
-    task_id = f"{name}__{HELPERS[trigger]}"
+    suffix = f"__{HELPERS[trigger]}"
+    name = name[: len(name) - max(0, len(first.task_id) + len(suffix) - _LONGEST_ID)]
+    task_id = free_name(f"{name}{suffix}", first.dag.task_ids)
     return GateOperator(
         task_id=task_id, watched=first, trigger=trigger, dag=first.dag, task_group=group
     )
