@@ -107,7 +107,8 @@ class Sweep:
                 error = left[job]
                 state = "Stopping" if error is None else "Unknown"
                 why = one.why if error is None else str(error)
-            yield Swept(execution, one.attempt.name, job, state, why)
+            shown = job.partition("|")[0]
+            yield Swept(execution, one.attempt.name, shown, state, why)
 
 
 def lost_attempts(
