@@ -9,6 +9,7 @@ from sagebridge.model.for_each import body_owners
 from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.airflow import task_runtime
 from sagebridge_operators.airflow.aws_clients import AwsConnection
+from sagebridge_operators.airflow.step_operators import StepOperator
 from tests.dagtest import FinishedRun, play
 from tests.whole_pipelines.scenarios import Scenario
 from tests.whole_pipelines.trace import EXECUTION, Trace
@@ -38,7 +39,7 @@ def dag_of(pipeline: Pipeline) -> Any:
     """The DAG of the file that ``translate`` writes."""
     names: dict[str, Any] = {"__name__": "generated"}
     exec(compile(sagebridge.write(pipeline, "airflow").text, "generated.py", "exec"), names)
-    return next(one.dag for one in names.values() if hasattr(one, "task_id"))
+    return next(one.dag for one in names.values() if isinstance(one, StepOperator))
 
 
 def check(pipeline: Pipeline, played: FinishedRun, trace: Trace) -> None:

@@ -17,6 +17,7 @@ import pytest
 from botocore import session
 from botocore.model import ServiceModel
 
+import sagebridge
 from sagebridge.model.conditions import equals
 from sagebridge.model.expressions import Get, Join, JsonGet, parse_tokens
 from sagebridge.model.for_each import body_owners
@@ -130,6 +131,9 @@ class World:
         folder = self.folder / f"records-{self._runs}"
         self.monkeypatch.setenv("SAGEBRIDGE_RECORDS", str(folder))
         self.monkeypatch.setenv(RESPONSE_QUEUE, _QUEUE)
+        written = str(sagebridge.write(pipeline, "sagemaker").text)
+        for bucket in sorted(set(re.findall(r"s3://([a-z0-9.-]+)", written))):
+            self.aws.create_bucket(bucket)
         for step in walk(pipeline):
             if step.type in JOB_TYPES:
                 self._prepare(step)
