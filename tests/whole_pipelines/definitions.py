@@ -11,7 +11,7 @@ from sagebridge.model.step_types import STEP_TYPES
 
 WHOLE = "SAGEBRIDGE_WHOLE_PIPELINES"
 """Environment variable: ``all`` runs every definition on the engines, not only a few."""
-MOST = 6
+MOST = 10
 """How many definitions run on each engine in CI."""
 _OWN = Path(__file__).parent.parent / "definitions"
 

@@ -8,7 +8,15 @@ import pytest
 
 from sagebridge.model.pipeline import ConditionStep, walk
 from sagebridge_operators.run_errors import InvalidPipeline
-from tests.whole_pipelines.definitions import definitions, missing_types, pipeline_of
+from tests.whole_pipelines.definitions import (
+    MOST,
+    covering,
+    definitions,
+    missing_types,
+    pipeline_of,
+    runnable_types,
+    types_of,
+)
 from tests.whole_pipelines.expected import expected_states
 from tests.whole_pipelines.in_process import run
 from tests.whole_pipelines.scenarios import scenarios
@@ -42,3 +50,10 @@ def test_definition_runs_to_its_end(path: Path, world: World) -> None:
     conditions = [one.name for one in walk(pipeline) if isinstance(one, ConditionStep)]
     evaluated = {name for name in conditions if "Succeeded" in reached[name]}
     assert outcomes == {name: {True, False} for name in evaluated}
+
+
+def test_few_definitions_hold_every_type() -> None:
+    """They run on Airflow and on Prefect."""
+    chosen = covering()
+    assert len(chosen) <= MOST
+    assert set().union(*map(types_of, chosen)) == runnable_types()
