@@ -78,7 +78,8 @@ class EmrApi(JobService):
         shown: dict[str, Any] = {"State": _STATES.get(status, status)}
         if status == "Failed" and job.reason:
             shown["FailureDetails"] = {"Reason": job.reason}
-        config = {"Jar": job.body["HadoopJarStep"]["Jar"]}
+        jar = job.body["HadoopJarStep"]
+        config = {name: jar[name] for name in ("Jar", "MainClass", "Args") if name in jar}
         return {"Id": job.name, "Name": job.body["Name"], "Config": config, "Status": shown}
 
     def _state(self, cluster: str) -> dict[str, Any]:
