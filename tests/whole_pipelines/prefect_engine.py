@@ -6,7 +6,6 @@ from sagebridge.authoring.flow_signature import live_arguments
 from sagebridge.formats.prefect.writer import write
 from sagebridge.model.for_each import body_owners
 from sagebridge.model.pipeline import Pipeline
-from sagebridge.model.values import ABSENT
 from sagebridge_operators.prefect import flow_backends, opened_execution, step_tasks
 from tests.prefect.conftest import FinishedRun, Run, flow_of
 from tests.whole_pipelines.scenarios import Scenario
@@ -24,12 +23,11 @@ def run(world: World, pipeline: Pipeline, scenario: Scenario, play: Run) -> Trac
     world.monkeypatch.setattr(step_tasks, "_SECONDS_BETWEEN", 0.0)
     world.monkeypatch.setenv("SAGEBRIDGE_BACKEND", "faulty")
     flow = flow_of(write(pipeline)[0])
-    # An argument may have another name than its parameter; those without a default come first.
-    declared = sorted(pipeline.declared, key=lambda one: one.default is not ABSENT)
+    # An argument may have another name than its parameter; their order is the same.
     names = [one.name for one in live_arguments(flow.fn)]
     given = {
         name: scenario.parameters[one.name]
-        for name, one in zip(names, declared, strict=True)
+        for name, one in zip(names, pipeline.declared, strict=True)
         if one.name in scenario.parameters
     }
     played = play(flow, given)
