@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sagebridge.model.expressions import Get, is_expression, references
+from sagebridge.model.expressions import is_expression, references
 from sagebridge.model.for_each import ForEachStep, body_owners
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
 from sagebridge.model.step_types import STEP_TYPES
@@ -38,14 +38,13 @@ def expected_states(pipeline: Pipeline, scenario: Scenario) -> dict[str, str]:
         for holds, inners in ((True, step.if_steps), (False, step.else_steps))
         for inner in inners or ()
     }
-    types = {one.name: one.value_type for one in pipeline.declared}
     found: dict[str, str] = {}
     within = body_owners(pipeline)
     while left := [name for name in steps if name not in found and name not in within]:
         for name in left:
             waits = _waits(steps[name], branch)
             if waits.keys() <= found.keys():
-                found[name] = _state(steps[name], waits, found, branch, scenario, types)
+                found[name] = _state(steps[name], waits, found, branch, scenario)
                 if isinstance(steps[name], ForEachStep):
                     found |= _of_body(steps[name], found[name], scenario)
     return found
@@ -80,7 +79,6 @@ def _state(
     found: Mapping[str, str],
     branch: Mapping[str, tuple[str, bool]],
     scenario: Scenario,
-    types: Mapping[str, str],
 ) -> str:
     if step.name in branch:
         condition, holds = branch[step.name]
@@ -96,41 +94,37 @@ def _state(
         return "NotRun"
     if blocking:
         return "Skipped"
-    if step.type == "Fail" or is_refused(step, types) or step.name in scenario.undecided:
+    if step.type == "Fail" or is_refused(step) or step.name in scenario.undecided:
         return "Failed"
     ends = [end for name, end in scenario.ends.items() if name in _jobs(step)]
     return ends[0] if ends else "Succeeded"
 
 
-def is_refused(step: Step, types: Mapping[str, str]) -> bool:
+def is_refused(step: Step) -> bool:
     """Whether the API's model refuses the create request of a step.
 
-    It lacks a key, has an unknown one, or has a number where a string must be.
+    It lacks a key or has an unknown one.
     """
     row, job = STEP_TYPES[step.type], JOB_TYPES.get(step.type)
     if job is None or "" not in row.requests or not isinstance(step.arguments, Mapping):
         return False
     ignored = {*row.filled_in, *job.dropped_arguments, str(job.role_key)}
-    return _is_wrong(input_shape(job.create), step.arguments, types, ignored)
+    return _is_wrong(input_shape(job.create), step.arguments, ignored)
 
 
-def _is_wrong(
-    shape: Any, value: Any, types: Mapping[str, str], ignored: Collection[str] = ()
-) -> bool:
-    if isinstance(value, Get) and value.root == "Parameters":
-        return shape.type_name == "string" and types.get(value.name, "String") != "String"
+def _is_wrong(shape: Any, value: Any, ignored: Collection[str] = ()) -> bool:
     if is_expression(value):
         return False
     if shape.type_name == "structure" and isinstance(value, Mapping):
         known = {name: one for name, one in value.items() if name in shape.members}
         lacks = set(shape.required_members) - value.keys() - set(ignored)
         more = value.keys() - known.keys() - set(ignored)
-        wrong = any(_is_wrong(shape.members[name], one, types) for name, one in known.items())
+        wrong = any(_is_wrong(shape.members[name], one) for name, one in known.items())
         return bool(lacks or more or wrong)
     if shape.type_name == "list" and isinstance(value, Sequence):
-        return any(_is_wrong(shape.member, one, types) for one in value)
+        return any(_is_wrong(shape.member, one) for one in value)
     if shape.type_name == "map" and isinstance(value, Mapping):
-        return any(_is_wrong(shape.value, one, types) for one in value.values())
+        return any(_is_wrong(shape.value, one) for one in value.values())
     return False
 
 

@@ -19,6 +19,7 @@ from sagebridge_operators.lifecycle.caching import StepCache, cache_of
 from sagebridge_operators.lifecycle.for_each_items import item_of, owner_of
 from sagebridge_operators.lifecycle.masking import mask, named_secrets
 from sagebridge_operators.lifecycle.outputs import job_outputs
+from sagebridge_operators.lifecycle.request_strings import with_strings
 from sagebridge_operators.lifecycle.resolve import Resolver
 from sagebridge_operators.lifecycle.step_task import Log, StepTask
 from sagebridge_operators.run_errors import StepFailed
@@ -64,6 +65,7 @@ class JobRequests:
         if not isinstance(arguments, Mapping):
             text = f"Arguments of step {step.name!r}: expected an object, got {arguments!r}"
             raise StepFailed(text, kind="unresolvable")
+        arguments = with_strings(step.type, step.arguments, arguments)
         if names := experiments.experiment_config(task, resolve):
             experiments.create_once(task, names)
             own = arguments.get("ExperimentConfig") or {}

@@ -51,7 +51,7 @@ class Resolver:
             case Get():
                 return self._get(value)
             case Join(values=values, on=on):
-                return ("" if on is ABSENT else on).join(self._text(item) for item in values)
+                return ("" if on is ABSENT else on).join(text_of(self(item)) for item in values)
             case JsonGet():
                 return self._json_get(value)
             case Mapping():
@@ -152,19 +152,6 @@ class Resolver:
         given = self(config[reference.name]) if reference.name in config else None
         return _experiment_name(defaults[reference.name] if given is None else str(given))
 
-    def _text(self, item: Value) -> str:
-        value = self(item)
-        match value:
-            case str():
-                return value
-            case bool():
-                return "true" if value else "false"
-            case int() | float():
-                return repr(value)
-            case None:
-                raise StepFailed("Std:Join cannot join null", kind="unresolvable")
-        return json.dumps(value)
-
     def _json_get(self, expression: JsonGet) -> Any:
         path = self(expression.path)
         uri = self._file_uri(expression)
@@ -193,6 +180,20 @@ class Resolver:
             problem = f"step {file.name!r} has no such property file"
             raise Unresolvable(file.text, problem, list(files))
         return files[name]
+
+
+def text_of(value: Any) -> str:
+    """A resolved value as a string, as Std:Join writes it. Raises StepFailed for null."""
+    match value:
+        case str():
+            return value
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return repr(value)
+        case None:
+            raise StepFailed("Std:Join cannot join null", kind="unresolvable")
+    return json.dumps(value)
 
 
 def _experiment_name(name: str) -> str:
