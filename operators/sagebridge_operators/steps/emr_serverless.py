@@ -26,6 +26,8 @@ _PAUSE, _LOOKS = 2.0, 90
 
 
 class _Ids(NamedTuple):
+    """Ids are empty for what does not exist."""
+
     application: str
     run: str
     own: bool
@@ -46,7 +48,11 @@ class EmrServerless(JobType):
         if config is None:
             return {**job, "applicationId": application}
         job.pop("applicationId", None)
-        return {**job, "ApplicationConfig": {**config, **own}}
+        config = {**config, **own}
+        if (stops := config.get("autoStopConfiguration")) is not None:
+            # The application must not run on if no worker is left to delete it.
+            config["autoStopConfiguration"] = {**stops, "enabled": True}
+        return {**job, "ApplicationConfig": config}
 
     def given_name(self, step: Step) -> Value:
         job = step.arguments.get("JobConfig") if isinstance(step.arguments, Mapping) else None
@@ -58,7 +64,7 @@ class EmrServerless(JobType):
     def find(self, client: Any, name: str) -> dict[str, Any] | None:
         from botocore.exceptions import ClientError
 
-        if (ids := _ids(client, name)) is None:
+        if not (ids := _ids(client, name)).run:
             return None
         try:
             found = client.get_job_run(applicationId=ids.application, jobRunId=ids.run)
@@ -73,6 +79,8 @@ class EmrServerless(JobType):
         return f"{prefix}{description['applicationId']}/{description['jobRunId']}"
 
     def start(self, client: Any, request: Mapping[str, Any], name: str) -> str:
+        from botocore.exceptions import ParamValidationError
+
         job = {key: value for key, value in request.items() if key != "ApplicationConfig"}
         config, prefix = request.get("ApplicationConfig"), ""
         if config is not None:
@@ -82,13 +90,21 @@ class EmrServerless(JobType):
             if not (config.get("autoStartConfiguration") or {}).get("enabled", True):
                 client.start_application(applicationId=job["applicationId"])
                 _wait(client, job["applicationId"], "STARTING")
-        made = client.start_job_run(**job)
+        try:
+            made = client.start_job_run(**job)
+        except ParamValidationError:
+            if prefix:
+                _delete(client, job["applicationId"])
+            raise
         return f"{prefix}{made['applicationId']}/{made['jobRunId']}"
 
     def request_stop(self, client: Any, name: str) -> None:
         from botocore.exceptions import ClientError
 
-        if (ids := _ids(client, name)) is None:
+        ids = _ids(client, name)
+        if not ids.run:
+            if ids.own and ids.application:  # its run was rejected, or not requested yet
+                _delete(client, ids.application)
             return
         try:
             client.cancel_job_run(applicationId=ids.application, jobRunId=ids.run)
@@ -101,13 +117,8 @@ class EmrServerless(JobType):
     def clean_up(self, client: Any, name: str, description: Mapping[str, Any]) -> None:
         """Stops and deletes the application of the step."""
         ids = _ids(client, name)
-        if ids is None or not ids.own:
-            return
-        application = ids.application
-        if _state(client, application) in ("STARTING", "STARTED"):
-            client.stop_application(applicationId=application)
-        if _wait(client, application, "STARTED", "STOPPING") != "TERMINATED":
-            client.delete_application(applicationId=application)
+        if ids.own and ids.application:
+            _delete(client, ids.application)
 
     def ended(self, description: Mapping[str, Any]) -> str | None:
         at = description.get("endedAt")
@@ -116,8 +127,8 @@ class EmrServerless(JobType):
         return at.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
-def _ids(client: Any, handle: str) -> _Ids | None:
-    """The ids of application and run, and whether the step made the application, if they exist."""
+def _ids(client: Any, handle: str) -> _Ids:
+    """The ids of application and run, and whether the step made the application."""
     place, _, since = handle.partition("|")
     application, _, run = place.partition("/")
     own = application == _NEW or application.startswith(_OWN)
@@ -133,7 +144,7 @@ def _ids(client: Any, handle: str) -> _Ids | None:
             client.list_job_runs, "jobRuns", applicationId=application, createdAtAfter=after
         )
         run = next((one["id"] for one in listed if one.get("name") == run), "")
-    return _Ids(application, run, own) if application and run else None
+    return _Ids(application, run if application else "", own)
 
 
 def _pages(method: Any, key: str, **request: Any) -> Iterator[dict[str, Any]]:
@@ -156,13 +167,22 @@ def _state(client: Any, application: str) -> str:
         raise
 
 
+def _delete(client: Any, application: str) -> None:
+    """Stops and deletes an application. The service refuses while it has a run."""
+    if _wait(client, application, "CREATING", "STARTING") == "STARTED":
+        client.stop_application(applicationId=application)
+    if _wait(client, application, "STARTED", "STOPPING") != "TERMINATED":
+        client.delete_application(applicationId=application)
+
+
 def _wait(client: Any, application: str, *passing: str) -> str:
     """The first state of an application not in ``passing``. Raises StepFailed after 3 minutes."""
     for _ in range(_LOOKS):
         if (state := _state(client, application)) not in passing:
             return state
         time.sleep(_PAUSE)
-    raise StepFailed(f"application {application} is still {state}", kind="service")
+    text = f"application {application} is still {state}"
+    raise StepFailed(text, kind="service", code="ApplicationNotReady")  # a code: it is deleted
 
 
 _STATES: dict[str, State] = {
