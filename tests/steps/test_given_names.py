@@ -20,6 +20,7 @@ from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.lifecycle.step_task import StepTask
 from sagebridge_operators.run_errors import StepFailed
 from sagebridge_operators.steps import JOB_TYPES
+from tests.faulty_aws.fault_rules import FaultRule
 from tests.faulty_aws.job_scripts import JobScript
 from tests.faulty_aws.server import FaultyAws
 from tests.standard.world import World, patch_time
@@ -136,6 +137,28 @@ def test_rollback_fails_the_step(world: World, tmp_path: Path, type_: str) -> No
     world.aws.add_scripts(JobScript(seconds=30.0, members=back))
     with pytest.raises(StepFailed, match=r"shop RolledBack: the new variant did not become"):
         driver(world, tmp_path, type_).run()
+
+
+def test_component_without_a_number_of_copies_is_created(world: World, tmp_path: Path) -> None:
+    """The service has a default for it, which is in the description."""
+    step = driver(world, tmp_path, "InferenceComponent")
+    given = {**SERVED["InferenceComponent"]}
+    del given["RuntimeConfig"]
+    step.task = replace(step.task, step=Step("Serve", "InferenceComponent", plain(given)))
+    assert step.run()["status"] == "InService"
+
+
+def test_lost_records_do_not_repeat_a_look_forever(world: World, tmp_path: Path) -> None:
+    """The name of a configuration does not change with the number of the attempt."""
+    more = {"EndpointConfigName": "shop", "ProductionVariants": [VARIANT]}
+    started = datetime.fromtimestamp(world.clock.time(), UTC)
+    driver(world, tmp_path / "first", "EndpointConfig", **more).run()
+    again = driver(world, tmp_path / "second", "EndpointConfig", **more)
+    execution = replace(again.task.execution, started=started)
+    again.task = replace(again.task, execution=execution, engine_try=2)
+    world.aws.add_faults(FaultRule(fault="access_denied", operation="CreateEndpointConfig"))
+    assert again.run()["job_name"] == "shop"
+    assert world.aws.count("DescribeEndpointConfig") < 10
 
 
 def test_deletion_of_an_endpoint_is_waited_for(world: World, tmp_path: Path) -> None:

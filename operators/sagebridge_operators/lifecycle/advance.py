@@ -167,15 +167,16 @@ def _find_unrecorded(attempt: Attempt, ports: Ports) -> Attempt | None:
     """
     if attempt.engine_try < 2 and ports.first_call:  # neither a later try nor one that resumes
         return None
-    found = None
+    found, before = None, ""
     for number in itertools.count(attempt.number):
         # Policies or the user's retries began the attempts; the latter if there are no policies.
         following = replace(attempt, number=number, tries=0 if ports.policies else number)
         name = _name(following, ports)
         handle = ports.handle(name, token_of(following), following.started)
-        if ports.find(handle) is None:
+        # A name that the definition gives is the same for every number.
+        if handle == before or ports.find(handle) is None:
             return found
-        found = following
+        found, before = following, handle
     raise AssertionError("unreachable")
 
 

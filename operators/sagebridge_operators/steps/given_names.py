@@ -86,8 +86,12 @@ class GivenName(JobType):
         if identity.sent:
             return self.seen(found, identity)
         changed = found.get("LastModifiedTime", found["CreationTime"])
-        own = changed >= identity.since and self.wanted(found) == identity.wanted
+        own = changed >= identity.since and self.is_wanted(found, identity)
         return found if own else None
+
+    def is_wanted(self, found: Mapping[str, Any], identity: Identity) -> bool:
+        """Whether a description shows what was requested."""
+        return self.wanted(found) == identity.wanted
 
     def seen(self, found: dict[str, Any], identity: Identity) -> dict[str, Any]:
         """The description of a resource whose request was answered."""
@@ -144,7 +148,7 @@ class Updated(GivenName):
         if self.state(found) != "Succeeded":
             return found
         changed = found.get("LastModifiedTime", found["CreationTime"])
-        if self.wanted(found) == identity.wanted:
+        if self.is_wanted(found, identity):
             late = datetime.now(identity.since.tzinfo) - identity.since > _SLOW
             return (
                 found

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from sagebridge_operators.steps.given_names import Updated, digest
+from sagebridge_operators.steps.given_names import Identity, Updated, digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferenceComponent(Updated):
+    def is_wanted(self, found: Mapping[str, Any], identity: Identity) -> bool:
+        """A request may have no number of copies; a description has one all the same."""
+        any_number = {**found, "RuntimeConfig": {}}
+        return identity.wanted in (self.wanted(found), self.wanted(any_number))
 
 
 def _wanted(body: Mapping[str, Any]) -> str:
@@ -21,7 +30,7 @@ def _wanted(body: Mapping[str, Any]) -> str:
 
 
 _BUSY = frozenset(("Creating", "Updating", "Deleting"))
-STEP = Updated(
+STEP = InferenceComponent(
     type="InferenceComponent",
     create="create_inference_component",
     describe="describe_inference_component",
