@@ -14,6 +14,7 @@ import sagebridge
 from sagebridge.model.expressions import plain
 from sagebridge.model.graph import graph
 from sagebridge.model.pipeline import CacheConfig, Pipeline, Step
+from sagebridge_operators.lifecycle.attempt import Attempt, Part, now
 from sagebridge_operators.lifecycle.drive import StepDriver
 from sagebridge_operators.lifecycle.execution import Execution
 from sagebridge_operators.lifecycle.objects import Folder
@@ -136,6 +137,31 @@ def test_object_from_before_the_job_is_left(runs: Runs) -> None:
     with pytest.raises(StepFailed, match="is older than the job of the step"):
         runs.clean({"StepName": "Make", "S3Uris": [f"{OUT}/a.csv"]})
     assert runs.keys() == ["out/a.csv"]
+
+
+def test_slash_at_the_end_of_an_output_path_is_not_doubled(runs: Runs) -> None:
+    """SageMaker writes the output of a job below ``s3://b/x/`` to ``s3://b/x/NAME``."""
+    output = {"OutputDataConfig": {"S3OutputPath": "s3://bucket/model/"}}
+    job = runs.run(replace(TRAIN, arguments=plain({**ARGUMENTS["Training"], **output})))["job_name"]
+    runs.put(f"model/{job}/output/model.tar.gz")
+    runs.clean({"StepName": "Train"})
+    assert runs.keys() == []
+
+
+def test_object_newer_than_the_job_is_left(runs: Runs) -> None:
+    """Another execution, which writes to the same path, has replaced it."""
+    runs.run(PROCESS)
+    runs.world.clock.sleep(300.0)
+    runs.put("out/a.csv")
+    with pytest.raises(StepFailed, match="was written after the job of the step"):
+        runs.clean({"StepName": "Make", "S3Uris": [f"{OUT}/a.csv"]})
+    assert runs.keys() == ["out/a.csv"]
+
+
+def test_callback_has_no_output(runs: Runs) -> None:
+    waiting = Attempt(runs.execution.id, "Ask", "Callback", now(), parts=(Part("Token12345"),))
+    runs.records.save(waiting.with_end("Succeeded", outputs={}))
+    assert runs.clean({"StepName": "Ask"})["skipped_steps"] == ["Ask"]
 
 
 def test_step_that_did_not_run_is_skipped(runs: Runs) -> None:

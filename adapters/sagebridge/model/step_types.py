@@ -460,7 +460,7 @@ _ROWS = (
         source_steps=("Resources", "S3"),
         limits=(
             "whole folders only for Training; the objects of other steps are in S3Uris",
-            "an object that is older than the job of its step is not deleted",
+            "an object from before or after the job of its step is not deleted",
         ),
     ),
 )

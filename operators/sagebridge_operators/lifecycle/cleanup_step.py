@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from sagebridge.model.values import ABSENT
 from sagebridge_operators.lifecycle.outages import code_of, is_outage
 from sagebridge_operators.lifecycle.resolve import Resolver
-from sagebridge_operators.lifecycle.s3_uris import s3_uris
+from sagebridge_operators.lifecycle.s3_uris import bucket_and_key, s3_uris
 from sagebridge_operators.lifecycle.step_task import Log, StepTask
 from sagebridge_operators.run_errors import StepFailed
 from sagebridge_operators.steps import JOB_TYPES
@@ -68,10 +69,16 @@ def _written(task: StepTask, step: str) -> Iterator[Written]:
         job_type = JOB_TYPES.get(attempt.type)
         if job_type is None or attempt.job is None or attempt.cached_from:
             continue
+        if job_type.s3_outputs is None:
+            continue
         found = job_type.find(task.backend.client(job_type.service), attempt.job.name)
         if found is None or job_type.state(found) == "Executing":
             continue
+        ended = job_type.ended(found)
+        if ended is None:  # such as an endpoint configuration, whose endpoint writes later
+            continue
         outputs = s3_uris(job_type.s3_outputs, found)
-        folders = s3_uris(job_type.s3_folder, found)
-        if outputs or folders:
-            yield Written(tuple(folders), tuple(outputs), found["CreationTime"])
+        own = ("/".join(bucket_and_key(uri)) for uri in s3_uris(job_type.s3_folder, found))
+        folders = tuple(f"s3://{place}" for place in own)
+        until = datetime.fromisoformat(ended)
+        yield Written(folders, tuple(outputs), found["CreationTime"], until)

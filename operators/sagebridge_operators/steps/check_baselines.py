@@ -108,6 +108,7 @@ class Check(JobType):
     name_key: str = PROCESSING.name_key
     arn_key: str = PROCESSING.arn_key
     status_key: str | None = PROCESSING.status_key
+    end_key: str = "ProcessingEndTime"
     reason_keys: tuple[str, ...] = PROCESSING.reason_keys
     takes_experiment: bool = True
     outputs: Callable[[Mapping[str, Any]], dict[str, Any]] = _outputs

@@ -1,16 +1,16 @@
 """Cleanup: deletes S3 objects that other steps of the same execution have written.
 
 Nothing else is deleted: an object must be below the output path of a job that the named step has
-run in this execution, and not be older than the job. AWS's page on Cleanup steps allows whole
-folders only for types whose jobs write to a separate one, such as Training; the objects of other
-steps are listed in ``S3Uris``.
+run in this execution, and not be older than the job. If other jobs write there, too, it must not be
+newer than the end of the job. AWS's page on Cleanup steps allows whole folders only for types whose
+jobs write to a separate one, such as Training; the objects of other steps are listed in ``S3Uris``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 PERMISSIONS = (
@@ -18,6 +18,10 @@ PERMISSIONS = (
     (("s3:ListBucket",), "arn:aws:s3:::my-pipeline-bucket"),
 )
 """The IAM actions that the caller needs, and their resource, next to those of the other steps."""
+
+
+_LATE = timedelta(minutes=1)
+"""How long after the end of its job an object may be shown as written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +32,13 @@ class Written:
         folders: S3 URIs of folders that only this job writes to.
         outputs: S3 URIs of its outputs, below which other jobs may have written, too.
         since: when the job was created.
+        until: when it ended.
     """
 
     folders: tuple[str, ...]
     outputs: tuple[str, ...]
     since: datetime
+    until: datetime
 
 
 def clean(client: Any, jobs: Sequence[Written], uris: Sequence[str] | None) -> list[str]:
@@ -76,6 +82,8 @@ def _delete_one(client: Any, jobs: Sequence[Written], uri: str) -> str | None:
         raise
     if all(changed < _second(job.since) for job in owners):
         return f"{uri} is older than the job of the step"
+    if not any(_second(job.since) <= changed <= _latest(job, uri) for job in owners):
+        return f"{uri} was written after the job of the step, so by another one"
     client.delete_object(Bucket=bucket, Key=key)
     return None
 
@@ -91,6 +99,12 @@ def _keys(client: Any, bucket: str, prefix: str, since: datetime) -> Iterator[st
         if not page.get("IsTruncated"):
             return
         request["ContinuationToken"] = page["NextContinuationToken"]
+
+
+def _latest(job: Written, uri: str) -> datetime:
+    """The latest time at which a job may have written an object."""
+    own = any(_is_below(uri, folder) for folder in job.folders)
+    return datetime.max.replace(tzinfo=UTC) if own else job.until + _LATE
 
 
 def _places(job: Written) -> tuple[str, ...]:
