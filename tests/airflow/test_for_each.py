@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sagebridge import stopped
 from sagebridge.model.conditions import equals
 from sagebridge.model.expressions import current_item, get, parameter, plain
 from sagebridge.model.for_each import ForEachStep, max_by
@@ -17,6 +18,7 @@ from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.lifecycle.step_states import status
 from tests.airflow.conftest import Run
 from tests.fakes import FakeBackend, FakeSageMaker, Plan
+from tests.lifecycle.conftest import ARGUMENTS
 from tests.lifecycle.test_for_each import SECONDS, seconds_of, training
 
 SCORE = training("Score", get("ForEach.CurrentItem"))
@@ -60,6 +62,16 @@ def test_items_from_a_step_and_an_iteration_that_fails(run: Run, aws: FakeSageMa
     assert "2 of 2 iterations did not succeed: Score-0: " in done.xcom("Fan", "failure_reason")
     assert done.xcom("Fan")["failed_step_count"] == 2
     assert status(pipeline(source, fan, LAST), done.steps).status == "Failed"
+
+
+def test_triggers_see_their_iteration(run: Run, aws: FakeSageMaker) -> None:
+    named = {**ARGUMENTS["Training"], "TrainingJobName": get("ForEach.CurrentItem")}
+    score = replace(SCORE, arguments=plain(named))
+    halted = replace(training("Halted", 60), depends_on=(stopped("Score"),))
+    fan = replace(FAN, selector=ABSENT, body=(score, halted))
+    aws.plans |= {"bad-": Plan(states=("Failed",)), "halt-": Plan(states=("Stopped",))}
+    done = run(pipeline(fan, items='["bad", "halt"]'))
+    assert [done.indexes["Halted", index] for index in (0, 1)] == ["skipped", "success"]
 
 
 def test_an_empty_list(run: Run, aws: FakeSageMaker) -> None:

@@ -27,7 +27,7 @@ from sagebridge_operators.lifecycle.execution import (
 from sagebridge_operators.lifecycle.opening import open_execution, start_time, valid_definition
 from sagebridge_operators.lifecycle.outages import patiently
 from sagebridge_operators.lifecycle.outputs import references_to
-from sagebridge_operators.lifecycle.records import ExecutionRecords
+from sagebridge_operators.lifecycle.records import ExecutionRecords, by_step
 from sagebridge_operators.lifecycle.retry import Retry
 from sagebridge_operators.lifecycle.step_task import StepTask
 from sagebridge_operators.run_errors import MissingStartDate
@@ -131,15 +131,22 @@ def step_task(operator: StepOperator, context: Context, *, resumes: bool = False
     )
 
 
-def recorded(operator: StepOperator, context: Context) -> Attempt | None:
-    """The recorded attempt of another step of the run; None if it has not started."""
+def recorded(
+    operator: StepOperator, context: Context, index: tuple[int, ...] | None = None
+) -> Attempt | None:
+    """The recorded attempt of another step of the run; None if it has not started.
+
+    Without an ``index`` the one that ExecutionRecords.steps chooses.
+    """
     ti, dag = context["ti"], operator.dag
     start = known_start(ti) if is_dag_test() else None
     start = start or first_start(context["dag_run"], ti, _other_steps(operator))
     _, for_records = backends_of(operator)
     execution = execution_id_of(dag.dag_id, context["dag_run"].run_id, start)
     records = open_records(for_records)
-    return patiently(lambda: records.steps(execution).get(operator.step.name), PATIENCE)
+    current = patiently(lambda: records.current(execution), PATIENCE)
+    found = (one for one in current if index in (None, one.index))
+    return by_step(found).get(operator.step.name)
 
 
 def _hide_in_logs(secrets: Sequence[str]) -> None:

@@ -143,17 +143,19 @@ def _states(task: Any, context: Context) -> Iterator[str]:
     """The states of a step, one for each map index of its task."""
     ti: Any = context["ti"]
     index = getattr(ti, "map_index", None)
-    inside = task.get_closest_mapped_task_group() is not None and index is not None and index >= 0
+    index = -1 if index is None else index
+    inside = task.get_closest_mapped_task_group() is not None and index >= 0
     given = {"map_index": index} if inside else {}
     found = ti.get_task_states(
         dag_id=ti.dag_id, run_ids=[ti.run_id], task_ids=[task.task_id], **given
     )
     for state in (found.get(ti.run_id) or {}).values():
         reached = _STATES.get(str(state), "Skipped")
-        yield "Stopped" if reached == "Failed" and _was_stopped(task, context) else reached
+        one = (index,) if inside else None
+        yield "Stopped" if reached == "Failed" and _was_stopped(task, context, one) else reached
 
 
-def _was_stopped(task: Any, context: Context) -> bool:
+def _was_stopped(task: Any, context: Context, index: tuple[int, ...] | None) -> bool:
     """Whether a failed task was stopped, which Airflow does not distinguish.
 
     Waits for a worker that is stopping its job, as when a running task was marked failed.
@@ -162,7 +164,7 @@ def _was_stopped(task: Any, context: Context) -> bool:
 
     until = time.monotonic() + _PATIENCE
     while True:
-        attempt = task_runtime.recorded(task, context)
+        attempt = task_runtime.recorded(task, context, index)
         if attempt is None or not attempt.running or time.monotonic() > until:
             return attempt is not None and attempt.state in ("Stopping", "Stopped")
         time.sleep(0.5)
