@@ -12,6 +12,7 @@ import pytest
 
 import sagebridge
 from sagebridge.model.expressions import plain
+from sagebridge.model.for_each import ForEachStep
 from sagebridge.model.graph import graph
 from sagebridge.model.pipeline import CacheConfig, Pipeline, Step
 from sagebridge_operators.lifecycle.attempt import Attempt, Part, now
@@ -28,6 +29,7 @@ from tests.lifecycle.conftest import ARGUMENTS
 from tests.standard.world import World, patch_time
 
 OUT = "s3://bucket/out"
+CLEAN_TRAIN = {"Resources": {"S3": [{"StepName": "Train"}]}}
 TRAIN = Step("Train", "Training", arguments=plain(ARGUMENTS["Training"]))
 PROCESS = Step(
     "Make",
@@ -67,9 +69,9 @@ class Runs:
         self.execution = Execution("0123456789ab", "p", "airflow", "dag/run", started, {})
         self.s3 = world.aws.client("s3")
 
-    def run(self, step: Step) -> Mapping[str, Any]:
+    def run(self, step: Step, **options: Any) -> Mapping[str, Any]:
         backend = self.world.backend()
-        task = StepTask(step, self.execution, backend, self.records, lambda step: None)
+        task = StepTask(step, self.execution, backend, self.records, lambda step: None, **options)
         return StepDriver(task).run()
 
     def clean(self, *rows: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -101,6 +103,18 @@ def test_folder_of_a_training_job_is_deleted_and_nothing_else(runs: Runs) -> Non
     assert runs.keys() == sorted(others)
     again = runs.clean({"StepName": "Train"})
     assert again["cleaned_steps"] == ["Train"], "a repetition finds nothing left"
+
+
+def test_iteration_of_a_loop_deletes_only_its_own_output(runs: Runs) -> None:
+    clean = Step("Clean", "Cleanup", arguments=plain(CLEAN_TRAIN))
+    loop = ForEachStep("Fan", items=["a", "b"], max_concurrency=2, body=[TRAIN, clean])
+    pipeline = Pipeline(steps=(loop,))
+    jobs = [runs.run(TRAIN, index=(i,), pipeline=pipeline)["job_name"] for i in range(2)]
+    runs.put(*(f"model/{job}/output/model.tar.gz" for job in jobs))
+    runs.run(clean, index=(1,), pipeline=pipeline)
+    assert runs.keys() == [f"model/{jobs[0]}/output/model.tar.gz"]
+    runs.run(clean, index=(), pipeline=Pipeline(steps=(replace(loop, body=[TRAIN]), clean)))
+    assert runs.keys() == [], "outside the loop, the step stands for all its iterations"
 
 
 def test_listed_objects_below_an_output_are_deleted(runs: Runs) -> None:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from sagebridge.model.values import ABSENT
+from sagebridge_operators.lifecycle.for_each_items import owner_of
 from sagebridge_operators.lifecycle.outages import code_of, is_outage
 from sagebridge_operators.lifecycle.resolve import Resolver
 from sagebridge_operators.lifecycle.s3_uris import bucket_and_key, s3_uris
@@ -63,9 +64,13 @@ def _written(task: StepTask, step: str) -> Iterator[Written]:
     """Where the jobs that this execution has run for a step have written.
 
     The retries of a step have one job each. Jobs that still run may write again, so that they are
-    left to a later run of the Cleanup step.
+    left to a later run of the Cleanup step. In the body of a ForEach these are the jobs of this
+    iteration: the others may still be read.
     """
+    same = owner_of(task.pipeline, step) is owner_of(task.pipeline, task.step.name)
     for attempt in task.records.attempts(task.execution.id, step):
+        if task.index and same and attempt.index not in ((), task.index):
+            continue
         job_type = JOB_TYPES.get(attempt.type)
         if job_type is None or attempt.job is None or attempt.cached_from:
             continue
