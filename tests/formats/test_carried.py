@@ -251,7 +251,10 @@ class TestKeyOrder:
             assert same_text(sagebridge.write(outcome[0].pipeline, "sagemaker").text, source)
 
     def test_order_of_the_sdk_needs_no_words(self) -> None:
-        source = {"Version": "2020-12-01", "Steps": [step("A", "Training", DependsOn=[])]}
+        keys = ("Metadata", "Parameters", "PipelineExperimentConfig", "MlflowConfig", "Steps")
+        steps = [step("A", "Training", DependsOn=[])]
+        values: tuple[Any, ...] = ({}, [], None, None, steps)
+        source = {"Version": "2020-12-01", **dict(zip(keys, values, strict=True))}
         assert sagebridge.read(source).pipeline.key_order == {}
 
     def test_one_entry_is_for_all_objects_that_agree(self) -> None:

@@ -37,8 +37,8 @@ def canonical_definition(pipeline: Pipeline) -> dict[str, Any]:
         ("Metadata", pipeline.metadata),
         ("Parameters", _all(pipeline.parameters, write_parameter)),
         ("PipelineExperimentConfig", pipeline.experiment_config),
-        ("Steps", [write_step(step) for step in pipeline.steps]),
         ("MlflowConfig", pipeline.mlflow_config),
+        ("Steps", [write_step(step) for step in pipeline.steps]),
         extra=pipeline.extra,
     )
 
