@@ -248,6 +248,7 @@ class TestKeyOrder:
             file.write_text(sagebridge.translate(source, "airflow").text)
         for outcome, source in zip(read_files(files), sources, strict=True):
             assert not isinstance(outcome, Exception), outcome
+            assert outcome[0].losses == ()
             assert same_text(sagebridge.write(outcome[0].pipeline, "sagemaker").text, source)
 
     def test_order_of_the_sdk_needs_no_words(self) -> None:

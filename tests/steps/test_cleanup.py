@@ -20,6 +20,7 @@ from sagebridge_operators.lifecycle.drive import StepDriver
 from sagebridge_operators.lifecycle.execution import Execution
 from sagebridge_operators.lifecycle.objects import Folder
 from sagebridge_operators.lifecycle.records import ExecutionRecords
+from sagebridge_operators.lifecycle.step_states import states
 from sagebridge_operators.lifecycle.step_task import StepTask
 from sagebridge_operators.run_errors import StepFailed
 from sagebridge_operators.steps import cleanup
@@ -113,7 +114,7 @@ def test_iteration_of_a_loop_deletes_only_its_own_output(runs: Runs) -> None:
     runs.put(*(f"model/{job}/output/model.tar.gz" for job in jobs))
     runs.run(clean, index=(1,), pipeline=pipeline)
     assert runs.keys() == [f"model/{jobs[0]}/output/model.tar.gz"]
-    runs.run(clean, index=(), pipeline=Pipeline(steps=(replace(loop, body=[TRAIN]), clean)))
+    runs.run(clean, index=(), pipeline=Pipeline(steps=(replace(loop, body=(TRAIN,)), clean)))
     assert runs.keys() == [], "outside the loop, the step stands for all its iterations"
 
 
@@ -228,7 +229,38 @@ def test_sources_are_dependencies_and_checked(runs: Runs) -> None:
     rows = [{"StepName": "Train"}, {"StepName": "Make"}, {"StepName": "Nothing"}]
     clean = Step("Clean", "Cleanup", arguments=plain({"Resources": {"S3": rows}}))
     pipeline = Pipeline(steps=(TRAIN, PROCESS, clean))
-    assert set(graph(pipeline).predecessors("Clean")) == {"Train", "Make"}
+    edges = graph(pipeline)
+    assert set(edges.predecessors("Clean")) == {"Train", "Make"}
+    assert {edges.edges[one, "Clean"]["triggers"] for one in ("Train", "Make")} == {
+        frozenset({"Completed"})
+    }
+    assert states(pipeline, {})["Clean"] == "Pending"
     found = [one.message for one in sagebridge.validate(pipeline)]
     assert any("Cleanup step Clean: unknown step 'Nothing'" in one for one in found), found
     assert any("a source of type Processing needs S3Uris" in one for one in found), found
+
+
+@pytest.mark.parametrize(
+    ("resources", "message"),
+    [
+        ([], "Resources of step Clean: expected an object, got an array"),
+        ({"S3": {}}, "Resources.S3 of step Clean: expected an array of at least one object"),
+        ({}, "Cleanup step Clean: missing key 'S3'"),
+        ({"S3": []}, "Resources.S3 of step Clean: expected an array of at least one object"),
+        ({"S3": [3]}, "source of Cleanup step Clean: expected an object, got 3"),
+        ({"S3": [{"StepName": 3}]}, "StepName of Cleanup step Clean: expected a string, got 3"),
+        (
+            {"S3": [{"StepName": "Make", "S3Uris": [1]}]},
+            "S3Uris of Cleanup step Clean: expected an array of strings and references",
+        ),
+        ({"S3": [{"StepName": "Train", "S3Uris": ["s3://b/k"]}]}, "of type Training takes no S3Ur"),
+        ({"S3": [{"StepName": "Inner"}]}, "step Inner runs once per item of 'Fan'"),
+        ({"S3": [{"StepName": "After"}]}, "cycle After -> Clean -> After"),
+    ],
+)
+def test_faults_are_named_with_their_place(resources: Any, message: str) -> None:
+    clean = Step("Clean", "Cleanup", arguments=plain({"Resources": resources}))
+    loop = ForEachStep("Fan", items=["a"], max_concurrency=1, body=[replace(TRAIN, name="Inner")])
+    after = replace(TRAIN, name="After", depends_on=("Clean",))
+    found = sagebridge.validate(Pipeline(steps=(TRAIN, PROCESS, loop, after, clean)))
+    assert [one for one in found if message in one.message], found

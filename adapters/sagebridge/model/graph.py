@@ -49,6 +49,13 @@ def edges(
                 yield source, target if source in inside else step.name, why
 
 
+def needed_steps(step: Step) -> tuple[str, ...]:
+    """The other steps that a step refers to, depends on or cleans up, without those inside it."""
+    names = (one.step for one in step_references(step) if one.step)
+    every = dict.fromkeys((*names, *step.dependencies, *source_steps(step)))
+    return tuple(name for name in every if name != step.name)
+
+
 def source_steps(step: Step) -> tuple[str, ...]:
     """The steps that the arguments of a step name, such as those whose output it deletes."""
     row = STEP_TYPES.get(step.type)
@@ -93,12 +100,10 @@ def triggers(steps: Sequence[Step]) -> Iterator[tuple[str, str, str]]:
             inner = (one.triggers for one in walk(step.inner))
             given[step.name] = (*step.triggers, *chain.from_iterable(inner))
     for source, target, reason in edges(steps):
-        if reason != "depends_on":
-            yield source, target, COMPLETED
-            continue
-        for name, trigger in given[target]:
-            if name == source:
-                yield source, target, trigger if trigger in TRIGGERS else COMPLETED
+        known = given[target] if reason == "depends_on" else ()
+        # A source of a Cleanup step may be missing in DependsOn.
+        for trigger in [one for name, one in known if name == source] or [COMPLETED]:
+            yield source, target, trigger if trigger in TRIGGERS else COMPLETED
 
 
 def is_structured(pipeline: Pipeline) -> bool:

@@ -14,8 +14,8 @@ from sagebridge.authoring.declared_names import find_faults, suggestion
 from sagebridge.authoring.runnable import CANNOT_RUN, described, why_pipeline_not_runnable
 from sagebridge.errors import SagebridgeError
 from sagebridge.model.expressions import parameter
-from sagebridge.model.graph import source_steps
-from sagebridge.model.pipeline import Step, step_references, walk
+from sagebridge.model.graph import needed_steps
+from sagebridge.model.pipeline import Step, walk
 from sagebridge.model.values import ABSENT
 from sagebridge.model.visit import rebuild
 from sagebridge_operators.airflow import trigger_gates
@@ -82,7 +82,7 @@ def connect(operator: StepOperator) -> None:
         raise DuplicateStep(step.name, edges.operators[step.name].task_id, operator.task_id)
     if (loop := for_each_of(operator)) is not None:
         loop.body.append(operator)
-    for name in _upstream_names(step):
+    for name in needed_steps(step):
         if name in edges.operators:
             _set_upstream(edges.operators[name], operator)
         else:
@@ -120,7 +120,7 @@ def complete(dag: Any) -> None:
     if faults:
         raise InvalidDag(dag.dag_id, faults)
     for task, step in mapped:
-        for name in _upstream_names(step):
+        for name in needed_steps(step):
             trigger_gates.link(edges.operators[name], task, step)
     if mapped:
         dag.check_cycle()
@@ -139,13 +139,6 @@ def without_dag_params(value: Any) -> Any:
     return rebuild(
         value, lambda node: parameter(node._name) if type(node).__name__ == "DagParam" else node
     )
-
-
-def _upstream_names(step: Step) -> list[str]:
-    """The steps that a step refers to or depends on, each once."""
-    names = [reference.step for reference in step_references(step) if reference.step]
-    every = dict.fromkeys((*names, *step.dependencies, *source_steps(step)))
-    return [name for name in every if name != step.name]
 
 
 def _is_mapped_step(task: Any) -> bool:

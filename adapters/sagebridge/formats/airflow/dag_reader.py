@@ -236,7 +236,8 @@ class _DagReader:
         taken = {task.step.name for task in self.tasks.values() if is_sagebridge(task)}
         counts = Counter(map(label, self.tasks.values()))
         for task_id, task in self.tasks.items():
-            if is_sagebridge(task) or hasattr(task, "watched"):  # the latter is not a step
+            # A WatchOperator and the first task of a ForEach are not steps.
+            if is_sagebridge(task) or is_items_task(task) or hasattr(task, "watched"):
                 yield task_id, task.step.name if is_sagebridge(task) else task_id
                 continue
             own_label = label(task)

@@ -10,7 +10,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sagebridge.model.pipeline import Step, Steps, step_references
+from sagebridge.model.graph import needed_steps
+from sagebridge.model.pipeline import Step, Steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +61,8 @@ class Loops:
         up = {one for part in parts for one in part.upstream_task_ids}
         down = {one for part in parts for one in part.downstream_task_ids}
         # A reference to a step of a body is invalid, but not a dependency on the whole ForEach.
-        named: set[str | None] = set()
-        if _has_step(task):
-            named = {*task.step.dependencies, *(one.step for one in step_references(task.step))}
+        steps = [part.step for part in parts if _has_step(part)]
+        named = {name for step in steps for name in needed_steps(step)}
         up = {one for one in up if self._name(one) not in named or self._owners[one] == loop}
         return TaskView(
             task,

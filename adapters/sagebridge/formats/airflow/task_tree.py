@@ -20,6 +20,7 @@ from sagebridge.formats.airflow.branches import (
 from sagebridge.model.dependencies import ANY, COMPLETED, FAILED, with_trigger
 from sagebridge.model.display import shown
 from sagebridge.model.for_each import ForEachStep
+from sagebridge.model.graph import needed_steps
 from sagebridge.model.losses import Severity
 from sagebridge.model.pipeline import ConditionStep, Step, Steps, step_references, walk
 from sagebridge.model.values import ABSENT, Absent
@@ -276,7 +277,7 @@ class TaskTree:
         for position, step in enumerate(role.steps):
             first = position == 0 or role.gates
             needed = before if first else {role.steps[position - 1].name: COMPLETED}
-            known = {name for one in _needing(step) for name in _needs(one)}
+            known = {name for one in _needing(step) for name in (one.name, *needed_steps(one))}
             added = [with_trigger(name, needed[name]) for name in needed if name not in known]
             own = [
                 with_trigger(one, needed.get(one, COMPLETED)) if isinstance(one, str) else one
@@ -317,13 +318,6 @@ class TaskTree:
 def _needing(step: Step) -> Iterator[Step]:
     """The steps whose needs are those of a step: itself, and the body of a ForEach."""
     return walk((step,)) if isinstance(step, ForEachStep) else iter((step,))
-
-
-def _needs(step: Step) -> Iterator[str | None]:
-    """A step, and the steps that it refers to or depends on."""
-    yield step.name
-    yield from step.dependencies
-    yield from (one.step for one in step_references(step))
 
 
 def _skipped_join(needed: Collection[Branch], added: Collection[Branch]) -> tuple[str, str]:

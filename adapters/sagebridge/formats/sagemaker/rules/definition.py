@@ -12,6 +12,7 @@ from sagebridge.authoring.definition_reader import NO_EXPRESSIONS
 from sagebridge.authoring.json_document import kind
 from sagebridge.model.display import shown
 from sagebridge.model.expressions import Get, Index, Member
+from sagebridge.model.step_types import STEP_TYPES
 from sagebridge.model.visit import escape
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
@@ -111,6 +112,22 @@ class LocatedStep:
             and len(item) == 1
             and isinstance(item.get("Get"), str)
             and (get := Get.parse(item["Get"])) is not None
+        )
+
+    @cached_property
+    def sources(self) -> tuple[tuple[str, str], ...]:
+        """Pointer and name of each step that a Cleanup step names, and so waits for."""
+        row = STEP_TYPES.get(self.type)
+        if row is None or not row.source_steps:
+            return ()
+        rows: Any = self.arguments
+        for key in row.source_steps:
+            rows = rows.get(key) if isinstance(rows, dict) else None
+        place = self.at("Arguments", *row.source_steps)
+        return tuple(
+            (f"{pointer}/StepName", raw["StepName"])
+            for pointer, raw in objects(rows, place)
+            if isinstance(raw.get("StepName"), str)
         )
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import networkx as nx
 
 _DATA, _DEPENDS_ON, _BRANCH, _BODY = "a reference", "DependsOn", "the branch", "the body"
+_SOURCE = "the steps that it cleans up"
 
 
 class Edge(NamedTuple):
@@ -142,6 +143,11 @@ def _edges(definition: Definition) -> Iterator[Edge]:
                 waits = definition.waiting(step, known[name]).name
                 pointer = step.at("DependsOn", position)
                 yield Edge(name, waits, _DEPENDS_ON, pointer, known_trigger)
+        given = [_name(item) for item in names] if isinstance(names, list) else []
+        for pointer, name in step.sources:
+            if name in known and name not in given:
+                waits = definition.waiting(step, known[name]).name
+                yield Edge(name, waits, _SOURCE, pointer)
         for pointer, get in step.references:
             if get.step in known:
                 waiting = definition.waiting(step, known[get.name])

@@ -190,6 +190,7 @@ def _check_body_step(
 def _check_dependencies(definition: Definition, step: LocatedStep) -> Iterator[Problem]:
     """Only steps of the same body may refer to a step of a body, or depend on it."""
     found = [(pointer, get.name) for pointer, get in step.references if get.step is not None]
+    found += step.sources
     names = step.raw.get("DependsOn")
     for position, item in enumerate(names if isinstance(names, list) else ()):
         name = item.get("Step") if isinstance(item, dict) else item

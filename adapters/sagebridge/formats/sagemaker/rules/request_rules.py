@@ -13,6 +13,7 @@ from sagebridge.formats.sagemaker.rules.definition import (
     is_expression,
     objects,
     wrong_option,
+    wrong_type,
 )
 from sagebridge.model.display import did_you_mean, shown
 from sagebridge.model.step_types import STEP_TYPES
@@ -97,21 +98,48 @@ def _check_associations(step: LocatedStep) -> Iterator[Problem]:
 
 def _check_sources(definition: Definition, step: LocatedStep) -> Iterator[Problem]:
     """The steps whose output a Cleanup step deletes."""
-    resources = step.arguments.get("Resources")
+    if "Resources" not in step.arguments:  # reported as a missing key
+        return
+    what, place = f"Cleanup step {step.label}", step.at("Arguments", "Resources")
+    resources = step.arguments["Resources"]
     rows = resources.get("S3") if isinstance(resources, dict) else None
-    for pointer, raw in objects(rows, step.at("Arguments", "Resources", "S3")):
-        name = raw.get("StepName")
-        if not isinstance(name, str):
-            message = f"Cleanup step {step.label}: missing key 'StepName'"
-            yield Problem("missing-member", pointer, message)
-        elif (source := definition.by_name.get(name)) is None:
-            hint = did_you_mean(name, definition.by_name)
-            message = f"Cleanup step {step.label}: unknown step {shown(name)}{hint}"
-            yield Problem("unknown-step", f"{pointer}/StepName", message)
-        elif ("S3Uris" in raw) == (source.type in _OWN_FOLDERS):
-            do = "has no S3Uris" if "S3Uris" in raw else "needs S3Uris"
-            message = f"Cleanup step {step.label}: a source of type {source.type} {do}"
-            yield Problem("cleanup-source", pointer, message, "warning")
+    if not isinstance(resources, dict):
+        yield wrong_type(place, f"Resources of step {step.label}", "an object", resources)
+    elif "S3" not in resources:
+        yield Problem("missing-member", place, f"{what}: missing key 'S3'")
+    elif not isinstance(rows, list) or not rows:
+        expected = "an array of at least one object"
+        yield wrong_type(f"{place}/S3", f"Resources.S3 of step {step.label}", expected, rows)
+    else:
+        for position, raw in enumerate(rows):
+            yield from _check_source(definition, what, f"{place}/S3/{position}", raw)
+
+
+def _check_source(definition: Definition, what: str, pointer: str, raw: Any) -> Iterator[Problem]:
+    if not isinstance(raw, dict):
+        yield wrong_type(pointer, f"source of {what}", "an object", raw)
+        return
+    uris = raw.get("S3Uris", [""])
+    if not (isinstance(uris, list) and uris and all(map(_is_text, uris))):
+        expected = "an array of strings and references"
+        yield wrong_type(f"{pointer}/S3Uris", f"S3Uris of {what}", expected, uris)
+    name = raw.get("StepName")
+    if "StepName" not in raw:
+        yield Problem("missing-member", pointer, f"{what}: missing key 'StepName'")
+    elif not isinstance(name, str):
+        yield wrong_type(f"{pointer}/StepName", f"StepName of {what}", "a string", name)
+    elif (source := definition.by_name.get(name)) is None:
+        hint = did_you_mean(name, definition.by_name)
+        message = f"{what}: unknown step {shown(name)}{hint}"
+        yield Problem("unknown-step", f"{pointer}/StepName", message)
+    elif ("S3Uris" in raw) == (source.type in _OWN_FOLDERS):
+        do = "takes no S3Uris" if "S3Uris" in raw else "needs S3Uris"
+        message = f"{what}: a source of type {source.type} {do}"
+        yield Problem("cleanup-source", pointer, message, "warning")
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) or is_expression(value)
 
 
 def _check_flags(step: LocatedStep) -> Iterator[Problem]:
