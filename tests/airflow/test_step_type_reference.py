@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sagebridge.model.step_types import STEP_TYPES, UNPUBLISHED, StepType
-from sagebridge_operators.steps import JOB_TYPES, permissions
+from sagebridge_operators.steps import JOB_TYPES, cleanup, permissions
 from tests.airflow.test_operator_reference import airflow, aws, listed, local, prefect
 
 FILE = Path(__file__).parent.parent.parent / "docs" / "step-types.md"
@@ -86,7 +86,10 @@ def facts(row: StepType) -> Iterator[str]:
 
 def calls(row: StepType) -> Iterator[str]:
     """The calls of the API and their IAM actions."""
-    if row.makes == "nothing":
+    if row.name == "Cleanup":
+        actions = sorted({action for names, _ in cleanup.PERMISSIONS for action in names})
+        yield f"IAM actions of its calls: {listed(actions)}"
+    elif row.makes == "nothing":
         yield "AWS calls: none"
     elif (job := JOB_TYPES.get(row.name)) is None:
         yield "AWS calls: it does not run yet"
@@ -94,7 +97,14 @@ def calls(row: StepType) -> Iterator[str]:
         policy = permissions.policy(job)["Statement"]
         actions = sorted({action for statement in policy for action in statement["Action"]})
         if not job.permissions:  # otherwise its actions are its calls
-            called = (job.create, job.describe, job.stop, *job.more_calls, *job.lists)
+            called = (
+                job.create,
+                job.describe,
+                job.stop,
+                *job.own_calls,
+                *job.more_calls,
+                *job.lists,
+            )
             methods = list(dict.fromkeys(one for one in called if one))
             yield f"AWS calls: {listed(methods)} of boto3's `{job.service}` client"
         yield f"IAM actions{' of its calls' if job.permissions else ''}: {listed(actions)}"
