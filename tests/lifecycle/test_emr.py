@@ -18,13 +18,14 @@ from sagebridge_operators.lifecycle.objects import Folder
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.lifecycle.step_task import StepTask
 from sagebridge_operators.run_errors import StepFailed, StepStopped
+from sagebridge_operators.steps import emr
 from tests.faulty_aws.fault_rules import FaultRule
 from tests.faulty_aws.job_scripts import JobScript
 from tests.faulty_aws.server import FaultyAws
 from tests.lifecycle.conftest import EXECUTION
 
 JAR = {"HadoopJarStep": {"Jar": "s3://bucket/job.jar"}}
-CLUSTER = {
+CLUSTER: dict[str, Any] = {
     "ReleaseLabel": "emr-7.0.0",
     "Instances": {
         "InstanceGroups": [
@@ -113,6 +114,30 @@ def test_stop_terminates_the_own_cluster(
         running[0].run()
     assert cluster_state(service) == "TERMINATED"
     assert not service.requests("CancelSteps")
+
+
+def test_stop_terminates_a_cluster_before_its_step_is_listed(
+    service: FaultyAws, backend: AwsBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = backend.client("emr")
+    arguments = {**CLUSTER, "Name": "one", "Steps": [{"Name": "one", **JAR}]}
+    arguments["Instances"] = {**CLUSTER["Instances"], "KeepJobFlowAliveWhenNoSteps": False}
+    client.run_job_flow(**arguments)
+    monkeypatch.setattr(client, "list_steps", lambda **request: {"Steps": []})
+    emr.STEP.request_stop(client, "own:j-OWN1/one")
+    assert cluster_state(service) == "TERMINATED"
+
+
+def test_second_stop_is_not_an_error(
+    service: FaultyAws, backend: AwsBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.add_scripts(JobScript(kind="Step", seconds=3600, stop_seconds=3600))
+    client = backend.client("emr")
+    (step,) = client.add_job_flow_steps(JobFlowId="j-1", Steps=[{"Name": "one", **JAR}])["StepIds"]
+    emr.STEP.request_stop(client, f"j-1/{step}")
+    refused = {"CancelStepsInfoList": [{"StepId": step, "Status": "FAILED", "Reason": "pending"}]}
+    monkeypatch.setattr(client, "cancel_steps", lambda **request: refused)
+    emr.STEP.request_stop(client, f"j-1/{step}")
 
 
 def test_failed_step_leaves_a_shared_cluster_alone(

@@ -122,18 +122,21 @@ class Emr(JobType):
 
     def request_stop(self, client: Any, name: str) -> None:
         """Cancels the step, or terminates its own cluster."""
+        if name.startswith((_NEW, _OWN)):
+            if cluster := _cluster(client, name):  # its step may not be listed yet
+                client.terminate_job_flows(JobFlowIds=[cluster])
+            return
         if (found := _ids(client, name)) is None:
             return
-        cluster, step, own, _ = found
-        if own:
-            client.terminate_job_flows(JobFlowIds=[cluster])
-            return
+        cluster, step, _, _ = found
         answer = client.cancel_steps(
             ClusterId=cluster, StepIds=[step], StepCancellationOption="TERMINATE_PROCESS"
         )
         for one in answer.get("CancelStepsInfoList", ()):
             described = self.find(client, name) if one["Status"] == "FAILED" else None
-            if described is not None and self.state(described) == "Executing":
+            if described is None or described["State"] == "CANCEL_PENDING":
+                continue
+            if self.state(described) == "Executing":
                 raise StepFailed(f"CancelSteps: {one.get('Reason')}", kind="service")
 
     def clean_up(self, client: Any, name: str, description: Mapping[str, Any]) -> None:
@@ -162,19 +165,24 @@ def _ids(client: Any, handle: str) -> tuple[str, str, bool, dict[str, Any] | Non
 
     Last is the summary of the step, if it had to be listed.
     """
-    cluster, _, step = handle.partition("/")
-    own = cluster.startswith((_NEW, _OWN))
-    if cluster.startswith(_NEW):
-        since = datetime.strptime(cluster.removeprefix(_NEW), _TIME).replace(tzinfo=UTC)
-        # An hour for the difference of two clocks.
-        clusters = _pages(client.list_clusters, "Clusters", CreatedAfter=since - timedelta(hours=1))
-        cluster = next((one["Id"] for one in clusters if one["Name"] == step), "")
-    cluster = cluster.removeprefix(_OWN)
+    step = handle.partition("/")[2]
+    cluster, own = _cluster(client, handle), handle.startswith((_NEW, _OWN))
     if cluster and step.startswith("s-"):
         return cluster, step, own, None
     steps = _pages(client.list_steps, "Steps", ClusterId=cluster) if cluster else ()
     listed = next((one for one in steps if one["Name"] == step), None)
     return None if listed is None else (cluster, listed["Id"], own, listed)
+
+
+def _cluster(client: Any, handle: str) -> str:
+    """The id of the cluster; empty if it does not exist."""
+    cluster, _, step = handle.partition("/")
+    if not cluster.startswith(_NEW):
+        return cluster.removeprefix(_OWN)
+    since = datetime.strptime(cluster.removeprefix(_NEW), _TIME).replace(tzinfo=UTC)
+    # An hour for the difference of two clocks.
+    clusters = _pages(client.list_clusters, "Clusters", CreatedAfter=since - timedelta(hours=1))
+    return next((str(one["Id"]) for one in clusters if one["Name"] == step), "")
 
 
 def _pages(method: Any, key: str, **request: Any) -> Iterator[dict[str, Any]]:
