@@ -144,14 +144,14 @@ def test_file_outcomes_are_printed(folder: Path, tmp_path: Path, capsys: Any) ->
 
 @pytest.mark.parametrize("to", ["airflow", "prefect", "sagemaker"])
 def test_pipeline_that_cannot_run_is_reported(to: str, tmp_path: Path, capsys: Any) -> None:
-    file = tmp_path / "tunes.json"
+    file = tmp_path / "asks.json"
     steps = [
-        {"Name": "Tune", "Type": "Tuning", "Arguments": {}},
+        {"Name": "Ask", "Type": "Athena", "Arguments": {}},
         {"Name": "Stop", "Type": "Fail", "Arguments": {"ErrorMessage": "no"}},
     ]
     file.write_text(json.dumps({"Version": "2020-12-01", "Steps": steps}))
     main(["translate", str(file), "--to", to])
-    line = f"{file}: warning: sagebridge cannot run steps of type Tuning yet (step 'Tune')"
+    line = f"{file}: warning: sagebridge cannot run steps of type Athena (step 'Ask': "
     assert (line in capsys.readouterr().err) == (to != "sagemaker")
 
 

@@ -177,4 +177,9 @@ def test_retried_steps_have_not_started(records: ExecutionRecords) -> None:
     assert records.end(ID) is None
     assert records.steps(ID) == {}
     assert [one.state for one in records.attempts(ID)] == ["Failed"]
-    assert (records.execution(ID) or {})["retry"] == {"number": 1, "tries": 3, "generations": 3}
+    assert (records.execution(ID) or {})["retry"] == {
+        "number": 1,
+        "tries": 3,
+        "generations": 3,
+        "again": [],
+    }
