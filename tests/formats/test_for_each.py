@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import sagebridge
+from sagebridge.cli.pipeline_tree import as_json
 from sagebridge.errors import ModelTypeError
 from sagebridge.model.for_each import ForEachStep, body_owners
 from sagebridge.model.graph import edges, hidden_failures
@@ -52,6 +53,7 @@ def changed(place: str, value: Any) -> dict[str, Any]:
         ("IterableItems", ["a", ["b"]], "wrong-type", "IterableItems/1"),
         ("IterableItems", "[1, 2]", "wrong-type", "IterableItems"),
         ("IterableItems", MISSING, "missing-member", ""),
+        ("IterableItems", {"Get": "Parameters.Number"}, "for-each-items", "IterableItems"),
         ("MaxConcurrency", 0, "for-each-limit", "MaxConcurrency"),
         ("MaxConcurrency", 51, "for-each-limit", "MaxConcurrency"),
         ("MaxConcurrency", 2.0, "for-each-limit", "MaxConcurrency"),
@@ -77,7 +79,9 @@ def changed(place: str, value: Any) -> dict[str, Any]:
     ],
 )
 def test_arguments_are_checked(place: str, value: Any, code: str, pointer: str) -> None:
-    found = sagebridge.validate(changed(f"Steps/1/Arguments/{place}", value))
+    definition = changed(f"Steps/1/Arguments/{place}", value)
+    definition["Parameters"].append({"Name": "Number", "Type": "Float", "DefaultValue": 1.5})
+    found = sagebridge.validate(definition)
     wanted = "/".join(filter(None, ("/Steps/1/Arguments", pointer)))
     assert (code, wanted) in [(one.code, one.pointer) for one in found]
 
@@ -184,6 +188,14 @@ def test_odd_definitions_come_back(target: str, tmp_path: Path) -> None:
     (tmp_path / "odd.py").write_text(sagebridge.translate(definition, target).text)
     pipeline = sagebridge.read(str(tmp_path / "odd.py")).pipeline
     assert json.loads(sagebridge.write(pipeline, "sagemaker").text) == definition
+
+
+def test_references_in_odd_places_are_shown() -> None:
+    number = {"Get": "Parameters.Number"}
+    step = fan(MaxConcurrency=number, Selector={"Pick": number, "Field": 3})
+    pipeline = sagebridge.read({"Version": "2020-12-01", "Steps": [step]}).pipeline
+    (shown,) = as_json(pipeline, {})["steps"]
+    assert "Parameters.Number at a time" in json.dumps(shown)
 
 
 BY_HAND = """

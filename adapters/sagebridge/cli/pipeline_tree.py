@@ -123,14 +123,16 @@ def _step_line(step: Step, upstream: Dependencies) -> Text:
 
 def _items(step: ForEachStep) -> str:
     """The items of a ForEach, and how many iterations run at the same time."""
-    limit = "" if step.max_concurrency is ABSENT else f", {step.max_concurrency} at a time"
-    return f"{'nothing' if step.items is ABSENT else format_value(step.items)}{limit}"
+    limit = step.max_concurrency
+    text = "" if limit is ABSENT else f", {format_value(limit)} at a time"
+    return f"{'nothing' if step.items is ABSENT else format_value(step.items)}{text}"
 
 
 def _selector(step: ForEachStep) -> Iterator[str]:
     selector = step.selector
     if selector is not ABSENT and ABSENT not in (selector.pick, selector.field):
-        yield f"selects {selector.pick} {format_value(selector.field)}"
+        pick = selector.pick if isinstance(selector.pick, str) else format_value(selector.pick)
+        yield f"selects {pick} {format_value(selector.field)}"
 
 
 def _notes(step: Step) -> Iterator[str]:

@@ -38,7 +38,7 @@ def check_for_each(definition: Definition) -> Iterator[Problem]:
     bodies = {step.name for step in definition.steps if step.loop is not None}
     for step in definition.steps:
         if step.type == "ForEach" and isinstance(step.raw.get("Arguments"), dict):
-            yield from _check_arguments(step)
+            yield from _check_arguments(definition, step)
         if step.loop is not None and step.type in _NOT_IN_BODY:
             message = (
                 f"{step.type} step {step.label} is in the body of a ForEach; "
@@ -55,7 +55,7 @@ def check_for_each(definition: Definition) -> Iterator[Problem]:
         yield from _check_dependencies(definition, step)
 
 
-def _check_arguments(step: LocatedStep) -> Iterator[Problem]:
+def _check_arguments(definition: Definition, step: LocatedStep) -> Iterator[Problem]:
     pointer, arguments = step.at("Arguments"), step.arguments
     what = f"ForEach step {step.label}"
     yield from unknown_keys(arguments, FOR_EACH, pointer, what)
@@ -63,7 +63,7 @@ def _check_arguments(step: LocatedStep) -> Iterator[Problem]:
         if name not in arguments:
             yield Problem("missing-member", pointer, f"{what}: missing key {name!r}")
     if "IterableItems" in arguments:
-        yield from _check_items(step, arguments["IterableItems"])
+        yield from _check_items(definition, step, arguments["IterableItems"])
     limit = arguments.get("MaxConcurrency", 1)
     is_whole = isinstance(limit, int) and not isinstance(limit, bool)
     if not (is_whole and 1 <= limit <= _MOST_ITERATIONS):
@@ -80,9 +80,15 @@ def _check_arguments(step: LocatedStep) -> Iterator[Problem]:
         yield Problem("for-each-body", here, f"{what}: {BODY} is empty; expected at least one step")
 
 
-def _check_items(step: LocatedStep, items: Any) -> Iterator[Problem]:
+def _check_items(definition: Definition, step: LocatedStep, items: Any) -> Iterator[Problem]:
     pointer, what = step.at("Arguments", "IterableItems"), f"IterableItems of step {step.label}"
     if is_expression(items):
+        get = _reference(items)
+        name = get.name if get is not None and get.root == "Parameters" else ""
+        type_ = definition.parameters.get(name, {}).get("Type")
+        if type_ in ("Integer", "Float", "Boolean"):
+            message = f"{what}: expected a String parameter with a JSON list, got one of type "
+            yield Problem("for-each-items", pointer, message + type_)
         return
     if not isinstance(items, list):
         expected = "a reference to a JSON list, or an array of scalars and references"
