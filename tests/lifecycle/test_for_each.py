@@ -327,4 +327,5 @@ def test_slots_limit_the_iterations(records: ExecutionRecords) -> None:
 def test_shown_names_and_items() -> None:
     assert iteration_name("Score", 3) == "Score-3"
     assert shown_item({"a": 1}) == '{"a": 1}'
+    assert shown_item({"db_password": "hunter2"}) == '{"db_password": "***"}'
     assert len(shown_item("x" * 20000)) == LARGEST_ITEM

@@ -10,6 +10,7 @@ from sagebridge.model.for_each import MOST_CONCURRENT, ForEachStep
 from sagebridge.model.pipeline import Pipeline, walk
 from sagebridge.model.values import ABSENT
 from sagebridge_operators.lifecycle.attempt import Attempt
+from sagebridge_operators.lifecycle.masking import mask
 from sagebridge_operators.lifecycle.outages import patiently
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.lifecycle.resolve import Resolver
@@ -84,8 +85,11 @@ def owner_of(pipeline: Pipeline | None, name: str) -> ForEachStep | None:
 
 
 def shown_item(item: Any) -> str:
-    """An item as users see it: at most 12,800 characters, as in a record of the service."""
-    text = item if isinstance(item, str) else json.dumps(item)
+    """An item as users see it: at most 12,800 characters, as in a record of the service.
+
+    Values whose name looks secret are masked.
+    """
+    text = item if isinstance(item, str) else json.dumps(mask(item))
     return text[:LARGEST_ITEM]
 
 

@@ -187,17 +187,12 @@ def with_late_properties(
     This happens if the flow branches with a plain ``if``.
     """
     known = {**outputs.get("properties", {}), **outputs.get("missing", {})}
-    job_type = JOB_TYPES.get(step.type)
-    if (
-        job_type is None
-        or not job_type.described
-        or all(path_text(reference) in known for reference in references)
-    ):
+    late = [one for one in references if path_text(one) not in known]
+    if step.type not in JOB_TYPES or not late:
         return outputs
-    client = backend.client(job_type.service)
-    found = job_type.find(client, outputs["job"]["name"]) or {}
-    description = job_type.with_details(lambda: client, found, properties_in(references))
-    return {**outputs, **json_safe(outputs_of(step, description, references))}
+    description = _described(step, backend, outputs, properties_in(late))
+    found = json_safe(outputs_of(step, description, late))
+    return {**outputs, **{key: {**outputs.get(key, {}), **found[key]} for key in found}}
 
 
 def properties_of_ended(step: Step, outputs: Mapping[str, Any], backend: Backend) -> dict[str, Any]:
@@ -208,11 +203,24 @@ def properties_of_ended(step: Step, outputs: Mapping[str, Any], backend: Backend
         return {"Outcome": str(outputs["outcome"])}
     if OUTPUT_PARAMETERS in outputs:
         return {"OutputParameters": outputs[OUTPUT_PARAMETERS]}
-    job_type = JOB_TYPES[step.type]
-    client = backend.client(job_type.service)
-    found = job_type.find(client, outputs["job"]["name"]) or {}
     wanted = frozenset(STEP_TYPES[step.type].synthetic)
-    return dict(json_safe(job_type.with_details(lambda: client, found, wanted)))
+    return dict(json_safe(_described(step, backend, outputs, wanted)))
+
+
+def _described(
+    step: Step, backend: Backend, outputs: Mapping[str, Any], properties: frozenset[str]
+) -> Mapping[str, Any]:
+    """The properties of an ended step's job; empty if the job does not exist any more.
+
+    Those of a type that the service does not describe are its outputs, such as ``action_arns``.
+    """
+    job_type = JOB_TYPES[step.type]
+    if not job_type.described:
+        return {name.title().replace("_", ""): value for name, value in outputs.items()}
+    client = backend.client(job_type.service)
+    if (found := job_type.find(client, outputs["job"]["name"])) is None:
+        return {}
+    return job_type.with_details(lambda: client, job_type.properties(step, found), properties)
 
 
 def upstream_steps(flow: str, pipeline: Pipeline) -> dict[str, list[str]]:
