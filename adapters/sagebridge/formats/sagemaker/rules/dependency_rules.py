@@ -68,7 +68,8 @@ def _check_depends_on(definition: Definition) -> Iterator[Problem]:
                 yield from _check_object(step, item, position)
             if not isinstance(name, str):
                 what = f"DependsOn of step {step.label}"
-                yield wrong_type(pointer, what, "a step name", name)
+                also = ", or an object whose Step is one" if isinstance(item, dict) else ""
+                yield wrong_type(pointer, what, f"a step name{also}", name)
             elif name not in definition.by_name:
                 hint = did_you_mean(name, definition.by_name)
                 message = f"step {step.label}: unknown step {shown(name)} in DependsOn{hint}"

@@ -92,7 +92,8 @@ def _check_associations(step: LocatedStep) -> Iterator[Problem]:
             yield Problem(
                 "association-end",
                 f"{pointer}/{side}" if side in raw else pointer,
-                f"{side} of an association of step {step.label}: {expected}, got {shown(end)}",
+                f"{side} of an association of step {step.label}: {expected}, got "
+                + (shown(end) if side in raw else "nothing"),
             )
 
 
