@@ -79,7 +79,7 @@ def test_dag_file_comes_back(definition: Path) -> None:
     assert same(to_json(pipeline_of(live(text))), json.loads(definition.read_text()))
     known = sagebridge.validate(definition)
     if not any(f.code.startswith(("unknown", "dependency-trigger")) for f in known):
-        assert losses == ()
+        assert {loss.code for loss in losses} <= {"callback-answer"}  # of Callback steps
 
 
 def test_dag_file_is_deterministic_and_clean(definition: Path, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_round_trip(definition: Path, tmp_path: Path) -> None:
     assert same(to_json(read_back(text, tmp_path)), json.loads(definition.read_text()))
     known = sagebridge.validate(definition)
     if not any(f.code.startswith(("unknown", "dependency-trigger")) for f in known):
-        assert losses == ()
+        assert {loss.code for loss in losses} <= {"callback-answer"}  # of Callback steps
 
 
 def test_output_is_deterministic_and_clean(definition: Path, tmp_path: Path) -> None:
