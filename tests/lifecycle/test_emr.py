@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from sagebridge.model.expressions import plain
 from sagebridge.model.pipeline import Step
 from sagebridge_operators.backends.aws import AwsBackend, client_config, config_of
-from sagebridge_operators.lifecycle import drive
+from sagebridge_operators.lifecycle import advance, drive
 from sagebridge_operators.lifecycle.drive import StepDriver
 from sagebridge_operators.lifecycle.ending import Ending
 from sagebridge_operators.lifecycle.objects import Folder
@@ -167,6 +168,36 @@ def test_lost_answer_makes_no_second_job(
     outputs = driver(backend, tmp_path, arguments).run()
     assert len(service.resources("Step")) == 1
     assert outputs["job"]["name"].endswith(outputs["step_id"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "listing", "field"),
+    [(OWN, "list_clusters", "Clusters"), (SHARED, "list_steps", "Steps")],
+    ids=["own", "shared"],
+)
+def test_lagging_lists_make_no_second_job(
+    arguments: dict[str, Any],
+    listing: str,
+    field: str,
+    service: FaultyAws,
+    backend: AwsBackend,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The request is not sent again while the lists may not show what it has made."""
+    for operation in ("RunJobFlow", "AddJobFlowSteps"):
+        service.add_faults(FaultRule(fault="lose_answer", operation=operation, times=1))
+    monkeypatch.setattr(drive, "PATIENCE", 10.0)
+    monkeypatch.setattr(advance, "UNSEEN_FOR", timedelta(seconds=60))
+    client = backend.client("emr")
+    listed, calls = getattr(client, listing), iter(range(5))
+
+    def lagging(**request: Any) -> Any:
+        return {field: []} if next(calls, None) is not None else listed(**request)
+
+    monkeypatch.setattr(client, listing, lagging)
+    driver(backend, tmp_path, arguments).run()
+    assert len(service.resources("Step")) == 1
 
 
 def test_stop_of_an_execution_ends_a_cluster_that_was_not_recorded(

@@ -244,6 +244,11 @@ def _create(attempt: Attempt, ports: Ports) -> Attempt:
     if found is None:
         if stopping:
             return _end_without_job(attempt, ports)
+        if ports.job_type.found_by == "list":
+            marked = _before_request(attempt, ports)
+            if marked is None or marked.end is not None:
+                return marked or attempt
+            attempt = marked
         name = _send_create(attempt, ports)
         stopping = ports.stop_requested()
         if not stopping:
@@ -267,6 +272,20 @@ def _create(attempt: Attempt, ports: Ports) -> Attempt:
         ports.job_type.request_stop(ports.client(False), name)
         return created
     return stop(created, ports) if stopping else created
+
+
+def _before_request(attempt: Attempt, ports: Ports) -> Attempt | None:
+    """Records that the create request is sent now; None if one was sent a short time ago.
+
+    The service has no client token and rejects no second request, and its lists lag behind.
+    """
+    known = ports.records.attempts(attempt.execution, attempt.step, attempt.index)
+    # An error of the request has left the caller with the attempt as it was before.
+    attempt = next((one for one in known if one.order == attempt.order), attempt)
+    part, clock = attempt.parts[-1], ports.clock()
+    if part.created and clock < datetime.fromisoformat(part.created) + UNSEEN_FOR:
+        return None
+    return ports.records.save(replace(attempt, parts=(replace(part, created=as_text(clock)),)))
 
 
 def _call(attempt: Attempt, ports: Ports) -> Attempt:
