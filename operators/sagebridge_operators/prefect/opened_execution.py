@@ -119,8 +119,8 @@ class OpenedExecution:
         if before is None:
             return 0
         again = not self._resumed or self._retry.is_past(before)
-        repeated = before.state in ("Failed", "Stopped") or self._retry.is_past(before)
-        return before.generation + (again and repeated)
+        repeats = before.state == "Succeeded" and self._retry.is_past(before)
+        return before.generation + (again and (before.state in ("Failed", "Stopped") or repeats))
 
     def engine_try(self, run_count: int) -> int:
         """The try of the steps of a flow run, which grows in a retried execution."""
