@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sagebridge.formats.prefect.writer import write
-from sagebridge.model.pipeline import Pipeline
+from sagebridge.model.pipeline import Parallelism, Pipeline
 from sagebridge_operators.prefect import flow_backends, step_tasks
 from tests.prefect.conftest import Run, flow_of
 from tests.standard.cases import CASES, Case
@@ -23,7 +23,13 @@ def test_case(case: Case, world: World, play: Run, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(step_tasks, "_SECONDS_BETWEEN", 0.0)
     monkeypatch.setenv("SAGEBRIDGE_BACKEND", "faulty")
     steps = tuple(step for sample in case.samples() for step in world.arrange(case, sample))
-    pipeline = Pipeline(steps=steps, parameters=(TEXT,), name=f"standard-{case.name}")
+    # One at a time: the waits of a step move the clock of all.
+    pipeline = Pipeline(
+        name=f"standard-{case.name}",
+        steps=steps,
+        parameters=(TEXT,),
+        parallelism=Parallelism(1),
+    )
     flow = flow_of(write(pipeline)[0])
     for value in case.values:
         played = play(flow, {TEXT.name: value})
