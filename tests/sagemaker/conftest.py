@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[2]))  # for tools.news
 
 
 def installed() -> str:
