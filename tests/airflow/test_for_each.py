@@ -56,7 +56,7 @@ def test_items_from_a_step_and_an_iteration_that_fails(run: Run, aws: FakeSageMa
     aws.plans["Score"] = Plan(ending={"FailureReason": "boom"}, states=("Failed",))
     done = run(pipeline(source, fan, LAST))
     assert done.state == "failed"
-    assert seconds_of(aws) == [60, 61, 62]
+    assert sorted(seconds_of(aws)) == [60, 61, 62]  # in any order
     assert done.indexes["Fan", -1] == "failed"
     assert done.indexes["Eval", 1] == done.indexes["Last", -1] == "upstream_failed"
     assert "2 of 2 iterations did not succeed: Score-0: " in done.xcom("Fan", "failure_reason")
