@@ -89,7 +89,7 @@ class NotRunnable(StepFailed):
 
 
 class BaselineMissing(StepFailed):
-    """A check step needs a prior baseline, and there is none.
+    """A check step needs a prior baseline that does not exist.
 
     Args:
         group: the model package group of the step; empty if it has none.

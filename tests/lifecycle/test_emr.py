@@ -139,6 +139,9 @@ def test_second_stop_is_not_an_error(
     refused = {"CancelStepsInfoList": [{"StepId": step, "Status": "FAILED", "Reason": "pending"}]}
     monkeypatch.setattr(client, "cancel_steps", lambda **request: refused)
     emr.STEP.request_stop(client, f"j-1/{step}")
+    described = emr.STEP.find(client, f"j-1/{step}")
+    assert described is not None
+    assert emr.STEP.state(described) == "Executing", "the step is stopping, not given up"
 
 
 def test_failed_step_leaves_a_shared_cluster_alone(

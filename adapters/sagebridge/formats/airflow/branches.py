@@ -73,7 +73,7 @@ _NEVER_RUNS = (
 
 
 def trigger_of(rule: str, *, is_one: bool) -> str | None:
-    """The trigger of each upstream task under a trigger rule; None if there is none.
+    """The trigger of each upstream task under a trigger rule; None for a rule without one.
 
     ``is_one``: the task has one upstream task. Completed for rules that are reported as losses.
     """

@@ -143,7 +143,7 @@ def _numbered(name: str) -> Iterator[str]:
 
 
 def mapped_group(task: Any) -> Any:
-    """The mapped task group around a task that is not a ForEach; None if there is none."""
+    """The mapped task group around a task that is not a ForEach; None outside of one."""
     groups = [one for one in task.iter_mapped_task_groups() if not hasattr(one, "for_each")]
     return groups[0] if groups else None
 
