@@ -16,6 +16,7 @@ from sagebridge.model.conditions import (
     other_condition,
 )
 from sagebridge.model.dependencies import ended, failed, stopped
+from sagebridge.model.event_triggers import EventTrigger
 from sagebridge.model.expressions import (
     JsonGet,
     current_item,
@@ -29,15 +30,18 @@ from sagebridge.model.expressions import (
 )
 from sagebridge.model.for_each import Selector, max_by, min_by
 from sagebridge.model.pipeline import CacheConfig, OutputParameter, PropertyFile, RetryPolicy
+from sagebridge.model.schedules import Schedule
 from sagebridge.model.values import ABSENT
 
 __all__ = [
     "ABSENT",
     "CacheConfig",
+    "EventTrigger",
     "JsonGet",
     "OutputParameter",
     "PropertyFile",
     "RetryPolicy",
+    "Schedule",
     "Selector",
     "current_item",
     "ended",

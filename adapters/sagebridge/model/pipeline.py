@@ -26,6 +26,7 @@ from sagebridge.model.converters import (
 )
 from sagebridge.model.dependencies import COMPLETED, Dependency, dependency
 from sagebridge.model.display import shown
+from sagebridge.model.event_triggers import EventTrigger
 from sagebridge.model.expressions import (
     Get,
     HasProperties,
@@ -35,6 +36,7 @@ from sagebridge.model.expressions import (
     references,
 )
 from sagebridge.model.parameters import Parameter
+from sagebridge.model.schedules import Schedule
 from sagebridge.model.values import ABSENT, EMPTY, Absent, Object, Strict, Value
 from sagebridge.model.visit import rebuild
 
@@ -320,6 +322,7 @@ class Pipeline(Strict):
         key_order: the order of keys in the definition it was read from, for the objects in which
             it is not the SDK's order. See :mod:`sagebridge.authoring.key_order`.
         origin: a description of what the pipeline was read from; empty if it was built in Python.
+        schedules, event_triggers: what starts its executions.
     """
 
     name: str | None = field(default=None, compare=False)
@@ -339,6 +342,8 @@ class Pipeline(Strict):
     connections: Object = field(default=EMPTY, compare=False)
     key_order: Object = field(default=EMPTY, compare=False)
     origin: str = field(default="", compare=False)
+    schedules: tuple[Schedule, ...] = field(default=(), compare=False)
+    event_triggers: tuple[EventTrigger, ...] = field(default=(), compare=False)
 
     if TYPE_CHECKING:
 
@@ -361,6 +366,8 @@ class Pipeline(Strict):
             connections: Mapping[str, Mapping[str, Value]] = EMPTY,
             key_order: Mapping[str, Value] = EMPTY,
             origin: str = "",
+            schedules: Sequence[Schedule] = (),
+            event_triggers: Sequence[EventTrigger] = (),
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -493,6 +500,8 @@ _PIPELINE_FIELDS: Mapping[str, Converter] = MappingProxyType(
         "connections": _connections,
         "key_order": _key_order,
         "origin": string_,
+        "schedules": each(of(Schedule, "a Schedule")),
+        "event_triggers": each(of(EventTrigger, "an EventTrigger")),
         **_EXTRA,
     }
 )

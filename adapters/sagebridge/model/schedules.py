@@ -1,0 +1,97 @@
+"""Schedules of a pipeline: when its executions start, and with which parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from sagebridge.model.converters import Converter, convert, integer, object_, optional, string_
+from sagebridge.model.display import shown
+from sagebridge.model.schedule_expressions import Timing, parse_expression
+from sagebridge.model.values import ABSENT, EMPTY, Absent, Object, Strict, Value
+
+SCHEDULED_TIME = "<aws.scheduler.scheduled-time>"
+"""A parameter value that stands for the time of the slot, as ``2026-12-01T04:00:00Z``."""
+MAX_AGE_SECONDS = 86_400
+"""``MaximumEventAgeInSeconds`` of EventBridge Scheduler, if a schedule has none."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Schedule(Strict):
+    """A schedule: ``Schedule("nightly", "cron(0 4 * * ? *)", timezone="Europe/Berlin")``.
+
+    Args:
+        name: unique among the schedules of a pipeline.
+        expression: as EventBridge Scheduler writes it: ``cron(0 4 * * ? *)``, ``rate(5 minutes)``
+            or ``at(2026-12-01T10:00:00)``. Only Airflow and Prefect have ``unix(0 4 1 * MON)`` and
+            ``rate(90 seconds)``, only Prefect has ``rrule(FREQ=…)``.
+        timezone: the IANA name of the zone of ``at`` and ``cron``.
+        start, end: the first and last instant at which it can fire, in ISO 8601 with a zone or Z.
+        enabled: whether it fires.
+        parameters: parameters of its executions; others have their defaults. The text
+            ``<aws.scheduler.scheduled-time>`` becomes the time of the slot.
+        flexible_minutes: an execution starts at most this many minutes late
+            (``FlexibleTimeWindow``).
+        max_age_seconds: how late a missed slot may start (``MaximumEventAgeInSeconds``); a day, if
+            absent.
+        description: as in EventBridge.
+        extra: every other key of a CreateSchedule request. A schedule of an EventBridge rule has
+            its other keys below ``Rule``.
+    """
+
+    name: str
+    expression: str
+    timezone: str = "UTC"
+    start: str | Absent = ABSENT
+    end: str | Absent = ABSENT
+    enabled: bool = True
+    parameters: Object = EMPTY
+    flexible_minutes: int | Absent = ABSENT
+    max_age_seconds: int | Absent = ABSENT
+    description: str | Absent = ABSENT
+    extra: Object = EMPTY
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            name: str,
+            expression: str,
+            timezone: str = "UTC",
+            start: str | Absent = ABSENT,
+            end: str | Absent = ABSENT,
+            enabled: bool = True,
+            parameters: Mapping[str, Value] = EMPTY,
+            flexible_minutes: int | Absent = ABSENT,
+            max_age_seconds: int | Absent = ABSENT,
+            description: str | Absent = ABSENT,
+            extra: Mapping[str, Value] = EMPTY,
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        convert(self, f"schedule {shown(self.name)}", _FIELDS)
+
+    @property
+    def timing(self) -> Timing:
+        """The meaning of the expression. Raises ExpressionError."""
+        return parse_expression(self.expression)
+
+
+def boolean(given: Any) -> bool:
+    """Accept booleans."""
+    if isinstance(given, bool):
+        return given
+    raise TypeError(f"expected True or False, got {shown(given)}")
+
+
+_FIELDS: Mapping[str, Converter] = MappingProxyType(
+    {
+        **dict.fromkeys(("name", "expression", "timezone"), string_),
+        **dict.fromkeys(("start", "end", "description"), optional(string_)),
+        **dict.fromkeys(("flexible_minutes", "max_age_seconds"), optional(integer)),
+        "enabled": boolean,
+        **dict.fromkeys(("parameters", "extra"), object_),
+    }
+)
