@@ -1,4 +1,4 @@
-"""A schedule in words: "at 10:15 on the last Friday of each month, Europe/Berlin"."""
+"""Describe a schedule: "at 10:15 on the last Friday of each month, Europe/Berlin"."""
 
 from __future__ import annotations
 

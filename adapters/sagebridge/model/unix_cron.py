@@ -34,7 +34,7 @@ def from_unix(text: str) -> str:
 def to_unix(cron: Cron) -> str | None:
     """Five fields with the same meaning on every ordinary day; None if Unix cron has no words.
 
-    That is so for years, ``LW``, ``L-3``, and ``15W`` beside other days.
+    That is so for years, ``LW``, ``L-3``, and ``15W`` with other days.
     """
     day = _month_days(cron)
     if not cron.every_year or day is None:
