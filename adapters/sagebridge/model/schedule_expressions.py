@@ -122,7 +122,7 @@ def _nearest_weekday(year: int, month: int, day: int, length: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Cron:
-    """A cron expression; ``fields``: minute, hour, day of month, month, weekday and year as strings.
+    """A cron expression; ``fields`` has its minute, hour, day of month, month, weekday and year.
 
     ``month_days`` and ``week_days`` are None if the field does not restrict the days. If both do, a
     day needs to match one of them, as in Unix cron; EventBridge does not allow that.
