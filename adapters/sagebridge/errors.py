@@ -63,6 +63,17 @@ class ParameterError(SagebridgeError):
         return type(self), (self.problems,)
 
 
+class EventPatternError(SagebridgeError):
+    """An event pattern that EventBridge rejects; ``problems`` has one line each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(self.problems))
+
+    def __reduce__(self) -> tuple[type[EventPatternError], tuple[tuple[str, ...]]]:
+        return type(self), (self.problems,)
+
+
 class SelectionError(SagebridgeError):
     """Steps that cannot be selected, or lack values; ``problems`` has one line each."""
 
