@@ -27,10 +27,12 @@ from sagebridge.model.code_steps import (
     stub_arguments,
 )
 from sagebridge.model.connections import PREFECT_ARGUMENTS, connects
+from sagebridge.model.event_triggers import EventTrigger
 from sagebridge.model.expressions import Properties, properties_of
 from sagebridge.model.for_each import ForEachStep
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
+from sagebridge.model.schedules import Schedule
 from sagebridge.model.values import EMPTY, Value, freeze
 
 CURRENT: ContextVar[PipelineBuilder | None] = ContextVar("sagebridge_builder", default=None)
@@ -101,6 +103,8 @@ class PipelineBuilder:
         self.name, self.arguments, self.description = name, tuple(arguments), description
         self.definition: dict[str, Value] = {}
         self.envelope: dict[str, Any] = {}
+        self.schedules: Sequence[Schedule] = ()
+        self.event_triggers: Sequence[EventTrigger] = ()
         self.settings: dict[str | None, dict[str, Any]] = {}
         self.steps: dict[str, Step] = {}
         self.functions: dict[str, Any] = {}
@@ -113,11 +117,14 @@ class PipelineBuilder:
         *,
         definition: Mapping[str, Value] = EMPTY,
         pipeline: Mapping[str, Value] = EMPTY,
+        schedules: Sequence[Schedule] = (),
+        event_triggers: Sequence[EventTrigger] = (),
         **settings: Any,
     ) -> None:
         """Set the keys other than steps and parameters, by AWS's names, and where steps run."""
         self.definition = dict(definition_keys(definition))
         self.envelope = request_keys(pipeline)
+        self.schedules, self.event_triggers = schedules, event_triggers
         self.settings[None] = _settings("begin", settings)
 
     def step(self, type_: str, name: str, **arguments: Any) -> StepHandle:
@@ -239,7 +246,12 @@ class PipelineBuilder:
             description=self.description,
             role_arn=self.settings.get(None, {}).get("role_arn"),
         )
-        return replace(pipeline, connections=freeze(dict(self._connections())))
+        return replace(
+            pipeline,
+            connections=freeze(dict(self._connections())),
+            schedules=tuple(self.schedules),
+            event_triggers=tuple(self.event_triggers),
+        )
 
     def _connections(self) -> Iterator[tuple[str, dict[str, str]]]:
         """How each step connects to AWS, if its arguments or those of ``begin`` are names."""
@@ -260,7 +272,7 @@ class PipelineBuilder:
 
 
 def _settings(function: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    known = ("definition", "pipeline", *SETTINGS)
+    known = ("definition", "pipeline", "schedules", "event_triggers", *SETTINGS)
     if problem := unknown_arguments(f"{function}()", given, known):
         raise TypeError(problem)
     return dict(given)

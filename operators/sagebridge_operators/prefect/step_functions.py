@@ -8,7 +8,9 @@ from typing import Any
 from sagebridge.authoring.pipeline_builder import ConditionHandle, ForEachHandle, StepHandle
 from sagebridge.authoring.step_arguments import STEP_ARGUMENTS, own_arguments, show_arguments
 from sagebridge.model.conditions import Condition
+from sagebridge.model.event_triggers import EventTrigger
 from sagebridge.model.for_each import Selector
+from sagebridge.model.schedules import Schedule
 from sagebridge.model.step_types import OPERATOR_TYPES, StepType
 from sagebridge.model.values import ABSENT, EMPTY, Absent, Value
 from sagebridge_operators.prefect.flow_run import current
@@ -154,6 +156,8 @@ def begin(
     *,
     definition: Mapping[str, Value] = EMPTY,
     pipeline: Mapping[str, Value] = EMPTY,
+    schedules: Sequence[Schedule] = (),
+    event_triggers: Sequence[EventTrigger] = (),
     backend: str | None = None,
     aws_credentials: Any = None,
     region_name: str | None = None,
@@ -166,6 +170,8 @@ def begin(
     Args:
         definition: keys of the definition next to its steps and parameters, by AWS's names.
         pipeline: fields of the CreatePipeline request, by AWS's names.
+        schedules: when executions start; ``sagebridge deploy`` gives them to the deployment.
+        event_triggers: events that start executions, likewise.
         backend: ``aws`` or ``local``.
         aws_credentials: an AwsCredentials block (prefect-aws), or its name.
         region_name: the AWS region.
@@ -176,6 +182,8 @@ def begin(
     current().begin(
         definition=definition,
         pipeline=pipeline,
+        schedules=schedules,
+        event_triggers=event_triggers,
         backend=backend,
         aws_credentials=aws_credentials,
         region_name=region_name,

@@ -17,7 +17,7 @@ from sagebridge.authoring.file_arguments import file_arguments
 from sagebridge.authoring.flow_signature import FlowArgument, arguments_of, describe
 from sagebridge.authoring.pipeline_builder import legal_name
 from sagebridge.formats.python.engine_losses import engine_losses
-from sagebridge.formats.python.source_code import Names, call, source
+from sagebridge.formats.python.source_code import Names, array, call, source
 from sagebridge.formats.python.step_calls import (
     PREFECT_NAMES,
     Functions,
@@ -233,7 +233,11 @@ class FlowFileWriter:
         found |= for_prefect(shared_connection(self.pipeline))
         value = self.steps.expressions.value
         names = ("role_arn", *PREFECT_ARGUMENTS, "pipeline", "definition")
-        if keywords := {name: value(found[name]) for name in names if name in found}:
+        keywords = {name: value(found[name]) for name in names if name in found}
+        for name in ("schedules", "event_triggers"):
+            if records := getattr(self.pipeline, name):
+                keywords[name] = array(map(self.steps.record, records))
+        if keywords:
             yield source(ast.Expr(call(self.names.use("begin"), **keywords)))
 
     def _top_blocks(self) -> Iterator[Block]:

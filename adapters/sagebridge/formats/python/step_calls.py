@@ -159,7 +159,7 @@ class StepSource:
                 field = self.expressions.value(selector.field)
                 found["selector"] = call(self.names.use(function), field)
             else:
-                found["selector"] = self._record(selector)
+                found["selector"] = self.record(selector)
         return found
 
     def _common(self, step: Step) -> Iterator[tuple[str, ast.expr]]:
@@ -170,9 +170,9 @@ class StepSource:
                 case "steps":
                     yield argument.name, array(map(self._dependency, found))
                 case "records":
-                    yield argument.name, array(map(self._record, found))
+                    yield argument.name, array(map(self.record, found))
                 case "record":
-                    yield argument.name, self._record(found)
+                    yield argument.name, self.record(found)
                 case "text":
                     yield argument.name, ast.Constant(found)
 
@@ -188,7 +188,7 @@ class StepSource:
             return self.expressions.step(name)
         return ast.Constant(name)
 
-    def _record(self, record: Any) -> ast.expr:
+    def record(self, record: Any) -> ast.expr:
         """A small dataclass of the model as a call, without absent fields and defaults."""
         keywords = {}
         for field in fields(record):
