@@ -172,7 +172,7 @@ def _from(years: tuple[int, ...], edge: int, *, forward: bool) -> tuple[int, ...
 
 def _recurrences(rule: Rrule, local: datetime, *, forward: bool) -> Iterator[datetime]:
     """The local times of a recurrence rule. Its DTSTART, or 1970, is where its intervals count."""
-    from dateutil.rrule import rrulestr  # type: ignore[import-untyped] # of pendulum
+    from dateutil.rrule import rrulestr  # of pendulum
 
     try:
         found = rrulestr(rule.text, dtstart=_EPOCH, ignoretz=True)
