@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sagebridge.model.converters import Converter, convert, integer, object_, optional, string_
 from sagebridge.model.display import shown
 from sagebridge.model.schedule_expressions import Timing, parse_expression
-from sagebridge.model.values import ABSENT, EMPTY, Absent, Object, Strict, Value
+from sagebridge.model.values import ABSENT, EMPTY, Absent, Object, Strict, Value, same, thaw
 
 SCHEDULED_TIME = "<aws.scheduler.scheduled-time>"
 """A parameter value that stands for the time of the slot, as ``2026-12-01T04:00:00Z``."""
@@ -77,6 +77,15 @@ class Schedule(Strict):
     def timing(self) -> Timing:
         """The meaning of the expression. Raises ExpressionError."""
         return parse_expression(self.expression)
+
+
+def stated_fields(item: Any) -> dict[str, Any]:
+    """The fields of a schedule or event trigger that do not have their defaults, as JSON."""
+    return {
+        one.name: thaw(value)
+        for one in fields(item)
+        if not same(value := getattr(item, one.name), one.default)
+    }
 
 
 def boolean(given: Any) -> bool:

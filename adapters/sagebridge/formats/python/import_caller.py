@@ -15,7 +15,9 @@ from sagebridge.authoring.json_document import parse
 from sagebridge.errors import MissingExtra, PythonFileError, SourceError
 from sagebridge.formats.python.file_readings import FileReading, missing
 from sagebridge.model.code_steps import with_code
+from sagebridge.model.event_triggers import EventTrigger
 from sagebridge.model.losses import Loss
+from sagebridge.model.schedules import Schedule
 
 LIMIT = 60.0
 """Time limit for one file, in seconds."""
@@ -97,7 +99,13 @@ class FileImporter:
         losses = (Loss(**{**loss, "place": f"{file}:{loss['place']}"}) for loss in ordered)
         return FileReading(
             found["name"],
-            replace(pipeline, connections=found["connections"], origin=self.origin),
+            replace(
+                pipeline,
+                connections=found["connections"],
+                schedules=tuple(Schedule(**one) for one in found["schedules"]),
+                event_triggers=tuple(EventTrigger(**one) for one in found["event_triggers"]),
+                origin=self.origin,
+            ),
             tuple(losses),
             found["line"],
             found["lines"],

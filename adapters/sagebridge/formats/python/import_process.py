@@ -37,6 +37,7 @@ from sagebridge.formats.python.input_effects import with_inputs
 from sagebridge.model.code_steps import code_of
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
+from sagebridge.model.schedules import stated_fields
 from sagebridge.model.values import thaw
 
 _GRACE = 5.0
@@ -119,6 +120,8 @@ def describe(
         "definition": definition(pipeline),
         "code": code_of(pipeline),
         "connections": thaw(pipeline.connections),
+        "schedules": [stated_fields(one) for one in pipeline.schedules],
+        "event_triggers": [stated_fields(one) for one in pipeline.event_triggers],
         "losses": [loss.as_json() for loss in losses],
         "lines": lines,
     }

@@ -28,7 +28,7 @@ Read: TypeAlias = "Callable[[Collection[str]], Answer]"
 """Reads the file with other values for the inputs with these keys."""
 _SECONDS = 60.0
 """After this time, inputs are no longer varied one by one, and are reported together."""
-_PARTS = ("name", "envelope", "definition", "code")
+_PARTS = ("name", "envelope", "definition", "code", "schedules", "event_triggers")
 _STEPS = frozenset(("Steps", "IfSteps", "ElseSteps", "ForEachBody"))
 _FIXED = frozenset(
     (
@@ -218,6 +218,10 @@ def _place(path: Path) -> str:
             return name
         case ("code", *_):
             return "the code of a task"
+        case ("schedules", *_):
+            return "a schedule"
+        case ("event_triggers", *_):
+            return "an event trigger"
     return "the pipeline"
 
 
