@@ -74,6 +74,7 @@ CODES = MappingProxyType(
         "emr-steps": "several EMR steps in one task; each becomes a step",
         "endpoint-update": "an update of an endpoint; SageMaker updates an existing endpoint",
         "engine-option": "an option that only the orchestrator uses",
+        "event-queue": "an event trigger without the SQS queue in which an engine finds its events",
         "exit-code": "an exit code that makes Airflow skip a command",
         "failure-handling": "a reaction to a failed task: try, fail_fast or a teardown task",
         "filter": "a Jinja filter; the value becomes a parameter",

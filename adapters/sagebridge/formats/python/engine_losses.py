@@ -34,6 +34,7 @@ _ANSWER = (
     "consumers send {token, status, outputParameters} to the response queue, instead of calling "
     "SendPipelineExecutionStepSuccess or SendPipelineExecutionStepFailure"
 )
+_QUEUE = "add an SQS queue as a target of its rule, and give its URL as the queue of the trigger"
 
 
 def engine_losses(pipeline: Pipeline, target: str) -> Iterator[Loss]:
@@ -41,6 +42,10 @@ def engine_losses(pipeline: Pipeline, target: str) -> Iterator[Loss]:
     for pointer, step in step_pointers(pipeline.steps):
         yield from _losses(step, pointer, target)
     yield from (loss for _, loss in connection_losses(pipeline, target))
+    for trigger in pipeline.event_triggers:
+        if trigger.queue is ABSENT:
+            what = f"event trigger {trigger.name!r} has no queue; no event starts the pipeline"
+            yield Loss("event-queue", "dropped", "", what, target, _QUEUE)
 
 
 def _losses(step: Step, pointer: str, target: str) -> Iterator[Loss]:
