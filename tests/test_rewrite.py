@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import sagebridge
-from sagebridge.environment_mapping import rewrite
+from sagebridge.environment_mapping import Stage, rewrite
 
 DEFINITION: dict[str, Any] = {
     "Version": "2020-12-01",
@@ -108,3 +109,40 @@ def test_check_type_is_not_mapped() -> None:
     check = {"Name": "Q", "Type": "QualityCheck", "CheckType": "DATA_QUALITY", "Arguments": {}}
     found = mapped({"Version": "2020-12-01", "Steps": [check]}, DATA="x")
     assert found["Steps"] == [check]
+
+
+def test_kinds_of_a_stage_file_match_only_their_values(tmp_path: Path) -> None:
+    account, bucket, image, role = "111122223333", "data", "1.dkr.ecr.x.amazonaws.com/i", "dev"
+    file = tmp_path / "prod.json"
+    changes = {
+        "accounts": {account: "444455556666"},
+        "buckets": {bucket: "B"},
+        "images": {image: "I"},
+        "roles": {role: "R"},
+    }
+    file.write_text(json.dumps(changes))
+    values = {
+        f"arn:aws:iam::{account}:role/x": "arn:aws:iam::444455556666:role/x",
+        f"1{account}": f"1{account}",
+        "data": "B",
+        "data/x": "B/x",
+        "s3://data/data/x": "s3://B/data/x",
+        "--in s3://data --out s3://data-2/": "--in s3://B --out s3://data-2/",
+        "arn:aws:s3:::data/*": "arn:aws:s3:::B/*",
+        "https://data.s3.x.amazonaws.com/data": "https://B.s3.x.amazonaws.com/data",
+        "https://s3.x.amazonaws.com/data/x": "https://s3.x.amazonaws.com/B/x",
+        "s3://data.of.others/x": "s3://data.of.others/x",
+        "data of others": "data of others",
+        image: "I",
+        f"{image}:1": "I:1",
+        f"{image}nner": f"{image}nner",
+        f"arn:aws:iam::{account}:role/dev": "arn:aws:iam::444455556666:role/R",
+        "arn:aws:iam::1:role/service-role/dev": "arn:aws:iam::1:role/service-role/R",
+        "role/dev": "role/dev",
+    }
+    steps = [{"Name": "A", "Type": "Lambda", "FunctionArn": "f", "Arguments": {"v": list(values)}}]
+    pipeline = sagebridge.read({"Version": "2020-12-01", "Steps": steps}).pipeline
+    changed, used = Stage.parse([str(file)]).apply(pipeline)
+    arguments: Any = changed.steps[0].arguments
+    assert dict(zip(values, arguments["v"], strict=True)) == values
+    assert len(used) == 4

@@ -74,6 +74,19 @@ class EventPatternError(SagebridgeError):
         return type(self), (self.problems,)
 
 
+class StageError(SagebridgeError):
+    """Wrong ``--map`` options or stage files; ``problems`` has one line each."""
+
+    exit_code = 2
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+    def __reduce__(self) -> tuple[type[StageError], tuple[tuple[str, ...]]]:
+        return type(self), (self.problems,)
+
+
 class SelectionError(SagebridgeError):
     """Steps that cannot be selected, or lack values; ``problems`` has one line each."""
 

@@ -83,11 +83,13 @@ FailingRun = Callable[..., tuple[int, str]]
         (("-p", "Data=x", "-p", "Status=c"), "parameter 'Status' is 'c', expected one of 'a', 'b'"),
         (("-p", "Data"), "-p Data: expected NAME=VALUE"),
         (("-p", "Data=x", "--upload", "gone=s3://b/k"), "gone does not exist"),
+        (("--map", "stage.json"), "--map parameters 'Limit' is 'big', expected a Float"),
     ],
 )
 def test_wrong_parameters_and_uploads(
     folder: Path, failing_run: FailingRun, words: tuple[str, ...], message: str
 ) -> None:
+    (folder / "stage.json").write_text('{"parameters": {"Limit": "big"}}')
     code, err = failing_run(write(folder, "p", NOTHING, Parameters=PARAMETERS), *words)
 
     assert code == 2

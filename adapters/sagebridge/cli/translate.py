@@ -6,7 +6,7 @@ import difflib
 import os
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from rich.progress import track
 import sagebridge
 from sagebridge.authoring import runnable
 from sagebridge.checked_reading import CheckedPipeline, read_each_checked, unreported
-from sagebridge.environment_mapping import rewrite
 from sagebridge.errors import (
     FormatError,
     LossError,
@@ -31,9 +30,16 @@ from sagebridge.findings import Finding
 from sagebridge.model.display import free_name
 from sagebridge.model.losses import Loss, counted
 from sagebridge.registry import FORMATS, find
+from sagebridge.terminal.changes import Changes
 from sagebridge.terminal.console import console, count, dump_json, printable
 from sagebridge.terminal.help_tables import TableCommand
-from sagebridge.terminal.options import arg_option, format_names, from_option, single_name_option
+from sagebridge.terminal.options import (
+    arg_option,
+    format_names,
+    from_option,
+    map_option,
+    single_name_option,
+)
 from sagebridge.terminal.source_files import content, expand, safe_stem, write_file
 from sagebridge.terminal.wording import finding_line
 
@@ -94,14 +100,7 @@ _TABLES = {
     metavar="DOCUMENT",
     help="SageMaker document to write: definition (default), create-pipeline or cloudformation.",
 )
-@click.option(
-    "--map",
-    "mappings",
-    metavar="OLD=NEW",
-    multiple=True,
-    help="Replace OLD with NEW in all strings (such as buckets, roles and images) except names "
-    "and references. Repeatable.",
-)
+@map_option
 @click.option("--losses", "losses_file", metavar="FILE", help="Write all losses to FILE as JSON.")
 @click.option(
     "--fail-on-loss",
@@ -130,7 +129,7 @@ def translate(
     from_: str | None,
     name: str | None,
     document: str | None,
-    mappings: tuple[str, ...],
+    changes: Changes,
     losses_file: str | None,
     fail_on_loss: bool,
     no_stubs: bool,
@@ -153,7 +152,7 @@ def translate(
         to=to,
         document=document,
         name=name,
-        mapping=_parse_mappings(mappings),
+        changes=changes,
         output=None if output is None else Path(output),
         into_folder=several or _is_folder(output),
         several=several,
@@ -177,17 +176,6 @@ def _is_folder(output: str | None) -> bool:
     return output is not None and (output.endswith("/") or Path(output).is_dir())
 
 
-def _parse_mappings(options: Sequence[str]) -> dict[str, str]:
-    mapping: dict[str, str] = {}
-    for option in options:
-        old, sign, new = option.partition("=")
-        if not old or not sign:
-            raise UsageError(f"--map {option}: expected OLD=NEW")
-        if mapping.setdefault(old, new) != new:
-            raise UsageError(f"--map {old!r} has two different values")
-    return mapping
-
-
 def _progress(
     files: list[str], format_: str | None, several: bool
 ) -> Iterable[tuple[str, list[CheckedPipeline] | SagebridgeError]]:
@@ -209,7 +197,7 @@ class _Run:
     to: str
     document: str | None
     name: str | None
-    mapping: Mapping[str, str]
+    changes: Changes
     output: Path | None
     into_folder: bool
     several: bool
@@ -221,11 +209,7 @@ class _Run:
     codes: set[int] = field(default_factory=set)
     done: Counter[str] = field(default_factory=Counter)
     taken: set[str] = field(default_factory=set)
-    unused: set[str] = field(default_factory=set)
     report: list[dict[str, Any]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.unused = set(self.mapping)
 
     def take(self, source: str, result: list[CheckedPipeline] | SagebridgeError) -> None:
         """Translate the pipelines of a source, or report why it cannot be read."""
@@ -245,11 +229,10 @@ class _Run:
                 self._fail(source, error)
 
     def _translate(self, source: str, stem: str, one: CheckedPipeline) -> None:
-        pipeline, unused = rewrite(one.pipeline, self.mapping)
-        self.unused &= set(unused)
+        pipeline = self.changes.apply(one.pipeline)
         if self.name is not None:
             pipeline = replace(pipeline, name=self.name)
-        mapped = self.mapping.keys() - set(unused)
+        mapped = self.changes.mapped
         reading = [loss for loss in one.losses if not _is_mapped(loss, mapped)]
         text, lost = sagebridge.write(
             pipeline, self.to, document=self.document, losses=reading, stubs=self.stubs
@@ -326,9 +309,8 @@ class _Run:
 
     def finish(self, losses_file: str | None) -> None:
         translated = any("error" not in one for one in self.report)
-        for old in self.mapping:
-            if translated and old in self.unused:
-                click.echo(printable(f"warning: --map {old!r} matches nothing"), err=True)
+        if translated:
+            self.changes.warn()
         if losses_file is not None:
             write_file(Path(losses_file), dump_json(self.report))
         if self.several:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
+from sagebridge.environment_mapping import Stage
 from sagebridge.errors import UsageError
 from sagebridge.registry import FORMATS, set_call_arguments
+from sagebridge.terminal.changes import Changes
 
 format_names = click.Choice(tuple(FORMATS))
 from_option = click.option(
@@ -29,6 +31,18 @@ _NAME = (
 name_option = click.option("--name", metavar="NAME", help=_NAME)
 single_name_option = click.option(
     "--name", metavar="NAME", help=f"{_NAME} Requires a single source."
+)
+
+
+map_option = click.option(
+    "--map",
+    "changes",
+    metavar="OLD=NEW|FILE",
+    multiple=True,
+    callback=lambda ctx, option, given: Changes(Stage.parse(given)),
+    help="Replace OLD with NEW in all strings (such as buckets, roles and images) except names "
+    "and references. A JSON or YAML FILE has the changes for a stage: accounts, buckets, images, "
+    "roles, defaults of parameters, schedules on or off; see docs/schedules.md. Repeatable.",
 )
 
 

@@ -9,9 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sagebridge.errors import MissingExtra, SagebridgeError, UsageError
+from sagebridge.terminal.changes import Changes
 from sagebridge.terminal.console import print_json, printable
 from sagebridge.terminal.help_tables import TableCommand
-from sagebridge.terminal.options import arg_option, format_option, from_option, single_name_option
+from sagebridge.terminal.options import (
+    arg_option,
+    format_option,
+    from_option,
+    map_option,
+    single_name_option,
+)
 from sagebridge.terminal.source_files import content, expand, write_file
 from sagebridge.terminal.wording import finding_line
 from sagebridge_operators.backends import default_name
@@ -47,6 +54,7 @@ _WORST_FIRST = (6, 5, 2, 1)
     examples=(
         "sagebridge deploy flows/nightly.py --on prefect",
         "sagebridge deploy pipelines/ --on prefect -o flows/ --check",
+        "sagebridge deploy nightly.json --on prefect -o flows/prod/ --map stages/prod.yaml",
     ),
 )
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
@@ -73,6 +81,7 @@ _WORST_FIRST = (6, 5, 2, 1)
 )
 @from_option
 @single_name_option
+@map_option
 @click.option(
     "--work-pool",
     metavar="NAME",
@@ -106,6 +115,7 @@ def deploy(
     overwrite: bool,
     from_: str | None,
     name: str | None,
+    changes: Changes,
     work_pool: str,
     backend: str | None,
     folder: Path | None,
@@ -116,8 +126,8 @@ def deploy(
     """Deploy pipelines to a Prefect server.
 
     Set the server with PREFECT_API_URL or the active Prefect profile. A flow file is deployed
-    unchanged. For any other source, a flow file is generated first. To read a flow's parameters,
-    its file is imported. 'sagebridge --help' lists the kinds of SOURCE.
+    unchanged. For any other source, and with --map, a flow file is generated first. To read a
+    flow's parameters, its file is imported. 'sagebridge --help' lists the kinds of SOURCE.
 
     Deployments are also written to prefect.yaml in the current folder, and their runs start in
     this folder. Deployments that are up to date are not changed. If one file fails, the others are
@@ -143,6 +153,7 @@ def deploy(
             server=server,
             work_pool=work_pool,
             variables=_variables(workdir, backend, folder),
+            changes=changes,
             overwrite=overwrite,
             check=check,
         )
@@ -171,6 +182,7 @@ class _Run:
     server: Server
     work_pool: str
     variables: dict[str, str]
+    changes: Changes
     overwrite: bool
     check: bool
     codes: set[int] = field(default_factory=set)
@@ -189,7 +201,8 @@ class _Run:
     ) -> None:
         """Deploy the flows of a source, or report why it cannot be deployed."""
         try:
-            for file in flow_files(source, format, name, folder):
+            change = self.changes.apply if self.changes else None
+            for file in flow_files(source, format, name, folder, change):
                 self._deploy(source, file)
         except MissingExtra:
             raise
@@ -258,6 +271,7 @@ class _Run:
         self.done.append({"source": source, "outcome": "failed", "error": str(error)})
 
     def report(self, form: str) -> None:
+        self.changes.warn()
         if form == "json":
             print_json(self.done)
             return

@@ -16,6 +16,7 @@ from sagebridge.model.parameters import coerce
 from sagebridge.model.pipeline import Pipeline, walk
 from sagebridge.model.values import thaw
 from sagebridge.model.visit import nodes
+from sagebridge.terminal.changes import Changes
 from sagebridge.terminal.help_tables import TableCommand
 from sagebridge.terminal.options import format_option
 from sagebridge_operators.backends import default_name
@@ -154,6 +155,7 @@ def _pipeline(workdir: Workdir, record: Mapping[str, Any]) -> Pipeline | Flow:
         pipeline = found.pipeline
         if is_flow:
             return flow_of(source, None, pipeline)
+        pipeline = Changes.from_json(record.get("changes", [])).apply(pipeline)
         pipeline = replace(pipeline, name=record["request"].get("PipelineName"))
         if selection:
             steps, values = selection["steps"], selection["values"]

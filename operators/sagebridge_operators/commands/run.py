@@ -21,9 +21,10 @@ import sagebridge
 from sagebridge.errors import SourceError, TranslationError, UsageError
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Parallelism, Pipeline
+from sagebridge.terminal.changes import Changes
 from sagebridge.terminal.console import console, print_json, printable
 from sagebridge.terminal.help_tables import TableCommand
-from sagebridge.terminal.options import arg_option, format_option, name_option
+from sagebridge.terminal.options import arg_option, format_option, map_option, name_option
 from sagebridge.terminal.wording import finding_line
 from sagebridge_operators.commands.execution_printing import Progress, print_view
 from sagebridge_operators.commands.execution_view import ExecutionReader
@@ -147,6 +148,7 @@ class _Interrupts:
 @selection_options
 @upload_option
 @name_option
+@map_option
 @workdir_option
 @click.option("--keep-ui", is_flag=True, help="Keep the UI running after the run, until Ctrl-C.")
 @format_option
@@ -162,6 +164,7 @@ def run(
     values: tuple[str, ...],
     uploads: tuple[str, ...],
     name: str | None,
+    changes: Changes,
     folder: Path,
     keep_ui: bool,
     form: str,
@@ -170,7 +173,8 @@ def run(
 
     The command starts a private Airflow or Prefect server, runs the pipeline on it and stops the
     server afterwards. It prints the address of the UI and its login. On Prefect, a flow file runs
-    unchanged; any other source is translated first. 'sagebridge --help' lists the kinds of SOURCE.
+    unchanged; any other source is translated first, and with --map a flow file too. 'sagebridge
+    --help' lists the kinds of SOURCE.
 
     With --steps, no other step runs. What the selected steps use of other steps comes from
     --value, otherwise from --from-execution. On Prefect, a flow of the selected steps is generated.
@@ -186,9 +190,11 @@ def run(
     pipeline = found.pipeline if name is None else replace(found.pipeline, name=name)
     if max_parallel is not None:
         pipeline = replace(pipeline, parallelism=Parallelism(max_parallel))
+    pipeline = changes.apply(pipeline)
+    changes.warn()
     flow = None
     if engine == "prefect" and not selected:
-        flow = flow_of(source, name, pipeline)
+        flow = generated_flow(pipeline) if changes else flow_of(source, name, pipeline)
         pipeline = flow.pipeline
     if flow is None or flow.file is None:
         _print_losses(found.losses)
@@ -205,6 +211,8 @@ def run(
     for upload in sending:
         upload.send(workdir.backend.client("s3"))
     record = described_source(source, pipeline)
+    if changes:
+        record["changes"] = changes.as_json()
     if chosen is not None:
         record["selection"] = chosen.as_json()
     elif flow is not None and flow.file is not None:

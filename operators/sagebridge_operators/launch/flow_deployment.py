@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -69,13 +69,19 @@ class FlowFile:
 
 
 def flow_files(
-    source: str, format: str | None, name: str | None, folder: Path
+    source: str,
+    format: str | None,
+    name: str | None,
+    folder: Path,
+    change: Callable[[Pipeline], Pipeline] | None = None,
 ) -> Iterator[FlowFile]:
     """The source itself if it is a flow file; otherwise one file in ``folder`` per pipeline.
 
+    With ``change``, which changes a pipeline, flow files are generated too.
+
     Raises SourceError and TranslationError.
     """
-    if (format or sagebridge.detect(source).name) == "prefect":
+    if change is None and (format or sagebridge.detect(source).name) == "prefect":
         file, wanted = split_source(source)
         if name is not None:
             raise SourceError(source, "the name is set in the flow file", "remove --name")
@@ -86,8 +92,12 @@ def flow_files(
         return
     for one in sagebridge.read_checked(source, format, every=True):
         pipeline = one.pipeline if name is None else replace(one.pipeline, name=name)
+        pipeline = pipeline if change is None else change(pipeline)
         text, lost = sagebridge.write(pipeline, "prefect")
         path = folder / f"{safe_stem(pipeline.name or 'pipeline')}.py"
+        if path.exists() and path.resolve() == Path(split_source(source)[0]).resolve():
+            problem = f"the changed flow would be written to {path}, its source"
+            raise SourceError(source, problem, "pass another folder with -o")
         losses = (*one.losses, *lost)
         yield FlowFile(path, (pipeline,), text, losses=losses, findings=one.findings)
 
