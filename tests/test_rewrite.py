@@ -130,12 +130,11 @@ def test_kinds_of_a_stage_file_match_only_their_values(tmp_path: Path) -> None:
         "--in s3://data --out s3://data-2/": "--in s3://B --out s3://data-2/",
         "arn:aws:s3:::data/*": "arn:aws:s3:::B/*",
         "https://data.s3.x.amazonaws.com/data": "https://B.s3.x.amazonaws.com/data",
-        "https://s3.x.amazonaws.com/data/x": "https://s3.x.amazonaws.com/B/x",
         "s3://data.of.others/x": "s3://data.of.others/x",
         "data of others": "data of others",
         image: "I",
         f"{image}:1": "I:1",
-        f"{image}nner": f"{image}nner",
+        f"{image}-2": f"{image}-2",
         f"arn:aws:iam::{account}:role/dev": "arn:aws:iam::444455556666:role/R",
         "arn:aws:iam::1:role/service-role/dev": "arn:aws:iam::1:role/service-role/R",
         "role/dev": "role/dev",
@@ -146,3 +145,33 @@ def test_kinds_of_a_stage_file_match_only_their_values(tmp_path: Path) -> None:
     arguments: Any = changed.steps[0].arguments
     assert dict(zip(values, arguments["v"], strict=True)) == values
     assert len(used) == 4
+
+
+def test_stage_file_switches_schedules_and_sets_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "prod.yaml"
+    file.write_text(
+        "schedules: {'*': off, nightly: on}\nevent_triggers: off\nparameters: {Size: '7', Sise: 1}"
+    )
+    pipeline = sagebridge.Pipeline(
+        parameters=[sagebridge.Parameter("Size", "Integer")],
+        schedules=[
+            sagebridge.Schedule("nightly", "rate(1 day)", enabled=False),
+            sagebridge.Schedule("hourly", "rate(1 hour)"),
+        ],
+        event_triggers=[sagebridge.EventTrigger("created", {"source": ["aws.s3"]})],
+    )
+    stage = Stage.parse([str(file)])
+    changed, used = stage.apply(pipeline)
+    assert [one.enabled for one in changed.schedules] == [True, False]
+    assert [one.enabled for one in changed.event_triggers] == [False]
+    assert changed.declared[0].default == 7
+    assert stage.unused(used) == ["--map parameters 'Sise'"]
+
+
+def test_schedules_keep_their_times_and_names(tmp_path: Path) -> None:
+    schedule = sagebridge.Schedule("dev", "rate(1 day)", parameters={"dev": "s3://dev/1 day"})
+    pipeline = sagebridge.Pipeline(schedules=[schedule])
+    changed, _ = rewrite(pipeline, {"dev": "prod", "1 day": "2 days", "UTC": "Asia/Tokyo"})
+    assert changed.schedules == (
+        sagebridge.Schedule("dev", "rate(1 day)", parameters={"dev": "s3://prod/2 days"}),
+    )

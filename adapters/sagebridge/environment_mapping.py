@@ -48,9 +48,9 @@ _PATTERNS = MappingProxyType(
     {
         REPLACE: "{}",
         "accounts": r"(?<!\d){}(?!\d)",
-        # A whole string or its first part, or after s3://, an ARN's ::: or a host name.
+        # A whole string or its first part, or after s3:// or the ::: of an ARN.
         "buckets": r"\A{}(?=/|\Z)"
-        r"|(?:(?<=://)|(?<=:::)|(?<=amazonaws\.com/)){}(?![\w-]|\.(?!s3[.-]))",
+        r"|(?:(?<=://)|(?<=:::)){}(?![\w-]|\.(?!s3[.-]))",
         "images": r"\A{}(?=[:@]|\Z)",
         "roles": r"(?:\A|(?<=:role/)|(?<=:role/service-role/)){}\Z",
     }
@@ -129,7 +129,7 @@ class Stage:
 
     def _switched(self, pipeline: Pipeline, kind_: str, used: set[Entry]) -> Pipeline:
         result: list[Any] = []
-        for member in getattr(pipeline, kind_, ()):
+        for member in getattr(pipeline, kind_):
             enabled = member.enabled
             for entry in ((kind_, ALL), (kind_, member.name)):
                 if entry in self.changes:

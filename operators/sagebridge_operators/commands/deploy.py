@@ -54,7 +54,7 @@ _WORST_FIRST = (6, 5, 2, 1)
     examples=(
         "sagebridge deploy flows/nightly.py --on prefect",
         "sagebridge deploy pipelines/ --on prefect -o flows/ --check",
-        "sagebridge deploy nightly.json --on prefect -o flows/prod/ --map stages/prod.yaml",
+        "sagebridge deploy a.json --on prefect -o flows/prod/ --map prod.yaml",
     ),
 )
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
