@@ -50,6 +50,7 @@ PARAMETER: dict[str, Any] = {
     "enum_values": (1.5, 2.5),
     "description": "how many",
     "extra": plain({"Unit": "kg"}),
+    "limits": plain({"minimum": 1, "exclusiveMaximum": 10.5, "multipleOf": 0.5}),
 }
 PIPELINE: dict[str, Any] = {
     "parameters": (Parameter("n", "Integer", 3),),
@@ -105,6 +106,7 @@ def check(file: Path, pipeline: Pipeline, losses: Any) -> None:
     text = sagebridge.write(back, "sagemaker").text
     assert same(text, sagebridge.write(pipeline, "sagemaker").text)
     assert same(write_envelope(back), write_envelope(pipeline))
+    assert back.parameters == pipeline.parameters
 
 
 @pytest.mark.parametrize("row", PIPELINES)
@@ -131,6 +133,7 @@ def test_dag_file_holds_every_field(tmp_path: Path) -> None:
         text = sagebridge.write(back, "sagemaker").text
         assert same(text, sagebridge.write(pipeline, "sagemaker").text), row
         assert same(write_envelope(back), write_envelope(pipeline)), row
+        assert back.parameters == pipeline.parameters, row
 
 
 @pytest.mark.parametrize("row", PIPELINES)
@@ -141,6 +144,7 @@ def test_definition_holds_every_field_or_reports_it(row: str, tmp_path: Path) ->
     back = sagebridge.read(file, name="p").pipeline
     assert same(sagebridge.write(back, "sagemaker").text, text)
     lost = write_envelope(PIPELINES[row]).keys() - {"PipelineName"}
+    lost |= {name for one in PIPELINES[row].declared for name in one.limits}
     assert lost == {name for loss in losses for name in lost if name in loss.what}
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from sagebridge.authoring.definition_reader import read_parameter
 from sagebridge.authoring.definition_writer import write_parameter
 from sagebridge.authoring.file_arguments import (
+    LIMITS,
     assemble,
     definition_keys,
     file_arguments,
@@ -28,6 +29,7 @@ from sagebridge.model.connections import AIRFLOW_DEFAULTS, for_airflow, shared_c
 from sagebridge.model.display import free_name
 from sagebridge.model.for_each import ForEachStep
 from sagebridge.model.graph import in_order
+from sagebridge.model.limits import known_limits
 from sagebridge.model.parameters import Parameter, ParameterValueError, coerce_one
 from sagebridge.model.pipeline import Pipeline, Step, walk
 from sagebridge.model.values import ABSENT, EMPTY, Value, freeze, same, thaw
@@ -125,7 +127,8 @@ def parameters_of(dag: Any, details: Any = EMPTY) -> tuple[Parameter, ...]:
         written = unstated.get("DefaultValue")
         if isinstance(written, str) and not same(_in_type(TYPES[type_], written), default):
             del unstated["DefaultValue"]
-        stated = members_of(name, type_, default, _choices(param), param.description)
+        limits = known_limits(TYPES[type_], param.schema)
+        stated = members_of(name, type_, default, _choices(param), param.description, limits)
         if (parameter := parameter_of({**stated, **unstated})) is not None:
             found.append(parameter)
     return tuple(found)
@@ -156,7 +159,12 @@ def null_is_empty(param: Any) -> bool:
 
 
 def members_of(
-    name: str, type_: str, default: Value, enum: Value, description: str | None
+    name: str,
+    type_: str,
+    default: Value,
+    enum: Value,
+    description: str | None,
+    limits: Mapping[str, Value],
 ) -> dict[str, Value]:
     """The keys of a definition's parameter that a Param expresses."""
     return {
@@ -165,6 +173,7 @@ def members_of(
         "DefaultValue": default,
         "EnumValues": enum or ABSENT,
         "Description": description or ABSENT,
+        LIMITS: limits or ABSENT,
     }
 
 
@@ -231,7 +240,7 @@ def param_schema(parameter: Parameter) -> dict[str, Any]:
     Airflow's trigger form rejects the value "" unless the Param may be null, and turns a cleared
     field into null (isRequired in FlexibleForm.tsx and FieldString.tsx of its UI).
     """
-    schema: dict[str, Any] = {"type": schema_type(parameter)}
+    schema: dict[str, Any] = {"type": schema_type(parameter), **thaw(parameter.limits)}
     choices = parameter.enum_values or ()
     if choices:
         schema["enum"] = thaw(choices)
@@ -270,5 +279,6 @@ def _unstated(parameter: Parameter) -> dict[str, Value]:
         ABSENT if parameter.default is None else shown_default(parameter),
         parameter.enum_values,
         parameter.description or None,
+        parameter.limits,
     )
     return unstated_members(parameter, stated)

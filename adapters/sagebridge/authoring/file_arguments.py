@@ -8,6 +8,7 @@ means the usual version; ``Version`` is ABSENT if the definition has none.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ from sagebridge.authoring.definition_writer import write_envelope, write_paramet
 from sagebridge.errors import ModelTypeError
 from sagebridge.model.converters import object_
 from sagebridge.model.display import shown
+from sagebridge.model.limits import known_limits
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import VERSION, Pipeline, Step
 from sagebridge.model.values import ABSENT, EMPTY, Object, Value, same, thaw
@@ -134,16 +136,26 @@ def assemble(
     )
 
 
+LIMITS = "limits"
+"""The key of a parameter's limits in files; a definition has no such key."""
+
+
 def parameter_of(members: Mapping[str, Value]) -> Parameter | None:
     """The parameter with these keys; keys with the value ABSENT are omitted."""
-    return read_parameter(
-        {name: thaw(value) for name, value in members.items() if value is not ABSENT}
-    )
+    given = {name: thaw(value) for name, value in members.items() if value is not ABSENT}
+    limits, type_ = given.get(LIMITS), str(given.get("Type", "String"))
+    if not isinstance(limits, dict) or limits != known_limits(type_, limits):
+        return read_parameter(given)
+    del given[LIMITS]
+    found = read_parameter(given)
+    return found and replace(found, limits=Object(limits))
 
 
 def unstated_members(parameter: Parameter, stated: Mapping[str, Value]) -> dict[str, Value]:
     """The keys of a parameter that its declaration in a file cannot express."""
     actual = write_parameter(parameter)
+    if parameter.limits:
+        actual[LIMITS] = parameter.limits
     return {
         name: actual.get(name, ABSENT)
         for name in {**stated, **actual}

@@ -1,8 +1,9 @@
 """Pipeline parameters as the arguments of a flow: ``InputData: str = "s3://…"``.
 
-The type is the annotation, an enumeration is a ``Literal``, and the description is a line below
-``Args:`` in the docstring. Anything else (a name that is not an identifier, a missing type, a null
-default) is in ``begin(definition={"Parameters": {…}})``, by argument.
+The type is the annotation, with limits as ``Annotated[int, Field(ge=1)]``, an enumeration is a
+``Literal``, and the description is a line below ``Args:`` in the docstring. Anything else (a name
+that is not an identifier, a missing type, a null default) is in
+``begin(definition={"Parameters": {…}})``, by argument.
 """
 
 from __future__ import annotations
@@ -12,17 +13,18 @@ import keyword
 import re
 import textwrap
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from types import SimpleNamespace
 from typing import Any, get_type_hints
 
-from sagebridge.authoring.file_arguments import parameter_of, unstated_members
-from sagebridge.authoring.value_types import OBJECT, ValueType, value_type
+from sagebridge.authoring.file_arguments import LIMITS, parameter_of, unstated_members
+from sagebridge.authoring.value_types import OBJECT, ValueType, constrained, value_type
 from sagebridge.model.display import shown
+from sagebridge.model.limits import is_portable
 from sagebridge.model.losses import Severity
 from sagebridge.model.parameters import PYTHON_TYPES, Parameter
-from sagebridge.model.values import ABSENT, EMPTY, Value
+from sagebridge.model.values import ABSENT, EMPTY, Object, Value
 
 TYPES = PYTHON_TYPES
 ANNOTATIONS = {type_: annotation for annotation, type_ in TYPES.items()}
@@ -43,13 +45,18 @@ _WIDTH = 88
 
 @dataclass(frozen=True, slots=True)
 class FlowArgument:
-    """``type`` is ``str``, ``int``, ``float`` or ``bool``; ``choices`` are the Literal's values."""
+    """An argument that is a pipeline parameter.
+
+    ``type`` is ``str``, ``int``, ``float`` or ``bool``; ``choices`` are the Literal's values, and
+    ``limits`` the constraints of ``Field`` by JSON Schema's keyword.
+    """
 
     name: str
     type: str = "str"
     default: Value = ABSENT
     choices: tuple[Value, ...] = ()
     description: str = ""
+    limits: Object = EMPTY
 
     @property
     def members(self) -> dict[str, Value]:
@@ -60,6 +67,7 @@ class FlowArgument:
             "DefaultValue": self.default,
             "EnumValues": self.choices or ABSENT,
             "Description": self.description or ABSENT,
+            LIMITS: self.limits or ABSENT,
         }
 
 
@@ -115,7 +123,8 @@ def signature_argument(
     parameter = None
     if known.name in TYPES and fits:
         stated = ABSENT if default is None else default
-        parameter = FlowArgument(name, known.name, stated, known.choices, description)
+        limits = known.limits
+        parameter = FlowArgument(name, known.name, stated, known.choices, description, limits)
     return SignatureArgument(name, parameter, default, type_, description)
 
 
@@ -129,7 +138,7 @@ def read_signature(function: Callable[..., Any]) -> Iterator[SignatureArgument]:
         default: Any = ABSENT if given.default is given.empty else given.default
         type_ = value_type(hints.get(name))
         if type(default).__name__ == "FieldInfo":  # pydantic's Field(…) as the default
-            type_ = replace(type_, rules=(*type_.rules, *map(repr, default.metadata)))
+            type_ = constrained(type_, default)
             default = ABSENT if default.is_required() else default.get_default()
         yield signature_argument(name, type_, default, descriptions.get(name, ""))
 
@@ -206,6 +215,13 @@ def _argument(parameter: Parameter, name: str) -> FlowArgument:
         default=parameter.default if isinstance(parameter.default, str | int | float) else ABSENT,
         choices=tuple(choices) if literal else (),
         description=description,
+        limits=Object(
+            {
+                key: value
+                for key, value in parameter.limits.items()
+                if key != "pattern" or is_portable(value)
+            }
+        ),
     )
 
 

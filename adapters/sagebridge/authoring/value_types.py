@@ -7,12 +7,13 @@ import builtins
 import typing
 from dataclasses import dataclass, replace
 from enum import Enum
-from types import NoneType, UnionType
+from types import NoneType, SimpleNamespace, UnionType
 from typing import Annotated, Any, Literal, Optional, Union, get_args, get_origin
 
 from sagebridge.model.display import shown
+from sagebridge.model.limits import FIELD_ARGUMENTS, known_limits, limits_of
 from sagebridge.model.parameters import PYTHON_TYPES
-from sagebridge.model.values import Value
+from sagebridge.model.values import EMPTY, Object, Value
 
 OBJECT = "object"
 """The type of a list, a dict or any other value that no pipeline parameter can have."""
@@ -34,13 +35,15 @@ class ValueType:
         name: ``str``, ``int``, ``float`` or ``bool``; OBJECT; or empty if unknown.
         choices: the only allowed values.
         nullable: whether None is allowed.
-        rules: further constraints, such as ``Ge(ge=1)``, as their source.
+        limits: the constraints that a pipeline parameter can have, by JSON Schema's keyword.
+        rules: further constraints, such as ``Strict(strict=True)``, as their source.
         enumeration: whether a value is a member of an Enum whose value is one of the choices.
     """
 
     name: str = ""
     choices: tuple[Value, ...] = ()
     nullable: bool = False
+    limits: Object = EMPTY
     rules: tuple[str, ...] = ()
     enumeration: bool = False
 
@@ -51,6 +54,10 @@ class ValueType:
 
 
 _OBJECT_TYPE = ValueType(OBJECT)
+
+
+class _FieldLimits(SimpleNamespace):
+    """Pydantic's ``Field`` in a source file that is only parsed."""
 
 
 def value_type(hint: Any) -> ValueType:
@@ -64,8 +71,9 @@ def value_type(hint: Any) -> ValueType:
     match get_origin(hint), get_args(hint):
         case origin, (inner, *metadata) if origin is Annotated:
             found = value_type(inner)
-            rules = tuple(text for one in metadata for text in _rules(one))
-            return replace(found, rules=(*found.rules, *rules))
+            for one in metadata:
+                found = constrained(found, one)
+            return found
         case origin, kinds if origin in (Union, UnionType):
             return _union([value_type(one) for one in kinds if one is not NoneType], kinds)
         case origin, choices if origin is Literal:
@@ -94,11 +102,28 @@ def _choices(choices: list[Any], nullable: bool) -> ValueType:
     return replace(_OBJECT_TYPE, nullable=nullable)
 
 
-def _rules(metadata: Any) -> list[str]:
-    """The constraints in a part of ``Annotated``; strings and descriptions are none."""
-    if type(metadata).__name__ == "FieldInfo":  # pydantic's Field(…), which the core cannot import
-        return [repr(one) for one in metadata.metadata]
-    return [] if isinstance(metadata, str) else [shown(metadata)]
+def constrained(type_: ValueType, metadata: Any) -> ValueType:
+    """A type with the constraints in a part of ``Annotated``; strings and descriptions are none.
+
+    Parts are pydantic's ``Field(ge=1)``, or annotated_types' ``Ge(1)``, which it consists of; the
+    core imports neither.
+    """
+    match type(metadata).__name__:
+        case "str":
+            return type_
+        case "FieldInfo" | "StringConstraints":
+            parts = metadata.metadata if hasattr(metadata, "metadata") else metadata
+            for part in parts:
+                type_ = constrained(type_, part)
+            return type_
+    given = getattr(metadata, "__dict__", None) or {
+        name: getattr(metadata, name) for name in getattr(metadata, "__slots__", ())
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    limits = known_limits(type_.parameter_type, limits_of(given))
+    if len(limits) < len(given) or not given:
+        return replace(type_, rules=(*type_.rules, shown(metadata)))
+    return replace(type_, limits=Object({**type_.limits, **limits}))
 
 
 def value_type_of_source(node: ast.expr | None) -> ValueType | None:
@@ -126,8 +151,17 @@ def _evaluated(node: ast.expr) -> Any:
             parts = inside.elts if isinstance(inside, ast.Tuple) else [inside]
             types = 0 if kind is Literal else 1 if kind is Annotated else len(parts)
             inner = [
-                _evaluated(one) if at < types else ast.literal_eval(one)
-                for at, one in enumerate(parts)
+                _evaluated(one) if at < types else _metadata(one) for at, one in enumerate(parts)
             ]
             return kind[inner[0] if len(inner) == 1 else tuple(inner)]
     raise KeyError(ast.dump(node))
+
+
+def _metadata(node: ast.expr) -> Any:
+    """A choice of ``Literal``, a string of ``Annotated``, or pydantic's ``Field`` with limits."""
+    match node:
+        case ast.Call(func=ast.Name(id="Field"), args=[], keywords=keywords):
+            given = {str(one.arg): ast.literal_eval(one.value) for one in keywords}
+            if given.keys() <= set(FIELD_ARGUMENTS.values()):
+                return _FieldLimits(**given)
+    return ast.literal_eval(node)

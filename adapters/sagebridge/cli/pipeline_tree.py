@@ -84,6 +84,9 @@ def _parameter_line(parameter: Parameter) -> Text:
     if parameter.enum_values is not ABSENT:
         choices = ", ".join(format_value(choice) for choice in parameter.enum_values)
         line.append(f"  one of {printable(choices)}", "dim")
+    if parameter.limits:
+        limits = (f"{name} {format_value(value)}" for name, value in parameter.limits.items())
+        line.append(f"  {printable(', '.join(limits))}", "dim")
     if isinstance(parameter.description, str):
         line.append(f"  {printable(parameter.description)}", "dim")
     return line
@@ -171,6 +174,8 @@ def _parameter_json(parameter: Parameter) -> dict[str, Any]:
         result["default"] = thaw(parameter.default)
     if parameter.enum_values is not ABSENT:
         result["enum"] = thaw(parameter.enum_values)
+    if parameter.limits:
+        result["limits"] = thaw(parameter.limits)
     if parameter.description is not ABSENT:
         result["description"] = parameter.description
     return result

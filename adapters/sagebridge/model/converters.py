@@ -91,5 +91,6 @@ PARAMETER_FIELDS: Mapping[str, Converter] = MappingProxyType(
         "enum_values": optional(each(json_value)),
         "description": optional(string_),
         "extra": object_,
+        "limits": object_,
     }
 )

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sagebridge.errors import ParameterError
+from sagebridge.errors import ModelTypeError, ParameterError
 from sagebridge.model.display import did_you_mean, shown
+from sagebridge.model.limits import check_limits, unmet
 from sagebridge.model.values import ABSENT, EMPTY, Absent, Object, Strict, Value
 
 # 2.0 is an integer, as in JSON Schema, which Airflow's API and form follow.
@@ -32,6 +33,9 @@ class Parameter(Strict):
         default: the value of an execution that does not set the parameter.
         enum_values: the only allowed values.
         description: shown when an execution is started.
+        limits: further conditions on a value, as keywords of JSON Schema: ``minimum``, ``maximum``,
+            ``exclusiveMinimum``, ``exclusiveMaximum`` and ``multipleOf`` of a number;
+            ``minLength``, ``maxLength`` and ``pattern`` of a String. SageMaker does not have them.
         extra: every other key of the parameter, by AWS's name.
     """
 
@@ -41,6 +45,7 @@ class Parameter(Strict):
     enum_values: tuple[Value, ...] | Absent = ABSENT
     description: str | Absent = ABSENT
     extra: Object = EMPTY
+    limits: Object = EMPTY
 
     if TYPE_CHECKING:
 
@@ -52,13 +57,19 @@ class Parameter(Strict):
             enum_values: Sequence[Value] | Absent = ABSENT,
             description: str | Absent = ABSENT,
             extra: Mapping[str, Value] = EMPTY,
+            limits: Mapping[str, Value] = EMPTY,
         ) -> None: ...
 
     def __post_init__(self) -> None:
         # Imported here because expressions are built from parameters.
         from sagebridge.model.converters import PARAMETER_FIELDS, convert
 
-        convert(self, f"parameter {shown(self.name)}", PARAMETER_FIELDS)
+        owner = f"parameter {shown(self.name)}"
+        convert(self, owner, PARAMETER_FIELDS)
+        try:
+            check_limits(self.value_type, self.limits)
+        except TypeError as error:
+            raise ModelTypeError([f"{owner}: {error}"]) from None
 
     def __format__(self, spec: str) -> str:
         raise TypeError(
@@ -84,6 +95,8 @@ def coerce_one(parameter: Parameter, value: Value) -> str | int | float | bool:
     choices = parameter.enum_values
     if choices is not ABSENT and choices and result not in choices:
         raise ParameterValueError(f"one of {', '.join(shown(choice) for choice in choices)}")
+    if wanted := " and ".join(unmet(parameter.value_type, parameter.limits, result)):
+        raise ParameterValueError(wanted)
     return result
 
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import cache
 from typing import Any
 
-from sagebridge.authoring.dag_pipeline import is_own, null_is_empty, param_type
+from sagebridge.authoring.dag_pipeline import TYPES, is_own, null_is_empty, param_type
 from sagebridge.formats.airflow.option_table import (
     DAG_ARGUMENTS,
     DEFAULTED,
@@ -21,6 +21,7 @@ from sagebridge.formats.airflow.option_table import (
 from sagebridge.formats.python.engine_losses import Unsupported
 from sagebridge.model.connections import AIRFLOW_DEFAULTS
 from sagebridge.model.display import shown
+from sagebridge.model.limits import known_limits
 from sagebridge.model.losses import OWN_SCHEDULE
 
 _SET_LATER = {
@@ -181,12 +182,10 @@ def _of_params(dag: Any) -> Iterator[Unsupported]:
                 f"not {' or '.join(others)}"
             )
             yield Unsupported("param-type", "changed", what, f"pass values of type {declared}")
-        rules = sorted(set(param.schema) - _PARAM_KEYS)
+        kept = known_limits(TYPES[declared], param.schema)
+        rules = sorted(set(param.schema) - _PARAM_KEYS - kept.keys())
         if rules:
-            what = (
-                f"the param {shown(name)} is not checked against {', '.join(rules)}, "
-                "only against type and enum"
-            )
+            what = f"the param {shown(name)} is not checked against {', '.join(rules)}"
             advice = "check the value before you start an execution"
             yield Unsupported("param-rule", "dropped", what, advice)
 

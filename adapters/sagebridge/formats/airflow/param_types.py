@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from sagebridge.formats.python.engine_losses import Unsupported
 from sagebridge.model.display import shown
+from sagebridge.model.limits import known_limits
 from sagebridge.model.parameters import Parameter, ParameterValueError, coerce_one
 from sagebridge.model.values import ABSENT, Value
 
@@ -58,6 +59,8 @@ def losses(
 def _in_type(parameter: Parameter, type_: str) -> Parameter | None:
     """The parameter with another type; None if a value of it does not fit."""
     if parameter.value_type not in ("String", "Float"):
+        return None
+    if known_limits(type_, parameter.limits) != parameter.limits:
         return None
     plain = Parameter("", type_)
 

@@ -35,6 +35,7 @@ from sagebridge.model.connections import (
     shared_connection,
 )
 from sagebridge.model.graph import in_order
+from sagebridge.model.limits import FIELD_ARGUMENTS
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline, Step, walk
 from sagebridge.model.pointers import losses_by_step
@@ -43,7 +44,8 @@ from sagebridge.model.values import ABSENT, EMPTY
 
 PACKAGE = "sagebridge_operators.prefect"
 _RUNNER = "ThreadPoolTaskRunner"
-_FIXED_NAMES = ("flow", "Literal", _RUNNER, "sys", "object", "str", "int", "float", "bool")
+_TYPES = ("Annotated", "Field", "Literal", "object", "str", "int", "float", "bool")
+_FIXED_NAMES = ("flow", _RUNNER, "sys", *_TYPES)
 """The names that the code around the steps may use."""
 _IMPORTABLE = frozenset((*PREFECT_NAMES, *(row.function for row in OPERATOR_TYPES.values())))
 _CODE_FUNCTIONS = {PYTHON: "python", SHELL: "shell", STUB: "stub"}
@@ -167,13 +169,19 @@ class FlowFileWriter:
         standard = []
         if any(one.default is ABSENT for one in self.arguments):
             standard.append("import sys")
+        limited = any(argument.limits for argument in self.arguments)
+        typing = ["Annotated"] if limited else []
         if any(argument.choices for argument in self.arguments):
-            standard.append(import_from("typing", ["Literal"]))
+            typing.append("Literal")
+        if typing:
+            standard.append(import_from("typing", typing))
         if standard:
             yield "\n".join((*standard, ""))
         yield import_from("prefect", ["flow"])
         if self.pipeline.parallelism is not ABSENT:
             yield import_from("prefect.task_runners", [_RUNNER])
+        if limited:
+            yield import_from("pydantic", ["Field"])
         yield import_from(PACKAGE, sorted(self.names.imported))
 
     def _head(self) -> str:
@@ -295,11 +303,18 @@ class FlowFileWriter:
 
 
 def _annotation(argument: FlowArgument) -> ast.expr:
-    if not argument.choices:
-        return ast.Name(argument.type, ast.Load())
-    choices = [ast.Constant(choice) for choice in argument.choices]
-    inside = ast.Tuple(list(choices), ast.Load()) if len(choices) > 1 else choices[0]
-    return ast.Subscript(ast.Name("Literal", ast.Load()), inside, ast.Load())
+    annotation: ast.expr = ast.Name(argument.type, ast.Load())
+    if argument.choices:
+        annotation = _subscript("Literal", *map(ast.Constant, argument.choices))
+    if not argument.limits:
+        return annotation
+    limits = {FIELD_ARGUMENTS[key]: ast.Constant(v) for key, v in argument.limits.items()}
+    return _subscript("Annotated", annotation, call(ast.Name("Field", ast.Load()), **limits))
+
+
+def _subscript(name: str, *inside: ast.expr) -> ast.expr:
+    index = ast.Tuple(list(inside), ast.Load()) if len(inside) > 1 else inside[0]
+    return ast.Subscript(ast.Name(name, ast.Load()), index, ast.Load())
 
 
 def _walk_in_order(steps: Sequence[Step]) -> Iterator[Step]:

@@ -18,6 +18,7 @@ from sagebridge.model.code_steps import with_code
 from sagebridge.model.event_triggers import EventTrigger
 from sagebridge.model.losses import Loss
 from sagebridge.model.schedules import Schedule
+from sagebridge.model.values import Object
 
 LIMIT = 60.0
 """Time limit for one file, in seconds."""
@@ -95,6 +96,10 @@ class FileImporter:
         document = parse(json.dumps(found["definition"]), f"{file}#{found['name']}")
         pipeline, _ = read_definition(replace(document, envelope=found["envelope"]))
         pipeline = with_code(pipeline, found["code"], file)
+        if any(limits := found["limits"]):
+            declared = zip(pipeline.declared, limits, strict=True)
+            parameters = tuple(replace(one, limits=Object(own)) for one, own in declared)
+            pipeline = replace(pipeline, parameters=parameters)
         ordered = sorted(found["losses"], key=lambda loss: int(loss["place"]))
         losses = (Loss(**{**loss, "place": f"{file}:{loss['place']}"}) for loss in ordered)
         return FileReading(

@@ -118,6 +118,7 @@ def describe(
         "line": line,
         "envelope": write_envelope(pipeline),
         "definition": definition(pipeline),
+        "limits": [thaw(one.limits) for one in pipeline.declared],
         "code": code_of(pipeline),
         "connections": thaw(pipeline.connections),
         "schedules": [stated_fields(one) for one in pipeline.schedules],

@@ -10,6 +10,7 @@ from typing import Any
 from sagebridge.authoring.definition_writer import definition, write_envelope
 from sagebridge.authoring.json_document import dump
 from sagebridge.formats.sagemaker.cloudformation import PROPERTIES, RESOURCE
+from sagebridge.formats.sagemaker.writer import limit_losses
 from sagebridge.model.code_steps import with_fail_steps
 from sagebridge.model.connections import connection_losses
 from sagebridge.model.display import shown
@@ -61,6 +62,7 @@ def _request(pipeline: Pipeline) -> tuple[dict[str, Any], list[Loss]]:
     envelope = write_envelope(pipeline)
     name = re.sub(r"[^A-Za-z0-9]+", "-", pipeline.name or "pipeline")[:256].strip("-") or "pipeline"
     losses = [*dropped_code, *(loss for _, loss in connection_losses(pipeline, "sagemaker"))]
+    losses += limit_losses(pipeline)
     if name != pipeline.name:
         found = f"SageMaker does not allow the name {shown(pipeline.name)}"
         losses.append(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from sagebridge.authoring.definition_writer import definition, write_envelope
 from sagebridge.authoring.json_document import dump
 from sagebridge.model.code_steps import with_fail_steps
 from sagebridge.model.connections import connection_losses
+from sagebridge.model.display import shown
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
 
@@ -32,4 +33,24 @@ def write(pipeline: Pipeline, reading: Sequence[Loss] = ()) -> tuple[str, tuple[
         ),
     )
     elsewhere = (loss for _, loss in connection_losses(pipeline, "sagemaker"))
-    return dump(definition(pipeline)), (*dropped_code, *elsewhere, *(losses if fields else ()))
+    limits = limit_losses(pipeline)
+    beside = losses if fields else ()
+    return dump(definition(pipeline)), (*dropped_code, *limits, *elsewhere, *beside)
+
+
+def limit_losses(pipeline: Pipeline) -> Iterator[Loss]:
+    """The parameters with limits, which a definition cannot express."""
+    for position, parameter in enumerate(pipeline.declared):
+        if parameter.limits:
+            what = (
+                f"parameter {shown(parameter.name)} is not checked against "
+                f"{', '.join(parameter.limits)}"
+            )
+            yield Loss(
+                "param-rule",
+                "dropped",
+                f"/Parameters/{position}",
+                what,
+                "sagemaker",
+                "check the value before you start an execution",
+            )

@@ -1,0 +1,101 @@
+"""Limits of a parameter's values: JSON Schema's keywords other than ``type`` and ``enum``.
+
+Airflow's Params have the same keywords. Prefect's flows have pydantic's ``Field(ge=1)``.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from sagebridge.model.display import shown
+
+
+class _Limit(NamedTuple):
+    """``argument`` is that of pydantic's Field; ``text`` says what a value has to be."""
+
+    argument: str
+    met: Callable[[Any, Any], bool]
+    text: str
+
+
+def _is_multiple(value: float, step: float) -> bool:
+    # As in jsonschema's multipleOf (jsonschema/_keywords.py), which Airflow and Prefect's API use.
+    return not value % step if isinstance(step, int) else (value / step).is_integer()
+
+
+_OF_NUMBERS = {
+    "minimum": _Limit("ge", operator.ge, "at least {}"),
+    "maximum": _Limit("le", operator.le, "at most {}"),
+    "exclusiveMinimum": _Limit("gt", operator.gt, "greater than {}"),
+    "exclusiveMaximum": _Limit("lt", operator.lt, "less than {}"),
+    "multipleOf": _Limit("multiple_of", _is_multiple, "a multiple of {}"),
+}
+_OF_STRINGS = {
+    "minLength": _Limit("min_length", lambda text, n: len(text) >= n, "at least {} characters"),
+    "maxLength": _Limit("max_length", lambda text, n: len(text) <= n, "at most {} characters"),
+    "pattern": _Limit("pattern", lambda text, p: re.search(p, text) is not None, "a match of {}"),
+}
+_BY_TYPE: Mapping[str, Mapping[str, _Limit]] = MappingProxyType(
+    {"String": _OF_STRINGS, "Integer": _OF_NUMBERS, "Float": _OF_NUMBERS}
+)
+FIELD_ARGUMENTS = MappingProxyType(
+    {keyword: limit.argument for keyword, limit in (_OF_NUMBERS | _OF_STRINGS).items()}
+)
+"""The argument of pydantic's ``Field`` for each keyword."""
+_NO_LIMITS: Mapping[str, _Limit] = MappingProxyType({})
+
+
+_KEYWORDS = {argument: keyword for keyword, argument in FIELD_ARGUMENTS.items()}
+
+
+def limits_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The limits that arguments of pydantic's ``Field`` mean, by keyword."""
+    return {_KEYWORDS[name]: given for name, given in arguments.items() if name in _KEYWORDS}
+
+
+def is_portable(pattern: str) -> bool:
+    """Whether pydantic's regular expressions, which are those of Rust, have all of a pattern.
+
+    They have no look-around and no references to groups. Unusual escapes are refused, too.
+    """
+    return re.search(r"\\(?![dDsSwWbBnrt\W])|\(\?(?!:)|[*+?}]\+|&&|--|~~|\[\[|\[:", pattern) is None
+
+
+def known_limits(type_: str, found: Mapping[str, Any]) -> dict[str, Any]:
+    """The keywords of a JSON schema that a parameter of this type can have as limits."""
+    known = _BY_TYPE.get(type_, _NO_LIMITS)
+    return {key: value for key, value in found.items() if key in known and _is_limit(key, value)}
+
+
+def check_limits(type_: str, limits: Mapping[str, Any]) -> None:
+    """Raise TypeError for keywords that a parameter of this type cannot have."""
+    if wrong := sorted(limits.keys() - known_limits(type_, limits).keys()):
+        known = ", ".join(_BY_TYPE.get(type_, _NO_LIMITS)) or "none"
+        found = ", ".join(f"{name}={shown(limits[name])}" for name in wrong)
+        raise TypeError(f"limits of the type {type_}: expected {known}, got {found}")
+
+
+def unmet(type_: str, limits: Mapping[str, Any], value: Any) -> Iterator[str]:
+    """What a value of the declared type would have to be, for each limit that it is not within."""
+    for key, wanted in limits.items():
+        limit = _BY_TYPE[type_][key]
+        if not limit.met(value, wanted):
+            yield limit.text.format(shown(wanted))
+
+
+def _is_limit(keyword: str, wanted: Any) -> bool:
+    if keyword == "pattern":
+        try:
+            return bool(re.compile(wanted))
+        except (TypeError, re.error, RecursionError, OverflowError):
+            return False
+    if isinstance(wanted, bool) or not isinstance(wanted, int | float):
+        return False
+    if keyword in _OF_STRINGS:
+        return isinstance(wanted, int) and wanted >= 0
+    return math.isfinite(wanted) and (keyword != "multipleOf" or wanted > 0)
