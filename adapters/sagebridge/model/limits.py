@@ -16,7 +16,7 @@ from sagebridge.model.display import shown
 
 
 class _Limit(NamedTuple):
-    """``argument`` is that of pydantic's Field; ``text`` says what a value has to be."""
+    """``argument`` is that of pydantic's Field; ``text`` describes the values that are allowed."""
 
     argument: str
     met: Callable[[Any, Any], bool]
