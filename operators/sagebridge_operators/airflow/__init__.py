@@ -16,14 +16,18 @@ if TYPE_CHECKING:
     from sagebridge_operators.airflow.dag_builder import build, load_folder
     from sagebridge_operators.airflow.failure_watcher import WatchOperator
     from sagebridge_operators.airflow.for_each_operator import ForEachOperator
+    from sagebridge_operators.airflow.schedule_timetable import EventBridgeTimetable
+    from sagebridge_operators.airflow.start_operator import StartPipelineOperator
     from sagebridge_operators.airflow.stub_operator import StubOperator
     from sagebridge_operators.airflow.sweep_operator import SweepOperator
 
 __all__ = [
     "ConditionOperator",
+    "EventBridgeTimetable",
     "ForEachOperator",
     "PythonStepOperator",
     "ShellStepOperator",
+    "StartPipelineOperator",
     "StepOperator",
     "StubOperator",
     "SweepOperator",
@@ -36,9 +40,11 @@ __all__ += [operator.__name__ for operator in OPERATORS.values()]
 globals().update({operator.__name__: operator for operator in OPERATORS.values()})
 
 _LAZY = {
+    "EventBridgeTimetable": "schedule_timetable",
     "ForEachOperator": "for_each_operator",
     "PythonStepOperator": "code_operators",
     "ShellStepOperator": "code_operators",
+    "StartPipelineOperator": "start_operator",
     "StubOperator": "stub_operator",
     "SweepOperator": "sweep_operator",
     "WatchOperator": "failure_watcher",

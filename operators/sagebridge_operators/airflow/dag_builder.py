@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import replace
 from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from airflow.providers.common.compat.sdk import DAG, Param
 from airflow.sdk import get_parsing_context
 
+from sagebridge.authoring.airflow_schedules import TASK_ID, own_schedule, small_dags
 from sagebridge.authoring.dag_pipeline import (
     default_arguments,
     legal_id,
@@ -24,10 +26,12 @@ from sagebridge.authoring.declared_names import unknown_arguments
 from sagebridge.authoring.step_arguments import write_arguments
 from sagebridge.model.connections import for_airflow, own_connections
 from sagebridge.model.display import free_name
+from sagebridge.model.event_triggers import EventTrigger
 from sagebridge.model.for_each import ForEachStep, body_owners, most_iterations
 from sagebridge.model.graph import hidden_failures
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
+from sagebridge.model.schedules import Schedule
 from sagebridge.model.values import ABSENT, EMPTY, thaw
 from sagebridge_operators.airflow.condition_operator import ConditionOperator
 from sagebridge_operators.airflow.definition_files import Definition
@@ -43,6 +47,10 @@ _SET_BY_BUILD = frozenset(("dag_id", "default_args", "params"))
 """DAG arguments that :func:`build` takes from the pipeline and from its own arguments."""
 
 
+_Given: TypeAlias = tuple[Mapping[str, Any], Mapping[str, Any]]
+"""``dag_args`` and ``operator_args``."""
+
+
 def build(
     pipeline: Pipeline,
     *,
@@ -52,20 +60,37 @@ def build(
 ) -> DAG:
     """Builds the DAG of a pipeline: one task per step, one Param per parameter.
 
+    Each schedule and event trigger gets a small DAG, which starts runs of this one; a single
+    schedule without parameters is that of the DAG itself. Airflow finds the small DAGs if ``build``
+    is called while it imports a DAG file.
+
     Args:
         pipeline: a pipeline, as ``sagebridge.read(path).pipeline``.
         dag_id: default: the pipeline's name.
-        dag_args: arguments of the DAG, such as ``{"schedule": "@daily", "tags": ["nightly"]}``.
+        dag_args: arguments of the DAG, such as ``{"schedule": "@daily", "tags": ["nightly"]}``. A
+            schedule here replaces those of the pipeline, and its event triggers.
         operator_args: default arguments of all operators, such as ``backend``, ``aws_conn_id`` or
             ``role_arn``.
 
     Raises TypeError for an argument that neither the DAG nor its operators have.
     """
     _check_arguments("build()", dag_args, operator_args)
+    return _dags(pipeline, dag_id, dag_args, operator_args)[0]
+
+
+def _dags(
+    pipeline: Pipeline,
+    dag_id: str | None,
+    dag_args: Mapping[str, Any],
+    operator_args: Mapping[str, Any],
+) -> list[DAG]:
+    """The DAG of a pipeline, then those of its schedules and event triggers."""
     dag_id = dag_id or legal_id(pipeline.name or "pipeline")
+    if "schedule" in dag_args:
+        pipeline = replace(pipeline, schedules=(), event_triggers=())
     limit = pipeline.parallelism
     own: dict[str, Any] = {
-        "schedule": None,
+        **_schedule(pipeline),
         "description": None if pipeline.description is ABSENT else pipeline.description,
         "max_active_tasks": (
             _most_tasks(pipeline) if limit is ABSENT else limit.max_parallel_execution_steps
@@ -86,6 +111,32 @@ def build(
             by_name = steps_of(dag)
             watched = [by_name[name] for name in hidden]
             WatchOperator(task_id=watch_id(pipeline), watched=watched)
+    return [dag, *(_small_dag(small, one, dag) for small, one in small_dags(pipeline, dag_id))]
+
+
+def _schedule(pipeline: Pipeline) -> dict[str, Any]:
+    """The arguments of the DAG for its schedule, or for the small DAGs that start its runs."""
+    if not pipeline.schedules and not pipeline.event_triggers:
+        return {"schedule": None}
+    # Imported here: few pipelines have schedules, and each parse imports this module.
+    from sagebridge_operators.airflow.schedule_timetable import EventBridgeTimetable
+
+    if (schedule := own_schedule(pipeline)) is not None:
+        return {"schedule": EventBridgeTimetable.of(schedule), "catchup": False}
+    return {"schedule": None, "is_paused_upon_creation": False}
+
+
+def _small_dag(dag_id: str, starter: Schedule | EventTrigger, pipeline: DAG) -> DAG:
+    from sagebridge_operators.airflow.schedule_timetable import EventBridgeTimetable
+    from sagebridge_operators.airflow.start_operator import StartPipelineOperator
+
+    if isinstance(starter, Schedule):
+        own: dict[str, Any] = {"schedule": EventBridgeTimetable.of(starter), "catchup": False}
+        arguments: dict[str, Any] = {"parameters": starter.parameters}
+    else:
+        own, arguments = {"schedule": None}, {"event_trigger": starter}
+    with DAG(dag_id=dag_id, tags=["sagebridge"], **own) as dag:
+        StartPipelineOperator(task_id=TASK_ID, pipeline=pipeline, **arguments)
     return dag
 
 
@@ -184,7 +235,7 @@ def load_folder(
     dag_args: Mapping[str, Any] = EMPTY,
     **operator_args: Any,
 ) -> list[DAG]:
-    """Builds a DAG from every definition in a folder and returns the DAGs.
+    """Builds the DAGs of every definition in a folder, as :func:`build`, and returns them.
 
     Args:
         folder: the folder with the definitions: ``*.json`` and ``*/definition.json``. The latter
@@ -203,7 +254,7 @@ def load_folder(
         Definition(path, path.parent.name if path.name == "definition.json" else path.stem)
         for path in sorted((*folder.glob("*.json"), *folder.glob("*/definition.json")))
     ]
-    given = {"dag_args": dag_args, **operator_args}
+    given = (dag_args, operator_args)
     wanted = get_parsing_context().dag_id
     # A DAG such as "name-2" may belong to a second definition of that name.
     if wanted is None or re.fullmatch(r".+-[0-9]+", wanted):
@@ -214,32 +265,33 @@ def load_folder(
     return dags
 
 
-def _build_all(definitions: Sequence[Definition], given: Mapping[str, Any]) -> list[DAG]:
+def _build_all(definitions: Sequence[Definition], given: _Given) -> list[DAG]:
     dags: dict[str, DAG] = {}
     for definition in definitions:
-        dag = _build(definition, given)
-        if dag.dag_id in dags:
-            problem = f"{definition.path}: another definition already has the name {dag.dag_id!r}"
-            dag = _error_dag(free_name(dag.dag_id, dags, separator="-"), problem)
-        dags[dag.dag_id] = dag
+        for built in _build(definition, given):
+            name = free_name(built.dag_id, dags, separator="-")
+            problem = f"{definition.path}: another definition already has the name {built.dag_id!r}"
+            dags[name] = built if name == built.dag_id else _error_dag(name, problem)
     return list(dags.values())
 
 
-def _build_one(
-    definitions: Sequence[Definition], wanted: str, given: Mapping[str, Any]
-) -> list[DAG]:
-    """The DAG with the id ``wanted``; empty if no definition has it."""
+def _build_one(definitions: Sequence[Definition], wanted: str, given: _Given) -> list[DAG]:
+    """The DAG with the id ``wanted``, and others of its definition; empty if none has it."""
+    # The DAG of a schedule has the id of the pipeline's DAG, a dot and a name.
+    ids = [wanted, *(wanted[: dot.start()] for dot in re.finditer(r"\.", wanted))]
     for definition in definitions:
-        if definition.may_have_id(wanted):
-            dag = _build(definition, given)
-            if dag.dag_id == wanted:
-                return [dag]
+        if any(map(definition.may_have_id, ids)):
+            dags = _build(definition, given)
+            if any(dag.dag_id == wanted for dag in dags):
+                return dags
     return []
 
 
-def _build(definition: Definition, given: Mapping[str, Any]) -> DAG:
+def _build(definition: Definition, given: _Given) -> list[DAG]:
     read = definition.read()
-    return _error_dag(definition.name, read) if isinstance(read, str) else build(read, **given)
+    return (
+        [_error_dag(definition.name, read)] if isinstance(read, str) else _dags(read, None, *given)
+    )
 
 
 def _error_dag(name: str, reason: str) -> DAG:

@@ -68,8 +68,10 @@ class RequestGuardPlugin(AirflowPlugin):
 def prepare(home: Path, template: Path, pipeline: Pipeline, dag_id: str) -> None:
     """Create an AIRFLOW_HOME with a database and one DAG.
 
-    Migrating a database takes seconds, so it is done once, in ``template``, and copied.
+    Migrating a database takes seconds, so it is done once, in ``template``, and copied. The DAG has
+    no schedule: this Airflow runs one execution.
     """
+    pipeline = replace(pipeline, schedules=(), event_triggers=())
     (home / "dags").mkdir()
     write_settings(home)
     if not template.exists():

@@ -10,6 +10,13 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection, Iterator, Sequence
 
+from sagebridge.authoring.airflow_schedules import (
+    TASK_ID,
+    own_schedule,
+    schedule_losses,
+    small_dags,
+    timetable_arguments,
+)
 from sagebridge.authoring.dag_pipeline import (
     default_arguments,
     legal_id,
@@ -31,12 +38,14 @@ from sagebridge.formats.python.step_calls import (
 )
 from sagebridge.model.code_steps import PYTHON, SHELL, STUB, CarriedStep
 from sagebridge.model.connections import for_airflow, own_connections
+from sagebridge.model.event_triggers import EventTrigger
 from sagebridge.model.for_each import ForEachStep
 from sagebridge.model.graph import hidden_failures, in_order
 from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
 from sagebridge.model.pointers import losses_by_step
+from sagebridge.model.schedules import Schedule
 from sagebridge.model.step_types import OPERATOR_TYPES
 from sagebridge.model.values import ABSENT, EMPTY
 
@@ -56,7 +65,7 @@ def write(pipeline: Pipeline, reading: Sequence[Loss] = ()) -> tuple[str, tuple[
 
     The file has a comment for each of these losses, and for those of ``reading`` the pipeline.
     """
-    losses = tuple(engine_losses(pipeline, "airflow"))
+    losses = (*engine_losses(pipeline, "airflow"), *schedule_losses(pipeline))
     file = DagFileWriter(pipeline, (*reading, *losses))
     text = file.text()
     if file.functions.renamed:  # the names that the file imports are known now
@@ -76,21 +85,27 @@ class DagFileWriter:
         self.pipeline, self.all_losses = pipeline, losses
         self.losses = losses_by_step(pipeline, losses)
         self.task_ids = task_ids(pipeline)
+        self.dag_id = legal_id(pipeline.name or "pipeline")
+        self.small_dags = dict(small_dags(pipeline, self.dag_id))
         self.connections = own_connections(pipeline)
         self.functions = Functions(pipeline, taken)
         self.names = Names(reserved=self.functions.names | _IMPORTABLE)
         self.steps = StepSource(self.names)
         self.expressions = self.steps.expressions
+        self.variable = self.names.free("dag") if self.small_dags else ""
 
     def text(self) -> str:
         """The source."""
-        opening = source(ast.With([ast.withitem(self._dag())], [ast.Pass()]))
+        variable = ast.Name(self.variable, ast.Store()) if self.variable else None
+        opening = source(ast.With([ast.withitem(self._dag(), variable)], [ast.Pass()]))
         blocks = list(self._blocks(self.pipeline.steps))
         blocks += [source(node) for node in self._watch()]
         body = "\n\n".join(indented(block) for block in blocks)
         dag = opening.removesuffix("pass") + "\n" + body if blocks else opening
-        dag = commented(dag, self.losses.get("", ()))
-        return file_text("an Airflow DAG", self.pipeline, self._imports(), self.functions, dag)
+        dags = [commented(dag, self.losses.get("", ()))]
+        dags += (self._small_dag(dag_id, one) for dag_id, one in self.small_dags.items())
+        body = "\n\n".join(dags)
+        return file_text("an Airflow DAG", self.pipeline, self._imports(), self.functions, body)
 
     def _imports(self) -> Iterator[str]:
         yield import_from("airflow.sdk", [_DAG, _PARAM] if self.pipeline.declared else [_DAG])
@@ -98,11 +113,10 @@ class DagFileWriter:
             yield import_from(PACKAGE, sorted(self.names.imported))
 
     def _dag(self) -> ast.expr:
-        pipeline, name = self.pipeline, self.pipeline.name or "pipeline"
-        keywords: dict[str, ast.expr] = {
-            "dag_id": ast.Constant(legal_id(name)),
-            "schedule": ast.Constant(None),
-        }
+        pipeline = self.pipeline
+        keywords = {"dag_id": ast.Constant(self.dag_id), **self._schedule(own_schedule(pipeline))}
+        if self.small_dags:  # they start runs, which would wait while this DAG is paused
+            keywords["is_paused_upon_creation"] = ast.Constant(False)
         if isinstance(pipeline.description, str):
             keywords["description"] = ast.Constant(pipeline.description)
         if params := {one.name: self._param(one) for one in pipeline.declared}:
@@ -111,10 +125,40 @@ class DagFileWriter:
         if pipeline.parallelism is not ABSENT:
             limit = pipeline.parallelism.max_parallel_execution_steps
             keywords["max_active_tasks"] = ast.Constant(limit)
-        if arguments := default_arguments(pipeline, legal_id(name)):
+        if arguments := default_arguments(pipeline, self.dag_id):
             keywords["default_args"] = self.expressions.value(arguments)
         keywords["tags"] = array([ast.Constant("sagebridge")])
         return call(ast.Name(_DAG, ast.Load()), **keywords)
+
+    def _schedule(self, schedule: Schedule | None) -> dict[str, ast.expr]:
+        if schedule is None:
+            return {"schedule": ast.Constant(None)}
+        arguments = timetable_arguments(schedule)
+        expression = self.expressions.value(arguments.pop("expression"))
+        keywords = {name: self.expressions.value(value) for name, value in arguments.items()}
+        timetable = call(self.names.use("EventBridgeTimetable"), expression, **keywords)
+        return {"schedule": timetable, "catchup": ast.Constant(False)}
+
+    def _small_dag(self, dag_id: str, starter: Schedule | EventTrigger) -> str:
+        """The DAG of a schedule or event trigger, which starts runs of the pipeline's DAG."""
+        keywords: dict[str, ast.expr] = {
+            "task_id": ast.Constant(TASK_ID),
+            "pipeline": ast.Name(self.variable, ast.Load()),
+        }
+        if isinstance(starter, Schedule):
+            schedule = self._schedule(starter)
+            if starter.parameters:
+                keywords["parameters"] = self.expressions.value(starter.parameters)
+        else:
+            schedule = {"schedule": ast.Constant(None)}
+            keywords["event_trigger"] = self.steps.record(starter)
+            if starter.enabled and isinstance(starter.queue, str):
+                queue = ast.Constant(starter.queue)
+                schedule = {"schedule": array([call(self.names.use("queue_asset"), queue)])}
+        tags = array([ast.Constant("sagebridge")])
+        dag = call(ast.Name(_DAG, ast.Load()), dag_id=ast.Constant(dag_id), **schedule, tags=tags)
+        operator = call(self.names.use("StartPipelineOperator"), **keywords)
+        return source(ast.With([ast.withitem(dag)], [ast.Expr(operator)]))
 
     def _param(self, parameter: Parameter) -> ast.expr:
         schema = param_schema(parameter)

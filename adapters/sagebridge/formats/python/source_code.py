@@ -72,10 +72,11 @@ class Names:
     def variable(self, step: str) -> str:
         """The variable of a step, made from its name on first use."""
         if step not in self.variables:
-            self.variables[step] = self._free(identifier(step))
+            self.variables[step] = self.free(identifier(step))
         return self.variables[step]
 
-    def _free(self, wanted: str) -> str:
+    def free(self, wanted: str) -> str:
+        """A variable that nothing else in the file has."""
         names = chain((wanted, f"{wanted}_step"), numbered(wanted))
         name = next(one for one in names if self._is_free(one))
         self._taken.add(name)

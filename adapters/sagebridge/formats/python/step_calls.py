@@ -24,13 +24,16 @@ from sagebridge.model.values import ABSENT, EMPTY, key_of
 
 AIRFLOW_NAMES = (
     "DAG",
+    "EventBridgeTimetable",
     "ForEachOperator",
     "Param",
     "PythonStepOperator",
     "ShellStepOperator",
+    "StartPipelineOperator",
     "StepOperator",
     "StubOperator",
     "WatchOperator",
+    "queue_asset",
     *public_names.__all__,
 )
 PREFECT_NAMES = (

@@ -1,0 +1,88 @@
+"""Schedules and event triggers of a pipeline as parts of its DAG file.
+
+One schedule without parameters is the schedule of the DAG itself. Otherwise the DAG has none, and
+each schedule and trigger is a small DAG that starts a run of it, with its parameters: a DAG has
+only one schedule, and two schedules that coincide must start two runs.
+
+Every schedule is an ``EventBridgeTimetable``, never Airflow's own timetables, which differ from
+EventBridge even in UTC (airflow/timetables/trigger.py and _delta.py of 3.3):
+
+- ``CronTriggerTimetable`` runs the slot before the first parse of a DAG at once, if it is younger
+  than a tenth of the period.
+- After an outage the scheduler runs the first missed slot, which is stored in its database, and
+  then the last.
+- ``DeltaTriggerTimetable`` counts from the last parse or run, so its times drift.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from typing import TypeAlias
+
+from sagebridge.authoring.dag_pipeline import legal_id
+from sagebridge.model.display import free_name
+from sagebridge.model.event_triggers import EventTrigger
+from sagebridge.model.losses import Loss
+from sagebridge.model.pipeline import Pipeline
+from sagebridge.model.schedules import Schedule
+from sagebridge.model.values import ABSENT, Value, same
+
+Starter: TypeAlias = Schedule | EventTrigger
+TASK_ID = "start"
+"""The task of a small DAG."""
+_LONGEST_ID = 190
+"""Leaves room for a run id that begins with the DAG id; Airflow allows 250 characters."""
+_AT_ONCE = (
+    "an execution starts at the beginning of its window; spread the times of schedules instead"
+)
+
+
+def own_schedule(pipeline: Pipeline) -> Schedule | None:
+    """The schedule of the DAG itself, if it needs no small DAG.
+
+    Airflow rejects a scheduled DAG with a Param that has no default (_validate_params
+    in airflow/sdk/definitions/dag.py).
+    """
+    if len(pipeline.schedules) != 1 or pipeline.event_triggers:
+        return None
+    (schedule,) = pipeline.schedules
+    complete = all(one.default is not ABSENT for one in pipeline.declared)
+    return schedule if complete and not schedule.parameters else None
+
+
+def small_dags(pipeline: Pipeline, dag_id: str) -> Iterator[tuple[str, Starter]]:
+    """The DAG id of each schedule and trigger that has a small DAG."""
+    if own_schedule(pipeline) is not None:
+        return
+    taken: set[str] = {dag_id}
+    found: Sequence[Starter] = (*pipeline.schedules, *pipeline.event_triggers)
+    for starter in found:
+        wanted = legal_id(f"{dag_id}.{starter.name}")[:_LONGEST_ID]
+        small = free_name(wanted, taken)
+        taken.add(small)
+        yield small, starter
+
+
+def timetable_arguments(schedule: Schedule) -> dict[str, Value]:
+    """The arguments of the timetable of a schedule, without defaults; ``expression`` first.
+
+    The parameters are not among them: the operator of the small DAG has them.
+    """
+    plain = Schedule(schedule.name, schedule.expression)
+    names = ("expression", *(one.name for one in fields(Schedule) if one.name != "expression"))
+    values = {name: getattr(schedule, name) for name in names if name != "parameters"}
+    return {
+        name: value
+        for name, value in values.items()
+        if name in ("expression", "name") or not same(value, getattr(plain, name))
+    }
+
+
+def schedule_losses(pipeline: Pipeline) -> Iterator[Loss]:
+    """What Airflow cannot express of the schedules."""
+    for position, schedule in enumerate(pipeline.schedules):
+        if schedule.flexible_minutes is not ABSENT:
+            what = f"the flexible time window of schedule {schedule.name!r} is not used"
+            place = f"/Schedules/{position}/FlexibleTimeWindow"
+            yield Loss("schedule", "info", place, what, "airflow", _AT_ONCE)

@@ -1,0 +1,104 @@
+"""The task of a small DAG, which starts a run of a pipeline's DAG for one slot or event."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseOperator, Context, DagRunTriggerException
+
+from sagebridge.authoring.dag_pipeline import own_arguments, parameters_of
+from sagebridge.errors import ModelTypeError, ParameterError
+from sagebridge.model.converters import object_
+from sagebridge.model.event_triggers import EventTrigger
+from sagebridge.model.parameters import Parameter, coerce
+from sagebridge.model.schedules import SCHEDULED_TIME
+from sagebridge.model.values import EMPTY, Object, Value
+from sagebridge_operators.airflow.task_log import failure
+
+if TYPE_CHECKING:
+    from airflow.sdk import DAG
+
+
+class StartPipelineOperator(BaseOperator):
+    """Starts a run of another DAG, for example for a schedule with its own parameters.
+
+    The id of the started run consists of this DAG's id and the slot. If that run exists, the task
+    is skipped, so a task that runs again starts nothing. No value is a template.
+
+    Args:
+        pipeline: the DAG to start. With the DAG itself, the values are converted to the types of
+            its Params and checked first; with its id, Airflow checks them.
+        parameters: Params of the run; others have their defaults. The text
+            ``<aws.scheduler.scheduled-time>`` becomes the slot, as ``2026-12-01T04:00:00Z``.
+        event_trigger: starts one run per event that it matches, with the parameters of the event.
+    """
+
+    def __init__(
+        self,
+        *,
+        pipeline: DAG | str,
+        parameters: Mapping[str, Value] = EMPTY,
+        event_trigger: EventTrigger | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        try:
+            self.parameters: Object = object_(parameters)
+        except TypeError as error:
+            raise ModelTypeError([f"StartPipelineOperator: parameters: {error}"]) from None
+        self.event_trigger = event_trigger
+        self.trigger_dag_id = pipeline if isinstance(pipeline, str) else pipeline.dag_id
+        self.declared: tuple[Parameter, ...] | None = None
+        if not isinstance(pipeline, str):
+            definition, _ = own_arguments(pipeline.default_args)
+            self.declared = parameters_of(pipeline, definition.get("Parameters") or EMPTY)
+
+    def execute(self, context: Context) -> None:
+        """Raises DagRunTriggerException, which starts the run, or AirflowFailException."""
+        ti, dag_run = context["ti"], context["dag_run"]
+        slot = dag_run.logical_date or dag_run.run_after
+        time = slot.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        given = {
+            name: value.replace(SCHEDULED_TIME, time) if isinstance(value, str) else value
+            for name, value in self.parameters.items()
+        }
+        self.check_is_active(ti)
+        raise DagRunTriggerException(
+            trigger_dag_id=self.trigger_dag_id,
+            dag_run_id=run_id(ti.dag_id, ti.run_id.removeprefix("scheduled__")),
+            conf=self.conf(given),
+            logical_date=None,  # two schedules may have the same slot
+            reset_dag_run=False,
+            skip_when_already_exists=True,
+            wait_for_completion=False,
+            allowed_states=[],
+            failed_states=[],
+            poke_interval=0,
+            deferrable=False,
+        )
+
+    def check_is_active(self, ti: Any) -> None:
+        """Fails if the DAG is paused: its runs would wait, and all start when it is unpaused."""
+        # get_dag is new in Airflow 3.2 (airflow/sdk/execution_time/task_runner.py).
+        if hasattr(ti, "get_dag") and ti.get_dag(self.trigger_dag_id).is_paused:
+            raise failure(f"the DAG {self.trigger_dag_id!r} is paused; unpause it")
+
+    def conf(self, given: Mapping[str, Value]) -> dict[str, Any]:
+        """The given values in the declared types. Fails for wrong, unknown and missing ones."""
+        if self.declared is None:
+            return dict(given)
+        try:
+            values = coerce(self.declared, given)
+        except ParameterError as error:
+            raise failure(str(error)) from None
+        return {name: values[name] for name in given}
+
+
+def run_id(starter: str, what: str) -> str:
+    """The id of the run that a small DAG starts for a slot or event; 250 characters at most."""
+    # As allowed_run_id_pattern, in the section scheduler of the default configuration.
+    legal = re.sub(r"[^A-Za-z0-9_.~:+-]", "_", f"{starter}__{what}")
+    return re.sub(r"\.{2,}", ".", legal)[:250]
