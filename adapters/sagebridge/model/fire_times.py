@@ -43,10 +43,10 @@ def fire_times(
     ExpressionError for an expression, zone, start or end that cannot be read.
     """
     start, end = bounds(schedule)
-    after = after.astimezone(UTC)
+    after = _utc(after)
     match schedule.timing:
         case Rate(delta):
-            first = start or (anchor or after).astimezone(UTC)
+            first = start or _utc(anchor or after)
             steps = max(0, (after - first) // delta + 1)
             found: Iterator[datetime] = _steps(first + steps * delta, delta)
         case other:
@@ -67,11 +67,11 @@ def last_fire_time(
     The arguments and errors are those of :func:`fire_times`.
     """
     start, end = bounds(schedule)
-    until = until.astimezone(UTC)
+    until = _utc(until)
     limit = until if end is None else min(until, end)
     match schedule.timing:
         case Rate(delta):
-            first = start or (anchor or until).astimezone(UTC)
+            first = start or _utc(anchor or until)
             if limit < first:
                 return None
             return pendulum.instance(first + (limit - first) // delta * delta)
@@ -83,6 +83,13 @@ def last_fire_time(
         if instant <= limit:
             return pendulum.instance(instant)
     return None
+
+
+def _utc(moment: datetime) -> datetime:
+    """The same instant as a plain datetime."""
+    moment = moment.astimezone(UTC)
+    # pendulum cannot divide its intervals by a timedelta (Duration.__floordiv__ of 3.3).
+    return datetime.combine(moment.date(), moment.time(), UTC)
 
 
 def bounds(schedule: Schedule) -> tuple[datetime | None, datetime | None]:
