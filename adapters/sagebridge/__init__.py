@@ -158,8 +158,10 @@ def write(
 
     Raises:
         FormatError: unknown format or document, or a pipeline that the format cannot contain.
+        ScheduleError: a schedule or event trigger that the target would carry has errors.
     """
     from sagebridge import registry
+    from sagebridge.authoring.schedule_rules import require_startable
     from sagebridge.model.code_steps import only_code, without_carried, without_stubs
 
     given: object = pipeline
@@ -169,6 +171,8 @@ def write(
     form = registry.find(format)
     if form.name == "sagemaker" and only_code(pipeline):
         raise CodeOnlyError(pipeline.name)
+    if form.carries_schedules(document):
+        require_startable(pipeline)
     left_out: tuple[Loss, ...] = ()
     if not stubs:
         remove = without_carried if form.name == "sagemaker" else without_stubs

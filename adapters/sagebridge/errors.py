@@ -87,6 +87,17 @@ class StageError(SagebridgeError):
         return type(self), (self.problems,)
 
 
+class ScheduleError(SagebridgeError):
+    """Schedules or event triggers that cannot start their pipeline; ``problems`` has one each."""
+
+    def __init__(self, pipeline: str, problems: Sequence[str]) -> None:
+        self.pipeline, self.problems = pipeline, tuple(problems)
+        super().__init__("\n".join(f"{pipeline}: {problem}" for problem in self.problems))
+
+    def __reduce__(self) -> tuple[type[ScheduleError], tuple[str, tuple[str, ...]]]:
+        return type(self), (self.pipeline, self.problems)
+
+
 class SelectionError(SagebridgeError):
     """Steps that cannot be selected, or lack values; ``problems`` has one line each."""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from sagebridge.authoring.definition_writer import definition
 from sagebridge.authoring.json_document import dump
+from sagebridge.authoring.schedule_rules import check_schedules
 from sagebridge.errors import SourceError
 from sagebridge.findings import Finding
 from sagebridge.formats.python.file_readings import FileReading
@@ -43,7 +44,13 @@ def pipeline_findings(pipeline: Pipeline) -> tuple[Finding, ...]:
     found = validate(dump(definition(without_carried(pipeline)[0])))
     if only_code(pipeline) and without_stubs(pipeline)[0].steps:
         found = tuple(one for one in found if one.code != "no-steps")
-    return found
+    return (*found, *schedule_findings(pipeline))
+
+
+def schedule_findings(pipeline: Pipeline) -> Iterator[Finding]:
+    """The findings of the schedules and event triggers, which are not part of a definition."""
+    for one in check_schedules(pipeline):
+        yield Finding(one.code, one.severity, "", 1, one.message)
 
 
 def _findings(reading: FileReading) -> Iterator[Finding]:

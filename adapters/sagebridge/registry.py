@@ -81,6 +81,10 @@ class Format:
             raise FormatError(self._no_document(document))
         return cast("Writer", _load(self.documents[document]))
 
+    def carries_schedules(self, document: str | None = None) -> bool:
+        """Whether the format, or one of its documents, can have schedules and event triggers."""
+        return self.name != "sagemaker" or document in ("cloudformation", "eventbridge")
+
     def _no_document(self, document: str) -> str:
         owner = next((one.name for one in FORMATS.values() if document in one.documents), None)
         if owner is not None:

@@ -155,6 +155,11 @@ def mapping_problems(trigger: EventTrigger) -> list[str]:
     return problems
 
 
+def is_constant(given: Value) -> bool:
+    """Whether a parameter has the same value for each event, as it has no path."""
+    return not _paths(given)
+
+
 class _FieldError(ValueError):
     """A field that the event lacks, or that is not a single value."""
 

@@ -174,9 +174,9 @@ def parse_expression(text: str) -> Timing:
             return _unix(inside)
         case "rrule":
             return _rrule(inside)
-    fix = ""
-    if len(text.split()) in (5, 6) and not match:
-        fix = f"write cron({text.strip()})"
+    fix, fields = "", text.split()
+    if len(fields) in (5, 6) and not match:
+        fix = f"write cron({_with_year(fields) if len(fields) == 5 else ' '.join(fields)})"
     raise ExpressionError(f"{shown(text)} is not a schedule expression; {_FORMS}", fix)
 
 

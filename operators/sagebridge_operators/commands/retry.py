@@ -56,6 +56,11 @@ def described_source(source: str, pipeline: Pipeline) -> dict[str, Any]:
     }
 
 
+def unscheduled(pipeline: Pipeline) -> Pipeline:
+    """The pipeline for one execution: nothing else starts it on the private engine."""
+    return replace(pipeline, schedules=(), event_triggers=())
+
+
 @click.command(
     cls=TableCommand,
     tables={
@@ -152,7 +157,7 @@ def _pipeline(workdir: Workdir, record: Mapping[str, Any]) -> Pipeline | Flow:
             why = "its definition was not in a file, and the record does not contain its secrets"
             raise NotRetryable(str(record["id"]), why)
         (found,) = sagebridge.read_checked(source)
-        pipeline = found.pipeline
+        pipeline = unscheduled(found.pipeline)
         if is_flow:
             return flow_of(source, None, pipeline)
         pipeline = Changes.from_json(record.get("changes", [])).apply(pipeline)

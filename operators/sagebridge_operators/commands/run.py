@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.text import Text
 
 import sagebridge
+from sagebridge.authoring.schedule_rules import CODES
 from sagebridge.errors import SourceError, TranslationError, UsageError
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Parallelism, Pipeline
@@ -28,7 +29,7 @@ from sagebridge.terminal.options import arg_option, format_option, map_option, n
 from sagebridge.terminal.wording import finding_line
 from sagebridge_operators.commands.execution_printing import Progress, print_view
 from sagebridge_operators.commands.execution_view import ExecutionReader
-from sagebridge_operators.commands.retry import described_source
+from sagebridge_operators.commands.retry import described_source, unscheduled
 from sagebridge_operators.commands.selected_steps import choose_steps, selection_options
 from sagebridge_operators.commands.shared_options import (
     aws_errors,
@@ -190,7 +191,7 @@ def run(
     pipeline = found.pipeline if name is None else replace(found.pipeline, name=name)
     if max_parallel is not None:
         pipeline = replace(pipeline, parallelism=Parallelism(max_parallel))
-    pipeline = changes.apply(pipeline)
+    pipeline = unscheduled(changes.apply(pipeline))
     changes.warn()
     flow = None
     if engine == "prefect" and not selected:
@@ -260,7 +261,7 @@ def _read(source: str) -> sagebridge.CheckedPipeline | None:
     except TranslationError as error:
         errors, losses = list(error.findings), error.losses
     else:
-        if all(one.severity != "error" for one in found.findings):
+        if all(one.code in CODES for one in found.errors):
             return found
         errors, losses = [one for one in sagebridge.validate(source) if one.severity == "error"], ()
     for finding in errors:
