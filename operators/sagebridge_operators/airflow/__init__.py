@@ -14,6 +14,7 @@ from sagebridge_operators.airflow.step_operators import OPERATORS, StepOperator
 if TYPE_CHECKING:
     from sagebridge_operators.airflow.code_operators import PythonStepOperator, ShellStepOperator
     from sagebridge_operators.airflow.dag_builder import build, load_folder
+    from sagebridge_operators.airflow.event_queue import queue_asset
     from sagebridge_operators.airflow.failure_watcher import WatchOperator
     from sagebridge_operators.airflow.for_each_operator import ForEachOperator
     from sagebridge_operators.airflow.schedule_timetable import EventBridgeTimetable
@@ -34,6 +35,7 @@ __all__ = [
     "WatchOperator",
     "build",
     "load_folder",
+    "queue_asset",
 ]
 __all__ += public_names.__all__
 __all__ += [operator.__name__ for operator in OPERATORS.values()]
@@ -50,6 +52,7 @@ _LAZY = {
     "WatchOperator": "failure_watcher",
     "build": "dag_builder",
     "load_folder": "dag_builder",
+    "queue_asset": "event_queue",
 }
 """Names imported on first use: few DAG files use them, and each parse imports this package."""
 

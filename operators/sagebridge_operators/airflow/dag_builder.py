@@ -127,6 +127,7 @@ def _schedule(pipeline: Pipeline) -> dict[str, Any]:
 
 
 def _small_dag(dag_id: str, starter: Schedule | EventTrigger, pipeline: DAG) -> DAG:
+    from sagebridge_operators.airflow.event_queue import queue_asset
     from sagebridge_operators.airflow.schedule_timetable import EventBridgeTimetable
     from sagebridge_operators.airflow.start_operator import StartPipelineOperator
 
@@ -135,6 +136,8 @@ def _small_dag(dag_id: str, starter: Schedule | EventTrigger, pipeline: DAG) -> 
         arguments: dict[str, Any] = {"parameters": starter.parameters}
     else:
         own, arguments = {"schedule": None}, {"event_trigger": starter}
+        if starter.enabled and starter.queue is not ABSENT:
+            own = {"schedule": [queue_asset(starter.queue)]}
     with DAG(dag_id=dag_id, tags=["sagebridge"], **own) as dag:
         StartPipelineOperator(task_id=TASK_ID, pipeline=pipeline, **arguments)
     return dag

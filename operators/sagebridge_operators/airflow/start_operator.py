@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator, Context, DagRunTriggerException
@@ -56,9 +57,20 @@ class StartPipelineOperator(BaseOperator):
             definition, _ = own_arguments(pipeline.default_args)
             self.declared = parameters_of(pipeline, definition.get("Parameters") or EMPTY)
 
-    def execute(self, context: Context) -> None:
-        """Raises DagRunTriggerException, which starts the run, or AirflowFailException."""
+    def execute(self, context: Context) -> list[str]:
+        """Returns the ids of the runs started by events.
+
+        Otherwise raises DagRunTriggerException, which starts the run, or AirflowFailException.
+        """
         ti, dag_run = context["ti"], context["dag_run"]
+        if self.event_trigger is not None:
+            from sagebridge_operators.airflow.event_starts import start_event_runs
+
+            self.check_is_active(ti)
+            new_id = partial(run_id, ti.dag_id)
+            return start_event_runs(
+                self.event_trigger, context, self.trigger_dag_id, new_id, self.conf
+            )
         slot = dag_run.logical_date or dag_run.run_after
         time = slot.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         given = {

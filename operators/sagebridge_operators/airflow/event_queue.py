@@ -1,0 +1,108 @@
+"""SQS queues whose messages start DAGs: one asset per queue, which the triggerer watches."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from airflow.sdk import Asset, AssetWatcher
+from airflow.triggers.base import BaseEventTrigger, TriggerEvent
+
+_PAUSE = 30.0
+"""Seconds until the next attempt after an outage, on average."""
+
+
+def queue_asset(
+    queue: str, *, aws_conn_id: str | None = "aws_default", region_name: str | None = None
+) -> Asset:
+    """The asset of an SQS queue, as the schedule of a DAG that its messages start.
+
+    All DAGs with the asset get every message, and :class:`StartPipelineOperator` deletes it.
+    Airflow reads no messages while all these DAGs are paused.
+
+    Args:
+        queue: the URL of the queue.
+        aws_conn_id: the Airflow connection with which the queue is read.
+        region_name: the region of the queue; by default that of its URL or of the connection.
+    """
+    trigger = QueueTrigger(queue=queue, aws_conn_id=aws_conn_id, region_name=region_name)
+    # For a scheme without x-, Airflow imports all providers with asset URIs, and boto3 with them
+    # (_sanitize_uri in airflow/sdk/definitions/asset/__init__.py).
+    uri = f"x-sqs://{queue.partition('://')[2]}"
+    return Asset(name=queue, uri=uri, watchers=[AssetWatcher(name="sqs", trigger=trigger)])
+
+
+class QueueTrigger(BaseEventTrigger):
+    """Reads the messages of an SQS queue and leaves them there.
+
+    The Amazon provider's SqsSensorTrigger deletes a message before Airflow has stored its event
+    (``poke`` in airflow/providers/amazon/aws/triggers/sqs.py), needs aiobotocore, and imports boto3
+    into DAG files. Here a message is deleted after the runs were started, so each event arrives at
+    least once.
+    """
+
+    def __init__(
+        self, *, queue: str, aws_conn_id: str | None = None, region_name: str | None = None
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.queue = queue
+        self.aws_conn_id = aws_conn_id
+        self.region_name = region_name
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        names = ("queue", "aws_conn_id", "region_name")
+        return f"{__name__}.{type(self).__name__}", {name: getattr(self, name) for name in names}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """One event per message: ``{"queue": URL, "connection": {...}, "message": {...}}``."""
+        # A call blocks while it waits for messages, so each trigger has one thread.
+        thread = ThreadPoolExecutor(1, "sagebridge-queue")
+        loop, reader = asyncio.get_running_loop(), QueueReader(self)
+        try:
+            while True:
+                try:
+                    messages = await loop.run_in_executor(thread, reader.receive)
+                except Exception as error:  # noqa: BLE001 - logged, and tried again
+                    self.log.warning("cannot read the queue %s: %s", self.queue, error)
+                    await asyncio.sleep(_PAUSE * random.uniform(0.5, 1.5))
+                    continue
+                for message in messages:
+                    event = {"queue": self.queue, "connection": reader.fields, "message": message}
+                    yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+        finally:
+            thread.shutdown(wait=False)
+
+
+class QueueReader:
+    """A queue and the connection to read it with."""
+
+    def __init__(self, trigger: QueueTrigger) -> None:
+        self.queue = trigger.queue
+        self.fields = {"aws_conn_id": trigger.aws_conn_id, "region_name": trigger.region_name}
+        self._backend: Any = None
+
+    def receive(self) -> list[Any]:
+        from sagebridge_operators.backends.queues import receive_messages
+        from sagebridge_operators.lifecycle.outages import is_expired
+
+        if self._backend is None:
+            self._backend = queue_backend(self.queue, self.fields)
+        try:
+            return receive_messages(self._backend.client("sqs"), self.queue)
+        except Exception as error:
+            if is_expired(error):
+                self._backend.renew()
+            raise
+
+
+def queue_backend(queue: str, connection: dict[str, Any]) -> Any:
+    """The backend with the client of a queue."""
+    # Imported here: a DAG file imports this module, and needs neither boto3 nor a connection.
+    from sagebridge_operators.airflow.aws_clients import AwsConnection
+    from sagebridge_operators.backends.queues import region_of
+
+    region = connection["region_name"] or region_of(queue)
+    return AwsConnection(connection["aws_conn_id"], region).backend()

@@ -1,0 +1,104 @@
+"""Starts the runs of a pipeline's DAG for the messages that started a small DAG."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, Context
+
+from sagebridge.model.event_messages import event_starts
+from sagebridge.model.event_triggers import EventTrigger
+from sagebridge.model.values import Value
+from sagebridge_operators.airflow.task_log import failure
+
+_Received: TypeAlias = tuple[dict[str, Any], dict[str, Any]]
+_log = logging.getLogger(__name__)
+
+
+def start_event_runs(
+    trigger: EventTrigger,
+    context: Context,
+    dag_id: str,
+    run_id: Callable[[str], str],
+    conf: Callable[[Mapping[str, Value]], dict[str, Any]],
+) -> list[str]:
+    """Start one run of a DAG per event that the trigger matches, and return the ids of the runs.
+
+    A run that exists is not started again: its id is made from the id of the message. Messages are
+    deleted from their queue afterwards. Wrong values of one event do not stop the others.
+
+    Args:
+        trigger: decides which events start runs, and with which parameters.
+        context: of the task; its asset events contain the messages.
+        dag_id: the DAG to start.
+        run_id: makes the id of a run from that of an event.
+        conf: converts and checks parameters; raises AirflowFailException.
+
+    Raises:
+        AirflowFailException: values that the pipeline rejects, of all messages.
+        AirflowSkipException: no event matches.
+    """
+    received = list(_received(context))
+    started: list[str] = []
+    problems: list[str] = []
+    for message, _ in received:
+        for start in event_starts(trigger, message):
+            try:
+                if start.problems:
+                    raise failure("; ".join(start.problems))
+                started.append(_start(dag_id, run_id(start.id), conf(start.values)))
+            except AirflowFailException as wrong:
+                problems.append(f"message {start.id}: {wrong}")
+    _delete(received)
+    if problems:
+        raise failure("\n".join(problems))
+    if not started:
+        raise AirflowSkipException(f"no message matches the pattern of {trigger.name!r}")
+    return started
+
+
+def _received(context: Context) -> Iterator[_Received]:
+    """Each message of the task's asset events once, with the payload that it came in."""
+    seen: set[str] = set()
+    for events in context["triggering_asset_events"].values():
+        for event in events:
+            payload = event.extra.get("payload", {})
+            # SqsSensorTrigger of the Amazon provider sends several messages, and deletes them.
+            for message in payload.get("message_batch") or [payload.get("message")]:
+                if message and message["MessageId"] not in seen:
+                    seen.add(message["MessageId"])
+                    yield message, payload
+
+
+def _start(dag_id: str, run_id: str, conf: dict[str, Any]) -> str:
+    """Start a run as TriggerDagRunOperator does, which can only start one run per task.
+
+    See _handle_trigger_dag_run in airflow/sdk/execution_time/task_runner.py.
+    """
+    from airflow.sdk.execution_time import task_runner
+    from airflow.sdk.execution_time.comms import ErrorResponse, TriggerDagRun
+
+    # Set when a task starts, so it cannot be imported by name.
+    comms: Any = getattr(task_runner, "SUPERVISOR_COMMS")  # noqa: B009 - absent while type checking
+    answer = comms.send(TriggerDagRun(dag_id=dag_id, run_id=run_id, logical_date=None, conf=conf))
+    exists = isinstance(answer, ErrorResponse)  # other errors are raised
+    _log.info("run %s of %s %s", run_id, dag_id, "exists already" if exists else "started")
+    return run_id
+
+
+def _delete(received: Iterable[_Received]) -> None:
+    """Delete messages; one that stays in its queue arrives again, and starts nothing new."""
+    from sagebridge_operators.airflow.event_queue import queue_backend
+    from sagebridge_operators.backends.queues import delete_message
+
+    backends: dict[str, Any] = {}
+    for message, source in received:
+        if queue := source.get("queue"):
+            try:
+                if queue not in backends:
+                    backends[queue] = queue_backend(queue, source["connection"])
+                delete_message(backends[queue].client("sqs"), queue, message)
+            except Exception as error:  # noqa: BLE001 - see above
+                _log.warning("message %s stays in %s: %s", message["MessageId"], queue, error)
