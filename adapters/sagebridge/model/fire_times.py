@@ -30,7 +30,8 @@ from sagebridge.model.schedule_expressions import (
 from sagebridge.model.schedules import Schedule
 from sagebridge.model.values import Absent
 
-_DAY = timedelta(days=1)
+_SET_BACK = timedelta(hours=4)
+"""Since 1970, no clocks were set back further: Casey in Antarctica by 3 hours (tz database)."""
 _EPOCH = datetime.combine(date(FIRST_YEAR, 1, 1), time())
 
 
@@ -141,8 +142,10 @@ def _steps(first: datetime, delta: timedelta) -> Iterator[datetime]:
 def _local_slots(
     timing: At | Cron | Rrule, where: tzinfo, near: datetime, *, forward: bool
 ) -> Iterator[datetime]:
-    """The instants in UTC of local times, from a day before ``near`` on, or from a day after it."""
+    """The instants in UTC of local times, from shortly before ``near`` on, or from after it."""
     local = near.astimezone(where).replace(tzinfo=None)
+    if not forward:
+        local += _SET_BACK  # the first of two equal local times is earlier than the second
     match timing:
         case At(moment):
             found: Iterator[datetime] = iter((moment,))
@@ -155,18 +158,19 @@ def _local_slots(
             yield instant
 
 
-def _cron_slots(cron: Cron, local: datetime, *, forward: bool) -> Iterator[datetime]:
-    """The local times from a day before ``local`` on; or from a day after it, descending."""
+def _cron_slots(cron: Cron, edge: datetime, *, forward: bool) -> Iterator[datetime]:
+    """The local times from ``edge`` on, ascending or descending."""
     order: Callable[..., Iterator[int]] = iter if forward else reversed
-    edge = (local - _DAY if forward else local + _DAY).date()
-    times = [(hour, minute) for hour in order(cron.hours) for minute in order(cron.minutes)]
+    today = edge.date()
+    times = [time(hour, minute) for hour in order(cron.hours) for minute in order(cron.minutes)]
     for year in order(_from(cron.years, edge.year, forward=forward)):
         for month in order(cron.months):
             if _beyond((year, month), (edge.year, edge.month), forward=forward):
-                for day in order(cron.days(year, month)):
-                    one = date(year, month, day)
-                    if _beyond(one, edge, forward=forward):
-                        yield from (datetime.combine(one, time(*each)) for each in times)
+                for number in order(cron.days(year, month)):
+                    day = date(year, month, number)
+                    if _beyond(day, today, forward=forward):
+                        found = (datetime.combine(day, one) for one in times)
+                        yield from (one for one in found if _beyond(one, edge, forward=forward))
 
 
 def _beyond(one: Any, edge: Any, *, forward: bool) -> bool:
@@ -186,9 +190,9 @@ def _recurrences(rule: Rrule, local: datetime, *, forward: bool) -> Iterator[dat
     except (ValueError, TypeError, KeyError) as error:
         raise ExpressionError(f"rrule({rule.text}): {error}") from None
     if forward:
-        yield from found.xafter(local - _DAY, inc=True)
+        yield from found.xafter(local, inc=True)
         return
-    last = found.before(local + _DAY, inc=True)
+    last = found.before(local, inc=True)
     while last is not None:
         yield last
         last = found.before(last)
