@@ -199,7 +199,7 @@ def test_unix_cron_counts_weekdays_from_0(unix: str, expression: str) -> None:
     assert from_unix(again) == expression
 
 
-def test_what_unix_cron_has_no_words_for() -> None:
+def test_unix_cron_has_no_words_for_some_days() -> None:
     for text in ("cron(0 4 LW * ? *)", "cron(0 4 L-3 * ? *)", "cron(0 4 * * ? 2027)"):
         timing = parse_expression(text)
         assert isinstance(timing, Cron)
