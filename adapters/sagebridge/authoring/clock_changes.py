@@ -1,7 +1,4 @@
-"""Slots of a schedule at changes of clocks, which each engine treats differently.
-
-EventBridge skips a local time that does not exist, and fires once at one that exists twice.
-"""
+"""Slots of a schedule whose local time does not exist: EventBridge skips them, Prefect does not."""
 
 from __future__ import annotations
 
@@ -17,21 +14,21 @@ YEARS = (2020, 2040)
 _WEEK, _MINUTE = timedelta(days=7), timedelta(minutes=1)
 
 
-def clock_change_slot(cron: Cron, timezone: str) -> datetime | None:
-    """The first slot whose local time does not exist or exists twice; None if there is none.
+def skipped_slots(cron: Cron, timezone: str) -> Iterator[tuple[datetime, timedelta]]:
+    """The local times of a cron that do not exist, and by how much the clock is set forward then.
 
     Raises ExpressionError if there is no such zone.
     """
-    for start, end in _windows(timezone):
+    for start, length in _gaps(timezone):
         local = start
-        while local < end:
-            if _matches(cron, local):
-                return local
+        while local < start + length:
+            if matches(cron, local):
+                yield local, length
             local += _MINUTE
-    return None
 
 
-def _matches(cron: Cron, local: datetime) -> bool:
+def matches(cron: Cron, local: datetime) -> bool:
+    """Whether a local time is one of a cron."""
     return (
         local.minute in cron.minutes
         and local.hour in cron.hours
@@ -42,23 +39,23 @@ def _matches(cron: Cron, local: datetime) -> bool:
 
 
 @lru_cache(maxsize=64)
-def _windows(timezone: str) -> tuple[tuple[datetime, datetime], ...]:
-    """The local times that do not exist or exist twice, as [start, end), in order."""
+def _gaps(timezone: str) -> tuple[tuple[datetime, timedelta], ...]:
+    """The local times that do not exist: the first of each gap, and its length."""
     return tuple(_changes(zone(timezone)))
 
 
-def _changes(where: tzinfo) -> Iterator[tuple[datetime, datetime]]:
+def _changes(where: tzinfo) -> Iterator[tuple[datetime, timedelta]]:
     def offset(instant: datetime) -> timedelta:
         return instant.astimezone(where).utcoffset() or timedelta()
 
     instant, last = datetime(YEARS[0], 1, 1, tzinfo=UTC), datetime(YEARS[1] + 1, 1, 1, tzinfo=UTC)
     before = offset(instant)
     while instant < last:
-        if (after := offset(instant + _WEEK)) != before:
+        if (after := offset(instant + _WEEK)) > before:
             low, high = instant, instant + _WEEK
             while high - low > _MINUTE:
                 middle = low + (high - low) // 2
                 low, high = (middle, high) if offset(middle) == before else (low, middle)
             change = high.replace(second=0, microsecond=0, tzinfo=None)
-            yield change + min(before, after), change + max(before, after)
+            yield change + before, after - before
         instant, before = instant + _WEEK, after

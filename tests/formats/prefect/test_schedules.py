@@ -42,7 +42,8 @@ PIPELINE = Pipeline(
 
 
 def test_flow_file_keeps_schedules_and_event_triggers(tmp_path: Path) -> None:
-    text, _ = sagebridge.write(PIPELINE, "prefect")
+    text, losses = sagebridge.write(PIPELINE, "prefect")
+    assert {one.severity for one in losses if one.code == "schedule"} == {"info"}
     file = tmp_path / "flow.py"
     file.write_text(text)
     read, _ = sagebridge.read(file)

@@ -16,6 +16,7 @@ from itertools import chain
 from sagebridge.authoring.file_arguments import file_arguments
 from sagebridge.authoring.flow_signature import FlowArgument, arguments_of, describe
 from sagebridge.authoring.pipeline_builder import legal_name
+from sagebridge.authoring.prefect_schedules import schedule_losses
 from sagebridge.formats.python.engine_losses import engine_losses
 from sagebridge.formats.python.source_code import Names, array, call, source
 from sagebridge.formats.python.step_calls import (
@@ -65,7 +66,7 @@ def write(pipeline: Pipeline, reading: Sequence[Loss] = ()) -> tuple[str, tuple[
 
     The file has a comment for each of these losses, and for those of ``reading`` the pipeline.
     """
-    losses = tuple(engine_losses(pipeline, "prefect"))
+    losses = (*engine_losses(pipeline, "prefect"), *schedule_losses(pipeline))
     file = FlowFileWriter(pipeline, (*reading, *losses))
     text = file.text()
     if file.functions.renamed:  # the names that the file imports are known now
