@@ -117,7 +117,7 @@ def play(
 ) -> FinishedRun:
     """Runs a DAG to its end, in this process."""
     migrated()
-    _store(dag)
+    store(dag)
     before = signal.getsignal(signal.SIGTERM)
     try:
         when: dict[str, Any] = {"logical_date": at, "run_after": at} if at else {}
@@ -128,8 +128,9 @@ def play(
     return FinishedRun(dag, run.run_id, str(run.state.value), records)
 
 
-def _store(dag: DAG) -> None:
+def store(dag: DAG) -> None:
     """Writes a DAG without a file into the database, as the DAG processor does."""
+    migrated()
     manager: Any = import_module("airflow.dag_processing.bundles.manager")
     manager.DagBundlesManager().sync_bundles_to_db()
     bags = dagbags()
