@@ -48,9 +48,12 @@ Outcome = list[CheckedPipeline] | SagebridgeError
 
 
 def read_checked(
-    source: Any, format: str | None = None, *, every: bool = False
+    source: Any, format: str | None = None, *, every: bool = False, own: bool = False
 ) -> list[CheckedPipeline]:
     """Read the one pipeline of a source, or all of them if ``every`` is true.
+
+    With ``own`` and ``every``, a flow has the schedules and triggers that it states itself, not
+    those of its other deployments.
 
     Raises :class:`~sagebridge.errors.SourceError` if the source cannot be read, and
     :class:`~sagebridge.errors.TranslationError` if it holds no pipeline: it has no list of steps,
@@ -61,7 +64,7 @@ def read_checked(
     form = registry.find(format) if format else registry.detect(source)
     if form.name == "sagemaker":
         return [_read_definition(source)]
-    readings = form.readings(source) if every else [form.reader()(source)]
+    readings = form.readings(source, own=own) if every else [form.reader()(source)]
     return _check(form, source, readings)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -34,6 +35,7 @@ class Format:
         suffix: the suffix of the format's files.
         read_all: reads a file that may hold several pipelines.
         read_each: reads many such files at once.
+        read_own: like ``read_all``, without what belongs to other deployments of a flow.
         validate: returns the findings of a source, with the lines of its file.
         documents: the writers of the format's documents, by name.
     """
@@ -44,6 +46,7 @@ class Format:
     suffix: str
     read_all: str = ""
     read_each: str = ""
+    read_own: str = ""
     validate: str = "sagebridge.formats.sagemaker.validator:validate"
     documents: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -53,8 +56,15 @@ class Format:
     def validator(self) -> Validator:
         return cast("Validator", _load(self.validate))
 
-    def readings(self, source: Any) -> list[tuple[Pipeline, tuple[Loss, ...]]]:
-        """All pipelines of a source, each with the losses of reading it."""
+    def readings(
+        self, source: Any, *, own: bool = False
+    ) -> list[tuple[Pipeline, tuple[Loss, ...]]]:
+        """All pipelines of a source, each with the losses of reading it.
+
+        ``own``: without the schedules that belong to other deployments of a flow.
+        """
+        if own and self.read_own:
+            return list(_load(self.read_own)(source))
         if not self.read_all:
             return [self.reader()(source)]
         return list(_load(self.read_all)(source))
@@ -138,6 +148,7 @@ FORMATS = {
             "sagebridge.formats.prefect.writer:write",
             ".py",
             read_all="sagebridge.formats.prefect.reader:read_all",
+            read_own="sagebridge.formats.prefect.reader:read_own",
             validate="sagebridge.python_findings:validate_flow_file",
         ),
     )
@@ -155,10 +166,14 @@ def find(name: str) -> Format:
 def detect(source: Any) -> Format:
     """The format of a source. A Python file has the format of the orchestrator that it imports.
 
+    ``prefect.yaml``, or another YAML file with a list of deployments, is Prefect's.
+
     Nothing is executed. Raises :class:`SourceError` for a Python file that imports none or both.
     """
     file = _python_file(source)
-    return FORMATS["sagemaker"] if file is None else find(_orchestrator(file))
+    if file is not None:
+        return find(_orchestrator(file))
+    return FORMATS["prefect" if _is_deployment_file(source) else "sagemaker"]
 
 
 def set_call_arguments(arguments: Mapping[str, str]) -> Callable[[], None]:
@@ -179,6 +194,20 @@ def _python_file(source: Any) -> Path | None:
     if not text.endswith(".py"):
         text = text.rpartition("#")[0]
     return Path(text) if text.endswith(".py") and "\n" not in text else None
+
+
+def _is_deployment_file(source: Any) -> bool:
+    """Whether a source is ``prefect.yaml``, ``prefect.yaml#DEPLOYMENT`` or such a file."""
+    if not isinstance(source, str | Path) or "\n" in str(source):
+        return False
+    text = str(source)
+    path = Path(text if text.endswith((".yaml", ".yml")) else text.rpartition("#")[0])
+    if path.suffix not in (".yaml", ".yml"):
+        return False
+    try:
+        return re.search(rb"^deployments:", read_bytes(path), re.MULTILINE) is not None
+    except (OSError, ValueError, SourceError):
+        return path.name == "prefect.yaml"
 
 
 def _orchestrator(file: Path) -> str:
@@ -210,6 +239,8 @@ def skip_reason(file: Path) -> str:
     """Why a JSON or YAML file in a folder is not a source; empty for any other file."""
     if file.suffix == ".py":
         return ""
+    if _is_deployment_file(file):
+        return "its deployments are read with their flow files; to read it alone, name it"
     from sagebridge.formats.sagemaker import source
 
     return source.skip_reason(file)

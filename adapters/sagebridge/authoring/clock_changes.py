@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
+from itertools import takewhile
 
-from sagebridge.model.fire_times import zone
+from sagebridge.model.fire_times import fire_times, instant_of, zone
 from sagebridge.model.schedule_expressions import Cron
+from sagebridge.model.schedules import Schedule
 
 YEARS = (2020, 2040)
 """The years in which changes of clocks are considered. A translation does not depend on today."""
@@ -36,6 +38,37 @@ def matches(cron: Cron, local: datetime) -> bool:
         and local.year in cron.years
         and local.day in cron.days(local.year, local.month)
     )
+
+
+def is_moved(expression: str, timezone: str) -> bool:
+    """Whether Prefect, which delays times that do not exist, fires at other times.
+
+    It does not if the schedule fires at the delayed times anyway. Raises ExpressionError.
+    """
+    as_written = Schedule("", expression)  # in UTC, which has all local times
+
+    def slots(start: datetime, length: timedelta) -> set[datetime]:
+        before = (start - timedelta(seconds=1)).replace(tzinfo=UTC)
+        found: Iterator[datetime] = fire_times(as_written, before)
+        times = (one.replace(tzinfo=None) - start for one in found)
+        return {start + one for one in takewhile(lambda one: one < length, times)}
+
+    return any(
+        not {one + length for one in slots(start, length)} <= slots(start + length, length)
+        for start, length in _gaps(timezone)
+    )
+
+
+@lru_cache(maxsize=64)
+def changes_clocks(timezone: str) -> bool:
+    """Whether the clocks of a zone change in these years. Raises ExpressionError."""
+    months = (datetime(year, n, 1, tzinfo=UTC) for year in range(*YEARS) for n in range(1, 13))
+    return len({month.astimezone(zone(timezone)).utcoffset() for month in months}) > 1
+
+
+def exists(local: datetime, timezone: str) -> bool:
+    """Whether a local time exists. Raises ExpressionError."""
+    return instant_of(local, zone(timezone)) is not None
 
 
 @lru_cache(maxsize=64)

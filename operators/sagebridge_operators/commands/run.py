@@ -277,9 +277,10 @@ def _print_losses(losses: Sequence[Loss]) -> None:
 
 def flow_of(source: str, name: str | None, pipeline: Pipeline) -> Flow:
     """The flow that Prefect runs: that of the flow file, or one generated for the pipeline."""
+    from sagebridge_operators.launch.flow_deployment import is_flow_source
     from sagebridge_operators.launch.prefect_flow import Flow
 
-    if sagebridge.detect(source).name != "prefect":
+    if not is_flow_source(source):
         return generated_flow(pipeline)
     if name is not None:
         raise SourceError(source, "the name is set in the flow file", "remove --name")

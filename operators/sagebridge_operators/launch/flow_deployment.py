@@ -81,16 +81,17 @@ def flow_files(
 
     Raises SourceError and TranslationError.
     """
-    if change is None and (format or sagebridge.detect(source).name) == "prefect":
+    is_flow_file = is_flow_source(source, format)
+    if change is None and is_flow_file:
         file, wanted = split_source(source)
         if name is not None:
             raise SourceError(source, "the name is set in the flow file", "remove --name")
-        examined = sagebridge.read_checked(source, "prefect", every=True)
+        examined = sagebridge.read_checked(source, "prefect", every=True, own=True)
         findings = tuple(finding for one in examined for finding in one.findings)
         pipelines = tuple(one.pipeline for one in examined)
         yield FlowFile(Path(file), pipelines, wanted=wanted, findings=findings)
         return
-    for one in sagebridge.read_checked(source, format, every=True):
+    for one in sagebridge.read_checked(source, format, every=True, own=is_flow_file):
         pipeline = one.pipeline if name is None else replace(one.pipeline, name=name)
         pipeline = pipeline if change is None else change(pipeline)
         text, lost = sagebridge.write(pipeline, "prefect")
@@ -100,6 +101,12 @@ def flow_files(
             raise SourceError(source, problem, "pass another folder with -o")
         losses = (*one.losses, *lost)
         yield FlowFile(path, (pipeline,), text, losses=losses, findings=one.findings)
+
+
+def is_flow_source(source: str, format: str | None = None) -> bool:
+    """Whether a source is a flow file, not another source, such as ``prefect.yaml``."""
+    is_prefect = (format or sagebridge.detect(source).name) == "prefect"
+    return is_prefect and split_source(source)[0].endswith(".py")
 
 
 @dataclass(frozen=True, slots=True)

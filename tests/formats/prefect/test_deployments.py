@@ -1,22 +1,24 @@
-"""Deployments of a flow, in its file and in prefect.yaml: losses at their lines."""
+"""Deployments of a flow, in its file and in prefect.yaml: schedules, and losses at their lines."""
 
 from __future__ import annotations
 
-import ast
 from pathlib import Path
 
 import pytest
 
-from sagebridge.formats.prefect.deployments import deployment_losses
-from sagebridge.formats.prefect.reader import read_all, read_one
+import sagebridge
+from sagebridge.errors import SourceError
+from sagebridge.formats.prefect.reader import read_all, read_one, read_own
+from sagebridge.formats.python.file_readings import FileReading
 from sagebridge.model.losses import CODES, Loss
+from sagebridge.model.schedules import Schedule
 
 FLOW = """\
 from prefect import deploy, flow, serve
 from sagebridge_operators.prefect import fail, finish
 
 @flow(name="Night run")
-def night(day: str = "today") -> object:
+def night(day: str = "today", count: int = 1) -> object:
     fail("F", error_message="no")
     return finish()
 
@@ -24,16 +26,23 @@ def night(day: str = "today") -> object:
 SECOND = FLOW.partition("\n\n")[2].replace("night", "second").replace("Night run", "second")
 
 
-def losses_of(folder: Path, rest: str) -> list[Loss]:
+def reading_of(folder: Path, rest: str) -> FileReading:
     file = folder / "night.py"
     file.write_text(FLOW + rest)
-    found = read_one(file).losses
-    assert all(loss.code in CODES for loss in found)
-    return list(found)
+    found = read_one(file)
+    assert all(loss.code in CODES for loss in found.losses)
+    return found
+
+
+def losses_of(folder: Path, rest: str) -> list[Loss]:
+    return list(reading_of(folder, rest).losses)
 
 
 def codes(losses: list[Loss]) -> list[str]:
     return [f"{loss.severity} {loss.code}" for loss in losses]
+
+
+AT_FOUR = "cron(5 4 * * ? *)"
 
 
 @pytest.mark.parametrize(
@@ -47,15 +56,139 @@ def codes(losses: list[Loss]) -> list[str]:
         'flow.from_source(".", entrypoint="x/night.py:night").deploy("n", cron="5 4 * * *")',
         'for one in [night]:\n    one.serve("n", cron="5 4 * * *")',
         'async def main():\n    await night.adeploy("n", cron="5 4 * * *")',
+        'night.serve("n", schedule=Cron("5 4 * * *"))',
+        'night.serve("n", schedules=[CronSchedule(cron="5 4 * * *")])',
+        'night.serve("n", schedules=[{"schedule": CronSchedule(cron="5 4 * * *")}])',
+        'ALL = [Schedule(cron="5 4 * * *")]\nnight.serve("n", schedules=ALL)',
+        'night.serve("n", schedules=[RRule("FREQ=DAILY;BYHOUR=4;BYMINUTE=5")])',
     ],
 )
-def test_schedule_of_a_deployment_is_reported_at_its_line(tmp_path: Path, call: str) -> None:
-    schedule, deployment = losses_of(tmp_path, call)
-    assert codes([schedule, deployment]) == ["dropped schedule", "info deployment"]
-    assert "the deployment 'n': the schedule cron='5 4 * * *' is not carried" in schedule.what
-    text = (FLOW + call).splitlines()[int(schedule.place.rpartition(":")[2]) - 1]
-    assert "cron=" in text
-    assert schedule.place.startswith(f"{tmp_path / 'night.py'}:")
+def test_schedule_of_a_call_is_carried(tmp_path: Path, call: str) -> None:
+    found = reading_of(tmp_path, call)
+    assert found.pipeline.schedules == (Schedule("n", AT_FOUR),)
+    (deployment,) = found.losses
+    assert codes([deployment]) == ["info deployment"]
+    assert "'n': only its schedules are carried over" in deployment.what
+    assert deployment.place.startswith(f"{tmp_path / 'night.py'}:")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "schedules"),
+    [
+        ("interval=90", [("rate(90 seconds)", "UTC")]),
+        ("interval=timedelta(hours=6)", [("rate(6 hours)", "UTC")]),
+        ("interval=24 * 60 * 60", [("rate(1 day)", "UTC")]),
+        ("interval=[60, timedelta(days=2)]", [("rate(1 minute)", "UTC"), ("rate(2 days)", "UTC")]),
+        (
+            "cron=['0 0 * * 1', '@hourly']",
+            [("cron(0 0 ? * MON *)", "UTC"), ("cron(0 * * * ? *)", "UTC")],
+        ),
+        ("cron='0 0 1 * MON'", [("unix(0 0 1 * MON)", "UTC")]),
+        (
+            "schedule=Cron('0 9 L * *', timezone='Asia/Tokyo')",
+            [("cron(0 9 L * ? *)", "Asia/Tokyo")],
+        ),
+        (
+            "schedules=[RRule('FREQ=MONTHLY;BYDAY=-1FR;BYHOUR=10;BYMINUTE=15')]",
+            [("cron(15 10 ? * 6L *)", "UTC")],
+        ),
+        (
+            "schedules=[RRuleSchedule(rrule='FREQ=MONTHLY;BYDAY=MO,TU,WE,TH,FR;BYSETPOS=-1')]",
+            [("cron(0 0 LW * ? *)", "UTC")],
+        ),
+        (
+            "schedules=[Interval(86400, datetime(2026, 1, 1, 3, 30), 'Europe/Berlin')]",
+            [("cron(30 4 * * ? *)", "Europe/Berlin")],
+        ),
+        ("cron='not a cron'", [("unix(not a cron)", "UTC")]),
+    ],
+)
+def test_kinds_of_schedules(
+    tmp_path: Path, arguments: str, schedules: list[tuple[str, str]]
+) -> None:
+    found = reading_of(tmp_path, f'night.deploy("n", {arguments})').pipeline.schedules
+    assert [(one.expression, one.timezone) for one in found] == schedules
+    assert [one.name for one in found] == ["n", "n-2"][: len(found)]
+
+
+def test_schedules_have_the_parameters_of_their_deployment(tmp_path: Path) -> None:
+    found = reading_of(
+        tmp_path,
+        "night.deploy(\n"
+        '    "n",\n'
+        '    parameters={"day": "monday", "count": 2},\n'
+        "    schedules=[\n"
+        '        Cron("0 1 * * *", slug="early", parameters={"count": 3}),\n'
+        '        Cron("0 2 * * *", slug="late", active=False),\n'
+        '        Cron("0 3 * * *", parameters={"other": 1, "day": ["a"]}),\n'
+        "    ],\n"
+        ")",
+    )
+    early, late, third = found.pipeline.schedules
+    assert early == Schedule("early", "cron(0 1 * * ? *)", parameters={"day": "monday", "count": 3})
+    assert late == Schedule(
+        "late", "cron(0 2 * * ? *)", parameters={"day": "monday", "count": 2}, enabled=False
+    )
+    assert third == Schedule("n", "cron(0 3 * * ? *)", parameters={"count": 2})
+    assert codes(list(found.losses)) == ["changed schedule", "changed schedule", "info deployment"]
+    assert "day=['a'] is not a string" in found.losses[0].what
+    assert "other=1: the pipeline has no such parameter" in found.losses[1].what
+    assert {one.place.rpartition(":")[2] for one in found.losses[:2]} == {
+        str(len(FLOW.splitlines()) + 7)
+    }
+
+
+def test_paused_deployment_has_disabled_schedules(tmp_path: Path) -> None:
+    found = reading_of(tmp_path, 'night.deploy("n", cron="5 4 * * *", paused=True)')
+    assert found.pipeline.schedules == (Schedule("n", AT_FOUR, enabled=False),)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "lost"),
+    [
+        ("cron=CRON", "cron=CRON is not known before"),
+        ("cron=f'0 {hour} * * *'", "is not known before the flow is deployed"),
+        ("schedules=make()", "make() is not known before"),
+        ("interval=0.5", "0.5 is not a number of whole seconds"),
+        ("schedule=Cron('0 0 * * * 30 2030')", "unix(0 0 * * * 30 2030)"),
+        ("schedule=Cron('0 0 1W * 1', day_or=False)", "has no equivalent"),
+        ("schedule=RRuleSchedule.from_rrule(rrule(DAILY))", "is not known before"),
+    ],
+)
+def test_schedule_that_cannot_be_read_is_a_loss(tmp_path: Path, schedule: str, lost: str) -> None:
+    rest = f'CRON = a()\nCRON = b()\nnight.deploy("n", {schedule})'
+    found = reading_of(tmp_path, rest)
+    if "2030" in lost:
+        assert [one.expression for one in found.pipeline.schedules] == [lost]
+        return
+    dropped, deployment = found.losses
+    assert codes([dropped, deployment]) == ["dropped schedule", "info deployment"]
+    assert lost in dropped.what
+    assert dropped.place.endswith(f":{len(FLOW.splitlines()) + 3}")
+    assert not found.pipeline.schedules
+
+
+@pytest.mark.parametrize(
+    ("schedule", "lost"),
+    [
+        ("Cron('30 2 * * *', timezone='Europe/Berlin')", "skips is skipped; Prefect moves it"),
+        (
+            "Interval(timedelta(days=2), timezone='Europe/Berlin')",
+            "an interval of 2 days is exact; in Prefect it follows the clock of Europe/Berlin",
+        ),
+    ],
+)
+def test_other_times_at_a_change_of_clocks_are_reported(
+    tmp_path: Path, schedule: str, lost: str
+) -> None:
+    changed, _ = losses_of(tmp_path, f'night.deploy("n", schedule={schedule})')
+    assert codes([changed]) == ["changed schedule"]
+    assert lost in changed.what
+
+
+def test_times_between_changes_of_clocks_are_exact(tmp_path: Path) -> None:
+    rest = 'night.deploy("n", schedule=Cron("*/30 * * * *", timezone="Europe/Berlin"))'
+    assert codes(losses_of(tmp_path, rest)) == ["info deployment"]
 
 
 def test_other_settings_of_a_deployment_are_reported(tmp_path: Path) -> None:
@@ -73,20 +206,15 @@ def test_other_settings_of_a_deployment_are_reported(tmp_path: Path) -> None:
         ")",
     )
     assert codes(found) == [
-        "changed deployment",
         "dropped deployment",
+        "changed deployment",
         "dropped concurrency",
         "changed engine-option",
         "info deployment",
     ]
-    assert [int(loss.place.rpartition(":")[2]) - len(FLOW.splitlines()) for loss in found] == [
-        4,
-        6,
-        7,
-        9,
-        1,
-    ]
-    assert "{'day': 'monday'}" in found[0].what
+    lines = [int(loss.place.rpartition(":")[2]) - len(FLOW.splitlines()) for loss in found]
+    assert lines == [6, 4, 7, 9, 1]
+    assert "{'day': 'monday'}" in found[1].what
     assert "brand_new=3" in found[3].what
     assert "work_pool_name='gpu', tags=['a']" in found[4].what
 
@@ -111,15 +239,18 @@ def test_joint_calls_and_direct_calls_are_reported(tmp_path: Path) -> None:
     ],
 )
 def test_other_calls_are_not_deployments(tmp_path: Path, call: str) -> None:
-    assert losses_of(tmp_path, call) == []
+    found = reading_of(tmp_path, call)
+    assert not found.losses
+    assert not found.pipeline.schedules
 
 
 def test_deployments_belong_to_their_flow(tmp_path: Path) -> None:
     file = tmp_path / "night.py"
     file.write_text(FLOW + SECOND + 'second.serve("n", interval=60)\n')
     first, second = read_all(file)
-    assert first[1] == ()
-    assert codes(list(second[1])) == ["dropped schedule", "info deployment"]
+    assert not first[0].schedules
+    assert not first[1]
+    assert second[0].schedules == (Schedule("n", "rate(1 minute)"),)
 
 
 YAML = """\
@@ -138,33 +269,115 @@ deployments:
   - cron: 5 4 * * *
     timezone: Europe/Berlin
   - interval: 600
+    slug: often
+    active: false
+    parameters: {{count: 3}}
+  - cron: "{{{{ prefect.variables.cron }}}}"
   concurrency_limit: 2
   surprise: 1
 - name: other
   entrypoint: other.py:night
   schedule: {{cron: 0 0 * * *}}
 """
+NIGHTLY = Schedule("nightly", AT_FOUR, timezone="Europe/Berlin", parameters={"day": "monday"})
+OFTEN = Schedule(
+    "often", "rate(10 minutes)", enabled=False, parameters={"day": "monday", "count": 3}
+)
 
 
 @pytest.mark.parametrize("folder", [".", "flows/deep"])
-def test_prefect_yaml_is_read(tmp_path: Path, folder: str) -> None:
+def test_nearest_prefect_yaml_is_read(tmp_path: Path, folder: str) -> None:
     (tmp_path / folder).mkdir(parents=True, exist_ok=True)
     entrypoint = f"{folder}/night.py:night".removeprefix("./")
     (tmp_path / "prefect.yaml").write_text(YAML.format(entrypoint=entrypoint))
-    found = losses_of(tmp_path / folder, "")
+    reading = reading_of(tmp_path / folder, "")
+    assert reading.pipeline.schedules == (NIGHTLY, OFTEN)
+    found = list(reading.losses)
     assert codes(found) == [
-        "changed deployment",
-        "dropped schedule",
         "dropped schedule",
         "dropped concurrency",
         "changed engine-option",
         "info deployment",
     ]
     assert {loss.place.rpartition(":")[0] for loss in found} == {str(tmp_path / "prefect.yaml")}
-    assert [int(loss.place.rpartition(":")[2]) for loss in found] == [8, 13, 13, 16, 17, 3]
-    assert "{cron: '5 4 * * *', timezone: 'Europe/Berlin'}" in found[1].what
-    assert "surprise=1" in found[4].what
-    assert "work_pool={name: 'gpu'" in found[5].what
+    assert [int(loss.place.rpartition(":")[2]) for loss in found] == [19, 20, 21, 3]
+    assert "{cron: '{{ prefect.variables.cron }}'}" in found[0].what
+    assert "surprise=1" in found[2].what
+    assert "work_pool={name: 'gpu'" in found[3].what
+
+
+@pytest.mark.parametrize("named", ["prefect.yaml#nightly", "deployments.yml#nightly"])
+def test_deployment_of_a_prefect_yaml_is_a_pipeline(tmp_path: Path, named: str) -> None:
+    """Its parameters are the defaults of the pipeline, so its schedules do not repeat them."""
+    (tmp_path / "night.py").write_text(FLOW + 'night.serve("served", cron="0 0 * * *")')
+    name = named.partition("#")[0]
+    (tmp_path / name).write_text(YAML.format(entrypoint="night.py:night"))
+    pipeline, losses = sagebridge.read(str(tmp_path / named))
+    assert pipeline.name == "Night run"
+    assert [(one.name, one.default) for one in pipeline.declared] == [
+        ("day", "monday"),
+        ("count", 1),
+    ]
+    assert [(one.name, dict(one.parameters)) for one in pipeline.schedules] == [
+        ("nightly", {}),
+        ("often", {"count": 3}),
+    ]
+    assert "dropped schedule" in codes(list(losses))
+
+
+def test_several_deployments_of_a_flow_are_several_pipelines(tmp_path: Path) -> None:
+    (tmp_path / "night.py").write_text(FLOW)
+    entry = "- {name: NAME, entrypoint: night.py:night, parameters: {day: NAME}}\n"
+    text = "deployments:\n" + entry.replace("NAME", "early") + entry.replace("NAME", "late")
+    file = tmp_path / "prefect.yaml"
+    file.write_text(text)
+    found = sagebridge.read_checked(str(file), every=True)
+    assert [one.pipeline.name for one in found] == ["Night run-early", "Night run-late"]
+    assert [one.pipeline.declared[0].default for one in found] == ["early", "late"]
+    with pytest.raises(SourceError, match=r"has 2 deployments; choose one: .*#early, .*#late"):
+        sagebridge.read(file)
+    with pytest.raises(SourceError, match=r"has no deployment 'none'; it has early, late"):
+        sagebridge.read(f"{file}#none")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("deployments: []", "has no deployments"),
+        (
+            "deployments:\n- {entrypoint: gone.py:f, name: x}",
+            r"yaml:2: the flow of the deployment 'x'",
+        ),
+        ("deployments:\n- {entrypoint: night.py:f}", r"night.py has no flow function 'f'"),
+        ("deployments:\n- [", r"yaml:2: not YAML"),
+        ("deployments:\n- {a: &a [1, *a]}", "stand for too many values"),
+    ],
+)
+def test_unreadable_deployment_file_is_an_error(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "night.py").write_text(FLOW)
+    (tmp_path / "prefect.yaml").write_text(text)
+    with pytest.raises(SourceError, match=message):
+        sagebridge.read(tmp_path / "prefect.yaml")
+
+
+def test_aliases_are_not_multiplied(tmp_path: Path) -> None:
+    """A few lines of aliases would otherwise be a text of gigabytes."""
+    levels = [f"  l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 9)}]" for i in range(1, 12)]
+    lines = ["definitions:", "  l0: &l0 [x]", *levels, "deployments:"]
+    entry = "- {name: n, entrypoint: night.py:night, parameters: {day: *l11}}"
+    (tmp_path / "prefect.yaml").write_text("\n".join((*lines, entry)))
+    (found,) = losses_of(tmp_path, "")
+    assert "cannot be read" in found.what
+
+
+def test_deploy_leaves_out_schedules_of_other_deployments(tmp_path: Path) -> None:
+    """Otherwise both deployments would fire."""
+    file = tmp_path / "night.py"
+    file.write_text(FLOW + 'night.serve("n", interval=60)\n')
+    ((pipeline, _),) = read_own(file)
+    assert not pipeline.schedules
+    ((pipeline, _),) = read_all(file)
+    assert [one.name for one in pipeline.schedules] == ["n"]
 
 
 def test_unreadable_prefect_yaml_is_reported(tmp_path: Path) -> None:
@@ -177,10 +390,3 @@ def test_unreadable_prefect_yaml_is_reported(tmp_path: Path) -> None:
 def test_prefect_yaml_for_other_files_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "prefect.yaml").write_text(YAML.format(entrypoint="elsewhere.py:night"))
     assert losses_of(tmp_path, "") == []
-
-
-def test_traced_flows_have_the_same_losses(tmp_path: Path) -> None:
-    """The losses depend on the source alone, so a traced flow has them too."""
-    text = "from prefect import flow\n@flow\ndef f(): ...\nf.serve('n', rrule='FREQ=DAILY')\n"
-    found = deployment_losses(str(tmp_path / "f.py"), ast.parse(text), ["f"])
-    assert codes(found["f"]) == ["dropped schedule", "info deployment"]

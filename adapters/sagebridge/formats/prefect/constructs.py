@@ -107,6 +107,16 @@ _LIMIT = Rule(
     "concurrency", "dropped", "{name}={value} has no effect: executions may overlap", _ONE_AT_A_TIME
 )
 _HOW_IT_STARTS = "it changes how the deployment is created, not what a run does"
+_READ = "it is read as part of the schedule"
+SCHEDULE_OPTIONS: Table = {
+    **dict.fromkeys(
+        ("cron", "day_or", "interval", "anchor_date", "rrule", "timezone", "active", "slug"), _READ
+    ),
+    "parameters": _READ,
+    "replaces": "it changes how the schedule is created, not when it fires",
+    "max_scheduled_runs": ONLY_PREFECT,
+}
+"""Settings of one schedule of a deployment."""
 DEPLOYMENT_OPTIONS: Table = {
     "name": "it is part of every loss of the deployment",
     "cron": _SCHEDULE,

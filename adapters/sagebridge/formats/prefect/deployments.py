@@ -1,266 +1,228 @@
-"""The deployments of a flow: calls in its file, and entries of a ``prefect.yaml``.
+"""Deployments of a flow: their schedules, triggers and parameters become those of its pipeline.
 
-A pipeline has no deployment, so schedules, parameters and the other settings are losses. The file
-is parsed, not executed, so calls below ``if __name__ == "__main__":`` count too.
+A deployment is a call in the flow's file, an entry of a ``prefect.yaml`` or one on a server. What
+else it has is only Prefect's, and a loss.
 """
 
 from __future__ import annotations
 
-import ast
-import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from pathlib import Path
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any, NamedTuple
 
 from sagebridge.formats.prefect.constructs import DEPLOYMENT_OPTIONS, option_losses
+from sagebridge.formats.prefect.schedule_values import UnreadableSchedule, read_times
 from sagebridge.formats.python.engine_losses import Unsupported
-from sagebridge.model.display import shown
-from sagebridge.model.losses import Loss
+from sagebridge.formats.python.file_readings import FileReading
+from sagebridge.model.display import numbered, shown
+from sagebridge.model.losses import OWN_SCHEDULE, Loss
+from sagebridge.model.parameters import Parameter
+from sagebridge.model.pipeline import Pipeline
+from sagebridge.model.schedules import Schedule
 
-_METHODS = frozenset(("serve", "deploy", "to_deployment", "adeploy", "ato_deployment"))
-_FUNCTIONS = frozenset(("serve", "aserve", "deploy", "adeploy"))
-_SCHEDULES = frozenset(("cron", "interval", "rrule", "schedule", "schedules"))
-_TELLING = _SCHEDULES | {"work_pool_name", "job_variables", "entrypoint_type"}
-"""Arguments that only a deployment of Prefect has."""
-_PARENTS = 4
-"""How many parent folders of a flow file are searched for a ``prefect.yaml``."""
+UNKNOWN = object()
+"""The value of an option that is only known when Prefect deploys the flow."""
 _TARGET = "pipeline"
+_LATE = "a schedule's latest missed slot runs; Prefect runs every slot that is late"
 
 
-class _Found(NamedTuple):
-    """A loss at a place; ``flow`` is the name of the flow function, or None for every flow."""
+class Option(NamedTuple):
+    """An option of a deployment. ``text`` is its source; ``value`` may be UNKNOWN."""
 
+    name: str
+    value: Any
+    text: str
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A deployment.
+
+    Attributes:
+        name: empty if it has none.
+        flow: the name of the flow function; None if it is for every flow of a file.
+        place: its file and line, for losses.
+        schedules: one option per schedule. A value is a mapping with the keys of a schedule in
+            ``prefect.yaml``.
+        triggers: likewise, one option per trigger.
+        options: the others.
+    """
+
+    name: str
     flow: str | None
     place: str
-    lost: Unsupported
+    schedules: tuple[Option, ...] = ()
+    triggers: tuple[Option, ...] = ()
+    options: tuple[Option, ...] = ()
 
-    def loss(self) -> Loss:
-        lost = self.lost
-        return Loss(lost.code, lost.severity, self.place, lost.what, _TARGET, lost.advice)
+    @property
+    def title(self) -> str:
+        return f"the deployment {shown(self.name)}" if self.name else "the deployment"
 
-
-def deployment_losses(file: str, tree: ast.Module, flows: Sequence[str]) -> dict[str, list[Loss]]:
-    """The losses of the deployments of a file's flows, by the name of the flow function."""
-    found = [*_Calls(file, tree, flows).losses(), *_yaml_losses(Path(file), flows)]
-    return {
-        name: [one.loss() for one in found if one.flow is None or one.flow == name]
-        for name in flows
-    }
+    def value(self, name: str) -> Any:
+        """The value of an option; None if it is not set."""
+        return next((one.value for one in self.options if one.name == name), None)
 
 
-class _Option(NamedTuple):
-    name: str
-    text: str
-    line: int
+def with_deployments(reading: FileReading, deployments: Sequence[Deployment]) -> FileReading:
+    """A flow with the schedules and triggers of its deployments, each with their parameters."""
+    merge = _Merge(reading.pipeline, reading.arguments)
+    for one in deployments:
+        if one.flow in (None, reading.entry):
+            merge.add(one, given=one.value("parameters"))
+    return _merged(reading, merge)
 
 
-def _losses(title: str, line: int, options: Sequence[_Option]) -> Iterator[tuple[int, Unsupported]]:
-    """The losses of one deployment with their lines; the last is of the deployment itself."""
-    only_prefect = []
-    for name, text, at in options:
-        for lost in option_losses(DEPLOYMENT_OPTIONS, [(name, text)]):
-            if lost.severity == "info":
-                only_prefect.append(f"{name}={text}")
-            else:
-                yield at, lost._replace(what=f"{title}: {lost.what}")
-    rest = f" ({', '.join(only_prefect)})" if only_prefect else ""
-    advice = "deploy the translated pipeline itself"
-    yield line, Unsupported("deployment", "info", f"{title} is not carried over{rest}", advice)
+def as_deployed(reading: FileReading, deployment: Deployment) -> FileReading:
+    """A flow as a deployment runs it: with its parameters as defaults."""
+    merge = _Merge(reading.pipeline, reading.arguments)
+    merge.set_defaults(deployment)
+    merge.add(deployment, given=None)
+    return _merged(reading, merge)
 
 
-class _Calls:
-    """Calls that deploy a flow, anywhere in a file."""
+def _merged(reading: FileReading, merge: _Merge) -> FileReading:
+    return replace(reading, pipeline=merge.pipeline, losses=(*reading.losses, *merge.losses))
 
-    def __init__(self, file: str, tree: ast.Module, flows: Sequence[str]) -> None:
-        self.file, self.tree, self.flows = file, tree, frozenset(flows)
-        self.values: dict[str, ast.expr] = {}
-        self.imported: set[str] = set()
-        self.modules: set[str] = set()
-        for node in ast.walk(tree):
-            match node:
-                case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                    self.values.setdefault(name, value)
-                case ast.ImportFrom(module=module, names=names) if (module or "").split(".")[
-                    0
-                ] == "prefect":
-                    self.imported |= {
-                        one.asname or one.name for one in names if one.name in _FUNCTIONS
-                    }
-                case ast.Import(names=names):
-                    self.modules |= {
-                        one.asname or "prefect" for one in names if one.name == "prefect"
-                    }
 
-    def losses(self) -> Iterator[_Found]:
-        for node in ast.walk(self.tree):
-            if isinstance(node, ast.Call):
-                yield from self._call(node)
+@dataclass(slots=True)
+class _Merge:
+    """Adds deployments to a pipeline. ``arguments`` are those of the flow, one per parameter."""
 
-    def _call(self, node: ast.Call) -> Iterator[_Found]:
-        match node.func:
-            case ast.Name(id=name) if name in self.flows:
-                yield from self._direct_call(node, name)
-            case ast.Name(id=name) if name in self.imported:
-                yield from self._joint_call(node, name)
-            case ast.Attribute(value=ast.Name(id=module), attr=name) if (
-                module in self.modules and name in _FUNCTIONS
-            ):
-                yield from self._joint_call(node, name)
-            case ast.Attribute(value=base, attr=name) if name in _METHODS:
-                flows = self._flows(base)
-                if flows is None and _TELLING.isdisjoint(one.arg for one in node.keywords):
-                    return
-                yield from self._method_call(node, name, flows)
+    pipeline: Pipeline
+    arguments: Sequence[str]
+    losses: list[Loss] = field(default_factory=list)
 
-    def _method_call(
-        self, node: ast.Call, method: str, flows: frozenset[str] | None
-    ) -> Iterator[_Found]:
-        options = list(self._options(node))
-        names = [one.text for one in options if one.name == "name"]
-        names += map(self._text, node.args[:1])
-        title = f"the deployment {names[0]}" if names else f"the deployment of {method}()"
-        for line, lost in _losses(title, node.lineno, options):
-            for flow in (None,) if flows is None else flows:
-                yield _Found(flow, f"{self.file}:{line}", lost)
+    def add(self, deployment: Deployment, given: Any) -> None:
+        """Add the schedules and triggers; ``given`` are parameters of all of them."""
+        shared = given if isinstance(given, Mapping) else {}
+        before = len(self.pipeline.schedules)
+        for one in deployment.schedules:
+            self._schedule(deployment, one, shared)
+        for one in deployment.triggers:
+            self._lose(one.place, option_losses(DEPLOYMENT_OPTIONS, [("triggers", one.text)]))
+        self._lose_rest(deployment, carried=len(self.pipeline.schedules) > before, given=given)
 
-    def _joint_call(self, node: ast.Call, function: str) -> Iterator[_Found]:
-        """``serve(a.to_deployment(…), …, limit=3)``: its own options, for every flow."""
-        for name, text, line in self._options(node):
-            for lost in option_losses(DEPLOYMENT_OPTIONS, [(name, text)]):
-                what = f"{function}(): {lost.what}"
-                yield _Found(None, f"{self.file}:{line}", lost._replace(what=what))
-
-    def _direct_call(self, node: ast.Call, flow: str) -> Iterator[_Found]:
-        """``main(day="…")`` outside every function, as below ``if __name__ == "__main__":``.
-
-        Values of the command line, as in written files, are values that an execution is given.
-        """
-        given = [*node.args, *(one.value for one in node.keywords)]
-        from_command = any("sys.argv" in ast.unparse(one) for one in given)
-        if given and not from_command and not self._inside_function(node):
-            what = f"the file itself runs {ast.unparse(node)}, which is not carried over"
-            advice = "pass these values to an execution"
-            lost = Unsupported("engine-option", "info", what, advice)
-            yield _Found(flow, f"{self.file}:{node.lineno}", lost)
-
-    def _inside_function(self, node: ast.AST) -> bool:
-        functions = (
-            one
-            for one in ast.walk(self.tree)
-            if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+    def _schedule(self, deployment: Deployment, option: Option, shared: Mapping[str, Any]) -> None:
+        """Add the schedule of an option, unless the flow has it already or it is a loss."""
+        if not isinstance(option.value, Mapping):
+            what = f"the schedule {option.text} is not known before the flow is deployed"
+            self._lose(option.place, [_dropped(what)], deployment)
+            return
+        slug, paused = option.value.get("slug"), deployment.value("paused") is True
+        enabled = option.value.get("active") is not False and not paused
+        known = [one for one in self.pipeline.schedules if one.name == slug]
+        if known:  # deployed by sagebridge: the flow itself has it
+            changed = replace(known[0], enabled=enabled)
+            every = (changed if one is known[0] else one for one in self.pipeline.schedules)
+            self.pipeline = replace(self.pipeline, schedules=tuple(every))
+            return
+        try:
+            times, losses = read_times(option.value)
+        except UnreadableSchedule as why:
+            what = f"the schedule {option.text} is not carried over: {why}"
+            self._lose(option.place, [_dropped(what)], deployment)
+            return
+        name = self._free_name(deployment, slug)
+        own = option.value.get("parameters")
+        parameters = dict(self._parameters(option, deployment, {**shared, **(own or {})}))
+        self._lose(option.place, losses, deployment, f"schedule {name!r}: ")
+        schedule = Schedule(
+            name,
+            times.expression,
+            timezone=times.timezone,
+            start=times.start,
+            end=times.end,
+            enabled=enabled,
+            parameters=parameters,
         )
-        return any(node is inner for one in functions for inner in ast.walk(one))
+        self.pipeline = replace(self.pipeline, schedules=(*self.pipeline.schedules, schedule))
 
-    def _options(self, node: ast.Call) -> Iterator[_Option]:
-        for keyword in node.keywords:
-            text = self._text(keyword.value)
-            if text not in ("None", "[]", "{}", "False"):
-                yield _Option(keyword.arg or "**", text, keyword.value.lineno)
+    def _free_name(self, deployment: Deployment, slug: Any) -> str:
+        """The slug or the name of the deployment, in characters that EventBridge allows."""
+        stem = deployment.name or self.pipeline.name or "schedule"
+        first = [slug, f"{stem}-{slug}"] if isinstance(slug, str) and slug else [stem]
+        taken = {one.name for one in self.pipeline.schedules}
+        taken |= {one.name for one in self.pipeline.event_triggers}
+        names = (
+            re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII)[-64:]
+            for name in chain(first, numbered(first[-1], separator="-"))
+        )
+        return next(name for name in names if name not in taken)
 
-    def _text(self, node: ast.expr) -> str:
-        """The source of a value; that of a constant if the value is the name of one."""
-        if isinstance(node, ast.Name) and isinstance(self.values.get(node.id), ast.Constant):
-            node = self.values[node.id]
-        return ast.unparse(node)
+    def _parameters(
+        self, option: Option, deployment: Deployment, given: Mapping[str, Any]
+    ) -> Iterator[tuple[str, Any]]:
+        """Values by the names of the pipeline's parameters."""
+        for argument, value in given.items():
+            parameter = self._declared.get(argument)
+            what = f"parameters: {argument}={shown(value)}"
+            if parameter is None:
+                lost = f"{what}: the pipeline has no such parameter"
+            elif not isinstance(value, str | int | float):
+                lost = f"{what} is not a string, number or boolean: the default is used"
+            elif isinstance(value, str) and "{{" in value:
+                lost = f"{what} is a template: the default is used"
+            else:
+                yield parameter.name, value
+                continue
+            advice = "set the value in the translated schedule"
+            self._lose(option.place, [Unsupported("schedule", "changed", lost, advice)], deployment)
 
-    def _flows(self, node: ast.expr, depth: int = 8) -> frozenset[str] | None:
-        """The flows of this file that a value is; None if unknown."""
-        match node:
-            case ast.Name(id=name) if name in self.flows:
-                return frozenset((name,))
-            case ast.Name(id=name) if name in self.values and depth:
-                return self._flows(self.values[name], depth - 1)
-            case ast.Call(func=ast.Attribute(value=base, attr="with_options")):
-                return self._flows(base, depth)
-            case ast.Await(value=value):
-                return self._flows(value, depth)
-            case ast.Call(func=ast.Attribute(attr="from_source" | "afrom_source")):
-                texts = [*node.args[1:], *(one.value for one in node.keywords)]
-                for one in texts:
-                    if isinstance(one, ast.Constant) and ":" in str(one.value):
-                        return _flow_of_entrypoint(str(one.value), Path(self.file), self.flows)
-        return None
+    @property
+    def _declared(self) -> dict[str, Parameter]:
+        """The parameters by the flow's arguments."""
+        return dict(zip(self.arguments, self.pipeline.declared, strict=False))
 
-
-def _flow_of_entrypoint(entrypoint: str, file: Path, flows: Collection[str]) -> frozenset[str]:
-    path, _, name = entrypoint.rpartition(":")
-    known = name in flows and Path(path).name == file.name
-    return frozenset((name,) if known else ())
-
-
-def _yaml_losses(file: Path, flows: Sequence[str]) -> Iterator[_Found]:
-    """The deployments of the nearest ``prefect.yaml`` that are for a flow of ``file``."""
-    real = file.resolve()
-    for level, folder in enumerate(real.parents[: _PARENTS + 1]):
-        path = folder / "prefect.yaml"
-        if path.is_file():
-            place = os.path.normpath(file.parent.joinpath(*[".."] * level, path.name))
-            yield from _entries(path, place, real, flows)
+    def set_defaults(self, deployment: Deployment) -> None:
+        """Make the parameters of a deployment the defaults of the pipeline."""
+        option = next((one for one in deployment.options if one.name == "parameters"), None)
+        if option is None or not isinstance(option.value, Mapping):
             return
+        values = dict(self._parameters(option, deployment, option.value))
+        parameters = tuple(
+            replace(one, default=values[one.name]) if one.name in values else one
+            for one in self.pipeline.declared
+        )
+        if values:
+            self.pipeline = replace(self.pipeline, parameters=parameters)
+
+    def _lose_rest(self, deployment: Deployment, *, carried: bool, given: Any) -> None:
+        """The losses of a deployment's other options; those that only Prefect has are one loss."""
+        only_prefect = []
+        for option in deployment.options:
+            if option.name == "parameters" and (given is None or carried):
+                continue
+            for lost in option_losses(DEPLOYMENT_OPTIONS, [(option.name, option.text)]):
+                if lost.severity == "info":
+                    only_prefect.append(f"{option.name}={option.text}")
+                else:
+                    self._lose(option.place, [lost], deployment)
+        rest = f" ({', '.join(only_prefect)})" if only_prefect else ""
+        what = f"{deployment.title} is not carried over{rest}"
+        if carried:
+            what = f"{deployment.title}: only its schedules are carried over{rest}; {_LATE}"
+        advice = "deploy the translated pipeline itself"
+        self._lose(deployment.place, [Unsupported("deployment", "info", what, advice)])
+
+    def _lose(
+        self,
+        place: str,
+        losses: Sequence[Unsupported] | Iterator[Unsupported],
+        deployment: Deployment | None = None,
+        prefix: str = "",
+    ) -> None:
+        title = f"{deployment.title}: " if deployment is not None else ""
+        self.losses += (
+            Loss(
+                lost.code, lost.severity, place, f"{title}{prefix}{lost.what}", _TARGET, lost.advice
+            )
+            for lost in losses
+        )
 
 
-def _entries(path: Path, place: str, file: Path, flows: Sequence[str]) -> Iterator[_Found]:
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, ValueError):
-        text = ""
-    if file.name not in text:
-        return
-    for entry in _deployments(text):
-        if entry is None:
-            what = f"{place} mentions {file.name} and cannot be read"
-            lost = Unsupported("deployment", "changed", what, "check its schedules and parameters")
-            yield _Found(None, f"{place}:1", lost)
-            return
-        lines, values = entry
-        source, _, name = str(values.get("entrypoint", "")).rpartition(":")
-        if name not in flows or (path.parent / source).resolve() != file:
-            continue
-        title = f"the deployment {shown(values.get('name', name))}"
-        options = [
-            _Option(option, text, lines.get(option, lines[""]))
-            for option, value in values.items()
-            for text in _yaml_texts(option, value)
-        ]
-        for line, lost in _losses(title, lines[""], options):
-            yield _Found(name, f"{place}:{line}", lost)
-
-
-def _yaml_texts(option: str, value: Any) -> Iterator[str]:
-    """The values of an option as a loss shows them, one per schedule."""
-    if option == "schedules" and isinstance(value, list):
-        yield from (_flat(one) for one in value if one)
-    elif value not in (None, [], {}, False, ""):
-        yield _flat(value)
-
-
-def _flat(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{name}: {item!r}" for name, item in value.items()) + "}"
-    return repr(value)
-
-
-def _deployments(text: str) -> Iterator[tuple[dict[str, int], dict[str, Any]] | None]:
-    """The lines of the keys (of the entry itself: ``""``) and the values; None if unreadable."""
-    try:
-        import yaml  # Airflow and Prefect depend on it; the core has it in the extra `yaml`
-    except ImportError:
-        yield None
-        return
-    try:
-        loader = yaml.SafeLoader(text)
-        root = loader.get_single_node()
-        entries = dict(_items(root)).get("deployments")
-        for node in getattr(entries, "value", ()) or ():
-            values = loader.construct_document(node)
-            if isinstance(node, yaml.MappingNode) and isinstance(values, dict):
-                lines = {name: item.start_mark.line + 1 for name, item in _items(node)}
-                yield {"": node.start_mark.line + 1, **lines}, values
-    except (yaml.YAMLError, ValueError, RecursionError):
-        yield None
-
-
-def _items(node: Any) -> Iterator[tuple[str, Any]]:
-    """The keys and value nodes of a mapping node."""
-    if getattr(node, "id", "") == "mapping":
-        yield from ((str(key.value), value) for key, value in node.value)
+def _dropped(what: str) -> Unsupported:
+    return Unsupported("schedule", "dropped", what, OWN_SCHEDULE)

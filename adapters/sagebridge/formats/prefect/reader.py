@@ -1,4 +1,4 @@
-"""Read Prefect flow files.
+"""Read Prefect flow files, and the deployments of a ``prefect.yaml``.
 
 A flow in the form that sagebridge writes, edited or not, is read from its source, without executing
 it (:mod:`sagebridge.formats.prefect.source_interpreter`). A file with any other flow is traced:
@@ -8,6 +8,7 @@ its code is executed in a subprocess (:mod:`sagebridge.formats.prefect.tracer`).
 from __future__ import annotations
 
 import ast
+import os
 import re
 import tokenize
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,12 +22,19 @@ from sagebridge.authoring.flow_signature import (
     signature_argument,
 )
 from sagebridge.authoring.pipeline_builder import PipelineBuilder
-from sagebridge.authoring.python_files import FlowFunction, flow_functions
+from sagebridge.authoring.python_files import FlowFunction, flow_functions, split_source
 from sagebridge.authoring.step_arguments import RETRIES, RETRY_DELAY
 from sagebridge.authoring.value_types import value_type_of_source
-from sagebridge.errors import ModelTypeError, PythonFileError
+from sagebridge.errors import MissingExtra, ModelTypeError, PythonFileError, SourceError
 from sagebridge.formats.prefect.constructs import FLOW_OPTIONS, TASK_OPTIONS, option_losses
-from sagebridge.formats.prefect.deployments import deployment_losses
+from sagebridge.formats.prefect.deployment_calls import DeploymentCalls
+from sagebridge.formats.prefect.deployment_file import (
+    Entry,
+    is_deployment_file,
+    nearest_file,
+    read_entries,
+)
+from sagebridge.formats.prefect.deployments import Deployment, as_deployed, with_deployments
 from sagebridge.formats.prefect.importable_names import STOP_JOBS
 from sagebridge.formats.prefect.module_names import module_names
 from sagebridge.formats.prefect.source_interpreter import (
@@ -46,11 +54,40 @@ from sagebridge.formats.python.file_readings import (
 from sagebridge.model.code_steps import CarriedStep, StubStep
 from sagebridge.model.connections import PREFECT_ARGUMENTS
 from sagebridge.model.losses import Loss
-from sagebridge.model.pipeline import Parallelism
+from sagebridge.model.pipeline import Parallelism, Pipeline
 from sagebridge.model.values import ABSENT
 
 
 def _read(file: str) -> Sequence[FileReading]:
+    """The flows of a file, with the schedules and triggers of their deployments."""
+    tree, readings = _flows(file)
+    names = [one.entry for one in readings]
+    calls = DeploymentCalls(file, tree, names)
+    nearest, unreadable = _nearest(file)
+    deployments = [*calls.deployments(), *nearest]
+    lost = [*calls.losses(), *((None, place, one) for place, one in unreadable)]
+    return [
+        replace(
+            found := with_deployments(one, deployments),
+            losses=(
+                *found.losses,
+                *(
+                    Loss(why.code, why.severity, place, why.what, "pipeline", why.advice)
+                    for flow, place, why in lost
+                    if flow in (None, one.entry)
+                ),
+            ),
+        )
+        for one in readings
+    ]
+
+
+def _read_own(file: str) -> Sequence[FileReading]:
+    """The flows of a file, without their deployments."""
+    return _flows(file)[1]
+
+
+def _flows(file: str) -> tuple[ast.Module, Sequence[FileReading]]:
     tree = _parse(file)
     found = [_read_source(file, tree, function) for function in flow_functions(tree)]
     if not found or None in found:
@@ -59,18 +96,101 @@ def _read(file: str) -> Sequence[FileReading]:
     if not readings:
         fix = "decorate a function with Prefect's @flow"
         raise PythonFileError(file, None, "has no flow", fix)
-    return _with_deployments(file, tree, readings)
+    return tree, readings
 
 
-def _with_deployments(
-    file: str, tree: ast.Module, readings: Sequence[FileReading]
-) -> Sequence[FileReading]:
-    losses = deployment_losses(file, tree, [one.entry for one in readings])
-    return [replace(one, losses=(*one.losses, *losses[one.entry])) for one in readings]
+def _nearest(file: str) -> tuple[list[Deployment], list[tuple[str, Unsupported]]]:
+    """The deployments of the nearest ``prefect.yaml`` that are for a file; or why it is unread."""
+    real, found = Path(file).resolve(), nearest_file(Path(file))
+    if found is None or not _mentions(found[0], real.name):
+        return [], []
+    path, name = found
+    try:
+        entries = read_entries(path, name)
+    except (SourceError, MissingExtra):
+        what = f"{name} mentions {real.name} and cannot be read"
+        lost = Unsupported("deployment", "changed", what, "check its schedules and parameters")
+        return [], [(f"{name}:1", lost)]
+    own = [one for one in entries if (path.parent / one.file).resolve() == real]
+    return [one.deployment for one in own if not one.is_written], []
 
 
-_READER = FileReader("flow", _read)
-read, read_all, read_one = _READER.read, _READER.read_all, _READER.read_one
+def _mentions(path: Path, text: str) -> bool:
+    try:
+        return text in path.read_text("utf-8", "replace")
+    except OSError:
+        return False
+
+
+def _deployed(file: str, wanted: str | None) -> Iterator[FileReading]:
+    """The flows of a ``prefect.yaml`` as their deployments run them."""
+    entries = read_entries(Path(file), file)
+    if not entries:
+        raise SourceError(file, "has no deployments")
+    names = [one.deployment.name for one in entries]
+    chosen = [one for one in entries if wanted in (None, one.deployment.name)]
+    if not chosen:
+        raise SourceError(file, f"has no deployment {wanted!r}", f"it has {', '.join(names)}")
+    if wanted is not None and len(chosen) > 1:
+        raise SourceError(file, f"has {len(chosen)} deployments named {wanted!r}", "rename one")
+    read: dict[str, Sequence[FileReading]] = {}
+    for entry in chosen:
+        source = os.path.normpath(Path(file).parent / entry.file)
+        if (error := missing(source)) is not None:
+            place, title = entry.deployment.place, entry.deployment.title
+            raise SourceError(place, f"the flow of {title}: {error}")
+        if source not in read:
+            read[source] = _flows(source)[1]
+        flow = next((one for one in read[source] if one.entry == entry.function), None)
+        if flow is None:
+            what = f"{source} has no flow function {entry.function!r}"
+            raise SourceError(entry.deployment.place, what)
+        others = [
+            one for one in entries if (one.file, one.function) == (entry.file, entry.function)
+        ]
+        yield _named(as_deployed(flow, entry.deployment), entry, alone=len(others) == 1)
+
+
+def _named(reading: FileReading, entry: Entry, *, alone: bool) -> FileReading:
+    """A deployment by its name. Several of one flow are several pipelines."""
+    name, flow = entry.deployment.name or reading.name, reading.pipeline.name
+    pipeline = reading.pipeline if alone else replace(reading.pipeline, name=f"{flow}-{name}")
+    return replace(reading, name=name, pipeline=pipeline)
+
+
+def _reader(source: Any, *, own: bool = False) -> FileReader:
+    """The reader of a source; ``own``: without the deployments of a flow file."""
+    file, wanted = split_source(source)
+    if is_deployment_file(file):
+        return FileReader("deployment", lambda file: list(_deployed(file, wanted)))
+    return FileReader("flow", _read_own if own else _read)
+
+
+def read(source: Any) -> tuple[Pipeline, tuple[Loss, ...]]:
+    """The only flow of a file or the named one, with the schedules of its deployments.
+
+    A source is ``flow.py``, ``flow.py#NAME``, ``prefect.yaml`` or ``prefect.yaml#DEPLOYMENT``.
+    Raises :class:`SourceError` and :class:`MissingExtra`.
+    """
+    return _reader(source).read(source)
+
+
+def read_all(source: Any) -> list[tuple[Pipeline, tuple[Loss, ...]]]:
+    """Like :func:`read`, all flows or deployments of a file in order."""
+    return _reader(source).read_all(source)
+
+
+def read_one(source: Any) -> FileReading:
+    """Like :func:`read`, with the lines of the pipeline and its steps."""
+    return _reader(source).read_one(source)
+
+
+def read_own(source: Any) -> list[tuple[Pipeline, tuple[Loss, ...]]]:
+    """Like :func:`read_all`, with only the schedules that the flows state themselves.
+
+    ``sagebridge deploy`` deploys these: others belong to other deployments.
+    """
+    return _reader(source, own=True).read_all(source)
 
 
 def _read_source(file: str, tree: ast.Module, function: FlowFunction) -> FileReading | None:
