@@ -22,6 +22,7 @@ from sagebridge.model.pipeline import ConditionStep, Parallelism, Pipeline, Step
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sagebridge.authoring.scheduled_pipeline import with_schedules
     from sagebridge.checked_reading import CheckedPipeline, read_checked
     from sagebridge.findings import Finding
     from sagebridge.formats.python.file_readings import FileReading
@@ -51,6 +52,7 @@ __all__ = [
     "select",
     "translate",
     "validate",
+    "with_schedules",
     "write",
 ]
 __all__ += public_names.__all__
@@ -63,6 +65,7 @@ _LAZY = {
     "detect": "registry",
     "read_checked": "checked_reading",
     "select": "model.selection",
+    "with_schedules": "authoring.scheduled_pipeline",
 }
 """Names imported on first use: each parse of a DAG file imports this package."""
 
@@ -100,7 +103,8 @@ def read(source: Any, format: str | None = None, *, name: str | None = None) -> 
     Args:
         source: a file name, JSON text, a definition or Create/DescribePipeline document as a dict,
             a SageMaker SDK Pipeline, ``module:attribute`` of one (which imports the module), or a
-            :class:`Pipeline`, which is returned unchanged.
+            :class:`Pipeline`, which is returned unchanged. A document of EventBridge is a pipeline
+            without steps: :func:`with_schedules` adds its schedules to another one.
         format: ``sagemaker``, ``airflow`` or ``prefect``; detected by default.
         name: replaces the pipeline's name.
 
@@ -150,7 +154,8 @@ def write(
         pipeline: read or built.
         format: ``sagemaker``, ``airflow`` or ``prefect``.
         document: for ``sagemaker``, ``create-pipeline`` writes a request and ``cloudformation`` a
-            template instead of a bare definition.
+            template instead of a bare definition; ``eventbridge`` writes the requests for its
+            schedules and event triggers.
         losses: of reading the pipeline; a Python file has a comment for each. They are not part of
             the result.
         stubs: write a stub for each dropped task: it fails when it runs. In a definition it is a

@@ -130,6 +130,7 @@ FORMATS = {
                     "definition": "sagebridge.formats.sagemaker.writer:write",
                     "create-pipeline": f"{_DOCUMENTS}:write_request",
                     "cloudformation": f"{_DOCUMENTS}:write_template",
+                    "eventbridge": "sagebridge.formats.sagemaker.eventbridge_writer:write_document",
                 }
             ),
         ),

@@ -141,6 +141,8 @@ def read_definition(document: Document) -> tuple[Pipeline, tuple[Loss, ...]]:
         experiment_config=_config(reader, "PipelineExperimentConfig"),
         mlflow_config=_config(reader, "MlflowConfig"),
         extra=reader.extra(),
+        schedules=document.schedules,
+        event_triggers=document.event_triggers,
         **read_envelope(document.envelope),
     )
     order = key_order(raw, canonical_definition(pipeline))

@@ -17,7 +17,9 @@ from typing import Any
 
 from sagebridge.errors import SourceError
 from sagebridge.model.display import shown
+from sagebridge.model.event_triggers import EventTrigger
 from sagebridge.model.losses import Loss
+from sagebridge.model.schedules import Schedule
 from sagebridge.model.visit import escape
 
 _SCALAR = re.compile(r"[^\s,\]}]+")
@@ -78,6 +80,8 @@ class Document:
         outer: the document that has this one as a string at the pointer ``inside``.
         losses: the losses of taking the definition out of the outer document.
         variables: parts of strings that get their value when the outer document is deployed.
+        schedules, event_triggers: what starts the pipeline, in another part of the outer document.
+        starters_only: the outer document has these only, and no definition.
     """
 
     source: str
@@ -89,6 +93,9 @@ class Document:
     inside: str = "/PipelineDefinition"
     losses: tuple[Loss, ...] = ()
     variables: frozenset[str] = frozenset()
+    schedules: tuple[Schedule, ...] = ()
+    event_triggers: tuple[EventTrigger, ...] = ()
+    starters_only: bool = False
 
     @cached_property
     def positions(self) -> dict[str, int]:

@@ -98,7 +98,8 @@ _TABLES = {
     "document",
     type=click.Choice(_DOCUMENTS),
     metavar="DOCUMENT",
-    help="SageMaker document to write: definition (default), create-pipeline or cloudformation.",
+    help="SageMaker document to write: definition (default), create-pipeline, cloudformation or "
+    "eventbridge.",
 )
 @map_option
 @click.option("--losses", "losses_file", metavar="FILE", help="Write all losses to FILE as JSON.")

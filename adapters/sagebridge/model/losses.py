@@ -109,7 +109,7 @@ CODES = MappingProxyType(
         "run-time-loop": "a loop over a run-time value",
         "run-time-type": "a check of the type of a run-time value",
         "s3-operations": "S3 operations that Airflow's operator performs before its job",
-        "schedule": "a schedule; a pipeline definition has none",
+        "schedule": "a schedule or event trigger that the target cannot express",
         "sensor": "a wait for something outside the pipeline",
         "several-branches": "a task that is part of several branches",
         "shell-task": "a shell command that is not carried; for SageMaker, any shell command",

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sagebridge.formats.sagemaker.cloudformation_functions import Functions
+from sagebridge.formats.sagemaker.cloudformation_schedules import TemplateStarters, read_schedules
 from sagebridge.model.display import shown
 from sagebridge.model.losses import Loss
 from sagebridge.model.visit import escape
@@ -46,7 +47,8 @@ class NoPipeline(ValueError):
 class Resource:
     """The pipeline of a template: its definition as a string, and the pointer to it.
 
-    ``envelope`` has the other properties. ``variables`` are the functions as strings.
+    ``envelope`` has the other properties. ``variables`` are the functions as strings. ``starters``
+    are its schedules and event triggers.
     """
 
     definition: str
@@ -54,6 +56,7 @@ class Resource:
     envelope: dict[str, Any]
     losses: tuple[Loss, ...]
     variables: frozenset[str]
+    starters: TemplateStarters
 
 
 def is_template(value: Mapping[str, Any]) -> bool:
@@ -98,9 +101,12 @@ def resource_of(template: Mapping[str, Any], wanted: str = "") -> Resource:
             losses.append(loss)
         envelope |= {} if given is None else {_NAME: given}
         variables |= of_name.variables
-    losses += _rest(template, name, raw, variables)
+    own = {str(envelope.get(_NAME)), str(Functions({}).value(properties.get(_NAME), pointer))}
+    starters = read_schedules(template, name, own, _defaults(template))
+    losses += starters.losses
+    losses += _rest(template, (name, *starters.resources), variables | starters.variables)
     body = f"{pointer}/PipelineDefinition/PipelineDefinitionBody"
-    return Resource(text, body, envelope, tuple(losses), functions.variables)
+    return Resource(text, body, envelope, tuple(losses), functions.variables, starters)
 
 
 def _definition(raw: Any, pointer: str, functions: Functions) -> str:
@@ -138,12 +144,17 @@ def _defaults(template: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _rest(
-    template: Mapping[str, Any], name: str, raw: Mapping[str, Any], variables: Collection[str]
+    template: Mapping[str, Any], carried: Collection[str], variables: Collection[str]
 ) -> Iterator[Loss]:
     """The parts of a template that are not carried over. A parameter may be a variable instead."""
-    others = [other for other in template["Resources"] if other != name]
-    attributes = [other for other in raw if other not in ("Type", "Properties")]
-    found = {"/Resources": others, f"/Resources/{name}": attributes}
+    resources = template["Resources"]
+    found = {"/Resources": [other for other in resources if other not in carried]}
+    for name in resources:
+        if name in carried:
+            known = {"Type", "Properties"}
+            if resources[name]["Type"] != RESOURCE:
+                known.add("Condition")  # has its own loss
+            found[f"/Resources/{name}"] = [one for one in resources[name] if one not in known]
     for part in _PARTS:
         value = template.get(part) or ()
         found[f"/{part}"] = [part] if isinstance(value, str) else list(value)

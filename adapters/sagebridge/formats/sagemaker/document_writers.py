@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from typing import Any
 
+from sagebridge.authoring.aws_arns import legal_name
 from sagebridge.authoring.definition_writer import definition, write_envelope
 from sagebridge.authoring.json_document import dump
 from sagebridge.formats.sagemaker.cloudformation import PROPERTIES, RESOURCE
+from sagebridge.formats.sagemaker.cloudformation_schedules import (
+    VARIABLE,
+    logical_id,
+    reference,
+    write_schedules,
+)
+from sagebridge.formats.sagemaker.eventbridge_writer import unscheduled
 from sagebridge.formats.sagemaker.writer import limit_losses
 from sagebridge.model.code_steps import with_fail_steps
 from sagebridge.model.connections import connection_losses
@@ -18,7 +25,6 @@ from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
 
 ROLE = "RoleArn"
-_VARIABLE = re.compile(r"\$\{([A-Za-z0-9]+)\}")
 _VERSION_FIELDS = ("PipelineVersionDisplayName", "PipelineVersionDescription")
 """Fields of a DescribePipeline response that are set by UpdatePipelineVersion only."""
 
@@ -31,36 +37,40 @@ def write_request(pipeline: Pipeline, reading: Sequence[Loss] = ()) -> tuple[str
     if ROLE not in request:
         advice = f"add {ROLE} before you create the pipeline"
         losses.append(_no_role("the pipeline has no execution role", advice))
+    losses += unscheduled(pipeline, "request")
     return dump(request), tuple(losses)
 
 
 def write_template(
     pipeline: Pipeline, reading: Sequence[Loss] = ()
 ) -> tuple[str, tuple[Loss, ...]]:
-    """A CloudFormation template with one ``AWS::SageMaker::Pipeline``."""
+    """A CloudFormation template with a pipeline, and its schedules, rules and pipes."""
     del reading
     properties, losses = _request(pipeline)
     losses += _remove(properties, [one for one in properties if one not in PROPERTIES], "template")
     body = properties["PipelineDefinition"]
     properties["PipelineDefinition"] = {"PipelineDefinitionBody": body}
-    template: dict[str, Any] = {"AWSTemplateFormatVersion": "2010-09-09"}
+    parameters: dict[str, Any] = {}
     # A role that was read as ${RoleArn} comes from a template with a parameter for it.
-    if variable := _VARIABLE.fullmatch(properties.get(ROLE, f"${{{ROLE}}}")):
+    if variable := VARIABLE.fullmatch(properties.get(ROLE, f"${{{ROLE}}}")):
         what = "the pipeline has no execution role, so the template has a parameter for it"
         losses.append(_no_role(what, f"deploy with --parameter-overrides {variable[1]}=ARN"))
         description = "The role that the pipeline's executions assume"
-        template["Parameters"] = {variable[1]: {"Type": "String", "Description": description}}
-        properties[ROLE] = {"Ref": variable[1]}
-    template["Resources"] = {
-        _logical_id(properties["PipelineName"]): {"Type": RESOURCE, "Properties": properties}
-    }
-    return dump(template), tuple(losses)
+        properties[ROLE] = reference(variable[1], description, parameters)
+    name = logical_id(properties["PipelineName"])
+    resources = {name: {"Type": RESOURCE, "Properties": properties}}
+    scheduled, lost = write_schedules(pipeline, name, properties["PipelineName"], parameters)
+    template: dict[str, Any] = {"AWSTemplateFormatVersion": "2010-09-09"}
+    if parameters:
+        template["Parameters"] = parameters
+    template["Resources"] = {**resources, **scheduled}
+    return dump(template), (*losses, *lost)
 
 
 def _request(pipeline: Pipeline) -> tuple[dict[str, Any], list[Loss]]:
     pipeline, dropped_code = with_fail_steps(pipeline)
     envelope = write_envelope(pipeline)
-    name = re.sub(r"[^A-Za-z0-9]+", "-", pipeline.name or "pipeline")[:256].strip("-") or "pipeline"
+    name = legal_name(pipeline.name)
     losses = [*dropped_code, *(loss for _, loss in connection_losses(pipeline, "sagemaker"))]
     losses += limit_losses(pipeline)
     if name != pipeline.name:
@@ -91,7 +101,3 @@ def _remove(request: dict[str, Any], names: list[str], document: str) -> list[Lo
 
 def _no_role(what: str, advice: str) -> Loss:
     return Loss("role-missing", "info", "", what, "sagemaker", advice)
-
-
-def _logical_id(name: str) -> str:
-    return "".join(word[:1].upper() + word[1:] for word in name.split("-"))[:255]

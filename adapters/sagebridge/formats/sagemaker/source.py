@@ -1,7 +1,8 @@
 """Open SageMaker sources: files, JSON strings, documents, and pipelines of the SDK.
 
 A definition may be inside a CreatePipeline request, a DescribePipeline response
-(``PipelineDefinition``) or a CloudFormation template.
+(``PipelineDefinition``) or a CloudFormation template. A document of EventBridge is a pipeline
+without steps, which has only schedules and event triggers.
 
 This module does not import the SageMaker SDK: a pipeline of version 2 or 3 is any object with a
 method ``definition()``.
@@ -33,9 +34,11 @@ from sagebridge.authoring.json_document import (
     source_name,
 )
 from sagebridge.authoring.python_files import sdk_pipelines
+from sagebridge.authoring.scheduled_pipeline import with_schedules
 from sagebridge.errors import SourceError
 from sagebridge.formats.sagemaker.cloudformation import NoPipeline, is_template, resource_of
 from sagebridge.formats.sagemaker.cloudformation_yaml import json_of
+from sagebridge.formats.sagemaker.eventbridge import NoSchedules, is_eventbridge, read_document
 from sagebridge.formats.sagemaker.foreign_files import ForeignFile, foreign_kind
 from sagebridge.formats.sagemaker.python_source import ARGUMENTS, call, load
 from sagebridge.formats.sagemaker.writer import write
@@ -64,6 +67,7 @@ def read(source: Any) -> tuple[Pipeline, tuple[Loss, ...]]:
 def pipeline_of(document: Document) -> tuple[Pipeline, tuple[Loss, ...]]:
     """The pipeline of an open document. Without ``PipelineName`` it is named after its file."""
     pipeline, losses = read_definition(document)
+    pipeline = with_schedules(pipeline, pipeline)  # their parameters get the declared types
     name = _stem(document) if pipeline.name is None else pipeline.name
     return replace(pipeline, name=name, origin="a SageMaker pipeline definition"), losses
 
@@ -110,7 +114,7 @@ def _open_file(path: Path) -> Document:
 def _chosen(document: Document, wanted: str) -> Document:
     """The document, if its pipeline has that name, or that logical id in a template."""
     holder = document.outer or document
-    if is_template(holder.value) and wanted:
+    if wanted and (document.starters_only or is_template(holder.value)):
         return document
     own = document.envelope.get("PipelineName") or _stem(document)
     if wanted != own:
@@ -124,7 +128,8 @@ def skip_reason(file: Path) -> str:
         text = _text_of(file)
         if file.suffix in (".yaml", ".yml"):
             text = json_of(text, str(file))
-        unwrap(Document(str(file), text, json.loads(text)))
+        if unwrap(Document(str(file), text, json.loads(text))).starters_only:
+            return "has only schedules and triggers; add them to a pipeline with --schedules"
     except NotAPipeline as error:
         return error.problem
     except (SourceError, ValueError, RecursionError):
@@ -142,6 +147,8 @@ def open_document(text: str, source: str, resource: str = "") -> Document:
 
 def unwrap(document: Document, resource: str = "") -> Document:
     value = document.value
+    if is_eventbridge(value):
+        return _starters(document, resource)
     if not isinstance(value, dict):
         raise NotAPipeline(
             document.source,
@@ -155,7 +162,12 @@ def unwrap(document: Document, resource: str = "") -> Document:
         except NoPipeline as error:
             raise NotAPipeline(document.source, str(error), error.fix) from None
         definition = _inner(document, found.definition, found.pointer, found.envelope, found.losses)
-        return replace(definition, variables=found.variables)
+        return replace(
+            definition,
+            variables=found.variables,
+            schedules=found.starters.schedules,
+            event_triggers=found.starters.event_triggers,
+        )
     inner = value.get("PipelineDefinition")
     if isinstance(inner, str):
         dropped = ("PipelineDefinition", *_RESPONSE_ONLY)
@@ -175,6 +187,27 @@ def unwrap(document: Document, resource: str = "") -> Document:
         document.source,
         f"not a pipeline definition; its keys: {keys}",
         "expected Steps, or PipelineDefinition as in a Create/DescribePipeline document",
+    )
+
+
+def _starters(document: Document, wanted: str) -> Document:
+    """The document of EventBridge's schedules, rules and pipes: a pipeline without steps."""
+    try:
+        found = read_document(document.value, wanted)
+    except NoSchedules as error:
+        raise NotAPipeline(document.source, str(error), error.fix) from None
+    text = json.dumps({"Version": VERSION, "Steps": []})
+    return Document(
+        document.source,
+        text,
+        json.loads(text),
+        envelope={"PipelineName": found.pipeline},
+        outer=document,
+        inside="",
+        losses=found.losses,
+        schedules=found.schedules,
+        event_triggers=found.event_triggers,
+        starters_only=True,
     )
 
 
@@ -216,14 +249,19 @@ def _open_named(source: str, module: str, attribute: str) -> Document:
 
 
 def _open_object(value: Any, source: str) -> Document:
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) or is_eventbridge(value):
         try:
             text = json.dumps(value, indent=2, allow_nan=False, default=_boto3_value)
         except (TypeError, ValueError, RecursionError) as error:
             raise SourceError(source, f"not JSON: {error}") from None
         return open_document(text, source)
     if isinstance(value, Pipeline):
-        return replace(open_document(write(value)[0], source), envelope=write_envelope(value))
+        return replace(
+            open_document(write(value)[0], source),
+            envelope=write_envelope(value),
+            schedules=value.schedules,
+            event_triggers=value.event_triggers,
+        )
     if callable(getattr(value, "definition", None)):
         document = _open_definition(call(value.definition, "definition()", source), source)
         name = getattr(value, "name", None)

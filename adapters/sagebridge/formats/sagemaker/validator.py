@@ -59,6 +59,10 @@ def validate_document(document: Document) -> tuple[Finding, ...]:
 
 
 def _problems(document: Document) -> Iterator[Problem]:
+    if document.starters_only:
+        what = "the document has only schedules and triggers"
+        yield Problem("no-steps", "", f"{what}; add them to a pipeline with --schedules", "warning")
+        return
     definition = Definition(document.value)
     for pointer in document.repeated:
         key = shown(unescape(pointer.rpartition("/")[2]))

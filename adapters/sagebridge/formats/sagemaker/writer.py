@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from sagebridge.authoring.definition_writer import definition, write_envelope
 from sagebridge.authoring.json_document import dump
+from sagebridge.formats.sagemaker.eventbridge_writer import unscheduled
 from sagebridge.model.code_steps import with_fail_steps
 from sagebridge.model.connections import connection_losses
 from sagebridge.model.display import shown
@@ -34,7 +35,7 @@ def write(pipeline: Pipeline, reading: Sequence[Loss] = ()) -> tuple[str, tuple[
     )
     elsewhere = (loss for _, loss in connection_losses(pipeline, "sagemaker"))
     limits = limit_losses(pipeline)
-    beside = losses if fields else ()
+    beside = (*(losses if fields else ()), *unscheduled(pipeline, "definition"))
     return dump(definition(pipeline)), (*dropped_code, *limits, *elsewhere, *beside)
 
 

@@ -1,0 +1,85 @@
+"""Pipelines with the schedules and triggers of another document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from sagebridge.authoring.eventbridge_requests import is_pipe, is_rule
+from sagebridge.model.display import free_name
+from sagebridge.model.event_triggers import EventTrigger
+from sagebridge.model.parameters import Parameter, ParameterValueError, coerce_one
+from sagebridge.model.pipeline import Pipeline
+from sagebridge.model.schedules import SCHEDULED_TIME, Schedule
+from sagebridge.model.values import EMPTY, Object, Value
+
+
+def with_schedules(pipeline: Pipeline, other: Pipeline) -> Pipeline:
+    """The pipeline with the schedules and event triggers of another one.
+
+    One of ``other`` replaces one of the pipeline with the same name. Strings of EventBridge become
+    values of the declared types; a string that is not of its type is kept, and ``validate`` reports
+    it.
+    """
+    declared = pipeline.declared
+    schedules = {one.name: one for one in (*pipeline.schedules, *other.schedules)}
+    triggers = {one.name: one for one in (*pipeline.event_triggers, *other.event_triggers)}
+    return replace(
+        pipeline,
+        schedules=tuple(
+            replace(one, parameters=with_types(one.parameters, declared))
+            for one in schedules.values()
+        ),
+        event_triggers=tuple(
+            replace(one, parameters=with_types(one.parameters, declared))
+            for one in triggers.values()
+        ),
+    )
+
+
+def with_types(parameters: Object, declared: Iterable[Parameter]) -> Object:
+    """The strings of a request in the declared types; a string that has not the type is kept."""
+    known = {one.name: one for one in declared}
+
+    def typed(name: str, value: Value) -> Value:
+        if name not in known or not isinstance(value, str) or value == SCHEDULED_TIME:
+            return value
+        if value.startswith("$.") or "<$." in value:
+            return value
+        try:
+            return coerce_one(known[name], value)
+        except ParameterValueError:
+            return value
+
+    return Object({name: typed(name, value) for name, value in parameters.items()})
+
+
+def with_free_names(
+    items: Sequence[Schedule | EventTrigger],
+) -> tuple[tuple[Schedule, ...], tuple[EventTrigger, ...]]:
+    """Schedules and triggers with different names; a renamed one keeps its name in ``extra``."""
+    taken: set[str] = set()
+    result: list[Schedule | EventTrigger] = []
+    for item in items:
+        name = free_name(item.name, taken, separator="-")
+        taken.add(name)
+        result.append(item if name == item.name else renamed(item, name))
+    return (
+        tuple(one for one in result if isinstance(one, Schedule)),
+        tuple(one for one in result if isinstance(one, EventTrigger)),
+    )
+
+
+def renamed(item: Schedule | EventTrigger, name: str) -> Schedule | EventTrigger:
+    """The same with another name; requests keep the name that it had."""
+    holder = _holder(item)
+    keys = item.extra.get(holder, EMPTY) if holder else item.extra
+    own = Object({**keys, "Name": item.name})
+    return replace(item, name=name, extra=Object({**item.extra, holder: own}) if holder else own)
+
+
+def _holder(item: Schedule | EventTrigger) -> str:
+    """The key of ``extra`` with the keys of the request; empty if it is ``extra`` itself."""
+    if isinstance(item, Schedule):
+        return "Rule" if is_rule(item) else ""
+    return "Pipe" if is_pipe(item) else ""
