@@ -7,6 +7,8 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,6 +16,9 @@ import psutil
 import pytest
 
 import sagebridge
+from sagebridge import Schedule, is_in
+from sagebridge.model.parameters import Parameter
+from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
 from sagebridge_operators.launch.airflow_engine import PrivateAirflow
 from sagebridge_operators.launch.private_engine import LOGIN_FILE
 from sagebridge_operators.launch.workdir import Workdir
@@ -28,6 +33,7 @@ DAG = "Hold"
 EXAMPLE = "AbalonePipeline"
 RESOURCE = f"/api/v2/dags/{DAG}"
 LOST = ("runner", "worker")
+SCHEDULED = "Scheduled"
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +44,7 @@ def desk() -> Iterator[Desk]:
 
 @pytest.fixture(scope="module")
 def airflow(desk: Desk) -> Iterator[PrivateAirflow]:
-    """An Airflow with the DAGs of the repository and one whose job waits."""
+    """An Airflow with the DAGs of the repository, one whose job waits, and one with schedules."""
     # A cleared task finds the first start of its run in the tasks of the other steps.
     other = {"Name": "Other", "Type": "Condition", "Arguments": {"Conditions": []}}
     train = training("Train", HOLD, {"Get": "Parameters.Release"})
@@ -52,6 +58,7 @@ def airflow(desk: Desk) -> Iterator[PrivateAirflow]:
         for name, path in (
             ("hold", desk.home / "airflow" / "lab" / "dags"),
             ("example", REPOSITORY / "dags"),
+            ("scheduled", scheduled_dags(desk)),
         )
     ]
     airflow = PrivateAirflow(
@@ -71,6 +78,30 @@ def airflow(desk: Desk) -> Iterator[PrivateAirflow]:
     )
     with airflow:
         yield airflow
+
+
+def scheduled_dags(desk: Desk) -> Path:
+    """A folder with the file of a pipeline that has two schedules for each minute, and one off."""
+    end = (datetime.now(UTC) + timedelta(minutes=4)).isoformat()
+    own: dict[str, dict[str, Any]] = {
+        "three": {"Count": 3, "Slot": "<aws.scheduler.scheduled-time>"},
+        "four": {"Count": "4"},
+    }
+    schedules = [
+        *(Schedule(name, "cron(* * * * ? *)", end=end, parameters=own[name]) for name in own),
+        Schedule("off", "cron(* * * * ? *)", enabled=False),
+    ]
+    parameters = [Parameter("Count", "Integer", 1), Parameter("Slot", "String", "none")]
+    stop = Step("Stop", "Fail", {"ErrorMessage": "the parameters did not arrive"})
+    right = is_in(parameters[0], [3, 4])
+    check = ConditionStep("Check", conditions=[right], if_steps=[], else_steps=[stop])
+    folder = desk.folder / "scheduled"
+    folder.mkdir()
+    text = sagebridge.write(
+        Pipeline(SCHEDULED, [check], parameters, schedules=schedules), "airflow"
+    )
+    (folder / "scheduled.py").write_text(text.text)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -257,6 +288,30 @@ def test_retry_finds_the_job_of_a_lost_worker(
     assert [job["TrainingJobStatus"] for job in jobs(desk, run)] == ["Completed"]
     assert task(api, run)["try_number"] == 2
     assert desk.show(desk.execution(f"{DAG}/{run}"))["status"] == "Succeeded"
+
+
+def test_schedules_fire_by_themselves_with_their_parameters(desk: Desk, api: httpx.Client) -> None:
+    def ended() -> dict[str, Any]:
+        """The runs that have ended, by id."""
+        found = api.get(f"/dags/{SCHEDULED}/dagRuns").raise_for_status().json()["dag_runs"]
+        return {run["dag_run_id"]: run for run in found if run["end_date"]}
+
+    def slots(runs: dict[str, Any]) -> list[str]:
+        """Slots with two runs that have ended."""
+        every = [run.partition("__")[2] for run in runs]
+        return [slot for slot in every if every.count(slot) == 2]
+
+    eventually(lambda: api.get(f"/dags/{SCHEDULED}").is_success, 120)
+    runs = eventually(lambda: found if slots(found := ended()) else None, 180)
+    slot = slots(runs)[0]
+    three, four = (runs[f"{SCHEDULED}.{name}__{slot}"] for name in ("three", "four"))
+    assert [three["state"], four["state"]] == ["success", "success"]
+    assert three["conf"] == {"Count": 3, "Slot": slot.replace("+00:00", "Z")}
+    assert four["conf"] == {"Count": 4}
+    parameters = desk.show(desk.execution(f"{SCHEDULED}/{four['dag_run_id']}"))["parameters"]
+    assert parameters == {"Count": 4, "Slot": "none"}
+    off = api.get(f"/dags/{SCHEDULED}.off/dagRuns").raise_for_status().json()
+    assert off["total_entries"] == 0
 
 
 def test_requests_without_login_are_rejected(airflow: PrivateAirflow) -> None:
