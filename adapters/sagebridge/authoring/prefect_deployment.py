@@ -9,51 +9,68 @@ flow reads the SQS queue. For each event that matches the trigger, it emits a Pr
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from sagebridge.authoring.definition_writer import write_parameter
-from sagebridge.authoring.prefect_schedules import prefect_schedule
-from sagebridge.errors import ParameterError
-from sagebridge.model.display import shown
+from sagebridge.authoring.prefect_schedules import FIRST, prefect_schedule
 from sagebridge.model.event_triggers import EventTrigger
-from sagebridge.model.parameters import coerce
+from sagebridge.model.parameters import coerce_one
 from sagebridge.model.pipeline import Pipeline
-from sagebridge.model.schedule_expressions import ExpressionError
-from sagebridge.model.values import ABSENT, Value, thaw
+from sagebridge.model.values import ABSENT, thaw
 
 SLUG = "sagebridge."
 """Begins the slugs of our schedules. Other schedules of a deployment are not ours."""
 EVENT = "sagebridge.event-trigger"
 
 
-def schedule_entries(pipeline: Pipeline, arguments: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    """The schedules of a deployment, by the keys of ``prefect.yaml``.
+def schedule_entries(
+    pipeline: Pipeline, arguments: Mapping[str, str], now: datetime = FIRST
+) -> Iterator[dict[str, Any]]:
+    """The schedules of a deployment from ``now`` on, by the keys of ``prefect.yaml``.
 
     ``arguments`` are the flow's arguments by parameter. Schedules that Prefect cannot have are
-    missing. Raises ParameterError for values that a run would reject.
+    missing. The pipeline has no errors of :func:`~sagebridge.authoring.schedule_rules`.
     """
+    declared = {one.name: one for one in pipeline.declared}
     for schedule in pipeline.schedules:
-        try:
-            fields = prefect_schedule(schedule).fields
-        except ExpressionError:
-            continue
-        given = _values(pipeline, f"schedule {shown(schedule.name)}", schedule.parameters)
-        if fields:
+        if fields := prefect_schedule(schedule, now).fields:
+            given = schedule.parameters.items()
             yield {
                 **fields,
                 "slug": f"{SLUG}{schedule.name}",
                 "active": schedule.enabled,
-                "parameters": {arguments[name]: value for name, value in given.items()},
+                "parameters": {arguments[k]: coerce_one(declared[k], value) for k, value in given},
             }
 
 
-def _values(pipeline: Pipeline, what: str, given: Mapping[str, Value]) -> dict[str, Any]:
-    """The given values in the declared types; parameters without a value are errors."""
-    try:
-        found = coerce(pipeline.declared, given)
-    except ParameterError as error:
-        raise ParameterError([f"{what}: {problem}" for problem in error.problems]) from None
-    return {name: thaw(value) for name, value in found.items() if name in given}
+def trigger_entries(
+    pipeline: Pipeline, arguments: Mapping[str, str], deployment: str
+) -> Iterator[dict[str, Any]]:
+    """The automations of the event triggers with a queue, by the keys of ``prefect.yaml``.
+
+    ``deployment`` is ``FLOW/DEPLOYMENT``. Values of the definition are never templates: they are in
+    the payload of the event.
+    """
+    declared = {one.name for one in pipeline.declared}
+    for trigger in forwarded_triggers(pipeline):
+        names = [arguments[name] for name in trigger.parameters if name in declared]
+        yield {
+            "type": "event",
+            "name": f"{SLUG}{deployment}/{trigger.name}",
+            "enabled": trigger.enabled,
+            "posture": "Reactive",
+            "expect": [EVENT],
+            "match": {"prefect.resource.id": trigger_resource(deployment, trigger)},
+            "threshold": 1,
+            "within": 0,
+            "parameters": {name: _from_event(name) for name in names},
+        }
+
+
+def _from_event(argument: str) -> dict[str, Any]:
+    template = f"{{{{ event.payload.parameters[{argument!r}] | tojson }}}}"
+    return {"__prefect_kind": "json", "value": {"__prefect_kind": "jinja", "template": template}}
 
 
 def forwarded_triggers(pipeline: Pipeline) -> Iterator[EventTrigger]:
@@ -80,34 +97,4 @@ def trigger_record(
         "parameters": thaw(trigger.parameters),
         "arguments": dict(arguments),
         "declared": [write_parameter(one) for one in pipeline.declared],
-    }
-
-
-def automation_trigger(deployment: str, trigger: EventTrigger) -> dict[str, Any]:
-    """The trigger of an automation, by the keys of Prefect's API: one run per event."""
-    return {
-        "type": "event",
-        "posture": "Reactive",
-        "expect": [EVENT],
-        "match": {"prefect.resource.id": trigger_resource(deployment, trigger)},
-        "threshold": 1,
-        "within": 0,
-    }
-
-
-def automation_parameters(
-    pipeline: Pipeline, arguments: Mapping[str, str], trigger: EventTrigger
-) -> dict[str, Any]:
-    """The parameters of the run: values of the event's payload, never templates of a definition."""
-    declared = {one.name for one in pipeline.declared}
-    return {
-        arguments[name]: {
-            "__prefect_kind": "json",
-            "value": {
-                "__prefect_kind": "jinja",
-                "template": f"{{{{ event.payload.parameters[{arguments[name]!r}] | tojson }}}}",
-            },
-        }
-        for name in trigger.parameters
-        if name in declared
     }

@@ -69,16 +69,16 @@ class PrefectSchedule:
     problem: str = ""
 
 
-def prefect_schedule(schedule: Schedule) -> PrefectSchedule:
-    """The schedule that fires at the same times, or the nearest one.
+def prefect_schedule(schedule: Schedule, now: datetime = FIRST) -> PrefectSchedule:
+    """The schedule that fires at the same times from ``now`` on, or the nearest one.
 
     Raises ExpressionError for an expression, zone, start or end that cannot be read.
     """
     timing, _ = schedule.timing, zone(schedule.timezone)
     start, end = bounds(schedule)
     if isinstance(timing, Rate):
-        return _rate(timing, schedule, start, end)
-    bounded = end is not None or (start is not None and start > FIRST)
+        return _rate(timing, schedule, now)
+    bounded = end is not None or (start is not None and start > now)
     if isinstance(timing, Rrule):
         return _recurrence(timing, schedule)
     first = next(fire_times(schedule, FIRST - timedelta(seconds=1)), None)
@@ -122,13 +122,14 @@ def schedule_losses(pipeline: Pipeline) -> Iterator[Loss]:
         yield Loss("schedule", "info", f"{place}/Target/RetryPolicy", what, "prefect", _LATE)
 
 
-def _rate(
-    rate: Rate, schedule: Schedule, start: datetime | None, end: datetime | None
-) -> PrefectSchedule:
+def _rate(rate: Rate, schedule: Schedule, now: datetime) -> PrefectSchedule:
     seconds = int(rate.delta.total_seconds())
-    if not (start or end):
+    start, end = bounds(schedule)
+    if not end and (start is None or start <= now):
         # In UTC, because days follow the clock in any other zone (IntervalSchedule, same module).
-        return PrefectSchedule({"interval": seconds, "timezone": "UTC"})
+        fields = {"interval": seconds, "timezone": "UTC"}
+        anchor = {} if start is None else {"anchor_date": start.isoformat()}
+        return PrefectSchedule({**fields, **anchor})
     first = start or FIRST
     last = last_fire_time(schedule, _NEVER, anchor=first)
     if last is None:

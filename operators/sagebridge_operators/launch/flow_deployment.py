@@ -123,6 +123,8 @@ class Deployment:
     job_variables: Mapping[str, Any]
     parameters: Mapping[str, Any]
     folder: Path
+    schedules: tuple[Mapping[str, Any], ...] = ()
+    triggers: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def full_name(self) -> str:
@@ -155,10 +157,19 @@ class Deployment:
             "tags": [tag for tag in self.tags if "{{" not in tag],
             "work_pool": pool,
             "enforce_parameter_schema": True,
+            "schedules": [one for one in self.schedules if not _has_template(one)],
+            "triggers": [dict(one) for one in self.triggers],
         }
         if not self.description or "{{" in self.description:
             del entry["description"]
         return entry
+
+
+def _has_template(value: Any) -> bool:
+    """Whether Prefect would render a string in an entry of ``prefect.yaml``."""
+    if isinstance(value, Mapping):
+        return any(map(_has_template, value.values()))
+    return isinstance(value, str) and "{{" in value
 
 
 def deployment_name(pipeline: Pipeline) -> str:

@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -27,7 +28,9 @@ from prefect.utilities.callables import parameter_schema
 from prefect.workers.process import ProcessWorker
 
 from sagebridge.authoring.flow_signature import live_arguments
+from sagebridge.authoring.prefect_deployment import schedule_entries, trigger_entries
 from sagebridge.authoring.runnable import described
+from sagebridge.authoring.schedule_rules import require_startable
 from sagebridge.errors import ServiceError, SourceError
 from sagebridge.model.pipeline import Pipeline
 from sagebridge.model.values import ABSENT, thaw
@@ -38,6 +41,7 @@ from sagebridge_operators.launch.flow_deployment import (
     relative,
     tags_of,
 )
+from sagebridge_operators.launch.prefect_starters import Starters
 from sagebridge_operators.run_errors import NoPrefectServer
 
 Outcome = Literal["created", "updated", "unchanged"]
@@ -62,17 +66,19 @@ class Result:
 def deployments(
     file: FlowFile, *, work_pool: str, variables: Mapping[str, str]
 ) -> Iterator[Deployment]:
-    """One deployment per flow of a file. Imports the file. Raises SourceError."""
-    folder = Path.cwd()
+    """One deployment per flow of a file. Imports the file. Raises SourceError, ScheduleError."""
+    folder, now = Path.cwd(), datetime.now(UTC)
     with file.readable() as path:
         found = [(function, _load_flow(path, function)) for function in file.functions()]
     selected = [one for one in found if file.wanted in (None, one[1].name)]
     if len(selected) != len(file.pipelines):
         raise SourceError(str(file.path), "a flow is not defined with @flow on a function")
     for (function, flow), pipeline in zip(selected, file.pipelines, strict=True):
+        require_startable(pipeline)
+        name, arguments = deployment_name(pipeline), _argument_names(flow, pipeline)
         yield Deployment(
             flow=flow.name,
-            name=deployment_name(pipeline),
+            name=name,
             entrypoint=f"{relative(file.path, folder)}:{function}",
             version=flow.version,
             description=described(_description(flow, pipeline), pipeline),
@@ -81,7 +87,19 @@ def deployments(
             job_variables={"env": dict(variables)} if variables else {},
             parameters=schema(flow, pipeline),
             folder=folder,
+            schedules=tuple(schedule_entries(pipeline, arguments, now)),
+            triggers=tuple(trigger_entries(pipeline, arguments, f"{flow.name}/{name}")),
         )
+
+
+def _argument_names(flow: Flow[..., Any], pipeline: Pipeline) -> dict[str, str]:
+    """The flow's arguments by the name of the pipeline's parameter."""
+    names = {one.name: one.name for one in pipeline.declared}
+    arguments = live_arguments(flow.fn)
+    if len(arguments) == len(pipeline.declared):
+        pairs = zip(pipeline.declared, arguments, strict=True)
+        names |= {parameter.name: argument.name for parameter, argument in pairs}
+    return names
 
 
 def _load_flow(path: Path, function: str) -> Any:
@@ -146,12 +164,11 @@ class Server:
         found = self._find(deployment)
         if found is None:
             return Result("created")
-        changed = _changed(found, deployment)
-        return Result(
-            "updated" if changed else "unchanged",
-            tuple(_WORDS.get(field, field) for field in changed),
-            _page(found.id),
-        )
+        starters = Starters(deployment)
+        changed = [_WORDS.get(field, field) for field in _changed(found, deployment)]
+        changed += starters.changed(self._client, found.id, found.schedules)
+        outcome: Outcome = "updated" if changed else "unchanged"
+        return Result(outcome, tuple(changed), _page(found.id))
 
     def apply(self, deployment: Deployment) -> Result:
         """Create or update a deployment; leave it untouched if nothing differs.
@@ -160,15 +177,18 @@ class Server:
         """
         with _rejections(self._url, deployment.full_name):
             found, result = self._find(deployment), self.compare(deployment)
+            starters = Starters(deployment)
             if found is None:
                 flow_id = self._client.create_flow_from_name(deployment.flow)
                 created = self._client.create_deployment(
                     flow_id=flow_id, name=deployment.name, **deployment.body()
                 )
+                starters.apply(self._client, created, ())
                 return Result("created", url=_page(created))
             if changed := _changed(found, deployment):
                 # Send only differing fields, to keep schedules and other server settings.
                 self._client.update_deployment(found.id, DeploymentUpdate(**changed))
+            starters.apply(self._client, found.id, found.schedules)
             return result
 
     def _find(self, deployment: Deployment) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from sagebridge.authoring.prefect_deployment import SLUG
 from sagebridge.errors import SourceError
 from sagebridge.terminal.source_files import content
 
@@ -35,15 +36,16 @@ def merge_deployments(file: Path, entries: Sequence[Mapping[str, Any]]) -> str:
     for entry in entries:
         found = next((one for one in listed if one.get("name") == entry["name"]), None)
         if found is None:
-            listed.append(dict(entry))
+            listed.append({key: value for key, value in entry.items() if value or key == "tags"})
             changed = True
             continue
         if found.get("entrypoint") not in (None, entry["entrypoint"]):
             other = f"deployment {entry['name']!r} has the entrypoint {found.get('entrypoint')}"
             fix = f"rename it, or set its entrypoint to {entry['entrypoint']}"
             raise SourceError(str(file), other, fix)
-        if any(found.get(key) != value for key, value in entry.items()):
-            found.update(entry)
+        wanted = {**entry, **_with_others(found, entry)}
+        if any(found.get(key, []) != value for key, value in wanted.items()):
+            found.update({key: value for key, value in wanted.items() if value or key in found})
             changed = True
     if text is not None and not changed:
         return text
@@ -51,6 +53,19 @@ def merge_deployments(file: Path, entries: Sequence[Mapping[str, Any]]) -> str:
     out = io.StringIO()
     yaml.dump(document, out)
     return out.getvalue() if text is not None else _HEAD + out.getvalue()
+
+
+def _with_others(found: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """The schedules and triggers of an entry, after those of the file that are not ours."""
+    result = {}
+    for key, mark in (("schedules", "slug"), ("triggers", "name")):
+        others = [
+            one
+            for one in found.get(key) or ()
+            if not (isinstance(one, Mapping) and str(one.get(mark)).startswith(SLUG))
+        ]
+        result[key] = [*others, *entry.get(key, ())]
+    return result
 
 
 def _read(yaml: YAML, file: Path, text: str) -> Any:
