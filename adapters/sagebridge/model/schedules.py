@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -82,9 +82,9 @@ class Schedule(Strict):
 def stated_fields(item: Any) -> dict[str, Any]:
     """The fields of a schedule or event trigger that do not have their defaults, as JSON."""
     return {
-        one.name: thaw(value)
+        one.name: thaw(getattr(item, one.name))
         for one in fields(item)
-        if not same(value := getattr(item, one.name), one.default)
+        if one.default is MISSING or not same(getattr(item, one.name), one.default)
     }
 
 

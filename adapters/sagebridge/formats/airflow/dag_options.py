@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 from sagebridge.authoring.dag_pipeline import TYPES, is_own, null_is_empty, param_type
+from sagebridge.formats.airflow.dag_schedules import ScheduleReading, time_limits
 from sagebridge.formats.airflow.option_table import (
     DAG_ARGUMENTS,
     DEFAULTED,
@@ -22,7 +23,6 @@ from sagebridge.formats.python.engine_losses import Unsupported
 from sagebridge.model.connections import AIRFLOW_DEFAULTS
 from sagebridge.model.display import shown
 from sagebridge.model.limits import known_limits
-from sagebridge.model.losses import OWN_SCHEDULE
 
 _SET_LATER = {
     name for name, row in TASK_ARGUMENTS.items() if not isinstance(row, NoEffect)
@@ -81,6 +81,8 @@ def of_task(operator: Any, reads: Collection[str]) -> Iterator[Unsupported]:
         for name, value in operator_arguments(operator).items()
         if name not in reported or not _equal(dag.default_args[name], value)
     }
+    if own.get("end_date") in time_limits(dag):  # the end of its schedules
+        del own["end_date"]
     of_the_dag, params = _param_values(dag.params), _param_values(own.pop("params", None) or {})
     if any(name not in of_the_dag or of_the_dag[name] != params[name] for name in params):
         own["params"] = params
@@ -132,18 +134,17 @@ def _losses(
         yield Unsupported("engine-option", "info", what)
 
 
-def of_dag(dag: Any) -> Iterator[Unsupported]:
+def of_dag(dag: Any, schedules: ScheduleReading) -> Iterator[Unsupported]:
     """The options and default arguments of a DAG that are lost."""
+    carried = frozenset(("end_date", "is_paused_upon_creation") if schedules.carried else ())
     own = {name for name, value in dag.default_args.items() if is_own(name, value)} | {"role_arn"}
     accepted = {name for task in dag.tasks for name in operator_arguments(task)}
     # Each task reads or reports those that only its own operator knows.
-    own |= AIRFLOW_DEFAULTS.keys() | (accepted - TASK_ARGUMENTS.keys())
+    own |= AIRFLOW_DEFAULTS.keys() | (accepted - TASK_ARGUMENTS.keys()) | carried
     unused = dict.fromkeys(dag.default_args.keys() - accepted, _UNUSED)
     yield from _losses(dag.default_args, own, {**unused, **TASK_ARGUMENTS})
-    if text := schedule_text(dag):
-        what = f"the schedule {text} is not carried over"
-        yield Unsupported("schedule", "dropped", what, OWN_SCHEDULE)
-    yield from _losses(dict(_dag_arguments(dag)), (), DAG_ARGUMENTS)
+    yield from schedules.losses
+    yield from _losses(dict(_dag_arguments(dag)), carried, DAG_ARGUMENTS)
     if dag.user_defined_macros or dag.user_defined_filters:
         what = "user-defined macros and filters: each template that uses one is reported"
         yield Unsupported("engine-option", "info", what)
@@ -194,26 +195,3 @@ _PARAM_KEYS = frozenset(
     ("description", "description_md", "enum", "examples", "section", "title", "type")
 )
 """Keys of a Param's schema that a pipeline parameter has too, or that only the form shows."""
-
-
-def schedule_text(dag: Any) -> str:
-    """The schedule as a message shows it; empty if the DAG has none."""
-    return "" if dag.schedule is None else _schedule(dag.schedule)
-
-
-_PARTS = ("expression", "delta", "timetables", "timetable", "asset_condition", "objects", "uri")
-"""Attributes of the timetables and assets in Airflow's SDK that describe a schedule."""
-
-
-def _schedule(item: Any) -> str:
-    if isinstance(item, str):
-        return shown(item)
-    if isinstance(item, timedelta):
-        return f"every {item}"
-    if isinstance(item, list | tuple):
-        return ", ".join(map(_schedule, item))
-    parts = [getattr(item, name) for name in _PARTS if getattr(item, name, None)]
-    if (timezone := getattr(item, "timezone", None)) is not None:
-        parts.append(str(timezone))
-    inside = ", ".join(map(_schedule, parts)) or getattr(item, "summary", "")
-    return f"{type(item).__name__}({inside})" if inside else type(item).__name__

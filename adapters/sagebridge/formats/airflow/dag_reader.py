@@ -32,6 +32,7 @@ from sagebridge.formats.airflow.code_tasks import (
     sagebridge_step,
     shell_step,
 )
+from sagebridge.formats.airflow.dag_schedules import read_schedules
 from sagebridge.formats.airflow.loops import Loops, is_items_task, with_body
 from sagebridge.formats.airflow.mapped_tasks import (
     ItemMapping,
@@ -126,7 +127,7 @@ class _DagReader:
     def __init__(
         self, dag: Any, lines: LineNumbers, changed: Mapping[str, Parameter] = _NO_PARAMETERS
     ) -> None:
-        self.dag, self.lines = dag, lines
+        self.dag, self.lines, self.schedules = dag, lines, read_schedules(dag)
         self.tasks: dict[str, Any] = {task.task_id: task for task in dag.tasks}
         self.losses: dict[Loss, None] = {}
         self.run_time: dict[tuple[str, str], _RunTimeParameter] = {}
@@ -150,7 +151,7 @@ class _DagReader:
         self.connections: dict[str, dict[str, Value]] = {}
 
     def result(self) -> tuple[Pipeline, tuple[Loss, ...], dict[str, int]]:
-        for loss in dag_options.of_dag(self.dag):
+        for loss in dag_options.of_dag(self.dag, self.schedules):
             self._report(self.dag, *loss)
         self._collect_outputs()
         for task_id in in_order(self.tasks):
@@ -227,6 +228,8 @@ class _DagReader:
             steps=in_definition_order(steps, order),
             parameters=parameters or base.parameters,
             connections=freeze(self.connections),
+            schedules=self.schedules.schedules,
+            event_triggers=self.schedules.triggers,
         )
 
     # Names and outputs of tasks

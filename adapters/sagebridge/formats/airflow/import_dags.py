@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -26,6 +26,7 @@ from sagebridge.formats.python.import_process import (
     set_environment,
 )
 from sagebridge.model.expressions import strings_forbidden
+from sagebridge.model.losses import Loss
 
 _PRELOAD = "sagebridge.preload"
 """Entry point group of packages to import before forking, as most DAG files import them."""
@@ -189,17 +190,34 @@ def _read(file: Path) -> list[Answer]:
     dags = [dag for dag in lines.dags if id(dag) in bound]
     if not dags:
         raise PythonFileError(str(file), None, "has no DAG", _NO_DAG)
-    return [_describe(dag, lines) for dag in dags]
+    from sagebridge.formats.airflow.starter_dags import started_dag
+
+    targets = {id(dag): started_dag(dag) for dag in dags}
+    mains = {dag.dag_id: dag for dag in dags if not targets[id(dag)]}
+    return [
+        _describe(dag, lines, [one for one in dags if targets[id(one)] == dag.dag_id])
+        for dag in dags
+        if targets[id(dag)] not in mains
+    ]
 
 
-def _describe(dag: Any, lines: SourceLines) -> Answer:
+def _describe(dag: Any, lines: SourceLines, starters: Sequence[Any]) -> Answer:
     from sagebridge.formats.airflow.dag_reader import read_dag
+    from sagebridge.formats.airflow.starter_dags import with_starters
 
     line = lines.line(dag)
     try:
-        return describe(dag.dag_id, line, *read_dag(dag, lines))
+        pipeline, losses, steps = read_dag(dag, lines)
+        pipeline, others = with_starters(pipeline, starters)
     except ModelTypeError as error:
         raise PythonFileError(lines.file, line, str(error)) from None
+    added = (
+        Loss(
+            code, severity, str(lines.line(one)), f"the DAG {one.dag_id}: {what}", "pipeline", hint
+        )
+        for one, (code, severity, what, hint) in others
+    )
+    return describe(dag.dag_id, line, pipeline, (*losses, *added), steps)
 
 
 def _import(file: Path) -> list[Any]:

@@ -1,0 +1,63 @@
+"""Event triggers of assets whose watchers read an SQS queue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sagebridge.model.display import free_name, shown
+from sagebridge.model.event_triggers import EventTrigger, sqs_message
+
+_FILTERS = ("message_filtering", "message_filtering_config", "message_filtering_match_values")
+
+
+class NoTrigger(Exception):
+    """Why a watcher becomes no event trigger."""
+
+
+def asset_triggers(condition: Any) -> tuple[list[EventTrigger], list[str]]:
+    """The event triggers of the assets that start a DAG, and why others become none."""
+    found: list[EventTrigger] = []
+    problems = []
+    for asset in _alternatives(condition):
+        watchers = getattr(asset, "watchers", ())
+        for watcher in watchers:
+            name = free_name(watcher.name, {one.name for one in found}, separator="-")
+            try:
+                found.append(sqs_message(name, _queue(watcher)))
+            except NoTrigger as why:
+                problems.append(str(why))
+        if type(asset).__name__ == "AssetAll":
+            problems.append("it needs all of its assets; an event trigger needs one event")
+        elif not watchers:
+            name = getattr(asset, "uri", None) or getattr(asset, "name", type(asset).__name__)
+            problems.append(f"other DAGs update the asset {shown(name)}")
+    return found, problems
+
+
+def _alternatives(condition: Any) -> Iterator[Any]:
+    """The assets of which each starts the DAG, and conditions that need several."""
+    kind = type(condition).__name__
+    if kind == "AssetAny" or (kind == "AssetAll" and len(condition.objects) == 1):
+        for one in condition.objects:
+            yield from _alternatives(one)
+    else:
+        yield condition
+
+
+def _queue(watcher: Any) -> str:
+    """The URL of the queue that a watcher reads."""
+    path, arguments = _serialized(watcher.trigger)
+    queue = arguments.get("sqs_queue") or arguments.get("queue")
+    if not isinstance(queue, str) or "sqs" not in f"{path} {queue}".lower():
+        raise NoTrigger(f"the watcher {shown(watcher.name)} does not read an SQS queue")
+    if any(arguments.get(name) is not None for name in _FILTERS):
+        raise NoTrigger(f"the watcher {shown(watcher.name)} filters messages; use a pattern")
+    return queue
+
+
+def _serialized(trigger: Any) -> tuple[str, Mapping[str, Any]]:
+    if isinstance(trigger, Mapping):
+        return str(trigger.get("classpath", "")), trigger.get("kwargs", {})
+    path, arguments = trigger.serialize()
+    return path, arguments
