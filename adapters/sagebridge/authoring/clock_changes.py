@@ -1,4 +1,7 @@
-"""Slots of a schedule whose local time does not exist: EventBridge skips them, Prefect does not."""
+"""Slots of a schedule whose local time does not exist, or exists twice.
+
+EventBridge skips the former, and fires once at the latter. Airflow and Prefect do not.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +25,22 @@ def skipped_slots(cron: Cron, timezone: str) -> Iterator[tuple[datetime, timedel
     Raises ExpressionError if there is no such zone.
     """
     for start, length in _gaps(timezone):
-        local = start
-        while local < start + length:
-            if matches(cron, local):
-                yield local, length
-            local += _MINUTE
+        yield from ((local, length) for local in _slots(cron, start, length))
+
+
+def clock_change_slot(cron: Cron, timezone: str) -> datetime | None:
+    """The first slot whose local time does not exist or exists twice; None if there is none.
+
+    Raises ExpressionError if there is no such zone.
+    """
+    found = (local for start, shift in _changes(timezone) for local in _slots(cron, start, shift))
+    return next(found, None)
+
+
+def _slots(cron: Cron, start: datetime, shift: timedelta) -> Iterator[datetime]:
+    """The slots among the local times at a change of clocks."""
+    times = (start + number * _MINUTE for number in range(abs(shift) // _MINUTE))
+    return (local for local in times if matches(cron, local))
 
 
 def matches(cron: Cron, local: datetime) -> bool:
@@ -71,24 +85,32 @@ def exists(local: datetime, timezone: str) -> bool:
     return instant_of(local, zone(timezone)) is not None
 
 
-@lru_cache(maxsize=64)
-def _gaps(timezone: str) -> tuple[tuple[datetime, timedelta], ...]:
+def _gaps(timezone: str) -> list[tuple[datetime, timedelta]]:
     """The local times that do not exist: the first of each gap, and its length."""
-    return tuple(_changes(zone(timezone)))
+    return [change for change in _changes(timezone) if change[1] > timedelta()]
 
 
-def _changes(where: tzinfo) -> Iterator[tuple[datetime, timedelta]]:
+@lru_cache(maxsize=64)
+def _changes(timezone: str) -> tuple[tuple[datetime, timedelta], ...]:
+    """The changes of clocks: the first local time that does not exist or exists twice, the shift.
+
+    The shift is positive if clocks are set forward.
+    """
+    return tuple(_find_changes(zone(timezone)))
+
+
+def _find_changes(where: tzinfo) -> Iterator[tuple[datetime, timedelta]]:
     def offset(instant: datetime) -> timedelta:
         return instant.astimezone(where).utcoffset() or timedelta()
 
     instant, last = datetime(YEARS[0], 1, 1, tzinfo=UTC), datetime(YEARS[1] + 1, 1, 1, tzinfo=UTC)
     before = offset(instant)
     while instant < last:
-        if (after := offset(instant + _WEEK)) > before:
+        if (after := offset(instant + _WEEK)) != before:
             low, high = instant, instant + _WEEK
             while high - low > _MINUTE:
                 middle = low + (high - low) // 2
                 low, high = (middle, high) if offset(middle) == before else (low, middle)
             change = high.replace(second=0, microsecond=0, tzinfo=None)
-            yield change + before, after - before
+            yield change + min(before, after), after - before
         instant, before = instant + _WEEK, after

@@ -216,8 +216,6 @@ def test_argument_of_a_task_is_reported_at_its_line(
 def test_argument_of_a_dag_is_reported(dags: dict[str, FileReading]) -> None:
     found = [one.what.removeprefix("the DAG: ") for one in losses(dags["dag"], "the DAG")]
     assert found == [
-        "the schedule '@daily' is not carried over",
-        "end_date=2027-01-01 00:00:00+00:00 has no effect",
         "max_active_runs=2 has no effect: executions may overlap",
         "max_consecutive_failed_dag_runs=3 has no effect: failed executions do not pause it",
         "catchup=True has no effect: past intervals are not run",
@@ -226,8 +224,11 @@ def test_argument_of_a_dag_is_reported(dags: dict[str, FileReading]) -> None:
             "jinja_environment_kwargs={'keep_trailing_newline': True}: "
             "only templates in {{ }} are read"
         ),
-        "options that only Airflow uses: access_control, dag_display_name, is_paused_upon_creation",
+        "options that only Airflow uses: access_control, dag_display_name",
     ]
+    (schedule,) = dags["dag"].pipeline.schedules
+    assert (schedule.start, schedule.end) == ("2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z")
+    assert not schedule.enabled
     assert losses(dags["plain"], "the DAG") == losses(dags["plain"], "task m") == []
 
 

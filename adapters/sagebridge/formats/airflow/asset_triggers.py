@@ -30,13 +30,13 @@ def asset_triggers(condition: Any) -> tuple[list[EventTrigger], list[str]]:
         if type(asset).__name__ == "AssetAll":
             problems.append("it needs all of its assets; an event trigger needs one event")
         elif not watchers:
-            name = getattr(asset, "uri", None) or getattr(asset, "name", type(asset).__name__)
-            problems.append(f"other DAGs update the asset {shown(name)}")
+            text = getattr(asset, "uri", None) or getattr(asset, "name", type(asset).__name__)
+            problems.append(f"other DAGs update the asset {shown(text)}")
     return found, problems
 
 
 def _alternatives(condition: Any) -> Iterator[Any]:
-    """The assets of which each starts the DAG, and conditions that need several."""
+    """The assets that each start the DAG, and conditions that need several."""
     kind = type(condition).__name__
     if kind == "AssetAny" or (kind == "AssetAll" and len(condition.objects) == 1):
         for one in condition.objects:

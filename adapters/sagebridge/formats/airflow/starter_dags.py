@@ -47,7 +47,8 @@ def with_starters(
         found = _reading(dag)
         schedules += found.schedules
         triggers += found.triggers
-        losses += [(dag, loss) for loss in _losses(dag, found)]
+        what = f"the DAG {dag.dag_id}: "
+        losses += [(dag, one._replace(what=what + one.what)) for one in _losses(dag, found)]
     taken: set[str] = set()
     return replace(
         pipeline,
