@@ -16,10 +16,12 @@ from sagebridge.formats.prefect.tracer import trace
 from sagebridge.formats.sagemaker.validator import validate
 from sagebridge.formats.sagemaker.writer import write
 from sagebridge.model.code_steps import PythonStep, StubStep, without_carried
+from sagebridge.model.event_triggers import EventTrigger
 from sagebridge.model.expressions import get
 from sagebridge.model.for_each import ForEachStep
 from sagebridge.model.losses import CODES, Loss
 from sagebridge.model.pipeline import ConditionStep, Pipeline, walk
+from sagebridge.model.schedules import Schedule
 
 pytestmark = pytest.mark.prefect
 
@@ -527,3 +529,36 @@ return finish()
     assert [step.name for step in loop.body or ()] == ["two", "one"]
     assert after.arguments["args"] == (get("Steps.Fan.Status"),)
     assert [loss for loss in losses if loss.severity != "info"] == []
+
+
+def test_schedules_of_a_traced_flow(tmp_path: Path) -> None:
+    text = """
+from prefect import flow, task
+from sagebridge_operators.prefect import EventTrigger, Schedule, begin, fail, finish
+
+@task
+def t(x): return x
+
+@flow
+def f(day: str = "monday"):
+    begin(
+        schedules=[
+            Schedule(name, f"cron(0 {hour} * * ? *)", parameters={"day": name})
+            for name, hour in {"a": 1, "b": 2}.items()
+        ],
+        event_triggers=[EventTrigger("e", {"source": ["aws.s3"]}, {"day": "$.detail.x"})],
+    )
+    fail("F", error_message="no")
+    t(day)
+    return finish()
+"""
+    file = tmp_path / "f.py"
+    file.write_text(text)
+    ((pipeline, _),) = trace(file)
+    assert pipeline.schedules == (
+        Schedule("a", "cron(0 1 * * ? *)", parameters={"day": "a"}),
+        Schedule("b", "cron(0 2 * * ? *)", parameters={"day": "b"}),
+    )
+    assert pipeline.event_triggers == (
+        EventTrigger("e", {"source": ["aws.s3"]}, {"day": "$.detail.x"}),
+    )
