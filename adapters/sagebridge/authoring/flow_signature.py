@@ -19,7 +19,7 @@ from types import SimpleNamespace
 from typing import Any, get_type_hints
 
 from sagebridge.authoring.file_arguments import LIMITS, parameter_of, unstated_members
-from sagebridge.authoring.value_types import OBJECT, ValueType, constrained, value_type
+from sagebridge.authoring.value_types import OBJECT, ValueType, are_of, constrained, value_type
 from sagebridge.model.display import shown
 from sagebridge.model.limits import is_portable
 from sagebridge.model.losses import Severity
@@ -47,7 +47,7 @@ _WIDTH = 88
 class FlowArgument:
     """An argument that is a pipeline parameter.
 
-    ``type`` is ``str``, ``int``, ``float`` or ``bool``; ``choices`` are the Literal's values, and
+    ``type`` is ``str``, ``int``, ``float`` or ``bool``; ``choices`` are the allowed values, and
     ``limits`` the constraints of ``Field`` by JSON Schema's keyword.
     """
 
@@ -57,6 +57,14 @@ class FlowArgument:
     choices: tuple[Value, ...] = ()
     description: str = ""
     limits: Object = EMPTY
+
+    @property
+    def literal(self) -> bool:
+        """Whether the choices are those of a ``Literal``, which has no numbers with a point.
+
+        pydantic shows booleans of a Literal as a list of texts.
+        """
+        return bool(self.choices) and self.type in ("str", "int")
 
     @property
     def members(self) -> dict[str, Value]:
@@ -199,11 +207,8 @@ def arguments_of(
 
 def _argument(parameter: Parameter, name: str) -> FlowArgument:
     choices = () if parameter.enum_values is ABSENT else parameter.enum_values
-    kinds = {type(choice) for choice in choices}
     annotation = ANNOTATIONS.get(parameter.value_type, "str")
-    literal = len(set(choices)) == len(choices) and kinds == {
-        {"str": str, "int": int}.get(annotation)
-    }
+    listed = are_of(annotation, choices) and len(set(choices)) == len(choices)
     description = "" if parameter.description is ABSENT else parameter.description
     if read_descriptions("\n".join((".", "Args:", *_lines(name, description)))) != {
         name: description
@@ -213,7 +218,7 @@ def _argument(parameter: Parameter, name: str) -> FlowArgument:
         name=name,
         type=annotation,
         default=parameter.default if isinstance(parameter.default, str | int | float) else ABSENT,
-        choices=tuple(choices) if literal else (),
+        choices=tuple(choices) if listed else (),
         description=description,
         limits=Object(
             {

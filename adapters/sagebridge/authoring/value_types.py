@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import typing
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from enum import Enum
 from types import NoneType, SimpleNamespace, UnionType
@@ -56,7 +57,7 @@ class ValueType:
 _OBJECT_TYPE = ValueType(OBJECT)
 
 
-class _FieldLimits(SimpleNamespace):
+class FieldInfo(SimpleNamespace):
     """Pydantic's ``Field`` in a source file that is only parsed."""
 
 
@@ -112,6 +113,7 @@ def constrained(type_: ValueType, metadata: Any) -> ValueType:
         case "str":
             return type_
         case "FieldInfo" | "StringConstraints":
+            type_ = _with_choices(type_, getattr(metadata, "json_schema_extra", None))
             parts = metadata.metadata if hasattr(metadata, "metadata") else metadata
             for part in parts:
                 type_ = constrained(type_, part)
@@ -124,6 +126,20 @@ def constrained(type_: ValueType, metadata: Any) -> ValueType:
     if len(limits) < len(given) or not given:
         return replace(type_, rules=(*type_.rules, shown(metadata)))
     return replace(type_, limits=Object({**type_.limits, **limits}))
+
+
+def _with_choices(type_: ValueType, schema: Any) -> ValueType:
+    """A type with the ``enum`` of ``Field(json_schema_extra={"enum": [0.5, 1.0]})``."""
+    choices = schema.get("enum") if isinstance(schema, dict) else None
+    if not choices or not isinstance(choices, list) or type_.choices:
+        return type_
+    return replace(type_, choices=tuple(choices)) if are_of(type_.name, choices) else type_
+
+
+def are_of(name: str, choices: Collection[Value]) -> bool:
+    """Whether all choices have the Python type of this name; integers are floats, too."""
+    wanted = {"float": {int, float}}.get(name, {getattr(builtins, name, None)})
+    return {type(one) for one in choices} <= wanted
 
 
 def value_type_of_source(node: ast.expr | None) -> ValueType | None:
@@ -162,6 +178,8 @@ def _metadata(node: ast.expr) -> Any:
     match node:
         case ast.Call(func=ast.Name(id="Field"), args=[], keywords=keywords):
             given = {str(one.arg): ast.literal_eval(one.value) for one in keywords}
+            extra = given.pop("json_schema_extra", None)
             if given.keys() <= set(FIELD_ARGUMENTS.values()):
-                return _FieldLimits(**given)
+                parts = [SimpleNamespace(**given)] if given else ()
+                return FieldInfo(metadata=parts, json_schema_extra=extra)
     return ast.literal_eval(node)

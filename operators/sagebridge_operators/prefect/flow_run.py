@@ -17,7 +17,7 @@ from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Completed, Failed, State
 from prefect.utilities.annotations import allow_failure
 
-from sagebridge.authoring.flow_signature import live_arguments
+from sagebridge.authoring.flow_signature import read_signature
 from sagebridge.authoring.pipeline_builder import CURRENT, PipelineBuilder, StepHandle
 from sagebridge.authoring.step_arguments import RETRIES, RETRY_DELAY
 from sagebridge.errors import SagebridgeError, UsageError
@@ -58,6 +58,9 @@ from sagebridge_operators.prefect.step_keys import StepKey, Upstream
 from sagebridge_operators.run_errors import ExecutionFailed, FinalState
 
 hide_expected_tracebacks()
+
+
+_SCALARS = (str, int, float, bool)
 
 
 class _BodyRun(NamedTuple):
@@ -109,7 +112,9 @@ class FlowRun(PipelineBuilder):
 
     def __init__(self, context: Any) -> None:
         flow = context.flow
-        super().__init__(flow.name, live_arguments(flow.fn))
+        signature = list(read_signature(flow.fn))
+        super().__init__(flow.name, [one.parameter for one in signature if one.parameter])
+        self._with_validators = frozenset(one.name for one in signature if one.type.rules)
         self.log = get_run_logger(context)
         self._given: dict[str, Any] = dict(context.parameters or {})
         self._run_info = context.flow_run
@@ -429,12 +434,15 @@ class FlowRun(PipelineBuilder):
         """Opens the execution. Raises ParameterError before any step starts."""
         # An optional argument may be None; a parameter of an execution may not.
         names = [one for one in self.parameters if self._given.get(one, "") is not None]
+        sent, free = self._run_info.parameters or {}, self._with_validators
+        checked = [one for one in names if one not in free and isinstance(sent.get(one), _SCALARS)]
         return open_flow_run(
             self._run_info,
             self.name,
             self._pipeline,
             {one: self.parameters[one] for one in names},
             self._given,
+            {one: sent[one] for one in checked},
             self._settings,
         )
 

@@ -145,6 +145,7 @@ def open_flow_run(
     pipeline: Pipeline,
     parameters: Mapping[str, Parameter],
     given: Mapping[str, Any],
+    unconverted: Mapping[str, Any],
     settings: Callable[[str | None], dict[str, Any]],
 ) -> OpenedExecution:
     """Opens the execution of a flow run. Waits through an outage; raises ParameterError.
@@ -155,6 +156,8 @@ def open_flow_run(
         pipeline: its steps as far as they are declared.
         parameters: the pipeline's parameters, by the names of the flow's arguments.
         given: the values of these arguments.
+        unconverted: the values that the run was started with. pydantic turns True, "nan" and other
+            values that no other engine accepts into numbers, so these are checked, too.
         settings: returns the settings of a step, or for None the defaults.
     """
     values = {
@@ -162,13 +165,15 @@ def open_flow_run(
         for name, parameter in parameters.items()
         if (value := given.get(name, ABSENT)) is not ABSENT
     }
+    declared = tuple(parameters.values())
+    coerce(declared, values | {parameters[one].name: unconverted[one] for one in unconverted})
     execution = Execution(
         id=given_execution(str(info.id)) or execution_id("prefect", flow, str(info.id)),
         pipeline=pipeline.name or flow,
         engine="prefect",
         run=f"{flow}/{info.id}",
         started=info.start_time or datetime.now(UTC),
-        parameters=coerce(tuple(parameters.values()), values),
+        parameters=coerce(declared, values),
         experiment_config=pipeline.experiment_config,
     )
     recorded = {step.name: settings_for_record(settings(step.name)) for step in walk(pipeline)}

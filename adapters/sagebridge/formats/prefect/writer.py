@@ -170,10 +170,9 @@ class FlowFileWriter:
         standard = []
         if any(one.default is ABSENT for one in self.arguments):
             standard.append("import sys")
-        limited = any(argument.limits for argument in self.arguments)
-        typing = ["Annotated"] if limited else []
-        if any(argument.choices for argument in self.arguments):
-            typing.append("Literal")
+        literal = any(one.literal for one in self.arguments)
+        limited = any(one.limits or (one.choices and not one.literal) for one in self.arguments)
+        typing = [*(["Annotated"] if limited else ()), *(["Literal"] if literal else ())]
         if typing:
             standard.append(import_from("typing", typing))
         if standard:
@@ -305,12 +304,17 @@ class FlowFileWriter:
 
 def _annotation(argument: FlowArgument) -> ast.expr:
     annotation: ast.expr = ast.Name(argument.type, ast.Load())
-    if argument.choices:
+    if argument.literal:
         annotation = _subscript("Literal", *map(ast.Constant, argument.choices))
-    if not argument.limits:
+    given: dict[str, ast.expr] = {
+        FIELD_ARGUMENTS[key]: ast.Constant(value) for key, value in argument.limits.items()
+    }
+    if argument.choices and not argument.literal:
+        choices = array(map(ast.Constant, argument.choices))
+        given["json_schema_extra"] = ast.Dict([ast.Constant("enum")], [choices])
+    if not given:
         return annotation
-    limits = {FIELD_ARGUMENTS[key]: ast.Constant(v) for key, v in argument.limits.items()}
-    return _subscript("Annotated", annotation, call(ast.Name("Field", ast.Load()), **limits))
+    return _subscript("Annotated", annotation, call(ast.Name("Field", ast.Load()), **given))
 
 
 def _subscript(name: str, *inside: ast.expr) -> ast.expr:
