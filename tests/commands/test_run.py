@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import pytest
 
+import sagebridge
 from sagebridge.cli import main
 from sagebridge.errors import requirement
 from sagebridge_operators.commands import run as command
@@ -27,6 +28,7 @@ from sagebridge_operators.lifecycle.opening import open_execution
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from tests.commands.conftest import write
 from tests.definition import equals, gate, get, step, uses
+from tests.parameter_values import PIPELINE, RIGHT, WRONG, is_sent, text
 
 NOTHING = {"Name": "Nothing", "Type": "Fail", "Arguments": {"ErrorMessage": "no"}}
 PARAMETERS = [
@@ -94,6 +96,30 @@ def test_wrong_parameters_and_uploads(
 
     assert code == 2
     assert message in err
+
+
+def test_thirty_wrong_values_are_reported_together(folder: Path, failing_run: FailingRun) -> None:
+    (folder / "flow.py").write_text(sagebridge.write(PIPELINE, "prefect").text)
+    words = [part for name in WRONG for part in ("-p", f"{name}={text(WRONG[name])}")]
+    code, err = failing_run("flow.py", *words)
+
+    assert code == 2
+    assert [name for name in WRONG if f"parameter {name!r} is " not in err] == []
+
+
+def test_thirty_right_values_are_converted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "flow.py").write_text(sagebridge.write(PIPELINE, "prefect").text)
+    values: list[Any] = []
+
+    def start(what: object, parameters: object, *more: object) -> None:
+        values.append(parameters)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "_execution", start)
+    words = [part for name in RIGHT for part in ("-p", f"{name}={text(RIGHT[name])}")]
+    with suppress(KeyboardInterrupt):
+        main(["run", "flow.py", "--on", "airflow", "--backend", "aws", *words])
+    assert is_sent(values[0])
 
 
 CHAIN = (

@@ -15,7 +15,6 @@ from typing import Any
 from sagebridge.authoring.definition_reader import read_parameter
 from sagebridge.authoring.definition_writer import write_parameter
 from sagebridge.authoring.file_arguments import (
-    LIMITS,
     assemble,
     definition_keys,
     file_arguments,
@@ -29,7 +28,6 @@ from sagebridge.model.connections import AIRFLOW_DEFAULTS, for_airflow, shared_c
 from sagebridge.model.display import free_name
 from sagebridge.model.for_each import ForEachStep
 from sagebridge.model.graph import in_order
-from sagebridge.model.limits import known_limits
 from sagebridge.model.parameters import Parameter, ParameterValueError, coerce_one
 from sagebridge.model.pipeline import Pipeline, Step, walk
 from sagebridge.model.values import ABSENT, EMPTY, Value, freeze, same, thaw
@@ -127,9 +125,8 @@ def parameters_of(dag: Any, details: Any = EMPTY) -> tuple[Parameter, ...]:
         written = unstated.get("DefaultValue")
         if isinstance(written, str) and not same(_in_type(TYPES[type_], written), default):
             del unstated["DefaultValue"]
-        limits = known_limits(TYPES[type_], param.schema)
-        stated = members_of(name, type_, default, _choices(param), param.description, limits)
-        if (parameter := parameter_of({**stated, **unstated})) is not None:
+        stated = members_of(name, type_, default, _choices(param), param.description)
+        if (parameter := parameter_of({**stated, **unstated}, param.schema)) is not None:
             found.append(parameter)
     return tuple(found)
 
@@ -159,12 +156,7 @@ def null_is_empty(param: Any) -> bool:
 
 
 def members_of(
-    name: str,
-    type_: str,
-    default: Value,
-    enum: Value,
-    description: str | None,
-    limits: Mapping[str, Value],
+    name: str, type_: str, default: Value, enum: Value, description: str | None
 ) -> dict[str, Value]:
     """The keys of a definition's parameter that a Param expresses."""
     return {
@@ -173,7 +165,6 @@ def members_of(
         "DefaultValue": default,
         "EnumValues": enum or ABSENT,
         "Description": description or ABSENT,
-        LIMITS: limits or ABSENT,
     }
 
 
@@ -279,6 +270,5 @@ def _unstated(parameter: Parameter) -> dict[str, Value]:
         ABSENT if parameter.default is None else shown_default(parameter),
         parameter.enum_values,
         parameter.description or None,
-        parameter.limits,
     )
     return unstated_members(parameter, stated)

@@ -136,26 +136,21 @@ def assemble(
     )
 
 
-LIMITS = "limits"
-"""The key of a parameter's limits in files; a definition has no such key."""
-
-
-def parameter_of(members: Mapping[str, Value]) -> Parameter | None:
-    """The parameter with these keys; keys with the value ABSENT are omitted."""
-    given = {name: thaw(value) for name, value in members.items() if value is not ABSENT}
-    limits, type_ = given.get(LIMITS), str(given.get("Type", "String"))
-    if not isinstance(limits, dict) or limits != known_limits(type_, limits):
-        return read_parameter(given)
-    del given[LIMITS]
-    found = read_parameter(given)
-    return found and replace(found, limits=Object(limits))
+def parameter_of(
+    members: Mapping[str, Value], limits: Mapping[str, Value] = EMPTY
+) -> Parameter | None:
+    """The parameter with these keys and limits; keys with the value ABSENT are omitted."""
+    found = read_parameter(
+        {name: thaw(value) for name, value in members.items() if value is not ABSENT}
+    )
+    if found is None or not limits:
+        return found
+    return replace(found, limits=Object(known_limits(found.value_type, limits)))
 
 
 def unstated_members(parameter: Parameter, stated: Mapping[str, Value]) -> dict[str, Value]:
     """The keys of a parameter that its declaration in a file cannot express."""
     actual = write_parameter(parameter)
-    if parameter.limits:
-        actual[LIMITS] = parameter.limits
     return {
         name: actual.get(name, ABSENT)
         for name in {**stated, **actual}

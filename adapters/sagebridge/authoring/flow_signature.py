@@ -18,10 +18,9 @@ from enum import Enum
 from types import SimpleNamespace
 from typing import Any, get_type_hints
 
-from sagebridge.authoring.file_arguments import LIMITS, parameter_of, unstated_members
+from sagebridge.authoring.file_arguments import parameter_of, unstated_members
 from sagebridge.authoring.value_types import OBJECT, ValueType, are_of, constrained, value_type
 from sagebridge.model.display import shown
-from sagebridge.model.limits import is_portable
 from sagebridge.model.losses import Severity
 from sagebridge.model.parameters import PYTHON_TYPES, Parameter
 from sagebridge.model.values import ABSENT, EMPTY, Object, Value
@@ -75,7 +74,6 @@ class FlowArgument:
             "DefaultValue": self.default,
             "EnumValues": self.choices or ABSENT,
             "Description": self.description or ABSENT,
-            LIMITS: self.limits or ABSENT,
         }
 
 
@@ -184,7 +182,7 @@ def parameters_of(
         members = {**argument.members, **details.get(argument.name, EMPTY)}
         if argument.default is not ABSENT:
             members["DefaultValue"] = argument.default
-        if (parameter := parameter_of(members)) is not None:
+        if (parameter := parameter_of(members, argument.limits)) is not None:
             found[argument.name] = parameter
     return found
 
@@ -220,13 +218,7 @@ def _argument(parameter: Parameter, name: str) -> FlowArgument:
         default=parameter.default if isinstance(parameter.default, str | int | float) else ABSENT,
         choices=tuple(choices) if listed else (),
         description=description,
-        limits=Object(
-            {
-                key: value
-                for key, value in parameter.limits.items()
-                if key != "pattern" or is_portable(value)
-            }
-        ),
+        limits=parameter.limits,
     )
 
 

@@ -113,7 +113,7 @@ def constrained(type_: ValueType, metadata: Any) -> ValueType:
         case "str":
             return type_
         case "FieldInfo" | "StringConstraints":
-            type_ = _with_choices(type_, getattr(metadata, "json_schema_extra", None))
+            type_ = _with_schema(type_, getattr(metadata, "json_schema_extra", None))
             parts = metadata.metadata if hasattr(metadata, "metadata") else metadata
             for part in parts:
                 type_ = constrained(type_, part)
@@ -128,12 +128,15 @@ def constrained(type_: ValueType, metadata: Any) -> ValueType:
     return replace(type_, limits=Object({**type_.limits, **limits}))
 
 
-def _with_choices(type_: ValueType, schema: Any) -> ValueType:
-    """A type with the ``enum`` of ``Field(json_schema_extra={"enum": [0.5, 1.0]})``."""
-    choices = schema.get("enum") if isinstance(schema, dict) else None
-    if not choices or not isinstance(choices, list) or type_.choices:
+def _with_schema(type_: ValueType, schema: Any) -> ValueType:
+    """A type with the keywords of ``Field(json_schema_extra={"enum": [0.5, 1.0]})``."""
+    if not isinstance(schema, dict):
         return type_
-    return replace(type_, choices=tuple(choices)) if are_of(type_.name, choices) else type_
+    choices = schema.get("enum")
+    if isinstance(choices, list) and not type_.choices and are_of(type_.name, choices):
+        type_ = replace(type_, choices=tuple(choices))
+    limits = known_limits(type_.parameter_type, schema)
+    return replace(type_, limits=Object({**type_.limits, **limits}))
 
 
 def are_of(name: str, choices: Collection[Value]) -> bool:

@@ -36,7 +36,7 @@ from sagebridge.model.connections import (
     shared_connection,
 )
 from sagebridge.model.graph import in_order
-from sagebridge.model.limits import FIELD_ARGUMENTS
+from sagebridge.model.limits import FIELD_ARGUMENTS, is_portable
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline, Step, walk
 from sagebridge.model.pointers import losses_by_step
@@ -306,12 +306,17 @@ def _annotation(argument: FlowArgument) -> ast.expr:
     annotation: ast.expr = ast.Name(argument.type, ast.Load())
     if argument.literal:
         annotation = _subscript("Literal", *map(ast.Constant, argument.choices))
-    given: dict[str, ast.expr] = {
-        FIELD_ARGUMENTS[key]: ast.Constant(value) for key, value in argument.limits.items()
-    }
+    given: dict[str, ast.expr] = {}
+    schema: dict[str, ast.expr] = {}  # checked by the server and by begin(), not by pydantic
+    for keyword, limit in argument.limits.items():
+        in_schema = keyword == "pattern" and not is_portable(limit)
+        name = keyword if in_schema else FIELD_ARGUMENTS[keyword]
+        (schema if in_schema else given)[name] = ast.Constant(limit)
     if argument.choices and not argument.literal:
-        choices = array(map(ast.Constant, argument.choices))
-        given["json_schema_extra"] = ast.Dict([ast.Constant("enum")], [choices])
+        schema["enum"] = array(map(ast.Constant, argument.choices))
+    if schema:
+        names: list[ast.expr | None] = [ast.Constant(keyword) for keyword in schema]
+        given["json_schema_extra"] = ast.Dict(names, list(schema.values()))
     if not given:
         return annotation
     return _subscript("Annotated", annotation, call(ast.Name("Field", ast.Load()), **given))
