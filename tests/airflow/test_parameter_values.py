@@ -51,7 +51,7 @@ def test_right_values_reach_the_request(run: Run, sent: list[Any]) -> None:
 
 def test_schedule_or_event_with_a_wrong_value_starts_no_run() -> None:
     """The values of both, as strings or in the declared types, go through this function."""
-    from airflow.exceptions import AirflowFailException
+    from airflow.providers.common.compat.sdk import AirflowFailException
 
     from sagebridge_operators.airflow import StartPipelineOperator, build
 

@@ -59,10 +59,7 @@ class FlowArgument:
 
     @property
     def literal(self) -> bool:
-        """Whether the choices are those of a ``Literal``, which has no numbers with a point.
-
-        pydantic shows booleans of a Literal as a list of texts.
-        """
+        """Whether the choices are those of a ``Literal``, which has no floats."""
         return bool(self.choices) and self.type in ("str", "int")
 
     @property
