@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from itertools import islice
 from typing import Any
@@ -13,13 +13,15 @@ import pytest
 from airflow.exceptions import AirflowTimetableInvalid
 from airflow.sdk import DAG
 from airflow.timetables.base import DagRunInfo, DataInterval, TimeRestriction
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from sagebridge import Schedule
 from sagebridge.model.fire_times import fire_times
 from sagebridge.model.schedule_expressions import Rate
 from sagebridge.model.values import ABSENT
 from sagebridge_operators.airflow import EventBridgeTimetable
-from tests.schedules.expressions import Case, cases
+from tests.schedules.expressions import ZONES, Case, cases, features, instants
 
 pytestmark = [pytest.mark.airflow, pytest.mark.airflow31]
 NIGHTLY = "cron(0 4 * * ? *)"
@@ -73,6 +75,32 @@ def test_scheduler_finds_the_times_of_eventbridge(case: Case) -> None:
         found += [info.logical_date] if info is not None else []
     assert found == expected
     assert expected or isinstance(schedule.timing, Rate)
+
+
+@pytest.mark.parametrize("feature", features())
+def test_scheduler_finds_the_times_of_any_expression_of_a_feature(feature: str) -> None:
+    @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(features()[feature], st.sampled_from(ZONES), instants())
+    def check(expression: str, zone: str, first: datetime) -> None:
+        written = EventBridgeTimetable(expression, timezone=zone).serialize()
+        timetable = EventBridgeTimetable.deserialize(json.loads(json.dumps(written)))
+        found: list[datetime] = []
+        earliest = pendulum.instance(first + timedelta(seconds=1))
+        # A backfill, since the other slots are those after today.
+        restriction = TimeRestriction(earliest, None, catchup=True)
+        last = None
+        while len(found) < 3:
+            info = timetable.next_dagrun_info(
+                last_automated_data_interval=last, restriction=restriction
+            )
+            if info is None:
+                break
+            last = info.data_interval
+            found.append(info.run_after)
+        schedule = Schedule("x", expression, timezone=zone)
+        assert found == list(islice(fire_times(schedule, first), 3))
+
+    check()
 
 
 def test_everything_of_a_schedule_survives_the_database() -> None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, reject, settings
 
 import sagebridge
+from sagebridge import Schedule
 from sagebridge.authoring.dag_pipeline import pipeline_of
 from sagebridge.authoring.definition_writer import definition as to_json
 from sagebridge.errors import TranslationError
@@ -201,3 +202,12 @@ def test_airflow_imports_the_dag(definition: Path) -> None:
     dag = live(write(sagebridge.read(definition).pipeline)[0])
     served = DagSerialization.from_dict(DagSerialization.to_dict(dag))
     assert set(served.task_dict) == set(dag.task_ids)
+
+
+def test_flexible_window_of_a_schedule_is_reported() -> None:
+    schedule = Schedule("nightly", "cron(0 4 * * ? *)", flexible_minutes=15)
+    text, (loss,) = write(Pipeline("P", schedules=[schedule]))
+
+    assert "flexible_minutes=15" in text  # for the way back
+    assert (loss.code, loss.severity) == ("schedule", "info")
+    assert loss.place == "/Schedules/0/FlexibleTimeWindow"
