@@ -127,13 +127,21 @@ def test_schedule_of_a_pipeline_that_needs_values_leaves_the_dag_usable(tmp_path
     assert list(dags) == ["Abalone", "Abalone.nightly"]
 
 
-def test_schedules_with_the_same_legal_name_have_two_dags(tmp_path: Path) -> None:
+def test_ids_of_small_dags_are_legal_and_differ(tmp_path: Path) -> None:
     dags = written(
         tmp_path,
-        pipeline(schedules=[Schedule("a b", "rate(1 day)"), Schedule("a_b", "rate(1 day)")]),
+        pipeline(
+            schedules=[Schedule(name, "rate(1 day)") for name in ("a b", "a_b", "..", "x" * 300)]
+        ),
     )
 
-    assert list(dags) == ["Abalone", "Abalone.a_b", "Abalone.a_b_2"]
+    assert list(dags) == [
+        "Abalone",
+        "Abalone.",
+        "Abalone.a_b",
+        "Abalone.a_b_2",
+        f"Abalone.{'x' * 182}",
+    ]
 
 
 def test_steps_may_have_the_name_of_the_dag_variable(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ EventBridge even in UTC (airflow/timetables/trigger.py and _delta.py of 3.3):
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import TypeAlias
@@ -58,8 +59,9 @@ def small_dags(pipeline: Pipeline, dag_id: str) -> Iterator[tuple[str, Starter]]
     taken: set[str] = {dag_id}
     found: Sequence[Starter] = (*pipeline.schedules, *pipeline.event_triggers)
     for starter in found:
-        wanted = legal_id(f"{dag_id}.{starter.name}")[:_LONGEST_ID]
-        small = free_name(wanted, taken)
+        # Airflow rejects ids with two dots in a row (validate_key in airflow/utils/helpers.py).
+        wanted = re.sub(r"\.{2,}", ".", legal_id(f"{dag_id}.{starter.name}"))
+        small = free_name(wanted[:_LONGEST_ID], taken)
         taken.add(small)
         yield small, starter
 

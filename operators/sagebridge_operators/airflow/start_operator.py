@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC
+from datetime import UTC, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,8 @@ class StartPipelineOperator(BaseOperator):
     """Starts a run of another DAG, for example for a schedule with its own parameters.
 
     The id of the started run consists of this DAG's id and the slot. If that run exists, the task
-    is skipped, so a task that runs again starts nothing. No value is a template.
+    is skipped, so a task that runs again starts nothing. If Airflow's API does not respond, the
+    task is retried. No value is a template.
 
     Args:
         pipeline: the DAG to start. With the DAG itself, the values are converted to the types of
@@ -45,6 +46,8 @@ class StartPipelineOperator(BaseOperator):
         event_trigger: EventTrigger | None = None,
         **kwargs: Any,
     ) -> None:
+        # A slot must not be lost when the API server restarts.
+        kwargs = {"retries": 5, "retry_delay": timedelta(seconds=20), **kwargs}
         super().__init__(**kwargs)
         try:
             self.parameters: Object = object_(parameters)
