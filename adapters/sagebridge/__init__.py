@@ -163,10 +163,10 @@ def write(
 
     Raises:
         FormatError: unknown format or document, or a pipeline that the format cannot contain.
-        ScheduleError: a schedule or event trigger that the target would carry has errors.
+        ScheduleError: a schedule or event trigger that the target carries never starts it.
     """
     from sagebridge import registry
-    from sagebridge.authoring.schedule_rules import require_startable
+    from sagebridge.authoring.schedule_rules import ANYWHERE, ON_ENGINES, require_startable
     from sagebridge.model.code_steps import only_code, without_carried, without_stubs
 
     given: object = pipeline
@@ -177,7 +177,7 @@ def write(
     if form.name == "sagemaker" and only_code(pipeline):
         raise CodeOnlyError(pipeline.name)
     if form.carries_schedules(document):
-        require_startable(pipeline)
+        require_startable(pipeline, ANYWHERE if form.name == "sagemaker" else ON_ENGINES)
     left_out: tuple[Loss, ...] = ()
     if not stubs:
         remove = without_carried if form.name == "sagemaker" else without_stubs

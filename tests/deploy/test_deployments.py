@@ -183,6 +183,17 @@ def test_edited_flow_file_is_kept(project: Project) -> None:
     assert '"never"' not in file.read_text()
 
 
+def test_stage_file(project: Project) -> None:
+    stage = {"parameters": {"in-put": "s3://prod/x", "Count": 1}}
+    (project.folder / "prod.json").write_text(json.dumps(stage))
+    (project.folder / "staged.json").write_text(request("Staged", parameters=PARAMETERS))
+    project.deploy("staged.json", "--map", "prod.json", "-o", "flows/prod")
+    made = project.deployment("Staged")
+    assert made["entrypoint"] == "flows/prod/Staged.py:staged"
+    properties = made["parameter_openapi_schema"]["properties"]
+    assert (properties["in_put"]["default"], properties["Count"]["default"]) == ("s3://prod/x", 1)
+
+
 def test_folder_with_unreadable_file(project: Project) -> None:
     folder = project.folder / "in"
     folder.mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -152,10 +153,11 @@ def test_right_schedules_have_no_findings() -> None:
 
 
 @pytest.mark.parametrize(
-    ("to", "document"), [("airflow", None), ("prefect", None), ("sagemaker", "cloudformation")]
+    ("to", "document", "number"),
+    [("airflow", None, 3), ("prefect", None, 3), ("sagemaker", "cloudformation", 2)],
 )
 def test_translate_rejects_a_required_parameter_that_is_not_set(
-    to: str, document: str | None
+    to: str, document: str | None, number: int
 ) -> None:
     source = pipeline(Schedule("night", DAILY), Schedule("noon", "cron(0 12 * * *)"))
     with pytest.raises(ScheduleError) as error:
@@ -163,7 +165,7 @@ def test_translate_rejects_a_required_parameter_that_is_not_set(
     assert str(error.value).splitlines()[0] == (
         "nightly: schedule 'night': parameter 'Data' has no default and is not set"
     )
-    assert len(error.value.problems) == 3
+    assert len(error.value.problems) == number
 
 
 def test_a_definition_without_schedules_is_translated() -> None:
@@ -173,3 +175,61 @@ def test_a_definition_without_schedules_is_translated() -> None:
 def test_parameters_of_an_unknown_pipeline_are_not_checked() -> None:
     alone = Pipeline("nightly", schedules=[Schedule("night", DAILY, parameters={"Any": "x"})])
     assert not [one for one in sagebridge.validate(alone) if one.code != "no-steps"]
+
+
+TEMPLATE = """
+Parameters: {Age: {Type: Number}}
+Resources:
+  Nightly:
+    Type: AWS::SageMaker::Pipeline
+    Properties:
+      PipelineName: nightly
+      RoleArn: arn:aws:iam::111122223333:role/x
+      PipelineDefinition:
+        PipelineDefinitionBody: |
+          {"Version": "2020-12-01", "Parameters": [{"Name": "Size", "Type": "Integer"}], "Steps": [
+          {"Name": "Stop", "Type": "Fail", "Arguments": {"ErrorMessage": "no"}}]}
+  Night:
+    Type: AWS::Scheduler::Schedule
+    Properties:
+      Name: night
+      ScheduleExpression: cron(0 4 * * *)
+      FlexibleTimeWindow: {Mode: "OFF"}
+      Target:
+        Arn: !GetAtt Nightly.Arn
+        RoleArn: arn:aws:iam::111122223333:role/x
+        SageMakerPipelineParameters:
+          PipelineParameterList: [{Name: Size, Value: big}]
+  Noon:
+    Type: AWS::Scheduler::Schedule
+    Properties:
+      Name: noon
+      ScheduleExpression: !Sub "rate(${Age} minutes)"
+      FlexibleTimeWindow: {Mode: "OFF"}
+      Target:
+        Arn: !GetAtt Nightly.Arn
+        RoleArn: arn:aws:iam::111122223333:role/x
+        SageMakerPipelineParameters:
+          PipelineParameterList: [{Name: Size, Value: "7"}]
+"""
+
+
+def test_template_has_the_lines_of_its_schedules(tmp_path: Path) -> None:
+    file = tmp_path / "stack.yaml"
+    file.write_text(TEMPLATE)
+    found = [(one.line, one.code, one.message) for one in sagebridge.validate(str(file))]
+    assert found == [
+        (
+            16,
+            "schedule-expression",
+            (
+                "schedule 'night': cron(0 4 * * *) has 5 fields, expected minute, hour, day of "
+                "month, month, weekday and year; write cron(0 4 * * ? *)"
+            ),
+        ),
+        (
+            16,
+            "schedule-parameter",
+            "schedule 'night': parameter 'Size' is 'big', expected an Integer",
+        ),
+    ]

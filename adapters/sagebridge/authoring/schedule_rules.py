@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
@@ -25,6 +25,7 @@ CODES = frozenset(
         "schedule-bounds",
         "schedule-expression",
         "schedule-max-age",
+        "schedule-missing-parameter",
         "schedule-never",
         "schedule-parameter",
         "schedule-timezone",
@@ -32,6 +33,10 @@ CODES = frozenset(
     )
 )
 """The codes of the findings; an execution that is started by hand does not depend on them."""
+ON_ENGINES = CODES - {"schedule-max-age", "schedule-window"}
+"""The codes of errors with which no engine can have a schedule or trigger."""
+ANYWHERE = frozenset(("schedule-missing-parameter",))
+"""The codes of errors with which a schedule or trigger starts nothing, even in EventBridge."""
 WINDOW = range(1, 1441)
 """Minutes of a flexible time window (CreateSchedule, MaximumWindowInMinutes)."""
 MAX_AGE = range(60, 86_401)
@@ -41,12 +46,13 @@ _MAX_VALUE = 1024
 
 
 class ScheduleProblem(NamedTuple):
-    """What is wrong with a schedule or trigger; ``value`` is the part with the problem."""
+    """What is wrong with the schedule or trigger ``name``; ``value`` is the wrong part of it."""
 
     code: str
     message: str
     value: Value = ""
     severity: Literal["error", "warning"] = "error"
+    name: str = ""
 
 
 def check_starters(
@@ -59,7 +65,7 @@ def check_starters(
     for name, number in counts.items():
         if number > 1:
             text = f"{number} schedules or event triggers are named {shown(name)}"
-            yield ScheduleProblem("duplicate-schedule", text, name)
+            yield ScheduleProblem("duplicate-schedule", text, name=name)
     declared = None if parameters is None else {one.name: one for one in parameters}
     for schedule in schedules:
         for problem in (
@@ -67,10 +73,10 @@ def check_starters(
             *_check_limits(schedule),
             *_check_parameters(schedule, declared),
         ):
-            yield _located(f"schedule {shown(schedule.name)}", problem)
+            yield _located("schedule", schedule.name, problem)
     for trigger in triggers:
         for problem in (*_check_trigger(trigger), *_check_parameters(trigger, declared)):
-            yield _located(f"event trigger {shown(trigger.name)}", problem)
+            yield _located("event trigger", trigger.name, problem)
 
 
 def check_schedules(pipeline: Pipeline) -> Iterator[ScheduleProblem]:
@@ -84,15 +90,19 @@ def check_schedules(pipeline: Pipeline) -> Iterator[ScheduleProblem]:
     yield from check_starters(pipeline.schedules, pipeline.event_triggers, parameters)
 
 
-def require_startable(pipeline: Pipeline) -> None:
-    """Raise ScheduleError if the schedules and triggers of a pipeline have errors."""
-    errors = [one.message for one in check_schedules(pipeline) if one.severity == "error"]
+def require_startable(pipeline: Pipeline, codes: Collection[str] = ON_ENGINES) -> None:
+    """Raise ScheduleError if schedules or triggers have errors with these codes."""
+    errors = [
+        one.message
+        for one in check_schedules(pipeline)
+        if one.severity == "error" and one.code in codes
+    ]
     if errors:
         raise ScheduleError(pipeline.name or "pipeline", errors)
 
 
-def _located(place: str, problem: ScheduleProblem) -> ScheduleProblem:
-    return problem._replace(message=f"{place}: {problem.message}")
+def _located(kind: str, name: str, problem: ScheduleProblem) -> ScheduleProblem:
+    return problem._replace(message=f"{kind} {shown(name)}: {problem.message}", name=name)
 
 
 def _check_times(schedule: Schedule) -> Iterator[ScheduleProblem]:
@@ -172,7 +182,7 @@ def _check_parameters(
     for name, parameter in declared.items():
         if parameter.default is ABSENT and name not in starter.parameters:
             text = f"parameter {shown(name)} has no default and is not set"
-            yield ScheduleProblem("schedule-parameter", text)
+            yield ScheduleProblem("schedule-missing-parameter", text)
 
 
 def _check_value(parameter: Parameter, value: Value) -> Iterator[ScheduleProblem]:

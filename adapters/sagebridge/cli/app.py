@@ -22,6 +22,7 @@ from sagebridge.terminal.help_tables import write_tables
 GROUP = "sagebridge.commands"
 _BUILT_IN = {
     "assess": "sagebridge.cli.assess:assess",
+    "schedule": "sagebridge.cli.schedule:schedule",
     "show": "sagebridge.cli.show:show",
     "translate": "sagebridge.cli.translate:translate",
     "validate": "sagebridge.cli.validate:validate",
@@ -47,7 +48,8 @@ _SOURCES = {
     "FILE#NAME": "The pipeline NAME of a file that contains several.",
     "MODULE:NAME": "SageMaker SDK pipeline object, or a function that returns one. FILE.py:NAME "
     "works too. --arg sets arguments.",
-    "FOLDER": "All pipeline files in the folder, without subfolders. Not for run and show.",
+    "FOLDER": "All pipeline files in the folder, without subfolders. Not for run, schedule and "
+    "show.",
     "-": "Pipeline definition on standard input.",
 }
 _EXECUTED = (

@@ -56,9 +56,37 @@ def as_tree(pipeline: Pipeline, marks: Marks) -> RenderableType:
         for parameter in pipeline.declared:
             parameters.add(_parameter_line(parameter))
         parts.append(parameters)
+    if pipeline.schedules or pipeline.event_triggers:
+        parts += _starter_trees(pipeline)
     tree = Tree("Steps", guide_style="dim")
     _add_steps(tree, pipeline.steps, dependencies(pipeline), marks)
     return Group(*parts, tree)
+
+
+def _starter_trees(pipeline: Pipeline) -> Iterator[Tree]:
+    # Imported here because only pipelines with schedules need pendulum.
+    from sagebridge.cli.schedule_view import schedule_notes, trigger_line, trigger_notes
+    from sagebridge.model.schedule_words import in_words
+
+    rows = (
+        ("Schedules", [(one, in_words(one), schedule_notes(one)) for one in pipeline.schedules]),
+        (
+            "Event triggers",
+            [(one, trigger_line(one), trigger_notes(one)) for one in pipeline.event_triggers],
+        ),
+    )
+    for title, found in rows:
+        if not found:
+            continue
+        tree = Tree(title, guide_style="dim")
+        for one, line, notes in found:
+            text = Text.assemble((printable(one.name), "bold"), f"  {printable(line)}")
+            if not one.enabled:
+                text.append("  off", "yellow")
+            branch = tree.add(text)
+            for note in notes:
+                branch.add(Text(printable(note), "dim"))
+        yield tree
 
 
 def _tracking(pipeline: Pipeline) -> Iterator[tuple[str, dict[str, str]]]:
@@ -164,8 +192,17 @@ def as_json(pipeline: Pipeline, marks: Marks) -> dict[str, Any]:
         "name": pipeline.name,
         **dict(_tracking(pipeline)),
         "parameters": [_parameter_json(parameter) for parameter in pipeline.declared],
+        **_starters_json(pipeline),
         "steps": [_step_json(step, upstream, marks) for step in pipeline.steps],
     }
+
+
+def _starters_json(pipeline: Pipeline) -> dict[str, Any]:
+    if not (pipeline.schedules or pipeline.event_triggers):
+        return {}
+    from sagebridge.cli.schedule_view import starters_json
+
+    return starters_json(pipeline)
 
 
 def _parameter_json(parameter: Parameter) -> dict[str, Any]:

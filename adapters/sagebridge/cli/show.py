@@ -10,6 +10,7 @@ from sagebridge.drawing.diagram import diagram, marks
 from sagebridge.drawing.dot import dot
 from sagebridge.drawing.mermaid import mermaid
 from sagebridge.drawing.svg import svg
+from sagebridge.terminal.changes import Changes
 from sagebridge.terminal.console import console, print_json, printable
 from sagebridge.terminal.help_tables import TableCommand
 from sagebridge.terminal.options import (
@@ -17,7 +18,9 @@ from sagebridge.terminal.options import (
     format_names,
     format_option,
     from_option,
+    map_option,
     name_option,
+    schedules_option,
 )
 
 _PICTURES = {"mermaid": mermaid, "dot": dot, "svg": svg}
@@ -52,15 +55,25 @@ _PICTURES = {"mermaid": mermaid, "dot": dot, "svg": svg}
 )
 @name_option
 @from_option
+@schedules_option
+@map_option
 def show(
-    source: str, shape: str, form: str, target: str | None, name: str | None, from_: str | None
+    source: str,
+    shape: str,
+    form: str,
+    target: str | None,
+    name: str | None,
+    from_: str | None,
+    changes: Changes,
 ) -> None:
-    """Show the parameters and steps of a pipeline.
+    """Show the parameters, schedules and steps of a pipeline.
 
     Steps are shown with their branches and dependencies. 'sagebridge --help' lists the kinds of
     SOURCE.
     """
     pipeline, losses = sagebridge.read(source, from_, name=name)
+    pipeline = changes.apply(pipeline)
+    changes.warn()
     if target is not None:
         reading = (loss.for_target(target) for loss in losses)
         losses = (*reading, *sagebridge.write(pipeline, target).losses)

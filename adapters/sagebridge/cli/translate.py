@@ -38,6 +38,7 @@ from sagebridge.terminal.options import (
     format_names,
     from_option,
     map_option,
+    schedules_option,
     single_name_option,
 )
 from sagebridge.terminal.source_files import content, expand, safe_stem, write_file
@@ -101,6 +102,7 @@ _TABLES = {
     help="SageMaker document to write: definition (default), create-pipeline, cloudformation or "
     "eventbridge.",
 )
+@schedules_option
 @map_option
 @click.option("--losses", "losses_file", metavar="FILE", help="Write all losses to FILE as JSON.")
 @click.option(
@@ -149,6 +151,7 @@ def translate(
     several = len(files) > 1 or files != list(sources)
     if name is not None and several:
         raise UsageError("--name requires a single source")
+    changes.check_sources(1 + several)
     run = _Run(
         to=to,
         document=document,
@@ -225,6 +228,7 @@ class _Run:
         for one in result:
             own = self.name or one.pipeline.name or "pipeline"
             try:
+                self.changes.check_sources(len(result))
                 self._translate(source, own if len(result) > 1 else _stem(source, own), one)
             except SagebridgeError as error:
                 self._fail(source, error)
@@ -239,7 +243,8 @@ class _Run:
             pipeline, self.to, document=self.document, losses=reading, stubs=self.stubs
         )
         losses = (*(loss.for_target(self.to) for loss in reading), *lost)
-        self._tell(source, pipeline.name, losses, unreported(one.findings, losses))
+        findings = self.changes.findings(one.findings, pipeline)
+        self._tell(source, pipeline.name, losses, unreported(findings, losses))
         if self.to != "sagemaker" and (line := runnable.warning(pipeline)) is not None:
             click.echo(printable(f"{source}: {line}"), err=True)
         if self.fail_on_loss and (serious := counted(losses)):

@@ -9,12 +9,19 @@ from rich.text import Text
 
 import sagebridge
 from sagebridge.authoring.json_document import source_name
-from sagebridge.errors import SourceError
+from sagebridge.errors import SagebridgeError, SourceError
 from sagebridge.findings import Finding
 from sagebridge.formats.sagemaker.validator import UNREADABLE
+from sagebridge.terminal.changes import Changes
 from sagebridge.terminal.console import console, print_json
 from sagebridge.terminal.help_tables import TableCommand
-from sagebridge.terminal.options import arg_option, format_option, from_option
+from sagebridge.terminal.options import (
+    arg_option,
+    format_option,
+    from_option,
+    map_option,
+    schedules_option,
+)
 from sagebridge.terminal.source_files import expand
 from sagebridge.terminal.wording import finding_line
 
@@ -34,8 +41,10 @@ from sagebridge.terminal.wording import finding_line
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @arg_option
 @from_option
+@schedules_option
+@map_option
 @format_option
-def validate(sources: tuple[str, ...], from_: str | None, form: str) -> int:
+def validate(sources: tuple[str, ...], from_: str | None, changes: Changes, form: str) -> int:
     """Check pipelines and list all errors and warnings.
 
     Each error and warning is printed with its file, line and code. If there are none, nothing is
@@ -43,7 +52,8 @@ def validate(sources: tuple[str, ...], from_: str | None, form: str) -> int:
     'sagebridge --help' lists the kinds of SOURCE.
     """
     files = expand(sources, (".json", ".yaml", ".yml"))
-    found = [(source_name(source), sagebridge.validate(source, from_)) for source in files]
+    changes.check_sources(len(files))
+    found = [(source_name(source), _findings(source, from_, changes)) for source in files]
     if form == "json":
         print_json(
             [
@@ -57,6 +67,17 @@ def validate(sources: tuple[str, ...], from_: str | None, form: str) -> int:
     if any(finding.code == UNREADABLE for finding in every):
         return SourceError.exit_code
     return int(any(finding.severity == "error" for finding in every))
+
+
+def _findings(source: str, from_: str | None, changes: Changes) -> tuple[Finding, ...]:
+    found = sagebridge.validate(source, from_)
+    if not changes:
+        return found
+    try:
+        pipeline = sagebridge.read(source, from_).pipeline
+    except SagebridgeError:  # the findings have the reason
+        return found
+    return changes.findings(found, changes.apply(pipeline))
 
 
 def _print(found: list[tuple[str, tuple[Finding, ...]]]) -> None:

@@ -34,12 +34,35 @@ single_name_option = click.option(
 )
 
 
+_SCHEDULES = "sagebridge.schedules"
+
+
+def _keep_schedules(ctx: click.Context, option: click.Parameter, given: str | None) -> None:
+    """Keep the value for the callback of ``--map``, which runs after that of an eager option."""
+    del option
+    ctx.meta[_SCHEDULES] = given
+
+
+def _changes(ctx: click.Context, option: click.Parameter, given: tuple[str, ...]) -> Changes:
+    del option
+    return Changes(Stage.parse(given), ctx.meta.get(_SCHEDULES))
+
+
+schedules_option = click.option(
+    "--schedules",
+    metavar="SOURCE",
+    is_eager=True,
+    expose_value=False,
+    callback=_keep_schedules,
+    help="Add the schedules and event triggers of another source, such as a document of "
+    "EventBridge. They replace those with the same name.",
+)
 map_option = click.option(
     "--map",
     "changes",
     metavar="OLD=NEW|FILE",
     multiple=True,
-    callback=lambda ctx, option, given: Changes(Stage.parse(given)),
+    callback=_changes,
     help="Replace OLD with NEW in all strings (such as buckets, roles and images) except names "
     "and references. A JSON or YAML FILE has the changes for a stage: accounts, buckets, images, "
     "roles, defaults of parameters, schedules on or off; see docs/schedules.md. Repeatable.",

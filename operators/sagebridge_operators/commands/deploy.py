@@ -17,6 +17,7 @@ from sagebridge.terminal.options import (
     format_option,
     from_option,
     map_option,
+    schedules_option,
     single_name_option,
 )
 from sagebridge.terminal.source_files import content, expand, write_file
@@ -81,6 +82,7 @@ _WORST_FIRST = (6, 5, 2, 1)
 )
 @from_option
 @single_name_option
+@schedules_option
 @map_option
 @click.option(
     "--work-pool",
@@ -126,8 +128,9 @@ def deploy(
     """Deploy pipelines to a Prefect server.
 
     Set the server with PREFECT_API_URL or the active Prefect profile. A flow file is deployed
-    unchanged. For any other source, and with --map, a flow file is generated first. To read a
-    flow's parameters, its file is imported. 'sagebridge --help' lists the kinds of SOURCE.
+    unchanged. For any other source, and with --map or --schedules, a flow file is generated first.
+    To read a flow's parameters, its file is imported. 'sagebridge --help' lists the kinds of
+    SOURCE.
 
     Deployments are also written to prefect.yaml in the current folder, and their runs start in
     this folder. Deployments that are up to date are not changed. If one file fails, the others are
@@ -142,6 +145,7 @@ def deploy(
         raise UsageError("--work-pool is empty; pass the name of a work pool")
     if name is not None and (len(files) > 1 or files != list(sources)):
         raise UsageError("--name requires a single source")
+    changes.check_sources(len(files))
     from sagebridge_operators.launch.prefect_deployments import connect
 
     workdir = Workdir.of(folder or Path(".sagebridge"), backend or default_name())
@@ -201,8 +205,7 @@ class _Run:
     ) -> None:
         """Deploy the flows of a source, or report why it cannot be deployed."""
         try:
-            change = self.changes.apply if self.changes else None
-            for file in flow_files(source, format, name, folder, change):
+            for file in flow_files(source, format, name, folder, self.changes):
                 self._deploy(source, file)
         except MissingExtra:
             raise

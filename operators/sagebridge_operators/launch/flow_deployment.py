@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from sagebridge.errors import SourceError
 from sagebridge.findings import Finding
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
+from sagebridge.terminal.changes import NO_CHANGES, Changes
 from sagebridge.terminal.source_files import content, safe_stem, write_file
 from sagebridge_operators.run_errors import EditedFile
 
@@ -73,16 +74,16 @@ def flow_files(
     format: str | None,
     name: str | None,
     folder: Path,
-    change: Callable[[Pipeline], Pipeline] | None = None,
+    changes: Changes = NO_CHANGES,
 ) -> Iterator[FlowFile]:
     """The source itself if it is a flow file; otherwise one file in ``folder`` per pipeline.
 
-    With ``change``, which changes a pipeline, flow files are generated too.
+    With ``changes``, flow files are generated for flow files, too.
 
-    Raises SourceError and TranslationError.
+    Raises SourceError, TranslationError and ScheduleError.
     """
     is_flow_file = is_flow_source(source, format)
-    if change is None and is_flow_file:
+    if is_flow_file and not changes:
         file, wanted = split_source(source)
         if name is not None:
             raise SourceError(source, "the name is set in the flow file", "remove --name")
@@ -91,16 +92,19 @@ def flow_files(
         pipelines = tuple(one.pipeline for one in examined)
         yield FlowFile(Path(file), pipelines, wanted=wanted, findings=findings)
         return
-    for one in sagebridge.read_checked(source, format, every=True, own=is_flow_file):
-        pipeline = one.pipeline if name is None else replace(one.pipeline, name=name)
-        pipeline = pipeline if change is None else change(pipeline)
+    checked = sagebridge.read_checked(source, format, every=True, own=is_flow_file)
+    changed = changes.apply_all(
+        one.pipeline if name is None else replace(one.pipeline, name=name) for one in checked
+    )
+    for one, pipeline in zip(checked, changed, strict=True):
         text, lost = sagebridge.write(pipeline, "prefect")
         path = folder / f"{safe_stem(pipeline.name or 'pipeline')}.py"
         if path.exists() and path.resolve() == Path(split_source(source)[0]).resolve():
             problem = f"the changed flow would be written to {path}, its source"
             raise SourceError(source, problem, "pass another folder with -o")
         losses = (*one.losses, *lost)
-        yield FlowFile(path, (pipeline,), text, losses=losses, findings=one.findings)
+        findings = changes.findings(one.findings, pipeline)
+        yield FlowFile(path, (pipeline,), text, losses=losses, findings=findings)
 
 
 def is_flow_source(source: str, format: str | None = None) -> bool:

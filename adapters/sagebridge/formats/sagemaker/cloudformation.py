@@ -106,7 +106,8 @@ def resource_of(template: Mapping[str, Any], wanted: str = "") -> Resource:
     losses += starters.losses
     losses += _rest(template, (name, *starters.resources), variables | starters.variables)
     body = f"{pointer}/PipelineDefinition/PipelineDefinitionBody"
-    return Resource(text, body, envelope, tuple(losses), functions.variables, starters)
+    every = functions.variables | starters.variables
+    return Resource(text, body, envelope, tuple(losses), every, starters)
 
 
 def _definition(raw: Any, pointer: str, functions: Functions) -> str:

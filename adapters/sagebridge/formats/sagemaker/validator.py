@@ -6,7 +6,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from sagebridge.authoring.definition_reader import read_parameter
 from sagebridge.authoring.json_document import Document, MalformedJson, NotAPipeline
+from sagebridge.authoring.schedule_rules import check_starters
 from sagebridge.errors import SourceError
 from sagebridge.findings import Finding
 from sagebridge.formats.sagemaker.rules import RULES
@@ -52,10 +54,24 @@ def validate_document(document: Document) -> tuple[Finding, ...]:
     """
     problems = {one for one in _problems(document) if not _is_variable(document, one.pointer)}
     ordered = sorted(problems, key=lambda one: (document.offset(one.pointer), *one))
-    return tuple(
+    found = (
         Finding(one.code, one.severity, one.pointer, document.line(one.pointer), one.message)
         for one in ordered
     )
+    return (*found, *_schedule_findings(document))
+
+
+def _schedule_findings(document: Document) -> Iterator[Finding]:
+    """The findings of what starts the pipeline, with the line of its name in the document."""
+    parameters = None
+    if not document.starters_only:
+        raw = Definition(document.value).parameters.values()
+        parameters = [found for each in raw if (found := read_parameter(each)) is not None]
+    text = (document.outer or document).text
+    for one in check_starters(document.schedules, document.event_triggers, parameters):
+        if not any(variable in str(one.value) for variable in document.variables):
+            line = text.count("\n", 0, max(0, text.find(json.dumps(one.name)))) + 1
+            yield Finding(one.code, one.severity, "", line, one.message)
 
 
 def _problems(document: Document) -> Iterator[Problem]:
