@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sagebridge.errors import SourceError
+from sagebridge.formats.sagemaker.sdk_triggers import SDK_MODULES, recording
 
 ARGUMENTS: ContextVar[Mapping[str, str]] = ContextVar("ARGUMENTS")
 """The arguments for a function that returns a pipeline; the option --arg sets them."""
@@ -32,8 +33,8 @@ _TELEMETRY = (
 only one in the user's SDK defaults."""
 
 
-def load(source: str, module: str, attribute: str) -> Any:
-    """The attribute of a module. Importing the module runs its code."""
+def load(source: str, module: str, attribute: str) -> tuple[Any, Any]:
+    """The attribute of a module, and the module. Importing it runs its code."""
     try:
         with quiet():
             if module.endswith(".py"):
@@ -55,12 +56,13 @@ def load(source: str, module: str, attribute: str) -> Any:
     except (Exception, SystemExit) as error:
         problem = f"raised on import: {type(error).__name__}: {error}"
         raise SourceError(source, problem, _region_fix(error)) from error
+    imported = found
     for name in attribute.split("."):
         try:
             found = getattr(found, name)
         except AttributeError:
             raise SourceError(source, f"{module} has no attribute {name!r}") from None
-    return found
+    return found, imported
 
 
 def call(function: Callable[..., Any], what: str, source: str, *, given: bool = False) -> Any:
@@ -87,7 +89,8 @@ def quiet() -> Iterator[None]:
         with redirect_stdout(sys.stderr), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             _stop_telemetry()
-            yield
+            with recording(sys.modules):
+                yield
     finally:
         os.dup2(saved, 1)
         os.close(saved)
@@ -112,11 +115,16 @@ def _import_file(path: Path, source: str) -> Any:
             with suppress(Exception):
                 importlib.import_module(name)
         _stop_telemetry()
+    if b"put_triggers" in path.read_bytes():
+        for name in SDK_MODULES:
+            with suppress(Exception):
+                importlib.import_module(name)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     sys.path.insert(0, str(path.resolve().parent))
     try:
-        spec.loader.exec_module(module)
+        with recording(sys.modules):
+            spec.loader.exec_module(module)
     finally:
         sys.path.remove(str(path.resolve().parent))
     return module

@@ -14,7 +14,7 @@ import ast
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -41,10 +41,13 @@ from sagebridge.formats.sagemaker.cloudformation_yaml import json_of
 from sagebridge.formats.sagemaker.eventbridge import NoSchedules, is_eventbridge, read_document
 from sagebridge.formats.sagemaker.foreign_files import ForeignFile, foreign_kind
 from sagebridge.formats.sagemaker.python_source import ARGUMENTS, call, load
+from sagebridge.formats.sagemaker.sdk_triggers import TriggerReader, triggers_of
 from sagebridge.formats.sagemaker.writer import write
 from sagebridge.model.display import shown
+from sagebridge.model.event_triggers import EventTrigger
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import VERSION, Pipeline
+from sagebridge.model.schedules import Schedule
 
 _RESPONSE_ONLY = (
     "PipelineArn",
@@ -196,17 +199,29 @@ def _starters(document: Document, wanted: str) -> Document:
         found = read_document(document.value, wanted)
     except NoSchedules as error:
         raise NotAPipeline(document.source, str(error), error.fix) from None
+    result = _without_steps(
+        document.source, found.pipeline, found.schedules, found.event_triggers, found.losses
+    )
+    return replace(result, outer=document, inside="")
+
+
+def _without_steps(
+    source: str,
+    name: str,
+    schedules: Sequence[Schedule],
+    triggers: Sequence[EventTrigger],
+    losses: Sequence[Loss],
+) -> Document:
+    """A definition without steps, for what starts a pipeline that is not in the source."""
     text = json.dumps({"Version": VERSION, "Steps": []})
     return Document(
-        document.source,
+        source,
         text,
         json.loads(text),
-        envelope={"PipelineName": found.pipeline},
-        outer=document,
-        inside="",
-        losses=found.losses,
-        schedules=found.schedules,
-        event_triggers=found.event_triggers,
+        envelope={"PipelineName": name},
+        losses=tuple(losses),
+        schedules=tuple(schedules),
+        event_triggers=tuple(triggers),
         starters_only=True,
     )
 
@@ -241,11 +256,21 @@ def _inner(
 
 
 def _open_named(source: str, module: str, attribute: str) -> Document:
-    found = load(source, module, attribute)
+    found, imported = load(source, module, attribute)
     if ARGUMENTS.get({}) and (not callable(found) or hasattr(found, "definition")):
         fix = "omit --arg, or name a function"
         raise SourceError(source, "it is not a function, so it has no arguments", fix)
-    return _open_object(found, source)
+    if triggers := triggers_of(found):
+        reader = TriggerReader(source, attribute, call)
+        reader.add(triggers)
+        return _without_steps(source, attribute, reader.schedules, (), reader.losses)
+    document = _open_object(found, source)
+    if document.schedules or not hasattr(imported, "__file__"):
+        return document
+    reader = TriggerReader(source, document.envelope.get("PipelineName") or attribute, call)
+    reader.add_calls(imported, attribute)
+    losses = (*document.losses, *reader.losses)
+    return replace(document, schedules=tuple(reader.schedules), losses=losses)
 
 
 def _open_object(value: Any, source: str) -> Document:
@@ -265,7 +290,14 @@ def _open_object(value: Any, source: str) -> Document:
     if callable(getattr(value, "definition", None)):
         document = _open_definition(call(value.definition, "definition()", source), source)
         name = getattr(value, "name", None)
-        return replace(document, envelope={"PipelineName": name, **document.envelope})
+        reader = TriggerReader(source, str(name or "schedule"), call)
+        reader.add_recorded(value)
+        return replace(
+            document,
+            envelope={"PipelineName": name, **document.envelope},
+            schedules=tuple(reader.schedules),
+            losses=(*document.losses, *reader.losses),
+        )
     if callable(value):
         return _open_object(call(value, "the call", source, given=True), source)
     raise SourceError(
