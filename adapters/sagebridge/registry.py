@@ -91,6 +91,10 @@ class Format:
             raise FormatError(self._no_document(document))
         return cast("Writer", _load(self.documents[document]))
 
+    def suffix_of(self, document: str | None) -> str:
+        """The suffix of a file: ``.yaml`` for the document ``prefect.yaml``."""
+        return Path(document or "").suffix or self.suffix
+
     def carries_schedules(self, document: str | None = None) -> bool:
         """Whether the format, or one of its documents, can have schedules and event triggers."""
         return self.name != "sagemaker" or document in ("cloudformation", "eventbridge")
@@ -149,6 +153,9 @@ FORMATS = {
             "sagebridge.formats.prefect.writer:write",
             ".py",
             read_all="sagebridge.formats.prefect.reader:read_all",
+            documents=MappingProxyType(
+                {"prefect.yaml": "sagebridge.formats.prefect.deployment_writer:write"}
+            ),
             read_own="sagebridge.formats.prefect.reader:read_own",
             validate="sagebridge.python_findings:validate_flow_file",
         ),
