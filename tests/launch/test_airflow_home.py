@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 import sagebridge
+from sagebridge import Schedule
+from sagebridge.model.code_steps import SHELL, ShellStep
+from sagebridge.model.pipeline import Pipeline, Step
 from sagebridge_operators.launch import airflow_home
 from sagebridge_operators.launch.private_engine import LOGIN_FILE
 
@@ -43,6 +46,20 @@ def test_definition_strings_do_not_become_python(tmp_path: Path) -> None:
     assert "airflow" in loader
     assert "dag" in loader
     assert sagebridge.read(tmp_path / "home" / "dags" / "dag.json").pipeline.name == name
+
+
+def test_private_dag_has_no_schedules(tmp_path: Path) -> None:
+    schedules = [Schedule(name, "rate(1 minute)") for name in ("one", "two")]
+    say = ShellStep.of(Step("Say", SHELL, {"command": "true"}))
+    pipeline = Pipeline("p", [say], schedules=schedules)
+    (tmp_path / "template.db").touch()
+    (tmp_path / "home").mkdir()
+
+    airflow_home.prepare(tmp_path / "home", tmp_path / "template.db", pipeline, "p")
+
+    text = (tmp_path / "home" / "dags" / "p.py").read_text()
+    assert "ShellStepOperator" in text
+    assert "rate" not in text
 
 
 def test_environment_excludes_own_airflow_settings(
