@@ -59,7 +59,8 @@ def test_private_dag_has_no_schedules(tmp_path: Path) -> None:
 
     text = (tmp_path / "home" / "dags" / "p.py").read_text()
     assert "ShellStepOperator" in text
-    assert "rate" not in text
+    assert "Schedule" not in text
+    assert "EventBridge" not in text
 
 
 def test_environment_excludes_own_airflow_settings(
