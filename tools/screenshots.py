@@ -23,6 +23,7 @@ from typing import Any
 import httpx
 from websockets.sync.client import ClientConnection, connect
 
+import sagebridge
 from sagebridge_operators.launch.engine_login import Login
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -274,15 +275,97 @@ def airflow(folder: Path) -> None:
         process.wait()
 
 
+NIGHTLY = sagebridge.Pipeline(
+    name="nightly-report",
+    description="A report on the sales of the day.",
+    steps=(sagebridge.Step("Report", "Fail", arguments={"ErrorMessage": "no sales"}),),
+    parameters=(
+        sagebridge.Parameter("Stage", "String", "dev", ("dev", "prod"), "where to publish it"),
+        sagebridge.Parameter(
+            "Rows", "Integer", 1000, description="rows of a page", limits={"minimum": 1}
+        ),
+        sagebridge.Parameter("DryRun", "Boolean", True, description="do not publish it"),
+        sagebridge.Parameter("InputData", "String", "s3://sales/", description="sales of the day"),
+    ),
+    schedules=(
+        sagebridge.Schedule("nightly", "cron(15 4 ? * MON-FRI *)", timezone="Europe/Berlin"),
+    ),
+)
+"""A pipeline with a schedule, and parameters of each kind of form field."""
+
+
+def prefect_schedule(folder: Path) -> None:
+    """Screenshots of a deployment with a schedule, and of the form that starts a run."""
+    from sagebridge_operators.launch.prefect_engine import PrefectServer
+
+    (folder / "nightly.py").write_text(sagebridge.write(NIGHTLY, "prefect").text)
+    command = ["deploy", "nightly.py", "--on", "prefect", "--format", "json"]
+    with PrefectServer(folder / "schedule-server") as server, browser() as page:
+        subprocess.run(
+            [sys.executable, "-m", "sagebridge.cli", *command],
+            cwd=folder,
+            env=server.environment(),
+            check=True,
+        )
+        login = (server.login.user, server.login.password)
+        url = f"{server.url}/api/deployments/name/nightly-report/nightly-report"
+        deployment = httpx.get(url, auth=login, timeout=60, trust_env=False).json()["id"]
+        page.open(f"{server.url}/login", "Login")
+        page.log_in(server.login)
+        deployed = f"{server.url}/deployments/deployment/{deployment}"
+        page.open(deployed, "Next Run", "sagebridge.nightly")
+        page.shoot("prefect-schedule")
+        page.open(f"{deployed}/run", "InputData", "do not publish it")
+        page.shoot("prefect-schedule-form", 1000)
+
+
+def airflow_schedule(folder: Path) -> None:
+    """Screenshots of a DAG with a schedule, and of the form that triggers a run."""
+    from sagebridge_operators.launch.airflow_engine import PrivateAirflow
+
+    class ScheduledAirflow(PrivateAirflow):
+        """Its DAG has the schedule, unlike that of ``sagebridge run``."""
+
+        def prepare(self) -> None:
+            super().prepare()
+            text = sagebridge.write(NIGHTLY, "airflow").text
+            (self.home / "dags" / f"{self.dag_id}.py").write_text(text)
+
+    engine = ScheduledAirflow(
+        folder / "airflow",
+        NIGHTLY,
+        dag_id="nightly-report",
+        run_id="screenshots",
+        execution="screenshots",
+        parallelism=2,
+        variables={},
+    )
+    with engine, browser() as page:
+        page.open(engine.url, "Sign in")
+        page.log_in(engine.login)
+        page.open(f"{engine.url}/dags/{engine.dag_id}", "Next Run", "Europe/Berlin")
+        page.shoot("airflow-schedule")
+        page.click("Trigger")
+        page.wait("InputData", "do not publish it")
+        page.shoot("airflow-schedule-form", 1100)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Take the screenshots in docs/images/.")
-    engines = {"airflow": airflow, "prefect": prefect}
+    engines = {
+        "airflow": (airflow, airflow_schedule),
+        "prefect": (prefect, prefect_schedule),
+    }
     parser.add_argument("engine", choices=engines)
+    parser.add_argument("--only", metavar="FUNCTION", help="one function of this file")
     if shutil.which("chromium") is None:
         raise SystemExit("chromium is not installed; run: apt-get install chromium")
     IMAGES.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="sagebridge-") as folder:
-        engines[parser.parse_args().engine](Path(folder))
+    given = parser.parse_args()
+    for take in engines[given.engine]:
+        if given.only in (None, take.__name__):
+            with tempfile.TemporaryDirectory(prefix="sagebridge-") as folder:
+                take(Path(folder))
 
 
 if __name__ == "__main__":

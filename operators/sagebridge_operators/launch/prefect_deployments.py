@@ -28,11 +28,7 @@ from prefect.utilities.callables import parameter_schema
 from prefect.workers.process import ProcessWorker
 
 from sagebridge.authoring.flow_signature import live_arguments
-from sagebridge.authoring.prefect_deployment import (
-    deployment_name,
-    schedule_entries,
-    trigger_entries,
-)
+from sagebridge.authoring.prefect_deployment import schedule_entries, trigger_entries
 from sagebridge.authoring.runnable import described
 from sagebridge.authoring.schedule_rules import require_startable
 from sagebridge.errors import ServiceError, SourceError
@@ -41,6 +37,7 @@ from sagebridge.model.values import ABSENT, thaw
 from sagebridge_operators.launch.flow_deployment import (
     Deployment,
     FlowFile,
+    deployment_name,
     relative,
     tags_of,
 )
