@@ -159,7 +159,8 @@ def test_template_comes_back() -> None:
         extra = one.extra.without("ActionAfterCompletion", "Target")
         return replace(one, extra={**extra, **({"Target": target} if target else {})})
 
-    assert found.schedules == tuple(map(plain, (NIGHTLY, BY_RULE)))
+    in_utc = replace(NIGHTLY, end="2027-11-30T23:00:00Z")
+    assert found.schedules == tuple(map(plain, (in_utc, BY_RULE)))
     assert found.event_triggers == tuple(map(plain, (NEW_DATA, FROM_QUEUE)))
 
 
@@ -170,6 +171,15 @@ def test_template_refers_to_its_pipeline() -> None:
     assert kinds == ["Pipeline", "Schedule", "Rule", "Rule", "Pipe"]
     assert text.count(":pipeline/${Nightly}") == 4
     assert ACCOUNT not in text
+
+
+def test_cloudformation_accepts_a_template() -> None:
+    text = sagebridge.write(pipeline(*ALL), "sagemaker", document="cloudformation").text
+    api = pytest.importorskip("cfnlint.api")
+    config = pytest.importorskip("cfnlint.config").ManualArgs(regions=["eu-west-1"])
+    assert [str(one) for one in api.lint(text, config=config)] == []
+    wrong = text.replace('"PipelineParameterList"', '"Parameters"')
+    assert api.lint(wrong, config=config) != []
 
 
 def test_definition_and_request_lose_schedules() -> None:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 from sagebridge.authoring.aws_arns import target_parts
@@ -42,6 +43,7 @@ _MISSING: Mapping[str, tuple[str, ...]] = {
 """The keys of requests that a resource does not have."""
 _USED = ("State", "DesiredState", "ScheduleExpression", "ScheduleExpressionTimezone")
 """Properties that use the default of a template's parameter."""
+_TIMES = ("StartDate", "EndDate")
 _Target: TypeAlias = tuple[int, dict[str, Any]]
 """The position of a target in its rule, and its keys without the ARN."""
 
@@ -221,10 +223,22 @@ def write_schedules(
         for request in found:
             stem = logical_id(re.sub(r"[^A-Za-z0-9]+", "-", request["Name"]))
             own = free_name(f"{stem}{type_.rpartition(':')[2]}", resources, separator="")
-            properties = {k: v for k, v in request.items() if k not in _MISSING[type_]}
+            own_keys = {k: v for k, v in request.items() if k not in _MISSING[type_]}
+            properties = {k: _utc(v) if k in _TIMES else v for k, v in own_keys.items()}
             resources[own] = {"Type": type_, "Properties": properties}
     del resources[resource]
     return resources, losses
+
+
+def _utc(given: Any) -> Any:
+    """A time in UTC with ``Z``, as templates have it; any other value is unchanged."""
+    try:
+        time = datetime.fromisoformat(given)
+    except (TypeError, ValueError):
+        return given
+    if time.tzinfo is None or given.endswith("Z"):
+        return given
+    return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _with_pattern(rule: dict[str, Any]) -> dict[str, Any]:
