@@ -453,6 +453,19 @@ class TestTemplates:
         assert found.event_triggers[0].pattern == {"source": ["aws.s3"], "detail": {"a": [1]}}
         assert {one.code for one in losses} == {"template-function", "template-rest"}
 
+    def test_template_without_its_pipeline(self, tmp_path: Path) -> None:
+        source = template(Daily=scheduled(ARN), Other=scheduled("arn:aws:lambda:x"))
+        del source["Resources"]["Nightly"]
+        found = sagebridge.read(source).pipeline
+        assert (found.name, found.steps) == ("nightly", ())
+        assert [one.name for one in found.schedules] == ["Daily"]
+        source["Resources"]["Weekly"] = scheduled(f"{ACCOUNT}pipeline/weekly")
+        file = tmp_path / "t.json"
+        file.write_text(json.dumps(source))
+        with pytest.raises(SourceError, match="several pipelines: nightly, weekly"):
+            sagebridge.read(file)
+        assert sagebridge.read(f"{file}#weekly").pipeline.schedules[0].name == "Weekly"
+
 
 YAML = """\
 Resources:

@@ -63,6 +63,11 @@ def is_template(value: Mapping[str, Any]) -> bool:
     return isinstance(value.get("Resources"), dict) and "Steps" not in value
 
 
+def has_pipeline(template: Mapping[str, Any]) -> bool:
+    resources = template["Resources"].values()
+    return any(isinstance(raw, dict) and raw.get("Type") == RESOURCE for raw in resources)
+
+
 def resource_of(template: Mapping[str, Any], wanted: str = "") -> Resource:
     """The pipeline with the logical id ``wanted``, or the only one. Raises :class:`NoPipeline`."""
     found = {
@@ -82,7 +87,7 @@ def resource_of(template: Mapping[str, Any], wanted: str = "") -> Resource:
     if not isinstance(properties, dict):
         raise NoPipeline(f"{name} has no Properties")
     pointer = f"/Resources/{name}/Properties"
-    functions = Functions(_defaults(template))
+    functions = Functions(defaults_of(template))
     text = _definition(
         properties.get("PipelineDefinition"), f"{pointer}/PipelineDefinition", functions
     )
@@ -102,7 +107,7 @@ def resource_of(template: Mapping[str, Any], wanted: str = "") -> Resource:
         envelope |= {} if given is None else {_NAME: given}
         variables |= of_name.variables
     own = {str(envelope.get(_NAME)), str(Functions({}).value(properties.get(_NAME), pointer))}
-    starters = read_schedules(template, name, own, _defaults(template))
+    starters = read_schedules(template, name, own, defaults_of(template))
     losses += starters.losses
     losses += _rest(template, (name, *starters.resources), variables | starters.variables)
     body = f"{pointer}/PipelineDefinition/PipelineDefinitionBody"
@@ -130,13 +135,14 @@ def _definition(raw: Any, pointer: str, functions: Functions) -> str:
 
 def _unknown_name(raw: Any, unknown: Loss, template: Mapping[str, Any]) -> tuple[Any, Loss]:
     """The default of a name that CloudFormation sets, if it has one. Use --name, not --map."""
-    default = _defaults(template).get(raw.get("Ref", "")) if isinstance(raw, dict) else None
+    default = defaults_of(template).get(raw.get("Ref", "")) if isinstance(raw, dict) else None
     what = unknown.what.partition(";")[0]
     what += f"; its default {default!r} is used" if default else "; the file's name is used"
     return default, replace(unknown, what=what, advice="set another name with --name")
 
 
-def _defaults(template: Mapping[str, Any]) -> dict[str, Any]:
+def defaults_of(template: Mapping[str, Any]) -> dict[str, Any]:
+    """The defaults of a template's parameters."""
     declared = template.get("Parameters")
     found = declared.items() if isinstance(declared, dict) else ()
     return {

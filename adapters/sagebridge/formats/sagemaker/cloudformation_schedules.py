@@ -20,8 +20,10 @@ from sagebridge.authoring.scheduled_pipeline import renamed, with_free_names
 from sagebridge.formats.sagemaker.cloudformation_functions import Functions, function_name
 from sagebridge.formats.sagemaker.eventbridge import (
     Starter,
+    Starters,
     changed_messages,
     keeping_arn,
+    starters_of,
 )
 from sagebridge.formats.sagemaker.eventbridge_writer import Requests
 from sagebridge.model.display import free_name, shown
@@ -70,23 +72,48 @@ def read_schedules(
     resources: set[str] = set()
     losses: list[Loss] = []
     variables: set[str] = set()
-    for resource, raw in template["Resources"].items():
-        match raw:
-            case {"Type": str(type_), "Properties": dict(properties)} if type_ in _MISSING:
-                reader = _ResourceReader(type_, resource, properties, defaults)
-            case _:
-                continue
+    for reader in _readers(template, defaults):
         for arn, own, target in reader.targets():
             if not _is_pipeline(arn, pipeline, names):
                 continue
-            resources.add(resource)
+            resources.add(reader.resource)
             items += [keeping_arn(one, arn) for one in reader.read(own, target)]
-        if resource in resources:
-            losses += reader.losses(raw)
+        if reader.resource in resources:
+            losses += reader.losses()
             variables |= reader.functions.variables | reader.defaulted
     return TemplateStarters(
         *with_free_names(items), frozenset(resources), tuple(losses), frozenset(variables)
     )
+
+
+def read_alone(
+    template: Mapping[str, Any], defaults: Mapping[str, Any], wanted: str = ""
+) -> Starters:
+    """The schedules, rules and pipes of a template without a pipeline.
+
+    Raises :class:`~sagebridge.formats.sagemaker.eventbridge.NoSchedules`.
+    """
+    losses: list[Loss] = []
+
+    def items() -> Iterator[tuple[str, Starter]]:
+        for reader in _readers(template, defaults):
+            found = [
+                (arn, one)
+                for arn, own, target in reader.targets()
+                if target_parts(arn)
+                for one in reader.read(own, target)
+            ]
+            losses.extend(reader.losses() if found else ())
+            yield from found
+
+    return starters_of(items(), losses, wanted)
+
+
+def _readers(template: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[_ResourceReader]:
+    for resource, raw in template["Resources"].items():
+        match raw:
+            case {"Type": str(type_), "Properties": dict()} if type_ in _MISSING:
+                yield _ResourceReader(type_, resource, raw, defaults)
 
 
 def _is_pipeline(arn: str, pipeline: str, names: Collection[str]) -> bool:
@@ -99,10 +126,10 @@ class _ResourceReader:
     """Reads one schedule, rule or pipe of a template."""
 
     def __init__(
-        self, type_: str, resource: str, properties: dict[str, Any], defaults: Mapping[str, Any]
+        self, type_: str, resource: str, raw: Mapping[str, Any], defaults: Mapping[str, Any]
     ) -> None:
         self.type, self.resource, self.defaults = type_, resource, defaults
-        self.properties = dict(properties)
+        self.raw, self.properties = raw, dict(raw["Properties"])
         self.pointer = f"/Resources/{escape(resource)}/Properties"
         self.functions = Functions(defaults)
         self.defaulted: set[str] = set()
@@ -145,11 +172,12 @@ class _ResourceReader:
         self._losses += changed_messages(pipe, self.pointer)
         return [pipe]
 
-    def losses(self, raw: Mapping[str, Any]) -> list[Loss]:
+    def losses(self) -> list[Loss]:
         """What is not carried over, and the functions."""
         found = [*self._losses, *self.functions.losses()]
-        if "Condition" in raw:
-            what = f"it exists only under the condition {shown(raw['Condition'])} of the template"
+        if "Condition" in self.raw:
+            condition = shown(self.raw["Condition"])
+            what = f"it exists only under the condition {condition} of the template"
             found.append(self._loss("changed", what, "turn it on or off with --map FILE"))
         if self.type == RULE and (number := len(self.properties["Targets"]) - 1):
             what = f"other targets of the rule are not carried over: {number}"

@@ -7,7 +7,7 @@ A document has lists of requests by operation: ``{"CreateSchedule": […], "PutR
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -92,9 +92,19 @@ def read_document(value: Any, wanted: str = "") -> Starters:
 
     Raises :class:`NoSchedules`.
     """
-    found: dict[str, tuple[str, list[Starter]]] = {}
     losses: list[Loss] = []
-    for arn, item in _items(value, losses):
+    return starters_of(_items(value, losses), losses, wanted)
+
+
+def starters_of(
+    items: Iterable[tuple[str, Starter]], losses: list[Loss], wanted: str = ""
+) -> Starters:
+    """The schedules and triggers, each with the ARN of its target, that start one pipeline.
+
+    Raises :class:`NoSchedules`.
+    """
+    found: dict[str, tuple[str, list[Starter]]] = {}
+    for arn, item in items:
         parts = target_parts(arn)
         if parts is None:
             losses.append(_other_target(item.name, arn))
@@ -111,8 +121,8 @@ def read_document(value: Any, wanted: str = "") -> Starters:
         raise NoSchedules(
             f"the document starts several pipelines: {names}", "add #NAME to the file"
         )
-    ((name, items),) = found.values()
-    return Starters(wanted or name, *with_free_names(items), tuple(losses))
+    ((name, own),) = found.values()
+    return Starters(wanted or name, *with_free_names(own), tuple(losses))
 
 
 def keeping_arn(item: Starter, arn: str) -> Starter:

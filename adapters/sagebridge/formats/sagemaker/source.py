@@ -36,9 +36,21 @@ from sagebridge.authoring.json_document import (
 from sagebridge.authoring.python_files import sdk_pipelines
 from sagebridge.authoring.scheduled_pipeline import with_schedules
 from sagebridge.errors import SourceError
-from sagebridge.formats.sagemaker.cloudformation import NoPipeline, is_template, resource_of
+from sagebridge.formats.sagemaker.cloudformation import (
+    NoPipeline,
+    defaults_of,
+    has_pipeline,
+    is_template,
+    resource_of,
+)
+from sagebridge.formats.sagemaker.cloudformation_schedules import read_alone
 from sagebridge.formats.sagemaker.cloudformation_yaml import json_of
-from sagebridge.formats.sagemaker.eventbridge import NoSchedules, is_eventbridge, read_document
+from sagebridge.formats.sagemaker.eventbridge import (
+    NoSchedules,
+    Starters,
+    is_eventbridge,
+    read_document,
+)
 from sagebridge.formats.sagemaker.foreign_files import ForeignFile, foreign_kind
 from sagebridge.formats.sagemaker.python_source import ARGUMENTS, call, load
 from sagebridge.formats.sagemaker.sdk_triggers import TriggerReader, triggers_of
@@ -151,7 +163,10 @@ def open_document(text: str, source: str, resource: str = "") -> Document:
 def unwrap(document: Document, resource: str = "") -> Document:
     value = document.value
     if is_eventbridge(value):
-        return _starters(document, resource)
+        try:
+            return _starters(document, read_document(value, resource))
+        except NoSchedules as error:
+            raise NotAPipeline(document.source, str(error), error.fix) from None
     if not isinstance(value, dict):
         raise NotAPipeline(
             document.source,
@@ -160,6 +175,12 @@ def unwrap(document: Document, resource: str = "") -> Document:
     if "Steps" in value or value.get("Version") == VERSION:
         return document
     if is_template(value):
+        if not has_pipeline(value):
+            try:
+                return _starters(document, read_alone(value, defaults_of(value), resource))
+            except NoSchedules as error:
+                if error.fix:
+                    raise NotAPipeline(document.source, str(error), error.fix) from None
         try:
             found = resource_of(value, resource)
         except NoPipeline as error:
@@ -193,12 +214,8 @@ def unwrap(document: Document, resource: str = "") -> Document:
     )
 
 
-def _starters(document: Document, wanted: str) -> Document:
-    """The document of EventBridge's schedules, rules and pipes: a pipeline without steps."""
-    try:
-        found = read_document(document.value, wanted)
-    except NoSchedules as error:
-        raise NotAPipeline(document.source, str(error), error.fix) from None
+def _starters(document: Document, found: Starters) -> Document:
+    """The document of schedules, rules and pipes without their pipeline."""
     result = _without_steps(
         document.source, found.pipeline, found.schedules, found.event_triggers, found.losses
     )
