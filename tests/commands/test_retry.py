@@ -148,6 +148,11 @@ def test_masked_pipeline_comes_from_its_source(
     assert main(["executions", "retry", ID]) == 0
     assert started[0].steps[0].arguments["Environment"]["DB"] == "open sesame"
 
+    changed = {**(records.execution(ID) or {}), "changes": [["replace", "open", "closed"]]}
+    records.objects.put(f"{ID}/execution.json", changed)
+    assert main(["executions", "retry", ID]) == 0
+    assert started[-4].steps[0].arguments["Environment"]["DB"] == "closed sesame"
+
     source.write_text(source.read_text().replace('"A"', '"B"'))
     assert main(["executions", "retry", ID]) == 2
     assert "p.json has changed since" in capsys.readouterr().err

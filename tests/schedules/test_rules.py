@@ -142,6 +142,12 @@ def test_names_and_patterns() -> None:
     assert found[1][2].startswith("event trigger 'one': pattern: ")
 
 
+def test_names_that_eventbridge_does_not_allow() -> None:
+    ((severity, code, message),) = findings(Schedule("each day", DAILY, parameters={"Data": "x"}))
+    assert (severity, code) == ("warning", "schedule-name")
+    assert message.startswith("invalid name 'each day' of a schedule or event trigger; ")
+
+
 def test_right_schedules_have_no_findings() -> None:
     found = findings(
         Schedule("night", DAILY, parameters={"Data": SCHEDULED_TIME, "Size": "2"}),

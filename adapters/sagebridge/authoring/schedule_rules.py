@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ CODES = frozenset(
         "schedule-expression",
         "schedule-max-age",
         "schedule-missing-parameter",
+        "schedule-name",
         "schedule-never",
         "schedule-parameter",
         "schedule-timezone",
@@ -41,6 +43,8 @@ WINDOW = range(1, 1441)
 """Minutes of a flexible time window (CreateSchedule, MaximumWindowInMinutes)."""
 MAX_AGE = range(60, 86_401)
 """Seconds of MaximumEventAgeInSeconds (CreateSchedule, RetryPolicy)."""
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+"""The names of schedules, rules and pipes (CreateSchedule, PutRule, CreatePipe)."""
 _MAX_VALUE = 1024
 """Characters of a parameter's value (StartPipelineExecution)."""
 
@@ -63,6 +67,12 @@ def check_starters(
     """Check what starts a pipeline. ``parameters`` is None if they are not known."""
     counts = Counter([one.name for one in schedules] + [one.name for one in triggers])
     for name, number in counts.items():
+        if not _NAME.fullmatch(name):
+            text = (
+                f"invalid name {shown(name)} of a schedule or event trigger; EventBridge expects 1 "
+                "to 64 letters, digits, hyphens, underscores and dots"
+            )
+            yield ScheduleProblem("schedule-name", text, name, "warning", name)
         if number > 1:
             text = f"{number} schedules or event triggers are named {shown(name)}"
             yield ScheduleProblem("duplicate-schedule", text, name=name)

@@ -41,9 +41,10 @@ _EXTRAS = {
 """The extra that installs each optional module."""
 
 _SOURCES = {
-    "FILE.json": "Pipeline definition, CreatePipeline request, DescribePipeline response or "
-    "CloudFormation template.",
+    "FILE.json": "Pipeline definition, CreatePipeline request, DescribePipeline response, "
+    "CloudFormation template, or requests of EventBridge.",
     "FILE.yaml": "CloudFormation template.",
+    "prefect.yaml": "Prefect flows, with the schedules of their deployments.",
     "FILE.py": "Airflow DAG file or Prefect flow file.",
     "FILE#NAME": "The pipeline NAME of a file that contains several.",
     "MODULE:NAME": "SageMaker SDK pipeline object, or a function that returns one. FILE.py:NAME "

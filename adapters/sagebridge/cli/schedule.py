@@ -184,7 +184,7 @@ def _eventbridge_times(schedule: Schedule, span: Span) -> EngineTimes:
 
 
 def _prefect_times(schedule: Schedule, span: Span) -> EngineTimes:
-    found = prefect_schedule(schedule)
+    found = prefect_schedule(schedule, span.anchor)
     if not found.fields:
         return EngineTimes([], found.problem)
     if not found.problem:
