@@ -457,3 +457,16 @@ def describe_value(value: Any, *, secret: bool = False) -> str:
     text = text if len(text) <= 200 else f"{text[:199]}…"
     kind = {bool: "Boolean", int: "Integer", float: "Float", str: "String"}.get(type(value))
     return f"{text} ({kind or type(value).__name__})"
+
+
+class EventsRejected(SagebridgeError):
+    """Events that started no run; ``problems`` has one line each."""
+
+    exit_code = 3
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+    def __reduce__(self) -> tuple[type[EventsRejected], tuple[tuple[str, ...]]]:
+        return type(self), (self.problems,)

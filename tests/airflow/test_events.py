@@ -106,9 +106,9 @@ def executed(operator: StartPipelineOperator, *payloads: Mapping[str, Any]) -> l
 
 
 def test_each_message_starts_one_run_with_the_values_of_its_event(comms: Comms) -> None:
-    one = {"message": message("m1", event("in/a.csv", size=5))}
-    two = {"message": message("m2", event("in/b.csv", size="7"))}
-    other = {"message": message("m3", event("c", bucket="other"))}
+    one = {"message_batch": [message("m1", event("in/a.csv", size=5))]}
+    two = {"message_batch": [message("m2", event("in/b.csv", size="7"))]}
+    other = {"message_batch": [message("m3", event("c", bucket="other"))]}
     started = executed(operator(**SIZE), one, two, other, one)
     expected = {
         "Train.new__m1": {"dag": "Train", "InputData": "s3://raw/in/a.csv", "Size": 5},
@@ -122,14 +122,14 @@ def test_each_message_starts_one_run_with_the_values_of_its_event(comms: Comms) 
 
 
 def test_values_of_an_event_are_not_templates(comms: Comms) -> None:
-    executed(operator(), {"message": message("m1", event("{{ dag.dag_id }}"))})
+    executed(operator(), {"message_batch": [message("m1", event("{{ dag.dag_id }}"))]})
     assert comms.runs["Train.new__m1"]["InputData"] == "s3://raw/{{ dag.dag_id }}"
 
 
 def test_rejected_values_fail_the_task_after_the_others_have_started(comms: Comms) -> None:
-    bad = {"message": message("m1", event("a", size="big"))}
-    missing = {"message": message("m2", event("b"))}
-    good = {"message": message("m3", event("c", size=1))}
+    bad = {"message_batch": [message("m1", event("a", size="big"))]}
+    missing = {"message_batch": [message("m2", event("b"))]}
+    good = {"message_batch": [message("m3", event("c", size=1))]}
     with pytest.raises(AirflowFailException) as caught:
         executed(operator(**SIZE), bad, missing, good)
     assert str(caught.value).splitlines() == [
@@ -141,7 +141,7 @@ def test_rejected_values_fail_the_task_after_the_others_have_started(comms: Comm
 
 def test_messages_without_a_match_skip_the_task(comms: Comms) -> None:
     with pytest.raises(AirflowSkipException, match="no message matches the pattern of 'new'"):
-        executed(operator(), {"message": message("m1", event("a", bucket="other"))})
+        executed(operator(), {"message_batch": [message("m1", event("a", bucket="other"))]})
     with pytest.raises(AirflowSkipException):  # started by hand
         executed(operator())
     assert not comms.runs
@@ -206,6 +206,9 @@ def test_dag_file_of_a_trigger_imports_no_aws_client() -> None:
 
 def test_disabled_trigger_or_one_without_queue_has_no_schedule() -> None:
     step = Step("Stop", "Fail", {"ErrorMessage": "x"})
-    triggers = [EventTrigger("off", queue=QUEUE, enabled=False), EventTrigger("nowhere")]
+    triggers = [
+        EventTrigger("off", queue=QUEUE, enabled=False),
+        EventTrigger("nowhere", {"source": ["aws.s3"]}),
+    ]
     text = sagebridge.write(Pipeline("T", [step], event_triggers=triggers), "airflow").text
     assert "queue_asset" not in text

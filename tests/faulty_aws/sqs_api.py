@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tests.faulty_aws.job_store import JobService, StoredJob
@@ -22,6 +22,7 @@ class Message:
     body: str
     visible: float
     receipt: str = ""
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
 
 class SqsApi(JobService):
@@ -43,8 +44,7 @@ class SqsApi(JobService):
         members, queue = call.members, call.name
         match call.operation:
             case "SendMessage":
-                self._sent(queue, members)
-                return {"MessageId": str(uuid.uuid4())}
+                return {"MessageId": self._sent(queue, members).id}
             case "ReceiveMessage":
                 self._consume()
                 return {"Messages": self._received(queue, members)}
@@ -59,8 +59,9 @@ class SqsApi(JobService):
                 return {}
         raise self.unknown(call)
 
-    def _sent(self, queue: str, members: dict[str, Any]) -> None:
-        self._messages.append(Message(queue, members["MessageBody"], time.monotonic()))
+    def _sent(self, queue: str, members: dict[str, Any]) -> Message:
+        message = Message(queue, members["MessageBody"], time.monotonic())
+        self._messages.append(message)
         attribute = members.get("MessageAttributes", {}).get("ResponseQueueUrl")
         if attribute is not None:
             body = json.loads(members["MessageBody"])
@@ -71,6 +72,7 @@ class SqsApi(JobService):
                         one.body["answered"] = True
             else:
                 self.add("Callback", body["token"], {"body": body, "answered": False}, answers)
+        return message
 
     def _consume(self) -> None:
         for one in self.jobs("Callback"):
@@ -97,6 +99,5 @@ class SqsApi(JobService):
                 one.visible = present + members.get("VisibilityTimeout", 30)
                 self._receipts += 1
                 one.receipt = f"receipt-{self._receipts}"
-                shown = {"MessageId": one.receipt, "ReceiptHandle": one.receipt, "Body": one.body}
-                found.append(shown)
+                found.append({"MessageId": one.id, "ReceiptHandle": one.receipt, "Body": one.body})
         return found

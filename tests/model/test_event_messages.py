@@ -17,6 +17,7 @@ from sagebridge.model.event_messages import (
     parameter_values,
 )
 from sagebridge.model.event_triggers import EventTrigger, s3_object_created, sqs_message
+from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import Pipeline, Step
 
 _URI = "s3://<$.detail.bucket.name>/<$.detail.object.key>"
@@ -182,7 +183,9 @@ def test_missing_fields_are_all_reported() -> None:
 def test_a_trigger_without_queue_is_a_loss_of_both_engines(engine: str) -> None:
     with_queue = replace(_S3, name="found", queue="https://sqs.eu-central-1.amazonaws.com/1/q")
     pipeline = Pipeline(
-        steps=[Step("Stop", "Fail", {"ErrorMessage": "x"})], event_triggers=[_S3, with_queue]
+        parameters=[Parameter("InputData")],
+        steps=[Step("Stop", "Fail", {"ErrorMessage": "x"})],
+        event_triggers=[_S3, with_queue],
     )
     losses = [loss for loss in write(pipeline, engine).losses if loss.code == "event-queue"]
     (loss,) = losses

@@ -83,6 +83,15 @@ def trigger_resource(deployment: str, trigger: EventTrigger) -> str:
     return f"{EVENT}.{deployment}/{trigger.name}"
 
 
+def forwarded_records(
+    pipeline: Pipeline, arguments: Mapping[str, str], deployment: str
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The queue and the record of each enabled trigger, for the forwarders of the queues."""
+    for trigger in forwarded_triggers(pipeline):
+        if trigger.enabled:
+            yield str(trigger.queue), trigger_record(pipeline, arguments, deployment, trigger)
+
+
 def trigger_record(
     pipeline: Pipeline, arguments: Mapping[str, str], deployment: str, trigger: EventTrigger
 ) -> dict[str, Any]:

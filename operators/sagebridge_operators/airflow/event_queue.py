@@ -11,8 +11,16 @@ from typing import Any
 from airflow.sdk import Asset, AssetWatcher
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
+_MOST = 50
+"""Messages in one event, which Airflow keeps in its database."""
 _PAUSE = 30.0
 """Seconds until the next attempt after an outage, on average."""
+_BETWEEN = 3.0
+"""Seconds between two events, in which the scheduler creates a run for the first.
+
+An event that comes before that waits for the next one (_create_dag_runs_asset_triggered in
+airflow/jobs/scheduler_job_runner.py): its messages are read again, since they were not deleted.
+"""
 
 
 def queue_asset(
@@ -57,7 +65,7 @@ class QueueTrigger(BaseEventTrigger):
         return f"{__name__}.{type(self).__name__}", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """One event per message: ``{"queue": URL, "connection": {...}, "message": {...}}``."""
+        """Events with ``queue``, ``connection`` and ``message_batch``, a list of messages."""
         # A call blocks while it waits for messages, so each trigger has one thread.
         thread = ThreadPoolExecutor(1, "sagebridge-queue")
         loop, reader = asyncio.get_running_loop(), QueueReader(self)
@@ -69,9 +77,15 @@ class QueueTrigger(BaseEventTrigger):
                     self.log.warning("cannot read the queue %s: %s", self.queue, error)
                     await asyncio.sleep(_PAUSE * random.uniform(0.5, 1.5))
                     continue
-                for message in messages:
-                    event = {"queue": self.queue, "connection": reader.fields, "message": message}
-                    yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+                if messages:
+                    yield TriggerEvent(  # type: ignore[no-untyped-call]
+                        {
+                            "queue": self.queue,
+                            "connection": reader.fields,
+                            "message_batch": messages,
+                        }
+                    )
+                    await asyncio.sleep(_BETWEEN)
         finally:
             thread.shutdown(wait=False)
 
@@ -91,7 +105,7 @@ class QueueReader:
         if self._backend is None:
             self._backend = queue_backend(self.queue, self.fields)
         try:
-            return receive_messages(self._backend.client("sqs"), self.queue)
+            return receive_messages(self._backend.client("sqs"), self.queue, most=_MOST)
         except Exception as error:
             if is_expired(error):
                 self._backend.renew()

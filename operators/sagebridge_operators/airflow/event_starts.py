@@ -65,9 +65,9 @@ def _received(context: Context) -> Iterator[_Received]:
     for events in context["triggering_asset_events"].values():
         for event in events:
             payload = event.extra.get("payload", {})
-            # SqsSensorTrigger of the Amazon provider sends several messages, and deletes them.
-            for message in payload.get("message_batch") or [payload.get("message")]:
-                if message and message["MessageId"] not in seen:
+            # The same key as in events of the Amazon provider's SqsSensorTrigger.
+            for message in payload.get("message_batch", ()):
+                if message["MessageId"] not in seen:
                     seen.add(message["MessageId"])
                     yield message, payload
 

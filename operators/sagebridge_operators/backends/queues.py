@@ -8,27 +8,33 @@ from typing import Any
 
 WAIT_SECONDS = 5
 """How long one call waits for messages (long polling)."""
-_HIDDEN_SECONDS = 300
-"""How long a received message is hidden from other readers, unless it is deleted first.
-
-Engines need some seconds to start a run, longer than the queue's default of 30 on a busy machine.
-"""
+_IN_ONE_CALL = 10
+_HIDDEN_SECONDS = 60
+"""How long a received message is hidden from other readers, unless it is deleted first."""
 
 
-def receive_messages(sqs: Any, queue: str, wait_seconds: int = WAIT_SECONDS) -> list[Any]:
-    """Up to ten messages (SQS ReceiveMessage); none if no message arrives in time.
+def receive_messages(
+    sqs: Any, queue: str, wait_seconds: int = WAIT_SECONDS, *, most: int = _IN_ONE_CALL
+) -> list[Any]:
+    """The messages of a queue (SQS ReceiveMessage); none if no message arrives in time.
 
     They stay in the queue until they are deleted, so that no event is lost with a process.
     """
-    answer = sqs.receive_message(
-        QueueUrl=queue,
-        MaxNumberOfMessages=10,
-        WaitTimeSeconds=wait_seconds,
-        VisibilityTimeout=_HIDDEN_SECONDS,
-        AttributeNames=["All"],
-        MessageAttributeNames=["All"],
-    )
-    return list(answer.get("Messages", ()))
+    found: list[Any] = []
+    while len(found) < most:
+        answer = sqs.receive_message(
+            QueueUrl=queue,
+            MaxNumberOfMessages=_IN_ONE_CALL,
+            WaitTimeSeconds=0 if found else wait_seconds,
+            VisibilityTimeout=_HIDDEN_SECONDS,
+            AttributeNames=["All"],
+            MessageAttributeNames=["All"],
+        )
+        messages = answer.get("Messages", ())
+        found += messages
+        if not messages:
+            break
+    return found
 
 
 def delete_message(sqs: Any, queue: str, message: Mapping[str, Any]) -> None:

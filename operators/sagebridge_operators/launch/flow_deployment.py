@@ -129,6 +129,7 @@ class Deployment:
     folder: Path
     schedules: tuple[Mapping[str, Any], ...] = ()
     triggers: tuple[Mapping[str, Any], ...] = ()
+    forwarded: tuple[tuple[str, Mapping[str, Any]], ...] = ()
 
     @property
     def full_name(self) -> str:

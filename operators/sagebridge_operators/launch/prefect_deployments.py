@@ -28,7 +28,11 @@ from prefect.utilities.callables import parameter_schema
 from prefect.workers.process import ProcessWorker
 
 from sagebridge.authoring.flow_signature import live_arguments
-from sagebridge.authoring.prefect_deployment import schedule_entries, trigger_entries
+from sagebridge.authoring.prefect_deployment import (
+    forwarded_records,
+    schedule_entries,
+    trigger_entries,
+)
 from sagebridge.authoring.runnable import described
 from sagebridge.authoring.schedule_rules import require_startable
 from sagebridge.errors import ServiceError, SourceError
@@ -41,6 +45,7 @@ from sagebridge_operators.launch.flow_deployment import (
     relative,
     tags_of,
 )
+from sagebridge_operators.launch.prefect_forwarders import Forwarders
 from sagebridge_operators.launch.prefect_starters import Starters
 from sagebridge_operators.run_errors import NoPrefectServer
 
@@ -89,6 +94,7 @@ def deployments(
             folder=folder,
             schedules=tuple(schedule_entries(pipeline, arguments, now)),
             triggers=tuple(trigger_entries(pipeline, arguments, f"{flow.name}/{name}")),
+            forwarded=tuple(forwarded_records(pipeline, arguments, f"{flow.name}/{name}")),
         )
 
 
@@ -167,6 +173,7 @@ class Server:
         starters = Starters(deployment)
         changed = [_WORDS.get(field, field) for field in _changed(found, deployment)]
         changed += starters.changed(self._client, found.id, found.schedules)
+        changed += Forwarders(deployment).changed(self._client)
         outcome: Outcome = "updated" if changed else "unchanged"
         return Result(outcome, tuple(changed), _page(found.id))
 
@@ -178,6 +185,7 @@ class Server:
         with _rejections(self._url, deployment.full_name):
             found, result = self._find(deployment), self.compare(deployment)
             starters = Starters(deployment)
+            Forwarders(deployment).apply(self._client)
             if found is None:
                 flow_id = self._client.create_flow_from_name(deployment.flow)
                 created = self._client.create_deployment(

@@ -10,17 +10,28 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import boto3
 import pytest
+from moto.server import ThreadedMotoServer
 
+import sagebridge
+from sagebridge.model.event_triggers import s3_object_created
+from sagebridge.model.expressions import parameter, plain
+from sagebridge.model.parameters import Parameter
+from sagebridge.model.pipeline import Pipeline, Step
 from tests.e2e.desk import BIN
 from tests.faulty_aws.job_scripts import JobScript
+from tests.faulty_aws.protocol import REGION
 from tests.faulty_aws.server import FaultyAws
 from tests.kills.on_airflow import DAG, KilledAirflow, eventually
+from tests.lifecycle.conftest import ARGUMENTS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(500)]
 SECRET = "s3cret-of-the-team"
 CONNECTION = {"conn_type": "aws", "login": "AKIATEAM", "password": SECRET}
+EVENTS = "events"
 RUNS = ("completed", "failed", "success", "cleared", "stopped")
 
 
@@ -50,10 +61,30 @@ def aws() -> Iterator[FaultyAws]:
 
 
 @pytest.fixture(scope="module")
-def airflow(aws: FaultyAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeferringAirflow]:
+def sqs() -> Iterator[Any]:
+    """moto's SQS."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    session = boto3.Session("x", "x", region_name=REGION)
+    yield session.client("sqs", endpoint_url=f"http://{host}:{port}")
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def queue(sqs: Any) -> str:
+    return str(sqs.create_queue(QueueName="new-data")["QueueUrl"])
+
+
+@pytest.fixture(scope="module")
+def airflow(
+    aws: FaultyAws, sqs: Any, queue: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[DeferringAirflow]:
     folder = tmp_path_factory.mktemp("deferring")
-    variables = {"AIRFLOW_CONN_AWS_DEFAULT": json.dumps(CONNECTION)}
-    started = DeferringAirflow(folder, aws, deferred=True, variables=variables)
+    extra = {"service_config": {"sqs": {"endpoint_url": sqs.meta.endpoint_url}}}
+    variables = {"AIRFLOW_CONN_AWS_DEFAULT": json.dumps(CONNECTION | {"extra": extra})}
+    dags = {EVENTS: sagebridge.write(started_by_events(queue), "airflow").text}
+    started = DeferringAirflow(folder, aws, deferred=True, variables=variables, dags=dags)
     with started:
         for run in RUNS:
             started.start(run)
@@ -61,6 +92,15 @@ def airflow(aws: FaultyAws, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             eventually(lambda run=run: started.task(run)["state"] == "deferred", run)  # type: ignore[misc]
         looked(aws, started)
         yield started
+
+
+def started_by_events(queue: str) -> Pipeline:
+    """A pipeline that an event of S3 in a queue starts."""
+    data = {"Environment": {"DATA": parameter("InputData")}}
+    train = Step("Train", "Training", plain(ARGUMENTS["Training"] | data))
+    uri = {"InputData": "s3://<$.detail.bucket.name>/<$.detail.object.key>"}
+    trigger = s3_object_created("new-data", "raw", "in/", parameters=uri, queue=queue)
+    return Pipeline(EVENTS, [train], [Parameter("InputData")], event_triggers=[trigger])
 
 
 def looked(aws: FaultyAws, airflow: DeferringAirflow) -> None:
@@ -73,7 +113,8 @@ def looked(aws: FaultyAws, airflow: DeferringAirflow) -> None:
 
 def test_trigger_rows_and_logs_hold_no_secret(airflow: DeferringAirflow) -> None:
     with closing(sqlite3.connect(airflow.home / "airflow.db")) as database:
-        rows = database.execute('select kwargs from "trigger"').fetchall()
+        jobs = "select kwargs from \"trigger\" where classpath like '%JobTrigger'"
+        rows = database.execute(jobs).fetchall()
     texts = [kwargs for (kwargs,) in rows]  # plain JSON: the execution API does not encrypt them
     assert len(texts) == len(RUNS)
     for run in RUNS:
@@ -130,6 +171,38 @@ def test_stopped_execution_stops_the_job_and_fails_the_run(
     assert airflow.finish("stopped") == "Failed"
     assert aws.count("StopTrainingJob", airflow.job("stopped")) >= 1
     assert aws.count("CreateTrainingJob", airflow.job("stopped")) <= 1
+
+
+def test_message_with_an_event_of_s3_starts_the_pipeline_once(
+    airflow: DeferringAirflow, aws: FaultyAws, sqs: Any, queue: str
+) -> None:
+    def send(key: str) -> str:
+        detail = {"bucket": {"name": "raw"}, "object": {"key": key}}
+        event = {"source": "aws.s3", "detail-type": "Object Created", "detail": detail}
+        time.sleep(0.5)  # in one batch or several
+        return str(sqs.send_message(QueueUrl=queue, MessageBody=json.dumps(event))["MessageId"])
+
+    def runs(dag: str) -> dict[str, Any]:
+        found = airflow.api._request("GET", f"/api/v2/dags/{dag}/dagRuns")["dag_runs"]
+        return {str(one["dag_run_id"]): one for one in found}
+
+    def jobs() -> list[str]:
+        created = [one.members for one in aws.requests("CreateTrainingJob")]
+        found = {one["TrainingJobName"]: one.get("Environment", {}).get("DATA") for one in created}
+        return sorted(filter(None, found.values()))
+
+    one, _, two = send("in/a 1.csv"), send("out/b.csv"), send("in/c.csv")
+    expected = [f"{EVENTS}.new-data__{one}", f"{EVENTS}.new-data__{two}"]
+    eventually(lambda: len(runs(EVENTS)) == len(expected), "the events start runs")
+    eventually(lambda: len(jobs()) >= len(expected), "their jobs start")
+    assert sorted(runs(EVENTS)) == sorted(expected)
+    assert jobs() == ["s3://raw/in/a 1.csv", "s3://raw/in/c.csv"]
+    states = ("success", "skipped")
+    small = f"{EVENTS}.new-data"
+    eventually(lambda: all(run["state"] in states for run in runs(small).values()), "tasks end")
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    left = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=names)["Attributes"]
+    assert {left[name] for name in names} == {"0"}
 
 
 def test_job_outlives_a_lost_triggerer(airflow: DeferringAirflow, aws: FaultyAws) -> None:

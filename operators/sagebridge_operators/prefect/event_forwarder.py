@@ -1,0 +1,209 @@
+"""A flow that reads an SQS queue and emits a Prefect event for each event that starts a pipeline.
+
+The id of a Prefect event is made from the id of the message. An automation starts the deployment.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+
+from prefect.client.orchestration import get_client
+from prefect.flows import Flow
+from prefect.logging import get_run_logger
+
+from sagebridge.authoring.definition_reader import read_parameter
+from sagebridge.authoring.prefect_deployment import EVENT
+from sagebridge.errors import ParameterError
+from sagebridge.model.event_messages import EventStart, event_starts
+from sagebridge.model.event_triggers import EventTrigger
+from sagebridge.model.parameters import Parameter, coerce
+from sagebridge_operators.backends.queues import (
+    WAIT_SECONDS,
+    delete_message,
+    receive_messages,
+    region_of,
+)
+from sagebridge_operators.prefect.flow_backends import backend_of, records_settings
+from sagebridge_operators.run_errors import EventsRejected
+
+_EXECUTED, _FAILED = "prefect.automation.action.executed", "prefect.automation.action.failed"
+SECONDS = 300
+"""How often the flow is to be started; each run reads the queue until the next one."""
+_PATIENCE = 30.0
+"""How long to wait for the automations; Prefect stores events every five seconds."""
+
+_AT_ONCE = 20
+"""Events in one request: the server returns up to 50 reactions."""
+
+
+def forward_events(queue: str, triggers: list[str], seconds: float = SECONDS) -> int:
+    """Forward the messages of a queue to the automations of the triggers.
+
+    A message is deleted once its runs were created. If a run was not created, the message arrives
+    again after a minute; runs that exist are not created again.
+
+    Args:
+        queue: the URL of the SQS queue.
+        triggers: the results of :func:`~sagebridge.authoring.prefect_deployment.trigger_record` as
+            JSON strings: Prefect renders objects, and patterns come from a definition.
+        seconds: how long to read the queue. Deploy the flow with a schedule of the same length.
+
+    Returns the number of forwarded events. Raises EventsRejected if a trigger rejects events.
+    """
+    settings = {"backend": "aws", **records_settings()}
+    if region := region_of(queue):
+        settings["region_name"] = region
+    sqs = backend_of(settings).client("sqs")
+    until = time.monotonic() + seconds
+    with get_client(sync_client=True) as client:
+        forwarder = Forwarder(client, [ForwardedTrigger.of(json.loads(one)) for one in triggers])
+        while (left := until - time.monotonic()) > 0:
+            messages = receive_messages(sqs, queue, min(WAIT_SECONDS, int(left)))
+            for message in forwarder.forward(messages):
+                delete_message(sqs, queue, message)
+    if forwarder.problems:
+        raise EventsRejected(forwarder.problems)
+    return len(forwarder.forwarded)
+
+
+forwarder = Flow(forward_events, name="sagebridge-events")
+"""The flow of :func:`forward_events`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardedTrigger:
+    """An event trigger of a deployment, from the record in the parameters of the flow."""
+
+    trigger: EventTrigger
+    resource: str
+    arguments: dict[str, str]
+    declared: tuple[Parameter, ...]
+
+    @classmethod
+    def of(cls, record: dict[str, Any]) -> ForwardedTrigger:
+        trigger = EventTrigger(record["name"], record["pattern"], record["parameters"])
+        declared = filter(None, map(read_parameter, record["declared"]))
+        return cls(trigger, record["resource"], record["arguments"], tuple(declared))
+
+    def event(self, start: EventStart) -> dict[str, Any]:
+        """The Prefect event. Raises ParameterError for values that the pipeline rejects."""
+        if start.problems:
+            raise ParameterError(start.problems)
+        values = coerce(self.declared, start.values)
+        return {
+            "id": str(uuid5(NAMESPACE_URL, f"{self.resource} {start.id}")),
+            "occurred": datetime.now(UTC).isoformat(),
+            "event": EVENT,
+            "resource": {
+                "prefect.resource.id": self.resource,
+                "prefect.resource.name": self.trigger.name,
+            },
+            "payload": {
+                "message": start.id,
+                "parameters": {self.arguments[name]: values[name] for name in start.values},
+            },
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Reaction:
+    """An action of an automation; ``reason`` is why it failed, or empty."""
+
+    id: str
+    event: str
+    reason: str
+
+    @classmethod
+    def of(cls, body: dict[str, Any]) -> Reaction:
+        role, name = "prefect.resource.role", "prefect.resource.id"
+        found = [one[name] for one in body["related"] if one[role] == "triggering-event"]
+        given = body["payload"]
+        why = str(given.get("validation_error") or given.get("reason") or "it failed")
+        event = "".join(found).removeprefix("prefect.event.")
+        return cls(body["id"], event, "" if body["event"] == _EXECUTED else why)
+
+
+@dataclass(slots=True)
+class Forwarder:
+    """Sends events to a Prefect server, and remembers what it rejected."""
+
+    client: Any
+    triggers: Sequence[ForwardedTrigger]
+    patience: float = _PATIENCE
+    forwarded: set[str] = field(default_factory=set)
+    problems: list[str] = field(default_factory=list)
+
+    def forward(self, messages: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Forward the events of messages, and return the messages that are done with.
+
+        A message with rejected values is one of them: it would be rejected again.
+        """
+        found = [(message, list(self._events(message))) for message in messages]
+        events = {one["id"]: one for _, several in found for one in several}
+        failed: dict[str, str] = {}
+        names = list(events)
+        for first in range(0, len(names), _AT_ONCE):
+            failed |= self._send({name: events[name] for name in names[first : first + _AT_ONCE]})
+        for message, several in found:
+            if not any(one["id"] in failed for one in several):
+                yield message
+
+    def _events(self, message: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        for one in self.triggers:
+            for start in event_starts(one.trigger, message):
+                try:
+                    yield one.event(start)
+                except ParameterError as error:
+                    self._problem(f"message {start.id} of trigger {one.trigger.name!r}: {error}")
+
+    def _send(self, events: dict[str, dict[str, Any]]) -> dict[str, str]:
+        """Send events that have not started a run yet; returns the reasons of failed actions.
+
+        The server stores an event, and then starts a run. An event of an earlier try is sent again
+        unless its run was created.
+        """
+        before = self._reactions(events)
+        executed = {one.event for one in before if not one.reason}
+        new = [one for name, one in events.items() if name not in executed]
+        if not new:
+            return {}
+        # emit_event() returns before the server has the event (prefect/events/utilities.py).
+        self._post("/events", new)
+        wanted = {one["id"] for one in new}
+        until, failed = time.monotonic() + self.patience, dict[str, str]()
+        while wanted - executed - failed.keys() and time.monotonic() < until:
+            time.sleep(0.5)
+            reactions = [one for one in self._reactions(wanted) if one not in before]
+            executed = {one.event for one in reactions if not one.reason}
+            failed = {one.event: one.reason for one in reactions if one.event not in executed}
+        self.forwarded |= wanted - failed.keys()
+        for name in sorted(wanted):
+            if name in failed:
+                self._problem(f"event {name} started no run: {failed[name]}")
+            elif name not in executed:
+                get_run_logger().warning("no automation has reacted to event %s", name)
+        return failed
+
+    def _reactions(self, ids: Iterable[str]) -> list[Reaction]:
+        """What the automations have done for these events."""
+        query = {
+            "event": {"name": [_EXECUTED, _FAILED]},
+            "related": {"id": [f"prefect.event.{one}" for one in ids]},
+        }
+        found = self._post("/events/filter", {"filter": query, "limit": 50})["events"]
+        return [Reaction.of(one) for one in found]
+
+    def _post(self, path: str, body: Any) -> Any:
+        answer = self.client._client.post(path, json=body)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+    def _problem(self, text: str) -> None:
+        get_run_logger().error("%s", text)
+        self.problems.append(text)
