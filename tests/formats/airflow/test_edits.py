@@ -183,7 +183,6 @@ def test_unchanged_file(written: Pipeline, readings: dict[str, FileReading]) -> 
 @pytest.mark.parametrize("name", EDITS)
 def test_losses(name: str, readings: dict[str, FileReading]) -> None:
     expected = {
-        "a schedule": ["schedule"],
         "a subclass": ["operator"],
         "fail fast": ["failure-handling"],
     }
@@ -254,11 +253,9 @@ def test_string_like_a_template_is_literal(readings: dict[str, FileReading]) -> 
     assert message.values[0] == "{{ ds }} {% raw %} failed: MSE >"
 
 
-def test_schedule_is_a_loss_with_its_line(readings: dict[str, FileReading]) -> None:
-    (loss,) = readings["a schedule"].losses
-    assert "'0 6 * * *'" in loss.what
-    line = WRITTEN.splitlines().index("with DAG(") + 1
-    assert loss.place.endswith(f"a_schedule.py:{line}")
+def test_added_schedule(readings: dict[str, FileReading]) -> None:
+    (schedule,) = readings["a schedule"].pipeline.schedules
+    assert schedule.expression == "cron(0 6 * * ? *)"
 
 
 def test_edited_parameters(readings: dict[str, FileReading]) -> None:
