@@ -176,12 +176,12 @@ def write(
     form = registry.find(format)
     if form.name == "sagemaker" and only_code(pipeline):
         raise CodeOnlyError(pipeline.name)
-    if form.carries_schedules(document):
-        require_startable(pipeline, ANYWHERE if form.name == "sagemaker" else ON_ENGINES)
     left_out: tuple[Loss, ...] = ()
     if not stubs:
         remove = without_carried if form.name == "sagemaker" else without_stubs
         pipeline, left_out = remove(pipeline)
+    if form.carries_schedules(document):
+        require_startable(pipeline, ANYWHERE if form.name == "sagemaker" else ON_ENGINES)
     left_out = tuple(loss.for_target(form.name) for loss in left_out)
     reading = [loss.for_target(form.name) for loss in losses]
     text, lost = form.writer(document)(pipeline, (*reading, *left_out))

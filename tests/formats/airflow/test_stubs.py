@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import ast
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import sagebridge
-from sagebridge.errors import TranslationError
+from sagebridge.errors import ScheduleError, TranslationError
 from sagebridge.formats.airflow.reader import read_files
 from sagebridge.formats.python.file_readings import FileReading
 from sagebridge.model.code_steps import StubStep
 from sagebridge.model.graph import graph
 from sagebridge.model.pipeline import Pipeline, walk
+from sagebridge.model.schedules import Schedule
 from tests.formats.airflow.conftest import HEAD, Read
 
 pytestmark = pytest.mark.airflow
@@ -39,7 +41,7 @@ def page():
     print("failed")
 
 
-with DAG("nightly", schedule="@daily", params={"Stage": "dev"}):
+with DAG("nightly", schedule=None, params={"Stage": "dev"}):
     arrived = FileSensor(task_id="arrived", filepath="/in")
     fetched = PythonOperator(task_id="fetched", python_callable=fetch, op_args=["k"])
     a = SageMakerModelOperator(
@@ -193,6 +195,14 @@ def test_without_stubs_the_neighbours_are_connected(
     (asked,) = written.losses
     assert (asked.code, asked.severity) == ("asked-value", "changed")
     assert "fetched_image" in [one.name for one in found.declared]
+
+
+def test_schedule_without_the_result_of_a_dropped_task_is_rejected(reading: FileReading) -> None:
+    daily = Schedule("daily", "cron(0 4 * * ? *)")
+    pipeline = replace(reading.pipeline, schedules=(daily,))
+    assert sagebridge.write(pipeline, "airflow").text
+    with pytest.raises(ScheduleError, match="'fetched_image' has no default and is not set"):
+        sagebridge.write(pipeline, "airflow", stubs=False)
 
 
 def test_dag_of_dropped_tasks_only_is_an_error(read: Read, tmp_path: Path) -> None:
