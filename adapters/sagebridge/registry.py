@@ -91,6 +91,10 @@ class Format:
             raise FormatError(self._no_document(document))
         return cast("Writer", _load(self.documents[document]))
 
+    def suffix_of(self, document: str | None) -> str:
+        """The suffix of a file: ``.yaml`` for the document ``prefect.yaml``."""
+        return Path(document or "").suffix or self.suffix
+
     def carries_schedules(self, document: str | None = None) -> bool:
         """Whether the format, or one of its documents, can have schedules and event triggers."""
         return self.name != "sagemaker" or document in ("cloudformation", "eventbridge")
@@ -149,6 +153,9 @@ FORMATS = {
             "sagebridge.formats.prefect.writer:write",
             ".py",
             read_all="sagebridge.formats.prefect.reader:read_all",
+            documents=MappingProxyType(
+                {"prefect.yaml": "sagebridge.formats.prefect.deployment_writer:write"}
+            ),
             read_own="sagebridge.formats.prefect.reader:read_own",
             validate="sagebridge.python_findings:validate_flow_file",
         ),
@@ -167,14 +174,15 @@ def find(name: str) -> Format:
 def detect(source: Any) -> Format:
     """The format of a source. A Python file has the format of the orchestrator that it imports.
 
-    ``prefect.yaml``, or another YAML file with a list of deployments, is Prefect's.
+    ``prefect.yaml``, another YAML file with deployments, and ``prefect://FLOW/DEPLOYMENT`` are
+    Prefect's.
 
     Nothing is executed. Raises :class:`SourceError` for a Python file that imports none or both.
     """
     file = _python_file(source)
     if file is not None:
         return find(_orchestrator(file))
-    return FORMATS["prefect" if _is_deployment_file(source) else "sagemaker"]
+    return FORMATS["prefect" if _has_deployments(source) else "sagemaker"]
 
 
 def set_call_arguments(arguments: Mapping[str, str]) -> Callable[[], None]:
@@ -197,8 +205,10 @@ def _python_file(source: Any) -> Path | None:
     return Path(text) if text.endswith(".py") and "\n" not in text else None
 
 
-def _is_deployment_file(source: Any) -> bool:
-    """Whether a source is ``prefect.yaml``, ``prefect.yaml#DEPLOYMENT`` or such a file."""
+def _has_deployments(source: Any) -> bool:
+    """Whether a source is ``prefect.yaml``, such a file, or ``prefect://FLOW/DEPLOYMENT``."""
+    if isinstance(source, str) and source.startswith("prefect://"):
+        return True
     if not isinstance(source, str | Path) or "\n" in str(source):
         return False
     text = str(source)
@@ -240,7 +250,7 @@ def skip_reason(file: Path) -> str:
     """Why a JSON or YAML file in a folder is not a source; empty for any other file."""
     if file.suffix == ".py":
         return ""
-    if _is_deployment_file(file):
+    if _has_deployments(file):
         return "its deployments are read with their flow files; to read it alone, name it"
     from sagebridge.formats.sagemaker import source
 

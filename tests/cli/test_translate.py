@@ -15,7 +15,8 @@ import pytest
 
 from sagebridge.cli import main
 from sagebridge.errors import UsageError
-from sagebridge.terminal.source_files import safe_stem, write_file
+from sagebridge.model.display import safe_stem
+from sagebridge.terminal.source_files import write_file
 from tests.strategies import canonical
 
 SMALL: dict[str, Any] = {

@@ -8,11 +8,13 @@ flow reads the SQS queue. For each event that matches the trigger, it emits a Pr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 from sagebridge.authoring.definition_writer import write_parameter
+from sagebridge.authoring.pipeline_builder import legal_name
 from sagebridge.authoring.prefect_schedules import FIRST, prefect_schedule
 from sagebridge.model.event_triggers import EventTrigger
 from sagebridge.model.parameters import coerce_one
@@ -22,6 +24,28 @@ from sagebridge.model.values import ABSENT, thaw
 SLUG = "sagebridge."
 """Begins the slugs of our schedules. Other schedules of a deployment are not ours."""
 EVENT = "sagebridge.event-trigger"
+
+
+def deployment_name(pipeline: Pipeline) -> str:
+    """The pipeline's name without characters that Prefect rejects or renders as a template."""
+    return re.sub(r"[{}]", "_", legal_name(pipeline.name or "pipeline"))
+
+
+def yaml_entry(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A deployment for ``prefect.yaml``, without strings that Prefect renders as templates."""
+    result = dict(fields)
+    if not fields["description"] or "{{" in fields["description"]:
+        del result["description"]
+    result["tags"] = [tag for tag in fields["tags"] if "{{" not in tag]
+    result["schedules"] = [one for one in fields["schedules"] if not has_template(one)]
+    return result
+
+
+def has_template(value: Any) -> bool:
+    """Whether Prefect would render a string in ``prefect.yaml`` as a template."""
+    if isinstance(value, Mapping):
+        return any(map(has_template, value.values()))
+    return isinstance(value, str) and "{{" in value
 
 
 def schedule_entries(

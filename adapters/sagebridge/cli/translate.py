@@ -27,7 +27,7 @@ from sagebridge.errors import (
     UsageError,
 )
 from sagebridge.findings import Finding
-from sagebridge.model.display import free_name
+from sagebridge.model.display import free_name, safe_stem
 from sagebridge.model.losses import Loss, counted
 from sagebridge.registry import FORMATS, find
 from sagebridge.terminal.changes import Changes
@@ -41,7 +41,7 @@ from sagebridge.terminal.options import (
     schedules_option,
     single_name_option,
 )
-from sagebridge.terminal.source_files import content, expand, safe_stem, write_file
+from sagebridge.terminal.source_files import content, expand, write_file
 from sagebridge.terminal.wording import finding_line
 
 _DOCUMENTS = tuple(name for form in FORMATS.values() for name in form.documents)
@@ -99,8 +99,8 @@ _TABLES = {
     "document",
     type=click.Choice(_DOCUMENTS),
     metavar="DOCUMENT",
-    help="SageMaker document to write: definition (default), create-pipeline, cloudformation or "
-    "eventbridge.",
+    help="Document to write: definition (default), create-pipeline, cloudformation or eventbridge "
+    "of SageMaker; prefect.yaml, with the deployment of the flow.",
 )
 @schedules_option
 @map_option
@@ -256,7 +256,7 @@ class _Run:
         if self.into_folder:
             stem = free_name(safe_stem(stem), self.taken, separator="-")
             self.taken.add(stem)
-            path = path / f"{stem}{find(self.to).suffix}"
+            path = path / f"{stem}{find(self.to).suffix_of(self.document)}"
         self._put(path, text)
 
     def _put(self, path: Path, text: str) -> None:

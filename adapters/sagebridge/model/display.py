@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Container, Iterator
 from itertools import count
 
@@ -40,3 +41,8 @@ def numbered(wanted: str, stem: str | None = None, separator: str = "_") -> Iter
     """``wanted``, then ``stem_2``, ``stem_3``, ...; by default the stem is ``wanted``."""
     yield wanted
     yield from (f"{wanted if stem is None else stem}{separator}{number}" for number in count(2))
+
+
+def safe_stem(name: str) -> str:
+    """The name of a pipeline or source as a safe file stem: no path separators, no leading dot."""
+    return re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII).lstrip(".-")[:200] or "pipeline"

@@ -75,6 +75,7 @@ CODES = MappingProxyType(
         "endpoint-update": "an update of an endpoint; SageMaker updates an existing endpoint",
         "engine-option": "an option that only the orchestrator uses",
         "event-queue": "an event trigger without the SQS queue in which an engine finds its events",
+        "event-trigger": "what starts a flow or DAG on events that EventBridge does not have",
         "exit-code": "an exit code that makes Airflow skip a command",
         "failure-handling": "a reaction to a failed task: try, fail_fast or a teardown task",
         "filter": "a Jinja filter; the value becomes a parameter",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
@@ -60,11 +59,6 @@ def _is_source(file: Path) -> bool:
     if reason:
         click.echo(printable(f"{file}: skipped: {reason}"), err=True)
     return not reason
-
-
-def safe_stem(name: str) -> str:
-    """The name of a pipeline or source as a safe file stem: no path separators, no leading dot."""
-    return re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII).lstrip(".-")[:200] or "pipeline"
 
 
 def content(path: Path) -> str | None:

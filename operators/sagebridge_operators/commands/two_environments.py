@@ -10,7 +10,7 @@ from click.core import ParameterSource
 
 import sagebridge
 from sagebridge.errors import SagebridgeError
-from sagebridge.terminal.source_files import safe_stem
+from sagebridge.model.display import safe_stem
 from sagebridge_operators.launch.engine_versions import ENGINES, is_installed
 
 _FOLDERS = {"airflow": "dags", "prefect": "flows"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import os
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,15 +12,16 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import sagebridge
-from sagebridge.authoring.pipeline_builder import legal_name
+from sagebridge.authoring.prefect_deployment import yaml_entry
 from sagebridge.authoring.python_files import flow_functions, split_source
 from sagebridge.authoring.runnable import CANNOT_RUN, why_pipeline_not_runnable
 from sagebridge.errors import SourceError
 from sagebridge.findings import Finding
+from sagebridge.model.display import safe_stem
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
 from sagebridge.terminal.changes import NO_CHANGES, Changes
-from sagebridge.terminal.source_files import content, safe_stem, write_file
+from sagebridge.terminal.source_files import content, write_file
 from sagebridge_operators.run_errors import EditedFile
 
 
@@ -151,35 +151,22 @@ class Deployment:
         }
 
     def entry(self) -> dict[str, Any]:
-        """The entry for ``prefect.yaml``, without strings that Prefect renders as templates."""
+        """The entry for ``prefect.yaml``."""
         pool: dict[str, Any] = {"name": self.work_pool}
         if self.job_variables:
             pool["job_variables"] = dict(self.job_variables)
-        entry = {
-            "name": self.name,
-            "description": self.description,
-            "entrypoint": self.entrypoint,
-            "tags": [tag for tag in self.tags if "{{" not in tag],
-            "work_pool": pool,
-            "enforce_parameter_schema": True,
-            "schedules": [one for one in self.schedules if not _has_template(one)],
-            "triggers": [dict(one) for one in self.triggers],
-        }
-        if not self.description or "{{" in self.description:
-            del entry["description"]
-        return entry
-
-
-def _has_template(value: Any) -> bool:
-    """Whether Prefect would render a string in an entry of ``prefect.yaml``."""
-    if isinstance(value, Mapping):
-        return any(map(_has_template, value.values()))
-    return isinstance(value, str) and "{{" in value
-
-
-def deployment_name(pipeline: Pipeline) -> str:
-    """The pipeline's name without characters that Prefect rejects or renders as a template."""
-    return re.sub(r"[{}]", "_", legal_name(pipeline.name or "pipeline"))
+        return yaml_entry(
+            {
+                "name": self.name,
+                "description": self.description,
+                "entrypoint": self.entrypoint,
+                "tags": list(self.tags),
+                "work_pool": pool,
+                "enforce_parameter_schema": True,
+                "schedules": [dict(one) for one in self.schedules],
+                "triggers": [dict(one) for one in self.triggers],
+            }
+        )
 
 
 def tags_of(pipeline: Pipeline) -> tuple[str, ...]:

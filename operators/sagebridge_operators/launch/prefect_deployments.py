@@ -29,6 +29,7 @@ from prefect.workers.process import ProcessWorker
 
 from sagebridge.authoring.flow_signature import live_arguments
 from sagebridge.authoring.prefect_deployment import (
+    deployment_name,
     forwarded_records,
     schedule_entries,
     trigger_entries,
@@ -41,7 +42,6 @@ from sagebridge.model.values import ABSENT, thaw
 from sagebridge_operators.launch.flow_deployment import (
     Deployment,
     FlowFile,
-    deployment_name,
     relative,
     tags_of,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import sagebridge
 from sagebridge.errors import SourceError
 from sagebridge.formats.prefect.reader import read_all, read_one, read_own
 from sagebridge.formats.python.file_readings import FileReading
+from sagebridge.model.event_triggers import EventTrigger
 from sagebridge.model.losses import CODES, Loss
 from sagebridge.model.schedules import Schedule
 
@@ -206,7 +208,7 @@ def test_other_settings_of_a_deployment_are_reported(tmp_path: Path) -> None:
         ")",
     )
     assert codes(found) == [
-        "dropped deployment",
+        "dropped event-trigger",
         "changed deployment",
         "dropped concurrency",
         "changed engine-option",
@@ -217,6 +219,34 @@ def test_other_settings_of_a_deployment_are_reported(tmp_path: Path) -> None:
     assert "{'day': 'monday'}" in found[1].what
     assert "brand_new=3" in found[3].what
     assert "work_pool_name='gpu', tags=['a']" in found[4].what
+
+
+@pytest.mark.parametrize(
+    ("trigger", "what", "advice"),
+    [
+        (
+            "DeploymentEventTrigger(expect={'prefect.flow-run.Completed'}, name='after')",
+            "the trigger 'after' waits for prefect.flow-run.Completed",
+            "pipeline_ended()",
+        ),
+        (
+            "{'type': 'event', 'posture': 'Proactive', 'expect': ['x'], 'within': 60}",
+            "the trigger fires if x does not happen in time",
+            "EventBridge pattern",
+        ),
+        ("DeploymentCompoundTrigger(triggers=[])", "is of the type 'compound'", "pattern"),
+        ("made()", "the trigger made() is not known before", "pattern"),
+    ],
+)
+def test_triggers_on_events_of_prefect_are_reported(
+    tmp_path: Path, trigger: str, what: str, advice: str
+) -> None:
+    found = reading_of(tmp_path, f'night.serve("n", triggers=[{trigger}])')
+    dropped, _ = found.losses
+    assert codes([dropped]) == ["dropped event-trigger"]
+    assert what in dropped.what
+    assert advice in dropped.advice
+    assert not found.pipeline.event_triggers
 
 
 def test_joint_calls_and_direct_calls_are_reported(tmp_path: Path) -> None:
@@ -378,6 +408,45 @@ def test_deploy_leaves_out_schedules_of_other_deployments(tmp_path: Path) -> Non
     assert not pipeline.schedules
     ((pipeline, _),) = read_all(file)
     assert [one.name for one in pipeline.schedules] == ["n"]
+
+
+DEPLOYED = """\
+deployments:
+- name: night
+  entrypoint: night.py:night
+  schedules:
+  - {cron: 0 4 * * *, slug: sagebridge.nightly, active: false}
+  - {cron: 0 5 * * *, slug: sagebridge.gone}
+  triggers:
+  - {name: "sagebridge.Night run/night/new", expect: [sagebridge.event-trigger], enabled: false}
+"""
+
+
+def test_schedules_made_by_deploy_are_those_of_the_flow(tmp_path: Path) -> None:
+    """Otherwise a removed schedule would come back from ``prefect.yaml``."""
+    begin = (
+        "    begin(\n"
+        '        schedules=[Schedule("nightly", "cron(0 4 * * ? 2030)")],\n'
+        '        event_triggers=[EventTrigger("new", {"source": ["aws.s3"]})],\n'
+        "    )\n    fail("
+    )
+    text = FLOW.replace("    fail(", begin).replace("import fail", "import begin, fail")
+    text = text.replace("begin, fail", "EventTrigger, Schedule, begin, fail")
+    (tmp_path / "night.py").write_text(text)
+    (tmp_path / "prefect.yaml").write_text(DEPLOYED)
+    nightly, new = (
+        Schedule("nightly", "cron(0 4 * * ? 2030)"),
+        EventTrigger("new", {"source": ["aws.s3"]}),
+    )
+    flow, losses = sagebridge.read(tmp_path / "night.py")
+    assert (flow.schedules, flow.event_triggers) == ((nightly,), (new,))
+    assert codes(list(losses)) == ["info deployment"]
+    deployed, _ = sagebridge.read(tmp_path / "prefect.yaml")
+    assert deployed.schedules == (
+        replace(nightly, enabled=False),
+        Schedule("gone", "cron(0 5 * * ? *)"),
+    )
+    assert deployed.event_triggers == (replace(new, enabled=False),)
 
 
 def test_unreadable_prefect_yaml_is_reported(tmp_path: Path) -> None:

@@ -50,3 +50,23 @@ def test_flow_file_keeps_schedules_and_event_triggers(tmp_path: Path) -> None:
     assert read.schedules == PIPELINE.schedules
     assert read.event_triggers == PIPELINE.event_triggers
     assert 'Schedule(name="often", expression="rate(5 minutes)")' in text
+
+
+def test_prefect_yaml_has_the_schedules_and_automations() -> None:
+    import yaml
+
+    text, losses = sagebridge.write(PIPELINE, "prefect", document="prefect.yaml")
+    (entry,) = yaml.safe_load(text)["deployments"]
+    assert entry["entrypoint"] == "flows/Scheduled.py:scheduled"
+    nightly, often = entry["schedules"]
+    assert nightly["slug"] == "sagebridge.nightly"
+    assert nightly["active"] is False
+    assert nightly["timezone"] == "Europe/Berlin"
+    assert nightly["rrule"].splitlines() == [
+        "DTSTART:20270129T040000",
+        "RRULE:FREQ=MONTHLY;BYDAY=-1FR;BYHOUR=4;BYMINUTE=0;BYSECOND=0;UNTIL=20301227T040000",
+    ]
+    assert (often["interval"], often["timezone"]) == (300, "UTC")
+    (trigger,) = entry["triggers"]
+    assert trigger["name"] == "sagebridge.Scheduled/Scheduled/uploaded"
+    assert not [one for one in losses if one.severity != "info"]

@@ -101,9 +101,9 @@ class _ScheduleReader:
             number = "" if len(self.found) == 1 else f"-{position}"
             yield one if one.name else replace(one, name=f"{self.name[: 64 - len(number)]}{number}")
 
-    def _lose(self, text: str, why: str) -> None:
+    def _lose(self, text: str, why: str, advice: str = OWN_SCHEDULE) -> None:
         what = f"the schedule {text} is not carried over: {why}"
-        self.losses.append(Unsupported("schedule", "dropped", what, OWN_SCHEDULE))
+        self.losses.append(Unsupported("schedule", "dropped", what, advice))
 
     def _note(self, what: str) -> None:
         self.losses.append(Unsupported("schedule", "info", what))
@@ -176,10 +176,12 @@ class _ScheduleReader:
         self.found.append(bounded)
 
     def _assets(self, timetable: Any) -> None:
-        found, problems = asset_triggers(timetable.asset_condition)
+        found, losses, problems = asset_triggers(timetable.asset_condition)
         self.triggers += found
+        self.losses += losses
         if problems:
-            self._lose(_text(timetable.asset_condition), "; ".join(problems))
+            advice = "add an event trigger, for example for the end of the other pipeline"
+            self._lose(_text(timetable.asset_condition), "; ".join(problems), advice)
         if found:
             self._note("each message starts an execution; Airflow starts one run for several")
 

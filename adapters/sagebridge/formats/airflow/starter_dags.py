@@ -16,6 +16,7 @@ from sagebridge.formats.python.engine_losses import Unsupported
 from sagebridge.model.display import free_name
 from sagebridge.model.event_triggers import EventTrigger
 from sagebridge.model.pipeline import Pipeline
+from sagebridge.model.values import ABSENT
 
 _PARAMETERS = {"StartPipelineOperator": "parameters", "TriggerDagRunOperator": "conf"}
 """The argument of each operator that has the parameters of the started run."""
@@ -73,12 +74,21 @@ def _reading(dag: Any) -> ScheduleReading:
     (task,) = dag.tasks
     found = read_schedules(dag, dag.dag_id.removeprefix(f"{task.trigger_dag_id}."))
     if isinstance(trigger := getattr(task, "event_trigger", None), EventTrigger):
-        return found._replace(schedules=(), triggers=(trigger,), losses=())
+        losses = tuple(one for one in found.losses if one.severity != "info")
+        return ScheduleReading((), (_present(trigger, found),), losses)
     parameters: Any = _parameters(task)
     return found._replace(
         schedules=tuple(replace(one, parameters=parameters) for one in found.schedules),
         triggers=tuple(replace(one, parameters=parameters) for one in found.triggers),
     )
+
+
+def _present(trigger: EventTrigger, found: ScheduleReading) -> EventTrigger:
+    """An event trigger with the queue that starts its DAG; disabled if none does."""
+    if found.triggers:
+        (queue, *_) = found.triggers
+        return replace(trigger, queue=queue.queue, enabled=queue.enabled)
+    return trigger if trigger.queue is ABSENT else replace(trigger, enabled=False)
 
 
 def _losses(dag: Any, found: ScheduleReading) -> Iterator[Unsupported]:

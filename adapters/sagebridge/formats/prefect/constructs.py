@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeAlias
 
 from sagebridge.formats.python.engine_losses import Unsupported
-from sagebridge.model.losses import AT_THE_END, OWN_SCHEDULE, Severity
+from sagebridge.model.losses import AT_THE_END, Severity
 
 
 class Rule(NamedTuple):
@@ -97,12 +97,6 @@ TASK_OPTIONS: Table = {
 }
 """Arguments of ``@task`` and ``Task.with_options``; ``assets`` are those of ``@materialize``."""
 
-_SCHEDULE = Rule(
-    "schedule",
-    "dropped",
-    "the schedule {name}={value} is not carried over",
-    OWN_SCHEDULE,
-)
 _LIMIT = Rule(
     "concurrency", "dropped", "{name}={value} has no effect: executions may overlap", _ONE_AT_A_TIME
 )
@@ -119,18 +113,9 @@ SCHEDULE_OPTIONS: Table = {
 """Settings of one schedule of a deployment."""
 DEPLOYMENT_OPTIONS: Table = {
     "name": "it is part of every loss of the deployment",
-    "cron": _SCHEDULE,
-    "interval": _SCHEDULE,
-    "rrule": _SCHEDULE,
-    "schedule": _SCHEDULE,
-    "schedules": _SCHEDULE,
-    "paused": "it has an effect only together with schedules, which are reported",
-    "triggers": Rule(
-        "deployment",
-        "dropped",
-        "the triggers {value} are not carried over",
-        "start executions yourself, for example with EventBridge",
-    ),
+    **dict.fromkeys(("cron", "interval", "rrule", "schedule", "schedules"), "it is a schedule"),
+    "triggers": "each of them is read or reported",
+    "paused": "its schedules are disabled",
     "parameters": Rule(
         "deployment",
         "changed",

@@ -25,8 +25,6 @@ class Entry:
     deployment: Deployment
     file: str
     function: str
-    is_written: bool = False
-    """Whether sagebridge wrote it, so that the flow itself has its schedules."""
 
 
 def is_deployment_file(file: str) -> bool:
@@ -104,7 +102,7 @@ def _entry(name: str, node: Any, values: Mapping[str, Any]) -> Entry:
         for key, item in _items(node)
         if item.id == "sequence"
     }
-    file, _, function = str(values.get("entrypoint") or "").rpartition(":")
+    file, function = flow_of(values.get("entrypoint"))
 
     def each(key: str) -> Iterator[Option]:
         given = values.get(key)
@@ -114,7 +112,7 @@ def _entry(name: str, node: Any, values: Mapping[str, Any]) -> Entry:
                 yield option(key, value, line)
 
     def option(key: str, value: Any, line: int) -> Option:
-        return Option(key, resolved(value), _flat(value), f"{name}:{line}")
+        return Option(key, resolved(value), flat(value), f"{name}:{line}")
 
     deployment = Deployment(
         str(values.get("name") or ""),
@@ -133,6 +131,16 @@ def _entry(name: str, node: Any, values: Mapping[str, Any]) -> Entry:
     return Entry(deployment, file, function)
 
 
+def flow_of(entrypoint: Any) -> tuple[str, str]:
+    """File and function of ``flows/etl.py:main``, or of the module path ``flows.etl.main``."""
+    text = str(entrypoint or "")
+    file, colon, function = text.rpartition(":")
+    if not colon and "." in text:
+        module, _, function = text.rpartition(".")
+        file = f"{module.replace('.', '/')}.py"
+    return file, function
+
+
 def resolved(value: Any) -> Any:
     """The value, or UNKNOWN if a part outside its parameters is a template of Prefect."""
     if isinstance(value, Mapping):
@@ -141,7 +149,8 @@ def resolved(value: Any) -> Any:
     return UNKNOWN if isinstance(value, str) and "{{" in value else value
 
 
-def _flat(value: Any) -> str:
+def flat(value: Any) -> str:
+    """A value as losses show it."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{name}: {item!r}" for name, item in value.items()) + "}"
     return repr(value)

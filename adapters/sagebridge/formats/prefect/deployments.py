@@ -12,8 +12,10 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, NamedTuple
 
+from sagebridge.authoring.prefect_deployment import SLUG
 from sagebridge.formats.prefect.constructs import DEPLOYMENT_OPTIONS, option_losses
 from sagebridge.formats.prefect.schedule_values import UnreadableSchedule, read_times
+from sagebridge.formats.prefect.trigger_losses import trigger_loss
 from sagebridge.formats.python.engine_losses import Unsupported
 from sagebridge.formats.python.file_readings import FileReading
 from sagebridge.model.display import numbered, shown
@@ -72,7 +74,12 @@ def with_deployments(reading: FileReading, deployments: Sequence[Deployment]) ->
     merge = _Merge(reading.pipeline, reading.arguments)
     for one in deployments:
         if one.flow in (None, reading.entry):
-            merge.add(one, given=one.value("parameters"))
+            others = replace(
+                one,
+                schedules=tuple(option for option in one.schedules if not own_name(option, "slug")),
+                triggers=tuple(option for option in one.triggers if not own_name(option, "name")),
+            )
+            merge.add(others, given=one.value("parameters"))
     return _merged(reading, merge)
 
 
@@ -82,6 +89,17 @@ def as_deployed(reading: FileReading, deployment: Deployment) -> FileReading:
     merge.set_defaults(deployment)
     merge.add(deployment, given=None)
     return _merged(reading, merge)
+
+
+def own_name(option: Option, key: str) -> str:
+    """The name of a schedule or trigger that `sagebridge deploy` made, otherwise empty.
+
+    The flow itself has it, unless it was removed there after the deployment was made.
+    """
+    given = option.value.get(key) if isinstance(option.value, Mapping) else None
+    if not isinstance(given, str) or not given.startswith(SLUG):
+        return ""
+    return given.removeprefix(SLUG).rpartition("/")[2]
 
 
 def _merged(reading: FileReading, merge: _Merge) -> FileReading:
@@ -103,7 +121,7 @@ class _Merge:
         for one in deployment.schedules:
             self._schedule(deployment, one, shared)
         for one in deployment.triggers:
-            self._lose(one.place, option_losses(DEPLOYMENT_OPTIONS, [("triggers", one.text)]))
+            self._trigger(deployment, one)
         self._lose_rest(deployment, carried=len(self.pipeline.schedules) > before, given=given)
 
     def _schedule(self, deployment: Deployment, option: Option, shared: Mapping[str, Any]) -> None:
@@ -112,13 +130,13 @@ class _Merge:
             what = f"the schedule {option.text} is not known before the flow is deployed"
             self._lose(option.place, [_dropped(what)], deployment)
             return
-        slug, paused = option.value.get("slug"), deployment.value("paused") is True
+        own, paused = own_name(option, "slug"), deployment.value("paused") is True
+        slug = own or option.value.get("slug")
         enabled = option.value.get("active") is not False and not paused
-        known = [one for one in self.pipeline.schedules if one.name == slug]
-        if known:  # deployed by sagebridge: the flow itself has it
-            changed = replace(known[0], enabled=enabled)
-            every = (changed if one is known[0] else one for one in self.pipeline.schedules)
-            self.pipeline = replace(self.pipeline, schedules=tuple(every))
+        if own in {one.name for one in self.pipeline.schedules}:
+            every = self.pipeline.schedules
+            changed = (replace(one, enabled=enabled) if one.name == own else one for one in every)
+            self.pipeline = replace(self.pipeline, schedules=tuple(changed))
             return
         try:
             times, losses = read_times(option.value)
@@ -127,8 +145,9 @@ class _Merge:
             self._lose(option.place, [_dropped(what)], deployment)
             return
         name = self._free_name(deployment, slug)
-        own = option.value.get("parameters")
-        parameters = dict(self._parameters(option, deployment, {**shared, **(own or {})}))
+        given = option.value.get("parameters")
+        given = {**shared, **given} if isinstance(given, Mapping) else shared
+        parameters = dict(self._parameters(option, deployment, given))
         self._lose(option.place, losses, deployment, f"schedule {name!r}: ")
         schedule = Schedule(
             name,
@@ -140,6 +159,16 @@ class _Merge:
             parameters=parameters,
         )
         self.pipeline = replace(self.pipeline, schedules=(*self.pipeline.schedules, schedule))
+
+    def _trigger(self, deployment: Deployment, option: Option) -> None:
+        """Switch a trigger that the flow has; any other one is a loss."""
+        own, every = own_name(option, "name"), self.pipeline.event_triggers
+        if own in {one.name for one in every}:
+            enabled = option.value.get("enabled") is not False
+            changed = (replace(one, enabled=enabled) if one.name == own else one for one in every)
+            self.pipeline = replace(self.pipeline, event_triggers=tuple(changed))
+            return
+        self._lose(option.place, [trigger_loss(option.value, option.text)], deployment)
 
     def _free_name(self, deployment: Deployment, slug: Any) -> str:
         """The slug or the name of the deployment, in characters that EventBridge allows."""

@@ -36,6 +36,7 @@ from sagebridge.formats.prefect.deployment_file import (
 )
 from sagebridge.formats.prefect.deployments import Deployment, as_deployed, with_deployments
 from sagebridge.formats.prefect.importable_names import STOP_JOBS
+from sagebridge.formats.prefect.live_server import SCHEME, readings
 from sagebridge.formats.prefect.module_names import module_names
 from sagebridge.formats.prefect.source_interpreter import (
     FlowSyntaxError,
@@ -60,8 +61,8 @@ from sagebridge.model.values import ABSENT
 
 def _read(file: str) -> Sequence[FileReading]:
     """The flows of a file, with the schedules and triggers of their deployments."""
-    tree, readings = _flows(file)
-    names = [one.entry for one in readings]
+    tree, flows = _flows(file)
+    names = [one.entry for one in flows]
     calls = DeploymentCalls(file, tree, names)
     nearest, unreadable = _nearest(file)
     deployments = [*calls.deployments(), *nearest]
@@ -78,11 +79,11 @@ def _read(file: str) -> Sequence[FileReading]:
                 ),
             ),
         )
-        for one in readings
+        for one in flows
     ]
 
 
-def _read_own(file: str) -> Sequence[FileReading]:
+def _own_flows(file: str) -> Sequence[FileReading]:
     """The flows of a file, without their deployments."""
     return _flows(file)[1]
 
@@ -92,11 +93,11 @@ def _flows(file: str) -> tuple[ast.Module, Sequence[FileReading]]:
     found = [_read_source(file, tree, function) for function in flow_functions(tree)]
     if not found or None in found:
         found = _trace_others(file, found)
-    readings = [one for one in found if one is not None]
-    if not readings:
+    flows = [one for one in found if one is not None]
+    if not flows:
         fix = "decorate a function with Prefect's @flow"
         raise PythonFileError(file, None, "has no flow", fix)
-    return tree, readings
+    return tree, flows
 
 
 def _nearest(file: str) -> tuple[list[Deployment], list[tuple[str, Unsupported]]]:
@@ -112,7 +113,7 @@ def _nearest(file: str) -> tuple[list[Deployment], list[tuple[str, Unsupported]]
         lost = Unsupported("deployment", "changed", what, "check its schedules and parameters")
         return [], [(f"{name}:1", lost)]
     own = [one for one in entries if (path.parent / one.file).resolve() == real]
-    return [one.deployment for one in own if not one.is_written], []
+    return [one.deployment for one in own], []
 
 
 def _mentions(path: Path, text: str) -> bool:
@@ -161,16 +162,20 @@ def _named(reading: FileReading, entry: Entry, *, alone: bool) -> FileReading:
 def _reader(source: Any, *, own: bool = False) -> FileReader:
     """The reader of a source; ``own``: without the deployments of a flow file."""
     file, wanted = split_source(source)
+    if file.startswith(SCHEME):
+        return FileReader("deployment", lambda file: list(readings(file, _own_flows)))
     if is_deployment_file(file):
         return FileReader("deployment", lambda file: list(_deployed(file, wanted)))
-    return FileReader("flow", _read_own if own else _read)
+    return FileReader("flow", _own_flows if own else _read)
 
 
 def read(source: Any) -> tuple[Pipeline, tuple[Loss, ...]]:
     """The only flow of a file or the named one, with the schedules of its deployments.
 
-    A source is ``flow.py``, ``flow.py#NAME``, ``prefect.yaml`` or ``prefect.yaml#DEPLOYMENT``.
-    Raises :class:`SourceError` and :class:`MissingExtra`.
+    A source is ``flow.py``, ``flow.py#NAME``, ``prefect.yaml``, ``prefect.yaml#DEPLOYMENT`` or
+    ``prefect://FLOW/DEPLOYMENT``, a deployment on a server.
+
+    Raises :class:`SourceError` and :class:`MissingExtra`; for a server also :class:`ServiceError`.
     """
     return _reader(source).read(source)
 

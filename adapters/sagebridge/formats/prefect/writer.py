@@ -141,6 +141,11 @@ class FlowFileWriter:
         self.connections = own_connections(pipeline)
         self._deferred: deque[_Deferred] = deque()
 
+    @property
+    def flow_name(self) -> str:
+        """The name of the flow in Prefect."""
+        return legal_name(self.name)
+
     def text(self) -> str:
         """The source."""
         begin, blocks = list(self._begin()), list(self._top_blocks())
@@ -222,7 +227,7 @@ class FlowFileWriter:
         )
 
     def _decorator(self) -> ast.expr:
-        keywords: dict[str, ast.expr] = {"name": ast.Constant(legal_name(self.name))}
+        keywords: dict[str, ast.expr] = {"name": ast.Constant(self.flow_name)}
         if isinstance(self.pipeline.description, str):
             keywords["description"] = ast.Constant(self.pipeline.description)
         if self.pipeline.parallelism is not ABSENT:
