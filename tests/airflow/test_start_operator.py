@@ -26,7 +26,8 @@ from sagebridge_operators.airflow import (
     load_folder,
 )
 from sagebridge_operators.airflow.definition_files import Definition
-from tests.dagtest import dagbags, migrated
+from tests.dagtest import FinishedRun, dagbags, migrated, new_id, play, store
+from tests.fakes import FakeBackend
 from tests.shapes import fail
 
 pytestmark = [pytest.mark.airflow, pytest.mark.airflow31]
@@ -216,6 +217,20 @@ def test_slot_starts_one_run_with_converted_values() -> None:
     # A task that runs again starts nothing; two schedules may have the same slot.
     assert run.skip_when_already_exists
     assert run.logical_date is None
+
+
+def test_run_is_started_once(backend: FakeBackend) -> None:
+    given = pipeline(schedules=[Schedule("a", "rate(1 day)", parameters={"Count": "4"})])
+    main, small = dag_builder._dags(given, new_id(), {}, {})
+    store(main)
+
+    states = [play(small, at=SLOT).states for _ in range(2)]
+
+    assert states == [{"start": "success"}, {"start": "skipped"}]
+    query = "select run_id, conf, logical_date, run_type from dag_run where dag_id = ?"
+    (found,) = FinishedRun.select(query, main.dag_id)
+    name = f"{small.dag_id}__manual__2026-12-01T03:00:00+00:00"
+    assert found == (name, '{"Count": 4}', None, "operator_triggered")
 
 
 def test_manual_run_of_a_small_dag_starts_a_run() -> None:
