@@ -15,8 +15,7 @@ from sagebridge.terminal.source_files import expand
 
 PIPELINE = '{"Version": "2020-12-01", "Steps": []}'
 FOREIGN = {
-    "prefect.yaml": ("name: x\ndeployments:\n- name: a\n  entrypoint: f.py:f\n", "a Prefect dep"),
-    "empty/prefect.yaml": ("prefect-version: 3.0.0\ndeployments:\n", "a Prefect deployment file"),
+    "deployments.json": ('{"prefect-version": "3.0.0"}', "a Prefect deployment file"),
     "factory.yml": ("dag:\n  tasks:\n    a: {operator: x.BashOperator}\n", "a dag-factory file"),
     "serverless.yaml": (
         "etl:\n  dag_id: etl\n  tasks:\n  - {task_id: a, operator: x.S3Operator}\n",
@@ -31,6 +30,7 @@ OTHER = {
     "values.yaml": "a: 1\n",
     "sdk.py": "from sagemaker.workflow.pipeline import Pipeline\np = Pipeline('a')\n",
     "helper.py": "import json\n",
+    "prefect.yaml": "deployments:\n- name: a\n  entrypoint: f.py:f\n",
 }
 
 

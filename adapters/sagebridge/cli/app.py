@@ -49,6 +49,7 @@ _SOURCES = {
     "FILE#NAME": "The pipeline NAME of a file that contains several.",
     "MODULE:NAME": "SageMaker SDK pipeline object, or a function that returns one. FILE.py:NAME "
     "works too. --arg sets arguments.",
+    "prefect://FLOW/NAME": "The deployment NAME on the Prefect server of PREFECT_API_URL.",
     "FOLDER": "All pipeline files in the folder, without subfolders. Not for run, schedule and "
     "show.",
     "-": "Pipeline definition on standard input.",
