@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ import sagebridge
 from sagebridge.model.event_triggers import EventTrigger, s3_object_created
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import Pipeline, Step
-from sagebridge.model.schedules import Schedule
+from sagebridge.model.schedules import SCHEDULED_TIME, Schedule
 from tests.deploy.conftest import Project
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
@@ -31,7 +31,7 @@ def write(
 ) -> None:
     pipeline = Pipeline(
         name=name,
-        steps=(Step("Stop", "Fail", {"ErrorMessage": "no"}),),
+        steps=(Step("Stop", "Fail", {"ErrorMessage": PARAMETERS[0]}),),
         parameters=PARAMETERS,
         schedules=schedules,
         event_triggers=triggers,
@@ -101,7 +101,7 @@ def automations(project: Project, flow: str) -> list[dict[str, Any]]:
 
 
 def test_event_trigger_is_an_automation(project: Project) -> None:
-    write(project, "Events", triggers=(UPLOADED,))
+    write(project, "Events", NIGHTLY, triggers=(UPLOADED,))
     project.deploy("Events.py")
     (made,) = automations(project, "Events")
     assert made["name"] == "sagebridge.Events/Events/uploaded"
@@ -119,18 +119,29 @@ def test_event_trigger_is_an_automation(project: Project) -> None:
         project.api.post("events", json=[event]).raise_for_status()
     (run,) = runs(project, "Events", until=len)
     assert run["parameters"] == {"Day": "{{ 1 + 1 }} 'it'"}
+    project.run("-m", "prefect", "--no-prompt", "deploy", "--all")
+    (again,) = project.deployed("Events.py")
+    assert {"schedules", "event triggers"}.isdisjoint(again["changed"]), again
+    assert len(runs(project, "Events", until=lambda _: True)) == 1
 
     write(project, "Events")
     project.deploy("Events.py")
     assert automations(project, "Events") == []
 
 
-def runs(project: Project, flow: str, until: Callable[[list[Any]], object]) -> list[dict[str, Any]]:
-    """The flow runs of a deployment, once there are enough."""
-    query: Mapping[str, Any] = {"flows": {"name": {"any_": [flow]}}}
+def has_failed(found: list[Any]) -> bool:
+    return any(one["state_type"] == "FAILED" for one in found)
+
+
+def runs(
+    project: Project, flow: str, until: Callable[[list[Any]], object], *, scheduled: bool = False
+) -> list[dict[str, Any]]:
+    """The flow runs of a deployment, once there are enough: those of schedules, or the others."""
+    query = {"flows": {"name": {"any_": [flow]}}}
     deadline = time.monotonic() + 90
     while True:
-        found: list[dict[str, Any]] = project.api.post("flow_runs/filter", json=query).json()
+        answer = project.api.post("flow_runs/filter", json=query).json()
+        found = [one for one in answer if one["auto_scheduled"] == scheduled]
         if until(found) or time.monotonic() > deadline:
             return found
         time.sleep(0.5)
@@ -138,17 +149,23 @@ def runs(project: Project, flow: str, until: Callable[[list[Any]], object]) -> l
 
 @pytest.mark.usefixtures("worker")
 def test_schedule_of_a_minute_fires_with_its_parameters(project: Project) -> None:
-    every = Schedule("every", "cron(* * * * ? *)", parameters={"Day": "now", "Count": 3})
+    given = {"Day": f"at {SCHEDULED_TIME}", "Count": 3}
+    every = Schedule("every", "cron(* * * * ? *)", parameters=given)
     write(project, "Minutely", every)
     project.deploy("Minutely.py")
     try:
-        found = runs(project, "Minutely", until=lambda all_: any(one["start_time"] for one in all_))
+        found = runs(
+            project,
+            "Minutely",
+            until=has_failed,
+            scheduled=True,
+        )
     finally:
         write(project, "Minutely")
         project.deploy("Minutely.py")
-    started = [one for one in found if one["start_time"]]
-    assert started[0]["parameters"] == {"Day": "now", "Count": 3}
-    assert started[0]["expected_start_time"][16:19] == ":00"
-    assert started[0]["created_by"]["display_value"] == "sagebridge.every"
-    left = runs(project, "Minutely", until=lambda _: True)
+    ran = next(one for one in found if one["state_type"] == "FAILED")
+    assert ran["parameters"] == given
+    assert ran["state"]["message"] == f"at {ran['expected_start_time'][:17]}00Z"
+    assert ran["created_by"]["display_value"] == "sagebridge.every"
+    left = runs(project, "Minutely", until=lambda _: True, scheduled=True)
     assert not any(one["state_type"] == "SCHEDULED" for one in left)

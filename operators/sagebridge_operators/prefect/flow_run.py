@@ -43,7 +43,7 @@ from sagebridge_operators.prefect import (
     step_values,
 )
 from sagebridge_operators.prefect.flow_backends import is_local, settings_for_record
-from sagebridge_operators.prefect.flow_checks import check_names, parallel_limit
+from sagebridge_operators.prefect.flow_checks import check_names, given_values, parallel_limit
 from sagebridge_operators.prefect.for_each_run import ForEachRun
 from sagebridge_operators.prefect.handover import is_handed_over
 from sagebridge_operators.prefect.opened_execution import (
@@ -116,7 +116,7 @@ class FlowRun(PipelineBuilder):
         super().__init__(flow.name, [one.parameter for one in signature if one.parameter])
         self._with_validators = frozenset(one.name for one in signature if one.type.rules)
         self.log = get_run_logger(context)
-        self._given: dict[str, Any] = dict(context.parameters or {})
+        self._given = given_values(context)
         self._run_info = context.flow_run
         self._pipeline = Pipeline(steps=())
         self._attempts: dict[StepKey, Attempt] = {}
