@@ -169,11 +169,11 @@ def write_schedule(
             ScheduleExpressionTimezone=schedule.timezone,
             StartDate=schedule.start,
             EndDate=schedule.end,
-            State="ENABLED" if schedule.enabled else "DISABLED",
+            State=_state(schedule, schedule.extra, "State", "ENABLED", "DISABLED"),
             Description=schedule.description,
             FlexibleTimeWindow=window,
         ),
-        **thaw(schedule.extra.without("Target", "Rule")),
+        **thaw(schedule.extra.without("Target", "Rule", "State")),
         "Target": _target(target, arn, role, schedule.parameters, schedule.max_age_seconds),
     }
 
@@ -195,8 +195,10 @@ def write_rule(
     rule = {
         "Name": name,
         **own,
-        **_present(State="ENABLED" if item.enabled else "DISABLED", Description=item.description),
-        **thaw(Object(extra).without("Target", "Pipe")),
+        **_present(
+            State=_state(item, extra, "State", "ENABLED", "DISABLED"), Description=item.description
+        ),
+        **thaw(Object(extra).without("Target", "Pipe", "State")),
     }
     given_target = _object(thaw(item.extra.get("Target", EMPTY)))
     return rule, {"Id": TARGET_ID, **_target(given_target, arn, role, parameters, age)}
@@ -204,7 +206,8 @@ def write_rule(
 
 def write_pipe(trigger: EventTrigger, queue: str, name: str, arn: Any, role: Any) -> dict[str, Any]:
     """A CreatePipe request. ``queue`` is the ARN of its source."""
-    extra = thaw(trigger.extra.get("Pipe", EMPTY).without("RoleArn"))
+    given = trigger.extra.get("Pipe", EMPTY)
+    extra = thaw(given.without("RoleArn", "DesiredState"))
     pattern, parameters = trigger.pattern, trigger.parameters
     if pattern and pattern.keys() <= _EVENT_KEYS:
         pattern = Object({"body": pattern})
@@ -218,7 +221,7 @@ def write_pipe(trigger: EventTrigger, queue: str, name: str, arn: Any, role: Any
         **_present(
             Name=name,
             Description=trigger.description,
-            DesiredState="RUNNING" if trigger.enabled else "STOPPED",
+            DesiredState=_state(trigger, given, "DesiredState", "RUNNING", "STOPPED"),
             Source=queue,
             SourceParameters=origin,
             RoleArn=role,
@@ -295,7 +298,21 @@ def _take_state(reader: ObjectReader, key: str, on: str, off: str) -> bool:
         return True
     if reader.left[key] in (on, off):
         return bool(reader.left.pop(key) == on)
-    return bool(str(reader.left[key]).startswith(f"{on}_"))
+    return _is_on(reader.left[key], on)
+
+
+def _state(
+    item: Schedule | EventTrigger, extra: Mapping[str, Value], key: str, on: str, off: str
+) -> Any:
+    """The state of a request: the one in ``extra``, unless the item was turned on or off since."""
+    if key in extra and _is_on(extra[key], on) == item.enabled:
+        return thaw(extra[key])
+    return on if item.enabled else off
+
+
+def _is_on(state: Value, on: str) -> bool:
+    """Whether a state other than ``on`` and ``off`` means on, as ENABLED_WITH_… of a rule."""
+    return str(state).startswith(f"{on}_")
 
 
 def _take_window(reader: ObjectReader) -> int | Absent:

@@ -159,7 +159,8 @@ def _items(value: Any, losses: list[Loss]) -> Iterator[tuple[str, Starter]]:
     targets: dict[tuple[str, str], list[Any]] = {}
     for one in requests:
         if one.operation in ("PutRule", "PutTargets"):
-            targets.setdefault(one.rule, []).extend(one.keys.get("Targets") or ())
+            given = one.keys.get("Targets")
+            targets.setdefault(one.rule, []).extend(given if isinstance(given, list) else ())
     problems: list[str] = []
     for one in requests:
         keys = {key: item for key, item in one.keys.items() if key not in _RESPONSE_ONLY}

@@ -23,7 +23,7 @@ from sagebridge.model.event_triggers import EventTrigger
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
 from sagebridge.model.schedules import Schedule
-from sagebridge.model.values import ABSENT, EMPTY, Value
+from sagebridge.model.values import ABSENT, EMPTY, Value, thaw
 
 _ROLE = re.compile(r"arn:(aws[a-z-]*):iam::(\d{12}):role/.{1,500}")
 _PARAMETER = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
@@ -185,7 +185,7 @@ class Requests:
 
     def _target(self, item: Schedule | EventTrigger, given: Value) -> tuple[Any, Any]:
         """The ARN of the pipeline, and the role that starts it."""
-        role = self.role(given or ABSENT)
+        role = thaw(self.role(given or ABSENT))
         if role is ABSENT:
             self._without_role.append(item.name)
         if self.arn is not None:
