@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import combinations, groupby
@@ -41,7 +42,7 @@ def cron_expression(text: str) -> str:
     if len(fields) > 5 and fields[5] != "0":
         raise NoSchedule(f"{shown(text)} has seconds; a schedule has a precision of a minute")
     try:
-        found = from_unix(" ".join(fields[:5]))
+        found = from_unix(" ".join(_plain_fields(fields[:5])))
         if len(fields) != 7 or fields[6] == "*":
             return found
         if not found.endswith(" *)") or found.startswith("unix"):
@@ -51,6 +52,47 @@ def cron_expression(text: str) -> str:
     except ExpressionError as error:
         raise NoSchedule(str(error)) from None
     return found
+
+
+_SIMPLE = re.compile(r"\*|\*/\d+|(\d+|[A-Z]{3})(,(\d+|[A-Z]{3}))*", re.ASCII | re.IGNORECASE)
+"""A field that croniter and EventBridge read in the same way, as do ranges of the kind 1-5."""
+
+
+def _plain_fields(fields: Sequence[str]) -> list[str]:
+    """Five fields of cron without what only croniter reads in its way.
+
+    It reads 5-5 as all values, counts the steps of ranges such as 22-3/2 in its own way, ignores a
+    weekday next to 15W, and a day of the month next to L5 or 5#3 (``_calc_next``).
+    """
+    # Airflow computes the slots of cron with croniter.
+    from croniter import croniter  # type: ignore[import-untyped]
+
+    try:
+        cron = croniter(" ".join(fields))
+    except ValueError as error:
+        raise NoSchedule(str(error)) from None
+    plain = [_plain(text, values) for text, values in zip(fields, cron.expanded, strict=True)]
+    nth = [(day, one) for day, those in cron.nth_weekday_of_month.items() for one in those]
+    if cron.nearest_weekday:
+        if nth or max(cron.nearest_weekday) > 28:
+            raise NoSchedule(f"{shown(' '.join(fields))} has other days in EventBridge")
+        plain[2], plain[4] = ",".join(f"{day}W" for day in sorted(cron.nearest_weekday)), "*"
+    elif nth:
+        plain[2] = "*"
+        plain[4] = ",".join(f"L{day}" if one == "l" else f"{day}#{one}" for day, one in sorted(nth))
+    elif len(cron.expanded[2]) == 31 or len(cron.expanded[4]) == 7:  # either is on each day
+        plain[2] = plain[4] = "*"
+    return plain
+
+
+def _plain(text: str, values: Sequence[int | str]) -> str:
+    """A field with the same values."""
+    if "*" in values:
+        return "*"
+    span = re.fullmatch(r"(\d+)-(\d+)", text, re.ASCII)
+    if _SIMPLE.fullmatch(text) or (span and int(span[1]) < int(span[2])):
+        return text
+    return ",".join(map(str, values)).upper()
 
 
 def joined(expressions: Sequence[str]) -> list[str]:
