@@ -9,10 +9,12 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal, Optional
 
 import pytest
+from pydantic import Field
 
 from sagebridge.authoring.flow_signature import FlowArgument, live_arguments, read_signature
 from sagebridge.formats.prefect.reader import _arguments
 from sagebridge.formats.prefect.source_interpreter import UnsupportedSyntax
+from sagebridge.model.expressions import plain
 from sagebridge.model.values import ABSENT
 
 
@@ -61,6 +63,14 @@ def constrained(
 ) -> None: ...
 
 
+def limited(
+    rows: Annotated[int, Field(ge=1, lt=10, multiple_of=2)] = 2,
+    part: Annotated[float, Field(json_schema_extra={"enum": [0.5, 1]}), Field(gt=0)] = 0.5,
+    uri: Annotated[str, Field(min_length=5, json_schema_extra={"pattern": "^(?=s3)"})] = "s3://",
+    strict: Annotated[int, Field(strict=True, le=3)] = 3,
+) -> None: ...
+
+
 def unknown(name: Nowhere, count: int = 3) -> None:  # type: ignore[name-defined]  # noqa: F821
     ...
 
@@ -103,6 +113,22 @@ def test_source_and_live_function_agree(function: Callable[..., None]) -> None:
     (parsed,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
     assert isinstance(parsed, ast.FunctionDef)
     assert _arguments(parsed) == tuple(read_signature(function))
+
+
+def test_limits_and_choices_of_fields() -> None:
+    assert live_arguments(limited) == (
+        FlowArgument(
+            "rows",
+            "int",
+            2,
+            limits=plain({"minimum": 1, "exclusiveMaximum": 10, "multipleOf": 2}),
+        ),
+        FlowArgument("part", "float", 0.5, (0.5, 1), limits=plain({"exclusiveMinimum": 0})),
+        FlowArgument("uri", limits=plain({"minLength": 5, "pattern": "^(?=s3)"}), default="s3://"),
+        FlowArgument("strict", "int", 3, limits=plain({"maximum": 3})),
+    )
+    lost = {one.name: [code for code, *_ in one.losses] for one in read_signature(limited)}
+    assert lost == {"rows": [], "part": [], "uri": [], "strict": ["param-rule"]}
 
 
 def test_constraints_are_losses() -> None:

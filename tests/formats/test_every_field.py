@@ -15,7 +15,9 @@ import pytest
 import sagebridge
 from sagebridge.authoring.definition_writer import write_envelope
 from sagebridge.model.conditions import equals
+from sagebridge.model.event_triggers import EventTrigger
 from sagebridge.model.expressions import execution, plain
+from sagebridge.model.losses import counted
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import (
     CacheConfig,
@@ -27,8 +29,11 @@ from sagebridge.model.pipeline import (
     RetryPolicy,
     Step,
 )
+from sagebridge.model.schedules import Schedule
 from sagebridge.model.values import same
+from tests.parameter_values import PARAMETERS
 
+QUEUE = "https://sqs.eu-west-1.amazonaws.com/111122223333/events"
 LEAF = Step("Leaf", "Fail", arguments=plain({"ErrorMessage": "no"}))
 STEP: dict[str, Any] = {
     "arguments": plain({"Image": execution.pipeline_name}),
@@ -65,6 +70,8 @@ PIPELINE: dict[str, Any] = {
     "tags": plain([{"Key": "team", "Value": "a"}]),
     "parallelism": Parallelism(4),
     "request": plain({"ClientRequestToken": "t"}),
+    "schedules": (Schedule("nightly", "cron(0 4 * * ? *)", parameters={}, description="d"),),
+    "event_triggers": (EventTrigger("created", {"source": ["aws.s3"]}, queue=QUEUE),),
 }
 NAMED = frozenset(("name", "steps", "connections", "key_order", "origin"))
 """Fields that every file has, and KeyOrder and origin, which describe a file."""
@@ -85,6 +92,7 @@ def pipelines() -> dict[str, Pipeline]:
         given = {"type": "Float"} | {name: value}
         one = Parameter("n", **given)
         found[f"parameter {name}"] = Pipeline(name="p", steps=(LEAF,), parameters=(one,))
+    found["thirty parameters"] = Pipeline(name="p", steps=(LEAF,), parameters=PARAMETERS)
     for name, value in PIPELINE.items():
         found[f"pipeline {name}"] = Pipeline(name="p", steps=(LEAF,), **{name: value})
     return found
@@ -100,13 +108,13 @@ def test_every_field_of_the_model_has_a_row() -> None:
         assert known == rows.keys() - {"type"}, class_
 
 
-def check(file: Path, pipeline: Pipeline, losses: Any) -> None:
-    back = sagebridge.read(file).pipeline
-    assert losses == ()
+def check(back: Pipeline, pipeline: Pipeline, losses: Any) -> None:
+    assert counted(losses) == ()
     text = sagebridge.write(back, "sagemaker").text
     assert same(text, sagebridge.write(pipeline, "sagemaker").text)
     assert same(write_envelope(back), write_envelope(pipeline))
-    assert back.parameters == pipeline.parameters
+    for name in ("parameters", "schedules", "event_triggers"):
+        assert getattr(back, name) == getattr(pipeline, name)
 
 
 @pytest.mark.parametrize("row", PIPELINES)
@@ -114,26 +122,24 @@ def test_flow_file_holds_every_field(row: str, tmp_path: Path) -> None:
     file = tmp_path / "flow.py"
     text, losses = sagebridge.write(PIPELINES[row], "prefect")
     file.write_text(text)
-    check(file, PIPELINES[row], losses)
+    check(sagebridge.read(file).pipeline, PIPELINES[row], losses)
 
 
 @pytest.mark.airflow
 def test_dag_file_holds_every_field(tmp_path: Path) -> None:
     from sagebridge.formats.airflow.reader import read_files
 
-    files = []
+    files, losses = [], []
     for at, pipeline in enumerate(PIPELINES.values()):
         files.append(tmp_path / f"dag{at}.py")
-        text, losses = sagebridge.write(pipeline, "airflow")
-        assert losses == ()
+        text, lost = sagebridge.write(pipeline, "airflow")
+        losses.append(lost)
         files[-1].write_text(text)
-    for (row, pipeline), outcome in zip(PIPELINES.items(), read_files(files), strict=True):
+    for (row, pipeline), outcome, lost in zip(
+        PIPELINES.items(), read_files(files), losses, strict=True
+    ):
         assert not isinstance(outcome, Exception), (row, outcome)
-        back = outcome[0].pipeline
-        text = sagebridge.write(back, "sagemaker").text
-        assert same(text, sagebridge.write(pipeline, "sagemaker").text), row
-        assert same(write_envelope(back), write_envelope(pipeline)), row
-        assert back.parameters == pipeline.parameters, row
+        check(outcome[0].pipeline, pipeline, lost)
 
 
 @pytest.mark.parametrize("row", PIPELINES)
@@ -145,6 +151,8 @@ def test_definition_holds_every_field_or_reports_it(row: str, tmp_path: Path) ->
     assert same(sagebridge.write(back, "sagemaker").text, text)
     lost = write_envelope(PIPELINES[row]).keys() - {"PipelineName"}
     lost |= {name for one in PIPELINES[row].declared for name in one.limits}
+    lost |= {one.name for one in PIPELINES[row].schedules}
+    lost |= {one.name for one in PIPELINES[row].event_triggers}
     assert lost == {name for loss in losses for name in lost if name in loss.what}
 
 
