@@ -9,11 +9,12 @@ import pytest
 
 import sagebridge
 from sagebridge.errors import SourceError
-from sagebridge.formats.prefect.reader import read_all, read_one, read_own
+from sagebridge.formats.prefect.reader import read_all, read_one
 from sagebridge.formats.python.file_readings import FileReading
 from sagebridge.model.event_triggers import EventTrigger
 from sagebridge.model.losses import CODES, Loss
 from sagebridge.model.schedules import Schedule
+from sagebridge_operators.launch.flow_deployment import flow_files
 
 FLOW = """\
 from prefect import deploy, flow, serve
@@ -370,6 +371,34 @@ def test_several_deployments_of_a_flow_are_several_pipelines(tmp_path: Path) -> 
         sagebridge.read(f"{file}#none")
 
 
+def test_templates_and_merged_keys_of_a_prefect_yaml(tmp_path: Path) -> None:
+    """A template is not a value, and the other parameters are kept."""
+    (tmp_path / "night.py").write_text(FLOW)
+    (tmp_path / "prefect.yaml").write_text(
+        "definitions:\n"
+        "  common: &common\n"
+        "    schedules:\n"
+        "    - {cron: 0 1 * * *, parameters: '{{ x }}'}\n"
+        "    - {interval: 60, timezone: '{{ zone }}'}\n"
+        "deployments:\n"
+        "- <<: *common\n"
+        "  name: n\n"
+        "  entrypoint: night.py:night\n"
+        "  parameters: {day: '{{ today }}', count: 2}\n"
+    )
+    reading = read_one(tmp_path / "night.py")
+    one = "cron(0 1 * * ? *)"
+    assert reading.pipeline.schedules == (Schedule("n", one, parameters={"count": 2}),)
+    found = [loss.what for loss in reading.losses]
+    assert "parameters '{{ x }}' of a schedule" in found[0]
+    assert "day='{{ today }}' is a template" in found[1]
+    assert "{interval: 60, timezone: '{{ zone }}'} is not known" in found[2]
+    lines = [loss.place.rpartition(":")[2] for loss in reading.losses]
+    assert lines == ["4", "4", "5", "7"]
+    pipeline, _ = sagebridge.read(tmp_path / "prefect.yaml")
+    assert [one.default for one in pipeline.declared] == ["today", 2]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -404,8 +433,8 @@ def test_deploy_leaves_out_schedules_of_other_deployments(tmp_path: Path) -> Non
     """Otherwise both deployments would fire."""
     file = tmp_path / "night.py"
     file.write_text(FLOW + 'night.serve("n", interval=60)\n')
-    ((pipeline, _),) = read_own(file)
-    assert not pipeline.schedules
+    (found,) = flow_files(str(file), None, None, tmp_path)
+    assert not found.pipelines[0].schedules
     ((pipeline, _),) = read_all(file)
     assert [one.name for one in pipeline.schedules] == ["n"]
 

@@ -96,32 +96,33 @@ def _items(node: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _entry(name: str, node: Any, values: Mapping[str, Any]) -> Entry:
-    lines = {key: item.start_mark.line + 1 for key, item in _items(node)}
-    listed = {
-        key: [one.start_mark.line + 1 for one in item.value]
-        for key, item in _items(node)
-        if item.id == "sequence"
-    }
+    first = node.start_mark.line + 1
+    marks = dict(_items(node))  # PyYAML has put merged keys into the node
+
+    def line(key: str, position: int | None = None) -> int:
+        """The line of a key, or of an item of its list."""
+        item: Any = marks.get(key)
+        if position is not None and getattr(item, "id", "") == "sequence":
+            item = item.value[position]
+        return first if item is None else int(item.start_mark.line) + 1
+
     file, function = flow_of(values.get("entrypoint"))
 
     def each(key: str) -> Iterator[Option]:
         given = values.get(key)
         for position, value in enumerate(given if isinstance(given, list) else [given]):
             if value:
-                line = listed.get(key, [lines.get(key, 1)])[position]
-                yield option(key, value, line)
-
-    def option(key: str, value: Any, line: int) -> Option:
-        return Option(key, resolved(value), flat(value), f"{name}:{line}")
+                place = f"{name}:{line(key, position)}"
+                yield Option(key, resolved(value), flat(value), place)
 
     deployment = Deployment(
         str(values.get("name") or ""),
         function,
-        f"{name}:{node.start_mark.line + 1}",
+        f"{name}:{first}",
         schedules=(*each("schedule"), *each("schedules")),
         triggers=tuple(each("triggers")),
         options=tuple(
-            option(key, value, lines.get(key, 1))
+            Option(key, value, flat(value), f"{name}:{line(key)}")
             for key, value in values.items()
             if key not in ("schedule", "schedules", "triggers")
             and value not in (None, [], {}, "")

@@ -87,7 +87,8 @@ def as_deployed(reading: FileReading, deployment: Deployment) -> FileReading:
     """A flow as a deployment runs it: with its parameters as defaults."""
     merge = _Merge(reading.pipeline, reading.arguments)
     merge.set_defaults(deployment)
-    merge.add(deployment, given=None)
+    given = deployment.value("parameters")
+    merge.add(deployment, given=None if isinstance(given, Mapping) else given)
     return _merged(reading, merge)
 
 
@@ -145,9 +146,12 @@ class _Merge:
             self._lose(option.place, [_dropped(what)], deployment)
             return
         name = self._free_name(deployment, slug)
-        given = option.value.get("parameters")
-        given = {**shared, **given} if isinstance(given, Mapping) else shared
-        parameters = dict(self._parameters(option, deployment, given))
+        given = option.value.get("parameters") or {}
+        if not isinstance(given, Mapping):
+            what = f"the parameters {shown(given)} of a schedule are not carried over"
+            self._lose(option.place, [Unsupported("schedule", "changed", what)], deployment)
+            given = {}
+        parameters = dict(self._parameters(option, deployment, {**shared, **given}))
         self._lose(option.place, losses, deployment, f"schedule {name!r}: ")
         schedule = Schedule(
             name,
@@ -223,7 +227,8 @@ class _Merge:
         """The losses of a deployment's other options; those that only Prefect has are one loss."""
         only_prefect = []
         for option in deployment.options:
-            if option.name == "parameters" and (given is None or carried):
+            is_read = given is None or (carried and isinstance(given, Mapping))
+            if option.name == "parameters" and is_read:
                 continue
             for lost in option_losses(DEPLOYMENT_OPTIONS, [(option.name, option.text)]):
                 if lost.severity == "info":

@@ -95,7 +95,9 @@ def _deployment(
             for one in found["schedules"]
         ),
         triggers=tuple(
-            option("trigger", _stated({**one["trigger"], **_settings(one)})) for one in automations
+            option("trigger", _stated({**one["trigger"], **_settings(one)}))
+            for one in automations
+            if any(action.get("type") == "run-deployment" for action in one["actions"])
         ),
         options=tuple(
             option(key, found[key]) for key in (*_OPTIONS, *_ON_A_POOL) if found.get(key)

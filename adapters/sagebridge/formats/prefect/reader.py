@@ -156,7 +156,8 @@ def _named(reading: FileReading, entry: Entry, *, alone: bool) -> FileReading:
     """A deployment by its name. Several of one flow are several pipelines."""
     name, flow = entry.deployment.name or reading.name, reading.pipeline.name
     pipeline = reading.pipeline if alone else replace(reading.pipeline, name=f"{flow}-{name}")
-    return replace(reading, name=name, pipeline=pipeline)
+    line = int(entry.deployment.place.rpartition(":")[2])
+    return replace(reading, name=name, pipeline=pipeline, line=line, lines={})
 
 
 def _reader(source: Any, *, own: bool = False) -> FileReader:
