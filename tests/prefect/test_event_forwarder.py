@@ -6,15 +6,21 @@ import json
 import logging
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
+from prefect.exceptions import ObjectNotFound
 
 from sagebridge.authoring.prefect_deployment import trigger_record
 from sagebridge.model.event_triggers import s3_object_created
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.prefect import event_forwarder
-from sagebridge_operators.prefect.event_forwarder import ForwardedTrigger, Forwarder
+from sagebridge_operators.prefect.event_forwarder import (
+    ForwardedTrigger,
+    Forwarder,
+    current_triggers,
+)
 
 pytestmark = pytest.mark.prefect
 QUEUE = "https://sqs.eu-central-1.amazonaws.com/123456789012/uploads"
@@ -126,3 +132,19 @@ def test_event_of_a_disabled_automation_is_dropped(server: Server) -> None:
     subject = forwarder(server, "new")
     assert list(subject.forward([message("m1", "a")]))
     assert not subject.problems
+
+
+def test_redeployed_triggers_are_used_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = {"triggers": ["new"]}
+
+    def read_deployment(id: UUID) -> Any:
+        if not stored["triggers"]:
+            raise ObjectNotFound(Exception("deleted"))
+        return SimpleNamespace(parameters=stored)
+
+    client = SimpleNamespace(read_deployment=read_deployment)
+    assert current_triggers(client, ["given"]) == ["given"]  # not a run of a deployment
+    monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", str(uuid4()))
+    assert current_triggers(client, ["given"]) == ["new"]
+    stored["triggers"] = []
+    assert current_triggers(client, ["given"]) == []

@@ -69,7 +69,6 @@ class StartPipelineOperator(BaseOperator):
         if self.event_trigger is not None:
             from sagebridge_operators.airflow.event_starts import start_event_runs
 
-            self.check_is_active(ti)
             new_id = partial(run_id, ti.dag_id)
             return start_event_runs(
                 self.event_trigger, context, self.trigger_dag_id, new_id, self.conf

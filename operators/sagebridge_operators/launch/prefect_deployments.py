@@ -185,18 +185,19 @@ class Server:
         with _rejections(self._url, deployment.full_name):
             found, result = self._find(deployment), self.compare(deployment)
             starters = Starters(deployment)
-            Forwarders(deployment).apply(self._client)
             if found is None:
                 flow_id = self._client.create_flow_from_name(deployment.flow)
                 created = self._client.create_deployment(
                     flow_id=flow_id, name=deployment.name, **deployment.body()
                 )
                 starters.apply(self._client, created, ())
+                Forwarders(deployment).apply(self._client)
                 return Result("created", url=_page(created))
             if changed := _changed(found, deployment):
                 # Send only differing fields, to keep schedules and other server settings.
                 self._client.update_deployment(found.id, DeploymentUpdate(**changed))
             starters.apply(self._client, found.id, found.schedules)
+            Forwarders(deployment).apply(self._client)
             return result
 
     def _find(self, deployment: Deployment) -> Any:

@@ -39,13 +39,15 @@ class Forwarders:
         """Create, update and delete forwarders, so that they have the deployment's triggers."""
         for found, name, parameters in self._differing(client):
             if found is None:
-                client.create_deployment(
+                created = client.create_deployment(
                     flow_id=client.create_flow_from_name(forwarder.name),
                     name=name,
                     schedules=[_schedule()],
                     parameters=parameters,
                     **self._body(),
                 )
+                # The first slot of its schedule is one interval later.
+                client.create_flow_run_from_deployment(created)
             elif parameters["triggers"]:
                 update = DeploymentUpdate(parameters=parameters, **self._body())
                 client.update_deployment(found.id, update)

@@ -11,11 +11,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
-from uuid import NAMESPACE_URL, uuid5
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound
 from prefect.flows import Flow
 from prefect.logging import get_run_logger
+from prefect.runtime import deployment
 
 from sagebridge.authoring.definition_reader import read_parameter
 from sagebridge.authoring.prefect_deployment import EVENT
@@ -62,9 +64,13 @@ def forward_events(queue: str, triggers: list[str], seconds: float = SECONDS) ->
     sqs = backend_of(settings).client("sqs")
     until = time.monotonic() + seconds
     with get_client(sync_client=True) as client:
-        forwarder = Forwarder(client, [ForwardedTrigger.of(json.loads(one)) for one in triggers])
+        forwarder = Forwarder(client)
         while (left := until - time.monotonic()) > 0:
             messages = receive_messages(sqs, queue, min(WAIT_SECONDS, int(left)))
+            current = current_triggers(client, triggers)
+            if not current:  # the deployment was deleted
+                break
+            forwarder.triggers = [ForwardedTrigger.of(json.loads(one)) for one in current]
             for message in forwarder.forward(messages):
                 delete_message(sqs, queue, message)
     if forwarder.problems:
@@ -74,6 +80,17 @@ def forward_events(queue: str, triggers: list[str], seconds: float = SECONDS) ->
 
 forwarder = Flow(forward_events, name="sagebridge-events")
 """The flow of :func:`forward_events`."""
+
+
+def current_triggers(client: Any, given: list[str]) -> list[str]:
+    """The triggers of this flow run's deployment, which a new deployment may have changed."""
+    if deployment.id is None:
+        return given
+    try:
+        found: list[str] = client.read_deployment(UUID(deployment.id)).parameters["triggers"]
+    except ObjectNotFound:
+        return []
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +151,7 @@ class Forwarder:
     """Sends events to a Prefect server, and remembers what it rejected."""
 
     client: Any
-    triggers: Sequence[ForwardedTrigger]
+    triggers: Sequence[ForwardedTrigger] = ()
     patience: float = _PATIENCE
     forwarded: set[str] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
