@@ -34,7 +34,7 @@ from sagebridge.model.schedules import Schedule
 from sagebridge.model.values import ABSENT
 
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
-"""Rules without a start begin here: Prefect computes all times since the beginning of a rule."""
+"""The first time that is considered; rates without a start count from it if they have an end."""
 _LAST_YEAR = 2038
 """dateutil, which computes RRules, reads changes of clocks up to 2037 (dateutil.tz.tzfile)."""
 _NEVER = datetime(LAST_YEAR, 12, 31, tzinfo=UTC)
@@ -81,15 +81,16 @@ def prefect_schedule(schedule: Schedule, now: datetime = FIRST) -> PrefectSchedu
     bounded = end is not None or (start is not None and start > now)
     if isinstance(timing, Rrule):
         return _recurrence(timing, schedule)
-    first = next(fire_times(schedule, FIRST - timedelta(seconds=1)), None)
+    base = _base(now)
+    first = next(fire_times(schedule, base - timedelta(seconds=1)), None)
     if first is None:
-        return PrefectSchedule({}, f"has no times after {FIRST:%Y}")
+        return PrefectSchedule({}, f"has no times from {base:%Y} on")
     if isinstance(timing, At):
         return _rrule([f"DTSTART:{timing.time:{_DATE}}", "RRULE:FREQ=DAILY;COUNT=1"], schedule)
     found = [one for one in skipped_slots(timing, schedule.timezone) if one[0].year < _LAST_YEAR]
     # Prefect moves these slots by the change of clocks, often to a time at which the cron fires.
     moved = not all(matches(timing, local + length) for local, length in found)
-    skipped = [local for local, _ in found if local.year >= FIRST.year] if moved else []
+    skipped = [local for local, _ in found if local.year >= base.year] if moved else []
     cron = _cron(timing)
     fields = {"cron": cron, "timezone": schedule.timezone}
     if cron and timing.every_year and not bounded:
@@ -122,18 +123,25 @@ def schedule_losses(pipeline: Pipeline) -> Iterator[Loss]:
         yield Loss("schedule", "info", f"{place}/Target/RetryPolicy", what, "prefect", _LATE)
 
 
+def _base(now: datetime) -> datetime:
+    """Where rules without a later start begin: Prefect computes all times since then."""
+    return max(FIRST, datetime(now.year, 1, 1, tzinfo=UTC))
+
+
 def _rate(rate: Rate, schedule: Schedule, now: datetime) -> PrefectSchedule:
     seconds = int(rate.delta.total_seconds())
     start, end = bounds(schedule)
     if not end and (start is None or start <= now):
         # In UTC, because days follow the clock in any other zone (IntervalSchedule, same module).
         fields = {"interval": seconds, "timezone": "UTC"}
-        anchor = {} if start is None else {"anchor_date": start.isoformat()}
-        return PrefectSchedule({**fields, **anchor})
-    first = start or FIRST
-    last = last_fire_time(schedule, _NEVER, anchor=first)
-    if last is None:
-        return PrefectSchedule({}, "ends before it starts")
+        more = {} if start is None else {"anchor_date": start.isoformat()}
+        return PrefectSchedule({**fields, **more})
+    anchor = start or FIRST
+    base = _base(now)
+    first = next(fire_times(schedule, base - timedelta(seconds=1), anchor=anchor), None)
+    last = last_fire_time(schedule, _NEVER, anchor=anchor)
+    if first is None or last is None:
+        return PrefectSchedule({}, f"has no times from {base:%Y} on")
     units = {"DAILY": 86_400, "HOURLY": 3600, "MINUTELY": 60, "SECONDLY": 1}
     unit = next(unit for unit, length in units.items() if seconds % length == 0)
     rule = f"RRULE:FREQ={unit};INTERVAL={seconds // units[unit]}"
@@ -170,7 +178,9 @@ def _rule(
     years = [year for year in cron.years if year >= begin.year]
     steps = {after - before for before, after in pairwise(years)} or {1}
     if len(steps) > 1:
-        return _dates(schedule) if bounded else _rule_of_years(cron, schedule, years, skipped)
+        return (
+            _dates(schedule, first) if bounded else _rule_of_years(cron, schedule, years, skipped)
+        )
     interval = steps.pop()
     until = ""
     if schedule.end is not ABSENT or not cron.every_year:
@@ -193,9 +203,9 @@ def _rule_of_years(
     return _rrule([f"DTSTART:{before}1231T235959", *rules, *_without(skipped)], schedule)
 
 
-def _dates(schedule: Schedule) -> PrefectSchedule:
+def _dates(schedule: Schedule, first: datetime) -> PrefectSchedule:
     """The times as a list; not possible if they are too many."""
-    found = list(islice(fire_times(schedule, FIRST), _LONGEST // 16))
+    found = list(islice(fire_times(schedule, first - timedelta(seconds=1)), _LONGEST // 16))
     where = zone(schedule.timezone)
     dates = ",".join(f"{one.astimezone(where):{_DATE}}" for one in found)
     return _rrule([f"DTSTART:{found[0].astimezone(where):{_DATE}}", f"RDATE:{dates}"], schedule)
