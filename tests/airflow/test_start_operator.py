@@ -227,10 +227,10 @@ def test_run_is_started_once(backend: FakeBackend) -> None:
     states = [play(small, at=SLOT).states for _ in range(2)]
 
     assert states == [{"start": "success"}, {"start": "skipped"}]
-    query = "select run_id, conf, logical_date, run_type from dag_run where dag_id = ?"
+    query = "select run_id, conf, logical_date from dag_run where dag_id = ?"
     (found,) = FinishedRun.select(query, main.dag_id)
     name = f"{small.dag_id}__manual__2026-12-01T03:00:00+00:00"
-    assert found == (name, '{"Count": 4}', None, "operator_triggered")
+    assert found == (name, '{"Count": 4}', None)
 
 
 def test_manual_run_of_a_small_dag_starts_a_run() -> None:

@@ -19,6 +19,7 @@ from sagebridge.model.values import ABSENT, EMPTY, Absent, Value, thaw
 
 if TYPE_CHECKING:
     from airflow.models.dag import DagModel
+    from airflow.utils.types import DagRunType
 
 _FIRST = timedelta(minutes=1)
 """How old the slot of a DAG without runs may be: EventBridge fires within a minute. A DAG file is
@@ -28,6 +29,9 @@ _TICK = timedelta(microseconds=1)
 
 class MissedSlot(Exception):
     """Keeps the scheduler from creating a run for a slot that it missed."""
+
+    def __init__(self, missed: pendulum.DateTime, slot: pendulum.DateTime | None) -> None:
+        super().__init__(f"the slot of {missed} was missed; the next run is at {slot}")
 
 
 class EventBridgeTimetable(Timetable):
@@ -141,15 +145,30 @@ class EventBridgeTimetable(Timetable):
         (_create_dag_runs in airflow/jobs/scheduler_job_runner.py).
         """
         stored = super().next_run_info_from_dag_model(dag_model=dag_model)
-        if stored is None:
-            return None
-        slot = self._due(stored.run_after - _TICK, None, anchor=stored.run_after)
-        if slot == stored.run_after:
+        slot = stored and self._instead_of(stored.run_after)
+        if stored is None or slot == stored.run_after:
             return stored
         # As calculate_dagrun_date_fields in airflow/models/dag.py.
         dag_model.next_dagrun = dag_model.next_dagrun_create_after = slot
         dag_model.next_dagrun_data_interval = None if slot is None else DataInterval.exact(slot)
-        raise MissedSlot(f"the slot of {stored.run_after} was missed; the next run is at {slot}")
+        raise MissedSlot(stored.run_after, slot)
+
+    def generate_run_id(
+        self, *, run_type: DagRunType, run_after: pendulum.DateTime, **more: Any
+    ) -> str:
+        """Raises MissedSlot in Airflow 3.1, which has no next_run_info_from_dag_model.
+
+        Then the DAG processor stores the slot that counts, when it parses the file again.
+        """
+        if run_type == "scheduled" and not hasattr(Timetable, "next_run_info_from_dag_model"):
+            slot = self._instead_of(run_after)
+            if slot != run_after:
+                raise MissedSlot(run_after, slot)
+        return str(super().generate_run_id(run_type=run_type, run_after=run_after, **more))
+
+    def _instead_of(self, stored: pendulum.DateTime) -> pendulum.DateTime | None:
+        """The slot to run if the scheduler has this one in its database."""
+        return self._due(stored - _TICK, None, anchor=stored)
 
     def _due(
         self,
