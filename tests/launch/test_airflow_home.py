@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import sagebridge
-from sagebridge import Schedule
+from sagebridge import Parameter, Schedule
 from sagebridge.model.code_steps import SHELL, ShellStep
 from sagebridge.model.pipeline import Pipeline, Step
 from sagebridge_operators.launch import airflow_home
@@ -46,6 +46,17 @@ def test_definition_strings_do_not_become_python(tmp_path: Path) -> None:
     assert "airflow" in loader
     assert "dag" in loader
     assert sagebridge.read(tmp_path / "home" / "dags" / "dag.json").pipeline.name == name
+
+
+def test_form_of_a_private_airflow_checks_limits(tmp_path: Path) -> None:
+    pipeline = Pipeline("p", [], [Parameter("Rows", "Integer", 2, limits={"minimum": 1})])
+    (tmp_path / "template.db").touch()
+    (tmp_path / "home").mkdir()
+
+    airflow_home.prepare(tmp_path / "home", tmp_path / "template.db", pipeline, "p")
+
+    text = (tmp_path / "home" / "dags" / "p.py").read_text()
+    assert 'Param(2, type="integer", minimum=1)' in text
 
 
 def test_private_dag_has_no_schedules(tmp_path: Path) -> None:

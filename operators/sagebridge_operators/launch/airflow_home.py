@@ -77,8 +77,9 @@ def prepare(home: Path, template: Path, pipeline: Pipeline, dag_id: str) -> None
     if not template.exists():
         _make_database(template)
     shutil.copyfile(template, home / "airflow.db")
-    if any(isinstance(step, CarriedStep) for step in walk(pipeline)):
-        # User code steps do not fit into a definition, so a DAG file is generated.
+    code = any(isinstance(step, CarriedStep) for step in walk(pipeline))
+    if code or any(parameter.limits for parameter in pipeline.declared):
+        # They do not fit into a definition, so a DAG file is generated.
         own = pipeline if legal_id(pipeline.name or "pipeline") == dag_id else None
         text, _ = sagebridge.write(own or replace(pipeline, name=dag_id), "airflow")
         (home / "dags" / f"{dag_id}.py").write_text(text, encoding="utf-8")
