@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from sagebridge import EventTrigger, Parameter, Pipeline, Schedule, Step
 from sagebridge.formats.airflow.reader import read_files
 from sagebridge.formats.airflow.writer import write
+from sagebridge.model.event_triggers import sqs_message
+from sagebridge.model.schedules import stated_fields
 from sagebridge.model.values import ABSENT
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(300)]
@@ -109,3 +111,57 @@ def test_schedules_survive_the_round_trip(tmp_path: Path) -> None:
         assert dag.pipeline.event_triggers == pipeline.event_triggers
         assert dag.pipeline == pipeline
         assert dag.losses == ()
+
+
+EDITS: dict[str, tuple[str, str, dict[str, dict[str, Any]]]] = {
+    "no edit": ("", "", {}),
+    "a preset": (
+        """EventBridgeTimetable("cron(0 4 ? * 2-6 *)", name="week/days")""",
+        '''"@hourly"''',
+        {"week_days": {"expression": "cron(0 * * * ? *)"}},
+    ),
+    "an expression": ("2-6", "2", {"week/days": {"expression": "cron(0 4 ? * 2 *)"}}),
+    "parameters": ('"Limit": 5', '"Limit": 7', {"week/days": {"parameters": {"Limit": 7}}}),
+    "a paused DAG": (
+        'dag_id="train.week_days",',
+        'dag_id="train.week_days", is_paused_upon_creation=True,',
+        {"week/days": {"enabled": False}},
+    ),
+    "a queue": (
+        f'queue_asset("{QUEUE}orders")',
+        f'queue_asset("{QUEUE}new")',
+        {"orders": {"queue": f"{QUEUE}new"}},
+    ),
+    "no queue": (
+        f'schedule=[queue_asset("{QUEUE}orders")]',
+        "schedule=None",
+        {"orders": {"enabled": False}},
+    ),
+}
+
+
+def test_edited_schedules_are_read(tmp_path: Path) -> None:
+    days = Schedule("week/days", "cron(0 4 ? * 2-6 *)", parameters={"Limit": 5})
+    orders = sqs_message("orders", f"{QUEUE}orders", parameters={"Limit": "$.body.limit"})
+    pipeline = Pipeline(
+        "train",
+        [Step("end", "Fail", {"ErrorMessage": "x"})],
+        [Parameter("Limit", "Integer", 3)],
+        schedules=[days],
+        event_triggers=[orders],
+    )
+    text, files = write(pipeline)[0], []
+    for number, (old, new, _) in enumerate(EDITS.values()):
+        assert old in text, old
+        files.append(tmp_path / f"{number}.py")
+        files[-1].write_text(text.replace(old, new))
+    for (name, (_, _, changes)), outcome in zip(EDITS.items(), read_files(files), strict=True):
+        assert not isinstance(outcome, Exception), outcome
+        (dag,) = outcome
+        found: list[Any] = [*dag.pipeline.schedules, *dag.pipeline.event_triggers]
+        expected = {"week/days": stated_fields(days), "orders": stated_fields(orders)}
+        for changed, values in changes.items():
+            before = expected.pop(changed.replace("_", "/"))
+            expected[changed] = {**before, "name": changed, **values}
+        assert {one.name: stated_fields(one) for one in found} == expected, name
+        assert dag.losses == (), name

@@ -87,7 +87,7 @@ class _ScheduleReader:
         if isinstance(own := getattr(timetable, "schedule", None), Schedule):
             self.found.append(own)
             return
-        read = _READERS.get(type(timetable).__name__)
+        read = READERS.get(type(timetable).__name__)
         try:
             if read is None or not type(timetable).__module__.startswith("airflow."):
                 raise NoSchedule("this timetable is not known")
@@ -193,7 +193,7 @@ class _ScheduleReader:
         self._assets(timetable)
 
 
-_READERS: Mapping[str, Callable[[_ScheduleReader, Any], None]] = MappingProxyType(
+READERS: Mapping[str, Callable[[_ScheduleReader, Any], None]] = MappingProxyType(
     {
         "AssetOrTimeSchedule": _ScheduleReader._assets_or_time,
         "AssetTriggeredTimetable": _ScheduleReader._assets,

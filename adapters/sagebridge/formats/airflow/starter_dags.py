@@ -12,6 +12,7 @@ from typing import Any
 from sagebridge.authoring.dag_pipeline import is_constant
 from sagebridge.formats.airflow import dag_options
 from sagebridge.formats.airflow.dag_schedules import ScheduleReading, read_schedules
+from sagebridge.formats.airflow.option_table import RETRY_DETAILS
 from sagebridge.formats.python.engine_losses import Unsupported
 from sagebridge.model.display import free_name
 from sagebridge.model.event_triggers import EventTrigger
@@ -48,8 +49,7 @@ def with_starters(
         found = _reading(dag)
         schedules += found.schedules
         triggers += found.triggers
-        what = f"the DAG {dag.dag_id}: "
-        losses += [(dag, one._replace(what=what + one.what)) for one in _losses(dag, found)]
+        losses += [(dag, loss) for loss in _losses(dag, found)]
     taken: set[str] = set()
     return replace(
         pipeline,
@@ -94,6 +94,6 @@ def _present(trigger: EventTrigger, found: ScheduleReading) -> EventTrigger:
 def _losses(dag: Any, found: ScheduleReading) -> Iterator[Unsupported]:
     (task,) = dag.tasks
     yield from dag_options.of_dag(dag, found)
-    yield from dag_options.of_task(
-        task, dag_options.own_arguments(task) | {"conf", "trigger_dag_id"}
-    )
+    # Retries only repeat the start of a run.
+    reads = {*dag_options.own_arguments(task), "conf", "trigger_dag_id", "retries", *RETRY_DETAILS}
+    yield from dag_options.of_task(task, reads)
