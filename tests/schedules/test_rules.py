@@ -65,6 +65,11 @@ def findings(*starters: Schedule | EventTrigger) -> list[tuple[str, str, str]]:
                 "Europe/Berlin"
             ),
         ),
+        (
+            "rrule(FREQ=DALY)",
+            {},
+            "error schedule-expression: rrule(FREQ=DALY): invalid 'FREQ': DALY",
+        ),
         ("cron(0 4 30 2 ? *)", {}, "warning schedule-never: cron(0 4 30 2 ? *) never fires"),
         (
             "at(2026-03-29T02:30:00)",

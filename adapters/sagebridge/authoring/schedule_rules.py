@@ -15,7 +15,7 @@ from sagebridge.model.event_patterns import pattern_problems
 from sagebridge.model.event_triggers import EventTrigger
 from sagebridge.model.parameters import Parameter, ParameterValueError, coerce_one
 from sagebridge.model.pipeline import Pipeline
-from sagebridge.model.schedule_expressions import FIRST_YEAR, At, ExpressionError
+from sagebridge.model.schedule_expressions import FIRST_YEAR, At, ExpressionError, Rrule
 from sagebridge.model.schedules import SCHEDULED_TIME, Schedule
 from sagebridge.model.values import ABSENT, Value
 
@@ -118,6 +118,7 @@ def _located(kind: str, name: str, problem: ScheduleProblem) -> ScheduleProblem:
 def _check_times(schedule: Schedule) -> Iterator[ScheduleProblem]:
     # Imported here because it imports pendulum.
     from sagebridge.model.fire_times import bounds, fire_times, zone
+    from sagebridge.model.recurrences import parse_rule
 
     try:
         timing = schedule.timing
@@ -146,11 +147,14 @@ def _check_times(schedule: Schedule) -> Iterator[ScheduleProblem]:
         text = f"end {schedule.end} is not after start {schedule.start}"
         yield ScheduleProblem("schedule-bounds", text, times)
         return
-    try:
-        first = next(fire_times(schedule, datetime(FIRST_YEAR, 1, 1, tzinfo=UTC)), None)
-    except ExpressionError as error:
-        yield ScheduleProblem("schedule-expression", str(error), schedule.expression)
+    if isinstance(timing, Rrule):  # dateutil would look for its first time until the year 9999
+        try:
+            parse_rule(timing.text, datetime(FIRST_YEAR, 1, 1))  # noqa: DTZ001 - a local time
+        except (ValueError, TypeError, KeyError) as error:
+            text = f"{schedule.expression}: {error}"
+            yield ScheduleProblem("schedule-expression", text, schedule.expression)
         return
+    first = next(fire_times(schedule, datetime(FIRST_YEAR, 1, 1, tzinfo=UTC)), None)
     if first is None:
         text = f"{schedule.expression} never fires"
         yield ScheduleProblem("schedule-never", text, schedule.expression, "warning")

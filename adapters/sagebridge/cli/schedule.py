@@ -254,7 +254,7 @@ def _notes(
         late = count(schedule.flexible_minutes, "minute")
         yield f"SageMaker: starts up to {late} later, as it has a flexible time window"
     if span.until and listed == span.number:
-        yield f"only the first {listed}; use -n, or a shorter time"
+        yield f"only the first {listed} times"
 
 
 def _as_json(schedule: Schedule, times: Mapping[str, EngineTimes]) -> dict[str, Any]:

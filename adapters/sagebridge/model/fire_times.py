@@ -183,16 +183,9 @@ def _from(years: tuple[int, ...], edge: int, *, forward: bool) -> tuple[int, ...
 
 def _recurrences(rule: Rrule, local: datetime, *, forward: bool) -> Iterator[datetime]:
     """The local times of a recurrence rule. Its DTSTART, or 1970, is where its intervals count."""
-    from dateutil.rrule import rrulestr  # of pendulum
+    from sagebridge.model.recurrences import times_after, times_before
 
     try:
-        found = rrulestr(rule.text, dtstart=_EPOCH, ignoretz=True)
+        yield from (times_after if forward else times_before)(rule.text, _EPOCH, local)
     except (ValueError, TypeError, KeyError) as error:
         raise ExpressionError(f"rrule({rule.text}): {error}") from None
-    if forward:
-        yield from found.xafter(local, inc=True)
-        return
-    last = found.before(local, inc=True)
-    while last is not None:
-        yield last
-        last = found.before(last)
