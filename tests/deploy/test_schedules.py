@@ -46,7 +46,9 @@ def schedules(project: Project, flow: str) -> dict[str | None, dict[str, Any]]:
 
 def test_schedules_follow_the_flow_file(project: Project) -> None:
     write(project, "Timed", NIGHTLY, OFTEN)
-    project.deploy("Timed.py")
+    stderr = project.deploy("Timed.py").stderr
+    assert "schedule 'nightly' runs missed slots late" in stderr
+    assert "'sagebridge.often' has a string that prefect.yaml would render" in stderr
     made = schedules(project, "Timed")
     nightly = made["sagebridge.nightly"]
     assert nightly["parameters"] == {"Day": "monday", "Count": 7}

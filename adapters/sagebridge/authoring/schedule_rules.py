@@ -13,6 +13,7 @@ from sagebridge.model.display import did_you_mean, shown
 from sagebridge.model.event_messages import is_constant, mapping_problems
 from sagebridge.model.event_patterns import pattern_problems
 from sagebridge.model.event_triggers import EventTrigger
+from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import Parameter, ParameterValueError, coerce_one
 from sagebridge.model.pipeline import Pipeline
 from sagebridge.model.schedule_expressions import FIRST_YEAR, At, ExpressionError, Rrule
@@ -45,6 +46,7 @@ MAX_AGE = range(60, 86_401)
 """Seconds of MaximumEventAgeInSeconds (CreateSchedule, RetryPolicy)."""
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 """The names of schedules, rules and pipes (CreateSchedule, PutRule, CreatePipe)."""
+_QUEUE = "add an SQS queue as a target of its rule, and give its URL as the queue of the trigger"
 _MAX_VALUE = 1024
 """Characters of a parameter's value (StartPipelineExecution)."""
 
@@ -109,6 +111,14 @@ def require_startable(pipeline: Pipeline, codes: Collection[str] = ON_ENGINES) -
     ]
     if errors:
         raise ScheduleError(pipeline.name or "pipeline", errors)
+
+
+def queue_losses(pipeline: Pipeline, target: str) -> Iterator[Loss]:
+    """The event triggers that an engine cannot have, because they have no queue."""
+    for trigger in pipeline.event_triggers:
+        if trigger.queue is ABSENT:
+            what = f"event trigger {trigger.name!r} has no queue; no event starts the pipeline"
+            yield Loss("event-queue", "dropped", "", what, target, _QUEUE)
 
 
 def _located(kind: str, name: str, problem: ScheduleProblem) -> ScheduleProblem:

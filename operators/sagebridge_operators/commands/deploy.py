@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sagebridge.authoring.prefect_deployment import has_template
 from sagebridge.errors import MissingExtra, SagebridgeError, UsageError
 from sagebridge.terminal.changes import Changes
 from sagebridge.terminal.console import print_json, printable
@@ -231,6 +232,9 @@ class _Run:
         for one in deployments(file, work_pool=self.work_pool, variables=self.variables):
             self._claim(one.full_name, source)
             self.deployed.append(one)
+            for schedule in filter(has_template, one.schedules):
+                what = f"schedule {schedule['slug']!r} has a string that prefect.yaml would render"
+                click.echo(printable(f"{source}: {what}; it is not in that file"), err=True)
             result = self.server.compare(one) if self.check else self.server.apply(one)
             self._note(
                 result.outcome,

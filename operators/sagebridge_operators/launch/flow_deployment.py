@@ -13,8 +13,10 @@ from typing import Any
 
 import sagebridge
 from sagebridge.authoring.prefect_deployment import yaml_entry
+from sagebridge.authoring.prefect_schedules import schedule_losses
 from sagebridge.authoring.python_files import flow_functions, split_source
 from sagebridge.authoring.runnable import CANNOT_RUN, why_pipeline_not_runnable
+from sagebridge.authoring.schedule_rules import queue_losses
 from sagebridge.errors import SourceError
 from sagebridge.findings import Finding
 from sagebridge.model.display import safe_stem
@@ -90,7 +92,8 @@ def flow_files(
         examined = sagebridge.read_checked(source, "prefect", every=True, own=True)
         findings = tuple(finding for one in examined for finding in one.findings)
         pipelines = tuple(one.pipeline for one in examined)
-        yield FlowFile(Path(file), pipelines, wanted=wanted, findings=findings)
+        losses = tuple(loss for one in pipelines for loss in _starter_losses(one))
+        yield FlowFile(Path(file), pipelines, wanted=wanted, losses=losses, findings=findings)
         return
     checked = sagebridge.read_checked(source, format, every=True, own=is_flow_file)
     changed = changes.apply_all(
@@ -105,6 +108,12 @@ def flow_files(
         losses = (*one.losses, *lost)
         findings = changes.findings(one.findings, pipeline)
         yield FlowFile(path, (pipeline,), text, losses=losses, findings=findings)
+
+
+def _starter_losses(pipeline: Pipeline) -> Iterator[Loss]:
+    """What a deployment does not have of a flow's schedules and event triggers."""
+    yield from schedule_losses(pipeline)
+    yield from queue_losses(pipeline, "prefect")
 
 
 def is_flow_source(source: str, format: str | None = None) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from sagebridge.authoring.schedule_rules import queue_losses
 from sagebridge.model.code_steps import CarriedStep
 from sagebridge.model.conditions import UnknownCondition, operands
 from sagebridge.model.connections import connection_losses
@@ -34,7 +35,6 @@ _ANSWER = (
     "consumers send {token, status, outputParameters} to the response queue, instead of calling "
     "SendPipelineExecutionStepSuccess or SendPipelineExecutionStepFailure"
 )
-_QUEUE = "add an SQS queue as a target of its rule, and give its URL as the queue of the trigger"
 
 
 def engine_losses(pipeline: Pipeline, target: str) -> Iterator[Loss]:
@@ -42,10 +42,7 @@ def engine_losses(pipeline: Pipeline, target: str) -> Iterator[Loss]:
     for pointer, step in step_pointers(pipeline.steps):
         yield from _losses(step, pointer, target)
     yield from (loss for _, loss in connection_losses(pipeline, target))
-    for trigger in pipeline.event_triggers:
-        if trigger.queue is ABSENT:
-            what = f"event trigger {trigger.name!r} has no queue; no event starts the pipeline"
-            yield Loss("event-queue", "dropped", "", what, target, _QUEUE)
+    yield from queue_losses(pipeline, target)
 
 
 def _losses(step: Step, pointer: str, target: str) -> Iterator[Loss]:
