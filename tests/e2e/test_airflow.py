@@ -82,7 +82,7 @@ def airflow(desk: Desk) -> Iterator[PrivateAirflow]:
 
 def scheduled_dags(desk: Desk) -> Path:
     """A folder with the file of a pipeline that has two schedules for each minute, and one off."""
-    end = (datetime.now(UTC) + timedelta(minutes=4)).isoformat()
+    end = (datetime.now(UTC) + timedelta(minutes=8)).isoformat()
     own: dict[str, dict[str, Any]] = {
         "three": {"Count": 3, "Slot": "<aws.scheduler.scheduled-time>"},
         "four": {"Count": "4"},
