@@ -76,7 +76,7 @@ def operator(**more: str) -> StartPipelineOperator:
     pipeline = Pipeline(
         "Train",
         [Step("Stop", "Fail", {"ErrorMessage": "x"})],
-        [Parameter("InputData"), Parameter("Size", "Integer", 1)],
+        [Parameter("InputData"), Parameter("Size", "Integer", 1, limits={"maximum": 100})],
         event_triggers=[trigger],
     )
     return StartPipelineOperator(task_id="start", pipeline=build(pipeline), event_trigger=trigger)
@@ -129,11 +129,13 @@ def test_rejected_values_fail_the_task_after_the_others_have_started(comms: Comm
     bad = {"message_batch": [message("m1", event("a", size="big"))]}
     missing = {"message_batch": [message("m2", event("b"))]}
     good = {"message_batch": [message("m3", event("c", size=1))]}
+    large = {"message_batch": [message("m4", event("d", size=101))]}
     with pytest.raises(AirflowFailException) as caught:
-        executed(operator(**SIZE), bad, missing, good)
+        executed(operator(**SIZE), bad, missing, good, large)
     assert str(caught.value).splitlines() == [
         "message m1: parameter 'Size' is 'big', expected an Integer",
         "message m2: parameter 'Size': the event has no $.detail.object.size",
+        "message m4: parameter 'Size' is 101, expected at most 100",
     ]
     assert list(comms.runs) == ["Train.new__m3"]
 

@@ -24,7 +24,8 @@ from sagebridge_operators.prefect.event_forwarder import (
 
 pytestmark = pytest.mark.prefect
 QUEUE = "https://sqs.eu-central-1.amazonaws.com/123456789012/uploads"
-PIPELINE = Pipeline("P", parameters=[Parameter("InputData"), Parameter("Size", "Integer", 1)])
+SIZE = Parameter("Size", "Integer", 1, limits={"maximum": 100})
+PIPELINE = Pipeline("P", parameters=[Parameter("InputData"), SIZE])
 PARAMETERS = {"InputData": "s3://raw/<$.detail.object.key>", "Size": "$.detail.object.size"}
 
 
@@ -120,10 +121,11 @@ def test_event_without_a_run_is_sent_again_with_the_same_id(server: Server) -> N
 def test_rejected_values_are_reported_and_not_sent(server: Server) -> None:
     subject = forwarder(server, "new")
     bad, good = message("m1", "a", "big"), message("m2", "b")
-    assert list(subject.forward([bad, good])) == [bad, good]
-    assert subject.problems == [
-        "message m1 of trigger 'new': parameter 'Size' is 'big', expected an Integer"
-    ]
+    large = message("m3", "c", 101)
+    assert list(subject.forward([bad, good, large])) == [bad, good, large]
+    first, second = subject.problems
+    assert first == "message m1 of trigger 'new': parameter 'Size' is 'big', expected an Integer"
+    assert second.startswith("message m3 of trigger 'new': parameter 'Size' is 101")
     assert len(server.sent) == 1
 
 

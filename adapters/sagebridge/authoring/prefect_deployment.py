@@ -130,4 +130,5 @@ def trigger_record(
         "parameters": thaw(trigger.parameters),
         "arguments": dict(arguments),
         "declared": [write_parameter(one) for one in pipeline.declared],
+        "limits": {one.name: thaw(one.limits) for one in pipeline.declared if one.limits},
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -105,8 +105,12 @@ class ForwardedTrigger:
     @classmethod
     def of(cls, record: dict[str, Any]) -> ForwardedTrigger:
         trigger = EventTrigger(record["name"], record["pattern"], record["parameters"])
-        declared = filter(None, map(read_parameter, record["declared"]))
-        return cls(trigger, record["resource"], record["arguments"], tuple(declared))
+        declared = tuple(
+            replace(one, limits=record["limits"].get(one.name, {}))
+            for one in map(read_parameter, record["declared"])
+            if one is not None
+        )
+        return cls(trigger, record["resource"], record["arguments"], declared)
 
     def event(self, start: EventStart) -> dict[str, Any]:
         """The Prefect event. Raises ParameterError for values that the pipeline rejects."""
