@@ -102,6 +102,7 @@ def test_losses_of_writing(starter: Any, severity: str, what: str) -> None:
     starter = replace(starter, extra=extra)
     (loss,) = sagebridge.write(pipeline(starter), "sagemaker", document="eventbridge").losses
     assert (loss.code, loss.severity) == ("schedule", severity)
+    assert loss.place in ("/Schedules/0", "/EventTriggers/0")
     assert what in loss.what
 
 

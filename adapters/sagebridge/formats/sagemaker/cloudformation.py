@@ -106,7 +106,8 @@ def resource_of(template: Mapping[str, Any], wanted: str = "") -> Resource:
             losses.append(loss)
         envelope |= {} if given is None else {_NAME: given}
         variables |= of_name.variables
-    own = {str(envelope.get(_NAME)), str(Functions({}).value(properties.get(_NAME), pointer))}
+    own_names = (envelope.get(_NAME), Functions({}).value(properties.get(_NAME), pointer))
+    own = {one for one in own_names if isinstance(one, str)}
     starters = read_schedules(template, name, own, defaults_of(template))
     losses += starters.losses
     losses += _rest(template, (name, *starters.resources), variables | starters.variables)

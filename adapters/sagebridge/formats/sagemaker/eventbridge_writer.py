@@ -20,7 +20,7 @@ from sagebridge.authoring.eventbridge_requests import (
 from sagebridge.authoring.json_document import dump
 from sagebridge.model.display import free_name, shown
 from sagebridge.model.event_triggers import EventTrigger
-from sagebridge.model.losses import Loss
+from sagebridge.model.losses import Loss, Severity
 from sagebridge.model.pipeline import Pipeline
 from sagebridge.model.schedules import Schedule
 from sagebridge.model.values import ABSENT, EMPTY, Value, thaw
@@ -61,16 +61,16 @@ def write_document(
 
 def unscheduled(pipeline: Pipeline, document: str) -> Iterator[Loss]:
     """The losses of a document that has no place for schedules and event triggers."""
-    for one in pipeline.schedules:
+    for position, one in enumerate(pipeline.schedules):
         what = f"schedule {shown(one.name)} ({one.expression}) is not part of a {document}"
-        yield _loss("dropped", what, _FIX)
-    for trigger in pipeline.event_triggers:
+        yield _loss("dropped", what, _FIX, f"/Schedules/{position}")
+    for position, trigger in enumerate(pipeline.event_triggers):
         what = f"event trigger {shown(trigger.name)} is not part of a {document}"
-        yield _loss("dropped", what, _FIX)
+        yield _loss("dropped", what, _FIX, f"/EventTriggers/{position}")
 
 
-def _loss(severity: Any, what: str, advice: str = "") -> Loss:
-    return Loss("schedule", severity, "", what, "sagemaker", advice)
+def _loss(severity: Severity, what: str, advice: str = "", place: str = "") -> Loss:
+    return Loss("schedule", severity, place, what, "sagemaker", advice)
 
 
 @dataclass(slots=True)
@@ -93,6 +93,7 @@ class Requests:
     rules: list[tuple[dict[str, Any], list[dict[str, Any]]]] = field(default_factory=list)
     pipes: list[dict[str, Any]] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
+    _place: str = ""
     _taken: set[str] = field(default_factory=set)
     _without_role: list[str] = field(default_factory=list)
 
@@ -100,9 +101,11 @@ class Requests:
     def of(cls, pipeline: Pipeline, name: str, **options: Any) -> Requests:
         """The requests for a pipeline that is created with ``name``."""
         made = cls(pipeline, name, **options)
-        for schedule in pipeline.schedules:
+        for position, schedule in enumerate(pipeline.schedules):
+            made._place = f"/Schedules/{position}"
             made._schedule(schedule)
-        for trigger in pipeline.event_triggers:
+        for position, trigger in enumerate(pipeline.event_triggers):
+            made._place = f"/EventTriggers/{position}"
             made._trigger(trigger)
         written = made.schedules or made.rules or made.pipes
         if written and made.arn is None and "${" in made._account():
@@ -115,12 +118,15 @@ class Requests:
             made.losses.append(Loss("role-missing", "info", "", what, "sagemaker", fix))
         return made
 
+    def _lose(self, severity: Severity, what: str, advice: str = "") -> None:
+        self.losses.append(_loss(severity, what, advice, self._place))
+
     def _schedule(self, schedule: Schedule) -> None:
         expression = eventbridge_expression(schedule)
         if expression is None:
             what = f"schedule {shown(schedule.name)}: EventBridge has no {schedule.expression}"
             fix = "use cron(…), rate(…) in minutes or at(…)"
-            self.losses.append(_loss("dropped", what, fix))
+            self._lose("dropped", what, fix)
             return
         name = self._free(schedule.name)
         arn, role = self._target(schedule, schedule.extra.get("Target", EMPTY).get("RoleArn"))
@@ -129,13 +135,13 @@ class Requests:
             return
         if "Rule" in schedule.extra:
             what = f"schedule {shown(schedule.name)}: rules have no time zone, start, end or at(…)"
-            self.losses.append(_loss("info", f"{what}; it becomes one of EventBridge Scheduler"))
+            self._lose("info", f"{what}; it becomes one of EventBridge Scheduler")
         self.schedules.append(write_schedule(schedule, expression, name, arn, role))
 
     def _trigger(self, trigger: EventTrigger) -> None:
         if problem := _unwritable(trigger):
             what = f"event trigger {shown(trigger.name)}: {problem[0]}"
-            self.losses.append(_loss("dropped", what, problem[1]))
+            self._lose("dropped", what, problem[1])
             return
         name = self._free(trigger.name)
         if is_pipe(trigger):
@@ -148,7 +154,7 @@ class Requests:
         self._put_rule(trigger, "", name, arn, role)
         if trigger.queue is not ABSENT:
             what = f"event trigger {shown(trigger.name)}: the rule starts the pipeline itself"
-            self.losses.append(_loss("info", f"{what}, without the queue {trigger.queue}"))
+            self._lose("info", f"{what}, without the queue {trigger.queue}")
 
     def _put_rule(
         self, item: Schedule | EventTrigger, expression: str, name: str, arn: Any, role: Any
@@ -168,7 +174,7 @@ class Requests:
         if wrong := [one for one in item.parameters if not _PARAMETER.fullmatch(one)]:
             what = f"{shown(item.name)}: rules and pipes may reject the parameter names"
             fix = "rename the parameters: letters, digits and -"
-            self.losses.append(_loss("changed", f"{what} {', '.join(map(shown, wrong))}", fix))
+            self._lose("changed", f"{what} {', '.join(map(shown, wrong))}", fix)
 
     def _free(self, wanted: str) -> str:
         """A name that EventBridge allows, and no other request has."""
@@ -180,7 +186,7 @@ class Requests:
         if name != wanted:
             problem = "EventBridge does not allow" if legal != wanted else "another one has"
             what = f"{problem} the name {shown(wanted)}; it becomes {name!r}"
-            self.losses.append(_loss("changed", what))
+            self._lose("changed", what)
         return name
 
     def _target(self, item: Schedule | EventTrigger, given: Value) -> tuple[Any, Any]:
