@@ -13,13 +13,13 @@ import pytest
 from sagebridge.formats.python.file_readings import FileReading
 from sagebridge.model.fire_times import fire_times
 from sagebridge.model.schedules import stated_fields
-from tests.formats.airflow.conftest import ReadAll
+from tests.formats.airflow.conftest import Read, ReadAll
 
 pytestmark = pytest.mark.airflow
 
 QUEUE = "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"
 HEAD = f"""
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 
 import pendulum
 from airflow.providers.amazon.aws.triggers.sqs import SqsSensorTrigger
@@ -67,6 +67,18 @@ CASES: dict[str, tuple[str, list[dict[str, Any]], list[str]]] = {
         ],
         [],
     ),
+    "fixed offset": (
+        "'30 5 * * *', start_date=datetime(2025, 1, 1, tzinfo=timezone(timedelta(hours=-3)))",
+        [
+            {
+                "expression": "cron(30 5 * * ? *)",
+                "timezone": "Etc/GMT+3",
+                "start": "2025-01-01T03:00:00Z",
+            }
+        ],
+        [],
+    ),
+    "none": ("None, catchup=True, start_date=START, end_date=LATER", [], ["dropped: end_date="]),
     "default start": (
         "'@hourly', default_args={'start_date': AMSTERDAM}",
         [
@@ -347,3 +359,10 @@ def test_every_timetable_of_airflow_is_known() -> None:
             }
             found |= {name for name, _ in classes if name.startswith("PartitionedAt")}
     assert found - {"BaseTimetable"} == READERS.keys()
+
+
+def test_start_that_depends_on_the_clock_is_reported(read: Read) -> None:
+    text = "from datetime import datetime\nfrom airflow.sdk import DAG\n"
+    found = read(f"{text}DAG_1 = DAG('d', schedule='@daily', start_date=datetime.now())\n")
+    (lost,) = losses(found)
+    assert lost.startswith("changed: a schedule depends on datetime.now(), read on import")

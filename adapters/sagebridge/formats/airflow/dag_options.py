@@ -136,10 +136,11 @@ def _losses(
 
 def of_dag(dag: Any, schedules: ScheduleReading) -> Iterator[Unsupported]:
     """The options and default arguments of a DAG that are lost."""
-    paused = "is_paused_upon_creation"
-    carried = frozenset(("end_date", paused) if schedules.carried else ())
+    carried = frozenset(("end_date", "is_paused_upon_creation") if schedules.carried else ())
     if not dag.is_paused_upon_creation:
-        carried |= {paused}
+        carried |= {"is_paused_upon_creation"}
+    if not dag.timetable.can_be_scheduled:
+        carried |= {"catchup"}
     own = {name for name, value in dag.default_args.items() if is_own(name, value)} | {"role_arn"}
     accepted = {name for task in dag.tasks for name in operator_arguments(task)}
     # Each task reads or reports those that only its own operator knows.

@@ -316,7 +316,7 @@ DAG_ARGUMENTS: Mapping[str, Row] = {
     ),
     "rerun_with_latest_version": NoEffect("a pipeline has its own versions"),
     "sla_miss_callback": _AIRFLOW_3,
-    "start_date": NoEffect("the schedule decides when an execution starts", silent=True),
+    "start_date": READ,
     "template_searchpath": NoEffect("a task that reads a template file is reported itself"),
     "template_undefined": NoEffect("templates are not rendered"),
 }
