@@ -168,7 +168,15 @@ def test_stage_file_switches_schedules_and_sets_defaults(tmp_path: Path) -> None
     assert stage.unused(used) == ["--map parameters 'Sise'"]
 
 
-def test_schedules_keep_their_times_and_names(tmp_path: Path) -> None:
+def test_variables_of_a_template_are_replaced_in_times() -> None:
+    schedule = sagebridge.Schedule("often", "rate(${Age} minutes)", "${Zone}")
+    pipeline = sagebridge.Pipeline(schedules=[schedule])
+    changed, unused = rewrite(pipeline, {"${Age}": "5", "${Zone}": "Asia/Tokyo"})
+    assert changed.schedules == (sagebridge.Schedule("often", "rate(5 minutes)", "Asia/Tokyo"),)
+    assert unused == ()
+
+
+def test_schedules_keep_their_times_and_names() -> None:
     schedule = sagebridge.Schedule("dev", "rate(1 day)", parameters={"dev": "s3://dev/1 day"})
     pipeline = sagebridge.Pipeline(schedules=[schedule])
     changed, _ = rewrite(pipeline, {"dev": "prod", "1 day": "2 days", "UTC": "Asia/Tokyo"})

@@ -21,8 +21,6 @@ _NAMES = frozenset(
     (
         "cache",
         "depends_on",
-        "end",
-        "expression",
         "function",
         "key_order",
         "name",
@@ -33,13 +31,13 @@ _NAMES = frozenset(
         "property_files",
         "retry_policies",
         "spelling",
-        "start",
-        "timezone",
         "type",
         "version",
     )
 )
-"""Fields of the model that name or select something, or are times; they are never changed."""
+"""Fields of the model that name or select something; they are never changed."""
+_TIMES = frozenset(("end", "expression", "start", "timezone"))
+"""Fields of a schedule that are changed only if they have a variable of a template, ``${Name}``."""
 _KEYS = frozenset(("ChannelName", "CheckType", "InputName", "OutputName"))
 """Keys whose values references use as names, and CheckType, which selects the kind of check."""
 
@@ -167,11 +165,20 @@ def _replaced(pipeline: Pipeline, changes: Mapping[Entry, Value], used: set[Entr
             case list() | tuple():
                 return tuple(walk(item) for item in value)
         if is_dataclass(value) and not isinstance(value, type):
-            names = [field.name for field in fields(value) if field.name not in _NAMES]
-            return replace(value, **{name: walk(getattr(value, name)) for name in names})
+            given = {one.name: getattr(value, one.name) for one in fields(value)}
+            return replace(
+                value,
+                **{name: walk(item) for name, item in given.items() if _is_changed(name, item)},
+            )
         return value
 
     return cast("Pipeline", walk(pipeline))
+
+
+def _is_changed(name: str, value: Value) -> bool:
+    if name in _TIMES:
+        return isinstance(value, str) and "${" in value
+    return name not in _NAMES
 
 
 def _label(entry: Entry) -> str:
