@@ -5,6 +5,7 @@ EventBridge skips the former, and fires once at the latter. Airflow and Prefect 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
@@ -57,8 +58,11 @@ def matches(cron: Cron, local: datetime) -> bool:
 def is_moved(expression: str, timezone: str) -> bool:
     """Whether Prefect, which delays times that do not exist, fires at other times.
 
-    It does not if the schedule fires at the delayed times anyway. Raises ExpressionError.
+    It does not if the schedule fires at the delayed times anyway. A rule of hours or less counts as
+    moved: computing its times takes long. Raises ExpressionError.
     """
+    if re.match(r"rrule\(.*FREQ=(HOURLY|MINUTELY|SECONDLY)", expression, re.DOTALL):
+        return bool(_gaps(timezone))
     as_written = Schedule("", expression)  # in UTC, which has all local times
 
     def slots(start: datetime, length: timedelta) -> set[datetime]:

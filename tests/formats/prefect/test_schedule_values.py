@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sagebridge.authoring.prefect_schedules import prefect_schedule
-from sagebridge.formats.prefect.schedule_values import Times, read_times
+from sagebridge.formats.prefect.schedule_values import Times, UnreadableSchedule, read_times
 from sagebridge.model.fire_times import fire_times
 from sagebridge.model.schedules import Schedule
 from tests.schedules.expressions import ZONES, cases, features
@@ -95,3 +95,38 @@ def test_bounds_of_a_rule_are_those_of_the_schedule() -> None:
 )
 def test_intervals(interval: object, expression: str) -> None:
     assert read_times({"interval": interval})[0].expression == expression
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"interval": "P99999999999999D"},
+        {"interval": 10**30},
+        {"interval": True},
+        {"interval": -5},
+        {"cron": 5},
+        {"cron": "* * * * *", "timezone": 5},
+        {"interval": 60, "anchor_date": "soon"},
+        {"rrule": 5},
+        {},
+    ],
+    ids=str,
+)
+def test_invalid_settings_are_rejected(given: dict[str, object]) -> None:
+    with pytest.raises(UnreadableSchedule):
+        read_times(given)
+
+
+@pytest.mark.parametrize(
+    "rule", ["FREQ=HOURLY;INTERVAL=0", "FREQ=DAILY;UNTIL=x", "FREQ=DAILY;BYDAY=XX", " ", "=;="]
+)
+def test_invalid_rules_are_kept(rule: str) -> None:
+    """`validate` reports them."""
+    times, _ = read_times({"rrule": rule, "timezone": "Nowhere/Land"})
+    assert times.expression.startswith("rrule(DTSTART")
+
+
+def test_rule_of_seconds_is_read_in_a_moment() -> None:
+    rule = "DTSTART:20200101T000000\nRRULE:FREQ=SECONDLY;INTERVAL=7;BYHOUR=3"
+    _, (moved,) = read_times({"rrule": rule, "timezone": "Europe/Berlin"})
+    assert moved.severity == "changed"

@@ -59,7 +59,8 @@ def read_entries(path: Path, name: str) -> list[Entry]:
     try:
         loader = yaml.SafeLoader(text)
         root = loader.get_single_node()
-        _count(root, {})
+        if root is not None:
+            _count(root, {})
         listed = dict(_items(root)).get("deployments")
         nodes = getattr(listed, "value", None) or ()
         return [

@@ -119,11 +119,14 @@ class _Merge:
         """Add the schedules and triggers; ``given`` are parameters of all of them."""
         shared = given if isinstance(given, Mapping) else {}
         before = len(self.pipeline.schedules)
+        stated = any(own_name(one, "slug") for one in deployment.schedules)
         for one in deployment.schedules:
             self._schedule(deployment, one, shared)
         for one in deployment.triggers:
             self._trigger(deployment, one)
-        self._lose_rest(deployment, carried=len(self.pipeline.schedules) > before, given=given)
+        self._lose_rest(
+            deployment, carried=stated or len(self.pipeline.schedules) > before, given=given
+        )
 
     def _schedule(self, deployment: Deployment, option: Option, shared: Mapping[str, Any]) -> None:
         """Add the schedule of an option, unless the flow has it already or it is a loss."""

@@ -48,7 +48,7 @@ def read_rule(text: str, timezone: str = "UTC") -> Recurrence:
     lines = [line.strip() for line in text.split("\n") if line.strip()]
     try:
         return _simpler(lines, timezone)
-    except (_NotCron, KeyError, ValueError):
+    except (_NotCron, ArithmeticError, KeyError, ValueError):
         pass
     if not any(line.upper().startswith("DTSTART") for line in lines):
         rules = [line if ":" in line else f"RRULE:{line}" for line in lines]

@@ -174,9 +174,11 @@ def _daily(local: datetime, days: int) -> str:
 
 def _delta(value: Any) -> timedelta:
     found = value
-    if isinstance(value, str) and (match := _DURATION.fullmatch(value) or _CLOCK.fullmatch(value)):
-        found = timedelta(**{name: int(text) for name, text in match.groupdict("0").items()})
     with suppress(OverflowError, ValueError):
+        if isinstance(value, str) and (
+            match := _DURATION.fullmatch(value) or _CLOCK.fullmatch(value)
+        ):
+            found = timedelta(**{name: int(text) for name, text in match.groupdict("0").items()})
         if isinstance(value, int | float) and not isinstance(value, bool):
             found = timedelta(seconds=value)
     if not isinstance(found, timedelta) or found < timedelta(seconds=1) or found.microseconds:
