@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 
 import sagebridge
@@ -13,6 +14,7 @@ from sagebridge.model.event_triggers import EventTrigger, s3_object_created
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import Pipeline, Step
 from sagebridge.model.schedules import SCHEDULED_TIME, Schedule
+from sagebridge_operators.launch.prefect_engine import PrefectServer
 from tests.deploy.conftest import Project
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
@@ -23,6 +25,7 @@ NIGHTLY = Schedule(
     "nightly", "cron(0 4 * * ? *)", "Europe/Berlin", parameters={"Day": "monday", "Count": "7"}
 )
 OFTEN = Schedule("often", "rate(2 hours)", parameters={"Day": "{{ not a template }}"})
+GIVEN = {"Day": f"at {SCHEDULED_TIME}", "Count": 3}
 PARAMETERS = (Parameter("Day"), Parameter("Count", "Integer", 1))
 
 
@@ -38,6 +41,20 @@ def write(
     )
     text, _ = sagebridge.write(pipeline, "prefect")
     (project.folder / f"{name}.py").write_text(text)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def minutely(
+    tmp_path_factory: pytest.TempPathFactory,
+    server: PrefectServer,
+    api: httpx.Client,
+    worker: None,
+) -> Project:
+    """A deployment with a schedule of a minute, which fires while the other tests run."""
+    project = Project(tmp_path_factory.mktemp("minutely"), server, api)
+    write(project, "Minutely", Schedule("every", "cron(* * * * ? *)", parameters=GIVEN))
+    project.deploy("Minutely.py")
+    return project
 
 
 def schedules(project: Project, flow: str) -> dict[str | None, dict[str, Any]]:
@@ -149,25 +166,14 @@ def runs(
         time.sleep(0.5)
 
 
-@pytest.mark.usefixtures("worker")
-def test_schedule_of_a_minute_fires_with_its_parameters(project: Project) -> None:
-    given = {"Day": f"at {SCHEDULED_TIME}", "Count": 3}
-    every = Schedule("every", "cron(* * * * ? *)", parameters=given)
-    write(project, "Minutely", every)
-    project.deploy("Minutely.py")
-    try:
-        found = runs(
-            project,
-            "Minutely",
-            until=has_failed,
-            scheduled=True,
-        )
-    finally:
-        write(project, "Minutely")
-        project.deploy("Minutely.py")
+def test_schedule_of_a_minute_fires_with_its_parameters(minutely: Project) -> None:
+    found = runs(minutely, "Minutely", until=has_failed, scheduled=True)
     ran = next(one for one in found if one["state_type"] == "FAILED")
-    assert ran["parameters"] == given
+    assert ran["parameters"] == GIVEN
     assert ran["state"]["message"] == f"at {ran['expected_start_time'][:17]}00Z"
     assert ran["created_by"]["display_value"] == "sagebridge.every"
-    left = runs(project, "Minutely", until=lambda _: True, scheduled=True)
+
+    write(minutely, "Minutely")
+    minutely.deploy("Minutely.py")
+    left = runs(minutely, "Minutely", until=lambda _: True, scheduled=True)
     assert not any(one["state_type"] == "SCHEDULED" for one in left)
