@@ -68,6 +68,7 @@ def limited(
     part: Annotated[float, Field(json_schema_extra={"enum": [0.5, 1]}), Field(gt=0)] = 0.5,
     uri: Annotated[str, Field(min_length=5, json_schema_extra={"pattern": "^(?=s3)"})] = "s3://",
     strict: Annotated[int, Field(strict=True, le=3)] = 3,
+    twice: Annotated[int, Field(le=3), Field(le=5)] = 3,
 ) -> None: ...
 
 
@@ -126,9 +127,16 @@ def test_limits_and_choices_of_fields() -> None:
         FlowArgument("part", "float", 0.5, (0.5, 1), limits=plain({"exclusiveMinimum": 0})),
         FlowArgument("uri", limits=plain({"minLength": 5, "pattern": "^(?=s3)"}), default="s3://"),
         FlowArgument("strict", "int", 3, limits=plain({"maximum": 3})),
+        FlowArgument("twice", "int", 3, limits=plain({"maximum": 3})),
     )
     lost = {one.name: [code for code, *_ in one.losses] for one in read_signature(limited)}
-    assert lost == {"rows": [], "part": [], "uri": [], "strict": ["param-rule"]}
+    assert lost == {
+        "rows": [],
+        "part": [],
+        "uri": [],
+        "strict": ["param-rule"],
+        "twice": ["param-rule"],
+    }
 
 
 def test_constraints_are_losses() -> None:

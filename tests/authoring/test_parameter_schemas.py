@@ -104,6 +104,13 @@ def test_limit_that_a_type_cannot_have_is_rejected(type_: str, limits: dict[str,
         Parameter("P", type_, limits=limits)
 
 
+def test_huge_integers_and_limits() -> None:
+    huge = Parameter("P", "Integer", limits={"maximum": 10**400, "multipleOf": 0.5})
+    assert coerce_one(huge, 10) == 10
+    with pytest.raises(ParameterValueError, match="a multiple of"):
+        coerce_one(huge, 10**400)
+
+
 def test_show_prints_limits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "flow.py"
     file.write_text(sagebridge.write(PIPELINE, "prefect").text)

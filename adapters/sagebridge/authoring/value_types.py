@@ -123,7 +123,8 @@ def constrained(type_: ValueType, metadata: Any) -> ValueType:
     }
     given = {name: value for name, value in given.items() if value is not None}
     limits = known_limits(type_.parameter_type, limits_of(given))
-    if len(limits) < len(given) or not given:
+    twice = limits.keys() & type_.limits.keys()
+    if len(limits) < len(given) or twice or not given:
         return replace(type_, rules=(*type_.rules, shown(metadata)))
     return replace(type_, limits=Object({**type_.limits, **limits}))
 

@@ -25,7 +25,12 @@ class _Limit(NamedTuple):
 
 def _is_multiple(value: float, step: float) -> bool:
     # As in jsonschema's multipleOf (jsonschema/_keywords.py), which Airflow and Prefect's API use.
-    return not value % step if isinstance(step, int) else (value / step).is_integer()
+    if isinstance(step, int):
+        return not value % step
+    try:
+        return (value / step).is_integer()
+    except OverflowError:  # an integer that no float can hold
+        return False
 
 
 _OF_NUMBERS = {
@@ -98,4 +103,5 @@ def _is_limit(keyword: str, wanted: Any) -> bool:
         return False
     if keyword in _OF_STRINGS:
         return isinstance(wanted, int) and wanted >= 0
-    return math.isfinite(wanted) and (keyword != "multipleOf" or wanted > 0)
+    is_finite = isinstance(wanted, int) or math.isfinite(wanted)
+    return is_finite and (keyword != "multipleOf" or wanted > 0)
