@@ -83,6 +83,7 @@ def test_times_at_changes_of_clocks(case: Case, day: str) -> None:
         Schedule("x", "cron(0 12 15W * ? *)", start="2028-02-10T00:00:00+01:00"),
         Schedule("x", "cron(0 12 LW 2 ? 2027,2028,2030,2036)", "Europe/Berlin"),
         Schedule("x", "cron(0 12 LW 2 ? 2027,2028,2030)", end="2028-12-01T00:00:00Z"),
+        Schedule("x", "cron(0,30 8-10 LW * ? *)", "Europe/Berlin"),
         Schedule("x", "unix(0 4 1 * MON)", "Europe/Berlin"),
         Schedule("x", "unix(0 4 1 * 0-5/2)", "Europe/Berlin", end="2027-12-01T00:00:00Z"),
         Schedule("x", "rrule(FREQ=WEEKLY;INTERVAL=2)"),

@@ -43,6 +43,8 @@ _LONGEST = 6500
 _DATE = "%Y%m%dT%H%M%S"
 _ALL_DAYS = tuple(Day("weekday", number) for number in range(1, 8))
 _OF_WEEKDAYS = ("nearest", "last-weekday")
+_POSITIONS = 24
+"""The most times in a day for which a rule lists positions."""
 _SPAN = range(2001, 2029)
 """28 years, in which each date has each weekday, in leap years too."""
 
@@ -219,7 +221,9 @@ def _without(skipped: Iterable[datetime]) -> Iterator[str]:
 def _rules(cron: Cron, interval: int, *, yearly: bool = False) -> Iterator[str]:
     """The recurrence rules of the days, months, hours and minutes; each day matches any of them."""
     times = f"BYHOUR={_list(cron.hours)};BYMINUTE={_list(cron.minutes)};BYSECOND=0"
-    for months, days in _selected(cron):
+    in_day = len(cron.hours) * len(cron.minutes)
+    by_position = not yearly and interval == 1 and in_day <= _POSITIONS
+    for months, days in _selected(cron, in_day if by_position else 0):
         freq = "MONTHLY"
         if yearly or interval > 1:
             freq = f"YEARLY;INTERVAL={interval}"
@@ -231,8 +235,12 @@ def _rules(cron: Cron, interval: int, *, yearly: bool = False) -> Iterator[str]:
         yield ";".join(parts)
 
 
-def _selected(cron: Cron) -> Iterator[tuple[tuple[int, ...], str]]:
-    """Months and the part of a rule that selects days in them."""
+def _selected(cron: Cron, in_day: int) -> Iterator[tuple[tuple[int, ...], str]]:
+    """Months and the part of a rule that selects days in them.
+
+    ``in_day`` is how often the cron fires in a day, if the rule is monthly: it then selects the
+    last times of the last weekday.
+    """
     items = (*(cron.month_days or ()), *(cron.week_days or ()))
     if cron.month_days is None and cron.week_days is None:
         items = _ALL_DAYS
@@ -254,7 +262,10 @@ def _selected(cron: Cron) -> Iterator[tuple[tuple[int, ...], str]]:
     if nth:
         yield cron.months, f"BYDAY={','.join(nth)}"
     for item in items:
-        if item.kind in _OF_WEEKDAYS:
+        if item.kind == "last-weekday" and in_day:
+            last = _list(range(-in_day, 0))
+            yield cron.months, f"BYDAY=MO,TU,WE,TH,FR;BYSETPOS={last}"
+        elif item.kind in _OF_WEEKDAYS:
             yield from _nearest(item, cron.months)
 
 
