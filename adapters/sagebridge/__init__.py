@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from sagebridge.checked_reading import CheckedPipeline, read_checked
     from sagebridge.findings import Finding
     from sagebridge.formats.python.file_readings import FileReading
+    from sagebridge.model.event_triggers import (
+        model_package_changed,
+        pipeline_ended,
+        s3_object_created,
+        sqs_message,
+    )
     from sagebridge.model.losses import Loss
     from sagebridge.model.selection import select
     from sagebridge.registry import detect
@@ -46,10 +52,14 @@ __all__ = [
     "Step",
     "Writing",
     "detect",
+    "model_package_changed",
+    "pipeline_ended",
     "read",
     "read_checked",
     "read_flow",
+    "s3_object_created",
     "select",
+    "sqs_message",
     "translate",
     "validate",
     "with_schedules",
@@ -63,8 +73,12 @@ _LAZY = {
     "Finding": "findings",
     "Loss": "model.losses",
     "detect": "registry",
+    "model_package_changed": "model.event_triggers",
+    "pipeline_ended": "model.event_triggers",
     "read_checked": "checked_reading",
+    "s3_object_created": "model.event_triggers",
     "select": "model.selection",
+    "sqs_message": "model.event_triggers",
     "with_schedules": "authoring.scheduled_pipeline",
 }
 """Names imported on first use: each parse of a DAG file imports this package."""

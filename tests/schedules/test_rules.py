@@ -122,7 +122,7 @@ def test_parameters_of_schedules_and_triggers() -> None:
             "'prod'; it becomes a string such as 2026-12-01T04:00:00Z"
         ),
         "schedule 'night': unknown parameter 'Sise' (did you mean 'Size'?)",
-        "schedule 'night': parameter 'Data' has no default and is not set",
+        "schedule 'night': parameter 'Data' has no default and is not set; give it a default",
         (
             "event trigger 'created': parameter 'Size': '$.detail[' is not supported; expected a "
             "path such as $.detail.object.key"
@@ -174,7 +174,7 @@ def test_translate_rejects_a_required_parameter_that_is_not_set(
     with pytest.raises(ScheduleError) as error:
         sagebridge.translate(source, to, document=document)
     assert str(error.value).splitlines()[0] == (
-        "nightly: schedule 'night': parameter 'Data' has no default and is not set"
+        "nightly: schedule 'night': parameter 'Data' has no default and is not set; give it a default"
     )
     assert len(error.value.problems) == number
 

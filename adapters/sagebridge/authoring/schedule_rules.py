@@ -205,7 +205,7 @@ def _check_parameters(
             yield from _check_value(declared[name], value)
     for name, parameter in declared.items():
         if parameter.default is ABSENT and name not in starter.parameters:
-            text = f"parameter {shown(name)} has no default and is not set"
+            text = f"parameter {shown(name)} has no default and is not set; give it a default"
             yield ScheduleProblem("schedule-missing-parameter", text)
 
 
