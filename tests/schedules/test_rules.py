@@ -174,7 +174,8 @@ def test_translate_rejects_a_required_parameter_that_is_not_set(
     with pytest.raises(ScheduleError) as error:
         sagebridge.translate(source, to, document=document)
     assert str(error.value).splitlines()[0] == (
-        "nightly: schedule 'night': parameter 'Data' has no default and is not set; give it a default"
+        "nightly: schedule 'night': parameter 'Data' has no default and is not set; "
+        "give it a default"
     )
     assert len(error.value.problems) == number
 
