@@ -10,7 +10,7 @@ from sagebridge.model.display import free_name
 from sagebridge.model.event_triggers import EventTrigger
 from sagebridge.model.parameters import Parameter, ParameterValueError, coerce_one
 from sagebridge.model.pipeline import Pipeline
-from sagebridge.model.schedules import SCHEDULED_TIME, Schedule
+from sagebridge.model.schedules import Schedule
 from sagebridge.model.values import EMPTY, Object, Value
 
 
@@ -38,13 +38,11 @@ def with_schedules(pipeline: Pipeline, other: Pipeline) -> Pipeline:
 
 
 def with_types(parameters: Object, declared: Iterable[Parameter]) -> Object:
-    """The strings of a request in the declared types; a string that has not the type is kept."""
+    """The strings of a request in the declared types; a string of another type is kept."""
     known = {one.name: one for one in declared}
 
     def typed(name: str, value: Value) -> Value:
-        if name not in known or not isinstance(value, str) or value == SCHEDULED_TIME:
-            return value
-        if value.startswith("$.") or "<$." in value:
+        if name not in known or not isinstance(value, str):
             return value
         try:
             return coerce_one(known[name], value)

@@ -170,7 +170,7 @@ def _items(value: Any, losses: list[Loss]) -> Iterator[tuple[str, Starter]]:
         try:
             if one.operation == "CreateSchedule":
                 arn, keys["Target"] = without_arn(keys.get("Target"))
-                yield arn, read_schedule(keys)
+                yield str(arn), read_schedule(keys)
             elif one.operation == "CreatePipe" and target_parts(str(keys.get("Target"))):
                 pipe = read_pipe(keys)
                 losses += changed_messages(pipe, one.pointer)
@@ -180,17 +180,17 @@ def _items(value: Any, losses: list[Loss]) -> Iterator[tuple[str, Starter]]:
             elif one.operation == "PutRule":
                 keys.pop("Targets", None)
                 for arn, target in map(without_arn, targets[one.rule]):
-                    yield from ((arn, item) for item in read_rule(keys, target))
+                    yield from ((str(arn), item) for item in read_rule(keys, target))
         except WrongRequest as error:
             problems.append(f"  {one.pointer or '/'}: {error}")
     if problems:
         raise NoSchedules("not requests of EventBridge:\n" + "\n".join(problems))
 
 
-def without_arn(target: Any) -> tuple[str, dict[str, Any]]:
+def without_arn(target: Any) -> tuple[Any, dict[str, Any]]:
     """The ARN of a target, and its other keys."""
     keys = dict(target) if isinstance(target, dict) else {}
-    return str(keys.pop("Arn", "")), keys
+    return keys.pop("Arn", ""), keys
 
 
 def _requests(value: Any) -> Iterator[_Request]:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from sagebridge.authoring.python_files import sdk_pipelines
-from sagebridge.errors import SourceError
 from sagebridge.model.display import free_name, shown
 from sagebridge.model.losses import Loss
 from sagebridge.model.schedules import Schedule
@@ -124,8 +123,6 @@ class TriggerReader:
             role = _value(given["role_arn"], names) if "role_arn" in given else None
         except (KeyError, ValueError):
             triggers, role = [], None
-        except SourceError:
-            raise
         if triggers:
             self.add(triggers, role)
             return
