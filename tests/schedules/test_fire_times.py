@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from sagebridge import Schedule
 from sagebridge.model.fire_times import fire_times, last_fire_time
-from sagebridge.model.schedule_expressions import Cron, ExpressionError, Rate, parse_expression
+from sagebridge.model.schedule_expressions import ExpressionError, Rate, parse_expression
 from sagebridge.model.schedule_words import in_words
-from sagebridge.model.unix_cron import from_unix, to_unix
+from sagebridge.model.unix_cron import from_unix
 from tests.schedules import brute_force
 from tests.schedules.expressions import ZONES, Case, cases, features, instants
 
@@ -192,18 +192,6 @@ def test_all_wrong_fields_are_named_and_five_fields_are_corrected() -> None:
 )
 def test_unix_cron_counts_weekdays_from_0(unix: str, expression: str) -> None:
     assert from_unix(unix) == expression
-    timing = parse_expression(expression)
-    assert isinstance(timing, Cron)
-    again = to_unix(timing)
-    assert again is not None
-    assert from_unix(again) == expression
-
-
-def test_unix_cron_has_no_words_for_some_days() -> None:
-    for text in ("cron(0 4 LW * ? *)", "cron(0 4 L-3 * ? *)", "cron(0 4 * * ? 2027)"):
-        timing = parse_expression(text)
-        assert isinstance(timing, Cron)
-        assert to_unix(timing) is None
 
 
 def test_either_day_of_unix_cron_fires_once() -> None:

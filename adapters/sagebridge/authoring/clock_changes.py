@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from itertools import takewhile
 
-from sagebridge.model.fire_times import fire_times, instant_of, zone
+from sagebridge.model.fire_times import fire_times, zone
 from sagebridge.model.schedule_expressions import Cron
 from sagebridge.model.schedules import Schedule
 
@@ -41,18 +41,7 @@ def clock_change_slot(cron: Cron, timezone: str) -> datetime | None:
 def _slots(cron: Cron, start: datetime, shift: timedelta) -> Iterator[datetime]:
     """The slots among the local times at a change of clocks."""
     times = (start + number * _MINUTE for number in range(abs(shift) // _MINUTE))
-    return (local for local in times if matches(cron, local))
-
-
-def matches(cron: Cron, local: datetime) -> bool:
-    """Whether a local time is one of a cron."""
-    return (
-        local.minute in cron.minutes
-        and local.hour in cron.hours
-        and local.month in cron.months
-        and local.year in cron.years
-        and local.day in cron.days(local.year, local.month)
-    )
+    return (local for local in times if cron.has(local))
 
 
 def is_moved(expression: str, timezone: str) -> bool:
@@ -82,11 +71,6 @@ def changes_clocks(timezone: str) -> bool:
     """Whether the clocks of a zone change in these years. Raises ExpressionError."""
     months = (datetime(year, n, 1, tzinfo=UTC) for year in range(*YEARS) for n in range(1, 13))
     return len({month.astimezone(zone(timezone)).utcoffset() for month in months}) > 1
-
-
-def exists(local: datetime, timezone: str) -> bool:
-    """Whether a local time exists. Raises ExpressionError."""
-    return instant_of(local, zone(timezone)) is not None
 
 
 def _gaps(timezone: str) -> list[tuple[datetime, timedelta]]:

@@ -27,7 +27,7 @@ from sagebridge.model.schedule_expressions import (
     Rrule,
     parse_expression,
 )
-from sagebridge.model.schedules import SCHEDULED_TIME, Schedule
+from sagebridge.model.schedules import SCHEDULED_TIME, Schedule, in_utc
 from sagebridge.model.unix_cron import from_unix
 from sagebridge.model.values import ABSENT, EMPTY, Absent, Object, Value, freeze, thaw
 
@@ -258,7 +258,7 @@ def instant(raw: Any) -> str | None:
     """A time of a request in ISO 8601: a number of seconds, or a text, in UTC without a zone."""
     if isinstance(raw, int | float) and not isinstance(raw, bool):
         try:
-            return datetime.fromtimestamp(raw, UTC).isoformat().replace("+00:00", "Z")
+            return in_utc(datetime.fromtimestamp(raw, UTC))
         except (OverflowError, ValueError, OSError):
             return None
     if not isinstance(raw, str):

@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import islice, pairwise
 from typing import Any
 
-from sagebridge.authoring.clock_changes import matches, skipped_slots
+from sagebridge.authoring.clock_changes import skipped_slots
 from sagebridge.model.display import shown
 from sagebridge.model.fire_times import bounds, fire_times, last_fire_time, zone
 from sagebridge.model.losses import Loss
@@ -91,7 +91,7 @@ def prefect_schedule(schedule: Schedule, now: datetime = FIRST) -> PrefectSchedu
         return _rrule([f"DTSTART:{timing.time:{_DATE}}", "RRULE:FREQ=DAILY;COUNT=1"], schedule)
     found = [one for one in skipped_slots(timing, schedule.timezone) if one[0].year < _LAST_YEAR]
     # Prefect moves these slots by the change of clocks, often to a time at which the cron fires.
-    moved = not all(matches(timing, local + length) for local, length in found)
+    moved = not all(timing.has(local + length) for local, length in found)
     skipped = [local for local, _ in found if local.year >= base.year] if moved else []
     cron = _cron(timing)
     fields = {"cron": cron, "timezone": schedule.timezone}

@@ -74,6 +74,13 @@ def string_(given: Any) -> str:
     raise TypeError(f"expected a string, got {shown(given)}")
 
 
+def boolean(given: Any) -> bool:
+    """Accept booleans."""
+    if isinstance(given, bool):
+        return given
+    raise TypeError(f"expected True or False, got {shown(given)}")
+
+
 def integer(given: Any) -> int:
     """Accept integers other than booleans."""
     if type(given) is int:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from sagebridge.model.converters import Converter, convert, object_, optional, string_
+from sagebridge.model.converters import Converter, boolean, convert, object_, optional, string_
 from sagebridge.model.display import shown
-from sagebridge.model.schedules import boolean
 from sagebridge.model.values import ABSENT, EMPTY, Absent, Object, Strict, Value
 
 

@@ -22,12 +22,7 @@ WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 """The names of the weekdays; EventBridge counts them from 1."""
 MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 FIRST_YEAR, LAST_YEAR = 1970, 2199
-_UNITS = {
-    "second": timedelta(seconds=1),
-    "minute": timedelta(minutes=1),
-    "hour": timedelta(hours=1),
-    "day": timedelta(days=1),
-}
+_UNITS = {"day": 86_400, "hour": 3600, "minute": 60, "second": 1}
 
 
 class ExpressionError(ValueError):
@@ -145,6 +140,16 @@ class Cron:
         """Whether the days are those of either field, which only Unix cron can say."""
         return self.month_days is not None and self.week_days is not None
 
+    def has(self, local: datetime) -> bool:
+        """Whether it fires at a local time."""
+        return (
+            local.minute in self.minutes
+            and local.hour in self.hours
+            and local.month in self.months
+            and local.year in self.years
+            and local.day in self.days(local.year, local.month)
+        )
+
     def days(self, year: int, month: int) -> tuple[int, ...]:
         """The matching days of a month, ascending."""
         items = (*(self.month_days or ()), *(self.week_days or ()))
@@ -194,9 +199,22 @@ def _rate(inside: str) -> Rate:
     if match is None or int(match[1]) < 1:
         raise ExpressionError(f"rate({inside}): expected a number and minutes, hours or days")
     try:
-        return Rate(int(match[1]) * _UNITS[match[2]])
+        return Rate(timedelta(seconds=int(match[1]) * _UNITS[match[2]]))
     except OverflowError:
         raise ExpressionError(f"rate({inside}): the interval is too long") from None
+
+
+def in_largest_unit(delta: timedelta) -> tuple[int, str]:
+    """The number and unit of an interval of whole seconds, such as ``(90, "minute")``."""
+    seconds = int(delta.total_seconds())
+    name, unit = next(one for one in _UNITS.items() if not seconds % one[1])
+    return seconds // unit, name
+
+
+def rate_expression(delta: timedelta) -> str:
+    """The expression for an interval of whole seconds."""
+    number, unit = in_largest_unit(delta)
+    return f"rate({number} {unit}{'s' * (number != 1)})"
 
 
 def _rrule(inside: str) -> Rrule:

@@ -12,13 +12,13 @@ from sagebridge.model.schedule_expressions import (
     Day,
     ExpressionError,
     Rate,
+    in_largest_unit,
 )
 from sagebridge.model.schedules import Schedule
 
 _NTH = ("", "first", "second", "third", "fourth", "fifth")
 _FEW = 6
 """So many times of a day are listed."""
-_UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
 
 
 def in_words(schedule: Schedule) -> str:
@@ -31,9 +31,8 @@ def in_words(schedule: Schedule) -> str:
         case At(time):
             return f"once, at {time:%H:%M:%S} on {time:%Y-%m-%d}, {schedule.timezone}"
         case Rate(delta):
-            seconds = round(delta.total_seconds())
-            size, unit = next(one for one in _UNITS if seconds % one[0] == 0)
-            return f"every {unit}" if seconds == size else f"every {seconds // size} {unit}s"
+            number, unit = in_largest_unit(delta)
+            return f"every {unit}" if number == 1 else f"every {number} {unit}s"
         case Cron():
             parts = (_times(timing), _days(timing), _months(timing), _years(timing))
             return f"{' '.join(filter(None, parts))}, {schedule.timezone}"

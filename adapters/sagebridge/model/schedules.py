@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from sagebridge.model.converters import Converter, convert, integer, object_, optional, string_
+from sagebridge.model.converters import (
+    Converter,
+    boolean,
+    convert,
+    integer,
+    object_,
+    optional,
+    string_,
+)
 from sagebridge.model.display import shown
 from sagebridge.model.schedule_expressions import Timing, parse_expression
 from sagebridge.model.values import ABSENT, EMPTY, Absent, Object, Strict, Value, same, thaw
@@ -88,11 +97,9 @@ def stated_fields(item: Any) -> dict[str, Any]:
     }
 
 
-def boolean(given: Any) -> bool:
-    """Accept booleans."""
-    if isinstance(given, bool):
-        return given
-    raise TypeError(f"expected True or False, got {shown(given)}")
+def in_utc(instant: datetime) -> str:
+    """An instant as in a start or end: ``2026-12-01T04:00:00Z``."""
+    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 _FIELDS: Mapping[str, Converter] = MappingProxyType(

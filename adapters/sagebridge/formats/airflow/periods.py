@@ -9,22 +9,17 @@ from itertools import combinations, groupby
 from typing import Any
 
 from sagebridge.model.display import shown
-from sagebridge.model.schedule_expressions import Cron, ExpressionError, parse_expression
-from sagebridge.model.unix_cron import from_unix
+from sagebridge.model.schedule_expressions import (
+    Cron,
+    ExpressionError,
+    parse_expression,
+    rate_expression,
+)
+from sagebridge.model.schedules import in_utc
+from sagebridge.model.unix_cron import PRESETS, from_unix
 from sagebridge.model.values import ABSENT, Absent
 
-_PRESETS = {
-    "@annually": "0 0 1 1 *",
-    "@daily": "0 0 * * *",
-    "@hourly": "0 * * * *",
-    "@midnight": "0 0 * * *",
-    "@monthly": "0 0 1 * *",
-    "@quarterly": "0 0 1 */3 *",
-    "@weekly": "0 0 * * 0",
-    "@yearly": "0 0 1 1 *",
-}
-"""Airflow replaces most of them itself, croniter the others."""
-_UNITS = {"day": 86_400, "hour": 3_600, "minute": 60, "second": 1}
+_PRESETS = {**PRESETS, "@quarterly": "0 0 1 */3 *"}
 _CYCLE = range(2024, 2052)
 """After 28 years, weekdays have the same dates again."""
 
@@ -157,10 +152,7 @@ def period_expression(delta: Any, start: datetime | None) -> str:
 def _rate(delta: timedelta) -> str:
     if delta <= timedelta() or delta.microseconds:
         raise NoSchedule("it is not a number of whole seconds")
-    seconds = int(delta.total_seconds())
-    name, unit = next(one for one in _UNITS.items() if not seconds % one[1])
-    number = seconds // unit
-    return f"rate({number} {name}{'s' * (number != 1)})"
+    return rate_expression(delta)
 
 
 def zone_name(zone: Any) -> str:
@@ -178,6 +170,4 @@ def zone_name(zone: Any) -> str:
 
 def iso(moment: datetime | None) -> str | Absent:
     """A moment as the start or end of a schedule."""
-    if moment is None:
-        return ABSENT
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return ABSENT if moment is None else in_utc(moment)

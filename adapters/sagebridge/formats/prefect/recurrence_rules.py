@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from sagebridge.authoring.clock_changes import changes_clocks, exists
+from sagebridge.authoring.clock_changes import changes_clocks
+from sagebridge.model.fire_times import instant_of, zone
 from sagebridge.model.schedule_expressions import WEEKDAYS, Cron, Day
 
 _ANCHOR = datetime(2020, 1, 1)  # noqa: DTZ001 - a local time
@@ -65,7 +66,9 @@ def _simpler(lines: Sequence[str], timezone: str) -> Recurrence:
             start = _time(value)
         elif name in ("", "RRULE") and not rule:
             rule = value.upper()
-        elif name == "EXDATE" and not any(exists(_time(one), timezone) for one in value.split(",")):
+        elif name == "EXDATE" and not any(
+            instant_of(_time(one), zone(timezone)) for one in value.split(",")
+        ):
             skips = True
         else:
             raise _NotCron

@@ -21,19 +21,16 @@ from sagebridge.formats.python.engine_losses import Unsupported
 from sagebridge.model.display import shown
 from sagebridge.model.fire_times import zone
 from sagebridge.model.losses import OWN_SCHEDULE
-from sagebridge.model.schedule_expressions import Cron, ExpressionError, parse_expression
-from sagebridge.model.unix_cron import from_unix
+from sagebridge.model.schedule_expressions import (
+    Cron,
+    ExpressionError,
+    parse_expression,
+    rate_expression,
+)
+from sagebridge.model.schedules import in_utc
+from sagebridge.model.unix_cron import PRESETS, from_unix
 from sagebridge.model.values import ABSENT, Absent
 
-_ALIASES = {
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-    "@monthly": "0 0 1 * *",
-    "@weekly": "0 0 * * 0",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@hourly": "0 * * * *",
-}
 _DURATION = re.compile(
     r"P(?:(?P<weeks>\d+)W)?(?:(?P<days>\d+)D)?"
     r"(?:T(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+)S)?)?",
@@ -41,7 +38,6 @@ _DURATION = re.compile(
 )
 _CLOCK = re.compile(r"(?:(?P<days>\d+) )?(?P<hours>\d+):(?P<minutes>\d+)(?::(?P<seconds>\d+))?")
 _DAY = timedelta(days=1)
-_UNITS = ((_DAY, "day"), (timedelta(hours=1), "hour"), (timedelta(minutes=1), "minute"))
 
 
 class UnreadableSchedule(Exception):
@@ -82,7 +78,7 @@ def _cron(
     """Five fields of cron. croniter reads a sixth as seconds."""
     if not isinstance(text, str):
         raise UnreadableSchedule(f"cron={shown(text)} is not a string")
-    fields = _ALIASES.get(text.strip().lower(), text).split()
+    fields = PRESETS.get(text.strip().lower(), text).split()
     if len(fields) == 6 and fields[5] == "0":
         fields.pop()
     times = Times(_cron_expression(fields, day_or=given.get("day_or") is not False), where or "UTC")
@@ -146,14 +142,13 @@ def _interval(
     anchor = _anchor(given.get("anchor_date"))
     if where is None:
         where = str(getattr(anchor.tzinfo, "key", "UTC")) if anchor else "UTC"
-    start = ABSENT if anchor is None else _iso(anchor)
-    rate = Times(_rate(delta), start=start)
+    start = ABSENT if anchor is None else in_utc(anchor)
+    rate = Times(rate_expression(delta), start=start)
     days, rest = divmod(delta, _DAY)
     if not days or not _changes(where):
         return rate, _start_losses(anchor)
-    what = (
-        f"an interval of {_rate(delta)[5:-1]} is exact; in Prefect it follows the clock of {where}"
-    )
+    text = rate_expression(delta)[5:-1]
+    what = f"an interval of {text} is exact; in Prefect it follows the clock of {where}"
     lost = Unsupported("schedule", "changed", what, OWN_SCHEDULE)
     if anchor is None or rest:
         return rate, iter((lost,))
@@ -186,14 +181,6 @@ def _delta(value: Any) -> timedelta:
     return found
 
 
-def _rate(delta: timedelta) -> str:
-    for unit, name in _UNITS:
-        number, rest = divmod(delta, unit)
-        if not rest:
-            return f"rate({number} {name}{'s' * (number != 1)})"
-    return f"rate({int(delta.total_seconds())} seconds)"
-
-
 def _anchor(value: Any) -> datetime | None:
     """The anchor. Prefect reads one without a zone as UTC (create_datetime_instance)."""
     if value is None:
@@ -211,7 +198,7 @@ def _anchor(value: Any) -> datetime | None:
 
 def _start_losses(anchor: datetime | None) -> Iterator[Unsupported]:
     if anchor is not None:
-        what = f"anchor_date becomes the start, {_iso(anchor)}; Prefect also fires before it"
+        what = f"anchor_date becomes the start, {in_utc(anchor)}; Prefect also fires before it"
         yield Unsupported("schedule", "info", what)
 
 
@@ -239,10 +226,6 @@ def _rrule(
 
 def _instant(local: datetime, where: str) -> str:
     try:
-        return _iso(local.replace(tzinfo=zone(where)))
+        return in_utc(local.replace(tzinfo=zone(where)))
     except ExpressionError:
         return local.isoformat()  # `validate` reports the zone
-
-
-def _iso(instant: datetime) -> str:
-    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, TypeAlias
 
 from sagebridge.authoring.aws_arns import target_parts
@@ -24,13 +24,14 @@ from sagebridge.formats.sagemaker.eventbridge import (
     changed_messages,
     keeping_arn,
     starters_of,
+    without_arn,
 )
 from sagebridge.formats.sagemaker.eventbridge_writer import Requests
 from sagebridge.model.display import free_name, shown
 from sagebridge.model.event_triggers import EventTrigger
 from sagebridge.model.losses import Loss, Severity
 from sagebridge.model.pipeline import Pipeline
-from sagebridge.model.schedules import Schedule
+from sagebridge.model.schedules import Schedule, in_utc
 from sagebridge.model.values import ABSENT, Value
 from sagebridge.model.visit import escape
 
@@ -142,12 +143,12 @@ class _ResourceReader:
             arn = own.pop("Target", None)
             yield self.text(arn), own, (0, {})
         elif self.type == SCHEDULE:
-            arn, own["Target"] = _without_arn(own.get("Target"))
+            arn, own["Target"] = without_arn(own.get("Target"))
             yield self.text(arn), own, (0, {})
         else:
             targets = own.pop("Targets", None)
             for position, raw in enumerate(targets if isinstance(targets, list) else ()):
-                arn, target = _without_arn(raw)
+                arn, target = without_arn(raw)
                 yield self.text(arn), own, (position, target)
 
     def read(self, own: dict[str, Any], target: _Target) -> list[Starter]:
@@ -207,11 +208,6 @@ class _ResourceReader:
         return Loss("schedule", severity, self.pointer, what, "sagemaker", advice)
 
 
-def _without_arn(target: Any) -> tuple[Any, dict[str, Any]]:
-    keys = dict(target) if isinstance(target, dict) else {}
-    return keys.pop("Arn", ""), keys
-
-
 def reference(name: str, description: str, parameters: dict[str, Any]) -> dict[str, str]:
     """A reference to a parameter of a template, which is declared in ``parameters``."""
     parameters.setdefault(name, {"Type": "String", "Description": description})
@@ -266,7 +262,7 @@ def _utc(given: Any) -> Any:
         return given
     if time.tzinfo is None or given.endswith("Z"):
         return given
-    return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return in_utc(time)
 
 
 def _with_pattern(rule: dict[str, Any]) -> dict[str, Any]:
