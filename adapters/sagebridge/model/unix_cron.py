@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-from sagebridge.model.schedule_expressions import WEEKDAYS, Cron, Day, parse_expression
+from sagebridge.model.schedule_expressions import MONTHS, WEEKDAYS, Cron, Day, parse_expression
 
 PRESETS = {
     "@annually": "0 0 1 1 *",
@@ -35,6 +36,58 @@ def from_unix(text: str) -> str:
         day = "*" if parsed.month_days is None else day
         return f"cron({minute} {hour} {day} {month} ? {year})"
     return f"cron({minute} {hour} ? {month} {_weekdays(parsed.week_days)} {year})"
+
+
+_RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 6))
+_NAMES: Mapping[int, Sequence[str]] = {3: MONTHS, 4: WEEKDAYS}
+_RANGE = re.compile(r"(\d{1,2}|[A-Z]{3})-(\d{1,2}|[A-Z]{3})(?:/(\d{1,2}))?", re.ASCII)
+
+
+def croniter_fields(fields: Sequence[str], *, day_or: bool = True) -> list[str]:
+    """Five fields without what only croniter reads in its way (``_expand`` and ``_calc_next``).
+
+    It reads 5-5 as all values, counts the steps of ranges such as 21-3/2 in its own way, ignores a
+    day field with all days next to a step, and a day of the month next to L5 or 5#3. Raises
+    :class:`~sagebridge.model.schedule_expressions.ExpressionError`.
+    """
+    if len(fields) != len(_RANGES):
+        return list(fields)
+    found = [
+        ",".join(_croniter_item(item, at) for item in text.upper().split(","))
+        for at, text in enumerate(fields)
+    ]
+    parsed = parse_expression(f"unix({' '.join(found)})")
+    assert isinstance(parsed, Cron)
+    if "*" in found[2] and {one.number for one in parsed.week_days or ()} == {*range(1, 8)}:
+        found[4] = "*"
+    elif "*" in found[4] and len(parsed.month_days or ()) == 31:
+        found[2] = "*"
+    if day_or and re.search(r"#|L", found[4]):
+        found[2] = "*"
+    return found
+
+
+def _croniter_item(item: str, at: int) -> str:
+    """An item of the field ``at``; the numbers of a range that croniter reads in its way."""
+    match = _RANGE.fullmatch(item)
+    if match is None:
+        return item
+    (low, high), names = _RANGES[at], _NAMES.get(at, ())
+    texts = match.groups()[:2]
+    if any(one not in names and not one.isdigit() for one in texts):
+        return item
+    ends = [low + names.index(one) if one in names else int(one) for one in texts]
+    if at == 4:  # Sunday is 0 and 7
+        item, ends = re.sub(r"^7-", "0-", item), [one % 7 for one in ends]
+    first, last = ends
+    step = int(match[3] or 1)
+    if not low <= last <= first <= high or not step or (step == 1 and first != last):
+        return item
+    numbers = list(range(low if first == last else first, high + 1, step))
+    if first != last:
+        left = high - numbers[-1]
+        numbers += range(low + (step - left if left < step - 1 else 0), last + 1, step)
+    return ",".join(map(str, dict.fromkeys(numbers)))
 
 
 def _weekdays(days: tuple[Day, ...]) -> str:

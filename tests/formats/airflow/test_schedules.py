@@ -90,6 +90,20 @@ CASES: dict[str, tuple[str, list[dict[str, Any]], list[str]]] = {
         ],
         ["changed: slots at changes of clocks, such as 2020-03-29 02:00 in Europe/Amsterdam"],
     ),
+    "every hour of weekdays": (
+        "CronTriggerTimetable('0 * * * 1-5', timezone='Europe/Amsterdam'), start_date=START",
+        [
+            {
+                "expression": "cron(0 * ? * MON-FRI *)",
+                "timezone": "Europe/Amsterdam",
+                "start": "2025-01-01T03:00:00Z",
+            }
+        ],
+        [
+            "changed: the first slot after a change of clocks in Europe/Amsterdam",
+            "info: a slot that is missed",
+        ],
+    ),
     "once": (
         "'@once', start_date=START",
         [{"expression": "at(2025-01-01T03:00:00)"}],

@@ -13,7 +13,7 @@ from itertools import islice
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from sagebridge.authoring.clock_changes import clock_change_slot
+from sagebridge.authoring.clock_changes import changes_clocks, clock_change_slot
 from sagebridge.formats.airflow.asset_triggers import asset_triggers
 from sagebridge.formats.airflow.periods import (
     NoSchedule,
@@ -235,21 +235,26 @@ def _after_interval(schedule: Schedule, start: datetime | None, end: datetime | 
 
 def _time_losses(schedule: Schedule) -> Iterator[Unsupported]:
     """Where EventBridge's rules differ from Airflow's for this schedule."""
-    timing = schedule.timing
-    if isinstance(timing, Cron) and (slot := clock_change_slot(timing, schedule.timezone)):
-        what = (
-            f"slots at changes of clocks, such as {slot.isoformat(' ', 'minutes')} in "
-            f"{schedule.timezone}, are skipped or run once; Airflow shifts or repeats them"
-        )
-        yield Unsupported("schedule", "changed", what, "choose another time, or use UTC")
+    timing, what, often = schedule.timing, "", True
     match timing:
         case Rate(delta):
             often = delta.total_seconds() <= MAX_AGE_SECONDS
         case Cron():
             days = timing.month_days is None and timing.week_days is None
             often = days and len(timing.months) == 12 and timing.every_year
-        case _:
-            often = True
+            if slot := clock_change_slot(timing, schedule.timezone):
+                what = (
+                    f"slots at changes of clocks, such as {slot.isoformat(' ', 'minutes')} in "
+                    f"{schedule.timezone}, are skipped or run once; Airflow shifts or repeats them"
+                )
+            # With * as hours, Airflow adds the local distance (_get_next in timetables/_cron.py).
+            elif timing.fields[1] == "*" and changes_clocks(schedule.timezone):
+                what = (
+                    f"the first slot after a change of clocks in {schedule.timezone} has the same "
+                    "local time as always; Airflow shifts it by the change"
+                )
+    if what:
+        yield Unsupported("schedule", "changed", what, "choose another time, or use UTC")
     if not often:
         what = "a slot that is missed for more than a day does not run; in Airflow it does"
         yield Unsupported("schedule", "info", what)

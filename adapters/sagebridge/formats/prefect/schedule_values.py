@@ -28,7 +28,7 @@ from sagebridge.model.schedule_expressions import (
     rate_expression,
 )
 from sagebridge.model.schedules import in_utc
-from sagebridge.model.unix_cron import PRESETS, from_unix
+from sagebridge.model.unix_cron import PRESETS, croniter_fields, from_unix
 from sagebridge.model.values import ABSENT, Absent
 
 _DURATION = re.compile(
@@ -88,8 +88,9 @@ def _cron(
 def _cron_expression(fields: list[str], *, day_or: bool) -> str:
     unix = f"unix({' '.join(fields)})"
     try:
-        if len(fields) == 6:
-            seconds = _seconds(fields.pop())
+        seconds = _seconds(fields.pop()) if len(fields) == 6 else ()
+        fields = croniter_fields(fields, day_or=day_or)
+        if seconds:
             days_only = parse_expression(f"unix({' '.join(fields)})")
             rule = rule_of(days_only, seconds) if isinstance(days_only, Cron) else None
             if rule is None or (day_or and getattr(days_only, "day_or", False)):
@@ -97,7 +98,7 @@ def _cron_expression(fields: list[str], *, day_or: bool) -> str:
             return read_rule(rule).expression
         if day_or:
             return from_unix(" ".join(fields))
-        parsed = parse_expression(unix)
+        parsed = parse_expression(f"unix({' '.join(fields)})")
     except ExpressionError:
         return unix  # kept as it is; `validate` reports it
     if not isinstance(parsed, Cron) or not parsed.day_or:
