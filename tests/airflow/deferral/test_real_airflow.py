@@ -176,11 +176,20 @@ def test_stopped_execution_stops_the_job_and_fails_the_run(
 def test_message_with_an_event_of_s3_starts_the_pipeline_once(
     airflow: DeferringAirflow, aws: FaultyAws, sqs: Any, queue: str
 ) -> None:
-    def send(key: str) -> str:
-        detail = {"bucket": {"name": "raw"}, "object": {"key": key}}
-        event = {"source": "aws.s3", "detail-type": "Object Created", "detail": detail}
+    def send(body: dict[str, Any]) -> str:
         time.sleep(0.5)  # in one batch or several
-        return str(sqs.send_message(QueueUrl=queue, MessageBody=json.dumps(event))["MessageId"])
+        return str(sqs.send_message(QueueUrl=queue, MessageBody=json.dumps(body))["MessageId"])
+
+    def event(key: str) -> dict[str, Any]:
+        """As S3 sends it through EventBridge."""
+        detail = {"bucket": {"name": "raw"}, "object": {"key": key}}
+        return {"source": "aws.s3", "detail-type": "Object Created", "detail": detail}
+
+    def notification(*keys: str) -> dict[str, Any]:
+        """As S3 itself sends it, with keys of a URL."""
+        fields = {"eventSource": "aws:s3", "eventName": "ObjectCreated:Put"}
+        objects = ({"bucket": {"name": "raw"}, "object": {"key": key}} for key in keys)
+        return {"Records": [{**fields, "s3": one} for one in objects]}
 
     def runs(dag: str) -> dict[str, Any]:
         found = airflow.api._request("GET", f"/api/v2/dags/{dag}/dagRuns")["dag_runs"]
@@ -191,12 +200,13 @@ def test_message_with_an_event_of_s3_starts_the_pipeline_once(
         found = {one["TrainingJobName"]: one.get("Environment", {}).get("DATA") for one in created}
         return sorted(filter(None, found.values()))
 
-    one, _, two = send("in/a 1.csv"), send("out/b.csv"), send("in/c.csv")
-    expected = [f"{EVENTS}.new-data__{one}", f"{EVENTS}.new-data__{two}"]
+    one, _ = send(event("in/a 1.csv")), send(event("out/b.csv"))
+    two = send(notification("in/c+2.csv", "in/d.csv"))
+    expected = [f"{EVENTS}.new-data__{id_}" for id_ in (one, two, f"{two}-2")]
     eventually(lambda: len(runs(EVENTS)) == len(expected), "the events start runs")
     eventually(lambda: len(jobs()) >= len(expected), "their jobs start")
     assert sorted(runs(EVENTS)) == sorted(expected)
-    assert jobs() == ["s3://raw/in/a 1.csv", "s3://raw/in/c.csv"]
+    assert jobs() == [f"s3://raw/in/{key}" for key in ("a 1.csv", "c 2.csv", "d.csv")]
     states = ("success", "skipped")
     small = f"{EVENTS}.new-data"
     eventually(lambda: all(run["state"] in states for run in runs(small).values()), "tasks end")
