@@ -50,41 +50,36 @@ class UsageError(SagebridgeError):
     exit_code = 2
 
 
-class ParameterError(SagebridgeError):
-    """Parameter values that the pipeline rejects; ``problems`` has one line each."""
+class ProblemsError(SagebridgeError):
+    """Base class of errors with ``problems``, one line each."""
+
+    separator: ClassVar[str] = "\n"
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(self.separator.join(self.problems))
+
+    def __reduce__(self) -> tuple[type[ProblemsError], tuple[tuple[str, ...]]]:
+        return type(self), (self.problems,)
+
+
+class ParameterError(ProblemsError):
+    """Parameter values that the pipeline rejects."""
 
     exit_code = 2
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("; ".join(self.problems))
-
-    def __reduce__(self) -> tuple[type[ParameterError], tuple[tuple[str, ...]]]:
-        return type(self), (self.problems,)
+    separator = "; "
 
 
-class EventPatternError(SagebridgeError):
-    """An event pattern that EventBridge rejects; ``problems`` has one line each."""
+class EventPatternError(ProblemsError):
+    """An event pattern that EventBridge rejects."""
 
-    def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("; ".join(self.problems))
-
-    def __reduce__(self) -> tuple[type[EventPatternError], tuple[tuple[str, ...]]]:
-        return type(self), (self.problems,)
+    separator = "; "
 
 
-class StageError(SagebridgeError):
-    """Wrong ``--map`` options or stage files; ``problems`` has one line each."""
+class StageError(ProblemsError):
+    """Wrong ``--map`` options or stage files."""
 
     exit_code = 2
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(self.problems))
-
-    def __reduce__(self) -> tuple[type[StageError], tuple[tuple[str, ...]]]:
-        return type(self), (self.problems,)
 
 
 class ScheduleError(SagebridgeError):
@@ -98,30 +93,16 @@ class ScheduleError(SagebridgeError):
         return type(self), (self.pipeline, self.problems)
 
 
-class SelectionError(SagebridgeError):
-    """Steps that cannot be selected, or lack values; ``problems`` has one line each."""
+class SelectionError(ProblemsError):
+    """Steps that cannot be selected, or lack values."""
 
     exit_code = 2
 
-    def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(self.problems))
 
-    def __reduce__(self) -> tuple[type[SelectionError], tuple[tuple[str, ...]]]:
-        return type(self), (self.problems,)
-
-
-class ModelTypeError(SagebridgeError, TypeError):
-    """Values of the wrong type in a pipeline built in Python; ``problems`` has one line each."""
+class ModelTypeError(ProblemsError, TypeError):
+    """Values of the wrong type in a pipeline built in Python."""
 
     exit_code = 5
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(self.problems))
-
-    def __reduce__(self) -> tuple[type[ModelTypeError], tuple[tuple[str, ...]]]:
-        return type(self), (self.problems,)
 
 
 class SourceError(SagebridgeError):

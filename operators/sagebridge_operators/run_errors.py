@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
-from sagebridge.errors import SagebridgeError, ServiceError
+from sagebridge.errors import ProblemsError, SagebridgeError, ServiceError
 
 FinalState = Literal["Succeeded", "Failed", "Stopped"]
 FailureKind = Literal[
@@ -459,14 +459,7 @@ def describe_value(value: Any, *, secret: bool = False) -> str:
     return f"{text} ({kind or type(value).__name__})"
 
 
-class EventsRejected(SagebridgeError):
-    """Events that started no run; ``problems`` has one line each."""
+class EventsRejected(ProblemsError):
+    """Events that started no run."""
 
     exit_code = 3
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(self.problems))
-
-    def __reduce__(self) -> tuple[type[EventsRejected], tuple[tuple[str, ...]]]:
-        return type(self), (self.problems,)
