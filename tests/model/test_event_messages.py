@@ -179,15 +179,19 @@ def test_missing_fields_are_all_reported() -> None:
     assert [line.partition(":")[0] for line in mapping_problems(trigger)] == ["parameter 'D'"]
 
 
-@pytest.mark.parametrize("engine", ["airflow", "prefect"])
-def test_a_trigger_without_queue_is_a_loss_of_both_engines(engine: str) -> None:
+@pytest.mark.parametrize(
+    ("engine", "document"), [("airflow", None), ("prefect", None), ("prefect", "prefect.yaml")]
+)
+def test_a_trigger_without_queue_is_a_loss_of_both_engines(
+    engine: str, document: str | None
+) -> None:
     with_queue = replace(_S3, name="found", queue="https://sqs.eu-central-1.amazonaws.com/1/q")
     pipeline = Pipeline(
         parameters=[Parameter("InputData")],
         steps=[Step("Stop", "Fail", {"ErrorMessage": "x"})],
         event_triggers=[_S3, with_queue],
     )
-    losses = [loss for loss in write(pipeline, engine).losses if loss.code == "event-queue"]
-    (loss,) = losses
+    losses = write(pipeline, engine, document=document).losses
+    (loss,) = (loss for loss in losses if loss.code == "event-queue")
     assert loss.severity == "dropped"
     assert "event trigger 'new' has no queue" in loss.what

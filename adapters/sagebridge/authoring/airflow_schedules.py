@@ -24,7 +24,6 @@ from typing import TypeAlias
 from sagebridge.authoring.dag_pipeline import legal_id
 from sagebridge.model.display import free_name
 from sagebridge.model.event_triggers import EventTrigger
-from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
 from sagebridge.model.schedules import Schedule
 from sagebridge.model.values import ABSENT, Value, same
@@ -34,9 +33,6 @@ TASK_ID = "start"
 """The task of a small DAG."""
 _LONGEST_ID = 190
 """Leaves room for a run id that begins with the DAG id; Airflow allows 250 characters."""
-_AT_ONCE = (
-    "an execution starts at the beginning of its window; spread the times of schedules instead"
-)
 
 
 def own_schedule(pipeline: Pipeline) -> Schedule | None:
@@ -79,12 +75,3 @@ def timetable_arguments(schedule: Schedule) -> dict[str, Value]:
         for name, value in values.items()
         if name in ("expression", "name") or not same(value, getattr(plain, name))
     }
-
-
-def schedule_losses(pipeline: Pipeline) -> Iterator[Loss]:
-    """What Airflow cannot express of the schedules."""
-    for position, schedule in enumerate(pipeline.schedules):
-        if schedule.flexible_minutes is not ABSENT:
-            what = f"the flexible time window of schedule {schedule.name!r} is not used"
-            place = f"/Schedules/{position}/FlexibleTimeWindow"
-            yield Loss("schedule", "info", place, what, "airflow", _AT_ONCE)

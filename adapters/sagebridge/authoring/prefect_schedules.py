@@ -47,12 +47,7 @@ _POSITIONS = 24
 """The most times in a day for which a rule lists positions."""
 _SPAN = range(2001, 2029)
 """28 years, in which each date has each weekday, in leap years too."""
-
-
 _ZONE = "use UTC, or times outside the change of clocks"
-_AT_ONCE = (
-    "an execution starts at the beginning of its window; spread the times of schedules instead"
-)
 _LATE = "cancel late runs after Prefect's server or worker was down"
 
 
@@ -118,9 +113,6 @@ def schedule_losses(pipeline: Pipeline) -> Iterator[Loss]:
             continue
         if found.problem:
             yield Loss("schedule", "changed", place, f"{name} {found.problem}", "prefect", _ZONE)
-        if schedule.flexible_minutes is not ABSENT:
-            what = f"the flexible time window of {name} is not used"
-            yield Loss("schedule", "info", f"{place}/FlexibleTimeWindow", what, "prefect", _AT_ONCE)
         what = f"{name} runs missed slots late, however old they are"
         yield Loss("schedule", "info", f"{place}/Target/RetryPolicy", what, "prefect", _LATE)
 

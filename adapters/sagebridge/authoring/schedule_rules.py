@@ -46,6 +46,9 @@ MAX_AGE = range(60, 86_401)
 """Seconds of MaximumEventAgeInSeconds (CreateSchedule, RetryPolicy)."""
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 """The names of schedules, rules and pipes (CreateSchedule, PutRule, CreatePipe)."""
+_AT_ONCE = (
+    "an execution starts at the beginning of its window; spread the times of schedules instead"
+)
 _QUEUE = "add an SQS queue as a target of its rule, and give its URL as the queue of the trigger"
 _MAX_VALUE = 1024
 """Characters of a parameter's value (StartPipelineExecution)."""
@@ -113,12 +116,17 @@ def require_startable(pipeline: Pipeline, codes: Collection[str] = ON_ENGINES) -
         raise ScheduleError(pipeline.name or "pipeline", errors)
 
 
-def queue_losses(pipeline: Pipeline, target: str) -> Iterator[Loss]:
-    """The event triggers that an engine cannot have, because they have no queue."""
+def starter_losses(pipeline: Pipeline, target: str) -> Iterator[Loss]:
+    """What both engines lack: flexible time windows, and event triggers without a queue."""
     for trigger in pipeline.event_triggers:
         if trigger.queue is ABSENT:
             what = f"event trigger {trigger.name!r} has no queue; no event starts the pipeline"
             yield Loss("event-queue", "dropped", "", what, target, _QUEUE)
+    for position, schedule in enumerate(pipeline.schedules):
+        if schedule.flexible_minutes is not ABSENT:
+            what = f"the flexible time window of schedule {shown(schedule.name)} is not used"
+            place = f"/Schedules/{position}/FlexibleTimeWindow"
+            yield Loss("schedule", "info", place, what, target, _AT_ONCE)
 
 
 def _located(kind: str, name: str, problem: ScheduleProblem) -> ScheduleProblem:

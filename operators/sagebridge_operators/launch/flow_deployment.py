@@ -16,7 +16,7 @@ from sagebridge.authoring.prefect_deployment import yaml_entry
 from sagebridge.authoring.prefect_schedules import schedule_losses
 from sagebridge.authoring.python_files import flow_functions, split_source
 from sagebridge.authoring.runnable import CANNOT_RUN, why_pipeline_not_runnable
-from sagebridge.authoring.schedule_rules import queue_losses
+from sagebridge.authoring.schedule_rules import starter_losses
 from sagebridge.errors import SourceError
 from sagebridge.findings import Finding
 from sagebridge.model.display import safe_stem
@@ -113,7 +113,7 @@ def flow_files(
 def _starter_losses(pipeline: Pipeline) -> Iterator[Loss]:
     """What a deployment does not have of a flow's schedules and event triggers."""
     yield from schedule_losses(pipeline)
-    yield from queue_losses(pipeline, "prefect")
+    yield from starter_losses(pipeline, "prefect")
 
 
 def is_flow_source(source: str, format: str | None = None) -> bool:

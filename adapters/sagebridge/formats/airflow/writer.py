@@ -13,7 +13,6 @@ from collections.abc import Collection, Iterator, Sequence
 from sagebridge.authoring.airflow_schedules import (
     TASK_ID,
     own_schedule,
-    schedule_losses,
     small_dags,
     timetable_arguments,
 )
@@ -65,7 +64,7 @@ def write(pipeline: Pipeline, reading: Sequence[Loss] = ()) -> tuple[str, tuple[
 
     The file has a comment for each of these losses, and for those of ``reading`` the pipeline.
     """
-    losses = (*engine_losses(pipeline, "airflow"), *schedule_losses(pipeline))
+    losses = tuple(engine_losses(pipeline, "airflow"))
     file = DagFileWriter(pipeline, (*reading, *losses))
     text = file.text()
     if file.functions.renamed:  # the names that the file imports are known now

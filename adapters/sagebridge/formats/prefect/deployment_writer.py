@@ -14,6 +14,7 @@ from sagebridge.authoring.prefect_deployment import (
 )
 from sagebridge.authoring.prefect_schedules import schedule_losses
 from sagebridge.authoring.runnable import described
+from sagebridge.authoring.schedule_rules import starter_losses
 from sagebridge.errors import MissingExtra
 from sagebridge.formats.prefect.writer import FlowFileWriter
 from sagebridge.model.display import safe_stem, shown
@@ -51,7 +52,11 @@ def write(pipeline: Pipeline, reading: Sequence[Loss] = ()) -> tuple[str, tuple[
     document = yaml.safe_dump(
         {"deployments": [entry]}, sort_keys=False, allow_unicode=True, width=100
     )
-    losses = (*schedule_losses(pipeline), *_losses(pipeline, file, schedules))
+    losses = (
+        *schedule_losses(pipeline),
+        *starter_losses(pipeline, "prefect"),
+        *_losses(pipeline, file, schedules),
+    )
     return _HEAD.format(file=file) + document, losses
 
 

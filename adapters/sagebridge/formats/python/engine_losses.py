@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from sagebridge.authoring.schedule_rules import queue_losses
+from sagebridge.authoring.schedule_rules import starter_losses
 from sagebridge.model.code_steps import CarriedStep
 from sagebridge.model.conditions import UnknownCondition, operands
 from sagebridge.model.connections import connection_losses
@@ -42,7 +42,7 @@ def engine_losses(pipeline: Pipeline, target: str) -> Iterator[Loss]:
     for pointer, step in step_pointers(pipeline.steps):
         yield from _losses(step, pointer, target)
     yield from (loss for _, loss in connection_losses(pipeline, target))
-    yield from queue_losses(pipeline, target)
+    yield from starter_losses(pipeline, target)
 
 
 def _losses(step: Step, pointer: str, target: str) -> Iterator[Loss]:
