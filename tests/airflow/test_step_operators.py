@@ -13,7 +13,7 @@ from airflow.sdk import DAG
 
 import sagebridge_operators.airflow as package
 from sagebridge.authoring.step_arguments import STEP_ARGUMENTS
-from sagebridge.model.pipeline import CacheConfig
+from sagebridge.model.step_settings import CacheConfig
 from sagebridge.model.step_types import OPERATOR_TYPES
 from sagebridge.model.values import Object
 from sagebridge_operators.airflow import LambdaOperator, StepOperator

@@ -24,7 +24,8 @@ from sagebridge.model.expressions import (
     properties_of,
 )
 from sagebridge.model.parameters import Parameter
-from sagebridge.model.pipeline import CacheConfig, ConditionStep, Pipeline, PropertyFile, Step
+from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
+from sagebridge.model.step_settings import CacheConfig, PropertyFile
 from sagebridge_operators.airflow import FailOperator, ModelOperator, StepOperator, build
 from sagebridge_operators.run_errors import RecordsUnreachable
 from tests.airflow.conftest import Run

@@ -12,7 +12,7 @@ from airflow.sdk import DAG
 from botocore.exceptions import ClientError
 
 from sagebridge.model.expressions import execution
-from sagebridge.model.pipeline import PropertyFile
+from sagebridge.model.step_settings import PropertyFile
 from sagebridge_operators.airflow import (
     ConditionOperator,
     ModelOperator,

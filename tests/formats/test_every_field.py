@@ -19,17 +19,9 @@ from sagebridge.model.event_triggers import EventTrigger
 from sagebridge.model.expressions import execution, plain
 from sagebridge.model.losses import counted
 from sagebridge.model.parameters import Parameter
-from sagebridge.model.pipeline import (
-    CacheConfig,
-    ConditionStep,
-    OutputParameter,
-    Parallelism,
-    Pipeline,
-    PropertyFile,
-    RetryPolicy,
-    Step,
-)
+from sagebridge.model.pipeline import ConditionStep, Parallelism, Pipeline, Step
 from sagebridge.model.schedules import Schedule
+from sagebridge.model.step_settings import CacheConfig, OutputParameter, PropertyFile, RetryPolicy
 from sagebridge.model.values import same
 from tests.parameter_values import PARAMETERS
 

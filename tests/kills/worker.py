@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from sagebridge.model.expressions import plain
-from sagebridge.model.pipeline import CacheConfig, RetryPolicy, Step
+from sagebridge.model.pipeline import Step
+from sagebridge.model.step_settings import CacheConfig, RetryPolicy
 from sagebridge.model.values import ABSENT
 from sagebridge_operators.backends.aws import AwsBackend
 from sagebridge_operators.lifecycle import advance

@@ -12,7 +12,8 @@ import pytest
 from sagebridge.model.expressions import (
     plain,
 )
-from sagebridge.model.pipeline import OutputParameter, Step
+from sagebridge.model.pipeline import Step
+from sagebridge.model.step_settings import OutputParameter
 from sagebridge_operators.lifecycle import advance, drive
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.drive import StepDriver

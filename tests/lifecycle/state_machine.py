@@ -31,7 +31,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from sagebridge.model.pipeline import RetryPolicy
+from sagebridge.model.step_settings import RetryPolicy
 from sagebridge_operators.lifecycle import advance, opening
 from sagebridge_operators.lifecycle.attempt import Attempt, as_text
 from sagebridge_operators.lifecycle.ending import Ending

@@ -14,7 +14,8 @@ import pytest
 from moto import mock_aws
 
 from sagebridge.model.expressions import join, parameter, plain, properties_of
-from sagebridge.model.pipeline import CacheConfig, Step
+from sagebridge.model.pipeline import Step
+from sagebridge.model.step_settings import CacheConfig
 from sagebridge.model.step_types import STEP_TYPES
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.drive import StepDriver

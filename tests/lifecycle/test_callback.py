@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from sagebridge.model.expressions import plain
-from sagebridge.model.pipeline import OutputParameter, Step
+from sagebridge.model.pipeline import Step
+from sagebridge.model.step_settings import OutputParameter
 from sagebridge_operators.backends.aws import AwsBackend
 from sagebridge_operators.lifecycle.drive import StepDriver
 from sagebridge_operators.lifecycle.ending import Ending

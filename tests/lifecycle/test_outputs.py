@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from sagebridge.model.conditions import equals
 from sagebridge.model.expressions import Get, Properties, join, json_get, plain, properties_of
-from sagebridge.model.pipeline import ConditionStep, PropertyFile, Step
+from sagebridge.model.pipeline import ConditionStep, Step
+from sagebridge.model.step_settings import PropertyFile
 from sagebridge_operators.lifecycle.outputs import (
     LIMIT,
     check_size,

@@ -13,7 +13,8 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from sagebridge.model.expressions import plain
-from sagebridge.model.pipeline import RetryPolicy, Step
+from sagebridge.model.pipeline import Step
+from sagebridge.model.step_settings import RetryPolicy
 from sagebridge.model.step_types import EXCEPTION_TYPES, STEP_TYPES
 from sagebridge_operators.lifecycle import policy
 from sagebridge_operators.lifecycle.attempt import Attempt, as_text

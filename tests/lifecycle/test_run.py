@@ -21,7 +21,8 @@ from sagebridge.model.expressions import (
     plain,
     properties_of,
 )
-from sagebridge.model.pipeline import ConditionStep, PropertyFile, Step
+from sagebridge.model.pipeline import ConditionStep, Step
+from sagebridge.model.step_settings import PropertyFile
 from sagebridge.model.step_types import UNPUBLISHED
 from sagebridge_operators.lifecycle.execution import job_name, job_token
 from sagebridge_operators.lifecycle.outputs import LIMIT, references_to

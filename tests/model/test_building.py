@@ -46,6 +46,7 @@ from sagebridge import (
 )
 from sagebridge.authoring import public_names
 from sagebridge.errors import FormatError, ModelTypeError
+from sagebridge.model import event_triggers, schedules, step_settings
 from sagebridge.model import parameters as parameters_module
 from sagebridge.model import pipeline as pipeline_module
 from sagebridge.model.dependencies import Dependency
@@ -373,7 +374,8 @@ def test_pipeline_of_a_module_is_a_source(tmp_path: Path, monkeypatch: pytest.Mo
 def test_typed_constructors_match_the_fields() -> None:
     """The __init__ that type checkers see repeats the fields; dataclasses make the real one."""
     found = 0
-    for module in (pipeline_module, parameters_module):
+    modules = (pipeline_module, step_settings, parameters_module, schedules, event_triggers)
+    for module in modules:
         for node in ast.parse(inspect.getsource(module)).body:
             if not isinstance(node, ast.ClassDef):
                 continue
@@ -387,7 +389,7 @@ def test_typed_constructors_match_the_fields() -> None:
                 given = [one.default for one in signature if one.default is not one.empty]
                 assert [eval(one, names) for one in defaults] == given
                 found += 1
-    assert found == 8
+    assert found == 10
 
 
 def test_star_import_has_only_the_api() -> None:

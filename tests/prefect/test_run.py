@@ -18,7 +18,8 @@ import pytest
 from sagebridge import ended, read
 from sagebridge.formats.prefect.writer import write
 from sagebridge.model.expressions import plain
-from sagebridge.model.pipeline import CacheConfig, Pipeline, PropertyFile, Step
+from sagebridge.model.pipeline import Pipeline, Step
+from sagebridge.model.step_settings import CacheConfig, PropertyFile
 from sagebridge.model.values import thaw
 from sagebridge_operators.backends import RESUMED
 from sagebridge_operators.lifecycle.attempt import Part, Phase

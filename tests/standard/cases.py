@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from sagebridge.model.pipeline import RetryPolicy
+from sagebridge.model.step_settings import RetryPolicy
 from sagebridge.model.step_types import STEP_TYPES
 from sagebridge_operators.steps.job_type import JobType
 from tests.faulty_aws.fault_rules import Fault, FaultRule

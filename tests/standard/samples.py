@@ -12,7 +12,8 @@ from typing import Any
 
 from sagebridge.model.expressions import execution, join, parameter, plain, properties_of
 from sagebridge.model.parameters import Parameter
-from sagebridge.model.pipeline import OutputParameter, Step
+from sagebridge.model.pipeline import Step
+from sagebridge.model.step_settings import OutputParameter
 from sagebridge.model.values import Value
 from sagebridge_operators.steps import JOB_TYPES
 from sagebridge_operators.steps.job_type import JobType

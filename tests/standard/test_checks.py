@@ -11,7 +11,8 @@ from typing import Any, Literal
 import pytest
 
 from sagebridge.model.expressions import Get, plain, properties_of
-from sagebridge.model.pipeline import CacheConfig, Step
+from sagebridge.model.pipeline import Step
+from sagebridge.model.step_settings import CacheConfig
 from sagebridge_operators.lifecycle.drive import StepDriver
 from sagebridge_operators.lifecycle.execution import Execution
 from sagebridge_operators.lifecycle.objects import Folder

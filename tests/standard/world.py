@@ -12,7 +12,8 @@ import botocore.endpoint
 import pytest
 from botocore.retries.quota import RetryQuota
 
-from sagebridge.model.pipeline import CacheConfig, Step
+from sagebridge.model.pipeline import Step
+from sagebridge.model.step_settings import CacheConfig
 from sagebridge.model.values import ABSENT
 from sagebridge_operators.backends.aws import AwsBackend, client_config, config_of
 from sagebridge_operators.lifecycle import drive

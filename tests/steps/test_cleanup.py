@@ -14,7 +14,8 @@ import sagebridge
 from sagebridge.model.expressions import plain
 from sagebridge.model.for_each import ForEachStep
 from sagebridge.model.graph import graph
-from sagebridge.model.pipeline import CacheConfig, Pipeline, Step
+from sagebridge.model.pipeline import Pipeline, Step
+from sagebridge.model.step_settings import CacheConfig
 from sagebridge_operators.lifecycle.attempt import Attempt, Part, now
 from sagebridge_operators.lifecycle.drive import StepDriver
 from sagebridge_operators.lifecycle.execution import Execution

@@ -30,16 +30,8 @@ from sagebridge.model.dependencies import Dependency, read_dependency
 from sagebridge.model.for_each import ForEachStep, Selector
 from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import Parameter
-from sagebridge.model.pipeline import (
-    CacheConfig,
-    ConditionStep,
-    OutputParameter,
-    Parallelism,
-    Pipeline,
-    PropertyFile,
-    RetryPolicy,
-    Step,
-)
+from sagebridge.model.pipeline import ConditionStep, Parallelism, Pipeline, Step
+from sagebridge.model.step_settings import CacheConfig, OutputParameter, PropertyFile, RetryPolicy
 from sagebridge.model.values import ABSENT, Object, Value, freeze
 
 T = TypeVar("T")

@@ -11,15 +11,8 @@ from sagebridge.model.conditions import Comparison, Condition, In, Not, Or
 from sagebridge.model.dependencies import Dependency
 from sagebridge.model.for_each import ForEachStep, Selector
 from sagebridge.model.parameters import Parameter
-from sagebridge.model.pipeline import (
-    CacheConfig,
-    ConditionStep,
-    OutputParameter,
-    Pipeline,
-    PropertyFile,
-    RetryPolicy,
-    Step,
-)
+from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
+from sagebridge.model.step_settings import CacheConfig, OutputParameter, PropertyFile, RetryPolicy
 from sagebridge.model.step_types import STEP_TYPES
 from sagebridge.model.values import ABSENT, Object, Value, thaw
 

@@ -29,8 +29,8 @@ from sagebridge.model.expressions import (
     parameter,
 )
 from sagebridge.model.for_each import Selector, max_by, min_by
-from sagebridge.model.pipeline import CacheConfig, OutputParameter, PropertyFile, RetryPolicy
 from sagebridge.model.schedules import Schedule
+from sagebridge.model.step_settings import CacheConfig, OutputParameter, PropertyFile, RetryPolicy
 from sagebridge.model.values import ABSENT
 
 __all__ = [

@@ -17,18 +17,15 @@ from sagebridge.model.display import shown
 from sagebridge.model.expressions import Get, Index, Key, Member, json_value
 from sagebridge.model.pipeline import (
     STEP_FIELDS,
-    CacheConfig,
     Dependencies,
-    OutputParameter,
     Pipeline,
-    PropertyFile,
-    RetryPolicy,
     Step,
     Steps,
     inner_steps,
     type_is,
     walk,
 )
+from sagebridge.model.step_settings import CacheConfig, OutputParameter, PropertyFile, RetryPolicy
 from sagebridge.model.values import ABSENT, EMPTY, Absent, Object, Strict, Value
 
 MOST_CONCURRENT = 50

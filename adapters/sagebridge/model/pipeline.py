@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
-from sagebridge.errors import ModelTypeError
 from sagebridge.model.conditions import Condition, checked, operands
 from sagebridge.model.converters import (
     Converter,
@@ -37,6 +36,7 @@ from sagebridge.model.expressions import (
 )
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.schedules import Schedule
+from sagebridge.model.step_settings import CacheConfig, OutputParameter, PropertyFile, RetryPolicy
 from sagebridge.model.values import ABSENT, EMPTY, Absent, Object, Strict, Value
 from sagebridge.model.visit import rebuild
 
@@ -44,100 +44,6 @@ VERSION = "2020-12-01"
 
 # dataclasses cannot convert fields (PEP 712 was rejected). The fields have the types that they are
 # kept in; the __init__ below TYPE_CHECKING has the types that are accepted.
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RetryPolicy(Strict):
-    """One item of ``RetryPolicies``. ``one_type``: ``ExceptionType`` is a string, not a list."""
-
-    exception_types: tuple[str, ...]
-    interval_seconds: Value = ABSENT
-    backoff_rate: Value = ABSENT
-    max_attempts: Value = ABSENT
-    expire_after_min: Value = ABSENT
-    one_type: bool = False
-    extra: Object = EMPTY
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            exception_types: Sequence[str],
-            interval_seconds: Value = ABSENT,
-            backoff_rate: Value = ABSENT,
-            max_attempts: Value = ABSENT,
-            expire_after_min: Value = ABSENT,
-            one_type: bool = False,
-            extra: Mapping[str, Value] = EMPTY,
-        ) -> None: ...
-
-    def __post_init__(self) -> None:
-        convert(self, "retry policy", _RETRY_FIELDS)
-        if self.one_type and len(self.exception_types) != 1:
-            problem = f"expected one type with one_type, got {len(self.exception_types)}"
-            raise ModelTypeError([f"retry policy: exception_types: {problem}"])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class CacheConfig(Strict):
-    """The cache of a step: ``CacheConfig(True, "PT1H")``."""
-
-    enabled: Value = ABSENT
-    expire_after: Value = ABSENT
-    extra: Object = EMPTY
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            enabled: Value = ABSENT,
-            expire_after: Value = ABSENT,
-            extra: Mapping[str, Value] = EMPTY,
-        ) -> None: ...
-
-    def __post_init__(self) -> None:
-        convert(self, "cache config", _CACHE_FIELDS)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PropertyFile(Strict):
-    """A JSON file that :func:`json_get` can read.
-
-    ``file_path`` is relative to the step's output ``output_name``.
-    """
-
-    name: str
-    output_name: str
-    file_path: str
-    extra: Object = EMPTY
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self, name: str, output_name: str, file_path: str, extra: Mapping[str, Value] = EMPTY
-        ) -> None: ...
-
-    def __post_init__(self) -> None:
-        strings = dict.fromkeys(("name", "output_name", "file_path"), string_)
-        convert(self, "property file", {**strings, **_EXTRA})
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class OutputParameter(Strict):
-    """A named value that a Lambda or Callback step returns."""
-
-    name: str
-    type: Value = ABSENT
-    extra: Object = EMPTY
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self, name: str, type: Value = ABSENT, extra: Mapping[str, Value] = EMPTY
-        ) -> None: ...
-
-    def __post_init__(self) -> None:
-        convert(self, "output parameter", _OUTPUT_FIELDS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -440,22 +346,6 @@ def _connections(given: Any) -> Object:
 
 
 _EXTRA: Mapping[str, Converter] = MappingProxyType({"extra": object_})
-_RETRY_FIELDS: Mapping[str, Converter] = MappingProxyType(
-    {
-        "exception_types": each(string_),
-        "interval_seconds": json_value,
-        "backoff_rate": json_value,
-        "max_attempts": json_value,
-        "expire_after_min": json_value,
-        **_EXTRA,
-    }
-)
-_CACHE_FIELDS: Mapping[str, Converter] = MappingProxyType(
-    {"enabled": json_value, "expire_after": json_value, **_EXTRA}
-)
-_OUTPUT_FIELDS: Mapping[str, Converter] = MappingProxyType(
-    {"name": string_, "type": json_value, **_EXTRA}
-)
 STEP_FIELDS: Mapping[str, Converter] = MappingProxyType(
     {
         "name": string_,

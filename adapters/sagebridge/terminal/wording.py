@@ -12,7 +12,7 @@ from sagebridge.findings import Finding
 from sagebridge.model.conditions import Comparison, Condition, In, Not, Or
 from sagebridge.model.display import printable
 from sagebridge.model.expressions import Get, Join, JsonGet
-from sagebridge.model.pipeline import CacheConfig, RetryPolicy
+from sagebridge.model.step_settings import CacheConfig, RetryPolicy
 from sagebridge.model.values import ABSENT, Value
 
 _STYLE = {"error": "bold red", "warning": "yellow"}

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from sagebridge.model.pipeline import RetryPolicy
+from sagebridge.model.step_settings import RetryPolicy
 from sagebridge_operators.lifecycle import policy
 from sagebridge_operators.lifecycle.attempt import Attempt, Failure, Part, as_text
 from sagebridge_operators.lifecycle.caching import StepCache

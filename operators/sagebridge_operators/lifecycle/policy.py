@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sagebridge.model.pipeline import RetryPolicy
+from sagebridge.model.step_settings import RetryPolicy
 from sagebridge.model.step_types import STEP_TYPES
 from sagebridge.model.values import ABSENT, Value
 from sagebridge_operators.lifecycle.attempt import Attempt, Failure

@@ -21,7 +21,8 @@ from sagebridge.formats.airflow.task_values import (
     json_path,
 )
 from sagebridge.model.expressions import Get, Member, json_get, properties_of
-from sagebridge.model.pipeline import PropertyFile, Step
+from sagebridge.model.pipeline import Step
+from sagebridge.model.step_settings import PropertyFile
 from sagebridge.model.values import Object, Value
 
 _ARTIFACTS = "/output/model.tar.gz"
