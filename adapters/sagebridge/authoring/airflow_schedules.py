@@ -17,18 +17,16 @@ EventBridge even in UTC (airflow/timetables/trigger.py and _delta.py of 3.3):
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import fields
-from typing import TypeAlias
 
 from sagebridge.authoring.dag_pipeline import legal_id
 from sagebridge.model.display import free_name
-from sagebridge.model.event_triggers import EventTrigger
+from sagebridge.model.event_triggers import Starter
 from sagebridge.model.pipeline import Pipeline
 from sagebridge.model.schedules import Schedule
 from sagebridge.model.values import ABSENT, Value, same
 
-Starter: TypeAlias = Schedule | EventTrigger
 TASK_ID = "start"
 """The task of a small DAG."""
 _LONGEST_ID = 190
@@ -53,8 +51,7 @@ def small_dags(pipeline: Pipeline, dag_id: str) -> Iterator[tuple[str, Starter]]
     if own_schedule(pipeline) is not None:
         return
     taken: set[str] = {dag_id}
-    found: Sequence[Starter] = (*pipeline.schedules, *pipeline.event_triggers)
-    for starter in found:
+    for starter in pipeline.starters:
         # Airflow rejects ids with two dots in a row (validate_key in airflow/utils/helpers.py).
         wanted = re.sub(r"\.{2,}", ".", legal_id(f"{dag_id}.{starter.name}"))
         small = free_name(wanted[:_LONGEST_ID], taken)

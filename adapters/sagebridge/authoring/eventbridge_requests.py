@@ -19,7 +19,7 @@ from typing import Any
 
 from sagebridge.authoring.aws_arns import queue_url
 from sagebridge.authoring.definition_reader import ObjectReader, string
-from sagebridge.model.event_triggers import EventTrigger
+from sagebridge.model.event_triggers import EventTrigger, Starter
 from sagebridge.model.schedule_expressions import (
     Cron,
     ExpressionError,
@@ -80,9 +80,7 @@ def read_schedule(request: Mapping[str, Any]) -> Schedule:
     )
 
 
-def read_rule(
-    rule: Mapping[str, Any], target: Mapping[str, Any]
-) -> tuple[Schedule | EventTrigger, ...]:
+def read_rule(rule: Mapping[str, Any], target: Mapping[str, Any]) -> tuple[Starter, ...]:
     """The schedule or trigger of a PutRule request, with the pipeline among its targets.
 
     A rule may have both a schedule expression and a pattern. Raises :class:`WrongRequest`.
@@ -96,7 +94,7 @@ def read_rule(
     expression = own.take("ScheduleExpression", string)
     pattern = own.left.pop("EventPattern", None)
     parameters = _take_parameters(to)
-    result: list[Schedule | EventTrigger] = []
+    result: list[Starter] = []
     if pattern is not None:
         found = freeze(_pattern(pattern))
         extra = Object({**own.extra(), **_rest("Target", to)})
@@ -179,7 +177,7 @@ def write_schedule(
 
 
 def write_rule(
-    item: Schedule | EventTrigger, expression: str, name: str, arn: Any, role: Any
+    item: Starter, expression: str, name: str, arn: Any, role: Any
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """A PutRule request without its bus, and the pipeline among the rule's targets."""
     extra = item.extra.get("Rule", EMPTY) if isinstance(item, Schedule) else item.extra
@@ -301,9 +299,7 @@ def _take_state(reader: ObjectReader, key: str, on: str, off: str) -> bool:
     return _is_on(reader.left[key], on)
 
 
-def _state(
-    item: Schedule | EventTrigger, extra: Mapping[str, Value], key: str, on: str, off: str
-) -> Any:
+def _state(item: Starter, extra: Mapping[str, Value], key: str, on: str, off: str) -> Any:
     """The state of a request: the one in ``extra``, unless the item was turned on or off since."""
     if key in extra and _is_on(extra[key], on) == item.enabled:
         return thaw(extra[key])

@@ -12,7 +12,7 @@ from sagebridge.errors import ScheduleError
 from sagebridge.model.display import did_you_mean, shown
 from sagebridge.model.event_messages import is_constant, mapping_problems
 from sagebridge.model.event_patterns import pattern_problems
-from sagebridge.model.event_triggers import EventTrigger
+from sagebridge.model.event_triggers import EventTrigger, Starter
 from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import Parameter, ParameterValueError, coerce_one
 from sagebridge.model.pipeline import Pipeline
@@ -199,7 +199,7 @@ def _check_trigger(trigger: EventTrigger) -> Iterator[ScheduleProblem]:
 
 
 def _check_parameters(
-    starter: Schedule | EventTrigger, declared: Mapping[str, Parameter] | None
+    starter: Starter, declared: Mapping[str, Parameter] | None
 ) -> Iterator[ScheduleProblem]:
     if declared is None:
         return

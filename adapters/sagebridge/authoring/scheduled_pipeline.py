@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from sagebridge.authoring.eventbridge_requests import is_pipe, is_rule
 from sagebridge.model.display import free_name
-from sagebridge.model.event_triggers import EventTrigger
+from sagebridge.model.event_triggers import EventTrigger, Starter
 from sagebridge.model.parameters import Parameter, ParameterValueError, coerce_one
 from sagebridge.model.pipeline import Pipeline
 from sagebridge.model.schedules import Schedule
@@ -53,11 +53,11 @@ def with_types(parameters: Object, declared: Iterable[Parameter]) -> Object:
 
 
 def with_free_names(
-    items: Sequence[Schedule | EventTrigger],
+    items: Sequence[Starter],
 ) -> tuple[tuple[Schedule, ...], tuple[EventTrigger, ...]]:
     """Schedules and triggers with different names; a renamed one keeps its name in ``extra``."""
     taken: set[str] = set()
-    result: list[Schedule | EventTrigger] = []
+    result: list[Starter] = []
     for item in items:
         name = free_name(item.name, taken, separator="-")
         taken.add(name)
@@ -68,7 +68,7 @@ def with_free_names(
     )
 
 
-def renamed(item: Schedule | EventTrigger, name: str) -> Schedule | EventTrigger:
+def renamed(item: Starter, name: str) -> Starter:
     """The same with another name; requests keep the name that it had."""
     holder = _holder(item)
     keys = item.extra.get(holder, EMPTY) if holder else item.extra
@@ -76,7 +76,7 @@ def renamed(item: Schedule | EventTrigger, name: str) -> Schedule | EventTrigger
     return replace(item, name=name, extra=Object({**item.extra, holder: own}) if holder else own)
 
 
-def _holder(item: Schedule | EventTrigger) -> str:
+def _holder(item: Starter) -> str:
     """The key of ``extra`` with the keys of the request; empty if it is ``extra`` itself."""
     if isinstance(item, Schedule):
         return "Rule" if is_rule(item) else ""

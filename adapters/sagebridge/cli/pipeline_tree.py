@@ -56,7 +56,7 @@ def as_tree(pipeline: Pipeline, marks: Marks) -> RenderableType:
         for parameter in pipeline.declared:
             parameters.add(_parameter_line(parameter))
         parts.append(parameters)
-    if pipeline.schedules or pipeline.event_triggers:
+    if pipeline.starters:
         parts += _starter_trees(pipeline)
     tree = Tree("Steps", guide_style="dim")
     _add_steps(tree, pipeline.steps, dependencies(pipeline), marks)
@@ -198,7 +198,7 @@ def as_json(pipeline: Pipeline, marks: Marks) -> dict[str, Any]:
 
 
 def _starters_json(pipeline: Pipeline) -> dict[str, Any]:
-    if not (pipeline.schedules or pipeline.event_triggers):
+    if not pipeline.starters:
         return {}
     from sagebridge.cli.schedule_view import starters_json
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice, takewhile
@@ -169,12 +169,11 @@ def _instant(text: str, schedule: Schedule) -> datetime:
 
 
 def _times(schedule: Schedule, span: Span) -> dict[str, EngineTimes]:
-    readers: Mapping[str, Callable[[Schedule, Span], EngineTimes]] = {
-        "sagemaker": _eventbridge_times,
-        "airflow": lambda schedule, span: EngineTimes(span.of(schedule)),
-        "prefect": _prefect_times,
+    return {
+        "sagemaker": _eventbridge_times(schedule, span),
+        "airflow": EngineTimes(span.of(schedule)),
+        "prefect": _prefect_times(schedule, span),
     }
-    return {name: read(schedule, span) for name, read in readers.items()}
 
 
 def _eventbridge_times(schedule: Schedule, span: Span) -> EngineTimes:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from sagebridge.model.converters import Converter, boolean, convert, object_, optional, string_
 from sagebridge.model.display import shown
+from sagebridge.model.schedules import Schedule
 from sagebridge.model.values import ABSENT, EMPTY, Absent, Object, Strict, Value
 
 
@@ -63,6 +64,10 @@ _FIELDS: Mapping[str, Converter] = MappingProxyType(
         "enabled": boolean,
     }
 )
+
+
+Starter: TypeAlias = Schedule | EventTrigger
+"""What starts a pipeline."""
 
 
 def s3_object_created(

@@ -25,7 +25,7 @@ from sagebridge.model.converters import (
 )
 from sagebridge.model.dependencies import COMPLETED, Dependency, dependency
 from sagebridge.model.display import shown
-from sagebridge.model.event_triggers import EventTrigger
+from sagebridge.model.event_triggers import EventTrigger, Starter
 from sagebridge.model.expressions import (
     Get,
     HasProperties,
@@ -283,6 +283,11 @@ class Pipeline(Strict):
     def declared(self) -> tuple[Parameter, ...]:
         """The parameters; none if the definition has no ``Parameters``."""
         return () if self.parameters is ABSENT else self.parameters
+
+    @property
+    def starters(self) -> tuple[Starter, ...]:
+        """The schedules and event triggers."""
+        return (*self.schedules, *self.event_triggers)
 
     def step(self, name: str) -> Step | None:
         """The step of that name, at any depth."""

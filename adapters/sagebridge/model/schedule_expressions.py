@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import calendar
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Literal, NamedTuple, TypeAlias
 
 from sagebridge.model.display import shown
@@ -268,23 +268,22 @@ def _cron(fields: Sequence[str], first_weekday: int) -> Cron:
             problems.append(f"{name} {text}: {error}")
             return []
 
-    def days(name: str, text: str, of: type[_MonthDays | _WeekDays]) -> tuple[Day, ...] | None:
+    def days(name: str, text: str, read: Callable[[str], Iterator[Day]]) -> tuple[Day, ...] | None:
         if text in ("*", "?"):
             return None
         try:
-            found = of(first_weekday).parse(text)
+            return tuple(dict.fromkeys(one for item in text.split(",") for one in read(item)))
         except ExpressionError as error:
             problems.append(f"{name} {text}: {error}")
             return ()
-        return found
 
     cron = Cron(
         (minute, hour, day, month, weekday, year),
         tuple(numbers("minute", minute, 0, 59)),
         tuple(numbers("hour", hour, 0, 23)),
-        days("day of month", day, _MonthDays),
+        days("day of month", day, _month_days),
         tuple(numbers("month", month, 1, 12, MONTHS)),
-        days("weekday", weekday, _WeekDays),
+        days("weekday", weekday, partial(_week_days, first_weekday)),
         tuple(numbers("year", year, FIRST_YEAR, LAST_YEAR)),
     )
     if problems:
@@ -333,65 +332,44 @@ def _number(text: str, low: int, high: int, names: Sequence[str], base: int) -> 
     return number
 
 
-class _MonthDays:
-    """Parses the items of a day of month field."""
-
-    def __init__(self, first_weekday: int) -> None:
-        del first_weekday
-
-    def parse(self, text: str) -> tuple[Day, ...]:
-        return _unique(one for item in text.split(",") for one in self._item(item))
-
-    def _item(self, item: str) -> Iterator[Day]:
-        if item == "LW":
-            yield Day("last-weekday")
-        elif match := re.fullmatch(r"L(?:-(\d+))?", item):
-            offset = int(match[1] or 0)
-            if offset > 30:
-                raise ExpressionError(f"{item}: no month has that many days before its last")
-            yield Day("last", offset)
-        elif match := re.fullmatch(r"(\d+)W", item):
-            yield Day("nearest", _number(match[1], 1, 31, (), 1))
-        else:
-            yield from (Day("day", number) for number in _range(item, 1, 31, (), 1))
+def _month_days(item: str) -> Iterator[Day]:
+    """The days of an item of a day of month field."""
+    if item == "LW":
+        yield Day("last-weekday")
+    elif match := re.fullmatch(r"L(?:-(\d+))?", item):
+        offset = int(match[1] or 0)
+        if offset > 30:
+            raise ExpressionError(f"{item}: no month has that many days before its last")
+        yield Day("last", offset)
+    elif match := re.fullmatch(r"(\d+)W", item):
+        yield Day("nearest", _number(match[1], 1, 31, (), 1))
+    else:
+        yield from (Day("day", number) for number in _range(item, 1, 31, (), 1))
 
 
-class _WeekDays:
-    """Parses the items of a weekday field, in which ``first_weekday`` is Sunday."""
+def _week_days(sunday: int, item: str) -> Iterator[Day]:
+    """The days of an item of a weekday field, in which Sunday has the number ``sunday``."""
 
-    def __init__(self, first_weekday: int) -> None:
-        self.sunday = first_weekday
-        self.high = 7  # Unix cron has two numbers for Sunday: 0 and 7
+    def from_one(number: int) -> int:
+        return number % 7 + 1 if sunday == 0 else number
 
-    def parse(self, text: str) -> tuple[Day, ...]:
-        return _unique(one for item in text.split(",") for one in self._item(item))
+    def one(text: str) -> int:
+        return from_one(_number(text, sunday, 7, WEEKDAYS, sunday))
 
-    def _item(self, item: str) -> Iterator[Day]:
-        if item == "L":
-            yield Day("weekday", 7)
-        elif match := re.fullmatch(r"([A-Z]{3}|\d)L", item) or re.fullmatch(r"L([0-7])", item):
-            yield Day("last-of", self._weekday(match[1]))
-        elif match := re.fullmatch(r"([A-Z]{3}|\d)#(\d)", item):
-            nth = int(match[2])
-            if not 1 <= nth <= 5:
-                raise ExpressionError(f"{item}: a month has no weekday number {nth}")
-            yield Day("nth", self._weekday(match[1]), nth)
-        else:
-            yield from (Day("weekday", self._from_one(number)) for number in self._numbers(item))
-
-    def _numbers(self, item: str) -> Iterator[int]:
-        high = 6 if self.sunday == 0 and "-" not in item and not item.startswith("7") else 7
-        if self.sunday == 0 and re.search(r"[A-Z]", item):
-            high = 6
-        yield from _range(item, self.sunday, high, WEEKDAYS, self.sunday)
-
-    def _weekday(self, text: str) -> int:
-        return self._from_one(_number(text, self.sunday, self.high, WEEKDAYS, self.sunday))
-
-    def _from_one(self, number: int) -> int:
-        """A weekday counted from 1."""
-        return number % 7 + 1 if self.sunday == 0 else number
-
-
-def _unique(days: Iterator[Day]) -> tuple[Day, ...]:
-    return tuple(dict.fromkeys(days))
+    if item == "L":
+        yield Day("weekday", 7)
+    elif match := re.fullmatch(r"([A-Z]{3}|\d)L", item) or re.fullmatch(r"L([0-7])", item):
+        yield Day("last-of", one(match[1]))
+    elif match := re.fullmatch(r"([A-Z]{3}|\d)#(\d)", item):
+        nth = int(match[2])
+        if not 1 <= nth <= 5:
+            raise ExpressionError(f"{item}: a month has no weekday number {nth}")
+        yield Day("nth", one(match[1]), nth)
+    else:
+        # Unix cron has two numbers for Sunday: 0, and in ranges of numbers or alone 7.
+        has_seven = re.fullmatch(r"[^A-Z]*-[^A-Z]*|7[^A-Z]*", item)
+        high = 7 if sunday or has_seven else 6
+        yield from (
+            Day("weekday", from_one(number))
+            for number in _range(item, sunday, high, WEEKDAYS, sunday)
+        )

@@ -26,7 +26,7 @@ from sagebridge.authoring.declared_names import unknown_arguments
 from sagebridge.authoring.step_arguments import write_arguments
 from sagebridge.model.connections import for_airflow, own_connections
 from sagebridge.model.display import free_name
-from sagebridge.model.event_triggers import EventTrigger
+from sagebridge.model.event_triggers import Starter
 from sagebridge.model.for_each import ForEachStep, body_owners, most_iterations
 from sagebridge.model.graph import hidden_failures
 from sagebridge.model.parameters import Parameter
@@ -116,7 +116,7 @@ def _dags(
 
 def _schedule(pipeline: Pipeline) -> dict[str, Any]:
     """The arguments of the DAG for its schedule, or for the small DAGs that start its runs."""
-    if not pipeline.schedules and not pipeline.event_triggers:
+    if not pipeline.starters:
         return {"schedule": None}
     # Imported here: few pipelines have schedules, and each parse imports this module.
     from sagebridge_operators.airflow.schedule_timetable import EventBridgeTimetable
@@ -126,7 +126,7 @@ def _schedule(pipeline: Pipeline) -> dict[str, Any]:
     return {"schedule": None, "is_paused_upon_creation": False}
 
 
-def _small_dag(dag_id: str, starter: Schedule | EventTrigger, pipeline: DAG) -> DAG:
+def _small_dag(dag_id: str, starter: Starter, pipeline: DAG) -> DAG:
     from sagebridge_operators.airflow.event_queue import queue_asset
     from sagebridge_operators.airflow.schedule_timetable import EventBridgeTimetable
     from sagebridge_operators.airflow.start_operator import StartPipelineOperator

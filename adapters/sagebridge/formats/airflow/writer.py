@@ -37,7 +37,7 @@ from sagebridge.formats.python.step_calls import (
 )
 from sagebridge.model.code_steps import PYTHON, SHELL, STUB, CarriedStep
 from sagebridge.model.connections import for_airflow, own_connections
-from sagebridge.model.event_triggers import EventTrigger
+from sagebridge.model.event_triggers import Starter
 from sagebridge.model.for_each import ForEachStep
 from sagebridge.model.graph import hidden_failures, in_order
 from sagebridge.model.losses import Loss
@@ -138,7 +138,7 @@ class DagFileWriter:
         timetable = call(self.names.use("EventBridgeTimetable"), expression, **keywords)
         return {"schedule": timetable, "catchup": ast.Constant(False)}
 
-    def _small_dag(self, dag_id: str, starter: Schedule | EventTrigger) -> str:
+    def _small_dag(self, dag_id: str, starter: Starter) -> str:
         """The DAG of a schedule or event trigger, which starts runs of the pipeline's DAG."""
         keywords: dict[str, ast.expr] = {
             "task_id": ast.Constant(TASK_ID),

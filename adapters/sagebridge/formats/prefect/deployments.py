@@ -181,8 +181,7 @@ class _Merge:
         """The slug or the name of the deployment, in characters that EventBridge allows."""
         stem = deployment.name or self.pipeline.name or "schedule"
         first = [slug, f"{stem}-{slug}"] if isinstance(slug, str) and slug else [stem]
-        taken = {one.name for one in self.pipeline.schedules}
-        taken |= {one.name for one in self.pipeline.event_triggers}
+        taken = {one.name for one in self.pipeline.starters}
         names = (
             re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII)[-64:]
             for name in chain(first, numbered(first[-1], separator="-"))

@@ -17,11 +17,9 @@ from sagebridge.errors import MissingExtra, ServiceError, SourceError
 from sagebridge.formats.prefect.deployment_file import flat, flow_of, resolved
 from sagebridge.formats.prefect.deployments import Deployment, Option, as_deployed, own_name
 from sagebridge.formats.python.file_readings import FileReading
-from sagebridge.model.event_triggers import EventTrigger
 from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import Pipeline
-from sagebridge.model.schedules import Schedule
 from sagebridge.model.values import ABSENT
 
 SCHEME = "prefect://"
@@ -159,7 +157,6 @@ def _only_deployed(flow: FileReading, deployment: Deployment) -> FileReading:
     deployed = {own_name(one, "slug") for one in deployment.schedules}
     deployed |= {own_name(one, "name") for one in deployment.triggers}
     pipeline = flow.pipeline
-    stated: list[Schedule | EventTrigger] = [*pipeline.schedules, *pipeline.event_triggers]
     losses = [
         Loss(
             "schedule",
@@ -169,7 +166,7 @@ def _only_deployed(flow: FileReading, deployment: Deployment) -> FileReading:
             "pipeline",
             "run `sagebridge deploy`",
         )
-        for one in stated
+        for one in pipeline.starters
         if one.name not in deployed
     ]
     kept = replace(

@@ -19,7 +19,6 @@ from sagebridge.authoring.eventbridge_requests import (
 from sagebridge.authoring.scheduled_pipeline import renamed, with_free_names
 from sagebridge.formats.sagemaker.cloudformation_functions import Functions, function_name
 from sagebridge.formats.sagemaker.eventbridge import (
-    Starter,
     Starters,
     changed_messages,
     keeping_arn,
@@ -28,7 +27,7 @@ from sagebridge.formats.sagemaker.eventbridge import (
 )
 from sagebridge.formats.sagemaker.eventbridge_writer import Requests
 from sagebridge.model.display import free_name, shown
-from sagebridge.model.event_triggers import EventTrigger
+from sagebridge.model.event_triggers import EventTrigger, Starter
 from sagebridge.model.losses import Loss, Severity
 from sagebridge.model.pipeline import Pipeline
 from sagebridge.model.schedules import Schedule, in_utc

@@ -20,7 +20,7 @@ from sagebridge.authoring.eventbridge_requests import (
 )
 from sagebridge.authoring.scheduled_pipeline import with_free_names
 from sagebridge.model.display import shown
-from sagebridge.model.event_triggers import EventTrigger
+from sagebridge.model.event_triggers import EventTrigger, Starter
 from sagebridge.model.losses import Loss
 from sagebridge.model.schedules import Schedule
 from sagebridge.model.values import Object
@@ -39,7 +39,6 @@ _RESPONSE_ONLY = (
     "StateReason",
 )
 """Fields of GetSchedule, DescribeRule and DescribePipe responses that AWS sets itself."""
-Starter = Schedule | EventTrigger
 
 
 class NoSchedules(ValueError):

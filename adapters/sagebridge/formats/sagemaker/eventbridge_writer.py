@@ -19,7 +19,7 @@ from sagebridge.authoring.eventbridge_requests import (
 )
 from sagebridge.authoring.json_document import dump
 from sagebridge.model.display import free_name, shown
-from sagebridge.model.event_triggers import EventTrigger
+from sagebridge.model.event_triggers import EventTrigger, Starter
 from sagebridge.model.losses import Loss, Severity
 from sagebridge.model.pipeline import Pipeline
 from sagebridge.model.schedules import Schedule
@@ -53,7 +53,7 @@ def write_document(
         "CreatePipe": made.pipes,
     }
     losses = made.losses
-    if not pipeline.schedules and not pipeline.event_triggers:
+    if not pipeline.starters:
         what = "the pipeline has no schedules or event triggers, so the document is empty"
         losses = [*losses, _loss("info", what)]
     return dump({name: found for name, found in lists.items() if found}), tuple(losses)
@@ -156,9 +156,7 @@ class Requests:
             what = f"event trigger {shown(trigger.name)}: the rule starts the pipeline itself"
             self._lose("info", f"{what}, without the queue {trigger.queue}")
 
-    def _put_rule(
-        self, item: Schedule | EventTrigger, expression: str, name: str, arn: Any, role: Any
-    ) -> None:
+    def _put_rule(self, item: Starter, expression: str, name: str, arn: Any, role: Any) -> None:
         """Add a rule, or a target of a rule that is already there."""
         rule, target = write_rule(item, expression, name, arn, role)
         self._check_names(item)
@@ -170,7 +168,7 @@ class Requests:
                 return
         self.rules.append((rule, [target]))
 
-    def _check_names(self, item: Schedule | EventTrigger) -> None:
+    def _check_names(self, item: Starter) -> None:
         if wrong := [one for one in item.parameters if not _PARAMETER.fullmatch(one)]:
             what = f"{shown(item.name)}: rules and pipes may reject the parameter names"
             fix = "rename the parameters: letters, digits and -"
@@ -189,7 +187,7 @@ class Requests:
             self._lose("changed", what)
         return name
 
-    def _target(self, item: Schedule | EventTrigger, given: Value) -> tuple[Any, Any]:
+    def _target(self, item: Starter, given: Value) -> tuple[Any, Any]:
         """The ARN of the pipeline, and the role that starts it."""
         role = thaw(self.role(given or ABSENT))
         if role is ABSENT:
@@ -204,11 +202,7 @@ class Requests:
 
     def _account(self) -> str:
         """The start of the ARN of the pipeline: that of another item, or of a role's account."""
-        items: list[Schedule | EventTrigger] = [
-            *self.pipeline.schedules,
-            *self.pipeline.event_triggers,
-        ]
-        targets = [one.extra.get("Target", EMPTY) for one in items]
+        targets = [one.extra.get("Target", EMPTY) for one in self.pipeline.starters]
         for target in targets:
             if parts := target_parts(str(target.get("Arn", ""))):
                 return parts[0]
