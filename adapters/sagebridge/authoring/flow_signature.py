@@ -20,7 +20,7 @@ from typing import Any, get_type_hints
 
 from sagebridge.authoring.file_arguments import parameter_of, unstated_members
 from sagebridge.authoring.value_types import OBJECT, ValueType, are_of, constrained, value_type
-from sagebridge.model.display import shown
+from sagebridge.model.display import numbered, shown
 from sagebridge.model.losses import Severity
 from sagebridge.model.parameters import PYTHON_TYPES, Parameter
 from sagebridge.model.values import ABSENT, EMPTY, Object, Value
@@ -223,10 +223,11 @@ def _free_name(name: str, taken: Collection[str]) -> str:
     """The name itself if it can be an argument, otherwise a similar unused name."""
     wanted = re.sub(r"\W", "_", name, flags=re.ASCII).lstrip("_") or "parameter"
     wanted = f"p{wanted}" if wanted[0].isdigit() else wanted
-    found, number = wanted, 2
-    while found in taken or _RESERVED.fullmatch(found) or keyword.iskeyword(found):
-        found, number = f"{wanted}_{number}", number + 1
-    return found
+    return next(
+        one
+        for one in numbered(wanted)
+        if one not in taken and not _RESERVED.fullmatch(one) and not keyword.iskeyword(one)
+    )
 
 
 def describe(arguments: Sequence[FlowArgument]) -> list[str]:

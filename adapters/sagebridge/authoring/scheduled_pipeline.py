@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from sagebridge.authoring.eventbridge_requests import is_pipe, is_rule
 from sagebridge.model.display import free_name
 from sagebridge.model.event_triggers import EventTrigger, Starter
-from sagebridge.model.parameters import Parameter, ParameterValueError, coerce_one
+from sagebridge.model.parameters import ParameterValueError, coerce_one
 from sagebridge.model.pipeline import Pipeline
 from sagebridge.model.schedules import Schedule
 from sagebridge.model.values import EMPTY, Object, Value
@@ -21,25 +22,7 @@ def with_schedules(pipeline: Pipeline, other: Pipeline) -> Pipeline:
     values of the declared types; a string that is not of its type is kept, and ``validate`` reports
     it.
     """
-    declared = pipeline.declared
-    schedules = {one.name: one for one in (*pipeline.schedules, *other.schedules)}
-    triggers = {one.name: one for one in (*pipeline.event_triggers, *other.event_triggers)}
-    return replace(
-        pipeline,
-        schedules=tuple(
-            replace(one, parameters=with_types(one.parameters, declared))
-            for one in schedules.values()
-        ),
-        event_triggers=tuple(
-            replace(one, parameters=with_types(one.parameters, declared))
-            for one in triggers.values()
-        ),
-    )
-
-
-def with_types(parameters: Object, declared: Iterable[Parameter]) -> Object:
-    """The strings of a request in the declared types; a string of another type is kept."""
-    known = {one.name: one for one in declared}
+    known = {one.name: one for one in pipeline.declared}
 
     def typed(name: str, value: Value) -> Value:
         if name not in known or not isinstance(value, str):
@@ -49,7 +32,16 @@ def with_types(parameters: Object, declared: Iterable[Parameter]) -> Object:
         except ParameterValueError:
             return value
 
-    return Object({name: typed(name, value) for name, value in parameters.items()})
+    def merged(starters: Iterable[Any]) -> Iterator[Any]:
+        for one in {one.name: one for one in starters}.values():
+            parameters = {name: typed(name, value) for name, value in one.parameters.items()}
+            yield replace(one, parameters=parameters)
+
+    return replace(
+        pipeline,
+        schedules=tuple(merged((*pipeline.schedules, *other.schedules))),
+        event_triggers=tuple(merged((*pipeline.event_triggers, *other.event_triggers))),
+    )
 
 
 def with_free_names(

@@ -59,20 +59,24 @@ class QueueTrigger(BaseEventTrigger):
         self.queue = queue
         self.aws_conn_id = aws_conn_id
         self.region_name = region_name
+        self._backend: Any = None
+
+    @property
+    def connection(self) -> dict[str, Any]:
+        return {"aws_conn_id": self.aws_conn_id, "region_name": self.region_name}
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        names = ("queue", "aws_conn_id", "region_name")
-        return f"{__name__}.{type(self).__name__}", {name: getattr(self, name) for name in names}
+        return f"{__name__}.{type(self).__name__}", {"queue": self.queue, **self.connection}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Events with ``queue``, ``connection`` and ``message_batch``, a list of messages."""
         # A call blocks while it waits for messages, so each trigger has one thread.
         thread = ThreadPoolExecutor(1, "sagebridge-queue")
-        loop, reader = asyncio.get_running_loop(), QueueReader(self)
+        loop = asyncio.get_running_loop()
         try:
             while True:
                 try:
-                    messages = await loop.run_in_executor(thread, reader.receive)
+                    messages = await loop.run_in_executor(thread, self._receive)
                 except Exception as error:  # noqa: BLE001 - logged, and tried again
                     self.log.warning("cannot read the queue %s: %s", self.queue, error)
                     await asyncio.sleep(_PAUSE * random.uniform(0.5, 1.5))
@@ -81,7 +85,7 @@ class QueueTrigger(BaseEventTrigger):
                     yield TriggerEvent(  # type: ignore[no-untyped-call]
                         {
                             "queue": self.queue,
-                            "connection": reader.fields,
+                            "connection": self.connection,
                             "message_batch": messages,
                         }
                     )
@@ -89,21 +93,12 @@ class QueueTrigger(BaseEventTrigger):
         finally:
             thread.shutdown(wait=False)
 
-
-class QueueReader:
-    """A queue and the connection to read it with."""
-
-    def __init__(self, trigger: QueueTrigger) -> None:
-        self.queue = trigger.queue
-        self.fields = {"aws_conn_id": trigger.aws_conn_id, "region_name": trigger.region_name}
-        self._backend: Any = None
-
-    def receive(self) -> list[Any]:
+    def _receive(self) -> list[Any]:
         from sagebridge_operators.backends.queues import receive_messages
         from sagebridge_operators.lifecycle.outages import is_expired
 
         if self._backend is None:
-            self._backend = queue_backend(self.queue, self.fields)
+            self._backend = queue_backend(self.queue, self.connection)
         try:
             return receive_messages(self._backend.client("sqs"), self.queue, most=_MOST)
         except Exception as error:

@@ -7,7 +7,7 @@ else it has is only Prefect's, and a loss.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, NamedTuple
@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 from sagebridge.authoring.prefect_deployment import SLUG
 from sagebridge.formats.prefect.constructs import DEPLOYMENT_OPTIONS, option_losses
 from sagebridge.formats.prefect.schedule_values import UnreadableSchedule, read_times
-from sagebridge.formats.prefect.trigger_losses import trigger_loss
 from sagebridge.formats.python.engine_losses import Unsupported
 from sagebridge.formats.python.file_readings import FileReading
 from sagebridge.model.display import numbered, shown
@@ -27,6 +26,9 @@ from sagebridge.model.schedules import Schedule
 UNKNOWN = object()
 """The value of an option that is only known when Prefect deploys the flow."""
 _TARGET = "pipeline"
+_RUN = "prefect.flow-run."
+_PIPELINE_ENDED = "add an event trigger with pipeline_ended() and the ARN of that pipeline"
+_ANY = "add an event trigger with the EventBridge pattern of the event"
 _LATE = "a schedule's latest missed slot runs; Prefect runs every slot that is late"
 
 
@@ -137,10 +139,9 @@ class _Merge:
         own, paused = own_name(option, "slug"), deployment.value("paused") is True
         slug = own or option.value.get("slug")
         enabled = option.value.get("active") is not False and not paused
-        if own in {one.name for one in self.pipeline.schedules}:
-            every = self.pipeline.schedules
-            changed = (replace(one, enabled=enabled) if one.name == own else one for one in every)
-            self.pipeline = replace(self.pipeline, schedules=tuple(changed))
+        every = self.pipeline.schedules
+        if own in {one.name for one in every}:
+            self.pipeline = replace(self.pipeline, schedules=_switched(every, own, enabled))
             return
         try:
             times, losses = read_times(option.value)
@@ -172,10 +173,9 @@ class _Merge:
         own, every = own_name(option, "name"), self.pipeline.event_triggers
         if own in {one.name for one in every}:
             enabled = option.value.get("enabled") is not False
-            changed = (replace(one, enabled=enabled) if one.name == own else one for one in every)
-            self.pipeline = replace(self.pipeline, event_triggers=tuple(changed))
+            self.pipeline = replace(self.pipeline, event_triggers=_switched(every, own, enabled))
             return
-        self._lose(option.place, [trigger_loss(option.value, option.text)], deployment)
+        self._lose(option.place, [_trigger_loss(option.value, option.text)], deployment)
 
     def _free_name(self, deployment: Deployment, slug: Any) -> str:
         """The slug or the name of the deployment, in characters that EventBridge allows."""
@@ -247,7 +247,7 @@ class _Merge:
     def _lose(
         self,
         place: str,
-        losses: Sequence[Unsupported] | Iterator[Unsupported],
+        losses: Iterable[Unsupported],
         deployment: Deployment | None = None,
         prefix: str = "",
     ) -> None:
@@ -260,5 +260,27 @@ class _Merge:
         )
 
 
+def _switched(starters: Iterable[Any], name: str, enabled: bool) -> tuple[Any, ...]:
+    return tuple(replace(one, enabled=enabled) if one.name == name else one for one in starters)
+
+
 def _dropped(what: str) -> Unsupported:
     return Unsupported("schedule", "dropped", what, OWN_SCHEDULE)
+
+
+def _trigger_loss(value: Any, text: str) -> Unsupported:
+    """The loss of a trigger with the keys of ``prefect.yaml``; ``text`` is its source."""
+    if not isinstance(value, Mapping):
+        what = f"the trigger {text} is not known before the flow is deployed"
+        return Unsupported("event-trigger", "dropped", what, _ANY)
+    expected = value.get("expect")
+    names = [str(one) for one in expected] if isinstance(expected, list) else []
+    waits = (
+        f"waits for {', '.join(names)}" if names else f"is of the type {shown(value.get('type'))}"
+    )
+    if str(value.get("posture", "")).lower() == "proactive":
+        waits = f"fires if {', '.join(names) or 'an event'} does not happen in time"
+    name = f" {shown(value['name'])}" if value.get("name") else ""
+    what = f"the trigger{name} {waits}: Prefect's events do not reach EventBridge"
+    of_runs = bool(names) and all(one.startswith(_RUN) for one in names)
+    return Unsupported("event-trigger", "dropped", what, _PIPELINE_ENDED if of_runs else _ANY)
