@@ -74,6 +74,17 @@ def test_single_source_to_folder(folder: Path, tmp_path: Path) -> None:
     assert (tmp_path / "new" / "a.json").read_text() == (tmp_path / "b.txt").read_text()
 
 
+def test_schedules_of_another_pipeline_are_reported(folder: Path, capsys: Any) -> None:
+    target = {"Arn": "arn:aws:sagemaker:eu-west-1:111122223333:pipeline/nightly"}
+    request = {"Name": "n", "ScheduleExpression": "rate(1 day)", "Target": target}
+    (folder / "s").write_text(json.dumps(request))
+    command = ["translate", f"{folder}/a.json", "--to", "airflow", "--schedules", f"{folder}/s"]
+    assert main(command) == 0
+    assert "starts pipeline 'nightly', not 'a'" in capsys.readouterr().err
+    assert main([*command, "--name", "nightly"]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_standard_input(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sagebridge.cli", "translate", "-", "--to", "sagemaker"]
     done = subprocess.run(

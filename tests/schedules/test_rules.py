@@ -90,6 +90,14 @@ def findings(*starters: Schedule | EventTrigger) -> list[tuple[str, str, str]]:
             "error schedule-bounds: start 'tomorrow' is not a time, such as 2026-12-01T00:00:00Z",
         ),
         (
+            DAILY,
+            {"start": "0001-01-01T00:00:00+14:00"},
+            (
+                "error schedule-bounds: start '0001-01-01T00:00:00+14:00' is not a time, such as "
+                "2026-12-01T00:00:00Z"
+            ),
+        ),
+        (
             "at(2026-12-01T10:00:00)",
             {"end": "2026-12-01T00:00:00Z"},
             "warning schedule-bounds: start and end have no effect on at(…)",

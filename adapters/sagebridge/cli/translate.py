@@ -234,9 +234,10 @@ class _Run:
                 self._fail(source, error)
 
     def _translate(self, source: str, stem: str, one: CheckedPipeline) -> None:
-        pipeline = self.changes.apply(one.pipeline)
+        pipeline = one.pipeline
         if self.name is not None:
             pipeline = replace(pipeline, name=self.name)
+        pipeline = self.changes.apply(pipeline)
         mapped = self.changes.mapped
         reading = [loss for loss in one.losses if not _is_mapped(loss, mapped)]
         text, lost = sagebridge.write(

@@ -105,11 +105,11 @@ def _instant(name: str, text: str | Absent) -> datetime | None:
         return None
     try:
         found = datetime.fromisoformat(text)
-    except ValueError:
-        found = None
-    if found is None:
-        raise ExpressionError(f"{name} {text!r} is not a time, such as 2026-12-01T00:00:00Z")
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ExpressionError(
+            f"{name} {text!r} is not a time, such as 2026-12-01T00:00:00Z"
+        ) from None
 
 
 @lru_cache(maxsize=64)
