@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 from airflow.sdk.exceptions import ErrorType
@@ -40,6 +41,7 @@ class Comms:
     def send(self, message: Any) -> Any:
         if message.run_id in self.runs:
             return ErrorResponse(error=ErrorType.DAGRUN_ALREADY_EXISTS)
+        msgspec.msgpack.encode(message.conf)  # as CommsDecoder does
         self.runs[message.run_id] = {"dag": message.dag_id, **message.conf}
         return OKResponse(ok=True)
 
@@ -137,6 +139,16 @@ def test_rejected_values_fail_the_task_after_the_others_have_started(comms: Comm
         "message m2: parameter 'Size': the event has no $.detail.object.size",
         "message m4: parameter 'Size' is 101, expected at most 100",
     ]
+    assert list(comms.runs) == ["Train.new__m3"]
+
+
+def test_values_that_no_request_can_contain_do_not_stop_the_others(comms: Comms) -> None:
+    huge = message("m1", event("a", size=-(10**100)))
+    nul = message("m2", event("a\0", size=1))
+    good = message("m3", event("c", size=1))
+    with pytest.raises(AirflowFailException) as caught:
+        executed(operator(**SIZE), {"message_batch": [huge, nul, good]})
+    assert [line[:10] for line in str(caught.value).splitlines()] == ["message m1", "message m2"]
     assert list(comms.runs) == ["Train.new__m3"]
 
 

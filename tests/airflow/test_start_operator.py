@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -129,20 +130,22 @@ def test_schedule_of_a_pipeline_that_needs_values_leaves_the_dag_usable(tmp_path
 
 
 def test_ids_of_small_dags_are_legal_and_differ(tmp_path: Path) -> None:
-    dags = written(
-        tmp_path,
-        pipeline(
-            schedules=[Schedule(name, "rate(1 day)") for name in ("a b", "a_b", "..", "x" * 300)]
-        ),
-    )
+    names = ("a b", "a_b", "..", "x" * 300, "x" * 301)
+    schedules = [Schedule(name, "rate(1 day)") for name in names]
 
-    assert list(dags) == [
+    dags = written(tmp_path, pipeline(schedules=schedules))
+
+    assert [re.sub(r"-[0-9a-f]{8}$", "-sum", one) for one in dags] == [
         "Abalone",
         "Abalone.",
         "Abalone.a_b",
         "Abalone.a_b_2",
-        f"Abalone.{'x' * 182}",
+        f"Abalone.{'x' * 173}-sum",
+        f"Abalone.{'x' * 173}-sum",
     ]
+    # Without the other, a long name has the same id: it must not get the runs of another schedule.
+    alone = written(tmp_path, pipeline(schedules=[schedules[4], OFTEN]))
+    assert max(alone, key=len) in dags
 
 
 def test_steps_may_have_the_name_of_the_dag_variable(tmp_path: Path) -> None:

@@ -226,6 +226,7 @@ def test_backfill_gets_every_slot(clock: Any) -> None:
         ({"expression": "cron(0 4 * * *)"}, "schedule 'nightly': "),
         ({"expression": NIGHTLY, "timezone": "Europe/Atlantis"}, "is not a time zone"),
         ({"expression": NIGHTLY, "start": "tomorrow"}, "start 'tomorrow' is not a time"),
+        ({"expression": "rrule(FREQ=FOO)"}, "invalid 'FREQ': FOO"),
     ],
 )
 def test_wrong_schedule_is_an_import_error(arguments: dict[str, Any], problem: str) -> None:
@@ -233,3 +234,11 @@ def test_wrong_schedule_is_an_import_error(arguments: dict[str, Any], problem: s
 
     with pytest.raises(AirflowTimetableInvalid, match=problem):
         timetable.validate()
+
+
+def test_any_maximum_age_can_be_scheduled(clock: Any) -> None:
+    clock("2026-12-09T05:00:00Z")
+    for seconds in (-5, 10**12, 10**15):
+        timetable = EventBridgeTimetable(NIGHTLY, max_age_seconds=seconds)
+        expected = "2026-12-10 04:00:00" if seconds < 0 else "2026-12-09 04:00:00"
+        assert following(timetable, "2026-12-01T04:00:00Z") == expected

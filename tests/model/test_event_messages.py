@@ -195,3 +195,13 @@ def test_a_trigger_without_queue_is_a_loss_of_both_engines(
     (loss,) = (loss for loss in losses if loss.code == "event-queue")
     assert loss.severity == "dropped"
     assert "event trigger 'new' has no queue" in loss.what
+
+
+def test_deeply_nested_event_is_a_problem_of_its_message() -> None:
+    deep = "[" * 900 + "]" * 900
+    body = f'{{"source": {deep}, "detail-type": "Object Created", "detail": {{}}}}'
+    (start,) = event_starts(_S3, {"MessageId": "1", "Body": body})
+    assert (start.id, start.problems) == ("1", ("its JSON is nested too deeply",))
+    path = f"$.body[{'9' * 5000}]"
+    (start,) = event_starts(EventTrigger("x", {}, {"A": path}), {"MessageId": "1", "Body": "[1]"})
+    assert "is not supported" in start.problems[0]

@@ -38,6 +38,8 @@ INVALID: list[tuple[str, Any, str]] = [
     ("String", 3, "a String"),
     ("String", None, "a String"),
     ("String", True, "a String"),
+    ("String", "a\0", "a String of Unicode characters other than NUL"),
+    ("String", "\ud800", "a String of Unicode characters other than NUL"),
     ("Integer", "three", "an Integer"),
     ("Integer", "", "an Integer"),
     ("Integer", "3.5", "an Integer"),

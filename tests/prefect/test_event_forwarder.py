@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from prefect.exceptions import ObjectNotFound
+from prefect.server.events.schemas.events import Resource, ResourceSpecification
 
-from sagebridge.authoring.prefect_deployment import trigger_record
+from sagebridge.authoring.prefect_deployment import (
+    trigger_entries,
+    trigger_record,
+    trigger_resource,
+)
 from sagebridge.model.event_triggers import s3_object_created
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import Pipeline
@@ -97,6 +103,21 @@ def test_each_message_becomes_one_event_with_typed_values(server: Server) -> Non
     assert resources == {"sagebridge.event-trigger.P/P/new"}
 
 
+def test_automation_has_only_the_events_of_its_trigger() -> None:
+    names = ("in", "in*", "[ab]", "a", "!a")
+    triggers = [s3_object_created(name, "raw", queue=QUEUE) for name in names]
+    pipeline = replace(PIPELINE, event_triggers=tuple(triggers))
+    for entry, name in zip(trigger_entries(pipeline, {}, "P/P"), names, strict=True):
+        found = [
+            one.name
+            for one in triggers
+            if ResourceSpecification.model_validate(entry["match"]).matches(
+                Resource({"prefect.resource.id": trigger_resource("P/P", one)})
+            )
+        ]
+        assert found == [name]
+
+
 def test_message_that_arrives_again_starts_nothing(server: Server) -> None:
     again = message("m1", "a")
     for _ in range(2):  # the second time in a new flow run
@@ -121,9 +142,10 @@ def test_event_without_a_run_is_sent_again_with_the_same_id(server: Server) -> N
 def test_rejected_values_are_reported_and_not_sent(server: Server) -> None:
     subject = forwarder(server, "new")
     bad, good = message("m1", "a", "big"), message("m2", "b")
-    large = message("m3", "c", 101)
-    assert list(subject.forward([bad, good, large])) == [bad, good, large]
-    first, second = subject.problems
+    large, huge = message("m3", "c", 101), message("m4", "d", -(10**20))
+    assert list(subject.forward([bad, good, large, huge])) == [bad, good, large, huge]
+    first, second, third = subject.problems
+    assert third == "message m4 of trigger 'new': parameter 'Size' is larger than 64 bits"
     assert first == "message m1 of trigger 'new': parameter 'Size' is 'big', expected an Integer"
     assert second.startswith("message m3 of trigger 'new': parameter 'Size' is 101")
     assert len(server.sent) == 1

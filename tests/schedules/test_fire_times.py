@@ -152,6 +152,8 @@ def test_a_third_implementation_agrees_in_utc() -> None:
         ("at(2026-02-30T00:00:00)", "day"),
         ("at(2026-02-03)", "expected at(yyyy-mm-ddThh:mm:ss)"),
         ("rrule(DAILY)", "expected a rule with FREQ="),
+        (f"cron({'9' * 4400} 4 L-{'9' * 4400} * ? *)", "is not a number, name or range"),
+        (f"cron(0 4 * * ? {'*,' * 9000}*)", "has more than 10,000 characters"),
     ],
 )
 def test_wrong_expressions_say_what_is_wrong(text: str, problem: str) -> None:
@@ -233,6 +235,15 @@ def test_schedules_in_words(expression: str, words: str) -> None:
 def test_unknown_zones_and_times_are_named() -> None:
     with pytest.raises(ExpressionError, match="'Mars/Base' is not a time zone"):
         after(Schedule("x", "cron(0 4 * * ? *)", "Mars/Base"), NOW, 1)
-    with pytest.raises(ExpressionError, match="start 'soon' is not a time"):
-        after(Schedule("x", "rate(1 day)", start="soon"), NOW, 1)
+    for text in ("soon", "0001-01-01T00:00:00+14:00"):
+        with pytest.raises(ExpressionError, match="is not a time, such as"):
+            after(Schedule("x", "rate(1 day)", start=text), NOW, 1)
     assert isinstance(parse_expression("rate(90 seconds)"), Rate)
+
+
+def test_schedule_has_no_times_outside_the_calendar() -> None:
+    first, last = "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"
+    assert len(after(Schedule("x", "cron(0 4 * * ? *)", start=first, end=last), NOW, 1)) == 1
+    assert after(Schedule("x", "cron(0 4 * * ? *)", "Asia/Tokyo", start=last), NOW, 1) == []
+    rare = Schedule("x", "rate(999999999 days)")
+    assert next(fire_times(rare, NOW, anchor=NOW - timedelta(seconds=1)), None) is None

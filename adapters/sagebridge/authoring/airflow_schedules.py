@@ -19,6 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import fields
+from zlib import crc32
 
 from sagebridge.authoring.dag_pipeline import legal_id
 from sagebridge.model.display import free_name
@@ -53,8 +54,12 @@ def small_dags(pipeline: Pipeline, dag_id: str) -> Iterator[tuple[str, Starter]]
     taken: set[str] = {dag_id}
     for starter in pipeline.starters:
         # Airflow rejects ids with two dots in a row (validate_key in airflow/utils/helpers.py).
-        wanted = re.sub(r"\.{2,}", ".", legal_id(f"{dag_id}.{starter.name}"))
-        small = free_name(wanted[:_LONGEST_ID], taken)
+        exact = f"{dag_id}.{starter.name}"
+        wanted = re.sub(r"\.{2,}", ".", legal_id(exact))
+        if len(exact) > _LONGEST_ID:  # not the id of another long name, perhaps of another file
+            sum_ = crc32(exact.encode(errors="surrogatepass"))
+            wanted = f"{wanted[: _LONGEST_ID - 9]}-{sum_:08x}"
+        small = free_name(wanted, taken)
         taken.add(small)
         yield small, starter
 

@@ -8,6 +8,7 @@ flow reads the SQS queue. For each event that matches the trigger, it emits a Pr
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -85,7 +86,7 @@ def trigger_entries(
             "enabled": trigger.enabled,
             "posture": "Reactive",
             "expect": [EVENT],
-            "match": {"prefect.resource.id": trigger_resource(deployment, trigger)},
+            "match": {"prefect.resource.id": glob.escape(trigger_resource(deployment, trigger))},
             "threshold": 1,
             "within": 0,
             "parameters": {name: _from_event(name) for name in names},

@@ -19,7 +19,7 @@ from sagebridge.model.event_patterns import matches
 from sagebridge.model.event_triggers import EventTrigger
 from sagebridge.model.values import Value, thaw
 
-_PATH = re.compile(r"\$(\.[\w-]+|\[\d+\]|\['[^']*'\])*")
+_PATH = re.compile(r"\$(\.[\w-]+|\[[0-9]{1,9}\]|\['[^']*'\])*")
 _PART = re.compile(r"\.([\w-]+)|\[(\d+)\]|\['([^']*)'\]")
 _IN_TEXT = re.compile(r"<((?:\$|aws\.)[^<>]*)>")
 _RECORD_FIELDS = (
@@ -74,20 +74,25 @@ def event_starts(trigger: EventTrigger, message: Mapping[str, Any]) -> list[Even
 
     ``message`` is an item of ``Messages`` in the response of ReceiveMessage.
     """
+    try:
+        return list(_starts(trigger, message))
+    except RecursionError:
+        return [EventStart(message["MessageId"], {}, ("its JSON is nested too deeply",))]
+
+
+def _starts(trigger: EventTrigger, message: Mapping[str, Any]) -> Iterator[EventStart]:
     record = message_record(message)
     events: list[Mapping[str, Any]] = [{**record, **one} for one in events_of(message["Body"])]
     if not events or _reads_message(trigger):
         events = [record | (dict(events[0]) if len(events) == 1 else {})]
-    starts = []
     for number, event in enumerate(events, 1):
         if not matches(trigger.pattern, event):
             continue
         name = message["MessageId"] if number == 1 else f"{message['MessageId']}-{number}"
         try:
-            starts.append(EventStart(name, parameter_values(trigger, event)))
+            yield EventStart(name, parameter_values(trigger, event))
         except ParameterError as error:
-            starts.append(EventStart(name, {}, error.problems))
-    return starts
+            yield EventStart(name, {}, error.problems)
 
 
 def events_of(body: str) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
+from itertools import count
 from typing import Any
 
 import pendulum
@@ -49,9 +50,9 @@ def fire_times(
         case Rate(delta):
             first = start or _utc(anchor or after)
             steps = max(0, (after - first) // delta + 1)
-            found: Iterator[datetime] = _steps(first + steps * delta, delta)
+            found: Iterator[datetime] = _steps(first, steps, delta)
         case other:
-            lower = after if start is None else max(after, start - timedelta(seconds=1))
+            lower = after if start is None or start <= after else start - timedelta(seconds=1)
             found = _local_slots(other, zone(schedule.timezone), lower, forward=True)
     for instant in found:
         if end is not None and instant > end:
@@ -130,20 +131,23 @@ def instant_of(local: datetime, where: tzinfo) -> datetime | None:
     return instant if instant.astimezone(where).replace(tzinfo=None) == local else None
 
 
-def _steps(first: datetime, delta: timedelta) -> Iterator[datetime]:
-    while True:
-        yield first
+def _steps(first: datetime, steps: int, delta: timedelta) -> Iterator[datetime]:
+    for number in count(steps):
         try:
-            first += delta
+            found = first + number * delta
         except OverflowError:
             return
+        yield found
 
 
 def _local_slots(
     timing: At | Cron | Rrule, where: tzinfo, near: datetime, *, forward: bool
 ) -> Iterator[datetime]:
     """The instants in UTC of local times, from shortly before ``near`` on, or from after it."""
-    local = near.astimezone(where).replace(tzinfo=None)
+    try:
+        local = near.astimezone(where).replace(tzinfo=None)
+    except OverflowError:
+        return
     if not forward:
         local += _SET_BACK  # the first of two equal local times is earlier than the second
     match timing:

@@ -16,6 +16,7 @@ from sagebridge.model.values import ABSENT, EMPTY, Absent, Object, Strict, Value
 # 2.0 is an integer, as in JSON Schema, which Airflow's API and form follow.
 _INTEGER = re.compile(r"\s*([+-]?[0-9]{1,4000})(\.0*)?\s*")
 _FLOAT = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 PARAMETER_TYPES = ("String", "Integer", "Float", "Boolean")
 PYTHON_TYPES = {"str": "String", "int": "Integer", "float": "Float", "bool": "Boolean"}
 """The parameter type for each Python type."""
@@ -103,6 +104,8 @@ def coerce_one(parameter: Parameter, value: Value) -> str | int | float | bool:
 def _typed(declared: str, value: Value) -> str | int | float | bool:
     match declared, value:
         case "String", str():
+            if "\0" in value or _SURROGATE.search(value):  # databases and requests refuse these
+                raise ParameterValueError("a String of Unicode characters other than NUL")
             return value
         case "Integer", bool():
             raise ParameterValueError("an Integer")

@@ -159,6 +159,8 @@ class Cron:
 
 
 Timing: TypeAlias = At | Rate | Cron | Rrule
+_LONGEST = 10_000
+"""Prefect's rules have up to 6,500 characters; a longer expression would slow down a scheduler."""
 _FORMS = "expected cron(…), rate(…) or at(…)"
 _CALL = re.compile(r"\s*([a-z]+)\((.*)\)\s*", re.DOTALL)
 
@@ -166,6 +168,8 @@ _CALL = re.compile(r"\s*([a-z]+)\((.*)\)\s*", re.DOTALL)
 @lru_cache(maxsize=512)
 def parse_expression(text: str) -> Timing:
     """The meaning of an expression. Raises :class:`ExpressionError`."""
+    if len(text) > _LONGEST:
+        raise ExpressionError(f"{shown(text)} has more than {_LONGEST:,} characters")
     match = _CALL.fullmatch(text)
     form, inside = (match[1], match[2].strip()) if match else ("", "")
     match form:
@@ -291,7 +295,7 @@ def _cron(fields: Sequence[str], first_weekday: int) -> Cron:
     return cron
 
 
-_ITEM = re.compile(r"(?:(\*)|([A-Z]+|\d+)(?:-([A-Z]+|\d+))?)(?:/(\d+))?")
+_ITEM = re.compile(r"(?:(\*)|([A-Z]+|\d{1,4})(?:-([A-Z]+|\d{1,4}))?)(?:/(\d{1,4}))?")
 
 
 def _range(item: str, low: int, high: int, names: Sequence[str], base: int) -> Iterator[int]:
@@ -336,12 +340,12 @@ def _month_days(item: str) -> Iterator[Day]:
     """The days of an item of a day of month field."""
     if item == "LW":
         yield Day("last-weekday")
-    elif match := re.fullmatch(r"L(?:-(\d+))?", item):
+    elif match := re.fullmatch(r"L(?:-(\d{1,4}))?", item):
         offset = int(match[1] or 0)
         if offset > 30:
             raise ExpressionError(f"{item}: no month has that many days before its last")
         yield Day("last", offset)
-    elif match := re.fullmatch(r"(\d+)W", item):
+    elif match := re.fullmatch(r"(\d{1,4})W", item):
         yield Day("nearest", _number(match[1], 1, 31, (), 1))
     else:
         yield from (Day("day", number) for number in _range(item, 1, 31, (), 1))

@@ -49,7 +49,8 @@ def start_event_runs(
                 if start.problems:
                     raise failure("; ".join(start.problems))
                 started.append(_start(dag_id, run_id(start.id), conf(start.values)))
-            except AirflowFailException as wrong:
+            # The others: values that no request can contain, such as an integer of 100 digits.
+            except (AirflowFailException, ValueError, TypeError, OverflowError) as wrong:
                 problems.append(f"message {start.id}: {wrong}")
     _delete(received)
     if problems:

@@ -11,7 +11,7 @@ from airflow.exceptions import AirflowTimetableInvalid
 from airflow.timetables.base import DagRunInfo, DataInterval, TimeRestriction, Timetable
 
 from sagebridge.authoring.airflow_schedules import timetable_arguments
-from sagebridge.model.fire_times import bounds, fire_times, last_fire_time, zone
+from sagebridge.model.fire_times import fire_times, last_fire_time, zone
 from sagebridge.model.schedule_expressions import At, ExpressionError, Rate
 from sagebridge.model.schedule_words import in_words
 from sagebridge.model.schedules import MAX_AGE_SECONDS, Schedule
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _FIRST = timedelta(minutes=1)
 """How old the slot of a DAG without runs may be: EventBridge fires within a minute. A DAG file is
 parsed again between a slot and the creation of its run, which must not lose the slot."""
+_OLDEST = 10**9
+"""The largest ``max_age_seconds`` with an effect: 30 years."""
 _TICK = timedelta(microseconds=1)
 
 
@@ -104,8 +106,8 @@ class EventBridgeTimetable(Timetable):
     def validate(self) -> None:
         """Raises AirflowTimetableInvalid, which Airflow shows as an import error."""
         try:
-            bounds(self.schedule)
             zone(self.schedule.timezone)
+            next(fire_times(self.schedule, pendulum.now("UTC")), None)
         except ExpressionError as error:
             raise AirflowTimetableInvalid(f"schedule {self.schedule.name!r}: {error}") from None
 
@@ -183,7 +185,8 @@ class EventBridgeTimetable(Timetable):
             first = max(filter(None, (now.replace(microsecond=0), earliest)))
             return self._after(first - _TICK, anchor=first)
         limit = schedule.max_age_seconds
-        age = timedelta(seconds=MAX_AGE_SECONDS if limit is ABSENT else limit) if last else _FIRST
+        seconds = MAX_AGE_SECONDS if limit is ABSENT else min(limit, _OLDEST)
+        age = timedelta(seconds=seconds) if last else _FIRST
         after = max(filter(None, (last, earliest, now - age)))
         missed = last_fire_time(schedule, now, anchor=anchor or last)
         if missed is not None and missed > after:

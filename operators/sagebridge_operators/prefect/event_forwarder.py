@@ -40,6 +40,8 @@ SECONDS = 300
 _PATIENCE = 30.0
 """How long to wait for the automations; Prefect stores events every five seconds."""
 
+_LARGEST = 2**63 - 1
+"""Prefect's server refuses larger integers, and with them all events of a request."""
 _AT_ONCE = 20
 """Events in one request: the server returns up to 50 reactions."""
 
@@ -117,6 +119,9 @@ class ForwardedTrigger:
         if start.problems:
             raise ParameterError(start.problems)
         values = coerce(self.declared, start.values)
+        for name in start.values:
+            if isinstance(values[name], int) and not -_LARGEST <= values[name] <= _LARGEST:
+                raise ParameterError([f"parameter {name!r} is larger than 64 bits"])
         return {
             "id": str(uuid5(NAMESPACE_URL, f"{self.resource} {start.id}")),
             "occurred": datetime.now(UTC).isoformat(),
