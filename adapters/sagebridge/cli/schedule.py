@@ -15,7 +15,7 @@ import sagebridge
 from sagebridge.authoring.eventbridge_requests import eventbridge_expression
 from sagebridge.authoring.prefect_schedules import prefect_schedule
 from sagebridge.cli import schedule_view
-from sagebridge.cli.schedule_view import local, utc
+from sagebridge.cli.schedule_view import local, summary_json, utc
 from sagebridge.errors import MissingExtra, UsageError
 from sagebridge.model.fire_times import fire_times, zone
 from sagebridge.model.schedule_expressions import ExpressionError, Rate
@@ -267,11 +267,7 @@ def _as_json(schedule: Schedule, times: Mapping[str, EngineTimes]) -> dict[str, 
         for name, one in times.items()
     }
     return {
-        "name": schedule.name,
-        "expression": schedule.expression,
-        "timezone": schedule.timezone,
-        "words": in_words(schedule),
-        "enabled": schedule.enabled,
+        **summary_json(schedule),
         "engines": engines,
         "differences": [utc(one) for one in instants if _differs(one, times)],
     }

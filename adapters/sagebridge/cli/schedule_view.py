@@ -102,15 +102,18 @@ def starters_json(pipeline: Pipeline) -> dict[str, Any]:
     return result
 
 
-def schedule_json(schedule: Schedule) -> dict[str, Any]:
-    result: dict[str, Any] = {
+def summary_json(schedule: Schedule) -> dict[str, Any]:
+    return {
         "name": schedule.name,
         "expression": schedule.expression,
         "timezone": schedule.timezone,
         "words": in_words(schedule),
         "enabled": schedule.enabled,
-        "parameters": thaw(schedule.parameters),
     }
+
+
+def schedule_json(schedule: Schedule) -> dict[str, Any]:
+    result = {**summary_json(schedule), "parameters": thaw(schedule.parameters)}
     try:
         found = next_run(schedule) if schedule.enabled else None
     except ExpressionError as error:
