@@ -23,7 +23,7 @@ from sagebridge.model.pipeline import Pipeline
 from sagebridge.model.values import ABSENT, thaw
 
 SLUG = "sagebridge."
-"""Begins the slugs of our schedules. Other schedules of a deployment are not ours."""
+"""The prefix of slugs that sagebridge writes; a deployment may have other schedules."""
 EVENT = "sagebridge.event-trigger"
 
 
@@ -120,7 +120,7 @@ def forwarded_records(
 def trigger_record(
     pipeline: Pipeline, arguments: Mapping[str, str], deployment: str, trigger: EventTrigger
 ) -> dict[str, Any]:
-    """What the forwarder needs of a trigger, as JSON.
+    """The data of a trigger for its forwarder, as JSON.
 
     ``arguments`` are the flow's arguments by parameter, ``declared`` the parameters by AWS's names.
     """

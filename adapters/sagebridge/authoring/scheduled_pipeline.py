@@ -61,7 +61,7 @@ def with_free_names(
 
 
 def renamed(item: Starter, name: str) -> Starter:
-    """The same with another name; requests keep the name that it had."""
+    """A schedule or trigger with a new name; requests keep its old name."""
     holder = _holder(item)
     keys = item.extra.get(holder, EMPTY) if holder else item.extra
     own = Object({**keys, "Name": item.name})

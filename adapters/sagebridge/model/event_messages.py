@@ -217,7 +217,7 @@ def _not_a_path(path: str) -> str:
 
 
 def _reads_message(trigger: EventTrigger) -> bool:
-    """Whether the trigger is about messages, as in EventBridge Pipes, and not about events."""
+    """Whether the trigger reads fields of messages, as EventBridge Pipes do, not of events."""
     names = set(_pattern_fields(trigger.pattern))
     for given in trigger.parameters.values():
         names.update(_PART.findall(path)[0][0] for path in _paths(given) if _PART.search(path))

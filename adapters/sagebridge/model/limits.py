@@ -53,8 +53,6 @@ FIELD_ARGUMENTS = MappingProxyType(
 )
 """The argument of pydantic's ``Field`` for each keyword."""
 _NO_LIMITS: Mapping[str, _Limit] = MappingProxyType({})
-
-
 _KEYWORDS = {argument: keyword for keyword, argument in FIELD_ARGUMENTS.items()}
 
 
@@ -64,7 +62,7 @@ def limits_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_portable(pattern: str) -> bool:
-    """Whether pydantic's regular expressions, which are those of Rust, have all of a pattern.
+    """Whether pydantic's regular expressions, which are those of Rust, support a pattern.
 
     They have no look-around and no references to groups. Unusual escapes are refused, too.
     """
@@ -86,7 +84,7 @@ def check_limits(type_: str, limits: Mapping[str, Any]) -> None:
 
 
 def unmet(type_: str, limits: Mapping[str, Any], value: Any) -> Iterator[str]:
-    """What a value of the declared type would have to be, for each limit that it is not within."""
+    """The expected values, for each limit that a value of the declared type violates."""
     for key, wanted in limits.items():
         limit = _BY_TYPE[type_][key]
         if not limit.met(value, wanted):

@@ -1,9 +1,9 @@
-"""Schedule expressions: ``at``, ``rate`` and ``cron`` of EventBridge, and what only engines have.
+"""Schedule expressions: those of EventBridge, and two that only engines have.
 
-EventBridge Scheduler's rules are those of its user guide (Schedule types). Two forms are our own,
-for schedules that EventBridge cannot express: ``unix(0 4 1 * MON)`` has the five fields of Unix
-cron, in which a day matches by its number *or* its weekday, and ``rrule(FREQ=MONTHLY;…)`` has a
-recurrence rule of RFC 5545.
+The rules of ``at``, ``rate`` and ``cron`` are those of the EventBridge Scheduler user guide
+(Schedule types). EventBridge cannot express the other two: ``unix(0 4 1 * MON)`` has the five
+fields of Unix cron, in which a day matches by its number *or* its weekday, and
+``rrule(FREQ=MONTHLY;…)`` has a recurrence rule of RFC 5545.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _UNITS = {"day": 86_400, "hour": 3600, "minute": 60, "second": 1}
 
 
 class ExpressionError(ValueError):
-    """An expression that no schedule can have; the message is the problem, ``fix`` the advice."""
+    """An invalid expression; the message is the problem, ``fix`` the advice."""
 
     def __init__(self, problem: str, fix: str = "") -> None:
         self.fix = fix
@@ -137,7 +137,7 @@ class Cron:
 
     @property
     def day_or(self) -> bool:
-        """Whether the days are those of either field, which only Unix cron can say."""
+        """Whether a day matches one of two fields, which only Unix cron can express."""
         return self.month_days is not None and self.week_days is not None
 
     def has(self, local: datetime) -> bool:

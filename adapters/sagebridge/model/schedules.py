@@ -97,6 +97,15 @@ def stated_fields(item: Any) -> dict[str, Any]:
     }
 
 
+def at_slot(parameters: Mapping[str, Value], slot: datetime) -> dict[str, Value]:
+    """The parameters of the execution for a slot: its time replaces ``SCHEDULED_TIME``."""
+    time = f"{slot.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return {
+        name: value.replace(SCHEDULED_TIME, time) if isinstance(value, str) else value
+        for name, value in parameters.items()
+    }
+
+
 def in_utc(instant: datetime) -> str:
     """An instant as in a start or end: ``2026-12-01T04:00:00Z``."""
     return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from sagebridge.errors import ModelTypeError, ParameterError
 from sagebridge.model.converters import object_
 from sagebridge.model.event_triggers import EventTrigger
 from sagebridge.model.parameters import Parameter, coerce
-from sagebridge.model.schedules import SCHEDULED_TIME
+from sagebridge.model.schedules import at_slot
 from sagebridge.model.values import EMPTY, Object, Value
 from sagebridge_operators.airflow.task_log import failure
 
@@ -73,12 +73,7 @@ class StartPipelineOperator(BaseOperator):
             return start_event_runs(
                 self.event_trigger, context, self.trigger_dag_id, new_id, self.conf
             )
-        slot = dag_run.logical_date or dag_run.run_after
-        time = slot.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        given = {
-            name: value.replace(SCHEDULED_TIME, time) if isinstance(value, str) else value
-            for name, value in self.parameters.items()
-        }
+        given = at_slot(self.parameters, dag_run.logical_date or dag_run.run_after)
         self.check_is_active(ti)
         raise DagRunTriggerException(
             trigger_dag_id=self.trigger_dag_id,

@@ -56,7 +56,7 @@ def merge_deployments(file: Path, entries: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _with_others(found: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """The schedules and triggers of an entry, after those of the file that are not ours."""
+    """The schedules and triggers of an entry, after the hand-written ones of the file."""
     result = {}
     for key, mark in (("schedules", "slug"), ("triggers", "name")):
         others = [

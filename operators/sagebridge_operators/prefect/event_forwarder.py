@@ -39,7 +39,6 @@ SECONDS = 300
 """How often the flow is to be started; each run reads the queue until the next one."""
 _PATIENCE = 30.0
 """How long to wait for the automations; Prefect stores events every five seconds."""
-
 _LARGEST = 2**63 - 1
 """Prefect's server refuses larger integers, and with them all events of a request."""
 _AT_ONCE = 20
@@ -166,9 +165,9 @@ class Forwarder:
     problems: list[str] = field(default_factory=list)
 
     def forward(self, messages: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """Forward the events of messages, and return the messages that are done with.
+        """Forward the events of messages, and return the messages to delete.
 
-        A message with rejected values is one of them: it would be rejected again.
+        They include messages with rejected values, which would be rejected again.
         """
         found = [(message, list(self._events(message))) for message in messages]
         events = {one["id"]: one for _, several in found for one in several}

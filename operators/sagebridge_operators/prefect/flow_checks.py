@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from datetime import UTC
 from typing import Any
 
 from sagebridge.authoring.declared_names import find_faults, suggestion
 from sagebridge.authoring.step_arguments import RETRIES, RETRY_DELAY
 from sagebridge.model.pipeline import Pipeline, walk
-from sagebridge.model.schedules import SCHEDULED_TIME
+from sagebridge.model.schedules import at_slot
 from sagebridge.model.values import ABSENT
 from sagebridge_operators.backends import max_parallel
 from sagebridge_operators.lifecycle.backend import NAMES
@@ -45,13 +44,7 @@ def given_values(context: Any) -> dict[str, Any]:
     """The parameters of a flow run; ``<aws.scheduler.scheduled-time>`` is the time of its slot."""
     given = dict(context.parameters or {})
     slot = context.flow_run.expected_start_time
-    if slot is None:
-        return given
-    time = f"{slot.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    return {
-        name: value.replace(SCHEDULED_TIME, time) if isinstance(value, str) else value
-        for name, value in given.items()
-    }
+    return given if slot is None else at_slot(given, slot)
 
 
 def parallel_limit(pipeline: Pipeline) -> float:

@@ -18,7 +18,7 @@ class NoTrigger(Exception):
 
 
 def asset_triggers(condition: Any) -> tuple[list[EventTrigger], list[Unsupported], list[str]]:
-    """The event triggers of the assets that start a DAG, their losses, and what becomes none."""
+    """The event triggers of the assets that start a DAG, their losses, and unsupported assets."""
     found: list[EventTrigger] = []
     losses: list[Unsupported] = []
     problems = []

@@ -1,7 +1,7 @@
 """The schedules and event triggers of a live DAG.
 
-Each timetable of Airflow becomes schedules with the same times, as far as EventBridge's rules allow
-it. A timetable of sagebridge has its schedule as an attribute. Everything else is a loss.
+Each timetable of Airflow becomes schedules with the same times if EventBridge's rules allow it. A
+timetable of sagebridge has its schedule as an attribute. Everything else is a loss.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from sagebridge.model.schedules import MAX_AGE_SECONDS, Schedule
 
 
 class ScheduleReading(NamedTuple):
-    """The schedules and event triggers of a DAG, and what they do not express."""
+    """The schedules and event triggers of a DAG, and their losses."""
 
     schedules: tuple[Schedule, ...] = ()
     triggers: tuple[EventTrigger, ...] = ()
@@ -234,7 +234,7 @@ def _after_interval(schedule: Schedule, start: datetime | None, end: datetime | 
 
 
 def _time_losses(schedule: Schedule) -> Iterator[Unsupported]:
-    """Where EventBridge's rules differ from Airflow's for this schedule."""
+    """The losses of a schedule for which EventBridge's rules differ from Airflow's."""
     timing, what, often = schedule.timing, "", True
     match timing:
         case Rate(delta):

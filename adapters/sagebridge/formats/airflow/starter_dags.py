@@ -20,7 +20,7 @@ from sagebridge.model.pipeline import Pipeline
 from sagebridge.model.values import ABSENT
 
 _PARAMETERS = {"StartPipelineOperator": "parameters", "TriggerDagRunOperator": "conf"}
-"""The argument of each operator that has the parameters of the started run."""
+"""The argument of each operator with the parameters of the started run."""
 
 
 def started_dag(dag: Any) -> str:
@@ -42,7 +42,7 @@ def with_starters(
 ) -> tuple[Pipeline, list[tuple[Any, Unsupported]]]:
     """A pipeline with the schedules and event triggers of DAGs that start it.
 
-    The losses come with the DAG that they are about.
+    Each loss comes with its DAG.
     """
     schedules, triggers, losses = list(pipeline.schedules), list(pipeline.event_triggers), []
     for dag in starters:

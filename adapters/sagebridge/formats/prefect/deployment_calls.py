@@ -19,7 +19,7 @@ _METHODS = frozenset(("serve", "deploy", "to_deployment", "adeploy", "ato_deploy
 _FUNCTIONS = frozenset(("serve", "aserve", "deploy", "adeploy"))
 _TIMES = frozenset(("cron", "interval", "rrule"))
 _SCHEDULES = _TIMES | {"schedule", "schedules"}
-_TELLING = _SCHEDULES | {"work_pool_name", "job_variables", "entrypoint_type"}
+_ONLY_PREFECT = _SCHEDULES | {"work_pool_name", "job_variables", "entrypoint_type"}
 """Arguments that only a deployment of Prefect has."""
 
 
@@ -54,7 +54,7 @@ class DeploymentCalls:
                     name in _METHODS and not self._is_joint(node)
                 ):
                     flows = self._flows(base)
-                    if flows is None and _TELLING.isdisjoint(one.arg for one in node.keywords):
+                    if flows is None and _ONLY_PREFECT.isdisjoint(one.arg for one in node.keywords):
                         continue
                     for flow in (None,) if flows is None else sorted(flows):
                         yield self._deployment(node, flow, name)

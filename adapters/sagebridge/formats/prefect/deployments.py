@@ -1,7 +1,7 @@
 """Deployments of a flow: their schedules, triggers and parameters become those of its pipeline.
 
-A deployment is a call in the flow's file, an entry of a ``prefect.yaml`` or one on a server. What
-else it has is only Prefect's, and a loss.
+A deployment is a call in the flow's file, an entry of a ``prefect.yaml`` or one on a server. Its
+other options exist only in Prefect and are losses.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Deployments on a Prefect server: ``prefect://FLOW/DEPLOYMENT``.
 
-The server is the one in ``PREFECT_API_URL`` or in the active profile. It knows when a deployment
-runs; the steps are in the file of the flow, if this machine has it.
+The server is the one in ``PREFECT_API_URL`` or in the active profile. It has the schedules of a
+deployment; the steps are in the file of the flow, if this machine has it.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def _existing(found: Mapping[str, Any], file: str) -> Path | None:
 
 
 def _without_steps(source: str, flow: str, found: Mapping[str, Any], file: str) -> FileReading:
-    """A pipeline without steps, with the parameters that the server knows."""
+    """A pipeline without steps, with the parameters that the server has."""
     parameters = dict(_parameters(found.get("parameter_openapi_schema") or {}))
     what = f"the flow's file {file!r} is not on this machine: the pipeline has no steps"
     advice = "add the schedules to the flow with --schedules, or run this where the file is"

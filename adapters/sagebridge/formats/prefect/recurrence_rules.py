@@ -1,4 +1,4 @@
-"""Prefect's RRules as cron expressions, if they say the same."""
+"""Prefect's RRules as cron expressions with the same times."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Recurrence(NamedTuple):
     start: datetime | None = None
     end: datetime | None = None
     skips: bool = False
-    """Whether it names the local times that changes of clocks skip, so that it does not fire."""
+    """Whether the rule itself excludes the local times that changes of clocks skip."""
 
 
 class _NotCron(Exception):
@@ -43,8 +43,8 @@ def read_rule(text: str, timezone: str = "UTC") -> Recurrence:
 
     Otherwise it is ``rrule(…)``.
 
-    A rule without DTSTART gets Prefect's, because its intervals count from there. A rule that is
-    not one stays ``rrule(…)``, which ``validate`` reports.
+    A rule without DTSTART gets Prefect's, because its intervals count from there. An invalid rule
+    becomes ``rrule(…)``, too, and ``validate`` reports it.
     """
     lines = [line.strip() for line in text.split("\n") if line.strip()]
     try:
@@ -86,7 +86,7 @@ def _simpler(lines: Sequence[str], timezone: str) -> Recurrence:
 
 
 def _rate(parts: Mapping[str, str]) -> str:
-    """The interval of a rule that has nothing else, in a zone without changes of clocks."""
+    """The rate of a rule with only an interval, in a zone without changes of clocks."""
     unit = _UNITS.get(parts["FREQ"])
     number = int(parts.get("INTERVAL", 1))
     if unit is None or number < 1 or not {"FREQ", "INTERVAL", "UNTIL", "WKST"}.issuperset(parts):
@@ -102,7 +102,7 @@ def _time(text: str) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """The parts of one rule; what it does not state follows from its start, as in dateutil."""
+    """The parts of one rule; missing parts follow from its start, as in dateutil."""
 
     parts: Mapping[str, str]
     start: datetime

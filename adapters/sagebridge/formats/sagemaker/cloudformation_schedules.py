@@ -52,7 +52,7 @@ _Target: TypeAlias = tuple[int, dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class TemplateStarters:
-    """What starts the pipeline of a template, and the logical ids of these resources."""
+    """The schedules and triggers of a template's pipeline, and the ids of their resources."""
 
     schedules: tuple[Schedule, ...]
     event_triggers: tuple[EventTrigger, ...]
@@ -151,7 +151,7 @@ class _ResourceReader:
                 yield self.text(arn), own, (position, target)
 
     def read(self, own: dict[str, Any], target: _Target) -> list[Starter]:
-        """What the properties say; nothing, and a loss, if they are not readable."""
+        """The schedules and triggers of a resource; an invalid resource is a loss."""
         own = {"Name": self.resource, **own}
         known = {k: self._default(own.pop(k), k) for k in _USED if function_name(own.get(k))}
         values = {**self.functions.value(own, self.pointer), **known}
@@ -216,7 +216,7 @@ def reference(name: str, description: str, parameters: dict[str, Any]) -> dict[s
 def write_schedules(
     pipeline: Pipeline, resource: str, name: str, parameters: dict[str, Any]
 ) -> tuple[dict[str, Any], list[Loss]]:
-    """The resources for what starts a pipeline, and the losses.
+    """The resources for the schedules and triggers of a pipeline, and the losses.
 
     ``resource`` is its logical id, ``name`` its PipelineName. Adds to the template's
     ``parameters``.

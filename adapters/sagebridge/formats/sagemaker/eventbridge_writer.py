@@ -175,7 +175,7 @@ class Requests:
             self._lose("changed", f"{what} {', '.join(map(shown, wrong))}", fix)
 
     def _free(self, wanted: str) -> str:
-        """A name that EventBridge allows, and no other request has."""
+        """A unique name that EventBridge allows."""
         legal = wanted
         if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", wanted):
             legal = re.sub(r"[^A-Za-z0-9_.-]+", "-", wanted)[:60].strip("-") or "schedule"
