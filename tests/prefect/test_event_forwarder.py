@@ -42,8 +42,18 @@ class Server:
         self.sent: list[dict[str, Any]] = []
         self.stored: list[dict[str, Any]] = []
         self.reaction: str | None = "executed"
+        self.enabled = True
 
     def post(self, path: str, json: Any) -> Any:
+        if path == "/automations/filter":
+            automations = [
+                {"name": name, "enabled": self.enabled}
+                for name in json["automations"]["name"]["any_"]
+                if name == "sagebridge.P/P/new"
+            ]
+            return SimpleNamespace(
+                raise_for_status=lambda: None, content=b"x", json=lambda: automations
+            )
         if path == "/events":
             self.sent += json
             self.stored += (self._reacted(one) for one in json if self.reaction)
@@ -152,10 +162,22 @@ def test_rejected_values_are_reported_and_not_sent(server: Server) -> None:
 
 
 def test_event_of_a_disabled_automation_is_dropped(server: Server) -> None:
-    server.reaction = None
+    server.reaction, server.enabled = None, False
     subject = forwarder(server, "new")
     assert list(subject.forward([message("m1", "a")]))
     assert not subject.problems
+
+
+def test_message_stays_until_its_automation_has_reacted(server: Server) -> None:
+    server.reaction = None
+    assert not list(forwarder(server, "new").forward([message("m1", "a")]))
+    server.reaction = "failed"
+    assert not list(forwarder(server, "new").forward([message("m1", "a")]))
+    server.reaction = None  # the server ignores an event that it has seen
+    assert not list(forwarder(server, "new").forward([message("m1", "a")]))
+    server.reaction = "executed"
+    assert list(forwarder(server, "new").forward([message("m1", "a")]))
+    assert len({one["id"] for one in server.sent}) == 1
 
 
 def test_redeployed_triggers_are_used_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

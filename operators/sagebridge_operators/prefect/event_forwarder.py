@@ -20,7 +20,7 @@ from prefect.logging import get_run_logger
 from prefect.runtime import deployment
 
 from sagebridge.authoring.definition_reader import read_parameter
-from sagebridge.authoring.prefect_deployment import EVENT
+from sagebridge.authoring.prefect_deployment import EVENT, SLUG
 from sagebridge.errors import ParameterError
 from sagebridge.model.event_messages import EventStart, event_starts
 from sagebridge.model.event_triggers import EventTrigger
@@ -207,13 +207,28 @@ class Forwarder:
             reactions = [one for one in self._reactions(wanted) if one not in before]
             executed = {one.event for one in reactions if not one.reason}
             failed = {one.event: one.reason for one in reactions if one.event not in executed}
+        for name in sorted(failed):
+            self._problem(f"event {name} started no run: {failed[name]}")
+        # The server is slow or was restarted, or it ignores an event that it has seen in the last
+        # half hour (SEEN_EXPIRATION in prefect/server/events/ordering).
+        for name in sorted(self._awaited(events[one] for one in wanted - executed - failed.keys())):
+            get_run_logger().warning("event %s has started no run; it will be sent again", name)
+            failed[name] = "no automation has reacted"
         self.forwarded |= wanted - failed.keys()
-        for name in sorted(wanted):
-            if name in failed:
-                self._problem(f"event {name} started no run: {failed[name]}")
-            elif name not in executed:
-                get_run_logger().warning("no automation has reacted to event %s", name)
         return failed
+
+    def _awaited(self, events: Iterable[dict[str, Any]]) -> set[str]:
+        """The ids of the events whose automations are enabled."""
+        names = {
+            one["id"]: one["resource"]["prefect.resource.id"].replace(f"{EVENT}.", SLUG, 1)
+            for one in events
+        }
+        if not names:
+            return set()
+        query = {"automations": {"name": {"any_": sorted(set(names.values()))}}}
+        found = self._post("/automations/filter", query)
+        enabled = {one["name"] for one in found if one["enabled"]}
+        return {event for event, name in names.items() if name in enabled}
 
     def _reactions(self, ids: Iterable[str]) -> list[Reaction]:
         """What the automations have done for these events."""
