@@ -172,6 +172,13 @@ class TestReading:
         assert len(found.event_triggers) == 1
         assert (loss.severity, "arn:aws:lambda:x" in loss.what) == ("info", True)
 
+    def test_queue_of_a_rule_is_that_of_its_trigger(self) -> None:
+        requests = document(NEW_DATA)
+        queue = {"Id": "2", "Arn": "arn:aws:sqs:eu-west-1:111122223333:data"}
+        requests["PutTargets"][0]["Targets"].append(queue)
+        found, losses = sagebridge.read(requests)
+        assert ([one.queue for one in found.event_triggers], losses) == ([QUEUE], ())
+
     def test_wrong_requests_are_reported_at_once(self) -> None:
         requests = {
             "CreateSchedule": [{"Name": "a", "Target": {"Arn": ARN}}],

@@ -317,6 +317,7 @@ def test_dag_that_only_starts_another_one_is_its_schedule(dags: dict[str, FileRe
     lost = losses(found)
     assert lost[0].startswith("dropped: the DAG started.nightly: max_active_runs=1 has no effect")
     assert any(one.startswith("changed: the DAG started.nightly: reset_dag_run") for one in lost)
+    assert not any("wait_for_completion" in one for one in lost)  # no step waits
     assert not {"started.nightly", "weekly", "by_message"} & dags.keys()
 
 

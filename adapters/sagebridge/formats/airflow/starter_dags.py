@@ -94,6 +94,7 @@ def _present(trigger: EventTrigger, found: ScheduleReading) -> EventTrigger:
 def _losses(dag: Any, found: ScheduleReading) -> Iterator[Unsupported]:
     (task,) = dag.tasks
     yield from dag_options.of_dag(dag, found)
-    # Retries only repeat the start of a run.
+    # Retries only repeat the start of a run. There is no step that could wait for its end.
     reads = {*dag_options.own_arguments(task), "conf", "trigger_dag_id", "retries", *RETRY_DETAILS}
+    reads.add("wait_for_completion")
     yield from dag_options.of_task(task, reads)

@@ -22,7 +22,9 @@ from sagebridge.formats.sagemaker.eventbridge import (
     Starters,
     changed_messages,
     keeping_arn,
+    queue_of,
     starters_of,
+    with_queue,
     without_arn,
 )
 from sagebridge.formats.sagemaker.eventbridge_writer import Requests
@@ -167,10 +169,17 @@ class _ResourceReader:
             return [read_schedule(values)]
         if self.type == RULE:
             pointer = f"{self.pointer}/Targets/{target[0]}"
-            return read_rule(values, self.functions.value(target[1], pointer))
+            found = read_rule(values, self.functions.value(target[1], pointer))
+            return [with_queue(one, self._queue()) for one in found]
         pipe = read_pipe(values)
         self._losses += changed_messages(pipe, self.pointer)
         return [pipe]
+
+    def _queue(self) -> str | None:
+        """The queue among the targets of a rule, if the template has its ARN."""
+        targets = map(without_arn, self.properties["Targets"])
+        found = queue_of((self.text(arn), keys) for arn, keys in targets)
+        return None if found is None or "${" in found else found
 
     def losses(self) -> list[Loss]:
         """What is not carried over, and the functions."""
@@ -179,7 +188,8 @@ class _ResourceReader:
             condition = shown(self.raw["Condition"])
             what = f"it exists only under the condition {condition} of the template"
             found.append(self._loss("changed", what, "turn it on or off with --map FILE"))
-        if self.type == RULE and (number := len(self.properties["Targets"]) - 1):
+        others = len(self.properties["Targets"]) - 1 if self.type == RULE else 0
+        if number := others - (others > 0 and self._queue() is not None):
             what = f"other targets of the rule are not carried over: {number}"
             found.append(self._loss("info", what))
         return list(dict.fromkeys(found))

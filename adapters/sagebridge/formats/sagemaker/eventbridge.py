@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sagebridge.authoring.aws_arns import target_parts
+from sagebridge.authoring.aws_arns import queue_url, target_parts
 from sagebridge.authoring.eventbridge_requests import (
     WrongRequest,
     read_pipe,
@@ -178,12 +178,29 @@ def _items(value: Any, losses: list[Loss]) -> Iterator[tuple[str, Starter]]:
                 losses.append(_other_target(str(keys.get("Name")), str(keys.get("Target"))))
             elif one.operation == "PutRule":
                 keys.pop("Targets", None)
-                for arn, target in map(without_arn, targets[one.rule]):
-                    yield from ((str(arn), item) for item in read_rule(keys, target))
+                found = list(map(without_arn, targets[one.rule]))
+                queue, starts = queue_of(found), any(target_parts(str(arn)) for arn, _ in found)
+                for arn, target in found:
+                    if starts and queue is not None and queue_url(str(arn)) == queue:
+                        continue
+                    for item in read_rule(keys, target):
+                        yield str(arn), with_queue(item, queue)
         except WrongRequest as error:
             problems.append(f"  {one.pointer or '/'}: {error}")
     if problems:
         raise NoSchedules("not requests of EventBridge:\n" + "\n".join(problems))
+
+
+def queue_of(targets: Iterable[tuple[Any, Mapping[str, Any]]]) -> str | None:
+    """The URL of the SQS queue that is one of the targets of a rule and gets unchanged events."""
+    urls = [queue_url(str(arn)) for arn, keys in targets if keys.keys() <= {"Id"}]
+    found = [url for url in urls if url is not None]
+    return found[0] if len(found) == 1 else None
+
+
+def with_queue(item: Starter, queue: str | None) -> Starter:
+    """An event trigger with the queue in which the engines find its events."""
+    return replace(item, queue=queue) if queue and isinstance(item, EventTrigger) else item
 
 
 def without_arn(target: Any) -> tuple[Any, dict[str, Any]]:
