@@ -26,7 +26,6 @@ from sagebridge.formats.python.import_process import (
     set_environment,
 )
 from sagebridge.model.expressions import strings_forbidden
-from sagebridge.model.losses import Loss
 
 _PRELOAD = "sagebridge.preload"
 """Entry point group of packages to import before forking, as most DAG files import them."""
@@ -211,12 +210,7 @@ def _describe(dag: Any, lines: SourceLines, starters: Sequence[Any]) -> Answer:
         pipeline, others = with_starters(pipeline, starters)
     except ModelTypeError as error:
         raise PythonFileError(lines.file, line, str(error)) from None
-    added = (
-        Loss(
-            code, severity, str(lines.line(one)), f"the DAG {one.dag_id}: {what}", "pipeline", hint
-        )
-        for one, (code, severity, what, hint) in others
-    )
+    added = (lost.at(str(lines.line(one)), f"the DAG {one.dag_id}: ") for one, lost in others)
     return describe(dag.dag_id, line, pipeline, (*losses, *added), steps)
 
 

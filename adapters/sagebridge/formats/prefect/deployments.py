@@ -25,7 +25,6 @@ from sagebridge.model.schedules import Schedule
 
 UNKNOWN = object()
 """The value of an option that is only known when Prefect deploys the flow."""
-_TARGET = "pipeline"
 _RUN = "prefect.flow-run."
 _PIPELINE_ENDED = "add an event trigger with pipeline_ended() and the ARN of that pipeline"
 _ANY = "add an event trigger with the EventBridge pattern of the event"
@@ -252,12 +251,7 @@ class _Merge:
         prefix: str = "",
     ) -> None:
         title = f"{deployment.title}: " if deployment is not None else ""
-        self.losses += (
-            Loss(
-                lost.code, lost.severity, place, f"{title}{prefix}{lost.what}", _TARGET, lost.advice
-            )
-            for lost in losses
-        )
+        self.losses += (lost.at(place, f"{title}{prefix}") for lost in losses)
 
 
 def _switched(starters: Iterable[Any], name: str, enabled: bool) -> tuple[Any, ...]:

@@ -72,11 +72,7 @@ def _read(file: str) -> Sequence[FileReading]:
             found := with_deployments(one, deployments),
             losses=(
                 *found.losses,
-                *(
-                    Loss(why.code, why.severity, place, why.what, "pipeline", why.advice)
-                    for flow, place, why in lost
-                    if flow in (None, one.entry)
-                ),
+                *(why.at(place) for flow, place, why in lost if flow in (None, one.entry)),
             ),
         )
         for one in flows
@@ -262,7 +258,7 @@ def _read_flow(file: str, tree: ast.Module, function: FlowFunction) -> FileReadi
     if limit is not None:
         pipeline = replace(pipeline, parallelism=_parallelism(limit))
     losses = [
-        Loss(lost.code, lost.severity, f"{file}:{line}", lost.what, "sagemaker", lost.advice)
+        lost.at(f"{file}:{line}", target="sagemaker")
         for line, lost in (
             *_option_losses(options, names),
             *_argument_losses(function, arguments),

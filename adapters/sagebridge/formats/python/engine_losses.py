@@ -28,6 +28,10 @@ class Unsupported(NamedTuple):
     what: str
     advice: str = ""
 
+    def at(self, place: str, title: str = "", target: str = "pipeline") -> Loss:
+        """The loss at a place; ``title`` comes before its text."""
+        return Loss(self.code, self.severity, place, f"{title}{self.what}", target, self.advice)
+
 
 _KEPT = "kept in the file; running the step fails with a clear error"
 
