@@ -24,7 +24,7 @@ from sagebridge.model.pipeline import Pipeline, Step
 from sagebridge_operators.airflow import build, queue_asset
 from sagebridge_operators.airflow.event_queue import QueueTrigger
 from sagebridge_operators.airflow.start_operator import StartPipelineOperator
-from sagebridge_operators.backends.queues import region_of
+from sagebridge_operators.backends.queues import receive_messages, region_of
 
 pytestmark = pytest.mark.airflow
 QUEUE = "https://sqs.eu-central-1.amazonaws.com/123456789012/events"
@@ -150,6 +150,12 @@ def test_values_that_no_request_can_contain_do_not_stop_the_others(comms: Comms)
         executed(operator(**SIZE), {"message_batch": [huge, nul, good]})
     assert [line[:10] for line in str(caught.value).splitlines()] == ["message m1", "message m2"]
     assert list(comms.runs) == ["Train.new__m3"]
+
+
+def test_large_messages_are_not_received_all_at_once() -> None:
+    batch = [message(f"m{number}", "x" * 100_000) for number in range(10)]
+    many = SimpleNamespace(receive_message=lambda **_: {"Messages": batch})
+    assert len(receive_messages(many, QUEUE, most=50)) == 10
 
 
 def test_messages_without_a_match_skip_the_task(comms: Comms) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 WAIT_SECONDS = 5
 """How long one call waits for messages (long polling)."""
 _IN_ONE_CALL = 10
+_CHARACTERS = 1_000_000
+"""After so many, no further messages are received at once: Airflow stores them in its database."""
 _HIDDEN_SECONDS = 60
 """How long a received message is hidden from other readers, unless it is deleted first."""
 
@@ -21,7 +23,7 @@ def receive_messages(
     They stay in the queue until they are deleted, so that no event is lost with a process.
     """
     found: list[Any] = []
-    while len(found) < most:
+    while len(found) < most and sum(len(one["Body"]) for one in found) < _CHARACTERS:
         answer = sqs.receive_message(
             QueueUrl=queue,
             MaxNumberOfMessages=_IN_ONE_CALL,
