@@ -18,15 +18,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import fields
+from typing import Any
 from zlib import crc32
 
 from sagebridge.authoring.dag_pipeline import legal_id
 from sagebridge.model.display import free_name
 from sagebridge.model.event_triggers import Starter
 from sagebridge.model.pipeline import Pipeline
-from sagebridge.model.schedules import Schedule
-from sagebridge.model.values import ABSENT, Value, same
+from sagebridge.model.schedules import Schedule, stated_fields
+from sagebridge.model.values import ABSENT
 
 TASK_ID = "start"
 """The task of a small DAG."""
@@ -64,16 +64,11 @@ def small_dags(pipeline: Pipeline, dag_id: str) -> Iterator[tuple[str, Starter]]
         yield small, starter
 
 
-def timetable_arguments(schedule: Schedule) -> dict[str, Value]:
-    """The arguments of the timetable of a schedule, without defaults; ``expression`` first.
+def timetable_arguments(schedule: Schedule) -> dict[str, Any]:
+    """The arguments of the timetable of a schedule as JSON, without defaults.
 
     The parameters are not among them: the operator of the small DAG has them.
     """
-    plain = Schedule(schedule.name, schedule.expression)
-    names = ("expression", *(one.name for one in fields(Schedule) if one.name != "expression"))
-    values = {name: getattr(schedule, name) for name in names if name != "parameters"}
-    return {
-        name: value
-        for name, value in values.items()
-        if name in ("expression", "name") or not same(value, getattr(plain, name))
-    }
+    stated = stated_fields(schedule)
+    stated.pop("parameters", None)
+    return {"expression": stated.pop("expression"), **stated}

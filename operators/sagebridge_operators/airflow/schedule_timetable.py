@@ -15,7 +15,7 @@ from sagebridge.model.fire_times import fire_times, last_fire_time, zone
 from sagebridge.model.schedule_expressions import At, ExpressionError, Rate
 from sagebridge.model.schedule_words import in_words
 from sagebridge.model.schedules import MAX_AGE_SECONDS, Schedule
-from sagebridge.model.values import ABSENT, EMPTY, Absent, Value, thaw
+from sagebridge.model.values import ABSENT, EMPTY, Absent, Value
 
 if TYPE_CHECKING:
     from airflow.models.dag import DagModel
@@ -86,12 +86,10 @@ class EventBridgeTimetable(Timetable):
     @classmethod
     def of(cls, schedule: Schedule) -> EventBridgeTimetable:
         """The timetable of a schedule, whose parameters belong to the operator of its DAG."""
-        arguments: dict[str, Any] = timetable_arguments(schedule)
-        return cls(arguments.pop("expression"), **arguments)
+        return cls(**timetable_arguments(schedule))
 
     def serialize(self) -> dict[str, Any]:
-        found: dict[str, Any] = thaw(timetable_arguments(self.schedule))
-        return found
+        return timetable_arguments(self.schedule)
 
     @classmethod
     def deserialize(cls, data: dict[str, Any]) -> EventBridgeTimetable:
