@@ -180,15 +180,18 @@ class TestReading:
         assert ([one.queue for one in found.event_triggers], losses) == ([QUEUE], ())
 
     def test_wrong_requests_are_reported_at_once(self) -> None:
+        deep = '{"a": ' * 500 + "[1]" + "}" * 500
         requests = {
             "CreateSchedule": [{"Name": "a", "Target": {"Arn": ARN}}],
             "PutRule": [
                 {"Name": "b", "EventPattern": "{", "Targets": [{"Arn": ARN}]},
                 {"Name": "c", "Targets": [{"Arn": ARN}]},
+                {"Name": "d", "EventPattern": deep, "Targets": [{"Arn": ARN}]},
             ],
         }
         with pytest.raises(SourceError) as error:
             sagebridge.read(requests)
+        assert "/PutRule/2: EventPattern is nested too deeply (limit: 100" in str(error.value)
         assert "/CreateSchedule/0: ScheduleExpression: expected a string" in str(error.value)
         assert "/PutRule/0: EventPattern is not JSON" in str(error.value)
         assert "/PutRule/1: rule 'c' has neither" in str(error.value)

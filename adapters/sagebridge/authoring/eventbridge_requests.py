@@ -19,6 +19,7 @@ from typing import Any
 
 from sagebridge.authoring.aws_arns import queue_url
 from sagebridge.authoring.definition_reader import ObjectReader, string
+from sagebridge.authoring.json_document import depth_of
 from sagebridge.model.event_triggers import EventTrigger, Starter
 from sagebridge.model.schedule_expressions import (
     Cron,
@@ -358,6 +359,10 @@ def _take_parameters(target: ObjectReader) -> Object:
     return Object(found)
 
 
+_DEEPEST = 100
+"""Levels of a pattern, which is part of a larger document in a written file."""
+
+
 def _pattern(raw: Any) -> dict[str, Any]:
     """An event pattern: JSON in a request, an object in a template."""
     if isinstance(raw, str):
@@ -367,6 +372,8 @@ def _pattern(raw: Any) -> dict[str, Any]:
             raise WrongRequest(f"EventPattern is not JSON: {error}") from None
     if not isinstance(raw, dict):
         raise WrongRequest("EventPattern: expected an object")
+    if depth_of(raw) > _DEEPEST:
+        raise WrongRequest(f"EventPattern is nested too deeply (limit: {_DEEPEST} levels)")
     return raw
 
 

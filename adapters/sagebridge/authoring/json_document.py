@@ -178,7 +178,7 @@ def parse(text: str, source: str) -> Document:
     except RecursionError:
         raise NotAPipeline(source, _TOO_DEEP) from None
     else:
-        depth = _depth(value)
+        depth = depth_of(value)
         if depth > MAX_DEPTH and (depth > _MAX_LEVELS or not _is_readable(value)):
             raise NotAPipeline(source, _TOO_DEEP)
         return Document(source, text, value, tuple(duplicates))
@@ -251,7 +251,8 @@ def _unfit(text: str) -> tuple[str, int]:
     return "not JSON", 0
 
 
-def _depth(value: Any) -> int:
+def depth_of(value: Any) -> int:
+    """How many lists and dicts are in each other."""
     depth, containers = 0, [value]
     while containers := [one for one in containers if isinstance(one, dict | list)]:
         depth += 1
