@@ -27,6 +27,7 @@ from sagebridge_operators.airflow import (
     load_folder,
 )
 from sagebridge_operators.airflow.definition_files import Definition
+from sagebridge_operators.airflow.start_operator import run_id
 from tests.dagtest import FinishedRun, dagbags, migrated, new_id, play, store
 from tests.fakes import FakeBackend
 from tests.shapes import fail
@@ -275,3 +276,9 @@ def test_paused_dag_is_an_error() -> None:
 def test_wrong_type_of_parameters() -> None:
     with pytest.raises(ModelTypeError, match="StartPipelineOperator: parameters"):
         operator([1])
+
+
+def test_long_run_ids_differ() -> None:
+    one, two = (run_id("x" * 250, f"2026-12-0{day}T04:00:00+00:00") for day in (1, 2))
+    assert len(one) == len(two) == 250
+    assert one != two

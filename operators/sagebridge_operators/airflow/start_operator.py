@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 from airflow.providers.common.compat.sdk import BaseOperator, Context, DagRunTriggerException
 
@@ -110,4 +111,6 @@ def run_id(starter: str, what: str) -> str:
     """The id of the run that a small DAG starts for a slot or event; 250 characters at most."""
     # As allowed_run_id_pattern, in the section scheduler of the default configuration.
     legal = re.sub(r"[^A-Za-z0-9_.~:+-]", "_", f"{starter}__{what}")
-    return re.sub(r"\.{2,}", ".", legal)[:250]
+    legal = re.sub(r"\.{2,}", ".", legal)
+    # Without the sum, all slots of a DAG with a very long id would have the same run.
+    return legal if len(legal) <= 250 else f"{legal[:241]}-{crc32(legal.encode()):08x}"
