@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -118,6 +119,15 @@ def test_template_without_a_role_has_a_parameter() -> None:
     assert [(one.code, one.severity) for one in losses] == [("template-function", "changed")]
     again, _ = sagebridge.write(found, "sagemaker", document="cloudformation")
     assert json.loads(again) == written
+
+
+def test_template_with_odd_values_is_written() -> None:
+    start = "0001-01-01T00:00:00+14:00"
+    early = sagebridge.Schedule("a", "rate(1 day)", start=start)
+    one = replace(pipeline(PipelineName="p", RoleArn=None), schedules=(early,))
+    text = sagebridge.write(one, "sagemaker", document="cloudformation").text
+    assert f'"StartDate": "{start}"' in text
+    assert '"RoleArn": null' in text
 
 
 class TestTemplates:

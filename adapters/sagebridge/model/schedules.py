@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import MISSING, dataclass, fields
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -108,7 +109,9 @@ def at_slot(parameters: Mapping[str, Value], slot: datetime) -> dict[str, Value]
 
 def in_utc(instant: datetime) -> str:
     """An instant as in a start or end: ``2026-12-01T04:00:00Z``."""
-    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    with suppress(OverflowError):
+        instant = instant.astimezone(UTC)
+    return instant.isoformat().replace("+00:00", "Z")
 
 
 _FIELDS: Mapping[str, Converter] = MappingProxyType(

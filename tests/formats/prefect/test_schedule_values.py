@@ -130,3 +130,12 @@ def test_rule_of_seconds_is_read_in_a_moment() -> None:
     rule = "DTSTART:20200101T000000\nRRULE:FREQ=SECONDLY;INTERVAL=7;BYHOUR=3"
     _, (moved,) = read_times({"rrule": rule, "timezone": "Europe/Berlin"})
     assert moved.severity == "changed"
+
+
+def test_times_out_of_range_are_reported() -> None:
+    rule = "DTSTART:00010101T000000\nRRULE:FREQ=DAILY"
+    times, _ = read_times({"rrule": rule, "timezone": "Asia/Tokyo"})
+    assert str(times.start).startswith("0001-01-01T00:00:00+09:18")  # `validate` reports it
+    far = {"interval": 86_400, "anchor_date": "9999-12-31T23:30:00Z", "timezone": "Europe/Berlin"}
+    with pytest.raises(UnreadableSchedule, match="out of range"):
+        read_times(far)

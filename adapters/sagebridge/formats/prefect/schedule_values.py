@@ -153,7 +153,10 @@ def _interval(
     lost = Unsupported("schedule", "changed", what, OWN_SCHEDULE)
     if anchor is None or rest:
         return rate, iter((lost,))
-    local = anchor.astimezone(zone(where))
+    try:
+        local = anchor.astimezone(zone(where))
+    except OverflowError:
+        raise UnreadableSchedule(f"anchor_date={anchor} is out of range") from None
     times = Times(_daily(local, days), where, start)
     return times, iter((*clock_change_losses(times), *_start_losses(anchor)))
 

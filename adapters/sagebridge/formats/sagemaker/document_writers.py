@@ -52,7 +52,7 @@ def write_template(
     properties["PipelineDefinition"] = {"PipelineDefinitionBody": body}
     parameters: dict[str, Any] = {}
     # A role that was read as ${RoleArn} comes from a template with a parameter for it.
-    if variable := VARIABLE.fullmatch(properties.get(ROLE, f"${{{ROLE}}}")):
+    if variable := VARIABLE.fullmatch(str(properties.get(ROLE, f"${{{ROLE}}}"))):
         what = "the pipeline has no execution role, so the template has a parameter for it"
         losses.append(_no_role(what, f"deploy with --parameter-overrides {variable[1]}=ARN"))
         description = "The role that the pipeline's executions assume"
