@@ -188,7 +188,7 @@ def write(
         kind = type(given).__name__
         raise FormatError(f"write() expects a Pipeline, got a {kind}; use read() or translate()")
     form = registry.find(format)
-    if form.name == "sagemaker" and only_code(pipeline):
+    if form.name == "sagemaker" and document != "eventbridge" and only_code(pipeline):
         raise CodeOnlyError(pipeline.name)
     left_out: tuple[Loss, ...] = ()
     if not stubs:

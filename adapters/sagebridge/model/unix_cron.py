@@ -69,10 +69,12 @@ def croniter_fields(fields: Sequence[str], *, day_or: bool = True) -> list[str]:
 
 def _croniter_item(item: str, at: int) -> str:
     """An item of the field ``at``; the numbers of a range that croniter reads in its way."""
+    (low, high), names = _RANGES[at], _NAMES.get(at, ())
+    # Prefect's croniter reads 59/5 as 59-59/5.
+    item = re.sub(rf"^({high}|{names[-1] if names else high})(/\d+)$", r"\1-\1\2", item)
     match = _RANGE.fullmatch(item)
     if match is None:
         return item
-    (low, high), names = _RANGES[at], _NAMES.get(at, ())
     texts = match.groups()[:2]
     if any(one not in names and not one.isdigit() for one in texts):
         return item

@@ -327,6 +327,8 @@ def test_dag_of_carried_steps_is_rejected_for_sagemaker(tmp_path: Path) -> None:
     assert sagebridge.translate(file, "prefect").losses == ()
     with pytest.raises(CodeOnlyError, match="mixed"):
         sagebridge.translate(file, "sagemaker")
+    # A document without steps is fine.
+    assert sagebridge.translate(file, "sagemaker", document="eventbridge").text
 
 
 def malicious(marker: Path) -> dict[str, Any]:

@@ -212,6 +212,7 @@ READERS: Mapping[str, Callable[[_ScheduleReader, Any], None]] = MappingProxyType
     }
 )
 """By the name of a timetable, which is the same in ``airflow.sdk`` and ``airflow.timetables``."""
+_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 _DATA_INTERVALS = frozenset(("CronDataIntervalTimetable", "DeltaDataIntervalTimetable"))
 
 
@@ -229,7 +230,8 @@ def _after_interval(schedule: Schedule, start: datetime | None, end: datetime | 
         times = fire_times(schedule, after, anchor=start)
         return next(islice(times, number - 1, None), None)
 
-    first = slot(start and start - timedelta(seconds=1), 2)
+    before = start and max(start, _EARLIEST) - timedelta(seconds=1)
+    first = slot(before, 2)
     return replace(schedule, start=iso(first), end=iso(slot(end, 1)))
 
 
