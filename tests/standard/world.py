@@ -157,6 +157,7 @@ def _filled(value: Any, **given: str) -> Any:
 def patch_time(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Let time pass at once in the lifecycle, the faulty AWS and botocore's retries."""
     clock = Clock()
+    clock.sleep(60.0)  # ahead of the engines' real time, in which executions start
     modules = modules_of("sagebridge_operators.lifecycle", "tests.faulty_aws")
     clock.patch(monkeypatch, [*modules, botocore.endpoint])
     # All cases share clients, which would use up their quota of retries.
