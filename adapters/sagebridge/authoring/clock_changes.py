@@ -30,7 +30,7 @@ def skipped_slots(cron: Cron, timezone: str) -> Iterator[tuple[datetime, timedel
 
 
 def clock_change_slot(cron: Cron, timezone: str) -> datetime | None:
-    """The first slot whose local time does not exist or exists twice; None if there is none.
+    """The first slot whose local time does not exist or exists twice, or None.
 
     Raises ExpressionError if there is no such zone.
     """

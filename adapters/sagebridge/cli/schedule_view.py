@@ -34,7 +34,7 @@ def utc(instant: datetime) -> str:
 
 
 def next_run(schedule: Schedule) -> pendulum.DateTime | None:
-    """The next time, also if the schedule is off; None if there is none, or it is not known.
+    """The next time, also if the schedule is off; None if it has none or is not known.
 
     Without a start, a rate counts from the time at which an engine gets the schedule. Raises
     ExpressionError.

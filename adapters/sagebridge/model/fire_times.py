@@ -64,7 +64,7 @@ def fire_times(
 def last_fire_time(
     schedule: Schedule, until: datetime, *, anchor: datetime | None = None
 ) -> pendulum.DateTime | None:
-    """The latest time at or before an instant, in UTC; None if there is none.
+    """The latest time at or before an instant, in UTC, or None.
 
     The arguments and errors are those of :func:`fire_times`.
     """

@@ -48,7 +48,7 @@ class Starters:
                 client.update_automation(current.id, wanted)
 
     def _automations(self, client: Any, id: UUID) -> Iterator[tuple[Any, Any]]:
-        """The automations that differ, as (on the server, wanted); None if there is none."""
+        """The automations that differ, as (on the server, wanted); None is one that is missing."""
         related = client.read_resource_related_automations(f"prefect.deployment.{id}")
         ours = {one.name: one for one in related if one.name.startswith(self._mark)}
         for entry in self.deployment.triggers:
