@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import EndpointConnectionError, NoCredentialsError
 
-from sagebridge_operators.lifecycle import advance
+from sagebridge_operators.lifecycle import attempt_job
 from sagebridge_operators.lifecycle.ending import Ending
 from sagebridge_operators.lifecycle.objects import Folder
 from sagebridge_operators.lifecycle.records import ExecutionRecords
@@ -317,7 +317,7 @@ def test_unknown_status_is_waited_out_until_the_deadline(
     make: Make, aws: FakeSageMaker, record: Find, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     aws.plans["Train"] = Plan(("Pondering",))
-    monkeypatch.setattr(advance, "_QUEUEING", timedelta(seconds=-60))
+    monkeypatch.setattr(attempt_job, "_QUEUEING", timedelta(seconds=-60))
     with pytest.raises(
         StepFailed, match="passed its maximum run time with the unknown status Pondering"
     ):
@@ -329,7 +329,7 @@ def test_outage_is_waited_out_until_the_deadline(
     make: Make, aws: FakeSageMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     aws.plans["Train"] = Plan(("InProgress",))
-    monkeypatch.setattr(advance, "_QUEUEING", timedelta(seconds=-60))
+    monkeypatch.setattr(attempt_job, "_QUEUEING", timedelta(seconds=-60))
     throttled = client_error("DescribeTrainingJob", "ThrottlingException")
     aws.before["describe_training_job"] = [lambda: None, lambda: None, *[raises(throttled)] * 9]
     with pytest.raises(

@@ -16,9 +16,15 @@ from typing import Any, TypeVar
 
 from sagebridge.model.step_settings import RetryPolicy
 from sagebridge_operators.lifecycle import policy
-from sagebridge_operators.lifecycle.attempt import Attempt, Failure, Part, as_text
+from sagebridge_operators.lifecycle.attempt import Attempt, Part, as_text
+from sagebridge_operators.lifecycle.attempt_job import (
+    Description,
+    deadline_of,
+    name_of,
+    token_of,
+    verdict_of,
+)
 from sagebridge_operators.lifecycle.caching import StepCache
-from sagebridge_operators.lifecycle.execution import job_name, job_token
 from sagebridge_operators.lifecycle.masking import mask_text
 from sagebridge_operators.lifecycle.outages import (
     code_of,
@@ -36,10 +42,6 @@ BUSY_FOR = timedelta(seconds=30)
 """The pause between two attempts to change a resource that another user is changing."""
 UNSEEN_FOR = timedelta(seconds=60)
 """How long a job may be missing after its create request, since descriptions lag behind."""
-_DAY = 86400
-_QUEUEING = timedelta(hours=2)
-"""Time allowed on top of a job's maximum run time, for waiting in AWS's queue."""
-Description = Mapping[str, Any]
 _Answer = TypeVar("_Answer")
 
 
@@ -148,7 +150,7 @@ def plan(attempt: Attempt, ports: Ports) -> Attempt:
         phase="planned",
         next_look="",
         parts=(Part(handle),),
-        deadline=_deadline(request, attempt.started),
+        deadline=deadline_of(request, attempt.started),
         digest=""
         if ports.cache is None
         else ports.cache.key(ports.job_type.key_attributes(request)),
@@ -402,36 +404,6 @@ def _verdict(attempt: Attempt, ports: Ports, found: Description) -> Attempt:
     return ended
 
 
-def verdict_of(
-    attempt: Attempt,
-    job_type: JobType,
-    found: Description,
-    outputs: Callable[[Attempt, Description], dict[str, Any]],
-    seen: str | None = None,
-) -> Attempt:
-    """The attempt with the end of its job, or unchanged while the job runs.
-
-    ``seen`` is the time of an end whose time the description does not have; it defaults to now.
-    """
-    state = job_type.state(found)
-    if state == "Executing":
-        return attempt
-    at = job_type.ended(found) or seen
-    if state == "Succeeded":
-        try:
-            return attempt.with_end("Succeeded", outputs=outputs(attempt, found), at=at)
-        except StepFailed as refused:
-            return attempt.with_failure(refused.kind, str(refused))
-    words = (
-        f"{job_type.type} {job_type.noun} {attempt.parts[-1].shown} {job_type.status(found)}",
-        job_type.reason(found),
-    )
-    text = mask_text(": ".join(filter(None, words)), found)
-    if state == "Stopped":
-        return attempt.with_end("Stopped", Failure("stopped", text), at=at)
-    return attempt.with_end("Failed", Failure("job", text, job_type.failure_code(found)), at=at)
-
-
 def _stopped_elsewhere(found: Description, ports: Ports) -> bool:
     """Whether a job was stopped although no stop of the execution was requested."""
     return ports.job_type.state(found) == "Stopped" and not ports.stop_requested()
@@ -526,39 +498,3 @@ def _stop_earlier(earlier: Attempt, ports: Ports) -> None:
 
 def _name(attempt: Attempt, ports: Ports) -> str:
     return name_of(attempt, ports.job_type, ports.prefix())
-
-
-def name_of(attempt: Attempt, job_type: JobType, prefix: str | None) -> str:
-    """The name of an attempt's job."""
-    return job_name(
-        attempt.execution,
-        attempt.generation,
-        attempt.step,
-        attempt.number,
-        index=attempt.index,
-        limit=job_type.name_limit,
-        prefix=prefix,
-    )
-
-
-def token_of(attempt: Attempt) -> str:
-    """A client token, at most 36 characters (the limit of CreateModelPackage)."""
-    token = job_token(attempt.execution, attempt.generation, attempt.step, attempt.index)
-    return f"{attempt.execution}-{token}-{attempt.number}"
-
-
-def _deadline(request: Mapping[str, Any], started: str) -> str:
-    """The time until which outages and unknown statuses are waited out, as ISO 8601 in UTC.
-
-    It follows from the job's StoppingCondition, whose MaxWaitTimeInSeconds (spot training) includes
-    the run time. Without one it is five days.
-    """
-    limits = request.get("StoppingCondition")
-    limits = limits if isinstance(limits, Mapping) else {}
-    run, pending, wait = (
-        value if isinstance(value := limits.get(name), int) else 0
-        for name in ("MaxRuntimeInSeconds", "MaxPendingTimeInSeconds", "MaxWaitTimeInSeconds")
-    )
-    seconds = max(run + pending or 5 * _DAY, wait)
-    until = datetime.fromisoformat(started) + timedelta(seconds=seconds) + _QUEUEING
-    return until.isoformat(timespec="seconds")

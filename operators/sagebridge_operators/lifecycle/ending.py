@@ -21,9 +21,9 @@ from typing import Any
 
 import sagebridge
 from sagebridge.model.pipeline import Pipeline
-from sagebridge_operators.lifecycle.advance import Description, verdict_of
 from sagebridge_operators.lifecycle.answers import client_of
 from sagebridge_operators.lifecycle.attempt import Attempt, now
+from sagebridge_operators.lifecycle.attempt_job import Description, verdict_of
 from sagebridge_operators.lifecycle.backend import Backend
 from sagebridge_operators.lifecycle.opening import first_attempt
 from sagebridge_operators.lifecycle.outages import is_outage

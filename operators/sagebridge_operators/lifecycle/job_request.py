@@ -13,8 +13,8 @@ from typing import Any
 from sagebridge.model.step_types import STEP_TYPES
 from sagebridge.model.values import ABSENT, Object
 from sagebridge_operators.lifecycle import experiments
-from sagebridge_operators.lifecycle.advance import name_of, token_of
 from sagebridge_operators.lifecycle.attempt import Attempt
+from sagebridge_operators.lifecycle.attempt_job import name_of, token_of
 from sagebridge_operators.lifecycle.caching import StepCache, cache_of
 from sagebridge_operators.lifecycle.for_each_items import item_of, owner_of
 from sagebridge_operators.lifecycle.masking import mask, named_secrets
