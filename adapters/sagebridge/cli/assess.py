@@ -12,6 +12,8 @@ from rich.text import Text
 
 from sagebridge.assessment import GRADES, Assessment, Outcome
 from sagebridge.assessment import assess as assess_all
+from sagebridge.cli.task_table import print_task_counts
+from sagebridge.errors import UsageError
 from sagebridge.registry import FORMATS
 from sagebridge.terminal.console import aligned, console, count, print_json, printable
 from sagebridge.terminal.help_tables import TableCommand
@@ -28,7 +30,8 @@ _TABLES = {
         "needs manual work": "Something is dropped, or the pipeline has errors or cannot be read.",
     },
     "Exit codes": {
-        "0": "All pipelines have grades. The grades do not matter.",
+        "0": "All pipelines have grades, or all tasks are counted. The grades do not matter.",
+        "1": "With --tasks: a task is neither carried nor reported, a fault of sagebridge.",
         "5": "A folder contains no pipeline files.",
         "6": "A required extra is not installed.",
     },
@@ -39,7 +42,10 @@ _TABLES = {
     cls=TableCommand,
     short_help="Report what translating pipelines would lose.",
     tables=_TABLES,
-    examples=("sagebridge assess pipelines/ --to airflow",),
+    examples=(
+        "sagebridge assess pipelines/ --to airflow",
+        "sagebridge assess dags/ --tasks --summary",
+    ),
 )
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @arg_option
@@ -55,18 +61,28 @@ _TABLES = {
 @from_option
 @format_option
 @click.option("--summary", is_flag=True, help="Print only the totals.")
+@click.option(
+    "--tasks",
+    is_flag=True,
+    help="Count the tasks of DAG and flow files that a translation to the other engine carries.",
+)
 def assess(
     sources: tuple[str, ...],
     targets: tuple[str, ...],
     from_: str | None,
     form: str,
     summary: bool,
+    tasks: bool,
 ) -> int:
     """Report what translating pipelines would lose.
 
     Each pipeline gets one grade per target format. Nothing is written. 'sagebridge --help' lists
     the kinds of SOURCE.
     """
+    if tasks:
+        if targets or from_:
+            raise UsageError("--tasks counts for the other engine; omit --to and --from")
+        return print_task_counts(expand(sources, (".py",)), form, summary=summary)
     files = expand(sources)
     screen = console(err=True)
     found = list(

@@ -211,7 +211,18 @@ def _describe(dag: Any, lines: SourceLines, starters: Sequence[Any]) -> Answer:
     except ModelTypeError as error:
         raise PythonFileError(lines.file, line, str(error)) from None
     added = (lost.at(str(lines.line(one)), f"the DAG {one.dag_id}: ") for one, lost in others)
-    return describe(dag.dag_id, line, pipeline, (*losses, *added), steps)
+    answer = describe(dag.dag_id, line, pipeline, (*losses, *added), steps)
+    return answer | {"tasks": list(_tasks(dag, lines))}
+
+
+def _tasks(dag: Any, lines: SourceLines) -> Iterator[tuple[str, str, int]]:
+    """Id, id without task groups and line of each task, apart from tasks that only watch steps."""
+    for task_id, task in dag.task_dict.items():
+        own = type(task).__module__.startswith("sagebridge_operators.")
+        if not own or hasattr(task, "step"):
+            group = getattr(task.task_group, "node_id", None)
+            label = task.step.name if own else task_id.removeprefix(f"{group}.")
+            yield task_id, label, lines.line(task)
 
 
 def _import(file: Path) -> list[Any]:

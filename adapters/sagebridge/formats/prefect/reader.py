@@ -187,6 +187,11 @@ def read_one(source: Any) -> FileReading:
     return _reader(source).read_one(source)
 
 
+def flow_readings(file: str) -> Sequence[FileReading]:
+    """The flows of a file, with the line of each step, without their deployments."""
+    return _own_flows(file)
+
+
 def read_own(source: Any) -> list[tuple[Pipeline, tuple[Loss, ...]]]:
     """Like :func:`read_all`, with only the schedules that the flows state themselves.
 

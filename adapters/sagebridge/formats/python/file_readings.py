@@ -17,6 +17,15 @@ from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
 
 
 @dataclass(frozen=True, slots=True)
+class TaskPlace:
+    """A task of a file: its name, the name of its step if the task keeps it, and its line."""
+
+    name: str
+    label: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
 class FileReading:
     """One DAG or flow of a file.
 
@@ -25,6 +34,7 @@ class FileReading:
         entry: the name of a flow function in its module.
         arguments: the arguments of a flow function that are pipeline parameters.
         own_tasks: the steps that are tasks of the flow, which Prefect runs without sagebridge.
+        tasks: the tasks of a live DAG, whatever the reader made of them.
     """
 
     name: str
@@ -35,6 +45,7 @@ class FileReading:
     entry: str = ""
     arguments: tuple[str, ...] = ()
     own_tasks: tuple[str, ...] = ()
+    tasks: tuple[TaskPlace, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Any
 from sagebridge.authoring.definition_reader import read_definition
 from sagebridge.authoring.json_document import parse
 from sagebridge.errors import MissingExtra, PythonFileError, SourceError
-from sagebridge.formats.python.file_readings import FileReading, missing
+from sagebridge.formats.python.file_readings import FileReading, TaskPlace, missing
 from sagebridge.model.code_steps import with_code
 from sagebridge.model.event_triggers import EventTrigger
 from sagebridge.model.losses import Loss
@@ -117,4 +117,5 @@ class FileImporter:
             entry=found.get("entry", ""),
             arguments=tuple(found.get("arguments", ())),
             own_tasks=tuple(found.get("own_tasks", ())),
+            tasks=tuple(TaskPlace(*one) for one in found.get("tasks", ())),
         )
