@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sagebridge.checked_reading import CheckedPipeline, read_checked
     from sagebridge.findings import Finding
     from sagebridge.formats.python.file_readings import FileReading
+    from sagebridge.model.engine_settings import EngineSettings
     from sagebridge.model.event_triggers import (
         model_package_changed,
         pipeline_ended,
@@ -40,6 +41,7 @@ __version__ = "0.1.0"
 __all__ = [
     "CheckedPipeline",
     "ConditionStep",
+    "EngineSettings",
     "Finding",
     "ForEachStep",
     "Loss",
@@ -70,6 +72,7 @@ __all__ += public_names.__all__
 
 _LAZY = {
     "CheckedPipeline": "checked_reading",
+    "EngineSettings": "model.engine_settings",
     "Finding": "findings",
     "Loss": "model.losses",
     "detect": "registry",
@@ -181,7 +184,7 @@ def write(
     """
     from sagebridge import registry
     from sagebridge.authoring.schedule_rules import ANYWHERE, ON_ENGINES, require_startable
-    from sagebridge.model.code_steps import only_code, without_carried, without_stubs
+    from sagebridge.model.code_removal import only_code, without_carried, without_stubs
 
     given: object = pipeline
     if not isinstance(given, Pipeline):

@@ -13,7 +13,7 @@ from sagebridge.errors import SourceError
 from sagebridge.findings import Finding
 from sagebridge.formats.python.file_readings import FileReading
 from sagebridge.formats.sagemaker.validator import unreadable, validate
-from sagebridge.model.code_steps import only_code, without_carried, without_stubs
+from sagebridge.model.code_removal import only_code, without_carried, without_stubs
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
 from sagebridge.model.pointers import step_pointers

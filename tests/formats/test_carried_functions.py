@@ -9,8 +9,9 @@ import pytest
 
 import sagebridge
 from sagebridge.formats.python.function_source import of_definition
-from sagebridge.model.code_steps import PYTHON, Function, PythonStep, call_arguments
+from sagebridge.model.code_steps import PYTHON, PythonStep, call_arguments
 from sagebridge.model.expressions import plain
+from sagebridge.model.functions import Function
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import Pipeline, Step
 

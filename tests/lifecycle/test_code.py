@@ -20,13 +20,13 @@ import pytest
 from sagebridge.model.code_steps import (
     PYTHON,
     SHELL,
-    Function,
     PythonStep,
     ShellStep,
     call_arguments,
     shell_arguments,
 )
 from sagebridge.model.expressions import join, parameter, plain, properties_of
+from sagebridge.model.functions import Function
 from sagebridge.model.pipeline import Step
 from sagebridge_operators.lifecycle.objects import Folder
 from sagebridge_operators.lifecycle.opening import first_attempt

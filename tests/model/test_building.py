@@ -50,6 +50,7 @@ from sagebridge.model import event_triggers, schedules, step_settings
 from sagebridge.model import parameters as parameters_module
 from sagebridge.model import pipeline as pipeline_module
 from sagebridge.model.dependencies import Dependency
+from sagebridge.model.engine_settings import NO_SETTINGS
 from sagebridge.model.step_types import STEP_TYPES
 from sagebridge.model.values import Object, thaw
 
@@ -385,7 +386,12 @@ def test_typed_constructors_match_the_fields() -> None:
                 signature = inspect.signature(getattr(module, node.name)).parameters.values()
                 assert [one.arg for one in init.args.args[1:]] == [one.name for one in signature]
                 defaults = [ast.unparse(one) for one in init.args.defaults]
-                names = {"ABSENT": ABSENT, "EMPTY": Object(), "VERSION": pipeline_module.VERSION}
+                names = {
+                    "ABSENT": ABSENT,
+                    "EMPTY": Object(),
+                    "NO_SETTINGS": NO_SETTINGS,
+                    "VERSION": pipeline_module.VERSION,
+                }
                 given = [one.default for one in signature if one.default is not one.empty]
                 assert [eval(one, names) for one in defaults] == given
                 found += 1

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 import sagebridge
+from sagebridge.authoring.definition_writer import definition
+from sagebridge.authoring.expression_json import write_value
+from sagebridge.model.code_removal import without, without_carried
 from sagebridge.model.code_steps import (
+    AWS_CALL,
     PYTHON,
     SHELL,
+    AwsCallStep,
     CarriedStep,
-    Function,
     PythonStep,
     ShellStep,
-    without,
-    without_carried,
+)
+from sagebridge.model.code_transport import (
+    code_of,
+    with_code,
+    with_templates,
+    without_templates,
 )
 from sagebridge.model.conditions import equals, greater_than
-from sagebridge.model.expressions import Get, get, join, plain
+from sagebridge.model.engine_settings import EngineSettings, Hook
+from sagebridge.model.expressions import Get, get, join, plain, template
+from sagebridge.model.for_each import ForEachStep
+from sagebridge.model.functions import Function
 from sagebridge.model.graph import graph
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
-from sagebridge.model.values import EMPTY
+from sagebridge.model.values import ABSENT, EMPTY
 
 ROLE = "arn:aws:iam::111122223333:role/r"
 
@@ -159,3 +173,50 @@ def test_long_names_get_distinct_parameters() -> None:
     names = [one.name for one in left.declared]
     assert len(set(names)) == 3
     assert all(len(name) <= 64 for name in names)
+
+
+def test_templates_and_settings_are_losses_for_sagemaker() -> None:
+    settings = EngineSettings(retries=3, timeout=60, pool="heavy", trigger_rule="all_done")
+    image = join("/", "host", template("{{ ds }}"), template("{{ run_id }}"))
+    steps = (replace(model("A", image), engine=settings), model("B", template("{{ ds }}")))
+    left, losses = without_carried(Pipeline(steps=steps, engine=EngineSettings(concurrency=1)))
+    expected = join("/", "host", get("Parameters.ds"), get("Parameters.run_id"))
+    assert left == Pipeline(
+        steps=(model("A", expected), model("B", get("Parameters.ds"))), parameters=left.declared
+    )
+    assert [one.default for one in left.declared] == [ABSENT, ABSENT]
+    assert [(loss.code, loss.severity, loss.place) for loss in losses] == [
+        ("template", "changed", "A"),
+        ("template", "changed", "A"),
+        ("concurrency", "dropped", ""),
+        ("retries", "dropped", "A"),
+        ("timeout", "dropped", "A"),
+        ("trigger-rule", "dropped", "A"),
+        ("engine-option", "info", "A"),
+    ]
+    with pytest.raises(TypeError, match="a template in a definition"):
+        write_value(image)
+
+
+def test_code_comes_through_the_border_of_the_import_process() -> None:
+    hook = Hook("failure", Function("alert", "def alert(context): ..."))
+    settings = EngineSettings(2, [1, 2.5], tags=["a"], hooks=[hook], soft_fail=True)
+    function = Function("f", "def f(): ...", module="import os\n\n\ndef f(): ...\n")
+    given = plain({"args": [join("-", template("{{ ds }}"), "template-0")], "kwargs": {}})
+    call = PythonStep("Code", PYTHON, given, origin="dag.py:7", function=function, role="gate")
+    job = replace(model("Job", template("{{ ts }}")), engine=settings)
+    aws = AwsCallStep("Aws", AWS_CALL, plain({"service": "s3"}), origin="dag.py:9")
+    loop = ForEachStep("Loop", items=plain(["a"]), body=[replace(call, name="Inside")])
+    pipeline = Pipeline(steps=(call, job, aws, loop))
+    plain_pipeline, texts = without_templates(pipeline)
+    parts = json.loads(json.dumps([definition(plain_pipeline), code_of(pipeline), texts]))
+    back = sagebridge.read(parts[0]).pipeline
+    found = with_code(with_templates(back, parts[2]), parts[1], "folder")
+    assert found == pipeline
+    assert found.steps[1].engine == settings
+    assert [getattr(one, "origin", None) for one in found.steps] == [
+        "folder:dag.py:7",
+        None,
+        "folder:dag.py:9",
+        None,
+    ]

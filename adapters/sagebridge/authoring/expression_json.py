@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sagebridge.model.expressions import Get, Join, JsonGet
+from sagebridge.model.expressions import Get, Join, JsonGet, Template
 from sagebridge.model.values import ABSENT, Object, Value
 
 
@@ -69,6 +69,9 @@ def write_value(value: Value) -> Any:
         case JsonGet(path=path, property_file=file, s3_uri=uri):
             source = {"S3Uri": uri} if file is ABSENT else {"PropertyFile": file}
             return {"Std:JsonGet": write_value({**source, "Path": path})}
+        case Template(text=text):
+            # Nothing may take it for a string: no definition contains templates.
+            raise TypeError(f"a template in a definition: {text!r}")
         case Mapping():
             return {name: write_value(item) for name, item in value.items()}
         case list() | tuple():

@@ -18,7 +18,6 @@ from sagebridge.model.code_steps import (
     PYTHON,
     SHELL,
     STUB,
-    Function,
     PythonStep,
     ShellStep,
     StubStep,
@@ -30,6 +29,7 @@ from sagebridge.model.connections import PREFECT_ARGUMENTS, connects
 from sagebridge.model.event_triggers import EventTrigger
 from sagebridge.model.expressions import Properties, properties_of
 from sagebridge.model.for_each import ForEachStep
+from sagebridge.model.functions import Function
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
 from sagebridge.model.schedules import Schedule

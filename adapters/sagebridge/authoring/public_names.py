@@ -27,6 +27,7 @@ from sagebridge.model.expressions import (
     json_get,
     json_get_s3,
     parameter,
+    template,
 )
 from sagebridge.model.for_each import Selector, max_by, min_by
 from sagebridge.model.schedules import Schedule
@@ -65,4 +66,5 @@ __all__ = [
     "other_condition",
     "parameter",
     "stopped",
+    "template",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -88,6 +89,24 @@ def integer(given: Any) -> int:
     if isinstance(given, int) and not isinstance(given, bool):
         return int(exact(given))
     raise TypeError(f"expected an integer, got {shown(given)}")
+
+
+def number(given: Any) -> float:
+    """Accept finite integers and floats other than booleans."""
+    if isinstance(given, int | float) and not isinstance(given, bool) and math.isfinite(given):
+        return int(given) if isinstance(given, int) else float(given)
+    raise TypeError(f"expected a number, got {shown(given)}")
+
+
+def one_of(known: Collection[str]) -> Converter:
+    """Accept one of the ``known`` strings."""
+
+    def check(given: Any) -> str:
+        if isinstance(given, str) and given in known:
+            return str(exact(given))
+        raise TypeError(f"expected one of {', '.join(filter(None, known))}, got {shown(given)}")
+
+    return check
 
 
 PARAMETER_FIELDS: Mapping[str, Converter] = MappingProxyType(

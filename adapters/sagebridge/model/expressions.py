@@ -214,11 +214,31 @@ class JsonGet(RunTimeExpression):
             )
 
 
-Expression: TypeAlias = Get | Join | JsonGet
+@dataclass(frozen=True, slots=True, eq=False)
+class Template(RunTimeExpression):
+    """Text that is rendered by Jinja with Airflow's context when the step runs: ``{{ ds }}``.
+
+    Only DAGs and flows contain templates: a definition is data, so no text in a definition can
+    become one.
+    """
+
+    text: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.text, str):
+            raise TypeError(f"template() expects a string, got {shown(self.text)}")
+
+
+Expression: TypeAlias = Get | Join | JsonGet | Template
+
+
+def template(text: str) -> Template:
+    """Text that is rendered by Jinja when the step runs: ``template("s3://bucket/{{ ds }}")``."""
+    return Template(text)
 
 
 def is_expression(value: Value) -> bool:
-    return isinstance(value, Get | Join | JsonGet)
+    return isinstance(value, Get | Join | JsonGet | Template)
 
 
 def unknown_function(value: Value) -> str | None:
@@ -397,7 +417,7 @@ def _is_frozen(node: object) -> bool:
 
 
 _SCALARS = frozenset((str, int, float, bool, NoneType))
-_FROZEN = (_SCALARS - {float}) | {Object, tuple, Get, Join, JsonGet, Absent}
+_FROZEN = (_SCALARS - {float}) | {Object, tuple, Get, Join, JsonGet, Template, Absent}
 
 
 def _not_json(found: object) -> str:

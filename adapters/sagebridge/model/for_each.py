@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from sagebridge.model.converters import Converter, convert, object_, of, optional
 from sagebridge.model.display import shown
+from sagebridge.model.engine_settings import NO_SETTINGS, EngineSettings
 from sagebridge.model.expressions import Get, Index, Key, Member, json_value
 from sagebridge.model.pipeline import (
     STEP_FIELDS,
@@ -111,6 +112,7 @@ class ForEachStep(Step):
             display_name: str | Absent = ABSENT,
             description: str | Absent = ABSENT,
             extra: Mapping[str, Value] = EMPTY,
+            engine: EngineSettings = NO_SETTINGS,
             items: Value = ABSENT,
             max_concurrency: Value = ABSENT,
             selector: Selector | Absent = ABSENT,

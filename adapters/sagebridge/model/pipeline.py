@@ -25,6 +25,7 @@ from sagebridge.model.converters import (
 )
 from sagebridge.model.dependencies import COMPLETED, Dependency, dependency
 from sagebridge.model.display import shown
+from sagebridge.model.engine_settings import NO_SETTINGS, EngineSettings
 from sagebridge.model.event_triggers import EventTrigger, Starter
 from sagebridge.model.expressions import (
     Get,
@@ -60,6 +61,7 @@ class Step(Strict):
         retry_policies, cache_config, property_files, output_parameters: as in a definition.
         display_name, description: shown in SageMaker Studio.
         extra: every other key of the step by AWS's name, such as ``FunctionArn`` of a Lambda step.
+        engine: settings that only Airflow and Prefect have.
 
     ``inner_fields`` of a class are its fields with nested steps, and their keys in Arguments.
     """
@@ -79,6 +81,7 @@ class Step(Strict):
     display_name: str | Absent = ABSENT
     description: str | Absent = ABSENT
     extra: Object = EMPTY
+    engine: EngineSettings = NO_SETTINGS
 
     if TYPE_CHECKING:
 
@@ -95,6 +98,7 @@ class Step(Strict):
             display_name: str | Absent = ABSENT,
             description: str | Absent = ABSENT,
             extra: Mapping[str, Value] = EMPTY,
+            engine: EngineSettings = NO_SETTINGS,
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -188,6 +192,7 @@ class ConditionStep(Step):
             display_name: str | Absent = ABSENT,
             description: str | Absent = ABSENT,
             extra: Mapping[str, Value] = EMPTY,
+            engine: EngineSettings = NO_SETTINGS,
             conditions: Sequence[Condition] | Absent = ABSENT,
             if_steps: Sequence[Step] | Absent = (),
             else_steps: Sequence[Step] | Absent = (),
@@ -229,6 +234,7 @@ class Pipeline(Strict):
             it is not the SDK's order. See :mod:`sagebridge.authoring.key_order`.
         origin: a description of what the pipeline was read from; empty if it was built in Python.
         schedules, event_triggers: what starts its executions.
+        engine: settings of the DAG or flow that only Airflow and Prefect have.
     """
 
     name: str | None = field(default=None, compare=False)
@@ -250,6 +256,7 @@ class Pipeline(Strict):
     origin: str = field(default="", compare=False)
     schedules: tuple[Schedule, ...] = field(default=(), compare=False)
     event_triggers: tuple[EventTrigger, ...] = field(default=(), compare=False)
+    engine: EngineSettings = field(default=NO_SETTINGS, compare=False)
 
     if TYPE_CHECKING:
 
@@ -274,6 +281,7 @@ class Pipeline(Strict):
             origin: str = "",
             schedules: Sequence[Schedule] = (),
             event_triggers: Sequence[EventTrigger] = (),
+            engine: EngineSettings = NO_SETTINGS,
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -351,6 +359,9 @@ def _connections(given: Any) -> Object:
 
 
 _EXTRA: Mapping[str, Converter] = MappingProxyType({"extra": object_})
+_ENGINE: Mapping[str, Converter] = MappingProxyType(
+    {"engine": of(EngineSettings, "an EngineSettings")}
+)
 STEP_FIELDS: Mapping[str, Converter] = MappingProxyType(
     {
         "name": string_,
@@ -364,6 +375,7 @@ STEP_FIELDS: Mapping[str, Converter] = MappingProxyType(
         "display_name": optional(string_),
         "description": optional(string_),
         **_EXTRA,
+        **_ENGINE,
     }
 )
 _steps = each(_step)
@@ -398,5 +410,6 @@ _PIPELINE_FIELDS: Mapping[str, Converter] = MappingProxyType(
         "schedules": each(of(Schedule, "a Schedule")),
         "event_triggers": each(of(EventTrigger, "an EventTrigger")),
         **_EXTRA,
+        **_ENGINE,
     }
 )

@@ -12,12 +12,12 @@ from typing import Any
 from sagebridge.model.code_steps import (
     PYTHON,
     SHELL,
-    Function,
     PythonStep,
     ShellStep,
     call_arguments,
     shell_arguments,
 )
+from sagebridge.model.functions import Function
 from sagebridge.model.values import EMPTY, Value
 from sagebridge_operators.airflow.step_operators import StepOperator
 from sagebridge_operators.lifecycle.user_code.function_call import interrupt_function

@@ -12,7 +12,7 @@ import sagebridge
 from sagebridge.authoring.pipeline_builder import legal_name
 from sagebridge.authoring.python_files import flow_functions, split_source
 from sagebridge.errors import UsageError
-from sagebridge.model.code_steps import without
+from sagebridge.model.code_removal import without
 from sagebridge.model.pipeline import Pipeline, walk
 
 

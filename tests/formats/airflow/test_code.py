@@ -17,13 +17,13 @@ from sagebridge.model.code_steps import (
     PYTHON,
     SHELL,
     CarriedStep,
-    Function,
     PythonStep,
     ShellStep,
     call_arguments,
     shell_arguments,
 )
 from sagebridge.model.expressions import join, plain
+from sagebridge.model.functions import Function
 from sagebridge.model.graph import graph
 from sagebridge.model.pipeline import Pipeline, Step, walk
 from tests.formats.airflow.conftest import HEAD, Read

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sagebridge.model.code_steps import StubStep, without_stubs
+from sagebridge.model.code_removal import without_stubs
+from sagebridge.model.code_steps import StubStep
 from sagebridge.model.pipeline import walk
 from tests.formats.airflow.conftest import HEAD, Read
 

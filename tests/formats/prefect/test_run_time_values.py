@@ -12,7 +12,7 @@ import pytest
 from sagebridge.authoring.definition_writer import definition
 from sagebridge.formats.prefect.reader import read, read_all
 from sagebridge.formats.sagemaker.validator import validate
-from sagebridge.model.code_steps import without_stubs
+from sagebridge.model.code_removal import without_stubs
 from sagebridge.model.losses import CODES, Loss
 from sagebridge.model.pipeline import Pipeline, walk
 

@@ -15,7 +15,8 @@ from sagebridge.formats.prefect.reader import read
 from sagebridge.formats.prefect.tracer import trace
 from sagebridge.formats.sagemaker.validator import validate
 from sagebridge.formats.sagemaker.writer import write
-from sagebridge.model.code_steps import PythonStep, StubStep, without_carried
+from sagebridge.model.code_removal import without_carried
+from sagebridge.model.code_steps import PythonStep, StubStep
 from sagebridge.model.event_triggers import EventTrigger
 from sagebridge.model.expressions import get
 from sagebridge.model.for_each import ForEachStep

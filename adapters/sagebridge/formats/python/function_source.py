@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from types import FunctionType
 from typing import Any
 
-from sagebridge.model.code_steps import Function
 from sagebridge.model.display import shown
+from sagebridge.model.functions import Function
 from sagebridge.model.parameters import PYTHON_TYPES
 
 _ENGINES = frozenset(("airflow", "prefect"))

@@ -14,7 +14,7 @@ from sagebridge.authoring.definition_reader import read_definition
 from sagebridge.authoring.json_document import parse
 from sagebridge.errors import MissingExtra, PythonFileError, SourceError
 from sagebridge.formats.python.file_readings import FileReading, TaskPlace, missing
-from sagebridge.model.code_steps import with_code
+from sagebridge.model.code_transport import read_settings, with_code, with_templates
 from sagebridge.model.event_triggers import EventTrigger
 from sagebridge.model.losses import Loss
 from sagebridge.model.schedules import Schedule
@@ -95,7 +95,7 @@ class FileImporter:
     def _reading(self, file: str, found: dict[str, Any]) -> FileReading:
         document = parse(json.dumps(found["definition"]), f"{file}#{found['name']}")
         pipeline, _ = read_definition(replace(document, envelope=found["envelope"]))
-        pipeline = with_code(pipeline, found["code"], file)
+        pipeline = with_code(with_templates(pipeline, found["templates"]), found["code"], file)
         if any(limits := found["limits"]):
             declared = zip(pipeline.declared, limits, strict=True)
             parameters = tuple(replace(one, limits=Object(own)) for one, own in declared)
@@ -109,6 +109,7 @@ class FileImporter:
                 connections=found["connections"],
                 schedules=tuple(Schedule(**one) for one in found["schedules"]),
                 event_triggers=tuple(EventTrigger(**one) for one in found["event_triggers"]),
+                engine=read_settings(found["engine"]),
                 origin=self.origin,
             ),
             tuple(losses),

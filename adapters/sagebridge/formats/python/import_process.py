@@ -34,7 +34,7 @@ from sagebridge.formats.python.file_readings import check_nesting
 from sagebridge.formats.python.import_guard import ImportGuard, SideEffectError
 from sagebridge.formats.python.import_inputs import ImportInput
 from sagebridge.formats.python.input_effects import with_inputs
-from sagebridge.model.code_steps import code_of
+from sagebridge.model.code_transport import code_of, settings_json, without_templates
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
 from sagebridge.model.schedules import stated_fields
@@ -113,6 +113,7 @@ def describe(
 ) -> Answer:
     """One pipeline of a file as JSON."""
     check_nesting("", line, pipeline.steps)
+    pipeline, templates = without_templates(pipeline)
     return {
         "name": name,
         "line": line,
@@ -120,6 +121,8 @@ def describe(
         "definition": definition(pipeline),
         "limits": [thaw(one.limits) for one in pipeline.declared],
         "code": code_of(pipeline),
+        "templates": templates,
+        "engine": settings_json(pipeline.engine),
         "connections": thaw(pipeline.connections),
         "schedules": [stated_fields(one) for one in pipeline.schedules],
         "event_triggers": [stated_fields(one) for one in pipeline.event_triggers],

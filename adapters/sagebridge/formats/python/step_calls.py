@@ -13,10 +13,11 @@ from sagebridge.authoring import public_names
 from sagebridge.authoring.step_arguments import STEP_ARGUMENTS
 from sagebridge.formats.python.function_source import renamed
 from sagebridge.formats.python.source_code import Expressions, Names, array, call, layout, source
-from sagebridge.model.code_steps import CarriedStep, Function, PythonStep, StubStep
+from sagebridge.model.code_steps import CarriedStep, PythonStep, StubStep
 from sagebridge.model.dependencies import HELPERS, Dependency
 from sagebridge.model.display import free_name, printable
 from sagebridge.model.for_each import MAX_BY, MIN_BY, ForEachStep, Selector
+from sagebridge.model.functions import Function
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
 from sagebridge.model.step_types import OPERATOR_TYPES

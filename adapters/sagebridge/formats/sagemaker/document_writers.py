@@ -18,7 +18,7 @@ from sagebridge.formats.sagemaker.cloudformation_schedules import (
 )
 from sagebridge.formats.sagemaker.eventbridge_writer import unscheduled
 from sagebridge.formats.sagemaker.writer import limit_losses
-from sagebridge.model.code_steps import with_fail_steps
+from sagebridge.model.code_removal import with_fail_steps
 from sagebridge.model.connections import connection_losses
 from sagebridge.model.display import shown
 from sagebridge.model.losses import Loss

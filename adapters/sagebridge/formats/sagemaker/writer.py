@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from sagebridge.authoring.definition_writer import definition, write_envelope
 from sagebridge.authoring.json_document import dump
 from sagebridge.formats.sagemaker.eventbridge_writer import unscheduled
-from sagebridge.model.code_steps import with_fail_steps
+from sagebridge.model.code_removal import with_fail_steps
 from sagebridge.model.connections import connection_losses
 from sagebridge.model.display import shown
 from sagebridge.model.losses import Loss

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from sagebridge.authoring.value_types import OBJECT
 from sagebridge.formats.prefect.tracing.task_calls import TracedFile
-from sagebridge.model.code_steps import used_types
+from sagebridge.model.code_removal import used_types
 from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import Pipeline, step_references, walk

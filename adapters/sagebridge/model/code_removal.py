@@ -1,0 +1,385 @@
+"""Pipelines for SageMaker, without what only the engines have: code, templates and settings."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+from sagebridge.model.code_steps import (
+    RETURN_VALUE,
+    AwsCallStep,
+    CarriedStep,
+    PythonStep,
+    ShellStep,
+    StubStep,
+)
+from sagebridge.model.conditions import Comparison, In, operands
+from sagebridge.model.dependencies import COMPLETED, Dependency, with_trigger
+from sagebridge.model.display import free_name, shown
+from sagebridge.model.engine_settings import NO_SETTINGS, EngineSettings
+from sagebridge.model.expressions import Get, Template, parameter
+from sagebridge.model.for_each import ForEachStep
+from sagebridge.model.functions import Function
+from sagebridge.model.losses import Loss, Severity
+from sagebridge.model.parameters import PYTHON_TYPES, Parameter
+from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, Steps, step_references, walk
+from sagebridge.model.values import ABSENT, Object, Value
+from sagebridge.model.visit import nodes
+
+_PYTHON_LOSS, _SHELL_LOSS = ("python-task", "a Python function"), ("shell-task", "a shell command")
+_AWS_LOSS = ("aws-call", "an AWS call")
+_TYPES = {bool: "Boolean", int: "Float", float: "Float", str: "String"}
+
+
+def only_code(pipeline: Pipeline) -> bool:
+    """Whether all steps of a pipeline are code, so that nothing is left for SageMaker."""
+    return bool(pipeline.steps) and all(map(_is_code, pipeline.steps))
+
+
+def _is_code(step: Step) -> bool:
+    """Whether a step is code, or a ForEach over nothing else."""
+    if isinstance(step, ForEachStep):
+        return bool(step.inner) and all(map(_is_code, step.inner))
+    return isinstance(step, CarriedStep)
+
+
+def without_carried(pipeline: Pipeline) -> tuple[Pipeline, tuple[Loss, ...]]:
+    """The pipeline for SageMaker, without code steps, and a loss for each of them.
+
+    The dependants of a code step depend on its dependencies. References to its result become a
+    parameter without a default, which an execution must set.
+    """
+    pipeline, lost = without(pipeline, [step for step in walk(pipeline) if _is_code(step)])
+    pipeline, asked = _without_templates(pipeline)
+    pipeline, settings = _without_settings(pipeline)
+    return pipeline, (*lost, *asked, *settings)
+
+
+def without(pipeline: Pipeline, steps: Sequence[Step]) -> tuple[Pipeline, tuple[Loss, ...]]:
+    """The same as :func:`without_carried`, for the given code steps."""
+    if not steps:
+        return pipeline, ()
+    return _CodeRemoval(pipeline, {step.name: step for step in steps}).result()
+
+
+def with_fail_steps(pipeline: Pipeline) -> tuple[Pipeline, tuple[Loss, ...]]:
+    """As :func:`without_carried`, but a Fail step takes the place of each code step and stub.
+
+    Nothing can depend on a Fail step, so the dependants do not wait for it. The body of a ForEach
+    cannot contain one, so it comes after the ForEach, or in its place if nothing else is left.
+    """
+    carried = {step.name: step for step in walk(pipeline) if _is_code(step)}
+    lost: tuple[Loss, ...] = ()
+    if carried:
+        pipeline, lost = _CodeRemoval(pipeline, carried, fail=True).result()
+    pipeline, asked = _without_templates(pipeline)
+    pipeline, settings = _without_settings(pipeline)
+    return pipeline, (*lost, *asked, *settings)
+
+
+def without_stubs(pipeline: Pipeline) -> tuple[Pipeline, tuple[Loss, ...]]:
+    """As :func:`without`, for the stubs."""
+    return without(pipeline, [step for step in walk(pipeline) if isinstance(step, StubStep)])
+
+
+def used_types(pipeline: Pipeline) -> dict[str, str]:
+    """The parameter types that references of unknown type need, by the text of the reference.
+
+    It is the type of the other side of a comparison (a literal number is a Float), otherwise that
+    of the function's parameter which receives the value.
+    """
+    declared = {one.name: one.value_type for one in pipeline.declared}
+    returns = {step.name: _returned_type(step) for step in walk(pipeline)}
+
+    def type_of(value: Value) -> str:
+        if not isinstance(value, Get):
+            return _TYPES.get(type(value), "")
+        if value.root == "Parameters":
+            return declared.get(value.name, "")
+        return returns.get(value.step or "", "") if len(value.tokens) == 2 else ""
+
+    passed: dict[str, str] = {}
+    compared: dict[str, str] = {}
+    for step in walk(pipeline):
+        if isinstance(step, PythonStep):
+            for value, type_ in _received(step):
+                passed.setdefault(value.text, type_)
+        conditions = (step.conditions or ()) if isinstance(step, ConditionStep) else ()
+        for node in (inner for one in conditions for inner in nodes(one)):
+            if isinstance(node, Comparison | In):
+                sides = tuple(operands(node))
+                kinds = {type_of(one) for one in sides} - {""}
+                unknown = [one for one in sides if isinstance(one, Get) and not type_of(one)]
+                if len(kinds) == 1:
+                    compared |= dict.fromkeys((one.text for one in unknown), kinds.pop())
+    return {**passed, **compared}
+
+
+def _received(step: PythonStep) -> Iterator[tuple[Get, str]]:
+    """The references that a function receives as arguments with the annotation of a scalar."""
+    body = ast.parse(step.function.code).body
+    if not body or not isinstance(body[0], ast.FunctionDef):
+        return
+    given = body[0].args
+    positional = [*given.posonlyargs, *given.args]
+    annotations = {one.arg: one.annotation for one in (*positional, *given.kwonlyargs)}
+    names = [one.arg for one in positional]
+    arguments: Any = step.arguments
+    pairs = [*zip(names, arguments["args"], strict=False), *arguments["kwargs"].items()]
+    for name, value in pairs:
+        type_ = _annotated_type(annotations.get(name))
+        if isinstance(value, Get) and type_:
+            yield value, type_
+
+
+def _annotated_type(annotation: ast.expr | None) -> str:
+    match annotation:
+        case ast.Name(id=name):
+            return PYTHON_TYPES.get(name, "")
+        case ast.Constant(value=str() as text):
+            return PYTHON_TYPES.get(text.removesuffix("| None").strip(), "")
+        case ast.BinOp(left=kind, op=ast.BitOr(), right=ast.Constant(value=None)):
+            return _annotated_type(kind)
+    return ""
+
+
+def _without_templates(pipeline: Pipeline) -> tuple[Pipeline, tuple[Loss, ...]]:
+    """The pipeline with a parameter without default in the place of each template."""
+    taken = {one.name for one in pipeline.declared}
+    found: dict[str, Parameter] = {}
+    losses: list[Loss] = []
+
+    def of(step: Step) -> Step:
+        def change(node: Value) -> Value:
+            if not isinstance(node, Template):
+                return node
+            if node.text not in found:
+                name = re.sub(r"[^A-Za-z0-9]+", "_", node.text).strip("_")[:60] or "value"
+                name = free_name(name, taken)
+                taken.add(name)
+                found[node.text] = Parameter(name, "String", description=f"In Airflow: {node.text}")
+                what = (
+                    f"{shown(node.text)} is rendered by Airflow; it becomes the parameter {name!r}"
+                )
+                advice = "set the parameter for each execution"
+                losses.append(
+                    Loss("template", "changed", step.name, what, "sagemaker", advice, step.name)
+                )
+            return parameter(found[node.text].name)
+
+        return step.replaced(change).with_inner(lambda steps: tuple(map(of, steps)))
+
+    steps = tuple(map(of, pipeline.steps))
+    if not found:
+        return pipeline, ()
+    return (
+        replace(pipeline, steps=steps, parameters=(*pipeline.declared, *found.values())),
+        tuple(losses),
+    )
+
+
+_SETTING_LOSSES: Mapping[str, tuple[str, Severity, str]] = MappingProxyType(
+    {
+        "retries": ("retries", "dropped", "add retry policies to the step"),
+        "timeout": ("timeout", "dropped", "limit the job itself, for example StoppingCondition"),
+        "trigger_rule": ("trigger-rule", "dropped", "use depends_on with triggers"),
+        "hooks": ("callback", "dropped", "react to the end of an execution with EventBridge"),
+        "concurrency": ("concurrency", "dropped", "limit the steps of an execution (parallelism)"),
+        "soft_fail": ("sensor", "dropped", "use a condition"),
+    }
+)
+"""Code, severity and advice for the settings that change what happens; others are an ``info``."""
+
+
+def _without_settings(pipeline: Pipeline) -> tuple[Pipeline, tuple[Loss, ...]]:
+    """The pipeline without settings of engines, and a loss for each of them."""
+    losses: list[Loss] = []
+
+    def report(settings: EngineSettings, place: str, what: str, step: str) -> None:
+        options = []
+        for name, value in settings.given.items():
+            if name in _SETTING_LOSSES:
+                code, severity, advice = _SETTING_LOSSES[name]
+                given = "" if name == "hooks" else f"={value}"
+                text = f"{what}: {name}{given} is not carried over: a pipeline has no such setting"
+                losses.append(Loss(code, severity, place, text, "sagemaker", advice, step))
+            else:
+                options.append(name)
+        if options:
+            text = f"{what}: settings that only Airflow and Prefect have: {', '.join(options)}"
+            losses.append(Loss("engine-option", "info", place, text, "sagemaker", "", step))
+
+    def of(step: Step) -> Step:
+        if step.engine != NO_SETTINGS:
+            report(step.engine, step.name, f"step {step.name}", step.name)
+            step = replace(step, engine=NO_SETTINGS)
+        return step.with_inner(lambda steps: tuple(map(of, steps)))
+
+    report(pipeline.engine, pipeline.name or "", "the pipeline", "")
+    steps = tuple(map(of, pipeline.steps))
+    return (replace(pipeline, steps=steps, engine=NO_SETTINGS) if losses else pipeline), tuple(
+        losses
+    )
+
+
+class _CodeRemoval:
+    """Removes the ``carried`` steps; with ``fail``, a Fail step takes the place of each."""
+
+    def __init__(
+        self, pipeline: Pipeline, carried: Mapping[str, Step], *, fail: bool = False
+    ) -> None:
+        self.pipeline, self.carried, self.fail = pipeline, carried, fail
+        self.types = used_types(pipeline)
+        self.names = {one.name for one in pipeline.declared}
+        self.added: dict[str, Parameter] = {}
+        self.origins: dict[str, Step] = {}
+
+    def result(self) -> tuple[Pipeline, tuple[Loss, ...]]:
+        steps = self._kept(self.pipeline.steps)
+        parameters = (*self.pipeline.declared, *self.added.values())
+        return replace(self.pipeline, steps=steps, parameters=parameters), tuple(self._losses())
+
+    def _losses(self) -> Iterator[Loss]:
+        for step in self.carried.values():
+            if isinstance(step, StubStep | ForEachStep):  # the reader has reported it, or its body
+                continue
+            code, what = _loss_of_code(step)
+            text = f"{step.name} is {what}; SageMaker has no step type for it"
+            advice = "make it a Processing or Lambda step"
+            yield Loss(code, "dropped", _origin(step), text, "sagemaker", advice, step.name)
+        for text, one in self.added.items():
+            owner = self.origins[text]
+            source = "a dropped task" if isinstance(owner, StubStep) else "user code"
+            what = f"{text} is a run-time value of {source}; it becomes the parameter {one.name!r}"
+            advice = "set the parameter for each execution"
+            origin = _origin(owner)
+            yield Loss("asked-value", "changed", origin, what, "sagemaker", advice)
+
+    def _kept(self, steps: Sequence[Step]) -> Steps:
+        return tuple(kept for step in steps for kept in self._replacement(step))
+
+    def _replacement(self, step: Step) -> Iterator[Step]:
+        """The step, or the Fail steps in its place or in that of steps of its body."""
+        if step.name not in self.carried:
+            yield self._step(step)
+            if self.fail and isinstance(step, ForEachStep):
+                inside = {one.name for one in step.inner}
+                removed = (one for one in step.inner if one.name in self.carried)
+                yield from (self._step(_fail_step(one, inside)) for one in removed)
+        elif self.fail:
+            yield self._step(_fail_step(step))
+
+    def _step(self, step: Step) -> Step:
+        before = {one.step for one in step_references(step) if one.step}
+        referenced = ((name, COMPLETED) for name in sorted(before & self.carried.keys()))
+        through: dict[str, str] = {}
+        for name, trigger in (*step.triggers, *referenced):
+            for one in self._through([name]):
+                through[one] = trigger
+        step = step.replaced(self._change)
+        step = step.with_inner(self._body if isinstance(step, ForEachStep) else self._kept)
+        if before.union(step.dependencies).isdisjoint(self.carried):
+            return step
+        own = [
+            one
+            for one, name in zip(step.depends_on or (), step.dependencies, strict=True)
+            if name not in self.carried
+        ]
+        implied = {step.name, *step.dependencies, *(one.step for one in step_references(step))}
+        added = [with_trigger(one, through[one]) for one in through if one not in implied]
+        return replace(step, depends_on=(*own, *added) or ABSENT)
+
+    def _body(self, steps: Steps) -> Steps:
+        return tuple(self._step(step) for step in steps if step.name not in self.carried)
+
+    def _change(self, node: Value) -> Value:
+        is_value = isinstance(node, Get) and node.property_file is None
+        return self._parameter_for(node) if is_value else node
+
+    def _through(self, names: Sequence[str]) -> list[str]:
+        """The dependencies that remain for dependencies on removed steps, in order."""
+        found: dict[str, None] = {}
+        seen: set[str] = set()
+        pending = [name for name in reversed(names) if name in self.carried]
+        while pending:
+            name = pending.pop()
+            if name not in self.carried:
+                found[name] = None
+            elif name not in seen:
+                seen.add(name)
+                step = self.carried[name]
+                pending += [one.step for one in step_references(step) if one.step]
+                pending += step.dependencies
+        return list(found)
+
+    def _parameter_for(self, get: Get) -> Value:
+        if get.step not in self.carried:
+            return get
+        text = get.text.removeprefix("Steps.")
+        if text not in self.added:
+            step = self.carried[get.name]
+            name = re.sub(r"[^A-Za-z0-9]+", "_", text.replace(".return_value", "")).strip("_")[:64]
+            name = free_name(name, self.names, name[:60])
+            self.names.add(name)
+            self.origins[text] = step
+            type_ = self.types.get(get.text, "String")
+            if text == f"{get.name}.{RETURN_VALUE}":
+                type_ = _returned_type(step) or type_
+            kind = "dropped task" if isinstance(step, StubStep) else "code step"
+            description = f"The result of the {kind} {get.name}"
+            self.added[text] = Parameter(name, type_, description=description)
+        return parameter(self.added[text].name)
+
+
+def _returned_type(step: Step) -> str:
+    match step:
+        case PythonStep(function=Function(returns=type_)) | StubStep(returns=type_):
+            return type_
+    return ""
+
+
+def _loss_of_code(step: Step) -> tuple[str, str]:
+    if isinstance(step, AwsCallStep):
+        return _AWS_LOSS
+    return _SHELL_LOSS if isinstance(step, ShellStep) else _PYTHON_LOSS
+
+
+def _fail_step(step: Step, inside: Collection[str] = ()) -> Step:
+    """The Fail step in the place of a code step, a stub, or a ForEach over nothing else.
+
+    ``inside`` are the steps of the body around it, which it cannot depend on.
+    """
+    steps = list(walk((step,)))
+    code = next(one for one in steps if isinstance(one, CarriedStep))
+    if isinstance(code, StubStep):
+        message = code.message
+    else:
+        message = (
+            f"step {code.name!r} was {_loss_of_code(code)[1]}, and SageMaker has no step type for "
+            "it; replace it, or translate with --no-stubs to leave it out"
+        )
+    own = {*inside, *(one.name for one in steps)}
+    before: dict[str, str | Dependency] = {}
+    for one in steps:
+        before.update(zip(one.dependencies, one.depends_on or (), strict=True))
+    for one in steps:
+        for get in step_references(one):
+            if get.step:
+                before.setdefault(get.step, get.step)
+    needed = tuple(item for name, item in before.items() if name not in own)
+    return Step(
+        step.name,
+        "Fail",
+        arguments=Object({"ErrorMessage": message}),
+        depends_on=needed or ABSENT,
+        display_name=step.display_name,
+        description=step.description,
+    )
+
+
+def _origin(step: Step) -> str:
+    return (step.origin if isinstance(step, CarriedStep) else "") or step.name

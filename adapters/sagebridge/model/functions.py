@@ -1,0 +1,30 @@
+"""Functions that users wrote, as text; they are carried between Airflow and Prefect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sagebridge.model.values import Strict
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Function(Strict):
+    """A function of a user, or of a library.
+
+    Attributes:
+        name: its name.
+        code: its source, normalized by ``ast.unparse``; empty for a function of a library.
+        text: its original source with comments; empty if unknown.
+        returns: the parameter type of its result; empty if unknown.
+        module: the statements of its module that it needs, itself included, with their comments,
+            in the order of the source; empty if it uses nothing else of its module.
+        library: the module that it is imported from, such as
+            ``sagebridge_operators.library.waits``; empty for a function that is carried as text.
+    """
+
+    name: str
+    code: str
+    text: str = field(default="", compare=False)
+    returns: str = field(default="", compare=False)
+    module: str = ""
+    library: str = ""
