@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from sagebridge.errors import ProblemsError, SagebridgeError, ServiceError
 
-FinalState = Literal["Succeeded", "Failed", "Stopped"]
+FinalState = Literal["Succeeded", "Failed", "Stopped", "Skipped"]
 FailureKind = Literal[
     "check",
     "code",
@@ -19,6 +19,7 @@ FailureKind = Literal[
     "outputs",
     "request",
     "service",
+    "skipped",
     "stopped",
     "time-limit",
     "unresolvable",
@@ -67,6 +68,13 @@ class StepStopped(StepFailed):
 
     state = "Stopped"
     kind = "stopped"
+
+
+class StepSkipped(StepFailed):
+    """The code of a step decided that it has nothing to do, as Airflow's AirflowSkipException."""
+
+    state = "Skipped"
+    kind = "skipped"
 
 
 class ExecutionStopped(StepStopped):

@@ -17,7 +17,7 @@ from tests.faulty_aws.fault_rules import Fault, FaultRule
 from tests.faulty_aws.job_scripts import JobScript
 from tests.standard.samples import REASON, SAMPLES, Sample
 
-State = Literal["Succeeded", "Failed", "Stopped"]
+State = Literal["Succeeded", "Failed", "Stopped", "Skipped"]
 TEN_MINUTES = 600.0
 FOREVER = float("inf")
 _DURATION = 30.0

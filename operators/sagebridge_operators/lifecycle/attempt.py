@@ -20,7 +20,7 @@ from sagebridge_operators.run_errors import FailureKind, FinalState, OlderRecord
 FORMAT = 2
 """The format of the records. Format 1 had one file per step and no attempts."""
 Phase = Literal["planned", "created", "stopping", "waiting", "ended"]
-State = Literal["Executing", "Stopping", "Succeeded", "Failed", "Stopped"]
+State = Literal["Executing", "Stopping", "Succeeded", "Failed", "Stopped", "Skipped"]
 _RANKS: Mapping[Phase, int] = {"waiting": 0, "planned": 1, "created": 2, "stopping": 3, "ended": 4}
 
 

@@ -44,6 +44,7 @@ from sagebridge_operators.run_errors import (
     NotRunnable,
     RecordsUnreachable,
     StepFailed,
+    StepSkipped,
     StepStopped,
 )
 from sagebridge_operators.steps import JOB_TYPES
@@ -56,6 +57,7 @@ _SLICE = 0.2
 """Seconds between two looks at the kill flag."""
 _BUSY = 2.0
 """Seconds after which a kill no longer waits for a call to the service to return."""
+_ERRORS: Mapping[str, type[StepFailed]] = {"Stopped": StepStopped, "Skipped": StepSkipped}
 _IN_WORKER = {"Cleanup": cleanup_step.run}
 """The types without a job whose calls a worker makes itself, and may repeat."""
 T = TypeVar("T")
@@ -208,7 +210,7 @@ class StepDriver:
             return {**(end.outputs or {}), **cached}
         failure = end.failure
         text, kind, code = (failure.text, failure.kind, failure.code) if failure else ("", None, "")
-        raise (StepStopped if end.state == "Stopped" else StepFailed)(text, kind=kind, code=code)
+        raise _ERRORS.get(end.state, StepFailed)(text, kind=kind, code=code)
 
     def _record_failure(self, refused: SagebridgeError) -> None:
         attempt = self.attempt

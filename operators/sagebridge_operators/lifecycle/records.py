@@ -36,7 +36,7 @@ from sagebridge_operators.run_errors import (
 
 DAYS = "by-day/"
 """Prefix of an index of all executions: an empty ``by-day/<date>/<time>-<execution>.json`` each."""
-_WORST = {"Executing": 4, "Stopping": 4, "Failed": 3, "Stopped": 2, "Succeeded": 1}
+_WORST = {"Executing": 4, "Stopping": 4, "Failed": 3, "Stopped": 2, "Succeeded": 1, "Skipped": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,7 @@ class ExecutionRecords:
         """One attempt for each step that has started, by the step's name.
 
         A mapped step has one attempt per index. The first of these states is chosen: running,
-        Failed, Stopped, Succeeded.
+        Failed, Stopped, Succeeded, Skipped.
         """
         return by_step(self.current(execution))
 
