@@ -23,12 +23,13 @@ PYTHON, SHELL, STUB = "sagebridge.PythonCallable", "sagebridge.ShellCommand", "s
 AWS_CALL = "sagebridge.AwsCall"
 """The displayed types of these steps. A step of that type in a definition is not one of them."""
 RETURN_VALUE = "return_value"
-BRANCH, GATE, SENSOR = "branch", "gate", "sensor"
-ROLES = ("", BRANCH, GATE, SENSOR)
+BRANCH, GATE, DIRECT_GATE, SENSOR = "branch", "gate", "direct_gate", "sensor"
+ROLES = ("", BRANCH, GATE, DIRECT_GATE, SENSOR)
 """What the result of a function decides.
 
 The result of a branch has the names of the direct dependants that run; the others are skipped. A
-false result of a gate skips its dependants. A sensor is called until its result is true.
+false result of a gate skips everything that depends on it, directly or not; of a direct gate only
+the direct dependants. A sensor is called until its result is true.
 """
 _SOURCE_LINES, _SOURCE_COLUMNS = 12, 160
 """The most of a dropped task's source that its stub quotes."""

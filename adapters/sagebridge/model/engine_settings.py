@@ -80,7 +80,9 @@ class EngineSettings(Strict):
         concurrency: how many of it run at the same time; of a DAG, how many runs.
         priority: a larger number runs first.
         poll_interval, poll_timeout: of a sensor: the time between two calls, and for all of them.
+        poll_backoff: the factor by which the time between two calls of a sensor grows.
         soft_fail: a sensor that times out is skipped.
+        setup: it prepares something that a step with the rule ``all_done_setup_success`` removes.
         hooks: functions that are called after events.
     """
 
@@ -98,7 +100,9 @@ class EngineSettings(Strict):
     priority: int | Absent = ABSENT
     poll_interval: float | Absent = ABSENT
     poll_timeout: float | Absent = ABSENT
+    poll_backoff: float | Absent = ABSENT
     soft_fail: bool = False
+    setup: bool = False
     hooks: tuple[Hook, ...] = ()
 
     if TYPE_CHECKING:
@@ -119,7 +123,9 @@ class EngineSettings(Strict):
             priority: int | Absent = ABSENT,
             poll_interval: float | Absent = ABSENT,
             poll_timeout: float | Absent = ABSENT,
+            poll_backoff: float | Absent = ABSENT,
             soft_fail: bool = False,
+            setup: bool = False,
             hooks: Sequence[Hook] = (),
         ) -> None: ...
 
@@ -147,14 +153,21 @@ _FIELDS: Mapping[str, Converter] = MappingProxyType(
     {
         **dict.fromkeys(("retries", "concurrency", "priority"), optional(integer)),
         **dict.fromkeys(
-            ("backoff", "max_retry_delay", "timeout", "poll_interval", "poll_timeout"),
+            (
+                "backoff",
+                "max_retry_delay",
+                "timeout",
+                "poll_interval",
+                "poll_timeout",
+                "poll_backoff",
+            ),
             optional(number),
         ),
         "retry_delays": each(number),
         "trigger_rule": one_of(("", *TRIGGER_RULES)),
         **dict.fromkeys(("group", "tags"), each(string_)),
         **dict.fromkeys(("doc", "pool"), string_),
-        "soft_fail": boolean,
+        **dict.fromkeys(("soft_fail", "setup"), boolean),
         "hooks": each(of(Hook, "a Hook")),
     }
 )
