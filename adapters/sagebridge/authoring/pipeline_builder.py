@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from sagebridge.authoring.declared_names import unknown_arguments
 from sagebridge.authoring.file_arguments import assemble, definition_keys, request_keys, step_order
+from sagebridge.authoring.flow_settings import FLOW_ARGUMENTS, LiveHook, read_settings
 from sagebridge.authoring.flow_signature import FlowArgument, parameters_of
 from sagebridge.authoring.step_arguments import SETTINGS, make_step
 from sagebridge.errors import FlowError
@@ -26,6 +27,7 @@ from sagebridge.model.code_steps import (
     stub_arguments,
 )
 from sagebridge.model.connections import PREFECT_ARGUMENTS, connects
+from sagebridge.model.engine_settings import NO_SETTINGS
 from sagebridge.model.event_triggers import EventTrigger
 from sagebridge.model.expressions import Properties, properties_of
 from sagebridge.model.for_each import ForEachStep
@@ -33,7 +35,7 @@ from sagebridge.model.functions import Function
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
 from sagebridge.model.schedules import Schedule
-from sagebridge.model.values import EMPTY, Value, freeze
+from sagebridge.model.values import ABSENT, EMPTY, Value, freeze
 
 CURRENT: ContextVar[PipelineBuilder | None] = ContextVar("sagebridge_builder", default=None)
 """The builder that step functions add to while a flow is traced."""
@@ -106,8 +108,10 @@ class PipelineBuilder:
         self.schedules: Sequence[Schedule] = ()
         self.event_triggers: Sequence[EventTrigger] = ()
         self.settings: dict[str | None, dict[str, Any]] = {}
+        self.engine = NO_SETTINGS
         self.steps: dict[str, Step] = {}
         self.functions: dict[str, Any] = {}
+        self.hooks: dict[str | None, list[LiveHook]] = {}
         self.inner: dict[tuple[str, str], list[str]] = {}
         self._top: list[str] = []
         self._open: list[list[str]] = [self._top]
@@ -125,6 +129,9 @@ class PipelineBuilder:
         self.definition = dict(definition_keys(definition))
         self.envelope = request_keys(pipeline)
         self.schedules, self.event_triggers = schedules, event_triggers
+        self.engine, self.hooks[None] = read_settings(
+            {one: settings.pop(one) for one in FLOW_ARGUMENTS if one in settings}
+        )
         self.settings[None] = _settings("begin", settings)
 
     def step(self, type_: str, name: str, **arguments: Any) -> StepHandle:
@@ -138,17 +145,22 @@ class PipelineBuilder:
         *,
         args: Sequence[Value] = (),
         kwargs: Mapping[str, Value] = EMPTY,
+        unpacked: Value = ABSENT,
+        role: str = "",
+        context: bool = False,
         **more: Any,
     ) -> StepHandle:
         """Add a call of a function, given as source or live. Raises :class:`FlowError`."""
         given = call_arguments(args, kwargs)
+        if unpacked is not ABSENT:
+            given["unpacked"] = unpacked
         step = make_step(PYTHON, name, arguments=given, **self._without_settings(name, more))
         if not isinstance(function, Function):
             if not callable(function):
                 raise TypeError(f"python() expects a function, got {function!r}")
             self.functions[name] = function
             function = Function(getattr(function, "__name__", ""), "")
-        return self.add(PythonStep.of(step, function))
+        return self.add(PythonStep.of(step, function, role=role, context=context))
 
     def shell(
         self,
@@ -185,9 +197,11 @@ class PipelineBuilder:
         )
 
     def _without_settings(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Store the arguments that control where the step runs, and return the others."""
-        self.settings[name] = {one: arguments.pop(one) for one in SETTINGS if one in arguments}
-        return arguments
+        """Store the arguments that control how the step runs, and return the others."""
+        self.settings[name] = {one: arguments[one] for one in SETTINGS if one in arguments}
+        engine, self.hooks[name] = read_settings(arguments, f"step {name!r}")
+        others = {one: arguments[one] for one in arguments if one not in SETTINGS}
+        return {**others, "engine": engine}
 
     def add(self, step: Step) -> StepHandle:
         if step.name in self.steps:
@@ -251,6 +265,7 @@ class PipelineBuilder:
             connections=freeze(dict(self._connections())),
             schedules=tuple(self.schedules),
             event_triggers=tuple(self.event_triggers),
+            engine=self.engine,
         )
 
     def _connections(self) -> Iterator[tuple[str, dict[str, str]]]:

@@ -8,6 +8,7 @@ from inspect import Parameter, signature
 from typing import Any, Literal, TypeVar
 
 from sagebridge.authoring.declared_names import unknown_arguments
+from sagebridge.model.engine_settings import NO_SETTINGS
 from sagebridge.model.for_each import ForEachStep
 from sagebridge.model.pipeline import ConditionStep, Step
 from sagebridge.model.step_types import OPERATOR_TYPES
@@ -95,8 +96,12 @@ def show_arguments(*arguments: StepArgument) -> Callable[[_Function], _Function]
 
 
 def make_step(type_: str, name: str, **given: Any) -> Step:
-    """A step from the arguments of its function. Raises TypeError for unknown arguments."""
+    """A step from the arguments of its function. Raises TypeError for unknown arguments.
+
+    ``engine`` has the EngineSettings of the step.
+    """
     members = OPERATOR_TYPES[type_].members if type_ in OPERATOR_TYPES else {}
+    engine = given.pop("engine", NO_SETTINGS)
     known = (*(one.name for one in STEP_ARGUMENTS[1:]), *members, *_TYPE_ARGUMENTS.get(type_, ()))
     if problem := unknown_arguments(f"{type_} step {name!r}", given, known, SETTINGS):
         raise TypeError(problem)
@@ -109,4 +114,4 @@ def make_step(type_: str, name: str, **given: Any) -> Step:
     given["extra"] = {**given.get("extra", EMPTY), **more}
     common = read_arguments(given)
     own = {one: given.pop(one) for one in _TYPE_ARGUMENTS.get(type_, ()) if one in given}
-    return class_(name, type_, **common, **own)
+    return class_(name, type_, **common, **own, engine=engine)
