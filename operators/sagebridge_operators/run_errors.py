@@ -12,6 +12,7 @@ FailureKind = Literal[
     "check",
     "code",
     "fail-step",
+    "final",
     "iterations",
     "job",
     "lost-worker",
@@ -49,7 +50,7 @@ class StepFailed(SagebridgeError):
         code: AWS's error code or the class of the exception, as in the record; may be empty.
 
     The driver sets ``retry`` if the engine may try again: the number of the failed try, and the
-    number of tries that the user allows.
+    number of tries that the user allows. ``outputs`` are values that the code of the step pushed.
     """
 
     exit_code = 3
@@ -57,6 +58,7 @@ class StepFailed(SagebridgeError):
     kind: FailureKind = "job"
     code = ""
     retry: tuple[int, int] | None = None
+    outputs: Mapping[str, Any] | None = None
 
     def __init__(self, text: str, *, kind: FailureKind | None = None, code: str = "") -> None:
         self.kind, self.code = kind or type(self).kind, code

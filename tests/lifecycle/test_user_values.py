@@ -189,5 +189,7 @@ def test_jobs_get_plain_values() -> None:
 
 
 def test_text_of_a_value_is_that_of_python() -> None:
-    texts = [values.text(values.encode("Train", one)) for one in (date(2025, 1, 31), Path("a"), 3)]
-    assert texts == ["2025-01-31", "a", "3"]
+    texts = [
+        values.printable(values.encode("Train", one)) for one in (date(2025, 1, 31), Path("a"), 3)
+    ]
+    assert texts == ["2025-01-31", "a", 3]

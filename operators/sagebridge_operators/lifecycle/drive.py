@@ -18,12 +18,12 @@ from typing import Any, TypeVar, overload
 
 from sagebridge.authoring.runnable import why_not_runnable
 from sagebridge.errors import SagebridgeError
-from sagebridge.model.code_steps import RETURN_VALUE, CarriedStep
+from sagebridge.model.code_steps import CarriedStep
 from sagebridge.model.pipeline import ConditionStep
 from sagebridge.model.values import ABSENT
 from sagebridge_operators.lifecycle import advance, cleanup_step, condition_step, opening
 from sagebridge_operators.lifecycle.answers import client_of
-from sagebridge_operators.lifecycle.attempt import Attempt
+from sagebridge_operators.lifecycle.attempt import Attempt, Failure
 from sagebridge_operators.lifecycle.job_report import JobReport
 from sagebridge_operators.lifecycle.job_request import JobRequests, resolver
 from sagebridge_operators.lifecycle.outages import (
@@ -191,7 +191,7 @@ class StepDriver:
         elif (run := _IN_WORKER.get(step.type)) is not None:
             outputs = self._retry_outages(lambda: run(self.task, resolver(self.task), self.log))
         elif isinstance(step, CarriedStep):
-            outputs = self._run_code(step, lock)
+            outputs = self._run_code(step, attempt, lock)
         else:
             arguments = {} if step.arguments is ABSENT else step.arguments
             message = self._retry_outages(
@@ -217,9 +217,8 @@ class StepDriver:
         if attempt is None or attempt.end is not None:
             return
         if isinstance(refused, StepFailed):
-            ended = attempt.with_failure(
-                refused.kind, str(refused), refused.code, state=refused.state
-            )
+            failure = Failure(refused.kind, str(refused), refused.code)
+            ended = attempt.with_end(refused.state, failure, refused.outputs)
         else:  # such as unwritable records, which would leave the job running
             text = f"{refused}{self._send_stop(attempt)}"
             ended = attempt.with_failure("service", text, type(refused).__name__)
@@ -388,7 +387,7 @@ class StepDriver:
 
     # Code
 
-    def _run_code(self, step: CarriedStep, lock: int | None) -> dict[str, Any]:
+    def _run_code(self, step: CarriedStep, attempt: Attempt, lock: int | None) -> dict[str, Any]:
         task = self.task
         asked = code_step.StopCheck(
             lambda: self._killed,
@@ -396,15 +395,13 @@ class StepDriver:
             task.backend.poll_seconds[0],
         )
         try:
-            value = code_step.run(
-                step, task.function, resolver(self.task), asked, self._print, task.on_request, lock
-            )
+            outputs = code_step.run(step, task, attempt, asked, self._print, lock)
         except Exception:
             raise
         except BaseException as limit:  # as in _run_job
             self.interrupt(limit)
             raise
-        return {"step": step.name, "type": step.type, RETURN_VALUE: value}
+        return {"step": step.name, "type": step.type, **outputs}
 
     def _print(self, text: str) -> None:
         self.log.info("[%s] %s", self.task.step.name, text)

@@ -22,6 +22,7 @@ from sagebridge_operators.lifecycle.outputs import job_outputs
 from sagebridge_operators.lifecycle.request_strings import with_strings
 from sagebridge_operators.lifecycle.resolve import Resolver
 from sagebridge_operators.lifecycle.step_task import Log, StepTask
+from sagebridge_operators.lifecycle.user_code.step_context import rendered, with_loaded
 from sagebridge_operators.run_errors import StepFailed
 from sagebridge_operators.steps import JOB_TYPES
 from sagebridge_operators.steps.job_type import JobType
@@ -124,11 +125,23 @@ class JobRequests:
         self.task.on_job(part.as_job())
 
 
-def resolver(task: StepTask, name: str | None = None) -> Resolver:
-    """The resolver of a step's expressions; ``name`` is the name of its job."""
+def resolver(task: StepTask, name: str | None = None, *, tagged: bool = False) -> Resolver:
+    """The resolver of a step's expressions; ``name`` is the name of its job.
+
+    ``tagged`` keeps the tags of values that JSON cannot express.
+    """
     backend, records, execution = task.backend, task.records, task.execution
     item = None
     if task.index and (owner := owner_of(task.pipeline, task.step.name)) is not None:
         loop, index = owner.name, task.index[-1]
         item = partial(item_of, records, execution.id, loop, index)
-    return Resolver(execution, task.upstream, backend.read_object, backend.arn, name, item)
+    return Resolver(
+        execution,
+        lambda step: with_loaded(records, task.upstream(step)),
+        backend.read_object,
+        backend.arn,
+        name,
+        item,
+        render=partial(rendered, task),
+        tagged=tagged,
+    )

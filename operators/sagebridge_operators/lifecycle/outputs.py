@@ -19,6 +19,7 @@ from sagebridge.model.pipeline import Step, step_references, walk
 from sagebridge.model.step_types import STEP_TYPES
 from sagebridge.model.values import ABSENT
 from sagebridge_operators.lifecycle.attempt import Attempt
+from sagebridge_operators.lifecycle.user_code.values import inside
 from sagebridge_operators.run_errors import OutputsTooLarge, Unresolvable
 from sagebridge_operators.steps.job_type import JobType
 from sagebridge_operators.steps.output_parameters import OUTPUT_PARAMETERS
@@ -140,14 +141,21 @@ def path_text(reference: Get) -> str:
     return "".join(str(token) for token in reference.tokens[1:]).removeprefix(".")
 
 
-def look_up(value: Any, tokens: Sequence[Token], *, by_name: bool = True) -> Any:
+def look_up(
+    value: Any,
+    tokens: Sequence[Token],
+    *,
+    by_name: bool = True,
+    content: Callable[[Any], Any] = lambda value: value,
+) -> Any:
     """The value at a path. Raises LookupError(problem, available names).
 
     ``by_name`` allows named items of lists, such as ``Outputs['train']``; JSON files have none.
+    ``content`` returns what a path finds in a value, such as the fields of an object.
     """
     parent = ""
     for token in tokens:
-        value = _descend(value, token, parent, by_name=by_name)
+        value = _descend(content(value), token, parent, by_name=by_name)
         parent = "" if isinstance(token, Index) else token.name
     return value
 
@@ -219,7 +227,7 @@ def check_size(step: str, outputs: Mapping[str, Any]) -> None:
 def _part_of_result(reference: Get, value: Any) -> Any:
     """The return value of user code, or the part that the reference selects."""
     try:
-        return look_up({RETURN_VALUE: value}, reference.tokens[1:], by_name=False)
+        return look_up({RETURN_VALUE: value}, reference.tokens[1:], by_name=False, content=inside)
     except LookupError as absent:
         there = absent.args[1] if len(absent.args) > 1 else []
         raise Unresolvable(

@@ -14,6 +14,7 @@ from sagebridge.model.expressions import (
     Get,
     Join,
     JsonGet,
+    Template,
     Token,
     parse_tokens,
     unknown_function,
@@ -21,6 +22,7 @@ from sagebridge.model.expressions import (
 from sagebridge.model.values import ABSENT, Value
 from sagebridge_operators.lifecycle.execution import Execution
 from sagebridge_operators.lifecycle.outputs import look_up, path_text, property_of
+from sagebridge_operators.lifecycle.user_code.values import printable, untagged
 from sagebridge_operators.run_errors import StepFailed, Unresolvable
 
 Upstream = Callable[[str], Mapping[str, Any] | None]
@@ -36,6 +38,8 @@ class Resolver:
         arn: returns the ARN of a SageMaker resource, such as ``pipeline/x``.
         job_name: the value of ``Execution.TrainingJobName`` and ``Execution.ProcessingJobName``.
         item: returns the item of the iteration, in the body of a ForEach.
+        render: renders a template.
+        tagged: keep the tags of values that JSON cannot express, for the arguments of a function.
     """
 
     execution: Execution
@@ -44,14 +48,21 @@ class Resolver:
     arn: Callable[[str], str]
     job_name: str | None = None
     item: Callable[[], Any] | None = None
+    render: Callable[[str], Any] | None = None
+    tagged: bool = False
 
     def __call__(self, value: Value) -> Any:
         """Resolves all expressions in a value; returns plain JSON. Raises :class:`Unresolvable`."""
         match value:
             case Get():
-                return self._get(value)
+                found = self._get(value)
+                return found if self.tagged else untagged(found)
+            case Template(text=text):
+                if self.render is None:
+                    raise Unresolvable(text, "templates are rendered only in the run of a step")
+                return self.render(text)
             case Join(values=values, on=on):
-                return ("" if on is ABSENT else on).join(text_of(self(item)) for item in values)
+                return ("" if on is ABSENT else on).join(self._text(item) for item in values)
             case JsonGet():
                 return self._json_get(value)
             case Mapping():
@@ -61,6 +72,10 @@ class Resolver:
             case list() | tuple():
                 return [self(item) for item in value]
         return value
+
+    def _text(self, value: Value) -> str:
+        found = self._get(value) if isinstance(value, Get) else self(value)
+        return text_of(printable(found))
 
     def source_of(self, value: Value) -> str:
         """Where a value comes from, such as ``parameter Limit``; empty for a literal."""

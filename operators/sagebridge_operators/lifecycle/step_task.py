@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol
 
 from sagebridge.model.expressions import Get
@@ -12,6 +13,7 @@ from sagebridge_operators.lifecycle.backend import Backend
 from sagebridge_operators.lifecycle.execution import Execution
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.lifecycle.resolve import Upstream
+from sagebridge_operators.lifecycle.user_code.run_context import PipelineRuns, RunContext
 
 
 class Log(Protocol):
@@ -20,6 +22,27 @@ class Log(Protocol):
     def info(self, event: str, /, *args: Any) -> Any: ...
 
     def warning(self, event: str, /, *args: Any) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRun:
+    """What only the engine knows about a run and its user code.
+
+    Args:
+        run_id: the engine's id of the run, as user code sees it.
+        scheduled: when the run was due; None means that it started by hand.
+        context: returns Airflow's context, by name, for functions and templates that use it.
+        render: renders a template instead of sagebridge, as Airflow itself does in a DAG.
+        runs: the other runs of the engine.
+        facts: more values, for the engine's own modules.
+    """
+
+    run_id: str = ""
+    scheduled: datetime | None = None
+    context: Callable[[RunContext], Mapping[str, Any]] | None = None
+    render: Callable[[str], Any] | None = None
+    runs: PipelineRuns | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +60,7 @@ class StepTask:
         resumes: whether the same try goes on after its worker left the job.
         settings: how another process finds the job, as in :class:`~.attempt.Attempt`.
         role: the role of a job whose arguments have none.
+        engine_run: what the engine knows about the run, for user code.
         user_retries: how often a failed step is run again, as the user of the engine requested.
         on_request: called with the request, or the report of a condition; secrets are masked.
         on_secrets: called before ``on_request``, with the values whose names look secret.
@@ -58,6 +82,7 @@ class StepTask:
     resumes: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
     role: str | None = None
+    engine_run: EngineRun = field(default_factory=EngineRun)
     user_retries: int = 0
     on_request: Callable[[Mapping[str, Any]], None] = lambda request: None
     on_secrets: Callable[[Sequence[str]], None] = lambda values: None

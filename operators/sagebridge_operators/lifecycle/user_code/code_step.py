@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from sagebridge.model.code_steps import (
     PYTHON,
     RETURN_VALUE,
+    SENSOR,
     SHELL,
     STUB,
     CarriedStep,
     PythonStep,
     StubStep,
 )
-from sagebridge.model.display import shown
 from sagebridge.model.expressions import Join
 from sagebridge.model.values import Value
+from sagebridge_operators.lifecycle.attempt import Attempt
+from sagebridge_operators.lifecycle.for_each_items import short
+from sagebridge_operators.lifecycle.job_request import resolver
 from sagebridge_operators.lifecycle.masking import MASK, mask
-from sagebridge_operators.lifecycle.user_code.function_call import call
+from sagebridge_operators.lifecycle.step_task import StepTask
+from sagebridge_operators.lifecycle.user_code.function_call import call, globals_of, with_context
+from sagebridge_operators.lifecycle.user_code.roles import Polling, poll, skipped_by
+from sagebridge_operators.lifecycle.user_code.run_context import in_run
 from sagebridge_operators.lifecycle.user_code.shell_command import run_command
+from sagebridge_operators.lifecycle.user_code.step_context import (
+    PUSHED,
+    context_of,
+    engine_context,
+    stored,
+)
+from sagebridge_operators.lifecycle.user_code.values import decode, encode, untagged
 from sagebridge_operators.run_errors import NotRunnable, StepFailed
 
 CODE_TYPES = frozenset((PYTHON, SHELL, STUB))
@@ -54,79 +66,107 @@ class StopCheck:
 
 def run(
     step: CarriedStep,
-    function: Callable[..., Any] | None,
-    resolve: Callable[[Value], Any],
+    task: StepTask,
+    attempt: Attempt,
     stop_requested: Callable[[], bool],
     line: Callable[[str], Any],
-    show: Callable[[Mapping[str, Any]], Any],
     lock: int | None = None,
-) -> Any:
-    """Runs the code of a step and returns its result as JSON.
+) -> dict[str, Any]:
+    """Runs the code of a step and returns its outputs as JSON.
+
+    These are ``return_value``; ``skips`` of a branch or gate: the names of the steps that it skips;
+    and ``pushed``: the values that the code pushed.
 
     Args:
         step: the Python or shell step, or a stub, which fails.
-        function: the function of a Python step. It comes from the DAG or flow file, never from a
+        task: the step with its context. Its function comes from the DAG or flow file, never from a
             definition.
-        resolve: resolves the expressions in the step's arguments.
+        attempt: the attempt in which the code runs.
         stop_requested: whether a stop was requested.
         line: called with each line of output and with the traceback of an error.
-        show: called with the resolved call or command; environment values are masked.
         lock: a descriptor that stays open until a command has ended.
 
-    Raises StepFailed or StepStopped.
+    Raises StepFailed, StepSkipped or StepStopped.
     """
     if isinstance(step, StubStep):
         raise StepFailed(step.message, kind="not-runnable")
-    given = step.arguments
     if isinstance(step, PythonStep):
-        if function is None:
-            raise NotRunnable(
-                f"a Python step without the file of its function (step {step.name!r})"
-            )
-        arguments = resolve(given)
-        show({"function": step.function.name, **mask(arguments)})
-        return json_value(step.name, call(function, arguments, stop_requested, line))
+        return _run_function(step, task, attempt, stop_requested, line)
+    value = _run_command(step, task, stop_requested, line, lock)
+    return {RETURN_VALUE: stored(task.records, attempt, RETURN_VALUE, value)}
+
+
+def _run_function(
+    step: PythonStep,
+    task: StepTask,
+    attempt: Attempt,
+    stop_requested: Callable[[], bool],
+    line: Callable[[str], Any],
+) -> dict[str, Any]:
+    function = task.function
+    if function is None:
+        raise NotRunnable(f"a Python step without the file of its function (step {step.name!r})")
+    names = globals_of(function)
+    arguments = resolver(task, tagged=True)(step.arguments)
+    task.on_request({"function": step.function.name, **mask(untagged(arguments))})
+    given = decode(arguments, names)
+    args, kwargs = given["args"], {**given["kwargs"], **_unpacked(step, given)}
+    pushed: dict[str, Any] = {}
+    context = context_of(task, tries=attempt.tries, pushed=pushed, names=names)
+    if step.context:
+        kwargs = with_context(function, args, kwargs, engine_context(task, context))
+
+    def called() -> Any:
+        with in_run(context):
+            return call(function, {"args": args, "kwargs": kwargs}, stop_requested, line)
+
+    def pushes() -> dict[str, Any]:
+        kept = {key: stored(task.records, attempt, key, one) for key, one in pushed.items()}
+        return {PUSHED: kept} if kept else {}
+
+    try:
+        if step.role == SENSOR:
+            began = datetime.fromisoformat(attempt.started)
+            waited = (datetime.now(UTC) - began).total_seconds()
+            result = poll(called, Polling.of(step.engine), stop_requested, line, waited=waited)
+        else:
+            result = called()
+        skips = skipped_by(step, result, context.pipeline)
+        value = encode(step.name, result)
+    except StepFailed as failed:
+        failed.outputs = pushes() or None
+        raise
+    found: dict[str, Any] = {RETURN_VALUE: stored(task.records, attempt, RETURN_VALUE, value)}
+    if skips is not None:
+        line(f"skips {', '.join(skips) or 'no step'}")
+        found["skips"] = skips
+    return found | pushes()
+
+
+def _unpacked(step: PythonStep, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The keyword arguments in the dict at ``unpacked``."""
+    found = given.get("unpacked", {})
+    if not isinstance(found, Mapping) or not all(isinstance(one, str) for one in found):
+        text = f"step {step.name!r}: expected a dict of keyword arguments, got {short(found)}"
+        raise StepFailed(text, kind="unresolvable")
+    return found
+
+
+def _run_command(
+    step: CarriedStep,
+    task: StepTask,
+    stop_requested: Callable[[], bool],
+    line: Callable[[str], Any],
+    lock: int | None,
+) -> str:
+    resolve, given = resolver(task), step.arguments
 
     def text(value: Value) -> str:
         return str(resolve(Join((value,), "")))
 
     command = text(given["command"])
     env = {name: text(value) for name, value in given.get("env", {}).items()}
-    show({"command": mask([command])[0], "env": dict.fromkeys(env, MASK)})
+    task.on_request({"command": mask([command])[0], "env": dict.fromkeys(env, MASK)})
     if "env" not in given or given.get("append_env"):
         env = {**os.environ, **env}
     return run_command(command, env, stop_requested, line, lock)
-
-
-def json_value(step: str, value: Any) -> Any:
-    """The return value of a step's code as JSON. Raises StepFailed if it is not JSON."""
-    try:
-        problem = next(_problems(value, RETURN_VALUE), "")
-    except RecursionError:
-        problem = f"{RETURN_VALUE} contains itself or is nested too deeply"
-    if problem:
-        raise StepFailed(
-            f"step {step!r} returned a value that is not JSON: {problem}; return None, strings, "
-            "numbers, booleans, or lists or dicts of them, and the S3 URI of anything else",
-            kind="code",
-        )
-    return json.loads(json.dumps(value))
-
-
-def _problems(value: Any, place: str) -> Iterator[str]:
-    match value:
-        case None | bool() | int() | str():
-            return
-        case float():
-            if not math.isfinite(value):
-                yield f"{place} is {value}"
-        case list() | tuple():
-            for position, item in enumerate(value):
-                yield from _problems(item, f"{place}[{position}]")
-        case dict():
-            for name, item in value.items():
-                if not isinstance(name, str):
-                    yield f"{place} has the key {shown(name)}, which is not a string"
-                yield from _problems(item, f"{place}[{name!r}]")
-        case _:
-            yield f"{place} is a {type(value).__name__}"

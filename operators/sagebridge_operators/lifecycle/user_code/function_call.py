@@ -6,18 +6,22 @@ returns first, unless a signal ends it.
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
+import inspect
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, TextIO
 
-from sagebridge_operators.run_errors import StepFailed, StepStopped
+from sagebridge_operators.run_errors import StepFailed, StepSkipped, StepStopped
 
 _SLICE = 0.2
+_BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _FUNCTION_THREADS: set[int] = set()
 _STDOUT_LOCK = threading.Lock()
 
@@ -109,19 +113,90 @@ def call(
     """Calls a function and returns its result.
 
     ``line`` is called with each line that the function prints and with the traceback of an error.
-    Raises StepFailed if the function raises, and StepStopped after a stop.
+    An async function runs in its own event loop. Raises StepFailed if the function raises,
+    StepSkipped if that is Airflow's AirflowSkipException, and StepStopped after a stop.
     """
     try:
         with _route_prints(line), _interruptible(stop_requested):
-            return function(*arguments["args"], **arguments["kwargs"])
+            result = function(*arguments["args"], **arguments["kwargs"])
+            if inspect.isawaitable(result):
+                result = asyncio.run(_awaited(result))
     except StopInterrupt:
         raise StepStopped("stopped while its function ran") from None
     except (Exception, SystemExit) as error:
-        frames = error.__traceback__.tb_next if error.__traceback__ else None
-        trace = traceback.format_exception(type(error), error, frames)
-        line("".join(trace).rstrip())
-        text = f"{type(error).__name__}: {error}".rstrip(": ")
-        raise StepFailed(text, kind="code", code=type(error).__name__) from error
+        raise _failure(error, line) from error
+    return _data_of(result)
+
+
+async def _awaited(result: Awaitable[Any]) -> Any:
+    """The result of an async function. Wakes the event loop, so that a stop can interrupt it."""
+    task = asyncio.ensure_future(result)
+    while not task.done():
+        await asyncio.wait((task,), timeout=_SLICE)
+    return task.result()
+
+
+def _failure(error: BaseException, line: Callable[[str], Any]) -> StepFailed:
+    """The end of a step whose function raised.
+
+    Airflow's exceptions are known by their names: in a flow they are classes of sagebridge.
+    """
+    names = {one.__name__ for one in type(error).__mro__}
+    text = f"{type(error).__name__}: {error}".rstrip(": ")
+    if "AirflowSkipException" in names:
+        line(text)
+        return StepSkipped(str(error) or "its function raised AirflowSkipException")
+    frames = error.__traceback__.tb_next if error.__traceback__ else None
+    trace = traceback.format_exception(type(error), error, frames)
+    line("".join(trace).rstrip())
+    final = not names.isdisjoint(("AirflowFailException", "AirflowSensorTimeout"))
+    return StepFailed(text, kind="final" if final else "code", code=type(error).__name__)
+
+
+def _data_of(result: Any) -> Any:
+    """The value of a Prefect state that a function returned; any other result as it is.
+
+    Raises StepFailed for a failed state, StepSkipped for a cancelled one.
+    """
+    kind = getattr(getattr(result, "type", None), "value", None)
+    if type(result).__name__ != "State" or not isinstance(kind, str):
+        return result
+    text = result.message or f"its function returned the state {result.name}"
+    if kind in ("FAILED", "CRASHED"):
+        raise StepFailed(text, kind="code", code=result.name)
+    if kind in ("CANCELLED", "CANCELLING"):
+        raise StepSkipped(text)
+    return getattr(result.data, "result", result.data)
+
+
+def globals_of(function: Callable[..., Any]) -> Mapping[str, Any]:
+    """The globals of the module of a function; empty for a callable without any."""
+    own = inspect.unwrap(getattr(function, "func", function))
+    found: Mapping[str, Any] = getattr(own, "__globals__", {})
+    return found
+
+
+def with_context(
+    function: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    context: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The keyword arguments with the values of the Airflow context that the call does not set.
+
+    As for Airflow's PythonOperator, ``**kwargs`` gets the whole context, and a function without it
+    gets only the keyword arguments that it has (KeywordParameters in airflow.sdk.bases.operator).
+    """
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # a callable of C
+        return dict(kwargs)
+    by_place = [one.name for one in parameters if one.kind in _BY_PLACE][: len(args)]
+    merged = {**context, **kwargs}
+    if not any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters):
+        named = [one.name for one in parameters if one.kind in _BY_NAME]
+        merged = {name: merged[name] for name in named if name in merged}
+    return {name: one for name, one in merged.items() if name not in by_place or name in kwargs}
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import json
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -307,9 +306,8 @@ def _below(found: Any, path: list[str]) -> Any:
     return found
 
 
-def text(value: Any) -> str:
-    """Tagged JSON as ``str()`` of its value shows it; a list or dict as JSON."""
-    if isinstance(value, dict) and TAG in value and value[TAG] in _KINDS:
+def printable(value: Any) -> Any:
+    """``str()`` of a tagged date, path or number; any other value without its tags."""
+    if isinstance(value, dict) and value.get(TAG) in _KINDS:
         return str(_KINDS[value[TAG]].from_json(value["value"]))
-    found = untagged(value)
-    return found if isinstance(found, str) else json.dumps(found)
+    return untagged(value)
