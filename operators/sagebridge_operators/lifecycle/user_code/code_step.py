@@ -112,7 +112,8 @@ def _run_function(
     given = decode(arguments, names)
     args, kwargs = given["args"], {**given["kwargs"], **_unpacked(step, given)}
     pushed: dict[str, Any] = {}
-    context = context_of(task, tries=attempt.tries, pushed=pushed, names=names)
+    began = datetime.fromisoformat(attempt.started)
+    context = context_of(task, tries=attempt.tries, began=began, pushed=pushed, names=names)
     if step.context:
         kwargs = with_context(function, args, kwargs, engine_context(task, context))
 
@@ -126,7 +127,6 @@ def _run_function(
 
     try:
         if step.role == SENSOR:
-            began = datetime.fromisoformat(attempt.started)
             waited = (datetime.now(UTC) - began).total_seconds()
             result = poll(called, Polling.of(step.engine), stop_requested, line, waited=waited)
         else:

@@ -123,6 +123,8 @@ def call(
                 result = asyncio.run(_awaited(result))
     except StopInterrupt:
         raise StepStopped("stopped while its function ran") from None
+    except StepFailed:  # a function of the library
+        raise
     except (Exception, SystemExit) as error:
         raise _failure(error, line) from error
     return _data_of(result)

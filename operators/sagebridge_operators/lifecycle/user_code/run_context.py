@@ -75,7 +75,10 @@ class RunContext:
             the iterations if the step is in the body of another ForEach and ``index`` is None.
         push: ``push(key, value)`` keeps a value for the steps that come later.
         runs: other runs of the engine; None if the engine offers none.
-        facts: more values of the engine, by names that its own modules know.
+        facts: more values of the engine. The library reads ``next_run`` (when the following run
+            of the schedule is due), ``data_interval_end``, and ``folder_of_connection`` (a function
+            that returns the folder of a connection).
+        began: when the try began; None if that is not known.
     """
 
     engine: str
@@ -93,6 +96,7 @@ class RunContext:
     push: Callable[[str, Any], None]
     runs: PipelineRuns | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    began: datetime | None = None
 
     @property
     def name(self) -> str:

@@ -30,8 +30,9 @@ def run_command(
     stop_requested: Callable[[], bool],
     line: Callable[[str], Any],
     lock: int | None = None,
+    folder: str | None = None,
 ) -> str:
-    """Runs a command with bash in an empty folder; returns the last line that it prints.
+    """Runs a command with bash; returns the last line that it prints.
 
     Args:
         command: the bash script.
@@ -40,15 +41,17 @@ def run_command(
         line: called with each line of standard output and standard error.
         lock: a descriptor that stays open until the command has ended, even if this process is
             killed.
+        folder: where it runs; by default in an empty folder.
 
-    Raises StepFailed for an exit code other than 0, and StepStopped after a stop.
+    Raises StepFailed for an exit code other than 0, which is the code of the error, and StepStopped
+    after a stop.
     """
-    folder = tempfile.TemporaryDirectory(prefix="sagebridge-shell-", ignore_cleanup_errors=True)
+    empty = tempfile.TemporaryDirectory(prefix="sagebridge-shell-", ignore_cleanup_errors=True)
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL}
     with (
-        folder as here,
+        empty as here,
         _kill_guard(here, lock) as guard_group,
-        _start_bash(command, cwd=here, env=env, **streams) as process,
+        _start_bash(command, cwd=folder or here, env=env, **streams) as process,
     ):
         try:
             guard_group(process.pid)
@@ -62,7 +65,7 @@ def run_command(
     if code:
         ended = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         text = f"the command failed: {ended}" + (f": {last}" if last else "")
-        raise StepFailed(text, kind="code")
+        raise StepFailed(text, kind="code", code=str(code))
     return last
 
 

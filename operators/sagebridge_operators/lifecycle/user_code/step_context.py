@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
 from sagebridge.model.code_steps import RETURN_VALUE
@@ -30,10 +30,11 @@ def context_of(
     task: StepTask,
     *,
     tries: int = 0,
+    began: datetime | None = None,
     pushed: dict[str, Any] | None = None,
     names: Mapping[str, Any] = EMPTY,
 ) -> RunContext:
-    """The context of user code after ``tries`` retries.
+    """The context of user code after ``tries`` retries, in an attempt that began at ``began``.
 
     ``pushed`` gets the values that the code pushes, as JSON. The classes of pulled values are
     looked up in ``names``, the globals of the function.
@@ -67,6 +68,7 @@ def context_of(
         push=push,
         runs=engine.runs,
         facts=engine.facts,
+        began=began,
     )
 
 

@@ -1,0 +1,48 @@
+"""Lists of items for a ForEach, made from several lists."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+_NO_FILL = "\0no fill"
+
+
+def product(**lists: Any) -> list[dict[str, Any]]:
+    """Each combination of the items of the lists, as the keyword arguments of a call.
+
+    The items of the last list change fastest, as with ``expand()`` in Airflow. Those of a dict are
+    its pairs.
+    """
+    columns = [
+        list(one.items()) if isinstance(one, Mapping) else list(one) for one in lists.values()
+    ]
+    return [dict(zip(lists, row, strict=True)) for row in itertools.product(*columns)]
+
+
+def rows(**lists: Iterable[Any]) -> list[dict[str, Any]]:
+    """The first items of all lists, the second ones, and so on, as with ``.map()`` in Prefect.
+
+    Raises ValueError if the lists do not have the same length.
+    """
+    columns = [list(one) for one in lists.values()]
+    lengths = {name: len(one) for name, one in zip(lists, columns, strict=True)}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"expected lists of the same length, got {lengths}")
+    return [dict(zip(lists, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def zipped(*lists: Iterable[Any], fill: Any = _NO_FILL) -> list[tuple[Any, ...]]:
+    """The first items of all lists, the second ones, and so on.
+
+    It ends with the shortest list; with ``fill``, with the longest one.
+    """
+    if fill == _NO_FILL:
+        return list(zip(*lists, strict=False))
+    return list(itertools.zip_longest(*lists, fillvalue=fill))
+
+
+def joined(*lists: Iterable[Any]) -> list[Any]:
+    """The items of all lists, one list after the other."""
+    return list(itertools.chain(*lists))
