@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
 
-from sagebridge.model.expressions import Get, get, parameter, plain
+from sagebridge.model.code_steps import PYTHON, PythonStep, call_arguments
+from sagebridge.model.engine_settings import EngineSettings
+from sagebridge.model.expressions import Get, get, parameter, plain, properties_of
 from sagebridge.model.for_each import ForEachStep, Selector, iteration_name, max_by, min_by
+from sagebridge.model.functions import Function
 from sagebridge.model.pipeline import Pipeline, Step
 from sagebridge.model.values import ABSENT, Absent, Value
 from sagebridge_operators.lifecycle.drive import StepDriver
@@ -329,3 +332,72 @@ def test_shown_names_and_items() -> None:
     assert shown_item({"a": 1}) == '{"a": 1}'
     assert shown_item({"db_password": "hunter2"}) == '{"db_password": "***"}'
     assert len(shown_item("x" * 20000)) == LARGEST_ITEM
+
+
+def code(name: str, *args: Value, **more: Any) -> PythonStep:
+    step = Step(name, PYTHON, plain(call_arguments(args, {})), **more)
+    return PythonStep.of(step, Function("f", ""))
+
+
+class AirflowSkipException(Exception): ...
+
+
+def coded(loop: Loop, items: Any, function: Any, *args: Value) -> dict[str, Any]:
+    """The outputs of a loop over the result of a step, whose body calls ``function``."""
+    loop.body, loop.others = [code("Score", *(args or [get("ForEach.CurrentItem")]))], ()
+    loop.items = properties_of("List").return_value
+    StepDriver(loop.task(code("List"), function=lambda: items)).run()
+    return loop.run(function=function)
+
+
+def test_results_of_code_are_the_return_value(loop: Loop) -> None:
+    given: list[Any] = []
+    days = [date(2026, 1, 30), date(2026, 1, 31)]
+    outputs = coded(loop, days, lambda day: {"day": day, "next": day.day + 1})
+    last = code("Last", properties_of("Fan").return_value[1]["day"], get("Steps.Fan.return_value"))
+    StepDriver(loop.task(last, function=lambda *args: given.extend(args))).run()
+    assert given[0] == days[1]
+    assert given[1] == [{"day": days[0], "next": 31}, {"day": days[1], "next": 32}]
+    assert "missing" not in outputs
+
+
+def test_large_results_reach_the_reduction(loop: Loop) -> None:
+    coded(loop, [1, 2, 3], lambda size: "x" * 30_000 * size)
+    sizes: list[int] = []
+    last = code("Last", get("Steps.Fan.return_value"))
+    StepDriver(loop.task(last, function=lambda all_: sizes.extend(map(len, all_)))).run()
+    assert sizes == [30_000, 60_000, 90_000]
+
+
+def test_code_may_have_many_items(loop: Loop) -> None:
+    assert coded(loop, list(range(150)), abs)["return_value"] == list(range(150))
+
+
+def test_items_of_a_dict_are_its_pairs(loop: Loop) -> None:
+    given: list[Any] = []
+    coded(loop, {"a": 1, "b": 2}, given.append)
+    assert given == [("a", 1), ("b", 2)]
+
+
+def test_skipped_iterations_skip_what_needs_all(loop: Loop) -> None:
+    def odd(item: int) -> int:
+        if item % 2:
+            return item
+        raise AirflowSkipException
+
+    outputs = coded(loop, [1, 2, 3], odd)
+    assert (outputs["status"], outputs["return_value"]) == ("Succeeded", [1, 3])
+    rules = ("", "none_failed_min_one_success", "one_success", "none_skipped", "all_done")
+    after = [
+        code(f"S{one}", depends_on=["Fan"], engine=EngineSettings(trigger_rule=one))
+        for one in rules
+    ]
+    pipeline = Pipeline(steps=(loop.step, *after))
+    found = states(pipeline, loop.records.steps(loop.execution.id))
+    assert [found[f"S{one}"] for one in rules] == [
+        "Skipped",
+        "Pending",
+        "Pending",
+        "Skipped",
+        "Pending",
+    ]

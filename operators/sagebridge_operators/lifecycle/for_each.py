@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sagebridge.errors import SagebridgeError
+from sagebridge.model.code_steps import RETURN_VALUE
 from sagebridge.model.expressions import Get, Index, Key, Member, Token
 from sagebridge.model.for_each import MAX_BY, ForEachStep, Selector, iteration_name
 from sagebridge.model.pipeline import Pipeline, Steps
@@ -22,6 +23,7 @@ from sagebridge_operators.lifecycle import opening
 from sagebridge_operators.lifecycle.attempt import Attempt, Failure
 from sagebridge_operators.lifecycle.for_each_items import (
     PATIENCE,
+    is_code,
     items_of,
     limit_of,
     recorded,
@@ -34,6 +36,7 @@ from sagebridge_operators.lifecycle.outputs import check_size, path_text, proper
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.lifecycle.step_states import states
 from sagebridge_operators.lifecycle.step_task import Log, StepTask
+from sagebridge_operators.lifecycle.user_code.step_context import stored
 from sagebridge_operators.run_errors import (
     ExecutionStopped,
     FinalState,
@@ -110,7 +113,7 @@ class ForEachDriver:
         return self.renew and earlier.generation != attempt.generation
 
     def _resolve(self) -> list[Any]:
-        resolve = resolver(self.task)
+        resolve = resolver(self.task, tagged=True)
 
         def resolved() -> list[Any]:
             limit_of(_for_each(self.task), resolve)
@@ -121,7 +124,8 @@ class ForEachDriver:
     def finish(self) -> dict[str, Any]:
         """Ends the step and returns its outputs. Call it when no step of the body runs any more.
 
-        The outputs are ``status``, the counts, ``selected`` (step and index) and ``properties``.
+        The outputs are ``status``, the counts, ``selected`` (step and index), ``properties`` and,
+        if the last body step is code, ``return_value``: the list of its results.
         Those of a failed step are recorded, too. Raises StepFailed if an iteration did not succeed
         or the selector has no number to compare, StepStopped if one was only stopped, and
         RecordsUnreachable.
@@ -137,6 +141,9 @@ class ForEachDriver:
         )
         stopping = patiently(lambda: task.records.stop_requested(task.execution.id), PATIENCE)
         result = _reduced(step, iterations, len(items), task.references, stopping=stopping)
+        if is_code(step):
+            results = _results(step.inner[-1].name, iterations, len(items))
+            result.outputs[RETURN_VALUE] = stored(task.records, begun, RETURN_VALUE, results)
         if begun.end is not None and not stopping:  # the body, or part of it, ran again
             same = (begun.end.state, begun.end.outputs) == (result.state, result.outputs)
             if not same:
@@ -245,6 +252,7 @@ def _reduced(
     if failure is not None:
         state = "Stopped" if failure.kind == "stopped" else "Failed"
     states = [one.state for one in iterations.values()]
+    skipped = {index for (_, index), one in iterations.items() if one.state == "Skipped"}
     document: dict[str, Any] = {
         "Status": state,
         "InputItemCount": count,
@@ -255,6 +263,8 @@ def _reduced(
     }
     counts = {_snake(name): value for name, value in document.items() if name != "Status"}
     outputs = {"step": step.name, "type": step.type, "status": state, **counts}
+    if skipped:
+        outputs["skipped_iterations"] = len(skipped)
     if selected is not None:
         outputs["selected"] = {"step": _selector_step(step), "index": selected}
     outputs |= _properties(step, document, iterations, selected, count, references)
@@ -266,6 +276,13 @@ def _reduced(
         state, failure = "Failed", failure or Failure(refused.kind, str(refused))
         outputs["status"] = state
     return _Result(state, outputs, failure)
+
+
+def _results(name: str, iterations: Iterations, count: int) -> list[Any]:
+    """The results of a body step of code, in the order of the items; skipped ones are left out."""
+    found = (iterations.get((name, index)) for index in range(count))
+    outputs = [one.outputs or {} for one in found if one is not None]
+    return [one[RETURN_VALUE] for one in outputs if RETURN_VALUE in one]
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,6 +367,8 @@ def _properties(
                     properties[path] = _value(iterations, name, index, rest)
                 case (Member("Selected"), *rest) if selected is not None:
                     properties[path] = _value(iterations, _selector_step(step), selected, rest)
+                case (Member("return_value") | Key("return_value"), *_):  # an output
+                    pass
                 case _:
                     missing[path] = [f"{count} iterations"]
         except Unresolvable:

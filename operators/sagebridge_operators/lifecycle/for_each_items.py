@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from sagebridge.model.code_steps import CarriedStep
 from sagebridge.model.for_each import MOST_CONCURRENT, ForEachStep
 from sagebridge.model.pipeline import Pipeline, walk
 from sagebridge.model.values import ABSENT
@@ -14,6 +15,7 @@ from sagebridge_operators.lifecycle.masking import mask
 from sagebridge_operators.lifecycle.outages import patiently
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.lifecycle.resolve import Resolver
+from sagebridge_operators.lifecycle.user_code.values import TAG, inside, untagged
 from sagebridge_operators.run_errors import StepFailed
 
 PATIENCE = 120.0
@@ -40,9 +42,19 @@ def item_of(records: ExecutionRecords, execution: str, step: str, index: int) ->
     return items[index]
 
 
+def is_code(step: ForEachStep) -> bool:
+    """Whether the result of a ForEach is that of code, so that SageMaker's limits do not apply."""
+    return bool(step.inner) and isinstance(step.inner[-1], CarriedStep)
+
+
 def items_of(step: ForEachStep, resolve: Resolver) -> list[Any]:
-    """The items of a ForEach: a list, or the list in a JSON string. Raises StepFailed."""
-    found = resolve(step.items)
+    """The items of a ForEach: a list, or the list in a JSON string. Raises StepFailed.
+
+    The items of a dict are its pairs, if the body is code.
+    """
+    found = inside(resolve(step.items))
+    if isinstance(found, dict) and is_code(step):
+        found = [{TAG: "tuple", "value": list(pair)} for pair in found.items()]
     place = f"IterableItems of step {step.name!r}"
     source = resolve.source_of(step.items)
     named = f"{place}, {source}" if source else place
@@ -58,7 +70,7 @@ def items_of(step: ForEachStep, resolve: Resolver) -> list[Any]:
         text = f"{named}: expected a list, got {short(found)}"
         raise StepFailed(text, kind="unresolvable")
     written = isinstance(step.items, Sequence) and not isinstance(step.items, str)
-    if written and not 1 <= len(found) <= MOST_ITEMS:
+    if written and not is_code(step) and not 1 <= len(found) <= MOST_ITEMS:
         text = f"{place}: expected 1 to {MOST_ITEMS} items, got {len(found)}"
         raise StepFailed(text, kind="unresolvable")
     return found
@@ -89,7 +101,7 @@ def shown_item(item: Any) -> str:
 
     Values whose name looks secret are masked.
     """
-    text = item if isinstance(item, str) else json.dumps(mask(item))
+    text = item if isinstance(item, str) else json.dumps(mask(untagged(item)))
     return text[:LARGEST_ITEM]
 
 

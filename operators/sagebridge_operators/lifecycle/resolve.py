@@ -22,7 +22,7 @@ from sagebridge.model.expressions import (
 from sagebridge.model.values import ABSENT, Value
 from sagebridge_operators.lifecycle.execution import Execution
 from sagebridge_operators.lifecycle.outputs import look_up, path_text, property_of
-from sagebridge_operators.lifecycle.user_code.values import printable, untagged
+from sagebridge_operators.lifecycle.user_code.values import inside, printable, untagged
 from sagebridge_operators.run_errors import StepFailed, Unresolvable
 
 Upstream = Callable[[str], Mapping[str, Any] | None]
@@ -128,7 +128,7 @@ class Resolver:
             with suppress(ValueError):
                 item = json.loads(item)
         try:
-            return look_up(item, path, by_name=False)
+            return look_up(item, path, by_name=False, content=inside)
         except LookupError as absent:
             there = absent.args[1] if len(absent.args) > 1 else []
             raise Unresolvable(reference.text, str(absent.args[0]), list(map(str, there))) from None

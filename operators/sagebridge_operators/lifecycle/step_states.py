@@ -150,9 +150,10 @@ class _Rules:
         attempt = self.attempts.get(name)
         outputs = (attempt.outputs if attempt is not None else None) or {}
         state = found.get(name, "Pending")
-        if not outputs.get("skipped_step_count"):
+        skipped = outputs.get("skipped_iterations", 0)
+        if not skipped:
             return [state]
-        return ["Skipped", *([state] if outputs.get("succeeded_step_count") else [])]
+        return ["Skipped", *([state] if outputs["input_item_count"] > skipped else [])]
 
     def _setups(self, name: str) -> Iterator[str]:
         """The setups that a step needs although others are between them.

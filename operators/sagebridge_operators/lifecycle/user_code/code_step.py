@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from sagebridge.model.code_steps import (
@@ -41,6 +42,7 @@ from sagebridge_operators.run_errors import NotRunnable, StepFailed
 
 CODE_TYPES = frozenset((PYTHON, SHELL, STUB))
 """The types of steps that run in their worker, without a job."""
+_LONGEST_STRING, _MOST_ITEMS = 1000, 50
 
 
 @dataclass(slots=True)
@@ -108,7 +110,7 @@ def _run_function(
         raise NotRunnable(f"a Python step without the file of its function (step {step.name!r})")
     names = globals_of(function)
     arguments = resolver(task, tagged=True)(step.arguments)
-    task.on_request({"function": step.function.name, **mask(untagged(arguments))})
+    task.on_request({"function": step.function.name, **mask(_brief(untagged(arguments)))})
     given = decode(arguments, names)
     args, kwargs = given["args"], {**given["kwargs"], **_unpacked(step, given)}
     pushed: dict[str, Any] = {}
@@ -141,6 +143,20 @@ def _run_function(
         line(f"skips {', '.join(skips) or 'no step'}")
         found["skips"] = skips
     return found | pushes()
+
+
+def _brief(value: Any) -> Any:
+    """The arguments of a call as users see them: long strings and lists are cut."""
+    match value:
+        case str() if len(value) > _LONGEST_STRING:
+            return f"{value[:_LONGEST_STRING]}..."
+        case list():
+            more = len(value) - _MOST_ITEMS
+            shown = [_brief(one) for one in value[:_MOST_ITEMS]]
+            return [*shown, f"... {more} more"] if more > 0 else shown
+        case dict():
+            return {name: _brief(one) for name, one in islice(value.items(), _MOST_ITEMS)}
+    return value
 
 
 def _unpacked(step: PythonStep, given: Mapping[str, Any]) -> Mapping[str, Any]:
