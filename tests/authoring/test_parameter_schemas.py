@@ -19,7 +19,8 @@ from sagebridge.authoring.dag_pipeline import param_schema
 from sagebridge.authoring.flow_signature import arguments_of
 from sagebridge.cli import main
 from sagebridge.errors import ModelTypeError
-from sagebridge.formats.prefect.writer import _annotation
+from sagebridge.formats.prefect.writer import annotation_of
+from sagebridge.formats.python.source_code import Names
 from sagebridge.model.parameters import Parameter, ParameterValueError, coerce_one
 from sagebridge.model.values import ABSENT
 from tests.parameter_values import PIPELINE
@@ -68,7 +69,7 @@ def prefect_schema(parameter: Parameter) -> dict[str, Any]:
     ((argument,), details) = arguments_of([parameter])
     assert details == {}
     names = {"Annotated": Annotated, "Literal": Literal, "Field": Field}
-    return TypeAdapter(eval(ast.unparse(_annotation(argument)), names)).json_schema()
+    return TypeAdapter(eval(ast.unparse(annotation_of(argument, Names())), names)).json_schema()
 
 
 @given(parameters(), st.data())

@@ -71,7 +71,7 @@ with DAG("mixed", schedule=None, params={"bucket": Param("b", type="string"), "r
 '''
 )
 FLOW = """
-def prepare(bucket, rows=10):
+def prepare(bucket: str, rows: int = 10) -> dict[str, Any]:
     \"\"\"Prepares.
 
     Rows of a bucket.

@@ -15,14 +15,14 @@ pytestmark = pytest.mark.airflow
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        ("return json.loads(x)", "uses 'json' from its module"),
-        ("global seen\n    seen = x", "uses 'seen' from its module"),
-        ("from airflow.sdk import Variable\n    return Variable.get(x)", "imports airflow"),
+        ("return DAG(x)", "uses DAG of airflow.sdk, which only Airflow has"),
+        ("return dag.dag_id", "uses 'dag', which is part of the DAG or flow"),
+        ("from airflow.models import Pool\n    return Pool(x)", "uses Pool of airflow.models"),
     ],
 )
-def test_function_that_needs_its_module_is_dropped(body: str, why: str, read: Read) -> None:
+def test_function_that_needs_the_engine_is_dropped(body: str, why: str, read: Read) -> None:
     """For Airflow's PythonOperator, and for sagebridge's in an edited file."""
-    lines = f"def load(x):\n    {body}\n\nwith DAG('d', schedule=None):"
+    lines = f"def load(x):\n    {body}\n\nwith DAG('d', schedule=None) as dag:"
     own = """
     from sagebridge_operators.airflow import ModelOperator, PythonStepOperator
     load = PythonStepOperator(task_id="load", python_callable=load, op_args=["1"])

@@ -24,6 +24,7 @@ from sagebridge.authoring.dag_pipeline import (
     task_ids,
     watch_id,
 )
+from sagebridge.authoring.task_settings import written_dag_settings, written_settings
 from sagebridge.formats.python.engine_losses import engine_losses
 from sagebridge.formats.python.source_code import Names, array, call, source
 from sagebridge.formats.python.step_calls import (
@@ -49,7 +50,9 @@ from sagebridge.model.step_types import OPERATOR_TYPES
 from sagebridge.model.values import ABSENT, EMPTY
 
 PACKAGE = "sagebridge_operators.airflow"
-_DAG, _PARAM = "DAG", "Param"
+_DAG, _PARAM, _GROUP, _DELTA = "DAG", "Param", "TaskGroup", "timedelta"
+_MODULES = {**dict.fromkeys((_DAG, _PARAM, _GROUP), "airflow.sdk"), _DELTA: "datetime"}
+"""The modules of the names that are not imported from ``PACKAGE``."""
 _IMPORTABLE = frozenset((*AIRFLOW_NAMES, *(row.operator for row in OPERATOR_TYPES.values())))
 _CODE_OPERATORS = {
     PYTHON: ("PythonStepOperator", "python_callable"),
@@ -87,8 +90,9 @@ class DagFileWriter:
         self.dag_id = legal_id(pipeline.name or "pipeline")
         self.small_dags = dict(small_dags(pipeline, self.dag_id))
         self.connections = own_connections(pipeline)
-        self.functions = Functions(pipeline, taken)
-        self.names = Names(reserved=self.functions.names | _IMPORTABLE)
+        self.functions = Functions(pipeline, taken, "airflow")
+        reserved = self.functions.names | _IMPORTABLE
+        self.names = Names(reserved, self.functions.foreign(_MODULES, PACKAGE))
         self.steps = StepSource(self.names)
         self.expressions = self.steps.expressions
         self.variable = self.names.free("dag") if self.small_dags else ""
@@ -107,9 +111,15 @@ class DagFileWriter:
         return file_text("an Airflow DAG", self.pipeline, self._imports(), self.functions, body)
 
     def _imports(self) -> Iterator[str]:
-        yield import_from("airflow.sdk", [_DAG, _PARAM] if self.pipeline.declared else [_DAG])
-        if self.names.imported:
-            yield import_from(PACKAGE, sorted(self.names.imported))
+        carried = self.functions.modules.imported
+        wanted: dict[str, list[str]] = {"datetime": [], "airflow.sdk": [], PACKAGE: []}
+        for name in sorted(self.names.imported):
+            module = _MODULES.get(name, PACKAGE)
+            if carried.get(name) != (module, name):
+                wanted[module].append(name)
+        for module, names in wanted.items():
+            if names:
+                yield import_from(module, names, self.names.foreign)
 
     def _dag(self) -> ast.expr:
         pipeline = self.pipeline
@@ -126,8 +136,11 @@ class DagFileWriter:
             keywords["max_active_tasks"] = ast.Constant(limit)
         if arguments := default_arguments(pipeline, self.dag_id):
             keywords["default_args"] = self.expressions.value(arguments)
-        keywords["tags"] = array([ast.Constant("sagebridge")])
-        return call(ast.Name(_DAG, ast.Load()), **keywords)
+        settings = written_dag_settings(pipeline.engine)
+        keywords.update(self.steps.settings(settings, self.functions))
+        tags = ("sagebridge", *pipeline.engine.tags)
+        keywords["tags"] = array(map(ast.Constant, tags))
+        return call(self.names.use(_DAG), **keywords)
 
     def _schedule(self, schedule: Schedule | None) -> dict[str, ast.expr]:
         if schedule is None:
@@ -155,7 +168,7 @@ class DagFileWriter:
                 queue = ast.Constant(starter.queue)
                 schedule = {"schedule": array([call(self.names.use("queue_asset"), queue)])}
         tags = array([ast.Constant("sagebridge")])
-        dag = call(ast.Name(_DAG, ast.Load()), dag_id=ast.Constant(dag_id), **schedule, tags=tags)
+        dag = call(self.names.use(_DAG), dag_id=ast.Constant(dag_id), **schedule, tags=tags)
         operator = call(self.names.use("StartPipelineOperator"), **keywords)
         return source(ast.With([ast.withitem(dag)], [ast.Expr(operator)]))
 
@@ -165,12 +178,26 @@ class DagFileWriter:
         if isinstance(parameter.description, str):
             keywords["description"] = ast.Constant(parameter.description)
         default = () if parameter.default is ABSENT else (shown_default(parameter),)
-        return call(ast.Name(_PARAM, ast.Load()), *map(self.expressions.value, default), **keywords)
+        return call(self.names.use(_PARAM), *map(self.expressions.value, default), **keywords)
 
-    def _blocks(self, steps: Sequence[Step]) -> Iterator[str]:
-        """One assignment or ``with`` block per step, if possible after those it refers to."""
+    def _blocks(self, steps: Sequence[Step], depth: int = 0) -> Iterator[str]:
+        """One assignment or ``with`` block per step, if possible after those it refers to.
+
+        ``depth`` is the number of task groups around them.
+        """
+        groups: dict[str, list[Step]] = {}
         for step in in_order(steps):
-            yield from self._block(step)
+            if inside := step.engine.group[depth : depth + 1]:
+                groups.setdefault(inside[0], []).append(step)
+        for step in in_order(steps):
+            inside = step.engine.group[depth : depth + 1]
+            if not inside:
+                yield from self._block(step)
+            elif (own := groups.pop(inside[0], None)) is not None:
+                group = call(self.names.use(_GROUP), ast.Constant(inside[0]))
+                opening = source(ast.With([ast.withitem(group)], [ast.Pass()]))
+                body = "\n\n".join(map(indented, self._blocks(own, depth + 1)))
+                yield opening.removesuffix("pass") + "\n" + body
 
     def _block(self, step: Step) -> Iterator[str]:
         if isinstance(step, ConditionStep):
@@ -198,12 +225,13 @@ class DagFileWriter:
             name, argument = _CODE_OPERATORS[step.type]
             code, arguments = self.steps.carried(step, self.functions)
             keywords[argument] = code
-            op = "op_" if step.type == PYTHON else ""
-            keywords.update({f"{op}{one}": value for one, value in arguments.items()})
+            for one, value in arguments.items():
+                keywords[f"op_{one}" if one in ("args", "kwargs") else one] = value
         elif row is None:
             keywords["step_type"] = ast.Constant(step.type)
         branches = dict(self._inner(step))
         keywords.update(self.steps.arguments(step, branches))
+        keywords.update(self.steps.settings(written_settings(step.engine), self.functions))
         connection = for_airflow(self.connections.get(step.name, EMPTY))
         keywords.update({one: self.expressions.value(connection[one]) for one in connection})
         return call(self.names.use(name), **keywords)

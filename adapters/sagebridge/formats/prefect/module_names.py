@@ -18,9 +18,9 @@ from sagebridge.formats.prefect.source_interpreter import (
 _CHANGEABLE = (list, dict, ast.FunctionDef)
 
 
-def module_names(tree: ast.Module, builder: PipelineBuilder, source: str = "") -> dict[str, Any]:
+def module_names(tree: ast.Module, builder: PipelineBuilder) -> dict[str, Any]:
     """The module-level names; the value of an unsupported one is the UnsupportedSyntax to raise."""
-    importable = importable_names(builder, source)
+    importable = importable_names(builder)
     names: dict[str, Any] = {}
     interpreter = Interpreter(builder, names)
     for node in tree.body:

@@ -244,8 +244,8 @@ def _read_flow(file: str, tree: ast.Module, function: FlowFunction) -> FileReadi
     arguments = _arguments(function)
     parameters = [one.parameter for one in arguments if one.parameter is not None]
     builder = PipelineBuilder(name, parameters, description)
-    names = module_names(tree, builder, _source_text(file))
-    interpreter = Interpreter(builder, names)
+    names = module_names(tree, builder)
+    interpreter = Interpreter(builder, names, _source_text(file))
     try:
         interpreter.flow(function)
         for step, line in interpreter.lines.items():

@@ -21,7 +21,7 @@ from sagebridge.authoring.pipeline_builder import (
     StepHandle,
 )
 from sagebridge.errors import SagebridgeError
-from sagebridge.formats.prefect.importable_names import Module
+from sagebridge.formats.prefect.importable_names import Module, is_code, read_code
 from sagebridge.formats.python.function_source import NotSelfContained
 from sagebridge.model import expressions
 from sagebridge.model.expressions import Join, Properties, is_expression
@@ -78,6 +78,7 @@ class Interpreter:
 
     builder: PipelineBuilder
     module: Mapping[str, Any]
+    source: str = ""
     lines: dict[str, int] = field(default_factory=dict)
     _depth: int = 0
     _followed: int = 0
@@ -228,14 +229,29 @@ class Interpreter:
                 raise UnsupportedSyntax(key, "a dict key that is not a string")
             yield name, value
 
-    def _sequence(self, items: list[ast.expr], scope: dict[str, Any]) -> list[Any]:
+    def _sequence(
+        self, items: list[ast.expr], scope: dict[str, Any], function: Any = None
+    ) -> list[Any]:
+        """The values of items; of positional arguments if there is a ``function``."""
         result: list[Any] = []
         for item in items:
             if isinstance(item, ast.Starred):
                 result += self._items(item.value, scope)
             else:
-                result.append(self.value(item, scope))
+                result.append(self._argument(function, len(result), item, scope))
         return result
+
+    def _argument(
+        self, function: Any, argument: str | int, node: ast.expr, scope: dict[str, Any]
+    ) -> Any:
+        """The value of an argument; a function that is carried is not evaluated."""
+        if not is_code(function, argument):
+            return self.value(node, scope)
+        try:
+            found = read_code(node, self.source)
+        except NotSelfContained as why:
+            raise UnsupportedSyntax(node, f"a function that {why}") from None
+        return self.value(node, scope) if found is None else found
 
     def _computed(self, node: ast.expr, function: Callable[..., Any], *operands: Any) -> Any:
         if not all(isinstance(one, PLAIN) and _size(one) <= _LONGEST for one in operands):
@@ -304,8 +320,8 @@ class Interpreter:
 
     def _call(self, node: ast.Call, scope: dict[str, Any]) -> Any:
         function = self.value(node.func, scope)
-        positional = self._sequence(node.args, scope)
-        named = dict(self._keywords(node.keywords, scope))
+        positional = self._sequence(node.args, scope, function)
+        named = dict(self._keywords(node.keywords, scope, function))
         if isinstance(function, ast.FunctionDef):
             return self._helper(node, function, positional, named)
         if not callable(function):
@@ -321,10 +337,10 @@ class Interpreter:
         return result
 
     def _keywords(
-        self, keywords: list[ast.keyword], scope: dict[str, Any]
+        self, keywords: list[ast.keyword], scope: dict[str, Any], function: Any
     ) -> Iterator[tuple[str, Any]]:
         for keyword in keywords:
-            value = self.value(keyword.value, scope)
+            value = self._argument(function, keyword.arg or "", keyword.value, scope)
             if keyword.arg is not None:
                 yield keyword.arg, value
             elif isinstance(value, dict):

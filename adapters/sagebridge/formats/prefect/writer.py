@@ -23,6 +23,7 @@ from sagebridge.formats.python.step_calls import (
     PREFECT_NAMES,
     Functions,
     StepSource,
+    carried_names,
     commented,
     file_text,
     import_from,
@@ -48,6 +49,15 @@ _RUNNER = "ThreadPoolTaskRunner"
 _TYPES = ("Annotated", "Field", "Literal", "object", "str", "int", "float", "bool")
 _FIXED_NAMES = ("flow", _RUNNER, "sys", *_TYPES)
 """The names that the code around the steps may use."""
+_MODULES = {
+    "Annotated": "typing",
+    "Field": "pydantic",
+    "Literal": "typing",
+    "flow": "prefect",
+    _RUNNER: "prefect.task_runners",
+    "sys": "sys",
+}
+"""The modules of the names that are not imported from ``PACKAGE``, in the order of imports."""
 _IMPORTABLE = frozenset((*PREFECT_NAMES, *(row.function for row in OPERATOR_TYPES.values())))
 _CODE_FUNCTIONS = {PYTHON: "python", SHELL: "shell", STUB: "stub"}
 """The function of each kind of carried step."""
@@ -131,11 +141,13 @@ class FlowFileWriter:
         self.pipeline, self.all_losses = pipeline, losses
         self.name = pipeline.name or "pipeline"
         self.losses = losses_by_step(pipeline, losses)
-        self.arguments, self.details = arguments_of(pipeline.declared, _IMPORTABLE)
+        avoided = _IMPORTABLE | carried_names(pipeline)
+        self.arguments, self.details = arguments_of(pipeline.declared, avoided)
         own = [argument.name for argument in self.arguments]
-        self.functions = Functions(pipeline, (*own, *taken))
+        self.functions = Functions(pipeline, (*own, *taken), "prefect")
         reserved = _IMPORTABLE | self.functions.names
-        self.names = Names(reserved=reserved.union(own))
+        foreign = self.functions.foreign(_MODULES, PACKAGE)
+        self.names = Names(reserved.union(own), foreign)
         self.function = Names(reserved=reserved).variable(self.name)
         self.steps = StepSource(self.names)
         self.connections = own_connections(pipeline)
@@ -150,9 +162,8 @@ class FlowFileWriter:
         """The source."""
         begin, blocks = list(self._begin()), list(self._top_blocks())
         used = self.steps.expressions.used.union(*(block.used() for block in blocks))
-        body = [*begin, *(block.text(used) for block in blocks), "return finish()"]
-        self.names.use("finish")
-        self.names.use("stop_jobs")
+        finish = self.names.use("finish").id
+        body = [*begin, *(block.text(used) for block in blocks), f"return {finish}()"]
         flow = self._head() + "\n" + "\n\n".join(indented(block) for block in body)
         flow = commented(flow, self.losses.get("", ())) + f"\n\n{self._main()}"
         return file_text("a Prefect flow", self.pipeline, self._imports(), self.functions, flow)
@@ -168,26 +179,28 @@ class FlowFileWriter:
         usage = " ".join(f"{name}=VALUE" for name in asked)
         return (
             f'if __name__ == "__main__":\n    # Required: python FILE {usage}\n'
-            f'    {self.function}(**dict(one.split("=", 1) for one in sys.argv[1:]))'
+            f'    {self.function}(**dict(one.split("=", 1) '
+            f"for one in {self.names.use('sys').id}.argv[1:]))"
         )
 
     def _imports(self) -> Iterator[str]:
-        standard = []
-        if any(one.default is ABSENT for one in self.arguments):
-            standard.append("import sys")
-        literal = any(one.literal for one in self.arguments)
-        limited = any(one.limits or (one.choices and not one.literal) for one in self.arguments)
-        typing = [*(["Annotated"] if limited else ()), *(["Literal"] if literal else ())]
-        if typing:
-            standard.append(import_from("typing", typing))
-        if standard:
-            yield "\n".join((*standard, ""))
-        yield import_from("prefect", ["flow"])
-        if self.pipeline.parallelism is not ABSENT:
-            yield import_from("prefect.task_runners", [_RUNNER])
-        if limited:
-            yield import_from("pydantic", ["Field"])
-        yield import_from(PACKAGE, sorted(self.names.imported))
+        carried = self.functions.modules.imported
+        wanted: dict[str, list[str]] = {}
+        for module in ("sys", "typing", "prefect", "prefect.task_runners", "pydantic", PACKAGE):
+            wanted[module] = []
+        for name in sorted(self.names.imported):
+            module = _MODULES.get(name, PACKAGE)
+            if carried.get(name) not in ((module, name), (module, "")):
+                wanted[module].append(name)
+        for module, names in wanted.items():
+            if names == ["sys"]:
+                yield source(ast.Import([self._sys_alias()]))
+            elif names:
+                yield import_from(module, names, self.names.foreign)
+
+    def _sys_alias(self) -> ast.alias:
+        local = self.names.fixed("sys").id
+        return ast.alias("sys", None if local == "sys" else local)
 
     def _head(self) -> str:
         """The decorator, signature and docstring of the flow."""
@@ -210,7 +223,8 @@ class FlowFileWriter:
     def _signature(self) -> ast.arguments:
         """The arguments; keyword-only if one without a default follows one with a default."""
         arguments = [
-            ast.arg(argument.name, annotation=_annotation(argument)) for argument in self.arguments
+            ast.arg(argument.name, annotation=annotation_of(argument, self.names))
+            for argument in self.arguments
         ]
         defaults = [
             None if one.default is ABSENT else self.steps.expressions.value(one.default)
@@ -232,10 +246,12 @@ class FlowFileWriter:
             keywords["description"] = ast.Constant(self.pipeline.description)
         if self.pipeline.parallelism is not ABSENT:
             limit = ast.Constant(self.pipeline.parallelism.max_parallel_execution_steps)
-            keywords["task_runner"] = call(ast.Name(_RUNNER, ast.Load()), max_workers=limit)
+            keywords["task_runner"] = call(self.names.use(_RUNNER), max_workers=limit)
         for event in ("on_cancellation", "on_crashed"):
-            keywords[event] = ast.List([self.names.use("stop_jobs")], ast.Load())
-        return call(ast.Name("flow", ast.Load()), **keywords)
+            own = keywords.get(event, array(()))
+            assert isinstance(own, ast.List)
+            keywords[event] = array((*own.elts, self.names.use("stop_jobs")))
+        return call(self.names.use("flow"), **keywords)
 
     def _begin(self) -> Iterator[str]:
         """The call of ``begin`` for settings outside signature and decorator, if there are any."""
@@ -307,10 +323,11 @@ class FlowFileWriter:
         return {name: self.names.use("ABSENT") for name in absent}
 
 
-def _annotation(argument: FlowArgument) -> ast.expr:
+def annotation_of(argument: FlowArgument, names: Names) -> ast.expr:
+    """The type of an argument of the flow, with its limits."""
     annotation: ast.expr = ast.Name(argument.type, ast.Load())
     if argument.literal:
-        annotation = _subscript("Literal", *map(ast.Constant, argument.choices))
+        annotation = _subscript(names.use("Literal"), *map(ast.Constant, argument.choices))
     given: dict[str, ast.expr] = {}
     schema: dict[str, ast.expr] = {}  # checked by the server and by begin(), not by pydantic
     for keyword, limit in argument.limits.items():
@@ -320,16 +337,16 @@ def _annotation(argument: FlowArgument) -> ast.expr:
     if argument.choices and not argument.literal:
         schema["enum"] = array(map(ast.Constant, argument.choices))
     if schema:
-        names: list[ast.expr | None] = [ast.Constant(keyword) for keyword in schema]
-        given["json_schema_extra"] = ast.Dict(names, list(schema.values()))
+        keys: list[ast.expr | None] = [ast.Constant(keyword) for keyword in schema]
+        given["json_schema_extra"] = ast.Dict(keys, list(schema.values()))
     if not given:
         return annotation
-    return _subscript("Annotated", annotation, call(ast.Name("Field", ast.Load()), **given))
+    return _subscript(names.use("Annotated"), annotation, call(names.use("Field"), **given))
 
 
-def _subscript(name: str, *inside: ast.expr) -> ast.expr:
+def _subscript(base: ast.expr, *inside: ast.expr) -> ast.expr:
     index = ast.Tuple(list(inside), ast.Load()) if len(inside) > 1 else inside[0]
-    return ast.Subscript(ast.Name(name, ast.Load()), index, ast.Load())
+    return ast.Subscript(base, index, ast.Load())
 
 
 def _walk_in_order(steps: Sequence[Step]) -> Iterator[Step]:

@@ -1,53 +1,189 @@
-"""The source of user functions, if it is self-contained. Nothing is executed."""
+"""The source of user functions, with the part of their module that they reach."""
 
 from __future__ import annotations
 
 import ast
 import builtins
 import copy
+import functools
 import inspect
 import re
-import symtable
-import textwrap
-from collections.abc import Iterator
-from types import FunctionType
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from types import FunctionType, MethodType
 from typing import Any
 
-from sagebridge.model.display import shown
+from sagebridge.formats.python.engine_imports import original, refused_imports
+from sagebridge.formats.python.module_slice import (
+    Definition,
+    Module,
+    NotSelfContained,
+    Statement,
+    Target,
+    module_of,
+    signature_names,
+    statement_of,
+)
+from sagebridge.formats.python.statement_text import (
+    LITERALS,
+    joined,
+    plain_definition,
+    statement_text,
+)
 from sagebridge.model.functions import Function
 from sagebridge.model.parameters import PYTHON_TYPES
+from sagebridge.model.values import EMPTY
 
-_ENGINES = frozenset(("airflow", "prefect"))
-_DECORATED = "has another decorator"
+__all__ = [
+    "NotSelfContained",
+    "function_text",
+    "of_definition",
+    "of_function",
+    "of_name",
+    "renamed",
+]
 
 
-class NotSelfContained(Exception):
-    """A function or command that needs its module; the string completes "it ..."."""
+def of_function(
+    function: Any, *, decorated: bool = False, name: str = "", file: str = ""
+) -> Function:
+    """The source of a live callable, with the part of its module that it reaches.
 
-
-def of_function(function: Any, *, decorated: bool = False) -> Function:
-    """The source of a live function. ``decorated`` allows one decorator, which is removed.
+    Args:
+        function: a function, lambda, method, partial or class.
+        decorated: allows one decorator, which is removed; those of an engine are removed anyway.
+        name: the name for a callable without one, such as a lambda.
+        file: the file that uses it. A function of another module is imported from there.
 
     Raises :class:`NotSelfContained`.
     """
-    if not isinstance(function, FunctionType) or function.__name__ == "<lambda>":
-        raise NotSelfContained("is not a named function")
-    if hasattr(function, "__wrapped__"):
-        raise NotSelfContained(_DECORATED)
+    module_name = str(getattr(function, "__module__", "") or "")
+    if module_name.partition(".")[0] == "sagebridge_operators" and ".library" in module_name:
+        return Function(function.__name__, "", library=module_name)
+    if isinstance(function, functools.partial):
+        return _bound(function.func, name, _partial_text(function), file)
+    if isinstance(function, MethodType):
+        return _method(function, name, file)
+    plain = inspect.unwrap(function) if callable(function) else function
+    if not isinstance(plain, FunctionType):
+        return _imported_callable(function)
+    source, node = _definition_of(plain)
+    if isinstance(node, ast.Lambda):
+        return _of_lambda(plain, node, source, name)
+    assert isinstance(node, Definition)
+    if _wrappings(function) > len(module_of(source).without_engine_decorators(node)):
+        raise NotSelfContained("has another decorator")
+    live = _live_names(plain)
+    own_file = plain.__code__.co_filename
     try:
-        source = inspect.getsource(function.__code__)
-        if source[0].isspace():
-            source = f"if True:\n{source}"
-        (definition,) = ast.parse(source).body
-    except (OSError, SyntaxError, TypeError, ValueError):
-        raise NotSelfContained("has no readable source") from None
-    if isinstance(definition, ast.If):
-        definition = definition.body[0]
-    found = of_definition(definition, source, decorated=decorated)
-    assert isinstance(definition, ast.FunctionDef)
-    if not _has_its_defaults(function, definition):
+        found = of_definition(node, source, decorated=decorated, live=live)
+    except NotSelfContained:
+        if file and own_file != file:
+            return _imported_callable(plain)
+        raise
+    if found.module and file and own_file != file:
+        return _imported_callable(plain)
+    if not _has_its_defaults(plain, node):
         raise NotSelfContained("has defaults that differ from its source")
     return found
+
+
+def _wrappings(function: Any) -> int:
+    """How many decorators a callable has that leave a trace (``functools.wraps``)."""
+    count = 0
+    while hasattr(function, "__wrapped__"):
+        function, count = function.__wrapped__, count + 1
+    return count
+
+
+def _definition_of(function: FunctionType) -> tuple[str, ast.stmt | ast.Lambda]:
+    code = function.__code__
+    try:
+        source = "".join(inspect.findsource(code)[0])
+        module = module_of(source)
+    except (OSError, SyntaxError, TypeError, ValueError):
+        raise NotSelfContained("has no readable source") from None
+    node: ast.stmt | ast.Lambda | None
+    if function.__name__ == "<lambda>":
+        node = module.only_lambda(code.co_firstlineno)
+    else:
+        node = module.definition(code.co_name, code.co_firstlineno)
+    if node is None:
+        raise NotSelfContained("has no readable source")
+    return source, node
+
+
+def _live_names(function: FunctionType) -> dict[str, Any]:
+    """The values of names in the scopes around a live function."""
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=False)
+    closure = {}
+    for name, cell in cells:
+        with suppress(ValueError):  # an empty cell
+            closure[name] = cell.cell_contents
+    return {**function.__globals__, **closure}
+
+
+def _imported_callable(function: Any) -> Function:
+    """A callable of another module, which the written file imports from there."""
+    module, name = getattr(function, "__module__", "") or "", getattr(function, "__name__", "")
+    if not name.isidentifier() or getattr(sys.modules.get(module), name, None) is not function:
+        raise NotSelfContained("is not a function that a name of its module leads to")
+    node = ast.ImportFrom(module, [ast.alias(name)], 0)
+    if problem := refused_imports(node):
+        raise NotSelfContained(problem)
+    return Function(name, "", module="" if module == "builtins" else ast.unparse(node))
+
+
+def _partial_text(function: functools.partial[Any]) -> str:
+    given = [repr(one) for one in function.args]
+    given += [f"{name}={value!r}" for name, value in function.keywords.items()]
+    if not all(isinstance(one, LITERALS) for one in (*function.args, *function.keywords.values())):
+        raise NotSelfContained("has arguments that are not literals (functools.partial)")
+    return f"functools.partial({{name}}, {', '.join(given)})"
+
+
+def _bound(inner: Any, name: str, text: str, file: str) -> Function:
+    """A name that is assigned an expression of an inner function."""
+    found = of_function(inner, decorated=True, file=file)
+    name = name or f"{found.name}_partial"
+    own = found.module or found.text or found.code
+    assigned = f"{name} = {text.format(name=found.name)}"
+    return Function(name, "", module=joined(["import functools", own, assigned]))
+
+
+def _method(method: MethodType, name: str, file: str) -> Function:
+    """A method of an instance or class that a name of its module has."""
+    owner, function = method.__self__, inspect.unwrap(method.__func__)
+    known = getattr(function, "__globals__", {})
+    variable = next((one for one, value in known.items() if value is owner), None)
+    if variable is None:
+        raise NotSelfContained("is a method of an object that no name of its module has")
+    source, _ = _definition_of(function)
+    part = module_of(source).named([variable], known)
+    name = name or (method.__name__ if method.__name__ not in part.names else "")
+    name = name or f"{variable}_{method.__name__}"
+    return Function(name, "", module=part.text(f"{name} = {variable}.{method.__name__}"))
+
+
+def _of_lambda(function: FunctionType, node: ast.Lambda, source: str, name: str) -> Function:
+    """A lambda as a function, unless a name of its module has it."""
+    module, live = module_of(source), _live_names(function)
+    for one in module.scope.statements:
+        match one.node:
+            case ast.Assign(targets=[ast.Name(id=variable)], value=value) if value is node:
+                part = module.named([variable], live)
+                return Function(variable, "", module=part.text())
+    name = name or f"lambda_{node.lineno}"
+    body = ast.get_source_segment(source, node.body) or ast.unparse(node.body)
+    text = f"def {name}({ast.unparse(node.args)}):\n    return {body}"
+    try:
+        (definition,) = ast.parse(text).body
+    except SyntaxError:
+        text = f"def {name}({ast.unparse(node.args)}):\n    return {ast.unparse(node.body)}"
+        (definition,) = ast.parse(text).body
+    ast.copy_location(definition, node)
+    return _carried(module, node, definition, text, live)
 
 
 def function_text(function: Any) -> str:
@@ -58,25 +194,67 @@ def function_text(function: Any) -> str:
         return ""
 
 
-def of_definition(definition: Any, source: str, *, decorated: bool = False) -> Function:
-    """The function of a ``def`` statement. Raises :class:`NotSelfContained`."""
-    if not isinstance(definition, ast.FunctionDef):
+def of_definition(
+    definition: Any, source: str, *, decorated: bool = False, live: Mapping[str, Any] = EMPTY
+) -> Function:
+    """The function of a ``def`` statement of a source. Raises :class:`NotSelfContained`.
+
+    ``live`` has the values of names for which the source has no statement.
+    """
+    if not isinstance(definition, Definition):
         raise NotSelfContained("is not a plain function")
-    if len(definition.decorator_list) > int(decorated):
-        raise NotSelfContained(_DECORATED)
-    plain = _plain(definition)
-    returns = _returns(definition.returns)
-    used = _needs(plain)
-    if used and not _needs(bare := _without_annotations(plain)):
-        plain, used = bare, []
-        source, definition = _unannotated(source, definition)
-    if used:
-        raise NotSelfContained(f"uses {', '.join(map(shown, used))} from its module")
-    if engines := sorted(set(_imported(plain)) & _ENGINES):
-        raise NotSelfContained(f"imports {engines[0]}, which may be missing where the step runs")
-    return Function(
-        plain.name, ast.unparse(plain), _text(definition, source, plain), returns=returns
-    )
+    module = module_of(source)
+    first = min([definition.lineno, *(one.lineno for one in definition.decorator_list)])
+    node = module.definition(definition.name, first)
+    assert isinstance(node, Definition)
+    kept = module.without_engine_decorators(node)
+    if decorated and len(kept) == len(node.decorator_list):
+        kept = kept[1:]
+    plain = plain_definition(node)
+    plain.decorator_list = kept
+    text = statement_text(node, source, kept)
+    try:
+        return _carried(module, node, plain, text, live)
+    except NotSelfContained:
+        bare = _without_annotations(plain)
+        text = _unannotated(text, node) if text else ""
+        return _carried(module, node, bare, text, live)
+
+
+def of_name(name: str, source: str) -> Function:
+    """The callable that a module-level name has. Raises :class:`NotSelfContained`."""
+    module = module_of(source)
+    binding = module.scope.binding(name)
+    match binding:
+        case [Statement(node=ast.FunctionDef() | ast.AsyncFunctionDef() as node)]:
+            return of_definition(node, source)
+        case [Statement(node=ast.ImportFrom(module=str() as package, names=names))] if (
+            ".library" in package and package.startswith("sagebridge_operators.")
+        ):
+            alias = next(one for one in names if name in (one.asname, one.name))
+            return Function(alias.name, "", library=package)
+        case []:
+            if hasattr(builtins, name):
+                return Function(name, "")
+            raise NotSelfContained("is not a name of its module")
+    return Function(name, "", module=original(module.named([name], {}).text()))
+
+
+def _carried(
+    module: Module, node: ast.AST, plain: Any, text: str, live: Mapping[str, Any]
+) -> Function:
+    """The function ``plain``, which is ``text``, in the place of a node of its module."""
+    statement = statement_of(plain, postponed=module.postponed)
+    part = module.reached(Target(node, statement, text), live)
+    bare = copy.copy(plain)
+    bare.decorator_list = []
+    code, returns = original(ast.unparse(bare)), _returns(plain.returns)
+    ignored = part.ignored & signature_names(plain)
+    if ignored:
+        raise NotSelfContained(f"uses {', '.join(sorted(ignored))} in its annotations")
+    if part.is_alone and not plain.decorator_list:
+        return Function(plain.name, code, original(text), returns=returns)
+    return Function(plain.name, code, returns=returns, module=original(part.text()))
 
 
 def _returns(annotation: ast.expr | None) -> str:
@@ -91,7 +269,7 @@ def renamed(function: Function, name: str) -> Function:
     if name == function.name:
         return function
     definition = ast.parse(function.code).body[0]
-    assert isinstance(definition, ast.FunctionDef)
+    assert isinstance(definition, Definition)
     definition.name = name
     for node in _own_names(definition, function.name):
         node.id = name
@@ -99,7 +277,7 @@ def renamed(function: Function, name: str) -> Function:
     return Function(name, code, _renamed_text(function, name, code), function.returns)
 
 
-def _own_names(definition: ast.FunctionDef, name: str) -> Iterator[ast.Name]:
+def _own_names(definition: Definition, name: str) -> Iterator[ast.Name]:
     """The nodes that refer to the function itself."""
     for node in ast.walk(definition):
         if isinstance(node, ast.Name) and node.id == name:
@@ -114,10 +292,10 @@ def _renamed_text(function: Function, name: str, code: str) -> str:
     if not function.text:
         return ""
     definition = ast.parse(function.text).body[0]
-    assert isinstance(definition, ast.FunctionDef)
+    assert isinstance(definition, Definition)
     lines = function.text.encode().split(b"\n")
     old, new = function.name.encode(), name.encode()
-    header = re.match(rb"\s*def\s+", lines[definition.lineno - 1])
+    header = re.match(rb"\s*(?:async\s+)?def\s+", lines[definition.lineno - 1])
     places = [(one.lineno, one.col_offset) for one in _own_names(definition, function.name)]
     places += [(definition.lineno, header.end())] if header else []
     for line, column in sorted(set(places), reverse=True):
@@ -127,11 +305,14 @@ def _renamed_text(function: Function, name: str, code: str) -> str:
         lines[line - 1] = code_line[:column] + new + code_line[column + len(old) :]
     text = b"\n".join(lines).decode()
     (again,) = ast.parse(text).body
-    same = isinstance(again, ast.FunctionDef) and ast.unparse(_plain(again)) == code
+    same = (
+        isinstance(again, ast.FunctionDef)
+        and ast.unparse(plain_definition(again, decorators=False)) == code
+    )
     return text if same else ""
 
 
-def _has_its_defaults(function: FunctionType, definition: ast.FunctionDef) -> bool:
+def _has_its_defaults(function: FunctionType, definition: Definition) -> bool:
     """Whether the literal defaults of a ``def`` are those of the live function."""
     said, live = definition.args.defaults, function.__defaults__ or ()
     named = {
@@ -156,58 +337,7 @@ def _may_be(default: ast.expr, value: object) -> bool:
     return type(literal) is type(value) and repr(literal) == repr(value)
 
 
-def _plain(definition: ast.FunctionDef) -> ast.FunctionDef:
-    """A copy without decorators, its docstrings as a formatter leaves them."""
-    plain = copy.deepcopy(definition)
-    plain.decorator_list = []
-    for node in ast.walk(plain):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            match node.body[0]:
-                case ast.Expr(value=ast.Constant(value=str() as text) as constant):
-                    lines = inspect.cleandoc(text).splitlines()
-                    constant.value = "\n".join(line.rstrip() for line in lines)
-    return plain
-
-
-def _text(definition: ast.FunctionDef, source: str, plain: ast.FunctionDef) -> str:
-    """The original text of a definition, if it means the same at module level, otherwise empty."""
-    try:
-        text = _lines_of(definition, source)
-        (again,) = ast.parse(text).body
-    except (SyntaxError, ValueError, IndexError):
-        return ""
-    same = isinstance(again, ast.FunctionDef) and ast.dump(_plain(again)) == ast.dump(plain)
-    return text if same else ""
-
-
-def _lines_of(definition: ast.FunctionDef, source: str) -> str:
-    """The lines of a definition without its decorators, at the left margin, comments included.
-
-    These are comments below the decorators, after the last statement, and below it in the body.
-    """
-    lines = source.split("\n")
-    first, last = definition.lineno - 1, definition.end_lineno or definition.lineno
-    rest = lines[last - 1].encode()[definition.end_col_offset or 0 :].decode().strip()
-    if rest and not rest.startswith("#"):  # another statement follows
-        return textwrap.dedent(ast.get_source_segment(source, definition, padded=True) or "")
-    while first and _is_comment(lines[first - 1]) and definition.decorator_list:
-        first -= 1
-    end = last
-    for position in range(last, len(lines)):
-        line = lines[position]
-        if _is_comment(line) and len(line) - len(line.lstrip()) > definition.col_offset:
-            end = position + 1
-        elif line.strip():
-            break
-    own = [line.rstrip("\r") for line in lines[first:end]]
-    return "\n".join(own) if not definition.col_offset else textwrap.dedent("\n".join(own))
-
-
-def _is_comment(line: str) -> bool:
-    return line.lstrip().startswith("#")
-
-
-def _without_annotations(definition: ast.FunctionDef) -> ast.FunctionDef:
+def _without_annotations(definition: Definition) -> Definition:
     """A copy without the annotations of its signature, which calls do not need."""
     bare = copy.deepcopy(definition)
     bare.returns = None
@@ -216,13 +346,13 @@ def _without_annotations(definition: ast.FunctionDef) -> ast.FunctionDef:
     return bare
 
 
-def _unannotated(source: str, definition: ast.FunctionDef) -> tuple[str, Any]:
-    """The source of the definition alone, without the annotations of its signature."""
-    text = _lines_of(definition, source)
+def _unannotated(text: str, definition: Definition) -> str:
+    """The text of a function without the annotations of its signature."""
     try:
-        (definition,) = ast.parse(text).body  # type: ignore[assignment]
+        (own,) = ast.parse(text).body
     except (SyntaxError, ValueError):
-        return "", definition
+        return ""
+    assert isinstance(own, Definition)
     starts = [0]
     for line in text.encode().splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
@@ -232,51 +362,23 @@ def _unannotated(source: str, definition: ast.FunctionDef) -> tuple[str, Any]:
 
     cuts = [
         (offset(one.lineno, one.col_offset) + len(one.arg.encode()), one.annotation)
-        for one in _arguments(definition)
+        for one in _arguments(own)
         if one.annotation is not None
     ]
     data = text.encode()
-    if definition.returns is not None:
-        returns = offset(definition.returns.lineno, definition.returns.col_offset)
+    if own.returns is not None:
+        returns = offset(own.returns.lineno, own.returns.col_offset)
         arrow = data.rindex(b"->", 0, returns)
-        cuts.append((len(data[:arrow].rstrip()), definition.returns))
+        cuts.append((len(data[:arrow].rstrip()), own.returns))
     for start, annotation in sorted(cuts, key=lambda cut: cut[0], reverse=True):
         end = offset(annotation.end_lineno, annotation.end_col_offset)
         # PEP 8: spaces around the "=" of a default only after an annotation.
         data = data[:start] + re.sub(rb"^[ \t]*=[ \t]*", b"=", data[end:])
-    text = data.decode()
-    return text, ast.parse(text).body[0]
+    return data.decode()
 
 
-def _arguments(definition: ast.FunctionDef) -> Iterator[ast.arg]:
+def _arguments(definition: Definition) -> Iterator[ast.arg]:
     given = definition.args
     for one in (*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg):
         if one is not None:
             yield one
-
-
-def _imported(definition: ast.FunctionDef) -> Iterator[str]:
-    """The top-level packages that a function imports."""
-    for node in ast.walk(definition):
-        if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield (node.module or "").partition(".")[0]
-
-
-def _needs(definition: ast.FunctionDef) -> list[str]:
-    """The names that a function reads or sets in its module, other than builtins."""
-    own = definition.name
-
-    def inside(scope: symtable.SymbolTable, top: bool) -> Iterator[str]:
-        for symbol in scope.get_symbols():
-            name = symbol.get_name()
-            if not top and (symbol.is_declared_global() or (name == own and symbol.is_local())):
-                yield name
-            outer = symbol.is_global() or (top and not symbol.is_assigned())
-            if outer and symbol.is_referenced() and name != own and not hasattr(builtins, name):
-                yield name
-        for child in scope.get_children():
-            yield from inside(child, top=False)
-
-    return sorted(set(inside(symtable.symtable(ast.unparse(definition), "source", "exec"), True)))

@@ -29,6 +29,7 @@ from sagebridge.model.expressions import (
     JsonGet,
     Key,
     Member,
+    Template,
     Token,
     current_item,
     execution,
@@ -57,9 +58,14 @@ _COMPARISONS = {
 
 @dataclass(slots=True)
 class Names:
-    """The identifiers of a file: imported names and one variable per step."""
+    """The identifiers of a file: imported names and one variable per step.
+
+    An imported name that is ``foreign``, because carried code has it for something else, gets a
+    prefix.
+    """
 
     reserved: frozenset[str] = frozenset()
+    foreign: frozenset[str] = frozenset()
     imported: set[str] = field(default_factory=set)
     variables: dict[str, str] = field(default_factory=dict)
     _taken: set[str] = field(default_factory=set)
@@ -67,7 +73,11 @@ class Names:
     def use(self, name: str) -> ast.Name:
         """A name, which the file then imports."""
         self.imported.add(name)
-        return ast.Name(name, ast.Load())
+        return self.fixed(name)
+
+    def fixed(self, name: str) -> ast.Name:
+        """A name that the file imports anyway."""
+        return ast.Name(f"sagebridge_{name}" if name in self.foreign else name, ast.Load())
 
     def variable(self, step: str) -> str:
         """The variable of a step, made from its name on first use."""
@@ -139,6 +149,8 @@ class Expressions:
                 return self._join(value)
             case JsonGet():
                 return self._json_get(value)
+            case Template(text):
+                return call(self.names.use("template"), ast.Constant(text))
             case Mapping():
                 return ast.Dict(
                     keys=[ast.Constant(name) for name in value],

@@ -6,13 +6,17 @@ import ast
 import builtins
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
+from datetime import timedelta
 from typing import Any
 
 from sagebridge.authoring import public_names
 from sagebridge.authoring.step_arguments import STEP_ARGUMENTS
+from sagebridge.formats.python.carried_modules import CarriedModules, identity, statements
+from sagebridge.formats.python.engine_imports import for_engine
 from sagebridge.formats.python.function_source import renamed
 from sagebridge.formats.python.source_code import Expressions, Names, array, call, layout, source
+from sagebridge.formats.python.statement_text import blank_lines, is_standard, joined
 from sagebridge.model.code_steps import CarriedStep, PythonStep, StubStep
 from sagebridge.model.dependencies import HELPERS, Dependency
 from sagebridge.model.display import free_name, printable
@@ -33,8 +37,10 @@ AIRFLOW_NAMES = (
     "StartPipelineOperator",
     "StepOperator",
     "StubOperator",
+    "TaskGroup",
     "WatchOperator",
     "queue_asset",
+    "timedelta",
     *public_names.__all__,
 )
 PREFECT_NAMES = (
@@ -57,38 +63,89 @@ _LONGEST_COMMENT = 400
 
 
 class Functions:
-    """The functions of carried steps in a file, each once.
+    """The functions that a file calls, each once.
 
-    A function keeps its name unless the file needs that name: for an import or a variable
-    (``taken``), for another function, or for a builtin that another function uses.
+    One that stands alone keeps its name unless the file needs that name: for an import or a
+    variable (``taken``), for another function, or for a builtin that another function uses. One
+    with its module keeps its name; ``foreign`` names are those that the file cannot import as they
+    are, because carried code has them for something else.
     """
 
-    def __init__(self, pipeline: Pipeline, taken: Collection[str]) -> None:
-        steps = [step for step in walk(pipeline) if isinstance(step, PythonStep)]
+    def __init__(self, pipeline: Pipeline, taken: Collection[str], engine: str) -> None:
+        functions = list(_functions_of(pipeline))
+        self.modules = CarriedModules.of(functions, engine)
+        self.libraries: dict[str, dict[str, None]] = {}
         found: dict[str, Function] = {}
-        for step in steps:
-            found.setdefault(step.function.code, step.function)
+        for one in functions:
+            if one.library:
+                self.libraries.setdefault(one.library, {})[one.name] = None
+            elif not one.module and one.code:
+                found.setdefault(one.code, one)
         used = {code: _builtins_in(function) for code, function in found.items()}
-        names = set(taken)
+        library_names = frozenset().union(*self.libraries.values())
+        names = {*taken, *self.modules.bound, *library_names}
         self._functions: dict[str, Function] = {}
         for code, function in found.items():
             others = frozenset().union(*(used[other] for other in found if other != code))
             name = free_name(function.name, names | others)
             names.add(name)
-            self._functions[code] = renamed(function, name)
+            own = renamed(function, name)
+            code_here, text = for_engine(own.code, engine), for_engine(own.text, engine)
+            self._functions[code] = replace(own, code=code_here, text=text)
         self.renamed = any(one.name != found[code].name for code, one in self._functions.items())
 
     @property
     def names(self) -> frozenset[str]:
-        return frozenset(function.name for function in self._functions.values())
+        """All names that are functions or their modules' names."""
+        alone = (function.name for function in self._functions.values())
+        return self.modules.bound.union(alone, *self.libraries.values())
 
-    def name(self, function: Function) -> ast.Name:
+    def foreign(self, imported: Mapping[str, str], package: str) -> frozenset[str]:
+        """The names of carried modules that generated code may want to import.
+
+        ``imported`` has the module of each generated import other than those of ``package``.
+        """
+        same = {
+            name
+            for name, (module, original) in self.modules.imported.items()
+            if module == imported.get(name, package) and original in (name, "")
+        }
+        return self.modules.bound - same
+
+    def name(self, function: Function) -> ast.expr:
+        if function.library:
+            clash = function.name in self.modules.bound
+            return ast.Name(f"sagebridge_{function.name}" if clash else function.name, ast.Load())
+        if function.module:
+            return ast.Name(self.modules.names[identity(function)], ast.Load())
+        if not function.code:  # a builtin
+            return ast.Name(function.name, ast.Load())
         return ast.Name(self._functions[function.code].name, ast.Load())
 
+    def imports(self) -> Iterator[str]:
+        """The imports of library functions."""
+        for library in sorted(self.libraries):
+            yield import_from(library, list(self.libraries[library]), self.modules.bound)
+
     def texts(self) -> Iterator[str]:
-        """The source of each function."""
+        """The source of what is between the imports and the DAG or flow."""
+        if self.modules.rest:
+            yield self.modules.rest
         for function in self._functions.values():
             yield function.text or function.code
+
+
+def carried_names(pipeline: Pipeline) -> frozenset[str]:
+    """The names of functions that keep them: those that are carried with their module."""
+    return frozenset(one.name for one in _functions_of(pipeline) if one.module or one.library)
+
+
+def _functions_of(pipeline: Pipeline) -> Iterator[Function]:
+    for step in walk(pipeline):
+        if isinstance(step, PythonStep):
+            yield step.function
+        yield from (hook.function for hook in step.engine.hooks)
+    yield from (hook.function for hook in pipeline.engine.hooks)
 
 
 def _builtins_in(function: Function) -> frozenset[str]:
@@ -112,14 +169,30 @@ class StepSource:
         """
         given = dict(step.arguments)
         if isinstance(step, PythonStep):
-            what: ast.expr = functions.name(step.function)
+            what = functions.name(step.function)
             given = {name: value for name, value in given.items() if value}
+            given |= {"role": step.role} if step.role else {}
+            given |= {"context": True} if step.context else {}
         elif isinstance(step, StubStep):
             what = self.expressions.value(given.pop("reason"))
             given = {name: value for name, value in given.items() if value}
         else:
             what = self.expressions.value(given.pop("command"))
         return what, {name: self.expressions.value(value) for name, value in given.items()}
+
+    def settings(
+        self, given: Iterable[tuple[str, Any]], functions: Functions
+    ) -> Iterator[tuple[str, ast.expr]]:
+        """Engine settings as arguments; values are also times and lists of functions."""
+        for name, value in given:
+            if isinstance(value, timedelta):
+                seconds = value.total_seconds()
+                whole = int(seconds) if seconds == int(seconds) else seconds
+                yield name, call(self.names.use("timedelta"), seconds=ast.Constant(whole))
+            elif isinstance(value, list) and value and isinstance(value[0], Function):
+                yield name, array(map(functions.name, value))
+            else:
+                yield name, self.expressions.value(value)
 
     def arguments(
         self, step: Step, branches: Mapping[str, ast.expr] | None = None
@@ -224,24 +297,34 @@ def _comment(loss: Loss) -> str:
 def file_text(
     kind: str, pipeline: Pipeline, imports: Iterable[str], functions: Functions, body: str
 ) -> str:
-    """A file: docstring, imports, functions of carried steps, body.
+    """A file: docstring, imports, code of carried steps, body.
 
-    The functions are not formatted: they keep the layout of their source.
+    Carried code is not formatted: it keeps the layout of its source.
     """
     origin = f" from {pipeline.origin}" if pipeline.origin else ""
     docstring = f"{pipeline.name or 'pipeline'}: {kind} generated by sagebridge{origin}."
     first = source(ast.Module([ast.Expr(ast.Constant(docstring))], []))
-    head = "\n\n".join((first, "\n".join(imports)))
+    generated = [*imports, *functions.imports()]
     own = [text.strip("\n") for text in functions.texts()]
+    carried = functions.modules.imports
     if not own:
-        return layout(f"{head}\n\n{body}\n")
-    return "\n\n\n".join((layout(head).strip("\n"), *own, layout(body)))
+        return layout(f"{first}\n\n{joined(generated)}\n\n{body}\n")
+    head = layout(f"{first}\n\n{joined(generated)}")
+    if carried:
+        first, generated = layout(first).strip("\n"), statements(head)[1:]
+        standard = [one for one in generated if is_standard(one)]
+        at = sum(map(is_standard, carried))
+        others = [one for one in generated if one not in standard]
+        head = f"{first}\n\n{joined([*carried[:at], *standard, *carried[at:], *others])}"
+    gap = "\n" * (1 + blank_lines(statements(head)[-1], own[0]))
+    return head.strip("\n") + gap + "\n\n\n".join((*own, layout(body)))
 
 
-def import_from(module: str, names: Sequence[str]) -> str:
+def import_from(module: str, names: Sequence[str], foreign: Collection[str] = ()) -> str:
     """An import with its names in ruff's order: constants, classes, functions."""
     ordered = sorted(names, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
-    return source(ast.ImportFrom(module, [ast.alias(name) for name in ordered], 0))
+    aliases = [ast.alias(one, f"sagebridge_{one}" if one in foreign else None) for one in ordered]
+    return source(ast.ImportFrom(module, aliases, 0))
 
 
 def indented(block: str) -> str:

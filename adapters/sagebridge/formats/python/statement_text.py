@@ -1,0 +1,154 @@
+"""The text of statements, at the left margin and with their comments."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import inspect
+import sys
+import textwrap
+from collections.abc import Sequence
+from typing import TypeVar
+
+LITERALS = (str, int, float, bool, type(None), list, tuple, dict)
+_BLOCKS = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+GUARD = "if TYPE_CHECKING:"
+_Node = TypeVar("_Node", bound=ast.AST)
+
+
+def plain_definition(node: _Node, *, annotations: bool = True, decorators: bool = True) -> _Node:
+    """A copy whose docstrings are as a formatter leaves them.
+
+    Without ``annotations``, those of signatures are left out, and without ``decorators`` those of
+    the definition itself.
+    """
+    plain = copy.deepcopy(node)
+    if not decorators and isinstance(plain, _BLOCKS):
+        plain.decorator_list = []
+    for one in ast.walk(plain):
+        if isinstance(one, _BLOCKS):
+            match one.body[0]:
+                case ast.Expr(value=ast.Constant(value=str() as text) as constant):
+                    lines = inspect.cleandoc(text).splitlines()
+                    constant.value = "\n".join(line.rstrip() for line in lines)
+        if not annotations:
+            if isinstance(one, ast.arg):
+                one.annotation = None
+            elif isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef):
+                one.returns = None
+    return plain
+
+
+def statement_text(
+    node: ast.stmt, source: str, decorators: Sequence[ast.expr] | None = None
+) -> str:
+    """The text of a statement; ``decorators`` are those of a definition that are kept.
+
+    It is the original text if that means the same at the left margin.
+    """
+    kept = node
+    if decorators is not None and isinstance(node, _BLOCKS):
+        kept = copy.copy(node)
+        kept.decorator_list = list(decorators)
+    try:
+        text = statement_lines(node, source, decorators)
+        (again,) = ast.parse(text).body
+        if ast.dump(plain_definition(again)) == ast.dump(plain_definition(kept)):
+            return text
+    except (SyntaxError, ValueError, IndexError):
+        pass
+    return ast.unparse(kept)
+
+
+def statement_lines(
+    node: ast.stmt, source: str, decorators: Sequence[ast.expr] | None = None
+) -> str:
+    """The lines of a statement at the left margin, with its comments.
+
+    These are comments right above it, after its last expression, and below it in its body.
+    """
+    lines = source.split("\n")
+    written: Sequence[ast.expr] = getattr(node, "decorator_list", ())
+    first, last = node.lineno - 1, node.end_lineno or node.lineno
+    rest = lines[last - 1].encode()[node.end_col_offset or 0 :].decode().strip()
+    before = lines[first].encode()[: node.col_offset].decode().strip()
+    if before or (rest and not rest.startswith("#")):  # another statement on the line
+        return textwrap.dedent(ast.get_source_segment(source, node, padded=True) or "")
+    removed = decorators is not None and len(decorators) < len(written)
+    if decorators is None or not removed:
+        first = min([first, *(one.lineno - 1 for one in written)])
+    elif decorators:
+        first = min(one.lineno - 1 for one in decorators)
+    while first > 0 and _is_comment(lines[first - 1]) and (first > 1 or not _is_header(lines[0])):
+        first -= 1
+    end = last
+    for position in range(last, len(lines)) if isinstance(node, _BLOCKS) else ():
+        line = lines[position]
+        if _is_comment(line) and len(line) - len(line.lstrip()) > node.col_offset:
+            end = position + 1
+        elif line.strip():
+            break
+    own = [line.rstrip("\r") for line in lines[first:end]]
+    return "\n".join(own) if not node.col_offset else textwrap.dedent("\n".join(own))
+
+
+def _is_comment(line: str) -> bool:
+    return line.lstrip().startswith("#")
+
+
+def _is_header(line: str) -> bool:
+    """Whether a first line is that of a file, such as ``#!/usr/bin/env python``."""
+    return _is_comment(line)
+
+
+def split_imports(texts: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The imports at the top of a module, and its other statements."""
+    at = next((at for at, one in enumerate(texts) if not _is_import(one)), len(texts))
+    return list(texts[:at]), list(texts[at:])
+
+
+def is_standard(text: str) -> bool:
+    """Whether a statement imports from the future or the standard library."""
+    return _kind(text) in ("future", "standard")
+
+
+def _is_import(text: str) -> bool:
+    return _kind(text) not in ("block", "other")
+
+
+def joined(texts: Sequence[str]) -> str:
+    """The statements of a module in order, with blank lines that follow from their kinds."""
+    result = ""
+    last = ""
+    for text in (one.strip("\n") for one in texts):
+        if not result:
+            result = text
+        else:
+            result += "\n" * (1 + blank_lines(last, text)) + text
+        last = text
+    return result
+
+
+def blank_lines(above: str, below: str) -> int:
+    """The number of blank lines between two statements."""
+    kinds = (_kind(above), _kind(below))
+    if "block" in kinds:
+        return 2
+    if kinds[0] != kinds[1]:
+        return 1
+    return int(kinds[0] == "other" and ("\n" in above or "\n" in below))
+
+
+def _kind(text: str) -> str:
+    """Statements of one kind have no blank line between them."""
+    node = ast.parse(text).body[0]
+    if text.startswith(GUARD):
+        return "guard"
+    if isinstance(node, _BLOCKS):
+        return "block"
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        module = node.names[0].name if isinstance(node, ast.Import) else node.module or ""
+        package = module.partition(".")[0]
+        standard = package in sys.stdlib_module_names
+        return "future" if package == "__future__" else "standard" if standard else "third-party"
+    return "other"
