@@ -16,6 +16,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sagebridge.authoring.flow_settings import (
+    ENGINE_ARGUMENTS,
+    FLOW_ARGUMENTS,
+    read_settings,
+)
 from sagebridge.authoring.flow_signature import (
     SignatureArgument,
     read_descriptions,
@@ -24,6 +29,7 @@ from sagebridge.authoring.flow_signature import (
 from sagebridge.authoring.pipeline_builder import PipelineBuilder
 from sagebridge.authoring.python_files import FlowFunction, flow_functions, split_source
 from sagebridge.authoring.step_arguments import RETRIES, RETRY_DELAY
+from sagebridge.authoring.task_settings import merged
 from sagebridge.authoring.value_types import value_type_of_source
 from sagebridge.errors import MissingExtra, ModelTypeError, PythonFileError, SourceError
 from sagebridge.formats.prefect.constructs import FLOW_OPTIONS, TASK_OPTIONS, option_losses
@@ -54,9 +60,13 @@ from sagebridge.formats.python.file_readings import (
 )
 from sagebridge.model.code_steps import CarriedStep, StubStep
 from sagebridge.model.connections import PREFECT_ARGUMENTS
+from sagebridge.model.engine_settings import EngineSettings
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Parallelism, Pipeline
 from sagebridge.model.values import ABSENT
+
+_FLOW_OPTIONS = frozenset(ENGINE_ARGUMENTS) - set(FLOW_ARGUMENTS)
+"""The options of ``@flow`` that are engine settings."""
 
 
 def _read(file: str) -> Sequence[FileReading]:
@@ -262,6 +272,7 @@ def _read_flow(file: str, tree: ast.Module, function: FlowFunction) -> FileReadi
     limit = options.get("task_runner")
     if limit is not None:
         pipeline = replace(pipeline, parallelism=_parallelism(limit))
+    pipeline = replace(pipeline, engine=_engine(pipeline.engine, options, interpreter))
     losses = [
         lost.at(f"{file}:{line}", target="sagemaker")
         for line, lost in (
@@ -316,14 +327,30 @@ def _parallelism(node: ast.expr) -> Parallelism:
     raise UnsupportedSyntax(node, "a task runner other than ThreadPoolTaskRunner(max_workers=…)")
 
 
+def _engine(
+    begun: EngineSettings, options: dict[str, ast.expr], interpreter: Interpreter
+) -> EngineSettings:
+    """The settings of ``begin`` and of the decorator."""
+    given: dict[str, Any] = {}
+    for name in _FLOW_OPTIONS & options.keys():
+        node = options[name]
+        if name.startswith("on_"):
+            hooks = node.elts if isinstance(node, ast.List) else [node]
+            own = [one for one in hooks if not _is_stop_jobs(one, interpreter.module)]
+            given[name] = interpreter.code(ast.List(own))
+        else:
+            given[name] = _literal(node)
+    return merged(begun, read_settings(given)[0])
+
+
 def _option_losses(
     options: dict[str, ast.expr], names: Mapping[str, Any]
 ) -> Iterator[tuple[int, Unsupported]]:
     """Options of the decorator that only Prefect uses."""
     for name, node in options.items():
         text = ast.unparse(node)
-        is_read = name == "task_runner"
-        if is_read or text in ("None", "[]", "0") or _is_stop_jobs(node, names):
+        is_read = name == "task_runner" or name in _FLOW_OPTIONS
+        if is_read or text in ("None", "[]", "0"):
             continue
         for lost in option_losses(FLOW_OPTIONS, [(name, text)]):
             yield node.lineno, lost._replace(what=f"the flow: {lost.what}")
@@ -340,10 +367,7 @@ def _argument_losses(
 
 
 def _is_stop_jobs(node: ast.expr, names: Mapping[str, Any]) -> bool:
-    match node:
-        case ast.List(elts=[ast.Name(id=hook)]):
-            return names.get(hook) is STOP_JOBS
-    return False
+    return isinstance(node, ast.Name) and names.get(node.id) is STOP_JOBS
 
 
 def _settings(
@@ -354,6 +378,8 @@ def _settings(
         line = function.lineno if step is None else interpreter.lines.get(step, function.lineno)
         for name, value in settings.items():
             carried = name in PREFECT_ARGUMENTS or (step is None and name == "role_arn")
+            if step is not None and name in (RETRIES, RETRY_DELAY):
+                continue  # engine settings of the step
             if name in (RETRIES, RETRY_DELAY):
                 given = [(name, repr(value))] if value else []
                 for lost in option_losses(TASK_OPTIONS, given):

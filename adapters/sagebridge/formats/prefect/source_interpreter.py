@@ -245,13 +245,15 @@ class Interpreter:
         self, function: Any, argument: str | int, node: ast.expr, scope: dict[str, Any]
     ) -> Any:
         """The value of an argument; a function that is carried is not evaluated."""
-        if not is_code(function, argument):
-            return self.value(node, scope)
+        found = self.code(node) if is_code(function, argument) else None
+        return self.value(node, scope) if found is None else found
+
+    def code(self, node: ast.expr) -> Any:
+        """The functions that an expression names; None if it names none."""
         try:
-            found = read_code(node, self.source)
+            return read_code(node, self.source)
         except NotSelfContained as why:
             raise UnsupportedSyntax(node, f"a function that {why}") from None
-        return self.value(node, scope) if found is None else found
 
     def _computed(self, node: ast.expr, function: Callable[..., Any], *operands: Any) -> Any:
         if not all(isinstance(one, PLAIN) and _size(one) <= _LONGEST for one in operands):

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from sagebridge.authoring.file_arguments import file_arguments
+from sagebridge.authoring.flow_settings import FLOW_ARGUMENTS, written_settings
 from sagebridge.authoring.flow_signature import FlowArgument, arguments_of, describe
 from sagebridge.authoring.pipeline_builder import legal_name
 from sagebridge.authoring.prefect_schedules import schedule_losses
@@ -247,6 +248,7 @@ class FlowFileWriter:
         if self.pipeline.parallelism is not ABSENT:
             limit = ast.Constant(self.pipeline.parallelism.max_parallel_execution_steps)
             keywords["task_runner"] = call(self.names.use(_RUNNER), max_workers=limit)
+        keywords |= {one: it for one, it in self._settings().items() if one not in FLOW_ARGUMENTS}
         for event in ("on_cancellation", "on_crashed"):
             own = keywords.get(event, array(()))
             assert isinstance(own, ast.List)
@@ -266,8 +268,14 @@ class FlowFileWriter:
         for name in ("schedules", "event_triggers"):
             if records := getattr(self.pipeline, name):
                 keywords[name] = array(map(self.steps.record, records))
+        keywords |= {one: it for one, it in self._settings().items() if one in FLOW_ARGUMENTS}
         if keywords:
             yield source(ast.Expr(call(self.names.use("begin"), **keywords)))
+
+    def _settings(self) -> dict[str, ast.expr]:
+        """The settings of the flow, as arguments of its decorator or of ``begin``."""
+        given = written_settings(self.pipeline.engine)
+        return dict(self.steps.settings(given, self.functions))
 
     def _top_blocks(self) -> Iterator[Block]:
         """The blocks of the flow's body, each before those that refer to it if possible."""
@@ -315,6 +323,8 @@ class FlowFileWriter:
         given = self.steps.arguments(step, self._absent_branches(step))
         if isinstance(step, CarriedStep):
             given = {**self.steps.carried(step, self.functions)[1], **given}
+        settings = written_settings(step.engine)
+        given |= self.steps.settings(settings, self.functions)
         connection = for_prefect(self.connections.get(step.name, EMPTY))
         return given | {one: self.steps.expressions.value(connection[one]) for one in connection}
 
