@@ -23,7 +23,7 @@ _HOOK_ARGUMENTS: Sequence[tuple[Mapping[str, str], Engine]] = (
     (_HOOKS, "prefect"),
 )
 AIRFLOW_EVENTS = ("failure", "success", "retry", "skipped")
-"""The events of Airflow's own callbacks."""
+"""The events for which Airflow has callbacks."""
 _ARGUMENTS: Mapping[str, str] = {
     "retries": "retries",
     "retry_delay": "retry_delays",

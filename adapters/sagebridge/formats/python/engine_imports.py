@@ -1,8 +1,8 @@
 """Imports of an engine's names in carried code, and what takes their place on the other engine.
 
 ``from prefect import get_run_logger`` is ``from sagebridge_operators.airflow.prefect_names import
-get_run_logger`` in a DAG file. If the names do not tell which module they came from, a comment at
-the end of the import does.
+get_run_logger`` in a DAG file. If the names came from a module other than the first one that has
+them, a comment at the end of the import names it.
 """
 
 from __future__ import annotations

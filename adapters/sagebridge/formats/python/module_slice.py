@@ -205,7 +205,7 @@ class Part:
         self.ignored: set[str] = set()
 
     def add(self, one: Statement, scope: Scope) -> None:
-        """Add a statement with all that it reads."""
+        """Add a statement and every name that it reads."""
         if one in self.found:
             return
         self.found[one] = scope

@@ -65,10 +65,9 @@ _LONGEST_COMMENT = 400
 class Functions:
     """The functions that a file calls, each once.
 
-    One that stands alone keeps its name unless the file needs that name: for an import or a
-    variable (``taken``), for another function, or for a builtin that another function uses. One
-    with its module keeps its name; ``foreign`` names are those that the file cannot import as they
-    are, because carried code has them for something else.
+    A function without a module keeps its name unless the file needs that name: for an import or a
+    variable (``taken``), for another function, or for a builtin that another function uses. A
+    function with its module keeps its name.
     """
 
     def __init__(self, pipeline: Pipeline, taken: Collection[str], engine: str) -> None:
