@@ -6,7 +6,7 @@ EventBridge skips the former, and fires once at the latter. Airflow and Prefect 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from itertools import takewhile
@@ -44,11 +44,22 @@ def _slots(cron: Cron, start: datetime, shift: timedelta) -> Iterator[datetime]:
     return (local for local in times if cron.has(local))
 
 
-def is_moved(expression: str, timezone: str) -> bool:
-    """Whether Prefect, which delays times that do not exist, fires at other times.
+def is_moved(
+    has: Callable[[datetime], bool], skipped: Iterable[tuple[datetime, timedelta]]
+) -> bool:
+    """Whether Prefect fires at other times, since it moves times that do not exist.
 
-    It does not if the schedule fires at the delayed times anyway. A rule of hours or less counts as
-    moved: computing its times takes long. Raises ExpressionError.
+    It does not if the schedule ``has`` the times to which the ``skipped`` ones are moved: later by
+    the change of clocks (``CronSchedule`` of Prefect 3.9 in prefect/server/schemas/schedules.py),
+    or earlier (that of Prefect 3.7, and ``tzfile`` in dateutil/tz/tz.py for RRules).
+    """
+    return not all(has(local + length) and has(local - length) for local, length in skipped)
+
+
+def moves_times(expression: str, timezone: str) -> bool:
+    """Whether a schedule in Prefect fires at other times than this expression in EventBridge.
+
+    A rule of hours or less counts as moved: computing its times takes long. Raises ExpressionError.
     """
     if re.match(r"rrule\(.*FREQ=(HOURLY|MINUTELY|SECONDLY)", expression, re.DOTALL):
         return bool(_gaps(timezone))
@@ -60,10 +71,12 @@ def is_moved(expression: str, timezone: str) -> bool:
         times = (one.replace(tzinfo=None) - start for one in found)
         return {start + one for one in takewhile(lambda one: one < length, times)}
 
-    return any(
-        not {one + length for one in slots(start, length)} <= slots(start + length, length)
-        for start, length in _gaps(timezone)
-    )
+    def moved(start: datetime, length: timedelta) -> bool:
+        skipped = slots(start, length)
+        times = slots(start - length, length) | slots(start + length, length)
+        return is_moved(times.__contains__, ((one, length) for one in skipped))
+
+    return any(moved(start, length) for start, length in _gaps(timezone))
 
 
 @lru_cache(maxsize=64)

@@ -1,9 +1,8 @@
 """Schedules as Prefect has them: cron, interval or RRule, whichever fires at the same times.
 
 Prefect's schedules have no start and end, so a schedule with these becomes an RRule with DTSTART
-and UNTIL, as does one whose days or years cron cannot express. At a change of clocks, Prefect moves
-a local time that does not exist to a later one (``CronSchedule`` in
-prefect/server/schemas/schedules.py), while EventBridge skips it: an RRule excludes these times.
+and UNTIL, as does one whose days or years cron cannot express. Prefect moves a local time that does
+not exist by the change of clocks, while EventBridge skips it: an RRule excludes these times.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import islice, pairwise
 from typing import Any
 
-from sagebridge.authoring.clock_changes import skipped_slots
+from sagebridge.authoring.clock_changes import is_moved, skipped_slots
 from sagebridge.model.display import shown
 from sagebridge.model.fire_times import bounds, fire_times, last_fire_time, zone
 from sagebridge.model.losses import Loss
@@ -85,8 +84,7 @@ def prefect_schedule(schedule: Schedule, now: datetime = FIRST) -> PrefectSchedu
     if isinstance(timing, At):
         return _rrule([f"DTSTART:{timing.time:{_DATE}}", "RRULE:FREQ=DAILY;COUNT=1"], schedule)
     found = [one for one in skipped_slots(timing, schedule.timezone) if one[0].year < _LAST_YEAR]
-    # Prefect moves these slots by the change of clocks, often to a time at which the cron fires.
-    moved = not all(timing.has(local + length) for local, length in found)
+    moved = is_moved(timing.has, found)
     skipped = [local for local, _ in found if local.year >= base.year] if moved else []
     cron = _cron(timing)
     fields = {"cron": cron, "timezone": schedule.timezone}

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from sagebridge.authoring.clock_changes import changes_clocks, is_moved
+from sagebridge.authoring.clock_changes import changes_clocks, moves_times
 from sagebridge.formats.prefect.constructs import SCHEDULE_OPTIONS, option_losses
 from sagebridge.formats.prefect.recurrence_rules import read_rule, rule_of
 from sagebridge.formats.python.engine_losses import Unsupported
@@ -111,7 +111,7 @@ def _cron_expression(fields: list[str], *, day_or: bool) -> str:
 def clock_change_losses(times: Times) -> Iterator[Unsupported]:
     """The loss of a time that a change of clocks skips."""
     try:
-        moved = is_moved(times.expression, times.timezone)
+        moved = moves_times(times.expression, times.timezone)
     except ExpressionError:
         return  # `validate` reports it
     if moved:
