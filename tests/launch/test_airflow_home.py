@@ -117,6 +117,7 @@ def test_guard_is_a_plugin_of_the_private_home_only(tmp_path: Path) -> None:
 
     (plugin,) = (tmp_path / "home" / "plugins").iterdir()
     assert "RequestGuard" in plugin.read_text()
+    assert "WriteTurns" in plugin.read_text()
     # The plugin in an entry point is also active in your own Airflow.
     public = Path(airflow_home.__file__).parents[1] / "airflow" / "plugin.py"
     assert "middleware" not in public.read_text()

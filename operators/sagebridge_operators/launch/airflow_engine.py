@@ -101,6 +101,7 @@ class PrivateAirflow(PrivateEngine[AirflowApi]):
         """Whether the DAG can run. Raises ServiceError if the DAG cannot be imported."""
         try:
             with closing(AirflowApi(self.url, self.login, timeout=5)) as api:
+                api.prepare_for_workers()
                 # Another process may have taken the port, even another Airflow with this DAG.
                 file = api.dag_file(self.dag_id)
                 if file and self.home in Path(file).parents:

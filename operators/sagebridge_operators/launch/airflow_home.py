@@ -45,23 +45,25 @@ dag = build(sagebridge.read(path).pipeline, dag_id=path.stem)
 
 # Both Airflow 3.1 and 3.3 add the middlewares of plugins to the whole server
 # (airflow/api_fastapi/app.py: init_plugins).
-_PLUGIN = '''"""Rejects requests of other web pages to this private Airflow."""
+_PLUGIN = '''"""Rejects requests of other web pages, and lets one request at a time write."""
 
 import os
 
 from airflow.plugins_manager import AirflowPlugin
 from sagebridge_operators.launch.request_guard import RequestGuard
+from sagebridge_operators.launch.write_turns import WriteTurns
 
 GUARD = {
     "name": "sagebridge request guard",
     "middleware": RequestGuard,
     "kwargs": {"origin": os.environ["AIRFLOW__API__BASE_URL"]},
 }
+TURNS = {"name": "sagebridge write turns", "middleware": WriteTurns}
 
 
 class RequestGuardPlugin(AirflowPlugin):
     name = "sagebridge_request_guard"
-    fastapi_root_middlewares = [GUARD]
+    fastapi_root_middlewares = [TURNS, GUARD]  # the last one is called first
 '''
 
 

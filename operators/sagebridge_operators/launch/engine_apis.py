@@ -64,6 +64,15 @@ class AirflowApi(Api):
 
     title = "Airflow"
 
+    def prepare_for_workers(self) -> None:
+        """Let Airflow build the API of its workers, which takes seconds.
+
+        It does so at the first request (``_cadwyn_initialize`` in cadwyn/applications.py), in the
+        event loop: the request of a task can time out, and SQLite stays locked if another request
+        has written.
+        """
+        self._send("GET", "/execution/health")
+
     def scheduler_is_healthy(self) -> bool:
         health = self._request("GET", "/api/v2/monitor/health")
         return bool(health["scheduler"]["status"] == "healthy")

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-_Message = MutableMapping[str, Any]
-_Receive = Callable[[], Awaitable[_Message]]
-_Send = Callable[[_Message], Awaitable[None]]
-_App = Callable[[_Message, _Receive, _Send], Awaitable[None]]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 _LINK = {b"sec-fetch-mode": b"navigate", b"sec-fetch-dest": b"document"}
 """What browsers send when a link is opened in a tab, but not for frames, scripts and forms."""
@@ -32,12 +32,12 @@ class RequestGuard:
         origin: the address of the engine, such as ``http://127.0.0.1:8080``.
     """
 
-    def __init__(self, app: _App, origin: str) -> None:
+    def __init__(self, app: App, origin: str) -> None:
         self._app = app
         self._origin = origin.encode()
         self._host = self._origin.partition(b"://")[2]
 
-    async def __call__(self, scope: _Message, receive: _Receive, send: _Send) -> None:
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan" or self._allows(scope):
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
@@ -49,7 +49,7 @@ class RequestGuard:
             await send({"type": "http.response.start", "status": 403, "headers": headers})
             await send({"type": "http.response.body", "body": text})
 
-    def _allows(self, scope: _Message) -> bool:
+    def _allows(self, scope: Message) -> bool:
         headers: list[tuple[bytes, bytes]] = list(scope["headers"])
         found = dict(headers)
         if [value for name, value in headers if name == b"host"] != [self._host]:
