@@ -129,6 +129,11 @@ def with_templates(pipeline: Pipeline, texts: Mapping[str, str]) -> Pipeline:
     return _replaced(pipeline, change) if texts else pipeline
 
 
+def with_template_texts(pipeline: Pipeline) -> Pipeline:
+    """The pipeline with the text of each template in its place, to be shown and not to be run."""
+    return _replaced(pipeline, lambda node: node.text if isinstance(node, Template) else node)
+
+
 def _replaced(pipeline: Pipeline, change: Any) -> Pipeline:
     def of(steps: Steps) -> Steps:
         return tuple(step.replaced(change).with_inner(of) for step in steps)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import sagebridge
-from sagebridge.authoring.definition_writer import definition, write_envelope
+from sagebridge.authoring.definition_writer import write_envelope
 from sagebridge.model.parameters import coerce
 from sagebridge.model.pipeline import Pipeline, walk
 from sagebridge.model.values import thaw
@@ -27,6 +27,7 @@ from sagebridge_operators.launch.workdir import Workdir
 from sagebridge_operators.lifecycle.attempt import FORMAT
 from sagebridge_operators.lifecycle.execution import Execution
 from sagebridge_operators.lifecycle.masking import MASK, mask
+from sagebridge_operators.lifecycle.opening import recorded_definition
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.lifecycle.selection import with_values
 from sagebridge_operators.lifecycle.user_code.code_step import CODE_TYPES
@@ -166,7 +167,7 @@ def _pipeline(workdir: Workdir, record: Mapping[str, Any]) -> Pipeline | Flow:
             steps, values = selection["steps"], selection["values"]
             execution = Execution.of(record)
             pipeline = with_values(pipeline, steps, values, execution, workdir.backend)
-        if mask(definition(pipeline)) != recorded:
+        if mask(recorded_definition(pipeline)) != recorded:
             raise NotRetryable(
                 str(record["id"]),
                 f"{source} has changed since; undo the change, or run its steps with "

@@ -26,6 +26,7 @@ import sagebridge
 from sagebridge.authoring.definition_writer import definition
 from sagebridge.authoring.runnable import why_pipeline_not_runnable
 from sagebridge.errors import UsageError
+from sagebridge.model.code_transport import with_template_texts
 from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.lifecycle.attempt import FORMAT, Attempt, now
 from sagebridge_operators.lifecycle.objects import WriteConflict
@@ -93,7 +94,7 @@ def valid_definition(
     in their own step.
     """
     require_runnable(pipeline, is_local)
-    written = definition(pipeline)
+    written = recorded_definition(pipeline)
     errors = [
         f"{found.message} [{found.code}]"
         for found in sagebridge.validate(written)
@@ -102,6 +103,11 @@ def valid_definition(
     if errors:
         raise InvalidPipeline(pipeline.name or "pipeline", errors)
     return written
+
+
+def recorded_definition(pipeline: Pipeline) -> dict[str, Any]:
+    """The definition for the record of an execution. Its templates are only shown there."""
+    return definition(with_template_texts(pipeline))
 
 
 def require_runnable(

@@ -62,6 +62,7 @@ class StepTask:
         role: the role of a job whose arguments have none.
         engine_run: what the engine knows about the run, for user code.
         user_retries: how often a failed step is run again, as the user of the engine requested.
+        time_limit: the seconds of one try, if the engine itself does not interrupt it.
         on_request: called with the request, or the report of a condition; secrets are masked.
         on_secrets: called before ``on_request``, with the values whose names look secret.
         on_job: called with the job's name and ARN once the job exists.
@@ -84,6 +85,7 @@ class StepTask:
     role: str | None = None
     engine_run: EngineRun = field(default_factory=EngineRun)
     user_retries: int = 0
+    time_limit: float | None = None
     on_request: Callable[[Mapping[str, Any]], None] = lambda request: None
     on_secrets: Callable[[Sequence[str]], None] = lambda values: None
     on_job: Callable[[Mapping[str, Any]], None] = lambda job: None

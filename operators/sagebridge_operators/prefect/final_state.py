@@ -6,10 +6,15 @@ ran.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from prefect.client.orchestration import get_client
-from prefect.states import Failed, State
+from prefect.states import Cancelled, Failed, State
+
+from sagebridge_operators.lifecycle.iterations import StepRow
+from sagebridge_operators.lifecycle.step_states import Status
+from sagebridge_operators.run_errors import ExecutionFailed
 
 _STATES: dict[Any, State | None] = {}
 
@@ -26,6 +31,18 @@ def require_finish(flow: Any, flow_run: Any) -> None:
 def set_state(flow_run: Any, state: State | None) -> None:
     """Sets the state that the flow run ends in; None keeps Prefect's own."""
     _STATES[flow_run] = state
+
+
+def result_of(
+    found: Status, execution: str, steps: Iterable[StepRow]
+) -> dict[str, Any] | State[Any]:
+    """What a flow returns when its steps have ended: a dict after a success, otherwise a state."""
+    if found.status == "Succeeded":
+        return {"execution": execution, "steps": {one.name: one.state for one in steps}}
+    failure = ExecutionFailed(found.reason)
+    if found.status == "Stopped":
+        return Cancelled(name="Stopped", message=found.reason, data=failure)
+    return Failed(name=found.status, message=found.reason, data=failure)
 
 
 def apply_final_state(flow: Any, flow_run: Any, state: State) -> None:

@@ -35,12 +35,21 @@ from sagebridge_operators.lifecycle.records import by_step
 from sagebridge_operators.lifecycle.resolve import Resolver
 from sagebridge_operators.lifecycle.step_states import Status, final_status, states
 from sagebridge_operators.lifecycle.step_task import StepTask
+from sagebridge_operators.lifecycle.user_code.step_context import with_loaded
 from sagebridge_operators.prefect import (
     artifacts,
     final_state,
     for_each_values,
     step_tasks,
     step_values,
+)
+from sagebridge_operators.prefect.engine_run import (
+    by_priority,
+    engine_run,
+    has_slot,
+    retry_delay,
+    startable_early,
+    tags_of,
 )
 from sagebridge_operators.prefect.flow_backends import is_local, settings_for_record
 from sagebridge_operators.prefect.flow_checks import check_names, given_values, parallel_limit
@@ -54,13 +63,11 @@ from sagebridge_operators.prefect.opened_execution import (
     with_late_properties,
 )
 from sagebridge_operators.prefect.run_logs import hide_expected_tracebacks
+from sagebridge_operators.prefect.step_hooks import StepHooks, call_flow_hooks
 from sagebridge_operators.prefect.step_keys import StepKey, Upstream
 from sagebridge_operators.run_errors import ExecutionFailed, FinalState
 
 hide_expected_tracebacks()
-
-
-_SCALARS = (str, int, float, bool)
 
 
 class _BodyRun(NamedTuple):
@@ -135,7 +142,7 @@ class FlowRun(PipelineBuilder):
 
     def add(self, step: Step) -> StepHandle:
         # The task is submitted later, outside the `with tags(…)` block around this call.
-        self._tags[step.name] = set(TagsContext.get().current_tags)
+        self._tags[step.name] = {*TagsContext.get().current_tags, *tags_of(step.engine)}
         return super().add(step)
 
     def finish(self) -> dict[str, Any] | State:
@@ -239,7 +246,8 @@ class FlowRun(PipelineBuilder):
                 found = for_each_values.properties(step, attempt, done, self._properties_of)
             else:
                 backend = self._scene.backend(self._settings(key.step))
-                found = properties_of_ended(step, attempt.outputs or {}, backend)
+                outputs = self._outputs_of(key.step, key.index) or {}
+                found = properties_of_ended(step, outputs, backend)
             self._found[key] = found
         return self._found[key]
 
@@ -268,8 +276,10 @@ class FlowRun(PipelineBuilder):
         most = parallel_limit(self._pipeline)
         try:
             while True:
-                for key, state, upstream in self._ready(before):
-                    if state != "Pending" or len(self._active) < most:
+                for key, state, upstream in by_priority(self._ready(before), self._pipeline):
+                    if state != "Pending" or (
+                        len(self._active) < most and has_slot(key, self._pipeline, self._active)
+                    ):
                         self._submit(key, state, upstream)
                 if self._signal is not None and not self._active:
                     raise self._signal
@@ -300,10 +310,12 @@ class FlowRun(PipelineBuilder):
         if self._signal is not None:
             return
         reached = states(self._pipeline, self._by_step())
+        early = startable_early(self._pipeline, self._by_step())
         for name, upstream in before.items():
             key = StepKey(name)
             found: dict[StepKey, str] = {StepKey(one): reached[one] for one in upstream}
-            if key in self._futures or not all(map(self._has_ended, found)):
+            ended = name in early or all(map(self._has_ended, found))
+            if key in self._futures or not ended:
                 continue
             if (loop := self._loop(key, reached[name])) is not None:
                 yield from loop.ready(self._attempts, self._futures.__contains__, self._has_ended)
@@ -331,16 +343,17 @@ class FlowRun(PipelineBuilder):
 
     def _submit(self, key: StepKey, state: str, upstream: Upstream) -> None:
         """Submits a task run: a Pending step runs, any other one ends in ``state``."""
-        scene = self._scene
+        scene, settings = self._scene, self._settings(key.step)
         assert scene is not None
-        settings = self._settings(key.step)
         if (before := scene.ended(key, settings.get(RETRIES, 0))) is not None:
             self._attempts |= scene.with_iterations(before, self._pipeline)
             task = step_tasks.ended_task(key, partial(step_tasks.state_of, before))
         elif state == "Pending":
             loop = None if key.index else self._loops.get(key.step)
             self._active[key] = driver = loop or StepDriver(self._step_task(key))
-            task = step_tasks.step_task(key, driver, settings.get(RETRY_DELAY))
+            hooks = StepHooks(self.hooks.get(key.step, ()), driver, self.log)
+            delay = retry_delay(driver.task.step.engine, settings.get(RETRY_DELAY))
+            task = step_tasks.step_task(key, driver, delay, hooks)
         else:
             because = ", ".join(f"{one.name} is {found}" for one, found in upstream.items())
             ended = Completed if state == "Skipped" else Cancelled
@@ -356,8 +369,8 @@ class FlowRun(PipelineBuilder):
         allow_failure covers Failed states, not Cancelled ones, so a NotRun step is left out
         (resolve_to_final_result in prefect/utilities/engine/__init__.py).
         """
-        followed = [one for one, state in upstream.items() if state != "NotRun"]
-        return [allow_failure(self._futures[one]) for one in followed]
+        followed = filter(self._has_ended, upstream)
+        return [allow_failure(self._futures[one]) for one in followed if upstream[one] != "NotRun"]
 
     def _on_end(self, key: StepKey, future: Any) -> None:
         try:
@@ -399,7 +412,9 @@ class FlowRun(PipelineBuilder):
             index=key.index,
             settings=settings_for_record(self._settings(name)),
             role=self._settings(name).get("role_arn"),
+            engine_run=engine_run(self._run_info),
             user_retries=self._settings(name).get(RETRIES, 0),
+            time_limit=step.engine.timeout or None,
             on_job=partial(
                 artifacts.link_folder, key.name, step.type, getattr(backend, "home", None)
             ),
@@ -409,8 +424,9 @@ class FlowRun(PipelineBuilder):
     def _outputs_of(self, name: str, index: tuple[int, ...] = ()) -> dict[str, Any] | None:
         """The outputs of a step; of a step in the same body those of the same iteration."""
         attempt = self._attempts.get(StepKey(name, index)) or self._attempts.get(StepKey(name))
-        outputs = attempt.outputs if attempt is not None else None
-        return None if outputs is None else dict(outputs)
+        if attempt is None or attempt.outputs is None or self._scene is None:
+            return None
+        return dict(with_loaded(self._scene.records, attempt.outputs) or {})
 
     def _outputs(self, name: str, index: tuple[int, ...] = ()) -> dict[str, Any] | None:
         outputs = self._outputs_of(name, index)
@@ -432,19 +448,9 @@ class FlowRun(PipelineBuilder):
 
     def _opened(self) -> OpenedExecution:
         """Opens the execution. Raises ParameterError before any step starts."""
-        # An optional argument may be None; a parameter of an execution may not.
-        names = [one for one in self.parameters if self._given.get(one, "") is not None]
-        sent, free = self._run_info.parameters or {}, self._with_validators
-        checked = [one for one in names if one not in free and isinstance(sent.get(one), _SCALARS)]
-        return open_flow_run(
-            self._run_info,
-            self.name,
-            self._pipeline,
-            {one: self.parameters[one] for one in names},
-            self._given,
-            {one: sent[one] for one in checked},
-            self._settings,
-        )
+        info, free = self._run_info, self._with_validators
+        more = (self.parameters, self._given, free, self._settings)
+        return open_flow_run(info, self.name, self._pipeline, *more)
 
     def _status(self) -> Status:
         scene = self._scene
@@ -464,12 +470,8 @@ class FlowRun(PipelineBuilder):
         found = self._ending(scene).conclude(self._pipeline)
         rows = step_rows(self._pipeline, self._attempts.values())
         artifacts.summarize(self._pipeline.name or "pipeline", found, rows, scene.read)
-        if found.status == "Succeeded":
-            return {"execution": scene.execution.id, "steps": {one.name: one.state for one in rows}}
-        failure = ExecutionFailed(found.reason)
-        if found.status == "Stopped":
-            return Cancelled(name="Stopped", message=found.reason, data=failure)
-        return Failed(name=found.status, message=found.reason, data=failure)
+        call_flow_hooks(self.hooks, found, self._attempts, self._step_task, self.log)
+        return final_state.result_of(found, scene.execution.id, rows)
 
     def _stop(self, error: BaseException) -> None:
         """Stops the running steps after an interruption or error, waits, and records the end."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
-from sagebridge.authoring.definition_writer import definition
 from sagebridge.errors import FlowError
 from sagebridge.model.code_steps import RETURN_VALUE
 from sagebridge.model.expressions import Get
@@ -27,6 +26,7 @@ from sagebridge_operators.lifecycle.opening import (
     complete_execution,
     is_retried,
     open_execution,
+    recorded_definition,
     retry_execution,
     start_time,
 )
@@ -38,6 +38,7 @@ from sagebridge_operators.lifecycle.outputs import (
     properties_in,
 )
 from sagebridge_operators.lifecycle.retry import Retry
+from sagebridge_operators.lifecycle.user_code.values import untagged
 from sagebridge_operators.prefect.flow_backends import (
     backend_folders,
     backend_of,
@@ -47,6 +48,8 @@ from sagebridge_operators.prefect.flow_backends import (
 from sagebridge_operators.prefect.step_keys import StepKey
 from sagebridge_operators.steps import JOB_TYPES
 from sagebridge_operators.steps.output_parameters import OUTPUT_PARAMETERS
+
+_SCALARS = (str, int, float, bool)
 
 
 class OpenedExecution:
@@ -94,7 +97,7 @@ class OpenedExecution:
 
     def describe(self, pipeline: Pipeline) -> None:
         """Records the definition, which grows during the run if the flow has a plain ``if``."""
-        self.records.describe(self.execution.id, definition(pipeline))
+        self.records.describe(self.execution.id, recorded_definition(pipeline))
 
     def backend(self, settings: Mapping[str, Any]) -> Backend:
         """The backend for settings; steps with the same settings share it."""
@@ -145,7 +148,7 @@ def open_flow_run(
     pipeline: Pipeline,
     parameters: Mapping[str, Parameter],
     given: Mapping[str, Any],
-    unconverted: Mapping[str, Any],
+    with_validators: Collection[str],
     settings: Callable[[str | None], dict[str, Any]],
 ) -> OpenedExecution:
     """Opens the execution of a flow run. Waits through an outage; raises ParameterError.
@@ -156,10 +159,19 @@ def open_flow_run(
         pipeline: its steps as far as they are declared.
         parameters: the pipeline's parameters, by the names of the flow's arguments.
         given: the values of these arguments.
-        unconverted: the values that the run was started with. pydantic turns True, "nan" and other
-            values that no other engine accepts into numbers, so these are checked, too.
+        with_validators: the arguments with custom validators. The values of the others are
+            also checked as the run was started with them: pydantic turns True, "nan" and other
+            values that no other engine accepts into numbers.
         settings: returns the settings of a step, or for None the defaults.
     """
+    # An optional argument may be None; a parameter of an execution may not.
+    parameters = {one: parameters[one] for one in parameters if given.get(one, "") is not None}
+    sent = {one: value for one, value in (info.parameters or {}).items() if one in parameters}
+    unconverted = {
+        one: value
+        for one, value in sent.items()
+        if one not in with_validators and isinstance(value, _SCALARS)
+    }
     values = {
         parameter.name: value.value if isinstance(value, Enum) else value
         for name, parameter in parameters.items()
@@ -203,7 +215,7 @@ def with_late_properties(
 def properties_of_ended(step: Step, outputs: Mapping[str, Any], backend: Backend) -> dict[str, Any]:
     """All properties of a step that has succeeded, as JSON."""
     if RETURN_VALUE in outputs:
-        return {RETURN_VALUE: outputs[RETURN_VALUE]}
+        return {RETURN_VALUE: untagged(outputs[RETURN_VALUE])}
     if "outcome" in outputs:
         return {"Outcome": str(outputs["outcome"])}
     if OUTPUT_PARAMETERS in outputs:

@@ -108,14 +108,33 @@ def python(
     *,
     args: Sequence[Value] = (),
     kwargs: Mapping[str, Value] = EMPTY,
+    unpacked: Value = ABSENT,
+    role: str = "",
+    context: bool = False,
     **more: Any,
 ) -> StepHandle:
     """Declares a step that calls a function; ``.properties.return_value`` is its result.
 
-    ``args`` and ``kwargs`` may contain the same expressions as the ``arguments`` of other steps;
-    they are resolved when the step runs. The result must be JSON: None, strings, numbers, booleans,
-    and lists or dicts of them.
+    ``args`` and ``kwargs`` may contain the same expressions as the ``arguments`` of other steps,
+    and ``template("{{ ds }}")``; they are resolved when the step runs. A result must be JSON, or a
+    date, path, dataclass, DataFrame and the like.
+
+    Args:
+        name: the name of the step and of its task run.
+        function: a function of this file; it may be async.
+        args: its positional arguments.
+        kwargs: its keyword arguments.
+        unpacked: a dict of more keyword arguments, such as an item of ``for_each``.
+        role: ``branch``: the result has the names of the dependants that run. ``gate``: a false
+            result skips everything after the step; ``direct_gate``: only the dependants.
+            ``sensor``: the function is called every ``poll_interval`` seconds until its result is
+            true, for ``poll_timeout`` seconds.
+        context: fill the parameters that Airflow's context has, such as ``ds`` and ``ti``;
+            ``**kwargs`` gets the whole context.
+        more: as in the other step functions; also engine settings such as ``timeout_seconds``,
+            ``trigger_rule`` and ``on_failure`` (see docs/prefect.md).
     """
+    more |= {"unpacked": unpacked, "role": role, "context": context}
     return current().python(name, function, args=args, kwargs=kwargs, **more)
 
 
@@ -164,6 +183,7 @@ def begin(
     role_arn: str | None = None,
     retries: int | None = None,
     retry_delay_seconds: Any = None,
+    **more: Any,
 ) -> None:
     """Sets defaults for all steps, and other properties of the pipeline.
 
@@ -178,6 +198,9 @@ def begin(
         role_arn: the role of jobs whose arguments have none.
         retries: how often failed steps are started again.
         retry_delay_seconds: the time before each retry, as in the step functions.
+        more: settings of the flow that are not options of ``@flow``: ``tags``, ``doc``,
+            ``concurrency`` (how many runs), and callbacks that were written for Airflow, such as
+            ``on_failure_callback``.
     """
     current().begin(
         definition=definition,
@@ -190,6 +213,7 @@ def begin(
         role_arn=role_arn,
         retries=retries,
         retry_delay_seconds=retry_delay_seconds,
+        **more,
     )
 
 

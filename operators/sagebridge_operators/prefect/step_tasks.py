@@ -15,14 +15,22 @@ from sagebridge.errors import SagebridgeError
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.drive import StepDriver
 from sagebridge_operators.prefect.for_each_run import ForEachRun
+from sagebridge_operators.prefect.step_hooks import SKIPPED, StepHooks
 from sagebridge_operators.prefect.step_keys import StepKey
-from sagebridge_operators.run_errors import RecordsUnreachable, StepFailed, StepStopped
+from sagebridge_operators.run_errors import (
+    RecordsUnreachable,
+    StepFailed,
+    StepSkipped,
+    StepStopped,
+)
 
 _TRIES = 3
 _SECONDS_BETWEEN = 10.0
 
 
-def step_task(key: StepKey, driver: StepDriver | ForEachRun, retry_delay: Any = None) -> Any:
+def step_task(
+    key: StepKey, driver: StepDriver | ForEachRun, retry_delay: Any, hooks: StepHooks
+) -> Any:
     """A task that runs a step, up to three times if the step ends without a result.
 
     Prefect's own retries are those of the user: they also retry a Failed state that a task returns
@@ -32,6 +40,7 @@ def step_task(key: StepKey, driver: StepDriver | ForEachRun, retry_delay: Any = 
         key: the step, from which the task run has its name.
         driver: runs the step; it is called again for each retry.
         retry_delay: ``retry_delay_seconds`` of a Task.
+        hooks: what is called after events of the step.
     """
 
     def run_step() -> Any:
@@ -41,12 +50,17 @@ def step_task(key: StepKey, driver: StepDriver | ForEachRun, retry_delay: Any = 
             left -= 1
             try:
                 return _succeeded(driver.run())
+            except StepSkipped as skipped:
+                log.info("skipped: %s", skipped)
+                return Completed(name=SKIPPED, message=str(skipped))
             except Exception as error:
                 verdict = not isinstance(error, RecordsUnreachable)
                 if isinstance(error, SagebridgeError) and verdict:
                     retry = getattr(error, "retry", None)
                     tried = "try {} of {} failed: ".format(*retry) if retry else ""
                     log.error("%s%s", tried, error)  # noqa: TRY400 - needs no traceback
+                    if retry:
+                        hooks.call("retry", str(error), error.__cause__ or error)
                     name = "Stopped" if isinstance(error, StepStopped) else "Failed"
                     return Failed(name=name, message=str(error), data=error)
                 if not left:
@@ -62,6 +76,7 @@ def step_task(key: StepKey, driver: StepDriver | ForEachRun, retry_delay: Any = 
         retries=driver.task.user_retries,
         retry_delay_seconds=retry_delay,
         retry_condition_fn=_is_retried,
+        **hooks.options(),
     )
 
 
@@ -100,10 +115,12 @@ def state_of(attempt: Attempt) -> State:
     """The Prefect state of a step that ended in an earlier process of the flow run."""
     if attempt.state == "Succeeded":
         return Completed(message="succeeded in an earlier process of this flow run")
+    if attempt.state == SKIPPED:
+        return Completed(name=SKIPPED, message=attempt.reason)
     return Failed(name=attempt.state, message=attempt.reason, data=StepFailed(attempt.reason))
 
 
-def _task(name: str, function: Callable[[], Any], **retries: Any) -> Any:
+def _task(name: str, function: Callable[[], Any], **options: Any) -> Any:
     return Task(
         function,
         name=name,
@@ -112,7 +129,7 @@ def _task(name: str, function: Callable[[], Any], **retries: Any) -> Any:
         task_run_name=lambda: name,
         cache_policy=NO_CACHE,
         persist_result=False,
-        **{"retries": 0, **retries},
+        **{"retries": 0, **options},
     )
 
 

@@ -38,7 +38,7 @@ from sagebridge_operators.lifecycle.user_code.step_context import (
     stored,
 )
 from sagebridge_operators.lifecycle.user_code.values import decode, encode, untagged
-from sagebridge_operators.run_errors import NotRunnable, StepFailed
+from sagebridge_operators.run_errors import NotRunnable, StepFailed, StepSkipped, StepStopped
 
 CODE_TYPES = frozenset((PYTHON, SHELL, STUB))
 """The types of steps that run in their worker, without a job."""
@@ -64,6 +64,32 @@ class StopCheck:
             return self.requested()
         except Exception:  # noqa: BLE001 - records that do not answer request no stop
             return False
+
+
+@dataclass(slots=True)
+class TimeLimit:
+    """A stop check that also stops code that runs for longer than ``seconds``."""
+
+    seconds: float
+    requested: Callable[[], bool]
+    exceeded: bool = field(default=False, init=False)
+    _end: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._end = time.monotonic() + self.seconds
+
+    def __call__(self) -> bool:
+        if self.requested():
+            return True
+        self.exceeded = self.exceeded or time.monotonic() > self._end
+        return self.exceeded
+
+    def failure(self, step: CarriedStep) -> StepFailed:
+        """What the step ends with; Airflow skips a sensor with ``soft_fail``."""
+        text = f"the step exceeded its time limit of {self.seconds:g} s"
+        if isinstance(step, PythonStep) and step.role == SENSOR and step.engine.soft_fail:
+            return StepSkipped(f"{text} (soft_fail)")
+        return StepFailed(text, kind="time-limit")
 
 
 def run(
@@ -92,6 +118,24 @@ def run(
     """
     if isinstance(step, StubStep):
         raise StepFailed(step.message, kind="not-runnable")
+    if task.time_limit is not None:
+        stop_requested = TimeLimit(task.time_limit, stop_requested)
+    try:
+        return _run_code(step, task, attempt, stop_requested, line, lock)
+    except StepStopped:
+        if isinstance(stop_requested, TimeLimit) and stop_requested.exceeded:
+            raise stop_requested.failure(step) from None
+        raise
+
+
+def _run_code(
+    step: CarriedStep,
+    task: StepTask,
+    attempt: Attempt,
+    stop_requested: Callable[[], bool],
+    line: Callable[[str], Any],
+    lock: int | None,
+) -> dict[str, Any]:
     if isinstance(step, PythonStep):
         return _run_function(step, task, attempt, stop_requested, line)
     value = _run_command(step, task, stop_requested, line, lock)
