@@ -1,0 +1,263 @@
+"""Runs a file and its translation on both engines, and compares what happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from tests.carried.scenarios import Scenario
+from tests.carried.services import Aws, aws_server
+
+REPOSITORY = Path(__file__).parent.parent.parent
+ENVIRONMENTS = {
+    engine: REPOSITORY / ".venvs" / engine / "bin" / "python" for engine in ("airflow", "prefect")
+}
+PROGRAMS = {"airflow": "tests.carried.run_dag", "prefect": "tests.carried.run_flow"}
+OTHER = {"airflow": "prefect", "prefect": "airflow"}
+
+
+class RunError(Exception):
+    """A program of an environment did not answer; the text is the end of its output."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run did: its state, its tasks or steps, calls that change something, and contents."""
+
+    state: str
+    tasks: Mapping[str, Sequence[Mapping[str, Any]]]
+    steps: Mapping[str, Sequence[Mapping[str, Any]]]
+    calls: Sequence[Any]
+    contents: Mapping[str, Any]
+    message: str = ""
+
+    def differences(self, original: Outcome, parts: Mapping[str, Any]) -> Iterator[str]:
+        """How the run of a translation differs from that of the original."""
+        if original.state != self.state:
+            yield f"the run {self.state}, not {original.state}: {self.message}"
+        for task, runs in original.tasks.items():
+            steps = parts["steps"].get(task, ())
+            if not steps:
+                if task not in parts["in_place"]:
+                    yield f"{task}: has no step"
+                continue
+            entries = [one for step in steps for one in _runs_of(self, step)]
+            if task in parts["in_place"]:
+                continue
+            before = sorted(_shown(one, results=False) for one in runs)
+            after = sorted(_shown(one, results=False) for one in entries)
+            if before != after:
+                why = {one["message"] for one in entries if one.get("message")}
+                yield f"{task}: {after or 'did not run'}, not {before} {why or ''}"
+                continue
+            before = sorted(_shown(one) for one in runs)
+            after = sorted(_shown(one) for one in entries)
+            if before != after and task not in parts["without_result"]:
+                yield f"{task}: {after}, not {before}"
+        for name in sorted(original.contents.keys() | self.contents.keys()):
+            wrote, writes = (one.contents.get(name) for one in (original, self))
+            if wrote != writes:
+                yield f"{name}: {writes!r}, not {wrote!r}"
+        wanted, made = (
+            sorted(
+                json.dumps(one, sort_keys=True) for one in outcome.calls if not _is_job_call(one)
+            )
+            for outcome in (original, self)
+        )
+        if wanted != made:
+            extra = [one for one in made if one not in wanted]
+            lacking = [one for one in wanted if one not in made]
+            yield f"calls: more: {extra}; missing: {lacking}"
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Where files are translated and run: a folder, the services, and a program per engine."""
+
+    folder: Path
+    aws: Aws
+    programs: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
+    numbers: Iterator[int] = field(default_factory=count)
+
+    def run(self, engine: str, file: Path, scenario: Scenario, *, name: str | None) -> Outcome:
+        """Run a file on its engine, with fresh services."""
+        self.aws.reset()
+        if scenario.setup is not None:
+            scenario.setup(self.aws)
+        number = next(self.numbers)
+        records = self.folder / f"records-{number}"
+        records.mkdir()
+        # Two runs of a DAG need different dates.
+        date = datetime.fromisoformat(scenario.date) + timedelta(seconds=number)
+        environment = {
+            **self.aws.environment,
+            **scenario.environment,
+            "SAGEBRIDGE_RECORDS": str(records),
+            "SAGEBRIDGE_BACKEND": "aws",
+            "PATH": f"{self._programs()}{os.pathsep}{os.environ['PATH']}",
+            "AIRFLOW_CONN_AWS_DEFAULT": "aws://",
+            **{f"AIRFLOW_VAR_{key.upper()}": one for key, one in scenario.variables.items()},
+            **{f"AIRFLOW_CONN_{key.upper()}": one for key, one in scenario.connections.items()},
+        }
+        request = {
+            "file": str(file),
+            "name": name,
+            "date": date.isoformat(),
+            "parameters": dict(scenario.parameters),
+            "variables": dict(scenario.variables),
+            "blocks": list(scenario.blocks),
+            "answers": dict(scenario.answers),
+            "environment": environment,
+        }
+        found = self.ask(engine, request)
+        ids = found["run_ids"]
+        return Outcome(
+            found["state"],
+            _neutral(found["tasks"], ids),
+            _neutral(found["steps"], ids),
+            _neutral(found["calls"], ids),
+            _neutral(self.aws.contents(), ids),
+            found.get("message", ""),
+        )
+
+    def _programs(self) -> Path:
+        """A folder with an AWS CLI that only prints its arguments."""
+        program = self.folder / "bin" / "aws"
+        if not program.exists():
+            program.parent.mkdir(exist_ok=True)
+            program.write_text('#!/bin/sh\necho "aws $*"\n')
+            program.chmod(0o755)
+        return program.parent
+
+    def ask(self, engine: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer of the program of an engine, which is started when it is first needed."""
+        if engine not in self.programs:
+            self.programs[engine] = self._start(engine)
+        program = self.programs[engine]
+        assert program.stdin is not None
+        assert program.stdout is not None
+        program.stdin.write(json.dumps(request) + "\n")
+        program.stdin.flush()
+        if not select.select([program.stdout], [], [], 200)[0]:
+            self.stop(engine)
+            raise RunError(f"no answer in 200 s: {self._log(engine)}")
+        line = program.stdout.readline()
+        if not line:
+            self.stop(engine)
+            raise RunError(self._log(engine))
+        found: dict[str, Any] = json.loads(line)
+        if "error" in found:
+            raise RunError(found["error"])
+        return found
+
+    def stop(self, engine: str) -> None:
+        """End the program of an engine, with its server."""
+        program = self.programs.pop(engine)
+        assert program.stdin is not None
+        program.stdin.close()
+        try:
+            program.wait(30)
+        except subprocess.TimeoutExpired:
+            program.kill()
+            program.wait()
+
+    def _start(self, engine: str) -> subprocess.Popen[str]:
+        roots = (REPOSITORY / "adapters", REPOSITORY / "operators", REPOSITORY)
+        home = self.folder / "airflow"
+        environment = {
+            **{key: one for key, one in os.environ.items() if not key.startswith("AIRFLOW_")},
+            "AIRFLOW_HOME": str(home),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+            "TMPDIR": str(self.folder),
+            "PYTHONPATH": os.pathsep.join(map(str, roots)),
+        }
+        with (self.folder / f"log-{engine}.txt").open("w") as log:
+            return subprocess.Popen(
+                [str(ENVIRONMENTS[engine]), "-m", PROGRAMS[engine]],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=environment,
+                cwd=REPOSITORY,
+            )
+
+    def _log(self, engine: str) -> str:
+        return (self.folder / f"log-{engine}.txt").read_text()[-3000:]
+
+    def translate(self, engine: str, file: Path, name: str | None) -> tuple[Path, Any]:
+        """The translated file, and the step of each task."""
+        parts = self.ask(engine, {"file": str(file), "name": name, "to": OTHER[engine]})
+        folder = self.folder / f"to-{OTHER[engine]}"
+        folder.mkdir(exist_ok=True)
+        written = folder / f"{file.stem}.py"
+        written.write_text(parts["text"])
+        return written, parts
+
+    def differences(self, engine: str, file: Path, scenario: Scenario) -> list[str]:
+        """How the translation of a file behaves differently from the file itself."""
+        original = self.run(engine, file, scenario, name=scenario.name)
+        if (original.state == "failed") != scenario.fails:
+            return [f"the original {original.state}: {original.message} {original.tasks}"]
+        written, parts = self.translate(engine, file, scenario.name)
+        translated = self.run(OTHER[engine], written, scenario, name=None)
+        return [*translated.differences(original, parts)]
+
+
+@contextmanager
+def open_desk() -> Iterator[Desk]:
+    """A desk in a temporary folder; its programs end with it."""
+    with tempfile.TemporaryDirectory(prefix="sagebridge-carried-") as folder, aws_server() as aws:
+        desk = Desk(Path(folder), aws)
+        try:
+            yield desk
+        finally:
+            for engine in list(desk.programs):
+                desk.stop(engine)
+
+
+def engine_of(file: Path) -> str:
+    return "prefect" if file.parent.name == "flows" else "airflow"
+
+
+def _runs_of(translated: Outcome, step: str) -> Sequence[Mapping[str, Any]]:
+    """The runs of a step; a step that did not start has only the engine's state."""
+    found = translated.steps.get(step)
+    shown = [
+        one
+        for task, runs in translated.tasks.items()
+        for one in runs
+        if step in (task, task.rpartition(".")[2], one.get("name"))
+    ]
+    return found or [{"state": one["state"]} for one in shown]
+
+
+def _shown(entry: Mapping[str, Any], *, results: bool = True) -> str:
+    result = entry.get("result") if results else None
+    return f"{entry['state']} {json.dumps(result, sort_keys=True)}" if results else entry["state"]
+
+
+def _is_job_call(call: Sequence[Any]) -> bool:
+    """Whether a call names its request after the engine: jobs of SageMaker have generated names."""
+    return str(call[0]).startswith("sagemaker.")
+
+
+def _neutral(value: Any, run_ids: Sequence[str]) -> Any:
+    """A value without the ids of a run and without times of now."""
+    text = json.dumps(value, default=str)
+    for one in sorted(run_ids, key=len, reverse=True):
+        text = text.replace(json.dumps(one)[1:-1], "RUN")
+    text = re.sub(r'"ClientRequestToken": "[^"]*"', '"ClientRequestToken": "TOKEN"', text)
+    return json.loads(text)

@@ -1,0 +1,65 @@
+"""Hand-written DAGs and flows do the same after their translation to the other engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.carried.__main__ import HERE
+from tests.carried.outcomes import ENVIRONMENTS, Desk, open_desk
+from tests.carried.scenarios import OWN, Scenario
+
+FILES = sorted([*HERE.glob("dags/*.py"), *HERE.glob("flows/*.py")])
+DAG = """\
+from airflow.sdk import dag, task
+
+
+@dag(schedule=None)
+def plain():
+    @task
+    def numbers(count: int) -> dict:
+        import boto3
+
+        s3 = boto3.client("s3")
+        s3.put_object(Bucket="plain", Key="count", Body=str(count).encode())
+        return {"list": list(range(count)), "count": count}
+
+    @task
+    def total(found: dict) -> int:
+        return sum(found["list"])
+
+    total(numbers(4))
+
+
+plain()
+"""
+
+
+@pytest.fixture(scope="module")
+def desk() -> Iterator[Desk]:
+    if not ENVIRONMENTS["prefect"].exists():
+        pytest.skip("there is no environment of Prefect: python3 tools/bootstrap.py prefect")
+    with open_desk() as desk:
+        yield desk
+
+
+def test_each_file_has_a_scenario() -> None:
+    assert sorted(file.stem for file in FILES) == sorted(OWN)
+
+
+@pytest.mark.slow
+def test_compares_what_both_engines_do(desk: Desk, tmp_path: Path) -> None:
+    file = tmp_path / "plain.py"
+    file.write_text(DAG)
+    scenario = Scenario(setup=lambda aws: aws.put_objects("plain", {}))
+    assert desk.differences("airflow", file, scenario) == []
+    written = tmp_path / "other.py"
+    text, parts = desk.translate("airflow", file, None)
+    written.write_text(text.read_text().replace("sum(found", "max(found"))
+    original = desk.run("airflow", file, scenario, name=None)
+    changed = desk.run("prefect", written, scenario, name=None)
+    assert [*changed.differences(original, parts)] == [
+        "total: ['succeeded 3'], not ['succeeded 6']"
+    ]
