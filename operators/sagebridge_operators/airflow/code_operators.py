@@ -27,8 +27,8 @@ class PythonStepOperator(StepOperator):
     """Calls a Python function; its result is the step's ``return_value``.
 
     Args:
-        python_callable: the function. Its result must be JSON: None, strings, numbers, booleans,
-            and lists or dicts of them.
+        python_callable: the function. Its result may contain JSON, dates, paths, dataclasses,
+            DataFrames and other values that docs/semantics.md lists.
         op_args, op_kwargs: the arguments of the function. They may contain ``parameter("X")``,
             ``other.properties.return_value["rows"]`` and other expressions.
 
