@@ -9,7 +9,13 @@ from functools import cached_property
 from typing import Any
 
 from sagebridge.formats.python.engine_imports import for_engine
-from sagebridge.formats.python.statement_text import GUARD, joined, split_imports, statement_text
+from sagebridge.formats.python.statement_text import (
+    GUARD,
+    is_standard,
+    joined,
+    split_imports,
+    statement_text,
+)
 from sagebridge.model.display import free_name
 from sagebridge.model.functions import Function
 
@@ -60,7 +66,7 @@ class CarriedModules:
             if not one.module or identity(one) in result.names:
                 continue
             module, name = one.module, one.name
-            for clash in _clashes(module, known):
+            while clash := _clash(module, known):
                 new = free_name(clash, {*known, *_all_names(module)})
                 module = _renamed(module, clash, new)
                 name = new if clash == name else name
@@ -123,10 +129,10 @@ def _bindings(texts: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
-def _clashes(module: str, known: Mapping[str, list[str]]) -> list[str]:
-    """The names that a module binds to something else than the others do."""
+def _clash(module: str, known: Mapping[str, list[str]]) -> str:
+    """A name that a module binds to something else than the others do; empty if there is none."""
     own = _bindings(statements(module))
-    return [name for name, texts in own.items() if known.get(name, texts) != texts]
+    return next((name for name, texts in own.items() if known.get(name, texts) != texts), "")
 
 
 def _all_names(module: str) -> set[str]:
@@ -205,9 +211,9 @@ def _merged(sequences: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _rank(text: str) -> int:
-    if text.startswith(_FUTURE):
-        return 0
-    return 1 if split_imports([text])[0] else 2
+    if not split_imports([text])[0]:
+        return 3
+    return 0 if text.startswith(_FUTURE) else 1 if is_standard(text) else 2
 
 
 def _covering_imports(sequences: Sequence[Sequence[str]]) -> dict[str, str]:

@@ -8,6 +8,7 @@ moved to the module's level, with what it reads there.
 from __future__ import annotations
 
 import ast
+import builtins
 import symtable
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -233,6 +234,8 @@ class Part:
                     return
                 raise NotSelfContained(scope.unavailable[name])
             scope = scope.outer
+        if hasattr(builtins, name):
+            return
         for one in self.module.scope.statements:  # it may come from a star import
             if isinstance(one.node, ast.ImportFrom) and one.node.names[0].name == "*":
                 self.add(one, self.module.scope)

@@ -1,0 +1,337 @@
+"""The part of a module that a function reaches: what it contains, and what it means."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import sagebridge
+from sagebridge.formats.python.engine_imports import for_engine, original
+from sagebridge.formats.python.function_source import (
+    NotSelfContained,
+    of_definition,
+    of_function,
+    of_name,
+)
+from sagebridge.model.code_steps import PYTHON, PythonStep, call_arguments
+from sagebridge.model.engine_settings import EngineSettings, Hook
+from sagebridge.model.expressions import plain, template
+from sagebridge.model.functions import Function
+from sagebridge.model.pipeline import Pipeline, Step
+
+SOURCE = '''\
+#!/usr/bin/env python
+"""A module."""
+
+from __future__ import annotations
+
+import json
+import os, sys
+from datetime import (
+    date,
+    timedelta,  # of a day
+)
+
+import airflow
+from airflow.sdk import DAG, Variable, task
+
+# Where the data is.
+BUCKET = "data"  # never changes
+LIMITS = {"a": 1}
+LIMITS["b"] = 2
+UNUSED = date(2025, 1, 1)
+
+
+def helper(key):
+    return f"s3://{BUCKET}/{key}"
+
+
+def logged(function):
+    return function
+
+
+with DAG("d") as dag:
+    PREFIX = "in"
+
+    @task(retries=2)
+    # below the decorator
+    def load(key: str) -> str:
+        """Loads."""
+        return helper(PREFIX + key) + json.dumps(LIMITS) + Variable.get("x")
+        # the end
+
+    @logged
+    @task
+    def decorated():
+        return sys.argv
+
+    @task
+    def late():
+        return timedelta(days=1)
+
+    for table in ["a", "b"]:
+
+        @task
+        def looped():
+            return table
+
+
+def outer(size):
+    inner_limit = 3
+
+    def nested():
+        return inner_limit
+
+    def closing():
+        return size
+
+    return nested, closing
+
+
+def lost():
+    return dag.dag_id
+'''
+LOAD = '''\
+from __future__ import annotations
+
+import json
+
+from airflow.sdk import Variable
+
+# Where the data is.
+BUCKET = "data"  # never changes
+
+LIMITS = {"a": 1}
+LIMITS["b"] = 2
+
+
+def helper(key):
+    return f"s3://{BUCKET}/{key}"
+
+
+PREFIX = "in"
+
+
+# below the decorator
+def load(key: str) -> str:
+    """Loads."""
+    return helper(PREFIX + key) + json.dumps(LIMITS) + Variable.get("x")
+    # the end'''
+
+
+def function(name: str, source: str = SOURCE) -> Function:
+    nodes = ast.walk(ast.parse(source))
+    return of_definition(
+        next(one for one in nodes if isinstance(one, ast.FunctionDef) and one.name == name), source
+    )
+
+
+def test_part_has_what_the_function_reaches_and_nothing_else() -> None:
+    assert function("load").module == LOAD
+
+
+def test_import_is_narrowed_unless_all_of_it_is_used() -> None:
+    assert "from datetime import timedelta\n" in function("late").module
+    assert "import sys\n" in function("decorated").module
+
+
+def test_decorators_of_the_engine_are_left_out() -> None:
+    text = function("decorated").module
+    assert "@logged\ndef decorated():" in text
+    assert "def logged(function):" in text
+    assert "task" not in text
+
+
+def test_function_inside_another_one_brings_what_it_uses_there() -> None:
+    assert function("nested").module.endswith(
+        "inner_limit = 3\n\n\ndef nested():\n    return inner_limit"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("closing", "uses the argument 'size' of outer"),
+        ("looped", "uses 'table', which is part of the DAG or flow"),
+        ("lost", "uses 'dag', which is part of the DAG or flow"),
+    ],
+)
+def test_names_without_a_statement_cannot_be_carried(name: str, why: str) -> None:
+    with pytest.raises(NotSelfContained, match=why):
+        function(name)
+
+
+def test_values_of_a_closure_are_carried_as_constants() -> None:
+    def make(table: str) -> Any:
+        def load() -> str:
+            return table
+
+        return load
+
+    text = of_function(make("web")).module
+    assert text.endswith("table = 'web'\n\n\ndef load() -> str:\n    return table")
+
+
+def test_lambda_and_method_become_names() -> None:
+    found = of_function(lambda x: x + 1, name="add")
+    assert (found.name, found.text) == ("add", "def add(x):\n    return x + 1")
+    assert of_function(LOADER.load).module.endswith("load = LOADER.load")
+    assert of_function(ast.parse, file=__file__).module == "from ast import parse"
+
+
+class Loader:
+    def load(self) -> int:
+        return 1
+
+
+LOADER = Loader()
+
+
+OFFERED = "sagebridge_operators.airflow.prefect_names"
+IMPORTS = {
+    "from airflow.sdk import BaseHook, Variable": (
+        "from sagebridge_operators.prefect.airflow_names import BaseHook, Variable"
+    ),
+    "from airflow.models import Variable  # noqa: F401": (
+        "from sagebridge_operators.prefect.airflow_names import Variable"
+        "  # airflow.models  # noqa: F401"
+    ),
+    "from prefect.concurrency.asyncio import concurrency": (
+        f"from {OFFERED} import async_concurrency as concurrency"
+    ),
+    "import prefect": "from sagebridge_operators.airflow import prefect_names as prefect",
+    "from prefect import get_client": "from prefect import get_client",
+    "def f():\n    from prefect.runtime import (\n        flow_run,  # here\n    )\n": (
+        f"def f():\n    from {OFFERED} import (\n        flow_run,  # here\n    )\n"
+    ),
+}
+
+
+@pytest.mark.parametrize(("own", "there"), IMPORTS.items())
+def test_imports_of_an_engine_change_and_come_back(own: str, there: str) -> None:
+    engine = "prefect" if "airflow" in own else "airflow"
+    assert for_engine(own, engine) == there
+    assert original(there) == own
+    assert for_engine(own, "airflow" if engine == "prefect" else "prefect") == own
+
+
+def step(name: str, carried: Function, **own: Any) -> PythonStep:
+    given = plain(call_arguments([template("{{ ds }}")], {"x": 1}))
+    engine = own.pop("engine", EngineSettings())
+    made = Step(name, PYTHON, arguments=given, engine=engine)
+    return PythonStep.of(made, carried, **own)
+
+
+def test_written_flow_comes_back_equal(tmp_path: Path) -> None:
+    alert = function("helper")
+    pipeline = Pipeline(
+        name="p",
+        steps=(
+            step("load", function("load"), context=True),
+            step("late", function("late"), role="gate"),
+            step(
+                "sys",
+                function("decorated"),
+                engine=EngineSettings(
+                    retries=3,
+                    retry_delays=(1, 5),
+                    timeout=60,
+                    trigger_rule="all_done",
+                    group=("outer", "inner"),
+                    hooks=(Hook("failure", alert, "airflow"), Hook("failure", alert, "prefect")),
+                ),
+            ),
+            step("wait", Function("until", "", library="sagebridge_operators.library.waits")),
+        ),
+        engine=EngineSettings(
+            retries=1, tags=("a",), hooks=(Hook("completion", alert, "prefect"),)
+        ),
+    )
+    text = sagebridge.write(pipeline, "prefect").text
+    assert text.count("def helper(key):") == 1
+    assert "from datetime import timedelta\n" in text
+    assert "from sagebridge_operators.prefect.airflow_names import Variable\n" in text
+    file = tmp_path / "p.py"
+    file.write_text(text)
+    back = sagebridge.read(file).pipeline
+    assert back == pipeline
+    again = sagebridge.write(back, "prefect").text
+    assert again.partition("\n")[2] == text.partition("\n")[2]
+
+
+def test_names_of_a_module_do_not_collide_with_generated_ones(tmp_path: Path) -> None:
+    source = (
+        "parameter = 'x'\nfinish = flow = 3\n\n\ndef python(python):\n"
+        "    return parameter, finish, flow\n"
+    )
+    pipeline = Pipeline(name="finish", steps=(step("flow", function("python", source)),))
+    file = tmp_path / "p.py"
+    file.write_text(sagebridge.write(pipeline, "prefect").text)
+    compile(file.read_text(), "p.py", "exec")
+    assert sagebridge.read(file).pipeline == pipeline
+
+
+def test_functions_of_one_name_stay_apart(tmp_path: Path) -> None:
+    one = function("load", "SIZE = 1\n\n\ndef load(x):\n    return SIZE\n")
+    two = function("load", "SIZE = 2\n\n\ndef load(x):\n    return SIZE\n")
+    file = tmp_path / "p.py"
+    steps = (step("one", one), step("two", two))
+    file.write_text(sagebridge.write(Pipeline(name="p", steps=steps), "prefect").text)
+    first, second = sagebridge.read(file).pipeline.steps
+    assert isinstance(first, PythonStep)
+    assert isinstance(second, PythonStep)
+    for found, size in ((first, 1), (second, 2)):
+        names: dict[str, Any] = {}
+        exec(found.function.module, names)
+        assert names[found.function.name](0) == size
+
+
+def test_of_name_finds_what_a_name_of_the_module_is() -> None:
+    source = "from os import getcwd\nfind = getcwd\n"
+    assert of_name("getcwd", source).module == "from os import getcwd"
+    assert of_name("find", source).module == "from os import getcwd\n\nfind = getcwd"
+    assert of_name("print", source) == Function("print", "")
+    with pytest.raises(NotSelfContained, match="not a name"):
+        of_name("gone", source)
+
+
+@st.composite
+def modules(draw: st.DrawFn) -> str:
+    """A module whose functions f0, f1, … use constants, imports and each other."""
+    lines = ["import math", "from operator import add, mul"]
+    values = ["math.pi", "add(1, 2)", "mul(3, 4)"]
+    for at in range(draw(st.integers(1, 8))):
+        used = draw(st.lists(st.sampled_from(values), min_size=1, max_size=3))
+        body = " + ".join(used)
+        comment = draw(st.sampled_from(["", "  # why"]))
+        if draw(st.booleans()):
+            lines.append(f"C{at} = {body}{comment}")
+            values.append(f"C{at}")
+        else:
+            above = draw(st.sampled_from([[], ["# What it does."]]))
+            lines += [*above, f"def f{at}(x=0):{comment}", f"    return x + {body}", ""]
+            values.append(f"f{at}()")
+    return "\n".join([*lines, "def last(x=0):", f"    return x + {' + '.join(values)}", ""])
+
+
+@given(modules())
+@settings(max_examples=60, deadline=None)
+def test_any_part_means_the_same_and_comes_back(tmp_path_factory: Any, source: str) -> None:
+    whole: dict[str, Any] = {}
+    exec(source, whole)
+    names = [node.name for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
+    carried = [function(name, source) for name in names]
+    for one in carried:
+        part: dict[str, Any] = {}
+        exec(one.module or one.text, part)
+        assert part[one.name](1) == whole[one.name](1)
+    pipeline = Pipeline(name="p", steps=tuple(step(f"s{n}", one) for n, one in enumerate(carried)))
+    text = sagebridge.write(pipeline, "prefect").text
+    file = tmp_path_factory.mktemp("any") / "p.py"
+    file.write_text(text)
+    assert sagebridge.read(file).pipeline == pipeline
