@@ -21,6 +21,7 @@ from sagebridge.model.values import Value
 
 PYTHON, SHELL, STUB = "sagebridge.PythonCallable", "sagebridge.ShellCommand", "sagebridge.Stub"
 AWS_CALL = "sagebridge.AwsCall"
+CODE_TYPES = frozenset((PYTHON, SHELL, STUB, AWS_CALL))
 """The displayed types of these steps. A step of that type in a definition is not one of them."""
 RETURN_VALUE = "return_value"
 BRANCH, GATE, DIRECT_GATE, SENSOR = "branch", "gate", "direct_gate", "sensor"

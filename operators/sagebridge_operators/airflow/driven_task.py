@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from airflow.providers.common.compat.sdk import Context
+from airflow.providers.common.compat.sdk import AirflowSkipException, Context
 
 from sagebridge.errors import SagebridgeError
 from sagebridge.model.values import EMPTY
@@ -46,7 +46,11 @@ class DrivenTask:
         # Imported here: Airflow parses DAG files far more often than it runs their tasks.
         from sagebridge_operators.airflow import task_log
         from sagebridge_operators.lifecycle.outages import is_outage
-        from sagebridge_operators.run_errors import MissingStartDate, RecordsUnreachable
+        from sagebridge_operators.run_errors import (
+            MissingStartDate,
+            RecordsUnreachable,
+            StepSkipped,
+        )
 
         # Otherwise Airflow stores all links again at the end of a task (finalize() in
         # airflow/sdk/execution_time/task_runner.py), also those of a job that does not exist.
@@ -60,6 +64,8 @@ class DrivenTask:
         except Exception as error:
             if hasattr(error, "reschedule_date"):  # AirflowRescheduleException: not a failure
                 raise
+            if isinstance(error, StepSkipped):
+                raise AirflowSkipException(str(error)) from None
             if isinstance(error, SagebridgeError) and not isinstance(error, RecordsUnreachable):
                 context["ti"].xcom_push(key="failure_reason", value=str(error))
                 task_retries.retry(self, context["ti"], error)

@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 from sagebridge.model.event_messages import event_starts
 from sagebridge.model.event_triggers import EventTrigger
 from sagebridge.model.values import Value
+from sagebridge_operators.airflow.dag_runs import start_dag_run
 from sagebridge_operators.airflow.task_log import failure
 
 _Received: TypeAlias = tuple[dict[str, Any], dict[str, Any]]
@@ -74,18 +75,8 @@ def _received(context: Context) -> Iterator[_Received]:
 
 
 def _start(dag_id: str, run_id: str, conf: dict[str, Any]) -> str:
-    """Start a run as TriggerDagRunOperator does, which can only start one run per task.
-
-    See _handle_trigger_dag_run in airflow/sdk/execution_time/task_runner.py.
-    """
-    from airflow.sdk.execution_time import task_runner
-    from airflow.sdk.execution_time.comms import ErrorResponse, TriggerDagRun
-
-    # Set when a task starts, so it cannot be imported by name.
-    comms: Any = getattr(task_runner, "SUPERVISOR_COMMS")  # noqa: B009 - absent while type checking
-    answer = comms.send(TriggerDagRun(dag_id=dag_id, run_id=run_id, logical_date=None, conf=conf))
-    exists = isinstance(answer, ErrorResponse)  # other errors are raised
-    _log.info("run %s of %s %s", run_id, dag_id, "exists already" if exists else "started")
+    is_new = start_dag_run(dag_id, run_id, conf)
+    _log.info("run %s of %s %s", run_id, dag_id, "started" if is_new else "exists already")
     return run_id
 
 

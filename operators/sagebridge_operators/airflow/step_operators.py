@@ -7,6 +7,7 @@ Jinja renders no argument, since the strings of a definition are data. Reference
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from inspect import signature
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,13 +21,20 @@ from sagebridge.authoring.step_arguments import (
     read_arguments,
     show_arguments,
 )
+from sagebridge.authoring.task_settings import read_own_settings
 from sagebridge.model.expressions import Properties, properties_of
 from sagebridge.model.pipeline import Step
 from sagebridge.model.step_types import OPERATOR_TYPES, StepType
 from sagebridge.model.values import ABSENT, EMPTY, Value
-from sagebridge_operators.airflow import task_dependencies, task_retries, trigger_gates
+from sagebridge_operators.airflow import (
+    step_callbacks,
+    task_dependencies,
+    task_retries,
+    trigger_gates,
+)
 from sagebridge_operators.airflow.driven_task import DrivenTask
 from sagebridge_operators.airflow.job_links import links_of
+from sagebridge_operators.lifecycle.trigger_rules import SETUP_RULE
 
 _TASK_ARGUMENTS = frozenset(signature(BaseOperator.__init__).parameters)
 task_retries.register_policy()
@@ -91,6 +99,8 @@ class StepOperator(DrivenTask, BaseOperator):
     ) -> None:
         kwargs["arguments"] = task_dependencies.without_dag_params(kwargs.get("arguments", ABSENT))
         fields = read_arguments(kwargs)
+        kwargs = step_callbacks.with_callbacks(kwargs)
+        settings = read_own_settings(kwargs)
         if problem := unknown_arguments(
             _label(self, kwargs), kwargs, _TASK_ARGUMENTS, _shown(self)
         ):
@@ -110,8 +120,15 @@ class StepOperator(DrivenTask, BaseOperator):
         self.deferrable = deferrable
         self.request: Mapping[str, Any] | None = None
         name = own_id(self) if step_name is None else step_name
-        self._step = Step(name, step_type or self.step_type, **fields)
+        rule = trigger_gates.rule_of(self.entry)
+        rule = "" if rule == trigger_gates.ALL_SUCCESS else rule
+        settings = replace(settings, trigger_rule=rule, group=tuple(_groups(self)))
+        self._step = Step(name, step_type or self.step_type, engine=settings, **fields)
         self.follows_triggers = False
+        if settings.setup:
+            self.as_setup()  # type: ignore[no-untyped-call]
+        if settings.trigger_rule == SETUP_RULE:
+            self.as_teardown()
         trigger_gates.set_rule(self)
         task_dependencies.connect(self)
 
@@ -217,6 +234,17 @@ def _shown(operator: StepOperator) -> list[str]:
     """The arguments in the signatures of an operator's classes."""
     own = [one for one in type(operator).__mro__ if issubclass(one, StepOperator)]
     return [name for one in own for name in signature(one.__init__).parameters]
+
+
+def _groups(operator: StepOperator) -> list[str]:
+    """The names of the task groups around a task, outermost first, without those of a ForEach."""
+    names: list[str] = []
+    group: Any = operator.task_group
+    while group is not None and group.node_id:
+        if not hasattr(group, "for_each"):
+            names.insert(0, group.label)
+        group = group.parent_group
+    return names
 
 
 def own_id(operator: StepOperator) -> str:

@@ -127,7 +127,9 @@ def complete(dag: Any) -> None:
     if why_pipeline_not_runnable(pipeline) is not None:
         dag.tags.add(CANNOT_RUN)
         dag.doc_md = described(dag.doc_md, pipeline)
-    watch_hidden_failures(dag, [*edges.operators.values(), *(task for task, _ in mapped)])
+    # With trigger rules, the last tasks decide, as Airflow's users expect.
+    if not any(step.engine.trigger_rule for step in steps):
+        watch_hidden_failures(dag, [*edges.operators.values(), *(task for task, _ in mapped)])
 
 
 def without_dag_params(value: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sagebridge.authoring.dag_pipeline import may_be_empty, pipeline_of, steps_of
 from sagebridge.model.parameters import coerce
 from sagebridge.model.pipeline import Pipeline
-from sagebridge_operators.airflow import job_links
+from sagebridge_operators.airflow import code_run, job_links
 from sagebridge_operators.airflow.aws_clients import backends_of, settings_for_record
 from sagebridge_operators.airflow.dag_test import is_dag_test, known_start, test_start
 from sagebridge_operators.airflow.task_dependencies import for_each_of
@@ -124,6 +124,7 @@ def step_task(operator: StepOperator, context: Context, *, resumes: bool = False
         index=index,
         settings=settings_for_record(operator),
         role=operator.role_arn,
+        engine_run=code_run.engine_run(operator, context),
         user_retries=user_retries(operator),
         on_request=show,
         on_secrets=_hide_in_logs,

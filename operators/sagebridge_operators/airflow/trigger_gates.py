@@ -54,7 +54,7 @@ def set_rule(operator: StepOperator) -> None:
     """Sets the trigger rule that follows from the dependencies of a new step."""
     needed = {trigger for one in _needed(operator.step).values() for trigger in one}
     rule = _RULES.get(needed.pop()) if len(needed) == 1 else None
-    if rule is not None and operator.entry is operator and _rule_of(operator) == ALL_SUCCESS:
+    if rule is not None and operator.entry is operator and rule_of(operator) == ALL_SUCCESS:
         operator.trigger_rule = type(operator.trigger_rule)(rule)
         operator.follows_triggers = True
 
@@ -62,7 +62,7 @@ def set_rule(operator: StepOperator) -> None:
 def link(first: StepOperator, second: Any, step: Step) -> None:
     """Makes the task ``second`` of ``step`` wait for ``first``, directly or behind gates."""
     needed = _needed(step).get(first.step.name, {COMPLETED})
-    direct = _rule_of(second) != ALL_SUCCESS or COMPLETED in needed
+    direct = rule_of(second) != ALL_SUCCESS or COMPLETED in needed
     if direct and first.task_id not in second.upstream_task_ids:
         second.set_upstream(first)
     for trigger in () if direct and COMPLETED not in needed else sorted(needed - {COMPLETED}):
@@ -93,7 +93,7 @@ def check(operator: StepOperator, context: Context) -> None:
 
     For Airflow's rule ``all_failed`` a stopped task is a failed one. Raises AirflowSkipException.
     """
-    if not operator.follows_triggers or _rule_of(operator) != ALL_FAILED:
+    if not operator.follows_triggers or rule_of(operator) != ALL_FAILED:
         return
     for task in operator.upstream_list:
         if hasattr(task, "step"):
@@ -109,7 +109,8 @@ def _needed(step: Step) -> dict[str, set[str]]:
     return {name: {ANY} if one == {ANY} else one - {ANY} for name, one in found.items()}
 
 
-def _rule_of(task: Any) -> str:
+def rule_of(task: Any) -> str:
+    """The name of a task's trigger rule."""
     return str(getattr(task.trigger_rule, "value", task.trigger_rule))
 
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from sagebridge.model.code_steps import RETURN_VALUE, CarriedStep
 from sagebridge.model.step_types import STEP_TYPES
 from sagebridge.model.values import ABSENT, Object
 from sagebridge_operators.lifecycle import experiments
@@ -135,9 +136,19 @@ def resolver(task: StepTask, name: str | None = None, *, tagged: bool = False) -
     if task.index and (owner := owner_of(task.pipeline, task.step.name)) is not None:
         loop, index = owner.name, task.index[-1]
         item = partial(item_of, records, execution.id, loop, index)
+
+    def upstream(step: str) -> Mapping[str, Any] | None:
+        outputs = with_loaded(records, task.upstream(step))
+        # As in Airflow (PlainXComArg.resolve in airflow/sdk/definitions/xcom_arg.py), the result of
+        # a task that did not run is None for a task that its trigger rule lets run.
+        if outputs is None and task.step.engine.trigger_rule and task.pipeline is not None:
+            found = task.pipeline.step(step)
+            return {RETURN_VALUE: None} if isinstance(found, CarriedStep) else None
+        return outputs
+
     return Resolver(
         execution,
-        lambda step: with_loaded(records, task.upstream(step)),
+        upstream,
         backend.read_object,
         backend.arn,
         name,

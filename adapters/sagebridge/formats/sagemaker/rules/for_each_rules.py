@@ -23,6 +23,7 @@ from sagebridge.formats.sagemaker.rules.definition import (
     wrong_type,
 )
 from sagebridge.formats.sagemaker.rules.known_keys import FOR_EACH, SELECTOR, unknown_keys
+from sagebridge.model.code_steps import CODE_TYPES
 from sagebridge.model.display import did_you_mean, shown
 from sagebridge.model.expressions import Get, Index, Key, Member
 from sagebridge.model.for_each import ITEM, MAX_BY, MIN_BY, OUTPUT
@@ -173,6 +174,8 @@ def check_for_each_output(
             elif not rest:
                 message = f"{what} is an iteration; expected one of its outputs"
                 yield Problem("expression-form", pointer, message)
+        case (Member("return_value"), *_) if _ends_with_code(definition, target):
+            return
         case (Member(name) | Key(name), *rest):
             if name not in _OUTPUTS:
                 hint = did_you_mean(name, _OUTPUTS) or f" (it has {', '.join(_OUTPUTS)})"
@@ -211,3 +214,9 @@ def _check_dependencies(definition: Definition, step: LocatedStep) -> Iterator[P
                 f"refer to Steps.{loop}.IterationOutputs[0].{name}, or depend on {shown(loop)}"
             )
             yield Problem("body-step", pointer, message)
+
+
+def _ends_with_code(definition: Definition, loop: LocatedStep) -> bool:
+    """Whether the last step of the body is code, whose results are an output of the ForEach."""
+    body = list(definition.body_of(loop).values())
+    return bool(body) and body[-1].type in CODE_TYPES

@@ -1,0 +1,47 @@
+"""Hooks of Prefect as callbacks of Airflow: ``on_failure=[notify]`` of a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+_CALLBACKS: Mapping[str, str] = {
+    "on_failure": "on_failure_callback",
+    "on_completion": "on_success_callback",
+}
+"""Airflow has no counterpart of ``on_crashed`` and ``on_cancellation``: no code of it runs then."""
+
+
+def with_callbacks(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of an operator with a callback for each of its hooks."""
+    found = dict(given)
+    for hook, callback in _CALLBACKS.items():
+        own = [partial(call_hook, one) for one in _listed(given.get(hook))]
+        if own:
+            found[callback] = [*_listed(given.get(callback)), *own]
+    return found
+
+
+def call_hook(hook: Callable[..., Any], context: Mapping[str, Any]) -> None:
+    """Calls a hook with the task, its run and the state, as Prefect does."""
+    # Imported here: parsing a DAG does not need it.
+    from sagebridge_operators.airflow.prefect_names import Completed, Failed
+
+    ti, error = context["ti"], context.get("exception")
+    state = Completed() if error is None else Failed(message=str(error), data=error)
+    run = SimpleNamespace(
+        id=f"{ti.run_id}/{ti.task_id}",
+        name=ti.task_id,
+        flow_run_id=ti.run_id,
+        run_count=ti.try_number,
+        state=state,
+    )
+    hook(SimpleNamespace(name=ti.task_id, task_key=ti.task_id), run, state)
+
+
+def _listed(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
