@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-import sagebridge
 from sagebridge.errors import SagebridgeError
 from sagebridge.model.expressions import JsonGet
 from sagebridge.model.for_each import iteration_name
@@ -21,6 +20,7 @@ from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.ending import Ending
 from sagebridge_operators.lifecycle.execution import Execution
 from sagebridge_operators.lifecycle.iterations import StepRow, step_rows
+from sagebridge_operators.lifecycle.recorded_pipeline import recorded_pipeline
 from sagebridge_operators.lifecycle.records import ExecutionRecords, by_step
 from sagebridge_operators.lifecycle.resolve import Resolver
 from sagebridge_operators.lifecycle.step_states import Attempts, State, status
@@ -98,7 +98,7 @@ class ExecutionReader:
         store = self.workdir.records
         body = store.execution(execution) or {}
         workdir = self.workdir.for_execution(body)
-        pipeline = sagebridge.read(store.definition(execution)).pipeline
+        pipeline = recorded_pipeline(store, execution)
         # Read the end before the steps: once it is recorded, no step changes any more.
         end, stop_requested = store.end(execution), store.stop_requested(execution)
         found_attempts = Ending(store, execution, lambda attempt: workdir.backend).current()
@@ -228,6 +228,6 @@ def status_of(records: ExecutionRecords, execution: str) -> str:
         attempts = records.steps(execution)
     except OlderRecord:
         return "older version"
-    pipeline = sagebridge.read(records.definition(execution)).pipeline
+    pipeline = recorded_pipeline(records, execution)
     stop_requested = records.stop_requested(execution)
     return status(pipeline, attempts, stop_requested=stop_requested).status

@@ -27,7 +27,7 @@ from sagebridge_operators.launch.workdir import Workdir
 from sagebridge_operators.lifecycle.attempt import FORMAT
 from sagebridge_operators.lifecycle.execution import Execution
 from sagebridge_operators.lifecycle.masking import MASK, mask
-from sagebridge_operators.lifecycle.opening import recorded_definition
+from sagebridge_operators.lifecycle.recorded_pipeline import recorded_definition, with_rules
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.lifecycle.selection import with_values
 from sagebridge_operators.lifecycle.user_code.code_step import CODE_TYPES
@@ -151,7 +151,7 @@ def _pipeline(workdir: Workdir, record: Mapping[str, Any]) -> Pipeline | Flow:
     is_flow = "flow_file" in record
     if not (has_code or masked or is_flow):
         document = {**record["request"], "PipelineDefinition": json.dumps(recorded)}
-        pipeline = sagebridge.read(document).pipeline
+        pipeline = with_rules(sagebridge.read(document).pipeline)
         pipeline = replace(pipeline, connections=record["connections"])
     else:
         if not source:

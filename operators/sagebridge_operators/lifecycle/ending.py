@@ -19,7 +19,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-import sagebridge
 from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.lifecycle.answers import client_of
 from sagebridge_operators.lifecycle.attempt import Attempt, now
@@ -28,6 +27,7 @@ from sagebridge_operators.lifecycle.backend import Backend
 from sagebridge_operators.lifecycle.opening import first_attempt
 from sagebridge_operators.lifecycle.outages import is_outage
 from sagebridge_operators.lifecycle.outputs import job_outputs, references_to
+from sagebridge_operators.lifecycle.recorded_pipeline import recorded_pipeline
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.lifecycle.retry import Retry
 from sagebridge_operators.lifecycle.step_states import Status, final_status
@@ -310,7 +310,7 @@ class Ending:
 
     @cached_property
     def _pipeline(self) -> Pipeline:
-        return sagebridge.read(self.records.definition(self.execution)).pipeline
+        return recorded_pipeline(self.records, self.execution)
 
     def _write_end(self, status: str, reason: str, *, keep_stopped: bool = False) -> None:
         """Writes the end. Overwrites a recorded end only if that is an interruption or a stop."""

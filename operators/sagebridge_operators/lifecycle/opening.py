@@ -23,13 +23,15 @@ from types import MappingProxyType
 from typing import Any
 
 import sagebridge
-from sagebridge.authoring.definition_writer import definition
 from sagebridge.authoring.runnable import why_pipeline_not_runnable
 from sagebridge.errors import UsageError
-from sagebridge.model.code_transport import with_template_texts
 from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.lifecycle.attempt import FORMAT, Attempt, now
 from sagebridge_operators.lifecycle.objects import WriteConflict
+from sagebridge_operators.lifecycle.recorded_pipeline import (
+    recorded_definition,
+    recorded_pipeline,
+)
 from sagebridge_operators.lifecycle.records import DAYS, ExecutionRecords
 from sagebridge_operators.lifecycle.retry import Retry
 from sagebridge_operators.lifecycle.step_states import repeated_steps
@@ -105,11 +107,6 @@ def valid_definition(
     return written
 
 
-def recorded_definition(pipeline: Pipeline) -> dict[str, Any]:
-    """The definition for the record of an execution. Its templates are only shown there."""
-    return definition(with_template_texts(pipeline))
-
-
 def require_runnable(
     pipeline: Pipeline, is_local: Callable[[str], bool] = lambda name: False
 ) -> None:
@@ -134,7 +131,7 @@ def retry_execution(records: ExecutionRecords, execution: str) -> None:
     stored = records.objects.read(_key(execution))
     if stored is None:
         return
-    pipeline = sagebridge.read(records.definition(execution)).pipeline
+    pipeline = recorded_pipeline(records, execution)
     again = repeated_steps(pipeline, records.steps(execution))
     retry = Retry.of(stored.body).next(records.attempts(execution), again)
     try:

@@ -208,7 +208,10 @@ def repeated_steps(pipeline: Pipeline, attempts: Attempts) -> list[str]:
     handlers = {
         name
         for source, name in edges.edges
-        if COMPLETED not in edges.edges[source, name]["triggers"]
+        if (
+            COMPLETED not in edges.edges[source, name]["triggers"]
+            or edges.nodes[name]["step"].engine.trigger_rule
+        )
         and reached[source] in _UNSUCCESSFUL
     }
     found = handlers.union(*(nx.descendants(edges, name) for name in handlers))

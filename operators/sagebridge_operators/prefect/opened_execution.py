@@ -26,7 +26,6 @@ from sagebridge_operators.lifecycle.opening import (
     complete_execution,
     is_retried,
     open_execution,
-    recorded_definition,
     retry_execution,
     start_time,
 )
@@ -37,6 +36,7 @@ from sagebridge_operators.lifecycle.outputs import (
     path_text,
     properties_in,
 )
+from sagebridge_operators.lifecycle.recorded_pipeline import recorded_definition
 from sagebridge_operators.lifecycle.retry import Retry
 from sagebridge_operators.lifecycle.user_code.values import untagged
 from sagebridge_operators.prefect.flow_backends import (
