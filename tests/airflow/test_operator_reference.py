@@ -13,6 +13,7 @@ import sagebridge
 from sagebridge.authoring.step_arguments import own_arguments
 from sagebridge.model.step_types import STEP_TYPES, StepType
 from sagebridge_operators.airflow import (
+    AwsCallOperator,
     ConditionOperator,
     ForEachOperator,
     PythonStepOperator,
@@ -75,6 +76,7 @@ def common() -> Iterator[str]:
     for operator in shown:
         yield f"## {operator.__name__}\n\n{docstring(operator)}\n"
     yield f"## {ShellStepOperator.__name__}\n\n{docstring(ShellStepOperator)}\n"
+    yield f"## {AwsCallOperator.__name__}\n\n{docstring(AwsCallOperator)}\n"
 
 
 def sections() -> Iterator[str]:

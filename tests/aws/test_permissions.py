@@ -23,7 +23,7 @@ from sagebridge_operators.lifecycle.objects import Folder
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.lifecycle.step_task import StepTask
 from sagebridge_operators.run_errors import StepStopped
-from sagebridge_operators.steps import JOB_TYPES, cleanup, permissions
+from sagebridge_operators.steps import PIPELINE_TYPES, cleanup, permissions
 from tests.aws.conftest import Moto
 from tests.aws.test_aws import EXAMPLE, Abalone, abalone
 from tests.dagtest import new_id
@@ -63,12 +63,12 @@ def policy() -> set[str]:
 
 def actions(type_: str) -> set[str]:
     """The actions of the generated policy of a step type."""
-    statements = permissions.policy(JOB_TYPES[type_])["Statement"]
+    statements = permissions.policy(PIPELINE_TYPES[type_])["Statement"]
     return {action for statement in statements for action in statement["Action"]}
 
 
 def calls_of_job_types() -> Iterator[str]:
-    for job in JOB_TYPES.values():
+    for job in PIPELINE_TYPES.values():
         if job.service == "sagemaker":
             yield from actions(job.type)
 
@@ -122,7 +122,7 @@ are optional: `AddTags` for steps without tags, `List...Jobs` for tasks that are
 
 def reference() -> str:
     rows = [HEAD]
-    policies = {name: permissions.policy(one) for name, one in JOB_TYPES.items()}
+    policies = {name: permissions.policy(one) for name, one in PIPELINE_TYPES.items()}
     policies["Cleanup"] = permissions.policy_of(cleanup.PERMISSIONS)
     for name, policy_ in sorted(policies.items()):
         text = json.dumps(policy_, indent=2)
@@ -137,14 +137,14 @@ def test_page_has_the_policy_of_every_step_type(pytestconfig: pytest.Config) -> 
     assert file.read_text() == reference()
 
 
-@pytest.mark.parametrize("type_", sorted(JOB_TYPES))
+@pytest.mark.parametrize("type_", sorted(PIPELINE_TYPES))
 def test_step_makes_exactly_the_calls_of_its_policy(
     type_: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For a step that succeeds, and its repetition; a stop; the list that the triggerer reads."""
     monkeypatch.setattr(AwsBackend, "poll_seconds", (0.01, 0.02))
     monkeypatch.setenv("SAGEBRIDGE_RESPONSE_QUEUE", "https://sqs/111122223333/answers")
-    job_type = JOB_TYPES[type_]
+    job_type = PIPELINE_TYPES[type_]
     records = ExecutionRecords(Folder(tmp_path))
     execution = Execution("0123456789ab", "p", "airflow", "dag/run", STARTED, {})
     with FaultyAws() as aws:

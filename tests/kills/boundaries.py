@@ -19,7 +19,7 @@ from pathlib import Path
 from sagebridge.model.step_types import STEP_TYPES
 from sagebridge_operators.lifecycle.objects import Folder
 from sagebridge_operators.lifecycle.records import ExecutionRecords
-from sagebridge_operators.steps import JOB_TYPES
+from sagebridge_operators.steps import PIPELINE_TYPES
 from tests.fakes import operations
 from tests.faulty_aws.job_scripts import JobScript
 from tests.faulty_aws.server import FaultyAws
@@ -36,7 +36,7 @@ RETRIED = JobScript(
 def cases() -> list[str]:
     """Every type of job, and each way in which a job that can be stopped runs."""
     found = []
-    for name, _job_type in sorted(JOB_TYPES.items()):
+    for name, _job_type in sorted(PIPELINE_TYPES.items()):
         row = STEP_TYPES[name]
         ways = ["", *(["+retried"] if "SageMaker.JOB_INTERNAL_ERROR" in row.retried else [])]
         ways += ["+cached"] if row.cached_by else []
@@ -75,10 +75,10 @@ def faults(aws: FaultyAws, case: str, die_at: int, *, same: bool) -> list[str] |
     found = [] if code == 0 else [f"the second worker ended with {code}"]
     if ended is None or ended.state != "Succeeded" or not ended.outputs:
         found.append(f"the record has {ended}")
-    operation = operations(JOB_TYPES[type_].service)[JOB_TYPES[type_].create]
+    operation = operations(PIPELINE_TYPES[type_].service)[PIPELINE_TYPES[type_].create]
     made = [one.name for one in aws.requests(operation) if one.done]
-    repeated = JOB_TYPES[type_].found_by in ("token", "at-least-once")
-    if hasattr(JOB_TYPES[type_], "update"):  # all executions make and change one resource
+    repeated = PIPELINE_TYPES[type_].found_by in ("token", "at-least-once")
+    if hasattr(PIPELINE_TYPES[type_], "update"):  # all executions make and change one resource
         expected = 1
     if len(set(made)) != expected or (len(made) != expected and not repeated):
         found.append(f"expected {expected} jobs, got {sorted(made)}")

@@ -16,7 +16,7 @@ from sagebridge_operators import steps
 from sagebridge_operators.backends import local
 from sagebridge_operators.backends.local.local_job_type import LOCAL_KINDS, local_job_type
 from sagebridge_operators.run_errors import NotRunnable
-from sagebridge_operators.steps import JOB_TYPES, RUNNABLE
+from sagebridge_operators.steps import PIPELINE_TYPES, RUNNABLE
 
 ROOT = Path(__file__).parent.parent.parent
 PROVIDER = ROOT / "adapters" / "sagebridge" / "formats" / "airflow" / "provider"
@@ -110,7 +110,7 @@ def _provider() -> Iterator[tuple[str, str]]:
 
 
 def _steps() -> Iterator[tuple[str, str]]:
-    return (("steps/", name) for name in JOB_TYPES)
+    return (("steps/", name) for name in PIPELINE_TYPES)
 
 
 def _local() -> Iterator[tuple[str, str]]:
@@ -150,9 +150,10 @@ def test_added_row_is_reported_where_the_type_is_missing() -> None:
 
 
 def test_modules_are_named_after_their_step_types() -> None:
-    described = {STEP_TYPES[name].function for name in JOB_TYPES}
+    described = {STEP_TYPES[name].function for name in PIPELINE_TYPES}
     helpers = {
         "__init__",
+        "aws_call",
         "check_baselines",
         "cleanup",
         "condition",
@@ -167,10 +168,10 @@ def test_modules_are_named_after_their_step_types() -> None:
 
 def test_runnable_types_have_a_module_or_create_nothing() -> None:
     """A type that creates something but has no module cannot run yet."""
-    assert RUNNABLE - JOB_TYPES.keys() == {"Cleanup", "Condition", "Fail", "ForEach"}
+    assert RUNNABLE - PIPELINE_TYPES.keys() == {"Cleanup", "Condition", "Fail", "ForEach"}
     assert {row.name for row in STEP_TYPES.values() if row.runs} == RUNNABLE
-    assert all(STEP_TYPES[name].makes != "nothing" for name in JOB_TYPES)
-    assert set(LOCAL_KINDS) <= {name for name, job in JOB_TYPES.items() if job.stop}
+    assert all(STEP_TYPES[name].makes != "nothing" for name in PIPELINE_TYPES)
+    assert set(LOCAL_KINDS) <= {name for name, job in PIPELINE_TYPES.items() if job.stop}
 
 
 def test_unknown_local_job_type_is_rejected() -> None:

@@ -15,10 +15,14 @@ from sagebridge.authoring.flow_settings import FLOW_ARGUMENTS, LiveHook, read_se
 from sagebridge.authoring.flow_signature import FlowArgument, parameters_of
 from sagebridge.authoring.step_arguments import SETTINGS, make_step
 from sagebridge.errors import FlowError
+from sagebridge.model.aws_calls import ARGUMENTS as CALL_ARGUMENTS
+from sagebridge.model.aws_calls import aws_call_arguments
 from sagebridge.model.code_steps import (
+    AWS_CALL,
     PYTHON,
     SHELL,
     STUB,
+    AwsCallStep,
     PythonStep,
     ShellStep,
     StubStep,
@@ -178,6 +182,13 @@ class PipelineBuilder:
                 make_step(SHELL, name, arguments=given, **self._without_settings(name, more))
             )
         )
+
+    def aws_call(self, name: str, service: str, operation: str = "", **given: Any) -> StepHandle:
+        """Add a call of an AWS API. Raises :class:`FlowError`."""
+        call = {one: given.pop(one) for one in CALL_ARGUMENTS if one in given}
+        arguments = aws_call_arguments(service, operation, **call)
+        more = self._without_settings(name, given)
+        return self.add(AwsCallStep.of(make_step(AWS_CALL, name, arguments=arguments, **more)))
 
     def stub(
         self,

@@ -12,7 +12,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
-from sagebridge.model.code_steps import CarriedStep
+from sagebridge.model.code_steps import AwsCallStep, CarriedStep
 from sagebridge.model.display import shown
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
@@ -42,6 +42,8 @@ _DEFAULT_CREDENTIALS = Object({CONNECTION_ID: None})
 
 def connects(step: Step) -> bool:
     """Whether a step calls AWS."""
+    if isinstance(step, AwsCallStep):
+        return True
     return step.type != "Fail" and not isinstance(step, ConditionStep | CarriedStep)
 
 

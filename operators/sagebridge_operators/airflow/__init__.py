@@ -12,6 +12,7 @@ from sagebridge_operators.airflow.condition_operator import ConditionOperator
 from sagebridge_operators.airflow.step_operators import OPERATORS, StepOperator
 
 if TYPE_CHECKING:
+    from sagebridge_operators.airflow.aws_call_operator import AwsCallOperator
     from sagebridge_operators.airflow.code_operators import PythonStepOperator, ShellStepOperator
     from sagebridge_operators.airflow.dag_builder import build, load_folder
     from sagebridge_operators.airflow.event_queue import queue_asset
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from sagebridge_operators.airflow.sweep_operator import SweepOperator
 
 __all__ = [
+    "AwsCallOperator",
     "ConditionOperator",
     "EventBridgeTimetable",
     "ForEachOperator",
@@ -42,6 +44,7 @@ __all__ += [operator.__name__ for operator in OPERATORS.values()]
 globals().update({operator.__name__: operator for operator in OPERATORS.values()})
 
 _LAZY = {
+    "AwsCallOperator": "aws_call_operator",
     "EventBridgeTimetable": "schedule_timetable",
     "ForEachOperator": "for_each_operator",
     "PythonStepOperator": "code_operators",

@@ -175,13 +175,14 @@ def _results(workdir: Workdir, attempt: Attempt | None) -> dict[str, str]:
         return {"selected": iteration_name(selected["step"], selected["index"])}
     if attempt is None or attempt.state != "Succeeded" or attempt.job is None:
         return {}
-    if not STEP_TYPES[attempt.type].results:
+    row = STEP_TYPES.get(attempt.type)  # an AWS call has none
+    if row is None or not row.results:
         return {}
     job_type = JOB_TYPES[attempt.type]
-    client = workdir.backend.client(job_type.service)
+    client = job_type.client(workdir.backend)
     description = job_type.find(client, attempt.job.name) or {}
     results: dict[str, str] = {}
-    for label, path in STEP_TYPES[attempt.type].results.items():
+    for label, path in row.results.items():
         value = _at(description, path)
         results[label] = str(value)
         # Fields such as S3OutputPath hold URIs; with the local backend, also plain paths.

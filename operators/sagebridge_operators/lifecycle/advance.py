@@ -246,7 +246,7 @@ def _create(attempt: Attempt, ports: Ports) -> Attempt:
     if found is None:
         if stopping:
             return _end_without_job(attempt, ports)
-        if ports.job_type.found_by == "list":
+        if ports.job_type.found_by == "list" or ports.job_type.sent_once(name):
             marked = _before_request(attempt, ports)
             if marked is None or marked.end is not None:
                 return marked or attempt
@@ -285,6 +285,12 @@ def _before_request(attempt: Attempt, ports: Ports) -> Attempt | None:
     # An error of the request has left the caller with the attempt as it was before.
     attempt = next((one for one in known if one.order == attempt.order), attempt)
     part, clock = attempt.parts[-1], ports.clock()
+    if part.created and ports.job_type.sent_once(part.name):
+        text = (
+            f"the answer of {part.shown} was lost, and the API has no token that makes the call "
+            "repeatable; check whether it was carried out, and run the step again if not"
+        )
+        return ports.records.save(attempt.with_failure("request", text))
     if part.created and clock < datetime.fromisoformat(part.created) + UNSEEN_FOR:
         return None
     return ports.records.save(replace(attempt, parts=(replace(part, created=as_text(clock)),)))

@@ -34,7 +34,7 @@ _ROUNDS = 20
 
 def client_of(job_type: JobType, backend: Backend, records: ExecutionRecords) -> Any:
     """The client that the methods of a job type take."""
-    client = backend.client(job_type.service)
+    client = job_type.client(backend)
     return AnswerChannel(client, records.objects) if job_type.answered else client
 
 

@@ -79,6 +79,10 @@ def verdict_of(
         job_type.reason(found),
     )
     text = mask_text(": ".join(filter(None, words)), found)
-    if state == "Stopped":
+    stopped = attempt.phase == "stopping" and job_type.fails_when_stopped
+    if state == "Stopped" or stopped:
         return attempt.with_end("Stopped", Failure("stopped", text), at=at)
-    return attempt.with_end("Failed", Failure("job", text, job_type.failure_code(found)), at=at)
+    if state == "Skipped":
+        return attempt.with_end("Skipped", Failure("final", text), at=at)
+    failure = Failure(job_type.failure_kind(found), text, job_type.failure_code(found))
+    return attempt.with_end("Failed", failure, at=at)

@@ -65,7 +65,8 @@ def cache_of(
 ) -> StepCache | None:
     """The cache of a step; None if it is not enabled or its type has no key attributes."""
     config = step.cache_config
-    if config is ABSENT or config.enabled is not True or not STEP_TYPES[step.type].cached_by:
+    row = STEP_TYPES.get(step.type)
+    if config is ABSENT or config.enabled is not True or not (row and row.cached_by):
         return None
     return StepCache(pipeline, step, backend, resolve)
 

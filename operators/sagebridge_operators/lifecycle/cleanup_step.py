@@ -76,7 +76,7 @@ def _written(task: StepTask, step: str) -> Iterator[Written]:
             continue
         if job_type.s3_outputs is None:
             continue
-        found = job_type.find(task.backend.client(job_type.service), attempt.job.name)
+        found = job_type.find(job_type.client(task.backend), attempt.job.name)
         if found is None or job_type.state(found) == "Executing":
             continue
         ended = job_type.ended(found)

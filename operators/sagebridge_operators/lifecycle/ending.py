@@ -305,7 +305,7 @@ class Ending:
             description,
             step,
             references,
-            lambda: backend.client(job_type.service),
+            lambda: job_type.client(backend),
         )
 
     @cached_property

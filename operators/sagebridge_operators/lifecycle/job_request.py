@@ -62,17 +62,19 @@ class JobRequests:
 
     def _make(self, name: str, token: str, *, logged: bool = True) -> Mapping[str, Any]:
         task, step, job_type = self.task, self.task.step, JOB_TYPES[self.task.step.type]
+        row = STEP_TYPES.get(step.type)  # an AWS call has none
         resolve = resolver(task, name)
         arguments = resolve({} if step.arguments is ABSENT else step.arguments)
         if not isinstance(arguments, Mapping):
             text = f"Arguments of step {step.name!r}: expected an object, got {arguments!r}"
             raise StepFailed(text, kind="unresolvable")
-        arguments = with_strings(step.type, step.arguments, arguments)
+        if row is not None:
+            arguments = with_strings(step.type, step.arguments, arguments)
         if names := experiments.experiment_config(task, resolve):
             experiments.create_once(task, names)
             own = arguments.get("ExperimentConfig") or {}
             arguments = {**arguments, "ExperimentConfig": {**names, **own}}
-        keys = STEP_TYPES[step.type].members.values()
+        keys = row.members.values() if row is not None else ()
         own = {key: step.extra[key] for key in keys if key in step.extra}
         more = resolve({**own, **job_type.also_resolved})
         step = replace(step, extra=Object({**step.extra, **more}))
@@ -103,7 +105,7 @@ class JobRequests:
             description,
             task.step,
             task.references,
-            lambda: task.backend.client(job_type.service),
+            lambda: job_type.client(task.backend),
         )
         for violation in outputs.get("violations", ()):
             self.log.warning("violation, which FailOnViolation allows: %s", violation)
@@ -112,7 +114,8 @@ class JobRequests:
     def cache(self) -> StepCache | None:
         """The cache of the step, if it is enabled and its type has one."""
         task = self.task
-        if task.step.cache_config and not STEP_TYPES[task.step.type].cached_by:
+        row = STEP_TYPES.get(task.step.type)
+        if task.step.cache_config and not (row and row.cached_by):
             self.log.info("%s steps are not cached; CacheConfig has no effect", task.step.type)
         return cache_of(task.step, task.execution.pipeline, task.backend.name, resolver(task))
 

@@ -21,7 +21,7 @@ def inputs_and_outputs(
     """
     if job_type.s3_inputs is None and job_type.s3_outputs is None:
         return [], []
-    found = job_type.find(backend.client(job_type.service), name) or {}
+    found = job_type.find(job_type.client(backend), name) or {}
     inputs = list(dict.fromkeys(_inputs(job_type, found, backend)))
     return inputs, s3_uris(job_type.s3_outputs, found)
 
@@ -32,5 +32,5 @@ def _inputs(job_type: JobType, description: Mapping[str, Any], backend: Backend)
         for name in search(expression, description):
             made_from = JOB_TYPES[other]
             with suppress(Exception):  # such as a missing permission; the other data is still known
-                found = made_from.find(backend.client(made_from.service), name)
+                found = made_from.find(made_from.client(backend), name)
                 yield from _inputs(made_from, found or {}, backend)

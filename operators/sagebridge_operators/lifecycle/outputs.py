@@ -115,6 +115,8 @@ def job_outputs(
     part, arn = attempt.parts[-1], description.get(job_type.arn_key)
     description = job_type.with_details(client, description, properties_in(references))
     main = job_type.outputs(description)
+    # References find the parts of a return value in the outputs themselves.
+    wanted = () if RETURN_VALUE in main else references
     result = {
         "step": attempt.step,
         "type": attempt.type,
@@ -122,8 +124,8 @@ def job_outputs(
         "job": {"name": part.shown, "arn": arn},
         "job_name": part.shown,
         "job_arn": arn,
-        **{name: value for name, value in main.items() if value},
-        **(outputs_of(step, description, references) if step is not None else {}),
+        **{name: value for name, value in main.items() if value or name == RETURN_VALUE},
+        **(outputs_of(step, description, wanted) if step is not None else {}),
     }
     safe = dict(json_safe(result))
     check_size(attempt.step, safe)

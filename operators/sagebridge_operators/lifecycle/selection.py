@@ -168,7 +168,7 @@ class Source:
         name = job.name if job is not None else ""
         found = None
         if job_type.described:
-            client = self.backend_of(attempt).client(job_type.service)
+            client = job_type.client(self.backend_of(attempt))
             found = job_type.find(client, name)
         if found is None:
             problem = f"{attempt.type} {name} of execution {self.execution} does not exist any more"

@@ -13,6 +13,7 @@ from sagebridge.authoring.public_names import *  # noqa: F403 - its __all__ list
 from sagebridge_operators.prefect.cancellation_hooks import stop_jobs
 from sagebridge_operators.prefect.step_functions import (
     FUNCTIONS,
+    aws_call,
     begin,
     condition,
     finish,
@@ -24,6 +25,7 @@ from sagebridge_operators.prefect.step_functions import (
 )
 
 __all__ = [
+    "aws_call",
     "begin",
     "condition",
     "finish",

@@ -205,7 +205,7 @@ def with_late_properties(
     """
     known = {**outputs.get("properties", {}), **outputs.get("missing", {})}
     late = [one for one in references if path_text(one) not in known]
-    if step.type not in JOB_TYPES or not late:
+    if step.type not in JOB_TYPES or RETURN_VALUE in outputs or not late:
         return outputs
     description = _described(step, backend, outputs, properties_in(late))
     found = json_safe(outputs_of(step, description, late))
@@ -234,7 +234,7 @@ def _described(
     job_type = JOB_TYPES[step.type]
     if not job_type.described:
         return {name.title().replace("_", ""): value for name, value in outputs.items()}
-    client = backend.client(job_type.service)
+    client = job_type.client(backend)
     if (found := job_type.find(client, outputs["job"]["name"])) is None:
         return {}
     return job_type.with_details(lambda: client, job_type.properties(step, found), properties)

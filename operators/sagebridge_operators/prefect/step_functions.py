@@ -155,6 +155,33 @@ def shell(
     return current().shell(name, command, env=env, append_env=append_env, **more)
 
 
+def aws_call(
+    name: str,
+    service: str,
+    operation: str = "",
+    *,
+    request: Mapping[str, Value] | None = None,
+    before: Sequence[Mapping[str, Value]] = (),
+    ignore: Sequence[str] = (),
+    result: str = "",
+    fails: str = "",
+    wait: Mapping[str, Value] | None = None,
+    stop: Mapping[str, Value] | None = None,
+    **more: Any,
+) -> StepHandle:
+    """Declares a step that calls an AWS API, and can wait for what it starts.
+
+    ``.properties.return_value`` is the ``result``, a JMESPath expression on the answer.
+    ``service`` is boto3's name of the service; ``operation`` and the keys of ``request`` are the
+    API's. ``wait`` is the call that is repeated until its ``status`` is one of ``success`` or
+    ``failure``; ``stop`` is the call that stops what was started. Without an operation the step
+    only waits. docs/aws-calls.md describes all keys.
+    """
+    call = {"request": request, "before": before, "ignore": ignore, "result": result}
+    call |= {"fails": fails, "wait": wait, "stop": stop}
+    return current().aws_call(name, service, operation, **call, **more)
+
+
 def stub(
     name: str,
     reason: str,

@@ -17,6 +17,8 @@ JOB_TYPES: dict[str, JobType] = {
     module.STEP.type: module.STEP for module in _MODULES if hasattr(module, "STEP")
 }
 """The types that have a module. Other types that create a job or resource cannot run yet."""
+PIPELINE_TYPES = {name: one for name, one in JOB_TYPES.items() if name in STEP_TYPES}
+"""The ones that are step types of SageMaker."""
 RUNNABLE = frozenset(
-    (*JOB_TYPES, *(row.name for row in STEP_TYPES.values() if row.makes == "nothing"))
+    (*PIPELINE_TYPES, *(row.name for row in STEP_TYPES.values() if row.makes == "nothing"))
 )

@@ -15,9 +15,9 @@ from typing import Any, Literal, Protocol
 from sagebridge.model.job_names import name_prefix
 from sagebridge.model.pipeline import Step
 from sagebridge.model.values import ABSENT, Value
-from sagebridge_operators.run_errors import StepFailed
+from sagebridge_operators.run_errors import FailureKind, StepFailed
 
-State = Literal["Executing", "Succeeded", "Failed", "Stopped"]
+State = Literal["Executing", "Succeeded", "Failed", "Stopped", "Skipped"]
 FoundBy = Literal["name", "token", "list", "at-least-once"]
 
 
@@ -88,6 +88,7 @@ class JobType:
         also_resolved: expressions whose values :meth:`request` finds in ``step.extra``.
         permissions: the IAM actions of the type and their resource, if they do not follow from the
             names of its methods.
+        fails_when_stopped: whether a job that was stopped looks like one that failed.
     """
 
     type: str
@@ -134,11 +135,21 @@ class JobType:
     since_attempt: bool = False
     also_resolved: Mapping[str, Value] = field(default_factory=dict)
     permissions: tuple[tuple[tuple[str, ...], str], ...] = ()
+    fails_when_stopped: bool = False
 
     @property
     def described(self) -> bool:
         """Whether the service describes the resource, also after its end."""
         return not (self.synchronous or self.answered)
+
+    def client(self, services: Services) -> Any:
+        """What the methods of the type take as their client."""
+        return services.client(self.service)
+
+    def sent_once(self, name: str) -> bool:
+        """Whether the create request of a handle must not be sent again, if its answer is lost."""
+        del name
+        return False
 
     def prepare(
         self, step: Step, arguments: Mapping[str, Any], *, name: str, services: Services
@@ -307,6 +318,11 @@ class JobType:
         """The service's reason for the end of the job; may be empty."""
         texts = (description.get(key) for key in self.reason_keys)
         return "; ".join(str(text) for text in texts if text)
+
+    def failure_kind(self, description: Mapping[str, Any]) -> FailureKind:
+        """The kind of failure of a job that failed."""
+        del description
+        return "job"
 
     def failure_code(self, description: Mapping[str, Any]) -> str:
         """The code at the start of the failure reason, such as CapacityError; may be empty.

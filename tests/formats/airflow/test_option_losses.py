@@ -163,6 +163,7 @@ def test_every_argument_of_a_provider_operator_is_known() -> None:
 
     from sagebridge.formats.airflow.option_table import TASK_ARGUMENTS
     from sagebridge.formats.airflow.provider import KINDS, PACKAGE
+    from sagebridge.formats.airflow.provider.aws_table import ROWS
     from sagebridge.model.connections import AIRFLOW_DEFAULTS
 
     modules = ("emr", "lambda_function", "sagemaker", "sqs")
@@ -170,6 +171,8 @@ def test_every_argument_of_a_provider_operator_is_known() -> None:
     for module in modules:
         operators.update(vars(import_module(f"{PACKAGE}{module}")))
     for name, kind in KINDS.items():
+        if name in ROWS and name != "LambdaInvokeFunctionOperator":
+            continue  # test_aws_table.py
         given: set[str] = set()
         for cls in operators[name].__mro__[: operators[name].__mro__.index(BaseOperator)]:
             given.update(inspect.signature(vars(cls).get("__init__", cls)).parameters)

@@ -259,7 +259,8 @@ class _DagReader:
             if kind is None or is_after_failure(task) or is_mapped(task):
                 continue
             name = self.names[task_id]
-            self.jobs += [(task_id, job) for job in job_names(task)]
+            if type(task).__name__ not in JOB_SENSORS:
+                self.jobs += [(task_id, job) for job in job_names(task)]
             self.owners.update(dict.fromkeys(kind.steps(task, name), task_id))
             if kind.outputs is not None:
                 self.values.outputs[task_id] = kind.outputs(task, name)
@@ -309,7 +310,7 @@ class _DagReader:
                 self._report(task, "stub", "dropped", f"it is a stub: {reason}", advice)
             elif isinstance(task.step, CarriedStep):
                 self._carry(role, "python-task", sagebridge_step)
-        elif (kind := kind_of(task)) is not None:
+        elif (kind := kind_of(task)) is not None and not self._awaited_tasks(task):
             reads = (*kind.reads, *AIRFLOW_DEFAULTS, "region", *dag_options.own_arguments(task))
             reads = tuple(name for name in reads if name != DEFERRABLE)  # an info names it
             self._build(role, kind.build)
@@ -396,6 +397,10 @@ class _DagReader:
             advice = "use a constant in the DAG file"
             self._drop(task, "run-time-argument", str(why), advice)
             return
+        line = str(self._line(task))
+        role.steps = [
+            replace(one, origin=line) if isinstance(one, CarriedStep) else one for one in role.steps
+        ]
         role.steps[-1] = with_documentation(role.steps[-1], task)
 
     def _task(self, task: Any) -> Task:

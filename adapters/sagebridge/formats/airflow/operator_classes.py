@@ -48,7 +48,7 @@ def provider_class(cls: Any) -> tuple[str, str]:
     """
     overrides: dict[str, None] = {}
     for one in cls.__mro__:
-        if one.__module__.startswith(provider.PACKAGE) and one.__name__ in _PROVIDERS:
+        if one.__module__.startswith(provider.PACKAGES) and one.__name__ in _PROVIDERS:
             overrides.pop("on_kill", None)
             return one.__name__, ", ".join(name for name in overrides if hasattr(one, name))
         methods = (name for name, value in vars(one).items() if isinstance(value, _METHODS))

@@ -36,7 +36,7 @@ from sagebridge.formats.python.step_calls import (
     import_from,
     indented,
 )
-from sagebridge.model.code_steps import PYTHON, SHELL, STUB, CarriedStep
+from sagebridge.model.code_steps import AWS_CALL, PYTHON, SHELL, STUB, CarriedStep
 from sagebridge.model.connections import for_airflow, own_connections
 from sagebridge.model.event_triggers import Starter
 from sagebridge.model.for_each import ForEachStep
@@ -58,6 +58,7 @@ _CODE_OPERATORS = {
     PYTHON: ("PythonStepOperator", "python_callable"),
     SHELL: ("ShellStepOperator", "bash_command"),
     STUB: ("StubOperator", "reason"),
+    AWS_CALL: ("AwsCallOperator", "service"),
 }
 """The operator of each kind of carried step, and the argument with its code or reason."""
 

@@ -61,6 +61,7 @@ def importable_names(builder: PipelineBuilder) -> dict[str, Any]:
         **{name: getattr(public_names, name) for name in public_names.__all__},
         "step": step,
         "python": builder.python,
+        "aws_call": builder.aws_call,
         "shell": builder.shell,
         "stub": builder.stub,
         "begin": builder.begin,

@@ -30,7 +30,7 @@ from sagebridge.formats.python.step_calls import (
     import_from,
     indented,
 )
-from sagebridge.model.code_steps import PYTHON, SHELL, STUB, CarriedStep
+from sagebridge.model.code_steps import AWS_CALL, PYTHON, SHELL, STUB, CarriedStep
 from sagebridge.model.connections import (
     PREFECT_ARGUMENTS,
     for_prefect,
@@ -60,7 +60,7 @@ _MODULES = {
 }
 """The modules of the names that are not imported from ``PACKAGE``, in the order of imports."""
 _IMPORTABLE = frozenset((*PREFECT_NAMES, *(row.function for row in OPERATOR_TYPES.values())))
-_CODE_FUNCTIONS = {PYTHON: "python", SHELL: "shell", STUB: "stub"}
+_CODE_FUNCTIONS = {PYTHON: "python", SHELL: "shell", STUB: "stub", AWS_CALL: "aws_call"}
 """The function of each kind of carried step."""
 _GUARDS = {"if_steps": "met", "else_steps": "unmet", "body": "body"}
 """The method that opens the ``with`` block of each field with steps."""
@@ -311,9 +311,11 @@ class FlowFileWriter:
         """The function of a step and its positional arguments."""
         name = ast.Constant(step.name)
         if isinstance(step, CarriedStep):
-            what, _ = self.steps.carried(step, self.functions)
+            what, given = self.steps.carried(step, self.functions)
             yield self.names.use(_CODE_FUNCTIONS[step.type])
             yield from (name, what)
+            if step.type == AWS_CALL and "operation" in given:
+                yield given["operation"]
         elif (row := OPERATOR_TYPES.get(step.type)) is not None:
             yield from (self.names.use(row.function), name)
         else:
@@ -322,7 +324,10 @@ class FlowFileWriter:
     def _given(self, step: Step) -> dict[str, ast.expr]:
         given = self.steps.arguments(step, self._absent_branches(step))
         if isinstance(step, CarriedStep):
-            given = {**self.steps.carried(step, self.functions)[1], **given}
+            own = self.steps.carried(step, self.functions)[1]
+            if step.type == AWS_CALL:  # positional
+                own.pop("operation", None)
+            given = {**own, **given}
         settings = written_settings(step.engine)
         given |= self.steps.settings(settings, self.functions)
         connection = for_prefect(self.connections.get(step.name, EMPTY))

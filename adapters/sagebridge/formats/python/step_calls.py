@@ -17,7 +17,7 @@ from sagebridge.formats.python.engine_imports import for_engine
 from sagebridge.formats.python.function_source import renamed
 from sagebridge.formats.python.source_code import Expressions, Names, array, call, layout, source
 from sagebridge.formats.python.statement_text import blank_lines, is_standard, joined
-from sagebridge.model.code_steps import CarriedStep, PythonStep, StubStep
+from sagebridge.model.code_steps import AwsCallStep, CarriedStep, PythonStep, StubStep
 from sagebridge.model.dependencies import HELPERS, Dependency
 from sagebridge.model.display import free_name, printable
 from sagebridge.model.for_each import MAX_BY, MIN_BY, ForEachStep, Selector
@@ -28,6 +28,7 @@ from sagebridge.model.step_types import OPERATOR_TYPES
 from sagebridge.model.values import ABSENT, EMPTY, key_of
 
 AIRFLOW_NAMES = (
+    "AwsCallOperator",
     "DAG",
     "EventBridgeTimetable",
     "ForEachOperator",
@@ -46,6 +47,7 @@ AIRFLOW_NAMES = (
 PREFECT_NAMES = (
     "Literal",
     "ThreadPoolTaskRunner",
+    "aws_call",
     "begin",
     "finish",
     "flow",
@@ -175,6 +177,8 @@ class StepSource:
         elif isinstance(step, StubStep):
             what = self.expressions.value(given.pop("reason"))
             given = {name: value for name, value in given.items() if value}
+        elif isinstance(step, AwsCallStep):
+            what = self.expressions.value(given.pop("service"))
         else:
             what = self.expressions.value(given.pop("command"))
         return what, {name: self.expressions.value(value) for name, value in given.items()}

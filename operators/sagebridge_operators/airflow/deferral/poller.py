@@ -168,7 +168,7 @@ class Poller:
             return frozenset()
 
         def listed() -> frozenset[str] | None:
-            client = self.backend.client(self.job_type.service)
+            client = self.job_type.client(self.backend)
             return self.job_type.list_running(client, prefix, max(2, count // 4))
 
         self._calls += 1 + count // 100
@@ -191,9 +191,7 @@ class Poller:
         self._calls += 1
         job.looked = self.clock()
         try:
-            found = await self.call(
-                lambda: job_type.find(self.backend.client(job_type.service), job.name)
-            )
+            found = await self.call(lambda: job_type.find(job_type.client(self.backend), job.name))
         except Exception as error:  # noqa: BLE001 - the worker meets the same error, and reports it
             self._met(error)
             if not is_outage(error):

@@ -147,7 +147,7 @@ class JobTrigger(BaseTrigger):
 
         job_type, backend = JOB_TYPES[self.type], backend_of(self._connection)
         try:
-            job_type.request_stop(backend.client(job_type.service), self.job)
+            job_type.request_stop(job_type.client(backend), self.job)
         except Exception as error:
             if is_expired(error):
                 backend.renew()

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sagebridge.formats.airflow.provider import config_operators, keyword_operators
+from sagebridge.formats.airflow.provider import aws_operators, config_operators, keyword_operators
 from sagebridge.formats.airflow.provider.provider_task import OperatorKind, property_output
 
 PACKAGE = "airflow.providers.amazon.aws.operators."
+PACKAGES = (PACKAGE, "airflow.providers.amazon.aws.sensors.")
 CONDITION = "SageMakerConditionOperator"
 
 
@@ -20,6 +21,7 @@ def _of(operator: config_operators.ConfigOperator) -> OperatorKind:
 
 
 KINDS: Mapping[str, OperatorKind] = {
+    **aws_operators.KINDS,
     "SageMakerProcessingOperator": OperatorKind(
         config_operators.processing,
         ("config", "output_files_to_xcom"),
@@ -71,17 +73,13 @@ KINDS: Mapping[str, OperatorKind] = {
         ),
         outputs=lambda _, name: property_output(name, "BestCandidate"),
     ),
-    "LambdaInvokeFunctionOperator": OperatorKind(
-        keyword_operators.invoke,
-        ("function_name", "payload", "qualifier", "invocation_type", "client_context"),
+    "LambdaInvokeFunctionOperator": aws_operators.choice(
+        "LambdaInvokeFunctionOperator", keyword_operators.is_lambda_step, keyword_operators.invoke
     ),
     "EmrAddStepsOperator": OperatorKind(
         keyword_operators.emr,
         ("job_flow_id", "job_flow_name", "steps", "execution_role_arn"),
         steps=keyword_operators.emr_names,
         outputs=keyword_operators.emr_outputs,
-    ),
-    "SqsPublishOperator": OperatorKind(
-        keyword_operators.sqs, ("sqs_queue", "message_content", *keyword_operators.SQS_DROPPED)
     ),
 }

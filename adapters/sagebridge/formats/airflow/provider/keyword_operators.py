@@ -19,13 +19,6 @@ from sagebridge.model.expressions import Get, Member
 from sagebridge.model.pipeline import Step
 from sagebridge.model.values import ABSENT, Object, Value
 
-SQS_DROPPED = (
-    "message_attributes",
-    "delay_seconds",
-    "message_group_id",
-    "message_deduplication_id",
-)
-
 
 def register(task: Task) -> list[Step]:
     operator = task.operator
@@ -91,57 +84,25 @@ def auto_ml(task: Task) -> list[Step]:
     return [Step(task.name, "AutoML", arguments=arguments)]
 
 
+def is_lambda_step(operator: Any) -> bool:
+    """Whether a Lambda step does the same: it has an ARN, sends an object and waits."""
+    function, payload = operator.function_name, operator.payload
+    if not isinstance(function, str) or not function.startswith("arn:") or is_template(function):
+        return False
+    waits = operator.invocation_type in (None, "RequestResponse")
+    is_object = payload is None or (isinstance(payload, str) and payload.lstrip().startswith("{"))
+    return waits and is_object and operator.client_context is None
+
+
 def invoke(task: Task) -> list[Step]:
     operator = task.operator
     function = operator.function_name
-    if not isinstance(function, str) or is_template(function):
-        raise UnreadableTask("its function_name is only known at run time")
-    if not function.startswith("arn:"):
-        what = f"function_name {shown(function)} is not an ARN, which a Lambda step requires"
-        task.report("function-name", "changed", what, "use the ARN of the function")
     if operator.qualifier:
         function = f"{function}:{operator.qualifier}"
-    if operator.invocation_type not in (None, "RequestResponse"):
-        what = f"invocation_type {shown(operator.invocation_type)} has no effect: the step waits"
-        advice = "check that downstream steps may start that late"
-        task.report("no-wait", "changed", what, advice)
-    if operator.client_context is not None:
-        what = "client_context has no effect: a Lambda step does not send it"
-        task.report("client-context", "dropped", what, "add its values to the payload")
-    arguments = _event(task, operator.payload if operator.payload is not None else "{}", "payload")
-    return [Step(task.name, "Lambda", arguments=arguments, extra=Object({"FunctionArn": function}))]
-
-
-def sqs(task: Task) -> list[Step]:
-    operator = task.operator
-    queue = operator.sqs_queue
-    if not isinstance(queue, str) or is_template(queue):
-        raise UnreadableTask("its sqs_queue is only known at run time")
-    what = (
-        "a Callback step wraps the message, adds a token and waits until the receiver calls "
-        "SendPipelineExecutionStepSuccess"
-    )
-    advice = "make the receiver answer, or send the message from a Lambda step"
-    task.report("callback-token", "changed", what, advice)
-    if dropped := [name for name in SQS_DROPPED if getattr(operator, name)]:
-        what = f"a Callback step does not set {', '.join(dropped)}"
-        advice = "to keep this, send the message from a Lambda step"
-        task.report("message-attributes", "dropped", what, advice)
-    arguments = _event(task, operator.message_content, "message_content")
-    return [Step(task.name, "Callback", arguments=arguments, extra=Object({"SqsQueueUrl": queue}))]
-
-
-def _event(task: Task, text: Any, argument: str) -> Object:
-    """A JSON string, possibly with templates, as an object; any other string as ``message``."""
-    if isinstance(text, bytes):
-        text = text.decode("utf-8", "replace")
-    if isinstance(text, str):
-        found = arguments_of(text, task.values, task.fallback)
-        if found is not None:
-            return found
-    if argument == "payload":
+    event = arguments_of(operator.payload or "{}", task.values, task.fallback)
+    if event is None:
         raise UnreadableTask("its payload is not a JSON object, or is only known at run time")
-    return Object({"message": task.value(text)})
+    return [Step(task.name, "Lambda", arguments=event, extra=Object({"FunctionArn": function}))]
 
 
 def emr(task: Task) -> list[Step]:

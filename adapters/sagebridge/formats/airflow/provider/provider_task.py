@@ -176,6 +176,12 @@ def property_output(step: str, *members: str, rest: bool = True, keys: bool = Fa
     return output
 
 
+def no_output(key: str, path: tuple[Part, ...]) -> Value:
+    """The XCom of a task whose step has no such property."""
+    del key, path
+    raise RunTimeValue("xcom", "an XCom that is not a property of the step")
+
+
 def name_of(config: Any, field: str) -> str:
     """A name in a config; empty if missing or not a string."""
     found = config.get(field) if isinstance(config, Mapping) else None

@@ -74,6 +74,11 @@ class TracedBuilder(PipelineBuilder):
         given = {one: self._plain(value) for one, value in more.items()}
         return super().shell(name, self._plain(command), **given)
 
+    def aws_call(self, name: str, service: str, operation: str = "", **given: Any) -> StepHandle:
+        self._check(name)
+        given = {one: self._plain(value) for one, value in given.items()}
+        return super().aws_call(name, service, operation, **given)
+
     def stub(self, name: str, reason: Value, **more: Any) -> StepHandle:
         self._check(name)
         given = {one: self._plain(value) for one, value in more.items()}

@@ -1,0 +1,270 @@
+"""Calls of AWS APIs as steps: what they return, wait for, repeat and stop."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import EndpointConnectionError
+from moto import mock_aws
+
+from sagebridge.model.aws_calls import aws_call_arguments
+from sagebridge.model.code_steps import AWS_CALL, AwsCallStep
+from sagebridge.model.engine_settings import EngineSettings
+from sagebridge.model.expressions import join, parameter, plain
+from sagebridge.model.pipeline import Step
+from sagebridge_operators.backends.aws import AwsBackend, client_config, config_of
+from sagebridge_operators.lifecycle import drive
+from sagebridge_operators.lifecycle.drive import StepDriver
+from sagebridge_operators.lifecycle.objects import Folder
+from sagebridge_operators.lifecycle.records import ExecutionRecords
+from sagebridge_operators.lifecycle.step_task import StepTask
+from sagebridge_operators.run_errors import StepFailed, StepSkipped, StepStopped
+from tests.lifecycle.conftest import EXECUTION
+
+REGION = "eu-west-1"
+GLUE_WAIT = {
+    "operation": "GetJobRun",
+    "request": {"JobName": "$.request.JobName", "RunId": "$.JobRunId"},
+    "status": "JobRun.JobRunState",
+    "success": ["SUCCEEDED"],
+    "failure": ["FAILED", "STOPPED"],
+    "reason": "JobRun.ErrorMessage",
+}
+GLUE_STOP = {
+    "operation": "BatchStopJobRun",
+    "request": {"JobName": "$.request.JobName", "JobRunIds": ["$.JobRunId"]},
+}
+START = aws_call_arguments(
+    "glue",
+    "StartJobRun",
+    request={"JobName": "load"},
+    result="JobRunId",
+    wait=GLUE_WAIT,
+    stop=GLUE_STOP,
+)
+Calls = list[tuple[str, dict[str, Any]]]
+
+
+class Service:
+    """Clients that answer some operations themselves, and note all calls."""
+
+    def __init__(self) -> None:
+        self.calls: Calls = []
+        self.answers: dict[str, Callable[[], Any]] = {}
+
+    def client(self, name: Any) -> Any:
+        made: Any = boto3.client(name, region_name=REGION, config=config_of(name, client_config()))
+        send = made._make_api_call
+
+        def answer(operation: str, request: dict[str, Any]) -> Any:
+            self.calls.append((operation, request))
+            if operation in self.answers:
+                return self.answers[operation]()
+            return send(operation, request)
+
+        made._make_api_call = answer
+        return made
+
+    def requests(self, operation: str) -> list[dict[str, Any]]:
+        return [request for name, request in self.calls if name == operation]
+
+    def states(self, *states: str) -> None:
+        """The states of the Glue job run, one for each look; the last one stays."""
+        left = list(states)
+
+        def look() -> Any:
+            state = left.pop(0) if len(left) > 1 else left[0]
+            return {"JobRun": {"JobRunState": state, "ErrorMessage": "no memory"}}
+
+        self.answers |= {"StartJobRun": lambda: {"JobRunId": "jr_1"}, "GetJobRun": look}
+
+        def stop() -> Any:
+            left[:] = ["STOPPED"]
+            return {}
+
+        self.answers["BatchStopJobRun"] = stop
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+    monkeypatch.setattr(AwsBackend, "poll_seconds", (0.01, 0.02))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    with mock_aws():
+        yield Service()
+
+
+def driver(
+    service: Service, folder: Path, arguments: dict[str, Any], **settings: Any
+) -> StepDriver:
+    step = Step(
+        "Call", AWS_CALL, plain(arguments), engine=EngineSettings(**settings.pop("engine", {}))
+    )
+    records = ExecutionRecords(Folder(folder))
+    backend = AwsBackend(lambda: service.client)
+    call = AwsCallStep.of(step)
+    return StepDriver(StepTask(call, EXECUTION, backend, records, lambda name: None, **settings))
+
+
+def test_result_is_what_the_expression_selects(service: Service, tmp_path: Path) -> None:
+    boto3.client("s3", region_name="us-east-1").create_bucket(Bucket="bucket")
+    body = join("", "rate ", parameter("Rate"))
+    put = aws_call_arguments(
+        "s3", "PutObject", request={"Bucket": "bucket", "Key": "k", "Body": body}
+    )
+    assert driver(service, tmp_path, put).run()["return_value"] is None
+    get = aws_call_arguments(
+        "s3", "GetObject", request={"Bucket": "bucket", "Key": "k"}, result="Body"
+    )
+    assert driver(service, tmp_path / "get", get).run()["return_value"] == "rate 0.2"
+
+
+def test_waits_for_the_end_of_what_it_starts(service: Service, tmp_path: Path) -> None:
+    service.states("RUNNING", "RUNNING", "SUCCEEDED")
+    assert driver(service, tmp_path, START).run()["return_value"] == "jr_1"
+    assert service.requests("GetJobRun")[0] == {"JobName": "load", "RunId": "jr_1"}
+    assert len(service.requests("StartJobRun")) == 1
+
+
+def test_failure_has_the_reason_of_the_service(service: Service, tmp_path: Path) -> None:
+    service.states("FAILED")
+    with pytest.raises(StepFailed, match="no memory"):
+        driver(service, tmp_path, START).run()
+
+
+def test_kill_stops_what_was_started(service: Service, tmp_path: Path) -> None:
+    service.states("RUNNING")
+    one = driver(service, tmp_path, START)
+    started = service.answers["GetJobRun"]
+
+    def look() -> Any:
+        one.killed = True
+        return started()
+
+    service.answers["GetJobRun"] = look
+    with pytest.raises(StepStopped):
+        one.run()
+    assert service.requests("BatchStopJobRun")[0] == {"JobName": "load", "JobRunIds": ["jr_1"]}
+
+
+def test_next_worker_finds_what_a_lost_one_started(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.states("RUNNING", "RUNNING", "SUCCEEDED")
+    lost = driver(service, tmp_path, START)
+    with monkeypatch.context() as during:
+        during.setattr(StepDriver, "_sleep", lambda self, seconds: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            lost.run()
+    assert driver(service, tmp_path, START, engine_try=2).run()["return_value"] == "jr_1"
+    assert len(service.requests("StartJobRun")) == 1
+
+
+def test_start_without_a_token_is_not_repeated(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drive, "PATIENCE", 5)
+
+    def lost() -> Any:
+        raise EndpointConnectionError(endpoint_url="https://glue")
+
+    service.answers["StartJobRun"] = lost
+    with pytest.raises(StepFailed, match=r"answer of .*StartJobRun was lost"):
+        driver(service, tmp_path, START).run()
+    assert len(service.requests("StartJobRun")) == 1
+
+
+def test_call_with_a_token_is_repeated_with_the_same(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drive, "PATIENCE", 5)
+    answers = [{"QueryExecutionId": "q"}, None]
+
+    def start() -> Any:
+        if (answer := answers.pop()) is None:
+            raise EndpointConnectionError(endpoint_url="https://athena")
+        return answer
+
+    service.answers["StartQueryExecution"] = start
+    query = aws_call_arguments(
+        "athena", "StartQueryExecution", request={"QueryString": "SELECT 1"},
+        result="QueryExecutionId",
+    )  # fmt: skip
+    assert driver(service, tmp_path, query).run()["return_value"] == "q"
+    first, second = service.requests("StartQueryExecution")
+    assert first["ClientRequestToken"] == second["ClientRequestToken"]
+
+
+def test_values_of_a_run_are_never_paths(service: Service, tmp_path: Path) -> None:
+    boto3.client("s3", region_name="us-east-1").create_bucket(Bucket="bucket")
+    request = {"Bucket": "bucket", "Key": "k", "Body": join("", "$.before[0]")}
+    put = aws_call_arguments("s3", "PutObject", request=request)
+    driver(service, tmp_path, put).run()
+    stored = boto3.client("s3", region_name="us-east-1").get_object(Bucket="bucket", Key="k")
+    assert stored["Body"].read() == b"$.before[0]"
+
+
+def test_earlier_calls_come_first_and_their_errors_may_count_as_success(
+    service: Service, tmp_path: Path
+) -> None:
+    iam = boto3.client("iam", region_name=REGION)
+    iam.create_role(RoleName="jobs", AssumeRolePolicyDocument=json.dumps({}))
+    create = {
+        "operation": "CreateJob",
+        "request": {
+            "Name": "load",
+            "Role": "$.before[0].Role.Arn",
+            "Command": {"Name": "glueetl", "ScriptLocation": "s3://b/x.py"},
+        },
+        "ignore": ["AlreadyExistsException"],
+    }
+    role = {"service": "iam", "operation": "GetRole", "request": {"RoleName": "jobs"}}
+    arguments = {**START, "before": [role, create, create]}
+    assert driver(service, tmp_path, arguments).run()["return_value"]
+    made = boto3.client("glue", region_name=REGION).get_job(JobName="load")["Job"]
+    assert made["Role"].endswith(":role/jobs")
+
+
+def test_sensor_waits_for_a_state(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3 = boto3.client("s3", region_name="us-east-1")
+    s3.create_bucket(Bucket="bucket")
+    wait = {
+        "operation": "HeadObject",
+        "request": {"Bucket": "bucket", "Key": "k"},
+        "status": "`found`",
+        "success": ["found"],
+        "pending": ["404"],
+    }
+    one = driver(service, tmp_path, aws_call_arguments("s3", wait=wait))
+    looks = []
+
+    def sleep(self: object, seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 2:
+            s3.put_object(Bucket="bucket", Key="k", Body=b"")
+
+    monkeypatch.setattr(StepDriver, "_sleep", sleep)
+    one.run()
+    assert len(looks) >= 2
+
+
+def test_sensor_gives_up_after_its_timeout(service: Service, tmp_path: Path) -> None:
+    wait = {
+        "operation": "DescribeClusters",
+        "request": {"clusters": ["c"]},
+        "status": "clusters[].status",
+        "success": ["ACTIVE"],
+    }
+    sensor = aws_call_arguments("ecs", wait=wait)
+    soft = {"poll_timeout": 0.05, "soft_fail": True}
+    with pytest.raises(StepSkipped):
+        driver(service, tmp_path / "soft", sensor, engine=soft).run()
+    with pytest.raises(StepFailed, match="has waited too long"):
+        driver(service, tmp_path, sensor, engine={"poll_timeout": 0.05}).run()
