@@ -9,6 +9,8 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
+from sagebridge.model.branch_parameters import with_parameter_branches
+from sagebridge.model.branches import AFTER_FAILURE
 from sagebridge.model.code_steps import (
     RETURN_VALUE,
     AwsCallStep,
@@ -18,13 +20,14 @@ from sagebridge.model.code_steps import (
     StubStep,
 )
 from sagebridge.model.conditions import Comparison, In, operands
-from sagebridge.model.dependencies import COMPLETED, Dependency, with_trigger
+from sagebridge.model.dependencies import ANY, COMPLETED, FAILED, Dependency, with_trigger
 from sagebridge.model.display import free_name, shown
 from sagebridge.model.engine_settings import NO_SETTINGS, EngineSettings
 from sagebridge.model.expressions import Get, Template, parameter
 from sagebridge.model.for_each import ForEachStep
-from sagebridge.model.functions import Function
-from sagebridge.model.losses import Loss, Severity
+from sagebridge.model.functions import Function, is_empty
+from sagebridge.model.graph import in_order
+from sagebridge.model.losses import AT_THE_END, Loss, Severity
 from sagebridge.model.parameters import PYTHON_TYPES, Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, Steps, step_references, walk
 from sagebridge.model.values import ABSENT, Object, Value
@@ -47,16 +50,43 @@ def _is_code(step: Step) -> bool:
     return isinstance(step, CarriedStep)
 
 
+def _removed(pipeline: Pipeline) -> list[Step]:
+    """The steps that SageMaker cannot run: code, and those that run only after a failure.
+
+    Steps that need one of the latter never run.
+    """
+    found: list[Step] = []
+    failing: set[str] = set()
+    joins: set[str] = set()
+    for step in in_order(list(walk(pipeline))):
+        rule = step.engine.trigger_rule
+        needed = {name for name, trigger in step.triggers if trigger == COMPLETED}
+        unclear = {name for name, trigger in step.triggers if trigger == FAILED} & joins
+        if rule in AFTER_FAILURE or unclear or (not rule and not failing.isdisjoint(needed)):
+            failing.add(step.name)
+        if _is_code(step) or step.name in failing:
+            found.append(step)
+            if len(step.dependencies) != 1:  # which of them has failed is not clear
+                joins.add(step.name)
+    return found
+
+
+def _is_empty(step: Step) -> bool:
+    """Whether a step needs no Fail step in its place: it is empty, or not one of code."""
+    return not _is_code(step) or (isinstance(step, PythonStep) and is_empty(step.function))
+
+
 def without_carried(pipeline: Pipeline) -> tuple[Pipeline, tuple[Loss, ...]]:
     """The pipeline for SageMaker, without code steps, and a loss for each of them.
 
     The dependants of a code step depend on its dependencies. References to its result become a
     parameter without a default, which an execution must set.
     """
-    pipeline, lost = without(pipeline, [step for step in walk(pipeline) if _is_code(step)])
+    pipeline, decided = with_parameter_branches(pipeline)
+    pipeline, lost = without(pipeline, _removed(pipeline))
     pipeline, asked = _without_templates(pipeline)
     pipeline, settings = _without_settings(pipeline)
-    return pipeline, (*lost, *asked, *settings)
+    return pipeline, (*decided, *lost, *asked, *settings)
 
 
 def without(pipeline: Pipeline, steps: Sequence[Step]) -> tuple[Pipeline, tuple[Loss, ...]]:
@@ -72,13 +102,14 @@ def with_fail_steps(pipeline: Pipeline) -> tuple[Pipeline, tuple[Loss, ...]]:
     Nothing can depend on a Fail step, so the dependants do not wait for it. The body of a ForEach
     cannot contain one, so it comes after the ForEach, or in its place if nothing else is left.
     """
-    carried = {step.name: step for step in walk(pipeline) if _is_code(step)}
+    pipeline, decided = with_parameter_branches(pipeline)
+    carried = {step.name: step for step in _removed(pipeline)}
     lost: tuple[Loss, ...] = ()
     if carried:
         pipeline, lost = _CodeRemoval(pipeline, carried, fail=True).result()
     pipeline, asked = _without_templates(pipeline)
     pipeline, settings = _without_settings(pipeline)
-    return pipeline, (*lost, *asked, *settings)
+    return pipeline, (*decided, *lost, *asked, *settings)
 
 
 def without_stubs(pipeline: Pipeline) -> tuple[Pipeline, tuple[Loss, ...]]:
@@ -247,6 +278,9 @@ class _CodeRemoval:
         for step in self.carried.values():
             if isinstance(step, StubStep | ForEachStep):  # the reader has reported it, or its body
                 continue
+            if loss := _loss_of_empty(step):
+                yield loss
+                continue
             code, what = _loss_of_code(step)
             text = f"{step.name} is {what}; SageMaker has no step type for it"
             advice = "make it a Processing or Lambda step"
@@ -268,9 +302,11 @@ class _CodeRemoval:
             yield self._step(step)
             if self.fail and isinstance(step, ForEachStep):
                 inside = {one.name for one in step.inner}
-                removed = (one for one in step.inner if one.name in self.carried)
+                removed = (
+                    one for one in step.inner if one.name in self.carried and not _is_empty(one)
+                )
                 yield from (self._step(_fail_step(one, inside)) for one in removed)
-        elif self.fail:
+        elif self.fail and not _is_empty(step):
             yield self._step(_fail_step(step))
 
     def _step(self, step: Step) -> Step:
@@ -278,8 +314,7 @@ class _CodeRemoval:
         referenced = ((name, COMPLETED) for name in sorted(before & self.carried.keys()))
         through: dict[str, str] = {}
         for name, trigger in (*step.triggers, *referenced):
-            for one in self._through([name]):
-                through[one] = trigger
+            through |= self._through(name, trigger)
         step = step.replaced(self._change)
         step = step.with_inner(self._body if isinstance(step, ForEachStep) else self._kept)
         if before.union(step.dependencies).isdisjoint(self.carried):
@@ -300,21 +335,23 @@ class _CodeRemoval:
         is_value = isinstance(node, Get) and node.property_file is None
         return self._parameter_for(node) if is_value else node
 
-    def _through(self, names: Sequence[str]) -> list[str]:
-        """The dependencies that remain for dependencies on removed steps, in order."""
-        found: dict[str, None] = {}
+    def _through(self, name: str, trigger: str) -> dict[str, str]:
+        """The dependencies that remain for one on a removed step, in order, with their triggers."""
+        found: dict[str, str] = {}
         seen: set[str] = set()
-        pending = [name for name in reversed(names) if name in self.carried]
+        pending = [(name, trigger)] if name in self.carried else []
         while pending:
-            name = pending.pop()
+            name, trigger = pending.pop()
             if name not in self.carried:
-                found[name] = None
+                found[name] = trigger
             elif name not in seen:
                 seen.add(name)
                 step = self.carried[name]
-                pending += [one.step for one in step_references(step) if one.step]
-                pending += step.dependencies
-        return list(found)
+                if step.engine.trigger_rule == "all_done" and trigger == COMPLETED:
+                    trigger = ANY
+                values = (one.step for one in step_references(step) if one.step)
+                pending += reversed([(one, trigger) for one in (*values, *step.dependencies)])
+        return found
 
     def _parameter_for(self, get: Get) -> Value:
         if get.step not in self.carried:
@@ -342,6 +379,21 @@ def _returned_type(step: Step) -> str:
     return ""
 
 
+def _loss_of_empty(step: Step) -> Loss | None:
+    """The loss of a step that needs no Fail step in its place."""
+    if not _is_code(step):
+        rule = step.engine.trigger_rule
+        why = f"trigger rule {rule}" if rule else "as a step that it depends on"
+        what = f"{step.name} runs only after a failure ({why}), so it is dropped"
+        return Loss(
+            "trigger-rule", "dropped", _origin(step), what, "sagemaker", AT_THE_END, step.name
+        )
+    if not _is_empty(step):
+        return None
+    what = f"{step.name} becomes no step: its downstream steps take over its dependencies"
+    return Loss("empty-task", "info", _origin(step), what, "sagemaker", "", step.name)
+
+
 def _loss_of_code(step: Step) -> tuple[str, str]:
     if isinstance(step, AwsCallStep):
         return _AWS_LOSS
@@ -366,6 +418,8 @@ def _fail_step(step: Step, inside: Collection[str] = ()) -> Step:
     before: dict[str, str | Dependency] = {}
     for one in steps:
         before.update(zip(one.dependencies, one.depends_on or (), strict=True))
+    if step.engine.trigger_rule == "all_done":
+        before = {name: with_trigger(name, ANY) for name in before}
     for one in steps:
         for get in step_references(one):
             if get.step:

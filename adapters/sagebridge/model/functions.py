@@ -28,3 +28,12 @@ class Function(Strict):
     returns: str = field(default="", compare=False)
     module: str = ""
     library: str = ""
+
+
+NOTHING = Function("nothing", "", library="sagebridge_operators.library.tasks")
+"""The function of a step that only joins others."""
+
+
+def is_empty(function: Function) -> bool:
+    """Whether a function does nothing in a pipeline: it joins steps, or skips late runs."""
+    return function.library == NOTHING.library

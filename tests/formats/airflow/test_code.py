@@ -251,24 +251,30 @@ def test_doc_md_becomes_the_description(read: Read, tmp_path: Path) -> None:
         assert described == {"a": "Says.", "b": ""}
 
 
-def test_exit_codes_that_skip_are_write_without_losses(read: Read) -> None:
-    severities = {
-        "'exit 99'": "changed",
-        "'true', skip_on_exit_code=99": "changed",
-        "'true'": "info",
-        "'exit 99', skip_on_exit_code=None": "",
+def test_command_with_options_of_airflow_calls_the_library(read: Read) -> None:
+    options = {
+        "'exit 99'": {"skip_on_exit_code": (99,)},
+        "'true', skip_on_exit_code=[3, 99]": {"skip_on_exit_code": (3, 99)},
+        "'true', cwd='/tmp', env={'A': '1'}": {"cwd": "/tmp", "env": {"A": "1"}},
+        "'true', output_processor=json.loads": {"as_json": True},
+        "'true'": {},
+        "'exit 99', skip_on_exit_code=None": {},
     }
     lines = [
         f"    BashOperator(task_id='t{at}', bash_command={arguments})\n"
-        for at, arguments in enumerate(severities)
+        for at, arguments in enumerate(options)
     ]
     found = read(f"{HEAD}with DAG('d', schedule=None):\n{''.join(lines)}")
-    first = 2 + HEAD.count("\n")
-    assert [(one.code, one.severity, one.place.rpartition(":")[2]) for one in found.losses] == [
-        ("exit-code", severity, str(first + at))
-        for at, severity in enumerate(severities.values())
-        if severity
-    ]
+    assert found.losses == ()
+    for step, expected in zip(found.pipeline.steps, options.values(), strict=True):
+        if not expected:
+            assert isinstance(step, ShellStep)
+            continue
+        assert isinstance(step, PythonStep)
+        assert step.function.name == "run_command"
+        given = dict(step.arguments["kwargs"])
+        assert given.pop("command") in ("exit 99", "true")
+        assert given == expected
 
 
 def test_docstring_names_the_source_format(read: Read, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sagebridge.model.code_removal import without_stubs
-from sagebridge.model.code_steps import StubStep
+from sagebridge.model.code_steps import PythonStep, StubStep
 from sagebridge.model.pipeline import walk
 from tests.formats.airflow.conftest import HEAD, Read
 
@@ -111,27 +111,32 @@ def test_function_that_differs_from_its_source_is_dropped(read: Read) -> None:
             assert (why in found[f"t{at}{n}"]) if why else found[f"t{at}{n}"] == ""
 
 
-def test_function_that_needs_the_context_is_dropped(read: Read) -> None:
+def test_function_gets_the_context_that_its_call_does_not_set(read: Read) -> None:
     expected = {
-        ("x, templates_dict=None", "op_args=[1]"): "templates_dict",
-        ("x", "op_args=[1], templates_dict={'day': '{{ ds }}'}"): "templates_dict",
-        ("x, templates_dict", "op_args=[1], op_kwargs={'templates_dict': {}}"): "templates_dict",
-        ("x", "op_kwargs={'x': 1, 'templates_dict': {}}"): "templates_dict",
-        ("inlets, x=1", ""): "inlets",
-        ("prev_start_date_success", ""): "prev_start_date_success",
-        ("ts_nodash_with_tz, try_number", "op_args=['x']"): "try_number",
-        ("triggering_asset_events, outlets", ""): "outlets, triggering_asset_events",
-        ("reason", "op_args=['late']"): "",
-        ("reason", "op_kwargs={'reason': 'late'}"): "",
+        ("x, templates_dict=None", "op_args=[1]"): (True, {}),
+        ("x", "op_args=[1], templates_dict={'day': '{{ ds }}'}"): (False, {}),
+        ("x, templates_dict", "op_args=[1], templates_dict={'day': 'd'}"): (
+            False,
+            {"templates_dict": {"day": "d"}},
+        ),
+        ("inlets, x=1", ""): (True, {}),
+        ("ts_nodash_with_tz, try_number", "op_args=['x']"): (True, {}),
+        ("reason", "op_args=['late']"): (False, {}),
+        ("reason", "op_kwargs={'reason': 'late', 'other': 1}"): (False, {"reason": "late"}),
+        ("x, **more", "op_args=[1], op_kwargs={'other': 1}"): (True, {"other": 1}),
     }
     lines = []
     for at, (signature, arguments) in enumerate(expected):
-        lines += [f"def f{at}({signature}): return 1"]
-        lines += [f"PythonOperator(task_id='t{at}', python_callable=f{at}, {arguments})"]
-    found = reasons(read, lines, "python-task")
-    for at, filled in enumerate(expected.values()):
-        why = found[f"t{at}"]
-        assert (f"needs the Airflow context ({filled})" in why) if filled else why == ""
+        lines.append(f"def f{at}({signature}): return 1")
+        lines.append(
+            f"with DAG('d{at}', schedule=None) as d{at}:\n    "
+            f"PythonOperator(task_id='t', python_callable=f{at}, {arguments})"
+        )
+    for at, wanted in enumerate(expected.values()):
+        text = "\n".join((HEAD, *lines[2 * at : 2 * at + 2]))
+        (step,) = read(text).pipeline.steps
+        assert isinstance(step, PythonStep)
+        assert (step.context, step.arguments["kwargs"]) == wanted
 
 
 def test_op_kwargs_without_a_parameter_are_ignored(read: Read) -> None:
@@ -144,10 +149,11 @@ def test_op_kwargs_without_a_parameter_are_ignored(read: Read) -> None:
 @pytest.mark.parametrize(
     ("task", "why"),
     [
-        ("PythonOperator(task_id='t', python_callable=load, op_args=given())", "arguments"),
-        ("PythonOperator(task_id='t', python_callable=load, op_kwargs=given())", "arguments"),
+        (
+            "PythonOperator(task_id='t', python_callable=load, op_args=given())",
+            "positional arguments",
+        ),
         ("BashOperator(task_id='t', bash_command='env', env=given())", "an environment"),
-        ("BashOperator(task_id='t', bash_command=given())", "a command"),
     ],
 )
 def test_arguments_from_another_task_drop_the_task(task: str, why: str, read: Read) -> None:
@@ -166,8 +172,6 @@ def test_arguments_from_another_task_drop_the_task(task: str, why: str, read: Re
 def test_unsupported_bash_options_drop_the_task(read: Read) -> None:
     expected = {
         "output_processor=len": "output_processor",
-        "skip_on_exit_code=3": "skip_on_exit_code",
-        "skip_on_exit_code=[99, 3]": "skip_on_exit_code",
         "skip_on_exit_code=99": "",
         "skip_on_exit_code=None": "",
         "skip_on_exit_code=[]": "",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 import sagebridge
-from sagebridge.assessment import grade
 from sagebridge.formats.python.file_readings import FileReading
+from sagebridge.model.code_steps import PythonStep
+from sagebridge.model.functions import NOTHING
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import walk
 from tests.formats.airflow.conftest import ReadAll
@@ -110,55 +113,52 @@ def dags(read_all: ReadAll) -> dict[str, FileReading]:
     return read_all(DAGS)
 
 
-def rule_loss(found: FileReading) -> Loss:
-    (lost,) = [one for one in found.losses if one.code == "trigger-rule"]
-    return lost
+def conditions(found: FileReading) -> dict[str, list[str]]:
+    """By Condition of the SageMaker pipeline: the names of the steps in its branch."""
+    steps = json.loads(sagebridge.write(found.pipeline, "sagemaker").text)["Steps"]
+    return {
+        step["Name"]: [one["Name"] for one in step["Arguments"]["IfSteps"]]
+        for step in steps
+        if step["Type"] == "Condition"
+    }
+
+
+def sagemaker_losses(found: FileReading, code: str) -> list[Loss]:
+    losses = sagebridge.write(found.pipeline, "sagemaker").losses
+    return [one for one in losses if one.code == code]
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_join_after_a_python_branch_needs_manual_work(
-    rule: str, dags: dict[str, FileReading]
-) -> None:
+def test_join_after_a_python_branch_keeps_its_rule(rule: str, dags: dict[str, FileReading]) -> None:
     found = dags[f"join_{rule}"]
-    lost = rule_loss(found)
-    assert lost.severity == "dropped"
-    assert lost.what.startswith(f"task join: trigger rule {rule} becomes all_success; ")
-    assert "run only if the branches of 'pick-left', 'pick-right' are all taken" in lost.what
-    assert "copy it into each branch" in lost.advice
-    for target in ("sagemaker", "prefect"):
-        losses = (*found.losses, *sagebridge.write(found.pipeline, target).losses)
-        assert grade(losses) == "needs manual work"
+    pick, join = found.pipeline.step("pick"), found.pipeline.step("join")
+    assert isinstance(pick, PythonStep)
+    assert join is not None
+    assert (pick.role, join.engine.trigger_rule) == ("branch", rule)
+    assert join.dependencies == ("left", "right")
+    assert found.losses == ()
+    assert conditions(found) == {"pick-left": ["left"], "pick-right": ["right"]}
+    assert [one.severity for one in sagemaker_losses(found, "branch-callable")] == ["changed"]
+    (lost,) = sagemaker_losses(found, "trigger-rule")
+    assert (lost.severity, lost.step) == ("dropped", "join")
 
 
-def test_join_without_a_step_is_reported_for_the_steps_after_it(
-    dags: dict[str, FileReading],
-) -> None:
-    lost = rule_loss(dags["empty_join"])
-    assert (lost.severity, lost.what.split(":")[0]) == ("dropped", "task joined")
-    assert "and those after it run only if the branches" in lost.what
+def test_join_without_a_job_is_a_step_of_the_engines_only(dags: dict[str, FileReading]) -> None:
+    found = dags["empty_join"]
+    joined = found.pipeline.step("joined")
+    assert isinstance(joined, PythonStep)
+    assert joined.function == NOTHING
+    assert joined.engine.trigger_rule == "none_failed_min_one_success"
+    (lost,) = sagemaker_losses(found, "empty-task")
+    assert (lost.severity, lost.step) == ("info", "joined")
 
 
-def test_task_that_a_branch_may_skip_to_is_reported(dags: dict[str, FileReading]) -> None:
-    lost = rule_loss(dags["skipping_ahead"])
-    assert lost.severity == "dropped"
-    assert "'pick-last', 'pick-work'" in lost.what
-
-
-@pytest.mark.parametrize("dag", ["one_branch", "chosen", "short_circuit"])
-def test_join_that_airflow_skips_with_its_branch_is_only_changed(
-    dag: str, dags: dict[str, FileReading]
-) -> None:
-    lost = rule_loss(dags[dag])
-    assert lost.severity == "changed"
-    assert "only if" not in lost.what
-
-
-def test_short_circuit_that_respects_trigger_rules_is_reported(
-    dags: dict[str, FileReading],
-) -> None:
-    lost = rule_loss(dags["respectful_short_circuit"])
-    assert lost.severity == "dropped"
-    assert "the branches of 'gate'" in lost.what
+def test_gate_puts_its_dependants_into_one_condition(dags: dict[str, FileReading]) -> None:
+    for name, role in (("short_circuit", "gate"), ("respectful_short_circuit", "direct_gate")):
+        gate = dags[name].pipeline.step("gate")
+        assert isinstance(gate, PythonStep)
+        assert gate.role == role
+        assert conditions(dags[name]) == {"gate": ["inside", "join"]}
 
 
 def dependencies(found: FileReading) -> dict[str, list[tuple[str, str]]]:
@@ -168,8 +168,10 @@ def dependencies(found: FileReading) -> dict[str, list[tuple[str, str]]]:
 
 def test_trigger_rules_become_triggers(dags: dict[str, FileReading]) -> None:
     found = dags["triggers"]
+    read = sagebridge.read(sagebridge.write(found.pipeline, "sagemaker").text).pipeline
+    models = [step for step in walk(read) if step.type == "Model"]
 
-    assert dependencies(found) == {
+    assert {step.name: list(step.triggers) for step in models} == {
         "first": [],
         "second": [],
         "handler": [("first", "Failed")],
@@ -178,14 +180,10 @@ def test_trigger_rules_become_triggers(dags: dict[str, FileReading]) -> None:
         "final": [("first", "Any"), ("second", "Any")],
         "later": [("first", "Any"), ("second", "Any")],
         "inside": [],
-        "cut": [("inside", "Completed")],
+        "cut": [("inside", "Any")],
     }
-    lost = {
-        one.what.split(":")[0]: one.severity for one in found.losses if one.code == "trigger-rule"
-    }
-    rules = [one for one in found.losses if one.code == "trigger-rule"]
-    lost = {one.what.split(":")[0]: one.severity for one in rules}
-    assert lost == {"task unclear": "dropped", "task skips": "dropped", "task cut": "changed"}
+    lost = {one.step: one.severity for one in sagemaker_losses(found, "trigger-rule")}
+    assert lost == {"unclear": "dropped", "skips": "dropped"}
 
 
 def test_step_after_any_end_of_branches_is_outside(dags: dict[str, FileReading]) -> None:

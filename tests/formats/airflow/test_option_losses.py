@@ -7,6 +7,7 @@ import inspect
 import pytest
 
 from sagebridge.formats.python.file_readings import FileReading
+from sagebridge.model.code_steps import PythonStep
 from sagebridge.model.losses import Loss
 from tests.formats.airflow.conftest import ReadAll
 
@@ -200,10 +201,10 @@ def test_unknown_argument_of_an_operator_is_reported(dags: dict[str, FileReading
         ("documents", [("engine-option", "info")]),
         ("polling", [("timeout", "dropped"), ("engine-option", "info")]),
         ("local", [("engine-option", "changed")]),
-        ("again", [("retries", "dropped"), ("engine-option", "info")]),
+        ("again", []),
         ("once", []),
-        ("done", [("empty-task", "info"), ("asset", "dropped"), ("callback", "dropped")]),
-        ("quiet", [("empty-task", "info")]),
+        ("done", [("asset", "dropped")]),
+        ("quiet", []),
     ],
 )
 def test_argument_of_a_task_is_reported_at_its_line(
@@ -219,10 +220,8 @@ def test_argument_of_a_task_is_reported_at_its_line(
 def test_argument_of_a_dag_is_reported(dags: dict[str, FileReading]) -> None:
     found = [one.what.removeprefix("the DAG: ") for one in losses(dags["dag"], "the DAG")]
     assert found == [
-        "max_active_runs=2 has no effect: executions may overlap",
         "max_consecutive_failed_dag_runs=3 has no effect: failed executions do not pause it",
         "catchup=True has no effect: past intervals are not run",
-        "on_success_callback is not called",
         (
             "jinja_environment_kwargs={'keep_trailing_newline': True}: "
             "only templates in {{ }} are read"
@@ -235,8 +234,26 @@ def test_argument_of_a_dag_is_reported(dags: dict[str, FileReading]) -> None:
     assert losses(dags["plain"], "the DAG") == losses(dags["plain"], "task m") == []
 
 
-def test_teardown_task_needs_manual_work(dags: dict[str, FileReading]) -> None:
-    assert ("failure-handling", "dropped") in codes(dags["cleanup"], "task clean")
+def test_settings_of_both_engines_are_carried(dags: dict[str, FileReading]) -> None:
+    tasks, dag = dags["tasks"].pipeline, dags["dag"].pipeline
+    given = {step.name: step.engine.given for step in tasks.steps}
+    assert given["again"] == {"retries": 2, "retry_delays": (120,)}
+    assert given["once"] == {}
+    assert given["order"] == {"priority": 7}
+    assert given["quiet"] == {"retries": 4, "retry_delays": (60,), "timeout": 3600}
+    assert [(hook.event, hook.function.name) for hook in given["done"]["hooks"]] == [
+        ("success", "called")
+    ]
+    assert dag.engine.concurrency == 2
+    assert [hook.event for hook in dag.engine.hooks] == ["success"]
+
+
+def test_teardown_runs_after_the_success_of_its_setup(dags: dict[str, FileReading]) -> None:
+    work, clean = dags["cleanup"].pipeline.steps
+    assert (clean.dependencies, clean.engine.trigger_rule) == (
+        (work.name,),
+        "all_done_setup_success",
+    )
 
 
 def test_mapped_group_is_a_for_each(dags: dict[str, FileReading]) -> None:
@@ -250,5 +267,7 @@ def test_mapped_group_is_a_for_each(dags: dict[str, FileReading]) -> None:
 def test_decorators_of_airflow_are_reported(dags: dict[str, FileReading]) -> None:
     found = dags["decorators"]
     assert codes(found, "task isolated") == [("python-task", "dropped")]
-    assert codes(found, "task waits") == [("sensor", "dropped")]
+    waits = found.pipeline.step("waits")
+    assert isinstance(waits, PythonStep)
+    assert (waits.role, waits.engine.given) == ("sensor", {"poll_interval": 5})
     assert codes(found, "task guarded") == [("python-task", "dropped")]

@@ -70,8 +70,8 @@ def test_definition_validates(name: str, readings: dict[str, FileReading]) -> No
 
 
 def test_run_time_values_become_required_parameters(readings: dict[str, FileReading]) -> None:
-    pipeline = readings["templates"].pipeline
-    replacing = [one.name for one in pipeline.declared if "Replaces " in str(one.description)]
+    pipeline = sagebridge.read(write(readings["templates"].pipeline)[0]).pipeline
+    replacing = [one.name for one in pipeline.declared if "In Airflow: " in str(one.description)]
     assert "ds" in replacing
     assert "conn_sagemaker_schema" in replacing
     required = [one.name for one in pipeline.declared if not one.default and one.name in replacing]

@@ -1,18 +1,24 @@
-"""Python and shell tasks of a DAG as carried steps, if their code is self-contained."""
+"""Python and shell tasks of a DAG as carried steps, with their code."""
 
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 from sagebridge.formats.airflow.dag_options import operator_arguments
-from sagebridge.formats.airflow.task_values import RunTimeValue, Values
+from sagebridge.formats.airflow.task_values import RunTimeValue, Values, as_template
 from sagebridge.formats.python.function_source import NotSelfContained, of_function
 from sagebridge.model.code_steps import (
+    BRANCH,
+    DIRECT_GATE,
+    GATE,
     PYTHON,
+    RETURN_VALUE,
+    SENSOR,
     SHELL,
     CarriedStep,
     PythonStep,
@@ -20,9 +26,24 @@ from sagebridge.model.code_steps import (
     call_arguments,
     shell_arguments,
 )
-from sagebridge.model.expressions import is_expression
+from sagebridge.model.expressions import Get, Member
+from sagebridge.model.functions import Function
 from sagebridge.model.values import Object
 
+ROLES = {
+    "PythonOperator": "",
+    "_PythonDecoratedOperator": "",
+    "BranchPythonOperator": BRANCH,
+    "_BranchPythonDecoratedOperator": BRANCH,
+    "ShortCircuitOperator": GATE,
+    "_ShortCircuitDecoratedOperator": GATE,
+    "PythonSensor": SENSOR,
+    "DecoratedSensorOperator": SENSOR,
+}
+"""The operators that call a function, with the role of its result."""
+SHELL_OPERATORS = ("BashOperator",)
+COMMAND_OPERATORS = ("_BashDecoratedOperator",)
+"""Operators that run the command that a function returns."""
 _CONTEXT = frozenset(
     (
         "conn",
@@ -47,11 +68,16 @@ _CONTEXT = frozenset(
 )
 """Parameters of a function that every supported Airflow fills in from the task context."""
 _TEMPLATES_DICT = "templates_dict"
-"""``PythonOperator.execute`` fills in this parameter even if ``op_kwargs`` has a value for it."""
+UNPACKED = "unpacked"
+"""An argument of a step: a dict whose items are keyword arguments; also an attribute of an operator
+that is mapped over such dicts."""
+_RUN_COMMAND = Function("run_command", "", library="sagebridge_operators.library.shell")
+_COMMAND = "-command"
+"""The suffix of the step whose result is the command of a task."""
 
 
 @cache
-def _context() -> frozenset[str]:
+def context_names() -> frozenset[str]:
     """The parameters that the installed Airflow fills in."""
     from airflow.sdk.definitions import context
 
@@ -59,67 +85,120 @@ def _context() -> frozenset[str]:
     return _CONTEXT.union(getattr(context, "KNOWN_CONTEXT_KEYS", context.Context.__annotations__))
 
 
-def sagebridge_step(operator: Any, name: str, values: Values, origin: str) -> CarriedStep:
-    """The step of a sagebridge operator, with its function. Raises :class:`NotSelfContained`."""
-    del name, values
-    step: CarriedStep = replace(operator.step, origin=origin)
-    if isinstance(step, PythonStep):
-        return replace(step, function=of_function(operator.python_callable))
-    return step
+@dataclass(frozen=True, slots=True)
+class CodeTask:
+    """A task of user code, and what its step needs.
 
-
-def python_step(operator: Any, name: str, values: Values, origin: str) -> PythonStep:
-    """A PythonOperator or @task function with its source. Raises :class:`NotSelfContained`.
-
-    As in Airflow, ``op_kwargs`` without a parameter of that name are ignored.
+    Attributes:
+        name: the name of its step.
+        origin: its line.
     """
-    called = operator.python_callable
-    function = of_function(called, decorated=hasattr(operator, "custom_operator_name"))
-    args, kwargs = operator.op_args, operator.op_kwargs
-    if not (isinstance(args, list | tuple) and isinstance(kwargs, Mapping)):
-        raise NotSelfContained("has arguments that are only known at run time")
-    parameters = inspect.signature(called).parameters
-    if operator.templates_dict or _TEMPLATES_DICT in {*parameters, *kwargs}:
-        raise NotSelfContained(f"needs the Airflow context ({_TEMPLATES_DICT})")
-    bound = {*list(parameters)[: len(args)], *kwargs}
-    filled = sorted(_context().intersection(parameters) - bound)
-    if filled or any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
-        raise NotSelfContained(f"needs the Airflow context ({', '.join(filled) or '**kwargs'})")
-    kwargs = {name: value for name, value in kwargs.items() if name in parameters}
-    arguments = call_arguments(args, kwargs)
-    return PythonStep(
-        name, PYTHON, _argument_values(arguments, values), function=function, origin=origin
-    )
 
+    operator: Any
+    name: str
+    values: Values
+    origin: str
 
-def shell_step(operator: Any, name: str, values: Values, origin: str) -> ShellStep:
-    """A BashOperator with its command. Raises :class:`NotSelfContained`."""
-    command = operator.bash_command
-    if not isinstance(command, str) and not is_expression(command):
-        raise NotSelfContained("has a command that is only known at run time")
-    if isinstance(command, str) and command.endswith((".sh", ".bash")):
-        raise NotSelfContained(f"runs the script file {command.split()[-1]}")
-    if not isinstance(operator.env, Mapping | None):
-        raise NotSelfContained("has an environment that is only known at run time")
-    if operator.cwd:
-        raise NotSelfContained("sets a working directory (cwd)")
-    if operator_arguments(operator).get("output_processor"):
-        raise NotSelfContained("processes its output (output_processor)")
-    if operator.skip_on_exit_code not in ([99], (99,), {99}, [], (), set()):
-        raise NotSelfContained("is skipped on certain exit codes (skip_on_exit_code)")
-    arguments = shell_arguments(command, operator.env, operator.append_env)
-    return ShellStep(name, SHELL, _argument_values(arguments, values), origin=origin)
+    def sagebridge_step(self) -> CarriedStep:
+        """The step of a sagebridge operator, with its function."""
+        step: CarriedStep = replace(self.operator.step, origin=self.origin)
+        if isinstance(step, PythonStep) and not step.function.library:
+            return replace(step, function=of_function(self.operator.python_callable))
+        return step
 
+    def python_step(self, role: str = "", name: str = "") -> PythonStep:
+        """The call of a function, with its source. Raises :class:`NotSelfContained`.
 
-def is_skipped_on_99(operator: Any) -> bool:
-    """Whether exit code 99 skips the task and its dependants in Airflow; a step would fail."""
-    return 99 in operator.skip_on_exit_code
+        As in Airflow, ``op_kwargs`` without a parameter of that name are ignored.
+        """
+        operator = self.operator
+        called = operator.python_callable
+        function = of_function(called, decorated=hasattr(operator, "custom_operator_name"))
+        args, unpacked = operator.op_args, getattr(operator, UNPACKED, None)
+        if not isinstance(args, list | tuple):
+            raise NotSelfContained("has positional arguments that are only known at run time")
+        if isinstance(operator.op_kwargs, Mapping):
+            kwargs = dict(operator.op_kwargs)
+        else:
+            kwargs, unpacked = {}, operator.op_kwargs
+        if templates := getattr(operator, _TEMPLATES_DICT, None):
+            kwargs[_TEMPLATES_DICT] = templates
+        parameters = inspect.signature(called).parameters
+        takes_all = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+        bound = {*list(parameters)[: len(args)], *kwargs}
+        context = takes_all or bool(context_names().intersection(parameters) - bound)
+        if not takes_all:
+            kwargs = {one: value for one, value in kwargs.items() if one in parameters}
+        if getattr(operator, "ignore_downstream_trigger_rules", True) is not True:
+            role = DIRECT_GATE
+        given = call_arguments(args, kwargs)
+        if unpacked is not None:
+            given[UNPACKED] = unpacked
+        return self.step(function, given, role=role, context=context, name=name)
 
+    def step(
+        self,
+        function: Function,
+        arguments: Mapping[str, Any],
+        *,
+        role: str = "",
+        context: bool = False,
+        name: str = "",
+    ) -> PythonStep:
+        """A call of a function with the arguments of the task."""
+        values = self._argument_values(arguments)
+        return PythonStep(
+            name or self.name,
+            PYTHON,
+            values,
+            function=function,
+            origin=self.origin,
+            role=role,
+            context=context,
+        )
 
-def _argument_values(arguments: Mapping[str, Any], values: Values) -> Object:
-    try:
-        found = values.of(arguments)
-    except RunTimeValue as unknown:
-        raise NotSelfContained(f"uses {unknown.what}") from None
-    assert isinstance(found, Object)
-    return found
+    def shell_step(self) -> CarriedStep:
+        """A BashOperator with its command. Raises :class:`NotSelfContained`."""
+        command = self.operator.bash_command
+        if isinstance(command, str) and command.endswith((".sh", ".bash")):
+            raise NotSelfContained(f"runs the script file {command.split()[-1]}")
+        return self._shell(command, str(command))
+
+    def command_steps(self) -> list[CarriedStep]:
+        """The function of a ``@task.bash`` task, and the command that it returns."""
+        first = f"{self.name[: 64 - len(_COMMAND)]}{_COMMAND}"
+        command = Get("Steps", (Member(first), Member(RETURN_VALUE)))
+        function = self.python_step(name=first)
+        return [function, self._shell(command, function.function.code)]
+
+    def _shell(self, command: Any, source: str) -> CarriedStep:
+        """The step of a command; ``source`` shows what the command may do."""
+        operator = self.operator
+        if not isinstance(operator.env, Mapping | None):
+            raise NotSelfContained("has an environment that is only known at run time")
+        arguments = shell_arguments(command, operator.env, operator.append_env)
+        if options := self._shell_options(source):
+            return self.step(_RUN_COMMAND, call_arguments((), {**arguments, **options}))
+        return ShellStep(self.name, SHELL, self._argument_values(arguments), origin=self.origin)
+
+    def _shell_options(self, source: str) -> dict[str, Any]:
+        """The options of a BashOperator that a shell step does not have."""
+        operator = self.operator
+        given = operator_arguments(operator)
+        options: dict[str, Any] = {"cwd": operator.cwd} if operator.cwd else {}
+        if (processor := given.get("output_processor")) is json.loads:
+            options["as_json"] = True
+        elif processor is not None:
+            raise NotSelfContained("processes its output (output_processor)")
+        is_used = "skip_on_exit_code" in given or "99" in source
+        if is_used and (codes := sorted(operator.skip_on_exit_code)):
+            options["skip_on_exit_code"] = codes
+        return options
+
+    def _argument_values(self, arguments: Mapping[str, Any]) -> Object:
+        try:
+            found = self.values.of(arguments, as_template)
+        except RunTimeValue as unknown:
+            raise NotSelfContained(f"uses {unknown.what}") from None
+        assert isinstance(found, Object)
+        return found

@@ -13,7 +13,6 @@ from sagebridge.formats.airflow.dag_schedules import ScheduleReading, time_limit
 from sagebridge.formats.airflow.option_table import (
     DAG_ARGUMENTS,
     DEFAULTED,
-    RETRY_DETAILS,
     TASK_ARGUMENTS,
     NoEffect,
     Row,
@@ -127,8 +126,6 @@ def _losses(
         if found is not None and found not in seen:
             seen.add(found)
             yield found
-    if not arguments.get("retries"):
-        others = [name for name in others if name not in RETRY_DETAILS]
     if others:
         what = f"options that only Airflow uses: {', '.join(sorted(others))}"
         yield Unsupported("engine-option", "info", what)
@@ -151,10 +148,6 @@ def of_dag(dag: Any, schedules: ScheduleReading) -> Iterator[Unsupported]:
     yield from _losses(dict(_dag_arguments(dag)), carried, DAG_ARGUMENTS)
     if dag.user_defined_macros or dag.user_defined_filters:
         what = "user-defined macros and filters: each template that uses one is reported"
-        yield Unsupported("engine-option", "info", what)
-    tags = sorted(set(dag.tags or ()) - {"sagebridge"})
-    if tags:
-        what = f"the tags {', '.join(tags)} are dropped: the tags of a pipeline have keys"
         yield Unsupported("engine-option", "info", what)
     yield from _of_params(dag)
 

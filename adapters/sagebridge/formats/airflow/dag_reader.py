@@ -1,19 +1,20 @@
 """Read a live DAG as a pipeline: its steps, branches and dependencies.
 
 A sagebridge operator has its step as an attribute. An operator of the Amazon provider becomes a
-step with the request that it would send (:mod:`~sagebridge.formats.airflow.provider`).
-Self-contained Python and shell tasks become carried steps, with their source. A value that only
-Airflow knows at run time becomes a parameter without a default, so that no execution starts with a
-guess. Everything else is a loss with its line.
+step with the request that it would send (:mod:`~sagebridge.formats.airflow.provider`). Python and
+shell tasks become carried steps with their code, and operators in the standard provider calls
+of library functions (:mod:`~sagebridge.formats.airflow.standard_operators`). A value that only
+Airflow knows at run time stays a template, which both engines render. Everything else is a loss
+with its line.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
 from sagebridge.authoring.dag_pipeline import (
     TYPES,
@@ -25,18 +26,20 @@ from sagebridge.authoring.dag_pipeline import (
 )
 from sagebridge.authoring.file_arguments import in_definition_order, step_order
 from sagebridge.formats.airflow import dag_options, param_types, provider
-from sagebridge.formats.airflow.branches import BranchGate
-from sagebridge.formats.airflow.code_tasks import (
-    is_skipped_on_99,
-    python_step,
-    sagebridge_step,
-    shell_step,
-)
+from sagebridge.formats.airflow.code_tasks import CodeTask
 from sagebridge.formats.airflow.dag_schedules import read_schedules
+from sagebridge.formats.airflow.engine_tasks import (
+    carried_arguments,
+    carried_steps,
+    is_carried,
+    loss_code,
+)
+from sagebridge.formats.airflow.job_sensors import JobSensors
 from sagebridge.formats.airflow.loops import Loops, is_items_task, with_body
 from sagebridge.formats.airflow.mapped_tasks import (
     ItemMapping,
     NoForEach,
+    code_mapping,
     is_nested,
     limit_of,
     mapped_group,
@@ -61,46 +64,31 @@ from sagebridge.formats.airflow.provider.sagemaker_condition import condition_st
 from sagebridge.formats.airflow.stubs import stub_of
 from sagebridge.formats.airflow.task_facts import (
     are_ids,
-    is_after_failure,
     is_mapped,
     is_sagebridge,
     label,
     with_documentation,
 )
-from sagebridge.formats.airflow.task_tree import TaskSteps, TaskTree, in_order, trigger_rule
-from sagebridge.formats.airflow.task_values import RunTimeValue, Values, identifier
+from sagebridge.formats.airflow.task_reports import LineNumbers, Reports
+from sagebridge.formats.airflow.task_settings import dag_settings, lost_callbacks, with_settings
+from sagebridge.formats.airflow.task_tree import TaskSteps, TaskTree, in_order
+from sagebridge.formats.airflow.task_values import RunTimeValue, Values
 from sagebridge.formats.python.function_source import NotSelfContained
+from sagebridge.model.branches import BranchGate
 from sagebridge.model.code_steps import RETURN_VALUE, CarriedStep, StubStep
-from sagebridge.model.conditions import equals
 from sagebridge.model.connections import AIRFLOW_DEFAULTS, DEFERRABLE, connects
 from sagebridge.model.display import free_name, shown
-from sagebridge.model.expressions import Get, parameter, references
-from sagebridge.model.losses import AT_THE_END, NO_STEP_TYPE, ON_ITS_OWN, Loss, Severity
+from sagebridge.model.expressions import Get
+from sagebridge.model.losses import NO_STEP_TYPE, ON_ITS_OWN, Loss, Severity
 from sagebridge.model.parameters import Parameter
-from sagebridge.model.pipeline import (
-    ConditionStep,
-    Parallelism,
-    Pipeline,
-    Step,
-    step_references,
-    walk,
-)
-from sagebridge.model.values import ABSENT, EMPTY, Object, Value, freeze
+from sagebridge.model.pipeline import Parallelism, Pipeline, Step, step_references, walk
+from sagebridge.model.values import ABSENT, Object, Value, freeze
 
-TARGET = "pipeline"
 _MAX_ACTIVE_TASKS = 16
 """Airflow's default for ``max_active_tasks`` (``[core] max_active_tasks_per_dag``)."""
-_BRANCHES = frozenset(("BaseBranchOperator", "BranchMixIn", "ShortCircuitOperator"))
 _NOTIFICATIONS = ("asset", "callback")
-"""The losses that also matter for a task without a step, such as an EmptyOperator."""
-_SET_PARAMETER = "set the parameter"
+"""The losses that also matter for a task without a step, such as a sensor for a job."""
 _NO_PARAMETERS: Mapping[str, Parameter] = MappingProxyType({})
-
-
-class LineNumbers(Protocol):
-    file: str
-
-    def line(self, item: object) -> int: ...
 
 
 def read_dag(dag: Any, lines: LineNumbers) -> tuple[Pipeline, tuple[Loss, ...], dict[str, int]]:
@@ -113,24 +101,14 @@ def read_dag(dag: Any, lines: LineNumbers) -> tuple[Pipeline, tuple[Loss, ...], 
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class _RunTimeParameter:
-    """A parameter that replaces a run-time value, and its loss, if it is reported."""
-
-    parameter: Parameter
-    loss: Loss | None
-
-
 class _DagReader:
     """Reads one DAG; ``changed`` are the parameters with another type than their Param."""
 
     def __init__(
         self, dag: Any, lines: LineNumbers, changed: Mapping[str, Parameter] = _NO_PARAMETERS
     ) -> None:
-        self.dag, self.lines, self.schedules = dag, lines, read_schedules(dag)
+        self.dag, self.schedules = dag, read_schedules(dag)
         self.tasks: dict[str, Any] = {task.task_id: task for task in dag.tasks}
-        self.losses: dict[Loss, None] = {}
-        self.run_time: dict[tuple[str, str], _RunTimeParameter] = {}
         types = {
             name: TYPES[type_]
             for name in dag.params
@@ -141,9 +119,9 @@ class _DagReader:
         self.values = Values(dag, types, converted=changed)
         self.groups: dict[str, ItemMapping] = {}
         self.names: dict[str, str] = {}
+        self.reports = Reports(dag, lines, self.tasks, self.names, frozenset(types))
         self.names |= self._names()
-        self.jobs: list[tuple[str, Any]] = []
-        self.owners: dict[str, str] = {}
+        self.sensors = JobSensors(self.tasks, self.values)
         self.resources: dict[tuple[str, str], Get] = {}
         self.roles: dict[str, TaskSteps] = {}
         self.stubs: dict[str, StubStep] = {}
@@ -151,26 +129,29 @@ class _DagReader:
         self.connections: dict[str, dict[str, Value]] = {}
 
     def result(self) -> tuple[Pipeline, tuple[Loss, ...], dict[str, int]]:
-        for loss in dag_options.of_dag(self.dag, self.schedules):
-            self._report(self.dag, *loss)
+        for loss in (*dag_options.of_dag(self.dag, self.schedules), *lost_callbacks(self.dag)):
+            self.reports.add(self.dag, *loss)
         self._collect_outputs()
         for task_id in in_order(self.tasks):
             self.roles[task_id] = role = self._role(self.tasks[task_id])
             if task_id in self.stubs:
                 role.steps = [self.stubs[task_id]]
+            self._add_settings(role)
         for task_id, stub in self.stubs.items():
             if type_ := self.values.used_as.get(f"Steps.{stub.name}.{RETURN_VALUE}"):
-                self.roles[task_id].steps = [replace(stub, returns=type_)]
+                self.roles[task_id].steps = [
+                    replace(one, returns=type_) if isinstance(one, StubStep) else one
+                    for one in self.roles[task_id].steps
+                ]
         self._add_groups()
         pipeline = self._pipeline(self._steps_in(None))
         lines = {
-            step.name: self.lines.line(role.operator)
+            step.name: self.reports.line(role.operator)
             for role in self.roles.values()
             for one in role.steps
             for step in walk((one,))
         }
-        ordered = sorted(self.losses, key=lambda loss: int(loss.place))
-        return pipeline, tuple(ordered), lines
+        return pipeline, self.reports.ordered(), lines
 
     def _add_groups(self) -> None:
         """Add a ForEach for each mapped task group that is exactly one."""
@@ -180,11 +161,16 @@ class _DagReader:
                 members.setdefault(group_id, []).append(self.tasks[task_id])
         self.loops = Loops(self.tasks, members)
         for group_id, tasks in members.items():
-            name = free_name(group_id[:64], set(self.names.values()), group_id[:60], "-")
-            self.names[group_id] = name
-            step = self.groups[group_id].step(name, limit_of(tasks, self.dag), ())
-            steps = any(self.roles[task.task_id].steps for task in tasks)
-            self.roles[group_id] = TaskSteps(tasks[0], [step] if steps else [])
+            name = self._loop_name(group_id)
+            steps = self.groups[group_id].steps(name, limit_of(tasks, self.dag), ())
+            is_step = any(self.roles[task.task_id].steps for task in tasks)
+            self.roles[group_id] = TaskSteps(tasks[0], steps if is_step else [])
+
+    def _loop_name(self, group_id: str) -> str:
+        if group_id not in self.names:
+            taken = set(self.names.values())
+            self.names[group_id] = free_name(group_id[:64], taken, group_id[:60], "-")
+        return self.names[group_id]
 
     def _steps_in(self, loop: str | None) -> list[Step]:
         """The steps of the tasks in the body of a ForEach, or outside all of them."""
@@ -192,11 +178,11 @@ class _DagReader:
         for task_id in tasks:
             if task_id in self.loops.bodies and (role := self.roles[task_id]).steps:
                 body = tuple(self._steps_in(task_id))
-                role.steps = [with_body(role.steps[0], body)]
+                role.steps[-1] = with_body(role.steps[-1], body)
         tree = TaskTree(tasks, {task_id: self.roles[task_id] for task_id in tasks})
         for found in tree.losses:
             task = self.roles[found.task_id].operator
-            self._report(task, found.code, found.severity, found.what, found.advice)
+            self.reports.add(task, found.code, found.severity, found.what, found.advice)
         return tree.steps()
 
     def converted_parameters(self) -> dict[str, Parameter]:
@@ -211,12 +197,10 @@ class _DagReader:
     def _pipeline(self, steps: Sequence[Step]) -> Pipeline:
         base = pipeline_of(self.dag)
         for loss in param_types.losses(base.declared, self.changed, self.values.needed):
-            self._report(self.dag, *loss)
+            self.reports.add(self.dag, *loss)
         declared = tuple(self.changed.get(one.name, one) for one in base.declared)
-        used = {one.name for step in walk(steps) for one in step_references(step)}
-        added = [one for one in self.run_time.values() if one.parameter.name in used]
-        self.losses.update(dict.fromkeys(one.loss for one in added if one.loss is not None))
-        parameters = (*declared, *(one.parameter for one in added))
+        used = frozenset(one.name for step in walk(steps) for one in step_references(step))
+        parameters = (*declared, *self.reports.added_parameters(used))
         order = step_order(own_arguments(self.dag.default_args)[0])
         limit, count = self.dag.max_active_tasks, len(list(walk(steps)))
         if limit not in (_MAX_ACTIVE_TASKS, count):
@@ -230,6 +214,7 @@ class _DagReader:
             connections=freeze(self.connections),
             schedules=self.schedules.schedules,
             event_triggers=self.schedules.triggers,
+            engine=dag_settings(self.dag),
         )
 
     # Names and outputs of tasks
@@ -250,23 +235,26 @@ class _DagReader:
             taken.add(name)
             if name != own_label:
                 what = f"its step is named {shown(name)}"
-                self._report(task, "step-name", "info", what)
+                self.reports.add(task, "step-name", "info", what)
             yield task_id, name
 
     def _collect_outputs(self) -> None:
+        ambiguous: set[tuple[str, str]] = set()
         for task_id, task in self.tasks.items():
             kind = kind_of(task)
-            if kind is None or is_after_failure(task) or is_mapped(task):
+            if kind is None or is_mapped(task):
                 continue
             name = self.names[task_id]
-            if type(task).__name__ not in JOB_SENSORS:
-                self.jobs += [(task_id, job) for job in job_names(task)]
-            self.owners.update(dict.fromkeys(kind.steps(task, name), task_id))
+            jobs = [] if type(task).__name__ in JOB_SENSORS else list(job_names(task))
+            self.sensors.add(task_id, jobs, kind.steps(task, name))
             if kind.outputs is not None:
                 self.values.outputs[task_id] = kind.outputs(task, name)
             if kind.names is not None:
                 for field, text, get in kind.names(task, name):
-                    self.resources.setdefault((field, text), get)
+                    if (field, text) in self.resources:  # several tasks create it, as in branches
+                        ambiguous.add((field, text))
+                    self.resources[field, text] = get
+        self.resources = {key: get for key, get in self.resources.items() if key not in ambiguous}
 
     def _forget(self, task: Any) -> None:
         """Remove the outputs of a dropped task, so that references to them become parameters."""
@@ -280,11 +268,6 @@ class _DagReader:
         reads: Iterable[str] = ()
         role = TaskSteps(task)
         if hasattr(task, "watched"):  # WatchOperator is not a step
-            return role
-        if is_after_failure(task):
-            rule = trigger_rule(task)
-            what = f"trigger rule {rule} has no counterpart in a pipeline"
-            self._drop(task, "trigger-rule", what, AT_THE_END, stub=False)
             return role
         if is_items_task(task):  # a part of a ForEach
             return role
@@ -303,14 +286,17 @@ class _DagReader:
             role = TaskSteps(task, [step], list(self._listed_gate(task)), from_sagebridge=True)
             if not type(task).execute.__module__.startswith("sagebridge_operators."):
                 what = f"{type(task).__name__} overrides execute, which the step does not call"
-                self._report(task, "operator", "changed", what, "move that code to another task")
+                self.reports.add(task, "operator", "changed", what, "move that code elsewhere")
             if isinstance(task.step, StubStep):
-                role.steps = [replace(task.step, origin=str(self.lines.line(task)))]
+                role.steps = [replace(task.step, origin=str(self.reports.line(task)))]
                 reason, advice = task.step.arguments["reason"], "replace it with a step"
-                self._report(task, "stub", "dropped", f"it is a stub: {reason}", advice)
+                self.reports.add(task, "stub", "dropped", f"it is a stub: {reason}", advice)
             elif isinstance(task.step, CarriedStep):
-                self._carry(role, "python-task", sagebridge_step)
-        elif (kind := kind_of(task)) is not None and not self._awaited_tasks(task):
+                self._carry(role)
+        elif self.sensors.awaited(task):
+            what = "it is not needed: the step itself waits for its job"
+            self.reports.add(task, "sensor", "info", what)
+        elif (kind := kind_of(task)) is not None:
             reads = (*kind.reads, *AIRFLOW_DEFAULTS, "region", *dag_options.own_arguments(task))
             reads = tuple(name for name in reads if name != DEFERRABLE)  # an info names it
             self._build(role, kind.build)
@@ -318,11 +304,11 @@ class _DagReader:
             reads = ("conditions", "condition_type", "left_value", "right_value")
             reads = (*reads, "if_task_ids", "else_task_ids")
             self._build_condition(role)
+        elif is_carried(task):
+            reads = carried_arguments(task)
+            self._carry(role)
         else:
-            reads = ("python_callable", "op_args", "op_kwargs")
-            reads = (*reads, "bash_command", "env", "append_env", "skip_on_exit_code")
-            reads = (*reads, "cwd", "output_processor", "templates_dict")
-            self._build_other(role)
+            self._drop_other(task)
         if any(map(connects, role.steps)):
             self._connect(role)
         self._report_options(role, frozenset(reads))
@@ -336,15 +322,20 @@ class _DagReader:
         if is_nested(task):
             raise NoForEach("it is mapped in a mapped task group")
         if (group := mapped_group(task)) is not None:
+            loop = self._loop_name(group.group_id)
             if group.group_id not in self.groups:
-                self.groups[group.group_id] = mapping_of(group._expand_input, self.values)
+                self.groups[group.group_id] = self._group_mapping(group._expand_input, loop)
             arguments = self.groups[group.group_id].arguments
             self.values.mapped[id(group._expand_input)] = arguments
             self.values.loops[task.task_id] = self.values.loop = group.group_id
             return None
-        mapping = mapping_of(task._get_specified_expand_input(), self.values)
-        self.values.loops[task.task_id] = task.task_id
-        name, losses = self.names[task.task_id], dict(self.losses)
+        given, name = task._get_specified_expand_input(), self.names[task.task_id]
+        is_code = is_carried(task)
+        items = free_name(f"{name[:57]}-items", self.names.values())
+        mapping = code_mapping(given, self.values, items) if is_code else None
+        mapping = mapping or mapping_of(given, self.values)
+        self.values.loops[task.task_id] = self.values.loop = task.task_id
+        losses = dict(self.reports.losses)
         self.names[task.task_id] = free_name(f"{name[:58]}-item", self.names.values())
         try:
             role = self._role(unmapped(task, mapping.arguments))
@@ -354,11 +345,27 @@ class _DagReader:
             self.names[task.task_id] = name
         if task.task_id in self.dropped_tasks:
             self.dropped_tasks.discard(task.task_id)
-            self.losses = losses
+            self.reports.losses = losses
             del self.stubs[task.task_id]
             raise NoForEach("it is mapped over arguments that only Airflow can read")
-        steps = [mapping.step(name, limit_of([task], self.dag), role.steps)] if role.steps else []
-        return TaskSteps(task, list(steps))
+        self._add_settings(role)
+        if role.steps and isinstance(role.steps[-1], CarriedStep):
+            self.values.lists[task.task_id] = name
+        limit = limit_of([task], self.dag)
+        return TaskSteps(task, mapping.steps(name, limit, role.steps) if role.steps else [])
+
+    def _group_mapping(self, given: Any, name: str) -> ItemMapping:
+        try:
+            return mapping_of(given, self.values)
+        except NoForEach:
+            items = free_name(f"{name[:57]}-items", self.names.values())
+            return code_mapping(given, self.values, items)
+
+    def _add_settings(self, role: TaskSteps) -> None:
+        """Give the steps of a task its settings; in a ForEach, each to the step that has it."""
+        if role.steps:
+            inside = role.operator.task_id in self.values.loops
+            role.steps = with_settings(role.steps, role.operator, inside=inside)
 
     def _report_options(self, role: TaskSteps, reads: frozenset[str]) -> None:
         """Report the arguments of a task that are lost, unless the whole task is dropped."""
@@ -367,14 +374,10 @@ class _DagReader:
             reads |= {"max_active_tis_per_dagrun"}
         if not role.steps and task.task_id in self.dropped_tasks:
             return
-        for loss in dag_options.of_task(task, reads):
-            is_done = loss.code == "no-wait" and self._is_awaited(task)
+        for loss in (*dag_options.of_task(task, reads), *lost_callbacks(task)):
+            is_done = loss.code == "no-wait" and self.sensors.is_awaited(task)
             if (role.steps and not is_done) or loss.code in _NOTIFICATIONS:
-                self._report(task, *loss)
-        if role.steps and task.is_teardown:
-            what = "it is a teardown task, but its step runs only if the steps before it succeed"
-            advice = "clean up after a failed execution yourself"
-            self._report(task, "failure-handling", "dropped", what, advice)
+                self.reports.add(task, *loss)
 
     def _connect(self, role: TaskSteps) -> None:
         """Keep the arguments with which a task connects to AWS."""
@@ -386,7 +389,7 @@ class _DagReader:
         for name in AIRFLOW_DEFAULTS:
             if not is_constant(getattr(task, name, None)):
                 what = f"{name} is only known at run time, so the step has the default"
-                self._report(task, "aws-connection", "changed", what, "use a constant")
+                self.reports.add(task, "aws-connection", "changed", what, "use a constant")
 
     def _build(self, role: TaskSteps, build: Builder) -> None:
         task = role.operator
@@ -397,7 +400,7 @@ class _DagReader:
             advice = "use a constant in the DAG file"
             self._drop(task, "run-time-argument", str(why), advice)
             return
-        line = str(self._line(task))
+        line = str(self.reports.line(task))
         role.steps = [
             replace(one, origin=line) if isinstance(one, CarriedStep) else one for one in role.steps
         ]
@@ -405,20 +408,21 @@ class _DagReader:
 
     def _task(self, task: Any) -> Task:
         def report(code: str, severity: Severity, what: str, advice: str = "") -> None:
-            self._report(task, code, severity, what, advice)
+            self.reports.add(task, code, severity, what, advice)
 
         def fallback(unknown: RunTimeValue) -> Value:
-            return self._parameter_for(task, unknown)
+            return self.reports.run_time_value(task, unknown)
 
         return Task(task, self.names[task.task_id], self.values, fallback, report, self.resources)
 
     def _listed_gate(self, task: Any) -> Iterator[BranchGate]:
-        if isinstance(task.step, ConditionStep):
+        step = task.step
+        if hasattr(step, "if_steps"):
             yes, no = (
                 tuple(one.task_id for one in branch or ())
                 for branch in (task.if_steps, task.else_steps)
             )
-            yield BranchGate(task.step.name, yes, no, fixed=True)
+            yield BranchGate(step.name, yes, no, fixed=True)
 
     def _build_condition(self, role: TaskSteps) -> None:
         task = role.operator
@@ -427,7 +431,7 @@ class _DagReader:
                 raise UnreadableTask("its branches are only known at run time")
             step = condition_step(self._task(task))
         except UnreadableTask as why:
-            self._build_choice(role, f"a condition that cannot be read ({why})")
+            self._drop(task, "branch-callable", str(why), "use a condition operator")
             return
         yes, no = (self._reached(task, ids) for ids in (task.if_task_ids, task.else_task_ids))
         if not task.else_task_ids:
@@ -446,147 +450,41 @@ class _DagReader:
                 pending.append(after)
         return tuple(one for one in self.tasks if one in kept & task.downstream_task_ids)
 
-    def _build_choice(self, role: TaskSteps, what: str) -> None:
-        """Replace a branch that Python decides by one Condition per branch, each on a parameter."""
-        task, name = role.operator, self.names[role.operator.task_id]
-        followers = [one for one in self.tasks if one in task.downstream_task_ids]
-        single = "ShortCircuitOperator" in classes(task)
-        parameters = []
-        for branch in [followers] if single else [[one] for one in followers]:
-            own = name if single else f"{name[:31]}-{self.names[branch[0]][:32]}"
-            unknown = RunTimeValue("branch-callable", what, own)
-            unknown.type = "Boolean"
-            choice = self._parameter_for(task, unknown, report=False)
-            parameters.append(choice.name)
-            role.steps.append(
-                ConditionStep(
-                    own,
-                    "Condition",
-                    arguments=EMPTY,
-                    conditions=(equals(choice, True),),
-                    if_steps=(),
-                    else_steps=(),
-                )
-            )
-            role.gates.append(BranchGate(own, tuple(branch), ()))
-        text = f"{what} becomes one Boolean parameter per branch: {', '.join(parameters) or 'none'}"
-        advice = "set the parameters, or use a condition operator"
-        self._report(task, "branch-callable", "changed", text, advice)
-
-    def _build_other(self, role: TaskSteps) -> None:
-        """Read any other task: it is carried, becomes dependencies, or is dropped."""
-        task, names = role.operator, classes(role.operator)
-        name, kind = self.names[task.task_id], type(task).__name__
-        if "LatestOnlyOperator" in names:
-            what = "it becomes no step: a pipeline has no runs for past dates"
-            self._report(task, "empty-task", "info", what)
-        elif names & _BRANCHES:
-            self._build_choice(role, f"the decision of {task.operator_name}")
-        elif "EmptyOperator" in names:
-            what = "it becomes no step: its downstream steps take over its dependencies"
-            self._report(task, "empty-task", "info", what)
-        elif "BaseSensorOperator" in names:
-            self._sensor(task)
-        elif kind in ("PythonOperator", "_PythonDecoratedOperator"):
-            self._carry(role, "python-task", python_step)
-            if role.steps:
-                keys = bool(getattr(task, "multiple_outputs", False))
-                output = property_output(name, RETURN_VALUE, keys=keys)
-                self.values.outputs[task.task_id] = output
-        elif kind == "BashOperator":
-            self._carry(role, "shell-task", shell_step)
-            if role.steps and is_skipped_on_99(task):
-                arguments = dag_options.operator_arguments(task)
-                intended = "skip_on_exit_code" in arguments or "99" in str(task.bash_command)
-                what = "exit code 99 fails the step; in Airflow it skips the task"
-                advice = "exit with 0 if downstream steps should run"
-                self._report(task, "exit-code", "changed" if intended else "info", what, advice)
-            if role.steps:
-                self.values.outputs[task.task_id] = property_output(name, RETURN_VALUE)
-        else:
-            code = "python-task" if "PythonOperator" in names else "operator"
-            what, advice = f"{task.operator_name} matches no step type", NO_STEP_TYPE
-            cls: Any = type(task)
-            base, overrides = provider_class(cls)
-            if overrides:
-                what = f"{task.operator_name} overrides {overrides} of {base}"
-                advice = f"use {base} and move that code to another task"
-            self._drop(task, code, what, advice)
-
-    def _carry(self, role: TaskSteps, code: str, build: Any) -> None:
+    def _carry(self, role: TaskSteps) -> None:
+        """Read a task of user code or of the standard provider as steps that both engines run."""
         task = role.operator
-        origin = str(self._line(task))
+        name = self.names[task.task_id]
+        code = CodeTask(task, name, self.values, str(self.reports.line(task)))
         try:
-            step = build(task, self.names[task.task_id], self.values, origin)
-            # Only operators of @task have custom_operator_name (airflow/sdk/bases/decorator.py).
-            # Airflow sets their doc_md to the docstring, which the function already has.
-            decorated = hasattr(task, "custom_operator_name")
-            role.steps = [step if decorated else with_documentation(step, task)]
+            role.steps = carried_steps(code)
         except NotSelfContained as why:
-            self._drop(task, code, f"it {why}", ON_ITS_OWN)
-
-    def _sensor(self, task: Any) -> None:
-        if self._awaited_tasks(task):
-            what = "it is not needed: the step itself waits for its job"
-            self._report(task, "sensor", "info", what)
+            self._drop(task, loss_code(task), f"it {why}", ON_ITS_OWN)
             return
-        what = f"{type(task).__name__} waits for something outside the pipeline"
-        self._drop(task, "sensor", what, "start the pipeline once the wait is over")
+        # Only operators of @task have custom_operator_name (airflow/sdk/bases/decorator.py).
+        # Airflow sets their doc_md to the docstring, which the function already has.
+        if not hasattr(task, "custom_operator_name"):
+            role.steps[-1] = with_documentation(role.steps[-1], task)
+        keys = bool(getattr(task, "multiple_outputs", False))
+        self.values.outputs[task.task_id] = property_output(name, RETURN_VALUE, keys=keys)
 
-    def _awaited_tasks(self, sensor: Any) -> set[str]:
-        """The ids of the tasks whose jobs a sensor waits for."""
-        waits_for = getattr(sensor, JOB_SENSORS.get(type(sensor).__name__, ""), None)
-        if waits_for is None:
-            return set()
-        found = {task_id for task_id, name in self.jobs if waits_for == name}
-        try:
-            steps = {get.name for get in references(self.values.of(waits_for)) if get.step}
-        except RunTimeValue:
-            return found
-        return found | {self.owners[step] for step in steps if step in self.owners}
+    def _drop_other(self, task: Any) -> None:
+        """Drop a task of an operator that is not known."""
+        if "BaseSensorOperator" in classes(task):
+            what = f"{type(task).__name__} waits for something outside the pipeline"
+            self._drop(task, "sensor", what, "start the pipeline once the wait is over")
+            return
+        what, advice = f"{task.operator_name} matches no step type", NO_STEP_TYPE
+        cls: Any = type(task)
+        base, overrides = provider_class(cls)
+        if overrides:
+            what = f"{task.operator_name} overrides {overrides} of {base}"
+            advice = f"use {base} and move that code to another task"
+        self._drop(task, loss_code(task), what, advice)
 
-    def _is_awaited(self, task: Any) -> bool:
-        """Whether each downstream task is a sensor that waits for the job of this task."""
-        after = [self.tasks[one] for one in task.downstream_task_ids]
-        return bool(after) and all(task.task_id in self._awaited_tasks(one) for one in after)
-
-    # Losses
-
-    def _line(self, item: Any) -> int:
-        """The line of the DAG or a task; one of a mapped operator's iterations has its line."""
-        return self.lines.line(self.tasks.get(getattr(item, "task_id", ""), item))
-
-    def _report(
-        self, item: Any, code: str, severity: Severity, what: str, advice: str = ""
-    ) -> None:
-        self.losses[self._loss(item, code, severity, what, advice)] = None
-
-    def _loss(self, item: Any, code: str, severity: Severity, what: str, advice: str = "") -> Loss:
-        place = str(self._line(item))
-        if item is self.dag:
-            return Loss(code, severity, place, f"the DAG: {what}", TARGET, advice)
-        step = self.names.get(item.task_id, "")
-        return Loss(code, severity, place, f"task {item.task_id}: {what}", TARGET, advice, step)
-
-    def _drop(self, task: Any, code: str, reason: str, advice: str, *, stub: bool = True) -> None:
-        """Report a dropped task. A stub takes its place, unless the task never runs."""
+    def _drop(self, task: Any, code: str, reason: str, advice: str) -> None:
+        """Report a dropped task. A stub takes its place."""
         self.dropped_tasks.add(task.task_id)
-        self._report(task, code, "dropped", f"{reason}, so the task is dropped", advice)
-        if stub:
-            name, line = self.names[task.task_id], self._line(task)
-            self.stubs[task.task_id] = stub_of(task, name, reason, self.lines.file, line)
-            self.values.outputs[task.task_id] = property_output(name, RETURN_VALUE, keys=True)
-
-    def _parameter_for(self, task: Any, unknown: RunTimeValue, *, report: bool = True) -> Get:
-        """A reference to the parameter that replaces a run-time value."""
-        key = (unknown.text, unknown.type)
-        if key not in self.run_time:
-            taken = {one.parameter.name for one in self.run_time.values()} | set(self.values.types)
-            wanted = identifier(unknown.text)
-            name = free_name(wanted, taken, wanted[:60])
-            description = f"Replaces {unknown.what} ({unknown.text})"
-            added = Parameter(name, unknown.type, description=description)
-            what = f"{unknown.what} ({unknown.text}) becomes the parameter {shown(name)}"
-            loss = self._loss(task, unknown.code, "changed", what, _SET_PARAMETER)
-            self.run_time[key] = _RunTimeParameter(added, loss if report else None)
-        return parameter(self.run_time[key].parameter.name)
+        self.reports.add(task, code, "dropped", f"{reason}, so the task is dropped", advice)
+        name, line = self.names[task.task_id], self.reports.line(task)
+        self.stubs[task.task_id] = stub_of(task, name, reason, self.reports.lines.file, line)
+        self.values.outputs[task.task_id] = property_output(name, RETURN_VALUE, keys=True)

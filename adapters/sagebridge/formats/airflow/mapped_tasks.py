@@ -2,7 +2,8 @@
 
 A literal list becomes the items. If several values change from item to item, each item is a string
 with a JSON object, and ``ForEach.CurrentItem.NAME`` is one of them. The output of one task stays a
-reference. Everything else has no counterpart in a pipeline.
+reference. For code, items may be dicts, and several lists that are only known at run time are
+combined by a step before the ForEach.
 """
 
 from __future__ import annotations
@@ -10,17 +11,24 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from inspect import signature
+from inspect import Parameter, signature
 from itertools import product
 from typing import Any
 
-from sagebridge.formats.airflow.task_values import RunTimeValue, Values
-from sagebridge.model.expressions import Get, Member, current_item, is_expression, plain
+from sagebridge.formats.airflow.code_tasks import UNPACKED, context_names
+from sagebridge.formats.airflow.task_values import RunTimeValue, Values, as_template
+from sagebridge.formats.python.function_source import NotSelfContained, of_function
+from sagebridge.model.code_steps import PYTHON, RETURN_VALUE, PythonStep, call_arguments
+from sagebridge.model.expressions import Get, Index, Member, current_item, is_expression, plain
 from sagebridge.model.for_each import ForEachStep
+from sagebridge.model.functions import Function
+from sagebridge.model.pipeline import Step
 from sagebridge.model.values import Object, Value, same
 
 _MOST_ITEMS, _MOST_ITERATIONS = 100, 50
 ITEM = plain(current_item)
+_ITEMS = "sagebridge_operators.library.items"
+_NAMED = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
 
 
 class NoForEach(Exception):
@@ -29,15 +37,23 @@ class NoForEach(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ItemMapping:
-    """The items of a ForEach, and by argument the value that contains its part of the item."""
+    """The items of a ForEach, and by argument the value that contains its part of the item.
+
+    ``before`` is a step that makes the items. An argument ``UNPACKED`` is a dict of arguments.
+    """
 
     items: Value
     arguments: Mapping[str, Value]
+    before: PythonStep | None = None
 
-    def step(self, name: str, limit: int, body: Sequence[Any]) -> ForEachStep:
-        """The ForEach; ``limit`` is how many of its tasks Airflow runs at the same time."""
+    def steps(self, name: str, limit: int, body: Sequence[Any]) -> list[Step]:
+        """The step that makes the items, and the ForEach.
+
+        ``limit`` is how many of its tasks Airflow runs at the same time.
+        """
         most = min(limit, _MOST_ITERATIONS)
-        return ForEachStep(name, items=self.items, max_concurrency=most, body=tuple(body))
+        loop = ForEachStep(name, items=self.items, max_concurrency=most, body=tuple(body))
+        return [loop] if self.before is None else [self.before, loop]
 
 
 def mapping_of(expand_input: Any, values: Values) -> ItemMapping:
@@ -51,6 +67,110 @@ def mapping_of(expand_input: Any, values: Values) -> ItemMapping:
         return _literal(list(_points(given, values)))
     except RunTimeValue as unknown:
         raise NoForEach(f"it is mapped over {unknown.what}") from None
+
+
+def code_mapping(expand_input: Any, values: Values, name: str) -> ItemMapping:
+    """The same as :func:`mapping_of` for code, whose items may be any JSON.
+
+    ``name`` is the name of a step that makes the items, if one is needed. Raises
+    :class:`NoForEach`.
+    """
+    given = expand_input.value
+    try:
+        if not isinstance(given, Mapping):
+            return _unpacked(given, values, name)
+        lists = {key: _items(one, values, name) for key, one in given.items()}
+        if len(lists) == 1:
+            ((key, found),) = lists.items()
+            return ItemMapping(found.items, _argument(key, found.items, ITEM), found.before)
+        if any(one.before for one in lists.values()):
+            raise NoForEach("it is mapped over several lists, and one of them is computed")
+        arguments = {key: _field(key) for key in lists}
+        for one in ("op_args", "op_kwargs"):
+            if one in lists:
+                found_argument = _argument(one, lists[one].items, _field(one))
+                arguments = {**{k: v for k, v in arguments.items() if k != one}, **found_argument}
+        sources = {key: one.items for key, one in lists.items()}
+        if all(isinstance(one, tuple) for one in sources.values()):
+            points = product(*sources.values())
+            rows = tuple(Object(zip(sources, point, strict=True)) for point in points)
+            return ItemMapping(rows, arguments)
+        before = _items_step(name, "product", (), sources)
+        return ItemMapping(_result(before), arguments, before)
+    except RunTimeValue as unknown:
+        raise NoForEach(f"it is mapped over {unknown.what}") from None
+
+
+def _unpacked(given: Any, values: Values, name: str) -> ItemMapping:
+    """The mapping of ``expand_kwargs()``."""
+    if isinstance(given, list | tuple):
+        rows = tuple(values.of(one, as_template) for one in given)
+        keys = {tuple(sorted(row)) if isinstance(row, Object) else None for row in rows}
+        if len(keys) == 1 and (only := keys.pop()) is not None:
+            columns = {key: tuple(row[key] for row in rows) for key in only}
+            each = [_argument(key, columns[key], _field(key)) for key in only]
+            return ItemMapping(rows, {key: value for one in each for key, value in one.items()})
+        return ItemMapping(rows, {UNPACKED: ITEM})
+    found = _items(given, values, name)
+    return ItemMapping(found.items, {UNPACKED: ITEM}, found.before)
+
+
+def _argument(name: str, items: Value, item: Get) -> dict[str, Value]:
+    """A mapped argument; the lists of ``op_args`` must have one length."""
+    if name == "op_kwargs":
+        return {UNPACKED: item}
+    if name != "op_args":
+        return {name: item}
+    lengths = {len(one) for one in items} if isinstance(items, tuple) else set()
+    if len(lengths) != 1:
+        raise NoForEach("its op_args are only known at run time")
+    return {name: tuple(Get(item.root, (*item.tokens, Index(at))) for at in range(lengths.pop()))}
+
+
+def _items(given: Any, values: Values, name: str) -> ItemMapping:
+    """One list to map over, and the step that makes it, if it is computed."""
+    kind = type(given).__name__
+    if kind in ("ZipXComArg", "ConcatXComArg"):
+        lists = [values.of(one) for one in given.args]
+        options: dict[str, Value] = {}
+        if kind == "ZipXComArg" and not type(given.fillvalue).__module__.startswith("airflow."):
+            options["fill"] = values.of(given.fillvalue)
+        before = _items_step(name, "zipped" if kind == "ZipXComArg" else "joined", lists, options)
+        return ItemMapping(_result(before), {}, before)
+    if kind == "MapXComArg":
+        before = mapping_step(name, values.of(given.arg), given.callables)
+        return ItemMapping(_result(before), {}, before)
+    if isinstance(given, Mapping):  # an item is a pair, as in Airflow
+        return ItemMapping(tuple((key, values.of(one)) for key, one in given.items()), {})
+    found = values.of(given, as_template)
+    if isinstance(given, list | tuple) or hasattr(given, "iter_references"):
+        return ItemMapping(found, {})
+    raise NoForEach("it is mapped over arguments that are only known at run time")
+
+
+def _items_step(
+    name: str, function: str, args: Sequence[Value], kwargs: Mapping[str, Value]
+) -> PythonStep:
+    called = Function(function, "", library=_ITEMS)
+    return PythonStep(name, PYTHON, call_arguments(args, kwargs), function=called)
+
+
+def mapping_step(name: str, items: Value, functions: Sequence[Any]) -> PythonStep:
+    """The step that calls the functions of ``XComArg.map()`` for each item of a list."""
+    if len(functions) != 1:
+        raise NoForEach("its list is mapped by several functions")
+    try:
+        each = of_function(functions[0])
+    except NotSelfContained as why:
+        raise NoForEach(f"the function that maps its list {why}") from None
+    loop = f"def {each.name}_each(items):\n    return [{each.name}(item) for item in items]"
+    module = f"{(each.module or each.text or each.code).rstrip()}\n\n\n{loop}\n"
+    function = Function(f"{each.name}_each", loop, text=loop, module=module)
+    return PythonStep(name, PYTHON, call_arguments((items,), {}), function=function)
+
+
+def _result(step: PythonStep) -> Get:
+    return Get("Steps", (Member(step.name), Member(RETURN_VALUE)))
 
 
 def _points(given: Any, values: Values) -> Iterator[Mapping[str, Value]]:
@@ -154,16 +274,49 @@ def is_nested(task: Any) -> bool:
 
 
 def unmapped(task: Any, arguments: Mapping[str, Value]) -> Any:
-    """The operator of one iteration of a mapped operator, with these values for its arguments."""
+    """The operator of one iteration of a mapped operator, with these values for its arguments.
+
+    Raises :class:`NoForEach` if only a run of the DAG knows the names of the arguments.
+    """
     decorated = hasattr(task, "op_kwargs_expand_input")
-    operator = task.unmap({"op_kwargs": arguments} if decorated else arguments)
+    unpacked = arguments.get(UNPACKED)
+    known = {name: value for name, value in arguments.items() if name != UNPACKED}
+    if unpacked is not None and decorated:
+        known = {**_required(task), **known}
+    elif unpacked is not None and "python_callable" not in task.partial_kwargs:
+        raise NoForEach("its arguments are only known at run time")
+    operator = task.unmap({"op_kwargs": known} if decorated else known)
     # partial() adds the defaults of BaseOperator to the arguments that are given.
     given = operator._BaseOperator__init_kwargs
     base = next(one for one in type(operator).__mro__ if one.__name__ == "BaseOperator")
     for name, parameter in signature(base).parameters.items():
         if name in given and str(given[name]) == str(parameter.default):
             del given[name]
+    if unpacked is not None and _has_more(operator):
+        operator.op_kwargs = {k: v for k, v in operator.op_kwargs.items() if not _is_field(v)}
+        operator.unpacked = unpacked
     return operator
+
+
+def _required(task: Any) -> dict[str, Value]:
+    """The arguments without default of a @task function that its ``expand_kwargs()`` must set."""
+    given = task.partial_kwargs["op_kwargs"]
+    return {
+        name: _field(name)
+        for name, one in signature(task.python_callable).parameters.items()
+        if one.default is one.empty and one.kind in _NAMED and name not in given
+    }
+
+
+def _has_more(operator: Any) -> bool:
+    """Whether a mapped call may have more arguments than are known."""
+    given = {*operator.op_kwargs, *context_names()}
+    parameters = signature(operator.python_callable).parameters
+    return any(one.kind is one.VAR_KEYWORD or name not in given for name, one in parameters.items())
+
+
+def _is_field(value: Value) -> bool:
+    return isinstance(value, Get) and value.root == ITEM.root
 
 
 def limit_of(tasks: Sequence[Any], dag: Any) -> int:

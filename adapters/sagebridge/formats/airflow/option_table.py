@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 
 from sagebridge.formats.python.engine_losses import Unsupported
 from sagebridge.model.display import shown
-from sagebridge.model.losses import AT_THE_END, LIMIT_STEPS, Severity
+from sagebridge.model.losses import AT_THE_END, Severity
 
 OptionRule: TypeAlias = "Callable[[Any], Unsupported | None]"
 """From the value of an option to its loss; None if the value asks for nothing."""
@@ -68,20 +68,6 @@ def _worker(name: str) -> OptionRule:
     return _option("engine-option", "changed", what, advice)
 
 
-def _retries(value: Any) -> Unsupported | None:
-    if not isinstance(value, int) or value <= 0:
-        return None
-    what = f"retries={value} is not carried over: a pipeline has only retry policies"
-    return Unsupported("retries", "dropped", what, "add retry policies to the step")
-
-
-def _pool(value: Any) -> Unsupported | None:
-    if value in (None, "default_pool"):
-        return None
-    what = f"the pool {shown(value)} has no effect"
-    return Unsupported("pool", "dropped", what, LIMIT_STEPS)
-
-
 def _no_wait(value: Any) -> Unsupported | None:
     if value:
         return None
@@ -89,11 +75,6 @@ def _no_wait(value: Any) -> Unsupported | None:
     return Unsupported(
         "no-wait", "changed", what, "check that downstream steps may start that late"
     )
-
-
-def _overlap(value: Any) -> Unsupported | None:
-    what = f"max_active_runs={value} has no effect: executions may overlap"
-    return Unsupported("concurrency", "dropped", what, _ONE_AT_A_TIME)
 
 
 _TIME_LIMIT = "limit the job itself, for example with StoppingCondition"
@@ -112,14 +93,12 @@ _UNIQUE_NAME = NoEffect("each job gets a generated, unique name")
 _LOGGING = NoEffect("it changes only what the task logs")
 _TEXT = NoEffect("only doc_md is carried, as the description")
 _UI = NoEffect("it changes only Airflow's UI")
-_RETRY_DETAIL = NoEffect("it belongs to retries, which are reported")
 _PAST_DETAIL = NoEffect("it belongs to depends_on_past, which is reported")
 _AIRFLOW_3 = NoEffect("Airflow 3 ignores it")
 
 RETRY_DETAILS = frozenset(("retry_delay", "retry_exponential_backoff", "max_retry_delay"))
-"""Reported only with retries."""
+"""Without effect unless there are retries."""
 CALLBACKS = (
-    "on_execute_callback",
     "on_failure_callback",
     "on_retry_callback",
     "on_skipped_callback",
@@ -127,11 +106,12 @@ CALLBACKS = (
 )
 
 _BASE_ARGUMENTS: Mapping[str, Row] = {
-    **{name: _callback(name) for name in (*CALLBACKS, "pre_execute", "post_execute")},
+    **{name: _callback(name) for name in ("on_execute_callback", "pre_execute", "post_execute")},
+    **dict.fromkeys(CALLBACKS, READ),
     **{name: _mail(name) for name in ("email", "email_on_failure", "email_on_retry")},
     **{name: _worker(name) for name in ("executor", "executor_config", "resources")},
     **dict.fromkeys(("doc_json", "doc_rst", "doc_yaml"), _TEXT),
-    **dict.fromkeys(RETRY_DETAILS, _RETRY_DETAIL),
+    **dict.fromkeys(RETRY_DETAILS, READ),
     **dict.fromkeys(
         ("ignore_first_depends_on_past", "wait_for_past_depends_before_skipping"), _PAST_DETAIL
     ),
@@ -153,16 +133,12 @@ _BASE_ARGUMENTS: Mapping[str, Row] = {
     "do_xcom_push": NoEffect("a step's outputs can always be referred to", silent=True),
     "doc": NoEffect(_TEXT.reason, silent=True),
     "end_date": _NO_END,
-    "execution_timeout": _option(
-        "timeout", "dropped", "execution_timeout={} has no effect", _TIME_LIMIT
-    ),
+    "execution_timeout": READ,
     "inlets": _option("asset", "dropped", "its inlets are not recorded"),
     "kwargs": READ,
     "logger_name": _LOGGING,
     "map_index_template": _UI,
-    "max_active_tis_per_dag": _option(
-        "concurrency", "dropped", "max_active_tis_per_dag={} has no effect", _ONE_AT_A_TIME
-    ),
+    "max_active_tis_per_dag": READ,
     "max_active_tis_per_dagrun": _option(
         "concurrency", "dropped", "max_active_tis_per_dagrun={} has no effect"
     ),
@@ -179,9 +155,9 @@ _BASE_ARGUMENTS: Mapping[str, Row] = {
         "its own params are ignored; templates use the params of the DAG",
         "declare them as params of the DAG",
     ),
-    "pool": _pool,
+    "pool": READ,
     "pool_slots": NoEffect("it belongs to the pool, which is reported"),
-    "priority_weight": NoEffect("it orders the tasks that wait for a worker"),
+    "priority_weight": READ,
     "queue": _unless("default", _worker("queue")),
     "render_template_as_native_obj": _option(
         "template",
@@ -189,7 +165,7 @@ _BASE_ARGUMENTS: Mapping[str, Row] = {
         "its own render_template_as_native_obj has no effect; that of the DAG has",
         "set it on the DAG",
     ),
-    "retries": _retries,
+    "retries": READ,
     "retry_policy": _option(
         "retries",
         "dropped",
@@ -205,7 +181,10 @@ _BASE_ARGUMENTS: Mapping[str, Row] = {
 """The arguments of BaseOperator."""
 
 _OPERATOR_ARGUMENTS: Mapping[str, Row] = {
-    **dict.fromkeys(("check_interval", "deferrable", "poll_interval", "waiter_delay"), _POLLING),
+    **dict.fromkeys(
+        ("check_interval", "deferrable", "end_from_trigger", "mode", "poll_interval"), _POLLING
+    ),
+    **dict.fromkeys(("start_from_trigger", "trigger_kwargs", "waiter_delay"), _POLLING),
     **dict.fromkeys(
         (
             "action_if_job_exists",
@@ -235,6 +214,10 @@ _OPERATOR_ARGUMENTS: Mapping[str, Row] = {
     "output_encoding": _unless(
         "utf-8", _option("engine-option", "changed", "output_encoding={}: UTF-8 is used")
     ),
+    "openlineage_inject_parent_info": NoEffect("it only adds lineage metadata"),
+    "reset_dag_run": _option(
+        "engine-option", "changed", "reset_dag_run=True has no effect: each start is a new run"
+    ),
     "role_arn": _option(
         "role", "changed", "role_arn={} is not in its arguments", "add the role to the arguments"
     ),
@@ -260,7 +243,7 @@ DEFAULTED = frozenset(
 """Attributes that Airflow or an operator itself sets, so that their values mean nothing."""
 
 DAG_ARGUMENTS: Mapping[str, Row] = {
-    **{name: _callback(name) for name in ("on_failure_callback", "on_success_callback")},
+    **dict.fromkeys(("on_failure_callback", "on_success_callback"), READ),
     **dict.fromkeys(
         (
             "dag_id",
@@ -287,12 +270,7 @@ DAG_ARGUMENTS: Mapping[str, Row] = {
     "catchup": _option(
         "schedule", "changed", "catchup=True has no effect: past intervals are not run"
     ),
-    "dagrun_timeout": _option(
-        "timeout",
-        "dropped",
-        "dagrun_timeout={} has no effect",
-        "stop executions that run too long yourself",
-    ),
+    "dagrun_timeout": READ,
     "deadline": _option("callback", "dropped", "deadline: no alert is sent", AT_THE_END),
     "disable_bundle_versioning": NoEffect("a pipeline has its own versions"),
     "end_date": _NO_END,
@@ -308,7 +286,7 @@ DAG_ARGUMENTS: Mapping[str, Row] = {
         "jinja_environment_kwargs={}: only templates in {{{{ }}}} are read",
         "check the templates of the tasks",
     ),
-    "max_active_runs": _overlap,
+    "max_active_runs": READ,
     "max_consecutive_failed_dag_runs": _option(
         "failure-handling",
         "changed",

@@ -13,6 +13,7 @@ from sagebridge.authoring.dag_pipeline import is_constant
 from sagebridge.formats.airflow import dag_options
 from sagebridge.formats.airflow.dag_schedules import ScheduleReading, read_schedules
 from sagebridge.formats.airflow.option_table import RETRY_DETAILS
+from sagebridge.formats.airflow.task_settings import dag_settings
 from sagebridge.formats.python.engine_losses import Unsupported
 from sagebridge.model.display import free_name
 from sagebridge.model.event_triggers import EventTrigger
@@ -94,6 +95,9 @@ def _present(trigger: EventTrigger, found: ScheduleReading) -> EventTrigger:
 def _losses(dag: Any, found: ScheduleReading) -> Iterator[Unsupported]:
     (task,) = dag.tasks
     yield from dag_options.of_dag(dag, found)
+    if names := sorted(dag_settings(dag).given.keys() - {"tags"}):
+        what = f"settings of the DAG that starts it have no effect: {', '.join(names)}"
+        yield Unsupported("engine-option", "changed", what)
     # Retries only repeat the start of a run. There is no step that could wait for its end.
     reads = {*dag_options.own_arguments(task), "conf", "trigger_dag_id", "retries", *RETRY_DETAILS}
     reads.add("wait_for_completion")

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from sagebridge.formats.airflow.branches import trigger_of
-from sagebridge.formats.airflow.task_tree import trigger_rule
 from sagebridge.model.pipeline import Step
 from sagebridge.model.values import ABSENT
 
@@ -39,9 +37,3 @@ def with_documentation(step: Step, task: Any) -> Step:
 
 def are_ids(value: Any) -> bool:
     return isinstance(value, list | tuple) and all(isinstance(one, str) for one in value)
-
-
-def is_after_failure(task: Any) -> bool:
-    """Whether a task runs only if an upstream task did not succeed, and no trigger expresses it."""
-    is_one = len(task.upstream_task_ids) == 1
-    return bool(task.upstream_task_ids) and trigger_of(trigger_rule(task), is_one=is_one) is None

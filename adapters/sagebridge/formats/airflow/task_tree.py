@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from sagebridge.formats.airflow.branches import (
-    AFTER_ALL,
-    AFTER_FAILURE,
-    AFTER_ONE,
+from sagebridge.model.branches import (
     Branch,
     BranchGate,
     BranchPlacement,
@@ -17,7 +14,8 @@ from sagebridge.formats.airflow.branches import (
     place_tasks,
     trigger_of,
 )
-from sagebridge.model.dependencies import ANY, COMPLETED, FAILED, with_trigger
+from sagebridge.model.code_steps import CarriedStep
+from sagebridge.model.dependencies import COMPLETED, FAILED, with_trigger
 from sagebridge.model.display import shown
 from sagebridge.model.for_each import ForEachStep
 from sagebridge.model.graph import needed_steps
@@ -74,7 +72,6 @@ class TaskTree:
         self._drop_unclear()
         self.inside = placement.inside
         self.before = {task_id: self._dependencies(task_id) for task_id in tasks}
-        self._report_trigger_rules()
         self._report_used()
         self.members: dict[Branch | None, list[str]] = {}
         for task_id in tasks:
@@ -87,17 +84,10 @@ class TaskTree:
         return self._steps_in(None)
 
     def _triggers(self) -> Iterator[tuple[str, str]]:
-        """By task: the trigger of its dependencies.
-
-        A short circuit skips tasks whatever their rule is, so what follows one has no trigger.
-        """
-        cut: set[str] = set()
-        for task_id in in_order(self.tasks):
-            before = self.upstream[task_id]
-            if any(one in cut or _is_short_circuit(self.tasks[one]) for one in before):
-                cut.add(task_id)
+        """By task: the trigger of its dependencies."""
+        for task_id, before in self.upstream.items():
             trigger = trigger_of(self.rules[task_id], is_one=len(before) == 1)
-            yield task_id, COMPLETED if task_id in cut or not before else trigger or COMPLETED
+            yield task_id, (before and trigger) or COMPLETED
 
     def _drop_unclear(self) -> None:
         """Drop tasks that run after the failure of any of several steps."""
@@ -146,99 +136,6 @@ class TaskTree:
             advice = "combine the conditions into one"
             self.losses.append(TreeLoss(task_id, "several-branches", "changed", what, advice))
 
-    def _report_trigger_rules(self) -> None:
-        special = {
-            one
-            for one, rule in self.rules.items()
-            if rule != "all_success" and self.triggers[one] == COMPLETED
-        }
-        if not special:
-            return
-        relevant = self._relevant()
-        needed, in_airflow = self._required_branches(), self._branches_in_airflow()
-        for task_id, rule in self.rules.items():
-            matters = task_id in special & relevant and self.upstream[task_id]
-            if rule in AFTER_FAILURE or not matters:
-                continue
-            what = f"trigger rule {rule} becomes all_success"
-            severity: Severity = "changed"
-            advice = "remove dependencies on steps that may fail"
-            if added := needed[task_id] - in_airflow[task_id]:
-                severity = "dropped"
-                why, advice = _skipped_join(needed[task_id], added)
-                what = f"{what}; {why}"
-            self.losses.append(TreeLoss(task_id, "trigger-rule", severity, what, advice))
-
-    def _relevant(self) -> set[str]:
-        """The tasks that are steps or have a step downstream."""
-        relevant: set[str] = set()
-        for task_id in reversed(in_order(self.tasks)):
-            after = self.tasks[task_id].downstream_task_ids
-            if self.roles[task_id].steps or not relevant.isdisjoint(after):
-                relevant.add(task_id)
-        return relevant
-
-    def _required_branches(self) -> dict[str, frozenset[Branch]]:
-        """By task: the branches that must all be taken so that its steps run."""
-        owners = {step.name: task_id for task_id, one in self.roles.items() for step in one.steps}
-        needed: dict[str, frozenset[Branch]] = {}
-        for task_id in in_order(self.tasks):
-            branch = self.inside.get(task_id)
-            before = [name for name, trigger in self.before[task_id].items() if trigger != ANY]
-            if branch is not None:
-                before.append(branch[0])
-            inherited = (needed.get(owners.get(name, ""), frozenset()) for name in before)
-            own = frozenset() if branch is None else frozenset((branch,))
-            needed[task_id] = own.union(*inherited)
-        return needed
-
-    def _branches_in_airflow(self) -> dict[str, frozenset[Branch]]:
-        """By task: the branches without which Airflow skips it, under its trigger rule."""
-        found: dict[str, frozenset[Branch]] = {}
-        cut: dict[str, frozenset[Branch]] = {}  # by short circuits: they skip all that follows
-        for task_id in in_order(self.tasks):
-            before = [one for one in self.upstream[task_id] if one in found]
-            sides = {one: frozenset(self._sides(one, task_id)) for one in before}
-            skipping = frozenset().union(
-                *(sides[one] for one in before if not self._follows_other(task_id, one))
-            )
-            cut[task_id] = frozenset().union(
-                *(cut[one] for one in before),
-                *(sides[one] for one in before if _is_short_circuit(self.tasks[one])),
-            )
-            paths = [found[one] | sides[one] for one in before]
-            if self.rules[task_id] in AFTER_ALL:
-                inherited: frozenset[Branch] = frozenset()
-            elif self.rules[task_id] in AFTER_ONE and paths:
-                inherited = frozenset.intersection(*paths)
-            else:
-                inherited = frozenset().union(*paths)
-            found[task_id] = inherited | skipping | cut[task_id]
-        return found
-
-    def _sides(self, task_id: str, follower: str) -> Iterator[Branch]:
-        """The branches of a task that contain a direct downstream task."""
-        for gate in self.roles[task_id].gates:
-            yield from gate.sides(follower)
-
-    def _follows_other(self, task_id: str, branching: str) -> bool:
-        """Whether a task also follows another direct downstream task of a branching one.
-
-        Airflow then does not skip it with its branch: skip_all_except in
-        airflow/providers/standard/utils/skipmixin.py.
-        """
-        others = self.tasks[branching].downstream_task_ids - {task_id}
-        seen: set[str] = set()
-        pending = list(self.upstream[task_id])
-        while pending:
-            one = pending.pop()
-            if one in others:
-                return True
-            if one not in seen:
-                seen.add(one)
-                pending += self.upstream[one]
-        return False
-
     def _dependencies(self, task_id: str) -> dict[str, str]:
         """The steps that a task depends on, with their triggers.
 
@@ -272,8 +169,10 @@ class TaskTree:
         """Add dependencies to the first step of a task, or to each of its Condition steps.
 
         An operator with several steps runs them one after the other, so each depends on the
-        previous one.
+        previous one. A step of code has a trigger rule instead of triggers.
         """
+        if role.steps and isinstance(role.steps[0], CarriedStep):
+            before = dict.fromkeys(before, COMPLETED)
         for position, step in enumerate(role.steps):
             first = position == 0 or role.gates
             needed = before if first else {role.steps[position - 1].name: COMPLETED}
@@ -318,29 +217,6 @@ class TaskTree:
 def _needing(step: Step) -> Iterator[Step]:
     """The steps whose needs are those of a step: itself, and the body of a ForEach."""
     return walk((step,)) if isinstance(step, ForEachStep) else iter((step,))
-
-
-def _skipped_join(needed: Collection[Branch], added: Collection[Branch]) -> tuple[str, str]:
-    """Why a step runs less often than its task in Airflow, and the advice.
-
-    ``needed`` are the branches that must be taken, ``added`` those that Airflow does not need.
-    """
-    ifs, elses = ({step for step, one in needed if one == side} for side in ("if", "else"))
-    if both := sorted(ifs & elses):
-        condition = shown(both[0])
-        what = f"the step never runs, as it depends on both branches of {condition}"
-        return what, f"in the translation, make it depend on {condition} itself"
-    conditions = ", ".join(sorted(shown(step) for step, _ in added))
-    what = (
-        f"the step and those after it run only if the branches of {conditions} are all taken; "
-        "SageMaker skips everything downstream of a branch that is not taken"
-    )
-    return what, "in the translation, copy it into each branch, or make it depend on the conditions"
-
-
-def _is_short_circuit(task: Any) -> bool:
-    """Whether a branching task skips everything downstream, whatever the trigger rules."""
-    return getattr(task, "ignore_downstream_trigger_rules", None) is True
 
 
 def trigger_rule(task: Any) -> str:

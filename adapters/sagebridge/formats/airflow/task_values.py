@@ -23,6 +23,7 @@ from sagebridge.model.expressions import (
     Key,
     Member,
     Properties,
+    Template,
     Token,
     execution,
     is_expression,
@@ -62,10 +63,11 @@ class RunTimeValue(Exception):
         what: a noun phrase for messages, such as ``an Airflow Variable``.
         text: the expression in the file.
         type: the type that a parameter in its place needs.
+        template: a template with this value; empty if there is none.
     """
 
-    def __init__(self, code: str, what: str, text: str = "") -> None:
-        self.code, self.what, self.text = code, what, text
+    def __init__(self, code: str, what: str, text: str = "", template: str = "") -> None:
+        self.code, self.what, self.text, self.template = code, what, text, template
         self.type = "String"
         super().__init__(what)
 
@@ -84,6 +86,13 @@ def reject(unknown: RunTimeValue) -> Value:
     raise unknown
 
 
+def as_template(unknown: RunTimeValue) -> Value:
+    """The fallback that keeps a template, which is rendered when the step runs."""
+    if not unknown.template:
+        raise unknown
+    return Template(unknown.template)
+
+
 @dataclass(slots=True)
 class Values:
     """The values in one DAG.
@@ -96,6 +105,7 @@ class Values:
         used_as: the types of the request fields that references are for, by their text.
         loops: by task in a mapped group, the group.
         loop: the mapped group of the task that is read.
+        lists: by task in a mapped group, the ForEach whose results are those of the task.
         mapped: by the id of a group's ``expand()``, the value of each argument.
     """
 
@@ -107,6 +117,7 @@ class Values:
     used_as: dict[str, str] = field(default_factory=dict)
     loops: dict[str, str] = field(default_factory=dict)
     loop: str | None = None
+    lists: dict[str, str] = field(default_factory=dict)
     mapped: dict[int, Mapping[str, Value]] = field(default_factory=dict)
     _environment: Any = None
     _unsupported: list[Any] = field(default_factory=list)
@@ -185,14 +196,20 @@ class Values:
         parts = path if key == RETURN_VALUE else (key, *path)
         text = ".".join(map(str, (task, *parts)))
         if self.loops.get(task, self.loop) != self.loop:
+            if task in self.lists and key == RETURN_VALUE:
+                found = (Member(self.lists[task]), Member(RETURN_VALUE))
+                return Get("Steps", (*found, *tokens_of(None, path)))
             what = f"the list of the outputs of task {shown(task)}"
             raise RunTimeValue("mapped-task", what, text)
+        pulled = f"{{{{ ti.xcom_pull(task_ids={task!r}, key={key!r}) }}}}"
         if task not in self.outputs:
-            raise RunTimeValue("xcom", f"the output of task {shown(task)}", text)
+            what = f"the output of task {shown(task)}"
+            raise RunTimeValue("xcom", what, text, "" if path else pulled)
         try:
             return self.outputs[task](key, path)
         except RunTimeValue as unknown:
-            raise RunTimeValue(unknown.code, unknown.what, text) from None
+            template = "" if path else pulled
+            raise RunTimeValue(unknown.code, unknown.what, text, template) from None
 
     def _text(self, text: str, fallback: Fallback, type_: str | None, typed: bool) -> Value:
         if not is_template(text):
@@ -277,13 +294,16 @@ class Values:
             elif kind == "data":
                 yield part
             elif kind == "block_begin":
-                raise RunTimeValue("template", "a template with Jinja statements", text)
+                raise RunTimeValue("template", "a template with Jinja statements", text, text)
 
     def _template_value(self, text: str, fallback: Fallback, numeric: bool) -> Value:
         try:
             return self.expression(text, numeric=numeric)
         except RunTimeValue as unknown:
-            return fallback(RunTimeValue(unknown.code, unknown.what, unknown.text or text))
+            template = f"{{{{ {text} }}}}"
+            return fallback(
+                RunTimeValue(unknown.code, unknown.what, unknown.text or text, template)
+            )
 
     @property
     def _jinja(self) -> Any:

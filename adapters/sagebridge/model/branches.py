@@ -84,12 +84,10 @@ def trigger_of(rule: str, *, is_one: bool) -> str | None:
     return None if rule in AFTER_FAILURE else COMPLETED
 
 
-def _is_skipped(rule: str, trigger: str, before: Collection[str], never: Collection[str]) -> bool:
+def _is_skipped(rule: str, before: Collection[str], never: Collection[str]) -> bool:
     """Whether upstream tasks that never run keep a task with this trigger rule from running."""
-    if rule in AFTER_ALL:
+    if rule in AFTER_ALL or rule in AFTER_FAILURE:
         return False
-    if rule in AFTER_FAILURE and trigger == COMPLETED:
-        return bool(before)
     among = (one in never for one in before)
     return bool(before) and (all(among) if rule in AFTER_ONE else any(among))
 
@@ -120,7 +118,7 @@ def place_tasks(
         direct = [branch for gate in free for branch in gate.sides(task_id)]
         if not fixed and _is_unchosen(task_id, before, gates):
             placement.never[task_id] = _NO_BRANCH
-        elif _is_skipped(rules[task_id], triggers[task_id], before, placement.never):
+        elif _is_skipped(rules[task_id], before, placement.never):
             placement.never[task_id] = _NEVER_RUNS
         if fixed or direct:
             placement.inside[task_id] = (fixed or direct)[0]

@@ -1,0 +1,92 @@
+"""Which tasks become steps that both engines run: user code and the standard provider's operators.
+
+Operators are matched by class name, as only the process that imports a DAG may import Airflow.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from types import FunctionType
+from typing import Any
+
+from sagebridge.formats.airflow.code_tasks import (
+    COMMAND_OPERATORS,
+    ROLES,
+    SHELL_OPERATORS,
+    CodeTask,
+)
+from sagebridge.formats.airflow.operator_classes import classes
+from sagebridge.formats.airflow.standard_operators import LIBRARY_CALLS
+from sagebridge.formats.airflow.task_facts import is_sagebridge
+from sagebridge.formats.python.function_source import NotSelfContained
+from sagebridge.model.pipeline import Step
+
+_READS = (
+    "append_env",
+    "bash_command",
+    "cwd",
+    "env",
+    "op_args",
+    "op_kwargs",
+    "output_processor",
+    "python_callable",
+    "skip_on_exit_code",
+    "templates_dict",
+)
+_SHELL = (*SHELL_OPERATORS, *COMMAND_OPERATORS)
+_SENSOR_READS = ("exponential_backoff", "poke_interval", "soft_fail", "timeout")
+
+
+def is_carried(task: Any) -> bool:
+    """Whether a task, mapped or not, is of an operator whose steps both engines run."""
+    name = _standard_class(task)
+    return name in ROLES or name in _SHELL or name in LIBRARY_CALLS
+
+
+def _standard_class(task: Any) -> str:
+    """The operator of Airflow that a task is; empty if a subclass changes what it does."""
+    cls: Any = getattr(task, "operator_class", None) or type(task)
+    return _of_class(cls)
+
+
+@cache
+def _of_class(cls: Any) -> str:
+    for one in cls.__mro__:
+        if one.__module__.startswith("airflow."):
+            # The classes with this suffix only wait without a worker.
+            return str(one.__name__.removesuffix("Async"))
+        own = {name for name, value in vars(one).items() if isinstance(value, FunctionType)}
+        if own - {"__init__"}:
+            return ""
+    return ""
+
+
+def carried_arguments(task: Any) -> tuple[str, ...]:
+    """The arguments of a task that are part of its steps."""
+    name = _standard_class(task)
+    own = LIBRARY_CALLS[name].reads if name in LIBRARY_CALLS else _READS
+    return (*own, *(_SENSOR_READS if "BaseSensorOperator" in classes(task) else ()))
+
+
+def carried_steps(task: CodeTask) -> list[Step]:
+    """The steps of a task. Raises :class:`NotSelfContained`."""
+    operator = task.operator
+    if is_sagebridge(operator):
+        return [task.sagebridge_step()]
+    name = _standard_class(operator)
+    if name in LIBRARY_CALLS:
+        return [LIBRARY_CALLS[name].step(task)]
+    if name in SHELL_OPERATORS:
+        return [task.shell_step()]
+    if name in COMMAND_OPERATORS:
+        return list(task.command_steps())
+    if name not in ROLES:
+        raise NotSelfContained(f"is a {type(operator).__name__}, which is not known")
+    return [task.python_step(ROLES[name])]
+
+
+def loss_code(task: Any) -> str:
+    """The code of the loss of a task that cannot be carried."""
+    if "BashOperator" in classes(task):
+        return "shell-task"
+    return "python-task" if hasattr(task, "python_callable") else "operator"
