@@ -79,6 +79,10 @@ class StepSkipped(StepFailed):
     kind = "skipped"
 
 
+class StepTimeout(BaseException):
+    """The time limit of a step is over, and its engine does not interrupt it."""
+
+
 class ExecutionStopped(StepStopped):
     """A stop of the execution was requested before this step started."""
 

@@ -243,6 +243,22 @@ def test_one_or_all_flows_of_file(project: Project) -> None:
     assert project.deployment("Left")["entrypoint"] == "both.py:left"
 
 
+def test_settings_of_a_flow_are_those_of_its_deployment(project: Project) -> None:
+    (project.folder / "limited.py").write_text(
+        "from prefect import flow\n"
+        "from sagebridge_operators.prefect import begin, fail, finish\n\n"
+        "@flow(name='Limited')\ndef limited() -> object:\n"
+        "    begin(tags=['finance'], concurrency=2)\n"
+        "    fail('Stop', error_message='no')\n    return finish()\n"
+    )
+    project.deploy("limited.py")
+    made = project.deployment("Limited")
+    assert made["tags"] == ["finance"]
+    assert made["global_concurrency_limit"]["limit"] == 2
+    assert "concurrency_limit: 2" in (project.folder / "prefect.yaml").read_text()
+    assert project.deployed("limited.py")[-1]["outcome"] == "unchanged"
+
+
 def test_flow_file_import_error(project: Project) -> None:
     file = project.folder / "broken.py"
     file.write_text(

@@ -313,6 +313,15 @@ def test_task_time_limit_fails_the_step(make: Make, aws: FakeSageMaker, record: 
     assert end.failure.kind == "time-limit"
 
 
+def test_own_time_limit_stops_the_job(make: Make, aws: FakeSageMaker, record: Find) -> None:
+    aws.plans["Train"] = Plan(("InProgress",))
+    with pytest.raises(StepStopped, match=r"time limit \(StepTimeout: 0.05 s\)") as caught:
+        make(time_limit=0.05, user_retries=1).run()
+    assert len(aws.called("stop_training_job")) == 1
+    assert record().state == "Stopped"
+    assert caught.value.retry == (1, 2)
+
+
 def test_unknown_status_is_waited_out_until_the_deadline(
     make: Make, aws: FakeSageMaker, record: Find, monkeypatch: pytest.MonkeyPatch
 ) -> None:

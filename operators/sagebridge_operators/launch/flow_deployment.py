@@ -139,6 +139,7 @@ class Deployment:
     schedules: tuple[Mapping[str, Any], ...] = ()
     triggers: tuple[Mapping[str, Any], ...] = ()
     forwarded: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+    concurrency: int | None = None
 
     @property
     def full_name(self) -> str:
@@ -157,7 +158,12 @@ class Deployment:
             "pull_steps": [{"prefect.deployments.steps.set_working_directory": folder}],
             "parameter_openapi_schema": dict(self.parameters),
             "enforce_parameter_schema": True,
+            **self._limit,
         }
+
+    @property
+    def _limit(self) -> dict[str, int]:
+        return {} if self.concurrency is None else {"concurrency_limit": self.concurrency}
 
     def entry(self) -> dict[str, Any]:
         """The entry for ``prefect.yaml``."""
@@ -170,6 +176,7 @@ class Deployment:
                 "description": self.description,
                 "entrypoint": self.entrypoint,
                 "tags": list(self.tags),
+                **self._limit,
                 "work_pool": pool,
                 "enforce_parameter_schema": True,
                 "schedules": [dict(one) for one in self.schedules],
@@ -179,8 +186,11 @@ class Deployment:
 
 
 def tags_of(pipeline: Pipeline) -> tuple[str, ...]:
-    """The tags of a CreatePipeline request, as ``Key:Value``, and one if it cannot run."""
-    found = []
+    """The tags of the flow, those of a CreatePipeline request, and one if it cannot run.
+
+    A tag of a request is ``Key:Value``.
+    """
+    found = list(pipeline.engine.tags)
     for tag in pipeline.tags if isinstance(pipeline.tags, tuple) else ():
         if isinstance(tag, Mapping) and tag.get("Key"):
             parts = (str(tag["Key"]), str(tag.get("Value") or ""))

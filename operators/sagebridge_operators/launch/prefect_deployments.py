@@ -88,6 +88,7 @@ def deployments(
             version=flow.version,
             description=described(_description(flow, pipeline), pipeline),
             tags=tags_of(pipeline),
+            concurrency=pipeline.engine.concurrency or None,
             work_pool=work_pool,
             job_variables={"env": dict(variables)} if variables else {},
             parameters=schema(flow, pipeline),
@@ -210,6 +211,8 @@ class Server:
 
 def _changed(found: Any, deployment: Deployment) -> dict[str, Any]:
     stored = found.model_dump(mode="json")
+    # The server answers with a global limit (DeploymentResponse in prefect's schemas).
+    stored["concurrency_limit"] = (stored["global_concurrency_limit"] or {}).get("limit")
     return {
         field: value
         for field, value in deployment.body().items()

@@ -46,6 +46,7 @@ from sagebridge_operators.run_errors import (
     StepFailed,
     StepSkipped,
     StepStopped,
+    StepTimeout,
 )
 from sagebridge_operators.steps import JOB_TYPES
 
@@ -73,6 +74,7 @@ class StepDriver:
     _defer: bool = False
     _killed: bool = False
     _call_started: float | None = None
+    _deadline: float = math.inf
     _report: JobReport = field(init=False)
     _missing_since: float | None = None
     _requests: JobRequests | None = None
@@ -97,7 +99,7 @@ class StepDriver:
         try finds the job.
         """
         task, wanted = self.task, self._new_attempt()
-        self._defer = defer
+        self._defer, self._deadline = defer, time.monotonic() + (task.time_limit or math.inf)
         self._report.log = self.log  # Prefect's logger exists only inside the task
         again = self.attempt is not None and not self.attempt.running
         with task.records.attend(wanted) as lock:
@@ -255,6 +257,8 @@ class StepDriver:
         pauses, outage = growing_pauses(self.task.backend.poll_seconds), None
         while True:
             before = attempt
+            if time.monotonic() > self._deadline:
+                raise StepTimeout(f"{self.task.time_limit:g} s")
             try:
                 attempt = self.attempt = self._advance_once(attempt, ports)
             except Exception as error:  # noqa: BLE001 - raised again unless it is an outage
