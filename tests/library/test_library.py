@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,15 @@ from sagebridge.model.engine_settings import EngineSettings
 from sagebridge.model.expressions import plain
 from sagebridge.model.functions import Function
 from sagebridge.model.pipeline import Pipeline, Step
-from sagebridge_operators.library import dates, items, pipelines, shell, tasks, waits
+from sagebridge_operators.library import (
+    dates,
+    environments,
+    items,
+    pipelines,
+    shell,
+    tasks,
+    waits,
+)
 from sagebridge_operators.lifecycle.user_code.run_context import CURRENT, RunContext
 from sagebridge_operators.run_errors import StepFailed, StepSkipped
 
@@ -268,7 +277,32 @@ def test_failure_of_the_other_pipeline(soft: bool, error: type[StepFailed], cont
 def test_library_imports_no_engine() -> None:
     import subprocess
 
-    modules = "dates, items, pipelines, shell, tasks, waits"
+    modules = "dates, environments, items, pipelines, shell, tasks, waits"
     code = f"from sagebridge_operators.library import {modules}; import sys; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert {"airflow", "prefect", "boto3", "networkx"}.isdisjoint(run.stdout.split())
+
+
+def _rows(path: str, *, day: Any = None, ti: Any = None) -> dict[str, Any]:
+    import sys
+
+    return {"path": path, "day": day, "python": sys.prefix}
+
+
+def test_function_runs_in_another_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    called = environments.in_python(sys.executable)(_rows)
+    assert called("a", day=DAY, ti=print) == {"path": "a", "day": DAY, "python": sys.prefix}
+    assert str(inspect.signature(called)) == str(inspect.signature(_rows))
+    monkeypatch.setattr(environments, "_source", lambda function: "raise SystemExit(99)\n")
+    with pytest.raises(StepSkipped):
+        environments.in_python(sys.executable, skip_on_exit_code=[99])(_rows)("a")
+    monkeypatch.setattr(environments, "_source", lambda function: "import nothing_here\n")
+    with pytest.raises(StepFailed, match="No module named 'nothing_here'"):
+        called("a")
+
+
+def test_function_runs_in_a_new_environment() -> None:
+    called = environments.in_virtualenv(system_site_packages=False)(_rows)
+    assert "sagebridge-python-" in called("a")["python"]
+    with pytest.raises(StepFailed, match=r"python9\.9 is not installed"):
+        environments.in_virtualenv(python_version="9.9")(_rows)("a")
