@@ -210,10 +210,16 @@ def _merged(sequences: Sequence[Sequence[str]]) -> list[str]:
     return result
 
 
-def _rank(text: str) -> int:
+def _rank(text: str) -> tuple[int, bool, str]:
+    """Which of two statements comes first if both can: imports as isort sorts them, constants."""
+    (node, *_) = ast.parse(text).body
     if not split_imports([text])[0]:
-        return 3
-    return 0 if text.startswith(_FUTURE) else 1 if is_standard(text) else 2
+        is_block = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        return (4 if is_block else 3), False, ""
+    group = 0 if text.startswith(_FUTURE) else 1 if is_standard(text) else 2
+    if isinstance(node, ast.Import):
+        return group, False, node.names[0].name
+    return group, True, getattr(node, "module", None) or ""
 
 
 def _covering_imports(sequences: Sequence[Sequence[str]]) -> dict[str, str]:
