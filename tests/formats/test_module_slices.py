@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -227,41 +228,70 @@ def step(name: str, carried: Function, **own: Any) -> PythonStep:
     return PythonStep.of(made, carried, **own)
 
 
-def test_written_flow_comes_back_equal(tmp_path: Path) -> None:
+def every_setting() -> Pipeline:
+    """A pipeline with roles, hooks, groups, templates and settings of all kinds."""
     alert = function("helper")
-    pipeline = Pipeline(
-        name="p",
-        steps=(
-            step("load", function("load"), context=True),
-            step("late", function("late"), role="gate"),
-            step(
-                "sys",
-                function("decorated"),
-                engine=EngineSettings(
-                    retries=3,
-                    retry_delays=(1, 5),
-                    timeout=60,
-                    trigger_rule="all_done",
-                    group=("outer", "inner"),
-                    hooks=(Hook("failure", alert, "airflow"), Hook("failure", alert, "prefect")),
-                ),
-            ),
-            step("wait", Function("until", "", library="sagebridge_operators.library.waits")),
-        ),
-        engine=EngineSettings(
-            retries=1, tags=("a",), hooks=(Hook("completion", alert, "prefect"),)
-        ),
+    hooks = [Hook(event, alert, "airflow") for event in ("failure", "retry", "skipped")]
+    hooks += [Hook(event, alert, "prefect") for event in ("failure", "completion", "crashed")]
+    retried = EngineSettings(
+        retries=3,
+        retry_delays=(1, 5),
+        timeout=60.5,
+        trigger_rule="all_done",
+        group=("outer", "inner"),
+        tags=("x",),
+        hooks=hooks,
     )
-    text = sagebridge.write(pipeline, "prefect").text
+    delayed = EngineSettings(
+        retries=2,
+        retry_delays=(30,),
+        backoff=2,
+        max_retry_delay=90,
+        group=("outer",),
+        pool="small",
+        concurrency=2,
+        priority=5,
+    )
+    polled = EngineSettings(
+        retries=1, poll_interval=10, poll_timeout=600, poll_backoff=2, soft_fail=True
+    )
+    until = Function("time_passed", "", library="sagebridge_operators.library.waits")
+    steps = (
+        step("load", function("load"), context=True, engine=delayed),
+        step("late", function("late"), role="gate"),
+        step("sys", function("decorated"), engine=retried),
+        step("wait", until, role="sensor", engine=polled),
+    )
+    steps = (*steps[:2], replace(steps[2], depends_on=("load",)), steps[3])
+    ended = (Hook("failure", alert, "airflow"), Hook("success", alert, "airflow"))
+    engine = EngineSettings(timeout=3600, tags=("a",), concurrency=2, hooks=ended)
+    return Pipeline(name="p", steps=steps, parameters=(), engine=engine)
+
+
+@pytest.mark.parametrize("engine", ["prefect", pytest.param("airflow", marks=pytest.mark.airflow)])
+def test_written_file_comes_back_equal(engine: str, tmp_path: Path) -> None:
+    pipeline = every_setting()
+    text = sagebridge.write(pipeline, engine).text
     assert text.count("def helper(key):") == 1
     assert "from datetime import timedelta\n" in text
-    assert "from sagebridge_operators.prefect.airflow_names import Variable\n" in text
+    offered = "from sagebridge_operators.prefect.airflow_names import Variable\n"
+    assert (offered if engine == "prefect" else "from airflow.sdk import Variable\n") in text
     file = tmp_path / "p.py"
     file.write_text(text)
-    back = sagebridge.read(file).pipeline
+    back, losses = sagebridge.read(file)
+    assert losses == ()
     assert back == pipeline
-    again = sagebridge.write(back, "prefect").text
+    again = sagebridge.write(back, engine).text
     assert again.partition("\n")[2] == text.partition("\n")[2]
+
+
+def test_settings_of_a_flow_come_back(tmp_path: Path) -> None:
+    completed = Hook("completion", function("helper"), "prefect")
+    own = EngineSettings(retries=1, retry_delays=(3,), hooks=(completed,))
+    pipeline = Pipeline(name="p", steps=(step("late", function("late")),), engine=own)
+    file = tmp_path / "p.py"
+    file.write_text(sagebridge.write(pipeline, "prefect").text)
+    assert sagebridge.read(file).pipeline == pipeline
 
 
 def test_names_of_a_module_do_not_collide_with_generated_ones(tmp_path: Path) -> None:

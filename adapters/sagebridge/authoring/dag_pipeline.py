@@ -201,10 +201,25 @@ def default_arguments(pipeline: Pipeline, dag_id: str) -> dict[str, Value]:
         # The params of a DAG are a dict, so the list of parameters is kept as a whole.
         details = [write_parameter(p) for p in pipeline.declared]
     order = list(_created(pipeline.steps, list))
-    file_order = list(_created(pipeline.steps, in_order))
+    file_order = list(_created(pipeline.steps, in_groups))
     options = ("PipelineDescription", "RoleArn")
     own = file_arguments(pipeline, dag_id, options, details, order, file_order)
     return {**own, **thaw(for_airflow(shared_connection(pipeline)))}
+
+
+def in_groups(steps: Sequence[Step], depth: int = 0) -> list[Step]:
+    """The steps in the order of a DAG file: each task group at the place of its first step.
+
+    ``depth`` is the number of task groups around them.
+    """
+    result: dict[str, Step] = {}
+    for step in in_order(steps):
+        if not (group := step.engine.group[depth : depth + 1]):
+            result[step.name] = step
+        elif step.name not in result:
+            own = [one for one in steps if one.engine.group[depth : depth + 1] == group]
+            result |= {one.name: one for one in in_groups(own, depth + 1)}
+    return list(result.values())
 
 
 def _created(

@@ -12,6 +12,7 @@ from dataclasses import fields, replace
 from datetime import timedelta
 from typing import Any
 
+from sagebridge.authoring.flow_settings import LiveHook
 from sagebridge.model.engine_settings import HOOK_EVENTS, NO_SETTINGS, Engine, EngineSettings, Hook
 from sagebridge.model.functions import Function
 
@@ -70,6 +71,8 @@ def written_settings(settings: EngineSettings) -> Iterator[tuple[str, Any]]:
     given = settings.given
     for name, field in _ARGUMENTS.items():
         if field not in given:
+            if name == "retry_delay" and "retries" in given:  # operators have another default
+                yield name, timedelta(0)
             continue
         value = given[field]
         if name == "retry_delay" and len(value) > 1:
@@ -102,24 +105,20 @@ def _written_hooks(settings: EngineSettings) -> Iterator[tuple[str, list[Functio
                 yield name, [one.function for one in own]
 
 
-def read_own_settings(given: dict[str, Any]) -> EngineSettings:
-    """The settings in the arguments of an operator that BaseOperator does not have.
+def read_own_settings(given: dict[str, Any]) -> tuple[EngineSettings, list[LiveHook]]:
+    """The settings in the arguments of an operator that BaseOperator does not have, and its hooks.
 
-    They are removed from ``given``. Functions are live; only their names are kept.
+    They are removed from ``given``.
     """
     values = {field: given.pop(name) for name, field in _OWN.items() if name in given}
-    hooks = []
+    live: list[LiveHook] = []
     for names, engine in _HOOK_ARGUMENTS:
         for name, event in names.items():
-            if name in given and name in OWN_ARGUMENTS:
-                functions = given.pop(name)
-                listed = functions if isinstance(functions, list | tuple) else [functions]
-                for one in listed:
-                    function = one if isinstance(one, Function) else _named(one)
-                    hooks.append(
-                        Hook(event, function, "prefect" if engine == "prefect" else "airflow")
-                    )
-    return EngineSettings(**values, hooks=hooks)
+            functions = given.pop(name, ()) if name in OWN_ARGUMENTS else ()
+            listed = functions if isinstance(functions, list | tuple) else [functions]
+            live += [LiveHook(event, engine, one) for one in listed]
+    hooks = [Hook(one.event, _named(one.function), one.engine) for one in live]
+    return EngineSettings(**values, hooks=hooks), live
 
 
 def _named(function: Any) -> Function:

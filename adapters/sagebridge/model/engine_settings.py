@@ -131,6 +131,8 @@ class EngineSettings(Strict):
 
     def __post_init__(self) -> None:
         convert(self, "engine settings", _FIELDS)
+        if not any(self.retry_delays):  # no delay is the default
+            object.__setattr__(self, "retry_delays", ())
         # Files have an argument per event and engine, so only the order in each of them counts.
         ordered = sorted(self.hooks, key=lambda one: (HOOK_EVENTS.index(one.event), one.engine))
         object.__setattr__(self, "hooks", tuple(ordered))

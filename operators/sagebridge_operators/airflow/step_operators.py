@@ -100,7 +100,7 @@ class StepOperator(DrivenTask, BaseOperator):
         kwargs["arguments"] = task_dependencies.without_dag_params(kwargs.get("arguments", ABSENT))
         fields = read_arguments(kwargs)
         kwargs = step_callbacks.with_callbacks(kwargs)
-        settings = read_own_settings(kwargs)
+        settings, live_hooks = read_own_settings(kwargs)
         if problem := unknown_arguments(
             _label(self, kwargs), kwargs, _TASK_ARGUMENTS, _shown(self)
         ):
@@ -124,6 +124,7 @@ class StepOperator(DrivenTask, BaseOperator):
         rule = "" if rule == trigger_gates.ALL_SUCCESS else rule
         settings = replace(settings, trigger_rule=rule, group=tuple(_groups(self)))
         self._step = Step(name, step_type or self.step_type, engine=settings, **fields)
+        self.own_hooks = live_hooks
         self.follows_triggers = False
         if settings.setup:
             self.as_setup()  # type: ignore[no-untyped-call]

@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 from sagebridge.authoring.dag_pipeline import TYPES, is_own, null_is_empty, param_type
+from sagebridge.authoring.task_settings import OWN_ARGUMENTS
 from sagebridge.formats.airflow.dag_schedules import ScheduleReading, time_limits
 from sagebridge.formats.airflow.option_table import (
     DAG_ARGUMENTS,
@@ -33,7 +34,7 @@ _UNUSED = NoEffect("no operator of the DAG has an argument of this name")
 
 def sagebridge_arguments(operator: Any) -> frozenset[str]:
     """The arguments of a sagebridge operator that are part of its step."""
-    return own_arguments(operator) - {"backend", "retry_delay"}
+    return (own_arguments(operator) | set(OWN_ARGUMENTS)) - {"backend", "retry_delay"}
 
 
 def own_arguments(operator: Any) -> frozenset[str]:

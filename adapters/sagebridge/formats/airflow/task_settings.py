@@ -7,13 +7,15 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from sagebridge.authoring.task_settings import merged
+from sagebridge.formats.airflow.task_facts import is_sagebridge
 from sagebridge.formats.airflow.task_tree import trigger_rule
 from sagebridge.formats.python.engine_losses import Unsupported
 from sagebridge.formats.python.function_source import NotSelfContained, of_function
 from sagebridge.model.branches import trigger_of
 from sagebridge.model.code_steps import CarriedStep, StubStep
 from sagebridge.model.dependencies import COMPLETED
-from sagebridge.model.engine_settings import NO_SETTINGS, EngineSettings, Hook
+from sagebridge.model.engine_settings import EngineSettings, Hook
 from sagebridge.model.for_each import ForEachStep
 from sagebridge.model.losses import AT_THE_END
 from sagebridge.model.pipeline import Step
@@ -37,6 +39,8 @@ def with_settings(steps: Sequence[Step], task: Any, *, inside: bool) -> list[Ste
 
     ``inside``: the steps are the body of a ForEach, which has what concerns the tasks around it.
     """
+    if is_sagebridge(task):
+        return [replace(step, engine=_of_sagebridge(task, step.engine)) for step in steps]
     around = EngineSettings(
         trigger_rule=_rule(task, is_code=isinstance(steps[0], CarriedStep)),
         group=tuple(_groups(task)),
@@ -49,8 +53,6 @@ def with_settings(steps: Sequence[Step], task: Any, *, inside: bool) -> list[Ste
     alone = replace(own, hooks=(), poll_interval=ABSENT, poll_timeout=ABSENT, soft_fail=False)
 
     def settings(step: Step) -> EngineSettings:
-        if step.engine != NO_SETTINGS:  # of a sagebridge operator
-            return step.engine
         if isinstance(step, StubStep):
             return EngineSettings(trigger_rule=own.trigger_rule, group=own.group)
         return own if step is steps[-1] else alone
@@ -75,6 +77,14 @@ def _settings_of(task: Any) -> EngineSettings:
         setup=bool(getattr(task, "is_setup", False)),
         hooks=tuple(hooks_of(task)),
         **(_sensor_settings(task) if hasattr(task, "poke_interval") else {}),
+    )
+
+
+def _of_sagebridge(task: Any, own: EngineSettings) -> EngineSettings:
+    """The settings of a sagebridge operator; ``own`` are those that BaseOperator does not have."""
+    live = [Hook(event, of_function(one), engine) for event, engine, one in task.own_hooks]
+    return merged(
+        replace(_settings_of(task), hooks=()), replace(own, hooks=(*hooks_of(task), *live))
     )
 
 
@@ -112,7 +122,10 @@ def lost_callbacks(item: Any) -> Iterator[Unsupported]:
 
 def _callbacks(item: Any, name: str) -> list[Any]:
     given = getattr(item, name, None) or ()
-    return list(given) if isinstance(given, list | tuple) else [given]
+    found = list(given) if isinstance(given, list | tuple) else [given]
+    own = {id(one) for _, _, one in getattr(item, "own_hooks", ())}
+    # A hook of Prefect is called by a partial with the hook as its argument.
+    return [one for one in found if own.isdisjoint(map(id, getattr(one, "args", ())))]
 
 
 def _seconds(value: Any) -> float | Absent:

@@ -8,7 +8,8 @@ operators or, for the pipeline as a whole, in the DAG's default argument ``defin
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import groupby
 
 from sagebridge.authoring.airflow_schedules import (
     TASK_ID,
@@ -18,6 +19,7 @@ from sagebridge.authoring.airflow_schedules import (
 )
 from sagebridge.authoring.dag_pipeline import (
     default_arguments,
+    in_groups,
     legal_id,
     param_schema,
     shown_default,
@@ -40,7 +42,7 @@ from sagebridge.model.code_steps import AWS_CALL, PYTHON, SHELL, STUB, CarriedSt
 from sagebridge.model.connections import for_airflow, own_connections
 from sagebridge.model.event_triggers import Starter
 from sagebridge.model.for_each import ForEachStep
-from sagebridge.model.graph import hidden_failures, in_order
+from sagebridge.model.graph import hidden_failures
 from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
@@ -74,6 +76,10 @@ def write(pipeline: Pipeline, reading: Sequence[Loss] = ()) -> tuple[str, tuple[
     if file.functions.renamed:  # the names that the file imports are known now
         text = DagFileWriter(pipeline, file.all_losses, (_DAG, _PARAM, *file.names.imported)).text()
     return text, losses
+
+
+def _group_at(depth: int) -> Callable[[Step], tuple[str, ...]]:
+    return lambda step: step.engine.group[depth : depth + 1]
 
 
 class DagFileWriter:
@@ -186,19 +192,15 @@ class DagFileWriter:
 
         ``depth`` is the number of task groups around them.
         """
-        groups: dict[str, list[Step]] = {}
-        for step in in_order(steps):
-            if inside := step.engine.group[depth : depth + 1]:
-                groups.setdefault(inside[0], []).append(step)
-        for step in in_order(steps):
-            inside = step.engine.group[depth : depth + 1]
-            if not inside:
-                yield from self._block(step)
-            elif (own := groups.pop(inside[0], None)) is not None:
-                group = call(self.names.use(_GROUP), ast.Constant(inside[0]))
-                opening = source(ast.With([ast.withitem(group)], [ast.Pass()]))
-                body = "\n\n".join(map(indented, self._blocks(own, depth + 1)))
-                yield opening.removesuffix("pass") + "\n" + body
+        for group, found in groupby(in_groups(steps, depth), _group_at(depth)):
+            if not group:
+                for step in found:
+                    yield from self._block(step)
+                continue
+            opening = call(self.names.use(_GROUP), ast.Constant(*group))
+            text = source(ast.With([ast.withitem(opening)], [ast.Pass()])).removesuffix("pass")
+            body = "\n\n".join(map(indented, self._blocks(list(found), depth + 1)))
+            yield f"{text}\n{body}"
 
     def _block(self, step: Step) -> Iterator[str]:
         if isinstance(step, ConditionStep):
