@@ -15,6 +15,11 @@ from sagebridge.formats.airflow.code_tasks import (
     SHELL_OPERATORS,
     CodeTask,
 )
+from sagebridge.formats.airflow.environment_tasks import (
+    ENVIRONMENT_READS,
+    ENVIRONMENT_ROLES,
+    environment_step,
+)
 from sagebridge.formats.airflow.operator_classes import classes
 from sagebridge.formats.airflow.standard_operators import LIBRARY_CALLS
 from sagebridge.formats.airflow.task_facts import is_sagebridge
@@ -40,7 +45,8 @@ _SENSOR_READS = ("exponential_backoff", "poke_interval", "soft_fail", "timeout")
 def is_carried(task: Any) -> bool:
     """Whether a task, mapped or not, is of an operator whose steps both engines run."""
     name = _standard_class(task)
-    return name in ROLES or name in _SHELL or name in LIBRARY_CALLS
+    known = (ROLES, _SHELL, LIBRARY_CALLS, ENVIRONMENT_ROLES)
+    return any(name in one for one in known)
 
 
 def _standard_class(task: Any) -> str:
@@ -65,6 +71,8 @@ def carried_arguments(task: Any) -> tuple[str, ...]:
     """The arguments of a task that are part of its steps."""
     name = _standard_class(task)
     own = LIBRARY_CALLS[name].reads if name in LIBRARY_CALLS else _READS
+    if name in ENVIRONMENT_ROLES:
+        own = (*own, *ENVIRONMENT_READS)
     return (*own, *(_SENSOR_READS if "BaseSensorOperator" in classes(task) else ()))
 
 
@@ -80,6 +88,8 @@ def carried_steps(task: CodeTask) -> list[Step]:
         return [task.shell_step()]
     if name in COMMAND_OPERATORS:
         return list(task.command_steps())
+    if name in ENVIRONMENT_ROLES:
+        return [environment_step(task, ENVIRONMENT_ROLES[name])]
     if name not in ROLES:
         raise NotSelfContained(f"is a {type(operator).__name__}, which is not known")
     return [task.python_step(ROLES[name])]
