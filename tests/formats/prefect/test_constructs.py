@@ -168,21 +168,15 @@ def test_context_managers_are_reported(
         "        one(opened)\n"
     )
     assert lines(losses) == [
-        (3, "changed", "engine-option"),
         (5, "changed", "run-time-code"),
         (7, "changed", "run-time-code"),
         (9, "changed", "failure-handling"),
         (11, "changed", "run-time-code"),
     ]
-    assert "'gpu', 'eu'" in losses[0].what
-    assert [step.name for step in walk(pipeline)] == [
-        "one",
-        "one-2",
-        "two",
-        "one-3",
-        "two-2",
-        "one-4",
-    ]
+    assert "calls its tasks itself" in losses[-1].what
+    assert [step.name for step in walk(pipeline)] == ["one", "one-2", "two", "one-3", "two-2"]
+    assert pipeline.steps[0].engine.tags == ("gpu", "eu")
+    assert pipeline.steps[1].engine.tags == ()
 
 
 @pytest.mark.parametrize(
@@ -225,7 +219,7 @@ def test_failed_assertion_becomes_a_fail_step(
     traced: Callable[[str], tuple[Pipeline, list[Loss]]],
 ) -> None:
     pipeline, losses = traced("@flow\ndef f(x: str):\n    assert x == 'a', 'bad'\n    one(x)\n")
-    assert [step.name for step in walk(pipeline)] == ["Condition", "one", "Fail"]
+    assert [step.name for step in walk(pipeline)] == ["Condition", "Fail", "one"]
     assert lines(losses) == [(3, "info", "raised")]
 
 
@@ -249,8 +243,8 @@ def test_awaited_helpers_are_followed(
         "@flow\nasync def f(x: str):\n"
         "    a, b = await asyncio.gather(helper(x), two(x))\n    one(a)\n"
     )
-    assert [step.name for step in pipeline.steps] == ["two", "one", "one-2"]
-    assert lines(losses) == [(3, "changed", "engine-option")]
+    assert [step.name for step in pipeline.steps] == ["sleep", "one", "two", "one-2"]
+    assert losses == []
 
 
 def test_flow_keeps_its_description(
@@ -258,6 +252,30 @@ def test_flow_keeps_its_description(
 ) -> None:
     pipeline, losses = traced("@flow(description='Every night.')\ndef f(x: str):\n    one(x)\n")
     assert (pipeline.description, losses) == ("Every night.", [])
+
+
+def test_settings_of_tasks_and_flows_are_kept(
+    traced: Callable[[str], tuple[Pipeline, list[Loss]]],
+) -> None:
+    pipeline, losses = traced(
+        "def report(flow, run, state):\n    print(state)\n\n"
+        "@task(retries=3, retry_delay_seconds=[1, 5], timeout_seconds=60, on_failure=[report])\n"
+        "def three(x): return x\n\n"
+        "@flow\ndef inner(x: str):\n    three(x)\n\n"
+        "@flow(retries=1, retry_delay_seconds=10, timeout_seconds=900, on_crashed=[report])\n"
+        "def f(x: str):\n    inner(x)\n    inner(x)\n"
+    )
+    assert [one.severity for one in losses] == ["info", "info"]
+    assert pipeline.engine.given.keys() == {"retries", "retry_delays", "timeout", "hooks"}
+    assert pipeline.engine.timeout == 900
+    assert [(one.event, one.function.name) for one in pipeline.engine.hooks] == [
+        ("crashed", "report")
+    ]
+    first, second = pipeline.steps
+    assert (first.engine.retries, first.engine.retry_delays) == (3, (1, 5))
+    assert first.engine.timeout == 60
+    assert (first.engine.group, second.engine.group) == (("inner",), ("inner-2",))
+    assert [one.engine for one in first.engine.hooks] == ["prefect"]
 
 
 def test_deployments_on_import_start_nothing(

@@ -12,7 +12,9 @@ import pytest
 from sagebridge.authoring.definition_writer import definition
 from sagebridge.formats.prefect.reader import read, read_all
 from sagebridge.formats.sagemaker.validator import validate
-from sagebridge.model.code_removal import without_stubs
+from sagebridge.model.code_removal import without_carried, without_stubs
+from sagebridge.model.code_steps import PythonStep
+from sagebridge.model.expressions import get
 from sagebridge.model.losses import CODES, Loss
 from sagebridge.model.pipeline import Pipeline, walk
 
@@ -85,76 +87,62 @@ def names(pipeline: Pipeline) -> list[str]:
         ("scored(x)['state'] == 'good'", "String"),
         ("scored(x)['state'] in ('good', 'better')", "String"),
         ("scored(x)['good'] == True", "Boolean"),
-        ("one(x).get('auc') > limit", "Float"),
-        ("one(x)[1:] == count", "Integer"),
+        ("one(x).get('auc') > limit", "Boolean"),
+        ("one(x)[1:] == count", "Boolean"),
     ],
 )
 def test_parameter_has_the_type_of_the_other_side(traced: ReadFlow, test: str, type_: str) -> None:
-    """So the condition can be evaluated, whatever step or code the value came from."""
+    """So the condition can be evaluated, whatever code the value came from."""
     pipeline, _ = traced(
         "@flow\ndef f(x: str, limit: float = 0.5, count: int = 3):\n"
         f"    if {test}:\n        two(x)\n"
     )
+    pipeline, _ = without_carried(pipeline)
     *_, added = parameters(pipeline).values()
     assert added == type_
     found = validate(json.dumps(definition(pipeline)))
     assert "incomparable-values" not in [one.code for one in found]
 
 
-def test_parameter_has_the_type_of_the_argument(traced: ReadFlow) -> None:
-    pipeline, _ = traced(
-        "@flow\ndef f(x: str):\n"
-        "    r = scored(x)\n"
-        "    use(r['name'], count=r['count'], share=r['share'])\n"
-        "    use(x.strip(), one(x).get('rows'))\n"
-    )
-    line = len(HEAD.splitlines()) + 5
-    assert parameters(pipeline) == {
-        "x": "String",
-        f"value_of_line_{line}": "String",
-        f"value_of_line_{line}_2": "Integer",
-        "scored_name": "String",
-        "scored_count": "Integer",
-        "scored_share": "Float",
-    }
-
-
 @pytest.mark.parametrize(
-    "call",
+    ("call", "steps"),
     [
-        "total(scored(x))",
-        "total(one.map(two(x)))",
-        "one(listed(x))",
-        "one([listed(x)])",
-        "total(scored(x)['sizes'])",
-        "total(two(x).get('sizes'))",
-        "one(x.split(','))",
-        "one(names)",
-        "one({'a': names})",
-        "total(json.loads(two(x)))",
+        ("total(scored(x))", ["scored", "total"]),
+        ("total(one.map(two(x)))", ["two", "one-map", "one-item", "total"]),
+        ("one([listed(x)])", ["listed", "one"]),
+        ("total(scored(x)['sizes'])", ["scored", "total"]),
+        ("total(two(x).get('sizes'))", ["two", "value", "total"]),
+        ("one(x.split(','))", ["value", "one"]),
+        ("one(names)", ["names", "one"]),
+        ("one({'a': names[0]})", ["names", "one"]),
+        ("total(json.loads(two(x)))", ["two", "value", "total"]),
     ],
 )
-def test_task_that_needs_a_list_is_dropped(traced: ReadFlow, call: str) -> None:
-    """No pipeline parameter can hold the value that it needs."""
-    pipeline, losses = traced(
-        f"import json\n@flow\ndef f(x: str, names: list[str]):\n    {call}\n    use(x, 1)\n"
-    )
-    assert names(pipeline)[-1] == "use"
-    last = call.partition("(")[0]
-    assert last not in names(pipeline)
-    assert "so the task is dropped" in "".join(loss.what for loss in losses if last in loss.what)
-    assert (4, "dropped", "python-task") in at_lines(losses)
+def test_lists_and_dicts_pass_from_step_to_step(
+    traced: ReadFlow, call: str, steps: list[str]
+) -> None:
+    pipeline, losses = traced(f"import json\n@flow\ndef f(x: str, names: list[str]):\n    {call}\n")
+    assert names(pipeline) == steps
+    assert at_lines(losses) == [(3, "changed", "param-type")]
     assert set(parameters(pipeline)) == {"x", "names"}
 
 
-def test_parts_and_texts_of_objects_remain(traced: ReadFlow) -> None:
-    pipeline, losses = traced(
-        "import datetime\n@flow\ndef f(day: datetime.date, names: list[str]):\n"
-        "    one(f's3://b/{day}')\n    two(names[0])\n    one(listed(day)[0])\n"
+def test_list_argument_is_decoded_by_a_step(traced: ReadFlow) -> None:
+    pipeline, _ = traced("@flow\ndef f(names: list[str]):\n    two(names[0])\n")
+    code, task = pipeline.steps
+    assert isinstance(code, PythonStep)
+    scope: dict[str, Any] = {}
+    exec(code.function.code, scope)
+    assert scope[code.function.name]('["a", "b"]') == ["a", "b"]
+    assert task.arguments["args"] == (get("Steps.names.return_value[0]"),)
+
+
+def test_text_of_a_date_argument_is_joined(traced: ReadFlow) -> None:
+    pipeline, _ = traced(
+        "import datetime\n@flow\ndef f(day: datetime.date):\n    one(f's3://b/{day}')\n"
     )
-    assert names(pipeline) == ["one", "two", "one-2"]
+    assert names(pipeline) == ["one"]
     assert "Parameters.day" in json.dumps(definition(pipeline)["Steps"])
-    assert "dropped" not in [loss.severity for loss in losses if "listed" not in loss.what]
 
 
 def test_step_that_needs_a_list_is_dropped(traced: ReadFlow) -> None:
@@ -178,20 +166,20 @@ def test_blocks_and_variables_on_import_are_unknown_values(traced: ReadFlow) -> 
         "PLACE = f's3://{BUCKET}/' + '/'.join([BUCKET, 'x'])\n"
         "OTHER = 's3://' + TOKEN.get()\n"
         "@flow\ndef f(x: str):\n"
-        "    one(PLACE)\n    two(WORKERS)\n    one(OTHER)\n    two(TOKEN)\n    one(x)\n"
+        "    one(BUCKET)\n    two(WORKERS)\n    one(OTHER)\n    two(TOKEN)\n    one(x)\n"
     )
-    assert names(pipeline) == ["one", "two", "one-2", "one-3"]
+    assert names(pipeline) == ["one", "two", "one-2", "two-2", "one-3"]
     bucket = next(one for one in pipeline.declared if one.name == "bucket")
     assert (bucket.value_type, bucket.default) == ("String", "lake")
-    assert list(parameters(pipeline).values()) == ["String", "String", "Integer", "String"]
+    assert list(parameters(pipeline)) == ["x", "bucket"]
+    # A step that needs the others loads them itself.
     assert at_lines(losses) == [
-        (1, "changed", "block"),
-        (1, "changed", "computed-value"),
+        (1, "info", "block"),
         (2, "changed", "computed-value"),
-        (3, "changed", "computed-value"),
-        (11, "dropped", "python-task"),
+        (9, "changed", "run-time-code"),
+        (10, "changed", "run-time-code"),
+        (11, "changed", "run-time-code"),
     ]
-    assert "\\ue000" not in json.dumps(definition(pipeline))
 
 
 def test_blocks_and_variables_in_a_flow_are_unknown_values(traced: ReadFlow) -> None:
@@ -205,25 +193,17 @@ def test_blocks_and_variables_in_a_flow_are_unknown_values(traced: ReadFlow) -> 
         "    with Secret.load('db') as db:\n"
         "        two(db.url)\n"
     )
-    assert names(pipeline) == ["one", "Condition", "two", "two-2"]
-    head = len(HEAD.splitlines())
-    assert parameters(pipeline) == {
-        "x": "String",
-        f"value_of_line_{head + 3}": "String",
-        "stage": "String",
-        "size": "Integer",
-        f"value_of_line_{head + 8}": "String",
-    }
-    assert at_lines(losses) == [
-        (3, "changed", "block"),
-        (3, "changed", "computed-value"),
-        (5, "changed", "block"),
-        (5, "dropped", "run-time-code"),
+    assert names(pipeline) == ["one", "notify", "Condition", "two", "two-2"]
+    assert parameters(pipeline) == {"x": "String", "stage": "String", "size": "Integer"}
+    first = pipeline.step("one")
+    assert isinstance(first, PythonStep)
+    assert "token = (await Secret.load('token')).get()" in first.function.code
+    assert first.arguments["args"] == ()
+    assert [one for one in at_lines(losses) if one[2] != "block"] == [
+        (4, "changed", "run-time-code"),
         (6, "changed", "computed-value"),
         (7, "changed", "computed-value"),
-        (8, "changed", "block"),
         (8, "changed", "run-time-code"),
-        (8, "changed", "computed-value"),
     ]
 
 
@@ -237,7 +217,7 @@ def test_credentials_block_keeps_its_name(traced: ReadFlow) -> None:
         "    return finish()\n"
     )
     assert names(pipeline) == ["A"]
-    assert at_lines(losses) == [(2, "changed", "block")]
+    assert at_lines(losses) == [(2, "info", "block")]
 
 
 def test_test_of_a_variable_on_import_is_an_error(tmp_path: Path) -> None:

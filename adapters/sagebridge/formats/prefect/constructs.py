@@ -174,20 +174,22 @@ def option_losses(table: Table, given: Iterable[tuple[str, str]]) -> Iterator[Un
         yield Unsupported(ONLY_PREFECT.code, ONLY_PREFECT.severity, what)
 
 
-_EXECUTED = "it is executed while the flow is traced, and calls in it are followed"
+_EXECUTED = "it is executed, or a step executes it"
 STATEMENTS: Table = {
     **dict.fromkeys(
         ("AnnAssign", "Assign", "AugAssign", "ClassDef", "Import", "ImportFrom", "TypeAlias"),
         _EXECUTED,
     ),
     **dict.fromkeys(("AsyncFunctionDef", "FunctionDef"), "it is followed when it is called"),
-    **dict.fromkeys(("For", "AsyncFor", "While"), "a loop over a run-time value is reported"),
+    **dict.fromkeys(
+        ("For", "AsyncFor", "While"), "one over a run-time list becomes a ForEach, or is reported"
+    ),
     **dict.fromkeys(("If", "Match"), "a test of a run-time value becomes a condition"),
     **dict.fromkeys(("Assert", "Raise"), "it becomes a Fail step, which is reported"),
     **dict.fromkeys(("AsyncWith", "With"), "the context manager is looked up in its own table"),
     **dict.fromkeys(("Break", "Continue", "Pass"), "it only directs the path"),
-    "Delete": "it removes names or items of values that are known",
-    "Expr": "a call in it is followed or reported",
+    "Delete": _EXECUTED,
+    "Expr": "a call in it is followed, or a step makes it",
     "Nonlocal": "it changes a name inside the flow",
     "Return": "the result of the flow is reported",
     "Global": Rule(
@@ -196,10 +198,7 @@ STATEMENTS: Table = {
         "global: module variables are not shared by the steps of a run",
         "pass the value from task to task",
     ),
-    **dict.fromkeys(
-        ("Try", "TryStar"),
-        Rule("failure-handling", "changed", "try: a failed step does not run its except branches"),
-    ),
+    **dict.fromkeys(("Try", "TryStar"), "one step executes it, which is reported"),
 }
 """The statements of a flow body, by their class in ``ast``."""
 _UNKNOWN_STATEMENT = Rule("run-time-code", "changed", "{name}: this statement is not carried over")

@@ -6,28 +6,19 @@
 
 from __future__ import annotations
 
-import ast
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from sagebridge.errors import FlowError, ModelTypeError, PythonFileError
-from sagebridge.formats.prefect.tracing import prefect_answers, trace_helpers
-from sagebridge.formats.prefect.tracing.flow_trace import MAX_PATHS, FlowTrace, TooManyPaths
-from sagebridge.formats.prefect.tracing.path_merging import MisplacedBlock
-from sagebridge.formats.prefect.tracing.server_values import ImportTrace
-from sagebridge.formats.prefect.tracing.source_rewriting import (
-    HELPERS,
-    argument_lines,
-    raise_lines,
-    rewrite_functions,
-)
-from sagebridge.formats.prefect.tracing.task_calls import TracedFile
+from sagebridge.formats.prefect.tracing.flow_trace import FlowTrace
+from sagebridge.formats.prefect.tracing.prefect_answers import Answers
+from sagebridge.formats.prefect.tracing.user_file import UserFile
+from sagebridge.formats.prefect.tracing.user_module import execute_module
 from sagebridge.formats.python.file_readings import too_deep
 from sagebridge.formats.python.import_process import (
     Answer,
     describe,
-    execute,
     line_passed,
     new_module,
     serve,
@@ -35,8 +26,7 @@ from sagebridge.formats.python.import_process import (
 )
 from sagebridge.model.expressions import strings_forbidden
 
-_TRACED: list[FlowTrace] = []
-"""The flows being traced, the innermost last."""
+_ANSWERS = Answers()
 
 
 def _import_prefect(home: str) -> None:
@@ -50,26 +40,18 @@ def _import_prefect(home: str) -> None:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     }
     set_environment(("PREFECT_",), settings)
-    prefect_answers.replace(_TRACED, _current_trace)
-
-
-def _current_trace() -> FlowTrace | ImportTrace:
-    """The trace of the innermost flow, or that of the import."""
-    imported = trace_helpers.IMPORTS[-1]
-    return _TRACED[-1] if _TRACED else imported
+    _ANSWERS.install()
 
 
 def _read(path: Path) -> list[Answer]:
-    tree = ast.parse(path.read_bytes(), str(path))
-    file = TracedFile(str(path), raise_lines(tree), argument_lines(tree))
-    imported = ImportTrace(_TRACED, file)
-    trace_helpers.IMPORTS.append(imported)
-    module = new_module(path, **{HELPERS: trace_helpers})
+    module = new_module(path)
+    file = UserFile.of(str(path), path.read_bytes(), module)
+    _ANSWERS.line = file.line
     try:
-        execute(module, path, rewrite_functions(tree))
+        execute_module(file)
         with strings_forbidden():
             return [
-                _describe_flow(flow, file, imported) | {"entry": _entry(module, flow)}
+                _describe_flow(flow, file) | {"entry": _entry(module, flow)}
                 for flow in _flows(module, path)
             ]
     except FlowError as error:
@@ -80,7 +62,7 @@ def _flows(module: ModuleType, path: Path) -> list[Any]:
     """The flows of the file, in order."""
     from prefect import Flow
 
-    found = {id(one): one for one in vars(module).values() if isinstance(one, Flow)}
+    found = {id(one): one for one in vars(module).values() if issubclass(type(one), Flow)}
     own = [one for one in found.values() if one.fn.__code__.co_filename == str(path)]
     return sorted(own, key=_line)
 
@@ -94,26 +76,17 @@ def _entry(module: ModuleType, flow: Any) -> str:
     return next(name for name, value in vars(module).items() if value is flow)
 
 
-def _describe_flow(flow: Any, file: TracedFile, imported: ImportTrace) -> Answer:
-    trace = FlowTrace(flow, file, imported)
-    _TRACED.append(trace)
+def _describe_flow(flow: Any, file: UserFile) -> Answer:
+    trace = FlowTrace(flow, file, _ANSWERS.imported)
+    _ANSWERS.traced.append(trace)
     try:
         pipeline, losses = trace.result()
-    except TooManyPaths:
-        problem = f"has more than {MAX_PATHS} paths"
-        fix = "combine some of its tests, or move them into a task"
-        raise PythonFileError(file.path, _line(flow), problem, fix) from None
-    except MisplacedBlock as error:
-        problem = (
-            f"a with block of {str(error)!r} is inside an if statement, but the condition is not"
-        )
-        raise FlowError(flow.name, problem) from None
     except ModelTypeError as error:
         raise PythonFileError(file.path, _line(flow), str(error)) from None
     except RecursionError:
         raise too_deep(file.path, _line(flow)) from None
     finally:
-        _TRACED.pop()
+        _ANSWERS.traced.pop()
     return {
         **describe(flow.name, _line(flow), pipeline, losses, trace.lines),
         "own_tasks": trace.own_tasks,

@@ -1,9 +1,8 @@
-"""Read hand-written Prefect flows by calling them with symbols as arguments.
+"""Read hand-written Prefect flows by following their functions, statement by statement.
 
 The file is imported in a subprocess, as DAG files are
 (:mod:`sagebridge.formats.python.import_process`). No flow, task or step runs, and nothing is
-started, sent or written. Each test of a run-time value takes both branches. All paths are merged
-into one pipeline (:mod:`sagebridge.formats.prefect.tracing`).
+started, sent or written (:mod:`sagebridge.formats.prefect.tracing`).
 """
 
 from __future__ import annotations

@@ -46,7 +46,6 @@ _WRAPPERS = frozenset(
         "platform",
         "random",
         "sagebridge.formats.prefect.tracing.prefect_answers",
-        "sagebridge.formats.prefect.tracing.trace_helpers",
         "secrets",
         "socket",
         "tempfile",

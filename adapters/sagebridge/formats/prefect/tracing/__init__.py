@@ -1,1 +1,1 @@
-"""Trace flows by calling them with symbols in place of run-time values."""
+"""Follow the functions of flows: what each statement means as steps of a pipeline."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sagebridge.formats.prefect.constructs import (
@@ -14,7 +14,12 @@ from sagebridge.formats.prefect.constructs import (
     rule_of,
 )
 from sagebridge.formats.python.engine_losses import Unsupported
+from sagebridge.formats.python.function_source import NotSelfContained, of_function
+from sagebridge.model.engine_settings import EngineSettings, Hook
+from sagebridge.model.values import ABSENT
 
+_KEPT = ("retries", "retry_delay_seconds", "timeout_seconds")
+"""Options that are engine settings of the pipeline or step."""
 _ATTRIBUTES = {"validate_parameters": "should_validate_parameters"}
 """The attributes of a Flow or Task that have another name than the argument."""
 
@@ -27,6 +32,8 @@ def unsupported_options(item: Any) -> Iterator[Unsupported]:
     table, decorator = (FLOW_OPTIONS, prefect.flow) if is_flow else (TASK_OPTIONS, prefect.task)
     plain = (prefect.Flow if is_flow else prefect.Task)(_nothing)
     names = dict.fromkeys((*table, *inspect.signature(decorator).parameters))
+    kept = () if is_flow else ("tags",)
+    names = {name: None for name in names if name not in (*_KEPT, *kept)}
     given = []
     for name in names:
         value = _option(item, name)
@@ -46,7 +53,11 @@ def _option(item: Any, name: str) -> Any:
     """The value of an option; hooks without sagebridge's own."""
     value = getattr(item, _ATTRIBUTES.get(name, name), None)
     if name.startswith("on_"):
-        return [one for one in getattr(item, f"{name}_hooks", None) or () if not _is_own(one)]
+        return [
+            getattr(one, "__name__", repr(one)) for one in hooks_of(item, name) if not _hook(one)
+        ]
+    if name == "description" and value == inspect.getdoc(item.fn):
+        return None  # the docstring, which the function keeps
     if name == "task_runner" and type(value).__name__ == "ThreadPoolTaskRunner":
         return None  # parallel_limit reads it
     # NO_CACHE is an instance of _None (prefect/cache_policies.py), which has no public name.
@@ -74,6 +85,52 @@ def parallel_limit(flow: Any) -> int | None:
     # ThreadPoolTaskRunner has no public attribute for it (prefect/task_runners.py).
     workers = getattr(flow.task_runner, "_max_workers", None)
     return workers if isinstance(workers, int) and 0 < workers <= 10_000 else None
+
+
+def flow_settings(flow: Any) -> EngineSettings:
+    """The settings of a flow that Airflow has too."""
+    return EngineSettings(**_common(flow), hooks=_hooks(flow))
+
+
+def task_settings(task: Any, group: Sequence[str], tags: Sequence[str]) -> EngineSettings:
+    """The settings of a call of a task."""
+    own = tuple(dict.fromkeys((*tags, *sorted(task.tags or ()))))
+    return EngineSettings(**_common(task), group=group, tags=own, hooks=_hooks(task))
+
+
+def _common(item: Any) -> dict[str, Any]:
+    """Retries and the time limit."""
+    retries, delay = item.retries or 0, getattr(item, "retry_delay_seconds", None) or ()
+    if callable(delay):
+        delay = delay(retries)
+    delays = delay if isinstance(delay, list | tuple) else [delay]
+    return {
+        "retries": retries or ABSENT,
+        "retry_delays": [float(one) for one in delays] if retries else (),
+        "timeout": ABSENT if item.timeout_seconds is None else float(item.timeout_seconds),
+    }
+
+
+_EVENTS = ("failure", "completion", "crashed", "cancellation")
+
+
+def _hooks(item: Any) -> list[Hook]:
+    found = ((event, one) for event in _EVENTS for one in hooks_of(item, f"on_{event}"))
+    hooks = ((event, _hook(one)) for event, one in found)
+    return [Hook(event, function, "prefect") for event, function in hooks if function]
+
+
+def _hook(hook: Any) -> Any:
+    """The function of a hook that can be carried; None for others."""
+    try:
+        return of_function(hook, decorated=True, name="hook")
+    except NotSelfContained:
+        return None
+
+
+def hooks_of(item: Any, name: str) -> list[Any]:
+    """The hooks of a flow or task, without sagebridge's own."""
+    return [one for one in getattr(item, f"{name}_hooks", None) or () if not _is_own(one)]
 
 
 def _is_own(hook: Any) -> bool:

@@ -1,71 +1,51 @@
-"""The trace of a flow, which is called once per path until each test has taken both branches."""
+"""The trace of a flow: its steps, their names and order, and what is lost."""
 
 from __future__ import annotations
 
+import ast
 import inspect
-import re
-import sys
-import traceback
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from typing import Any, NoReturn
+from dataclasses import replace
+from string import Formatter
+from types import FunctionType
+from typing import Any, get_origin
 
 from sagebridge.authoring.file_arguments import in_definition_order, step_order
 from sagebridge.authoring.flow_signature import (
     TYPES,
     FlowArgument,
     SignatureArgument,
+    read_hints,
     read_signature,
 )
 from sagebridge.authoring.pipeline_builder import CURRENT
-from sagebridge.authoring.value_types import OBJECT
-from sagebridge.errors import FlowError
-from sagebridge.formats.prefect.tracing import flow_options
-from sagebridge.formats.prefect.tracing.path_merging import (
-    Decision,
-    FlowStep,
-    TracePath,
-    WithBlock,
-    merge_paths,
-)
-from sagebridge.formats.prefect.tracing.run_time_parameters import (
-    RunTimeParameter,
-    parameter_name,
-    with_parameters,
-    without_unused,
-)
-from sagebridge.formats.prefect.tracing.server_values import ImportTrace
-from sagebridge.formats.prefect.tracing.step_naming import StepNames
+from sagebridge.authoring.value_types import OBJECT, value_type
+from sagebridge.formats.prefect.constructs import manager_rule
+from sagebridge.formats.prefect.tracing import code_steps, flow_options
+from sagebridge.formats.prefect.tracing.branch_tests import NotFollowed
+from sagebridge.formats.prefect.tracing.branches import Returned
+from sagebridge.formats.prefect.tracing.code_steps import Frame, StepCode
+from sagebridge.formats.prefect.tracing.interpreter import Interpreter
+from sagebridge.formats.prefect.tracing.server_values import ServerValue
+from sagebridge.formats.prefect.tracing.step_recorder import StepRecorder
+from sagebridge.formats.prefect.tracing.step_tree import with_dependencies
 from sagebridge.formats.prefect.tracing.symbols import (
+    PATHS,
     Future,
     Futures,
+    RunTimeValueUsed,
     Symbol,
-    Test,
     UnsupportedValue,
-    UntraceableCode,
     definition_value,
-    flattened,
+    holds_symbol,
+    is_symbol,
+    leaves,
     result_step,
 )
-from sagebridge.formats.prefect.tracing.task_calls import (
-    TracedFile,
-    argument_types,
-    dependencies_of,
-    mapped_calls,
-    mapped_output,
-    return_type,
-    run,
-    steps_of,
-    task_run_name,
-    unwrap,
-    with_item,
-)
-from sagebridge.formats.prefect.tracing.trace_helpers import tracing
 from sagebridge.formats.prefect.tracing.traced_builder import TracedBuilder
+from sagebridge.formats.prefect.tracing.user_file import UserFile
+from sagebridge.formats.python.engine_losses import Unsupported
 from sagebridge.formats.python.function_source import NotSelfContained, function_text, of_function
-from sagebridge.formats.python.import_guard import SideEffectError
 from sagebridge.model.code_steps import (
     PYTHON,
     RETURN_VALUE,
@@ -77,307 +57,227 @@ from sagebridge.model.code_steps import (
     quoted_source,
     stub_arguments,
 )
+from sagebridge.model.dependencies import Dependency, ended
 from sagebridge.model.display import free_name, shown
-from sagebridge.model.expressions import (
-    Get,
-    Member,
-    current_item,
-    parameter,
-    plain,
-    references,
-)
-from sagebridge.model.for_each import ForEachStep
-from sagebridge.model.losses import ON_ITS_OWN, Loss, Severity
+from sagebridge.model.engine_settings import EngineSettings
+from sagebridge.model.expressions import Get, Member, parameter, plain
+from sagebridge.model.losses import ON_ITS_OWN, Loss
+from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import Parallelism, Pipeline, Step, step_references
 from sagebridge.model.values import ABSENT, Object, Value, key_of
 
-MAX_PATHS = 64
-"""The most paths through a flow that are followed."""
-TARGET = "pipeline"
-_MAPPED = "is mapped"
-_MOST_ITERATIONS = 50
-"""The most iterations of a ForEach at the same time; Prefect has no limit."""
-_REST = "the rest of this branch is ignored"
 
+class FlowTrace(StepRecorder):
+    """The trace of one flow."""
 
-class TooManyPaths(Exception):
-    """A flow with more than :data:`MAX_PATHS` paths."""
-
-
-@dataclass(slots=True)
-class _Path:
-    """One path through the flow; ``decisions`` are the outcomes of its tests, in order."""
-
-    decisions: Sequence[bool]
-    builder: TracedBuilder
-    items: list[FlowStep | Decision] = field(default_factory=list)
-    ended: dict[str, None] = field(default_factory=dict)
-    outcomes: list[bool] = field(default_factory=list)
-    known: dict[Any, bool] = field(default_factory=dict)
-    counts: Counter[Any] = field(default_factory=Counter)
-    stopped: UntraceableCode | None = None
-    seen: int = 0
-    return_line: int = 0
-
-
-class FlowTrace:
-    """The trace of one flow; symbols, tasks and steps call it."""
-
-    importing = False
-
-    def __init__(self, flow: Any, file: TracedFile, imported: ImportTrace) -> None:
-        self.flow, self.file, self.imported = flow, file, imported
+    def __init__(
+        self, flow: Any, file: UserFile, imported: Sequence[tuple[Unsupported, int]]
+    ) -> None:
+        super().__init__(flow.name, file, flow.fn.__code__.co_firstlineno)
+        self.flow = flow
         self.signature = list(read_signature(flow.fn))
         self.arguments = [
             one.parameter or FlowArgument(one.name, description=one.description)
             for one in self.signature
             if one.parameter is not None or one.default is ABSENT
         ]
-        self._reset(StepNames())
-
-    def _reset(self, names: StepNames) -> None:
-        """Start again, with these names."""
-        self.texts: list[Symbol] = list(self.imported.texts)
-        self.losses: dict[Loss, None] = {}
-        self.lines: dict[str, int] = {}
-        self.own_tasks: list[str] = []
-        self.names = names
-        self._run_time_parameters: dict[Any, RunTimeParameter] = {}
-        self._dropped: dict[str, None] = {}
-        self._mapped: set[str] = set()
-        self.path = self._path(())
-        self._report_options()
-
-    def result(self) -> tuple[Pipeline, tuple[Loss, ...]]:
-        """The pipeline of all paths. Raises :class:`TooManyPaths`, :class:`FlowError`."""
-        steps, renamed = merge_paths(self._paths())
-        if (names := self.names.in_order(steps)) != self.names.given:
-            self._reset(StepNames(dict(names)))
-            steps, renamed = merge_paths(self._paths())
-        self.own_tasks += [new for old, new in renamed if old in self.own_tasks]
-        for old, new in renamed:
-            self.lines[new] = self.lines.get(old, self._first_line)
-            what = f"step {shown(old)} is in several branches; one copy is named {shown(new)}"
-            self.report("step-name", "info", what, line=self.lines[new])
-        builder = self.path.builder
-        order = step_order(builder.definition)
-        pipeline = replace(builder.pipeline(), steps=in_definition_order(steps, order))
-        if (limit := flow_options.parallel_limit(self.flow)) is not None:
-            pipeline = replace(pipeline, parallelism=Parallelism(limit))
-        added = self._run_time_parameters.values()
-        pipeline, losses = without_unused(with_parameters(pipeline, added), added)
-        self.losses.update(dict.fromkeys(losses))
-        return pipeline, tuple(sorted(self._located_losses(), key=lambda loss: int(loss.place)))
-
-    def _located_losses(self) -> Iterator[Loss]:
-        """The losses; one without a step gets the step that was declared on its line, if any."""
-        steps = {str(line): name for name, line in reversed(self.lines.items())}
-        for loss in self.losses:
-            yield loss if loss.step else replace(loss, step=steps.get(loss.place, ""))
-
-    def _report_options(self) -> None:
-        for lost in flow_options.unsupported_options(self.flow):
+        description = flow_options.description(flow)
+        self.builder = TracedBuilder(self, flow.name, self.arguments, description)
+        self.interpreter = Interpreter(self)
+        self.in_step = False
+        self.return_line = 0
+        for lost in flow_options.unsupported_options(flow):
             self.report(*lost, line=self._first_line, who="the flow")
         for one in self.signature:
-            line = self.file.arguments.get((self._first_line, one.name), self._first_line)
-            for lost_part in one.losses:
-                self.report(*lost_part, line=line, who="the flow")
-        for lost_part, line in self.imported.losses:
-            self.report(*lost_part, line=line)
+            line = file.argument_line(flow.fn, one.name)
+            for part in one.losses:
+                self.report(*part, line=line, who="the flow")
+        for unsupported, line in imported:
+            self.report(*unsupported, line=line)
 
     @property
     def _first_line(self) -> int:
         return int(self.flow.fn.__code__.co_firstlineno)
 
-    # Paths through the flow
-
-    def _paths(self) -> list[TracePath]:
-        paths: list[TracePath] = []
-        pending: list[tuple[bool, ...]] = [()]
-        while pending:
-            if len(paths) == MAX_PATHS:
-                raise TooManyPaths
-            decisions = pending.pop()
-            self.path = self._path(decisions)
-            self._follow()
-            paths.append(self.path.items)
-            outcomes = self.path.outcomes
-            pending += [(*outcomes[:at], False) for at in range(len(decisions), len(outcomes))]
-        return paths
-
-    def _path(self, decisions: Sequence[bool]) -> _Path:
-        description = flow_options.description(self.flow)
-        return _Path(decisions, TracedBuilder(self, self.flow.name, self.arguments, description))
-
-    def _follow(self) -> None:
+    def result(self) -> tuple[Pipeline, tuple[Loss, ...]]:
+        """The pipeline, and what is lost. Raises :class:`FlowError`."""
         given = {one.name: self._given(one) for one in self.signature}
+        kinds = inspect.signature(self.flow.fn).parameters
         positional = [
             given.pop(name)
-            for name, one in inspect.signature(self.flow.fn).parameters.items()
-            if one.kind is one.POSITIONAL_ONLY
+            for name, one in kinds.items()
+            if one.kind is one.POSITIONAL_ONLY and name in given
         ]
-        reset = CURRENT.set(self.path.builder)
+        reset = CURRENT.set(self.builder)
+        state = self.state.saved()
         try:
-            with tracing(self):
-                self._end(run(self.flow.fn, *positional, **given))
-        except UntraceableCode:
+            self._end(self.interpreter.call_function(self.flow.fn, positional, given))
+        except Returned:  # it failed
             pass
-        except FlowError:
-            raise
-        except Exception as error:  # noqa: BLE001 - an error of the flow becomes a step
-            self._record_exception(error)
+        except NotFollowed as why:
+            if any(not isinstance(one, CarriedStep) for one in self.builder.steps.values()):
+                what = f"{why.what}; the rest of the flow is ignored"
+                self.report(why.code, "dropped", what, line=why.line)
+            else:
+                self.restore(state)
+                self._whole(why, given, positional)
         finally:
             CURRENT.reset(reset)
-        if (stopped := self.path.stopped) is not None:
-            # An `except` of the flow may have swallowed it.
-            del self.path.items[self.path.seen :]
-            what = f"{stopped.what}; {_REST}"
-            self.report(stopped.code, "dropped", what, line=stopped.line)
+        return self._pipeline(), tuple(self._located_losses())
+
+    def _whole(self, why: NotFollowed, given: Mapping[str, Any], positional: Sequence[Any]) -> None:
+        """The flow as one step, which calls its tasks itself."""
+        definition = self.file.definition(self.flow.fn)
+        assert definition is not None
+        names = dict(zip(kinds_of(self.flow.fn), positional, strict=False)) | dict(given)
+        frame = Frame({**self.flow.fn.__globals__}, definition)
+        for name, value in names.items():
+            frame.set(name, value)
+        wanted = definition.name
+        try:
+            code = code_steps.of_statements(definition.body, (), self.file, frame, wanted)
+        except UnsupportedValue as error:
+            what = f"{why.what}; it uses {error}"
+            name = self.name(wanted)
+            step = Step(name, PYTHON, Object(call_arguments((), {})))
+            self.record_step(self._lost(step, self.flow.fn, what, f"flow {name}"), why.line)
+            return
+        name = self.code(code, wanted, self._first_line, own=True)
+        what = f"{why.what}: the flow is one step, which calls its tasks itself"
+        self.report(why.code, "changed", what, line=why.line, step=name)
+
+    def _pipeline(self) -> Pipeline:
+        steps = with_dependencies(self.state.nodes)
+        order = step_order(self.builder.definition)
+        pipeline = replace(
+            self.builder.pipeline(),
+            steps=in_definition_order(steps, order),
+            engine=flow_options.flow_settings(self.flow),
+        )
+        if (limit := flow_options.parallel_limit(self.flow)) is not None:
+            pipeline = replace(pipeline, parallelism=Parallelism(limit))
+        added = tuple(self.state.parameters.values())
+        return replace(pipeline, parameters=(*pipeline.declared, *added)) if added else pipeline
+
+    def _located_losses(self) -> Iterator[Loss]:
+        """The losses by line; one without a step gets the step that its line declares, if any."""
+        steps = {str(line): name for name, line in reversed(self.lines.items())}
+        for loss in sorted(self.state.losses, key=lambda one: int(one.place)):
+            yield loss if loss.step else replace(loss, step=steps.get(loss.place, ""))
 
     def _given(self, one: SignatureArgument) -> Any:
         if one.parameter is None and one.default is not ABSENT:
             return one.default
-        type_ = OBJECT if one.parameter is None else TYPES[one.parameter.type]
-        return Symbol(parameter(one.name), type_, self)
+        if one.parameter is not None:
+            return Symbol(parameter(one.name), TYPES[one.parameter.type])
+        hint = read_hints(self.flow.fn).get(one.name)
+        if (get_origin(hint) or hint) not in (list, dict, tuple, set):
+            return Symbol(parameter(one.name), OBJECT)
+        place = (*self.place()[:2], (), (), ())
 
-    def is_enumeration(self, value: Value) -> bool:
-        """Whether a reference is to an argument that is an Enum in the flow."""
+        def decoded() -> Value:
+            frame = self._file_frame()
+            frame.set("text", Symbol(parameter(one.name), "String"))
+            nodes = ast.parse(f"import json\n{one.name} = json.loads(text)").body
+            code = code_steps.of_statements(nodes, [one.name], self.file, frame, one.name)
+            name = self.code(code, one.name, self._first_line, at=place)
+            return self.result_of(name)._definition_value()
+
+        return Symbol(decoded, OBJECT)
+
+    def is_enumeration(self, value: Symbol) -> bool:
+        """Whether it is an argument that is an Enum in the flow."""
         names = [one.name for one in self.signature if one.type.enumeration]
-        return isinstance(value, Get) and value.root == "Parameters" and value.name in names
+        get = value._expression
+        return type(get) is Get and get.root == "Parameters" and get.name in names
+
+    def is_set(self, value: Any) -> bool:
+        """Whether a run-time value is an argument that cannot be None."""
+        get = value._expression if is_symbol(value) else None
+        if type(get) is not Get or get.root != "Parameters":
+            return False
+        return not any(
+            one.name == get.name and (one.type.nullable or one.default is None)
+            for one in self.signature
+        )
 
     def _end(self, returned: Any) -> None:
-        line = self.path.return_line or self._first_line
-        state = getattr(type(returned), "is_completed", None) and returned
-        if state and not state.is_completed():
-            if not state.is_failed():
-                what = f"the flow ends in the state {state.name}, which becomes a Fail step"
-                self.report("task-state", "changed", what, line=line)
-            self._fail(self._first_line, state.message or state.name)
-        elif returned is not None:
-            carried = bool(state) or all(map(self._is_kept, flattened(returned)))
+        line = self.return_line or self._first_line
+        state = None if is_symbol(returned) else getattr(type(returned), "is_completed", None)
+        if state is not None:
+            returned = self.end_state(returned, returned.message)
+        if returned is not None:
+            carried = state is not None or all(map(self._is_kept, leaves(returned)))
             where = "which its steps hold" if carried else "which is not carried over"
             what = f"the flow returns a value, {where}: a pipeline has no result"
             self.report("flow-result", "info" if carried else "changed", what, line=line)
 
+    def end_state(self, state: Any, message: Any) -> Any:
+        """End the flow in a state of Prefect."""
+        made = state() if isinstance(state, FunctionType) else state
+        if made.is_completed():
+            return made
+        if not made.is_failed():
+            what = f"the flow ends in the state {made.name}, which becomes a Fail step"
+            self.report("task-state", "changed", what, line=self.return_line)
+        self.fail(self._first_line, message if is_symbol(message) else message or made.name)
+        raise Returned(None, failed=True)
+
     def _is_kept(self, value: object) -> bool:
         """Whether a value is the result of a step that is not dropped, or a part of it."""
+        if is_symbol(value) and callable(value._expression):  # type: ignore[attr-defined]
+            return True
         step = result_step(value)
-        return step is not None and step not in self._dropped
+        return step is not None and step not in self.state.dropped
 
-    def returns(self) -> None:
-        self.path.return_line = self.file.line()
-
-    def yields(self) -> None:
-        # The frame that called the helper: a generator of the file may also serve the flow.
-        if sys._getframe(2).f_code is self.flow.fn.__code__:
+    def yields(self, line: int, frame: Frame) -> None:
+        if frame.definition is self.file.definition(self.flow.fn):
             what = "yield: a pipeline has no values before its end"
-            self.report("flow-result", "changed", what)
+            self.report("flow-result", "changed", what, line=line)
 
-    def _record_exception(self, error: Exception) -> None:
-        frames = traceback.extract_tb(error.__traceback__)
-        lines = [one.lineno or 1 for one in frames if one.filename == self.file.path]
-        line = lines[-1] if lines else self._first_line
-        if frames[-1].filename == self.file.path and line in self.file.raises:
-            message = error.args[0] if len(error.args) == 1 else str(error)
-            self._fail(line, message)
-            what = f"raise {type(error).__name__} becomes a Fail step"
-            self.report("raised", "info", what, line=line)
-            return
-        who = (
-            "the flow" if isinstance(error, SideEffectError) else f"raises {type(error).__name__}:"
-        )
-        what = re.sub("\ue000[0-9]+\ue001", "…", f"{who} {error}")
-        self.report("run-time-code", "dropped", f"{what}; {_REST}", line=line)
-
-    def _fail(self, line: int, message: Any) -> None:
-        name = self._name("Fail", "fail", ("fail", line))
-        self.lines[name] = line
+    def fail(self, line: int, message: Any) -> None:
+        name = self.name("Fail")
         try:
-            text = definition_value(message, self)
+            text = definition_value(message)
         except UnsupportedValue:
             text = str(message)
-        step = Step(name, "Fail", arguments=Object({"ErrorMessage": text}))
-        self.record_step(step, self.path.builder.inside)
+        if not isinstance(text, str) and not is_symbol(message):
+            text = str(message)
+        self.record_step(Step(name, "Fail", arguments=Object({"ErrorMessage": text})), line)
 
-    # Calls by symbols
-
-    def in_file(self) -> bool:
-        return sys._getframe(2).f_code.co_filename == self.file.path
-
-    def stop(self, code: str, what: str) -> NoReturn:
-        stopped = UntraceableCode(self.file.line(), code, what)
-        if self.path.stopped is None:
-            self.path.stopped, self.path.seen = stopped, len(self.path.items)
-        raise self.path.stopped
-
-    def report_change(self, code: str, what: str) -> None:
-        self.report(code, "changed", what)
-
-    def progress(self) -> int:
-        """How many steps and decisions this path has so far."""
-        return len(self.path.items)
-
-    def finished(self, step: str) -> None:
-        self.path.ended[step] = None
-
-    def parameter_for(
+    def code(
         self,
-        what: str,
-        type_: str = "",
-        *of: Any,
-        line: int = 0,
-        name: str = "",
-        default: Value = ABSENT,
-    ) -> Symbol:
-        """A parameter for a value that Python computes from ``of``; equal values share one.
+        code: StepCode,
+        wanted: str,
+        line: int,
+        *,
+        own: bool = False,
+        rule: str = "",
+        at: Any = None,
+        pure: bool = False,
+    ) -> str:
+        """A step of code of the flow. Steps after it depend on it, unless it is ``pure``."""
+        key = (code.function.code, key_of(list(code.arguments)))
+        for name, blocks in self.state.pure.get(key, ()) if pure else ():
+            if blocks == self.state.blocks[: len(blocks)]:
+                return name
+        name = self.name(wanted)
+        if pure:
+            self.state.pure[key] = (*self.state.pure.get(key, ()), (name, list(self.state.blocks)))
+            at = (*self.place()[:2], (), *self.place()[3:])
+        step = Step(name, PYTHON, plain(Object(call_arguments(code.arguments, {}))))
+        groups, tags = (self.groups, self.tags) if at is None else at[3:]
+        engine = EngineSettings(trigger_rule=rule, group=groups, tags=tags)
+        made = replace(PythonStep.of(step, code.function, str(line)), engine=engine)
+        self.record_step(made, line, at)
+        if own:
+            self.own_tasks.append(name)
+        if not rule and not pure:
+            self.state.ended[name] = None
+        return name
 
-        ``type_`` is OBJECT if no parameter can hold the value, and empty if it is unknown. The
-        value comes from ``line``, by default the current one. ``name`` is the wanted name.
-        """
-        line = line or self.file.line()
-        try:
-            key: Any = ("asked", what, type_, line, key_of(definition_value(list(of), self)))
-        except UnsupportedValue:
-            key = self._occurrence(("asked", what, type_))
-        if key not in self._run_time_parameters:
-            taken = {one.name for one in self.signature}
-            taken |= {one.parameter.name for one in self._run_time_parameters.values()}
-            self._run_time_parameters[key] = RunTimeParameter.of(
-                what, type_, line, free_name(parameter_name(name, line), taken), default, self.file
-            )
-        found = self._run_time_parameters[key].parameter
-        return Symbol(parameter(found.name), type_, self)
-
-    def decide(self, test: Test) -> bool:
-        try:
-            conditions = tuple(definition_value(one, self) for one in test.conditions)
-        except UnsupportedValue as why:
-            self.stop("run-time-code", f"a comparison with {why}")
-        return self.outcome(None, conditions, own=False)
-
-    def outcome(self, name: str | None, conditions: Any, *, own: bool) -> bool:
-        """The outcome of a test on this path, the same each time it is evaluated."""
-        path = self.path
-        known = ("own", name) if own else key_of(conditions)
-        if known in path.known:
-            return path.known[known]
-        at = len(path.outcomes)
-        met = path.decisions[at] if at < len(path.decisions) else True
-        if name is None:
-            name = self._name("Condition", "condition", self._occurrence(("condition",)))
-            self.lines[name] = self.file.line()
-        path.known[known] = met
-        path.outcomes.append(met)
-        path.items.append(
-            Decision(name, tuple(conditions), met, tuple(path.ended), path.builder.inside, own)
-        )
-        return met
-
-    # Steps and tasks
-
-    def record_step(self, step: Step, inside: WithBlock) -> None:
-        self.lines.setdefault(step.name, self.file.line())
-        self.path.items.append(FlowStep(step, tuple(self.path.ended), inside))
+    def result_of(self, name: str, type_: str = "") -> Symbol:
+        return Symbol(Get("Steps", (Member(name), Member(RETURN_VALUE))), type_)
 
     def task(
         self,
@@ -387,71 +287,68 @@ class FlowTrace:
         wait_for: Any = None,
         *,
         blocks: bool,
-        lost: str = "",
         wanted: str = "",
     ) -> Future:
         """A call of a task: a step that carries its code, or a loss if it cannot be carried."""
-        line = self.file.line()
-        wanted = wanted or task_run_name(task, arguments, named)
-        name = self._name(wanted, ("task", wanted), self._occurrence(("task", wanted)))
-        self.lines[name] = line
-        values = [unwrap(one, self) for one in arguments]
-        keywords = {one: unwrap(value, self) for one, value in named.items()}
-        given: Value = Object(call_arguments((), {}))
-        try:
-            given = definition_value(call_arguments(values, keywords), self)
-            self._check_use(task.fn, given)
-        except UnsupportedValue as why:
-            lost = lost or f"an argument is {why}, so the task is dropped"
-        before = [*dependencies_of(wait_for)]
-        if lost:  # its arguments are not carried
-            before += steps_of([*values, *keywords.values()])
-        step = Step(name, PYTHON, plain(given), tuple(dict.fromkeys(before)) or ABSENT)
-        self.record_step(
-            self.code_step(step, task.fn, lost, decorated=True), self.path.builder.inside
-        )
-        for one in flow_options.unsupported_options(task):
-            self.report(*one, line=line, who=f"task {name}", step=name)
-        if name not in self.own_tasks:
-            self.own_tasks.append(name)
+        line = self.line()
+        values = [self._argument(one) for one in arguments]
+        keywords = {key: self._argument(one, key) for key, one in named.items()}
+        name = self.name(wanted or task_run_name(task, arguments, named))
+        before = tuple(dict.fromkeys(dependencies_of(wait_for)))
+        given = plain(Object(call_arguments(values, keywords)))
+        step = Step(name, PYTHON, given, before or ABSENT)
+        made = self.code_step(step, task.fn, decorated=True)
+        engine = flow_options.task_settings(task, self.groups, self.tags)
+        self.record_step(replace(made, engine=engine), line)
+        for lost in flow_options.unsupported_options(task):
+            self.report(*lost, line=line, who=f"task {name}", step=name)
+        self.own_tasks.append(name)
         if blocks:
-            self.finished(name)
-        value = Get("Steps", (Member(name), Member(RETURN_VALUE)))
-        type_ = OBJECT if lost.startswith(_MAPPED) else return_type(task.fn)
-        if type_ == OBJECT and name not in self._dropped:
-            type_ = ""  # a carried task can have any result
-        return Future(Symbol(value, type_, self), name, self)
+            self.state.ended[name] = None
+        type_ = value_type(read_hints(task.fn).get("return")).parameter_type
+        get = Get("Steps", (Member(name), Member(RETURN_VALUE)))
+        return Future(get, type_, lambda: self.state.ended.update({name: None}))
 
-    def _check_use(self, function: Any, given: Value) -> None:
-        """Raise :class:`UnsupportedValue` if a task needs a parameter that no type can hold."""
-        added = {one.parameter.name for one in self._run_time_parameters.values()}
-        if any(get.step in self._mapped and len(get.tokens) < 3 for get in references(given)):
-            raise UnsupportedValue("the list of the results of a mapped task")
-        for name, type_, value in argument_types(function, given):
-            unknown = isinstance(value, Get) and (value.step or value.name) in {
-                *self._dropped,
-                *added,
-            }
-            if unknown and type_ == OBJECT:
-                raise UnsupportedValue(f"a run-time value, but {name!r} is not a scalar")
-
-    def code_step(
-        self, step: Step, function: Any, lost: str = "", *, decorated: bool = False
-    ) -> CarriedStep:
-        """The step that calls a function; a stub if that is ``lost`` or needs its module."""
+    def _argument(self, value: Any, name: str = "value") -> Value:
+        """An argument of a task; a step makes a known value that is not JSON."""
+        # The annotations of prefect/utilities/annotations.py.
+        kind = type(value).__name__
+        if kind in ("unmapped", "quote", "allow_failure", "opaque", "freeze"):
+            if kind == "allow_failure":
+                what = "allow_failure has no effect: a step runs only if its dependencies succeed"
+                self.report("trigger-rule", "changed", what)
+            value = value.unwrap()
         try:
-            found = of_function(function, decorated=decorated)
+            return definition_value(value)
+        except UnsupportedValue as why:
+            if is_symbol(value):
+                raise NotFollowed(self.line(), f"an argument is {why}") from None
+        try:
+            code = code_steps.of_value(value, self.file, self._file_frame(), name)
+        except UnsupportedValue as why:
+            raise NotFollowed(self.line(), f"an argument is {why}") from None
+        return definition_value(self.result_of(self.code(code, name, self.line(), pure=True)))
+
+    def _file_frame(self) -> Frame:
+        """A frame without variables."""
+        definition = self.file.definition(self.flow.fn)
+        assert definition is not None
+        return Frame(dict(self.file.names), definition)
+
+    def code_step(self, step: Step, function: Any, *, decorated: bool = False) -> CarriedStep:
+        """The step that calls a function; a stub if it cannot be carried."""
+        try:
+            found = of_function(function, decorated=decorated, file=self.file.path)
         except NotSelfContained as why:
-            lost = lost or f"it {why}, so it is dropped"
-        if not lost:
-            return PythonStep.of(step, found, self.here())
-        code, advice, returns = "python-task", ON_ITS_OWN, return_type(function)
-        if lost.startswith(_MAPPED):
-            code, advice, returns = "mapped-task", "map it over a literal list", ""
-        self.report(code, "dropped", lost, advice, who=f"task {step.name}", step=step.name)
-        reason = f"Python task: {lost.partition(', so')[0]}"
+            return self._lost(step, function, f"it {why}", f"task {step.name}")
+        return PythonStep.of(step, found, str(self.line()))
+
+    def _lost(self, step: Step, function: Any, why: str, who: str) -> StubStep:
+        what = f"{why}, so it is dropped"
+        self.report("python-task", "dropped", what, ON_ITS_OWN, who=who, step=step.name)
+        returns = value_type(read_hints(function).get("return")).parameter_type
         source = quoted_source(function_text(function))
-        return self._stub(step, reason, source, "" if returns == OBJECT else returns)
+        return self._stub(step, f"Python task: {why}", source, "" if returns == OBJECT else returns)
 
     def drop(self, step: Step, why: str) -> StubStep:
         """The stub of a step whose arguments are not known, which is reported."""
@@ -460,9 +357,23 @@ class FlowTrace:
         self.report("run-time-argument", "dropped", what, who=who, step=step.name)
         return self._stub(step, f"{step.type} step: an argument is {why}", ())
 
+    def code_stub(
+        self, nodes: Sequence[ast.AST], wanted: str, why: str, arguments: Sequence[Any] = ()
+    ) -> str:
+        """The stub of code of the flow that cannot be carried, which is reported."""
+        name, line = self.name(wanted), int(nodes[0].lineno)  # type: ignore[attr-defined]
+        what = f"{why}, so it is dropped"
+        self.report("run-time-code", "dropped", what, ON_ITS_OWN, line=line, step=name)
+        before = dict.fromkeys(steps_of(list(arguments)))
+        step = Step(name, PYTHON, Object(call_arguments((), {})), tuple(before))
+        source = quoted_source("\n".join(map(ast.unparse, nodes)))
+        self.record_step(self._stub(step, f"code of the flow: {why}", source), line)
+        self.state.ended[name] = None
+        return name
+
     def _stub(self, step: Step, reason: str, source: Sequence[str], returns: str = "") -> StubStep:
-        self._dropped[step.name] = None
-        place = f"{self.file.name}:{self.file.line()}"
+        self.state.dropped[step.name] = None
+        place = f"{self.file.name}:{self.line()}"
         before = (*step.dependencies, *(one.step for one in step_references(step) if one.step))
         stub = replace(
             step,
@@ -470,79 +381,138 @@ class FlowTrace:
             arguments=Object(stub_arguments(reason, place, source)),
             depends_on=tuple(dict.fromkeys(before)) or ABSENT,
         )
-        return StubStep.of(stub, self.here(), returns)
+        return StubStep.of(stub, str(self.line()), returns)
 
-    def here(self) -> str:
-        """The current line, as the origin of a step."""
-        return str(self.file.line())
+    def mapped(
+        self, task: Any, arguments: Sequence[Any], named: Mapping[str, Any], wait_for: Any
+    ) -> Any:
+        """``.map()``: one step per item of known lists, a ForEach over a run-time list."""
+        values = (*arguments, *named.values())
+        lists = [one for one in values if is_mapped(one)]
+        source = [one for one in values if is_symbol(one) and one._type in PATHS]
+        if source and (len(source) > 1 or lists):
+            raise NotFollowed(self.line(), "a map over several lists, one of run-time values")
+        if not source:
+            if not lists or len({len(one) for one in lists}) != 1:
+                raise NotFollowed(self.line(), "a map without a list, or over lists that differ")
 
-    def mapped(self, task: Any, arguments: Any, named: Any, wait_for: Any) -> Any:
-        """``.map()``: one step per item of a literal list."""
-        calls = mapped_calls(arguments, named)
-        source = mapped_output(arguments, named) if calls is None else None
-        with suppress(UnsupportedValue):
-            if source is not None:
-                return self._for_each(task, source, arguments, named, wait_for)
-        if calls is None:
-            lost = f"{_MAPPED} over a run-time value"
-            future = self.task(task, arguments, named, wait_for, blocks=False, lost=lost)
-            return future._value
-        return Futures(
-            self.task(task, positional, keywords, wait_for, blocks=False)
-            for positional, keywords in calls
-        )
+            def pick(value: Any, at: int) -> Any:
+                return value[at] if is_mapped(value) else value
 
-    def _for_each(
-        self, task: Any, source: Any, arguments: Any, named: Any, wait_for: Any
-    ) -> Symbol:
-        """``.map()`` over the output of a step: a ForEach. Raises :class:`UnsupportedValue`."""
-        items, before = definition_value(source, self), tuple(steps_of(wait_for))
-        wanted = f"{task.name}-map"
-        name = self._name(wanted, ("map", wanted), self._occurrence(("map", wanted)))
-        loop = ForEachStep(
-            name, items=items, max_concurrency=_MOST_ITERATIONS, depends_on=before or ABSENT
-        )
-        self.record_step(loop, self.path.builder.inside)
-        item = Symbol(plain(current_item), "", self)
-        with self.path.builder.block(name, "body"):
-            positional = [with_item(one, source, item) for one in arguments]
-            keywords = {key: with_item(one, source, item) for key, one in named.items()}
+            return Futures(
+                self.task(
+                    task,
+                    [pick(one, at) for one in arguments],
+                    {key: pick(one, at) for key, one in named.items()},
+                    wait_for,
+                    blocks=False,
+                )
+                for at in range(len(lists[0]))
+            )
+        before = tuple(dependencies_of(wait_for))
+
+        def iteration(item: Symbol) -> Any:
+            positional = [item if one is source[0] else one for one in arguments]
+            keywords = {key: item if one is source[0] else one for key, one in named.items()}
             # A step "NAME-2" would have the name of an iteration of a step "NAME".
-            self.task(task, positional, keywords, blocks=False, wanted=f"{task.name}-item")
-        self._mapped.add(name)
-        return Symbol(Get("Steps", (Member(name), Member("IterationOutputs"))), OBJECT, self)
+            return self.task(task, positional, keywords, blocks=False, wanted=f"{task.name}-item")
 
-    def subflow(self, flow: Any, arguments: Any, named: Any, wait_for: Any = None) -> Any:
+        settings = {"wanted": f"{task.name}-map", "before": before}
+        frame = self._file_frame()
+        found = self.interpreter.loops.for_each(
+            self.line(), source[0], iteration, frame, in_turn=False, **settings
+        )
+        get = found._expression
+        return Future(get, OBJECT, lambda: self.state.ended.update({get.step: None}))
+
+    def subflow(self, flow: Any, arguments: Sequence[Any], named: Mapping[str, Any]) -> Any:
+        """A call of a flow: its steps are a group."""
+        if self.file.definition(flow.fn) is None:
+            raise NotFollowed(self.line(), f"the subflow {flow.name!r} is in another file")
         what = f"subflow {shown(flow.name)}: its steps become steps of this flow"
         self.report("subflow", "info", what)
         for lost in flow_options.unsupported_options(flow):
             self.report(*lost, who=f"the flow {flow.name}")
-        for step in steps_of(wait_for):
-            self.finished(step)
-        return flow.fn(*arguments, **named)
+        named = dict(named)
+        for step in dependencies_of(named.pop("wait_for", None)):
+            self.state.ended[step if isinstance(step, str) else step.step] = None
+        if named.pop("return_state", False):
+            raise NotFollowed(self.line(), "return_state=True", "task-state", whole=True)
+        name = free_name(flow.name, self.state.names, flow.name, "-")
+        self.state.names.add(name)
+        self.groups.append(name)
+        try:
+            return self.interpreter.call_function(flow.fn, arguments, named)
+        finally:
+            self.groups.pop()
 
-    # Names and losses
+    def server_parameter(self, value: ServerValue) -> Get:
+        """The parameter for a value that only a Prefect server has."""
+        if value not in self.state.parameters:
+            taken = {one.name for one in self.signature}
+            taken |= {one.name for one in self.state.parameters.values()}
+            name = free_name(value.name, taken)
+            line = f"line {value.line} of {self.file.name}"
+            description = f"Replaces {value.what} ({line})"
+            made = Parameter(name, value.type, value.default, description=description)
+            self.state.parameters[value] = made
+            what = f"{value.what} is a run-time value; it becomes the parameter {name!r}"
+            self.report("computed-value", "changed", what, "set the parameter", line=value.line)
+        return parameter(self.state.parameters[value].name)
 
-    def _occurrence(self, what: tuple[Any, ...]) -> tuple[Any, ...]:
-        """A key for a call in one iteration of a loop, the same on each path."""
-        key = (*what, self.file.stack())
-        self.path.counts[key] += 1
-        return (*key, self.path.counts[key])
+    def manager(self, manager: Any, line: int) -> None:
+        """Report a context manager that only acts at run time."""
+        generator: Any = getattr(manager, "gen", None)
+        # contextlib._GeneratorContextManager and its asynchronous form keep the generator here.
+        frame = getattr(generator, "gi_frame", None) or getattr(generator, "ag_frame", None)
+        if frame is not None:
+            name = f"{frame.f_globals.get('__name__')}.{frame.f_code.co_name}"
+        else:
+            name = f"{type(manager).__module__}.{type(manager).__qualname__}"
+        rule = None if name.startswith("sagebridge.") else manager_rule(name)
+        if rule is not None:
+            shown_name = name.rpartition(".")[2]
+            self.report(*rule._replace(what=rule.what.format(name=shown_name)), line=line)
 
-    def _name(self, wanted: str, kind: Any, key: Any) -> str:
-        return self.names.of(wanted, kind, key, self.path.builder.steps)
 
-    def report(
-        self,
-        code: str,
-        severity: Severity,
-        what: str,
-        advice: str = "",
-        *,
-        line: int | None = None,
-        who: str = "",
-        step: str = "",
-    ) -> None:
-        place = str(self.file.line() if line is None else line)
-        text = f"{who}: {what}" if who else what
-        self.losses[Loss(code, severity, place, text, TARGET, advice, step)] = None
+def kinds_of(function: Any) -> list[str]:
+    return list(inspect.signature(function).parameters)
+
+
+def task_run_name(task: Any, arguments: Sequence[Any], named: Mapping[str, Any]) -> str:
+    """The ``task_run_name`` if it needs no run-time value, otherwise the task's name."""
+    template = task.task_run_name
+    if isinstance(template, str):
+        try:
+            bound = inspect.signature(task.fn).bind(*arguments, **named)
+            bound.apply_defaults()
+            asked = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
+            if not any(holds_symbol(bound.arguments.get(one.split(".")[0])) for one in asked):
+                return template.format(**bound.arguments)
+        except (TypeError, LookupError, ValueError, AttributeError, RunTimeValueUsed):
+            pass
+    return str(task.name)
+
+
+def is_mapped(value: Any) -> bool:
+    # `unmapped` is a NamedTuple (prefect/utilities/annotations.py).
+    kind = type(value)
+    return kind in (list, tuple, range, set, Futures) and kind.__name__ != "unmapped"
+
+
+def steps_of(waited: Any) -> Iterator[str]:
+    """The steps whose results ``wait_for`` contains."""
+    for one in leaves(waited):
+        if (step := result_step(one)) is not None:
+            yield step
+
+
+def dependencies_of(waited: Any) -> Iterator[str | Dependency]:
+    """The steps in ``wait_for``; those in ``allow_failure`` with the trigger Any."""
+    if type(waited).__name__ == "allow_failure":
+        yield from map(ended, steps_of(waited.unwrap()))
+    elif type(waited) in (list, tuple, set, Futures):
+        for one in waited:
+            yield from dependencies_of(one)
+    elif waited is not None:
+        yield from steps_of(waited)

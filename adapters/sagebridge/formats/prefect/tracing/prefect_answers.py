@@ -5,72 +5,69 @@ Each replaces the function at the location from which user code imports or calls
 
 from __future__ import annotations
 
-import asyncio
+import ast
 import logging
-import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from importlib import import_module
 from typing import Any
 
-from sagebridge.authoring.value_types import OBJECT
-from sagebridge.formats.prefect.constructs import TASK_OPTIONS, option_losses
+from sagebridge.formats.prefect.tracing.branch_tests import NotFollowed
 from sagebridge.formats.prefect.tracing.flow_trace import FlowTrace
-from sagebridge.formats.prefect.tracing.server_values import (
-    ServerValue,
-    block,
-    server_value,
-    variable,
-)
-from sagebridge.formats.prefect.tracing.symbols import Symbol
+from sagebridge.formats.prefect.tracing.server_values import ServerValue
+from sagebridge.formats.prefect.tracing.special_values import OF_BLOCK
+from sagebridge.formats.prefect.tracing.symbols import Future, RunTimeValueUsed, Symbol
+from sagebridge.formats.python.engine_losses import Unsupported
 from sagebridge.formats.python.import_guard import SideEffectError
-from sagebridge.model.expressions import execution
+from sagebridge.model.expressions import Get, execution
+from sagebridge.model.parameters import PYTHON_TYPES
+from sagebridge.model.values import ABSENT
 
-_WAITS = "pauses or suspends the flow run"
-_UNSUPPORTED_CALLS = {
-    "prefect.deployments.arun_deployment": "runs a deployment",
-    "prefect.deployments.run_deployment": "runs a deployment",
-    "prefect.flow_runs.apause_flow_run": _WAITS,
-    "prefect.flow_runs.asuspend_flow_run": _WAITS,
-    "prefect.flow_runs.pause_flow_run": _WAITS,
-    "prefect.flow_runs.suspend_flow_run": _WAITS,
-    "prefect.pause_flow_run": _WAITS,
-    "prefect.suspend_flow_run": _WAITS,
-}
 _RUNTIME_EXPRESSIONS = {
     ("flow_run", "flow_name"): execution.pipeline_name,
     ("flow_run", "id"): execution.pipeline_execution_id,
 }
-_STATES = ("Cancelled", "Completed", "Crashed", "Failed")
 
 
-def replace(traced: list[FlowTrace], current: Callable[[], Any]) -> None:
-    """Patch Prefect in this process so that its calls go to the last trace in ``traced``.
+class Answers:
+    """The traces that answer calls: of the flows that are read, the innermost last."""
 
-    Values of the server also go to ``current()``, which is the trace of the import at first.
-    """
-    _replace_tasks(traced)
-    _replace_limits(traced, current)
-    _replace_server(traced, current)
-    _replace_runtime(traced)
-    _replace_states()
+    def __init__(self) -> None:
+        self.traced: list[FlowTrace] = []
+        self.imported: list[tuple[Unsupported, int]] = []
+        self.line: Callable[[], int] = lambda: 1
+
+    def install(self) -> None:
+        """Patch Prefect in this process."""
+        _replace_tasks(self)
+        _replace_limits(self)
+        _replace_server(self)
+        _replace_runtime(self)
+
+    def report(self, lost: Unsupported) -> None:
+        """Report a loss, in each flow if the file is imported."""
+        if self.traced:
+            self.traced[-1].report(*lost)
+        else:
+            self.imported.append((lost, self.line()))
 
 
-def _replace_tasks(traced: list[FlowTrace]) -> None:
+def _replace_tasks(answers: Answers) -> None:
     from prefect import Flow, Task, futures
 
+    traced = answers.traced
+
     def state(return_state: bool) -> None:
+        if not traced:
+            raise SideEffectError("runs a task")
         if return_state:
-            traced[-1].stop(
-                "task-state",
-                "return_state=True is not supported: the state is only known at run time",
-            )
+            raise NotFollowed(traced[-1].line(), "return_state=True", "task-state", whole=True)
 
     def call(
         self: Any, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any
     ) -> Any:
         state(return_state)
-        return traced[-1].task(self, args, kwargs, wait_for, blocks=True)._value
+        return traced[-1].task(self, args, kwargs, wait_for, blocks=True).result()
 
     def submit(
         self: Any, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any
@@ -79,10 +76,8 @@ def _replace_tasks(traced: list[FlowTrace]) -> None:
         return traced[-1].task(self, args, kwargs, wait_for, blocks=False)
 
     def delay(self: Any, *args: Any, **kwargs: Any) -> Any:
-        traced[-1].stop(
-            "task-state",
-            "delay() and apply_async() are not supported: another process runs the task",
-        )
+        what = "delay() and apply_async(): another process runs the task"
+        raise NotFollowed(traced[-1].line(), what, "task-state", whole=True)
 
     def mapped(
         self: Any,
@@ -95,18 +90,15 @@ def _replace_tasks(traced: list[FlowTrace]) -> None:
         state(return_state)
         return traced[-1].mapped(self, args, kwargs, wait_for)
 
-    def call_flow(
-        self: Any, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any
-    ) -> Any:
+    def call_flow(self: Any, *args: Any, **kwargs: Any) -> Any:
         if not traced:
             raise SideEffectError("runs a flow")
-        state(return_state)
-        return traced[-1].subflow(self, args, kwargs, wait_for)
+        return traced[-1].subflow(self, args, kwargs)
 
     def wait(waiting: Any, timeout: Any = None) -> Any:
-        for one in waiting:
+        for one in [waiting] if type(waiting) is Future else waiting:
             one.wait()
-        return futures.DoneAndNotDoneFutures(set(waiting), set())
+        return futures.DoneAndNotDoneFutures(waiting, [])
 
     # The methods of prefect/tasks.py and prefect/flows.py, replaced before user code is imported.
     for name, method in {
@@ -131,119 +123,88 @@ def _replace_tasks(traced: list[FlowTrace]) -> None:
         ):
             _set(f"{module}.{name}", lambda *args, **kwargs: _AwaitableNone())
     futures.wait = wait
-    futures.as_completed = lambda waiting, timeout=None: iter(list(waiting))
+    futures.as_completed = lambda waiting, timeout=None: waiting
 
 
-def _replace_limits(traced: list[FlowTrace], current: Callable[[], Any]) -> None:
-    def rate_limit(names: Any, *args: Any, **kwargs: Any) -> None:
-        if traced:
-            traced[-1].report_change("concurrency", f"the concurrency limit {names} has no effect")
-
-    async def async_rate_limit(names: Any, *args: Any, **kwargs: Any) -> None:
-        rate_limit(names)
+def _replace_limits(answers: Answers) -> None:
+    traced = answers.traced
 
     @contextmanager
     def concurrency(names: Any, *args: Any, **kwargs: Any) -> Iterator[None]:
-        rate_limit(names)
+        if traced:
+            traced[-1].report_change("concurrency", f"the concurrency limit {names} has no effect")
         yield
 
     @asynccontextmanager
     async def async_concurrency(names: Any, *args: Any, **kwargs: Any) -> AsyncIterator[None]:
-        rate_limit(names)
-        yield
+        with concurrency(names):
+            yield
 
     @contextmanager
     def tags(*names: str) -> Iterator[set[str]]:
         """Tags that Prefect gives to the task runs in the block."""
-        if traced:
-            text = ", ".join(map(repr, names))
-            for lost in option_losses(TASK_OPTIONS, [("tags", text)]):
-                traced[-1].report(*lost)
-        yield set(names)
+        found = traced[-1].tags if traced else []
+        before = list(found)
+        found[:] = dict.fromkeys((*found, *names))
+        try:
+            yield set(found)
+        finally:
+            found[:] = before
 
     @contextmanager
     def transaction(*args: Any, **kwargs: Any) -> Iterator[Any]:
         if traced:
             what = "transaction(): nothing is committed or rolled back"
             traced[-1].report("callback", "changed", what)
-        yield server_value(ServerValue("the transaction", 0), OBJECT, current())
+        yield Symbol(None, "", None)
 
     @asynccontextmanager
     async def async_transaction(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
         with transaction() as made:
             yield made
 
-    def pause(seconds: float) -> None:
-        if traced:
-            traced[-1].report_change("engine-option", "time.sleep() has no effect")
-
-    def asynchronous_pause(seconds: float, result: Any = None) -> Any:
-        if traced:
-            traced[-1].report_change("engine-option", "asyncio.sleep() has no effect")
-        return _AwaitableNone()
-
-    async def gather(*awaitables: Any, return_exceptions: bool = False) -> list[Any]:
-        return [await one for one in awaitables]
-
     _set("prefect.transactions.transaction", transaction)
     _set("prefect.transactions.atransaction", async_transaction)
     _set("prefect.tags", tags)
     _set("prefect.context.tags", tags)
     _set("prefect.concurrency.sync.concurrency", concurrency)
-    _set("prefect.concurrency.sync.rate_limit", rate_limit)
     _set("prefect.concurrency.asyncio.concurrency", async_concurrency)
-    _set("prefect.concurrency.asyncio.rate_limit", async_rate_limit)
-    # setattr, as the replacements have other types.
-    setattr(time, "sleep", pause)  # noqa: B010
-    setattr(asyncio, "sleep", asynchronous_pause)  # noqa: B010
-    setattr(asyncio, "gather", gather)  # noqa: B010
 
 
-def _replace_server(traced: list[FlowTrace], current: Callable[[], Any]) -> None:
-    from prefect import artifacts
+def _replace_server(answers: Answers) -> None:
     from prefect.blocks.core import Block
     from prefect.variables import Variable
 
-    def ignored(what: str, *, waits: bool = True) -> Callable[..., Any]:
-        def replacement(*args: Any, **kwargs: Any) -> Any:
-            if not traced:
-                return None
-            traced[-1].report_change("engine-option", what)
-            return _AwaitableNone() if waits and traced[-1].file.is_asynchronous() else None
+    def variable(name: Any, default: Any = None, *_: Any, **__: Any) -> Symbol:
+        """A parameter with the name and default of the variable."""
+        kind = PYTHON_TYPES.get(type(default).__name__, "")
+        stated = default if kind else ABSENT
+        what = f"the Prefect variable {name!r}"
+        value = ServerValue(what, answers.line(), str(name), kind or "String", stated)
 
-        return replacement
+        def made() -> Get:
+            if not answers.traced:
+                raise SideEffectError("uses a value of the Prefect server")
+            return answers.traced[-1].server_parameter(value)
 
-    def unsupported(what: str) -> Callable[..., Any]:
-        def replacement(*args: Any, **kwargs: Any) -> None:
-            if not traced:
-                raise SideEffectError(what)
-            traced[-1].stop("run-time-code", f"the flow {what}, which is not supported")
+        return Symbol(made, kind or "String")
 
-        return replacement
+    def block(cls: Any, name: Any, *_: Any, **__: Any) -> Symbol:
+        what = f"the {cls.__name__} block {name!r} is loaded by the steps that use it"
+        answers.report(Unsupported("block", "info", what))
+        code = ast.parse(f"{cls.__name__}.load({name!r})", mode="eval").body
+        return Symbol(None, OF_BLOCK, code)
 
     def logger(*args: Any, **kwargs: Any) -> logging.Logger:
         return logging.getLogger("flow")
 
-    # create_* functions and their asynchronous acreate_* forms (prefect/artifacts.py).
-    for name in dir(artifacts):
-        if name.removeprefix("a").startswith("create_"):
-            setattr(artifacts, name, ignored("artifacts are not created"))
-    for name in ("prefect.events.emit_event", "prefect.events.utilities.emit_event"):
-        _set(name, ignored("events are not sent", waits=False))
-    for name, what in _UNSUPPORTED_CALLS.items():
-        _set(name, unsupported(what))
     # The real one (prefect/logging/loggers.py) raises MissingContextError outside a run.
     for module in ("prefect", "prefect.logging", "prefect.logging.loggers"):
         _set(f"{module}.get_run_logger", logger)
     owner: Any = Variable
-    owner.get = owner.aget = staticmethod(
-        lambda name, *args, **kwargs: variable(current(), name, *args, **kwargs)
-    )
-    change = staticmethod(ignored("Prefect variables are not set"))
-    owner.set = owner.aset = owner.unset = owner.aunset = change
+    owner.get = owner.aget = staticmethod(variable)
     prefect_block: Any = Block
-    load = classmethod(lambda cls, name, *args, **kwargs: block(current(), cls.__name__, name))
-    prefect_block.load = prefect_block.aload = load
+    prefect_block.load = prefect_block.aload = classmethod(block)
 
 
 class _AwaitableNone:
@@ -253,41 +214,23 @@ class _AwaitableNone:
         yield from ()
 
 
-def _replace_runtime(traced: list[FlowTrace]) -> None:
-    """Attributes of ``prefect.runtime`` become parameters, except ``_RUNTIME_EXPRESSIONS``."""
+def _replace_runtime(answers: Answers) -> None:
+    """Attributes of ``prefect.runtime`` are run-time values."""
     # prefect/runtime/flow_run.py and others look attributes up in their dict FIELDS.
     for part in ("deployment", "flow_run", "task_run"):
         fields = import_module(f"prefect.runtime.{part}").FIELDS
-        fields.update(
-            {name: _runtime_field(traced, part, name, was) for name, was in fields.items()}
-        )
+        fields.update({name: _field(answers, part, name, was) for name, was in fields.items()})
 
 
-def _runtime_field(
-    traced: list[FlowTrace], part: str, name: str, was: Callable[[], Any]
-) -> Callable[[], Any]:
+def _field(answers: Answers, part: str, name: str, was: Callable[[], Any]) -> Callable[[], Any]:
     def answer() -> Any:
-        if not traced:
+        if not answers.traced:
             return was()
         if (known := _RUNTIME_EXPRESSIONS.get((part, name))) is not None:
-            return Symbol(known, "String", traced[-1])
-        return traced[-1].parameter_for(f"prefect.runtime.{part}.{name}")
+            return Symbol(known, "String")
+        raise RunTimeValueUsed
 
     return answer
-
-
-def _replace_states() -> None:
-    """Convert the message of a state to a string, in which a symbol leaves a mark."""
-    from prefect import states
-
-    def replacement(make: Callable[..., Any]) -> Callable[..., Any]:
-        def state(*args: Any, message: Any = None, **kwargs: Any) -> Any:
-            return make(*args, message=message if message is None else str(message), **kwargs)
-
-        return state
-
-    for name in _STATES:
-        setattr(states, name, replacement(getattr(states, name)))
 
 
 def _set(name: str, value: Any) -> None:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sagebridge.authoring.pipeline_builder import PipelineBuilder, StepHandle
-from sagebridge.formats.prefect.tracing.path_merging import WithBlock
-from sagebridge.formats.prefect.tracing.server_values import ServerValue
+from sagebridge.authoring.pipeline_builder import ConditionHandle, PipelineBuilder, StepHandle
+from sagebridge.errors import FlowError
 from sagebridge.formats.prefect.tracing.symbols import (
-    Symbol,
     UnsupportedValue,
     definition_value,
     holds_symbol,
+    is_symbol,
+    leaves,
+    result_step,
 )
-from sagebridge.formats.prefect.tracing.task_calls import steps_of
 from sagebridge.model.code_steps import CarriedStep, PythonStep
+from sagebridge.model.for_each import ForEachStep
 from sagebridge.model.pipeline import ConditionStep, Step
 from sagebridge.model.values import Value
 
@@ -30,27 +32,21 @@ _NOT_JSON = frozenset(("aws_credentials", "conditions", "depends_on"))
 
 
 class TracedBuilder(PipelineBuilder):
-    """A builder whose step functions accept arguments with symbols."""
+    """A builder whose step functions accept arguments with run-time values."""
 
     def __init__(
         self, trace: FlowTrace, name: str, arguments: Sequence[Any], description: str | None
     ) -> None:
         super().__init__(name, arguments, description)
         self.trace = trace
-        self._inside: list[tuple[str, str]] = []
-
-    @property
-    def inside(self) -> WithBlock:
-        """The innermost open with block."""
-        return self._inside[-1] if self._inside else None
 
     def begin(self, **more: Any) -> None:
         super().begin(**{name: self._plain(value, name) for name, value in more.items()})
 
     def step(self, type_: str, name: str, **arguments: Any) -> StepHandle:
-        self._check(name)
         if type_ != "Condition" and (why := self._unsupported(arguments)):
-            before = dict.fromkeys(steps_of(list(arguments.values())))
+            found = [result_step(one) for one in leaves(list(arguments.values()))]
+            before = dict.fromkeys(one for one in found if one is not None)
             return self.add(self.trace.drop(Step(name, type_, depends_on=tuple(before)), why))
         given = {one: self._plain(value, one) for one, value in arguments.items()}
         return super().step(type_, name, **given)
@@ -58,75 +54,63 @@ class TracedBuilder(PipelineBuilder):
     def _unsupported(self, arguments: Mapping[str, Any]) -> str:
         """What no parameter can hold in the arguments of a step; empty if there is nothing."""
         values = [one for name, one in arguments.items() if name not in _NOT_JSON]
-        try:
-            definition_value(values, self.trace)
-        except UnsupportedValue as why:
-            return str(why) if holds_symbol(values, 12) else ""
-        return ""
+        found = next((one for one in leaves(values, 12) if is_symbol(one)), None)
+        if found is None:
+            return ""
+        if found._code is None:
+            return "a list, dict or object that is only known at run time"
+        return f"{ast.unparse(found._code)}, which is only known at run time"
 
     def python(self, name: str, function: Any, **more: Any) -> StepHandle:
-        self._check(name)
         given = {one: self._plain(value) for one, value in more.items()}
         return super().python(name, function, **given)
 
     def shell(self, name: str, command: Value, **more: Any) -> StepHandle:
-        self._check(name)
         given = {one: self._plain(value) for one, value in more.items()}
         return super().shell(name, self._plain(command), **given)
 
     def aws_call(self, name: str, service: str, operation: str = "", **given: Any) -> StepHandle:
-        self._check(name)
         given = {one: self._plain(value) for one, value in given.items()}
         return super().aws_call(name, service, operation, **given)
 
     def stub(self, name: str, reason: Value, **more: Any) -> StepHandle:
-        self._check(name)
         given = {one: self._plain(value) for one, value in more.items()}
-        self.trace.report(
-            "stub",
-            "dropped",
-            f"{name} is a stub: {reason}",
-            "replace it with a step",
-            step=name,
-        )
+        what = f"{name} is a stub: {reason}"
+        self.trace.report("stub", "dropped", what, "replace it with a step", step=name)
         return super().stub(name, self._plain(reason), **given)
 
-    def _check(self, name: Any) -> None:
-        if type(name) is not str or holds_symbol(name):
-            self.trace.stop("run-time-code", "a run-time value is used as a step name")
-
     def _plain(self, value: Any, name: str = "") -> Any:
-        if name == "aws_credentials" and type(value) is Symbol:
-            found: Any = value._expression
-            return found.name if type(found) is ServerValue else value
+        if name == "aws_credentials" and is_symbol(value):
+            match value._code:
+                case ast.Call(args=[ast.Constant(value=str() as block)]):
+                    return block
         if isinstance(value, list | tuple) and any(isinstance(one, StepHandle) for one in value):
             return [one if isinstance(one, StepHandle) else self._plain(one) for one in value]
         try:
-            return definition_value(value, self.trace)
-        except UnsupportedValue as why:
+            return definition_value(value)
+        except UnsupportedValue:
             if holds_symbol(value):
-                self.trace.stop("run-time-code", f"an argument of a step is {why}")
+                raise
             return value
 
     def add(self, step: Step) -> StepHandle:
+        if step.name in self.trace.state.steps:
+            raise FlowError(self.name, f"two steps have the name {step.name!r}")
         if isinstance(step, PythonStep):
-            step = self.trace.code_step(step, self.functions[step.name])
+            found = self.trace.code_step(step, self.functions[step.name])
+            step = replace(found, engine=step.engine)
         elif isinstance(step, CarriedStep):
             step = replace(step, origin=self.trace.here())
-        handle = super().add(step)
-        self.trace.record_step(step, self.inside)
-        return handle
+        if tags := self.trace.tags:
+            step = replace(step, engine=replace(step.engine, tags=(*step.engine.tags, *tags)))
+        self.steps[step.name] = step
+        self.trace.record_step(step)
+        if isinstance(step, ConditionStep):
+            return ConditionHandle(step.name, self)
+        handle = self.for_each_handle if isinstance(step, ForEachStep) else self.step_handle
+        return handle(step.name, self)
 
     @contextmanager
     def block(self, step: str, field: str) -> Iterator[None]:
-        self._inside.append((step, field))
-        try:
-            with super().block(step, field):
-                yield
-        finally:
-            self._inside.pop()
-
-    def decide(self, condition: str) -> bool:
-        step = self.steps[condition]
-        assert isinstance(step, ConditionStep)
-        return self.trace.outcome(condition, step.conditions or (), own=True)
+        with self.trace.block(step, field):
+            yield
