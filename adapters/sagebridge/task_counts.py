@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sagebridge import registry
-from sagebridge.errors import MissingExtra, SagebridgeError, SourceError
-from sagebridge.formats.python.file_readings import FileReading, TaskPlace
+from sagebridge.errors import MissingExtra, PythonFileError, SagebridgeError, SourceError
+from sagebridge.formats.python.file_readings import NO_DAG, FileReading, TaskPlace
 from sagebridge.formats.python.task_call_sites import (
     CallSite,
     calls_task,
@@ -112,6 +112,8 @@ def _read_dags(files: Sequence[str]) -> Sequence[list[FileReading] | SourceError
 
 
 def _of_dags(file: str, read: list[FileReading] | SourceError) -> TaskCount:
+    if isinstance(read, PythonFileError) and read.problem == NO_DAG:
+        return TaskCount(file, "airflow", (), str(read))
     if isinstance(read, SourceError):
         return _unread(file, "airflow", read, dag_call_sites(Path(file)))
     written = [_Translation.of(dag, "prefect") for dag in read]
@@ -186,11 +188,12 @@ class _Translation:
 
     def task(self, task: TaskPlace) -> CountedTask:
         """What becomes of a task of a DAG."""
+        names = step_names(task)
         step = self._step_of(task)
         about = [
             loss
             for line, loss in self.losses
-            if (loss.step and loss.step in (step, _step_name(task.label), _step_name(task.name)))
+            if (loss.step and loss.step in (step, *names))
             or loss.what.startswith(f"task {task.name}: ")
         ]
         changed = [str(loss) for loss in about if _is_counted(loss)]
@@ -206,11 +209,11 @@ class _Translation:
         return CountedTask(task.name, task.line, "carried" if known else "unreported")
 
     def _step_of(self, task: TaskPlace) -> str | None:
-        for name in (_step_name(task.label), _step_name(task.name)):
+        for name in step_names(task):
             if name in self.steps:
                 return name
         # A name that another step has gets a number.
-        start = _step_name(task.label)[:60]
+        start = step_names(task)[0][:60]
         near = [name for name, line in self.lines.items() if line == task.line]
         return next((name for name in near if name.startswith(start) and name in self.steps), None)
 
@@ -236,7 +239,7 @@ class _Translation:
         for name, step in self.steps.items():
             if isinstance(step, PythonStep) and name in self.written:
                 function = step.function
-                text = getattr(function, "module", "") or function.text or function.code
+                text = function.module or function.text or function.code
                 if function.name != site.name and calls_task(text, site.name):
                     return name
         return None
@@ -307,9 +310,13 @@ def _line_of(loss: Loss) -> int:
     return int(last) if last.isdecimal() else 0
 
 
-def _step_name(task: str) -> str:
-    """The step name of a task, without a number for uniqueness."""
-    return "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in task)[:64]
+def step_names(task: TaskPlace) -> tuple[str, str]:
+    """The names that the step of a task may have: without and with its task groups."""
+    label, name = (
+        "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in one)[:64]
+        for one in (task.label, task.name)
+    )
+    return label, name
 
 
 def _strings(text: str) -> frozenset[str]:

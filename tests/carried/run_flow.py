@@ -51,15 +51,24 @@ def main() -> None:
 
 
 def run(request: dict[str, Any]) -> dict[str, Any]:
+    from prefect.variables import Variable
+
+    for name, value in request["variables"].items():
+        Variable.set(name, value, overwrite=True)
+    try:
+        return _run(request)
+    finally:
+        for name in request["variables"]:
+            Variable.unset(name)
+
+
+def _run(request: dict[str, Any]) -> dict[str, Any]:
     from prefect import Flow
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter
     from prefect.flow_engine import run_flow
     from prefect.states import Scheduled
-    from prefect.variables import Variable
 
-    for name, value in request["variables"].items():
-        Variable.set(name, value, overwrite=True)
     for module, kind, name, values in request.get("blocks", ()):
         getattr(__import__(module, fromlist=[kind]), kind)(**values).save(name)
     module = _module(Path(request["file"]))

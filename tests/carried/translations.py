@@ -2,64 +2,77 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sagebridge import registry
+from sagebridge.formats.python.file_readings import FileReading
+from sagebridge.formats.python.task_call_sites import calls_task, flow_call_sites
+from sagebridge.model.code_steps import PythonStep, StubStep
+from sagebridge.model.for_each import ForEachStep
+from sagebridge.model.pipeline import Step, walk
+from sagebridge.task_counts import step_names
+
 
 def translated(request: dict[str, Any]) -> dict[str, Any]:
-    import sagebridge
-    from sagebridge.formats.python.task_call_sites import calls_task
-    from sagebridge.model.code_steps import PythonStep, StubStep
-    from sagebridge.model.pipeline import walk
+    """The written text, and the steps of each task.
 
+    ``in_place`` has the tasks that the code of another step calls, or that need no step, and
+    ``without_result`` those that decide or wait, whose result Airflow does not keep.
+    """
     file, name = request["file"], request["name"]
-    source = f"{file}#{name}" if name else file
-    readings = _readings(file)
-    reading = next(one for one in readings if name in (None, one.name))
-    if name is None:
-        reading = max(readings, key=lambda one: one.line)
-        source = f"{file}#{reading.name}" if len(readings) > 1 else file
-    written = sagebridge.translate(source, request["to"])
-    steps: dict[str, list[str]] = {}
-    in_place: set[str] = set()
-    live = [one for one in walk(reading.pipeline) if not isinstance(one, StubStep)]
-    if reading.tasks:
-        from sagebridge.task_counts import _step_name
-
-        names = {one.name for one in live}
-        for task in reading.tasks:
-            found = [_step_name(one) for one in (task.label, task.name)]
-            steps[task.name] = [one for one in dict.fromkeys(found) if one in names][:1]
-            if not steps[task.name]:
-                in_place.add(task.name)
-    else:
-        from sagebridge.formats.python.task_call_sites import flow_call_sites
-
-        called = {site.name for site in flow_call_sites(Path(file))}
-        for step in live:
-            if isinstance(step, PythonStep):
-                function = step.function
-                steps.setdefault(function.name, []).append(step.name)
-                text = getattr(function, "module", "") or function.text or function.code
-                in_place |= {
-                    one for one in called if one != function.name and calls_task(text, one)
-                }
+    readings = [one for one in _readings(file) if name in (None, one.name)]
+    reading = max(readings, key=lambda one: one.line)
+    text, lost = registry.find(request["to"]).writer()(reading.pipeline, reading.losses)
+    live = {one.name: one for one in walk(reading.pipeline) if not isinstance(one, StubStep)}
+    steps, in_place = _of_dag(reading, live) if reading.tasks else _of_flow(file, live)
     return {
-        "text": written.text,
+        "text": text,
         "steps": steps,
-        "in_place": sorted(in_place),
-        "without_result": [],
-        "losses": [str(loss) for loss in written.losses],
+        "in_place": in_place,
+        "without_result": [
+            task
+            for task, names in steps.items()
+            if any(isinstance(one := live[name], PythonStep) and one.role for name in names)
+        ],
+        "losses": [str(loss) for loss in (*reading.losses, *lost)],
     }
 
 
-def _readings(file: str) -> Any:
-    from sagebridge import registry
+def _of_dag(
+    reading: FileReading, live: dict[str, Step]
+) -> tuple[dict[str, list[str]], Sequence[str]]:
+    steps = {}
+    for task in reading.tasks:
+        found = [one for one in step_names(task) if one in live][:1]
+        if found and isinstance(each := live[found[0]], ForEachStep):
+            found = [list(walk((each,)))[-1].name]
+        steps[task.name] = found
+    return steps, [task for task, found in steps.items() if not found]
 
+
+def _of_flow(file: str, live: dict[str, Step]) -> tuple[dict[str, list[str]], Sequence[str]]:
+    called = {site.name for site in flow_call_sites(Path(file))}
+    steps: dict[str, list[str]] = defaultdict(list)
+    in_place: set[str] = set()
+    for step in live.values():
+        if isinstance(step, PythonStep):
+            function = step.function
+            steps[function.name].append(step.name)
+            text = function.module or function.text or function.code
+            others = called - {function.name}
+            in_place |= {one for one in others if calls_task(text, one)}
+    return steps, sorted(in_place)
+
+
+def _readings(file: str) -> Sequence[FileReading]:
     if registry.detect(file).name == "airflow":
-        from sagebridge.formats.airflow.reader import _READER
+        from sagebridge.formats.airflow.reader import read_files, read_one
 
-        return _READER.readings(file)
+        (found,) = read_files([file])
+        return found if isinstance(found, list) else [read_one(file)]
     from sagebridge.formats.prefect.reader import flow_readings
 
     return flow_readings(file)

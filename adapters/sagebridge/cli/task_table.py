@@ -54,6 +54,8 @@ def _print(found: Sequence[TaskCount]) -> None:
     for row in aligned(rows):
         out.print(row, soft_wrap=True)
     for one in found:
+        if one.error and not one.tasks:
+            out.print(Text(printable(one.error)), soft_wrap=True)
         for task in one.tasks:
             for line in _lines(one, task):
                 out.print(Text(printable(line)), soft_wrap=True)

@@ -16,6 +16,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 from sagebridge.errors import ModelTypeError, PythonFileError
+from sagebridge.formats.python.file_readings import NO_DAG
 from sagebridge.formats.python.import_inputs import other_value, read_input
 from sagebridge.formats.python.import_process import (
     Answer,
@@ -29,7 +30,7 @@ from sagebridge.model.expressions import strings_forbidden
 
 _PRELOAD = "sagebridge.preload"
 """Entry point group of packages to import before forking, as most DAG files import them."""
-_NO_DAG = (
+_NO_DAG_FIX = (
     "assign a DAG to a module variable, open it in `with DAG(…)`, or call the function decorated "
     "with @dag"
 )
@@ -188,7 +189,7 @@ def _read(file: Path) -> list[Answer]:
         bound = {id(item) for item in _import(file)}
     dags = [dag for dag in lines.dags if id(dag) in bound]
     if not dags:
-        raise PythonFileError(str(file), None, "has no DAG", _NO_DAG)
+        raise PythonFileError(str(file), None, NO_DAG, _NO_DAG_FIX)
     from sagebridge.formats.airflow.starter_dags import started_dag
 
     targets = {id(dag): started_dag(dag) for dag in dags}

@@ -15,6 +15,9 @@ from sagebridge.errors import PythonFileError, SourceError
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
 
+NO_DAG = "has no DAG"
+"""The problem of a DAG file without a DAG that Airflow would find."""
+
 
 @dataclass(frozen=True, slots=True)
 class TaskPlace:
