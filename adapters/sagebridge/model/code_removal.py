@@ -73,7 +73,9 @@ def _removed(pipeline: Pipeline) -> list[Step]:
 
 def _is_empty(step: Step) -> bool:
     """Whether a step needs no Fail step in its place: it is empty, or not one of code."""
-    return not _is_code(step) or (isinstance(step, PythonStep) and is_empty(step.function))
+    if not _is_code(step) or step.engine.trigger_rule in AFTER_FAILURE:
+        return True
+    return isinstance(step, PythonStep) and is_empty(step.function)
 
 
 def without_carried(pipeline: Pipeline) -> tuple[Pipeline, tuple[Loss, ...]]:
@@ -381,8 +383,8 @@ def _returned_type(step: Step) -> str:
 
 def _loss_of_empty(step: Step) -> Loss | None:
     """The loss of a step that needs no Fail step in its place."""
-    if not _is_code(step):
-        rule = step.engine.trigger_rule
+    rule = step.engine.trigger_rule
+    if not _is_code(step) or rule in AFTER_FAILURE:
         why = f"trigger rule {rule}" if rule else "as a step that it depends on"
         what = f"{step.name} runs only after a failure ({why}), so it is dropped"
         return Loss(

@@ -32,6 +32,7 @@ from sagebridge.model.values import Object
 
 ROLES = {
     "PythonOperator": "",
+    "_AssetMainOperator": "",
     "_PythonDecoratedOperator": "",
     "BranchPythonOperator": BRANCH,
     "_BranchPythonDecoratedOperator": BRANCH,

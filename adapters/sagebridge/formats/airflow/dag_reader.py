@@ -330,10 +330,14 @@ class _DagReader:
             self.values.loops[task.task_id] = self.values.loop = group.group_id
             return None
         given, name = task._get_specified_expand_input(), self.names[task.task_id]
-        is_code = is_carried(task)
         items = free_name(f"{name[:57]}-items", self.names.values())
-        mapping = code_mapping(given, self.values, items) if is_code else None
-        mapping = mapping or mapping_of(given, self.values)
+        refused: NoForEach | None = None
+        try:
+            if is_carried(task):
+                raise NoForEach("its items may be any JSON")
+            mapping = mapping_of(given, self.values)
+        except NoForEach as why:
+            mapping, refused = code_mapping(given, self.values, items), why
         self.values.loops[task.task_id] = self.values.loop = task.task_id
         losses = dict(self.reports.losses)
         self.names[task.task_id] = free_name(f"{name[:58]}-item", self.names.values())
@@ -348,6 +352,8 @@ class _DagReader:
             self.reports.losses = losses
             del self.stubs[task.task_id]
             raise NoForEach("it is mapped over arguments that only Airflow can read")
+        if refused and any(not isinstance(step, CarriedStep) for step in role.steps):
+            raise refused  # an item of SageMaker is a scalar
         self._add_settings(role)
         if role.steps and isinstance(role.steps[-1], CarriedStep):
             self.values.lists[task.task_id] = name

@@ -5,6 +5,7 @@ Operators are matched by class name, as only the process that imports a DAG may 
 
 from __future__ import annotations
 
+import inspect
 from functools import cache
 from types import FunctionType
 from typing import Any
@@ -30,6 +31,7 @@ _READS = (
     "append_env",
     "bash_command",
     "cwd",
+    "definition_name",
     "env",
     "op_args",
     "op_kwargs",
@@ -39,6 +41,10 @@ _READS = (
     "templates_dict",
 )
 _SHELL = (*SHELL_OPERATORS, *COMMAND_OPERATORS)
+_ASSET = "_AssetMainOperator"
+"""The operator of a function with ``@asset``; its parameters are assets."""
+_CONDITION = "combine_hooks."
+"""The hook of run_if and skip_if (airflow/sdk/definitions/decorators/condition.py)."""
 _SENSOR_READS = ("exponential_backoff", "poke_interval", "soft_fail", "timeout")
 
 
@@ -88,6 +94,11 @@ def carried_steps(task: CodeTask) -> list[Step]:
         return [task.shell_step()]
     if name in COMMAND_OPERATORS:
         return list(task.command_steps())
+    hook = getattr(operator, "_pre_execute_hook", None)
+    if getattr(hook, "__qualname__", "").startswith(_CONDITION):
+        raise NotSelfContained("runs only on a condition (run_if or skip_if)")
+    if name == _ASSET and inspect.signature(operator.python_callable).parameters:
+        raise NotSelfContained("has parameters that are assets")
     if name in ENVIRONMENT_ROLES:
         return [environment_step(task, ENVIRONMENT_ROLES[name])]
     if name not in ROLES:

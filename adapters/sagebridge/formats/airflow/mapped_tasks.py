@@ -180,10 +180,10 @@ def _points(given: Any, values: Values) -> Iterator[Mapping[str, Value]]:
         if not all(isinstance(one, list | tuple) for one in lists):
             raise NoForEach("it is mapped over more than literal lists or the output of one task")
         for one in product(*lists):
-            yield {name: values.of(item) for name, item in zip(given, one, strict=True)}
+            yield {key: values.of(item, as_template) for key, item in zip(given, one, strict=True)}
     elif isinstance(given, list | tuple) and all(isinstance(one, Mapping) for one in given):
         for one in given:
-            yield {name: values.of(item) for name, item in one.items()}
+            yield {name: values.of(item, as_template) for name, item in one.items()}
     else:
         raise NoForEach("it is mapped over arguments that are only known at run time")
 

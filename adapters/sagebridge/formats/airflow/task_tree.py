@@ -110,6 +110,8 @@ class TaskTree:
     def _report_used(self) -> None:
         """Report triggers of steps whose outputs a step uses, which needs their success."""
         for task_id, before in self.before.items():
+            if any(isinstance(step, CarriedStep) for step in self.roles[task_id].steps):
+                continue  # the value of a step without result is None
             used = {one.step for step in self.roles[task_id].steps for one in step_references(step)}
             for name, trigger in before.items():
                 if trigger != COMPLETED and name in used:
