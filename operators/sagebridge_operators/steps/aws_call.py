@@ -293,6 +293,7 @@ def _completed(client: Any, operation: str, request: Mapping[str, Any]) -> dict[
     shape = client.meta.service_model.operation_model(operation).input_shape
     members = shape.members if shape is not None else {}
     strings = {name for name, one in members.items() if one.type_name in ("string", "blob")}
+    strings.discard("CopySource")  # boto3 also takes a dict: botocore/handlers.py
     completed = {
         name: json.dumps(value) if name in strings and isinstance(value, dict | list) else value
         for name, value in request.items()
