@@ -132,3 +132,9 @@ def test_every_argument_is_known_or_a_loss(name: str) -> None:
         given.update(inspect.signature(vars(cls).get("__init__", cls)).parameters)
     read = {*KINDS[name].reads, *AIRFLOW_DEFAULTS, "region", "self", "args"}
     assert given - read - TASK_ARGUMENTS.keys() <= _LOST
+
+
+def test_page_lists_every_operator() -> None:
+    page = (Path(__file__).parents[3] / "docs/aws-calls.md").read_text()
+    listed = re.findall(r"`(\w+(?:Operator|Sensor))`", page)
+    assert sorted(set(listed) - {"AwsCallOperator"}) == sorted(ROWS)
