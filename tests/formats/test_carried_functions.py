@@ -108,3 +108,10 @@ def test_flow_file_runs_its_flow() -> None:
         "    # Required: python FILE Bucket=VALUE\n"
         '    p(**dict(one.split("=", 1) for one in sys.argv[1:]))\n'
     )
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_renamed_function_keeps_a_local_name_like_its_own(target: str) -> None:
+    one, two = function("def add(add):\n    return add\n"), function("def add(x):\n    return x\n")
+    text = sagebridge.write(pipeline_of(two, one), target).text
+    assert "\ndef add_2(add):\n    return add\n" in text

@@ -5,6 +5,7 @@ They belong to a step, or to the DAG or flow itself.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from types import MappingProxyType
@@ -144,6 +145,12 @@ class EngineSettings(Strict):
         return {name: value for name, value in values.items() if value != _DEFAULTS[name]}
 
 
+def _number(given: Any) -> float:
+    """A number; a whole one is an int, so that equal settings are written alike."""
+    found: float = number(given)
+    return int(found) if math.isfinite(found) and found == int(found) else found
+
+
 _DEFAULTS: Mapping[str, Any] = MappingProxyType(
     {one.name: one.default for one in fields(EngineSettings)}
 )
@@ -166,9 +173,9 @@ _FIELDS: Mapping[str, Converter] = MappingProxyType(
                 "poll_timeout",
                 "poll_backoff",
             ),
-            optional(number),
+            optional(_number),
         ),
-        "retry_delays": each(number),
+        "retry_delays": each(_number),
         "trigger_rule": one_of(("", *TRIGGER_RULES)),
         **dict.fromkeys(("group", "tags"), each(string_)),
         **dict.fromkeys(("doc", "pool"), string_),

@@ -278,10 +278,11 @@ def renamed(function: Function, name: str) -> Function:
 
 
 def _own_names(definition: Definition, name: str) -> Iterator[ast.Name]:
-    """The nodes that refer to the function itself."""
-    for node in ast.walk(definition):
-        if isinstance(node, ast.Name) and node.id == name:
-            yield node
+    """The nodes that refer to the function itself; none if it has a local name like its own."""
+    found = [one for one in ast.walk(definition) if isinstance(one, ast.Name) and one.id == name]
+    arguments = (one.arg for one in ast.walk(definition) if isinstance(one, ast.arg))
+    if name not in arguments and all(isinstance(one.ctx, ast.Load) for one in found):
+        yield from found
 
 
 def _renamed_text(function: Function, name: str, code: str) -> str:
