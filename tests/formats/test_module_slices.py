@@ -263,7 +263,8 @@ def every_setting() -> Pipeline:
         step("wait", until, role="sensor", engine=polled),
     )
     steps = (*steps[:2], replace(steps[2], depends_on=("load",)), steps[3])
-    ended = (Hook("failure", alert, "airflow"), Hook("success", alert, "airflow"))
+    ended = [Hook("failure", alert, "airflow"), Hook("success", alert, "airflow")]
+    ended += [Hook("failure", alert, "prefect"), Hook("completion", alert, "prefect")]
     engine = EngineSettings(timeout=3600, tags=("a",), concurrency=2, hooks=ended)
     return Pipeline(name="p", steps=steps, parameters=(), engine=engine)
 
@@ -283,6 +284,20 @@ def test_written_file_comes_back_equal(engine: str, tmp_path: Path) -> None:
     assert back == pipeline
     again = sagebridge.write(back, engine).text
     assert again.partition("\n")[2] == text.partition("\n")[2]
+
+
+def test_settings_without_counterpart_in_airflow_are_losses() -> None:
+    hooks = (Hook("crashed", function("helper"), "prefect"),)
+    one = step("late", function("late"), engine=EngineSettings(tags=("x",), hooks=hooks))
+    pipeline = Pipeline(name="p", steps=(one,), engine=EngineSettings(retries=1, hooks=hooks))
+    assert sagebridge.write(pipeline, "prefect").losses == ()
+    found = [(loss.code, loss.what) for loss in sagebridge.write(pipeline, "airflow").losses]
+    assert found == [
+        ("retries", "the flow: retries=1 has no effect: Airflow does not repeat a DAG run"),
+        ("callback", "the flow: on_crashed hooks are not called"),
+        ("callback", "late: on_crashed hooks are not called"),
+        ("engine-option", "tags of 1 steps have no effect: Airflow's tasks have no tags"),
+    ]
 
 
 def test_settings_of_a_flow_come_back(tmp_path: Path) -> None:

@@ -23,6 +23,11 @@ _HOOK_ARGUMENTS: Sequence[tuple[Mapping[str, str], Engine]] = (
     (_CALLBACKS, "airflow"),
     (_HOOKS, "prefect"),
 )
+DAG_EVENTS: Mapping[str, str] = {
+    "failure": "on_failure_callback",
+    "completion": "on_success_callback",
+}
+"""The callback of a DAG that calls the hooks of a Prefect flow, by event."""
 AIRFLOW_EVENTS = ("failure", "success", "retry", "skipped")
 """The events for which Airflow has callbacks."""
 _ARGUMENTS: Mapping[str, str] = {
@@ -95,6 +100,13 @@ def written_dag_settings(settings: EngineSettings) -> Iterator[tuple[str, Any]]:
     for name, functions in _written_hooks(settings):
         if name in ("on_failure_callback", "on_success_callback"):
             yield name, functions
+
+
+def flow_hooks(settings: EngineSettings) -> Iterator[tuple[str, Function]]:
+    """Hooks of a Prefect flow that a DAG calls, each with the argument of the DAG."""
+    for hook in settings.hooks:
+        if hook.engine == "prefect" and hook.event in DAG_EVENTS:
+            yield DAG_EVENTS[hook.event], hook.function
 
 
 def _written_hooks(settings: EngineSettings) -> Iterator[tuple[str, list[Function]]]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sagebridge_operators.airflow.for_each_operator import ForEachOperator
     from sagebridge_operators.airflow.schedule_timetable import EventBridgeTimetable
     from sagebridge_operators.airflow.start_operator import StartPipelineOperator
+    from sagebridge_operators.airflow.step_callbacks import FlowHook
     from sagebridge_operators.airflow.stub_operator import StubOperator
     from sagebridge_operators.airflow.sweep_operator import SweepOperator
 
@@ -27,6 +28,7 @@ __all__ = [
     "AwsCallOperator",
     "ConditionOperator",
     "EventBridgeTimetable",
+    "FlowHook",
     "ForEachOperator",
     "PythonStepOperator",
     "ShellStepOperator",
@@ -46,6 +48,7 @@ globals().update({operator.__name__: operator for operator in OPERATORS.values()
 _LAZY = {
     "AwsCallOperator": "aws_call_operator",
     "EventBridgeTimetable": "schedule_timetable",
+    "FlowHook": "step_callbacks",
     "ForEachOperator": "for_each_operator",
     "PythonStepOperator": "code_operators",
     "ShellStepOperator": "code_operators",

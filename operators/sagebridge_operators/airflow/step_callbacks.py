@@ -41,6 +41,28 @@ def call_hook(hook: Callable[..., Any], context: Mapping[str, Any]) -> None:
     hook(SimpleNamespace(name=ti.task_id, task_key=ti.task_id), run, state)
 
 
+class FlowHook:
+    """A hook of a Prefect flow as a callback of a DAG: ``on_failure_callback=[FlowHook(notify)]``.
+
+    Args:
+        hook: a function of the flow, its run and the state.
+    """
+
+    def __init__(self, hook: Callable[..., Any]) -> None:
+        self.prefect_hook = hook
+
+    def __call__(self, context: Mapping[str, Any]) -> None:
+        # Imported here: parsing a DAG does not need it.
+        from sagebridge_operators.airflow.prefect_names import Completed, Failed
+
+        dag, run_id, reason = context["dag"], context["run_id"], str(context.get("reason") or "")
+        # Airflow's reasons: "success", "all_tasks_skipped", "task_failure", "timed_out" and others.
+        succeeded = reason in ("success", "all_tasks_skipped")
+        state = Completed(reason) if succeeded else Failed(reason)
+        run = SimpleNamespace(id=run_id, name=run_id, state=state)
+        self.prefect_hook(SimpleNamespace(name=dag.dag_id), run, state)
+
+
 def _listed(value: Any) -> list[Any]:
     if value is None:
         return []

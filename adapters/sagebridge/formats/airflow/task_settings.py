@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from sagebridge.authoring.task_settings import merged
+from sagebridge.authoring.task_settings import DAG_EVENTS, merged
 from sagebridge.formats.airflow.task_facts import is_sagebridge
 from sagebridge.formats.airflow.task_tree import trigger_rule
 from sagebridge.formats.python.engine_losses import Unsupported
@@ -28,6 +28,7 @@ HOOKS = {
     "on_success_callback": "success",
 }
 """The event of each callback that is carried."""
+_FLOW_EVENTS = {name: event for event, name in DAG_EVENTS.items()}
 _POKE_INTERVAL, _SENSOR_TIMEOUT = 60, 7 * 24 * 3600
 """Seconds: Airflow's defaults (``BaseSensorOperator``, ``[sensors] default_timeout``)."""
 _MAX_ACTIVE_RUNS = 16
@@ -103,8 +104,12 @@ def hooks_of(item: Any) -> Iterator[Hook]:
     """The callbacks of a task or DAG that are carried with their code."""
     for name, event in HOOKS.items():
         for function in _callbacks(item, name):
+            hook = getattr(function, "prefect_hook", None)
             try:
-                yield Hook(event, of_function(function))
+                if hook is None:
+                    yield Hook(event, of_function(function))
+                else:
+                    yield Hook(_FLOW_EVENTS[name], of_function(hook), "prefect")
             except NotSelfContained:
                 continue
 
@@ -114,7 +119,7 @@ def lost_callbacks(item: Any) -> Iterator[Unsupported]:
     for name in HOOKS:
         for function in _callbacks(item, name):
             try:
-                of_function(function)
+                of_function(getattr(function, "prefect_hook", function))
             except NotSelfContained as why:
                 what = f"{name} is not called: it {why}"
                 yield Unsupported("callback", "dropped", what, AT_THE_END)

@@ -26,7 +26,11 @@ from sagebridge.authoring.dag_pipeline import (
     task_ids,
     watch_id,
 )
-from sagebridge.authoring.task_settings import written_dag_settings, written_settings
+from sagebridge.authoring.task_settings import (
+    flow_hooks,
+    written_dag_settings,
+    written_settings,
+)
 from sagebridge.formats.python.engine_losses import engine_losses
 from sagebridge.formats.python.source_code import Names, array, call, source
 from sagebridge.formats.python.step_calls import (
@@ -145,6 +149,11 @@ class DagFileWriter:
             keywords["default_args"] = self.expressions.value(arguments)
         settings = written_dag_settings(pipeline.engine)
         keywords.update(self.steps.settings(settings, self.functions))
+        for name, function in flow_hooks(pipeline.engine):
+            hook = call(self.names.use("FlowHook"), self.functions.name(function))
+            given = keywords.get(name, array(()))
+            assert isinstance(given, ast.List)
+            keywords[name] = array((*given.elts, hook))
         tags = ("sagebridge", *pipeline.engine.tags)
         keywords["tags"] = array(map(ast.Constant, tags))
         return call(self.names.use(_DAG), **keywords)

@@ -12,8 +12,8 @@ from sagebridge.model.connections import connection_losses
 from sagebridge.model.display import shown
 from sagebridge.model.expressions import VARIABLES, Get, unknown_function
 from sagebridge.model.for_each import ForEachStep
-from sagebridge.model.losses import Loss, Severity
-from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
+from sagebridge.model.losses import AT_THE_END, Loss, Severity
+from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
 from sagebridge.model.pointers import step_pointers
 from sagebridge.model.step_types import OPERATOR_TYPES, STEP_TYPES
 from sagebridge.model.values import ABSENT, Value
@@ -47,6 +47,35 @@ def engine_losses(pipeline: Pipeline, target: str) -> Iterator[Loss]:
         yield from _losses(step, pointer, target)
     yield from (loss for _, loss in connection_losses(pipeline, target))
     yield from starter_losses(pipeline, target)
+    if target == "airflow":
+        yield from _airflow_losses(pipeline)
+
+
+_UNCALLED = ("crashed", "cancellation")
+"""Events for which Airflow runs no code of a DAG."""
+
+
+def _airflow_losses(pipeline: Pipeline) -> Iterator[Loss]:
+    """Settings of a Prefect flow and its tasks that Airflow does not have."""
+    whole = pipeline.engine
+    if whole.retries is not ABSENT:
+        what = f"the flow: retries={whole.retries} has no effect: Airflow does not repeat a DAG run"
+        advice = "set retries of the steps"
+        yield Loss("retries", "dropped", "", what, "airflow", advice)
+    owners = [
+        ("the flow", "", whole),
+        *((one.name, one.name, one.engine) for one in walk(pipeline)),
+    ]
+    for title, name, settings in owners:
+        for hook in settings.hooks:
+            if hook.engine == "prefect" and hook.event in _UNCALLED:
+                what = f"{title}: on_{hook.event} hooks are not called"
+                yield Loss("callback", "dropped", name, what, "airflow", AT_THE_END, name)
+    tagged = [step.name for step in walk(pipeline) if step.engine.tags]
+    if tagged:
+        what = f"tags of {len(tagged)} steps have no effect: Airflow's tasks have no tags"
+        advice = "use a pool or max_active_tis_per_dag to limit how many run at a time"
+        yield Loss("engine-option", "info", "", what, "airflow", advice)
 
 
 def _losses(step: Step, pointer: str, target: str) -> Iterator[Loss]:

@@ -31,6 +31,7 @@ AIRFLOW_NAMES = (
     "AwsCallOperator",
     "DAG",
     "EventBridgeTimetable",
+    "FlowHook",
     "ForEachOperator",
     "Param",
     "PythonStepOperator",
