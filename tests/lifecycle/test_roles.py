@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -22,7 +22,7 @@ from sagebridge_operators.lifecycle.step_states import states
 from sagebridge_operators.lifecycle.step_task import EngineRun
 from sagebridge_operators.lifecycle.user_code.roles import Polling, poll, skipped_by
 from sagebridge_operators.lifecycle.user_code.run_context import RunContext, current_run
-from sagebridge_operators.run_errors import StepFailed, StepSkipped, StepStopped
+from sagebridge_operators.run_errors import StepFailed, StepSkipped, StepStopped, Unresolvable
 from tests.lifecycle.conftest import EXECUTION, Find, Make
 
 
@@ -402,6 +402,19 @@ def test_bad_template_fails_its_step(text: str, problem: str, make: Make) -> Non
     step = called(call_arguments((template(text),), {}))
     with pytest.raises(StepFailed, match=problem):
         make(step, function=print, engine_run=ENGINE).run()
+
+
+def test_step_with_a_rule_gets_none_from_skipped_steps(make: Make) -> None:
+    before = properties_of("Prep").return_value
+    step = replace(
+        called(call_arguments((before, [before["rows"]]), {})),
+        engine=EngineSettings(trigger_rule="none_failed_min_one_success"),
+    )
+    given: list[Any] = []
+    make(step, function=lambda *args: given.extend(args)).run()
+    assert given == [None, [None]]
+    with pytest.raises(Unresolvable, match="'Prep' has no outputs"):
+        make(replace(step, engine=EngineSettings()), function=print, generation=1).run()
 
 
 def test_results_reach_jobs_and_text_as_python_shows_them(make: Make) -> None:

@@ -158,4 +158,5 @@ def resolver(task: StepTask, name: str | None = None, *, tagged: bool = False) -
         item,
         render=partial(rendered, task),
         tagged=tagged,
+        lenient=task.step.engine.trigger_rule not in ("", "all_success"),
     )

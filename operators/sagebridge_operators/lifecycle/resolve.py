@@ -39,6 +39,7 @@ class Resolver:
         job_name: the value of ``Execution.TrainingJobName`` and ``Execution.ProcessingJobName``.
         item: returns the item of the iteration, in the body of a ForEach.
         render: renders a template.
+        lenient: a step without outputs has the value None, as a skipped task in Airflow.
         tagged: keep the tags of values that JSON cannot express, for the arguments of a function.
     """
 
@@ -50,6 +51,7 @@ class Resolver:
     item: Callable[[], Any] | None = None
     render: Callable[[str], Any] | None = None
     tagged: bool = False
+    lenient: bool = False
 
     def __call__(self, value: Value) -> Any:
         """Resolves all expressions in a value; returns plain JSON. Raises :class:`Unresolvable`."""
@@ -104,7 +106,10 @@ class Resolver:
                 there = list(self.execution.parameters)
                 raise Unresolvable(reference.text, "unknown or unset parameter", there)
             case "Steps":
-                return property_of(reference, self.upstream(reference.name))
+                outputs = self.upstream(reference.name)
+                if self.lenient and (outputs is None or outputs.keys() <= {"pushed"}):
+                    return None
+                return property_of(reference, outputs)
             case "PipelineExperimentConfig":
                 return self._experiment(reference)
             case "ForEach":
