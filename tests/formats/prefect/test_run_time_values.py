@@ -14,9 +14,11 @@ from sagebridge.formats.prefect.reader import read, read_all
 from sagebridge.formats.sagemaker.validator import validate
 from sagebridge.model.code_removal import without_carried, without_stubs
 from sagebridge.model.code_steps import PythonStep
-from sagebridge.model.expressions import get
+from sagebridge.model.conditions import equals
+from sagebridge.model.expressions import get, parameter
+from sagebridge.model.for_each import ForEachStep
 from sagebridge.model.losses import CODES, Loss
-from sagebridge.model.pipeline import Pipeline, walk
+from sagebridge.model.pipeline import ConditionStep, Pipeline, walk
 
 pytestmark = pytest.mark.prefect
 
@@ -137,6 +139,48 @@ def test_list_argument_is_decoded_by_a_step(traced: ReadFlow) -> None:
     assert task.arguments["args"] == (get("Steps.names.return_value[0]"),)
 
 
+def test_empty_string_is_none(traced: ReadFlow) -> None:
+    pipeline, losses = traced(
+        "@flow\ndef f(folder: str | None = None):\n"
+        "    if folder is None:\n        one(1)\n"
+        "    two(folder or 'x')\n    one(folder)\n"
+    )
+    assert [(one.name, one.default) for one in pipeline.declared] == [("folder", "")]
+    assert at_lines(losses) == [(2, "info", "param-type")]
+    condition = pipeline.step("Condition")
+    assert isinstance(condition, ConditionStep)
+    assert condition.conditions == (equals(parameter("folder"), ""),)
+    code, last = pipeline.step("folder"), pipeline.step("one-2")
+    assert isinstance(code, PythonStep)
+    assert last is not None
+    scope: dict[str, Any] = {}
+    exec(code.function.code, scope)
+    assert [scope["folder"](one) for one in ("", "a")] == [None, "a"]
+    assert last.arguments["args"] == (get("Steps.folder.return_value"),)
+
+
+def test_map_over_several_lists(traced: ReadFlow) -> None:
+    pipeline, losses = traced("@flow\ndef f(x: str):\n    use.map(one(x), [1, 2], share=0.5)\n")
+    rows, loop = pipeline.step("use-rows"), pipeline.step("use-map")
+    assert isinstance(rows, PythonStep)
+    assert (rows.function.name, rows.function.library) == (
+        "rows",
+        "sagebridge_operators.library.items",
+    )
+    assert dict(rows.arguments["kwargs"]) == {
+        "name": get("Steps.one.return_value"),
+        "count": (1, 2),
+    }
+    assert isinstance(loop, ForEachStep)
+    (item,) = loop.body or ()
+    assert dict(item.arguments["kwargs"]) == {
+        "name": get("ForEach.CurrentItem['name']"),
+        "count": get("ForEach.CurrentItem['count']"),
+        "share": 0.5,
+    }
+    assert losses == []
+
+
 def test_text_of_a_date_argument_is_joined(traced: ReadFlow) -> None:
     pipeline, _ = traced(
         "import datetime\n@flow\ndef f(day: datetime.date):\n    one(f's3://b/{day}')\n"
@@ -255,7 +299,7 @@ class Config(BaseModel):
 ARGUMENTS = {
     "a: float | None = 0.2": ("Float", 0.2, None, ["param-type"]),
     "a: Optional[int] = None": ("Integer", None, None, ["param-type"]),
-    "a: str = None": ("String", None, None, ["param-type"]),
+    "a: str = None": ("String", "", None, ["param-type"]),
     "a: Literal['x', 'y'] = 'x'": ("String", "x", ["x", "y"], []),
     "a: Optional[Literal[1, 2]] = 1": ("Integer", 1, [1, 2], ["param-type"]),
     "a: Mode = Mode.FAST": ("String", "fast", ["fast", "slow"], []),
@@ -304,11 +348,16 @@ def test_members_of_an_enumeration_are_their_values(traced: ReadFlow) -> None:
     pipeline, losses = traced(
         SIGNATURE + "@flow\ndef f(a: Mode, b: Level = Level.LOW):\n"
         "    if a == Mode.SLOW:\n        one(a.value)\n"
-        "    if b == Level.HIGH:\n        two(Level.LOW)\n"
+        "    if b == Level.HIGH:\n        two(Level.LOW)\n        two(a)\n"
     )
     assert losses == []
+    made = [one for one in walk(pipeline) if one.name in ("a", "value")]
+    assert [one.function.code for one in made if isinstance(one, PythonStep)] == [
+        "def a(text):\n    a = Mode(text)\n    return a",
+        "def value():\n    return Level.LOW",
+    ]
     text = json.dumps(definition(pipeline)["Steps"])
     assert '"RightValue": "slow"' in text
     assert '"RightValue": "high"' in text
     assert '"args": [{"Get": "Parameters.a"}]' in text
-    assert '"args": ["low"]' in text
+    assert '"args": [{"Get": "Steps.a.return_value"}]' in text

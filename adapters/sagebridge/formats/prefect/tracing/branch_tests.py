@@ -177,6 +177,9 @@ class Tests:
                 found.append(Not(one) if isinstance(operator, ast.NotIn) else one)
                 continue
             if isinstance(operator, ast.Is | ast.IsNot) and right is None and len(operators) == 1:
+                if is_symbol(left) and left._made is not None and not self.owner.trace.is_set(left):
+                    empty = equals(definition_value(left), "")
+                    return (Not(empty) if isinstance(operator, ast.IsNot) else empty,)
                 if not self.owner.trace.is_set(left):
                     raise NeedsCode(node)
                 return isinstance(operator, ast.IsNot)

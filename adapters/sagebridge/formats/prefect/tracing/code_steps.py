@@ -17,6 +17,7 @@ from uuid import UUID
 from sagebridge.formats.prefect.tracing.symbols import (
     UnsupportedValue,
     definition_value,
+    for_code,
     holds_future,
     is_symbol,
 )
@@ -88,7 +89,7 @@ class _Builder:
             return
         self.futures = self.futures or holds_future(value)
         try:
-            self.arguments[name] = definition_value(value)
+            self.arguments[name] = definition_value(for_code(value))
         except UnsupportedValue:
             self._assign(name, self.expression(value, name))
 
@@ -104,7 +105,7 @@ class _Builder:
                 code: ast.expr = value._code
                 return code
             wanted = free_name(name, {*self.frame.scope, *self.arguments}, name)
-            self.arguments[wanted] = definition_value(value)
+            self.arguments[wanted] = definition_value(for_code(value))
             return ast.Name(wanted, ast.Load())
         if value is None or type(value) in (bool, int, float, str, bytes):
             return ast.Constant(value)

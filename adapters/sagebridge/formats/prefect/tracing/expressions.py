@@ -152,7 +152,7 @@ class Expressions:
             case ast.Attribute(value=owner, attr=name):
                 found = self.inner(owner, node, frame)
                 if name == "value" and is_symbol(found) and self.trace.is_enumeration(found):
-                    return found
+                    return Symbol(found._expression, found._type)
             case ast.List(elts=elements):
                 return [self.inner(one, node, frame) for one in elements]
             case ast.Tuple(elts=elements):

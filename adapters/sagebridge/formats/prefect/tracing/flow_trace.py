@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from string import Formatter
 from types import FunctionType
@@ -30,18 +30,18 @@ from sagebridge.formats.prefect.tracing.server_values import ServerValue
 from sagebridge.formats.prefect.tracing.step_recorder import StepRecorder
 from sagebridge.formats.prefect.tracing.step_tree import with_dependencies
 from sagebridge.formats.prefect.tracing.symbols import (
-    PATHS,
     Future,
-    Futures,
     RunTimeValueUsed,
     Symbol,
     UnsupportedValue,
     definition_value,
+    for_code,
     holds_symbol,
     is_symbol,
     leaves,
     result_step,
 )
+from sagebridge.formats.prefect.tracing.task_maps import dependencies_of, steps_of
 from sagebridge.formats.prefect.tracing.traced_builder import TracedBuilder
 from sagebridge.formats.prefect.tracing.user_file import UserFile
 from sagebridge.formats.python.engine_losses import Unsupported
@@ -57,7 +57,6 @@ from sagebridge.model.code_steps import (
     quoted_source,
     stub_arguments,
 )
-from sagebridge.model.dependencies import Dependency, ended
 from sagebridge.model.display import free_name, shown
 from sagebridge.model.engine_settings import EngineSettings
 from sagebridge.model.expressions import Get, Member, parameter, plain
@@ -77,7 +76,7 @@ class FlowTrace(StepRecorder):
         self.flow = flow
         self.signature = list(read_signature(flow.fn))
         self.arguments = [
-            one.parameter or FlowArgument(one.name, description=one.description)
+            self._argument_of(one)
             for one in self.signature
             if one.parameter is not None or one.default is ABSENT
         ]
@@ -90,14 +89,24 @@ class FlowTrace(StepRecorder):
             self.report(*lost, line=self._first_line, who="the flow")
         for one in self.signature:
             line = file.argument_line(flow.fn, one.name)
+            if is_empty_none(one):
+                what = f"parameter {shown(one.name)} is empty instead of null"
+                self.report("param-type", "info", what, line=line, who="the flow")
             for part in one.losses:
-                self.report(*part, line=line, who="the flow")
+                if not is_empty_none(one) or part[0] != "param-type":
+                    self.report(*part, line=line, who="the flow")
         for unsupported, line in imported:
             self.report(*unsupported, line=line)
 
     @property
     def _first_line(self) -> int:
         return int(self.flow.fn.__code__.co_firstlineno)
+
+    @staticmethod
+    def _argument_of(one: SignatureArgument) -> FlowArgument:
+        if one.parameter is None:
+            return FlowArgument(one.name, description=one.description)
+        return replace(one.parameter, default="") if is_empty_none(one) else one.parameter
 
     def result(self) -> tuple[Pipeline, tuple[Loss, ...]]:
         """The pipeline, and what is lost. Raises :class:`FlowError`."""
@@ -168,22 +177,32 @@ class FlowTrace(StepRecorder):
     def _given(self, one: SignatureArgument) -> Any:
         if one.parameter is None and one.default is not ABSENT:
             return one.default
-        if one.parameter is not None:
-            return Symbol(parameter(one.name), TYPES[one.parameter.type])
         hint = read_hints(self.flow.fn).get(one.name)
-        if (get_origin(hint) or hint) not in (list, dict, tuple, set):
-            return Symbol(parameter(one.name), OBJECT)
+        plain_value = Symbol(parameter(one.name), OBJECT)
+        if one.parameter is not None:
+            plain_value = Symbol(parameter(one.name), TYPES[one.parameter.type])
+            kind = self.file.global_name(hint) if one.type.enumeration else None
+            if is_empty_none(one) or kind:
+                code = "text or None" if kind is None else f"{kind}(text)"
+                plain_value._made = self._made_of(one.name, code)
+            return plain_value
+        if (get_origin(hint) or hint) in (list, dict, tuple, set):
+            plain_value = Symbol(self._made_of(one.name, "json.loads(text)"), OBJECT)
+        return plain_value
+
+    def _made_of(self, name: str, code: str) -> Callable[[], Value]:
+        """Makes a step that converts an argument, a string, to the value it stands for."""
         place = (*self.place()[:2], (), (), ())
 
-        def decoded() -> Value:
-            frame = self._file_frame()
-            frame.set("text", Symbol(parameter(one.name), "String"))
-            nodes = ast.parse(f"import json\n{one.name} = json.loads(text)").body
-            code = code_steps.of_statements(nodes, [one.name], self.file, frame, one.name)
-            name = self.code(code, one.name, self._first_line, at=place)
-            return self.result_of(name)._definition_value()
+        def made() -> Value:
+            frame = self.file_frame()
+            frame.set("text", Symbol(parameter(name), "String"))
+            nodes = ast.parse(f"import json\n{name} = {code}").body[0 if "json." in code else 1 :]
+            function = code_steps.of_statements(nodes, [name], self.file, frame, name)
+            step = self.code(function, name, self._first_line, at=place, pure=True)
+            return self.result_of(step)._definition_value()
 
-        return Symbol(decoded, OBJECT)
+        return made
 
     def is_enumeration(self, value: Symbol) -> bool:
         """Whether it is an argument that is an Enum in the flow."""
@@ -263,8 +282,9 @@ class FlowTrace(StepRecorder):
                 return name
         name = self.name(wanted)
         if pure:
-            self.state.pure[key] = (*self.state.pure.get(key, ()), (name, list(self.state.blocks)))
-            at = (*self.place()[:2], (), *self.place()[3:])
+            at = at or self.place()
+            at = (*at[:2], (), *at[3:])
+            self.state.pure[key] = (*self.state.pure.get(key, ()), (name, list(at[0])))
         step = Step(name, PYTHON, plain(Object(call_arguments(code.arguments, {}))))
         groups, tags = (self.groups, self.tags) if at is None else at[3:]
         engine = EngineSettings(trigger_rule=rule, group=groups, tags=tags)
@@ -291,8 +311,8 @@ class FlowTrace(StepRecorder):
     ) -> Future:
         """A call of a task: a step that carries its code, or a loss if it cannot be carried."""
         line = self.line()
-        values = [self._argument(one) for one in arguments]
-        keywords = {key: self._argument(one, key) for key, one in named.items()}
+        values = [self.argument(one) for one in arguments]
+        keywords = {key: self.argument(one, key) for key, one in named.items()}
         name = self.name(wanted or task_run_name(task, arguments, named))
         before = tuple(dict.fromkeys(dependencies_of(wait_for)))
         given = plain(Object(call_arguments(values, keywords)))
@@ -309,7 +329,7 @@ class FlowTrace(StepRecorder):
         get = Get("Steps", (Member(name), Member(RETURN_VALUE)))
         return Future(get, type_, lambda: self.state.ended.update({name: None}))
 
-    def _argument(self, value: Any, name: str = "value") -> Value:
+    def argument(self, value: Any, name: str = "value") -> Value:
         """An argument of a task; a step makes a known value that is not JSON."""
         # The annotations of prefect/utilities/annotations.py.
         kind = type(value).__name__
@@ -319,17 +339,17 @@ class FlowTrace(StepRecorder):
                 self.report("trigger-rule", "changed", what)
             value = value.unwrap()
         try:
-            return definition_value(value)
+            return definition_value(for_code(value))
         except UnsupportedValue as why:
             if is_symbol(value):
                 raise NotFollowed(self.line(), f"an argument is {why}") from None
         try:
-            code = code_steps.of_value(value, self.file, self._file_frame(), name)
+            code = code_steps.of_value(value, self.file, self.file_frame(), name)
         except UnsupportedValue as why:
             raise NotFollowed(self.line(), f"an argument is {why}") from None
         return definition_value(self.result_of(self.code(code, name, self.line(), pure=True)))
 
-    def _file_frame(self) -> Frame:
+    def file_frame(self) -> Frame:
         """A frame without variables."""
         definition = self.file.definition(self.flow.fn)
         assert definition is not None
@@ -383,48 +403,6 @@ class FlowTrace(StepRecorder):
         )
         return StubStep.of(stub, str(self.line()), returns)
 
-    def mapped(
-        self, task: Any, arguments: Sequence[Any], named: Mapping[str, Any], wait_for: Any
-    ) -> Any:
-        """``.map()``: one step per item of known lists, a ForEach over a run-time list."""
-        values = (*arguments, *named.values())
-        lists = [one for one in values if is_mapped(one)]
-        source = [one for one in values if is_symbol(one) and one._type in PATHS]
-        if source and (len(source) > 1 or lists):
-            raise NotFollowed(self.line(), "a map over several lists, one of run-time values")
-        if not source:
-            if not lists or len({len(one) for one in lists}) != 1:
-                raise NotFollowed(self.line(), "a map without a list, or over lists that differ")
-
-            def pick(value: Any, at: int) -> Any:
-                return value[at] if is_mapped(value) else value
-
-            return Futures(
-                self.task(
-                    task,
-                    [pick(one, at) for one in arguments],
-                    {key: pick(one, at) for key, one in named.items()},
-                    wait_for,
-                    blocks=False,
-                )
-                for at in range(len(lists[0]))
-            )
-        before = tuple(dependencies_of(wait_for))
-
-        def iteration(item: Symbol) -> Any:
-            positional = [item if one is source[0] else one for one in arguments]
-            keywords = {key: item if one is source[0] else one for key, one in named.items()}
-            # A step "NAME-2" would have the name of an iteration of a step "NAME".
-            return self.task(task, positional, keywords, blocks=False, wanted=f"{task.name}-item")
-
-        settings = {"wanted": f"{task.name}-map", "before": before}
-        frame = self._file_frame()
-        found = self.interpreter.loops.for_each(
-            self.line(), source[0], iteration, frame, in_turn=False, **settings
-        )
-        get = found._expression
-        return Future(get, OBJECT, lambda: self.state.ended.update({get.step: None}))
-
     def subflow(self, flow: Any, arguments: Sequence[Any], named: Mapping[str, Any]) -> Any:
         """A call of a flow: its steps are a group."""
         if self.file.definition(flow.fn) is None:
@@ -475,6 +453,12 @@ class FlowTrace(StepRecorder):
             self.report(*rule._replace(what=rule.what.format(name=shown_name)), line=line)
 
 
+def is_empty_none(one: SignatureArgument) -> bool:
+    """Whether an empty string stands for None, the default of an argument."""
+    given = one.parameter
+    return given is not None and given.type == "str" and one.default is None and not given.choices
+
+
 def kinds_of(function: Any) -> list[str]:
     return list(inspect.signature(function).parameters)
 
@@ -492,27 +476,3 @@ def task_run_name(task: Any, arguments: Sequence[Any], named: Mapping[str, Any])
         except (TypeError, LookupError, ValueError, AttributeError, RunTimeValueUsed):
             pass
     return str(task.name)
-
-
-def is_mapped(value: Any) -> bool:
-    # `unmapped` is a NamedTuple (prefect/utilities/annotations.py).
-    kind = type(value)
-    return kind in (list, tuple, range, set, Futures) and kind.__name__ != "unmapped"
-
-
-def steps_of(waited: Any) -> Iterator[str]:
-    """The steps whose results ``wait_for`` contains."""
-    for one in leaves(waited):
-        if (step := result_step(one)) is not None:
-            yield step
-
-
-def dependencies_of(waited: Any) -> Iterator[str | Dependency]:
-    """The steps in ``wait_for``; those in ``allow_failure`` with the trigger Any."""
-    if type(waited).__name__ == "allow_failure":
-        yield from map(ended, steps_of(waited.unwrap()))
-    elif type(waited) in (list, tuple, set, Futures):
-        for one in waited:
-            yield from dependencies_of(one)
-    elif waited is not None:
-        yield from steps_of(waited)

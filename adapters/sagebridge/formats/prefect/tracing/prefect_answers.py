@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 from importlib import import_module
 from typing import Any
 
+from sagebridge.formats.prefect.tracing import task_maps
 from sagebridge.formats.prefect.tracing.branch_tests import NotFollowed
 from sagebridge.formats.prefect.tracing.flow_trace import FlowTrace
 from sagebridge.formats.prefect.tracing.server_values import ServerValue
@@ -88,7 +89,7 @@ def _replace_tasks(answers: Answers) -> None:
         **kwargs: Any,
     ) -> Any:
         state(return_state)
-        return traced[-1].mapped(self, args, kwargs, wait_for)
+        return task_maps.mapped(traced[-1], self, args, kwargs, wait_for)
 
     def call_flow(self: Any, *args: Any, **kwargs: Any) -> Any:
         if not traced:

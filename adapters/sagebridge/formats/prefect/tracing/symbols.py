@@ -39,13 +39,15 @@ class Symbol:
     Attributes:
         _expression: its pipeline expression, or a function that returns it when it is needed.
         _type: its parameter type; OBJECT if no parameter can hold it, empty if it is unknown.
+        _made: makes the value for code, if it differs from the expression.
         _code: its source, for a value such as a client that cannot pass from step to step.
     """
 
-    __slots__ = ("_code", "_expression", "_type")
+    __slots__ = ("_code", "_expression", "_made", "_type")
 
     def __init__(self, expression: Any, type_: str = "", code: ast.expr | None = None) -> None:
         self._expression, self._type, self._code = expression, type_, code
+        self._made: Callable[[], Value] | None = None
 
     def __getitem__(self, item: Any) -> Symbol:
         get = self._expression
@@ -204,6 +206,22 @@ def definition_value(value: Any) -> Value:
         changed = {one.name: definition_value(getattr(value, one.name)) for one in fields(record)}
         return replace(record, **changed)
     raise UnsupportedValue(f"a value of type {kind.__name__}, which is not JSON")
+
+
+def for_code(value: Any) -> Any:
+    """A value for code: its arguments that are None or an Enum are that, not strings.
+
+    Raises :class:`UnsupportedValue` for a member of an Enum.
+    """
+    if is_symbol(value):
+        return value if value._made is None else Symbol(value._made, value._type)
+    if isinstance(value, Enum) and not isinstance(value, Absent):
+        raise UnsupportedValue(f"a value of type {type(value).__name__}, which is not JSON")
+    if type(value) in (list, tuple):
+        return type(value)(for_code(one) for one in value)
+    if type(value) is dict:
+        return {key: for_code(one) for key, one in value.items()}
+    return value
 
 
 def with_expressions(value: Any) -> Any:
