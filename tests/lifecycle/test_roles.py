@@ -175,6 +175,25 @@ def test_async_function_runs(make: Make) -> None:
     assert make(code(), function=function).run()["return_value"] == 6
 
 
+class PrefectFuture:
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def result(self) -> Any:
+        if isinstance(self.value, Exception):
+            raise self.value
+        return self.value
+
+
+def test_futures_become_their_results(make: Make) -> None:
+    one = {"rows": [PrefectFuture(1), PrefectFuture([PrefectFuture(2)])], "n": 3}
+    outputs = make(code(), function=lambda: one).run()
+    assert outputs["return_value"] == {"rows": [1, [2]], "n": 3}
+    failed = PrefectFuture(ValueError("no rows"))
+    with pytest.raises(StepFailed, match="ValueError: no rows"):
+        make(code(), function=lambda: [failed], generation=1).run()
+
+
 def test_stop_interrupts_an_async_function(make: Make, records: ExecutionRecords) -> None:
     started = threading.Event()
 

@@ -121,6 +121,7 @@ def call(
             result = function(*arguments["args"], **arguments["kwargs"])
             if inspect.isawaitable(result):
                 result = asyncio.run(_awaited(result))
+            result = _without_futures(result)
     except StopInterrupt:
         raise StepStopped("stopped while its function ran") from None
     except StepFailed:  # a function of the library
@@ -153,6 +154,18 @@ def _failure(error: BaseException, line: Callable[[str], Any]) -> StepFailed:
     line("".join(trace).rstrip())
     final = not names.isdisjoint(("AirflowFailException", "AirflowSensorTimeout"))
     return StepFailed(text, kind="final" if final else "code", code=type(error).__name__)
+
+
+def _without_futures(result: Any) -> Any:
+    """The result with those of tasks in the place of their Prefect futures."""
+    if any(one.__name__ == "PrefectFuture" for one in type(result).__mro__):
+        return _without_futures(result.result())
+    if isinstance(result, list):
+        return [_without_futures(one) for one in result]
+    if type(result) in (tuple, dict):
+        pairs = result.items() if isinstance(result, dict) else result
+        return type(result)(_without_futures(one) for one in pairs)
+    return result
 
 
 def _data_of(result: Any) -> Any:
