@@ -336,6 +336,36 @@ def test_functions_of_one_name_stay_apart(tmp_path: Path) -> None:
         assert names[found.function.name](0) == size
 
 
+def test_type_imports_of_all_functions_come_in_one_block(tmp_path: Path) -> None:
+    lines = (
+        "from __future__ import annotations",
+        "from typing import TYPE_CHECKING",
+        "if TYPE_CHECKING:",
+        "    from collections.abc import (",
+        "        Iterable,",
+        "        Sequence,",
+        "    )",
+        "    from decimal import (",
+        "        Context,",
+        "        Decimal,",
+        "    )",
+        "def one(x: Iterable, y: Sequence):",
+        "    return x",
+        "def two(x: Context, y: Decimal):",
+        "    return x",
+    )
+    source = "\n".join((*lines, ""))
+    steps = (step("one", function("one", source)), step("two", function("two", source)))
+    pipeline = Pipeline(name="p", steps=steps)
+    file = tmp_path / "p.py"
+    for engine in ("airflow", "prefect"):
+        text = sagebridge.write(pipeline, engine).text
+        compile(text, "p.py", "exec")
+        assert text.count("if TYPE_CHECKING:") == 1
+    file.write_text(sagebridge.write(pipeline, "prefect").text)
+    assert sagebridge.read(file).pipeline == pipeline
+
+
 def test_of_name_finds_what_a_name_of_the_module_is() -> None:
     source = "from os import getcwd\nfind = getcwd\n"
     assert of_name("getcwd", source).module == "from os import getcwd"

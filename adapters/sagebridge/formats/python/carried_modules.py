@@ -11,6 +11,8 @@ from typing import Any
 from sagebridge.formats.python.engine_imports import for_engine
 from sagebridge.formats.python.statement_text import (
     GUARD,
+    guarded,
+    guarded_imports,
     is_standard,
     joined,
     split_imports,
@@ -191,9 +193,8 @@ def _merged(sequences: Sequence[Sequence[str]]) -> list[str]:
     after: dict[str, set[str]] = {}
     for sequence in sequences:
         last = ""
-        guards |= dict.fromkeys(
-            line for one in sequence if one.startswith(GUARD) for line in one.splitlines()[1:]
-        )
+        blocks = (one for one in sequence if one.startswith(GUARD))
+        guards |= dict.fromkeys(text for one in blocks for text in guarded_imports(one))
         own = (GUARD if one.startswith(GUARD) else covers.get(one, one) for one in sequence)
         for text in dict.fromkeys(own):
             nodes.setdefault(text, len(nodes))
@@ -206,12 +207,14 @@ def _merged(sequences: Sequence[Sequence[str]]) -> list[str]:
         ready = [one for one in nodes if not after[one] & nodes.keys()] or list(nodes)
         chosen = min(ready, key=lambda one: (_rank(one), nodes[one]))
         del nodes[chosen]
-        result.append("\n".join((GUARD, *guards)) if chosen == GUARD else chosen)
+        result.append(guarded(list(guards)) if chosen == GUARD else chosen)
     return result
 
 
 def _rank(text: str) -> tuple[int, bool, str]:
     """Which of two statements comes first if both can: imports as isort sorts them, constants."""
+    if text == GUARD:
+        return 3, False, ""
     (node, *_) = ast.parse(text).body
     if not split_imports([text])[0]:
         is_block = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)

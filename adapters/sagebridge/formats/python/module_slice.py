@@ -18,8 +18,8 @@ from typing import Any
 
 from sagebridge.formats.python.engine_imports import narrowed, refused_imports
 from sagebridge.formats.python.statement_text import (
-    GUARD,
     LITERALS,
+    guarded,
     joined,
     plain_definition,
     split_imports,
@@ -338,7 +338,7 @@ class Part:
     def text(self, *added: str) -> str:
         """The text of the part, and of statements that are ``added`` to it."""
         own = sorted(self.found, key=lambda one: (one.node.lineno, one.node.col_offset))
-        guarded = [self._text(one) for one in own if one.guarded]
+        types = [self._text(one) for one in own if one.guarded]
         inner = [self._text(one) for one in own if one in self.imported and not one.top]
         parts = [
             self._text(one)
@@ -348,10 +348,8 @@ class Part:
         imports, rest = split_imports(parts)
         if self.module.postponed:
             imports.insert(0, "from __future__ import annotations")
-        if guarded:
-            body = "\n".join(f"    {line}" for text in guarded for line in text.splitlines())
-            guarded = [f"{GUARD}\n{body}"]
-        return joined((*imports, *inner, *guarded, *self.constants.values(), *rest, *added))
+        block = [guarded(types)] if types else []
+        return joined((*imports, *inner, *block, *self.constants.values(), *rest, *added))
 
     def _text(self, one: Statement) -> str:
         if self.target is not None and one is self.target.statement:

@@ -107,6 +107,18 @@ def split_imports(texts: Sequence[str]) -> tuple[list[str], list[str]]:
     return list(texts[:at]), list(texts[at:])
 
 
+def guarded(texts: Sequence[str]) -> str:
+    """Imports under ``if TYPE_CHECKING``."""
+    return "\n".join((GUARD, *(f"    {line}" for text in texts for line in text.splitlines())))
+
+
+def guarded_imports(text: str) -> list[str]:
+    """The imports in such a block."""
+    (block,) = ast.parse(text).body
+    assert isinstance(block, ast.If)
+    return [statement_text(one, text) for one in block.body]
+
+
 def is_standard(text: str) -> bool:
     """Whether a statement imports from the future or the standard library."""
     return _kind(text) in ("future", "standard")
