@@ -97,7 +97,12 @@ def test_context_templates_and_pushed_values(play: Run, backend: FakeBackend) ->
         found["total"] = ti.xcom_pull(task_ids="collect", key="total")
         found["many"] = ti.xcom_pull(task_ids=["collect", "gone"])
         found["report"] = logical_date, run_id, day, missing
-        assert get_current_context()["ti"].task_id == "report"
+        context = get_current_context()
+        assert context["ti"].task_id == "report"
+        made = context["task"].render_template(
+            ["{{ run_id }}", {"a": "{{ params.size }}"}], context
+        )
+        assert made == [run_id, {"a": "7"}]
         assert get_current_context()["task"].upstream_task_ids == {"collect"}
         return str(Variable.get("currency", default="EUR"))
 

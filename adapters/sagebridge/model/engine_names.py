@@ -22,6 +22,7 @@ _EXCEPTIONS = frozenset(
         "AirflowFailException",
         "AirflowNotFoundException",
         "AirflowRescheduleException",
+        "AirflowRuntimeError",
         "AirflowSensorTimeout",
         "AirflowSkipException",
         "AirflowTaskTimeout",

@@ -16,6 +16,7 @@ from sagebridge.model.graph import graph
 from sagebridge.model.pipeline import Pipeline, walk
 from sagebridge.model.values import ABSENT
 from sagebridge_operators.lifecycle.user_code.run_context import RunContext, current_run
+from sagebridge_operators.lifecycle.user_code.templates import render
 from sagebridge_operators.prefect.airflow_names import macros
 from sagebridge_operators.prefect.airflow_names.exceptions import AirflowException
 from sagebridge_operators.prefect.airflow_names.stores import Connection, Variable
@@ -180,6 +181,10 @@ class Task:
         """The logger of tasks."""
         return logging.getLogger("airflow.task")
 
+    def render_template(self, content: Any, context: Mapping[str, Any], *_: Any) -> Any:
+        """The content with the templates in its strings rendered."""
+        return _rendered(content, context)
+
     @property
     def upstream_task_ids(self) -> set[str]:
         """The steps directly before this one."""
@@ -199,6 +204,17 @@ class Task:
     def downstream_list(self) -> list[Task]:
         """The tasks directly after this one."""
         return [Task(self.dag, one) for one in sorted(self.downstream_task_ids)]
+
+
+def _rendered(content: Any, context: Mapping[str, Any]) -> Any:
+    match content:
+        case str():
+            return render(content, context)
+        case list() | tuple():
+            return type(content)(_rendered(one, context) for one in content)
+        case dict():
+            return {name: _rendered(one, context) for name, one in content.items()}
+    return content
 
 
 def _edges(pipeline: Pipeline) -> Any:
@@ -282,17 +298,8 @@ class TaskInstance:
         return found[0] if isinstance(tasks, str) and len(indexes) == 1 else found
 
     def _pulled(self, task_id: str, key: str, index: int | None, default: Any) -> Any:
-        step = self._step(task_id)
-        value = self._run.pull(step, key, index)
-        if value is None and key != _RETURN_VALUE:  # multiple_outputs: each key is an XCom
-            returned = self._run.pull(step, _RETURN_VALUE, index)
-            value = returned.get(key) if isinstance(returned, Mapping) else None
+        value = self._run.pull(task_id, key, index)
         return default if value is None else value
-
-    def _step(self, task_id: str) -> str:
-        """The step of a task id, which may begin with the ids of task groups."""
-        names = {step.name for step in walk(self._run.pipeline)}
-        return task_id if task_id in names else task_id.rpartition(".")[2]
 
     def __repr__(self) -> str:
         return f"<TaskInstance: {self.dag_id}.{self.task_id} {self.run_id} [{self.state}]>"
@@ -388,9 +395,7 @@ _PREVIOUS = (
 
 def get_current_context() -> dict[str, Any]:
     """Airflow's context. Raises UsageError outside of a step."""
-    run = current_run()
-    known = run.facts.get("airflow_context")
-    return airflow_context(run) if known is None else known()
+    return airflow_context(current_run())
 
 
 class Asset:
