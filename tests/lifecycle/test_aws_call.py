@@ -124,6 +124,17 @@ def test_result_is_what_the_expression_selects(service: Service, tmp_path: Path)
     assert driver(service, tmp_path / "get", get).run()["return_value"] == "rate 0.2"
 
 
+def test_result_may_be_the_whole_answer_or_part_of_the_request(
+    service: Service, tmp_path: Path
+) -> None:
+    service.answers["Publish"] = lambda: {"MessageId": "1"}
+    request = {"TargetArn": "arn:aws:sns:eu-west-1:111122223333:news", "Message": "x"}
+    whole = aws_call_arguments("sns", "Publish", request=request, result="@")
+    assert driver(service, tmp_path, whole).run()["return_value"] == {"MessageId": "1"}
+    part = {**whole, "result": "$.request.Message"}
+    assert driver(service, tmp_path / "part", part).run()["return_value"] == "x"
+
+
 def test_waits_for_the_end_of_what_it_starts(service: Service, tmp_path: Path) -> None:
     service.states("RUNNING", "RUNNING", "SUCCEEDED")
     assert driver(service, tmp_path, START).run()["return_value"] == "jr_1"
@@ -268,3 +279,8 @@ def test_sensor_gives_up_after_its_timeout(service: Service, tmp_path: Path) -> 
         driver(service, tmp_path / "soft", sensor, engine=soft).run()
     with pytest.raises(StepFailed, match="has waited too long"):
         driver(service, tmp_path, sensor, engine={"poll_timeout": 0.05}).run()
+
+
+def test_botocore_does_not_repeat_a_start_without_a_token() -> None:
+    config = config_of("glue", client_config())
+    assert config.retries["total_max_attempts"] == 1

@@ -7,7 +7,8 @@
   be repeatable. A call has its own ``service`` if it differs.
 - ``ignore``: error codes that count as success, also in calls of ``before``.
 - ``result``: what the step returns, and ``fails``: a reason to fail if it is not empty. Both are
-  JMESPath expressions on the answer, in which ``from_json`` reads JSON text.
+  JMESPath expressions on the answer, in which ``from_json`` reads JSON text. A ``result`` may
+  also be a path, such as ``$.request.Name``.
 - ``wait``: the call that is repeated until its ``status``, an expression on its answer, is one of
   ``success`` or ``failure``. If it is a list, all must be in ``success``. The code of an error is
   a status if one of the lists has it; ``pending`` lists the ones that mean nothing. ``reason``,

@@ -46,7 +46,8 @@ def config_of(service: str, config: Any) -> Any:
         case "lambda":
             once = Config(read_timeout=905, retries={"total_max_attempts": 1}, tcp_keepalive=True)
             return config.merge(once)
-        case "emr":  # has no client token: the step looks for its job before it repeats a call
+        case "batch" | "databrew" | "emr" | "glue" | "rds" | "redshift":
+            # Most of their operations have no client token: the step decides what is repeated.
             return config.merge(Config(retries={"total_max_attempts": 1}))
     return config
 

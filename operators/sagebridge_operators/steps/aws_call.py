@@ -139,8 +139,10 @@ class AwsCall(JobType):
             given = _with_token(request, known)
             answer = self._ignoring(client, given, known)
             known = {**known, **answer, "request": given["request"]}
-            facts["value"] = _json(_search(request.get("result", ""), known))
-            if failed := _search(request.get("fails", ""), known):
+            result = request.get("result", "")
+            own = known if result.startswith(PATH) else answer
+            facts["value"] = _json(_search(result.removeprefix(PATH), own))
+            if failed := _search(request.get("fails", ""), answer):
                 facts["failed"] = _text(failed)
         for key in ("wait", "stop"):
             if key in request:
