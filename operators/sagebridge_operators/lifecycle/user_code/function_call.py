@@ -121,7 +121,8 @@ def call(
             result = function(*arguments["args"], **arguments["kwargs"])
             if inspect.isawaitable(result):
                 result = asyncio.run(_awaited(result))
-            result = _without_futures(result)
+            with suppress(RecursionError):  # a value that contains itself is refused later
+                result = _without_futures(result)
     except StopInterrupt:
         raise StepStopped("stopped while its function ran") from None
     except StepFailed:  # a function of the library
