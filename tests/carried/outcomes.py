@@ -25,6 +25,7 @@ ENVIRONMENTS = {
 }
 PROGRAMS = {"airflow": "tests.carried.run_dag", "prefect": "tests.carried.run_flow"}
 OTHER = {"airflow": "prefect", "prefect": "airflow"}
+_IDS = ("ClientRequestToken", "MessageId", "ResponseMetadata")
 
 
 class RunError(Exception):
@@ -65,7 +66,9 @@ class Outcome:
                 continue
             before = sorted(_shown(one) for one in runs)
             after = sorted(_shown(one) for one in entries)
-            if before != after and task not in parts["without_result"]:
+            # Prefect does not keep the results of a flow with persist_result=False.
+            is_kept = not any("result" not in one and "message" in one for one in runs)
+            if before != after and is_kept and task not in parts["without_result"]:
                 yield f"{task}: {after}, not {before}"
         for name in sorted(original.contents.keys() | self.contents.keys()):
             wrote, writes = (one.contents.get(name) for one in (original, self))
@@ -283,5 +286,13 @@ def _neutral(value: Any, run_ids: Sequence[str]) -> Any:
     text = json.dumps(value, default=str)
     for one in sorted(run_ids, key=len, reverse=True):
         text = text.replace(json.dumps(one)[1:-1], "RUN")
-    text = re.sub(r'"ClientRequestToken": "[^"]*"', '"ClientRequestToken": "TOKEN"', text)
-    return json.loads(text)
+    return _without_ids(json.loads(text))
+
+
+def _without_ids(value: Any) -> Any:
+    """A value without the ids and headers of AWS answers."""
+    if isinstance(value, list):
+        return [_without_ids(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _without_ids(item) for key, item in value.items() if key not in _IDS}
+    return value

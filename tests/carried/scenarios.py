@@ -74,22 +74,10 @@ def _no_lines(aws: Aws) -> None:
     aws.put_objects("acme-data", {f"ledger/{DAY}.json": []})
 
 
-def _clicks(aws: Aws) -> None:
-    hour = "2025/03/10/06"
-    closed = {f"clicks/{hour}/{shard}_CLOSED": "" for shard in range(4)}
-    staged = f"staging/sessions/{hour}/part-00000.parquet"
-    aws.put_objects("acme-data", {**closed, f"clicks/{hour}/0.json": "[]", staged: "sessions"})
-
-
 def _leads(aws: Aws) -> None:
     posts = [{"id": 1, "at": f"{DAY}T05:30:00"}, {"id": 2, "at": f"{DAY}T07:30:00"}]
     aws.put_objects("acme-data", {"leads/posts.json": posts})
     aws.queue("lead-scores")
-
-
-def _simulation(aws: Aws) -> None:
-    aws.put_objects("acme-data", {f"risk/{DAY}/total.json": {"var_99": 1.5, "desk": "rates"}})
-    aws.put_objects("acme-scratch", {f"risk/{DAY}/scratch": "x", "risk/other": "y"})
 
 
 def _weather(temperatures: Mapping[str, float]) -> Setup:
@@ -164,13 +152,6 @@ def _grid(aws: Aws) -> None:
     aws.put_objects("grid", {})
 
 
-_EMR: Mapping[str, Any] = {
-    "emr.AddJobFlowSteps": {"StepIds": ["s-1"], "ResponseMetadata": {"HTTPStatusCode": 200}},
-    "emr.DescribeStep": {
-        "Step": {"Id": "s-1", "Status": {"State": "COMPLETED"}},
-        "ResponseMetadata": {"HTTPStatusCode": 200},
-    },
-}
 _CATALOG = {"CATALOG_OFFLINE": "1"}
 _INDEXER = {"indexer_queue": f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/indexer"}
 OWN: Mapping[str, Sequence[Scenario]] = {
@@ -208,9 +189,7 @@ CORPUS: Mapping[str, Sequence[Scenario]] = {
         ),
         Scenario(setup=_no_lines),
     ),
-    "clickstream_emr_hourly": (Scenario(setup=_clicks, answers=_EMR),),
     "asset_scoring": (Scenario(name="collect_leads", setup=_leads),),
-    "nightly_simulation": (Scenario(setup=_simulation),),
     "invoices_etl": (Scenario(),),
     "catalog_sync": (Scenario(environment=_CATALOG),),
     "sales_forecast": (Scenario(),),

@@ -10,6 +10,7 @@ from typing import Any
 
 from sagebridge_operators.lifecycle.objects import Folder
 from sagebridge_operators.lifecycle.records import ExecutionRecords
+from sagebridge_operators.lifecycle.user_code.step_context import loaded
 from sagebridge_operators.lifecycle.user_code.values import encode, untagged
 from sagebridge_operators.run_errors import StepFailed
 
@@ -38,7 +39,7 @@ def recorded_steps() -> dict[str, Any]:
             outputs = dict(one.end.outputs or {}) if one.end else {}
             entry: dict[str, Any] = {"state": _STATES.get(state, state)}
             if "return_value" in outputs:
-                entry["result"] = untagged(outputs["return_value"])
+                entry["result"] = untagged(loaded(there, outputs["return_value"]))
             if one.end and one.end.failure:
                 entry["message"] = one.end.failure.text
             found[one.step].append(entry)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.carried.__main__ import HERE
-from tests.carried.outcomes import ENVIRONMENTS, Desk, open_desk
+from tests.carried.outcomes import ENVIRONMENTS, Desk, engine_of, open_desk
 from tests.carried.scenarios import OWN, Scenario
 
 FILES = sorted([*HERE.glob("dags/*.py"), *HERE.glob("flows/*.py")])
@@ -47,6 +47,13 @@ def desk() -> Iterator[Desk]:
 
 def test_each_file_has_a_scenario() -> None:
     assert sorted(file.stem for file in FILES) == sorted(OWN)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["dags/weather_alerts.py", "flows/ticket_router.py"])
+def test_translations_do_the_same(name: str, desk: Desk) -> None:
+    file = HERE / name
+    assert desk.differences(engine_of(file), file, OWN[file.stem][0]) == []
 
 
 @pytest.mark.slow
