@@ -23,6 +23,7 @@ from sagebridge.formats.prefect.constructs import (
 )
 from sagebridge.formats.prefect.tracer import trace
 from sagebridge.formats.prefect.tracing.flow_options import unsupported_options
+from sagebridge.model.for_each import ForEachStep
 from sagebridge.model.losses import CODES, Loss
 from sagebridge.model.pipeline import Pipeline, walk
 
@@ -311,3 +312,47 @@ def f(x: str):
         [("two", "Any"), ("one-2", "Any")],
     ]
     assert [one.code for one in losses if one.code == "trigger-rule"] == []
+
+
+def test_task_with_results_that_may_fail_runs_after_all(
+    traced: Callable[[str], tuple[Pipeline, list[Loss]]],
+) -> None:
+    pipeline, losses = traced(
+        "from prefect import allow_failure\n"
+        "@task\ndef both(*x): return x\n\n"
+        "@flow\ndef f(x: str):\n    found = [one.submit(x), two.submit(x)]\n"
+        "    both(*[allow_failure(it) for it in found])\n"
+        "    both(allow_failure(found[0]), found[1])\n"
+    )
+    first, second = (step for step in pipeline.steps if step.name.startswith("both"))
+    assert first.engine.trigger_rule == "all_done"
+    assert second.engine.trigger_rule == ""
+    assert lines(losses) == [(9, "changed", "trigger-rule")]
+
+
+def test_functions_inside_a_flow_are_followed(
+    traced: Callable[[str], tuple[Pipeline, list[Loss]]],
+) -> None:
+    pipeline, losses = traced(
+        "@flow\ndef f(x: str):\n    def both(v):\n        return two(one(v))\n"
+        "    one([both(v) for v in (x, 'b')])\n"
+    )
+    assert [step.name for step in pipeline.steps] == ["one", "two", "one-2", "two-2", "one-3"]
+    assert losses == []
+
+
+def test_gathered_tasks_have_their_steps(
+    traced: Callable[[str], tuple[Pipeline, list[Loss]]],
+) -> None:
+    pipeline, losses = traced(
+        "import asyncio\n@task\nasync def three(x): return x\n\n@flow\nasync def f(x: str):\n"
+        "    made = [asyncio.create_task(three(i)) for i in range(2)]\n"
+        "    two(await asyncio.gather(*made))\n"
+        "    one(await asyncio.gather(*[three(i) for i in await three(x)]))\n"
+    )
+    names = [step.name for step in walk(pipeline)]
+    assert names == ["three", "three-2", "two", "three-3", "for-each", "three-4", "one"]
+    loop = pipeline.step("for-each")
+    assert isinstance(loop, ForEachStep)
+    assert loop.max_concurrency == 50
+    assert losses == []

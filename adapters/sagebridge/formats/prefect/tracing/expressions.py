@@ -86,6 +86,11 @@ class Expressions:
 
     def value(self, node: ast.expr, frame: Frame, wanted: str = "") -> Any:
         """The value of an expression. Raises :class:`NeedsCode` if a step must compute it."""
+        match node:
+            case ast.Await(value=ast.Call(func=function, args=given) as call) if resolved(
+                function, frame.scope
+            ) in (asyncio.gather, *_PASSING) and all(self._is_result(one, frame) for one in given):
+                return self._made(call, resolved(function, frame.scope), frame)
         if not self.engine.calls(node, frame.scope):
             return self.plain_value(node, frame)
         match node:
@@ -110,6 +115,12 @@ class Expressions:
             case ast.Name() | ast.Lambda():
                 return self.native(node, frame)
         return self.plain_value(self.lifted(node, frame), frame)
+
+    @staticmethod
+    def _is_result(node: ast.expr, frame: Frame) -> bool:
+        """Whether an argument has the results of tasks that were called before."""
+        node = node.value if isinstance(node, ast.Starred) else node
+        return isinstance(node, ast.Name) and holds_symbol(frame.scope.get(node.id))
 
     def plain_value(self, node: ast.expr, frame: Frame) -> Any:
         """The value of an expression that calls no task."""
@@ -399,6 +410,14 @@ class Expressions:
         """The result of a call that makes steps."""
         module = getattr(function, "__module__", None) or ""
         is_step = is_own(module) and not module.startswith("sagebridge.formats")
+        match node.args:
+            case [ast.Starred(value=only)] if function is asyncio.gather:
+                self.loops.at_once = True
+                try:
+                    found = self.loops.items(only, frame)
+                finally:
+                    self.loops.at_once = False
+                return found if is_symbol(found) else list(found)
         before, self.trace.in_step = self.trace.in_step, self.trace.in_step or is_step
         try:
             arguments = list(self._items(node.args, frame))

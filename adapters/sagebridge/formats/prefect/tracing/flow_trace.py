@@ -41,7 +41,11 @@ from sagebridge.formats.prefect.tracing.symbols import (
     leaves,
     result_step,
 )
-from sagebridge.formats.prefect.tracing.task_maps import dependencies_of, steps_of
+from sagebridge.formats.prefect.tracing.task_maps import (
+    dependencies_of,
+    steps_of,
+    tolerant_steps,
+)
 from sagebridge.formats.prefect.tracing.traced_builder import TracedBuilder
 from sagebridge.formats.prefect.tracing.user_file import UserFile
 from sagebridge.formats.python.engine_losses import Unsupported
@@ -319,6 +323,13 @@ class FlowTrace(StepRecorder):
         step = Step(name, PYTHON, given, before or ABSENT)
         made = self.code_step(step, task.fn, decorated=True)
         engine = flow_options.task_settings(task, self.groups, self.tags)
+        if tolerant := set(tolerant_steps([*arguments, *named.values()])):
+            needed = {one.step for one in step_references(step)} | {*step.dependencies}
+            if needed <= tolerant:
+                engine = replace(engine, trigger_rule="all_done")
+            else:
+                what = "allow_failure has no effect: another argument needs the success of its task"
+                self.report("trigger-rule", "changed", what, line=line, step=name)
         self.record_step(replace(made, engine=engine), line)
         for lost in flow_options.unsupported_options(task):
             self.report(*lost, line=line, who=f"task {name}", step=name)
@@ -334,9 +345,6 @@ class FlowTrace(StepRecorder):
         # The annotations of prefect/utilities/annotations.py.
         kind = type(value).__name__
         if kind in ("unmapped", "quote", "allow_failure", "opaque", "freeze"):
-            if kind == "allow_failure":
-                what = "allow_failure has no effect: a step runs only if its dependencies succeed"
-                self.report("trigger-rule", "changed", what)
             value = value.unwrap()
         try:
             return definition_value(for_code(value))

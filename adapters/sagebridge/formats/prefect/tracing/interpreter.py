@@ -115,6 +115,9 @@ class Interpreter(Expressions):
             return 1
         if self._is_output(node, frame):
             return 1
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            self._executed(node, frame)
+            return 1
         if not self.engine.calls(node, frame.scope) and not controls(node):
             try:
                 return self._plain(body, frame)

@@ -19,7 +19,7 @@ class Loops:
     """Follows loops for the expressions of a flow."""
 
     def __init__(self, owner: Expressions) -> None:
-        self.owner = owner
+        self.owner, self.at_once = owner, False
 
     def items(self, node: ast.expr, frame: Frame) -> Any:
         """The items of an iterable: known ones, or a run-time list."""
@@ -56,7 +56,7 @@ class Loops:
                 self.owner.assign(first.target, item, frame)
                 return self.owner.code_value(element, frame)
 
-            in_turn = isinstance(element, ast.Await) or not _submits(element)
+            in_turn = not self.at_once and not _submits(element)
             return self.for_each(node.lineno, items, iteration, frame, in_turn=in_turn)
         self._generate(node.generators, items, element, found, frame)
         if isinstance(node, ast.DictComp):

@@ -119,6 +119,13 @@ def steps_of(waited: Any) -> Iterator[str]:
             yield step
 
 
+def tolerant_steps(arguments: Sequence[Any]) -> Iterator[str]:
+    """The steps whose results are in ``allow_failure`` in the arguments of a call."""
+    for one in leaves(arguments):
+        if type(one).__name__ == "allow_failure":
+            yield from steps_of(one.unwrap())
+
+
 def dependencies_of(waited: Any) -> Iterator[str | Dependency]:
     """The steps in ``wait_for``; those in ``allow_failure`` with the trigger Any."""
     if type(waited).__name__ == "allow_failure":
