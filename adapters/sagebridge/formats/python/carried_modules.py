@@ -13,15 +13,12 @@ from sagebridge.formats.python.statement_text import (
     GUARD,
     guarded,
     guarded_imports,
-    is_standard,
     joined,
     split_imports,
     statement_text,
 )
 from sagebridge.model.display import free_name
 from sagebridge.model.functions import Function
-
-_FUTURE = "from __future__"
 
 
 def statements(text: str) -> list[str]:
@@ -211,18 +208,14 @@ def _merged(sequences: Sequence[Sequence[str]]) -> list[str]:
     return result
 
 
-def _rank(text: str) -> tuple[int, bool, str]:
-    """Which of two statements comes first if both can: imports as isort sorts them, constants."""
+def _rank(text: str) -> int:
+    """Imports come first and constants before functions if both can."""
     if text == GUARD:
-        return 3, False, ""
+        return 1
+    if split_imports([text])[0]:
+        return 0
     (node, *_) = ast.parse(text).body
-    if not split_imports([text])[0]:
-        is_block = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-        return (4 if is_block else 3), False, ""
-    group = 0 if text.startswith(_FUTURE) else 1 if is_standard(text) else 2
-    if isinstance(node, ast.Import):
-        return group, False, node.names[0].name
-    return group, True, getattr(node, "module", None) or ""
+    return 3 if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) else 2
 
 
 def _covering_imports(sequences: Sequence[Sequence[str]]) -> dict[str, str]:

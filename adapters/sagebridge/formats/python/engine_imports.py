@@ -50,7 +50,8 @@ def narrowed(node: ast.stmt, names: Collection[str], source: str) -> str:
     assert isinstance(node, _Import)
     bound = {alias.asname or alias.name.partition(".")[0]: alias for alias in node.names}
     if set(bound) <= set(names) or "*" in bound:
-        return statement_text(node, source)
+        text = statement_text(node, source)
+        return text if "#" in text else ast.unparse(node)
     kept = sorted((bound[name] for name in names), key=lambda one: (one.name, one.asname or ""))
     if isinstance(node, ast.Import):
         return ast.unparse(ast.Import(kept))

@@ -29,6 +29,7 @@ from sagebridge.formats.python.statement_text import (
     LITERALS,
     joined,
     plain_definition,
+    sorted_imports,
     statement_text,
 )
 from sagebridge.model.functions import Function
@@ -237,7 +238,7 @@ def of_name(name: str, source: str) -> Function:
             if hasattr(builtins, name):
                 return Function(name, "")
             raise NotSelfContained("is not a name of its module")
-    return Function(name, "", module=original(module.named([name], {}).text()))
+    return Function(name, "", module=_original(module.named([name], {}).text()))
 
 
 def _carried(
@@ -254,7 +255,13 @@ def _carried(
         raise NotSelfContained(f"uses {', '.join(sorted(ignored))} in its annotations")
     if part.is_alone and not plain.decorator_list:
         return Function(plain.name, code, original(text), returns=returns)
-    return Function(plain.name, code, returns=returns, module=original(part.text()))
+    return Function(plain.name, code, returns=returns, module=_original(part.text()))
+
+
+def _original(text: str) -> str:
+    """A module as it was where it came from; the order of its imports follows from their names."""
+    text = original(text)
+    return joined(sorted_imports([statement_text(one, text) for one in ast.parse(text).body]))
 
 
 def _returns(annotation: ast.expr | None) -> str:

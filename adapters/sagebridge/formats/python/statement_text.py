@@ -119,9 +119,18 @@ def guarded_imports(text: str) -> list[str]:
     return [statement_text(one, text) for one in block.body]
 
 
-def is_standard(text: str) -> bool:
-    """Whether a statement imports from the future or the standard library."""
-    return _kind(text) in ("future", "standard")
+def sorted_imports(texts: Sequence[str]) -> list[str]:
+    """Statements with the imports at the top in isort's order."""
+    imports, rest = split_imports(texts)
+    return [*sorted(imports, key=_import_order), *rest]
+
+
+def _import_order(text: str) -> tuple[int, bool, str]:
+    node = ast.parse(text).body[0]
+    group = ("future", "standard", "third-party", "guard").index(_kind(text))
+    if isinstance(node, ast.Import):
+        return group, False, node.names[0].name
+    return group, True, getattr(node, "module", None) or ""
 
 
 def _is_import(text: str) -> bool:
