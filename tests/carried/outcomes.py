@@ -286,6 +286,7 @@ def _neutral(value: Any, run_ids: Sequence[str]) -> Any:
     text = json.dumps(value, default=str)
     for one in sorted(run_ids, key=len, reverse=True):
         text = text.replace(json.dumps(one)[1:-1], "RUN")
+    text = re.sub(r"(sagebridge-carried-\w+/\w+-)\w+", r"\1TEMPORARY", text)
     return _without_ids(json.loads(text))
 
 

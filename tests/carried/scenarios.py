@@ -75,7 +75,7 @@ def _no_lines(aws: Aws) -> None:
 
 
 def _leads(aws: Aws) -> None:
-    posts = [{"id": 1, "at": f"{DAY}T05:30:00"}, {"id": 2, "at": f"{DAY}T07:30:00"}]
+    posts = [{"id": 1, "at": "2025-05-10T05:30:00"}, {"id": 2, "at": "2025-05-10T07:30:00"}]
     aws.put_objects("acme-data", {"leads/posts.json": posts})
     aws.queue("lead-scores")
 
@@ -189,7 +189,9 @@ CORPUS: Mapping[str, Sequence[Scenario]] = {
         ),
         Scenario(setup=_no_lines),
     ),
-    "asset_scoring": (Scenario(name="collect_leads", setup=_leads),),
+    "asset_scoring": (
+        Scenario(name="collect_leads", date="2025-05-10T06:00:00+00:00", setup=_leads),
+    ),
     "invoices_etl": (Scenario(),),
     "catalog_sync": (Scenario(environment=_CATALOG),),
     "sales_forecast": (Scenario(),),
