@@ -215,7 +215,7 @@ def empty() -> object:
 
     assert code == 1
     assert "[no-steps] /Steps" in err
-    assert "empty.py:5: " in err
+    assert "empty.py:6: error: Steps is empty" in err
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"Version": "2020-12-01", "St', '{"Name": "x"}'])

@@ -115,8 +115,37 @@ def with_fail_steps(pipeline: Pipeline) -> tuple[Pipeline, tuple[Loss, ...]]:
 
 
 def without_stubs(pipeline: Pipeline) -> tuple[Pipeline, tuple[Loss, ...]]:
-    """As :func:`without`, for the stubs."""
-    return without(pipeline, [step for step in walk(pipeline) if isinstance(step, StubStep)])
+    """As :func:`without`, for the stubs.
+
+    A function that needs a result of a stub which no parameter can have is left out, too.
+    """
+    removed: dict[str, Step] = {
+        step.name: step for step in walk(pipeline) if isinstance(step, StubStep)
+    }
+    losses: dict[str, Loss] = {}
+    pending = [step for step in walk(pipeline) if isinstance(step, PythonStep)] if removed else []
+    while needing := [step for step in pending if step.name not in losses]:
+        found = {
+            step.name: (step, reference)
+            for step in needing
+            for reference, annotation in _received(step)
+            if reference.step in removed and annotation and not _annotated_type(annotation)
+        }
+        if not found:
+            break
+        for step, reference in found.values():
+            what = (
+                f"{step.name} needs {reference.text}, a list, dict or object of a dropped task, so "
+                "it is dropped"
+            )
+            advice = "replace the dropped task first"
+            losses[step.name] = Loss(
+                "python-task", "dropped", _origin(step), what, "sagemaker", advice, step.name
+            )
+        removed |= {name: step for name, (step, _) in found.items()}
+    pipeline, lost = without(pipeline, list(removed.values()))
+    others = (one for one in lost if one.step not in losses)
+    return pipeline, (*losses.values(), *others)
 
 
 def used_types(pipeline: Pipeline) -> dict[str, str]:
@@ -139,8 +168,9 @@ def used_types(pipeline: Pipeline) -> dict[str, str]:
     compared: dict[str, str] = {}
     for step in walk(pipeline):
         if isinstance(step, PythonStep):
-            for value, type_ in _received(step):
-                passed.setdefault(value.text, type_)
+            for value, annotation in _received(step):
+                if type_ := _annotated_type(annotation):
+                    passed.setdefault(value.text, type_)
         conditions = (step.conditions or ()) if isinstance(step, ConditionStep) else ()
         for node in (inner for one in conditions for inner in nodes(one)):
             if isinstance(node, Comparison | In):
@@ -152,9 +182,9 @@ def used_types(pipeline: Pipeline) -> dict[str, str]:
     return {**passed, **compared}
 
 
-def _received(step: PythonStep) -> Iterator[tuple[Get, str]]:
-    """The references that a function receives as arguments with the annotation of a scalar."""
-    body = ast.parse(step.function.code).body
+def _received(step: PythonStep) -> Iterator[tuple[Get, ast.expr | None]]:
+    """The references that a function receives as arguments, with their annotations."""
+    body = ast.parse(step.function.code).body  # empty for a function of a library
     if not body or not isinstance(body[0], ast.FunctionDef):
         return
     given = body[0].args
@@ -164,9 +194,8 @@ def _received(step: PythonStep) -> Iterator[tuple[Get, str]]:
     arguments: Any = step.arguments
     pairs = [*zip(names, arguments["args"], strict=False), *arguments["kwargs"].items()]
     for name, value in pairs:
-        type_ = _annotated_type(annotations.get(name))
-        if isinstance(value, Get) and type_:
-            yield value, type_
+        if isinstance(value, Get):
+            yield value, annotations.get(name)
 
 
 def _annotated_type(annotation: ast.expr | None) -> str:
