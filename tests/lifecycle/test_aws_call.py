@@ -9,7 +9,7 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError
 from moto import mock_aws
 
 from sagebridge.model.aws_calls import aws_call_arguments
@@ -20,6 +20,7 @@ from sagebridge.model.pipeline import Step
 from sagebridge_operators.backends.aws import AwsBackend, client_config, config_of
 from sagebridge_operators.lifecycle import drive
 from sagebridge_operators.lifecycle.drive import StepDriver
+from sagebridge_operators.lifecycle.ending import Ending
 from sagebridge_operators.lifecycle.objects import Folder
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.lifecycle.step_task import StepTask
@@ -47,6 +48,12 @@ START = aws_call_arguments(
     wait=GLUE_WAIT,
     stop=GLUE_STOP,
 )
+CLUSTER_WAIT = {
+    "operation": "DescribeClusters",
+    "request": {"clusters": ["c"]},
+    "status": "clusters[].status",
+    "success": ["ACTIVE"],
+}
 Calls = list[tuple[str, dict[str, Any]]]
 
 
@@ -267,13 +274,7 @@ def test_sensor_waits_for_a_state(
 
 
 def test_sensor_gives_up_after_its_timeout(service: Service, tmp_path: Path) -> None:
-    wait = {
-        "operation": "DescribeClusters",
-        "request": {"clusters": ["c"]},
-        "status": "clusters[].status",
-        "success": ["ACTIVE"],
-    }
-    sensor = aws_call_arguments("ecs", wait=wait)
+    sensor = aws_call_arguments("ecs", wait=CLUSTER_WAIT)
     soft = {"poll_timeout": 0.05, "soft_fail": True}
     with pytest.raises(StepSkipped):
         driver(service, tmp_path / "soft", sensor, engine=soft).run()
@@ -284,3 +285,71 @@ def test_sensor_gives_up_after_its_timeout(service: Service, tmp_path: Path) -> 
 def test_botocore_does_not_repeat_a_start_without_a_token() -> None:
     config = config_of("glue", client_config())
     assert config.retries["total_max_attempts"] == 1
+
+
+def test_kill_ends_a_sensor(service: Service, tmp_path: Path) -> None:
+    sensor = aws_call_arguments("ecs", wait=CLUSTER_WAIT)
+    one = driver(service, tmp_path, sensor)
+    looks: list[None] = []
+
+    def look() -> Any:
+        looks.append(None)
+        assert len(looks) < 20, "the sensor goes on after its stop"
+        one.killed = len(looks) > 1
+        return {"clusters": [{"status": "PROVISIONING"}]}
+
+    service.answers["DescribeClusters"] = look
+    with pytest.raises(StepStopped, match="stopped while it waited"):
+        one.run()
+
+
+def test_stop_of_the_execution_ends_a_sensor(service: Service, tmp_path: Path) -> None:
+    one = driver(service, tmp_path, aws_call_arguments("ecs", wait=CLUSTER_WAIT))
+    records, looks, left = one.task.records, list[None](), list[list[str]]()
+    ending = Ending(records, EXECUTION.id, lambda attempt: one.task.backend)
+
+    def look() -> Any:
+        looks.append(None)
+        assert len(looks) < 20, "the sensor goes on after its stop"
+        if len(looks) == 3:
+            left.append(ending.stop(patience=5))
+        return {"clusters": [{"status": "PROVISIONING"}]}
+
+    service.answers["DescribeClusters"] = look
+    with pytest.raises(StepStopped, match="stopped while it waited"):
+        one.run()
+    assert left == [[]]
+
+
+def test_kill_of_a_call_without_a_stop_says_that_it_may_run(
+    service: Service, tmp_path: Path
+) -> None:
+    service.states("RUNNING")
+    one = driver(service, tmp_path, {key: one for key, one in START.items() if key != "stop"})
+    look = service.answers["GetJobRun"]
+
+    def killing() -> Any:
+        one.killed = True
+        return look()
+
+    service.answers["GetJobRun"] = killing
+    with pytest.raises(StepStopped, match=r"glue\.StartJobRun started: check whether it runs"):
+        one.run()
+
+
+def test_rejected_looks_do_not_give_a_started_job_up(service: Service, tmp_path: Path) -> None:
+    service.states("RUNNING", "RUNNING", "SUCCEEDED")
+    look, looks = service.answers["GetJobRun"], list[None]()
+
+    def sometimes() -> Any:
+        looks.append(None)
+        if len(looks) in (2, 3):
+            denied: Any = {
+                "Error": {"Code": "AccessDeniedException", "Message": "no"},
+                "ResponseMetadata": {"HTTPStatusCode": 400},
+            }
+            raise ClientError(denied, "GetJobRun")
+        return look()
+
+    service.answers["GetJobRun"] = sometimes
+    assert driver(service, tmp_path, START).run()["return_value"] == "jr_1"

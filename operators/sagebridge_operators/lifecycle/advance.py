@@ -353,6 +353,12 @@ def stop(attempt: Attempt, ports: Ports) -> Attempt:
     name = attempt.parts[-1].name
     if attempt.phase == "planned" and ports.find(name) is None:
         return _end_without_job(attempt, ports)
+    if left := ports.job_type.left_by_stop(name):
+        found = ports.find(name)
+        ended = attempt if found is None else _verdict(attempt, ports, found)
+        if ended.running:
+            ended = attempt.with_failure("stopped", left, state="Stopped")
+        return ports.records.save(ended)
     ports.job_type.request_stop(ports.client(False), name)
     return ports.records.save(replace(attempt, phase="stopping"))
 
@@ -362,6 +368,8 @@ def send_stop(attempt: Attempt, client: Callable[[], Any]) -> str:
     job_type, name = JOB_TYPES[attempt.type], attempt.parts[-1].name
     if job_type.stop is None:
         return ""
+    if left := job_type.left_by_stop(name):
+        return f"; {left}"
     try:
         job_type.request_stop(client(), name)
     except Exception as refused:  # noqa: BLE001 - reported in the message

@@ -77,6 +77,7 @@ class StepDriver:
     _deadline: float = math.inf
     _report: JobReport = field(init=False)
     _missing_since: float | None = None
+    _described: bool = False
     _requests: JobRequests | None = None
 
     def __post_init__(self) -> None:
@@ -306,7 +307,8 @@ class StepDriver:
         that change do not end it.
         """
         self._call_started = None
-        seen = attempt.job is not None and attempt.job.arn is not None and not self._killed
+        known = self._described or (attempt.job is not None and attempt.job.arn is not None)
+        seen = known and attempt.job is not None and not self._killed
         if not is_outage(error) and not (seen and is_rejected(error)):
             raise error
         waited = (datetime.now(UTC) - since).total_seconds()
@@ -369,6 +371,7 @@ class StepDriver:
 
     def _on_description(self, attempt: Attempt, found: Mapping[str, Any]) -> None:
         self.task.records.beat(attempt)
+        self._described = True
         job_type, name = JOB_TYPES[attempt.type], attempt.parts[-1].shown
         self._report.show(attempt, found)
         status = job_type.status(found)

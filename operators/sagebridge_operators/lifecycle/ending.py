@@ -154,12 +154,15 @@ class Ending:
         """
         stops = _Stops(self)
         until = time.monotonic() + patience
-        left = list(attempts)
-        for one in left:
-            if one.job is None:
+        left = []
+        for one in attempts:
+            stoppable = one.job is not None and not JOB_TYPES[one.type].left_by_stop(one.job.name)
+            if stoppable:
+                left.append(one)
+            elif one.job is None or self._may_still_run(one):
                 self.records.save(one.with_failure("lost-worker", reason, state="Stopped"))
         for pause in _pauses():
-            left = [one for one in left if one.job is not None and self._may_still_run(one)]
+            left = [one for one in left if self._may_still_run(one)]
             stops.request(left)
             if all(map(stops.rejected, left)) or time.monotonic() > until:
                 break
@@ -275,7 +278,8 @@ class Ending:
         """Whether the job of an attempt runs, whatever its record says."""
         job_type = JOB_TYPES[attempt.type]
         found = job_type.find(self.client_of(attempt), attempt.parts[-1].name)
-        return found is not None and job_type.state(found) == "Executing"
+        runs = found is not None and job_type.state(found) == "Executing"
+        return runs and not job_type.left_by_stop(attempt.parts[-1].name)
 
     def refresh(self, attempt: Attempt) -> Attempt:
         """The attempt with the current state of its job. Does not write the record.
@@ -338,6 +342,10 @@ class _Stops:
                 continue
             job_type, name = JOB_TYPES[attempt.type], attempt.job.name
             self.errors.pop(name, None)
+            if left := job_type.left_by_stop(name):
+                ended = attempt.with_failure("stopped", left, state="Stopped")
+                self.ending.records.save(ended)
+                continue
             try:
                 job_type.request_stop(self.ending.client_of(attempt), name)
                 self._sent.add(name)

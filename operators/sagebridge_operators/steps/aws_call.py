@@ -82,6 +82,17 @@ class AwsCall(JobType):
     def sent_once(self, name: str) -> bool:
         return bool(_facts(name).get("once"))
 
+    def left_by_stop(self, name: str) -> str:
+        facts = _facts(name)
+        if "called" not in facts or "stop" in facts:
+            return ""
+        if "value" not in facts:
+            return "stopped while it waited"
+        shown = name.partition("|")[0]
+        return (
+            f"stopped; the step has no call that stops what {shown} started: check whether it runs"
+        )
+
     def find(self, client: Any, name: str) -> dict[str, Any] | None:
         """The outcome of a call that was made: its ``Status``, ``Reason`` and ``return_value``."""
         facts = _facts(name)

@@ -151,6 +151,11 @@ class JobType:
         del name
         return False
 
+    def left_by_stop(self, name: str) -> str:
+        """How the step of a handle ends at once after a stop, as nothing can be stopped; or ""."""
+        del name
+        return ""
+
     def prepare(
         self, step: Step, arguments: Mapping[str, Any], *, name: str, services: Services
     ) -> Mapping[str, Any]:
