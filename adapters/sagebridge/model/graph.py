@@ -152,7 +152,11 @@ def hidden_failures(pipeline: Pipeline) -> tuple[str, ...]:
     Airflow derives the state of a run from its last tasks. A failed step goes unnoticed if all its
     dependants are skipped in a branch that was not taken, for a reason unrelated to that step, or
     if they run anyway, because of a trigger.
+
+    With trigger rules there are none: the last steps decide, as in Airflow.
     """
+    if any(step.engine.trigger_rule for step in walk(pipeline)):
+        return ()
     bodies = body_owners(pipeline)  # a ForEach fails with the steps of its body
     steps = [step for step in walk(pipeline) if step.name not in bodies]
     conditions = [step for step in steps if isinstance(step, ConditionStep)]
