@@ -19,6 +19,7 @@ from sagebridge_operators.lifecycle.outputs import (
     check_size,
     json_safe,
     outputs_of,
+    property_of,
     references_to,
 )
 from sagebridge_operators.run_errors import OutputsTooLarge
@@ -75,6 +76,12 @@ def test_outputs_contain_only_referenced_properties(expression: Any, value: Any)
     assert list(found) == ["properties"]
     assert list(found["properties"].values()) == [value]
     json.dumps(found)
+
+
+def test_reference_without_a_path_is_the_whole_answer() -> None:
+    whole = Get("Steps", MAKE.ProcessingJobName._get.tokens[:1])
+    outputs = outputs_of(Step("Make", "Processing"), DESCRIPTION, [whole])
+    assert property_of(whole, outputs) == json_safe(DESCRIPTION)
 
 
 def test_both_quotings_of_a_key_are_one_property() -> None:

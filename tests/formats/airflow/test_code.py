@@ -19,13 +19,15 @@ from sagebridge.model.code_steps import (
     CarriedStep,
     PythonStep,
     ShellStep,
+    StubStep,
     call_arguments,
     shell_arguments,
 )
-from sagebridge.model.expressions import join, plain
+from sagebridge.model.expressions import Get, Member, Template, join, plain
 from sagebridge.model.functions import Function
 from sagebridge.model.graph import graph
 from sagebridge.model.pipeline import Pipeline, Step, walk
+from sagebridge.model.values import ABSENT
 from tests.formats.airflow.conftest import HEAD, Read
 from tests.pipelines import NUMBERS, ODD_TEXTS, STEP_NAMES
 
@@ -275,6 +277,58 @@ def test_command_with_options_of_airflow_calls_the_library(read: Read) -> None:
         given = dict(step.arguments["kwargs"])
         assert given.pop("command") in ("exit 99", "true")
         assert given == expected
+
+
+def test_limit_of_a_poke_does_not_limit_the_wait(read: Read) -> None:
+    text = """from datetime import timedelta
+def ready():
+    return True
+
+with DAG('d', schedule=None, default_args={"execution_timeout": timedelta(minutes=1)}):
+    task.sensor(mode="reschedule", timeout=7200)(ready).override(task_id="again")()
+    task.sensor(mode="poke", timeout=7200)(ready).override(task_id="held")()
+"""
+    found = read(HEAD + text)
+    again, held = found.pipeline.steps
+    assert again.engine.timeout is ABSENT
+    assert (again.engine.poll_timeout, held.engine.timeout) == (7200, 60)
+    (lost,) = [loss for loss in found.losses if loss.code == "timeout"]
+    assert "task again" in str(lost)
+
+
+def test_own_macros_are_their_values_or_losses(read: Read) -> None:
+    text = """with DAG('d', schedule=None, user_defined_macros={"team": "data", "twice": max},
+         user_defined_filters={"shout": str.upper}):
+    BashOperator(task_id='a', bash_command='echo {{ team }} {{ ds }}')
+    BashOperator(task_id='b', bash_command='echo {{ twice(1) }}')
+    BashOperator(task_id='c', bash_command='echo {{ ds | shout }}')
+    BashOperator(task_id='e', bash_command='{% if team %}echo{% endif %}')
+"""
+    found = read(HEAD + text)
+    assert found.pipeline.steps[0].arguments == shell_arguments(
+        join("", "echo data ", Template("{{ ds }}")), None, False
+    )
+    kept = [step.name for step in found.pipeline.steps if not isinstance(step, StubStep)]
+    assert kept == ["a"]
+    lost = [str(loss) for loss in found.losses if loss.severity == "dropped"]
+    wanted = ("task b: it uses the user-defined macro 'twice'", "filter 'shout'", "macro 'team'")
+    assert all(part in message for part, message in zip(wanted, lost, strict=True))
+
+
+def test_function_gets_the_whole_answer_about_a_job(read: Read, tmp_path: Path) -> None:
+    text = """from airflow.providers.amazon.aws.operators.sagemaker import SageMakerTuningOperator
+@task
+def best(result):
+    return result["Tuning"]["BestTrainingJob"]["TrainingJobName"]
+
+with DAG('d', schedule=None):
+    best(SageMakerTuningOperator(task_id='tune', config={}).output)
+"""
+    pipeline = read(HEAD + text).pipeline
+    answer = {"Tuning": Get("Steps", (Member("tune"),))}
+    assert pipeline.steps[1].arguments == call_arguments((answer,), {})
+    flow = sagebridge.write(pipeline, "prefect").text
+    assert read_back(flow, tmp_path).steps[1] == pipeline.steps[1]
 
 
 def test_docstring_names_the_source_format(read: Read, tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ from sagebridge.formats.airflow.task_facts import (
     with_documentation,
 )
 from sagebridge.formats.airflow.task_reports import LineNumbers, Reports
-from sagebridge.formats.airflow.task_settings import dag_settings, lost_callbacks, with_settings
+from sagebridge.formats.airflow.task_settings import dag_settings, lost_settings, with_settings
 from sagebridge.formats.airflow.task_tree import TaskSteps, TaskTree, in_order
 from sagebridge.formats.airflow.task_values import RunTimeValue, Values
 from sagebridge.formats.python.function_source import NotSelfContained
@@ -129,7 +129,7 @@ class _DagReader:
         self.connections: dict[str, dict[str, Value]] = {}
 
     def result(self) -> tuple[Pipeline, tuple[Loss, ...], dict[str, int]]:
-        for loss in (*dag_options.of_dag(self.dag, self.schedules), *lost_callbacks(self.dag)):
+        for loss in (*dag_options.of_dag(self.dag, self.schedules), *lost_settings(self.dag)):
             self.reports.add(self.dag, *loss)
         self._collect_outputs()
         for task_id in in_order(self.tasks):
@@ -380,7 +380,7 @@ class _DagReader:
             reads |= {"max_active_tis_per_dagrun"}
         if not role.steps and task.task_id in self.dropped_tasks:
             return
-        for loss in (*dag_options.of_task(task, reads), *lost_callbacks(task)):
+        for loss in (*dag_options.of_task(task, reads), *lost_settings(task)):
             is_done = loss.code == "no-wait" and self.sensors.is_awaited(task)
             if (role.steps and not is_done) or loss.code in _NOTIFICATIONS:
                 self.reports.add(task, *loss)

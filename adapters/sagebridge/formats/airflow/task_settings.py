@@ -71,7 +71,7 @@ def _settings_of(task: Any) -> EngineSettings:
         retry_delays=(delay,) if retries and delay is not ABSENT else (),
         backoff=_backoff(task.retry_exponential_backoff) if retries else ABSENT,
         max_retry_delay=longest if retries else ABSENT,
-        timeout=_seconds(task.execution_timeout),
+        timeout=ABSENT if _is_poked(task) else _seconds(task.execution_timeout),
         pool="" if task.pool in (None, "default_pool") else task.pool,
         concurrency=task.max_active_tis_per_dag or ABSENT,
         priority=task.priority_weight if task.priority_weight != 1 else ABSENT,
@@ -114,8 +114,13 @@ def hooks_of(item: Any) -> Iterator[Hook]:
                 continue
 
 
-def lost_callbacks(item: Any) -> Iterator[Unsupported]:
-    """The callbacks of a task or DAG whose code cannot be carried."""
+def _is_poked(task: Any) -> bool:
+    """Whether a task ends after each poke (a sensor in reschedule mode), and starts again later."""
+    return getattr(task, "mode", "") == "reschedule"
+
+
+def lost_settings(item: Any) -> Iterator[Unsupported]:
+    """The callbacks of a task or DAG whose code cannot be carried, and the limit of a poke."""
     for name in HOOKS:
         for function in _callbacks(item, name):
             try:
@@ -123,6 +128,10 @@ def lost_callbacks(item: Any) -> Iterator[Unsupported]:
             except NotSelfContained as why:
                 what = f"{name} is not called: it {why}"
                 yield Unsupported("callback", "dropped", what, AT_THE_END)
+    if _is_poked(item) and item.execution_timeout is not None:
+        # The limit of the step would include the time between two pokes.
+        what = "execution_timeout limits a poke in reschedule mode; a poke has no limit here"
+        yield Unsupported("timeout", "info", what, "limit the sensor with timeout")
 
 
 def _callbacks(item: Any, name: str) -> list[Any]:

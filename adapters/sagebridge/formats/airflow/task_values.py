@@ -294,16 +294,41 @@ class Values:
             elif kind == "data":
                 yield part
             elif kind == "block_begin":
-                raise RunTimeValue("template", "a template with Jinja statements", text, text)
+                own = self._own_name(text)
+                what = own or "a template with Jinja statements"
+                raise RunTimeValue("macro" if own else "template", what, text, "" if own else text)
 
     def _template_value(self, text: str, fallback: Fallback, numeric: bool) -> Value:
         try:
-            return self.expression(text, numeric=numeric)
+            found = self.expression(text, numeric=numeric)
+            if isinstance(found, Object):
+                raise RunTimeValue("xcom", "the whole XCom of a task", text)
         except RunTimeValue as unknown:
             template = f"{{{{ {text} }}}}"
+            if own := self._own_name(template):
+                return fallback(RunTimeValue("macro", own, unknown.text or text))
             return fallback(
                 RunTimeValue(unknown.code, unknown.what, unknown.text or text, template)
             )
+        return found
+
+    def _own(self, kind: str) -> Mapping[str, Any]:
+        """The macros or filters that the DAG itself defines."""
+        return getattr(self.dag, f"user_defined_{kind}", None) or {}
+
+    def _own_name(self, template: str) -> str:
+        """The macro or filter of the DAG itself that a template uses, for messages."""
+        from jinja2 import nodes
+
+        tree = self._jinja.parse(template)
+        for kind, node, own in (
+            ("macro", nodes.Name, self._own("macros")),
+            ("filter", nodes.Filter, self._own("filters")),
+        ):
+            for one in tree.find_all(node):
+                if one.name in own:
+                    return f"the user-defined {kind} {shown(one.name)}"
+        return ""
 
     @property
     def _jinja(self) -> Any:
@@ -353,6 +378,10 @@ class Values:
                 raise RunTimeValue("variable", "an Airflow Variable", text)
             case ["conn", *_]:
                 raise RunTimeValue("connection", "an Airflow Connection", text)
+            case [str(name)] if isinstance(
+                value := self._own("macros").get(name), str | int | float
+            ):
+                return value
             case ["params" | None, *_]:
                 raise RunTimeValue("template", "a computed Jinja expression", text)
             case ["ti" | "task_instance", *rest] if None in rest:

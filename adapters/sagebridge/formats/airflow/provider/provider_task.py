@@ -151,6 +151,10 @@ def describe_output(**members: tuple[str, Any]) -> Output:
 
     def output(key: str, path: tuple[Part, ...]) -> Value:
         parts = path if key == RETURN_VALUE else (key, *path)
+        if not parts:
+            return Object(
+                {name: Get("Steps", (Member(one),)) for name, (one, _) in members.items()}
+            )
         if len(parts) < 2 or parts[0] not in members:
             raise RunTimeValue("xcom", "an XCom that is not a property of the step")
         step, config = members[str(parts[0])]
