@@ -202,6 +202,30 @@ def test_step_that_needs_a_list_is_dropped(traced: ReadFlow) -> None:
     assert parameters(pipeline) == {"subnets": "String", "A_ModelName": "String"}
 
 
+def test_loggers_of_the_flow_are_made_again_in_its_code(traced: ReadFlow) -> None:
+    text = """
+import logging
+from prefect import get_run_logger
+
+@flow
+def nightly(n: int = 1):
+    logger, other = get_run_logger(), logging.getLogger("other")
+    try:
+        found = one(n)
+    except ValueError:
+        logger.warning("no")
+        other.warning("no")
+        found = two(n)
+    two(found)
+"""
+    pipeline, losses = traced(text)
+    assert "dropped" not in [loss.severity for loss in losses]
+    first = pipeline.steps[0]
+    assert isinstance(first, PythonStep)
+    assert "    logger = get_run_logger()\n" in first.function.module
+    assert "    other = getLogger('other')\n" in first.function.module
+
+
 def test_blocks_and_variables_on_import_are_unknown_values(traced: ReadFlow) -> None:
     pipeline, losses = traced(
         "TOKEN = Secret.load('token')\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import copy
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import date, time, timedelta, timezone
@@ -28,6 +29,8 @@ from sagebridge.model.values import Value
 
 _WRITTEN = (PurePath, date, time, timedelta, timezone, Decimal, UUID)
 """Types whose repr is a call of their class."""
+RUN_LOGGER = "flow"
+"""The name of the logger that ``get_run_logger()`` returns while a flow is traced."""
 
 
 @dataclass(slots=True)
@@ -128,7 +131,16 @@ class _Builder:
             self.imports[module, kind] = None
             written = f"Path({str(value)!r})" if kind == "Path" else repr(value)
             return ast.parse(written.replace("datetime.", ""), mode="eval").body
+        if isinstance(value, logging.Logger):
+            return self._logger(value)
         return self._object(value)
+
+    def _logger(self, value: logging.Logger) -> ast.expr:
+        is_of_run = value.name == RUN_LOGGER
+        kind = ("prefect", "get_run_logger") if is_of_run else ("logging", "getLogger")
+        self.imports[kind] = None
+        arguments: list[ast.expr] = [] if is_of_run else [ast.Constant(value.name)]
+        return ast.Call(ast.Name(kind[1], ast.Load()), arguments, [])
 
     def _object(self, value: Any) -> ast.expr:
         if is_dataclass(value) and not isinstance(value, type):

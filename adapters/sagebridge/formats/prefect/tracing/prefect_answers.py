@@ -14,6 +14,7 @@ from typing import Any
 
 from sagebridge.formats.prefect.tracing import task_maps
 from sagebridge.formats.prefect.tracing.branch_tests import NotFollowed
+from sagebridge.formats.prefect.tracing.code_steps import RUN_LOGGER
 from sagebridge.formats.prefect.tracing.flow_trace import FlowTrace
 from sagebridge.formats.prefect.tracing.server_values import ServerValue
 from sagebridge.formats.prefect.tracing.special_values import OF_BLOCK
@@ -197,7 +198,7 @@ def _replace_server(answers: Answers) -> None:
         return Symbol(None, OF_BLOCK, code)
 
     def logger(*args: Any, **kwargs: Any) -> logging.Logger:
-        return logging.getLogger("flow")
+        return logging.getLogger(RUN_LOGGER)
 
     # The real one (prefect/logging/loggers.py) raises MissingContextError outside a run.
     for module in ("prefect", "prefect.logging", "prefect.logging.loggers"):
