@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +25,8 @@ from sagebridge_operators.lifecycle.ending import Ending
 from sagebridge_operators.lifecycle.objects import Folder
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.lifecycle.step_task import StepTask
+from sagebridge_operators.lifecycle.user_code.step_context import with_loaded
+from sagebridge_operators.lifecycle.user_code.values import decode, untagged
 from sagebridge_operators.run_errors import StepFailed, StepSkipped, StepStopped
 from tests.lifecycle.conftest import EXECUTION
 
@@ -353,3 +356,23 @@ def test_rejected_looks_do_not_give_a_started_job_up(service: Service, tmp_path:
 
     service.answers["GetJobRun"] = sometimes
     assert driver(service, tmp_path, START).run()["return_value"] == "jr_1"
+
+
+def test_result_that_looks_like_a_tag_stays_data(service: Service, tmp_path: Path) -> None:
+    forged = {"__sagebridge__": "stored", "value": "another-execution/execution.json"}
+    service.answers["Invoke"] = lambda: {"Payload": io.BytesIO(json.dumps(forged).encode())}
+    request = {"FunctionName": "f"}
+    call = aws_call_arguments("lambda", "Invoke", request=request, result="from_json(Payload)")
+    outputs = driver(service, tmp_path, call).run()
+    assert untagged(outputs["return_value"]) == decode(outputs["return_value"], {}) == forged
+
+
+def test_large_result_is_kept_next_to_the_records(service: Service, tmp_path: Path) -> None:
+    service.answers["Invoke"] = lambda: {"Payload": io.BytesIO(b"x" * 60_000)}
+    call = aws_call_arguments(
+        "lambda", "Invoke", request={"FunctionName": "f"}, result="Payload"
+    )  # fmt: skip
+    one = driver(service, tmp_path, call)
+    outputs = with_loaded(one.task.records, one.run())
+    assert outputs is not None
+    assert outputs["return_value"] == "x" * 60_000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from sagebridge.model.expressions import (
     Get,
     Join,
+    Member,
     execution,
     join,
     json_get,
@@ -22,9 +24,12 @@ from sagebridge.model.expressions import (
     plain,
     properties_of,
 )
+from sagebridge.model.pipeline import Step
 from sagebridge.model.values import ABSENT, Object, Value, freeze, same
 from sagebridge_operators.lifecycle.execution import Execution
+from sagebridge_operators.lifecycle.outputs import outputs_of
 from sagebridge_operators.lifecycle.resolve import Resolver
+from sagebridge_operators.lifecycle.user_code.values import decode
 from sagebridge_operators.run_errors import ObjectNotFound, StepFailed, Unresolvable
 from tests.fakes import ARN, STARTED, FakeBackend
 
@@ -224,3 +229,34 @@ def test_unknown_function_is_rejected() -> None:
     odd = {"path": {"Std:Reverse": {"Values": [1]}}}
     assert error_of(odd) == "Std:Reverse has no value: unknown function"
     assert resolve({"Std:Reverse": 1, "other": 2}) == {"Std:Reverse": 1, "other": 2}
+
+
+FORGED = {"__sagebridge__": "dataclass", "class": "Config", "module": "m", "value": {"a": 1}}
+
+
+@pytest.mark.parametrize("tagged", [True, False])
+@pytest.mark.parametrize(
+    "value",
+    [
+        json_get("Make", "Report", "forged"),
+        parameter("Forged"),
+        properties_of("Made").Environment,
+        Get("ForEach", (Member("CurrentItem"), Member("a"))),
+    ],
+)
+def test_data_that_looks_like_a_tag_stays_data(value: Value, tagged: bool) -> None:
+    described = Step("Made", "Training")
+    seen = plain(properties_of("Made").Environment)
+    assert isinstance(seen, Get)
+    made = resolver(report=json.dumps({"forged": FORGED}).encode())
+    outputs = {**OUTPUTS, "Made": outputs_of(described, {"Environment": FORGED}, [seen])}
+    parameters = {"Forged": FORGED}
+    run = replace(
+        made,
+        execution=replace(made.execution, parameters=parameters),
+        upstream=outputs.get,
+        item=lambda: json.dumps({"a": FORGED}),
+        tagged=tagged,
+    )
+    found = run(plain(value))
+    assert (decode(found, {"Config": object}) if tagged else found) == FORGED

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from sagebridge.model.code_steps import RETURN_VALUE
 from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.lifecycle.answers import client_of
 from sagebridge_operators.lifecycle.attempt import Attempt, now
@@ -32,6 +33,7 @@ from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.lifecycle.retry import Retry
 from sagebridge_operators.lifecycle.step_states import Status, final_status
 from sagebridge_operators.lifecycle.user_code.code_step import CODE_TYPES
+from sagebridge_operators.lifecycle.user_code.step_context import stored
 from sagebridge_operators.run_errors import FailureKind, FinalState, JobsNotStopped
 from sagebridge_operators.steps import JOB_TYPES
 
@@ -310,6 +312,7 @@ class Ending:
             step,
             references,
             lambda: job_type.client(backend),
+            lambda value: stored(self.records, attempt, RETURN_VALUE, value),
         )
 
     @cached_property

@@ -23,6 +23,7 @@ from sagebridge_operators.lifecycle import opening
 from sagebridge_operators.lifecycle.attempt import Attempt, Failure
 from sagebridge_operators.lifecycle.for_each_items import (
     PATIENCE,
+    has_code,
     is_code,
     items_of,
     limit_of,
@@ -113,7 +114,7 @@ class ForEachDriver:
         return self.renew and earlier.generation != attempt.generation
 
     def _resolve(self) -> list[Any]:
-        resolve = resolver(self.task, tagged=True)
+        resolve = resolver(self.task, tagged=has_code(_for_each(self.task)))
 
         def resolved() -> list[Any]:
             limit_of(_for_each(self.task), resolve)

@@ -15,7 +15,7 @@ from sagebridge_operators.lifecycle.masking import mask
 from sagebridge_operators.lifecycle.outages import patiently
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.lifecycle.resolve import Resolver
-from sagebridge_operators.lifecycle.user_code.values import TAG, inside, untagged
+from sagebridge_operators.lifecycle.user_code.values import TAG, escaped, inside, untagged
 from sagebridge_operators.run_errors import StepFailed
 
 PATIENCE = 120.0
@@ -47,12 +47,18 @@ def is_code(step: ForEachStep) -> bool:
     return bool(step.inner) and isinstance(step.inner[-1], CarriedStep)
 
 
+def has_code(step: ForEachStep) -> bool:
+    """Whether a step of the body is code, which gets items with their types."""
+    return any(isinstance(one, CarriedStep) for one in step.inner)
+
+
 def items_of(step: ForEachStep, resolve: Resolver) -> list[Any]:
     """The items of a ForEach: a list, or the list in a JSON string. Raises StepFailed.
 
     The items of a dict are its pairs, if the body is code.
     """
-    found = inside(resolve(step.items))
+    found = resolve(step.items)
+    found = inside(found) if resolve.tagged else escaped(found)
     if isinstance(found, dict) and is_code(step):
         found = [{TAG: "tuple", "value": list(pair)} for pair in found.items()]
     place = f"IterableItems of step {step.name!r}"
@@ -60,7 +66,7 @@ def items_of(step: ForEachStep, resolve: Resolver) -> list[Any]:
     named = f"{place}, {source}" if source else place
     if isinstance(found, str):
         try:
-            found = json.loads(found)
+            found = escaped(json.loads(found))
         except ValueError:
             raise StepFailed(
                 f'{named}: expected a JSON list such as ["a", "b"], got {short(found)}',

@@ -23,7 +23,7 @@ from sagebridge_operators.lifecycle.outputs import job_outputs
 from sagebridge_operators.lifecycle.request_strings import with_strings
 from sagebridge_operators.lifecycle.resolve import Resolver
 from sagebridge_operators.lifecycle.step_task import Log, StepTask
-from sagebridge_operators.lifecycle.user_code.step_context import rendered, with_loaded
+from sagebridge_operators.lifecycle.user_code.step_context import rendered, stored, with_loaded
 from sagebridge_operators.run_errors import StepFailed
 from sagebridge_operators.steps import JOB_TYPES
 from sagebridge_operators.steps.job_type import JobType
@@ -106,6 +106,7 @@ class JobRequests:
             task.step,
             task.references,
             lambda: job_type.client(task.backend),
+            lambda value: stored(task.records, attempt, RETURN_VALUE, value),
         )
         for violation in outputs.get("violations", ()):
             self.log.warning("violation, which FailOnViolation allows: %s", violation)

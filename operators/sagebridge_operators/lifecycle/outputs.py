@@ -19,7 +19,7 @@ from sagebridge.model.pipeline import Step, step_references, walk
 from sagebridge.model.step_types import STEP_TYPES
 from sagebridge.model.values import ABSENT
 from sagebridge_operators.lifecycle.attempt import Attempt
-from sagebridge_operators.lifecycle.user_code.values import inside
+from sagebridge_operators.lifecycle.user_code.values import escaped, inside
 from sagebridge_operators.run_errors import OutputsTooLarge, Unresolvable
 from sagebridge_operators.steps.job_type import JobType
 from sagebridge_operators.steps.output_parameters import OUTPUT_PARAMETERS
@@ -85,7 +85,7 @@ def outputs_of(
     for reference in references:
         path = path_text(reference)
         try:
-            properties[path] = json_safe(look_up(description, reference.tokens[1:]))
+            properties[path] = escaped(json_safe(look_up(description, reference.tokens[1:])))
         except LookupError as absent:
             missing[path] = list(absent.args[1]) if len(absent.args) > 1 else []
     files = {
@@ -104,17 +104,21 @@ def job_outputs(
     step: Step | None,
     references: Sequence[Get],
     client: Callable[[], Any],
+    keep: Callable[[Any], Any],
 ) -> dict[str, Any]:
     """The outputs of a successful job, as JSON values. Raises :class:`OutputsTooLarge`.
 
     They are its status, its name and ARN (``job``, ``job_name``, ``job_arn``), its main results,
-    such as ``model_artifact``, and the properties that the pipeline refers to.
+    such as ``model_artifact``, and the properties that the pipeline refers to. ``keep`` returns
+    what the outputs have in the place of a return value, which may be large.
     """
     if step is not None:
         description = job_type.properties(step, description)
     part, arn = attempt.parts[-1], description.get(job_type.arn_key)
     description = job_type.with_details(client, description, properties_in(references))
     main = job_type.outputs(description)
+    if RETURN_VALUE in main:
+        main[RETURN_VALUE] = keep(escaped(json_safe(main[RETURN_VALUE])))
     # References find the parts of a return value in the outputs themselves.
     wanted = () if RETURN_VALUE in main else references
     result = {

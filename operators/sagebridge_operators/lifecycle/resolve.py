@@ -22,7 +22,7 @@ from sagebridge.model.expressions import (
 from sagebridge.model.values import ABSENT, Value
 from sagebridge_operators.lifecycle.execution import Execution
 from sagebridge_operators.lifecycle.outputs import look_up, path_text, property_of
-from sagebridge_operators.lifecycle.user_code.values import inside, printable, untagged
+from sagebridge_operators.lifecycle.user_code.values import escaped, inside, printable, untagged
 from sagebridge_operators.run_errors import StepFailed, Unresolvable
 
 Upstream = Callable[[str], Mapping[str, Any] | None]
@@ -66,7 +66,8 @@ class Resolver:
             case Join(values=values, on=on):
                 return ("" if on is ABSENT else on).join(self._text(item) for item in values)
             case JsonGet():
-                return self._json_get(value)
+                found = self._json_get(value)
+                return escaped(found) if self.tagged else found
             case Mapping():
                 if (function := unknown_function(value)) is not None:
                     raise Unresolvable(function, "unknown function")
@@ -102,7 +103,7 @@ class Resolver:
         match reference.root:
             case "Parameters":
                 if reference.name in self.execution.parameters and len(reference.tokens) == 1:
-                    return self.execution.parameters[reference.name]
+                    return escaped(self.execution.parameters[reference.name])
                 there = list(self.execution.parameters)
                 raise Unresolvable(reference.text, "unknown or unset parameter", there)
             case "Steps":
@@ -131,7 +132,7 @@ class Resolver:
         item, path = self.item(), reference.tokens[1:]
         if path and isinstance(item, str):
             with suppress(ValueError):
-                item = json.loads(item)
+                item = escaped(json.loads(item))
         try:
             return look_up(item, path, by_name=False, content=inside)
         except LookupError as absent:

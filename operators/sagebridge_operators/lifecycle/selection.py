@@ -35,6 +35,7 @@ from sagebridge_operators.lifecycle.outputs import (
 )
 from sagebridge_operators.lifecycle.records import ExecutionRecords, by_step
 from sagebridge_operators.lifecycle.resolve import Resolver
+from sagebridge_operators.lifecycle.user_code.values import escaped
 from sagebridge_operators.run_errors import ObjectNotFound, StepFailed, StoreError, Unresolvable
 from sagebridge_operators.steps import JOB_TYPES
 
@@ -156,7 +157,7 @@ class Source:
             description = self._description(attempt, reference)
             if step is not None:
                 description = JOB_TYPES[attempt.type].properties(step, description)
-            return json_safe(look_up(description, reference.tokens[1:]))
+            return escaped(json_safe(look_up(description, reference.tokens[1:])))
         except LookupError as absent:
             there = absent.args[1] if len(absent.args) > 1 else []
             names = [str(one) for one in there]

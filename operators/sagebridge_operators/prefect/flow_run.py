@@ -36,6 +36,7 @@ from sagebridge_operators.lifecycle.resolve import Resolver
 from sagebridge_operators.lifecycle.step_states import Status, final_status, states
 from sagebridge_operators.lifecycle.step_task import StepTask
 from sagebridge_operators.lifecycle.user_code.step_context import with_loaded
+from sagebridge_operators.lifecycle.user_code.values import escaped
 from sagebridge_operators.prefect import (
     artifacts,
     final_state,
@@ -204,7 +205,7 @@ class FlowRun(PipelineBuilder):
                 properties = found.setdefault(one.step, {})
                 if one.property_file is None:
                     place = self.properties_found(one)
-                    properties[path_text(one)] = step_values.value_at(place, one.tokens)
+                    properties[path_text(one)] = escaped(step_values.value_at(place, one.tokens))
         scene = self._scene
         if scene is None:
             what = type(value).__name__ if not isinstance(value, Get) else value.text

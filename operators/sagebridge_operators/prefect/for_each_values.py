@@ -9,6 +9,7 @@ from sagebridge.model.expressions import Get
 from sagebridge.model.for_each import ForEachStep
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.outputs import json_safe, look_up, path_text
+from sagebridge_operators.lifecycle.user_code.values import escaped
 from sagebridge_operators.prefect.step_keys import StepKey
 
 _COUNTS = {
@@ -74,7 +75,7 @@ def with_late_properties(
     for reference in late:
         try:
             value = look_up(find(), reference.tokens[1:])
-            values[path_text(reference)] = json_safe(value)
+            values[path_text(reference)] = escaped(json_safe(value))
         except LookupError as absent:
             missing[path_text(reference)] = list(absent.args[1]) if len(absent.args) > 1 else []
     return {

@@ -129,6 +129,24 @@ def decode(value: Any, names: Names) -> Any:
     return value
 
 
+def escaped(value: Any) -> Any:
+    """Plain JSON, such as the description of a job, as tagged JSON.
+
+    An object in it that looks like a tag stays an object, since jobs are not trusted.
+    """
+    match value:
+        case list() | tuple():
+            return [escaped(item) for item in value]
+        case Mapping():
+            items = {name: escaped(item) for name, item in value.items()}
+            return (
+                items
+                if TAG not in items
+                else _tagged(_NESTED, [list(one) for one in items.items()])
+            )
+    return value
+
+
 def untagged(value: Any) -> Any:
     """Tagged JSON as plain JSON, for jobs and conditions: dates in ISO 8601, tuples as lists."""
     match value:
@@ -138,6 +156,8 @@ def untagged(value: Any) -> Any:
             kind, found = value[TAG], _content(value)
             if kind in _PLAIN:
                 return _PLAIN[kind](found)
+            if kind == _NESTED:
+                return {name: untagged(item) for name, item in inside(value).items()}
             return untagged(inside(value))
         case dict():
             return {name: untagged(item) for name, item in value.items()}
