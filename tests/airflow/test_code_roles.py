@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import runpy
 import time
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.sdk import DAG, TaskGroup, get_current_context
 from airflow.sdk.exceptions import AirflowSkipException
 
+import sagebridge
 from sagebridge.authoring.dag_pipeline import pipeline_of
+from sagebridge.model.code_steps import PYTHON, PythonStep
 from sagebridge.model.engine_settings import EngineSettings
-from sagebridge.model.expressions import Get, Member, current_item, join, template
+from sagebridge.model.expressions import Get, Member, current_item, join, plain, template
+from sagebridge.model.for_each import ForEachStep
+from sagebridge.model.functions import Function
+from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.airflow import ForEachOperator, PythonStepOperator, ShellStepOperator
 from tests.dagtest import new_id, play
 
@@ -228,3 +235,18 @@ def test_hooks_of_prefect_are_called() -> None:
         PythonStepOperator(task_id="bad", python_callable=fail, on_failure=hook)
     play(dag)
     assert sorted(called) == [("bad", "Failed", "ValueError: no"), ("good", "Completed", "")]
+
+
+def test_task_group_around_a_loop_is_written_once(tmp_path: Path) -> None:
+    group = EngineSettings(group=["album"])
+    call = plain({"args": [], "kwargs": {}})
+    function = Function("work", "def work(): ...")
+
+    def step(name: str) -> PythonStep:
+        return PythonStep(name, PYTHON, call, engine=group, function=function)
+
+    loop = ForEachStep("Each", items=plain(["a"]), body=[step("Inside")])
+    text = sagebridge.write(Pipeline("groups", [step("Outside"), loop]), "airflow").text
+    (tmp_path / "groups.py").write_text(text)
+    names = runpy.run_path(str(tmp_path / "groups.py"))
+    assert set(names["each"].dag.task_ids) == {"album.Outside", "Each_items", "Inside", "Each"}

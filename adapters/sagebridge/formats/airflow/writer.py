@@ -106,6 +106,7 @@ class DagFileWriter:
         self.names = Names(reserved, self.functions.foreign(_MODULES, PACKAGE))
         self.steps = StepSource(self.names)
         self.expressions = self.steps.expressions
+        self.groups: set[tuple[str, ...]] = set()
         self.variable = self.names.free("dag") if self.small_dags else ""
 
     def text(self) -> str:
@@ -201,14 +202,18 @@ class DagFileWriter:
 
         ``depth`` is the number of task groups around them.
         """
-        for group, found in groupby(in_groups(steps, depth), _group_at(depth)):
-            if not group:
+        for group, members in groupby(in_groups(steps, depth), _group_at(depth)):
+            found = list(members)
+            path = found[0].engine.group[: depth + 1]
+            # A group cannot be opened again: a second one of its name is another group.
+            if not group or path in self.groups:
                 for step in found:
                     yield from self._block(step)
                 continue
+            self.groups.add(path)
             opening = call(self.names.use(_GROUP), ast.Constant(*group))
             text = source(ast.With([ast.withitem(opening)], [ast.Pass()])).removesuffix("pass")
-            body = "\n\n".join(map(indented, self._blocks(list(found), depth + 1)))
+            body = "\n\n".join(map(indented, self._blocks(found, depth + 1)))
             yield f"{text}\n{body}"
 
     def _block(self, step: Step) -> Iterator[str]:
@@ -220,7 +225,8 @@ class DagFileWriter:
         self.expressions.defined.add(step.name)
         if isinstance(step, ForEachStep) and step.body:
             node = ast.With([ast.withitem(built, variable)], [ast.Pass()])
-            body = "\n\n".join(map(indented, self._blocks(step.body)))
+            inside = self._blocks(step.body, len(step.engine.group))
+            body = "\n\n".join(map(indented, inside))
             text = source(node).removesuffix("pass") + "\n" + body
         else:
             text = source(ast.Assign([variable], built, lineno=0))
