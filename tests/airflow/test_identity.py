@@ -58,6 +58,7 @@ class FakeRun:
 
     run_id: str = "manual"
     start_date: datetime | None = AT
+    logical_date: datetime | None = None
     clear_number: int = 0
     xcoms: dict[tuple[str, str], Any] = field(default_factory=dict)
 

@@ -254,19 +254,19 @@ def test_format_error_starts_with_file(tmp_path: Path, capsys: Any) -> None:
 def test_reading_losses_explain_missing_steps(tmp_path: Path, capsys: Any) -> None:
     file, report = tmp_path / "waits.py", tmp_path / "losses.json"
     file.write_text(
-        "from airflow.sdk import DAG, task\n\n"
-        "with DAG('waits'):\n"
-        "    @task.sensor\n"
-        "    def landed():\n"
+        "from airflow.sdk import DAG, BaseOperator\n\n"
+        "class Landed(BaseOperator):\n"
+        "    def execute(self, context):\n"
         "        return True\n\n"
-        "    landed()\n"
+        "with DAG('waits'):\n"
+        "    Landed(task_id='landed')\n"
     )
     assert main(["translate", str(file), "--to", "sagemaker", "--losses", str(report)]) == 1
     first, second = capsys.readouterr().err.splitlines()
-    assert first.startswith(f"{file}:3: error: Steps is empty")
+    assert first.startswith(f"{file}:7: error: Steps is empty")
     assert second.startswith(f"{file}:8: dropped: task landed")
     (entry,) = json.loads(report.read_text())
-    assert [one["code"] for one in entry["losses"]] == ["sensor"]
+    assert [one["code"] for one in entry["losses"]] == ["operator"]
     assert main(["validate", str(file)]) == 1
     first, second = capsys.readouterr().out.splitlines()
     assert first.endswith("[no-steps] /Steps")

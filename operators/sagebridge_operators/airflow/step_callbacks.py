@@ -38,7 +38,9 @@ def call_hook(hook: Callable[..., Any], context: Mapping[str, Any]) -> None:
         run_count=ti.try_number,
         state=state,
     )
-    hook(SimpleNamespace(name=ti.task_id, task_key=ti.task_id), run, state)
+    function = getattr(context.get("task"), "python_callable", None)
+    name = getattr(function, "__name__", ti.task_id)  # that of a task of Prefect
+    hook(SimpleNamespace(name=name, task_key=name, fn=function), run, state)
 
 
 class FlowHook:

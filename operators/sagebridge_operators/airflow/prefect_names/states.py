@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any
 
 
@@ -21,11 +22,22 @@ class ObjectNotFound(Exception):
     """The server does not have an object."""
 
 
+class StateType(StrEnum):
+    """The types of states."""
+
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    CRASHED = "CRASHED"
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+
+
 class State:
     """The state of a run: ``Completed``, ``Failed``, ``Cancelled``, ``Running``."""
 
     def __init__(self, type: str, message: str = "", data: Any = None, name: str = "") -> None:
-        self.type, self.message, self.data = type.upper(), message, data
+        self.type, self.message, self.data = StateType(type.upper()), message, data
         self.name = name or type.capitalize()
 
     def is_completed(self) -> bool:

@@ -180,8 +180,13 @@ class _Callable(Generic[_P, _R]):
     def __post_init__(self) -> None:
         called: Any = self
         functools.update_wrapper(called, self.fn)
-        self.name = self.name or self.fn.__name__.replace("_", "-")
+        self.name = self.name or self.default_name(getattr(self.fn, "__name__", ""))
         self.retries = self.retries or 0
+
+    @staticmethod
+    def default_name(function: str) -> str:
+        """The name of what is decorated, from that of its function."""
+        return function
 
     def with_options(self, **options: Any) -> Any:
         """The same with other options."""
@@ -336,6 +341,11 @@ class Task(_Callable[_P, _R]):
 
 class Flow(_Callable[_P, _R]):
     """A flow. A call runs it in this step."""
+
+    @staticmethod
+    def default_name(function: str) -> str:
+        """As Prefect, which only does so for flows."""
+        return function.replace("_", "-")
 
     def __call__(self, *args: Any, return_state: bool = False, **kwargs: Any) -> Any:
         given = _resolved(args, kwargs)
