@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from sagebridge.model.code_steps import AWS_CALL, AwsCallStep
 from sagebridge.model.engine_settings import EngineSettings
 from sagebridge.model.expressions import join, parameter, plain
 from sagebridge.model.pipeline import Step
+from sagebridge.model.step_settings import RetryPolicy
 from sagebridge_operators.backends.aws import AwsBackend, client_config, config_of
 from sagebridge_operators.lifecycle import drive
 from sagebridge_operators.lifecycle.drive import StepDriver
@@ -27,7 +29,9 @@ from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.lifecycle.step_task import StepTask
 from sagebridge_operators.lifecycle.user_code.step_context import with_loaded
 from sagebridge_operators.lifecycle.user_code.values import decode, untagged
+from sagebridge_operators.lifecycle.watch import Watch
 from sagebridge_operators.run_errors import StepFailed, StepSkipped, StepStopped
+from sagebridge_operators.steps import JOB_TYPES
 from tests.lifecycle.conftest import EXECUTION
 
 REGION = "eu-west-1"
@@ -376,3 +380,181 @@ def test_large_result_is_kept_next_to_the_records(service: Service, tmp_path: Pa
     outputs = with_loaded(one.task.records, one.run())
     assert outputs is not None
     assert outputs["return_value"] == "x" * 60_000
+
+
+QUERY = aws_call_arguments(
+    "athena",
+    "StartQueryExecution",
+    request={"QueryString": "SELECT 1"},
+    result="QueryExecutionId",
+    wait={
+        "operation": "GetQueryExecution",
+        "request": {"QueryExecutionId": "$.QueryExecutionId"},
+        "status": "QueryExecution.Status.State",
+        "success": ["SUCCEEDED"],
+        "failure": ["FAILED", "CANCELLED"],
+    },
+    stop={
+        "operation": "StopQueryExecution",
+        "request": {"QueryExecutionId": "$.QueryExecutionId"},
+    },
+)
+
+
+class Killed(BaseException):
+    """The worker dies."""
+
+
+def queries(service: Service) -> None:
+    """Athena runs one query for each token, until it is stopped."""
+    states = ["RUNNING"]
+
+    def stop() -> Any:
+        states[:] = ["CANCELLED"]
+        return {}
+
+    service.answers |= {
+        "StartQueryExecution": lambda: {"QueryExecutionId": "q"},
+        "GetQueryExecution": lambda: {"QueryExecution": {"Status": {"State": states[0]}}},
+        "StopQueryExecution": stop,
+    }
+
+
+def lose_worker(
+    service: Service, folder: Path, arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> StepDriver:
+    """A worker that dies after its call was carried out, before it recorded the answer."""
+    lost = driver(service, folder, arguments)
+    operation, kept = arguments["operation"], service.answers[arguments["operation"]]
+
+    def die() -> Any:
+        raise Killed
+
+    with monkeypatch.context() as during:
+        during.setattr(StepDriver, "interrupt", lambda self, limit: None)
+        service.answers[operation] = die
+        with pytest.raises(Killed):
+            lost.run()
+    service.answers[operation] = kept
+    return lost
+
+
+def test_stop_reaches_a_call_whose_worker_was_lost(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queries(service)
+    lost = lose_worker(service, tmp_path, QUERY, monkeypatch)
+    lost.task.records.request_stop(EXECUTION.id)
+    with pytest.raises(StepStopped):
+        driver(service, tmp_path, QUERY, engine_try=2).run()
+    assert service.requests("StopQueryExecution") == [{"QueryExecutionId": "q"}]
+    tokens = {one["ClientRequestToken"] for one in service.requests("StartQueryExecution")}
+    assert len(tokens) == 1
+
+
+def test_time_limit_during_a_call_stops_what_it_started(service: Service, tmp_path: Path) -> None:
+    queries(service)
+    start, answers = service.answers["StartQueryExecution"], list[Any]()
+
+    class Timeout(BaseException):
+        pass
+
+    def slow() -> Any:
+        answers.append(start())
+        if len(answers) == 1:
+            raise Timeout
+        return answers[0]
+
+    service.answers["StartQueryExecution"] = slow
+    with pytest.raises(StepStopped, match="time limit"):
+        driver(service, tmp_path, QUERY).run()
+    assert service.requests("StopQueryExecution") == [{"QueryExecutionId": "q"}]
+
+
+def test_stop_reports_a_call_whose_answer_was_lost(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.states("RUNNING")
+    lost = lose_worker(service, tmp_path, START, monkeypatch)
+    Ending(lost.task.records, EXECUTION.id, lambda attempt: lost.task.backend).stop(patience=1)
+    (attempt,) = lost.task.records.attempts(EXECUTION.id)
+    assert attempt.state == "Stopped"
+    assert "glue.StartJobRun may have been carried out" in attempt.reason
+
+
+def test_policy_does_not_repeat_a_start_without_a_token(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drive, "PATIENCE", 5)
+
+    def lost() -> Any:
+        raise EndpointConnectionError(endpoint_url="https://glue")
+
+    service.answers["StartJobRun"] = lost
+    one = driver(service, tmp_path, START)
+    policy = RetryPolicy(("Step.SERVICE_FAULT",), interval_seconds=1, max_attempts=3)
+    one.task = replace(one.task, step=replace(one.task.step, retry_policies=(policy,)))
+    with pytest.raises(StepFailed, match=r"answer of .*StartJobRun was lost"):
+        one.run()
+    assert len(service.requests("StartJobRun")) == 1
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"wait": {**GLUE_WAIT, "request": {"JobName": "load", "RunId": "$.NoSuchId"}}},
+        {"result": "from_json(JobRunId)"},
+        {"wait": {**GLUE_WAIT, "status": "from_json(JobRun.JobRunState)"}},
+    ],
+)
+def test_started_job_that_cannot_be_followed_is_stopped(
+    changed: dict[str, Any], service: Service, tmp_path: Path
+) -> None:
+    service.states("RUNNING")
+    with pytest.raises(StepFailed, match="a stop was sent"):
+        driver(service, tmp_path, {**START, **changed}).run()
+    assert service.requests("BatchStopJobRun") == [{"JobName": "load", "JobRunIds": ["jr_1"]}]
+
+
+def test_invalid_expression_fails_before_the_call(service: Service, tmp_path: Path) -> None:
+    service.states("RUNNING")
+    with pytest.raises(StepFailed, match=r"JobRunId\["):
+        driver(service, tmp_path, {**START, "result": "JobRunId["}).run()
+    assert not service.requests("StartJobRun")
+
+
+def test_execution_that_ended_after_a_lost_answer_is_found(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drive, "PATIENCE", 5)
+    taken: Any = {
+        "Error": {"Code": "ExecutionAlreadyExists", "Message": "it exists"},
+        "ResponseMetadata": {"HTTPStatusCode": 400},
+    }
+
+    def start() -> Any:
+        if len(service.requests("StartExecution")) == 1:
+            raise EndpointConnectionError(endpoint_url="https://states")
+        raise ClientError(taken, "StartExecution")
+
+    machine = "arn:aws:states:eu-west-1:111122223333:stateMachine:Load"
+    service.answers["StartExecution"] = start
+    call = aws_call_arguments(
+        "stepfunctions",
+        "StartExecution",
+        request={"stateMachineArn": machine},
+        result="executionArn",
+    )
+    found = driver(service, tmp_path, call).run()["return_value"]
+    name = service.requests("StartExecution")[0]["name"]
+    assert found == f"arn:aws:states:eu-west-1:111122223333:execution:Load:{name}"
+
+
+def test_trigger_gets_no_result(service: Service, tmp_path: Path) -> None:
+    service.states("RUNNING")
+    left = driver(service, tmp_path, {**START, "result": "JobRunId"}).run(defer=True)
+    assert isinstance(left, Watch)
+    assert '"value"' not in left.job
+    found = JOB_TYPES[AWS_CALL].find(service, left.job)
+    assert found is not None
+    assert found["State"] == "Executing"

@@ -224,6 +224,8 @@ def create(attempt: Attempt, ports: Ports) -> Attempt:
             attempt.with_failure(refused.kind, text, refused.code, at=ports.now())
         )
     except Exception as error:
+        if ports.job_type.if_unanswered(attempt.parts[-1].name) == "fail":
+            raise  # a retry would start it twice; the next call ends the attempt
         retry = policy.after_fault(attempt, ports.policies, error, ports.clock())
         if retry is not None:
             ports.on_retry(attempt, retry)
@@ -246,7 +248,7 @@ def _create(attempt: Attempt, ports: Ports) -> Attempt:
     if found is None:
         if stopping:
             return _end_without_job(attempt, ports)
-        if ports.job_type.found_by == "list" or ports.job_type.sent_once(name):
+        if ports.job_type.found_by == "list" or ports.job_type.if_unanswered(name):
             marked = _before_request(attempt, ports)
             if marked is None or marked.end is not None:
                 return marked or attempt
@@ -281,19 +283,47 @@ def _before_request(attempt: Attempt, ports: Ports) -> Attempt | None:
 
     The service has no client token and rejects no second request, and its lists lag behind.
     """
-    known = ports.records.attempts(attempt.execution, attempt.step, attempt.index)
-    # An error of the request has left the caller with the attempt as it was before.
-    attempt = next((one for one in known if one.order == attempt.order), attempt)
+    attempt = _recorded(attempt, ports)
     part, clock = attempt.parts[-1], ports.clock()
-    if part.created and ports.job_type.sent_once(part.name):
+    unanswered = ports.job_type.if_unanswered(part.name)
+    if part.created and unanswered == "fail":
         text = (
             f"the answer of {part.shown} was lost, and the API has no token that makes the call "
             "repeatable; check whether it was carried out, and run the step again if not"
         )
         return ports.records.save(attempt.with_failure("request", text))
-    if part.created and clock < datetime.fromisoformat(part.created) + UNSEEN_FOR:
+    sent = datetime.fromisoformat(part.created) if part.created and not unanswered else None
+    if sent is not None and clock < sent + UNSEEN_FOR:
         return None
     return ports.records.save(replace(attempt, parts=(replace(part, created=as_text(clock)),)))
+
+
+def _recorded(attempt: Attempt, ports: Ports) -> Attempt:
+    """The attempt as recorded: an error of its request has left the caller with an earlier one."""
+    known = ports.records.attempts(attempt.execution, attempt.step, attempt.index)
+    return next((one for one in known if one.order == attempt.order), attempt)
+
+
+def recalled(attempt: Attempt, ports: Ports) -> Attempt:
+    """The attempt with what its call has started, if the answer to the call was lost.
+
+    For an API with a client token the call is made again. Raises StepFailed if it is rejected.
+    """
+    attempt = _recorded(attempt, ports) if attempt.phase == "planned" else attempt
+    part = attempt.parts[-1] if attempt.called else None
+    if part is None or ports.job_type.if_unanswered(part.name) != "repeat":
+        return attempt
+    made = Part(_send_create(attempt, ports), None, ports.now())
+    return ports.records.save(replace(attempt, phase="created", parts=(made,), next_look=""))
+
+
+def lost_answer(attempt: Attempt) -> str:
+    """That the call of an attempt may have been carried out, as the tail of a message."""
+    part = attempt.parts[-1] if attempt.called else None
+    if part is None or not JOB_TYPES[attempt.type].if_unanswered(part.name):
+        return ""
+    text = "may have been carried out and could not be stopped, as its answer was lost"
+    return f"; {part.shown} {text}: check what it started"
 
 
 def _call(attempt: Attempt, ports: Ports) -> Attempt:
@@ -326,7 +356,11 @@ def _call(attempt: Attempt, ports: Ports) -> Attempt:
 def look(attempt: Attempt, ports: Ports) -> Attempt:
     """Looks at the job. Changes the record when the job has ended or its ARN becomes known."""
     part, job_type = attempt.parts[-1], ports.job_type
-    found = ports.find(part.name)
+    try:
+        found = ports.find(part.name)
+    except StepFailed as unknown:  # the answer of the service means nothing
+        text = f"{unknown}{send_stop(attempt, lambda: ports.client(False))}"
+        return ports.records.save(attempt.with_failure(unknown.kind, text))
     if ports.missing_for(found is not None) < UNSEEN_FOR and found is None:
         return attempt
     if found is None:
@@ -368,6 +402,8 @@ def send_stop(attempt: Attempt, client: Callable[[], Any]) -> str:
     job_type, name = JOB_TYPES[attempt.type], attempt.parts[-1].name
     if job_type.stop is None:
         return ""
+    if left := lost_answer(attempt):
+        return left
     if left := job_type.left_by_stop(name):
         return f"; {left}"
     try:
@@ -490,9 +526,15 @@ def _end_without_job(attempt: Attempt, ports: Ports) -> Attempt:
     The job is stopped all the same: its create request may have been carried out without an answer,
     and descriptions lag behind.
     """
+    with suppress(StepFailed):  # the call is rejected, so that there is nothing to stop
+        attempt = recalled(attempt, ports)
+        if attempt.job is not None:
+            return stop(attempt, ports)
     text = "stopped before its job was created"
-    if attempt.parts and attempt.parts[-1].created:
-        text = f"stopped; {attempt.parts[-1].name} had been called and cannot be stopped"
+    if lost_answer(attempt):
+        text = "stopped"
+    elif attempt.called:
+        text = f"stopped; {attempt.parts[-1].shown} had been called and cannot be stopped"
     if attempt.parts:
         text += send_stop(attempt, lambda: ports.client(False))
     ended = attempt.with_failure("stopped", text, state="Stopped")

@@ -230,7 +230,11 @@ class StepDriver:
 
     def _send_stop(self, attempt: Attempt) -> str:
         """Sends a stop to the job of an attempt; returns the result as the tail of a message."""
-        return advance.send_stop(attempt, self._client) if attempt.parts else ""
+        if not attempt.parts:
+            return ""
+        with suppress(Exception):  # otherwise the message reports what may run
+            attempt = advance.recalled(attempt, self._ports())
+        return advance.send_stop(attempt, self._client)
 
     # Jobs
 

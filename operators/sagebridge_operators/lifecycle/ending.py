@@ -21,6 +21,7 @@ from typing import Any
 
 from sagebridge.model.code_steps import RETURN_VALUE
 from sagebridge.model.pipeline import Pipeline
+from sagebridge_operators.lifecycle.advance import lost_answer
 from sagebridge_operators.lifecycle.answers import client_of
 from sagebridge_operators.lifecycle.attempt import Attempt, now
 from sagebridge_operators.lifecycle.attempt_job import Description, verdict_of
@@ -185,7 +186,8 @@ class Ending:
         """
         for attempt in self.running():
             kind: FailureKind = "stopped" if status == "Stopped" else "lost-worker"
-            self.records.save(attempt.with_failure(kind, reason, state=status))
+            text = f"{reason}{lost_answer(attempt)}"
+            self.records.save(attempt.with_failure(kind, text, state=status))
 
     def mark_lost(self, reason: str, *, no_worker: bool = False) -> list[Attempt]:
         """Ends attempts without a job that wait for a retry, or whose worker is known to be lost.
@@ -199,7 +201,8 @@ class Ending:
             # No worker needs to be at a step that waits for its next try, and a late writer loses.
             if attempt.job is None and known and (lost or attempt.phase == "waiting"):
                 self._stop_undescribed(attempt)
-                self.records.save(attempt.with_failure("stopped", reason, state="Stopped"))
+                text = f"{reason}{lost_answer(attempt)}"
+                self.records.save(attempt.with_failure("stopped", text, state="Stopped"))
             else:
                 left.append(attempt)
         return left

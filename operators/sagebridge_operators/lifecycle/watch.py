@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.records import ExecutionRecords
+from sagebridge_operators.steps import JOB_TYPES
 
 BEAT = timedelta(minutes=15)
 """How often a worker records that it looks at a job, if no lock shows that.
@@ -39,7 +40,8 @@ class Watch:
         """What is left of an attempt; None if its worker still has something else to do."""
         ids = attempt.execution, attempt.type
         if attempt.phase == "created" and attempt.job is not None:
-            return cls(*ids, attempt.job.name, attempt.deadline)
+            name = JOB_TYPES[attempt.type].watched(attempt.job.name)
+            return cls(*ids, name, attempt.deadline)
         waits = attempt.phase in ("waiting", "planned") and attempt.next_look
         if waits and datetime.fromisoformat(attempt.next_look) > datetime.now(UTC):
             return cls(*ids, "", attempt.deadline, attempt.next_look)

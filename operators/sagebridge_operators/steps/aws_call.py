@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, Literal
 
 from sagebridge.model.aws_calls import PATH, REPEATABLE
 from sagebridge.model.code_steps import AWS_CALL, RETURN_VALUE
@@ -28,7 +28,10 @@ from sagebridge_operators.steps.job_type import (
     is_not_found,
 )
 
-_THROTTLED = ("Throttl", "TooManyRequests", "RequestLimitExceeded", "ConcurrentRunsExceeded")
+_THROTTLED = (
+    *("Throttl", "TooManyRequests", "RequestLimitExceeded", "ConcurrentRunsExceeded"),
+    *("RequestThrottled", "ProvisionedThroughputExceeded", "SlowDown"),
+)
 _TIMED_OUT = "has waited too long"
 
 
@@ -72,15 +75,23 @@ class AwsCall(JobType):
         del name
         facts: dict[str, Any] = {}
         if "operation" in request and not request["operation"].startswith(REPEATABLE):
-            facts["once"] = not _token_key(request["service"], request["operation"])
+            token = _token_key(request["service"], request["operation"])
+            facts["unanswered"] = "repeat" if token else "fail"
         if timeout := request.get("timeout"):
             facts["until"] = since.timestamp() + timeout
         if request.get("soft_fail"):
             facts["soft_fail"] = True
         return _handle(request, facts)
 
-    def sent_once(self, name: str) -> bool:
-        return bool(_facts(name).get("once"))
+    def if_unanswered(self, name: str) -> Literal["", "fail", "repeat"]:
+        found: Literal["", "fail", "repeat"] = _facts(name).get("unanswered", "")
+        return found
+
+    def watched(self, name: str) -> str:
+        """The handle without the result, which may be large or secret."""
+        head, bar, _ = name.partition("|")
+        facts = {key: value for key, value in _facts(name).items() if key != "value"}
+        return f"{head}{bar}{json.dumps(facts, sort_keys=True)}"
 
     def left_by_stop(self, name: str) -> str:
         facts = _facts(name)
@@ -130,36 +141,57 @@ class AwsCall(JobType):
         elif state == "Failed":
             reason = _search(wait.get("reason", ""), answer)
         elif state == "Succeeded":
-            if failed := _search(wait.get("fails", ""), answer):
-                state, reason = "Failed", failed
-            elif wait.get("result"):
-                found[RETURN_VALUE] = _json(_search(wait["result"], answer))
+            try:
+                reason = _search(wait.get("fails", ""), answer)
+                if wait.get("result") and not reason:
+                    found[RETURN_VALUE] = _json(_search(wait["result"], answer))
+            except StepFailed as unknown:
+                reason = str(unknown)
+            state = "Failed" if reason else state
         if state == "Failed" and facts.get("soft_fail"):
             state = "Skipped"
         return {**found, "State": state, "Status": _text(status), "Reason": reason}
 
     def start(self, client: Any, request: Mapping[str, Any], name: str) -> str:
         """Makes the call, after the ones before it, and returns the handle with its result."""
-        facts = {key: value for key, value in _facts(name).items() if key != "once"}
+        facts = {key: value for key, value in _facts(name).items() if key != "unanswered"}
         known: dict[str, Any] = {"before": []}
+        for expression in _expressions(request):
+            _compiled(expression)
         for one in request.get("before", ()):
-            answer = self._ignoring(client, {"service": request["service"], **one}, known)
-            known["before"].append(answer)
+            earlier = self._ignoring(client, {"service": request["service"], **one}, known)
+            known["before"].append(earlier)
         facts["called"] = True
+        answer: dict[str, Any] = {}
         if "operation" in request:
             given = _with_token(request, known)
             answer = self._ignoring(client, given, known)
             known = {**known, **answer, "request": given["request"]}
-            result = request.get("result", "")
-            own = known if result.startswith(PATH) else answer
-            facts["value"] = _json(_search(result.removeprefix(PATH), own))
-            if failed := _search(request.get("fails", ""), answer):
-                facts["failed"] = _text(failed)
-        for key in ("wait", "stop"):
-            if key in request:
-                filled = _filled(request[key], known)
-                facts[key] = {"service": request["service"], **_json(filled)}
+        try:
+            for key in ("stop", "wait"):
+                if key in request:
+                    filled = _filled(request[key], known)
+                    facts[key] = {"service": request["service"], **_json(filled)}
+            if "operation" in request:
+                facts["value"] = None
+                result = request.get("result", "")
+                own = known if result.startswith(PATH) else answer
+                facts["value"] = _json(_search(result.removeprefix(PATH), own))
+                if failed := _search(request.get("fails", ""), answer):
+                    facts["failed"] = _text(failed)
+        except StepFailed as unknown:  # no look can follow what the call has started
+            facts["failed"] = f"{unknown}{self._stopped_now(client, facts)}"
         return _handle(request, facts)
+
+    def _stopped_now(self, client: Any, facts: Mapping[str, Any]) -> str:
+        """Stops what a call has started; returns the result as the tail of a message."""
+        if (stop := facts.get("stop")) is None:
+            return "; check what the call has started"
+        try:
+            _call(client, stop["service"], stop["operation"], stop["request"])
+        except Exception as error:  # noqa: BLE001 - reported in the message
+            return f"; what the call has started could not be stopped ({error})"
+        return "; a stop was sent to what the call has started"
 
     def _ignoring(
         self, services: Services, call: Mapping[str, Any], known: Mapping[str, Any]
@@ -174,6 +206,8 @@ class AwsCall(JobType):
             code = error.response.get("Error", {}).get("Code", "")
             if code in call.get("ignore", ()):
                 return dict(error.response)
+            if code == "ExecutionAlreadyExists" and request.get("name") == call.get("token"):
+                return {"executionArn": _execution_arn(request)}  # its answer was lost
             if code.startswith(_THROTTLED):  # nothing was started
                 raise ResourceBusy(str(error)) from error
             raise
@@ -273,6 +307,12 @@ def _token_key(service: str, operation: str) -> str:
     return next((name for name, one in members.items() if one.metadata.get("idempotencyToken")), "")
 
 
+def _execution_arn(request: Mapping[str, Any]) -> str:
+    """The ARN of the execution of a state machine, which its name determines."""
+    machine = request["stateMachineArn"].replace(":stateMachine:", ":execution:")
+    return ":".join([*machine.split(":")[:7], request["name"]])
+
+
 def _call(
     services: Services, service: str, operation: str, request: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -340,7 +380,29 @@ def _search(expression: str, value: Any) -> Any:
         return None
     import jmespath
 
-    return jmespath.search(expression, value, jmespath.Options(custom_functions=_functions()))
+    try:
+        options = jmespath.Options(custom_functions=_functions())
+        return _compiled(expression).search(value, options)
+    except ValueError as error:  # also of invalid JSON text
+        raise StepFailed(f"{expression}: {error}", kind="request") from None
+
+
+def _compiled(expression: str) -> Any:
+    """A JMESPath expression. Raises StepFailed for an invalid one."""
+    import jmespath
+
+    try:
+        return jmespath.compile(expression)
+    except ValueError as error:
+        raise StepFailed(f"{expression}: {error}", kind="request") from None
+
+
+def _expressions(request: Mapping[str, Any]) -> Iterator[str]:
+    """The expressions of a call and its wait."""
+    wait = request.get("wait", {})
+    given = [request.get("result"), request.get("fails")]
+    given += [wait.get(name) for name in ("status", "reason", "result", "fails")]
+    return (one.removeprefix(PATH) for one in given if one)
 
 
 def _functions() -> Any:

@@ -146,10 +146,18 @@ class JobType:
         """What the methods of the type take as their client."""
         return services.client(self.service)
 
-    def sent_once(self, name: str) -> bool:
-        """Whether the create request of a handle must not be sent again, if its answer is lost."""
+    def if_unanswered(self, name: str) -> Literal["", "fail", "repeat"]:
+        """What follows if the answer to the create request of a handle is lost.
+
+        ``fail``: it must not be sent again. ``repeat``: only a second one finds what the first one
+        made. Otherwise :meth:`find` does.
+        """
         del name
-        return False
+        return ""
+
+    def watched(self, name: str) -> str:
+        """What a trigger needs of a handle to find the job. Airflow stores and logs it."""
+        return name
 
     def left_by_stop(self, name: str) -> str:
         """How the step of a handle ends at once after a stop, as nothing can be stopped; or ""."""
