@@ -26,8 +26,8 @@ ADVICE = MappingProxyType(
         },
         ON_ITS_OWN: {
             "sagemaker": "use a Processing or Lambda step",
-            "airflow": f"{ON_ITS_OWN}, with its imports and constants inside the function",
-            "prefect": f"{ON_ITS_OWN}, with its imports and constants inside the function",
+            "airflow": "change this task, or add its step to the translated DAG by hand",
+            "prefect": "change this task, or add its step to the translated flow by hand",
         },
         LIMIT_STEPS: {
             "sagemaker": f"{LIMIT_STEPS} with ParallelismConfiguration",
@@ -85,6 +85,7 @@ CODES = MappingProxyType(
         "job-name": "the name of a job or model; SageMaker generates it",
         "macro": "a value that Airflow computes for each run; it becomes a parameter",
         "mapped-task": "a mapped task that no ForEach step can replace",
+        "nearby-file": "your module or file next to the code, which is not carried",
         "never-chosen": "a task that no branch leads to, or only a dropped one",
         "no-wait": "a task that does not wait for its job; the step does",
         "operator": "an unsupported operator",

@@ -633,6 +633,7 @@ def test_calls_in_the_flow_body_are_steps(tmp_path: Path) -> None:
     ] == [
         ("info", "output", "logging.getLogger().info('bad %s', rows)"),
         ("info", "output", "sys.stderr.write('bad')"),
+        ("changed", "nearby-file", "@flow"),
     ]
 
 

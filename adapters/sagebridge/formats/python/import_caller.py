@@ -14,6 +14,7 @@ from sagebridge.authoring.definition_reader import read_definition
 from sagebridge.authoring.json_document import parse
 from sagebridge.errors import MissingExtra, PythonFileError, SourceError
 from sagebridge.formats.python.file_readings import FileReading, TaskPlace, missing
+from sagebridge.formats.python.nearby_files import nearby_losses
 from sagebridge.model.code_transport import read_settings, with_code, with_templates
 from sagebridge.model.event_triggers import EventTrigger
 from sagebridge.model.losses import Loss
@@ -102,17 +103,18 @@ class FileImporter:
             pipeline = replace(pipeline, parameters=parameters)
         ordered = sorted(found["losses"], key=lambda loss: int(loss["place"]))
         losses = (Loss(**{**loss, "place": f"{file}:{loss['place']}"}) for loss in ordered)
+        pipeline = replace(
+            pipeline,
+            connections=found["connections"],
+            schedules=tuple(Schedule(**one) for one in found["schedules"]),
+            event_triggers=tuple(EventTrigger(**one) for one in found["event_triggers"]),
+            engine=read_settings(found["engine"]),
+            origin=self.origin,
+        )
         return FileReading(
             found["name"],
-            replace(
-                pipeline,
-                connections=found["connections"],
-                schedules=tuple(Schedule(**one) for one in found["schedules"]),
-                event_triggers=tuple(EventTrigger(**one) for one in found["event_triggers"]),
-                engine=read_settings(found["engine"]),
-                origin=self.origin,
-            ),
-            tuple(losses),
+            pipeline,
+            (*losses, *nearby_losses(file, found["line"], pipeline)),
             found["line"],
             found["lines"],
             entry=found.get("entry", ""),
