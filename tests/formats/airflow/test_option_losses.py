@@ -270,4 +270,4 @@ def test_decorators_of_airflow_are_reported(dags: dict[str, FileReading]) -> Non
     waits = found.pipeline.step("waits")
     assert isinstance(waits, PythonStep)
     assert (waits.role, waits.engine.given) == ("sensor", {"poll_interval": 5})
-    assert codes(found, "task guarded") == [("callback", "dropped")]
+    assert codes(found, "task guarded") == [("python-task", "dropped")]
