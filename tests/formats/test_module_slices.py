@@ -296,7 +296,7 @@ def test_settings_without_counterpart_in_airflow_are_losses() -> None:
         ("retries", "the flow: retries=1 has no effect: Airflow does not repeat a DAG run"),
         ("callback", "the flow: on_crashed hooks are not called"),
         ("callback", "late: on_crashed hooks are not called"),
-        ("engine-option", "tags of 1 steps have no effect: Airflow's tasks have no tags"),
+        ("engine-option", "tags of 1 step have no effect: Airflow's tasks have no tags"),
     ]
 
 

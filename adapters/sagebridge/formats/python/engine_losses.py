@@ -73,7 +73,8 @@ def _airflow_losses(pipeline: Pipeline) -> Iterator[Loss]:
                 yield Loss("callback", "dropped", name, what, "airflow", AT_THE_END, name)
     tagged = [step.name for step in walk(pipeline) if step.engine.tags]
     if tagged:
-        what = f"tags of {len(tagged)} steps have no effect: Airflow's tasks have no tags"
+        steps = "1 step" if len(tagged) == 1 else f"{len(tagged)} steps"
+        what = f"tags of {steps} have no effect: Airflow's tasks have no tags"
         advice = "use a pool or max_active_tis_per_dag to limit how many run at a time"
         yield Loss("engine-option", "info", "", what, "airflow", advice)
 
