@@ -9,6 +9,7 @@ from sagebridge_operators.lifecycle.masking import (
     mask,
     mask_line,
     mask_text,
+    named_secrets,
     secrets_in_log,
 )
 
@@ -149,3 +150,16 @@ def test_log_of_a_job_masks_what_may_be_secret() -> None:
     hidden = secrets_in_log({"Environment": environment, "HyperParameters": {"token": "t-123"}})
     line = " ".join((*environment.values(), "t-123"))
     assert mask_line(line, hidden) == "INFO eu-central-1 s3://bucket/data 86400000 *** *** ***"
+
+
+def test_environment_in_a_list_of_pairs_is_masked() -> None:
+    """ECS and Batch have such environments."""
+    variables = [{"name": "MODE", "value": "a-long-value"}, {"name": "DB_PASSWORD", "value": "pw1"}]
+    request = {"overrides": {"containerOverrides": [{"name": "app", "environment": variables}]}}
+    (shown,) = mask(request)["overrides"]["containerOverrides"]
+    assert [one["value"] for one in shown["environment"]] == ["***", "***"]
+    assert shown["environment"][1]["name"] == "DB_PASSWORD"
+    assert named_secrets(request) == ["pw1"]
+    assert mask({"tags": [{"key": "api_key", "value": "k"}]}) == {
+        "tags": [{"key": "api_key", "value": "***"}]
+    }

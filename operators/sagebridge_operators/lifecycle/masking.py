@@ -33,6 +33,7 @@ _BEFORE_TOKEN = _words(
 _AFTER_TOKEN = _words("budget count dim id ids len length limit max min size type")
 """Words around ``token`` that name a token of a text or of an API, which is not a secret."""
 _ENVIRONMENTS = frozenset(("env", "environment", "environmentvariables"))
+_VALUES = ("Value", "value")
 _EXPRESSION_KEYS = frozenset(("Get", "On", "Path"))
 """Keys of an expression in a definition whose values are not part of its result."""
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
@@ -125,13 +126,23 @@ class _Masker:
     def _member(self, name: str, value: Any, parent: Mapping[str, Any]) -> Any:
         if name.lower() in _ENVIRONMENTS and isinstance(value, Mapping):
             return {one: self._hidden(item, one) for one, item in value.items()}
-        if name == "Value" and looks_secret(str(parent.get("Key", parent.get("Name", "")))):
+        if name.lower() in _ENVIRONMENTS and isinstance(value, list | tuple):
+            return [self._variable(one) for one in value]
+        if name in _VALUES and looks_secret(_name_in(parent)):
             return self._hidden(value)
         if looks_secret(name) and not isinstance(value, Mapping | list | tuple):
             return self._hidden(value)
         if looks_secret(name) and isinstance(value, Mapping) and _is_expression(value):
             return self._hidden(value)
         return self.copy(value)
+
+    def _variable(self, value: Any) -> Any:
+        """A variable of an environment that is a list, as in ECS and Batch: a name and a value."""
+        if not isinstance(value, Mapping):
+            return self._hidden(value)
+        name = _name_in(value)
+        hidden = {key: self._hidden(one, name) for key, one in value.items() if key in _VALUES}
+        return {**self.copy(value), **hidden}
 
     def _hidden(self, value: Any, name: str = "secret") -> Any:
         """``value`` masked; the literal parts of an expression are."""
@@ -167,6 +178,11 @@ class _Masker:
             return found[0]
         self.named.update(_spellings(found["value"]))
         return f"{found['name']}{found['between']}{MASK}"
+
+
+def _name_in(pair: Mapping[str, Any]) -> str:
+    """The name in a pair of a name and a value, such as a tag."""
+    return next((str(pair[key]) for key in ("Key", "Name", "key", "name") if key in pair), "")
 
 
 def _is_expression(value: Mapping[str, Any]) -> bool:
