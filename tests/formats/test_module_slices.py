@@ -366,6 +366,13 @@ def test_type_imports_of_all_functions_come_in_one_block(tmp_path: Path) -> None
     assert sagebridge.read(file).pipeline == pipeline
 
 
+def test_equal_statements_run_as_often_as_in_the_source() -> None:
+    source = "SEEN = []\nSEEN.append(1)\nSEEN.append(1)\ndef late(x=0):\n    return SEEN\n"
+    pipeline = Pipeline(name="p", steps=(step("late", function("late", source)),))
+    text = sagebridge.write(pipeline, "airflow").text
+    assert text.count("SEEN.append(1)\n") == 2
+
+
 def test_of_name_finds_what_a_name_of_the_module_is() -> None:
     source = "from os import getcwd\nfind = getcwd\n"
     assert of_name("getcwd", source).module == "from os import getcwd"

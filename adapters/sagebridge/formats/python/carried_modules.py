@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -186,26 +187,34 @@ def _merged(sequences: Sequence[Sequence[str]]) -> list[str]:
     """All statements once, in an order that keeps the order of each sequence if possible."""
     covers = _covering_imports(sequences)
     guards: dict[str, None] = {}
-    nodes: dict[str, int] = {}
-    after: dict[str, set[str]] = {}
+    nodes: dict[tuple[str, int], int] = {}
+    after: dict[tuple[str, int], set[tuple[str, int]]] = {}
     for sequence in sequences:
-        last = ""
+        last: tuple[str, int] | None = None
         blocks = (one for one in sequence if one.startswith(GUARD))
         guards |= dict.fromkeys(text for one in blocks for text in guarded_imports(one))
         own = (GUARD if one.startswith(GUARD) else covers.get(one, one) for one in sequence)
-        for text in dict.fromkeys(own):
-            nodes.setdefault(text, len(nodes))
-            after.setdefault(text, set())
+        for node in dict.fromkeys(_counted(own)):
+            nodes.setdefault(node, len(nodes))
+            after.setdefault(node, set())
             if last:
-                after[text].add(last)
-            last = text
+                after[node].add(last)
+            last = node
     result: list[str] = []
     while nodes:
         ready = [one for one in nodes if not after[one] & nodes.keys()] or list(nodes)
-        chosen = min(ready, key=lambda one: (_rank(one), nodes[one]))
+        chosen = min(ready, key=lambda one: (_rank(one[0]), nodes[one]))
         del nodes[chosen]
-        result.append(guarded(list(guards)) if chosen == GUARD else chosen)
+        result.append(guarded(list(guards)) if chosen[0] == GUARD else chosen[0])
     return result
+
+
+def _counted(texts: Iterable[str]) -> Iterator[tuple[str, int]]:
+    """Each statement and how often it came before: only an import means the same twice."""
+    seen: Counter[str] = Counter()
+    for text in texts:
+        yield text, seen[text]
+        seen[text] += text != GUARD and not split_imports([text])[0]
 
 
 def _rank(text: str) -> int:
