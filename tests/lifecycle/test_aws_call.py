@@ -558,3 +558,26 @@ def test_trigger_gets_no_result(service: Service, tmp_path: Path) -> None:
     found = JOB_TYPES[AWS_CALL].find(service, left.job)
     assert found is not None
     assert found["State"] == "Executing"
+
+
+def test_command_is_not_sent_twice(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drive, "PATIENCE", 5)
+    sent, client = list[str](), service.client
+
+    def lose(**event: Any) -> None:
+        sent.append(event["event_name"])
+        raise EndpointConnectionError(endpoint_url="https://ssm")
+
+    def losing(name: Any) -> Any:
+        made = client(name)
+        made.meta.events.register_first("before-send.ssm.SendCommand", lose)
+        return made
+
+    monkeypatch.setattr(service, "client", losing)
+    request = {"DocumentName": "AWS-RunShellScript", "InstanceIds": ["i-1"]}
+    command = aws_call_arguments("ssm", "SendCommand", request=request)
+    with pytest.raises(StepFailed, match=r"answer of ssm\.SendCommand was lost"):
+        driver(service, tmp_path, command).run()
+    assert len(sent) == 1

@@ -30,7 +30,7 @@ from sagebridge.model.values import Value
 
 PATH: Final = "$."
 """The prefix of a path into earlier answers."""
-REPEATABLE = (
+_REPEATABLE = (
     *("BatchDelete", "BatchGet", "Cancel", "Copy", "Delete", "Describe", "Disable", "Enable"),
     *("Get", "Head", "List", "Modify", "Publish", "Put", "Query", "Reboot", "Remove", "Send"),
     *("Set", "Stop", "Tag", "Terminate", "Untag", "Update"),
@@ -39,6 +39,8 @@ REPEATABLE = (
 
 A message may then be sent twice; nothing is started twice.
 """
+_STARTS = frozenset(("SendCommand",))
+"""Operations that start something although they begin so."""
 ARGUMENTS = ("request", "before", "ignore", "result", "fails", "wait", "stop")
 """The keys of a call other than its service and operation."""
 _WAIT = frozenset(
@@ -48,6 +50,11 @@ _WAIT = frozenset(
     )
 )
 _REQUIRED = ("operation", "request", "status", "success")
+
+
+def is_repeatable(operation: str) -> bool:
+    """Whether an operation may be called again if the answer is lost."""
+    return operation.startswith(_REPEATABLE) and operation not in _STARTS
 
 
 def aws_call_arguments(

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Literal
 
-from sagebridge.model.aws_calls import PATH, REPEATABLE
+from sagebridge.model.aws_calls import PATH, is_repeatable
 from sagebridge.model.code_steps import AWS_CALL, RETURN_VALUE
 from sagebridge.model.pipeline import Step
 from sagebridge.model.values import ABSENT, Value
@@ -74,7 +74,7 @@ class AwsCall(JobType):
     def handle(self, name: str, request: Mapping[str, Any], since: datetime) -> str:
         del name
         facts: dict[str, Any] = {}
-        if "operation" in request and not request["operation"].startswith(REPEATABLE):
+        if "operation" in request and not is_repeatable(request["operation"]):
             token = _token_key(request["service"], request["operation"])
             facts["unanswered"] = "repeat" if token else "fail"
         if timeout := request.get("timeout"):
@@ -320,6 +320,11 @@ def _call(
     from botocore import xform_name
 
     client, method = services.client(service), xform_name(operation)
+    if not is_repeatable(operation):
+        # botocore must not repeat it: the step decides. Each retry mode registers its handler so
+        # (botocore/retries/standard.py, botocore/client.py).
+        own = client.meta.service_model.service_id.hyphenize()
+        client.meta.events.unregister(f"needs-retry.{own}", unique_id=f"retry-config-{own}")
     if operation == "DeleteObjects":
         return _delete_objects(client, request)
     if operation.startswith("List") and client.can_paginate(method):
