@@ -264,6 +264,8 @@ def _without_settings(pipeline: Pipeline) -> tuple[Pipeline, tuple[Loss, ...]]:
     def report(settings: EngineSettings, place: str, what: str, step: str) -> None:
         options = []
         for name, value in settings.given.items():
+            if (name, value) == ("retries", 0):
+                continue
             if name in _SETTING_LOSSES:
                 code, severity, advice = _SETTING_LOSSES[name]
                 given = "" if name == "hooks" else f"={value}"

@@ -11,6 +11,9 @@ import sagebridge
 from sagebridge.authoring.definition_writer import definition as to_json
 from sagebridge.errors import SourceError
 from sagebridge.formats.prefect import reader
+from sagebridge.model.code_removal import with_fail_steps
+from sagebridge.model.engine_settings import EngineSettings, Hook
+from sagebridge.model.functions import Function
 from sagebridge.model.graph import graph
 from sagebridge.model.pipeline import Pipeline, walk
 from sagebridge.model.values import same
@@ -31,6 +34,11 @@ def no_tracing(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError(f"{path} was traced, which executes it")
 
     monkeypatch.setattr(reader, "trace_flows", trace)
+
+
+def hook(event: str) -> Hook:
+    """The hook ``print`` of a flow."""
+    return Hook(event, Function("print", ""), "prefect")
 
 
 def edited(tmp_path: Path, *changes: tuple[str, str], more: str = "") -> Pipeline:
@@ -179,35 +187,44 @@ def test_import_aliases(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "code", "severity"),
+    ("option", "settings", "lost"),
     [
-        ("retries=3", "retries", "dropped"),
-        ("timeout_seconds=60 * 60", "timeout", "dropped"),
-        ("on_failure=[print]", "callback", "dropped"),
-        ("log_prints=True", "engine-option", "info"),
-        ("retries=0", "", ""),
+        ("retries=3", {"retries": 3}, "retries"),
+        ("timeout_seconds=60 * 60", {"timeout": 3600}, "timeout"),
+        ("on_failure=[print]", {"hooks": (hook("failure"),)}, "callback"),
+        ("retries=0", {"retries": 0}, ""),
     ],
 )
-def test_prefect_options_are_reported(
-    option: str, code: str, severity: str, tmp_path: Path
+def test_prefect_options_are_kept_for_engines(
+    option: str, settings: dict[str, Any], lost: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "abalone.py"
     file.write_text(TEXT.replace("@flow(", f"@flow({option}, "))
+    pipeline, losses = sagebridge.read(file)
+    assert (pipeline.engine.given, losses) == (settings, ())
+    _, dropped = with_fail_steps(pipeline)
+    assert [(one.code, one.severity) for one in dropped] == ([(lost, "dropped")] if lost else [])
+
+
+def test_prefect_options_without_a_counterpart_are_reported(tmp_path: Path) -> None:
+    file = tmp_path / "abalone.py"
+    file.write_text(TEXT.replace("@flow(", "@flow(log_prints=True, "))
     line = 1 + TEXT[: TEXT.index("@flow(")].count("\n")
-    found = [(one.code, one.severity, one.place) for one in sagebridge.read(file).losses]
-    assert found == ([(code, severity, f"{file}:{line}")] if code else [])
+    (lost,) = sagebridge.read(file).losses
+    assert (lost.code, lost.severity, lost.place) == ("engine-option", "info", f"{file}:{line}")
 
 
-def test_user_cancellation_hook_is_reported(tmp_path: Path) -> None:
+def test_user_cancellation_hook_is_kept(tmp_path: Path) -> None:
     file = tmp_path / "abalone.py"
     file.write_text(TEXT.replace("[stop_jobs]", "[stop_jobs, print]", 1))
-    (lost,) = sagebridge.read(file).losses
-    assert (lost.code, lost.severity) == ("callback", "dropped")
+    pipeline, losses = sagebridge.read(file)
+    assert (pipeline.engine.hooks, losses) == ((hook("cancellation"),), ())
     other = TEXT.replace("[stop_jobs]", "[stop]").replace(
         "    stop_jobs,", "    stop_jobs as stop,"
     )
     file.write_text(other)
-    assert sagebridge.read(file).losses == ()
+    pipeline, losses = sagebridge.read(file)
+    assert (pipeline.engine.hooks, losses) == ((), ())
 
 
 def test_two_flows_in_a_file(tmp_path: Path) -> None:
@@ -223,13 +240,14 @@ def other():
     with pytest.raises(SourceError, match=r"two.py#AbalonePipeline, .*two.py#second"):
         sagebridge.read(file)
     pipeline, losses = sagebridge.read(f"{file}#second")
-    assert [one.name for one in walk(pipeline)] == ["Stop"]
+    (stop,) = walk(pipeline)
+    assert stop.name == "Stop"
+    assert stop.engine == EngineSettings(retries=2, retry_delays=[5])
+    assert pipeline.engine == EngineSettings(retries=2)
     line = len(TEXT.splitlines())
     assert [(loss.code, loss.severity, loss.place) for loss in losses] == [
-        ("retries", "dropped", f"{file}:{line + 3}"),
         ("engine-option", "info", f"{file}:{line + 3}"),
         ("engine-option", "info", f"{file}:{line + 5}"),
-        ("retries", "dropped", f"{file}:{line + 5}"),
     ]
     assert [one.name for one, _ in reader.read_all(str(file))] == ["AbalonePipeline", "second"]
 

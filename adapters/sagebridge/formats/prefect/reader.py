@@ -339,7 +339,7 @@ def _engine(
             own = [one for one in hooks if not _is_stop_jobs(one, interpreter.module)]
             given[name] = interpreter.code(ast.List(own))
         else:
-            given[name] = _literal(node)
+            given[name] = interpreter.value(node, {})
     return merged(begun, read_settings(given)[0])
 
 
