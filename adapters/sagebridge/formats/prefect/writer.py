@@ -142,7 +142,8 @@ class FlowFileWriter:
         self.pipeline, self.all_losses = pipeline, losses
         self.name = pipeline.name or "pipeline"
         self.losses = losses_by_step(pipeline, losses)
-        avoided = _IMPORTABLE | carried_names(pipeline)
+        # Pydantic rejects bool: bool = True if annotations are not evaluated at once.
+        avoided = _IMPORTABLE | carried_names(pipeline) | frozenset(_TYPES)
         self.arguments, self.details = arguments_of(pipeline.declared, avoided)
         own = [argument.name for argument in self.arguments]
         self.functions = Functions(pipeline, (*own, *taken), "prefect")
