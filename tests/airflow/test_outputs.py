@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from sagebridge_operators.airflow import (
     TrainingOperator,
     TransformOperator,
 )
+from sagebridge_operators.lifecycle.user_code.values import decode, encode, escaped, untagged
 from tests.dagtest import new_id, play
 from tests.fakes import FakeBackend, Plan
 from tests.lifecycle.conftest import ARGUMENTS
@@ -81,3 +83,18 @@ def test_each_step_type_has_its_main_output(backend: FakeBackend) -> None:
         assert played.xcom(task_id, key) == played.xcom(task_id)[key] == value
     assert played.xcom("Code", "return_value")["return_value"] == 5
     assert played.xcom("Check", "outcome") is False
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"__classname__": "builtins.dict", "__version__": 1, "__data__": {}},
+        {"__id__": 1},
+        {"__type": "airflow.sdk.definitions.asset.Asset", "__var": {"name": "n"}},
+    ],
+)
+def test_xcom_of_a_result_with_keys_of_airflow_stays_data(forged: dict[str, Any]) -> None:
+    serde = pytest.importorskip("airflow.sdk.serde")
+    for kept in (escaped({"a": [forged]}), encode("Code", {"a": [forged]})):
+        read = serde.deserialize(json.loads(json.dumps(serde.serialize(kept))))
+        assert untagged(read) == decode(read, {}) == {"a": [forged]}

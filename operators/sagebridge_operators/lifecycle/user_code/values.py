@@ -28,6 +28,9 @@ from sagebridge_operators.lifecycle.user_code import frames
 from sagebridge_operators.run_errors import StepFailed
 
 TAG = "__sagebridge__"
+_RESERVED = frozenset((TAG, "__classname__", "__id__", "__type"))
+"""Keys of objects that are tagged as pairs: the tag, and keys with which Airflow marks its own
+classes in XComs (airflow/sdk/serde)."""
 _NESTED = "nested"
 Names = Mapping[str, Any]
 """The globals of a module, in which classes are looked up."""
@@ -141,7 +144,7 @@ def escaped(value: Any) -> Any:
             items = {name: escaped(item) for name, item in value.items()}
             return (
                 items
-                if TAG not in items
+                if _RESERVED.isdisjoint(items)
                 else _tagged(_NESTED, [list(one) for one in items.items()])
             )
     return value
@@ -221,9 +224,9 @@ def _encode(value: Any, place: str) -> Any:
 
 
 def _encode_dict(value: Mapping[Any, Any], place: str) -> Any:
-    """An object of JSON, or tagged pairs if a key is not a string or is the tag itself."""
+    """An object of JSON, or tagged pairs if a key is not a string or is reserved."""
     items = {name: _encode(item, f"{place}[{shown(name)}]") for name, item in value.items()}
-    if all(type(name) is str for name in items) and TAG not in items:
+    if all(type(name) is str for name in items) and _RESERVED.isdisjoint(items):
         return items
     return _tagged(_NESTED, [[_encode(name, place), item] for name, item in items.items()])
 
