@@ -15,11 +15,12 @@ import pytest
 import sagebridge
 from sagebridge.authoring.definition_writer import write_envelope
 from sagebridge.model.conditions import equals
+from sagebridge.model.engine_settings import EngineSettings
 from sagebridge.model.event_triggers import EventTrigger
 from sagebridge.model.expressions import execution, plain
 from sagebridge.model.losses import counted
 from sagebridge.model.parameters import Parameter
-from sagebridge.model.pipeline import ConditionStep, Parallelism, Pipeline, Step
+from sagebridge.model.pipeline import ConditionStep, Parallelism, Pipeline, Step, walk
 from sagebridge.model.schedules import Schedule
 from sagebridge.model.step_settings import CacheConfig, OutputParameter, PropertyFile, RetryPolicy
 from sagebridge.model.values import same
@@ -37,6 +38,9 @@ STEP: dict[str, Any] = {
     "display_name": "a title",
     "description": "what it does",
     "extra": plain({"LambdaHeaders": {"a": [1, None]}}),
+    "engine": EngineSettings(
+        2, [30, 60], timeout=600, trigger_rule="all_done", pool="heavy", priority=3
+    ),  # the documentation of a step is its description
     "conditions": (equals(execution.pipeline_name, "x"),),
     "if_steps": (LEAF,),
     "else_steps": (LEAF,),
@@ -62,6 +66,7 @@ PIPELINE: dict[str, Any] = {
     "tags": plain([{"Key": "team", "Value": "a"}]),
     "parallelism": Parallelism(4),
     "request": plain({"ClientRequestToken": "t"}),
+    "engine": EngineSettings(timeout=3600, tags=["sales"], concurrency=1),
     "schedules": (Schedule("nightly", "cron(0 4 * * ? *)", parameters={}, description="d"),),
     "event_triggers": (EventTrigger("created", {"source": ["aws.s3"]}, queue=QUEUE),),
 }
@@ -105,8 +110,9 @@ def check(back: Pipeline, pipeline: Pipeline, losses: Any) -> None:
     text = sagebridge.write(back, "sagemaker").text
     assert same(text, sagebridge.write(pipeline, "sagemaker").text)
     assert same(write_envelope(back), write_envelope(pipeline))
-    for name in ("parameters", "schedules", "event_triggers"):
+    for name in ("parameters", "schedules", "event_triggers", "engine"):
         assert getattr(back, name) == getattr(pipeline, name)
+    assert [step.engine for step in walk(back)] == [step.engine for step in walk(pipeline)]
 
 
 @pytest.mark.parametrize("row", PIPELINES)
