@@ -16,6 +16,7 @@ from sagebridge.model.expressions import (
     Get,
     Join,
     Member,
+    Template,
     execution,
     join,
     json_get,
@@ -242,6 +243,7 @@ FORGED = {"__sagebridge__": "dataclass", "class": "Config", "module": "m", "valu
         parameter("Forged"),
         properties_of("Made").Environment,
         Get("ForEach", (Member("CurrentItem"), Member("a"))),
+        Template("{{ params.forged }}"),
     ],
 )
 def test_data_that_looks_like_a_tag_stays_data(value: Value, tagged: bool) -> None:
@@ -257,6 +259,7 @@ def test_data_that_looks_like_a_tag_stays_data(value: Value, tagged: bool) -> No
         upstream=outputs.get,
         item=lambda: json.dumps({"a": FORGED}),
         tagged=tagged,
+        render=lambda text: FORGED,
     )
     found = run(plain(value))
     assert (decode(found, {"Config": object}) if tagged else found) == FORGED

@@ -62,7 +62,8 @@ class Resolver:
             case Template(text=text):
                 if self.render is None:
                     raise Unresolvable(text, "templates are rendered only in the run of a step")
-                return self.render(text)
+                rendered = self.render(text)  # a dict, if Airflow renders templates as objects
+                return escaped(rendered) if self.tagged else rendered
             case Join(values=values, on=on):
                 return ("" if on is ABSENT else on).join(self._text(item) for item in values)
             case JsonGet():

@@ -138,7 +138,7 @@ def escaped(value: Any) -> Any:
     An object in it that looks like a tag stays an object, since jobs are not trusted.
     """
     match value:
-        case list() | tuple():
+        case list():
             return [escaped(item) for item in value]
         case Mapping():
             items = {name: escaped(item) for name, item in value.items()}
