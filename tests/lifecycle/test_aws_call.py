@@ -581,3 +581,9 @@ def test_command_is_not_sent_twice(
     with pytest.raises(StepFailed, match=r"answer of ssm\.SendCommand was lost"):
         driver(service, tmp_path, command).run()
     assert len(sent) == 1
+
+
+def test_earlier_calls_must_be_repeatable() -> None:
+    launch = {"operation": "RunInstances", "request": {"MinCount": 1, "MaxCount": 1}}
+    with pytest.raises(TypeError, match="RunInstances: a call before"):
+        aws_call_arguments("ec2", "DescribeInstances", before=[launch])

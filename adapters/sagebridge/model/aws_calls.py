@@ -72,6 +72,10 @@ def aws_call_arguments(
     """The arguments of an AWS call step, without empty ones. Raises TypeError."""
     if not operation and wait is None:
         raise TypeError("an AWS call needs an operation, or a wait")
+    for one in before:
+        if not is_repeatable(str(one.get("operation", ""))) and "ignore" not in one:
+            text = "a call before an AWS call may be made twice; give it the error to ignore"
+            raise TypeError(f"{one.get('operation')}: {text}")
     if wait is not None:
         if missing := [name for name in _REQUIRED if name not in wait]:
             raise TypeError(f"wait of an AWS call needs {', '.join(missing)}")
