@@ -18,19 +18,20 @@ def with_callbacks(given: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of an operator with a callback for each of its hooks."""
     found = dict(given)
     for hook, callback in _CALLBACKS.items():
-        own = [partial(call_hook, one) for one in _listed(given.get(hook))]
+        failed = hook == "on_failure"
+        own = [partial(call_hook, one, failed) for one in _listed(given.get(hook))]
         if own:
             found[callback] = [*_listed(given.get(callback)), *own]
     return found
 
 
-def call_hook(hook: Callable[..., Any], context: Mapping[str, Any]) -> None:
+def call_hook(hook: Callable[..., Any], failed: bool, context: Mapping[str, Any]) -> None:
     """Calls a hook with the task, its run and the state, as Prefect does."""
     # Imported here: parsing a DAG does not need it.
     from sagebridge_operators.airflow.prefect_names import Completed, Failed
 
-    ti, error = context["ti"], context.get("exception")
-    state = Completed() if error is None else Failed(message=str(error), data=error)
+    ti, error = context["ti"], context.get("exception")  # absent in Airflow 3.1
+    state = Failed(message=str(error or ""), data=error) if failed else Completed()
     run = SimpleNamespace(
         id=f"{ti.run_id}/{ti.task_id}",
         name=ti.task_id,

@@ -136,8 +136,8 @@ class Secret(_Block):
 
 def _connection(name: str) -> Any:
     """The connection with this id; None if there is none."""
+    from airflow.providers.common.compat.sdk import AirflowException
     from airflow.sdk import BaseHook
-    from airflow.sdk.exceptions import AirflowException
 
     try:
         return BaseHook.get_connection(name)
