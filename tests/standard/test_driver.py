@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from sagebridge.model.code_steps import AWS_CALL
 from sagebridge.model.pipeline import Step
 from sagebridge_operators.lifecycle.attempt import Part
 from sagebridge_operators.lifecycle.drive import StepDriver
@@ -103,7 +104,10 @@ def test_request_matches_the_golden_file(
 
 
 def test_every_job_type_has_a_sample() -> None:
-    assert set(SAMPLES) == set(JOB_TYPES), "add the new type to tests/standard/samples.py"
+    # What an AWS call sends and awaits is data of the step, which no row of the fake AWS can know.
+    # tests/lifecycle/test_aws_call.py has the same cases for it.
+    wanted = set(JOB_TYPES) - {AWS_CALL}
+    assert set(SAMPLES) == wanted, "add the new type to tests/standard/samples.py"
 
 
 @pytest.mark.parametrize("sample", SAMPLES.values(), ids=SAMPLES)
