@@ -62,8 +62,8 @@ ALLOWED = {
     ("sagebridge_operators.backends.local.training_job", "-m XGBOOST"),
     ("sagebridge_operators.backends.local.transform_job", "-m INFERENCE"),
     # The Python of a new environment for a user's function.
-    ("sagebridge_operators.library.environments", "-m 'pip'"),
-    ("sagebridge_operators.library.environments", "-m 'venv'"),
+    ("sagebridge_operators.functions.environments", "-m 'pip'"),
+    ("sagebridge_operators.functions.environments", "-m 'venv'"),
     ("sagebridge_operators.backends.local.job_environment", "-m 'pip'"),
     # The pip of a job is the engine's, or the one of ensurepip.
     ("sagebridge_operators.backends.local.job_environment", "find_spec('pip')"),

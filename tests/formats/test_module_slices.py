@@ -255,7 +255,7 @@ def every_setting() -> Pipeline:
     polled = EngineSettings(
         retries=1, poll_interval=10, poll_timeout=600, poll_backoff=2, soft_fail=True
     )
-    until = Function("time_passed", "", library="sagebridge_operators.library.waits")
+    until = Function("time_passed", "", imported_from="sagebridge_operators.functions.waits")
     steps = (
         step("load", function("load"), context=True, engine=delayed),
         step("late", function("late"), role="gate"),

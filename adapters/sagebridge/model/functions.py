@@ -18,8 +18,8 @@ class Function(Strict):
         returns: the parameter type of its result; empty if unknown.
         module: the statements of its module that it needs, itself included, with their comments,
             in the order of the source; empty if it uses nothing else of its module.
-        library: the module that it is imported from, such as
-            ``sagebridge_operators.library.waits``; empty for a function that is carried as text.
+        imported_from: the module that it is imported from, such as
+            ``sagebridge_operators.functions.waits``; empty for a function that is carried as text.
     """
 
     name: str
@@ -27,13 +27,13 @@ class Function(Strict):
     text: str = field(default="", compare=False)
     returns: str = field(default="", compare=False)
     module: str = ""
-    library: str = ""
+    imported_from: str = ""
 
 
-NOTHING = Function("nothing", "", library="sagebridge_operators.library.tasks")
+NOTHING = Function("nothing", "", imported_from="sagebridge_operators.functions.tasks")
 """The function of a step that only joins others."""
 
 
 def is_empty(function: Function) -> bool:
     """Whether a function does nothing in a pipeline: it joins steps, or skips late runs."""
-    return function.library == NOTHING.library
+    return function.imported_from == NOTHING.imported_from

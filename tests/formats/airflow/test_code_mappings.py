@@ -104,9 +104,9 @@ def test_library_combines_lists_at_run_time(dags: dict[str, FileReading]) -> Non
     for name, function in (("product", "product"), ("zipped", "zipped")):
         step, _ = loop(dags[name])
         items = before(dags[name], step)
-        assert (items.function.name, items.function.library) == (
+        assert (items.function.name, items.function.imported_from) == (
             function,
-            "sagebridge_operators.library.items",
+            "sagebridge_operators.functions.items",
         )
     assert items.arguments["kwargs"] == {"fill": 0}
 

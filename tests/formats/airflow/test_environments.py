@@ -79,7 +79,7 @@ def test_functions_get_a_decorator(found: FileReading) -> None:
     steps = steps_of(found.pipeline)
     assert set(steps) == {"colour", "pick", "new", "old"}
     assert steps["new"].function.module == (
-        "from sagebridge_operators.library.environments import in_virtualenv\n\n\n"
+        "from sagebridge_operators.functions.environments import in_virtualenv\n\n\n"
         "@in_virtualenv(\n"
         '    requirements=["pandas==2.2.3", "pyarrow==18.0.0", "scikit-learn==1.6.0"],\n'
         '    python_version="3.12",\n'

@@ -163,9 +163,9 @@ def test_map_over_several_lists(traced: ReadFlow) -> None:
     pipeline, losses = traced("@flow\ndef f(x: str):\n    use.map(one(x), [1, 2], share=0.5)\n")
     rows, loop = pipeline.step("use-rows"), pipeline.step("use-map")
     assert isinstance(rows, PythonStep)
-    assert (rows.function.name, rows.function.library) == (
+    assert (rows.function.name, rows.function.imported_from) == (
         "rows",
-        "sagebridge_operators.library.items",
+        "sagebridge_operators.functions.items",
     )
     assert dict(rows.arguments["kwargs"]) == {
         "name": get("Steps.one.return_value"),

@@ -72,7 +72,7 @@ _TEMPLATES_DICT = "templates_dict"
 UNPACKED = "unpacked"
 """An argument of a step: a dict whose items are keyword arguments; also an attribute of an operator
 that is mapped over such dicts."""
-_RUN_COMMAND = Function("run_command", "", library="sagebridge_operators.library.shell")
+_RUN_COMMAND = Function("run_command", "", imported_from="sagebridge_operators.functions.shell")
 _COMMAND = "-command"
 """The suffix of the step whose result is the command of a task."""
 
@@ -103,7 +103,7 @@ class CodeTask:
     def sagebridge_step(self) -> CarriedStep:
         """The step of a sagebridge operator, with its function."""
         step: CarriedStep = replace(self.operator.step, origin=self.origin)
-        if isinstance(step, PythonStep) and not step.function.library:
+        if isinstance(step, PythonStep) and not step.function.imported_from:
             return replace(step, function=of_function(self.operator.python_callable))
         return step
 

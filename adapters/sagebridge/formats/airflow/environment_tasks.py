@@ -14,7 +14,7 @@ from sagebridge.formats.airflow.code_tasks import CodeTask
 from sagebridge.formats.python.function_source import NotSelfContained
 from sagebridge.model.code_steps import BRANCH, PythonStep
 
-_LIBRARY = "sagebridge_operators.library.environments"
+_LIBRARY = "sagebridge_operators.functions.environments"
 ENVIRONMENT_ROLES: Mapping[str, str] = {
     "PythonVirtualenvOperator": "",
     "_PythonVirtualenvDecoratedOperator": "",

@@ -27,7 +27,7 @@ from sagebridge.model.values import Object, Value, same
 
 _MOST_ITEMS, _MOST_ITERATIONS = 100, 50
 ITEM = plain(current_item)
-_ITEMS = "sagebridge_operators.library.items"
+_ITEMS = "sagebridge_operators.functions.items"
 _NAMED = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
 
 
@@ -151,7 +151,7 @@ def _items(given: Any, values: Values, name: str) -> ItemMapping:
 def _items_step(
     name: str, function: str, args: Sequence[Value], kwargs: Mapping[str, Value]
 ) -> PythonStep:
-    called = Function(function, "", library=_ITEMS)
+    called = Function(function, "", imported_from=_ITEMS)
     return PythonStep(name, PYTHON, call_arguments(args, kwargs), function=called)
 
 

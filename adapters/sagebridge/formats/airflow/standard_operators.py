@@ -13,7 +13,7 @@ from sagebridge.formats.python.function_source import NotSelfContained
 from sagebridge.model.code_steps import BRANCH, DIRECT_GATE, SENSOR, PythonStep, call_arguments
 from sagebridge.model.functions import NOTHING, Function
 
-_LIBRARY = "sagebridge_operators.library"
+_LIBRARY = "sagebridge_operators.functions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class LibraryCall:
     def step(self, task: CodeTask) -> PythonStep:
         """The step of a task. Raises :class:`NotSelfContained`."""
         module, name = self.function
-        function = Function(name, "", library=f"{_LIBRARY}.{module}")
+        function = Function(name, "", imported_from=f"{_LIBRARY}.{module}")
         given = call_arguments((), self.arguments(task.operator))
         return task.step(function, given, role=self.role)
 
@@ -152,7 +152,7 @@ def _external(operator: Any) -> Mapping[str, Any]:
     return given
 
 
-_NOTHING = (NOTHING.library.removeprefix(f"{_LIBRARY}."), NOTHING.name)
+_NOTHING = (NOTHING.imported_from.removeprefix(f"{_LIBRARY}."), NOTHING.name)
 LIBRARY_CALLS: Mapping[str, LibraryCall] = {
     "EmptyOperator": LibraryCall(_NOTHING),
     "ExternalTaskMarker": LibraryCall(

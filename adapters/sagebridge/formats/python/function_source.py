@@ -60,8 +60,8 @@ def of_function(
     Raises :class:`NotSelfContained`.
     """
     module_name = str(getattr(function, "__module__", "") or "")
-    if module_name.partition(".")[0] == "sagebridge_operators" and ".library" in module_name:
-        return Function(function.__name__, "", library=module_name)
+    if module_name.partition(".")[0] == "sagebridge_operators" and ".functions" in module_name:
+        return Function(function.__name__, "", imported_from=module_name)
     if isinstance(function, functools.partial):
         return _bound(function.func, name, _partial_text(function), file)
     if isinstance(function, MethodType):
@@ -230,10 +230,10 @@ def of_name(name: str, source: str) -> Function:
         case [Statement(node=ast.FunctionDef() | ast.AsyncFunctionDef() as node)]:
             return of_definition(node, source)
         case [Statement(node=ast.ImportFrom(module=str() as package, names=names))] if (
-            ".library" in package and package.startswith("sagebridge_operators.")
+            ".functions" in package and package.startswith("sagebridge_operators.")
         ):
             alias = next(one for one in names if name in (one.asname, one.name))
-            return Function(alias.name, "", library=package)
+            return Function(alias.name, "", imported_from=package)
         case []:
             if hasattr(builtins, name):
                 return Function(name, "")

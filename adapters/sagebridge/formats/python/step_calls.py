@@ -79,8 +79,8 @@ class Functions:
         self.libraries: dict[str, dict[str, None]] = {}
         found: dict[str, Function] = {}
         for one in functions:
-            if one.library:
-                self.libraries.setdefault(one.library, {})[one.name] = None
+            if one.imported_from:
+                self.libraries.setdefault(one.imported_from, {})[one.name] = None
             elif not one.module and one.code:
                 found.setdefault(one.code, one)
         used = {code: _builtins_in(function) for code, function in found.items()}
@@ -115,7 +115,7 @@ class Functions:
         return self.modules.bound - same
 
     def name(self, function: Function) -> ast.expr:
-        if function.library:
+        if function.imported_from:
             clash = function.name in self.modules.bound
             return ast.Name(f"sagebridge_{function.name}" if clash else function.name, ast.Load())
         if function.module:
@@ -139,7 +139,7 @@ class Functions:
 
 def carried_names(pipeline: Pipeline) -> frozenset[str]:
     """The names of functions that keep them: those that are carried with their module."""
-    return frozenset(one.name for one in _functions_of(pipeline) if one.module or one.library)
+    return frozenset(one.name for one in _functions_of(pipeline) if one.module or one.imported_from)
 
 
 def _functions_of(pipeline: Pipeline) -> Iterator[Function]:

@@ -85,7 +85,7 @@ def _rows(
     given = {key: trace.argument(one, key) for key, one in lists.items()}
     name = trace.name(f"{task.name}-rows")
     step = Step(name, PYTHON, plain(Object(call_arguments((), given))))
-    library = Function("rows", "", library="sagebridge_operators.library.items")
+    library = Function("rows", "", imported_from="sagebridge_operators.functions.items")
     trace.record_step(PythonStep.of(step, library, trace.here()))
     before = tuple(dependencies_of(wait_for))
 

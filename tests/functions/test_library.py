@@ -17,7 +17,7 @@ from sagebridge.model.engine_settings import EngineSettings
 from sagebridge.model.expressions import plain
 from sagebridge.model.functions import Function
 from sagebridge.model.pipeline import Pipeline, Step
-from sagebridge_operators.library import (
+from sagebridge_operators.functions import (
     dates,
     environments,
     items,
@@ -278,7 +278,7 @@ def test_library_imports_no_engine() -> None:
     import subprocess
 
     modules = "dates, environments, items, pipelines, shell, tasks, waits"
-    code = f"from sagebridge_operators.library import {modules}; import sys; print(*sys.modules)"
+    code = f"from sagebridge_operators.functions import {modules}; import sys; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert {"airflow", "prefect", "boto3", "networkx"}.isdisjoint(run.stdout.split())
 
