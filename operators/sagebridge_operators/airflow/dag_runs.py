@@ -34,7 +34,7 @@ class DagRuns:
         return name
 
     def state(self, pipeline: str, run_id: str) -> str:
-        """The state of a run; empty if there is none."""
+        """The state of a run; empty if the run does not exist."""
         if not _instance().get_dr_count(dag_id=pipeline, run_ids=[run_id]):
             return ""
         return _RUN_STATES.get(str(_instance().get_dagrun_state(pipeline, run_id)), "Failed")

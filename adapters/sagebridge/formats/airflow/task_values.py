@@ -63,7 +63,7 @@ class RunTimeValue(Exception):
         what: a noun phrase for messages, such as ``an Airflow Variable``.
         text: the expression in the file.
         type: the type that a parameter in its place needs.
-        template: a template with this value; empty if there is none.
+        template: a template with this value; empty if no template has it.
     """
 
     def __init__(self, code: str, what: str, text: str = "", template: str = "") -> None:

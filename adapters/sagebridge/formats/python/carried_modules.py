@@ -130,7 +130,7 @@ def _bindings(texts: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _clash(module: str, known: Mapping[str, list[str]]) -> str:
-    """A name that a module binds to something else than the others do; empty if there is none."""
+    """A name that a module binds to something else than the others do; otherwise empty."""
     own = _bindings(statements(module))
     return next((name for name, texts in own.items() if known.get(name, texts) != texts), "")
 

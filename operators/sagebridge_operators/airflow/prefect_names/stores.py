@@ -87,7 +87,7 @@ class _Block:
 
     @classmethod
     def load(cls, name: str, validate: bool = True) -> Self:
-        """The block from Airflow. Raises ValueError, as Prefect, if there is none."""
+        """The block from Airflow. Raises ValueError, as Prefect, if Airflow has no such value."""
         del validate
         return cls(cls._found(name))
 
@@ -135,7 +135,7 @@ class Secret(_Block):
 
 
 def _connection(name: str) -> Any:
-    """The connection with this id; None if there is none."""
+    """The connection with this id; None if it does not exist."""
     from airflow.providers.common.compat.sdk import AirflowException
     from airflow.sdk import BaseHook
 
@@ -153,7 +153,7 @@ class AwsCredentials:
 
     @classmethod
     def load(cls, name: str, validate: bool = True) -> AwsCredentials:
-        """The credentials of a connection. Raises ValueError if there is none."""
+        """The credentials of a connection. Raises ValueError if it does not exist."""
         del validate
         if _connection(name) is None:
             raise ValueError(

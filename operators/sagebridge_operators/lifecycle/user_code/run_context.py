@@ -71,7 +71,7 @@ class RunContext:
         try_number: the first try is 1.
         retries: how often the step is tried again.
         pull: ``pull(step, key, index)`` returns a value that a step has returned (key
-            ``return_value``) or pushed; None if there is none. The result is a list in the order of
+            ``return_value``) or pushed; None if it did not. The result is a list in the order of
             the iterations if the step is in the body of another ForEach and ``index`` is None.
         push: ``push(key, value)`` keeps a value for the steps that come later.
         runs: other runs of the engine; None if the engine offers none.

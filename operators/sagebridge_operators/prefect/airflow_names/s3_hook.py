@@ -227,7 +227,7 @@ class S3Hook(AwsGenericHook):
     def get_wildcard_key(
         self, wildcard_key: str, bucket_name: str | None = None, delimiter: str = ""
     ) -> Any:
-        """The first object that matches a pattern; None if there is none."""
+        """The first object that matches a pattern; None if no object does."""
         bucket, pattern = self._place(wildcard_key, bucket_name)
         prefix = re.split(r"[\[*?]", pattern, maxsplit=1)[0]
         keys = self.list_keys(bucket, prefix=prefix, delimiter=delimiter)

@@ -61,7 +61,7 @@ class Symbol:
         return Symbol(Get(get.root, (*get.tokens, token)))
 
     def _definition_value(self) -> Value:
-        """The pipeline expression. Raises :class:`UnsupportedValue` if there is none."""
+        """The pipeline expression. Raises :class:`UnsupportedValue` if a pipeline has none."""
         if self._code is not None:
             raise UnsupportedValue(f"{ast.unparse(self._code)}, which cannot be passed on")
         if callable(self._expression):
