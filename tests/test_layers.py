@@ -36,9 +36,9 @@ ALLOWED = {
     ("sagebridge.formats.sagemaker.python_source", "importlib.import_module(module)"),
     ("sagebridge.formats.sagemaker.python_source", "importlib.import_module(name)"),
     # Modules of Prefect that a traced flow calls.
-    ("sagebridge.formats.prefect.tracing.prefect_answers", "import_module(module)"),
+    ("sagebridge.formats.prefect.prefect_answers", "import_module(module)"),
     (
-        "sagebridge.formats.prefect.tracing.prefect_answers",
+        "sagebridge.formats.prefect.prefect_answers",
         "import_module(f'prefect.runtime.{part}')",
     ),
     # DAG and flow files are imported in a subprocess.

@@ -21,8 +21,8 @@ from sagebridge.formats.prefect.constructs import (
     option_losses,
     statement_rule,
 )
+from sagebridge.formats.prefect.flow_options import unsupported_options
 from sagebridge.formats.prefect.tracer import trace
-from sagebridge.formats.prefect.tracing.flow_options import unsupported_options
 from sagebridge.model.for_each import ForEachStep
 from sagebridge.model.losses import CODES, Loss
 from sagebridge.model.pipeline import Pipeline, walk

@@ -215,7 +215,7 @@ CONTEXT_MANAGERS: Table = {
     "prefect.logging.loggers.disable_run_logger": "output of the flow body is reported",
 }
 """Context managers of a flow body. Those of sagebridge, and those that
-:mod:`~sagebridge.formats.prefect.tracing.prefect_answers` replaces, report their losses."""
+:mod:`~sagebridge.formats.prefect.prefect_answers` replaces, report their losses."""
 _UNKNOWN_MANAGER = Rule(
     "run-time-code",
     "changed",

@@ -11,10 +11,10 @@ from types import ModuleType
 from typing import Any
 
 from sagebridge.errors import FlowError, ModelTypeError, PythonFileError
+from sagebridge.formats.prefect.prefect_answers import Answers
+from sagebridge.formats.prefect.source.user_file import UserFile
+from sagebridge.formats.prefect.source.user_module import execute_module
 from sagebridge.formats.prefect.tracing.flow_trace import FlowTrace
-from sagebridge.formats.prefect.tracing.prefect_answers import Answers
-from sagebridge.formats.prefect.tracing.user_file import UserFile
-from sagebridge.formats.prefect.tracing.user_module import execute_module
 from sagebridge.formats.python.file_readings import too_deep
 from sagebridge.formats.python.import_process import (
     Answer,

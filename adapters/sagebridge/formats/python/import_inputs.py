@@ -45,7 +45,7 @@ _WRAPPERS = frozenset(
         "pendulum.datetime",
         "platform",
         "random",
-        "sagebridge.formats.prefect.tracing.prefect_answers",
+        "sagebridge.formats.prefect.prefect_answers",
         "secrets",
         "socket",
         "tempfile",

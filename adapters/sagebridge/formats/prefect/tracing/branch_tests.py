@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from sagebridge.authoring.pipeline_builder import ConditionHandle
 from sagebridge.authoring.value_types import OBJECT
-from sagebridge.formats.prefect.tracing.code_steps import Frame, result_type
-from sagebridge.formats.prefect.tracing.symbols import (
+from sagebridge.formats.prefect.recording.code_steps import Frame, result_type
+from sagebridge.formats.prefect.recording.step_recorder import BranchTest
+from sagebridge.formats.prefect.recording.symbols import (
     definition_value,
     holds_symbol,
     is_symbol,
     type_of,
 )
 from sagebridge.model.conditions import Comparison, ComparisonType, Condition, In, Not, Or, equals
-from sagebridge.model.expressions import Get, Member, Properties
+from sagebridge.model.expressions import Properties
 from sagebridge.model.values import Value
 
 if TYPE_CHECKING:
@@ -52,27 +52,6 @@ class NotFollowed(BaseException):
     ) -> None:
         self.line, self.what, self.code, self.whole = line, what, code, whole
         super().__init__(what)
-
-
-@dataclass(frozen=True, slots=True)
-class BranchTest:
-    """A test of a run-time value.
-
-    Attributes:
-        conditions: those that must all hold.
-        own: the condition step of the flow that it tests instead.
-        line: its line.
-        name: the name of the condition step, set when it is made.
-    """
-
-    conditions: tuple[Condition, ...]
-    line: int
-    own: str = ""
-    name: list[str] | None = None
-
-    def outcome(self) -> Get:
-        assert self.name
-        return Get("Steps", (Member(self.name[0]), Member("Outcome")))
 
 
 class Tests:

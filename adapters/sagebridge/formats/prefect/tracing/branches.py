@@ -6,10 +6,11 @@ import ast
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from sagebridge.formats.prefect.tracing import code_steps
-from sagebridge.formats.prefect.tracing.branch_tests import BranchTest, NotFollowed
-from sagebridge.formats.prefect.tracing.code_steps import Frame
-from sagebridge.formats.prefect.tracing.symbols import Future, Symbol, holds_future, is_symbol
+from sagebridge.formats.prefect.recording import code_steps
+from sagebridge.formats.prefect.recording.code_steps import Frame
+from sagebridge.formats.prefect.recording.step_recorder import BranchTest
+from sagebridge.formats.prefect.recording.symbols import Future, Symbol, holds_future, is_symbol
+from sagebridge.formats.prefect.tracing.branch_tests import NotFollowed
 from sagebridge.formats.prefect.tracing.syntax import (
     case_test,
     has,

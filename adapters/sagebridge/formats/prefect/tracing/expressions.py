@@ -12,17 +12,9 @@ from types import CoroutineType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 from sagebridge.errors import FlowError
-from sagebridge.formats.prefect.tracing import code_steps
-from sagebridge.formats.prefect.tracing.branch_tests import (
-    NeedsCode,
-    NotFollowed,
-    Tests,
-)
-from sagebridge.formats.prefect.tracing.code_steps import Frame, result_type
-from sagebridge.formats.prefect.tracing.engine_calls import EngineCalls, is_own
-from sagebridge.formats.prefect.tracing.loops import Loops
-from sagebridge.formats.prefect.tracing.special_values import handle_type
-from sagebridge.formats.prefect.tracing.symbols import (
+from sagebridge.formats.prefect.recording import code_steps
+from sagebridge.formats.prefect.recording.code_steps import Frame, result_type
+from sagebridge.formats.prefect.recording.symbols import (
     RunTimeValueUsed,
     Symbol,
     TaskStateUsed,
@@ -33,12 +25,16 @@ from sagebridge.formats.prefect.tracing.symbols import (
     type_of,
     with_expressions,
 )
-from sagebridge.formats.prefect.tracing.syntax import used
-from sagebridge.formats.prefect.tracing.user_file import (
-    UNKNOWN,
-    Purity,
-    resolved,
+from sagebridge.formats.prefect.source.engine_calls import EngineCalls, is_own
+from sagebridge.formats.prefect.source.purity import UNKNOWN, Purity, resolved
+from sagebridge.formats.prefect.tracing.branch_tests import (
+    NeedsCode,
+    NotFollowed,
+    Tests,
 )
+from sagebridge.formats.prefect.tracing.loops import Loops
+from sagebridge.formats.prefect.tracing.special_values import handle_type
+from sagebridge.formats.prefect.tracing.syntax import used
 from sagebridge.model.expressions import Get, Join, Properties
 
 if TYPE_CHECKING:

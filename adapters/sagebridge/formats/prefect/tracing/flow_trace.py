@@ -20,16 +20,14 @@ from sagebridge.authoring.flow_signature import (
 )
 from sagebridge.authoring.pipeline_builder import CURRENT
 from sagebridge.authoring.value_types import OBJECT, value_type
+from sagebridge.formats.prefect import flow_options
 from sagebridge.formats.prefect.constructs import manager_rule
-from sagebridge.formats.prefect.tracing import code_steps, flow_options
-from sagebridge.formats.prefect.tracing.branch_tests import NotFollowed
-from sagebridge.formats.prefect.tracing.branches import Returned
-from sagebridge.formats.prefect.tracing.code_steps import Frame, StepCode
-from sagebridge.formats.prefect.tracing.interpreter import Interpreter
-from sagebridge.formats.prefect.tracing.server_values import ServerValue
-from sagebridge.formats.prefect.tracing.step_recorder import StepRecorder
-from sagebridge.formats.prefect.tracing.step_tree import with_dependencies
-from sagebridge.formats.prefect.tracing.symbols import (
+from sagebridge.formats.prefect.recording import code_steps
+from sagebridge.formats.prefect.recording.code_steps import Frame, StepCode
+from sagebridge.formats.prefect.recording.server_values import ServerValue
+from sagebridge.formats.prefect.recording.step_recorder import StepRecorder
+from sagebridge.formats.prefect.recording.step_tree import with_dependencies
+from sagebridge.formats.prefect.recording.symbols import (
     Future,
     RunTimeValueUsed,
     Symbol,
@@ -41,13 +39,16 @@ from sagebridge.formats.prefect.tracing.symbols import (
     leaves,
     result_step,
 )
+from sagebridge.formats.prefect.recording.traced_builder import TracedBuilder
+from sagebridge.formats.prefect.source.user_file import UserFile
+from sagebridge.formats.prefect.tracing.branch_tests import NotFollowed
+from sagebridge.formats.prefect.tracing.branches import Returned
+from sagebridge.formats.prefect.tracing.interpreter import Interpreter
 from sagebridge.formats.prefect.tracing.task_maps import (
     dependencies_of,
     steps_of,
     tolerant_steps,
 )
-from sagebridge.formats.prefect.tracing.traced_builder import TracedBuilder
-from sagebridge.formats.prefect.tracing.user_file import UserFile
 from sagebridge.formats.python.engine_losses import Unsupported
 from sagebridge.formats.python.function_source import NotSelfContained, function_text, of_function
 from sagebridge.model.code_steps import (

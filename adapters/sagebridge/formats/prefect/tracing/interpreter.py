@@ -14,19 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 from sagebridge.errors import FlowError
 from sagebridge.formats.prefect.constructs import statement_rule
-from sagebridge.formats.prefect.tracing import code_steps
-from sagebridge.formats.prefect.tracing.branch_tests import NeedsCode, NotFollowed
-from sagebridge.formats.prefect.tracing.branches import Branches, Returned
-from sagebridge.formats.prefect.tracing.code_steps import Frame
-from sagebridge.formats.prefect.tracing.expressions import Expressions
-from sagebridge.formats.prefect.tracing.special_values import handle_type, output
-from sagebridge.formats.prefect.tracing.symbols import (
+from sagebridge.formats.prefect.recording import code_steps
+from sagebridge.formats.prefect.recording.code_steps import Frame
+from sagebridge.formats.prefect.recording.symbols import (
     RunTimeValueUsed,
     Symbol,
     TaskStateUsed,
     UnsupportedValue,
     is_symbol,
 )
+from sagebridge.formats.prefect.source.names import changed_names, loaded_names, stored_names
+from sagebridge.formats.prefect.source.purity import resolved
+from sagebridge.formats.prefect.tracing.branch_tests import NeedsCode, NotFollowed
+from sagebridge.formats.prefect.tracing.branches import Branches, Returned
+from sagebridge.formats.prefect.tracing.expressions import Expressions
+from sagebridge.formats.prefect.tracing.special_values import handle_type, output
 from sagebridge.formats.prefect.tracing.syntax import (
     MOST_ROUNDS,
     controls,
@@ -37,12 +39,6 @@ from sagebridge.formats.prefect.tracing.syntax import (
     target_name,
     used,
     verb,
-)
-from sagebridge.formats.prefect.tracing.user_file import (
-    changed_names,
-    loaded_names,
-    resolved,
-    stored_names,
 )
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ import ast
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from sagebridge.formats.prefect.recording.code_steps import Frame
+from sagebridge.formats.prefect.recording.symbols import Symbol, is_symbol, type_of
 from sagebridge.formats.prefect.tracing.branch_tests import SCALARS, NeedsCode, NotFollowed
-from sagebridge.formats.prefect.tracing.code_steps import Frame
-from sagebridge.formats.prefect.tracing.symbols import Symbol, is_symbol, type_of
 from sagebridge.model.expressions import Get, current_item, plain
 
 if TYPE_CHECKING:

@@ -6,9 +6,10 @@ import ast
 import logging
 from typing import TYPE_CHECKING
 
-from sagebridge.formats.prefect.tracing.code_steps import Frame
-from sagebridge.formats.prefect.tracing.symbols import RunTimeValueUsed, type_of
-from sagebridge.formats.prefect.tracing.user_file import UNKNOWN, loaded_names, resolved
+from sagebridge.formats.prefect.recording.code_steps import Frame
+from sagebridge.formats.prefect.recording.symbols import RunTimeValueUsed, type_of
+from sagebridge.formats.prefect.source.names import loaded_names
+from sagebridge.formats.prefect.source.purity import UNKNOWN, resolved
 
 if TYPE_CHECKING:
     from sagebridge.formats.prefect.tracing.expressions import Expressions

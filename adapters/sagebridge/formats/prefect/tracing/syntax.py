@@ -6,14 +6,14 @@ import ast
 from collections.abc import Sequence
 from typing import Any
 
-from sagebridge.formats.prefect.tracing.code_steps import Frame
-from sagebridge.formats.prefect.tracing.symbols import (
+from sagebridge.formats.prefect.recording.code_steps import Frame
+from sagebridge.formats.prefect.recording.symbols import (
     UnsupportedValue,
     definition_value,
     is_symbol,
     leaves,
 )
-from sagebridge.formats.prefect.tracing.user_file import loaded_names
+from sagebridge.formats.prefect.source.names import loaded_names
 
 MOST_ROUNDS = 200
 """The most rounds of a loop over a known list that become separate steps."""

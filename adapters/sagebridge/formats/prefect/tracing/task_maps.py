@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sagebridge.authoring.value_types import OBJECT
-from sagebridge.formats.prefect.tracing.branch_tests import NotFollowed
-from sagebridge.formats.prefect.tracing.symbols import (
+from sagebridge.formats.prefect.recording.symbols import (
     PATHS,
     Future,
     Futures,
@@ -17,6 +16,7 @@ from sagebridge.formats.prefect.tracing.symbols import (
     leaves,
     result_step,
 )
+from sagebridge.formats.prefect.tracing.branch_tests import NotFollowed
 from sagebridge.model.code_steps import PYTHON, PythonStep, call_arguments
 from sagebridge.model.dependencies import Dependency, ended
 from sagebridge.model.expressions import plain

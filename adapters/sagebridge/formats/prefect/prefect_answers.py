@@ -12,13 +12,13 @@ from contextlib import asynccontextmanager, contextmanager
 from importlib import import_module
 from typing import Any
 
+from sagebridge.formats.prefect.recording.code_steps import RUN_LOGGER
+from sagebridge.formats.prefect.recording.server_values import ServerValue
+from sagebridge.formats.prefect.recording.symbols import Future, RunTimeValueUsed, Symbol
 from sagebridge.formats.prefect.tracing import task_maps
 from sagebridge.formats.prefect.tracing.branch_tests import NotFollowed
-from sagebridge.formats.prefect.tracing.code_steps import RUN_LOGGER
 from sagebridge.formats.prefect.tracing.flow_trace import FlowTrace
-from sagebridge.formats.prefect.tracing.server_values import ServerValue
 from sagebridge.formats.prefect.tracing.special_values import OF_BLOCK
-from sagebridge.formats.prefect.tracing.symbols import Future, RunTimeValueUsed, Symbol
 from sagebridge.formats.python.engine_losses import Unsupported
 from sagebridge.formats.python.import_guard import SideEffectError
 from sagebridge.model.expressions import Get, execution

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sagebridge.errors import FlowError
-from sagebridge.formats.prefect.tracing.branch_tests import BranchTest
-from sagebridge.formats.prefect.tracing.step_tree import Node, copied, find
-from sagebridge.formats.prefect.tracing.symbols import Symbol, definition_value
-from sagebridge.formats.prefect.tracing.user_file import UserFile
+from sagebridge.formats.prefect.recording.step_tree import Node, copied, find
+from sagebridge.formats.prefect.recording.symbols import Symbol, definition_value
+from sagebridge.formats.prefect.source.user_file import UserFile
+from sagebridge.model.conditions import Condition
 from sagebridge.model.dependencies import Dependency
 from sagebridge.model.display import free_name
+from sagebridge.model.expressions import Get, Member
 from sagebridge.model.for_each import ForEachStep
 from sagebridge.model.losses import Loss, Severity
 from sagebridge.model.parameters import Parameter
@@ -24,6 +25,27 @@ from sagebridge.model.values import ABSENT, EMPTY
 TARGET = "pipeline"
 _MOST_ITERATIONS = 50
 """The most iterations of a ForEach at the same time; Prefect has no limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class BranchTest:
+    """A test of a run-time value.
+
+    Attributes:
+        conditions: those that must all hold.
+        own: the condition step of the flow that it tests instead.
+        line: its line.
+        name: the name of the condition step, set when it is made.
+    """
+
+    conditions: tuple[Condition, ...]
+    line: int
+    own: str = ""
+    name: list[str] | None = None
+
+    def outcome(self) -> Get:
+        assert self.name
+        return Get("Steps", (Member(self.name[0]), Member("Outcome")))
 
 
 @dataclass(slots=True)

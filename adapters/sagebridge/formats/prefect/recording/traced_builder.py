@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sagebridge.authoring.pipeline_builder import ConditionHandle, PipelineBuilder, StepHandle
 from sagebridge.errors import FlowError
-from sagebridge.formats.prefect.tracing.symbols import (
+from sagebridge.formats.prefect.recording.symbols import (
     UnsupportedValue,
     definition_value,
     holds_symbol,

@@ -9,8 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import FunctionType
 from typing import Any
 
-from sagebridge.formats.prefect.tracing.symbols import is_symbol, leaves
-from sagebridge.formats.prefect.tracing.user_file import UNKNOWN, UserFile, reads, resolved
+from sagebridge.formats.prefect.recording.symbols import is_symbol, leaves
+from sagebridge.formats.prefect.source.names import reads
+from sagebridge.formats.prefect.source.purity import UNKNOWN, resolved
+from sagebridge.formats.prefect.source.user_file import UserFile
 
 
 class EngineCalls:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 
-from sagebridge.formats.prefect.tracing.symbols import (
+from sagebridge.formats.prefect.recording.symbols import (
     RunTimeValueUsed,
     Symbol,
 )
-from sagebridge.formats.prefect.tracing.user_file import UserFile, stored_names
+from sagebridge.formats.prefect.source.names import stored_names
+from sagebridge.formats.prefect.source.user_file import UserFile
 from sagebridge.formats.python.import_guard import SideEffectError
 
 

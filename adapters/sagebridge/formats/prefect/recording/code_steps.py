@@ -15,14 +15,15 @@ from pathlib import PurePath
 from typing import Any
 from uuid import UUID
 
-from sagebridge.formats.prefect.tracing.symbols import (
+from sagebridge.formats.prefect.recording.symbols import (
     UnsupportedValue,
     definition_value,
     for_code,
     holds_future,
     is_symbol,
 )
-from sagebridge.formats.prefect.tracing.user_file import UserFile, loaded_names, stored_names
+from sagebridge.formats.prefect.source.names import loaded_names, stored_names
+from sagebridge.formats.prefect.source.user_file import UserFile
 from sagebridge.model.display import free_name
 from sagebridge.model.functions import Function
 from sagebridge.model.values import Value

@@ -1,0 +1,1 @@
+"""What reading a flow records: its steps, their code, and run-time values."""
