@@ -8,7 +8,7 @@ request.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -27,7 +27,6 @@ from sagebridge.authoring.file_arguments import (
 from sagebridge.model.connections import AIRFLOW_DEFAULTS, for_airflow, shared_connection
 from sagebridge.model.display import free_name
 from sagebridge.model.for_each import ForEachStep
-from sagebridge.model.graph import in_order
 from sagebridge.model.parameters import Parameter, ParameterValueError, coerce_one
 from sagebridge.model.pipeline import Pipeline, Step, walk
 from sagebridge.model.values import ABSENT, EMPTY, Value, freeze, same, thaw
@@ -200,39 +199,9 @@ def default_arguments(pipeline: Pipeline, dag_id: str) -> dict[str, Value]:
     if len({p.name for p in pipeline.declared}) != len(pipeline.declared):
         # The params of a DAG are a dict, so the list of parameters is kept as a whole.
         details = [write_parameter(p) for p in pipeline.declared]
-    order = list(_created(pipeline.steps, list))
-    file_order = list(_created(pipeline.steps, in_groups))
     options = ("PipelineDescription", "RoleArn")
-    own = file_arguments(pipeline, dag_id, options, details, order, file_order)
+    own = file_arguments(pipeline, dag_id, options, details)
     return {**own, **thaw(for_airflow(shared_connection(pipeline)))}
-
-
-def in_groups(steps: Sequence[Step], depth: int = 0) -> list[Step]:
-    """The steps in the order of a DAG file: each task group at the place of its first step.
-
-    ``depth`` is the number of task groups around them.
-    """
-    result: dict[str, Step] = {}
-    for step in in_order(steps):
-        if not (group := step.engine.group[depth : depth + 1]):
-            result[step.name] = step
-        elif step.name not in result:
-            own = [one for one in steps if one.engine.group[depth : depth + 1] == group]
-            result |= {one.name: one for one in in_groups(own, depth + 1)}
-    return list(result.values())
-
-
-def _created(
-    steps: Sequence[Step],
-    order: Callable[[Sequence[Step]], Sequence[Step]],
-    *,
-    named: bool = True,
-) -> Iterator[str]:
-    """The names of the steps whose order follows from the file: not those of branches."""
-    for step in order(steps):
-        if named:
-            yield step.name
-        yield from _created(step.inner, order, named=isinstance(step, ForEachStep))
 
 
 def schema_type(parameter: Parameter) -> str:

@@ -17,9 +17,10 @@ from sagebridge.authoring.definition_writer import write_envelope, write_paramet
 from sagebridge.errors import ModelTypeError
 from sagebridge.model.converters import object_
 from sagebridge.model.display import shown
+from sagebridge.model.graph import in_order
 from sagebridge.model.limits import known_limits
 from sagebridge.model.parameters import Parameter
-from sagebridge.model.pipeline import VERSION, Pipeline, Step
+from sagebridge.model.pipeline import VERSION, Pipeline, Step, walk
 from sagebridge.model.values import ABSENT, EMPTY, Object, Value, same, thaw
 
 
@@ -28,8 +29,6 @@ def file_arguments(
     name: str,
     options: Collection[str],
     details: Mapping[str, Value] | Sequence[Value],
-    order: Sequence[str],
-    file_order: Sequence[str],
 ) -> dict[str, Value]:
     """The arguments ``pipeline``, ``definition`` and ``role_arn`` of a file, if it needs them.
 
@@ -39,8 +38,6 @@ def file_arguments(
         options: keys of a CreatePipeline request that the file expresses in another way.
         details: by parameter, the keys that its declaration in the file cannot express; or all
             parameters, if the file cannot declare them.
-        order: the steps in the order of the definition.
-        file_order: the same steps in the order of the file.
     """
     result: dict[str, Value] = {}
     stated = set(options) - pipeline.request.keys()
@@ -60,7 +57,8 @@ def file_arguments(
     definition |= {key: value for key, value in members.items() if value is not ABSENT}
     if details or pipeline.parameters is ABSENT:
         definition["Parameters"] = details or ABSENT
-    if order != file_order:
+    order = [step.name for step in walk(pipeline)]
+    if order != [step.name for step in walk(in_definition_order(pipeline.steps, EMPTY))]:
         definition["Steps"] = order
     if definition:
         result["definition"] = definition
@@ -104,10 +102,30 @@ def step_order(members: Mapping[str, Value]) -> dict[str, int]:
 
 
 def in_definition_order(steps: Sequence[Step], order: Mapping[str, int]) -> tuple[Step, ...]:
-    """The steps, also those inside others, in the order of the definition, if it is given."""
+    """The steps, also those inside others, in the order of the definition.
+
+    If it is not given, each comes after those it depends on, and task groups stay together.
+    """
     ordered = sorted(steps, key=lambda step: order.get(step.name, len(order)))
+    if not order:
+        ordered = in_order(in_groups(steps))
     change = partial(in_definition_order, order=order)
     return tuple(step.with_inner(change) for step in ordered)
+
+
+def in_groups(steps: Sequence[Step], depth: int = 0) -> list[Step]:
+    """The steps in the order of a DAG file: each task group at the place of its first step.
+
+    ``depth`` is the number of task groups around them.
+    """
+    result: dict[str, Step] = {}
+    for step in in_order(steps):
+        if not (group := step.engine.group[depth : depth + 1]):
+            result[step.name] = step
+        elif step.name not in result:
+            own = [one for one in steps if one.engine.group[depth : depth + 1] == group]
+            result |= {one.name: one for one in in_groups(own, depth + 1)}
+    return list(result.values())
 
 
 def assemble(

@@ -10,7 +10,13 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from sagebridge.authoring.declared_names import unknown_arguments
-from sagebridge.authoring.file_arguments import assemble, definition_keys, request_keys, step_order
+from sagebridge.authoring.file_arguments import (
+    assemble,
+    definition_keys,
+    in_definition_order,
+    request_keys,
+    step_order,
+)
 from sagebridge.authoring.flow_settings import FLOW_ARGUMENTS, LiveHook, read_settings
 from sagebridge.authoring.flow_signature import FlowArgument, parameters_of
 from sagebridge.authoring.step_arguments import SETTINGS, make_step
@@ -264,7 +270,7 @@ class PipelineBuilder:
     def pipeline(self) -> Pipeline:
         """The pipeline as built so far."""
         pipeline = assemble(
-            self._built(self._top, step_order(self.definition)),
+            in_definition_order(self._built(self._top), step_order(self.definition)),
             tuple(self.parameters.values()),
             self.definition,
             {"PipelineName": self.name, **self.envelope},
@@ -287,13 +293,12 @@ class PipelineBuilder:
             if connects(step) and (own := {k: v for k, v in found.items() if type(v) is str}):
                 yield name, own
 
-    def _built(self, names: Sequence[str], order: Mapping[str, int]) -> tuple[Step, ...]:
-        ordered = sorted(names, key=lambda name: order.get(name, len(order)))
-        return tuple(self._complete(self.steps[name], order) for name in ordered)
+    def _built(self, names: Sequence[str]) -> tuple[Step, ...]:
+        return tuple(self._complete(self.steps[name]) for name in names)
 
-    def _complete(self, step: Step, order: Mapping[str, int]) -> Step:
+    def _complete(self, step: Step) -> Step:
         found = {name: self.inner.get((step.name, name)) for name in step.inner_fields}
-        inner: Any = {name: self._built(names, order) for name, names in found.items() if names}
+        inner: Any = {name: self._built(names) for name, names in found.items() if names}
         return replace(step, **inner) if inner else step
 
 

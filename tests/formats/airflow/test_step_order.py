@@ -1,9 +1,10 @@
-"""The order of the steps of one provider operator, with and without references."""
+"""The order of steps: those of one provider operator, and those of tasks in any order."""
 
 from __future__ import annotations
 
 import pytest
 
+from sagebridge.formats.prefect import writer as prefect_writer
 from sagebridge.formats.python.file_readings import FileReading
 from sagebridge.model.graph import graph
 from tests.formats.airflow.conftest import ReadAll
@@ -11,6 +12,7 @@ from tests.formats.airflow.conftest import ReadAll
 pytestmark = pytest.mark.airflow
 
 DAGS = """
+from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.amazon.aws.operators.sagemaker import (
     SageMakerEndpointOperator,
     SageMakerModelOperator,
@@ -68,6 +70,11 @@ with DAG("batch"):
         "TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": 1},
     }
     SageMakerTransformOperator(task_id="score", config={"Model": MODEL, "Transform": job})
+
+with DAG("created_late"):
+    last = BashOperator(task_id="last", bash_command="true")
+    first = BashOperator(task_id="first", bash_command="true")
+    first >> last
 """
 
 
@@ -101,3 +108,9 @@ def test_reference_between_steps_of_one_operator_needs_no_dependency(
     assert set(dependencies(found).values()) == {()}
     edges = set(graph(found.pipeline).edges())
     assert edges == {("live-Model", "live-EndpointConfig"), ("live-EndpointConfig", "live")}
+
+
+def test_order_in_which_tasks_were_created_does_not_matter(dags: dict[str, FileReading]) -> None:
+    pipeline = dags["created_late"].pipeline
+    assert [step.name for step in pipeline.steps] == ["first", "last"]
+    assert "Steps" not in prefect_writer.write(pipeline)[0]

@@ -19,13 +19,13 @@ from sagebridge.authoring.airflow_schedules import (
 )
 from sagebridge.authoring.dag_pipeline import (
     default_arguments,
-    in_groups,
     legal_id,
     param_schema,
     shown_default,
     task_ids,
     watch_id,
 )
+from sagebridge.authoring.file_arguments import in_groups
 from sagebridge.authoring.task_settings import (
     flow_hooks,
     written_dag_settings,

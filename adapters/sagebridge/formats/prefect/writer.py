@@ -40,7 +40,7 @@ from sagebridge.model.connections import (
 from sagebridge.model.graph import in_order
 from sagebridge.model.limits import FIELD_ARGUMENTS, is_portable
 from sagebridge.model.losses import Loss
-from sagebridge.model.pipeline import Pipeline, Step, walk
+from sagebridge.model.pipeline import Pipeline, Step
 from sagebridge.model.pointers import losses_by_step
 from sagebridge.model.step_types import OPERATOR_TYPES
 from sagebridge.model.values import ABSENT, EMPTY
@@ -258,10 +258,8 @@ class FlowFileWriter:
 
     def _begin(self) -> Iterator[str]:
         """The call of ``begin`` for settings outside signature and decorator, if there are any."""
-        name, order = legal_name(self.name), [step.name for step in walk(self.pipeline)]
-        file_order = [step.name for step in _walk_in_order(self.pipeline.steps)]
         options = ("PipelineDescription", "RoleArn", "ParallelismConfiguration")
-        found = file_arguments(self.pipeline, name, options, self.details, order, file_order)
+        found = file_arguments(self.pipeline, legal_name(self.name), options, self.details)
         found |= for_prefect(shared_connection(self.pipeline))
         value = self.steps.expressions.value
         names = ("role_arn", *PREFECT_ARGUMENTS, "pipeline", "definition")
@@ -363,10 +361,3 @@ def annotation_of(argument: FlowArgument, names: Names) -> ast.expr:
 def _subscript(base: ast.expr, *inside: ast.expr) -> ast.expr:
     index = ast.Tuple(list(inside), ast.Load()) if len(inside) > 1 else inside[0]
     return ast.Subscript(base, index, ast.Load())
-
-
-def _walk_in_order(steps: Sequence[Step]) -> Iterator[Step]:
-    for step in in_order(steps):
-        yield step
-        for name in step.inner_fields:
-            yield from _walk_in_order(getattr(step, name) or ())
