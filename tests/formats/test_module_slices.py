@@ -336,6 +336,20 @@ def test_functions_of_one_name_stay_apart(tmp_path: Path) -> None:
         assert names[found.function.name](0) == size
 
 
+def test_method_keeps_its_name_if_a_function_of_that_name_gets_another() -> None:
+    parser = "class Parser:\n    def load(self, x):\n        return x + 1\n"
+    sources = [f"{parser}def load(x):\n    return Parser().load(x) + {one}\n" for one in (0, 5)]
+    pipeline = Pipeline(
+        name="p",
+        steps=tuple(step(f"s{at}", function("load", one)) for at, one in enumerate(sources)),
+    )
+    text = sagebridge.write(pipeline, "airflow").text
+    names: dict[str, Any] = {}
+    exec(text[text.index("class Parser") : text.index("with DAG")], names)
+    assert [names["load"](3), names["load_2"](3)] == [4, 9]
+    assert text.count("class Parser") == 1
+
+
 def test_type_imports_of_all_functions_come_in_one_block(tmp_path: Path) -> None:
     lines = (
         "from __future__ import annotations",

@@ -169,7 +169,18 @@ class _Renaming(ast.NodeTransformer):
         node.name = self.new if node.name == self.old else node.name
         if isinstance(node, ast.ClassDef) or not self._is_local(node):
             self.generic_visit(node)
+        if isinstance(node, ast.ClassDef):
+            self._restore_members(node)
         return node
+
+    def _restore_members(self, node: ast.ClassDef) -> None:
+        """Gives the methods and fields of a class their names back."""
+        for one in node.body:
+            targets = one.targets if isinstance(one, ast.Assign) else [getattr(one, "target", one)]
+            for member in targets:
+                for field_name in ("name", "id"):
+                    if getattr(member, field_name, None) == self.new:
+                        setattr(member, field_name, self.old)
 
     def visit(self, node: ast.AST) -> Any:
         blocks = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
