@@ -16,8 +16,10 @@ from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.airflow import prefect_names
 from sagebridge_operators.airflow.prefect_names import (
     AwsCredentials,
+    Block,
     Completed,
     Failed,
+    FlowRunContext,
     Secret,
     Variable,
     allow_failure,
@@ -29,6 +31,7 @@ from sagebridge_operators.airflow.prefect_names import (
     exponential_backoff,
     flow,
     flow_run,
+    get_run_context,
     get_run_logger,
     run_deployment,
     runtime,
@@ -159,6 +162,22 @@ def test_futures_resolve_in_arguments_and_wait_for() -> None:
     assert second([one.result() for one in futures], factor=1) == 60
 
 
+def test_results_of_other_steps_count_as_ended_futures() -> None:
+    results: list[Any] = [{"rows": 1}, {"rows": 1}]
+    assert list(as_completed(results)) == results
+    assert list(wait(results).done) == results
+
+
+def test_state_that_a_task_returns_is_its_state() -> None:
+    @task
+    def look() -> Any:
+        return Completed(message="nothing new", name="Skipped", data=0)
+
+    assert look(return_state=True).name == "Skipped"
+    assert look.submit().state.message == "nothing new"
+    assert look.submit().result() == 0
+
+
 def test_flow_gives_the_results_of_what_it_returns() -> None:
     @task
     def double(value: int) -> int:
@@ -204,6 +223,9 @@ def test_runtime_shows_the_dag_run() -> None:
         assert runtime.flow_run.parameters == {"day": "2026-11-27"}
         assert runtime.flow_run.scheduled_start_time == SLOT
         assert (runtime.task_run.name, runtime.task_run.run_count) == ("Load", 2)
+        assert get_run_context().task_run.task_key == "Load"
+        assert (found := FlowRunContext.get()) is not None
+        assert found.flow.name == "sales"
         with pytest.raises(AttributeError, match="no counterpart"):
             _ = runtime.flow_run.work_pool_name
         create_table_artifact([{"rows": 1}], key="summary")
@@ -223,6 +245,16 @@ def test_stores_are_variables_and_connections(monkeypatch: pytest.MonkeyPatch) -
     assert Secret.load("index").get() == "products"
     with pytest.raises(ValueError, match="Airflow has no Variable 'absent'"):
         Secret.load("absent")
+    monkeypatch.setenv("AIRFLOW_VAR_SHOP_SETTINGS", '{"bucket": "shop", "tries": "3"}')
+
+    class Settings(Block):
+        bucket: str
+        tries: int = 1
+        folder: str = "in"
+
+    assert Settings.load("shop_settings") == Settings(bucket="shop", tries=3)
+    with pytest.raises(ValueError, match="settings/absent: Airflow has no Variable 'absent'"):
+        Settings.load("absent")
     monkeypatch.setenv("AIRFLOW_CONN_LAKE", "aws://key:secret@/?region_name=eu-west-1")
     credentials = AwsCredentials.load("lake")
     assert credentials.region_name == "eu-west-1"

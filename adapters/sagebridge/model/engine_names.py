@@ -117,7 +117,10 @@ OFFERED_NAMES: Mapping[str, Mapping[str, frozenset[str]]] = {
     PREFECT: {
         "prefect": _PREFECT | {"runtime"},
         "prefect.artifacts": _ARTIFACTS,
+        "prefect.blocks.core": frozenset(("Block",)),
         "prefect.blocks.system": frozenset(("JSON", "Secret", "String")),
+        "prefect.client.schemas": frozenset(("State", "StateType")),
+        "prefect.client.schemas.objects": frozenset(("State", "StateType")),
         "prefect.cache_policies": frozenset(
             (
                 "CachePolicy",
@@ -132,18 +135,24 @@ OFFERED_NAMES: Mapping[str, Mapping[str, frozenset[str]]] = {
         ),
         "prefect.concurrency.asyncio": frozenset(("concurrency", "rate_limit")),
         "prefect.concurrency.sync": frozenset(("concurrency", "rate_limit")),
-        "prefect.context": frozenset(("get_run_context", "tags")),
+        "prefect.context": frozenset(
+            ("FlowRunContext", "TaskRunContext", "get_run_context", "tags")
+        ),
         "prefect.deployments": frozenset(("arun_deployment", "run_deployment")),
         "prefect.events": frozenset(("emit_event",)),
         "prefect.exceptions": frozenset(
             ("FailedRun", "MissingContextError", "ObjectNotFound", "UpstreamTaskError")
         ),
         "prefect.flows": frozenset(("Flow", "flow")),
-        "prefect.futures": frozenset(("PrefectFuture", "as_completed", "wait")),
+        "prefect.futures": frozenset(
+            ("PrefectFuture", "PrefectFutureList", "as_completed", "wait")
+        ),
         "prefect.logging": frozenset(("get_logger", "get_run_logger")),
         "prefect.logging.loggers": frozenset(("get_logger", "get_run_logger")),
         "prefect.runtime": frozenset(("deployment", "flow_run", "task_run")),
-        "prefect.states": frozenset(("Cancelled", "Completed", "Failed", "State")),
+        "prefect.states": frozenset(
+            ("Cancelled", "Completed", "Crashed", "Failed", "Running", "State", "StateType")
+        ),
         "prefect.task_runners": frozenset(
             ("ConcurrentTaskRunner", "ProcessPoolTaskRunner", "ThreadPoolTaskRunner")
         ),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from datetime import datetime
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
+from sagebridge.model.pipeline import walk
 from sagebridge_operators.airflow.prefect_names.states import (
     FailedRun,
     MissingContextError,
@@ -18,6 +20,14 @@ from sagebridge_operators.lifecycle.user_code.run_context import CURRENT, RUN_EN
 
 def _context() -> RunContext | None:
     return CURRENT.get()
+
+
+def _task_name(context: RunContext) -> str:
+    """The name of the task, which is that of its function unless the step has another one."""
+    steps = {one.name: one for one in walk(context.pipeline.steps)}
+    function = getattr(steps.get(context.step), "function", None)
+    own = re.sub(r"-\d+$", "", context.step).replace("-", "_")
+    return own if function is not None and function.name == own else context.step
 
 
 class _Names:
@@ -63,7 +73,9 @@ class _TaskRun(_Names):
         return {
             "id": f"{context.run_id}/{context.step}",
             "name": context.step,
-            "task_name": context.step,
+            "task_name": _task_name(context),
+            "task_key": _task_name(context),
+            "flow_run_id": context.run_id,
             "run_count": context.try_number,
             "tags": [],
             "parameters": {},
@@ -88,17 +100,34 @@ flow_run, task_run, deployment = _FlowRun(), _TaskRun(), _Deployment()
 runtime = SimpleNamespace(flow_run=flow_run, task_run=task_run, deployment=deployment)
 
 
-def get_run_context() -> Any:
+class FlowRunContext(SimpleNamespace):
+    """The context of the run: ``flow``, ``flow_run``, ``parameters`` and ``start_time``."""
+
+    @classmethod
+    def get(cls) -> Self | None:
+        """The context; None outside of a step."""
+        context = _context()
+        if context is None:
+            return None
+        return cls(
+            flow=SimpleNamespace(name=context.name),
+            flow_run=flow_run,
+            task=SimpleNamespace(name=_task_name(context)),
+            task_run=task_run,
+            parameters=dict(context.parameters),
+            start_time=context.started,
+        )
+
+
+class TaskRunContext(FlowRunContext):
+    """The context of the task, which also has ``task`` and ``task_run``."""
+
+
+def get_run_context() -> TaskRunContext:
     """The context of the task. Raises MissingContextError outside of a step."""
-    context = _context()
-    if context is None:
+    if (found := TaskRunContext.get()) is None:
         raise MissingContextError("no run: this works only in the code of a running step")
-    return SimpleNamespace(
-        flow_run=flow_run,
-        task_run=task_run,
-        parameters=dict(context.parameters),
-        start_time=context.started,
-    )
+    return found
 
 
 def run_deployment(

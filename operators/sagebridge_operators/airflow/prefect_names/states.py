@@ -90,3 +90,13 @@ def Failed(message: str = "", data: Any = None, **more: Any) -> State:  # noqa: 
 def Cancelled(message: str = "", data: Any = None, **more: Any) -> State:  # noqa: N802
     """The state of a cancelled run."""
     return State("Cancelled", message, data, **more)
+
+
+def Crashed(message: str = "", data: Any = None, **more: Any) -> State:  # noqa: N802
+    """The state of a run whose process has died."""
+    return State("Crashed", message, data, **more)
+
+
+def Running(message: str = "", **more: Any) -> State:  # noqa: N802
+    """The state of a run that has not ended."""
+    return State("Running", message, **more)

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID, uuid4
 
+from pydantic import BaseModel, ConfigDict
+
 from sagebridge_operators.lifecycle.user_code.run_context import CURRENT
 
 if TYPE_CHECKING:
@@ -143,6 +145,29 @@ def _connection(name: str) -> Any:
         return BaseHook.get_connection(name)
     except AirflowException:
         return None
+
+
+class Block(BaseModel):
+    """Prefect's base class of blocks: an Airflow Variable with the fields as JSON."""
+
+    model_config = ConfigDict(extra="allow")
+
+    @classmethod
+    def load(cls, name: str, validate: bool = True) -> Self:
+        """The block. Raises ValueError, as Prefect, if Airflow has no such Variable."""
+        del validate
+        found = _variable(name)
+        if found is None:
+            raise ValueError(
+                f"block {cls.__name__.lower()}/{name}: Airflow has no Variable {name!r} with the "
+                "fields as JSON; create it"
+            )
+        return cls.model_validate(found)
+
+    @classmethod
+    async def aload(cls, name: str, validate: bool = True) -> Self:
+        """As :meth:`load`."""
+        return cls.load(name, validate)
 
 
 class AwsCredentials:

@@ -13,7 +13,7 @@ import inspect
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from concurrent.futures import wait as wait_for_futures
@@ -68,7 +68,7 @@ class PrefectFuture(Generic[_R]):
         error = self._future.exception()
         if error is not None:
             return Failed(message=str(error), data=error)
-        return Completed(data=self._future.result())
+        return _state(self._future.result())
 
     def wait(self, timeout: float | None = None) -> None:
         """Waits for the end, at most ``timeout`` seconds."""
@@ -77,7 +77,7 @@ class PrefectFuture(Generic[_R]):
     def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> Any:
         """The result, or the exception of the task; raises TimeoutError."""
         try:
-            return self._future.result(timeout)
+            return _state(self._future.result(timeout)).result()
         except FutureTimeout:
             raise TimeoutError(f"task {self.name!r} has not ended after {timeout} s") from None
         except Exception as error:
@@ -102,28 +102,36 @@ class PrefectFutureList(list[PrefectFuture[Any]]):
         return [one.result(timeout, raise_on_failure) for one in self]
 
 
+def _split(futures: Iterable[Any]) -> tuple[list[Any], list[PrefectFuture[Any]]]:
+    """The results and the futures in a list: a step gets results of steps in place of futures."""
+    given = list(futures)
+    own = [one for one in given if isinstance(one, PrefectFuture)]
+    return [one for one in given if not isinstance(one, PrefectFuture)], own
+
+
 class DoneAndNotDoneFutures(NamedTuple):
     """What :func:`wait` returns."""
 
-    done: set[PrefectFuture[Any]]
+    done: Collection[Any]
     not_done: set[PrefectFuture[Any]]
 
 
 def wait(
     futures: Iterable[PrefectFuture[Any]], timeout: float | None = None
 ) -> DoneAndNotDoneFutures:
-    """Waits for all futures, at most ``timeout`` seconds."""
-    given = list(futures)
-    wait_for_futures([one._future for one in given], timeout)
-    done = {one for one in given if one._future.done()}
-    return DoneAndNotDoneFutures(done, set(given) - done)
+    """Waits for all futures, at most ``timeout`` seconds; results count as done."""
+    results, own = _split(futures)
+    wait_for_futures([one._future for one in own], timeout)
+    done = {one for one in own if one._future.done()}
+    return DoneAndNotDoneFutures([*results, *done] if results else done, set(own) - done)
 
 
 def as_completed(
     futures: Iterable[PrefectFuture[Any]], timeout: float | None = None
 ) -> Iterator[PrefectFuture[Any]]:
-    """The futures in the order of their ends. Raises TimeoutError."""
-    left = list(futures)
+    """The results, and then the futures in the order of their ends. Raises TimeoutError."""
+    results, left = _split(futures)
+    yield from results
     until = None if timeout is None else time.monotonic() + timeout
     while left:
         rest = None if until is None else max(0.0, until - time.monotonic())
@@ -272,22 +280,10 @@ class Task(_Callable[_P, _R]):
     def __call__(
         self, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any
     ) -> Any:
+        _values(list(wait_for or ()))
         if self.isasync:
-            return self._awaited(args, kwargs, return_state, wait_for)
-        _values(list(wait_for or ()))
+            return _awaited(self._run_async(*_resolved(args, kwargs)), return_state)
         return _returned(lambda: self._run(*_resolved(args, kwargs)), return_state)
-
-    async def _awaited(
-        self, args: Sequence[Any], kwargs: Mapping[str, Any], return_state: bool, wait_for: Any
-    ) -> Any:
-        _values(list(wait_for or ()))
-        try:
-            result = await self._run_async(*_resolved(args, kwargs))
-        except Exception as error:
-            if not return_state:
-                raise
-            return Failed(message=str(error), data=error)
-        return Completed(data=result) if return_state else result
 
     def submit(
         self, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any
@@ -349,20 +345,13 @@ class Flow(_Callable[_P, _R]):
 
     def __call__(self, *args: Any, return_state: bool = False, **kwargs: Any) -> Any:
         given = _resolved(args, kwargs)
-        if self.isasync:
-            return self._awaited(*given, return_state)
-        return _returned(lambda: _flow_result(self._run(*given)), return_state)
+        if not self.isasync:
+            return _returned(lambda: _flow_result(self._run(*given)), return_state)
 
-    async def _awaited(
-        self, args: Sequence[Any], kwargs: Mapping[str, Any], return_state: bool
-    ) -> Any:
-        try:
-            result = _flow_result(await self._run_async(args, kwargs))
-        except Exception as error:
-            if not return_state:
-                raise
-            return Failed(message=str(error), data=error)
-        return Completed(data=result) if return_state else result
+        async def run() -> Any:
+            return _flow_result(await self._run_async(*given))
+
+        return _awaited(run(), return_state)
 
 
 def _start(future: Future[Any], run: Callable[[], Any]) -> None:
@@ -383,12 +372,28 @@ def _resolved(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[list[Any]
 
 
 def _returned(run: Callable[[], Any], return_state: bool) -> Any:
-    if not return_state:
-        return run()
     try:
-        return Completed(data=run())
-    except Exception as error:  # noqa: BLE001 - the state contains it
+        result = run()
+    except Exception as error:
+        if not return_state:
+            raise
         return Failed(message=str(error), data=error)
+    return _state(result) if return_state else result
+
+
+async def _awaited(called: Awaitable[Any], return_state: bool) -> Any:
+    try:
+        result = await called
+    except Exception as error:
+        if not return_state:
+            raise
+        return Failed(message=str(error), data=error)
+    return _state(result) if return_state else result
+
+
+def _state(result: Any) -> State:
+    """The state that a call has returned, or one with its result."""
+    return result if isinstance(result, State) else Completed(data=result)
 
 
 def _flow_result(result: Any) -> Any:
