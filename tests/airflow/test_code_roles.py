@@ -10,7 +10,14 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowSkipException
-from airflow.sdk import DAG, TaskGroup, get_current_context
+from airflow.sdk import (
+    DAG,
+    BaseOperator,
+    BaseSensorOperator,
+    PokeReturnValue,
+    TaskGroup,
+    get_current_context,
+)
 
 import sagebridge
 from sagebridge.authoring.dag_pipeline import pipeline_of
@@ -251,3 +258,36 @@ def test_task_group_around_a_loop_is_written_once(tmp_path: Path) -> None:
     (tmp_path / "groups.py").write_text(text)
     names = runpy.run_path(str(tmp_path / "groups.py"))
     assert set(names["each"].dag.task_ids) == {"album.Outside", "Each_items", "Inside", "Each"}
+
+
+class Greet(BaseOperator):
+    def __init__(self, name: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.name = name
+
+    def execute(self, context: Any) -> Any:
+        return [self.name, self.task_id, context["run_id"]]
+
+
+class Third(BaseSensorOperator):
+    calls = 0
+
+    def poke(self, context: Any) -> Any:
+        del context
+        self.calls += 1
+        return PokeReturnValue(self.calls == 3, self.calls)
+
+
+def test_operators_of_the_user_are_called() -> None:
+    with DAG(new_id("own"), schedule=None) as dag:
+        third = PythonStepOperator(
+            task_id="third", python_callable=Third, role="sensor", poke_interval=0.01
+        )
+        PythonStepOperator(
+            task_id="greet",
+            python_callable=Greet,
+            op_kwargs={"name": third.properties.return_value},
+            context=True,
+        )
+    played = play(dag)
+    assert played.xcom("greet")["return_value"] == [3, "greet", played.run_id]

@@ -22,6 +22,10 @@ from sagebridge_operators.prefect import (
 )
 from sagebridge_operators.prefect.airflow_names import (
     AirflowSkipException,
+    BaseBranchOperator,
+    BaseOperator,
+    BaseSensorOperator,
+    PokeReturnValue,
     Variable,
     get_current_context,
 )
@@ -241,3 +245,49 @@ def test_sensor_polls_and_soft_failure_skips(play: Run, backend: FakeBackend) ->
     played = play(flow(body))
     assert played.states == {"ready": "Completed", "late": "Skipped", "after": "Skipped"}
     assert played.state.is_completed()
+
+
+class Greet(BaseOperator):
+    def __init__(self, name: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.name = name
+
+    def execute(self, context: Any) -> Any:
+        self.log.info("greeting")
+        return [self.name, self.task_id, self.dag.dag_id, self.retries, context["params"]]
+
+
+class Third(BaseSensorOperator):
+    calls = 0
+
+    def poke(self, context: Any) -> Any:
+        del context
+        self.calls += 1
+        return PokeReturnValue(self.calls == 3, self.calls)
+
+
+class Pick(BaseBranchOperator):
+    def choose_branch(self, context: Any) -> str:
+        return str(context["params"]["chosen"])
+
+
+def test_operators_of_the_user_are_called(play: Run, backend: FakeBackend) -> None:
+    del backend
+
+    def body(chosen: str = "greet") -> Any:
+        third = python("third", Third, role="sensor", poll_interval=0.01)
+        pick = python("pick", Pick, role="branch", depends_on=[third])
+        name = third.properties.return_value
+        python("greet", Greet, kwargs={"name": name}, depends_on=[pick], retries=2)
+        python("other", Greet, kwargs={"name": ""}, depends_on=[pick])
+        return finish()
+
+    played = play(flow(name="greetings")(body))
+    assert played.states["other"] == "Skipped"
+    assert (played.steps["greet"].outputs or {})["return_value"] == [
+        3,
+        "greet",
+        "greetings",
+        2,
+        {"chosen": "greet"},
+    ]

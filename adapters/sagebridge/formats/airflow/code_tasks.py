@@ -28,7 +28,7 @@ from sagebridge.model.code_steps import (
 )
 from sagebridge.model.expressions import Get, Member
 from sagebridge.model.functions import Function
-from sagebridge.model.values import Object
+from sagebridge.model.values import Object, Value
 
 ROLES = {
     "PythonOperator": "",
@@ -197,9 +197,13 @@ class CodeTask:
         return options
 
     def _argument_values(self, arguments: Mapping[str, Any]) -> Object:
-        try:
-            found = self.values.of(arguments, as_template)
-        except RunTimeValue as unknown:
-            raise NotSelfContained(f"uses {unknown.what}") from None
+        found = self.value(arguments)
         assert isinstance(found, Object)
         return found
+
+    def value(self, value: Any, *, templated: bool = True) -> Value:
+        """A value of an argument. Raises :class:`NotSelfContained`."""
+        try:
+            return self.values.of(value, as_template, templated=templated)
+        except RunTimeValue as unknown:
+            raise NotSelfContained(f"uses {unknown.what}") from None

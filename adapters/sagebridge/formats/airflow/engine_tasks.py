@@ -16,6 +16,7 @@ from sagebridge.formats.airflow.code_tasks import (
     SHELL_OPERATORS,
     CodeTask,
 )
+from sagebridge.formats.airflow.custom_operators import custom_arguments, custom_step, is_custom
 from sagebridge.formats.airflow.environment_tasks import (
     ENVIRONMENT_READS,
     ENVIRONMENT_ROLES,
@@ -52,7 +53,7 @@ def is_carried(task: Any) -> bool:
     """Whether a task, mapped or not, is of an operator whose steps both engines run."""
     name = _standard_class(task)
     known = (ROLES, _SHELL, LIBRARY_CALLS, ENVIRONMENT_ROLES)
-    return any(name in one for one in known)
+    return any(name in one for one in known) or is_custom(task)
 
 
 def _standard_class(task: Any) -> str:
@@ -77,6 +78,8 @@ def carried_arguments(task: Any) -> tuple[str, ...]:
     """The arguments of a task that are part of its steps."""
     name = _standard_class(task)
     own = LIBRARY_CALLS[name].reads if name in LIBRARY_CALLS else _READS
+    if is_custom(task):
+        own = tuple(custom_arguments(task))
     if name in ENVIRONMENT_ROLES:
         own = (*own, *ENVIRONMENT_READS)
     return (*own, *(_SENSOR_READS if "BaseSensorOperator" in classes(task) else ()))
@@ -87,6 +90,8 @@ def carried_steps(task: CodeTask) -> list[Step]:
     operator = task.operator
     if is_sagebridge(operator):
         return [task.sagebridge_step()]
+    if is_custom(operator):
+        return [custom_step(task)]
     name = _standard_class(operator)
     if name in LIBRARY_CALLS:
         return [LIBRARY_CALLS[name].step(task)]

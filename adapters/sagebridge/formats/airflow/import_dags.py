@@ -62,7 +62,9 @@ class SourceLines:
         ``frame.f_lineno`` would scan the line table of the whole module for every task.
         """
         frame: FrameType | None = sys._getframe(1)
-        while frame is not None and frame.f_code.co_filename != self.file:
+        while frame is not None and (
+            frame.f_code.co_filename != self.file or frame.f_code.co_name == "__init__"
+        ):  # the __init__ of an operator of the user calls that of Airflow's class
             frame = frame.f_back
         if frame is not None:
             self._instructions[id(item)] = frame.f_code, frame.f_lasti

@@ -149,7 +149,7 @@ def _restored(node: _Import, own: str, rest: str) -> tuple[str, int] | None:
     names = [one.name for one in node.names]
     module = found[1] if found else _module_of(engine, names)
     originals = [_original(engine, module, name) for name in names]
-    if originals == names:
+    if originals == names and "#" in own:
         return re.sub(r"^from\s+[\w.]+", f"from {module}", own), cut
     pairs = zip(originals, node.names, strict=True)
     return ast.unparse(ast.ImportFrom(module, [_alias(*one) for one in pairs], 0)), cut

@@ -39,6 +39,7 @@ from sagebridge.model.values import EMPTY
 __all__ = [
     "NotSelfContained",
     "function_text",
+    "of_class",
     "of_definition",
     "of_function",
     "of_name",
@@ -165,6 +166,21 @@ def _method(method: MethodType, name: str, file: str) -> Function:
     name = name or (method.__name__ if method.__name__ not in part.names else "")
     name = name or f"{variable}_{method.__name__}"
     return Function(name, "", module=part.text(f"{name} = {variable}.{method.__name__}"))
+
+
+def of_class(cls: type) -> Function:
+    """A class with the part of its module that it reaches. Raises :class:`NotSelfContained`.
+
+    It is carried from any module: with classes of an engine in it, it cannot be imported elsewhere.
+    """
+    method = next(one for one in vars(cls).values() if isinstance(one, FunctionType))
+    source, _ = _definition_of(inspect.unwrap(method))
+    module = module_of(source)
+    if not module.scope.binding(cls.__name__):
+        raise NotSelfContained(f"is of the class {cls.__name__}, which is not a name of its module")
+    return Function(
+        cls.__name__, "", module=module.named([cls.__name__], _live_names(method)).text()
+    )
 
 
 def _of_lambda(function: FunctionType, node: ast.Lambda, source: str, name: str) -> Function:

@@ -28,6 +28,7 @@ from sagebridge_operators.lifecycle.job_request import resolver
 from sagebridge_operators.lifecycle.masking import MASK, mask
 from sagebridge_operators.lifecycle.step_task import StepTask
 from sagebridge_operators.lifecycle.user_code.function_call import call, globals_of, with_context
+from sagebridge_operators.lifecycle.user_code.operator_call import call_of, is_operator
 from sagebridge_operators.lifecycle.user_code.roles import Polling, poll, skipped_by
 from sagebridge_operators.lifecycle.user_code.run_context import in_run
 from sagebridge_operators.lifecycle.user_code.shell_command import run_command
@@ -160,7 +161,9 @@ def _run_function(
     pushed: dict[str, Any] = {}
     began = datetime.fromisoformat(attempt.started)
     context = context_of(task, tries=attempt.tries, began=began, pushed=pushed, names=names)
-    if step.context:
+    if is_operator(function):
+        function = call_of(function, step.name, step.role, engine_context(task, context))
+    elif step.context:
         kwargs = with_context(function, args, kwargs, engine_context(task, context))
 
     def called() -> Any:

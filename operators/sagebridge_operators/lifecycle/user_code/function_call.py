@@ -187,6 +187,8 @@ def _data_of(result: Any) -> Any:
 
 def globals_of(function: Callable[..., Any]) -> Mapping[str, Any]:
     """The globals of the module of a function; empty for a callable without any."""
+    if isinstance(function, type):
+        return vars(sys.modules.get(function.__module__, object))
     own = inspect.unwrap(getattr(function, "func", function))
     found: Mapping[str, Any] = getattr(own, "__globals__", {})
     return found

@@ -48,6 +48,11 @@ from sagebridge_operators.prefect.airflow_names.macros import (
     utc,
     utcnow,
 )
+from sagebridge_operators.prefect.airflow_names.operators import (
+    BaseBranchOperator,
+    BaseOperator,
+    BaseSensorOperator,
+)
 from sagebridge_operators.prefect.airflow_names.s3_hook import S3Hook
 from sagebridge_operators.prefect.airflow_names.stores import (
     BaseHook,
@@ -70,7 +75,10 @@ __all__ = [
     "AssetAlias",
     "AwsBaseHook",
     "AwsGenericHook",
+    "BaseBranchOperator",
     "BaseHook",
+    "BaseOperator",
+    "BaseSensorOperator",
     "Connection",
     "Context",
     "DagRun",
