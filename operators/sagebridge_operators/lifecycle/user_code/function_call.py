@@ -71,6 +71,9 @@ class _StdoutRouter:
 
     def write(self, text: str) -> int:
         lines = _LINE_WRITER.get()
+        # A logger of structlog holds its lock here (structlog/_output.py); the log takes it, too.
+        if sys._getframe(1).f_globals.get("__name__") == "structlog._output":
+            lines = None
         return self.around.write(text) if lines is None else lines.write(text)
 
     def __getattr__(self, name: str) -> Any:
