@@ -19,7 +19,7 @@ _BASES = {
     "BaseSensorOperator": (SENSOR, "poke"),
     "BaseBranchOperator": (BRANCH, "choose_branch"),
 }
-"""By class of Airflow: the role of a step, and the method of the user's class that it calls."""
+"""By class of Airflow: the role of a step, and the method of the derived class that it calls."""
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 

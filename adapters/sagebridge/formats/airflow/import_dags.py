@@ -64,7 +64,7 @@ class SourceLines:
         frame: FrameType | None = sys._getframe(1)
         while frame is not None and (
             frame.f_code.co_filename != self.file or frame.f_code.co_name == "__init__"
-        ):  # the __init__ of an operator of the user calls that of Airflow's class
+        ):  # the __init__ of a custom operator calls that of its base class
             frame = frame.f_back
         if frame is not None:
             self._instructions[id(item)] = frame.f_code, frame.f_lasti

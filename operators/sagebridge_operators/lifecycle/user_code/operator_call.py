@@ -1,4 +1,4 @@
-"""Calls operators of the user: classes derived from a base class of Airflow, or in a flow of ours.
+"""Calls custom operators: classes derived from a base class of Airflow, or its stand-in in a flow.
 
 They are known by the names of their base classes.
 """

@@ -10,7 +10,7 @@ from sagebridge_operators.prefect.airflow_names.stores import LoggingMixin
 
 
 class BaseOperator(LoggingMixin):
-    """Airflow's BaseOperator. The arguments of its own that the user passes become attributes."""
+    """Airflow's BaseOperator. Arguments that it has itself become attributes."""
 
     template_fields: Sequence[str] = ()
     template_ext: Sequence[str] = ()
