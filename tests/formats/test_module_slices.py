@@ -178,6 +178,22 @@ def test_values_of_a_closure_are_carried_as_constants() -> None:
     assert text.endswith("table = 'web'\n\n\ndef load() -> str:\n    return table")
 
 
+def test_defaults_of_a_loop_are_carried_as_literals() -> None:
+    made = []
+    for table in ("web", "app"):
+
+        def load(name: str = table, size: int = len(SOURCE)) -> str:
+            return name[:size]
+
+        made += [load, lambda name=table: name]
+    found = [of_function(one) for one in made]
+    assert found[0].code.startswith("def load(name: str='web', size: int=len(SOURCE))")
+    assert [one.text.partition(":")[0] for one in found[1::2]] == [
+        f"def {found[1].name}(name='web')",
+        f"def {found[1].name}(name='app')",
+    ]
+
+
 def test_lambda_and_method_become_names() -> None:
     found = of_function(lambda x: x + 1, name="add")
     assert (found.name, found.text) == ("add", "def add(x):\n    return x + 1")

@@ -79,7 +79,7 @@ def of_function(
     live = _live_names(plain)
     own_file = plain.__code__.co_filename
     try:
-        found = of_definition(node, source, decorated=decorated, live=live)
+        found = of_definition(node, source, decorated=decorated, live=live, function=plain)
     except NotSelfContained:
         if file and own_file != file:
             return _imported_callable(plain)
@@ -192,6 +192,8 @@ def _of_lambda(function: FunctionType, node: ast.Lambda, source: str, name: str)
                 part = module.named([variable], live)
                 return Function(variable, "", module=part.text())
     name = name or f"lambda_{node.lineno}"
+    node = copy.deepcopy(place := node)
+    _set_scope_defaults(function, node.args, module)
     body = ast.get_source_segment(source, node.body) or ast.unparse(node.body)
     text = f"def {name}({ast.unparse(node.args)}):\n    return {body}"
     try:
@@ -200,7 +202,7 @@ def _of_lambda(function: FunctionType, node: ast.Lambda, source: str, name: str)
         text = f"def {name}({ast.unparse(node.args)}):\n    return {ast.unparse(node.body)}"
         (definition,) = ast.parse(text).body
     ast.copy_location(definition, node)
-    return _carried(module, node, definition, text, live)
+    return _carried(module, place, definition, text, live)
 
 
 def function_text(function: Any) -> str:
@@ -212,11 +214,17 @@ def function_text(function: Any) -> str:
 
 
 def of_definition(
-    definition: Any, source: str, *, decorated: bool = False, live: Mapping[str, Any] = EMPTY
+    definition: Any,
+    source: str,
+    *,
+    decorated: bool = False,
+    live: Mapping[str, Any] = EMPTY,
+    function: FunctionType | None = None,
 ) -> Function:
     """The function of a ``def`` statement of a source. Raises :class:`NotSelfContained`.
 
-    ``live`` has the values of names for which the source has no statement.
+    ``live`` has the values of names for which the source has no statement, and ``function`` those
+    of the defaults.
     """
     if not isinstance(definition, Definition):
         raise NotSelfContained("is not a plain function")
@@ -230,6 +238,8 @@ def of_definition(
     plain = plain_definition(node)
     plain.decorator_list = kept
     text = statement_text(node, source, kept)
+    if function is not None and _set_scope_defaults(function, plain.args, module):
+        text = ast.unparse(plain)
     try:
         return _carried(module, node, plain, text, live)
     except NotSelfContained:
@@ -359,6 +369,21 @@ def _may_be(default: ast.expr, value: object) -> bool:
     except (ValueError, TypeError):
         return True
     return type(literal) is type(value) and repr(literal) == repr(value)
+
+
+def _set_scope_defaults(function: FunctionType, given: ast.arguments, module: Module) -> bool:
+    """Replace defaults that use names of the scope around a function by their literal values.
+
+    Returns whether there are any, as in a loop that makes tasks.
+    """
+    found = False
+    for at, value in enumerate(function.__defaults__ or ()):
+        names = {one.id for one in ast.walk(given.defaults[at]) if isinstance(one, ast.Name)}
+        known = (module.scope.binding(name) or hasattr(builtins, name) for name in names)
+        if isinstance(value, LITERALS) and not all(known):
+            given.defaults[at] = ast.parse(repr(value), mode="eval").body
+            found = True
+    return found
 
 
 def _without_annotations(definition: Definition) -> Definition:
