@@ -46,3 +46,14 @@ def zipped(*lists: Iterable[Any], fill: Any = _NO_FILL) -> list[tuple[Any, ...]]
 def joined(*lists: Iterable[Any]) -> list[Any]:
     """The items of all lists, one list after the other."""
     return list(itertools.chain(*lists))
+
+
+def call_arguments(operators: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The keyword arguments of each call, from arguments of a PythonOperator: ``op_kwargs``.
+
+    Raises ValueError if there are other ones.
+    """
+    given = list(operators)
+    if unknown := sorted({name for one in given for name in one} - {"op_kwargs"}):
+        raise ValueError(f"expected only op_kwargs, got {unknown}")
+    return [one.get("op_kwargs", {}) for one in given]

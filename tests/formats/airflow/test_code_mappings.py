@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,6 +21,10 @@ DAGS = (
     + """
 def double(row):
     return {"name": 2 * row["name"]}
+
+
+def first(pair):
+    return pair[0]
 
 
 @task
@@ -54,6 +59,15 @@ with DAG("computed"):
 
 with DAG("zipped"):
     load.expand(name=rows().zip(rows(), fillvalue=0))
+
+with DAG("chained"):
+    load.expand_kwargs(rows().zip(rows().map(double)).map(first).map(double))
+
+with DAG("computed_lists"):
+    load.expand(name=rows().map(double), day=rows())
+
+with DAG("operator_arguments"):
+    PythonOperator.partial(task_id="t", python_callable=double).expand_kwargs(rows())
 
 with DAG("classic"):
     PythonOperator.partial(task_id="t", python_callable=double).expand(op_args=[[{"name": "x"}]])
@@ -123,6 +137,26 @@ def test_function_that_maps_a_list_is_carried(dags: dict[str, FileReading]) -> N
     names: dict[str, Any] = {}
     exec(function.module, names)
     assert names[function.name]([{"name": "a"}]) == [{"name": "aa"}]
+
+
+def test_each_step_of_a_computed_list_is_carried(dags: dict[str, FileReading]) -> None:
+    step, _ = loop(dags["chained"])
+    names = []
+    while (one := before(dags["chained"], step)).name != "rows":
+        names.append(one.function.name)
+        (first, *_) = one.arguments["args"]
+        step = replace(step, items=first)
+    assert names == ["double_each", "first_each", "zipped"]
+    step, given = loop(dags["computed_lists"])
+    lists = before(dags["computed_lists"], step).arguments["kwargs"]
+    assert [one.name for one in lists.values()] == ["load-items-name", "rows__1"]
+    assert given["kwargs"] == {name: get(f"ForEach.CurrentItem.{name}") for name in lists}
+
+
+def test_dicts_of_an_operator_have_its_arguments(dags: dict[str, FileReading]) -> None:
+    step, given = loop(dags["operator_arguments"])
+    function = before(dags["operator_arguments"], step).function
+    assert (function.name, given["unpacked"]) == ("call_arguments", ITEM)
 
 
 def test_positional_arguments_are_mapped(dags: dict[str, FileReading]) -> None:

@@ -337,7 +337,7 @@ class _DagReader:
                 raise NoForEach("its items may be any JSON")
             mapping = mapping_of(given, self.values)
         except NoForEach as why:
-            mapping, refused = code_mapping(given, self.values, items), why
+            mapping, refused = code_mapping(given, self.values, items, task), why
         self.values.loops[task.task_id] = self.values.loop = task.task_id
         losses = dict(self.reports.losses)
         self.names[task.task_id] = free_name(f"{name[:58]}-item", self.names.values())

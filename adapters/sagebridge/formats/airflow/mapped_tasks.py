@@ -23,11 +23,13 @@ from sagebridge.model.expressions import Get, Index, Member, current_item, is_ex
 from sagebridge.model.for_each import ForEachStep
 from sagebridge.model.functions import Function
 from sagebridge.model.pipeline import Step
-from sagebridge.model.values import Object, Value, same
+from sagebridge.model.values import EMPTY, Object, Value, same
 
 _MOST_ITEMS, _MOST_ITERATIONS = 100, 50
 ITEM = plain(current_item)
 _ITEMS = "sagebridge_operators.functions.items"
+_DECORATED = "op_kwargs_expand_input"
+"""An attribute that only a mapped @task function has."""
 _NAMED = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
 
 
@@ -39,21 +41,21 @@ class NoForEach(Exception):
 class ItemMapping:
     """The items of a ForEach, and by argument the value that contains its part of the item.
 
-    ``before`` is a step that makes the items. An argument ``UNPACKED`` is a dict of arguments.
+    ``before`` are the steps that make the items. An argument ``UNPACKED`` is a dict of arguments.
     """
 
     items: Value
     arguments: Mapping[str, Value]
-    before: PythonStep | None = None
+    before: tuple[PythonStep, ...] = ()
 
     def steps(self, name: str, limit: int, body: Sequence[Any]) -> list[Step]:
-        """The step that makes the items, and the ForEach.
+        """The steps that make the items, and the ForEach.
 
         ``limit`` is how many of its tasks Airflow runs at the same time.
         """
         most = min(limit, _MOST_ITERATIONS)
         loop = ForEachStep(name, items=self.items, max_concurrency=most, body=tuple(body))
-        return [loop] if self.before is None else [self.before, loop]
+        return [*self.before, loop]
 
 
 def mapping_of(expand_input: Any, values: Values) -> ItemMapping:
@@ -69,22 +71,23 @@ def mapping_of(expand_input: Any, values: Values) -> ItemMapping:
         raise NoForEach(f"it is mapped over {unknown.what}") from None
 
 
-def code_mapping(expand_input: Any, values: Values, name: str) -> ItemMapping:
+def code_mapping(expand_input: Any, values: Values, name: str, operator: Any = None) -> ItemMapping:
     """The same as :func:`mapping_of` for code, whose items may be any JSON.
 
-    ``name`` is the name of a step that makes the items, if one is needed. Raises
-    :class:`NoForEach`.
+    ``name`` is the name of a step that makes the items, if one is needed. ``expand_kwargs()``
+    of an ``operator`` without decorator has the arguments of the operator, not of its function.
+    Raises :class:`NoForEach`.
     """
     given = expand_input.value
     try:
         if not isinstance(given, Mapping):
-            return _unpacked(given, values, name)
-        lists = {key: _items(one, values, name) for key, one in given.items()}
+            decorated = operator is None or hasattr(operator, _DECORATED)
+            return _unpacked(given, values, name, decorated=decorated)
+        names = {key: f"{name[:40]}-{key[:20]}" if len(given) > 1 else name for key in given}
+        lists = {key: _items(one, values, names[key]) for key, one in given.items()}
         if len(lists) == 1:
             ((key, found),) = lists.items()
             return ItemMapping(found.items, _argument(key, found.items, ITEM), found.before)
-        if any(one.before for one in lists.values()):
-            raise NoForEach("it is mapped over several lists, and one of them is computed")
         arguments = {key: _field(key) for key in lists}
         for one in ("op_args", "op_kwargs"):
             if one in lists:
@@ -95,13 +98,13 @@ def code_mapping(expand_input: Any, values: Values, name: str) -> ItemMapping:
             points = product(*sources.values())
             rows = tuple(Object(zip(sources, point, strict=True)) for point in points)
             return ItemMapping(rows, arguments)
-        before = _items_step(name, "product", (), sources)
-        return ItemMapping(_result(before), arguments, before)
+        before = tuple(step for one in lists.values() for step in one.before)
+        return _computed(_items_step(name, "product", (), sources), arguments, before)
     except RunTimeValue as unknown:
         raise NoForEach(f"it is mapped over {unknown.what}") from None
 
 
-def _unpacked(given: Any, values: Values, name: str) -> ItemMapping:
+def _unpacked(given: Any, values: Values, name: str, *, decorated: bool) -> ItemMapping:
     """The mapping of ``expand_kwargs()``."""
     if isinstance(given, list | tuple):
         rows = tuple(values.of(one, as_template) for one in given)
@@ -110,7 +113,13 @@ def _unpacked(given: Any, values: Values, name: str) -> ItemMapping:
             columns = {key: tuple(row[key] for row in rows) for key in only}
             each = [_argument(key, columns[key], _field(key)) for key in only]
             return ItemMapping(rows, {key: value for one in each for key, value in one.items()})
+        if not decorated:
+            raise NoForEach("its items have different arguments")
         return ItemMapping(rows, {UNPACKED: ITEM})
+    if not decorated:
+        found = _items(given, values, f"{name[:60]}-all")
+        step = _items_step(name, "call_arguments", (found.items,), {})
+        return _computed(step, {UNPACKED: ITEM}, found.before)
     found = _items(given, values, name)
     return ItemMapping(found.items, {UNPACKED: ITEM}, found.before)
 
@@ -131,20 +140,25 @@ def _items(given: Any, values: Values, name: str) -> ItemMapping:
     """One list to map over, and the step that makes it, if it is computed."""
     kind = type(given).__name__
     if kind in ("ZipXComArg", "ConcatXComArg"):
-        lists = [values.of(one) for one in given.args]
+        parts = [_items(one, values, f"{name[:60]}-{at}") for at, one in enumerate(given.args)]
+        before = [step for one in parts for step in one.before]
         options: dict[str, Value] = {}
         if kind == "ZipXComArg" and not type(given.fillvalue).__module__.startswith("airflow."):
             options["fill"] = values.of(given.fillvalue)
-        before = _items_step(name, "zipped" if kind == "ZipXComArg" else "joined", lists, options)
-        return ItemMapping(_result(before), {}, before)
+        function = "zipped" if kind == "ZipXComArg" else "joined"
+        step = _items_step(name, function, [one.items for one in parts], options)
+        return _computed(step, before=before)
     if kind == "MapXComArg":
-        before = mapping_step(name, values.of(given.arg), given.callables)
-        return ItemMapping(_result(before), {}, before)
+        found = _items(given.arg, values, f"{name[:60]}-all")
+        for at, one in enumerate(given.callables, start=1):
+            own = name if at == len(given.callables) else f"{name[:60]}-{at}"
+            found = _computed(_each_step(own, found.items, one), before=found.before)
+        return found
     if isinstance(given, Mapping):  # an item is a pair, as in Airflow
         return ItemMapping(tuple((key, values.of(one)) for key, one in given.items()), {})
-    found = values.of(given, as_template)
+    items = values.of(given, as_template)
     if isinstance(given, list | tuple) or hasattr(given, "iter_references"):
-        return ItemMapping(found, {})
+        return ItemMapping(items, {})
     raise NoForEach("it is mapped over arguments that are only known at run time")
 
 
@@ -155,22 +169,24 @@ def _items_step(
     return PythonStep(name, PYTHON, call_arguments(args, kwargs), function=called)
 
 
-def mapping_step(name: str, items: Value, functions: Sequence[Any]) -> PythonStep:
-    """The step that calls the functions of ``XComArg.map()`` for each item of a list."""
-    if len(functions) != 1:
-        raise NoForEach("its list is mapped by several functions")
+def _each_step(name: str, items: Value, function: Any) -> PythonStep:
+    """The step that calls a function of ``XComArg.map()`` for each item of a list."""
     try:
-        each = of_function(functions[0])
+        each = of_function(function)
     except NotSelfContained as why:
         raise NoForEach(f"the function that maps its list {why}") from None
     loop = f"def {each.name}_each(items):\n    return [{each.name}(item) for item in items]"
     module = f"{(each.module or each.text or each.code).rstrip()}\n\n\n{loop}\n"
-    function = Function(f"{each.name}_each", loop, text=loop, module=module)
-    return PythonStep(name, PYTHON, call_arguments((items,), {}), function=function)
+    called = Function(f"{each.name}_each", loop, text=loop, module=module)
+    return PythonStep(name, PYTHON, call_arguments((items,), {}), function=called)
 
 
-def _result(step: PythonStep) -> Get:
-    return Get("Steps", (Member(step.name), Member(RETURN_VALUE)))
+def _computed(
+    step: PythonStep, arguments: Mapping[str, Value] = EMPTY, before: Sequence[PythonStep] = ()
+) -> ItemMapping:
+    """A mapping over the result of a step."""
+    items = Get("Steps", (Member(step.name), Member(RETURN_VALUE)))
+    return ItemMapping(items, arguments, (*before, step))
 
 
 def _points(given: Any, values: Values) -> Iterator[Mapping[str, Value]]:
@@ -278,7 +294,7 @@ def unmapped(task: Any, arguments: Mapping[str, Value]) -> Any:
 
     Raises :class:`NoForEach` if only a run of the DAG knows the names of the arguments.
     """
-    decorated = hasattr(task, "op_kwargs_expand_input")
+    decorated = hasattr(task, _DECORATED)
     unpacked = arguments.get(UNPACKED)
     known = {name: value for name, value in arguments.items() if name != UNPACKED}
     if unpacked is not None and decorated:

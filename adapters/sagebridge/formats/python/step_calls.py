@@ -172,7 +172,7 @@ class StepSource:
         given = dict(step.arguments)
         if isinstance(step, PythonStep):
             what = functions.name(step.function)
-            given = {name: value for name, value in given.items() if value}
+            given = {name: value for name, value in given.items() if value not in ((), {})}
             given |= {"role": step.role} if step.role else {}
             given |= {"context": True} if step.context else {}
         elif isinstance(step, StubStep):
