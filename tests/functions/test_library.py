@@ -10,7 +10,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
+from moto import mock_aws
 
 from sagebridge.model.code_steps import PYTHON, PythonStep, call_arguments
 from sagebridge.model.engine_settings import EngineSettings
@@ -18,6 +20,7 @@ from sagebridge.model.expressions import plain
 from sagebridge.model.functions import Function
 from sagebridge.model.pipeline import Pipeline, Step
 from sagebridge_operators.functions import (
+    aws_waits,
     dates,
     environments,
     items,
@@ -112,6 +115,48 @@ def test_product_is_that_of_expand() -> None:
     found = items.product(x=[1, 2], y={"a": 3})
     assert found == [{"x": 1, "y": ("a", 3)}, {"x": 2, "y": ("a", 3)}]
     assert [one["y"] for one in items.product(x=[1, 2], y="ab")] == ["a", "b", "a", "b"]
+
+
+def test_call_arguments_are_those_of_an_operator() -> None:
+    assert items.call_arguments([{"op_kwargs": {"a": 1}}, {}]) == [{"a": 1}, {}]
+    with pytest.raises(ValueError, match=r"only op_kwargs, got \['env'\]"):
+        items.call_arguments([{"env": {}}])
+
+
+@pytest.mark.parametrize(
+    ("keys", "options", "found"),
+    [
+        (["s3://data/in/a-1.csv", "s3://data/in/b.csv"], {}, True),
+        (["in/b.csv", "in/c.csv"], {"bucket": "data"}, False),
+        (["s3://data/in/a-*.csv"], {"wildcards": True}, True),
+        (["in/?.txt"], {"bucket": "data", "wildcards": True}, False),
+        ([r"in/[ab]-\d+"], {"bucket": "data", "regex": True}, True),
+    ],
+)
+def test_objects(
+    keys: list[str], options: dict[str, Any], found: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        s3 = boto3.client("s3")
+        s3.create_bucket(Bucket="data")
+        for key in ("in/a-1.csv", "in/b.csv"):
+            s3.put_object(Bucket="data", Key=key, Body=b"")
+        assert aws_waits.objects_exist(keys, **options) is found
+
+
+def test_messages_are_pushed_and_deleted(context: Set) -> None:
+    pull = context().pull
+    with mock_aws():
+        sqs = boto3.client("sqs", region_name="eu-west-1")
+        url = sqs.create_queue(QueueName="jobs")["QueueUrl"]
+        assert not aws_waits.messages_received(url, wait=0, region="eu-west-1")
+        sqs.send_message(QueueUrl=url, MessageBody="one")
+        kept = aws_waits.messages_received(url, wait=0, visibility=0, keep=True, region="eu-west-1")
+        assert kept
+        assert aws_waits.messages_received(url, wait=0, region="eu-west-1")
+        assert [one["Body"] for one in pull("Wait", "messages", None)] == ["one"]
+        assert not aws_waits.messages_received(url, wait=0, region="eu-west-1")
 
 
 def test_lists_are_zipped_and_joined() -> None:

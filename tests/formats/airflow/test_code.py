@@ -23,7 +23,7 @@ from sagebridge.model.code_steps import (
     call_arguments,
     shell_arguments,
 )
-from sagebridge.model.expressions import Get, Member, Template, join, plain
+from sagebridge.model.expressions import Get, Member, Template, join, plain, template
 from sagebridge.model.functions import Function
 from sagebridge.model.graph import graph
 from sagebridge.model.pipeline import Pipeline, Step, walk
@@ -294,6 +294,52 @@ with DAG('d', schedule=None, default_args={"execution_timeout": timedelta(minute
     assert (again.engine.poll_timeout, held.engine.timeout) == (7200, 60)
     (lost,) = [loss for loss in found.losses if loss.code == "timeout"]
     assert "task again" in str(lost)
+
+
+def test_sensors_of_several_objects_call_the_library(read: Read) -> None:
+    text = """
+from airflow.providers.amazon.aws.sensors.s3 import S3KeySensor
+from airflow.providers.amazon.aws.sensors.sqs import SqsSensor
+
+with DAG("d", schedule=None):
+    S3KeySensor(task_id="one", bucket_key="s3://data/a")
+    S3KeySensor(task_id="two", bucket_name="data", bucket_key=["a", "{{ ds }}"], soft_fail=True)
+    S3KeySensor(task_id="wild", bucket_key="s3://{{ var.value.b }}/*.csv", wildcard_match=True)
+    SqsSensor(task_id="messages", sqs_queue="https://sqs/1/q", visibility_timeout=5)
+    S3KeySensor(task_id="checked", bucket_key="s3://data/a", check_fn=len)
+    SqsSensor(task_id="filtered", sqs_queue="https://sqs/1/q", message_filtering="jsonpath")
+    S3KeySensor(task_id="account", bucket_key=["s3://b/a", "s3://b/b"], aws_conn_id="other")
+"""
+    found = read(HEAD + text)
+    steps = {one.name: one for one in found.pipeline.steps}
+    called = {
+        name: (one.function.name, dict(one.arguments["kwargs"]))
+        for name, one in steps.items()
+        if isinstance(one, PythonStep)
+    }
+    assert called == {
+        "two": ("objects_exist", {"keys": ("a", template("{{ ds }}")), "bucket": "data"}),
+        "wild": (
+            "objects_exist",
+            {
+                "keys": (join("", "s3://", template("{{ var.value.b }}"), "/*.csv"),),
+                "wildcards": True,
+            },
+        ),
+        "messages": (
+            "messages_received",
+            {"queue": "https://sqs/1/q", "count": 5, "batches": 1, "wait": 1, "visibility": 5},
+        ),
+    }
+    assert (steps["two"].engine.soft_fail, steps["one"].type) == (True, "sagebridge.AwsCall")
+    assert [one.what for one in found.losses if one.severity == "dropped"] == [
+        f"task {name}: it {why}, so the task is dropped"
+        for name, why in (
+            ("checked", "looks at the objects with a function (check_fn)"),
+            ("filtered", "filters messages (message_filtering)"),
+            ("account", "calls AWS with a connection of its own (aws_conn_id)"),
+        )
+    ]
 
 
 def test_own_macros_are_their_values_or_losses(read: Read) -> None:

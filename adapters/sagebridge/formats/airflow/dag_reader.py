@@ -403,6 +403,9 @@ class _DagReader:
             role.steps = build(self._task(task))
         except UnreadableTask as why:
             self._forget(task)
+            if is_carried(task):
+                self._carry(role)
+                return
             advice = "use a constant in the DAG file"
             self._drop(task, "run-time-argument", str(why), advice)
             return

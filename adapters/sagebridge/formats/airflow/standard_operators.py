@@ -1,4 +1,4 @@
-"""Operators in the standard provider as calls of functions of our library."""
+"""Operators as calls of functions of our library: the standard provider's, and sensors of AWS."""
 
 from __future__ import annotations
 
@@ -152,6 +152,33 @@ def _external(operator: Any) -> Mapping[str, Any]:
     return given
 
 
+def _with_aws(operator: Any, given: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a function that calls AWS with the default credentials."""
+    if operator.aws_conn_id not in (None, "", "aws_default"):
+        raise NotSelfContained("calls AWS with a connection of its own (aws_conn_id)")
+    return {**given, **_given(operator, region="region_name")}
+
+
+def _objects(operator: Any) -> Mapping[str, Any]:
+    if operator.check_fn is not None:
+        raise NotSelfContained("looks at the objects with a function (check_fn)")
+    keys = [operator.bucket_key] if isinstance(operator.bucket_key, str) else operator.bucket_key
+    names = {"bucket": "bucket_name", "wildcards": "wildcard_match", "regex": "use_regex"}
+    return _with_aws(operator, {"keys": keys, **_given(operator, **names)})
+
+
+def _messages(operator: Any) -> Mapping[str, Any]:
+    if operator.message_filtering is not None:
+        raise NotSelfContained("filters messages (message_filtering)")
+    given = {"queue": operator.sqs_queue, "count": operator.max_messages}
+    given |= {"batches": operator.num_batches, "wait": operator.wait_time_seconds}
+    if operator.visibility_timeout is not None:
+        given["visibility"] = operator.visibility_timeout
+    if not operator.delete_message_on_reception:
+        given["keep"] = True
+    return _with_aws(operator, given)
+
+
 _NOTHING = (NOTHING.imported_from.removeprefix(f"{_LIBRARY}."), NOTHING.name)
 LIBRARY_CALLS: Mapping[str, LibraryCall] = {
     "EmptyOperator": LibraryCall(_NOTHING),
@@ -213,6 +240,23 @@ LIBRARY_CALLS: Mapping[str, LibraryCall] = {
             "skipped_states",
             "execution_delta",
             "check_existence",
+        ),
+        SENSOR,
+    ),
+    "S3KeySensor": LibraryCall(("aws_waits", "objects_exist"), _objects, role=SENSOR),
+    "SqsSensor": LibraryCall(
+        ("aws_waits", "messages_received"),
+        _messages,
+        (
+            "sqs_queue",
+            "max_messages",
+            "num_batches",
+            "wait_time_seconds",
+            "visibility_timeout",
+            "delete_message_on_reception",
+            "aws_conn_id",
+            "region_name",
+            "deferrable",
         ),
         SENSOR,
     ),
