@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
-from urllib.parse import urlsplit
 
 from sagebridge.formats.airflow.provider.aws_table import Given, Row
 from sagebridge.formats.airflow.provider.provider_task import UnreadableTask
 from sagebridge.formats.airflow.task_values import is_template
 
+_RUN_TIME = "only known at run time"
+_S3_URI = re.compile(r"s3[an]?://(?P<bucket>(?:\{\{.*?\}\}|[^/{}])+)(?:/(?P<key>.*))?", re.DOTALL)
+"""The bucket may have templates."""
 _NO_ACL = "no-acl"
 """Of S3CopyObjectOperator: ``NO_ACL`` in the provider's ``hooks/s3.py``."""
 
@@ -95,12 +98,11 @@ def _place(bucket: Any, key: Any, what: str) -> tuple[Any, Any]:
     """Bucket and key, as ``get_s3_bucket_key`` in ``hooks/s3.py``."""
     if bucket is not None:
         return bucket, key
-    if not isinstance(key, str) or is_template(key.partition("://")[2].partition("/")[0]):
-        raise UnreadableTask(f"its {what} is only known at run time")
-    url = urlsplit(key, allow_fragments=False)
-    if url.scheme not in ("s3", "s3a", "s3n"):
-        raise UnreadableTask(f"its {what} is not an S3 URI")
-    return url.netloc, key.partition("://")[2].partition("/")[2]
+    uri = _S3_URI.fullmatch(key) if isinstance(key, str) else None
+    if uri is None:
+        unknown = not isinstance(key, str) or is_template(key)
+        raise UnreadableTask(f"its {what} is {_RUN_TIME if unknown else 'not an S3 URI'}")
+    return uri["bucket"], uri["key"] or ""
 
 
 def _copy(operator: Any, row: Row) -> Row:
