@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
@@ -407,6 +407,37 @@ def test_templates_render_with_the_context(make: Make) -> None:
     step = called(call_arguments((path, "{{ ds }}"), {}))
     make(step, function=lambda *args: given.extend(args), engine_run=ENGINE).run()
     assert given == ["s3://b/2026-01-31/SCHEDULED__1/x", "{{ ds }}"]
+
+
+def test_each_try_renders_its_templates(make: Make) -> None:
+    given: list[Any] = []
+
+    def function(number: int) -> None:
+        given.append(number)
+        raise ConnectionError
+
+    step = called(call_arguments((template("{{ ti.try_number }}"),), {}))
+    for number in range(2):
+        driver = make(step, function=function, engine_run=ENGINE, user_retries=1, engine_try=number)
+        with pytest.raises(StepFailed):
+            driver.run()
+    assert given == ["1", "2"]
+
+
+def test_generator_of_metadata_has_its_return_value(make: Make) -> None:
+    class Metadata: ...
+
+    def function() -> Generator[Any, None, int]:
+        yield Metadata()
+        return 3
+
+    assert make(code(), function=function).run()["return_value"] == 3
+
+    def other() -> Iterator[int]:
+        yield 1
+
+    with pytest.raises(StepFailed, match="is a generator"):
+        make(code(), function=other, generation=1).run()
 
 
 @pytest.mark.parametrize(

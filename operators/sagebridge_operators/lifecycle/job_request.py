@@ -130,10 +130,12 @@ class JobRequests:
         self.task.on_job(part.as_job())
 
 
-def resolver(task: StepTask, name: str | None = None, *, tagged: bool = False) -> Resolver:
+def resolver(
+    task: StepTask, name: str | None = None, *, tagged: bool = False, tries: int = 0
+) -> Resolver:
     """The resolver of a step's expressions; ``name`` is the name of its job.
 
-    ``tagged`` keeps the tags of values that JSON cannot express.
+    ``tagged`` keeps the tags of values that JSON cannot express. ``tries`` are the retries so far.
     """
     backend, records, execution = task.backend, task.records, task.execution
     item = None
@@ -157,7 +159,7 @@ def resolver(task: StepTask, name: str | None = None, *, tagged: bool = False) -
         backend.arn,
         name,
         item,
-        render=partial(rendered, task),
+        render=partial(rendered, task, tries),
         tagged=tagged,
         lenient=task.step.engine.trigger_rule not in ("", "all_success"),
     )

@@ -337,7 +337,7 @@ with DAG("d", schedule=None):
         for name, why in (
             ("checked", "looks at the objects with a function (check_fn)"),
             ("filtered", "filters messages (message_filtering)"),
-            ("account", "calls AWS with a connection of its own (aws_conn_id)"),
+            ("account", "calls AWS with its own connection (aws_conn_id)"),
         )
     ]
 

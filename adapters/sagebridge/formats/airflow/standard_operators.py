@@ -155,7 +155,7 @@ def _external(operator: Any) -> Mapping[str, Any]:
 def _with_aws(operator: Any, given: dict[str, Any]) -> dict[str, Any]:
     """The arguments of a function that calls AWS with the default credentials."""
     if operator.aws_conn_id not in (None, "", "aws_default"):
-        raise NotSelfContained("calls AWS with a connection of its own (aws_conn_id)")
+        raise NotSelfContained("calls AWS with its own connection (aws_conn_id)")
     return {**given, **_given(operator, region="region_name")}
 
 

@@ -139,7 +139,7 @@ def _run_code(
 ) -> dict[str, Any]:
     if isinstance(step, PythonStep):
         return _run_function(step, task, attempt, stop_requested, line)
-    value = _run_command(step, task, stop_requested, line, lock)
+    value = _run_command(step, task, attempt, stop_requested, line, lock)
     return {RETURN_VALUE: stored(task.records, attempt, RETURN_VALUE, value)}
 
 
@@ -154,7 +154,7 @@ def _run_function(
     if function is None:
         raise NotRunnable(f"a Python step without the file of its function (step {step.name!r})")
     names = globals_of(function)
-    arguments = resolver(task, tagged=True)(step.arguments)
+    arguments = resolver(task, tagged=True, tries=attempt.tries)(step.arguments)
     task.on_request({"function": step.function.name, **mask(_brief(untagged(arguments)))})
     given = decode(arguments, names)
     args, kwargs = given["args"], {**given["kwargs"], **_unpacked(step, given)}
@@ -218,11 +218,12 @@ def _unpacked(step: PythonStep, given: Mapping[str, Any]) -> Mapping[str, Any]:
 def _run_command(
     step: CarriedStep,
     task: StepTask,
+    attempt: Attempt,
     stop_requested: Callable[[], bool],
     line: Callable[[str], Any],
     lock: int | None,
 ) -> str:
-    resolve, given = resolver(task), step.arguments
+    resolve, given = resolver(task, tries=attempt.tries), step.arguments
 
     def text(value: Value) -> str:
         return str(resolve(Join((value,), "")))

@@ -12,7 +12,7 @@ import inspect
 import sys
 import threading
 import traceback
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, TextIO
@@ -124,6 +124,8 @@ def call(
             result = function(*arguments["args"], **arguments["kwargs"])
             if inspect.isawaitable(result):
                 result = asyncio.run(_awaited(result))
+            if inspect.isgeneratorfunction(function):
+                result = _returned(result)
             with suppress(RecursionError):  # a value that contains itself is refused later
                 result = _without_futures(result)
     except StopInterrupt:
@@ -133,6 +135,20 @@ def call(
     except (Exception, SystemExit) as error:
         raise _failure(error, line) from error
     return _data_of(result)
+
+
+def _returned(result: Generator[Any, Any, Any]) -> Any:
+    """What a generator function returns; in Airflow, it yields only Metadata of assets.
+
+    Any other generator remains a result that cannot be kept.
+    """
+    while True:
+        try:
+            yielded = next(result)
+        except StopIteration as end:
+            return end.value
+        if type(yielded).__name__ != "Metadata":
+            return result
 
 
 async def _awaited(result: Awaitable[Any]) -> Any:

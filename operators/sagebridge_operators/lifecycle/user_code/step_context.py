@@ -79,9 +79,9 @@ def engine_context(task: StepTask, context: RunContext) -> Mapping[str, Any]:
         return {} if build is None else build(context)
 
 
-def rendered(task: StepTask, text: str) -> Any:
-    """The text of a template in the run of a step."""
-    context = context_of(task)
+def rendered(task: StepTask, tries: int, text: str) -> Any:
+    """The text of a template in the run of a step, after ``tries`` retries."""
+    context = context_of(task, tries=tries)
     with in_run(context):
         if task.engine_run.render is not None:
             return task.engine_run.render(text)
